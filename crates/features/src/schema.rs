@@ -1,0 +1,223 @@
+//! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
+
+use serde::{Deserialize, Serialize};
+
+/// What the run file says of the columns, before any row was read.
+///
+/// [`crate::fit::Fit`] turns it into a [`Schema`] by one pass over the training rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaPlan {
+    /// The fields, in the order of the network's field vectors.
+    pub fields: Vec<Field>,
+    /// The id spaces that the fields point into.
+    pub tables: Vec<TablePlan>,
+    /// The tasks, in the order of the run file.
+    pub tasks: Vec<Task>,
+    /// Column that groups rows for grouped AUC (a user or a session).
+    pub group: Option<String>,
+}
+
+/// The fitted schema: immutable, shared by all, saved in the artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The fields, in the order of the network's field vectors.
+    pub fields: Vec<Field>,
+    /// The id spaces that the fields point into.
+    pub tables: Vec<Table>,
+    /// The tasks, in the order of the run file.
+    pub tasks: Vec<Task>,
+    /// Column that groups rows for grouped AUC (a user or a session).
+    pub group: Option<String>,
+}
+
+/// One feature: a column of the log, read into ids of one table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Field {
+    /// Unique name; the column's name unless the run file says otherwise.
+    pub name: String,
+    /// The column of the log that it reads.
+    pub column: String,
+    /// Index into `tables`.
+    pub table: usize,
+    /// `None`: one value a row. `Some`: a list, pooled so.
+    pub pooling: Option<Pooling>,
+    /// Splits a text value into a list (lists in CSV and the like).
+    pub separator: Option<char>,
+    /// Keep the first so many values of a list.
+    pub max_values: Option<usize>,
+    /// Texts that mean "missing", beside null and the empty text.
+    pub missing: Vec<String>,
+}
+
+/// How the vectors of a list become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Mean over the true length; an empty list is the zero vector.
+    Mean,
+    /// Sum over the true length; an empty list is the zero vector.
+    Sum,
+    /// Mean over the longest list of the batch, shorter lists filled with id 0, whose row is
+    /// trained: what the paper's released code does. For parity only.
+    PaddedMean,
+}
+
+/// An id space as planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TablePlan {
+    /// Unique name; that of its first field unless the run file says otherwise.
+    pub name: String,
+    /// How values become ids.
+    pub ids: IdSpacePlan,
+}
+
+/// How values of an id space become ids, before fitting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum IdSpacePlan {
+    /// `1 + hash(text) mod buckets`; 0 is "missing".
+    Hash {
+        /// Number of buckets, at least 1.
+        buckets: u32,
+        /// The hash function.
+        function: HashFunction,
+    },
+    /// Values seen often enough in training get rows of their own; 0 is "missing", 1 "unknown".
+    Vocabulary {
+        /// Values seen fewer times than this in training are unknown.
+        min_count: u32,
+        /// Keep at most so many values, the most frequent.
+        max_size: Option<u32>,
+    },
+    /// A number.
+    Numeric(NumericPlan),
+}
+
+/// How a numeric column enters the network.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumericPlan {
+    /// `(x - mean) / deviation` scales a learned vector, beside a learned offset vector.
+    Standardise,
+    /// `sign(x) log(1 + |x|)`, then standardised.
+    Log,
+    /// The quantile that it falls into is its id.
+    Quantiles {
+        /// Number of buckets, at least 2.
+        buckets: u32,
+    },
+}
+
+/// A fitted id space and its number of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Unique name.
+    pub name: String,
+    /// How values become ids.
+    pub ids: IdSpace,
+}
+
+/// How values of an id space become ids, fitted to the training rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum IdSpace {
+    /// `1 + hash(text) mod buckets`; 0 is "missing". `buckets + 1` rows.
+    Hash {
+        /// Number of buckets.
+        buckets: u32,
+        /// The hash function.
+        function: HashFunction,
+    },
+    /// 0 is "missing", 1 "unknown", `2 + i` is `values[i]`. `values.len() + 2` rows.
+    Vocabulary {
+        /// The values that have rows of their own, most frequent first, ties by text.
+        values: Vec<String>,
+    },
+    /// 0 is "missing"; otherwise the field vector is `row 1 * z + row 2`, where
+    /// `z = (x - mean) / deviation`. 3 rows.
+    Scaled {
+        /// Take `sign(x) log(1 + |x|)` first.
+        log: bool,
+        /// Mean over the training rows.
+        mean: f64,
+        /// Standard deviation over the training rows; 1 where the column is constant.
+        deviation: f64,
+    },
+    /// 0 is "missing"; `1 + number of boundaries <= x`. `boundaries.len() + 2` rows.
+    Quantiles {
+        /// Ascending, distinct.
+        boundaries: Vec<f64>,
+    },
+}
+
+impl IdSpace {
+    /// Number of table rows, reserved ones included.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            IdSpace::Hash { buckets, .. } => *buckets as usize + 1,
+            IdSpace::Vocabulary { values } => values.len() + 2,
+            IdSpace::Scaled { .. } => 3,
+            IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
+        }
+    }
+}
+
+/// A stable hash of a text: the same in every release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HashFunction {
+    /// XXH3, 64 bits, seed 0, over the UTF-8 bytes.
+    #[default]
+    Xxh3,
+    /// FarmHash Fingerprint64, as TensorFlow's `string_to_hash_bucket_fast` uses it.
+    Farm,
+}
+
+/// One thing to predict of an impression.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique name, such as `ctr`.
+    pub name: String,
+    /// The label's column.
+    pub label: String,
+    /// The rows that it is about.
+    pub population: Population,
+    /// What is minimised.
+    pub objective: Objective,
+    /// Factor of its loss in joint training.
+    pub weight: f64,
+    /// Column with the true probability, where the log is made up: evaluation only, never a feature.
+    pub truth: Option<String>,
+}
+
+/// The rows that a task is about. Outside them its label is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Population {
+    /// Every row.
+    All,
+    /// Rows where the label of task number `.0` is 1 (CVR: the clicked rows).
+    Where(usize),
+}
+
+/// What a task minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// Cross-entropy of a label in {0, 1}.
+    CrossEntropy,
+    /// Focal loss of a label in {0, 1}: `-a (1-p)^g log p` for ones, `-(1-a) p^g log(1-p)` for zeros.
+    Focal {
+        /// Weight of the ones, in (0, 1).
+        alpha: f64,
+        /// Focus on hard rows, at least 0.
+        gamma: f64,
+    },
+    /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
+    Ratio,
+}
+
+impl Objective {
+    /// Whether labels are 0 or 1.
+    pub fn is_binary(&self) -> bool {
+        !matches!(self, Objective::Ratio)
+    }
+}
