@@ -56,7 +56,11 @@ impl Batch {
     /// An empty batch with the layout of `like`.
     pub fn empty_like(like: &Batch) -> Batch {
         let field = |f: &FieldIds| FieldIds {
-            offsets: if f.offsets.is_empty() { Vec::new() } else { vec![0] },
+            offsets: if f.offsets.is_empty() {
+                Vec::new()
+            } else {
+                vec![0]
+            },
             ..FieldIds::default()
         };
         Batch {

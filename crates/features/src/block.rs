@@ -54,7 +54,8 @@ impl Texts {
     /// Appends a text.
     pub fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        self.ends.push(u32::try_from(self.bytes.len()).expect("a block holds under 4 GiB of text"));
+        self.ends
+            .push(u32::try_from(self.bytes.len()).expect("a block holds under 4 GiB of text"));
     }
 
     /// The bytes of text `i`, as the file holds them (not necessarily valid UTF-8).

@@ -1,1 +1,5 @@
-//! model
+//! The numbers: tables, masked networks, kernels, artifacts, the scorer.
+
+pub mod plan;
+
+pub use plan::{Gram, NetworkKind, NetworkPlan};

@@ -1,1 +1,7 @@
-//! train
+//! How a model learns: losses, optimizers, the loop, checkpoints, and the mask search.
+
+pub mod plan;
+
+pub use plan::{
+    Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
+};

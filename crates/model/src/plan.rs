@@ -1,0 +1,44 @@
+//! The network, as the run file states it.
+
+use serde::{Deserialize, Serialize};
+
+/// Which network, and its sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// How the tasks share.
+    pub kind: NetworkKind,
+    /// Length of a field vector.
+    pub dim: usize,
+    /// Widths of the hidden layers, input side first. The paper's: 512, 256, 128.
+    pub hidden: Vec<usize>,
+    /// The part of the Gram matrix that stands beside the flattened field vectors.
+    pub gram: Gram,
+    /// Probability that a hidden unit is dropped in a training step, in [0, 1).
+    pub dropout: f32,
+    /// Standard deviation of a table's initial values; `None`: Xavier-normal, `sqrt(2 / (rows + dim))`.
+    pub table_deviation: Option<f32>,
+}
+
+/// How the tasks share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    /// One network, a mask over its connections for each task (NCS4CVR).
+    SparseSharing,
+    /// A network and tables for each task, trained apart.
+    SingleTask,
+    /// One network without masks, a head for each task.
+    SharedBottom,
+}
+
+/// The part of the Gram matrix of the field vectors that the network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gram {
+    /// All of it, both triangles and the diagonal: the paper's.
+    Full,
+    /// The upper triangle with the diagonal.
+    Triangle,
+    /// None: the flattened vectors alone.
+    None,
+}

@@ -1,0 +1,95 @@
+//! Where rows come from, as the run file states it.
+
+use std::path::PathBuf;
+
+/// The files of a run and how to read and split them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataPlan {
+    /// Files, globs and folders of the training part (or of everything, when `split` divides it).
+    pub train: Vec<String>,
+    /// Files, globs and folders of the validation part; empty when `split` makes it.
+    pub valid: Vec<String>,
+    /// Files, globs and folders of the test part; may be empty.
+    pub test: Vec<String>,
+    /// Folder that relative paths start from: the run file's.
+    pub root: PathBuf,
+    /// How files are read.
+    pub reading: Reading,
+    /// How rows are divided into parts.
+    pub split: Split,
+    /// Folder of the id cache.
+    pub cache: PathBuf,
+}
+
+/// How files are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The format; `None`: by each file's name.
+    pub format: Option<Format>,
+    /// Share of broken rows, in [0, 1), above which reading stops with an error. 0: the first one.
+    pub max_broken_share: f64,
+    /// Field separator of CSV files; `None`: tab for `.tsv`, comma otherwise.
+    pub delimiter: Option<u8>,
+    /// Column names of CSV files that have no header line.
+    pub header: Option<Vec<String>>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Reading {
+            format: None,
+            max_broken_share: 0.0,
+            delimiter: None,
+            header: None,
+        }
+    }
+}
+
+/// A file format that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// TFRecord of tf.train.Example, plain or gzip.
+    TfRecord,
+    /// Parquet.
+    Parquet,
+    /// Comma- or tab-separated text, plain, `.gz` or `.zst`.
+    Csv,
+    /// One JSON object a line, plain, `.gz` or `.zst`.
+    JsonLines,
+}
+
+/// How rows are divided into training, validation and test.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Split {
+    /// By files.
+    Files,
+    /// By a hash of a column, so that a user or a session is in one part only.
+    Hash {
+        /// The column that is hashed.
+        column: String,
+        /// Share of validation, in (0, 1).
+        valid: f64,
+        /// Share of test, in [0, 1).
+        test: f64,
+        /// Another seed gives another split.
+        seed: u64,
+    },
+    /// By a time column (numbers, or texts that sort by time such as ISO 8601).
+    Time {
+        /// The column.
+        column: String,
+        /// Rows from here on are validation.
+        valid_from: Moment,
+        /// Rows from here on are test.
+        test_from: Option<Moment>,
+    },
+}
+
+/// A value of a time column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Moment {
+    /// A number, such as seconds since 1970.
+    Number(f64),
+    /// A text, compared byte by byte.
+    Text(String),
+}

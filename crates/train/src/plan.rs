@@ -1,0 +1,152 @@
+//! How a model learns, as the run file states it: settings, checked before the first row is read.
+
+/// Everything about training and the mask search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainPlan {
+    /// Seed of the initial weights, the order of rows, and dropout.
+    pub seed: u64,
+    /// Worker threads, at least 1.
+    pub threads: usize,
+    /// Rows a step.
+    pub batch: usize,
+    /// Most passes over the training rows.
+    pub epochs: u32,
+    /// Whether tasks take turns or step together.
+    pub steps: Steps,
+    /// The optimizer of the network.
+    pub optimizer: Optimizer,
+    /// The optimizer of the tables: row by row, touched rows only.
+    pub table_optimizer: Optimizer,
+    /// Learning rates over time, of network and tables alike.
+    pub schedule: Schedule,
+    /// Decoupled weight decay a step, of network weights (not biases): `w -= lr * decay * w`.
+    pub weight_decay: f32,
+    /// Largest norm of the network's gradient; `None`: not clipped.
+    pub clip_norm: Option<f32>,
+    /// Validate this many times an epoch, at least 1.
+    pub evaluations_per_epoch: u32,
+    /// Stop once no task has improved for so many evaluations; `None`: run all epochs.
+    pub patience: Option<u32>,
+    /// Which weights the artifact holds.
+    pub keep: Keep,
+    /// Steps between checkpoints.
+    pub checkpoint_steps: u64,
+    /// The mask search, for `sparse_sharing`.
+    pub search: SearchPlan,
+    /// Whether a step for a task may move weights outside its mask by stale momentum, as the paper's
+    /// released code does. For parity only.
+    pub parity_stale_momentum: bool,
+}
+
+/// Whether tasks take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// On each batch a step for each task in turn: the paper's.
+    Alternating,
+    /// On each batch one step for the weighted sum of the losses.
+    Joint,
+}
+
+/// An optimizer and its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Adam.
+    Adam {
+        /// Learning rate.
+        learning_rate: f32,
+        /// Decay of the first moment.
+        beta1: f32,
+        /// Decay of the second moment.
+        beta2: f32,
+        /// Added to the root of the second moment.
+        epsilon: f32,
+    },
+    /// Adagrad.
+    Adagrad {
+        /// Learning rate.
+        learning_rate: f32,
+        /// Added to the root of the accumulated squares.
+        epsilon: f32,
+    },
+}
+
+/// The learning rate over time, as a factor of the optimizer's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// Rises linearly from 0 over so many steps.
+    pub warmup_steps: u64,
+    /// What it does afterwards.
+    pub decay: Decay,
+}
+
+/// How the learning rate falls until the last step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decay {
+    /// It does not.
+    None,
+    /// Linearly to `floor` times the rate.
+    Linear {
+        /// Final factor, in [0, 1].
+        floor: f32,
+    },
+    /// Along a half cosine to `floor` times the rate.
+    Cosine {
+        /// Final factor, in [0, 1].
+        floor: f32,
+    },
+}
+
+/// Which weights the artifact holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// For each task those of its own best validation.
+    BestPerTask,
+    /// One set: the best validation averaged over the tasks.
+    BestJoint,
+    /// One set: the last.
+    Last,
+}
+
+/// The mask search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchPlan {
+    /// How masks are found.
+    pub kind: SearchKind,
+    /// Rounds of training and pruning, at least 1. The paper's: 4.
+    pub rounds: u32,
+    /// Final density of each task's mask, in (0, 1], in the order of the tasks.
+    pub density: Vec<f64>,
+    /// Passes over the task's rows in each round; may be a fraction.
+    pub epochs_per_round: f64,
+    /// What kept weights go back to after a round.
+    pub rewind: Rewind,
+    /// Which round's mask a task gets.
+    pub pick: Pick,
+}
+
+/// How masks are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchKind {
+    /// Iterative magnitude pruning: the paper's.
+    Magnitude,
+    /// Masks drawn at random with the final densities: the control that any search must beat.
+    Random,
+}
+
+/// What kept weights go back to after a round of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewind {
+    /// The common initial weights.
+    Initial,
+    /// The weights after so many steps of joint training from the initial ones.
+    AfterSteps(u64),
+}
+
+/// Which round's mask a task gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The round whose subnetwork validates best; ties go to the sparser.
+    BestValidation,
+    /// The last: the final density.
+    Last,
+}
