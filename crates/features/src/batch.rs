@@ -26,6 +26,25 @@ pub struct FieldIds {
     pub weights: Vec<f32>,
 }
 
+/// A row of one of several batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Which batch.
+    pub source: u32,
+    /// Which of its rows.
+    pub row: u32,
+}
+
+impl Pick {
+    /// Row `row` of batch `source`.
+    pub fn new(source: usize, row: usize) -> Pick {
+        Pick {
+            source: source as u32,
+            row: row as u32,
+        }
+    }
+}
+
 impl FieldIds {
     /// The range of `ids` that belongs to `row`.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
@@ -50,6 +69,31 @@ impl FieldIds {
             self.offsets.push(self.ids.len() as u32);
         }
     }
+
+    fn gather<'a>(&mut self, picks: &[Pick], source: impl Fn(usize) -> &'a FieldIds) {
+        if picks
+            .iter()
+            .all(|pick| source(pick.source as usize).offsets.is_empty())
+        {
+            return gather_values(&mut self.ids, picks, |s| &source(s).ids);
+        }
+        for pick in picks {
+            self.push_row(source(pick.source as usize), pick.row as usize);
+        }
+    }
+}
+
+/// Appends the picked values; nothing where the sources hold none.
+fn gather_values<'a, T: Copy + 'a>(
+    values: &mut Vec<T>,
+    picks: &[Pick],
+    source: impl Fn(usize) -> &'a Vec<T>,
+) {
+    values.extend(
+        picks
+            .iter()
+            .filter_map(|pick| source(pick.source as usize).get(pick.row as usize)),
+    );
 }
 
 impl Batch {
@@ -79,7 +123,7 @@ impl Batch {
             field.push_row(theirs, row);
         }
         for (mine, theirs) in self.labels.iter_mut().zip(&other.labels) {
-            mine.push(theirs[row]);
+            mine.extend(theirs.get(row));
         }
         for (mine, theirs) in self.truths.iter_mut().zip(&other.truths) {
             mine.extend(theirs.get(row));
@@ -90,9 +134,34 @@ impl Batch {
     /// The rows `rows` of this batch, in that order.
     pub fn select(&self, rows: &[usize]) -> Batch {
         let mut selected = Batch::empty_like(self);
-        for &row in rows {
-            selected.push_row(self, row);
-        }
+        let picks: Vec<Pick> = rows.iter().map(|&row| Pick::new(0, row)).collect();
+        selected.gather(std::slice::from_ref(self), &picks);
         selected
+    }
+
+    /// Appends the picked rows of `sources`, batches of the same layout, in that order: the fast way
+    /// to many rows.
+    pub fn gather(&mut self, sources: &[Batch], picks: &[Pick]) {
+        self.n_rows += picks.len();
+        for (f, field) in self.fields.iter_mut().enumerate() {
+            field.gather(picks, |source| &sources[source].fields[f]);
+        }
+        for (t, labels) in self.labels.iter_mut().enumerate() {
+            gather_values(labels, picks, |source| &sources[source].labels[t]);
+        }
+        for (t, truths) in self.truths.iter_mut().enumerate() {
+            gather_values(truths, picks, |source| &sources[source].truths[t]);
+        }
+        gather_values(&mut self.groups, picks, |source| &sources[source].groups);
+    }
+
+    /// The least number of bytes that hold these rows.
+    pub fn n_bytes(&self) -> usize {
+        let fields = self
+            .fields
+            .iter()
+            .map(|f| f.ids.len() + f.offsets.len() + f.weights.len());
+        let floats = self.labels.iter().chain(&self.truths).map(Vec::len);
+        4 * fields.chain(floats).sum::<usize>() + 8 * self.groups.len()
     }
 }

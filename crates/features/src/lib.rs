@@ -1,14 +1,61 @@
 //! What a row means: columns, id spaces and tasks ([`Schema`]), raw rows as they come from a log
 //! ([`Block`]), and rows as the network sees them ([`Batch`]). No files, no model.
 //!
-//! A log line becomes ids along one path only, used by training and by serving alike.
+//! A log line becomes ids along one path only, used by training and by serving alike: [`Fit`] turns
+//! the plan into a schema, [`Encoder`] turns rows into batches.
+//!
+//! ```
+//! use ncs_features::*;
+//! use std::sync::Arc;
+//!
+//! let plan = SchemaPlan {
+//!     fields: vec![Field {
+//!         name: "user".into(),
+//!         column: "user".into(),
+//!         table: 0,
+//!         pooling: None,
+//!         separator: None,
+//!         max_values: None,
+//!         missing: vec!["-1".into()],
+//!     }],
+//!     tables: vec![TablePlan {
+//!         name: "user".into(),
+//!         ids: IdSpacePlan::Vocabulary { min_count: 1, max_size: None },
+//!     }],
+//!     tasks: vec![],
+//!     group: None,
+//! };
+//! let rows = Block {
+//!     n_rows: 4,
+//!     columns: vec![Column {
+//!         name: "user".into(),
+//!         values: Values::Int(vec![8, 5, -1, 5]),
+//!         ..Column::default()
+//!     }],
+//! };
+//! let mut fit = Fit::new(plan);
+//! fit.observe(&rows)?;
+//! let encoder = Encoder::new(Arc::new(fit.finish()?));
+//! assert_eq!(encoder.encode(&rows)?.fields[0].ids, [3, 2, 0, 2]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod batch;
 pub mod block;
+pub mod encode;
+pub mod error;
+pub mod fit;
+pub mod hash;
+pub mod labels;
 pub mod schema;
+pub mod value;
 
-pub use batch::{Batch, FieldIds};
-pub use block::{Block, Column, Values};
+pub use batch::{Batch, FieldIds, Pick};
+pub use block::{Block, Column, Texts, Values};
+pub use encode::Encoder;
+pub use error::{EncodeError, FitError};
+pub use fit::Fit;
+pub use labels::{LabelCounts, TaskCounts};
 pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population, Schema,
     SchemaPlan, Table, TablePlan, Task,

@@ -1,0 +1,204 @@
+//! Raw rows to ids: the one path, used by training and by serving.
+//!
+//! A value becomes text first (see [`crate::value::TextBuffer`]), so that it gets the same id from
+//! every file format; a missing one (null, empty, or one of the field's `missing` texts) gets id 0.
+
+use crate::batch::{Batch, FieldIds};
+use crate::block::Block;
+use crate::error::EncodeError;
+use crate::hash::TextHash;
+use crate::labels;
+use crate::schema::{Field, HashFunction, IdSpace, Schema};
+use crate::value::{FieldReader, TextBuffer};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Turns blocks of raw rows into batches of ids by one fitted schema.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    schema: Arc<Schema>,
+    /// One for each table; empty but for vocabularies.
+    vocabularies: Arc<[Vocabulary]>,
+}
+
+type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
+
+impl Encoder {
+    /// An encoder by `schema`.
+    pub fn new(schema: Arc<Schema>) -> Encoder {
+        let vocabularies = schema
+            .tables
+            .iter()
+            .map(|table| vocabulary(&table.ids))
+            .collect();
+        Encoder {
+            schema,
+            vocabularies,
+        }
+    }
+
+    /// The schema that it encodes by.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The rows of `block` with their labels, truths and groups.
+    ///
+    /// # Errors
+    /// A column is absent, a number is none, a label is outside its range: see [`EncodeError`].
+    pub fn encode(&self, block: &Block) -> Result<Batch, EncodeError> {
+        let mut batch = self.encode_features(block)?;
+        batch.labels = labels::labels(&self.schema.tasks, block)?;
+        batch.truths = labels::truths(&self.schema.tasks, block)?;
+        batch.groups = self.groups(block)?;
+        Ok(batch)
+    }
+
+    /// The rows of `block` without labels, truths and groups, whose columns may be absent: one empty
+    /// vector a task, and no group.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_features(&self, block: &Block) -> Result<Batch, EncodeError> {
+        let n_tasks = self.schema.tasks.len();
+        let fields = self
+            .schema
+            .fields
+            .iter()
+            .map(|field| self.field(field, block));
+        Ok(Batch {
+            n_rows: block.n_rows,
+            fields: fields.collect::<Result<_, _>>()?,
+            labels: vec![Vec::new(); n_tasks],
+            truths: vec![Vec::new(); n_tasks],
+            groups: Vec::new(),
+        })
+    }
+
+    fn field(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
+        let rows = Rows {
+            field,
+            reader: FieldReader::new(field, block)?,
+            n_rows: block.n_rows,
+        };
+        match &self.schema.tables[field.table].ids {
+            IdSpace::Hash { buckets, function } => rows.hashed(*buckets, *function),
+            IdSpace::Vocabulary { .. } => rows.looked_up(&self.vocabularies[field.table]),
+            IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
+            IdSpace::Scaled {
+                log,
+                mean,
+                deviation,
+            } => rows.scaled(|x| ((if *log { signed_log(x) } else { x }) - mean) / deviation),
+        }
+    }
+
+    /// XXH3 of each row's group; a null group is the empty text.
+    fn groups(&self, block: &Block) -> Result<Vec<u64>, EncodeError> {
+        let Some(name) = &self.schema.group else {
+            return Ok(Vec::new());
+        };
+        let column = block.require(name, "the group of grouped AUC")?;
+        let mut buffer = TextBuffer::default();
+        let mut group = |row| {
+            let value = column.only(row)?;
+            let text = value.map_or(&b""[..], |i| buffer.text(&column.values, i));
+            Ok(HashFunction::Xxh3.hash(text))
+        };
+        (0..block.n_rows).map(&mut group).collect()
+    }
+}
+
+/// `sign(x) log(1 + |x|)`.
+pub(crate) fn signed_log(x: f64) -> f64 {
+    x.abs().ln_1p().copysign(x)
+}
+
+fn vocabulary(ids: &IdSpace) -> Vocabulary {
+    let IdSpace::Vocabulary { values } = ids else {
+        return Vocabulary::default();
+    };
+    let numbered = values.iter().zip(2u32..);
+    numbered
+        .map(|(value, id)| (value.as_bytes().into(), id))
+        .collect()
+}
+
+/// The values of one field, on their way to ids.
+struct Rows<'a> {
+    field: &'a Field,
+    reader: FieldReader<'a>,
+    n_rows: usize,
+}
+
+impl Rows<'_> {
+    fn hashed(self, buckets: u32, function: HashFunction) -> Result<FieldIds, EncodeError> {
+        let buckets = u64::from(buckets.max(1));
+        self.texts(|text| 1 + (function.hash(text) % buckets) as u32)
+    }
+
+    fn looked_up(self, vocabulary: &Vocabulary) -> Result<FieldIds, EncodeError> {
+        self.texts(|text| vocabulary.get(text).copied().unwrap_or(1))
+    }
+
+    fn texts(mut self, id: impl Fn(&[u8]) -> u32) -> Result<FieldIds, EncodeError> {
+        let mut out = self.empty();
+        for row in 0..self.n_rows {
+            self.reader.texts(row, |text| {
+                out.ids.push(text.map_or(0, &id));
+                Ok(())
+            })?;
+            self.end_row(&mut out);
+        }
+        Ok(out)
+    }
+
+    fn cut(mut self, boundaries: &[f64]) -> Result<FieldIds, EncodeError> {
+        let mut out = self.empty();
+        let id = |x| 1 + boundaries.partition_point(|&boundary| boundary <= x) as u32;
+        for row in 0..self.n_rows {
+            self.reader
+                .numbers(row, |x| out.ids.push(x.map_or(0, id)))?;
+            self.end_row(&mut out);
+        }
+        Ok(out)
+    }
+
+    fn scaled(mut self, z: impl Fn(f64) -> f64) -> Result<FieldIds, EncodeError> {
+        if self.field.pooling.is_some() {
+            return Err(EncodeError::ScaledList {
+                field: self.field.name.clone(),
+            });
+        }
+        let mut out = FieldIds::default();
+        out.offsets.push(0);
+        for row in 0..self.n_rows {
+            self.reader.numbers(row, |x| {
+                let Some(x) = x else {
+                    out.ids.push(0);
+                    return out.weights.push(1.0);
+                };
+                out.ids.extend([1, 2]);
+                out.weights.extend([z(x) as f32, 1.0]);
+            })?;
+            out.offsets.push(out.ids.len() as u32);
+        }
+        Ok(out)
+    }
+
+    fn empty(&self) -> FieldIds {
+        let mut out = FieldIds::default();
+        out.ids.reserve(self.n_rows);
+        if self.field.pooling.is_some() {
+            out.offsets.reserve(self.n_rows + 1);
+            out.offsets.push(0);
+        }
+        out
+    }
+
+    fn end_row(&self, out: &mut FieldIds) {
+        if self.field.pooling.is_some() {
+            out.offsets.push(out.ids.len() as u32);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What can be wrong with the rows.
+
+/// A row that cannot be encoded, or a column that is absent.
+///
+/// `row` counts from 1 and is a row of the block, until [`EncodeError::after`] moves it to a row of
+/// the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The block lacks a column.
+    #[error("no column \"{column}\", which {wanted_by} reads; the rows have {present}")]
+    MissingColumn {
+        /// The absent column.
+        column: String,
+        /// The field, task or the like that reads it.
+        wanted_by: String,
+        /// The columns that are there.
+        present: String,
+    },
+    /// A text in a numeric column.
+    #[error(
+        "column \"{column}\", row {row}: text where a number belongs: \"{found}\"; name it in the \
+         field's `missing`, or read the column as a category"
+    )]
+    NotANumber {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The text.
+        found: String,
+    },
+    /// NaN or an infinite number.
+    #[error(
+        "column \"{column}\", row {row}: {found} where a finite number belongs; write null for an \
+         unknown value, or name it in the field's `missing`"
+    )]
+    NotFinite {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The value.
+        found: String,
+    },
+    /// A label outside its task's range.
+    #[error(
+        "column \"{column}\", row {row}: the label of task \"{task}\" is {found}; it must be \
+         {wanted}, or null where it is unknown"
+    )]
+    Label {
+        /// The label's column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The task.
+        task: String,
+        /// The value.
+        found: String,
+        /// What the task accepts.
+        wanted: &'static str,
+    },
+    /// Several values in one row of a single-valued column.
+    #[error(
+        "column \"{column}\", row {row}: {n} values where one belongs; a feature that is a list \
+         needs `pooling`"
+    )]
+    ManyValues {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// How many there are.
+        n: usize,
+    },
+    /// A list of numbers that are not cut into buckets.
+    #[error(
+        "feature \"{field}\" is a list of numbers: lists can be pooled by quantile buckets, by a \
+         hash or by a vocabulary, not standardised or by logarithm"
+    )]
+    ScaledList {
+        /// The field.
+        field: String,
+    },
+}
+
+impl EncodeError {
+    /// The same error where the block's first row comes after `rows` rows of the file.
+    pub fn after(mut self, rows: u64) -> EncodeError {
+        match &mut self {
+            EncodeError::NotANumber { row, .. }
+            | EncodeError::NotFinite { row, .. }
+            | EncodeError::Label { row, .. }
+            | EncodeError::ManyValues { row, .. } => *row += rows,
+            EncodeError::MissingColumn { .. } | EncodeError::ScaledList { .. } => {}
+        }
+        self
+    }
+}
+
+/// The rows do not suffice to fit a schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// Vocabularies and scales need rows.
+    #[error(
+        "no training rows to fit {tables} to; look at the files of the training part and at the split"
+    )]
+    NoRows {
+        /// The tables that need rows.
+        tables: String,
+    },
+    /// Every row of a numeric column is missing.
+    #[error(
+        "no training row has a value for \"{table}\", which is numeric; leave the feature out, or \
+         look at its column and its `missing`"
+    )]
+    NoNumbers {
+        /// The table.
+        table: String,
+    },
+}

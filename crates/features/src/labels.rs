@@ -1,0 +1,180 @@
+//! Which rows count for which task, and how many of them there are.
+
+use crate::batch::Batch;
+use crate::block::{Block, Column, Values};
+use crate::error::EncodeError;
+use crate::schema::{Population, Task};
+use crate::value::shown;
+use serde::{Deserialize, Serialize};
+
+/// The labels of every task, `[task][row]`: NaN where null, empty, or outside the task's population.
+///
+/// # Errors
+/// A label's column is absent; a binary label is not 0 or 1 (`0`, `1`, `0.0`, `1.0`, `false`,
+/// `true`); a ratio is negative or not finite.
+pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
+    let read = |task: &Task| {
+        let column = block.require(&task.label, &format!("the label of task \"{}\"", task.name))?;
+        (0..block.n_rows)
+            .map(|row| label(task, column, row))
+            .collect()
+    };
+    let all: Vec<Vec<f32>> = tasks.iter().map(read).collect::<Result<_, _>>()?;
+    let kept = |t: usize, row: usize| {
+        if is_about(tasks, &all, t, row) {
+            all[t][row]
+        } else {
+            f32::NAN
+        }
+    };
+    let of_task = |t: usize| (0..block.n_rows).map(|row| kept(t, row)).collect();
+    Ok((0..tasks.len()).map(of_task).collect())
+}
+
+/// The true probabilities of every task, `[task][row]`; empty for a task without, NaN at a null.
+///
+/// # Errors
+/// A column is absent or holds something other than finite numbers.
+pub fn truths(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
+    let read = |task: &Task| {
+        let Some(name) = &task.truth else {
+            return Ok(Vec::new());
+        };
+        let column = block.require(name, &format!("the truth of task \"{}\"", task.name))?;
+        (0..block.n_rows).map(|row| truth(column, row)).collect()
+    };
+    tasks.iter().map(read).collect()
+}
+
+fn truth(column: &Column, row: usize) -> Result<f32, EncodeError> {
+    let number = match column.only(row)? {
+        Some(i) => column.number(row, i)?,
+        None => None,
+    };
+    Ok(number.map_or(f32::NAN, |x| x as f32))
+}
+
+/// Whether row `row` is in the population of task `t`, and of the task that this one refers to, and
+/// so on. A chain is no longer than there are tasks.
+fn is_about(tasks: &[Task], labels: &[Vec<f32>], t: usize, row: usize) -> bool {
+    let mut population = tasks[t].population;
+    for _ in tasks {
+        let Population::Where(other) = population else {
+            return true;
+        };
+        if labels[other][row] != 1.0 {
+            return false;
+        }
+        population = tasks[other].population;
+    }
+    true
+}
+
+fn label(task: &Task, column: &Column, row: usize) -> Result<f32, EncodeError> {
+    let Some(i) = column.only(row)? else {
+        return Ok(f32::NAN);
+    };
+    let (found, wanted) = if task.objective.is_binary() {
+        (binary(&column.values, i), "0 or 1")
+    } else {
+        (ratio(column, row, i), "a finite number, at least 0")
+    };
+    found.ok_or_else(|| EncodeError::Label {
+        column: column.name.clone(),
+        row: row as u64 + 1,
+        task: task.name.clone(),
+        found: shown(&column.values, i),
+        wanted,
+    })
+}
+
+fn binary(values: &Values, i: usize) -> Option<f32> {
+    match values {
+        Values::Int(numbers) if numbers[i] == 0 => Some(0.0),
+        Values::Int(numbers) if numbers[i] == 1 => Some(1.0),
+        Values::Float(numbers) if numbers[i] == 0.0 => Some(0.0),
+        Values::Float(numbers) if numbers[i] == 1.0 => Some(1.0),
+        Values::Text(texts) => binary_text(texts.get(i).trim_ascii()),
+        _ => None,
+    }
+}
+
+fn binary_text(text: &[u8]) -> Option<f32> {
+    match text {
+        b"0" | b"0.0" => Some(0.0),
+        b"1" | b"1.0" => Some(1.0),
+        b"" => Some(f32::NAN),
+        _ if text.eq_ignore_ascii_case(b"false") => Some(0.0),
+        _ if text.eq_ignore_ascii_case(b"true") => Some(1.0),
+        _ => None,
+    }
+}
+
+fn ratio(column: &Column, row: usize, i: usize) -> Option<f32> {
+    let Some(number) = column.number(row, i).ok()? else {
+        return Some(f32::NAN);
+    };
+    Some(number as f32).filter(|ratio| ratio.is_finite() && *ratio >= 0.0)
+}
+
+/// How many rows there are and what is known of them, task by task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelCounts {
+    /// Number of rows.
+    pub rows: u64,
+    /// One for each task.
+    pub tasks: Vec<TaskCounts>,
+}
+
+/// The labels of one task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// Rows whose label is known.
+    pub known: u64,
+    /// Rows whose label is above 0.
+    pub positives: u64,
+    /// The smallest and the largest label; `None` where none is known.
+    pub range: Option<(f32, f32)>,
+}
+
+impl LabelCounts {
+    /// No rows of `n_tasks` tasks.
+    pub fn new(n_tasks: usize) -> LabelCounts {
+        LabelCounts {
+            rows: 0,
+            tasks: vec![TaskCounts::default(); n_tasks],
+        }
+    }
+
+    /// Counts the rows of a batch.
+    pub fn observe(&mut self, batch: &Batch) {
+        self.rows += batch.n_rows as u64;
+        for (task, labels) in self.tasks.iter_mut().zip(&batch.labels) {
+            labels.iter().for_each(|&label| task.observe(label));
+        }
+    }
+}
+
+impl TaskCounts {
+    fn observe(&mut self, label: f32) {
+        if label.is_nan() {
+            return;
+        }
+        self.known += 1;
+        self.positives += u64::from(label > 0.0);
+        let (least, most) = self.range.unwrap_or((label, label));
+        self.range = Some((least.min(label), most.max(label)));
+    }
+
+    /// The label that every known row has, if they all have the same.
+    pub fn constant(&self) -> Option<f32> {
+        self.range
+            .filter(|(least, most)| least == most)
+            .map(|(label, _)| label)
+    }
+
+    /// Share of positives among the known rows; 0 where none is known.
+    pub fn rate(&self) -> f64 {
+        self.positives as f64 / self.known.max(1) as f64
+    }
+}
