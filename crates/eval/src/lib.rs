@@ -1,1 +1,47 @@
-//! eval
+//! How good a model is, and how to show it.
+//!
+//! [`Predictions`] (labels and scores, task by task) become [`Metrics`]; the masks become
+//! [`LayerSharing`]; both go into a [`RunReport`], which [`render_html`] and [`render_text`] draw.
+//!
+//! ```
+//! use ncs_eval::{MetricSettings, Metrics, Predictions, TaskPredictions};
+//!
+//! let click = TaskPredictions {
+//!     name: "click".into(),
+//!     binary: true,
+//!     labels: vec![0.0, 1.0, f32::NAN, 1.0], // NaN: unknown, the row does not count
+//!     scores: vec![0.1, 0.8, 0.9, 0.6],
+//!     truths: vec![],
+//! };
+//! let predictions = Predictions { tasks: vec![click], ..Predictions::default() };
+//! let metrics = Metrics::of(&predictions, &MetricSettings::default()).unwrap();
+//! assert_eq!(metrics.tasks["click"].auc, Some(1.0));
+//! assert_eq!(metrics.tasks["click"].rows, 3);
+//! ```
+
+pub mod auc;
+pub mod bootstrap;
+pub mod calibration;
+pub mod errors;
+pub mod metrics;
+pub mod render;
+pub mod report;
+pub mod sharing;
+pub mod statistics;
+pub mod tensorboard;
+
+pub use auc::{GroupedAuc, Real, auc, ctcvr_auc, grouped_auc, soft_auc, weighted_auc};
+pub use bootstrap::{Resampling, auc_interval};
+pub use calibration::{
+    Binning, CalibrationBin, calibration_bins, expected_calibration_error, predicted_over_observed,
+};
+pub use errors::{LabelRange, log_loss, squared_error};
+pub use metrics::{
+    FunnelMetrics, MetricSettings, Metrics, PredictionError, Predictions, TaskMetrics,
+    TaskPredictions,
+};
+pub use render::{render_html, render_text, text_table};
+pub use report::RunReport;
+pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};
+pub use statistics::{Difference, Estimate, estimate, paired_difference};
+pub use tensorboard::EventWriter;

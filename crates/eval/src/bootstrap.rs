@@ -1,0 +1,172 @@
+//! An interval for the AUC: rows, or whole groups of rows, are drawn again many times.
+//!
+//! Each resample counts a row (or all rows of a group) k times, k Poisson with mean 1: the
+//! bootstrap that needs neither a second sort nor random access, so a resample costs one pass.
+
+use serde::{Deserialize, Serialize};
+
+use crate::auc::{Ranking, Real, area, class_masses};
+
+/// How an interval is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resampling {
+    /// Number of resamples; 0: no interval.
+    pub resamples: usize,
+    /// Share of resamples between the two ends.
+    pub confidence: f64,
+    /// The same seed gives the same interval, in every release.
+    pub seed: u64,
+}
+
+impl Default for Resampling {
+    /// 200 resamples, 95 %.
+    fn default() -> Resampling {
+        Resampling {
+            resamples: 200,
+            confidence: 0.95,
+            seed: 0,
+        }
+    }
+}
+
+/// Percentile bootstrap interval of the AUC over the rows whose label is known.
+///
+/// With `groups` (one a row) whole groups are drawn, since rows of one user or session are not
+/// independent; with an empty slice single rows are. `None` where the AUC itself is, or where
+/// fewer than half of the resamples hold both classes.
+pub fn auc_interval<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    groups: &[u64],
+    resampling: &Resampling,
+) -> Option<[f64; 2]> {
+    assert_eq!(labels.len(), scores.len(), "one label for each score");
+    let rows = RankedRows::of(labels, scores, groups)?;
+    let mut draw = SplitMix64(resampling.seed);
+    let resample = |_| rows.resampled_auc(&mut draw);
+    let mut areas: Vec<f64> = (0..resampling.resamples).filter_map(resample).collect();
+    if areas.is_empty() || areas.len() * 2 < resampling.resamples {
+        return None;
+    }
+    areas.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - resampling.confidence.clamp(0.0, 1.0)) / 2.0;
+    Some([quantile(&areas, tail), quantile(&areas, 1.0 - tail)])
+}
+
+/// Known rows in rising order of score, laid out for one sequential pass.
+struct RankedRows {
+    keys: Vec<u64>,
+    positive: Vec<bool>,
+    /// Index of each row's group; empty: every row is drawn by itself.
+    group_of: Vec<u32>,
+    n_groups: usize,
+}
+
+impl RankedRows {
+    fn of<L: Real, S: Real>(labels: &[L], scores: &[S], groups: &[u64]) -> Option<RankedRows> {
+        let ranking = Ranking::of(labels, scores)?.rows;
+        let (group_of, n_groups) = group_indices(&ranking, groups);
+        let positive = |&(_, row): &(u64, u32)| class_masses(labels[row as usize]).0 > 0.0;
+        Some(RankedRows {
+            keys: ranking.iter().map(|(key, _)| *key).collect(),
+            positive: ranking.iter().map(positive).collect(),
+            group_of,
+            n_groups,
+        })
+    }
+
+    fn resampled_auc(&self, draw: &mut SplitMix64) -> Option<f64> {
+        let rows = self.keys.iter().zip(&self.positive);
+        let masses = |positive: bool, times: f64| match positive {
+            true => (times, 0.0),
+            false => (0.0, times),
+        };
+        if self.group_of.is_empty() {
+            return area(rows.map(|(key, &positive)| (key, masses(positive, draw.poisson()))));
+        }
+        let times: Vec<f64> = (0..self.n_groups).map(|_| draw.poisson()).collect();
+        let rows = rows.zip(&self.group_of);
+        area(rows.map(|((key, &positive), &g)| (key, masses(positive, times[g as usize]))))
+    }
+}
+
+/// The group of each ranked row as an index in order of group name, and the number of groups.
+fn group_indices(ranking: &[(u64, u32)], groups: &[u64]) -> (Vec<u32>, usize) {
+    if groups.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let mut names: Vec<u64> = ranking
+        .iter()
+        .map(|&(_, row)| groups[row as usize])
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let index = |&(_, row): &(u64, u32)| names.partition_point(|n| *n < groups[row as usize]);
+    (
+        ranking.iter().map(|ranked| index(ranked) as u32).collect(),
+        names.len(),
+    )
+}
+
+/// Linear interpolation between the two nearest of the sorted values.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = share * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014). Written out so that a stated seed gives the same
+/// interval whatever a library's next release draws.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A Poisson number of mean 1: how many of its distribution's steps the draw has passed.
+    fn poisson(&mut self) -> f64 {
+        let draw = (self.next() >> 32) as u32;
+        POISSON_STEPS.iter().filter(|step| draw >= **step).count() as f64
+    }
+}
+
+/// P(k <= 0), P(k <= 1), ... of a Poisson number of mean 1, in units of 2^-32.
+const POISSON_STEPS: [u32; 10] = poisson_steps();
+
+const fn poisson_steps() -> [u32; 10] {
+    let mut steps = [0; 10];
+    let (mut probability, mut sum, mut k) = (1.0 / std::f64::consts::E, 0.0, 0);
+    while k < steps.len() {
+        sum += probability;
+        steps[k] = (sum * 4_294_967_296.0) as u32;
+        k += 1;
+        probability /= k as f64;
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poisson_numbers_have_mean_and_variance_one() {
+        let mut draw = SplitMix64(7);
+        let numbers: Vec<f64> = (0..100_000).map(|_| draw.poisson()).collect();
+        let mean = numbers.iter().sum::<f64>() / 1e5;
+        let variance = numbers.iter().map(|k| (k - mean).powi(2)).sum::<f64>() / 1e5;
+        assert!((mean - 1.0).abs() < 0.01, "mean {mean}");
+        assert!((variance - 1.0).abs() < 0.02, "variance {variance}");
+    }
+
+    #[test]
+    fn quantiles_lie_between_the_values() {
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
+        assert_eq!(quantile(&[3.0], 0.975), 3.0);
+    }
+}

@@ -1,0 +1,294 @@
+//! What a model predicted for some rows, and the figures that judge it, as `ncs evaluate --json`
+//! prints them.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::auc::{self, funnel_labels, funnel_scores};
+use crate::bootstrap::{Resampling, auc_interval};
+use crate::calibration::{self, Binning, CalibrationBin};
+use crate::errors::{LabelRange, log_loss, squared_error};
+
+/// Labels and scores of all tasks over the same rows.
+#[derive(Clone, Debug, Default)]
+pub struct Predictions {
+    /// One for each task, in the order of the run file.
+    pub tasks: Vec<TaskPredictions>,
+    /// The group of each row; empty without a group column.
+    pub groups: Vec<u64>,
+    /// Positions of the click and the conversion task, where conversions follow clicks.
+    pub funnel: Option<(usize, usize)>,
+}
+
+/// Labels and scores of one task, one entry a row.
+#[derive(Clone, Debug, Default)]
+pub struct TaskPredictions {
+    /// The task's name in the run file.
+    pub name: String,
+    /// Whether labels are 0 or 1; otherwise they are ratios.
+    pub binary: bool,
+    /// Labels; NaN: unknown, the row does not count for this task.
+    pub labels: Vec<f32>,
+    /// Predicted probabilities or ratios.
+    pub scores: Vec<f32>,
+    /// True probabilities of a made-up log; empty otherwise.
+    pub truths: Vec<f32>,
+}
+
+/// Columns of predictions that do not fit together.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PredictionError {
+    /// A column is longer or shorter than the first task's scores.
+    #[error(
+        "task {task:?}: {found} {column} for {expected} rows; every column of the predictions \
+         needs one entry a row"
+    )]
+    Length {
+        /// The task at fault; for groups, the first task.
+        task: String,
+        /// `labels`, `scores`, `truths` or `groups`.
+        column: &'static str,
+        /// Entries found.
+        found: usize,
+        /// Rows of the first task.
+        expected: usize,
+    },
+    /// The funnel names a task that is not there.
+    #[error("the funnel names task number {index}, but there are {n_tasks} tasks (from 0)")]
+    Funnel {
+        /// The position that was given.
+        index: usize,
+        /// Number of tasks.
+        n_tasks: usize,
+    },
+}
+
+/// How metrics are taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricSettings {
+    /// The bootstrap behind the intervals.
+    pub resampling: Resampling,
+    /// Bins of the calibration error and its plot.
+    pub binning: Binning,
+}
+
+impl Default for MetricSettings {
+    /// 200 resamples; 20 bins of equal count.
+    fn default() -> MetricSettings {
+        MetricSettings {
+            resampling: Resampling::default(),
+            binning: Binning::EqualCount(20),
+        }
+    }
+}
+
+/// All figures of one model on one part of the data. Figures that do not apply are null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// By task name, in the order of the run file.
+    pub tasks: IndexMap<String, TaskMetrics>,
+    /// Clicked and converted, over all impressions; null without a funnel of two binary tasks.
+    pub ctcvr: Option<FunnelMetrics>,
+}
+
+/// The figures of one task over the rows whose label is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskMetrics {
+    /// Rows with a known label.
+    pub rows: u64,
+    /// Rows with label 1; for a ratio, rows with a label above 0.
+    pub positives: u64,
+    /// Binary tasks: area under the ROC curve.
+    pub auc: Option<f64>,
+    /// Its bootstrap interval, over groups where there are any.
+    pub auc_interval: Option<[f64; 2]>,
+    /// AUC within groups, weighted by impressions.
+    pub gauc: Option<f64>,
+    /// Groups with both classes, over which `gauc` is the mean.
+    pub gauc_groups: Option<u64>,
+    /// Binary tasks: mean cross-entropy, in nats.
+    pub log_loss: Option<f64>,
+    /// Ratio tasks: mean squared error over rows with a positive label, clipped to [0, 1].
+    pub squared_error: Option<f64>,
+    /// The same against the label as logged.
+    pub squared_error_unclipped: Option<f64>,
+    /// Predicted over observed, in sum. Ratio tasks: over rows with a positive label, clipped.
+    pub pcoc: Option<f64>,
+    /// Expected calibration error, over the same rows as `pcoc`.
+    pub ece: Option<f64>,
+    /// Binary tasks of a made-up log: AUC against the true probabilities of all rows.
+    pub auc_entire_space: Option<f64>,
+}
+
+/// The figures of the product `p_ctr * p_cvr`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FunnelMetrics {
+    /// Impressions of which it is known whether they were clicked and converted.
+    pub rows: u64,
+    /// Those that were.
+    pub positives: u64,
+    /// Area under the ROC curve.
+    pub auc: Option<f64>,
+    /// Its bootstrap interval.
+    pub auc_interval: Option<[f64; 2]>,
+}
+
+impl Metrics {
+    /// Judges `predictions`. No rows, no groups or no labels give nulls, not errors.
+    ///
+    /// # Errors
+    /// Columns of different lengths; a funnel that names a missing task.
+    pub fn of(
+        predictions: &Predictions,
+        settings: &MetricSettings,
+    ) -> Result<Metrics, PredictionError> {
+        predictions.check()?;
+        let groups = &predictions.groups;
+        let judged = |task: &TaskPredictions| (task.name.clone(), task.metrics(groups, settings));
+        Ok(Metrics {
+            tasks: predictions.tasks.iter().map(judged).collect(),
+            ctcvr: predictions.funnel_metrics(&settings.resampling),
+        })
+    }
+}
+
+impl Predictions {
+    fn check(&self) -> Result<(), PredictionError> {
+        let Some(first) = self.tasks.first() else {
+            return Ok(());
+        };
+        let n_rows = first.scores.len();
+        for task in &self.tasks {
+            check_length(task, "scores", task.scores.len(), n_rows)?;
+            check_length(task, "labels", task.labels.len(), n_rows)?;
+            check_optional_length(task, "truths", task.truths.len(), n_rows)?;
+        }
+        check_optional_length(first, "groups", self.groups.len(), n_rows)?;
+        let (click, conversion) = self.funnel.unwrap_or((0, 0));
+        match click.max(conversion) {
+            index if index >= self.tasks.len() => Err(PredictionError::Funnel {
+                index,
+                n_tasks: self.tasks.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn funnel_metrics(&self, resampling: &Resampling) -> Option<FunnelMetrics> {
+        let (click, conversion) = self.funnel?;
+        let (click, conversion) = (self.tasks.get(click)?, self.tasks.get(conversion)?);
+        if !(click.binary && conversion.binary) {
+            return None;
+        }
+        let labels = funnel_labels(&click.labels, &conversion.labels);
+        let scores = funnel_scores(&click.scores, &conversion.scores);
+        Some(FunnelMetrics {
+            rows: count(&labels, |label| !label.is_nan()),
+            positives: count(&labels, |label| label > 0.5),
+            auc: auc::auc(&labels, &scores),
+            auc_interval: auc_interval(&labels, &scores, &self.groups, resampling),
+        })
+    }
+}
+
+fn check_length(
+    task: &TaskPredictions,
+    column: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), PredictionError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(PredictionError::Length {
+            task: task.name.clone(),
+            column,
+            found,
+            expected,
+        }),
+    }
+}
+
+fn check_optional_length(
+    task: &TaskPredictions,
+    column: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), PredictionError> {
+    if found == 0 {
+        Ok(())
+    } else {
+        check_length(task, column, found, expected)
+    }
+}
+
+impl TaskPredictions {
+    /// The points of the calibration plot; for a ratio over rows with a positive label, clipped.
+    pub fn calibration_bins(&self, binning: Binning) -> Vec<CalibrationBin> {
+        calibration::calibration_bins(&self.calibration_labels(), &self.scores, binning)
+    }
+
+    fn metrics(&self, groups: &[u64], settings: &MetricSettings) -> TaskMetrics {
+        let counts = TaskMetrics {
+            rows: count(&self.labels, |label| !label.is_nan()),
+            positives: count(&self.labels, |label| {
+                label > if self.binary { 0.5 } else { 0.0 }
+            }),
+            pcoc: calibration::predicted_over_observed(&self.calibration_labels(), &self.scores),
+            ece: calibration::expected_calibration_error(&self.calibration_bins(settings.binning)),
+            ..TaskMetrics::default()
+        };
+        match self.binary {
+            true => self.binary_metrics(counts, groups, &settings.resampling),
+            false => self.ratio_metrics(counts),
+        }
+    }
+
+    fn binary_metrics(
+        &self,
+        counts: TaskMetrics,
+        groups: &[u64],
+        resampling: &Resampling,
+    ) -> TaskMetrics {
+        let grouped =
+            (!groups.is_empty()).then(|| auc::grouped_auc(&self.labels, &self.scores, groups));
+        let has_truths = !self.truths.is_empty();
+        TaskMetrics {
+            auc: auc::auc(&self.labels, &self.scores),
+            auc_interval: auc_interval(&self.labels, &self.scores, groups, resampling),
+            gauc: grouped.and_then(|grouped| grouped.auc),
+            gauc_groups: grouped.map(|grouped| grouped.groups as u64),
+            log_loss: log_loss(&self.labels, &self.scores),
+            auc_entire_space: has_truths
+                .then(|| auc::soft_auc(&self.truths, &self.scores))
+                .flatten(),
+            ..counts
+        }
+    }
+
+    fn ratio_metrics(&self, counts: TaskMetrics) -> TaskMetrics {
+        let error = |range| squared_error(&self.labels, &self.scores, range);
+        TaskMetrics {
+            squared_error: error(LabelRange::Clipped),
+            squared_error_unclipped: error(LabelRange::Unclipped),
+            ..counts
+        }
+    }
+
+    /// The labels that predictions should meet on average: those the loss has.
+    fn calibration_labels(&self) -> Vec<f32> {
+        let trained_on = |label: &f32| match *label {
+            label if self.binary => label,
+            label if label > 0.0 => label.min(1.0),
+            _ => f32::NAN,
+        };
+        self.labels.iter().map(trained_on).collect()
+    }
+}
+
+fn count<T: Copy + Into<f64>>(labels: &[T], counts: impl Fn(f64) -> bool) -> u64 {
+    labels
+        .iter()
+        .filter(|label| counts((**label).into()))
+        .count() as u64
+}

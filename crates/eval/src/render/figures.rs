@@ -1,0 +1,232 @@
+//! From the report's curves to charts: one row of panels for each task.
+
+use maud::{Markup, html};
+
+use super::chart::{Chart, LineStyle, Series};
+use super::numbers::{ABSENT, fixed, percent, thousands};
+use crate::report::{CalibrationCurve, LearningCurve, LearningPoint, RunReport, SearchCurve};
+use crate::sharing::LayerSharing;
+
+/// The networks of the report's curves in the order of their first curve; a network's position
+/// is its line style.
+pub(super) fn networks(report: &RunReport) -> Vec<&str> {
+    let learning = report.learning.iter().map(|curve| &curve.network);
+    let calibration = report.calibration.iter().map(|curve| &curve.network);
+    distinct(learning.chain(calibration))
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut kept = Vec::new();
+    for name in names {
+        if !kept.contains(&name.as_str()) {
+            kept.push(name.as_str());
+        }
+    }
+    kept
+}
+
+/// Names and line samples of the networks.
+pub(super) fn legend(networks: &[&str], remarks: &[(&str, bool)]) -> Markup {
+    html! {
+        p.legend {
+            @for (style, network) in networks.iter().enumerate() {
+                span { (LineStyle::of(style).sample(false)) (network) }
+            }
+            @for (remark, ringed) in remarks {
+                span.remark {
+                    @if *ringed {
+                        svg.ring viewBox="0 0 14 14" aria-hidden="true" {
+                            circle cx="7" cy="7" r="5.6" fill="none" stroke="#1a1a1a"
+                                stroke-width="1.6" {}
+                        }
+                    } @else {
+                        (LineStyle::of(0).sample(true))
+                    }
+                    (remark)
+                }
+            }
+        }
+    }
+}
+
+/// Loss and validation metric of each task over the training.
+pub(super) fn learning(curves: &[LearningCurve], networks: &[&str]) -> Markup {
+    let tasks = distinct(curves.iter().map(|curve| &curve.task));
+    html! {
+        div.panels {
+            @for task in tasks {
+                @let curves: Vec<_> = curves.iter().filter(|curve| curve.task == task).collect();
+                (loss_chart(task, &curves, networks).draw())
+                (metric_chart(task, &curves, networks).draw())
+            }
+        }
+    }
+}
+
+fn loss_chart(task: &str, curves: &[&LearningCurve], networks: &[&str]) -> Chart {
+    let both = |curve: &&LearningCurve| {
+        let train = series(curve, networks, true, |point| point.train_loss);
+        let validation = series(curve, networks, false, |point| point.validation_loss);
+        [train, validation]
+            .into_iter()
+            .filter(|series| !series.points.is_empty())
+    };
+    over_training(format!("{task}: loss"), "loss".into(), curves, {
+        curves.iter().flat_map(both).collect()
+    })
+}
+
+fn metric_chart(task: &str, curves: &[&LearningCurve], networks: &[&str]) -> Chart {
+    let metric = curves
+        .first()
+        .map_or("metric", |curve| curve.metric_name.as_str());
+    let line = |curve: &&LearningCurve| series(curve, networks, false, |p| p.validation_metric);
+    let title = format!("{task}: validation {metric}");
+    over_training(
+        title,
+        metric.to_string(),
+        curves,
+        curves.iter().map(line).collect(),
+    )
+}
+
+fn over_training(
+    title: String,
+    y_name: String,
+    curves: &[&LearningCurve],
+    series: Vec<Series>,
+) -> Chart {
+    let x_name = curves
+        .first()
+        .map_or("position", |curve| curve.position_name.as_str());
+    Chart {
+        title,
+        x_name: x_name.into(),
+        y_name,
+        series,
+        diagonal: false,
+        whole_x: true,
+    }
+}
+
+fn series(
+    curve: &LearningCurve,
+    networks: &[&str],
+    thin: bool,
+    value: impl Fn(&LearningPoint) -> Option<f64>,
+) -> Series {
+    let place = |point: &LearningPoint| Some((point.position, value(point)?));
+    let kind = if thin { "training" } else { "validation" };
+    let picked = curve
+        .picked
+        .and_then(|at| curve.points.get(at))
+        .and_then(place);
+    Series {
+        name: format!("{}, {kind}", curve.network),
+        points: curve.points.iter().filter_map(place).collect(),
+        style: style_of(&curve.network, networks),
+        thin,
+        picked: picked.filter(|_| !thin),
+    }
+}
+
+fn style_of(network: &str, networks: &[&str]) -> usize {
+    networks
+        .iter()
+        .position(|name| *name == network)
+        .unwrap_or(0)
+}
+
+/// Validation metric against density, one panel for each task.
+pub(super) fn search(curves: &[SearchCurve]) -> Markup {
+    html! { div.panels { @for curve in curves { (search_chart(curve).draw()) } } }
+}
+
+fn search_chart(curve: &SearchCurve) -> Chart {
+    let place = |at: usize| {
+        Some((
+            curve.rounds[at].density,
+            curve.rounds[at].validation_metric?,
+        ))
+    };
+    let series = Series {
+        name: curve.task.clone(),
+        points: (0..curve.rounds.len()).filter_map(place).collect(),
+        style: 0,
+        thin: false,
+        picked: curve
+            .picked
+            .filter(|at| *at < curve.rounds.len())
+            .and_then(place),
+    };
+    Chart {
+        title: format!(
+            "{}: validation {} of each round's subnetwork",
+            curve.task, curve.metric_name
+        ),
+        x_name: "density (share of connections kept)".into(),
+        y_name: curve.metric_name.clone(),
+        series: vec![series],
+        diagonal: false,
+        whole_x: false,
+    }
+}
+
+/// Predicted against observed, one panel for each task.
+pub(super) fn calibration(curves: &[CalibrationCurve], networks: &[&str]) -> Markup {
+    let tasks = distinct(curves.iter().map(|curve| &curve.task));
+    html! {
+        div.panels {
+            @for task in tasks {
+                @let curves: Vec<_> = curves.iter().filter(|curve| curve.task == task).collect();
+                (calibration_chart(task, &curves, networks).draw())
+            }
+        }
+    }
+}
+
+fn calibration_chart(task: &str, curves: &[&CalibrationCurve], networks: &[&str]) -> Chart {
+    let line = |curve: &&CalibrationCurve| Series {
+        name: curve.network.clone(),
+        points: curve
+            .bins
+            .iter()
+            .map(|bin| (bin.predicted, bin.observed))
+            .collect(),
+        style: style_of(&curve.network, networks),
+        thin: false,
+        picked: None,
+    };
+    Chart {
+        title: format!("{task}: calibration"),
+        x_name: "mean prediction of the bin".into(),
+        y_name: "mean label of the bin".into(),
+        series: curves.iter().map(line).collect(),
+        diagonal: true,
+        whole_x: false,
+    }
+}
+
+/// Header of the table below the sharing picture.
+pub(super) fn sharing_header(tasks: &[String]) -> Vec<String> {
+    let mut header = vec!["layer".to_string(), "connections".into(), "shared".into()];
+    header.extend(tasks.iter().map(|task| format!("{task} only")));
+    header.extend(["pruned", "overlap", "by chance"].map(String::from));
+    header
+}
+
+/// A layer's row of that table.
+pub(super) fn sharing_row(layer: &LayerSharing) -> Vec<String> {
+    let share = |count: u64| percent(count as f64 / layer.connections() as f64);
+    let mut row = vec![
+        layer.name.clone(),
+        thousands(layer.connections()),
+        share(layer.shared),
+    ];
+    row.extend(layer.only.iter().map(|only| share(*only)));
+    row.push(share(layer.pruned));
+    let overlap = layer.overlap();
+    row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.overlap, 3)));
+    row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.chance, 3)));
+    row
+}

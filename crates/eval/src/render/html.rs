@@ -1,0 +1,173 @@
+//! One HTML file that needs nothing beside it: no network, no script.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::numbers::{cell_interval, cell_value};
+use super::{bars, figures, text};
+use crate::report::{ResultRow, ResultTable, RunReport, SharingPicture};
+
+/// The report as a self-contained page, readable on paper and in black and white.
+pub fn render_html(report: &RunReport) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (report.title) }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                (bars::patterns())
+                main { (header(report)) (sections(report)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn header(report: &RunReport) -> Markup {
+    html! {
+        header {
+            h1 { (report.title) }
+            @if !report.subtitle.is_empty() { p.subtitle { (report.subtitle) } }
+            @for note in &report.notes {
+                @if note.warning {
+                    p.note.warning { strong { "Warning. " } (note.text) }
+                } @else {
+                    p.note { (note.text) }
+                }
+            }
+        }
+    }
+}
+
+fn sections(report: &RunReport) -> Markup {
+    let networks = figures::networks(report);
+    html! {
+        @if !report.results.is_empty() {
+            section { h2 { "Results" } @for table in &report.results { (results(table)) } }
+        }
+        @if !report.sharing.is_empty() {
+            section { h2 { "Sharing by layer" } @for p in &report.sharing { (sharing(p)) } }
+        }
+        @if !report.search.is_empty() {
+            section {
+                h2 { "Mask search" }
+                (figures::legend(&[], &[("the round that was picked", true)]))
+                (figures::search(&report.search))
+            }
+        }
+        @if !report.learning.is_empty() { (learning(report, &networks)) }
+        @if !report.calibration.is_empty() { (calibration(report, &networks)) }
+        @if !report.data.parts.is_empty() { section { h2 { "Data" } (data(report)) } }
+        @if !report.settings.is_empty() { section { h2 { "Settings" } (settings(report)) } }
+    }
+}
+
+fn learning(report: &RunReport, networks: &[&str]) -> Markup {
+    let remarks = [("thin: training rows", false), ("weights kept", true)];
+    html! {
+        section {
+            h2 { "Learning curves" }
+            (figures::legend(networks, &remarks))
+            (figures::learning(&report.learning, networks))
+        }
+    }
+}
+
+fn calibration(report: &RunReport, networks: &[&str]) -> Markup {
+    html! {
+        section {
+            h2 { "Calibration" }
+            p.explained {
+                "Rows in bins of rising score. On the grey diagonal, predictions are the observed "
+                "rates; below it they promise too much."
+            }
+            (figures::legend(networks, &[]))
+            (figures::calibration(&report.calibration, networks))
+        }
+    }
+}
+
+fn results(table: &ResultTable) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption { (table.title) }
+                thead {
+                    tr {
+                        th { "task" } th { "network" }
+                        @for column in &table.columns { th.number { (column.name) } }
+                    }
+                }
+                tbody { @for at in 0..table.rows.len() { (result_row(table, at)) } }
+            }
+        }
+        p.explained { "Bold: the best figure of the task, separable from the next or not. In brackets: 95 % intervals." }
+    }
+}
+
+fn result_row(table: &ResultTable, at: usize) -> Markup {
+    let row: &ResultRow = &table.rows[at];
+    let first = at == 0 || table.rows[at - 1].task != row.task;
+    html! {
+        tr.first[first] {
+            td { @if first { (row.task) } }
+            td { (row.network) }
+            @for (at_column, (cell, column)) in row.cells.iter().zip(&table.columns).enumerate() {
+                td.number.best[table.is_best(at, at_column)] {
+                    (cell_value(cell, column))
+                    @if let Some(interval) = cell_interval(cell, column) {
+                        span.interval { (interval) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sharing(picture: &SharingPicture) -> Markup {
+    let rows: Vec<_> = picture.layers.iter().map(figures::sharing_row).collect();
+    html! {
+        h3 { (picture.network) }
+        (bars::legend(&picture.tasks))
+        (bars::draw(picture))
+        (plain_table(&figures::sharing_header(&picture.tasks), &rows))
+        p.explained {
+            "Overlap: connections that both tasks keep over those that either keeps; by chance: "
+            "what random masks of the same densities would give."
+        }
+    }
+}
+
+fn data(report: &RunReport) -> Markup {
+    let (header, rows) = text::data_table(&report.data);
+    plain_table(&header, &rows)
+}
+
+/// A table whose first column is text and whose others are numbers.
+fn plain_table(header: &[String], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr { @for (at, name) in header.iter().enumerate() { th.number[at > 0] { (name) } } }
+                }
+                tbody {
+                    @for row in rows {
+                        tr { @for (at, cell) in row.iter().enumerate() { td.number[at > 0] { (cell) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn settings(report: &RunReport) -> Markup {
+    html! {
+        dl {
+            @for (name, value) in &report.settings { div { dt { (name) } dd { (value) } } }
+        }
+    }
+}

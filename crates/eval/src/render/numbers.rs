@@ -1,0 +1,76 @@
+//! Numbers as people read them.
+
+use crate::report::{ResultCell, ResultColumn};
+
+/// Stands where a figure does not apply.
+pub(crate) const ABSENT: &str = "–";
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// With this many digits after the point; a dash for what is not a number.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    match value.is_finite() {
+        true => format!("{value:.decimals$}"),
+        false => ABSENT.to_string(),
+    }
+}
+
+/// `0.0312` as `3.1 %`, with more digits for small shares.
+pub fn percent(share: f64) -> String {
+    let decimals = match share.abs() {
+        small if small < 0.001 && small > 0.0 => 3,
+        small if small < 0.01 && small > 0.0 => 2,
+        _ => 1,
+    };
+    match share.is_finite() {
+        true => format!("{} %", fixed(100.0 * share, decimals)),
+        false => ABSENT.to_string(),
+    }
+}
+
+/// A figure without its interval.
+pub(crate) fn cell_value(cell: &ResultCell, column: &ResultColumn) -> String {
+    match cell.value {
+        None => ABSENT.to_string(),
+        Some(count) if column.decimals == 0 && count >= 0.0 => thousands(count as u64),
+        Some(value) => fixed(value, column.decimals),
+    }
+}
+
+/// `[low, high]`, or nothing.
+pub(crate) fn cell_interval(cell: &ResultCell, column: &ResultColumn) -> Option<String> {
+    let end = |value| fixed(value, column.decimals);
+    cell.interval
+        .map(|[low, high]| format!("[{}, {}]", end(low), end(high)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let grouped = [0, 999, 1000, 1234567].map(thousands);
+        assert_eq!(grouped, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn small_shares_get_more_digits() {
+        let written = [0.5, 0.0312, 0.00312, 0.000_312, 0.0, f64::NAN].map(percent);
+        assert_eq!(
+            written,
+            ["50.0 %", "3.1 %", "0.31 %", "0.031 %", "0.0 %", "–"]
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Aligned tables for the terminal.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::numbers::{ABSENT, cell_interval, cell_value, fixed, percent, thousands};
+use crate::report::{
+    DataPart, DataSummary, ResultCell, ResultColumn, ResultRow, ResultTable, RunReport,
+    SearchCurve, SearchRound, SharingPicture,
+};
+
+/// A table with a ruled header; columns of numbers stand to the right, others to the left. Rows
+/// may be shorter than the header. Ends in a line break.
+pub fn text_table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let columns: Vec<TextColumn> = header
+        .iter()
+        .enumerate()
+        .map(|(at, name)| TextColumn::of(name, at, rows))
+        .collect();
+    let mut text = line(&columns, |at| header[at]);
+    let rule: Vec<String> = columns
+        .iter()
+        .map(|column| "─".repeat(column.width))
+        .collect();
+    text += &line(&columns, |at| &rule[at]);
+    for row in rows {
+        text += &line(&columns, |at| row.get(at).map_or("", String::as_str));
+    }
+    text
+}
+
+struct TextColumn {
+    width: usize,
+    numeric: bool,
+}
+
+impl TextColumn {
+    fn of(name: &str, at: usize, rows: &[Vec<String>]) -> TextColumn {
+        let cells = || rows.iter().filter_map(|row| row.get(at));
+        let widest = cells().map(|cell| cell.width()).max().unwrap_or(0);
+        let filled = |cell: &&String| !cell.is_empty() && *cell != ABSENT;
+        TextColumn {
+            width: widest.max(name.width()),
+            numeric: cells().all(|cell| is_numeric(cell)) && cells().any(|cell| filled(&cell)),
+        }
+    }
+}
+
+fn is_numeric(cell: &str) -> bool {
+    let unsigned = cell.trim_start_matches(['-', '+', '.']);
+    cell.is_empty() || cell == ABSENT || unsigned.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn line<'a>(columns: &[TextColumn], cell: impl Fn(usize) -> &'a str) -> String {
+    let padded = |(at, column): (usize, &TextColumn)| {
+        let (cell, space) = (cell(at), " ".repeat(column.width - cell(at).width()));
+        if column.numeric {
+            space + cell
+        } else {
+            cell.to_string() + &space
+        }
+    };
+    let cells: Vec<String> = columns.iter().enumerate().map(padded).collect();
+    cells.join("  ").trim_end().to_string() + "\n"
+}
+
+/// The report's tables for a terminal; curves are left to [`crate::render_html`].
+pub fn render_text(report: &RunReport) -> String {
+    let mut parts = vec![heading(report), notes(report)];
+    parts.extend(report.results.iter().map(results));
+    parts.extend(report.sharing.iter().map(sharing));
+    parts.extend(report.search.iter().map(search));
+    parts.push(data(&report.data));
+    parts.push(settings(&report.settings));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+fn heading(report: &RunReport) -> String {
+    let lines = [&report.title, &report.subtitle];
+    lines
+        .into_iter()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.to_string() + "\n")
+        .collect()
+}
+
+fn notes(report: &RunReport) -> String {
+    let kind = |warning| if warning { "warning" } else { "note" };
+    report
+        .notes
+        .iter()
+        .map(|note| format!("{}: {}\n", kind(note.warning), note.text))
+        .collect()
+}
+
+fn results(table: &ResultTable) -> String {
+    let names = table.columns.iter().map(|column| column.name.as_str());
+    let header: Vec<&str> = ["task", "network"].into_iter().chain(names).collect();
+    let row = |row: &ResultRow| {
+        let cells = row
+            .cells
+            .iter()
+            .zip(&table.columns)
+            .map(|(cell, column)| cell_text(cell, column));
+        [row.task.clone(), row.network.clone()]
+            .into_iter()
+            .chain(cells)
+            .collect()
+    };
+    titled(
+        &table.title,
+        &header,
+        &table.rows.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// The figure and, behind it, its interval.
+fn cell_text(cell: &ResultCell, column: &ResultColumn) -> String {
+    match cell_interval(cell, column) {
+        Some(interval) => format!("{} {interval}", cell_value(cell, column)),
+        None => cell_value(cell, column),
+    }
+}
+
+fn sharing(picture: &SharingPicture) -> String {
+    let header = super::figures::sharing_header(&picture.tasks);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let rows: Vec<_> = picture
+        .layers
+        .iter()
+        .map(super::figures::sharing_row)
+        .collect();
+    titled(
+        &format!("Sharing by layer: {}", picture.network),
+        &header,
+        &rows,
+    )
+}
+
+fn search(curve: &SearchCurve) -> String {
+    let row = |(at, round): (usize, &SearchRound)| {
+        vec![
+            (at + 1).to_string(),
+            fixed(round.density, 4),
+            round
+                .validation_metric
+                .map_or(ABSENT.to_string(), |metric| fixed(metric, 4)),
+            if curve.picked == Some(at) {
+                "picked".into()
+            } else {
+                String::new()
+            },
+        ]
+    };
+    let metric = format!("validation {}", curve.metric_name);
+    let rows: Vec<_> = curve.rounds.iter().enumerate().map(row).collect();
+    titled(
+        &format!("Mask search: {}", curve.task),
+        &["round", "density", &metric, ""],
+        &rows,
+    )
+}
+
+fn data(data: &DataSummary) -> String {
+    let (header, rows) = data_table(data);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    titled("Data", &header, &rows)
+}
+
+/// Header and rows of the table of parts, for text and HTML alike.
+pub(super) fn data_table(data: &DataSummary) -> (Vec<String>, Vec<Vec<String>>) {
+    let of_task = |task: &String| [format!("{task} known"), format!("{task} mean")];
+    let mut header = vec!["part".to_string(), "rows".to_string()];
+    header.extend(data.tasks.iter().flat_map(of_task));
+    let row = |part: &DataPart| {
+        let mut row = vec![part.name.clone(), thousands(part.rows)];
+        for label in &part.labels {
+            row.push(thousands(label.known));
+            row.push(label.rate.map_or(ABSENT.to_string(), percent));
+        }
+        row
+    };
+    (header, data.parts.iter().map(row).collect())
+}
+
+fn settings(settings: &[(String, String)]) -> String {
+    let row = |(name, value): &(String, String)| vec![name.clone(), value.clone()];
+    titled(
+        "Settings",
+        &["setting", "value"],
+        &settings.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+fn titled(title: &str, header: &[&str], rows: &[Vec<String>]) -> String {
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("{title}\n{}", text_table(header, rows)),
+    }
+}

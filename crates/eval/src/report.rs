@@ -1,0 +1,354 @@
+//! What a run says of itself: plain data, stored as JSON, drawn by [`crate::render`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::CalibrationBin;
+use crate::metrics::{Metrics, TaskMetrics};
+use crate::sharing::LayerSharing;
+use crate::statistics::Estimate;
+
+/// Everything worth knowing about a run. Empty parts are left out of the drawing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Headline.
+    pub title: String,
+    /// One sentence below it: what was run, when, on what.
+    pub subtitle: String,
+    /// What a reader must know before believing the figures.
+    pub notes: Vec<Note>,
+    /// Tables of results.
+    pub results: Vec<ResultTable>,
+    /// The masks, layer by layer.
+    pub sharing: Vec<SharingPicture>,
+    /// One for each task whose mask was searched.
+    pub search: Vec<SearchCurve>,
+    /// One for each network and task.
+    pub learning: Vec<LearningCurve>,
+    /// One for each network and task.
+    pub calibration: Vec<CalibrationCurve>,
+    /// Rows and label rates.
+    pub data: DataSummary,
+    /// Settings of the run, by name and value.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A remark on the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Whether it puts the figures in doubt.
+    pub warning: bool,
+    /// One sentence or two.
+    pub text: String,
+}
+
+/// Rows and labels of each part of the data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataSummary {
+    /// Names of the tasks.
+    pub tasks: Vec<String>,
+    /// Training, validation, test.
+    pub parts: Vec<DataPart>,
+}
+
+/// One part of the data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataPart {
+    /// Such as `train`.
+    pub name: String,
+    /// Rows read.
+    pub rows: u64,
+    /// For each task.
+    pub labels: Vec<LabelSummary>,
+}
+
+/// The labels of one task in one part of the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelSummary {
+    /// Rows whose label is known.
+    pub known: u64,
+    /// Mean of the known labels; null without any.
+    pub rate: Option<f64>,
+}
+
+/// Figures of networks (or methods), task by task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResultTable {
+    /// What is compared, on which rows.
+    pub title: String,
+    /// The figures.
+    pub columns: Vec<ResultColumn>,
+    /// In the order of drawing; rows of one task stand together.
+    pub rows: Vec<ResultRow>,
+}
+
+/// A figure by which networks are judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultColumn {
+    /// Such as `AUC`.
+    pub name: String,
+    /// Which values are good, so that the best of each task can be marked.
+    pub better: Better,
+    /// Digits after the point; 0 for counts.
+    pub decimals: usize,
+}
+
+/// Which values of a figure are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// AUC.
+    Higher,
+    /// Losses and errors.
+    Lower,
+    /// Counts, and figures whose best value lies within.
+    Neither,
+}
+
+/// One network on one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultRow {
+    /// The task's name.
+    pub task: String,
+    /// The network's or method's name.
+    pub network: String,
+    /// One for each column.
+    pub cells: Vec<ResultCell>,
+}
+
+/// A figure and how sure it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResultCell {
+    /// Null where the figure does not apply.
+    pub value: Option<f64>,
+    /// Its 95 % interval, where one was taken.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl From<Estimate> for ResultCell {
+    fn from(estimate: Estimate) -> ResultCell {
+        ResultCell {
+            value: Some(estimate.mean),
+            interval: estimate.interval,
+        }
+    }
+}
+
+impl From<Option<f64>> for ResultCell {
+    fn from(value: Option<f64>) -> ResultCell {
+        ResultCell {
+            value,
+            interval: None,
+        }
+    }
+}
+
+/// How a task was learnt by a network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LearningCurve {
+    /// The task's name.
+    pub task: String,
+    /// The network's name.
+    pub network: String,
+    /// What positions count: `epoch` or `step`.
+    pub position_name: String,
+    /// What the validation metric is, such as `AUC`.
+    pub metric_name: String,
+    /// In rising order of position.
+    pub points: Vec<LearningPoint>,
+    /// The point whose weights were kept.
+    pub picked: Option<usize>,
+}
+
+/// A moment of the training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LearningPoint {
+    /// Epochs or steps done.
+    pub position: f64,
+    /// Mean training loss since the last point.
+    pub train_loss: Option<f64>,
+    /// Loss on the validation rows.
+    pub validation_loss: Option<f64>,
+    /// Metric on the validation rows.
+    pub validation_metric: Option<f64>,
+}
+
+/// A task's mask search, round by round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchCurve {
+    /// The task's name.
+    pub task: String,
+    /// What the validation metric is, such as `AUC`.
+    pub metric_name: String,
+    /// In the order of pruning.
+    pub rounds: Vec<SearchRound>,
+    /// The round whose mask was taken.
+    pub picked: Option<usize>,
+}
+
+/// One round: the subnetwork of this density, trained alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchRound {
+    /// Share of the maskable connections that are kept.
+    pub density: f64,
+    /// Metric on the validation rows.
+    pub validation_metric: Option<f64>,
+}
+
+/// Predicted against observed rates of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationCurve {
+    /// The task's name.
+    pub task: String,
+    /// The network's name.
+    pub network: String,
+    /// In rising order of prediction.
+    pub bins: Vec<CalibrationBin>,
+}
+
+/// Who keeps which connections of a network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SharingPicture {
+    /// The network's name.
+    pub network: String,
+    /// Names of the tasks, in the order of [`LayerSharing::only`].
+    pub tasks: Vec<String>,
+    /// From the input on.
+    pub layers: Vec<LayerSharing>,
+}
+
+impl ResultTable {
+    /// The metrics of some networks (name first) side by side, rows of a task together. Figures
+    /// that apply to none are left out.
+    pub fn of_metrics(title: &str, networks: &[(String, Metrics)]) -> ResultTable {
+        let rows = metric_rows(networks);
+        let applies =
+            |figure: &&Figure| rows.iter().any(|row| (figure.cell)(&row.2).value.is_some());
+        let figures: Vec<&Figure> = FIGURES.iter().filter(applies).collect();
+        let cells = |metrics: &TaskMetrics| figures.iter().map(|f| (f.cell)(metrics)).collect();
+        let row = |(task, network, metrics): &(String, String, TaskMetrics)| ResultRow {
+            task: task.clone(),
+            network: network.clone(),
+            cells: cells(metrics),
+        };
+        ResultTable {
+            title: title.to_string(),
+            columns: figures.iter().map(|figure| figure.column()).collect(),
+            rows: rows.iter().map(row).collect(),
+        }
+    }
+
+    /// Whether the cell is the best of its task in its column, among two or more.
+    pub fn is_best(&self, row: usize, column: usize) -> bool {
+        let value = |row: &ResultRow| row.cells.get(column).and_then(|cell| cell.value);
+        let rivals = self
+            .rows
+            .iter()
+            .filter(|rival| rival.task == self.rows[row].task);
+        let values: Vec<f64> = rivals.filter_map(value).collect();
+        let Some(own) = value(&self.rows[row]).filter(|_| values.len() > 1) else {
+            return false;
+        };
+        match self.columns[column].better {
+            Better::Higher => values.iter().all(|other| own >= *other),
+            Better::Lower => values.iter().all(|other| own <= *other),
+            Better::Neither => false,
+        }
+    }
+}
+
+/// `(task, network, metrics)`, tasks in the order of their first network, the product last.
+fn metric_rows(networks: &[(String, Metrics)]) -> Vec<(String, String, TaskMetrics)> {
+    let mut tasks: Vec<&String> = Vec::new();
+    for task in networks
+        .iter()
+        .flat_map(|(_, metrics)| metrics.tasks.keys())
+    {
+        if !tasks.contains(&task) {
+            tasks.push(task);
+        }
+    }
+    let of_task = |task: &'_ String| {
+        let row = |(network, metrics): &(String, Metrics)| {
+            Some((task.clone(), network.clone(), *metrics.tasks.get(task)?))
+        };
+        networks.iter().filter_map(row).collect::<Vec<_>>()
+    };
+    let products = networks.iter().filter_map(|(network, metrics)| {
+        let product = metrics.ctcvr?;
+        let metrics = TaskMetrics {
+            rows: product.rows,
+            positives: product.positives,
+            auc: product.auc,
+            auc_interval: product.auc_interval,
+            ..TaskMetrics::default()
+        };
+        Some(("CTCVR".to_string(), network.clone(), metrics))
+    });
+    tasks
+        .into_iter()
+        .flat_map(of_task)
+        .chain(products)
+        .collect()
+}
+
+/// A column of a table of metrics.
+struct Figure {
+    name: &'static str,
+    better: Better,
+    decimals: usize,
+    cell: fn(&TaskMetrics) -> ResultCell,
+}
+
+impl Figure {
+    fn column(&self) -> ResultColumn {
+        let Figure {
+            name,
+            better,
+            decimals,
+            ..
+        } = *self;
+        ResultColumn {
+            name: name.to_string(),
+            better,
+            decimals,
+        }
+    }
+}
+
+const fn figure(
+    name: &'static str,
+    better: Better,
+    decimals: usize,
+    cell: fn(&TaskMetrics) -> ResultCell,
+) -> Figure {
+    Figure {
+        name,
+        better,
+        decimals,
+        cell,
+    }
+}
+
+/// The columns of [`ResultTable::of_metrics`].
+const FIGURES: [Figure; 9] = [
+    figure("rows", Better::Neither, 0, |m| Some(m.rows as f64).into()),
+    figure("positives", Better::Neither, 0, |m| {
+        Some(m.positives as f64).into()
+    }),
+    figure("AUC", Better::Higher, 4, |m| ResultCell {
+        value: m.auc,
+        interval: m.auc_interval,
+    }),
+    figure("grouped AUC", Better::Higher, 4, |m| m.gauc.into()),
+    figure("entire-space AUC", Better::Higher, 4, |m| {
+        m.auc_entire_space.into()
+    }),
+    figure("log-loss", Better::Lower, 4, |m| m.log_loss.into()),
+    figure("squared error", Better::Lower, 5, |m| {
+        m.squared_error.into()
+    }),
+    figure("predicted / observed", Better::Neither, 3, |m| {
+        m.pcoc.into()
+    }),
+    figure("calibration error", Better::Lower, 4, |m| m.ece.into()),
+];

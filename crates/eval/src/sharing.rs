@@ -1,0 +1,150 @@
+//! What the masks share, layer by layer.
+
+use serde::{Deserialize, Serialize};
+
+/// Connections of one layer by who keeps them. The counts add up to `inputs * outputs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerSharing {
+    /// The layer's name, such as `fc_0`.
+    pub name: String,
+    /// Inputs of the layer.
+    pub inputs: usize,
+    /// Outputs of the layer.
+    pub outputs: usize,
+    /// Connections kept by two tasks or more.
+    pub shared: u64,
+    /// For each task: connections that it alone keeps.
+    pub only: Vec<u64>,
+    /// Connections that no task keeps.
+    pub pruned: u64,
+}
+
+impl LayerSharing {
+    /// All connections of the layer.
+    pub fn connections(&self) -> u64 {
+        self.shared + self.only.iter().sum::<u64>() + self.pruned
+    }
+
+    /// How alike the masks of two tasks are in this layer; `None` for another number of tasks,
+    /// where the counts do not tell, or where nothing is kept.
+    pub fn overlap(&self) -> Option<Overlap> {
+        let [first, second] = self.only[..] else {
+            return None;
+        };
+        Overlap::of_counts(self.shared, [first, second], self.connections())
+    }
+}
+
+/// Counts the connections of one layer. `masks[task][connection]`: whether the task keeps it, for
+/// `inputs * outputs` connections in any one order.
+///
+/// # Panics
+/// If a mask has another length.
+pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]]) -> LayerSharing {
+    for mask in masks {
+        assert_eq!(
+            mask.len(),
+            inputs * outputs,
+            "{name}: one bit for each connection"
+        );
+    }
+    let mut layer = LayerSharing {
+        name: name.to_string(),
+        inputs,
+        outputs,
+        only: vec![0; masks.len()],
+        ..LayerSharing::default()
+    };
+    for connection in 0..inputs * outputs {
+        let mut keepers = (0..masks.len()).filter(|task| masks[*task][connection]);
+        match (keepers.next(), keepers.next()) {
+            (None, _) => layer.pruned += 1,
+            (Some(task), None) => layer.only[task] += 1,
+            (Some(_), Some(_)) => layer.shared += 1,
+        }
+    }
+    layer
+}
+
+/// How alike two masks are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Share of connections that each mask keeps.
+    pub densities: [f64; 2],
+    /// Kept by both over kept by either (intersection over union).
+    pub overlap: f64,
+    /// What random masks of these densities a, b would give: ab / (a + b - ab).
+    pub chance: f64,
+}
+
+impl Overlap {
+    /// From the connections kept by both and by one alone; `None` where neither keeps anything.
+    fn of_counts(both: u64, only: [u64; 2], connections: u64) -> Option<Overlap> {
+        let either = both + only[0] + only[1];
+        let densities = only.map(|only| (both + only) as f64 / connections as f64);
+        (either > 0).then(|| Overlap {
+            densities,
+            overlap: both as f64 / either as f64,
+            chance: chance_overlap(densities),
+        })
+    }
+}
+
+/// Compares two masks over the same connections; `None` where neither keeps anything.
+///
+/// # Panics
+/// If the masks have different lengths.
+pub fn mask_overlap(first: &[bool], second: &[bool]) -> Option<Overlap> {
+    layer_sharing("", first.len(), 1, &[first, second]).overlap()
+}
+
+/// Expected intersection over union of two independent masks of these densities, in the large.
+fn chance_overlap([a, b]: [f64; 2]) -> f64 {
+    a * b / (a + b - a * b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_is_counted_once() {
+        let ctr = [true, true, false, false, true, false];
+        let cvr = [true, false, true, false, false, false];
+        let layer = layer_sharing("fc_0", 2, 3, &[&ctr, &cvr]);
+        assert_eq!(
+            (layer.shared, layer.only.clone(), layer.pruned),
+            (1, vec![2, 1], 2)
+        );
+        assert_eq!(layer.connections(), 6);
+    }
+
+    #[test]
+    fn a_third_task_makes_a_connection_shared() {
+        let layer = layer_sharing(
+            "fc_0",
+            1,
+            2,
+            &[&[true, false], &[true, false], &[true, true]],
+        );
+        assert_eq!(
+            (layer.shared, layer.only, layer.pruned),
+            (1, vec![0, 0, 1], 0)
+        );
+    }
+
+    #[test]
+    fn chance_for_equal_densities_is_p_over_two_minus_p() {
+        let overlap = mask_overlap(&[true, true, false, false], &[true, false, true, false]);
+        let overlap = overlap.unwrap();
+        assert_eq!(overlap.overlap, 1.0 / 3.0);
+        assert_eq!(overlap.chance, 0.5 / 1.5);
+        assert_eq!(overlap.densities, [0.5, 0.5]);
+    }
+
+    #[test]
+    fn empty_masks_have_no_overlap() {
+        assert_eq!(mask_overlap(&[false, false], &[false, false]), None);
+        assert_eq!(mask_overlap(&[], &[]), None);
+    }
+}

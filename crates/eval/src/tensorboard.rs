@@ -1,0 +1,227 @@
+//! TensorBoard event files: scalars by tag and step, in the record framing of TFRecord files.
+//!
+//! Two small messages of TensorFlow's `event.proto` and `summary.proto` are written, nothing is
+//! read, so their dozen fields are encoded here by hand.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes one event file. Each run and each resumption gets a file of its own; TensorBoard reads
+/// all files of a folder in the order of their names.
+#[derive(Debug)]
+pub struct EventWriter {
+    file: BufWriter<File>,
+    path: PathBuf,
+    /// The step to start from, until the first event gives the time for the file's header.
+    unstarted: Option<Start>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Afresh,
+    Resumed { step: u64 },
+}
+
+impl EventWriter {
+    /// Starts a new event file in `folder`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// Where the folder or file cannot be made.
+    pub fn create(folder: &Path) -> io::Result<EventWriter> {
+        EventWriter::open(folder, Start::Afresh)
+    }
+
+    /// Starts a further event file after a resumption: TensorBoard drops what earlier files say
+    /// of `step` and later ones.
+    ///
+    /// # Errors
+    /// Where the folder or file cannot be made.
+    pub fn resume(folder: &Path, step: u64) -> io::Result<EventWriter> {
+        EventWriter::open(folder, Start::Resumed { step })
+    }
+
+    fn open(folder: &Path, start: Start) -> io::Result<EventWriter> {
+        fs::create_dir_all(folder)?;
+        let mut number = 0;
+        loop {
+            let path = folder.join(format!("events.out.tfevents.{number:010}.ncs"));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    let file = BufWriter::new(file);
+                    return Ok(EventWriter {
+                        file,
+                        path,
+                        unstarted: Some(start),
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The file that is being written.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds one point to the curve `tag`. `wall_time` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn scalar(&mut self, tag: &str, step: u64, value: f64, wall_time: f64) -> io::Result<()> {
+        self.start(wall_time)?;
+        let mut event = event(wall_time, step);
+        put_bytes(&mut event, SUMMARY, &summary(tag, value as f32));
+        write_record(&mut self.file, &event)
+    }
+
+    /// Hands everything over to the operating system.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    /// Writes the header, and the mark of a resumption, before the first event.
+    fn start(&mut self, wall_time: f64) -> io::Result<()> {
+        let Some(start) = self.unstarted.take() else {
+            return Ok(());
+        };
+        let mut header = event(wall_time, 0);
+        put_bytes(&mut header, FILE_VERSION, b"brain.Event:2");
+        write_record(&mut self.file, &header)?;
+        let Start::Resumed { step } = start else {
+            return Ok(());
+        };
+        let mut session_start = Vec::new();
+        put_integer(&mut session_start, SESSION_STATUS, SESSION_STARTED);
+        let mut mark = event(wall_time, step);
+        put_bytes(&mut mark, SESSION_LOG, &session_start);
+        write_record(&mut self.file, &mark)
+    }
+}
+
+// Field numbers of `Event`.
+const WALL_TIME: u8 = 1;
+const STEP: u8 = 2;
+const FILE_VERSION: u8 = 3;
+const SUMMARY: u8 = 5;
+const SESSION_LOG: u8 = 7;
+// Of `SessionLog`, and its status START.
+const SESSION_STATUS: u8 = 1;
+const SESSION_STARTED: u64 = 1;
+// Of `Summary` and `Summary.Value`.
+const SUMMARY_VALUE: u8 = 1;
+const VALUE_TAG: u8 = 1;
+const VALUE_SIMPLE: u8 = 2;
+
+fn event(wall_time: f64, step: u64) -> Vec<u8> {
+    let mut event = vec![WALL_TIME << 3 | 1]; // wire type 1: eight bytes
+    event.extend(wall_time.to_le_bytes());
+    put_integer(&mut event, STEP, step);
+    event
+}
+
+fn summary(tag: &str, value: f32) -> Vec<u8> {
+    let mut entry = Vec::new();
+    put_bytes(&mut entry, VALUE_TAG, tag.as_bytes());
+    entry.push(VALUE_SIMPLE << 3 | 5); // wire type 5: four bytes
+    entry.extend(value.to_le_bytes());
+    let mut summary = Vec::new();
+    put_bytes(&mut summary, SUMMARY_VALUE, &entry);
+    summary
+}
+
+fn put_integer(message: &mut Vec<u8>, field: u8, value: u64) {
+    message.push(field << 3); // wire type 0: varint
+    put_varint(message, value);
+}
+
+fn put_bytes(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    message.push(field << 3 | 2); // wire type 2: length, then bytes
+    put_varint(message, bytes.len() as u64);
+    message.extend(bytes);
+}
+
+fn put_varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
+
+/// Length, its checksum, the bytes, their checksum; all little-endian.
+fn write_record(file: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = (bytes.len() as u64).to_le_bytes();
+    file.write_all(&length)?;
+    file.write_all(&masked_checksum(&length).to_le_bytes())?;
+    file.write_all(bytes)?;
+    file.write_all(&masked_checksum(bytes).to_le_bytes())
+}
+
+/// CRC-32C, rotated and shifted so that a checksum of checksums stays a good one.
+fn masked_checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+        .rotate_right(15)
+        .wrapping_add(0xa282_ead8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits a file into its records, checking every length and checksum.
+    fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        while !bytes.is_empty() {
+            let (length, rest) = bytes.split_at(8);
+            let (length_sum, rest) = rest.split_at(4);
+            assert_eq!(length_sum, masked_checksum(length).to_le_bytes());
+            let n_bytes = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+            let (record, rest) = rest.split_at(n_bytes);
+            let (record_sum, rest) = rest.split_at(4);
+            assert_eq!(record_sum, masked_checksum(record).to_le_bytes());
+            records.push(record.to_vec());
+            bytes = rest;
+        }
+        records
+    }
+
+    #[test]
+    fn checksums_are_those_of_the_format() {
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+        // Known from the first bytes of event files: 18 00 00 00 00 00 00 00 a3 7f 4b 22.
+        assert_eq!(masked_checksum(&24u64.to_le_bytes()), 0x224b_7fa3);
+    }
+
+    #[test]
+    fn a_scalar_is_an_event_of_the_documented_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = EventWriter::create(folder.path()).unwrap();
+        events.scalar("auc", 300, 0.5, 2.0).unwrap();
+        events.flush().unwrap();
+        let records = records(&fs::read(events.path()).unwrap());
+        let two = [0, 0, 0, 0, 0, 0, 0, 64];
+        let header = [&[9][..], &two, &[16, 0, 26, 13], b"brain.Event:2"].concat();
+        let value = [&[10, 3][..], b"auc", &[21, 0, 0, 0, 63]].concat();
+        let scalar = [&[9][..], &two, &[16, 172, 2, 42, 12, 10, 10], &value].concat();
+        assert_eq!(records, [header, scalar]);
+    }
+
+    #[test]
+    fn a_resumption_writes_the_next_file_and_marks_its_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = EventWriter::create(folder.path()).unwrap();
+        let mut second = EventWriter::resume(folder.path(), 5).unwrap();
+        assert!(first.path() < second.path());
+        second.scalar("auc", 5, 0.5, 2.0).unwrap();
+        second.flush().unwrap();
+        let records = records(&fs::read(second.path()).unwrap());
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[1][9..], [16, 5, 58, 2, 8, 1]);
+    }
+}
