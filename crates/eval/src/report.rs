@@ -347,8 +347,6 @@ const FIGURES: [Figure; 9] = [
     figure("squared error", Better::Lower, 5, |m| {
         m.squared_error.into()
     }),
-    figure("predicted / observed", Better::Neither, 3, |m| {
-        m.pcoc.into()
-    }),
-    figure("calibration error", Better::Lower, 4, |m| m.ece.into()),
+    figure("PCOC", Better::Neither, 3, |m| m.pcoc.into()),
+    figure("ECE", Better::Lower, 4, |m| m.ece.into()),
 ];

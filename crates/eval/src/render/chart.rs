@@ -43,8 +43,8 @@ enum Marker {
 
 const STYLES: [LineStyle; 6] = [
     style("#14365d", "", Marker::Circle),
-    style("#d1701a", "7 3", Marker::Square),
-    style("#3d8f85", "2 3", Marker::Triangle),
+    style("#c4600f", "7 3", Marker::Square),
+    style("#5fb3a3", "2 3", Marker::Triangle),
     style("#8a2a5b", "9 3 2 3", Marker::Diamond),
     style("#7a7a70", "4 2", Marker::Circle),
     style("#a88a10", "12 4", Marker::Square),
@@ -130,8 +130,8 @@ impl Chart {
         let view = format!("0 0 {WIDTH} {HEIGHT}");
         html! {
             svg.chart viewBox=(view) role="img" aria-label=(self.title) {
-                (horizontal_axis(x, &self.x_name))
                 (vertical_axis(y, &self.y_name))
+                (horizontal_axis(x, &self.x_name))
                 @if self.diagonal { (diagonal(x, y)) }
                 @for series in &self.series { (series.draw(x, y)) }
                 @for series in &self.series { (series.draw_picked(x, y)) }

@@ -104,8 +104,28 @@ fn results(table: &ResultTable) -> Markup {
                 tbody { @for at in 0..table.rows.len() { (result_row(table, at)) } }
             }
         }
-        p.explained { "Bold: the best figure of the task, separable from the next or not. In brackets: 95 % intervals." }
+        p.explained {
+            "Bold: the best figure of the task, separable from the next or not. In brackets: 95 % "
+            "intervals." (glossary(table))
+        }
     }
+}
+
+/// What the abbreviations in the header mean.
+fn glossary(table: &ResultTable) -> String {
+    let meanings = [
+        ("CTCVR", "click and conversion, over all impressions"),
+        ("PCOC", "sum of predictions over sum of labels"),
+        ("ECE", "expected calibration error"),
+    ];
+    let named = |name: &str| {
+        table.columns.iter().any(|column| column.name == name)
+            || table.rows.iter().any(|row| row.task == name)
+    };
+    let meanings = meanings.iter().filter(|(name, _)| named(name));
+    meanings
+        .map(|(name, meaning)| format!(" {name}: {meaning}."))
+        .collect()
 }
 
 fn result_row(table: &ResultTable, at: usize) -> Markup {
@@ -132,7 +152,7 @@ fn sharing(picture: &SharingPicture) -> Markup {
     html! {
         h3 { (picture.network) }
         (bars::legend(&picture.tasks))
-        (bars::draw(picture))
+        div.scroll { (bars::draw(picture)) }
         (plain_table(&figures::sharing_header(&picture.tasks), &rows))
         p.explained {
             "Overlap: connections that both tasks keep over those that either keeps; by chance: "
