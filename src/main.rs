@@ -1,2 +1,34 @@
-//! The command line.
-fn main() {}
+//! The command line: which verb is asked for.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ncs4cvr::arguments::{Arguments, Command};
+use ncs4cvr::commands;
+use ncs4cvr::progress::Progress;
+
+/// 0 done, 1 failed with the reason on standard error, 2 wrong arguments.
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments.command, Progress::new(arguments.quiet)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, progress: Progress) -> commands::Outcome {
+    match command {
+        Command::Quickstart(arguments) => commands::quickstart::run(arguments, progress),
+        Command::Check(arguments) => commands::check::run(arguments, progress),
+        Command::Train(arguments) => commands::train::run(arguments, progress),
+        Command::Evaluate(arguments) => commands::evaluate::run(arguments, progress),
+        Command::Score(arguments) => commands::score::run(arguments, progress),
+        Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::Synth(arguments) => commands::synth::run(arguments, progress),
+        Command::Cache(arguments) => commands::cache::run(arguments),
+        Command::Schema => commands::schema::run(),
+    }
+}

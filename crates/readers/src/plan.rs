@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 /// The files of a run and how to read and split them.
+///
+/// `split` divides the rows of `train`, and those only: files under `valid` and `test` are used
+/// whole, beside what the split puts there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataPlan {
     /// Files, globs and folders of the training part (or of everything, when `split` divides it).
     pub train: Vec<String>,
-    /// Files, globs and folders of the validation part; empty when `split` makes it.
+    /// Files, globs and folders of the validation part, used whole; may be empty when `split` makes it.
     pub valid: Vec<String>,
-    /// Files, globs and folders of the test part; may be empty.
+    /// Files, globs and folders of the test part, used whole; may be empty.
     pub test: Vec<String>,
     /// Folder that relative paths start from: the run file's.
     pub root: PathBuf,
@@ -58,7 +61,7 @@ pub enum Format {
     JsonLines,
 }
 
-/// How rows are divided into training, validation and test.
+/// How the rows of [`DataPlan::train`] are divided into training, validation and test.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Split {
     /// By files.
@@ -67,6 +70,16 @@ pub enum Split {
     Hash {
         /// The column that is hashed.
         column: String,
+        /// Share of validation, in (0, 1).
+        valid: f64,
+        /// Share of test, in [0, 1).
+        test: f64,
+        /// Another seed gives another split.
+        seed: u64,
+    },
+    /// By a hash of the row's number (from 0, over all files of `train` in order): for logs without
+    /// users or sessions, or where the test rows show the same users as the training rows.
+    Row {
         /// Share of validation, in (0, 1).
         valid: f64,
         /// Share of test, in [0, 1).

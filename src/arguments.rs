@@ -1,0 +1,234 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Click and conversion prediction with one subnetwork per task, found inside one network.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ncs", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Show no progress; results and errors only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// A verb and what it needs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Make a log, find both subnetworks in it, compare them with two plain networks, draw the result.
+    Quickstart(Quickstart),
+    /// Check a run file against its data and show what was read from the first rows.
+    Check(Check),
+    /// Search masks, train, evaluate; write model and report to a folder. Goes on where it stopped.
+    Train(Train),
+    /// Judge a trained model on labelled rows.
+    Evaluate(Evaluate),
+    /// Write the probabilities of every task for every row.
+    Score(Score),
+    /// Show what a trained model holds: columns, layers, what the masks keep and share.
+    Inspect(Inspect),
+    /// Make up a log whose truth is known.
+    Synth(Synth),
+    /// List or delete rows that were kept on disk as ids.
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Print the JSON schema of the run file.
+    Schema,
+}
+
+/// `ncs quickstart`
+#[derive(Args, Clone, Debug)]
+pub struct Quickstart {
+    /// Repetitions with different seeds.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: u32,
+    /// Folder for the log, the models and the report.
+    #[arg(long, value_name = "DIR", default_value = "quickstart")]
+    pub out: PathBuf,
+}
+
+/// A run file and its overrides.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// The run file.
+    #[arg(value_name = "RUN.toml")]
+    pub file: PathBuf,
+    /// Override a key of the run file, such as training.epochs=3; may be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+}
+
+/// `ncs check`
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub run: Run,
+    /// Read so many rows.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub rows: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ncs train`
+#[derive(Args, Clone, Debug)]
+pub struct Train {
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub run: Run,
+    /// Folder for checkpoints, the model and the report.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Start over, even where the folder holds a checkpoint of the same run.
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// `ncs evaluate`
+#[derive(Args, Clone, Debug)]
+pub struct Evaluate {
+    /// A folder written by ncs train.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Files, globs and folders of labelled rows.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    pub data: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ncs score`
+#[derive(Args, Clone, Debug)]
+pub struct Score {
+    /// A folder written by ncs train.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Files, globs and folders of rows.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    pub data: Vec<String>,
+    /// File for the scores; its name says the format: .parquet or .csv.
+    #[arg(long, value_name = "FILE", value_parser = score_file)]
+    pub out: PathBuf,
+}
+
+/// `ncs inspect`
+#[derive(Args, Clone, Debug)]
+pub struct Inspect {
+    /// A folder written by ncs train.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ncs synth`
+#[derive(Args, Clone, Debug)]
+pub struct Synth {
+    /// Impressions, all parts together.
+    #[arg(long, value_name = "N", default_value_t = 140_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: u64,
+    /// How much the two tasks share, from 0 (nothing) to 1 (everything).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    pub share: f64,
+    /// Another seed makes another log.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for the files.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Format of the files.
+    #[arg(long, value_enum, default_value_t = SynthFormat::Parquet)]
+    pub format: SynthFormat,
+}
+
+/// A format that made-up logs can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SynthFormat {
+    /// Parquet.
+    Parquet,
+    /// Comma-separated text.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+    /// TFRecord of tf.train.Example.
+    Tfrecord,
+}
+
+/// `ncs cache`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cache {
+    /// Show what is kept, and how large it is.
+    List(CacheFolder),
+    /// Delete what is kept.
+    Clear(CacheFolder),
+}
+
+/// Where the id cache is.
+#[derive(Args, Clone, Debug)]
+pub struct CacheFolder {
+    /// The cache's folder, where the run file states one; otherwise the user's.
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn score_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("parquet" | "csv") => Ok(path),
+        _ => Err("expected a name that ends in .parquet or .csv".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        let check = |line: &str, expected: Result<(), &str>| {
+            let found = Arguments::try_parse_from(line.split(' '));
+            match (found, expected) {
+                (Ok(_), Ok(())) => {}
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, _) => panic!("{line}: {found:?}"),
+            }
+        };
+        check("ncs train run.toml --out a --set a.b=1 --set c=2", Ok(()));
+        check("ncs train run.toml", Err("--out <DIR>"));
+        check("ncs synth --share 1.5 --out a", Err("from 0 to 1"));
+        check(
+            "ncs score m --data a.csv --out a.txt",
+            Err(".parquet or .csv"),
+        );
+        check("ncs quickstart --seeds 0", Err("0 is not in"));
+        check("ncs trian run.toml", Err("train"));
+    }
+}

@@ -1,0 +1,235 @@
+//! How far a long job is: a bar on a terminal, a line every few seconds elsewhere, or nothing.
+//!
+//! It goes to standard error; standard output is for results.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Time between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A bar that moves.
+    Bar,
+    /// A line every few seconds.
+    Lines,
+    /// Nothing.
+    Quiet,
+}
+
+impl Progress {
+    /// A bar on a terminal, lines elsewhere, nothing where `quiet`.
+    pub fn new(quiet: bool) -> Progress {
+        match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Progress::Quiet,
+            (false, true) => Progress::Bar,
+            (false, false) => Progress::Lines,
+        }
+    }
+
+    /// Starts a job of `total` `units` (rows, steps), where the total is known.
+    pub fn job(self, title: &str, total: Option<u64>, units: &'static str) -> Job {
+        let bar = (self == Progress::Bar).then(|| bar(title, total, units));
+        let now = Instant::now();
+        Job {
+            way: self,
+            bar,
+            title: title.to_owned(),
+            total,
+            units,
+            done: 0,
+            start: now,
+            last: now,
+        }
+    }
+
+    /// Says a line between jobs, such as a round's result.
+    pub fn say(self, text: &str) {
+        if self != Progress::Quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// A job under way. Dropping it takes its bar away.
+#[derive(Debug)]
+pub struct Job {
+    way: Progress,
+    bar: Option<ProgressBar>,
+    title: String,
+    total: Option<u64>,
+    units: &'static str,
+    done: u64,
+    start: Instant,
+    last: Instant,
+}
+
+impl Job {
+    /// `more` units are done.
+    pub fn advance(&mut self, more: u64) {
+        self.reach(self.done + more);
+    }
+
+    /// `done` units are done in all.
+    pub fn reach(&mut self, done: u64) {
+        self.done = done;
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        } else if self.way == Progress::Lines && self.last.elapsed() >= PAUSE {
+            self.last = Instant::now();
+            eprintln!("{}", self.line());
+        }
+    }
+
+    /// Says a line without disturbing the bar.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => self.way.say(text),
+        }
+    }
+
+    /// Ends the job; a line says how much was done and how fast.
+    pub fn finish(mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.way.say(&summary(
+            &self.title,
+            self.done,
+            self.units,
+            self.start.elapsed(),
+        ));
+    }
+
+    fn line(&self) -> String {
+        state(
+            &self.title,
+            self.done,
+            self.total,
+            self.units,
+            self.start.elapsed(),
+        )
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(title: &str, total: Option<u64>, units: &str) -> ProgressBar {
+    let template = match total {
+        Some(_) => format!(
+            "{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {units} {{per_sec}} {{eta}} left"
+        ),
+        None => format!("{{msg}} {{spinner}} {{human_pos}} {units} {{per_sec}}"),
+    };
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let style = ProgressStyle::with_template(&template);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(title.to_owned())
+}
+
+/// `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`
+fn state(title: &str, done: u64, total: Option<u64>, units: &str, took: Duration) -> String {
+    let mut line = format!("{title}: {}", grouped(done));
+    if let Some(total) = total.filter(|total| *total > 0) {
+        let percent = done * 100 / total;
+        let _ = write!(line, " of {} {units} ({percent} %)", grouped(total));
+    } else {
+        let _ = write!(line, " {units}");
+    }
+    let rate = rate(done, took);
+    let _ = write!(line, ", {} {units}/s", grouped(rate as u64));
+    if let (Some(total), true) = (total, rate > 0.0) {
+        let left = total.saturating_sub(done) as f64 / rate;
+        let _ = write!(line, ", {} left", duration(left));
+    }
+    line
+}
+
+/// `train: 50,000 rows in 16 s, 3,125 rows/s`
+fn summary(title: &str, done: u64, units: &str, took: Duration) -> String {
+    let rate = grouped(rate(done, took) as u64);
+    format!(
+        "{title}: {} {units} in {}, {rate} {units}/s",
+        grouped(done),
+        duration(took.as_secs_f64())
+    )
+}
+
+fn rate(done: u64, took: Duration) -> f64 {
+    done as f64 / took.as_secs_f64().max(1e-9)
+}
+
+/// `45 s`, `3 min 20 s`, `2 h 5 min`; below ten seconds with a tenth.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `1,234,567`
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_share_rate_and_what_is_left() {
+        let check = |done, total, seconds, expected: &str| {
+            let took = Duration::from_secs(seconds);
+            assert_eq!(state("train", done, total, "rows", took), expected);
+        };
+        check(
+            12_000,
+            Some(50_000),
+            4,
+            "train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left",
+        );
+        check(
+            0,
+            Some(50_000),
+            4,
+            "train: 0 of 50,000 rows (0 %), 0 rows/s",
+        );
+        check(1_500, None, 3, "train: 1,500 rows, 500 rows/s");
+        check(
+            10,
+            Some(73_010),
+            10,
+            "train: 10 of 73,010 rows (0 %), 1 rows/s, 20 h 16 min left",
+        );
+    }
+
+    #[test]
+    fn a_summary_tells_how_long_it_took() {
+        let took = Duration::from_secs(200);
+        let expected = "read: 1,000,000 rows in 3 min 20 s, 5,000 rows/s";
+        assert_eq!(summary("read", 1_000_000, "rows", took), expected);
+    }
+}

@@ -1,0 +1,76 @@
+//! What the later chapters of checking share: the tree for places, the files' columns, the findings.
+
+use super::data::FileColumns;
+use super::problem::{Problem, hint, listed};
+use super::tree::Node;
+
+/// Problems and notes found so far, and what is needed to word them.
+pub(crate) struct Checks<'t> {
+    tree: &'t Node,
+    files: Vec<FileColumns>,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+impl<'t> Checks<'t> {
+    pub(crate) fn new(tree: &'t Node) -> Checks<'t> {
+        Checks {
+            tree,
+            files: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// From here on columns are looked up in these files.
+    pub(crate) fn know(&mut self, files: Vec<FileColumns>) {
+        self.files = files;
+    }
+
+    /// The key at `path` is wrong.
+    pub(crate) fn say(&mut self, path: &[&str], text: impl Into<String>) {
+        self.problems
+            .push(Problem::new(self.tree.place_of(path), text));
+    }
+
+    /// Something that is no error.
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Whether the run file states the key at `path`.
+    pub(crate) fn states(&self, path: &[&str]) -> bool {
+        let mut node = Some(self.tree);
+        for key in path {
+            node = node.and_then(|node| node.get(key)).map(|entry| &entry.node);
+        }
+        node.is_some()
+    }
+
+    /// `column`, which the key at `path` names, must be in every file.
+    pub(crate) fn column(&mut self, path: &[&str], column: &str) {
+        let lacks = |file: &&FileColumns| !file.columns.iter().any(|known| known == column);
+        let Some(file) = self.files.iter().find(lacks) else {
+            return;
+        };
+        let near = hint(column, file.columns.iter().map(String::as_str));
+        let near = near.replace("; known:", "; it has");
+        let text = format!("column {column:?} is not in {}{near}", file.name);
+        self.say(path, text);
+    }
+
+    /// `; the file has click, long_read`: the columns of the first file that are not in `taken`.
+    pub(crate) fn other_columns(&self, taken: &[&str]) -> String {
+        let Some(file) = self.files.first() else {
+            return String::new();
+        };
+        let names = file.columns.iter().map(String::as_str);
+        let free: Vec<&str> = names.filter(|name| !taken.contains(name)).collect();
+        format!("; the file has {}", listed(&free))
+    }
+
+    /// Problems and notes.
+    pub(crate) fn finish(self) -> (Vec<Problem>, Vec<String>) {
+        (self.problems, self.notes)
+    }
+}

@@ -1,0 +1,146 @@
+//! Columns as TOML holds them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A feature, by kind alone or with settings.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Column {
+    /// A kind with its usual settings.
+    Named(ColumnKind),
+    /// A kind with settings.
+    With(ColumnSettings),
+}
+
+/// How a column is read.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ColumnKind {
+    /// One value a row, turned into an id.
+    Categorical,
+    /// Several values a row, turned into ids and pooled.
+    List,
+    /// A number.
+    Numeric,
+}
+
+/// A feature with settings.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum ColumnSettings {
+    /// One value a row, turned into an id.
+    Categorical {
+        /// The column of the log; without it, the name of the feature.
+        column: Option<String>,
+        /// Texts that mean "missing", beside null and the empty text.
+        #[serde(default)]
+        missing: Vec<String>,
+        /// The id space: the name of another column that it shares ids with, or a name of its own.
+        table: Option<String>,
+        /// Ids by hash, into so many buckets.
+        #[schemars(range(min = 1, max = 4_294_967_294u32))]
+        buckets: Option<u32>,
+        /// The hash, with buckets.
+        hash: Option<Hash>,
+        /// Ids by vocabulary: values seen often enough in training have rows of their own.
+        vocabulary: Option<Vocabulary>,
+    },
+    /// Several values a row, turned into ids; their vectors are pooled into one.
+    List {
+        /// The column of the log; without it, the name of the feature.
+        column: Option<String>,
+        /// Texts that mean "missing", beside null and the empty text.
+        #[serde(default)]
+        missing: Vec<String>,
+        /// The id space: the name of another column that it shares ids with, or a name of its own.
+        table: Option<String>,
+        /// Ids by hash, into so many buckets.
+        #[schemars(range(min = 1, max = 4_294_967_294u32))]
+        buckets: Option<u32>,
+        /// The hash, with buckets.
+        hash: Option<Hash>,
+        /// Ids by vocabulary: values seen often enough in training have rows of their own.
+        vocabulary: Option<Vocabulary>,
+        /// How the vectors of the values become one.
+        #[serde(default)]
+        pooling: Pooling,
+        /// Keep the first so many values.
+        #[schemars(range(min = 1))]
+        max_values: Option<usize>,
+        /// Splits a text into values.
+        separator: Option<char>,
+    },
+    /// A number.
+    Numeric {
+        /// The column of the log; without it, the name of the feature.
+        column: Option<String>,
+        /// Texts that mean "missing", beside null and the empty text.
+        #[serde(default)]
+        missing: Vec<String>,
+        /// How it enters the network.
+        #[serde(default)]
+        transform: Transform,
+        /// Number of quantiles, with transform = "quantiles"; 32 without it.
+        #[schemars(range(min = 2))]
+        buckets: Option<u32>,
+    },
+}
+
+/// A hash that is the same in every release.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hash {
+    /// XXH3, 64 bits.
+    Xxh3,
+    /// FarmHash Fingerprint64, as TensorFlow's string_to_hash_bucket_fast uses it.
+    Farm,
+}
+
+/// Ids by vocabulary.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Vocabulary {
+    /// Values seen fewer times than this in training are unknown.
+    #[schemars(range(min = 1))]
+    pub(crate) min_count: u32,
+    /// Keep at most so many values, the most frequent.
+    #[schemars(range(min = 1))]
+    pub(crate) max_size: Option<u32>,
+}
+
+impl Default for Vocabulary {
+    /// Rare values share the row "unknown", so that unseen ones meet a trained row.
+    fn default() -> Vocabulary {
+        Vocabulary {
+            min_count: 2,
+            max_size: None,
+        }
+    }
+}
+
+/// How the vectors of a list become one vector.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pooling {
+    /// Mean over the true length; an empty list is the zero vector.
+    #[default]
+    Mean,
+    /// Sum over the true length; an empty list is the zero vector.
+    Sum,
+    /// Mean over the longest list of the batch, as the paper's released code does. For parity only.
+    PaddedMean,
+}
+
+/// How a number enters the network.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Transform {
+    /// Less its mean, over its deviation; scales a learned vector.
+    #[default]
+    Standardise,
+    /// sign(x) log(1 + |x|), then standardised.
+    Log,
+    /// The quantile that it falls into is its id.
+    Quantiles,
+}

@@ -1,0 +1,354 @@
+//! The features and the id spaces that they share.
+
+use indexmap::IndexMap;
+use ncs_features::{Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan};
+
+use super::checks::Checks;
+use super::problem::nearest;
+use super::shapes::{self, Column, ColumnKind, ColumnSettings};
+use super::tasks;
+
+const QUANTILES: u32 = 32;
+
+/// Columns and tasks, checked against the files and each other.
+pub(crate) fn plan(said: &shapes::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
+    let columns: IndexMap<&str, Read> = said
+        .columns
+        .iter()
+        .map(|(name, column)| (name.as_str(), read(name, column, checks)))
+        .collect();
+    let mut tables = Vec::new();
+    let fields: Vec<Field> = columns
+        .keys()
+        .map(|name| field(name, &columns, &mut tables, checks))
+        .collect();
+    for field in &fields {
+        checks.column(&place(&field.name, checks), &field.column);
+    }
+    let tasks = tasks::plan(said, &fields, checks);
+    let group = said.evaluation.group.clone();
+    if let Some(group) = &group {
+        checks.column(&["evaluation", "group"], group);
+    }
+    SchemaPlan {
+        fields,
+        tables,
+        tasks,
+        group,
+    }
+}
+
+/// The key that names the raw column of a feature.
+pub(crate) fn place<'n>(feature: &'n str, checks: &Checks<'_>) -> Vec<&'n str> {
+    let stated = checks.states(&["columns", feature, "column"]);
+    ["columns", feature, "column"][..if stated { 3 } else { 2 }].to_vec()
+}
+
+/// A column as said, the three kinds brought to one form.
+struct Read {
+    column: String,
+    missing: Vec<String>,
+    ids: Ids,
+    pooling: Option<Pooling>,
+    separator: Option<char>,
+    max_values: Option<usize>,
+}
+
+/// Where ids come from.
+enum Ids {
+    /// A number has a table of its own.
+    Number(NumericPlan),
+    /// Ids: the table's name where one is stated, and its ids where they are.
+    Text {
+        table: Option<String>,
+        stated: Option<IdSpacePlan>,
+    },
+}
+
+fn read(name: &str, said: &Column, checks: &mut Checks<'_>) -> Read {
+    let plain = |ids, pooling| Read {
+        column: name.to_owned(),
+        missing: Vec::new(),
+        ids,
+        pooling,
+        separator: None,
+        max_values: None,
+    };
+    let text = || Ids::Text {
+        table: None,
+        stated: None,
+    };
+    match said {
+        Column::Named(ColumnKind::Categorical) => plain(text(), None),
+        Column::Named(ColumnKind::List) => plain(text(), Some(Pooling::Mean)),
+        Column::Named(ColumnKind::Numeric) => plain(Ids::Number(NumericPlan::Standardise), None),
+        Column::With(settings) => read_settings(name, settings, checks),
+    }
+}
+
+fn read_settings(name: &str, said: &ColumnSettings, checks: &mut Checks<'_>) -> Read {
+    let raw = |column: &Option<String>| column.clone().unwrap_or_else(|| name.to_owned());
+    match said {
+        ColumnSettings::Categorical {
+            column,
+            missing,
+            table,
+            buckets,
+            hash,
+            vocabulary,
+        } => Read {
+            column: raw(column),
+            missing: missing.clone(),
+            ids: ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks),
+            pooling: None,
+            separator: None,
+            max_values: None,
+        },
+        ColumnSettings::List {
+            column,
+            missing,
+            table,
+            buckets,
+            hash,
+            vocabulary,
+            pooling,
+            max_values,
+            separator,
+        } => Read {
+            column: raw(column),
+            missing: missing.clone(),
+            ids: ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks),
+            pooling: Some(pooled(*pooling)),
+            separator: *separator,
+            max_values: *max_values,
+        },
+        ColumnSettings::Numeric {
+            column,
+            missing,
+            transform,
+            buckets,
+        } => Read {
+            column: raw(column),
+            missing: missing.clone(),
+            ids: Ids::Number(numeric(name, *transform, *buckets, checks)),
+            pooling: None,
+            separator: None,
+            max_values: None,
+        },
+    }
+}
+
+fn ids(
+    name: &str,
+    table: &Option<String>,
+    buckets: Option<u32>,
+    hash: Option<shapes::Hash>,
+    vocabulary: Option<&shapes::Vocabulary>,
+    checks: &mut Checks<'_>,
+) -> Ids {
+    if hash.is_some() && buckets.is_none() {
+        let text = format!("columns.{name}.hash goes with buckets, which are not stated");
+        checks.say(&["columns", name, "hash"], text);
+    }
+    if buckets.is_some() && vocabulary.is_some() {
+        let text = format!("columns.{name} states both buckets and a vocabulary; keep one");
+        checks.say(&["columns", name, "vocabulary"], text);
+    }
+    let function = hash.map_or(HashFunction::default(), hash_function);
+    let hashed = buckets.map(|buckets| IdSpacePlan::Hash { buckets, function });
+    let stated = hashed.or_else(|| vocabulary.map(by_vocabulary));
+    Ids::Text {
+        table: table.clone(),
+        stated,
+    }
+}
+
+fn hash_function(said: shapes::Hash) -> HashFunction {
+    match said {
+        shapes::Hash::Xxh3 => HashFunction::Xxh3,
+        shapes::Hash::Farm => HashFunction::Farm,
+    }
+}
+
+fn by_vocabulary(said: &shapes::Vocabulary) -> IdSpacePlan {
+    IdSpacePlan::Vocabulary {
+        min_count: said.min_count,
+        max_size: said.max_size,
+    }
+}
+
+fn pooled(said: shapes::Pooling) -> Pooling {
+    match said {
+        shapes::Pooling::Mean => Pooling::Mean,
+        shapes::Pooling::Sum => Pooling::Sum,
+        shapes::Pooling::PaddedMean => Pooling::PaddedMean,
+    }
+}
+
+fn numeric(
+    name: &str,
+    transform: shapes::Transform,
+    buckets: Option<u32>,
+    checks: &mut Checks<'_>,
+) -> NumericPlan {
+    let plan = match transform {
+        shapes::Transform::Standardise => NumericPlan::Standardise,
+        shapes::Transform::Log => NumericPlan::Log,
+        shapes::Transform::Quantiles => {
+            return NumericPlan::Quantiles {
+                buckets: buckets.unwrap_or(QUANTILES),
+            };
+        }
+    };
+    if buckets.is_some() {
+        let text = format!("columns.{name}.buckets goes with transform = \"quantiles\"");
+        checks.say(&["columns", name, "buckets"], text);
+    }
+    plan
+}
+
+fn field(
+    name: &str,
+    columns: &IndexMap<&str, Read>,
+    tables: &mut Vec<TablePlan>,
+    checks: &mut Checks<'_>,
+) -> Field {
+    let read = &columns[name];
+    let table = table_name(name, columns, checks);
+    let at = tables.iter().position(|known| known.name == table);
+    let at = at.unwrap_or_else(|| {
+        let ids = space(&table, columns, checks);
+        tables.push(TablePlan {
+            name: table.clone(),
+            ids,
+        });
+        tables.len() - 1
+    });
+    Field {
+        name: name.to_owned(),
+        column: read.column.clone(),
+        table: at,
+        pooling: read.pooling,
+        separator: read.separator,
+        max_values: read.max_values,
+        missing: read.missing.clone(),
+    }
+}
+
+/// The name of a column's table: its own, or the one it points to, through other columns.
+fn table_name(name: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -> String {
+    let found = end_of_chain(name, columns);
+    let at = ["columns", name, "table"];
+    let Some(table) = found else {
+        checks.say(&at, format!("columns.{name}.table leads back to itself"));
+        return name.to_owned();
+    };
+    match columns.get(table) {
+        Some(Read {
+            ids: Ids::Number(_),
+            ..
+        }) if table != name => {
+            let text =
+                format!("columns.{name}.table is {table:?}, a number, which has no ids to share");
+            checks.say(&at, text);
+            name.to_owned()
+        }
+        None => {
+            alone(name, table, columns, checks);
+            table.to_owned()
+        }
+        _ => table.to_owned(),
+    }
+}
+
+fn end_of_chain<'n>(name: &'n str, columns: &'n IndexMap<&str, Read>) -> Option<&'n str> {
+    let mut table = name;
+    for _ in 0..=columns.len() {
+        match columns.get(table) {
+            Some(Read {
+                ids: Ids::Text {
+                    table: Some(next), ..
+                },
+                ..
+            }) if next != table => {
+                table = next;
+            }
+            _ => return Some(table),
+        }
+    }
+    None
+}
+
+/// A table that is no column's and that one column only points to, without a size, is a slip.
+fn alone(name: &str, table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) {
+    let users = columns
+        .keys()
+        .filter(|other| end_of_chain(other, columns) == Some(table));
+    let is_stated = matches!(
+        &columns[name].ids,
+        Ids::Text {
+            stated: Some(_),
+            ..
+        }
+    );
+    if users.count() > 1 || is_stated {
+        return;
+    }
+    let others: Vec<&str> = columns
+        .keys()
+        .copied()
+        .filter(|other| *other != name)
+        .collect();
+    let near =
+        nearest(table, &others).map_or(String::new(), |near| format!("; did you mean {near}?"));
+    let text = format!("columns.{name}.table is {table:?}, which no other column has{near}");
+    checks.say(&["columns", name, "table"], text);
+}
+
+/// How values become ids in `table`, as its columns state it; they must not disagree.
+fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -> IdSpacePlan {
+    let mut agreed: Option<(&str, &IdSpacePlan)> = None;
+    for (name, read) in columns {
+        if end_of_chain(name, columns) != Some(table) {
+            continue;
+        }
+        let stated = match &read.ids {
+            Ids::Number(plan) => return IdSpacePlan::Numeric(*plan),
+            Ids::Text { stated, .. } => stated.as_ref(),
+        };
+        match (agreed, stated) {
+            (None, Some(ids)) => agreed = Some((name, ids)),
+            (Some((first, ids)), Some(other)) if ids != other => {
+                let text = format!(
+                    "columns.{name} and columns.{first} share the table {table:?}, but one states \
+                     {}, the other {}",
+                    said(other),
+                    said(ids)
+                );
+                checks.say(&["columns", name], text);
+            }
+            _ => {}
+        }
+    }
+    let usual = || by_vocabulary(&shapes::Vocabulary::default());
+    agreed.map_or_else(usual, |(_, ids)| ids.clone())
+}
+
+fn said(ids: &IdSpacePlan) -> String {
+    match ids {
+        IdSpacePlan::Hash { buckets, function } => {
+            format!(
+                "{buckets} buckets by {}",
+                format!("{function:?}").to_lowercase()
+            )
+        }
+        IdSpacePlan::Vocabulary {
+            min_count,
+            max_size,
+        } => {
+            let most = max_size.map_or(String::new(), |most| format!(" of at most {most} values"));
+            format!("a vocabulary{most} seen {min_count} times or more")
+        }
+        IdSpacePlan::Numeric(_) => "a number".to_owned(),
+    }
+}

@@ -1,0 +1,199 @@
+//! The run file's files, how they are read and split, and the columns they hold.
+
+use std::path::{Path, PathBuf};
+
+use ncs_readers::{DataPlan, Format, Moment, Reading, Split};
+
+use super::checks::Checks;
+use super::shapes;
+
+/// The columns of the first file of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileColumns {
+    /// What messages call the file.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<String>,
+}
+
+/// Why the columns could not be listed: the key of `[data]` that is to blame, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListingError {
+    /// `train`, `valid` or `test`.
+    pub key: &'static str,
+    /// What went wrong.
+    pub text: String,
+}
+
+/// Finds the columns of the first file of each part.
+pub type ColumnLister<'a> = dyn Fn(&DataPlan) -> Result<Vec<FileColumns>, ListingError> + 'a;
+
+/// The columns of the first file of each part, read from the files.
+///
+/// # Errors
+/// A pattern matches no file, or a file cannot be read.
+pub fn list_columns(_plan: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
+    Ok(Vec::new())
+}
+
+/// The plan; `None` where the files' columns are not known, so that no more can be checked.
+pub(crate) fn plan(
+    said: &shapes::Data,
+    root: &Path,
+    lister: &ColumnLister<'_>,
+    checks: &mut Checks<'_>,
+) -> Option<DataPlan> {
+    let plan = DataPlan {
+        train: said.train.to_vec(),
+        valid: said.valid.to_vec(),
+        test: said.test.to_vec(),
+        root: root.to_owned(),
+        reading: reading(said, checks),
+        split: split(said.split.as_ref(), checks),
+        cache: said
+            .cache
+            .as_ref()
+            .map_or_else(user_cache, |folder| root.join(folder)),
+    };
+    if plan.train.is_empty() {
+        checks.say(
+            &["data", "train"],
+            "data.train is empty; it needs a file, a glob or a folder",
+        );
+        return None;
+    }
+    match lister(&plan) {
+        Ok(files) => checks.know(files),
+        Err(error) => {
+            checks.say(&["data", error.key], error.text);
+            return None;
+        }
+    }
+    split_column(&plan.split, checks);
+    Some(plan)
+}
+
+/// Whether there are rows to validate on.
+pub(crate) fn has_validation(plan: &DataPlan) -> bool {
+    !plan.valid.is_empty() || plan.split != Split::Files
+}
+
+fn reading(said: &shapes::Data, checks: &mut Checks<'_>) -> Reading {
+    let delimiter = said
+        .delimiter
+        .and_then(|delimiter| u8::try_from(delimiter).ok());
+    if said
+        .delimiter
+        .is_some_and(|delimiter| !delimiter.is_ascii())
+    {
+        checks.say(
+            &["data", "delimiter"],
+            "data.delimiter must be an ASCII character",
+        );
+    }
+    Reading {
+        format: said.format.map(format),
+        max_broken_share: said.max_broken_share,
+        delimiter,
+        header: said.header.clone(),
+    }
+}
+
+fn format(said: shapes::Format) -> Format {
+    match said {
+        shapes::Format::TfRecord => Format::TfRecord,
+        shapes::Format::Parquet => Format::Parquet,
+        shapes::Format::Csv => Format::Csv,
+        shapes::Format::JsonLines => Format::JsonLines,
+    }
+}
+
+fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
+    match said {
+        None => Split::Files,
+        Some(shapes::Split::Hash {
+            column,
+            valid,
+            test,
+            seed,
+        }) => {
+            shares(*valid, *test, checks);
+            Split::Hash {
+                column: column.clone(),
+                valid: *valid,
+                test: *test,
+                seed: *seed,
+            }
+        }
+        Some(shapes::Split::Row { valid, test, seed }) => {
+            shares(*valid, *test, checks);
+            Split::Row {
+                valid: *valid,
+                test: *test,
+                seed: *seed,
+            }
+        }
+        Some(shapes::Split::Time {
+            column,
+            valid_from,
+            test_from,
+        }) => {
+            let valid_from = moment(valid_from);
+            let test_from = test_from.as_ref().map(moment);
+            if test_from
+                .as_ref()
+                .is_some_and(|test| !precedes(&valid_from, test))
+            {
+                checks.say(
+                    &["data", "split"],
+                    "test_from must be later than valid_from, and of its type",
+                );
+            }
+            Split::Time {
+                column: column.clone(),
+                valid_from,
+                test_from,
+            }
+        }
+    }
+}
+
+fn shares(valid: f64, test: f64, checks: &mut Checks<'_>) {
+    if valid + test >= 1.0 {
+        let text = format!("valid {valid} and test {test} leave no rows to train on");
+        checks.say(&["data", "split"], text);
+    }
+}
+
+fn moment(said: &shapes::Moment) -> Moment {
+    match said {
+        shapes::Moment::Number(number) => Moment::Number(*number),
+        shapes::Moment::Text(text) => Moment::Text(text.clone()),
+    }
+}
+
+fn precedes(one: &Moment, other: &Moment) -> bool {
+    match (one, other) {
+        (Moment::Number(one), Moment::Number(other)) => one < other,
+        (Moment::Text(one), Moment::Text(other)) => one < other,
+        _ => false,
+    }
+}
+
+fn split_column(split: &Split, checks: &mut Checks<'_>) {
+    let (Split::Hash { column, .. } | Split::Time { column, .. }) = split else {
+        return;
+    };
+    checks.column(&["data", "split", "column"], column);
+}
+
+/// The user's cache folder: `NCS_CACHE`, or `ncs4cvr` in the system's place for caches.
+pub fn user_cache() -> PathBuf {
+    let of = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let system = || of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
+    of("NCS_CACHE").unwrap_or_else(|| system().unwrap_or_else(std::env::temp_dir).join("ncs4cvr"))
+}

@@ -1,0 +1,163 @@
+//! A TOML run file, with the overrides of the command line, to plans that are checked.
+//!
+//! Checking goes in chapters: TOML to a tree that knows its lines (`tree`), the tree against the
+//! schema (`conform`), then what only this program knows: files (`data`), columns (`columns`),
+//! tasks (`tasks`), network, search and training (`training`). All that a chapter finds wrong is
+//! reported together, each with its line and the nearest known name.
+
+mod checks;
+mod column_shapes;
+mod columns;
+mod conform;
+mod data;
+mod problem;
+mod schema;
+mod shapes;
+mod tasks;
+mod training;
+mod training_shapes;
+mod tree;
+
+use std::path::Path;
+
+use ncs_features::SchemaPlan;
+use ncs_model::NetworkPlan;
+use ncs_readers::DataPlan;
+use ncs_train::TrainPlan;
+use serde::Deserialize;
+
+pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
+pub use problem::RunFileError;
+pub use schema::text as json_schema;
+
+use checks::Checks;
+use problem::Problem;
+use tree::{Node, Place};
+
+/// Everything that a run file says, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPlan {
+    /// The files, how they are read and split.
+    pub data: DataPlan,
+    /// Columns, id spaces and tasks, before fitting.
+    pub schema: SchemaPlan,
+    /// Which network, and its sizes.
+    pub network: NetworkPlan,
+    /// How it learns, mask search included.
+    pub train: TrainPlan,
+    /// How it is judged.
+    pub evaluation: EvaluationPlan,
+}
+
+/// How a model is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationPlan {
+    /// Resamplings for each interval; 0: no intervals.
+    pub bootstrap: u32,
+}
+
+/// A run file that was read and found right.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    /// What it says.
+    pub plan: RunPlan,
+    /// What is no error but worth knowing, such as settings that have no effect.
+    pub notes: Vec<String>,
+    name: String,
+    tree: Node,
+}
+
+impl RunFile {
+    /// Reads and checks the run file at `path` after `assignments` (`training.epochs=3`), against
+    /// the columns that its files hold.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line or its assignment.
+    pub fn open(path: &Path, assignments: &[String]) -> Result<RunFile, RunFileError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = format!("cannot read the run file: {error}");
+            RunFileError::new(&name, vec![Problem::new(Place::File, text)])
+        })?;
+        let root = path.parent().unwrap_or(Path::new(""));
+        RunFile::parse(&name, &text, root, assignments, &list_columns)
+    }
+
+    /// The same from a text: `name` is what messages call it, `root` the folder that its relative
+    /// paths start at, and `lister` finds the columns of its files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line or its assignment.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        root: &Path,
+        assignments: &[String],
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
+        let wrong = |problems| RunFileError::new(name, problems);
+        let tree = tree(text, assignments).map_err(wrong)?;
+        let said = shape(&tree).map_err(wrong)?;
+        let mut checks = Checks::new(&tree);
+        let plan = plan(&said, root, lister, &mut checks);
+        let (problems, notes) = checks.finish();
+        match plan {
+            Some(plan) if problems.is_empty() => Ok(RunFile {
+                plan,
+                notes,
+                name: name.to_owned(),
+                tree,
+            }),
+            _ => Err(wrong(problems)),
+        }
+    }
+
+    /// An error about the key at `path` that was found later, such as a label that turned out to be
+    /// constant: `run.toml:14: ...`.
+    pub fn error_at(&self, path: &[&str], text: impl Into<String>) -> RunFileError {
+        let problem = Problem::new(self.tree.place_of(path), text);
+        RunFileError::new(&self.name, vec![problem])
+    }
+}
+
+fn tree(text: &str, assignments: &[String]) -> Result<Node, Vec<Problem>> {
+    let mut tree = Node::parse(text).map_err(|problem| vec![problem])?;
+    let set = |assignment: &String| tree.set(assignment).err();
+    let problems: Vec<Problem> = assignments.iter().filter_map(set).collect();
+    if problems.is_empty() {
+        Ok(tree)
+    } else {
+        Err(problems)
+    }
+}
+
+fn shape(tree: &Node) -> Result<shapes::RunFile, Vec<Problem>> {
+    let problems = conform::problems(&schema::value(), tree);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let read = shapes::RunFile::deserialize(tree.to_toml());
+    read.map_err(|error| vec![Problem::new(Place::File, error.to_string())])
+}
+
+fn plan(
+    said: &shapes::RunFile,
+    root: &Path,
+    lister: &ColumnLister<'_>,
+    checks: &mut Checks<'_>,
+) -> Option<RunPlan> {
+    let data = data::plan(&said.data, root, lister, checks)?;
+    let schema = columns::plan(said, checks);
+    let has_validation = data::has_validation(&data);
+    let (network, train) = training::plan(said, has_validation, checks);
+    let evaluation = EvaluationPlan {
+        bootstrap: said.evaluation.bootstrap,
+    };
+    Some(RunPlan {
+        data,
+        schema,
+        network,
+        train,
+        evaluation,
+    })
+}

@@ -1,0 +1,273 @@
+//! The run file as TOML holds it. The doc comments and ranges here are the JSON schema's, and every
+//! run file is checked against that schema, so this is the one place that says what a key may be.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use super::column_shapes::*;
+pub(crate) use super::training_shapes::*;
+
+/// A run of ncs: data, columns, tasks, network, mask search, training.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunFile {
+    /// Seed of the initial weights, the order of rows, and dropout.
+    #[serde(default = "one")]
+    pub(crate) seed: u64,
+    /// Worker threads. The result is the same, byte for byte, for the same number of threads.
+    /// Without it: all cores of the machine.
+    #[schemars(range(min = 1))]
+    pub(crate) threads: Option<usize>,
+    /// Where rows come from.
+    pub(crate) data: Data,
+    /// The features, in the order of the network's fields.
+    #[schemars(extend("minProperties" = 1))]
+    pub(crate) columns: IndexMap<String, Column>,
+    /// What is predicted.
+    #[schemars(extend("minProperties" = 1))]
+    pub(crate) tasks: IndexMap<String, Task>,
+    /// How a model is judged.
+    #[serde(default)]
+    pub(crate) evaluation: Evaluation,
+    /// Which network, and its sizes.
+    #[serde(default)]
+    pub(crate) network: Network,
+    /// How masks are found, for network.kind = "sparse_sharing".
+    pub(crate) search: Option<Search>,
+    /// How the model learns.
+    #[serde(default)]
+    pub(crate) training: Training,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Where rows come from.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    /// Files, globs and folders of the training part, or of everything where split divides it.
+    /// Relative paths start at the run file.
+    pub(crate) train: Files,
+    /// Files, globs and folders of the validation part.
+    #[serde(default)]
+    pub(crate) valid: Files,
+    /// Files, globs and folders of the test part.
+    #[serde(default)]
+    pub(crate) test: Files,
+    /// How the rows of train are divided; files under valid and test are used whole, beside.
+    pub(crate) split: Option<Split>,
+    /// The format; without it, each file's name tells.
+    pub(crate) format: Option<Format>,
+    /// Share of broken rows above which reading stops with an error; 0 refuses the first one.
+    #[serde(default)]
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub(crate) max_broken_share: f64,
+    /// Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
+    pub(crate) delimiter: Option<char>,
+    /// Column names of CSV files that have no header line.
+    #[schemars(length(min = 1))]
+    pub(crate) header: Option<Vec<String>>,
+    /// Folder of the id cache; without it, the user's cache folder.
+    #[schemars(length(min = 1))]
+    pub(crate) cache: Option<String>,
+}
+
+/// One path or a list of them.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Files {
+    /// A file, a glob or a folder.
+    One(String),
+    /// Files, globs and folders.
+    Many(Vec<String>),
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files::Many(Vec::new())
+    }
+}
+
+impl Files {
+    pub(crate) fn to_vec(&self) -> Vec<String> {
+        match self {
+            Files::One(file) => vec![file.clone()],
+            Files::Many(files) => files.clone(),
+        }
+    }
+}
+
+/// A file format.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    /// TFRecord of tf.train.Example, plain or gzip.
+    #[serde(rename = "tfrecord")]
+    TfRecord,
+    /// Parquet.
+    Parquet,
+    /// Comma- or tab-separated text, plain, .gz or .zst.
+    Csv,
+    /// One JSON object a line, plain, .gz or .zst.
+    JsonLines,
+}
+
+/// How the rows of data.train are divided into training, validation and test.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Split {
+    /// By a hash of a column, so that a user or a session is in one part only.
+    Hash {
+        /// The column that is hashed.
+        column: String,
+        /// Share of validation.
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        valid: f64,
+        /// Share of test.
+        #[serde(default)]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        test: f64,
+        /// Another seed gives another split. It is not the run's seed: runs with several seeds are
+        /// compared on the same rows.
+        #[serde(default = "one")]
+        seed: u64,
+    },
+    /// By a hash of the row's number, for logs without users or sessions, or where the test rows
+    /// show the same users as the training rows.
+    Row {
+        /// Share of validation.
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        valid: f64,
+        /// Share of test.
+        #[serde(default)]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        test: f64,
+        /// Another seed gives another split; it is not the run's seed.
+        #[serde(default = "one")]
+        seed: u64,
+    },
+    /// By a time column: numbers, or texts that sort by time, such as ISO 8601.
+    Time {
+        /// The column.
+        column: String,
+        /// Rows from here on are validation.
+        valid_from: Moment,
+        /// Rows from here on are test.
+        test_from: Option<Moment>,
+    },
+}
+
+/// A value of a time column.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Moment {
+    /// A number, such as seconds since 1970.
+    Number(f64),
+    /// A date or a text, compared byte by byte.
+    Text(String),
+}
+
+/// Something to predict of a row.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Task {
+    /// The label's column; a null label is unknown.
+    pub(crate) label: Option<String>,
+    /// The task counts only rows where this other task's label is 1.
+    #[serde(rename = "where")]
+    pub(crate) population: Option<String>,
+    /// What is minimised.
+    #[serde(default)]
+    pub(crate) loss: Loss,
+    /// Factor of its loss in joint training.
+    #[serde(default = "unit")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) weight: f64,
+    /// Column with the true probability, where the log is made up: for evaluation only.
+    pub(crate) truth: Option<String>,
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+/// What a task minimises, by name or with settings.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Loss {
+    /// A loss with its usual settings.
+    Named(LossName),
+    /// A loss with settings.
+    With(LossSettings),
+}
+
+impl Default for Loss {
+    fn default() -> Loss {
+        Loss::Named(LossName::CrossEntropy)
+    }
+}
+
+/// A loss by name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LossName {
+    /// Cross-entropy of a label in {0, 1}.
+    CrossEntropy,
+    /// Focal loss of a label in {0, 1}, with alpha 0.75 and gamma 2.
+    Focal,
+    /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
+    Ratio,
+}
+
+/// A loss with settings.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum LossSettings {
+    /// Focal loss: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros.
+    Focal {
+        /// Weight of the ones.
+        #[serde(default = "focal_alpha")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        alpha: f64,
+        /// Focus on hard rows.
+        #[serde(default = "focal_gamma")]
+        #[schemars(range(min = 0.0))]
+        gamma: f64,
+    },
+    /// Cross-entropy of a label in {0, 1}.
+    CrossEntropy {},
+    /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
+    Ratio {},
+}
+
+/// The paper's alpha.
+pub(crate) fn focal_alpha() -> f64 {
+    0.75
+}
+
+/// The paper's gamma.
+pub(crate) fn focal_gamma() -> f64 {
+    2.0
+}
+
+/// How a model is judged.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Evaluation {
+    /// Column that groups rows for grouped AUC: a user or a session.
+    pub(crate) group: Option<String>,
+    /// Resamplings for each interval; 0 gives no intervals.
+    pub(crate) bootstrap: u32,
+}
+
+impl Default for Evaluation {
+    fn default() -> Evaluation {
+        Evaluation {
+            group: None,
+            bootstrap: 200,
+        }
+    }
+}

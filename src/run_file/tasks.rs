@@ -1,0 +1,164 @@
+//! The tasks, and what may not be a feature because of them.
+
+use ncs_features::{Field, Objective, Population, Task};
+
+use super::checks::Checks;
+use super::columns::place;
+use super::problem::hint;
+use super::shapes::{self, Loss, LossName, LossSettings};
+
+/// The tasks in the order of the run file, checked against files and features.
+pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks<'_>) -> Vec<Task> {
+    let names: Vec<&str> = said.tasks.keys().map(String::as_str).collect();
+    let tasks: Vec<Task> = said
+        .tasks
+        .iter()
+        .map(|(name, task)| read(name, task, &names, fields, checks))
+        .collect();
+    for task in &tasks {
+        labels(task, fields, checks);
+    }
+    populations(&tasks, checks);
+    repeated(&tasks, checks);
+    tasks
+}
+
+fn read(
+    name: &str,
+    said: &shapes::Task,
+    names: &[&str],
+    fields: &[Field],
+    checks: &mut Checks<'_>,
+) -> Task {
+    if said.label.is_none() {
+        let taken: Vec<&str> = fields.iter().map(|field| field.column.as_str()).collect();
+        let others = checks.other_columns(&taken);
+        checks.say(
+            &["tasks", name],
+            format!("task {name:?} needs a label column{others}"),
+        );
+    }
+    Task {
+        name: name.to_owned(),
+        label: said.label.clone().unwrap_or_default(),
+        population: population(name, said.population.as_deref(), names, checks),
+        objective: objective(&said.loss),
+        weight: said.weight,
+        truth: said.truth.clone(),
+    }
+}
+
+fn population(
+    name: &str,
+    other: Option<&str>,
+    names: &[&str],
+    checks: &mut Checks<'_>,
+) -> Population {
+    let Some(other) = other else {
+        return Population::All;
+    };
+    match names.iter().position(|known| *known == other) {
+        Some(at) => Population::Where(at),
+        None => {
+            let hint = hint(other, names.iter().copied().filter(|known| *known != name));
+            let text =
+                format!("task {name:?} counts rows of task {other:?}, which is not a task{hint}");
+            checks.say(&["tasks", name, "where"], text);
+            Population::All
+        }
+    }
+}
+
+fn objective(said: &Loss) -> Objective {
+    match said {
+        Loss::Named(LossName::CrossEntropy) | Loss::With(LossSettings::CrossEntropy {}) => {
+            Objective::CrossEntropy
+        }
+        Loss::Named(LossName::Focal) => Objective::Focal {
+            alpha: shapes::focal_alpha(),
+            gamma: shapes::focal_gamma(),
+        },
+        Loss::With(LossSettings::Focal { alpha, gamma }) => Objective::Focal {
+            alpha: *alpha,
+            gamma: *gamma,
+        },
+        Loss::Named(LossName::Ratio) | Loss::With(LossSettings::Ratio {}) => Objective::Ratio,
+    }
+}
+
+/// Label and truth are in the files and not among the features: they are not known in time.
+fn labels(task: &Task, fields: &[Field], checks: &mut Checks<'_>) {
+    let name = task.name.as_str();
+    if checks.states(&["tasks", name, "label"]) {
+        checks.column(&["tasks", name, "label"], &task.label);
+    }
+    if let Some(truth) = &task.truth {
+        checks.column(&["tasks", name, "truth"], truth);
+    }
+    let forbidden = [("label", Some(&task.label)), ("truth", task.truth.as_ref())];
+    for (what, column) in forbidden {
+        for field in fields.iter().filter(|field| Some(&field.column) == column) {
+            let text = format!(
+                "column {:?} is a feature and the {what} of task {name:?}; it is not known when the \
+                 model is asked: take it out of columns",
+                field.column
+            );
+            let path = place(&field.name, checks);
+            checks.say(&path, text);
+        }
+    }
+}
+
+/// `where` leads to labels of 0 and 1 and never in a circle.
+fn populations(tasks: &[Task], checks: &mut Checks<'_>) {
+    for task in tasks {
+        let at = ["tasks", task.name.as_str(), "where"];
+        let Population::Where(other) = task.population else {
+            continue;
+        };
+        if !tasks[other].objective.is_binary() {
+            let text = format!(
+                "task {:?} counts rows where the label of {:?} is 1, but that label is a ratio",
+                task.name, tasks[other].name
+            );
+            checks.say(&at, text);
+        }
+        if is_circle(tasks, task) {
+            checks.say(
+                &at,
+                format!(
+                    "task {:?} counts its own rows: where leads in a circle",
+                    task.name
+                ),
+            );
+        }
+    }
+}
+
+fn is_circle(tasks: &[Task], task: &Task) -> bool {
+    let mut population = task.population;
+    for _ in tasks {
+        let Population::Where(other) = population else {
+            return false;
+        };
+        population = tasks[other].population;
+    }
+    population != Population::All
+}
+
+fn repeated(tasks: &[Task], checks: &mut Checks<'_>) {
+    for (i, task) in tasks.iter().enumerate() {
+        let same = |other: &&Task| {
+            !task.label.is_empty()
+                && other.label == task.label
+                && other.population == task.population
+        };
+        if let Some(other) = tasks[..i].iter().find(same) {
+            let text = format!(
+                "tasks {:?} and {:?} have the same label {:?} over the same rows",
+                other.name, task.name, task.label
+            );
+            checks.say(&["tasks", &task.name, "label"], text);
+        }
+    }
+}

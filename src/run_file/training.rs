@@ -1,0 +1,207 @@
+//! Network, mask search and training.
+
+use ncs_model::{Gram, NetworkKind, NetworkPlan};
+use ncs_train::{
+    Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
+};
+
+use super::checks::Checks;
+use super::problem::hint;
+use super::shapes::{self, OptimizerName, OptimizerSettings};
+
+/// The network and how it learns; `has_validation` says whether there are rows to choose by.
+pub(crate) fn plan(
+    said: &shapes::RunFile,
+    has_validation: bool,
+    checks: &mut Checks<'_>,
+) -> (NetworkPlan, TrainPlan) {
+    let usual = shapes::Search::default();
+    let search = said.search.as_ref().unwrap_or(&usual);
+    idle_settings(said, checks);
+    if !has_validation {
+        needs_validation(said, search, checks);
+    }
+    (network(&said.network), train(said, search, checks))
+}
+
+/// Settings that the chosen network does not look at.
+fn idle_settings(said: &shapes::RunFile, checks: &mut Checks<'_>) {
+    if said.network.kind == shapes::NetworkKind::SparseSharing {
+        return;
+    }
+    if said.search.is_some() {
+        checks.note("[search] has no effect: only network.kind = \"sparse_sharing\" has masks");
+    }
+    if said.training.parity.stale_momentum {
+        let text = "training.parity.stale_momentum is about masks; network.kind has none";
+        checks.say(&["training", "parity", "stale_momentum"], text);
+    }
+}
+
+fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) {
+    let searches = said.network.kind == shapes::NetworkKind::SparseSharing;
+    let chooser = if said.training.patience.is_some() {
+        "training.patience"
+    } else if said.training.keep != shapes::Keep::Last {
+        "training.keep"
+    } else if searches && search.pick == shapes::Pick::Best {
+        "search.pick"
+    } else {
+        return;
+    };
+    let text = format!("{chooser} needs validation rows; state data.valid or data.split");
+    checks.say(&["data"], text);
+}
+
+fn network(said: &shapes::Network) -> NetworkPlan {
+    NetworkPlan {
+        kind: match said.kind {
+            shapes::NetworkKind::SparseSharing => NetworkKind::SparseSharing,
+            shapes::NetworkKind::SingleTask => NetworkKind::SingleTask,
+            shapes::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
+        },
+        dim: said.dim,
+        hidden: said.hidden.clone(),
+        gram: match said.gram {
+            shapes::Gram::Full => Gram::Full,
+            shapes::Gram::Triangle => Gram::Triangle,
+            shapes::Gram::None => Gram::None,
+        },
+        dropout: said.dropout as f32,
+        table_deviation: said.table_deviation.map(|deviation| deviation as f32),
+    }
+}
+
+fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) -> TrainPlan {
+    let training = &said.training;
+    let rate = training.learning_rate;
+    let table_rate = training.table_learning_rate.unwrap_or(rate);
+    TrainPlan {
+        seed: said.seed,
+        threads: said.threads.unwrap_or_else(cores),
+        batch: training.batch,
+        epochs: training.epochs,
+        steps: match training.steps {
+            shapes::Steps::Alternating => Steps::Alternating,
+            shapes::Steps::Joint => Steps::Joint,
+        },
+        optimizer: optimizer(training.optimizer, rate),
+        table_optimizer: optimizer(
+            training.table_optimizer.unwrap_or(training.optimizer),
+            table_rate,
+        ),
+        schedule: Schedule {
+            warmup_steps: training.warmup_steps,
+            decay: decay(training.decay),
+        },
+        weight_decay: training.weight_decay as f32,
+        clip_norm: training.clip_norm.map(|norm| norm as f32),
+        evaluations_per_epoch: training.evaluations_per_epoch,
+        patience: training.patience,
+        keep: match training.keep {
+            shapes::Keep::BestPerTask => Keep::BestPerTask,
+            shapes::Keep::BestJoint => Keep::BestJoint,
+            shapes::Keep::Last => Keep::Last,
+        },
+        checkpoint_steps: training.checkpoint_steps,
+        search: search_plan(search, said, checks),
+        parity_stale_momentum: training.parity.stale_momentum,
+    }
+}
+
+/// One thread for each core that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+fn optimizer(said: shapes::Optimizer, rate: f64) -> Optimizer {
+    let learning_rate = rate as f32;
+    let adam = |beta1: f64, beta2: f64, epsilon: f64| Optimizer::Adam {
+        learning_rate,
+        beta1: beta1 as f32,
+        beta2: beta2 as f32,
+        epsilon: epsilon as f32,
+    };
+    let adagrad = |epsilon: f64| Optimizer::Adagrad {
+        learning_rate,
+        epsilon: epsilon as f32,
+    };
+    match said {
+        shapes::Optimizer::Named(OptimizerName::Adam) => adam(
+            shapes::adam_beta1(),
+            shapes::adam_beta2(),
+            shapes::epsilon(),
+        ),
+        shapes::Optimizer::Named(OptimizerName::Adagrad) => adagrad(shapes::epsilon()),
+        shapes::Optimizer::With(OptimizerSettings::Adam {
+            beta1,
+            beta2,
+            epsilon,
+        }) => adam(beta1, beta2, epsilon),
+        shapes::Optimizer::With(OptimizerSettings::Adagrad { epsilon }) => adagrad(epsilon),
+    }
+}
+
+fn decay(said: shapes::Decay) -> Decay {
+    match said {
+        shapes::Decay::Named(shapes::DecayName::None) => Decay::None,
+        shapes::Decay::Named(shapes::DecayName::Linear) => Decay::Linear { floor: 0.0 },
+        shapes::Decay::Named(shapes::DecayName::Cosine) => Decay::Cosine { floor: 0.0 },
+        shapes::Decay::With(shapes::DecaySettings::Linear { floor }) => Decay::Linear {
+            floor: floor as f32,
+        },
+        shapes::Decay::With(shapes::DecaySettings::Cosine { floor }) => Decay::Cosine {
+            floor: floor as f32,
+        },
+    }
+}
+
+fn search_plan(
+    said: &shapes::Search,
+    run: &shapes::RunFile,
+    checks: &mut Checks<'_>,
+) -> SearchPlan {
+    let names: Vec<&str> = run.tasks.keys().map(String::as_str).collect();
+    SearchPlan {
+        kind: match said.kind {
+            shapes::SearchKind::Magnitude => SearchKind::Magnitude,
+            shapes::SearchKind::Random => SearchKind::Random,
+        },
+        rounds: said.rounds,
+        density: densities(&said.density, &names, checks),
+        epochs_per_round: said.epochs_per_round,
+        rewind: match &said.rewind {
+            shapes::Rewind::Named(shapes::RewindName::Initial) => Rewind::Initial,
+            shapes::Rewind::After(after) => Rewind::AfterSteps(after.steps),
+        },
+        pick: match said.pick {
+            shapes::Pick::Best => Pick::BestValidation,
+            shapes::Pick::Last => Pick::Last,
+        },
+    }
+}
+
+/// A density for each task, in the order of the tasks.
+fn densities(said: &shapes::Density, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
+    let of_each = match said {
+        shapes::Density::OfAll(density) => return vec![*density; tasks.len()],
+        shapes::Density::OfEach(of_each) => of_each,
+    };
+    for name in of_each
+        .keys()
+        .filter(|name| !tasks.contains(&name.as_str()))
+    {
+        let hint = hint(name, tasks.iter().copied());
+        let text = format!("search.density names {name:?}, which is not a task{hint}");
+        checks.say(&["search", "density", name], text);
+    }
+    let density = |task: &&str| match of_each.get(*task) {
+        Some(share) => share.0,
+        None => {
+            let text = format!("search.density does not say how much task {task:?} keeps");
+            checks.say(&["search", "density"], text);
+            1.0
+        }
+    };
+    tasks.iter().map(density).collect()
+}

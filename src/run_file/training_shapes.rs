@@ -1,0 +1,364 @@
+//! Network, search and training as TOML holds them.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which network, and its sizes.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Network {
+    /// How the tasks share.
+    pub(crate) kind: NetworkKind,
+    /// Length of a field vector.
+    #[schemars(range(min = 1))]
+    pub(crate) dim: usize,
+    /// Widths of the hidden layers, input side first.
+    #[schemars(length(min = 1), inner(range(min = 1)))]
+    pub(crate) hidden: Vec<usize>,
+    /// The part of the Gram matrix of the field vectors that the network sees.
+    pub(crate) gram: Gram,
+    /// Probability that a hidden unit is dropped in a training step.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub(crate) dropout: f64,
+    /// Standard deviation of a table's initial values; without it, Xavier-normal.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) table_deviation: Option<f64>,
+}
+
+impl Default for Network {
+    /// The paper's.
+    fn default() -> Network {
+        Network {
+            kind: NetworkKind::SparseSharing,
+            dim: 16,
+            hidden: vec![512, 256, 128],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: None,
+        }
+    }
+}
+
+/// How the tasks share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NetworkKind {
+    /// One network, a mask over its connections for each task: the paper's method.
+    SparseSharing,
+    /// A network and tables for each task, trained apart.
+    SingleTask,
+    /// One network without masks, a head for each task.
+    SharedBottom,
+}
+
+/// The part of the Gram matrix that stands beside the flattened field vectors.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Gram {
+    /// All of it: the paper's.
+    Full,
+    /// The upper triangle with the diagonal.
+    Triangle,
+    /// None: the flattened vectors alone.
+    None,
+}
+
+/// How masks are found.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Search {
+    /// The learner of the masks.
+    pub(crate) kind: SearchKind,
+    /// Rounds of training and pruning.
+    #[schemars(range(min = 1))]
+    pub(crate) rounds: u32,
+    /// Final share of connections that a task keeps, for all tasks or for each.
+    pub(crate) density: Density,
+    /// Passes over the task's rows in each round; may be a fraction.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) epochs_per_round: f64,
+    /// What kept weights go back to after a round.
+    pub(crate) rewind: Rewind,
+    /// Which round's mask a task gets.
+    pub(crate) pick: Pick,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search {
+            kind: SearchKind::Magnitude,
+            rounds: 4,
+            density: Density::OfAll(0.4),
+            epochs_per_round: 1.0,
+            rewind: Rewind::Named(RewindName::Initial),
+            pick: Pick::Best,
+        }
+    }
+}
+
+/// The learner of the masks.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SearchKind {
+    /// Iterative magnitude pruning: the paper's.
+    Magnitude,
+    /// Drawn at random with the final densities: the control that any search must beat.
+    Random,
+}
+
+/// A share of connections, for all tasks or for each.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Density {
+    /// The same for every task.
+    OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
+    /// A density for each task, by name.
+    OfEach(IndexMap<String, Share>),
+}
+
+/// A share above 0 and up to 1.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Share(
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] pub(crate) f64,
+);
+
+/// What kept weights go back to after a round.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Rewind {
+    /// By name.
+    Named(RewindName),
+    /// The weights after some steps of joint training.
+    After(RewindAfter),
+}
+
+/// What kept weights go back to, by name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RewindName {
+    /// The common initial weights.
+    Initial,
+}
+
+/// The weights after some steps of joint training.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RewindAfter {
+    /// Number of steps.
+    #[schemars(range(min = 1))]
+    pub(crate) steps: u64,
+}
+
+/// Which round's mask a task gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pick {
+    /// The round whose subnetwork validates best.
+    Best,
+    /// The last: the final density.
+    Last,
+}
+
+/// How the model learns.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Training {
+    /// Most passes over the training rows.
+    #[schemars(range(min = 1))]
+    pub(crate) epochs: u32,
+    /// Rows a step.
+    #[schemars(range(min = 1))]
+    pub(crate) batch: usize,
+    /// Whether tasks take turns or step together.
+    pub(crate) steps: Steps,
+    /// The optimizer of the network.
+    pub(crate) optimizer: Optimizer,
+    /// The optimizer of the tables; without it, the network's.
+    pub(crate) table_optimizer: Option<Optimizer>,
+    /// Learning rate of the network.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) learning_rate: f64,
+    /// Learning rate of the tables; without it, the network's.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) table_learning_rate: Option<f64>,
+    /// Steps over which the learning rate rises from 0.
+    pub(crate) warmup_steps: u64,
+    /// How the learning rate falls until the last step.
+    pub(crate) decay: Decay,
+    /// Decoupled weight decay of network weights.
+    #[schemars(range(min = 0.0))]
+    pub(crate) weight_decay: f64,
+    /// Largest norm of the network's gradient; without it, not clipped.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) clip_norm: Option<f64>,
+    /// Validations an epoch.
+    #[schemars(range(min = 1))]
+    pub(crate) evaluations_per_epoch: u32,
+    /// Stop once no task has improved for so many validations; without it, run all epochs.
+    #[schemars(range(min = 1))]
+    pub(crate) patience: Option<u32>,
+    /// Which weights the model holds in the end.
+    pub(crate) keep: Keep,
+    /// Steps between checkpoints.
+    #[schemars(range(min = 1))]
+    pub(crate) checkpoint_steps: u64,
+    /// Faults of the paper's released code, for comparison with it.
+    pub(crate) parity: Parity,
+}
+
+impl Default for Training {
+    fn default() -> Training {
+        Training {
+            epochs: 3,
+            batch: 1024,
+            steps: Steps::Alternating,
+            optimizer: Optimizer::Named(OptimizerName::Adam),
+            table_optimizer: None,
+            learning_rate: 0.001,
+            table_learning_rate: None,
+            warmup_steps: 0,
+            decay: Decay::Named(DecayName::None),
+            weight_decay: 0.0,
+            clip_norm: None,
+            evaluations_per_epoch: 1,
+            patience: None,
+            keep: Keep::BestPerTask,
+            checkpoint_steps: 1000,
+            parity: Parity::default(),
+        }
+    }
+}
+
+/// Whether tasks take turns.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Steps {
+    /// On each batch a step for each task in turn: the paper's.
+    Alternating,
+    /// On each batch one step for the weighted sum of the losses.
+    Joint,
+}
+
+/// An optimizer, by name or with settings.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Optimizer {
+    /// An optimizer with its usual settings.
+    Named(OptimizerName),
+    /// An optimizer with settings.
+    With(OptimizerSettings),
+}
+
+/// An optimizer by name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OptimizerName {
+    /// Adam.
+    Adam,
+    /// Adagrad.
+    Adagrad,
+}
+
+/// An optimizer with settings.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum OptimizerSettings {
+    /// Adam.
+    Adam {
+        /// Decay of the first moment.
+        #[serde(default = "adam_beta1")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "adam_beta2")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        beta2: f64,
+        /// Added to the root of the second moment.
+        #[serde(default = "epsilon")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        epsilon: f64,
+    },
+    /// Adagrad.
+    Adagrad {
+        /// Added to the root of the accumulated squares.
+        #[serde(default = "epsilon")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        epsilon: f64,
+    },
+}
+
+pub(crate) fn adam_beta1() -> f64 {
+    0.9
+}
+
+pub(crate) fn adam_beta2() -> f64 {
+    0.999
+}
+
+pub(crate) fn epsilon() -> f64 {
+    1e-8
+}
+
+/// How the learning rate falls, by name or with settings.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Decay {
+    /// By name; falls to 0.
+    Named(DecayName),
+    /// With settings.
+    With(DecaySettings),
+}
+
+/// How the learning rate falls.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DecayName {
+    /// It does not.
+    None,
+    /// Linearly.
+    Linear,
+    /// Along a half cosine.
+    Cosine,
+}
+
+/// How the learning rate falls, with the share that is left.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum DecaySettings {
+    /// Linearly.
+    Linear {
+        /// Final share of the learning rate.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        floor: f64,
+    },
+    /// Along a half cosine.
+    Cosine {
+        /// Final share of the learning rate.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        floor: f64,
+    },
+}
+
+/// Which weights the model holds in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Keep {
+    /// For each task those of its own best validation.
+    BestPerTask,
+    /// One set: the best validation averaged over the tasks.
+    BestJoint,
+    /// One set: the last.
+    Last,
+}
+
+/// Faults of the paper's released code, for comparison with it.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Parity {
+    /// A step for a task moves weights outside its mask by stale momentum.
+    pub(crate) stale_momentum: bool,
+}

@@ -1,0 +1,135 @@
+//! The shipped examples and the shipped schema.
+
+use std::path::{Path, PathBuf};
+
+use ncs_features::{IdSpacePlan, Objective, Population};
+use ncs_readers::{DataPlan, Split};
+use ncs4cvr::run_file::{FileColumns, ListingError, RunFile, RunPlan, json_schema, list_columns};
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run_files() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(project().join("examples")).unwrap();
+    let files = folder.map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// No file to look at: every column is there.
+fn unseen(_: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
+    Ok(Vec::new())
+}
+
+fn plan(name: &str) -> RunPlan {
+    let path = project().join("examples").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    RunFile::parse(name, &text, path.parent().unwrap(), &[], &unseen)
+        .unwrap()
+        .plan
+}
+
+#[test]
+fn every_example_is_a_right_run_file() {
+    let files = run_files();
+    assert_eq!(files.len(), 6);
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = RunFile::parse(&path.display().to_string(), &text, project(), &[], &unseen);
+        let file = file.unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            file.notes.is_empty(),
+            "{}: {:?}",
+            path.display(),
+            file.notes
+        );
+    }
+}
+
+#[test]
+fn every_example_fits_its_data() {
+    if !project().join("../shared/data").exists() {
+        println!("skipped: ../shared is absent");
+        return;
+    }
+    for path in run_files() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.display().to_string();
+        let file = RunFile::parse(&name, &text, path.parent().unwrap(), &[], &list_columns);
+        if let Err(error) = file {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn the_papers_settings() {
+    let plan = plan("tencent_video.toml");
+    assert_eq!(plan.schema.fields.len(), 20);
+    assert_eq!(
+        plan.schema
+            .fields
+            .iter()
+            .filter(|field| field.pooling.is_some())
+            .count(),
+        5
+    );
+    assert_eq!(plan.network.hidden, [512, 256, 128]);
+    assert_eq!(plan.train.search.density, [0.2, 0.2]);
+    let [ctr, cvr] = plan.schema.tasks.as_slice() else {
+        panic!("two tasks")
+    };
+    assert_eq!(
+        ctr.objective,
+        Objective::Focal {
+            alpha: 0.75,
+            gamma: 2.0
+        }
+    );
+    assert_eq!(
+        (cvr.objective, cvr.population),
+        (Objective::Ratio, Population::Where(0))
+    );
+    let split = Split::Hash {
+        column: "seqnum".to_owned(),
+        valid: 0.1,
+        test: 0.2,
+        seed: 1,
+    };
+    assert_eq!(plan.data.split, split);
+}
+
+#[test]
+fn two_columns_share_one_id_space() {
+    let schema = plan("ebnerd.toml").schema;
+    let field = |name: &str| {
+        schema
+            .fields
+            .iter()
+            .find(|field| field.name == name)
+            .unwrap()
+    };
+    let table = field("article_id").table;
+    assert_eq!(field("history").table, table);
+    assert_eq!(schema.tables[table].name, "article_id");
+    let ids = IdSpacePlan::Vocabulary {
+        min_count: 10,
+        max_size: None,
+    };
+    assert_eq!(schema.tables[table].ids, ids);
+    assert_eq!(schema.tables.len(), schema.fields.len() - 1);
+}
+
+#[test]
+fn the_shipped_schema_is_the_one_that_run_files_are_checked_against() {
+    let path = project().join("schema/run.schema.json");
+    let shipped = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        shipped == json_schema(),
+        "write it anew: ncs schema > schema/run.schema.json"
+    );
+}
