@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ncs_readers::DataPlan;
 use ncs4cvr::run_file::{FileColumns, ListingError, RunFile};
+use proptest::prelude::*;
 
 /// A right run file; each example below makes one thing of it wrong.
 const RUN: &str = r#"seed = 1
@@ -432,4 +433,30 @@ fn what_is_found_later_has_its_line_too() {
         error.to_string(),
         "run.toml:17: label \"long_read\" is 0 in every row"
     );
+}
+
+proptest! {
+    /// However a run file is broken, it is read or told a place; nothing panics.
+    #[test]
+    fn any_change_is_read_or_told_its_place(
+        at in 0..RUN.len(),
+        taken in 0..12usize,
+        put in r#"[\[\]{}=."a-z0-9\n -]{0,4}"#,
+    ) {
+        let mut text = RUN.to_owned();
+        text.replace_range(at..(at + taken).min(RUN.len()), &put);
+        if let Err(error) = parse(&text, &[]) {
+            for line in error.lines() {
+                prop_assert!(line.starts_with("run.toml:"), "{}", error);
+            }
+        }
+    }
+
+    /// However an override is written, it is taken or told.
+    #[test]
+    fn any_override_is_read_or_told(text in r#"[\[\]{}=."a-z0-9\n -]{0,12}"#) {
+        if let Err(error) = parse(RUN, &[&text]) {
+            prop_assert!(error.contains("--set ") || error.contains("run.toml:"), "{}", error);
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! `ncs check`
 
-use super::Outcome;
+use super::{Outcome, open};
 use crate::arguments::Check;
 use crate::progress::Progress;
 
-/// Runs the verb.
+/// Checks the run file.
 ///
 /// # Errors
-/// It is not built yet.
-pub fn run(_arguments: &Check, _progress: Progress) -> Outcome {
+/// The run file is wrong; or it is not built yet.
+pub fn run(arguments: &Check, progress: Progress) -> Outcome {
+    open(&arguments.run, progress)?;
     Err("ncs check: not built yet".into())
 }
