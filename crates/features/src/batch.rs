@@ -71,12 +71,11 @@ impl FieldIds {
     }
 
     fn gather<'a>(&mut self, picks: &[Pick], source: impl Fn(usize) -> &'a FieldIds) {
-        if picks
-            .iter()
-            .all(|pick| source(pick.source as usize).offsets.is_empty())
-        {
+        let Some(first) = picks.first() else { return };
+        if source(first.source as usize).offsets.is_empty() {
             return gather_values(&mut self.ids, picks, |s| &source(s).ids);
         }
+        self.offsets.reserve(picks.len() + 1);
         for pick in picks {
             self.push_row(source(pick.source as usize), pick.row as usize);
         }
@@ -89,11 +88,11 @@ fn gather_values<'a, T: Copy + 'a>(
     picks: &[Pick],
     source: impl Fn(usize) -> &'a Vec<T>,
 ) {
-    values.extend(
-        picks
-            .iter()
-            .filter_map(|pick| source(pick.source as usize).get(pick.row as usize)),
-    );
+    let is_held = |pick: &Pick| !source(pick.source as usize).is_empty();
+    if picks.first().is_some_and(is_held) {
+        values
+            .extend(picks.iter().map(|pick| source(pick.source as usize)[pick.row as usize]));
+    }
 }
 
 impl Batch {

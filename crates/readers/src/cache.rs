@@ -1,0 +1,152 @@
+//! Rows already turned into ids, on disk, for the many passes that a mask search makes.
+//!
+//! A cache is a folder named by its key (data, reading, split, schema plan and format version). In it
+//! lie one file a part ([`Cache`]) and the fitted schema. It is written beside and renamed when it
+//! is complete, and every byte that is read is checked.
+//!
+//! ```no_run
+//! use ncs_readers::batches::BatchPlan;
+//! use ncs_readers::cache::Cache;
+//! let cache = Cache::open("cache/0123456789abcdef/train.ids".as_ref())?;
+//! for batch in cache.batches(BatchPlan::default()) {
+//!     println!("{} rows", batch?.n_rows);
+//! }
+//! # Ok::<(), ncs_readers::cache::CacheError>(())
+//! ```
+
+mod blocks;
+mod file;
+mod folder;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use folder::{CacheEntry, clear, list};
+
+pub(crate) use file::{BlockEntry, PartFile};
+pub(crate) use folder::{Folder, Record};
+pub(crate) use writer::PartWriter;
+
+use ncs_features::{Batch, LabelCounts};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Version of the bytes in a cache and of what they mean; part of every key.
+pub(crate) const VERSION: u32 = 1;
+
+/// Number of rows of a block, the last of a file excepted.
+pub(crate) const BLOCK_ROWS: usize = 8192;
+
+/// One part (training, validation or test) of a cached data set; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    part: Arc<PartFile>,
+}
+
+impl Cache {
+    /// Opens a part's file and checks its header and its index; blocks are checked when read.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or is of another version.
+    pub fn open(path: &Path) -> Result<Cache, CacheError> {
+        let part = Arc::new(PartFile::open(path)?);
+        Ok(Cache { part })
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> u64 {
+        self.part.counts.rows
+    }
+
+    /// How many labels are known and positive, task by task.
+    pub fn label_counts(&self) -> &LabelCounts {
+        &self.part.counts
+    }
+
+    /// Size of the file in bytes.
+    pub fn n_bytes(&self) -> u64 {
+        self.part.n_bytes
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.part.path
+    }
+
+    /// The first `n_rows` rows (or all, if fewer), in file order.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn first_rows(&self, n_rows: usize) -> Result<Batch, CacheError> {
+        let plan = crate::batches::BatchPlan {
+            rows_per_batch: n_rows,
+            prefetch: false,
+            ..Default::default()
+        };
+        let first = self.batches(plan).next();
+        first.unwrap_or_else(|| Ok(self.part.layout.empty_batch()))
+    }
+
+    pub(crate) fn part(&self) -> &Arc<PartFile> {
+        &self.part
+    }
+}
+
+/// A cache that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The file system refused.
+    #[error("{}: cannot {doing} the id cache: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried: read, write and the like.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Bytes are not what was written.
+    #[error("{}: the id cache is damaged ({what}); delete it with `ncs cache clear` and run again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// Written by another version of this program.
+    #[error(
+        "{}: the id cache has format {found}, this program reads {VERSION}; delete it with \
+         `ncs cache clear` and run again", path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format's version.
+        found: u32,
+    },
+    /// The thread that reads ahead ended before its last batch.
+    #[error("{}: reading ahead in the id cache stopped early; run again, or with prefetch off", path.display())]
+    ReaderStopped {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl CacheError {
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> CacheError {
+        let path = path.to_owned();
+        move |source| CacheError::Io {
+            path,
+            doing,
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> CacheError {
+        CacheError::Damaged {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A block of rows as bytes: column by column, little-endian.
+//!
+//! ```text
+//! u32 rows
+//! for each field:  lists only: u32 offsets [rows + 1]
+//!                  u32 ids [rows, or the last offset], f32 weights [as ids] where the field has them
+//! for each task:   f32 labels [rows], f32 truths [rows] where the task has them
+//! u64 groups [rows] where there is a group column
+//! ```
+
+use ncs_features::{Batch, FieldIds, IdSpace, Schema};
+
+/// What a block of a schema's rows holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    fields: Vec<FieldLayout>,
+    /// One for each task: it has truths.
+    truths: Vec<bool>,
+    groups: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FieldLayout {
+    lists: bool,
+    weights: bool,
+}
+
+impl Layout {
+    pub(crate) fn of(schema: &Schema) -> Layout {
+        let field = |field: &ncs_features::Field| {
+            let weights = matches!(schema.tables[field.table].ids, IdSpace::Scaled { .. });
+            FieldLayout {
+                lists: weights || field.pooling.is_some(),
+                weights,
+            }
+        };
+        Layout {
+            fields: schema.fields.iter().map(field).collect(),
+            truths: schema
+                .tasks
+                .iter()
+                .map(|task| task.truth.is_some())
+                .collect(),
+            groups: schema.group.is_some(),
+        }
+    }
+
+    pub(crate) fn n_tasks(&self) -> usize {
+        self.truths.len()
+    }
+
+    /// No rows.
+    pub(crate) fn empty_batch(&self) -> Batch {
+        let field = |field: &FieldLayout| FieldIds {
+            offsets: if field.lists { vec![0] } else { Vec::new() },
+            ..FieldIds::default()
+        };
+        Batch {
+            n_rows: 0,
+            fields: self.fields.iter().map(field).collect(),
+            labels: vec![Vec::new(); self.n_tasks()],
+            truths: vec![Vec::new(); self.n_tasks()],
+            groups: Vec::new(),
+        }
+    }
+
+    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights), u8 a task (1 truths)`.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend((self.fields.len() as u32).to_le_bytes());
+        bytes.extend((self.truths.len() as u32).to_le_bytes());
+        bytes.push(u8::from(self.groups));
+        let flags = |field: &FieldLayout| u8::from(field.lists) | u8::from(field.weights) << 1;
+        bytes.extend(self.fields.iter().map(flags));
+        bytes.extend(self.truths.iter().map(|&truths| u8::from(truths)));
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Layout> {
+        let mut bytes = Bytes(bytes);
+        let n_fields = bytes.u32()? as usize;
+        let n_tasks = bytes.u32()? as usize;
+        let groups = bytes.take(1)?[0] == 1;
+        let field = |&flags: &u8| FieldLayout {
+            lists: flags & 1 != 0,
+            weights: flags & 2 != 0,
+        };
+        let fields = bytes.take(n_fields)?.iter().map(field).collect();
+        let truths = bytes.take(n_tasks)?.iter().map(|&flag| flag == 1).collect();
+        bytes.0.is_empty().then_some(Layout {
+            fields,
+            truths,
+            groups,
+        })
+    }
+
+    /// Appends a batch of this layout.
+    pub(crate) fn write(&self, batch: &Batch, out: &mut Vec<u8>) {
+        out.extend((batch.n_rows as u32).to_le_bytes());
+        for field in &batch.fields {
+            out.extend(field.offsets.iter().flat_map(|x| x.to_le_bytes()));
+            out.extend(field.ids.iter().flat_map(|x| x.to_le_bytes()));
+            out.extend(field.weights.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        for (labels, truths) in batch.labels.iter().zip(&batch.truths) {
+            out.extend(labels.iter().chain(truths).flat_map(|x| x.to_le_bytes()));
+        }
+        out.extend(batch.groups.iter().flat_map(|x| x.to_le_bytes()));
+    }
+
+    /// The batch that [`Layout::write`] wrote; `None` where the bytes are no such batch.
+    pub(crate) fn read(&self, bytes: &[u8]) -> Option<Batch> {
+        let mut bytes = Bytes(bytes);
+        let n_rows = bytes.u32()? as usize;
+        let mut batch = self.empty_batch();
+        batch.n_rows = n_rows;
+        for (field, layout) in batch.fields.iter_mut().zip(&self.fields) {
+            *field = layout.read(n_rows, &mut bytes)?;
+        }
+        for (task, &has_truths) in self.truths.iter().enumerate() {
+            batch.labels[task] = bytes.f32s(n_rows)?;
+            if has_truths {
+                batch.truths[task] = bytes.f32s(n_rows)?;
+            }
+        }
+        if self.groups {
+            batch.groups = bytes.u64s(n_rows)?;
+        }
+        bytes.0.is_empty().then_some(batch)
+    }
+}
+
+impl FieldLayout {
+    fn read(&self, n_rows: usize, bytes: &mut Bytes) -> Option<FieldIds> {
+        let offsets = if self.lists {
+            bytes.u32s(n_rows + 1)?
+        } else {
+            Vec::new()
+        };
+        if !offsets.is_sorted() {
+            return None;
+        }
+        let n_ids = offsets.last().map_or(n_rows, |&end| end as usize);
+        Some(FieldIds {
+            offsets,
+            ids: bytes.u32s(n_ids)?,
+            weights: if self.weights {
+                bytes.f32s(n_ids)?
+            } else {
+                Vec::new()
+            },
+        })
+    }
+}
+
+/// Little-endian numbers taken off the front; `None` where too few bytes are left.
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Bytes<'a> {
+    pub(super) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn f32(&mut self) -> Option<f32> {
+        self.array().map(f32::from_le_bytes)
+    }
+
+    fn arrays<const N: usize>(&mut self, n: usize) -> Option<&'a [[u8; N]]> {
+        Some(self.take(n.checked_mul(N)?)?.as_chunks().0)
+    }
+
+    fn u32s(&mut self, n: usize) -> Option<Vec<u32>> {
+        Some(
+            self.arrays(n)?
+                .iter()
+                .map(|&bytes| u32::from_le_bytes(bytes))
+                .collect(),
+        )
+    }
+
+    fn f32s(&mut self, n: usize) -> Option<Vec<f32>> {
+        Some(
+            self.arrays(n)?
+                .iter()
+                .map(|&bytes| f32::from_le_bytes(bytes))
+                .collect(),
+        )
+    }
+
+    fn u64s(&mut self, n: usize) -> Option<Vec<u64>> {
+        Some(
+            self.arrays(n)?
+                .iter()
+                .map(|&bytes| u64::from_le_bytes(bytes))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> Layout {
+        let field = |lists, weights| FieldLayout { lists, weights };
+        Layout {
+            fields: vec![field(false, false), field(true, false), field(true, true)],
+            truths: vec![true, false],
+            groups: true,
+        }
+    }
+
+    fn batch() -> Batch {
+        let field = |ids: &[u32], offsets: &[u32], weights: &[f32]| FieldIds {
+            ids: ids.into(),
+            offsets: offsets.into(),
+            weights: weights.into(),
+        };
+        Batch {
+            n_rows: 2,
+            fields: vec![
+                field(&[7, 8], &[], &[]),
+                field(&[9], &[0, 0, 1], &[]),
+                field(&[1, 2, 0], &[0, 2, 3], &[0.5, 1.0, 1.0]),
+            ],
+            labels: vec![vec![0.0, 1.0], vec![0.25, 0.5]],
+            truths: vec![vec![0.1, 0.2], vec![]],
+            groups: vec![u64::MAX, 3],
+        }
+    }
+
+    #[test]
+    fn a_block_comes_back_as_it_was() {
+        let mut bytes = Vec::new();
+        layout().write(&batch(), &mut bytes);
+        assert_eq!(layout().read(&bytes), Some(batch()));
+        assert_eq!(Layout::from_bytes(&layout().to_bytes()), Some(layout()));
+    }
+
+    #[test]
+    fn a_block_cut_short_or_too_long_is_refused() {
+        let mut bytes = Vec::new();
+        layout().write(&batch(), &mut bytes);
+        for end in 0..bytes.len() {
+            assert_eq!(layout().read(&bytes[..end]), None, "{end} bytes");
+        }
+        bytes.push(0);
+        assert_eq!(layout().read(&bytes), None);
+    }
+}

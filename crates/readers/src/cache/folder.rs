@@ -1,0 +1,199 @@
+//! The folder of one cached data set, and the folder of all of them.
+
+use super::{Cache, CacheError};
+use crate::prepare::Report;
+use crate::split::Part;
+use ncs_features::Schema;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const RECORD: &str = "prepared.json";
+/// The record's BLAKE3 sum, in the manner of `b3sum`.
+const RECORD_SUM: &str = "prepared.json.b3";
+/// Length of a folder's name: half of the key, in hexadecimal.
+const NAME_LENGTH: usize = 32;
+
+/// What a cache says of itself, beside its rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) schema: Schema,
+    pub(crate) report: Report,
+}
+
+/// Where the data set of one key lies, or will lie.
+pub(crate) struct Folder {
+    key: [u8; 32],
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn new(dir: &Path, key: [u8; 32]) -> Folder {
+        let path = dir.join(&blake3::Hash::from_bytes(key).to_hex()[..NAME_LENGTH]);
+        Folder { key, path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The record, `None` where this data set was not cached yet.
+    pub(crate) fn record(&self) -> Result<Option<Record>, CacheError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let path = self.path.join(RECORD);
+        let text = read(&path)?;
+        let sum = read(&self.path.join(RECORD_SUM))?;
+        if sum != record_sum(&text) {
+            return Err(CacheError::damaged(&path, "it fails its checksum"));
+        }
+        let record = serde_json::from_str(&text);
+        record
+            .map(Some)
+            .map_err(|error| CacheError::damaged(&path, error.to_string()))
+    }
+
+    /// One part of the data set.
+    pub(crate) fn part(&self, part: Part) -> Result<Cache, CacheError> {
+        let path = self.path.join(part.file_name());
+        let cache = Cache::open(&path)?;
+        if cache.part.key != self.key {
+            return Err(CacheError::damaged(&path, "it belongs to other data"));
+        }
+        Ok(cache)
+    }
+
+    /// A folder beside this one, to write in.
+    pub(crate) fn draft(&self) -> Result<Draft<'_>, CacheError> {
+        let path = self
+            .path
+            .with_extension(format!("{}.tmp", std::process::id()));
+        remove(&path)?;
+        std::fs::create_dir_all(&path).map_err(CacheError::io(&path, "create"))?;
+        Ok(Draft { folder: self, path })
+    }
+}
+
+/// A data set in the making; removed unless it is completed.
+pub(crate) struct Draft<'a> {
+    folder: &'a Folder,
+    path: PathBuf,
+}
+
+impl Draft<'_> {
+    pub(crate) fn part_path(&self, part: Part) -> PathBuf {
+        self.path.join(part.file_name())
+    }
+
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.folder.key
+    }
+
+    /// Adds the record and gives the folder its name.
+    pub(crate) fn complete(self, record: &Record) -> Result<(), CacheError> {
+        let path = self.path.join(RECORD);
+        let text = serde_json::to_string_pretty(record)
+            .map_err(|error| CacheError::io(&path, "write")(error.into()))?;
+        write(&path, &text)?;
+        write(&self.path.join(RECORD_SUM), &record_sum(&text))?;
+        let renamed = std::fs::rename(&self.path, &self.folder.path);
+        // Another process may have completed the same data set meanwhile: theirs is as good.
+        if renamed.is_err() && self.folder.record()?.is_some() {
+            return Ok(());
+        }
+        renamed.map_err(CacheError::io(&self.folder.path, "name"))
+    }
+}
+
+impl Drop for Draft<'_> {
+    /// After completion there is nothing left to remove; otherwise a leftover does no harm, and
+    /// [`clear`] removes it.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A cached data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// Its folder.
+    pub path: PathBuf,
+    /// Size of its files in bytes.
+    pub n_bytes: u64,
+    /// Whether it was completed: a run that was stopped leaves an incomplete one.
+    pub is_complete: bool,
+}
+
+/// The cached data sets in the folder `dir`, by name; none where there is no such folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(CacheError::io(dir, "read"))? {
+        let path = entry.map_err(CacheError::io(dir, "read"))?.path();
+        if let Some(is_complete) = completeness(&path) {
+            entries.push(CacheEntry {
+                n_bytes: folder_bytes(&path)?,
+                path,
+                is_complete,
+            });
+        }
+    }
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(entries)
+}
+
+/// Deletes the cached data sets in the folder `dir` and returns them; anything else there stays.
+///
+/// # Errors
+/// The file system refuses.
+pub fn clear(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
+    let entries = list(dir)?;
+    entries.iter().try_for_each(|entry| remove(&entry.path))?;
+    Ok(entries)
+}
+
+/// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
+fn completeness(path: &Path) -> Option<bool> {
+    let name = path.file_name()?.to_str()?;
+    let (key, rest) = name.split_at_checked(NAME_LENGTH)?;
+    let is_key = key
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_draft = rest.starts_with('.') && rest.ends_with(".tmp");
+    let is_ours = is_key && (rest.is_empty() || is_draft) && path.is_dir();
+    is_ours.then_some(rest.is_empty())
+}
+
+fn folder_bytes(path: &Path) -> Result<u64, CacheError> {
+    let mut n_bytes = 0;
+    for file in std::fs::read_dir(path).map_err(CacheError::io(path, "read"))? {
+        let metadata = file.and_then(|file| file.metadata());
+        n_bytes += metadata.map_err(CacheError::io(path, "read"))?.len();
+    }
+    Ok(n_bytes)
+}
+
+fn remove(path: &Path) -> Result<(), CacheError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(path).map_err(CacheError::io(path, "delete"))
+}
+
+fn read(path: &Path) -> Result<String, CacheError> {
+    let bytes = std::fs::read(path).map_err(CacheError::io(path, "read"))?;
+    String::from_utf8(bytes).map_err(|_| CacheError::damaged(path, "it is no text"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CacheError> {
+    std::fs::write(path, text).map_err(CacheError::io(path, "write"))
+}
+
+fn record_sum(text: &str) -> String {
+    format!("{}  {RECORD}\n", blake3::hash(text.as_bytes()))
+}
