@@ -90,8 +90,11 @@ fn gather_values<'a, T: Copy + 'a>(
 ) {
     let is_held = |pick: &Pick| !source(pick.source as usize).is_empty();
     if picks.first().is_some_and(is_held) {
-        values
-            .extend(picks.iter().map(|pick| source(pick.source as usize)[pick.row as usize]));
+        values.extend(
+            picks
+                .iter()
+                .map(|pick| source(pick.source as usize)[pick.row as usize]),
+        );
     }
 }
 

@@ -37,6 +37,20 @@ pub enum Values {
     Float(Vec<f64>),
 }
 
+impl Values {
+    fn select(&self, values: impl Iterator<Item = usize>) -> Values {
+        match self {
+            Values::Int(numbers) => Values::Int(values.map(|i| numbers[i]).collect()),
+            Values::Float(numbers) => Values::Float(values.map(|i| numbers[i]).collect()),
+            Values::Text(texts) => {
+                let mut selected = Texts::default();
+                values.for_each(|i| selected.push(texts.get(i)));
+                Values::Text(selected)
+            }
+        }
+    }
+}
+
 impl Default for Values {
     fn default() -> Self {
         Values::Text(Texts::default())
@@ -81,6 +95,35 @@ impl Column {
         self.nulls.get(row).copied().unwrap_or(false)
     }
 
+    fn select(&self, rows: &[usize]) -> Column {
+        let nulls = rows
+            .iter()
+            .filter_map(|&row| self.nulls.get(row).copied())
+            .collect();
+        let Some(old) = &self.offsets else {
+            return Column {
+                name: self.name.clone(),
+                values: self.values.select(rows.iter().copied()),
+                offsets: None,
+                nulls,
+            };
+        };
+        let mut offsets = vec![0];
+        let mut end = 0;
+        for &row in rows {
+            end += old[row + 1] - old[row];
+            offsets.push(end);
+        }
+        Column {
+            name: self.name.clone(),
+            values: self
+                .values
+                .select(rows.iter().flat_map(|&row| self.range(row))),
+            offsets: Some(offsets),
+            nulls,
+        }
+    }
+
     /// The range of values that row `row` holds.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
         match &self.offsets {
@@ -95,5 +138,48 @@ impl Block {
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The rows `rows` of this block, in that order.
+    pub fn select(&self, rows: &[usize]) -> Block {
+        Block {
+            n_rows: rows.len(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| column.select(rows))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selected_rows_keep_their_values() {
+        let column = |values: &[i64], offsets: &[u32], nulls: &[bool]| Column {
+            name: "x".into(),
+            values: Values::Int(values.into()),
+            offsets: (!offsets.is_empty()).then(|| offsets.into()),
+            nulls: nulls.into(),
+        };
+        let check = |before: Column, after: Column| {
+            let block = |n_rows, column| Block {
+                n_rows,
+                columns: vec![column],
+            };
+            assert_eq!(block(3, before).select(&[2, 0]), block(2, after));
+        };
+        check(column(&[7, 8, 9], &[], &[]), column(&[9, 7], &[], &[]));
+        check(
+            column(&[7, 8, 9], &[], &[true, false, false]),
+            column(&[9, 7], &[], &[false, true]),
+        );
+        check(
+            column(&[7, 8, 9], &[0, 1, 1, 3], &[]),
+            column(&[8, 9, 7], &[0, 2, 3], &[]),
+        );
     }
 }
