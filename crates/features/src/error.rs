@@ -85,12 +85,17 @@ pub enum EncodeError {
 
 impl EncodeError {
     /// The same error where the block's first row comes after `rows` rows of the file.
-    pub fn after(mut self, rows: u64) -> EncodeError {
+    pub fn after(self, rows: u64) -> EncodeError {
+        self.at(|row| row + rows)
+    }
+
+    /// The same error where row `row` of the block is row `place(row)` of something else.
+    pub fn at(mut self, place: impl FnOnce(u64) -> u64) -> EncodeError {
         match &mut self {
             EncodeError::NotANumber { row, .. }
             | EncodeError::NotFinite { row, .. }
             | EncodeError::Label { row, .. }
-            | EncodeError::ManyValues { row, .. } => *row += rows,
+            | EncodeError::ManyValues { row, .. } => *row = place(*row),
             EncodeError::MissingColumn { .. } | EncodeError::ScaledList { .. } => {}
         }
         self

@@ -40,7 +40,8 @@ pub fn shown(values: &Values, i: usize) -> String {
     shown_text(buffer.text(values, i))
 }
 
-fn shown_text(text: &[u8]) -> String {
+/// A text to show in a message, at most 60 characters of it.
+pub fn shown_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -246,8 +247,8 @@ fn is_among(numbers: &[f64], x: f64) -> bool {
         .any(|&number| number == x || number.is_nan() && x.is_nan())
 }
 
-/// The items of a text that holds a list; the empty text is the empty list.
-fn items<'a>(text: &'a [u8], separator: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
+/// The items of a text that holds a list, cut at the separator; the empty text is the empty list.
+pub fn items<'a>(text: &'a [u8], separator: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = (!text.is_empty()).then_some(text);
     std::iter::from_fn(move || {
         let text = rest?;
