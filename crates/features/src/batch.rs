@@ -70,14 +70,17 @@ impl FieldIds {
         }
     }
 
-    fn gather<'a>(&mut self, picks: &[Pick], source: impl Fn(usize) -> &'a FieldIds) {
-        let Some(first) = picks.first() else { return };
-        if source(first.source as usize).offsets.is_empty() {
-            return gather_values(&mut self.ids, picks, |s| &source(s).ids);
+    fn gather(&mut self, sources: &[&FieldIds], picks: &[Pick]) {
+        if sources.iter().all(|source| source.offsets.is_empty()) {
+            return gather_values(
+                &mut self.ids,
+                sources.iter().map(|source| &source.ids),
+                picks,
+            );
         }
         self.offsets.reserve(picks.len() + 1);
         for pick in picks {
-            self.push_row(source(pick.source as usize), pick.row as usize);
+            self.push_row(sources[pick.source as usize], pick.row as usize);
         }
     }
 }
@@ -85,16 +88,13 @@ impl FieldIds {
 /// Appends the picked values; nothing where the sources hold none.
 fn gather_values<'a, T: Copy + 'a>(
     values: &mut Vec<T>,
+    sources: impl Iterator<Item = &'a Vec<T>>,
     picks: &[Pick],
-    source: impl Fn(usize) -> &'a Vec<T>,
 ) {
-    let is_held = |pick: &Pick| !source(pick.source as usize).is_empty();
-    if picks.first().is_some_and(is_held) {
-        values.extend(
-            picks
-                .iter()
-                .map(|pick| source(pick.source as usize)[pick.row as usize]),
-        );
+    let sources: Vec<&[T]> = sources.map(Vec::as_slice).collect();
+    if sources.iter().any(|source| !source.is_empty()) {
+        let value = |pick: &Pick| sources[pick.source as usize][pick.row as usize];
+        values.extend(picks.iter().map(value));
     }
 }
 
@@ -146,15 +146,28 @@ impl Batch {
     pub fn gather(&mut self, sources: &[Batch], picks: &[Pick]) {
         self.n_rows += picks.len();
         for (f, field) in self.fields.iter_mut().enumerate() {
-            field.gather(picks, |source| &sources[source].fields[f]);
+            let theirs: Vec<&FieldIds> = sources.iter().map(|source| &source.fields[f]).collect();
+            field.gather(&theirs, picks);
         }
         for (t, labels) in self.labels.iter_mut().enumerate() {
-            gather_values(labels, picks, |source| &sources[source].labels[t]);
+            gather_values(
+                labels,
+                sources.iter().map(|source| &source.labels[t]),
+                picks,
+            );
         }
         for (t, truths) in self.truths.iter_mut().enumerate() {
-            gather_values(truths, picks, |source| &sources[source].truths[t]);
+            gather_values(
+                truths,
+                sources.iter().map(|source| &source.truths[t]),
+                picks,
+            );
         }
-        gather_values(&mut self.groups, picks, |source| &sources[source].groups);
+        gather_values(
+            &mut self.groups,
+            sources.iter().map(|source| &source.groups),
+            picks,
+        );
     }
 
     /// The least number of bytes that hold these rows.
