@@ -6,5 +6,6 @@ pub mod plan;
 pub mod prepare;
 mod shuffle;
 pub mod split;
+pub mod synthetic;
 
 pub use plan::{DataPlan, Format, Moment, Reading, Split};

@@ -1,0 +1,162 @@
+//! The columns of the made-up log and the draw of a row's values.
+
+use super::SyntheticPlan;
+use super::draws::{Draws, Purpose, Zipf};
+
+/// Which task's truth reads a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedBy {
+    /// Clicks and conversions.
+    Both,
+    /// Clicks only.
+    Clicks,
+    /// Conversions only.
+    Conversions,
+    /// Neither: noise.
+    Neither,
+}
+
+/// The features of the made-up log, in column order, and who uses them.
+pub const FIELDS: [(&str, UsedBy); 15] = [
+    ("user", UsedBy::Both),
+    ("item", UsedBy::Both),
+    ("category", UsedBy::Both),
+    ("tags", UsedBy::Both),
+    ("price", UsedBy::Both),
+    ("hour", UsedBy::Both),
+    ("device", UsedBy::Both),
+    ("city", UsedBy::Both),
+    ("position", UsedBy::Clicks),
+    ("banner", UsedBy::Clicks),
+    ("shop", UsedBy::Conversions),
+    ("delivery", UsedBy::Conversions),
+    ("campaign", UsedBy::Neither),
+    ("browser", UsedBy::Neither),
+    ("bucket", UsedBy::Neither),
+];
+
+/// Rows that follow each other and belong to one session: one user, hour, device and city.
+pub(super) const ROWS_PER_SESSION: u64 = 8;
+
+/// One row as drawn: ids are ranks of popularity, from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) session: u64,
+    pub(super) user: u32,
+    pub(super) item: u32,
+    pub(super) category: u32,
+    /// Distinct, ascending, from none to five.
+    pub(super) tags: Vec<u32>,
+    /// At least 0.01, in cents.
+    pub(super) price: f64,
+    pub(super) hour: u32,
+    pub(super) device: u32,
+    /// Unknown in two sessions of a hundred.
+    pub(super) city: Option<u32>,
+    /// position, banner, shop, delivery, campaign, browser, bucket.
+    pub(super) contexts: [u32; 7],
+    /// In [0, 1): clicked where below the true probability; the same for conversion.
+    pub(super) luck: [f64; 2],
+}
+
+/// Mean and deviation of the logarithm of a price.
+pub(super) const LOG_PRICE: (f64, f64) = (3.0, 0.8);
+
+const UNKNOWN_CITIES: f64 = 0.02;
+
+/// How often each value comes.
+#[derive(Clone, Debug)]
+pub(super) struct Population {
+    seed: u64,
+    users: Zipf,
+    items: Zipf,
+    categories: Zipf,
+    tags: Zipf,
+    hours: Zipf,
+    devices: Zipf,
+    cities: Zipf,
+    contexts: [Zipf; 7],
+}
+
+impl Population {
+    pub(super) fn new(plan: &SyntheticPlan) -> Population {
+        Population {
+            seed: plan.seed,
+            users: Zipf::new(plan.users as usize, 0.7),
+            items: Zipf::new(plan.items as usize, 0.8),
+            categories: Zipf::new(40, 0.7),
+            tags: Zipf::new(200, 0.8),
+            hours: Zipf::new(24, 0.4),
+            devices: Zipf::new(6, 0.8),
+            cities: Zipf::new(60, 0.9),
+            contexts: [20, 100, 100, 8, 1_000, 10, 100].map(|n_ids| Zipf::new(n_ids, 0.8)),
+        }
+    }
+
+    /// Row number `index` of all rows that there could be.
+    pub(super) fn row(&self, index: u64) -> Row {
+        let session = index / ROWS_PER_SESSION;
+        let mut of_session = Draws::new(self.seed, Purpose::Session, session);
+        let mut of_row = Draws::new(self.seed, Purpose::Row, index);
+        let item = self.items.draw(&mut of_row);
+        let mut of_item = Draws::new(self.seed, Purpose::Item, u64::from(item));
+        let (mean, deviation) = LOG_PRICE;
+        let item_price = of_item.normal();
+        let log_price = mean + deviation * (0.95 * item_price + 0.31 * of_row.normal());
+        Row {
+            session,
+            user: self.users.draw(&mut of_session),
+            item,
+            category: self.categories.draw(&mut of_item),
+            tags: self.tags(&mut of_item),
+            price: ((log_price.exp() * 100.0).round() / 100.0).max(0.01),
+            hour: self.hours.draw(&mut of_session),
+            device: self.devices.draw(&mut of_session),
+            city: (of_session.uniform() >= UNKNOWN_CITIES)
+                .then(|| self.cities.draw(&mut of_session)),
+            contexts: std::array::from_fn(|i| self.contexts[i].draw(&mut of_row)),
+            luck: [of_row.uniform(), of_row.uniform()],
+        }
+    }
+
+    fn tags(&self, of_item: &mut Draws) -> Vec<u32> {
+        let n_draws = of_item.below(6);
+        let mut tags: Vec<u32> = (0..n_draws).map(|_| self.tags.draw(of_item)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_one_user_and_an_item_has_one_category() {
+        let population = Population::new(&SyntheticPlan::default());
+        let rows: Vec<Row> = (0..4_000).map(|index| population.row(index)).collect();
+        for a in &rows[..50] {
+            for b in &rows {
+                assert!(a.session != b.session || a.user == b.user);
+                assert!(a.item != b.item || (a.category, &a.tags) == (b.category, &b.tags));
+            }
+        }
+    }
+
+    #[test]
+    fn prices_are_log_normal_and_in_cents() {
+        let population = Population::new(&SyntheticPlan::default());
+        let prices: Vec<f64> = (0..40_000)
+            .map(|index| population.row(index).price)
+            .collect();
+        assert!(prices.iter().all(|&price| price >= 0.01));
+        assert!(
+            prices
+                .iter()
+                .all(|price| ((price * 100.0).round() - price * 100.0).abs() < 1e-6)
+        );
+        let mean = prices.iter().map(|price| price.ln()).sum::<f64>() / 4e4;
+        assert!((mean - LOG_PRICE.0).abs() < 0.3, "{mean}");
+    }
+}

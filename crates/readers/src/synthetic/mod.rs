@@ -1,0 +1,232 @@
+//! A made-up log of impressions, clicks and conversions whose truth is known.
+//!
+//! A [`SyntheticPlan`] says how many rows, how rare clicks and conversions are, and what share of the
+//! truth the two tasks have in common; [`Synthetic`] makes the rows, block by block; [`write_log`]
+//! puts them into files. Every row is a function of the plan and its number: parts and seeds can be
+//! made in any order, and the parts of one log share one truth.
+//!
+//! ```
+//! use ncs_readers::synthetic::{Synthetic, SyntheticPlan};
+//! let plan = SyntheticPlan { rows: 100, share: 0.5, seed: 7, ..Default::default() };
+//! let mut log = Synthetic::new(plan)?;
+//! let block = log.next_block().expect("there are rows");
+//! assert_eq!(block.n_rows, 100);
+//! assert!(block.column("p_conversion").is_some());
+//! # Ok::<(), ncs_readers::synthetic::SyntheticError>(())
+//! ```
+
+mod calibration;
+mod columns;
+mod draws;
+mod fields;
+mod teacher;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use fields::{FIELDS, UsedBy};
+pub use writer::{LIST_SEPARATOR, WriteError, Written, write_blocks, write_log};
+
+use crate::split::Part;
+use calibration::Truth;
+use columns::Columns;
+use fields::Population;
+use ncs_features::Block;
+
+/// The group column of the made-up log: eight rows in a row, by one user.
+pub const GROUP: &str = "session";
+/// The label columns: the conversion is null where there is no click.
+pub const LABELS: [&str; 2] = ["click", "conversion"];
+/// The true probability of each label, the second given a click, on every row: evaluation only.
+pub const TRUTHS: [&str; 2] = ["p_click", "p_conversion"];
+
+/// Number of rows of a block, the last one excepted.
+pub const BLOCK_ROWS: u64 = 8192;
+
+/// Most rows that a part can have; the rows of the parts are so far apart.
+const MOST_ROWS: u64 = 1 << 40;
+
+/// What log to make up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyntheticPlan {
+    /// Number of impressions, 1 to 2^40.
+    pub rows: u64,
+    /// Which rows: those of each part are others, from the same truth.
+    pub part: Part,
+    /// What part of the truth below the heads the two tasks have in common, in [0, 1], to the nearest
+    /// of 32 hidden units or of 8 dimensions. 1: one head each on the same hidden units.
+    pub share: f64,
+    /// Another seed makes another truth and other rows. Clicks are the same at every `share`.
+    pub seed: u64,
+    /// Where what is not shared is in conflict.
+    pub conflict: Conflict,
+    /// Clicks an impression, in (0, 1).
+    pub click_rate: f64,
+    /// Conversions a click, in (0, 1).
+    pub conversion_rate: f64,
+    /// Number of users, at least 1.
+    pub users: u32,
+    /// Number of items, at least 1.
+    pub items: u32,
+}
+
+impl Default for SyntheticPlan {
+    fn default() -> Self {
+        SyntheticPlan {
+            rows: 140_000,
+            part: Part::Train,
+            share: 0.5,
+            seed: 1,
+            conflict: Conflict::Network,
+            click_rate: 0.1,
+            conversion_rate: 0.03,
+            users: 2_000,
+            items: 1_000,
+        }
+    }
+}
+
+/// Where the two tasks' truths are in conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Same hidden vectors; first-layer weights with turned signs.
+    Network,
+    /// Same first-layer weights; other hidden vectors of the ids.
+    Vectors,
+    /// Both, so that what the tasks have in common is about `share` squared.
+    Both,
+}
+
+/// A plan that no log can be made of.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SyntheticError {
+    /// A number outside its range.
+    #[error("made-up log: {setting} must be {wanted}, found {found}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// What it may be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl SyntheticPlan {
+    /// Whether a log can be made of this.
+    ///
+    /// # Errors
+    /// A setting is outside its range; the error names the first.
+    pub fn check(&self) -> Result<(), SyntheticError> {
+        let inside = |x: f64| 0.0 < x && x < 1.0;
+        let settings = [
+            (
+                "rows",
+                "from 1 to 2^40",
+                (1..=MOST_ROWS).contains(&self.rows),
+                self.rows.to_string(),
+            ),
+            (
+                "share",
+                "from 0 to 1",
+                (0.0..=1.0).contains(&self.share),
+                self.share.to_string(),
+            ),
+            (
+                "users",
+                "at least 1",
+                self.users > 0,
+                self.users.to_string(),
+            ),
+            (
+                "items",
+                "at least 1",
+                self.items > 0,
+                self.items.to_string(),
+            ),
+            (
+                "click_rate",
+                "between 0 and 1",
+                inside(self.click_rate),
+                self.click_rate.to_string(),
+            ),
+            (
+                "conversion_rate",
+                "between 0 and 1",
+                inside(self.conversion_rate),
+                self.conversion_rate.to_string(),
+            ),
+        ];
+        let wrong = settings.into_iter().find(|(_, _, is_right, _)| !is_right);
+        wrong.map_or(Ok(()), |(setting, wanted, _, found)| {
+            Err(SyntheticError::Setting {
+                setting,
+                wanted,
+                found,
+            })
+        })
+    }
+}
+
+/// The made-up log: an iterator of blocks of [`BLOCK_ROWS`] rows.
+///
+/// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`].
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    plan: SyntheticPlan,
+    population: Population,
+    truth: Truth,
+    /// The next row of the part.
+    next_row: u64,
+}
+
+impl Synthetic {
+    /// Draws the truth and calibrates it to the rates of the plan.
+    ///
+    /// # Errors
+    /// The plan is none: see [`SyntheticPlan::check`].
+    pub fn new(plan: SyntheticPlan) -> Result<Synthetic, SyntheticError> {
+        plan.check()?;
+        let population = Population::new(&plan);
+        Ok(Synthetic {
+            truth: Truth::new(&plan, &population),
+            population,
+            plan,
+            next_row: 0,
+        })
+    }
+
+    /// The plan that it is made of.
+    pub fn plan(&self) -> &SyntheticPlan {
+        &self.plan
+    }
+
+    /// The next rows, `None` after the last.
+    pub fn next_block(&mut self) -> Option<Block> {
+        let end = self.plan.rows.min(self.next_row + BLOCK_ROWS);
+        let rows = self.next_row..end;
+        self.next_row = end;
+        (!rows.is_empty()).then(|| self.block(rows))
+    }
+
+    /// These rows of the part, from 0, at most 2^31 of them; the number of rows of the plan is no
+    /// limit.
+    pub fn block(&self, rows: std::ops::Range<u64>) -> Block {
+        let first_of_part = MOST_ROWS * self.plan.part as u64;
+        let mut columns = Columns::default();
+        for index in rows {
+            let row = self.population.row(first_of_part + index);
+            let truth = self.truth.probabilities(&row);
+            columns.push(&row, truth);
+        }
+        columns.into_block()
+    }
+}
+
+impl Iterator for Synthetic {
+    type Item = Block;
+
+    fn next(&mut self) -> Option<Block> {
+        self.next_block()
+    }
+}

@@ -1,0 +1,337 @@
+//! The truth: a small network of rectified units over hidden vectors, for each task.
+//!
+//! A task's score is `sum_j a_j relu(b_j + sum_f w_jf . h_f)`. The common units read the fields that both
+//! tasks use, three fields each; a task's own units read its own fields and one common field. What
+//! is in conflict lies below the heads: first-layer weights, hidden vectors or both.
+
+use super::draws::{Draws, Purpose};
+use super::fields::{FIELDS, LOG_PRICE, Row, UsedBy};
+use super::{Conflict, SyntheticPlan};
+
+/// Length of a hidden vector.
+pub(super) const WIDTH: usize = 8;
+/// Number of units that both tasks have, in conflict or not.
+pub(super) const COMMON_UNITS: usize = 32;
+/// Number of units that each task has for itself.
+const OWN_UNITS: usize = 8;
+/// Fields that a common unit reads.
+const FIELDS_PER_UNIT: usize = 3;
+
+const PRICE: usize = 4;
+const TAGS: usize = 3;
+const N_COMMON: usize = 8;
+/// position, banner, shop, delivery: the contexts that a truth reads, fields 8 to 11.
+const N_OWN: usize = 4;
+const N_READ: usize = N_COMMON + N_OWN;
+
+type Vector = [f64; WIDTH];
+/// The hidden vectors of a row, `[field]`, of the fields that some truth reads.
+type Vectors = [Vector; N_READ];
+
+/// The truth of both tasks up to scale and intercept.
+#[derive(Clone, Debug)]
+pub(super) struct Teacher {
+    seed: u64,
+    clicks: Vec<Unit>,
+    conversions: Vec<Unit>,
+    /// Conversions have the hidden vectors of clicks in these leading dimensions, others behind.
+    shared_dimensions: usize,
+}
+
+/// A row's scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scores {
+    pub(super) click: f64,
+    pub(super) conversion: f64,
+}
+
+impl Teacher {
+    pub(super) fn new(plan: &SyntheticPlan) -> Teacher {
+        let in_network = plan.conflict != Conflict::Vectors;
+        let in_vectors = plan.conflict != Conflict::Network;
+        let shared = |n: usize, in_conflict: bool| match in_conflict {
+            true => (plan.share * n as f64).round() as usize,
+            false => n,
+        };
+        let mut draws = Draws::new(plan.seed, Purpose::Teacher, 0);
+        let mut clicks = common_units(&mut draws);
+        let mut conversions = clicks.clone();
+        for unit in &mut conversions {
+            unit.head *= 0.25 + 1.5 * draws.uniform();
+        }
+        for (j, unit) in conversions
+            .iter_mut()
+            .enumerate()
+            .skip(shared(COMMON_UNITS, in_network))
+        {
+            unit.contradict(j);
+        }
+        clicks.extend(own_units(UsedBy::Clicks, &mut draws));
+        conversions.extend(own_units(UsedBy::Conversions, &mut draws));
+        Teacher {
+            seed: plan.seed,
+            clicks,
+            conversions,
+            shared_dimensions: shared(WIDTH, in_vectors),
+        }
+    }
+
+    pub(super) fn scores(&self, row: &Row) -> Scores {
+        let vectors = self.vectors(row, WIDTH);
+        let click = score(&self.clicks, &vectors);
+        let conversion = match self.shared_dimensions {
+            WIDTH => score(&self.conversions, &vectors),
+            shared => score(&self.conversions, &self.vectors(row, shared)),
+        };
+        Scores { click, conversion }
+    }
+
+    /// The hidden vectors of a row, clicks' in the first `shared` dimensions and others behind.
+    fn vectors(&self, row: &Row, shared: usize) -> Vectors {
+        let vector = |field, id| self.vector(field, id, shared);
+        let mut vectors = [[0.0; WIDTH]; N_READ];
+        let singles = [
+            (0, Some(row.user)),
+            (1, Some(row.item)),
+            (2, Some(row.category)),
+            (5, Some(row.hour)),
+            (6, Some(row.device)),
+            (7, row.city),
+        ];
+        for (field, id) in singles {
+            vectors[field] = id.map_or([0.0; WIDTH], |id| vector(field, id));
+        }
+        for &tag in &row.tags {
+            // A mean has 1 / n of the variance of one vector; lists hold two or three on average.
+            let factor = 1.5 / row.tags.len() as f64;
+            add_scaled(&mut vectors[TAGS], factor, &vector(TAGS, tag));
+        }
+        let z = (row.price.ln() - LOG_PRICE.0) / LOG_PRICE.1;
+        add_scaled(&mut vectors[PRICE], z, &vector(PRICE, 0));
+        for (i, &id) in row.contexts[..N_OWN].iter().enumerate() {
+            vectors[N_COMMON + i] = vector(N_COMMON + i, id);
+        }
+        vectors
+    }
+
+    fn vector(&self, field: usize, id: u32, shared: usize) -> Vector {
+        let index = (field as u64) << 32 | u64::from(id);
+        let mut ours = Draws::new(self.seed, Purpose::Vector, index);
+        let mut vector: Vector = std::array::from_fn(|_| ours.normal());
+        if shared < WIDTH {
+            let mut other = Draws::new(self.seed, Purpose::OtherVector, index);
+            vector[shared..].fill_with(|| other.normal());
+        }
+        vector
+    }
+}
+
+fn add_scaled(sum: &mut Vector, factor: f64, vector: &Vector) {
+    for (sum, x) in sum.iter_mut().zip(vector) {
+        *sum += factor * x;
+    }
+}
+
+fn score(units: &[Unit], vectors: &Vectors) -> f64 {
+    units.iter().map(|unit| unit.output(vectors)).sum()
+}
+
+/// One rectified unit and its weight in the head.
+#[derive(Clone, Debug)]
+struct Unit {
+    inputs: Vec<Input>,
+    bias: f64,
+    head: f64,
+}
+
+/// The weights of one field's vector.
+#[derive(Clone, Debug)]
+struct Input {
+    field: usize,
+    weights: Vector,
+}
+
+impl Unit {
+    /// A unit over `fields` whose sum has variance 1, whatever they are.
+    fn draw(fields: &[usize], head: f64, draws: &mut Draws) -> Unit {
+        let scale = 1.0 / ((WIDTH * fields.len()) as f64).sqrt();
+        let input = |&field: &usize| Input {
+            field,
+            weights: std::array::from_fn(|_| scale * draws.normal()),
+        };
+        let inputs = fields.iter().map(input).collect();
+        let sign = if draws.uniform() < 0.5 { -1.0 } else { 1.0 };
+        Unit {
+            inputs,
+            bias: 0.5 * draws.normal(),
+            head: sign * head * (0.5 + draws.uniform()),
+        }
+    }
+
+    fn output(&self, vectors: &Vectors) -> f64 {
+        let dot = |input: &Input| {
+            let products = input.weights.iter().zip(&vectors[input.field]);
+            products.map(|(w, x)| w * x).sum::<f64>()
+        };
+        let sum = self.bias + self.inputs.iter().map(dot).sum::<f64>();
+        self.head * sum.max(0.0)
+    }
+
+    /// Turns the sign of some inputs, never of all: no sign in the head can undo it. `j` picks them,
+    /// so that over six units each input is turned three times.
+    fn contradict(&mut self, j: usize) {
+        let turned = 1 + j % 6; // the bits of 1 to 6
+        for (i, input) in self.inputs.iter_mut().enumerate() {
+            if turned >> i & 1 == 1 {
+                input.weights.iter_mut().for_each(|w| *w = -*w);
+            }
+        }
+    }
+}
+
+/// Units over the common fields: among every eight, each field is read by three.
+fn common_units(draws: &mut Draws) -> Vec<Unit> {
+    let mut units = Vec::with_capacity(COMMON_UNITS);
+    while units.len() < COMMON_UNITS {
+        let mut fields: [usize; N_COMMON] = std::array::from_fn(|field| field);
+        draws.shuffle(&mut fields);
+        let step = 1 + draws.below(2); // the three stay distinct: steps 0, s and 3 s of 8
+        for i in 0..N_COMMON {
+            let reads: [usize; FIELDS_PER_UNIT] = [0, step, 3 * step].map(|k| fields[(i + k) % 8]);
+            units.push(Unit::draw(&reads, 1.0, draws));
+        }
+    }
+    units
+}
+
+/// A task's own units: its own fields and one common field each, about a fifth of its variance.
+fn own_units(task: UsedBy, draws: &mut Draws) -> Vec<Unit> {
+    let own = (0..N_READ).filter(|&field| FIELDS[field].1 == task);
+    let own: Vec<usize> = own.collect();
+    let unit = |i: usize| {
+        let mut fields = own.clone();
+        fields.push(i % N_COMMON);
+        Unit::draw(&fields, 1.2, draws)
+    };
+    (0..OWN_UNITS).map(unit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::Population;
+    use super::*;
+
+    fn plan(share: f64, conflict: Conflict) -> SyntheticPlan {
+        SyntheticPlan {
+            share,
+            conflict,
+            ..SyntheticPlan::default()
+        }
+    }
+
+    fn scores(plan: &SyntheticPlan) -> Vec<Scores> {
+        let (teacher, population) = (Teacher::new(plan), Population::new(plan));
+        let rows = (0..2_000).map(|i| population.row(8 * i));
+        rows.map(|row| teacher.scores(&row)).collect()
+    }
+
+    /// Pearson's correlation of the two tasks' scores.
+    fn correlation(scores: &[Scores]) -> f64 {
+        let n = scores.len() as f64;
+        let mean = |x: &dyn Fn(&Scores) -> f64| scores.iter().map(x).sum::<f64>() / n;
+        let (a, b) = (mean(&|s| s.click), mean(&|s| s.conversion));
+        let covariance = mean(&|s| (s.click - a) * (s.conversion - b));
+        let variances = mean(&|s| (s.click - a).powi(2)) * mean(&|s| (s.conversion - b).powi(2));
+        covariance / variances.sqrt()
+    }
+
+    #[test]
+    fn the_tasks_agree_more_with_a_larger_share() {
+        for conflict in [Conflict::Network, Conflict::Vectors, Conflict::Both] {
+            for seed in 1..=3 {
+                let at = |share| {
+                    let plan = plan(share, conflict);
+                    correlation(&scores(&SyntheticPlan { seed, ..plan }))
+                };
+                let found = [0.0, 0.25, 0.5, 0.75, 1.0].map(at);
+                // Two conflicts multiply, so a small share of both is nearly none.
+                let fall = if conflict == Conflict::Both {
+                    0.05
+                } else {
+                    0.0
+                };
+                let rises = found.windows(2).all(|pair| pair[0] < pair[1] + fall);
+                assert!(rises, "{conflict:?}, seed {seed}: {found:?}");
+                assert!(
+                    found[0].abs() < 0.35 && found[4] > 0.5,
+                    "{conflict:?} {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn clicks_do_not_depend_on_the_share() {
+        let clicks = |share, conflict| -> Vec<f64> {
+            let scores = scores(&plan(share, conflict));
+            scores.iter().map(|scores| scores.click).collect()
+        };
+        let expected = clicks(1.0, Conflict::Network);
+        assert_eq!(clicks(0.0, Conflict::Network), expected);
+        assert_eq!(clicks(0.5, Conflict::Both), expected);
+    }
+
+    #[test]
+    fn conflict_lies_where_it_is_put() {
+        let check = |conflict, units: bool, vectors: bool| {
+            let teacher = Teacher::new(&plan(0.0, conflict));
+            let pairs = teacher
+                .clicks
+                .iter()
+                .zip(&teacher.conversions)
+                .take(COMMON_UNITS);
+            for (click, conversion) in pairs {
+                let inputs = click.inputs.iter().zip(&conversion.inputs);
+                let turned = inputs.filter(|(a, b)| a.weights != b.weights).count();
+                assert_eq!(
+                    (1..FIELDS_PER_UNIT).contains(&turned),
+                    units,
+                    "{conflict:?}"
+                );
+                assert_eq!(click.head.signum(), conversion.head.signum());
+            }
+            assert_eq!(teacher.shared_dimensions == 0, vectors, "{conflict:?}");
+        };
+        check(Conflict::Network, true, false);
+        check(Conflict::Vectors, false, true);
+        check(Conflict::Both, true, true);
+    }
+
+    #[test]
+    fn a_task_reads_its_own_fields_and_no_noise() {
+        let plan = plan(0.5, Conflict::Both);
+        let (teacher, row) = (Teacher::new(&plan), Population::new(&plan).row(5));
+        let before = teacher.scores(&row);
+        for (i, &(name, used_by)) in FIELDS[N_COMMON..].iter().enumerate() {
+            let mut changed = row.clone();
+            changed.contexts[i] += 1;
+            let after = teacher.scores(&changed);
+            assert_eq!(
+                before.click != after.click,
+                used_by == UsedBy::Clicks,
+                "{name}"
+            );
+            let converts = used_by == UsedBy::Conversions;
+            assert_eq!(before.conversion != after.conversion, converts, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_common_field_is_read_by_as_many_units() {
+        let mut read = [0; N_COMMON];
+        for unit in common_units(&mut Draws::new(3, Purpose::Teacher, 0)) {
+            unit.inputs.iter().for_each(|input| read[input.field] += 1);
+        }
+        assert_eq!(read, [COMMON_UNITS * FIELDS_PER_UNIT / N_COMMON; N_COMMON]);
+    }
+}

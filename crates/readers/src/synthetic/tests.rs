@@ -1,0 +1,253 @@
+//! What a made-up log must be, seen from outside.
+
+use super::*;
+use ncs_features::Values;
+
+fn plan(rows: u64) -> SyntheticPlan {
+    SyntheticPlan {
+        rows,
+        ..SyntheticPlan::default()
+    }
+}
+
+fn blocks(plan: &SyntheticPlan) -> Vec<Block> {
+    Synthetic::new(plan.clone()).unwrap().collect()
+}
+
+fn floats(blocks: &[Block], name: &str) -> Vec<f64> {
+    let column = |block: &Block| match &block.column(name).unwrap().values {
+        Values::Float(numbers) => numbers.clone(),
+        Values::Int(numbers) => numbers.iter().map(|&x| x as f64).collect(),
+        Values::Text(_) => panic!("{name} is text"),
+    };
+    blocks.iter().flat_map(column).collect()
+}
+
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len() as f64
+}
+
+/// Chance that a positive row is ranked above a negative one; ties have no weight here.
+fn auc(scored: &[(f64, bool)]) -> f64 {
+    let mut scored = scored.to_vec();
+    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut negatives, mut below) = (0u64, 0u64);
+    for (_, is_positive) in &scored {
+        match is_positive {
+            true => below += negatives,
+            false => negatives += 1,
+        }
+    }
+    below as f64 / (negatives * (scored.len() as u64 - negatives)) as f64
+}
+
+struct Outcomes {
+    clicks: Vec<(f64, bool)>,
+    /// Clicked rows only.
+    conversions: Vec<(f64, bool)>,
+}
+
+fn outcomes(plan: &SyntheticPlan) -> Outcomes {
+    let blocks = blocks(plan);
+    let of = |truth: &str, label: &str| -> Vec<(f64, bool)> {
+        let labels = floats(&blocks, label);
+        let labels = labels.into_iter().map(|label| label == 1.0);
+        floats(&blocks, truth).into_iter().zip(labels).collect()
+    };
+    let clicks = of("p_click", "click");
+    let mut conversions = of("p_conversion", "conversion");
+    let mut clicked = clicks.iter().map(|row| row.1);
+    conversions.retain(|_| clicked.next().unwrap());
+    Outcomes {
+        clicks,
+        conversions,
+    }
+}
+
+fn rate(outcomes: &[(f64, bool)]) -> f64 {
+    outcomes.iter().filter(|row| row.1).count() as f64 / outcomes.len() as f64
+}
+
+#[test]
+fn rates_come_out_as_planned() {
+    let check = |click_rate: f64, conversion_rate: f64, seed| {
+        let found = outcomes(&SyntheticPlan {
+            click_rate,
+            conversion_rate,
+            seed,
+            ..plan(60_000)
+        });
+        let clicks = rate(&found.clicks) / click_rate;
+        let conversions = rate(&found.conversions) / conversion_rate;
+        assert!((0.9..1.1).contains(&clicks), "clicks {clicks}, seed {seed}");
+        // So many conversions, so large a chance deviation: four of them.
+        let noise = 4.0 / (found.conversions.len() as f64 * conversion_rate).sqrt();
+        assert!(
+            (conversions - 1.0).abs() < 0.1 + noise,
+            "conversions {conversions}, seed {seed}"
+        );
+    };
+    check(0.1, 0.03, 1);
+    check(0.1, 0.03, 2);
+    check(0.4, 0.5, 3);
+    check(0.02, 0.2, 4);
+}
+
+#[test]
+fn the_true_probabilities_rank_well_but_not_perfectly() {
+    for seed in 1..=3 {
+        let found = outcomes(&SyntheticPlan {
+            seed,
+            conversion_rate: 0.1,
+            share: 0.0,
+            ..plan(60_000)
+        });
+        let (clicks, conversions) = (auc(&found.clicks), auc(&found.conversions));
+        assert!(
+            (0.79..0.86).contains(&clicks),
+            "clicks {clicks}, seed {seed}"
+        );
+        assert!(
+            (0.76..0.88).contains(&conversions),
+            "conversions {conversions}, seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn clicked_rows_are_a_selection_when_the_tasks_agree() {
+    let advantage = |share| {
+        let blocks = blocks(&SyntheticPlan {
+            share,
+            ..plan(20_000)
+        });
+        let truth = floats(&blocks, "p_conversion");
+        let clicks = floats(&blocks, "click");
+        let clicked = truth.iter().zip(&clicks).filter(|row| *row.1 == 1.0);
+        let clicked: Vec<f64> = clicked.map(|row| *row.0).collect();
+        mean(&clicked) / mean(&truth)
+    };
+    assert!(advantage(1.0) > 1.5, "{}", advantage(1.0));
+    assert!(advantage(1.0) > advantage(0.0) + 0.5);
+}
+
+#[test]
+fn the_probabilities_are_those_of_the_labels() {
+    let found = outcomes(&SyntheticPlan {
+        conversion_rate: 0.2,
+        ..plan(60_000)
+    });
+    for outcomes in [&found.clicks, &found.conversions] {
+        let mut sorted = outcomes.clone();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for tenth in sorted.chunks(sorted.len().div_ceil(10)) {
+            let expected = mean(&tenth.iter().map(|row| row.0).collect::<Vec<_>>());
+            let deviation = (expected * (1.0 - expected) / tenth.len() as f64).sqrt();
+            let found = rate(tenth);
+            assert!(
+                (found - expected).abs() < 4.0 * deviation,
+                "{found}, not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seed_makes_the_same_log_again_and_another_seed_another() {
+    let first = blocks(&plan(9_000));
+    assert_eq!(first, blocks(&plan(9_000)));
+    let other = SyntheticPlan {
+        seed: 2,
+        ..plan(9_000)
+    };
+    assert_ne!(first, blocks(&other));
+}
+
+#[test]
+fn rows_do_not_depend_on_the_blocks_they_come_in() {
+    let log = Synthetic::new(plan(20_000)).unwrap();
+    let block_sizes: Vec<usize> = log.clone().map(|block| block.n_rows).collect();
+    assert_eq!(block_sizes, [8_192, 8_192, 3_616]);
+    let second = log.clone().nth(1).unwrap();
+    assert_eq!(second.select(&[5, 6, 7]), log.block(8_197..8_200));
+}
+
+#[test]
+fn parts_have_other_rows_of_one_truth() {
+    let part = |part| {
+        blocks(&SyntheticPlan {
+            part,
+            ..plan(4_000)
+        })
+    };
+    let [train, valid, test] = Part::ALL.map(part);
+    let sessions = |blocks: &[Block]| floats(blocks, GROUP);
+    let latest = |blocks: &[Block]| sessions(blocks).into_iter().fold(0.0, f64::max);
+    assert!(latest(&train) < sessions(&valid)[0] && latest(&valid) < sessions(&test)[0]);
+    assert_ne!(floats(&train, "p_click"), floats(&valid, "p_click"));
+    // An item keeps its category in every part.
+    let first_price = |blocks: &[Block], item: f64| {
+        let items = floats(blocks, "item");
+        let at = items.iter().position(|&found| found == item).unwrap();
+        let category = blocks[0].column("category").unwrap();
+        match &category.values {
+            Values::Text(texts) => texts.get(at).to_vec(),
+            _ => panic!("categories are texts"),
+        }
+    };
+    for item in [0.0, 1.0, 2.0] {
+        assert_eq!(first_price(&train, item), first_price(&test, item));
+    }
+}
+
+#[test]
+fn columns_are_those_that_are_promised() {
+    let block = &blocks(&plan(4_000))[0];
+    let found: Vec<&str> = block
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    let features = FIELDS.iter().map(|field| field.0);
+    let promised: Vec<&str> = features
+        .chain([GROUP])
+        .chain(LABELS)
+        .chain(TRUTHS)
+        .collect();
+    assert_eq!(found, promised);
+    let conversions = block.column("conversion").unwrap();
+    let clicks = floats(std::slice::from_ref(block), "click");
+    for (row, click) in clicks.iter().enumerate() {
+        assert_eq!(conversions.is_null(row), *click == 0.0);
+    }
+    let tags = block.column("tags").unwrap();
+    let lengths: Vec<usize> = (0..block.n_rows).map(|row| tags.range(row).len()).collect();
+    assert!(lengths.contains(&0) && lengths.iter().any(|&n| n > 2));
+    assert!((0..block.n_rows).any(|row| block.column("city").unwrap().is_null(row)));
+}
+
+#[test]
+fn a_plan_outside_its_range_says_which_setting() {
+    let check = |plan: SyntheticPlan, expected: &str| {
+        assert_eq!(Synthetic::new(plan).unwrap_err().to_string(), expected);
+    };
+    check(plan(0), "made-up log: rows must be from 1 to 2^40, found 0");
+    let share = SyntheticPlan {
+        share: f64::NAN,
+        ..plan(1)
+    };
+    check(share, "made-up log: share must be from 0 to 1, found NaN");
+    let rate = SyntheticPlan {
+        conversion_rate: 1.0,
+        ..plan(1)
+    };
+    check(
+        rate,
+        "made-up log: conversion_rate must be between 0 and 1, found 1",
+    );
+    let users = SyntheticPlan {
+        users: 0,
+        ..plan(1)
+    };
+    check(users, "made-up log: users must be at least 1, found 0");
+}
