@@ -1,0 +1,148 @@
+//! A crate imports only crates below it.
+
+use std::fs;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The floor of each crate, as drawn in ARCHITECTURE.md.
+const FLOORS: [(&str, u32); 6] = [
+    ("ncs-features", 0),
+    ("ncs-readers", 1),
+    ("ncs-model", 1),
+    ("ncs-eval", 2),
+    ("ncs-train", 3),
+    ("ncs4cvr", 4),
+];
+
+/// Crates from outside that a crate must not import: a frozen model runs without file formats.
+const BARRED: [(&str, &[&str]); 1] = [("ncs-model", &["parquet", "arrow", "csv"])];
+
+/// Imports of the workspace's crates that go up or sideways.
+pub(super) fn wrong_imports(root: &Path) -> Vec<String> {
+    let crates = fs::read_dir(root.join("crates")).into_iter().flatten();
+    let folders = crates.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut manifests: Vec<_> = folders
+        .chain([root.to_owned()])
+        .map(|folder| folder.join("Cargo.toml"))
+        .collect();
+    manifests.sort();
+    let of_file = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path).map_err(|error| error.to_string());
+        let found = text.and_then(|text| {
+            text.parse()
+                .map_err(|error: toml::de::Error| error.to_string())
+        });
+        match found {
+            Ok(manifest) => wrong_imports_of(&manifest),
+            Err(error) => vec![format!("{}: {error}", super::shown(root, path))],
+        }
+    };
+    manifests.iter().flat_map(of_file).collect()
+}
+
+/// What one manifest imports and should not. Tests may import whatever they want.
+fn wrong_imports_of(manifest: &Table) -> Vec<String> {
+    let name = manifest["package"]["name"].as_str().unwrap_or_default();
+    let Some(own) = floor(name) else {
+        return vec![format!(
+            "{name} stands on no floor; add it to ARCHITECTURE.md and to the tidy test"
+        )];
+    };
+    let barred = BARRED
+        .iter()
+        .filter(|(barred, _)| *barred == name)
+        .flat_map(|(_, others)| *others);
+    let barred: Vec<&str> = barred.copied().collect();
+    let mut found = Vec::new();
+    for other in imports(manifest) {
+        if barred.contains(&other) {
+            found.push(format!("{name} imports {other}, which it must do without"));
+        }
+        if floor(other).is_some_and(|floor| floor >= own) {
+            found.push(format!(
+                "{name} imports {other}, which does not stand below it"
+            ));
+        }
+    }
+    found
+}
+
+fn floor(name: &str) -> Option<u32> {
+    FLOORS
+        .iter()
+        .find(|(found, _)| *found == name)
+        .map(|(_, floor)| *floor)
+}
+
+/// Names of the crates that a package is built with, for any target.
+fn imports(manifest: &Table) -> Vec<&str> {
+    let targets = manifest.get("target").and_then(Value::as_table);
+    let targets = targets
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(Value::as_table);
+    let tables = targets.chain([manifest]).flat_map(|table| {
+        let kinds = ["dependencies", "build-dependencies"];
+        kinds.map(|kind| table.get(kind).and_then(Value::as_table))
+    });
+    tables
+        .flatten()
+        .flat_map(Table::keys)
+        .map(String::as_str)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_go_down() {
+        let check = |name: &str, rest: &str, expected: &[&str]| {
+            let manifest = format!("[package]\nname = \"{name}\"\n{rest}")
+                .parse()
+                .unwrap();
+            assert_eq!(wrong_imports_of(&manifest), expected);
+        };
+        check(
+            "ncs-eval",
+            "[dependencies]\nncs-model.workspace = true\nserde = \"1\"",
+            &[],
+        );
+        check(
+            "ncs-model",
+            "[target.'cfg(unix)'.dependencies]\nncs-readers.workspace = true",
+            &["ncs-model imports ncs-readers, which does not stand below it"],
+        );
+        check(
+            "ncs-model",
+            "[dependencies]\nparquet = { version = \"60\" }",
+            &["ncs-model imports parquet, which it must do without"],
+        );
+        check(
+            "ncs-features",
+            "[dev-dependencies]\nncs-train.workspace = true",
+            &[],
+        );
+        check(
+            "ncs-common",
+            "",
+            &["ncs-common stands on no floor; add it to ARCHITECTURE.md and to the tidy test"],
+        );
+    }
+
+    #[test]
+    fn every_crate_on_a_floor_is_there() {
+        let check = |folder: &str, name: &str| {
+            let path = crate::root().join(folder).join("Cargo.toml");
+            let manifest: Table = fs::read_to_string(path).unwrap().parse().unwrap();
+            assert_eq!(manifest["package"]["name"].as_str(), Some(name));
+        };
+        for (name, _) in FLOORS {
+            let folder = name
+                .strip_prefix("ncs-")
+                .map(|short| format!("crates/{short}"));
+            check(&folder.unwrap_or_default(), name);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Rules for one source file.
+
+/// Most lines that a file may have.
+const MOST_LINES: usize = 600;
+
+/// The only folder where unsafe code may stand.
+const KERNELS: &str = "crates/model/src/kernels/";
+
+// Written in two halves, so that this file keeps its own rules.
+const UNSAFE: &str = concat!("un", "safe");
+const IGNORE: &str = concat!("#[", "ignore");
+
+/// What is untidy in file `name`, whose path starts at the workspace.
+pub(super) fn untidy(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let n_lines = text.lines().count();
+    if n_lines > MOST_LINES {
+        found.push(format!(
+            "{name}: {n_lines} lines, at most {MOST_LINES}; divide it by nouns"
+        ));
+    }
+    for (line, number) in text.lines().zip(1..) {
+        if line.contains(IGNORE) {
+            found.push(format!(
+                "{name}:{number}: an ignored test; mend it or delete it"
+            ));
+        }
+        if !name.starts_with(KERNELS) && has_word(code(line), UNSAFE) {
+            found.push(format!("{name}:{number}: {UNSAFE} code outside {KERNELS}"));
+        }
+    }
+    found
+}
+
+/// The line without its comment. (Two slashes in a text end it too, so a URL may hide what follows.)
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
+    code.split(|c| !is_letter(c)).any(|found| found == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_short_safe_and_ignores_no_test() {
+        let check = |name: &str, text: &str, expected: &[&str]| {
+            assert_eq!(untidy(name, text), expected);
+        };
+        let block = format!("let x =\n    {UNSAFE} {{ f() }};");
+        let told = format!("crates/train/src/a.rs:2: {UNSAFE} code outside {KERNELS}");
+        check("crates/train/src/a.rs", &block, &[&told]);
+        check("crates/model/src/kernels/a.rs", &block, &[]);
+        check(
+            "a.rs",
+            &format!("// {UNSAFE} is a word here\n#![deny({UNSAFE}_code)]"),
+            &[],
+        );
+        check(
+            "a.rs",
+            &format!("{IGNORE} = \"slow\"]"),
+            &["a.rs:1: an ignored test; mend it or delete it"],
+        );
+        check("a.rs", &"\n".repeat(600), &[]);
+        check(
+            "a.rs",
+            &"\n".repeat(601),
+            &["a.rs: 601 lines, at most 600; divide it by nouns"],
+        );
+    }
+}
