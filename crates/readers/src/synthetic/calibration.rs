@@ -5,8 +5,8 @@ use super::fields::{Population, ROWS_PER_SESSION, Row};
 use super::teacher::{Scores, Teacher};
 
 /// Standard deviation of a task's logit over impressions. The area under the ROC curve of the true
-/// probability is near `Phi(1.6 / sqrt 2)`, 0.87, for rare labels and less for frequent ones.
-const LOGIT_DEVIATION: f64 = 1.6;
+/// probability is near `Phi(1.5 / sqrt 2)`, 0.86, for rare labels and less for frequent ones.
+const LOGIT_DEVIATION: f64 = 1.5;
 
 /// Rows that the scale and the intercept are fitted to, each of another session, none of any part.
 const SAMPLE: u64 = 16_384;

@@ -18,6 +18,8 @@ pub(super) enum Purpose {
     Vector = 5,
     /// Hidden vectors of conversions where they do not share. Index: field and id.
     OtherVector = 6,
+    /// First-layer weights of conversions where they do not share. Index: unit.
+    Conflict = 7,
 }
 
 /// A stream of draws.

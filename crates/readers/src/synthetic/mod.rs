@@ -54,7 +54,7 @@ pub struct SyntheticPlan {
     /// Which rows: those of each part are others, from the same truth.
     pub part: Part,
     /// What part of the truth below the heads the two tasks have in common, in [0, 1], to the nearest
-    /// of 32 hidden units or of 8 dimensions. 1: one head each on the same hidden units.
+    /// of 32 hidden units or of 16 dimensions. 1: one head each on the same hidden units.
     pub share: f64,
     /// Another seed makes another truth and other rows. Clicks are the same at every `share`.
     pub seed: u64,
@@ -80,8 +80,8 @@ impl Default for SyntheticPlan {
             conflict: Conflict::Network,
             click_rate: 0.1,
             conversion_rate: 0.03,
-            users: 2_000,
-            items: 1_000,
+            users: 10_000,
+            items: 4_000,
         }
     }
 }
@@ -89,7 +89,7 @@ impl Default for SyntheticPlan {
 /// Where the two tasks' truths are in conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
-    /// Same hidden vectors; first-layer weights with turned signs.
+    /// Same hidden vectors; other first-layer weights over the same fields.
     Network,
     /// Same first-layer weights; other hidden vectors of the ids.
     Vectors,

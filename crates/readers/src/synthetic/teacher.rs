@@ -9,7 +9,7 @@ use super::fields::{FIELDS, LOG_PRICE, Row, UsedBy};
 use super::{Conflict, SyntheticPlan};
 
 /// Length of a hidden vector.
-pub(super) const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 16;
 /// Number of units that both tasks have, in conflict or not.
 pub(super) const COMMON_UNITS: usize = 32;
 /// Number of units that each task has for itself.
@@ -59,15 +59,13 @@ impl Teacher {
         for unit in &mut conversions {
             unit.head *= 0.25 + 1.5 * draws.uniform();
         }
-        for (j, unit) in conversions
-            .iter_mut()
-            .enumerate()
-            .skip(shared(COMMON_UNITS, in_network))
-        {
-            unit.contradict(j);
-        }
         clicks.extend(own_units(UsedBy::Clicks, &mut draws));
-        conversions.extend(own_units(UsedBy::Conversions, &mut draws));
+        let own = own_units(UsedBy::Conversions, &mut draws);
+        let n_shared = shared(COMMON_UNITS, in_network);
+        for (j, unit) in conversions.iter_mut().enumerate().skip(n_shared) {
+            unit.contradict(j, &mut Draws::new(plan.seed, Purpose::Conflict, j as u64));
+        }
+        conversions.extend(own);
         Teacher {
             seed: plan.seed,
             clicks,
@@ -153,8 +151,8 @@ struct Input {
 
 impl Unit {
     /// A unit over `fields` whose sum has variance 1, whatever they are.
-    fn draw(fields: &[usize], head: f64, draws: &mut Draws) -> Unit {
-        let scale = 1.0 / ((WIDTH * fields.len()) as f64).sqrt();
+    fn draw(fields: &[usize], draws: &mut Draws) -> Unit {
+        let scale = weight_scale(fields.len());
         let input = |&field: &usize| Input {
             field,
             weights: std::array::from_fn(|_| scale * draws.normal()),
@@ -164,7 +162,7 @@ impl Unit {
         Unit {
             inputs,
             bias: 0.5 * draws.normal(),
-            head: sign * head * (0.5 + draws.uniform()),
+            head: sign * (0.5 + draws.uniform()),
         }
     }
 
@@ -177,16 +175,24 @@ impl Unit {
         self.head * sum.max(0.0)
     }
 
-    /// Turns the sign of some inputs, never of all: no sign in the head can undo it. `j` picks them,
-    /// so that over six units each input is turned three times.
-    fn contradict(&mut self, j: usize) {
+    /// New weights over the same fields, of correlation -0.6 with the old ones for some fields and 0.6
+    /// for the others: never the same sign for all, which one in the head could undo. `j` picks the
+    /// fields, so that over six units each input is turned three times.
+    fn contradict(&mut self, j: usize, draws: &mut Draws) {
         let turned = 1 + j % 6; // the bits of 1 to 6
+        let scale = weight_scale(self.inputs.len());
         for (i, input) in self.inputs.iter_mut().enumerate() {
-            if turned >> i & 1 == 1 {
-                input.weights.iter_mut().for_each(|w| *w = -*w);
+            let sign = if turned >> i & 1 == 1 { -1.0 } else { 1.0 };
+            for w in &mut input.weights {
+                *w = 0.6 * sign * *w + 0.8 * scale * draws.normal();
             }
         }
     }
+}
+
+/// Deviation of first-layer weights that gives a unit's sum variance 1.
+fn weight_scale(n_fields: usize) -> f64 {
+    1.0 / ((WIDTH * n_fields) as f64).sqrt()
 }
 
 /// Units over the common fields: among every eight, each field is read by three.
@@ -198,20 +204,20 @@ fn common_units(draws: &mut Draws) -> Vec<Unit> {
         let step = 1 + draws.below(2); // the three stay distinct: steps 0, s and 3 s of 8
         for i in 0..N_COMMON {
             let reads: [usize; FIELDS_PER_UNIT] = [0, step, 3 * step].map(|k| fields[(i + k) % 8]);
-            units.push(Unit::draw(&reads, 1.0, draws));
+            units.push(Unit::draw(&reads, draws));
         }
     }
     units
 }
 
-/// A task's own units: its own fields and one common field each, about a fifth of its variance.
+/// A task's own units: its own fields and one common field each, a fifth of its units.
 fn own_units(task: UsedBy, draws: &mut Draws) -> Vec<Unit> {
     let own = (0..N_READ).filter(|&field| FIELDS[field].1 == task);
     let own: Vec<usize> = own.collect();
     let unit = |i: usize| {
         let mut fields = own.clone();
         fields.push(i % N_COMMON);
-        Unit::draw(&fields, 1.2, draws)
+        Unit::draw(&fields, draws)
     };
     (0..OWN_UNITS).map(unit).collect()
 }
@@ -283,28 +289,45 @@ mod tests {
 
     #[test]
     fn conflict_lies_where_it_is_put() {
-        let check = |conflict, units: bool, vectors: bool| {
-            let teacher = Teacher::new(&plan(0.0, conflict));
-            let pairs = teacher
-                .clicks
-                .iter()
-                .zip(&teacher.conversions)
-                .take(COMMON_UNITS);
-            for (click, conversion) in pairs {
-                let inputs = click.inputs.iter().zip(&conversion.inputs);
-                let turned = inputs.filter(|(a, b)| a.weights != b.weights).count();
-                assert_eq!(
-                    (1..FIELDS_PER_UNIT).contains(&turned),
-                    units,
-                    "{conflict:?}"
-                );
-                assert_eq!(click.head.signum(), conversion.head.signum());
-            }
-            assert_eq!(teacher.shared_dimensions == 0, vectors, "{conflict:?}");
+        let check = |share, conflict, shared_units: usize, shared_dimensions: usize| {
+            let teacher = Teacher::new(&plan(share, conflict));
+            let pairs = teacher.clicks.iter().zip(&teacher.conversions);
+            let is_same = |(a, b): &(&Unit, &Unit)| {
+                let mut inputs = a.inputs.iter().zip(&b.inputs);
+                inputs.all(|(a, b)| a.weights == b.weights)
+            };
+            let same = pairs.take(COMMON_UNITS).filter(is_same).count();
+            assert_eq!(same, shared_units, "{conflict:?}");
+            assert_eq!(teacher.shared_dimensions, shared_dimensions, "{conflict:?}");
         };
-        check(Conflict::Network, true, false);
-        check(Conflict::Vectors, false, true);
-        check(Conflict::Both, true, true);
+        check(0.0, Conflict::Network, 0, WIDTH);
+        check(0.25, Conflict::Network, 8, WIDTH);
+        check(0.25, Conflict::Vectors, COMMON_UNITS, 4);
+        check(0.5, Conflict::Both, 16, 8);
+        check(1.0, Conflict::Both, COMMON_UNITS, WIDTH);
+    }
+
+    #[test]
+    fn no_sign_in_the_head_undoes_a_conflict() {
+        let fields = [0, 1, 2];
+        for j in 0..6 {
+            let mut draws = Draws::new(1, Purpose::Conflict, j);
+            let before = Unit::draw(&fields, &mut draws);
+            let mut after = before.clone();
+            after.contradict(j as usize, &mut draws);
+            let agrees = |i: usize| {
+                let pairs = before.inputs[i]
+                    .weights
+                    .iter()
+                    .zip(&after.inputs[i].weights);
+                pairs.map(|(a, b)| a * b).sum::<f64>() > 0.0
+            };
+            let n_agreeing = (0..3).filter(|&i| agrees(i)).count();
+            assert!(
+                (1..=2).contains(&n_agreeing),
+                "unit {j}: {n_agreeing} of 3 inputs agree"
+            );
+        }
     }
 
     #[test]
