@@ -95,3 +95,29 @@ fn push_varint(out: &mut Vec<u8>, mut number: u64) {
     }
     out.push(number as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As TensorFlow wrote it before a record of 872 bytes.
+    #[test]
+    fn checksums_are_those_of_tensorflow() {
+        assert_eq!(masked_crc(&872u64.to_le_bytes()), 0x7DC9_AD04);
+    }
+
+    #[test]
+    fn varints_have_seven_bits_a_byte() {
+        let check = |number: i64, expected: &[u8]| {
+            let mut out = Vec::new();
+            push_varint(&mut out, number as u64);
+            assert_eq!(out, expected);
+        };
+        check(0, &[0]);
+        check(300, &[0xAC, 0x02]);
+        check(
+            -1,
+            &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+        );
+    }
+}
