@@ -1,5 +1,55 @@
-//! The numbers: tables, masked networks, kernels, artifacts, the scorer.
+//! The numbers: tables, interaction, masked networks, artifacts, the scorer.
+//!
+//! A [`Model`] is one or more [`Tower`]s: tables, layers and heads that are trained together. A
+//! forward [`Pass`] turns a batch into logits and keeps what the backward pass needs; the result of
+//! that is a [`Gradient`], which only an optimizer turns into a change of the model.
+//!
+//! ```
+//! use ncs_features::{Batch, FieldIds};
+//! use ncs_model::{Draw, FieldSpec, Gram, Model, NetworkKind, NetworkPlan, Pass, Spec, TableSpec};
+//!
+//! let spec = Spec {
+//!     fields: vec![FieldSpec { table: 0, pooling: None }; 2],
+//!     tables: vec![TableSpec { name: "word".into(), rows: 10 }],
+//!     tasks: vec!["ctr".into(), "cvr".into()],
+//!     plan: NetworkPlan {
+//!         kind: NetworkKind::SharedBottom,
+//!         dim: 4,
+//!         hidden: vec![8],
+//!         gram: Gram::Full,
+//!         dropout: 0.0,
+//!         table_deviation: None,
+//!     },
+//! };
+//! let model: Model = Model::new(spec, Draw::new(1, "weights"));
+//! let ids = |ids: &[u32]| FieldIds { ids: ids.into(), ..FieldIds::default() };
+//! let batch = Batch { n_rows: 2, fields: vec![ids(&[1, 2]), ids(&[3, 3])], ..Batch::default() };
+//! let mut pass = Pass::new(1);
+//! let subnets = model.subnets(0, &[0, 1]);
+//! model.tower(0).forward(&batch, &subnets, None, &mut pass);
+//! assert_eq!(pass.logits(0).len(), 2);
+//! ```
 
+mod draw;
+pub mod interaction;
+pub mod kernels;
+pub mod masks;
+mod model;
+pub mod networks;
+mod number;
+mod pass;
 pub mod plan;
+mod spec;
+mod tables;
+mod tower;
 
+pub use draw::Draw;
+pub use interaction::Interaction;
+pub use masks::{Mask, Masks, TaskMask};
+pub use model::{Model, Weights};
+pub use number::Real;
+pub use pass::{Dropout, Gradient, Pass};
 pub use plan::{Gram, NetworkKind, NetworkPlan};
+pub use spec::{FieldSpec, Spec, TableSpec};
+pub use tables::{SparseRows, Table, TableGradient};
+pub use tower::{DenseLayout, LayerLayout, Subnet, Tower};

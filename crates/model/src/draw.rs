@@ -1,0 +1,80 @@
+//! Random draws that depend on a seed and a position only, never on the order of calls: the initial
+//! weights are a function of the run's seed, so a search and the training after it start alike.
+
+/// A stream of draws, addressed by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    key: u64,
+}
+
+impl Draw {
+    /// The stream `name` of `seed`.
+    pub fn new(seed: u64, name: &str) -> Draw {
+        let start = mix(seed ^ 0x9e37_79b9_7f4a_7c15);
+        Draw {
+            key: name
+                .bytes()
+                .fold(start, |key, byte| mix(key ^ u64::from(byte))),
+        }
+    }
+
+    /// A sub-stream.
+    pub fn at(self, position: u64) -> Draw {
+        Draw {
+            key: mix(self.key ^ mix(position)),
+        }
+    }
+
+    /// 64 random bits at `position`.
+    pub fn bits(self, position: u64) -> u64 {
+        mix(self
+            .key
+            .wrapping_add(position.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// Uniform in [0, 1).
+    pub fn uniform(self, position: u64) -> f64 {
+        (self.bits(position) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Standard normal, by Box and Muller.
+    pub fn normal(self, position: u64) -> f64 {
+        let bits = self.bits(position);
+        let radius = ((bits >> 32) as f64 + 1.0) / 4_294_967_296.0;
+        let angle = (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_draws_have_mean_zero_and_deviation_one() {
+        let draw = Draw::new(7, "test");
+        let n = 100_000;
+        let values: Vec<f64> = (0..n).map(|i| draw.normal(i)).collect();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let variance = values.iter().map(|v| v * v).sum::<f64>() / n as f64;
+        assert!(mean.abs() < 0.01, "{mean}");
+        assert!((variance - 1.0).abs() < 0.02, "{variance}");
+    }
+
+    #[test]
+    fn streams_differ_by_seed_name_and_position() {
+        let a = Draw::new(1, "a");
+        assert_ne!(a.bits(0), a.bits(1));
+        assert_ne!(a.bits(0), Draw::new(2, "a").bits(0));
+        assert_ne!(a.bits(0), Draw::new(1, "b").bits(0));
+        assert_ne!(a.at(3).bits(0), a.at(4).bits(0));
+        assert_eq!(a.bits(5), Draw::new(1, "a").bits(5));
+    }
+}

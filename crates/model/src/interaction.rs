@@ -1,0 +1,220 @@
+//! Field vectors to the input of the first layer: the Gram matrix of the field vectors, and the
+//! vectors themselves (NCS4CVR; the interaction of DLRM with both triangles).
+//!
+//! The *logical* input is what the paper's first layer sees: `[gram, flattened vectors]`, 720 wide for
+//! 20 fields of 16. The full Gram matrix is symmetric, so what is computed is the *folded* input: its
+//! upper triangle and the vectors, 530 wide. A folded connection carries the sum of the two logical
+//! weights, each under its own mask; both receive the same slope. This is exact.
+
+use crate::number::Real;
+use crate::plan::Gram;
+
+/// The shape of the interaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interaction {
+    /// Number of fields.
+    pub fields: usize,
+    /// Length of a field vector.
+    pub dim: usize,
+    /// The part of the Gram matrix that the network sees.
+    pub gram: Gram,
+}
+
+impl Interaction {
+    /// Width of the logical input.
+    pub fn inputs(&self) -> usize {
+        let gram = match self.gram {
+            Gram::Full => self.fields * self.fields,
+            Gram::Triangle => self.triangle(),
+            Gram::None => 0,
+        };
+        gram + self.fields * self.dim
+    }
+
+    /// Width of the Gram part of the folded input.
+    pub fn folded_gram(&self) -> usize {
+        match self.gram {
+            Gram::Full | Gram::Triangle => self.triangle(),
+            Gram::None => 0,
+        }
+    }
+
+    /// Width of the folded input.
+    pub fn folded_inputs(&self) -> usize {
+        self.folded_gram() + self.fields * self.dim
+    }
+
+    fn triangle(&self) -> usize {
+        self.fields * (self.fields + 1) / 2
+    }
+
+    /// The logical inputs that folded input `folded` stands for: one, or two mirror images.
+    pub fn logical(&self, folded: usize) -> (usize, Option<usize>) {
+        let gram = self.folded_gram();
+        if self.gram != Gram::Full {
+            return (folded, None);
+        }
+        if folded >= gram {
+            return (self.fields * self.fields + folded - gram, None);
+        }
+        let (i, j) = self.pair(folded);
+        (i * self.fields + j, (i != j).then_some(j * self.fields + i))
+    }
+
+    /// The pair of fields `i <= j` at place `folded` of the upper triangle, row by row.
+    fn pair(&self, folded: usize) -> (usize, usize) {
+        let mut start = 0;
+        for i in 0..self.fields {
+            let length = self.fields - i;
+            if folded < start + length {
+                return (i, i + folded - start);
+            }
+            start += length;
+        }
+        unreachable!("a folded input within the triangle")
+    }
+
+    /// First-layer weights `[inputs, outputs]`, folded: `[folded_inputs, outputs]`.
+    ///
+    /// `kept(position)` is the mask over the logical connections.
+    pub fn fold<R: Real>(
+        &self,
+        weights: &[R],
+        outputs: usize,
+        kept: impl Fn(usize) -> bool,
+    ) -> Vec<R> {
+        let mut folded = vec![R::ZERO; self.folded_inputs() * outputs];
+        for (f, sums) in folded.chunks_exact_mut(outputs).enumerate() {
+            let (a, b) = self.logical(f);
+            for i in [Some(a), b].into_iter().flatten() {
+                let first = i * outputs;
+                for (sum, position) in sums.iter_mut().zip(first..) {
+                    if kept(position) {
+                        *sum += weights[position];
+                    }
+                }
+            }
+        }
+        folded
+    }
+
+    /// Adds the slopes of folded weights `[folded_inputs, outputs]` to those of the logical weights.
+    pub fn unfold<R: Real>(
+        &self,
+        folded: &[R],
+        outputs: usize,
+        kept: impl Fn(usize) -> bool,
+        slopes: &mut [R],
+    ) {
+        for (f, sums) in folded.chunks_exact(outputs).enumerate() {
+            let (a, b) = self.logical(f);
+            for i in [Some(a), b].into_iter().flatten() {
+                let first = i * outputs;
+                for (&slope, position) in sums.iter().zip(first..) {
+                    if kept(position) {
+                        slopes[position] += slope;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills the Gram part of one row of the folded input from its field vectors, which lie behind:
+    /// `c_ij = e_i . e_j` for `i <= j`.
+    pub fn forward<R: Real>(&self, row: &mut [R]) {
+        let (gram, vectors) = row.split_at_mut(self.folded_gram());
+        if gram.is_empty() {
+            return;
+        }
+        let vector = |i: usize| &vectors[i * self.dim..(i + 1) * self.dim];
+        let mut at = 0;
+        for i in 0..self.fields {
+            for j in i..self.fields {
+                gram[at] = dot(vector(i), vector(j));
+                at += 1;
+            }
+        }
+    }
+
+    /// From the slopes of one row of the folded input to those of the field vectors, in place: adds
+    /// what the Gram part says, `de_i += dc_ij e_j` and `de_j += dc_ij e_i`. `row` is that row's input.
+    pub fn backward<R: Real>(&self, row: &[R], slopes: &mut [R]) {
+        let (gram, slopes) = slopes.split_at_mut(self.folded_gram());
+        if gram.is_empty() {
+            return;
+        }
+        let vectors = &row[gram.len()..];
+        let range = |i: usize| i * self.dim..(i + 1) * self.dim;
+        let mut at = 0;
+        for i in 0..self.fields {
+            for j in i..self.fields {
+                let slope = gram[at];
+                at += 1;
+                add_scaled(&mut slopes[range(i)], slope, &vectors[range(j)]);
+                add_scaled(&mut slopes[range(j)], slope, &vectors[range(i)]);
+            }
+        }
+    }
+}
+
+/// Eight sums side by side, which the compiler keeps in one register.
+fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+    let mut sums = [R::ZERO; 8];
+    let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.0.iter().zip(b.0) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: R = a.1.iter().zip(b.1).map(|(&a, &b)| a * b).sum();
+    sums.into_iter().sum::<R>() + rest
+}
+
+fn add_scaled<R: Real>(sums: &mut [R], factor: R, values: &[R]) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum += factor * value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_sizes() {
+        let paper = Interaction {
+            fields: 20,
+            dim: 16,
+            gram: Gram::Full,
+        };
+        assert_eq!((paper.inputs(), paper.folded_inputs()), (720, 530));
+        let triangle = Interaction {
+            gram: Gram::Triangle,
+            ..paper
+        };
+        assert_eq!((triangle.inputs(), triangle.folded_inputs()), (530, 530));
+        let none = Interaction {
+            gram: Gram::None,
+            ..paper
+        };
+        assert_eq!((none.inputs(), none.folded_inputs()), (320, 320));
+    }
+
+    #[test]
+    fn every_logical_input_is_folded_once() {
+        let full = Interaction {
+            fields: 5,
+            dim: 3,
+            gram: Gram::Full,
+        };
+        let mut seen = vec![0; full.inputs()];
+        for f in 0..full.folded_inputs() {
+            let (a, b) = full.logical(f);
+            seen[a] += 1;
+            if let Some(b) = b {
+                seen[b] += 1;
+            }
+        }
+        assert_eq!(seen, vec![1; full.inputs()]);
+    }
+}

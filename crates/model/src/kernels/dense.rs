@@ -1,0 +1,156 @@
+//! The products of a layer by the crate `gemm`, on the calling thread.
+
+use crate::number::Real;
+use gemm::{Parallelism, gemm};
+
+/// A matrix in a slice: element `(row, column)` lies at `row * row_step + column * column_step`.
+#[derive(Clone, Copy)]
+struct View<'a, R> {
+    values: &'a [R],
+    row_step: usize,
+    column_step: usize,
+}
+
+impl<'a, R> View<'a, R> {
+    /// `[rows, columns]`, row after row.
+    fn rows(values: &'a [R], columns: usize) -> Self {
+        View {
+            values,
+            row_step: columns,
+            column_step: 1,
+        }
+    }
+
+    fn transposed(self) -> Self {
+        View {
+            row_step: self.column_step,
+            column_step: self.row_step,
+            ..self
+        }
+    }
+}
+
+/// `y = bias + x w`, as [`super::reference::forward`].
+pub fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) {
+    let outputs = bias.len();
+    let inputs = w.len() / outputs.max(1);
+    y.chunks_exact_mut(outputs.max(1))
+        .for_each(|row| row.copy_from_slice(bias));
+    let (x, w) = (View::rows(x, inputs), View::rows(w, outputs));
+    add_product(y, [rows, outputs, inputs], x, w);
+}
+
+/// `dx = dy wT`, as [`super::reference::backward_inputs`].
+pub fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
+    let outputs = dy.len() / rows.max(1);
+    let inputs = dx.len() / rows.max(1);
+    dx.fill(R::ZERO);
+    let (dy, w) = (View::rows(dy, outputs), View::rows(w, outputs).transposed());
+    add_product(dx, [rows, inputs, outputs], dy, w);
+}
+
+/// `dw += xT dy`, as [`super::reference::backward_weights`].
+pub fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: usize) {
+    let outputs = dy.len() / rows.max(1);
+    let inputs = x.len() / rows.max(1);
+    let (x, dy) = (View::rows(x, inputs).transposed(), View::rows(dy, outputs));
+    add_product(dw, [inputs, outputs, rows], x, dy);
+}
+
+/// `out += left right` for `[m, k]` times `[k, n]`; `out` is `[m, n]`, row after row.
+///
+/// # Panics
+/// If a slice is shorter than its matrix.
+fn add_product<R: Real>(
+    out: &mut [R],
+    [m, n, k]: [usize; 3],
+    left: View<'_, R>,
+    right: View<'_, R>,
+) {
+    if m == 0 || n == 0 || k == 0 {
+        return;
+    }
+    let end = |view: View<'_, R>, rows: usize, columns: usize| {
+        (rows - 1) * view.row_step + (columns - 1) * view.column_step
+    };
+    assert!(out.len() >= m * n, "the product has no room");
+    assert!(left.values.len() > end(left, m, k), "left is too short");
+    assert!(right.values.len() > end(right, k, n), "right is too short");
+    // SAFETY: `gemm` reads elements (i, j) of `left` and `right` at `i * row_step + j * column_step`
+    // for i < m, j < k and i < k, j < n, and reads and writes those of `out` at `i * n + j`. The three
+    // assertions above say that the largest of these offsets lie inside the slices, and `out` is
+    // borrowed exclusively, so it overlaps neither. `R` is f32 or f64, which `gemm` knows.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            true,
+            left.values.as_ptr(),
+            left.column_step as isize,
+            left.row_step as isize,
+            right.values.as_ptr(),
+            right.column_step as isize,
+            right.row_step as isize,
+            R::ONE,
+            R::ONE,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Draw;
+    use crate::kernels::reference;
+
+    fn values(n: usize, name: &str) -> Vec<f64> {
+        let draw = Draw::new(3, name);
+        (0..n as u64).map(|i| draw.normal(i)).collect()
+    }
+
+    fn close(found: &[f64], expected: &[f64]) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-11, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn dense_products_are_those_of_the_reference() {
+        for (rows, inputs, outputs) in [(0, 3, 2), (1, 1, 1), (5, 3, 2), (63, 33, 17), (64, 40, 1)]
+        {
+            let (x, w) = (values(rows * inputs, "x"), values(inputs * outputs, "w"));
+            let (bias, dy) = (values(outputs, "bias"), values(rows * outputs, "dy"));
+            let mut y = [vec![0.5; rows * outputs], vec![0.5; rows * outputs]];
+            forward(&x, &w, &bias, &mut y[0], rows);
+            reference::forward(&x, &w, &bias, &mut y[1], rows);
+            close(&y[0], &y[1]);
+            let mut dx = [vec![0.5; rows * inputs], vec![0.5; rows * inputs]];
+            backward_inputs(&dy, &w, &mut dx[0], rows);
+            reference::backward_inputs(&dy, &w, &mut dx[1], rows);
+            close(&dx[0], &dx[1]);
+            let mut dw = [vec![0.5; inputs * outputs], vec![0.5; inputs * outputs]];
+            backward_weights(&x, &dy, &mut dw[0], rows);
+            reference::backward_weights(&x, &dy, &mut dw[1], rows);
+            close(&dw[0], &dw[1]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "left is too short")]
+    fn a_slice_that_is_too_short_is_refused() {
+        add_product(
+            &mut [0.0; 4],
+            [2, 2, 2],
+            View::rows(&[1.0; 3], 2),
+            View::rows(&[1.0; 4], 2),
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! The numbers that a model is made of: `f32` at work, `f64` where gradients are checked.
+
+use std::fmt::Debug;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
+
+/// A floating-point number that the model can be computed in.
+pub trait Real:
+    Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + AddAssign
+    + Div<Output = Self>
+    + Mul<Output = Self>
+    + Neg<Output = Self>
+    + Sub<Output = Self>
+    + SubAssign
+    + Sum
+{
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    /// The nearest number of this type.
+    fn of(x: f64) -> Self;
+    /// The number in double precision.
+    fn wide(self) -> f64;
+    /// Square root.
+    fn root(self) -> Self;
+}
+
+macro_rules! real {
+    ($($number:ty),*) => {$(
+        impl Real for $number {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+
+            #[inline]
+            fn of(x: f64) -> Self {
+                x as $number
+            }
+
+            #[inline]
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+
+            #[inline]
+            fn root(self) -> Self {
+                self.sqrt()
+            }
+        }
+    )*};
+}
+
+real!(f32, f64);

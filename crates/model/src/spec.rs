@@ -1,0 +1,82 @@
+//! The sizes of a model.
+
+use crate::interaction::Interaction;
+use crate::plan::{NetworkKind, NetworkPlan};
+use ncs_features::{Pooling, Schema};
+use serde::{Deserialize, Serialize};
+
+/// What a model is made for: fields, tables, tasks, and the network's plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The fields, in the order of the field vectors.
+    pub fields: Vec<FieldSpec>,
+    /// The tables that the fields look into.
+    pub tables: Vec<TableSpec>,
+    /// Names of the tasks.
+    pub tasks: Vec<String>,
+    /// The network.
+    pub plan: NetworkPlan,
+}
+
+/// A field, as the model sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldSpec {
+    /// Index into the tables.
+    pub table: usize,
+    /// `None`: one vector a row (or the weighted vectors of a scaled number, summed).
+    pub pooling: Option<Pooling>,
+}
+
+/// A table's name and number of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSpec {
+    /// Unique name.
+    pub name: String,
+    /// Number of rows, reserved ones included.
+    pub rows: usize,
+}
+
+impl Spec {
+    /// The sizes of a network over a schema's fields.
+    pub fn of(schema: &Schema, plan: &NetworkPlan) -> Spec {
+        let fields = schema.fields.iter().map(|field| FieldSpec {
+            table: field.table,
+            pooling: field.pooling,
+        });
+        let tables = schema.tables.iter().map(|table| TableSpec {
+            name: table.name.clone(),
+            rows: table.ids.n_rows(),
+        });
+        Spec {
+            fields: fields.collect(),
+            tables: tables.collect(),
+            tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(),
+            plan: plan.clone(),
+        }
+    }
+
+    /// The interaction of the field vectors.
+    pub fn interaction(&self) -> Interaction {
+        Interaction {
+            fields: self.fields.len(),
+            dim: self.plan.dim,
+            gram: self.plan.gram,
+        }
+    }
+
+    /// `(inputs, outputs)` of each hidden layer: the maskable layers.
+    pub fn layer_shapes(&self) -> Vec<(usize, usize)> {
+        let inputs = [self.interaction().inputs()].into_iter();
+        let inputs = inputs.chain(self.plan.hidden.iter().copied());
+        inputs.zip(self.plan.hidden.iter().copied()).collect()
+    }
+
+    /// The tasks of each tower.
+    pub fn towers(&self) -> Vec<Vec<usize>> {
+        let all = 0..self.tasks.len();
+        match self.plan.kind {
+            NetworkKind::SingleTask => all.map(|task| vec![task]).collect(),
+            NetworkKind::SharedBottom | NetworkKind::SparseSharing => vec![all.collect()],
+        }
+    }
+}

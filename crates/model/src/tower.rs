@@ -1,0 +1,228 @@
+//! Tables, layers and heads that are trained together, and the subnetworks of their tasks.
+
+use crate::draw::Draw;
+use crate::masks::{Mask, Masks};
+use crate::model::Weights;
+use crate::number::Real;
+use crate::spec::Spec;
+use crate::tables::Table;
+use ncs_features::Batch;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where the numbers of layers and heads lie in a tower's dense weights, and in anything of the same
+/// length: gradients and moments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenseLayout {
+    /// The hidden layers, input side first: the maskable weights.
+    pub layers: Vec<LayerLayout>,
+    /// One for each of the tower's tasks: a layer of one output. Never masked.
+    pub heads: Vec<LayerLayout>,
+    /// Number of numbers.
+    pub len: usize,
+}
+
+/// Where one layer lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerLayout {
+    /// Number of (logical) inputs.
+    pub inputs: usize,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// The weights, `[inputs, outputs]`.
+    pub weights: Range<usize>,
+    /// The biases, `[outputs]`. Never masked.
+    pub bias: Range<usize>,
+}
+
+impl DenseLayout {
+    fn new(shapes: &[(usize, usize)], head_inputs: usize, n_heads: usize) -> DenseLayout {
+        let mut len = 0;
+        let mut layer = |(inputs, outputs): (usize, usize)| {
+            let weights = len..len + inputs * outputs;
+            let bias = weights.end..weights.end + outputs;
+            len = bias.end;
+            LayerLayout {
+                inputs,
+                outputs,
+                weights,
+                bias,
+            }
+        };
+        let layers = shapes.iter().map(|&shape| layer(shape)).collect();
+        let heads = (0..n_heads).map(|_| layer((head_inputs, 1))).collect();
+        DenseLayout { layers, heads, len }
+    }
+}
+
+/// Tables, layers and heads that are trained together, for some of the tasks.
+#[derive(Clone, Debug)]
+pub struct Tower<R = f32> {
+    pub(crate) spec: Arc<Spec>,
+    /// The tasks, by their number in the spec.
+    pub tasks: Vec<usize>,
+    /// Where layers and heads lie in `dense`.
+    pub layout: DenseLayout,
+    /// Weights and biases of layers and heads.
+    pub dense: Vec<R>,
+    /// One for each table of the spec.
+    pub tables: Vec<Table<R>>,
+}
+
+impl<R: Real> Tower<R> {
+    /// Xavier-normal weights, zero biases; every number depends on `draw` and its place only, so that
+    /// a search, the training after it and the towers of other networks start alike.
+    pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
+        let shapes = spec.layer_shapes();
+        let last = shapes.last().map(|&(_, outputs)| outputs);
+        let head_inputs = last.unwrap_or(spec.interaction().inputs());
+        let layout = DenseLayout::new(&shapes, head_inputs, tasks.len());
+        let mut dense = vec![R::ZERO; layout.len];
+        let layers = layout
+            .layers
+            .iter()
+            .zip(0..)
+            .map(|(layer, i)| (layer, draw.at(i)));
+        let heads = layout.heads.iter().zip(&tasks);
+        let heads = heads.map(|(head, &task)| (head, draw.at(1000 + task as u64)));
+        for (layer, draw) in layers.chain(heads) {
+            let deviation = xavier(layer.inputs, layer.outputs);
+            for (weight, i) in dense[layer.weights.clone()].iter_mut().zip(0..) {
+                *weight = R::of(draw.normal(i) * deviation);
+            }
+        }
+        let tables = tables(&spec, draw);
+        Tower {
+            spec,
+            tasks,
+            layout,
+            dense,
+            tables,
+        }
+    }
+
+    /// Draws the table rows that a batch points to: before training on it.
+    pub fn touch(&mut self, batch: &Batch) {
+        for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {
+            let table = &mut self.tables[field.table];
+            ids.ids.iter().for_each(|&id| table.touch(id));
+            if field.pooling == Some(ncs_features::Pooling::PaddedMean) {
+                table.touch(0);
+            }
+        }
+    }
+
+    /// Draws all rows of all tables: for parity with code that trains whole tables.
+    pub fn touch_all(&mut self) {
+        for table in &mut self.tables {
+            (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+        }
+    }
+
+    /// A copy of the weights.
+    pub fn weights(&self) -> Weights<R> {
+        Weights {
+            dense: self.dense.clone(),
+            tables: self.tables.iter().map(Table::sparse_rows).collect(),
+        }
+    }
+
+    /// Takes the weights over; `None`, and nothing changed but maybe some tables, where they are of
+    /// another tower.
+    #[must_use]
+    pub fn restore(&mut self, weights: &Weights<R>) -> Option<()> {
+        let fits =
+            weights.dense.len() == self.dense.len() && weights.tables.len() == self.tables.len();
+        fits.then_some(())?;
+        self.dense.copy_from_slice(&weights.dense);
+        let mut tables = self.tables.iter_mut().zip(&weights.tables);
+        tables.try_for_each(|(table, rows)| table.restore(rows))
+    }
+
+    /// Number of trainable numbers: layers, heads and all table rows.
+    pub fn n_parameters(&self) -> usize {
+        let tables = self.tables.iter().map(|table| table.n_rows() * table.dim());
+        self.dense.len() + tables.sum::<usize>()
+    }
+
+    /// The subnetwork that runs `heads` (positions in `self.tasks`) under the mask of task `mask`.
+    pub fn subnet(&self, heads: Vec<usize>, mask: Option<(&Arc<Masks>, usize)>) -> Subnet<R> {
+        let mask = mask.map(|(masks, task)| (masks.clone(), task));
+        let mut subnet = Subnet {
+            heads,
+            mask,
+            layers: Vec::new(),
+            rows: None,
+        };
+        let interaction = self.spec.interaction();
+        for (i, layer) in self.layout.layers.iter().enumerate() {
+            let weights = &self.dense[layer.weights.clone()];
+            let kept = |position| subnet.keeps(i, position);
+            subnet.layers.push(match i {
+                0 => interaction.fold(weights, layer.outputs, kept),
+                _ => masked(weights, subnet.layer_mask(i)),
+            });
+        }
+        subnet
+    }
+}
+
+/// The deviation of Xavier-normal weights (Glorot and Bengio 2010).
+fn xavier(inputs: usize, outputs: usize) -> f64 {
+    (2.0 / (inputs + outputs) as f64).sqrt()
+}
+
+fn tables<R: Real>(spec: &Spec, draw: Draw) -> Vec<Table<R>> {
+    let dim = spec.plan.dim;
+    let table = |(number, table): (usize, &crate::spec::TableSpec)| {
+        let deviation = spec
+            .plan
+            .table_deviation
+            .map_or(xavier(table.rows, dim), f64::from);
+        Table::new(table.rows, dim, draw.at(2000 + number as u64), deviation)
+    };
+    spec.tables.iter().enumerate().map(table).collect()
+}
+
+fn masked<R: Real>(weights: &[R], mask: Option<&Mask>) -> Vec<R> {
+    let Some(mask) = mask else {
+        return weights.to_vec();
+    };
+    let kept = |(position, &weight): (usize, &R)| match mask.keeps(position) {
+        true => weight,
+        false => R::ZERO,
+    };
+    weights.iter().enumerate().map(kept).collect()
+}
+
+/// The part of a tower that one pass runs: the kept weights of its layers, and some heads.
+#[derive(Clone, Debug)]
+pub struct Subnet<R = f32> {
+    /// Positions of its heads in the tower's tasks.
+    pub heads: Vec<usize>,
+    /// The weights of each layer, zero where pruned; the first folded: `[folded inputs, outputs]`.
+    pub(crate) layers: Vec<Vec<R>>,
+    mask: Option<(Arc<Masks>, usize)>,
+    /// The rows of the batch that it runs on, ascending; `None`: all.
+    pub(crate) rows: Option<Vec<u32>>,
+}
+
+impl<R: Real> Subnet<R> {
+    /// Runs on these rows of the batch only (ascending).
+    pub fn on_rows(mut self, rows: Vec<u32>) -> Subnet<R> {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// The mask of a layer, `None` without masks.
+    pub(crate) fn layer_mask(&self, layer: usize) -> Option<&Mask> {
+        self.mask
+            .as_ref()
+            .map(|(masks, task)| &masks.tasks[*task][layer])
+    }
+
+    fn keeps(&self, layer: usize, position: usize) -> bool {
+        self.layer_mask(layer)
+            .is_none_or(|mask| mask.keeps(position))
+    }
+}

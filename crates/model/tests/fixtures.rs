@@ -1,0 +1,310 @@
+//! Forward and backward against the reference of the authors' network: `../shared/reference`.
+
+use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_model::{
+    Draw, FieldSpec, Gradient, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass, Real,
+    SparseRows, Spec, TableSpec, Weights, masks,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/reference/");
+
+struct Fixture {
+    arrays: Value,
+}
+
+fn read(file: &str) -> Option<Value> {
+    let Ok(text) = std::fs::read_to_string(format!("{FOLDER}{file}")) else {
+        println!("skipped: ../shared is absent");
+        return None;
+    };
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+impl Fixture {
+    fn open() -> Option<Fixture> {
+        let mut file = read("ncs_fixture.json")?;
+        Some(Fixture {
+            arrays: file["arrays"].take(),
+        })
+    }
+
+    fn array(&self, name: &str) -> Vec<f64> {
+        let array = self.arrays[name]["data"].as_array();
+        let array = array.unwrap_or_else(|| panic!("no {name}"));
+        array.iter().map(|x| x.as_f64().unwrap()).collect()
+    }
+
+    fn model<R: Real>(&self, kind: NetworkKind, pooling: Pooling) -> Model<R> {
+        let mut model = Model::new(spec(kind, pooling), Draw::new(1, "weights"));
+        let numbers = |name: &str| self.array(name).into_iter().map(R::of).collect::<Vec<R>>();
+        let names = [
+            "fc_0_w", "fc_0_b", "fc_1_w", "fc_1_b", "ctr_w", "ctr_b", "cvr_w", "cvr_b",
+        ];
+        let table = |name: &str| {
+            let values = numbers(&format!("init/emb/{name}"));
+            SparseRows {
+                ids: (0..values.len() as u32 / 4).collect(),
+                values,
+            }
+        };
+        let weights = Weights {
+            dense: names
+                .iter()
+                .flat_map(|name| numbers(&format!("init/{name}")))
+                .collect(),
+            tables: ["uid", "vid", "cat", "tag"].map(table).into(),
+        };
+        model.tower_mut(0).restore(&weights).unwrap();
+        model
+    }
+
+    fn masks(&self) -> Masks {
+        let layer = |task: &str, l: usize, (inputs, outputs)| {
+            let bits = self.array(&format!("mask/{task}/fc_{l}"));
+            Mask::from_fn(inputs, outputs, |position| bits[position] == 1.0)
+        };
+        let task = |task| vec![layer(task, 0, (60, 16)), layer(task, 1, (16, 8))];
+        Masks {
+            tasks: vec![task("ctr"), task("cvr")],
+        }
+    }
+
+    fn batch(&self) -> Batch {
+        let ids = |field: &str| -> Vec<u32> {
+            let ids = self.array(&format!("batch/00/ids/{field}"));
+            ids.into_iter().map(|id| id as u32).collect()
+        };
+        let single = |field| FieldIds {
+            ids: ids(field),
+            ..FieldIds::default()
+        };
+        let list = |field: &str| {
+            let padded = ids(field);
+            let lengths = self.array(&format!("batch/00/len/{field}"));
+            let width = padded.len() / lengths.len();
+            let mut list = FieldIds {
+                offsets: vec![0],
+                ..FieldIds::default()
+            };
+            for (row, length) in padded.chunks(width).zip(lengths) {
+                list.ids.extend(&row[..length as usize]);
+                list.offsets.push(list.ids.len() as u32);
+            }
+            list
+        };
+        let single_fields = ["uid", "vid", "svid", "cat"].map(single).into_iter();
+        Batch {
+            n_rows: 32,
+            fields: single_fields.chain(["tags", "ucat"].map(list)).collect(),
+            ..Batch::default()
+        }
+    }
+}
+
+fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
+    let table = |name: &str, rows| TableSpec {
+        name: name.into(),
+        rows,
+    };
+    let field = |table, pooling| FieldSpec { table, pooling };
+    Spec {
+        fields: vec![
+            field(0, None),
+            field(1, None),
+            field(1, None),
+            field(2, None),
+            field(3, Some(pooling)),
+            field(2, Some(pooling)),
+        ],
+        tables: vec![
+            table("uid", 40),
+            table("vid", 60),
+            table("cat", 9),
+            table("tag", 25),
+        ],
+        tasks: vec!["ctr".into(), "cvr".into()],
+        plan: NetworkPlan {
+            kind,
+            dim: 4,
+            hidden: vec![16, 8],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: None,
+        },
+    }
+}
+
+fn close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= tolerance, "{what}[{i}]: {a}, expected {b}");
+    }
+}
+
+fn wide<R: Real>(values: &[R]) -> Vec<f64> {
+    values.iter().map(|x| x.wide()).collect()
+}
+
+fn check_gradient<R: Real>(
+    fixture: &Fixture,
+    model: &Model<R>,
+    gradient: &Gradient<R>,
+    prefix: &str,
+    tolerance: f64,
+) {
+    let layout = &model.tower(0).layout;
+    let ranges = layout.layers.iter().chain(&layout.heads);
+    for (layer, name) in ranges.zip(["fc_0", "fc_1", "ctr", "cvr"]) {
+        for (range, part) in [(&layer.weights, "w"), (&layer.bias, "b")] {
+            let key = format!("{prefix}/{name}_{part}");
+            let found = wide(&gradient.dense[range.clone()]);
+            if fixture.arrays[&key].is_null() {
+                assert!(found.iter().all(|&slope| slope == 0.0), "{key}");
+            } else {
+                close(&found, &fixture.array(&key), tolerance, &key);
+            }
+        }
+    }
+    for (table, name) in gradient.tables.iter().zip(["uid", "vid", "cat", "tag"]) {
+        let key = format!("{prefix}/emb/{name}");
+        let expected = fixture.array(&key);
+        let mut found = vec![0.0; expected.len()];
+        for (&id, slopes) in table.ids.iter().zip(table.values.chunks(4)) {
+            found[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(slopes));
+        }
+        close(&found, &expected, tolerance, &key);
+    }
+}
+
+fn check_pool<R: Real>(
+    fixture: &Fixture,
+    pooling: Pooling,
+    pool: &str,
+    threads: usize,
+    tolerance: f64,
+) {
+    let batch = fixture.batch();
+    let mut model: Model<R> = fixture.model(NetworkKind::SparseSharing, pooling);
+    let mut pass = Pass::new(threads);
+    let mut gradient = Gradient::default();
+    model.set_masks(Some(Arc::new(fixture.masks())));
+    for (task, name, loss, factor) in [(0, "ctr", "focal_ctr", 1.0), (1, "cvr", "wmse_cvr", 1.5)] {
+        let subnets = model.subnets(0, &[task]);
+        let tower = model.tower(0);
+        tower.forward(&batch, &subnets, None, &mut pass);
+        let prefix = format!("fwd/{pool}/{name}");
+        let key = format!("{prefix}/logit_{name}");
+        close(&pass.logits(0), &fixture.array(&key), tolerance, &key);
+        let slopes = fixture.array(&format!("{prefix}/dlogit/{loss}"));
+        let slopes = vec![slopes.iter().map(|slope| factor * slope).collect()];
+        tower.backward(&batch, &subnets, &slopes, &mut pass, &mut gradient);
+        check_gradient(
+            fixture,
+            &model,
+            &gradient,
+            &format!("grad/{pool}/{name}"),
+            tolerance,
+        );
+    }
+    let model: Model<R> = fixture.model(NetworkKind::SharedBottom, pooling);
+    let subnets = model.subnets(0, &[0, 1]);
+    let tower = model.tower(0);
+    tower.forward(&batch, &subnets, None, &mut pass);
+    let prefix = format!("fwd/{pool}/none");
+    for (head, name) in ["ctr", "cvr"].into_iter().enumerate() {
+        let key = format!("{prefix}/logit_{name}");
+        close(&pass.logits(head), &fixture.array(&key), tolerance, &key);
+    }
+    let slopes = ["ctr", "cvr"].map(|name| fixture.array(&format!("{prefix}/dlogit/esmm_{name}")));
+    tower.backward(&batch, &subnets, &slopes, &mut pass, &mut gradient);
+    check_gradient(
+        fixture,
+        &model,
+        &gradient,
+        &format!("grad/{pool}/esmm_none"),
+        tolerance,
+    );
+}
+
+#[test]
+fn logits_and_gradients_are_those_of_the_authors() {
+    let Some(fixture) = Fixture::open() else {
+        return;
+    };
+    for (pooling, pool) in [(Pooling::PaddedMean, "padded"), (Pooling::Mean, "masked")] {
+        check_pool::<f64>(&fixture, pooling, pool, 1, 1e-10);
+        check_pool::<f32>(&fixture, pooling, pool, 1, 1e-5);
+    }
+}
+
+#[test]
+fn pruning_is_that_of_the_authors() {
+    let Some(file) = read("pruning.json") else {
+        return;
+    };
+    let numbers = |value: &Value| -> Vec<f32> {
+        let list = value.as_array().unwrap();
+        list.iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    };
+    let shapes = |value: &Value| -> Vec<(usize, usize)> {
+        let list = value.as_array().unwrap();
+        list.iter()
+            .map(|s| {
+                (
+                    s[0].as_u64().unwrap() as usize,
+                    s[1].as_u64().unwrap() as usize,
+                )
+            })
+            .collect()
+    };
+    let check = |mask: &[Mask], expected: &Value| {
+        for (mask, expected) in mask.iter().zip(expected.as_array().unwrap()) {
+            let found: Vec<f32> = mask
+                .to_bools()
+                .iter()
+                .map(|&kept| f32::from(u8::from(kept)))
+                .collect();
+            assert_eq!(found, numbers(expected));
+        }
+    };
+    let rounds = &file["rounds_0.2_4"];
+    let rate = rounds["rate"].as_f64().unwrap();
+    assert_eq!(rate, masks::round_rate(0.2, 4));
+    let mut mask = masks::full(&shapes(&file["shapes"]));
+    for (round, kept) in [728, 487, 326, 218].into_iter().enumerate() {
+        let weights: Vec<Vec<f32>> = rounds["weights_per_round"][round]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(numbers)
+            .collect();
+        let weights: Vec<&[f32]> = weights.iter().map(Vec::as_slice).collect();
+        mask = masks::prune_smallest(&mask, &weights, rate);
+        check(&mask, &rounds["masks"][round]);
+        assert_eq!(mask.iter().map(Mask::n_kept).sum::<usize>(), kept);
+    }
+    let ties = file
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| name.starts_with("ties_"));
+    let mut n_ties = 0;
+    for (_, case) in ties {
+        let weights: Vec<Vec<f32>> = case["weights"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(numbers)
+            .collect();
+        let weights: Vec<&[f32]> = weights.iter().map(Vec::as_slice).collect();
+        let full = masks::full(&shapes(&case["shapes"]));
+        check(
+            &masks::prune_smallest(&full, &weights, case["rate"].as_f64().unwrap()),
+            &case["masks"],
+        );
+        n_ties += 1;
+    }
+    assert_eq!(n_ties, 5);
+}

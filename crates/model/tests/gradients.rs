@@ -1,0 +1,271 @@
+//! Every gradient against finite differences in double precision, for every way of sharing.
+
+use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_model::{
+    Draw, Dropout, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec,
+    Subnet, TableSpec, masks,
+};
+use std::sync::Arc;
+
+const ROWS: usize = 150;
+
+fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
+    let field = |table, pooling| FieldSpec { table, pooling };
+    let table = |name: &str, rows| TableSpec {
+        name: name.into(),
+        rows,
+    };
+    Spec {
+        fields: vec![
+            field(0, None),
+            field(0, Some(Pooling::Mean)),
+            field(1, Some(Pooling::Sum)),
+            field(1, Some(Pooling::PaddedMean)),
+            field(2, None),
+        ],
+        tables: vec![table("word", 7), table("tag", 5), table("price", 3)],
+        tasks: vec!["ctr".into(), "cvr".into()],
+        plan: NetworkPlan {
+            kind,
+            dim: 3,
+            hidden: hidden.into(),
+            gram,
+            dropout: 0.0,
+            table_deviation: Some(0.5),
+        },
+    }
+}
+
+/// Single values, lists of nought to four values, and a scaled number that is sometimes missing.
+fn batch() -> Batch {
+    let draw = Draw::new(5, "batch");
+    let id = |f: u64, i: usize, n: u64| (draw.at(f).bits(i as u64) % n) as u32;
+    let list = |f: u64, n: u64| {
+        let mut list = FieldIds {
+            offsets: vec![0],
+            ..FieldIds::default()
+        };
+        for row in 0..ROWS {
+            let length = id(f, row, 5) as usize;
+            list.ids
+                .extend((0..length).map(|k| id(f + 10, row * 7 + k, n)));
+            list.offsets.push(list.ids.len() as u32);
+        }
+        list
+    };
+    let mut price = FieldIds {
+        offsets: vec![0],
+        ..FieldIds::default()
+    };
+    for row in 0..ROWS {
+        if row % 9 == 0 {
+            price.ids.push(0);
+            price.weights.push(1.0);
+        } else {
+            price.ids.extend([1, 2]);
+            price.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+        }
+        price.offsets.push(price.ids.len() as u32);
+    }
+    let word = FieldIds {
+        ids: (0..ROWS).map(|row| id(1, row, 7)).collect(),
+        ..FieldIds::default()
+    };
+    Batch {
+        n_rows: ROWS,
+        fields: vec![word, list(2, 7), list(3, 5), list(4, 5), price],
+        ..Batch::default()
+    }
+}
+
+fn model(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Model<f64> {
+    let mut model = Model::new(spec(kind, gram, hidden), Draw::new(2, "weights"));
+    for tower in 0..model.towers().len() {
+        let tower = model.tower_mut(tower);
+        tower.touch_all();
+        let draw = Draw::new(3, "bias");
+        for layer in tower.layout.layers.clone() {
+            for i in layer.bias {
+                tower.dense[i] = 0.3 * draw.normal(i as u64);
+            }
+        }
+    }
+    if kind == NetworkKind::SparseSharing {
+        let shapes = model.spec().layer_shapes();
+        let mask = |t| masks::random(&shapes, 0.6, Draw::new(t, "mask"));
+        model.set_masks(Some(Arc::new(Masks {
+            tasks: vec![mask(1), mask(2)],
+        })));
+    }
+    model
+}
+
+/// The second subnet, if there is one, runs on every third row only.
+fn subnets(model: &Model<f64>, tower: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
+    let some: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
+    let subnets = model.subnets(tower, tasks).into_iter().enumerate();
+    subnets
+        .map(|(i, subnet)| {
+            if i == 1 {
+                subnet.on_rows(some.clone())
+            } else {
+                subnet
+            }
+        })
+        .collect()
+}
+
+/// A loss whose slopes differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`.
+fn loss(
+    model: &Model<f64>,
+    tower: usize,
+    tasks: &[usize],
+    dropout: Option<Dropout>,
+    pass: &mut Pass<f64>,
+) -> (f64, Vec<Vec<f64>>) {
+    let subnets = subnets(model, tower, tasks);
+    model
+        .tower(tower)
+        .forward(&batch(), &subnets, dropout, pass);
+    let draw = Draw::new(4, "loss");
+    let mut sum = 0.0;
+    let mut slopes = Vec::new();
+    for head in 0..tasks.len() {
+        let draw = draw.at(head as u64);
+        let logits = pass.logits(head);
+        let factor = |row: usize| draw.normal(row as u64) / ROWS as f64;
+        sum += logits
+            .iter()
+            .enumerate()
+            .map(|(r, z)| factor(r) * z * z / 2.0)
+            .sum::<f64>();
+        slopes.push(
+            logits
+                .iter()
+                .enumerate()
+                .map(|(r, z)| factor(r) * z)
+                .collect(),
+        );
+    }
+    (sum, slopes)
+}
+
+fn check(
+    kind: NetworkKind,
+    gram: Gram,
+    hidden: &[usize],
+    threads: usize,
+    dropout: Option<Dropout>,
+) {
+    let mut model = model(kind, gram, hidden);
+    let mut pass = Pass::new(threads);
+    for tower in 0..model.towers().len() {
+        let tasks = model.tower(tower).tasks.clone();
+        let (_, slopes) = loss(&model, tower, &tasks, dropout, &mut pass);
+        let subnets = subnets(&model, tower, &tasks);
+        let mut gradient = Gradient::default();
+        model
+            .tower(tower)
+            .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+        let mut difference = |change: &dyn Fn(&mut Model<f64>, f64)| {
+            let step = 1e-6;
+            let mut at = |x: f64| {
+                let mut changed = model.clone();
+                change(&mut changed, x);
+                loss(&changed, tower, &tasks, dropout, &mut pass).0
+            };
+            (at(step) - at(-step)) / (2.0 * step)
+        };
+        let n = gradient.dense.len();
+        for i in (0..n).step_by(n / 60 + 1).chain(n - 6..n) {
+            let found = difference(&|model, x| model.tower_mut(tower).dense[i] += x);
+            let ours = gradient.dense[i];
+            assert!(
+                (found - ours).abs() < 1e-7,
+                "{kind:?} {gram:?} {i}: {ours}, expected {found}"
+            );
+        }
+        for (t, table) in gradient.tables.iter().enumerate() {
+            for (&id, slopes) in table.ids.iter().zip(table.values.chunks(3)) {
+                for (d, &ours) in slopes.iter().enumerate() {
+                    let change = |model: &mut Model<f64>, x| {
+                        model.tower_mut(tower).tables[t].row_mut(id)[d] += x;
+                    };
+                    let found = difference(&change);
+                    assert!(
+                        (found - ours).abs() < 1e-7,
+                        "{kind:?} table {t}: {ours}, {found}"
+                    );
+                }
+            }
+        }
+        model = self::model(kind, gram, hidden);
+    }
+}
+
+#[test]
+fn every_gradient_is_the_slope_of_the_loss() {
+    use Gram::{Full, None as NoGram, Triangle};
+    use NetworkKind::{SharedBottom, SingleTask, SparseSharing};
+    check(SparseSharing, Full, &[6, 4], 1, None);
+    check(SparseSharing, Triangle, &[6, 4], 2, None);
+    check(SharedBottom, Full, &[5], 1, None);
+    check(SharedBottom, NoGram, &[5, 3, 2], 2, None);
+    check(SingleTask, Full, &[4], 1, None);
+}
+
+#[test]
+fn dropout_has_the_right_slope_too() {
+    let dropout = Some(Dropout {
+        rate: 0.3,
+        draw: Draw::new(9, "dropout"),
+    });
+    check(NetworkKind::SparseSharing, Gram::Full, &[6, 4], 1, dropout);
+    check(
+        NetworkKind::SharedBottom,
+        Gram::Triangle,
+        &[6, 4],
+        2,
+        dropout,
+    );
+}
+
+#[test]
+fn threads_change_rounding_only_and_repeat_exactly() {
+    let model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
+    let gradient = |threads| {
+        let mut pass = Pass::new(threads);
+        let (loss, slopes) = loss(&model, 0, &[0, 1], None, &mut pass);
+        let mut gradient = Gradient::default();
+        let subnets = subnets(&model, 0, &[0, 1]);
+        model
+            .tower(0)
+            .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+        (loss, gradient.dense)
+    };
+    let (one, two) = (gradient(1), gradient(2));
+    assert_eq!(two, gradient(2));
+    assert!((one.0 - two.0).abs() < 1e-12);
+    assert!(one.1.iter().zip(&two.1).all(|(a, b)| (a - b).abs() < 1e-12));
+}
+
+#[test]
+fn a_pruned_connection_has_no_slope_and_no_say() {
+    let mut model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
+    let mut pass = Pass::new(1);
+    let (before, slopes) = loss(&model, 0, &[0], None, &mut pass);
+    let subnets = model.subnets(0, &[0]);
+    let mut gradient = Gradient::default();
+    model
+        .tower(0)
+        .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+    let masks = model.masks().unwrap().clone();
+    let layers = model.tower(0).layout.layers.clone();
+    for (layer, mask) in layers.iter().zip(&masks.tasks[0]) {
+        for position in (0..mask.len()).filter(|&position| !mask.keeps(position)) {
+            assert_eq!(gradient.dense[layer.weights.start + position], 0.0);
+            model.tower_mut(0).dense[layer.weights.start + position] += 100.0;
+        }
+    }
+    assert_eq!(loss(&model, 0, &[0], None, &mut pass).0, before);
+}
