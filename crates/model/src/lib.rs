@@ -2,7 +2,8 @@
 //!
 //! A [`Model`] is one or more [`Tower`]s: tables, layers and heads that are trained together. A
 //! forward [`Pass`] turns a batch into logits and keeps what the backward pass needs; the result of
-//! that is a [`Gradient`], which only an optimizer turns into a change of the model.
+//! that is a [`Gradient`], which only an optimizer turns into a change of the model. A trained model is written as an
+//! [`artifact`] and read back as a [`Scorer`].
 //!
 //! ```
 //! use ncs_features::{Batch, FieldIds};
@@ -30,6 +31,7 @@
 //! assert_eq!(pass.logits(0).len(), 2);
 //! ```
 
+pub mod artifact;
 mod draw;
 pub mod interaction;
 pub mod kernels;
@@ -39,8 +41,10 @@ pub mod networks;
 mod number;
 mod pass;
 pub mod plan;
+mod scorer;
 mod spec;
 mod tables;
+pub mod tensor_file;
 mod tower;
 
 pub use draw::Draw;
@@ -50,6 +54,8 @@ pub use model::{Model, Weights};
 pub use number::Real;
 pub use pass::{Dropout, Gradient, Pass};
 pub use plan::{Gram, NetworkKind, NetworkPlan};
+pub use scorer::{Scorer, sigmoid};
 pub use spec::{FieldSpec, Spec, TableSpec};
 pub use tables::{SparseRows, Table, TableGradient};
+pub use tensor_file::{Entry, TensorFile, TensorFileError, Values};
 pub use tower::{DenseLayout, LayerLayout, Subnet, Tower};

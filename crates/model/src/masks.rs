@@ -248,10 +248,10 @@ mod tests {
             let after = prune_smallest(&before, &[&weights], rate);
             let mut smallest_kept = f32::INFINITY;
             let mut largest_gone = 0f32;
-            for p in 0..70 {
+            for (p, weight) in weights.iter().enumerate() {
                 prop_assert!(before[0].keeps(p) || !after[0].keeps(p));
-                if after[0].keeps(p) { smallest_kept = smallest_kept.min(weights[p].abs()); }
-                else if before[0].keeps(p) { largest_gone = largest_gone.max(weights[p].abs()); }
+                if after[0].keeps(p) { smallest_kept = smallest_kept.min(weight.abs()); }
+                else if before[0].keeps(p) { largest_gone = largest_gone.max(weight.abs()); }
             }
             prop_assert!(largest_gone < smallest_kept);
             let n = before[0].n_kept() as f64;

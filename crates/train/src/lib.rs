@@ -1,7 +1,27 @@
 //! How a model learns: losses, optimizers, the loop, checkpoints, and the mask search.
+//!
+//! A [`Run`] owns nothing but settings: it drives a trainer through the phases of the mask search and
+//! the training proper, tells a [`Listener`] what happens, and ends with an artifact.
 
+mod checkpoint;
+mod diagnosis;
+mod error;
+pub mod events;
+pub mod loss;
+pub mod optim;
 pub mod plan;
+pub mod predict;
+mod run;
+mod schedule;
+mod search;
+pub mod step;
+mod trainer;
 
+pub use error::TrainError;
+pub use events::{Deaf, Event, Listener};
 pub use plan::{
     Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
 };
+pub use run::{Run, Trained, check_part};
+pub use search::{LevelResult, TaskSearch};
+pub use trainer::Point;

@@ -1,0 +1,291 @@
+//! A model as files: `weights.safetensors`, `manifest.json`, and the manifest's BLAKE3 sum.
+//!
+//! The manifest holds the format's version, the fitted schema (vocabularies included), the network's
+//! sizes, which weights belong to which task, and the BLAKE3 of every tensor. Tables are saved by
+//! their drawn rows: a row that training never met is the zero vector. Tensors of member `i`:
+//! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
+//! `member.i.table.t.values`; masks: `mask.t.fc_l`, one bit a connection, as [`Mask::to_bytes`].
+
+use crate::masks::{Mask, Masks};
+use crate::model::Weights;
+use crate::spec::Spec;
+use crate::tables::SparseRows;
+use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
+use ncs_features::Schema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Version of the files; readers refuse others.
+pub const VERSION: u32 = 1;
+
+const FORMAT: &str = "ncs4cvr model";
+const MANIFEST: &str = "manifest.json";
+const MANIFEST_SUM: &str = "manifest.json.b3";
+const WEIGHTS: &str = "weights.safetensors";
+
+/// A trained model, before it is made to run.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// The fitted schema.
+    pub schema: Arc<Schema>,
+    /// The sizes.
+    pub spec: Spec,
+    /// The masks of all tasks, where the network has any.
+    pub masks: Option<Arc<Masks>>,
+    /// Sets of weights.
+    pub members: Vec<Member>,
+    /// For each task: the member that answers for it.
+    pub of_task: Vec<usize>,
+}
+
+/// The weights of one tower at one moment of the training.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The tower.
+    pub tower: usize,
+    /// Its weights.
+    pub weights: Arc<Weights>,
+}
+
+/// An artifact that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// A file that cannot be written or read, or that was changed.
+    #[error(transparent)]
+    File(#[from] TensorFileError),
+    /// The folder is no model.
+    #[error("{}: no model here ({reason}); name the folder that `ncs train` wrote, such as DIR/model", path.display())]
+    None {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// The manifest was changed, or is of another version.
+    #[error("{}: {what}; train again, or take the model from where it came from", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: String,
+    version: u32,
+    spec: Spec,
+    of_task: Vec<usize>,
+    /// The tower of each member.
+    towers: Vec<usize>,
+    has_masks: bool,
+    /// BLAKE3 of every tensor.
+    tensors: BTreeMap<String, String>,
+    schema: Schema,
+}
+
+impl Artifact {
+    /// Writes the files into `folder`; what stood there before is replaced in one move.
+    ///
+    /// # Errors
+    /// The file system refuses; then what stood there is untouched.
+    pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let draft = beside(folder, "tmp");
+        let old = beside(folder, "old");
+        let at = |path: &Path, done: std::io::Result<()>| {
+            done.map_err(|error| TensorFileError::unwritten(path, error))
+        };
+        for stale in [&draft, &old] {
+            if stale.exists() {
+                at(stale, std::fs::remove_dir_all(stale))?;
+            }
+        }
+        at(&draft, std::fs::create_dir_all(&draft))?;
+        let written = self.write_files(&draft);
+        if written.is_err() {
+            // The error at hand says more than one about the leftovers would.
+            let _ = std::fs::remove_dir_all(&draft);
+            return written;
+        }
+        if folder.exists() {
+            at(folder, std::fs::rename(folder, &old))?;
+        }
+        at(folder, std::fs::rename(&draft, folder))?;
+        if old.exists() {
+            at(&old, std::fs::remove_dir_all(&old))?;
+        }
+        Ok(())
+    }
+
+    fn write_files(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let masks = self.mask_bytes();
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        let mut entry = |name: String, len: usize, values| {
+            entries.push(Entry {
+                name,
+                shape: vec![len],
+                values,
+            });
+        };
+        for (i, member) in self.members.iter().enumerate() {
+            let dense = &member.weights.dense;
+            entry(format!("member.{i}.dense"), dense.len(), Values::F32(dense));
+            for (t, rows) in member.weights.tables.iter().enumerate() {
+                let name = |part: &str| format!("member.{i}.table.{t}.{part}");
+                entry(name("ids"), rows.ids.len(), Values::U32(&rows.ids));
+                entry(name("values"), rows.values.len(), Values::F32(&rows.values));
+            }
+        }
+        for (name, bytes) in &masks {
+            entry(name.clone(), bytes.len(), Values::U8(bytes));
+        }
+        let hashes = tensor_file::write(&folder.join(WEIGHTS), &entries, &BTreeMap::new())?;
+        let tensors = hashes.into_iter().map(|(name, hash)| (name, hash.to_hex().to_string()));
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            spec: self.spec.clone(),
+            of_task: self.of_task.clone(),
+            towers: self.members.iter().map(|member| member.tower).collect(),
+            has_masks: self.masks.is_some(),
+            tensors: tensors.collect(),
+            schema: Schema::clone(&self.schema),
+        };
+        let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
+        tensor_file::write_bytes(&folder.join(MANIFEST), text.as_bytes())?;
+        let sum = sum_line(text.as_bytes());
+        tensor_file::write_bytes(&folder.join(MANIFEST_SUM), sum.as_bytes())?;
+        Ok(())
+    }
+
+    fn mask_bytes(&self) -> Vec<(String, Vec<u8>)> {
+        let Some(masks) = &self.masks else {
+            return Vec::new();
+        };
+        let of_task = |(t, layers): (usize, &Vec<Mask>)| {
+            let layers = layers.iter().enumerate();
+            layers.map(move |(l, mask)| (mask_name(t, l), mask.to_bytes())).collect::<Vec<_>>()
+        };
+        masks.tasks.iter().enumerate().flat_map(of_task).collect()
+    }
+
+    /// Reads the files in `folder` and checks every byte of them.
+    ///
+    /// # Errors
+    /// A file is missing, was changed, or is of another version.
+    pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
+        let manifest = read_manifest(folder)?;
+        let path = folder.join(WEIGHTS);
+        let wrong = |what: &str| ArtifactError::Manifest {
+            path: path.clone(),
+            what: what.to_owned(),
+        };
+        let file = TensorFile::read(&path)?;
+        for (name, hash) in &manifest.tensors {
+            if file.hash(name) != Some(hash) {
+                return Err(wrong(&format!("tensor {name} is not the one in the manifest")));
+            }
+        }
+        let n_tables = manifest.spec.tables.len();
+        let member = |(i, &tower): (usize, &usize)| {
+            let table = |t: usize| {
+                Ok(SparseRows {
+                    ids: file.u32(&format!("member.{i}.table.{t}.ids"))?,
+                    values: file.f32(&format!("member.{i}.table.{t}.values"))?,
+                })
+            };
+            let weights = Weights {
+                dense: file.f32(&format!("member.{i}.dense"))?,
+                tables: (0..n_tables).map(table).collect::<Result<_, TensorFileError>>()?,
+            };
+            Ok(Member {
+                tower,
+                weights: Arc::new(weights),
+            })
+        };
+        let members = manifest.towers.iter().enumerate().map(member);
+        let artifact = Artifact {
+            masks: manifest.has_masks.then(|| read_masks(&file, &manifest.spec)).transpose()?.flatten(),
+            members: members.collect::<Result<_, TensorFileError>>()?,
+            schema: Arc::new(manifest.schema),
+            spec: manifest.spec,
+            of_task: manifest.of_task,
+        };
+        let is_whole = !manifest.has_masks || artifact.masks.is_some();
+        let fits = artifact.of_task.len() == artifact.spec.tasks.len()
+            && artifact.of_task.iter().all(|&member| member < artifact.members.len())
+            && artifact.spec == Spec::of(&artifact.schema, &artifact.spec.plan);
+        match is_whole && fits {
+            true => Ok(artifact),
+            false => Err(wrong("its parts do not fit each other")),
+        }
+    }
+
+    /// BLAKE3 of the manifest, which holds that of every tensor: the model's name among models.
+    ///
+    /// # Errors
+    /// The manifest cannot be read.
+    pub fn hash(folder: &Path) -> Result<blake3::Hash, ArtifactError> {
+        Ok(blake3::hash(&read_file(&folder.join(MANIFEST), folder)?))
+    }
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
+    let path = folder.join(MANIFEST);
+    let wrong = |what: String| ArtifactError::Manifest {
+        path: path.clone(),
+        what,
+    };
+    let text = read_file(&path, folder)?;
+    let sum = read_file(&folder.join(MANIFEST_SUM), folder)?;
+    if sum != sum_line(&text).as_bytes() {
+        return Err(wrong("it fails its checksum: some byte was changed".to_owned()));
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+    if json["format"] != FORMAT || json["version"] != VERSION {
+        let found = format!("{} {}", json["format"], json["version"]);
+        return Err(wrong(format!("it is {found}; this program reads \"{FORMAT}\" {VERSION}")));
+    }
+    serde_json::from_value(json).map_err(|error| wrong(error.to_string()))
+}
+
+fn read_file(path: &Path, folder: &Path) -> Result<Vec<u8>, ArtifactError> {
+    std::fs::read(path).map_err(|error| ArtifactError::None {
+        path: folder.to_owned(),
+        reason: format!("{}: {error}", path.file_name().unwrap_or_default().display()),
+    })
+}
+
+/// As `b3sum` prints it.
+fn sum_line(text: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", blake3::hash(text))
+}
+
+fn mask_name(task: usize, layer: usize) -> String {
+    format!("mask.{task}.fc_{layer}")
+}
+
+fn read_masks(file: &TensorFile, spec: &Spec) -> Result<Option<Arc<Masks>>, TensorFileError> {
+    let mut tasks = Vec::new();
+    for task in 0..spec.tasks.len() {
+        let mut layers = Vec::new();
+        for (layer, (inputs, outputs)) in spec.layer_shapes().into_iter().enumerate() {
+            let bytes = file.u8(&mask_name(task, layer))?;
+            let Some(mask) = Mask::from_bytes(inputs, outputs, &bytes) else {
+                return Ok(None);
+            };
+            layers.push(mask);
+        }
+        tasks.push(layers);
+    }
+    Ok(Some(Arc::new(Masks { tasks })))
+}
+
+fn beside(folder: &Path, ending: &str) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.{ending}"))
+}

@@ -1,0 +1,101 @@
+//! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
+
+use crate::artifact::Artifact;
+use crate::draw::Draw;
+use crate::masks::Masks;
+use crate::networks;
+use crate::pass::Pass;
+use crate::spec::Spec;
+use crate::tower::{Subnet, Tower};
+use ncs_features::{Batch, Schema};
+use std::sync::Arc;
+
+/// A frozen model.
+#[derive(Clone, Debug)]
+pub struct Scorer {
+    schema: Arc<Schema>,
+    spec: Arc<Spec>,
+    masks: Option<Arc<Masks>>,
+    members: Vec<Frozen>,
+}
+
+/// A tower with the weights of one moment, and the tasks that it answers for.
+#[derive(Clone, Debug)]
+struct Frozen {
+    tower: Tower,
+    tasks: Vec<usize>,
+    subnets: Vec<Subnet>,
+}
+
+impl Scorer {
+    /// Makes an artifact run; `None` where its weights are of another network.
+    pub fn new(artifact: &Artifact) -> Option<Scorer> {
+        let spec = Arc::new(artifact.spec.clone());
+        let towers = spec.towers();
+        let mut members = Vec::new();
+        for (number, member) in artifact.members.iter().enumerate() {
+            let tasks = towers.get(member.tower)?.clone();
+            let mut tower = Tower::new(spec.clone(), tasks.clone(), Draw::new(0, "frozen"));
+            tower.restore(&member.weights)?;
+            let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
+            let tasks: Vec<usize> = tasks.into_iter().filter(is_own).collect();
+            let masks = artifact.masks.as_ref();
+            let subnets = networks::subnets(spec.plan.kind, &tower, &tasks, masks);
+            members.push(Frozen {
+                tower,
+                tasks,
+                subnets,
+            });
+        }
+        Some(Scorer {
+            schema: artifact.schema.clone(),
+            masks: artifact.masks.clone(),
+            spec,
+            members,
+        })
+    }
+
+    /// The schema that rows are encoded by.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The sizes of the network.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The masks of all tasks, where the network has any.
+    pub fn masks(&self) -> Option<&Masks> {
+        self.masks.as_deref()
+    }
+
+    /// The probability (or ratio) of every task for every row: `[task][row]`.
+    pub fn score(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+        let mut scores = vec![Vec::new(); self.spec.tasks.len()];
+        for member in &self.members {
+            member.tower.forward(batch, &member.subnets, None, pass);
+            for (head, &task) in member.tasks.iter().enumerate() {
+                scores[task] = pass.logits(head).into_iter().map(|z| sigmoid(z) as f32).collect();
+            }
+        }
+        scores
+    }
+
+    /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.
+    pub fn n_parameters(&self) -> usize {
+        let mut towers: Vec<(&[usize], usize)> = Vec::new();
+        for member in &self.members {
+            let tower = (member.tower.tasks.as_slice(), member.tower.n_parameters());
+            if !towers.contains(&tower) {
+                towers.push(tower);
+            }
+        }
+        towers.iter().map(|(_, n)| n).sum()
+    }
+}
+
+/// `1 / (1 + exp(-z))`, for every `z`.
+pub fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}

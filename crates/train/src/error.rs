@@ -1,0 +1,92 @@
+//! Why a training ended early.
+
+use ncs_model::TensorFileError;
+use ncs_readers::cache::CacheError;
+use std::path::PathBuf;
+
+/// Training ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// It was asked to stop; a checkpoint was written.
+    #[error("stopped at step {step} of {phase}; run the same command again to go on from there")]
+    Stopped {
+        /// What was under way.
+        phase: String,
+        /// Steps that are done and saved.
+        step: u64,
+    },
+    /// A loss that is no number.
+    #[error(
+        "{phase}, step {step} (epoch {epoch}, batch {batch}): the loss of task \"{task}\" is {loss}; \
+         {culprit}"
+    )]
+    NotFinite {
+        /// What was under way.
+        phase: String,
+        /// The step, from 1.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The batch in its epoch, from 1.
+        batch: u64,
+        /// The task.
+        task: String,
+        /// The loss.
+        loss: f64,
+        /// Where the first number that is none was found.
+        culprit: String,
+    },
+    /// A part of the data lacks what a task needs.
+    #[error("the {part} rows cannot {purpose} task \"{task}\": {found}; {remedy}")]
+    Labels {
+        /// `train`, `valid`.
+        part: &'static str,
+        /// `teach` or `judge`.
+        purpose: &'static str,
+        /// The task.
+        task: String,
+        /// What was found.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The folder is in use by a run with other settings or data.
+    #[error(
+        "{}: the folder holds another run (other settings, other data or another number of threads); \
+         choose another folder with --out, or start over with --fresh", folder.display()
+    )]
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The rows could not be read.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A checkpoint, a mask or a model could not be written or read.
+    #[error(transparent)]
+    File(#[from] TensorFileError),
+    /// A saved file is whole, but does not fit this network.
+    #[error("{}: {what}; start over with --fresh", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// A folder cannot be made.
+    #[error("{}: cannot make this folder: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Threads could not be started.
+    #[error("cannot start {threads} worker threads: {reason}; lower `threads`")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,66 @@
+//! What a run tells its listeners: progress bars, logs, TensorBoard.
+
+/// Hears what a run is doing. It cannot change it.
+pub trait Listener {
+    /// Something happened.
+    fn hear(&mut self, event: &Event<'_>);
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A training begins or goes on.
+    Began {
+        /// Such as `search/ctr/round-1` or `train`.
+        phase: &'a str,
+        /// Steps that it takes at most.
+        total_steps: u64,
+        /// Steps that were done before; 0 at the start.
+        done: u64,
+    },
+    /// Steps were made.
+    Stepped {
+        /// Steps done in all.
+        done: u64,
+    },
+    /// A task was validated.
+    Validated {
+        /// Which training.
+        phase: &'a str,
+        /// Steps done.
+        step: u64,
+        /// Epochs done.
+        epoch: f64,
+        /// The task.
+        task: &'a str,
+        /// Mean training loss since the last validation.
+        train_loss: Option<f64>,
+        /// Loss on the validation rows.
+        validation_loss: f64,
+        /// `AUC` or `squared error`.
+        metric: &'static str,
+        /// Its value on the validation rows.
+        value: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// A training ended.
+    Ended {
+        /// Which.
+        phase: &'a str,
+        /// Steps done.
+        steps: u64,
+        /// Why, in words.
+        reason: &'a str,
+    },
+    /// Something worth a line in the log.
+    Noted(&'a str),
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deaf;
+
+impl Listener for Deaf {
+    fn hear(&mut self, _event: &Event<'_>) {}
+}

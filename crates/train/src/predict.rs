@@ -1,0 +1,103 @@
+//! Batches through a model: labels and scores, task by task.
+
+use crate::loss::{self, sigmoid};
+use ncs_eval::{Predictions, TaskPredictions, auc, errors};
+use ncs_features::{Batch, Objective, Population, Task};
+use ncs_model::{Model, Pass};
+
+/// Starts the predictions for some tasks, no rows yet.
+pub fn no_predictions(tasks: &[Task]) -> Predictions {
+    let empty = |task: &Task| TaskPredictions {
+        name: task.name.clone(),
+        binary: task.objective.is_binary(),
+        ..TaskPredictions::default()
+    };
+    Predictions {
+        tasks: tasks.iter().map(empty).collect(),
+        groups: Vec::new(),
+        funnel: funnel(tasks),
+    }
+}
+
+/// The click and the conversion task: the first task that counts rows where another's label is 1.
+fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
+    let mut pairs = tasks
+        .iter()
+        .enumerate()
+        .filter_map(|(t, task)| match task.population {
+            Population::Where(click) => Some((click, t)),
+            Population::All => None,
+        });
+    pairs.next()
+}
+
+/// Appends a batch and its scores, `[task][row]`.
+pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>]) {
+    for ((task, scores), t) in predictions.tasks.iter_mut().zip(scores).zip(0..) {
+        task.labels.extend(&batch.labels[t]);
+        task.truths.extend(&batch.truths[t]);
+        task.scores.extend(scores);
+    }
+    predictions.groups.extend(&batch.groups);
+}
+
+/// The scores of every task for every row of a batch, by the weights that the model has now.
+pub(crate) fn scores(model: &Model, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+    let mut scores = vec![Vec::new(); model.spec().tasks.len()];
+    for (number, tower) in model.towers().iter().enumerate() {
+        let subnets = model.subnets(number, &tower.tasks);
+        tower.forward(batch, &subnets, None, pass);
+        for (head, &task) in tower.tasks.iter().enumerate() {
+            scores[task] = pass
+                .logits(head)
+                .into_iter()
+                .map(|z| sigmoid(z) as f32)
+                .collect();
+        }
+    }
+    scores
+}
+
+/// How good a task is on some rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// Its loss, as in training.
+    pub loss: f64,
+    /// `AUC` or `squared error`.
+    pub metric: &'static str,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Judgement {
+    /// Judges a task; `None` where the rows do not allow it (none, or one class only).
+    pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<Judgement> {
+        let logit = |&p: &f32| {
+            let p = f64::from(p).clamp(1e-12, 1.0 - 1e-12);
+            (p / (1.0 - p)).ln()
+        };
+        let logits: Vec<f64> = predictions.scores.iter().map(logit).collect();
+        let loss = loss::loss(task.objective, &logits, &predictions.labels).loss;
+        let (metric, value) = match task.objective {
+            Objective::Ratio => {
+                let range = errors::LabelRange::Clipped;
+                let error = errors::squared_error(&predictions.labels, &predictions.scores, range)?;
+                ("squared error", error)
+            }
+            _ => ("AUC", auc::auc(&predictions.labels, &predictions.scores)?),
+        };
+        Some(Judgement {
+            loss,
+            metric,
+            value,
+        })
+    }
+
+    /// Higher is better.
+    pub(crate) fn goodness(&self) -> f64 {
+        match self.metric {
+            "AUC" => self.value,
+            _ => -self.value,
+        }
+    }
+}

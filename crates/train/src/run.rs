@@ -1,0 +1,279 @@
+//! A whole run: checks of the labels, the mask search, the training, and what came of it.
+
+use crate::error::TrainError;
+use crate::events::Listener;
+use crate::plan::{Keep, Pick, TrainPlan};
+use crate::search::{self, TaskSearch};
+use crate::step::Course;
+use crate::trainer::{Phase, Point, Setting, Trainer};
+use ncs_features::{LabelCounts, Objective, Schema};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{Draw, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
+use ncs_readers::batches::{BatchPlan, Rows};
+use ncs_readers::cache::Cache;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What a run works on.
+pub struct Run<'a> {
+    /// The network.
+    pub network: &'a NetworkPlan,
+    /// How it learns.
+    pub plan: &'a TrainPlan,
+    /// The fitted schema.
+    pub schema: &'a Arc<Schema>,
+    /// The training rows.
+    pub train: &'a Cache,
+    /// The validation rows.
+    pub valid: Option<&'a Cache>,
+    /// Identifies data and schema.
+    pub data_key: [u8; 32],
+    /// Folder for checkpoints and the levels of the search.
+    pub folder: &'a Path,
+    /// Set it, and the run ends after the step under way, with a checkpoint.
+    pub stop: &'a AtomicBool,
+}
+
+/// What came of a run.
+pub struct Trained {
+    /// The model, as it is saved and served.
+    pub artifact: Artifact,
+    /// The validations of the training.
+    pub history: Vec<Point>,
+    /// One for each task, where masks were searched.
+    pub searches: Vec<TaskSearch>,
+}
+
+/// What the trainings of a search share.
+pub(crate) struct Bench<'a> {
+    pub(crate) plan: &'a TrainPlan,
+    pub(crate) schema: &'a Schema,
+    pub(crate) spec: Spec,
+    pub(crate) train: &'a Cache,
+    pub(crate) valid: Option<&'a Cache>,
+    pub(crate) folder: &'a Path,
+    pub(crate) checkpoint: std::path::PathBuf,
+    pub(crate) run: &'a str,
+    pub(crate) stop: &'a AtomicBool,
+}
+
+impl Bench<'_> {
+    /// A model with the run's initial weights.
+    pub(crate) fn model(&self) -> Model {
+        Model::new(
+            self.spec.clone(),
+            Draw::new(self.plan.seed, "initial weights"),
+        )
+    }
+
+    pub(crate) fn setting(&self) -> Setting<'_> {
+        Setting {
+            plan: self.plan,
+            schema: self.schema,
+            train: self.train,
+            valid: self.valid,
+            checkpoint: &self.checkpoint,
+            run: self.run,
+            stop: self.stop,
+        }
+    }
+
+    /// Batches of one pass over the training rows.
+    pub(crate) fn batches(&self, rows: Rows, rows_per_batch: usize) -> u64 {
+        self.train.n_batches(&BatchPlan {
+            rows_per_batch,
+            rows,
+            ..BatchPlan::default()
+        })
+    }
+}
+
+impl Run<'_> {
+    /// Checks, searches and trains. Interrupted and called again with the same folder, it ends with
+    /// the same weights as if it had not been interrupted.
+    ///
+    /// # Errors
+    /// Labels that cannot teach or judge a task; a folder of another run; a loss that is no number;
+    /// files that cannot be read or written; and [`TrainError::Stopped`] when it was asked to stop.
+    pub fn run(&self, listener: &mut (dyn Listener + Send)) -> Result<Trained, TrainError> {
+        self.check_labels()?;
+        let identity = self.identity();
+        self.claim_folder(&identity)?;
+        let threads = self.plan.threads;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| TrainError::Threads {
+            threads,
+            reason: error.to_string(),
+        })?;
+        pool.install(|| self.search_and_train(&identity, listener))
+    }
+
+    fn search_and_train(
+        &self,
+        identity: &str,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Trained, TrainError> {
+        let bench = Bench {
+            plan: self.plan,
+            schema: self.schema,
+            spec: Spec::of(self.schema, self.network),
+            train: self.train,
+            valid: self.valid,
+            folder: self.folder,
+            checkpoint: self.folder.join("checkpoint.safetensors"),
+            run: identity,
+            stop: self.stop,
+        };
+        let mut model = bench.model();
+        let mut searches = Vec::new();
+        if self.network.kind == NetworkKind::SparseSharing {
+            let found = search::run(&bench, listener)?;
+            model.set_masks(Some(Arc::new(found.masks)));
+            let restored = model.tower_mut(0).restore(&found.start);
+            restored.expect("the start is of this network");
+            searches = found.searches;
+        }
+        let setting = bench.setting();
+        let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
+        trainer.run(listener)?;
+        Ok(Trained {
+            artifact: self.artifact(&bench, &trainer),
+            history: trainer.state.history.clone(),
+            searches,
+        })
+    }
+
+    fn phase(&self, bench: &Bench<'_>) -> Phase {
+        let batches = bench.batches(Rows::All, self.plan.batch);
+        let per_epoch = u64::from(self.plan.evaluations_per_epoch);
+        Phase {
+            name: "train".to_owned(),
+            tasks: (0..self.schema.tasks.len()).collect(),
+            rows: Rows::All,
+            rows_per_batch: self.plan.batch,
+            course: Course::of_epochs(batches, f64::from(self.plan.epochs), per_epoch),
+            keep: self.plan.keep,
+            patience: self.plan.patience,
+            validates: true,
+        }
+    }
+
+    /// The kept weights of every task; those of the end where no moment was kept.
+    fn artifact(&self, bench: &Bench<'_>, trainer: &Trainer<'_>) -> Artifact {
+        let mut members: Vec<Member> = Vec::new();
+        let mut of_task = vec![0; self.schema.tasks.len()];
+        for slot in &trainer.slots {
+            let best = slot.best.as_ref().filter(|_| self.plan.keep != Keep::Last);
+            for (place, &tower) in slot.towers.iter().enumerate() {
+                let weights = match best {
+                    Some(best) => best.weights[place].clone(),
+                    None => Arc::new(trainer.model.tower(tower).weights()),
+                };
+                let member = member_of(&mut members, tower, weights);
+                let tasks = trainer.model.tower(tower).tasks.iter();
+                for &task in tasks.filter(|task| slot.tasks.contains(task)) {
+                    of_task[task] = member;
+                }
+            }
+        }
+        Artifact {
+            schema: self.schema.clone(),
+            spec: bench.spec.clone(),
+            masks: trainer.model.masks().cloned(),
+            members,
+            of_task,
+        }
+    }
+
+    /// Two runs of one identity end with the same weights.
+    fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let plan = TrainPlan {
+            // How often a run is saved changes nothing in it.
+            checkpoint_steps: 1,
+            ..self.plan.clone()
+        };
+        hasher.update(format!("{:?} {plan:?}", self.network).as_bytes());
+        hasher.update(&self.data_key);
+        hasher.finalize().to_hex().to_string()
+    }
+
+    fn claim_folder(&self, identity: &str) -> Result<(), TrainError> {
+        let path = self.folder.join("run.id");
+        match std::fs::read_to_string(&path) {
+            Ok(found) if found.trim() == identity => Ok(()),
+            Ok(_) => Err(TrainError::OtherRun {
+                folder: self.folder.to_owned(),
+            }),
+            Err(_) => {
+                crate::checkpoint::make_folder_of(&path)?;
+                Ok(tensor_file::write_bytes(
+                    &path,
+                    format!("{identity}\n").as_bytes(),
+                )?)
+            }
+        }
+    }
+
+    /// Every task must have something to learn, and something to be judged by where that decides.
+    fn check_labels(&self) -> Result<(), TrainError> {
+        check_part(self.schema, self.train.label_counts(), "train", "teach")?;
+        let plan = self.plan;
+        let picks = self.network.kind == NetworkKind::SparseSharing
+            && plan.search.pick == Pick::BestValidation
+            && plan.search.kind == crate::plan::SearchKind::Magnitude;
+        let decides = plan.keep != Keep::Last || plan.patience.is_some() || picks;
+        match (decides, self.valid) {
+            (true, Some(valid)) => check_part(self.schema, valid.label_counts(), "valid", "judge"),
+            (true, None) => Err(TrainError::Labels {
+                part: "valid",
+                purpose: "judge",
+                task: self.schema.tasks[0].name.clone(),
+                found: "there are none".to_owned(),
+                remedy: "state data.valid or data.split",
+            }),
+            (false, _) => Ok(()),
+        }
+    }
+}
+
+/// Checks that every task has labels of both kinds in a part of the data.
+///
+/// # Errors
+/// The first task that has not.
+pub fn check_part(
+    schema: &Schema,
+    counts: &LabelCounts,
+    part: &'static str,
+    purpose: &'static str,
+) -> Result<(), TrainError> {
+    for (task, counts) in schema.tasks.iter().zip(&counts.tasks) {
+        let found = match (counts.known, counts.constant()) {
+            (0, _) => "no row has a known label".to_owned(),
+            (known, _) if task.objective == Objective::Ratio && counts.positives == 0 => {
+                format!("none of the {known} known labels is above 0")
+            }
+            (known, Some(label)) if task.objective.is_binary() => {
+                format!("all {known} known labels are {label}")
+            }
+            _ => continue,
+        };
+        return Err(TrainError::Labels {
+            part,
+            purpose,
+            task: task.name.clone(),
+            found,
+            remedy: "look at its label column, its `where`, and the split",
+        });
+    }
+    Ok(())
+}
+
+fn member_of(members: &mut Vec<Member>, tower: usize, weights: Arc<Weights>) -> usize {
+    let same = |member: &Member| member.tower == tower && Arc::ptr_eq(&member.weights, &weights);
+    members.iter().position(same).unwrap_or_else(|| {
+        members.push(Member { tower, weights });
+        members.len() - 1
+    })
+}

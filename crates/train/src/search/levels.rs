@@ -1,0 +1,76 @@
+//! A finished level of a search, on disk.
+
+use super::LevelResult;
+use crate::checkpoint::{make_folder_of, unfit};
+use crate::error::TrainError;
+use crate::run::Bench;
+use ncs_model::{Entry, Mask, TaskMask, TensorFile, Values, tensor_file};
+use std::path::PathBuf;
+
+/// What training a level showed.
+pub(super) struct Level {
+    pub(super) result: LevelResult,
+    /// The mask of the next level; `None` after the last.
+    pub(super) next: Option<TaskMask>,
+}
+
+fn path(bench: &Bench<'_>, task: usize, level: u32) -> PathBuf {
+    let folder = bench.folder.join("search").join(format!("task-{task}"));
+    folder.join(format!("level-{level}.safetensors"))
+}
+
+/// The level, if it is finished.
+pub(super) fn read(
+    bench: &Bench<'_>,
+    task: usize,
+    level: u32,
+) -> Result<Option<Level>, TrainError> {
+    let path = path(bench, task, level);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = TensorFile::read(&path)?;
+    if file.metadata("run") != Some(bench.run) {
+        return Err(unfit(&path, "it is of another run".to_owned()));
+    }
+    let result = serde_json::from_str(file.metadata("result").unwrap_or_default());
+    let result =
+        result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
+    let mut next = Vec::new();
+    for (l, (inputs, outputs)) in bench.spec.layer_shapes().into_iter().enumerate() {
+        let name = format!("next.fc_{l}");
+        if file.has(&name) {
+            let mask = Mask::from_bytes(inputs, outputs, &file.u8(&name)?);
+            next.push(mask.ok_or_else(|| unfit(&path, "its mask is of another size".to_owned()))?);
+        }
+    }
+    Ok(Some(Level {
+        result,
+        next: (!next.is_empty()).then_some(next),
+    }))
+}
+
+/// Keeps the level.
+pub(super) fn write(
+    bench: &Bench<'_>,
+    task: usize,
+    number: u32,
+    level: &Level,
+) -> Result<(), TrainError> {
+    let bytes: Vec<Vec<u8>> = level.next.iter().flatten().map(Mask::to_bytes).collect();
+    let entries = bytes.iter().enumerate().map(|(l, bytes)| Entry {
+        name: format!("next.fc_{l}"),
+        shape: vec![bytes.len()],
+        values: Values::U8(bytes),
+    });
+    let entries: Vec<Entry<'_>> = entries.collect();
+    let result = serde_json::to_string(&level.result).expect("a result is plain data");
+    let metadata = [
+        ("run".to_owned(), bench.run.to_owned()),
+        ("result".to_owned(), result),
+    ];
+    let path = path(bench, task, number);
+    make_folder_of(&path)?;
+    tensor_file::write(&path, &entries, &metadata.into())?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Iterative magnitude pruning (NCS4CVR, algorithm 1): train the task alone from the common start,
+//! prune the smallest of the kept weights over all layers together, rewind, repeat.
+
+use super::levels::{self, Level};
+use super::pick;
+use super::{LevelResult, TaskSearch};
+use crate::error::TrainError;
+use crate::events::{Event, Listener};
+use crate::plan::{Keep, Pick};
+use crate::predict::Judgement;
+use crate::run::Bench;
+use crate::step::Course;
+use crate::trainer::{Phase, Trainer};
+use ncs_model::{Masks, TaskMask, Weights, masks};
+use ncs_readers::batches::Rows;
+use std::sync::Arc;
+
+/// Searches the mask of one task.
+pub(super) fn search(
+    bench: &Bench<'_>,
+    task: usize,
+    start: &Weights,
+    listener: &mut dyn Listener,
+) -> Result<(TaskMask, TaskSearch), TrainError> {
+    let plan = &bench.plan.search;
+    let mut path = vec![masks::full(&bench.spec.layer_shapes())];
+    let mut results = Vec::new();
+    // The last mask is trained only where its validation decides.
+    let last = plan.rounds - u32::from(plan.pick == Pick::Last);
+    for number in 0..=last {
+        let mask = path.last().expect("the path starts with the full mask");
+        let level = match levels::read(bench, task, number)? {
+            Some(level) => level,
+            None => {
+                let level = train(bench, task, number, mask, start, listener)?;
+                levels::write(bench, task, number, &level)?;
+                level
+            }
+        };
+        results.push(level.result);
+        path.extend(level.next);
+    }
+    if plan.pick == Pick::Last {
+        let density = path.last().map_or(1.0, |mask| masks::density(mask));
+        results.push(LevelResult {
+            density,
+            validation: None,
+        });
+    }
+    let spec = &bench.schema.tasks[task];
+    let (picked, why) = pick::pick(plan.pick, spec, &results);
+    listener.hear(&Event::Noted(&why));
+    let search = TaskSearch {
+        task,
+        metric: pick::metric_name(spec).to_owned(),
+        levels: results,
+        picked: Some(picked),
+        why,
+    };
+    Ok((path.swap_remove(picked), search))
+}
+
+/// Trains level `number` and prunes for the next.
+fn train(
+    bench: &Bench<'_>,
+    task: usize,
+    number: u32,
+    mask: &TaskMask,
+    start: &Weights,
+    listener: &mut dyn Listener,
+) -> Result<Level, TrainError> {
+    let setting = bench.setting();
+    let mut trainer = Trainer::new(
+        &setting,
+        phase(bench, task, number),
+        model(bench, task, mask, start),
+    );
+    trainer.run(listener)?;
+    let validation = match bench.valid {
+        Some(valid) => {
+            let predictions = trainer.predict(valid)?;
+            Judgement::of(&bench.schema.tasks[task], &predictions.tasks[task])
+        }
+        None => None,
+    };
+    let tower = trainer.model.tower(0);
+    let weights: Vec<&[f32]> = tower
+        .layout
+        .layers
+        .iter()
+        .map(|layer| &tower.dense[layer.weights.clone()])
+        .collect();
+    let plan = &bench.plan.search;
+    let rate = masks::round_rate(plan.density[task], plan.rounds);
+    let result = LevelResult {
+        density: masks::density(mask),
+        validation: validation.map(|judged| judged.value),
+    };
+    let said = result.validation.map_or(String::new(), |value| {
+        format!(
+            ", validation {} {value:.4}",
+            pick::metric_name(&bench.schema.tasks[task])
+        )
+    });
+    let name = &bench.schema.tasks[task].name;
+    let (density, rounds) = (100.0 * result.density, plan.rounds);
+    listener.hear(&Event::Noted(&format!(
+        "search {name}: level {number} of {rounds}, density {density:.1} %{said}"
+    )));
+    Ok(Level {
+        result,
+        next: (number < plan.rounds).then(|| masks::prune_smallest(mask, &weights, rate)),
+    })
+}
+
+/// The common start under this task's mask; the other tasks are not trained.
+fn model(bench: &Bench<'_>, task: usize, mask: &TaskMask, start: &Weights) -> ncs_model::Model {
+    let mut model = bench.model();
+    let restored = model.tower_mut(0).restore(start);
+    restored.expect("the start is of this network");
+    let mut all = Masks::full(&bench.spec.layer_shapes(), bench.schema.tasks.len());
+    all.tasks[task].clone_from(mask);
+    model.set_masks(Some(Arc::new(all)));
+    model
+}
+
+/// Batches of rows that this task learns from, as many an epoch as joint training has.
+fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
+    let rows = Rows::KnownLabel(task);
+    let counts = bench.train.label_counts();
+    let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;
+    let rows_per_batch = ((bench.plan.batch as f64 * share).round() as usize).max(1);
+    let batches = bench.batches(rows, rows_per_batch);
+    Phase {
+        name: format!("search/{}/level-{number}", bench.schema.tasks[task].name),
+        tasks: vec![task],
+        rows,
+        rows_per_batch,
+        course: Course::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
+        keep: Keep::Last,
+        patience: None,
+        validates: false,
+    }
+}

@@ -1,0 +1,51 @@
+//! What every training of a search, and the joint training after it, starts from.
+
+use crate::checkpoint::{Tensors, make_folder_of, read_weights, unfit};
+use crate::error::TrainError;
+use crate::events::Listener;
+use crate::plan::{Keep, Rewind};
+use crate::run::Bench;
+use crate::step::Course;
+use crate::trainer::{Phase, Trainer};
+use ncs_model::{TensorFile, Weights};
+use ncs_readers::batches::Rows;
+
+/// The initial weights, or those after some steps of joint training, which are made once and kept.
+pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Weights, TrainError> {
+    let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
+        return Ok(bench.model().tower(0).weights());
+    };
+    let path = bench.folder.join("search").join("start.safetensors");
+    let n_tables = bench.spec.tables.len();
+    if path.exists() {
+        let file = TensorFile::read(&path)?;
+        if file.metadata("run") != Some(bench.run) {
+            return Err(unfit(&path, "it is of another run".to_owned()));
+        }
+        return Ok(read_weights(&file, "start", n_tables)?);
+    }
+    let setting = bench.setting();
+    let phase = Phase {
+        name: "search/warm-up".to_owned(),
+        tasks: (0..bench.schema.tasks.len()).collect(),
+        rows: Rows::All,
+        rows_per_batch: bench.plan.batch,
+        course: Course {
+            batches_per_epoch: bench.batches(Rows::All, bench.plan.batch),
+            total_steps: steps,
+            validations_per_epoch: 0,
+        },
+        keep: Keep::Last,
+        patience: None,
+        validates: false,
+    };
+    let mut trainer = Trainer::new(&setting, phase, bench.model());
+    trainer.run(listener)?;
+    let weights = trainer.model.tower(0).weights();
+    let mut tensors = Tensors::default();
+    tensors.weights("start", weights.clone());
+    let metadata = [("run".to_owned(), bench.run.to_owned())];
+    make_folder_of(&path)?;
+    tensors.write(&path, &metadata.into())?;
+    Ok(weights)
+}

@@ -1,0 +1,76 @@
+//! Where a training is: steps, epochs, and when to validate, as one type.
+
+/// The shape of a training in steps; a step is one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Batches of one pass over the rows, at least 1.
+    pub batches_per_epoch: u64,
+    /// Steps at most, at least 1.
+    pub total_steps: u64,
+    /// Validations an epoch; 0: only at the end.
+    pub validations_per_epoch: u64,
+}
+
+impl Course {
+    /// A course of so many epochs, which may be a fraction.
+    pub fn of_epochs(batches_per_epoch: u64, epochs: f64, validations_per_epoch: u64) -> Course {
+        let batches_per_epoch = batches_per_epoch.max(1);
+        let total = (batches_per_epoch as f64 * epochs).round() as u64;
+        Course {
+            batches_per_epoch,
+            total_steps: total.max(1),
+            validations_per_epoch,
+        }
+    }
+
+    /// The epoch, from 0, of the step after `done` steps.
+    pub fn epoch(&self, done: u64) -> u64 {
+        done / self.batches_per_epoch
+    }
+
+    /// The batch in its epoch, from 0, of the step after `done` steps.
+    pub fn batch(&self, done: u64) -> u64 {
+        done % self.batches_per_epoch
+    }
+
+    /// Epochs that `done` steps are.
+    pub fn epochs(&self, done: u64) -> f64 {
+        done as f64 / self.batches_per_epoch as f64
+    }
+
+    /// Whether to validate after `done` steps: at equal distances, the ends of epochs included, and
+    /// at the end.
+    pub fn validates_after(&self, done: u64) -> bool {
+        let (per_epoch, n) = (self.validations_per_epoch, self.batches_per_epoch);
+        let reached = |done: u64| done * per_epoch / n;
+        done >= self.total_steps || reached(done) > reached(done - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validations_lie_at_equal_distances_and_at_the_end() {
+        let check = |course: Course, expected: &[u64]| {
+            let steps = 1..=course.total_steps;
+            let found: Vec<u64> = steps.filter(|&done| course.validates_after(done)).collect();
+            assert_eq!(found, expected);
+        };
+        check(Course::of_epochs(10, 2.0, 2), &[5, 10, 15, 20]);
+        check(Course::of_epochs(10, 1.0, 3), &[4, 7, 10]);
+        check(Course::of_epochs(10, 1.25, 1), &[10, 13]);
+        check(Course::of_epochs(10, 0.5, 0), &[5]);
+        check(Course::of_epochs(3, 1.0, 5), &[1, 2, 3]);
+        check(Course::of_epochs(3, 0.01, 1), &[1]);
+    }
+
+    #[test]
+    fn a_step_knows_its_epoch_and_batch() {
+        let course = Course::of_epochs(10, 2.0, 1);
+        assert_eq!((course.epoch(0), course.batch(0)), (0, 0));
+        assert_eq!((course.epoch(13), course.batch(13)), (1, 3));
+        assert_eq!(course.epochs(15), 1.5);
+    }
+}

@@ -1,0 +1,517 @@
+//! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
+
+use crate::checkpoint;
+use crate::error::TrainError;
+use crate::events::{Event, Listener};
+use crate::loss;
+use crate::optim::{Leaks, OptimSettings, Optimizers};
+use crate::plan::{Keep, Steps, TrainPlan};
+use crate::predict::{self, Judgement};
+use crate::step::Course;
+use ncs_eval::Predictions;
+use ncs_features::hash::seeded_hash;
+use ncs_features::{Batch, Schema};
+use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
+use ncs_readers::batches::{BatchPlan, Order, Rows};
+use ncs_readers::cache::Cache;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What all trainings of a run have in common.
+pub(crate) struct Setting<'a> {
+    pub(crate) plan: &'a TrainPlan,
+    pub(crate) schema: &'a Schema,
+    pub(crate) train: &'a Cache,
+    pub(crate) valid: Option<&'a Cache>,
+    /// Where the checkpoint lies.
+    pub(crate) checkpoint: &'a Path,
+    /// Says whose checkpoint it is.
+    pub(crate) run: &'a str,
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// One training: what is trained, on which rows, for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase {
+    /// Unique in its run, such as `search/ctr/round-1`.
+    pub(crate) name: String,
+    /// The tasks that are trained and validated.
+    pub(crate) tasks: Vec<usize>,
+    /// The rows of a step.
+    pub(crate) rows: Rows,
+    pub(crate) rows_per_batch: usize,
+    pub(crate) course: Course,
+    pub(crate) keep: Keep,
+    pub(crate) patience: Option<u32>,
+    /// Whether the end is validated where `keep` and `patience` do not ask for it.
+    pub(crate) validates: bool,
+}
+
+/// A model in training.
+pub(crate) struct Trainer<'a> {
+    setting: &'a Setting<'a>,
+    phase: Phase,
+    pub(crate) model: Model,
+    pub(crate) optimizers: Optimizers,
+    pub(crate) state: State,
+    pub(crate) slots: Vec<Slot>,
+    pass: Pass,
+    gradient: Gradient,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) step: u64,
+    pub(crate) finished: bool,
+    /// Validations since any slot improved.
+    pub(crate) idle: u32,
+    /// For each task of the schema: sum of losses and number of steps since the last validation.
+    pub(crate) losses: Vec<(f64, u64)>,
+    pub(crate) history: Vec<Point>,
+}
+
+/// One validation of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The task's number.
+    pub task: usize,
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: f64,
+    /// Mean training loss since the last validation, over the steps that had rows.
+    pub train_loss: Option<f64>,
+    /// Loss on the validation rows.
+    pub validation_loss: f64,
+    /// `AUC` or `squared error` on the validation rows.
+    pub validation_metric: f64,
+    /// Whether the weights of this moment were, or are, kept for this task.
+    pub best: bool,
+}
+
+/// A set of weights that is kept: those of some towers, at the best moment of some tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) tasks: Vec<usize>,
+    pub(crate) towers: Vec<usize>,
+    pub(crate) best: Option<Best>,
+}
+
+/// The best moment so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Best {
+    pub(crate) goodness: f64,
+    pub(crate) step: u64,
+    /// One for each tower of the slot.
+    pub(crate) weights: Vec<Arc<Weights>>,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer at its first step.
+    pub(crate) fn new(setting: &'a Setting<'a>, phase: Phase, model: Model) -> Trainer<'a> {
+        let plan = setting.plan;
+        let settings = OptimSettings {
+            network: plan.optimizer,
+            tables: plan.table_optimizer,
+            weight_decay: plan.weight_decay,
+            clip_norm: plan.clip_norm,
+            leaks: if plan.parity_stale_momentum {
+                Leaks::ALL
+            } else {
+                Leaks::default()
+            },
+        };
+        Trainer {
+            optimizers: Optimizers::new(&model, settings),
+            slots: slots(&phase, &model),
+            state: State {
+                losses: vec![(0.0, 0); setting.schema.tasks.len()],
+                ..State::default()
+            },
+            pass: Pass::new(plan.threads),
+            gradient: Gradient::default(),
+            setting,
+            phase,
+            model,
+        }
+    }
+
+    /// Runs to the end, from the checkpoint of this phase if there is one.
+    pub(crate) fn run(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
+        self.resume()?;
+        let total = self.phase.course.total_steps;
+        let (name, done) = (self.phase.name.clone(), self.state.step);
+        listener.hear(&Event::Began {
+            phase: &name,
+            total_steps: total,
+            done,
+        });
+        if self.setting.plan.parity_stale_momentum {
+            (0..self.model.towers().len()).for_each(|t| self.model.tower_mut(t).touch_all());
+        }
+        while !self.state.finished {
+            self.epoch(listener)?;
+        }
+        let reason = match self.state.step < total {
+            true => "no task improved for as long as `patience` allows",
+            false => "all steps are done",
+        };
+        listener.hear(&Event::Ended {
+            phase: &name,
+            steps: self.state.step,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Steps until the epoch or the training ends.
+    fn epoch(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
+        let course = self.phase.course;
+        let epoch = course.epoch(self.state.step);
+        let batches = self.setting.train.batches(BatchPlan {
+            rows_per_batch: self.phase.rows_per_batch,
+            order: Order::Shuffled {
+                seed: seeded_hash(self.phase.name.as_bytes(), self.setting.plan.seed),
+                epoch,
+            },
+            rows: self.phase.rows,
+            prefetch: true,
+            skip: course.batch(self.state.step),
+        });
+        for batch in batches {
+            self.step(&batch?)?;
+            let done = self.state.step;
+            listener.hear(&Event::Stepped { done });
+            if course.validates_after(done) {
+                self.validate(listener)?;
+            }
+            self.state.finished |= done >= course.total_steps;
+            let asked = self.setting.stop.load(Ordering::Relaxed);
+            if asked
+                || self.state.finished
+                || done.is_multiple_of(self.setting.plan.checkpoint_steps)
+            {
+                self.save()?;
+            }
+            if asked && !self.state.finished {
+                return Err(TrainError::Stopped {
+                    phase: self.phase.name.clone(),
+                    step: done,
+                });
+            }
+            if self.state.finished || course.epoch(done) != epoch {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch: a step for each task in turn, or one for all tasks of a tower.
+    fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
+        let plan = self.setting.plan;
+        let factor = plan
+            .schedule
+            .factor(self.state.step, self.phase.course.total_steps);
+        let together = plan.steps == Steps::Joint
+            && self.model.spec().plan.kind != NetworkKind::SingleTask
+            && self.phase.tasks.len() > 1;
+        if together {
+            self.joint_step(batch, factor)?;
+        } else {
+            for task in self.phase.tasks.clone() {
+                self.task_step(batch, task, factor)?;
+            }
+        }
+        self.state.step += 1;
+        Ok(())
+    }
+
+    /// A step for one task, on the rows whose label is known. Without any there is nothing to do.
+    fn task_step(&mut self, batch: &Batch, task: usize, factor: f64) -> Result<(), TrainError> {
+        let known = known_rows(batch, task);
+        if known.is_empty() && !self.setting.plan.parity_stale_momentum {
+            return Ok(());
+        }
+        let own;
+        let batch = if known.len() == batch.n_rows {
+            batch
+        } else {
+            own = batch.select(&known);
+            &own
+        };
+        let tower = self.model.tower_of(task);
+        self.model.tower_mut(tower).touch(batch);
+        let subnets = self.model.subnets(tower, &[task]);
+        self.forward(batch, tower, &subnets, task as u64);
+        let slopes = vec![self.slopes(batch, task, 0, &batch.labels[task])?];
+        self.move_tower(batch, tower, &subnets, &slopes, &[task], factor);
+        Ok(())
+    }
+
+    /// One step for the weighted sum of the losses of all tasks, each on its known rows.
+    fn joint_step(&mut self, batch: &Batch, factor: f64) -> Result<(), TrainError> {
+        let tasks = self.phase.tasks.clone();
+        let any = |&row: &usize| tasks.iter().any(|&task| !batch.labels[task][row].is_nan());
+        let rows: Vec<usize> = (0..batch.n_rows).filter(any).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let batch = &batch.select(&rows);
+        self.model.tower_mut(0).touch(batch);
+        let subnets = self.model.subnets(0, &tasks);
+        let apart = subnets.len() == tasks.len();
+        let subnets: Vec<Subnet> = match apart {
+            false => subnets,
+            true => subnets
+                .into_iter()
+                .zip(&tasks)
+                .map(|(s, &t)| on_known(s, batch, t))
+                .collect(),
+        };
+        self.forward(batch, 0, &subnets, u64::MAX);
+        let mut slopes = Vec::new();
+        for (head, &task) in tasks.iter().enumerate() {
+            let labels: Vec<f32> = match &batch.labels[task] {
+                labels if apart => labels
+                    .iter()
+                    .copied()
+                    .filter(|label| !label.is_nan())
+                    .collect(),
+                labels => labels.clone(),
+            };
+            slopes.push(self.slopes(batch, task, head, &labels)?);
+        }
+        self.move_tower(batch, 0, &subnets, &slopes, &tasks, factor);
+        Ok(())
+    }
+
+    fn forward(&mut self, batch: &Batch, tower: usize, subnets: &[Subnet], turn: u64) {
+        let rate = f64::from(self.model.spec().plan.dropout);
+        let dropout = (rate > 0.0).then(|| Dropout {
+            rate,
+            draw: Draw::new(self.setting.plan.seed, &self.phase.name)
+                .at(self.state.step)
+                .at(turn),
+        });
+        self.model
+            .tower(tower)
+            .forward(batch, subnets, dropout, &mut self.pass);
+    }
+
+    /// The slopes of a head's logits; the task's weight counts in joint training only.
+    fn slopes(
+        &mut self,
+        batch: &Batch,
+        task: usize,
+        head: usize,
+        labels: &[f32],
+    ) -> Result<Vec<f64>, TrainError> {
+        let spec = &self.setting.schema.tasks[task];
+        let mut found = loss::loss(spec.objective, &self.pass.logits(head), labels);
+        if !found.loss.is_finite() {
+            return Err(self.not_finite(batch, task, found.loss));
+        }
+        if found.rows > 0 {
+            self.state.losses[task].0 += found.loss;
+            self.state.losses[task].1 += 1;
+        }
+        if self.phase.tasks.len() > 1 {
+            found
+                .slopes
+                .iter_mut()
+                .for_each(|slope| *slope *= spec.weight);
+        }
+        Ok(found.slopes)
+    }
+
+    fn move_tower(
+        &mut self,
+        batch: &Batch,
+        tower: usize,
+        subnets: &[Subnet],
+        slopes: &[Vec<f64>],
+        tasks: &[usize],
+        factor: f64,
+    ) {
+        let model = &self.model;
+        model
+            .tower(tower)
+            .backward(batch, subnets, slopes, &mut self.pass, &mut self.gradient);
+        let place = |task: &usize| model.tower(tower).tasks.iter().position(|own| own == task);
+        let places: Vec<usize> = tasks.iter().filter_map(place).collect();
+        let weights = self.model.tower_mut(tower);
+        self.optimizers
+            .step(tower, weights, &mut self.gradient, &places, factor);
+    }
+
+    fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
+        let course = self.phase.course;
+        let tower = self.model.tower(self.model.tower_of(task));
+        TrainError::NotFinite {
+            phase: self.phase.name.clone(),
+            step: self.state.step + 1,
+            epoch: course.epoch(self.state.step) + 1,
+            batch: course.batch(self.state.step) + 1,
+            task: self.setting.schema.tasks[task].name.clone(),
+            loss,
+            culprit: crate::diagnosis::culprit(tower, self.setting.schema, batch),
+        }
+    }
+
+    /// Judges the tasks on the validation rows and keeps the weights that are the best so far.
+    fn validate(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
+        let wanted =
+            self.phase.validates || self.phase.patience.is_some() || self.phase.keep != Keep::Last;
+        let Some(valid) = self.setting.valid.filter(|_| wanted) else {
+            return Ok(());
+        };
+        let predictions = self.predict(valid)?;
+        let mut judged = vec![None; self.setting.schema.tasks.len()];
+        for &task in &self.phase.tasks {
+            let spec = &self.setting.schema.tasks[task];
+            judged[task] = Judgement::of(spec, &predictions.tasks[task]);
+        }
+        let improved = self.keep_best(&judged);
+        let any = improved.iter().any(|&improved| improved);
+        self.state.idle = if any { 0 } else { self.state.idle + 1 };
+        self.state.finished |= self
+            .phase
+            .patience
+            .is_some_and(|most| self.state.idle >= most);
+        for task in self.phase.tasks.clone() {
+            if let Some(judgement) = judged[task] {
+                self.note(task, judgement, improved[task], listener);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, task: usize, judged: Judgement, best: bool, listener: &mut dyn Listener) {
+        let (sum, n) = std::mem::take(&mut self.state.losses[task]);
+        let point = Point {
+            task,
+            step: self.state.step,
+            epoch: self.phase.course.epochs(self.state.step),
+            train_loss: (n > 0).then(|| sum / n as f64),
+            validation_loss: judged.loss,
+            validation_metric: judged.value,
+            best,
+        };
+        listener.hear(&Event::Validated {
+            phase: &self.phase.name,
+            step: point.step,
+            epoch: point.epoch,
+            task: &self.setting.schema.tasks[task].name,
+            train_loss: point.train_loss,
+            validation_loss: point.validation_loss,
+            metric: judged.metric,
+            value: judged.value,
+            best,
+        });
+        self.state.history.push(point);
+    }
+
+    /// The model's predictions for a part of the data.
+    pub(crate) fn predict(&mut self, part: &Cache) -> Result<Predictions, TrainError> {
+        let mut predictions = predict::no_predictions(&self.setting.schema.tasks);
+        for batch in part.batches(BatchPlan::default()) {
+            let batch = batch?;
+            let scores = predict::scores(&self.model, &batch, &mut self.pass);
+            predict::append(&mut predictions, &batch, &scores);
+        }
+        Ok(predictions)
+    }
+
+    /// For each task of the schema: whether its slot improved.
+    fn keep_best(&mut self, judged: &[Option<Judgement>]) -> Vec<bool> {
+        let mut improved = vec![false; judged.len()];
+        if self.phase.keep == Keep::Last && self.phase.patience.is_none() {
+            return improved;
+        }
+        let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.towers().len()];
+        for slot in &mut self.slots {
+            let goodness = slot
+                .tasks
+                .iter()
+                .map(|&task| judged[task].map(|j| j.goodness()));
+            let Some(goodness) = goodness.sum::<Option<f64>>() else {
+                continue;
+            };
+            let goodness = goodness / slot.tasks.len() as f64;
+            if slot
+                .best
+                .as_ref()
+                .is_some_and(|best| goodness <= best.goodness)
+            {
+                continue;
+            }
+            slot.tasks.iter().for_each(|&task| improved[task] = true);
+            let mut weights = Vec::new();
+            for &tower in &slot.towers {
+                let copy = || Arc::new(self.model.tower(tower).weights());
+                weights.push(fresh[tower].get_or_insert_with(copy).clone());
+            }
+            slot.best = Some(Best {
+                goodness,
+                step: self.state.step,
+                weights,
+            });
+        }
+        improved
+    }
+
+    fn resume(&mut self) -> Result<(), TrainError> {
+        let setting = self.setting;
+        let Some(saved) = checkpoint::open(setting.checkpoint, setting.run, &self.phase.name)?
+        else {
+            return Ok(());
+        };
+        checkpoint::restore(self, &saved)
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        checkpoint::save(
+            self,
+            self.setting.checkpoint,
+            self.setting.run,
+            &self.phase.name,
+        )
+    }
+}
+
+fn slots(phase: &Phase, model: &Model) -> Vec<Slot> {
+    let slot = |tasks: Vec<usize>| {
+        let mut towers: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
+        towers.dedup();
+        Slot {
+            tasks,
+            towers,
+            best: None,
+        }
+    };
+    match phase.keep {
+        Keep::BestPerTask => phase.tasks.iter().map(|&task| slot(vec![task])).collect(),
+        Keep::BestJoint | Keep::Last => vec![slot(phase.tasks.clone())],
+    }
+}
+
+fn known_rows(batch: &Batch, task: usize) -> Vec<usize> {
+    let labels = &batch.labels[task];
+    (0..batch.n_rows)
+        .filter(|&row| !labels[row].is_nan())
+        .collect()
+}
+
+fn on_known(subnet: Subnet, batch: &Batch, task: usize) -> Subnet {
+    let rows: Vec<u32> = known_rows(batch, task)
+        .into_iter()
+        .map(|row| row as u32)
+        .collect();
+    match rows.len() == batch.n_rows {
+        true => subnet,
+        false => subnet.on_rows(rows),
+    }
+}
