@@ -4,5 +4,10 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod interrupt;
 pub mod progress;
 pub mod run_file;
+pub mod run_log;
+pub mod run_report;
+pub mod sharing;
+pub mod training;

@@ -43,6 +43,7 @@ impl Progress {
             total,
             units,
             done: 0,
+            before: 0,
             start: now,
             last: now,
         }
@@ -65,6 +66,8 @@ pub struct Job {
     total: Option<u64>,
     units: &'static str,
     done: u64,
+    /// Units that were done before this job began.
+    before: u64,
     start: Instant,
     last: Instant,
 }
@@ -86,6 +89,16 @@ impl Job {
         }
     }
 
+    /// The first `done` units were done earlier: they count for the share, not for the rate.
+    pub fn start_at(&mut self, done: u64) {
+        self.done = done;
+        self.before = done;
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.reset_eta();
+        }
+    }
+
     /// Says a line without disturbing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
@@ -101,7 +114,7 @@ impl Job {
         }
         self.way.say(&summary(
             &self.title,
-            self.done,
+            self.done - self.before,
             self.units,
             self.start.elapsed(),
         ));
@@ -110,7 +123,7 @@ impl Job {
     fn line(&self) -> String {
         state(
             &self.title,
-            self.done,
+            [self.before, self.done],
             self.total,
             self.units,
             self.start.elapsed(),
@@ -140,7 +153,7 @@ fn bar(title: &str, total: Option<u64>, units: &str) -> ProgressBar {
 }
 
 /// `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`
-fn state(title: &str, done: u64, total: Option<u64>, units: &str, took: Duration) -> String {
+fn state(title: &str, [before, done]: [u64; 2], total: Option<u64>, units: &str, took: Duration) -> String {
     let mut line = format!("{title}: {}", grouped(done));
     if let Some(total) = total.filter(|total| *total > 0) {
         let percent = done * 100 / total;
@@ -148,7 +161,7 @@ fn state(title: &str, done: u64, total: Option<u64>, units: &str, took: Duration
     } else {
         let _ = write!(line, " {units}");
     }
-    let rate = rate(done, took);
+    let rate = rate(done - before, took);
     let _ = write!(line, ", {} {units}/s", grouped(rate as u64));
     if let (Some(total), true) = (total, rate > 0.0) {
         let left = total.saturating_sub(done) as f64 / rate;
@@ -203,7 +216,7 @@ mod tests {
     fn a_line_tells_share_rate_and_what_is_left() {
         let check = |done, total, seconds, expected: &str| {
             let took = Duration::from_secs(seconds);
-            assert_eq!(state("train", done, total, "rows", took), expected);
+            assert_eq!(state("train", [0, done], total, "rows", took), expected);
         };
         check(
             12_000,

@@ -64,6 +64,8 @@ pub struct RunFile {
     /// What is no error but worth knowing, such as settings that have no effect.
     pub notes: Vec<String>,
     name: String,
+    text: String,
+    assignments: Vec<String>,
     tree: Node,
 }
 
@@ -106,10 +108,18 @@ impl RunFile {
                 plan,
                 notes,
                 name: name.to_owned(),
+                text: text.to_owned(),
+                assignments: assignments.to_vec(),
                 tree,
             }),
             _ => Err(wrong(problems)),
         }
+    }
+
+    /// The file as it was read, the overrides in comments above it.
+    pub fn text(&self) -> String {
+        let sets = self.assignments.iter().map(|set| format!("# --set {set}\n"));
+        sets.chain([self.text.clone()]).collect()
     }
 
     /// An error about the key at `path` that was found later, such as a label that turned out to be

@@ -1,0 +1,219 @@
+//! What a run says of itself: its pieces to the report that is drawn and stored.
+
+use ncs_eval::report::{
+    CalibrationCurve, DataPart, DataSummary, LabelSummary, LearningCurve, LearningPoint, Note,
+    ResultTable, SearchCurve, SearchRound, SharingPicture,
+};
+use ncs_eval::{Binning, Metrics, Predictions, RunReport};
+use ncs_features::{Objective, Schema, Task};
+use ncs_model::{NetworkKind, artifact::Artifact};
+use ncs_readers::Report as DataReport;
+use ncs_train::{Point, TaskSearch, Trained};
+
+use crate::run_file::RunPlan;
+use crate::sharing;
+
+/// What was judged, on which part of the data.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// `test` or `valid`.
+    pub part: &'static str,
+    /// The figures.
+    pub metrics: Metrics,
+    /// What they were taken from.
+    pub predictions: Predictions,
+}
+
+/// How networks are called, in run files and reports alike.
+pub fn network_name(kind: NetworkKind) -> &'static str {
+    match kind {
+        NetworkKind::SparseSharing => "sparse_sharing",
+        NetworkKind::SingleTask => "single_task",
+        NetworkKind::SharedBottom => "shared_bottom",
+    }
+}
+
+/// The report of one run.
+pub fn report(
+    plan: &RunPlan,
+    data: &DataReport,
+    trained: &Trained,
+    judged: &[Judged],
+) -> RunReport {
+    let schema = &trained.artifact.schema;
+    let network = network_name(plan.network.kind).to_owned();
+    let table = |judged: &Judged| {
+        let title = format!("On the {} rows", judged.part);
+        ResultTable::of_metrics(&title, &[(network.clone(), judged.metrics.clone())])
+    };
+    RunReport {
+        title: format!("{network}: {}", tasks_in_words(schema)),
+        subtitle: subtitle(plan, data),
+        notes: notes(data, judged),
+        results: judged.iter().map(table).collect(),
+        sharing: vec![sharing_picture(&network, &trained.artifact)],
+        search: search_curves(schema, &trained.searches),
+        learning: learning_curves(&network, schema, &trained.history),
+        calibration: judged.first().map_or(Vec::new(), |first| calibration_curves(&network, first)),
+        data: data_summary(schema, data),
+        settings: settings(plan),
+    }
+}
+
+fn tasks_in_words(schema: &Schema) -> String {
+    let names: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
+    names.join(" and ")
+}
+
+fn subtitle(plan: &RunPlan, data: &DataReport) -> String {
+    let rows: u64 = data.parts.iter().map(|part| part.labels.rows).sum();
+    format!(
+        "{} rows of {} columns, seed {}, {} threads",
+        crate::progress::grouped(rows),
+        plan.schema.fields.len(),
+        plan.train.seed,
+        plan.train.threads
+    )
+}
+
+fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
+    let mut notes = vec![Note {
+        warning: false,
+        text: "One seed: the intervals are over rows, not over seeds. Compare networks over five \
+               seeds or more before believing a difference."
+            .to_owned(),
+    }];
+    if data.broken_rows > 0 {
+        notes.push(Note {
+            warning: true,
+            text: format!("{} broken rows were left out.", data.broken_rows),
+        });
+    }
+    if judged.iter().all(|judged| judged.part != "test") {
+        notes.push(Note {
+            warning: true,
+            text: "There are no test rows: the figures are of the rows that stopping and masks \
+                   were chosen on, and flatter the model."
+                .to_owned(),
+        });
+    }
+    notes
+}
+
+/// The sharing picture of a trained model.
+pub fn sharing_picture(network: &str, artifact: &Artifact) -> SharingPicture {
+    SharingPicture {
+        network: network.to_owned(),
+        tasks: artifact.spec.tasks.clone(),
+        layers: sharing::layers(&artifact.spec, artifact.masks.as_deref()),
+    }
+}
+
+/// A curve for each task whose mask was searched.
+pub fn search_curves(schema: &Schema, searches: &[TaskSearch]) -> Vec<SearchCurve> {
+    let curve = |search: &TaskSearch| SearchCurve {
+        task: schema.tasks[search.task].name.clone(),
+        metric_name: search.metric.clone(),
+        rounds: search
+            .levels
+            .iter()
+            .map(|level| SearchRound {
+                density: level.density,
+                validation_metric: level.validation,
+            })
+            .collect(),
+        picked: search.picked,
+    };
+    searches.iter().filter(|search| !search.levels.is_empty()).map(curve).collect()
+}
+
+/// A curve for each task.
+pub fn learning_curves(network: &str, schema: &Schema, history: &[Point]) -> Vec<LearningCurve> {
+    let curve = |(number, task): (usize, &Task)| {
+        let points: Vec<&Point> = history.iter().filter(|point| point.task == number).collect();
+        LearningCurve {
+            task: task.name.clone(),
+            network: network.to_owned(),
+            position_name: "epoch".to_owned(),
+            metric_name: metric_name(task).to_owned(),
+            picked: points.iter().rposition(|point| point.best),
+            points: points.into_iter().map(learning_point).collect(),
+        }
+    };
+    let curves = schema.tasks.iter().enumerate().map(curve);
+    curves.filter(|curve| !curve.points.is_empty()).collect()
+}
+
+fn metric_name(task: &Task) -> &'static str {
+    match task.objective {
+        Objective::Ratio => "squared error",
+        _ => "AUC",
+    }
+}
+
+fn learning_point(point: &Point) -> LearningPoint {
+    LearningPoint {
+        position: point.epoch,
+        train_loss: point.train_loss,
+        validation_loss: Some(point.validation_loss),
+        validation_metric: Some(point.validation_metric),
+    }
+}
+
+/// A plot for each task.
+pub fn calibration_curves(network: &str, judged: &Judged) -> Vec<CalibrationCurve> {
+    let curve = |task: &ncs_eval::TaskPredictions| CalibrationCurve {
+        task: task.name.clone(),
+        network: network.to_owned(),
+        bins: task.calibration_bins(Binning::EqualCount(20)),
+    };
+    judged.predictions.tasks.iter().map(curve).collect()
+}
+
+/// Rows and label rates of each part.
+pub fn data_summary(schema: &Schema, data: &DataReport) -> DataSummary {
+    let part = |part: &ncs_readers::prepare::PartReport| DataPart {
+        name: part.part.name().to_owned(),
+        rows: part.labels.rows,
+        labels: part
+            .labels
+            .tasks
+            .iter()
+            .map(|task| LabelSummary {
+                known: task.known,
+                rate: (task.known > 0).then(|| task.rate()),
+            })
+            .collect(),
+    };
+    DataSummary {
+        tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(),
+        parts: data.parts.iter().map(part).collect(),
+    }
+}
+
+fn settings(plan: &RunPlan) -> Vec<(String, String)> {
+    let (network, train) = (&plan.network, &plan.train);
+    let mut settings = vec![
+        ("network", network_name(network.kind).to_owned()),
+        ("dim", network.dim.to_string()),
+        ("hidden", format!("{:?}", network.hidden)),
+        ("gram", format!("{:?}", network.gram).to_lowercase()),
+        ("dropout", network.dropout.to_string()),
+        ("batch", train.batch.to_string()),
+        ("epochs at most", train.epochs.to_string()),
+        ("steps", format!("{:?}", train.steps).to_lowercase()),
+        ("optimizer", format!("{:?}", train.optimizer)),
+        ("table optimizer", format!("{:?}", train.table_optimizer)),
+        ("weight decay", train.weight_decay.to_string()),
+        ("seed", train.seed.to_string()),
+        ("threads", train.threads.to_string()),
+    ];
+    if network.kind == NetworkKind::SparseSharing {
+        let search = &train.search;
+        settings.push(("search", format!("{:?}", search.kind).to_lowercase()));
+        settings.push(("rounds", search.rounds.to_string()));
+        settings.push(("densities", format!("{:?}", search.density)));
+        settings.push(("epochs a round", search.epochs_per_round.to_string()));
+    }
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
