@@ -1,5 +1,6 @@
 //! How a model learns: losses, optimizers, the loop, checkpoints, and the mask search.
 
+pub mod loss;
 pub mod plan;
 
 pub use plan::{

@@ -1,0 +1,400 @@
+//! The loss of a task over the rows of a batch, and its slope with respect to each logit, in f64.
+//!
+//! ```
+//! use ncs_features::schema::Objective;
+//! use ncs_train::loss::loss;
+//! // A click, a row without a label, no click; all logits undecided.
+//! let found = loss(Objective::CrossEntropy, &[0.0, 0.0, 0.0], &[1.0, f32::NAN, 0.0]);
+//! assert_eq!(found.rows, 2);
+//! assert_eq!(found.loss, 2.0_f64.ln());
+//! assert_eq!(found.slopes, [-0.25, 0.0, 0.25]);
+//! ```
+
+use ncs_features::schema::Objective;
+
+/// A mean loss and its slopes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossAndSlopes {
+    /// Mean over the rows that count; 0 if none does.
+    pub loss: f64,
+    /// Slope of the mean with respect to each logit; 0 for a row that does not count.
+    pub slopes: Vec<f64>,
+    /// Number of rows that count.
+    pub rows: usize,
+}
+
+/// The mean loss over the rows that count, and its slope with respect to each logit.
+///
+/// A row whose label is NaN does not count; for [`Objective::Ratio`], nor does one whose label is not
+/// positive (NCS4CVR's weighted squared error).
+///
+/// # Panics
+/// If there are not as many labels as logits.
+pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndSlopes {
+    let mut slopes = Vec::new();
+    let (loss, rows) = loss_into(objective, logits, labels, &mut slopes);
+    LossAndSlopes { loss, slopes, rows }
+}
+
+/// As [`loss`], with the slopes in a vector that is used again; gives the mean loss and the number of
+/// rows that count.
+///
+/// # Panics
+/// If there are not as many labels as logits.
+pub fn loss_into(
+    objective: Objective,
+    logits: &[f64],
+    labels: &[f32],
+    slopes: &mut Vec<f64>,
+) -> (f64, usize) {
+    assert_eq!(logits.len(), labels.len(), "a label for each logit");
+    slopes.clear();
+    let (mut sum, mut rows) = (0.0, 0);
+    for (&logit, &label) in logits.iter().zip(labels) {
+        let row = row_loss(objective, logit, label);
+        slopes.push(row.map_or(0.0, |row| row.slope));
+        sum += row.map_or(0.0, |row| row.loss);
+        rows += usize::from(row.is_some());
+    }
+    if rows == 0 {
+        return (0.0, 0);
+    }
+    for slope in slopes {
+        *slope /= rows as f64;
+    }
+    (sum / rows as f64, rows)
+}
+
+/// The loss of one row and its slope with respect to the row's logit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowLoss {
+    /// The loss, at least 0.
+    pub loss: f64,
+    /// Its slope.
+    pub slope: f64,
+}
+
+/// The loss of one row; `None` if the row does not count.
+pub fn row_loss(objective: Objective, logit: f64, label: f32) -> Option<RowLoss> {
+    let label = f64::from(label);
+    match objective {
+        _ if label.is_nan() => None,
+        Objective::CrossEntropy => Some(cross_entropy(logit, label)),
+        Objective::Focal { alpha, gamma } if label > 0.0 => Some(focal(alpha, gamma, logit)),
+        Objective::Focal { alpha, gamma } => Some(focal(1.0 - alpha, gamma, -logit).mirrored()),
+        Objective::Ratio => (label > 0.0).then(|| squared_error(logit, label.min(1.0))),
+    }
+}
+
+/// `1 / (1 + e^-z)`, without overflow.
+pub fn sigmoid(z: f64) -> f64 {
+    let e = (-z.abs()).exp();
+    if z >= 0.0 {
+        1.0 / (1.0 + e)
+    } else {
+        e / (1.0 + e)
+    }
+}
+
+/// `-y log p - (1 - y) log(1 - p)`, from the logit so that no logarithm of 0 is taken.
+fn cross_entropy(z: f64, y: f64) -> RowLoss {
+    RowLoss {
+        loss: z.max(0.0) - z * y + (-z.abs()).exp().ln_1p(),
+        slope: sigmoid(z) - y,
+    }
+}
+
+/// `-w (1 - p)^g log p` (Lin et al. 2017, equation 5), `p` being what the true label is given.
+///
+/// Inside the logarithm `p` is at least 1e-8, as in NCS4CVR's code; below, only `(1 - p)^g` slopes.
+fn focal(weight: f64, gamma: f64, z: f64) -> RowLoss {
+    const SMALLEST: f64 = 1e-8;
+    let (p, q) = (sigmoid(z), sigmoid(-z));
+    let ln_p = p.max(SMALLEST).ln();
+    let slope_of_ln_p = if p >= SMALLEST { q } else { 0.0 };
+    let focus = weight * q.powf(gamma);
+    // d q^g / dz = -g q^g p: nothing is divided, so that q = 0 needs no care.
+    RowLoss {
+        loss: -focus * ln_p,
+        slope: focus * (gamma * p * ln_p - slope_of_ln_p),
+    }
+}
+
+/// `(p - y)^2`.
+fn squared_error(z: f64, y: f64) -> RowLoss {
+    let (p, q) = (sigmoid(z), sigmoid(-z));
+    RowLoss {
+        loss: (p - y).powi(2),
+        slope: 2.0 * (p - y) * p * q,
+    }
+}
+
+impl RowLoss {
+    /// The same loss as a function of the negated logit.
+    fn mirrored(self) -> RowLoss {
+        RowLoss {
+            slope: -self.slope,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::path::Path;
+
+    const FOCAL: Objective = Objective::Focal {
+        alpha: 0.75,
+        gamma: 2.0,
+    };
+
+    fn objectives() -> Vec<Objective> {
+        let mut all = vec![Objective::CrossEntropy, Objective::Ratio];
+        for gamma in [0.0, 0.5, 1.0, 2.0, 5.0] {
+            all.extend([0.1, 0.75].map(|alpha| Objective::Focal { alpha, gamma }));
+        }
+        all
+    }
+
+    /// Uniform in [0, 1): SplitMix64.
+    fn uniform(state: &mut u64) -> f64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn random_label(objective: Objective, state: &mut u64) -> f32 {
+        match (uniform(state), objective) {
+            (u, _) if u < 0.2 => f32::NAN,
+            (_, Objective::Ratio) => (3.0 * uniform(state) - 0.5) as f32,
+            (u, _) => f32::from(u8::from(u < 0.5)),
+        }
+    }
+
+    #[track_caller]
+    fn check_slopes(objective: Objective, logits: &[f64], labels: &[f32]) {
+        let found = loss(objective, logits, labels);
+        for (row, slope) in found.slopes.iter().enumerate() {
+            let h = 1e-5;
+            let moved = |by: f64| {
+                let mut logits = logits.to_vec();
+                logits[row] += by;
+                loss(objective, &logits, labels).loss
+            };
+            let expected = (moved(h) - moved(-h)) / (2.0 * h);
+            let error = (slope - expected).abs();
+            assert!(
+                error < 1e-8,
+                "{objective:?}, logit {}, label {}: {slope}, not {expected}",
+                logits[row],
+                labels[row]
+            );
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_finite_differences() {
+        let mut state = 1;
+        for objective in objectives() {
+            for n_rows in (1..8).cycle().take(300) {
+                // Within 18 of 0: at 18.42 the focal loss has the kink of its clipping.
+                let logits: Vec<_> = (0..n_rows)
+                    .map(|_| 36.0 * uniform(&mut state) - 18.0)
+                    .collect();
+                let labels: Vec<_> = (0..n_rows)
+                    .map(|_| random_label(objective, &mut state))
+                    .collect();
+                check_slopes(objective, &logits, &labels);
+            }
+            check_slopes(
+                objective,
+                &[-19.0, 19.0, -30.0, 30.0],
+                &[1.0, 0.0, 1.0, 0.0],
+            );
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_count_have_no_part_in_the_mean() {
+        let mut state = 2;
+        for objective in objectives() {
+            for _ in 0..100 {
+                let logits: Vec<_> = (0..20).map(|_| 8.0 * uniform(&mut state) - 4.0).collect();
+                let labels: Vec<_> = (0..20)
+                    .map(|_| random_label(objective, &mut state))
+                    .collect();
+                let counted: Vec<_> = (0..20)
+                    .filter(|&row| match objective {
+                        Objective::Ratio => labels[row] > 0.0,
+                        _ => !labels[row].is_nan(),
+                    })
+                    .collect();
+                let alone = loss(
+                    objective,
+                    &counted.iter().map(|&row| logits[row]).collect::<Vec<_>>(),
+                    &counted.iter().map(|&row| labels[row]).collect::<Vec<_>>(),
+                );
+                let all = loss(objective, &logits, &labels);
+                assert_eq!((all.loss, all.rows), (alone.loss, counted.len()));
+                let mut expected = vec![0.0; 20];
+                for (&row, &slope) in counted.iter().zip(&alone.slopes) {
+                    expected[row] = slope;
+                }
+                assert_eq!(all.slopes, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn no_row_that_counts_gives_no_loss() {
+        for objective in objectives() {
+            let none = LossAndSlopes {
+                loss: 0.0,
+                slopes: vec![0.0; 2],
+                rows: 0,
+            };
+            assert_eq!(loss(objective, &[0.3, -800.0], &[f32::NAN; 2]), none);
+        }
+        assert_eq!(loss(Objective::Ratio, &[0.3, 0.4], &[0.0, -1.0]).rows, 0);
+        assert_eq!(loss(FOCAL, &[], &[]).rows, 0);
+    }
+
+    #[test]
+    fn extreme_logits_give_finite_losses() {
+        for objective in objectives() {
+            for logit in [-1e300, -800.0, -40.0, 40.0, 800.0, 1e300] {
+                for label in [0.0, 1.0] {
+                    let found = loss(objective, &[logit], &[label]);
+                    assert!(
+                        found.loss.is_finite() && found.loss >= 0.0 && found.slopes[0].is_finite(),
+                        "{objective:?}, logit {logit}, label {label}: {found:?}"
+                    );
+                }
+            }
+        }
+        let wrong = loss(Objective::CrossEntropy, &[800.0, -800.0], &[0.0, 1.0]);
+        assert_eq!((wrong.loss, wrong.slopes), (800.0, vec![0.5, -0.5]));
+    }
+
+    #[test]
+    fn focal_loss_without_focus_is_weighted_cross_entropy() {
+        let half = Objective::Focal {
+            alpha: 0.5,
+            gamma: 0.0,
+        };
+        let (logits, labels) = ([-3.0, -0.5, 0.0, 2.0], [1.0, 0.0, 1.0, 0.0]);
+        let focal = loss(half, &logits, &labels);
+        let plain = loss(Objective::CrossEntropy, &logits, &labels);
+        assert!((focal.loss - plain.loss / 2.0).abs() < 1e-15);
+        for (focal, plain) in focal.slopes.iter().zip(&plain.slopes) {
+            assert!((focal - plain / 2.0).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn a_ratio_above_one_counts_as_one() {
+        let [above, one] = [2.5, 1.0].map(|label| loss(Objective::Ratio, &[0.0], &[label]));
+        assert_eq!(above, one);
+        assert_eq!(
+            one,
+            LossAndSlopes {
+                loss: 0.25,
+                slopes: vec![-0.25],
+                rows: 1
+            }
+        );
+    }
+
+    #[test]
+    fn sigmoid_meets_its_known_values() {
+        assert_eq!(sigmoid(0.0), 0.5);
+        assert_eq!((sigmoid(-800.0), sigmoid(800.0)), (0.0, 1.0));
+        assert!((sigmoid(3.0_f64.ln()) - 0.75).abs() < 1e-15);
+        assert!((sigmoid(-(3.0_f64.ln())) - 0.25).abs() < 1e-15);
+    }
+
+    struct Fixture(Value);
+
+    impl Fixture {
+        /// The arrays of `ncs_ref.py`, or `None` where the folder beside the repository is absent.
+        fn open() -> Option<Fixture> {
+            let path = Path::new(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../../shared/reference/ncs_fixture.json"
+            ));
+            if !path.exists() {
+                println!("skipped: ../shared is absent");
+                return None;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            Some(Fixture(serde_json::from_str(&text).unwrap()))
+        }
+
+        fn array(&self, key: &str) -> Vec<f64> {
+            let data = self.0["arrays"][key]["data"].as_array();
+            let data = data.unwrap_or_else(|| panic!("the fixture has no array {key}"));
+            data.iter().map(|value| value.as_f64().unwrap()).collect()
+        }
+
+        fn labels(&self, name: &str) -> Vec<f32> {
+            self.array(&format!("batch/00/{name}"))
+                .iter()
+                .map(|&label| label as f32)
+                .collect()
+        }
+
+        #[track_caller]
+        fn check(&self, run: &str, name: &str, task: &str, objective: Objective, labels: &[f32]) {
+            let logits = self.array(&format!("fwd/{run}/logit_{task}"));
+            let found = loss(objective, &logits, labels);
+            let expected = self.array(&format!("fwd/{run}/loss/{name}"))[0];
+            assert!(
+                (found.loss - expected).abs() < 1e-10,
+                "{run} {name}: {}",
+                found.loss
+            );
+            let slopes = self.array(&format!("fwd/{run}/dlogit/{name}"));
+            assert_eq!(found.slopes.len(), slopes.len());
+            for (row, (found, expected)) in found.slopes.iter().zip(&slopes).enumerate() {
+                let error = (found - expected).abs();
+                assert!(
+                    error < 1e-10,
+                    "{run} {name} row {row}: {found}, not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn losses_and_slopes_are_those_of_the_reference() {
+        let Some(fixture) = Fixture::open() else {
+            return;
+        };
+        let [click, watch, conv] = ["click", "watch", "conv"].map(|name| fixture.labels(name));
+        let conv_if_clicked: Vec<_> = click
+            .iter()
+            .zip(&conv)
+            .map(|(&click, &conv)| if click == 1.0 { conv } else { f32::NAN })
+            .collect();
+        for pool in ["padded", "masked"] {
+            for mask in ["none", "ctr", "cvr"] {
+                let run = format!("{pool}/{mask}");
+                fixture.check(&run, "bce_ctr", "ctr", Objective::CrossEntropy, &click);
+                fixture.check(&run, "focal_ctr", "ctr", FOCAL, &click);
+                fixture.check(&run, "wmse_cvr", "cvr", Objective::Ratio, &watch);
+                let cross_entropy = Objective::CrossEntropy;
+                fixture.check(
+                    &run,
+                    "bce_cvr_clicked",
+                    "cvr",
+                    cross_entropy,
+                    &conv_if_clicked,
+                );
+            }
+        }
+    }
+}
