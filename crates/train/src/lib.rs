@@ -2,6 +2,7 @@
 
 pub mod loss;
 pub mod plan;
+pub mod schedule;
 
 pub use plan::{
     Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
