@@ -153,7 +153,13 @@ fn bar(title: &str, total: Option<u64>, units: &str) -> ProgressBar {
 }
 
 /// `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`
-fn state(title: &str, [before, done]: [u64; 2], total: Option<u64>, units: &str, took: Duration) -> String {
+fn state(
+    title: &str,
+    [before, done]: [u64; 2],
+    total: Option<u64>,
+    units: &str,
+    took: Duration,
+) -> String {
     let mut line = format!("{title}: {}", grouped(done));
     if let Some(total) = total.filter(|total| *total > 0) {
         let percent = done * 100 / total;

@@ -96,7 +96,9 @@ impl RunLog {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0.0, |since| since.as_secs_f64());
         if let Some(curves) = &mut self.curves {
-            let written = curves.scalar(tag, step, value, now).and_then(|()| curves.flush());
+            let written = curves
+                .scalar(tag, step, value, now)
+                .and_then(|()| curves.flush());
             self.remember(written);
         }
     }
@@ -134,7 +136,11 @@ impl Listener for RunLog {
                 ));
                 let metric = metric.replace(' ', "_").to_lowercase();
                 self.draw(&format!("{phase}/{task}/validation_{metric}"), step, value);
-                self.draw(&format!("{phase}/{task}/validation_loss"), step, validation_loss);
+                self.draw(
+                    &format!("{phase}/{task}/validation_loss"),
+                    step,
+                    validation_loss,
+                );
                 if let Some(loss) = train_loss {
                     self.draw(&format!("{phase}/{task}/loss"), step, loss);
                 }

@@ -54,7 +54,9 @@ pub fn report(
         sharing: vec![sharing_picture(&network, &trained.artifact)],
         search: search_curves(schema, &trained.searches),
         learning: learning_curves(&network, schema, &trained.history),
-        calibration: judged.first().map_or(Vec::new(), |first| calibration_curves(&network, first)),
+        calibration: judged
+            .first()
+            .map_or(Vec::new(), |first| calibration_curves(&network, first)),
         data: data_summary(schema, data),
         settings: settings(plan),
     }
@@ -124,13 +126,20 @@ pub fn search_curves(schema: &Schema, searches: &[TaskSearch]) -> Vec<SearchCurv
             .collect(),
         picked: search.picked,
     };
-    searches.iter().filter(|search| !search.levels.is_empty()).map(curve).collect()
+    searches
+        .iter()
+        .filter(|search| !search.levels.is_empty())
+        .map(curve)
+        .collect()
 }
 
 /// A curve for each task.
 pub fn learning_curves(network: &str, schema: &Schema, history: &[Point]) -> Vec<LearningCurve> {
     let curve = |(number, task): (usize, &Task)| {
-        let points: Vec<&Point> = history.iter().filter(|point| point.task == number).collect();
+        let points: Vec<&Point> = history
+            .iter()
+            .filter(|point| point.task == number)
+            .collect();
         LearningCurve {
             task: task.name.clone(),
             network: network.to_owned(),
@@ -215,5 +224,8 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         settings.push(("densities", format!("{:?}", search.density)));
         settings.push(("epochs a round", search.epochs_per_round.to_string()));
     }
-    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    settings
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }

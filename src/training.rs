@@ -90,7 +90,9 @@ pub fn run(
         .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
     let trained = run.run(&mut log).map_err(|error| located(file, error))?;
     if let Some(error) = log.finish() {
-        progress.say(&format!("note: the log or the curves for TensorBoard are incomplete: {error}"));
+        progress.say(&format!(
+            "note: the log or the curves for TensorBoard are incomplete: {error}"
+        ));
     }
     finish(file, folder, &data, &trained)
 }
@@ -98,9 +100,9 @@ pub fn run(
 /// Labels that cannot teach or judge are a mistake in the run file: the error names its line.
 fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
     match &error {
-        TrainError::Labels { task, .. } => {
-            file.error_at(&["tasks", task, "label"], error.to_string()).into()
-        }
+        TrainError::Labels { task, .. } => file
+            .error_at(&["tasks", task, "label"], error.to_string())
+            .into(),
         _ => error.into(),
     }
 }
@@ -113,7 +115,8 @@ fn finish(
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
     trained.artifact.write(&folder.join("model"))?;
-    let scorer = Scorer::new(&trained.artifact).ok_or("the trained weights do not fit the network")?;
+    let scorer =
+        Scorer::new(&trained.artifact).ok_or("the trained weights do not fit the network")?;
     let parts = [("test", &data.test), ("valid", &data.valid)];
     let mut judged = Vec::new();
     for (part, rows) in parts {
@@ -170,7 +173,11 @@ fn judge(
     })
 }
 
-fn predictions(threads: usize, scorer: &Scorer, rows: &Cache) -> Result<Predictions, Box<dyn Error>> {
+fn predictions(
+    threads: usize,
+    scorer: &Scorer,
+    rows: &Cache,
+) -> Result<Predictions, Box<dyn Error>> {
     let mut pass = Pass::new(threads);
     let mut predictions = predict::no_predictions(&scorer.schema().tasks);
     for batch in rows.batches(BatchPlan::default()) {

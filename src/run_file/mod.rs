@@ -118,7 +118,10 @@ impl RunFile {
 
     /// The file as it was read, the overrides in comments above it.
     pub fn text(&self) -> String {
-        let sets = self.assignments.iter().map(|set| format!("# --set {set}\n"));
+        let sets = self
+            .assignments
+            .iter()
+            .map(|set| format!("# --set {set}\n"));
         sets.chain([self.text.clone()]).collect()
     }
 

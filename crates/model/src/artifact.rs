@@ -143,7 +143,9 @@ impl Artifact {
             entry(name.clone(), bytes.len(), Values::U8(bytes));
         }
         let hashes = tensor_file::write(&folder.join(WEIGHTS), &entries, &BTreeMap::new())?;
-        let tensors = hashes.into_iter().map(|(name, hash)| (name, hash.to_hex().to_string()));
+        let tensors = hashes
+            .into_iter()
+            .map(|(name, hash)| (name, hash.to_hex().to_string()));
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -167,7 +169,9 @@ impl Artifact {
         };
         let of_task = |(t, layers): (usize, &Vec<Mask>)| {
             let layers = layers.iter().enumerate();
-            layers.map(move |(l, mask)| (mask_name(t, l), mask.to_bytes())).collect::<Vec<_>>()
+            layers
+                .map(move |(l, mask)| (mask_name(t, l), mask.to_bytes()))
+                .collect::<Vec<_>>()
         };
         masks.tasks.iter().enumerate().flat_map(of_task).collect()
     }
@@ -186,7 +190,9 @@ impl Artifact {
         let file = TensorFile::read(&path)?;
         for (name, hash) in &manifest.tensors {
             if file.hash(name) != Some(hash) {
-                return Err(wrong(&format!("tensor {name} is not the one in the manifest")));
+                return Err(wrong(&format!(
+                    "tensor {name} is not the one in the manifest"
+                )));
             }
         }
         let n_tables = manifest.spec.tables.len();
@@ -199,7 +205,9 @@ impl Artifact {
             };
             let weights = Weights {
                 dense: file.f32(&format!("member.{i}.dense"))?,
-                tables: (0..n_tables).map(table).collect::<Result<_, TensorFileError>>()?,
+                tables: (0..n_tables)
+                    .map(table)
+                    .collect::<Result<_, TensorFileError>>()?,
             };
             Ok(Member {
                 tower,
@@ -208,7 +216,11 @@ impl Artifact {
         };
         let members = manifest.towers.iter().enumerate().map(member);
         let artifact = Artifact {
-            masks: manifest.has_masks.then(|| read_masks(&file, &manifest.spec)).transpose()?.flatten(),
+            masks: manifest
+                .has_masks
+                .then(|| read_masks(&file, &manifest.spec))
+                .transpose()?
+                .flatten(),
             members: members.collect::<Result<_, TensorFileError>>()?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,
@@ -216,7 +228,10 @@ impl Artifact {
         };
         let is_whole = !manifest.has_masks || artifact.masks.is_some();
         let fits = artifact.of_task.len() == artifact.spec.tasks.len()
-            && artifact.of_task.iter().all(|&member| member < artifact.members.len())
+            && artifact
+                .of_task
+                .iter()
+                .all(|&member| member < artifact.members.len())
             && artifact.spec == Spec::of(&artifact.schema, &artifact.spec.plan);
         match is_whole && fits {
             true => Ok(artifact),
@@ -242,13 +257,17 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
     let text = read_file(&path, folder)?;
     let sum = read_file(&folder.join(MANIFEST_SUM), folder)?;
     if sum != sum_line(&text).as_bytes() {
-        return Err(wrong("it fails its checksum: some byte was changed".to_owned()));
+        return Err(wrong(
+            "it fails its checksum: some byte was changed".to_owned(),
+        ));
     }
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
     if json["format"] != FORMAT || json["version"] != VERSION {
         let found = format!("{} {}", json["format"], json["version"]);
-        return Err(wrong(format!("it is {found}; this program reads \"{FORMAT}\" {VERSION}")));
+        return Err(wrong(format!(
+            "it is {found}; this program reads \"{FORMAT}\" {VERSION}"
+        )));
     }
     serde_json::from_value(json).map_err(|error| wrong(error.to_string()))
 }
@@ -256,7 +275,10 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
 fn read_file(path: &Path, folder: &Path) -> Result<Vec<u8>, ArtifactError> {
     std::fs::read(path).map_err(|error| ArtifactError::None {
         path: folder.to_owned(),
-        reason: format!("{}: {error}", path.file_name().unwrap_or_default().display()),
+        reason: format!(
+            "{}: {error}",
+            path.file_name().unwrap_or_default().display()
+        ),
     })
 }
 

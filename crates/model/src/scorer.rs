@@ -76,7 +76,11 @@ impl Scorer {
         for member in &self.members {
             member.tower.forward(batch, &member.subnets, None, pass);
             for (head, &task) in member.tasks.iter().enumerate() {
-                scores[task] = pass.logits(head).into_iter().map(|z| sigmoid(z) as f32).collect();
+                scores[task] = pass
+                    .logits(head)
+                    .into_iter()
+                    .map(|z| sigmoid(z) as f32)
+                    .collect();
             }
         }
         scores
@@ -95,7 +99,12 @@ impl Scorer {
     }
 }
 
-/// `1 / (1 + exp(-z))`, for every `z`.
+/// `1 / (1 + e^-z)`, without overflow.
 pub fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
+    let e = (-z.abs()).exp();
+    if z >= 0.0 {
+        1.0 / (1.0 + e)
+    } else {
+        e / (1.0 + e)
+    }
 }

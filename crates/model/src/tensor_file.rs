@@ -1,6 +1,6 @@
 //! Tensors in one safetensors file that is never half written and is checked when read.
 //!
-//! [`write`] fills a file beside the old one and renames it when all of it is on disk. [`TensorFile`]
+//! [`write()`] fills a file beside the old one and renames it when all of it is on disk. [`TensorFile`]
 //! reads a file whole and refuses it if any byte has changed: the header carries the BLAKE3 of every
 //! tensor, and of itself.
 //!
@@ -21,6 +21,12 @@
 //! BLAKE3 of the length and the header with these digits as zeros. Then come `"b3:NAME"` for each
 //! tensor's bytes, and the writer's own metadata.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::TensorFileError;
+
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -31,8 +37,7 @@ use std::path::{Path, PathBuf};
 const HEADER_START: &str = r#"{"__metadata__":{"b3":""#;
 const DIGITS: usize = 2 * blake3::OUT_LEN;
 /// Where the header's own hash lies in a file.
-const HEADER_HASH: std::ops::Range<usize> =
-    8 + HEADER_START.len()..8 + HEADER_START.len() + DIGITS;
+const HEADER_HASH: std::ops::Range<usize> = 8 + HEADER_START.len()..8 + HEADER_START.len() + DIGITS;
 /// Headers above this size are refused by the format's readers.
 const MOST_HEADER_BYTES: usize = 100_000_000;
 const CHUNK_BYTES: usize = 1 << 16;
@@ -74,13 +79,15 @@ pub fn write(
     entries: &[Entry<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, blake3::Hash)>, TensorFileError> {
-    let plan = FilePlan::new(entries, metadata)
-        .map_err(|problem| TensorFileError::Unwritable { path: path.into(), problem })?;
+    let plan = FilePlan::new(entries, metadata).map_err(|problem| TensorFileError::Unwritable {
+        path: path.into(),
+        problem,
+    })?;
     replace(path, |file| plan.write_to(file))?;
     Ok(plan.hashes)
 }
 
-/// Writes bytes to `path`, wholly or not at all, as [`write`] does.
+/// Writes bytes to `path`, wholly or not at all, as [`write()`] does.
 ///
 /// # Errors
 /// A full disk, or a path that cannot be written.
@@ -100,18 +107,23 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads a file that [`write`] wrote, and checks all of it.
+    /// Reads a file that [`write()`] wrote, and checks all of it.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged or cut off, or was not written by [`write`].
+    /// The file cannot be read, is damaged or cut off, or was not written by [`write()`].
     pub fn read(path: &Path) -> Result<TensorFile, TensorFileError> {
-        let bytes = fs::read(path)
-            .map_err(|source| TensorFileError::Unreadable { path: path.into(), source })?;
+        let bytes = fs::read(path).map_err(|source| TensorFileError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
         TensorFile::parse(path, bytes)
     }
 
     fn parse(path: &Path, bytes: Vec<u8>) -> Result<TensorFile, TensorFileError> {
-        let damaged = |problem| TensorFileError::Damaged { path: path.into(), problem };
+        let damaged = |problem| TensorFileError::Damaged {
+            path: path.into(),
+            problem,
+        };
         check_header(&bytes).map_err(|problem| damaged(problem.into()))?;
         let (header_bytes, header) =
             SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
@@ -119,7 +131,13 @@ impl TensorFile {
         tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
         let names = tensors.into_iter().map(|(name, _)| name).collect();
         let path = path.to_path_buf();
-        let file = TensorFile { path, bytes, header, data_start: 8 + header_bytes, names };
+        let file = TensorFile {
+            path,
+            bytes,
+            header,
+            data_start: 8 + header_bytes,
+            names,
+        };
         file.check_tensors()?;
         Ok(file)
     }
@@ -137,7 +155,11 @@ impl TensorFile {
 
     /// What the writer noted under `key`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.header.metadata().as_ref()?.get(key).map(String::as_str)
+        self.header
+            .metadata()
+            .as_ref()?
+            .get(key)
+            .map(String::as_str)
     }
 
     /// The BLAKE3 of a tensor's bytes, in hexadecimal.
@@ -204,18 +226,25 @@ impl TensorFile {
         let info = self.info(name)?;
         if info.dtype != expected {
             let (path, tensor, found) = (self.path.clone(), name.to_string(), info.dtype);
-            return Err(TensorFileError::WrongType { path, tensor, found, expected });
+            return Err(TensorFileError::WrongType {
+                path,
+                tensor,
+                found,
+                expected,
+            });
         }
         let (numbers, _) = self.tensor_bytes(info).as_chunks();
         Ok(numbers.iter().map(|&bytes| value(bytes)).collect())
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, TensorFileError> {
-        self.header.info(name).ok_or_else(|| TensorFileError::Missing {
-            path: self.path.clone(),
-            tensor: name.to_string(),
-            names: self.names.join(", "),
-        })
+        self.header
+            .info(name)
+            .ok_or_else(|| TensorFileError::Missing {
+                path: self.path.clone(),
+                tensor: name.to_string(),
+                names: self.names.join(", "),
+            })
     }
 
     fn tensor_bytes(&self, info: &TensorInfo) -> &[u8] {
@@ -226,10 +255,18 @@ impl TensorFile {
 
 /// Checks the header's hash of itself, before anything else in it is believed.
 fn check_header(bytes: &[u8]) -> Result<(), &'static str> {
-    let length = bytes.first_chunk().ok_or("it ends within its first 8 bytes")?;
-    let end = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|n| n.checked_add(8));
-    let header = end.and_then(|end| bytes.get(..end)).ok_or("it ends within its header")?;
-    let own = header.get(HEADER_HASH).ok_or("its header carries no checksum")?;
+    let length = bytes
+        .first_chunk()
+        .ok_or("it ends within its first 8 bytes")?;
+    let end = usize::try_from(u64::from_le_bytes(*length))
+        .ok()
+        .and_then(|n| n.checked_add(8));
+    let header = end
+        .and_then(|end| bytes.get(..end))
+        .ok_or("it ends within its header")?;
+    let own = header
+        .get(HEADER_HASH)
+        .ok_or("its header carries no checksum")?;
     if !header[8..].starts_with(HEADER_START.as_bytes()) {
         return Err("its header carries no checksum");
     }
@@ -242,7 +279,9 @@ fn check_header(bytes: &[u8]) -> Result<(), &'static str> {
 /// BLAKE3 of the length and the header, the digits of the hash itself as zeros.
 fn header_hash(header: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&header[..HEADER_HASH.start]).update(&[b'0'; DIGITS]);
+    hasher
+        .update(&header[..HEADER_HASH.start])
+        .update(&[b'0'; DIGITS]);
     hasher.update(&header[HEADER_HASH.end..]).finalize()
 }
 
@@ -264,16 +303,29 @@ impl<'a> FilePlan<'a> {
         metadata: &BTreeMap<String, String>,
     ) -> Result<FilePlan<'a>, String> {
         check_entries(entries)?;
-        if let Some(key) = metadata.keys().find(|key| *key == "b3" || key.starts_with("b3:")) {
-            return Err(format!("the metadata key {key:?} is kept for checksums: choose another"));
+        if let Some(key) = metadata
+            .keys()
+            .find(|key| *key == "b3" || key.starts_with("b3:"))
+        {
+            return Err(format!(
+                "the metadata key {key:?} is kept for checksums: choose another"
+            ));
         }
-        let hashes: Vec<_> =
-            entries.iter().map(|entry| (entry.name.clone(), entry.values.hash())).collect();
+        let hashes: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name.clone(), entry.values.hash()))
+            .collect();
         let header = header(entries, &hashes, metadata);
         if header.len() - 8 > MOST_HEADER_BYTES {
-            return Err(format!("its header would be above {MOST_HEADER_BYTES} bytes"));
+            return Err(format!(
+                "its header would be above {MOST_HEADER_BYTES} bytes"
+            ));
         }
-        Ok(FilePlan { header, entries, hashes })
+        Ok(FilePlan {
+            header,
+            entries,
+            hashes,
+        })
     }
 
     fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -287,14 +339,25 @@ impl<'a> FilePlan<'a> {
 
 fn check_entries(entries: &[Entry<'_>]) -> Result<(), String> {
     let mut names = HashSet::from(["__metadata__"]);
-    for Entry { name, shape, values } in entries {
+    for Entry {
+        name,
+        shape,
+        values,
+    } in entries
+    {
         if !names.insert(name) {
-            return Err(format!("tensor name {name:?} is taken: give each tensor its own"));
+            return Err(format!(
+                "tensor name {name:?} is taken: give each tensor its own"
+            ));
         }
         let n_values = values.n_bytes() / values.size();
-        let product = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        let product = shape
+            .iter()
+            .try_fold(1_usize, |product, &size| product.checked_mul(size));
         if product != Some(n_values) {
-            return Err(format!("tensor {name:?} of shape {shape:?} has {n_values} values"));
+            return Err(format!(
+                "tensor {name:?} of shape {shape:?} has {n_values} values"
+            ));
         }
     }
     Ok(())
@@ -315,9 +378,18 @@ fn header(
     }
     json += "}";
     let mut start = 0;
-    for Entry { name, shape, values } in entries {
+    for Entry {
+        name,
+        shape,
+        values,
+    } in entries
+    {
         let (name, dtype, end) = (quoted(name), values.dtype(), start + values.n_bytes());
-        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let shape = shape
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
         json += &format!(
             ",{name}:{{\"dtype\":\"{dtype}\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}"
         );
@@ -403,8 +475,10 @@ fn replace(
         let _ = fs::remove_file(&beside);
         TensorFileError::unwritten(path, source)
     })?;
-    flush_folder(path)
-        .map_err(|source| TensorFileError::Unflushed { path: path.into(), source })
+    flush_folder(path).map_err(|source| TensorFileError::Unflushed {
+        path: path.into(),
+        source,
+    })
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -413,10 +487,7 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn fill_file(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
+fn fill_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     fill(&mut file)?;
     file.into_inner()?.sync_all()
@@ -425,7 +496,9 @@ fn fill_file(
 /// Makes a rename last through a loss of power.
 #[cfg(unix)]
 fn flush_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -434,126 +507,3 @@ fn flush_folder(path: &Path) -> io::Result<()> {
 fn flush_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
-
-/// Why a file could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum TensorFileError {
-    /// The disk, or the user's part of it, is full.
-    #[error(
-        "{}: no space left: free some and run again; the previous file is untouched",
-        path.display()
-    )]
-    DiskFull {
-        /// The file to be written.
-        path: PathBuf,
-    },
-    /// The file cannot be written.
-    #[error(
-        "{}: cannot be written ({source}): check that its folder exists and may be written to; \
-         the previous file is untouched",
-        path.display()
-    )]
-    Unwritten {
-        /// The file to be written.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The file is in place, but might not outlast a loss of power.
-    #[error(
-        "{}: written, but its folder could not be flushed to disk ({source}): check the disk and \
-         run again",
-        path.display()
-    )]
-    Unflushed {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// What was to be written has no place in such a file: a mistake of the calling code.
-    #[error("{}: cannot be written: {problem}", path.display())]
-    Unwritable {
-        /// The file to be written.
-        path: PathBuf,
-        /// What is wrong and where.
-        problem: String,
-    },
-    /// The file cannot be read.
-    #[error(
-        "{}: cannot be read ({source}): check that it exists and may be read",
-        path.display()
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The file is cut off, its header has changed, or something else wrote it.
-    #[error(
-        "{}: damaged, or not a file of ncs4cvr: {problem}; take a copy, or make it anew",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The bytes of a tensor have changed.
-    #[error(
-        "{}: tensor {tensor:?} is damaged: its bytes do not match their checksum; take a copy of \
-         the file, or make it anew",
-        path.display()
-    )]
-    DamagedTensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-    },
-    /// There is no tensor of that name.
-    #[error(
-        "{}: no tensor {tensor:?}; it has {names}: use a file of this version and kind",
-        path.display()
-    )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The tensor asked for.
-        tensor: String,
-        /// Those it has.
-        names: String,
-    },
-    /// A tensor holds numbers of another type.
-    #[error(
-        "{}: tensor {tensor:?} is of {found}, not {expected}: use a file of this version and kind",
-        path.display()
-    )]
-    WrongType {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its type.
-        found: Dtype,
-        /// The type asked for.
-        expected: Dtype,
-    },
-}
-
-impl TensorFileError {
-    pub(crate) fn unwritten(path: &Path, source: io::Error) -> TensorFileError {
-        let path = path.to_path_buf();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                TensorFileError::DiskFull { path }
-            }
-            _ => TensorFileError::Unwritten { path, source },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

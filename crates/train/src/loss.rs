@@ -10,6 +10,8 @@
 //! assert_eq!(found.slopes, [-0.25, 0.0, 0.25]);
 //! ```
 
+pub use ncs_model::sigmoid;
+
 use ncs_features::schema::Objective;
 
 /// A mean loss and its slopes.
@@ -85,17 +87,6 @@ pub fn row_loss(objective: Objective, logit: f64, label: f32) -> Option<RowLoss>
         Objective::Ratio => (label > 0.0).then(|| squared_error(logit, label.min(1.0))),
     }
 }
-
-/// `1 / (1 + e^-z)`, without overflow.
-pub fn sigmoid(z: f64) -> f64 {
-    let e = (-z.abs()).exp();
-    if z >= 0.0 {
-        1.0 / (1.0 + e)
-    } else {
-        e / (1.0 + e)
-    }
-}
-
 /// `-y log p - (1 - y) log(1 - p)`, from the logit so that no logarithm of 0 is taken.
 fn cross_entropy(z: f64, y: f64) -> RowLoss {
     RowLoss {

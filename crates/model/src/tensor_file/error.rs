@@ -1,0 +1,123 @@
+use safetensors::tensor::Dtype;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a file could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorFileError {
+    /// The disk, or the user's part of it, is full.
+    #[error(
+        "{}: no space left: free some and run again; the previous file is untouched",
+        path.display()
+    )]
+    DiskFull {
+        /// The file to be written.
+        path: PathBuf,
+    },
+    /// The file cannot be written.
+    #[error(
+        "{}: cannot be written ({source}): check that its folder exists and may be written to; \
+         the previous file is untouched",
+        path.display()
+    )]
+    Unwritten {
+        /// The file to be written.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file is in place, but might not outlast a loss of power.
+    #[error(
+        "{}: written, but its folder could not be flushed to disk ({source}): check the disk and \
+         run again",
+        path.display()
+    )]
+    Unflushed {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What was to be written has no place in such a file: a mistake of the calling code.
+    #[error("{}: cannot be written: {problem}", path.display())]
+    Unwritable {
+        /// The file to be written.
+        path: PathBuf,
+        /// What is wrong and where.
+        problem: String,
+    },
+    /// The file cannot be read.
+    #[error(
+        "{}: cannot be read ({source}): check that it exists and may be read",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file is cut off, its header has changed, or something else wrote it.
+    #[error(
+        "{}: damaged, or not a file of ncs4cvr: {problem}; take a copy, or make it anew",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The bytes of a tensor have changed.
+    #[error(
+        "{}: tensor {tensor:?} is damaged: its bytes do not match their checksum; take a copy of \
+         the file, or make it anew",
+        path.display()
+    )]
+    DamagedTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// There is no tensor of that name.
+    #[error(
+        "{}: no tensor {tensor:?}; it has {names}: use a file of this version and kind",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor asked for.
+        tensor: String,
+        /// Those it has.
+        names: String,
+    },
+    /// A tensor holds numbers of another type.
+    #[error(
+        "{}: tensor {tensor:?} is of {found}, not {expected}: use a file of this version and kind",
+        path.display()
+    )]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: Dtype,
+        /// The type asked for.
+        expected: Dtype,
+    },
+}
+
+impl TensorFileError {
+    pub(crate) fn unwritten(path: &Path, source: io::Error) -> TensorFileError {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                TensorFileError::DiskFull { path }
+            }
+            _ => TensorFileError::Unwritten { path, source },
+        }
+    }
+}

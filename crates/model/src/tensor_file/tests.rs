@@ -1,0 +1,397 @@
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A folder of one test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ncs-tensor-file-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("model.safetensors")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = fs::read_dir(&self.0).unwrap();
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Lets so many bytes through, then has no space left.
+struct FullAfter<'a> {
+    out: &'a mut dyn Write,
+    bytes: usize,
+}
+
+impl Write for FullAfter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = self.out.write(&bytes[..bytes.len().min(self.bytes)])?;
+        self.bytes -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn entry<'a>(name: &str, shape: &[usize], values: Values<'a>) -> Entry<'a> {
+    Entry {
+        name: name.into(),
+        shape: shape.into(),
+        values,
+    }
+}
+
+fn entries() -> Vec<Entry<'static>> {
+    vec![
+        entry("mask", &[3], Values::U8(&[0, 255, 7])),
+        entry(
+            "w",
+            &[2, 2],
+            Values::F32(&[1.5, -0.0, f32::MIN_POSITIVE, f32::INFINITY]),
+        ),
+        entry("none", &[0, 4], Values::U32(&[])),
+        entry("ids \"é\"\n", &[2, 1], Values::U32(&[0, u32::MAX])),
+        entry("state", &[], Values::U64(&[u64::MAX - 1])),
+    ]
+}
+
+fn notes() -> BTreeMap<String, String> {
+    [("step", "12"), ("a \"quoted\"\nkey", "é\u{1}"), ("", "")]
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .into()
+}
+
+/// The bytes of a small file.
+fn small_file() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    FilePlan::new(&entries(), &notes())
+        .unwrap()
+        .write_to(&mut bytes)
+        .unwrap();
+    bytes
+}
+
+fn parse(bytes: Vec<u8>) -> Result<TensorFile, TensorFileError> {
+    TensorFile::parse("w.safetensors".as_ref(), bytes)
+}
+
+fn header_end(bytes: &[u8]) -> usize {
+    8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize
+}
+
+#[test]
+fn every_type_comes_back_as_it_was_written() {
+    let folder = Folder::new();
+    let hashes = write(&folder.path(), &entries(), &notes()).unwrap();
+    let file = TensorFile::read(&folder.path()).unwrap();
+    assert_eq!(folder.names(), ["model.safetensors"]);
+    assert_eq!(file.u8("mask").unwrap(), [0, 255, 7]);
+    let weights = file
+        .f32("w")
+        .unwrap()
+        .into_iter()
+        .map(f32::to_bits)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        weights,
+        [1.5, -0.0, f32::MIN_POSITIVE, f32::INFINITY].map(f32::to_bits)
+    );
+    assert_eq!(file.u32("none").unwrap(), [0_u32; 0]);
+    assert_eq!(file.u32("ids \"é\"\n").unwrap(), [0, u32::MAX]);
+    assert_eq!(file.u64("state").unwrap(), [u64::MAX - 1]);
+    for (entry, (name, hash)) in entries().iter().zip(&hashes) {
+        assert_eq!(
+            (file.shape(name).unwrap(), name),
+            (&entry.shape[..], &entry.name)
+        );
+        assert_eq!(
+            file.metadata(&hash_key(name)).unwrap(),
+            hash.to_hex().as_str()
+        );
+    }
+    for (key, value) in notes() {
+        assert_eq!(file.metadata(&key), Some(&*value));
+    }
+    assert_eq!(file.metadata("absent"), None);
+    assert!(file.names().eq(entries().iter().map(|entry| &*entry.name)));
+    assert!(file.has("none") && !file.has("absent"));
+    assert_eq!(hashes[0].1, blake3::hash(&[0, 255, 7]));
+}
+
+#[test]
+fn nans_keep_their_bits() {
+    let bits = [0x7fc0_0001, 0xffa0_0000, 0x7f80_0001];
+    let numbers = bits.map(f32::from_bits);
+    let entries = [entry("nan", &[3], Values::F32(&numbers))];
+    let mut bytes = Vec::new();
+    FilePlan::new(&entries, &BTreeMap::new())
+        .unwrap()
+        .write_to(&mut bytes)
+        .unwrap();
+    let read = parse(bytes).unwrap().f32("nan").unwrap();
+    assert_eq!(read.into_iter().map(f32::to_bits).collect::<Vec<_>>(), bits);
+}
+
+#[test]
+fn a_file_without_tensors_or_metadata_is_a_file() {
+    let folder = Folder::new();
+    assert_eq!(write(&folder.path(), &[], &BTreeMap::new()).unwrap(), []);
+    assert_eq!(TensorFile::read(&folder.path()).unwrap().names().count(), 0);
+}
+
+#[test]
+fn tensors_of_many_pieces_come_back() {
+    let weights: Vec<f32> = (0..100_003).map(|i| i as f32 / 7.0).collect();
+    let bytes: Vec<u8> = (0..200_003).map(|i| (i % 251) as u8).collect();
+    let entries = [
+        entry("b", &[200_003], Values::U8(&bytes)),
+        entry("w", &[100_003], Values::F32(&weights)),
+    ];
+    let folder = Folder::new();
+    write(&folder.path(), &entries, &BTreeMap::new()).unwrap();
+    let file = TensorFile::read(&folder.path()).unwrap();
+    assert_eq!(
+        (file.f32("w").unwrap(), file.u8("b").unwrap()),
+        (weights, bytes)
+    );
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let folder = Folder::new();
+    write(&folder.path(), &entries(), &notes()).unwrap();
+    let first = fs::read(folder.path()).unwrap();
+    write(&folder.path(), &entries(), &notes()).unwrap();
+    assert_eq!(fs::read(folder.path()).unwrap(), first);
+    assert_eq!(small_file(), first);
+    assert_eq!(header_end(&first) % 8, 0);
+}
+
+#[test]
+fn any_reader_of_the_format_reads_the_file() {
+    let bytes = small_file();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("mask").unwrap().data(), [0, 255, 7]);
+    assert_eq!(file.len(), entries().len());
+}
+
+#[test]
+fn every_changed_bit_of_the_header_is_refused() {
+    let whole = small_file();
+    for bit in 0..8 * header_end(&whole) {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let found = parse(bytes);
+        assert!(
+            matches!(found, Err(TensorFileError::Damaged { .. })),
+            "bit {bit}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_byte_of_a_tensor_is_refused_by_the_tensors_name() {
+    let whole = small_file();
+    let (start, mut state) = (header_end(&whole), 7_u64);
+    for _ in 0..1000 {
+        // Knuth's MMIX generator; its upper bits.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let offset = (state >> 33) as usize % (whole.len() - start);
+        let change = ((state >> 24) as u8).max(1);
+        let mut bytes = whole.clone();
+        bytes[start + offset] ^= change;
+        // mask has 3 bytes, w 16, ids 8, state 8.
+        let expected = match offset {
+            0..3 => "mask",
+            3..19 => "w",
+            19..27 => "ids \"é\"\n",
+            _ => "state",
+        };
+        match parse(bytes) {
+            Err(TensorFileError::DamagedTensor { tensor, .. }) => assert_eq!(tensor, expected),
+            found => panic!("byte {offset} changed by {change}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_off_or_longer_anywhere_is_refused() {
+    let whole = small_file();
+    for length in 0..whole.len() {
+        let found = parse(whole[..length].to_vec());
+        assert!(
+            matches!(found, Err(TensorFileError::Damaged { .. })),
+            "{length}: {found:?}"
+        );
+    }
+    let longer = [&whole[..], &[0]].concat();
+    assert!(matches!(
+        parse(longer),
+        Err(TensorFileError::Damaged { .. })
+    ));
+}
+
+#[test]
+fn a_file_of_another_writer_is_refused() {
+    let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![64], &[1; 64]).unwrap();
+    let bytes = safetensors::serialize([("a tensor of another program", view)], None).unwrap();
+    let error = parse(bytes).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "w.safetensors: damaged, or not a file of ncs4cvr: its header carries no checksum; take a \
+         copy, or make it anew"
+    );
+}
+
+#[test]
+fn a_disk_that_fills_up_anywhere_leaves_the_previous_file() {
+    let folder = Folder::new();
+    write_bytes(&folder.path(), b"previous").unwrap();
+    let (entries, notes, length) = (entries(), notes(), small_file().len());
+    let plan = FilePlan::new(&entries, &notes).unwrap();
+    for bytes in 0..length {
+        let full = replace(&folder.path(), |out| {
+            plan.write_to(&mut FullAfter { out, bytes })
+        });
+        assert!(
+            matches!(full, Err(TensorFileError::DiskFull { .. })),
+            "after {bytes}: {full:?}"
+        );
+        assert_eq!(fs::read(folder.path()).unwrap(), b"previous");
+        assert_eq!(folder.names(), ["model.safetensors"]);
+    }
+    replace(&folder.path(), |out| {
+        plan.write_to(&mut FullAfter { out, bytes: length })
+    })
+    .unwrap();
+    TensorFile::read(&folder.path()).unwrap();
+}
+
+/// The system's own full device stands where the file beside is to be written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_leaves_the_previous_file_and_says_what_to_do() {
+    let folder = Folder::new();
+    write_bytes(&folder.path(), b"previous").unwrap();
+    std::os::unix::fs::symlink("/dev/full", beside(&folder.path())).unwrap();
+    let error = write(&folder.path(), &entries(), &notes()).unwrap_err();
+    let expected = format!(
+        "{}: no space left: free some and run again; the previous file is untouched",
+        folder.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(fs::read(folder.path()).unwrap(), b"previous");
+    assert_eq!(folder.names(), ["model.safetensors"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_written_or_read_is_named() {
+    let folder = Folder::new();
+    let absent = folder.0.join("absent").join("w.safetensors");
+    let error = write_bytes(&absent, b"").unwrap_err();
+    assert!(matches!(error, TensorFileError::Unwritten { .. }));
+    assert!(error.to_string().starts_with(&absent.display().to_string()));
+    assert!(matches!(
+        TensorFile::read(&absent),
+        Err(TensorFileError::Unreadable { .. })
+    ));
+
+    // A folder in the way lets the file beside be written, but not renamed.
+    fs::create_dir(folder.path()).unwrap();
+    let error = write_bytes(&folder.path(), b"").unwrap_err();
+    assert!(matches!(error, TensorFileError::Unwritten { .. }));
+    assert_eq!(folder.names(), ["model.safetensors"]);
+}
+
+#[test]
+fn a_file_left_beside_by_a_crash_is_written_over() {
+    let folder = Folder::new();
+    fs::write(beside(&folder.path()), [7; 10_000]).unwrap();
+    write_bytes(&folder.path(), b"new").unwrap();
+    assert_eq!(fs::read(folder.path()).unwrap(), b"new");
+    assert_eq!(folder.names(), ["model.safetensors"]);
+}
+
+#[track_caller]
+fn check_unwritable(entries: &[Entry<'_>], key: &str, expected: &str) {
+    let folder = Folder::new();
+    let metadata = [(key.to_string(), String::new())].into();
+    let error = write(&folder.path(), entries, &metadata)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with(&format!(": cannot be written: {expected}")),
+        "{error}"
+    );
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+#[test]
+fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
+    let byte = |name, shape: &[usize]| entry(name, shape, Values::U8(&[0]));
+    check_unwritable(
+        &[byte("a", &[2])],
+        "",
+        "tensor \"a\" of shape [2] has 1 values",
+    );
+    let taken = "is taken: give each tensor its own";
+    let twice = [byte("a", &[1]), byte("a", &[])];
+    check_unwritable(&twice, "", &format!("tensor name \"a\" {taken}"));
+    let reserved = format!("tensor name \"__metadata__\" {taken}");
+    check_unwritable(&[byte("__metadata__", &[1])], "", &reserved);
+    let huge = [usize::MAX, 2];
+    check_unwritable(
+        &[byte("a", &huge)],
+        "",
+        &format!("tensor \"a\" of shape {huge:?} has 1 values"),
+    );
+    for key in ["b3", "b3:a"] {
+        let kept = format!("the metadata key {key:?} is kept for checksums: choose another");
+        check_unwritable(&[byte("a", &[1])], key, &kept);
+    }
+}
+
+#[test]
+fn a_tensor_that_is_absent_or_of_another_type_is_named() {
+    let bytes = [0; 2];
+    let entries = [
+        entry("mask", &[2], Values::U8(&bytes)),
+        entry("w", &[0], Values::F32(&[])),
+    ];
+    let mut bytes = Vec::new();
+    FilePlan::new(&entries, &BTreeMap::new())
+        .unwrap()
+        .write_to(&mut bytes)
+        .unwrap();
+    let file = parse(bytes).unwrap();
+    assert_eq!(
+        file.f32("bias").unwrap_err().to_string(),
+        "w.safetensors: no tensor \"bias\"; it has mask, w: use a file of this version and kind"
+    );
+    assert_eq!(
+        file.u64("mask").unwrap_err().to_string(),
+        "w.safetensors: tensor \"mask\" is of U8, not U64: use a file of this version and kind"
+    );
+}
