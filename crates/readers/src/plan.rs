@@ -1,5 +1,6 @@
 //! Where rows come from, as the run file states it.
 
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// The files of a run and how to read and split them.
@@ -25,7 +26,7 @@ pub struct DataPlan {
 }
 
 /// How files are read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reading {
     /// The format; `None`: by each file's name.
     pub format: Option<Format>,
@@ -49,7 +50,7 @@ impl Default for Reading {
 }
 
 /// A file format that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Format {
     /// TFRecord of tf.train.Example, plain or gzip.
     TfRecord,
@@ -62,7 +63,7 @@ pub enum Format {
 }
 
 /// How the rows of [`DataPlan::train`] are divided into training, validation and test.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Split {
     /// By files.
     Files,
@@ -99,7 +100,7 @@ pub enum Split {
 }
 
 /// A value of a time column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Moment {
     /// A number, such as seconds since 1970.
     Number(f64),

@@ -9,14 +9,14 @@ use std::path::Path;
 /// A file that is being written.
 pub(super) enum Output {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
 impl Output {
     pub(super) fn create(path: &Path, gzip: bool) -> io::Result<Output> {
         let file = BufWriter::new(File::create(path)?);
         Ok(match gzip {
-            true => Output::Gzip(GzEncoder::new(file, Compression::default())),
+            true => Output::Gzip(Box::new(GzEncoder::new(file, Compression::default()))),
             false => Output::Plain(file),
         })
     }

@@ -1,0 +1,281 @@
+//! One JSON object a line.
+//!
+//! Strings, numbers, booleans (1 and 0), nulls and lists of these are values; a null in a list is left
+//! out. Blank lines are no rows.
+
+use crate::columns::{ColumnBuilder, ReadRow, RowsBuilder};
+use crate::input::Input;
+use crate::source::ReadError;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+/// A longer line is no line of a log.
+const LONGEST_LINE: u64 = 1 << 26;
+
+/// A file of JSON objects, read line by line.
+pub(crate) struct JsonLines {
+    path: PathBuf,
+    input: Input,
+    line: Vec<u8>,
+    /// Which column a key is, of those that were asked for.
+    wanted: HashMap<String, usize>,
+}
+
+impl JsonLines {
+    pub(crate) fn open(path: &Path, columns: &[String]) -> Result<JsonLines, ReadError> {
+        Ok(JsonLines {
+            path: path.to_owned(),
+            input: Input::open(path)?,
+            line: Vec::new(),
+            wanted: columns.iter().cloned().zip(0..).collect(),
+        })
+    }
+
+    /// The next line that is not blank; `false` at the end.
+    fn next_line(&mut self, rows: u64) -> Result<bool, ReadError> {
+        loop {
+            self.line.clear();
+            let mut limited = (&mut self.input).take(LONGEST_LINE);
+            let n = limited
+                .read_until(b'\n', &mut self.line)
+                .map_err(|source| ReadError::reading(&self.path, rows, source))?;
+            if n as u64 == LONGEST_LINE {
+                let what = "a line longer than 64 MiB: this is no file of one JSON object a line";
+                return Err(ReadError::damaged(&self.path, rows, what));
+            }
+            if n == 0 || !self.line.trim_ascii().is_empty() {
+                return Ok(n > 0);
+            }
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        const MARK: &[u8] = "\u{FEFF}".as_bytes();
+        self.line
+            .strip_prefix(MARK)
+            .unwrap_or(&self.line)
+            .trim_ascii()
+    }
+}
+
+impl ReadRow for JsonLines {
+    fn read_row(&mut self, rows: &mut RowsBuilder) -> Result<bool, ReadError> {
+        if !self.next_line(rows.rows_done())? {
+            return Ok(false);
+        }
+        match cells(self.text(), &self.wanted) {
+            Ok(cells) => {
+                for (i, cell) in cells.iter().enumerate() {
+                    push(rows.column(i), cell.as_ref());
+                }
+                rows.end_row(self.line.len());
+            }
+            Err(error) => {
+                let what = error
+                    .to_string()
+                    .replace(" at line 1 column ", " at character ");
+                rows.break_row(self.line.len(), &what);
+            }
+        }
+        Ok(true)
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.input.bytes_read()
+    }
+}
+
+/// The keys of the first `n` objects, in order of appearance.
+pub(crate) fn keys(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
+    let mut file = JsonLines::open(path, &[])?;
+    let mut keys: Vec<String> = Vec::new();
+    let mut rows = 0;
+    while rows < n as u64 && file.next_line(rows)? {
+        rows += 1;
+        let object: Result<serde_json::Map<String, serde_json::Value>, _> =
+            serde_json::from_slice(file.text());
+        for key in object.unwrap_or_default().keys() {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// A value of a row.
+enum Cell<'a> {
+    Null,
+    Int(i64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    List(Vec<Cell<'a>>),
+}
+
+fn push(column: &mut ColumnBuilder, cell: Option<&Cell<'_>>) {
+    match cell {
+        None => {}
+        Some(Cell::Null) => column.see(),
+        Some(Cell::Int(x)) => column.push_int(*x),
+        Some(Cell::Float(x)) => column.push_float(*x),
+        Some(Cell::Text(text)) => column.push_text(text.as_bytes()),
+        Some(Cell::List(items)) => {
+            column.begin_list(items.len());
+            items.iter().for_each(|item| push(column, Some(item)));
+        }
+    }
+}
+
+/// The values of the wanted columns in one line; `None` for an absent key.
+fn cells<'a>(
+    line: &'a [u8],
+    wanted: &HashMap<String, usize>,
+) -> Result<Vec<Option<Cell<'a>>>, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(line);
+    let cells = json.deserialize_map(Object(wanted))?;
+    json.end()?;
+    Ok(cells)
+}
+
+struct Object<'w>(&'w HashMap<String, usize>);
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Vec<Option<Cell<'de>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one JSON object a line")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut cells: Self::Value = std::iter::repeat_with(|| None).take(self.0.len()).collect();
+        while let Some((name, place)) = map.next_key_seed(Key(self.0))? {
+            let Some(place) = place else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let column = |error| A::Error::custom(format!("column \"{name}\": {error}"));
+            if cells[place].is_some() {
+                return Err(A::Error::custom(format!("column \"{name}\" comes twice")));
+            }
+            cells[place] = Some(
+                map.next_value_seed(CellSeed { in_list: false })
+                    .map_err(column)?,
+            );
+        }
+        Ok(cells)
+    }
+}
+
+/// A key: its name and place where it is wanted.
+struct Key<'w>(&'w HashMap<String, usize>);
+
+impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
+    type Value = (&'w str, Option<usize>);
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl<'w> Visitor<'_> for Key<'w> {
+    type Value = (&'w str, Option<usize>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        let found = self.0.get_key_value(key);
+        Ok(found.map_or(("", None), |(name, &place)| (name.as_str(), Some(place))))
+    }
+}
+
+struct CellSeed {
+    in_list: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for CellSeed {
+    type Value = Cell<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cell<'de>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for CellSeed {
+    type Value = Cell<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.in_list {
+            true => "a string, a number or a boolean in a list",
+            false => "a string, a number, a boolean, null or a list of these",
+        })
+    }
+
+    fn visit_unit<E>(self) -> Result<Cell<'de>, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E>(self, x: bool) -> Result<Cell<'de>, E> {
+        Ok(Cell::Int(x.into()))
+    }
+
+    fn visit_i64<E>(self, x: i64) -> Result<Cell<'de>, E> {
+        Ok(Cell::Int(x))
+    }
+
+    fn visit_u64<E>(self, x: u64) -> Result<Cell<'de>, E> {
+        let text = |_| Cell::Text(x.to_string().into());
+        Ok(i64::try_from(x).map_or_else(text, Cell::Int))
+    }
+
+    fn visit_f64<E>(self, x: f64) -> Result<Cell<'de>, E> {
+        Ok(Cell::Float(x))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cell<'de>, E> {
+        Ok(Cell::Text(text.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cell<'de>, E> {
+        Ok(Cell::Text(text.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell<'de>, A::Error> {
+        if self.in_list {
+            return Err(A::Error::custom("a list in a list; write a flat one"));
+        }
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(CellSeed { in_list: true })? {
+            if !matches!(item, Cell::Null) {
+                list.push(item);
+            }
+        }
+        Ok(Cell::List(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_flat_object_is_explained() {
+        let check = |line: &str, expected: &str| {
+            let wanted = HashMap::from([("a".to_owned(), 0)]);
+            let error = cells(line.as_bytes(), &wanted).err().unwrap().to_string();
+            assert!(error.contains(expected), "{line}: {error}");
+        };
+        check("{\"a\": 1", "EOF while parsing an object");
+        check("[1]", "expected one JSON object a line");
+        check("{\"a\": {\"b\": 1}}", "column \"a\": invalid type: map");
+        check("{\"a\": [[1]]}", "column \"a\": a list in a list");
+        check("{\"a\": 1, \"a\": 2}", "column \"a\" comes twice");
+        check("{\"a\": 1} {", "trailing characters");
+        check("{\"a\": 1e999}", "number out of range");
+    }
+}

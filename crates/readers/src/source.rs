@@ -1,0 +1,285 @@
+//! What every format's reader is, and what can be wrong with a file.
+
+use ncs_features::Block;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The rows of one file, in order.
+pub trait Source: Send {
+    /// The next rows, about 8192 of them; `None` after the last.
+    ///
+    /// # Errors
+    /// The file cannot be read on; a row that cannot be read is no error here but a
+    /// [`BrokenRow`] of its block.
+    fn next_block(&mut self) -> Result<Option<RawBlock>, ReadError>;
+}
+
+/// Rows that follow each other in a file, those that could not be read left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawBlock {
+    /// The rows that could be read: the columns that were asked for, in that order.
+    pub block: Block,
+    /// Number in the file, from 1, of the first row that was looked at, broken or not.
+    pub first_row: u64,
+    /// The rows that could not be read, in file order.
+    pub broken: Vec<BrokenRow>,
+    /// How much of the file was read so far: bytes on disk, compressed or not.
+    pub bytes_read: u64,
+}
+
+impl RawBlock {
+    /// Number in the file of row `row` of the block; both count from 1.
+    pub fn in_file(&self, row: u64) -> u64 {
+        row_in_file(self.first_row, &self.broken, row)
+    }
+}
+
+/// Number in the file of row `row` of a block, from 1, whose rows begin at `first_row`.
+pub(crate) fn row_in_file(first_row: u64, broken: &[BrokenRow], row: u64) -> u64 {
+    let mut number = first_row + row - 1;
+    for broken in broken {
+        number += u64::from(broken.row <= number);
+    }
+    number
+}
+
+/// A row that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRow {
+    /// Its number in the file, from 1; a header line does not count.
+    pub row: u64,
+    /// What is wrong with it, its number included.
+    pub what: String,
+}
+
+/// Files that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system refused.
+    #[error("{}: cannot {doing}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A path or glob that names nothing.
+    #[error(
+        "\"{pattern}\": no such file, and no glob or folder that holds one (looked for {}); \
+         relative paths start at the run file's folder", path.display()
+    )]
+    NoFiles {
+        /// As the plan states it.
+        pattern: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A folder without files.
+    #[error(
+        "{}: the folder holds no files (names that begin with \".\" or \"_\" do not count, nor do \
+         folders in it); name the folder that holds them, or a glob", path.display()
+    )]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A glob that is none.
+    #[error("\"{pattern}\": no glob: {what}")]
+    Pattern {
+        /// As the plan states it.
+        pattern: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Neither the name nor the content tells the format.
+    #[error(
+        "{}: cannot tell its format from its name; set `format` to one of tfrecord, parquet, csv, \
+         json_lines, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst)",
+        path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file lacks a column.
+    #[error("{}: no column \"{column}\"{nearest}; it has {present}", path.display())]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The absent column.
+        column: String,
+        /// A name like it that is there, as a part of a sentence; may be empty.
+        nearest: String,
+        /// The columns that are there.
+        present: String,
+    },
+    /// A column of a type that has no values for us.
+    #[error(
+        "{}: column \"{column}\" is {found}; numbers, booleans, texts and lists of them can be \
+         read: leave it out, or write it as one of these", path.display()
+    )]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
+    /// The bytes are not what the format asks for, so that no later row can be found.
+    #[error("{}: {}{what}", path.display(), after_rows(*.rows))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Rows that were read before.
+        rows: u64,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A file without rows.
+    #[error("{}: the file holds no rows; leave it out, or write it again", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row that cannot be used, where none may be left out.
+    #[error("{}: {what}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 1.
+        row: u64,
+        /// What is wrong with it, its number included.
+        what: String,
+    },
+    /// More rows cannot be used than may be left out.
+    #[error(
+        "{broken} of {rows} rows cannot be used, more than a share of {share} \
+         (`max_broken_share`); the first: {}: {what}", path.display()
+    )]
+    TooManyBroken {
+        /// How many rows cannot be used.
+        broken: u64,
+        /// Out of how many.
+        rows: u64,
+        /// The share that may be left out.
+        share: f64,
+        /// The file of the first one.
+        path: PathBuf,
+        /// Its row, from 1.
+        row: u64,
+        /// What is wrong with it, its number included.
+        what: String,
+    },
+    /// The features and the rows do not fit, whatever the row.
+    #[error("{}: {error}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ncs_features::EncodeError,
+    },
+}
+
+fn after_rows(rows: u64) -> String {
+    match rows {
+        0 => String::new(),
+        rows => format!("after row {rows}: "),
+    }
+}
+
+impl ReadError {
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ReadError {
+        let path = path.to_owned();
+        move |source| ReadError::Io {
+            path,
+            doing,
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, rows: u64, what: impl Into<String>) -> ReadError {
+        ReadError::Damaged {
+            path: path.to_owned(),
+            rows,
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn missing(path: &Path, column: &str, present: &[String]) -> ReadError {
+        ReadError::MissingColumn {
+            path: path.to_owned(),
+            column: column.to_owned(),
+            nearest: nearest(column, present),
+            present: listed(present),
+        }
+    }
+
+    /// `source` came while bytes were read (and decompressed), after `rows` rows.
+    pub(crate) fn reading(path: &Path, rows: u64, source: io::Error) -> ReadError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => ReadError::damaged(
+                path,
+                rows,
+                "the file ends too early: it is cut short; copy or write it again",
+            ),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                let what = format!("its bytes are damaged ({source}); copy or write it again");
+                ReadError::damaged(path, rows, what)
+            }
+            _ => ReadError::io(path, "read")(source),
+        }
+    }
+}
+
+/// `; the nearest is "click"`, where some name is like `column`.
+fn nearest(column: &str, present: &[String]) -> String {
+    let likeness = |name: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.to_lowercase());
+    let scored = present.iter().map(|name| (likeness(name), name));
+    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match best.filter(|(likeness, _)| *likeness > 0.8) {
+        Some((_, name)) => format!("; the nearest is \"{name}\""),
+        None => String::new(),
+    }
+}
+
+/// The first names of many.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 40;
+    match names {
+        [] => "no column".to_owned(),
+        names if names.len() <= SHOWN => names.join(", "),
+        names => format!(
+            "{} and {} more",
+            names[..SHOWN].join(", "),
+            names.len() - SHOWN
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_rows_move_those_after_them() {
+        let broken = [11, 12, 15].map(|row| BrokenRow {
+            row,
+            what: String::new(),
+        });
+        let found: Vec<u64> = (1..=4).map(|row| row_in_file(10, &broken, row)).collect();
+        assert_eq!(found, [10, 13, 14, 16]);
+    }
+
+    #[test]
+    fn a_missing_column_is_named_with_one_like_it() {
+        let present = ["user", "click", "long_read"].map(String::from);
+        let error = ReadError::missing("a.csv".as_ref(), "clik", &present);
+        assert_eq!(
+            error.to_string(),
+            "a.csv: no column \"clik\"; the nearest is \"click\"; it has user, click, long_read"
+        );
+    }
+}
