@@ -24,7 +24,7 @@ mod writer;
 pub use folder::{CacheEntry, clear, list};
 
 pub(crate) use file::{BlockEntry, PartFile};
-pub(crate) use folder::{Folder, Record};
+pub(crate) use folder::{Draft, Folder, Record};
 pub(crate) use writer::PartWriter;
 
 use ncs_features::{Batch, LabelCounts};

@@ -1,9 +1,14 @@
 //! Where rows come from: files of four formats, a made-up log, and the id cache.
+//!
+//! [`prepare`](prepare::prepare) turns the files of a [`DataPlan`] into ids in the cache once;
+//! [`Cache`] gives them back in batches as often as a search needs them. [`Encoded`] turns files into
+//! batches without a cache, and [`Rows`] gives their raw rows.
 
 pub mod batches;
 pub mod cache;
 mod columns;
 mod csv;
+pub mod encoded;
 mod input;
 mod json_lines;
 pub mod open;
@@ -17,7 +22,12 @@ pub mod split;
 pub mod synthetic;
 mod tfrecord;
 
+pub use cache::{Cache, CacheError};
+pub use encoded::Encoded;
 pub use open::{column_names, files, open};
 pub use plan::{DataPlan, Format, Moment, Reading, Split};
+pub use prepare::{
+    PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
+};
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source};

@@ -1,8 +1,39 @@
-//! Raw rows to cached ids.
+//! Raw rows to cached ids: one pass to fit the schema, where something needs fitting, and one to
+//! encode. A data set that is in the cache already is not read again.
 
+mod key;
+mod passes;
+mod sift;
+
+use crate::cache::{Cache, CacheError, Folder};
+use crate::open::files;
+use crate::plan::{DataPlan, Split};
+use crate::rows::{Rows, RowsBlock};
+use crate::source::ReadError;
 use crate::split::Part;
-use ncs_features::LabelCounts;
+use ncs_features::{Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A data set as ids in the cache.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The fitted schema.
+    pub schema: Arc<Schema>,
+    /// What was read.
+    pub report: Report,
+    /// The training part.
+    pub train: Cache,
+    /// The validation part; `None` where it has no rows.
+    pub valid: Option<Cache>,
+    /// The test part; `None` where it has no rows.
+    pub test: Option<Cache>,
+    /// The key of the data set in the cache.
+    pub key: [u8; 32],
+    /// Whether it was there already.
+    pub was_cached: bool,
+}
 
 /// What was read, part by part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,4 +51,186 @@ pub struct PartReport {
     pub part: Part,
     /// Its rows and labels.
     pub labels: LabelCounts,
+}
+
+/// How far a pass over the files is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which pass.
+    pub stage: Stage,
+    /// Rows that were read so far.
+    pub rows: u64,
+    /// Bytes on disk that were read so far.
+    pub bytes: u64,
+    /// Bytes on disk of all files of the pass.
+    pub total_bytes: u64,
+}
+
+/// A pass over the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Vocabularies and scales are learned from the training rows.
+    Fit,
+    /// Rows become ids.
+    Encode,
+}
+
+/// Data that cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A file, or too many of its rows, cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The training rows do not suffice.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The cache cannot be read or written.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The plan names no training file.
+    #[error("no training files: `train` is empty; name files, globs or folders")]
+    NoTrainingFiles,
+    /// The split left nothing to learn from.
+    #[error(
+        "none of the {rows} rows of the training files is in the training part; look at the split: \
+         its shares, its column, its times"
+    )]
+    NoTrainingRows {
+        /// The rows of the files.
+        rows: u64,
+    },
+}
+
+/// Reads, fits, splits and encodes the files of `plan` into its cache, unless they are there: a data
+/// set is known by its files (their places, sizes and times of change), how they are read and split,
+/// and `schema`. `on` is told about every block of about 8192 rows.
+///
+/// Rows that cannot be read or encoded are left out and counted, up to
+/// [`max_broken_share`](crate::plan::Reading::max_broken_share). The result does not depend on how
+/// fast the threads are that read and encode.
+///
+/// # Errors
+/// See [`PrepareError`]. Nothing is left in the cache.
+pub fn prepare(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    on: &mut dyn FnMut(Progress),
+) -> Result<Prepared, PrepareError> {
+    let files = PlanFiles::find(plan)?;
+    let key = key::key(plan, schema, &files)?;
+    let folder = Folder::new(&plan.cache, key);
+    if let Some(record) = folder.record()? {
+        return opened(&folder, record, key, true);
+    }
+    let record = passes::run(plan, schema, &files, &folder, on)?;
+    opened(&folder, record, key, false)
+}
+
+fn opened(
+    folder: &Folder,
+    record: crate::cache::Record,
+    key: [u8; 32],
+    was_cached: bool,
+) -> Result<Prepared, PrepareError> {
+    let part = |part| {
+        let has_rows = record.report.parts.iter().any(|report| report.part == part);
+        has_rows.then(|| folder.part(part)).transpose()
+    };
+    Ok(Prepared {
+        train: folder.part(Part::Train)?,
+        valid: part(Part::Valid)?,
+        test: part(Part::Test)?,
+        schema: Arc::new(record.schema),
+        report: record.report,
+        key,
+        was_cached,
+    })
+}
+
+/// The files of a plan, part by part: training, validation, test.
+struct PlanFiles {
+    parts: [Vec<PathBuf>; 3],
+}
+
+impl PlanFiles {
+    fn find(plan: &DataPlan) -> Result<PlanFiles, PrepareError> {
+        let parts = [
+            files(&plan.train, &plan.root)?,
+            files(&plan.valid, &plan.root)?,
+            files(&plan.test, &plan.root)?,
+        ];
+        match parts[0].is_empty() {
+            true => Err(PrepareError::NoTrainingFiles),
+            false => Ok(PlanFiles { parts }),
+        }
+    }
+
+    /// All files with the parts under which the plan lists them.
+    fn iter(&self) -> impl Iterator<Item = (Part, &PathBuf)> {
+        let parts = Part::ALL.into_iter().zip(&self.parts);
+        parts.flat_map(|(part, files)| files.iter().map(move |file| (part, file)))
+    }
+}
+
+/// The columns of the log that a run reads, each once: those of the features, the labels, the truths,
+/// the group and the split.
+pub fn columns_of(plan: &DataPlan, schema: &SchemaPlan) -> Vec<String> {
+    let mut columns = columns_read(&schema.fields, &schema.tasks, schema.group.as_ref());
+    columns.extend(plan.split.column().map(str::to_owned));
+    without_repeats(columns)
+}
+
+/// The columns of features, labels, truths and the group, each once.
+pub(crate) fn columns_read(
+    fields: &[Field],
+    tasks: &[Task],
+    group: Option<&String>,
+) -> Vec<String> {
+    let fields = fields.iter().map(|field| &field.column);
+    let labels = tasks.iter().map(|task| &task.label);
+    let truths = tasks.iter().filter_map(|task| task.truth.as_ref());
+    without_repeats(
+        fields
+            .chain(labels)
+            .chain(truths)
+            .chain(group)
+            .cloned()
+            .collect(),
+    )
+}
+
+fn without_repeats(mut names: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// The first `n` rows of the training files, or all, if fewer: to look at them before a run.
+///
+/// # Errors
+/// There is no such file, one cannot be read or lacks a column, or rows are broken.
+pub fn first_rows(
+    plan: &DataPlan,
+    columns: &[String],
+    n: usize,
+) -> Result<Vec<RowsBlock>, ReadError> {
+    let files = files(&plan.train, &plan.root)?;
+    let mut rows = Rows::open(files, &plan.reading, columns.to_vec());
+    let mut blocks = Vec::new();
+    let mut left = n;
+    while left > 0
+        && let Some(mut rows) = rows.next_block()?
+    {
+        if rows.block.n_rows > left {
+            rows.block = rows.block.select(&(0..left).collect::<Vec<_>>());
+        }
+        left -= rows.block.n_rows;
+        blocks.push(rows);
+    }
+    Ok(blocks)
+}
+
+/// Whether only the training files are split; other files keep their part.
+pub(crate) fn split_of(part: Part, split: &Split) -> Option<&Split> {
+    (part == Part::Train).then_some(split)
 }

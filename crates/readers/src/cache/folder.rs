@@ -32,10 +32,6 @@ impl Folder {
         Folder { key, path }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The record, `None` where this data set was not cached yet.
     pub(crate) fn record(&self) -> Result<Option<Record>, CacheError> {
         if !self.path.exists() {

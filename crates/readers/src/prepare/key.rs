@@ -1,0 +1,72 @@
+//! The key of a data set: a name that another data set never has.
+
+use super::{PlanFiles, PrepareError};
+use crate::cache::VERSION;
+use crate::plan::{DataPlan, Reading, Split};
+use crate::source::ReadError;
+use crate::split::Part;
+use ncs_features::SchemaPlan;
+use serde::Serialize;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+/// What the bytes of a cache follow from.
+#[derive(Serialize)]
+struct KeyOf<'a> {
+    version: u32,
+    schema: &'a SchemaPlan,
+    reading: &'a Reading,
+    split: &'a Split,
+    files: Vec<FileIdentity>,
+}
+
+/// A file without its bytes: reading all of them for a hash would take as long as encoding them. A
+/// change of its content changes its time, and mostly its size; the worst that a copy or a `touch`
+/// can do is to have the file encoded once more.
+#[derive(Serialize)]
+struct FileIdentity {
+    part: Part,
+    /// Absolute and without symbolic links, so that it is one however the plan names it.
+    path: String,
+    n_bytes: u64,
+    /// Seconds and nanoseconds since 1970; negative ones before.
+    modified: (i64, u32),
+}
+
+/// BLAKE3 of [`KeyOf`] as JSON.
+pub(super) fn key(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    files: &PlanFiles,
+) -> Result<[u8; 32], PrepareError> {
+    let identities = files.iter().map(|(part, path)| identity(part, path));
+    let key_of = KeyOf {
+        version: VERSION,
+        schema,
+        reading: &plan.reading,
+        split: &plan.split,
+        files: identities.collect::<Result<_, _>>()?,
+    };
+    let json = serde_json::to_vec(&key_of).expect("plans and names are JSON");
+    Ok(*blake3::hash(&json).as_bytes())
+}
+
+fn identity(part: Part, path: &Path) -> Result<FileIdentity, ReadError> {
+    let read = |error| ReadError::io(path, "look at the file")(error);
+    let metadata = std::fs::metadata(path).map_err(read)?;
+    let modified = metadata.modified().map_err(read)?;
+    let path = std::fs::canonicalize(path).map_err(read)?;
+    Ok(FileIdentity {
+        part,
+        // Not `display`, which would make names that are no Unicode the same.
+        path: format!("{path:?}"),
+        n_bytes: metadata.len(),
+        modified: match modified.duration_since(UNIX_EPOCH) {
+            Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
+            Err(before) => {
+                let before = before.duration();
+                (-(before.as_secs() as i64), before.subsec_nanos())
+            }
+        },
+    })
+}

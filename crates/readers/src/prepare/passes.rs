@@ -1,0 +1,238 @@
+//! The two passes over the files, each with one thread that reads and one that encodes.
+
+use super::sift::{Sieve, Sifted};
+use super::{PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of};
+use crate::cache::{Draft, Folder, PartWriter, Record};
+use crate::plan::DataPlan;
+use crate::rows::{BrokenRows, Rows, RowsBlock};
+use crate::split::Part;
+use ncs_features::{
+    Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick, Schema,
+    SchemaPlan, Table, TablePlan,
+};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+/// Blocks that are read ahead.
+const BLOCKS_AHEAD: usize = 4;
+
+/// Fits and encodes, and completes the data set in the cache.
+pub(super) fn run(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    files: &PlanFiles,
+    folder: &Folder,
+    on: &mut dyn FnMut(Progress),
+) -> Result<Record, PrepareError> {
+    let mut passes = Passes {
+        plan,
+        columns: columns_of(plan, schema),
+        files,
+        on,
+    };
+    let schema = passes.fit(schema)?;
+    let draft = folder.draft()?;
+    let report = passes.encode(&schema, &draft)?;
+    let record = Record { schema, report };
+    draft.complete(&record)?;
+    Ok(record)
+}
+
+struct Passes<'a> {
+    plan: &'a DataPlan,
+    columns: Vec<String>,
+    files: &'a PlanFiles,
+    on: &'a mut dyn FnMut(Progress),
+}
+
+impl Passes<'_> {
+    fn fit(&mut self, plan: &SchemaPlan) -> Result<Schema, PrepareError> {
+        let mut fit = Fit::new(plan.clone());
+        if fit.needs_rows() {
+            let encoder = unfitted_encoder(plan);
+            self.pass(Stage::Fit, &[Part::Train], &encoder, |sifted| {
+                let rows = rows_of(&sifted.parts, Part::Train);
+                let training = sifted.block.select(&rows);
+                // The rows were encoded, so they can be observed.
+                fit.observe(&training)
+                    .expect("what encodes can be fitted to");
+                Ok(())
+            })?;
+        }
+        Ok(fit.finish()?)
+    }
+
+    fn encode(&mut self, schema: &Schema, draft: &Draft<'_>) -> Result<Report, PrepareError> {
+        let encoder = Encoder::new(Arc::new(schema.clone()));
+        let mut writers = Writers {
+            draft,
+            schema,
+            parts: [None, None, None],
+        };
+        let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |sifted| {
+            writers.push(sifted)
+        })?;
+        if writers.parts[0].is_none() {
+            return Err(PrepareError::NoTrainingRows {
+                rows: counted.training_rows,
+            });
+        }
+        Ok(Report {
+            parts: writers.finish()?,
+            broken_rows: counted.broken,
+        })
+    }
+
+    /// Hands every block of the files of `parts` to `take`, without the rows that cannot be used.
+    fn pass(
+        &mut self,
+        stage: Stage,
+        parts: &[Part],
+        encoder: &Encoder,
+        mut take: impl FnMut(Sifted<'_>) -> Result<(), PrepareError>,
+    ) -> Result<Counted, PrepareError> {
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .filter(|(part, _)| parts.contains(part))
+            .collect();
+        let total_bytes = files
+            .iter()
+            .map(|(_, file)| file.metadata().map_or(0, |m| m.len()))
+            .sum();
+        let paths = files.iter().map(|(_, file)| (*file).clone()).collect();
+        let rows = Rows::open(paths, &self.plan.reading, self.columns.clone());
+        let mut broken = BrokenRows::new(self.plan.reading.max_broken_share);
+        let (mut n_rows, mut training_rows) = (0, 0);
+        each_block(rows, |rows| {
+            let part = files[rows.file_number].0;
+            let sieve = Sieve {
+                encoder,
+                split: split_of(part, &self.plan.split),
+                part,
+                first_row: training_rows,
+            };
+            let sifted = sieve.sift(&rows)?;
+            broken.add(&rows.file, sifted.batch.n_rows, &sifted.broken)?;
+            take(sifted)?;
+            n_rows += rows.block.n_rows as u64;
+            if part == Part::Train {
+                training_rows = n_rows;
+            }
+            (self.on)(Progress {
+                stage,
+                rows: n_rows,
+                bytes: rows.bytes_read,
+                total_bytes,
+            });
+            Ok(())
+        })?;
+        broken.check_end()?;
+        Ok(Counted {
+            training_rows,
+            broken: broken.n_broken(),
+        })
+    }
+}
+
+/// What a pass saw.
+struct Counted {
+    /// Rows of the training files.
+    training_rows: u64,
+    broken: u64,
+}
+
+/// Reads on one thread and calls `take` on this one, block by block in order.
+fn each_block(
+    mut rows: Rows,
+    mut take: impl FnMut(RowsBlock) -> Result<(), PrepareError>,
+) -> Result<(), PrepareError> {
+    let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Some(block) = rows.next_block().transpose() {
+                let is_last = block.is_err();
+                // Nobody listens any more once `take` failed.
+                if sender.send(block).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        receiver.into_iter().try_for_each(|block| take(block?))
+    })
+}
+
+/// An encoder that accepts the rows that the fitted one will accept.
+fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
+    let table = |table: &TablePlan| Table {
+        name: table.name.clone(),
+        ids: match table.ids {
+            IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } => IdSpace::Hash {
+                buckets: 1,
+                function: HashFunction::Xxh3,
+            },
+            IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => IdSpace::Quantiles {
+                boundaries: Vec::new(),
+            },
+            IdSpacePlan::Numeric(_) => IdSpace::Scaled {
+                log: false,
+                mean: 0.0,
+                deviation: 1.0,
+            },
+        },
+    };
+    Encoder::new(Arc::new(Schema {
+        tables: plan.tables.iter().map(table).collect(),
+        fields: plan.fields.clone(),
+        tasks: plan.tasks.clone(),
+        group: plan.group.clone(),
+    }))
+}
+
+/// The files of the parts in the making; a part without rows has none.
+struct Writers<'a> {
+    draft: &'a Draft<'a>,
+    schema: &'a Schema,
+    parts: [Option<PartWriter>; 3],
+}
+
+impl Writers<'_> {
+    fn push(&mut self, sifted: Sifted<'_>) -> Result<(), PrepareError> {
+        let batches = [sifted.batch];
+        for (part, writer) in Part::ALL.into_iter().zip(&mut self.parts) {
+            let rows = rows_of(&sifted.parts, part);
+            if rows.is_empty() {
+                continue;
+            }
+            let writer = match writer {
+                Some(writer) => writer,
+                None => {
+                    let path = self.draft.part_path(part);
+                    writer.insert(PartWriter::create(&path, self.draft.key(), self.schema)?)
+                }
+            };
+            let picks: Vec<Pick> = rows.into_iter().map(|row| Pick::new(0, row)).collect();
+            writer.push(&batches, &picks)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<PartReport>, PrepareError> {
+        let mut reports = Vec::new();
+        for (part, writer) in Part::ALL.into_iter().zip(self.parts) {
+            if let Some(writer) = writer {
+                let labels: LabelCounts = writer.finish()?;
+                reports.push(PartReport { part, labels });
+            }
+        }
+        Ok(reports)
+    }
+}
+
+fn rows_of(parts: &[Part], part: Part) -> Vec<usize> {
+    let rows = parts
+        .iter()
+        .enumerate()
+        .filter(|(_, found)| **found == part);
+    rows.map(|(row, _)| row).collect()
+}

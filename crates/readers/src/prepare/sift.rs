@@ -1,0 +1,133 @@
+//! The rows of a block that can be used, and the reasons why others cannot.
+
+use crate::plan::Split;
+use crate::rows::{RowsBlock, row_of};
+use crate::source::{BrokenRow, ReadError};
+use crate::split::{Part, SplitError};
+use ncs_features::{Batch, Block, Encoder};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The usable rows of a block.
+pub(super) struct Sifted<'a> {
+    pub(super) block: Cow<'a, Block>,
+    pub(super) batch: Batch,
+    /// One a row.
+    pub(super) parts: Vec<Part>,
+    /// All rows that were left out, by the reader before or here, in file order.
+    pub(super) broken: Vec<BrokenRow>,
+}
+
+/// Encodes rows and finds their parts.
+pub(super) struct Sieve<'a> {
+    pub(super) encoder: &'a Encoder,
+    /// How the rows are divided; `None`: all are of `part`.
+    pub(super) split: Option<&'a Split>,
+    pub(super) part: Part,
+    /// Number of the block's first row, over all files that are divided.
+    pub(super) first_row: u64,
+}
+
+impl Sieve<'_> {
+    /// Whole blocks mostly; one that fails is searched for the rows that make it fail.
+    ///
+    /// # Errors
+    /// What is wrong is not a row.
+    pub(super) fn sift<'b>(&self, rows: &'b RowsBlock) -> Result<Sifted<'b>, ReadError> {
+        let block = &rows.block;
+        let error = match self.encode(block) {
+            Ok((batch, parts)) => {
+                return Ok(Sifted {
+                    block: Cow::Borrowed(block),
+                    batch,
+                    parts,
+                    broken: rows.broken.clone(),
+                });
+            }
+            Err(error) => error,
+        };
+        self.refuse_unless_row(rows, error)?;
+        let mut unusable = Vec::new();
+        self.search(block, 0..block.n_rows, &mut unusable);
+        self.without(rows, unusable)
+    }
+
+    fn encode(&self, block: &Block) -> Result<(Batch, Vec<Part>), SplitError> {
+        Ok((self.encoder.encode(block)?, self.parts(block)?))
+    }
+
+    fn parts(&self, block: &Block) -> Result<Vec<Part>, SplitError> {
+        match self.split {
+            Some(split) => split.parts(block, self.first_row),
+            None => Ok(vec![self.part; block.n_rows]),
+        }
+    }
+
+    fn refuse_unless_row(&self, rows: &RowsBlock, error: SplitError) -> Result<(), ReadError> {
+        match error {
+            SplitError::Column(error) if row_of(&error).is_none() => Err(rows.error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends the rows in `range` that cannot be encoded, halving it.
+    fn search(&self, block: &Block, range: Range<usize>, unusable: &mut Vec<(usize, SplitError)>) {
+        let some = block.select(&range.clone().collect::<Vec<_>>());
+        let Err(error) = self.encode(&some) else {
+            return;
+        };
+        if range.len() == 1 {
+            return unusable.push((range.start, error));
+        }
+        let middle = range.start + range.len() / 2;
+        self.search(block, range.start..middle, unusable);
+        self.search(block, middle..range.end, unusable);
+    }
+
+    fn without<'b>(
+        &self,
+        rows: &'b RowsBlock,
+        unusable: Vec<(usize, SplitError)>,
+    ) -> Result<Sifted<'b>, ReadError> {
+        let mut is_kept = vec![true; rows.block.n_rows];
+        unusable.iter().for_each(|(row, _)| is_kept[*row] = false);
+        let kept: Vec<usize> = (0..rows.block.n_rows).filter(|&row| is_kept[row]).collect();
+        let block = rows.block.select(&kept);
+        let batch = self
+            .encoder
+            .encode(&block)
+            .map_err(|error| rows.error(error))?;
+        // By number, all rows have a part; by a column, a row's part does not hang on the others.
+        let parts = match self.parts(&rows.block) {
+            Ok(parts) => kept.iter().map(|&row| parts[row]).collect(),
+            Err(_) => self
+                .parts(&block)
+                .map_err(|error| split_error(rows, error))?,
+        };
+        let mut broken = rows.broken.clone();
+        broken.extend(unusable.into_iter().map(|(row, error)| {
+            let row = rows.in_file(row as u64 + 1);
+            // The error is of a block of this row alone.
+            let what = error.after(row - 1).to_string();
+            BrokenRow { row, what }
+        }));
+        broken.sort_by_key(|broken| broken.row);
+        Ok(Sifted {
+            block: Cow::Owned(block),
+            batch,
+            parts,
+            broken,
+        })
+    }
+}
+
+fn split_error(rows: &RowsBlock, error: SplitError) -> ReadError {
+    match error {
+        SplitError::Column(error) => rows.error(error),
+        SplitError::NoTime { row, .. } => {
+            let path = rows.file.clone();
+            let what = error.to_string();
+            ReadError::Row { path, row, what }
+        }
+    }
+}
