@@ -5,15 +5,16 @@ use crate::input::Input;
 use crate::plan::Reading;
 use crate::source::ReadError;
 use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A longer record begins with a quote that is never closed: better an error than a file in memory.
+const LONGEST_RECORD: usize = 1 << 26;
 
 /// A CSV file, read record by record.
 pub(crate) struct Csv {
     path: PathBuf,
-    reader: Reader<Input>,
-    bytes_read: Arc<AtomicU64>,
+    reader: Reader<OneRecord>,
     names: Vec<String>,
     /// Where the columns that were asked for are in a record.
     places: Vec<usize>,
@@ -23,8 +24,10 @@ pub(crate) struct Csv {
 impl Csv {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path, reading: &Reading) -> Result<Csv, ReadError> {
-        let input = Input::open(path)?;
-        let bytes_read = input.counter();
+        let input = OneRecord {
+            input: Input::open(path)?,
+            bytes_left: 0,
+        };
         let reader = ReaderBuilder::new()
             .delimiter(delimiter(path, reading))
             .has_headers(false)
@@ -34,7 +37,6 @@ impl Csv {
         let mut csv = Csv {
             path: path.to_owned(),
             reader,
-            bytes_read,
             names: Vec::new(),
             places: Vec::new(),
             record: ByteRecord::new(),
@@ -57,8 +59,15 @@ impl Csv {
             return Err(ReadError::NoRows { path: self.path });
         }
         let place = |column: &String| {
-            let place = self.names.iter().position(|name| name == column);
-            place.ok_or_else(|| ReadError::missing(&self.path, column, &self.names))
+            let mut places = (0..self.names.len()).filter(|&i| self.names[i] == *column);
+            match (places.next(), places.next()) {
+                (Some(place), None) => Ok(place),
+                (None, _) => Err(ReadError::missing(&self.path, column, &self.names)),
+                (Some(_), Some(_)) => {
+                    let what = format!("two columns are named \"{column}\"; rename one");
+                    Err(ReadError::damaged(&self.path, 0, what))
+                }
+            }
         };
         self.places = columns.iter().map(place).collect::<Result<_, _>>()?;
         Ok(self)
@@ -76,6 +85,7 @@ impl Csv {
     }
 
     fn next_record(&mut self, rows: u64) -> Result<bool, ReadError> {
+        self.reader.get_mut().bytes_left = LONGEST_RECORD;
         let read = self.reader.read_byte_record(&mut self.record);
         read.map_err(|error| match error.into_kind() {
             ErrorKind::Io(source) => ReadError::reading(&self.path, rows, source),
@@ -105,7 +115,25 @@ impl ReadRow for Csv {
     }
 
     fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
+        self.reader.get_ref().input.bytes_read()
+    }
+}
+
+/// The file, as far as one record may reach into it.
+struct OneRecord {
+    input: Input,
+    bytes_left: usize,
+}
+
+impl Read for OneRecord {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.bytes_left == 0 {
+            let what = "a record of over 64 MiB: look for a quote that is not closed";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let n = self.input.read(buffer)?;
+        self.bytes_left = self.bytes_left.saturating_sub(n);
+        Ok(n)
     }
 }
 

@@ -33,11 +33,6 @@ impl Input {
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
-
-    /// The counter behind [`Input::bytes_read`], for one who gives the input away.
-    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
-        self.bytes_read.clone()
-    }
 }
 
 impl Read for Input {

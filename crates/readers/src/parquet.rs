@@ -13,6 +13,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
 use ncs_features::{Block, Column, Texts, Values};
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 /// A Parquet file, read row group by row group.
@@ -95,7 +96,7 @@ impl Parquet {
 
 impl Source for Parquet {
     fn next_block(&mut self) -> Result<Option<RawBlock>, ReadError> {
-        let block = self.read_block().map_err(|error| {
+        let block = or_panic(|| self.read_block()).map_err(|error| {
             let what = format!("its rows are damaged ({error}); copy or write it again");
             ReadError::damaged(&self.path, self.rows_done, what)
         })?;
@@ -125,9 +126,20 @@ fn names_of(schema: &SchemaDescriptor) -> Vec<String> {
 
 fn open_file(path: &Path) -> Result<SerializedFileReader<File>, ReadError> {
     let file = File::open(path).map_err(ReadError::io(path, "open"))?;
-    SerializedFileReader::new(file).map_err(|error| {
+    or_panic(|| SerializedFileReader::new(file)).map_err(|error| {
         let what = format!("no Parquet file, or one cut short ({error}); copy or write it again");
         ReadError::damaged(path, 0, what)
+    })
+}
+
+/// What `read` returns; an error where it panics, as the library does over some damaged pages. Nothing
+/// that it left half done is read again: a file that failed is given up.
+fn or_panic<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| {
+        Err(ParquetError::General(
+            "a page that makes no sense".to_owned(),
+        ))
     })
 }
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tempfile::{TempDir, tempdir};
 
 fn texts(items: &[&str]) -> Values {
@@ -302,6 +302,26 @@ fn a_broken_row_is_named() {
 }
 
 #[test]
+fn two_csv_columns_of_one_name_are_refused_where_they_are_wanted() {
+    let expected = "FILE: two columns are named \"a\"; rename one";
+    check_complaint("a.csv", b"a,b,a\n1,2,3\n", &["a"], expected);
+    let (_folder, path) = file("a.csv", b"a,b,a\n1,2,3\n");
+    assert_eq!(columns(&path, &["b"])[0].values, texts(&["2"]));
+}
+
+#[test]
+fn a_quote_that_is_not_closed_does_not_swallow_the_file() {
+    let rows = "1,x\n".repeat(17 << 20);
+    let expected = "FILE: after row 1: its bytes are damaged (a record of over 64 MiB";
+    check_complaint(
+        "a.csv",
+        format!("a,b\n1,x\n2,\"y\n{rows}").as_bytes(),
+        &["a"],
+        expected,
+    );
+}
+
+#[test]
 fn a_share_of_broken_rows_can_be_left_out() {
     let line = |i: usize| match i % 10 {
         3 => format!("{i}\n"),
@@ -400,19 +420,54 @@ fn columns_of_a_run_come_once() {
     assert_eq!(columns_of(&plan, &schema()), expected);
 }
 
+/// A file of 30 rows of every format.
+fn small_files() -> &'static [(String, Vec<u8>)] {
+    static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let read = |format| {
+            let folder = tempdir().unwrap();
+            let path = write(folder.path(), format, 30);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            (name.to_owned(), fs::read(&path).unwrap())
+        };
+        FORMATS.map(read).into()
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     /// Damage is an error or another value, never a crash.
     #[test]
     fn damaged_files_are_survived(format in 0usize..4, place in 0.0f64..1.0, flip in 1u8..) {
-        let format = FORMATS[format];
-        let folder = tempdir().unwrap();
-        let path = write(folder.path(), format, 30);
-        let mut bytes = fs::read(&path).unwrap();
+        let (name, bytes) = &small_files()[format];
+        let mut bytes = bytes.clone();
         let place = (place * bytes.len() as f64) as usize;
         bytes[place] ^= flip;
-        fs::write(&path, bytes).unwrap();
+        let (_folder, path) = file(name, &bytes);
         let _ = blocks(&path, &Reading::default(), &["user", "tags", "price", "city"]);
     }
+}
+
+#[test]
+fn a_parquet_page_that_makes_no_sense_is_an_error() {
+    let (name, bytes) = &small_files()[2];
+    let damage = |place: usize| {
+        let mut bytes = bytes.clone();
+        bytes[place] ^= 178;
+        let (_folder, path) = file(name, &bytes);
+        blocks(
+            &path,
+            &Reading::default(),
+            &["user", "tags", "price", "city"],
+        )
+        .err()
+    };
+    // Some of these places make the library panic.
+    let end = bytes.len();
+    let errors = (end * 7 / 10..end * 8 / 10).filter_map(damage);
+    assert!(errors.count() > 0);
 }
