@@ -44,7 +44,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct Quickstart {
     /// Repetitions with different seeds.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub seeds: u32,
     /// Folder for the log, the models and the report.
     #[arg(long, value_name = "DIR", default_value = "quickstart")]

@@ -4,7 +4,9 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod comparison;
 pub mod interrupt;
+pub mod made_up;
 pub mod progress;
 pub mod run_file;
 pub mod run_log;

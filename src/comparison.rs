@@ -1,0 +1,200 @@
+//! Networks over several seeds: means with intervals, and differences seed by seed.
+
+use ncs_eval::report::{Better, ResultCell, ResultColumn, ResultRow, ResultTable};
+use ncs_eval::{Difference, Metrics, TaskMetrics, estimate, paired_difference};
+
+/// Share of intervals that hold the mean.
+const CONFIDENCE: f64 = 0.95;
+
+/// The figures of one network, one for each seed, seeds in the same order for all networks.
+#[derive(Clone, Debug)]
+pub struct NetworkFigures {
+    /// The network's name.
+    pub network: String,
+    /// Its metrics on the same part of the data.
+    pub seeds: Vec<Metrics>,
+}
+
+/// A figure that networks are compared by.
+#[derive(Clone, Copy)]
+struct Figure {
+    name: &'static str,
+    better: Better,
+    value: fn(&TaskMetrics) -> Option<f64>,
+}
+
+const FIGURES: [Figure; 5] = [
+    Figure {
+        name: "AUC",
+        better: Better::Higher,
+        value: |metrics| metrics.auc,
+    },
+    Figure {
+        name: "entire-space AUC",
+        better: Better::Higher,
+        value: |metrics| metrics.auc_entire_space,
+    },
+    Figure {
+        name: "grouped AUC",
+        better: Better::Higher,
+        value: |metrics| metrics.gauc,
+    },
+    Figure {
+        name: "log-loss",
+        better: Better::Lower,
+        value: |metrics| metrics.log_loss,
+    },
+    Figure {
+        name: "squared error",
+        better: Better::Lower,
+        value: |metrics| metrics.squared_error,
+    },
+];
+
+/// A table of means and their intervals over seeds. Figures that apply to no task are left out.
+pub fn table(title: &str, networks: &[NetworkFigures]) -> ResultTable {
+    let tasks = tasks(networks);
+    let applies = |figure: &&Figure| {
+        tasks.iter().any(|task| {
+            networks
+                .iter()
+                .any(|network| !values(network, task, figure).is_empty())
+        })
+    };
+    let figures: Vec<&Figure> = FIGURES.iter().filter(applies).collect();
+    let row = |task: &String, network: &NetworkFigures| {
+        let cell = |figure: &&Figure| match estimate(&values(network, task, figure), CONFIDENCE) {
+            Some(estimate) => ResultCell::from(estimate),
+            None => ResultCell::default(),
+        };
+        ResultRow {
+            task: task.clone(),
+            network: network.network.clone(),
+            cells: figures.iter().map(cell).collect(),
+        }
+    };
+    let rows = tasks
+        .iter()
+        .flat_map(|task| networks.iter().map(move |network| (task, network)));
+    ResultTable {
+        title: title.to_owned(),
+        columns: figures.iter().map(|figure| column(figure)).collect(),
+        rows: rows.map(|(task, network)| row(task, network)).collect(),
+    }
+}
+
+fn column(figure: &Figure) -> ResultColumn {
+    ResultColumn {
+        name: figure.name.to_owned(),
+        better: figure.better,
+        decimals: 4,
+    }
+}
+
+fn tasks(networks: &[NetworkFigures]) -> Vec<String> {
+    let first = networks.first().and_then(|network| network.seeds.first());
+    let mut names: Vec<String> = first.map_or(Vec::new(), |metrics| {
+        metrics.tasks.keys().cloned().collect()
+    });
+    if first.is_some_and(|metrics| metrics.ctcvr.is_some()) {
+        names.push(FUNNEL.to_owned());
+    }
+    names
+}
+
+/// The product of click and conversion, in tables.
+const FUNNEL: &str = "CTCVR";
+
+/// One value a seed; empty where some seed has none.
+fn values(network: &NetworkFigures, task: &str, figure: &Figure) -> Vec<f64> {
+    let value = |metrics: &Metrics| match (task, metrics.tasks.get(task)) {
+        (_, Some(task)) => (figure.value)(task),
+        (FUNNEL, None) if figure.name == "AUC" => metrics.ctcvr?.auc,
+        _ => None,
+    };
+    let all: Option<Vec<f64>> = network.seeds.iter().map(value).collect();
+    all.unwrap_or_default()
+}
+
+/// Whether `ours` beats each of the others, task by task, in words: one line for each figure of AUC
+/// (or squared error), from paired differences over seeds.
+pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for task in tasks(std::slice::from_ref(ours)) {
+        for figure in FIGURES.iter().filter(|figure| is_decisive(figure)) {
+            for other in others {
+                let (mine, theirs) = (values(ours, &task, figure), values(other, &task, figure));
+                if let Some(difference) = paired_difference(&mine, &theirs, CONFIDENCE) {
+                    let what = format!(
+                        "{task} {}: {} against {}",
+                        figure.name, ours.network, other.network
+                    );
+                    lines.push(format!("{what}: {}", verdict(&difference, figure.better)));
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn is_decisive(figure: &Figure) -> bool {
+    ["AUC", "entire-space AUC", "squared error"].contains(&figure.name)
+}
+
+/// `+0.0123 [+0.0100, +0.0146], p 0.002: better`
+fn verdict(difference: &Difference, better: Better) -> String {
+    let mean = difference.estimate.mean;
+    let (Some([low, high]), Some(p)) = (difference.estimate.interval, difference.p_value) else {
+        return format!("{mean:+.4}: one seed gives no verdict");
+    };
+    let word = match (low > 0.0, high < 0.0, better) {
+        (true, _, Better::Higher) | (_, true, Better::Lower) => "better",
+        (true, _, _) | (_, true, _) => "worse",
+        _ => "not separable",
+    };
+    format!("{mean:+.4} [{low:+.4}, {high:+.4}], p {p:.3}: {word}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(name: &str, aucs: &[f64]) -> NetworkFigures {
+        let metrics = |&auc: &f64| {
+            let task = TaskMetrics {
+                auc: Some(auc),
+                ..TaskMetrics::default()
+            };
+            Metrics {
+                tasks: [("ctr".to_owned(), task)].into_iter().collect(),
+                ctcvr: None,
+            }
+        };
+        NetworkFigures {
+            network: name.to_owned(),
+            seeds: aucs.iter().map(metrics).collect(),
+        }
+    }
+
+    #[test]
+    fn a_verdict_needs_an_interval_clear_of_zero() {
+        let check = |ours: &[f64], theirs: &[f64], word: &str| {
+            let lines = verdicts(&network("a", ours), &[network("b", theirs)]);
+            assert_eq!(lines.len(), 1);
+            assert!(lines[0].ends_with(word), "{}", lines[0]);
+        };
+        check(&[0.71, 0.72, 0.73], &[0.70, 0.71, 0.719], ": better");
+        check(&[0.70, 0.71, 0.719], &[0.71, 0.72, 0.73], ": worse");
+        check(&[0.71, 0.72, 0.73], &[0.72, 0.71, 0.73], ": not separable");
+        check(&[0.71], &[0.70], ": one seed gives no verdict");
+    }
+
+    #[test]
+    fn figures_that_apply_to_nothing_are_left_out() {
+        let table = table("t", &[network("a", &[0.7, 0.8]), network("b", &[0.6, 0.7])]);
+        assert_eq!(table.columns.len(), 1);
+        assert_eq!(table.rows.len(), 2);
+        assert!((table.rows[0].cells[0].value.unwrap() - 0.75).abs() < 1e-12);
+        assert!(table.is_best(0, 0) && !table.is_best(1, 0));
+    }
+}
