@@ -140,7 +140,7 @@ fn sharing(picture: &SharingPicture) -> String {
 fn search(curve: &SearchCurve) -> String {
     let row = |(at, round): (usize, &SearchRound)| {
         vec![
-            (at + 1).to_string(),
+            at.to_string(),
             fixed(round.density, 4),
             round
                 .validation_metric
