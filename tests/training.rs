@@ -1,0 +1,380 @@
+//! Training at the front door: it learns, it repeats, it goes on where it was stopped, and it refuses
+//! what cannot be learnt, before it starts.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ncs_readers::split::Part;
+use ncs_readers::synthetic::{SyntheticPlan, write_log};
+use ncs_readers::{Format, Prepared};
+use ncs_train::{Event, Listener, Run, TrainError};
+use ncs4cvr::made_up::{MadeUpFiles, run_toml};
+use ncs4cvr::progress::Progress;
+use ncs4cvr::run_file::RunFile;
+use ncs4cvr::training;
+
+/// A small made-up log with a run file beside it.
+fn log(folder: &Path, network: &str) {
+    let plan = SyntheticPlan {
+        users: 300,
+        items: 100,
+        click_rate: 0.3,
+        conversion_rate: 0.3,
+        share: 1.0,
+        ..SyntheticPlan::default()
+    };
+    let parts = [
+        (Part::Train, 12_000),
+        (Part::Valid, 4_000),
+        (Part::Test, 4_000),
+    ];
+    let written = write_log(&plan, folder, Format::Parquet, &parts).unwrap();
+    let text = run_toml(&MadeUpFiles::of(&written), network, 1);
+    std::fs::write(folder.join("run.toml"), text).unwrap();
+}
+
+fn sets(more: &[&str]) -> Vec<String> {
+    let always = [
+        "data.cache=\"cache\"",
+        "threads=2",
+        "network.hidden=[32, 16]",
+    ];
+    always
+        .iter()
+        .chain(more)
+        .map(|set| (*set).to_owned())
+        .collect()
+}
+
+fn open(folder: &Path, more: &[&str]) -> RunFile {
+    RunFile::open(&folder.join("run.toml"), &sets(more)).unwrap()
+}
+
+fn train(folder: &Path, out: &str, more: &[&str]) -> training::Finished {
+    let stop = AtomicBool::new(false);
+    training::run(
+        &open(folder, more),
+        &folder.join(out),
+        Progress::Quiet,
+        &stop,
+    )
+    .unwrap()
+}
+
+fn bytes(folder: &Path, out: &str) -> Vec<(String, Vec<u8>)> {
+    let files = [
+        "model/weights.safetensors",
+        "model/manifest.json",
+        "metrics.json",
+        "report.json",
+    ];
+    let read = |file: &&str| {
+        let path = folder.join(out).join(file);
+        (file.to_string(), std::fs::read(path).unwrap())
+    };
+    files.iter().map(read).collect()
+}
+
+#[test]
+fn every_network_learns_both_tasks() {
+    for network in ["single_task", "shared_bottom", "sparse_sharing"] {
+        let folder = tempfile::tempdir().unwrap();
+        log(folder.path(), network);
+        for steps in ["alternating", "joint"] {
+            let steps = format!("training.steps={steps:?}");
+            let finished = train(folder.path(), &steps, &[&steps]);
+            let tasks = &finished.judged[0].metrics.tasks;
+            assert_eq!(finished.judged[0].part, "test");
+            let auc = |task: &str| tasks[task].auc.unwrap();
+            let names: Vec<&String> = tasks.keys().collect();
+            let (click, conversion) = (auc(names[0]), auc(names[1]));
+            assert!(click > 0.62, "{network} {steps}: click {click}");
+            assert!(
+                conversion > 0.58,
+                "{network} {steps}: conversion {conversion}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "sparse_sharing");
+    train(folder.path(), "one", &[]);
+    train(folder.path(), "two", &[]);
+    assert_eq!(bytes(folder.path(), "one"), bytes(folder.path(), "two"));
+    let ran = bytes(folder.path(), "one");
+    train(folder.path(), "one", &[]);
+    assert_eq!(
+        bytes(folder.path(), "one"),
+        ran,
+        "a finished run is found, not run again"
+    );
+}
+
+/// Counts steps over all phases; dies or asks to stop at one of them.
+struct Interrupter<'a> {
+    seen: u64,
+    dies_at: u64,
+    stops_at: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Listener for Interrupter<'_> {
+    fn hear(&mut self, event: &Event<'_>) {
+        if let Event::Stepped { .. } = event {
+            self.seen += 1;
+            if self.seen == self.stops_at {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            assert!(self.seen != self.dies_at, "the plug is pulled");
+        }
+    }
+}
+
+/// Everything that has a state: warm-up, search, dropout, momentum, early stopping, best weights.
+const DEMANDING: &[&str] = &[
+    "network.dropout=0.1",
+    "search.rounds=2",
+    "search.rewind={steps=5}",
+    "training.checkpoint_steps=7",
+    "training.epochs=2",
+    "training.evaluations_per_epoch=3",
+    "training.warmup_steps=10",
+    "training.decay=\"cosine\"",
+    "training.weight_decay=0.01",
+];
+
+fn interrupted(
+    file: &RunFile,
+    data: &Prepared,
+    folder: &Path,
+    dies_at: u64,
+    stops_at: u64,
+) -> Option<Result<(), TrainError>> {
+    let stop = AtomicBool::new(false);
+    let mut interrupter = Interrupter {
+        seen: 0,
+        dies_at,
+        stops_at,
+        stop: &stop,
+    };
+    let run = Run {
+        network: &file.plan.network,
+        plan: &file.plan.train,
+        schema: &data.schema,
+        train: &data.train,
+        valid: data.valid.as_ref(),
+        data_key: data.key,
+        folder,
+        stop: &stop,
+    };
+    catch_unwind(AssertUnwindSafe(|| run.run(&mut interrupter).map(|_| ()))).ok()
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "sparse_sharing");
+    train(folder.path(), "whole", DEMANDING);
+    let whole = bytes(folder.path(), "whole");
+    let file = open(folder.path(), DEMANDING);
+    let data = training::prepare_rows(&file.plan, Progress::Quiet).unwrap();
+    // Steps of the warm-up, of the search and of the training.
+    for (i, at) in [3, 9, 22, 40, 61, 80, 99].into_iter().enumerate() {
+        let out = format!("cut-{i}");
+        let path = folder.path().join(&out);
+        assert!(
+            interrupted(&file, &data, &path, at, 0).is_none(),
+            "it did not die at {at}"
+        );
+        let stopped = interrupted(&file, &data, &path, 0, 5);
+        let is_stopped = matches!(stopped, Some(Err(TrainError::Stopped { .. })));
+        assert!(is_stopped, "{stopped:?}");
+        train(folder.path(), &out, DEMANDING);
+        assert_eq!(
+            bytes(folder.path(), &out),
+            whole,
+            "interrupted at step {at}"
+        );
+    }
+}
+
+/// The program itself, killed as the system kills it, and asked to end as a cluster asks.
+#[cfg(unix)]
+#[test]
+fn a_killed_program_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    let more = [
+        "training.epochs=60",
+        "training.patience=1000",
+        "training.checkpoint_steps=20",
+    ];
+    train(folder.path(), "whole", &more);
+    for signal in ["KILL", "TERM"] {
+        let out = folder.path().join(signal);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+        command
+            .args(["--quiet", "train"])
+            .arg(folder.path().join("run.toml"));
+        command
+            .arg("--out")
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        sets(&more).iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        let mut child = command.spawn().unwrap();
+        while !out.join("checkpoint.safetensors").exists() {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it ended before its first checkpoint"
+            );
+            std::thread::yield_now();
+        }
+        let id = child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        let output = child.wait_with_output().unwrap();
+        if signal == "TERM" {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(
+                said.contains("run the same command again to go on"),
+                "{said}"
+            );
+        } else {
+            assert_eq!(output.status.code(), None, "killed");
+        }
+        assert!(
+            !out.join("metrics.json").exists(),
+            "it was cut before its end"
+        );
+        train(folder.path(), signal, &more);
+        assert_eq!(bytes(folder.path(), signal), bytes(folder.path(), "whole"));
+    }
+}
+
+#[test]
+fn a_folder_of_another_run_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    train(folder.path(), "out", &["training.epochs=1"]);
+    let before = bytes(folder.path(), "out");
+    let file = open(folder.path(), &["training.epochs=1", "seed=2"]);
+    let stop = AtomicBool::new(false);
+    let error =
+        training::run(&file, &folder.path().join("out"), Progress::Quiet, &stop).unwrap_err();
+    assert!(
+        error.to_string().contains("the folder holds another run"),
+        "{error}"
+    );
+    assert_eq!(bytes(folder.path(), "out"), before);
+}
+
+#[test]
+fn a_changed_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    train(folder.path(), "out", &["training.epochs=1"]);
+    let path = folder.path().join("out/checkpoint.safetensors");
+    let mut changed = std::fs::read(&path).unwrap();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    let file = open(folder.path(), &["training.epochs=1"]);
+    let stop = AtomicBool::new(false);
+    let error =
+        training::run(&file, &folder.path().join("out"), Progress::Quiet, &stop).unwrap_err();
+    assert!(
+        error.to_string().contains("checkpoint.safetensors: tensor"),
+        "{error}"
+    );
+}
+
+#[test]
+fn labels_that_teach_nothing_are_refused_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = |click: &str| {
+        let row = |i: usize| format!("{},{click},{}\n", i % 7, i % 2);
+        let rows: String = (0..200).map(row).collect();
+        format!("user,click,buy\n{rows}")
+    };
+    let text = "[data]\ntrain = \"log.csv\"\nsplit = { by = \"row\", valid = 0.2 }\ncache = \"cache\"\n\
+                [columns]\nuser = \"categorical\"\n[tasks.ctr]\nlabel = \"click\"\n[tasks.cvr]\n\
+                label = \"buy\"\nwhere = \"ctr\"\n[network]\nkind = \"shared_bottom\"\nhidden = [4]\n";
+    let check = |click: &str, expected: &str| {
+        std::fs::write(folder.path().join("log.csv"), rows(click)).unwrap();
+        std::fs::write(folder.path().join("run.toml"), text).unwrap();
+        let file = RunFile::open(&folder.path().join("run.toml"), &[]).unwrap();
+        let stop = AtomicBool::new(false);
+        let out = folder.path().join("out");
+        let error = training::run(&file, &out, Progress::Quiet, &stop)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!out.join("checkpoint.safetensors").exists());
+    };
+    check(
+        "0",
+        "run.toml:8: the train rows cannot teach task \"ctr\": all ",
+    );
+    check("2", "log.csv");
+    check("2", "the label of task \"ctr\" is 2; it must be 0 or 1");
+}
+
+/// An absurd learning rate makes weights infinite, and their difference no number.
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_names_the_culprit() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    let file = open(folder.path(), &["training.learning_rate=1e30"]);
+    let stop = AtomicBool::new(false);
+    let out = folder.path().join("out");
+    let error = training::run(&file, &out, Progress::Quiet, &stop)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("(epoch 1, batch "), "{error}");
+    assert!(error.contains("the loss of task \"c"), "{error}");
+    assert!(error.contains("learning_rate"), "{error}");
+    assert!(!out.join("metrics.json").exists());
+}
+
+/// Linux has a device that is always full; a folder on it cannot be had, so the checkpoint's own name
+/// leads there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_the_run_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    let out = folder.path().join("out");
+    std::fs::create_dir_all(&out).unwrap();
+    std::os::unix::fs::symlink("/dev/full", out.join("checkpoint.safetensors.tmp")).unwrap();
+    let file = open(
+        folder.path(),
+        &["training.epochs=1", "training.checkpoint_steps=5"],
+    );
+    let stop = AtomicBool::new(false);
+    let run = || training::run(&file, &out, Progress::Quiet, &stop);
+    let error = run().unwrap_err().to_string();
+    assert!(error.contains("no space left"), "{error}");
+    assert!(
+        !out.join("checkpoint.safetensors").exists(),
+        "nothing half written"
+    );
+    run().unwrap();
+    train(
+        folder.path(),
+        "other",
+        &["training.epochs=1", "training.checkpoint_steps=5"],
+    );
+    assert_eq!(bytes(folder.path(), "out"), bytes(folder.path(), "other"));
+}
