@@ -4,5 +4,6 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod made_up;
 pub mod progress;
 pub mod run_file;

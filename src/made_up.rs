@@ -1,0 +1,164 @@
+//! The run file of a made-up log: what stands beside the files of `ncs synth` and of the quick start.
+
+use ncs_readers::split::Part;
+use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, TRUTHS, Written};
+
+/// The files of a made-up log, as its run file names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeUpFiles {
+    /// The training part, relative to the run file.
+    pub train: String,
+    /// The validation part.
+    pub valid: Option<String>,
+    /// The test part.
+    pub test: Option<String>,
+    /// What stands between the items of a list, in a format that has no lists: CSV.
+    pub separator: Option<char>,
+}
+
+impl MadeUpFiles {
+    /// From the files that were written; the run file stands in their folder. Lists of CSV files are
+    /// texts.
+    pub fn of(written: &[Written]) -> MadeUpFiles {
+        let name = |part: Part| {
+            let file = written.iter().find(|file| file.part == part)?;
+            Some(file.path.file_name()?.to_string_lossy().into_owned())
+        };
+        let is_csv = |file: &Written| file.path.extension().is_some_and(|end| end == "csv");
+        MadeUpFiles {
+            train: name(Part::Train).unwrap_or_default(),
+            valid: name(Part::Valid),
+            test: name(Part::Test),
+            separator: written.iter().any(is_csv).then_some(LIST_SEPARATOR),
+        }
+    }
+}
+
+/// A run file for a made-up log, which `ncs train` takes as it is. `network` is a `network.kind`:
+/// sparse_sharing, single_task or shared_bottom; the mask search stands in the first one only.
+pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
+    let search = match network {
+        "sparse_sharing" => SEARCH,
+        _ => "",
+    };
+    [
+        HEADLINE,
+        &format!("\n\nseed = {seed}\n"),
+        &data(files),
+        &columns(files.separator),
+        &tasks(),
+        &format!("\n[network]\nkind = {network:?}\n{SIZES}"),
+        search,
+        TRAINING,
+    ]
+    .concat()
+}
+
+/// First line of the run file of a made-up log.
+pub const HEADLINE: &str =
+    "# A made-up log: clicks, and conversions of the clicked, with their true probabilities.";
+
+const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";
+
+const SEARCH: &str = "
+[search]
+kind = \"magnitude\"
+rounds = 4
+density = 0.4
+epochs_per_round = 0.5
+";
+
+const TRAINING: &str = "
+[training]
+epochs = 4
+batch = 512
+learning_rate = 0.001
+evaluations_per_epoch = 2
+patience = 4
+";
+
+fn data(files: &MadeUpFiles) -> String {
+    let line = |key: &str, file: &str| format!("{key} = {}\n", quoted(file));
+    let optional = |key: &str, file: &Option<String>| {
+        file.as_deref()
+            .map(|file| line(key, file))
+            .unwrap_or_default()
+    };
+    [
+        "\n[data]\n",
+        &line("train", &files.train),
+        &optional("valid", &files.valid),
+        &optional("test", &files.test),
+    ]
+    .concat()
+}
+
+/// Numbers that are codes, such as the hour, are categories.
+fn columns(separator: Option<char>) -> String {
+    let separator = separator.map(|c| format!(", separator = {}", quoted(&c.to_string())));
+    let kind = |name: &str| match name {
+        "tags" => format!(
+            "{{ kind = \"list\"{} }}",
+            separator.as_deref().unwrap_or("")
+        ),
+        "price" => "{ kind = \"numeric\", transform = \"log\" }".to_owned(),
+        _ => "\"categorical\"".to_owned(),
+    };
+    let line = |field: &(&str, _)| format!("{} = {}\n", field.0, kind(field.0));
+    let lines: String = FIELDS.iter().map(line).collect();
+    format!("\n[columns]\n{lines}")
+}
+
+fn tasks() -> String {
+    let [click, conversion] = LABELS;
+    let [p_click, p_conversion] = TRUTHS;
+    format!(
+        "
+[tasks.ctr]
+label = {click:?}
+truth = {p_click:?}
+
+[tasks.cvr]
+label = {conversion:?}
+where = \"ctr\"
+truth = {p_conversion:?}
+
+[evaluation]
+group = {GROUP:?}
+"
+    )
+}
+
+/// A TOML text: its escapes are those of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_file::RunFile;
+    use ncs_readers::Split;
+    use std::path::Path;
+
+    #[test]
+    fn the_run_file_is_right_for_every_network() {
+        let files = MadeUpFiles {
+            train: "train \"1\".csv".to_owned(),
+            valid: Some("valid.csv".to_owned()),
+            test: Some("test.csv".to_owned()),
+            separator: Some('|'),
+        };
+        for network in ["sparse_sharing", "single_task", "shared_bottom"] {
+            let text = run_toml(&files, network, 7);
+            let unseen = |_: &_| Ok(Vec::new());
+            let file = RunFile::parse("run.toml", &text, Path::new(""), &[], &unseen);
+            let file = file.unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert!(file.notes.is_empty(), "{:?}", file.notes);
+            assert_eq!(file.plan.schema.fields.len(), FIELDS.len());
+            assert_eq!(file.plan.data.train, ["train \"1\".csv"]);
+            assert_eq!(file.plan.data.split, Split::Files);
+            assert_eq!(file.plan.train.seed, 7);
+        }
+    }
+}
