@@ -13,6 +13,9 @@ pub mod train;
 use std::error::Error;
 use std::io::{self, Write};
 
+use ncs_readers::Format;
+
+use crate::arguments::FileFormat;
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunFileError};
 
@@ -26,6 +29,33 @@ fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunF
         progress.say(&format!("{}: note: {note}", run.file.display()));
     }
     Ok(file)
+}
+
+/// The format that a flag names.
+fn file_format(said: FileFormat) -> Format {
+    match said {
+        FileFormat::Parquet => Format::Parquet,
+        FileFormat::Csv => Format::Csv,
+        FileFormat::JsonLines => Format::JsonLines,
+        FileFormat::Tfrecord => Format::TfRecord,
+    }
+}
+
+/// `12 bytes`, `1.5 KiB`, `3.0 GiB`
+fn size(n_bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if n_bytes < 1024 {
+        return format!("{n_bytes} bytes");
+    }
+    let power = (n_bytes.ilog2() / 10).min(UNITS.len() as u32);
+    let number = n_bytes as f64 / 1024f64.powi(power as i32);
+    format!("{number:.1} {}", UNITS[power as usize - 1])
+}
+
+/// Prints a value as JSON, on lines for people.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value)?;
+    print(&format!("{text}\n"))
 }
 
 /// Prints a result. A reader that has gone away, such as `head`, is no failure.
