@@ -7,3 +7,5 @@ pub mod commands;
 pub mod made_up;
 pub mod progress;
 pub mod run_file;
+mod score_file;
+pub mod sharing;

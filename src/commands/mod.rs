@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod evaluate;
 pub mod inspect;
+mod model;
 pub mod quickstart;
 pub mod schema;
 pub mod score;
