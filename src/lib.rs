@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod commands;
+mod first_look;
 pub mod made_up;
 pub mod progress;
 pub mod run_file;
