@@ -125,6 +125,9 @@ pub struct Rows {
     /// Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     pub delimiter: Option<u8>,
+    /// Column names of CSV files that have no header line.
+    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
+    pub header: Option<Vec<String>>,
     /// Worker threads; without it, one for each core.
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,

@@ -218,6 +218,27 @@ fn a_row_that_cannot_be_scored_is_named_and_leaves_no_file() {
 }
 
 #[test]
+fn files_that_say_nothing_of_themselves_are_read_as_told() {
+    let folder = folder(NetworkKind::SparseSharing);
+    let path = folder.path();
+    let log = fs::read_to_string(path.join("log/test.csv")).unwrap();
+    let (header, rows) = log.split_once('\n').unwrap();
+    fs::write(path.join("rows"), rows.replace(',', ";")).unwrap();
+    let plain = ["--data", "log/test.csv", "--out", "plain.csv"];
+    done(path, &[&["score", "run"][..], &plain].concat());
+    let told = ["--format", "csv", "--delimiter", ";", "--header", header];
+    let bare = ["--data", "rows", "--out", "bare.csv"];
+    done(path, &[&["score", "run"][..], &bare, &told].concat());
+    let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+    assert_eq!(read("bare.csv"), read("plain.csv"));
+    refused(
+        path,
+        &[&["score", "run"][..], &bare].concat(),
+        &["rows", "format"],
+    );
+}
+
+#[test]
 fn inspect_prints_what_programs_rely_on() {
     let folder = folder(NetworkKind::SparseSharing);
     let found = json(&done(folder.path(), &["inspect", "run/model", "--json"]));

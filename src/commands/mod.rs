@@ -66,3 +66,18 @@ fn print(text: &str) -> Outcome {
         done => Ok(done?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_in_the_unit_that_fits() {
+        let check = |n_bytes, expected: &str| assert_eq!(size(n_bytes), expected);
+        check(0, "0 bytes");
+        check(1023, "1023 bytes");
+        check(1536, "1.5 KiB");
+        check(3 << 30, "3.0 GiB");
+        check(5000 << 40, "5000.0 TiB");
+    }
+}

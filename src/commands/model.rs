@@ -53,6 +53,7 @@ pub(super) fn reading(rows: &Rows) -> Reading {
     Reading {
         format: rows.format.map(file_format),
         delimiter: rows.delimiter,
+        header: rows.header.clone(),
         ..Reading::default()
     }
 }
