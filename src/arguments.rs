@@ -99,26 +99,52 @@ pub struct Train {
 /// `ncs evaluate`
 #[derive(Args, Clone, Debug)]
 pub struct Evaluate {
-    /// A folder written by ncs train.
+    /// A folder written by ncs train, or the model in it.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Files, globs and folders of labelled rows.
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
-    pub data: Vec<String>,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub rows: Rows,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// `ncs score`
+/// Rows to run a model on.
 #[derive(Args, Clone, Debug)]
-pub struct Score {
-    /// A folder written by ncs train.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
+pub struct Rows {
     /// Files, globs and folders of rows.
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     pub data: Vec<String>,
+    /// Format of the files; without it, each file's name tells.
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// Column names of CSV files that have no header line.
+    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
+    pub header: Option<Vec<String>>,
+    /// Worker threads; without it, one for each core.
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+}
+
+/// `ncs score`
+#[derive(Args, Clone, Debug)]
+pub struct Score {
+    /// A folder written by ncs train, or the model in it.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub rows: Rows,
     /// File for the scores; its name says the format: .parquet or .csv.
     #[arg(long, value_name = "FILE", value_parser = score_file)]
     pub out: PathBuf,
@@ -127,7 +153,7 @@ pub struct Score {
 /// `ncs inspect`
 #[derive(Args, Clone, Debug)]
 pub struct Inspect {
-    /// A folder written by ncs train.
+    /// A folder written by ncs train, or the model in it.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Print JSON.
@@ -138,26 +164,46 @@ pub struct Inspect {
 /// `ncs synth`
 #[derive(Args, Clone, Debug)]
 pub struct Synth {
-    /// Impressions, all parts together.
-    #[arg(long, value_name = "N", default_value_t = 140_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Impressions: 60 % for training, 20 % for validation, 20 % for the test.
+    #[arg(long, value_name = "N", default_value_t = 140_000, value_parser = clap::value_parser!(u64).range(5..))]
     pub rows: u64,
     /// How much the two tasks share, from 0 (nothing) to 1 (everything).
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
+    /// Where what is not shared is in conflict.
+    #[arg(long, value_enum, default_value_t = SynthConflict::Network)]
+    pub conflict: SynthConflict,
+    /// Clicks an impression.
+    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = rate)]
+    pub click_rate: f64,
+    /// Conversions a click.
+    #[arg(long, value_name = "RATE", default_value_t = 0.03, value_parser = rate)]
+    pub conversion_rate: f64,
     /// Another seed makes another log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Folder for the files.
+    /// Folder for the files and the run file, new or empty.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Format of the files.
-    #[arg(long, value_enum, default_value_t = SynthFormat::Parquet)]
-    pub format: SynthFormat,
+    #[arg(long, value_enum, default_value_t = FileFormat::Parquet)]
+    pub format: FileFormat,
 }
 
-/// A format that made-up logs can be written in.
+/// Where the truths of the two tasks of a made-up log are in conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SynthFormat {
+pub enum SynthConflict {
+    /// In the first-layer weights over the same hidden vectors.
+    Network,
+    /// In the hidden vectors of the ids.
+    Vectors,
+    /// In both.
+    Both,
+}
+
+/// A format of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
     /// Parquet.
     Parquet,
     /// Comma-separated text.
@@ -191,6 +237,25 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let inside = |rate: &f64| 0.0 < *rate && *rate < 1.0;
+    let rate = text.parse().ok().filter(inside);
+    rate.ok_or_else(|| "expected a number between 0 and 1".to_owned())
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ => Err("expected one ASCII character, or \\t for a tab".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse().ok().filter(|threads| *threads > 0);
+    threads.ok_or_else(|| "expected a whole number, at least 1".to_owned())
 }
 
 fn score_file(text: &str) -> Result<PathBuf, String> {
@@ -227,6 +292,17 @@ mod tests {
         check(
             "ncs score m --data a.csv --out a.txt",
             Err(".parquet or .csv"),
+        );
+        check("ncs synth --click-rate 1 --out a", Err("between 0 and 1"));
+        check("ncs synth --rows 4 --out a", Err("4 is not in"));
+        check(
+            "ncs evaluate m --data a b --delimiter \\t --threads 2",
+            Ok(()),
+        );
+        check("ncs evaluate m --data a --delimiter ab", Err("one ASCII"));
+        check(
+            "ncs score m --data a --out a.csv --threads 0",
+            Err("at least 1"),
         );
         check("ncs quickstart --seeds 0", Err("0 is not in"));
         check("ncs trian run.toml", Err("train"));

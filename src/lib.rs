@@ -5,11 +5,13 @@
 pub mod arguments;
 pub mod commands;
 pub mod comparison;
+mod first_look;
 pub mod interrupt;
 pub mod made_up;
 pub mod progress;
 pub mod run_file;
 pub mod run_log;
 pub mod run_report;
+mod score_file;
 pub mod sharing;
 pub mod training;

@@ -1,12 +1,64 @@
 //! `ncs cache`
 
-use super::Outcome;
-use crate::arguments::Cache;
+use std::path::PathBuf;
 
-/// Runs the verb.
+use ncs_eval::text_table;
+use ncs_readers::cache::{self, CacheEntry};
+
+use super::{Outcome, print, size};
+use crate::arguments::{Cache, CacheFolder};
+use crate::run_file::user_cache;
+
+/// Lists or deletes the rows that are kept as ids.
 ///
 /// # Errors
-/// It is not built yet.
-pub fn run(_arguments: &Cache) -> Outcome {
-    Err("ncs cache: not built yet".into())
+/// The folder cannot be read, or what is in it cannot be deleted.
+pub fn run(arguments: &Cache) -> Outcome {
+    match arguments {
+        Cache::List(place) => {
+            let folder = folder(place);
+            let entries = cache::list(&folder)?;
+            let summary = summary(&entries, "kept in", &folder);
+            print(&format!("{}{summary}", table(&entries)))
+        }
+        Cache::Clear(place) => {
+            let folder = folder(place);
+            print(&summary(&cache::clear(&folder)?, "deleted from", &folder))
+        }
+    }
+}
+
+fn folder(place: &CacheFolder) -> PathBuf {
+    place.folder.clone().unwrap_or_else(user_cache)
+}
+
+fn table(entries: &[CacheEntry]) -> String {
+    let row = |entry: &CacheEntry| {
+        let state = match entry.is_complete {
+            true => "complete",
+            false => "incomplete",
+        };
+        let path = entry.path.display().to_string();
+        vec![path, size(entry.n_bytes), state.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => text_table(&["data set", "size", "state"], &rows),
+    }
+}
+
+/// `2 data sets, 1.5 MiB, kept in /home/me/.cache/ncs4cvr`
+fn summary(entries: &[CacheEntry], verb: &str, folder: &std::path::Path) -> String {
+    let n_bytes = entries.iter().map(|entry| entry.n_bytes).sum();
+    let sets = match entries.len() {
+        1 => "data set",
+        _ => "data sets",
+    };
+    let folder = folder.display();
+    format!(
+        "{} {sets}, {}, {verb} {folder}\n",
+        entries.len(),
+        size(n_bytes)
+    )
 }

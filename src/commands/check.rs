@@ -1,14 +1,144 @@
 //! `ncs check`
 
-use super::{Outcome, open};
-use crate::arguments::Check;
-use crate::progress::Progress;
+use ncs_eval::text_table;
 
-/// Checks the run file.
+use super::{Outcome, open, print, print_json, size};
+use crate::arguments::Check;
+use crate::first_look::{ColumnLook, FilesLook, FirstLook, TaskLook, look};
+use crate::progress::{Progress, grouped};
+use crate::run_file::RunFile;
+
+/// Checks the run file and shows what the first training rows hold.
 ///
 /// # Errors
-/// The run file is wrong; or it is not built yet.
+/// The run file is wrong, its files cannot be read, or a row or a label is not what it should be.
 pub fn run(arguments: &Check, progress: Progress) -> Outcome {
-    open(&arguments.run, progress)?;
-    Err("ncs check: not built yet".into())
+    let file = open(&arguments.run, progress)?;
+    let look = look(&file.plan, arguments.rows)?;
+    if look.all_rows {
+        check_labels(&file, &look.tasks)?;
+    }
+    match arguments.json {
+        true => print_json(&look),
+        false => print(&text(&look)),
+    }
+}
+
+/// All rows were seen, so that a label which is constant in them will be constant in training.
+fn check_labels(file: &RunFile, tasks: &[TaskLook]) -> Outcome {
+    let error = |task: &TaskLook| {
+        let path = ["tasks", &task.name, "label"];
+        Some(file.error_at(&path, task.fault()?).to_string())
+    };
+    let errors: Vec<String> = tasks.iter().filter_map(error).collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(errors.join("\n").into()),
+    }
+}
+
+fn text(look: &FirstLook) -> String {
+    let warning = |text: &String| format!("warning: {text}\n");
+    let warnings: String = look.warnings.iter().map(warning).collect();
+    let parts = [
+        files(&look.files),
+        rows(look),
+        columns(&look.columns),
+        tasks(&look.tasks),
+        warnings,
+        "The run file is right.\n".to_owned(),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n")
+}
+
+fn files(files: &[FilesLook]) -> String {
+    let row = |files: &FilesLook| {
+        vec![
+            files.part.to_owned(),
+            files.files.to_string(),
+            size(files.bytes),
+        ]
+    };
+    let rows: Vec<_> = files.iter().map(row).collect();
+    text_table(&["part", "files", "size"], &rows)
+}
+
+/// `The first 10,000 rows of the training files: train 8,000, valid 1,000, test 1,000`
+fn rows(look: &FirstLook) -> String {
+    let rows = grouped(look.rows);
+    let what = match look.all_rows {
+        true => format!("All {rows} rows of the training files"),
+        false => format!("The first {rows} rows of the training files"),
+    };
+    let parts = look.parts.iter().filter(|(_, rows)| **rows > 0);
+    let parts: Vec<String> = parts
+        .map(|(part, rows)| format!("{part} {}", grouped(*rows)))
+        .collect();
+    format!("{what}: {}\n", parts.join(", "))
+}
+
+fn columns(columns: &[ColumnLook]) -> String {
+    let row = |column: &ColumnLook| {
+        vec![
+            column.name.clone(),
+            column.kind.to_owned(),
+            column.holds.to_owned(),
+            column.ids.clone(),
+            grouped(column.distinct as u64),
+            grouped(column.nulls),
+            examples(&column.examples),
+        ]
+    };
+    let rows: Vec<_> = columns.iter().map(row).collect();
+    let header = [
+        "column",
+        "kind",
+        "holds",
+        "ids",
+        "distinct",
+        "nulls",
+        "most frequent",
+    ];
+    text_table(&header, &rows)
+}
+
+/// On one line and short, whatever the log holds.
+fn examples(values: &[String]) -> String {
+    const MOST: usize = 60;
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let text: String = values.join(" · ").chars().map(shown).collect();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn tasks(tasks: &[TaskLook]) -> String {
+    let number = |label: Option<f32>| label.map_or("–".to_owned(), |label| label.to_string());
+    let row = |task: &TaskLook| {
+        vec![
+            task.name.clone(),
+            task.label.clone(),
+            grouped(task.rows),
+            grouped(task.known),
+            grouped(task.positives),
+            task.rate
+                .map_or("–".to_owned(), |rate| format!("{:.2} %", 100.0 * rate)),
+            number(task.min),
+            number(task.max),
+        ]
+    };
+    let rows: Vec<_> = tasks.iter().map(row).collect();
+    let header = [
+        "task",
+        "label",
+        "rows",
+        "known",
+        "positives",
+        "rate",
+        "min",
+        "max",
+    ];
+    text_table(&header, &rows)
 }

@@ -1,13 +1,107 @@
 //! `ncs evaluate`
 
-use super::Outcome;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use ncs_eval::report::ResultTable;
+use ncs_eval::{MetricSettings, Metrics, Predictions, RunReport, render_text};
+use ncs_features::{Encoder, Schema, Task};
+use ncs_model::Scorer;
+use ncs_readers::{Encoded, ReadError, Reading};
+use ncs_train::predict;
+
+use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::progress::Progress;
 
-/// Runs the verb.
+/// Judges a model on labelled rows.
 ///
 /// # Errors
-/// It is not built yet.
-pub fn run(_arguments: &Evaluate, _progress: Progress) -> Outcome {
-    Err("ncs evaluate: not built yet".into())
+/// The model or the rows cannot be read, or a label is absent.
+pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
+    let scorer = model::scorer(&arguments.model)?;
+    let predictions = predict(arguments, &scorer, progress)?;
+    let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
+    match arguments.json {
+        true => print_json(&metrics),
+        false => print(&table(arguments, metrics)),
+    }
+}
+
+fn predict(
+    arguments: &Evaluate,
+    scorer: &Scorer,
+    progress: Progress,
+) -> Result<Predictions, Box<dyn Error>> {
+    let files = model::files(&arguments.rows)?;
+    let reading = model::reading(&arguments.rows);
+    let schema = match files.first() {
+        Some(file) => present(scorer.schema(), file, &reading, progress)?,
+        None => scorer.schema().clone(),
+    };
+    let tasks = schema.tasks.clone();
+    let mut predictions = predict::no_predictions(&tasks);
+    let mut pass = model::pass(&arguments.rows);
+    let mut job = progress.job("evaluate", None, "rows");
+    for batch in Encoded::open(files, &reading, Encoder::new(schema), true) {
+        let batch = batch.map_err(|error| absent_label(error, &tasks))?;
+        let scores = scorer.score(&batch, &mut pass);
+        predict::append(&mut predictions, &batch, &scores);
+        job.advance(batch.n_rows as u64);
+    }
+    job.finish();
+    Ok(predictions)
+}
+
+/// The schema without the group and the truths that the rows lack: what they are for is left out.
+fn present(
+    schema: &Arc<Schema>,
+    file: &Path,
+    reading: &Reading,
+    progress: Progress,
+) -> Result<Arc<Schema>, ReadError> {
+    let columns = ncs_readers::column_names(file, reading)?;
+    let mut schema = Schema::clone(schema);
+    let note = |column: &str, without: &str| {
+        let file = file.display();
+        progress.say(&format!(
+            "{file}: note: no column {column:?}, so no {without}"
+        ));
+    };
+    if let Some(group) = schema.group.take_if(|group| !columns.contains(group)) {
+        note(&group, "grouped AUC");
+    }
+    for task in &mut schema.tasks {
+        if let Some(truth) = task.truth.take_if(|truth| !columns.contains(truth)) {
+            note(&truth, "entire-space AUC");
+        }
+    }
+    Ok(Arc::new(schema))
+}
+
+/// Says of a missing column that it is a label, and what works without.
+fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
+    let ReadError::MissingColumn { column, .. } = &error else {
+        return error.into();
+    };
+    match tasks.iter().find(|task| task.label == *column) {
+        None => error.into(),
+        Some(task) => format!(
+            "{error}; it is the label of task {:?}, and a model is judged by labels (ncs score \
+             needs none)",
+            task.name
+        )
+        .into(),
+    }
+}
+
+fn table(arguments: &Evaluate, metrics: Metrics) -> String {
+    let name = arguments.model.display().to_string();
+    let rows = arguments.rows.data.join(" ");
+    let table = ResultTable::of_metrics(&format!("On {rows}"), &[(name, metrics)]);
+    render_text(&RunReport {
+        results: vec![table],
+        ..RunReport::default()
+    })
 }

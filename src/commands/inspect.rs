@@ -1,12 +1,248 @@
 //! `ncs inspect`
 
-use super::Outcome;
-use crate::arguments::Inspect;
+use std::path::Path;
 
-/// Runs the verb.
+use indexmap::IndexMap;
+use ncs_eval::{LayerSharing, text_table};
+use ncs_features::{Field, IdSpace, Objective, Pooling, Population, Schema};
+use ncs_model::artifact::Artifact;
+use ncs_model::{NetworkKind, Spec};
+use serde::Serialize;
+
+use super::{Outcome, model, print, print_json};
+use crate::arguments::Inspect;
+use crate::progress::grouped;
+use crate::sharing;
+
+/// Shows what a model holds.
 ///
 /// # Errors
-/// It is not built yet.
-pub fn run(_arguments: &Inspect) -> Outcome {
-    Err("ncs inspect: not built yet".into())
+/// The model cannot be read.
+pub fn run(arguments: &Inspect) -> Outcome {
+    let artifact = model::read(&arguments.model)?;
+    let n_parameters = model::scorer_of(&arguments.model, &artifact)?.n_parameters();
+    if arguments.json {
+        return print_json(&Summary::of(&artifact, n_parameters));
+    }
+    print(&text(
+        &model::folder(&arguments.model),
+        &artifact,
+        n_parameters,
+    )?)
+}
+
+/// What `--json` prints: a promise to programs.
+#[derive(Serialize)]
+struct Summary<'a> {
+    parameters: usize,
+    density: IndexMap<&'a str, f64>,
+    layers: Vec<Layer<'a>>,
+}
+
+#[derive(Serialize)]
+struct Layer<'a> {
+    name: String,
+    inputs: usize,
+    outputs: usize,
+    shared: u64,
+    only: IndexMap<&'a str, u64>,
+    pruned: u64,
+}
+
+impl<'a> Summary<'a> {
+    fn of(artifact: &'a Artifact, parameters: usize) -> Summary<'a> {
+        let (spec, masks) = (&artifact.spec, artifact.masks.as_deref());
+        let layers = sharing::layers(spec, masks);
+        let densities = sharing::densities(spec, masks);
+        Summary {
+            parameters,
+            density: by_task(spec, &densities),
+            layers: layers
+                .into_iter()
+                .map(|layer| Layer::of(spec, layer))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn of(spec: &'a Spec, layer: LayerSharing) -> Layer<'a> {
+        Layer {
+            only: by_task(spec, &layer.only),
+            name: layer.name,
+            inputs: layer.inputs,
+            outputs: layer.outputs,
+            shared: layer.shared,
+            pruned: layer.pruned,
+        }
+    }
+}
+
+fn by_task<'a, T: Copy>(spec: &'a Spec, values: &[T]) -> IndexMap<&'a str, T> {
+    let names = spec.tasks.iter().map(String::as_str);
+    names.zip(values.iter().copied()).collect()
+}
+
+fn text(
+    folder: &Path,
+    artifact: &Artifact,
+    n_parameters: usize,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let plan = &artifact.spec.plan;
+    let kind = match plan.kind {
+        NetworkKind::SparseSharing => "sparse_sharing",
+        NetworkKind::SingleTask => "single_task",
+        NetworkKind::SharedBottom => "shared_bottom",
+    };
+    let hidden: Vec<String> = plan.hidden.iter().map(usize::to_string).collect();
+    let hash = Artifact::hash(folder)?;
+    let head = format!(
+        "{}\nmodel {hash}\n{kind}, vectors of {}, layers of {}, {} parameters\n",
+        folder.display(),
+        plan.dim,
+        hidden.join(", "),
+        grouped(n_parameters as u64),
+    );
+    let parts = [
+        head,
+        format!("Tasks\n{}", tasks(artifact)),
+        format!("Columns\n{}", columns(&artifact.schema)),
+        format!("Tables\n{}", tables(artifact)),
+        format!("Layers: connections\n{}", layers(artifact)),
+        overlap(artifact),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Ok(parts.join("\n"))
+}
+
+fn tasks(artifact: &Artifact) -> String {
+    let schema = &artifact.schema;
+    let densities = sharing::densities(&artifact.spec, artifact.masks.as_deref());
+    let row = |(task, density): (&ncs_features::Task, f64)| {
+        let rows = match task.population {
+            Population::All => "all".to_owned(),
+            Population::Where(other) => format!("where {} is 1", schema.tasks[other].name),
+        };
+        let loss = match task.objective {
+            Objective::CrossEntropy => "cross_entropy".to_owned(),
+            Objective::Focal { alpha, gamma } => format!("focal ({alpha}, {gamma})"),
+            Objective::Ratio => "ratio".to_owned(),
+        };
+        vec![
+            task.name.clone(),
+            task.label.clone(),
+            rows,
+            loss,
+            format!("{density:.4}"),
+        ]
+    };
+    let rows: Vec<_> = schema.tasks.iter().zip(densities).map(row).collect();
+    text_table(&["task", "label", "rows", "loss", "density"], &rows)
+}
+
+fn columns(schema: &Schema) -> String {
+    let row = |field: &Field| {
+        let table = &schema.tables[field.table];
+        let pooling = match field.pooling {
+            None => "",
+            Some(Pooling::Mean) => "mean",
+            Some(Pooling::Sum) => "sum",
+            Some(Pooling::PaddedMean) => "padded mean",
+        };
+        let column = field.column.clone();
+        vec![
+            field.name.clone(),
+            column,
+            table.name.clone(),
+            pooling.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = schema.fields.iter().map(row).collect();
+    text_table(&["feature", "column", "table", "pooling"], &rows)
+}
+
+/// Rows that training met are drawn; others are the zero vector.
+fn tables(artifact: &Artifact) -> String {
+    let drawn = |table: usize| {
+        let of_member = artifact
+            .members
+            .iter()
+            .map(|member| member.weights.tables[table].ids.len());
+        of_member.max().unwrap_or(0)
+    };
+    let row = |(at, table): (usize, &ncs_features::Table)| {
+        vec![
+            table.name.clone(),
+            ids(&table.ids),
+            grouped(table.ids.n_rows() as u64),
+            artifact.spec.plan.dim.to_string(),
+            grouped(drawn(at) as u64),
+        ]
+    };
+    let rows: Vec<_> = artifact.schema.tables.iter().enumerate().map(row).collect();
+    text_table(&["table", "ids", "rows", "dim", "drawn rows"], &rows)
+}
+
+fn ids(ids: &IdSpace) -> String {
+    match ids {
+        IdSpace::Hash { function, .. } => {
+            let name = serde_json::to_value(function).unwrap_or_default();
+            format!("hash {}", name.as_str().unwrap_or_default())
+        }
+        IdSpace::Vocabulary { .. } => "vocabulary".to_owned(),
+        IdSpace::Scaled { log: true, .. } => "number, log".to_owned(),
+        IdSpace::Scaled { log: false, .. } => "number".to_owned(),
+        IdSpace::Quantiles { .. } => "quantiles".to_owned(),
+    }
+}
+
+fn layers(artifact: &Artifact) -> String {
+    let layers = sharing::layers(&artifact.spec, artifact.masks.as_deref());
+    let only = artifact
+        .spec
+        .tasks
+        .iter()
+        .map(|task| format!("only {task}"));
+    let mut header = ["layer", "inputs", "outputs", "shared"]
+        .map(str::to_owned)
+        .to_vec();
+    header.extend(only);
+    header.push("pruned".to_owned());
+    let row = |layer: &LayerSharing| {
+        let mut row = vec![layer.name.clone()];
+        let sizes = [layer.inputs as u64, layer.outputs as u64, layer.shared];
+        let counts = sizes.iter().chain(&layer.only).chain([&layer.pruned]);
+        row.extend(counts.map(|count| grouped(*count)));
+        row
+    };
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let rows: Vec<_> = layers.iter().map(row).collect();
+    text_table(&header, &rows)
+}
+
+/// The overlap of the masks, layer by layer for two tasks and over all layers, against chance.
+fn overlap(artifact: &Artifact) -> String {
+    let Some(masks) = artifact.masks.as_deref() else {
+        return String::new();
+    };
+    let row = |tasks: String, layer: String, overlap: ncs_eval::Overlap| {
+        let share = |x: f64| format!("{x:.4}");
+        vec![tasks, layer, share(overlap.overlap), share(overlap.chance)]
+    };
+    let pair = artifact.spec.tasks.join(", ");
+    let layers = sharing::layers(&artifact.spec, Some(masks));
+    let mut rows: Vec<_> = layers
+        .iter()
+        .filter_map(|layer| Some(row(pair.clone(), layer.name.clone(), layer.overlap()?)))
+        .collect();
+    for pair in sharing::overlaps(&artifact.spec, masks) {
+        rows.push(row(pair.tasks.join(", "), "all".to_owned(), pair.overlap));
+    }
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!(
+            "Overlap of the masks: kept by both over kept by either\n{}",
+            text_table(&["tasks", "layer", "overlap", "by chance"], &rows)
+        ),
+    }
 }

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod evaluate;
 pub mod inspect;
+mod model;
 pub mod quickstart;
 pub mod schema;
 pub mod score;
@@ -13,6 +14,9 @@ pub mod train;
 use std::error::Error;
 use std::io::{self, Write};
 
+use ncs_readers::Format;
+
+use crate::arguments::FileFormat;
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunFileError};
 
@@ -28,10 +32,52 @@ fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunF
     Ok(file)
 }
 
+/// The format that a flag names.
+fn file_format(said: FileFormat) -> Format {
+    match said {
+        FileFormat::Parquet => Format::Parquet,
+        FileFormat::Csv => Format::Csv,
+        FileFormat::JsonLines => Format::JsonLines,
+        FileFormat::Tfrecord => Format::TfRecord,
+    }
+}
+
+/// `12 bytes`, `1.5 KiB`, `3.0 GiB`
+fn size(n_bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if n_bytes < 1024 {
+        return format!("{n_bytes} bytes");
+    }
+    let power = (n_bytes.ilog2() / 10).min(UNITS.len() as u32);
+    let number = n_bytes as f64 / 1024f64.powi(power as i32);
+    format!("{number:.1} {}", UNITS[power as usize - 1])
+}
+
+/// Prints a value as JSON, on lines for people.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value)?;
+    print(&format!("{text}\n"))
+}
+
 /// Prints a result. A reader that has gone away, such as `head`, is no failure.
 fn print(text: &str) -> Outcome {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_in_the_unit_that_fits() {
+        let check = |n_bytes, expected: &str| assert_eq!(size(n_bytes), expected);
+        check(0, "0 bytes");
+        check(1023, "1023 bytes");
+        check(1536, "1.5 KiB");
+        check(3 << 30, "3.0 GiB");
+        check(5000 << 40, "5000.0 TiB");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_readers::{DataPlan, Format, Moment, Reading, Split};
+use ncs_readers::{DataPlan, Format, Moment, ReadError, Reading, Split};
 
 use super::checks::Checks;
 use super::shapes;
@@ -32,8 +32,33 @@ pub type ColumnLister<'a> = dyn Fn(&DataPlan) -> Result<Vec<FileColumns>, Listin
 ///
 /// # Errors
 /// A pattern matches no file, or a file cannot be read.
-pub fn list_columns(_plan: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
-    Ok(Vec::new())
+pub fn list_columns(plan: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
+    let parts = [
+        ("train", &plan.train),
+        ("valid", &plan.valid),
+        ("test", &plan.test),
+    ];
+    let mut listed = Vec::new();
+    for (key, patterns) in parts {
+        let file = first_file(plan, patterns).map_err(|error| ListingError {
+            key,
+            text: error.to_string(),
+        });
+        listed.extend(file?);
+    }
+    Ok(listed)
+}
+
+/// The columns of the first file that `patterns` name; `None` without patterns.
+fn first_file(plan: &DataPlan, patterns: &[String]) -> Result<Option<FileColumns>, ReadError> {
+    let files = ncs_readers::files(patterns, &plan.root)?;
+    let columns = |file: &PathBuf| {
+        Ok(FileColumns {
+            name: file.display().to_string(),
+            columns: ncs_readers::column_names(file, &plan.reading)?,
+        })
+    };
+    files.first().map(columns).transpose()
 }
 
 /// The plan; `None` where the files' columns are not known, so that no more can be checked.

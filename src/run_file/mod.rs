@@ -81,7 +81,9 @@ impl RunFile {
             let text = format!("cannot read the run file: {error}");
             RunFileError::new(&name, vec![Problem::new(Place::File, text)])
         })?;
-        let root = path.parent().unwrap_or(Path::new(""));
+        // "." and not "": with an empty root a glob would start at the root of the file system.
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let root = parent.unwrap_or(Path::new("."));
         RunFile::parse(&name, &text, root, assignments, &list_columns)
     }
 

@@ -13,7 +13,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// Rows that [`column_names`] looks at where a file has no list of its columns.
-const ROWS_FOR_NAMES: usize = 100;
+const ROWS_FOR_NAMES: usize = 8192;
 
 /// The files that files, globs and folders name, in their order; those of a folder or glob by name.
 /// Each is listed once. Folders inside a folder are not looked at, nor are names that begin with `.`
@@ -80,6 +80,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
 fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let full = match Path::new(pattern).is_absolute() {
         true => pattern.to_owned(),
+        false if root.as_os_str().is_empty() => pattern.to_owned(),
         false => format!("{}/{pattern}", Pattern::escape(&root.to_string_lossy())),
     };
     let options = MatchOptions {
@@ -106,7 +107,7 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 /// The names of a file's columns: those of the header or the schema, or those that appear in the
-/// first 100 rows of JSON lines and TFRecord.
+/// first 8192 rows of JSON lines and TFRecord.
 ///
 /// # Errors
 /// The file cannot be read, or its format cannot be told.

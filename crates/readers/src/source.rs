@@ -68,7 +68,7 @@ pub enum ReadError {
     /// A path or glob that names nothing.
     #[error(
         "\"{pattern}\": no such file, and no glob or folder that holds one (looked for {}); \
-         relative paths start at the run file's folder", path.display()
+         a run file's paths start at its folder", path.display()
     )]
     NoFiles {
         /// As the plan states it.

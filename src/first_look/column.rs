@@ -1,0 +1,156 @@
+//! What the first rows hold of a feature.
+
+use std::collections::HashMap;
+
+use ncs_features::value::{TextBuffer, items, shown_text};
+use ncs_features::{
+    Block, Column, Field, HashFunction, IdSpacePlan, NumericPlan, SchemaPlan, Values,
+};
+use serde::Serialize;
+
+/// How many values are shown.
+const EXAMPLES: usize = 3;
+
+/// What the first rows hold of a feature.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ColumnLook {
+    /// The feature's name.
+    pub(crate) name: String,
+    /// The column of the log.
+    pub(crate) column: String,
+    /// `categorical`, `list` or `numeric`.
+    pub(crate) kind: &'static str,
+    /// What the file holds: `text`, `integer` or `number`.
+    pub(crate) holds: &'static str,
+    /// The id space.
+    pub(crate) table: String,
+    /// How values become ids.
+    pub(crate) ids: String,
+    /// Different values.
+    pub(crate) distinct: usize,
+    /// Rows without a value.
+    pub(crate) nulls: u64,
+    /// The most frequent values.
+    pub(crate) examples: Vec<String>,
+}
+
+/// One for each feature.
+pub(super) fn looks<'a>(
+    schema: &SchemaPlan,
+    blocks: impl Iterator<Item = &'a Block> + Clone,
+) -> Vec<ColumnLook> {
+    let look = |field| look(schema, field, blocks.clone());
+    schema.fields.iter().map(look).collect()
+}
+
+fn look<'a>(
+    schema: &SchemaPlan,
+    field: &Field,
+    blocks: impl Iterator<Item = &'a Block>,
+) -> ColumnLook {
+    let table = &schema.tables[field.table];
+    let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
+    let mut seen = Seen::new(field, is_numeric);
+    for block in blocks {
+        if let Some(column) = block.column(&field.column) {
+            (0..block.n_rows).for_each(|row| seen.add(column, row));
+        }
+    }
+    ColumnLook {
+        name: field.name.clone(),
+        column: field.column.clone(),
+        kind: match (is_numeric, field.pooling) {
+            (true, _) => "numeric",
+            (false, Some(_)) => "list",
+            (false, None) => "categorical",
+        },
+        holds: seen.holds,
+        table: table.name.clone(),
+        ids: ids(&table.ids),
+        distinct: seen.counts.len(),
+        nulls: seen.nulls,
+        examples: seen.examples(),
+    }
+}
+
+fn ids(plan: &IdSpacePlan) -> String {
+    match plan {
+        IdSpacePlan::Hash { buckets, function } => {
+            let name = match function {
+                HashFunction::Xxh3 => "xxh3",
+                HashFunction::Farm => "farm",
+            };
+            format!("{name}, {buckets} buckets")
+        }
+        IdSpacePlan::Vocabulary { min_count, .. } => format!("vocabulary, seen {min_count} times"),
+        IdSpacePlan::Numeric(NumericPlan::Standardise) => "standardised".to_owned(),
+        IdSpacePlan::Numeric(NumericPlan::Log) => "log, standardised".to_owned(),
+        IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => format!("{buckets} quantiles"),
+    }
+}
+
+/// The values of a feature so far.
+struct Seen<'f> {
+    field: &'f Field,
+    separator: Option<String>,
+    /// Numbers that mean "missing"; empty for categories, whose texts are compared.
+    missing_numbers: Vec<f64>,
+    counts: HashMap<Box<[u8]>, u64>,
+    nulls: u64,
+    holds: &'static str,
+}
+
+impl<'f> Seen<'f> {
+    fn new(field: &'f Field, is_numeric: bool) -> Seen<'f> {
+        let numbers = field.missing.iter().filter_map(|text| text.parse().ok());
+        Seen {
+            separator: field.separator.map(String::from),
+            missing_numbers: numbers.filter(|_| is_numeric).collect(),
+            field,
+            counts: HashMap::new(),
+            nulls: 0,
+            holds: "",
+        }
+    }
+
+    fn add(&mut self, column: &Column, row: usize) {
+        self.holds = match column.values {
+            Values::Text(_) => "text",
+            Values::Int(_) => "integer",
+            Values::Float(_) => "number",
+        };
+        let mut buffer = TextBuffer::default();
+        let mut is_null = true;
+        let separator = self.separator.clone();
+        for i in column.range(row) {
+            let text = buffer.text(&column.values, i);
+            for item in items(text, separator.as_deref()) {
+                if !self.is_missing(item) {
+                    is_null = false;
+                    *self.counts.entry(item.into()).or_default() += 1;
+                }
+            }
+        }
+        self.nulls += u64::from(is_null);
+    }
+
+    fn is_missing(&self, text: &[u8]) -> bool {
+        let number = || std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok();
+        text.is_empty()
+            || self
+                .field
+                .missing
+                .iter()
+                .any(|missing| missing.as_bytes() == text)
+            || !self.missing_numbers.is_empty()
+                && number().is_some_and(|number| self.missing_numbers.contains(&number))
+    }
+
+    /// The most frequent values, ties by text.
+    fn examples(&self) -> Vec<String> {
+        let mut values: Vec<(&[u8], u64)> = self.counts.iter().map(|(t, n)| (&**t, *n)).collect();
+        values.sort_unstable_by(|(a, n_a), (b, n_b)| n_b.cmp(n_a).then_with(|| a.cmp(b)));
+        let first = values.iter().take(EXAMPLES);
+        first.map(|(text, _)| shown_text(text)).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! What the tests of several verbs need: the command, a made-up log, and a model for it whose weights
+//! are drawn, not trained.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use ncs_features::{Encoder, Fit};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{Draw, Mask, Masks, Model, NetworkKind, Spec};
+use ncs_readers::{columns_of, first_rows};
+use ncs4cvr::run_file::RunFile;
+
+/// Runs `ncs` in `folder`.
+pub(crate) fn ncs(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+/// Runs `ncs`, which must succeed, and returns what it prints.
+#[track_caller]
+pub(crate) fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = ncs(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `ncs`, which must fail with code 1, print nothing, and say each of `parts`.
+#[track_caller]
+pub(crate) fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let output = ncs(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    for part in parts {
+        assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+    }
+}
+
+/// A folder with a made-up log `log/train.csv` and so on, its `log/run.toml`, and a model of
+/// `kind` at `run/model`.
+pub(crate) fn folder(kind: NetworkKind) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = ["synth", "--rows", "5000", "--format", "csv", "--out", "log"];
+    done(folder.path(), &rows);
+    artifact(&folder.path().join("log/run.toml"), kind)
+        .write(&folder.path().join("run/model"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    folder
+}
+
+/// A model for a run file: all rows of the tables that its first rows meet are drawn.
+fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
+    let mut plan = RunFile::open(run_file, &[])
+        .unwrap_or_else(|error| panic!("{error}"))
+        .plan;
+    plan.network.kind = kind;
+    plan.network.hidden = vec![8, 4];
+    let columns = columns_of(&plan.data, &plan.schema);
+    let rows = first_rows(&plan.data, &columns, 2000).unwrap();
+    let mut fit = Fit::new(plan.schema.clone());
+    rows.iter()
+        .for_each(|rows| fit.observe(&rows.block).unwrap());
+    let schema = Arc::new(fit.finish().unwrap());
+    let spec = Spec::of(&schema, &plan.network);
+    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
+    let batch = Encoder::new(schema.clone()).encode(&rows[0].block).unwrap();
+    for tower in 0..model.towers().len() {
+        model.tower_mut(tower).touch(&batch);
+    }
+    Artifact {
+        masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
+        members: members(&model),
+        of_task: (0..2).map(|task| model.tower_of(task)).collect(),
+        schema,
+        spec,
+    }
+}
+
+fn members(model: &Model) -> Vec<Member> {
+    let member = |tower| Member {
+        tower,
+        weights: Arc::new(model.tower(tower).weights()),
+    };
+    (0..model.towers().len()).map(member).collect()
+}
+
+/// The first task keeps all but every third connection, the second the even ones.
+fn masks(spec: &Spec) -> Masks {
+    let of_task = |kept: fn(usize) -> bool| {
+        let shapes = spec.layer_shapes().into_iter();
+        shapes
+            .map(|(inputs, outputs)| Mask::from_fn(inputs, outputs, kept))
+            .collect()
+    };
+    Masks {
+        tasks: vec![of_task(|p| p % 3 != 0), of_task(|p| p % 2 == 0)],
+    }
+}
