@@ -187,7 +187,10 @@ impl Artifact {
             path: path.clone(),
             what: what.to_owned(),
         };
-        let file = TensorFile::read(&path)?;
+        let file = TensorFile::read(&path).map_err(|error| match error {
+            TensorFileError::Unreadable { source, .. } => unread(&path, folder, &source),
+            error => error.into(),
+        })?;
         for (name, hash) in &manifest.tensors {
             if file.hash(name) != Some(hash) {
                 return Err(wrong(&format!(
@@ -273,13 +276,15 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
 }
 
 fn read_file(path: &Path, folder: &Path) -> Result<Vec<u8>, ArtifactError> {
-    std::fs::read(path).map_err(|error| ArtifactError::None {
+    std::fs::read(path).map_err(|error| unread(path, folder, &error))
+}
+
+fn unread(path: &Path, folder: &Path, error: &std::io::Error) -> ArtifactError {
+    let name = path.file_name().unwrap_or_default();
+    ArtifactError::None {
         path: folder.to_owned(),
-        reason: format!(
-            "{}: {error}",
-            path.file_name().unwrap_or_default().display()
-        ),
-    })
+        reason: format!("{}: {error}", name.display()),
+    }
 }
 
 /// As `b3sum` prints it.

@@ -1,0 +1,316 @@
+//! A model on disk: what is written comes back bit for bit, and what was changed is refused.
+
+use ncs_features::{
+    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
+    Task,
+};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{
+    Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Scorer, Spec, Tower, masks,
+};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::tempdir;
+
+const FILES: [&str; 3] = ["manifest.json", "manifest.json.b3", "weights.safetensors"];
+const N_ROWS: usize = 70;
+/// Ids that a batch of the training shows; those above are never drawn.
+const N_DRAWN: u64 = 8;
+
+/// A vocabulary, a hashed list, and a scaled number.
+fn schema() -> Schema {
+    let field = |(table, name): (usize, &str)| Field {
+        name: name.into(),
+        column: name.into(),
+        table,
+        pooling: (name == "tags").then_some(Pooling::Mean),
+        separator: None,
+        max_values: None,
+        missing: vec![],
+    };
+    let task = |name: &str| Task {
+        name: name.into(),
+        label: name.into(),
+        population: Population::All,
+        objective: Objective::CrossEntropy,
+        weight: 1.0,
+        truth: None,
+    };
+    let table = |(name, ids): (&str, IdSpace)| Table {
+        name: name.into(),
+        ids,
+    };
+    let values = (0..10).map(|i| format!("wörd {i}")).collect();
+    let hash = IdSpace::Hash {
+        buckets: 20,
+        function: HashFunction::Xxh3,
+    };
+    let scaled = IdSpace::Scaled {
+        log: true,
+        mean: 0.1,
+        deviation: 1.0 / 3.0,
+    };
+    let tables = [
+        ("word", IdSpace::Vocabulary { values }),
+        ("tags", hash),
+        ("price", scaled),
+    ];
+    Schema {
+        fields: ["word", "tags", "price"]
+            .into_iter()
+            .enumerate()
+            .map(field)
+            .collect(),
+        tables: tables.map(table).into(),
+        tasks: ["ctr", "cvr"].map(task).into(),
+        group: None,
+    }
+}
+
+/// Rows of ids below `n_ids`.
+fn batch(seed: u64, n_ids: u64) -> Batch {
+    let draw = Draw::new(seed, "batch");
+    let id = |field: u64, i: usize| (draw.at(field).bits(i as u64) % n_ids) as u32;
+    let mut tags = FieldIds {
+        offsets: vec![0],
+        ..FieldIds::default()
+    };
+    let mut price = tags.clone();
+    for row in 0..N_ROWS {
+        tags.ids.extend((0..row % 4).map(|k| id(1, row * 4 + k)));
+        tags.offsets.push(tags.ids.len() as u32);
+        price.ids.extend([1, 2]);
+        price.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+        price.offsets.push(price.ids.len() as u32);
+    }
+    let word = FieldIds {
+        ids: (0..N_ROWS).map(|row| id(0, row)).collect(),
+        ..FieldIds::default()
+    };
+    Batch {
+        n_rows: N_ROWS,
+        fields: vec![word, tags, price],
+        ..Batch::default()
+    }
+}
+
+/// As after a training: the rows of its batches are drawn, and nothing is zero any more.
+fn train(tower: &mut Tower, draw: Draw) {
+    tower.touch(&batch(1, N_DRAWN));
+    for (weight, i) in tower.dense.iter_mut().zip(0..) {
+        *weight += draw.normal(i) as f32 * 0.1;
+    }
+}
+
+fn artifact(kind: NetworkKind) -> Artifact {
+    let plan = NetworkPlan {
+        kind,
+        dim: 3,
+        hidden: vec![6, 5],
+        gram: Gram::Full,
+        dropout: 0.0,
+        table_deviation: Some(0.5),
+    };
+    let schema = Arc::new(schema());
+    let spec = Spec::of(&schema, &plan);
+    let mut model = Model::new(spec.clone(), Draw::new(2, "weights"));
+    let mut members = Vec::new();
+    for tower in 0..model.towers().len() {
+        train(model.tower_mut(tower), Draw::new(tower as u64, "steps"));
+        members.push(Member {
+            tower,
+            weights: Arc::new(model.tower(tower).weights()),
+        });
+    }
+    let shapes = spec.layer_shapes();
+    let mask = |task| masks::random(&shapes, 0.5, Draw::new(task, "mask"));
+    Artifact {
+        masks: (kind == NetworkKind::SparseSharing).then(|| {
+            Arc::new(Masks {
+                tasks: vec![mask(0), mask(1)],
+            })
+        }),
+        of_task: if members.len() == 2 {
+            vec![0, 1]
+        } else {
+            vec![0, 0]
+        },
+        schema,
+        spec,
+        members,
+    }
+}
+
+/// Two towers, a member each.
+fn single_task() -> Artifact {
+    artifact(NetworkKind::SingleTask)
+}
+
+/// One tower whose two tasks are best at different moments: two members, and masks.
+fn sparse_sharing() -> Artifact {
+    let mut artifact = artifact(NetworkKind::SparseSharing);
+    let mut model = Model::new(artifact.spec.clone(), Draw::new(2, "weights"));
+    train(model.tower_mut(0), Draw::new(9, "steps"));
+    artifact.members.push(Member {
+        tower: 0,
+        weights: Arc::new(model.tower(0).weights()),
+    });
+    artifact.of_task = vec![0, 1];
+    artifact
+}
+
+/// The bits of all scores of known and unknown ids.
+fn scores(artifact: &Artifact) -> Vec<u32> {
+    let scorer = Scorer::new(artifact).unwrap();
+    let mut pass = Pass::new(1);
+    let batches = [batch(1, N_DRAWN), batch(2, 12)];
+    let scores = batches.map(|batch| scorer.score(&batch, &mut pass).concat());
+    let scores = scores.concat();
+    assert_eq!(scores.len(), 2 * 2 * N_ROWS);
+    assert_ne!(scores[0], scores[1]);
+    scores.into_iter().map(f32::to_bits).collect()
+}
+
+fn complaint(folder: &Path) -> String {
+    Artifact::read(folder).unwrap_err().to_string()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+    let mut names: Vec<String> = entries.map(|entry| name(entry).unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn scores_are_the_same_before_and_after() {
+    for artifact in [single_task(), sparse_sharing()] {
+        let parent = tempdir().unwrap();
+        let folder = parent.path().join("model");
+        artifact.write(&folder).unwrap();
+        let read = Artifact::read(&folder).unwrap();
+        assert_eq!(scores(&read), scores(&artifact));
+        assert_eq!(read.schema, artifact.schema);
+        assert_eq!((read.spec, read.masks), (artifact.spec, artifact.masks));
+        assert_eq!(read.of_task, artifact.of_task);
+        for (read, member) in read.members.iter().zip(&artifact.members) {
+            assert_eq!((read.tower, &read.weights), (member.tower, &member.weights));
+        }
+    }
+}
+
+#[test]
+fn each_task_is_answered_by_its_own_member_under_its_own_mask() {
+    let artifact = sparse_sharing();
+    let whole = scores(&artifact);
+    let mut swapped = artifact.clone();
+    swapped.of_task = vec![1, 0];
+    let mut unmasked = artifact;
+    let shapes = unmasked.spec.layer_shapes();
+    unmasked.masks = Some(Arc::new(Masks::full(&shapes, 2)));
+    assert_ne!(scores(&swapped), whole);
+    assert_ne!(scores(&unmasked), whole);
+}
+
+#[test]
+fn a_changed_byte_is_refused_and_the_file_named() {
+    for artifact in [single_task(), sparse_sharing()] {
+        let parent = tempdir().unwrap();
+        let folder = parent.path().join("model");
+        artifact.write(&folder).unwrap();
+        for name in FILES {
+            let path = folder.join(name);
+            let whole = fs::read(&path).unwrap();
+            // A wrong sum and a wrong manifest look alike: the manifest is named.
+            let named = name.trim_end_matches(".b3");
+            for at in (0..whole.len()).step_by(97) {
+                let mut changed = whole.clone();
+                changed[at] ^= 1;
+                fs::write(&path, changed).unwrap();
+                let complaint = complaint(&folder);
+                assert!(complaint.contains(named), "{name}, byte {at}: {complaint}");
+            }
+            fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+            assert!(complaint(&folder).contains(named), "{name}, cut off");
+            fs::write(&path, whole).unwrap();
+        }
+        Artifact::read(&folder).unwrap();
+    }
+}
+
+#[test]
+fn weights_of_another_model_are_refused() {
+    let parent = tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| parent.path().join(name));
+    single_task().write(&a).unwrap();
+    let mut other = single_task();
+    other.members.swap(0, 1);
+    other.write(&b).unwrap();
+    fs::copy(b.join(FILES[2]), a.join(FILES[2])).unwrap();
+    let complaint = complaint(&a);
+    assert!(
+        complaint.contains("not the one in the manifest"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_missing_file_says_that_no_model_is_here() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    assert!(complaint(&folder).contains("no model here"));
+    for name in FILES {
+        single_task().write(&folder).unwrap();
+        fs::remove_file(folder.join(name)).unwrap();
+        let complaint = complaint(&folder);
+        assert!(complaint.contains("no model here"), "{complaint}");
+        assert!(complaint.contains(name), "{complaint}");
+    }
+}
+
+#[test]
+fn an_existing_folder_is_replaced_and_nothing_is_left_beside_it() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    single_task().write(&folder).unwrap();
+    // What an interrupted write may leave behind.
+    for stale in [".model.tmp", ".model.old"] {
+        fs::create_dir(parent.path().join(stale)).unwrap();
+        fs::write(parent.path().join(stale).join("manifest.json"), "{}").unwrap();
+    }
+    fs::write(folder.join("notes.txt"), "of the old model").unwrap();
+    let artifact = sparse_sharing();
+    artifact.write(&folder).unwrap();
+    assert_eq!(scores(&Artifact::read(&folder).unwrap()), scores(&artifact));
+    assert_eq!(names(&folder), FILES);
+    assert_eq!(names(parent.path()), ["model"]);
+}
+
+#[test]
+fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    sparse_sharing().write(&folder).unwrap();
+    let read = Artifact::read(&folder).unwrap();
+    let mut model: Model = Model::new(read.spec.clone(), Draw::new(2, "weights"));
+    model.tower_mut(0).touch_all();
+    let tower = model.tower_mut(0);
+    tower.restore(&read.members[0].weights).unwrap();
+    for (table, unknown) in [(&tower.tables[0], 8..12), (&tower.tables[1], 8..21)] {
+        for id in 0..table.n_rows() as u32 {
+            assert_eq!(table.is_drawn(id), !unknown.contains(&id));
+            assert_eq!(table.row(id) == [0.0; 3], unknown.contains(&id), "row {id}");
+        }
+    }
+
+    let scorer = Scorer::new(&read).unwrap();
+    let mut rows = batch(1, N_DRAWN);
+    let mut score = |word: u32| {
+        rows.fields[0].ids.fill(word);
+        scorer.score(&rows, &mut Pass::new(1))
+    };
+    assert_eq!(score(8), score(11), "unknown words are alike");
+    assert_ne!(score(8), score(7));
+}

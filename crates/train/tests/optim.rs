@@ -1,0 +1,464 @@
+//! What a step moves, and what it must not: against the reference's twenty steps, and as properties.
+
+mod reference;
+
+use ncs_features::{Objective, Pooling};
+use ncs_model::{
+    Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Real, Spec,
+    TableGradient, TableSpec, masks,
+};
+use ncs_train::Optimizer;
+use ncs_train::loss::loss;
+use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use proptest::prelude::*;
+use reference::{DENSE, Reference, TABLES};
+use std::sync::Arc;
+
+const ADAM: Optimizer = Optimizer::Adam {
+    learning_rate: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+};
+const ADAGRAD: Optimizer = Optimizer::Adagrad {
+    learning_rate: 1e-2,
+    epsilon: 1e-8,
+};
+
+fn settings(optimizer: Optimizer) -> OptimSettings {
+    OptimSettings {
+        network: optimizer,
+        tables: optimizer,
+        weight_decay: 0.0,
+        clip_norm: None,
+        leaks: Leaks::default(),
+    }
+}
+
+// ---- the twenty steps of the reference
+
+/// The reference's modes say what is left alone; ours, what leaks.
+fn leaks(mode: &str) -> Leaks {
+    Leaks {
+        pruned: !mode.contains("masked"),
+        rows: !mode.contains("lazy"),
+        shared_count: true,
+    }
+}
+
+fn close<R: Real>(found: &[R], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        let a = a.wide();
+        assert!((a - b).abs() <= tolerance, "{what}[{i}]: {a}, expected {b}");
+    }
+}
+
+/// Checks dense numbers and tables that lie as a tower's weights do.
+fn check_all<'a, R: Real>(
+    reference: &Reference,
+    dense: &[R],
+    tables: impl Iterator<Item = &'a [R]>,
+    prefix: &str,
+    tolerance: f64,
+) {
+    let mut at = 0;
+    for name in DENSE {
+        let key = format!("{prefix}/{name}");
+        let expected = reference.array(&key);
+        close(&dense[at..at + expected.len()], expected, tolerance, &key);
+        at += expected.len();
+    }
+    assert_eq!(at, dense.len());
+    let tables: Vec<&[R]> = tables.collect();
+    assert_eq!(tables.len(), TABLES.len());
+    for (table, name) in tables.into_iter().zip(TABLES) {
+        let key = format!("{prefix}/emb/{name}");
+        close(table, reference.array(&key), tolerance, &key);
+    }
+}
+
+fn check_weights<R: Real>(reference: &Reference, model: &Model<R>, prefix: &str, tolerance: f64) {
+    let weights = model.tower(0).weights();
+    let tables = weights.tables.iter().map(|rows| rows.values.as_slice());
+    check_all(reference, &weights.dense, tables, prefix, tolerance);
+}
+
+fn check_mode<R: Real>(
+    reference: &Reference,
+    mode: &str,
+    (pool, pooling): (&str, Pooling),
+    tolerance: f64,
+) {
+    let prefix = format!("train/{mode}/{pool}");
+    let mut model: Model<R> = reference.model(pooling);
+    let settings = OptimSettings {
+        leaks: leaks(mode),
+        ..settings(ADAM)
+    };
+    let mut optimizers = Optimizers::new(&model, settings);
+    let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
+    let mut losses = Vec::new();
+    for step in 0..20 {
+        let focal = Objective::Focal {
+            alpha: 0.75,
+            gamma: 2.0,
+        };
+        let (task, objective, label, factor) = match step % 2 {
+            0 => (0, focal, "click", 1.0),
+            _ => (1, Objective::Ratio, "watch", 1.5),
+        };
+        let batch = reference.batch(step);
+        let subnets = model.subnets(0, &[task]);
+        let tower = model.tower_mut(0);
+        tower.forward(&batch, &subnets, None, &mut pass);
+        let mut found = loss(objective, &pass.logits(0), &reference.labels(step, label));
+        losses.push(factor * found.loss);
+        found.slopes.iter_mut().for_each(|slope| *slope *= factor);
+        tower.backward(&batch, &subnets, &[found.slopes], &mut pass, &mut gradient);
+        optimizers.step(0, tower, &mut gradient, &[task], 1.0);
+        if [0, 1, 19].contains(&step) {
+            let prefix = format!("{prefix}/after{:02}", step + 1);
+            check_weights(reference, &model, &prefix, tolerance);
+        }
+    }
+    let key = format!("{prefix}/losses");
+    close(&losses, reference.array(&key), tolerance, &key);
+    let state = &optimizers.towers[0];
+    let first = state.tables.iter().map(|moments| moments.first.as_slice());
+    let second = state.tables.iter().map(|moments| moments.second.as_slice());
+    let [m, v] = ["m20", "v20"].map(|name| format!("{prefix}/{name}"));
+    // Moments are smaller than weights.
+    check_all(reference, &state.dense.first, first, &m, tolerance / 10.0);
+    check_all(
+        reference,
+        &state.dense.second,
+        second,
+        &v,
+        tolerance / 1000.0,
+    );
+    for (task, name) in ["ctr", "cvr"].into_iter().enumerate() {
+        let subnets = model.subnets(0, &[task]);
+        let tower = model.tower(0);
+        tower.forward(&reference.batch(0), &subnets, None, &mut pass);
+        let key = format!("{prefix}/logit_{name}_batch00");
+        close(&pass.logits(0), reference.array(&key), tolerance, &key);
+    }
+}
+
+#[test]
+fn twenty_steps_are_those_of_the_reference_in_every_mode() {
+    let Some(reference) = Reference::open() else {
+        return;
+    };
+    let padded = ("padded", Pooling::PaddedMean);
+    let masked = ("masked", Pooling::Mean);
+    for (mode, pool) in [
+        ("authors", padded),
+        ("masked", padded),
+        ("lazy", padded),
+        ("masked_lazy", padded),
+        ("authors", masked),
+        ("masked_lazy", masked),
+    ] {
+        check_mode::<f64>(&reference, mode, pool, 1e-10);
+        check_mode::<f32>(&reference, mode, pool, 1e-5);
+    }
+}
+
+// ---- what a step moves
+
+const N_TASKS: usize = 3;
+const N_ROWS: u32 = 7;
+const DIM: usize = 2;
+
+/// Three tasks over two hidden layers, each under a random mask; one table, all its rows drawn.
+fn model(seed: u64, density: f64) -> Model<f64> {
+    let table = TableSpec {
+        name: "word".into(),
+        rows: N_ROWS as usize,
+    };
+    let field = FieldSpec {
+        table: 0,
+        pooling: None,
+    };
+    let spec = Spec {
+        fields: vec![field; 2],
+        tables: vec![table],
+        tasks: ["ctr", "cvr", "like"].map(String::from).into(),
+        plan: NetworkPlan {
+            kind: NetworkKind::SparseSharing,
+            dim: DIM,
+            hidden: vec![5, 4],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: Some(0.5),
+        },
+    };
+    let mut model = Model::new(spec, Draw::new(seed, "weights"));
+    model.tower_mut(0).touch_all();
+    let shapes = model.spec().layer_shapes();
+    let mask = |task| masks::random(&shapes, density, Draw::new(seed, "mask").at(task));
+    let tasks = (0..N_TASKS as u64).map(mask).collect();
+    model.set_masks(Some(Arc::new(Masks { tasks })));
+    model
+}
+
+/// A slope for every dense weight, pruned ones and other heads included, and for some table rows: an
+/// optimizer that trusts the gradient to be zero elsewhere is found out.
+fn slopes(model: &Model<f64>, draw: Draw, rows: &[u32]) -> Gradient<f64> {
+    let mut table = TableGradient::default();
+    for &id in rows {
+        let slope = [0, 1].map(|k| draw.at(1).normal(u64::from(id) * 2 + k));
+        table.add(id, 1.0, &slope);
+    }
+    let n = model.tower(0).layout.len as u64;
+    Gradient {
+        dense: (0..n).map(|i| draw.normal(i)).collect(),
+        tables: vec![table],
+    }
+}
+
+/// For each dense weight: whether a step for these tasks may move it, from the masks themselves.
+fn expected_moves(model: &Model<f64>, places: &[usize]) -> Vec<bool> {
+    let masks = model.masks().unwrap();
+    let layout = &model.tower(0).layout;
+    let mut moves = vec![false; layout.len];
+    for (l, layer) in layout.layers.iter().enumerate() {
+        for (position, i) in layer.weights.clone().enumerate() {
+            moves[i] = places.iter().any(|&t| masks.tasks[t][l].keeps(position));
+        }
+        moves[layer.bias.clone()].fill(true);
+    }
+    for &place in places {
+        let head = &layout.heads[place];
+        moves[head.weights.start..head.bias.end].fill(true);
+    }
+    moves
+}
+
+fn differ(before: &[f64], after: &[f64]) -> Vec<bool> {
+    let pairs = before.iter().zip(after);
+    pairs.map(|(a, b)| a.to_bits() != b.to_bits()).collect()
+}
+
+/// Makes the steps one after another, and checks what each moved.
+fn check_steps(
+    mut model: Model<f64>,
+    settings: OptimSettings,
+    steps: &[(Vec<usize>, Vec<u32>)],
+    draw: Draw,
+) {
+    let mut optimizers = Optimizers::new(&model, settings);
+    let has_first = |optimizer| matches!(optimizer, Optimizer::Adam { .. });
+    for (number, (places, rows)) in steps.iter().enumerate() {
+        let mut gradient = slopes(&model, draw.at(number as u64), rows);
+        let (weights, state) = (model.tower(0).clone(), optimizers.towers[0].clone());
+        optimizers.step(0, model.tower_mut(0), &mut gradient, places, 1.0);
+        let (new_weights, new_state) = (model.tower(0), &optimizers.towers[0]);
+
+        let moves = expected_moves(&model, places);
+        let none = vec![false; moves.len()];
+        let first = if has_first(settings.network) {
+            &moves
+        } else {
+            &none
+        };
+        let (old, new) = (&state.dense, &new_state.dense);
+        assert_eq!(differ(&weights.dense, &new_weights.dense), moves);
+        assert_eq!(differ(&old.first, &new.first), *first);
+        assert_eq!(differ(&old.second, &new.second), moves);
+
+        let (old, new) = (&state.tables[0], &new_state.tables[0]);
+        for id in 0..N_ROWS {
+            let moves = [rows.contains(&id); DIM];
+            let range = id as usize * DIM..(id as usize + 1) * DIM;
+            let first = moves.map(|moves| moves && has_first(settings.tables));
+            let (row, new_row) = (weights.tables[0].row(id), new_weights.tables[0].row(id));
+            assert_eq!(differ(row, new_row), moves, "row {id}");
+            assert_eq!(
+                differ(&old.first[range.clone()], &new.first[range.clone()]),
+                first
+            );
+            assert_eq!(
+                differ(&old.second[range.clone()], &new.second[range]),
+                moves
+            );
+        }
+    }
+}
+
+fn any_settings() -> impl Strategy<Value = OptimSettings> {
+    let optimizer = || prop::sample::select(vec![ADAM, ADAGRAD]);
+    let decay = prop::sample::select(vec![0.0, 0.1]);
+    let clip_norm = prop::option::of(0.01f32..3.0);
+    (optimizer(), optimizer(), decay, clip_norm).prop_map(
+        |(network, tables, weight_decay, clip_norm)| OptimSettings {
+            network,
+            tables,
+            weight_decay,
+            clip_norm,
+            leaks: Leaks::default(),
+        },
+    )
+}
+
+fn any_rows() -> impl Strategy<Value = Vec<u32>> {
+    prop::sample::subsequence((0..N_ROWS).collect::<Vec<u32>>(), 0..=N_ROWS as usize)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Momentum that earlier steps of other tasks left behind stays where it is.
+    #[test]
+    fn a_step_moves_what_its_task_keeps_and_nothing_else(
+        seed: u64,
+        density in 0.0f64..1.0,
+        settings in any_settings(),
+        steps in prop::collection::vec(((0..N_TASKS).prop_map(|t| vec![t]), any_rows()), 1..8),
+    ) {
+        check_steps(model(seed, density), settings, &steps, Draw::new(seed, "slopes"));
+    }
+
+    #[test]
+    fn a_joint_step_moves_the_union_of_what_its_tasks_keep(
+        seed: u64,
+        density in 0.0f64..1.0,
+        settings in any_settings(),
+        steps in prop::collection::vec(
+            (prop::sample::subsequence(vec![0, 1, 2], 1..=N_TASKS), any_rows()),
+            1..8,
+        ),
+    ) {
+        check_steps(model(seed, density), settings, &steps, Draw::new(seed, "slopes"));
+    }
+}
+
+/// By how much one step for task 1 moves each dense weight, after so many steps for task 0.
+fn first_step_of_task_1(steps_before: u64, leaks: Leaks) -> Vec<f64> {
+    let mut model = model(5, 0.5);
+    let settings = OptimSettings {
+        leaks,
+        ..settings(ADAM)
+    };
+    let mut optimizers = Optimizers::new(&model, settings);
+    let draw = Draw::new(5, "slopes");
+    let start = model.tower(0).dense.clone();
+    for step in 0..steps_before {
+        let mut gradient = slopes(&model, draw.at(step), &[]);
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+    }
+    // The same place in all cases, so that equal steps are equal to the last bit.
+    model.tower_mut(0).dense.copy_from_slice(&start);
+    let mut gradient = slopes(&model, draw.at(100), &[]);
+    optimizers.step(0, model.tower_mut(0), &mut gradient, &[1], 1.0);
+    let pairs = model.tower(0).dense.iter().zip(&start);
+    pairs.map(|(after, before)| after - before).collect()
+}
+
+#[test]
+fn a_private_connection_steps_first_as_if_it_were_alone() {
+    let model = model(5, 0.5);
+    let own = expected_moves(&model, &[1]);
+    let other = expected_moves(&model, &[0]);
+    let alone = first_step_of_task_1(0, Leaks::default());
+    let after_others = first_step_of_task_1(9, Leaks::default());
+    let shared_count = Leaks {
+        shared_count: true,
+        ..Leaks::default()
+    };
+    let miscounted = first_step_of_task_1(9, shared_count);
+    let (mut n_private, mut n_shared) = (0, 0);
+    for i in (0..own.len()).filter(|&i| own[i]) {
+        if other[i] {
+            n_shared += 1;
+            assert_ne!(alone[i], after_others[i], "momentum is shared");
+        } else {
+            n_private += 1;
+            assert_eq!(alone[i], after_others[i]);
+            assert!((alone[i].abs() - 1e-3).abs() < 1e-6, "{}", alone[i]);
+            assert_ne!(alone[i], miscounted[i], "one count for all is the leak");
+        }
+    }
+    assert!(n_private > 10 && n_shared > 10, "{n_private} {n_shared}");
+}
+
+#[test]
+fn weight_decay_shrinks_kept_weights_and_no_bias() {
+    let mut model = model(3, 0.5);
+    let layout = model.tower(0).layout.clone();
+    let mut is_bias = vec![false; layout.len];
+    for layer in layout.layers.iter().chain(&layout.heads) {
+        is_bias[layer.bias.clone()].fill(true);
+    }
+    model.tower_mut(0).dense.fill(1.0);
+    let settings = OptimSettings {
+        weight_decay: 0.25,
+        ..settings(ADAGRAD)
+    };
+    let mut gradient = slopes(&model, Draw::new(1, "slopes"), &[]);
+    gradient.dense.fill(0.0);
+    let mut optimizers = Optimizers::new(&model, settings);
+    optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 2.0);
+    let moves = expected_moves(&model, &[0]);
+    for (i, &weight) in model.tower(0).dense.iter().enumerate() {
+        let shrinks = moves[i] && !is_bias[i];
+        let expected = if shrinks {
+            1.0 - 2.0 * 0.01 * 0.25
+        } else {
+            1.0
+        };
+        assert!((weight - expected).abs() < 1e-15, "{i}: {weight}");
+    }
+}
+
+#[test]
+fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
+    let soft = Optimizer::Adagrad {
+        learning_rate: 0.1,
+        epsilon: 1.0,
+    };
+    let stepped = |clip_norm, scale: f64| {
+        let mut model = model(3, 0.5);
+        let mut gradient = slopes(&model, Draw::new(1, "slopes"), &[2]);
+        let norm = gradient.dense.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let scale = scale / norm;
+        gradient.dense.iter_mut().for_each(|x| *x *= scale);
+        let settings = OptimSettings {
+            clip_norm,
+            ..settings(soft)
+        };
+        let mut optimizers = Optimizers::new(&model, settings);
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+        model.tower(0).weights()
+    };
+    let clipped = stepped(Some(0.5), 8.0);
+    let expected = stepped(None, 0.5);
+    close(&clipped.dense, &expected.dense, 1e-14, "clipped to 0.5");
+    assert_eq!(clipped.tables, expected.tables, "tables are not clipped");
+    assert_eq!(stepped(Some(0.5), 0.25), stepped(None, 0.25));
+}
+
+#[test]
+fn a_row_that_no_step_touched_stays_undrawn_and_without_moments() {
+    let drawn = model(1, 1.0);
+    let mut model: Model<f64> = Model::new(Spec::clone(drawn.spec()), Draw::new(1, "weights"));
+    let mut optimizers = Optimizers::new(&model, settings(ADAM));
+    for (step, rows) in [[0, 3], [3, 5]].into_iter().enumerate() {
+        let mut gradient = slopes(&model, Draw::new(step as u64, "slopes"), &rows);
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+    }
+    let table = &model.tower(0).tables[0];
+    assert_eq!(table.sparse_rows().ids, [0, 3, 5]);
+    let moments = &optimizers.towers[0].tables[0];
+    for id in [1, 2, 4, 6] {
+        let range = id as usize * DIM..(id as usize + 1) * DIM;
+        assert_eq!(table.row(id), [0.0; DIM]);
+        assert_eq!(moments.first[range.clone()], [0.0; DIM]);
+        assert_eq!(moments.second[range], [0.0; DIM]);
+    }
+}
