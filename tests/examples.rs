@@ -133,3 +133,27 @@ fn the_shipped_schema_is_the_one_that_run_files_are_checked_against() {
         "write it anew: ncs schema > schema/run.schema.json"
     );
 }
+
+/// Columns of the sample data that are known only after the click.
+#[test]
+fn no_example_looks_into_the_future() {
+    const LATER: [&str; 7] = [
+        "read_seconds",
+        "long_read",
+        "watch_ratio",
+        "complete",
+        "cvrlabel",
+        "pctr",
+        "like",
+    ];
+    for path in run_files() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        for field in plan(&name).schema.fields {
+            assert!(
+                !LATER.contains(&field.column.as_str()),
+                "{name}: {}",
+                field.column
+            );
+        }
+    }
+}
