@@ -19,6 +19,8 @@ pub struct RunLog {
     file: File,
     folder: PathBuf,
     curves: Option<EventWriter>,
+    /// Steps that the phase under way had done before this process.
+    resumed_at: u64,
     /// The first thing that could not be written; a run does not end because of it.
     trouble: Option<io::Error>,
 }
@@ -36,6 +38,7 @@ impl RunLog {
             file: OpenOptions::new().create(true).append(true).open(path)?,
             folder: folder.to_owned(),
             curves: None,
+            resumed_at: 0,
             trouble: None,
         })
     }
@@ -69,18 +72,20 @@ impl RunLog {
         if let Some(job) = self.job.take() {
             job.finish();
         }
+        self.resumed_at = done;
+        if done >= total_steps {
+            return self.say(&format!("{phase}: finished before"));
+        }
         if done > 0 {
             self.say(&format!("{phase}: going on after step {done}"));
         }
         let mut job = self.progress.job(phase, Some(total_steps), "steps");
         job.start_at(done);
         self.job = Some(job);
-        if self.curves.is_none() {
-            self.open_curves(done);
-        }
     }
 
-    fn open_curves(&mut self, done: u64) {
+    fn open_curves(&mut self) {
+        let done = self.resumed_at;
         let folder = self.folder.join("tensorboard");
         let opened = match done {
             0 => EventWriter::create(&folder),
@@ -95,6 +100,9 @@ impl RunLog {
     fn draw(&mut self, tag: &str, step: u64, value: f64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0.0, |since| since.as_secs_f64());
+        if self.curves.is_none() {
+            self.open_curves();
+        }
         if let Some(curves) = &mut self.curves {
             let written = curves
                 .scalar(tag, step, value, now)

@@ -8,7 +8,7 @@ use ncs_eval::{Binning, Metrics, Predictions, RunReport};
 use ncs_features::{Objective, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
-use ncs_train::{Point, TaskSearch, Trained};
+use ncs_train::{Optimizer, Point, TaskSearch, Trained};
 
 use crate::run_file::RunPlan;
 use crate::sharing;
@@ -70,7 +70,7 @@ fn tasks_in_words(schema: &Schema) -> String {
 fn subtitle(plan: &RunPlan, data: &DataReport) -> String {
     let rows: u64 = data.parts.iter().map(|part| part.labels.rows).sum();
     format!(
-        "{} rows of {} columns, seed {}, {} threads",
+        "{} rows, {} columns; seed {}, threads: {}",
         crate::progress::grouped(rows),
         plan.schema.fields.len(),
         plan.train.seed,
@@ -200,6 +200,21 @@ pub fn data_summary(schema: &Schema, data: &DataReport) -> DataSummary {
     }
 }
 
+fn optimizer_in_words(optimizer: Optimizer) -> String {
+    match optimizer {
+        Optimizer::Adam {
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+        } => format!("Adam, rate {learning_rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
+        Optimizer::Adagrad {
+            learning_rate,
+            epsilon,
+        } => format!("Adagrad, rate {learning_rate}, epsilon {epsilon:e}"),
+    }
+}
+
 fn settings(plan: &RunPlan) -> Vec<(String, String)> {
     let (network, train) = (&plan.network, &plan.train);
     let mut settings = vec![
@@ -211,8 +226,8 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         ("batch", train.batch.to_string()),
         ("epochs at most", train.epochs.to_string()),
         ("steps", format!("{:?}", train.steps).to_lowercase()),
-        ("optimizer", format!("{:?}", train.optimizer)),
-        ("table optimizer", format!("{:?}", train.table_optimizer)),
+        ("optimizer", optimizer_in_words(train.optimizer)),
+        ("table optimizer", optimizer_in_words(train.table_optimizer)),
         ("weight decay", train.weight_decay.to_string()),
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),

@@ -74,8 +74,15 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
+    check_folder(folder)?;
     let data = prepare_rows(plan, progress)?;
-    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    fs::create_dir_all(folder).map_err(|error| {
+        format!(
+            "{}: cannot make this folder: {error}; choose another with --out",
+            folder.display()
+        )
+    })?;
+    claim(folder)?;
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -95,6 +102,40 @@ pub fn run(
         ));
     }
     finish(file, folder, &data, &trained)
+}
+
+/// Marks a folder as that of a run, though of no run yet, so that a first attempt that fails leaves it
+/// usable.
+fn claim(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let id = folder.join("run.id");
+    match id.exists() {
+        true => Ok(()),
+        false => write(&id, ""),
+    }
+}
+
+/// A run writes into a new or empty folder, or into its own.
+///
+/// # Errors
+/// The folder holds files and no run, or is no folder.
+pub fn check_folder(folder: &Path) -> Result<(), String> {
+    if !folder.exists() || folder.join("run.id").exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder);
+    let mut entries = entries.map_err(|error| {
+        format!(
+            "{}: cannot be the folder of a run: {error}; choose another with --out",
+            folder.display()
+        )
+    })?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "{}: the folder holds files that no run wrote; choose a new or empty one with --out",
+            folder.display()
+        )),
+    }
 }
 
 /// Labels that cannot teach or judge are a mistake in the run file: the error names its line.
@@ -128,7 +169,7 @@ fn finish(
     write_json(&folder.join("metrics.json"), &figures(&judged))?;
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
-    write(&folder.join("run.toml"), &file.text())?;
+    write(&folder.join("run.toml"), &file.standing_alone())?;
     Ok(Finished { report, judged })
 }
 

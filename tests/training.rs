@@ -281,6 +281,44 @@ fn a_folder_of_another_run_is_left_alone() {
 }
 
 #[test]
+fn a_folder_of_other_files_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    let before = std::fs::read(folder.path().join("run.toml")).unwrap();
+    let file = open(folder.path(), &[]);
+    let stop = AtomicBool::new(false);
+    let error = training::run(&file, folder.path(), Progress::Quiet, &stop).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the folder holds files that no run wrote"),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::read(folder.path().join("run.toml")).unwrap(),
+        before
+    );
+    let out = folder.path().join("run.toml");
+    let error = training::run(&file, &out, Progress::Quiet, &stop).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot be the folder of a run"),
+        "{error}"
+    );
+}
+
+/// The run file in a run's folder runs from there, and is the same run.
+#[test]
+fn the_run_file_of_a_run_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "shared_bottom");
+    train(folder.path(), "one", &["training.epochs=1", "seed=3"]);
+    let file = RunFile::open(&folder.path().join("one/run.toml"), &[]).unwrap();
+    let stop = AtomicBool::new(false);
+    training::run(&file, &folder.path().join("two"), Progress::Quiet, &stop).unwrap();
+    assert_eq!(bytes(folder.path(), "one"), bytes(folder.path(), "two"));
+}
+
+#[test]
 fn a_changed_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     log(folder.path(), "shared_bottom");
@@ -356,7 +394,20 @@ fn a_full_disk_ends_the_run_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     log(folder.path(), "shared_bottom");
     let out = folder.path().join("out");
-    std::fs::create_dir_all(&out).unwrap();
+    let sets = ["training.epochs=1", "training.checkpoint_steps=5"];
+    let stopped = training::run(
+        &open(folder.path(), &sets),
+        &out,
+        Progress::Quiet,
+        &AtomicBool::new(true),
+    );
+    assert!(
+        stopped
+            .unwrap_err()
+            .to_string()
+            .contains("stopped at step 1")
+    );
+    std::fs::remove_file(out.join("checkpoint.safetensors")).unwrap();
     std::os::unix::fs::symlink("/dev/full", out.join("checkpoint.safetensors.tmp")).unwrap();
     let file = open(
         folder.path(),

@@ -16,6 +16,7 @@ use std::path::Path;
 /// The run file, its data or the folder; or the run was asked to stop.
 pub fn run(arguments: &Train, progress: Progress) -> Outcome {
     let file = open(&arguments.run, progress)?;
+    training::check_folder(&arguments.out)?;
     if arguments.fresh {
         forget(&arguments.out)?;
     }
@@ -34,7 +35,12 @@ fn forget(folder: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     };
-    for file in ["run.id", "checkpoint.safetensors", "log.txt"] {
+    let id = folder.join("run.id");
+    if id.exists() {
+        // An empty one says that the folder is a run's, but of no run yet.
+        gone(&id, fs::write(&id, ""))?;
+    }
+    for file in ["checkpoint.safetensors", "log.txt"] {
         let path = folder.join(file);
         gone(&path, fs::remove_file(&path))?;
     }

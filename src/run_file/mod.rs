@@ -17,6 +17,7 @@ mod tasks;
 mod training;
 mod training_shapes;
 mod tree;
+mod written;
 
 use std::path::Path;
 
@@ -64,8 +65,6 @@ pub struct RunFile {
     /// What is no error but worth knowing, such as settings that have no effect.
     pub notes: Vec<String>,
     name: String,
-    text: String,
-    assignments: Vec<String>,
     tree: Node,
 }
 
@@ -110,21 +109,24 @@ impl RunFile {
                 plan,
                 notes,
                 name: name.to_owned(),
-                text: text.to_owned(),
-                assignments: assignments.to_vec(),
                 tree,
             }),
             _ => Err(wrong(problems)),
         }
     }
 
-    /// The file as it was read, the overrides in comments above it.
-    pub fn text(&self) -> String {
-        let sets = self
-            .assignments
-            .iter()
-            .map(|set| format!("# --set {set}\n"));
-        sets.chain([self.text.clone()]).collect()
+    /// What the run file says after the overrides, its paths absolute: it can be run from anywhere.
+    pub fn standing_alone(&self) -> String {
+        let mut settings = self.tree.to_toml();
+        if let Some(data) = settings.get_mut("data") {
+            for key in ["train", "valid", "test", "cache"] {
+                if let Some(paths) = data.get_mut(key) {
+                    make_absolute(paths, &self.plan.data.root);
+                }
+            }
+        }
+        let text = written::document(&settings);
+        format!("# {}, with all overrides\n\n{text}", self.name)
     }
 
     /// An error about the key at `path` that was found later, such as a label that turned out to be
@@ -132,6 +134,18 @@ impl RunFile {
     pub fn error_at(&self, path: &[&str], text: impl Into<String>) -> RunFileError {
         let problem = Problem::new(self.tree.place_of(path), text);
         RunFileError::new(&self.name, vec![problem])
+    }
+}
+
+/// Paths (or a list of them) that start at `root`.
+fn make_absolute(paths: &mut toml::Value, root: &Path) {
+    match paths {
+        toml::Value::String(path) => {
+            let full = std::path::absolute(root.join(&*path));
+            *path = full.map_or_else(|_| path.clone(), |full| full.display().to_string());
+        }
+        toml::Value::Array(items) => items.iter_mut().for_each(|item| make_absolute(item, root)),
+        _ => {}
     }
 }
 

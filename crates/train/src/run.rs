@@ -203,10 +203,10 @@ impl Run<'_> {
         let path = self.folder.join("run.id");
         match std::fs::read_to_string(&path) {
             Ok(found) if found.trim() == identity => Ok(()),
-            Ok(_) => Err(TrainError::OtherRun {
+            Ok(found) if !found.trim().is_empty() => Err(TrainError::OtherRun {
                 folder: self.folder.to_owned(),
             }),
-            Err(_) => {
+            _ => {
                 crate::checkpoint::make_folder_of(&path)?;
                 Ok(tensor_file::write_bytes(
                     &path,

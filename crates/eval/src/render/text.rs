@@ -169,7 +169,7 @@ fn data(data: &DataSummary) -> String {
 
 /// Header and rows of the table of parts, for text and HTML alike.
 pub(super) fn data_table(data: &DataSummary) -> (Vec<String>, Vec<Vec<String>>) {
-    let of_task = |task: &String| [format!("{task} known"), format!("{task} mean")];
+    let of_task = |task: &String| [format!("{task} known"), format!("{task} positive")];
     let mut header = vec!["part".to_string(), "rows".to_string()];
     header.extend(data.tasks.iter().flat_map(of_task));
     let row = |part: &DataPart| {
