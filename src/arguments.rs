@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run_file;
+
 /// Click and conversion prediction with one subnetwork per task, found inside one network.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ncs", version, max_term_width = 100)]
@@ -58,7 +60,7 @@ pub struct Run {
     #[arg(value_name = "RUN.toml")]
     pub file: PathBuf,
     /// Override a key of the run file, such as training.epochs=3; may be given often.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub assignments: Vec<String>,
 }
 
@@ -72,7 +74,7 @@ pub struct Check {
     )]
     pub run: Run,
     /// Read so many rows.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_1)]
     pub rows: usize,
     /// Print JSON.
     #[arg(long)]
@@ -129,7 +131,7 @@ pub struct Rows {
     #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub header: Option<Vec<String>>,
     /// Worker threads; without it, one for each core.
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
 }
 
@@ -182,7 +184,7 @@ pub struct Synth {
     /// Another seed makes another log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Folder for the files and the run file, new or empty.
+    /// Folder for the files and the run file: new, empty, or as ncs synth left it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Format of the files.
@@ -253,9 +255,16 @@ fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
-fn threads(text: &str) -> Result<usize, String> {
-    let threads = text.parse().ok().filter(|threads| *threads > 0);
-    threads.ok_or_else(|| "expected a whole number, at least 1".to_owned())
+fn assignment(text: &str) -> Result<String, String> {
+    match run_file::is_assignment(text) {
+        true => Ok(text.to_owned()),
+        false => Err(run_file::ASSIGNMENT_WANTED.to_owned()),
+    }
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a whole number, at least 1".to_owned())
 }
 
 fn score_file(text: &str) -> Result<PathBuf, String> {
@@ -288,6 +297,11 @@ mod tests {
         };
         check("ncs train run.toml --out a --set a.b=1 --set c=2", Ok(()));
         check("ncs train run.toml", Err("--out <DIR>"));
+        let wanted = Err("expected KEY=VALUE");
+        check("ncs check run.toml --set training.epochs", wanted);
+        check("ncs check run.toml --set =3", wanted);
+        check("ncs check run.toml --set a..b=3", wanted);
+        check("ncs check run.toml --rows 0", Err("at least 1"));
         check("ncs synth --share 1.5 --out a", Err("from 0 to 1"));
         check(
             "ncs score m --data a.csv --out a.txt",

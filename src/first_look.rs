@@ -1,4 +1,4 @@
-//! What the first training rows show: for `ncs check`, before anything is trained.
+//! What the first rows show: for `ncs check`, before anything is trained.
 
 use std::path::PathBuf;
 
@@ -11,9 +11,12 @@ use serde::Serialize;
 
 pub(crate) use column::ColumnLook;
 
+use crate::memory;
+use crate::progress::grouped;
 use crate::run_file::RunPlan;
 
 mod column;
+mod parts;
 
 /// The files of a run and what its first training rows hold.
 #[derive(Clone, Debug, Serialize)]
@@ -32,8 +35,17 @@ pub(crate) struct FirstLook {
     pub(crate) columns: Vec<ColumnLook>,
     /// The tasks.
     pub(crate) tasks: Vec<TaskLook>,
+    /// Bytes of the tables and their moments, were every row of them met.
+    pub(crate) table_bytes: u64,
     /// What is worth a second look.
     pub(crate) warnings: Vec<String>,
+    /// Why no run could use the data, though every row can be read: a task and what is wrong with
+    /// its label in all rows of a part.
+    #[serde(skip)]
+    pub(crate) faults: Vec<(String, String)>,
+    /// What was looked at: `the first 10,000 rows of train`.
+    #[serde(skip)]
+    pub(crate) seen: Vec<String>,
 }
 
 /// The files of a part.
@@ -104,25 +116,42 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
     if let Some(error) = unfit.as_ref().filter(|_| all_rows) {
         return Err(error.clone().into());
     }
-    let tasks = tasks(&schema.tasks, &rows)?;
+    let tasks = tasks(&schema.tasks, &rows.blocks)?;
+    let counts = parts(data, &rows)?;
+    let columns = column::looks(schema, rows.blocks.iter().map(|rows| &rows.block));
     let mut warnings = rows.warning();
-    if !all_rows {
-        let unfit = unfit.map(|error| error.to_string());
-        let faults = unfit
-            .into_iter()
-            .chain(tasks.iter().filter_map(TaskLook::fault));
-        warnings.extend(faults.map(|fault| format!("in these rows, {fault}")));
-    }
-    Ok(FirstLook {
+    let unfit = unfit.map(|error| format!("in these rows, {error}"));
+    warnings.extend(unfit);
+    warnings.extend(columns.iter().filter_map(ColumnLook::warning));
+    let mut look = FirstLook {
         files: files_of(data)?,
         rows: rows.n_rows(),
         all_rows,
         broken_rows: rows.n_broken,
-        parts: parts(data, &rows)?,
-        columns: column::looks(schema, rows.blocks.iter().map(|rows| &rows.block)),
+        parts: counts,
+        columns,
+        table_bytes: memory::needed(plan),
         tasks,
         warnings,
-    })
+        faults: Vec::new(),
+        seen: vec![seen(rows.n_rows(), all_rows, Part::Train)],
+    };
+    for task in &look.tasks {
+        if let Some(fault) = task.fault() {
+            match all_rows {
+                true => look.faults.push((task.name.clone(), fault)),
+                false => look.warnings.push(format!("in these rows, {fault}")),
+            }
+        }
+    }
+    parts::look(plan, n_rows, &rows, &mut look)?;
+    Ok(look)
+}
+
+/// `the first 10,000 rows of train`
+fn seen(n_rows: u64, all_rows: bool, part: Part) -> String {
+    let which = if all_rows { "all" } else { "the first" };
+    format!("{which} {} rows of {}", grouped(n_rows), part.name())
 }
 
 /// Leaves out the rows that cannot be fitted to or encoded; says why, where nothing can be fitted.
@@ -243,9 +272,9 @@ fn fit(plan: &RunPlan, rows: &Usable) -> Result<Result<Schema, FitError>, ReadEr
     Ok(fit.finish())
 }
 
-fn tasks(tasks: &[Task], rows: &Usable) -> Result<Vec<TaskLook>, ReadError> {
+fn tasks(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<TaskLook>, ReadError> {
     let mut looks: Vec<TaskLook> = tasks.iter().map(no_rows).collect();
-    for rows in &rows.blocks {
+    for rows in blocks {
         let labels = labels(tasks, &rows.block).map_err(|error| rows.error(error))?;
         for (task, (look, own)) in tasks.iter().zip(looks.iter_mut().zip(&labels)) {
             look.rows += match task.population {
@@ -293,15 +322,21 @@ impl TaskLook {
 
 fn parts(data: &DataPlan, rows: &Usable) -> Result<IndexMap<&'static str, u64>, ReadError> {
     let mut counts: IndexMap<_, _> = Part::ALL.map(|part| (part.name(), 0)).into_iter().collect();
-    let mut first_row = 0;
-    for rows in &rows.blocks {
-        let parts = data.split.parts(&rows.block, first_row);
-        for part in parts.map_err(|error| split_error(rows, error))? {
-            *counts.entry(part.name()).or_default() += 1;
-        }
-        first_row += (rows.block.n_rows + rows.broken.len()) as u64;
+    for part in parts_of(data, &rows.blocks)?.into_iter().flatten() {
+        *counts.entry(part.name()).or_default() += 1;
     }
     Ok(counts)
+}
+
+/// The part of every row, `[block][row]`.
+fn parts_of(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Vec<Vec<Part>>, ReadError> {
+    let mut first_row = 0;
+    let mut of_block = |rows: &RowsBlock| {
+        let parts = data.split.parts(&rows.block, first_row);
+        first_row += (rows.block.n_rows + rows.broken.len()) as u64;
+        parts.map_err(|error| split_error(rows, error))
+    };
+    blocks.iter().map(&mut of_block).collect()
 }
 
 fn split_error(rows: &RowsBlock, error: SplitError) -> ReadError {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks a run to save and end, the second ends it at once.
+//! Ctrl-C and SIGTERM: the first asks a verb to end in order, the second ends it at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,10 +16,21 @@ pub fn flag() -> Result<&'static AtomicBool, ctrlc::Error> {
         if ASKED.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!("stopping after this step; once more ends at once, without saving");
+        eprintln!("stopping in order; once more ends at once");
     };
     match ctrlc::set_handler(asked) {
         Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(&ASKED),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses to go on once the program was asked to end: `what` was left undone.
+///
+/// # Errors
+/// It was asked.
+pub(crate) fn refuse(asked: &AtomicBool, what: &str) -> Result<(), String> {
+    match asked.load(Ordering::Relaxed) {
+        true => Err(format!("stopped; {what}")),
+        false => Ok(()),
     }
 }

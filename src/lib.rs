@@ -8,6 +8,8 @@ pub mod comparison;
 mod first_look;
 pub mod interrupt;
 pub mod made_up;
+mod made_up_folder;
+mod memory;
 pub mod progress;
 pub mod run_file;
 pub mod run_log;

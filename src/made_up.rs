@@ -55,7 +55,7 @@ pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
 }
 
 /// First line of the run file of a made-up log.
-pub const HEADLINE: &str =
+const HEADLINE: &str =
     "# A made-up log: clicks, and conversions of the clicked, with their true probabilities.";
 
 const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";

@@ -60,4 +60,19 @@ fn wrong_arguments_are_2() {
         "a similar subcommand exists: 'train'",
     );
     check(&["train", "run.toml"], 2, "", "--out <DIR>");
+    for set in ["training.epochs", "=3"] {
+        check(&["check", "run.toml", "--set", set], 2, "", "KEY=VALUE");
+    }
+    check(&["check", "run.toml", "--rows", "0"], 2, "", "at least 1");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_cannot_be_written_is_1() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+    let output = command.arg("schema").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("cannot write the result: "), "{said}");
 }

@@ -69,7 +69,7 @@ fn evaluate_prints_a_table_and_takes_the_folder_of_a_run() {
         folder.path(),
         &["evaluate", "run", "--data", "log/*.csv", "--threads", "2"],
     );
-    for part in ["AUC", "ctr", "cvr", "CTCVR", "5,000"] {
+    for part in ["AUC", "ctr", "cvr", "CTCVR", "5,000", "shared_bottom"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -215,6 +215,44 @@ fn a_row_that_cannot_be_scored_is_named_and_leaves_no_file() {
         "none/scores.csv",
     ];
     refused(path, &arguments, &["none/scores.csv", "cannot write"]);
+}
+
+#[test]
+fn scores_never_replace_the_rows_that_they_are_for() {
+    let folder = folder(NetworkKind::SparseSharing);
+    let path = folder.path();
+    let log = fs::read(path.join("log/test.csv")).unwrap();
+    for (data, out) in [
+        ("log/test.csv", "log/test.csv"),
+        ("log", "log/../log/test.csv"),
+    ] {
+        let arguments = [
+            "score", "run", "--data", data, "--out", out, "--format", "csv",
+        ];
+        refused(
+            path,
+            &arguments,
+            &["log/test.csv", "--data", "another file"],
+        );
+        assert!(fs::read(path.join("log/test.csv")).unwrap() == log);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_score_that_is_asked_to_stop_leaves_no_file() {
+    let folder = folder(NetworkKind::SparseSharing);
+    let path = folder.path();
+    let log = fs::read_to_string(path.join("log/test.csv")).unwrap();
+    let (header, rows) = log.split_once('\n').unwrap();
+    fs::write(
+        path.join("long.csv"),
+        format!("{header}\n{}", rows.repeat(500)),
+    )
+    .unwrap();
+    let arguments = ["score", "run", "--data", "long.csv", "--out", "scores.csv"];
+    trained::stopped(path, &arguments, path);
+    assert!(!path.join("scores.csv").exists());
 }
 
 #[test]

@@ -173,7 +173,12 @@ fn values_out_of_range() {
     check(
         "epochs = 3",
         "weight_decay = inf",
-        "run.toml:29: training.weight_decay is inf; it must be at least 0",
+        "run.toml:29: training.weight_decay is inf; it must be a finite number, at least 0",
+    );
+    check(
+        "epochs = 3",
+        "learning_rate = inf",
+        "run.toml:29: training.learning_rate is inf; it must be a finite number, above 0",
     );
 }
 
@@ -212,8 +217,13 @@ fn missing_parts() {
     let text = "[data]\ntrain = \"a\"\n[columns]\n";
     assert_eq!(
         parse(text, &[]).unwrap_err(),
-        "run.toml: tasks is missing: What is predicted\n\
+        "run.toml: [tasks] is missing; state it, such as [tasks.ctr] label = \"click\"\n\
          run.toml:3: columns is empty; it needs one entry or more",
+    );
+    assert_eq!(
+        parse("[tasks.ctr]\nlabel = \"click\"\n", &[]).unwrap_err(),
+        "run.toml: [data] is missing; state it, such as [data] train = \"log.parquet\"\n\
+         run.toml: [columns] is missing; state it, such as [columns] user_id = \"categorical\"",
     );
 }
 

@@ -14,6 +14,7 @@ use ncs_train::predict;
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::progress::Progress;
+use crate::run_report::network_name;
 
 /// Judges a model on labelled rows.
 ///
@@ -25,7 +26,7 @@ pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
     match arguments.json {
         true => print_json(&metrics),
-        false => print(&table(arguments, metrics)),
+        false => print(&table(arguments, &scorer, metrics)),
     }
 }
 
@@ -96,10 +97,13 @@ fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
     }
 }
 
-fn table(arguments: &Evaluate, metrics: Metrics) -> String {
-    let name = arguments.model.display().to_string();
+fn table(arguments: &Evaluate, scorer: &Scorer, metrics: Metrics) -> String {
+    let name = network_name(scorer.spec().plan.kind).to_owned();
     let rows = arguments.rows.data.join(" ");
-    let table = ResultTable::of_metrics(&format!("On {rows}"), &[(name, metrics)]);
+    let table = ResultTable::of_metrics(
+        &format!("{} on {rows}", arguments.model.display()),
+        &[(name, metrics)],
+    );
     render_text(&RunReport {
         results: vec![table],
         ..RunReport::default()

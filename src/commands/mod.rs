@@ -61,9 +61,12 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
 
 /// Prints a result. A reader that has gone away, such as `head`, is no failure.
 fn print(text: &str) -> Outcome {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write the result: {error}").into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,20 +1,26 @@
 //! `ncs score`
 
+use std::path::{Path, PathBuf};
+
 use ncs_features::Encoder;
 use ncs_readers::Encoded;
 
 use super::{Outcome, model, print};
 use crate::arguments::Score;
+use crate::interrupt;
 use crate::progress::Progress;
 use crate::score_file::ScoreFile;
 
 /// Writes the probability (or ratio) of every task for every row, in the order of the rows.
 ///
 /// # Errors
-/// The model or a row cannot be read, or the file cannot be written; then there is no file.
+/// The model or a row cannot be read, the file cannot be written or is one of those that are read,
+/// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
+    let asked = interrupt::flag()?;
     let scorer = model::scorer(&arguments.model)?;
     let files = model::files(&arguments.rows)?;
+    refuse_own_input(&arguments.out, &files)?;
     let reading = model::reading(&arguments.rows);
     let mut pass = model::pass(&arguments.rows);
     let mut out = ScoreFile::create(&arguments.out, &scorer.spec().tasks)?;
@@ -22,10 +28,28 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let encoder = Encoder::new(scorer.schema().clone());
     for batch in Encoded::open(files, &reading, encoder, false) {
         let batch = batch?;
+        interrupt::refuse(asked, "no scores were written")?;
         out.write(scorer.score(&batch, &mut pass))?;
         job.advance(batch.n_rows as u64);
     }
     let rows = out.finish()?;
     job.finish();
     print(&format!("{}: {rows} rows\n", arguments.out.display()))
+}
+
+/// Scores would replace the rows that they are for.
+fn refuse_own_input(out: &Path, files: &[PathBuf]) -> Result<(), String> {
+    let Ok(place) = out.canonicalize() else {
+        // Absent, so none of the files.
+        return Ok(());
+    };
+    let is_out = |file: &&PathBuf| file.canonicalize().is_ok_and(|file| file == place);
+    match files.iter().find(is_out) {
+        None => Ok(()),
+        Some(file) => Err(format!(
+            "{}: --out is {}, one of the files of --data; name another file for the scores",
+            out.display(),
+            file.display()
+        )),
+    }
 }

@@ -1,15 +1,19 @@
 //! `ncs synth`
 
+use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{Conflict, Synthetic, SyntheticPlan, Written, write_blocks};
 
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
-use crate::made_up::{HEADLINE, MadeUpFiles, run_toml};
+use crate::interrupt;
+use crate::made_up::{MadeUpFiles, run_toml};
+use crate::made_up_folder::MadeUpFolder;
 use crate::progress::Progress;
 
 const RUN_FILE: &str = "run.toml";
@@ -17,57 +21,48 @@ const RUN_FILE: &str = "run.toml";
 /// Writes the parts of a made-up log and a run file beside them.
 ///
 /// # Errors
-/// The folder holds something else, or cannot be written.
+/// The folder holds something else or cannot be written, or it was asked to stop.
 pub fn run(arguments: &Synth, progress: Progress) -> Outcome {
-    let folder = &arguments.out;
-    check_folder(folder)?;
-    fs::create_dir_all(folder).map_err(|error| cannot(folder, "make the folder", &error))?;
-    let written = write(arguments, progress)?;
+    let asked = interrupt::flag()?;
+    let mut folder = MadeUpFolder::open(&arguments.out)?;
+    let written = write(arguments, &mut folder, progress, asked)?;
     let text = run_toml(&MadeUpFiles::of(&written), "sparse_sharing", arguments.seed);
-    let run_file = folder.join(RUN_FILE);
-    fs::write(&run_file, text).map_err(|error| cannot(&run_file, "write", &error))?;
+    let run_file = arguments.out.join(RUN_FILE);
+    tensor_file::write_bytes(&run_file, text.as_bytes())?;
+    folder.add(RUN_FILE)?;
     let line = |file: &Written| format!("{}: {} rows\n", file.path.display(), file.rows);
     let lines: String = written.iter().map(line).collect();
     print(&format!("{lines}{}: the run file\n", run_file.display()))
 }
 
-/// A folder that is absent, empty, or holds an earlier made-up log.
-fn check_folder(folder: &Path) -> Outcome {
-    if !folder.exists() {
-        return Ok(());
-    }
-    let entries = fs::read_dir(folder).map_err(|error| cannot(folder, "read", &error))?;
-    let run_file = fs::read_to_string(folder.join(RUN_FILE)).unwrap_or_default();
-    match entries.count() {
-        0 => Ok(()),
-        _ if run_file.starts_with(HEADLINE) => Ok(()),
-        _ => Err(format!(
-            "{}: the folder holds files that `ncs synth` did not write; name another folder, or \
-             empty this one",
-            folder.display()
-        )
-        .into()),
-    }
-}
-
-fn cannot(path: &Path, doing: &str, error: &std::io::Error) -> String {
-    format!("{}: cannot {doing}: {error}", path.display())
-}
-
 fn write(
     arguments: &Synth,
+    folder: &mut MadeUpFolder,
     progress: Progress,
-) -> Result<Vec<Written>, Box<dyn std::error::Error>> {
+    asked: &AtomicBool,
+) -> Result<Vec<Written>, Box<dyn Error>> {
     let format = file_format(arguments.format);
     let mut job = progress.job("synth", Some(arguments.rows), "rows");
     let mut files = Vec::new();
     for (part, rows) in parts(arguments.rows) {
         let plan = plan(arguments, part, rows);
         let name = format!("{}.{}", part.name(), extension(format));
-        let path = arguments.out.join(name);
-        let blocks = Synthetic::new(plan)?.inspect(|block| job.advance(block.n_rows as u64));
-        let rows = write_blocks(&path, format, blocks)?;
-        files.push(Written { part, path, rows });
+        let path = arguments.out.join(&name);
+        let blocks = Synthetic::new(plan)?
+            .take_while(|_| !asked.load(Ordering::Relaxed))
+            .inspect(|block| job.advance(block.n_rows as u64));
+        let written = write_blocks(&path, format, blocks);
+        if asked.load(Ordering::Relaxed) {
+            // Cut short, or not begun.
+            let _ = fs::remove_file(&path);
+            interrupt::refuse(asked, &format!("{} was not written", path.display()))?;
+        }
+        files.push(Written {
+            part,
+            path,
+            rows: written?,
+        });
+        folder.add(&name)?;
     }
     job.finish();
     Ok(files)

@@ -32,6 +32,21 @@ pub(crate) struct ColumnLook {
     pub(crate) nulls: u64,
     /// The most frequent values.
     pub(crate) examples: Vec<String>,
+    /// For a list of texts without a separator: the character that most of them hold, and that
+    /// separates their items, it seems.
+    #[serde(skip)]
+    pub(crate) unsplit: Option<char>,
+}
+
+impl ColumnLook {
+    /// What is worth a second look, if anything.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let (separator, column) = (self.unsplit?.to_string(), &self.column);
+        Some(format!(
+            "column {column:?} is a list without a separator, so every text is one item, but most \
+             texts hold {separator:?}; state separator = {separator:?} if it stands between items"
+        ))
+    }
 }
 
 /// One for each feature.
@@ -70,6 +85,7 @@ fn look<'a>(
         distinct: seen.counts.len(),
         nulls: seen.nulls,
         examples: seen.examples(),
+        unsplit: seen.unsplit(),
     }
 }
 
@@ -98,7 +114,13 @@ struct Seen<'f> {
     counts: HashMap<Box<[u8]>, u64>,
     nulls: u64,
     holds: &'static str,
+    /// Rows that hold each of [`SEPARATORS`].
+    with: [u64; SEPARATORS.len()],
+    rows: u64,
 }
+
+/// What often stands between the items of a list that is a text.
+const SEPARATORS: [char; 4] = ['|', ';', ',', ' '];
 
 impl<'f> Seen<'f> {
     fn new(field: &'f Field, is_numeric: bool) -> Seen<'f> {
@@ -110,6 +132,8 @@ impl<'f> Seen<'f> {
             counts: HashMap::new(),
             nulls: 0,
             holds: "",
+            with: [0; SEPARATORS.len()],
+            rows: 0,
         }
     }
 
@@ -119,6 +143,8 @@ impl<'f> Seen<'f> {
             Values::Int(_) => "integer",
             Values::Float(_) => "number",
         };
+        self.rows += 1;
+        self.count_separators(column, row);
         let mut buffer = TextBuffer::default();
         let mut is_null = true;
         let separator = self.separator.clone();
@@ -132,6 +158,31 @@ impl<'f> Seen<'f> {
             }
         }
         self.nulls += u64::from(is_null);
+    }
+
+    /// Only in texts that should be lists and that nothing takes apart.
+    fn count_separators(&mut self, column: &Column, row: usize) {
+        let Values::Text(texts) = &column.values else {
+            return;
+        };
+        let is_one_text = column.offsets.is_none() && self.separator.is_none();
+        if !is_one_text || self.field.pooling.is_none() {
+            return;
+        }
+        for i in column.range(row) {
+            for (count, separator) in self.with.iter_mut().zip(SEPARATORS) {
+                *count += u64::from(texts.get(i).contains(&(separator as u8)));
+            }
+        }
+    }
+
+    /// The separator that more than half of the rows with a value hold; the first of several.
+    fn unsplit(&self) -> Option<char> {
+        let in_most = |count: u64| 2 * count > self.rows - self.nulls;
+        let mut separators = SEPARATORS.into_iter().zip(self.with);
+        separators
+            .find(|(_, count)| in_most(*count))
+            .map(|(separator, _)| separator)
     }
 
     fn is_missing(&self, text: &[u8]) -> bool {

@@ -94,10 +94,12 @@ impl<'s> Check<'s> {
             && bound("maximum").is_none_or(|most| number <= most)
             && bound("exclusiveMaximum").is_none_or(|most| number < most);
         if !fits {
-            self.say(
-                place,
-                format!("{path} is {number}; it must be {}", range(leaf)),
-            );
+            let wanted = match range(leaf) {
+                range if number.is_finite() => range,
+                range if range == FINITE => range,
+                range => format!("{FINITE}, {range}"),
+            };
+            self.say(place, format!("{path} is {number}; it must be {wanted}"));
         }
     }
 
@@ -147,16 +149,9 @@ impl<'s> Check<'s> {
             .flatten()
             .filter_map(Json::as_str);
         for key in required.filter(|key| node.get(key).is_none()) {
-            let says = leaf["properties"][key]["description"]
-                .as_str()
-                .unwrap_or_default();
-            let says = says
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches('.');
             let place = if path.is_empty() { &Place::File } else { place };
-            self.say(place, format!("{} is missing: {says}", dotted(path, key)));
+            let text = missing(&leaf["properties"][key], &dotted(path, key));
+            self.say(place, text);
         }
         for entry in node.entries() {
             if let Some(schema) = leaf["properties"].get(&entry.key) {
@@ -192,6 +187,30 @@ impl<'s> Check<'s> {
 
     fn say(&mut self, place: &Place, text: String) {
         self.found.push(Problem::new(place.clone(), text));
+    }
+}
+
+/// `[tasks] is missing; state it, such as [tasks.ctr] label = "click"`, where the schema has an
+/// example; otherwise the key and the first line of what it is.
+fn missing(schema: &Json, path: &str) -> String {
+    if let Some(example) = schema["examples"].get(0) {
+        return format!(
+            "[{path}] is missing; state it, such as {}",
+            shown(example, path)
+        );
+    }
+    let says = schema["description"].as_str().unwrap_or_default();
+    let says = says.lines().next().unwrap_or_default();
+    format!("{path} is missing: {}", says.trim_end_matches('.'))
+}
+
+/// An example table as TOML on one line: its first entry.
+fn shown(example: &Json, path: &str) -> String {
+    let first = example.as_object().and_then(|table| table.iter().next());
+    match first {
+        Some((key, inner)) if inner.is_object() => shown(inner, &dotted(path, key)),
+        Some((key, value)) => format!("[{path}] {key} = {value}"),
+        None => format!("[{path}]"),
     }
 }
 
@@ -259,6 +278,9 @@ fn wanted(leaves: &[&Json]) -> String {
     words.join(", or ")
 }
 
+/// What a number must be that has no range.
+const FINITE: &str = "a finite number";
+
 /// A numeric range in words: `above 0 and at most 1`.
 fn range(leaf: &Json) -> String {
     let words = [
@@ -271,7 +293,7 @@ fn range(leaf: &Json) -> String {
         |(key, word): (&str, &str)| leaf[key].as_f64().map(|bound| format!("{word} {bound}"));
     let bounds: Vec<String> = words.into_iter().filter_map(said).collect();
     match bounds.is_empty() {
-        true => "a finite number".to_owned(),
+        true => FINITE.to_owned(),
         false => bounds.join(" and "),
     }
 }

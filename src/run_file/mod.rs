@@ -30,6 +30,7 @@ use serde::Deserialize;
 pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
 pub use problem::RunFileError;
 pub use schema::text as json_schema;
+pub use tree::{ASSIGNMENT_WANTED, is_assignment};
 
 use checks::Checks;
 use problem::Problem;

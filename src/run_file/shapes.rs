@@ -20,12 +20,13 @@ pub(crate) struct RunFile {
     #[schemars(range(min = 1))]
     pub(crate) threads: Option<usize>,
     /// Where rows come from.
+    #[schemars(extend("examples" = [{ "train": "log.parquet" }]))]
     pub(crate) data: Data,
     /// The features, in the order of the network's fields.
-    #[schemars(extend("minProperties" = 1))]
+    #[schemars(extend("minProperties" = 1, "examples" = [{ "user_id": "categorical" }]))]
     pub(crate) columns: IndexMap<String, Column>,
     /// What is predicted.
-    #[schemars(extend("minProperties" = 1))]
+    #[schemars(extend("minProperties" = 1, "examples" = [{ "ctr": { "label": "click" } }]))]
     pub(crate) tasks: IndexMap<String, Task>,
     /// How a model is judged.
     #[serde(default)]
@@ -119,7 +120,8 @@ pub(crate) enum Format {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Split {
-    /// By a hash of a column, so that a user or a session is in one part only.
+    /// By a hash of a column, so that a user or a session is in one part only. Rows without a value
+    /// are placed by their number.
     Hash {
         /// The column that is hashed.
         column: String,

@@ -62,12 +62,8 @@ impl Node {
     /// There is no `=`, or the key is not a dotted TOML key.
     pub(crate) fn set(&mut self, assignment: &str) -> Result<(), Problem> {
         let place = Place::Set(assignment.to_owned());
-        let wrong = || {
-            let text = "expected KEY=VALUE with a dotted key, such as training.epochs=3";
-            Problem::new(place.clone(), text)
-        };
-        let (key, value) = assignment.split_once('=').ok_or_else(wrong)?;
-        let path = dotted(key).ok_or_else(wrong)?;
+        let wrong = || Problem::new(place.clone(), ASSIGNMENT_WANTED);
+        let (path, value) = parts(assignment).ok_or_else(wrong)?;
         let mut value = literal(value);
         value.move_to(&place);
         self.insert(&path, value);
@@ -172,6 +168,20 @@ impl fmt::Display for Value {
             Value::Table(_) => out.write_str("a table"),
         }
     }
+}
+
+/// What is said of an override that is none.
+pub const ASSIGNMENT_WANTED: &str =
+    "expected KEY=VALUE with a dotted key, such as training.epochs=3";
+
+/// Whether `text` is `KEY=VALUE` with a dotted key.
+pub fn is_assignment(text: &str) -> bool {
+    parts(text).is_some()
+}
+
+fn parts(assignment: &str) -> Option<(Vec<String>, &str)> {
+    let (key, value) = assignment.split_once('=')?;
+    Some((dotted(key)?, value))
 }
 
 /// The parts of a dotted key, by TOML's own rules for quotes.

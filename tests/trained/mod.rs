@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use ncs_features::{Encoder, Fit};
@@ -42,6 +42,37 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
     for part in parts {
         assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
     }
+}
+
+/// Runs `ncs` in `folder`, asks it to end once it has begun to write into `out`, and checks that it
+/// does so with code 1, a reason, and no draft left.
+#[cfg(unix)]
+#[track_caller]
+pub(crate) fn stopped(folder: &Path, arguments: &[&str], out: &Path) {
+    let drafts = || {
+        let entries = std::fs::read_dir(out).into_iter().flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".unfinished")).count()
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+    command.args(arguments).current_dir(folder);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    while drafts() == 0 {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "ended before it was asked"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let mut kill = Command::new("kill");
+    let asked = kill.args(["-TERM", &child.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("stopped; "), "{stderr}");
+    assert_eq!(drafts(), 0);
 }
 
 /// A folder with a made-up log `log/train.csv` and so on, its `log/run.toml`, and a model of

@@ -1,0 +1,198 @@
+//! What stands in the validation and test rows, and in files that the first rows did not reach.
+
+use std::path::Path;
+
+use ncs_features::Task;
+use ncs_readers::split::Part;
+use ncs_readers::{
+    DataPlan, Format, ReadError, Reading, RowsBlock, Source, Split, column_names, columns_of,
+    files, first_rows, open,
+};
+
+use super::{FirstLook, Usable, first_of, parts_of, seen, sift, tasks};
+use crate::run_file::RunPlan;
+
+/// Looks at validation and test rows, those that the split takes from `train` included, and at the
+/// start of every file.
+///
+/// # Errors
+/// A file is empty or cannot be read, or a row cannot be used where none may be broken.
+pub(super) fn look(
+    plan: &RunPlan,
+    n_rows: usize,
+    train: &Usable,
+    look: &mut FirstLook,
+) -> Result<(), ReadError> {
+    for part in [Part::Valid, Part::Test] {
+        look_at(plan, n_rows, part, train, look)?;
+    }
+    for part in Part::ALL {
+        starts(plan, patterns(&plan.data, part))?;
+    }
+    for part in empty_parts(&plan.data, look) {
+        look.warnings.push(format!(
+            "the split puts none of the {} rows into {part}; look at its shares, its column, its \
+             times",
+            look.rows
+        ));
+    }
+    Ok(())
+}
+
+fn patterns(data: &DataPlan, part: Part) -> &[String] {
+    match part {
+        Part::Train => &data.train,
+        Part::Valid => &data.valid,
+        Part::Test => &data.test,
+    }
+}
+
+fn look_at(
+    plan: &RunPlan,
+    n_rows: usize,
+    part: Part,
+    train: &Usable,
+    look: &mut FirstLook,
+) -> Result<(), ReadError> {
+    // Of a split only: another seed or column may mend it, so it is a warning.
+    let mut all_rows = false;
+    let mut blocks = split_off(&plan.data, part, train)?;
+    if !patterns(&plan.data, part).is_empty() {
+        let (rows, are_all) = own_rows(plan, n_rows, part)?;
+        let warnings = rows.warning().into_iter();
+        look.warnings
+            .extend(warnings.map(|text| format!("{}: {text}", part.name())));
+        look.seen.push(seen(rows.n_rows(), are_all, part));
+        look.broken_rows += rows.n_broken;
+        all_rows = are_all && (look.all_rows || plan.data.split == Split::Files);
+        blocks.extend(rows.blocks);
+    }
+    if blocks.iter().any(|rows| rows.block.n_rows > 0) {
+        labels(&plan.schema.tasks, &blocks, all_rows, part, look)?;
+    }
+    Ok(())
+}
+
+/// The rows of `train` that the split puts into `part`.
+fn split_off(data: &DataPlan, part: Part, train: &Usable) -> Result<Vec<RowsBlock>, ReadError> {
+    let parts = parts_of(data, &train.blocks)?;
+    let kept = |(rows, parts): (&RowsBlock, Vec<Part>)| {
+        let kept = (0..parts.len()).filter(|row| parts[*row] == part);
+        let mut rows = rows.clone();
+        rows.block = rows.block.select(&kept.collect::<Vec<_>>());
+        rows
+    };
+    Ok(train.blocks.iter().zip(parts).map(kept).collect())
+}
+
+/// The first rows of the files of `part`, those left out that cannot be used, and whether there are
+/// no others.
+fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool), ReadError> {
+    let data = DataPlan {
+        train: patterns(&plan.data, part).to_vec(),
+        ..plan.data.clone()
+    };
+    let columns = columns_of(&plan.data, &plan.schema);
+    let blocks = first_rows(&data, &columns, n_rows.saturating_add(1))?;
+    let (blocks, all_rows) = first_of(blocks, n_rows);
+    let mut rows = Usable::new(data.reading.max_broken_share > 0.0, blocks);
+    // Nothing is fitted to these rows: what they would not suffice for is no matter.
+    sift(plan, &mut rows)?;
+    Ok((rows, all_rows))
+}
+
+fn labels(
+    of_schema: &[Task],
+    blocks: &[RowsBlock],
+    all_rows: bool,
+    part: Part,
+    look: &mut FirstLook,
+) -> Result<(), ReadError> {
+    for task in tasks(of_schema, blocks)? {
+        let Some(fault) = task.fault() else { continue };
+        let name = part.name();
+        match all_rows {
+            true => look
+                .faults
+                .push((task.name, format!("{fault} (rows of {name})"))),
+            false => look
+                .warnings
+                .push(format!("in these rows of {name}, {fault}")),
+        }
+    }
+    Ok(())
+}
+
+/// The parts for which the split should leave rows and, of all rows, leaves none.
+fn empty_parts(data: &DataPlan, look: &FirstLook) -> Vec<&'static str> {
+    let wanted = |part| match (&data.split, part) {
+        (_, Part::Train) => true,
+        (Split::Files, _) => false,
+        (Split::Hash { test, .. } | Split::Row { test, .. }, Part::Test) => *test > 0.0,
+        (Split::Time { test_from, .. }, Part::Test) => test_from.is_some(),
+        (_, Part::Valid) => true,
+    };
+    let is_empty = |part: &Part| {
+        let by_files = *part != Part::Train && !patterns(data, *part).is_empty();
+        look.all_rows && wanted(*part) && !by_files && look.parts[part.name()] == 0
+    };
+    Part::ALL
+        .into_iter()
+        .filter(is_empty)
+        .map(Part::name)
+        .collect()
+}
+
+/// Reads the first rows of every file, so that one that is empty or cut off there is known now.
+fn starts(plan: &RunPlan, patterns: &[String]) -> Result<(), ReadError> {
+    let columns = columns_of(&plan.data, &plan.schema);
+    let reading = &plan.data.reading;
+    for (number, file) in files(patterns, &plan.data.root)?.iter().enumerate() {
+        let mut source = open_start(file, reading, &columns, number > 0)?;
+        let Some(rows) = source.next_block()? else {
+            return Err(ReadError::NoRows { path: file.clone() });
+        };
+        if let Some(broken) = rows
+            .broken
+            .first()
+            .filter(|_| reading.max_broken_share == 0.0)
+        {
+            return Err(ReadError::Row {
+                path: file.clone(),
+                row: broken.row,
+                what: broken.what.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Of several files without a list of their columns, only the first must have all of them.
+fn open_start(
+    file: &Path,
+    reading: &Reading,
+    columns: &[String],
+    may_lack: bool,
+) -> Result<Box<dyn Source>, ReadError> {
+    match open(file, reading, columns) {
+        Err(ReadError::MissingColumn { .. }) if may_lack && !lists_columns(file, reading) => {
+            let present = column_names(file, reading)?;
+            let wanted = columns.iter().filter(|column| present.contains(column));
+            open(file, reading, &wanted.cloned().collect::<Vec<_>>())
+        }
+        opened => opened,
+    }
+}
+
+fn lists_columns(file: &Path, reading: &Reading) -> bool {
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let named = [".csv", ".tsv", ".parquet", ".pq"];
+    match reading.format {
+        Some(format) => matches!(format, Format::Csv | Format::Parquet),
+        None => named.iter().any(|end| name.contains(end)),
+    }
+}
