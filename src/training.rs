@@ -75,6 +75,7 @@ pub fn run(
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
     check_folder(folder)?;
+    crate::memory::check(file)?;
     let data = prepare_rows(plan, progress)?;
     fs::create_dir_all(folder).map_err(|error| {
         format!(

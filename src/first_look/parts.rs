@@ -111,7 +111,8 @@ fn labels(
     for task in tasks(of_schema, blocks)? {
         let Some(fault) = task.fault() else { continue };
         let name = part.name();
-        match all_rows {
+        // A test part may well be of one kind, as rows that were all shown and rated are.
+        match all_rows && part == Part::Valid {
             true => look
                 .faults
                 .push((task.name, format!("{fault} (rows of {name})"))),
