@@ -1,4 +1,4 @@
-//! The products of a layer. [`reference`] defines what is right, [`dense`] is the same, fast.
+//! The products of a layer. [`mod@reference`] defines what is right, [`dense`] is the same, fast.
 //!
 //! Matrices are row-major: inputs `[rows, inputs]`, weights `[inputs, outputs]`, outputs
 //! `[rows, outputs]`.
