@@ -7,8 +7,9 @@
 
 use std::error::Error;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_eval::{MetricSettings, Metrics, Predictions, Resampling, RunReport, render_html};
 use ncs_model::{Pass, Scorer, tensor_file};
@@ -34,8 +35,12 @@ pub struct Finished {
 /// Reads and encodes the rows of a plan, or finds them in the id cache.
 ///
 /// # Errors
-/// The files cannot be read.
-pub fn prepare_rows(plan: &RunPlan, progress: Progress) -> Result<Prepared, Box<dyn Error>> {
+/// The files cannot be read, or `stop` was set.
+pub fn prepare_rows(
+    plan: &RunPlan,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<Prepared, Box<dyn Error>> {
     let mut job: Option<(Stage, Job)> = None;
     let mut on = |now: ncs_readers::Progress| {
         if job.as_ref().is_none_or(|(stage, _)| *stage != now.stage) {
@@ -51,6 +56,10 @@ pub fn prepare_rows(plan: &RunPlan, progress: Progress) -> Result<Prepared, Box<
         if let Some((_, job)) = &mut job {
             job.reach(now.rows);
         }
+        match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     };
     let prepared = prepare(&plan.data, &plan.schema, &mut on)?;
     if let Some((_, job)) = job {
@@ -62,8 +71,8 @@ pub fn prepare_rows(plan: &RunPlan, progress: Progress) -> Result<Prepared, Box<
     Ok(prepared)
 }
 
-/// Runs `file` into `folder`, from where it stopped if it did; `stop` ends it after the step under
-/// way.
+/// Runs `file` into `folder`, from where it stopped if it did; `stop` ends it after the block
+/// of rows or the step under way.
 ///
 /// # Errors
 /// Rows, labels, the folder or the disk; or it was stopped.
@@ -76,7 +85,7 @@ pub fn run(
     let plan = &file.plan;
     check_folder(folder)?;
     crate::memory::check(file)?;
-    let data = prepare_rows(plan, progress)?;
+    let data = prepare_rows(plan, progress, stop)?;
     fs::create_dir_all(folder).map_err(|error| {
         format!(
             "{}: cannot make this folder: {error}; choose another with --out",

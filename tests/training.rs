@@ -182,7 +182,8 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     train(folder.path(), "whole", DEMANDING);
     let whole = bytes(folder.path(), "whole");
     let file = open(folder.path(), DEMANDING);
-    let data = training::prepare_rows(&file.plan, Progress::Quiet).unwrap();
+    let data =
+        training::prepare_rows(&file.plan, Progress::Quiet, &AtomicBool::new(false)).unwrap();
     // Steps of the warm-up, of the search and of the training.
     for (i, at) in [3, 9, 22, 40, 61, 80, 99].into_iter().enumerate() {
         let out = format!("cut-{i}");
@@ -395,6 +396,7 @@ fn a_full_disk_ends_the_run_and_loses_nothing() {
     log(folder.path(), "shared_bottom");
     let out = folder.path().join("out");
     let sets = ["training.epochs=1", "training.checkpoint_steps=5"];
+    train(folder.path(), "other", &sets);
     let stopped = training::run(
         &open(folder.path(), &sets),
         &out,

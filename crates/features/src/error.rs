@@ -62,7 +62,7 @@ pub enum EncodeError {
     /// Several values in one row of a single-valued column.
     #[error(
         "column \"{column}\", row {row}: {n} values where one belongs; a feature that is a list \
-         needs `pooling`"
+         needs kind = \"list\""
     )]
     ManyValues {
         /// The column.
@@ -71,6 +71,16 @@ pub enum EncodeError {
         row: u64,
         /// How many there are.
         n: usize,
+    },
+    /// A time of another kind than the moment that it is compared with.
+    #[error("column \"{column}\", row {row}: {what}")]
+    NotComparable {
+        /// The time column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The value, the moment, and what to do.
+        what: String,
     },
     /// A list of numbers that are not cut into buckets.
     #[error(
@@ -95,6 +105,7 @@ impl EncodeError {
             EncodeError::NotANumber { row, .. }
             | EncodeError::NotFinite { row, .. }
             | EncodeError::Label { row, .. }
+            | EncodeError::NotComparable { row, .. }
             | EncodeError::ManyValues { row, .. } => *row = place(*row),
             EncodeError::MissingColumn { .. } | EncodeError::ScaledList { .. } => {}
         }

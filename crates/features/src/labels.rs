@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
 use crate::schema::{Population, Task};
-use crate::value::shown;
+use crate::value::shown_label;
 use serde::{Deserialize, Serialize};
 
 /// The labels of every task, `[task][row]`: NaN where null, empty, or outside the task's population.
@@ -83,7 +83,7 @@ fn label(task: &Task, column: &Column, row: usize) -> Result<f32, EncodeError> {
         column: column.name.clone(),
         row: row as u64 + 1,
         task: task.name.clone(),
-        found: shown(&column.values, i),
+        found: shown_label(&column.values, i),
         wanted,
     })
 }

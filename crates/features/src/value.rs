@@ -40,6 +40,15 @@ pub fn shown(values: &Values, i: usize) -> String {
     shown_text(buffer.text(values, i))
 }
 
+/// As [`shown`], in quotes unless it reads as a number: a CSV file has no other way to hold one.
+pub(crate) fn shown_label(values: &Values, i: usize) -> String {
+    let shown = shown(values, i);
+    match shown.trim().parse::<f64>() {
+        Ok(_) => shown,
+        Err(_) => format!("\"{shown}\""),
+    }
+}
+
 /// A text to show in a message, at most 60 characters of it.
 pub fn shown_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);

@@ -141,7 +141,7 @@ fn lists_of_the_file_need_no_separator() {
     let error = encode(field("x"), hash(), lists, 3).unwrap_err();
     assert_eq!(
         error,
-        "column \"x\", row 1: 2 values where one belongs; a feature that is a list needs `pooling`"
+        "column \"x\", row 1: 2 values where one belongs; a feature that is a list needs kind = \"list\""
     );
 }
 
@@ -278,7 +278,12 @@ fn labels_out_of_range_are_refused_by_name() {
     check(
         binary,
         texts(&["0", "1", "yes", ""]),
-        &format!("{start} yes; it must be 0 or 1"),
+        &format!("{start} \"yes\"; it must be 0 or 1"),
+    );
+    check(
+        binary,
+        texts(&["0", "1", "2", ""]),
+        &format!("{start} 2; it must be 0 or 1"),
     );
     check(
         binary,

@@ -75,9 +75,7 @@ impl ReadRow for JsonLines {
                 rows.end_row(self.line.len());
             }
             Err(error) => {
-                let what = error
-                    .to_string()
-                    .replace(" at line 1 column ", " at character ");
+                let what = explained(self.text(), &error);
                 rows.break_row(self.line.len(), &what);
             }
         }
@@ -86,6 +84,30 @@ impl ReadRow for JsonLines {
 
     fn bytes_read(&self) -> u64 {
         self.input.bytes_read()
+    }
+}
+
+/// What is wrong with a line. Python writes `NaN` and `Infinity` into JSON, of which the parser says
+/// only that no value begins so.
+fn explained(line: &[u8], error: &serde_json::Error) -> String {
+    const NO_JSON: [&str; 2] = ["NaN", "Infinity"];
+    // The parser stops on the first letter, or before it at a minus sign.
+    let end = error.column().min(line.len());
+    let tails = (end.saturating_sub(2)..=end).map(|start| &line[start..]);
+    let begins = |tail: &[u8]| {
+        let word = NO_JSON
+            .iter()
+            .find(|word| tail.starts_with(word.as_bytes()));
+        word.copied()
+    };
+    match tails.into_iter().find_map(begins) {
+        Some(word) if error.is_syntax() || error.is_data() => format!(
+            "JSON has no {word}; write null for an unknown value, at character {}",
+            error.column()
+        ),
+        _ => error
+            .to_string()
+            .replace(" at line 1 column ", " at character "),
     }
 }
 
@@ -267,7 +289,8 @@ mod tests {
     fn a_line_that_is_no_flat_object_is_explained() {
         let check = |line: &str, expected: &str| {
             let wanted = HashMap::from([("a".to_owned(), 0)]);
-            let error = cells(line.as_bytes(), &wanted).err().unwrap().to_string();
+            let error = cells(line.as_bytes(), &wanted).err().unwrap();
+            let error = explained(line.as_bytes(), &error);
             assert!(error.contains(expected), "{line}: {error}");
         };
         check("{\"a\": 1", "EOF while parsing an object");
@@ -277,5 +300,12 @@ mod tests {
         check("{\"a\": 1, \"a\": 2}", "column \"a\" comes twice");
         check("{\"a\": 1} {", "trailing characters");
         check("{\"a\": 1e999}", "number out of range");
+        let no_nan = "JSON has no NaN; write null for an unknown value, at character 7";
+        check("{\"a\": NaN}", no_nan);
+        check("{\"b\": NaN}", no_nan);
+        check("{\"a\": [1, NaN]}", "JSON has no NaN");
+        check("{\"a\":Infinity}", "JSON has no Infinity");
+        check("{\"a\": -Infinity}", "JSON has no Infinity");
+        check("{\"a\": \"NaN\" 1}", "expected `,` or `}`");
     }
 }

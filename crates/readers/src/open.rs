@@ -53,6 +53,7 @@ fn files_of(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
         return Err(ReadError::NoFiles {
             pattern: pattern.to_owned(),
             path,
+            root: root.to_owned(),
         });
     }
     Ok(files)

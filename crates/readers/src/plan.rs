@@ -67,7 +67,8 @@ pub enum Format {
 pub enum Split {
     /// By files.
     Files,
-    /// By a hash of a column, so that a user or a session is in one part only.
+    /// By a hash of a column, so that a user or a session is in one part only. Rows without a value
+    /// are of no user: each is placed by its number, as in [`Split::Row`].
     Hash {
         /// The column that is hashed.
         column: String,
@@ -88,7 +89,7 @@ pub enum Split {
         /// Another seed gives another split.
         seed: u64,
     },
-    /// By a time column (numbers, or texts that sort by time such as ISO 8601).
+    /// By a time column: numbers, or texts that sort by time such as ISO 8601, as the moments are.
     Time {
         /// The column.
         column: String,
@@ -104,6 +105,6 @@ pub enum Split {
 pub enum Moment {
     /// A number, such as seconds since 1970.
     Number(f64),
-    /// A text, compared byte by byte.
+    /// A text that is no number, such as `2024-02-01`, compared byte by byte.
     Text(String),
 }

@@ -13,6 +13,8 @@ use crate::source::ReadError;
 use crate::split::Part;
 use ncs_features::{Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -90,6 +92,25 @@ pub enum PrepareError {
     /// The plan names no training file.
     #[error("no training files: `train` is empty; name files, globs or folders")]
     NoTrainingFiles,
+    /// One file under two keys: its rows would be learned from and judged on.
+    #[error(
+        "{}: the file is named by `{first}` and by `{second}`; name it in one of them, or have \
+         `split` divide it", path.display()
+    )]
+    FileInTwoParts {
+        /// The file, without symbolic links.
+        path: PathBuf,
+        /// The key that names it first.
+        first: &'static str,
+        /// The other key.
+        second: &'static str,
+    },
+    /// The caller asked to stop.
+    #[error(
+        "stopped before all rows were in the id cache; nothing is lost: run the same command again, \
+         and the rows are read from the first one"
+    )]
+    Stopped,
     /// The split left nothing to learn from.
     #[error(
         "none of the {rows} rows of the training files is in the training part; look at the split: \
@@ -103,7 +124,8 @@ pub enum PrepareError {
 
 /// Reads, fits, splits and encodes the files of `plan` into its cache, unless they are there: a data
 /// set is known by its files (their places, sizes and times of change), how they are read and split,
-/// and `schema`. `on` is told about every block of about 8192 rows.
+/// and `schema`. `on` is told about every block of about 8192 rows; its `Break` ends the work with
+/// [`PrepareError::Stopped`].
 ///
 /// Rows that cannot be read or encoded are left out and counted, up to
 /// [`max_broken_share`](crate::plan::Reading::max_broken_share). The result does not depend on how
@@ -114,7 +136,7 @@ pub enum PrepareError {
 pub fn prepare(
     plan: &DataPlan,
     schema: &SchemaPlan,
-    on: &mut dyn FnMut(Progress),
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Prepared, PrepareError> {
     let files = PlanFiles::find(plan)?;
     let key = key::key(plan, schema, &files)?;
@@ -159,10 +181,29 @@ impl PlanFiles {
             files(&plan.valid, &plan.root)?,
             files(&plan.test, &plan.root)?,
         ];
-        match parts[0].is_empty() {
-            true => Err(PrepareError::NoTrainingFiles),
-            false => Ok(PlanFiles { parts }),
+        if parts[0].is_empty() {
+            return Err(PrepareError::NoTrainingFiles);
         }
+        let files = PlanFiles { parts };
+        files.refuse_a_file_in_two_parts()?;
+        Ok(files)
+    }
+
+    fn refuse_a_file_in_two_parts(&self) -> Result<(), PrepareError> {
+        let mut seen: HashMap<PathBuf, Part> = HashMap::new();
+        for (part, file) in self.iter() {
+            let look = ReadError::io(file, "look at the file");
+            let path = std::fs::canonicalize(file).map_err(look)?;
+            let first = *seen.entry(path.clone()).or_insert(part);
+            if first != part {
+                return Err(PrepareError::FileInTwoParts {
+                    path,
+                    first: first.name(),
+                    second: part.name(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// All files with the parts under which the plan lists them.
@@ -200,7 +241,7 @@ pub(crate) fn columns_read(
 }
 
 fn without_repeats(mut names: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
 }

@@ -67,14 +67,16 @@ pub enum ReadError {
     },
     /// A path or glob that names nothing.
     #[error(
-        "\"{pattern}\": no such file, and no glob or folder that holds one (looked for {}); \
-         a run file's paths start at its folder", path.display()
+        "\"{pattern}\": no such file, and no glob or folder that holds one (looked for {}){}",
+        path.display(), starting_at(pattern, root)
     )]
     NoFiles {
         /// As the plan states it.
         pattern: String,
         /// Where it was looked for.
         path: PathBuf,
+        /// Where relative paths start.
+        root: PathBuf,
     },
     /// A folder without files.
     #[error(
@@ -181,6 +183,14 @@ pub enum ReadError {
         /// What is wrong.
         error: ncs_features::EncodeError,
     },
+}
+
+/// `; relative paths start at /logs`, where `pattern` is one and that says more than the file looked for.
+fn starting_at(pattern: &str, root: &Path) -> String {
+    match Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
+        true => String::new(),
+        false => format!("; relative paths start at {}", root.display()),
+    }
 }
 
 fn after_rows(rows: u64) -> String {

@@ -2,7 +2,7 @@
 
 use crate::plan::{Moment, Split};
 use ncs_features::hash::seeded_hash;
-use ncs_features::value::TextBuffer;
+use ncs_features::value::{TextBuffer, shown};
 use ncs_features::{Block, Column, EncodeError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -84,17 +84,19 @@ impl Split {
     ///
     /// By hash, a row's place in [0, 1) is XXH3 under the seed, of its value's text or of the eight
     /// little-endian bytes of its number; the first `valid` of it is validation, the next `test`
-    /// test. Rows without a value share one place. By time, rows from `test_from` on are test,
-    /// earlier ones from `valid_from` on validation.
+    /// test. A row without a value is placed by its number, so that shares are kept and nobody is
+    /// in two parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on
+    /// validation.
     ///
     /// # Errors
-    /// The column is absent, holds several values in a row, or no time where one is needed.
+    /// The column is absent, holds several values in a row, no time where one is needed, or numbers
+    /// where the moments are texts, or texts where they are numbers.
     pub fn parts(&self, block: &Block, first_row: u64) -> Result<Vec<Part>, SplitError> {
         let rows = 0..block.n_rows;
         match self {
             Split::Files => Ok(vec![Part::Train; block.n_rows]),
             Split::Row { valid, test, seed } => {
-                let place = |row| place((first_row + row as u64).to_le_bytes().as_slice(), *seed);
+                let place = |row| place_of_number(first_row + row as u64, *seed);
                 Ok(rows.map(|row| part_at(place(row), *valid, *test)).collect())
             }
             Split::Hash {
@@ -103,7 +105,7 @@ impl Split {
                 test,
                 seed,
             } => {
-                let places = places(block.require(column, "the split")?, rows, *seed);
+                let places = places(block.require(column, "the split")?, rows, first_row, *seed);
                 places
                     .map(|place| Ok(part_at(place?, *valid, *test)))
                     .collect()
@@ -121,18 +123,24 @@ impl Split {
     }
 }
 
-/// The places of rows by the text of their value.
+/// The places of rows by the text of their value, or by their number where they have none.
 fn places(
     column: &Column,
     rows: Range<usize>,
+    first_row: u64,
     seed: u64,
 ) -> impl Iterator<Item = Result<f64, EncodeError>> {
     let mut buffer = TextBuffer::default();
     rows.map(move |row| {
-        let value = column.only(row)?;
-        let text = value.map_or(&b""[..], |i| buffer.text(&column.values, i));
-        Ok(place(text, seed))
+        Ok(match column.only(row)? {
+            Some(i) => place(buffer.text(&column.values, i), seed),
+            None => place_of_number(first_row + row as u64, seed),
+        })
     })
+}
+
+fn place_of_number(row: u64, seed: u64) -> f64 {
+    place(&row.to_le_bytes(), seed)
 }
 
 /// A number in [0, 1).
@@ -177,16 +185,48 @@ impl<'a> Time<'a> {
     }
 
     fn is_from(&self, moment: &Moment) -> Result<bool, SplitError> {
-        let column = self.column;
-        match moment {
-            Moment::Text(from) => {
-                Ok(TextBuffer::default().text(&column.values, self.i) >= from.as_bytes())
-            }
-            Moment::Number(from) => {
-                let time = column.number(self.row, self.i)?;
-                Ok(time.ok_or_else(|| no_time(column, self.row))? >= *from)
-            }
+        let mut buffer = TextBuffer::default();
+        let text = buffer.text(&self.column.values, self.i);
+        match (moment, self.number()?) {
+            (Moment::Number(from), Some(time)) => Ok(time >= *from),
+            (Moment::Text(from), None) => Ok(text >= from.as_bytes()),
+            _ => Err(self.unlike(moment)),
         }
+    }
+
+    /// The time as a number, `None` where it is a text that reads as none: whether a column holds
+    /// numbers must not hang on the format, and a CSV file holds texts only.
+    fn number(&self) -> Result<Option<f64>, SplitError> {
+        match self.column.number(self.row, self.i) {
+            Ok(Some(number)) => Ok(Some(number)),
+            Err(EncodeError::NotANumber { .. }) => Ok(None),
+            Ok(None) | Err(_) => Err(no_time(self.column, self.row)),
+        }
+    }
+
+    fn unlike(&self, moment: &Moment) -> SplitError {
+        let found = shown(&self.column.values, self.i);
+        let (found, moment, remedy) = match moment {
+            Moment::Text(from) => (
+                format!("the number {found}"),
+                format!("the text \"{from}\""),
+                "write the moment as a number in the column's unit, without quotes, such as whole \
+                 microseconds since 1970",
+            ),
+            Moment::Number(from) => (
+                format!("the text \"{found}\""),
+                format!("the number {from}"),
+                "write the moment as a text of the column's form, such as \"2024-02-01\", or the \
+                 column as numbers",
+            ),
+        };
+        SplitError::Column(EncodeError::NotComparable {
+            column: self.column.name.clone(),
+            row: self.row as u64 + 1,
+            what: format!(
+                "{found} cannot be compared with {moment}, a moment of the split; {remedy}"
+            ),
+        })
     }
 }
 
@@ -290,15 +330,43 @@ mod tests {
                 .starts_with("column \"c\", row 102: no time"),
             "{error}"
         );
-        let error = split
-            .parts(&block(texts(&["7", "noon"]), 2), 0)
-            .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("row 2: text where a number belongs"),
-            "{error}"
+        let nan = block(Values::Float(vec![f64::NAN]), 1);
+        let error = split.parts(&nan, 0).unwrap_err().to_string();
+        assert!(error.starts_with("column \"c\", row 1: no time"), "{error}");
+    }
+
+    #[test]
+    fn a_time_of_another_kind_than_the_moment_is_refused() {
+        let check = |moment: Moment, values: Values, expected: &str| {
+            let error = by_time(moment, None).parts(&block(values, 1), 6);
+            let error = error.unwrap_err().after(6).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        };
+        let day = || Moment::Text("2024-02-01".into());
+        let number = "column \"c\", row 7: the number 1706745600 cannot be compared with the text \
+                      \"2024-02-01\", a moment of the split; write the moment as a number";
+        check(day(), Values::Int(vec![1_706_745_600]), number);
+        check(day(), Values::Float(vec![1_706_745_600.0]), number);
+        check(day(), texts(&["1706745600"]), number);
+        check(
+            Moment::Number(5.0),
+            texts(&["noon"]),
+            "column \"c\", row 7: the text \"noon\" cannot be compared with the number 5, a moment \
+             of the split; write the moment as a text",
         );
+    }
+
+    #[test]
+    fn rows_without_a_key_keep_the_shares() {
+        let mut rows = block(Values::Int(vec![0; 20_000]), 20_000);
+        rows.columns[0].nulls = vec![true; 20_000];
+        let parts = by_hash(1).parts(&rows, 0).unwrap();
+        let n = |part| parts.iter().filter(|&&p| p == part).count();
+        let (valid, test) = (n(Part::Valid), n(Part::Test));
+        assert!((3_800..4_200).contains(&valid), "{valid}");
+        assert!((1_850..2_150).contains(&test), "{test}");
+        let empty = block(texts(&["", ""]), 2);
+        assert_eq!(by_hash(1).parts(&empty, 500).unwrap(), parts[500..502]);
     }
 
     proptest! {

@@ -81,7 +81,12 @@ fn what_names_nothing_is_refused() {
         "c.csv",
         "\"c.csv\": no such file, and no glob or folder that holds one (looked for ",
     );
+    let start = format!("; relative paths start at {}", folder.path().display());
+    check("c.csv", &start);
     check("*.parquet", "\"*.parquet\": no such file");
+    let absolute = folder.path().join("c.csv").display().to_string();
+    let error = found(folder.path(), &[&absolute]).unwrap_err();
+    assert!(error.ends_with("c.csv)"), "{error}");
     check("empty", "empty: the folder holds no files");
     check("a[.csv", "\"a[.csv\": no glob: ");
 }

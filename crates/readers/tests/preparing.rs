@@ -7,18 +7,21 @@ use ncs_features::{Batch, SchemaPlan};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{self, Cache};
 use ncs_readers::{
-    DataPlan, Format, Moment, Prepared, Progress, Split, Stage, first_rows, prepare,
+    DataPlan, Format, Moment, PrepareError, Prepared, Progress, Split, Stage, first_rows, prepare,
 };
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use tempfile::tempdir;
 
+const GO: ControlFlow<()> = ControlFlow::Continue(());
+
 fn prepared(plan: &DataPlan) -> Prepared {
-    prepare(plan, &schema(), &mut |_| {}).unwrap()
+    prepare(plan, &schema(), &mut |_| GO).unwrap()
 }
 
 fn complaint(plan: &DataPlan, schema: &SchemaPlan) -> String {
-    let error = prepare(plan, schema, &mut |_| {}).unwrap_err().to_string();
+    let error = prepare(plan, schema, &mut |_| GO).unwrap_err().to_string();
     assert_eq!(
         cache::list(&plan.cache).unwrap(),
         [],
@@ -65,7 +68,11 @@ fn a_second_run_reads_the_cache_only() {
     write(folder.path(), Format::Csv, 20_000);
     let plan = plan(folder.path(), "train.csv");
     let mut steps: Vec<Progress> = Vec::new();
-    let first = prepare(&plan, &schema(), &mut |step| steps.push(step)).unwrap();
+    let first = prepare(&plan, &schema(), &mut |step| {
+        steps.push(step);
+        GO
+    })
+    .unwrap();
     assert!(!first.was_cached);
     let stages: Vec<Stage> = steps.iter().map(|step| step.stage).collect();
     assert_eq!(
@@ -122,12 +129,127 @@ fn other_data_or_another_plan_has_another_key() {
     assert_ne!(prepared(&other).key, key);
     let mut other = schema();
     other.group = None;
-    assert_ne!(prepare(&plan, &other, &mut |_| {}).unwrap().key, key);
+    assert_ne!(prepare(&plan, &other, &mut |_| GO).unwrap().key, key);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen(",1", ",2", 1)).unwrap();
     let changed = prepared(&plan);
     assert_ne!(changed.key, key);
     assert!(!changed.was_cached);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_edit_is_seen_whose_size_and_time_of_modification_are_the_old_ones() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempdir().unwrap();
+    let path = write(folder.path(), Format::Csv, 300);
+    let plan = plan(folder.path(), "train.csv");
+    let key = prepared(&plan).key;
+    let before = fs::metadata(&path).unwrap();
+    let edited = fs::read_to_string(&path).unwrap().replacen(",1", ",2", 1);
+    let put_back = |path: &Path| {
+        fs::write(path, &edited).unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        let after = fs::metadata(path).unwrap();
+        assert_eq!(
+            (after.len(), after.modified().unwrap()),
+            (before.len(), before.modified().unwrap())
+        );
+        (after.ctime(), after.ctime_nsec())
+    };
+    // The system's clock may be as coarse as some milliseconds.
+    while put_back(&path) == (before.ctime(), before.ctime_nsec()) {}
+    let in_place = prepared(&plan);
+    assert!(!in_place.was_cached && in_place.key != key);
+
+    let beside = folder.path().join("beside");
+    put_back(&beside);
+    fs::rename(&beside, &path).unwrap();
+    assert_ne!(
+        prepared(&plan).key,
+        in_place.key,
+        "another file in its place"
+    );
+}
+
+#[test]
+fn a_file_is_in_one_part_only() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), Format::Csv, 50);
+    let mut plan = plan(folder.path(), "train.csv");
+    plan.train.push("./train.csv".into());
+    prepared(&plan);
+    cache::clear(&plan.cache).unwrap();
+    plan.test = vec!["./tr*.csv".into()];
+    let found = complaint(&plan, &schema());
+    assert!(
+        found.contains("train.csv: the file is named by `train` and by `test`; name it in one"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_stop_leaves_nothing_in_the_cache() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), Format::Csv, 60_000);
+    let plan = plan(folder.path(), "train.csv");
+    for stage in [Stage::Fit, Stage::Encode] {
+        let mut last = None;
+        let mut until = |now: Progress| {
+            last = Some((now.stage, now.rows));
+            match now.stage == stage {
+                true => ControlFlow::Break(()),
+                false => GO,
+            }
+        };
+        let error = prepare(&plan, &schema(), &mut until).unwrap_err();
+        assert!(matches!(error, PrepareError::Stopped), "{error}");
+        assert!(error.to_string().contains("nothing is lost"), "{error}");
+        assert_eq!(last, Some((stage, 8192)), "no block after the stop");
+        assert_eq!(cache::list(&plan.cache).unwrap(), []);
+    }
+    assert!(!prepared(&plan).was_cached);
+}
+
+#[test]
+fn rows_without_a_key_stay_in_their_part_beside_broken_ones() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let put = |row: usize, text: &str| match row {
+        7 => format!("{text}\n"),
+        _ => format!("{{\"u\": null, \"c\": {}}}\n", row % 2),
+    };
+    let write = |text: &str| {
+        let lines: String = (0..400).map(|row| put(row, text)).collect();
+        fs::write(&path, lines).unwrap();
+    };
+    let schema = SchemaPlan {
+        fields: vec![],
+        tables: vec![],
+        tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
+        group: None,
+    };
+    let mut plan = plan(folder.path(), "a.jsonl");
+    plan.reading.max_broken_share = 0.1;
+    plan.split = Split::Hash {
+        column: "u".into(),
+        valid: 0.3,
+        test: 0.3,
+        seed: 1,
+    };
+    let counts = |text: &str| {
+        write(text);
+        n_rows(&prepare(&plan, &schema, &mut |_| GO).unwrap())
+    };
+    let whole = counts("{\"u\": null, \"c\": 1}");
+    let lost: Vec<u64> = whole
+        .iter()
+        .zip(counts("{\"u\": [1, 2], \"c\": 1}"))
+        .map(|(before, after)| before - after)
+        .collect();
+    assert_eq!(lost.iter().sum::<u64>(), 1, "{lost:?}");
+    assert!(whole.iter().all(|&n| n > 80), "{whole:?}");
 }
 
 #[test]
@@ -163,7 +285,9 @@ fn only_training_rows_are_learned_from() {
     let split = prepared(&plan);
     plan.split = Split::Files;
     assert_ne!(prepared(&plan).schema, split.schema);
-    plan.valid = vec!["train.csv".into()];
+    let (train, valid) = ("train.csv", "valid.csv");
+    fs::copy(folder.path().join(train), folder.path().join(valid)).unwrap();
+    plan.valid = vec![valid.into()];
     let with_valid = prepared(&plan);
     plan.valid = vec![];
     assert_eq!(prepared(&plan).schema, with_valid.schema);
@@ -257,7 +381,7 @@ fn a_row_without_time_is_broken() {
         "{found}"
     );
     plan.reading.max_broken_share = 0.4;
-    let prepared = prepare(&plan, &schema, &mut |_| {}).unwrap();
+    let prepared = prepare(&plan, &schema, &mut |_| GO).unwrap();
     assert_eq!(
         (n_rows(&prepared), prepared.report.broken_rows),
         ([1, 1, 0], 1)

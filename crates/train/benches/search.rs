@@ -213,7 +213,10 @@ fn prepared(folder: &Path) -> Prepared {
         },
         cache: folder.join("cache"),
     };
-    prepare(&plan, &schema(), &mut |_| {}).unwrap()
+    prepare(&plan, &schema(), &mut |_| {
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap()
 }
 
 fn plan() -> TrainPlan {

@@ -7,6 +7,7 @@ use crate::source::ReadError;
 use crate::split::Part;
 use ncs_features::SchemaPlan;
 use serde::Serialize;
+use std::fs::Metadata;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -20,9 +21,12 @@ struct KeyOf<'a> {
     files: Vec<FileIdentity>,
 }
 
-/// A file without its bytes: reading all of them for a hash would take as long as encoding them. A
-/// change of its content changes its time, and mostly its size; the worst that a copy or a `touch`
-/// can do is to have the file encoded once more.
+/// A file without its bytes: reading all of them for a hash would take as long as encoding them.
+///
+/// An edit changes the time of modification, and mostly the size; but `cp -p`, `rsync -t` and
+/// `touch -r` set that time back. The time of change cannot be set by a program, and a file that
+/// took another's place has another inode: Unix has both, elsewhere time of modification and size
+/// must do. The worst that a copy, a `touch` or a `chmod` can do is to have the file encoded again.
 #[derive(Serialize)]
 struct FileIdentity {
     part: Part,
@@ -31,6 +35,30 @@ struct FileIdentity {
     n_bytes: u64,
     /// Seconds and nanoseconds since 1970; negative ones before.
     modified: (i64, u32),
+    /// `None` where the system does not know such things.
+    on_unix: Option<OnUnix>,
+}
+
+/// What Unix knows of a file besides.
+#[derive(Serialize)]
+struct OnUnix {
+    /// Time of the last change of content or metadata: seconds and nanoseconds since 1970.
+    changed: (i64, i64),
+    inode: u64,
+}
+
+#[cfg(unix)]
+fn on_unix(metadata: &Metadata) -> Option<OnUnix> {
+    use std::os::unix::fs::MetadataExt;
+    Some(OnUnix {
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+    })
+}
+
+#[cfg(not(unix))]
+fn on_unix(_: &Metadata) -> Option<OnUnix> {
+    None
 }
 
 /// BLAKE3 of [`KeyOf`] as JSON.
@@ -61,6 +89,7 @@ fn identity(part: Part, path: &Path) -> Result<FileIdentity, ReadError> {
         // Not `display`, which would make names that are no Unicode the same.
         path: format!("{path:?}"),
         n_bytes: metadata.len(),
+        on_unix: on_unix(&metadata),
         modified: match modified.duration_since(UNIX_EPOCH) {
             Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
             Err(before) => {

@@ -10,6 +10,7 @@ use ncs_features::{
     Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick, Schema,
     SchemaPlan, Table, TablePlan,
 };
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -22,7 +23,7 @@ pub(super) fn run(
     schema: &SchemaPlan,
     files: &PlanFiles,
     folder: &Folder,
-    on: &mut dyn FnMut(Progress),
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Record, PrepareError> {
     let mut passes = Passes {
         plan,
@@ -42,7 +43,7 @@ struct Passes<'a> {
     plan: &'a DataPlan,
     columns: Vec<String>,
     files: &'a PlanFiles,
-    on: &'a mut dyn FnMut(Progress),
+    on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
 }
 
 impl Passes<'_> {
@@ -119,13 +120,16 @@ impl Passes<'_> {
             if part == Part::Train {
                 training_rows = n_rows;
             }
-            (self.on)(Progress {
+            let now = Progress {
                 stage,
                 rows: n_rows,
                 bytes: rows.bytes_read,
                 total_bytes,
-            });
-            Ok(())
+            };
+            match (self.on)(now) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(PrepareError::Stopped),
+            }
         })?;
         broken.check_end()?;
         Ok(Counted {

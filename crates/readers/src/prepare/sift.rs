@@ -63,6 +63,16 @@ impl Sieve<'_> {
         }
     }
 
+    fn part_of(&self, rows: &RowsBlock, row: usize) -> Result<Part, ReadError> {
+        let alone = Sieve {
+            first_row: self.first_row + row as u64,
+            ..*self
+        };
+        let parts = alone.parts(&rows.block.select(&[row]));
+        let parts = parts.map_err(|error| split_error(rows, error.after(row as u64)))?;
+        Ok(parts[0])
+    }
+
     fn refuse_unless_row(&self, rows: &RowsBlock, error: SplitError) -> Result<(), ReadError> {
         match error {
             SplitError::Column(error) if row_of(&error).is_none() => Err(rows.error(error)),
@@ -97,12 +107,13 @@ impl Sieve<'_> {
             .encoder
             .encode(&block)
             .map_err(|error| rows.error(error))?;
-        // By number, all rows have a part; by a column, a row's part does not hang on the others.
+        // A row keeps its number, as that may say its part: one by one where the whole block fails.
         let parts = match self.parts(&rows.block) {
             Ok(parts) => kept.iter().map(|&row| parts[row]).collect(),
-            Err(_) => self
-                .parts(&block)
-                .map_err(|error| split_error(rows, error))?,
+            Err(_) => kept
+                .iter()
+                .map(|&row| self.part_of(rows, row))
+                .collect::<Result<_, _>>()?,
         };
         let mut broken = rows.broken.clone();
         broken.extend(unusable.into_iter().map(|(row, error)| {
