@@ -32,6 +32,7 @@
 //! ```
 
 pub mod artifact;
+mod connections;
 mod draw;
 pub mod interaction;
 pub mod kernels;
@@ -47,6 +48,7 @@ mod tables;
 pub mod tensor_file;
 mod tower;
 
+pub use connections::{Connections, Keepers};
 pub use draw::Draw;
 pub use interaction::Interaction;
 pub use masks::{Mask, Masks, TaskMask};

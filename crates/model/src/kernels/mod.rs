@@ -1,7 +1,15 @@
-//! The products of a layer. [`mod@reference`] defines what is right, [`dense`] is the same, fast.
+//! The arithmetic of layers. [`mod@reference`] defines what is right; [`sparse`] and [`tiles`] are what
+//! a pass runs.
 //!
-//! Matrices are row-major: inputs `[rows, inputs]`, weights `[inputs, outputs]`, outputs
-//! `[rows, outputs]`.
+//! The reference takes row-major matrices: inputs `[rows, inputs]`, weights `[inputs, outputs]`,
+//! outputs `[rows, outputs]`. The others take tiles of [`LANES`] rows, feature after feature.
 
 pub mod dense;
+mod lanes;
+mod level;
 pub mod reference;
+pub mod sparse;
+pub mod tiles;
+
+pub use lanes::{LANES, Lanes};
+pub use level::Level;

@@ -1,0 +1,113 @@
+//! The numbers of a tower's layers and heads that its tasks keep, side by side.
+
+use crate::masks::Masks;
+use crate::tower::DenseLayout;
+use std::ops::Range;
+
+/// The layer and head weights that at least one of a tower's tasks keeps, numbered so that those with
+/// the same keepers lie side by side. Gradients and moments have one number for each of them, and none
+/// for connections that every task has pruned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    positions: Vec<u32>,
+    numbers: Vec<u32>,
+    groups: Vec<Keepers>,
+}
+
+/// Connections that the same tasks keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepers {
+    /// The tasks, one bit each, by their place in the tower.
+    pub tasks: u64,
+    /// Whether weight decay applies: to weights, not to biases.
+    pub decays: bool,
+    /// Their numbers.
+    pub range: Range<usize>,
+}
+
+impl Connections {
+    const NONE: u32 = u32::MAX;
+
+    /// The connections of a tower that runs `tasks` (numbers of the spec) under these masks; without
+    /// masks, all of them.
+    pub(crate) fn new(layout: &DenseLayout, tasks: &[usize], masks: Option<&Masks>) -> Connections {
+        let all = (1u64 << tasks.len()) - 1;
+        let keepers = |layer: usize, position: usize| match masks {
+            None => all,
+            Some(masks) => {
+                let keeps = |&task: &usize| masks.tasks[task][layer].keeps(position);
+                let bit = |(place, task)| u64::from(keeps(task)) << place;
+                tasks.iter().enumerate().map(bit).sum()
+            }
+        };
+        // Keepers and decay of every position; a stable sort brings equals together.
+        let mut kinds: Vec<(u64, bool, u32)> = Vec::with_capacity(layout.len);
+        for (l, layer) in layout.layers.iter().enumerate() {
+            let weights = layer.weights.clone().zip(0..);
+            kinds.extend(weights.map(|(p, position)| (keepers(l, position), true, p as u32)));
+            kinds.extend(layer.bias.clone().map(|p| (all, false, p as u32)));
+        }
+        for (place, head) in layout.heads.iter().enumerate() {
+            kinds.extend(head.weights.clone().map(|p| (1 << place, true, p as u32)));
+            kinds.extend(head.bias.clone().map(|p| (1 << place, false, p as u32)));
+        }
+        kinds.retain(|&(tasks, _, _)| tasks != 0);
+        kinds.sort_unstable();
+        let mut groups: Vec<Keepers> = Vec::new();
+        let mut numbers = vec![Self::NONE; layout.len];
+        for (number, &(tasks, decays, position)) in kinds.iter().enumerate() {
+            numbers[position as usize] = number as u32;
+            match groups.last_mut() {
+                Some(group) if (group.tasks, group.decays) == (tasks, decays) => {
+                    group.range.end = number + 1;
+                }
+                _ => groups.push(Keepers {
+                    tasks,
+                    decays,
+                    range: number..number + 1,
+                }),
+            }
+        }
+        Connections {
+            positions: kinds.into_iter().map(|(_, _, position)| position).collect(),
+            numbers,
+            groups,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// By number: where each lies in [`crate::Tower::dense`].
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// The number of what lies at `position` of [`crate::Tower::dense`]; `None` if nobody keeps it.
+    #[inline]
+    pub fn number(&self, position: usize) -> Option<usize> {
+        let number = self.numbers[position];
+        (number != Self::NONE).then_some(number as usize)
+    }
+
+    /// The groups, in the order of their numbers.
+    pub fn groups(&self) -> &[Keepers] {
+        &self.groups
+    }
+
+    /// Numbers by connection, spread over the tower's layout: 0 for what nobody keeps.
+    pub fn spread<R: crate::Real>(&self, values: &[R]) -> Vec<R> {
+        let mut spread = vec![R::ZERO; self.numbers.len()];
+        for (&position, &value) in self.positions.iter().zip(values) {
+            spread[position as usize] = value;
+        }
+        spread
+    }
+}

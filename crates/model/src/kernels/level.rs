@@ -1,0 +1,62 @@
+//! Which instructions this processor has.
+
+/// A set of vector instructions. A value of this type says that the processor has them: only
+/// [`Level::best`] and [`Level::all`] make one, from what they detect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Set {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// What the compiler assumes of every machine of this architecture.
+    pub const PORTABLE: Level = Level(Set::Portable);
+
+    /// The best there is.
+    pub fn best() -> Level {
+        Level::all().pop().unwrap_or(Level::PORTABLE)
+    }
+
+    /// All there are, the best last.
+    pub fn all() -> Vec<Level> {
+        let mut all = vec![Level::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            // The standard library keeps what it has detected.
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx2 {
+                all.push(Level(Set::Avx2));
+            }
+            if avx2 && avx512 {
+                all.push(Level(Set::Avx512));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn set(self) -> Set {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "AVX-512",
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! Which connections of a layer are kept, and their numbers.
+
+/// The kept connections of a layer, numbered from 0 in the order of `(input, output)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grid {
+    inputs: usize,
+    outputs: usize,
+    /// One bit a connection; each input begins a word.
+    words: Vec<u64>,
+    /// For each word, the number of kept connections before it.
+    before: Vec<u32>,
+    n_kept: usize,
+}
+
+impl Grid {
+    /// The connections for which `kept(input, output)` holds.
+    pub fn from_fn(inputs: usize, outputs: usize, kept: impl Fn(usize, usize) -> bool) -> Grid {
+        let words_per_input = outputs.div_ceil(64);
+        let mut words = vec![0u64; inputs * words_per_input];
+        for (input, row) in words.chunks_exact_mut(words_per_input.max(1)).enumerate() {
+            for output in (0..outputs).filter(|&output| kept(input, output)) {
+                row[output / 64] |= 1 << (output % 64);
+            }
+        }
+        let mut n_kept = 0;
+        let before = words.iter().map(|word| {
+            let before = n_kept as u32;
+            n_kept += word.count_ones() as usize;
+            before
+        });
+        let before = before.collect();
+        Grid {
+            inputs,
+            outputs,
+            words,
+            before,
+            n_kept,
+        }
+    }
+
+    /// All connections.
+    pub fn full(inputs: usize, outputs: usize) -> Grid {
+        Grid::from_fn(inputs, outputs, |_, _| true)
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Number of kept connections.
+    pub fn n_kept(&self) -> usize {
+        self.n_kept
+    }
+
+    /// The share of connections that is kept; 1 for a layer without any.
+    pub fn density(&self) -> f64 {
+        match self.inputs * self.outputs {
+            0 => 1.0,
+            all => self.n_kept as f64 / all as f64,
+        }
+    }
+
+    /// Whether a connection is kept.
+    #[inline]
+    pub fn keeps(&self, input: usize, output: usize) -> bool {
+        self.words[input * self.outputs.div_ceil(64) + output / 64] >> (output % 64) & 1 == 1
+    }
+
+    /// The number of a connection, if it is kept.
+    #[inline]
+    pub fn number(&self, input: usize, output: usize) -> Option<u32> {
+        let at = input * self.outputs.div_ceil(64) + output / 64;
+        let (word, bit) = (self.words[at], output % 64);
+        let before = (word & ((1 << bit) - 1)).count_ones();
+        (word >> bit & 1 == 1).then(|| self.before[at] + before)
+    }
+
+    /// `(input, output)` of every kept connection, by number.
+    pub fn kept(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let words_per_input = self.outputs.div_ceil(64).max(1);
+        self.words.iter().enumerate().flat_map(move |(at, &word)| {
+            let (input, first) = (at / words_per_input, at % words_per_input * 64);
+            let bits = std::iter::successors((word != 0).then_some(word), |&bits| {
+                let rest = bits & (bits - 1);
+                (rest != 0).then_some(rest)
+            });
+            bits.map(move |bits| (input, first + bits.trailing_zeros() as usize))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_the_kept_connections_in_order() {
+        let grid = Grid::from_fn(3, 130, |i, o| (i * 7 + o * 5) % 3 == 0);
+        let kept: Vec<_> = grid.kept().collect();
+        assert_eq!(kept.len(), grid.n_kept());
+        assert!(kept.is_sorted());
+        for (number, &(i, o)) in kept.iter().enumerate() {
+            assert!(grid.keeps(i, o));
+            assert_eq!(grid.number(i, o), Some(number as u32));
+        }
+        let all = (0..3).flat_map(|i| (0..130).map(move |o| (i, o)));
+        let others = all.filter(|pair| !kept.contains(pair));
+        others.for_each(|(i, o)| assert_eq!(grid.number(i, o), None));
+    }
+
+    #[test]
+    fn a_layer_without_connections_has_no_numbers() {
+        let none = Grid::from_fn(4, 3, |_, _| false);
+        assert_eq!((none.n_kept(), none.kept().count()), (0, 0));
+        assert_eq!(Grid::full(0, 3).density(), 1.0);
+        assert_eq!(Grid::full(2, 0).kept().count(), 0);
+    }
+}
