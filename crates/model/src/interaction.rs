@@ -6,7 +6,6 @@
 //! upper triangle and the vectors, 530 wide. A folded connection carries the sum of the two logical
 //! weights, each under its own mask; both receive the same slope. This is exact.
 
-use crate::number::Real;
 use crate::plan::Gram;
 
 /// The shape of the interaction.
@@ -72,107 +71,6 @@ impl Interaction {
             start += length;
         }
         unreachable!("a folded input within the triangle")
-    }
-
-    /// First-layer weights `[inputs, outputs]`, folded: `[folded_inputs, outputs]`.
-    ///
-    /// `kept(position)` is the mask over the logical connections.
-    pub fn fold<R: Real>(
-        &self,
-        weights: &[R],
-        outputs: usize,
-        kept: impl Fn(usize) -> bool,
-    ) -> Vec<R> {
-        let mut folded = vec![R::ZERO; self.folded_inputs() * outputs];
-        for (f, sums) in folded.chunks_exact_mut(outputs).enumerate() {
-            let (a, b) = self.logical(f);
-            for i in [Some(a), b].into_iter().flatten() {
-                let first = i * outputs;
-                for (sum, position) in sums.iter_mut().zip(first..) {
-                    if kept(position) {
-                        *sum += weights[position];
-                    }
-                }
-            }
-        }
-        folded
-    }
-
-    /// Adds the slopes of folded weights `[folded_inputs, outputs]` to those of the logical weights.
-    pub fn unfold<R: Real>(
-        &self,
-        folded: &[R],
-        outputs: usize,
-        kept: impl Fn(usize) -> bool,
-        slopes: &mut [R],
-    ) {
-        for (f, sums) in folded.chunks_exact(outputs).enumerate() {
-            let (a, b) = self.logical(f);
-            for i in [Some(a), b].into_iter().flatten() {
-                let first = i * outputs;
-                for (&slope, position) in sums.iter().zip(first..) {
-                    if kept(position) {
-                        slopes[position] += slope;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Fills the Gram part of one row of the folded input from its field vectors, which lie behind:
-    /// `c_ij = e_i . e_j` for `i <= j`.
-    pub fn forward<R: Real>(&self, row: &mut [R]) {
-        let (gram, vectors) = row.split_at_mut(self.folded_gram());
-        if gram.is_empty() {
-            return;
-        }
-        let vector = |i: usize| &vectors[i * self.dim..(i + 1) * self.dim];
-        let mut at = 0;
-        for i in 0..self.fields {
-            for j in i..self.fields {
-                gram[at] = dot(vector(i), vector(j));
-                at += 1;
-            }
-        }
-    }
-
-    /// From the slopes of one row of the folded input to those of the field vectors, in place: adds
-    /// what the Gram part says, `de_i += dc_ij e_j` and `de_j += dc_ij e_i`. `row` is that row's input.
-    pub fn backward<R: Real>(&self, row: &[R], slopes: &mut [R]) {
-        let (gram, slopes) = slopes.split_at_mut(self.folded_gram());
-        if gram.is_empty() {
-            return;
-        }
-        let vectors = &row[gram.len()..];
-        let range = |i: usize| i * self.dim..(i + 1) * self.dim;
-        let mut at = 0;
-        for i in 0..self.fields {
-            for j in i..self.fields {
-                let slope = gram[at];
-                at += 1;
-                add_scaled(&mut slopes[range(i)], slope, &vectors[range(j)]);
-                add_scaled(&mut slopes[range(j)], slope, &vectors[range(i)]);
-            }
-        }
-    }
-}
-
-/// Eight sums side by side, which the compiler keeps in one register.
-fn dot<R: Real>(a: &[R], b: &[R]) -> R {
-    let mut sums = [R::ZERO; 8];
-    let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.0.iter().zip(b.0) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    let rest: R = a.1.iter().zip(b.1).map(|(&a, &b)| a * b).sum();
-    sums.into_iter().sum::<R>() + rest
-}
-
-fn add_scaled<R: Real>(sums: &mut [R], factor: R, values: &[R]) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum += factor * value;
     }
 }
 

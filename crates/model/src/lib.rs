@@ -27,7 +27,7 @@
 //! let batch = Batch { n_rows: 2, fields: vec![ids(&[1, 2]), ids(&[3, 3])], ..Batch::default() };
 //! let mut pass = Pass::new(1);
 //! let subnets = model.subnets(0, &[0, 1]);
-//! model.tower(0).forward(&batch, &subnets, None, &mut pass);
+//! model.tower(0).forward(&batch, &subnets, &mut pass);
 //! assert_eq!(pass.logits(0).len(), 2);
 //! ```
 
@@ -44,6 +44,8 @@ mod pass;
 pub mod plan;
 mod scorer;
 mod spec;
+mod subnet;
+mod table_slopes;
 mod tables;
 pub mod tensor_file;
 mod tower;
@@ -54,10 +56,11 @@ pub use interaction::Interaction;
 pub use masks::{Mask, Masks, TaskMask};
 pub use model::{Model, Weights};
 pub use number::Real;
-pub use pass::{Dropout, Gradient, Pass};
+pub use pass::{Dropout, Gradient, HeadRows, Pass, SlopesOf};
 pub use plan::{Gram, NetworkKind, NetworkPlan};
 pub use scorer::{Scorer, sigmoid};
 pub use spec::{FieldSpec, Spec, TableSpec};
+pub use subnet::Subnet;
 pub use tables::{SparseRows, Table, TableGradient};
 pub use tensor_file::{Entry, TensorFile, TensorFileError, Values};
-pub use tower::{DenseLayout, LayerLayout, Subnet, Tower};
+pub use tower::{DenseLayout, LayerLayout, Tower};

@@ -1,12 +1,14 @@
 //! The towers of a model and the masks of its tasks.
 
+use crate::connections::Connections;
 use crate::draw::Draw;
 use crate::masks::Masks;
-use crate::networks;
+use crate::networks::Wirings;
 use crate::number::Real;
 use crate::spec::Spec;
+use crate::subnet::Subnet;
 use crate::tables::SparseRows;
-use crate::tower::{Subnet, Tower};
+use crate::tower::Tower;
 use std::sync::Arc;
 
 /// Tables, networks and masks. Passes borrow it; only an optimizer may change its weights.
@@ -15,6 +17,8 @@ pub struct Model<R = f32> {
     spec: Arc<Spec>,
     towers: Vec<Tower<R>>,
     masks: Option<Arc<Masks>>,
+    /// One for each tower.
+    wirings: Vec<Arc<Wirings>>,
 }
 
 /// The weights of a tower, as they are saved.
@@ -31,8 +35,10 @@ impl<R: Real> Model<R> {
     pub fn new(spec: Spec, draw: Draw) -> Model<R> {
         let spec = Arc::new(spec);
         let tower = |tasks| Tower::new(spec.clone(), tasks, draw);
+        let towers: Vec<Tower<R>> = spec.towers().into_iter().map(tower).collect();
         Model {
-            towers: spec.towers().into_iter().map(tower).collect(),
+            wirings: wirings(&towers, None),
+            towers,
             spec,
             masks: None,
         }
@@ -65,7 +71,13 @@ impl<R: Real> Model<R> {
                 "one mask for each task"
             );
         }
+        self.wirings = wirings(&self.towers, masks.as_ref());
         self.masks = masks;
+    }
+
+    /// The connections of a tower: what a gradient has a slope for.
+    pub fn connections(&self, tower: usize) -> &Arc<Connections> {
+        self.wirings[tower].connections()
     }
 
     /// The towers.
@@ -92,9 +104,14 @@ impl<R: Real> Model<R> {
         place.expect("every task has a tower")
     }
 
-    /// What a tower runs for some of its tasks; the heads, in order, are those of `tasks`.
+    /// What a tower runs for some of its tasks, with the weights that it has now; the heads, in order,
+    /// are those of `tasks`.
     pub fn subnets(&self, tower: usize, tasks: &[usize]) -> Vec<Subnet<R>> {
-        let tower = &self.towers[tower];
-        networks::subnets(self.spec.plan.kind, tower, tasks, self.masks.as_ref())
+        self.wirings[tower].subnets(&self.towers[tower], tasks)
     }
+}
+
+fn wirings<R: Real>(towers: &[Tower<R>], masks: Option<&Arc<Masks>>) -> Vec<Arc<Wirings>> {
+    let wirings = |tower| Arc::new(Wirings::new(tower, masks));
+    towers.iter().map(wirings).collect()
 }

@@ -1,22 +1,26 @@
-//! One forward and backward pass over a batch: look-up, interaction, subnetworks, and back.
+//! One pass over a batch: look-up, interaction, subnetworks, and when learning, all the way back.
 //!
 //! The batch is cut into as many chunks of rows as there are threads; each chunk has its own buffers
-//! and its own sum of gradients, and the sums are added in the order of the chunks. So the result
-//! depends on the number of threads but not on which thread was faster.
+//! and its own sums, and the sums are added in the order of the chunks. So the result depends on the
+//! number of threads but not on which thread was faster.
+//!
+//! A chunk runs a few tiles at a time, forward and straight back again while they are in the cache:
+//! the loss is asked for the slopes of these rows' logits in between.
 
 use crate::draw::Draw;
-use crate::interaction::Interaction;
-use crate::networks::mlp::Layers;
+use crate::kernels::{LANES, Lanes, Level, tiles};
+use crate::networks::mlp::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
-use crate::spec::FieldSpec;
+use crate::subnet::Subnet;
+use crate::table_slopes::{self, each_id, longest_list};
 use crate::tables::TableGradient;
-use crate::tower::{Subnet, Tower};
-use ncs_features::{Batch, FieldIds, Pooling};
+use crate::tower::Tower;
+use ncs_features::Batch;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Fewer rows than this are not worth a thread.
-const LEAST_ROWS: usize = 64;
+/// Tiles that run through the layers together: a layer's weights stay in the second-level cache.
+const TILES: usize = 16;
 
 /// Hidden units that are dropped in a training step: each with probability `rate`, the others scaled
 /// by `1 / (1 - rate)` (Srivastava et al. 2014).
@@ -28,32 +32,54 @@ pub struct Dropout {
     pub draw: Draw,
 }
 
+/// Logits of some rows, of which the loss is to say the slopes.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRows<'a, R> {
+    /// The head, counted over the subnets of the pass in their order.
+    pub head: usize,
+    /// The rows of the batch.
+    pub rows: &'a [u32],
+    /// The place of the first of them among all rows that the head's subnet runs on.
+    pub first: usize,
+    /// The logit of each row.
+    pub logits: &'a [R],
+}
+
+/// A loss: fills in the slope of each logit and gives the sum of the rows' losses. It is called from
+/// several threads, each row once for each head.
+pub type SlopesOf<'a, R> = dyn Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync + 'a;
+
 /// The buffers of a pass; they grow to the largest batch and are used again.
 #[derive(Debug)]
 pub struct Pass<R = f32> {
-    n_chunks: usize,
+    n_threads: usize,
+    level: Level,
     chunks: Vec<Chunk<R>>,
     /// The longest list of each field in the batch.
     longest: Vec<usize>,
-    dropout: Option<Dropout>,
+    /// Slopes of the field vectors of all rows, `[rows, fields * dim]`.
+    d_vectors: Vec<R>,
 }
 
 /// Some rows of the batch.
 #[derive(Debug, Default)]
 struct Chunk<R> {
     rows: Range<usize>,
-    /// The folded input, `[rows, folded inputs]`: Gram part, then field vectors.
-    x: Vec<R>,
-    /// Its slopes; after the backward pass, the tail of each row holds those of the field vectors.
-    dx: Vec<R>,
+    /// The folded input of some tiles, `[tiles, folded inputs]`: Gram part, then field vectors.
+    x: Vec<Lanes<R>>,
+    /// Its slopes.
+    d_x: Vec<Lanes<R>>,
+    /// Vectors of one field, or of all, row after row.
+    vectors: Vec<R>,
+    activations: Activations<R>,
     /// One for each subnet.
-    subnets: Vec<Layers<R>>,
+    outcomes: Vec<Outcome<R>>,
 }
 
 /// How the loss of a step changes with every weight.
 #[derive(Clone, Debug, Default)]
 pub struct Gradient<R = f32> {
-    /// Of layers and heads, laid out as [`Tower::layout`]; 0 for pruned connections.
+    /// Of layers and heads, by the tower's [`crate::Connections`].
     pub dense: Vec<R>,
     /// One for each table: the touched rows.
     pub tables: Vec<TableGradient<R>>,
@@ -62,16 +88,22 @@ pub struct Gradient<R = f32> {
 impl<R: Real> Pass<R> {
     /// Buffers for `n_threads` threads.
     pub fn new(n_threads: usize) -> Pass<R> {
+        Pass::at_level(n_threads, Level::best())
+    }
+
+    /// The same with these instructions only.
+    pub fn at_level(n_threads: usize, level: Level) -> Pass<R> {
         Pass {
-            n_chunks: n_threads.max(1),
+            n_threads: n_threads.max(1),
+            level,
             chunks: Vec::new(),
             longest: Vec::new(),
-            dropout: None,
+            d_vectors: Vec::new(),
         }
     }
 
-    /// The logits of head number `head`, counted over the subnets of the last forward pass in their
-    /// order; one for each row that its subnet ran on.
+    /// The logits of head number `head`, counted over the subnets of the last pass in their order; one
+    /// for each row that its subnet ran on.
     pub fn logits(&self, head: usize) -> Vec<f64> {
         let mut logits = Vec::new();
         self.logits_into(head, &mut logits);
@@ -82,223 +114,340 @@ impl<R: Real> Pass<R> {
     pub fn logits_into(&self, head: usize, logits: &mut Vec<f64>) {
         logits.clear();
         for chunk in &self.chunks {
-            let mut head = head;
-            for subnet in &chunk.subnets {
-                match subnet.n_heads().checked_sub(head + 1) {
-                    Some(_) => {
-                        logits.extend(subnet.logits(head));
-                        break;
-                    }
-                    None => head -= subnet.n_heads(),
-                }
+            if let Some((outcome, head)) = chunk.outcome_of(head) {
+                logits.extend(outcome.logits[head].iter().map(|logit| logit.wide()));
             }
         }
     }
 
+    /// The sum of the losses of head number `head` in the last pass that learned.
+    pub fn loss(&self, head: usize) -> f64 {
+        let outcomes = self
+            .chunks
+            .iter()
+            .filter_map(|chunk| chunk.outcome_of(head));
+        outcomes.map(|(outcome, head)| outcome.losses[head]).sum()
+    }
+
     fn divide(&mut self, n_rows: usize) {
-        let n = self.n_chunks.min(n_rows.div_ceil(LEAST_ROWS)).max(1);
-        self.chunks.resize_with(n, || Chunk {
-            rows: 0..0,
-            x: Vec::new(),
-            dx: Vec::new(),
-            subnets: Vec::new(),
-        });
+        let n = self.n_threads.min(n_rows.div_ceil(LANES)).max(1);
+        self.chunks.resize_with(n, Chunk::default);
         for (i, chunk) in self.chunks.iter_mut().enumerate() {
             chunk.rows = i * n_rows / n..(i + 1) * n_rows / n;
         }
     }
 }
 
+impl<R> Chunk<R> {
+    /// The subnet that runs this head, and the head's place in it.
+    fn outcome_of(&self, mut head: usize) -> Option<(&Outcome<R>, usize)> {
+        for outcome in &self.outcomes {
+            match head.checked_sub(outcome.logits.len()) {
+                None => return Some((outcome, head)),
+                Some(rest) => head = rest,
+            }
+        }
+        None
+    }
+}
+
+/// What is the same for all chunks of a pass.
+struct Run<'a, R> {
+    level: Level,
+    tower: &'a Tower<R>,
+    batch: &'a Batch,
+    subnets: &'a [Subnet<R>],
+    dropout: Option<Dropout>,
+    slopes_of: Option<&'a SlopesOf<'a, R>>,
+    longest: &'a [usize],
+}
+
 impl<R: Real> Tower<R> {
-    /// Runs the subnets over a batch; `dropout` in training steps only. Ids must lie inside their
-    /// tables.
-    pub fn forward(
+    /// Runs the subnets over a batch up to their logits. Ids must lie inside their tables.
+    pub fn forward(&self, batch: &Batch, subnets: &[Subnet<R>], pass: &mut Pass<R>) {
+        self.run(batch, subnets, None, None, pass);
+    }
+
+    /// Runs the subnets over a batch and back, from the slopes that `slopes_of` says to the gradient.
+    /// Ids must lie inside their tables, and all subnets be of the same masks.
+    pub fn learn(
         &self,
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        pass: &mut Pass<R>,
-    ) {
-        pass.divide(batch.n_rows);
-        pass.dropout = dropout;
-        pass.longest = batch.fields.iter().map(longest_list).collect();
-        let longest = &pass.longest;
-        let one = |chunk: &mut Chunk<R>| {
-            self.look_up(batch, longest, chunk);
-            chunk.subnets.resize_with(subnets.len(), Layers::default);
-            for ((number, subnet), layers) in subnets.iter().enumerate().zip(&mut chunk.subnets) {
-                let dropout = dropout.map(|dropout| Dropout {
-                    draw: dropout.draw.at(number as u64),
-                    ..dropout
-                });
-                layers.forward(self, subnet, chunk.rows.clone(), &chunk.x, dropout);
-            }
-        };
-        match pass.chunks.as_mut_slice() {
-            [chunk] => one(chunk),
-            chunks => chunks.par_iter_mut().for_each(one),
-        }
-    }
-
-    /// From the slopes of the logits, one list for each head in the order of [`Pass::logits`], to the
-    /// gradient. `batch` and `subnets` are those of the forward pass.
-    pub fn backward(
-        &self,
-        batch: &Batch,
-        subnets: &[Subnet<R>],
-        slopes: &[Vec<f64>],
+        slopes_of: &SlopesOf<'_, R>,
         pass: &mut Pass<R>,
         gradient: &mut Gradient<R>,
     ) {
-        let interaction = self.spec.interaction();
-        let dropout = pass.dropout;
-        let starts = starts(&pass.chunks, subnets.len());
-        let one = |(chunk, starts): (&mut Chunk<R>, &Vec<usize>)| {
-            chunk.dx.clear();
-            chunk.dx.resize(chunk.x.len(), R::ZERO);
-            let mut first_head = 0;
-            for ((subnet, layers), &start) in subnets.iter().zip(&mut chunk.subnets).zip(starts) {
-                let heads = first_head..first_head + subnet.heads.len();
-                first_head = heads.end;
-                let slopes = &slopes[heads];
-                let rate = dropout.map_or(0.0, |dropout| dropout.rate);
-                layers.backward(self, subnet, slopes, start, &chunk.x, &mut chunk.dx, rate);
-            }
-            into_vectors(&interaction, &chunk.x, &mut chunk.dx);
+        self.run(batch, subnets, dropout, Some(slopes_of), pass);
+        sum_dense(self, subnets, &pass.chunks, &mut gradient.dense);
+        let Pass {
+            longest, d_vectors, ..
+        } = pass;
+        let n_threads = pass.n_threads;
+        let tables = &mut gradient.tables;
+        table_slopes::gather(&self.spec, batch, longest, d_vectors, n_threads, tables);
+    }
+
+    fn run(
+        &self,
+        batch: &Batch,
+        subnets: &[Subnet<R>],
+        dropout: Option<Dropout>,
+        slopes_of: Option<&SlopesOf<'_, R>>,
+        pass: &mut Pass<R>,
+    ) {
+        pass.divide(batch.n_rows);
+        pass.longest.clear();
+        pass.longest.extend(batch.fields.iter().map(longest_list));
+        let run = Run {
+            level: pass.level,
+            tower: self,
+            batch,
+            subnets,
+            dropout,
+            slopes_of,
+            longest: &pass.longest,
         };
-        match pass.chunks.as_mut_slice() {
-            [chunk] => one((chunk, &starts[0])),
-            chunks => chunks.par_iter_mut().zip(&starts).for_each(one),
+        let width = self.spec.fields.len() * self.spec.plan.dim;
+        let n_slopes = slopes_of.map_or(0, |_| batch.n_rows * width);
+        pass.d_vectors.resize(n_slopes, R::ZERO);
+        let mut rest = pass.d_vectors.as_mut_slice();
+        let mut jobs = Vec::with_capacity(pass.chunks.len());
+        for chunk in &mut pass.chunks {
+            let n = slopes_of.map_or(0, |_| chunk.rows.len() * width);
+            let (own, others) = rest.split_at_mut(n);
+            rest = others;
+            jobs.push((chunk, own));
         }
-        self.sum_dense(subnets, pass, gradient);
-        self.sum_tables(batch, pass, gradient);
+        match jobs.as_mut_slice() {
+            [(chunk, slopes)] => run.chunk(chunk, slopes),
+            _ => jobs
+                .into_par_iter()
+                .for_each(|(chunk, slopes)| run.chunk(chunk, slopes)),
+        }
     }
+}
 
-    /// Fills the chunk's input: field vectors, then their Gram matrix.
-    fn look_up(&self, batch: &Batch, longest: &[usize], chunk: &mut Chunk<R>) {
-        let interaction = self.spec.interaction();
-        let width = interaction.folded_inputs();
-        let dim = interaction.dim;
-        chunk.x.clear();
-        chunk.x.resize(chunk.rows.len() * width, R::ZERO);
-        for (row, x) in chunk
-            .rows
-            .clone()
-            .zip(chunk.x.chunks_exact_mut(width.max(1)))
-        {
-            let vectors = x[interaction.folded_gram()..].chunks_exact_mut(dim);
-            for (f, vector) in vectors.enumerate() {
-                let table = &self.tables[self.spec.fields[f].table];
-                let ids = &batch.fields[f];
-                each_id(ids, self.spec.fields[f], row, longest[f], |id, weight| {
-                    let weight = R::of(weight);
-                    for (sum, &value) in vector.iter_mut().zip(table.row(id)) {
-                        *sum += weight * value;
-                    }
-                });
+impl<R: Real> Run<'_, R> {
+    /// Runs one chunk; `d_vectors` are the slopes of its rows' field vectors.
+    fn chunk(&self, chunk: &mut Chunk<R>, d_vectors: &mut [R]) {
+        chunk
+            .outcomes
+            .resize_with(self.subnets.len(), Outcome::default);
+        for (outcome, subnet) in chunk.outcomes.iter_mut().zip(self.subnets) {
+            outcome.clear(self.tower, subnet, self.slopes_of.is_some());
+        }
+        let mut written = false;
+        for set in row_sets(self.subnets) {
+            let (rows, before) = self.rows_of(set[0], chunk.rows.clone());
+            let add = written || rows.len() < chunk.rows.len();
+            if add && !written {
+                d_vectors.fill(R::ZERO);
             }
-            interaction.forward(x);
+            written = true;
+            for (g, group) in rows.chunks(TILES * LANES).enumerate() {
+                let at = TileRows {
+                    rows: group,
+                    first: before + g * TILES * LANES,
+                };
+                self.tiles(chunk, &set, at, add, d_vectors);
+            }
+        }
+        if !written {
+            d_vectors.fill(R::ZERO);
         }
     }
 
-    fn sum_dense(&self, subnets: &[Subnet<R>], pass: &Pass<R>, gradient: &mut Gradient<R>) {
-        gradient.dense.clear();
-        gradient.dense.resize(self.layout.len, R::ZERO);
-        for (number, subnet) in subnets.iter().enumerate() {
-            let mut chunks = pass.chunks.iter().map(|chunk| &chunk.subnets[number]);
-            let Some(first) = chunks.next() else { continue };
-            let mut sum = first.gradient.clone();
-            chunks.for_each(|chunk| sum.add(&chunk.gradient));
-            sum.spread(self, subnet, &mut gradient.dense);
+    /// The rows of a chunk that a subnet runs on, and how many of its rows lie before the chunk.
+    fn rows_of(&self, subnet: usize, chunk: Range<usize>) -> (Vec<u32>, usize) {
+        let (start, end) = (chunk.start as u32, chunk.end as u32);
+        match &self.subnets[subnet].rows {
+            None => ((start..end).collect(), chunk.start),
+            Some(all) => {
+                let first = all.partition_point(|&row| row < start);
+                let last = all.partition_point(|&row| row < end);
+                (all[first..last].to_vec(), first)
+            }
         }
     }
 
-    fn sum_tables(&self, batch: &Batch, pass: &Pass<R>, gradient: &mut Gradient<R>) {
-        let interaction = self.spec.interaction();
-        let width = interaction.folded_inputs();
-        let first = |f: usize| interaction.folded_gram() + f * interaction.dim;
-        gradient
-            .tables
-            .resize_with(self.tables.len(), TableGradient::default);
-        let sum = |(t, sum): (usize, &mut TableGradient<R>)| {
-            sum.clear();
-            let fields = self.spec.fields.iter().enumerate();
-            for (f, &field) in fields.filter(|(_, field)| field.table == t) {
-                for chunk in &pass.chunks {
-                    for (row, dx) in chunk.rows.clone().zip(chunk.dx.chunks_exact(width)) {
-                        let slope = &dx[first(f)..first(f) + interaction.dim];
-                        each_id(
-                            &batch.fields[f],
-                            field,
-                            row,
-                            pass.longest[f],
-                            |id, weight| {
-                                sum.add(id, R::of(weight), slope);
-                            },
-                        );
-                    }
+    /// Runs the subnets of `set` over some tiles, and back.
+    fn tiles(
+        &self,
+        chunk: &mut Chunk<R>,
+        set: &[usize],
+        at: TileRows<'_>,
+        add: bool,
+        d_vectors: &mut [R],
+    ) {
+        let width = self.tower.spec.interaction().folded_inputs();
+        let n_tiles = at.rows.len().div_ceil(LANES);
+        chunk.x.resize(n_tiles * width, Lanes::all(R::ZERO));
+        for (tile, rows) in chunk.x.chunks_exact_mut(width).zip(at.rows.chunks(LANES)) {
+            self.look_up(rows, &mut chunk.vectors, tile);
+        }
+        if self.slopes_of.is_some() {
+            chunk.d_x.resize(n_tiles * width, Lanes::all(R::ZERO));
+        }
+        for (place, &number) in set.iter().enumerate() {
+            let runner = Runner {
+                level: self.level,
+                tower: self.tower,
+                subnet: &self.subnets[number],
+                dropout: self.dropout.map(|dropout| Dropout {
+                    draw: dropout.draw.at(number as u64),
+                    ..dropout
+                }),
+            };
+            let outcome = &mut chunk.outcomes[number];
+            let activations = &mut chunk.activations;
+            runner.forward(at, &chunk.x, activations, outcome);
+            if let Some(slopes_of) = self.slopes_of {
+                let before = self.subnets[..number].iter();
+                let first_head = before.map(|subnet| subnet.heads.len()).sum();
+                let (x, d_x, add) = (&chunk.x, &mut chunk.d_x, place > 0);
+                runner.backward(at, slopes_of, first_head, x, activations, outcome, d_x, add);
+            }
+        }
+        if self.slopes_of.is_some() {
+            let first_row = chunk.rows.start;
+            let tiles = chunk.x.chunks_exact(width);
+            let tiles = tiles.zip(chunk.d_x.chunks_exact_mut(width));
+            for ((x, d_x), rows) in tiles.zip(at.rows.chunks(LANES)) {
+                self.slopes_of_vectors(x, d_x, rows, first_row, add, &mut chunk.vectors, d_vectors);
+            }
+        }
+    }
+
+    /// Fills a tile's input for these rows: field vectors, then their Gram matrix. `pooled` is room
+    /// for the vectors of one field.
+    fn look_up(&self, rows: &[u32], pooled: &mut Vec<R>, tile: &mut [Lanes<R>]) {
+        let spec = &self.tower.spec;
+        let interaction = spec.interaction();
+        let dim = interaction.dim;
+        let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
+        for (f, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
+            let (field, ids) = (spec.fields[f], &self.batch.fields[f]);
+            let table = &self.tower.tables[field.table];
+            pooled.clear();
+            if ids.offsets.is_empty() && ids.weights.is_empty() {
+                for &row in rows {
+                    pooled.extend_from_slice(table.row(ids.ids[row as usize]));
+                }
+            } else {
+                pooled.resize(rows.len() * dim, R::ZERO);
+                for (&row, vector) in rows.iter().zip(pooled.chunks_exact_mut(dim)) {
+                    each_id(ids, field, row as usize, self.longest[f], |id, weight| {
+                        let weight = R::of(weight);
+                        for (sum, &value) in vector.iter_mut().zip(table.row(id)) {
+                            *sum += weight * value;
+                        }
+                    });
                 }
             }
+            tiles::into_lanes(self.level, pooled, dim, lanes);
+        }
+        if !gram.is_empty() {
+            tiles::gram(self.level, interaction.fields, dim, vectors, gram);
+        }
+    }
+
+    /// From the slopes of a tile's input to those of its rows' field vectors.
+    #[expect(clippy::too_many_arguments, reason = "the mirror image of look_up")]
+    fn slopes_of_vectors(
+        &self,
+        x: &[Lanes<R>],
+        d_x: &mut [Lanes<R>],
+        rows: &[u32],
+        first_row: usize,
+        add: bool,
+        room: &mut Vec<R>,
+        d_vectors: &mut [R],
+    ) {
+        let interaction = self.tower.spec.interaction();
+        let (fields, dim) = (interaction.fields, interaction.dim);
+        let n_gram = interaction.folded_gram();
+        let vectors = &x[n_gram..];
+        let (d_gram, slopes) = d_x.split_at_mut(n_gram);
+        if n_gram > 0 {
+            tiles::gram_backward(self.level, fields, dim, vectors, d_gram, slopes);
+        }
+        let width = fields * dim;
+        let Some((&first, &last)) = rows.first().zip(rows.last()) else {
+            return;
         };
-        match pass.n_chunks {
-            1 => gradient.tables.iter_mut().enumerate().for_each(sum),
-            _ => gradient.tables.par_iter_mut().enumerate().for_each(sum),
+        let side_by_side = (last - first) as usize == rows.len() - 1;
+        let start = (first as usize - first_row) * width;
+        let target = match side_by_side {
+            true => &mut d_vectors[start..start + rows.len() * width],
+            false => {
+                room.resize(rows.len() * width, R::ZERO);
+                room.as_mut_slice()
+            }
+        };
+        let add_here = add && side_by_side;
+        for (f, lanes) in slopes.chunks_exact(dim).enumerate() {
+            let target = &mut target[f * dim..];
+            tiles::into_rows(self.level, lanes, rows.len(), width, add_here, target);
+        }
+        if !side_by_side {
+            for (&row, slopes) in rows.iter().zip(room.chunks_exact(width)) {
+                let start = (row as usize - first_row) * width;
+                let sums = d_vectors[start..start + width].iter_mut();
+                sums.zip(slopes).for_each(|(sum, &slope)| *sum += slope);
+            }
         }
     }
 }
 
-/// For each chunk and subnet: how many of the subnet's rows lie in earlier chunks.
-fn starts<R: Real>(chunks: &[Chunk<R>], n_subnets: usize) -> Vec<Vec<usize>> {
-    let mut next = vec![0; n_subnets];
-    let mut starts = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        starts.push(next.clone());
-        for (next, layers) in next.iter_mut().zip(&chunk.subnets) {
-            *next += layers.n_rows();
-        }
-    }
-    starts
+/// The subnets by the rows that they run on: those that run on all rows, and first, share the look-up.
+fn row_sets<R>(subnets: &[Subnet<R>]) -> Vec<Vec<usize>> {
+    let all = (0..subnets.len()).filter(|&s| subnets[s].rows.is_none());
+    let some = (0..subnets.len()).filter(|&s| subnets[s].rows.is_some());
+    let mut sets = vec![all.collect::<Vec<_>>()];
+    sets.retain(|set| !set.is_empty());
+    sets.extend(some.map(|s| vec![s]));
+    sets
 }
 
-fn into_vectors<R: Real>(interaction: &Interaction, x: &[R], dx: &mut [R]) {
-    let width = interaction.folded_inputs().max(1);
-    for (x, dx) in x.chunks_exact(width).zip(dx.chunks_exact_mut(width)) {
-        interaction.backward(x, dx);
-    }
-}
-
-fn longest_list(ids: &FieldIds) -> usize {
-    let lengths = ids
-        .offsets
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as usize);
-    lengths.max().unwrap_or(1)
-}
-
-/// Calls `each` with every id of a row and its weight in the field vector.
-#[inline]
-fn each_id(
-    ids: &FieldIds,
-    field: FieldSpec,
-    row: usize,
-    longest: usize,
-    mut each: impl FnMut(u32, f64),
+/// Adds up the sums of all chunks and subnets, by connection.
+fn sum_dense<R: Real>(
+    tower: &Tower<R>,
+    subnets: &[Subnet<R>],
+    chunks: &[Chunk<R>],
+    dense: &mut Vec<R>,
 ) {
-    let range = ids.range(row);
-    let length = range.len();
-    let weight = match field.pooling {
-        None | Some(Pooling::Sum) => 1.0,
-        Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
-        Some(Pooling::PaddedMean) => 1.0 / longest.max(1) as f64,
+    let Some(connections) = subnets.first().map(|subnet| &subnet.wiring.connections) else {
+        dense.clear();
+        return;
     };
-    if ids.weights.is_empty() {
-        ids.ids[range].iter().for_each(|&id| each(id, weight));
-    } else {
-        for i in range {
-            each(ids.ids[i], f64::from(ids.weights[i]) * weight);
+    dense.clear();
+    dense.resize(connections.len(), R::ZERO);
+    let add = |range: Range<usize>, sums: &[R], dense: &mut [R]| {
+        for (position, &sum) in range.zip(sums) {
+            if let Some(number) = connections.number(position) {
+                dense[number] += sum;
+            }
         }
-    }
-    if field.pooling == Some(Pooling::PaddedMean) && length < longest {
-        each(0, (longest - length) as f64 * weight);
+    };
+    for (s, subnet) in subnets.iter().enumerate() {
+        for (l, wiring) in subnet.wiring.layers.iter().enumerate() {
+            let sums = chunks.iter().map(|c| &c.outcomes[s].sums.weights[l][..]);
+            let sums: Vec<&[R]> = sums.collect();
+            wiring.spread(connections, &sums, dense);
+        }
+        for chunk in chunks {
+            let sums = &chunk.outcomes[s].sums;
+            for (layer, biases) in tower.layout.layers.iter().zip(&sums.biases) {
+                add(layer.bias.clone(), biases, dense);
+            }
+            for (&head, sums) in subnet.heads.iter().zip(&sums.heads) {
+                let head = &tower.layout.heads[head];
+                let (weights, bias) = sums.split_at(head.inputs);
+                add(head.weights.clone(), weights, dense);
+                add(head.bias.clone(), bias, dense);
+            }
+        }
     }
 }

@@ -3,10 +3,11 @@
 use crate::artifact::Artifact;
 use crate::draw::Draw;
 use crate::masks::Masks;
-use crate::networks;
+use crate::networks::Wirings;
 use crate::pass::Pass;
 use crate::spec::Spec;
-use crate::tower::{Subnet, Tower};
+use crate::subnet::Subnet;
+use crate::tower::Tower;
 use ncs_features::{Batch, Schema};
 use std::sync::Arc;
 
@@ -39,8 +40,8 @@ impl Scorer {
             tower.restore(&member.weights)?;
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
             let tasks: Vec<usize> = tasks.into_iter().filter(is_own).collect();
-            let masks = artifact.masks.as_ref();
-            let subnets = networks::subnets(spec.plan.kind, &tower, &tasks, masks);
+            let wirings = Wirings::new(&tower, artifact.masks.as_ref());
+            let subnets = wirings.subnets(&tower, &tasks);
             members.push(Frozen {
                 tower,
                 tasks,
@@ -74,7 +75,7 @@ impl Scorer {
     pub fn score(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {
-            member.tower.forward(batch, &member.subnets, None, pass);
+            member.tower.forward(batch, &member.subnets, pass);
             for (head, &task) in member.tasks.iter().enumerate() {
                 scores[task] = pass
                     .logits(head)

@@ -1,7 +1,6 @@
-//! Tables, layers and heads that are trained together, and the subnetworks of their tasks.
+//! Tables, layers and heads that are trained together.
 
 use crate::draw::Draw;
-use crate::masks::{Mask, Masks};
 use crate::model::Weights;
 use crate::number::Real;
 use crate::spec::Spec;
@@ -144,27 +143,6 @@ impl<R: Real> Tower<R> {
         let tables = self.tables.iter().map(|table| table.n_rows() * table.dim());
         self.dense.len() + tables.sum::<usize>()
     }
-
-    /// The subnetwork that runs `heads` (positions in `self.tasks`) under the mask of task `mask`.
-    pub fn subnet(&self, heads: Vec<usize>, mask: Option<(&Arc<Masks>, usize)>) -> Subnet<R> {
-        let mask = mask.map(|(masks, task)| (masks.clone(), task));
-        let mut subnet = Subnet {
-            heads,
-            mask,
-            layers: Vec::new(),
-            rows: None,
-        };
-        let interaction = self.spec.interaction();
-        for (i, layer) in self.layout.layers.iter().enumerate() {
-            let weights = &self.dense[layer.weights.clone()];
-            let kept = |position| subnet.keeps(i, position);
-            subnet.layers.push(match i {
-                0 => interaction.fold(weights, layer.outputs, kept),
-                _ => masked(weights, subnet.layer_mask(i)),
-            });
-        }
-        subnet
-    }
 }
 
 /// The deviation of Xavier-normal weights (Glorot and Bengio 2010).
@@ -182,47 +160,4 @@ fn tables<R: Real>(spec: &Spec, draw: Draw) -> Vec<Table<R>> {
         Table::new(table.rows, dim, draw.at(2000 + number as u64), deviation)
     };
     spec.tables.iter().enumerate().map(table).collect()
-}
-
-fn masked<R: Real>(weights: &[R], mask: Option<&Mask>) -> Vec<R> {
-    let Some(mask) = mask else {
-        return weights.to_vec();
-    };
-    let kept = |(position, &weight): (usize, &R)| match mask.keeps(position) {
-        true => weight,
-        false => R::ZERO,
-    };
-    weights.iter().enumerate().map(kept).collect()
-}
-
-/// The part of a tower that one pass runs: the kept weights of its layers, and some heads.
-#[derive(Clone, Debug)]
-pub struct Subnet<R = f32> {
-    /// Positions of its heads in the tower's tasks.
-    pub heads: Vec<usize>,
-    /// The weights of each layer, zero where pruned; the first folded: `[folded inputs, outputs]`.
-    pub(crate) layers: Vec<Vec<R>>,
-    mask: Option<(Arc<Masks>, usize)>,
-    /// The rows of the batch that it runs on, ascending; `None`: all.
-    pub(crate) rows: Option<Vec<u32>>,
-}
-
-impl<R: Real> Subnet<R> {
-    /// Runs on these rows of the batch only (ascending).
-    pub fn on_rows(mut self, rows: Vec<u32>) -> Subnet<R> {
-        self.rows = Some(rows);
-        self
-    }
-
-    /// The mask of a layer, `None` without masks.
-    pub(crate) fn layer_mask(&self, layer: usize) -> Option<&Mask> {
-        self.mask
-            .as_ref()
-            .map(|(masks, task)| &masks.tasks[*task][layer])
-    }
-
-    fn keeps(&self, layer: usize, position: usize) -> bool {
-        self.layer_mask(layer)
-            .is_none_or(|mask| mask.keeps(position))
-    }
 }

@@ -2,8 +2,8 @@
 
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    Draw, Dropout, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec,
-    Subnet, TableSpec, masks,
+    Draw, Dropout, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan,
+    Pass, Spec, Subnet, TableSpec, masks,
 };
 use std::sync::Arc;
 
@@ -115,39 +115,32 @@ fn subnets(model: &Model<f64>, tower: usize, tasks: &[usize]) -> Vec<Subnet<f64>
         .collect()
 }
 
-/// A loss whose slopes differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`.
-fn loss(
+/// A loss whose slopes differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`, and its
+/// gradient.
+fn learn(
     model: &Model<f64>,
     tower: usize,
     tasks: &[usize],
     dropout: Option<Dropout>,
     pass: &mut Pass<f64>,
-) -> (f64, Vec<Vec<f64>>) {
+) -> (f64, Gradient<f64>) {
     let subnets = subnets(model, tower, tasks);
-    model
-        .tower(tower)
-        .forward(&batch(), &subnets, dropout, pass);
     let draw = Draw::new(4, "loss");
-    let mut sum = 0.0;
-    let mut slopes = Vec::new();
-    for head in 0..tasks.len() {
-        let draw = draw.at(head as u64);
-        let logits = pass.logits(head);
-        let factor = |row: usize| draw.normal(row as u64) / ROWS as f64;
-        sum += logits
-            .iter()
-            .enumerate()
-            .map(|(r, z)| factor(r) * z * z / 2.0)
-            .sum::<f64>();
-        slopes.push(
-            logits
-                .iter()
-                .enumerate()
-                .map(|(r, z)| factor(r) * z)
-                .collect(),
-        );
-    }
-    (sum, slopes)
+    let loss = |rows: &HeadRows<'_, f64>, slopes: &mut [f64]| {
+        let draw = draw.at(rows.head as u64);
+        let factor = |i: usize| draw.normal((rows.first + i) as u64) / ROWS as f64;
+        let mut sum = 0.0;
+        for (i, (z, slope)) in rows.logits.iter().zip(slopes).enumerate() {
+            *slope = factor(i) * z;
+            sum += *slope * z / 2.0;
+        }
+        sum
+    };
+    let mut gradient = Gradient::default();
+    let weights = model.tower(tower);
+    weights.learn(&batch(), &subnets, dropout, &loss, pass, &mut gradient);
+    let sum = (0..tasks.len()).map(|head| pass.loss(head)).sum();
+    (sum, gradient)
 }
 
 fn check(
@@ -161,25 +154,21 @@ fn check(
     let mut pass = Pass::new(threads);
     for tower in 0..model.towers().len() {
         let tasks = model.tower(tower).tasks.clone();
-        let (_, slopes) = loss(&model, tower, &tasks, dropout, &mut pass);
-        let subnets = subnets(&model, tower, &tasks);
-        let mut gradient = Gradient::default();
-        model
-            .tower(tower)
-            .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+        let (_, gradient) = learn(&model, tower, &tasks, dropout, &mut pass);
+        let dense = model.connections(tower).spread(&gradient.dense);
         let mut difference = |change: &dyn Fn(&mut Model<f64>, f64)| {
             let step = 1e-6;
             let mut at = |x: f64| {
                 let mut changed = model.clone();
                 change(&mut changed, x);
-                loss(&changed, tower, &tasks, dropout, &mut pass).0
+                learn(&changed, tower, &tasks, dropout, &mut pass).0
             };
             (at(step) - at(-step)) / (2.0 * step)
         };
-        let n = gradient.dense.len();
+        let n = dense.len();
         for i in (0..n).step_by(n / 60 + 1).chain(n - 6..n) {
             let found = difference(&|model, x| model.tower_mut(tower).dense[i] += x);
-            let ours = gradient.dense[i];
+            let ours = dense[i];
             assert!(
                 (found - ours).abs() < 1e-7,
                 "{kind:?} {gram:?} {i}: {ours}, expected {found}"
@@ -235,12 +224,7 @@ fn threads_change_rounding_only_and_repeat_exactly() {
     let model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
     let gradient = |threads| {
         let mut pass = Pass::new(threads);
-        let (loss, slopes) = loss(&model, 0, &[0, 1], None, &mut pass);
-        let mut gradient = Gradient::default();
-        let subnets = subnets(&model, 0, &[0, 1]);
-        model
-            .tower(0)
-            .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+        let (loss, gradient) = learn(&model, 0, &[0, 1], None, &mut pass);
         (loss, gradient.dense)
     };
     let (one, two) = (gradient(1), gradient(2));
@@ -253,19 +237,15 @@ fn threads_change_rounding_only_and_repeat_exactly() {
 fn a_pruned_connection_has_no_slope_and_no_say() {
     let mut model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
     let mut pass = Pass::new(1);
-    let (before, slopes) = loss(&model, 0, &[0], None, &mut pass);
-    let subnets = model.subnets(0, &[0]);
-    let mut gradient = Gradient::default();
-    model
-        .tower(0)
-        .backward(&batch(), &subnets, &slopes, &mut pass, &mut gradient);
+    let (before, gradient) = learn(&model, 0, &[0], None, &mut pass);
+    let dense = model.connections(0).spread(&gradient.dense);
     let masks = model.masks().unwrap().clone();
     let layers = model.tower(0).layout.layers.clone();
     for (layer, mask) in layers.iter().zip(&masks.tasks[0]) {
         for position in (0..mask.len()).filter(|&position| !mask.keeps(position)) {
-            assert_eq!(gradient.dense[layer.weights.start + position], 0.0);
+            assert_eq!(dense[layer.weights.start + position], 0.0);
             model.tower_mut(0).dense[layer.weights.start + position] += 100.0;
         }
     }
-    assert_eq!(loss(&model, 0, &[0], None, &mut pass).0, before);
+    assert_eq!(learn(&model, 0, &[0], None, &mut pass).0, before);
 }

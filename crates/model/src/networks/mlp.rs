@@ -1,311 +1,263 @@
-//! The hidden layers of a subnet and its heads, forward and backward, for one chunk of rows.
+//! The hidden layers of a subnet and its heads, forward and backward, over some tiles.
 //!
 //! `h_0 = x`, `h_l = relu(h_{l-1} (W_l * M_l) + b_l)`, `logit_t = h_L w_t + b_t`.
 
-use crate::kernels::dense;
+use crate::kernels::sparse::Start;
+use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::number::Real;
-use crate::pass::Dropout;
-use crate::tower::{Subnet, Tower};
-use std::ops::Range;
+use crate::pass::{Dropout, HeadRows, SlopesOf};
+use crate::subnet::Subnet;
+use crate::tower::Tower;
 
-/// Activations and gradient sums of one subnet over one chunk.
+/// What layers hold while some tiles run through them: used again for all tiles and subnets of a chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Layers<R> {
-    /// The rows of the chunk that the subnet runs on, when these are not all.
-    picked: Option<Vec<u32>>,
-    n_rows: usize,
-    /// The picked rows of the input.
-    x: Vec<R>,
-    /// Outputs of each layer, after ReLU and dropout, `[rows, outputs]`.
-    outputs: Vec<Vec<R>>,
-    /// `[heads][rows]`
-    logits: Vec<Vec<R>>,
-    pub(crate) gradient: SubnetGradient<R>,
+pub(crate) struct Activations<R> {
+    /// Outputs of each layer, after ReLU and dropout, `[tiles, outputs]`.
+    outputs: Vec<Vec<Lanes<R>>>,
     /// Slopes on their way back.
-    slopes: [Vec<R>; 2],
+    slopes: [Vec<Lanes<R>>; 2],
+    /// Of the logits of one head.
+    logit_slopes: Vec<R>,
 }
 
-/// Sums over the rows of one or more chunks; the first layer's weights are folded.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SubnetGradient<R> {
-    weights: Vec<Vec<R>>,
-    biases: Vec<Vec<R>>,
+/// What one subnet's rows in a chunk come to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome<R> {
+    /// Rows so far.
+    pub(crate) n_rows: usize,
+    /// `[heads][rows]`
+    pub(crate) logits: Vec<Vec<R>>,
+    /// Sum of the losses of each head.
+    pub(crate) losses: Vec<f64>,
+    pub(crate) sums: Sums<R>,
+}
+
+/// Sums of slopes over rows.
+#[derive(Debug, Default)]
+pub(crate) struct Sums<R> {
+    /// In the order of each layer's [`crate::kernels::sparse::Outer`].
+    pub(crate) weights: Vec<Vec<R>>,
+    pub(crate) biases: Vec<Vec<R>>,
     /// Weights, then bias.
-    heads: Vec<Vec<R>>,
+    pub(crate) heads: Vec<Vec<R>>,
 }
 
-impl<R: Real> Layers<R> {
-    pub(crate) fn n_heads(&self) -> usize {
-        self.logits.len()
-    }
+/// The rows of some tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct TileRows<'a> {
+    /// Rows of the batch, 64 a tile but for the last tile.
+    pub(crate) rows: &'a [u32],
+    /// Place of the first of them among the rows that the subnet runs on.
+    pub(crate) first: usize,
+}
 
-    pub(crate) fn n_rows(&self) -> usize {
-        self.n_rows
+impl TileRows<'_> {
+    fn n_tiles(&self) -> usize {
+        self.rows.len().div_ceil(LANES)
     }
+}
 
-    pub(crate) fn logits(&self, head: usize) -> impl Iterator<Item = f64> {
-        self.logits[head].iter().map(|logit| logit.wide())
+impl<R: Real> Outcome<R> {
+    /// Forgets the rows of the last pass.
+    pub(crate) fn clear(&mut self, tower: &Tower<R>, subnet: &Subnet<R>, learns: bool) {
+        let n_heads = subnet.heads.len();
+        self.n_rows = 0;
+        self.logits.resize_with(n_heads, Vec::new);
+        self.logits.iter_mut().for_each(Vec::clear);
+        self.losses.clear();
+        self.losses.resize(n_heads, 0.0);
+        if !learns {
+            return;
+        }
+        let zero = |sums: &mut Vec<Vec<R>>, lengths: &mut dyn Iterator<Item = usize>| {
+            sums.resize_with(lengths.size_hint().0, Vec::new);
+            for (sums, length) in sums.iter_mut().zip(lengths) {
+                sums.clear();
+                sums.resize(length, R::ZERO);
+            }
+        };
+        let layers = subnet.wiring.layers.iter();
+        let sums = &mut self.sums;
+        zero(
+            &mut sums.weights,
+            &mut layers.map(|layer| layer.outer.numbers().len()),
+        );
+        let layers = tower.layout.layers.iter();
+        zero(&mut sums.biases, &mut layers.map(|layer| layer.outputs));
+        let heads = subnet.heads.iter();
+        zero(
+            &mut sums.heads,
+            &mut heads.map(|&head| tower.layout.heads[head].inputs + 1),
+        );
     }
+}
 
-    /// `rows` are those of the chunk, `x` its input.
+/// A subnet that runs over tiles.
+pub(crate) struct Runner<'a, R> {
+    pub(crate) level: Level,
+    pub(crate) tower: &'a Tower<R>,
+    pub(crate) subnet: &'a Subnet<R>,
+    pub(crate) dropout: Option<Dropout>,
+}
+
+impl<R: Real> Runner<'_, R> {
+    /// Runs tiles `x`, `[tiles, folded inputs]`, up to the logits.
     pub(crate) fn forward(
-        &mut self,
-        tower: &Tower<R>,
-        subnet: &Subnet<R>,
-        rows: Range<usize>,
-        x: &[R],
-        dropout: Option<Dropout>,
+        &self,
+        at: TileRows<'_>,
+        x: &[Lanes<R>],
+        activations: &mut Activations<R>,
+        outcome: &mut Outcome<R>,
     ) {
-        let width = tower.spec.interaction().folded_inputs();
-        self.pick(subnet, rows.clone(), x, width);
-        self.outputs.resize(subnet.layers.len(), Vec::new());
-        for (l, weights) in subnet.layers.iter().enumerate() {
-            let layer = &tower.layout.layers[l];
-            let (before, after) = self.outputs.split_at_mut(l);
-            let input = before
-                .last()
-                .map_or(self.picked.as_ref().map_or(x, |_| &self.x), |h| h);
+        let n_tiles = at.n_tiles();
+        let layers = &self.tower.layout.layers;
+        activations.outputs.resize_with(layers.len(), Vec::new);
+        for (l, layer) in layers.iter().enumerate() {
+            let (before, after) = activations.outputs.split_at_mut(l);
+            let input = before.last().map_or(x, |outputs| outputs);
             let output = &mut after[0];
-            output.resize(self.n_rows * layer.outputs, R::ZERO);
-            dense::forward(
-                input,
-                weights,
-                &tower.dense[layer.bias.clone()],
-                output,
-                self.n_rows,
-            );
-            output.iter_mut().for_each(rectify);
-            if let Some(dropout) = dropout {
-                let picked = self.picked.as_deref();
-                drop_units(output, layer.outputs, picked, rows.start, l, dropout);
+            output.resize(n_tiles * layer.outputs, Lanes::all(R::ZERO));
+            let bias = Start::Bias(&self.tower.dense[layer.bias.clone()]);
+            let product = &self.subnet.wiring.layers[l].forward;
+            let values = &self.subnet.layers[l].forward;
+            product.run(self.level, values, bias, true, input, output);
+            if let Some(dropout) = self.dropout {
+                drop_units(output, layer.outputs, at.rows, l, dropout);
             }
         }
-        self.heads_forward(tower, subnet, x);
-    }
-
-    fn pick(&mut self, subnet: &Subnet<R>, rows: Range<usize>, x: &[R], width: usize) {
-        let Some(all) = &subnet.rows else {
-            self.n_rows = rows.len();
-            self.picked = None;
-            return;
-        };
-        let (start, end) = (rows.start as u32, rows.end as u32);
-        let inside = all.partition_point(|&row| row < start)..all.partition_point(|&row| row < end);
-        let picked: Vec<u32> = all[inside].iter().map(|&row| row - start).collect();
-        self.x.clear();
-        for &row in &picked {
-            let first = row as usize * width;
-            self.x.extend_from_slice(&x[first..first + width]);
+        let last = activations.outputs.last().map_or(x, |outputs| outputs);
+        let width = last.len() / n_tiles.max(1);
+        for (logits, &head) in outcome.logits.iter_mut().zip(&self.subnet.heads) {
+            let head = &self.tower.layout.heads[head];
+            let bias = self.tower.dense[head.bias.start];
+            let weights = &self.tower.dense[head.weights.clone()];
+            for (h, rows) in last.chunks_exact(width).zip(at.rows.chunks(LANES)) {
+                let found = tiles::head(self.level, bias, weights, h);
+                logits.extend_from_slice(&found.0[..rows.len()]);
+            }
         }
-        self.n_rows = picked.len();
-        self.picked = Some(picked);
+        outcome.n_rows += at.rows.len();
     }
 
-    fn heads_forward(&mut self, tower: &Tower<R>, subnet: &Subnet<R>, x: &[R]) {
-        let last = self.outputs.last();
-        let input = last.map_or(self.picked.as_ref().map_or(x, |_| &self.x), |h| h);
-        self.logits.resize(subnet.heads.len(), Vec::new());
-        for (logits, &head) in self.logits.iter_mut().zip(&subnet.heads) {
-            let head = &tower.layout.heads[head];
-            let bias = tower.dense[head.bias.start];
-            let weights = &tower.dense[head.weights.clone()];
-            let rows = input.chunks_exact(head.inputs.max(1)).take(self.n_rows);
-            let logit = |row: &[R]| bias + row.iter().zip(weights).map(|(&h, &w)| h * w).sum();
-            logits.clear();
-            logits.extend(rows.map(logit));
-        }
-    }
-
-    /// `slopes[head]` holds the slopes of all the subnet's rows, this chunk's from `start` on. Adds
-    /// those of the input to `dx`.
+    /// From the slopes of the logits of the tiles that ran last to the sums of the subnet, and to the
+    /// slopes of their input: `d_x` becomes these, or with `add` grows by them.
     #[expect(
         clippy::too_many_arguments,
         reason = "the mirror image of the forward pass"
     )]
     pub(crate) fn backward(
-        &mut self,
-        tower: &Tower<R>,
-        subnet: &Subnet<R>,
-        slopes: &[Vec<f64>],
-        start: usize,
-        x: &[R],
-        dx: &mut [R],
-        dropped: f64,
+        &self,
+        at: TileRows<'_>,
+        slopes_of: &SlopesOf<'_, R>,
+        first_head: usize,
+        x: &[Lanes<R>],
+        activations: &mut Activations<R>,
+        outcome: &mut Outcome<R>,
+        d_x: &mut [Lanes<R>],
+        add: bool,
     ) {
-        self.gradient.clear(subnet, tower);
-        let [mut above, mut below] = std::mem::take(&mut self.slopes);
-        let x = self.picked.as_ref().map_or(x, |_| &self.x);
-        let n_rows = self.n_rows;
-        let last = self.outputs.last().map_or(x, |h| h);
-        heads_backward(
-            tower,
-            subnet,
-            slopes,
-            start,
-            last,
+        let [mut above, mut below] = std::mem::take(&mut activations.slopes);
+        self.heads_backward(
+            at,
+            slopes_of,
+            first_head,
+            x,
+            activations,
+            outcome,
             &mut above,
-            &mut self.gradient,
-            n_rows,
         );
+        let dropped = self.dropout.map_or(0.0, |dropout| dropout.rate);
         let scale = R::of(1.0 / (1.0 - dropped));
-        for l in (0..subnet.layers.len()).rev() {
-            let output = &self.outputs[l];
-            for (slope, &h) in above.iter_mut().zip(output) {
-                // A unit that is off or dropped is 0, and so is its slope: relu'(0) = 0.
-                *slope = if h > R::ZERO { *slope * scale } else { R::ZERO };
-            }
-            let layer = &tower.layout.layers[l];
-            let input = if l == 0 { x } else { &self.outputs[l - 1] };
-            for row in above.chunks_exact(layer.outputs) {
-                add(&mut self.gradient.biases[l], row);
-            }
-            dense::backward_weights(input, &above, &mut self.gradient.weights[l], n_rows);
-            below.clear();
-            below.resize(
-                input.len().min(n_rows * (input.len() / n_rows.max(1))),
-                R::ZERO,
-            );
-            dense::backward_inputs(&above, &subnet.layers[l], &mut below, n_rows);
-            std::mem::swap(&mut above, &mut below);
-        }
-        self.add_input_slopes(&above, dx);
-        self.slopes = [above, below];
-    }
-
-    fn add_input_slopes(&self, slopes: &[R], dx: &mut [R]) {
-        let Some(picked) = &self.picked else {
-            return add(dx, slopes);
-        };
-        let width = slopes.len() / picked.len().max(1);
-        for (&row, slopes) in picked.iter().zip(slopes.chunks_exact(width.max(1))) {
-            let first = row as usize * width;
-            add(&mut dx[first..first + width], slopes);
-        }
-    }
-}
-
-/// Slopes of the last layer's outputs, and the gradient of the heads.
-#[expect(clippy::too_many_arguments, reason = "a chapter of the backward pass")]
-fn heads_backward<R: Real>(
-    tower: &Tower<R>,
-    subnet: &Subnet<R>,
-    slopes: &[Vec<f64>],
-    start: usize,
-    last: &[R],
-    above: &mut Vec<R>,
-    gradient: &mut SubnetGradient<R>,
-    n_rows: usize,
-) {
-    let width = last.len() / n_rows.max(1);
-    above.clear();
-    above.resize(last.len(), R::ZERO);
-    for (h, &head) in subnet.heads.iter().enumerate() {
-        let weights = &tower.dense[tower.layout.heads[head].weights.clone()];
-        let sums = &mut gradient.heads[h];
-        let slopes = &slopes[h][start..start + n_rows];
-        for (r, slope) in slopes.iter().map(|&slope| R::of(slope)).enumerate() {
-            let row = r * width..(r + 1) * width;
-            let inputs = &last[row.clone()];
-            for ((above, &weight), (sum, &input)) in above[row]
-                .iter_mut()
-                .zip(weights)
-                .zip(sums.iter_mut().zip(inputs))
+        let n_tiles = at.n_tiles();
+        let layers = &self.tower.layout.layers;
+        for l in (0..layers.len()).rev() {
+            let width = layers[l].outputs;
+            let output = &activations.outputs[l];
+            let biases = &mut outcome.sums.biases[l];
+            for (y, dy) in output
+                .chunks_exact(width)
+                .zip(above.chunks_exact_mut(width))
             {
-                *above += slope * weight;
-                *sum += slope * input;
+                tiles::rectify_backward(self.level, scale, y, dy, biases);
             }
-            sums[width] += slope;
-        }
-    }
-}
-
-impl<R: Real> SubnetGradient<R> {
-    fn clear(&mut self, subnet: &Subnet<R>, tower: &Tower<R>) {
-        let zeros = |list: &mut Vec<R>, n: usize| {
-            list.clear();
-            list.resize(n, R::ZERO);
-        };
-        self.weights.resize(subnet.layers.len(), Vec::new());
-        self.biases.resize(subnet.layers.len(), Vec::new());
-        self.heads.resize(subnet.heads.len(), Vec::new());
-        for (l, layer) in subnet.layers.iter().enumerate() {
-            zeros(&mut self.weights[l], layer.len());
-            zeros(&mut self.biases[l], tower.layout.layers[l].outputs);
-        }
-        for (sums, &head) in self.heads.iter_mut().zip(&subnet.heads) {
-            zeros(sums, tower.layout.heads[head].inputs + 1);
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &SubnetGradient<R>) {
-        let pairs = |mine: &mut Vec<Vec<R>>, theirs: &Vec<Vec<R>>| {
-            mine.iter_mut()
-                .zip(theirs)
-                .for_each(|(mine, theirs)| add(mine, theirs));
-        };
-        pairs(&mut self.weights, &other.weights);
-        pairs(&mut self.biases, &other.biases);
-        pairs(&mut self.heads, &other.heads);
-    }
-
-    /// Adds these sums to a tower's dense gradient, pruned connections left out.
-    pub(crate) fn spread(&self, tower: &Tower<R>, subnet: &Subnet<R>, dense: &mut [R]) {
-        for (l, layer) in tower.layout.layers.iter().enumerate() {
-            let mask = subnet.layer_mask(l);
-            let kept = |position: usize| mask.is_none_or(|mask| mask.keeps(position));
-            let slopes = &mut dense[layer.weights.clone()];
+            let input = match l {
+                0 => x,
+                _ => &activations.outputs[l - 1],
+            };
+            let wiring = &self.subnet.wiring.layers[l];
+            let sums = &mut outcome.sums.weights[l];
+            wiring.outer.add(self.level, n_tiles, input, &above, sums);
+            let values = &self.subnet.layers[l].backward;
             if l == 0 {
-                let interaction = tower.spec.interaction();
-                interaction.unfold(&self.weights[0], layer.outputs, kept, slopes);
+                let start = if add { Start::Outputs } else { Start::Zero };
+                let product = &wiring.backward;
+                product.run(self.level, values, start, false, &above, d_x);
             } else {
-                for (position, (slope, &sum)) in slopes.iter_mut().zip(&self.weights[l]).enumerate()
-                {
-                    if kept(position) {
-                        *slope += sum;
-                    }
-                }
+                below.resize(n_tiles * layers[l].inputs, Lanes::all(R::ZERO));
+                let product = &wiring.backward;
+                product.run(self.level, values, Start::Zero, false, &above, &mut below);
+                std::mem::swap(&mut above, &mut below);
             }
-            add(&mut dense[layer.bias.clone()], &self.biases[l]);
         }
-        for (sums, &head) in self.heads.iter().zip(&subnet.heads) {
-            let head = &tower.layout.heads[head];
-            let (weights, bias) = sums.split_at(head.inputs);
-            add(&mut dense[head.weights.clone()], weights);
-            add(&mut dense[head.bias.clone()], bias);
+        activations.slopes = [above, below];
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a chapter of the backward pass")]
+    fn heads_backward(
+        &self,
+        at: TileRows<'_>,
+        slopes_of: &SlopesOf<'_, R>,
+        first_head: usize,
+        x: &[Lanes<R>],
+        activations: &mut Activations<R>,
+        outcome: &mut Outcome<R>,
+        above: &mut Vec<Lanes<R>>,
+    ) {
+        let last = activations.outputs.last().map_or(x, |outputs| outputs);
+        let width = last.len() / at.n_tiles().max(1);
+        above.clear();
+        above.resize(last.len(), Lanes::all(R::ZERO));
+        let slopes = &mut activations.logit_slopes;
+        slopes.resize(at.rows.len(), R::ZERO);
+        let n_before = outcome.n_rows - at.rows.len();
+        for (h, &head) in self.subnet.heads.iter().enumerate() {
+            let rows = HeadRows {
+                head: first_head + h,
+                rows: at.rows,
+                first: at.first,
+                logits: &outcome.logits[h][n_before..],
+            };
+            outcome.losses[h] += slopes_of(&rows, slopes);
+            let weights = &self.tower.dense[self.tower.layout.heads[head].weights.clone()];
+            let (sums, bias) = outcome.sums.heads[h].split_at_mut(weights.len());
+            let tiles = last.chunks_exact(width).zip(above.chunks_exact_mut(width));
+            for ((h, dh), slopes) in tiles.zip(slopes.chunks(LANES)) {
+                let mut lanes = Lanes::all(R::ZERO);
+                lanes.0[..slopes.len()].copy_from_slice(slopes);
+                tiles::head_backward(self.level, weights, &lanes, h, dh, sums);
+                bias[0] += slopes.iter().copied().sum();
+            }
         }
     }
 }
 
-fn add<R: Real>(sums: &mut [R], values: &[R]) {
-    sums.iter_mut()
-        .zip(values)
-        .for_each(|(sum, &value)| *sum += value);
-}
-
-/// ReLU. NaN stays, so that it is seen.
-fn rectify<R: Real>(h: &mut R) {
-    if *h < R::ZERO {
-        *h = R::ZERO;
-    }
-}
-
-/// Drops units of each row by draws that depend on the row's place in the batch, not in the chunk.
+/// Drops units of each row by draws that depend on the row's place in the batch, not in the tile.
 fn drop_units<R: Real>(
-    outputs: &mut [R],
+    outputs: &mut [Lanes<R>],
     width: usize,
-    picked: Option<&[u32]>,
-    first_row: usize,
+    rows: &[u32],
     layer: usize,
     dropout: Dropout,
 ) {
     let scale = R::of(1.0 / (1.0 - dropout.rate));
     let draw = dropout.draw.at(layer as u64);
-    for (r, row) in outputs.chunks_exact_mut(width).enumerate() {
-        let place = first_row + picked.map_or(r, |picked| picked[r] as usize);
-        let first = (place * width) as u64;
-        for (h, position) in row.iter_mut().zip(first..) {
-            let is_dropped = draw.uniform(position) < dropout.rate;
-            *h = if is_dropped { R::ZERO } else { *h * scale };
+    for (tile, rows) in outputs.chunks_exact_mut(width).zip(rows.chunks(LANES)) {
+        for (unit, lanes) in tile.iter_mut().enumerate() {
+            for (h, &row) in lanes.0.iter_mut().zip(rows) {
+                let position = row as usize * width + unit;
+                let is_dropped = draw.uniform(position as u64) < dropout.rate;
+                *h = if is_dropped { R::ZERO } else { *h * scale };
+            }
         }
     }
 }

@@ -1,0 +1,198 @@
+//! The part of a tower that one pass runs: the kept connections of its layers, and some heads.
+
+use crate::connections::Connections;
+use crate::interaction::Interaction;
+use crate::kernels::sparse::{Grid, Outer, Product};
+use crate::masks::Mask;
+use crate::number::Real;
+use crate::tower::{DenseLayout, Tower};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// The kept connections of all layers under one mask, in the orders in which the products run through
+/// them. Packing a mask costs as much as several steps, so it is made once for a mask.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) layers: Vec<LayerWiring>,
+}
+
+/// Those of one layer. Connections are numbered among the layer's kept ones; in the first layer they
+/// are folded ones ([`Interaction`]), which carry the sum of one or two weights.
+#[derive(Debug)]
+pub(crate) struct LayerWiring {
+    pub(crate) forward: Product,
+    pub(crate) backward: Product,
+    pub(crate) outer: Outer,
+    /// Where the weight of each connection lies in [`Tower::dense`].
+    sources: Vec<u32>,
+    /// Where the weight of its mirror image lies, or [`NONE`]; empty in layers without any.
+    mirrors: Vec<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Wiring {
+    /// The wiring under the mask of one task, `None`: all connections.
+    pub(crate) fn new(
+        layout: &DenseLayout,
+        interaction: &Interaction,
+        mask: Option<&[Mask]>,
+        connections: Arc<Connections>,
+    ) -> Wiring {
+        let layer = |l: usize| {
+            let mask = mask.map(|mask| &mask[l]);
+            let folding = (l == 0).then_some(interaction);
+            let first = layout.layers[l].weights.start;
+            let (inputs, outputs) = (layout.layers[l].inputs, layout.layers[l].outputs);
+            LayerWiring::new(inputs, outputs, first, mask, folding)
+        };
+        let n_layers = layout.layers.len();
+        Wiring {
+            connections,
+            layers: (0..n_layers).into_par_iter().map(layer).collect(),
+        }
+    }
+}
+
+impl LayerWiring {
+    fn new(
+        inputs: usize,
+        outputs: usize,
+        first: usize,
+        mask: Option<&Mask>,
+        folding: Option<&Interaction>,
+    ) -> LayerWiring {
+        let keeps = |input: usize, output: usize| {
+            mask.is_none_or(|mask| mask.keeps(input * outputs + output))
+        };
+        let logical = |input| folding.map_or((input, None), |folding| folding.logical(input));
+        let inputs = folding.map_or(inputs, Interaction::folded_inputs);
+        // The logical inputs of each input, looked up once.
+        let logical: Vec<(usize, Option<usize>)> = (0..inputs).map(logical).collect();
+        let grid = Grid::from_fn(inputs, outputs, |input, output| {
+            let (a, b) = logical[input];
+            keeps(a, output) || b.is_some_and(|b| keeps(b, output))
+        });
+        let position = |input: usize, output: usize| (first + input * outputs + output) as u32;
+        let mut sources = Vec::with_capacity(grid.n_kept());
+        let mut mirrors = Vec::new();
+        for (input, output) in grid.kept() {
+            let (a, b) = logical[input];
+            let b = b.filter(|&b| keeps(b, output));
+            let (source, mirror) = match (keeps(a, output), b) {
+                (true, b) => (a, b),
+                (false, b) => (b.unwrap_or(a), None),
+            };
+            sources.push(position(source, output));
+            if folding.is_some() {
+                mirrors.push(mirror.map_or(NONE, |mirror| position(mirror, output)));
+            }
+        }
+        if mirrors.iter().all(|&mirror| mirror == NONE) {
+            mirrors = Vec::new();
+        }
+        LayerWiring {
+            forward: Product::forward(&grid),
+            backward: Product::backward(&grid),
+            outer: Outer::new(&grid),
+            sources,
+            mirrors,
+        }
+    }
+
+    /// The weight of each connection.
+    fn weights<R: Real>(&self, dense: &[R], weights: &mut Vec<R>) {
+        weights.clear();
+        weights.extend(self.sources.iter().map(|&at| dense[at as usize]));
+        for (weight, &mirror) in weights.iter_mut().zip(&self.mirrors) {
+            if mirror != NONE {
+                *weight += dense[mirror as usize];
+            }
+        }
+    }
+
+    /// Adds the sums of several chunks, one after the other, to the slopes of the connections.
+    pub(crate) fn spread<R: Real>(
+        &self,
+        connections: &Connections,
+        chunks: &[&[R]],
+        slopes: &mut [R],
+    ) {
+        let mut add = |position: u32, sum: R| {
+            if let Some(number) = connections.number(position as usize) {
+                slopes[number] += sum;
+            }
+        };
+        for (k, &number) in self.outer.numbers().iter().enumerate() {
+            if number == Outer::NONE {
+                continue;
+            }
+            let sum = chunks.iter().map(|sums| sums[k]).sum();
+            add(self.sources[number as usize], sum);
+            match self.mirrors.get(number as usize) {
+                Some(&mirror) if mirror != NONE => add(mirror, sum),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The part of a tower that one pass runs: the kept weights of its layers, and some heads.
+#[derive(Clone, Debug)]
+pub struct Subnet<R = f32> {
+    /// Positions of its heads in the tower's tasks.
+    pub heads: Vec<usize>,
+    pub(crate) wiring: Arc<Wiring>,
+    pub(crate) layers: Vec<LayerValues<R>>,
+    /// The rows of the batch that it runs on, ascending; `None`: all.
+    pub(crate) rows: Option<Vec<u32>>,
+}
+
+/// The weights of one layer in the orders of its products.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LayerValues<R> {
+    by_number: Vec<R>,
+    pub(crate) forward: Vec<R>,
+    pub(crate) backward: Vec<R>,
+}
+
+impl<R: Real> Subnet<R> {
+    /// A subnet with the weights that the tower has now.
+    pub(crate) fn new(tower: &Tower<R>, heads: Vec<usize>, wiring: Arc<Wiring>) -> Subnet<R> {
+        let n_layers = wiring.layers.len();
+        let mut subnet = Subnet {
+            heads,
+            wiring,
+            layers: (0..n_layers).map(|_| LayerValues::default()).collect(),
+            rows: None,
+        };
+        subnet.load(tower);
+        subnet
+    }
+
+    /// Takes over the weights that the tower has now: after every change of them.
+    pub fn load(&mut self, tower: &Tower<R>) {
+        let wirings = self.wiring.layers.par_iter();
+        let layers = wirings.zip(&mut self.layers);
+        layers.for_each(|(wiring, values)| {
+            wiring.weights(&tower.dense, &mut values.by_number);
+            wiring.forward.load(&values.by_number, &mut values.forward);
+            wiring
+                .backward
+                .load(&values.by_number, &mut values.backward);
+        });
+    }
+
+    /// Runs on these rows of the batch only (ascending); `None`: on all.
+    pub fn run_on(&mut self, rows: Option<Vec<u32>>) {
+        self.rows = rows;
+    }
+
+    /// The same, as a new subnet.
+    #[must_use]
+    pub fn on_rows(mut self, rows: Vec<u32>) -> Subnet<R> {
+        self.run_on(Some(rows));
+        self
+    }
+}
