@@ -67,6 +67,47 @@ pub fn loss_into(
     (sum / rows as f64, rows)
 }
 
+/// The loss of one task over a batch whose logits come piece by piece, from several threads.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLoss<'a> {
+    objective: Objective,
+    labels: &'a [f32],
+    n_rows: usize,
+    /// What the mean is multiplied by in the slopes.
+    weight: f64,
+}
+
+impl<'a> BatchLoss<'a> {
+    /// The loss for the labels of all rows of a batch. Slopes are those of `weight` times the mean.
+    pub fn new(objective: Objective, labels: &'a [f32], weight: f64) -> BatchLoss<'a> {
+        // Whether a row counts does not depend on its logit.
+        let counts = |&&label: &&f32| row_loss(objective, 0.0, label).is_some();
+        BatchLoss {
+            objective,
+            labels,
+            n_rows: labels.iter().filter(counts).count(),
+            weight,
+        }
+    }
+
+    /// Number of rows of the batch that count.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Fills in the slopes of these rows' logits, and gives the sum of their losses.
+    pub fn slopes(&self, rows: &[u32], logits: &[f32], slopes: &mut [f32]) -> f64 {
+        let scale = self.weight / self.n_rows.max(1) as f64;
+        let mut sum = 0.0;
+        for ((&row, &logit), slope) in rows.iter().zip(logits).zip(slopes) {
+            let row = row_loss(self.objective, f64::from(logit), self.labels[row as usize]);
+            *slope = row.map_or(0.0, |row| row.slope * scale) as f32;
+            sum += row.map_or(0.0, |row| row.loss);
+        }
+        sum
+    }
+}
+
 /// The loss of one row and its slope with respect to the row's logit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowLoss {
@@ -184,6 +225,36 @@ mod tests {
                 logits[row],
                 labels[row]
             );
+        }
+    }
+
+    #[test]
+    fn pieces_come_to_the_same_as_the_whole() {
+        let mut state = 2;
+        for objective in objectives() {
+            let labels: Vec<f32> = (0..100)
+                .map(|_| random_label(objective, &mut state))
+                .collect();
+            let logits: Vec<f32> = labels
+                .iter()
+                .map(|_| (8.0 * uniform(&mut state) - 4.0) as f32)
+                .collect();
+            let wide: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
+            let whole = loss(objective, &wide, &labels);
+            let pieces = BatchLoss::new(objective, &labels, 1.5);
+            assert_eq!(pieces.n_rows(), whole.rows);
+            let mut sum = 0.0;
+            for rows in [(0..37).collect::<Vec<u32>>(), (37..100).collect()] {
+                let logits: Vec<f32> = rows.iter().map(|&row| logits[row as usize]).collect();
+                let mut slopes = vec![0.0; rows.len()];
+                sum += pieces.slopes(&rows, &logits, &mut slopes);
+                for (&row, &slope) in rows.iter().zip(&slopes) {
+                    let expected = 1.5 * whole.slopes[row as usize];
+                    assert!((f64::from(slope) - expected).abs() < 1e-8);
+                }
+            }
+            let mean = sum / whole.rows.max(1) as f64;
+            assert!((mean - whole.loss).abs() < 1e-12, "{objective:?}");
         }
     }
 

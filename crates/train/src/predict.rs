@@ -3,7 +3,7 @@
 use crate::loss::{self, sigmoid};
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
 use ncs_features::{Batch, Objective, Population, Task};
-use ncs_model::{Model, Pass};
+use ncs_model::{Model, Pass, Subnet};
 
 /// Starts the predictions for some tasks, no rows yet.
 pub fn no_predictions(tasks: &[Task]) -> Predictions {
@@ -41,21 +41,36 @@ pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>])
     predictions.groups.extend(&batch.groups);
 }
 
-/// The scores of every task for every row of a batch, by the weights that the model has now.
-pub(crate) fn scores(model: &Model, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
-    let mut scores = vec![Vec::new(); model.spec().tasks.len()];
-    for (number, tower) in model.towers().iter().enumerate() {
-        let subnets = model.subnets(number, &tower.tasks);
-        tower.forward(batch, &subnets, None, pass);
-        for (head, &task) in tower.tasks.iter().enumerate() {
-            scores[task] = pass
-                .logits(head)
-                .into_iter()
-                .map(|z| sigmoid(z) as f32)
-                .collect();
+/// A model that scores batches with the weights that it has now.
+pub(crate) struct Forecast<'a> {
+    model: &'a Model,
+    /// Those of each tower.
+    subnets: Vec<Vec<Subnet>>,
+}
+
+impl<'a> Forecast<'a> {
+    pub(crate) fn new(model: &'a Model) -> Forecast<'a> {
+        let towers = model.towers().iter().enumerate();
+        let subnets = towers.map(|(number, tower)| model.subnets(number, &tower.tasks));
+        Forecast {
+            subnets: subnets.collect(),
+            model,
         }
     }
-    scores
+
+    /// The scores of every task for every row of a batch: `[task][row]`.
+    pub(crate) fn scores(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+        let mut scores = vec![Vec::new(); self.model.spec().tasks.len()];
+        let mut logits = Vec::new();
+        for (tower, subnets) in self.model.towers().iter().zip(&self.subnets) {
+            tower.forward(batch, subnets, pass);
+            for (head, &task) in tower.tasks.iter().enumerate() {
+                pass.logits_into(head, &mut logits);
+                scores[task].extend(logits.iter().map(|&z| sigmoid(z) as f32));
+            }
+        }
+        scores
+    }
 }
 
 /// How good a task is on some rows.

@@ -3,15 +3,15 @@
 use crate::checkpoint;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::loss;
+use crate::loss::BatchLoss;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Keep, Steps, TrainPlan};
-use crate::predict::{self, Judgement};
+use crate::predict::{self, Forecast, Judgement};
 use crate::step::Course;
 use ncs_eval::Predictions;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
-use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
+use ncs_model::{Draw, Dropout, Gradient, HeadRows, Model, NetworkKind, Pass, Subnet, Weights};
 use ncs_readers::batches::{BatchPlan, Order, Rows};
 use ncs_readers::cache::Cache;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,14 @@ pub(crate) struct Trainer<'a> {
     pub(crate) slots: Vec<Slot>,
     pass: Pass,
     gradient: Gradient,
+    subnets: Vec<Running>,
+}
+
+/// Subnets that one step after the other loads and runs.
+struct Running {
+    tower: usize,
+    tasks: Vec<usize>,
+    subnets: Vec<Subnet>,
 }
 
 /// How far it is.
@@ -133,6 +141,7 @@ impl<'a> Trainer<'a> {
             },
             pass: Pass::new(plan.threads),
             gradient: Gradient::default(),
+            subnets: Vec::new(),
             setting,
             phase,
             model,
@@ -243,12 +252,10 @@ impl<'a> Trainer<'a> {
             &own
         };
         let tower = self.model.tower_of(task);
-        self.model.tower_mut(tower).touch(batch);
-        let subnets = self.model.subnets(tower, &[task]);
-        self.forward(batch, tower, &subnets, task as u64);
-        let slopes = vec![self.slopes(batch, task, 0, &batch.labels[task])?];
-        self.move_tower(batch, tower, &subnets, &slopes, &[task], factor);
-        Ok(())
+        let mut running = self.take_subnets(tower, &[task]);
+        let learned = self.learn(batch, tower, &mut running, task as u64, factor);
+        self.subnets.push(running);
+        learned
     }
 
     /// One step for the weighted sum of the losses of all tasks, each on its known rows.
@@ -259,36 +266,65 @@ impl<'a> Trainer<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let batch = &batch.select(&rows);
-        self.model.tower_mut(0).touch(batch);
-        let subnets = self.model.subnets(0, &tasks);
-        let apart = subnets.len() == tasks.len();
-        let subnets: Vec<Subnet> = match apart {
-            false => subnets,
-            true => subnets
-                .into_iter()
-                .zip(&tasks)
-                .map(|(s, &t)| on_known(s, batch, t))
-                .collect(),
+        let own;
+        let batch = if rows.len() == batch.n_rows {
+            batch
+        } else {
+            own = batch.select(&rows);
+            &own
         };
-        self.forward(batch, 0, &subnets, u64::MAX);
-        let mut slopes = Vec::new();
-        for (head, &task) in tasks.iter().enumerate() {
-            let labels: Vec<f32> = match &batch.labels[task] {
-                labels if apart => labels
-                    .iter()
-                    .copied()
-                    .filter(|label| !label.is_nan())
-                    .collect(),
-                labels => labels.clone(),
-            };
-            slopes.push(self.slopes(batch, task, head, &labels)?);
+        let mut running = self.take_subnets(0, &tasks);
+        if running.subnets.len() == tasks.len() {
+            for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
+                let known = known_rows(batch, task);
+                let some = known.len() < batch.n_rows;
+                let rows = || known.iter().map(|&row| row as u32).collect();
+                subnet.run_on(some.then(rows));
+            }
         }
-        self.move_tower(batch, 0, &subnets, &slopes, &tasks, factor);
-        Ok(())
+        let learned = self.learn(batch, 0, &mut running, u64::MAX, factor);
+        self.subnets.push(running);
+        learned
     }
 
-    fn forward(&mut self, batch: &Batch, tower: usize, subnets: &[Subnet], turn: u64) {
+    /// The subnets of a tower for some tasks: those of an earlier step, if there are any.
+    fn take_subnets(&mut self, tower: usize, tasks: &[usize]) -> Running {
+        let known = |running: &Running| running.tower == tower && running.tasks == tasks;
+        match self.subnets.iter().position(known) {
+            Some(place) => self.subnets.swap_remove(place),
+            None => Running {
+                tower,
+                tasks: tasks.to_vec(),
+                subnets: self.model.subnets(tower, tasks),
+            },
+        }
+    }
+
+    /// Forward, back, and a step of the optimizer. A task's weight counts in joint training only.
+    fn learn(
+        &mut self,
+        batch: &Batch,
+        tower: usize,
+        running: &mut Running,
+        turn: u64,
+        factor: f64,
+    ) -> Result<(), TrainError> {
+        let specs = &self.setting.schema.tasks;
+        let alone = self.phase.tasks.len() == 1;
+        self.model.tower_mut(tower).touch(batch);
+        let weights = self.model.tower(tower);
+        running.subnets.iter_mut().for_each(|s| s.load(weights));
+        let losses: Vec<BatchLoss<'_>> = running
+            .tasks
+            .iter()
+            .map(|&task| {
+                let weight = if alone { 1.0 } else { specs[task].weight };
+                BatchLoss::new(specs[task].objective, &batch.labels[task], weight)
+            })
+            .collect();
+        let slopes_of = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
+            losses[rows.head].slopes(rows.rows, rows.logits, slopes)
+        };
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
@@ -296,55 +332,24 @@ impl<'a> Trainer<'a> {
                 .at(self.state.step)
                 .at(turn),
         });
-        self.model
-            .tower(tower)
-            .forward(batch, subnets, dropout, &mut self.pass);
-    }
-
-    /// The slopes of a head's logits; the task's weight counts in joint training only.
-    fn slopes(
-        &mut self,
-        batch: &Batch,
-        task: usize,
-        head: usize,
-        labels: &[f32],
-    ) -> Result<Vec<f64>, TrainError> {
-        let spec = &self.setting.schema.tasks[task];
-        let mut found = loss::loss(spec.objective, &self.pass.logits(head), labels);
-        if !found.loss.is_finite() {
-            return Err(self.not_finite(batch, task, found.loss));
+        let (pass, gradient) = (&mut self.pass, &mut self.gradient);
+        weights.learn(batch, &running.subnets, dropout, &slopes_of, pass, gradient);
+        for (head, (&task, loss)) in running.tasks.iter().zip(&losses).enumerate() {
+            let mean = self.pass.loss(head) / loss.n_rows().max(1) as f64;
+            if !mean.is_finite() {
+                return Err(self.not_finite(batch, task, mean));
+            }
+            if loss.n_rows() > 0 {
+                self.state.losses[task].0 += mean;
+                self.state.losses[task].1 += 1;
+            }
         }
-        if found.rows > 0 {
-            self.state.losses[task].0 += found.loss;
-            self.state.losses[task].1 += 1;
-        }
-        if self.phase.tasks.len() > 1 {
-            found
-                .slopes
-                .iter_mut()
-                .for_each(|slope| *slope *= spec.weight);
-        }
-        Ok(found.slopes)
-    }
-
-    fn move_tower(
-        &mut self,
-        batch: &Batch,
-        tower: usize,
-        subnets: &[Subnet],
-        slopes: &[Vec<f64>],
-        tasks: &[usize],
-        factor: f64,
-    ) {
-        let model = &self.model;
-        model
-            .tower(tower)
-            .backward(batch, subnets, slopes, &mut self.pass, &mut self.gradient);
-        let place = |task: &usize| model.tower(tower).tasks.iter().position(|own| own == task);
-        let places: Vec<usize> = tasks.iter().filter_map(place).collect();
+        let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
+        let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
         let weights = self.model.tower_mut(tower);
         self.optimizers
             .step(tower, weights, &mut self.gradient, &places, factor);
+        Ok(())
     }
 
     fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
@@ -417,9 +422,10 @@ impl<'a> Trainer<'a> {
     /// The model's predictions for a part of the data.
     pub(crate) fn predict(&mut self, part: &Cache) -> Result<Predictions, TrainError> {
         let mut predictions = predict::no_predictions(&self.setting.schema.tasks);
+        let forecast = Forecast::new(&self.model);
         for batch in part.batches(BatchPlan::default()) {
             let batch = batch?;
-            let scores = predict::scores(&self.model, &batch, &mut self.pass);
+            let scores = forecast.scores(&batch, &mut self.pass);
             predict::append(&mut predictions, &batch, &scores);
         }
         Ok(predictions)
@@ -503,15 +509,4 @@ fn known_rows(batch: &Batch, task: usize) -> Vec<usize> {
     (0..batch.n_rows)
         .filter(|&row| !labels[row].is_nan())
         .collect()
-}
-
-fn on_known(subnet: Subnet, batch: &Batch, task: usize) -> Subnet {
-    let rows: Vec<u32> = known_rows(batch, task)
-        .into_iter()
-        .map(|row| row as u32)
-        .collect();
-    match rows.len() == batch.n_rows {
-        true => subnet,
-        false => subnet.on_rows(rows),
-    }
 }
