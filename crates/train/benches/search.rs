@@ -1,27 +1,20 @@
-//! A training step at the paper's size, and a whole small mask search, one thread:
-//! `cargo bench -p ncs-train`.
+//! A whole small mask search, from the cache to the artifact, one thread:
+//! `cargo bench -p ncs-train --bench search`.
 
 use divan::Bencher;
-use divan::counter::ItemsCount;
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
-    SchemaPlan, TablePlan, Task,
+    Field, HashFunction, IdSpacePlan, NumericPlan, Objective, Pooling, Population, SchemaPlan,
+    TablePlan, Task,
 };
-use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec, TableSpec,
-    masks,
-};
+use ncs_model::{Gram, NetworkKind, NetworkPlan};
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
-use ncs_train::loss::loss;
-use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
 use ncs_train::{
     Deaf, Decay, Keep, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan, Steps,
     TrainPlan,
 };
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tempfile::tempdir;
 
@@ -36,78 +29,6 @@ fn main() {
     divan::main();
 }
 
-// ---- one step at the paper's size
-
-const N_ROWS: usize = 4096;
-const N_SINGLE: usize = 15;
-const N_LISTS: usize = 5;
-const LIST_LENGTH: usize = 6;
-const TABLE_ROWS: usize = 1_000_000;
-
-/// The row that is met at `position`: ranks fall off as Zipf's law has it, and lie scattered.
-fn id(draw: Draw, position: usize) -> u32 {
-    let n = TABLE_ROWS as f64;
-    let rank = n.powf(draw.uniform(position as u64)) as u64 - 1;
-    (rank * 7_368_787 % TABLE_ROWS as u64) as u32
-}
-
-fn ids(field: usize, per_row: usize) -> FieldIds {
-    let draw = Draw::new(field as u64, "ids");
-    let offsets = (0..=N_ROWS).map(|row| (row * per_row) as u32);
-    FieldIds {
-        ids: (0..N_ROWS * per_row).map(|i| id(draw, i)).collect(),
-        offsets: offsets.filter(|_| per_row > 1).collect(),
-        ..FieldIds::default()
-    }
-}
-
-/// One row in ten is a click.
-fn batch() -> Batch {
-    let singles = (0..N_SINGLE).map(|field| ids(field, 1));
-    let lists = (N_SINGLE..N_SINGLE + N_LISTS).map(|field| ids(field, LIST_LENGTH));
-    let clicks = (0..N_ROWS).map(|row| f32::from(u8::from(row % 10 == 0)));
-    Batch {
-        n_rows: N_ROWS,
-        fields: singles.chain(lists).collect(),
-        labels: vec![clicks.collect()],
-        ..Batch::default()
-    }
-}
-
-/// Without masks, or under random ones of this density.
-fn model(density: Option<f64>) -> Model {
-    let n_fields = N_SINGLE + N_LISTS;
-    let field = |table| FieldSpec {
-        table,
-        pooling: (table >= N_SINGLE).then_some(Pooling::Mean),
-    };
-    let table = |number| TableSpec {
-        name: format!("table {number}"),
-        rows: TABLE_ROWS,
-    };
-    let spec = Spec {
-        fields: (0..n_fields).map(field).collect(),
-        tables: (0..n_fields).map(table).collect(),
-        tasks: vec!["ctr".into(), "cvr".into()],
-        plan: NetworkPlan {
-            kind: match density {
-                Some(_) => NetworkKind::SparseSharing,
-                None => NetworkKind::SharedBottom,
-            },
-            hidden: vec![512, 256, 128],
-            ..network(16)
-        },
-    };
-    let mut model = Model::new(spec, Draw::new(1, "weights"));
-    if let Some(density) = density {
-        let shapes = model.spec().layer_shapes();
-        let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
-        let tasks = vec![mask(0), mask(1)];
-        model.set_masks(Some(Arc::new(Masks { tasks })));
-    }
-    model
-}
-
 fn network(dim: usize) -> NetworkPlan {
     NetworkPlan {
         kind: NetworkKind::SparseSharing,
@@ -118,36 +39,6 @@ fn network(dim: usize) -> NetworkPlan {
         table_deviation: Some(0.01),
     }
 }
-
-/// Draws rows, runs forward and back for one task, and moves its weights by Adam.
-#[divan::bench(args = ["dense", "density 0.2"], sample_count = 20, sample_size = 1)]
-fn training_step(bencher: Bencher, network: &str) {
-    let mut model = model((network != "dense").then_some(0.2));
-    let settings = OptimSettings {
-        network: ADAM,
-        tables: ADAM,
-        weight_decay: 0.0,
-        clip_norm: None,
-        leaks: Leaks::default(),
-    };
-    let mut optimizers = Optimizers::new(&model, settings);
-    let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
-    let batch = batch();
-    let mut step = || {
-        model.tower_mut(0).touch(&batch);
-        let subnets = model.subnets(0, &[0]);
-        let tower = model.tower_mut(0);
-        tower.forward(&batch, &subnets, None, &mut pass);
-        let found = loss(Objective::CrossEntropy, &pass.logits(0), &batch.labels[0]);
-        tower.backward(&batch, &subnets, &[found.slopes], &mut pass, &mut gradient);
-        optimizers.step(0, tower, &mut gradient, &[0], 1.0);
-    };
-    // The first step draws the rows and meets fresh memory; all others do not.
-    step();
-    bencher.counter(ItemsCount::new(N_ROWS)).bench_local(step);
-}
-
-// ---- a small search, from the cache to the artifact
 
 const LOG_ROWS: u64 = 20_000;
 

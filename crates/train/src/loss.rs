@@ -33,38 +33,21 @@ pub struct LossAndSlopes {
 /// # Panics
 /// If there are not as many labels as logits.
 pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndSlopes {
-    let mut slopes = Vec::new();
-    let (loss, rows) = loss_into(objective, logits, labels, &mut slopes);
-    LossAndSlopes { loss, slopes, rows }
-}
-
-/// As [`loss`], with the slopes in a vector that is used again; gives the mean loss and the number of
-/// rows that count.
-///
-/// # Panics
-/// If there are not as many labels as logits.
-pub fn loss_into(
-    objective: Objective,
-    logits: &[f64],
-    labels: &[f32],
-    slopes: &mut Vec<f64>,
-) -> (f64, usize) {
     assert_eq!(logits.len(), labels.len(), "a label for each logit");
-    slopes.clear();
-    let (mut sum, mut rows) = (0.0, 0);
-    for (&logit, &label) in logits.iter().zip(labels) {
-        let row = row_loss(objective, logit, label);
-        slopes.push(row.map_or(0.0, |row| row.slope));
-        sum += row.map_or(0.0, |row| row.loss);
-        rows += usize::from(row.is_some());
+    let counted = logits.iter().zip(labels);
+    let counted: Vec<_> = counted
+        .map(|(&z, &label)| row_loss(objective, z, label))
+        .collect();
+    let rows = counted.iter().flatten().count();
+    let n = rows.max(1) as f64;
+    LossAndSlopes {
+        loss: counted.iter().flatten().map(|row| row.loss).sum::<f64>() / n,
+        slopes: counted
+            .iter()
+            .map(|row| row.map_or(0.0, |row| row.slope / n))
+            .collect(),
+        rows,
     }
-    if rows == 0 {
-        return (0.0, 0);
-    }
-    for slope in slopes {
-        *slope /= rows as f64;
-    }
-    (sum / rows as f64, rows)
 }
 
 /// The loss of one task over a batch whose logits come piece by piece, from several threads.
