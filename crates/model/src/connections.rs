@@ -1,7 +1,7 @@
 //! The numbers of a tower's layers and heads that its tasks keep, side by side.
 
 use crate::masks::Masks;
-use crate::tower::DenseLayout;
+use crate::tower::Tower;
 use std::ops::Range;
 
 /// The layer and head weights that at least one of a tower's tasks keeps, numbered so that those with
@@ -29,11 +29,12 @@ impl Connections {
     const NONE: u32 = u32::MAX;
 
     /// The connections of a tower that runs `tasks` (numbers of the spec) under these masks; without
-    /// masks, all of them.
-    pub(crate) fn new(layout: &DenseLayout, tasks: &[usize], masks: Option<&Masks>) -> Connections {
-        let all = (1u64 << tasks.len()) - 1;
+    /// masks, all that any of them uses.
+    pub(crate) fn new<R: crate::Real>(tower: &Tower<R>, masks: Option<&Masks>) -> Connections {
+        let (layout, tasks) = (&tower.layout, &tower.tasks);
+        let (of_layers, of_stitches) = tower.graph.users();
         let keepers = |layer: usize, position: usize| match masks {
-            None => all,
+            None => of_layers[layer],
             Some(masks) => {
                 let keeps = |&task: &usize| masks.tasks[task][layer].keeps(position);
                 let bit = |(place, task)| u64::from(keeps(task)) << place;
@@ -45,11 +46,14 @@ impl Connections {
         for (l, layer) in layout.layers.iter().enumerate() {
             let weights = layer.weights.clone().zip(0..);
             kinds.extend(weights.map(|(p, position)| (keepers(l, position), true, p as u32)));
-            kinds.extend(layer.bias.clone().map(|p| (all, false, p as u32)));
+            kinds.extend(layer.bias.clone().map(|p| (of_layers[l], false, p as u32)));
         }
         for (place, head) in layout.heads.iter().enumerate() {
             kinds.extend(head.weights.clone().map(|p| (1 << place, true, p as u32)));
             kinds.extend(head.bias.clone().map(|p| (1 << place, false, p as u32)));
+        }
+        for (stitch, users) in layout.stitches.iter().zip(of_stitches) {
+            kinds.extend(stitch.clone().map(|p| (users, false, p as u32)));
         }
         kinds.retain(|&(tasks, _, _)| tasks != 0);
         kinds.sort_unstable();

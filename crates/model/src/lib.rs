@@ -34,11 +34,12 @@
 pub mod artifact;
 mod connections;
 mod draw;
+mod graph;
 pub mod interaction;
 pub mod kernels;
 pub mod masks;
 mod model;
-pub mod networks;
+mod networks;
 mod number;
 mod pass;
 pub mod plan;

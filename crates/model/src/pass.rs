@@ -9,7 +9,7 @@
 
 use crate::draw::Draw;
 use crate::kernels::{LANES, Lanes, Level, tiles};
-use crate::networks::mlp::{Activations, Outcome, Runner, TileRows};
+use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
 use crate::subnet::Subnet;
 use crate::table_slopes::{self, each_id, longest_list};
@@ -447,6 +447,9 @@ fn sum_dense<R: Real>(
                 let (weights, bias) = sums.split_at(head.inputs);
                 add(head.weights.clone(), weights, dense);
                 add(head.bias.clone(), bias, dense);
+            }
+            for (stitch, sums) in tower.layout.stitches.iter().zip(&sums.stitches) {
+                add(stitch.clone(), sums, dense);
             }
         }
     }

@@ -29,6 +29,24 @@ pub enum NetworkKind {
     SingleTask,
     /// One network without masks, a head for each task.
     SharedBottom,
+    /// A tower for each task, mixed behind every layer by learned weights (Misra et al. 2016).
+    CrossStitch,
+    /// Experts that all tasks share, mixed by a gate for each task (Ma et al. 2018).
+    Mmoe {
+        /// Number of experts.
+        experts: usize,
+    },
+    /// Experts of each task and shared ones, level by level (Tang et al. 2020).
+    Ple {
+        /// Levels of extraction, each of one hidden layer.
+        levels: usize,
+        /// Experts of each task at each level.
+        experts: usize,
+        /// Shared experts at each level.
+        shared: usize,
+    },
+    /// A tower for each task; what the task before knows is transferred by attention (Xi et al. 2021).
+    Aitm,
 }
 
 /// The part of the Gram matrix of the field vectors that the network sees.

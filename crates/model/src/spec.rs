@@ -76,7 +76,7 @@ impl Spec {
         let all = 0..self.tasks.len();
         match self.plan.kind {
             NetworkKind::SingleTask => all.map(|task| vec![task]).collect(),
-            NetworkKind::SharedBottom | NetworkKind::SparseSharing => vec![all.collect()],
+            _ => vec![all.collect()],
         }
     }
 }

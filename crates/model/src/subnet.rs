@@ -5,7 +5,7 @@ use crate::interaction::Interaction;
 use crate::kernels::sparse::{Grid, Outer, Product};
 use crate::masks::Mask;
 use crate::number::Real;
-use crate::tower::{DenseLayout, Tower};
+use crate::tower::Tower;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -34,15 +34,17 @@ const NONE: u32 = u32::MAX;
 
 impl Wiring {
     /// The wiring under the mask of one task, `None`: all connections.
-    pub(crate) fn new(
-        layout: &DenseLayout,
-        interaction: &Interaction,
+    pub(crate) fn new<R: Real>(
+        tower: &Tower<R>,
         mask: Option<&[Mask]>,
         connections: Arc<Connections>,
     ) -> Wiring {
+        let layout = &tower.layout;
+        let interaction = tower.spec.interaction();
+        let reads_input = tower.graph.layers_on_input();
         let layer = |l: usize| {
             let mask = mask.map(|mask| &mask[l]);
-            let folding = (l == 0).then_some(interaction);
+            let folding = reads_input[l].then_some(&interaction);
             let first = layout.layers[l].weights.start;
             let (inputs, outputs) = (layout.layers[l].inputs, layout.layers[l].outputs);
             LayerWiring::new(inputs, outputs, first, mask, folding)
@@ -144,6 +146,8 @@ pub struct Subnet<R = f32> {
     /// Positions of its heads in the tower's tasks.
     pub heads: Vec<usize>,
     pub(crate) wiring: Arc<Wiring>,
+    /// For each node of the tower's graph: whether the heads depend on it.
+    pub(crate) live: Vec<bool>,
     pub(crate) layers: Vec<LayerValues<R>>,
     /// The rows of the batch that it runs on, ascending; `None`: all.
     pub(crate) rows: Option<Vec<u32>>,
@@ -162,6 +166,7 @@ impl<R: Real> Subnet<R> {
     pub(crate) fn new(tower: &Tower<R>, heads: Vec<usize>, wiring: Arc<Wiring>) -> Subnet<R> {
         let n_layers = wiring.layers.len();
         let mut subnet = Subnet {
+            live: tower.graph.live(&heads),
             heads,
             wiring,
             layers: (0..n_layers).map(|_| LayerValues::default()).collect(),

@@ -1,7 +1,9 @@
 //! Tables, layers and heads that are trained together.
 
 use crate::draw::Draw;
+use crate::graph::Graph;
 use crate::model::Weights;
+use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;
@@ -17,6 +19,8 @@ pub struct DenseLayout {
     pub layers: Vec<LayerLayout>,
     /// One for each of the tower's tasks: a layer of one output. Never masked.
     pub heads: Vec<LayerLayout>,
+    /// The weights of each learned mixture of towers (cross-stitch). Never masked.
+    pub stitches: Vec<Range<usize>>,
     /// Number of numbers.
     pub len: usize,
 }
@@ -35,7 +39,7 @@ pub struct LayerLayout {
 }
 
 impl DenseLayout {
-    fn new(shapes: &[(usize, usize)], head_inputs: usize, n_heads: usize) -> DenseLayout {
+    fn new(graph: &Graph) -> DenseLayout {
         let mut len = 0;
         let mut layer = |(inputs, outputs): (usize, usize)| {
             let weights = len..len + inputs * outputs;
@@ -48,9 +52,23 @@ impl DenseLayout {
                 bias,
             }
         };
-        let layers = shapes.iter().map(|&shape| layer(shape)).collect();
-        let heads = (0..n_heads).map(|_| layer((head_inputs, 1))).collect();
-        DenseLayout { layers, heads, len }
+        let layers = graph.shapes.iter().map(|&shape| layer(shape)).collect();
+        let heads = graph.heads.iter();
+        let heads = heads
+            .map(|&node| layer((graph.nodes[node].width, 1)))
+            .collect();
+        let stitch = |initial: &Vec<f64>| {
+            let range = len..len + initial.len();
+            len = range.end;
+            range
+        };
+        let stitches = graph.stitches.iter().map(stitch).collect();
+        DenseLayout {
+            layers,
+            heads,
+            stitches,
+            len,
+        }
     }
 }
 
@@ -58,6 +76,7 @@ impl DenseLayout {
 #[derive(Clone, Debug)]
 pub struct Tower<R = f32> {
     pub(crate) spec: Arc<Spec>,
+    pub(crate) graph: Arc<Graph>,
     /// The tasks, by their number in the spec.
     pub tasks: Vec<usize>,
     /// Where layers and heads lie in `dense`.
@@ -72,10 +91,8 @@ impl<R: Real> Tower<R> {
     /// Xavier-normal weights, zero biases; every number depends on `draw` and its place only, so that
     /// a search, the training after it and the towers of other networks start alike.
     pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
-        let shapes = spec.layer_shapes();
-        let last = shapes.last().map(|&(_, outputs)| outputs);
-        let head_inputs = last.unwrap_or(spec.interaction().inputs());
-        let layout = DenseLayout::new(&shapes, head_inputs, tasks.len());
+        let graph = networks::graph(&spec, tasks.len());
+        let layout = DenseLayout::new(&graph);
         let mut dense = vec![R::ZERO; layout.len];
         let layers = layout
             .layers
@@ -90,9 +107,14 @@ impl<R: Real> Tower<R> {
                 *weight = R::of(draw.normal(i) * deviation);
             }
         }
+        for (range, initial) in layout.stitches.iter().zip(&graph.stitches) {
+            let weights = dense[range.clone()].iter_mut().zip(initial);
+            weights.for_each(|(weight, &initial)| *weight = R::of(initial));
+        }
         let tables = tables(&spec, draw);
         Tower {
             spec,
+            graph: Arc::new(graph),
             tasks,
             layout,
             dense,

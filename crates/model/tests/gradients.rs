@@ -204,6 +204,41 @@ fn every_gradient_is_the_slope_of_the_loss() {
 }
 
 #[test]
+fn so_is_that_of_every_way_of_sharing() {
+    use NetworkKind::{Aitm, CrossStitch, Mmoe, Ple};
+    let ple = |levels| Ple {
+        levels,
+        experts: 2,
+        shared: 1,
+    };
+    check(CrossStitch, Gram::Full, &[5, 4], 2, None);
+    check(Mmoe { experts: 3 }, Gram::Full, &[5, 4, 3], 1, None);
+    check(Mmoe { experts: 2 }, Gram::None, &[4], 1, None);
+    check(ple(1), Gram::Full, &[5, 4], 1, None);
+    check(ple(2), Gram::Triangle, &[5, 4], 2, None);
+    check(Aitm, Gram::Full, &[5, 4], 1, None);
+}
+
+#[test]
+fn a_step_for_one_task_leaves_what_only_others_use() {
+    let kind = NetworkKind::Mmoe { experts: 2 };
+    let model = model(kind, Gram::Full, &[5, 4]);
+    let (_, gradient) = learn(&model, 0, &[1], None, &mut Pass::new(1));
+    let connections = model.connections(0);
+    for group in connections.groups() {
+        let slopes = &gradient.dense[group.range.clone()];
+        let is_used = group.tasks & 0b10 != 0;
+        assert_eq!(slopes.iter().any(|&slope| slope != 0.0), is_used);
+    }
+    let tasks: Vec<u64> = connections
+        .groups()
+        .iter()
+        .map(|group| group.tasks)
+        .collect();
+    assert!([0b01, 0b10, 0b11].iter().all(|kind| tasks.contains(kind)));
+}
+
+#[test]
 fn dropout_has_the_right_slope_too() {
     let dropout = Some(Dropout {
         rate: 0.3,

@@ -7,6 +7,7 @@
 pub mod dense;
 mod lanes;
 mod level;
+pub(crate) mod mix;
 pub mod reference;
 pub mod sparse;
 pub mod tiles;

@@ -1,14 +1,20 @@
-//! One file for each way of sharing: which subnetworks a step for some tasks runs.
+//! One file for each way of sharing: which operations the network is, and which subnetworks a step for
+//! some tasks runs.
 
-pub mod mlp;
+mod aitm;
+mod cross_stitch;
+mod mmoe;
+mod ple;
+pub(crate) mod runner;
 mod shared_bottom;
-mod single_task;
 mod sparse_sharing;
 
 use crate::connections::Connections;
+use crate::graph::Graph;
 use crate::masks::Masks;
 use crate::number::Real;
 use crate::plan::NetworkKind;
+use crate::spec::Spec;
 use crate::subnet::{Subnet, Wiring};
 use crate::tower::Tower;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +34,7 @@ impl Wirings {
     pub(crate) fn new<R: Real>(tower: &Tower<R>, masks: Option<&Arc<Masks>>) -> Wirings {
         let kind = tower.spec.plan.kind;
         let masks = masks.filter(|_| kind == NetworkKind::SparseSharing);
-        let connections = Connections::new(&tower.layout, &tower.tasks, masks.map(|m| &**m));
+        let connections = Connections::new(tower, masks.map(|m| &**m));
         let n = masks.map_or(1, |masks| masks.tasks.len());
         Wirings {
             kind,
@@ -47,8 +53,11 @@ impl Wirings {
     pub(crate) fn subnets<R: Real>(&self, tower: &Tower<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
         match self.kind {
             NetworkKind::SparseSharing => sparse_sharing::subnets(self, tower, tasks),
-            NetworkKind::SharedBottom => shared_bottom::subnets(self, tower, tasks),
-            NetworkKind::SingleTask => single_task::subnets(self, tower, tasks),
+            // One subnet that runs the heads of all these tasks.
+            _ => {
+                let heads = tasks.iter().map(|&task| head(tower, task)).collect();
+                vec![Subnet::new(tower, heads, self.of_task(tower, tasks[0]))]
+            }
         }
     }
 
@@ -57,12 +66,55 @@ impl Wirings {
         let place = if self.masks.is_some() { task } else { 0 };
         let make = || {
             let mask = self.masks.as_ref().map(|masks| &masks.tasks[task][..]);
-            let interaction = tower.spec.interaction();
-            let connections = self.connections.clone();
-            Arc::new(Wiring::new(&tower.layout, &interaction, mask, connections))
+            Arc::new(Wiring::new(tower, mask, self.connections.clone()))
         };
         self.made[place].get_or_init(make).clone()
     }
+}
+
+/// The sizes that a network is made from.
+struct Sizes<'a> {
+    /// Width of the input as it is computed.
+    folded: usize,
+    /// Width of the input as the paper counts it.
+    inputs: usize,
+    /// Widths of the hidden layers.
+    hidden: &'a [usize],
+    /// Number of the tower's tasks.
+    tasks: usize,
+}
+
+/// The operations of a tower of so many tasks.
+pub(crate) fn graph(spec: &Spec, tasks: usize) -> Graph {
+    let interaction = spec.interaction();
+    let sizes = Sizes {
+        folded: interaction.folded_inputs(),
+        inputs: interaction.inputs(),
+        hidden: &spec.plan.hidden,
+        tasks,
+    };
+    match spec.plan.kind {
+        NetworkKind::SparseSharing | NetworkKind::SharedBottom | NetworkKind::SingleTask => {
+            shared_bottom::graph(&sizes)
+        }
+        NetworkKind::CrossStitch => cross_stitch::graph(&sizes),
+        NetworkKind::Mmoe { experts } => mmoe::graph(&sizes, experts),
+        NetworkKind::Ple {
+            levels,
+            experts,
+            shared,
+        } => ple::graph(&sizes, levels, experts, shared),
+        NetworkKind::Aitm => aitm::graph(&sizes),
+    }
+}
+
+/// Hidden layers one after the other; `inputs` is the width of `from` as the paper counts it.
+fn stack(graph: &mut Graph, from: usize, inputs: usize, hidden: &[usize]) -> usize {
+    let mut end = (from, inputs);
+    for &outputs in hidden {
+        end = (graph.hidden(end.0, end.1, outputs), outputs);
+    }
+    end.0
 }
 
 /// Where the head of a task stands in its tower.

@@ -1,18 +1,13 @@
 //! The classic of multi-task learning (Caruana 1997): all hidden layers are shared, each task has its
-//! own head.
+//! own head. Under a mask for each task it is sparse sharing; with a tower for each task nothing is
+//! shared.
 
-use super::{Wirings, head};
-use crate::number::Real;
-use crate::subnet::Subnet;
-use crate::tower::Tower;
+use super::Sizes;
+use crate::graph::Graph;
 
-/// One subnet that runs all heads.
-pub(super) fn subnets<R: Real>(
-    wirings: &Wirings,
-    tower: &Tower<R>,
-    tasks: &[usize],
-) -> Vec<Subnet<R>> {
-    let heads = tasks.iter().map(|&task| head(tower, task)).collect();
-    let wiring = wirings.of_task(tower, tower.tasks[0]);
-    vec![Subnet::new(tower, heads, wiring)]
+pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {
+    let mut graph = Graph::of_input(sizes.folded);
+    let end = super::stack(&mut graph, 0, sizes.inputs, sizes.hidden);
+    graph.heads = vec![end; sizes.tasks];
+    graph
 }

@@ -1,0 +1,196 @@
+//! A network as operations over the features of a tile.
+
+/// Operations in an order in which each reads earlier ones only. Node 0 is the folded input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    /// `(inputs, outputs)` of each layer; of those that read the input, as the paper counts inputs.
+    pub(crate) shapes: Vec<(usize, usize)>,
+    /// Initial values of the weights of each [`Op::Stitch`].
+    pub(crate) stitches: Vec<Vec<f64>>,
+    /// The node that each of the tower's heads reads.
+    pub(crate) heads: Vec<usize>,
+}
+
+/// An operation and the number of features that it gives.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) width: usize,
+}
+
+/// What a node does. Other nodes are meant by their numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Op {
+    /// The input.
+    Input,
+    /// `from W + b`, and with `rectify` ReLU and dropout after it. Several nodes may run one layer.
+    Layer {
+        from: usize,
+        layer: usize,
+        rectify: bool,
+    },
+    /// Softmax over the features.
+    Softmax { from: usize },
+    /// `sum_k gate_k part_k`, one feature of the gate for each part.
+    Mix { gate: usize, parts: Vec<usize> },
+    /// `sum_k a_k part_k` with learned numbers `a`.
+    Stitch { parts: Vec<usize>, stitch: usize },
+    /// A feature for each pair: `scale (a . b)`.
+    Scores {
+        pairs: Vec<(usize, usize)>,
+        scale: f64,
+    },
+}
+
+impl Op {
+    /// The nodes that it reads.
+    pub(crate) fn reads(&self) -> Vec<usize> {
+        match self {
+            Op::Input => vec![],
+            Op::Layer { from, .. } | Op::Softmax { from } => vec![*from],
+            Op::Mix { gate, parts } => [&[*gate], &parts[..]].concat(),
+            Op::Stitch { parts, .. } => parts.clone(),
+            Op::Scores { pairs, .. } => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
+        }
+    }
+}
+
+impl Graph {
+    /// The input: `folded` features, which stand for `logical` ones.
+    pub(crate) fn of_input(folded: usize) -> Graph {
+        let input = Node {
+            op: Op::Input,
+            width: folded,
+        };
+        Graph {
+            nodes: vec![input],
+            ..Graph::default()
+        }
+    }
+
+    fn push(&mut self, op: Op, width: usize) -> usize {
+        self.nodes.push(Node { op, width });
+        self.nodes.len() - 1
+    }
+
+    /// A hidden layer with ReLU. `inputs` is the width of `from` as the paper counts it.
+    pub(crate) fn hidden(&mut self, from: usize, inputs: usize, outputs: usize) -> usize {
+        self.layer(from, inputs, outputs, true)
+    }
+
+    /// A layer without ReLU.
+    pub(crate) fn linear(&mut self, from: usize, inputs: usize, outputs: usize) -> usize {
+        self.layer(from, inputs, outputs, false)
+    }
+
+    fn layer(&mut self, from: usize, inputs: usize, outputs: usize, rectify: bool) -> usize {
+        self.shapes.push((inputs, outputs));
+        let layer = self.shapes.len() - 1;
+        let op = Op::Layer {
+            from,
+            layer,
+            rectify,
+        };
+        self.push(op, outputs)
+    }
+
+    /// The layer of another node, run again on `from`.
+    pub(crate) fn again(&mut self, node: usize, from: usize) -> usize {
+        let Node { op, width } = self.nodes[node].clone();
+        let Op::Layer { layer, rectify, .. } = op else {
+            unreachable!("only layers run again");
+        };
+        let op = Op::Layer {
+            from,
+            layer,
+            rectify,
+        };
+        self.push(op, width)
+    }
+
+    pub(crate) fn softmax(&mut self, from: usize) -> usize {
+        let width = self.nodes[from].width;
+        self.push(Op::Softmax { from }, width)
+    }
+
+    pub(crate) fn mix(&mut self, gate: usize, parts: Vec<usize>) -> usize {
+        let width = self.nodes[parts[0]].width;
+        self.push(Op::Mix { gate, parts }, width)
+    }
+
+    /// A sum of parts with learned weights, which start from `initial`.
+    pub(crate) fn stitch(&mut self, parts: Vec<usize>, initial: Vec<f64>) -> usize {
+        let width = self.nodes[parts[0]].width;
+        self.stitches.push(initial);
+        let stitch = self.stitches.len() - 1;
+        self.push(Op::Stitch { parts, stitch }, width)
+    }
+
+    pub(crate) fn scores(&mut self, pairs: Vec<(usize, usize)>, scale: f64) -> usize {
+        let width = pairs.len();
+        self.push(Op::Scores { pairs, scale }, width)
+    }
+
+    /// For each node: whether these heads depend on it.
+    pub(crate) fn live(&self, heads: &[usize]) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        for &head in heads {
+            live[self.heads[head]] = true;
+        }
+        for node in (0..self.nodes.len()).rev().filter(|&n| n > 0) {
+            if live[node] {
+                self.nodes[node]
+                    .op
+                    .reads()
+                    .iter()
+                    .for_each(|&n| live[n] = true);
+            }
+        }
+        live
+    }
+
+    /// For each layer: whether it reads the input.
+    pub(crate) fn layers_on_input(&self) -> Vec<bool> {
+        let mut on_input = vec![false; self.shapes.len()];
+        for node in &self.nodes {
+            if let Op::Layer { from: 0, layer, .. } = node.op {
+                on_input[layer] = true;
+            }
+        }
+        on_input
+    }
+
+    /// For each layer, and then for each stitch: the heads that depend on it, one bit each.
+    pub(crate) fn users(&self) -> (Vec<u64>, Vec<u64>) {
+        let mut layers = vec![0; self.shapes.len()];
+        let mut stitches = vec![0; self.stitches.len()];
+        for head in 0..self.heads.len() {
+            let live = self.live(&[head]);
+            for (node, _) in self.nodes.iter().zip(live).filter(|(_, live)| *live) {
+                match node.op {
+                    Op::Layer { layer, .. } => layers[layer] |= 1 << head,
+                    Op::Stitch { stitch, .. } => stitches[stitch] |= 1 << head,
+                    _ => {}
+                }
+            }
+        }
+        (layers, stitches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_uses_what_it_depends_on() {
+        let mut graph = Graph::of_input(4);
+        let shared = graph.hidden(0, 4, 3);
+        let own = graph.hidden(shared, 3, 2);
+        let mixed = graph.stitch(vec![own, own], vec![0.5, 0.5]);
+        graph.heads = vec![shared, mixed];
+        assert_eq!(graph.live(&[0]), [true, true, false, false]);
+        assert_eq!(graph.users(), (vec![0b11, 0b10], vec![0b10]));
+    }
+}

@@ -1,0 +1,35 @@
+//! Cross-stitch networks (Misra et al. 2016): a tower for each task, and behind every layer each task
+//! goes on with a learned mixture of all towers' outputs.
+
+use super::Sizes;
+use crate::graph::Graph;
+
+/// The share of a task's own tower in the mixture at the start; the others share the rest. The paper
+/// found 0.9 and 0.1 good.
+const OWN: f64 = 0.9;
+
+pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {
+    let mut graph = Graph::of_input(sizes.folded);
+    let n = sizes.tasks;
+    let mut ends = vec![0; n];
+    let mut inputs = sizes.inputs;
+    for &outputs in sizes.hidden {
+        let towers: Vec<usize> = ends
+            .iter()
+            .map(|&end| graph.hidden(end, inputs, outputs))
+            .collect();
+        let others = (1.0 - OWN) / (n - 1).max(1) as f64;
+        let initial = |task: usize| {
+            let own = if n == 1 { 1.0 } else { OWN };
+            (0..n)
+                .map(|t| if t == task { own } else { others })
+                .collect()
+        };
+        ends = (0..n)
+            .map(|task| graph.stitch(towers.clone(), initial(task)))
+            .collect();
+        inputs = outputs;
+    }
+    graph.heads = ends;
+    graph
+}

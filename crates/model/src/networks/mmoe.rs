@@ -1,0 +1,26 @@
+//! Multi-gate mixture of experts (Ma et al. 2018): experts that all tasks share, a softmax gate over
+//! the input for each task, and a tower for each task on its mixture.
+
+use super::Sizes;
+use crate::graph::Graph;
+
+/// All hidden layers but the last are each expert's; the last is each task's own.
+pub(super) fn graph(sizes: &Sizes<'_>, experts: usize) -> Graph {
+    let mut graph = Graph::of_input(sizes.folded);
+    let (of_expert, of_task) = sizes
+        .hidden
+        .split_at(sizes.hidden.len().saturating_sub(1).max(1));
+    let ends: Vec<usize> = (0..experts)
+        .map(|_| super::stack(&mut graph, 0, sizes.inputs, of_expert))
+        .collect();
+    let width = of_expert.last().copied().unwrap_or(sizes.inputs);
+    let heads = (0..sizes.tasks).map(|_| {
+        let gate = graph.linear(0, sizes.inputs, experts);
+        let gate = graph.softmax(gate);
+        let mixed = graph.mix(gate, ends.clone());
+        super::stack(&mut graph, mixed, width, of_task)
+    });
+    let heads = heads.collect();
+    graph.heads = heads;
+    graph
+}
