@@ -7,9 +7,11 @@
 pub mod dense;
 mod lanes;
 mod level;
+mod prefetch;
 pub mod reference;
 pub mod sparse;
 pub mod tiles;
 
 pub use lanes::{LANES, Lanes};
 pub use level::Level;
+pub use prefetch::{prefetch, prefetch_range};

@@ -7,10 +7,10 @@ mod transpose;
 mod units;
 mod versions;
 
+#[cfg(target_arch = "x86_64")]
 use super::level::Set;
 use super::{LANES, Lanes, Level};
 use crate::number::Real;
-use std::any::TypeId;
 use versions::run;
 
 /// Rows into lanes: `lanes[d][r] = rows[r, d]` for `dim` features, `rows` being `[n_rows, dim]`. Lanes
@@ -182,16 +182,18 @@ pub fn head_backward<R: Real>(
     run(level, work);
 }
 
+#[cfg(target_arch = "x86_64")]
 /// The same values, where `A` and `B` are the same type.
 fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
-    let is_same = TypeId::of::<A>() == TypeId::of::<B>();
+    let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     // SAFETY: the types are the same, and so are lifetime and length.
     is_same.then(|| unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) })
 }
 
+#[cfg(target_arch = "x86_64")]
 /// As [`same`].
 fn same_mut<A: 'static, B: 'static>(values: &mut [A]) -> Option<&mut [B]> {
-    let is_same = TypeId::of::<A>() == TypeId::of::<B>();
+    let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     let (first, len) = (values.as_mut_ptr().cast(), values.len());
     // SAFETY: the types are the same, and so are lifetime and length; the borrow is passed on.
     is_same.then(|| unsafe { std::slice::from_raw_parts_mut(first, len) })

@@ -1,11 +1,8 @@
 //! What happens to the units of a layer beside its product: ReLU backward, and heads.
 
-use super::versions::{Work, add_product, add_products};
-use crate::kernels::Lanes;
+use super::versions::{Work, add_product};
+use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
-
-/// Sums side by side of a sum over lanes.
-const SUMS: usize = 16;
 
 /// The arguments of [`super::rectify_backward`].
 pub(super) struct RectifyBackward<'a, R> {
@@ -21,16 +18,11 @@ impl<R: Real> Work for RectifyBackward<'_, R> {
     #[inline(always)]
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) {
         for ((y, dy), sum) in self.y.iter().zip(self.dy).zip(self.sums) {
-            let mut sums = [R::ZERO; SUMS];
-            let (y, dy) = (y.0.as_chunks::<SUMS>(), dy.0.as_chunks_mut::<SUMS>());
-            for (y, dy) in y.0.iter().zip(dy.0) {
-                for lane in 0..SUMS {
-                    let slope = dy[lane] * self.scale;
-                    dy[lane] = if y[lane] > R::ZERO { slope } else { R::ZERO };
-                    sums[lane] += dy[lane];
-                }
+            for (dy, &y) in dy.0.iter_mut().zip(&y.0) {
+                let slope = *dy * self.scale;
+                *dy = if y > R::ZERO { slope } else { R::ZERO };
             }
-            *sum += sum_of(sums);
+            *sum += total(&dy.0);
         }
     }
 }
@@ -76,24 +68,21 @@ impl<R: Real> Work for HeadBackward<'_, R> {
             for (dh, &slope) in dh.0.iter_mut().zip(&self.slopes.0) {
                 *dh = add_product::<FUSED, R>(*dh, weight, slope);
             }
-            let mut sums = [R::ZERO; SUMS];
-            let (h, slopes) = (h.0.as_chunks::<SUMS>(), self.slopes.0.as_chunks::<SUMS>());
-            for (h, slopes) in h.0.iter().zip(slopes.0) {
-                add_products::<FUSED, SUMS, R>(&mut sums, h, slopes);
-            }
-            *sum += sum_of(sums);
+            let products = std::array::from_fn(|lane| h.0[lane] * self.slopes.0[lane]);
+            *sum += total(&products);
         }
     }
 }
 
-/// The sum, in pairs.
+/// The sum over lanes, in pairs.
 #[inline(always)]
-fn sum_of<R: Real>(mut sums: [R; SUMS]) -> R {
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            let other = sums[lane + half];
-            sums[lane] += other;
-        }
+fn total<R: Real>(lanes: &[R; LANES]) -> R {
+    let mut sums = *lanes;
+    for half in [32, 16, 8, 4, 2, 1] {
+        let (low, high) = sums.split_at_mut(half);
+        low.iter_mut()
+            .zip(high)
+            .for_each(|(low, high)| *low += *high);
     }
     sums[0]
 }
