@@ -32,6 +32,8 @@ pub trait Real:
     fn wide(self) -> f64;
     /// Square root.
     fn root(self) -> Self;
+    /// `self * factor + sum`, rounded once. Slow where the compiler may not use the instruction for it.
+    fn mul_add(self, factor: Self, sum: Self) -> Self;
 }
 
 macro_rules! real {
@@ -53,6 +55,11 @@ macro_rules! real {
             #[inline]
             fn root(self) -> Self {
                 self.sqrt()
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, sum: Self) -> Self {
+                <$number>::mul_add(self, factor, sum)
             }
         }
     )*};

@@ -8,9 +8,12 @@ pub mod dense;
 mod lanes;
 mod level;
 pub(crate) mod mix;
+mod prefetch;
 pub mod reference;
 pub mod sparse;
 pub mod tiles;
+mod versions;
 
 pub use lanes::{LANES, Lanes};
 pub use level::Level;
+pub use prefetch::{prefetch, prefetch_range};

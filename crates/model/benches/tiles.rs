@@ -1,0 +1,87 @@
+//! What a pass does to one tile beside products, at the paper's size (20 fields of 16, 64 rows), by
+//! level: `cargo bench -p ncs-model --bench tiles`.
+
+use divan::{Bencher, black_box};
+use ncs_model::Draw;
+use ncs_model::kernels::{LANES, Lanes, Level, tiles};
+
+const FIELDS: usize = 20;
+const DIM: usize = 16;
+const PAIRS: usize = FIELDS * (FIELDS + 1) / 2;
+const HIDDEN: usize = 512;
+const LAST: usize = 128;
+
+fn main() {
+    divan::main();
+}
+
+fn values(n: usize) -> Vec<f32> {
+    let draw = Draw::new(1, "values");
+    (0..n as u64).map(|i| draw.normal(i) as f32).collect()
+}
+
+fn lanes(n: usize) -> Vec<Lanes<f32>> {
+    let values = values(n * LANES);
+    let lanes = values.as_chunks().0.iter();
+    lanes.map(|&values| Lanes(values)).collect()
+}
+
+#[divan::bench(args = Level::all())]
+fn into_lanes(bencher: Bencher, level: &Level) {
+    let (rows, mut x) = (values(FIELDS * LANES * DIM), lanes(FIELDS * DIM));
+    bencher.bench_local(|| {
+        let fields = rows.chunks_exact(LANES * DIM);
+        for (rows, x) in fields.zip(x.chunks_exact_mut(DIM)) {
+            tiles::into_lanes(*level, black_box(rows), DIM, x);
+        }
+    });
+}
+
+#[divan::bench(args = Level::all())]
+fn into_rows(bencher: Bencher, level: &Level) {
+    let (x, mut rows) = (lanes(FIELDS * DIM), values(FIELDS * LANES * DIM));
+    bencher.bench_local(|| {
+        for (field, x) in x.chunks_exact(DIM).enumerate() {
+            let rows = &mut rows[field * DIM..];
+            tiles::into_rows(*level, black_box(x), LANES, FIELDS * DIM, true, rows);
+        }
+    });
+}
+
+#[divan::bench(args = Level::all())]
+fn gram(bencher: Bencher, level: &Level) {
+    let (x, mut gram) = (lanes(FIELDS * DIM), lanes(PAIRS));
+    bencher.bench_local(|| tiles::gram(*level, FIELDS, DIM, black_box(&x), &mut gram));
+}
+
+#[divan::bench(args = Level::all())]
+fn gram_backward(bencher: Bencher, level: &Level) {
+    let (x, slopes, mut dx) = (lanes(FIELDS * DIM), lanes(PAIRS), lanes(FIELDS * DIM));
+    bencher.bench_local(|| {
+        tiles::gram_backward(*level, FIELDS, DIM, black_box(&x), &slopes, &mut dx);
+    });
+}
+
+#[divan::bench(args = Level::all())]
+fn rectify_backward(bencher: Bencher, level: &Level) {
+    let (y, mut dy, mut sums) = (lanes(HIDDEN), lanes(HIDDEN), values(HIDDEN));
+    bencher.bench_local(|| {
+        tiles::rectify_backward(*level, 1.0, black_box(&y), &mut dy, &mut sums);
+    });
+}
+
+#[divan::bench(args = Level::all())]
+fn head(bencher: Bencher, level: &Level) {
+    let (weights, h) = (values(LAST), lanes(LAST));
+    bencher.bench_local(|| tiles::head(*level, 0.1, &weights, black_box(&h)));
+}
+
+#[divan::bench(args = Level::all())]
+fn head_backward(bencher: Bencher, level: &Level) {
+    let (weights, slopes, h) = (values(LAST), lanes(1), lanes(LAST));
+    let (mut dh, mut sums) = (lanes(LAST), values(LAST));
+    bencher.bench_local(|| {
+        let h = black_box(&h);
+        tiles::head_backward(*level, &weights, &slopes[0], h, &mut dh, &mut sums);
+    });
+}

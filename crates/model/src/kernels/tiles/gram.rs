@@ -1,0 +1,149 @@
+//! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
+
+use crate::kernels::versions::{Work, add_products};
+use crate::kernels::{LANES, Lanes};
+use crate::number::Real;
+
+/// Fields, or places of a vector, on the long side of a block.
+const LONG: usize = 4;
+
+/// The place of the pair `i <= j` in the upper triangle, row by row.
+#[inline(always)]
+fn place(fields: usize, i: usize, j: usize) -> usize {
+    i * (2 * fields + 1 - i) / 2 + j - i
+}
+
+/// The arguments of [`super::gram`].
+pub(super) struct Forward<'a, R> {
+    pub(super) fields: usize,
+    pub(super) dim: usize,
+    pub(super) vectors: &'a [Lanes<R>],
+    pub(super) gram: &'a mut [Lanes<R>],
+}
+
+impl<R: Real> Work for Forward<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(mut self) {
+        for part in 0..LANES / WIDTH {
+            for first_i in (0..self.fields).step_by(BLOCK) {
+                for first_j in (first_i..self.fields).step_by(LONG) {
+                    self.block::<FUSED, WIDTH, BLOCK>(part, first_i, first_j);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Real> Forward<'_, R> {
+    /// `BLOCK` times `LONG` pairs of fields, in `WIDTH` lanes. Fields past the last are the last one
+    /// again, and are computed in vain, as are pairs below the diagonal.
+    #[inline(always)]
+    fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
+        &mut self,
+        part: usize,
+        first_i: usize,
+        first_j: usize,
+    ) {
+        let (fields, dim) = (self.fields, self.dim);
+        let vector = |field: usize| {
+            let field = field.min(fields - 1);
+            &self.vectors[field * dim..(field + 1) * dim]
+        };
+        let a: [_; BLOCK] = std::array::from_fn(|i| vector(first_i + i));
+        let b: [_; LONG] = std::array::from_fn(|j| vector(first_j + j));
+        let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
+        for d in 0..dim {
+            let b: [&[R; WIDTH]; LONG] = std::array::from_fn(|j| lanes(&b[j][d], part));
+            for i in 0..BLOCK {
+                let a = lanes(&a[i][d], part);
+                for j in 0..LONG {
+                    add_products::<FUSED, WIDTH, R>(&mut sums[i][j], a, b[j]);
+                }
+            }
+        }
+        for (i, sums) in (first_i..fields).zip(&sums) {
+            for (j, sums) in (first_j..fields).zip(sums) {
+                if i <= j {
+                    *lanes_mut(&mut self.gram[place(fields, i, j)], part) = *sums;
+                }
+            }
+        }
+    }
+}
+
+/// The arguments of [`super::gram_backward`].
+pub(super) struct Backward<'a, R> {
+    pub(super) fields: usize,
+    pub(super) dim: usize,
+    pub(super) vectors: &'a [Lanes<R>],
+    pub(super) d_gram: &'a [Lanes<R>],
+    pub(super) d_vectors: &'a mut [Lanes<R>],
+}
+
+impl<R: Real> Work for Backward<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(mut self) {
+        for part in 0..LANES / WIDTH {
+            for first_i in (0..self.fields).step_by(BLOCK) {
+                for first_d in (0..self.dim).step_by(LONG) {
+                    self.block::<FUSED, WIDTH, BLOCK>(part, first_i, first_d);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Real> Backward<'_, R> {
+    /// The slopes of `LONG` places in the vectors of `BLOCK` fields, in `WIDTH` lanes; what lies past
+    /// the last field or place is computed in vain.
+    #[inline(always)]
+    fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
+        &mut self,
+        part: usize,
+        first_i: usize,
+        first_d: usize,
+    ) {
+        let (fields, dim) = (self.fields, self.dim);
+        let i: [usize; BLOCK] = std::array::from_fn(|i| (first_i + i).min(fields - 1));
+        let d: [usize; LONG] = std::array::from_fn(|d| (first_d + d).min(dim - 1));
+        let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
+        for j in 0..fields {
+            let vector = &self.vectors[j * dim..(j + 1) * dim];
+            let values: [&[R; WIDTH]; LONG] = std::array::from_fn(|k| lanes(&vector[d[k]], part));
+            for k in 0..BLOCK {
+                let slopes = lanes(&self.d_gram[place(fields, i[k].min(j), i[k].max(j))], part);
+                for l in 0..LONG {
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], slopes, values[l]);
+                }
+            }
+        }
+        for (i, mut sums) in (first_i..fields).zip(sums) {
+            // A vector stands on both sides of its own product.
+            let slopes = lanes(&self.d_gram[place(fields, i, i)], part);
+            for (d, sums) in (first_d..dim).zip(&mut sums) {
+                let values = lanes(&self.vectors[i * dim + d], part);
+                add_products::<FUSED, WIDTH, R>(sums, slopes, values);
+                let slopes: &mut [R; WIDTH] = lanes_mut(&mut self.d_vectors[i * dim + d], part);
+                slopes
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(slope, sum)| *slope += *sum);
+            }
+        }
+    }
+}
+
+/// Part number `part` of `WIDTH` lanes.
+#[inline(always)]
+fn lanes<const WIDTH: usize, R>(lanes: &Lanes<R>, part: usize) -> &[R; WIDTH] {
+    &lanes.0.as_chunks().0[part]
+}
+
+#[inline(always)]
+fn lanes_mut<const WIDTH: usize, R>(lanes: &mut Lanes<R>, part: usize) -> &mut [R; WIDTH] {
+    &mut lanes.0.as_chunks_mut().0[part]
+}

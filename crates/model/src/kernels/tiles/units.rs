@@ -1,0 +1,88 @@
+//! What happens to the units of a layer beside its product: ReLU backward, and heads.
+
+use crate::kernels::versions::{Work, add_product};
+use crate::kernels::{LANES, Lanes};
+use crate::number::Real;
+
+/// The arguments of [`super::rectify_backward`].
+pub(super) struct RectifyBackward<'a, R> {
+    pub(super) scale: R,
+    pub(super) y: &'a [Lanes<R>],
+    pub(super) dy: &'a mut [Lanes<R>],
+    pub(super) sums: &'a mut [R],
+}
+
+impl<R: Real> Work for RectifyBackward<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) {
+        for ((y, dy), sum) in self.y.iter().zip(self.dy).zip(self.sums) {
+            for (dy, &y) in dy.0.iter_mut().zip(&y.0) {
+                let slope = *dy * self.scale;
+                *dy = if y > R::ZERO { slope } else { R::ZERO };
+            }
+            *sum += total(&dy.0);
+        }
+    }
+}
+
+/// The arguments of [`super::head`].
+pub(super) struct Head<'a, R> {
+    pub(super) bias: R,
+    pub(super) weights: &'a [R],
+    pub(super) h: &'a [Lanes<R>],
+}
+
+impl<R: Real> Work for Head<'_, R> {
+    type Out = Lanes<R>;
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) -> Lanes<R> {
+        let mut logits = Lanes::all(self.bias);
+        for (&weight, h) in self.weights.iter().zip(self.h) {
+            for (logit, &h) in logits.0.iter_mut().zip(&h.0) {
+                *logit = add_product::<FUSED, R>(*logit, weight, h);
+            }
+        }
+        logits
+    }
+}
+
+/// The arguments of [`super::head_backward`].
+pub(super) struct HeadBackward<'a, R> {
+    pub(super) weights: &'a [R],
+    pub(super) slopes: &'a Lanes<R>,
+    pub(super) h: &'a [Lanes<R>],
+    pub(super) dh: &'a mut [Lanes<R>],
+    pub(super) sums: &'a mut [R],
+}
+
+impl<R: Real> Work for HeadBackward<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) {
+        let units = self.weights.iter().zip(self.h).zip(self.dh).zip(self.sums);
+        for (((&weight, h), dh), sum) in units {
+            for (dh, &slope) in dh.0.iter_mut().zip(&self.slopes.0) {
+                *dh = add_product::<FUSED, R>(*dh, weight, slope);
+            }
+            let products = std::array::from_fn(|lane| h.0[lane] * self.slopes.0[lane]);
+            *sum += total(&products);
+        }
+    }
+}
+
+/// The sum over lanes, in pairs.
+#[inline(always)]
+fn total<R: Real>(lanes: &[R; LANES]) -> R {
+    let mut sums = *lanes;
+    for half in [32, 16, 8, 4, 2, 1] {
+        let (low, high) = sums.split_at_mut(half);
+        low.iter_mut()
+            .zip(high)
+            .for_each(|(low, high)| *low += *high);
+    }
+    sums[0]
+}
