@@ -81,18 +81,34 @@ impl Grid {
         (word >> bit & 1 == 1).then(|| self.before[at] + before)
     }
 
+    /// Four connections of an input as bits, those to `first` and the next outputs; `first` is a
+    /// multiple of 4.
+    #[inline]
+    pub(super) fn four(&self, input: usize, first: usize) -> usize {
+        let word = self.words[input * self.outputs.div_ceil(64) + first / 64];
+        (word >> (first % 64) & 0b1111) as usize
+    }
+
+    /// The outputs that an input's kept connections lead to, ascending.
+    pub(super) fn outputs_of(&self, input: usize) -> impl Iterator<Item = usize> + '_ {
+        let per_input = self.outputs.div_ceil(64);
+        let words = self.words[input * per_input..][..per_input].iter();
+        words
+            .enumerate()
+            .flat_map(|(at, &word)| bits(word).map(move |bit| at * 64 + bit))
+    }
+
     /// `(input, output)` of every kept connection, by number.
     pub fn kept(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let words_per_input = self.outputs.div_ceil(64).max(1);
-        self.words.iter().enumerate().flat_map(move |(at, &word)| {
-            let (input, first) = (at / words_per_input, at % words_per_input * 64);
-            let bits = std::iter::successors((word != 0).then_some(word), |&bits| {
-                let rest = bits & (bits - 1);
-                (rest != 0).then_some(rest)
-            });
-            bits.map(move |bits| (input, first + bits.trailing_zeros() as usize))
-        })
+        (0..self.inputs).flat_map(|input| self.outputs_of(input).map(move |output| (input, output)))
     }
+}
+
+/// The places of the bits that are set, ascending.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let rest = |&bits: &u64| Some(bits & (bits - 1)).filter(|&rest| rest != 0);
+    let words = std::iter::successors(Some(word).filter(|&word| word != 0), rest);
+    words.map(|bits| bits.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

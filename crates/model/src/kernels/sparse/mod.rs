@@ -1,5 +1,8 @@
 //! The products of a layer over its kept connections only, on tiles.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod buckets;
 mod grid;
 mod outer;
 mod product;

@@ -183,7 +183,7 @@ pub fn head_backward<R: Real>(
 
 #[cfg(target_arch = "x86_64")]
 /// The same values, where `A` and `B` are the same type.
-fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
+pub(super) fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
     let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     // SAFETY: the types are the same, and so are lifetime and length.
     is_same.then(|| unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) })
@@ -191,7 +191,7 @@ fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
 
 #[cfg(target_arch = "x86_64")]
 /// As [`same`].
-fn same_mut<A: 'static, B: 'static>(values: &mut [A]) -> Option<&mut [B]> {
+pub(super) fn same_mut<A: 'static, B: 'static>(values: &mut [A]) -> Option<&mut [B]> {
     let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     let (first, len) = (values.as_mut_ptr().cast(), values.len());
     // SAFETY: the types are the same, and so are lifetime and length; the borrow is passed on.
