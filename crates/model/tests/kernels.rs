@@ -1,0 +1,280 @@
+//! Every set of instructions against the plain loops in double precision.
+
+use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
+use ncs_model::kernels::{LANES, Lanes, Level, reference};
+use ncs_model::{Draw, Real};
+use proptest::prelude::*;
+
+/// A layer with random weights, 0 where pruned, and random rows.
+struct Layer {
+    grid: Grid,
+    rows: usize,
+    /// `[inputs, outputs]`
+    weights: Vec<f64>,
+    bias: Vec<f64>,
+    /// `[rows, inputs]`
+    x: Vec<f64>,
+    /// `[rows, outputs]`
+    dy: Vec<f64>,
+}
+
+/// A number that single precision holds exactly, so that only sums are rounded.
+fn number(draw: Draw, position: usize) -> f64 {
+    f64::from(draw.normal(position as u64) as f32)
+}
+
+impl Layer {
+    fn new(rows: usize, grid: Grid, draw: Draw) -> Layer {
+        let numbers = |n: usize, what: u64| -> Vec<f64> {
+            (0..n).map(|i| number(draw.at(what), i)).collect()
+        };
+        let (inputs, outputs) = (grid.inputs(), grid.outputs());
+        let mut weights = vec![0.0; inputs * outputs];
+        for (i, o) in grid.kept() {
+            weights[i * outputs + o] = number(draw.at(1), i * outputs + o);
+        }
+        Layer {
+            weights,
+            bias: numbers(outputs, 2),
+            x: numbers(rows * inputs, 3),
+            dy: numbers(rows * outputs, 4),
+            rows,
+            grid,
+        }
+    }
+
+    fn by_number<R: Real>(&self) -> Vec<R> {
+        let weight = |(i, o)| R::of(self.weights[i * self.grid.outputs() + o]);
+        self.grid.kept().map(weight).collect()
+    }
+}
+
+/// Rows `[rows, width]` as tiles; lanes without a row are `rest`.
+fn tiles<R: Real>(values: &[f64], rows: usize, width: usize, rest: f64) -> Vec<Lanes<R>> {
+    let mut tiles = vec![Lanes::all(R::of(rest)); rows.div_ceil(LANES) * width];
+    for row in 0..rows {
+        for feature in 0..width {
+            let lanes = &mut tiles[row / LANES * width + feature];
+            lanes.0[row % LANES] = R::of(values[row * width + feature]);
+        }
+    }
+    tiles
+}
+
+/// What sums of `terms` rounded products may differ by: each of the roundings by half a unit of the
+/// largest partial sum (Higham 2002, section 4.2), which the sum of magnitudes bounds.
+fn bound<R: Real>(terms: usize, magnitude: f64) -> f64 {
+    let unit = if std::mem::size_of::<R>() == 4 {
+        6e-8
+    } else {
+        1.2e-16
+    };
+    2.0 * unit * (terms + 8) as f64 * magnitude + 1e-30
+}
+
+fn magnitudes(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|x| x.abs()).collect()
+}
+
+fn check_rows<R: Real>(
+    found: &[Lanes<R>],
+    expected: &[f64],
+    sizes: &[f64],
+    width: usize,
+    terms: usize,
+    what: &str,
+) {
+    for (place, (&expected, &size)) in expected.iter().zip(sizes).enumerate() {
+        let (row, feature) = (place / width, place % width);
+        let found = found[row / LANES * width + feature].0[row % LANES].wide();
+        let error = (found - expected).abs();
+        assert!(
+            error <= bound::<R>(terms, size),
+            "{what}: row {row}, feature {feature}: {found}, not {expected}"
+        );
+    }
+}
+
+fn check<R: Real>(layer: &Layer, level: Level) {
+    let (inputs, outputs, rows) = (layer.grid.inputs(), layer.grid.outputs(), layer.rows);
+    let weights = layer.by_number::<R>();
+    let (x, dy) = (
+        tiles::<R>(&layer.x, rows, inputs, 0.0),
+        tiles::<R>(&layer.dy, rows, outputs, 0.0),
+    );
+    let bias: Vec<R> = layer.bias.iter().map(|&b| R::of(b)).collect();
+    let mut values = Vec::new();
+    let sized = |x: &[f64]| magnitudes(x);
+
+    let product = Product::forward(&layer.grid);
+    product.load(&weights, &mut values);
+    let mut expected = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
+    reference::forward(
+        &layer.x,
+        &layer.weights,
+        &layer.bias,
+        &mut expected[0],
+        rows,
+    );
+    let sizes = [sized(&layer.x), sized(&layer.weights), sized(&layer.bias)];
+    reference::forward(&sizes[0], &sizes[1], &sizes[2], &mut expected[1], rows);
+    let mut y = vec![Lanes::all(R::of(7.0)); dy.len()];
+    product.run(level, &values, Start::Bias(&bias), false, &x, &mut y);
+    check_rows(&y, &expected[0], &expected[1], outputs, inputs, "forward");
+    for lanes in [1, 16, 17, 32, 33] {
+        let mut some = vec![Lanes::all(R::of(7.0)); dy.len()];
+        product.run_lanes(
+            level,
+            lanes,
+            &values,
+            Start::Bias(&bias),
+            false,
+            &x,
+            &mut some,
+        );
+        for (some, all) in some.iter().zip(&y) {
+            assert_eq!(
+                some.0[..lanes],
+                all.0[..lanes],
+                "{lanes} lanes are computed as all are"
+            );
+        }
+    }
+    let mut rectified = vec![Lanes::all(R::of(7.0)); dy.len()];
+    product.run(level, &values, Start::Bias(&bias), true, &x, &mut rectified);
+    for (rectified, y) in rectified.iter().zip(&y) {
+        let expected = y.0.map(|y| if y < R::ZERO { R::ZERO } else { y });
+        assert_eq!(rectified.0, expected);
+    }
+
+    let product = Product::backward(&layer.grid);
+    product.load(&weights, &mut values);
+    let mut expected = [vec![0.0; rows * inputs], vec![0.0; rows * inputs]];
+    reference::backward_inputs(&layer.dy, &layer.weights, &mut expected[0], rows);
+    reference::backward_inputs(&sized(&layer.dy), &sizes[1], &mut expected[1], rows);
+    let mut dx = vec![Lanes::all(R::of(7.0)); x.len()];
+    product.run(level, &values, Start::Zero, false, &dy, &mut dx);
+    check_rows(&dx, &expected[0], &expected[1], inputs, outputs, "backward");
+    // Once more on top of it: twice as much.
+    product.run(level, &values, Start::Outputs, false, &dy, &mut dx);
+    let twice = expected.map(|values| values.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+    check_rows(
+        &dx,
+        &twice[0],
+        &twice[1],
+        inputs,
+        outputs,
+        "backward, added",
+    );
+
+    let outer = Outer::new(&layer.grid);
+    let mut sums = vec![R::ONE; outer.numbers().len()];
+    let n_tiles = rows.div_ceil(LANES);
+    outer.add(level, n_tiles, &x, &dy, &mut sums);
+    let mut expected = [vec![1.0; inputs * outputs], vec![1.0; inputs * outputs]];
+    reference::backward_weights(&layer.x, &layer.dy, &mut expected[0], rows);
+    reference::backward_weights(&sizes[0], &sized(&layer.dy), &mut expected[1], rows);
+    let mut by_number = vec![None; layer.grid.n_kept()];
+    for (&number, sum) in outer.numbers().iter().zip(&sums) {
+        if number != Outer::NONE {
+            let before = by_number[number as usize].replace(sum.wide());
+            assert_eq!(before, None, "each connection has one sum");
+        }
+    }
+    for ((i, o), found) in layer.grid.kept().zip(by_number) {
+        let found = found.expect("each connection has a sum");
+        let (expected, size) = (expected[0][i * outputs + o], expected[1][i * outputs + o]);
+        let error = (found - expected).abs();
+        assert!(
+            error <= bound::<R>(rows, size),
+            "weight ({i}, {o}): {found}, not {expected}"
+        );
+    }
+}
+
+fn check_all(layer: &Layer) {
+    for level in Level::all() {
+        check::<f32>(layer, level);
+        check::<f64>(layer, level);
+    }
+}
+
+/// Keeps connections at random, but none of some inputs and outputs, and more of the first outputs.
+fn random_grid(inputs: usize, outputs: usize, density: f64, skewed: bool, draw: Draw) -> Grid {
+    let dead = |i: usize, o: usize| skewed && (i % 5 == 3 || o % 7 == 2);
+    let tilt = |o: usize| {
+        if skewed {
+            2.0 * (1.0 - o as f64 / outputs as f64)
+        } else {
+            1.0
+        }
+    };
+    Grid::from_fn(inputs, outputs, |i, o| {
+        let u = draw.uniform((i * outputs + o) as u64);
+        !dead(i, o) && u < density * tilt(o)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn products_are_those_of_the_reference(
+        rows in prop::sample::select(vec![0usize, 1, 5, 63, 64, 65, 130]),
+        inputs in 1usize..260,
+        outputs in 1usize..70,
+        density in prop::sample::select(vec![0.0, 0.02, 0.1, 0.2, 0.5, 0.6, 0.9, 1.0]),
+        skewed in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let draw = Draw::new(seed, "layer");
+        let grid = random_grid(inputs, outputs, density, skewed, draw);
+        check_all(&Layer::new(rows, grid, draw));
+    }
+}
+
+#[test]
+fn a_large_batch_and_a_wide_layer_too() {
+    for (rows, inputs, outputs, density) in
+        [(4096, 20, 9, 0.3), (4096, 12, 8, 1.0), (3, 66_000, 2, 0.1)]
+    {
+        let draw = Draw::new(rows as u64, "large");
+        let grid = random_grid(inputs, outputs, density, false, draw);
+        check_all(&Layer::new(rows, grid, draw));
+    }
+}
+
+/// NaN is seen behind a layer, whatever ReLU does.
+#[test]
+fn what_is_no_number_stays() {
+    for level in Level::all() {
+        let grid = Grid::full(3, 5);
+        let product = Product::forward(&grid);
+        let mut values = Vec::new();
+        product.load(&[1.0f32; 15], &mut values);
+        let mut x = [Lanes::all(1.0f32); 3];
+        x[1].0[17] = f32::NAN;
+        let mut y = [Lanes::all(0.0f32); 5];
+        product.run(level, &values, Start::Zero, true, &x, &mut y);
+        for lanes in &y {
+            assert!(lanes.0[17].is_nan(), "{level}");
+            assert_eq!(lanes.0[16], 3.0);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "inputs of other tiles")]
+fn other_tiles_are_refused() {
+    let product = Product::forward(&Grid::full(3, 5));
+    let mut values = Vec::new();
+    product.load(&[1.0f32; 15], &mut values);
+    let mut y = [Lanes::all(0.0f32); 5];
+    product.run(
+        Level::best(),
+        &values,
+        Start::Zero,
+        true,
+        &[Lanes::all(1.0); 2],
+        &mut y,
+    );
+}
