@@ -8,10 +8,9 @@ use crate::draw::Draw;
 use crate::interaction::Interaction;
 use crate::networks::mlp::Layers;
 use crate::number::Real;
-use crate::spec::FieldSpec;
-use crate::tables::TableGradient;
+use crate::table_slopes::{self, TableGradient, each_id, longest_list};
 use crate::tower::{Subnet, Tower};
-use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_features::Batch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -53,7 +52,7 @@ struct Chunk<R> {
 /// How the loss of a step changes with every weight.
 #[derive(Clone, Debug, Default)]
 pub struct Gradient<R = f32> {
-    /// Of layers and heads, laid out as [`Tower::layout`]; 0 for pruned connections.
+    /// Of layers and heads: one for each of the tower's [`crate::Connections`].
     pub dense: Vec<R>,
     /// One for each table: the touched rows.
     pub tables: Vec<TableGradient<R>>,
@@ -202,48 +201,33 @@ impl<R: Real> Tower<R> {
     }
 
     fn sum_dense(&self, subnets: &[Subnet<R>], pass: &Pass<R>, gradient: &mut Gradient<R>) {
-        gradient.dense.clear();
-        gradient.dense.resize(self.layout.len, R::ZERO);
+        let mut dense = vec![R::ZERO; self.layout.len];
         for (number, subnet) in subnets.iter().enumerate() {
             let mut chunks = pass.chunks.iter().map(|chunk| &chunk.subnets[number]);
             let Some(first) = chunks.next() else { continue };
             let mut sum = first.gradient.clone();
             chunks.for_each(|chunk| sum.add(&chunk.gradient));
-            sum.spread(self, subnet, &mut gradient.dense);
+            sum.spread(self, subnet, &mut dense);
         }
+        let masks = subnets.iter().find_map(Subnet::masks);
+        let connections =
+            crate::connections::Connections::new(&self.layout, &self.tasks, masks.map(|m| &**m));
+        let positions = connections.positions().iter();
+        gradient.dense = positions.map(|&p| dense[p as usize]).collect();
     }
 
     fn sum_tables(&self, batch: &Batch, pass: &Pass<R>, gradient: &mut Gradient<R>) {
         let interaction = self.spec.interaction();
         let width = interaction.folded_inputs();
-        let first = |f: usize| interaction.folded_gram() + f * interaction.dim;
-        gradient
-            .tables
-            .resize_with(self.tables.len(), TableGradient::default);
-        let sum = |(t, sum): (usize, &mut TableGradient<R>)| {
-            sum.clear();
-            let fields = self.spec.fields.iter().enumerate();
-            for (f, &field) in fields.filter(|(_, field)| field.table == t) {
-                for chunk in &pass.chunks {
-                    for (row, dx) in chunk.rows.clone().zip(chunk.dx.chunks_exact(width)) {
-                        let slope = &dx[first(f)..first(f) + interaction.dim];
-                        each_id(
-                            &batch.fields[f],
-                            field,
-                            row,
-                            pass.longest[f],
-                            |id, weight| {
-                                sum.add(id, R::of(weight), slope);
-                            },
-                        );
-                    }
-                }
+        let mut d_vectors = Vec::new();
+        for chunk in &pass.chunks {
+            for dx in chunk.dx.chunks_exact(width) {
+                d_vectors.extend_from_slice(&dx[interaction.folded_gram()..]);
             }
-        };
-        match pass.n_chunks {
-            1 => gradient.tables.iter_mut().enumerate().for_each(sum),
-            _ => gradient.tables.par_iter_mut().enumerate().for_each(sum),
         }
+        let n_threads = pass.n_chunks;
+        let (longest, tables) = (&pass.longest, &mut gradient.tables);
+        table_slopes::gather(&self.spec, batch, longest, &d_vectors, n_threads, tables);
     }
 }
 
@@ -264,41 +248,5 @@ fn into_vectors<R: Real>(interaction: &Interaction, x: &[R], dx: &mut [R]) {
     let width = interaction.folded_inputs().max(1);
     for (x, dx) in x.chunks_exact(width).zip(dx.chunks_exact_mut(width)) {
         interaction.backward(x, dx);
-    }
-}
-
-fn longest_list(ids: &FieldIds) -> usize {
-    let lengths = ids
-        .offsets
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as usize);
-    lengths.max().unwrap_or(1)
-}
-
-/// Calls `each` with every id of a row and its weight in the field vector.
-#[inline]
-fn each_id(
-    ids: &FieldIds,
-    field: FieldSpec,
-    row: usize,
-    longest: usize,
-    mut each: impl FnMut(u32, f64),
-) {
-    let range = ids.range(row);
-    let length = range.len();
-    let weight = match field.pooling {
-        None | Some(Pooling::Sum) => 1.0,
-        Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
-        Some(Pooling::PaddedMean) => 1.0 / longest.max(1) as f64,
-    };
-    if ids.weights.is_empty() {
-        ids.ids[range].iter().for_each(|&id| each(id, weight));
-    } else {
-        for i in range {
-            each(ids.ids[i], f64::from(ids.weights[i]) * weight);
-        }
-    }
-    if field.pooling == Some(Pooling::PaddedMean) && length < longest {
-        each(0, (longest - length) as f64 * weight);
     }
 }

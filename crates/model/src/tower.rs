@@ -214,6 +214,10 @@ impl<R: Real> Subnet<R> {
         self
     }
 
+    pub(crate) fn masks(&self) -> Option<&Arc<Masks>> {
+        self.mask.as_ref().map(|(masks, _)| masks)
+    }
+
     /// The mask of a layer, `None` without masks.
     pub(crate) fn layer_mask(&self, layer: usize) -> Option<&Mask> {
         self.mask
