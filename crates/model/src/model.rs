@@ -1,5 +1,6 @@
 //! The towers of a model and the masks of its tasks.
 
+use crate::connections::Connections;
 use crate::draw::Draw;
 use crate::masks::Masks;
 use crate::networks;
@@ -15,6 +16,8 @@ pub struct Model<R = f32> {
     spec: Arc<Spec>,
     towers: Vec<Tower<R>>,
     masks: Option<Arc<Masks>>,
+    /// One for each tower.
+    connections: Vec<Arc<Connections>>,
 }
 
 /// The weights of a tower, as they are saved.
@@ -31,8 +34,10 @@ impl<R: Real> Model<R> {
     pub fn new(spec: Spec, draw: Draw) -> Model<R> {
         let spec = Arc::new(spec);
         let tower = |tasks| Tower::new(spec.clone(), tasks, draw);
+        let towers: Vec<Tower<R>> = spec.towers().into_iter().map(tower).collect();
         Model {
-            towers: spec.towers().into_iter().map(tower).collect(),
+            connections: connections(&towers, None),
+            towers,
             spec,
             masks: None,
         }
@@ -65,6 +70,7 @@ impl<R: Real> Model<R> {
                 "one mask for each task"
             );
         }
+        self.connections = connections(&self.towers, masks.as_deref());
         self.masks = masks;
     }
 
@@ -83,6 +89,11 @@ impl<R: Real> Model<R> {
         &mut self.towers[tower]
     }
 
+    /// What a tower's tasks keep, under the masks that are set: the numbering of its gradient.
+    pub fn connections(&self, tower: usize) -> &Arc<Connections> {
+        &self.connections[tower]
+    }
+
     /// The tower of a task.
     pub fn tower_of(&self, task: usize) -> usize {
         let place = self
@@ -97,4 +108,9 @@ impl<R: Real> Model<R> {
         let tower = &self.towers[tower];
         networks::subnets(self.spec.plan.kind, tower, tasks, self.masks.as_ref())
     }
+}
+
+fn connections<R: Real>(towers: &[Tower<R>], masks: Option<&Masks>) -> Vec<Arc<Connections>> {
+    let of = |tower: &Tower<R>| Arc::new(Connections::new(&tower.layout, &tower.tasks, masks));
+    towers.iter().map(of).collect()
 }

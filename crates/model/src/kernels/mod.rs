@@ -7,6 +7,7 @@
 pub mod dense;
 mod lanes;
 mod level;
+pub mod prefetch;
 pub mod reference;
 pub mod sparse;
 pub mod tiles;
