@@ -200,3 +200,162 @@ pub(crate) fn each_id(
         each(0, (longest - length) as f64 * weight);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Draw;
+    use crate::plan::{Gram, NetworkKind, NetworkPlan};
+    use crate::spec::TableSpec;
+    use std::collections::BTreeMap;
+
+    const DIM: usize = 3;
+    const N_ROWS: usize = 700;
+
+    /// Five fields over two tables, with every way of pooling.
+    fn spec(rows: usize) -> Spec {
+        let poolings = [
+            None,
+            Some(Pooling::Mean),
+            Some(Pooling::PaddedMean),
+            Some(Pooling::Sum),
+            None,
+        ];
+        let field = |(f, pooling)| FieldSpec {
+            table: usize::from(f == 4),
+            pooling,
+        };
+        let table = |name: &str| TableSpec {
+            name: name.into(),
+            rows,
+        };
+        Spec {
+            fields: poolings.into_iter().enumerate().map(field).collect(),
+            tables: vec![table("words"), table("prices")],
+            tasks: vec!["ctr".into()],
+            plan: NetworkPlan {
+                kind: NetworkKind::SharedBottom,
+                dim: DIM,
+                hidden: vec![],
+                gram: Gram::None,
+                dropout: 0.0,
+                table_deviation: None,
+            },
+        }
+    }
+
+    /// Ids that repeat, lists of 0 to 10 of them, and a scaled number.
+    fn batch(spec: &Spec, draw: Draw) -> Batch {
+        let field = |f: usize| {
+            let draw = draw.at(f as u64);
+            let n_rows = spec.tables[0].rows as f64;
+            let id = |i: u64| (n_rows * draw.uniform(2 * i).powi(3)) as u32;
+            let length = |row: usize| match f {
+                0 => 1,
+                4 => 2,
+                _ => draw.bits(2 * row as u64 + 1) as usize % 11,
+            };
+            let mut ids = FieldIds {
+                offsets: vec![0],
+                ..FieldIds::default()
+            };
+            for row in 0..N_ROWS {
+                let end = ids.offsets[row] + length(row) as u32;
+                ids.ids
+                    .extend((ids.offsets[row]..end).map(|i| id(u64::from(i))));
+                ids.offsets.push(end);
+            }
+            match f {
+                0 => ids.offsets.clear(),
+                4 => {
+                    ids.weights = (0..ids.ids.len())
+                        .map(|i| draw.uniform(i as u64) as f32)
+                        .collect()
+                }
+                _ => {}
+            }
+            ids
+        };
+        Batch {
+            n_rows: N_ROWS,
+            fields: (0..spec.fields.len()).map(field).collect(),
+            ..Batch::default()
+        }
+    }
+
+    /// By the letter: field after field, row after row.
+    fn expected(
+        spec: &Spec,
+        batch: &Batch,
+        table: usize,
+        d_vectors: &[f32],
+    ) -> BTreeMap<u32, [f32; DIM]> {
+        let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
+        for f in fields_of(spec, table) {
+            let longest = longest_list(&batch.fields[f]);
+            for row in 0..N_ROWS {
+                let start = (row * spec.fields.len() + f) * DIM;
+                each_id(
+                    &batch.fields[f],
+                    spec.fields[f],
+                    row,
+                    longest,
+                    |id, weight| {
+                        let sums = sums.entry(id).or_default();
+                        for (sum, slope) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
+                            *sum += weight as f32 * slope;
+                        }
+                    },
+                );
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn the_sums_are_those_of_one_after_another_for_any_number_of_threads() {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
+        let mut tables = Vec::new();
+        for (case, rows) in [1, 7, 5000, 20_000_000, 40].into_iter().enumerate() {
+            let spec = spec(rows);
+            let draw = Draw::new(case as u64, "gather");
+            let batch = batch(&spec, draw);
+            let n = (N_ROWS * spec.fields.len() * DIM) as u64;
+            let d_vectors: Vec<f32> = (0..n).map(|i| draw.normal(i) as f32).collect();
+            let longest: Vec<usize> = batch.fields.iter().map(longest_list).collect();
+            for n_threads in [1, 2, 3, 64] {
+                pool.install(|| {
+                    gather(&spec, &batch, &longest, &d_vectors, n_threads, &mut tables)
+                });
+                for (t, found) in tables.iter().enumerate() {
+                    let expected = expected(&spec, &batch, t, &d_vectors);
+                    assert!(
+                        found.ids.iter().eq(expected.keys()),
+                        "{rows} rows, {n_threads} threads"
+                    );
+                    let expected: Vec<f32> = expected.into_values().flatten().collect();
+                    assert_eq!(found.values, expected, "{rows} rows, {n_threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_without_ids_has_no_gradient() {
+        let spec = spec(10);
+        let batch = Batch {
+            fields: vec![FieldIds::default(); 5],
+            ..Batch::default()
+        };
+        let mut tables: Vec<TableGradient<f64>> = Vec::new();
+        gather(&spec, &batch, &[1; 5], &[], 2, &mut tables);
+        assert!(
+            tables
+                .iter()
+                .all(|table| table.ids.is_empty() && table.values.is_empty())
+        );
+    }
+}

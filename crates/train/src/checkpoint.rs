@@ -184,8 +184,7 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
         return Ok(None);
     }
     if file.metadata("format") != Some(FORMAT) {
-        let what =
-            "this checkpoint is of another version of the program, and cannot be gone on from";
+        let what = "it was written by another version of the program";
         return Err(unfit(path, what.to_owned()));
     }
     let state = serde_json::from_str(file.metadata("state").unwrap_or_default());
@@ -305,4 +304,32 @@ fn fill_rows(
         row.zip(&mut values).for_each(|(to, from)| *to = from);
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_with(format: &[(&str, &str)]) -> Result<Option<Saved>, TrainError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let pairs = [("run", "r"), ("phase", "train"), ("state", "{}")];
+        let pairs = pairs.iter().chain(format);
+        let metadata = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        tensor_file::write(&path, &[], &metadata.collect()).unwrap();
+        open(&path, "r", "train")
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused() {
+        for format in [&[][..], &[("format", "1")]] {
+            let error = open_with(format).err().unwrap().to_string();
+            assert!(
+                error.ends_with("another version of the program; start over with --fresh"),
+                "{error}"
+            );
+        }
+        let error = open_with(&[("format", FORMAT)]).err().unwrap().to_string();
+        assert!(error.contains("its state is unreadable"), "{error}");
+    }
 }

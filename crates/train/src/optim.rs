@@ -202,16 +202,28 @@ impl<R: Real> TowerState<R> {
             let numbers = start..range.end.min(start + BLOCK);
             let positions = &self.connections.positions()[numbers.clone()];
             let weights = &mut block[..positions.len()];
-            for (weight, &position) in weights.iter_mut().zip(positions) {
-                *weight = dense[position as usize];
-            }
+            bring(weights, dense, positions);
             let first = &mut self.dense.first[numbers.clone()];
             let second = &mut self.dense.second[numbers.clone()];
             rule.apply(weights, &gradient[numbers], first, second);
-            for (&weight, &position) in weights.iter().zip(positions) {
-                dense[position as usize] = weight;
-            }
+            take_back(weights, dense, positions);
         }
+    }
+}
+
+// These two stay apart from the rest, whose many numbers would drive theirs out of the registers.
+
+#[inline(never)]
+fn bring<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32]) {
+    for (weight, &position) in weights.iter_mut().zip(positions) {
+        *weight = dense[position as usize];
+    }
+}
+
+#[inline(never)]
+fn take_back<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
+    for (&weight, &position) in weights.iter().zip(positions) {
+        dense[position as usize] = weight;
     }
 }
 

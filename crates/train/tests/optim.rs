@@ -392,6 +392,73 @@ fn a_private_connection_steps_first_as_if_it_were_alone() {
 }
 
 #[test]
+fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
+    let mut model = model(7, 0.3);
+    let masks = model.masks().unwrap().clone();
+    let layer = model.tower(0).layout.layers[0].clone();
+    let is_pruned = |position: &usize| (0..N_TASKS).all(|t| !masks.tasks[t][0].keeps(*position));
+    let pruned: Vec<usize> = (0..layer.weights.len()).filter(is_pruned).collect();
+    assert!(pruned.len() > 10);
+    let settings = OptimSettings {
+        weight_decay: 0.25,
+        leaks: Leaks::ALL,
+        ..settings(ADAM)
+    };
+    let mut optimizers = Optimizers::new(&model, settings);
+    let before = model.tower(0).dense.clone();
+    for step in 0..4 {
+        let mut gradient = slopes(&model, Draw::new(step, "slopes"), &[]);
+        let places = [step as usize % N_TASKS];
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &places, 1.0);
+    }
+    let state = &optimizers.towers[0].dense;
+    let n_kept = model.tower(0).layout.len - pruned_everywhere(&model);
+    assert_eq!((state.first.len(), state.second.len()), (n_kept, n_kept));
+    for position in pruned {
+        let i = layer.weights.start + position;
+        assert_eq!(model.connections(0).number(i), None);
+        assert_eq!(model.tower(0).dense[i], before[i]);
+    }
+}
+
+/// Hidden weights that no task keeps.
+fn pruned_everywhere(model: &Model<f64>) -> usize {
+    let masks = model.masks().unwrap();
+    let of_layer = |l: usize, n: usize| {
+        let kept = |&position: &usize| masks.tasks.iter().any(|task| task[l].keeps(position));
+        n - (0..n).filter(kept).count()
+    };
+    let layers = model.tower(0).layout.layers.iter().enumerate();
+    layers
+        .map(|(l, layer)| of_layer(l, layer.weights.len()))
+        .sum()
+}
+
+#[test]
+fn moments_of_a_group_move_with_its_tasks_only() {
+    let mut model = model(9, 0.5);
+    let mut optimizers = Optimizers::new(&model, settings(ADAM));
+    let mut expected = vec![0; model.connections(0).groups().len()];
+    for (step, places) in [&[0][..], &[2], &[0, 1], &[2]].into_iter().enumerate() {
+        let before = optimizers.towers[0].clone();
+        let mut gradient = slopes(&model, Draw::new(step as u64, "slopes"), &[]);
+        optimizers.step(0, model.tower_mut(0), &mut gradient, places, 1.0);
+        let after = &optimizers.towers[0];
+        for (g, group) in model.connections(0).groups().iter().enumerate() {
+            let moves = places.iter().any(|place| group.tasks >> place & 1 == 1);
+            expected[g] += u64::from(moves);
+            let range = group.range.clone();
+            let (old, new) = (
+                &before.dense.first[range.clone()],
+                &after.dense.first[range],
+            );
+            assert_eq!(differ(old, new), vec![moves; new.len()]);
+        }
+        assert_eq!(after.counts, expected);
+    }
+}
+
+#[test]
 fn weight_decay_shrinks_kept_weights_and_no_bias() {
     let mut model = model(3, 0.5);
     let layout = model.tower(0).layout.clone();

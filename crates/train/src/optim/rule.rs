@@ -70,42 +70,46 @@ impl<R: Real> Rule<R> {
                 epsilon,
                 decay,
             } => each(weights, slopes, m, v, |weight, slope, m, v| {
-                *m = beta1 * *m + (R::ONE - beta1) * slope;
-                *v = beta2 * *v + (R::ONE - beta2) * slope * slope;
-                *weight -= rate * *m / (v.root() + epsilon) + decay * *weight;
+                let m = beta1 * m + (R::ONE - beta1) * slope;
+                let v = beta2 * v + (R::ONE - beta2) * slope * slope;
+                let change = rate * m / (v.root() + epsilon) + decay * weight;
+                (weight - change, m, v)
             }),
             Rule::Adagrad {
                 rate,
                 epsilon,
                 decay,
-            } => each(weights, slopes, m, v, |weight, slope, _, v| {
-                *v += slope * slope;
-                *weight -= rate * slope / (v.root() + epsilon) + decay * *weight;
+            } => each(weights, slopes, m, v, |weight, slope, m, v| {
+                let v = v + slope * slope;
+                let change = rate * slope / (v.root() + epsilon) + decay * weight;
+                (weight - change, m, v)
             }),
         }
     }
 }
 
+/// Replaces weights and moments by what `moved` makes of them and the slopes.
 #[inline(always)]
 fn each<R: Real>(
     weights: &mut [R],
     slopes: &[R],
     m: &mut [R],
     v: &mut [R],
-    apply: impl Fn(&mut R, R, &mut R, &mut R),
+    moved: impl Fn(R, R, R, R) -> (R, R, R),
 ) {
     let (weights, last_weights) = weights.as_chunks_mut::<LANES>();
     let (slopes, last_slopes) = slopes.as_chunks::<LANES>();
     let (m, last_m) = m.as_chunks_mut::<LANES>();
     let (v, last_v) = v.as_chunks_mut::<LANES>();
     for (((weights, slopes), m), v) in weights.iter_mut().zip(slopes).zip(m).zip(v) {
+        let (old, old_m, old_v) = (*weights, *m, *v);
         for i in 0..LANES {
-            apply(&mut weights[i], slopes[i], &mut m[i], &mut v[i]);
+            (weights[i], m[i], v[i]) = moved(old[i], slopes[i], old_m[i], old_v[i]);
         }
     }
     let last = last_weights.iter_mut().zip(last_slopes);
     for ((weight, &slope), (m, v)) in last.zip(last_m.iter_mut().zip(last_v)) {
-        apply(weight, slope, m, v);
+        (*weight, *m, *v) = moved(*weight, slope, *m, *v);
     }
 }
 
