@@ -1,13 +1,58 @@
-//! From the slopes of field vectors to those of table rows.
+//! From the slopes of field vectors to those of table rows: every id of a batch once.
+//!
+//! The ids of a table are sorted, those that are equal in the order of fields and rows; then the slopes
+//! of each are added up in this order. With several threads each sorts and adds up a range of ids. So
+//! the sums do not depend on the number of threads.
+
+mod part;
 
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
-use crate::tables::TableGradient;
 use ncs_features::{Batch, FieldIds, Pooling};
+use part::Part;
 use rayon::prelude::*;
 
-/// Sums the slopes of the field vectors, `[rows, fields * dim]`, by table row.
-pub(crate) fn gather<R: Real>(
+/// Fewer ids than this are not worth a thread.
+const LEAST_IDS: usize = 2048;
+
+/// The gradient of the rows that one step touches: each row once.
+#[derive(Clone, Debug, Default)]
+pub struct TableGradient<R> {
+    /// The touched rows, ascending.
+    pub ids: Vec<u32>,
+    /// Their gradients, `[ids, dim]`.
+    pub values: Vec<R>,
+    /// What sorts and sums; kept for the next batch.
+    parts: Vec<Part<R>>,
+}
+
+impl<R: Real> TableGradient<R> {
+    /// The gradients `values`, `[ids, dim]`, of these rows.
+    ///
+    /// # Panics
+    /// If the ids do not ascend, or the values are not a multiple of their number.
+    pub fn new(ids: Vec<u32>, values: Vec<R>) -> TableGradient<R> {
+        assert!(ids.is_sorted_by(|a, b| a < b), "ids ascend, each once");
+        assert_eq!(
+            values.len() % ids.len().max(1),
+            0,
+            "as many values for each id"
+        );
+        TableGradient {
+            ids,
+            values,
+            parts: Vec::new(),
+        }
+    }
+}
+
+/// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, fields * dim]`, by table and id, on at
+/// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
+/// are replaced. `longest` is the length of the longest list of each field.
+///
+/// # Panics
+/// If the sizes do not fit each other.
+pub fn gather<R: Real>(
     spec: &Spec,
     batch: &Batch,
     longest: &[usize],
@@ -15,28 +60,111 @@ pub(crate) fn gather<R: Real>(
     n_threads: usize,
     tables: &mut Vec<TableGradient<R>>,
 ) {
-    let dim = spec.plan.dim;
-    let width = spec.fields.len() * dim;
-    tables.resize_with(spec.tables.len(), TableGradient::default);
-    let sum = |(t, sum): (usize, &mut TableGradient<R>)| {
-        sum.clear();
-        let fields = spec.fields.iter().enumerate();
-        for (f, &field) in fields.filter(|(_, field)| field.table == t) {
-            for (row, slopes) in d_vectors.chunks_exact(width).enumerate() {
-                let slope = &slopes[f * dim..(f + 1) * dim];
-                each_id(&batch.fields[f], field, row, longest[f], |id, weight| {
-                    sum.add(id, R::of(weight), slope);
-                });
-            }
-        }
-    };
+    let n_vectors = batch.n_rows * spec.fields.len();
+    assert_eq!(
+        d_vectors.len(),
+        n_vectors * spec.plan.dim,
+        "slopes of another batch"
+    );
+    tables.resize_with(spec.tables.len(), || {
+        TableGradient::new(Vec::new(), Vec::new())
+    });
+    for (t, table) in tables.iter_mut().enumerate() {
+        table.divide(spec, batch, t, n_threads);
+    }
+    let mut parts: Vec<(usize, &mut Part<R>)> = Vec::new();
+    for (t, table) in tables.iter_mut().enumerate() {
+        parts.extend(table.parts.iter_mut().map(|part| (t, part)));
+    }
+    each_on(n_threads, parts, |(t, part)| {
+        part.sort(spec, batch, t, longest)
+    });
+    let sums: Vec<_> = tables
+        .iter_mut()
+        .flat_map(|table| table.sums(spec.plan.dim))
+        .collect();
+    each_on(n_threads, sums, |(part, ids, values)| {
+        part.sum(d_vectors, ids, values)
+    });
+}
+
+fn each_on<T: Send>(n_threads: usize, items: Vec<T>, each: impl Fn(T) + Sync + Send) {
     match n_threads {
-        1 => tables.iter_mut().enumerate().for_each(sum),
-        _ => tables.par_iter_mut().enumerate().for_each(sum),
+        0 | 1 => items.into_iter().for_each(each),
+        _ => items.into_par_iter().for_each(each),
     }
 }
 
-/// The length of the longest list.
+impl<R: Real> TableGradient<R> {
+    /// Divides the ids of table `number` among threads.
+    fn divide(&mut self, spec: &Spec, batch: &Batch, number: usize, n_threads: usize) {
+        let of_table = |n: usize| fields_of(spec, n).map(|f| batch.fields[f].ids.len());
+        let n_ids: usize = of_table(number).sum();
+        let all: usize = (0..spec.tables.len()).flat_map(of_table).sum();
+        // A share of the threads by the share of the ids, rounded up.
+        let share = (n_ids * n_threads).div_ceil(all.max(1));
+        let n_parts = share.min(n_ids / LEAST_IDS).max(1);
+        self.parts.resize_with(n_parts, Part::default);
+        let cuts = cuts(spec, batch, number, n_parts);
+        for (part, (first, last)) in self.parts.iter_mut().zip(cuts) {
+            part.own(first, last);
+        }
+    }
+
+    /// Each part with the room for its ids and sums.
+    fn sums(&mut self, dim: usize) -> Vec<(&Part<R>, &mut [u32], &mut [R])> {
+        let n_ids = self.parts.iter().map(|part| part.n_ids).sum();
+        // Every number is written: nothing needs to be cleared but what is new.
+        self.ids.resize(n_ids, 0);
+        self.values.resize(n_ids * dim, R::ZERO);
+        let (mut ids, mut values) = (self.ids.as_mut_slice(), self.values.as_mut_slice());
+        let mut rooms = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let (own_ids, ids_behind) = ids.split_at_mut(part.n_ids);
+            let (own_values, values_behind) = values.split_at_mut(part.n_ids * dim);
+            (ids, values) = (ids_behind, values_behind);
+            rooms.push((part, own_ids, own_values));
+        }
+        rooms
+    }
+}
+
+/// The fields that look into a table.
+fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
+    let fields = spec.fields.iter().enumerate();
+    fields
+        .filter(move |(_, field)| field.table == table)
+        .map(|(f, _)| f)
+}
+
+/// First and last id of each part: about as many ids of the batch in each, by a sample of them.
+fn cuts(spec: &Spec, batch: &Batch, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
+    if n_parts == 1 {
+        return vec![(0, u32::MAX)];
+    }
+    const EVERY: usize = 61;
+    let fields = fields_of(spec, table).map(|f| &batch.fields[f].ids);
+    let mut sample: Vec<u32> = fields
+        .flat_map(|ids| ids.iter().step_by(EVERY).copied())
+        .collect();
+    sample.sort_unstable();
+    let mut firsts: Vec<u32> = (1..n_parts)
+        .map(|i| sample[i * sample.len() / n_parts])
+        .collect();
+    firsts.retain(|&first| first > 0);
+    firsts.dedup();
+    let ends = firsts.iter().map(|first| first - 1).chain([u32::MAX]);
+    let mut cuts: Vec<_> = [0]
+        .into_iter()
+        .chain(firsts.iter().copied())
+        .zip(ends)
+        .collect();
+    // Where most ids are equal there are fewer parts: the rest own nothing.
+    cuts.resize(n_parts, (1, 0));
+    cuts
+}
+
+/// The length of a field's longest list in a batch; 1 for fields of one id a row.
 pub(crate) fn longest_list(ids: &FieldIds) -> usize {
     let lengths = ids
         .offsets
@@ -70,5 +198,164 @@ pub(crate) fn each_id(
     }
     if field.pooling == Some(Pooling::PaddedMean) && length < longest {
         each(0, (longest - length) as f64 * weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Draw;
+    use crate::plan::{Gram, NetworkKind, NetworkPlan};
+    use crate::spec::TableSpec;
+    use std::collections::BTreeMap;
+
+    const DIM: usize = 3;
+    const N_ROWS: usize = 700;
+
+    /// Five fields over two tables, with every way of pooling.
+    fn spec(rows: usize) -> Spec {
+        let poolings = [
+            None,
+            Some(Pooling::Mean),
+            Some(Pooling::PaddedMean),
+            Some(Pooling::Sum),
+            None,
+        ];
+        let field = |(f, pooling)| FieldSpec {
+            table: usize::from(f == 4),
+            pooling,
+        };
+        let table = |name: &str| TableSpec {
+            name: name.into(),
+            rows,
+        };
+        Spec {
+            fields: poolings.into_iter().enumerate().map(field).collect(),
+            tables: vec![table("words"), table("prices")],
+            tasks: vec!["ctr".into()],
+            plan: NetworkPlan {
+                kind: NetworkKind::SharedBottom,
+                dim: DIM,
+                hidden: vec![],
+                gram: Gram::None,
+                dropout: 0.0,
+                table_deviation: None,
+            },
+        }
+    }
+
+    /// Ids that repeat, lists of 0 to 10 of them, and a scaled number.
+    fn batch(spec: &Spec, draw: Draw) -> Batch {
+        let field = |f: usize| {
+            let draw = draw.at(f as u64);
+            let n_rows = spec.tables[0].rows as f64;
+            let id = |i: u64| (n_rows * draw.uniform(2 * i).powi(3)) as u32;
+            let length = |row: usize| match f {
+                0 => 1,
+                4 => 2,
+                _ => draw.bits(2 * row as u64 + 1) as usize % 11,
+            };
+            let mut ids = FieldIds {
+                offsets: vec![0],
+                ..FieldIds::default()
+            };
+            for row in 0..N_ROWS {
+                let end = ids.offsets[row] + length(row) as u32;
+                ids.ids
+                    .extend((ids.offsets[row]..end).map(|i| id(u64::from(i))));
+                ids.offsets.push(end);
+            }
+            match f {
+                0 => ids.offsets.clear(),
+                4 => {
+                    ids.weights = (0..ids.ids.len())
+                        .map(|i| draw.uniform(i as u64) as f32)
+                        .collect()
+                }
+                _ => {}
+            }
+            ids
+        };
+        Batch {
+            n_rows: N_ROWS,
+            fields: (0..spec.fields.len()).map(field).collect(),
+            ..Batch::default()
+        }
+    }
+
+    /// By the letter: field after field, row after row.
+    fn expected(
+        spec: &Spec,
+        batch: &Batch,
+        table: usize,
+        d_vectors: &[f32],
+    ) -> BTreeMap<u32, [f32; DIM]> {
+        let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
+        for f in fields_of(spec, table) {
+            let longest = longest_list(&batch.fields[f]);
+            for row in 0..N_ROWS {
+                let start = (row * spec.fields.len() + f) * DIM;
+                each_id(
+                    &batch.fields[f],
+                    spec.fields[f],
+                    row,
+                    longest,
+                    |id, weight| {
+                        let sums = sums.entry(id).or_default();
+                        for (sum, slope) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
+                            *sum += weight as f32 * slope;
+                        }
+                    },
+                );
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn the_sums_are_those_of_one_after_another_for_any_number_of_threads() {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
+        let mut tables = Vec::new();
+        for (case, rows) in [1, 7, 5000, 20_000_000, 40].into_iter().enumerate() {
+            let spec = spec(rows);
+            let draw = Draw::new(case as u64, "gather");
+            let batch = batch(&spec, draw);
+            let n = (N_ROWS * spec.fields.len() * DIM) as u64;
+            let d_vectors: Vec<f32> = (0..n).map(|i| draw.normal(i) as f32).collect();
+            let longest: Vec<usize> = batch.fields.iter().map(longest_list).collect();
+            for n_threads in [1, 2, 3, 64] {
+                pool.install(|| {
+                    gather(&spec, &batch, &longest, &d_vectors, n_threads, &mut tables)
+                });
+                for (t, found) in tables.iter().enumerate() {
+                    let expected = expected(&spec, &batch, t, &d_vectors);
+                    assert!(
+                        found.ids.iter().eq(expected.keys()),
+                        "{rows} rows, {n_threads} threads"
+                    );
+                    let expected: Vec<f32> = expected.into_values().flatten().collect();
+                    assert_eq!(found.values, expected, "{rows} rows, {n_threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_without_ids_has_no_gradient() {
+        let spec = spec(10);
+        let batch = Batch {
+            fields: vec![FieldIds::default(); 5],
+            ..Batch::default()
+        };
+        let mut tables: Vec<TableGradient<f64>> = Vec::new();
+        gather(&spec, &batch, &[1; 5], &[], 2, &mut tables);
+        assert!(
+            tables
+                .iter()
+                .all(|table| table.ids.is_empty() && table.values.is_empty())
+        );
     }
 }

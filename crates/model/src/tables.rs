@@ -1,17 +1,34 @@
 //! Ids to vectors. A row is drawn when training first meets its id, so that rows no id points to are
 //! never written; a row that no training row has touched is the zero vector.
 
+mod zero_rows;
+
+pub use zero_rows::{RowsPart, ZeroRows};
+
 use crate::draw::Draw;
 use crate::number::Real;
+
+/// Rows of a word of the drawn bits.
+const WORD: usize = 64;
 
 /// An embedding table, `[rows, dim]`.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
-    dim: usize,
-    /// Zeros where not drawn: memory that the system hands out only when it is written.
-    values: Vec<R>,
+    /// Zeros where not drawn.
+    rows: ZeroRows<R>,
     /// One bit a row: drawn.
     drawn: Vec<u64>,
+    draw: Draw,
+    deviation: f64,
+}
+
+/// Some rows of a table, side by side, to be changed by one thread.
+#[derive(Debug)]
+pub struct TablePart<'a, R> {
+    rows: RowsPart<'a, R>,
+    /// The word of the part's first row.
+    first_word: usize,
+    drawn: &'a mut [u64],
     draw: Draw,
     deviation: f64,
 }
@@ -30,9 +47,8 @@ impl<R: Real> Table<R> {
     /// normal distribution of this deviation.
     pub fn new(rows: usize, dim: usize, draw: Draw, deviation: f64) -> Table<R> {
         Table {
-            dim,
-            values: vec![R::ZERO; rows * dim],
-            drawn: vec![0; rows.div_ceil(64)],
+            rows: ZeroRows::new(rows, dim),
+            drawn: vec![0; rows.div_ceil(WORD)],
             draw,
             deviation,
         }
@@ -40,45 +56,102 @@ impl<R: Real> Table<R> {
 
     /// Length of a vector.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.rows.width()
     }
 
     /// Number of rows, drawn or not.
     pub fn n_rows(&self) -> usize {
-        self.values.len() / self.dim.max(1)
+        self.rows.n_rows()
+    }
+
+    /// All rows: zeros where not drawn.
+    pub fn rows(&self) -> &ZeroRows<R> {
+        &self.rows
     }
 
     /// The vector of row `id`.
     #[inline]
     pub fn row(&self, id: u32) -> &[R] {
-        let start = id as usize * self.dim;
-        &self.values[start..start + self.dim]
+        self.rows.row(id)
     }
 
     /// The vector of row `id`, to be changed.
     #[inline]
     pub fn row_mut(&mut self, id: u32) -> &mut [R] {
-        let start = id as usize * self.dim;
-        &mut self.values[start..start + self.dim]
+        self.rows.row_mut(id)
+    }
+
+    /// Asks for the vector of row `id`, which will soon be read.
+    #[inline]
+    pub fn prefetch(&self, id: u32) {
+        self.rows.prefetch(id);
     }
 
     /// Whether row `id` was drawn.
+    #[inline]
     pub fn is_drawn(&self, id: u32) -> bool {
-        self.drawn[id as usize / 64] >> (id % 64) & 1 == 1
+        is_drawn(&self.drawn, id as usize)
+    }
+
+    /// One bit a row, from the lowest bit of each word: drawn.
+    pub fn drawn(&self) -> &[u64] {
+        &self.drawn
     }
 
     /// Draws row `id` unless it is drawn already.
     #[inline]
     pub fn touch(&mut self, id: u32) {
-        if self.is_drawn(id) {
-            return;
+        if !self.is_drawn(id) {
+            self.drawn[id as usize / WORD] |= bit(id as usize);
+            draw_row(self.rows.row_mut(id), id, self.draw, self.deviation);
         }
-        self.drawn[id as usize / 64] |= 1 << (id % 64);
+    }
+
+    /// Draws those of these rows that are not drawn yet. Where all are, as in most steps, it takes
+    /// about a nanosecond for each.
+    pub fn touch_all_of(&mut self, ids: &[u32]) {
+        for block in ids.chunks(WORD) {
+            // Without a branch, so that the look-ups of a block are under way together.
+            let all = block.iter().fold(true, |all, &id| all & self.is_drawn(id));
+            if !all {
+                block.iter().for_each(|&id| self.touch(id));
+            }
+        }
+    }
+
+    /// All rows cut into parts that end before these rows: multiples of 64, but for the last.
+    ///
+    /// # Panics
+    /// If the ends fall, are no such numbers, or lie behind the last row.
+    pub fn split(&mut self, ends: &[usize]) -> Vec<TablePart<'_, R>> {
+        let n_rows = self.n_rows();
+        let mut rest = self.drawn.as_mut_slice();
+        let mut first_word = 0;
         let (draw, deviation) = (self.draw, self.deviation);
-        let first = u64::from(id) * self.dim as u64;
-        for (value, position) in self.row_mut(id).iter_mut().zip(first..) {
-            *value = R::of(draw.normal(position) * deviation);
-        }
+        let part = |(rows, &end): (_, &usize)| {
+            assert!(
+                end.is_multiple_of(WORD) || end == n_rows,
+                "a part ends at row {end}"
+            );
+            let end_word = end.div_ceil(WORD);
+            let (drawn, behind) = std::mem::take(&mut rest).split_at_mut(end_word - first_word);
+            rest = behind;
+            let part = TablePart {
+                rows,
+                first_word,
+                drawn,
+                draw,
+                deviation,
+            };
+            first_word = end_word;
+            part
+        };
+        self.rows
+            .split(ends)
+            .into_iter()
+            .zip(ends)
+            .map(part)
+            .collect()
     }
 
     /// Number of drawn rows.
@@ -89,17 +162,21 @@ impl<R: Real> Table<R> {
             .sum()
     }
 
-    /// The drawn rows.
+    /// The numbers of the drawn rows, ascending.
+    pub fn drawn_ids(&self) -> impl Iterator<Item = u32> {
+        ones(&self.drawn)
+    }
+
+    /// A copy of the drawn rows.
     pub fn sparse_rows(&self) -> SparseRows<R> {
-        let mut rows = SparseRows::default();
-        for (word, &bits) in self.drawn.iter().enumerate() {
-            let mut bits = bits;
-            while bits != 0 {
-                let id = (word * 64) as u32 + bits.trailing_zeros();
-                rows.ids.push(id);
-                rows.values.extend_from_slice(self.row(id));
-                bits &= bits - 1;
-            }
+        let n_drawn = self.n_drawn();
+        let mut rows = SparseRows {
+            ids: Vec::with_capacity(n_drawn),
+            values: Vec::with_capacity(n_drawn * self.dim()),
+        };
+        for id in self.drawn_ids() {
+            rows.ids.push(id);
+            rows.values.extend_from_slice(self.row(id));
         }
         rows
     }
@@ -109,119 +186,109 @@ impl<R: Real> Table<R> {
     #[must_use]
     pub fn restore(&mut self, rows: &SparseRows<R>) -> Option<()> {
         let n_rows = self.n_rows();
-        let fits = rows.values.len() == rows.ids.len() * self.dim
+        let fits = rows.values.len() == rows.ids.len() * self.dim()
             && rows.ids.iter().all(|&id| (id as usize) < n_rows);
         fits.then_some(())?;
-        self.values = vec![R::ZERO; self.values.len()];
-        self.drawn.fill(0);
+        self.forget();
+        let dim = self.dim();
         for (place, &id) in rows.ids.iter().enumerate() {
-            self.drawn[id as usize / 64] |= 1 << (id % 64);
-            let start = place * self.dim;
-            let values = &rows.values[start..start + self.dim];
+            self.drawn[id as usize / WORD] |= bit(id as usize);
+            let start = place * dim;
+            let values = &rows.values[start..start + dim];
             self.row_mut(id).copy_from_slice(values);
         }
         Some(())
     }
-}
 
-/// The gradient of the rows that one step touches: each row once.
-#[derive(Clone, Debug, Default)]
-pub struct TableGradient<R> {
-    /// The touched rows, in the order in which the batch meets them.
-    pub ids: Vec<u32>,
-    /// Their gradients, `[ids, dim]`.
-    pub values: Vec<R>,
-    places: Places,
-}
-
-impl<R: Real> TableGradient<R> {
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.ids.clear();
-        self.values.clear();
-        self.places.clear();
+    /// Makes the rows whose bits are set the drawn rows, and no others; `values` are their numbers, row
+    /// after row, ascending. `None` where they do not fit the table, whose rows then are any.
+    #[must_use]
+    pub fn restore_drawn(
+        &mut self,
+        drawn: &[u64],
+        values: impl ExactSizeIterator<Item = R>,
+    ) -> Option<()> {
+        let last = ones(drawn.get(self.n_rows() / WORD..).unwrap_or_default()).last();
+        let n_drawn: usize = drawn.iter().map(|word| word.count_ones() as usize).sum();
+        let fits = drawn.len() == self.drawn.len()
+            && last.is_none_or(|last| (last as usize) < self.n_rows() % WORD)
+            && values.len() == n_drawn * self.dim();
+        fits.then_some(())?;
+        self.forget();
+        self.drawn.copy_from_slice(drawn);
+        let mut values = values;
+        for id in ones(drawn) {
+            let row = self.rows.row_mut(id).iter_mut();
+            row.zip(&mut values).for_each(|(to, from)| *to = from);
+        }
+        Some(())
     }
 
-    /// Adds `weight * slope` to the gradient of row `id`.
+    fn forget(&mut self) {
+        self.rows = ZeroRows::new(self.n_rows(), self.dim());
+        self.drawn.fill(0);
+    }
+}
+
+impl<R: Real> TablePart<'_, R> {
+    /// The vector of row `id` of the table, to be changed.
+    ///
+    /// # Panics
+    /// If the row lies outside of this part.
     #[inline]
-    pub fn add(&mut self, id: u32, weight: R, slope: &[R]) {
-        let place = self.places.of(id, self.ids.len() as u32) as usize;
-        if place == self.ids.len() {
-            self.ids.push(id);
-            self.values.resize(self.values.len() + slope.len(), R::ZERO);
-        }
-        let start = place * slope.len();
-        for (sum, &slope) in self.values[start..start + slope.len()]
-            .iter_mut()
-            .zip(slope)
-        {
-            *sum += weight * slope;
-        }
-    }
-}
-
-/// A map from ids to their places, by open addressing. Clearing it costs nothing: entries carry the
-/// number of the round they were made in.
-#[derive(Clone, Debug, Default)]
-struct Places {
-    /// `(round, id, place)`; the length is a power of two.
-    entries: Vec<(u32, u32, u32)>,
-    round: u32,
-    n_entries: usize,
-}
-
-impl Places {
-    fn clear(&mut self) {
-        self.n_entries = 0;
-        self.round = self.round.wrapping_add(1);
-        if self.round == 0 {
-            self.entries.clear();
-            self.round = 1;
-        }
+    pub fn row_mut(&mut self, id: u32) -> &mut [R] {
+        self.rows.row_mut(id)
     }
 
-    /// The place of `id`; `next` if it has none yet.
+    /// Asks for the vector of row `id`, which will soon be read.
     #[inline]
-    fn of(&mut self, id: u32, next: u32) -> u32 {
-        if self.n_entries * 2 >= self.entries.len() {
-            self.grow();
-        }
-        let mask = self.entries.len() - 1;
-        let mut at = (id.wrapping_mul(0x9E37_79B1) >> 7) as usize & mask;
-        loop {
-            let (round, known, place) = self.entries[at];
-            if round != self.round {
-                self.entries[at] = (self.round, id, next);
-                self.n_entries += 1;
-                return next;
-            }
-            if known == id {
-                return place;
-            }
-            at = (at + 1) & mask;
-        }
+    pub fn prefetch(&self, id: u32) {
+        self.rows.prefetch(id);
     }
 
-    fn grow(&mut self) {
-        if self.round == 0 {
-            self.round = 1;
-        }
-        let size = (self.entries.len() * 2).max(256);
-        let old = std::mem::replace(&mut self.entries, vec![(0, 0, 0); size]);
-        self.n_entries = 0;
-        for (round, id, place) in old {
-            if round == self.round {
-                self.of(id, place);
-            }
+    /// Draws row `id` of the table unless it is drawn already.
+    ///
+    /// # Panics
+    /// If the row lies outside of this part.
+    #[inline]
+    pub fn touch(&mut self, id: u32) {
+        let place = id as usize - self.first_word * WORD;
+        if !is_drawn(self.drawn, place) {
+            self.drawn[place / WORD] |= bit(place);
+            draw_row(self.rows.row_mut(id), id, self.draw, self.deviation);
         }
     }
+}
+
+#[inline]
+fn is_drawn(drawn: &[u64], place: usize) -> bool {
+    drawn[place / WORD] & bit(place) != 0
+}
+
+fn bit(place: usize) -> u64 {
+    1 << (place % WORD)
+}
+
+#[cold]
+fn draw_row<R: Real>(row: &mut [R], id: u32, draw: Draw, deviation: f64) {
+    let first = u64::from(id) * row.len() as u64;
+    for (value, position) in row.iter_mut().zip(first..) {
+        *value = R::of(draw.normal(position) * deviation);
+    }
+}
+
+/// The places of the bits that are set, ascending.
+pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = u32> {
+    words.iter().enumerate().flat_map(|(word, &bits)| {
+        let next = |&bits: &u64| Some(bits & (bits - 1)).filter(|&bits| bits != 0);
+        let rest = std::iter::successors(Some(bits).filter(|&bits| bits != 0), next);
+        rest.map(move |bits| (word * WORD) as u32 + bits.trailing_zeros())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn table() -> Table<f32> {
         Table::new(100, 3, Draw::new(1, "t"), 0.1)
@@ -238,8 +305,7 @@ mod tests {
         table.touch(7);
         assert_eq!(table.row(7)[0], 5.0);
         let mut other = self::table();
-        other.touch(3);
-        other.touch(7);
+        other.touch_all_of(&[3, 7, 3]);
         assert_eq!(
             other.row(7),
             drawn,
@@ -249,9 +315,21 @@ mod tests {
     }
 
     #[test]
+    fn parts_draw_what_the_whole_would() {
+        let mut whole = table();
+        whole.touch_all_of(&[0, 63, 64, 99]);
+        let mut table = table();
+        let mut parts = table.split(&[0, 64, 100]);
+        [0, 63].into_iter().for_each(|id| parts[1].touch(id));
+        [64, 99, 64].into_iter().for_each(|id| parts[2].touch(id));
+        assert_eq!(parts[2].row_mut(99), whole.row(99));
+        assert_eq!(table.sparse_rows(), whole.sparse_rows());
+    }
+
+    #[test]
     fn drawn_rows_come_back() {
         let mut table = table();
-        [99, 0, 64].into_iter().for_each(|id| table.touch(id));
+        table.touch_all_of(&[99, 0, 64]);
         let rows = table.sparse_rows();
         assert_eq!(rows.ids, [0, 64, 99]);
         let mut other = self::table();
@@ -267,8 +345,30 @@ mod tests {
         assert_eq!(other.sparse_rows(), rows);
     }
 
-    /// Fifteen million rows of which a thousand are touched: a dense gradient or a clone of the whole
-    /// would be seen in the memory that is resident.
+    #[test]
+    fn drawn_rows_come_back_from_their_bits() {
+        let mut table = table();
+        table.touch_all_of(&[99, 0, 64]);
+        let rows = table.sparse_rows();
+        let mut other = self::table();
+        other.touch(5);
+        let restore = |other: &mut Table<f32>, drawn: &[u64], values: &[f32]| {
+            other.restore_drawn(drawn, values.iter().copied())
+        };
+        restore(&mut other, table.drawn(), &rows.values).unwrap();
+        assert_eq!(other.sparse_rows(), rows);
+        for (drawn, values) in [
+            (&[1, 1 << 36][..], &[0.0; 6][..]),
+            (&[1, 1], &[0.0; 5]),
+            (&[1], &[0.0; 3]),
+        ] {
+            assert_eq!(restore(&mut other, drawn, values), None);
+            assert_eq!(other.sparse_rows(), rows);
+        }
+    }
+
+    /// Fifteen million rows of which a thousand are touched: a clone of the whole would be seen in the
+    /// memory that is resident.
     #[cfg(target_os = "linux")]
     #[test]
     fn untouched_rows_are_never_written() {
@@ -278,34 +378,9 @@ mod tests {
         };
         let before = resident();
         let mut table: Table<f32> = Table::new(15_000_000, 16, Draw::new(1, "t"), 0.1);
-        let mut gradient = TableGradient::default();
-        for i in 0..1000u32 {
-            table.touch(i * 14_999);
-            gradient.add(i * 14_999, 1.0, &[1.0; 16]);
-        }
+        (0..1000u32).for_each(|i| table.touch(i * 14_999));
         assert_eq!(table.sparse_rows().ids.len(), 1000);
         let grown = resident().saturating_sub(before);
         assert!(grown < 100 << 20, "{grown} bytes of 960 MB are resident");
-    }
-
-    proptest! {
-        #[test]
-        fn gradients_of_an_id_add_up(rounds in prop::collection::vec(
-            prop::collection::vec((0u32..500, -1.0f64..1.0), 0..600), 1..4)
-        ) {
-            let mut gradient = TableGradient::default();
-            for adds in rounds {
-                gradient.clear();
-                let mut expected: BTreeMap<u32, f64> = BTreeMap::new();
-                for &(id, slope) in &adds {
-                    gradient.add(id, 2.0, &[slope]);
-                    *expected.entry(id).or_default() += 2.0 * slope;
-                }
-                let found: BTreeMap<u32, f64> =
-                    gradient.ids.iter().copied().zip(gradient.values.iter().copied()).collect();
-                prop_assert_eq!(gradient.ids.len(), expected.len());
-                prop_assert_eq!(found, expected);
-            }
-        }
     }
 }

@@ -24,8 +24,10 @@
 mod error;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use error::TensorFileError;
+pub use values::{PickedRows, Values};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::{BTreeMap, HashSet};
@@ -40,20 +42,6 @@ const DIGITS: usize = 2 * blake3::OUT_LEN;
 const HEADER_HASH: std::ops::Range<usize> = 8 + HEADER_START.len()..8 + HEADER_START.len() + DIGITS;
 /// Headers above this size are refused by the format's readers.
 const MOST_HEADER_BYTES: usize = 100_000_000;
-const CHUNK_BYTES: usize = 1 << 16;
-
-/// The numbers of a tensor, row-major.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Values<'a> {
-    /// Weights and moments.
-    F32(&'a [f32]),
-    /// Ids and counts below 2^32.
-    U32(&'a [u32]),
-    /// Counts and states of generators.
-    U64(&'a [u64]),
-    /// Bits and bytes.
-    U8(&'a [u8]),
-}
 
 /// A named tensor to write.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,6 +163,17 @@ impl TensorFile {
         self.values(name, Dtype::F32, f32::from_le_bytes)
     }
 
+    /// The same one by one, without a copy.
+    ///
+    /// # Errors
+    /// There is no such tensor, or it is of another type.
+    pub fn f32_values<'a>(
+        &'a self,
+        name: &str,
+    ) -> Result<impl ExactSizeIterator<Item = f32> + use<'a>, TensorFileError> {
+        self.iterate(name, Dtype::F32, f32::from_le_bytes)
+    }
+
     /// The numbers of a tensor of `u32`, row-major.
     ///
     /// # Errors
@@ -223,6 +222,15 @@ impl TensorFile {
         expected: Dtype,
         value: fn([u8; N]) -> T,
     ) -> Result<Vec<T>, TensorFileError> {
+        Ok(self.iterate(name, expected, value)?.collect())
+    }
+
+    fn iterate<'a, T, const N: usize>(
+        &'a self,
+        name: &str,
+        expected: Dtype,
+        value: fn([u8; N]) -> T,
+    ) -> Result<impl ExactSizeIterator<Item = T> + use<'a, T, N>, TensorFileError> {
         let info = self.info(name)?;
         if info.dtype != expected {
             let (path, tensor, found) = (self.path.clone(), name.to_string(), info.dtype);
@@ -234,7 +242,7 @@ impl TensorFile {
             });
         }
         let (numbers, _) = self.tensor_bytes(info).as_chunks();
-        Ok(numbers.iter().map(|&bytes| value(bytes)).collect())
+        Ok(numbers.iter().map(move |&bytes| value(bytes)))
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, TensorFileError> {
@@ -402,65 +410,6 @@ fn header(
     let hash = header_hash(&header).to_hex();
     header[HEADER_HASH].copy_from_slice(hash.as_bytes());
     header
-}
-
-impl Values<'_> {
-    fn dtype(&self) -> Dtype {
-        match self {
-            Values::F32(_) => Dtype::F32,
-            Values::U32(_) => Dtype::U32,
-            Values::U64(_) => Dtype::U64,
-            Values::U8(_) => Dtype::U8,
-        }
-    }
-
-    /// Bytes of a number.
-    fn size(&self) -> usize {
-        self.dtype().bitsize() / 8
-    }
-
-    fn n_bytes(&self) -> usize {
-        match self {
-            Values::F32(values) => size_of_val(*values),
-            Values::U32(values) => size_of_val(*values),
-            Values::U64(values) => size_of_val(*values),
-            Values::U8(values) => size_of_val(*values),
-        }
-    }
-
-    fn hash(&self) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new();
-        self.visit_bytes(|bytes| {
-            hasher.update(bytes);
-            Ok(())
-        })
-        .expect("hashing does not fail");
-        hasher.finalize()
-    }
-
-    /// Visits the little-endian bytes piece by piece, so that a large tensor is never copied whole.
-    fn visit_bytes(&self, visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        match self {
-            Values::F32(values) => visit_chunks(values, f32::to_le_bytes, visit),
-            Values::U32(values) => visit_chunks(values, u32::to_le_bytes, visit),
-            Values::U64(values) => visit_chunks(values, u64::to_le_bytes, visit),
-            Values::U8(values) => values.chunks(CHUNK_BYTES).try_for_each(visit),
-        }
-    }
-}
-
-fn visit_chunks<T: Copy, const N: usize>(
-    values: &[T],
-    to_bytes: fn(T) -> [u8; N],
-    mut visit: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-    for chunk in values.chunks(CHUNK_BYTES / N) {
-        bytes.clear();
-        bytes.extend(chunk.iter().flat_map(|&value| to_bytes(value)));
-        visit(&bytes)?;
-    }
-    Ok(())
 }
 
 /// Puts what `fill` writes at `path` once all of it is on disk; a failure leaves what was there.

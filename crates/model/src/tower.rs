@@ -126,7 +126,7 @@ impl<R: Real> Tower<R> {
     pub fn touch(&mut self, batch: &Batch) {
         for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {
             let table = &mut self.tables[field.table];
-            ids.ids.iter().for_each(|&id| table.touch(id));
+            table.touch_all_of(&ids.ids);
             if field.pooling == Some(ncs_features::Pooling::PaddedMean) {
                 table.touch(0);
             }

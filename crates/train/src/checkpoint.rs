@@ -1,13 +1,22 @@
 //! Stop and go on, bit for bit: weights, moments, best weights and the place in the data, in one file.
+//!
+//! Writing takes no memory but a buffer: tensors are written from where they stand, of tables the drawn
+//! rows. Going on reads the file whole, then fills tables and moments from it.
 
 use crate::error::TrainError;
-use crate::optim::Moments;
+use crate::optim::TowerState;
 use crate::trainer::{Best, Slot, State, Trainer};
-use ncs_model::{Entry, SparseRows, TensorFile, TensorFileError, Values, Weights, tensor_file};
+use ncs_model::{
+    Entry, PickedRows, SparseRows, Table, TensorFile, TensorFileError, Tower, Values, Weights,
+    ZeroRows, tensor_file,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Changes with what a checkpoint holds: one of another version is refused.
+const FORMAT: &str = "2";
 
 /// An opened checkpoint of the phase that asked for it.
 pub(crate) struct Saved {
@@ -41,34 +50,57 @@ struct SavedBest {
     weights: Vec<usize>,
 }
 
-/// Tensors on their way into a file.
+/// Tensors on their way into a file: borrowed, so that writing them takes no second copy.
 #[derive(Default)]
-pub(crate) struct Tensors {
-    names: Vec<String>,
-    floats: Vec<Vec<f32>>,
-    ids: Vec<Option<Vec<u32>>>,
+pub(crate) struct Tensors<'a> {
+    entries: Vec<Entry<'a>>,
 }
 
-impl Tensors {
-    fn floats(&mut self, name: String, values: Vec<f32>) {
-        self.names.push(name);
-        self.floats.push(values);
-        self.ids.push(None);
+impl<'a> Tensors<'a> {
+    fn add(&mut self, name: String, n_values: usize, values: Values<'a>) {
+        self.entries.push(Entry {
+            name,
+            shape: vec![n_values],
+            values,
+        });
     }
 
-    fn ids(&mut self, name: String, ids: Vec<u32>) {
-        self.names.push(name);
-        self.floats.push(Vec::new());
-        self.ids.push(Some(ids));
+    fn floats(&mut self, name: String, values: &'a [f32]) {
+        self.add(name, values.len(), Values::F32(values));
     }
 
     /// The weights of a tower, under names that begin with `prefix`.
-    pub(crate) fn weights(&mut self, prefix: &str, weights: Weights) {
-        self.floats(format!("{prefix}.dense"), weights.dense);
-        for (t, table) in weights.tables.into_iter().enumerate() {
-            self.ids(format!("{prefix}.table.{t}.ids"), table.ids);
-            self.floats(format!("{prefix}.table.{t}.values"), table.values);
+    pub(crate) fn weights(&mut self, prefix: &str, weights: &'a Weights) {
+        self.floats(format!("{prefix}.dense"), &weights.dense);
+        for (t, table) in weights.tables.iter().enumerate() {
+            let ids = Values::U32(&table.ids);
+            self.add(format!("{prefix}.table.{t}.ids"), table.ids.len(), ids);
+            self.floats(format!("{prefix}.table.{t}.values"), &table.values);
         }
+    }
+
+    /// A tower and its optimizer as they stand: of tables the drawn rows.
+    fn tower(&mut self, number: usize, tower: &'a Tower, state: &'a TowerState) {
+        self.floats(format!("tower.{number}.dense"), &tower.dense);
+        self.floats(format!("m.{number}.dense"), &state.dense.first);
+        self.floats(format!("v.{number}.dense"), &state.dense.second);
+        for (k, (table, moments)) in tower.tables.iter().zip(&state.tables).enumerate() {
+            let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
+            let drawn = Values::U64(table.drawn());
+            self.add(name("drawn"), table.drawn().len(), drawn);
+            self.drawn_rows(name("values"), table.rows(), table);
+            self.drawn_rows(name("moments"), moments.rows(), table);
+        }
+    }
+
+    fn drawn_rows(&mut self, name: String, rows: &'a ZeroRows<f32>, table: &'a Table<f32>) {
+        let picked = PickedRows {
+            values: rows.values(),
+            width: rows.width(),
+            picked: table.drawn(),
+        };
+        let n_values = table.n_drawn() * rows.width();
+        self.add(name, n_values, Values::F32Rows(picked));
     }
 
     /// Writes them beside and renames.
@@ -77,20 +109,7 @@ impl Tensors {
         path: &Path,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TensorFileError> {
-        let entry = |i: usize| {
-            let values = match &self.ids[i] {
-                Some(ids) => Values::U32(ids),
-                None => Values::F32(&self.floats[i]),
-            };
-            let len = self.ids[i].as_ref().map_or(self.floats[i].len(), Vec::len);
-            Entry {
-                name: self.names[i].clone(),
-                shape: vec![len],
-                values,
-            }
-        };
-        let entries: Vec<Entry<'_>> = (0..self.names.len()).map(entry).collect();
-        tensor_file::write(path, &entries, metadata).map(|_| ())
+        tensor_file::write(path, &self.entries, metadata).map(|_| ())
     }
 }
 
@@ -114,7 +133,7 @@ pub(crate) fn read_weights(
     })
 }
 
-/// Writes all that a trainer is.
+/// Writes all that a trainer is, from where it stands.
 pub(crate) fn save(
     trainer: &Trainer<'_>,
     path: &Path,
@@ -122,35 +141,21 @@ pub(crate) fn save(
     phase: &str,
 ) -> Result<(), TrainError> {
     let mut tensors = Tensors::default();
-    for (t, tower) in trainer.model.towers().iter().enumerate() {
-        let weights = tower.weights();
-        let state = &trainer.optimizers.towers[t];
-        tensors.floats(format!("m.{t}.dense"), state.dense.first.clone());
-        tensors.floats(format!("v.{t}.dense"), state.dense.second.clone());
-        for (k, (moments, rows)) in state.tables.iter().zip(&weights.tables).enumerate() {
-            let dim = tower.tables[k].dim();
-            tensors.floats(
-                format!("m.{t}.table.{k}"),
-                of_rows(&moments.first, &rows.ids, dim),
-            );
-            tensors.floats(
-                format!("v.{t}.table.{k}"),
-                of_rows(&moments.second, &rows.ids, dim),
-            );
-        }
-        tensors.weights(&format!("tower.{t}"), weights);
+    let states = &trainer.optimizers.towers;
+    for (t, (tower, state)) in trainer.model.towers().iter().zip(states).enumerate() {
+        tensors.tower(t, tower, state);
     }
     let kept = unique_weights(&trainer.slots);
     for (i, weights) in kept.iter().enumerate() {
-        tensors.weights(&format!("best.{i}"), Weights::clone(weights));
+        tensors.weights(&format!("best.{i}"), weights);
     }
-    let tower = |state: &crate::optim::TowerState| SavedTower {
+    let tower = |state: &TowerState| SavedTower {
         steps: state.steps,
         counts: state.counts.clone(),
     };
     let state = SavedState {
         state: trainer.state.clone(),
-        towers: trainer.optimizers.towers.iter().map(tower).collect(),
+        towers: states.iter().map(tower).collect(),
         best: trainer
             .slots
             .iter()
@@ -159,7 +164,12 @@ pub(crate) fn save(
         n_weights: kept.len(),
     };
     let state = serde_json::to_string(&state).expect("a state is plain data");
-    let pairs = [("run", run), ("phase", phase), ("state", &state)];
+    let pairs = [
+        ("format", FORMAT),
+        ("run", run),
+        ("phase", phase),
+        ("state", &state),
+    ];
     let metadata = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(tensors.write(path, &metadata.into())?)
 }
@@ -172,6 +182,10 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
     let file = TensorFile::read(path)?;
     if file.metadata("run") != Some(run) || file.metadata("phase") != Some(phase) {
         return Ok(None);
+    }
+    if file.metadata("format") != Some(FORMAT) {
+        let what = "it was written by another version of the program";
+        return Err(unfit(path, what.to_owned()));
     }
     let state = serde_json::from_str(file.metadata("state").unwrap_or_default());
     let state = state.map_err(|error| unfit(path, format!("its state is unreadable: {error}")))?;
@@ -187,31 +201,26 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
     let n_tables = trainer.model.spec().tables.len();
     let other = || unfit(&saved.path, "it is of another network".to_owned());
     for t in 0..trainer.model.towers().len() {
-        let weights = read_weights(&saved.file, &format!("tower.{t}"), n_tables)?;
-        trainer
-            .model
-            .tower_mut(t)
-            .restore(&weights)
-            .ok_or_else(other)?;
+        let tower = trainer.model.tower_mut(t);
         let state = &mut trainer.optimizers.towers[t];
         let told = saved.state.towers.get(t).ok_or_else(other)?;
+        let file = &saved.file;
         state.steps = told.steps;
-        state.counts.clone_from(&told.counts);
-        let dense = Moments {
-            first: saved.file.f32(&format!("m.{t}.dense"))?,
-            second: saved.file.f32(&format!("v.{t}.dense"))?,
-        };
-        if dense.first.len() != state.dense.first.len() || dense.second.len() != dense.first.len() {
-            return Err(other());
+        fill(&mut state.counts, told.counts.iter().copied()).ok_or_else(other)?;
+        for (name, numbers) in [
+            ("tower", &mut tower.dense),
+            ("m", &mut state.dense.first),
+            ("v", &mut state.dense.second),
+        ] {
+            fill(numbers, file.f32_values(&format!("{name}.{t}.dense"))?).ok_or_else(other)?;
         }
-        state.dense = dense;
-        for (k, rows) in weights.tables.iter().enumerate() {
-            let dim = trainer.model.tower(t).tables[k].dim();
-            let moments = &mut state.tables[k];
-            let first = saved.file.f32(&format!("m.{t}.table.{k}"))?;
-            let second = saved.file.f32(&format!("v.{t}.table.{k}"))?;
-            put_rows(&mut moments.first, &rows.ids, &first, dim).ok_or_else(other)?;
-            put_rows(&mut moments.second, &rows.ids, &second, dim).ok_or_else(other)?;
+        for (k, (table, moments)) in tower.tables.iter_mut().zip(&mut state.tables).enumerate() {
+            let name = |what: &str| format!("tower.{t}.table.{k}.{what}");
+            let drawn = file.u64(&name("drawn"))?;
+            let values = file.f32_values(&name("values"))?;
+            table.restore_drawn(&drawn, values).ok_or_else(other)?;
+            let values = file.f32_values(&name("moments"))?;
+            fill_rows(moments.rows_mut(), table, values).ok_or_else(other)?;
         }
     }
     let weights = |i| read_weights(&saved.file, &format!("best.{i}"), n_tables).map(Arc::new);
@@ -274,15 +283,53 @@ fn unique_weights(slots: &[Slot]) -> Vec<Arc<Weights>> {
     kept
 }
 
-fn of_rows(values: &[f32], ids: &[u32], dim: usize) -> Vec<f32> {
-    let row = |&id: &u32| &values[id as usize * dim..(id as usize + 1) * dim];
-    ids.iter().flat_map(row).copied().collect()
+fn fill<T>(numbers: &mut [T], values: impl ExactSizeIterator<Item = T>) -> Option<()> {
+    (values.len() == numbers.len()).then_some(())?;
+    numbers
+        .iter_mut()
+        .zip(values)
+        .for_each(|(to, from)| *to = from);
+    Some(())
 }
 
-fn put_rows(values: &mut [f32], ids: &[u32], rows: &[f32], dim: usize) -> Option<()> {
-    (rows.len() == ids.len() * dim).then_some(())?;
-    for (&id, row) in ids.iter().zip(rows.chunks_exact(dim)) {
-        values[id as usize * dim..(id as usize + 1) * dim].copy_from_slice(row);
+/// Fills the rows that are drawn in a table.
+fn fill_rows(
+    rows: &mut ZeroRows<f32>,
+    table: &Table<f32>,
+    mut values: impl ExactSizeIterator<Item = f32>,
+) -> Option<()> {
+    (values.len() == table.n_drawn() * rows.width()).then_some(())?;
+    for id in table.drawn_ids() {
+        let row = rows.row_mut(id).iter_mut();
+        row.zip(&mut values).for_each(|(to, from)| *to = from);
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_with(format: &[(&str, &str)]) -> Result<Option<Saved>, TrainError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let pairs = [("run", "r"), ("phase", "train"), ("state", "{}")];
+        let pairs = pairs.iter().chain(format);
+        let metadata = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        tensor_file::write(&path, &[], &metadata.collect()).unwrap();
+        open(&path, "r", "train")
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused() {
+        for format in [&[][..], &[("format", "1")]] {
+            let error = open_with(format).err().unwrap().to_string();
+            assert!(
+                error.ends_with("another version of the program; start over with --fresh"),
+                "{error}"
+            );
+        }
+        let error = open_with(&[("format", FORMAT)]).err().unwrap().to_string();
+        assert!(error.contains("its state is unreadable"), "{error}");
+    }
 }

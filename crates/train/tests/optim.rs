@@ -4,8 +4,8 @@ mod reference;
 
 use ncs_features::{Objective, Pooling};
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Real, Spec,
-    TableGradient, TableSpec, masks,
+    Draw, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, Real,
+    SparseRows, Spec, Table, TableGradient, TableSpec, Weights, masks,
 };
 use ncs_train::Optimizer;
 use ncs_train::loss::loss;
@@ -54,14 +54,32 @@ fn close<R: Real>(found: &[R], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// Checks dense numbers and tables that lie as a tower's weights do.
-fn check_all<'a, R: Real>(
-    reference: &Reference,
-    dense: &[R],
-    tables: impl Iterator<Item = &'a [R]>,
-    prefix: &str,
-    tolerance: f64,
-) {
+/// First and second moments, laid out as weights: 0 for connections that nobody keeps.
+fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>; 2] {
+    let (tower, state) = (model.tower(0), &optimizers.towers[0]);
+    let all_rows = |table: &Table<R>, of_row: &dyn Fn(u32) -> Vec<R>| SparseRows {
+        ids: (0..table.n_rows() as u32).collect(),
+        values: (0..table.n_rows() as u32).flat_map(of_row).collect(),
+    };
+    let pairs = || tower.tables.iter().zip(&state.tables);
+    let first = pairs().map(|(table, m)| all_rows(table, &|id| m.first(id).to_vec()));
+    let second = pairs().map(|(table, m)| all_rows(table, &|id| m.second(id).to_vec()));
+    let connections = model.connections(0);
+    [
+        Weights {
+            dense: connections.spread(&state.dense.first),
+            tables: first.collect(),
+        },
+        Weights {
+            dense: connections.spread(&state.dense.second),
+            tables: second.collect(),
+        },
+    ]
+}
+
+/// Checks numbers that lie as a tower's weights do.
+fn check_all<R: Real>(reference: &Reference, found: &Weights<R>, prefix: &str, tolerance: f64) {
+    let dense = &found.dense;
     let mut at = 0;
     for name in DENSE {
         let key = format!("{prefix}/{name}");
@@ -70,18 +88,15 @@ fn check_all<'a, R: Real>(
         at += expected.len();
     }
     assert_eq!(at, dense.len());
-    let tables: Vec<&[R]> = tables.collect();
-    assert_eq!(tables.len(), TABLES.len());
-    for (table, name) in tables.into_iter().zip(TABLES) {
+    assert_eq!(found.tables.len(), TABLES.len());
+    for (table, name) in found.tables.iter().zip(TABLES) {
         let key = format!("{prefix}/emb/{name}");
-        close(table, reference.array(&key), tolerance, &key);
+        close(&table.values, reference.array(&key), tolerance, &key);
     }
 }
 
 fn check_weights<R: Real>(reference: &Reference, model: &Model<R>, prefix: &str, tolerance: f64) {
-    let weights = model.tower(0).weights();
-    let tables = weights.tables.iter().map(|rows| rows.values.as_slice());
-    check_all(reference, &weights.dense, tables, prefix, tolerance);
+    check_all(reference, &model.tower(0).weights(), prefix, tolerance);
 }
 
 fn check_mode<R: Real>(
@@ -111,11 +126,19 @@ fn check_mode<R: Real>(
         let batch = reference.batch(step);
         let subnets = model.subnets(0, &[task]);
         let tower = model.tower_mut(0);
-        tower.forward(&batch, &subnets, None, &mut pass);
+        tower.forward(&batch, &subnets, &mut pass);
         let mut found = loss(objective, &pass.logits(0), &reference.labels(step, label));
         losses.push(factor * found.loss);
         found.slopes.iter_mut().for_each(|slope| *slope *= factor);
-        tower.backward(&batch, &subnets, &[found.slopes], &mut pass, &mut gradient);
+        let given = |rows: &HeadRows<'_, R>, slopes: &mut [R]| {
+            let known = found.slopes[rows.first..].iter();
+            slopes
+                .iter_mut()
+                .zip(known)
+                .for_each(|(slope, &known)| *slope = R::of(known));
+            0.0
+        };
+        tower.learn(&batch, &subnets, None, &given, &mut pass, &mut gradient);
         optimizers.step(0, tower, &mut gradient, &[task], 1.0);
         if [0, 1, 19].contains(&step) {
             let prefix = format!("{prefix}/after{:02}", step + 1);
@@ -124,23 +147,15 @@ fn check_mode<R: Real>(
     }
     let key = format!("{prefix}/losses");
     close(&losses, reference.array(&key), tolerance, &key);
-    let state = &optimizers.towers[0];
-    let first = state.tables.iter().map(|moments| moments.first.as_slice());
-    let second = state.tables.iter().map(|moments| moments.second.as_slice());
-    let [m, v] = ["m20", "v20"].map(|name| format!("{prefix}/{name}"));
     // Moments are smaller than weights.
-    check_all(reference, &state.dense.first, first, &m, tolerance / 10.0);
-    check_all(
-        reference,
-        &state.dense.second,
-        second,
-        &v,
-        tolerance / 1000.0,
-    );
+    let [first, second] = moments(&model, &optimizers);
+    let [m, v] = ["m20", "v20"].map(|name| format!("{prefix}/{name}"));
+    check_all(reference, &first, &m, tolerance / 10.0);
+    check_all(reference, &second, &v, tolerance / 1000.0);
     for (task, name) in ["ctr", "cvr"].into_iter().enumerate() {
         let subnets = model.subnets(0, &[task]);
         let tower = model.tower(0);
-        tower.forward(&reference.batch(0), &subnets, None, &mut pass);
+        tower.forward(&reference.batch(0), &subnets, &mut pass);
         let key = format!("{prefix}/logit_{name}_batch00");
         close(&pass.logits(0), reference.array(&key), tolerance, &key);
     }
@@ -204,17 +219,14 @@ fn model(seed: u64, density: f64) -> Model<f64> {
     model
 }
 
-/// A slope for every dense weight, pruned ones and other heads included, and for some table rows: an
+/// A slope for everything that some task keeps, other heads included, and for some table rows: an
 /// optimizer that trusts the gradient to be zero elsewhere is found out.
 fn slopes(model: &Model<f64>, draw: Draw, rows: &[u32]) -> Gradient<f64> {
-    let mut table = TableGradient::default();
-    for &id in rows {
-        let slope = [0, 1].map(|k| draw.at(1).normal(u64::from(id) * 2 + k));
-        table.add(id, 1.0, &slope);
-    }
-    let n = model.tower(0).layout.len as u64;
+    let slope = |&id: &u32| [0, 1].map(|k| draw.at(1).normal(u64::from(id) * 2 + k));
+    let table = TableGradient::new(rows.to_vec(), rows.iter().flat_map(slope).collect());
+    let positions = model.connections(0).positions().iter();
     Gradient {
-        dense: (0..n).map(|i| draw.normal(i)).collect(),
+        dense: positions.map(|&i| draw.normal(i.into())).collect(),
         tables: vec![table],
     }
 }
@@ -264,26 +276,26 @@ fn check_steps(
         } else {
             &none
         };
+        let connections = model.connections(0);
+        let spread = |moments: &[f64]| connections.spread(moments);
         let (old, new) = (&state.dense, &new_state.dense);
+        assert_eq!(
+            new.first.len(),
+            connections.len(),
+            "the pruned have no moments"
+        );
         assert_eq!(differ(&weights.dense, &new_weights.dense), moves);
-        assert_eq!(differ(&old.first, &new.first), *first);
-        assert_eq!(differ(&old.second, &new.second), moves);
+        assert_eq!(differ(&spread(&old.first), &spread(&new.first)), *first);
+        assert_eq!(differ(&spread(&old.second), &spread(&new.second)), moves);
 
         let (old, new) = (&state.tables[0], &new_state.tables[0]);
         for id in 0..N_ROWS {
             let moves = [rows.contains(&id); DIM];
-            let range = id as usize * DIM..(id as usize + 1) * DIM;
             let first = moves.map(|moves| moves && has_first(settings.tables));
             let (row, new_row) = (weights.tables[0].row(id), new_weights.tables[0].row(id));
             assert_eq!(differ(row, new_row), moves, "row {id}");
-            assert_eq!(
-                differ(&old.first[range.clone()], &new.first[range.clone()]),
-                first
-            );
-            assert_eq!(
-                differ(&old.second[range.clone()], &new.second[range]),
-                moves
-            );
+            assert_eq!(differ(old.first(id), new.first(id)), first);
+            assert_eq!(differ(old.second(id), new.second(id)), moves);
         }
     }
 }
@@ -388,6 +400,73 @@ fn a_private_connection_steps_first_as_if_it_were_alone() {
 }
 
 #[test]
+fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
+    let mut model = model(7, 0.3);
+    let masks = model.masks().unwrap().clone();
+    let layer = model.tower(0).layout.layers[0].clone();
+    let is_pruned = |position: &usize| (0..N_TASKS).all(|t| !masks.tasks[t][0].keeps(*position));
+    let pruned: Vec<usize> = (0..layer.weights.len()).filter(is_pruned).collect();
+    assert!(pruned.len() > 10);
+    let settings = OptimSettings {
+        weight_decay: 0.25,
+        leaks: Leaks::ALL,
+        ..settings(ADAM)
+    };
+    let mut optimizers = Optimizers::new(&model, settings);
+    let before = model.tower(0).dense.clone();
+    for step in 0..4 {
+        let mut gradient = slopes(&model, Draw::new(step, "slopes"), &[]);
+        let places = [step as usize % N_TASKS];
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &places, 1.0);
+    }
+    let state = &optimizers.towers[0].dense;
+    let n_kept = model.tower(0).layout.len - pruned_everywhere(&model);
+    assert_eq!((state.first.len(), state.second.len()), (n_kept, n_kept));
+    for position in pruned {
+        let i = layer.weights.start + position;
+        assert_eq!(model.connections(0).number(i), None);
+        assert_eq!(model.tower(0).dense[i], before[i]);
+    }
+}
+
+/// Hidden weights that no task keeps.
+fn pruned_everywhere(model: &Model<f64>) -> usize {
+    let masks = model.masks().unwrap();
+    let of_layer = |l: usize, n: usize| {
+        let kept = |&position: &usize| masks.tasks.iter().any(|task| task[l].keeps(position));
+        n - (0..n).filter(kept).count()
+    };
+    let layers = model.tower(0).layout.layers.iter().enumerate();
+    layers
+        .map(|(l, layer)| of_layer(l, layer.weights.len()))
+        .sum()
+}
+
+#[test]
+fn moments_of_a_group_move_with_its_tasks_only() {
+    let mut model = model(9, 0.5);
+    let mut optimizers = Optimizers::new(&model, settings(ADAM));
+    let mut expected = vec![0; model.connections(0).groups().len()];
+    for (step, places) in [&[0][..], &[2], &[0, 1], &[2]].into_iter().enumerate() {
+        let before = optimizers.towers[0].clone();
+        let mut gradient = slopes(&model, Draw::new(step as u64, "slopes"), &[]);
+        optimizers.step(0, model.tower_mut(0), &mut gradient, places, 1.0);
+        let after = &optimizers.towers[0];
+        for (g, group) in model.connections(0).groups().iter().enumerate() {
+            let moves = places.iter().any(|place| group.tasks >> place & 1 == 1);
+            expected[g] += u64::from(moves);
+            let range = group.range.clone();
+            let (old, new) = (
+                &before.dense.first[range.clone()],
+                &after.dense.first[range],
+            );
+            assert_eq!(differ(old, new), vec![moves; new.len()]);
+        }
+        assert_eq!(after.counts, expected);
+    }
+}
+
+#[test]
 fn weight_decay_shrinks_kept_weights_and_no_bias() {
     let mut model = model(3, 0.5);
     let layout = model.tower(0).layout.clone();
@@ -456,9 +535,8 @@ fn a_row_that_no_step_touched_stays_undrawn_and_without_moments() {
     assert_eq!(table.sparse_rows().ids, [0, 3, 5]);
     let moments = &optimizers.towers[0].tables[0];
     for id in [1, 2, 4, 6] {
-        let range = id as usize * DIM..(id as usize + 1) * DIM;
         assert_eq!(table.row(id), [0.0; DIM]);
-        assert_eq!(moments.first[range.clone()], [0.0; DIM]);
-        assert_eq!(moments.second[range], [0.0; DIM]);
+        assert_eq!(moments.first(id), [0.0; DIM]);
+        assert_eq!(moments.second(id), [0.0; DIM]);
     }
 }

@@ -139,6 +139,35 @@ fn every_type_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn picked_rows_are_written_as_a_copy_of_them_would_be() {
+    let values: Vec<f32> = (0..30_000 * 3).map(|i| i as f32).collect();
+    let picked: Vec<u64> = (0..469)
+        .map(|word| (word * 0x9e37_79b9) | (1 << 3))
+        .collect();
+    let is_picked = |row: &usize| picked[row / 64] >> (row % 64) & 1 == 1;
+    let copy: Vec<f32> = (0..30_000)
+        .filter(is_picked)
+        .flat_map(|row| values[row * 3..row * 3 + 3].to_vec())
+        .collect();
+    let rows = PickedRows {
+        values: &values,
+        width: 3,
+        picked: &picked,
+    };
+    let bytes = |values| {
+        let mut bytes = Vec::new();
+        let entries = [entry("rows", &[copy.len() / 3, 3], values)];
+        let plan = FilePlan::new(&entries, &BTreeMap::new()).unwrap();
+        plan.write_to(&mut bytes).unwrap();
+        bytes
+    };
+    let streamed = bytes(Values::F32Rows(rows));
+    assert!(streamed == bytes(Values::F32(&copy)));
+    let file = parse(streamed).unwrap();
+    assert!(file.f32_values("rows").unwrap().eq(copy.iter().copied()));
+}
+
+#[test]
 fn nans_keep_their_bits() {
     let bits = [0x7fc0_0001, 0xffa0_0000, 0x7f80_0001];
     let numbers = bits.map(f32::from_bits);

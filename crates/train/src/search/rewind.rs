@@ -43,7 +43,7 @@ pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<We
     trainer.run(listener)?;
     let weights = trainer.model.tower(0).weights();
     let mut tensors = Tensors::default();
-    tensors.weights("start", weights.clone());
+    tensors.weights("start", &weights);
     let metadata = [("run".to_owned(), bench.run.to_owned())];
     make_folder_of(&path)?;
     tensors.write(&path, &metadata.into())?;

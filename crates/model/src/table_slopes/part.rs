@@ -1,0 +1,136 @@
+//! Some ids of a table: sorted, and their slopes summed.
+
+use super::{each_id, fields_of};
+use crate::kernels::prefetch;
+use crate::number::Real;
+use crate::spec::Spec;
+use ncs_features::Batch;
+
+/// Most bits of an id that one pass of the sort looks at.
+const MOST_BITS: u32 = 12;
+/// So many terms ahead, slopes are asked for.
+const AHEAD: usize = 16;
+
+/// The ids of a table from one to another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Part<R> {
+    first: u32,
+    last: u32,
+    /// The id, and in the lower half the number of the term.
+    keys: Vec<u64>,
+    spare: Vec<u64>,
+    /// In the order of fields and rows.
+    terms: Vec<Term<R>>,
+    /// Unlike ids.
+    pub(super) n_ids: usize,
+}
+
+/// What one id of a row adds to its gradient.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term<R> {
+    /// The field vector whose slope it is.
+    vector: u32,
+    weight: R,
+}
+
+impl<R: Real> Part<R> {
+    /// Is for the ids from `first` to `last`; for none if they fall.
+    pub(super) fn own(&mut self, first: u32, last: u32) {
+        (self.first, self.last) = (first, last);
+    }
+
+    /// Finds the terms of its ids, and sorts them by id.
+    pub(super) fn sort(&mut self, spec: &Spec, batch: &Batch, table: usize, longest: &[usize]) {
+        self.collect(spec, batch, table, longest);
+        let bits = u32::BITS - (spec.tables[table].rows.max(2) as u32 - 1).leading_zeros();
+        let width = bits.div_ceil(bits.div_ceil(MOST_BITS));
+        self.spare.resize(self.keys.len(), 0);
+        for shift in (0..bits).step_by(width as usize) {
+            sort_by_digit(&self.keys, &mut self.spare, u32::BITS + shift, width);
+            std::mem::swap(&mut self.keys, &mut self.spare);
+        }
+        let changes = self
+            .keys
+            .windows(2)
+            .filter(|pair| id(pair[0]) != id(pair[1]));
+        self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
+    }
+
+    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, longest: &[usize]) {
+        self.keys.clear();
+        self.terms.clear();
+        let own = self.first..=self.last;
+        for f in fields_of(spec, table) {
+            let ids = &batch.fields[f];
+            for row in 0..batch.n_rows {
+                let vector = (row * spec.fields.len() + f) as u32;
+                each_id(ids, spec.fields[f], row, longest[f], |id, weight| {
+                    if own.contains(&id) {
+                        self.keys
+                            .push(u64::from(id) << 32 | self.terms.len() as u64);
+                        let weight = R::of(weight);
+                        self.terms.push(Term { vector, weight });
+                    }
+                });
+            }
+        }
+    }
+
+    /// Writes its ids, ascending, and the sums of their slopes, `[ids, dim]`.
+    pub(super) fn sum(&self, d_vectors: &[R], ids: &mut [u32], values: &mut [R]) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let dim = values.len() / ids.len();
+        let term = |key: u64| self.terms[key as u32 as usize];
+        let start = |key: u64| term(key).vector as usize * dim;
+        let runs = self.keys.chunk_by(|a, b| id(*a) == id(*b));
+        let mut at = 0;
+        for ((run, to), sums) in runs.zip(ids).zip(values.chunks_exact_mut(dim)) {
+            *to = id(run[0]);
+            for (i, &key) in run.iter().enumerate() {
+                if let Some(&ahead) = self.keys.get(at + AHEAD) {
+                    prefetch(d_vectors, start(ahead));
+                }
+                at += 1;
+                let weight = term(key).weight;
+                let slopes = &d_vectors[start(key)..start(key) + dim];
+                match i {
+                    0 => set_scaled(sums, weight, slopes),
+                    _ => add_scaled(sums, weight, slopes),
+                }
+            }
+        }
+    }
+}
+
+fn id(key: u64) -> u32 {
+    (key >> 32) as u32
+}
+
+/// Moves `keys` to `sorted` in the order of `width` bits from `shift` on, equals as they were.
+fn sort_by_digit(keys: &[u64], sorted: &mut [u64], shift: u32, width: u32) {
+    let mask = (1 << width) - 1;
+    let digit = |key: u64| (key >> shift & mask) as usize;
+    let mut places = vec![0_u32; 1 << width];
+    keys.iter().for_each(|&key| places[digit(key)] += 1);
+    let mut next = 0;
+    for place in &mut places {
+        next += std::mem::replace(place, next);
+    }
+    for &key in keys {
+        let place = &mut places[digit(key)];
+        sorted[*place as usize] = key;
+        *place += 1;
+    }
+}
+
+fn set_scaled<R: Real>(sums: &mut [R], weight: R, slopes: &[R]) {
+    let pairs = sums.iter_mut().zip(slopes);
+    pairs.for_each(|(sum, &slope)| *sum = weight * slope);
+}
+
+fn add_scaled<R: Real>(sums: &mut [R], weight: R, slopes: &[R]) {
+    let pairs = sums.iter_mut().zip(slopes);
+    pairs.for_each(|(sum, &slope)| *sum += weight * slope);
+}

@@ -1,0 +1,115 @@
+//! The numbers of a tensor on their way into a file.
+
+use crate::tables::ones;
+use safetensors::tensor::Dtype;
+use std::io;
+
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// The numbers of a tensor, row-major.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Values<'a> {
+    /// Weights and moments.
+    F32(&'a [f32]),
+    /// The same, of some rows of a large matrix: they are written from where they stand.
+    F32Rows(PickedRows<'a>),
+    /// Ids and counts below 2^32.
+    U32(&'a [u32]),
+    /// Counts and states of generators.
+    U64(&'a [u64]),
+    /// Bits and bytes.
+    U8(&'a [u8]),
+}
+
+/// Some rows of a matrix, ascending.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PickedRows<'a> {
+    /// The matrix, `[rows, width]`.
+    pub values: &'a [f32],
+    /// Length of a row.
+    pub width: usize,
+    /// One bit a row, from the lowest bit of each word: picked.
+    pub picked: &'a [u64],
+}
+
+impl Values<'_> {
+    pub(super) fn dtype(&self) -> Dtype {
+        match self {
+            Values::F32(_) | Values::F32Rows(_) => Dtype::F32,
+            Values::U32(_) => Dtype::U32,
+            Values::U64(_) => Dtype::U64,
+            Values::U8(_) => Dtype::U8,
+        }
+    }
+
+    /// Bytes of a number.
+    pub(super) fn size(&self) -> usize {
+        self.dtype().bitsize() / 8
+    }
+
+    pub(super) fn n_bytes(&self) -> usize {
+        match self {
+            Values::F32(values) => size_of_val(*values),
+            Values::F32Rows(rows) => rows.n_values() * size_of::<f32>(),
+            Values::U32(values) => size_of_val(*values),
+            Values::U64(values) => size_of_val(*values),
+            Values::U8(values) => size_of_val(*values),
+        }
+    }
+
+    pub(super) fn hash(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        self.visit_bytes(|bytes| {
+            hasher.update(bytes);
+            Ok(())
+        })
+        .expect("hashing does not fail");
+        hasher.finalize()
+    }
+
+    /// Visits the little-endian bytes piece by piece, so that a large tensor is never copied whole.
+    pub(super) fn visit_bytes(&self, visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Values::F32(values) => visit_chunks(values, f32::to_le_bytes, visit),
+            Values::F32Rows(rows) => rows.visit_bytes(visit),
+            Values::U32(values) => visit_chunks(values, u32::to_le_bytes, visit),
+            Values::U64(values) => visit_chunks(values, u64::to_le_bytes, visit),
+            Values::U8(values) => values.chunks(CHUNK_BYTES).try_for_each(visit),
+        }
+    }
+}
+
+impl PickedRows<'_> {
+    fn n_values(&self) -> usize {
+        let n_rows: u32 = self.picked.iter().map(|word| word.count_ones()).sum();
+        n_rows as usize * self.width
+    }
+
+    fn visit_bytes(&self, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(CHUNK_BYTES + self.width * size_of::<f32>());
+        for row in ones(self.picked) {
+            let start = row as usize * self.width;
+            let row = &self.values[start..start + self.width];
+            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+            if bytes.len() >= CHUNK_BYTES {
+                visit(&bytes)?;
+                bytes.clear();
+            }
+        }
+        visit(&bytes)
+    }
+}
+
+fn visit_chunks<T: Copy, const N: usize>(
+    values: &[T],
+    to_bytes: fn(T) -> [u8; N],
+    mut visit: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+    for chunk in values.chunks(CHUNK_BYTES / N) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|&value| to_bytes(value)));
+        visit(&bytes)?;
+    }
+    Ok(())
+}

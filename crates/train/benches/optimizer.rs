@@ -1,0 +1,232 @@
+//! The optimizer alone, at the paper's sizes, one thread: `cargo bench -p ncs-train --bench optimizer`.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_model::{
+    Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
+    masks, table_slopes,
+};
+use ncs_train::Optimizer;
+use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use rayon::ThreadPoolBuilder;
+use std::sync::Arc;
+
+const ADAM: Optimizer = Optimizer::Adam {
+    learning_rate: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+};
+const SETTINGS: OptimSettings = OptimSettings {
+    network: ADAM,
+    tables: ADAM,
+    weight_decay: 0.0,
+    clip_norm: None,
+    leaks: Leaks {
+        pruned: false,
+        rows: false,
+        shared_count: false,
+    },
+};
+
+const N_ROWS: usize = 4096;
+const N_SINGLE: usize = 15;
+const N_LISTS: usize = 5;
+const N_FIELDS: usize = N_SINGLE + N_LISTS;
+const LIST_LENGTH: usize = 6;
+const DIM: usize = 16;
+
+fn main() {
+    ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build_global()
+        .unwrap();
+    divan::main();
+}
+
+/// The fields share one table of 10 million rows, or have a table of a million each.
+fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
+    let field = |f: usize| FieldSpec {
+        table: f % n_tables,
+        pooling: (f >= N_SINGLE).then_some(Pooling::Mean),
+    };
+    let table = |number| TableSpec {
+        name: format!("table {number}"),
+        rows: if n_tables == 1 { 10_000_000 } else { 1_000_000 },
+    };
+    Spec {
+        fields: (0..N_FIELDS).map(field).collect(),
+        tables: (0..n_tables).map(table).collect(),
+        tasks: vec!["ctr".into(), "cvr".into()],
+        plan: NetworkPlan {
+            kind,
+            dim: DIM,
+            hidden: vec![512, 256, 128],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: Some(0.01),
+        },
+    }
+}
+
+// ---- layers and heads
+
+/// Adam for one task: about so many connections of the 533 thousand are kept by it.
+#[divan::bench(args = [200_000, 533_000], sample_count = 100)]
+fn dense(bencher: Bencher, n_kept: usize) {
+    let spec = Spec {
+        tables: vec![TableSpec {
+            name: "table".into(),
+            rows: 1,
+        }],
+        ..spec(1, NetworkKind::SparseSharing)
+    };
+    let mut model: Model = Model::new(spec, Draw::new(1, "weights"));
+    let shapes = model.spec().layer_shapes();
+    let n_all: usize = shapes
+        .iter()
+        .map(|(inputs, outputs)| inputs * outputs)
+        .sum();
+    let density = (n_kept as f64 / n_all as f64).min(1.0);
+    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let tasks = vec![mask(0), mask(1)];
+    model.set_masks(Some(Arc::new(Masks { tasks })));
+    let mut optimizers = Optimizers::new(&model, SETTINGS);
+    let n = model.connections(0).len() as u64;
+    let mut gradient = Gradient {
+        dense: (0..n)
+            .map(|i| 1e-3 * Draw::new(1, "g").normal(i) as f32)
+            .collect(),
+        tables: Vec::new(),
+    };
+    let tower = model.tower_mut(0);
+    bencher
+        .counter(ItemsCount::new(n_kept))
+        .bench_local(|| optimizers.step(0, tower, &mut gradient, &[0], 1.0));
+}
+
+// ---- tables
+
+/// Ids of a field: evenly spread, or by Zipf's law and scattered.
+fn ids(field: usize, per_row: usize, rows: usize, how: &str) -> FieldIds {
+    let draw = Draw::new(field as u64, "ids");
+    let n = rows as f64;
+    let id = |i: usize| match how {
+        "even" => (n * draw.uniform(i as u64)) as u32,
+        _ => {
+            let rank = n.powf(draw.uniform(i as u64)) as u64 - 1;
+            (rank * 7_368_787 % rows as u64) as u32
+        }
+    };
+    let offsets = (0..=N_ROWS).map(|row| (row * per_row) as u32);
+    FieldIds {
+        ids: (0..N_ROWS * per_row).map(id).collect(),
+        offsets: offsets.filter(|_| per_row > 1).collect(),
+        ..FieldIds::default()
+    }
+}
+
+struct Tables {
+    model: Model,
+    optimizers: Optimizers,
+    batches: Vec<Batch>,
+    longest: Vec<usize>,
+    d_vectors: Vec<f32>,
+    gradient: Gradient,
+}
+
+impl Tables {
+    fn new(n_tables: usize, how: &str) -> Tables {
+        let spec = spec(n_tables, NetworkKind::SharedBottom);
+        let rows = spec.tables[0].rows;
+        let per_row = |f: usize| if f < N_SINGLE { 1 } else { LIST_LENGTH };
+        let batch = |b: usize| Batch {
+            n_rows: N_ROWS,
+            fields: (0..N_FIELDS)
+                .map(|f| ids(100 * b + f, per_row(f), rows, how))
+                .collect(),
+            ..Batch::default()
+        };
+        let batches: Vec<Batch> = (0..4).map(batch).collect();
+        let mut model: Model = Model::new(spec, Draw::new(1, "weights"));
+        batches
+            .iter()
+            .for_each(|batch| model.tower_mut(0).touch(batch));
+        let draw = Draw::new(1, "slopes");
+        let n = (N_ROWS * N_FIELDS * DIM) as u64;
+        Tables {
+            optimizers: Optimizers::new(&model, SETTINGS),
+            gradient: Gradient {
+                dense: vec![0.0; model.connections(0).len()],
+                tables: Vec::new(),
+            },
+            longest: (0..N_FIELDS).map(per_row).collect(),
+            d_vectors: (0..n).map(|i| 1e-3 * draw.normal(i) as f32).collect(),
+            model,
+            batches,
+        }
+    }
+
+    fn gather(&mut self, batch: usize) {
+        table_slopes::gather(
+            self.model.spec(),
+            &self.batches[batch % 4],
+            &self.longest,
+            &self.d_vectors,
+            1,
+            &mut self.gradient.tables,
+        );
+    }
+
+    /// For no task: tables only.
+    fn step(&mut self) {
+        self.optimizers
+            .step(0, self.model.tower_mut(0), &mut self.gradient, &[], 1.0);
+    }
+}
+
+const TABLES: [(usize, &str); 4] = [(1, "even"), (1, "Zipf"), (20, "even"), (20, "Zipf")];
+
+/// 184,320 ids of a batch to the gradients of rows.
+#[divan::bench(args = TABLES, sample_count = 50, sample_size = 1)]
+fn gather(bencher: Bencher, (n_tables, how): (usize, &str)) {
+    let mut tables = Tables::new(n_tables, how);
+    let mut batch = 0;
+    bencher
+        .counter(ItemsCount::new(184_320_usize))
+        .bench_local(|| {
+            batch += 1;
+            tables.gather(batch);
+        });
+}
+
+/// The same, and a step of the rows.
+#[divan::bench(args = TABLES, sample_count = 50, sample_size = 1)]
+fn gather_and_step(bencher: Bencher, (n_tables, how): (usize, &str)) {
+    let mut tables = Tables::new(n_tables, how);
+    let mut batch = 0;
+    bencher
+        .counter(ItemsCount::new(184_320_usize))
+        .bench_local(|| {
+            batch += 1;
+            tables.gather(batch);
+            tables.step();
+        });
+}
+
+/// Whether the rows of a batch are drawn: all are.
+#[divan::bench(args = TABLES, sample_count = 50, sample_size = 1)]
+fn touch(bencher: Bencher, (n_tables, how): (usize, &str)) {
+    let mut tables = Tables::new(n_tables, how);
+    let mut batch = 0;
+    bencher
+        .counter(ItemsCount::new(184_320_usize))
+        .bench_local(|| {
+            batch += 1;
+            for (f, ids) in tables.batches[batch % 4].fields.iter().enumerate() {
+                let table = f % n_tables;
+                tables.model.tower_mut(0).tables[table].touch_all_of(&ids.ids);
+            }
+        });
+}
