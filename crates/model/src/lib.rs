@@ -56,7 +56,7 @@ pub use model::{Model, Weights};
 pub use number::Real;
 pub use pass::{Dropout, Gradient, Pass};
 pub use plan::{Gram, NetworkKind, NetworkPlan};
-pub use scorer::{Scorer, sigmoid};
+pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
 pub use spec::{FieldSpec, Spec, TableSpec};
 pub use tables::{SparseRows, Table, TableGradient};
 pub use tensor_file::{Entry, TensorFile, TensorFileError, Values};

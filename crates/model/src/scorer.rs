@@ -1,5 +1,9 @@
 //! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
 
+mod branch;
+mod ranking;
+mod split;
+
 use crate::artifact::Artifact;
 use crate::draw::Draw;
 use crate::masks::Masks;
@@ -9,6 +13,8 @@ use crate::spec::Spec;
 use crate::tower::{Subnet, Tower};
 use ncs_features::{Batch, Schema};
 use std::sync::Arc;
+
+pub use ranking::{RankBuffers, Ranker};
 
 /// A frozen model.
 #[derive(Clone, Debug)]

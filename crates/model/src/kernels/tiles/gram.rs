@@ -73,6 +73,66 @@ impl<R: Real> Forward<'_, R> {
     }
 }
 
+/// The arguments of [`super::gram_across`].
+pub(super) struct Across<'a, R> {
+    pub(super) dim: usize,
+    pub(super) constants: &'a [R],
+    pub(super) vectors: &'a [Lanes<R>],
+    pub(super) gram: &'a mut [Lanes<R>],
+}
+
+impl<R: Real> Work for Across<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(mut self) {
+        for part in 0..LANES / WIDTH {
+            for first_i in (0..self.constants.len() / self.dim).step_by(BLOCK) {
+                for first_j in (0..self.vectors.len() / self.dim).step_by(LONG) {
+                    self.block::<FUSED, WIDTH, BLOCK>(part, first_i, first_j);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Real> Across<'_, R> {
+    /// As [`Forward::block`].
+    #[inline(always)]
+    fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
+        &mut self,
+        part: usize,
+        first_i: usize,
+        first_j: usize,
+    ) {
+        let dim = self.dim;
+        let (n_constants, fields) = (self.constants.len() / dim, self.vectors.len() / dim);
+        let a: [&[R]; BLOCK] = std::array::from_fn(|i| {
+            let i = (first_i + i).min(n_constants - 1);
+            &self.constants[i * dim..(i + 1) * dim]
+        });
+        let b: [&[Lanes<R>]; LONG] = std::array::from_fn(|j| {
+            let j = (first_j + j).min(fields - 1);
+            &self.vectors[j * dim..(j + 1) * dim]
+        });
+        let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
+        for d in 0..dim {
+            let b: [&[R; WIDTH]; LONG] = std::array::from_fn(|j| lanes(&b[j][d], part));
+            for i in 0..BLOCK {
+                let a = [a[i][d]; WIDTH];
+                for j in 0..LONG {
+                    add_products::<FUSED, WIDTH, R>(&mut sums[i][j], &a, b[j]);
+                }
+            }
+        }
+        for (i, sums) in (first_i..n_constants).zip(&sums) {
+            for (j, sums) in (first_j..fields).zip(sums) {
+                *lanes_mut(&mut self.gram[i * fields + j], part) = *sums;
+            }
+        }
+    }
+}
+
 /// The arguments of [`super::gram_backward`].
 pub(super) struct Backward<'a, R> {
     pub(super) fields: usize,
