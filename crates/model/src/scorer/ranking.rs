@@ -5,12 +5,13 @@
 //! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
 
 use super::branch::{Activations, Branch, TILE, fit};
+use super::look_up::{LookUp, longest_list};
 use super::split::Split;
 use super::{Frozen, Scorer, sigmoid};
-use crate::kernels::{Lanes, Level, prefetch_range, tiles};
+use crate::kernels::{Lanes, Level, tiles};
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
-use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -146,7 +147,7 @@ impl Request<'_> {
         let vectors = fit(&mut buffers.context, split.context.len() * dim, 0.0);
         for (&field, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             let longest = context.fields[field].range(0).len();
-            self.look_up(&context.fields[field], field, 0, longest, vector);
+            self.look_up(context, field, longest).vector(0, vector);
         }
         buffers.fixed.clear();
         if split.fixed.len() > vectors.len() {
@@ -200,14 +201,18 @@ impl Request<'_> {
         let (level, split) = (self.ranker.level, &self.ranker.split);
         let dim = self.spec.plan.dim;
         let (pairs, vectors) = x.split_at_mut(split.n_pairs);
-        self.ask_ahead(0, rows.clone());
-        for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
-            self.ask_ahead(place + 1, rows.clone());
-            let field = split.candidate[place];
+        let mut fields = self.look_ups(&buffers.longest).peekable();
+        if let Some(first) = fields.peek() {
+            rows.clone().for_each(|row| first.ask_ahead(row));
+        }
+        for lanes in vectors.chunks_exact_mut(dim) {
+            let Some(field) = fields.next() else { break };
             let found = fit(&mut buffers.vectors, rows.len() * dim, 0.0);
             for (row, vector) in rows.clone().zip(found.chunks_exact_mut(dim)) {
-                let ids = &self.candidates.fields[field];
-                self.look_up(ids, field, row, buffers.longest[field], vector);
+                if let Some(next) = fields.peek() {
+                    next.ask_ahead(row);
+                }
+                field.vector(row, vector);
             }
             tiles::into_lanes(level, found, dim, lanes);
         }
@@ -218,15 +223,32 @@ impl Request<'_> {
         }
     }
 
+    /// The candidate's fields.
+    fn look_ups(&self, longest: &[usize]) -> impl Iterator<Item = LookUp<'_>> {
+        let fields = self.ranker.split.candidate.iter();
+        fields.map(|&field| self.look_up(self.candidates, field, longest[field]))
+    }
+
+    fn look_up<'a>(&'a self, batch: &'a Batch, field: usize, longest: usize) -> LookUp<'a> {
+        let ids = &batch.fields[field];
+        let field = self.spec.fields[field];
+        LookUp {
+            table: &self.member.tower.tables[field.table],
+            ids,
+            field,
+            longest,
+        }
+    }
+
     fn score_rows(&self, rows: Range<usize>, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let (split, n_rows) = (&self.ranker.split, rows.len());
         let (level, dim, width) = (self.ranker.level, self.spec.plan.dim, split.varying.len());
         let x = fit(&mut buffers.rows, n_rows * width, 0.0);
         for (row, x) in rows.clone().zip(x.chunks_exact_mut(width.max(1))) {
             let (pairs, vectors) = x.split_at_mut(split.n_pairs);
-            for (&field, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
-                let ids = &self.candidates.fields[field];
-                self.look_up(ids, field, row, buffers.longest[field], vector);
+            let fields = self.look_ups(&buffers.longest);
+            for (field, vector) in fields.zip(vectors.chunks_exact_mut(dim)) {
+                field.vector(row, vector);
             }
             let mut pairs = pairs.iter_mut();
             if split.n_pairs > 0 {
@@ -252,54 +274,6 @@ impl Request<'_> {
             branch.run_rows(level, start, n_rows, x, activations, found);
         }
     }
-
-    /// Asks memory for what the field at this place of the candidate's fields will look up.
-    fn ask_ahead(&self, place: usize, rows: Range<usize>) {
-        let Some(&field) = self.ranker.split.candidate.get(place) else {
-            return;
-        };
-        let table = &self.member.tower.tables[self.spec.fields[field].table];
-        let ids = &self.candidates.fields[field];
-        for row in rows {
-            for &id in &ids.ids[ids.range(row)] {
-                prefetch_range(table.row(id), 0..self.spec.plan.dim);
-            }
-        }
-    }
-
-    /// The vector of a field in one row; `longest` is the length that shorter lists are padded to.
-    fn look_up(
-        &self,
-        ids: &FieldIds,
-        field: usize,
-        row: usize,
-        longest: usize,
-        vector: &mut [f32],
-    ) {
-        let field = self.spec.fields[field];
-        let table = &self.member.tower.tables[field.table];
-        let range = ids.range(row);
-        let length = range.len();
-        let scale = match field.pooling {
-            None | Some(Pooling::Sum) => 1.0,
-            Some(Pooling::Mean) => 1.0 / length.max(1) as f32,
-            Some(Pooling::PaddedMean) => 1.0 / longest.max(1) as f32,
-        };
-        vector.fill(0.0);
-        let mut add = |id: u32, weight: f32| {
-            let values = table.row(id);
-            vector
-                .iter_mut()
-                .zip(values)
-                .for_each(|(sum, value)| *sum += weight * value);
-        };
-        for (at, &id) in range.clone().zip(&ids.ids[range]) {
-            add(id, ids.weights.get(at).copied().unwrap_or(1.0) * scale);
-        }
-        if field.pooling == Some(Pooling::PaddedMean) && length < longest {
-            add(0, (longest - length) as f32 * scale);
-        }
-    }
 }
 
 /// The upper triangle of the Gram matrix of vectors, row by row.
@@ -321,12 +295,4 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest = a.1.iter().zip(b.1).map(|(a, b)| a * b);
     sums.iter().sum::<f32>() + rest.sum::<f32>()
-}
-
-fn longest_list(ids: &FieldIds) -> usize {
-    let lengths = ids
-        .offsets
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as usize);
-    lengths.max().unwrap_or(1)
 }
