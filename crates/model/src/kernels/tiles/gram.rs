@@ -1,6 +1,6 @@
 //! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
 
-use super::versions::{Work, add_products};
+use super::versions::{Work, add, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
@@ -181,17 +181,17 @@ impl<R: Real> Backward<'_, R> {
                 }
             }
         }
-        for (i, mut sums) in (first_i..fields).zip(sums) {
-            // A vector stands on both sides of its own product.
-            let slopes = lanes(&self.d_gram[place(fields, i, i)], part);
-            for (d, sums) in (first_d..dim).zip(&mut sums) {
-                let values = lanes(&self.vectors[i * dim + d], part);
-                add_products::<FUSED, WIDTH, R>(sums, slopes, values);
-                let slopes: &mut [R; WIDTH] = lanes_mut(&mut self.d_vectors[i * dim + d], part);
-                slopes
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(slope, sum)| *slope += *sum);
+        for k in 0..BLOCK.min(fields - first_i) {
+            // A vector stands on both sides of its own product: once more.
+            let slopes = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
+            for l in 0..LONG {
+                if first_d + l < dim {
+                    let at = i[k] * dim + d[l];
+                    let values = lanes(&self.vectors[at], part);
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], slopes, values);
+                    let d_values = lanes_mut(&mut self.d_vectors[at], part);
+                    add::<WIDTH, R>(d_values, &sums[k][l]);
+                }
             }
         }
     }
