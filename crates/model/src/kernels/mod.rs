@@ -7,11 +7,14 @@
 pub mod dense;
 mod lanes;
 mod level;
+mod panels;
 mod prefetch;
 pub mod reference;
 pub mod sparse;
 pub mod tiles;
+mod versions;
 
 pub use lanes::{LANES, Lanes};
 pub use level::Level;
+pub use panels::Panels;
 pub use prefetch::{prefetch, prefetch_range};

@@ -3,7 +3,7 @@
 use super::Frozen;
 use super::split::Split;
 use crate::kernels::sparse::{Grid, Product, Start};
-use crate::kernels::{LANES, Lanes, Level, tiles};
+use crate::kernels::{Lanes, Level, Panels, tiles};
 use crate::masks::TaskMask;
 use crate::spec::Spec;
 use crate::tower::LayerLayout;
@@ -12,7 +12,7 @@ use crate::tower::LayerLayout;
 #[derive(Clone, Debug)]
 pub(super) struct Branch {
     /// Weights of the first layer for what is fixed in a request, `[fixed inputs, outputs]`.
-    fixed: Vec<f32>,
+    fixed: Panels<f32>,
     layers: Vec<Layer>,
     heads: Vec<Head>,
 }
@@ -20,8 +20,8 @@ pub(super) struct Branch {
 #[derive(Clone, Debug)]
 struct Layer {
     bias: Vec<f32>,
-    /// `[inputs, outputs]`, 0 where pruned: for few rows.
-    dense: Vec<f32>,
+    /// All weights, 0 where pruned: for few rows.
+    dense: Panels<f32>,
     /// The kept connections: for tiles.
     product: Product,
     values: Vec<f32>,
@@ -95,7 +95,10 @@ impl Branch {
             })
         };
         Some(Branch {
-            fixed: pick(&folded, fixed, first.outputs),
+            fixed: {
+                let weights = pick(&folded, fixed, first.outputs);
+                Panels::new(fixed.len(), first.outputs, &weights)
+            },
             layers,
             heads: tasks.iter().map(head).collect::<Option<_>>()?,
         })
@@ -106,7 +109,7 @@ impl Branch {
         let bias = &self.layers[0].bias;
         start.clear();
         start.resize(bias.len(), 0.0);
-        few_rows(level, fixed, &self.fixed, bias, false, start);
+        self.fixed.run(level, fixed, bias, false, start);
     }
 
     /// Hands the logits of each head on tiles of inputs, `[n_tiles, varying inputs]`, to `found`, by
@@ -160,7 +163,7 @@ impl Branch {
                 0 => (x, start),
                 _ => (&below[..n_rows * layer.product.inputs()], &layer.bias[..]),
             };
-            few_rows(level, x, &layer.dense, bias, true, y);
+            layer.dense.run(level, x, bias, true, y);
             std::mem::swap(&mut above, &mut below);
         }
         for head in &self.heads {
@@ -183,7 +186,7 @@ impl Layer {
         product.load(&kept, &mut values);
         Layer {
             bias: dense[layout.bias.clone()].to_vec(),
-            dense: weights,
+            dense: Panels::new(grid.inputs(), grid.outputs(), &weights),
             product,
             values,
         }
@@ -203,34 +206,3 @@ pub(super) fn fit<T: Clone>(buffer: &mut Vec<T>, n: usize, value: T) -> &mut [T]
     }
     &mut buffer[..n]
 }
-
-/// `y = start + x w`, row by row, and with `rectify` what is negative becomes 0. `x` is
-/// `[n_rows, inputs]`, `weights` `[inputs, outputs]`, `y` `[n_rows, outputs]`.
-fn few_rows(
-    _level: Level,
-    x: &[f32],
-    weights: &[f32],
-    start: &[f32],
-    rectify: bool,
-    y: &mut [f32],
-) {
-    let outputs = start.len().max(1);
-    let inputs = weights.len() / outputs;
-    for (r, y) in y.chunks_exact_mut(outputs).enumerate() {
-        y.copy_from_slice(start);
-        let x = &x[r * inputs..(r + 1) * inputs];
-        for (&x, weights) in x.iter().zip(weights.chunks_exact(outputs)) {
-            if x != 0.0 {
-                y.iter_mut()
-                    .zip(weights)
-                    .for_each(|(y, weight)| *y += x * weight);
-            }
-        }
-        for y in y.iter_mut().filter(|y| rectify && **y < 0.0) {
-            *y = 0.0;
-        }
-    }
-}
-
-/// Rows of a tile.
-pub(super) const TILE: usize = LANES;

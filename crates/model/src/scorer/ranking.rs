@@ -4,11 +4,11 @@
 //! first layer's sums over them. A candidate then has its own inputs only: the paper's first layer is
 //! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
 
-use super::branch::{Activations, Branch, TILE, fit};
+use super::branch::{Activations, Branch, fit};
 use super::look_up::{LookUp, longest_list};
 use super::split::Split;
 use super::{Frozen, Scorer, sigmoid};
-use crate::kernels::{Lanes, Level, tiles};
+use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
 use ncs_features::Batch;
@@ -24,7 +24,7 @@ const TILES: usize = 8;
 /// Scores the candidates of a request; made once for a model and a split of its fields.
 ///
 /// Its scores are those of [`Scorer::score`] on rows that hold context and candidate together, up to
-/// the order of sums. The exception is [`Pooling::PaddedMean`], whose divisor is the longest list of a
+/// the order of sums. The exception is [`PaddedMean`](ncs_features::Pooling::PaddedMean), whose divisor is the longest list of a
 /// batch: here of the candidates for a candidate's field, and the context's own list for one of the
 /// context's.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Ranker {
     /// context's fields are read, of `candidates` only the others. Ids must lie inside their tables.
     ///
     /// # Panics
-    /// If `scores` has not a list for each task, or a batch lacks fields or rows.
+    /// If `scores` has not a list for each task, `context` is not one row, or a batch lacks fields.
     pub fn score(
         &self,
         context: &Batch,
@@ -109,6 +109,7 @@ impl Ranker {
         scores: &mut [Vec<f32>],
     ) {
         assert_eq!(scores.len(), self.scorer.spec.tasks.len(), "a list a task");
+        assert_eq!(context.n_rows, 1, "one context a request");
         for scores in scores.iter_mut() {
             scores.clear();
             scores.resize(candidates.n_rows, 0.0);
@@ -163,11 +164,11 @@ impl Request<'_> {
     /// Whole tiles first; a rest of few rows goes row by row.
     fn score(&self, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let n_rows = self.candidates.n_rows;
-        let rest = n_rows % TILE;
+        let rest = n_rows % LANES;
         let n_few = if rest <= FEW_ROWS { rest } else { 0 };
         let in_tiles = n_rows - n_few;
-        for first in (0..in_tiles).step_by(TILES * TILE) {
-            self.score_tiles(first..in_tiles.min(first + TILES * TILE), buffers, scores);
+        for first in (0..in_tiles).step_by(TILES * LANES) {
+            self.score_tiles(first..in_tiles.min(first + TILES * LANES), buffers, scores);
         }
         if n_few > 0 {
             self.score_rows(in_tiles..n_rows, buffers, scores);
@@ -177,16 +178,16 @@ impl Request<'_> {
     fn score_tiles(&self, rows: Range<usize>, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let level = self.ranker.level;
         let width = self.ranker.split.varying.len();
-        let n_tiles = rows.len().div_ceil(TILE);
+        let n_tiles = rows.len().div_ceil(LANES);
         let mut tiles = std::mem::take(&mut buffers.tiles);
         let x = fit(&mut tiles, n_tiles * width, Lanes::all(0.0));
         for (tile, x) in x.chunks_exact_mut(width.max(1)).enumerate() {
-            let first = rows.start + tile * TILE;
-            self.fill_tile(first..rows.end.min(first + TILE), buffers, x);
+            let first = rows.start + tile * LANES;
+            self.fill_tile(first..rows.end.min(first + LANES), buffers, x);
         }
         for (branch, start) in self.branches.iter().zip(&buffers.starts) {
             let found = |task: usize, tile: usize, logits: &Lanes<f32>| {
-                let scores = &mut scores[task][rows.start + tile * TILE..rows.end];
+                let scores = &mut scores[task][rows.start + tile * LANES..rows.end];
                 for (score, &logit) in scores.iter_mut().zip(&logits.0) {
                     *score = sigmoid(f64::from(logit)) as f32;
                 }

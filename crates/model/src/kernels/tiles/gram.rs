@@ -1,6 +1,6 @@
 //! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
 
-use super::versions::{Work, add, add_products};
+use crate::kernels::versions::{Work, add, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 

@@ -5,13 +5,12 @@ mod gram;
 mod tests;
 mod transpose;
 mod units;
-mod versions;
 
 #[cfg(target_arch = "x86_64")]
 use super::level::Set;
+use super::versions::run;
 use super::{LANES, Lanes, Level};
 use crate::number::Real;
-use versions::run;
 
 /// Rows into lanes: `lanes[d][r] = rows[r, d]` for `dim` features, `rows` being `[n_rows, dim]`. Lanes
 /// without a row become 0.

@@ -1,6 +1,6 @@
 //! Rows of a batch into lanes, and back.
 
-use super::versions::Work;
+use crate::kernels::versions::Work;
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
