@@ -145,7 +145,9 @@ impl Request<'_> {
     /// Everything that is the same for all candidates.
     fn start(&self, context: &Batch, buffers: &mut RankBuffers) {
         let (split, dim) = (&self.ranker.split, self.spec.plan.dim);
-        let vectors = fit(&mut buffers.context, split.context.len() * dim, 0.0);
+        let vectors = &mut buffers.context;
+        vectors.clear();
+        vectors.resize(split.context.len() * dim, 0.0);
         for (&field, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             let longest = context.fields[field].range(0).len();
             self.look_up(context, field, longest).vector(0, vector);
@@ -255,10 +257,9 @@ impl Request<'_> {
             if split.n_pairs > 0 {
                 for context in buffers.context.chunks_exact(dim) {
                     let products = vectors.chunks_exact(dim).map(|vector| dot(context, vector));
-                    pairs
-                        .by_ref()
-                        .zip(products)
-                        .for_each(|(pair, product)| *pair = product);
+                    products
+                        .zip(pairs.by_ref())
+                        .for_each(|(product, pair)| *pair = product);
                 }
                 triangle(vectors, dim, |product| {
                     if let Some(pair) = pairs.next() {
