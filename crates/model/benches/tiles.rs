@@ -54,6 +54,15 @@ fn gram(bencher: Bencher, level: &Level) {
     bencher.bench_local(|| tiles::gram(*level, FIELDS, DIM, black_box(&x), &mut gram));
 }
 
+/// 12 fields of a request with the 8 of its candidates.
+#[divan::bench(args = Level::all())]
+fn gram_across(bencher: Bencher, level: &Level) {
+    let (constants, x, mut gram) = (values(12 * DIM), lanes(8 * DIM), lanes(12 * 8));
+    bencher.bench_local(|| {
+        tiles::gram_across(*level, DIM, black_box(&constants), &x, &mut gram);
+    });
+}
+
 #[divan::bench(args = Level::all())]
 fn gram_backward(bencher: Bencher, level: &Level) {
     let (x, slopes, mut dx) = (lanes(FIELDS * DIM), lanes(PAIRS), lanes(FIELDS * DIM));

@@ -6,6 +6,7 @@
 //! upper triangle and the vectors, 530 wide. A folded connection carries the sum of the two logical
 //! weights, each under its own mask; both receive the same slope. This is exact.
 
+use crate::number::Real;
 use crate::plan::Gram;
 
 /// The shape of the interaction.
@@ -71,6 +72,30 @@ impl Interaction {
             start += length;
         }
         unreachable!("a folded input within the triangle")
+    }
+
+    /// First-layer weights `[inputs, outputs]`, folded: `[folded_inputs, outputs]`.
+    ///
+    /// `kept(position)` is the mask over the logical connections.
+    pub(crate) fn fold<R: Real>(
+        &self,
+        weights: &[R],
+        outputs: usize,
+        kept: impl Fn(usize) -> bool,
+    ) -> Vec<R> {
+        let mut folded = vec![R::ZERO; self.folded_inputs() * outputs];
+        for (f, sums) in folded.chunks_exact_mut(outputs).enumerate() {
+            let (a, b) = self.logical(f);
+            for i in [Some(a), b].into_iter().flatten() {
+                let first = i * outputs;
+                for (sum, position) in sums.iter_mut().zip(first..) {
+                    if kept(position) {
+                        *sum += weights[position];
+                    }
+                }
+            }
+        }
+        folded
     }
 }
 

@@ -59,7 +59,7 @@ pub use model::{Model, Weights};
 pub use number::Real;
 pub use pass::{Dropout, Gradient, HeadRows, Pass, SlopesOf};
 pub use plan::{Gram, NetworkKind, NetworkPlan};
-pub use scorer::{Scorer, sigmoid};
+pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
 pub use spec::{FieldSpec, Spec, TableSpec};
 pub use subnet::Subnet;
 pub use table_slopes::TableGradient;

@@ -1,5 +1,10 @@
 //! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
 
+mod branch;
+mod look_up;
+mod ranking;
+mod split;
+
 use crate::artifact::Artifact;
 use crate::draw::Draw;
 use crate::masks::Masks;
@@ -10,6 +15,8 @@ use crate::subnet::Subnet;
 use crate::tower::Tower;
 use ncs_features::{Batch, Schema};
 use std::sync::Arc;
+
+pub use ranking::{RankBuffers, Ranker};
 
 /// A frozen model.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ pub mod dense;
 mod lanes;
 mod level;
 pub(crate) mod mix;
+mod panels;
 mod prefetch;
 pub mod reference;
 pub mod sparse;
@@ -16,4 +17,5 @@ mod versions;
 
 pub use lanes::{LANES, Lanes};
 pub use level::Level;
+pub use panels::Panels;
 pub use prefetch::{prefetch, prefetch_range};

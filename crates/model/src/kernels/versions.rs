@@ -12,7 +12,8 @@ pub(crate) trait Work {
     /// Does it, with `WIDTH` lanes (f32) to a vector, sums in blocks of `BLOCK` times 4 vectors (what
     /// the registers hold), and products and sums in one instruction if there is one (`FUSED`).
     ///
-    /// To be marked `#[inline(always)]`: it takes over the instructions of the function around it.
+    /// To be marked `#[inline(always)]`, with everything that it calls: only so it takes over the
+    /// instructions of the function around it. Arithmetic in a closure may be left out of that.
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) -> Self::Out;
 }
 
@@ -60,5 +61,13 @@ pub(crate) fn add_product<const FUSED: bool, R: Real>(sum: R, a: R, b: R) -> R {
         a.mul_add(b, sum)
     } else {
         sum + a * b
+    }
+}
+
+/// `sums += values`, lane by lane.
+#[inline(always)]
+pub(super) fn add<const WIDTH: usize, R: Real>(sums: &mut [R; WIDTH], values: &[R; WIDTH]) {
+    for lane in 0..WIDTH {
+        sums[lane] += values[lane];
     }
 }

@@ -1,6 +1,6 @@
 //! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
 
-use crate::kernels::versions::{Work, add_products};
+use crate::kernels::versions::{Work, add, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
@@ -73,6 +73,66 @@ impl<R: Real> Forward<'_, R> {
     }
 }
 
+/// The arguments of [`super::gram_across`].
+pub(super) struct Across<'a, R> {
+    pub(super) dim: usize,
+    pub(super) constants: &'a [R],
+    pub(super) vectors: &'a [Lanes<R>],
+    pub(super) gram: &'a mut [Lanes<R>],
+}
+
+impl<R: Real> Work for Across<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(mut self) {
+        for part in 0..LANES / WIDTH {
+            for first_i in (0..self.constants.len() / self.dim).step_by(BLOCK) {
+                for first_j in (0..self.vectors.len() / self.dim).step_by(LONG) {
+                    self.block::<FUSED, WIDTH, BLOCK>(part, first_i, first_j);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Real> Across<'_, R> {
+    /// As [`Forward::block`].
+    #[inline(always)]
+    fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
+        &mut self,
+        part: usize,
+        first_i: usize,
+        first_j: usize,
+    ) {
+        let dim = self.dim;
+        let (n_constants, fields) = (self.constants.len() / dim, self.vectors.len() / dim);
+        let a: [&[R]; BLOCK] = std::array::from_fn(|i| {
+            let i = (first_i + i).min(n_constants - 1);
+            &self.constants[i * dim..(i + 1) * dim]
+        });
+        let b: [&[Lanes<R>]; LONG] = std::array::from_fn(|j| {
+            let j = (first_j + j).min(fields - 1);
+            &self.vectors[j * dim..(j + 1) * dim]
+        });
+        let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
+        for d in 0..dim {
+            let b: [&[R; WIDTH]; LONG] = std::array::from_fn(|j| lanes(&b[j][d], part));
+            for i in 0..BLOCK {
+                let a = [a[i][d]; WIDTH];
+                for j in 0..LONG {
+                    add_products::<FUSED, WIDTH, R>(&mut sums[i][j], &a, b[j]);
+                }
+            }
+        }
+        for (i, sums) in (first_i..n_constants).zip(&sums) {
+            for (j, sums) in (first_j..fields).zip(sums) {
+                *lanes_mut(&mut self.gram[i * fields + j], part) = *sums;
+            }
+        }
+    }
+}
+
 /// The arguments of [`super::gram_backward`].
 pub(super) struct Backward<'a, R> {
     pub(super) fields: usize,
@@ -121,17 +181,17 @@ impl<R: Real> Backward<'_, R> {
                 }
             }
         }
-        for (i, mut sums) in (first_i..fields).zip(sums) {
-            // A vector stands on both sides of its own product.
-            let slopes = lanes(&self.d_gram[place(fields, i, i)], part);
-            for (d, sums) in (first_d..dim).zip(&mut sums) {
-                let values = lanes(&self.vectors[i * dim + d], part);
-                add_products::<FUSED, WIDTH, R>(sums, slopes, values);
-                let slopes: &mut [R; WIDTH] = lanes_mut(&mut self.d_vectors[i * dim + d], part);
-                slopes
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(slope, sum)| *slope += *sum);
+        for k in 0..BLOCK.min(fields - first_i) {
+            // A vector stands on both sides of its own product: once more.
+            let slopes = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
+            for l in 0..LONG {
+                if first_d + l < dim {
+                    let at = i[k] * dim + d[l];
+                    let values = lanes(&self.vectors[at], part);
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], slopes, values);
+                    let d_values = lanes_mut(&mut self.d_vectors[at], part);
+                    add::<WIDTH, R>(d_values, &sums[k][l]);
+                }
             }
         }
     }

@@ -102,6 +102,32 @@ pub fn gram<R: Real>(
     run(level, work);
 }
 
+/// The Gram matrix between vectors that are the same in all lanes and those of the lanes:
+/// `gram[i * fields + j] = c_i . e_j`. `constants` is `[_, dim]`, `vectors` `[fields, dim]` lanes.
+///
+/// # Panics
+/// If a slice is of another length.
+pub fn gram_across<R: Real>(
+    level: Level,
+    dim: usize,
+    constants: &[R],
+    vectors: &[Lanes<R>],
+    gram: &mut [Lanes<R>],
+) {
+    assert!(dim > 0, "vectors without length");
+    let (n_constants, fields) = (constants.len() / dim, vectors.len() / dim);
+    assert_eq!(constants.len(), n_constants * dim, "other constants");
+    assert_eq!(vectors.len(), fields * dim, "other vectors");
+    assert_eq!(gram.len(), n_constants * fields, "another matrix");
+    let work = gram::Across {
+        dim,
+        constants,
+        vectors,
+        gram,
+    };
+    run(level, work);
+}
+
 /// Adds to the slopes of the vectors what those of the Gram matrix say: `de_i += dc_ij e_j`,
 /// `de_j += dc_ij e_i`.
 ///

@@ -94,6 +94,22 @@ fn check_gram<R: Real>(level: Level, fields: usize, dim: usize) {
     }
 }
 
+fn check_gram_across<R: Real>(level: Level, n_constants: usize, fields: usize, dim: usize) {
+    let constants: Vec<R> = values(n_constants * dim, "constants");
+    let x: Vec<Lanes<R>> = lanes(fields * dim, "vectors");
+    let mut c = lanes::<R>(n_constants * fields, "old");
+    gram_across(level, dim, &constants, &x, &mut c);
+    for (at, c) in c.iter().enumerate() {
+        let constant = &constants[at / fields * dim..][..dim];
+        let vector = &x[at % fields * dim..][..dim];
+        for (lane, &found) in c.0.iter().enumerate() {
+            let products = constant.iter().zip(vector);
+            let sum = products.map(|(a, b)| a.wide() * b.0[lane].wide()).sum();
+            close(found, sum, dim);
+        }
+    }
+}
+
 fn check_units<R: Real>(level: Level, n: usize) {
     let wide = |lanes: &Lanes<R>| lanes.0.map(R::wide);
     let (h, old): (Vec<Lanes<R>>, Vec<Lanes<R>>) = (lanes(n, "h"), lanes(n, "old slopes"));
@@ -194,11 +210,13 @@ proptest! {
         at_all_levels(
             |level| {
                 check_gram::<f32>(level, fields, dim);
+                check_gram_across::<f32>(level, n_rows % 14, fields, dim);
                 check_rows::<f32>(level, n_rows, dim, fields);
                 check_units::<f32>(level, fields * dim);
             },
             |level| {
                 check_gram::<f64>(level, fields, dim);
+                check_gram_across::<f64>(level, n_rows % 14, fields, dim);
                 check_rows::<f64>(level, n_rows, dim, fields);
                 check_units::<f64>(level, fields * dim);
             },

@@ -1,8 +1,11 @@
 //! What happens to the units of a layer beside its product: ReLU backward, and heads.
 
-use crate::kernels::versions::{Work, add_product};
+use crate::kernels::versions::{Work, add_product, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
+
+/// Vectors whose sums are built side by side.
+const SUMS: usize = 4;
 
 /// The arguments of [`super::rectify_backward`].
 pub(super) struct RectifyBackward<'a, R> {
@@ -40,10 +43,22 @@ impl<R: Real> Work for Head<'_, R> {
     #[inline(always)]
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) -> Lanes<R> {
         let mut logits = Lanes::all(self.bias);
-        for (&weight, h) in self.weights.iter().zip(self.h) {
-            for (logit, &h) in logits.0.iter_mut().zip(&h.0) {
-                *logit = add_product::<FUSED, R>(*logit, weight, h);
+        let parts = logits
+            .0
+            .as_chunks_mut::<WIDTH>()
+            .0
+            .as_chunks_mut::<SUMS>()
+            .0;
+        for (part, logits) in parts.iter_mut().enumerate() {
+            let mut sums = *logits;
+            for (&weight, h) in self.weights.iter().zip(self.h) {
+                let h = h.0.as_chunks::<WIDTH>().0;
+                for k in 0..SUMS {
+                    let h = &h[part * SUMS + k];
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k], &[weight; WIDTH], h);
+                }
             }
+            *logits = sums;
         }
         logits
     }

@@ -1,0 +1,102 @@
+//! One request: a user of 8 single fields and 4 lists of 6, and candidates of 7 single fields and a
+//! list of 6, both tasks, one thread: `cargo bench -p ncs-model --bench ranking`. In the steady state
+//! nothing is allocated.
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher};
+use ncs_features::{Batch, FieldIds, Pooling, Schema};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{
+    Draw, FieldSpec, Gram, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker, Scorer,
+    Spec, TableSpec, masks,
+};
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const N_FIELDS: usize = 20;
+const CONTEXT: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 15, 16, 17, 18];
+const FIRST_LIST: usize = 15;
+const LIST_LENGTH: usize = 6;
+const TABLE_ROWS: usize = 100_000;
+
+fn main() {
+    divan::main();
+}
+
+fn batch(seed: u64, n_rows: usize) -> Batch {
+    let draw = Draw::new(seed, "ids");
+    let ids = |field: usize| {
+        let per_row = if field < FIRST_LIST { 1 } else { LIST_LENGTH };
+        let id = |i| (draw.at(field as u64).bits(i) % TABLE_ROWS as u64) as u32;
+        let offsets = (0..=n_rows).map(|row| (row * per_row) as u32);
+        FieldIds {
+            ids: (0..(n_rows * per_row) as u64).map(id).collect(),
+            offsets: offsets.filter(|_| per_row > 1).collect(),
+            ..FieldIds::default()
+        }
+    };
+    Batch {
+        n_rows,
+        fields: (0..N_FIELDS).map(ids).collect(),
+        ..Batch::default()
+    }
+}
+
+fn ranker(density: f64) -> Ranker {
+    let field = |table| FieldSpec {
+        table,
+        pooling: (table >= FIRST_LIST).then_some(Pooling::Mean),
+    };
+    let table = |number| TableSpec {
+        name: format!("table {number}"),
+        rows: TABLE_ROWS,
+    };
+    let spec = Spec {
+        fields: (0..N_FIELDS).map(field).collect(),
+        tables: (0..N_FIELDS).map(table).collect(),
+        tasks: vec!["ctr".into(), "cvr".into()],
+        plan: NetworkPlan {
+            kind: NetworkKind::SparseSharing,
+            dim: 16,
+            hidden: vec![512, 256, 128],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: Some(0.3),
+        },
+    };
+    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
+    model.tower_mut(0).touch_all();
+    let shapes = spec.layer_shapes();
+    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let artifact = Artifact {
+        schema: Arc::new(Schema {
+            fields: vec![],
+            tables: vec![],
+            tasks: vec![],
+            group: None,
+        }),
+        masks: Some(Arc::new(Masks {
+            tasks: vec![mask(0), mask(1)],
+        })),
+        members: vec![Member {
+            tower: 0,
+            weights: Arc::new(model.tower(0).weights()),
+        }],
+        of_task: vec![0, 0],
+        spec,
+    };
+    let scorer = Scorer::new(&artifact).expect("its own weights");
+    Ranker::new(&Arc::new(scorer), &CONTEXT).expect("fields of its own")
+}
+
+#[divan::bench(args = [1, 4, 16, 17, 64, 500], consts = [20, 30], sample_count = 100)]
+fn request<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
+    let ranker = ranker(PER_CENT as f64 / 100.0);
+    let (context, candidates) = (batch(1, 1), batch(2, n_candidates));
+    let (mut buffers, mut scores) = (RankBuffers::default(), vec![Vec::new(); 2]);
+    ranker.score(&context, &candidates, &mut buffers, &mut scores);
+    let bencher = bencher.counter(ItemsCount::new(n_candidates));
+    bencher.bench_local(|| ranker.score(&context, &candidates, &mut buffers, &mut scores));
+}

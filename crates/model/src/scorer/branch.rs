@@ -1,0 +1,208 @@
+//! One subnetwork of a ranker: its kept weights, packed for many rows and for few.
+
+use super::Frozen;
+use super::split::Split;
+use crate::kernels::sparse::{Grid, Product, Start};
+use crate::kernels::{Lanes, Level, Panels, tiles};
+use crate::masks::TaskMask;
+use crate::spec::Spec;
+use crate::tower::LayerLayout;
+
+/// The layers that some tasks of one member share, and their heads.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    /// Weights of the first layer for what is fixed in a request, `[fixed inputs, outputs]`.
+    fixed: Panels<f32>,
+    layers: Vec<Layer>,
+    heads: Vec<Head>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    bias: Vec<f32>,
+    /// All weights, 0 where pruned: for few rows.
+    dense: Panels<f32>,
+    /// The kept connections: for tiles.
+    product: Product,
+    values: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+struct Head {
+    task: usize,
+    bias: f32,
+    weights: Vec<f32>,
+}
+
+/// Activations of a branch on their way up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Activations {
+    lanes: [Vec<Lanes<f32>>; 2],
+    rows: [Vec<f32>; 2],
+}
+
+impl Branch {
+    /// The branch of a member that answers for `tasks`; `None` for a network without hidden layers.
+    pub(super) fn new(
+        spec: &Spec,
+        member: &Frozen,
+        tasks: &[usize],
+        mask: Option<&TaskMask>,
+        split: &Split,
+    ) -> Option<Branch> {
+        let dense = &member.tower.dense;
+        let mut shapes = member.tower.layout.layers.iter().enumerate();
+        let kept = |layer: usize, at: usize| mask.is_none_or(|mask| mask[layer].keeps(at));
+        let (_, first) = shapes.next()?;
+        let weights = &dense[first.weights.clone()];
+        let interaction = spec.interaction();
+        let folded = interaction.fold(weights, first.outputs, |at| kept(0, at));
+        let folded_kept = |input: usize, output: usize| {
+            let (one, mirrored) = interaction.logical(input);
+            let mut inputs = [Some(one), mirrored].into_iter().flatten();
+            inputs.any(|input| kept(0, input * first.outputs + output))
+        };
+        let (fixed, varying) = (&split.fixed, &split.varying);
+        let grid = Grid::from_fn(varying.len(), first.outputs, |input, output| {
+            folded_kept(varying[input], output)
+        });
+        let mut layers = vec![Layer::new(
+            dense,
+            first,
+            pick(&folded, varying, first.outputs),
+            &grid,
+        )];
+        for (number, layer) in shapes {
+            let grid = Grid::from_fn(layer.inputs, layer.outputs, |input, output| {
+                kept(number, input * layer.outputs + output)
+            });
+            let masked = |(at, &weight)| if kept(number, at) { weight } else { 0.0 };
+            let weights = dense[layer.weights.clone()].iter().enumerate();
+            layers.push(Layer::new(
+                dense,
+                layer,
+                weights.map(masked).collect(),
+                &grid,
+            ));
+        }
+        let head = |&task: &usize| {
+            let place = member.tower.tasks.iter().position(|&known| known == task)?;
+            let head = &member.tower.layout.heads[place];
+            Some(Head {
+                task,
+                bias: dense[head.bias.start],
+                weights: dense[head.weights.clone()].to_vec(),
+            })
+        };
+        Some(Branch {
+            fixed: {
+                let weights = pick(&folded, fixed, first.outputs);
+                Panels::new(fixed.len(), first.outputs, &weights)
+            },
+            layers,
+            heads: tasks.iter().map(head).collect::<Option<_>>()?,
+        })
+    }
+
+    /// What the first layer's sums start from in a request: bias, and all that is fixed.
+    pub(super) fn start(&self, level: Level, fixed: &[f32], start: &mut Vec<f32>) {
+        let bias = &self.layers[0].bias;
+        start.clear();
+        start.resize(bias.len(), 0.0);
+        self.fixed.run(level, fixed, bias, false, start);
+    }
+
+    /// Hands the logits of each head on tiles of inputs, `[n_tiles, varying inputs]`, to `found`, by
+    /// task and tile.
+    pub(super) fn run_tiles(
+        &self,
+        level: Level,
+        start: &[f32],
+        n_tiles: usize,
+        x: &[Lanes<f32>],
+        activations: &mut Activations,
+        mut found: impl FnMut(usize, usize, &Lanes<f32>),
+    ) {
+        let [mut above, mut below] = std::mem::take(&mut activations.lanes);
+        for (number, layer) in self.layers.iter().enumerate() {
+            let n_outputs = n_tiles * layer.product.outputs();
+            let y = fit(&mut above, n_outputs, Lanes::all(0.0));
+            let (x, bias) = match number {
+                0 => (x, start),
+                _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
+            };
+            let start = Start::Bias(bias);
+            layer.product.run(level, &layer.values, start, true, x, y);
+            std::mem::swap(&mut above, &mut below);
+        }
+        for head in &self.heads {
+            let width = head.weights.len();
+            let tiles = below.chunks_exact(width.max(1)).take(n_tiles);
+            for (tile, h) in tiles.enumerate() {
+                let logits = tiles::head(level, head.bias, &head.weights, h);
+                found(head.task, tile, &logits);
+            }
+        }
+        activations.lanes = [above, below];
+    }
+
+    /// As [`Branch::run_tiles`] on rows of inputs, `[n_rows, varying inputs]`, by task and row.
+    pub(super) fn run_rows(
+        &self,
+        level: Level,
+        start: &[f32],
+        n_rows: usize,
+        x: &[f32],
+        activations: &mut Activations,
+        mut found: impl FnMut(usize, usize, f32),
+    ) {
+        let [mut above, mut below] = std::mem::take(&mut activations.rows);
+        for (number, layer) in self.layers.iter().enumerate() {
+            let y = fit(&mut above, n_rows * layer.product.outputs(), 0.0);
+            let (x, bias) = match number {
+                0 => (x, start),
+                _ => (&below[..n_rows * layer.product.inputs()], &layer.bias[..]),
+            };
+            layer.dense.run(level, x, bias, true, y);
+            std::mem::swap(&mut above, &mut below);
+        }
+        for head in &self.heads {
+            let rows = below.chunks_exact(head.weights.len().max(1)).take(n_rows);
+            for (row, h) in rows.enumerate() {
+                let terms = h.iter().zip(&head.weights).map(|(h, weight)| h * weight);
+                found(head.task, row, head.bias + terms.sum::<f32>());
+            }
+        }
+        activations.rows = [above, below];
+    }
+}
+
+impl Layer {
+    fn new(dense: &[f32], layout: &LayerLayout, weights: Vec<f32>, grid: &Grid) -> Layer {
+        let product = Product::forward(grid);
+        let at = |(input, output): (usize, usize)| weights[input * layout.outputs + output];
+        let kept: Vec<f32> = grid.kept().map(at).collect();
+        let mut values = Vec::new();
+        product.load(&kept, &mut values);
+        Layer {
+            bias: dense[layout.bias.clone()].to_vec(),
+            dense: Panels::new(grid.inputs(), grid.outputs(), &weights),
+            product,
+            values,
+        }
+    }
+}
+
+/// Some of the rows of a matrix of `width` columns.
+fn pick(matrix: &[f32], rows: &[usize], width: usize) -> Vec<f32> {
+    let row = |&row: &usize| &matrix[row * width..(row + 1) * width];
+    rows.iter().flat_map(row).copied().collect()
+}
+
+/// The first `n` places of a buffer that grows and never shrinks.
+pub(super) fn fit<T: Clone>(buffer: &mut Vec<T>, n: usize, value: T) -> &mut [T] {
+    if buffer.len() < n {
+        buffer.resize(n, value);
+    }
+    &mut buffer[..n]
+}

@@ -1,0 +1,302 @@
+//! One request: a user (the context) and candidates, scored for all tasks.
+//!
+//! What depends on the context alone is computed once: its field vectors, their Gram matrix, and the
+//! first layer's sums over them. A candidate then has its own inputs only: the paper's first layer is
+//! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
+
+use super::branch::{Activations, Branch, fit};
+use super::look_up::{LookUp, longest_list};
+use super::split::Split;
+use super::{Frozen, Scorer, sigmoid};
+use crate::kernels::{LANES, Lanes, Level, tiles};
+use crate::plan::NetworkKind;
+use crate::spec::Spec;
+use ncs_features::Batch;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Up to as many rows go row by row: half-empty tiles cost as much as full ones.
+const FEW_ROWS: usize = 16;
+
+/// Tiles that go through a layer together, so that its weights are read once for all of them.
+const TILES: usize = 8;
+
+/// Scores the candidates of a request; made once for a model and a split of its fields.
+///
+/// Its scores are those of [`Scorer::score`] on rows that hold context and candidate together, up to
+/// the order of sums. The exception is [`PaddedMean`](ncs_features::Pooling::PaddedMean), whose divisor is the longest list of a
+/// batch: here of the candidates for a candidate's field, and the context's own list for one of the
+/// context's.
+#[derive(Clone, Debug)]
+pub struct Ranker {
+    scorer: Arc<Scorer>,
+    level: Level,
+    split: Split,
+    /// For each member of the scorer.
+    branches: Vec<Vec<Branch>>,
+}
+
+/// The buffers of a [`Ranker`]; they grow to the largest request and are used again.
+#[derive(Clone, Debug, Default)]
+pub struct RankBuffers {
+    /// Vectors of the context's fields, `[fields, dim]`.
+    context: Vec<f32>,
+    /// The fixed part of the folded input.
+    fixed: Vec<f32>,
+    /// One for each branch.
+    starts: Vec<Vec<f32>>,
+    /// The longest list of each field among the candidates.
+    longest: Vec<usize>,
+    /// The vectors of a field, `[rows of a tile, dim]`.
+    vectors: Vec<f32>,
+    tiles: Vec<Lanes<f32>>,
+    rows: Vec<f32>,
+    activations: Activations,
+}
+
+impl Ranker {
+    /// A ranker whose requests have these fields in their context, and all others in their candidates.
+    /// `None` where a context field is not there or named twice, where the network has no hidden layer,
+    /// and where it is not one stack of layers (experts, stitches): [`Scorer::score`] runs these.
+    pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
+        let split = Split::new(scorer.spec.interaction(), context)?;
+        let branches = |member: &Frozen| -> Option<Vec<Branch>> {
+            let branch =
+                |tasks: &[usize], mask| Branch::new(&scorer.spec, member, tasks, mask, &split);
+            match scorer.spec.plan.kind {
+                NetworkKind::SparseSharing => {
+                    let masks = scorer.masks.as_ref();
+                    let mask = |task: usize| masks.map(|masks| &masks.tasks[task]);
+                    let tasks = member.tasks.iter();
+                    tasks.map(|&task| branch(&[task], mask(task))).collect()
+                }
+                NetworkKind::SharedBottom | NetworkKind::SingleTask => {
+                    Some(vec![branch(&member.tasks, None)?])
+                }
+                _ => None,
+            }
+        };
+        let branches = scorer.members.iter().map(branches).collect::<Option<_>>()?;
+        Some(Ranker {
+            scorer: scorer.clone(),
+            level: Level::best(),
+            split,
+            branches,
+        })
+    }
+
+    /// The scorer it was made from.
+    pub fn scorer(&self) -> &Arc<Scorer> {
+        &self.scorer
+    }
+
+    /// The same at another level of instructions.
+    pub fn at(self, level: Level) -> Ranker {
+        Ranker { level, ..self }
+    }
+
+    /// The probability (or ratio) of every task for every candidate: `scores[task][candidate]`, whose
+    /// contents are replaced.
+    ///
+    /// Both batches have a place for every field of the schema; of `context`, one row, only the
+    /// context's fields are read, of `candidates` only the others. Ids must lie inside their tables.
+    ///
+    /// # Panics
+    /// If `scores` has not a list for each task, `context` is not one row, or a batch lacks fields.
+    pub fn score(
+        &self,
+        context: &Batch,
+        candidates: &Batch,
+        buffers: &mut RankBuffers,
+        scores: &mut [Vec<f32>],
+    ) {
+        assert_eq!(scores.len(), self.scorer.spec.tasks.len(), "a list a task");
+        assert_eq!(context.n_rows, 1, "one context a request");
+        for scores in scores.iter_mut() {
+            scores.clear();
+            scores.resize(candidates.n_rows, 0.0);
+        }
+        buffers.longest.clear();
+        buffers
+            .longest
+            .extend(candidates.fields.iter().map(longest_list));
+        for (member, branches) in self.scorer.members.iter().zip(&self.branches) {
+            let request = Request {
+                ranker: self,
+                spec: &self.scorer.spec,
+                member,
+                branches,
+                candidates,
+            };
+            request.start(context, buffers);
+            request.score(buffers, scores);
+        }
+    }
+}
+
+/// What a request asks of one member.
+struct Request<'a> {
+    ranker: &'a Ranker,
+    spec: &'a Spec,
+    member: &'a Frozen,
+    branches: &'a [Branch],
+    candidates: &'a Batch,
+}
+
+impl Request<'_> {
+    /// Everything that is the same for all candidates.
+    fn start(&self, context: &Batch, buffers: &mut RankBuffers) {
+        let (split, dim) = (&self.ranker.split, self.spec.plan.dim);
+        let vectors = &mut buffers.context;
+        vectors.clear();
+        vectors.resize(split.context.len() * dim, 0.0);
+        for (&field, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
+            let longest = context.fields[field].range(0).len();
+            self.look_up(context, field, longest).vector(0, vector);
+        }
+        buffers.fixed.clear();
+        if split.fixed.len() > vectors.len() {
+            triangle(vectors, dim, |product| buffers.fixed.push(product));
+        }
+        buffers.fixed.extend_from_slice(vectors);
+        fit(&mut buffers.starts, self.branches.len(), Vec::new());
+        for (branch, start) in self.branches.iter().zip(&mut buffers.starts) {
+            branch.start(self.ranker.level, &buffers.fixed, start);
+        }
+    }
+
+    /// Whole tiles first; a rest of few rows goes row by row.
+    fn score(&self, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
+        let n_rows = self.candidates.n_rows;
+        let rest = n_rows % LANES;
+        let n_few = if rest <= FEW_ROWS { rest } else { 0 };
+        let in_tiles = n_rows - n_few;
+        for first in (0..in_tiles).step_by(TILES * LANES) {
+            self.score_tiles(first..in_tiles.min(first + TILES * LANES), buffers, scores);
+        }
+        if n_few > 0 {
+            self.score_rows(in_tiles..n_rows, buffers, scores);
+        }
+    }
+
+    fn score_tiles(&self, rows: Range<usize>, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
+        let level = self.ranker.level;
+        let width = self.ranker.split.varying.len();
+        let n_tiles = rows.len().div_ceil(LANES);
+        let mut tiles = std::mem::take(&mut buffers.tiles);
+        let x = fit(&mut tiles, n_tiles * width, Lanes::all(0.0));
+        for (tile, x) in x.chunks_exact_mut(width.max(1)).enumerate() {
+            let first = rows.start + tile * LANES;
+            self.fill_tile(first..rows.end.min(first + LANES), buffers, x);
+        }
+        for (branch, start) in self.branches.iter().zip(&buffers.starts) {
+            let found = |task: usize, tile: usize, logits: &Lanes<f32>| {
+                let scores = &mut scores[task][rows.start + tile * LANES..rows.end];
+                for (score, &logit) in scores.iter_mut().zip(&logits.0) {
+                    *score = sigmoid(f64::from(logit)) as f32;
+                }
+            };
+            branch.run_tiles(level, start, n_tiles, x, &mut buffers.activations, found);
+        }
+        buffers.tiles = tiles;
+    }
+
+    /// The inputs of up to 64 candidates.
+    fn fill_tile(&self, rows: Range<usize>, buffers: &mut RankBuffers, x: &mut [Lanes<f32>]) {
+        let (level, split) = (self.ranker.level, &self.ranker.split);
+        let dim = self.spec.plan.dim;
+        let (pairs, vectors) = x.split_at_mut(split.n_pairs);
+        let mut fields = self.look_ups(&buffers.longest).peekable();
+        if let Some(first) = fields.peek() {
+            rows.clone().for_each(|row| first.ask_ahead(row));
+        }
+        for lanes in vectors.chunks_exact_mut(dim) {
+            let Some(field) = fields.next() else { break };
+            let found = fit(&mut buffers.vectors, rows.len() * dim, 0.0);
+            for (row, vector) in rows.clone().zip(found.chunks_exact_mut(dim)) {
+                if let Some(next) = fields.peek() {
+                    next.ask_ahead(row);
+                }
+                field.vector(row, vector);
+            }
+            tiles::into_lanes(level, found, dim, lanes);
+        }
+        if !pairs.is_empty() {
+            let (across, among) = pairs.split_at_mut(split.n_across);
+            tiles::gram_across(level, dim, &buffers.context, vectors, across);
+            tiles::gram(level, split.candidate.len(), dim, vectors, among);
+        }
+    }
+
+    /// The candidate's fields.
+    fn look_ups(&self, longest: &[usize]) -> impl Iterator<Item = LookUp<'_>> {
+        let fields = self.ranker.split.candidate.iter();
+        fields.map(|&field| self.look_up(self.candidates, field, longest[field]))
+    }
+
+    fn look_up<'a>(&'a self, batch: &'a Batch, field: usize, longest: usize) -> LookUp<'a> {
+        let ids = &batch.fields[field];
+        let field = self.spec.fields[field];
+        LookUp {
+            table: &self.member.tower.tables[field.table],
+            ids,
+            field,
+            longest,
+        }
+    }
+
+    fn score_rows(&self, rows: Range<usize>, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
+        let (split, n_rows) = (&self.ranker.split, rows.len());
+        let (level, dim, width) = (self.ranker.level, self.spec.plan.dim, split.varying.len());
+        let x = fit(&mut buffers.rows, n_rows * width, 0.0);
+        for (row, x) in rows.clone().zip(x.chunks_exact_mut(width.max(1))) {
+            let (pairs, vectors) = x.split_at_mut(split.n_pairs);
+            let fields = self.look_ups(&buffers.longest);
+            for (field, vector) in fields.zip(vectors.chunks_exact_mut(dim)) {
+                field.vector(row, vector);
+            }
+            let mut pairs = pairs.iter_mut();
+            if split.n_pairs > 0 {
+                for context in buffers.context.chunks_exact(dim) {
+                    let products = vectors.chunks_exact(dim).map(|vector| dot(context, vector));
+                    products
+                        .zip(pairs.by_ref())
+                        .for_each(|(product, pair)| *pair = product);
+                }
+                triangle(vectors, dim, |product| {
+                    if let Some(pair) = pairs.next() {
+                        *pair = product;
+                    }
+                });
+            }
+        }
+        for (branch, start) in self.branches.iter().zip(&buffers.starts) {
+            let found = |task: usize, row: usize, logit: f32| {
+                scores[task][rows.start + row] = sigmoid(f64::from(logit)) as f32;
+            };
+            let activations = &mut buffers.activations;
+            branch.run_rows(level, start, n_rows, x, activations, found);
+        }
+    }
+}
+
+/// The upper triangle of the Gram matrix of vectors, row by row.
+fn triangle(vectors: &[f32], dim: usize, mut found: impl FnMut(f32)) {
+    for (i, one) in vectors.chunks_exact(dim).enumerate() {
+        for other in vectors[i * dim..].chunks_exact(dim) {
+            found(dot(one, other));
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.0.iter().zip(b.0) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest = a.1.iter().zip(b.1).map(|(a, b)| a * b);
+    sums.iter().sum::<f32>() + rest.sum::<f32>()
+}

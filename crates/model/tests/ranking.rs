@@ -1,0 +1,248 @@
+//! A request, scored at once, against the scorer on rows that hold context and candidate together.
+
+use ncs_features::{
+    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
+    Task,
+};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::kernels::Level;
+use ncs_model::{
+    Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker, Scorer, Spec,
+    masks,
+};
+use std::sync::Arc;
+
+const N_IDS: u64 = 30;
+const COUNTS: [usize; 8] = [0, 1, 5, 16, 17, 64, 65, 500];
+
+/// Lists of every kind among single values; the last is a scaled number.
+const FIELDS: [Option<Pooling>; 8] = [
+    None,
+    Some(Pooling::Mean),
+    None,
+    Some(Pooling::Sum),
+    Some(Pooling::PaddedMean),
+    Some(Pooling::Mean),
+    None,
+    None,
+];
+
+fn schema() -> Schema {
+    let field = |(number, pooling): (usize, &Option<Pooling>)| Field {
+        name: format!("field {number}"),
+        column: format!("column {number}"),
+        table: number % 3,
+        pooling: *pooling,
+        separator: None,
+        max_values: None,
+        missing: vec![],
+    };
+    let task = |name: &str| Task {
+        name: name.into(),
+        label: name.into(),
+        population: Population::All,
+        objective: Objective::CrossEntropy,
+        weight: 1.0,
+        truth: None,
+    };
+    let table = |name: &str| Table {
+        name: name.into(),
+        ids: IdSpace::Hash {
+            buckets: N_IDS as u32,
+            function: HashFunction::Xxh3,
+        },
+    };
+    Schema {
+        fields: FIELDS.iter().enumerate().map(field).collect(),
+        tables: ["user", "item", "place"].map(table).into(),
+        tasks: ["ctr", "cvr"].map(task).into(),
+        group: None,
+    }
+}
+
+/// Two tasks, each answered by a member of its own where `apart`.
+fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer> {
+    let plan = NetworkPlan {
+        kind,
+        dim,
+        hidden: vec![70, 9],
+        gram,
+        dropout: 0.0,
+        table_deviation: Some(0.5),
+    };
+    let schema = Arc::new(schema());
+    let spec = Spec::of(&schema, &plan);
+    let member = |tower: usize, seed: u64| {
+        let mut model: Model = Model::new(spec.clone(), Draw::new(seed, "weights"));
+        let trained = model.tower_mut(tower);
+        trained.touch_all();
+        for layer in trained.layout.layers.clone() {
+            let draw = Draw::new(seed, "bias");
+            layer
+                .bias
+                .for_each(|at| trained.dense[at] = 0.1 * draw.normal(at as u64) as f32);
+        }
+        Member {
+            tower,
+            weights: Arc::new(trained.weights()),
+        }
+    };
+    let (members, of_task) = match (kind, apart) {
+        (NetworkKind::SingleTask, _) => (vec![member(0, 1), member(1, 2)], vec![0, 1]),
+        (_, true) => (vec![member(0, 1), member(0, 2)], vec![1, 0]),
+        (_, false) => (vec![member(0, 1)], vec![0, 0]),
+    };
+    let shapes = spec.layer_shapes();
+    let mask = |task| masks::random(&shapes, 0.3, Draw::new(task, "mask"));
+    let masks = (kind == NetworkKind::SparseSharing).then(|| {
+        Arc::new(Masks {
+            tasks: vec![mask(0), mask(1)],
+        })
+    });
+    let artifact = Artifact {
+        schema,
+        spec,
+        masks,
+        members,
+        of_task,
+    };
+    Arc::new(Scorer::new(&artifact).unwrap())
+}
+
+/// Rows with lists of nought to four ids.
+fn batch(name: &str, n_rows: usize) -> Batch {
+    let draw = Draw::new(7, name);
+    let bits = |field: usize, i: usize| draw.at(field as u64).bits(i as u64);
+    let ids = |(field, pooling): (usize, &Option<Pooling>)| {
+        let is_scaled = field + 1 == FIELDS.len();
+        let mut ids = FieldIds::default();
+        if pooling.is_some() || is_scaled {
+            ids.offsets.push(0);
+        }
+        for row in 0..n_rows {
+            let length = match pooling {
+                None if is_scaled => 2,
+                None => 1,
+                Some(_) => bits(field, row * 8) as usize % 5,
+            };
+            let id = |k: usize| (bits(field, row * 8 + k + 1) % N_IDS) as u32;
+            ids.ids.extend((0..length).map(id));
+            if is_scaled {
+                ids.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+            }
+            if !ids.offsets.is_empty() {
+                ids.offsets.push(ids.ids.len() as u32);
+            }
+        }
+        ids
+    };
+    Batch {
+        n_rows,
+        fields: FIELDS.iter().enumerate().map(ids).collect(),
+        ..Batch::default()
+    }
+}
+
+/// The rows of candidates, with the context written into each.
+fn expanded(context: &Batch, candidates: &Batch, of_context: &[usize]) -> Batch {
+    let mut rows = candidates.clone();
+    for &field in of_context {
+        let mut ids = FieldIds::default();
+        if !context.fields[field].offsets.is_empty() {
+            ids.offsets.push(0);
+        }
+        (0..rows.n_rows).for_each(|_| ids.push_row(&context.fields[field], 0));
+        rows.fields[field] = ids;
+    }
+    rows
+}
+
+fn check(scorer: &Arc<Scorer>, of_context: &[usize], levels: &[Level], buffers: &mut RankBuffers) {
+    let ranker = Ranker::new(scorer, of_context).unwrap();
+    let mut context = batch("context", 1);
+    let mut scores = vec![vec![9.0; 3]; 2];
+    for &level in levels {
+        let ranker = ranker.clone().at(level);
+        for n in COUNTS {
+            let mut candidates = batch("candidates", n);
+            let rows = expanded(&context, &candidates, of_context);
+            let expected = scorer.score(&rows, &mut Pass::new(1));
+            for field in 0..FIELDS.len() {
+                let unread = match of_context.contains(&field) {
+                    true => &mut candidates,
+                    false => &mut context,
+                };
+                unread.fields[field] = FieldIds::default();
+            }
+            ranker.score(&context, &candidates, buffers, &mut scores);
+            for (scores, expected) in scores.iter().zip(&expected) {
+                assert_eq!(scores.len(), n);
+                for (row, (score, expected)) in scores.iter().zip(expected).enumerate() {
+                    let is_close = (score - expected).abs() < 1e-6;
+                    assert!(is_close, "row {row} of {n}: {score} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_scores_as_its_rows_do() {
+    let (best, mut buffers) = ([Level::best()], RankBuffers::default());
+    for (kind, apart) in [
+        (NetworkKind::SparseSharing, false),
+        (NetworkKind::SparseSharing, true),
+        (NetworkKind::SharedBottom, false),
+        (NetworkKind::SharedBottom, true),
+        (NetworkKind::SingleTask, true),
+    ] {
+        for (gram, dim) in [
+            (Gram::Full, 4),
+            (Gram::Full, 16),
+            (Gram::Triangle, 3),
+            (Gram::None, 17),
+        ] {
+            let scorer = scorer(kind, gram, dim, apart);
+            check(&scorer, &[0, 2, 4, 5], &best, &mut buffers);
+        }
+    }
+}
+
+#[test]
+fn any_split_of_the_fields_will_do() {
+    let scorer = scorer(NetworkKind::SparseSharing, Gram::Full, 8, true);
+    // The same buffers for all of them: what a larger split leaves behind is no matter.
+    let mut buffers = RankBuffers::default();
+    for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7][..], &[7, 0], &[1], &[]] {
+        check(&scorer, of_context, &Level::all(), &mut buffers);
+    }
+    assert!(Ranker::new(&scorer, &[8]).is_none());
+    assert!(Ranker::new(&scorer, &[1, 1]).is_none());
+}
+
+#[test]
+fn padding_reaches_to_the_longest_list_of_its_own_side() {
+    let scorer = scorer(NetworkKind::SharedBottom, Gram::Full, 4, false);
+    let (context, candidates) = (batch("context", 1), batch("candidates", 40));
+    let score = |of_context: &[usize], candidates: &Batch| {
+        let ranker = Ranker::new(&scorer, of_context).unwrap();
+        let mut scores = vec![vec![]; 2];
+        ranker.score(
+            &context,
+            candidates,
+            &mut RankBuffers::default(),
+            &mut scores,
+        );
+        scores
+    };
+    let mut longer = candidates.clone();
+    let padded = &mut longer.fields[4];
+    padded.ids.extend([1; 6]);
+    *padded.offsets.last_mut().unwrap() += 6;
+    let (own, others) = (&[0, 2, 5][..], &[0, 2, 4, 5][..]);
+    assert_ne!(
+        score(own, &candidates)[0][..39],
+        score(own, &longer)[0][..39]
+    );
+    assert_eq!(score(others, &candidates), score(others, &longer));
+}
