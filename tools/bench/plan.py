@@ -33,6 +33,8 @@ class Point:
     has_peer: bool
     # What the peer needs, or it is left out.
     peer_memory_gb: float = 0.0
+    # The same whenever it runs: not repeated.
+    is_exact: bool = False
 
 
 def step_name(
@@ -75,7 +77,7 @@ def points(quick: bool) -> list[Point]:
         Point("search", search_arguments(1 if quick else 3), True),
         Point("score", score_arguments(9 if quick else 21), True),
         Point("read", ("read", "--threads", "2", "--samples", str(samples)), False),
-        Point("memory", ("memory", "--threads", "1", "--steps", "50" if quick else "300"), False),
+        Point("memory", ("memory", "--steps", "50" if quick else "300"), False, is_exact=True),
     ]
     for batch in QUICK_BATCHES if quick else BATCHES:
         found.append(step(samples, True, batch=batch))

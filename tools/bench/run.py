@@ -67,29 +67,41 @@ def default_out(quick: bool) -> Path:
 
 def measure(args: argparse.Namespace, out: Path) -> None:
     """Runs all points; the results are saved after each, in case the sitting ends early."""
-    peers = [sys.executable, str(HERE / "peers.py")]
-    programs: dict[str, list[str]] = {}
-    if not args.no_ours:
-        if args.ours == OURS:
-            subprocess.run(shlex.split(BUILD), cwd=ROOT, check=True)
-        programs["ours"] = shlex.split(args.ours)
-    if not args.no_peers:
-        programs["peer"] = peers
-    described = machine.describe()
-    if "peer" in programs:
-        described |= records_of(peers + ["versions"])[0]
-    sitting = {"machine": described, "points": {}}
+    programs = built_programs(args)
+    sitting = {"machine": described_machine(programs), "points": {}}
     todo = [point for point in points(args.quick) if point.name.startswith(args.only)]
     out.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     repetitions = args.repetitions or (1 if args.quick else 3)
     for repetition in range(repetitions):
         for point in todo:
+            if point.is_exact and repetition > 0:
+                continue
             found = sitting["points"].setdefault(point.name, {"ours": [], "peer": []})
             for who in programs:
                 found[who] += run_point(point, who, programs[who])
             out.write_text(json.dumps(sitting, indent=1) + "\n")
             say(f"{repetition + 1}/{repetitions} {point.name}: {time.monotonic() - start:.0f} s")
+
+
+def built_programs(args: argparse.Namespace) -> dict[str, list[str]]:
+    """The commands of those that run, ours built."""
+    programs: dict[str, list[str]] = {}
+    if not args.no_ours:
+        if args.ours == OURS:
+            subprocess.run(shlex.split(BUILD), cwd=ROOT, check=True)
+        programs["ours"] = shlex.split(args.ours)
+    if not args.no_peers:
+        programs["peer"] = [sys.executable, str(HERE / "peers.py")]
+    return programs
+
+
+def described_machine(programs: dict[str, list[str]]) -> dict[str, str]:
+    """The machine, and the peers' versions where they run."""
+    described = machine.describe()
+    if "peer" in programs:
+        described |= records_of(programs["peer"] + ["versions"])[0]
+    return described
 
 
 def run_point(point: Point, who: str, program: list[str]) -> list[Record]:
