@@ -9,6 +9,15 @@ use std::arch::x86_64::*;
 /// Lanes of a vector.
 const VECTOR: usize = 16;
 
+/// Repeats a block for each value of a constant. Arrays that only constants index stay in registers,
+/// which loops over them do not promise.
+macro_rules! unroll {
+    ($name:ident in [$($value:literal)*] $body:block) => {{$({
+        const $name: usize = $value;
+        $body
+    })*}};
+}
+
 /// # Safety
 /// The processor must have AVX-512 (F, BW, DQ, VL), and the lengths be those that
 /// [`super::Product::run_lanes`] asks for.
@@ -50,62 +59,66 @@ unsafe fn product_of<const V: usize>(run: Run<'_, f32>) {
                 for group in (0..outputs).step_by(GROUP) {
                     let n = GROUP.min(outputs - group);
                     let y = y.add(group * LANES);
-                    let mut sums = [[zero; V]; GROUP];
+                    let mut sums = [[zero; 4]; GROUP];
                     match run.start {
-                        Start::Bias(bias) if block == 0 => {
-                            for (q, sums) in sums.iter_mut().enumerate() {
-                                if q < n {
-                                    *sums = [_mm512_set1_ps(*bias.get_unchecked(group + q)); V];
-                                }
+                        Start::Bias(bias) if block == 0 => unroll!(Q in [0 1 2 3] {
+                            if Q < n {
+                                let bias = _mm512_set1_ps(*bias.get_unchecked(group + Q));
+                                sums[Q] = [bias; 4];
                             }
-                        }
+                        }),
                         Start::Zero if block == 0 => {}
-                        _ => {
-                            for (q, sums) in sums.iter_mut().enumerate() {
-                                if q < n {
-                                    for (v, sum) in sums.iter_mut().enumerate() {
-                                        *sum = _mm512_load_ps(y.add(q * LANES + v * VECTOR));
+                        _ => unroll!(Q in [0 1 2 3] {
+                            if Q < n {
+                                unroll!(W in [0 1 2 3] {
+                                    if W < V {
+                                        let at = y.add(Q * LANES + W * VECTOR);
+                                        sums[Q][W] = _mm512_load_ps(at);
                                     }
-                                }
+                                });
                             }
-                        }
+                        }),
                     }
-                    macro_rules! buckets {
-                        ($($pattern:literal)*) => {$(
-                            for _ in 0..*counts.add($pattern - 1) {
-                                let x = x.add(usize::from(*places) * LANES);
-                                places = places.add(1);
-                                let mut lanes = [zero; V];
-                                for (v, lanes) in lanes.iter_mut().enumerate() {
-                                    *lanes = _mm512_load_ps(x.add(v * VECTOR));
+                    unroll!(PATTERN in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
+                        for _ in 0..*counts.add(PATTERN - 1) {
+                            let x = x.add(usize::from(*places) * LANES);
+                            places = places.add(1);
+                            let mut lanes = [zero; 4];
+                            unroll!(W in [0 1 2 3] {
+                                if W < V {
+                                    lanes[W] = _mm512_load_ps(x.add(W * VECTOR));
                                 }
-                                for (q, sums) in sums.iter_mut().enumerate() {
-                                    if $pattern >> q & 1 == 1 {
-                                        let weight = _mm512_set1_ps(*values);
-                                        values = values.add(1);
-                                        for (sum, &lanes) in sums.iter_mut().zip(&lanes) {
-                                            *sum = _mm512_fmadd_ps(weight, lanes, *sum);
+                            });
+                            unroll!(Q in [0 1 2 3] {
+                                if PATTERN >> Q & 1 == 1 {
+                                    let weight = _mm512_set1_ps(*values);
+                                    values = values.add(1);
+                                    unroll!(W in [0 1 2 3] {
+                                        if W < V {
+                                            sums[Q][W] =
+                                                _mm512_fmadd_ps(weight, lanes[W], sums[Q][W]);
                                         }
-                                    }
+                                    });
                                 }
-                            }
-                        )*};
-                    }
-                    buckets!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+                            });
+                        }
+                    });
                     counts = counts.add(PATTERNS);
-                    if run.rectify && block + 1 == n_blocks {
-                        for sum in sums.iter_mut().flatten() {
-                            // The second operand is the result where one is NaN.
-                            *sum = _mm512_max_ps(zero, *sum);
+                    let rectify = run.rectify && block + 1 == n_blocks;
+                    unroll!(Q in [0 1 2 3] {
+                        if Q < n {
+                            unroll!(W in [0 1 2 3] {
+                                if W < V {
+                                    let mut sum = sums[Q][W];
+                                    if rectify {
+                                        // The second operand is the result where one is NaN.
+                                        sum = _mm512_max_ps(zero, sum);
+                                    }
+                                    _mm512_store_ps(y.add(Q * LANES + W * VECTOR), sum);
+                                }
+                            });
                         }
-                    }
-                    for (q, sums) in sums.iter().enumerate() {
-                        if q < n {
-                            for (v, &sum) in sums.iter().enumerate() {
-                                _mm512_store_ps(y.add(q * LANES + v * VECTOR), sum);
-                            }
-                        }
-                    }
+                    });
                 }
             }
         }
@@ -146,7 +159,6 @@ unsafe fn outer_of_lists(
     dy: &[Lanes<f32>],
     sums: &mut [f32],
 ) {
-    const V: usize = LANES / VECTOR;
     let n_groups = dy.len().div_ceil(GROUP).max(1);
     let zero = _mm512_setzero_ps();
     let mut places = places.as_ptr();
@@ -161,24 +173,24 @@ unsafe fn outer_of_lists(
     unsafe {
         for (g, &steps) in steps.iter().enumerate() {
             let x = x.as_ptr().add(g / n_groups * BLOCK).cast::<f32>();
-            let mut slopes = [[zero; V]; GROUP];
-            for (q, slopes) in slopes.iter_mut().enumerate() {
-                let dy = dy.as_ptr().add(*outputs.add(q) as usize).cast::<f32>();
-                for (v, slopes) in slopes.iter_mut().enumerate() {
-                    *slopes = _mm512_load_ps(dy.add(v * VECTOR));
-                }
-            }
+            let mut slopes = [[zero; 4]; GROUP];
+            unroll!(Q in [0 1 2 3] {
+                let dy = dy.as_ptr().add(*outputs.add(Q) as usize).cast::<f32>();
+                unroll!(W in [0 1 2 3] {
+                    slopes[Q][W] = _mm512_load_ps(dy.add(W * VECTOR));
+                });
+            });
             outputs = outputs.add(GROUP);
             for _ in 0..steps {
                 let mut products = [zero; GROUP];
-                for (q, (product, slopes)) in products.iter_mut().zip(&slopes).enumerate() {
-                    let x = x.add(usize::from(*places.add(q)) * LANES);
-                    *product = _mm512_mul_ps(slopes[0], _mm512_load_ps(x));
-                    for (v, &slope) in slopes.iter().enumerate().skip(1) {
-                        let x = _mm512_load_ps(x.add(v * VECTOR));
-                        *product = _mm512_fmadd_ps(slope, x, *product);
-                    }
-                }
+                unroll!(Q in [0 1 2 3] {
+                    let x = x.add(usize::from(*places.add(Q)) * LANES);
+                    products[Q] = _mm512_mul_ps(slopes[Q][0], _mm512_load_ps(x));
+                    unroll!(W in [1 2 3] {
+                        let x = _mm512_load_ps(x.add(W * VECTOR));
+                        products[Q] = _mm512_fmadd_ps(slopes[Q][W], x, products[Q]);
+                    });
+                });
                 places = places.add(GROUP);
                 waiting[n_waiting] = fold_four(products);
                 n_waiting += 1;
@@ -268,18 +280,20 @@ unsafe fn dense_outer(add: Add<'_, f32>) {
                                 _mm512_load_ps(dy[2].add(v)),
                                 _mm512_load_ps(dy[3].add(v)),
                             ];
-                            for (sums, x) in sums.iter_mut().zip(&x) {
-                                let x = _mm512_load_ps(x.add(v));
-                                for (sum, &dy) in sums.iter_mut().zip(&dy) {
-                                    *sum = _mm512_fmadd_ps(x, dy, *sum);
-                                }
-                            }
+                            unroll!(I in [0 1 2 3] {
+                                let x = _mm512_load_ps(x[I].add(v));
+                                unroll!(O in [0 1 2 3] {
+                                    sums[I][O] = _mm512_fmadd_ps(x, dy[O], sums[I][O]);
+                                });
+                            });
                         }
                     }
-                    let mut folded = [zero; GROUP];
-                    for (folded, &sums) in folded.iter_mut().zip(&sums) {
-                        *folded = fold_four(sums);
-                    }
+                    let folded = [
+                        fold_four(sums[0]),
+                        fold_four(sums[1]),
+                        fold_four(sums[2]),
+                        fold_four(sums[3]),
+                    ];
                     let sum = _mm512_add_ps(_mm512_loadu_ps(target), fold_quarters(folded));
                     _mm512_storeu_ps(target, sum);
                     target = target.add(VECTOR);
