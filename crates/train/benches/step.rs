@@ -1,5 +1,7 @@
 //! A step at the paper's size, whole and in parts, one thread: `cargo bench -p ncs-train --bench step`.
 
+#[path = "../examples/cost/paper.rs"]
+#[expect(dead_code, reason = "the bench uses a part of the workload")]
 mod paper;
 
 use divan::Bencher;
@@ -10,7 +12,7 @@ fn main() {
     divan::main();
 }
 
-/// In percent; 100: without masks.
+/// In percent.
 const DENSITIES: [u32; 4] = [100, 30, 20, 10];
 
 const SIZE: Size = Size {
@@ -20,8 +22,7 @@ const SIZE: Size = Size {
 
 fn training(percent: u32, tasks: &[usize]) -> Training {
     let density = f64::from(percent) / 100.0;
-    let densities = (percent < 100).then_some([density; 2]);
-    let mut training = Training::new(SIZE, paper::model(SIZE, densities), tasks);
+    let mut training = Training::new(SIZE, paper::model(SIZE, [density; 2]), tasks);
     // The first step draws the rows and meets fresh memory; all others do not.
     training.step(&paper::batch(SIZE, 0));
     training
@@ -64,7 +65,7 @@ fn joint_step(bencher: Bencher<'_, '_>, percent: u32) {
 #[divan::bench(args = DENSITIES, sample_count = 10, sample_size = 1)]
 fn packing(bencher: Bencher<'_, '_>, percent: u32) {
     let density = f64::from(percent) / 100.0;
-    let model = paper::model(SIZE, Some([density; 2]));
+    let model = paper::model(SIZE, [density; 2]);
     bencher
         .with_inputs(|| {
             let mut model = model.clone();

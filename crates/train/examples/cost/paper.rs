@@ -7,10 +7,11 @@ use ncs_features::{
     Task,
 };
 use ncs_model::{
-    Draw, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec, Subnet, masks,
+    Draw, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec, Subnet,
+    masks,
 };
 use ncs_train::Optimizer;
-use ncs_train::loss::loss;
+use ncs_train::loss::BatchLoss;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ pub(crate) struct Training {
     pass: Pass,
     gradient: Gradient,
     tasks: Vec<usize>,
+    subnets: Vec<Subnet>,
 }
 
 impl Training {
@@ -75,6 +77,7 @@ impl Training {
             pass: Pass::new(size.threads),
             gradient: Gradient::default(),
             tasks: tasks.to_vec(),
+            subnets: model.subnets(0, tasks),
             model,
         }
     }
@@ -83,42 +86,48 @@ impl Training {
     pub(crate) fn set_masks(&mut self, masks: Masks) {
         self.model.set_masks(Some(Arc::new(masks)));
         self.optimizers = Optimizers::new(&self.model, settings());
+        self.subnets = self.model.subnets(0, &self.tasks);
     }
 
     /// Draws rows, runs forward and back, each task on the rows whose label is known, and moves the
-    /// weights. The only place here that knows how a step is put together.
+    /// weights.
     pub(crate) fn step(&mut self, batch: &Batch) {
         self.model.tower_mut(0).touch(batch);
-        let subnets = self.subnets(batch);
+        self.load(batch);
+        self.learn(batch);
         let tower = self.model.tower_mut(0);
-        tower.forward(batch, &subnets, None, &mut self.pass);
-        let slopes = |(head, &task): (usize, &usize)| {
-            let labels: Vec<f32> = known(batch, task).map(|(_, label)| label).collect();
-            loss(OBJECTIVES[task], &self.pass.logits(head), &labels).slopes
+        self.optimizers
+            .step(0, tower, &mut self.gradient, &self.tasks, 1.0);
+    }
+
+    /// Forward and back, without a step.
+    pub(crate) fn learn(&mut self, batch: &Batch) {
+        let loss = |&task: &usize| BatchLoss::new(OBJECTIVES[task], &batch.labels[task], 1.0);
+        let losses: Vec<BatchLoss<'_>> = self.tasks.iter().map(loss).collect();
+        let slopes_of = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
+            losses[rows.head].slopes(rows.rows, rows.logits, slopes)
         };
-        let slopes: Vec<Vec<f64>> = self.tasks.iter().enumerate().map(slopes).collect();
         let (pass, gradient) = (&mut self.pass, &mut self.gradient);
-        tower.backward(batch, &subnets, &slopes, pass, gradient);
-        self.optimizers.step(0, tower, gradient, &self.tasks, 1.0);
+        let tower = self.model.tower(0);
+        tower.learn(batch, &self.subnets, None, &slopes_of, pass, gradient);
     }
 
     /// Forward only, on rows that were drawn before.
     pub(crate) fn forward(&mut self, batch: &Batch) {
-        let subnets = self.subnets(batch);
+        self.load(batch);
         let tower = self.model.tower(0);
-        tower.forward(batch, &subnets, None, &mut self.pass);
+        tower.forward(batch, &self.subnets, &mut self.pass);
     }
 
-    fn subnets(&self, batch: &Batch) -> Vec<Subnet> {
-        let on_known = |(subnet, &task): (Subnet, &usize)| {
-            let rows: Vec<u32> = known(batch, task).map(|(row, _)| row).collect();
-            match rows.len() == batch.n_rows {
-                true => subnet,
-                false => subnet.on_rows(rows),
-            }
-        };
-        let subnets = self.model.subnets(0, &self.tasks).into_iter();
-        subnets.zip(&self.tasks).map(on_known).collect()
+    fn load(&mut self, batch: &Batch) {
+        let tower = self.model.tower(0);
+        for (subnet, &task) in self.subnets.iter_mut().zip(&self.tasks) {
+            let labels = (0..).zip(&batch.labels[task]);
+            let known = labels.filter(|(_, label)| !label.is_nan());
+            let known: Vec<u32> = known.map(|(row, _)| row).collect();
+            subnet.run_on((known.len() < batch.n_rows).then_some(known));
+            subnet.load(tower);
+        }
     }
 
     /// Table rows that some batch has met.
@@ -126,12 +135,6 @@ impl Training {
         let tables = self.model.tower(0).tables.iter();
         tables.map(|table| table.n_drawn()).sum()
     }
-}
-
-/// Rows with a label, and the label.
-fn known(batch: &Batch, task: usize) -> impl Iterator<Item = (u32, f32)> + '_ {
-    let labels = (0..).zip(batch.labels[task].iter().copied());
-    labels.filter(|(_, label)| !label.is_nan())
 }
 
 fn settings() -> OptimSettings {

@@ -3,10 +3,10 @@
 use crate::arguments::Arguments;
 use crate::base;
 use crate::clock::median_cost;
-use crate::paper::{self, LIST_LENGTH, N_SINGLE, Size};
+use crate::paper::{self, LIST_LENGTH, N_LISTS, N_SINGLE, Size};
 use ncs_features::Batch;
 use ncs_model::artifact::{Artifact, Member};
-use ncs_model::{Model, Pass, Scorer};
+use ncs_model::{Model, RankBuffers, Ranker, Scorer};
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,9 +29,16 @@ fn score_one(arguments: &Arguments, candidates: usize) -> Value {
     let mut model = paper::model(size, arguments.density);
     model.tower_mut(0).touch(&request);
     let scorer = frozen(size, &model);
-    let mut pass = Pass::new(size.threads);
+    let user: Vec<usize> = (0..N_USER_SINGLE)
+        .chain(N_SINGLE..N_SINGLE + N_LISTS)
+        .collect();
+    let ranker = Ranker::new(&Arc::new(scorer), &user).expect("a stack of layers");
+    let context = request.select(&[0]);
+    let mut buffers = RankBuffers::default();
+    let mut scores = vec![Vec::new(); 2];
     let work = || {
-        black_box(scorer.score(&request, &mut pass));
+        ranker.score(&context, &request, &mut buffers, &mut scores);
+        black_box(&scores);
     };
     let calls = (2000 / (candidates + 40)).max(1);
     let cost = median_cost(work, arguments.samples, 3, calls);

@@ -45,7 +45,7 @@ struct Level {
 impl Level {
     fn to_json(&self) -> Value {
         json!({
-            "task": ["ctr", "cvr"][self.task],
+            "task": (["ctr", "cvr"][self.task]),
             "density": self.density,
             "cpu_ms": self.step.cpu_ms,
             "wall_ms": self.step.wall_ms,
