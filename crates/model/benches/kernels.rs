@@ -1,0 +1,133 @@
+//! The products of the paper's layers over kept connections, against the dense ones of `gemm`, one
+//! thread, 4096 rows that stream through the caches: `cargo bench -p ncs-model --bench kernels`.
+//!
+//! The counted items are multiply-adds of a dense layer, so that throughputs of all densities compare:
+//! pruned connections count as done.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
+use ncs_model::kernels::{LANES, Lanes, Level, dense};
+use ncs_model::{Draw, Real};
+
+fn main() {
+    divan::main();
+}
+
+const ROWS: usize = 4096;
+const N_TILES: usize = ROWS / LANES;
+
+/// Tiles that run through a layer together, as in a pass.
+const TOGETHER: usize = 16;
+
+/// Inputs and outputs; the first layer's inputs are folded.
+const LAYERS: [(usize, usize); 3] = [(530, 512), (512, 256), (256, 128)];
+
+/// In percent.
+const DENSITIES: [u32; 7] = [5, 10, 20, 30, 40, 60, 100];
+
+fn cases() -> impl Iterator<Item = (usize, u32)> {
+    let layers = 0..LAYERS.len();
+    layers.flat_map(|layer| DENSITIES.map(|density| (layer, density)))
+}
+
+fn grid(layer: usize, percent: u32) -> Grid {
+    let (inputs, outputs) = LAYERS[layer];
+    let draw = Draw::new(1, "mask");
+    Grid::from_fn(inputs, outputs, |i, o| {
+        draw.uniform((i * outputs + o) as u64) < f64::from(percent) / 100.0
+    })
+}
+
+fn numbers<R: Real>(n: usize) -> Vec<R> {
+    let draw = Draw::new(2, "numbers");
+    (0..n as u64).map(|i| R::of(draw.normal(i))).collect()
+}
+
+fn tiles(width: usize) -> Vec<Lanes<f32>> {
+    let numbers = numbers::<f32>(LANES * width);
+    let tile: Vec<Lanes<f32>> = numbers
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&lanes| Lanes(lanes))
+        .collect();
+    (0..N_TILES).flat_map(|_| tile.clone()).collect()
+}
+
+fn multiply_adds(layer: usize) -> ItemsCount {
+    let (inputs, outputs) = LAYERS[layer];
+    ItemsCount::new(ROWS * inputs * outputs)
+}
+
+fn product(bencher: Bencher<'_, '_>, layer: usize, product: &Product, n_kept: usize) {
+    let level = Level::best();
+    let mut values = Vec::new();
+    product.load(&numbers::<f32>(n_kept), &mut values);
+    let x = tiles(product.inputs());
+    let mut y = tiles(product.outputs());
+    bencher.counter(multiply_adds(layer)).bench_local(|| {
+        let x = x.chunks(TOGETHER * product.inputs());
+        for (x, y) in x.zip(y.chunks_mut(TOGETHER * product.outputs())) {
+            product.run(level, &values, Start::Zero, true, x, y);
+        }
+    });
+}
+
+#[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
+fn forward(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
+    let grid = grid(layer, percent);
+    product(bencher, layer, &Product::forward(&grid), grid.n_kept());
+}
+
+#[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
+fn backward_to_inputs(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
+    let grid = grid(layer, percent);
+    product(bencher, layer, &Product::backward(&grid), grid.n_kept());
+}
+
+#[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
+fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
+    let (inputs, outputs) = LAYERS[layer];
+    let outer = Outer::new(&grid(layer, percent));
+    let mut sums = vec![0.0f32; outer.numbers().len()];
+    let (x, dy) = (tiles(inputs), tiles(outputs));
+    bencher.counter(multiply_adds(layer)).bench_local(|| {
+        let x = x.chunks(TOGETHER * inputs);
+        for (x, dy) in x.zip(dy.chunks(TOGETHER * outputs)) {
+            outer.add(Level::best(), TOGETHER, x, dy, &mut sums);
+        }
+    });
+}
+
+/// The dense products, whatever the mask.
+#[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
+fn gemm_forward(bencher: Bencher<'_, '_>, layer: usize) {
+    let (inputs, outputs) = LAYERS[layer];
+    let (x, w) = (numbers::<f32>(ROWS * inputs), numbers(inputs * outputs));
+    let bias = vec![0.0; outputs];
+    let mut y = vec![0.0; ROWS * outputs];
+    bencher
+        .counter(multiply_adds(layer))
+        .bench_local(|| dense::forward(&x, &w, &bias, &mut y, ROWS));
+}
+
+#[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
+fn gemm_backward_to_inputs(bencher: Bencher<'_, '_>, layer: usize) {
+    let (inputs, outputs) = LAYERS[layer];
+    let (dy, w) = (numbers::<f32>(ROWS * outputs), numbers(inputs * outputs));
+    let mut dx = vec![0.0; ROWS * inputs];
+    bencher
+        .counter(multiply_adds(layer))
+        .bench_local(|| dense::backward_inputs(&dy, &w, &mut dx, ROWS));
+}
+
+#[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
+fn gemm_backward_to_weights(bencher: Bencher<'_, '_>, layer: usize) {
+    let (inputs, outputs) = LAYERS[layer];
+    let (x, dy) = (numbers::<f32>(ROWS * inputs), numbers(ROWS * outputs));
+    let mut dw = vec![0.0; inputs * outputs];
+    bencher
+        .counter(multiply_adds(layer))
+        .bench_local(|| dense::backward_weights(&x, &dy, &mut dw, ROWS));
+}
