@@ -91,7 +91,7 @@ fn ranker(density: f64) -> Ranker {
     Ranker::new(&Arc::new(scorer), &CONTEXT).expect("fields of its own")
 }
 
-#[divan::bench(args = [1, 4, 16, 17, 64, 500], consts = [20, 30], sample_count = 100)]
+#[divan::bench(args = [1, 2, 4, 6, 8, 16, 32, 64, 500], consts = [20, 30], sample_count = 100)]
 fn request<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
     let ranker = ranker(PER_CENT as f64 / 100.0);
     let (context, candidates) = (batch(1, 1), batch(2, n_candidates));

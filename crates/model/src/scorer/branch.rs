@@ -113,10 +113,15 @@ impl Branch {
     }
 
     /// Hands the logits of each head on tiles of inputs, `[n_tiles, varying inputs]`, to `found`, by
-    /// task and tile.
+    /// task and tile; in the first `lanes` lanes of each.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "inputs, room and what is done with the result"
+    )]
     pub(super) fn run_tiles(
         &self,
         level: Level,
+        lanes: usize,
         start: &[f32],
         n_tiles: usize,
         x: &[Lanes<f32>],
@@ -132,7 +137,10 @@ impl Branch {
                 _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
             };
             let start = Start::Bias(bias);
-            layer.product.run(level, &layer.values, start, true, x, y);
+            let values = &layer.values;
+            layer
+                .product
+                .run_lanes(level, lanes, values, start, true, x, y);
             std::mem::swap(&mut above, &mut below);
         }
         for head in &self.heads {

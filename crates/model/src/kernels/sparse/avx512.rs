@@ -1,6 +1,6 @@
 //! The products for AVX-512, in single precision: a tile's 64 lanes are four vectors.
 
-use super::buckets::{BLOCK, GROUP, PATTERNS};
+use super::buckets::{GROUP, PATTERNS, block_length};
 use super::outer::{Add, Order};
 use super::product::{Run, Start};
 use crate::kernels::{LANES, Lanes};
@@ -55,7 +55,7 @@ unsafe fn product_of<const V: usize>(run: Run<'_, f32>) {
             let x = run.x.as_ptr().add(tile * inputs).cast::<f32>();
             let y = run.y.as_mut_ptr().add(tile * outputs).cast::<f32>();
             for block in 0..n_blocks {
-                let x = x.add(block * BLOCK * LANES);
+                let x = x.add(block * buckets.length * LANES);
                 for group in (0..outputs).step_by(GROUP) {
                     let n = GROUP.min(outputs - group);
                     let y = y.add(group * LANES);
@@ -160,6 +160,7 @@ unsafe fn outer_of_lists(
     sums: &mut [f32],
 ) {
     let n_groups = dy.len().div_ceil(GROUP).max(1);
+    let length = block_length(x.len());
     let zero = _mm512_setzero_ps();
     let mut places = places.as_ptr();
     let mut outputs = outputs.as_ptr();
@@ -172,7 +173,7 @@ unsafe fn outer_of_lists(
     // the length of their block.
     unsafe {
         for (g, &steps) in steps.iter().enumerate() {
-            let x = x.as_ptr().add(g / n_groups * BLOCK).cast::<f32>();
+            let x = x.as_ptr().add(g / n_groups * length).cast::<f32>();
             let mut slopes = [[zero; 4]; GROUP];
             unroll!(Q in [0 1 2 3] {
                 let dy = dy.as_ptr().add(*outputs.add(Q) as usize).cast::<f32>();

@@ -8,8 +8,14 @@ pub(super) const GROUP: usize = 4;
 /// The ways in which a group can use an input: which of its outputs, but not none.
 pub(super) const PATTERNS: usize = (1 << GROUP) - 1;
 
-/// Inputs of a block: a tile's lanes of so many fit the first-level cache.
-pub(super) const BLOCK: usize = 112;
+/// Inputs of a block at most: the lanes of a tile's block come from the first-level cache, mostly. Fewer
+/// inputs mean more, shorter lists; 130 to 140 were best at every density, measured with 32 KB.
+const MOST: usize = 144;
+
+/// The inputs of a block, in a layer of so many: blocks of like length.
+pub(super) fn block_length(inputs: usize) -> usize {
+    inputs.div_ceil(inputs.div_ceil(MOST).max(1)).max(1)
+}
 
 /// Connections by block of inputs, then by group of outputs, then by pattern: the inputs that the same
 /// outputs of a group use stand together, so that an input is loaded once for all of them and nothing
@@ -18,6 +24,8 @@ pub(super) const BLOCK: usize = 112;
 pub(super) struct Buckets {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
+    /// Inputs of a block.
+    pub(super) length: usize,
     /// Number of inputs, `[blocks, groups, PATTERNS]`.
     pub(super) counts: Vec<u8>,
     /// The inputs, counted in their block.
@@ -55,15 +63,16 @@ impl Buckets {
         let mut buckets = Buckets {
             inputs,
             outputs,
+            length: block_length(inputs),
             counts: Vec::new(),
             places: Vec::new(),
             numbers: Vec::new(),
         };
         for block in 0..buckets.n_blocks() {
-            let first = block * BLOCK;
-            let length = BLOCK.min(inputs - first);
+            let first = block * buckets.length;
+            let length = buckets.length.min(inputs - first);
             for group in (0..outputs).step_by(GROUP) {
-                let mut patterns = [0u8; BLOCK];
+                let mut patterns = [0u8; MOST];
                 let mut counts = [0u8; PATTERNS + 1];
                 for (place, found) in patterns[..length].iter_mut().enumerate() {
                     *found = pattern(first + place, group) as u8;
@@ -88,6 +97,6 @@ impl Buckets {
 
     /// At least one, so that outputs are started from.
     pub(super) fn n_blocks(&self) -> usize {
-        self.inputs.div_ceil(BLOCK).max(1)
+        self.inputs.div_ceil(self.length).max(1)
     }
 }

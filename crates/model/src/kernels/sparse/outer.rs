@@ -1,7 +1,7 @@
 //! Inputs times slopes of outputs, summed over rows, for kept connections: the slopes of weights.
 
 use super::Grid;
-use super::buckets::{BLOCK, GROUP};
+use super::buckets::{GROUP, block_length};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::level::Set;
 #[cfg(target_arch = "x86_64")]
@@ -137,8 +137,9 @@ fn dense_order(grid: &Grid) -> (Vec<u32>, Order) {
 
 fn lists(grid: &Grid) -> (Vec<u32>, Order) {
     let (mut numbers, mut steps, mut outputs, mut places) = (vec![], vec![], vec![], vec![]);
-    for first in (0..grid.inputs()).step_by(BLOCK) {
-        let block = first..grid.inputs().min(first + BLOCK);
+    let length = block_length(grid.inputs());
+    for first in (0..grid.inputs()).step_by(length) {
+        let block = first..grid.inputs().min(first + length);
         let mut of_output: Vec<(u32, Vec<(u8, u32)>)> = (0..grid.outputs() as u32)
             .map(|output| (output, Vec::new()))
             .collect();
@@ -189,11 +190,12 @@ impl<R: Real> Work for Add<'_, R> {
                     places,
                 } => {
                     let n_groups = dy.len().div_ceil(GROUP).max(1);
+                    let length = block_length(x.len());
                     let mut entries = places.as_chunks::<GROUP>().0.iter();
                     let mut sums = self.sums.as_chunks_mut::<GROUP>().0.iter_mut();
                     let groups = outputs.as_chunks::<GROUP>().0;
                     for (g, (&steps, group)) in steps.iter().zip(groups).enumerate() {
-                        let block = &x[g / n_groups * BLOCK..];
+                        let block = &x[g / n_groups * length..];
                         let entries = entries.by_ref().zip(sums.by_ref());
                         for (places, sums) in entries.take(usize::from(steps)) {
                             for ((&place, &output), sum) in places.iter().zip(group).zip(sums) {

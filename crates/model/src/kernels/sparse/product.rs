@@ -1,7 +1,7 @@
 //! Inputs times kept weights: forward, and with the layer turned round, backward to the inputs.
 
 use super::Grid;
-use super::buckets::{BLOCK, Buckets, GROUP, PATTERNS};
+use super::buckets::{Buckets, GROUP, PATTERNS};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::level::Set;
 #[cfg(target_arch = "x86_64")]
@@ -161,7 +161,7 @@ impl<R: Real> Work for Run<'_, R> {
                 for group in (0..outputs).step_by(GROUP) {
                     let Some(counts) = counts.next() else { return };
                     let at = At {
-                        x: x + block * BLOCK,
+                        x: x + block * self.buckets.length,
                         y: y + group,
                         n: GROUP.min(outputs - group),
                         group,
