@@ -44,7 +44,7 @@ fn batch(seed: u64, n_rows: usize) -> Batch {
     }
 }
 
-fn ranker(density: f64) -> Ranker {
+fn ranker(density: f64, half: bool) -> Ranker {
     let field = |table| FieldSpec {
         table,
         pooling: (table >= FIRST_LIST).then_some(Pooling::Mean),
@@ -88,12 +88,30 @@ fn ranker(density: f64) -> Ranker {
         spec,
     };
     let scorer = Scorer::new(&artifact).expect("its own weights");
-    Ranker::new(&Arc::new(scorer), &CONTEXT).expect("fields of its own")
+    let scorer = Arc::new(scorer);
+    let ranker = match half {
+        true => Ranker::in_half(&scorer, &CONTEXT),
+        false => Ranker::new(&scorer, &CONTEXT),
+    };
+    ranker.expect("fields of its own")
 }
 
 #[divan::bench(args = [1, 2, 4, 6, 8, 16, 32, 64, 500], consts = [20, 30], sample_count = 100)]
 fn request<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
-    let ranker = ranker(PER_CENT as f64 / 100.0);
+    bench(
+        bencher,
+        n_candidates,
+        ranker(PER_CENT as f64 / 100.0, false),
+    );
+}
+
+/// Weights and activations in half precision.
+#[divan::bench(args = [16, 64, 500], consts = [20, 30], sample_count = 100)]
+fn request_in_half<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
+    bench(bencher, n_candidates, ranker(PER_CENT as f64 / 100.0, true));
+}
+
+fn bench(bencher: Bencher, n_candidates: usize, ranker: Ranker) {
     let (context, candidates) = (batch(1, 1), batch(2, n_candidates));
     let (mut buffers, mut scores) = (RankBuffers::default(), vec![Vec::new(); 2]);
     ranker.score(&context, &candidates, &mut buffers, &mut scores);

@@ -44,6 +44,17 @@ impl Level {
         all
     }
 
+    /// Whether it has dot products in half precision (bfloat16).
+    pub fn has_half(self) -> bool {
+        match self.0 {
+            Set::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => false,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => is_x86_feature_detected!("avx512bf16"),
+        }
+    }
+
     pub(crate) fn set(self) -> Set {
         self.0
     }

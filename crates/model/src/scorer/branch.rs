@@ -2,8 +2,8 @@
 
 use super::Frozen;
 use super::split::Split;
-use crate::kernels::sparse::{Grid, Product, Start};
-use crate::kernels::{Lanes, Level, Panels, tiles};
+use crate::kernels::sparse::{Grid, HalfLanes, HalfOutputs, HalfProduct, Product, Start, narrow};
+use crate::kernels::{LANES, Lanes, Level, Panels, tiles};
 use crate::masks::TaskMask;
 use crate::spec::Spec;
 use crate::tower::LayerLayout;
@@ -25,6 +25,8 @@ struct Layer {
     /// The kept connections: for tiles.
     product: Product,
     values: Vec<f32>,
+    /// The same in half precision, where that was asked for.
+    half: Option<HalfProduct>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ struct Head {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activations {
     lanes: [Vec<Lanes<f32>>; 2],
+    halves: [Vec<HalfLanes>; 2],
+    room: Vec<Lanes<f32>>,
     rows: [Vec<f32>; 2],
 }
 
@@ -49,6 +53,7 @@ impl Branch {
         tasks: &[usize],
         mask: Option<&TaskMask>,
         split: &Split,
+        half: bool,
     ) -> Option<Branch> {
         let dense = &member.tower.dense;
         let mut shapes = member.tower.layout.layers.iter().enumerate();
@@ -71,6 +76,7 @@ impl Branch {
             first,
             pick(&folded, varying, first.outputs),
             &grid,
+            half,
         )];
         for (number, layer) in shapes {
             let grid = Grid::from_fn(layer.inputs, layer.outputs, |input, output| {
@@ -83,6 +89,7 @@ impl Branch {
                 layer,
                 weights.map(masked).collect(),
                 &grid,
+                half,
             ));
         }
         let head = |&task: &usize| {
@@ -128,30 +135,75 @@ impl Branch {
         activations: &mut Activations,
         mut found: impl FnMut(usize, usize, &Lanes<f32>),
     ) {
-        let [mut above, mut below] = std::mem::take(&mut activations.lanes);
-        for (number, layer) in self.layers.iter().enumerate() {
-            let n_outputs = n_tiles * layer.product.outputs();
-            let y = fit(&mut above, n_outputs, Lanes::all(0.0));
-            let (x, bias) = match number {
-                0 => (x, start),
-                _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
-            };
-            let start = Start::Bias(bias);
-            let values = &layer.values;
-            layer
-                .product
-                .run_lanes(level, lanes, values, start, true, x, y);
-            std::mem::swap(&mut above, &mut below);
-        }
+        // Up to two vectors of lanes single precision is no slower.
+        let in_half = lanes > LANES / 2 && self.layers.iter().all(|layer| layer.half.is_some());
+        let last = if in_half {
+            self.layers_in_half(level, start, n_tiles, x, activations)
+        } else {
+            self.layers(level, lanes, start, n_tiles, x, activations)
+        };
         for head in &self.heads {
             let width = head.weights.len();
-            let tiles = below.chunks_exact(width.max(1)).take(n_tiles);
+            let tiles = last.chunks_exact(width.max(1)).take(n_tiles);
             for (tile, h) in tiles.enumerate() {
                 let logits = tiles::head(level, head.bias, &head.weights, h);
                 found(head.task, tile, &logits);
             }
         }
-        activations.lanes = [above, below];
+    }
+
+    /// All layers, up to the outputs of the last.
+    fn layers<'a>(
+        &self,
+        level: Level,
+        lanes: usize,
+        start: &[f32],
+        n_tiles: usize,
+        x: &[Lanes<f32>],
+        activations: &'a mut Activations,
+    ) -> &'a [Lanes<f32>] {
+        let [above, below] = &mut activations.lanes;
+        for (number, layer) in self.layers.iter().enumerate() {
+            let n_outputs = n_tiles * layer.product.outputs();
+            let y = fit(above, n_outputs, Lanes::all(0.0));
+            let (x, bias) = match number {
+                0 => (x, start),
+                _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
+            };
+            let (start, values) = (Start::Bias(bias), &layer.values);
+            layer
+                .product
+                .run_lanes(level, lanes, values, start, true, x, y);
+            std::mem::swap(above, below);
+        }
+        below
+    }
+
+    /// The same in half precision.
+    fn layers_in_half<'a>(
+        &self,
+        level: Level,
+        start: &[f32],
+        n_tiles: usize,
+        x: &[Lanes<f32>],
+        activations: &'a mut Activations,
+    ) -> &'a [Lanes<f32>] {
+        let [above, below] = &mut activations.halves;
+        narrow(level, x, fit(below, x.len(), HalfLanes([0; LANES])));
+        let last = &mut activations.lanes[0];
+        for (number, layer) in self.layers.iter().enumerate() {
+            let Some(product) = &layer.half else { continue };
+            let n_outputs = n_tiles * product.outputs();
+            let x = &below[..n_tiles * product.inputs()];
+            let bias = if number == 0 { start } else { &layer.bias };
+            let y = match number + 1 == self.layers.len() {
+                true => HalfOutputs::Single(fit(last, n_outputs, Lanes::all(0.0))),
+                false => HalfOutputs::Half(fit(above, n_outputs, HalfLanes([0; LANES]))),
+            };
+            product.run(level, bias, x, &mut activations.room, y);
+            std::mem::swap(above, below);
+        }
+        last
     }
 
     /// As [`Branch::run_tiles`] on rows of inputs, `[n_rows, varying inputs]`, by task and row.
@@ -186,7 +238,13 @@ impl Branch {
 }
 
 impl Layer {
-    fn new(dense: &[f32], layout: &LayerLayout, weights: Vec<f32>, grid: &Grid) -> Layer {
+    fn new(
+        dense: &[f32],
+        layout: &LayerLayout,
+        weights: Vec<f32>,
+        grid: &Grid,
+        half: bool,
+    ) -> Layer {
         let product = Product::forward(grid);
         let at = |(input, output): (usize, usize)| weights[input * layout.outputs + output];
         let kept: Vec<f32> = grid.kept().map(at).collect();
@@ -195,6 +253,7 @@ impl Layer {
         Layer {
             bias: dense[layout.bias.clone()].to_vec(),
             dense: Panels::new(grid.inputs(), grid.outputs(), &weights),
+            half: half.then(|| HalfProduct::new(grid, &kept)),
             product,
             values,
         }

@@ -60,10 +60,22 @@ impl Ranker {
     /// `None` where a context field is not there or named twice, where the network has no hidden layer,
     /// and where it is not one stack of layers (experts, stitches): [`Scorer::score`] runs these.
     pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
+        Ranker::of(scorer, context, false)
+    }
+
+    /// As [`Ranker::new`], but weights and activations of the hidden layers are bfloat16 (sums are not),
+    /// where a request has more than a few candidates. Faster where the processor multiplies these
+    /// ([`Level::has_half`]); slower, with the same scores, where it does not.
+    pub fn in_half(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
+        Ranker::of(scorer, context, true)
+    }
+
+    fn of(scorer: &Arc<Scorer>, context: &[usize], half: bool) -> Option<Ranker> {
         let split = Split::new(scorer.spec.interaction(), context)?;
         let branches = |member: &Frozen| -> Option<Vec<Branch>> {
-            let branch =
-                |tasks: &[usize], mask| Branch::new(&scorer.spec, member, tasks, mask, &split);
+            let branch = |tasks: &[usize], mask| {
+                Branch::new(&scorer.spec, member, tasks, mask, &split, half)
+            };
             match scorer.spec.plan.kind {
                 NetworkKind::SparseSharing => {
                     let masks = scorer.masks.as_ref();

@@ -2,11 +2,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_half;
 mod buckets;
 mod grid;
+mod half;
 mod outer;
 mod product;
 
 pub use grid::Grid;
+pub use half::{HalfLanes, HalfOutputs, HalfProduct, narrow};
 pub use outer::Outer;
 pub use product::{Product, Start};

@@ -1,0 +1,183 @@
+//! The product in half precision for AVX-512 with bfloat16: a tile's 64 lanes are two vectors of
+//! inputs and four of sums.
+
+use super::buckets::{GROUP, PATTERNS};
+use super::half::{HalfLanes, HalfOutputs, HalfProduct};
+use crate::kernels::{LANES, Lanes};
+use std::arch::x86_64::*;
+
+/// Lanes of a vector of inputs.
+const VECTOR: usize = 32;
+
+/// Repeats a block for each value of a constant: see [`super::avx512`].
+macro_rules! unroll {
+    ($name:ident in [$($value:literal)*] $body:block) => {{$({
+        const $name: usize = $value;
+        $body
+    })*}};
+}
+
+/// One tile of [`HalfProduct::run`].
+///
+/// Pairs are made by interleaving two vectors of inputs, which leaves the sums in another order of
+/// lanes; they are put in order when they are written.
+///
+/// # Safety
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `x` must have a vector for each input, `bias`,
+/// `room` and `y` one for each output.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn product(
+    product: &HalfProduct,
+    bias: &[f32],
+    x: &[HalfLanes],
+    room: &mut [Lanes<f32>],
+    mut y: HalfOutputs<'_>,
+) {
+    let zero = _mm512_setzero_ps();
+    let n_blocks = product.inputs.div_ceil(product.length).max(1);
+    let mut counts = product.counts.as_ptr();
+    let mut places = product.places.as_ptr();
+    let mut weights = product.weights.as_ptr();
+    let room = room.as_mut_ptr().cast::<f32>();
+    // SAFETY: there are counts for every block and group, and `HalfProduct::push` has pushed two places
+    // for each pair that they count, and a weight for each output of its pattern. Places are below the
+    // length of their block, and patterns name existing outputs only; the caller vouches for lengths.
+    unsafe {
+        for block in 0..n_blocks {
+            let x = x.as_ptr().add(block * product.length).cast::<u16>();
+            for group in (0..product.outputs).step_by(GROUP) {
+                let n = GROUP.min(product.outputs - group);
+                let room = room.add(group * LANES);
+                let mut sums = [[zero; 4]; GROUP];
+                unroll!(Q in [0 1 2 3] {
+                    if Q < n {
+                        if block == 0 {
+                            let bias = *bias.get_unchecked(group + Q);
+                            sums[Q] = [_mm512_set1_ps(bias); 4];
+                        } else {
+                            unroll!(W in [0 1 2 3] {
+                                sums[Q][W] = _mm512_load_ps(room.add(Q * LANES + W * 16));
+                            });
+                        }
+                    }
+                });
+                unroll!(PATTERN in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
+                    for _ in 0..*counts.add(PATTERN - 1) {
+                        let one = x.add(usize::from(*places) * LANES);
+                        let other = x.add(usize::from(*places.add(1)) * LANES);
+                        places = places.add(2);
+                        let mut pairs = [_mm512_setzero_si512(); 4];
+                        unroll!(W in [0 1] {
+                            let one = _mm512_load_si512(one.add(W * VECTOR).cast());
+                            let other = _mm512_load_si512(other.add(W * VECTOR).cast());
+                            pairs[2 * W] = _mm512_unpacklo_epi16(one, other);
+                            pairs[2 * W + 1] = _mm512_unpackhi_epi16(one, other);
+                        });
+                        unroll!(Q in [0 1 2 3] {
+                            if PATTERN >> Q & 1 == 1 {
+                                let weight = _mm512_set1_epi32(*weights as i32);
+                                weights = weights.add(1);
+                                unroll!(W in [0 1 2 3] {
+                                    sums[Q][W] = dot(sums[Q][W], weight, pairs[W]);
+                                });
+                            }
+                        });
+                    }
+                });
+                counts = counts.add(PATTERNS);
+                unroll!(Q in [0 1 2 3] {
+                    if Q < n {
+                        if block + 1 < n_blocks {
+                            unroll!(W in [0 1 2 3] {
+                                _mm512_store_ps(room.add(Q * LANES + W * 16), sums[Q][W]);
+                            });
+                        } else {
+                            write(&mut y, group + Q, sums[Q]);
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Rounds tiles to half precision.
+///
+/// # Safety
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16), and the slices be of like lengths.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn narrow(x: &[Lanes<f32>], y: &mut [HalfLanes]) {
+    for (x, y) in x.iter().zip(y) {
+        let (x, y) = (x.0.as_ptr(), y.0.as_mut_ptr());
+        // SAFETY: both are 64 numbers on lines of their own.
+        unsafe {
+            unroll!(W in [0 1] {
+                let low = _mm512_load_ps(x.add(W * VECTOR));
+                let high = _mm512_load_ps(x.add(W * VECTOR + 16));
+                let halves = _mm512_cvtne2ps_pbh(high, low);
+                let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
+                _mm512_store_si512(y.add(W * VECTOR).cast(), halves);
+            });
+        }
+    }
+}
+
+/// `sum + a . b`, two terms a lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+    // SAFETY: both are 64 bytes of which every pattern is valid.
+    let (a, b) = unsafe {
+        (
+            std::mem::transmute::<__m512i, __m512bh>(a),
+            std::mem::transmute::<__m512i, __m512bh>(b),
+        )
+    };
+    _mm512_dpbf16_ps(sum, a, b)
+}
+
+/// Writes the rectified sums of one output, their lanes in order.
+///
+/// # Safety
+/// The output must be there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
+    let zero = _mm512_setzero_ps();
+    // Interleaving has put lanes 0-3, 8-11, 16-19, 24-27 into the first vector and those between into
+    // the second.
+    let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    let second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    // The second operand is the result where one is NaN.
+    let sums = [
+        _mm512_max_ps(zero, sums[0]),
+        _mm512_max_ps(zero, sums[1]),
+        _mm512_max_ps(zero, sums[2]),
+        _mm512_max_ps(zero, sums[3]),
+    ];
+    let ordered = [
+        _mm512_permutex2var_ps(sums[0], first, sums[1]),
+        _mm512_permutex2var_ps(sums[0], second, sums[1]),
+        _mm512_permutex2var_ps(sums[2], first, sums[3]),
+        _mm512_permutex2var_ps(sums[2], second, sums[3]),
+    ];
+    // SAFETY: the caller vouches for the output, whose lanes are 64 numbers on lines of their own.
+    unsafe {
+        match y {
+            HalfOutputs::Single(y) => {
+                let y = y.as_mut_ptr().add(output).cast::<f32>();
+                unroll!(W in [0 1 2 3] {
+                    _mm512_store_ps(y.add(W * 16), ordered[W]);
+                });
+            }
+            HalfOutputs::Half(y) => {
+                let y = y.as_mut_ptr().add(output).cast::<u16>();
+                unroll!(W in [0 1] {
+                    let halves = _mm512_cvtne2ps_pbh(ordered[2 * W + 1], ordered[2 * W]);
+                    let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
+                    _mm512_store_si512(y.add(W * VECTOR).cast(), halves);
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Inputs times kept weights in half precision (bfloat16), summed in single precision: for scoring.
+//!
+//! The processor's dot product of bfloat16 takes two inputs at a time. Two inputs that the same outputs
+//! use make a pair, so that nothing is multiplied in vain but in a pair that lacks its second.
+
+use super::Grid;
+use super::buckets::{GROUP, PATTERNS};
+use crate::kernels::level::Set;
+use crate::kernels::{LANES, Lanes, Level};
+
+/// One feature of the 64 rows of a tile as bfloat16: the upper half of a single-precision number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct HalfLanes(pub [u16; LANES]);
+
+impl HalfLanes {
+    /// The numbers, each rounded to the nearest.
+    pub fn of(lanes: &Lanes<f32>) -> HalfLanes {
+        HalfLanes(lanes.0.map(rounded))
+    }
+}
+
+/// Rounds tiles to half precision.
+///
+/// # Panics
+/// If the slices are of unlike lengths.
+pub fn narrow(level: Level, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
+    assert_eq!(x.len(), y.len(), "other tiles");
+    match level.set() {
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 if level.has_half() => {
+            // SAFETY: the processor has AVX-512 with bfloat16, and the lengths are the same.
+            unsafe { super::avx512_half::narrow(x, y) }
+        }
+        _ => y.iter_mut().zip(x).for_each(|(y, x)| *y = HalfLanes::of(x)),
+    }
+}
+
+/// The nearest bfloat16, ties to even; NaN stays one.
+pub(super) fn rounded(x: f32) -> u16 {
+    if x.is_nan() {
+        return 0x7fc0;
+    }
+    let bits = x.to_bits();
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+fn widened(half: u16) -> f32 {
+    f32::from_bits(u32::from(half) << 16)
+}
+
+/// Inputs of a block at most. Half as wide as in single precision, more of them fit the first-level
+/// cache.
+const MOST: usize = 192;
+
+/// A layer's kept connections as pairs of inputs, with their weights. Made once for a mask and its
+/// weights.
+#[derive(Clone, Debug)]
+pub struct HalfProduct {
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// Inputs of a block.
+    pub(super) length: usize,
+    /// Number of pairs, `[blocks, groups, PATTERNS]`.
+    pub(super) counts: Vec<u8>,
+    /// Inputs, counted in their block, `[pairs, 2]`.
+    pub(super) places: Vec<u8>,
+    /// For each pair, the two weights of each output that uses it, the first in the lower half.
+    pub(super) weights: Vec<u32>,
+}
+
+/// Where a product's sums go.
+#[derive(Debug)]
+pub enum HalfOutputs<'a> {
+    /// To another layer, `[n_tiles, outputs]`.
+    Half(&'a mut [HalfLanes]),
+    /// To the heads.
+    Single(&'a mut [Lanes<f32>]),
+}
+
+impl HalfProduct {
+    /// From the layer's inputs to its outputs; `weights` are those of the kept connections, by number.
+    ///
+    /// # Panics
+    /// If there is not a weight for each connection.
+    pub fn new(grid: &Grid, weights: &[f32]) -> HalfProduct {
+        assert_eq!(weights.len(), grid.n_kept(), "weights of another layer");
+        let inputs = grid.inputs();
+        let n_blocks = inputs.div_ceil(MOST).max(1);
+        let mut product = HalfProduct {
+            inputs,
+            outputs: grid.outputs(),
+            length: inputs.div_ceil(n_blocks).max(1),
+            counts: Vec::new(),
+            places: Vec::new(),
+            weights: Vec::new(),
+        };
+        for block in 0..n_blocks {
+            let first = block * product.length;
+            let members = first..inputs.min(first + product.length);
+            for group in (0..grid.outputs()).step_by(GROUP) {
+                for pattern in 1..=PATTERNS {
+                    let uses = |&input: &usize| grid.four(input, group) == pattern;
+                    let members: Vec<usize> = members.clone().filter(uses).collect();
+                    product.counts.push(members.len().div_ceil(2) as u8);
+                    for pair in members.chunks(2) {
+                        product.push(grid, weights, first, group, pattern, pair);
+                    }
+                }
+            }
+        }
+        product
+    }
+
+    fn push(
+        &mut self,
+        grid: &Grid,
+        weights: &[f32],
+        first: usize,
+        group: usize,
+        pattern: usize,
+        pair: &[usize],
+    ) {
+        // A pair that lacks its second has its first again, at no weight.
+        let places = [pair[0], pair[pair.len() - 1]];
+        self.places
+            .extend(places.map(|input| (input - first) as u8));
+        for output in (0..GROUP).filter(|q| pattern >> q & 1 == 1) {
+            let weight = |input: Option<&usize>| {
+                let number = input.and_then(|&input| grid.number(input, group + output));
+                let weight = number.map_or(0.0, |number| weights[number as usize]);
+                u32::from(rounded(weight))
+            };
+            let (low, high) = (weight(pair.first()), weight(pair.get(1)));
+            self.weights.push(low | high << 16);
+        }
+    }
+
+    /// Features of a tile that it reads.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Features of a tile that it writes.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// For each tile: `y[o] = max(bias[o] + sum of weights * x, 0)` (NaN stays). `room` is for sums on
+    /// their way.
+    ///
+    /// `x` is `[n_tiles, inputs]`, `bias` `[outputs]`.
+    ///
+    /// # Panics
+    /// If a slice is of another length.
+    pub fn run(
+        &self,
+        level: Level,
+        bias: &[f32],
+        x: &[HalfLanes],
+        room: &mut Vec<Lanes<f32>>,
+        mut y: HalfOutputs<'_>,
+    ) {
+        let n_outputs = match &y {
+            HalfOutputs::Half(y) => y.len(),
+            HalfOutputs::Single(y) => y.len(),
+        };
+        let n_tiles = n_outputs / self.outputs.max(1);
+        assert_eq!(n_outputs, n_tiles * self.outputs, "outputs of other tiles");
+        assert_eq!(x.len(), n_tiles * self.inputs, "inputs of other tiles");
+        assert_eq!(bias.len(), self.outputs, "biases of another layer");
+        room.resize(self.outputs, Lanes::all(0.0));
+        for tile in 0..n_tiles {
+            let x = &x[tile * self.inputs..(tile + 1) * self.inputs];
+            let own = tile * self.outputs..(tile + 1) * self.outputs;
+            let y = match &mut y {
+                HalfOutputs::Half(y) => HalfOutputs::Half(&mut y[own]),
+                HalfOutputs::Single(y) => HalfOutputs::Single(&mut y[own]),
+            };
+            match level.set() {
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 if level.has_half() => {
+                    // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
+                    unsafe { super::avx512_half::product(self, bias, x, room, y) }
+                }
+                _ => self.run_portable(bias, x, room, y),
+            }
+        }
+    }
+
+    /// One tile, with plain arithmetic: to check the fast way, which is what this is for.
+    fn run_portable(
+        &self,
+        bias: &[f32],
+        x: &[HalfLanes],
+        room: &mut [Lanes<f32>],
+        y: HalfOutputs<'_>,
+    ) {
+        for (sums, &bias) in room.iter_mut().zip(bias) {
+            *sums = Lanes::all(bias);
+        }
+        let mut places = self.places.as_chunks::<2>().0.iter();
+        let mut weights = self.weights.iter();
+        let n_groups = self.outputs.div_ceil(GROUP).max(1);
+        for (at, &count) in self.counts.iter().enumerate() {
+            let (pattern, group) = (at % PATTERNS + 1, at / PATTERNS % n_groups * GROUP);
+            let block = at / PATTERNS / n_groups * self.length;
+            for pair in places.by_ref().take(usize::from(count)) {
+                let outputs = (0..GROUP).filter(|q| pattern >> q & 1 == 1);
+                for (output, &weight) in outputs.zip(weights.by_ref()) {
+                    let halves = [weight as u16, (weight >> 16) as u16].map(widened);
+                    let sums = &mut room[group + output].0;
+                    for (&place, weight) in pair.iter().zip(halves) {
+                        let x = &x[block + usize::from(place)].0;
+                        let sums = sums.iter_mut().zip(x);
+                        sums.for_each(|(sum, &x)| *sum += weight * widened(x));
+                    }
+                }
+            }
+        }
+        let rectified = |sum: f32| if sum < 0.0 { 0.0 } else { sum };
+        match y {
+            HalfOutputs::Half(y) => {
+                for (y, sums) in y.iter_mut().zip(room) {
+                    *y = HalfLanes(sums.0.map(|sum| rounded(rectified(sum))));
+                }
+            }
+            HalfOutputs::Single(y) => {
+                for (y, sums) in y.iter_mut().zip(room) {
+                    *y = Lanes(sums.0.map(rectified));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Draw;
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        assert_eq!(widened(rounded(1.0)), 1.0);
+        // 1 + 2^-8 lies between 1 and 1 + 2^-7; the even one is 1.
+        assert_eq!(widened(rounded(1.0 + 0.5_f32.powi(8))), 1.0);
+        assert_eq!(widened(rounded(1.003_91)), 1.007_812_5);
+        assert!(widened(rounded(f32::NAN)).is_nan());
+        assert_eq!(widened(rounded(f32::MAX)), f32::INFINITY);
+    }
+
+    /// Both ways agree, and lie as near to the exact sum as halves can.
+    #[test]
+    fn half_precision_is_near() {
+        for (inputs, outputs, density) in [
+            (1, 1, 1.0),
+            (7, 5, 0.5),
+            (400, 9, 0.2),
+            (200, 64, 1.0),
+            (30, 8, 0.0),
+        ] {
+            let draw = Draw::new(inputs as u64, "half");
+            let grid = Grid::from_fn(inputs, outputs, |i, o| {
+                draw.uniform((i * outputs + o) as u64) < density
+            });
+            let weights: Vec<f32> = (0..grid.n_kept() as u64)
+                .map(|i| draw.at(1).normal(i) as f32)
+                .collect();
+            let bias: Vec<f32> = (0..outputs as u64)
+                .map(|i| draw.at(2).normal(i) as f32)
+                .collect();
+            let n_tiles = 3;
+            let x: Vec<Lanes<f32>> = (0..n_tiles * inputs)
+                .map(|f| {
+                    Lanes(std::array::from_fn(|l| {
+                        draw.at(3).normal((f * LANES + l) as u64) as f32
+                    }))
+                })
+                .collect();
+            let halves: Vec<HalfLanes> = x.iter().map(HalfLanes::of).collect();
+            for level in Level::all() {
+                let mut narrowed = vec![HalfLanes([7; LANES]); x.len()];
+                narrow(level, &x, &mut narrowed);
+                assert!(narrowed == halves, "{level}");
+            }
+            let product = HalfProduct::new(&grid, &weights);
+            for level in Level::all() {
+                let mut single = vec![Lanes::all(7.0); n_tiles * outputs];
+                let mut half = vec![HalfLanes([7; LANES]); n_tiles * outputs];
+                let mut room = Vec::new();
+                product.run(
+                    level,
+                    &bias,
+                    &halves,
+                    &mut room,
+                    HalfOutputs::Single(&mut single),
+                );
+                product.run(
+                    level,
+                    &bias,
+                    &halves,
+                    &mut room,
+                    HalfOutputs::Half(&mut half),
+                );
+                for (place, (single, half)) in single.iter().zip(&half).enumerate() {
+                    let (tile, output) = (place / outputs, place % outputs);
+                    for lane in 0..LANES {
+                        let (mut exact, mut size) = (f64::from(bias[output]), 0.0);
+                        for input in 0..inputs {
+                            if let Some(number) = grid.number(input, output) {
+                                let x = f64::from(x[tile * inputs + input].0[lane]);
+                                let term = f64::from(weights[number as usize]) * x;
+                                exact += term;
+                                size += term.abs();
+                            }
+                        }
+                        // Each factor is rounded by 2^-8 at most; sums in single precision add little.
+                        let error = (f64::from(single.0[lane]) - exact.max(0.0)).abs();
+                        assert!(error <= size / 120.0 + 1e-5, "{level}: {error} of {size}");
+                        assert_eq!(half.0[lane], rounded(single.0[lane]), "{level}");
+                    }
+                }
+            }
+        }
+    }
+}
