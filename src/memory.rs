@@ -26,7 +26,7 @@ pub(crate) fn needed(plan: &RunPlan) -> u64 {
         .sum();
     let towers = match plan.network.kind {
         NetworkKind::SingleTask => plan.schema.tasks.len() as u128,
-        NetworkKind::SharedBottom | NetworkKind::SparseSharing => 1,
+        _ => 1,
     };
     let per_weight = match plan.train.table_optimizer {
         Optimizer::Adam { .. } => 3,

@@ -30,6 +30,10 @@ pub fn network_name(kind: NetworkKind) -> &'static str {
         NetworkKind::SparseSharing => "sparse_sharing",
         NetworkKind::SingleTask => "single_task",
         NetworkKind::SharedBottom => "shared_bottom",
+        NetworkKind::CrossStitch => "cross_stitch",
+        NetworkKind::Mmoe { .. } => "mmoe",
+        NetworkKind::Ple { .. } => "ple",
+        NetworkKind::Aitm => "aitm",
     }
 }
 

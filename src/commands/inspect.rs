@@ -5,13 +5,14 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table};
 use ncs_features::{Field, IdSpace, Objective, Pooling, Population, Schema};
+use ncs_model::Spec;
 use ncs_model::artifact::Artifact;
-use ncs_model::{NetworkKind, Spec};
 use serde::Serialize;
 
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Inspect;
 use crate::progress::grouped;
+use crate::run_report::network_name;
 use crate::sharing;
 
 /// Shows what a model holds.
@@ -89,11 +90,7 @@ fn text(
     n_parameters: usize,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let plan = &artifact.spec.plan;
-    let kind = match plan.kind {
-        NetworkKind::SparseSharing => "sparse_sharing",
-        NetworkKind::SingleTask => "single_task",
-        NetworkKind::SharedBottom => "shared_bottom",
-    };
+    let kind = network_name(plan.kind);
     let hidden: Vec<String> = plan.hidden.iter().map(usize::to_string).collect();
     let hash = Artifact::hash(folder)?;
     let head = format!(

@@ -21,7 +21,20 @@ pub(crate) fn plan(
     if !has_validation {
         needs_validation(said, search, checks);
     }
+    if said.network.kind == shapes::NetworkKind::Ple {
+        enough_layers(&said.network, checks);
+    }
     (network(&said.network), train(said, search, checks))
+}
+
+/// Each level of extraction takes a hidden layer.
+fn enough_layers(said: &shapes::Network, checks: &mut Checks<'_>) {
+    let (levels, layers) = (said.levels, said.hidden.len());
+    if levels > layers {
+        let text =
+            format!("{levels} levels need as many hidden layers, and network.hidden has {layers}");
+        checks.say(&["network", "levels"], text);
+    }
 }
 
 /// Settings that the chosen network does not look at.
@@ -59,6 +72,16 @@ fn network(said: &shapes::Network) -> NetworkPlan {
             shapes::NetworkKind::SparseSharing => NetworkKind::SparseSharing,
             shapes::NetworkKind::SingleTask => NetworkKind::SingleTask,
             shapes::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
+            shapes::NetworkKind::CrossStitch => NetworkKind::CrossStitch,
+            shapes::NetworkKind::Mmoe => NetworkKind::Mmoe {
+                experts: said.experts,
+            },
+            shapes::NetworkKind::Ple => NetworkKind::Ple {
+                levels: said.levels,
+                experts: said.experts,
+                shared: said.shared_experts,
+            },
+            shapes::NetworkKind::Aitm => NetworkKind::Aitm,
         },
         dim: said.dim,
         hidden: said.hidden.clone(),

@@ -16,6 +16,15 @@ pub(crate) struct Network {
     /// Widths of the hidden layers, input side first.
     #[schemars(length(min = 1), inner(range(min = 1)))]
     pub(crate) hidden: Vec<usize>,
+    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level.
+    #[schemars(range(min = 1))]
+    pub(crate) experts: usize,
+    /// `ple`: shared experts at each level.
+    #[schemars(range(min = 1))]
+    pub(crate) shared_experts: usize,
+    /// `ple`: levels of extraction, one hidden layer each.
+    #[schemars(range(min = 1))]
+    pub(crate) levels: usize,
     /// The part of the Gram matrix of the field vectors that the network sees.
     pub(crate) gram: Gram,
     /// Probability that a hidden unit is dropped in a training step.
@@ -33,6 +42,9 @@ impl Default for Network {
             kind: NetworkKind::SparseSharing,
             dim: 16,
             hidden: vec![512, 256, 128],
+            experts: 4,
+            shared_experts: 1,
+            levels: 1,
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: None,
@@ -50,6 +62,16 @@ pub(crate) enum NetworkKind {
     SingleTask,
     /// One network without masks, a head for each task.
     SharedBottom,
+    /// A tower for each task, mixed behind every layer by learned weights.
+    CrossStitch,
+    /// Experts that all tasks share, mixed by a gate for each task. The last hidden layer is each
+    /// task's own.
+    Mmoe,
+    /// Experts of each task and shared ones, level by level. Hidden layers behind the levels are each
+    /// task's own.
+    Ple,
+    /// A tower for each task; what the task before knows is transferred by attention.
+    Aitm,
 }
 
 /// The part of the Gram matrix that stands beside the flattened field vectors.
