@@ -79,7 +79,15 @@ fn bytes(folder: &Path, out: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_network_learns_both_tasks() {
-    for network in ["single_task", "shared_bottom", "sparse_sharing"] {
+    for network in [
+        "single_task",
+        "shared_bottom",
+        "sparse_sharing",
+        "cross_stitch",
+        "mmoe",
+        "ple",
+        "aitm",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         log(folder.path(), network);
         for steps in ["alternating", "joint"] {
