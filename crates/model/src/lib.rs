@@ -63,6 +63,6 @@ pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
 pub use spec::{FieldSpec, Spec, TableSpec};
 pub use subnet::Subnet;
 pub use table_slopes::TableGradient;
-pub use tables::{RowsPart, SparseRows, Table, TablePart, ZeroRows};
+pub use tables::{SlotRows, SlotRowsPart, SparseRows, Table};
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use tower::{DenseLayout, LayerLayout, Tower};

@@ -185,7 +185,10 @@ impl<R: Real> Tower<R> {
         } = pass;
         let n_threads = pass.n_threads;
         let tables = &mut gradient.tables;
-        table_slopes::gather(&self.spec, batch, longest, d_vectors, n_threads, tables);
+        let drawn = &self.tables;
+        table_slopes::gather(
+            &self.spec, drawn, batch, longest, d_vectors, n_threads, tables,
+        );
     }
 
     fn run(

@@ -1,13 +1,14 @@
 //! From the slopes of field vectors to those of table rows: every id of a batch once.
 //!
-//! The ids of a table are sorted, those that are equal in the order of fields and rows; then the slopes
-//! of each are added up in this order. With several threads each sorts and adds up a range of ids. So
-//! the sums do not depend on the number of threads.
+//! The ids of a table are sorted by where their rows lie, those that are equal in the order of fields and
+//! rows; then the slopes of each are added up in this order. With several threads each sorts and adds up
+//! a range of slots. So the sums do not depend on the number of threads.
 
 mod part;
 
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
+use crate::tables::Table;
 use ncs_features::{Batch, FieldIds, Pooling};
 use part::Part;
 use rayon::prelude::*;
@@ -18,7 +19,7 @@ const LEAST_IDS: usize = 2048;
 /// The gradient of the rows that one step touches: each row once.
 #[derive(Clone, Debug, Default)]
 pub struct TableGradient<R> {
-    /// The touched rows, ascending.
+    /// The touched rows, each once, in the order in which the table has drawn them.
     pub ids: Vec<u32>,
     /// Their gradients, `[ids, dim]`.
     pub values: Vec<R>,
@@ -30,9 +31,8 @@ impl<R: Real> TableGradient<R> {
     /// The gradients `values`, `[ids, dim]`, of these rows.
     ///
     /// # Panics
-    /// If the ids do not ascend, or the values are not a multiple of their number.
+    /// If the values are not a multiple of their number.
     pub fn new(ids: Vec<u32>, values: Vec<R>) -> TableGradient<R> {
-        assert!(ids.is_sorted_by(|a, b| a < b), "ids ascend, each once");
         assert_eq!(
             values.len() % ids.len().max(1),
             0,
@@ -48,12 +48,14 @@ impl<R: Real> TableGradient<R> {
 
 /// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, fields * dim]`, by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
-/// are replaced. `longest` is the length of the longest list of each field.
+/// are replaced. `longest` is the length of the longest list of each field, `drawn` the tables, whose
+/// rows that the batch points to are drawn.
 ///
 /// # Panics
-/// If the sizes do not fit each other.
+/// If the sizes do not fit each other, or a row is not drawn.
 pub fn gather<R: Real>(
     spec: &Spec,
+    drawn: &[Table<R>],
     batch: &Batch,
     longest: &[usize],
     d_vectors: &[R],
@@ -70,21 +72,25 @@ pub fn gather<R: Real>(
         TableGradient::new(Vec::new(), Vec::new())
     });
     for (t, table) in tables.iter_mut().enumerate() {
-        table.divide(spec, batch, t, n_threads);
+        table.divide(spec, &drawn[t], batch, t, n_threads);
     }
     let mut parts: Vec<(usize, &mut Part<R>)> = Vec::new();
     for (t, table) in tables.iter_mut().enumerate() {
         parts.extend(table.parts.iter_mut().map(|part| (t, part)));
     }
     each_on(n_threads, parts, |(t, part)| {
-        part.sort(spec, batch, t, longest)
+        part.sort(spec, &drawn[t], batch, t, longest)
     });
     let sums: Vec<_> = tables
         .iter_mut()
-        .flat_map(|table| table.sums(spec.plan.dim))
+        .zip(drawn)
+        .flat_map(|(table, drawn)| {
+            let sums = table.sums(spec.plan.dim).into_iter();
+            sums.map(move |(part, ids, values)| (part, drawn.ids(), ids, values))
+        })
         .collect();
-    each_on(n_threads, sums, |(part, ids, values)| {
-        part.sum(d_vectors, ids, values)
+    each_on(n_threads, sums, |(part, drawn, ids, values)| {
+        part.sum(d_vectors, drawn, ids, values)
     });
 }
 
@@ -97,7 +103,14 @@ fn each_on<T: Send>(n_threads: usize, items: Vec<T>, each: impl Fn(T) + Sync + S
 
 impl<R: Real> TableGradient<R> {
     /// Divides the ids of table `number` among threads.
-    fn divide(&mut self, spec: &Spec, batch: &Batch, number: usize, n_threads: usize) {
+    fn divide(
+        &mut self,
+        spec: &Spec,
+        drawn: &Table<R>,
+        batch: &Batch,
+        number: usize,
+        n_threads: usize,
+    ) {
         let of_table = |n: usize| fields_of(spec, n).map(|f| batch.fields[f].ids.len());
         let n_ids: usize = of_table(number).sum();
         let all: usize = (0..spec.tables.len()).flat_map(of_table).sum();
@@ -105,7 +118,7 @@ impl<R: Real> TableGradient<R> {
         let share = (n_ids * n_threads).div_ceil(all.max(1));
         let n_parts = share.min(n_ids / LEAST_IDS).max(1);
         self.parts.resize_with(n_parts, Part::default);
-        let cuts = cuts(spec, batch, number, n_parts);
+        let cuts = cuts(spec, drawn, batch, number, n_parts);
         for (part, (first, last)) in self.parts.iter_mut().zip(cuts) {
             part.own(first, last);
         }
@@ -137,15 +150,21 @@ fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
         .map(|(f, _)| f)
 }
 
-/// First and last id of each part: about as many ids of the batch in each, by a sample of them.
-fn cuts(spec: &Spec, batch: &Batch, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
+/// First and last slot of each part: about as many ids of the batch in each, by a sample of them.
+fn cuts<R: Real>(
+    spec: &Spec,
+    drawn: &Table<R>,
+    batch: &Batch,
+    table: usize,
+    n_parts: usize,
+) -> Vec<(u32, u32)> {
     if n_parts == 1 {
         return vec![(0, u32::MAX)];
     }
     const EVERY: usize = 61;
     let fields = fields_of(spec, table).map(|f| &batch.fields[f].ids);
     let mut sample: Vec<u32> = fields
-        .flat_map(|ids| ids.iter().step_by(EVERY).copied())
+        .flat_map(|ids| ids.iter().step_by(EVERY).map(|&id| drawn.slot(id)))
         .collect();
     sample.sort_unstable();
     let mut firsts: Vec<u32> = (1..n_parts)
@@ -312,6 +331,19 @@ mod tests {
         sums
     }
 
+    /// The tables, with all rows of the batch drawn in the order of their ids.
+    fn drawn(spec: &Spec, batch: &Batch) -> Vec<Table<f32>> {
+        let table = |t: usize| {
+            let mut table = Table::new(spec.tables[t].rows, DIM, Draw::new(1, "table"), 0.1);
+            let ids = fields_of(spec, t).flat_map(|f| batch.fields[f].ids.clone());
+            let mut ids: Vec<u32> = ids.chain([0]).collect();
+            ids.sort_unstable();
+            table.touch_all_of(&ids);
+            table
+        };
+        (0..spec.tables.len()).map(table).collect()
+    }
+
     #[test]
     fn the_sums_are_those_of_one_after_another_for_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -326,9 +358,13 @@ mod tests {
             let n = (N_ROWS * spec.fields.len() * DIM) as u64;
             let d_vectors: Vec<f32> = (0..n).map(|i| draw.normal(i) as f32).collect();
             let longest: Vec<usize> = batch.fields.iter().map(longest_list).collect();
+            let drawn = drawn(&spec, &batch);
             for n_threads in [1, 2, 3, 64] {
                 pool.install(|| {
-                    gather(&spec, &batch, &longest, &d_vectors, n_threads, &mut tables)
+                    let tables = &mut tables;
+                    gather(
+                        &spec, &drawn, &batch, &longest, &d_vectors, n_threads, tables,
+                    )
                 });
                 for (t, found) in tables.iter().enumerate() {
                     let expected = expected(&spec, &batch, t, &d_vectors);
@@ -350,8 +386,9 @@ mod tests {
             fields: vec![FieldIds::default(); 5],
             ..Batch::default()
         };
-        let mut tables: Vec<TableGradient<f64>> = Vec::new();
-        gather(&spec, &batch, &[1; 5], &[], 2, &mut tables);
+        let mut tables: Vec<TableGradient<f32>> = Vec::new();
+        let drawn = drawn(&spec, &batch);
+        gather(&spec, &drawn, &batch, &[1; 5], &[], 2, &mut tables);
         assert!(
             tables
                 .iter()

@@ -1,34 +1,27 @@
 //! Ids to vectors. A row is drawn when training first meets its id, so that rows no id points to are
 //! never written; a row that no training row has touched is the zero vector.
 
+mod slot_rows;
 mod zero_rows;
 
-pub use zero_rows::{RowsPart, ZeroRows};
+pub use slot_rows::{SlotRows, SlotRowsPart};
+use zero_rows::ZeroRows;
 
 use crate::draw::Draw;
+use crate::kernels::prefetch;
 use crate::number::Real;
 
-/// Rows of a word of the drawn bits.
-const WORD: usize = 64;
-
-/// An embedding table, `[rows, dim]`.
+/// An embedding table, `[rows, dim]`. Only drawn rows take memory, beside four bytes for each row: they
+/// lie side by side in the order in which they were drawn, so that the ids that come often, and so come
+/// first, share pages and caches.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
-    /// Zeros where not drawn.
-    rows: ZeroRows<R>,
-    /// One bit a row: drawn.
-    drawn: Vec<u64>,
-    draw: Draw,
-    deviation: f64,
-}
-
-/// Some rows of a table, side by side, to be changed by one thread.
-#[derive(Debug)]
-pub struct TablePart<'a, R> {
-    rows: RowsPart<'a, R>,
-    /// The word of the part's first row.
-    first_word: usize,
-    drawn: &'a mut [u64],
+    /// For each row, where it lies in `rows`; 0, the row of zeros, until it is drawn. The system hands
+    /// out the memory as it is written.
+    slots: Vec<u32>,
+    /// The number of the row that lies at each slot.
+    ids: Vec<u32>,
+    rows: SlotRows<R>,
     draw: Draw,
     deviation: f64,
 }
@@ -47,8 +40,9 @@ impl<R: Real> Table<R> {
     /// normal distribution of this deviation.
     pub fn new(rows: usize, dim: usize, draw: Draw, deviation: f64) -> Table<R> {
         Table {
-            rows: ZeroRows::new(rows, dim),
-            drawn: vec![0; rows.div_ceil(WORD)],
+            slots: vec![0; rows],
+            ids: vec![0],
+            rows: SlotRows::new(dim, rows),
             draw,
             deviation,
         }
@@ -61,56 +55,87 @@ impl<R: Real> Table<R> {
 
     /// Number of rows, drawn or not.
     pub fn n_rows(&self) -> usize {
-        self.rows.n_rows()
-    }
-
-    /// All rows: zeros where not drawn.
-    pub fn rows(&self) -> &ZeroRows<R> {
-        &self.rows
+        self.slots.len()
     }
 
     /// The vector of row `id`.
     #[inline]
     pub fn row(&self, id: u32) -> &[R] {
-        self.rows.row(id)
+        self.rows.row(self.slot(id))
     }
 
     /// The vector of row `id`, to be changed.
+    ///
+    /// # Panics
+    /// If the row is not drawn.
     #[inline]
     pub fn row_mut(&mut self, id: u32) -> &mut [R] {
-        self.rows.row_mut(id)
+        self.rows.row_mut(self.slot(id))
+    }
+
+    /// Where row `id` lies among the drawn rows, from 1 in the order of drawing; 0 if it is not drawn.
+    #[inline]
+    pub fn slot(&self, id: u32) -> u32 {
+        self.slots[id as usize]
+    }
+
+    /// The row that lies at each slot; the first has none.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The vectors by slot.
+    pub fn rows(&self) -> &SlotRows<R> {
+        &self.rows
+    }
+
+    /// The vectors by slot, to be changed.
+    pub fn rows_mut(&mut self) -> &mut SlotRows<R> {
+        &mut self.rows
     }
 
     /// Asks for the vector of row `id`, which will soon be read.
     #[inline]
     pub fn prefetch(&self, id: u32) {
-        self.rows.prefetch(id);
+        if let Some(&slot) = self.slots.get(id as usize) {
+            self.rows.prefetch(slot);
+        }
+    }
+
+    /// Asks for where row `id` lies: ahead of [`Table::prefetch`].
+    #[inline]
+    pub fn prefetch_slot(&self, id: u32) {
+        prefetch(&self.slots, id as usize);
     }
 
     /// Whether row `id` was drawn.
     #[inline]
     pub fn is_drawn(&self, id: u32) -> bool {
-        is_drawn(&self.drawn, id as usize)
-    }
-
-    /// One bit a row, from the lowest bit of each word: drawn.
-    pub fn drawn(&self) -> &[u64] {
-        &self.drawn
+        self.slot(id) != 0
     }
 
     /// Draws row `id` unless it is drawn already.
     #[inline]
     pub fn touch(&mut self, id: u32) {
         if !self.is_drawn(id) {
-            self.drawn[id as usize / WORD] |= bit(id as usize);
-            draw_row(self.rows.row_mut(id), id, self.draw, self.deviation);
+            let (draw, deviation) = (self.draw, self.deviation);
+            draw_row(self.add(id), id, draw, deviation);
         }
+    }
+
+    /// Gives a row its place.
+    fn add(&mut self, id: u32) -> &mut [R] {
+        let slot = self.ids.len() as u32;
+        self.ids.push(id);
+        self.slots[id as usize] = slot;
+        self.rows.grow_to(self.ids.len());
+        self.rows.row_mut(slot)
     }
 
     /// Draws those of these rows that are not drawn yet. Where all are, as in most steps, it takes
     /// about a nanosecond for each.
     pub fn touch_all_of(&mut self, ids: &[u32]) {
-        for block in ids.chunks(WORD) {
+        for block in ids.chunks(64) {
             // Without a branch, so that the look-ups of a block are under way together.
             let all = block.iter().fold(true, |all, &id| all & self.is_drawn(id));
             if !all {
@@ -119,52 +144,15 @@ impl<R: Real> Table<R> {
         }
     }
 
-    /// All rows cut into parts that end before these rows: multiples of 64, but for the last.
-    ///
-    /// # Panics
-    /// If the ends fall, are no such numbers, or lie behind the last row.
-    pub fn split(&mut self, ends: &[usize]) -> Vec<TablePart<'_, R>> {
-        let n_rows = self.n_rows();
-        let mut rest = self.drawn.as_mut_slice();
-        let mut first_word = 0;
-        let (draw, deviation) = (self.draw, self.deviation);
-        let part = |(rows, &end): (_, &usize)| {
-            assert!(
-                end.is_multiple_of(WORD) || end == n_rows,
-                "a part ends at row {end}"
-            );
-            let end_word = end.div_ceil(WORD);
-            let (drawn, behind) = std::mem::take(&mut rest).split_at_mut(end_word - first_word);
-            rest = behind;
-            let part = TablePart {
-                rows,
-                first_word,
-                drawn,
-                draw,
-                deviation,
-            };
-            first_word = end_word;
-            part
-        };
-        self.rows
-            .split(ends)
-            .into_iter()
-            .zip(ends)
-            .map(part)
-            .collect()
-    }
-
     /// Number of drawn rows.
     pub fn n_drawn(&self) -> usize {
-        self.drawn
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.ids.len() - 1
     }
 
     /// The numbers of the drawn rows, ascending.
     pub fn drawn_ids(&self) -> impl Iterator<Item = u32> {
-        ones(&self.drawn)
+        let slots = (0..).zip(&self.slots);
+        slots.filter(|(_, slot)| **slot != 0).map(|(id, _)| id)
     }
 
     /// A copy of the drawn rows.
@@ -190,83 +178,39 @@ impl<R: Real> Table<R> {
             && rows.ids.iter().all(|&id| (id as usize) < n_rows);
         fits.then_some(())?;
         self.forget();
-        let dim = self.dim();
-        for (place, &id) in rows.ids.iter().enumerate() {
-            self.drawn[id as usize / WORD] |= bit(id as usize);
-            let start = place * dim;
-            let values = &rows.values[start..start + dim];
-            self.row_mut(id).copy_from_slice(values);
+        let dim = self.dim().max(1);
+        for (&id, values) in rows.ids.iter().zip(rows.values.chunks_exact(dim)) {
+            self.add(id).copy_from_slice(values);
         }
         Some(())
     }
 
-    /// Makes the rows whose bits are set the drawn rows, and no others; `values` are their numbers, row
-    /// after row, ascending. `None` where they do not fit the table, whose rows then are any.
+    /// Makes these rows the drawn rows, and no others; `values` are their numbers, row after row. `None`
+    /// where they do not fit the table, which is unchanged then. Ids are each there once.
     #[must_use]
     pub fn restore_drawn(
         &mut self,
-        drawn: &[u64],
+        ids: &[u32],
         values: impl ExactSizeIterator<Item = R>,
     ) -> Option<()> {
-        let last = ones(drawn.get(self.n_rows() / WORD..).unwrap_or_default()).last();
-        let n_drawn: usize = drawn.iter().map(|word| word.count_ones() as usize).sum();
-        let fits = drawn.len() == self.drawn.len()
-            && last.is_none_or(|last| (last as usize) < self.n_rows() % WORD)
-            && values.len() == n_drawn * self.dim();
+        let fits = values.len() == ids.len() * self.dim()
+            && ids.is_sorted_by(|a, b| a < b)
+            && ids.last().is_none_or(|&id| (id as usize) < self.n_rows());
         fits.then_some(())?;
         self.forget();
-        self.drawn.copy_from_slice(drawn);
         let mut values = values;
-        for id in ones(drawn) {
-            let row = self.rows.row_mut(id).iter_mut();
+        for &id in ids {
+            let row = self.add(id).iter_mut();
             row.zip(&mut values).for_each(|(to, from)| *to = from);
         }
         Some(())
     }
 
     fn forget(&mut self) {
-        self.rows = ZeroRows::new(self.n_rows(), self.dim());
-        self.drawn.fill(0);
+        self.slots = vec![0; self.n_rows()];
+        self.ids.truncate(1);
+        self.rows = SlotRows::new(self.dim(), self.n_rows());
     }
-}
-
-impl<R: Real> TablePart<'_, R> {
-    /// The vector of row `id` of the table, to be changed.
-    ///
-    /// # Panics
-    /// If the row lies outside of this part.
-    #[inline]
-    pub fn row_mut(&mut self, id: u32) -> &mut [R] {
-        self.rows.row_mut(id)
-    }
-
-    /// Asks for the vector of row `id`, which will soon be read.
-    #[inline]
-    pub fn prefetch(&self, id: u32) {
-        self.rows.prefetch(id);
-    }
-
-    /// Draws row `id` of the table unless it is drawn already.
-    ///
-    /// # Panics
-    /// If the row lies outside of this part.
-    #[inline]
-    pub fn touch(&mut self, id: u32) {
-        let place = id as usize - self.first_word * WORD;
-        if !is_drawn(self.drawn, place) {
-            self.drawn[place / WORD] |= bit(place);
-            draw_row(self.rows.row_mut(id), id, self.draw, self.deviation);
-        }
-    }
-}
-
-#[inline]
-fn is_drawn(drawn: &[u64], place: usize) -> bool {
-    drawn[place / WORD] & bit(place) != 0
-}
-
-fn bit(place: usize) -> u64 {
-    1 << (place % WORD)
 }
 
 #[cold]
@@ -275,15 +219,6 @@ fn draw_row<R: Real>(row: &mut [R], id: u32, draw: Draw, deviation: f64) {
     for (value, position) in row.iter_mut().zip(first..) {
         *value = R::of(draw.normal(position) * deviation);
     }
-}
-
-/// The places of the bits that are set, ascending.
-pub(crate) fn ones(words: &[u64]) -> impl Iterator<Item = u32> {
-    words.iter().enumerate().flat_map(|(word, &bits)| {
-        let next = |&bits: &u64| Some(bits & (bits - 1)).filter(|&bits| bits != 0);
-        let rest = std::iter::successors(Some(bits).filter(|&bits| bits != 0), next);
-        rest.map(move |bits| (word * WORD) as u32 + bits.trailing_zeros())
-    })
 }
 
 #[cfg(test)]
@@ -315,18 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn parts_draw_what_the_whole_would() {
-        let mut whole = table();
-        whole.touch_all_of(&[0, 63, 64, 99]);
-        let mut table = table();
-        let mut parts = table.split(&[0, 64, 100]);
-        [0, 63].into_iter().for_each(|id| parts[1].touch(id));
-        [64, 99, 64].into_iter().for_each(|id| parts[2].touch(id));
-        assert_eq!(parts[2].row_mut(99), whole.row(99));
-        assert_eq!(table.sparse_rows(), whole.sparse_rows());
-    }
-
-    #[test]
     fn drawn_rows_come_back() {
         let mut table = table();
         table.touch_all_of(&[99, 0, 64]);
@@ -346,23 +269,23 @@ mod tests {
     }
 
     #[test]
-    fn drawn_rows_come_back_from_their_bits() {
+    fn drawn_rows_come_back_one_number_after_the_other() {
         let mut table = table();
         table.touch_all_of(&[99, 0, 64]);
         let rows = table.sparse_rows();
         let mut other = self::table();
         other.touch(5);
-        let restore = |other: &mut Table<f32>, drawn: &[u64], values: &[f32]| {
-            other.restore_drawn(drawn, values.iter().copied())
+        let restore = |other: &mut Table<f32>, ids: &[u32], values: &[f32]| {
+            other.restore_drawn(ids, values.iter().copied())
         };
-        restore(&mut other, table.drawn(), &rows.values).unwrap();
+        restore(&mut other, &rows.ids, &rows.values).unwrap();
         assert_eq!(other.sparse_rows(), rows);
-        for (drawn, values) in [
-            (&[1, 1 << 36][..], &[0.0; 6][..]),
-            (&[1, 1], &[0.0; 5]),
-            (&[1], &[0.0; 3]),
+        for (ids, values) in [
+            (&[1, 100][..], &[0.0; 6][..]),
+            (&[1, 2], &[0.0; 5]),
+            (&[1, 1], &[0.0; 6]),
         ] {
-            assert_eq!(restore(&mut other, drawn, values), None);
+            assert_eq!(restore(&mut other, ids, values), None);
             assert_eq!(other.sparse_rows(), rows);
         }
     }
@@ -381,6 +304,6 @@ mod tests {
         (0..1000u32).for_each(|i| table.touch(i * 14_999));
         assert_eq!(table.sparse_rows().ids.len(), 1000);
         let grown = resident().saturating_sub(before);
-        assert!(grown < 100 << 20, "{grown} bytes of 960 MB are resident");
+        assert!(grown < 10 << 20, "{grown} bytes of 960 MB are resident");
     }
 }

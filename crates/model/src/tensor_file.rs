@@ -44,7 +44,7 @@ const HEADER_HASH: std::ops::Range<usize> = 8 + HEADER_START.len()..8 + HEADER_S
 const MOST_HEADER_BYTES: usize = 100_000_000;
 
 /// A named tensor to write.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// Its name, unlike the others'.
     pub name: String,

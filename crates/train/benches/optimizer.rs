@@ -171,6 +171,7 @@ impl Tables {
     fn gather(&mut self, batch: usize) {
         table_slopes::gather(
             self.model.spec(),
+            &self.model.tower(0).tables,
             &self.batches[batch % 4],
             &self.longest,
             &self.d_vectors,

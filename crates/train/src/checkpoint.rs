@@ -7,8 +7,8 @@ use crate::error::TrainError;
 use crate::optim::TowerState;
 use crate::trainer::{Best, Slot, State, Trainer};
 use ncs_model::{
-    Entry, PickedRows, SparseRows, Table, TensorFile, TensorFileError, Tower, Values, Weights,
-    ZeroRows, tensor_file,
+    Entry, PickedRows, SlotRows, SparseRows, Table, TensorFile, TensorFileError, Tower, Values,
+    Weights, tensor_file,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Changes with what a checkpoint holds: one of another version is refused.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// An opened checkpoint of the phase that asked for it.
 pub(crate) struct Saved {
@@ -50,6 +50,22 @@ struct SavedBest {
     weights: Vec<usize>,
 }
 
+/// The drawn rows of a table, by their numbers, and where each lies.
+struct Drawn {
+    ids: Vec<u32>,
+    slots: Vec<u32>,
+}
+
+impl Drawn {
+    fn of(table: &Table<f32>) -> Drawn {
+        let ids: Vec<u32> = table.drawn_ids().collect();
+        Drawn {
+            slots: ids.iter().map(|&id| table.slot(id)).collect(),
+            ids,
+        }
+    }
+}
+
 /// Tensors on their way into a file: borrowed, so that writing them takes no second copy.
 #[derive(Default)]
 pub(crate) struct Tensors<'a> {
@@ -80,27 +96,29 @@ impl<'a> Tensors<'a> {
     }
 
     /// A tower and its optimizer as they stand: of tables the drawn rows.
-    fn tower(&mut self, number: usize, tower: &'a Tower, state: &'a TowerState) {
+    fn tower(
+        &mut self,
+        number: usize,
+        tower: &'a Tower,
+        state: &'a TowerState,
+        drawn: &'a [Drawn],
+    ) {
         self.floats(format!("tower.{number}.dense"), &tower.dense);
         self.floats(format!("m.{number}.dense"), &state.dense.first);
         self.floats(format!("v.{number}.dense"), &state.dense.second);
-        for (k, (table, moments)) in tower.tables.iter().zip(&state.tables).enumerate() {
+        let tables = tower.tables.iter().zip(&state.tables).zip(drawn);
+        for (k, ((table, moments), drawn)) in tables.enumerate() {
             let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
-            let drawn = Values::U64(table.drawn());
-            self.add(name("drawn"), table.drawn().len(), drawn);
-            self.drawn_rows(name("values"), table.rows(), table);
-            self.drawn_rows(name("moments"), moments.rows(), table);
+            self.add(name("ids"), drawn.ids.len(), Values::U32(&drawn.ids));
+            for (name, rows) in [
+                (name("values"), table.rows()),
+                (name("moments"), moments.rows()),
+            ] {
+                let picked = &drawn.slots;
+                let n_values = picked.len() * rows.width();
+                self.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
+            }
         }
-    }
-
-    fn drawn_rows(&mut self, name: String, rows: &'a ZeroRows<f32>, table: &'a Table<f32>) {
-        let picked = PickedRows {
-            values: rows.values(),
-            width: rows.width(),
-            picked: table.drawn(),
-        };
-        let n_values = table.n_drawn() * rows.width();
-        self.add(name, n_values, Values::F32Rows(picked));
     }
 
     /// Writes them beside and renames.
@@ -135,15 +153,24 @@ pub(crate) fn read_weights(
 
 /// Writes all that a trainer is, from where it stands.
 pub(crate) fn save(
-    trainer: &Trainer<'_>,
+    trainer: &mut Trainer<'_>,
     path: &Path,
     run: &str,
     phase: &str,
 ) -> Result<(), TrainError> {
+    let states = &mut trainer.optimizers.towers;
+    for (tower, state) in trainer.model.towers().iter().zip(states) {
+        let tables = state.tables.iter_mut().zip(&tower.tables);
+        tables.for_each(|(moments, table)| moments.follow(table));
+    }
+    let trainer = &*trainer;
     let mut tensors = Tensors::default();
+    let towers = trainer.model.towers();
+    let drawn = |tower: &Tower| tower.tables.iter().map(Drawn::of).collect();
+    let drawn: Vec<Vec<Drawn>> = towers.iter().map(drawn).collect();
     let states = &trainer.optimizers.towers;
-    for (t, (tower, state)) in trainer.model.towers().iter().zip(states).enumerate() {
-        tensors.tower(t, tower, state);
+    for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
+        tensors.tower(t, tower, state, &drawn[t]);
     }
     let kept = unique_weights(&trainer.slots);
     for (i, weights) in kept.iter().enumerate() {
@@ -216,11 +243,12 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
         }
         for (k, (table, moments)) in tower.tables.iter_mut().zip(&mut state.tables).enumerate() {
             let name = |what: &str| format!("tower.{t}.table.{k}.{what}");
-            let drawn = file.u64(&name("drawn"))?;
+            let ids = file.u32(&name("ids"))?;
             let values = file.f32_values(&name("values"))?;
-            table.restore_drawn(&drawn, values).ok_or_else(other)?;
+            table.restore_drawn(&ids, values).ok_or_else(other)?;
+            moments.follow(table);
             let values = file.f32_values(&name("moments"))?;
-            fill_rows(moments.rows_mut(), table, values).ok_or_else(other)?;
+            fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
     }
     let weights = |i| read_weights(&saved.file, &format!("best.{i}"), n_tables).map(Arc::new);
@@ -292,15 +320,16 @@ fn fill<T>(numbers: &mut [T], values: impl ExactSizeIterator<Item = T>) -> Optio
     Some(())
 }
 
-/// Fills the rows that are drawn in a table.
+/// Fills the rows that belong to these rows of a table.
 fn fill_rows(
-    rows: &mut ZeroRows<f32>,
+    rows: &mut SlotRows<f32>,
     table: &Table<f32>,
+    ids: &[u32],
     mut values: impl ExactSizeIterator<Item = f32>,
 ) -> Option<()> {
-    (values.len() == table.n_drawn() * rows.width()).then_some(())?;
-    for id in table.drawn_ids() {
-        let row = rows.row_mut(id).iter_mut();
+    (values.len() == ids.len() * rows.width()).then_some(())?;
+    for &id in ids {
+        let row = rows.row_mut(table.slot(id)).iter_mut();
         row.zip(&mut values).for_each(|(to, from)| *to = from);
     }
     Some(())

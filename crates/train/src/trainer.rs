@@ -478,13 +478,9 @@ impl<'a> Trainer<'a> {
         checkpoint::restore(self, &saved)
     }
 
-    fn save(&self) -> Result<(), TrainError> {
-        checkpoint::save(
-            self,
-            self.setting.checkpoint,
-            self.setting.run,
-            &self.phase.name,
-        )
+    fn save(&mut self) -> Result<(), TrainError> {
+        let (setting, name) = (self.setting, self.phase.name.clone());
+        checkpoint::save(self, setting.checkpoint, setting.run, &name)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{each_id, fields_of};
 use crate::kernels::prefetch;
 use crate::number::Real;
 use crate::spec::Spec;
+use crate::tables::Table;
 use ncs_features::Batch;
 
 /// Most bits of an id that one pass of the sort looks at.
@@ -11,12 +12,12 @@ const MOST_BITS: u32 = 12;
 /// So many terms ahead, slopes are asked for.
 const AHEAD: usize = 16;
 
-/// The ids of a table from one to another.
+/// The rows of a table from one slot to another.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part<R> {
     first: u32,
     last: u32,
-    /// The id, and in the lower half the number of the term.
+    /// The slot, and in the lower half the number of the term.
     keys: Vec<u64>,
     spare: Vec<u64>,
     /// In the order of fields and rows.
@@ -34,15 +35,22 @@ struct Term<R> {
 }
 
 impl<R: Real> Part<R> {
-    /// Is for the ids from `first` to `last`; for none if they fall.
+    /// Is for the slots from `first` to `last`; for none if they fall.
     pub(super) fn own(&mut self, first: u32, last: u32) {
         (self.first, self.last) = (first, last);
     }
 
     /// Finds the terms of its ids, and sorts them by id.
-    pub(super) fn sort(&mut self, spec: &Spec, batch: &Batch, table: usize, longest: &[usize]) {
-        self.collect(spec, batch, table, longest);
-        let bits = u32::BITS - (spec.tables[table].rows.max(2) as u32 - 1).leading_zeros();
+    pub(super) fn sort(
+        &mut self,
+        spec: &Spec,
+        drawn: &Table<R>,
+        batch: &Batch,
+        table: usize,
+        longest: &[usize],
+    ) {
+        self.collect(spec, drawn, batch, table, longest);
+        let bits = u32::BITS - (drawn.ids().len().max(2) as u32 - 1).leading_zeros();
         let width = bits.div_ceil(bits.div_ceil(MOST_BITS));
         self.spare.resize(self.keys.len(), 0);
         for shift in (0..bits).step_by(width as usize) {
@@ -52,11 +60,18 @@ impl<R: Real> Part<R> {
         let changes = self
             .keys
             .windows(2)
-            .filter(|pair| id(pair[0]) != id(pair[1]));
+            .filter(|pair| slot(pair[0]) != slot(pair[1]));
         self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
     }
 
-    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, longest: &[usize]) {
+    fn collect(
+        &mut self,
+        spec: &Spec,
+        drawn: &Table<R>,
+        batch: &Batch,
+        table: usize,
+        longest: &[usize],
+    ) {
         self.keys.clear();
         self.terms.clear();
         let own = self.first..=self.last;
@@ -65,9 +80,11 @@ impl<R: Real> Part<R> {
             for row in 0..batch.n_rows {
                 let vector = (row * spec.fields.len() + f) as u32;
                 each_id(ids, spec.fields[f], row, longest[f], |id, weight| {
-                    if own.contains(&id) {
+                    let slot = drawn.slot(id);
+                    assert!(slot != 0, "row {id} is not drawn");
+                    if own.contains(&slot) {
                         self.keys
-                            .push(u64::from(id) << 32 | self.terms.len() as u64);
+                            .push(u64::from(slot) << 32 | self.terms.len() as u64);
                         let weight = R::of(weight);
                         self.terms.push(Term { vector, weight });
                     }
@@ -76,18 +93,18 @@ impl<R: Real> Part<R> {
         }
     }
 
-    /// Writes its ids, ascending, and the sums of their slopes, `[ids, dim]`.
-    pub(super) fn sum(&self, d_vectors: &[R], ids: &mut [u32], values: &mut [R]) {
+    /// Writes its ids, in the order of slots (`drawn` has the id of each), and the sums of their slopes, `[ids, dim]`.
+    pub(super) fn sum(&self, d_vectors: &[R], drawn: &[u32], ids: &mut [u32], values: &mut [R]) {
         if self.keys.is_empty() {
             return;
         }
         let dim = values.len() / ids.len();
         let term = |key: u64| self.terms[key as u32 as usize];
         let start = |key: u64| term(key).vector as usize * dim;
-        let runs = self.keys.chunk_by(|a, b| id(*a) == id(*b));
+        let runs = self.keys.chunk_by(|a, b| slot(*a) == slot(*b));
         let mut at = 0;
         for ((run, to), sums) in runs.zip(ids).zip(values.chunks_exact_mut(dim)) {
-            *to = id(run[0]);
+            *to = drawn[slot(run[0]) as usize];
             for (i, &key) in run.iter().enumerate() {
                 if let Some(&ahead) = self.keys.get(at + AHEAD) {
                     prefetch(d_vectors, start(ahead));
@@ -104,7 +121,7 @@ impl<R: Real> Part<R> {
     }
 }
 
-fn id(key: u64) -> u32 {
+fn slot(key: u64) -> u32 {
     (key >> 32) as u32
 }
 

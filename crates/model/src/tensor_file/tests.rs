@@ -1,4 +1,5 @@
 use super::*;
+use crate::tables::SlotRows;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of one test's own, removed at its end.
@@ -140,18 +141,19 @@ fn every_type_comes_back_as_it_was_written() {
 
 #[test]
 fn picked_rows_are_written_as_a_copy_of_them_would_be() {
-    let values: Vec<f32> = (0..30_000 * 3).map(|i| i as f32).collect();
-    let picked: Vec<u64> = (0..469)
-        .map(|word| (word * 0x9e37_79b9) | (1 << 3))
-        .collect();
-    let is_picked = |row: &usize| picked[row / 64] >> (row % 64) & 1 == 1;
-    let copy: Vec<f32> = (0..30_000)
-        .filter(is_picked)
-        .flat_map(|row| values[row * 3..row * 3 + 3].to_vec())
+    let mut rows: SlotRows<f32> = SlotRows::new(3, 30_000);
+    rows.grow_to(30_001);
+    for slot in 1..=30_000u32 {
+        rows.row_mut(slot)
+            .copy_from_slice(&[0.0, 0.25, 0.5].map(|x| x + slot as f32));
+    }
+    let picked: Vec<u32> = (1..=30_000).rev().step_by(3).collect();
+    let copy: Vec<f32> = picked
+        .iter()
+        .flat_map(|&slot| rows.row(slot).to_vec())
         .collect();
     let rows = PickedRows {
-        values: &values,
-        width: 3,
+        rows: &rows,
         picked: &picked,
     };
     let bytes = |values| {

@@ -1,13 +1,13 @@
 //! The numbers of a tensor on their way into a file.
 
-use crate::tables::ones;
+use crate::tables::SlotRows;
 use safetensors::tensor::Dtype;
 use std::io;
 
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// The numbers of a tensor, row-major.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     /// Weights and moments.
     F32(&'a [f32]),
@@ -21,15 +21,13 @@ pub enum Values<'a> {
     U8(&'a [u8]),
 }
 
-/// Some rows of a matrix, ascending.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Some rows of a matrix, in an order of their own.
+#[derive(Clone, Copy, Debug)]
 pub struct PickedRows<'a> {
-    /// The matrix, `[rows, width]`.
-    pub values: &'a [f32],
-    /// Length of a row.
-    pub width: usize,
-    /// One bit a row, from the lowest bit of each word: picked.
-    pub picked: &'a [u64],
+    /// The matrix.
+    pub rows: &'a SlotRows<f32>,
+    /// The rows.
+    pub picked: &'a [u32],
 }
 
 impl Values<'_> {
@@ -81,16 +79,18 @@ impl Values<'_> {
 
 impl PickedRows<'_> {
     fn n_values(&self) -> usize {
-        let n_rows: u32 = self.picked.iter().map(|word| word.count_ones()).sum();
-        n_rows as usize * self.width
+        self.picked.len() * self.rows.width()
     }
 
     fn visit_bytes(&self, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(CHUNK_BYTES + self.width * size_of::<f32>());
-        for row in ones(self.picked) {
-            let start = row as usize * self.width;
-            let row = &self.values[start..start + self.width];
-            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+        let mut bytes = Vec::with_capacity(CHUNK_BYTES + self.rows.width() * size_of::<f32>());
+        for &row in self.picked {
+            bytes.extend(
+                self.rows
+                    .row(row)
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes()),
+            );
             if bytes.len() >= CHUNK_BYTES {
                 visit(&bytes)?;
                 bytes.clear();

@@ -1,59 +1,70 @@
 //! Steps of tables: row by row, those of the batch only.
 
 use super::rule::Rule;
-use ncs_model::{Real, RowsPart, Table, TableGradient, TablePart, ZeroRows};
+use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
 use rayon::prelude::*;
 
 /// Fewer rows than this are not worth a thread.
 const LEAST_ROWS: usize = 2048;
 /// Rows that are asked for together, and moved while the next ones are on their way. First the weights
-/// of all of them, then the moments: in turn they take 1.6 times as long, since each waits for its page.
+/// of all of them, then the moments: in turn they take longer, since each waits for its page.
 const BLOCK: usize = 32;
-/// Parts of a table end before multiples of this.
-const ALIGNED: usize = 64;
 
-/// The moments of a table's rows, first and second of a row side by side. Rows that no step touched
-/// are zero and never written, so that the system need not hand out memory for them.
+/// The moments of a table's drawn rows, first and second of a row side by side, in the order of the
+/// table's slots.
 #[derive(Clone, Debug)]
 pub struct RowMoments<R> {
-    /// `[rows, 2, dim]`.
-    rows: ZeroRows<R>,
+    /// `[slots, 2, dim]`; as many as the table had at the last step.
+    rows: SlotRows<R>,
 }
 
 impl<R: Real> RowMoments<R> {
     pub(super) fn new(table: &Table<R>) -> RowMoments<R> {
         RowMoments {
-            rows: ZeroRows::new(table.n_rows(), 2 * table.dim()),
+            rows: SlotRows::new(2 * table.dim(), table.n_rows()),
         }
     }
 
-    /// Adam's first moment of row `id`, `[dim]`; zero with Adagrad.
-    pub fn first(&self, id: u32) -> &[R] {
-        self.rows.row(id).split_at(self.rows.width() / 2).0
+    /// Adam's first moment of the row at `slot` of the table, `[dim]`; zero with Adagrad.
+    pub fn first(&self, slot: u32) -> &[R] {
+        self.both(slot).split_at(self.rows.width() / 2).0
     }
 
-    /// Adam's second moment of row `id`, `[dim]`; Adagrad's sum of squares.
-    pub fn second(&self, id: u32) -> &[R] {
-        self.rows.row(id).split_at(self.rows.width() / 2).1
+    /// Adam's second moment of the row at `slot`, `[dim]`; Adagrad's sum of squares.
+    pub fn second(&self, slot: u32) -> &[R] {
+        self.both(slot).split_at(self.rows.width() / 2).1
     }
 
-    /// All of them, `[rows, 2, dim]`.
-    pub(crate) fn rows(&self) -> &ZeroRows<R> {
+    /// Zeros where no step came after the row was drawn.
+    fn both(&self, slot: u32) -> &[R] {
+        let has_any = (slot as usize) < self.rows.n_rows();
+        self.rows.row(if has_any { slot } else { 0 })
+    }
+
+    /// All of them, `[slots, 2, dim]`.
+    pub(crate) fn rows(&self) -> &SlotRows<R> {
         &self.rows
     }
 
-    pub(crate) fn rows_mut(&mut self) -> &mut ZeroRows<R> {
+    pub(crate) fn rows_mut(&mut self) -> &mut SlotRows<R> {
         &mut self.rows
+    }
+
+    /// Makes room for all rows that the table has drawn.
+    pub(crate) fn follow(&mut self, table: &Table<R>) {
+        self.rows.grow_to(table.ids().len());
     }
 }
 
 /// A range of a table's rows, and what moves them.
 struct Part<'a, R> {
-    table: TablePart<'a, R>,
-    moments: RowsPart<'a, R>,
-    ids: &'a [u32],
-    /// `[ids, dim]`
+    rows: SlotRowsPart<'a, R>,
+    moments: SlotRowsPart<'a, R>,
+    /// Slots, ascending, and where the slopes of each stand.
+    moved: &'a [(u32, u32)],
+    /// `[ids, dim]`, of all parts.
     slopes: &'a [R],
+    dim: usize,
 }
 
 /// Moves the rows of each table that its gradient names. Every row is moved by one thread, by itself:
@@ -67,9 +78,16 @@ pub(super) fn step<R: Real>(
     let n_threads = rayon::current_num_threads();
     let all: usize = gradients.iter().map(|gradient| gradient.ids.len()).sum();
     let rows_a_part = all.div_ceil(n_threads).max(LEAST_ROWS);
+    let moved: Vec<Vec<(u32, u32)>> = tables
+        .iter_mut()
+        .zip(gradients)
+        .map(|(table, gradient)| in_order(table, gradient))
+        .collect();
     let mut parts = Vec::new();
-    for ((table, gradient), moments) in tables.iter_mut().zip(gradients).zip(moments) {
-        divide(table, gradient, moments, rows_a_part, &mut parts);
+    let states = tables.iter_mut().zip(moments);
+    for ((table, moments), (gradient, moved)) in states.zip(gradients.iter().zip(&moved)) {
+        moments.follow(table);
+        divide(table, gradient, moments, moved, rows_a_part, &mut parts);
     }
     match parts.len() {
         0 | 1 => parts.into_iter().for_each(|part| part.step(rule)),
@@ -78,59 +96,73 @@ pub(super) fn step<R: Real>(
     }
 }
 
+/// The slots of a gradient's rows, ascending, each with its place in the gradient. Rows that are not
+/// drawn yet are.
+fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(u32, u32)> {
+    if let Some(&id) = gradient
+        .ids
+        .iter()
+        .find(|id| **id as usize >= table.n_rows())
+    {
+        panic!("the gradient of another table: it has row {id}");
+    }
+    table.touch_all_of(&gradient.ids);
+    let slots = gradient.ids.iter().map(|&id| table.slot(id));
+    let mut moved: Vec<(u32, u32)> = slots.zip(0..).collect();
+    if !moved.is_sorted() {
+        moved.sort_unstable();
+    }
+    moved
+}
+
 fn divide<'a, R: Real>(
     table: &'a mut Table<R>,
     gradient: &'a TableGradient<R>,
     moments: &'a mut RowMoments<R>,
+    moved: &'a [(u32, u32)],
     rows_a_part: usize,
     parts: &mut Vec<Part<'a, R>>,
 ) {
-    let (dim, n_rows) = (table.dim(), table.n_rows());
-    let (mut ids, mut slopes) = (gradient.ids.as_slice(), gradient.values.as_slice());
-    // Ids ascend: each part but the last ends before the id that is one too many for it.
-    let last_ids = ids.iter().skip(rows_a_part).step_by(rows_a_part);
-    let mut ends: Vec<usize> = last_ids
-        .map(|&id| id as usize / ALIGNED * ALIGNED)
-        .collect();
-    ends.push(n_rows);
-    let tables = table.split(&ends);
-    let moments = moments.rows.split(&ends);
-    for ((table, moments), end) in tables.into_iter().zip(moments).zip(ends) {
-        let n_ids = ids.partition_point(|&id| (id as usize) < end);
-        let (own_ids, ids_behind) = ids.split_at(n_ids);
-        let (own_slopes, slopes_behind) = slopes.split_at(n_ids * dim);
-        (ids, slopes) = (ids_behind, slopes_behind);
+    let dim = table.dim();
+    // Each part but the last ends with the chunk in which it has enough.
+    let enough = moved.iter().skip(rows_a_part - 1).step_by(rows_a_part);
+    let rows = table.rows();
+    let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_chunk(slot)).collect();
+    ends.push(rows.end_of_chunk(rows.n_rows() as u32 - 1));
+    ends.dedup();
+    let mut moved = moved;
+    let rows = table.rows_mut().split(&ends).into_iter();
+    let moments = moments.rows.split(&ends).into_iter();
+    for ((rows, moments), end) in rows.zip(moments).zip(ends) {
+        let n = moved.partition_point(|&(slot, _)| (slot as usize) < end);
+        let (own, behind) = moved.split_at(n);
+        moved = behind;
         parts.push(Part {
-            table,
+            rows,
             moments,
-            ids: own_ids,
-            slopes: own_slopes,
+            moved: own,
+            slopes: &gradient.values,
+            dim,
         });
     }
-    assert!(
-        ids.is_empty(),
-        "the gradient of another table: it has row {}",
-        ids[0]
-    );
 }
 
 impl<R: Real> Part<'_, R> {
     fn step(mut self, rule: Rule<R>) {
-        let dim = self.slopes.len() / self.ids.len().max(1);
-        let mut blocks = self
-            .ids
-            .chunks(BLOCK)
-            .zip(self.slopes.chunks(BLOCK * dim.max(1)));
+        let dim = self.dim;
+        let mut blocks = self.moved.chunks(BLOCK);
         let mut next = blocks.next();
-        while let Some((ids, slopes)) = next {
+        while let Some(block) = next {
             next = blocks.next();
-            let (ahead, _) = next.unwrap_or_default();
-            ahead.iter().for_each(|&id| self.table.prefetch(id));
-            ahead.iter().for_each(|&id| self.moments.prefetch(id));
-            for (&id, slopes) in ids.iter().zip(slopes.chunks_exact(dim)) {
-                self.table.touch(id);
-                let (first, second) = self.moments.row_mut(id).split_at_mut(dim);
-                rule.apply(self.table.row_mut(id), slopes, first, second);
+            let ahead = next.unwrap_or_default();
+            ahead.iter().for_each(|&(slot, _)| self.rows.prefetch(slot));
+            ahead
+                .iter()
+                .for_each(|&(slot, _)| self.moments.prefetch(slot));
+            for &(slot, place) in block {
+                let slopes = &self.slopes[place as usize * dim..(place as usize + 1) * dim];
+                let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
+                rule.apply(self.rows.row_mut(slot), slopes, first, second);
             }
         }
     }
@@ -145,18 +177,18 @@ pub(super) fn step_all<R: Real>(
 ) {
     let dim = table.dim();
     let zeros = vec![R::ZERO; dim];
-    let mut next = gradient
-        .ids
-        .iter()
-        .zip(gradient.values.chunks_exact(dim))
-        .peekable();
-    for id in 0..table.n_rows() as u32 {
+    (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+    let moved = in_order(table, gradient);
+    moments.follow(table);
+    let mut next = moved.iter().peekable();
+    for slot in 1..table.ids().len() as u32 {
         let slopes = next
-            .next_if(|&(&row, _)| row == id)
-            .map_or(&*zeros, |(_, slopes)| slopes);
-        table.touch(id);
-        let (first, second) = moments.rows.row_mut(id).split_at_mut(dim);
-        rule.apply(table.row_mut(id), slopes, first, second);
+            .next_if(|(moved, _)| *moved == slot)
+            .map_or(&*zeros, |&(_, place)| {
+                &gradient.values[place as usize * dim..(place as usize + 1) * dim]
+            });
+        let (first, second) = moments.rows.row_mut(slot).split_at_mut(dim);
+        rule.apply(table.rows_mut().row_mut(slot), slopes, first, second);
     }
 }
 
@@ -206,7 +238,7 @@ mod tests {
             });
             let moments_of = |(table, moments): (&Table<f32>, &RowMoments<f32>)| {
                 let ids = table.drawn_ids();
-                ids.flat_map(|id| moments.rows().row(id).to_vec())
+                ids.flat_map(|id| moments.rows().row(table.slot(id)).to_vec())
                     .collect::<Vec<f32>>()
             };
             let all: Vec<_> = tables.iter().zip(&moments).map(moments_of).collect();
@@ -252,6 +284,6 @@ mod tests {
         step(rule(), &mut tables, &[gradient(ids)], &mut moments);
         assert_eq!(tables[0].n_drawn(), 1000);
         let grown = resident().saturating_sub(before);
-        assert!(grown < 500 << 20, "{grown} bytes of 2880 MB are resident");
+        assert!(grown < 10 << 20, "{grown} bytes of 2880 MB are resident");
     }
 }

@@ -1,0 +1,77 @@
+//! How much memory tables take. The only test of its process: the resident memory is all its own.
+
+#![cfg(target_os = "linux")]
+
+use ncs_model::{
+    Draw, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableGradient,
+    TableSpec,
+};
+use ncs_train::Optimizer;
+use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+
+const N_ROWS: usize = 4_000_000;
+const DIM: usize = 16;
+
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+fn spec() -> Spec {
+    Spec {
+        fields: vec![FieldSpec {
+            table: 0,
+            pooling: None,
+        }],
+        tables: vec![TableSpec {
+            name: "user".into(),
+            rows: N_ROWS,
+        }],
+        tasks: vec!["ctr".into()],
+        plan: NetworkPlan {
+            kind: NetworkKind::SharedBottom,
+            dim: DIM,
+            hidden: vec![1],
+            gram: Gram::None,
+            dropout: 0.0,
+            table_deviation: None,
+        },
+    }
+}
+
+/// One row in twenty, scattered: about every page of a matrix of all rows would be touched.
+#[test]
+fn tables_and_moments_take_what_the_rows_that_were_met_need() {
+    const ADAM: Optimizer = Optimizer::Adam {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    };
+    let settings = OptimSettings {
+        network: ADAM,
+        tables: ADAM,
+        weight_decay: 0.0,
+        clip_norm: None,
+        leaks: Leaks::default(),
+    };
+    let ids: Vec<u32> = (0..N_ROWS as u32).step_by(20).collect();
+    let before = resident();
+    let mut model: Model = Model::new(spec(), Draw::new(1, "weights"));
+    let mut optimizers = Optimizers::new(&model, settings);
+    for ids in ids.chunks(4096) {
+        let mut gradient = Gradient {
+            dense: vec![0.0; model.connections(0).len()],
+            tables: vec![TableGradient::new(ids.to_vec(), vec![1.0; ids.len() * DIM])],
+        };
+        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+    }
+    assert_eq!(model.tower(0).tables[0].n_drawn(), ids.len());
+    let grown = resident().saturating_sub(before);
+    // Weights and two moments of each, and four bytes for every row of the table.
+    let needed = ids.len() * 3 * DIM * 4 + N_ROWS * 4;
+    assert!(
+        grown < needed + needed / 7,
+        "{grown} bytes, needed are {needed}"
+    );
+}
