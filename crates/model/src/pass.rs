@@ -13,6 +13,7 @@ use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
 use crate::subnet::Subnet;
 use crate::table_slopes::{self, TableGradient, each_id, longest_list};
+use crate::tables::Table;
 use crate::tower::Tower;
 use ncs_features::Batch;
 use rayon::prelude::*;
@@ -329,7 +330,11 @@ impl<R: Real> Run<'_, R> {
         let interaction = spec.interaction();
         let dim = interaction.dim;
         let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
+        (0..2).for_each(|f| self.ask_for_slots(f, rows));
+        self.ask_for_rows(0, rows);
         for (f, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
+            self.ask_for_slots(f + 2, rows);
+            self.ask_for_rows(f + 1, rows);
             let (field, ids) = (spec.fields[f], &self.batch.fields[f]);
             let table = &self.tower.tables[field.table];
             pooled.clear();
@@ -352,6 +357,28 @@ impl<R: Real> Run<'_, R> {
         }
         if !gram.is_empty() {
             tiles::gram(self.level, interaction.fields, dim, vectors, gram);
+        }
+    }
+
+    /// Asks memory for where the table rows of a field lie.
+    fn ask_for_slots(&self, f: usize, rows: &[u32]) {
+        self.each_table_row(f, rows, |table, id| table.prefetch_slot(id));
+    }
+
+    /// Asks memory for the table rows of a field.
+    fn ask_for_rows(&self, f: usize, rows: &[u32]) {
+        self.each_table_row(f, rows, |table, id| table.prefetch(id));
+    }
+
+    fn each_table_row(&self, f: usize, rows: &[u32], each: impl Fn(&Table<R>, u32)) {
+        let (Some(field), Some(ids)) = (self.tower.spec.fields.get(f), self.batch.fields.get(f))
+        else {
+            return;
+        };
+        let table = &self.tower.tables[field.table];
+        for &row in rows {
+            let ids = &ids.ids[ids.range(row as usize)];
+            ids.iter().for_each(|&id| each(table, id));
         }
     }
 
