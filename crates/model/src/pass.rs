@@ -12,8 +12,7 @@ use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
 use crate::subnet::Subnet;
-use crate::table_slopes::{self, TableGradient, each_id, longest_list};
-use crate::tables::Table;
+use crate::table_slopes::{self, Located, TableGradient};
 use crate::tower::Tower;
 use ncs_features::Batch;
 use rayon::prelude::*;
@@ -55,8 +54,8 @@ pub struct Pass<R = f32> {
     n_threads: usize,
     level: Level,
     chunks: Vec<Chunk<R>>,
-    /// The longest list of each field in the batch.
-    longest: Vec<usize>,
+    /// Where the table rows of the batch lie.
+    located: Located,
     /// Slopes of the field vectors of all rows, `[rows, fields * dim]`.
     d_vectors: Vec<R>,
 }
@@ -97,7 +96,7 @@ impl<R: Real> Pass<R> {
             n_threads: n_threads.max(1),
             level,
             chunks: Vec::new(),
-            longest: Vec::new(),
+            located: Located::default(),
             d_vectors: Vec::new(),
         }
     }
@@ -159,7 +158,7 @@ struct Run<'a, R> {
     subnets: &'a [Subnet<R>],
     dropout: Option<Dropout>,
     slopes_of: Option<&'a SlopesOf<'a, R>>,
-    longest: &'a [usize],
+    located: &'a Located,
 }
 
 impl<R: Real> Tower<R> {
@@ -182,13 +181,13 @@ impl<R: Real> Tower<R> {
         self.run(batch, subnets, dropout, Some(slopes_of), pass);
         sum_dense(self, subnets, &pass.chunks, &mut gradient.dense);
         let Pass {
-            longest, d_vectors, ..
+            located, d_vectors, ..
         } = pass;
         let n_threads = pass.n_threads;
         let tables = &mut gradient.tables;
         let drawn = &self.tables;
         table_slopes::gather(
-            &self.spec, drawn, batch, longest, d_vectors, n_threads, tables,
+            &self.spec, drawn, batch, located, d_vectors, n_threads, tables,
         );
     }
 
@@ -201,8 +200,9 @@ impl<R: Real> Tower<R> {
         pass: &mut Pass<R>,
     ) {
         pass.divide(batch.n_rows);
-        pass.longest.clear();
-        pass.longest.extend(batch.fields.iter().map(longest_list));
+        let n_threads = pass.n_threads;
+        pass.located
+            .find(&self.spec, &self.tables, batch, n_threads);
         let run = Run {
             level: pass.level,
             tower: self,
@@ -210,7 +210,7 @@ impl<R: Real> Tower<R> {
             subnets,
             dropout,
             slopes_of,
-            longest: &pass.longest,
+            located: &pass.located,
         };
         let width = self.spec.fields.len() * self.spec.plan.dim;
         let n_slopes = slopes_of.map_or(0, |_| batch.n_rows * width);
@@ -330,24 +330,22 @@ impl<R: Real> Run<'_, R> {
         let interaction = spec.interaction();
         let dim = interaction.dim;
         let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
-        (0..2).for_each(|f| self.ask_for_slots(f, rows));
         self.ask_for_rows(0, rows);
         for (f, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
-            self.ask_for_slots(f + 2, rows);
             self.ask_for_rows(f + 1, rows);
             let (field, ids) = (spec.fields[f], &self.batch.fields[f]);
-            let table = &self.tower.tables[field.table];
+            let table = self.tower.tables[field.table].rows();
             pooled.clear();
             if ids.offsets.is_empty() && ids.weights.is_empty() {
-                for &row in rows {
-                    pooled.extend_from_slice(table.row(ids.ids[row as usize]));
-                }
+                let slots = self.located.slots(self.batch, f, rows);
+                slots.for_each(|slot| pooled.extend_from_slice(table.row(slot)));
             } else {
                 pooled.resize(rows.len() * dim, R::ZERO);
                 for (&row, vector) in rows.iter().zip(pooled.chunks_exact_mut(dim)) {
-                    each_id(ids, field, row as usize, self.longest[f], |id, weight| {
+                    let located = self.located;
+                    located.each(self.batch, field, f, row as usize, |slot, weight| {
                         let weight = R::of(weight);
-                        for (sum, &value) in vector.iter_mut().zip(table.row(id)) {
+                        for (sum, &value) in vector.iter_mut().zip(table.row(slot)) {
                             *sum += weight * value;
                         }
                     });
@@ -360,25 +358,12 @@ impl<R: Real> Run<'_, R> {
         }
     }
 
-    /// Asks memory for where the table rows of a field lie.
-    fn ask_for_slots(&self, f: usize, rows: &[u32]) {
-        self.each_table_row(f, rows, |table, id| table.prefetch_slot(id));
-    }
-
-    /// Asks memory for the table rows of a field.
+    /// Asks memory for the table rows of a field, if there is such a field.
     fn ask_for_rows(&self, f: usize, rows: &[u32]) {
-        self.each_table_row(f, rows, |table, id| table.prefetch(id));
-    }
-
-    fn each_table_row(&self, f: usize, rows: &[u32], each: impl Fn(&Table<R>, u32)) {
-        let (Some(field), Some(ids)) = (self.tower.spec.fields.get(f), self.batch.fields.get(f))
-        else {
-            return;
-        };
-        let table = &self.tower.tables[field.table];
-        for &row in rows {
-            let ids = &ids.ids[ids.range(row as usize)];
-            ids.iter().for_each(|&id| each(table, id));
+        if let Some(field) = self.tower.spec.fields.get(f) {
+            let table = self.tower.tables[field.table].rows();
+            let slots = self.located.slots(self.batch, f, rows);
+            slots.for_each(|slot| table.prefetch(slot));
         }
     }
 

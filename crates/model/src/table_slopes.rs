@@ -48,8 +48,8 @@ impl<R: Real> TableGradient<R> {
 
 /// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, fields * dim]`, by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
-/// are replaced. `longest` is the length of the longest list of each field, `drawn` the tables, whose
-/// rows that the batch points to are drawn.
+/// are replaced. `drawn` are the tables, whose rows that the batch points to are drawn, and `located` is
+/// where these lie.
 ///
 /// # Panics
 /// If the sizes do not fit each other, or a row is not drawn.
@@ -57,7 +57,7 @@ pub fn gather<R: Real>(
     spec: &Spec,
     drawn: &[Table<R>],
     batch: &Batch,
-    longest: &[usize],
+    located: &Located,
     d_vectors: &[R],
     n_threads: usize,
     tables: &mut Vec<TableGradient<R>>,
@@ -72,14 +72,14 @@ pub fn gather<R: Real>(
         TableGradient::new(Vec::new(), Vec::new())
     });
     for (t, table) in tables.iter_mut().enumerate() {
-        table.divide(spec, &drawn[t], batch, t, n_threads);
+        table.divide(spec, located, batch, t, n_threads);
     }
     let mut parts: Vec<(usize, &mut Part<R>)> = Vec::new();
     for (t, table) in tables.iter_mut().enumerate() {
         parts.extend(table.parts.iter_mut().map(|part| (t, part)));
     }
     each_on(n_threads, parts, |(t, part)| {
-        part.sort(spec, &drawn[t], batch, t, longest)
+        part.sort(spec, &drawn[t], batch, t, located)
     });
     let sums: Vec<_> = tables
         .iter_mut()
@@ -106,7 +106,7 @@ impl<R: Real> TableGradient<R> {
     fn divide(
         &mut self,
         spec: &Spec,
-        drawn: &Table<R>,
+        located: &Located,
         batch: &Batch,
         number: usize,
         n_threads: usize,
@@ -118,7 +118,7 @@ impl<R: Real> TableGradient<R> {
         let share = (n_ids * n_threads).div_ceil(all.max(1));
         let n_parts = share.min(n_ids / LEAST_IDS).max(1);
         self.parts.resize_with(n_parts, Part::default);
-        let cuts = cuts(spec, drawn, batch, number, n_parts);
+        let cuts = cuts(spec, located, number, n_parts);
         for (part, (first, last)) in self.parts.iter_mut().zip(cuts) {
             part.own(first, last);
         }
@@ -151,20 +151,14 @@ fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
 }
 
 /// First and last slot of each part: about as many ids of the batch in each, by a sample of them.
-fn cuts<R: Real>(
-    spec: &Spec,
-    drawn: &Table<R>,
-    batch: &Batch,
-    table: usize,
-    n_parts: usize,
-) -> Vec<(u32, u32)> {
+fn cuts(spec: &Spec, located: &Located, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
     if n_parts == 1 {
         return vec![(0, u32::MAX)];
     }
     const EVERY: usize = 61;
-    let fields = fields_of(spec, table).map(|f| &batch.fields[f].ids);
+    let fields = fields_of(spec, table).map(|f| &located.fields[f].slots);
     let mut sample: Vec<u32> = fields
-        .flat_map(|ids| ids.iter().step_by(EVERY).map(|&id| drawn.slot(id)))
+        .flat_map(|slots| slots.iter().step_by(EVERY).copied())
         .collect();
     sample.sort_unstable();
     let mut firsts: Vec<u32> = (1..n_parts)
@@ -184,7 +178,7 @@ fn cuts<R: Real>(
 }
 
 /// The length of a field's longest list in a batch; 1 for fields of one id a row.
-pub(crate) fn longest_list(ids: &FieldIds) -> usize {
+fn longest_list(ids: &FieldIds) -> usize {
     let lengths = ids
         .offsets
         .windows(2)
@@ -192,31 +186,96 @@ pub(crate) fn longest_list(ids: &FieldIds) -> usize {
     lengths.max().unwrap_or(1)
 }
 
-/// Calls `each` with every id of a row and its weight in the field vector.
-#[inline]
-pub(crate) fn each_id(
-    ids: &FieldIds,
-    field: FieldSpec,
-    row: usize,
+/// Where the table rows of a batch lie: for each field the slot of each of its ids. Looking ids up is a
+/// walk through memory, so it is done once a pass.
+#[derive(Clone, Debug, Default)]
+pub struct Located {
+    fields: Vec<FieldSlots>,
+}
+
+/// Those of one field.
+#[derive(Clone, Debug, Default)]
+struct FieldSlots {
+    /// In the order of the field's ids.
+    slots: Vec<u32>,
+    /// Where row 0 lies: what lists are padded with.
+    padding: u32,
+    /// The length of the field's longest list.
     longest: usize,
-    mut each: impl FnMut(u32, f64),
-) {
-    let range = ids.range(row);
-    let length = range.len();
-    let weight = match field.pooling {
-        None | Some(Pooling::Sum) => 1.0,
-        Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
-        Some(Pooling::PaddedMean) => 1.0 / longest.max(1) as f64,
-    };
-    if ids.weights.is_empty() {
-        ids.ids[range].iter().for_each(|&id| each(id, weight));
-    } else {
-        for i in range {
-            each(ids.ids[i], f64::from(ids.weights[i]) * weight);
-        }
+}
+
+/// Ids ahead of which their slots are asked for.
+const SLOTS_AHEAD: usize = 32;
+
+impl Located {
+    /// Looks all ids of a batch up, on at most `n_threads` threads of the current pool. Ids must lie
+    /// inside their tables.
+    pub fn find<R: Real>(
+        &mut self,
+        spec: &Spec,
+        tables: &[Table<R>],
+        batch: &Batch,
+        n_threads: usize,
+    ) {
+        self.fields
+            .resize_with(spec.fields.len(), FieldSlots::default);
+        let fields = spec.fields.iter().zip(&batch.fields);
+        let jobs: Vec<_> = fields.zip(&mut self.fields).collect();
+        each_on(n_threads, jobs, |((field, ids), found)| {
+            let table = &tables[field.table];
+            found.slots.clear();
+            for (i, &id) in ids.ids.iter().enumerate() {
+                if let Some(&ahead) = ids.ids.get(i + SLOTS_AHEAD) {
+                    table.prefetch_slot(ahead);
+                }
+                found.slots.push(table.slot(id));
+            }
+            found.padding = if table.n_rows() > 0 { table.slot(0) } else { 0 };
+            found.longest = longest_list(ids);
+        });
     }
-    if field.pooling == Some(Pooling::PaddedMean) && length < longest {
-        each(0, (longest - length) as f64 * weight);
+
+    /// The slots of the ids of some rows of a field.
+    pub(crate) fn slots<'a>(
+        &'a self,
+        batch: &'a Batch,
+        f: usize,
+        rows: &'a [u32],
+    ) -> impl Iterator<Item = u32> + 'a {
+        let (ids, slots) = (&batch.fields[f], &self.fields[f].slots);
+        let of_row = |&row: &u32| slots[ids.range(row as usize)].iter().copied();
+        rows.iter().flat_map(of_row)
+    }
+
+    /// Calls `each` with the slot of every id of a row and its weight in the field vector.
+    #[inline]
+    pub(crate) fn each(
+        &self,
+        batch: &Batch,
+        field: FieldSpec,
+        f: usize,
+        row: usize,
+        mut each: impl FnMut(u32, f64),
+    ) {
+        let (ids, found) = (&batch.fields[f], &self.fields[f]);
+        let range = ids.range(row);
+        let length = range.len();
+        let weight = match field.pooling {
+            None | Some(Pooling::Sum) => 1.0,
+            Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
+            Some(Pooling::PaddedMean) => 1.0 / found.longest.max(1) as f64,
+        };
+        let slots = &found.slots[range.clone()];
+        if ids.weights.is_empty() {
+            slots.iter().for_each(|&slot| each(slot, weight));
+        } else {
+            for (&slot, &factor) in slots.iter().zip(&ids.weights[range]) {
+                each(slot, f64::from(factor) * weight);
+            }
+        }
+        if field.pooling == Some(Pooling::PaddedMean) && length < found.longest {
+            each(found.padding, (found.longest - length) as f64 * weight);
+        }
     }
 }
 
@@ -305,27 +364,23 @@ mod tests {
     /// By the letter: field after field, row after row.
     fn expected(
         spec: &Spec,
+        drawn: &[Table<f32>],
         batch: &Batch,
         table: usize,
         d_vectors: &[f32],
     ) -> BTreeMap<u32, [f32; DIM]> {
         let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
+        let mut located = Located::default();
+        located.find(spec, drawn, batch, 1);
         for f in fields_of(spec, table) {
-            let longest = longest_list(&batch.fields[f]);
             for row in 0..N_ROWS {
                 let start = (row * spec.fields.len() + f) * DIM;
-                each_id(
-                    &batch.fields[f],
-                    spec.fields[f],
-                    row,
-                    longest,
-                    |id, weight| {
-                        let sums = sums.entry(id).or_default();
-                        for (sum, slope) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
-                            *sum += weight as f32 * slope;
-                        }
-                    },
-                );
+                located.each(batch, spec.fields[f], f, row, |slot, weight| {
+                    let sums = sums.entry(drawn[table].ids()[slot as usize]).or_default();
+                    for (sum, slope) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
+                        *sum += weight as f32 * slope;
+                    }
+                });
             }
         }
         sums
@@ -357,17 +412,18 @@ mod tests {
             let batch = batch(&spec, draw);
             let n = (N_ROWS * spec.fields.len() * DIM) as u64;
             let d_vectors: Vec<f32> = (0..n).map(|i| draw.normal(i) as f32).collect();
-            let longest: Vec<usize> = batch.fields.iter().map(longest_list).collect();
             let drawn = drawn(&spec, &batch);
             for n_threads in [1, 2, 3, 64] {
                 pool.install(|| {
+                    let mut located = Located::default();
+                    located.find(&spec, &drawn, &batch, n_threads);
                     let tables = &mut tables;
                     gather(
-                        &spec, &drawn, &batch, &longest, &d_vectors, n_threads, tables,
+                        &spec, &drawn, &batch, &located, &d_vectors, n_threads, tables,
                     )
                 });
                 for (t, found) in tables.iter().enumerate() {
-                    let expected = expected(&spec, &batch, t, &d_vectors);
+                    let expected = expected(&spec, &drawn, &batch, t, &d_vectors);
                     assert!(
                         found.ids.iter().eq(expected.keys()),
                         "{rows} rows, {n_threads} threads"
@@ -388,7 +444,9 @@ mod tests {
         };
         let mut tables: Vec<TableGradient<f32>> = Vec::new();
         let drawn = drawn(&spec, &batch);
-        gather(&spec, &drawn, &batch, &[1; 5], &[], 2, &mut tables);
+        let mut located = Located::default();
+        located.find(&spec, &drawn, &batch, 1);
+        gather(&spec, &drawn, &batch, &located, &[], 2, &mut tables);
         assert!(
             tables
                 .iter()

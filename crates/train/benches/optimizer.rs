@@ -5,7 +5,7 @@ use divan::counter::ItemsCount;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
     Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
-    masks, table_slopes,
+    masks, table_slopes, table_slopes::Located,
 };
 use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
@@ -131,7 +131,8 @@ struct Tables {
     model: Model,
     optimizers: Optimizers,
     batches: Vec<Batch>,
-    longest: Vec<usize>,
+    /// One for each batch.
+    located: Vec<Located>,
     d_vectors: Vec<f32>,
     gradient: Gradient,
 }
@@ -153,6 +154,12 @@ impl Tables {
         batches
             .iter()
             .for_each(|batch| model.tower_mut(0).touch(batch));
+        let located = |batch: &Batch| {
+            let mut located = Located::default();
+            located.find(model.spec(), &model.tower(0).tables, batch, 1);
+            located
+        };
+        let located = batches.iter().map(located).collect();
         let draw = Draw::new(1, "slopes");
         let n = (N_ROWS * N_FIELDS * DIM) as u64;
         Tables {
@@ -161,7 +168,7 @@ impl Tables {
                 dense: vec![0.0; model.connections(0).len()],
                 tables: Vec::new(),
             },
-            longest: (0..N_FIELDS).map(per_row).collect(),
+            located,
             d_vectors: (0..n).map(|i| 1e-3 * draw.normal(i) as f32).collect(),
             model,
             batches,
@@ -173,7 +180,7 @@ impl Tables {
             self.model.spec(),
             &self.model.tower(0).tables,
             &self.batches[batch % 4],
-            &self.longest,
+            &self.located[batch % 4],
             &self.d_vectors,
             1,
             &mut self.gradient.tables,

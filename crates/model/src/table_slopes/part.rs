@@ -1,6 +1,6 @@
 //! Some ids of a table: sorted, and their slopes summed.
 
-use super::{each_id, fields_of};
+use super::{Located, fields_of};
 use crate::kernels::prefetch;
 use crate::number::Real;
 use crate::spec::Spec;
@@ -47,9 +47,9 @@ impl<R: Real> Part<R> {
         drawn: &Table<R>,
         batch: &Batch,
         table: usize,
-        longest: &[usize],
+        located: &Located,
     ) {
-        self.collect(spec, drawn, batch, table, longest);
+        self.collect(spec, batch, table, located);
         let bits = u32::BITS - (drawn.ids().len().max(2) as u32 - 1).leading_zeros();
         let width = bits.div_ceil(bits.div_ceil(MOST_BITS));
         self.spare.resize(self.keys.len(), 0);
@@ -64,24 +64,15 @@ impl<R: Real> Part<R> {
         self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
     }
 
-    fn collect(
-        &mut self,
-        spec: &Spec,
-        drawn: &Table<R>,
-        batch: &Batch,
-        table: usize,
-        longest: &[usize],
-    ) {
+    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, located: &Located) {
         self.keys.clear();
         self.terms.clear();
         let own = self.first..=self.last;
         for f in fields_of(spec, table) {
-            let ids = &batch.fields[f];
             for row in 0..batch.n_rows {
                 let vector = (row * spec.fields.len() + f) as u32;
-                each_id(ids, spec.fields[f], row, longest[f], |id, weight| {
-                    let slot = drawn.slot(id);
-                    assert!(slot != 0, "row {id} is not drawn");
+                located.each(batch, spec.fields[f], f, row, |slot, weight| {
+                    assert!(slot != 0, "a row of the batch is not drawn");
                     if own.contains(&slot) {
                         self.keys
                             .push(u64::from(slot) << 32 | self.terms.len() as u64);
