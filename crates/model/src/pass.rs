@@ -179,16 +179,22 @@ impl<R: Real> Tower<R> {
         gradient: &mut Gradient<R>,
     ) {
         self.run(batch, subnets, dropout, Some(slopes_of), pass);
-        sum_dense(self, subnets, &pass.chunks, &mut gradient.dense);
         let Pass {
-            located, d_vectors, ..
+            chunks,
+            located,
+            d_vectors,
+            n_threads,
+            ..
         } = pass;
-        let n_threads = pass.n_threads;
-        let tables = &mut gradient.tables;
-        let drawn = &self.tables;
-        table_slopes::gather(
-            &self.spec, drawn, batch, located, d_vectors, n_threads, tables,
-        );
+        let (drawn, spec, n) = (&self.tables, &self.spec, *n_threads);
+        let Gradient { dense, tables } = gradient;
+        let mut of_layers = || sum_dense(self, subnets, chunks, dense);
+        let mut of_tables =
+            || table_slopes::gather(spec, drawn, batch, located, d_vectors, n, tables);
+        match n {
+            1 => (of_layers(), of_tables()),
+            _ => rayon::join(of_layers, of_tables),
+        };
     }
 
     fn run(

@@ -175,7 +175,8 @@ impl<R: Real> Table<R> {
     pub fn restore(&mut self, rows: &SparseRows<R>) -> Option<()> {
         let n_rows = self.n_rows();
         let fits = rows.values.len() == rows.ids.len() * self.dim()
-            && rows.ids.iter().all(|&id| (id as usize) < n_rows);
+            && rows.ids.is_sorted_by(|a, b| a < b)
+            && rows.ids.last().is_none_or(|&id| (id as usize) < n_rows);
         fits.then_some(())?;
         self.forget();
         let dim = self.dim().max(1);

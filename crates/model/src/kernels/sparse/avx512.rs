@@ -162,6 +162,10 @@ unsafe fn outer_of_lists(
     let n_groups = dy.len().div_ceil(GROUP).max(1);
     let length = block_length(x.len());
     let zero = _mm512_setzero_ps();
+    let (x_lines, n_groups_all) = (x.len() * LANES / VECTOR, steps.len().max(1));
+    let n_lines = x_lines + dy.len() * LANES / VECTOR;
+    let next_x = x.as_ptr_range().end.cast::<f32>();
+    let next_dy = dy.as_ptr_range().end.cast::<f32>();
     let mut places = places.as_ptr();
     let mut outputs = outputs.as_ptr();
     let mut target = sums.as_mut_ptr();
@@ -182,6 +186,14 @@ unsafe fn outer_of_lists(
                 });
             });
             outputs = outputs.add(GROUP);
+            // Each group asks for its share of the next tile, which lies behind this one.
+            for line in (g * n_lines / n_groups_all)..((g + 1) * n_lines / n_groups_all) {
+                let (first, behind) = match line < x_lines {
+                    true => (next_x, line),
+                    false => (next_dy, line - x_lines),
+                };
+                _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(behind * VECTOR).cast());
+            }
             for _ in 0..steps {
                 let mut products = [zero; GROUP];
                 unroll!(Q in [0 1 2 3] {

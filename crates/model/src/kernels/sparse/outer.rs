@@ -12,7 +12,7 @@ use crate::number::Real;
 
 /// Share of kept connections from which all of them are summed: a dense layer needs no lists, and loads
 /// each vector for four connections instead of one.
-const DENSE: f64 = 0.55;
+const DENSE: f64 = 0.65;
 
 /// A layer's kept connections in the order in which the slopes of their weights are summed. Made once
 /// for a mask.
