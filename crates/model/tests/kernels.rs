@@ -2,7 +2,7 @@
 
 use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
 use ncs_model::kernels::{LANES, Lanes, Level, reference};
-use ncs_model::{Draw, Real};
+use ncs_model::{Draw, Real, masks};
 use proptest::prelude::*;
 
 /// A layer with random weights, 0 where pruned, and random rows.
@@ -241,6 +241,29 @@ fn a_large_batch_and_a_wide_layer_too() {
         let grid = random_grid(inputs, outputs, density, false, draw);
         check_all(&Layer::new(rows, grid, draw));
     }
+}
+
+/// What pruning by magnitude leaves, as a search does it, of weights whose inputs and outputs differ in
+/// size as those of a trained layer do: some units end without connections, others keep nearly all.
+#[test]
+fn masks_that_pruning_leaves() {
+    let (inputs, outputs) = (300, 80);
+    let draw = Draw::new(7, "trained");
+    let size = |of: u64, i: usize| (1.5 * draw.at(of).normal(i as u64)).exp();
+    let weight = |p: usize| {
+        let scale = size(1, p / outputs) * size(2, p % outputs);
+        (draw.normal(p as u64) * scale) as f32
+    };
+    let weights: Vec<f32> = (0..inputs * outputs).map(weight).collect();
+    let mut mask = masks::full(&[(inputs, outputs)]);
+    for _ in 0..5 {
+        mask = masks::prune_smallest(&mask, &[&weights], masks::round_rate(0.1, 5));
+    }
+    let grid = Grid::from_fn(inputs, outputs, |i, o| mask[0].keeps(i * outputs + o));
+    let kept = |o: usize| (0..inputs).filter(|&i| grid.keeps(i, o)).count();
+    assert!((0..inputs).any(|i| (0..outputs).all(|o| !grid.keeps(i, o))));
+    assert!((0..outputs).any(|o| kept(o) < 5) && (0..outputs).any(|o| kept(o) > 100));
+    check_all(&Layer::new(130, grid, draw));
 }
 
 /// NaN is seen behind a layer, whatever ReLU does.
