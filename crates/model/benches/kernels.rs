@@ -60,8 +60,7 @@ fn multiply_adds(layer: usize) -> ItemsCount {
     ItemsCount::new(ROWS * inputs * outputs)
 }
 
-fn product(bencher: Bencher<'_, '_>, layer: usize, product: &Product, n_kept: usize) {
-    let level = Level::best();
+fn product(bencher: Bencher<'_, '_>, level: Level, layer: usize, product: &Product, n_kept: usize) {
     let mut values = Vec::new();
     product.load(&numbers::<f32>(n_kept), &mut values);
     let x = tiles(product.inputs());
@@ -77,17 +76,18 @@ fn product(bencher: Bencher<'_, '_>, layer: usize, product: &Product, n_kept: us
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn forward(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
     let grid = grid(layer, percent);
-    product(bencher, layer, &Product::forward(&grid), grid.n_kept());
+    let forward = Product::forward(&grid);
+    product(bencher, Level::best(), layer, &forward, grid.n_kept());
 }
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_inputs(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
     let grid = grid(layer, percent);
-    product(bencher, layer, &Product::backward(&grid), grid.n_kept());
+    let backward = Product::backward(&grid);
+    product(bencher, Level::best(), layer, &backward, grid.n_kept());
 }
 
-#[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
-fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
+fn outer(bencher: Bencher<'_, '_>, level: Level, layer: usize, percent: u32) {
     let (inputs, outputs) = LAYERS[layer];
     let outer = Outer::new(&grid(layer, percent));
     let mut sums = vec![0.0f32; outer.numbers().len()];
@@ -95,9 +95,38 @@ fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32))
     bencher.counter(multiply_adds(layer)).bench_local(|| {
         let x = x.chunks(TOGETHER * inputs);
         for (x, dy) in x.zip(dy.chunks(TOGETHER * outputs)) {
-            outer.add(Level::best(), TOGETHER, x, dy, &mut sums);
+            outer.add(level, TOGETHER, x, dy, &mut sums);
         }
     });
+}
+
+#[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
+fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
+    outer(bencher, Level::best(), layer, percent);
+}
+
+/// Every set of instructions that this processor has, on the largest layer.
+fn levels() -> impl Iterator<Item = (String, u32)> {
+    let levels = Level::all().into_iter();
+    levels.flat_map(|level| [5, 20, 60, 100].map(|percent| (level.to_string(), percent)))
+}
+
+fn level(name: &str) -> Level {
+    let known = Level::all().into_iter();
+    let mut known = known.filter(|level| level.to_string() == name);
+    known.next().expect("a level of this processor")
+}
+
+#[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
+fn level_forward(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
+    let grid = grid(0, *percent);
+    let forward = Product::forward(&grid);
+    product(bencher, level(name), 0, &forward, grid.n_kept());
+}
+
+#[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
+fn level_backward_to_weights(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
+    outer(bencher, level(name), 0, *percent);
 }
 
 /// The dense products, whatever the mask.

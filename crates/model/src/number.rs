@@ -1,5 +1,7 @@
 //! The numbers that a model is made of: `f32` at work, `f64` where gradients are checked.
 
+use crate::kernels::Level;
+use crate::kernels::simd::{self, Work};
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
@@ -34,10 +36,15 @@ pub trait Real:
     fn root(self) -> Self;
     /// `self * factor + sum`, rounded once. Slow where the compiler may not use the instruction for it.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
+
+    /// Runs a kernel compiled for the instructions of `level`, as far as there are vectors of this
+    /// type for them.
+    #[doc(hidden)]
+    fn vectorized(level: Level, work: impl Work<Self>);
 }
 
 macro_rules! real {
-    ($($number:ty),*) => {$(
+    ($($number:ty, $vectorized:path);*) => {$(
         impl Real for $number {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -61,8 +68,13 @@ macro_rules! real {
             fn mul_add(self, factor: Self, sum: Self) -> Self {
                 <$number>::mul_add(self, factor, sum)
             }
+
+            #[inline]
+            fn vectorized(level: Level, work: impl Work<Self>) {
+                $vectorized(level, work)
+            }
         }
     )*};
 }
 
-real!(f32, f64);
+real!(f32, simd::single; f64, simd::baseline);

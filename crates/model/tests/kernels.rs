@@ -123,15 +123,8 @@ fn check<R: Real>(layer: &Layer, level: Level) {
     check_rows(&y, &expected[0], &expected[1], outputs, inputs, "forward");
     for lanes in [1, 16, 17, 32, 33] {
         let mut some = vec![Lanes::all(R::of(7.0)); dy.len()];
-        product.run_lanes(
-            level,
-            lanes,
-            &values,
-            Start::Bias(&bias),
-            false,
-            &x,
-            &mut some,
-        );
+        let first = product.first_lanes(lanes);
+        first.run(level, &values, Start::Bias(&bias), false, &x, &mut some);
         for (some, all) in some.iter().zip(&y) {
             assert_eq!(
                 some.0[..lanes],

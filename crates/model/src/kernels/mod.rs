@@ -11,6 +11,8 @@ pub(crate) mod mix;
 mod panels;
 mod prefetch;
 pub mod reference;
+#[doc(hidden)]
+pub mod simd;
 pub mod sparse;
 pub mod tiles;
 mod versions;

@@ -171,9 +171,8 @@ impl Branch {
                 _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
             };
             let (start, values) = (Start::Bias(bias), &layer.values);
-            layer
-                .product
-                .run_lanes(level, lanes, values, start, true, x, y);
+            let product = layer.product.first_lanes(lanes);
+            product.run(level, values, start, true, x, y);
             std::mem::swap(above, below);
         }
         below

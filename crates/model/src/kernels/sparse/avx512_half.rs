@@ -1,15 +1,16 @@
 //! The product in half precision for AVX-512 with bfloat16: a tile's 64 lanes are two vectors of
 //! inputs and four of sums.
 
-use super::buckets::{GROUP, PATTERNS};
-use super::half::{HalfLanes, HalfOutputs, HalfProduct};
+use super::buckets::GROUP;
+use super::half::{HalfLanes, HalfOutputs, HalfProduct, PATTERNS};
 use crate::kernels::{LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// Lanes of a vector of inputs.
 const VECTOR: usize = 32;
 
-/// Repeats a block for each value of a constant: see [`super::avx512`].
+/// Repeats a block for each value of a constant. Arrays that only constants index stay in registers,
+/// which loops over them do not promise.
 macro_rules! unroll {
     ($name:ident in [$($value:literal)*] $body:block) => {{$({
         const $name: usize = $value;

@@ -1,102 +1,121 @@
-//! Kept connections in the order in which a product runs through them.
+//! The order in which a product runs through its connections.
 
-use super::Grid;
+use std::ops::Range;
 
-/// Outputs that are summed together.
+/// Outputs whose sums are kept in registers together.
 pub(super) const GROUP: usize = 4;
 
-/// The ways in which a group can use an input: which of its outputs, but not none.
-pub(super) const PATTERNS: usize = (1 << GROUP) - 1;
+/// Inputs of the longest block; they are numbered in a byte.
+const LONGEST: usize = 192;
 
-/// Inputs of a block at most: the lanes of a tile's block come from the first-level cache, mostly. Fewer
-/// inputs mean more, shorter lists; 130 to 140 were best at every density, measured with 32 KB.
-const MOST: usize = 144;
+/// A set of outputs of a group, one bit an output.
+type Pattern = usize;
 
-/// The inputs of a block, in a layer of so many: blocks of like length.
-pub(super) fn block_length(inputs: usize) -> usize {
-    inputs.div_ceil(inputs.div_ceil(MOST).max(1)).max(1)
-}
+/// Patterns of three outputs, each as a pair and the third.
+const TRIPLES: [(Pattern, [Pattern; 2]); 4] = [
+    (0b0111, [0b0011, 0b0100]),
+    (0b1011, [0b0011, 0b1000]),
+    (0b1101, [0b1100, 0b0001]),
+    (0b1110, [0b1100, 0b0010]),
+];
 
-/// Connections by block of inputs, then by group of outputs, then by pattern: the inputs that the same
-/// outputs of a group use stand together, so that an input is loaded once for all of them and nothing
-/// has to be asked for each connection.
+/// For each block of inputs and each group of outputs, the inputs by which outputs of the group use
+/// them: a bucket for each of the 15 patterns.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
-    /// Inputs of a block.
-    pub(super) length: usize,
-    /// Number of inputs, `[blocks, groups, PATTERNS]`.
-    pub(super) counts: Vec<u8>,
-    /// The inputs, counted in their block.
-    pub(super) places: Vec<u8>,
-    /// The number of each connection: for each input those of the outputs that use it.
+    n_inputs: usize,
+    longest_block: usize,
+    /// Inputs of every bucket; block after block, in it group after group. Pattern 0 has none.
+    pub(super) counts: Vec<[u8; 16]>,
+    /// Inputs, counted from the first of their block, bucket after bucket.
+    pub(super) inputs: Vec<u8>,
+    /// Numbers of the connections: for each of `inputs`, one for each output of the pattern.
     pub(super) numbers: Vec<u32>,
 }
 
 impl Buckets {
-    /// From the layer's inputs to its outputs.
-    pub(super) fn forward(grid: &Grid) -> Buckets {
-        let pattern = |input: usize, first: usize| grid.four(input, first);
-        let number = |input: usize, output: usize| grid.number(input, output);
-        Buckets::new(grid.inputs(), grid.outputs(), pattern, number)
-    }
-
-    /// From the layer's outputs to its inputs.
-    pub(super) fn backward(grid: &Grid) -> Buckets {
-        let pattern = |input: usize, first: usize| {
-            let outputs = first..grid.inputs().min(first + GROUP);
-            let bit = |(q, output)| usize::from(grid.keeps(output, input)) << q;
-            outputs.enumerate().map(bit).sum()
-        };
-        let number = |input: usize, output: usize| grid.number(output, input);
-        Buckets::new(grid.outputs(), grid.inputs(), pattern, number)
-    }
-
-    /// `pattern(input, first output of the group)` says which of the group's outputs use the input.
-    fn new(
-        inputs: usize,
-        outputs: usize,
-        pattern: impl Fn(usize, usize) -> usize,
+    /// Sorts the connections `(input, output)` that have a number; `density` is their share.
+    pub(super) fn new(
+        n_inputs: usize,
+        n_outputs: usize,
+        density: f64,
         number: impl Fn(usize, usize) -> Option<u32>,
     ) -> Buckets {
         let mut buckets = Buckets {
-            inputs,
-            outputs,
-            length: block_length(inputs),
+            n_inputs,
+            // The lanes of 112 inputs, 28 KB of a tile, stay in the first-level cache; where little is
+            // kept, reading and writing sums once more costs more than leaving that cache.
+            longest_block: if density < 0.15 { LONGEST } else { 112 },
             counts: Vec::new(),
-            places: Vec::new(),
+            inputs: Vec::new(),
             numbers: Vec::new(),
         };
-        for block in 0..buckets.n_blocks() {
-            let first = block * buckets.length;
-            let length = buckets.length.min(inputs - first);
-            for group in (0..outputs).step_by(GROUP) {
-                let mut patterns = [0u8; MOST];
-                let mut counts = [0u8; PATTERNS + 1];
-                for (place, found) in patterns[..length].iter_mut().enumerate() {
-                    *found = pattern(first + place, group) as u8;
-                    counts[usize::from(*found)] += 1;
-                }
-                buckets.counts.extend_from_slice(&counts[1..]);
-                for wanted in 1..=PATTERNS as u8 {
-                    if counts[usize::from(wanted)] == 0 {
-                        continue;
-                    }
-                    for (place, _) in (0..length).zip(patterns).filter(|(_, p)| *p == wanted) {
-                        buckets.places.push(place as u8);
-                        let outputs = (0..GROUP).filter(|q| wanted >> q & 1 == 1);
-                        let numbers = outputs.filter_map(|q| number(first + place, group + q));
-                        buckets.numbers.extend(numbers);
-                    }
-                }
+        // Loops over the few inputs of rare patterns end unforeseen.
+        let split_triples = density < 0.25;
+        for block in buckets.blocks() {
+            for first in (0..n_outputs).step_by(GROUP) {
+                let outputs = first..(first + GROUP).min(n_outputs);
+                buckets.push_group(block.clone(), outputs, split_triples, &number);
             }
         }
         buckets
     }
 
-    /// At least one, so that outputs are started from.
-    pub(super) fn n_blocks(&self) -> usize {
-        self.inputs.div_ceil(self.length).max(1)
+    /// The blocks that the inputs are cut into.
+    pub(super) fn blocks(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        blocks(self.n_inputs, self.longest_block)
     }
+
+    fn push_group(
+        &mut self,
+        block: Range<usize>,
+        outputs: Range<usize>,
+        split_triples: bool,
+        number: &impl Fn(usize, usize) -> Option<u32>,
+    ) {
+        let mut numbers = [[0; GROUP]; LONGEST];
+        let mut buckets = [[0u8; LONGEST]; 16];
+        let mut counts = [0u8; 16];
+        let mut push = |pattern: Pattern, at: usize| {
+            buckets[pattern][usize::from(counts[pattern])] = at as u8;
+            counts[pattern] += 1;
+        };
+        for (at, input) in block.enumerate() {
+            let mut pattern = 0;
+            for (bit, output) in outputs.clone().enumerate() {
+                if let Some(number) = number(input, output) {
+                    numbers[at][bit] = number;
+                    pattern |= 1 << bit;
+                }
+            }
+            match TRIPLES
+                .iter()
+                .find(|triple| split_triples && triple.0 == pattern)
+            {
+                Some((_, parts)) => parts.iter().for_each(|&part| push(part, at)),
+                None => push(pattern, at),
+            }
+        }
+        counts[0] = 0;
+        self.counts.push(counts);
+        for pattern in 1..16 {
+            let bucket = &buckets[pattern][..usize::from(counts[pattern])];
+            self.inputs.extend_from_slice(bucket);
+            let used = (0..GROUP).filter(|bit| pattern >> bit & 1 == 1);
+            for &at in bucket {
+                let numbers = used.clone().map(|bit| numbers[usize::from(at)][bit]);
+                self.numbers.extend(numbers);
+            }
+        }
+    }
+}
+
+/// Inputs cut into blocks of about the same length, `longest` at most; one, and that empty, where
+/// there are none.
+pub(super) fn blocks(
+    n_inputs: usize,
+    longest: usize,
+) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+    let n_blocks = n_inputs.div_ceil(longest).max(1);
+    (0..n_blocks).map(move |block| n_inputs * block / n_blocks..n_inputs * (block + 1) / n_blocks)
 }

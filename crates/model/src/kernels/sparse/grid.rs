@@ -89,8 +89,14 @@ impl Grid {
         (word >> (first % 64) & 0b1111) as usize
     }
 
-    /// The outputs that an input's kept connections lead to, ascending.
-    pub(super) fn outputs_of(&self, input: usize) -> impl Iterator<Item = usize> + '_ {
+    /// `(output, number)` of every kept connection of an input, by number.
+    pub(super) fn row(&self, input: usize) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let first = input * self.outputs.div_ceil(64);
+        let numbers = self.before.get(first).copied().unwrap_or(0)..;
+        self.outputs_of(input).zip(numbers)
+    }
+
+    fn outputs_of(&self, input: usize) -> impl Iterator<Item = usize> + '_ {
         let per_input = self.outputs.div_ceil(64);
         let words = self.words[input * per_input..][..per_input].iter();
         words

@@ -4,7 +4,7 @@
 //! use make a pair, so that nothing is multiplied in vain but in a pair that lacks its second.
 
 use super::Grid;
-use super::buckets::{GROUP, PATTERNS};
+use super::buckets::GROUP;
 use crate::kernels::level::Set;
 use crate::kernels::{LANES, Lanes, Level};
 
@@ -48,6 +48,9 @@ pub(super) fn rounded(x: f32) -> u16 {
 fn widened(half: u16) -> f32 {
     f32::from_bits(u32::from(half) << 16)
 }
+
+/// The ways in which a group of outputs can use an input: which of them, but not none.
+pub(super) const PATTERNS: usize = (1 << GROUP) - 1;
 
 /// Inputs of a block at most. Half as wide as in single precision, more of them fit the first-level
 /// cache.

@@ -1,18 +1,18 @@
 //! Inputs times kept weights: forward, and with the layer turned round, backward to the inputs.
 
 use super::Grid;
-use super::buckets::{Buckets, GROUP, PATTERNS};
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::level::Set;
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::tiles::{same, same_mut};
-use crate::kernels::versions::{self, Work, add_product};
+use super::buckets::{Buckets, GROUP};
+use crate::kernels::simd::{Simd, Vector, Work, prefetch_lanes};
 use crate::kernels::{LANES, Lanes, Level};
 use crate::number::Real;
 
-/// A layer's kept connections in the order in which a product runs through them. Made once for a mask.
+/// A layer's connections in the order in which a product runs through them. Made once for a mask.
 #[derive(Clone, Debug)]
-pub struct Product(Buckets);
+pub struct Product {
+    inputs: usize,
+    outputs: usize,
+    buckets: Buckets,
+}
 
 /// What the sums over connections start from.
 #[derive(Clone, Copy, Debug)]
@@ -25,50 +25,48 @@ pub enum Start<'a, R> {
     Outputs,
 }
 
-/// The arguments of a product; lengths are checked.
-pub(super) struct Run<'a, R> {
-    pub(super) buckets: &'a Buckets,
-    pub(super) values: &'a [R],
-    pub(super) start: Start<'a, R>,
-    pub(super) rectify: bool,
-    /// Lanes that are computed, of each tile.
-    pub(super) lanes: usize,
-    pub(super) x: &'a [Lanes<R>],
-    pub(super) y: &'a mut [Lanes<R>],
-}
-
 impl Product {
     /// `y = x w`: from the layer's inputs to its outputs.
     pub fn forward(grid: &Grid) -> Product {
-        Product(Buckets::forward(grid))
+        let (inputs, outputs) = (grid.inputs(), grid.outputs());
+        Product {
+            inputs,
+            outputs,
+            buckets: Buckets::new(inputs, outputs, grid.density(), |i, o| grid.number(i, o)),
+        }
     }
 
     /// `dx = dy wT`: from the slopes of the layer's outputs to those of its inputs.
     pub fn backward(grid: &Grid) -> Product {
-        Product(Buckets::backward(grid))
+        let (inputs, outputs) = (grid.outputs(), grid.inputs());
+        Product {
+            inputs,
+            outputs,
+            buckets: Buckets::new(inputs, outputs, grid.density(), |i, o| grid.number(o, i)),
+        }
     }
 
     /// Features of a tile that it reads.
     pub fn inputs(&self) -> usize {
-        self.0.inputs
+        self.inputs
     }
 
     /// Features of a tile that it writes.
     pub fn outputs(&self) -> usize {
-        self.0.outputs
+        self.outputs
     }
 
     /// Puts the weights of the connections, by number, into this product's order.
     pub fn load<R: Real>(&self, weights: &[R], values: &mut Vec<R>) {
         values.clear();
-        let numbers = self.0.numbers.iter();
+        let numbers = self.buckets.numbers.iter();
         values.extend(numbers.map(|&number| weights[number as usize]));
     }
 
-    /// For each tile: `y[o] = start + sum of values * x`, and with `rectify` what is negative becomes
-    /// 0 (NaN stays).
+    /// For each tile: `y[o] = start + sum of values * x`, and with `rectify` what is
+    /// negative becomes 0 (NaN stays).
     ///
-    /// `x` is `[tiles, inputs]`, `y` is `[tiles, outputs]`, `values` is of [`Product::load`].
+    /// `x` is `[n_tiles, inputs]`, `y` is `[n_tiles, outputs]`, `values` is of [`Product::load`].
     ///
     /// # Panics
     /// If a slice is of another length.
@@ -81,97 +79,167 @@ impl Product {
         x: &[Lanes<R>],
         y: &mut [Lanes<R>],
     ) {
-        self.run_lanes(level, LANES, values, start, rectify, x, y);
+        let all = self.first_lanes(LANES);
+        all.run(level, values, start, rectify, x, y);
     }
 
-    /// As [`Product::run`], for the first `lanes` lanes of each tile; what the others hold afterwards
-    /// has no meaning.
+    /// The same for tiles of which only the first lanes are of interest: 16 take a quarter to two
+    /// fifths of the time of 64, the less the more is kept.
+    ///
+    /// # Panics
+    /// If a tile has fewer lanes.
+    pub fn first_lanes(&self, n_lanes: usize) -> FirstLanes<'_> {
+        assert!(n_lanes <= LANES, "a tile has {LANES} lanes");
+        FirstLanes {
+            product: self,
+            n_lanes,
+        }
+    }
+}
+
+/// A product for the first lanes of tiles.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstLanes<'a> {
+    product: &'a Product,
+    n_lanes: usize,
+}
+
+impl FirstLanes<'_> {
+    /// As [`Product::run`]. What `y` then holds in other lanes is of no meaning.
     ///
     /// # Panics
     /// If a slice is of another length.
-    #[expect(clippy::too_many_arguments, reason = "those of run, and the lanes")]
-    pub fn run_lanes<R: Real>(
+    pub fn run<R: Real>(
         &self,
         level: Level,
-        lanes: usize,
         values: &[R],
         start: Start<'_, R>,
         rectify: bool,
         x: &[Lanes<R>],
         y: &mut [Lanes<R>],
     ) {
-        let buckets = &self.0;
-        let n_tiles = y.len() / buckets.outputs.max(1);
-        assert_eq!(x.len(), n_tiles * buckets.inputs, "inputs of other tiles");
-        assert_eq!(y.len(), n_tiles * buckets.outputs, "outputs of other tiles");
-        assert_eq!(
-            values.len(),
-            buckets.numbers.len(),
-            "values of another product"
-        );
-        if let Start::Bias(bias) = start {
-            assert_eq!(bias.len(), buckets.outputs, "biases of another layer");
+        let FirstLanes { product, n_lanes } = *self;
+        let Product {
+            inputs,
+            outputs,
+            buckets,
+        } = product;
+        if *outputs == 0 {
+            return assert!(y.is_empty(), "outputs of another product");
         }
-        #[cfg(target_arch = "x86_64")]
-        if level.set() == Set::Avx512
-            && let (Some(values), Some(x), Some(y)) = (same(values), same(x), same_mut(&mut *y))
-        {
-            let start = match start {
-                Start::Zero => Start::Zero,
-                Start::Outputs => Start::Outputs,
-                Start::Bias(bias) => Start::Bias(same(bias).unwrap_or_default()),
-            };
-            let run = Run {
-                buckets,
+        let n_tiles = y.len() / outputs;
+        assert_eq!(y.len(), n_tiles * outputs, "outputs of other tiles");
+        assert_eq!(x.len(), n_tiles * inputs, "inputs of other tiles");
+        let n_values = buckets.numbers.len();
+        assert_eq!(values.len(), n_values, "values of another product");
+        if let Start::Bias(bias) = start {
+            assert_eq!(bias.len(), *outputs, "biases of another layer");
+        }
+        for (tile, y) in y.chunks_exact_mut(*outputs).enumerate() {
+            let tile = Tile {
+                product,
+                n_lanes,
                 values,
                 start,
                 rectify,
-                lanes,
-                x,
+                x: &x[tile * inputs..(tile + 1) * inputs],
                 y,
             };
-            // SAFETY: this level is made only where the processor has AVX-512, and the lengths were
-            // checked above.
-            return unsafe { super::avx512::product(run) };
+            R::vectorized(level, tile);
         }
-        let run = Run {
-            buckets,
-            values,
-            start,
-            rectify,
-            lanes,
-            x,
-            y,
-        };
-        versions::run(level, run);
     }
 }
 
-impl<R: Real> Work for Run<'_, R> {
-    type Out = ();
+/// A product on one tile. The lengths of the slices fit the product.
+struct Tile<'a, R> {
+    product: &'a Product,
+    /// How many lanes of the tile, from the first, are computed at least.
+    n_lanes: usize,
+    values: &'a [R],
+    start: Start<'a, R>,
+    rectify: bool,
+    x: &'a [Lanes<R>],
+    y: &'a mut [Lanes<R>],
+}
 
+impl<R: Real> Work<R> for Tile<'_, R> {
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDTH: usize, const REGISTERS: usize>(mut self) {
-        let (inputs, outputs) = (self.buckets.inputs, self.buckets.outputs);
-        for tile in 0..self.y.len() / outputs.max(1) {
-            let (x, y) = (tile * inputs, tile * outputs);
-            let mut counts = self.buckets.counts.chunks_exact(PATTERNS);
-            let (mut place, mut value) = (0, 0);
-            for block in 0..self.buckets.n_blocks() {
-                for group in (0..outputs).step_by(GROUP) {
-                    let Some(counts) = counts.next() else { return };
-                    let at = At {
-                        x: x + block * self.buckets.length,
-                        y: y + group,
-                        n: GROUP.min(outputs - group),
-                        group,
-                        first: block == 0,
-                        last: block + 1 == self.buckets.n_blocks(),
-                        place,
-                        value,
-                    };
-                    for part in 0..self.lanes.div_ceil(2 * WIDTH) {
-                        (place, value) = self.group::<FUSED, WIDTH>(counts, &at, part);
+    unsafe fn run<S: Simd<R>>(self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.n_lanes <= S::Vector::LANES {
+                self.strips::<S::Vector>();
+            } else if self.n_lanes <= S::HalfStrip::LANES {
+                self.strips::<S::HalfStrip>();
+            } else {
+                self.strips::<S::Strip>();
+            }
+        }
+    }
+}
+
+impl<R: Real> Tile<'_, R> {
+    /// Runs through the connections for as many lanes at a time as `V` has.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`, and the slices are as long as the product says.
+    #[inline(always)]
+    unsafe fn strips<V: Vector<R>>(self) {
+        let Product {
+            outputs, buckets, ..
+        } = self.product;
+        let mut groups = buckets.counts.iter();
+        let mut connections = Connections {
+            inputs: buckets.inputs.as_ptr(),
+            values: self.values.as_ptr(),
+        };
+        let last = buckets.blocks().len() - 1;
+        for (at, block) in buckets.blocks().enumerate() {
+            // What is read next, of this tile or the one after it, lies behind this block. Each group
+            // asks for its share: the first groups of a block would wait for it.
+            let mut next = self.x[block.end..].as_ptr();
+            let share = match self.n_lanes {
+                LANES => block.len().div_ceil(outputs.div_ceil(GROUP)),
+                _ => 0,
+            };
+            let x = self.x[block].as_ptr().cast::<R>();
+            let start = match at {
+                0 => self.start,
+                _ => Start::Outputs,
+            };
+            let rectify = self.rectify && at == last;
+            for first in (0..*outputs).step_by(GROUP) {
+                let Some(counts) = groups.next() else { return };
+                let live = (outputs - first).min(GROUP);
+                let y = self.y[first..first + live].as_mut_ptr().cast::<R>();
+                for _ in 0..share {
+                    // SAFETY: the caller promises the instructions.
+                    unsafe { prefetch_lanes::<R, V>(next) };
+                    next = next.wrapping_add(1);
+                }
+                if at == 0 && self.n_lanes == LANES {
+                    // Later blocks find the sums in the second-level cache.
+                    for output in GROUP..2 * GROUP {
+                        let y = y.cast::<Lanes<R>>().wrapping_add(output);
+                        // SAFETY: the caller promises the instructions.
+                        unsafe { prefetch_lanes::<R, V>(y) };
+                    }
+                }
+                let begin = connections;
+                for lane in (0..self.n_lanes).step_by(V::LANES) {
+                    connections = begin;
+                    // SAFETY: `y` has `live` features; a bucket's inputs lie in its block, which `x`
+                    // has; `lane + V::LANES` is at most `LANES`, both being powers of two. Buckets
+                    // come in the order in which they were pushed, so `connections` has the inputs
+                    // that `counts` counts, and a value for each of their connections.
+                    unsafe {
+                        let y = y.add(lane);
+                        let mut sums = begin_sums::<R, V>(start, first, live, y);
+                        connections.add_group(counts, x.add(lane), &mut sums);
+                        for (output, sum) in sums.into_iter().enumerate().take(live) {
+                            let sum = if rectify { sum.rectify() } else { sum };
+                            sum.store(y.add(output * LANES));
+                        }
                     }
                 }
             }
@@ -179,90 +247,82 @@ impl<R: Real> Work for Run<'_, R> {
     }
 }
 
-/// Where a group of outputs, and a block of inputs, begin.
-struct At {
-    x: usize,
-    y: usize,
-    /// Outputs of the group.
-    n: usize,
-    group: usize,
-    /// Whether the block is the first, and the last.
-    first: bool,
-    last: bool,
-    place: usize,
-    value: usize,
-}
-
-/// Sums of a group of outputs, in two vectors each.
-type Group<R, const WIDTH: usize> = [[[R; WIDTH]; 2]; GROUP];
-
-/// `WIDTH` lanes.
+/// What the sums of the `live` outputs from `first` start from. `y` is where they will lie.
+///
+/// # Safety
+/// The processor has the instructions of `V`; `y` has `live` features; a bias has the outputs.
 #[inline(always)]
-fn lanes<R, const WIDTH: usize>(lanes: &Lanes<R>, part: usize) -> &[R; WIDTH] {
-    let (vectors, _) = lanes.0.as_chunks();
-    &vectors[part]
-}
-
-impl<R: Real> Run<'_, R> {
-    /// Adds one block's inputs to a group of outputs, in one part of the lanes. Gives where the next
-    /// group's places and values begin.
-    #[inline(always)]
-    fn group<const FUSED: bool, const WIDTH: usize>(
-        &mut self,
-        counts: &[u8],
-        at: &At,
-        part: usize,
-    ) -> (usize, usize) {
-        let mut sums: Group<R, WIDTH> = [[[R::ZERO; WIDTH]; 2]; GROUP];
-        for (q, sums) in sums.iter_mut().enumerate().take(at.n) {
-            match self.start {
-                Start::Bias(bias) if at.first => *sums = [[bias[at.group + q]; WIDTH]; 2],
-                Start::Zero if at.first => {}
-                _ => *sums = [0, 1].map(|v| *lanes(&self.y[at.y + q], 2 * part + v)),
+unsafe fn begin_sums<R: Real, V: Vector<R>>(
+    start: Start<'_, R>,
+    first: usize,
+    live: usize,
+    y: *const R,
+) -> [V; GROUP] {
+    // SAFETY: the caller's promise; only outputs below `live` are read.
+    unsafe {
+        let mut sums = [V::splat(R::ZERO); GROUP];
+        for (output, sum) in sums.iter_mut().enumerate().take(live) {
+            match start {
+                Start::Zero => {}
+                Start::Bias(bias) => *sum = V::splat(*bias.get_unchecked(first + output)),
+                Start::Outputs => *sum = V::load(y.add(output * LANES)),
             }
         }
-        let (mut place, mut value) = (at.place, at.value);
+        sums
+    }
+}
+
+/// Where a product stands in its connections.
+#[derive(Clone, Copy)]
+struct Connections<R> {
+    inputs: *const u8,
+    values: *const R,
+}
+
+impl<R: Real> Connections<R> {
+    /// Adds to the sums of a group what its connections in a block bring.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`. At `self` lie the inputs that `counts` counts, and
+    /// their values; `x` has the features of the block.
+    #[inline(always)]
+    unsafe fn add_group<V: Vector<R>>(
+        &mut self,
+        counts: &[u8; 16],
+        x: *const R,
+        sums: &mut [V; GROUP],
+    ) {
         macro_rules! buckets {
             ($($pattern:literal)*) => {$(
-                for _ in 0..counts[$pattern - 1] {
-                    let input = at.x + usize::from(self.buckets.places[place]);
-                    place += 1;
-                    self.add::<FUSED, WIDTH, $pattern>(&mut sums, input, part, value);
-                    value += usize::count_ones($pattern) as usize;
-                }
+                self.add_bucket::<V, $pattern>(counts[$pattern], x, sums);
             )*};
         }
-        buckets!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-        for (q, sums) in sums.iter_mut().enumerate().take(at.n) {
-            if self.rectify && at.last {
-                for sum in sums.iter_mut().flatten() {
-                    *sum = if *sum < R::ZERO { R::ZERO } else { *sum };
-                }
-            }
-            let (vectors, _) = self.y[at.y + q].0.as_chunks_mut();
-            vectors[2 * part] = sums[0];
-            vectors[2 * part + 1] = sums[1];
+        // SAFETY: the caller's promise, bucket after bucket.
+        unsafe {
+            buckets!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         }
-        (place, value)
     }
 
-    /// Adds an input to the outputs of the group that `PATTERN` names.
+    /// Adds the connections of `n_inputs` inputs which the outputs of `PATTERN` use.
+    ///
+    /// # Safety
+    /// As [`Connections::add_group`], for these inputs.
     #[inline(always)]
-    fn add<const FUSED: bool, const WIDTH: usize, const PATTERN: usize>(
-        &self,
-        sums: &mut Group<R, WIDTH>,
-        input: usize,
-        part: usize,
-        mut value: usize,
+    unsafe fn add_bucket<V: Vector<R>, const PATTERN: u32>(
+        &mut self,
+        n_inputs: u8,
+        x: *const R,
+        sums: &mut [V; GROUP],
     ) {
-        let x = [0, 1].map(|v| lanes::<R, WIDTH>(&self.x[input], 2 * part + v));
-        for (q, sums) in sums.iter_mut().enumerate() {
-            if PATTERN >> q & 1 == 1 {
-                let weight = self.values[value];
-                value += 1;
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    for lane in 0..WIDTH {
-                        sums[lane] = add_product::<FUSED, R>(sums[lane], weight, x[lane]);
+        for _ in 0..n_inputs {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let x = V::load(x.add(usize::from(*self.inputs) * LANES));
+                self.inputs = self.inputs.add(1);
+                for (output, sum) in sums.iter_mut().enumerate() {
+                    if PATTERN >> output & 1 == 1 {
+                        *sum = V::splat(*self.values).mul_add(x, *sum);
+                        self.values = self.values.add(1);
                     }
                 }
             }

@@ -1,0 +1,169 @@
+//! Slopes of kept weights: four columns of the layer side by side.
+
+use super::buckets::blocks;
+use super::{Grid, Outer};
+use crate::kernels::simd::{Parts, Simd, Vector, Work, prefetch_lanes};
+use crate::kernels::{LANES, Lanes, Level};
+use crate::number::Real;
+use std::ops::Range;
+
+/// Columns that are summed together: their slopes fill half of AVX-512's registers.
+const GROUP: usize = 4;
+
+/// Inputs of a block: their lanes, 28 KB of a tile, stay in the first-level cache.
+const BLOCK: usize = 112;
+
+/// For each block of inputs: the layer's columns in groups of four with about as many connections
+/// each, and the connections of a group as steps, one of each column.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    inputs: usize,
+    outputs: usize,
+    /// Block after block.
+    groups: Vec<Group>,
+    /// The inputs of every step, counted from the first of their block.
+    steps: Vec<[u8; GROUP]>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    /// Of the block.
+    first_input: usize,
+    outputs: [usize; GROUP],
+    n_steps: usize,
+}
+
+impl Columns {
+    /// The columns, and the number of the connection of each sum, four to a step.
+    pub(super) fn new(grid: &Grid) -> (Columns, Vec<u32>) {
+        let mut columns = Columns {
+            inputs: grid.inputs(),
+            outputs: grid.outputs(),
+            groups: Vec::new(),
+            steps: Vec::new(),
+        };
+        let mut numbers = Vec::new();
+        for block in blocks(grid.inputs(), BLOCK) {
+            columns.push_block(grid, block, &mut numbers);
+        }
+        (columns, numbers)
+    }
+
+    fn push_block(&mut self, grid: &Grid, block: Range<usize>, numbers: &mut Vec<u32>) {
+        // The inputs of each column, and the numbers of their connections.
+        let mut kept = vec![Vec::new(); grid.outputs()];
+        for (at, input) in block.clone().enumerate() {
+            for (output, number) in grid.row(input) {
+                kept[output].push((at as u8, number));
+            }
+        }
+        let mut by_length: Vec<usize> = (0..kept.len()).collect();
+        by_length.retain(|&output| !kept[output].is_empty());
+        by_length.sort_by_key(|&output| kept[output].len());
+        for group in by_length.chunks(GROUP) {
+            self.push_group(block.start, group, &kept, numbers);
+        }
+    }
+
+    /// Pads shorter columns with the first input of the block.
+    fn push_group(
+        &mut self,
+        first_input: usize,
+        group: &[usize],
+        kept: &[Vec<(u8, u32)>],
+        numbers: &mut Vec<u32>,
+    ) {
+        // The last is the longest.
+        let n_steps = group.last().map_or(0, |&output| kept[output].len());
+        for step in 0..n_steps {
+            let connections: [(u8, u32); GROUP] = std::array::from_fn(|column| {
+                let connection = group.get(column).and_then(|&output| kept[output].get(step));
+                *connection.unwrap_or(&(0, Outer::NONE))
+            });
+            self.steps.push(connections.map(|(input, _)| input));
+            numbers.extend(connections.map(|(_, number)| number));
+        }
+        self.groups.push(Group {
+            first_input,
+            outputs: std::array::from_fn(|column| group[column.min(group.len() - 1)]),
+            n_steps,
+        });
+    }
+
+    /// Adds the sums over all tiles.
+    ///
+    /// # Panics
+    /// If a slice is of another length.
+    pub(super) fn add<R: Real>(
+        &self,
+        level: Level,
+        n_tiles: usize,
+        x: &[Lanes<R>],
+        dy: &[Lanes<R>],
+        sums: &mut [R],
+    ) {
+        assert_eq!(sums.len(), self.steps.len() * GROUP);
+        assert_eq!(x.len(), n_tiles * self.inputs);
+        assert_eq!(dy.len(), n_tiles * self.outputs);
+        for tile in 0..n_tiles {
+            R::vectorized(
+                level,
+                Tile {
+                    columns: self,
+                    x: &x[tile * self.inputs..(tile + 1) * self.inputs],
+                    dy: &dy[tile * self.outputs..(tile + 1) * self.outputs],
+                    sums,
+                },
+            );
+        }
+    }
+}
+
+/// The sums of one tile. The lengths of the slices fit the columns.
+struct Tile<'a, R> {
+    columns: &'a Columns,
+    x: &'a [Lanes<R>],
+    dy: &'a [Lanes<R>],
+    sums: &'a mut [R],
+}
+
+impl<R: Real> Work<R> for Tile<'_, R> {
+    #[inline(always)]
+    unsafe fn run<S: Simd<R>>(self) {
+        let mut steps = self.columns.steps.as_ptr();
+        let mut sums = self.sums.as_mut_ptr();
+        // The next tile lies behind this one: it is fetched meanwhile, since groups jump about in it.
+        let n_groups = self.columns.groups.len();
+        let mut next = [self.x, self.dy].map(|lanes| lanes.as_ptr_range().end);
+        let shares = [self.x, self.dy].map(|lanes| lanes.len().div_ceil(n_groups));
+        for group in &self.columns.groups {
+            for (next, share) in next.iter_mut().zip(shares) {
+                for _ in 0..share {
+                    // SAFETY: the caller promises the instructions.
+                    unsafe { prefetch_lanes::<R, S::Vector>(*next) };
+                    *next = next.wrapping_add(1);
+                }
+            }
+            let x = self.x[group.first_input..].as_ptr().cast::<R>();
+            let dy = group.outputs.map(|output| self.dy[output].0.as_ptr());
+            // SAFETY: the caller promises the instructions. The lengths of `steps` and `sums` are
+            // those of all groups together; the inputs of a step lie in its block, which `x` has.
+            unsafe {
+                let mut slopes = [S::Tile::splat(R::ZERO); GROUP];
+                for (slopes, dy) in slopes.iter_mut().zip(dy) {
+                    *slopes = S::Tile::load(dy);
+                }
+                for _ in 0..group.n_steps {
+                    let mut products = [S::Vector::splat(R::ZERO); GROUP];
+                    for ((product, dy), input) in products.iter_mut().zip(slopes).zip(*steps) {
+                        let x = S::Tile::load(x.add(usize::from(input) * LANES));
+                        *product = dy.dot_add(x, *product);
+                    }
+                    S::Vector::add_sums(products, sums);
+                    steps = steps.add(1);
+                    sums = sums.add(GROUP);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Slopes of all weights: squares of four inputs and four outputs.
+
+use super::{Grid, Outer};
+use crate::kernels::simd::{Simd, Vector, Work};
+use crate::kernels::{LANES, Lanes, Level};
+use crate::number::Real;
+
+/// Inputs, and outputs, of a square: its 16 sums are kept in registers.
+const SIDE: usize = 4;
+
+/// Inputs whose lanes, over [`TILES`] tiles, stay in the second-level cache.
+const BLOCK: usize = 64;
+
+/// Tiles that are summed before sums over lanes are taken.
+const TILES: usize = 16;
+
+/// The squares of a layer: for each block of inputs, for each four outputs, for each four inputs. Those
+/// that reach beyond an edge repeat the last feature there.
+#[derive(Clone, Debug)]
+pub(super) struct Squares {
+    inputs: usize,
+    outputs: usize,
+}
+
+/// The features of a side that begins at `first`: those beyond the last of `n` are the last again.
+fn side(first: usize, n: usize) -> [usize; SIDE] {
+    std::array::from_fn(|at| (first + at).min(n - 1))
+}
+
+impl Squares {
+    /// The squares, and the number of the connection of each sum: 16 to a square, input after input.
+    pub(super) fn new(grid: &Grid) -> (Squares, Vec<u32>) {
+        let squares = Squares {
+            inputs: grid.inputs(),
+            outputs: grid.outputs(),
+        };
+        let mut numbers = Vec::new();
+        for (first_input, first_output) in squares.each() {
+            for input in first_input..first_input + SIDE {
+                for output in first_output..first_output + SIDE {
+                    let inside = input < grid.inputs() && output < grid.outputs();
+                    let number = inside.then(|| grid.number(input, output)).flatten();
+                    numbers.push(number.unwrap_or(Outer::NONE));
+                }
+            }
+        }
+        (squares, numbers)
+    }
+
+    /// The first input and the first output of every square.
+    fn each(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        (0..inputs).step_by(BLOCK).flat_map(move |block| {
+            let inputs = block..(block + BLOCK).min(inputs);
+            (0..outputs).step_by(SIDE).flat_map(move |output| {
+                let inputs = inputs.clone().step_by(SIDE);
+                inputs.map(move |input| (input, output))
+            })
+        })
+    }
+
+    /// Adds the sums over all tiles. The lengths of the slices fit.
+    pub(super) fn add<R: Real>(
+        &self,
+        level: Level,
+        n_tiles: usize,
+        x: &[Lanes<R>],
+        dy: &[Lanes<R>],
+        sums: &mut [R],
+    ) {
+        assert_eq!(x.len(), n_tiles * self.inputs);
+        assert_eq!(dy.len(), n_tiles * self.outputs);
+        let n_squares = self.inputs.div_ceil(SIDE) * self.outputs.div_ceil(SIDE);
+        assert_eq!(sums.len(), n_squares * SIDE * SIDE);
+        for tile in (0..n_tiles).step_by(TILES) {
+            let end = (tile + TILES).min(n_tiles);
+            R::vectorized(
+                level,
+                Tiles {
+                    squares: self,
+                    n_tiles: end - tile,
+                    x: &x[tile * self.inputs..end * self.inputs],
+                    dy: &dy[tile * self.outputs..end * self.outputs],
+                    sums,
+                },
+            );
+        }
+    }
+}
+
+/// The sums of a few tiles. The lengths of the slices fit the squares.
+struct Tiles<'a, R> {
+    squares: &'a Squares,
+    n_tiles: usize,
+    x: &'a [Lanes<R>],
+    dy: &'a [Lanes<R>],
+    sums: &'a mut [R],
+}
+
+impl<R: Real> Work<R> for Tiles<'_, R> {
+    #[inline(always)]
+    unsafe fn run<S: Simd<R>>(self) {
+        let Squares { inputs, outputs } = *self.squares;
+        let (n_tiles, x, dy) = (self.n_tiles, self.x.as_ptr(), self.dy.as_ptr());
+        let x = Side::new(x, inputs, n_tiles);
+        let dy = Side::new(dy, outputs, n_tiles);
+        let mut sums = self.sums.as_mut_ptr();
+        for (input, output) in self.squares.each() {
+            let (rows, columns) = (side(input, inputs), side(output, outputs));
+            // SAFETY: the caller promises the instructions; `rows` and `columns` are features of a
+            // tile; `sums` has 16 numbers for each square, in this order.
+            unsafe {
+                match S::QUARTER {
+                    4 => add_rows::<R, S::Vector, 4>(&x, &dy, rows, columns, sums),
+                    2 => add_rows::<R, S::Vector, 2>(&x, &dy, rows, columns, sums),
+                    _ => add_rows::<R, S::Vector, 1>(&x, &dy, rows, columns, sums),
+                }
+                sums = sums.add(SIDE * SIDE);
+            }
+        }
+    }
+}
+
+/// Some tiles.
+struct Side<R> {
+    lanes: *const R,
+    /// Numbers from a tile to the next.
+    step: usize,
+    n_tiles: usize,
+}
+
+impl<R> Side<R> {
+    fn new(lanes: *const Lanes<R>, features: usize, n_tiles: usize) -> Side<R> {
+        Side {
+            lanes: lanes.cast(),
+            step: features * LANES,
+            n_tiles,
+        }
+    }
+}
+
+/// Adds to the sums of a square, `N` rows of it at a time.
+///
+/// # Safety
+/// The processor has the instructions of `V`; `rows` and `columns` are features of the sides, which
+/// have as many tiles; `sums` has 16 numbers.
+#[inline(always)]
+unsafe fn add_rows<R: Real, V: Vector<R>, const N: usize>(
+    x: &Side<R>,
+    dy: &Side<R>,
+    rows: [usize; SIDE],
+    columns: [usize; SIDE],
+    sums: *mut R,
+) {
+    for first in (0..SIDE).step_by(N) {
+        // SAFETY: the caller's promise; `N` divides the side.
+        unsafe {
+            let mut part = [[V::splat(R::ZERO); SIDE]; N];
+            for tile in 0..x.n_tiles {
+                let (x, dy) = (x.lanes.add(tile * x.step), dy.lanes.add(tile * dy.step));
+                for lane in (0..LANES).step_by(V::LANES) {
+                    let mut slopes = [V::splat(R::ZERO); SIDE];
+                    for (slope, column) in slopes.iter_mut().zip(columns) {
+                        *slope = V::load(dy.add(column * LANES + lane));
+                    }
+                    for (row, &at) in part.iter_mut().zip(&rows[first..]) {
+                        let x = V::load(x.add(at * LANES + lane));
+                        for (sum, dy) in row.iter_mut().zip(slopes) {
+                            *sum = x.mul_add(dy, *sum);
+                        }
+                    }
+                }
+            }
+            for (row, part) in part.into_iter().enumerate() {
+                V::add_sums(part, sums.add((first + row) * SIDE));
+            }
+        }
+    }
+}
