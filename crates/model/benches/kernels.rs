@@ -4,10 +4,12 @@
 //! The counted items are multiply-adds of a dense layer, so that throughputs of all densities compare:
 //! pruned connections count as done.
 
+mod gemm;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
-use ncs_model::kernels::{LANES, Lanes, Level, dense};
+use ncs_model::kernels::{LANES, Lanes, Level};
 use ncs_model::{Draw, Real};
 
 fn main() {
@@ -138,7 +140,7 @@ fn gemm_forward(bencher: Bencher<'_, '_>, layer: usize) {
     let mut y = vec![0.0; ROWS * outputs];
     bencher
         .counter(multiply_adds(layer))
-        .bench_local(|| dense::forward(&x, &w, &bias, &mut y, ROWS));
+        .bench_local(|| gemm::forward(&x, &w, &bias, &mut y, ROWS));
 }
 
 #[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
@@ -148,7 +150,7 @@ fn gemm_backward_to_inputs(bencher: Bencher<'_, '_>, layer: usize) {
     let mut dx = vec![0.0; ROWS * inputs];
     bencher
         .counter(multiply_adds(layer))
-        .bench_local(|| dense::backward_inputs(&dy, &w, &mut dx, ROWS));
+        .bench_local(|| gemm::backward_inputs(&dy, &w, &mut dx, ROWS));
 }
 
 #[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
@@ -158,5 +160,5 @@ fn gemm_backward_to_weights(bencher: Bencher<'_, '_>, layer: usize) {
     let mut dw = vec![0.0; inputs * outputs];
     bencher
         .counter(multiply_adds(layer))
-        .bench_local(|| dense::backward_weights(&x, &dy, &mut dw, ROWS));
+        .bench_local(|| gemm::backward_weights(&x, &dy, &mut dw, ROWS));
 }

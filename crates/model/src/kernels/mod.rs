@@ -4,7 +4,6 @@
 //! The reference takes row-major matrices: inputs `[rows, inputs]`, weights `[inputs, outputs]`,
 //! outputs `[rows, outputs]`. The others take tiles of [`LANES`] rows, feature after feature.
 
-pub mod dense;
 mod lanes;
 mod level;
 pub(crate) mod mix;

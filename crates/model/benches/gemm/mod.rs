@@ -1,7 +1,8 @@
-//! The products of a layer by the crate `gemm`, on the calling thread.
+//! The dense products of a layer by the crate `gemm`, on the calling thread: what the kernels are measured
+//! against.
 
-use crate::number::Real;
 use gemm::{Parallelism, gemm};
+use ncs_model::Real;
 
 /// A matrix in a slice: element `(row, column)` lies at `row * row_step + column * column_step`.
 #[derive(Clone, Copy)]
@@ -30,8 +31,8 @@ impl<'a, R> View<'a, R> {
     }
 }
 
-/// `y = bias + x w`, as [`super::reference::forward`].
-pub fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) {
+/// `y = bias + x w`, as `kernels::reference::forward`.
+pub(crate) fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) {
     let outputs = bias.len();
     let inputs = w.len() / outputs.max(1);
     y.chunks_exact_mut(outputs.max(1))
@@ -40,8 +41,8 @@ pub fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) 
     add_product(y, [rows, outputs, inputs], x, w);
 }
 
-/// `dx = dy wT`, as [`super::reference::backward_inputs`].
-pub fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
+/// `dx = dy wT`, as `kernels::reference::backward_inputs`.
+pub(crate) fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
     let outputs = dy.len() / rows.max(1);
     let inputs = dx.len() / rows.max(1);
     dx.fill(R::ZERO);
@@ -49,8 +50,8 @@ pub fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
     add_product(dx, [rows, inputs, outputs], dy, w);
 }
 
-/// `dw += xT dy`, as [`super::reference::backward_weights`].
-pub fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: usize) {
+/// `dw += xT dy`, as `kernels::reference::backward_weights`.
+pub(crate) fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: usize) {
     let outputs = dy.len() / rows.max(1);
     let inputs = x.len() / rows.max(1);
     let (x, dy) = (View::rows(x, inputs).transposed(), View::rows(dy, outputs));
@@ -101,56 +102,6 @@ fn add_product<R: Real>(
             false,
             false,
             Parallelism::None,
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::draw::Draw;
-    use crate::kernels::reference;
-
-    fn values(n: usize, name: &str) -> Vec<f64> {
-        let draw = Draw::new(3, name);
-        (0..n as u64).map(|i| draw.normal(i)).collect()
-    }
-
-    fn close(found: &[f64], expected: &[f64]) {
-        for (a, b) in found.iter().zip(expected) {
-            assert!((a - b).abs() < 1e-11, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn dense_products_are_those_of_the_reference() {
-        for (rows, inputs, outputs) in [(0, 3, 2), (1, 1, 1), (5, 3, 2), (63, 33, 17), (64, 40, 1)]
-        {
-            let (x, w) = (values(rows * inputs, "x"), values(inputs * outputs, "w"));
-            let (bias, dy) = (values(outputs, "bias"), values(rows * outputs, "dy"));
-            let mut y = [vec![0.5; rows * outputs], vec![0.5; rows * outputs]];
-            forward(&x, &w, &bias, &mut y[0], rows);
-            reference::forward(&x, &w, &bias, &mut y[1], rows);
-            close(&y[0], &y[1]);
-            let mut dx = [vec![0.5; rows * inputs], vec![0.5; rows * inputs]];
-            backward_inputs(&dy, &w, &mut dx[0], rows);
-            reference::backward_inputs(&dy, &w, &mut dx[1], rows);
-            close(&dx[0], &dx[1]);
-            let mut dw = [vec![0.5; inputs * outputs], vec![0.5; inputs * outputs]];
-            backward_weights(&x, &dy, &mut dw[0], rows);
-            reference::backward_weights(&x, &dy, &mut dw[1], rows);
-            close(&dw[0], &dw[1]);
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "left is too short")]
-    fn a_slice_that_is_too_short_is_refused() {
-        add_product(
-            &mut [0.0; 4],
-            [2, 2, 2],
-            View::rows(&[1.0; 3], 2),
-            View::rows(&[1.0; 4], 2),
         );
     }
 }
