@@ -9,10 +9,11 @@
 
 use crate::draw::Draw;
 use crate::kernels::{LANES, Lanes, Level, tiles};
+use crate::located::{Fields, Located};
 use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
 use crate::subnet::Subnet;
-use crate::table_slopes::{self, Located, TableGradient};
+use crate::table_slopes::{self, TableGradient};
 use crate::tower::Tower;
 use ncs_features::Batch;
 use rayon::prelude::*;
@@ -208,7 +209,7 @@ impl<R: Real> Tower<R> {
         pass.divide(batch.n_rows);
         let n_threads = pass.n_threads;
         pass.located
-            .find(&self.spec, &self.tables, batch, n_threads);
+            .find(&self.spec, &self.tables, batch, |_| true, n_threads);
         let run = Run {
             level: pass.level,
             tower: self,
@@ -336,40 +337,21 @@ impl<R: Real> Run<'_, R> {
         let interaction = spec.interaction();
         let dim = interaction.dim;
         let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
-        self.ask_for_rows(0, rows);
+        let fields = Fields {
+            spec,
+            tables: &self.tower.tables,
+            batch: self.batch,
+            located: self.located,
+        };
+        let rows = rows.iter().map(|&row| row as usize);
+        fields.ask_ahead(Some(0), rows.clone());
         for (f, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
-            self.ask_for_rows(f + 1, rows);
-            let (field, ids) = (spec.fields[f], &self.batch.fields[f]);
-            let table = self.tower.tables[field.table].rows();
-            pooled.clear();
-            if ids.offsets.is_empty() && ids.weights.is_empty() {
-                let slots = self.located.slots(self.batch, f, rows);
-                slots.for_each(|slot| pooled.extend_from_slice(table.row(slot)));
-            } else {
-                pooled.resize(rows.len() * dim, R::ZERO);
-                for (&row, vector) in rows.iter().zip(pooled.chunks_exact_mut(dim)) {
-                    let located = self.located;
-                    located.each(self.batch, field, f, row as usize, |slot, weight| {
-                        let weight = R::of(weight);
-                        for (sum, &value) in vector.iter_mut().zip(table.row(slot)) {
-                            *sum += weight * value;
-                        }
-                    });
-                }
-            }
+            fields.ask_ahead(Some(f + 1), rows.clone());
+            fields.vectors(f, rows.clone(), pooled);
             tiles::into_lanes(self.level, pooled, dim, lanes);
         }
         if !gram.is_empty() {
             tiles::gram(self.level, interaction.fields, dim, vectors, gram);
-        }
-    }
-
-    /// Asks memory for the table rows of a field, if there is such a field.
-    fn ask_for_rows(&self, f: usize, rows: &[u32]) {
-        if let Some(field) = self.tower.spec.fields.get(f) {
-            let table = self.tower.tables[field.table].rows();
-            let slots = self.located.slots(self.batch, f, rows);
-            slots.for_each(|slot| table.prefetch(slot));
         }
     }
 

@@ -1,7 +1,6 @@
 //! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
 
 mod branch;
-mod look_up;
 mod ranking;
 mod split;
 

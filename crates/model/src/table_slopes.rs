@@ -6,10 +6,11 @@
 
 mod part;
 
+use crate::located::Located;
 use crate::number::Real;
-use crate::spec::{FieldSpec, Spec};
+use crate::spec::Spec;
 use crate::tables::Table;
-use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_features::Batch;
 use part::Part;
 use rayon::prelude::*;
 
@@ -156,7 +157,7 @@ fn cuts(spec: &Spec, located: &Located, table: usize, n_parts: usize) -> Vec<(u3
         return vec![(0, u32::MAX)];
     }
     const EVERY: usize = 61;
-    let fields = fields_of(spec, table).map(|f| &located.fields[f].slots);
+    let fields = fields_of(spec, table).map(|f| located.slots_of(f));
     let mut sample: Vec<u32> = fields
         .flat_map(|slots| slots.iter().step_by(EVERY).copied())
         .collect();
@@ -177,114 +178,14 @@ fn cuts(spec: &Spec, located: &Located, table: usize, n_parts: usize) -> Vec<(u3
     cuts
 }
 
-/// The length of a field's longest list in a batch; 1 for fields of one id a row.
-fn longest_list(ids: &FieldIds) -> usize {
-    let lengths = ids
-        .offsets
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]) as usize);
-    lengths.max().unwrap_or(1)
-}
-
-/// Where the table rows of a batch lie: for each field the slot of each of its ids. Looking ids up is a
-/// walk through memory, so it is done once a pass.
-#[derive(Clone, Debug, Default)]
-pub struct Located {
-    fields: Vec<FieldSlots>,
-}
-
-/// Those of one field.
-#[derive(Clone, Debug, Default)]
-struct FieldSlots {
-    /// In the order of the field's ids.
-    slots: Vec<u32>,
-    /// Where row 0 lies: what lists are padded with.
-    padding: u32,
-    /// The length of the field's longest list.
-    longest: usize,
-}
-
-/// Ids ahead of which their slots are asked for.
-const SLOTS_AHEAD: usize = 32;
-
-impl Located {
-    /// Looks all ids of a batch up, on at most `n_threads` threads of the current pool. Ids must lie
-    /// inside their tables.
-    pub fn find<R: Real>(
-        &mut self,
-        spec: &Spec,
-        tables: &[Table<R>],
-        batch: &Batch,
-        n_threads: usize,
-    ) {
-        self.fields
-            .resize_with(spec.fields.len(), FieldSlots::default);
-        let fields = spec.fields.iter().zip(&batch.fields);
-        let jobs: Vec<_> = fields.zip(&mut self.fields).collect();
-        each_on(n_threads, jobs, |((field, ids), found)| {
-            let table = &tables[field.table];
-            found.slots.clear();
-            for (i, &id) in ids.ids.iter().enumerate() {
-                if let Some(&ahead) = ids.ids.get(i + SLOTS_AHEAD) {
-                    table.prefetch_slot(ahead);
-                }
-                found.slots.push(table.slot(id));
-            }
-            found.padding = if table.n_rows() > 0 { table.slot(0) } else { 0 };
-            found.longest = longest_list(ids);
-        });
-    }
-
-    /// The slots of the ids of some rows of a field.
-    pub(crate) fn slots<'a>(
-        &'a self,
-        batch: &'a Batch,
-        f: usize,
-        rows: &'a [u32],
-    ) -> impl Iterator<Item = u32> + 'a {
-        let (ids, slots) = (&batch.fields[f], &self.fields[f].slots);
-        let of_row = |&row: &u32| slots[ids.range(row as usize)].iter().copied();
-        rows.iter().flat_map(of_row)
-    }
-
-    /// Calls `each` with the slot of every id of a row and its weight in the field vector.
-    #[inline]
-    pub(crate) fn each(
-        &self,
-        batch: &Batch,
-        field: FieldSpec,
-        f: usize,
-        row: usize,
-        mut each: impl FnMut(u32, f64),
-    ) {
-        let (ids, found) = (&batch.fields[f], &self.fields[f]);
-        let range = ids.range(row);
-        let length = range.len();
-        let weight = match field.pooling {
-            None | Some(Pooling::Sum) => 1.0,
-            Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
-            Some(Pooling::PaddedMean) => 1.0 / found.longest.max(1) as f64,
-        };
-        let slots = &found.slots[range.clone()];
-        if ids.weights.is_empty() {
-            slots.iter().for_each(|&slot| each(slot, weight));
-        } else {
-            for (&slot, &factor) in slots.iter().zip(&ids.weights[range]) {
-                each(slot, f64::from(factor) * weight);
-            }
-        }
-        if field.pooling == Some(Pooling::PaddedMean) && length < found.longest {
-            each(found.padding, (found.longest - length) as f64 * weight);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::draw::Draw;
     use crate::plan::{Gram, NetworkKind, NetworkPlan};
+    use crate::spec::FieldSpec;
     use crate::spec::TableSpec;
+    use ncs_features::{FieldIds, Pooling};
     use std::collections::BTreeMap;
 
     const DIM: usize = 3;
@@ -371,7 +272,7 @@ mod tests {
     ) -> BTreeMap<u32, [f32; DIM]> {
         let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
         let mut located = Located::default();
-        located.find(spec, drawn, batch, 1);
+        located.find(spec, drawn, batch, |_| true, 1);
         for f in fields_of(spec, table) {
             for row in 0..N_ROWS {
                 let start = (row * spec.fields.len() + f) * DIM;
@@ -416,7 +317,7 @@ mod tests {
             for n_threads in [1, 2, 3, 64] {
                 pool.install(|| {
                     let mut located = Located::default();
-                    located.find(&spec, &drawn, &batch, n_threads);
+                    located.find(&spec, &drawn, &batch, |_| true, n_threads);
                     let tables = &mut tables;
                     gather(
                         &spec, &drawn, &batch, &located, &d_vectors, n_threads, tables,
@@ -445,7 +346,7 @@ mod tests {
         let mut tables: Vec<TableGradient<f32>> = Vec::new();
         let drawn = drawn(&spec, &batch);
         let mut located = Located::default();
-        located.find(&spec, &drawn, &batch, 1);
+        located.find(&spec, &drawn, &batch, |_| true, 1);
         gather(&spec, &drawn, &batch, &located, &[], 2, &mut tables);
         assert!(
             tables

@@ -4,8 +4,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
-    masks, table_slopes, table_slopes::Located,
+    Draw, FieldSpec, Gradient, Gram, Located, Masks, Model, NetworkKind, NetworkPlan, Spec,
+    TableSpec, masks, table_slopes,
 };
 use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
@@ -156,7 +156,7 @@ impl Tables {
             .for_each(|batch| model.tower_mut(0).touch(batch));
         let located = |batch: &Batch| {
             let mut located = Located::default();
-            located.find(model.spec(), &model.tower(0).tables, batch, 1);
+            located.find(model.spec(), &model.tower(0).tables, batch, |_| true, 1);
             located
         };
         let located = batches.iter().map(located).collect();

@@ -5,10 +5,10 @@
 //! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
 
 use super::branch::{Activations, Branch, fit};
-use super::look_up::{LookUp, longest_list};
 use super::split::Split;
 use super::{Frozen, Scorer, sigmoid};
 use crate::kernels::{LANES, Lanes, Level, tiles};
+use crate::located::{Fields, Located};
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
 use ncs_features::Batch;
@@ -46,8 +46,9 @@ pub struct RankBuffers {
     fixed: Vec<f32>,
     /// One for each branch.
     starts: Vec<Vec<f32>>,
-    /// The longest list of each field among the candidates.
-    longest: Vec<usize>,
+    /// Where the table rows of the context lie, and those of the candidates.
+    of_context: Located,
+    of_candidates: Located,
     /// The vectors of a field, `[rows of a tile, dim]`.
     vectors: Vec<f32>,
     tiles: Vec<Lanes<f32>>,
@@ -129,10 +130,6 @@ impl Ranker {
             scores.clear();
             scores.resize(candidates.n_rows, 0.0);
         }
-        buffers.longest.clear();
-        buffers
-            .longest
-            .extend(candidates.fields.iter().map(longest_list));
         for (member, branches) in self.scorer.members.iter().zip(&self.branches) {
             let request = Request {
                 ranker: self,
@@ -163,10 +160,21 @@ impl Request<'_> {
         let vectors = &mut buffers.context;
         vectors.clear();
         vectors.resize(split.context.len() * dim, 0.0);
-        for (&field, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
-            let longest = context.fields[field].range(0).len();
-            self.look_up(context, field, longest).vector(0, vector);
+        let (spec, tables) = (self.spec, &self.member.tower.tables);
+        let is_of_context = |f: usize| split.context.binary_search(&f).is_ok();
+        let located = &mut buffers.of_context;
+        located.find(spec, tables, context, is_of_context, 1);
+        let fields = Fields {
+            spec,
+            tables,
+            batch: context,
+            located,
+        };
+        for (&f, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
+            fields.vector(f, 0, vector);
         }
+        let located = &mut buffers.of_candidates;
+        located.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
         buffers.fixed.clear();
         if split.fixed.len() > vectors.len() {
             triangle(vectors, dim, |product| buffers.fixed.push(product));
@@ -222,20 +230,13 @@ impl Request<'_> {
         let (level, split) = (self.ranker.level, &self.ranker.split);
         let dim = self.spec.plan.dim;
         let (pairs, vectors) = x.split_at_mut(split.n_pairs);
-        let mut fields = self.look_ups(&buffers.longest).peekable();
-        if let Some(first) = fields.peek() {
-            rows.clone().for_each(|row| first.ask_ahead(row));
-        }
-        for lanes in vectors.chunks_exact_mut(dim) {
-            let Some(field) = fields.next() else { break };
-            let found = fit(&mut buffers.vectors, rows.len() * dim, 0.0);
-            for (row, vector) in rows.clone().zip(found.chunks_exact_mut(dim)) {
-                if let Some(next) = fields.peek() {
-                    next.ask_ahead(row);
-                }
-                field.vector(row, vector);
-            }
-            tiles::into_lanes(level, found, dim, lanes);
+        let fields = self.fields(&buffers.of_candidates);
+        let of_candidate = &split.candidate;
+        fields.ask_ahead(of_candidate.first().copied(), rows.clone());
+        for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
+            fields.ask_ahead(of_candidate.get(place + 1).copied(), rows.clone());
+            fields.vectors(of_candidate[place], rows.clone(), &mut buffers.vectors);
+            tiles::into_lanes(level, &buffers.vectors, dim, lanes);
         }
         if !pairs.is_empty() {
             let (across, among) = pairs.split_at_mut(split.n_across);
@@ -244,20 +245,13 @@ impl Request<'_> {
         }
     }
 
-    /// The candidate's fields.
-    fn look_ups(&self, longest: &[usize]) -> impl Iterator<Item = LookUp<'_>> {
-        let fields = self.ranker.split.candidate.iter();
-        fields.map(|&field| self.look_up(self.candidates, field, longest[field]))
-    }
-
-    fn look_up<'a>(&'a self, batch: &'a Batch, field: usize, longest: usize) -> LookUp<'a> {
-        let ids = &batch.fields[field];
-        let field = self.spec.fields[field];
-        LookUp {
-            table: &self.member.tower.tables[field.table],
-            ids,
-            field,
-            longest,
+    /// The candidates' fields.
+    fn fields<'a>(&'a self, located: &'a Located) -> Fields<'a, f32> {
+        Fields {
+            spec: self.spec,
+            tables: &self.member.tower.tables,
+            batch: self.candidates,
+            located,
         }
     }
 
@@ -267,9 +261,9 @@ impl Request<'_> {
         let x = fit(&mut buffers.rows, n_rows * width, 0.0);
         for (row, x) in rows.clone().zip(x.chunks_exact_mut(width.max(1))) {
             let (pairs, vectors) = x.split_at_mut(split.n_pairs);
-            let fields = self.look_ups(&buffers.longest);
-            for (field, vector) in fields.zip(vectors.chunks_exact_mut(dim)) {
-                field.vector(row, vector);
+            let fields = self.fields(&buffers.of_candidates);
+            for (&f, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
+                fields.vector(f, row, vector);
             }
             let mut pairs = pairs.iter_mut();
             if split.n_pairs > 0 {

@@ -1,7 +1,8 @@
 //! Some ids of a table: sorted, and their slopes summed.
 
-use super::{Located, fields_of};
+use super::fields_of;
 use crate::kernels::prefetch;
+use crate::located::Located;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;

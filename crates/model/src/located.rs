@@ -1,0 +1,170 @@
+//! Ids to the vectors of fields.
+
+use crate::number::Real;
+use crate::spec::{FieldSpec, Spec};
+use crate::tables::Table;
+use ncs_features::{Batch, FieldIds, Pooling};
+use rayon::prelude::*;
+
+/// Where the table rows of a batch lie: for each field the slot of each of its ids. Looking ids up is a
+/// walk through memory, so it is done once a pass.
+#[derive(Clone, Debug, Default)]
+pub struct Located {
+    fields: Vec<FieldSlots>,
+}
+
+/// Those of one field.
+#[derive(Clone, Debug, Default)]
+struct FieldSlots {
+    /// In the order of the field's ids.
+    slots: Vec<u32>,
+    /// Where row 0 lies: what lists are padded with.
+    padding: u32,
+    /// The length of the field's longest list.
+    longest: usize,
+}
+
+/// Ids ahead of which their slots are asked for.
+const SLOTS_AHEAD: usize = 32;
+
+impl FieldSlots {
+    fn find<R: Real>(&mut self, table: &Table<R>, ids: &FieldIds) {
+        self.slots.clear();
+        for (i, &id) in ids.ids.iter().enumerate() {
+            if let Some(&ahead) = ids.ids.get(i + SLOTS_AHEAD) {
+                table.prefetch_slot(ahead);
+            }
+            self.slots.push(table.slot(id));
+        }
+        self.padding = if table.n_rows() > 0 { table.slot(0) } else { 0 };
+        self.longest = longest_list(ids);
+    }
+}
+
+impl Located {
+    /// Looks the ids of the wanted fields up, on at most `n_threads` threads of the current pool. Ids
+    /// must lie inside their tables.
+    pub fn find<R: Real>(
+        &mut self,
+        spec: &Spec,
+        tables: &[Table<R>],
+        batch: &Batch,
+        wanted: impl Fn(usize) -> bool + Sync,
+        n_threads: usize,
+    ) {
+        self.fields
+            .resize_with(spec.fields.len(), FieldSlots::default);
+        let find = |(f, found): (usize, &mut FieldSlots)| {
+            if wanted(f) {
+                found.find(&tables[spec.fields[f].table], &batch.fields[f]);
+            }
+        };
+        match n_threads {
+            0 | 1 => self.fields.iter_mut().enumerate().for_each(find),
+            _ => self.fields.par_iter_mut().enumerate().for_each(find),
+        }
+    }
+
+    /// The slots of all ids of a field, in their order.
+    pub(crate) fn slots_of(&self, f: usize) -> &[u32] {
+        &self.fields[f].slots
+    }
+
+    /// Calls `each` with the slot of every id of a row and its weight in the field vector.
+    #[inline]
+    pub(crate) fn each(
+        &self,
+        batch: &Batch,
+        field: FieldSpec,
+        f: usize,
+        row: usize,
+        mut each: impl FnMut(u32, f64),
+    ) {
+        let (ids, found) = (&batch.fields[f], &self.fields[f]);
+        let range = ids.range(row);
+        let length = range.len();
+        let weight = match field.pooling {
+            None | Some(Pooling::Sum) => 1.0,
+            Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
+            Some(Pooling::PaddedMean) => 1.0 / found.longest.max(1) as f64,
+        };
+        let slots = &found.slots[range.clone()];
+        if ids.weights.is_empty() {
+            slots.iter().for_each(|&slot| each(slot, weight));
+        } else {
+            for (&slot, &factor) in slots.iter().zip(&ids.weights[range]) {
+                each(slot, f64::from(factor) * weight);
+            }
+        }
+        if field.pooling == Some(Pooling::PaddedMean) && length < found.longest {
+            each(found.padding, (found.longest - length) as f64 * weight);
+        }
+    }
+}
+
+/// The fields of a batch whose ids were looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a, R> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) tables: &'a [Table<R>],
+    pub(crate) batch: &'a Batch,
+    pub(crate) located: &'a Located,
+}
+
+impl<R: Real> Fields<'_, R> {
+    /// Fills `vector` with the vector of field `f` in a row.
+    #[inline]
+    pub(crate) fn vector(&self, f: usize, row: usize, vector: &mut [R]) {
+        let (field, ids) = (self.spec.fields[f], &self.batch.fields[f]);
+        let rows = self.tables[field.table].rows();
+        if ids.offsets.is_empty() && ids.weights.is_empty() {
+            let slot = self.located.fields[f].slots[row];
+            return vector.copy_from_slice(rows.row(slot));
+        }
+        vector.fill(R::ZERO);
+        self.located
+            .each(self.batch, field, f, row, |slot, weight| {
+                let weight = R::of(weight);
+                let values = vector.iter_mut().zip(rows.row(slot));
+                values.for_each(|(sum, &value)| *sum += weight * value);
+            });
+    }
+
+    /// Fills `vectors`, `[rows, dim]`, with those of field `f` in some rows.
+    pub(crate) fn vectors(
+        &self,
+        f: usize,
+        rows: impl ExactSizeIterator<Item = usize>,
+        vectors: &mut Vec<R>,
+    ) {
+        let dim = self.spec.plan.dim;
+        // Every number is written.
+        vectors.resize(rows.len() * dim, R::ZERO);
+        for (row, vector) in rows.zip(vectors.chunks_exact_mut(dim)) {
+            self.vector(f, row, vector);
+        }
+    }
+
+    /// Asks memory for the table rows of field `f`, if there is such a field.
+    pub(crate) fn ask_ahead(&self, f: Option<usize>, rows: impl Iterator<Item = usize>) {
+        let Some((f, field)) = f.and_then(|f| Some((f, self.spec.fields.get(f)?))) else {
+            return;
+        };
+        let (table, ids) = (self.tables[field.table].rows(), &self.batch.fields[f]);
+        let slots = self.located.slots_of(f);
+        for row in rows {
+            slots[ids.range(row)]
+                .iter()
+                .for_each(|&slot| table.prefetch(slot));
+        }
+    }
+}
+
+/// The length of a field's longest list in a batch; 1 for fields of one id a row.
+fn longest_list(ids: &FieldIds) -> usize {
+    let lengths = ids
+        .offsets
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) as usize);
+    lengths.max().unwrap_or(1)
+}
