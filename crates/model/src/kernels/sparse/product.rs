@@ -32,7 +32,7 @@ impl Product {
         Product {
             inputs,
             outputs,
-            buckets: Buckets::new(inputs, outputs, grid.density(), |i, o| grid.number(i, o)),
+            buckets: Buckets::new(inputs, outputs, |i, o| grid.number(i, o)),
         }
     }
 
@@ -42,7 +42,7 @@ impl Product {
         Product {
             inputs,
             outputs,
-            buckets: Buckets::new(inputs, outputs, grid.density(), |i, o| grid.number(o, i)),
+            buckets: Buckets::new(inputs, outputs, |i, o| grid.number(o, i)),
         }
     }
 
