@@ -128,6 +128,7 @@ mod tests {
                 gram: Gram::None,
                 dropout: 0.0,
                 table_deviation: None,
+                heads: ncs_model::Heads::default(),
             },
         }
     }

@@ -64,6 +64,7 @@ fn ranker(density: f64, half: bool) -> Ranker {
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: Some(0.3),
+            heads: ncs_model::Heads::default(),
         },
     };
     let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));

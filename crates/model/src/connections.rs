@@ -36,7 +36,8 @@ impl Connections {
         let keepers = |layer: usize, position: usize| match masks {
             None => of_layers[layer],
             Some(masks) => {
-                let keeps = |&task: &usize| masks.tasks[task][layer].keeps(position);
+                let keeps =
+                    |&task: &usize| masks.tasks[tower.spec.mask_of(task)][layer].keeps(position);
                 let bit = |(place, task)| u64::from(keeps(task)) << place;
                 tasks.iter().enumerate().map(bit).sum()
             }

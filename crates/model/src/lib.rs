@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use ncs_features::{Batch, FieldIds};
-//! use ncs_model::{Draw, FieldSpec, Gram, Model, NetworkKind, NetworkPlan, Pass, Spec, TableSpec};
+//! use ncs_model::{Draw, FieldSpec, Gram, Heads, Model, NetworkKind, NetworkPlan, Pass, Spec, TableSpec};
 //!
 //! let spec = Spec {
 //!     fields: vec![FieldSpec { table: 0, pooling: None }; 2],
@@ -20,6 +20,7 @@
 //!         gram: Gram::Full,
 //!         dropout: 0.0,
 //!         table_deviation: None,
+//!         heads: Heads::default(),
 //!     },
 //! };
 //! let model: Model = Model::new(spec, Draw::new(1, "weights"));
@@ -45,6 +46,7 @@ mod number;
 mod pass;
 pub mod plan;
 mod scorer;
+pub mod size;
 mod spec;
 mod subnet;
 pub mod table_slopes;
@@ -59,9 +61,10 @@ pub use located::Located;
 pub use masks::{Mask, Masks, TaskMask};
 pub use model::{Model, Weights};
 pub use number::Real;
-pub use pass::{Dropout, Gradient, HeadRows, Pass, SlopesOf};
-pub use plan::{Gram, NetworkKind, NetworkPlan};
+pub use pass::{CoupledSlopes, Dropout, Gradient, HeadRows, Pass, SlopesOf};
+pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
+pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, Spec, TableSpec};
 pub use subnet::Subnet;
 pub use table_slopes::TableGradient;

@@ -49,6 +49,17 @@ pub struct HeadRows<'a, R> {
 /// several threads, each row once for each head.
 pub type SlopesOf<'a, R> = dyn Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync + 'a;
 
+/// A loss that couples heads: it gets the logits of all heads for the same rows, fills in the slopes
+/// of each, and adds each head's part of the loss. It is called from several threads, each row once.
+pub type CoupledSlopes<'a, R> = dyn Fn(&[HeadRows<'_, R>], &mut [&mut [R]], &mut [f64]) + Sync + 'a;
+
+/// What the slopes of logits come from.
+#[derive(Clone, Copy)]
+enum LossSlopes<'a, R> {
+    Apart(&'a SlopesOf<'a, R>),
+    Coupled(&'a CoupledSlopes<'a, R>),
+}
+
 /// The buffers of a pass; they grow to the largest batch and are used again.
 #[derive(Debug)]
 pub struct Pass<R = f32> {
@@ -71,7 +82,8 @@ struct Chunk<R> {
     d_x: Vec<Lanes<R>>,
     /// Vectors of one field, or of all, row after row.
     vectors: Vec<R>,
-    activations: Activations<R>,
+    /// One, or one for each subnet where a loss couples them.
+    activations: Vec<Activations<R>>,
     /// One for each subnet.
     outcomes: Vec<Outcome<R>>,
 }
@@ -158,7 +170,7 @@ struct Run<'a, R> {
     batch: &'a Batch,
     subnets: &'a [Subnet<R>],
     dropout: Option<Dropout>,
-    slopes_of: Option<&'a SlopesOf<'a, R>>,
+    slopes_of: Option<LossSlopes<'a, R>>,
     located: &'a Located,
 }
 
@@ -176,6 +188,36 @@ impl<R: Real> Tower<R> {
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
         slopes_of: &SlopesOf<'_, R>,
+        pass: &mut Pass<R>,
+        gradient: &mut Gradient<R>,
+    ) {
+        let slopes_of = LossSlopes::Apart(slopes_of);
+        self.learn_by(batch, subnets, dropout, slopes_of, pass, gradient);
+    }
+
+    /// The same from a loss that couples the heads.
+    ///
+    /// # Panics
+    /// If a subnet does not run on all rows.
+    pub fn learn_coupled(
+        &self,
+        batch: &Batch,
+        subnets: &[Subnet<R>],
+        dropout: Option<Dropout>,
+        slopes_of: &CoupledSlopes<'_, R>,
+        pass: &mut Pass<R>,
+        gradient: &mut Gradient<R>,
+    ) {
+        let slopes_of = LossSlopes::Coupled(slopes_of);
+        self.learn_by(batch, subnets, dropout, slopes_of, pass, gradient);
+    }
+
+    fn learn_by(
+        &self,
+        batch: &Batch,
+        subnets: &[Subnet<R>],
+        dropout: Option<Dropout>,
+        slopes_of: LossSlopes<'_, R>,
         pass: &mut Pass<R>,
         gradient: &mut Gradient<R>,
     ) {
@@ -203,7 +245,7 @@ impl<R: Real> Tower<R> {
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        slopes_of: Option<&SlopesOf<'_, R>>,
+        slopes_of: Option<LossSlopes<'_, R>>,
         pass: &mut Pass<R>,
     ) {
         pass.divide(batch.n_rows);
@@ -300,25 +342,10 @@ impl<R: Real> Run<'_, R> {
         if self.slopes_of.is_some() {
             chunk.d_x.resize(n_tiles * width, Lanes::all(R::ZERO));
         }
-        for (place, &number) in set.iter().enumerate() {
-            let runner = Runner {
-                level: self.level,
-                tower: self.tower,
-                subnet: &self.subnets[number],
-                dropout: self.dropout.map(|dropout| Dropout {
-                    draw: dropout.draw.at(number as u64),
-                    ..dropout
-                }),
-            };
-            let outcome = &mut chunk.outcomes[number];
-            let activations = &mut chunk.activations;
-            runner.forward(at, &chunk.x, activations, outcome);
-            if let Some(slopes_of) = self.slopes_of {
-                let before = self.subnets[..number].iter();
-                let first_head = before.map(|subnet| subnet.heads.len()).sum();
-                let (x, d_x, add) = (&chunk.x, &mut chunk.d_x, place > 0);
-                runner.backward(at, slopes_of, first_head, x, activations, outcome, d_x, add);
-            }
+        match self.slopes_of {
+            Some(LossSlopes::Coupled(slopes_of)) => self.run_coupled(chunk, set, at, slopes_of),
+            Some(LossSlopes::Apart(slopes_of)) => self.run_apart(chunk, set, at, Some(slopes_of)),
+            None => self.run_apart(chunk, set, at, None),
         }
         if self.slopes_of.is_some() {
             let first_row = chunk.rows.start;
@@ -327,6 +354,94 @@ impl<R: Real> Run<'_, R> {
             for ((x, d_x), rows) in tiles.zip(at.rows.chunks(LANES)) {
                 self.slopes_of_vectors(x, d_x, rows, first_row, add, &mut chunk.vectors, d_vectors);
             }
+        }
+    }
+
+    fn runner(&self, number: usize) -> Runner<'_, R> {
+        Runner {
+            level: self.level,
+            tower: self.tower,
+            subnet: &self.subnets[number],
+            dropout: self.dropout.map(|dropout| Dropout {
+                draw: dropout.draw.at(number as u64),
+                ..dropout
+            }),
+        }
+    }
+
+    /// The number of the first head of a subnet.
+    fn first_head(&self, number: usize) -> usize {
+        let before = self.subnets[..number].iter();
+        before.map(|subnet| subnet.heads.len()).sum()
+    }
+
+    /// One subnet after the other, forward and straight back.
+    fn run_apart(
+        &self,
+        chunk: &mut Chunk<R>,
+        set: &[usize],
+        at: TileRows<'_>,
+        slopes_of: Option<&SlopesOf<'_, R>>,
+    ) {
+        if chunk.activations.is_empty() {
+            chunk.activations.push(Activations::default());
+        }
+        let activations = &mut chunk.activations[0];
+        for (place, &number) in set.iter().enumerate() {
+            let runner = self.runner(number);
+            let outcome = &mut chunk.outcomes[number];
+            runner.forward(at, &chunk.x, activations, outcome);
+            if let Some(slopes_of) = slopes_of {
+                runner.ask(at, slopes_of, self.first_head(number), activations, outcome);
+                let (x, d_x) = (&chunk.x, &mut chunk.d_x);
+                runner.backward(at, x, activations, outcome, d_x, place > 0);
+            }
+        }
+    }
+
+    /// All subnets forward, then the loss of all their heads, then all back.
+    fn run_coupled(
+        &self,
+        chunk: &mut Chunk<R>,
+        set: &[usize],
+        at: TileRows<'_>,
+        slopes_of: &CoupledSlopes<'_, R>,
+    ) {
+        assert_eq!(
+            set.len(),
+            self.subnets.len(),
+            "a coupled loss needs all rows"
+        );
+        chunk
+            .activations
+            .resize_with(set.len(), Activations::default);
+        for (&number, activations) in set.iter().zip(&mut chunk.activations) {
+            let runner = self.runner(number);
+            runner.forward(at, &chunk.x, activations, &mut chunk.outcomes[number]);
+            runner.make_room(at, activations);
+        }
+        let mut losses: Vec<f64> = Vec::new();
+        let mut heads: Vec<HeadRows<'_, R>> = Vec::new();
+        for &number in set {
+            let outcome = &chunk.outcomes[number];
+            losses.extend(&outcome.losses);
+            heads.extend(self.runner(number).head_rows(at, heads.len(), outcome));
+        }
+        let slopes = chunk.activations.iter_mut();
+        let slopes = slopes.flat_map(|activations| &mut activations.logit_slopes);
+        let mut slopes: Vec<&mut [R]> = slopes.map(Vec::as_mut_slice).collect();
+        slopes_of(&heads, &mut slopes, &mut losses);
+        let mut losses = losses.into_iter();
+        for (place, &number) in set.iter().enumerate() {
+            let outcome = &mut chunk.outcomes[number];
+            outcome
+                .losses
+                .iter_mut()
+                .zip(&mut losses)
+                .for_each(|(own, loss)| *own = loss);
+            let (x, d_x, activations) = (&chunk.x, &mut chunk.d_x, &mut chunk.activations[place]);
+            let runner = self.runner(number);
+            runner.backward(at, x, activations, outcome, d_x, place > 0);
         }
     }
 

@@ -17,6 +17,21 @@ pub struct NetworkPlan {
     pub dropout: f32,
     /// Standard deviation of a table's initial values; `None`: Xavier-normal, `sqrt(2 / (rows + dim))`.
     pub table_deviation: Option<f32>,
+    /// What the loss asks of the heads.
+    #[serde(default)]
+    pub heads: Heads,
+}
+
+/// What a loss over the entire space asks of the heads; the default is one head for each task, which
+/// says that task's probability.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heads {
+    /// Training needs one more head, under the mask of this task: the imputation of ESCM2-DR, the
+    /// counterfactual head of DCMT. It answers for no task.
+    pub helper_of: Option<usize>,
+    /// The head of task `[1]` says the probability that the labels of `[0]` and of `[1]` are both 1;
+    /// the task's own is the quotient by that of `[0]` (AITM).
+    pub joint: Option<[usize; 2]>,
 }
 
 /// How the tasks share.

@@ -30,7 +30,10 @@ pub struct Scorer {
 #[derive(Clone, Debug)]
 struct Frozen {
     tower: Tower,
+    /// The tasks whose heads run.
     tasks: Vec<usize>,
+    /// Those among them that it answers for.
+    answers: Vec<usize>,
     subnets: Vec<Subnet>,
 }
 
@@ -45,12 +48,14 @@ impl Scorer {
             let mut tower = Tower::new(spec.clone(), tasks.clone(), Draw::new(0, "frozen"));
             tower.restore(&member.weights)?;
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
-            let tasks: Vec<usize> = tasks.into_iter().filter(is_own).collect();
+            let answers: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
+            let tasks = with_divisor(&spec, &answers);
             let wirings = Wirings::new(&tower, artifact.masks.as_ref());
             let subnets = wirings.subnets(&tower, &tasks);
             members.push(Frozen {
                 tower,
                 tasks,
+                answers,
                 subnets,
             });
         }
@@ -80,14 +85,16 @@ impl Scorer {
     /// The probability (or ratio) of every task for every row: `[task][row]`.
     pub fn score(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
+        let mut said = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {
             member.tower.forward(batch, &member.subnets, pass);
             for (head, &task) in member.tasks.iter().enumerate() {
-                scores[task] = pass
-                    .logits(head)
-                    .into_iter()
-                    .map(|z| sigmoid(z) as f32)
-                    .collect();
+                let logits = pass.logits(head).into_iter();
+                said[task] = logits.map(|z| sigmoid(z) as f32).collect();
+            }
+            self.spec.answers(&mut said);
+            for &task in &member.answers {
+                scores[task] = std::mem::take(&mut said[task]);
             }
         }
         scores
@@ -104,6 +111,18 @@ impl Scorer {
         }
         towers.iter().map(|(_, n)| n).sum()
     }
+}
+
+/// The tasks and, where the probability of one of them is a quotient, what it is divided by.
+fn with_divisor(spec: &Spec, answers: &[usize]) -> Vec<usize> {
+    let mut tasks = answers.to_vec();
+    if let Some([first, second]) = spec.plan.heads.joint
+        && answers.contains(&second)
+        && !answers.contains(&first)
+    {
+        tasks.push(first);
+    }
+    tasks
 }
 
 /// `1 / (1 + e^-z)`, without overflow.

@@ -71,12 +71,44 @@ impl Spec {
         inputs.zip(self.plan.hidden.iter().copied()).collect()
     }
 
-    /// The tasks of each tower.
+    /// The tasks of each tower; the helper's head, if there is one, stands behind them as if it were a
+    /// task.
     pub fn towers(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
         match self.plan.kind {
             NetworkKind::SingleTask => all.map(|task| vec![task]).collect(),
-            _ => vec![all.collect()],
+            _ => vec![all.chain(self.helper()).collect()],
         }
+    }
+
+    /// The number of the helper's head ([`crate::plan::Heads::helper_of`]), one above the tasks'.
+    pub fn helper(&self) -> Option<usize> {
+        let helps = self.plan.kind != NetworkKind::SingleTask;
+        let helper_of = self.plan.heads.helper_of.filter(|_| helps);
+        helper_of.map(|_| self.tasks.len())
+    }
+
+    /// The task whose mask a head runs under: its own, and for the helper's the one that it helps.
+    pub fn mask_of(&self, head: usize) -> usize {
+        match self.plan.heads.helper_of {
+            Some(task) if head == self.tasks.len() => task,
+            _ => head,
+        }
+    }
+
+    /// From the probabilities that the heads say, `[task][row]`, to those of the tasks. A quotient needs
+    /// both its heads; without one of them nothing changes.
+    pub fn answers(&self, probabilities: &mut [Vec<f32>]) {
+        let Some([first, second]) = self.plan.heads.joint else {
+            return;
+        };
+        if probabilities[second].len() != probabilities[first].len() {
+            return;
+        }
+        let of_first = std::mem::take(&mut probabilities[first]);
+        for (joint, &first) in probabilities[second].iter_mut().zip(&of_first) {
+            *joint = (*joint / first.max(f32::MIN_POSITIVE)).min(1.0);
+        }
+        probabilities[first] = of_first;
     }
 }

@@ -219,6 +219,7 @@ mod tests {
                 gram: Gram::None,
                 dropout: 0.0,
                 table_deviation: None,
+                heads: crate::Heads::default(),
             },
         }
     }

@@ -111,6 +111,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         gram: Gram::Full,
         dropout: 0.0,
         table_deviation: Some(0.5),
+        heads: ncs_model::Heads::default(),
     };
     let schema = Arc::new(schema());
     let spec = Spec::of(&schema, &plan);

@@ -132,6 +132,7 @@ fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: None,
+            heads: ncs_model::Heads::default(),
         },
     }
 }

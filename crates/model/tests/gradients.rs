@@ -32,6 +32,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
             gram,
             dropout: 0.0,
             table_deviation: Some(0.5),
+            heads: ncs_model::Heads::default(),
         },
     }
 }
@@ -79,7 +80,18 @@ fn batch() -> Batch {
 }
 
 fn model(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Model<f64> {
-    let mut model = Model::new(spec(kind, gram, hidden), Draw::new(2, "weights"));
+    model_with(kind, gram, hidden, ncs_model::Heads::default())
+}
+
+fn model_with(
+    kind: NetworkKind,
+    gram: Gram,
+    hidden: &[usize],
+    heads: ncs_model::Heads,
+) -> Model<f64> {
+    let mut spec = spec(kind, gram, hidden);
+    spec.plan.heads = heads;
+    let mut model = Model::new(spec, Draw::new(2, "weights"));
     for tower in 0..model.towers().len() {
         let tower = model.tower_mut(tower);
         tower.touch_all();
@@ -113,6 +125,34 @@ fn subnets(model: &Model<f64>, tower: usize, tasks: &[usize]) -> Vec<Subnet<f64>
             }
         })
         .collect()
+}
+
+/// A loss that couples the heads, with its gradient: `sum_r c_r (z_0r + 2 z_1r + 3 z_2r)^2 / 2`, heads
+/// that are not there left out.
+fn learn_coupled(
+    model: &Model<f64>,
+    tasks: &[usize],
+    dropout: Option<Dropout>,
+) -> (f64, Gradient<f64>) {
+    let draw = Draw::new(4, "loss");
+    let loss = |heads: &[HeadRows<'_, f64>], slopes: &mut [&mut [f64]], losses: &mut [f64]| {
+        for (i, &row) in heads[0].rows.iter().enumerate() {
+            let factor = draw.normal(u64::from(row)) / ROWS as f64;
+            let weighted = heads
+                .iter()
+                .map(|head| (head.head + 1) as f64 * head.logits[i]);
+            let sum: f64 = weighted.sum();
+            losses[0] += factor * sum * sum / 2.0;
+            for (head, slopes) in heads.iter().zip(slopes.iter_mut()) {
+                slopes[i] = factor * sum * (head.head + 1) as f64;
+            }
+        }
+    };
+    let (mut pass, mut gradient) = (Pass::new(2), Gradient::default());
+    let subnets = model.subnets(0, tasks);
+    let tower = model.tower(0);
+    tower.learn_coupled(&batch(), &subnets, dropout, &loss, &mut pass, &mut gradient);
+    (pass.loss(0), gradient)
 }
 
 /// A loss whose slopes differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`, and its
@@ -283,4 +323,57 @@ fn a_pruned_connection_has_no_slope_and_no_say() {
         }
     }
     assert_eq!(learn(&model, 0, &[0], None, &mut pass).0, before);
+}
+
+#[test]
+fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
+    let dropout = Dropout {
+        rate: 0.3,
+        draw: Draw::new(8, "dropout"),
+    };
+    for (kind, helper_of, dropout) in [
+        (NetworkKind::SparseSharing, Some(1), None),
+        (NetworkKind::SharedBottom, Some(1), Some(dropout)),
+        (NetworkKind::Mmoe { experts: 2 }, Some(0), None),
+        (NetworkKind::CrossStitch, None, Some(dropout)),
+    ] {
+        let heads = ncs_model::Heads {
+            helper_of,
+            joint: None,
+        };
+        let model = model_with(kind, Gram::Full, &[8, 5], heads);
+        let tasks = model.tower(0).tasks.clone();
+        assert_eq!(tasks.len(), 2 + usize::from(helper_of.is_some()));
+        let (_, gradient) = learn_coupled(&model, &tasks, dropout);
+        let dense = model.connections(0).spread(&gradient.dense);
+        let kept = model.connections(0).positions();
+        for &i in kept
+            .iter()
+            .step_by(kept.len() / 60 + 1)
+            .chain(&kept[kept.len() - 8..])
+        {
+            let i = i as usize;
+            let at = |x: f64| {
+                let mut changed = model.clone();
+                changed.tower_mut(0).dense[i] += x;
+                learn_coupled(&changed, &tasks, dropout).0
+            };
+            let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!(
+                (dense[i] - expected).abs() < 1e-7,
+                "{kind:?} {i}: {} not {expected}",
+                dense[i]
+            );
+        }
+        let table = &gradient.tables[0];
+        for (&id, slopes) in table.ids.iter().zip(table.values.chunks(3)) {
+            let at = |x: f64| {
+                let mut changed = model.clone();
+                changed.tower_mut(0).tables[0].row_mut(id)[1] += x;
+                learn_coupled(&changed, &tasks, dropout).0
+            };
+            let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!((slopes[1] - expected).abs() < 1e-7, "{kind:?} row {id}");
+        }
+    }
 }

@@ -69,6 +69,7 @@ fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer>
         gram,
         dropout: 0.0,
         table_deviation: Some(0.5),
+        heads: ncs_model::Heads::default(),
     };
     let schema = Arc::new(schema());
     let spec = Spec::of(&schema, &plan);

@@ -66,6 +66,7 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: Some(0.01),
+            heads: ncs_model::Heads::default(),
         },
     }
 }

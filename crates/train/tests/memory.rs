@@ -35,6 +35,7 @@ fn spec() -> Spec {
             gram: Gram::None,
             dropout: 0.0,
             table_deviation: None,
+            heads: ncs_model::Heads::default(),
         },
     }
 }

@@ -208,6 +208,7 @@ fn model(seed: u64, density: f64) -> Model<f64> {
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: Some(0.5),
+            heads: ncs_model::Heads::default(),
         },
     };
     let mut model = Model::new(spec, Draw::new(seed, "weights"));

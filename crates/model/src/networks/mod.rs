@@ -63,6 +63,7 @@ impl Wirings {
 
     /// The wiring of a task.
     fn of_task<R: Real>(&self, tower: &Tower<R>, task: usize) -> Arc<Wiring> {
+        let task = tower.spec.mask_of(task);
         let place = if self.masks.is_some() { task } else { 0 };
         let make = || {
             let mask = self.masks.as_ref().map(|masks| &masks.tasks[task][..]);

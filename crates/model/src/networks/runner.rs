@@ -18,8 +18,8 @@ pub(crate) struct Activations<R> {
     slopes: Vec<Vec<Lanes<R>>>,
     /// Whether the slopes of a node hold anything yet.
     begun: Vec<bool>,
-    /// Of the logits of one head.
-    logit_slopes: Vec<R>,
+    /// Slopes of the logits of each head: what the loss says.
+    pub(crate) logit_slopes: Vec<Vec<R>>,
 }
 
 /// What one subnet's rows in a chunk come to.
@@ -221,17 +221,55 @@ impl<R: Real> Runner<'_, R> {
         }
     }
 
-    /// From the slopes of the logits of the tiles that ran last to the sums of the subnet, and to the
-    /// slopes of their input: `d_x` becomes these, or with `add` grows by them.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the mirror image of the forward pass"
-    )]
-    pub(crate) fn backward(
+    /// The logits of the tiles that ran last; heads are counted from `first_head`.
+    pub(crate) fn head_rows<'r>(
+        &self,
+        at: TileRows<'r>,
+        first_head: usize,
+        outcome: &'r Outcome<R>,
+    ) -> impl Iterator<Item = HeadRows<'r, R>> {
+        let n_before = outcome.n_rows - at.rows.len();
+        let heads = outcome.logits.iter().enumerate();
+        heads.map(move |(h, logits)| HeadRows {
+            head: first_head + h,
+            rows: at.rows,
+            first: at.first,
+            logits: &logits[n_before..],
+        })
+    }
+
+    /// Makes room for the slopes of the logits of each head.
+    pub(crate) fn make_room(&self, at: TileRows<'_>, activations: &mut Activations<R>) {
+        let slopes = &mut activations.logit_slopes;
+        slopes.resize_with(self.subnet.heads.len(), Vec::new);
+        let resize = |slopes: &mut Vec<R>| slopes.resize(at.rows.len(), R::ZERO);
+        slopes.iter_mut().for_each(resize);
+    }
+
+    /// Asks the loss for the slopes of these logits, head by head.
+    pub(crate) fn ask(
         &self,
         at: TileRows<'_>,
         slopes_of: &SlopesOf<'_, R>,
         first_head: usize,
+        activations: &mut Activations<R>,
+        outcome: &mut Outcome<R>,
+    ) {
+        self.make_room(at, activations);
+        let mut losses = std::mem::take(&mut outcome.losses);
+        let heads = self.head_rows(at, first_head, outcome);
+        let places = losses.iter_mut().zip(&mut activations.logit_slopes);
+        for (rows, (loss, slopes)) in heads.zip(places) {
+            *loss += slopes_of(&rows, slopes);
+        }
+        outcome.losses = losses;
+    }
+
+    /// From the slopes of the logits of the tiles that ran last to the sums of the subnet, and to the
+    /// slopes of their input: `d_x` becomes these, or with `add` grows by them.
+    pub(crate) fn backward(
+        &self,
+        at: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
         outcome: &mut Outcome<R>,
@@ -245,7 +283,7 @@ impl<R: Real> Runner<'_, R> {
         activations.begun[0] = add;
         // The slopes of the input are the caller's.
         std::mem::swap(&mut activations.slopes[0], d_x);
-        self.heads_backward(at, slopes_of, first_head, x, activations, outcome);
+        self.heads_backward(at, x, activations, outcome);
         for (n, node) in self.nodes().rev() {
             if activations.begun[n] {
                 self.operate_back(n, &node.op, at, x, activations, outcome);
@@ -382,8 +420,6 @@ impl<R: Real> Runner<'_, R> {
     fn heads_backward(
         &self,
         at: TileRows<'_>,
-        slopes_of: &SlopesOf<'_, R>,
-        first_head: usize,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
         outcome: &mut Outcome<R>,
@@ -392,18 +428,10 @@ impl<R: Real> Runner<'_, R> {
             outputs,
             slopes: of_nodes,
             begun,
-            logit_slopes: slopes,
+            logit_slopes,
         } = activations;
-        slopes.resize(at.rows.len(), R::ZERO);
-        let n_before = outcome.n_rows - at.rows.len();
         for (h, &place) in self.subnet.heads.iter().enumerate() {
-            let rows = HeadRows {
-                head: first_head + h,
-                rows: at.rows,
-                first: at.first,
-                logits: &outcome.logits[h][n_before..],
-            };
-            outcome.losses[h] += slopes_of(&rows, slopes);
+            let slopes = &logit_slopes[h];
             let node = self.tower.graph.heads[place];
             self.begin(node, at.n_tiles(), of_nodes, begun);
             let head = &self.tower.layout.heads[place];

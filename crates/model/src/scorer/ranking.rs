@@ -59,7 +59,8 @@ pub struct RankBuffers {
 impl Ranker {
     /// A ranker whose requests have these fields in their context, and all others in their candidates.
     /// `None` where a context field is not there or named twice, where the network has no hidden layer,
-    /// and where it is not one stack of layers (experts, stitches): [`Scorer::score`] runs these.
+    /// and where it is not one stack of layers (experts, stitches) or a head says a joint probability:
+    /// [`Scorer::score`] runs these.
     pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
         Ranker::of(scorer, context, false)
     }
@@ -72,6 +73,9 @@ impl Ranker {
     }
 
     fn of(scorer: &Arc<Scorer>, context: &[usize], half: bool) -> Option<Ranker> {
+        if scorer.spec.plan.heads.joint.is_some() {
+            return None;
+        }
         let split = Split::new(scorer.spec.interaction(), context)?;
         let branches = |member: &Frozen| -> Option<Vec<Branch>> {
             let branch = |tasks: &[usize], mask| {

@@ -167,6 +167,7 @@ pub(crate) fn network(size: Size) -> NetworkPlan {
         gram: Gram::Full,
         dropout: 0.0,
         table_deviation: Some(0.01),
+        heads: ncs_model::Heads::default(),
     }
 }
 

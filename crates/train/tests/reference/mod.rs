@@ -143,6 +143,7 @@ fn spec(pooling: Pooling) -> Spec {
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: None,
+            heads: ncs_model::Heads::default(),
         },
     }
 }

@@ -1,0 +1,181 @@
+//! How large a network is: weights that some task keeps, and multiplications for one row.
+
+use crate::graph::{Graph, Op};
+use crate::masks::Masks;
+use crate::networks;
+use crate::plan::NetworkKind;
+use crate::spec::Spec;
+
+/// The size of a network without its tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NetworkSize {
+    /// Weights and biases of layers, heads and stitches that some head uses; a connection that every
+    /// task has pruned does not count.
+    pub weights: f64,
+    /// Multiplications (with their additions) that score one row for all tasks, without the
+    /// interaction of the field vectors: once for what tasks share, and for each task under its mask.
+    pub multiply_adds: f64,
+}
+
+/// What the tasks keep of the connections of a layer.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a> {
+    /// Everything.
+    All,
+    /// What these masks keep.
+    By(&'a Masks),
+    /// Masks of these densities, one a task, drawn independently of each other: what is expected.
+    AtRandom(&'a [f64]),
+}
+
+impl Kept<'_> {
+    /// The share of a layer's connections that any task keeps.
+    fn by_any(&self, layer: usize) -> f64 {
+        match self {
+            Kept::All => 1.0,
+            Kept::AtRandom(densities) => 1.0 - densities.iter().map(|d| 1.0 - d).product::<f64>(),
+            Kept::By(masks) => {
+                let n = masks.shapes()[layer];
+                let kept =
+                    |&position: &usize| masks.tasks.iter().any(|task| task[layer].keeps(position));
+                let n = n.0 * n.1;
+                (0..n).filter(kept).count() as f64 / n.max(1) as f64
+            }
+        }
+    }
+
+    /// The shares that the tasks keep, added up; 1 where all run the same weights.
+    fn by_each(&self, layer: usize) -> f64 {
+        match self {
+            Kept::All => 1.0,
+            Kept::AtRandom(densities) => densities.iter().sum(),
+            Kept::By(masks) => {
+                let share = |task: &crate::TaskMask| {
+                    task[layer].n_kept() as f64 / task[layer].len().max(1) as f64
+                };
+                masks.tasks.iter().map(share).sum()
+            }
+        }
+    }
+}
+
+impl NetworkSize {
+    /// The size of the network of `spec`. Masks count for sparse sharing only.
+    pub fn of(spec: &Spec, kept: Kept<'_>) -> NetworkSize {
+        let is_masked = spec.plan.kind == NetworkKind::SparseSharing;
+        let kept = if is_masked { kept } else { Kept::All };
+        let mut size = NetworkSize::default();
+        for tasks in spec.towers() {
+            let graph = networks::graph(spec, tasks.len());
+            let helper = usize::from(tasks.last() == spec.helper().as_ref());
+            let answers: Vec<usize> = (0..tasks.len() - helper).collect();
+            size.weights += weights(&graph, kept);
+            size.multiply_adds += multiply_adds(&graph, &answers, kept);
+        }
+        size
+    }
+}
+
+fn weights(graph: &Graph, kept: Kept<'_>) -> f64 {
+    let (used, _) = graph.users();
+    let layer = |(l, &(inputs, outputs)): (usize, &(usize, usize))| match used[l] {
+        0 => 0.0,
+        _ => kept.by_any(l) * (inputs * outputs) as f64 + outputs as f64,
+    };
+    let layers: f64 = graph.shapes.iter().enumerate().map(layer).sum();
+    let heads = graph.heads.iter().map(|&node| graph.nodes[node].width + 1);
+    let stitches = graph.stitches.iter().map(Vec::len);
+    layers + heads.chain(stitches).sum::<usize>() as f64
+}
+
+fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
+    let live = graph.live(answers);
+    let of_node = |n: usize| {
+        let node = &graph.nodes[n];
+        let product = |parts: usize| (parts * node.width) as f64;
+        match &node.op {
+            Op::Input | Op::Softmax { .. } => 0.0,
+            Op::Layer { layer, .. } => {
+                let (inputs, outputs) = graph.shapes[*layer];
+                kept.by_each(*layer) * (inputs * outputs) as f64
+            }
+            Op::Mix { parts, .. } | Op::Stitch { parts, .. } => product(parts.len()),
+            Op::Scores { pairs, .. } => {
+                let widths = pairs.iter().map(|&(a, _)| graph.nodes[a].width);
+                widths.sum::<usize>() as f64
+            }
+        }
+    };
+    let nodes = (0..graph.nodes.len()).filter(|&n| live[n]).map(of_node);
+    let heads = answers
+        .iter()
+        .map(|&head| graph.nodes[graph.heads[head]].width);
+    nodes.sum::<f64>() + heads.sum::<usize>() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Draw, FieldSpec, Gram, Heads, NetworkPlan, TableSpec, masks};
+
+    fn spec(kind: NetworkKind) -> Spec {
+        let field = FieldSpec {
+            table: 0,
+            pooling: None,
+        };
+        Spec {
+            fields: vec![field; 5],
+            tables: vec![TableSpec {
+                name: "word".to_owned(),
+                rows: 10,
+            }],
+            tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
+            plan: NetworkPlan {
+                kind,
+                dim: 2,
+                hidden: vec![8, 4],
+                gram: Gram::None,
+                dropout: 0.0,
+                table_deviation: None,
+                heads: Heads::default(),
+            },
+        }
+    }
+
+    #[track_caller]
+    fn check(kind: NetworkKind, weights: usize, multiply_adds: usize) {
+        let size = NetworkSize::of(&spec(kind), Kept::All);
+        assert_eq!(size.weights, weights as f64);
+        assert_eq!(size.multiply_adds, multiply_adds as f64);
+    }
+
+    #[test]
+    fn sizes_are_those_counted_by_hand() {
+        // 10 inputs, layers 8 and 4: 80 + 32 connections, 12 biases; a head has 4 + 1.
+        check(NetworkKind::SharedBottom, 124 + 10, 112 + 8);
+        check(NetworkKind::SingleTask, 2 * (124 + 5), 2 * (112 + 4));
+        // Two experts 10 x 8, a gate 10 x 2 a task, a tower 8 x 4 a task.
+        let mmoe = NetworkKind::Mmoe { experts: 2 };
+        check(
+            mmoe,
+            2 * 88 + 2 * 22 + 2 * 36 + 10,
+            2 * 80 + 2 * 20 + 2 * 16 + 2 * 32 + 8,
+        );
+    }
+
+    #[test]
+    fn masks_count_what_they_keep() {
+        let spec = spec(NetworkKind::SparseSharing);
+        let shapes = spec.layer_shapes();
+        let mask = |t| masks::random(&shapes, 0.25, Draw::new(t, "mask"));
+        let same = Masks {
+            tasks: vec![mask(1), mask(1)],
+        };
+        let size = NetworkSize::of(&spec, Kept::By(&same));
+        assert_eq!(size.weights, (28 + 12 + 10) as f64);
+        assert_eq!(size.multiply_adds, (2 * 28 + 8) as f64);
+        let expected = NetworkSize::of(&spec, Kept::AtRandom(&[0.5, 0.5]));
+        assert_eq!(expected.weights, 0.75 * 112.0 + 22.0);
+        assert_eq!(expected.multiply_adds, 112.0 + 8.0);
+    }
+}
