@@ -164,7 +164,7 @@ impl<'s> Check<'s> {
                     &path,
                     &entry.place,
                 );
-            } else {
+            } else if leaf["additionalProperties"] != true {
                 let hint = hint(&entry.key, known.keys().map(String::as_str));
                 let inside = if path.is_empty() {
                     String::new()

@@ -10,6 +10,8 @@ mod column_shapes;
 mod columns;
 mod conform;
 mod data;
+mod funnel;
+mod given_masks;
 mod problem;
 mod schema;
 mod shapes;
@@ -29,6 +31,7 @@ use serde::Deserialize;
 
 pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
 pub use problem::RunFileError;
+pub(crate) use problem::hint;
 pub use schema::text as json_schema;
 pub use tree::{ASSIGNMENT_WANTED, is_assignment};
 
@@ -56,6 +59,8 @@ pub struct RunPlan {
 pub struct EvaluationPlan {
     /// Resamplings for each interval; 0: no intervals.
     pub bootstrap: u32,
+    /// Whether labels and scores of the judged rows are kept.
+    pub keep_scores: bool,
 }
 
 /// A run file that was read and found right.
@@ -126,6 +131,12 @@ impl RunFile {
                 }
             }
         }
+        if let Some(model) = settings
+            .get_mut("search")
+            .and_then(|search| search.get_mut("model"))
+        {
+            make_absolute(model, &self.plan.data.root);
+        }
         let text = written::document(&settings);
         format!("# {}, with all overrides\n\n{text}", self.name)
     }
@@ -135,6 +146,50 @@ impl RunFile {
     pub fn error_at(&self, path: &[&str], text: impl Into<String>) -> RunFileError {
         let problem = Problem::new(self.tree.place_of(path), text);
         RunFileError::new(&self.name, vec![problem])
+    }
+}
+
+/// A file of settings of another kind, read and checked against its own schema.
+#[derive(Debug)]
+pub(crate) struct Shaped<T> {
+    /// What it says.
+    pub(crate) said: T,
+    name: String,
+    tree: Node,
+}
+
+impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Shaped<T> {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line.
+    pub(crate) fn open(path: &Path) -> Result<Shaped<T>, RunFileError> {
+        let name = path.display().to_string();
+        let wrong = |problems| RunFileError::new(&name, problems);
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = format!("cannot read the file: {error}");
+            wrong(vec![Problem::new(Place::File, text)])
+        })?;
+        let tree = tree(&text, &[]).map_err(wrong)?;
+        let problems = conform::problems(&schema::of::<T>(), &tree);
+        if !problems.is_empty() {
+            return Err(wrong(problems));
+        }
+        let said = T::deserialize(tree.to_toml());
+        let said =
+            said.map_err(|error| wrong(vec![Problem::new(Place::File, error.to_string())]))?;
+        Ok(Shaped { said, name, tree })
+    }
+}
+
+impl<T> Shaped<T> {
+    /// Errors about keys, each by its path.
+    pub(crate) fn errors(&self, found: Vec<(Vec<String>, String)>) -> RunFileError {
+        let problem = |(path, text): (Vec<String>, String)| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            Problem::new(self.tree.place_of(&path), text)
+        };
+        RunFileError::new(&self.name, found.into_iter().map(problem).collect())
     }
 }
 
@@ -178,10 +233,10 @@ fn plan(
 ) -> Option<RunPlan> {
     let data = data::plan(&said.data, root, lister, checks)?;
     let schema = columns::plan(said, checks);
-    let has_validation = data::has_validation(&data);
-    let (network, train) = training::plan(said, has_validation, checks);
+    let (network, train) = training::plan(said, &schema.tasks, &data, checks);
     let evaluation = EvaluationPlan {
         bootstrap: said.evaluation.bootstrap,
+        keep_scores: said.evaluation.keep_scores,
     };
     Some(RunPlan {
         data,

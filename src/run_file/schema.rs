@@ -8,10 +8,15 @@ use super::shapes::RunFile;
 
 /// The schema, JSON Schema draft 2020-12.
 pub(crate) fn value() -> Value {
+    of::<RunFile>()
+}
+
+/// The schema of any file of settings.
+pub(crate) fn of<T: JsonSchema>() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = Value::from(generator.into_root_schema_for::<RunFile>());
+    let mut schema = Value::from(generator.into_root_schema_for::<T>());
     without_null(&mut schema);
-    schema["title"] = RunFile::schema_name().into();
+    schema["title"] = T::schema_name().into();
     schema
 }
 

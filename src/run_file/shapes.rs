@@ -263,6 +263,8 @@ pub(crate) struct Evaluation {
     pub(crate) group: Option<String>,
     /// Resamplings for each interval; 0 gives no intervals.
     pub(crate) bootstrap: u32,
+    /// Keep labels and scores of the judged rows in scores.safetensors.
+    pub(crate) keep_scores: bool,
 }
 
 impl Default for Evaluation {
@@ -270,6 +272,7 @@ impl Default for Evaluation {
         Evaluation {
             group: None,
             bootstrap: 200,
+            keep_scores: false,
         }
     }
 }

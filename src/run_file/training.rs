@@ -1,30 +1,51 @@
 //! Network, mask search and training.
 
-use ncs_model::{Gram, NetworkKind, NetworkPlan};
+use ncs_features::Task;
+use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
-    Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
+    Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
+    TrainPlan,
 };
 
 use super::checks::Checks;
+use super::funnel;
+use super::given_masks;
 use super::problem::hint;
 use super::shapes::{self, OptimizerName, OptimizerSettings};
 
-/// The network and how it learns; `has_validation` says whether there are rows to choose by.
+/// The network and how it learns; `data` says whether there are rows to choose by.
 pub(crate) fn plan(
     said: &shapes::RunFile,
-    has_validation: bool,
+    tasks: &[Task],
+    data: &ncs_readers::DataPlan,
     checks: &mut Checks<'_>,
 ) -> (NetworkPlan, TrainPlan) {
     let usual = shapes::Search::default();
     let search = said.search.as_ref().unwrap_or(&usual);
     idle_settings(said, checks);
-    if !has_validation {
+    if !super::data::has_validation(data) {
         needs_validation(said, search, checks);
     }
     if said.network.kind == shapes::NetworkKind::Ple {
         enough_layers(&said.network, checks);
     }
-    (network(&said.network), train(said, search, checks))
+    let funnel = funnel::plan(said, tasks, checks);
+    let network = NetworkPlan {
+        heads: funnel::heads(funnel.as_ref()),
+        ..network(&said.network)
+    };
+    let mut train = TrainPlan {
+        funnel,
+        ..train(said, search, checks)
+    };
+    if network.kind == NetworkKind::SparseSharing {
+        given_masks::check(search, checks);
+        let masks = given_masks::read(said, search, &network, &data.root, checks);
+        if let Some(masks) = masks {
+            train.search.kind = SearchKind::Given(masks);
+        }
+    }
+    (network, train)
 }
 
 /// Each level of extraction takes a hidden layer.
@@ -57,7 +78,10 @@ fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mu
         "training.patience"
     } else if said.training.keep != shapes::Keep::Last {
         "training.keep"
-    } else if searches && search.pick == shapes::Pick::Best {
+    } else if searches
+        && search.pick == shapes::Pick::Best
+        && search.kind == shapes::SearchKind::Magnitude
+    {
         "search.pick"
     } else {
         return;
@@ -92,6 +116,7 @@ fn network(said: &shapes::Network) -> NetworkPlan {
         },
         dropout: said.dropout as f32,
         table_deviation: said.table_deviation.map(|deviation| deviation as f32),
+        heads: Heads::default(),
     }
 }
 
@@ -104,10 +129,13 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
         threads: said.threads.unwrap_or_else(cores),
         batch: training.batch,
         epochs: training.epochs,
-        steps: match training.steps {
-            shapes::Steps::Alternating => Steps::Alternating,
-            shapes::Steps::Joint => Steps::Joint,
+        steps: funnel::steps(said, checks),
+        balance: match training.balance {
+            shapes::Balance::Fixed => Balance::Fixed,
+            shapes::Balance::Uncertainty => Balance::Uncertainty,
+            shapes::Balance::Pcgrad => Balance::PcGrad,
         },
+        funnel: None,
         optimizer: optimizer(training.optimizer, rate),
         table_optimizer: optimizer(
             training.table_optimizer.unwrap_or(training.optimizer),
@@ -188,7 +216,7 @@ fn search_plan(
     SearchPlan {
         kind: match said.kind {
             shapes::SearchKind::Magnitude => SearchKind::Magnitude,
-            shapes::SearchKind::Random => SearchKind::Random,
+            shapes::SearchKind::Random | shapes::SearchKind::Model => SearchKind::Random,
         },
         rounds: said.rounds,
         density: densities(&said.density, &names, checks),
@@ -200,6 +228,13 @@ fn search_plan(
         pick: match said.pick {
             shapes::Pick::Best => Pick::BestValidation,
             shapes::Pick::Last => Pick::Last,
+        },
+        seed: said.seed,
+        control: match said.control {
+            shapes::Control::None => Control::None,
+            shapes::Control::Random => Control::Random,
+            shapes::Control::Shuffled => Control::Shuffled,
+            shapes::Control::OneMask => Control::OneMask,
         },
     }
 }

@@ -104,6 +104,29 @@ pub(crate) struct Search {
     pub(crate) rewind: Rewind,
     /// Which round's mask a task gets.
     pub(crate) pick: Pick,
+    /// Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts
+    /// at the run file.
+    #[schemars(length(min = 1))]
+    pub(crate) model: Option<String>,
+    /// Seed of the initial weights that the search trains; without it, those of joint training, as it
+    /// should be.
+    pub(crate) seed: Option<u64>,
+    /// What is put in the place of the masks that were found, to see what their choice is worth.
+    pub(crate) control: Control,
+}
+
+/// What is put in the place of the masks that were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Control {
+    /// Nothing.
+    None,
+    /// Random masks of the same densities and overlap.
+    Random,
+    /// The same masks shuffled within each layer.
+    Shuffled,
+    /// Every task runs the first task's mask.
+    OneMask,
 }
 
 impl Default for Search {
@@ -115,18 +138,23 @@ impl Default for Search {
             epochs_per_round: 1.0,
             rewind: Rewind::Named(RewindName::Initial),
             pick: Pick::Best,
+            model: None,
+            seed: None,
+            control: Control::None,
         }
     }
 }
 
 /// The learner of the masks.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SearchKind {
     /// Iterative magnitude pruning: the paper's.
     Magnitude,
     /// Drawn at random with the final densities: the control that any search must beat.
     Random,
+    /// Not at all: those of the model in search.model.
+    Model,
 }
 
 /// A share of connections, for all tasks or for each.
@@ -193,8 +221,13 @@ pub(crate) struct Training {
     /// Rows a step.
     #[schemars(range(min = 1))]
     pub(crate) batch: usize,
-    /// Whether tasks take turns or step together.
-    pub(crate) steps: Steps,
+    /// Whether tasks take turns or step together. Without it they take turns, but for a loss or a
+    /// balance that needs them together.
+    pub(crate) steps: Option<Steps>,
+    /// What click and conversion learn from together.
+    pub(crate) loss: FunnelLoss,
+    /// How the losses of the tasks become one joint step.
+    pub(crate) balance: Balance,
     /// The optimizer of the network.
     pub(crate) optimizer: Optimizer,
     /// The optimizer of the tables; without it, the network's.
@@ -235,7 +268,9 @@ impl Default for Training {
         Training {
             epochs: 3,
             batch: 1024,
-            steps: Steps::Alternating,
+            steps: None,
+            loss: FunnelLoss::Named(FunnelLossName::Clicked),
+            balance: Balance::Fixed,
             optimizer: Optimizer::Named(OptimizerName::Adam),
             table_optimizer: None,
             learning_rate: 0.001,
@@ -253,8 +288,120 @@ impl Default for Training {
     }
 }
 
-/// Whether tasks take turns.
+/// How the losses of the tasks become one joint step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Balance {
+    /// Their sum, each times its task's weight.
+    Fixed,
+    /// Their sum with learned weights (Kendall et al. 2018); tasks.*.weight has no effect.
+    Uncertainty,
+    /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
+    Pcgrad,
+}
+
+/// What click and conversion learn from, by name or with settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum FunnelLoss {
+    /// A loss with its usual settings.
+    Named(FunnelLossName),
+    /// A loss with settings.
+    With(FunnelLossSettings),
+}
+
+/// What click and conversion learn from, by name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FunnelLossName {
+    /// Each task from its own known labels: conversion from clicked rows.
+    Clicked,
+    /// The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
+    Esmm,
+    /// Clicked rows by inverse propensity, and the product (Wang et al. 2022).
+    Escm2Ips,
+    /// Doubly robust with an imputed loss, and the product (Wang et al. 2022).
+    Escm2Dr,
+    /// Clicked rows by inverse propensity, a counterfactual head for the others, and the product (Zhu
+    /// et al. 2023).
+    Dcmt,
+    /// The conversion's head says the product itself, kept below the click's (Xi et al. 2021).
+    Aitm,
+}
+
+/// What click and conversion learn from, with settings.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FunnelLossSettings {
+    /// Each task from its own known labels.
+    Clicked {},
+    /// The product of both probabilities.
+    Esmm {},
+    /// Clicked rows by inverse propensity, and the product.
+    Escm2Ips {
+        /// Smallest propensity that a row is divided by.
+        #[serde(default = "propensity_floor")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+        floor: f64,
+        /// Weight of the product's loss.
+        #[serde(default = "ctcvr_weight")]
+        #[schemars(range(min = 0.0))]
+        ctcvr_weight: f64,
+    },
+    /// Doubly robust with an imputed loss, and the product.
+    Escm2Dr {
+        /// Smallest propensity that a row is divided by.
+        #[serde(default = "propensity_floor")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+        floor: f64,
+        /// Weight of the product's loss.
+        #[serde(default = "ctcvr_weight")]
+        #[schemars(range(min = 0.0))]
+        ctcvr_weight: f64,
+    },
+    /// Inverse propensity with a counterfactual head, and the product.
+    Dcmt {
+        /// Smallest propensity that a row is divided by.
+        #[serde(default = "propensity_floor")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+        floor: f64,
+        /// Weight of the product's loss.
+        #[serde(default = "ctcvr_weight")]
+        #[schemars(range(min = 0.0))]
+        ctcvr_weight: f64,
+        /// Weight of |1 - p_cvr - p_counterfactual|.
+        #[serde(default = "dcmt_regularizer")]
+        #[schemars(range(min = 0.0))]
+        regularizer: f64,
+    },
+    /// The conversion's head says the product itself.
+    Aitm {
+        /// Weight of what it exceeds the click's probability by.
+        #[serde(default = "aitm_constraint")]
+        #[schemars(range(min = 0.0))]
+        constraint: f64,
+    },
+}
+
+pub(crate) fn propensity_floor() -> f64 {
+    0.05
+}
+
+pub(crate) fn ctcvr_weight() -> f64 {
+    1.0
+}
+
+pub(crate) fn dcmt_regularizer() -> f64 {
+    0.001
+}
+
+/// The authors'.
+pub(crate) fn aitm_constraint() -> f64 {
+    0.6
+}
+
+/// Whether tasks take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Steps {
     /// On each batch a step for each task in turn: the paper's.

@@ -37,6 +37,7 @@ fn network(dim: usize) -> NetworkPlan {
         gram: Gram::Full,
         dropout: 0.0,
         table_deviation: Some(0.01),
+        heads: ncs_model::Heads::default(),
     }
 }
 
@@ -117,6 +118,8 @@ fn plan() -> TrainPlan {
         batch: 512,
         epochs: 1,
         steps: Steps::Alternating,
+        balance: ncs_train::Balance::Fixed,
+        funnel: None,
         optimizer: ADAM,
         table_optimizer: ADAM,
         schedule: Schedule {
@@ -135,6 +138,8 @@ fn plan() -> TrainPlan {
             density: vec![0.3, 0.3],
             epochs_per_round: 1.0,
             rewind: Rewind::Initial,
+            seed: None,
+            control: ncs_train::Control::None,
             pick: Pick::BestValidation,
         },
         parity_stale_momentum: false,

@@ -3,8 +3,10 @@
 //! A [`Run`] owns nothing but settings: it drives a trainer through the phases of the mask search and
 //! the training proper, tells a [`Listener`] what happens, and ends with an artifact.
 
+pub mod balance;
 mod checkpoint;
 mod diagnosis;
+pub mod entire_space;
 mod error;
 pub mod events;
 pub mod loss;
@@ -15,13 +17,15 @@ mod run;
 mod schedule;
 mod search;
 pub mod step;
+mod step_loss;
 mod trainer;
 
 pub use error::TrainError;
 pub use events::{Deaf, Event, Listener};
 pub use plan::{
-    Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan, Steps, TrainPlan,
+    Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
+    Steps, TrainPlan,
 };
-pub use run::{Run, Trained, check_part};
+pub use run::{Run, Trained, Training, check_part};
 pub use search::{LevelResult, TaskSearch};
 pub use trainer::Point;

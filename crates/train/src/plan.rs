@@ -1,5 +1,9 @@
 //! How a model learns, as the run file states it: settings, checked before the first row is read.
 
+use crate::entire_space::FunnelLoss;
+use ncs_model::Masks;
+use std::sync::Arc;
+
 /// Everything about training and the mask search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainPlan {
@@ -13,6 +17,10 @@ pub struct TrainPlan {
     pub epochs: u32,
     /// Whether tasks take turns or step together.
     pub steps: Steps,
+    /// How the losses of the tasks become one step.
+    pub balance: Balance,
+    /// A loss over the entire space; `None`: every task learns from its own known labels.
+    pub funnel: Option<FunnelLoss>,
     /// The optimizer of the network.
     pub optimizer: Optimizer,
     /// The optimizer of the tables: row by row, touched rows only.
@@ -45,6 +53,17 @@ pub enum Steps {
     Alternating,
     /// On each batch one step for the weighted sum of the losses.
     Joint,
+}
+
+/// How the losses of the tasks become one step; other than [`Balance::Fixed`], for joint steps only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Their sum, each times its task's weight.
+    Fixed,
+    /// Their sum with learned weights (Kendall et al. 2018).
+    Uncertainty,
+    /// Each task's gradient without its part against the others' (PCGrad: Yu et al. 2020).
+    PcGrad,
 }
 
 /// An optimizer and its settings.
@@ -122,15 +141,35 @@ pub struct SearchPlan {
     pub rewind: Rewind,
     /// Which round's mask a task gets.
     pub pick: Pick,
+    /// Seed of the initial weights that the search trains, where they are not those of joint training:
+    /// a control.
+    pub seed: Option<u64>,
+    /// What is put in the place of the masks that were found.
+    pub control: Control,
+}
+
+/// What is put in the place of masks that were found, to see what their choice is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing: the masks as they were found.
+    None,
+    /// Random masks of the same densities and overlap, over all layers together.
+    Random,
+    /// The same masks shuffled within each layer, all tasks' alike.
+    Shuffled,
+    /// Every task runs the first task's mask.
+    OneMask,
 }
 
 /// How masks are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchKind {
     /// Iterative magnitude pruning: the paper's.
     Magnitude,
     /// Masks drawn at random with the final densities: the control that any search must beat.
     Random,
+    /// Not at all: those of a trained model.
+    Given(Arc<Masks>),
 }
 
 /// What kept weights go back to after a round of the search.

@@ -3,7 +3,7 @@
 use crate::loss::{self, sigmoid};
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
 use ncs_features::{Batch, Objective, Population, Task};
-use ncs_model::{Model, Pass, Subnet};
+use ncs_model::{Model, Pass, Subnet, Tower};
 
 /// Starts the predictions for some tasks, no rows yet.
 pub fn no_predictions(tasks: &[Task]) -> Predictions {
@@ -51,7 +51,7 @@ pub(crate) struct Forecast<'a> {
 impl<'a> Forecast<'a> {
     pub(crate) fn new(model: &'a Model) -> Forecast<'a> {
         let towers = model.towers().iter().enumerate();
-        let subnets = towers.map(|(number, tower)| model.subnets(number, &tower.tasks));
+        let subnets = towers.map(|(number, tower)| model.subnets(number, own_tasks(model, tower)));
         Forecast {
             subnets: subnets.collect(),
             model,
@@ -64,13 +64,20 @@ impl<'a> Forecast<'a> {
         let mut logits = Vec::new();
         for (tower, subnets) in self.model.towers().iter().zip(&self.subnets) {
             tower.forward(batch, subnets, pass);
-            for (head, &task) in tower.tasks.iter().enumerate() {
+            for (head, &task) in own_tasks(self.model, tower).iter().enumerate() {
                 pass.logits_into(head, &mut logits);
                 scores[task].extend(logits.iter().map(|&z| sigmoid(z) as f32));
             }
         }
+        self.model.spec().answers(&mut scores);
         scores
     }
+}
+
+/// The tasks of a tower, without the helper's head.
+fn own_tasks<'a>(model: &Model, tower: &'a Tower) -> &'a [usize] {
+    let helper = usize::from(tower.tasks.last() == model.spec().helper().as_ref());
+    &tower.tasks[..tower.tasks.len() - helper]
 }
 
 /// How good a task is on some rows.

@@ -43,6 +43,19 @@ pub struct Trained {
     pub history: Vec<Point>,
     /// One for each task, where masks were searched.
     pub searches: Vec<TaskSearch>,
+    /// Every training of the run, whether in this process or before.
+    pub trainings: Vec<Training>,
+}
+
+/// One training of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Training {
+    /// Such as `search/ctr/level-1` or `train`.
+    pub phase: String,
+    /// Steps that were made.
+    pub steps: u64,
+    /// Rows that were read for them.
+    pub samples: u64,
 }
 
 /// What the trainings of a search share.
@@ -61,10 +74,12 @@ pub(crate) struct Bench<'a> {
 impl Bench<'_> {
     /// A model with the run's initial weights.
     pub(crate) fn model(&self) -> Model {
-        Model::new(
-            self.spec.clone(),
-            Draw::new(self.plan.seed, "initial weights"),
-        )
+        self.initial(self.plan.seed)
+    }
+
+    /// A model with the initial weights of a seed.
+    pub(crate) fn initial(&self, seed: u64) -> Model {
+        Model::new(self.spec.clone(), Draw::new(seed, "initial weights"))
     }
 
     pub(crate) fn setting(&self) -> Setting<'_> {
@@ -76,6 +91,22 @@ impl Bench<'_> {
             checkpoint: &self.checkpoint,
             run: self.run,
             stop: self.stop,
+        }
+    }
+
+    /// What `steps` of a phase read.
+    pub(crate) fn training(&self, phase: &Phase, steps: u64) -> Training {
+        let per_epoch = phase.course.batches_per_epoch;
+        let counts = self.train.label_counts();
+        let rows = match phase.rows {
+            Rows::All => counts.rows,
+            Rows::KnownLabel(task) => counts.tasks[task].known,
+        };
+        let rest = (steps % per_epoch) * phase.rows_per_batch as u64;
+        Training {
+            phase: phase.name.clone(),
+            steps,
+            samples: steps / per_epoch * rows + rest,
         }
     }
 
@@ -137,7 +168,10 @@ impl Run<'_> {
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
         trainer.run(listener)?;
+        let mut trainings = search::trainings(&bench, &searches);
+        trainings.push(bench.training(&trainer.phase, trainer.state.step));
         Ok(Trained {
+            trainings,
             artifact: self.artifact(&bench, &trainer),
             history: trainer.state.history.clone(),
             searches,

@@ -1,17 +1,18 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+use crate::balance::{self, LogVariances};
 use crate::checkpoint;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::loss::BatchLoss;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
-use crate::plan::{Keep, Steps, TrainPlan};
+use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
 use crate::predict::{self, Forecast, Judgement};
 use crate::step::Course;
+use crate::step_loss::StepLoss;
 use ncs_eval::Predictions;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
-use ncs_model::{Draw, Dropout, Gradient, HeadRows, Model, NetworkKind, Pass, Subnet, Weights};
+use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
 use ncs_readers::batches::{BatchPlan, Order, Rows};
 use ncs_readers::cache::Cache;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub(crate) struct Phase {
 /// A model in training.
 pub(crate) struct Trainer<'a> {
     setting: &'a Setting<'a>,
-    phase: Phase,
+    pub(crate) phase: Phase,
     pub(crate) model: Model,
     pub(crate) optimizers: Optimizers,
     pub(crate) state: State,
@@ -78,6 +79,8 @@ pub(crate) struct State {
     pub(crate) idle: u32,
     /// For each task of the schema: sum of losses and number of steps since the last validation.
     pub(crate) losses: Vec<(f64, u64)>,
+    /// Learned loss weights.
+    pub(crate) variances: LogVariances,
     pub(crate) history: Vec<Point>,
 }
 
@@ -137,6 +140,7 @@ impl<'a> Trainer<'a> {
             slots: slots(&phase, &model),
             state: State {
                 losses: vec![(0.0, 0); setting.schema.tasks.len()],
+                variances: LogVariances::new(setting.schema.tasks.len()),
                 ..State::default()
             },
             pass: Pass::new(plan.threads),
@@ -273,8 +277,10 @@ impl<'a> Trainer<'a> {
             own = batch.select(&rows);
             &own
         };
-        let mut running = self.take_subnets(0, &tasks);
-        if running.subnets.len() == tasks.len() {
+        let helper = self.model.spec().helper();
+        let heads: Vec<usize> = tasks.iter().copied().chain(helper).collect();
+        let mut running = self.take_subnets(0, &heads);
+        if running.subnets.len() == heads.len() && self.setting.plan.funnel.is_none() {
             for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
                 let known = known_rows(batch, task);
                 let some = known.len() < batch.n_rows;
@@ -309,39 +315,57 @@ impl<'a> Trainer<'a> {
         turn: u64,
         factor: f64,
     ) -> Result<(), TrainError> {
-        let specs = &self.setting.schema.tasks;
+        let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
         let alone = self.phase.tasks.len() == 1;
         self.model.tower_mut(tower).touch(batch);
         let weights = self.model.tower(tower);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
-        let losses: Vec<BatchLoss<'_>> = running
-            .tasks
-            .iter()
-            .map(|&task| {
-                let weight = if alone { 1.0 } else { specs[task].weight };
-                BatchLoss::new(specs[task].objective, &batch.labels[task], weight)
-            })
-            .collect();
-        let slopes_of = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
-            losses[rows.head].slopes(rows.rows, rows.logits, slopes)
+        let weight = |task: usize| match plan.balance {
+            _ if alone => 1.0,
+            Balance::Uncertainty => self.state.variances.weight(task),
+            _ => specs[task].weight,
         };
+        let funnel = plan.funnel.filter(|_| !alone);
+        let loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
-            draw: Draw::new(self.setting.plan.seed, &self.phase.name)
+            draw: Draw::new(plan.seed, &self.phase.name)
                 .at(self.state.step)
                 .at(turn),
         });
         let (pass, gradient) = (&mut self.pass, &mut self.gradient);
-        weights.learn(batch, &running.subnets, dropout, &slopes_of, pass, gradient);
-        for (head, (&task, loss)) in running.tasks.iter().zip(&losses).enumerate() {
-            let mean = self.pass.loss(head) / loss.n_rows().max(1) as f64;
+        let mut learn = |only: Option<usize>, gradient: &mut Gradient| {
+            loss.learn(
+                weights,
+                batch,
+                &running.subnets,
+                dropout,
+                only,
+                pass,
+                gradient,
+            );
+        };
+        if plan.balance == Balance::PcGrad && !alone {
+            let mut gradients = vec![Gradient::default(); running.tasks.len()];
+            let of_heads = gradients.iter_mut().enumerate();
+            of_heads.for_each(|(head, gradient)| learn(Some(head), gradient));
+            *gradient = balance::without_conflict(&gradients);
+        } else {
+            learn(None, gradient);
+        }
+        for found in loss.means(&self.pass) {
+            let (task, mean) = (found.task, found.mean);
             if !mean.is_finite() {
                 return Err(self.not_finite(batch, task, mean));
             }
-            if loss.n_rows() > 0 {
+            if found.n_rows > 0 {
                 self.state.losses[task].0 += mean;
                 self.state.losses[task].1 += 1;
+                if plan.balance == Balance::Uncertainty && !alone {
+                    let rate = factor * f64::from(learning_rate(plan.optimizer));
+                    self.state.variances.step(task, mean, rate);
+                }
             }
         }
         let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
@@ -497,6 +521,14 @@ fn slots(phase: &Phase, model: &Model) -> Vec<Slot> {
     match phase.keep {
         Keep::BestPerTask => phase.tasks.iter().map(|&task| slot(vec![task])).collect(),
         Keep::BestJoint | Keep::Last => vec![slot(phase.tasks.clone())],
+    }
+}
+
+fn learning_rate(optimizer: Optimizer) -> f32 {
+    match optimizer {
+        Optimizer::Adam { learning_rate, .. } | Optimizer::Adagrad { learning_rate, .. } => {
+            learning_rate
+        }
     }
 }
 

@@ -25,9 +25,7 @@ pub(super) fn search(
     let plan = &bench.plan.search;
     let mut path = vec![masks::full(&bench.spec.layer_shapes())];
     let mut results = Vec::new();
-    // The last mask is trained only where its validation decides.
-    let last = plan.rounds - u32::from(plan.pick == Pick::Last);
-    for number in 0..=last {
+    for number in 0..n_levels(bench) {
         let mask = path.last().expect("the path starts with the full mask");
         let level = match levels::read(bench, task, number)? {
             Some(level) => level,
@@ -58,6 +56,21 @@ pub(super) fn search(
         why,
     };
     Ok((path.swap_remove(picked), search))
+}
+
+/// Levels that are trained: the last only where its validation decides.
+fn n_levels(bench: &Bench<'_>) -> u32 {
+    let plan = &bench.plan.search;
+    plan.rounds + u32::from(plan.pick != Pick::Last)
+}
+
+/// Trainings that a search took: none where masks were drawn or given.
+pub(super) fn n_trained(bench: &Bench<'_>, search: &TaskSearch) -> u32 {
+    if search.levels.is_empty() {
+        0
+    } else {
+        n_levels(bench)
+    }
 }
 
 /// Trains level `number` and prunes for the next.
@@ -125,7 +138,7 @@ fn model(bench: &Bench<'_>, task: usize, mask: &TaskMask, start: &Weights) -> nc
 }
 
 /// Batches of rows that this task learns from, as many an epoch as joint training has.
-fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
+pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
     let counts = bench.train.label_counts();
     let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;

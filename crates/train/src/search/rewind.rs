@@ -12,7 +12,7 @@ use ncs_readers::batches::Rows;
 
 /// The initial weights, or those after some steps of joint training, which are made once and kept.
 pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Weights, TrainError> {
-    let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
+    let Some(phase) = phase(bench) else {
         return Ok(bench.model().tower(0).weights());
     };
     let path = bench.folder.join("search").join("start.safetensors");
@@ -25,7 +25,23 @@ pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<We
         return Ok(read_weights(&file, "start", n_tables)?);
     }
     let setting = bench.setting();
-    let phase = Phase {
+    let mut trainer = Trainer::new(&setting, phase, bench.model());
+    trainer.run(listener)?;
+    let weights = trainer.model.tower(0).weights();
+    let mut tensors = Tensors::default();
+    tensors.weights("start", &weights);
+    let metadata = [("run".to_owned(), bench.run.to_owned())];
+    make_folder_of(&path)?;
+    tensors.write(&path, &metadata.into())?;
+    Ok(weights)
+}
+
+/// The joint training before a search, where its weights are rewound to.
+pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
+    let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
+        return None;
+    };
+    Some(Phase {
         name: "search/warm-up".to_owned(),
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
@@ -38,14 +54,5 @@ pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<We
         keep: Keep::Last,
         patience: None,
         validates: false,
-    };
-    let mut trainer = Trainer::new(&setting, phase, bench.model());
-    trainer.run(listener)?;
-    let weights = trainer.model.tower(0).weights();
-    let mut tensors = Tensors::default();
-    tensors.weights("start", &weights);
-    let metadata = [("run".to_owned(), bench.run.to_owned())];
-    make_folder_of(&path)?;
-    tensors.write(&path, &metadata.into())?;
-    Ok(weights)
+    })
 }

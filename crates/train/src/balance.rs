@@ -1,0 +1,152 @@
+//! How the losses of several tasks become one step: learned weights, and gradients without conflict.
+
+use ncs_model::Gradient;
+use serde::{Deserialize, Serialize};
+
+/// Learned loss weights: `sum_t exp(-s_t) L_t + s_t / 2` (Kendall et al. 2018, section 3.3), `s_t` the
+/// logarithm of a task's variance. Moved by Adam, one step for each step of the model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogVariances {
+    tasks: Vec<Moments>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Moments {
+    value: f64,
+    first: f64,
+    second: f64,
+    steps: i32,
+}
+
+impl LogVariances {
+    /// All 0, so that every task starts with weight 1.
+    pub fn new(n_tasks: usize) -> LogVariances {
+        LogVariances::of(&vec![0.0; n_tasks])
+    }
+
+    /// These values `s`, one for each task.
+    pub fn of(values: &[f64]) -> LogVariances {
+        let moments = |&value: &f64| Moments {
+            value,
+            ..Moments::default()
+        };
+        LogVariances {
+            tasks: values.iter().map(moments).collect(),
+        }
+    }
+
+    /// What a task's loss is multiplied by: `exp(-s)`.
+    pub fn weight(&self, task: usize) -> f64 {
+        (-self.tasks[task].value).exp()
+    }
+
+    /// The slope of the whole loss by `s` where the task's loss is `loss`: `1/2 - exp(-s) loss`.
+    pub fn slope(&self, task: usize, loss: f64) -> f64 {
+        0.5 - self.weight(task) * loss
+    }
+
+    /// One step of Adam, with the usual decays.
+    pub fn step(&mut self, task: usize, loss: f64, learning_rate: f64) {
+        const BETAS: [f64; 2] = [0.9, 0.999];
+        let slope = self.slope(task, loss);
+        let own = &mut self.tasks[task];
+        own.steps += 1;
+        own.first += (1.0 - BETAS[0]) * (slope - own.first);
+        own.second += (1.0 - BETAS[1]) * (slope * slope - own.second);
+        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(own.steps));
+        own.value -= learning_rate * (own.first / first) / ((own.second / second).sqrt() + 1e-8);
+    }
+}
+
+/// The sum of the tasks' gradients of one batch, each without its part against another's (PCGrad: Yu et
+/// al. 2020, algorithm 1): where `g_i . g_j < 0`, `g_i -= (g_i . g_j) / |g_j|^2 g_j`, the others in
+/// their order from the next task on. Layers and tables are one vector.
+///
+/// # Panics
+/// If there is no gradient, or they are of different connections or rows.
+pub fn without_conflict(gradients: &[Gradient]) -> Gradient {
+    let squares: Vec<f64> = gradients.iter().map(|g| dot(g, g)).collect();
+    let mut sum: Option<Gradient> = None;
+    for (i, own) in gradients.iter().enumerate() {
+        let mut own = own.clone();
+        for j in (1..gradients.len()).map(|ahead| (i + ahead) % gradients.len()) {
+            let product = dot(&own, &gradients[j]);
+            if product < 0.0 && squares[j] > 0.0 {
+                add(&mut own, -product / squares[j], &gradients[j]);
+            }
+        }
+        match &mut sum {
+            None => sum = Some(own),
+            Some(sum) => add(sum, 1.0, &own),
+        }
+    }
+    sum.expect("there is a gradient")
+}
+
+/// The values of a gradient, part by part.
+fn parts(gradient: &Gradient) -> impl Iterator<Item = &[f32]> {
+    let tables = gradient.tables.iter().map(|table| table.values.as_slice());
+    std::iter::once(gradient.dense.as_slice()).chain(tables)
+}
+
+fn dot(a: &Gradient, b: &Gradient) -> f64 {
+    let of_parts = |(a, b): (&[f32], &[f32])| -> f64 {
+        assert_eq!(a.len(), b.len(), "gradients of one batch");
+        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+        products.sum()
+    };
+    parts(a).zip(parts(b)).map(of_parts).sum()
+}
+
+fn add(sum: &mut Gradient, factor: f64, other: &Gradient) {
+    let factor = factor as f32;
+    let tables = sum.tables.iter_mut().map(|table| &mut table.values);
+    for (sum, other) in std::iter::once(&mut sum.dense)
+        .chain(tables)
+        .zip(parts(other))
+    {
+        sum.iter_mut()
+            .zip(other)
+            .for_each(|(sum, &other)| *sum += factor * other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_model::TableGradient;
+
+    fn gradient(dense: &[f32], table: &[f32]) -> Gradient {
+        Gradient {
+            dense: dense.to_vec(),
+            tables: vec![TableGradient::new(vec![3], table.to_vec())],
+        }
+    }
+
+    #[test]
+    fn conflicting_gradients_lose_their_conflict() {
+        let sum = without_conflict(&[gradient(&[1.0], &[0.0]), gradient(&[-1.0], &[1.0])]);
+        // g1 . g2 = -1: g1 + g2 / 2 = (0.5, 0.5), g2 + g1 = (0, 1).
+        assert_eq!(
+            (sum.dense, sum.tables[0].values.clone()),
+            (vec![0.5], vec![1.5])
+        );
+        let sum = without_conflict(&[gradient(&[1.0], &[0.0]), gradient(&[1.0], &[1.0])]);
+        assert_eq!(
+            (sum.dense, sum.tables[0].values.clone()),
+            (vec![2.0], vec![1.0])
+        );
+    }
+
+    #[test]
+    fn learned_weights_settle_where_each_task_weighs_half() {
+        let mut variances = LogVariances::new(2);
+        for _ in 0..20_000 {
+            variances.step(0, 2.0, 1e-3);
+            variances.step(1, 0.1, 1e-3);
+        }
+        // The minimum of exp(-s) L + s / 2 has exp(-s) L = 1/2.
+        assert!((variances.weight(0) * 2.0 - 0.5).abs() < 0.01);
+        assert!((variances.weight(1) * 0.1 - 0.5).abs() < 0.01);
+    }
+}

@@ -1,0 +1,336 @@
+//! Losses that join a click and a conversion task over all impressions.
+//!
+//! For a row with click `o`, conversion `r`, logits `z` and probabilities `p` of click (`c`) and
+//! conversion (`v`), and `L` the cross-entropy: the click's part is the mean of `L(o, p_c)` over the rows
+//! whose click is known. The conversion's part is a mean over those of them of which it is also known
+//! whether they converted: rows without a click, and clicked rows with a label. [`EntireSpace`] says
+//! which mean. Propensities `p_c` in a denominator are constants: no slope flows through them.
+//!
+//! ```
+//! use ncs_train::entire_space::{EntireSpace, FunnelLoss, FunnelRow};
+//! let loss = FunnelLoss { click: 0, conversion: 1, kind: EntireSpace::Esmm };
+//! // Neither clicked nor converted, both undecided: -ln(1 - 1/4).
+//! let row = loss.row(0.0, f32::NAN, [0.0; 3], 1.0);
+//! let FunnelRow { conversion, slopes, .. } = row;
+//! assert!((conversion.unwrap() - (4.0f64 / 3.0).ln()).abs() < 1e-15);
+//! assert!((slopes[1] - 1.0 / 6.0).abs() < 1e-15);
+//! ```
+
+use crate::loss::sigmoid;
+use ncs_features::schema::Objective;
+
+/// What the conversion task learns from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum EntireSpace {
+    /// The product `p_c p_v` against click and conversion (ESMM: Ma et al. 2018, equation 4).
+    Esmm,
+    /// Clicked rows, each by the inverse of its propensity (ESCM2-IPS: Wang et al. 2022, equation 9),
+    /// and the product.
+    Escm2Ips(Propensity),
+    /// Doubly robust, with a head that imputes the loss `e = ln(1 + exp(z_h))` (ESCM2-DR: Wang et al.
+    /// 2022, equations 11 to 13), and the product.
+    Escm2Dr(Propensity),
+    /// Clicked rows by their propensity; rows without a click teach a counterfactual head `p_h`, and
+    /// `p_v + p_h` is kept near 1 (DCMT: Zhu et al. 2023); and the product.
+    Dcmt {
+        /// Propensities, and the part of the product.
+        propensity: Propensity,
+        /// What `|1 - p_v - p_h|` is multiplied by.
+        regularizer: f64,
+    },
+    /// The conversion's head says `p_c p_v` itself, and is charged where it exceeds `p_c` (AITM: Xi et
+    /// al. 2021, equations 9 and 10).
+    Aitm {
+        /// What the excess is multiplied by; the authors': 0.6.
+        constraint: f64,
+    },
+}
+
+/// How propensities are used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Propensity {
+    /// The smallest propensity that a row is divided by, in (0, 1].
+    pub floor: f64,
+    /// Weight of the product's loss, as ESMM has it.
+    pub ctcvr_weight: f64,
+}
+
+impl EntireSpace {
+    /// Whether training needs a head beside those of the two tasks.
+    pub fn has_helper(&self) -> bool {
+        matches!(self, EntireSpace::Escm2Dr(_) | EntireSpace::Dcmt { .. })
+    }
+
+    /// Whether the conversion's head says the probability of click and conversion together.
+    pub fn is_joint(&self) -> bool {
+        matches!(self, EntireSpace::Aitm { .. })
+    }
+}
+
+/// A loss over the entire space for two tasks of a schema.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FunnelLoss {
+    /// The click task.
+    pub click: usize,
+    /// The conversion task, which counts clicked rows.
+    pub conversion: usize,
+    /// What the conversion task learns from.
+    pub kind: EntireSpace,
+}
+
+/// The loss of one row, and its slopes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FunnelRow {
+    /// The click's part; `None` where the click is not known.
+    pub click: Option<f64>,
+    /// The conversion's part; `None` where it is not known whether the row converted.
+    pub conversion: Option<f64>,
+    /// Slope of the click's part by the click's logit.
+    pub click_slope: f64,
+    /// Slopes of the conversion's part by the logits of click, conversion and helper.
+    pub slopes: [f64; 3],
+}
+
+/// A value and its slopes by the logits of click, conversion and helper.
+#[derive(Clone, Copy, Default)]
+struct Term {
+    value: f64,
+    slopes: [f64; 3],
+}
+
+impl Term {
+    fn add(&mut self, factor: f64, other: Term) {
+        self.value += factor * other.value;
+        let pairs = self.slopes.iter_mut().zip(other.slopes);
+        pairs.for_each(|(own, other)| *own += factor * other);
+    }
+}
+
+impl FunnelLoss {
+    /// The loss of one row with these labels (NaN: unknown) and logits of click, conversion and helper.
+    /// `scale` multiplies the weight of the product, or the constraint, beside the conversion's own loss.
+    pub fn row(&self, click: f32, conversion: f32, logits: [f64; 3], scale: f64) -> FunnelRow {
+        if click.is_nan() {
+            return FunnelRow::default();
+        }
+        let [z_click, ..] = logits;
+        let clicked = click > 0.5;
+        let known = !clicked || !conversion.is_nan();
+        let of_click = cross_entropy(z_click, clicked);
+        let mut row = FunnelRow {
+            click: Some(of_click.0),
+            click_slope: of_click.1,
+            ..FunnelRow::default()
+        };
+        if known {
+            let converted = clicked && conversion > 0.5;
+            let term = self.conversion_term(clicked, converted, logits, scale);
+            row.conversion = Some(term.value);
+            row.slopes = term.slopes;
+        }
+        row
+    }
+
+    fn conversion_term(&self, clicked: bool, converted: bool, z: [f64; 3], scale: f64) -> Term {
+        match self.kind {
+            EntireSpace::Esmm => product(z, converted),
+            EntireSpace::Escm2Ips(propensity) => {
+                let mut term = inverse_propensity(z, clicked, converted, propensity.floor);
+                term.add(scale * propensity.ctcvr_weight, product(z, converted));
+                term
+            }
+            EntireSpace::Escm2Dr(propensity) => {
+                let mut term = doubly_robust(z, clicked, converted, propensity.floor);
+                term.add(scale * propensity.ctcvr_weight, product(z, converted));
+                term
+            }
+            EntireSpace::Dcmt {
+                propensity,
+                regularizer,
+            } => {
+                let mut term = inverse_propensity(z, clicked, converted, propensity.floor);
+                term.add(1.0, counterfactual(z, clicked, propensity.floor));
+                term.add(regularizer, complement(z));
+                term.add(scale * propensity.ctcvr_weight, product(z, converted));
+                term
+            }
+            EntireSpace::Aitm { constraint } => {
+                let (value, slope) = cross_entropy(z[1], converted);
+                let slopes = [0.0, slope, 0.0];
+                let mut term = Term { value, slopes };
+                term.add(scale * constraint, excess(z));
+                term
+            }
+        }
+    }
+}
+
+/// Cross-entropy and its slope by the logit.
+fn cross_entropy(z: f64, label: bool) -> (f64, f64) {
+    let y = f64::from(u8::from(label));
+    let value = z.max(0.0) - z * y + (-z.abs()).exp().ln_1p();
+    (value, sigmoid(z) - y)
+}
+
+/// Cross-entropy of `p_c p_v` with click and conversion. `1 - p_c p_v` is a sum of positive numbers.
+fn product([z_click, z_conversion, _]: [f64; 3], converted: bool) -> Term {
+    if converted {
+        let (of_click, of_conversion) = (
+            cross_entropy(z_click, true),
+            cross_entropy(z_conversion, true),
+        );
+        return Term {
+            value: of_click.0 + of_conversion.0,
+            slopes: [of_click.1, of_conversion.1, 0.0],
+        };
+    }
+    let (p_click, q_click) = (sigmoid(z_click), sigmoid(-z_click));
+    let (p, q) = (sigmoid(z_conversion), sigmoid(-z_conversion));
+    let rest = (q_click + p_click * q).max(f64::MIN_POSITIVE);
+    Term {
+        value: -rest.ln(),
+        slopes: [p_click * p * q_click / rest, p_click * p * q / rest, 0.0],
+    }
+}
+
+/// `o L(r, p_v) / p_c`
+fn inverse_propensity(z: [f64; 3], clicked: bool, converted: bool, floor: f64) -> Term {
+    if !clicked {
+        return Term::default();
+    }
+    let weight = 1.0 / sigmoid(z[0]).max(floor);
+    let (value, slope) = cross_entropy(z[1], converted);
+    Term {
+        value: weight * value,
+        slopes: [0.0, weight * slope, 0.0],
+    }
+}
+
+/// `e + o (L - e) / p_c + o (L - e)^2 / p_c`
+fn doubly_robust(z: [f64; 3], clicked: bool, converted: bool, floor: f64) -> Term {
+    // The cross-entropy of a label 0 is the softplus of the logit.
+    let (imputed, d_imputed) = cross_entropy(z[2], false);
+    if !clicked {
+        return Term {
+            value: imputed,
+            slopes: [0.0, 0.0, d_imputed],
+        };
+    }
+    let weight = 1.0 / sigmoid(z[0]).max(floor);
+    let (loss, d_loss) = cross_entropy(z[1], converted);
+    let error = loss - imputed;
+    let by_loss = weight * (1.0 + 2.0 * error);
+    Term {
+        value: imputed + weight * error * (1.0 + error),
+        slopes: [0.0, by_loss * d_loss, (1.0 - by_loss) * d_imputed],
+    }
+}
+
+/// `(1 - o) L(1, p_h) / (1 - p_c)`: had it been clicked, it would not have converted.
+fn counterfactual(z: [f64; 3], clicked: bool, floor: f64) -> Term {
+    if clicked {
+        return Term::default();
+    }
+    let weight = 1.0 / sigmoid(-z[0]).max(floor);
+    let (value, slope) = cross_entropy(z[2], true);
+    Term {
+        value: weight * value,
+        slopes: [0.0, 0.0, weight * slope],
+    }
+}
+
+/// `|1 - p_v - p_h|`
+fn complement([_, z_conversion, z_helper]: [f64; 3]) -> Term {
+    // 1 - p_v - p_h = q_v - p_h, without rounding to 1 first.
+    let rest = sigmoid(-z_conversion) - sigmoid(z_helper);
+    let slope = |z: f64| -rest.signum() * sigmoid(z) * sigmoid(-z);
+    Term {
+        value: rest.abs(),
+        slopes: [0.0, slope(z_conversion), slope(z_helper)],
+    }
+}
+
+/// `max(p_v - p_c, 0)`
+fn excess([z_click, z_conversion, _]: [f64; 3]) -> Term {
+    let excess = sigmoid(z_conversion) - sigmoid(z_click);
+    if excess <= 0.0 {
+        return Term::default();
+    }
+    let slope = |z: f64| sigmoid(z) * sigmoid(-z);
+    Term {
+        value: excess,
+        slopes: [-slope(z_click), slope(z_conversion), 0.0],
+    }
+}
+
+/// What the two parts of a loss are multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FunnelWeights {
+    /// Of the click's part.
+    pub click: f64,
+    /// Of the conversion's part.
+    pub conversion: f64,
+    /// Of the product (or AITM's constraint) within the conversion's part, as a multiple of its stated
+    /// weight. 1 divided by the task's weight leaves it as it is stated.
+    pub product: f64,
+}
+
+/// A loss over the entire space for a batch whose logits come piece by piece, from several threads.
+#[derive(Clone, Copy, Debug)]
+pub struct FunnelBatch<'a> {
+    loss: FunnelLoss,
+    clicks: &'a [f32],
+    conversions: &'a [f32],
+    weights: FunnelWeights,
+    /// Rows of the batch that count for the click, and for the conversion.
+    n_rows: [usize; 2],
+}
+
+impl<'a> FunnelBatch<'a> {
+    /// The loss for the labels of all rows of a batch.
+    pub fn new(
+        loss: FunnelLoss,
+        clicks: &'a [f32],
+        conversions: &'a [f32],
+        weights: FunnelWeights,
+    ) -> FunnelBatch<'a> {
+        let mut n_rows = [0; 2];
+        for (&click, &conversion) in clicks.iter().zip(conversions) {
+            let known = !click.is_nan();
+            n_rows[0] += usize::from(known);
+            n_rows[1] += usize::from(known && (click <= 0.5 || !conversion.is_nan()));
+        }
+        FunnelBatch {
+            loss,
+            clicks,
+            conversions,
+            weights,
+            n_rows,
+        }
+    }
+
+    /// Rows that count for the click's part, and for the conversion's.
+    pub fn n_rows(&self) -> [usize; 2] {
+        self.n_rows
+    }
+
+    /// The slopes of the weighted means by the logits of click, conversion and helper of one row of the
+    /// batch, and what the row adds to the sums of both parts.
+    pub fn row(&self, row: u32, logits: [f64; 3]) -> ([f64; 3], [f64; 2]) {
+        let (click, conversion) = (self.clicks[row as usize], self.conversions[row as usize]);
+        let found = self
+            .loss
+            .row(click, conversion, logits, self.weights.product);
+        let of_click = self.weights.click / self.n_rows[0].max(1) as f64;
+        let of_conversion = self.weights.conversion / self.n_rows[1].max(1) as f64;
+        let mut slopes = found.slopes.map(|slope| of_conversion * slope);
+        slopes[0] += of_click * found.click_slope;
+        let losses = [found.click, found.conversion].map(Option::unwrap_or_default);
+        (slopes, losses)
+    }
+}
+
+/// Whether a task's loss can be part of a loss over the entire space.
+pub fn fits(objective: Objective) -> bool {
+    objective == Objective::CrossEntropy
+}

@@ -1,0 +1,109 @@
+//! Controls: what is left of a search's gain where its masks are replaced by others of the same size.
+
+use crate::plan::Control;
+use ncs_model::{Draw, Mask, Masks};
+
+/// The masks that a control puts in the place of these.
+pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
+    let draw = Draw::new(seed, "control of masks");
+    match control {
+        Control::None => masks,
+        Control::OneMask => {
+            let first = masks.tasks.first().cloned().unwrap_or_default();
+            Masks {
+                tasks: vec![first; masks.tasks.len()],
+            }
+        }
+        Control::Shuffled => {
+            let layers = 0..masks.shapes().len();
+            let shuffled: Vec<Vec<u64>> = layers
+                .map(|layer| shuffle(keepers(&masks, layer), draw.at(layer as u64)))
+                .collect();
+            rebuild(&masks, &shuffled.concat())
+        }
+        Control::Random => {
+            let layers = 0..masks.shapes().len();
+            let all = layers.flat_map(|layer| keepers(&masks, layer)).collect();
+            rebuild(&masks, &shuffle(all, draw))
+        }
+    }
+}
+
+/// For each connection of a layer the tasks that keep it, one bit each.
+fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
+    let n = masks.tasks.first().map_or(0, |task| task[layer].len());
+    let bits = |position: usize| {
+        let bit = |(t, mask): (usize, &Vec<Mask>)| u64::from(mask[layer].keeps(position)) << t;
+        masks.tasks.iter().enumerate().map(bit).sum()
+    };
+    (0..n).map(bits).collect()
+}
+
+/// In the order of random numbers, so that each connection's keepers move together: densities and
+/// overlaps stay as they are.
+fn shuffle(keepers: Vec<u64>, draw: Draw) -> Vec<u64> {
+    let mut order: Vec<(u64, u64)> = keepers
+        .into_iter()
+        .zip(0..)
+        .map(|(keepers, i)| (draw.bits(i), keepers))
+        .collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, keepers)| keepers).collect()
+}
+
+/// Masks of the same shapes from the keepers of all connections, layer after layer.
+fn rebuild(masks: &Masks, keepers: &[u64]) -> Masks {
+    let of_task = |t: usize| {
+        let mut first = 0;
+        let layer = |(inputs, outputs): (usize, usize)| {
+            let own = &keepers[first..first + inputs * outputs];
+            first += own.len();
+            Mask::from_fn(inputs, outputs, |position| own[position] >> t & 1 == 1)
+        };
+        masks.shapes().into_iter().map(layer).collect()
+    };
+    Masks {
+        tasks: (0..masks.tasks.len()).map(of_task).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_model::masks;
+    use proptest::prelude::*;
+
+    fn two(shapes: &[(usize, usize)], densities: [f64; 2], seed: u64) -> Masks {
+        let mask = |(density, t)| masks::random(shapes, density, Draw::new(seed, "test").at(t));
+        Masks {
+            tasks: densities.into_iter().zip(0..).map(mask).collect(),
+        }
+    }
+
+    /// By layer, or over all: connections kept by none, the first, the second and both.
+    fn counts(masks: &Masks, layers: std::ops::Range<usize>) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for keepers in layers.flat_map(|layer| keepers(masks, layer)) {
+            counts[keepers as usize] += 1;
+        }
+        counts
+    }
+
+    proptest! {
+        #[test]
+        fn controls_keep_what_they_say(a in 0.1f64..0.9, b in 0.1f64..0.9, seed in 0u64..1000) {
+            let shapes = [(12, 8), (8, 5)];
+            let found = two(&shapes, [a, b], seed);
+            let shuffled = apply(Control::Shuffled, found.clone(), seed);
+            for layer in 0..2 {
+                prop_assert_eq!(counts(&shuffled, layer..layer + 1), counts(&found, layer..layer + 1));
+            }
+            let random = apply(Control::Random, found.clone(), seed);
+            prop_assert_eq!(counts(&random, 0..2), counts(&found, 0..2));
+            let one = apply(Control::OneMask, found.clone(), seed);
+            prop_assert_eq!(&one.tasks[1], &found.tasks[0]);
+            prop_assert_eq!(&apply(Control::None, found.clone(), seed), &found);
+            prop_assert_ne!(shuffled, found);
+        }
+    }
+}

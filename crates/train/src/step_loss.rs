@@ -1,0 +1,157 @@
+//! The loss of one step: of which tasks, on which labels, with which weights.
+
+use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
+use crate::loss::BatchLoss;
+use ncs_features::{Batch, Task};
+use ncs_model::{Dropout, Gradient, HeadRows, Pass, Subnet, Tower};
+
+/// The loss of the heads of a step.
+pub(crate) struct StepLoss<'a> {
+    heads: Vec<Head<'a>>,
+    funnel: Option<Funnel<'a>>,
+}
+
+/// A head of the step.
+struct Head<'a> {
+    /// The task; the helper's head has none.
+    task: Option<usize>,
+    loss: Option<BatchLoss<'a>>,
+}
+
+/// A loss over the logits of several heads.
+struct Funnel<'a> {
+    loss: FunnelBatch<'a>,
+    /// The heads of click, conversion and helper.
+    heads: [Option<usize>; 3],
+}
+
+/// The mean loss of a task over the rows that count.
+pub(crate) struct TaskLoss {
+    pub(crate) task: usize,
+    pub(crate) mean: f64,
+    pub(crate) n_rows: usize,
+}
+
+impl<'a> StepLoss<'a> {
+    /// The loss of `heads` (tasks, and the helper's head as one more), each task's times its weight.
+    pub(crate) fn new(
+        tasks: &[Task],
+        batch: &'a Batch,
+        heads: &[usize],
+        weight: impl Fn(usize) -> f64,
+        funnel: Option<FunnelLoss>,
+    ) -> StepLoss<'a> {
+        let place = |task: usize| heads.iter().position(|&head| head == task);
+        let funnel = funnel.map(|loss| Funnel {
+            loss: FunnelBatch::new(
+                loss,
+                &batch.labels[loss.click],
+                &batch.labels[loss.conversion],
+                FunnelWeights {
+                    click: weight(loss.click),
+                    conversion: weight(loss.conversion),
+                    product: 1.0 / tasks[loss.conversion].weight,
+                },
+            ),
+            heads: [loss.click, loss.conversion, tasks.len()].map(place),
+        });
+        let coupled = |place: usize| {
+            let funnel = funnel.as_ref();
+            funnel.is_some_and(|funnel| funnel.heads.contains(&Some(place)))
+        };
+        let head = |(place, &task): (usize, &usize)| Head {
+            task: (task < tasks.len()).then_some(task),
+            loss: (!coupled(place))
+                .then(|| BatchLoss::new(tasks[task].objective, &batch.labels[task], weight(task))),
+        };
+        StepLoss {
+            heads: heads.iter().enumerate().map(head).collect(),
+            funnel,
+        }
+    }
+
+    /// Forward, and back from the slopes of this loss; with `only`, of this head alone.
+    pub(crate) fn learn(
+        &self,
+        tower: &Tower,
+        batch: &Batch,
+        subnets: &[Subnet],
+        dropout: Option<Dropout>,
+        only: Option<usize>,
+        pass: &mut Pass,
+        gradient: &mut Gradient,
+    ) {
+        if let Some(funnel) = &self.funnel {
+            let slopes =
+                |rows: &[HeadRows<'_, f32>], slopes: &mut [&mut [f32]], losses: &mut [f64]| {
+                    self.coupled(funnel, rows, slopes, losses);
+                };
+            tower.learn_coupled(batch, subnets, dropout, &slopes, pass, gradient);
+            return;
+        }
+        let slopes = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
+            let sum = self.apart(rows, slopes);
+            if only.is_some_and(|only| only != rows.head) {
+                slopes.fill(0.0);
+            }
+            sum
+        };
+        tower.learn(batch, subnets, dropout, &slopes, pass, gradient);
+    }
+
+    fn apart(&self, rows: &HeadRows<'_, f32>, slopes: &mut [f32]) -> f64 {
+        let loss = self.heads[rows.head].loss.as_ref();
+        loss.map_or(0.0, |loss| loss.slopes(rows.rows, rows.logits, slopes))
+    }
+
+    fn coupled(
+        &self,
+        funnel: &Funnel<'_>,
+        heads: &[HeadRows<'_, f32>],
+        slopes: &mut [&mut [f32]],
+        losses: &mut [f64],
+    ) {
+        for (rows, (slopes, loss)) in heads.iter().zip(slopes.iter_mut().zip(&mut *losses)) {
+            *loss += self.apart(rows, slopes);
+        }
+        let Some(first) = heads.first() else { return };
+        for (i, &row) in first.rows.iter().enumerate() {
+            let logit =
+                |head: Option<usize>| head.map_or(0.0, |head| f64::from(heads[head].logits[i]));
+            let (found, sums) = funnel.loss.row(row, funnel.heads.map(logit));
+            for (head, slope) in funnel.heads.iter().zip(found) {
+                if let Some(head) = *head {
+                    slopes[head][i] = slope as f32;
+                }
+            }
+            for (head, sum) in funnel.heads.iter().zip(sums) {
+                if let Some(head) = *head {
+                    losses[head] += sum;
+                }
+            }
+        }
+    }
+
+    /// The mean losses of the pass that learned last, unweighted, task by task.
+    pub(crate) fn means(&self, pass: &Pass) -> Vec<TaskLoss> {
+        let mean = |(place, head): (usize, &Head<'_>)| {
+            let n_rows = match &head.loss {
+                Some(loss) => loss.n_rows(),
+                None => self.n_coupled(place),
+            };
+            Some(TaskLoss {
+                task: head.task?,
+                mean: pass.loss(place) / n_rows.max(1) as f64,
+                n_rows,
+            })
+        };
+        self.heads.iter().enumerate().filter_map(mean).collect()
+    }
+
+    /// Rows that count for a head of the funnel.
+    fn n_coupled(&self, place: usize) -> usize {
+        let Some(funnel) = &self.funnel else { return 0 };
+        let part = funnel.heads.iter().position(|&head| head == Some(place));
+        part.map_or(0, |part| funnel.loss.n_rows()[part.min(1)])
+    }
+}

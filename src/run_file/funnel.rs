@@ -1,0 +1,151 @@
+//! Losses that join a click and a conversion task, and what they need.
+
+use ncs_features::{Population, Task};
+use ncs_model::Heads;
+use ncs_train::Steps;
+use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
+
+use super::checks::Checks;
+use super::shapes::{self, FunnelLossName, FunnelLossSettings};
+
+const LOSS: [&str; 2] = ["training", "loss"];
+
+/// The loss over the entire space that the run file asks for, if it asks for one.
+pub(crate) fn plan(
+    said: &shapes::RunFile,
+    tasks: &[Task],
+    checks: &mut Checks<'_>,
+) -> Option<FunnelLoss> {
+    let kind = kind(said.training.loss)?;
+    let name = name(kind);
+    if said.network.kind == shapes::NetworkKind::SingleTask {
+        let text =
+            format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
+        checks.say(&LOSS, text);
+    }
+    if said.training.balance == shapes::Balance::Pcgrad {
+        let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
+        checks.say(&["training", "balance"], text);
+    }
+    let Some((click, conversion)) = funnel(tasks) else {
+        let text = format!("{name} needs a task that counts the rows of another: tasks.NAME.where");
+        checks.say(&LOSS, text);
+        return None;
+    };
+    for task in [click, conversion] {
+        if !entire_space::fits(tasks[task].objective) {
+            let text = format!(
+                "{name} is made of cross-entropies; task {:?} has another loss",
+                tasks[task].name
+            );
+            checks.say(&["tasks", &tasks[task].name, "loss"], text);
+        }
+    }
+    Some(FunnelLoss {
+        click,
+        conversion,
+        kind,
+    })
+}
+
+/// The first task that counts rows of another, behind that other.
+fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
+    let pair = |(conversion, task): (usize, &Task)| match task.population {
+        Population::Where(click) => Some((click, conversion)),
+        Population::All => None,
+    };
+    tasks.iter().enumerate().find_map(pair)
+}
+
+fn kind(said: shapes::FunnelLoss) -> Option<EntireSpace> {
+    let usual = Propensity {
+        floor: shapes::propensity_floor(),
+        ctcvr_weight: shapes::ctcvr_weight(),
+    };
+    let with = |floor, ctcvr_weight| Propensity {
+        floor,
+        ctcvr_weight,
+    };
+    Some(match said {
+        shapes::FunnelLoss::Named(FunnelLossName::Clicked)
+        | shapes::FunnelLoss::With(FunnelLossSettings::Clicked {}) => return None,
+        shapes::FunnelLoss::Named(FunnelLossName::Esmm)
+        | shapes::FunnelLoss::With(FunnelLossSettings::Esmm {}) => EntireSpace::Esmm,
+        shapes::FunnelLoss::Named(FunnelLossName::Escm2Ips) => EntireSpace::Escm2Ips(usual),
+        shapes::FunnelLoss::Named(FunnelLossName::Escm2Dr) => EntireSpace::Escm2Dr(usual),
+        shapes::FunnelLoss::Named(FunnelLossName::Dcmt) => EntireSpace::Dcmt {
+            propensity: usual,
+            regularizer: shapes::dcmt_regularizer(),
+        },
+        shapes::FunnelLoss::Named(FunnelLossName::Aitm) => EntireSpace::Aitm {
+            constraint: shapes::aitm_constraint(),
+        },
+        shapes::FunnelLoss::With(FunnelLossSettings::Escm2Ips {
+            floor,
+            ctcvr_weight,
+        }) => EntireSpace::Escm2Ips(with(floor, ctcvr_weight)),
+        shapes::FunnelLoss::With(FunnelLossSettings::Escm2Dr {
+            floor,
+            ctcvr_weight,
+        }) => EntireSpace::Escm2Dr(with(floor, ctcvr_weight)),
+        shapes::FunnelLoss::With(FunnelLossSettings::Dcmt {
+            floor,
+            ctcvr_weight,
+            regularizer,
+        }) => EntireSpace::Dcmt {
+            propensity: with(floor, ctcvr_weight),
+            regularizer,
+        },
+        shapes::FunnelLoss::With(FunnelLossSettings::Aitm { constraint }) => {
+            EntireSpace::Aitm { constraint }
+        }
+    })
+}
+
+fn name(kind: EntireSpace) -> &'static str {
+    match kind {
+        EntireSpace::Esmm => "esmm",
+        EntireSpace::Escm2Ips(_) => "escm2_ips",
+        EntireSpace::Escm2Dr(_) => "escm2_dr",
+        EntireSpace::Dcmt { .. } => "dcmt",
+        EntireSpace::Aitm { .. } => "aitm",
+    }
+}
+
+/// What the loss asks of the network's heads.
+pub(crate) fn heads(funnel: Option<&FunnelLoss>) -> Heads {
+    let Some(funnel) = funnel else {
+        return Heads::default();
+    };
+    Heads {
+        helper_of: funnel.kind.has_helper().then_some(funnel.conversion),
+        joint: funnel
+            .kind
+            .is_joint()
+            .then_some([funnel.click, funnel.conversion]),
+    }
+}
+
+/// Whether tasks step together: they do where the loss or the balance needs it.
+pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
+    let training = &said.training;
+    let joins = kind(training.loss).is_some() || training.balance != shapes::Balance::Fixed;
+    if training.balance != shapes::Balance::Fixed
+        && said.network.kind == shapes::NetworkKind::SingleTask
+    {
+        let text =
+            "network.kind = \"single_task\" has nothing to balance: its tasks are trained apart";
+        checks.say(&["training", "balance"], text);
+    }
+    match training.steps {
+        Some(shapes::Steps::Alternating) if joins => {
+            let text =
+                "training.loss or training.balance needs the tasks to step together: \"joint\"";
+            checks.say(&["training", "steps"], text);
+            Steps::Joint
+        }
+        None if joins => Steps::Joint,
+        None | Some(shapes::Steps::Alternating) => Steps::Alternating,
+        Some(shapes::Steps::Joint) => Steps::Joint,
+    }
+}

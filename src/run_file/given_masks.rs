@@ -1,0 +1,103 @@
+//! Masks that are taken from a trained model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ncs_model::artifact::Artifact;
+use ncs_model::{Masks, NetworkPlan};
+
+use super::checks::Checks;
+use super::shapes::{self, Rewind, SearchKind};
+
+const MODEL: [&str; 2] = ["search", "model"];
+
+/// Settings of the search that contradict each other.
+pub(crate) fn check(search: &shapes::Search, checks: &mut Checks<'_>) {
+    let takes = search.kind == SearchKind::Model;
+    if takes && search.model.is_none() {
+        let text = "search.kind = \"model\" needs search.model, the folder of a trained model";
+        checks.say(&["search", "kind"], text);
+    }
+    if !takes && search.model.is_some() {
+        let text = "search.model has no effect without search.kind = \"model\"";
+        checks.say(&MODEL, text);
+    }
+    if search.seed.is_some() && search.kind != SearchKind::Magnitude {
+        let text = "search.seed is of a search that trains: search.kind = \"magnitude\"";
+        checks.say(&["search", "seed"], text);
+    }
+    if search.seed.is_some() && matches!(search.rewind, Rewind::After(_)) {
+        let text =
+            "search.seed trains other initial weights, and search.rewind goes back to warm ones";
+        checks.say(&["search", "seed"], text);
+    }
+}
+
+/// The masks of the model that the run file names, if it names one that fits.
+pub(crate) fn read(
+    said: &shapes::RunFile,
+    search: &shapes::Search,
+    network: &NetworkPlan,
+    root: &Path,
+    checks: &mut Checks<'_>,
+) -> Option<Arc<Masks>> {
+    let folder = search
+        .model
+        .as_ref()
+        .filter(|_| search.kind == SearchKind::Model)?;
+    let folder = root.join(folder);
+    let inner = folder.join("model");
+    let folder = if inner.is_dir() { inner } else { folder };
+    let artifact = match Artifact::read(&folder) {
+        Ok(artifact) => artifact,
+        Err(error) => {
+            checks.say(&MODEL, error.to_string());
+            return None;
+        }
+    };
+    if let Some(what) = misfit(said, network, &artifact) {
+        let text = format!("the masks of {} do not fit: {what}", folder.display());
+        checks.say(&MODEL, text);
+        return None;
+    }
+    artifact.masks
+}
+
+/// How a model differs from what its masks are to be used for.
+fn misfit(said: &shapes::RunFile, network: &NetworkPlan, artifact: &Artifact) -> Option<String> {
+    let spec = &artifact.spec;
+    let other = |what: &str, theirs: String, ours: String| {
+        (theirs != ours).then(|| format!("its {what} is {theirs}, and here it is {ours}"))
+    };
+    if artifact.masks.is_none() {
+        return Some("it has none".to_owned());
+    }
+    let tasks: Vec<&String> = said.tasks.keys().collect();
+    other(
+        "number of fields",
+        spec.fields.len().to_string(),
+        said.columns.len().to_string(),
+    )
+    .or_else(|| other("dim", spec.plan.dim.to_string(), network.dim.to_string()))
+    .or_else(|| {
+        other(
+            "gram",
+            format!("{:?}", spec.plan.gram),
+            format!("{:?}", network.gram),
+        )
+    })
+    .or_else(|| {
+        other(
+            "hidden",
+            format!("{:?}", spec.plan.hidden),
+            format!("{:?}", network.hidden),
+        )
+    })
+    .or_else(|| {
+        other(
+            "list of tasks",
+            format!("{:?}", spec.tasks),
+            format!("{tasks:?}"),
+        )
+    })
+}
