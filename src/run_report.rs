@@ -221,8 +221,9 @@ fn optimizer_in_words(optimizer: Optimizer) -> String {
 
 fn settings(plan: &RunPlan) -> Vec<(String, String)> {
     let (network, train) = (&plan.network, &plan.train);
-    let mut settings = vec![
-        ("network", network_name(network.kind).to_owned()),
+    let mut settings = vec![("network", network_name(network.kind).to_owned())];
+    settings.extend(sizes_of_kind(network.kind));
+    settings.extend([
         ("dim", network.dim.to_string()),
         ("hidden", format!("{:?}", network.hidden)),
         ("gram", format!("{:?}", network.gram).to_lowercase()),
@@ -235,7 +236,7 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         ("weight decay", train.weight_decay.to_string()),
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),
-    ];
+    ]);
     if network.kind == NetworkKind::SparseSharing {
         let search = &train.search;
         settings.push(("search", format!("{:?}", search.kind).to_lowercase()));
@@ -247,4 +248,40 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// What only some kinds of network have.
+fn sizes_of_kind(kind: NetworkKind) -> Vec<(&'static str, String)> {
+    match kind {
+        NetworkKind::Mmoe { experts } => vec![("experts", experts.to_string())],
+        NetworkKind::Ple {
+            levels,
+            experts,
+            shared,
+        } => vec![
+            ("levels", levels.to_string()),
+            ("experts", experts.to_string()),
+            ("shared experts", shared.to_string()),
+        ],
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn experts_and_levels_are_among_the_settings() {
+        let ple = NetworkKind::Ple {
+            levels: 2,
+            experts: 3,
+            shared: 1,
+        };
+        let found = sizes_of_kind(ple);
+        let found: Vec<(&str, &str)> = found.iter().map(|(n, v)| (*n, &v[..])).collect();
+        let expected = [("levels", "2"), ("experts", "3"), ("shared experts", "1")];
+        assert_eq!(found, expected);
+        assert_eq!(sizes_of_kind(NetworkKind::Aitm), []);
+    }
 }

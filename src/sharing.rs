@@ -1,35 +1,18 @@
 //! What the tasks of a model share, layer by layer: for `ncs inspect` and for the report.
 
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
-use ncs_model::{Mask, Masks, NetworkKind, Spec, TaskMask};
+use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask};
 
-/// The connections of every hidden layer by the tasks that keep them, input side first.
+/// The connections of every layer by the tasks that keep them, input side first.
 ///
-/// Without masks, all tasks keep every connection of a common network, and each task those of its
-/// own network, whose layers are named `TASK.fc_0` and so on.
+/// Without masks, the tasks whose predictions depend on a layer keep all of it.
 pub fn layers(spec: &Spec, masks: Option<&Masks>) -> Vec<LayerSharing> {
-    let shapes = || spec.layer_shapes().into_iter().enumerate();
-    if let Some(masks) = masks {
-        return shapes()
-            .map(|(layer, shape)| masked(layer, shape, masks))
-            .collect();
-    }
-    let n_tasks = spec.tasks.len();
-    let of_tower = |tasks: &Vec<usize>| match (spec.plan.kind, tasks[..].first()) {
-        (NetworkKind::SingleTask, Some(&task)) => shapes()
-            .map(|(layer, shape)| {
-                let name = format!("{}.{}", spec.tasks[task], layer_name(layer));
-                whole(name, shape, n_tasks, Some(task))
-            })
-            .collect::<Vec<_>>(),
-        _ => shapes()
-            .map(|(layer, shape)| {
-                let only = (n_tasks == 1).then_some(0);
-                whole(layer_name(layer), shape, n_tasks, only)
-            })
-            .collect(),
+    let layers = spec.layers().into_iter().enumerate();
+    let sharing = |(number, layer): (usize, LayerUse)| match masks {
+        Some(masks) => masked(number, &layer, masks),
+        None => whole(layer, spec.tasks.len()),
     };
-    spec.towers().iter().flat_map(of_tower).collect()
+    layers.map(sharing).collect()
 }
 
 /// The share of the connections that each task keeps, in the order of the tasks.
@@ -71,43 +54,31 @@ fn connections(mask: &TaskMask) -> Vec<bool> {
     mask.iter().flat_map(Mask::to_bools).collect()
 }
 
-fn masked(layer: usize, (inputs, outputs): (usize, usize), masks: &Masks) -> LayerSharing {
-    let kept: Vec<Vec<bool>> = masks
-        .tasks
-        .iter()
-        .map(|mask| mask[layer].to_bools())
-        .collect();
+fn masked(number: usize, layer: &LayerUse, masks: &Masks) -> LayerSharing {
+    let kept = masks.tasks.iter().map(|mask| mask[number].to_bools());
+    let kept: Vec<Vec<bool>> = kept.collect();
     let kept: Vec<&[bool]> = kept.iter().map(Vec::as_slice).collect();
-    layer_sharing(&layer_name(layer), inputs, outputs, &kept)
+    layer_sharing(&layer.name, layer.inputs, layer.outputs, &kept)
 }
 
 /// A layer of which nothing is pruned: of one task only, or shared.
-fn whole(
-    name: String,
-    (inputs, outputs): (usize, usize),
-    n_tasks: usize,
-    owner: Option<usize>,
-) -> LayerSharing {
-    let connections = (inputs * outputs) as u64;
-    let of_task = |task| if owner == Some(task) { connections } else { 0 };
+fn whole(layer: LayerUse, n_tasks: usize) -> LayerSharing {
+    let connections = (layer.inputs * layer.outputs) as u64;
+    let of = |is_theirs: bool| if is_theirs { connections } else { 0 };
     LayerSharing {
-        name,
-        inputs,
-        outputs,
-        shared: if owner.is_none() { connections } else { 0 },
-        only: (0..n_tasks).map(of_task).collect(),
-        pruned: 0,
+        shared: of(layer.tasks.len() > 1),
+        only: (0..n_tasks).map(|task| of(layer.tasks == [task])).collect(),
+        pruned: of(layer.tasks.is_empty()),
+        name: layer.name,
+        inputs: layer.inputs,
+        outputs: layer.outputs,
     }
-}
-
-fn layer_name(layer: usize) -> String {
-    format!("fc_{layer}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_model::{FieldSpec, Gram, NetworkPlan, TableSpec};
+    use ncs_model::{FieldSpec, Gram, NetworkKind, NetworkPlan, TableSpec};
 
     fn spec(kind: NetworkKind) -> Spec {
         let field = FieldSpec {
@@ -166,6 +137,76 @@ mod tests {
                 ("ctr.fc_1", 0, [2, 0], 0),
                 ("cvr.fc_0", 0, [0, 4], 0),
                 ("cvr.fc_1", 0, [0, 2], 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn experts_are_shared_where_both_tasks_mix_them() {
+        check(
+            &layers(&spec(NetworkKind::Mmoe { experts: 2 }), None),
+            &[
+                ("expert_0.fc_0", 4, [0, 0], 0),
+                ("expert_1.fc_0", 4, [0, 0], 0),
+                ("ctr.gate", 0, [4, 0], 0),
+                ("ctr.fc_1", 0, [2, 0], 0),
+                ("cvr.gate", 0, [0, 4], 0),
+                ("cvr.fc_1", 0, [0, 2], 0),
+            ],
+        );
+        let ple = |levels| NetworkKind::Ple {
+            levels,
+            experts: 1,
+            shared: 1,
+        };
+        check(
+            &layers(&spec(ple(1)), None),
+            &[
+                ("ctr.expert_0.fc_0", 0, [4, 0], 0),
+                ("cvr.expert_0.fc_0", 0, [0, 4], 0),
+                ("expert_0.fc_0", 4, [0, 0], 0),
+                ("ctr.gate_0", 0, [4, 0], 0),
+                ("cvr.gate_0", 0, [0, 4], 0),
+                ("ctr.fc_1", 0, [2, 0], 0),
+                ("cvr.fc_1", 0, [0, 2], 0),
+            ],
+        );
+        // The shared experts of the second level read what the first level's experts of all tasks say.
+        check(
+            &layers(&spec(ple(2)), None)[..6],
+            &[
+                ("ctr.expert_0.fc_0", 4, [0, 0], 0),
+                ("cvr.expert_0.fc_0", 4, [0, 0], 0),
+                ("expert_0.fc_0", 4, [0, 0], 0),
+                ("ctr.gate_0", 0, [4, 0], 0),
+                ("cvr.gate_0", 0, [0, 4], 0),
+                ("gate_0", 6, [0, 0], 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_tower_whose_outputs_another_task_reads_is_shared() {
+        check(
+            &layers(&spec(NetworkKind::CrossStitch), None),
+            &[
+                ("ctr.fc_0", 4, [0, 0], 0),
+                ("cvr.fc_0", 4, [0, 0], 0),
+                ("ctr.fc_1", 2, [0, 0], 0),
+                ("cvr.fc_1", 2, [0, 0], 0),
+            ],
+        );
+        check(
+            &layers(&spec(NetworkKind::Aitm), None),
+            &[
+                ("ctr.fc_0", 4, [0, 0], 0),
+                ("ctr.fc_1", 2, [0, 0], 0),
+                ("cvr.fc_0", 0, [0, 4], 0),
+                ("cvr.fc_1", 0, [0, 2], 0),
+                ("cvr.transfer", 0, [0, 1], 0),
+                ("cvr.values", 0, [0, 1], 0),
+                ("cvr.keys", 0, [0, 1], 0),
+                ("cvr.queries", 0, [0, 1], 0),
             ],
         );
     }

@@ -317,6 +317,7 @@ fn inspect_shows_networks_without_masks() {
     };
     check(NetworkKind::SharedBottom, "fc_1", true);
     check(NetworkKind::SingleTask, "cvr.fc_1", false);
+    check(NetworkKind::Mmoe { experts: 2 }, "cvr.fc_1", false);
 }
 
 #[test]

@@ -6,6 +6,8 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     /// `(inputs, outputs)` of each layer; of those that read the input, as the paper counts inputs.
     pub(crate) shapes: Vec<(usize, usize)>,
+    /// The name of each layer, such as `ctr.fc_0`.
+    pub(crate) names: Vec<String>,
     /// Initial values of the weights of each [`Op::Stitch`].
     pub(crate) stitches: Vec<Vec<f64>>,
     /// The node that each of the tower's heads reads.
@@ -74,25 +76,27 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    /// A hidden layer with ReLU. `inputs` is the width of `from` as the paper counts it.
-    pub(crate) fn hidden(&mut self, from: usize, inputs: usize, outputs: usize) -> usize {
-        self.layer(from, inputs, outputs, true)
+    /// A hidden layer with ReLU. `inputs`, the first of its shape, is the width of `from` as the paper
+    /// counts it.
+    pub(crate) fn hidden(&mut self, name: String, from: usize, shape: (usize, usize)) -> usize {
+        self.layer(name, from, shape, true)
     }
 
     /// A layer without ReLU.
-    pub(crate) fn linear(&mut self, from: usize, inputs: usize, outputs: usize) -> usize {
-        self.layer(from, inputs, outputs, false)
+    pub(crate) fn linear(&mut self, name: String, from: usize, shape: (usize, usize)) -> usize {
+        self.layer(name, from, shape, false)
     }
 
-    fn layer(&mut self, from: usize, inputs: usize, outputs: usize, rectify: bool) -> usize {
-        self.shapes.push((inputs, outputs));
+    fn layer(&mut self, name: String, from: usize, shape: (usize, usize), rectify: bool) -> usize {
+        self.names.push(name);
+        self.shapes.push(shape);
         let layer = self.shapes.len() - 1;
         let op = Op::Layer {
             from,
             layer,
             rectify,
         };
-        self.push(op, outputs)
+        self.push(op, shape.1)
     }
 
     /// The layer of another node, run again on `from`.
@@ -186,8 +190,8 @@ mod tests {
     #[test]
     fn a_head_uses_what_it_depends_on() {
         let mut graph = Graph::of_input(4);
-        let shared = graph.hidden(0, 4, 3);
-        let own = graph.hidden(shared, 3, 2);
+        let shared = graph.hidden("shared".into(), 0, (4, 3));
+        let own = graph.hidden("own".into(), shared, (3, 2));
         let mixed = graph.stitch(vec![own, own], vec![0.5, 0.5]);
         graph.heads = vec![shared, mixed];
         assert_eq!(graph.live(&[0]), [true, true, false, false]);

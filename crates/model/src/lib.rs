@@ -65,7 +65,7 @@ pub use pass::{CoupledSlopes, Dropout, Gradient, HeadRows, Pass, SlopesOf};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
 pub use size::{Kept, NetworkSize};
-pub use spec::{FieldSpec, Spec, TableSpec};
+pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use subnet::Subnet;
 pub use table_slopes::TableGradient;
 pub use tables::{SlotRows, SlotRowsPart, SparseRows, Table};

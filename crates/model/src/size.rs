@@ -66,7 +66,7 @@ impl NetworkSize {
         let kept = if is_masked { kept } else { Kept::All };
         let mut size = NetworkSize::default();
         for tasks in spec.towers() {
-            let graph = networks::graph(spec, tasks.len());
+            let graph = networks::graph(spec, &tasks);
             let helper = usize::from(tasks.last() == spec.helper().as_ref());
             let answers: Vec<usize> = (0..tasks.len() - helper).collect();
             size.weights += weights(&graph, kept);

@@ -1,6 +1,7 @@
 //! The sizes of a model.
 
 use crate::interaction::Interaction;
+use crate::networks;
 use crate::plan::{NetworkKind, NetworkPlan};
 use ncs_features::{Pooling, Schema};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,20 @@ pub struct TableSpec {
     pub name: String,
     /// Number of rows, reserved ones included.
     pub rows: usize,
+}
+
+/// A layer, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUse {
+    /// Its name: whose it is, if anybody's, and what. Such as `fc_0`, `ctr.fc_0`, `expert_0.fc_0`,
+    /// `ctr.gate`.
+    pub name: String,
+    /// Number of (logical) inputs.
+    pub inputs: usize,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// The tasks whose predictions depend on it, ascending.
+    pub tasks: Vec<usize>,
 }
 
 impl Spec {
@@ -71,6 +86,30 @@ impl Spec {
         inputs.zip(self.plan.hidden.iter().copied()).collect()
     }
 
+    /// Every layer of the network but the heads, and the tasks that use it: an expert may serve all
+    /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], tower by tower.
+    pub fn layers(&self) -> Vec<LayerUse> {
+        let n_tasks = self.tasks.len();
+        let of_tower = |tasks: Vec<usize>| {
+            let graph = networks::graph(self, &tasks);
+            let (users, _) = graph.users();
+            let layers = graph.names.into_iter().zip(graph.shapes).zip(users);
+            let layer = move |((name, (inputs, outputs)), users): ((String, _), u64)| {
+                let uses = |(place, _): &(usize, &usize)| users >> place & 1 == 1;
+                let tasks = tasks.iter().enumerate().filter(uses);
+                let tasks = tasks.filter(|(_, task)| **task < n_tasks);
+                LayerUse {
+                    name,
+                    inputs,
+                    outputs,
+                    tasks: tasks.map(|(_, &task)| task).collect(),
+                }
+            };
+            layers.map(layer)
+        };
+        self.towers().into_iter().flat_map(of_tower).collect()
+    }
+
     /// The tasks of each tower; the helper's head, if there is one, stands behind them as if it were a
     /// task.
     pub fn towers(&self) -> Vec<Vec<usize>> {
@@ -86,6 +125,11 @@ impl Spec {
         let helps = self.plan.kind != NetworkKind::SingleTask;
         let helper_of = self.plan.heads.helper_of.filter(|_| helps);
         helper_of.map(|_| self.tasks.len())
+    }
+
+    /// The name of a task, or `helper` of the helper's head.
+    pub(crate) fn head_name(&self, head: usize) -> &str {
+        self.tasks.get(head).map_or("helper", String::as_str)
     }
 
     /// The task whose mask a head runs under: its own, and for the helper's the one that it helps.

@@ -91,7 +91,7 @@ impl<R: Real> Tower<R> {
     /// Xavier-normal weights, zero biases; every number depends on `draw` and its place only, so that
     /// a search, the training after it and the towers of other networks start alike.
     pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
-        let graph = networks::graph(&spec, tasks.len());
+        let graph = networks::graph(&spec, &tasks);
         let layout = DenseLayout::new(&graph);
         let mut dense = vec![R::ZERO; layout.len];
         let layers = layout

@@ -6,23 +6,26 @@ use crate::graph::Graph;
 
 pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {
     let mut graph = Graph::of_input(sizes.folded);
-    let towers: Vec<usize> = (0..sizes.tasks)
-        .map(|_| super::stack(&mut graph, 0, sizes.inputs, sizes.hidden))
-        .collect();
+    let mut tower = |task: &&str| {
+        let whose = format!("{task}.");
+        super::stack(&mut graph, &whose, 0, 0, sizes.inputs, sizes.hidden)
+    };
+    let towers: Vec<usize> = sizes.tasks.iter().map(&mut tower).collect();
     let width = sizes.hidden.last().copied().unwrap_or(sizes.inputs);
     let mut states: Vec<usize> = Vec::new();
-    for own in towers {
+    for (task, own) in sizes.tasks.iter().zip(towers) {
         let Some(&before) = states.last() else {
             states.push(own);
             continue;
         };
-        let transferred = graph.hidden(before, width, width);
+        let square = (width, width);
+        let transferred = graph.hidden(format!("{task}.transfer"), before, square);
         let tokens = [transferred, own];
-        let mut project = || {
-            let first = graph.linear(tokens[0], width, width);
+        let mut project = |what: &str| {
+            let first = graph.linear(format!("{task}.{what}"), tokens[0], square);
             [first, graph.again(first, tokens[1])]
         };
-        let (values, keys, queries) = (project(), project(), project());
+        let (values, keys, queries) = (project("values"), project("keys"), project("queries"));
         let pairs = vec![(keys[0], queries[0]), (keys[1], queries[1])];
         let scores = graph.scores(pairs, 1.0 / (width as f64).sqrt());
         let weights = graph.softmax(scores);

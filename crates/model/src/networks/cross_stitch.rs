@@ -10,13 +10,14 @@ const OWN: f64 = 0.9;
 
 pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {
     let mut graph = Graph::of_input(sizes.folded);
-    let n = sizes.tasks;
+    let n = sizes.tasks.len();
     let mut ends = vec![0; n];
     let mut inputs = sizes.inputs;
-    for &outputs in sizes.hidden {
-        let towers: Vec<usize> = ends
-            .iter()
-            .map(|&end| graph.hidden(end, inputs, outputs))
+    for (layer, &outputs) in sizes.hidden.iter().enumerate() {
+        let shape = (inputs, outputs);
+        let towers = sizes.tasks.iter().zip(&ends);
+        let towers: Vec<usize> = towers
+            .map(|(task, &end)| graph.hidden(format!("{task}.fc_{layer}"), end, shape))
             .collect();
         let others = (1.0 - OWN) / (n - 1).max(1) as f64;
         let initial = |task: usize| {

@@ -7,18 +7,26 @@ use crate::graph::Graph;
 /// All hidden layers but the last are each expert's; the last is each task's own.
 pub(super) fn graph(sizes: &Sizes<'_>, experts: usize) -> Graph {
     let mut graph = Graph::of_input(sizes.folded);
-    let (of_expert, of_task) = sizes
-        .hidden
-        .split_at(sizes.hidden.len().saturating_sub(1).max(1));
-    let ends: Vec<usize> = (0..experts)
-        .map(|_| super::stack(&mut graph, 0, sizes.inputs, of_expert))
-        .collect();
+    let n_shared = sizes.hidden.len().saturating_sub(1).max(1);
+    let (of_expert, of_task) = sizes.hidden.split_at(n_shared);
+    let mut expert = |expert: usize| {
+        let whose = format!("expert_{expert}.");
+        super::stack(&mut graph, &whose, 0, 0, sizes.inputs, of_expert)
+    };
+    let ends: Vec<usize> = (0..experts).map(&mut expert).collect();
     let width = of_expert.last().copied().unwrap_or(sizes.inputs);
-    let heads = (0..sizes.tasks).map(|_| {
-        let gate = graph.linear(0, sizes.inputs, experts);
+    let heads = sizes.tasks.iter().map(|task| {
+        let gate = graph.linear(format!("{task}.gate"), 0, (sizes.inputs, experts));
         let gate = graph.softmax(gate);
         let mixed = graph.mix(gate, ends.clone());
-        super::stack(&mut graph, mixed, width, of_task)
+        super::stack(
+            &mut graph,
+            &format!("{task}."),
+            n_shared,
+            mixed,
+            width,
+            of_task,
+        )
     });
     let heads = heads.collect();
     graph.heads = heads;

@@ -81,22 +81,24 @@ struct Sizes<'a> {
     inputs: usize,
     /// Widths of the hidden layers.
     hidden: &'a [usize],
-    /// Number of the tower's tasks.
-    tasks: usize,
+    /// Names of the tower's tasks.
+    tasks: Vec<&'a str>,
 }
 
-/// The operations of a tower of so many tasks.
-pub(crate) fn graph(spec: &Spec, tasks: usize) -> Graph {
+/// The operations of a tower of these tasks.
+pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let interaction = spec.interaction();
     let sizes = Sizes {
         folded: interaction.folded_inputs(),
         inputs: interaction.inputs(),
         hidden: &spec.plan.hidden,
-        tasks,
+        tasks: tasks.iter().map(|&task| spec.head_name(task)).collect(),
     };
     match spec.plan.kind {
-        NetworkKind::SparseSharing | NetworkKind::SharedBottom | NetworkKind::SingleTask => {
-            shared_bottom::graph(&sizes)
+        NetworkKind::SparseSharing | NetworkKind::SharedBottom => shared_bottom::graph(&sizes, ""),
+        NetworkKind::SingleTask => {
+            let whose = format!("{}.", sizes.tasks[0]);
+            shared_bottom::graph(&sizes, &whose)
         }
         NetworkKind::CrossStitch => cross_stitch::graph(&sizes),
         NetworkKind::Mmoe { experts } => mmoe::graph(&sizes, experts),
@@ -109,11 +111,20 @@ pub(crate) fn graph(spec: &Spec, tasks: usize) -> Graph {
     }
 }
 
-/// Hidden layers one after the other; `inputs` is the width of `from` as the paper counts it.
-fn stack(graph: &mut Graph, from: usize, inputs: usize, hidden: &[usize]) -> usize {
+/// Hidden layers one after the other; `inputs` is the width of `from` as the paper counts it. Their
+/// names are `fc_FIRST` and so on, behind `whose`.
+fn stack(
+    graph: &mut Graph,
+    whose: &str,
+    first: usize,
+    from: usize,
+    inputs: usize,
+    hidden: &[usize],
+) -> usize {
     let mut end = (from, inputs);
-    for &outputs in hidden {
-        end = (graph.hidden(end.0, end.1, outputs), outputs);
+    for (layer, &outputs) in (first..).zip(hidden) {
+        let name = format!("{whose}fc_{layer}");
+        end = (graph.hidden(name, end.0, (end.1, outputs)), outputs);
     }
     end.0
 }

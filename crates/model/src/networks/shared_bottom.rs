@@ -5,9 +5,10 @@
 use super::Sizes;
 use crate::graph::Graph;
 
-pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {
+/// The names of the layers begin with `whose`.
+pub(super) fn graph(sizes: &Sizes<'_>, whose: &str) -> Graph {
     let mut graph = Graph::of_input(sizes.folded);
-    let end = super::stack(&mut graph, 0, sizes.inputs, sizes.hidden);
-    graph.heads = vec![end; sizes.tasks];
+    let end = super::stack(&mut graph, whose, 0, 0, sizes.inputs, sizes.hidden);
+    graph.heads = vec![end; sizes.tasks.len()];
     graph
 }
