@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ncs_model::NetworkKind;
 use ncs_readers::DataPlan;
 use ncs4cvr::run_file::{FileColumns, ListingError, RunFile};
 use proptest::prelude::*;
@@ -424,6 +425,65 @@ fn overrides_win() {
     assert_eq!(file.plan.network.hidden, [8]);
     let note = "[search] has no effect: only network.kind = \"sparse_sharing\" has masks";
     assert_eq!(file.notes, [note]);
+}
+
+#[test]
+fn experts_of_a_network_that_has_none() {
+    let check = |kind: &str, expected: &[&str]| {
+        let kind = format!("network.kind={kind}");
+        let sets = [
+            &kind,
+            "network.experts=2",
+            "network.shared_experts=2",
+            "network.levels=2",
+        ];
+        let notes = parse(RUN, &sets).unwrap().notes;
+        let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
+        assert_eq!(notes, expected, "{kind}");
+    };
+    let search = "[search] has no effect: only network.kind = \"sparse_sharing\" has masks";
+    let experts =
+        "network.experts has no effect: only network.kind = \"mmoe\" and \"ple\" have experts";
+    let shared =
+        "network.shared_experts has no effect: only network.kind = \"ple\" has shared experts";
+    let levels = "network.levels has no effect: only network.kind = \"ple\" has levels";
+    check("sparse_sharing", &[experts, shared, levels]);
+    check("aitm", &[experts, shared, levels, search]);
+    check("mmoe", &[shared, levels, search]);
+    check("ple", &[search]);
+}
+
+#[test]
+fn experts_and_levels_that_are_not_stated() {
+    let kind = |kind: &str| {
+        let set = format!("network.kind={kind}");
+        parse(RUN, &[&set]).unwrap().plan.network.kind
+    };
+    assert_eq!(kind("mmoe"), NetworkKind::Mmoe { experts: 4 });
+    let ple = NetworkKind::Ple {
+        levels: 1,
+        experts: 4,
+        shared: 1,
+    };
+    assert_eq!(kind("ple"), ple);
+}
+
+#[test]
+fn more_levels_than_hidden_layers() {
+    let sets = ["network.kind=ple", "network.levels=3"];
+    assert_eq!(
+        parse(RUN, &sets).map(|file| file.plan).unwrap_err(),
+        "--set network.levels=3: 3 levels need as many hidden layers, and network.hidden has 2",
+    );
+    check(
+        "kind = \"sparse_sharing\"\nhidden = [64, 32]",
+        "kind = \"ple\"\nhidden = [64, 32]\nlevels = 3",
+        "run.toml:24: 3 levels need as many hidden layers, and network.hidden has 2",
+    );
+    check_set(
+        "network.levels=0",
+        "--set network.levels=0: network.levels is 0; it must be at least 1",
+    );
 }
 
 #[test]

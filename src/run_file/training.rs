@@ -50,7 +50,7 @@ pub(crate) fn plan(
 
 /// Each level of extraction takes a hidden layer.
 fn enough_layers(said: &shapes::Network, checks: &mut Checks<'_>) {
-    let (levels, layers) = (said.levels, said.hidden.len());
+    let (levels, layers) = (said.levels(), said.hidden.len());
     if levels > layers {
         let text =
             format!("{levels} levels need as many hidden layers, and network.hidden has {layers}");
@@ -60,6 +60,7 @@ fn enough_layers(said: &shapes::Network, checks: &mut Checks<'_>) {
 
 /// Settings that the chosen network does not look at.
 fn idle_settings(said: &shapes::RunFile, checks: &mut Checks<'_>) {
+    idle_experts(&said.network, checks);
     if said.network.kind == shapes::NetworkKind::SparseSharing {
         return;
     }
@@ -70,6 +71,23 @@ fn idle_settings(said: &shapes::RunFile, checks: &mut Checks<'_>) {
         let text = "training.parity.stale_momentum is about masks; network.kind has none";
         checks.say(&["training", "parity", "stale_momentum"], text);
     }
+}
+
+/// Only some networks have experts and levels.
+fn idle_experts(said: &shapes::Network, checks: &mut Checks<'_>) {
+    let is_ple = said.kind == shapes::NetworkKind::Ple;
+    let has_experts = is_ple || said.kind == shapes::NetworkKind::Mmoe;
+    let mut idle = |key: &str, stated: Option<usize>, is_used: bool, who: &str| {
+        if stated.is_some() && !is_used {
+            let text = format!("network.{key} has no effect: only network.kind = {who}");
+            checks.note(text);
+        }
+    };
+    let who = r#""mmoe" and "ple" have experts"#;
+    idle("experts", said.experts, has_experts, who);
+    let who = r#""ple" has shared experts"#;
+    idle("shared_experts", said.shared_experts, is_ple, who);
+    idle("levels", said.levels, is_ple, r#""ple" has levels"#);
 }
 
 fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) {
@@ -98,12 +116,12 @@ fn network(said: &shapes::Network) -> NetworkPlan {
             shapes::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
             shapes::NetworkKind::CrossStitch => NetworkKind::CrossStitch,
             shapes::NetworkKind::Mmoe => NetworkKind::Mmoe {
-                experts: said.experts,
+                experts: said.experts(),
             },
             shapes::NetworkKind::Ple => NetworkKind::Ple {
-                levels: said.levels,
-                experts: said.experts,
-                shared: said.shared_experts,
+                levels: said.levels(),
+                experts: said.experts(),
+                shared: said.shared_experts(),
             },
             shapes::NetworkKind::Aitm => NetworkKind::Aitm,
         },

@@ -16,15 +16,15 @@ pub(crate) struct Network {
     /// Widths of the hidden layers, input side first.
     #[schemars(length(min = 1), inner(range(min = 1)))]
     pub(crate) hidden: Vec<usize>,
-    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level.
+    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
     #[schemars(range(min = 1))]
-    pub(crate) experts: usize,
-    /// `ple`: shared experts at each level.
+    pub(crate) experts: Option<usize>,
+    /// `ple`: shared experts at each level. Without it, 1.
     #[schemars(range(min = 1))]
-    pub(crate) shared_experts: usize,
-    /// `ple`: levels of extraction, one hidden layer each.
+    pub(crate) shared_experts: Option<usize>,
+    /// `ple`: levels of extraction, one hidden layer each. Without it, 1.
     #[schemars(range(min = 1))]
-    pub(crate) levels: usize,
+    pub(crate) levels: Option<usize>,
     /// The part of the Gram matrix of the field vectors that the network sees.
     pub(crate) gram: Gram,
     /// Probability that a hidden unit is dropped in a training step.
@@ -42,13 +42,27 @@ impl Default for Network {
             kind: NetworkKind::SparseSharing,
             dim: 16,
             hidden: vec![512, 256, 128],
-            experts: 4,
-            shared_experts: 1,
-            levels: 1,
+            experts: None,
+            shared_experts: None,
+            levels: None,
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: None,
         }
+    }
+}
+
+impl Network {
+    pub(crate) fn experts(&self) -> usize {
+        self.experts.unwrap_or(4)
+    }
+
+    pub(crate) fn shared_experts(&self) -> usize {
+        self.shared_experts.unwrap_or(1)
+    }
+
+    pub(crate) fn levels(&self) -> usize {
+        self.levels.unwrap_or(1)
     }
 }
 
