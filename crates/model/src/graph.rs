@@ -154,6 +154,17 @@ impl Graph {
         live
     }
 
+    /// For each layer: whether one of these nodes runs it.
+    pub(crate) fn layers_run_by(&self, live: &[bool]) -> Vec<bool> {
+        let mut run = vec![false; self.shapes.len()];
+        for (node, _) in self.nodes.iter().zip(live).filter(|(_, live)| **live) {
+            if let Op::Layer { layer, .. } = node.op {
+                run[layer] = true;
+            }
+        }
+        run
+    }
+
     /// For each layer: whether it reads the input.
     pub(crate) fn layers_on_input(&self) -> Vec<bool> {
         let mut on_input = vec![false; self.shapes.len()];
@@ -194,7 +205,9 @@ mod tests {
         let own = graph.hidden("own".into(), shared, (3, 2));
         let mixed = graph.stitch(vec![own, own], vec![0.5, 0.5]);
         graph.heads = vec![shared, mixed];
-        assert_eq!(graph.live(&[0]), [true, true, false, false]);
+        let live = graph.live(&[0]);
+        assert_eq!(live, [true, true, false, false]);
+        assert_eq!(graph.layers_run_by(&live), [true, false]);
         assert_eq!(graph.users(), (vec![0b11, 0b10], vec![0b10]));
     }
 }

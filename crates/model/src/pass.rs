@@ -550,6 +550,9 @@ fn sum_dense<R: Real>(
     };
     for (s, subnet) in subnets.iter().enumerate() {
         for (l, wiring) in subnet.wiring.layers.iter().enumerate() {
+            if !subnet.live_layers[l] {
+                continue;
+            }
             let sums = chunks.iter().map(|c| &c.outcomes[s].sums.weights[l][..]);
             let sums: Vec<&[R]> = sums.collect();
             wiring.spread(connections, &sums, dense);

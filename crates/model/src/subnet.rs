@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The kept connections of all layers under one mask, in the orders in which the products run through
-/// them. Packing a mask costs as much as several steps, so it is made once for a mask.
+/// them. Packing a mask takes some milliseconds at the paper's size, less than a step, and many steps
+/// run under one mask: it is made once for a mask.
 #[derive(Debug)]
 pub(crate) struct Wiring {
     pub(crate) connections: Arc<Connections>,
@@ -148,6 +149,8 @@ pub struct Subnet<R = f32> {
     pub(crate) wiring: Arc<Wiring>,
     /// For each node of the tower's graph: whether the heads depend on it.
     pub(crate) live: Vec<bool>,
+    /// For each layer: whether a live node runs it. Others are neither loaded nor summed.
+    pub(crate) live_layers: Vec<bool>,
     pub(crate) layers: Vec<LayerValues<R>>,
     /// The rows of the batch that it runs on, ascending; `None`: all.
     pub(crate) rows: Option<Vec<u32>>,
@@ -165,8 +168,10 @@ impl<R: Real> Subnet<R> {
     /// A subnet with the weights that the tower has now.
     pub(crate) fn new(tower: &Tower<R>, heads: Vec<usize>, wiring: Arc<Wiring>) -> Subnet<R> {
         let n_layers = wiring.layers.len();
+        let live = tower.graph.live(&heads);
         let mut subnet = Subnet {
-            live: tower.graph.live(&heads),
+            live_layers: tower.graph.layers_run_by(&live),
+            live,
             heads,
             wiring,
             layers: (0..n_layers).map(|_| LayerValues::default()).collect(),
@@ -178,9 +183,10 @@ impl<R: Real> Subnet<R> {
 
     /// Takes over the weights that the tower has now: after every change of them.
     pub fn load(&mut self, tower: &Tower<R>) {
-        let wirings = self.wiring.layers.par_iter();
+        let wirings = self.wiring.layers.par_iter().zip(&self.live_layers);
         let layers = wirings.zip(&mut self.layers);
-        layers.for_each(|(wiring, values)| {
+        let live = layers.filter(|((_, live), _)| **live);
+        live.for_each(|((wiring, _), values)| {
             wiring.weights(&tower.dense, &mut values.by_number);
             wiring.forward.load(&values.by_number, &mut values.forward);
             wiring
@@ -192,12 +198,5 @@ impl<R: Real> Subnet<R> {
     /// Runs on these rows of the batch only (ascending); `None`: on all.
     pub fn run_on(&mut self, rows: Option<Vec<u32>>) {
         self.rows = rows;
-    }
-
-    /// The same, as a new subnet.
-    #[must_use]
-    pub fn on_rows(mut self, rows: Vec<u32>) -> Subnet<R> {
-        self.run_on(Some(rows));
-        self
     }
 }

@@ -1,6 +1,7 @@
 //! Forward and backward against the reference of the authors' network: `../shared/reference`.
 
 use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_model::kernels::Level;
 use ncs_model::{
     Draw, FieldSpec, Gradient, Gram, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass,
     Real, SparseRows, Spec, TableSpec, Weights, masks,
@@ -196,12 +197,12 @@ fn check_pool<R: Real>(
     fixture: &Fixture,
     pooling: Pooling,
     pool: &str,
-    threads: usize,
+    level: Level,
     tolerance: f64,
 ) {
     let batch = fixture.batch();
     let mut model: Model<R> = fixture.model(NetworkKind::SparseSharing, pooling);
-    let mut pass = Pass::new(threads);
+    let mut pass = Pass::at_level(1, level);
     let mut gradient = Gradient::default();
     model.set_masks(Some(Arc::new(fixture.masks())));
     for (task, name, loss, factor) in [(0, "ctr", "focal_ctr", 1.0), (1, "cvr", "wmse_cvr", 1.5)] {
@@ -250,8 +251,10 @@ fn logits_and_gradients_are_those_of_the_authors() {
         return;
     };
     for (pooling, pool) in [(Pooling::PaddedMean, "padded"), (Pooling::Mean, "masked")] {
-        check_pool::<f64>(&fixture, pooling, pool, 1, 1e-10);
-        check_pool::<f32>(&fixture, pooling, pool, 1, 1e-5);
+        check_pool::<f64>(&fixture, pooling, pool, Level::best(), 1e-10);
+        for level in Level::all() {
+            check_pool::<f32>(&fixture, pooling, pool, level, 1e-5);
+        }
     }
 }
 

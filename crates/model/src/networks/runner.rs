@@ -37,7 +37,7 @@ pub(crate) struct Outcome<R> {
 /// Sums of slopes over rows.
 #[derive(Debug, Default)]
 pub(crate) struct Sums<R> {
-    /// In the order of each layer's [`crate::kernels::sparse::Outer`].
+    /// In the order of each layer's [`crate::kernels::sparse::Outer`]; empty where nothing runs a layer.
     pub(crate) weights: Vec<Vec<R>>,
     pub(crate) biases: Vec<Vec<R>>,
     /// Weights, then bias.
@@ -81,13 +81,13 @@ impl<R: Real> Outcome<R> {
         };
         let sums = &mut self.sums;
         let layout = &tower.layout;
+        let if_live = |(&is_live, n): (&bool, usize)| if is_live { n } else { 0 };
+        let live = || subnet.live_layers.iter();
         let layers = subnet.wiring.layers.iter();
-        zero(
-            &mut sums.weights,
-            &mut layers.map(|layer| layer.outer.numbers().len()),
-        );
-        let layers = layout.layers.iter();
-        zero(&mut sums.biases, &mut layers.map(|layer| layer.outputs));
+        let weights = live().zip(layers.map(|layer| layer.outer.numbers().len()));
+        zero(&mut sums.weights, &mut weights.map(if_live));
+        let biases = live().zip(layout.layers.iter().map(|layer| layer.outputs));
+        zero(&mut sums.biases, &mut biases.map(if_live));
         let heads = subnet.heads.iter();
         zero(
             &mut sums.heads,
