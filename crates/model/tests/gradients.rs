@@ -381,3 +381,21 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
         }
     }
 }
+
+/// Short lists of rows, subnets and sums: a few for each subnet and layer.
+#[test]
+fn a_step_allocates_little_after_the_first() {
+    for kind in [NetworkKind::SparseSharing, NetworkKind::SharedBottom] {
+        let model = model(kind, Gram::Full, &[6, 4]);
+        let (tower, subnets, batch) = (model.tower(0), subnets(&model, 0, &[0, 1]), batch());
+        let loss = |_: &HeadRows<'_, f64>, slopes: &mut [f64]| {
+            slopes.fill(1.0);
+            0.0
+        };
+        let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
+        let mut step = || tower.learn(&batch, &subnets, None, &loss, &mut pass, &mut gradient);
+        step();
+        let found = allocation_counter::measure(step);
+        assert!(found.count_total <= 32, "{found:?}");
+    }
+}

@@ -247,3 +247,26 @@ fn padding_reaches_to_the_longest_list_of_its_own_side() {
     );
     assert_eq!(score(others, &candidates), score(others, &longer));
 }
+
+#[test]
+fn a_request_allocates_nothing_after_one_of_its_size() {
+    for (kind, apart) in [
+        (NetworkKind::SparseSharing, true),
+        (NetworkKind::SharedBottom, false),
+        (NetworkKind::SingleTask, true),
+    ] {
+        let scorer = scorer(kind, Gram::Full, 16, apart);
+        let context = batch("context", 1);
+        for n in COUNTS {
+            let candidates = batch("candidates", n);
+            for ranker in [Ranker::new, Ranker::in_half] {
+                let ranker = ranker(&scorer, &[0, 2, 4, 5]).unwrap();
+                let (mut buffers, mut scores) = (RankBuffers::default(), vec![vec![]; 2]);
+                let mut score = || ranker.score(&context, &candidates, &mut buffers, &mut scores);
+                let mut allocations = || allocation_counter::measure(&mut score).count_total;
+                assert_ne!(allocations(), 0);
+                assert_eq!(allocations(), 0, "{kind:?}, {n} candidates");
+            }
+        }
+    }
+}
