@@ -1,4 +1,5 @@
-//! Means over few seeds, with Student's t intervals, and paired differences between methods.
+//! Means over few seeds, with Student's t intervals; paired differences between methods, over
+//! seeds alone or over seeds and rows; p values that were corrected for being many.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let deviation = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
     let interval = deviation.map(|deviation| {
-        let half = t_quantile(0.5 + confidence / 2.0, n - 1) * deviation / (n as f64).sqrt();
+        let half = t_quantile(0.5 + confidence / 2.0, (n - 1) as f64) * deviation / (n as f64).sqrt();
         [mean - half, mean + half]
     });
     Some(Estimate {
@@ -42,41 +43,145 @@ pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
 pub struct Difference {
     /// Mean and interval of `ours[i] - theirs[i]`.
     pub estimate: Estimate,
-    /// Two-sided p of the paired t test; null for a single pair.
+    /// Two-sided p of the t test; null for a single pair.
     pub p_value: Option<f64>,
+}
+
+/// One of the independent parts that the variance of a mean is the sum of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VariancePart {
+    /// The estimated variance of the mean.
+    pub variance: f64,
+    /// How many free values it was estimated from; infinite where it is known.
+    pub degrees_of_freedom: f64,
+}
+
+impl VariancePart {
+    /// The variance of the mean of `values`; `None` for fewer than two.
+    pub fn of_mean(values: impl Iterator<Item = f64> + Clone) -> Option<VariancePart> {
+        let n = values.clone().count() as f64;
+        let mean = values.clone().sum::<f64>() / n;
+        let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+        (n > 1.0).then(|| VariancePart {
+            variance: squares / (n - 1.0) / n,
+            degrees_of_freedom: n - 1.0,
+        })
+    }
 }
 
 /// Compares two methods seed by seed. `None` without pairs, with unequal numbers of values or
 /// where one is not finite.
 pub fn paired_difference(ours: &[f64], theirs: &[f64], confidence: f64) -> Option<Difference> {
+    paired_difference_with(ours, theirs, &[], confidence)
+}
+
+/// The same where the mean difference varies for `further` reasons than the seeds, such as the
+/// test rows. Variances add up; the degrees of freedom are those of Welch and Satterthwaite.
+pub fn paired_difference_with(
+    ours: &[f64],
+    theirs: &[f64],
+    further: &[VariancePart],
+    confidence: f64,
+) -> Option<Difference> {
     if ours.len() != theirs.len() {
         return None;
     }
     let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
-    let estimate = estimate(&differences, confidence)?;
-    let p_value = estimate.deviation.map(|deviation| {
-        let error = deviation / (estimate.n as f64).sqrt();
-        match (estimate.mean == 0.0, error == 0.0) {
-            (true, _) => 1.0,
-            (false, true) => 0.0,
-            _ => 1.0 - t_within(estimate.mean.abs() / error, estimate.n - 1),
-        }
-    });
-    Some(Difference { estimate, p_value })
+    let over_seeds = estimate(&differences, confidence)?;
+    let Some(seeds) = VariancePart::of_mean(differences.iter().copied()) else {
+        return Some(Difference {
+            estimate: over_seeds,
+            p_value: None,
+        });
+    };
+    let error = MeanError::of(&[&[seeds], further].concat());
+    Some(Difference {
+        p_value: Some(error.two_sided(over_seeds.mean)),
+        estimate: Estimate {
+            interval: Some(error.interval(over_seeds.mean, confidence)),
+            ..over_seeds
+        },
+    })
 }
 
-/// The t that a Student variable stays below with this probability (0.5 to 1).
+/// The standard error of a mean, for t tests and t intervals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeanError {
+    /// Standard deviation of the mean.
+    pub deviation: f64,
+    /// Of the t distribution that it is judged by.
+    pub degrees_of_freedom: f64,
+}
+
+impl MeanError {
+    /// From the parts of the variance (Welch 1947, Satterthwaite 1946).
+    pub fn of(parts: &[VariancePart]) -> MeanError {
+        let variance: f64 = parts.iter().map(|part| part.variance).sum();
+        let weight = |part: &VariancePart| part.variance.powi(2) / part.degrees_of_freedom;
+        let weights: f64 = parts.iter().map(weight).sum();
+        MeanError {
+            deviation: variance.sqrt(),
+            degrees_of_freedom: match weights > 0.0 {
+                true => variance.powi(2) / weights,
+                false => f64::INFINITY,
+            },
+        }
+    }
+
+    /// The t interval around `mean`.
+    pub fn interval(&self, mean: f64, confidence: f64) -> [f64; 2] {
+        let half = match self.deviation > 0.0 {
+            true => t_quantile(0.5 + confidence / 2.0, self.degrees_of_freedom) * self.deviation,
+            false => 0.0,
+        };
+        [mean - half, mean + half]
+    }
+
+    /// p of a mean this far from zero, on either side.
+    pub fn two_sided(&self, mean: f64) -> f64 {
+        match (mean == 0.0, self.deviation == 0.0) {
+            (true, _) => 1.0,
+            (false, true) => 0.0,
+            _ => 1.0 - t_within(mean.abs() / self.deviation, self.degrees_of_freedom),
+        }
+    }
+
+    /// p of a mean this far above zero.
+    pub fn one_sided(&self, mean: f64) -> f64 {
+        let half = 0.5 * self.two_sided(mean);
+        if mean > 0.0 { half } else { 1.0 - half }
+    }
+}
+
+/// Holm's correction: p values such that calling those below x significant is wrong about any of
+/// them with probability x at most, however they depend on each other (Holm 1979). In the order
+/// given.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let mut adjusted = vec![0.0; p_values.len()];
+    let mut largest = 0.0_f64;
+    for (rank, &at) in order.iter().enumerate() {
+        let n_left = (p_values.len() - rank) as f64;
+        largest = largest.max((n_left * p_values[at]).min(1.0));
+        adjusted[at] = largest;
+    }
+    adjusted
+}
+
+/// The t that a Student variable stays below with this probability (0.5 to 1). Infinite degrees
+/// of freedom give the normal distribution's.
 ///
 /// # Panics
 /// With no degrees of freedom.
-pub fn t_quantile(probability: f64, degrees_of_freedom: usize) -> f64 {
+pub fn t_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
     let within = 2.0 * probability - 1.0;
     let mut high = 1.0;
     while t_within(high, degrees_of_freedom) < within && high < 1e9 {
         high *= 2.0;
     }
     let mut low = 0.0;
-    for _ in 0..80 {
+    for _ in 0..60 {
         let middle = 0.5 * (low + high);
         match t_within(middle, degrees_of_freedom) < within {
             true => low = middle,
@@ -86,35 +191,77 @@ pub fn t_quantile(probability: f64, degrees_of_freedom: usize) -> f64 {
     0.5 * (low + high)
 }
 
-/// Probability that a Student variable lies within -t and t, exact for whole degrees of freedom
-/// (Abramowitz and Stegun 26.7.3 and 26.7.4).
-fn t_within(t: f64, degrees_of_freedom: usize) -> f64 {
+/// Beyond these degrees of freedom the next digits are those of the normal distribution.
+const MOST_DEGREES_OF_FREEDOM: f64 = 1e6;
+
+/// Probability that a Student variable lies within -t and t (Abramowitz and Stegun 26.7.1).
+fn t_within(t: f64, degrees_of_freedom: f64) -> f64 {
     assert!(
-        degrees_of_freedom > 0,
+        degrees_of_freedom > 0.0,
         "a t interval needs two values or more"
     );
-    let n = degrees_of_freedom as f64;
-    let angle = (t / n.sqrt()).atan();
-    let (sin, cos) = angle.sin_cos();
-    if degrees_of_freedom.is_multiple_of(2) {
-        return sin * cosine_series(cos, 1, degrees_of_freedom - 1, 1.0);
-    }
-    let series = match degrees_of_freedom {
-        1 => 0.0,
-        _ => sin * cosine_series(cos, 2, degrees_of_freedom - 1, cos),
-    };
-    std::f64::consts::FRAC_2_PI * (angle + series)
+    let n = degrees_of_freedom.min(MOST_DEGREES_OF_FREEDOM);
+    1.0 - incomplete_beta(n / (n + t * t), 0.5 * n, 0.5)
 }
 
-/// first * (1 + cos^2 a/(a+1) + cos^4 a/(a+1) (a+2)/(a+3) + ...), a = `numerator`, while the
-/// next factor's numerator stays below `end`.
-fn cosine_series(cos: f64, numerator: usize, end: usize, first: f64) -> f64 {
-    let (mut term, mut sum) = (first, first);
-    for a in (numerator..end).step_by(2) {
-        term *= cos * cos * a as f64 / (a + 1) as f64;
-        sum += term;
+/// The regularised incomplete beta function I_x(a, b), by its continued fraction on the side where
+/// that converges fast (Abramowitz and Stegun 26.5.8).
+fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return x.clamp(0.0, 1.0);
     }
-    sum
+    if x > (a + 1.0) / (a + b + 2.0) {
+        return 1.0 - incomplete_beta(1.0 - x, b, a);
+    }
+    let log_beta = ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b);
+    let front = (a * x.ln() + b * (-x).ln_1p() - log_beta).exp() / a;
+    front * beta_fraction(x, a, b)
+}
+
+/// 1/(1 + d1/(1 + d2/(1 + ...))) by the method of Lentz.
+fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
+    const TINY: f64 = 1e-300;
+    let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
+    let (mut above, mut below) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
+    let mut fraction = below;
+    for step in 1..10_000 {
+        let m = f64::from(step);
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut change = 1.0;
+        for term in [even, odd] {
+            below = 1.0 / away_from_zero(1.0 + term * below);
+            above = away_from_zero(1.0 + term / above);
+            change = above * below;
+            fraction *= change;
+        }
+        if (change - 1.0_f64).abs() < 1e-15 {
+            break;
+        }
+    }
+    fraction
+}
+
+/// ln of the gamma function of a positive number: Stirling's series, from 12 on, where seven
+/// terms fill a double.
+fn ln_gamma(x: f64) -> f64 {
+    const TERMS: [f64; 7] = [
+        1.0 / 12.0,
+        -1.0 / 360.0,
+        1.0 / 1260.0,
+        -1.0 / 1680.0,
+        1.0 / 1188.0,
+        -691.0 / 360_360.0,
+        1.0 / 156.0,
+    ];
+    if x < 12.0 {
+        return ln_gamma(x + 1.0) - x.ln();
+    }
+    let series = TERMS
+        .iter()
+        .rev()
+        .fold(0.0, |sum, term| sum / (x * x) + term);
+    (x - 0.5) * x.ln() - x + 0.5 * std::f64::consts::TAU.ln() + series / x
 }
 
 #[cfg(test)]
@@ -122,7 +269,7 @@ mod tests {
     use super::*;
 
     /// Against the printed tables of Student's distribution.
-    fn check_quantile(probability: f64, degrees_of_freedom: usize, expected: f64) {
+    fn check_quantile(probability: f64, degrees_of_freedom: f64, expected: f64) {
         let t = t_quantile(probability, degrees_of_freedom);
         assert!(
             (t - expected).abs() < 5e-4 * expected.max(1.0),
@@ -132,15 +279,18 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_tables() {
-        check_quantile(0.975, 1, 12.706);
-        check_quantile(0.975, 2, 4.303);
-        check_quantile(0.975, 3, 3.182);
-        check_quantile(0.975, 4, 2.776);
-        check_quantile(0.975, 9, 2.262);
-        check_quantile(0.975, 30, 2.042);
-        check_quantile(0.995, 5, 4.032);
-        check_quantile(0.95, 120, 1.658);
-        check_quantile(0.5, 7, 0.0);
+        check_quantile(0.975, 1.0, 12.706);
+        check_quantile(0.975, 2.0, 4.303);
+        check_quantile(0.975, 3.0, 3.182);
+        check_quantile(0.975, 4.0, 2.776);
+        check_quantile(0.975, 9.0, 2.262);
+        check_quantile(0.975, 30.0, 2.042);
+        check_quantile(0.995, 5.0, 4.032);
+        check_quantile(0.95, 120.0, 1.658);
+        check_quantile(0.5, 7.0, 0.0);
+        check_quantile(0.975, 100_000.0, 1.95999);
+        check_quantile(0.975, f64::INFINITY, 1.95996);
+        check_quantile(0.95, f64::INFINITY, 1.64485);
     }
 
     #[test]
@@ -187,7 +337,63 @@ mod tests {
     #[test]
     fn the_p_value_meets_the_quantile() {
         // t = 3.182 at 3 degrees of freedom leaves 5 % outside.
-        assert!((1.0 - t_within(3.1824463, 3) - 0.05).abs() < 1e-7);
-        assert!((1.0 - t_within(2.7764451, 4) - 0.05).abs() < 1e-7);
+        assert!((1.0 - t_within(3.1824463, 3.0) - 0.05).abs() < 1e-7);
+        assert!((1.0 - t_within(2.7764451, 4.0) - 0.05).abs() < 1e-7);
+    }
+
+    #[test]
+    fn broken_degrees_of_freedom_lie_between_the_whole_ones() {
+        // One and two degrees have closed forms: 2/pi atan(t), and t / sqrt(2 + t^2).
+        for t in [0.3_f64, 1.0, 2.5, 40.0] {
+            let one = std::f64::consts::FRAC_2_PI * t.atan();
+            let two = t / (2.0 + t * t).sqrt();
+            assert!((t_within(t, 1.0) - one).abs() < 1e-12);
+            assert!((t_within(t, 2.0) - two).abs() < 1e-12);
+            assert!(one < t_within(t, 1.5) && t_within(t, 1.5) < two);
+        }
+    }
+
+    #[test]
+    fn holm_agrees_with_the_hand() {
+        // Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, then 0.04 must not fall below its forerunner.
+        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (adjusted, expected) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((adjusted - expected).abs() < 1e-12, "{adjusted}");
+        }
+        assert_eq!(holm(&[0.4, 0.9]), [0.8, 0.9]);
+        assert_eq!(holm(&[0.7, 0.9]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_variance_pool_their_degrees_of_freedom() {
+        let part = |variance, degrees_of_freedom| VariancePart {
+            variance,
+            degrees_of_freedom,
+        };
+        let check = |parts: &[VariancePart], expected: f64| {
+            let error = MeanError::of(parts);
+            assert!((error.degrees_of_freedom - expected).abs() < 1e-9);
+        };
+        check(&[part(4.0, 4.0)], 4.0);
+        check(&[part(1.0, 4.0), part(1.0, 4.0)], 8.0);
+        check(&[part(1.0, 4.0), part(1.0, f64::INFINITY)], 16.0);
+        check(&[part(0.0, 4.0), part(2.0, 999.0)], 999.0);
+    }
+
+    #[test]
+    fn a_further_reason_to_vary_widens_the_interval() {
+        let (ours, theirs) = ([0.70, 0.75, 0.80, 0.72], [0.69, 0.739, 0.791, 0.708]);
+        let rows = VariancePart {
+            variance: 1e-4,
+            degrees_of_freedom: 999.0,
+        };
+        let over_seeds = paired_difference(&ours, &theirs, 0.95).unwrap();
+        let over_both = paired_difference_with(&ours, &theirs, &[rows], 0.95).unwrap();
+        assert_eq!(over_seeds.estimate.mean, over_both.estimate.mean);
+        assert!(over_seeds.p_value.unwrap() < 0.01 && over_both.p_value.unwrap() > 0.2);
+        assert!(over_both.estimate.interval.unwrap()[0] < -0.009);
+        let single = paired_difference_with(&[0.7], &[0.6], &[rows], 0.95).unwrap();
+        assert_eq!((single.estimate.interval, single.p_value), (None, None));
     }
 }
