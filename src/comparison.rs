@@ -1,7 +1,8 @@
 //! Networks over several seeds: means with intervals, and differences seed by seed.
 
-use ncs_eval::report::{Better, ResultCell, ResultColumn, ResultRow, ResultTable};
-use ncs_eval::{Difference, Metrics, TaskMetrics, estimate, paired_difference};
+use ncs_eval::figures::{FIGURES, FUNNEL, Figure, Role};
+use ncs_eval::report::{Better, ResultCell, ResultRow, ResultTable};
+use ncs_eval::{Difference, Metrics, estimate, paired_difference};
 
 /// Share of intervals that hold the mean.
 const CONFIDENCE: f64 = 0.95;
@@ -15,51 +16,17 @@ pub struct NetworkFigures {
     pub seeds: Vec<Metrics>,
 }
 
-/// A figure that networks are compared by.
-#[derive(Clone, Copy)]
-struct Figure {
-    name: &'static str,
-    better: Better,
-    value: fn(&TaskMetrics) -> Option<f64>,
-}
-
-const FIGURES: [Figure; 5] = [
-    Figure {
-        name: "AUC",
-        better: Better::Higher,
-        value: |metrics| metrics.auc,
-    },
-    Figure {
-        name: "entire-space AUC",
-        better: Better::Higher,
-        value: |metrics| metrics.auc_entire_space,
-    },
-    Figure {
-        name: "grouped AUC",
-        better: Better::Higher,
-        value: |metrics| metrics.gauc,
-    },
-    Figure {
-        name: "log-loss",
-        better: Better::Lower,
-        value: |metrics| metrics.log_loss,
-    },
-    Figure {
-        name: "squared error",
-        better: Better::Lower,
-        value: |metrics| metrics.squared_error,
-    },
-];
-
 /// A table of means and their intervals over seeds. Figures that apply to no task are left out.
 pub fn table(title: &str, networks: &[NetworkFigures]) -> ResultTable {
     let tasks = tasks(networks);
     let applies = |figure: &&Figure| {
-        tasks.iter().any(|task| {
-            networks
-                .iter()
-                .any(|network| !values(network, task, figure).is_empty())
-        })
+        let is_shown = figure.role != Role::Calibration; // the curves show that
+        is_shown
+            && tasks.iter().any(|task| {
+                networks
+                    .iter()
+                    .any(|network| !values(network, task, figure).is_empty())
+            })
     };
     let figures: Vec<&Figure> = FIGURES.iter().filter(applies).collect();
     let row = |task: &String, network: &NetworkFigures| {
@@ -78,16 +45,8 @@ pub fn table(title: &str, networks: &[NetworkFigures]) -> ResultTable {
         .flat_map(|task| networks.iter().map(move |network| (task, network)));
     ResultTable {
         title: title.to_owned(),
-        columns: figures.iter().map(|figure| column(figure)).collect(),
+        columns: figures.iter().map(|figure| figure.column()).collect(),
         rows: rows.map(|(task, network)| row(task, network)).collect(),
-    }
-}
-
-fn column(figure: &Figure) -> ResultColumn {
-    ResultColumn {
-        name: figure.name.to_owned(),
-        better: figure.better,
-        decimals: 4,
     }
 }
 
@@ -102,16 +61,9 @@ fn tasks(networks: &[NetworkFigures]) -> Vec<String> {
     names
 }
 
-/// The product of click and conversion, in tables.
-const FUNNEL: &str = "CTCVR";
-
 /// One value a seed; empty where some seed has none.
 fn values(network: &NetworkFigures, task: &str, figure: &Figure) -> Vec<f64> {
-    let value = |metrics: &Metrics| match (task, metrics.tasks.get(task)) {
-        (_, Some(task)) => (figure.value)(task),
-        (FUNNEL, None) if figure.name == "AUC" => metrics.ctcvr?.auc,
-        _ => None,
-    };
+    let value = |metrics: &Metrics| (figure.value)(&metrics.of_task(task)?);
     let all: Option<Vec<f64>> = network.seeds.iter().map(value).collect();
     all.unwrap_or_default()
 }
@@ -121,7 +73,7 @@ fn values(network: &NetworkFigures, task: &str, figure: &Figure) -> Vec<f64> {
 pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String> {
     let mut lines = Vec::new();
     for task in tasks(std::slice::from_ref(ours)) {
-        for figure in FIGURES.iter().filter(|figure| is_decisive(figure)) {
+        for figure in FIGURES.iter().filter(|f| f.role == Role::Decisive) {
             for other in others {
                 let (mine, theirs) = (values(ours, &task, figure), values(other, &task, figure));
                 if let Some(difference) = paired_difference(&mine, &theirs, CONFIDENCE) {
@@ -135,10 +87,6 @@ pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String>
         }
     }
     lines
-}
-
-fn is_decisive(figure: &Figure) -> bool {
-    ["AUC", "entire-space AUC", "squared error"].contains(&figure.name)
 }
 
 /// `+0.0123 [+0.0100, +0.0146], p 0.002: better`
@@ -158,6 +106,7 @@ fn verdict(difference: &Difference, better: Better) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_eval::TaskMetrics;
 
     fn network(name: &str, aucs: &[f64]) -> NetworkFigures {
         let metrics = |&auc: &f64| {

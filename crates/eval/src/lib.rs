@@ -23,6 +23,7 @@ pub mod auc;
 pub mod bootstrap;
 pub mod calibration;
 pub mod errors;
+pub mod figures;
 pub mod metrics;
 pub mod render;
 pub mod report;

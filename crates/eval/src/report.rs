@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::CalibrationBin;
+use crate::figures::{FIGURES, FUNNEL, Figure};
 use crate::metrics::{Metrics, TaskMetrics};
 use crate::sharing::LayerSharing;
 use crate::statistics::Estimate;
@@ -222,9 +223,9 @@ impl ResultTable {
     pub fn of_metrics(title: &str, networks: &[(String, Metrics)]) -> ResultTable {
         let rows = metric_rows(networks);
         let applies =
-            |figure: &&Figure| rows.iter().any(|row| (figure.cell)(&row.2).value.is_some());
-        let figures: Vec<&Figure> = FIGURES.iter().filter(applies).collect();
-        let cells = |metrics: &TaskMetrics| figures.iter().map(|f| (f.cell)(metrics)).collect();
+            |column: &MetricColumn| rows.iter().any(|row| column.cell(&row.2).value.is_some());
+        let columns: Vec<MetricColumn> = MetricColumn::all().filter(applies).collect();
+        let cells = |metrics: &TaskMetrics| columns.iter().map(|c| c.cell(metrics)).collect();
         let row = |(task, network, metrics): &(String, String, TaskMetrics)| ResultRow {
             task: task.clone(),
             network: network.clone(),
@@ -232,7 +233,7 @@ impl ResultTable {
         };
         ResultTable {
             title: title.to_string(),
-            columns: figures.iter().map(|figure| figure.column()).collect(),
+            columns: columns.iter().map(MetricColumn::column).collect(),
             rows: rows.iter().map(row).collect(),
         }
     }
@@ -274,15 +275,7 @@ fn metric_rows(networks: &[(String, Metrics)]) -> Vec<(String, String, TaskMetri
         networks.iter().filter_map(row).collect::<Vec<_>>()
     };
     let products = networks.iter().filter_map(|(network, metrics)| {
-        let product = metrics.ctcvr?;
-        let metrics = TaskMetrics {
-            rows: product.rows,
-            positives: product.positives,
-            auc: product.auc,
-            auc_interval: product.auc_interval,
-            ..TaskMetrics::default()
-        };
-        Some(("CTCVR".to_string(), network.clone(), metrics))
+        Some((FUNNEL.to_owned(), network.clone(), metrics.ctcvr?.into()))
     });
     tasks
         .into_iter()
@@ -291,62 +284,39 @@ fn metric_rows(networks: &[(String, Metrics)]) -> Vec<(String, String, TaskMetri
         .collect()
 }
 
-/// A column of a table of metrics.
-struct Figure {
-    name: &'static str,
-    better: Better,
-    decimals: usize,
-    cell: fn(&TaskMetrics) -> ResultCell,
+/// A column of [`ResultTable::of_metrics`].
+#[derive(Clone, Copy)]
+enum MetricColumn {
+    Count(&'static str, fn(&TaskMetrics) -> u64),
+    Figure(&'static Figure),
 }
 
-impl Figure {
+impl MetricColumn {
+    fn all() -> impl Iterator<Item = MetricColumn> {
+        let counts = [
+            MetricColumn::Count("rows", |metrics| metrics.rows),
+            MetricColumn::Count("positives", |metrics| metrics.positives),
+        ];
+        counts
+            .into_iter()
+            .chain(FIGURES.iter().map(MetricColumn::Figure))
+    }
+
+    fn cell(&self, metrics: &TaskMetrics) -> ResultCell {
+        match self {
+            MetricColumn::Count(_, count) => Some(count(metrics) as f64).into(),
+            MetricColumn::Figure(figure) => figure.cell(metrics),
+        }
+    }
+
     fn column(&self) -> ResultColumn {
-        let Figure {
-            name,
-            better,
-            decimals,
-            ..
-        } = *self;
-        ResultColumn {
-            name: name.to_string(),
-            better,
-            decimals,
+        match self {
+            MetricColumn::Figure(figure) => figure.column(),
+            MetricColumn::Count(name, _) => ResultColumn {
+                name: (*name).to_owned(),
+                better: Better::Neither,
+                decimals: 0,
+            },
         }
     }
 }
-
-const fn figure(
-    name: &'static str,
-    better: Better,
-    decimals: usize,
-    cell: fn(&TaskMetrics) -> ResultCell,
-) -> Figure {
-    Figure {
-        name,
-        better,
-        decimals,
-        cell,
-    }
-}
-
-/// The columns of [`ResultTable::of_metrics`].
-const FIGURES: [Figure; 9] = [
-    figure("rows", Better::Neither, 0, |m| Some(m.rows as f64).into()),
-    figure("positives", Better::Neither, 0, |m| {
-        Some(m.positives as f64).into()
-    }),
-    figure("AUC", Better::Higher, 4, |m| ResultCell {
-        value: m.auc,
-        interval: m.auc_interval,
-    }),
-    figure("grouped AUC", Better::Higher, 4, |m| m.gauc.into()),
-    figure("entire-space AUC", Better::Higher, 4, |m| {
-        m.auc_entire_space.into()
-    }),
-    figure("log-loss", Better::Lower, 4, |m| m.log_loss.into()),
-    figure("squared error", Better::Lower, 5, |m| {
-        m.squared_error.into()
-    }),
-    figure("PCOC", Better::Neither, 3, |m| m.pcoc.into()),
-    figure("ECE", Better::Lower, 4, |m| m.ece.into()),
-];

@@ -27,7 +27,8 @@ pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let deviation = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
     let interval = deviation.map(|deviation| {
-        let half = t_quantile(0.5 + confidence / 2.0, (n - 1) as f64) * deviation / (n as f64).sqrt();
+        let half =
+            t_quantile(0.5 + confidence / 2.0, (n - 1) as f64) * deviation / (n as f64).sqrt();
         [mean - half, mean + half]
     });
     Some(Estimate {
