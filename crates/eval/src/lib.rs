@@ -22,6 +22,7 @@
 pub mod auc;
 pub mod bootstrap;
 pub mod calibration;
+pub mod comparison;
 pub mod errors;
 pub mod figures;
 pub mod metrics;

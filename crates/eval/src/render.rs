@@ -9,4 +9,5 @@ mod text;
 
 pub use html::render_html;
 pub use numbers::{fixed, percent, thousands};
+pub(crate) use numbers::{p_value, signed};
 pub use text::{render_text, text_table};

@@ -1,6 +1,8 @@
 //! Numbers as people read them.
 
+use crate::comparison::FigureKey;
 use crate::report::{ResultCell, ResultColumn};
+use crate::statistics::Estimate;
 
 /// Stands where a figure does not apply.
 pub(crate) const ABSENT: &str = "–";
@@ -36,6 +38,24 @@ pub fn percent(share: f64) -> String {
     match share.is_finite() {
         true => format!("{} %", fixed(100.0 * share, decimals)),
         false => ABSENT.to_string(),
+    }
+}
+
+/// `0.004`; what is smaller than the last digit is said to be.
+pub(crate) fn p_value(p: f64) -> String {
+    match p < 0.001 {
+        true => "< 0.001".to_owned(),
+        false => fixed(p, 3),
+    }
+}
+
+/// `+0.0123 [+0.0100, +0.0146]`, with the digits of the figure.
+pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> String {
+    let decimals = key.known().map_or(4, |figure| figure.decimals);
+    let mean = difference.mean;
+    match difference.interval {
+        None => format!("{mean:+.decimals$}"),
+        Some([low, high]) => format!("{mean:+.decimals$} [{low:+.decimals$}, {high:+.decimals$}]"),
     }
 }
 

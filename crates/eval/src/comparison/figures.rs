@@ -1,0 +1,130 @@
+//! Figures of methods, seed by seed and on average.
+
+use super::{Agreement, DataInput, FigureKey, MethodEstimate, MethodInput, Published, RowValues};
+use super::{Comparison, DataResult, MeasuredRun};
+use crate::figures::{FIGURES, FUNNEL, Figure, Role};
+use crate::statistics::{Estimate, estimate};
+
+impl FigureKey {
+    /// A figure of a task by their names.
+    pub fn of(task: &str, figure: &str) -> FigureKey {
+        FigureKey {
+            task: task.to_owned(),
+            figure: figure.to_owned(),
+        }
+    }
+
+    /// What is known of the figure; `None` for a name that is not in the list.
+    pub fn known(&self) -> Option<&'static Figure> {
+        Figure::named(&self.figure)
+    }
+
+    /// Whether methods are better or worse by it.
+    pub fn is_decisive(&self) -> bool {
+        self.known()
+            .is_some_and(|figure| figure.role == Role::Decisive)
+    }
+}
+
+impl MeasuredRun {
+    /// The run's value of a figure.
+    pub fn figure(&self, key: &FigureKey) -> Option<f64> {
+        (key.known()?.value)(&self.metrics.of_task(&key.task)?)
+    }
+
+    /// How the figure varies over rows, where that was kept.
+    pub(super) fn row_values(&self, key: &FigureKey) -> Option<&RowValues> {
+        let wanted = |(found, _): &&(FigureKey, RowValues)| found == key;
+        self.rows.iter().find(wanted).map(|(_, values)| values)
+    }
+}
+
+impl DataInput {
+    /// The method of this name.
+    pub fn method(&self, name: &str) -> Option<&MethodInput> {
+        self.methods.iter().find(|method| method.name == name)
+    }
+
+    /// Names of the tasks that some run has, the product along the funnel last.
+    pub fn tasks(&self) -> Vec<String> {
+        let runs = || self.methods.iter().flat_map(|method| &method.seeds);
+        let mut tasks: Vec<String> = Vec::new();
+        for task in runs().flat_map(|run| run.metrics.tasks.keys()) {
+            if !tasks.contains(task) {
+                tasks.push(task.clone());
+            }
+        }
+        if runs().any(|run| run.metrics.ctcvr.is_some()) {
+            tasks.push(FUNNEL.to_owned());
+        }
+        tasks
+    }
+
+    /// The figures that some run has, task by task.
+    pub(super) fn keys(&self) -> Vec<FigureKey> {
+        let applies = |key: &FigureKey| {
+            let mut runs = self.methods.iter().flat_map(|method| &method.seeds);
+            runs.any(|run| run.figure(key).is_some())
+        };
+        let of_task = |task: String| FIGURES.map(|figure| FigureKey::of(&task, figure.name));
+        let keys = self.tasks().into_iter().flat_map(of_task);
+        keys.filter(applies).collect()
+    }
+}
+
+impl MethodInput {
+    /// The figure of each seed that has it.
+    pub(super) fn values(&self, key: &FigureKey) -> Vec<f64> {
+        self.seeds
+            .iter()
+            .filter_map(|run| run.figure(key))
+            .collect()
+    }
+}
+
+impl Comparison {
+    /// The data sets with their results.
+    pub fn data_sets(&self) -> impl Iterator<Item = (&DataInput, &DataResult)> {
+        self.input.data.iter().zip(&self.data)
+    }
+}
+
+/// Means of all figures that apply, figure by figure.
+pub(super) fn estimates(data: &DataInput, confidence: f64) -> Vec<MethodEstimate> {
+    let of_method = |key: &FigureKey, method: &MethodInput| {
+        Some(MethodEstimate {
+            method: method.name.clone(),
+            key: key.clone(),
+            estimate: estimate(&method.values(key), confidence)?,
+        })
+    };
+    let of_key = |key| {
+        let estimates = data
+            .methods
+            .iter()
+            .map(move |method| of_method(&key, method));
+        estimates.flatten()
+    };
+    data.keys().into_iter().flat_map(of_key).collect()
+}
+
+/// Our figures beside published ones.
+pub(super) fn agreement(published: &[Published], estimates: &[MethodEstimate]) -> Vec<Agreement> {
+    let beside = |published: &Published| Agreement {
+        published: published.clone(),
+        ours: ours(published, estimates),
+    };
+    published.iter().map(beside).collect()
+}
+
+/// By task and figure, or by the figure alone where it is no question which is meant.
+fn ours(published: &Published, estimates: &[MethodEstimate]) -> Option<Estimate> {
+    let of_method = || estimates.iter().filter(|e| e.method == published.method);
+    let exact = of_method().find(|e| e.key.to_string() == published.figure);
+    let mut by_figure = of_method().filter(|e| e.key.figure == published.figure);
+    let only = match (by_figure.next(), by_figure.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    };
+    exact.or(only).map(|found| found.estimate)
+}

@@ -1,0 +1,195 @@
+//! How a figure varies over test rows: the figure as a mean over rows.
+
+use crate::auc::{Ranking, Real, funnel_labels, funnel_scores};
+use crate::comparison::FigureKey;
+use crate::errors::known_pairs;
+use crate::figures::{AUC, FUNNEL};
+use crate::metrics::{Predictions, TaskPredictions};
+use crate::statistics::VariancePart;
+
+/// The parts that a figure is a mean of, row by row, so that it has a variance over rows, and so has
+/// the difference of two figures over the same rows.
+///
+/// Rows stand in strata that are drawn independently; the figure is the mean of each stratum, and
+/// its variance the sum over strata of variance / rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowValues {
+    /// One value a row, rows in their order.
+    pub strata: Vec<Vec<f32>>,
+}
+
+impl RowValues {
+    /// The structural components of the AUC (DeLong, DeLong and Clarke-Pearson 1988): for each
+    /// positive row the share of negatives that it outranks, for each negative row the share of
+    /// positives that outrank it; ties count one half. `None` where [`auc`](crate::auc()) is.
+    pub fn of_auc<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
+        assert_eq!(labels.len(), scores.len(), "one label for each score");
+        let is_positive = |row: u32| labels[row as usize].into() > 0.5;
+        let ranking = Ranking::of(labels, scores)?.rows;
+        let n_positives = ranking.iter().filter(|(_, row)| is_positive(*row)).count();
+        let n_negatives = ranking.len() - n_positives;
+        if n_positives == 0 || n_negatives == 0 {
+            return None;
+        }
+        let mut by_row = vec![f32::NAN; scores.len()];
+        let (mut positives_below, mut negatives_below) = (0, 0);
+        for tied in ranking.chunk_by(|a, b| a.0 == b.0) {
+            let positives = tied.iter().filter(|(_, row)| is_positive(*row)).count();
+            let negatives = tied.len() - positives;
+            let outranked = negatives_below as f64 + 0.5 * negatives as f64;
+            let outranking = (n_positives - positives_below) as f64 - 0.5 * positives as f64;
+            for &(_, row) in tied {
+                by_row[row as usize] = match is_positive(row) {
+                    true => (outranked / n_negatives as f64) as f32,
+                    false => (outranking / n_positives as f64) as f32,
+                };
+            }
+            positives_below += positives;
+            negatives_below += negatives;
+        }
+        Some(RowValues::of_classes(labels, &by_row))
+    }
+
+    /// The known rows' values, positives and negatives apart.
+    fn of_classes<L: Real>(labels: &[L], by_row: &[f32]) -> RowValues {
+        let stratum = |positive: bool| {
+            let rows = labels.iter().zip(by_row);
+            let of_class = rows.filter(|(label, _)| {
+                let label: f64 = (**label).into();
+                !label.is_nan() && (label > 0.5) == positive
+            });
+            of_class.map(|(_, value)| *value).collect()
+        };
+        RowValues {
+            strata: vec![stratum(true), stratum(false)],
+        }
+    }
+
+    /// The rows' errors behind [`squared_error`](crate::squared_error()) with labels clipped to
+    /// [0, 1]. `None` where that is.
+    pub fn of_squared_error<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
+        assert_eq!(labels.len(), scores.len(), "one label for each score");
+        let errors: Vec<f32> = known_pairs(labels, scores)
+            .filter(|(label, _)| *label > 0.0)
+            .map(|(label, score)| (label.min(1.0) - score).powi(2) as f32)
+            .collect();
+        let is_mean = !errors.is_empty() && errors.iter().all(|error| error.is_finite());
+        is_mean.then(|| RowValues {
+            strata: vec![errors],
+        })
+    }
+
+    /// Rows of each stratum.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.strata.iter().map(Vec::len).collect()
+    }
+
+    /// The figure's variance over rows, stratum by stratum; `None` where one has a single row.
+    pub fn variance_parts(&self) -> Option<Vec<VariancePart>> {
+        let part =
+            |stratum: &Vec<f32>| VariancePart::of_mean(stratum.iter().copied().map(f64::from));
+        self.strata.iter().map(part).collect()
+    }
+
+    /// The mean of several runs' values less that of as many others', all over the same rows;
+    /// `None` without runs or where strata have other lengths.
+    pub(super) fn mean_difference(ours: &[&RowValues], theirs: &[&RowValues]) -> Option<RowValues> {
+        let lengths = ours.first()?.lengths();
+        let all_alike = ours
+            .iter()
+            .chain(theirs)
+            .all(|run| run.lengths() == lengths);
+        if !all_alike || ours.len() != theirs.len() {
+            return None;
+        }
+        let n_runs = ours.len() as f64;
+        let stratum = |at: usize| {
+            let mut sums = vec![0.0_f64; lengths[at]];
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                let pairs = ours.strata[at].iter().zip(&theirs.strata[at]);
+                for (sum, (ours, theirs)) in sums.iter_mut().zip(pairs) {
+                    *sum += f64::from(*ours) - f64::from(*theirs);
+                }
+            }
+            sums.iter().map(|sum| (sum / n_runs) as f32).collect()
+        };
+        Some(RowValues {
+            strata: (0..lengths.len()).map(stratum).collect(),
+        })
+    }
+}
+
+/// The row values of every decisive figure that is a mean over labelled rows: each binary task's
+/// AUC, each ratio's squared error, and the AUC of the product along the funnel.
+pub fn row_values(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
+    let tasks = predictions.tasks.iter().filter_map(of_task);
+    tasks.chain(of_funnel(predictions)).collect()
+}
+
+fn of_task(task: &TaskPredictions) -> Option<(FigureKey, RowValues)> {
+    let (figure, values) = match task.binary {
+        true => (AUC, RowValues::of_auc(&task.labels, &task.scores)),
+        false => (
+            "squared error",
+            RowValues::of_squared_error(&task.labels, &task.scores),
+        ),
+    };
+    Some((FigureKey::of(&task.name, figure), values?))
+}
+
+fn of_funnel(predictions: &Predictions) -> Option<(FigureKey, RowValues)> {
+    let (click, conversion) = predictions.funnel?;
+    let click = predictions.tasks.get(click)?;
+    let conversion = predictions.tasks.get(conversion)?;
+    if !(click.binary && conversion.binary) {
+        return None;
+    }
+    let labels = funnel_labels(&click.labels, &conversion.labels);
+    let scores = funnel_scores(&click.scores, &conversion.scores);
+    Some((
+        FigureKey::of(FUNNEL, AUC),
+        RowValues::of_auc(&labels, &scores)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LabelRange, auc, squared_error};
+
+    #[test]
+    fn components_are_shares_of_the_other_class_in_the_order_of_rows() {
+        let labels = [1.0_f32, 0.0, f32::NAN, 1.0, 0.0];
+        let scores = [0.9_f32, 0.5, 0.7, 0.5, 0.1];
+        let values = RowValues::of_auc(&labels, &scores).unwrap();
+        assert_eq!(values.strata, [[1.0, 0.75], [0.75, 1.0]]);
+        assert_eq!(auc(&labels, &scores), Some(0.875));
+        assert_eq!(RowValues::of_auc(&[1.0, 1.0], &[0.1, 0.2]), None);
+        assert_eq!(RowValues::of_auc(&[1.0, 0.0], &[0.1, f64::NAN]), None);
+    }
+
+    #[test]
+    fn errors_are_those_of_the_metric() {
+        let (labels, scores) = ([0.5_f32, 0.0, 2.0, f32::NAN], [0.4_f32, 0.9, 0.7, 0.1]);
+        let values = RowValues::of_squared_error(&labels, &scores).unwrap();
+        let mean = values.strata[0].iter().copied().map(f64::from).sum::<f64>() / 2.0;
+        let error = squared_error(&labels, &scores, LabelRange::Clipped).unwrap();
+        assert!((mean - error).abs() < 1e-7);
+        assert_eq!(values.lengths(), [2]);
+        assert_eq!(RowValues::of_squared_error(&[0.0], &[0.5]), None);
+    }
+
+    #[test]
+    fn other_rows_have_no_common_difference() {
+        let short = RowValues {
+            strata: vec![vec![0.1, 0.2]],
+        };
+        let long = RowValues {
+            strata: vec![vec![0.1, 0.2, 0.3]],
+        };
+        assert_eq!(RowValues::mean_difference(&[&short], &[&long]), None);
+        assert_eq!(RowValues::mean_difference(&[], &[]), None);
+        let zero = RowValues::mean_difference(&[&short], &[&short]).unwrap();
+        assert_eq!(zero.strata, [[0.0, 0.0]]);
+    }
+}
