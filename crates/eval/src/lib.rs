@@ -37,12 +37,15 @@ pub use bootstrap::{Resampling, auc_interval};
 pub use calibration::{
     Binning, CalibrationBin, calibration_bins, expected_calibration_error, predicted_over_observed,
 };
+pub use comparison::{Comparison, ComparisonInput};
 pub use errors::{LabelRange, log_loss, squared_error};
 pub use metrics::{
     FunnelMetrics, MetricSettings, Metrics, PredictionError, Predictions, TaskMetrics,
     TaskPredictions,
 };
-pub use render::{render_html, render_text, text_table};
+pub use render::{
+    comparison_markdown, render_comparison_html, render_html, render_text, text_table,
+};
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 pub use statistics::{Difference, Estimate, estimate, paired_difference};

@@ -2,6 +2,10 @@
 
 #[path = "comparison/draw.rs"]
 mod draw;
+#[path = "comparison/pages.rs"]
+mod pages;
+#[path = "comparison/sample.rs"]
+mod sample;
 
 use draw::Draw;
 use ncs_eval::comparison::{

@@ -73,6 +73,15 @@ impl DataInput {
 }
 
 impl MethodInput {
+    /// Share of connections that `task` keeps, mean over seeds; for the product along the funnel,
+    /// mean over tasks too. `None` where no run has masks.
+    pub fn density(&self, task: &str) -> Option<f64> {
+        let densities = self.seeds.iter().flat_map(|run| &run.densities);
+        let wanted = densities.filter(|(name, _)| name == task || task == FUNNEL);
+        let shares: Vec<f64> = wanted.map(|(_, share)| *share).collect();
+        (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+    }
+
     /// The figure of each seed that has it.
     pub(super) fn values(&self, key: &FigureKey) -> Vec<f64> {
         self.seeds

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 /// One picture. All points are in data units.
+#[derive(Default)]
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) x_name: String,
@@ -12,9 +13,21 @@ pub(super) struct Chart {
     pub(super) diagonal: bool,
     /// The x axis ticks whole numbers only.
     pub(super) whole_x: bool,
+    /// Horizontal lines from one side to the other.
+    pub(super) levels: Vec<Level>,
+    /// Draws y = 0.
+    pub(super) zero: bool,
+}
+
+/// A value that holds everywhere on the x axis.
+pub(super) struct Level {
+    pub(super) name: String,
+    pub(super) value: f64,
+    pub(super) style: usize,
 }
 
 /// One line of a chart.
+#[derive(Default)]
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
@@ -24,6 +37,10 @@ pub(super) struct Series {
     pub(super) thin: bool,
     /// The point to be ringed.
     pub(super) picked: Option<(f64, f64)>,
+    /// `(x, [low, high])`: intervals of some of the points.
+    pub(super) whiskers: Vec<(f64, [f64; 2])>,
+    /// Moves the line to the right, in the picture's units, so that whiskers stand side by side.
+    pub(super) shift: f64,
 }
 
 /// A way of drawing a line that is told from the others without colour too.
@@ -106,9 +123,10 @@ impl Chart {
     /// The chart as a figure with its title; a sentence where there is nothing to draw.
     pub(super) fn draw(&self) -> Markup {
         let points = || self.series.iter().flat_map(|series| &series.points);
+        let heights = points().map(|p| p.1).chain(self.further_heights());
         let (mut x, mut y) = (
             Axis::over(points().map(|p| p.0), self.whole_x, LEFT, WIDTH - RIGHT),
-            Axis::over(points().map(|p| p.1), false, HEIGHT - BOTTOM, TOP),
+            Axis::over(heights, false, HEIGHT - BOTTOM, TOP),
         );
         if self.diagonal {
             let both = || points().flat_map(|p| [p.0, p.1]).chain([0.0]);
@@ -126,6 +144,17 @@ impl Chart {
         }
     }
 
+    /// What else the y axis must reach.
+    fn further_heights(&self) -> impl Iterator<Item = f64> {
+        let whiskers = self.series.iter().flat_map(|series| &series.whiskers);
+        let levels = self.levels.iter().map(|level| level.value);
+        let zero = self.zero.then_some(0.0);
+        whiskers
+            .flat_map(|(_, interval)| *interval)
+            .chain(levels)
+            .chain(zero)
+    }
+
     fn draw_over(&self, x: &Axis, y: &Axis) -> Markup {
         let view = format!("0 0 {WIDTH} {HEIGHT}");
         html! {
@@ -133,6 +162,9 @@ impl Chart {
                 (vertical_axis(y, &self.y_name))
                 (horizontal_axis(x, &self.x_name))
                 @if self.diagonal { (diagonal(x, y)) }
+                @if self.zero { (zero(y)) }
+                @for level in &self.levels { (level.draw(y)) }
+                @for series in &self.series { (series.draw_whiskers(x, y)) }
                 @for series in &self.series { (series.draw(x, y)) }
                 @for series in &self.series { (series.draw_picked(x, y)) }
             }
@@ -142,7 +174,7 @@ impl Chart {
 
 impl Series {
     fn draw(&self, x: &Axis, y: &Axis) -> Markup {
-        let place = |&(px, py): &(f64, f64)| (x.place(px), y.place(py));
+        let place = |&(px, py): &(f64, f64)| (x.place(px) + self.shift, y.place(py));
         let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
         let places: Vec<(f64, f64)> = self.points.iter().filter(finite).map(place).collect();
         let corners: Vec<String> = places
@@ -161,12 +193,37 @@ impl Series {
         }
     }
 
+    fn draw_whiskers(&self, x: &Axis, y: &Axis) -> Markup {
+        let style = LineStyle::of(self.style);
+        let whisker = |&(px, [low, high]): &(f64, [f64; 2])| {
+            let (px, low, high) = (x.place(px) + self.shift, y.place(low), y.place(high));
+            let ends = format!("M{:.1} {low:.1}h6M{:.1} {high:.1}h6", px - 3.0, px - 3.0);
+            format!("M{px:.1} {low:.1}V{high:.1}{ends}")
+        };
+        let finite = |w: &&(f64, [f64; 2])| w.0.is_finite() && w.1.iter().all(|e| e.is_finite());
+        let paths = self.whiskers.iter().filter(finite).map(whisker);
+        html! {
+            @for path in paths {
+                path d=(path) fill="none" stroke=(style.colour) stroke-width="1.1" {}
+            }
+        }
+    }
+
     fn draw_picked(&self, x: &Axis, y: &Axis) -> Markup {
         let Some((px, py)) = self.picked.filter(|p| p.0.is_finite() && p.1.is_finite()) else {
             return html! {};
         };
         let (px, py) = (format!("{:.1}", x.place(px)), format!("{:.1}", y.place(py)));
         html! { circle cx=(px) cy=(py) r="8" fill="none" stroke="#1a1a1a" stroke-width="1.6" {} }
+    }
+}
+
+impl Level {
+    fn draw(&self, y: &Axis) -> Markup {
+        let path = format!("M{LEFT} {:.1}H{}", y.place(self.value), WIDTH - RIGHT);
+        html! {
+            g { title { (self.name) } (LineStyle::of(self.style).line(&path, true)) }
+        }
     }
 }
 
@@ -200,8 +257,13 @@ fn diagonal(x: &Axis, y: &Axis) -> Markup {
     }
 }
 
+fn zero(y: &Axis) -> Markup {
+    let place = format!("{:.1}", y.place(0.0));
+    html! { line.zero x1=(LEFT) x2=(WIDTH - RIGHT) y1=(place) y2=(place) {} }
+}
+
 /// A range of data laid over a range of the picture.
-struct Axis {
+pub(super) struct Axis {
     low: f64,
     high: f64,
     step: f64,
@@ -211,7 +273,12 @@ struct Axis {
 
 impl Axis {
     /// An axis whose ends are ticks around all finite values; `None` without any.
-    fn over(values: impl Iterator<Item = f64>, whole: bool, from: f64, to: f64) -> Option<Axis> {
+    pub(super) fn over(
+        values: impl Iterator<Item = f64>,
+        whole: bool,
+        from: f64,
+        to: f64,
+    ) -> Option<Axis> {
         let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let low = values.iter().copied().reduce(f64::min)?;
         let high = values.iter().copied().reduce(f64::max)?;
@@ -235,12 +302,12 @@ impl Axis {
         })
     }
 
-    fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
     /// Place and label of each tick.
-    fn ticks(&self) -> Vec<(String, String)> {
+    pub(super) fn ticks(&self) -> Vec<(String, String)> {
         let n_steps = ((self.high - self.low) / self.step).round() as usize;
         let decimals = (-self.step.log10() - 1e-9).ceil().clamp(0.0, 12.0) as usize;
         let tick = |at: usize| {

@@ -15,7 +15,7 @@ pub(super) fn networks(report: &RunReport) -> Vec<&str> {
     distinct(learning.chain(calibration))
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut kept = Vec::new();
     for name in names {
         if !kept.contains(&name.as_str()) {
@@ -104,8 +104,8 @@ fn over_training(
         x_name: x_name.into(),
         y_name,
         series,
-        diagonal: false,
         whole_x: true,
+        ..Chart::default()
     }
 }
 
@@ -127,6 +127,7 @@ fn series(
         style: style_of(&curve.network, networks),
         thin,
         picked: picked.filter(|_| !thin),
+        ..Series::default()
     }
 }
 
@@ -152,12 +153,11 @@ fn search_chart(curve: &SearchCurve) -> Chart {
     let series = Series {
         name: curve.task.clone(),
         points: (0..curve.rounds.len()).filter_map(place).collect(),
-        style: 0,
-        thin: false,
         picked: curve
             .picked
             .filter(|at| *at < curve.rounds.len())
             .and_then(place),
+        ..Series::default()
     };
     Chart {
         title: format!(
@@ -167,8 +167,7 @@ fn search_chart(curve: &SearchCurve) -> Chart {
         x_name: "density (share of connections kept)".into(),
         y_name: curve.metric_name.clone(),
         series: vec![series],
-        diagonal: false,
-        whole_x: false,
+        ..Chart::default()
     }
 }
 
@@ -194,8 +193,7 @@ fn calibration_chart(task: &str, curves: &[&CalibrationCurve], networks: &[&str]
             .map(|bin| (bin.predicted, bin.observed))
             .collect(),
         style: style_of(&curve.network, networks),
-        thin: false,
-        picked: None,
+        ..Series::default()
     };
     Chart {
         title: format!("{task}: calibration"),
@@ -203,7 +201,7 @@ fn calibration_chart(task: &str, curves: &[&CalibrationCurve], networks: &[&str]
         y_name: "mean label of the bin".into(),
         series: curves.iter().map(line).collect(),
         diagonal: true,
-        whole_x: false,
+        ..Chart::default()
     }
 }
 

@@ -8,18 +8,23 @@ use crate::report::{ResultRow, ResultTable, RunReport, SharingPicture};
 
 /// The report as a self-contained page, readable on paper and in black and white.
 pub fn render_html(report: &RunReport) -> String {
+    page(&report.title, html! { (header(report)) (sections(report)) })
+}
+
+/// A self-contained page of this title.
+pub(super) fn page(title: &str, content: Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (report.title) }
+                title { (title) }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
                 (bars::patterns())
-                main { (header(report)) (sections(report)) }
+                main { (content) }
             }
         }
     };

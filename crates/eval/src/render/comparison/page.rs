@@ -1,0 +1,300 @@
+//! One HTML file, with pictures and with the way to every run.
+
+use maud::{Markup, html};
+
+use super::tables::{self, Cell, Table};
+use super::{charts, forest, runs, words};
+use crate::comparison::{Comparison, DataInput, DataResult, MethodInput};
+use crate::render::{bars, figures, html};
+use crate::report::{CalibrationCurve, LearningCurve, SharingPicture};
+
+/// The comparison as a self-contained page, readable on paper and in black and white. Addresses
+/// of runs are those of their folders, so the page should lie where these are seen from.
+pub fn render_comparison_html(comparison: &Comparison) -> String {
+    let content = html! {
+        (header(comparison))
+        (summary(comparison))
+        (sharing_lines(comparison))
+        @for (at, (data, result)) in comparison.data_sets().enumerate() {
+            section id=(format!("data-{at}")) { (data_set(comparison, data, result)) }
+        }
+        (all_runs(comparison))
+    };
+    html::page(&comparison.input.title, content)
+}
+
+fn header(comparison: &Comparison) -> Markup {
+    let input = &comparison.input;
+    html! {
+        header {
+            h1 { (input.title) }
+            (command(&input.command))
+            @for sentence in &input.protocol { p.note { (sentence) } }
+            @for sentence in words::reading(comparison) { p.explained { (sentence) } }
+            @if input.data.len() > 1 {
+                nav { ul {
+                    @for (at, data) in input.data.iter().enumerate() {
+                        li { a href=(format!("#data-{at}")) { (data.name) } }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn command(command: &str) -> Markup {
+    html! { @if !command.is_empty() { pre { (command) } } }
+}
+
+fn summary(comparison: &Comparison) -> Markup {
+    let references = comparison.input.references.iter();
+    let tables = references.filter_map(|name| tables::summary(comparison, name));
+    let tables: Vec<Table> = tables.collect();
+    html! {
+        @if !tables.is_empty() {
+            section { h2 { "Summary" } @for one in &tables { (table(one)) } }
+        }
+    }
+}
+
+fn sharing_lines(comparison: &Comparison) -> Markup {
+    html! {
+        @for group in charts::groups(comparison) {
+            section {
+                h2 { "From conflict to agreement: " (group) }
+                p.explained {
+                    "Mean difference over seeds, with the uncorrected interval. First the methods "
+                    "with masks and the one of the others that is best on average, then the others."
+                }
+                (charts::sharing(comparison, group))
+            }
+        }
+    }
+}
+
+fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> Markup {
+    let references = &comparison.input.references;
+    let differences = references.iter();
+    let differences = differences.filter_map(|name| tables::differences(data, result, name));
+    html! {
+        h2 { (data.name) }
+        p.explained { (data.about) }
+        (command(words::command(comparison, data)))
+        (table(&tables::means(data, result)))
+        @for one in differences { (table(&one)) }
+        @if let Some(scope) = words::scope(result) { p.explained { (scope) } }
+        (verdicts(result))
+        (dots(comparison, result))
+        (density(comparison, data, result))
+        (table(&tables::cost(data)))
+        (table(&tables::settings(data)))
+        @if let Some(published) = tables::published(data, result) { (table(&published)) }
+        (sharing(data))
+        (calibration(data))
+        (learning(data))
+    }
+}
+
+fn verdicts(result: &DataResult) -> Markup {
+    html! {
+        @if !result.sentences.is_empty() {
+            h3 { "Verdicts" }
+            ul.verdicts { @for sentence in &result.sentences { li { (sentence) } } }
+        }
+    }
+}
+
+/// Differences to the reference that people know best, by each decisive figure.
+fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
+    let references = &comparison.input.references;
+    let known_best = references.iter().find(|name| *name == "shared_bottom");
+    let Some(reference) = known_best.or(references.first()) else {
+        return html! {};
+    };
+    let to_it = |key| {
+        let is_meant = move |one: &&crate::comparison::MethodDifference| {
+            one.reference == *reference && one.key == key
+        };
+        result
+            .differences
+            .iter()
+            .filter(is_meant)
+            .collect::<Vec<_>>()
+    };
+    let keys = result.keys().into_iter().filter(|key| key.is_decisive());
+    let panels = keys.map(|key| (format!("{key}: difference to {reference}"), to_it(key)));
+    let panels: Vec<_> = panels
+        .filter(|(_, differences)| !differences.is_empty())
+        .collect();
+    html! {
+        @if !panels.is_empty() {
+            h3 { "Differences to " (reference) }
+            p.explained { "Filled: better or worse after correction. Hollow: not separable." }
+            div.panels { @for (title, differences) in &panels { (forest::draw(title, differences)) } }
+        }
+    }
+}
+
+fn density(comparison: &Comparison, data: &DataInput, result: &DataResult) -> Markup {
+    html! {
+        @if let Some(charts) = charts::density(comparison, data, result) {
+            h3 { "Area over density" }
+            p.explained { "Whiskers: interval of the mean over seeds." }
+            (charts)
+        }
+    }
+}
+
+fn sharing(data: &DataInput) -> Markup {
+    let pictures: Vec<SharingPicture> = data.methods.iter().filter_map(sharing_picture).collect();
+    html! {
+        @if let Some(first) = pictures.first() {
+            h3 { "Sharing by layer, first seed" }
+            (bars::legend(&first.tasks))
+            @for picture in &pictures {
+                h4 { (picture.network) }
+                div.scroll { (bars::draw(picture)) }
+            }
+        }
+    }
+}
+
+/// The masks of the first seed.
+fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
+    let run = method.seeds.first().filter(|run| !run.sharing.is_empty())?;
+    let tasks = match run.densities.is_empty() {
+        true => run.metrics.tasks.keys().cloned().collect(),
+        false => run.densities.iter().map(|(task, _)| task.clone()).collect(),
+    };
+    Some(SharingPicture {
+        network: method.name.clone(),
+        tasks,
+        layers: run.sharing.clone(),
+    })
+}
+
+/// Methods in as many parts as their lines need to be told apart.
+fn parts<'a>(methods: impl Iterator<Item = &'a MethodInput>) -> Vec<Vec<&'a MethodInput>> {
+    let methods: Vec<&MethodInput> = methods.collect();
+    let parts = methods.chunks(charts::MOST_LINES);
+    parts.map(<[&MethodInput]>::to_vec).collect()
+}
+
+fn names<'a>(methods: &[&'a MethodInput]) -> Vec<&'a str> {
+    methods.iter().map(|method| method.name.as_str()).collect()
+}
+
+fn calibration(data: &DataInput) -> Markup {
+    let first = |method: &MethodInput| method.seeds.first().map(|run| run.calibration.clone());
+    let curves = |method: &&MethodInput| {
+        let curves = first(method).unwrap_or_default().into_iter();
+        let named = curves.map(|curve| CalibrationCurve {
+            network: method.name.clone(),
+            ..curve
+        });
+        named.collect::<Vec<_>>()
+    };
+    let drawn = data
+        .methods
+        .iter()
+        .filter(|method| !curves(method).is_empty());
+    let parts = parts(drawn);
+    html! {
+        @if !parts.is_empty() { h3 { "Calibration, first seed" } }
+        @for methods in parts {
+            @let curves: Vec<_> = methods.iter().flat_map(curves).collect();
+            (charts::legend(&names(&methods)))
+            (figures::calibration(&curves, &names(&methods)))
+        }
+    }
+}
+
+fn learning(data: &DataInput) -> Markup {
+    let first = |method: &MethodInput| method.seeds.first().map(|run| run.learning.clone());
+    let curves = |method: &&MethodInput| {
+        let curves = first(method).unwrap_or_default().into_iter();
+        let named = curves.map(|curve| LearningCurve {
+            network: method.name.clone(),
+            ..curve
+        });
+        named.collect::<Vec<_>>()
+    };
+    let drawn = data
+        .methods
+        .iter()
+        .filter(|method| !curves(method).is_empty());
+    let parts = parts(drawn);
+    let remarks = [("thin: training rows", false), ("weights kept", true)];
+    html! {
+        @if !parts.is_empty() { h3 { "Learning curves, first seed" } }
+        @for methods in parts {
+            @let curves: Vec<_> = methods.iter().flat_map(curves).collect();
+            (figures::legend(&names(&methods), &remarks))
+            (figures::learning(&curves, &names(&methods)))
+        }
+    }
+}
+
+fn all_runs(comparison: &Comparison) -> Markup {
+    html! {
+        @if !comparison.data.is_empty() {
+            section {
+                h2 { "Runs" }
+                details {
+                    summary { "Every run and every trial, with its folder" }
+                    @for (data, result) in comparison.data_sets() {
+                        (table(&runs::runs(data, result)))
+                        @if let Some(trials) = runs::trials(data) { (table(&trials)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn table(table: &Table) -> Markup {
+    let is_words = |at: usize| table.rows.iter().any(|row| row[at].is_words);
+    html! {
+        @if !table.rows.is_empty() {
+            div.scroll {
+                table {
+                    caption { (table.caption) }
+                    thead { tr {
+                        @for (at, name) in table.header.iter().enumerate() {
+                            th.number[!is_words(at)] { (name) }
+                        }
+                    } }
+                    tbody { @for at in 0..table.rows.len() { (row(table, at)) } }
+                }
+            }
+        }
+    }
+}
+
+/// A row; the first cell is left out where it repeats the row above.
+fn row(table: &Table, at: usize) -> Markup {
+    let cells = &table.rows[at];
+    let repeats = at > 0 && cells[0].text == table.rows[at - 1][0].text;
+    html! {
+        tr.first[!repeats] {
+            @for (at_column, one) in cells.iter().enumerate() {
+                td.number[!one.is_words].words[is_long(one)].best[one.bold] {
+                    @if !(repeats && at_column == 0) { (cell(one)) }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the cell should be broken into lines.
+fn is_long(cell: &Cell) -> bool {
+    cell.is_words && cell.text.len() > 30
+}
+
+fn cell(cell: &Cell) -> Markup {
+    html! {
+        (cell.text)
+        @if !cell.remark.is_empty() { span.interval { (cell.remark) } }
+        @for (name, address) in &cell.links { a href=(address) { (name) } " " }
+    }
+}

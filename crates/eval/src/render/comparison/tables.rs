@@ -1,0 +1,336 @@
+//! The tables of a comparison, for Markdown and HTML alike.
+
+use super::words;
+use crate::comparison::{
+    Agreement, Comparison, DataInput, DataResult, FigureKey, MeasuredRun, MethodDifference,
+    MethodInput, SummaryRow, Verdict,
+};
+use crate::figures::{FIGURES, Figure};
+use crate::render::figures::distinct;
+use crate::render::numbers::{ABSENT, fixed, p_value, percent, signed, thousands};
+use crate::report::{ResultCell, ResultRow, ResultTable};
+use crate::statistics::Estimate;
+
+/// A table, as both drawings have it.
+pub(super) struct Table {
+    pub(super) caption: String,
+    pub(super) header: Vec<String>,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+/// What stands in one place of a table.
+#[derive(Default)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// Less important; stands below or behind.
+    pub(super) remark: String,
+    pub(super) bold: bool,
+    /// Text that may be broken into lines; other cells are figures.
+    pub(super) is_words: bool,
+    /// Name and address of what the row can be traced to.
+    pub(super) links: Vec<(String, String)>,
+}
+
+impl Cell {
+    pub(super) fn number(text: impl Into<String>) -> Cell {
+        Cell {
+            text: text.into(),
+            ..Cell::default()
+        }
+    }
+
+    pub(super) fn words(text: impl Into<String>) -> Cell {
+        Cell {
+            is_words: true,
+            ..Cell::number(text)
+        }
+    }
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Means of all figures, task by task; the last column leads to the runs.
+pub(super) fn means(data: &DataInput, result: &DataResult) -> Table {
+    let table = mean_table(data, result);
+    let mut header = header(&["task", "method"]);
+    header.extend(table.columns.iter().map(|column| column.name.clone()));
+    header.push("runs (seed)".to_owned());
+    let row = |at: usize| {
+        let row: &ResultRow = &table.rows[at];
+        let mut cells = vec![Cell::words(&row.task), Cell::words(&row.network)];
+        cells.extend((0..table.columns.len()).map(|column| mean_cell(&table, at, column)));
+        cells.push(links(data.method(&row.network)));
+        cells
+    };
+    Table {
+        caption: format!("{}: means over seeds", data.name),
+        header,
+        rows: (0..table.rows.len()).map(row).collect(),
+    }
+}
+
+/// The means as a table of results, which knows the best of each task.
+fn mean_table(data: &DataInput, result: &DataResult) -> ResultTable {
+    let keys = result.keys();
+    let is_there = |figure: &&Figure| keys.iter().any(|key| key.figure == figure.name);
+    let figures: Vec<&Figure> = FIGURES.iter().filter(is_there).collect();
+    let row = |task: &str, method: &MethodInput| ResultRow {
+        task: task.to_owned(),
+        network: method.name.clone(),
+        cells: figures
+            .iter()
+            .map(|figure| {
+                let key = FigureKey::of(task, figure.name);
+                let estimate = result.estimate(&method.name, &key);
+                estimate.map_or(ResultCell::default(), ResultCell::from)
+            })
+            .collect(),
+    };
+    let tasks = distinct(keys.iter().map(|key| &key.task));
+    let of_task = |task| data.methods.iter().map(move |method| (task, method));
+    ResultTable {
+        title: String::new(),
+        columns: figures.iter().map(|figure| figure.column()).collect(),
+        rows: tasks
+            .into_iter()
+            .flat_map(of_task)
+            .map(|(task, method)| row(task, method))
+            .filter(|row| row.cells.iter().any(|cell| cell.value.is_some()))
+            .collect(),
+    }
+}
+
+fn mean_cell(table: &ResultTable, row: usize, column: usize) -> Cell {
+    let cell = &table.rows[row].cells[column];
+    let decimals = table.columns[column].decimals;
+    Cell {
+        bold: table.is_best(row, column),
+        ..Cell::number(plus_minus(cell, decimals))
+    }
+}
+
+/// `0.7412 ± 0.0031`.
+fn plus_minus(cell: &ResultCell, decimals: usize) -> String {
+    let Some(mean) = cell.value else {
+        return ABSENT.to_owned();
+    };
+    match cell.interval {
+        None => fixed(mean, decimals),
+        Some([low, high]) => {
+            let half = fixed(0.5 * (high - low), decimals);
+            format!("{} ± {half}", fixed(mean, decimals))
+        }
+    }
+}
+
+fn links(method: Option<&MethodInput>) -> Cell {
+    let link = |run: &MeasuredRun| (run.seed.to_string(), run.folder.clone());
+    Cell {
+        links: method.map_or(Vec::new(), |method| method.seeds.iter().map(link).collect()),
+        ..Cell::default()
+    }
+}
+
+/// Every other method against one reference; `None` where nothing is compared with it.
+pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str) -> Option<Table> {
+    let to_it = || {
+        result
+            .differences
+            .iter()
+            .filter(|d| d.reference == reference)
+    };
+    let is_there = |key: &FigureKey| to_it().any(|one| one.key == *key);
+    let keys: Vec<FigureKey> = result.keys().into_iter().filter(is_there).collect();
+    let row = |method: &str| {
+        let cell = |key: &FigureKey| {
+            let difference = result.difference(method, reference, key);
+            difference.map_or(Cell::number(ABSENT), difference_cell)
+        };
+        let mut cells = vec![Cell::words(method)];
+        cells.extend(keys.iter().map(cell));
+        cells
+    };
+    let mut header = header(&["method"]);
+    header.extend(keys.iter().map(FigureKey::to_string));
+    let rows: Vec<_> = distinct(to_it().map(|one| &one.method))
+        .into_iter()
+        .map(row)
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        caption: format!("{}: differences to {reference}", data.name),
+        header,
+        rows,
+    })
+}
+
+fn difference_cell(one: &MethodDifference) -> Cell {
+    let word = words::verdict(one.verdict);
+    let p = match (one.difference.p_value, one.adjusted) {
+        (Some(p), Some(adjusted)) => format!("p {}, adjusted {}: ", p_value(p), p_value(adjusted)),
+        _ => String::new(),
+    };
+    Cell {
+        text: signed(&one.difference.estimate, &one.key),
+        remark: format!("{p}{word}"),
+        bold: matches!(one.verdict, Verdict::Better | Verdict::Worse),
+        ..Cell::default()
+    }
+}
+
+/// On how many data sets each method is better, worse and neither.
+pub(super) fn summary(comparison: &Comparison, reference: &str) -> Option<Table> {
+    let rows = || {
+        comparison
+            .summary
+            .iter()
+            .filter(|row| row.reference == reference)
+    };
+    let mut keys: Vec<&FigureKey> = Vec::new();
+    for row in rows() {
+        if !keys.contains(&&row.key) {
+            keys.push(&row.key);
+        }
+    }
+    let row = |method: &str| {
+        let cell = |key: &&FigureKey| {
+            let row = rows().find(|row| row.method == method && row.key == **key);
+            Cell::number(row.map_or(ABSENT.to_owned(), counts))
+        };
+        let mut cells = vec![Cell::words(method)];
+        cells.extend(keys.iter().map(cell));
+        cells
+    };
+    let mut header = header(&["method"]);
+    header.extend(keys.iter().map(|key| key.to_string()));
+    let rows: Vec<_> = distinct(rows().map(|row| &row.method))
+        .into_iter()
+        .map(row)
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        caption: format!(
+            "Against {reference}: data sets on which a method is better / worse / not separable"
+        ),
+        header,
+        rows,
+    })
+}
+
+fn counts(row: &SummaryRow) -> String {
+    let counts = format!("{} / {} / {}", row.better, row.worse, row.not_separable);
+    match row.no_verdict {
+        0 => counts,
+        few => format!("{counts} ({few} with a single seed)"),
+    }
+}
+
+/// What each method takes, mean over seeds.
+pub(super) fn cost(data: &DataInput) -> Table {
+    let row = |method: &MethodInput| {
+        let mean = |cost: fn(&MeasuredRun) -> f64| {
+            let costs: Vec<f64> = method.seeds.iter().map(cost).collect();
+            costs.iter().sum::<f64>() / costs.len() as f64
+        };
+        let count = |value: f64| Cell::number(thousands(value.round() as u64));
+        vec![
+            Cell::words(&method.name),
+            Cell::number(fixed(mean(|run| f64::from(run.cost.trainings)), 1).replace(".0", "")),
+            count(mean(|run| run.cost.samples as f64)),
+            Cell::number(fixed(mean(|run| run.cost.seconds), 1)),
+            Cell::number(fixed(mean(|run| run.cost.peak_bytes as f64 / MEBIBYTE), 0)),
+            count(mean(|run| run.cost.parameters as f64)),
+            count(mean(|run| run.cost.weights as f64)),
+            count(mean(|run| run.cost.multiply_adds as f64)),
+        ]
+    };
+    let measured = data
+        .methods
+        .iter()
+        .filter(|method| !method.seeds.is_empty());
+    Table {
+        caption: format!("{}: costs, mean over seeds", data.name),
+        header: header(&[
+            "method",
+            "trainings",
+            "rows read",
+            "processor time (s)",
+            "peak memory (MiB)",
+            "parameters with tables",
+            "kept weights",
+            "multiply-adds per score",
+        ]),
+        rows: measured.map(row).collect(),
+    }
+}
+
+const MEBIBYTE: f64 = 1_048_576.0;
+
+/// What each method is, and how it was set.
+pub(super) fn settings(data: &DataInput) -> Table {
+    let row = |method: &MethodInput| {
+        let tried = match method.trials.len() {
+            0 => ABSENT.to_owned(),
+            n => n.to_string(),
+        };
+        vec![
+            Cell::words(&method.name),
+            Cell::words(&method.about),
+            Cell::words(method.settings.join(", ")),
+            Cell::words(densities(method)),
+            Cell::number(tried),
+        ]
+    };
+    Table {
+        caption: format!("{}: methods and their settings", data.name),
+        header: header(&[
+            "method",
+            "what it is",
+            "settings",
+            "connections kept",
+            "trials",
+        ]),
+        rows: data.methods.iter().map(row).collect(),
+    }
+}
+
+/// `ctr 40.0 %, cvr 40.0 %`, mean over seeds.
+fn densities(method: &MethodInput) -> String {
+    let tasks = method
+        .seeds
+        .iter()
+        .flat_map(|run| run.densities.iter().map(|(task, _)| task));
+    let density = |task: &str| method.density(task).map_or(ABSENT.to_owned(), percent);
+    let of_task = |task: &str| format!("{task} {}", density(task));
+    let kept: Vec<String> = distinct(tasks).into_iter().map(of_task).collect();
+    match kept.is_empty() {
+        true => ABSENT.to_owned(),
+        false => kept.join(", "),
+    }
+}
+
+/// Published figures beside ours; `None` without any.
+pub(super) fn published(data: &DataInput, result: &DataResult) -> Option<Table> {
+    let row = |one: &Agreement| {
+        let decimals = decimals_of(&one.published.figure);
+        let ours = |estimate: Estimate| plus_minus(&estimate.into(), decimals);
+        vec![
+            Cell::words(&one.published.method),
+            Cell::words(&one.published.figure),
+            Cell::number(fixed(one.published.value, decimals)),
+            Cell::number(one.ours.map_or(ABSENT.to_owned(), ours)),
+            Cell::words(&one.published.source),
+        ]
+    };
+    (!result.agreement.is_empty()).then(|| Table {
+        caption: format!("{}: published figures beside ours", data.name),
+        header: header(&["method", "figure", "published", "ours", "source"]),
+        rows: result.agreement.iter().map(row).collect(),
+    })
+}
+
+/// Of the figure whose name ends in the longest known one.
+fn decimals_of(name: &str) -> usize {
+    let named = FIGURES.iter().find(|figure| name.ends_with(figure.name));
+    named.map_or(4, |figure| figure.decimals)
+}
