@@ -73,6 +73,11 @@ impl DataInput {
 }
 
 impl MethodInput {
+    /// Whether tasks keep connections of their own.
+    pub fn has_masks(&self) -> bool {
+        self.family.is_some() || self.seeds.iter().any(|run| !run.densities.is_empty())
+    }
+
     /// Share of connections that `task` keeps, mean over seeds; for the product along the funnel,
     /// mean over tasks too. `None` where no run has masks.
     pub fn density(&self, task: &str) -> Option<f64> {

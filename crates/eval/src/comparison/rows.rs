@@ -24,28 +24,27 @@ impl RowValues {
     /// positives that outrank it; ties count one half. `None` where [`auc`](crate::auc()) is.
     pub fn of_auc<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
         assert_eq!(labels.len(), scores.len(), "one label for each score");
+        let ranking = Ranking::of(labels, scores)?;
         let is_positive = |row: u32| labels[row as usize].into() > 0.5;
-        let ranking = Ranking::of(labels, scores)?.rows;
-        let n_positives = ranking.iter().filter(|(_, row)| is_positive(*row)).count();
-        let n_negatives = ranking.len() - n_positives;
-        if n_positives == 0 || n_negatives == 0 {
+        let totals = Classes::of(&ranking.rows, is_positive);
+        if totals.positives == 0 || totals.negatives == 0 {
             return None;
         }
         let mut by_row = vec![f32::NAN; scores.len()];
-        let (mut positives_below, mut negatives_below) = (0, 0);
-        for tied in ranking.chunk_by(|a, b| a.0 == b.0) {
-            let positives = tied.iter().filter(|(_, row)| is_positive(*row)).count();
-            let negatives = tied.len() - positives;
-            let outranked = negatives_below as f64 + 0.5 * negatives as f64;
-            let outranking = (n_positives - positives_below) as f64 - 0.5 * positives as f64;
+        let mut below = Classes::default();
+        for tied in ranking.rows.chunk_by(|a, b| a.0 == b.0) {
+            let beside = Classes::of(tied, is_positive);
+            let outranked = totals.outranked(&below, &beside);
+            let outranking = totals.outranking(&below, &beside);
             for &(_, row) in tied {
-                by_row[row as usize] = match is_positive(row) {
-                    true => (outranked / n_negatives as f64) as f32,
-                    false => (outranking / n_positives as f64) as f32,
+                by_row[row as usize] = if is_positive(row) {
+                    outranked
+                } else {
+                    outranking
                 };
             }
-            positives_below += positives;
-            negatives_below += negatives;
+            below.positives += beside.positives;
+            below.negatives += beside.negatives;
         }
         Some(RowValues::of_classes(labels, &by_row))
     }
@@ -116,6 +115,35 @@ impl RowValues {
         Some(RowValues {
             strata: (0..lengths.len()).map(stratum).collect(),
         })
+    }
+}
+
+/// Numbers of positive and negative rows.
+#[derive(Default)]
+struct Classes {
+    positives: usize,
+    negatives: usize,
+}
+
+impl Classes {
+    fn of(ranked: &[(u64, u32)], is_positive: impl Fn(u32) -> bool) -> Classes {
+        let positives = ranked.iter().filter(|(_, row)| is_positive(*row)).count();
+        Classes {
+            positives,
+            negatives: ranked.len() - positives,
+        }
+    }
+
+    /// Share of all negatives that a row outranks.
+    fn outranked(&self, below: &Classes, beside: &Classes) -> f32 {
+        let won = below.negatives as f64 + 0.5 * beside.negatives as f64;
+        (won / self.negatives as f64) as f32
+    }
+
+    /// Share of all positives that outrank a row.
+    fn outranking(&self, below: &Classes, beside: &Classes) -> f32 {
+        let won = (self.positives - below.positives) as f64 - 0.5 * beside.positives as f64;
+        (won / self.positives as f64) as f32
     }
 }
 

@@ -84,14 +84,20 @@ impl LineStyle {
     pub(super) fn sample(&self, thin: bool) -> Markup {
         html! {
             svg.sample viewBox="0 0 34 12" aria-hidden="true" {
-                (self.line("M1 6H33", thin))
+                (self.line("M1 6H33", if thin { THIN } else { THICK }))
                 @if !thin { (self.mark(17.0, 6.0)) }
             }
         }
     }
 
-    fn line(&self, path: &str, thin: bool) -> Markup {
-        let width = if thin { "1.2" } else { "2.2" };
+    /// A short sample of a level.
+    pub(super) fn level_sample(&self) -> Markup {
+        html! {
+            svg.sample viewBox="0 0 34 12" aria-hidden="true" { (self.line("M1 6H33", LEVEL)) }
+        }
+    }
+
+    fn line(&self, path: &str, width: &str) -> Markup {
         html! {
             path d=(path) fill="none" stroke=(self.colour) stroke-width=(width)
                 stroke-dasharray=(self.dash) stroke-linejoin="round" {}
@@ -112,6 +118,11 @@ impl LineStyle {
     }
 }
 
+// Widths of lines.
+const THICK: &str = "2.2";
+const LEVEL: &str = "1.8";
+const THIN: &str = "1.2";
+
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 66.0;
@@ -123,9 +134,11 @@ impl Chart {
     /// The chart as a figure with its title; a sentence where there is nothing to draw.
     pub(super) fn draw(&self) -> Markup {
         let points = || self.series.iter().flat_map(|series| &series.points);
+        let margin = self.margin();
+        let (left, right) = (LEFT + margin, WIDTH - RIGHT - margin);
         let heights = points().map(|p| p.1).chain(self.further_heights());
         let (mut x, mut y) = (
-            Axis::over(points().map(|p| p.0), self.whole_x, LEFT, WIDTH - RIGHT),
+            Axis::over(points().map(|p| p.0), self.whole_x, left, right),
             Axis::over(heights, false, HEIGHT - BOTTOM, TOP),
         );
         if self.diagonal {
@@ -142,6 +155,13 @@ impl Chart {
                 }
             }
         }
+    }
+
+    /// Room at both ends of the x axis for lines that were moved to the side.
+    fn margin(&self) -> f64 {
+        let shifts = self.series.iter().map(|series| series.shift.abs());
+        let furthest = shifts.fold(0.0, f64::max);
+        if furthest > 0.0 { furthest + 8.0 } else { 0.0 }
     }
 
     /// What else the y axis must reach.
@@ -182,10 +202,11 @@ impl Series {
             .map(|(x, y)| format!("{x:.1} {y:.1}"))
             .collect();
         let style = LineStyle::of(self.style);
+        let width = if self.thin { THIN } else { THICK };
         html! {
             g {
                 title { (self.name) }
-                @if places.len() > 1 { (style.line(&format!("M{}", corners.join("L")), self.thin)) }
+                @if places.len() > 1 { (style.line(&format!("M{}", corners.join("L")), width)) }
                 @if (!self.thin && places.len() <= 40) || places.len() == 1 {
                     @for (x, y) in places { (style.mark(x, y)) }
                 }
@@ -222,7 +243,7 @@ impl Level {
     fn draw(&self, y: &Axis) -> Markup {
         let path = format!("M{LEFT} {:.1}H{}", y.place(self.value), WIDTH - RIGHT);
         html! {
-            g { title { (self.name) } (LineStyle::of(self.style).line(&path, true)) }
+            g { title { (self.name) } (LineStyle::of(self.style).line(&path, LEVEL)) }
         }
     }
 }

@@ -100,7 +100,9 @@ fn little_is_drawn_of_little() {
 fn text_is_escaped() {
     let mut input = sample::small();
     input.data[0].methods[0].about = "<b> & a | b".into();
+    input.data[0].methods[0].seeds[0].folder = "my runs/#1?".into();
     let comparison = Comparison::of(input);
     assert!(render_comparison_html(&comparison).contains("&lt;b&gt; &amp; a | b"));
+    assert!(render_comparison_html(&comparison).contains("href=\"my%20runs/%231%3F\""));
     assert!(comparison_markdown(&comparison).contains("<b> & a \\| b"));
 }

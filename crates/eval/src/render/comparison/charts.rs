@@ -49,7 +49,7 @@ fn density_legend(families: &[&str], levels: &[&str]) -> Markup {
                 span { (LineStyle::of(style).sample(false)) (family) }
             }
             @for (at, level) in levels.iter().enumerate() {
-                span { (LineStyle::of(families.len() + at).sample(true)) (level) }
+                span { (LineStyle::of(families.len() + at).level_sample()) (level) }
             }
         }
     }
@@ -133,15 +133,7 @@ pub(super) fn groups(comparison: &Comparison) -> Vec<&str> {
 
 /// Differences to the first two references over the degree of sharing, in charts of few lines.
 pub(super) fn sharing(comparison: &Comparison, group: &str) -> Markup {
-    let of_group = |(data, result): (&'_ DataInput, &'_ DataResult)| {
-        data.group.as_deref() == Some(group) && data.share.is_some() && !result.name.is_empty()
-    };
-    let members = comparison.data_sets().filter(|pair| of_group(*pair));
-    let group = Group {
-        members: members
-            .filter_map(|(data, result)| Some((data.share?, data, result)))
-            .collect(),
-    };
+    let group = Group::named(comparison, group);
     let references: Vec<&String> = comparison.input.references.iter().take(2).collect();
     html! {
         @for methods in group.methods_by_chart(&references) {
@@ -162,7 +154,25 @@ pub(super) fn legend(names: &[&str]) -> Markup {
     crate::render::figures::legend(names, &[])
 }
 
+/// Where the better values of a chart lie.
+fn better_end(key: &FigureKey) -> &'static str {
+    match key.known().map(|figure| figure.better) {
+        Some(Better::Lower) => "lower",
+        _ => "higher",
+    }
+}
+
 impl<'a> Group<'a> {
+    fn named(comparison: &'a Comparison, name: &str) -> Group<'a> {
+        let members = comparison.data_sets();
+        let members = members.filter(|(data, _)| data.group.as_deref() == Some(name));
+        Group {
+            members: members
+                .filter_map(|(data, result)| Some((data.share?, data, result)))
+                .collect(),
+        }
+    }
+
     fn keys(&self) -> Vec<FigureKey> {
         let mut keys: Vec<FigureKey> = Vec::new();
         for key in self.members.iter().flat_map(|(_, _, result)| result.keys()) {
@@ -175,17 +185,8 @@ impl<'a> Group<'a> {
 
     /// First the methods with masks and the best of the others, then who is left.
     fn methods_by_chart(&self, references: &[&String]) -> Vec<Vec<&'a str>> {
-        let methods = self.members.iter().flat_map(|(_, data, _)| &data.methods);
-        let has_masks = |method: &&MethodInput| {
-            method.family.is_some() || method.seeds.iter().any(|run| !run.densities.is_empty())
-        };
-        let masked = distinct(methods.clone().filter(has_masks).map(|method| &method.name));
-        let others = methods.filter(|method| !masked.contains(&method.name.as_str()));
-        let others = distinct(others.map(|method| &method.name));
-        let mut others: Vec<&str> = others
-            .into_iter()
-            .filter(|name| !references.iter().all(|reference| reference == name))
-            .collect();
+        let masked = self.names(MethodInput::has_masks);
+        let mut others = self.names(|method| !method.has_masks());
         others.sort_by(|a, b| {
             self.gain(b, references)
                 .total_cmp(&self.gain(a, references))
@@ -194,10 +195,18 @@ impl<'a> Group<'a> {
         let n_best = others.len().min(1);
         let first = [&masked[..n_masked], &others[..n_best]].concat();
         let rest = [&masked[n_masked..], &others[n_best..]].concat();
-        let mut charts = vec![first];
-        charts.extend(rest.chunks(MOST_LINES).map(<[&str]>::to_vec));
-        charts.retain(|methods| !methods.is_empty());
-        charts
+        let rest = rest.chunks(MOST_LINES).map(<[&str]>::to_vec);
+        let charts = [first].into_iter().chain(rest);
+        charts.filter(|methods| !methods.is_empty()).collect()
+    }
+
+    fn names(&self, wanted: impl Fn(&MethodInput) -> bool) -> Vec<&'a str> {
+        let methods = self.members.iter().flat_map(|(_, data, _)| &data.methods);
+        distinct(
+            methods
+                .filter(|method| wanted(method))
+                .map(|method| &method.name),
+        )
     }
 
     /// How far above the references a method stands, on average over all figures.
@@ -225,7 +234,11 @@ impl<'a> Group<'a> {
         let chart = Chart {
             title: format!("{key}: difference to {reference}"),
             x_name: "share of the truth that both tasks have (0 to 1)".into(),
-            y_name: format!("difference in {}", key.figure),
+            y_name: format!(
+                "difference in {} ({} is better)",
+                key.figure,
+                better_end(key)
+            ),
             series: lines.filter(|line| !line.points.is_empty()).collect(),
             zero: true,
             ..Chart::default()

@@ -45,6 +45,7 @@ fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> V
     let mut parts = vec![format!("## {}", data.name), data.about.clone()];
     parts.push(captioned(command, &means));
     parts.extend(differences.map(|table| captioned(command, &table)));
+    parts.extend(tables::chance(data, result).map(|table| captioned(command, &table)));
     parts.push(words::scope(result).unwrap_or_default().to_owned());
     parts.push(list(&result.sentences));
     parts.extend(further.map(|table| captioned(command, &table)));
@@ -99,10 +100,9 @@ fn cell(cell: &Cell) -> String {
         true => format!("**{}**", escaped(&cell.text)),
         false => escaped(&cell.text),
     };
-    match cell.remark.is_empty() {
-        true => text,
-        false => format!("{text}, {}", escaped(&cell.remark)),
-    }
+    let remarks = cell.remarks.iter().map(|remark| escaped(remark));
+    let parts: Vec<String> = [text].into_iter().chain(remarks).collect();
+    parts.join(", ")
 }
 
 /// A bar would end the cell, and a line break the table.

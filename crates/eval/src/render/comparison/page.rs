@@ -82,6 +82,7 @@ fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> M
         (command(words::command(comparison, data)))
         (table(&tables::means(data, result)))
         @for one in differences { (table(&one)) }
+        @if let Some(chance) = tables::chance(data, result) { (table(&chance)) }
         @if let Some(scope) = words::scope(result) { p.explained { (scope) } }
         (verdicts(result))
         (dots(comparison, result))
@@ -129,7 +130,7 @@ fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
     html! {
         @if !panels.is_empty() {
             h3 { "Differences to " (reference) }
-            p.explained { "Filled: better or worse after correction. Hollow: not separable." }
+            p.explained { "Filled: better or worse after correction. Hollow: not." }
             div.panels { @for (title, differences) in &panels { (forest::draw(title, differences)) } }
         }
     }
@@ -257,7 +258,7 @@ fn table(table: &Table) -> Markup {
     html! {
         @if !table.rows.is_empty() {
             div.scroll {
-                table {
+                table.dense {
                     caption { (table.caption) }
                     thead { tr {
                         @for (at, name) in table.header.iter().enumerate() {
@@ -294,7 +295,14 @@ fn is_long(cell: &Cell) -> bool {
 fn cell(cell: &Cell) -> Markup {
     html! {
         (cell.text)
-        @if !cell.remark.is_empty() { span.interval { (cell.remark) } }
-        @for (name, address) in &cell.links { a href=(address) { (name) } " " }
+        @for remark in &cell.remarks { span.interval { (remark) } }
+        @for (name, folder) in &cell.links { a href=(address(folder)) { (name) } " " }
     }
+}
+
+/// The folder as an address: signs that would end it are written otherwise.
+fn address(folder: &str) -> String {
+    let signs = [("%", "%25"), (" ", "%20"), ("#", "%23"), ("?", "%3F")];
+    let escaped = |address: String, (sign, code)| address.replace(sign, code);
+    signs.into_iter().fold(folder.to_owned(), escaped)
 }

@@ -2,8 +2,8 @@
 
 use super::words;
 use crate::comparison::{
-    Agreement, Comparison, DataInput, DataResult, FigureKey, MeasuredRun, MethodDifference,
-    MethodInput, SummaryRow, Verdict,
+    Agreement, ChanceResult, Comparison, DataInput, DataResult, FigureKey, MeasuredRun,
+    MethodDifference, MethodInput, SummaryRow, Verdict,
 };
 use crate::figures::{FIGURES, Figure};
 use crate::render::figures::distinct;
@@ -22,8 +22,8 @@ pub(super) struct Table {
 #[derive(Default)]
 pub(super) struct Cell {
     pub(super) text: String,
-    /// Less important; stands below or behind.
-    pub(super) remark: String,
+    /// Less important; stand below or behind.
+    pub(super) remarks: Vec<String>,
     pub(super) bold: bool,
     /// Text that may be broken into lines; other cells are figures.
     pub(super) is_words: bool,
@@ -167,16 +167,61 @@ pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str
 
 fn difference_cell(one: &MethodDifference) -> Cell {
     let word = words::verdict(one.verdict);
-    let p = match (one.difference.p_value, one.adjusted) {
-        (Some(p), Some(adjusted)) => format!("p {}, adjusted {}: ", p_value(p), p_value(adjusted)),
-        _ => String::new(),
-    };
+    let p = one.difference.p_value.zip(one.adjusted);
+    let p = p.map(|(p, adjusted)| format!("p {}, adjusted {}", p_value(p), p_value(adjusted)));
     Cell {
         text: signed(&one.difference.estimate, &one.key),
-        remark: format!("{p}{word}"),
+        remarks: p.into_iter().chain([word.to_owned()]).collect(),
         bold: matches!(one.verdict, Verdict::Better | Verdict::Worse),
         ..Cell::default()
     }
+}
+
+/// How far areas stand above 0.5; `None` where all are separable from it, or could not be judged.
+pub(super) fn chance(data: &DataInput, result: &DataResult) -> Option<Table> {
+    let is_equal = |one: &ChanceResult| one.verdict == Verdict::NotSeparable;
+    let keys = distinct_keys(result.chance.iter().map(|one| &one.key));
+    let row = |method: &str| {
+        let cell = |key: &&FigureKey| {
+            let of_method = |one: &&ChanceResult| one.method == method && one.key == **key;
+            let found = result.chance.iter().find(of_method);
+            found.map_or(Cell::number(ABSENT), chance_cell)
+        };
+        let mut cells = vec![Cell::words(method)];
+        cells.extend(keys.iter().map(cell));
+        cells
+    };
+    let mut header = header(&["method"]);
+    header.extend(keys.iter().map(|key| key.to_string()));
+    let methods = distinct(result.chance.iter().map(|one| &one.method));
+    result.chance.iter().any(is_equal).then(|| Table {
+        caption: format!("{}: how far areas stand above 0.5", data.name),
+        header,
+        rows: methods.into_iter().map(row).collect(),
+    })
+}
+
+fn chance_cell(one: &ChanceResult) -> Cell {
+    let word = match one.verdict {
+        Verdict::Better => "separable",
+        other => words::verdict(other),
+    };
+    let p = one.adjusted.map(|p| format!("adjusted p {}", p_value(p)));
+    Cell {
+        remarks: p.into_iter().chain([word.to_owned()]).collect(),
+        bold: one.verdict == Verdict::NotSeparable,
+        ..Cell::number(format!("{:+.4}", one.above))
+    }
+}
+
+fn distinct_keys<'a>(keys: impl Iterator<Item = &'a FigureKey>) -> Vec<&'a FigureKey> {
+    let mut kept: Vec<&FigureKey> = Vec::new();
+    for key in keys {
+        if !kept.contains(&key) {
+            kept.push(key);
+        }
+    }
+    kept
 }
 
 /// On how many data sets each method is better, worse and neither.
@@ -187,12 +232,7 @@ pub(super) fn summary(comparison: &Comparison, reference: &str) -> Option<Table>
             .iter()
             .filter(|row| row.reference == reference)
     };
-    let mut keys: Vec<&FigureKey> = Vec::new();
-    for row in rows() {
-        if !keys.contains(&&row.key) {
-            keys.push(&row.key);
-        }
-    }
+    let keys = distinct_keys(rows().map(|row| &row.key));
     let row = |method: &str| {
         let cell = |key: &&FigureKey| {
             let row = rows().find(|row| row.method == method && row.key == **key);
