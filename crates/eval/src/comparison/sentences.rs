@@ -36,10 +36,10 @@ fn on_difference(one: &MethodDifference) -> Option<String> {
     };
     let (method, reference) = (&one.method, &one.reference);
     let p = p_value(one.adjusted?);
+    let (mean, interval) = signed(&one.difference.estimate, &one.key);
     Some(format!(
-        "{}: {method} is {word} than {reference} ({}, adjusted p {p})",
-        one.key,
-        signed(&one.difference.estimate, &one.key)
+        "{}: {method} is {word} than {reference} ({mean} {}, adjusted p {p})",
+        one.key, interval?
     ))
 }
 

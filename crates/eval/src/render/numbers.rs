@@ -49,14 +49,13 @@ pub(crate) fn p_value(p: f64) -> String {
     }
 }
 
-/// `+0.0123 [+0.0100, +0.0146]`, with the digits of the figure.
-pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> String {
+/// `+0.0123` and, where there is one, `[+0.0100, +0.0146]`, with the digits of the figure.
+pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> (String, Option<String>) {
     let decimals = key.known().map_or(4, |figure| figure.decimals);
-    let mean = difference.mean;
-    match difference.interval {
-        None => format!("{mean:+.decimals$}"),
-        Some([low, high]) => format!("{mean:+.decimals$} [{low:+.decimals$}, {high:+.decimals$}]"),
-    }
+    let number = |value: f64| format!("{value:+.decimals$}");
+    let interval = difference.interval;
+    let interval = interval.map(|[low, high]| format!("[{}, {}]", number(low), number(high)));
+    (number(difference.mean), interval)
 }
 
 /// A figure without its interval.

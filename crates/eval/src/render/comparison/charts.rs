@@ -234,11 +234,7 @@ impl<'a> Group<'a> {
         let chart = Chart {
             title: format!("{key}: difference to {reference}"),
             x_name: "share of the truth that both tasks have (0 to 1)".into(),
-            y_name: format!(
-                "difference in {} ({} is better)",
-                key.figure,
-                better_end(key)
-            ),
+            y_name: format!("difference ({} is better)", better_end(key)),
             series: lines.filter(|line| !line.points.is_empty()).collect(),
             zero: true,
             ..Chart::default()

@@ -130,7 +130,7 @@ fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
     html! {
         @if !panels.is_empty() {
             h3 { "Differences to " (reference) }
-            p.explained { "Filled: better or worse after correction. Hollow: not." }
+            p.explained { "Filled: better or worse after correction. Hollow: not separable, or a single seed." }
             div.panels { @for (title, differences) in &panels { (forest::draw(title, differences)) } }
         }
     }

@@ -166,12 +166,12 @@ pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str
 }
 
 fn difference_cell(one: &MethodDifference) -> Cell {
-    let word = words::verdict(one.verdict);
+    let (mean, interval) = signed(&one.difference.estimate, &one.key);
     let p = one.difference.p_value.zip(one.adjusted);
     let p = p.map(|(p, adjusted)| format!("p {}, adjusted {}", p_value(p), p_value(adjusted)));
     Cell {
-        text: signed(&one.difference.estimate, &one.key),
-        remarks: p.into_iter().chain([word.to_owned()]).collect(),
+        text: format!("{mean} {}", words::verdict(one.verdict)),
+        remarks: interval.into_iter().chain(p).collect(),
         bold: matches!(one.verdict, Verdict::Better | Verdict::Worse),
         ..Cell::default()
     }
