@@ -95,8 +95,8 @@ fn a_method_far_above_the_noise_is_better_and_one_below_worse() {
     assert!(better.adjusted >= better.difference.p_value);
     assert!(better.difference.estimate.interval.unwrap()[0] > 0.0);
     let sentences = &comparison.data[0].sentences;
-    assert!(sentences[0].starts_with("click AUC: method_1 is better than method_0 (+0.0"));
-    assert!(sentences[1].starts_with("click AUC: method_2 is worse than method_0 (-0.0"));
+    assert!(sentences[0].starts_with("click AUC: better than method_0: method_1 (+0.0"));
+    assert!(sentences[1].starts_with("click AUC: worse than method_0: method_2 (-0.0"));
     assert_eq!(
         sentences[2],
         "click AUC: not separable from method_0: method_3"

@@ -18,7 +18,8 @@ pub(super) fn of(
         for reference in &input.references {
             let is_meant = |one: &&MethodDifference| one.key == key && one.reference == *reference;
             let differences: Vec<_> = differences.iter().filter(is_meant).collect();
-            sentences.extend(differences.iter().filter_map(|one| on_difference(one)));
+            sentences.extend(on_verdict(&key, reference, Verdict::Better, &differences));
+            sentences.extend(on_verdict(&key, reference, Verdict::Worse, &differences));
             sentences.extend(on_equals(&key, reference, &differences));
         }
     }
@@ -26,20 +27,30 @@ pub(super) fn of(
     sentences
 }
 
-/// `cvr AUC: sparse_sharing is better than shared_bottom (+0.0123 [+0.0100, +0.0146], adjusted p
-/// 0.004)`.
-fn on_difference(one: &MethodDifference) -> Option<String> {
-    let word = match one.verdict {
+/// `cvr AUC: better than shared_bottom: sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p 0.004)`.
+fn on_verdict(
+    key: &FigureKey,
+    reference: &str,
+    verdict: Verdict,
+    differences: &[&MethodDifference],
+) -> Option<String> {
+    let word = match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
         Verdict::NotSeparable | Verdict::TooFewSeeds => return None,
     };
-    let (method, reference) = (&one.method, &one.reference);
+    let meant = differences.iter().filter(|one| one.verdict == verdict);
+    let said: Vec<String> = meant.filter_map(|one| with_numbers(one)).collect();
+    (!said.is_empty()).then(|| format!("{key}: {word} than {reference}: {}", said.join(", ")))
+}
+
+/// `sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p 0.004)`
+fn with_numbers(one: &MethodDifference) -> Option<String> {
     let p = p_value(one.adjusted?);
     let (mean, interval) = signed(&one.difference.estimate, &one.key);
     Some(format!(
-        "{}: {method} is {word} than {reference} ({mean} {}, adjusted p {p})",
-        one.key, interval?
+        "{} ({mean} {}, adjusted p {p})",
+        one.method, interval?
     ))
 }
 
@@ -48,10 +59,12 @@ fn on_equals(
     reference: &str,
     differences: &[&MethodDifference],
 ) -> Option<String> {
-    let equals = names(differences.iter().filter_map(|one| {
-        let is_equal = one.verdict == Verdict::NotSeparable;
-        is_equal.then_some(one.method.as_str())
-    }))?;
+    let is_equal = |one: &&&MethodDifference| one.verdict == Verdict::NotSeparable;
+    let equal: Vec<_> = differences.iter().filter(is_equal).collect();
+    if equal.len() == differences.len() && equal.len() > 1 {
+        return Some(format!("{key}: no method is separable from {reference}"));
+    }
+    let equals = names(equal.iter().map(|one| one.method.as_str()))?;
     Some(format!("{key}: not separable from {reference}: {equals}"))
 }
 

@@ -19,7 +19,11 @@ pub fn comparison_markdown(comparison: &Comparison) -> String {
     parts.join("\n\n") + "\n"
 }
 
+/// Verdicts over data sets, where there are several.
 fn summary(comparison: &Comparison) -> Vec<String> {
+    if comparison.data.len() < 2 {
+        return Vec::new();
+    }
     let references = comparison.input.references.iter();
     let tables = references.filter_map(|reference| tables::summary(comparison, reference));
     let tables: Vec<Table> = tables.collect();
@@ -43,11 +47,11 @@ fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> V
     let further = [tables::cost(data), tables::settings(data)];
     let further = further.into_iter().chain(tables::published(data, result));
     let mut parts = vec![format!("## {}", data.name), data.about.clone()];
+    parts.push(list(&result.sentences));
+    parts.push(words::scope(result).unwrap_or_default().to_owned());
     parts.push(captioned(command, &means));
     parts.extend(differences.map(|table| captioned(command, &table)));
     parts.extend(tables::chance(data, result).map(|table| captioned(command, &table)));
-    parts.push(words::scope(result).unwrap_or_default().to_owned());
-    parts.push(list(&result.sentences));
     parts.extend(further.map(|table| captioned(command, &table)));
     parts
 }

@@ -47,6 +47,9 @@ fn command(command: &str) -> Markup {
 }
 
 fn summary(comparison: &Comparison) -> Markup {
+    if comparison.data.len() < 2 {
+        return html! {};
+    }
     let references = comparison.input.references.iter();
     let tables = references.filter_map(|name| tables::summary(comparison, name));
     let tables: Vec<Table> = tables.collect();
@@ -80,13 +83,13 @@ fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> M
         h2 { (data.name) }
         p.explained { (data.about) }
         (command(words::command(comparison, data)))
+        (verdicts(result))
+        @if let Some(scope) = words::scope(result) { p.explained { (scope) } }
+        (dots(comparison, result))
+        (density(comparison, data, result))
         (table(&tables::means(data, result)))
         @for one in differences { (table(&one)) }
         @if let Some(chance) = tables::chance(data, result) { (table(&chance)) }
-        @if let Some(scope) = words::scope(result) { p.explained { (scope) } }
-        (verdicts(result))
-        (dots(comparison, result))
-        (density(comparison, data, result))
         (table(&tables::cost(data)))
         (table(&tables::settings(data)))
         @if let Some(published) = tables::published(data, result) { (table(&published)) }
