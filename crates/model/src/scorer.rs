@@ -87,11 +87,8 @@ impl Scorer {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
         let mut said = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {
-            member.tower.forward(batch, &member.subnets, pass);
-            for (head, &task) in member.tasks.iter().enumerate() {
-                let logits = pass.logits(head).into_iter();
-                said[task] = logits.map(|z| sigmoid(z) as f32).collect();
-            }
+            let (tower, tasks) = (&member.tower, &member.tasks);
+            tower.probabilities(batch, &member.subnets, tasks, pass, &mut said);
             self.spec.answers(&mut said);
             for &task in &member.answers {
                 scores[task] = std::mem::take(&mut said[task]);
@@ -110,6 +107,25 @@ impl Scorer {
             }
         }
         towers.iter().map(|(_, n)| n).sum()
+    }
+}
+
+impl Tower {
+    /// What the heads of these tasks say of every row of a batch, `[task][row]`; other tasks' stay as they
+    /// are. The heads of `subnets`, in their order, are those of `tasks`.
+    pub fn probabilities(
+        &self,
+        batch: &Batch,
+        subnets: &[Subnet],
+        tasks: &[usize],
+        pass: &mut Pass,
+        said: &mut [Vec<f32>],
+    ) {
+        self.forward(batch, subnets, pass);
+        for (head, &task) in tasks.iter().enumerate() {
+            let logits = pass.logits(head).into_iter();
+            said[task] = logits.map(|z| sigmoid(z) as f32).collect();
+        }
     }
 }
 

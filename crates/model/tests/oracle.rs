@@ -70,6 +70,7 @@ impl Input {
                 gram: Gram::Full,
                 dropout: 0.0,
                 table_deviation: None,
+                heads: ncs_model::Heads::default(),
             },
         }
     }

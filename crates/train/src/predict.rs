@@ -1,6 +1,6 @@
 //! Batches through a model: labels and scores, task by task.
 
-use crate::loss::{self, sigmoid};
+use crate::loss;
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
 use ncs_features::{Batch, Objective, Population, Task};
 use ncs_model::{Model, Pass, Subnet, Tower};
@@ -61,13 +61,9 @@ impl<'a> Forecast<'a> {
     /// The scores of every task for every row of a batch: `[task][row]`.
     pub(crate) fn scores(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.model.spec().tasks.len()];
-        let mut logits = Vec::new();
         for (tower, subnets) in self.model.towers().iter().zip(&self.subnets) {
-            tower.forward(batch, subnets, pass);
-            for (head, &task) in own_tasks(self.model, tower).iter().enumerate() {
-                pass.logits_into(head, &mut logits);
-                scores[task].extend(logits.iter().map(|&z| sigmoid(z) as f32));
-            }
+            let tasks = own_tasks(self.model, tower);
+            tower.probabilities(batch, subnets, tasks, pass, &mut scores);
         }
         self.model.spec().answers(&mut scores);
         scores
