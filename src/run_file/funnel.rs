@@ -2,8 +2,8 @@
 
 use ncs_features::{Population, Task};
 use ncs_model::Heads;
-use ncs_train::Steps;
 use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
+use ncs_train::{EvidenceRule, Steps};
 
 use super::checks::Checks;
 use super::shapes::{self, FunnelLossName, FunnelLossSettings};
@@ -148,4 +148,28 @@ pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
         None | Some(shapes::Steps::Alternating) => Steps::Alternating,
         Some(shapes::Steps::Joint) => Steps::Joint,
     }
+}
+
+/// The rule by which a task may move table rows, and whether it goes with the rest.
+pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Option<EvidenceRule> {
+    let rule = said.training.embedding_evidence?;
+    let at = ["training", "embedding_evidence"];
+    if said.tasks.values().all(|task| task.population.is_none()) {
+        let text = "embedding_evidence is of tasks that count the rows of another, and no task states where";
+        checks.say(&at, text);
+    }
+    if kind(said.training.loss).is_some() {
+        let text =
+            "embedding_evidence needs a loss for each task; training.loss is one loss of both";
+        checks.say(&at, text);
+    }
+    if said.training.balance == shapes::Balance::Pcgrad {
+        let text =
+            "embedding_evidence and pcgrad both change the sum of gradients; state one of them";
+        checks.say(&at, text);
+    }
+    Some(EvidenceRule {
+        k: rule.k,
+        cap: rule.cap,
+    })
 }

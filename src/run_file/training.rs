@@ -154,6 +154,7 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
             shapes::Balance::Pcgrad => Balance::PcGrad,
         },
         funnel: None,
+        evidence: funnel::evidence(said, checks),
         optimizer: optimizer(training.optimizer, rate),
         table_optimizer: optimizer(
             training.table_optimizer.unwrap_or(training.optimizer),

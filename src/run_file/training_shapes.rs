@@ -242,6 +242,9 @@ pub(crate) struct Training {
     pub(crate) loss: FunnelLoss,
     /// How the losses of the tasks become one joint step.
     pub(crate) balance: Balance,
+    /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
+    /// its labels say about that row. Without it, as far as it likes.
+    pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
     /// The optimizer of the network.
     pub(crate) optimizer: Optimizer,
     /// The optimizer of the tables; without it, the network's.
@@ -285,6 +288,7 @@ impl Default for Training {
             steps: None,
             loss: FunnelLoss::Named(FunnelLossName::Clicked),
             balance: Balance::Fixed,
+            embedding_evidence: None,
             optimizer: Optimizer::Named(OptimizerName::Adam),
             table_optimizer: None,
             learning_rate: 0.001,
@@ -312,6 +316,25 @@ pub(crate) enum Balance {
     Uncertainty,
     /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
     Pcgrad,
+}
+
+/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it, p of them
+/// positive.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EmbeddingEvidence {
+    /// The information at which a row moves by half of cap.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) k: f64,
+    /// The part of a row with all the evidence in the world.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+    pub(crate) cap: f64,
+}
+
+impl Default for EmbeddingEvidence {
+    fn default() -> EmbeddingEvidence {
+        EmbeddingEvidence { k: 10.0, cap: 1.0 }
+    }
 }
 
 /// What click and conversion learn from, by name or with settings.

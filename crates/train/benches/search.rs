@@ -120,6 +120,7 @@ fn plan() -> TrainPlan {
         steps: Steps::Alternating,
         balance: ncs_train::Balance::Fixed,
         funnel: None,
+        evidence: None,
         optimizer: ADAM,
         table_optimizer: ADAM,
         schedule: Schedule {

@@ -98,6 +98,31 @@ fn dot(a: &Gradient, b: &Gradient) -> f64 {
     parts(a).zip(parts(b)).map(of_parts).sum()
 }
 
+/// The sum of gradients of one batch, where each counts in part for each table row: `parts[table][id of
+/// the gradient]`, one for each gradient; empty: wholly.
+///
+/// # Panics
+/// If there is no gradient, or they are of different connections or rows.
+pub(crate) fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
+    let scaled = gradients
+        .into_iter()
+        .zip(parts)
+        .map(|(mut gradient, parts)| {
+            for (table, parts) in gradient.tables.iter_mut().zip(parts) {
+                let dim = table.values.len() / parts.len().max(1);
+                for (values, &part) in table.values.chunks_mut(dim.max(1)).zip(parts) {
+                    values.iter_mut().for_each(|value| *value *= part);
+                }
+            }
+            gradient
+        });
+    let whole = scaled.reduce(|mut sum, gradient| {
+        add(&mut sum, 1.0, &gradient);
+        sum
+    });
+    whole.expect("there is a gradient")
+}
+
 fn add(sum: &mut Gradient, factor: f64, other: &Gradient) {
     let factor = factor as f32;
     let tables = sum.tables.iter_mut().map(|table| &mut table.values);

@@ -9,6 +9,7 @@ mod diagnosis;
 pub mod entire_space;
 mod error;
 pub mod events;
+mod evidence;
 pub mod loss;
 pub mod optim;
 pub mod plan;
@@ -22,6 +23,7 @@ mod trainer;
 
 pub use error::TrainError;
 pub use events::{Deaf, Event, Listener};
+pub use evidence::EvidenceRule;
 pub use plan::{
     Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
     Steps, TrainPlan,

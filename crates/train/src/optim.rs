@@ -122,6 +122,23 @@ impl<R: Real> Optimizers<R> {
         places: &[usize],
         factor: f64,
     ) {
+        self.step_in_part(number, tower, gradient, places, factor, &[]);
+    }
+
+    /// The same, but each table row goes a part of the way only, its moments too: `parts[table][id of the
+    /// gradient]`; empty: all of it.
+    ///
+    /// # Panics
+    /// As [`Optimizers::step`].
+    pub fn step_in_part(
+        &mut self,
+        number: usize,
+        tower: &mut Tower<R>,
+        gradient: &mut Gradient<R>,
+        places: &[usize],
+        factor: f64,
+        parts: &[Vec<f32>],
+    ) {
         if let Some(most) = self.settings.clip_norm {
             clip(&mut gradient.dense, f64::from(most));
         }
@@ -136,7 +153,8 @@ impl<R: Real> Optimizers<R> {
                 rows::step_all(rule, table, gradient, moments);
             }
         } else {
-            rows::step(rule, &mut tower.tables, &gradient.tables, &mut state.tables);
+            let (tables, moments) = (&mut tower.tables, &mut state.tables);
+            rows::step(rule, tables, &gradient.tables, moments, parts);
         }
     }
 }

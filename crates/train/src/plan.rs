@@ -1,6 +1,7 @@
 //! How a model learns, as the run file states it: settings, checked before the first row is read.
 
 use crate::entire_space::FunnelLoss;
+use crate::evidence::EvidenceRule;
 use ncs_model::Masks;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub struct TrainPlan {
     pub balance: Balance,
     /// A loss over the entire space; `None`: every task learns from its own known labels.
     pub funnel: Option<FunnelLoss>,
+    /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
+    pub evidence: Option<EvidenceRule>,
     /// The optimizer of the network.
     pub optimizer: Optimizer,
     /// The optimizer of the tables: row by row, touched rows only.

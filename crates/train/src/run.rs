@@ -2,11 +2,12 @@
 
 use crate::error::TrainError;
 use crate::events::Listener;
+use crate::evidence::Evidence;
 use crate::plan::{Keep, Pick, TrainPlan};
 use crate::search::{self, TaskSearch};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
-use ncs_features::{LabelCounts, Objective, Schema};
+use ncs_features::{LabelCounts, Objective, Population, Schema, Task};
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::{Draw, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
@@ -69,6 +70,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) checkpoint: std::path::PathBuf,
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
+    evidence: Vec<Option<Evidence>>,
 }
 
 impl Bench<'_> {
@@ -91,6 +93,7 @@ impl Bench<'_> {
             checkpoint: &self.checkpoint,
             run: self.run,
             stop: self.stop,
+            evidence: &self.evidence,
         }
     }
 
@@ -155,6 +158,7 @@ impl Run<'_> {
             checkpoint: self.folder.join("checkpoint.safetensors"),
             run: identity,
             stop: self.stop,
+            evidence: self.evidence()?,
         };
         let mut model = bench.model();
         let mut searches = Vec::new();
@@ -176,6 +180,20 @@ impl Run<'_> {
             history: trainer.state.history.clone(),
             searches,
         })
+    }
+
+    /// For each task that counts the rows of another: what its labels say of each table row, where the plan
+    /// asks for it.
+    fn evidence(&self) -> Result<Vec<Option<Evidence>>, TrainError> {
+        let Some(rule) = self.plan.evidence else {
+            return Ok(Vec::new());
+        };
+        let tasks = self.schema.tasks.iter().enumerate();
+        let of_task = |(number, task): (usize, &Task)| match task.population {
+            Population::All => Ok(None),
+            Population::Where(_) => Ok(Evidence::count(rule, self.schema, number, self.train)?),
+        };
+        tasks.map(of_task).collect()
     }
 
     fn phase(&self, bench: &Bench<'_>) -> Phase {

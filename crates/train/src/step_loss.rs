@@ -25,6 +25,15 @@ struct Funnel<'a> {
     heads: [Option<usize>; 3],
 }
 
+/// What a step's slopes are taken of.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) tower: &'a Tower,
+    pub(crate) batch: &'a Batch,
+    pub(crate) subnets: &'a [Subnet],
+    pub(crate) dropout: Option<Dropout>,
+}
+
 /// The mean loss of a task over the rows that count.
 pub(crate) struct TaskLoss {
     pub(crate) task: usize,
@@ -73,14 +82,17 @@ impl<'a> StepLoss<'a> {
     /// Forward, and back from the slopes of this loss; with `only`, of this head alone.
     pub(crate) fn learn(
         &self,
-        tower: &Tower,
-        batch: &Batch,
-        subnets: &[Subnet],
-        dropout: Option<Dropout>,
+        ground: Ground<'_>,
         only: Option<usize>,
         pass: &mut Pass,
         gradient: &mut Gradient,
     ) {
+        let Ground {
+            tower,
+            batch,
+            subnets,
+            dropout,
+        } = ground;
         if let Some(funnel) = &self.funnel {
             let slopes =
                 |rows: &[HeadRows<'_, f32>], slopes: &mut [&mut [f32]], losses: &mut [f64]| {

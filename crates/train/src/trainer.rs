@@ -4,11 +4,12 @@ use crate::balance::{self, LogVariances};
 use crate::checkpoint;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
+use crate::evidence::Evidence;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
 use crate::predict::{self, Forecast, Judgement};
 use crate::step::Course;
-use crate::step_loss::StepLoss;
+use crate::step_loss::{Ground, StepLoss};
 use ncs_eval::Predictions;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
@@ -31,6 +32,8 @@ pub(crate) struct Setting<'a> {
     /// Says whose checkpoint it is.
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
+    /// One for each task of the schema that has to show some.
+    pub(crate) evidence: &'a [Option<Evidence>],
 }
 
 /// One training: what is trained, on which rows, for how long.
@@ -334,25 +337,38 @@ impl<'a> Trainer<'a> {
                 .at(self.state.step)
                 .at(turn),
         });
-        let (pass, gradient) = (&mut self.pass, &mut self.gradient);
-        let mut learn = |only: Option<usize>, gradient: &mut Gradient| {
-            loss.learn(
-                weights,
-                batch,
-                &running.subnets,
-                dropout,
-                only,
-                pass,
-                gradient,
-            );
+        let ground = Ground {
+            tower: weights,
+            batch,
+            subnets: &running.subnets,
+            dropout,
         };
-        if plan.balance == Balance::PcGrad && !alone {
+        let (pass, gradient) = (&mut self.pass, &mut self.gradient);
+        let mut learn = |only, gradient: &mut Gradient| loss.learn(ground, only, pass, gradient);
+        let evidence = |task: &usize| self.setting.evidence.get(*task).and_then(Option::as_ref);
+        let has_evidence = running.tasks.iter().any(|task| evidence(task).is_some());
+        let parts_of = |task: &usize, gradient: &Gradient| -> Vec<Vec<f32>> {
+            let tables = gradient.tables.iter().enumerate();
+            evidence(task).map_or(Vec::new(), |evidence| {
+                tables
+                    .map(|(t, table)| evidence.parts_of(t, table))
+                    .collect()
+            })
+        };
+        let mut parts = Vec::new();
+        if running.tasks.len() > 1 && (plan.balance == Balance::PcGrad || has_evidence) {
             let mut gradients = vec![Gradient::default(); running.tasks.len()];
             let of_heads = gradients.iter_mut().enumerate();
             of_heads.for_each(|(head, gradient)| learn(Some(head), gradient));
-            *gradient = balance::without_conflict(&gradients);
+            let pairs = running.tasks.iter().zip(&gradients);
+            let shares: Vec<_> = pairs.map(|(task, found)| parts_of(task, found)).collect();
+            *gradient = match plan.balance {
+                Balance::PcGrad => balance::without_conflict(&gradients),
+                _ => balance::sum_in_part(gradients, &shares),
+            };
         } else {
             learn(None, gradient);
+            parts = parts_of(&running.tasks[0], gradient);
         }
         for found in loss.means(&self.pass) {
             let (task, mean) = (found.task, found.mean);
@@ -371,8 +387,9 @@ impl<'a> Trainer<'a> {
         let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
         let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
         let weights = self.model.tower_mut(tower);
+        let gradient = &mut self.gradient;
         self.optimizers
-            .step(tower, weights, &mut self.gradient, &places, factor);
+            .step_in_part(tower, weights, gradient, &places, factor, &parts);
         Ok(())
     }
 

@@ -77,9 +77,10 @@ fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
     let batch = FunnelBatch::new(loss, &clicks, &conversions, weights);
     let mut slopes = [Vec::new(), Vec::new(), Vec::new()];
     let mut sums = [0.0; 2];
-    for row in 0..clicks.len() {
-        let at = [logits[0][row], logits[1][row], logits[2][row]];
-        let (found, losses) = batch.row(row as u32, at);
+    let [click, conversion, helper] = &logits;
+    let rows = click.iter().zip(conversion).zip(helper);
+    for (row, ((&click, &conversion), &helper)) in (0..).zip(rows) {
+        let (found, losses) = batch.row(row, [click, conversion, helper]);
         slopes
             .iter_mut()
             .zip(found)

@@ -64,6 +64,8 @@ struct Part<'a, R> {
     moved: &'a [(u32, u32)],
     /// `[ids, dim]`, of all parts.
     slopes: &'a [R],
+    /// `[ids]`, of all parts: how much of the step each row makes; empty: all of it.
+    shares: &'a [f32],
     dim: usize,
 }
 
@@ -74,6 +76,7 @@ pub(super) fn step<R: Real>(
     tables: &mut [Table<R>],
     gradients: &[TableGradient<R>],
     moments: &mut [RowMoments<R>],
+    shares: &[Vec<f32>],
 ) {
     let n_threads = rayon::current_num_threads();
     let all: usize = gradients.iter().map(|gradient| gradient.ids.len()).sum();
@@ -85,9 +88,19 @@ pub(super) fn step<R: Real>(
         .collect();
     let mut parts = Vec::new();
     let states = tables.iter_mut().zip(moments);
-    for ((table, moments), (gradient, moved)) in states.zip(gradients.iter().zip(&moved)) {
+    let of_gradients = gradients.iter().zip(&moved).enumerate();
+    for ((table, moments), (t, (gradient, moved))) in states.zip(of_gradients) {
         moments.follow(table);
-        divide(table, gradient, moments, moved, rows_a_part, &mut parts);
+        let shares = shares.get(t).map_or(&[][..], Vec::as_slice);
+        divide(
+            table,
+            gradient,
+            shares,
+            moments,
+            moved,
+            rows_a_part,
+            &mut parts,
+        );
     }
     match parts.len() {
         0 | 1 => parts.into_iter().for_each(|part| part.step(rule)),
@@ -118,6 +131,7 @@ fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(
 fn divide<'a, R: Real>(
     table: &'a mut Table<R>,
     gradient: &'a TableGradient<R>,
+    shares: &'a [f32],
     moments: &'a mut RowMoments<R>,
     moved: &'a [(u32, u32)],
     rows_a_part: usize,
@@ -142,6 +156,7 @@ fn divide<'a, R: Real>(
             moments,
             moved: own,
             slopes: &gradient.values,
+            shares,
             dim,
         });
     }
@@ -162,8 +177,32 @@ impl<R: Real> Part<'_, R> {
             for &(slot, place) in block {
                 let slopes = &self.slopes[place as usize * dim..(place as usize + 1) * dim];
                 let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
-                rule.apply(self.rows.row_mut(slot), slopes, first, second);
+                let weights = self.rows.row_mut(slot);
+                match self.shares.get(place as usize) {
+                    None => rule.apply(weights, slopes, first, second),
+                    Some(&share) => in_part(rule, share, weights, slopes, first, second),
+                }
             }
+        }
+    }
+}
+
+/// Goes a part of the way to where a step would lead: weights and moments alike, so that a row of which
+/// little is known keeps what other tasks have told it.
+fn in_part<R: Real>(
+    rule: Rule<R>,
+    share: f32,
+    weights: &mut [R],
+    slopes: &[R],
+    first: &mut [R],
+    second: &mut [R],
+) {
+    let share = R::of(f64::from(share));
+    let before = [&*weights, &*first, &*second].map(<[R]>::to_vec);
+    rule.apply(weights, slopes, first, second);
+    for (now, before) in [weights, first, second].into_iter().zip(&before) {
+        for (now, &before) in now.iter_mut().zip(before) {
+            *now = before + share * (*now - before);
         }
     }
 }
@@ -232,9 +271,9 @@ mod tests {
             let mut moments: Vec<_> = tables.iter().map(RowMoments::new).collect();
             pool.build().unwrap().install(|| {
                 let gradients = [first.clone(), second.clone()];
-                step(rule(), &mut tables, &gradients, &mut moments);
+                step(rule(), &mut tables, &gradients, &mut moments, &[]);
                 let gradients = [second.clone(), first.clone()];
-                step(rule(), &mut tables, &gradients, &mut moments);
+                step(rule(), &mut tables, &gradients, &mut moments, &[]);
             });
             let moments_of = |(table, moments): (&Table<f32>, &RowMoments<f32>)| {
                 let ids = table.drawn_ids();
@@ -257,6 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn a_row_moves_by_its_share_of_the_step() {
+        let moved = |shares: &[Vec<f32>]| {
+            let mut tables = [table()];
+            let mut moments = [RowMoments::new(&tables[0])];
+            let gradient = gradient(vec![5, 9]);
+            step(
+                rule(),
+                &mut tables,
+                std::slice::from_ref(&gradient),
+                &mut moments,
+                shares,
+            );
+            [5, 9].map(|id| tables[0].row(id).to_vec())
+        };
+        let untouched = {
+            let mut table = table();
+            table.touch_all_of(&[5, 9]);
+            [5, 9].map(|id| table.row(id).to_vec())
+        };
+        let (whole, in_part) = (moved(&[]), moved(&[vec![0.5, 0.0]]));
+        assert_eq!(in_part[1], untouched[1]);
+        for ((whole, part), start) in whole[0].iter().zip(&in_part[0]).zip(&untouched[0]) {
+            assert!(((part - start) - (whole - start) / 2.0).abs() < 1e-6);
+        }
+        assert_eq!(moved(&[vec![1.0, 1.0]]), whole);
+    }
+
+    #[test]
     #[should_panic(expected = "the gradient of another table: it has row 100000")]
     fn a_row_that_is_not_there_is_told() {
         let mut tables = [table()];
@@ -266,6 +333,7 @@ mod tests {
             &mut tables,
             &[gradient(vec![5, 100_000])],
             &mut moments,
+            &[],
         );
     }
 
@@ -281,7 +349,7 @@ mod tests {
         let mut tables = [Table::new(15_000_000, DIM, Draw::new(1, "t"), 0.1)];
         let mut moments = [RowMoments::new(&tables[0])];
         let ids = (0..1000).map(|i| i * 14_999).collect();
-        step(rule(), &mut tables, &[gradient(ids)], &mut moments);
+        step(rule(), &mut tables, &[gradient(ids)], &mut moments, &[]);
         assert_eq!(tables[0].n_drawn(), 1000);
         let grown = resident().saturating_sub(before);
         assert!(grown < 10 << 20, "{grown} bytes of 2880 MB are resident");
