@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::compare::Match;
 use crate::run_file;
 
 /// Click and conversion prediction with one subnetwork per task, found inside one network.
@@ -27,6 +28,9 @@ pub enum Command {
     Check(Check),
     /// Search masks, train, evaluate; write model and report to a folder. Goes on where it stopped.
     Train(Train),
+    /// Compare methods on data sets over several seeds: tuned alike, with intervals and verdicts. Goes on
+    /// where it stopped.
+    Compare(Compare),
     /// Judge a trained model on labelled rows.
     Evaluate(Evaluate),
     /// Write the probabilities of every task for every row.
@@ -38,8 +42,8 @@ pub enum Command {
     /// List or delete rows that were kept on disk as ids.
     #[command(subcommand)]
     Cache(Cache),
-    /// Print the JSON schema of the run file.
-    Schema,
+    /// Print the JSON schema of the run file, or of a comparison.
+    Schema(Schema),
 }
 
 /// `ncs quickstart`
@@ -96,6 +100,26 @@ pub struct Train {
     /// Start over, even where the folder holds a checkpoint of the same run.
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// `ncs compare`
+#[derive(Args, Clone, Debug)]
+pub struct Compare {
+    /// The comparison.
+    #[arg(value_name = "COMPARE.toml")]
+    pub file: PathBuf,
+    /// Folder for logs, runs and the report; several processes can share it.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Runs at a time; without it, one for each core.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub jobs: Option<usize>,
+    /// What is made equal between the networks, where it is not what the file says.
+    #[arg(long = "match", value_enum)]
+    pub matching: Option<Match>,
+    /// Run nothing; report what is there.
+    #[arg(long)]
+    pub only_report: bool,
 }
 
 /// `ncs evaluate`
@@ -214,6 +238,23 @@ pub enum FileFormat {
     JsonLines,
     /// TFRecord of tf.train.Example.
     Tfrecord,
+}
+
+/// `ncs schema`
+#[derive(Args, Clone, Debug)]
+pub struct Schema {
+    /// Which file's.
+    #[arg(value_enum, default_value_t = SchemaOf::Run)]
+    pub of: SchemaOf,
+}
+
+/// A file that has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The run file.
+    Run,
+    /// The file of `ncs compare`.
+    Compare,
 }
 
 /// `ncs cache`

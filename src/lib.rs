@@ -4,12 +4,15 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod compare;
 pub mod comparison;
+mod cost;
 mod first_look;
 pub mod interrupt;
 pub mod made_up;
 mod made_up_folder;
 mod memory;
+mod predictions_file;
 pub mod progress;
 pub mod run_file;
 pub mod run_log;

@@ -24,11 +24,12 @@ fn run(command: &Command, progress: Progress) -> commands::Outcome {
         Command::Quickstart(arguments) => commands::quickstart::run(arguments, progress),
         Command::Check(arguments) => commands::check::run(arguments, progress),
         Command::Train(arguments) => commands::train::run(arguments, progress),
+        Command::Compare(arguments) => commands::compare::run(arguments, progress),
         Command::Evaluate(arguments) => commands::evaluate::run(arguments, progress),
         Command::Score(arguments) => commands::score::run(arguments, progress),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Synth(arguments) => commands::synth::run(arguments, progress),
         Command::Cache(arguments) => commands::cache::run(arguments),
-        Command::Schema => commands::schema::run(),
+        Command::Schema(arguments) => commands::schema::run(arguments),
     }
 }

@@ -8,7 +8,8 @@ use ncs_eval::{Binning, Metrics, Predictions, RunReport};
 use ncs_features::{Objective, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
-use ncs_train::{Optimizer, Point, TaskSearch, Trained};
+use ncs_train::entire_space::{EntireSpace, Propensity};
+use ncs_train::{Control, Optimizer, Point, SearchKind, TaskSearch, TrainPlan, Trained};
 
 use crate::run_file::RunPlan;
 use crate::sharing;
@@ -219,6 +220,28 @@ fn optimizer_in_words(optimizer: Optimizer) -> String {
     }
 }
 
+fn loss_in_words(plan: &TrainPlan) -> String {
+    match plan.funnel.map(|funnel| funnel.kind) {
+        None => "each task's own".to_owned(),
+        Some(EntireSpace::Esmm) => "esmm".to_owned(),
+        Some(EntireSpace::Escm2Ips(propensity)) => format!("escm2_ips, {}", in_words(propensity)),
+        Some(EntireSpace::Escm2Dr(propensity)) => format!("escm2_dr, {}", in_words(propensity)),
+        Some(EntireSpace::Dcmt {
+            propensity,
+            regularizer,
+        }) => format!("dcmt, {}, regularizer {regularizer}", in_words(propensity)),
+        Some(EntireSpace::Aitm { constraint }) => format!("aitm, constraint {constraint}"),
+    }
+}
+
+fn in_words(propensity: Propensity) -> String {
+    let Propensity {
+        floor,
+        ctcvr_weight,
+    } = propensity;
+    format!("propensity at least {floor}, product {ctcvr_weight}")
+}
+
 fn settings(plan: &RunPlan) -> Vec<(String, String)> {
     let (network, train) = (&plan.network, &plan.train);
     let mut settings = vec![("network", network_name(network.kind).to_owned())];
@@ -231,6 +254,8 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         ("batch", train.batch.to_string()),
         ("epochs at most", train.epochs.to_string()),
         ("steps", format!("{:?}", train.steps).to_lowercase()),
+        ("loss", loss_in_words(train)),
+        ("balance", format!("{:?}", train.balance).to_lowercase()),
         ("optimizer", optimizer_in_words(train.optimizer)),
         ("table optimizer", optimizer_in_words(train.table_optimizer)),
         ("weight decay", train.weight_decay.to_string()),
@@ -239,7 +264,15 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
     ]);
     if network.kind == NetworkKind::SparseSharing {
         let search = &train.search;
-        settings.push(("search", format!("{:?}", search.kind).to_lowercase()));
+        let kind = match &search.kind {
+            SearchKind::Magnitude => "magnitude",
+            SearchKind::Random => "random",
+            SearchKind::Given(_) => "taken from another model",
+        };
+        settings.push(("search", kind.to_owned()));
+        if search.control != Control::None {
+            settings.push(("control", format!("{:?}", search.control).to_lowercase()));
+        }
         settings.push(("rounds", search.rounds.to_string()));
         settings.push(("densities", format!("{:?}", search.density)));
         settings.push(("epochs a round", search.epochs_per_round.to_string()));

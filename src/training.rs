@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/run.toml  model/  metrics.json  report.html  report.json  log.txt  tensorboard/
-//!     checkpoint.safetensors  search/  run.id
+//!     checkpoint.safetensors  search/  run.id  cost.json
 //! ```
 
 use std::error::Error;
@@ -18,10 +18,15 @@ use ncs_readers::{Cache, Prepared, Stage, prepare};
 use ncs_train::{Run, TrainError, Trained, predict};
 use serde::Serialize;
 
+use crate::cost::Meter;
+use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_file::{RunFile, RunPlan};
 use crate::run_log::RunLog;
 use crate::run_report::{self, Judged};
+
+/// Labels and scores of the judged rows, where `evaluation.keep_scores` asks for them.
+pub const SCORES: &str = "scores.safetensors";
 
 /// What a finished run showed.
 #[derive(Debug)]
@@ -84,6 +89,7 @@ pub fn run(
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
     check_folder(folder)?;
+    let meter = Meter::start(folder);
     crate::memory::check(file)?;
     let data = prepare_rows(plan, progress, stop)?;
     fs::create_dir_all(folder).map_err(|error| {
@@ -105,13 +111,21 @@ pub fn run(
     };
     let mut log = RunLog::open(folder, progress)
         .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
-    let trained = run.run(&mut log).map_err(|error| located(file, error))?;
+    let trained = match run.run(&mut log) {
+        Ok(trained) => trained,
+        Err(error) => {
+            if let TrainError::Stopped { .. } = error {
+                meter.pause(folder)?;
+            }
+            return Err(located(file, error));
+        }
+    };
     if let Some(error) = log.finish() {
         progress.say(&format!(
             "note: the log or the curves for TensorBoard are incomplete: {error}"
         ));
     }
-    finish(file, folder, &data, &trained)
+    finish(file, folder, &data, &trained, &meter)
 }
 
 /// Marks a folder as that of a run, though of no run yet, so that a first attempt that fails leaves it
@@ -163,6 +177,7 @@ fn finish(
     folder: &Path,
     data: &Prepared,
     trained: &Trained,
+    meter: &Meter,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
     trained.artifact.write(&folder.join("model"))?;
@@ -180,6 +195,10 @@ fn finish(
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;
+    if let (true, Some(first)) = (plan.evaluation.keep_scores, judged.first()) {
+        predictions_file::write(&folder.join(SCORES), &first.predictions)?;
+    }
+    meter.finish(folder, trained, &scorer)?;
     Ok(Finished { report, judged })
 }
 

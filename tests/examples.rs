@@ -125,13 +125,15 @@ fn two_columns_share_one_id_space() {
 }
 
 #[test]
-fn the_shipped_schema_is_the_one_that_run_files_are_checked_against() {
-    let path = project().join("schema/run.schema.json");
-    let shipped = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        shipped == json_schema(),
-        "write it anew: ncs schema > schema/run.schema.json"
-    );
+fn the_shipped_schemas_are_those_that_files_are_checked_against() {
+    let check = |name: &str, expected: String| {
+        let path = project().join(format!("schema/{name}.schema.json"));
+        let shipped = std::fs::read_to_string(&path).unwrap();
+        let remedy = format!("write it anew: ncs schema {name} > schema/{name}.schema.json");
+        assert!(shipped == expected, "{remedy}");
+    };
+    check("run", json_schema());
+    check("compare", ncs4cvr::compare::json_schema());
 }
 
 /// Columns of the sample data that are known only after the click.

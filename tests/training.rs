@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ncs_model::Masks;
+use ncs_model::artifact::Artifact;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{SyntheticPlan, write_log};
 use ncs_readers::{Format, Prepared};
@@ -105,6 +107,83 @@ fn every_network_learns_both_tasks() {
             );
         }
     }
+}
+
+#[test]
+fn every_loss_and_balance_teaches_both_tasks() {
+    for network in ["shared_bottom", "sparse_sharing", "aitm"] {
+        let folder = tempfile::tempdir().unwrap();
+        log(folder.path(), network);
+        for how in [
+            "training.loss=\"esmm\"",
+            "training.loss=\"escm2_ips\"",
+            "training.loss=\"escm2_dr\"",
+            "training.loss=\"dcmt\"",
+            "training.loss=\"aitm\"",
+            "training.balance=\"uncertainty\"",
+            "training.balance=\"pcgrad\"",
+            "training.embedding_evidence={k=10}",
+            "training={embedding_evidence={cap=0.5}, steps=\"joint\"}",
+        ] {
+            let finished = train(folder.path(), how, &[how]);
+            let metrics = &finished.judged[0].metrics;
+            let aucs: Vec<f64> = metrics.tasks.values().filter_map(|task| task.auc).collect();
+            let product = metrics.ctcvr.unwrap().auc.unwrap();
+            assert!(aucs[0] > 0.62, "{network} {how}: click {}", aucs[0]);
+            assert!(aucs[1] > 0.55, "{network} {how}: conversion {}", aucs[1]);
+            assert!(product > 0.65, "{network} {how}: both {product}");
+            // What is written scores as what was judged: a quotient of heads, no helper.
+            let pcoc = metrics
+                .tasks
+                .values()
+                .nth(1)
+                .and_then(|task| task.pcoc)
+                .unwrap();
+            assert!((0.3..3.0).contains(&pcoc), "{network} {how}: {pcoc}");
+        }
+    }
+}
+
+/// Masks of a model are those of the model that takes them over, or of the same size under a control.
+#[test]
+fn masks_are_taken_over_and_controlled() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "sparse_sharing");
+    let masks = |out: &str| {
+        let artifact = Artifact::read(&folder.path().join(out).join("model")).unwrap();
+        Masks::clone(artifact.masks.as_deref().unwrap())
+    };
+    train(folder.path(), "base", &["search.rounds=2"]);
+    let base = masks("base");
+    let takes = ["search.kind=\"model\"", "search.model=\"base\""];
+    train(folder.path(), "taken", &takes);
+    assert_eq!(masks("taken"), base);
+    for control in ["random", "shuffled", "one_mask"] {
+        let set = format!("search.control={control:?}");
+        train(folder.path(), control, &[takes[0], takes[1], &set]);
+        let found = masks(control);
+        assert_ne!(found, base, "{control}");
+        let density = |masks: &Masks, task: usize| ncs_model::masks::density(&masks.tasks[task]);
+        assert_eq!(density(&found, 0), density(&base, 0), "{control}");
+        if control != "one_mask" {
+            assert_eq!(density(&found, 1), density(&base, 1), "{control}");
+        }
+    }
+    train(
+        folder.path(),
+        "other",
+        &["search.rounds=2", "search.seed=9"],
+    );
+    assert_ne!(masks("other"), base, "another draw is searched");
+    let (taken, other) = (open(folder.path(), &takes), ["network.hidden=[16, 16]"]);
+    assert!(taken.notes.is_empty());
+    let wrong = [&takes[..], &other].concat();
+    let error = RunFile::open(&folder.path().join("run.toml"), &sets(&wrong)).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("do not fit: its hidden is [32, 16], and here it is [16, 16]"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -209,6 +288,32 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
             whole,
             "interrupted at step {at}"
         );
+    }
+}
+
+/// Learned loss weights and a helper's head are part of what is saved.
+#[test]
+fn so_does_one_whose_loss_has_a_state() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), "sparse_sharing");
+    for loss in ["dcmt", "clicked"] {
+        let loss = format!("training.loss={loss:?}");
+        let more = [DEMANDING, &[&loss, "training.balance=\"uncertainty\""]].concat();
+        train(folder.path(), "whole", &more);
+        let file = open(folder.path(), &more);
+        let data =
+            training::prepare_rows(&file.plan, Progress::Quiet, &AtomicBool::new(false)).unwrap();
+        let path = folder.path().join("cut");
+        assert!(interrupted(&file, &data, &path, 80, 0).is_none());
+        train(folder.path(), "cut", &more);
+        assert_eq!(
+            bytes(folder.path(), "cut"),
+            bytes(folder.path(), "whole"),
+            "{loss}"
+        );
+        for out in ["cut", "whole"] {
+            std::fs::remove_dir_all(folder.path().join(out)).unwrap();
+        }
     }
 }
 

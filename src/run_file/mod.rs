@@ -182,6 +182,11 @@ impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Shaped<T> {
     }
 }
 
+/// The JSON schema of another kind of settings, as it is printed.
+pub(crate) fn schema_of<T: schemars::JsonSchema>() -> String {
+    schema::printed(&schema::of::<T>())
+}
+
 impl<T> Shaped<T> {
     /// Errors about keys, each by its path.
     pub(crate) fn errors(&self, found: Vec<(Vec<String>, String)>) -> RunFileError {

@@ -22,9 +22,12 @@ pub(crate) fn of<T: JsonSchema>() -> Value {
 
 /// The schema as a text that ends in a line break: what `ncs schema` prints and the project ships.
 pub fn text() -> String {
-    let mut text = format!("{:#}", value());
-    text.push('\n');
-    text
+    printed(&value())
+}
+
+/// A schema as it is printed.
+pub(crate) fn printed(schema: &Value) -> String {
+    format!("{schema:#}\n")
 }
 
 /// TOML has no null: a key that may be absent is left out. The sizes of our integers become ranges.

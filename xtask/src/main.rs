@@ -1,18 +1,21 @@
 //! What a change must pass before it lands: `cargo xtask check`.
 
 mod check;
+mod results;
 mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask check   format, clippy, tests (tidy among them), docs
-       cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports";
+       cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
+       cargo xtask results run the shipped comparisons and write docs/results.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(root()),
+        ["results"] => results::run(root()),
         ["tidy"] => tidy::run(root()),
         _ => Err(USAGE.to_owned()),
     };

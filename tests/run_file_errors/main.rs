@@ -1,5 +1,7 @@
 //! What a wrong run file is told: file, line, what was found, and the nearest known name.
 
+mod losses;
+
 use std::path::Path;
 
 use ncs_model::NetworkKind;

@@ -1,0 +1,49 @@
+//! `ncs compare`
+
+use super::{Outcome, print};
+use crate::arguments::Compare;
+use crate::compare::{self, Manner};
+use crate::interrupt;
+use crate::progress::Progress;
+use ncs_eval::Comparison;
+
+/// Runs a comparison and prints its verdicts.
+///
+/// # Errors
+/// The file, its settings or the folder; a run that failed; or it was asked to stop.
+pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
+    let manner = Manner {
+        jobs: arguments.jobs.unwrap_or(0),
+        matching: arguments.matching,
+        only_report: arguments.only_report,
+    };
+    let compared = compare::run(
+        &arguments.file,
+        &arguments.out,
+        manner,
+        progress,
+        interrupt::flag()?,
+    )?;
+    print(&verdicts(&compared.comparison))?;
+    progress.say(&format!(
+        "report: {}",
+        arguments.out.join("report.html").display()
+    ));
+    match compared.failed.as_slice() {
+        [] => Ok(()),
+        failed => Err(format!("{} runs failed:\n{}", failed.len(), failed.join("\n")).into()),
+    }
+}
+
+/// What the comparison says of each data set, in sentences.
+fn verdicts(comparison: &Comparison) -> String {
+    let of_data = |data: &ncs_eval::comparison::DataResult| {
+        let sentences: String = data
+            .sentences
+            .iter()
+            .map(|said| format!("- {said}\n"))
+            .collect();
+        format!("{}\n{sentences}\n", data.name)
+    };
+    comparison.data.iter().map(of_data).collect()
+}

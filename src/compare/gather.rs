@@ -1,0 +1,205 @@
+//! From the folders of finished runs to what is compared.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use ncs_eval::comparison::{
+    ComparisonInput, DataInput, MeasuredRun, MethodInput, Published, Trial, row_values,
+};
+use ncs_eval::{LayerSharing, RunReport};
+
+use super::bench::{Bench, Start, figures};
+use super::plan::{Cell, Plan};
+use super::shapes::Match;
+use crate::{cost, predictions_file, training};
+
+/// Share of intervals that hold the mean, and one minus the rate of wrong verdicts.
+const CONFIDENCE: f64 = 0.95;
+
+/// Everything that is finished.
+///
+/// # Errors
+/// Results cannot be read.
+pub(crate) fn gather(bench: &mut Bench<'_>) -> Result<ComparisonInput, Box<dyn Error>> {
+    let plan = bench.plan;
+    let mut data = Vec::new();
+    for (name, set) in &plan.file.data {
+        let mut methods = Vec::new();
+        for cell in plan.cells.iter().filter(|cell| cell.data == *name) {
+            methods.push(method(bench, cell)?);
+        }
+        data.push(DataInput {
+            name: name.clone(),
+            about: set.about.clone(),
+            command: command(plan),
+            share: set.synth.as_ref().map(|log| log.share),
+            group: set.group.clone(),
+            published: set.published.iter().map(published).collect(),
+            methods,
+        });
+    }
+    Ok(ComparisonInput {
+        title: plan.file.title.clone(),
+        command: command(plan),
+        protocol: protocol(plan),
+        references: plan.file.references.clone(),
+        confidence: CONFIDENCE,
+        data,
+    })
+}
+
+fn command(plan: &Plan) -> String {
+    let matching = match plan.matching {
+        same if same == plan.file.matching => "",
+        Match::None => " --match none",
+        Match::Parameters => " --match parameters",
+        Match::Flops => " --match flops",
+    };
+    format!(
+        "ncs compare {} --out {}{matching}",
+        plan.path.display(),
+        plan.folder.display()
+    )
+}
+
+/// How it was run, in sentences.
+fn protocol(plan: &Plan) -> Vec<String> {
+    let tuning = &plan.file.tuning;
+    let mut protocol = vec![format!(
+        "Each method on each data set: {} trials with seeds {:?} (the run file's own settings first, then \
+         points of a Halton sequence over learning rate {} to {}, weight decay {} to {} and weight of the \
+         last task {} to {}), the best by the mean over tasks of validation AUC (or minus squared error); \
+         then seeds {:?} with these settings. The test rows are looked at once, at the end.",
+        tuning.trials,
+        tuning.seeds,
+        tuning.learning_rate.0,
+        tuning.learning_rate.1,
+        tuning.weight_decay.0,
+        tuning.weight_decay.1,
+        tuning.weight.0,
+        tuning.weight.1,
+        plan.file.seeds,
+    )];
+    protocol.push(match plan.matching {
+        Match::None => "Hidden widths are those of the run file for every network.".to_owned(),
+        Match::Parameters => "Hidden widths are scaled so that every network has as many weights in layers \
+                              and heads as the shared bottom of the run file, masks counted as kept by any \
+                              task in expectation."
+            .to_owned(),
+        Match::Flops => "Hidden widths are scaled so that every network takes as many multiplications a \
+                         score as the shared bottom of the run file."
+            .to_owned(),
+    });
+    protocol.push(
+        "Tables, interaction, optimizer, batches, readers and early stopping (each task's own best \
+         validation) are the same for all."
+            .to_owned(),
+    );
+    protocol
+}
+
+fn published(said: &super::shapes::Published) -> Published {
+    Published {
+        method: said.method.clone(),
+        figure: format!("{} {}", said.task, said.figure),
+        value: said.value,
+        source: said.source.clone(),
+    }
+}
+
+fn method(bench: &mut Bench<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
+    let plan = bench.plan;
+    let results = bench.results(cell)?;
+    let trials = results.trials.iter().map(|(start, validation)| Trial {
+        settings: tuned(plan, start),
+        validation: *validation,
+        folder: relative(plan, &start.folder),
+    });
+    let settings = results.seeds.first().map(|start| said(plan, start));
+    let mut seeds = Vec::new();
+    for start in &results.seeds {
+        seeds.push(measured(plan, start)?);
+    }
+    Ok(MethodInput {
+        name: cell.method.clone(),
+        about: plan.method(cell).about.clone(),
+        settings: settings.unwrap_or_default(),
+        family: plan.method(cell).family.clone(),
+        trials: trials.collect(),
+        picked: results.picked.map(|trial| trial as usize),
+        seeds,
+    })
+}
+
+/// The settings of a run without those that say where things lie.
+fn said(plan: &Plan, start: &Start) -> Vec<String> {
+    let hidden = ["data.cache=", "search.model=", "seed=", "evaluation."];
+    let of_data = super::plan::assignments(&plan.data(&start.run.cell).set);
+    let shown = |setting: &&String| {
+        !of_data.contains(setting) && !hidden.iter().any(|key| setting.starts_with(key))
+    };
+    start.settings.iter().filter(shown).cloned().collect()
+}
+
+/// The settings that the trial changed.
+fn tuned(plan: &Plan, start: &Start) -> Vec<String> {
+    let is_tuned = |setting: &&String| {
+        let key = setting.split('=').next().unwrap_or_default();
+        ["training.learning_rate", "training.weight_decay"].contains(&key)
+            || key.starts_with("tasks.") && key.ends_with(".weight")
+    };
+    let fixed = plan.settings(&start.run.cell);
+    let settings = start.settings.iter().filter(is_tuned);
+    settings
+        .filter(|setting| !fixed.contains(setting))
+        .cloned()
+        .collect()
+}
+
+fn relative(plan: &Plan, folder: &Path) -> String {
+    let path = folder.strip_prefix(&plan.folder).unwrap_or(folder);
+    path.display().to_string()
+}
+
+fn measured(plan: &Plan, start: &Start) -> Result<MeasuredRun, Box<dyn Error>> {
+    let folder = &start.folder;
+    let path = folder.join("report.json");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let report: RunReport =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let sharing = report.sharing.into_iter().next().unwrap_or_default();
+    let scores = folder.join(training::SCORES);
+    let rows = match scores.exists() {
+        true => row_values(&predictions_file::read(&scores)?),
+        false => Vec::new(),
+    };
+    Ok(MeasuredRun {
+        seed: start.run.seed,
+        folder: relative(plan, folder),
+        metrics: figures(folder)?.metrics,
+        cost: cost::read(folder)?,
+        densities: densities(&sharing.tasks, &sharing.layers),
+        sharing: sharing.layers,
+        learning: report.learning,
+        calibration: report.calibration,
+        rows,
+    })
+}
+
+/// The share of connections that each of two tasks keeps; nothing for another number of tasks, where the
+/// counts do not tell.
+fn densities(tasks: &[String], layers: &[LayerSharing]) -> Vec<(String, f64)> {
+    let all: u64 = layers.iter().map(LayerSharing::connections).sum();
+    if tasks.len() != 2 || all == 0 {
+        return Vec::new();
+    }
+    let kept = |task: usize| -> u64 {
+        layers
+            .iter()
+            .map(|layer| layer.shared + layer.only[task])
+            .sum()
+    };
+    let share = |(task, name): (usize, &String)| (name.clone(), kept(task) as f64 / all as f64);
+    tasks.iter().enumerate().map(share).collect()
+}

@@ -1,0 +1,290 @@
+//! What a comparison runs: for each data set and method its settings, checked before the first run.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::shapes::{CompareFile, DataSet, Match, Method, MethodsFile};
+use super::trials;
+use crate::run_file::{RunFileError, Shaped};
+
+/// A comparison that was read and found right, as far as that can be told from its file.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) file: CompareFile,
+    /// The file, for messages and the report.
+    pub(crate) path: PathBuf,
+    /// Everything is written here.
+    pub(crate) folder: PathBuf,
+    pub(crate) matching: Match,
+    /// Data set by data set, in the order of the file: each method that runs on it.
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// One method on one data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) data: String,
+    pub(crate) method: String,
+}
+
+/// One run: a cell, a seed, and the settings of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunOf {
+    pub(crate) cell: Cell,
+    pub(crate) seed: u64,
+    pub(crate) trial: u32,
+}
+
+impl Plan {
+    /// Reads and checks `path`; `matching` overrides what it says of widths.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line.
+    pub(crate) fn open(
+        path: &Path,
+        folder: &Path,
+        matching: Option<Match>,
+    ) -> Result<Plan, RunFileError> {
+        let mut shaped = Shaped::<CompareFile>::open(path)?;
+        if let Some(include) = &shaped.said.include {
+            let included = Shaped::<MethodsFile>::open(&root(path).join(include))?;
+            let mut methods = included.said.methods;
+            methods.extend(std::mem::take(&mut shaped.said.methods));
+            shaped.said.methods = methods;
+        }
+        let problems = problems(&shaped.said);
+        if !problems.is_empty() {
+            return Err(shaped.errors(problems));
+        }
+        let file = shaped.said;
+        Ok(Plan {
+            cells: cells(&file),
+            matching: matching.unwrap_or(file.matching),
+            path: path.to_owned(),
+            folder: folder.to_owned(),
+            file,
+        })
+    }
+
+    pub(crate) fn data(&self, cell: &Cell) -> &DataSet {
+        &self.file.data[&cell.data]
+    }
+
+    pub(crate) fn method(&self, cell: &Cell) -> &Method {
+        &self.file.methods[&cell.method]
+    }
+
+    /// The cell whose masks or number of weights this one takes over.
+    pub(crate) fn base(&self, cell: &Cell) -> Option<Cell> {
+        let method = self.method(cell);
+        let base = method.masks_of.as_ref().or(method.weights_of.as_ref())?;
+        Some(Cell {
+            method: base.clone(),
+            ..cell.clone()
+        })
+    }
+
+    /// The run file of a data set; of a made-up one, that of a seed's log.
+    pub(crate) fn run_file(&self, data: &str, seed: u64) -> PathBuf {
+        match &self.file.data[data].run {
+            Some(run) => root(&self.path).join(run),
+            None => self.log_folder(data, seed).join("run.toml"),
+        }
+    }
+
+    /// Where the made-up log of a seed lies.
+    pub(crate) fn log_folder(&self, data: &str, seed: u64) -> PathBuf {
+        self.folder
+            .join("data")
+            .join(data)
+            .join(format!("seed-{seed}"))
+    }
+
+    /// The first seed of the trials: settings are checked with its rows.
+    pub(crate) fn first_seed(&self) -> u64 {
+        self.file.tuning.seeds.first().copied().unwrap_or(1)
+    }
+
+    /// The seeds whose logs or runs are needed: those of the comparison, and those of the trials.
+    pub(crate) fn all_seeds(&self) -> Vec<u64> {
+        let mut seeds = self.file.tuning.seeds.clone();
+        seeds.extend(&self.file.seeds);
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
+    /// The settings of a data set and a method, as overrides of the run file. A method that takes masks
+    /// takes over the settings of the method that found them, but for those of the search.
+    pub(crate) fn settings(&self, cell: &Cell) -> Vec<String> {
+        let mut settings = assignments(&self.data(cell).set);
+        if let Some(base) = &self.method(cell).masks_of {
+            let is_taken = |setting: &String| {
+                !setting.starts_with("search.") && !setting.starts_with("network.kind=")
+            };
+            let of_base = assignments(&self.file.methods[base].set);
+            settings.extend(of_base.into_iter().filter(is_taken));
+            settings.extend([
+                "network.kind=\"sparse_sharing\"".to_owned(),
+                "search.kind=\"model\"".to_owned(),
+            ]);
+        }
+        settings.extend(assignments(&self.method(cell).set));
+        settings
+    }
+
+    /// The settings of a trial; `last_task` is the task whose weight is tried.
+    pub(crate) fn trial(&self, trial: u32, last_task: &str) -> Vec<String> {
+        trials::settings(&self.file.tuning, trial, last_task)
+    }
+}
+
+/// Where the relative paths of a file start.
+fn root(file: &Path) -> &Path {
+    let root = file.parent().filter(|root| *root != Path::new(""));
+    root.unwrap_or(Path::new("."))
+}
+
+fn cells(file: &CompareFile) -> Vec<Cell> {
+    let of_data = |(data, set): (&String, &DataSet)| {
+        let names = file.methods.keys();
+        let runs = |method: &&String| set.methods.as_ref().is_none_or(|own| own.contains(*method));
+        let cell = |method: &String| Cell {
+            data: data.clone(),
+            method: method.clone(),
+        };
+        names.filter(runs).map(cell).collect::<Vec<_>>()
+    };
+    file.data.iter().flat_map(of_data).collect()
+}
+
+/// `{ network = { kind = "mmoe" } }` becomes `network.kind="mmoe"`.
+pub(crate) fn assignments(set: &Map<String, Value>) -> Vec<String> {
+    let mut found = Vec::new();
+    flatten("", set, &mut found);
+    found
+}
+
+fn flatten(prefix: &str, set: &Map<String, Value>, found: &mut Vec<String>) {
+    for (key, value) in set {
+        let path = match prefix {
+            "" => key.clone(),
+            prefix => format!("{prefix}.{key}"),
+        };
+        match value {
+            Value::Object(inner) => flatten(&path, inner, found),
+            // JSON's numbers, texts and lists of them are TOML's.
+            value => found.push(format!("{path}={value}")),
+        }
+    }
+}
+
+type Found = Vec<(Vec<String>, String)>;
+
+fn problems(file: &CompareFile) -> Found {
+    let mut found = Found::new();
+    let mut say = |path: &[&str], text: String| {
+        found.push((path.iter().map(|key| (*key).to_owned()).collect(), text));
+    };
+    if file.methods.is_empty() {
+        say(
+            &["methods"],
+            "there is no method; state [methods.NAME] or include".to_owned(),
+        );
+    }
+    let known = |name: &String| file.methods.contains_key(name);
+    for name in file.references.iter().filter(|name| !known(name)) {
+        say(&["references"], unknown_method(name, file));
+    }
+    for (name, set) in &file.data {
+        if set.run.is_some() == set.synth.is_some() {
+            let text = format!(
+                "data set {name:?} needs run, a run file, or synth, a log to be made up; one of both"
+            );
+            say(&["data", name], text);
+        }
+        for method in set.methods.iter().flatten().filter(|method| !known(method)) {
+            say(&["data", name, "methods"], unknown_method(method, file));
+        }
+        for published in set
+            .published
+            .iter()
+            .filter(|published| !known(&published.method))
+        {
+            say(
+                &["data", name, "published"],
+                unknown_method(&published.method, file),
+            );
+        }
+    }
+    for (name, method) in &file.methods {
+        let bases = [
+            ("masks_of", &method.masks_of),
+            ("weights_of", &method.weights_of),
+        ];
+        for (key, base) in bases {
+            let Some(base) = base else { continue };
+            match file.methods.get(base) {
+                None => say(&["methods", name, key], unknown_method(base, file)),
+                Some(other) if other.masks_of.is_some() || other.weights_of.is_some() => {
+                    let text =
+                        format!("{base:?} takes over from another method itself; name that one");
+                    say(&["methods", name, key], text);
+                }
+                Some(_) => {}
+            }
+            for (data, set) in &file.data {
+                let lacks = |wanted: &String| {
+                    set.methods
+                        .as_ref()
+                        .is_some_and(|own| !own.contains(wanted))
+                };
+                if lacks(base) && !lacks(name) {
+                    let text =
+                        format!("{name:?} needs {base:?}, which does not run on data set {data:?}");
+                    say(&["data", data, "methods"], text);
+                }
+            }
+        }
+        if method.masks_of.is_some() && method.weights_of.is_some() {
+            let text = format!(
+                "method {name:?} has masks_of and weights_of; its widths are those of the masks"
+            );
+            say(&["methods", name], text);
+        }
+    }
+    let tuning = &file.tuning;
+    for (key, range) in [
+        ("learning_rate", tuning.learning_rate),
+        ("weight_decay", tuning.weight_decay),
+        ("weight", tuning.weight),
+    ] {
+        if range.0 > range.1 {
+            let text = format!(
+                "tuning.{key} falls from {} to {}; the smaller comes first",
+                range.0, range.1
+            );
+            say(&["tuning", key], text);
+        }
+    }
+    let sets = file.data.keys().map(|name| ("data", name));
+    let methods = file.methods.keys().map(|name| ("methods", name));
+    for (key, name) in sets.chain(methods) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            let text =
+                format!("{name:?} is to be the name of a folder: letters, digits, _, - and . only");
+            say(&[key, name], text);
+        }
+    }
+    found
+}
+
+fn unknown_method(name: &str, file: &CompareFile) -> String {
+    let known = file.methods.keys().map(String::as_str);
+    format!(
+        "{name:?} is no method{}",
+        crate::run_file::hint(name, known)
+    )
+}

@@ -1,0 +1,75 @@
+//! Hidden layers that fit a budget, so that networks of unlike shape are compared fairly.
+
+use ncs_model::{FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec};
+
+use super::shapes::Match;
+use crate::run_file::RunPlan;
+
+/// The smallest and the largest factor that widths are multiplied by.
+const FACTORS: [f64; 2] = [0.02, 50.0];
+
+/// The size of the network of a run, as far as it is known before the masks are.
+pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 {
+    let field = FieldSpec {
+        table: 0,
+        pooling: None,
+    };
+    let table = TableSpec {
+        name: String::new(),
+        rows: 1,
+    };
+    let spec = Spec {
+        fields: vec![field; plan.schema.fields.len()],
+        tables: vec![table],
+        tasks: plan
+            .schema
+            .tasks
+            .iter()
+            .map(|task| task.name.clone())
+            .collect(),
+        plan: network.clone(),
+    };
+    let size = NetworkSize::of(&spec, Kept::AtRandom(&plan.train.search.density));
+    match by {
+        Match::Flops => size.multiply_adds,
+        Match::None | Match::Parameters => size.weights,
+    }
+}
+
+/// The size of the shared bottom with the widths of the run file: the budget.
+pub(crate) fn budget(plan: &RunPlan, by: Match) -> f64 {
+    let network = NetworkPlan {
+        kind: NetworkKind::SharedBottom,
+        heads: ncs_model::Heads::default(),
+        ..plan.network.clone()
+    };
+    expected(plan, &network, by)
+}
+
+/// The hidden widths, all scaled alike, with which the network comes nearest to a budget.
+pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
+    let scaled = |factor: f64| -> Vec<usize> {
+        let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
+        plan.network.hidden.iter().map(width).collect()
+    };
+    let size = |hidden: &[usize]| {
+        let network = NetworkPlan {
+            hidden: hidden.to_vec(),
+            ..plan.network.clone()
+        };
+        expected(plan, &network, by)
+    };
+    let [mut low, mut high] = FACTORS;
+    for _ in 0..60 {
+        let middle = (low * high).sqrt();
+        match size(&scaled(middle)) < budget {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    let [below, above] = [scaled(low), scaled(high)];
+    match (budget - size(&below)).abs() <= (size(&above) - budget).abs() {
+        true => below,
+        false => above,
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run cost, for `cost.json`: trainings, samples, time, memory, and the size of what came of it.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use ncs_eval::comparison::RunCost;
+use ncs_model::{Kept, NetworkSize, Scorer, tensor_file};
+use ncs_train::Trained;
+use serde::{Deserialize, Serialize};
+
+const COST: &str = "cost.json";
+const CLOCK: &str = "clock.json";
+
+/// What the processes that worked on a run have used so far.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Clock {
+    /// Processor time of all threads.
+    seconds: f64,
+    /// The most memory that one process held; 0 where the system does not tell.
+    peak_bytes: u64,
+}
+
+/// Measures this process's part of a run.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    before: Clock,
+    start: Duration,
+}
+
+impl Meter {
+    /// Starts, on top of what earlier processes used for the run in `folder`.
+    pub(crate) fn start(folder: &Path) -> Meter {
+        let text = fs::read_to_string(folder.join(CLOCK)).unwrap_or_default();
+        Meter {
+            before: serde_json::from_str(&text).unwrap_or_default(),
+            start: processor_time(),
+        }
+    }
+
+    fn now(&self) -> Clock {
+        let own = processor_time().saturating_sub(self.start);
+        Clock {
+            seconds: self.before.seconds + own.as_secs_f64(),
+            peak_bytes: self.before.peak_bytes.max(peak_bytes()),
+        }
+    }
+
+    /// Notes what was used when a run was stopped, so that the next process counts on from there.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn pause(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        let text = serde_json::to_string(&self.now())? + "\n";
+        Ok(tensor_file::write_bytes(
+            &folder.join(CLOCK),
+            text.as_bytes(),
+        )?)
+    }
+
+    /// Writes `cost.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn finish(
+        &self,
+        folder: &Path,
+        trained: &Trained,
+        scorer: &Scorer,
+    ) -> Result<(), Box<dyn Error>> {
+        let cost = cost(self.now(), trained, scorer);
+        let text = serde_json::to_string_pretty(&cost)? + "\n";
+        Ok(tensor_file::write_bytes(
+            &folder.join(COST),
+            text.as_bytes(),
+        )?)
+    }
+}
+
+/// The cost of a finished run.
+///
+/// # Errors
+/// The folder holds no finished run, or one that was changed.
+pub(crate) fn read(folder: &Path) -> Result<RunCost, Box<dyn Error>> {
+    let path = folder.join(COST);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let cost =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(cost)
+}
+
+/// Whether the run in a folder was finished.
+pub(crate) fn is_finished(folder: &Path) -> bool {
+    folder.join(COST).exists()
+}
+
+fn cost(clock: Clock, trained: &Trained, scorer: &Scorer) -> RunCost {
+    let artifact = &trained.artifact;
+    let kept = artifact.masks.as_deref().map_or(Kept::All, Kept::By);
+    let size = NetworkSize::of(&artifact.spec, kept);
+    RunCost {
+        trainings: trained.trainings.len() as u32,
+        samples: trained
+            .trainings
+            .iter()
+            .map(|training| training.samples)
+            .sum(),
+        seconds: clock.seconds,
+        peak_bytes: clock.peak_bytes,
+        parameters: scorer.n_parameters() as u64,
+        weights: size.weights as u64,
+        multiply_adds: size.multiply_adds as u64,
+    }
+}
+
+/// Processor time of this process, all threads together.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Time since the first call, where the system does not tell processor time.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}
+
+/// The most memory that this process has held, as Linux tells it; 0 elsewhere.
+fn peak_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}

@@ -1,0 +1,94 @@
+//! Labels and scores of judged rows as a file, so that runs on the same rows can be compared row by row.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use ncs_eval::{Predictions, TaskPredictions};
+use ncs_model::{Entry, TensorFile, Values, tensor_file};
+
+/// Writes labels and scores of every task: tensors `labels.TASK` and `scores.TASK`; NaN is an unknown
+/// label.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Box<dyn Error>> {
+    let mut entries = Vec::new();
+    for task in &predictions.tasks {
+        for (what, values) in [("labels", &task.labels), ("scores", &task.scores)] {
+            entries.push(Entry {
+                name: format!("{what}.{}", task.name),
+                shape: vec![values.len()],
+                values: Values::F32(values),
+            });
+        }
+    }
+    let names: Vec<&str> = predictions
+        .tasks
+        .iter()
+        .map(|task| task.name.as_str())
+        .collect();
+    let binary: Vec<bool> = predictions.tasks.iter().map(|task| task.binary).collect();
+    let metadata = BTreeMap::from([
+        ("tasks".to_owned(), serde_json::to_string(&names)?),
+        ("binary".to_owned(), serde_json::to_string(&binary)?),
+        (
+            "funnel".to_owned(),
+            serde_json::to_string(&predictions.funnel)?,
+        ),
+    ]);
+    tensor_file::write(path, &entries, &metadata)?;
+    Ok(())
+}
+
+/// Reads what [`write`] wrote; truths and groups are not in it.
+///
+/// # Errors
+/// The file is missing, or was changed.
+pub(crate) fn read(path: &Path) -> Result<Predictions, Box<dyn Error>> {
+    let file = TensorFile::read(path)?;
+    let said = |key: &str| file.metadata(key).unwrap_or("null");
+    let names: Vec<String> = serde_json::from_str(said("tasks"))?;
+    let binary: Vec<bool> = serde_json::from_str(said("binary"))?;
+    let mut tasks = Vec::new();
+    for (name, binary) in names.into_iter().zip(binary) {
+        tasks.push(TaskPredictions {
+            labels: file.f32(&format!("labels.{name}"))?,
+            scores: file.f32(&format!("scores.{name}"))?,
+            truths: Vec::new(),
+            name,
+            binary,
+        });
+    }
+    Ok(Predictions {
+        tasks,
+        groups: Vec::new(),
+        funnel: serde_json::from_str(said("funnel"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.safetensors");
+        let task = |name: &str, binary| TaskPredictions {
+            name: name.to_owned(),
+            binary,
+            labels: vec![0.0, 1.0, f32::NAN],
+            scores: vec![0.25, 0.5, 0.75],
+            truths: Vec::new(),
+        };
+        let written = Predictions {
+            tasks: vec![task("ctr", true), task("watch", false)],
+            groups: Vec::new(),
+            funnel: Some((0, 1)),
+        };
+        write(&path, &written).unwrap();
+        let found = read(&path).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{written:?}"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Losses, balances and masks that do not go with the rest of a run file.
+
+use super::{RUN, check_set, parse};
+
+#[test]
+fn losses_over_all_impressions_need_a_funnel_of_cross_entropies() {
+    let check = |sets: &[&str], expected: &str| {
+        let found = parse(RUN, sets).map(|file| file.plan).unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    };
+    let loss = "training.loss=\"esmm\"";
+    check(
+        &["training.loss=\"esm\""],
+        "training.loss is the text \"esm\"; did you mean esmm?",
+    );
+    check(
+        &[loss, "network.kind=\"single_task\""],
+        "esmm joins the tasks, and network.kind = \"single_task\" trains them apart",
+    );
+    check(
+        &[loss, "training.steps=\"alternating\""],
+        "--set training.steps=\"alternating\": training.loss or training.balance needs the tasks to step",
+    );
+    check(
+        &[loss, "training.balance=\"pcgrad\""],
+        "pcgrad needs a loss for each task",
+    );
+    check(
+        &[loss, "tasks.cvr.loss=\"ratio\""],
+        "esmm is made of cross-entropies; task \"cvr\"",
+    );
+    check(
+        &[
+            "training.balance=\"uncertainty\"",
+            "network.kind=\"single_task\"",
+        ],
+        "has nothing to balance",
+    );
+    check(
+        &["training.loss={kind=\"dcmt\", floor=0}"],
+        "training.loss.floor is 0; it must be above 0 and at most 1",
+    );
+    let evidence = "training.embedding_evidence={}";
+    check(
+        &[loss, evidence],
+        "embedding_evidence needs a loss for each task",
+    );
+    check(
+        &["training.balance=\"pcgrad\"", evidence],
+        "embedding_evidence and pcgrad both change the sum of gradients",
+    );
+    assert!(parse(RUN, &[evidence]).is_ok());
+    let parallel = RUN.replace("where = \"ctr\"\n", "");
+    let found = parse(&parallel, &[loss]).map(|file| file.plan).unwrap_err();
+    assert!(
+        found.contains("esmm needs a task that counts the rows of another"),
+        "{found}"
+    );
+    let found = parse(&parallel, &[evidence])
+        .map(|file| file.plan)
+        .unwrap_err();
+    assert!(found.contains("no task states where"), "{found}");
+    assert!(parse(RUN, &[loss]).is_ok());
+}
+
+#[test]
+fn masks_of_a_model_need_one() {
+    check_set(
+        "search.kind=\"model\"",
+        "--set search.kind=\"model\": search.kind = \"model\" needs search.model, the folder of a trained \
+         model",
+    );
+    check_set(
+        "search.model=\"runs/x\"",
+        "--set search.model=\"runs/x\": search.model has no effect without search.kind = \"model\"",
+    );
+    let sets = ["search.kind=\"model\"", "search.model=\"nowhere\""];
+    let found = parse(RUN, &sets).map(|file| file.plan).unwrap_err();
+    assert!(found.contains("nowhere: no model here"), "{found}");
+    let sets = ["search.kind=\"random\"", "search.seed=3"];
+    let found = parse(RUN, &sets).map(|file| file.plan).unwrap_err();
+    assert!(
+        found.contains("search.seed is of a search that trains"),
+        "{found}"
+    );
+}
