@@ -20,6 +20,8 @@ const HEAD: &str = "# Results
 Written by `cargo xtask results`, which runs every comparison of `examples/compare` with `ncs compare` and puts what each
 says of itself below the other. Runs that are finished are found again in `runs/compare`. Needs the data beside the
 project, in `../shared`. How methods are compared, and what a verdict means: [decision 10](decisions/0010-comparing-methods.md).
+Left out here for length: the tables of all paired differences, which stand in `comparison.md` and, with figures and the
+way to every run, in `report.html` of each folder. Differences that are separable are in the sentences.
 ";
 
 /// Runs what is not finished, and writes the document.
@@ -45,10 +47,24 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         let found =
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         text.push('\n');
-        text.push_str(&one_floor_down(&found));
+        text.push_str(&one_floor_down(&without_differences(&found)));
     }
     let file = root.join("docs/results.md");
     fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// A document without the tables of differences: caption, command and table are a paragraph each.
+fn without_differences(text: &str) -> String {
+    let mut paragraphs = text.trim_end().split("\n\n");
+    let mut kept: Vec<&str> = Vec::new();
+    while let Some(paragraph) = paragraphs.next() {
+        if paragraph.contains(": differences to ") && paragraph.ends_with(':') {
+            let _ = (paragraphs.next(), paragraphs.next());
+        } else {
+            kept.push(paragraph);
+        }
+    }
+    kept.join("\n\n") + "\n"
 }
 
 /// The headings of a document as parts of a larger one.
@@ -63,6 +79,13 @@ fn one_floor_down(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_of_differences_are_left_out() {
+        let text = "## a\n\na: means:\n\n    ncs\n\n| m |\n\na: differences to b:\n\n    ncs\n\n| d |\n\n- end\n";
+        let expected = "## a\n\na: means:\n\n    ncs\n\n| m |\n\n- end\n";
+        assert_eq!(without_differences(text), expected);
+    }
 
     #[test]
     fn headings_go_one_floor_down() {
