@@ -3,6 +3,9 @@
 use super::{ChanceResult, ComparisonInput, DataInput, FigureKey, MethodDifference, Verdict};
 use crate::render::{p_value, signed};
 
+/// More methods than these that are all not separable are counted, not named.
+const MOST_NAMES: usize = 6;
+
 /// The sentences on one data set: by each figure, what is separable from chance, what is better or
 /// worse than each reference, and what is not separable from it; then what has too few seeds.
 pub(super) fn of(
@@ -64,7 +67,10 @@ fn on_equals(
     if equal.len() == differences.len() && equal.len() > 1 {
         return Some(format!("{key}: no method is separable from {reference}"));
     }
-    let equals = names(equal.iter().map(|one| one.method.as_str()))?;
+    let equals = match equal.len() {
+        n if n > MOST_NAMES => format!("the other {n}"),
+        _ => names(equal.iter().map(|one| one.method.as_str()))?,
+    };
     Some(format!("{key}: not separable from {reference}: {equals}"))
 }
 
