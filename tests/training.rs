@@ -123,9 +123,10 @@ fn every_loss_and_balance_teaches_both_tasks() {
             "training.balance=\"uncertainty\"",
             "training.balance=\"pcgrad\"",
             "training.embedding_evidence={k=10}",
-            "training={embedding_evidence={cap=0.5}, steps=\"joint\"}",
+            "training.embedding_evidence={cap=0.5} and training.steps=\"joint\"",
         ] {
-            let finished = train(folder.path(), how, &[how]);
+            let sets: Vec<&str> = how.split(" and ").collect();
+            let finished = train(folder.path(), how, &sets);
             let metrics = &finished.judged[0].metrics;
             let aucs: Vec<f64> = metrics.tasks.values().filter_map(|task| task.auc).collect();
             let product = metrics.ctcvr.unwrap().auc.unwrap();
