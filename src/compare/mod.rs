@@ -1,7 +1,7 @@
 //! `ncs compare`: data sets, methods and seeds to results with intervals and verdicts.
 //!
-//! A [plan](Plan) lists cells, a method on a data set each. A cell first runs its trials, all with one
-//! seed, and picks the settings that are best on the validation rows; then it runs every seed with these.
+//! A plan lists cells, a method on a data set each. A cell first runs its trials, with one seed
+//! or a few, and picks the settings that are best on the validation rows; then it runs every seed with these.
 //! Every run is an `ncs train` of its own, in a folder whose name holds the hash of its settings: what is
 //! there is not run again, and settings that were changed get new folders. A run does not notice that the
 //! rows behind its run file, or the program, have changed since: then start a new folder.
