@@ -152,6 +152,26 @@ fn runs_are_added_and_none_runs_twice() {
     assert_eq!(seeds, [3; 4]);
 }
 
+/// Runs learned from a log: another log must not take its place.
+#[test]
+fn a_log_with_other_settings_is_refused_where_runs_learned_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    compared(folder.path(), &small("[1, 2]"));
+    let before = runs(&folder.path().join("out"));
+    let changed = small("[1, 2]").replace("share = 1.0", "share = 0.5");
+    fs::write(folder.path().join("compare.toml"), changed).unwrap();
+    let parts = [
+        "seed-1: this log was made with other settings",
+        "\"share\":1.0",
+    ];
+    refused(
+        folder.path(),
+        &["compare", "compare.toml", "--out", "out"],
+        &parts,
+    );
+    assert_eq!(runs(&folder.path().join("out")), before);
+}
+
 #[test]
 fn controls_have_the_masks_and_sizes_of_what_they_control() {
     let folder = tempfile::tempdir().unwrap();

@@ -58,10 +58,19 @@ fn make_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(),
             None => std::thread::sleep(PAUSE),
         }
     };
-    if folder.join("run.toml").exists()
-        && fs::read_to_string(&record).is_ok_and(|found| found == wanted)
-    {
-        return Ok(());
+    match fs::read_to_string(&record) {
+        Ok(found) if found == wanted => return Ok(()),
+        Ok(found) => {
+            let text = format!(
+                "{}: this log was made with other settings, {}, and runs learned from it; give the data \
+                 set another name, or choose another folder with --out",
+                folder.display(),
+                found.trim()
+            );
+            return Err(text.into());
+        }
+        // Not made yet, or not to its end.
+        Err(_) => {}
     }
     let conflict = match log.conflict {
         SynthConflict::Network => "network",
