@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::tables::{self, Cell, Table};
 use super::{charts, forest, runs, words};
-use crate::comparison::{Comparison, DataInput, DataResult, MethodInput};
+use crate::comparison::{Comparison, DataInput, DataResult, MeasuredRun, MethodInput};
 use crate::render::{bars, figures, html};
 use crate::report::{CalibrationCurve, LearningCurve, SharingPicture};
 
@@ -177,64 +177,64 @@ fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
     })
 }
 
-/// Methods in as many parts as their lines need to be told apart.
-fn parts<'a>(methods: impl Iterator<Item = &'a MethodInput>) -> Vec<Vec<&'a MethodInput>> {
-    let methods: Vec<&MethodInput> = methods.collect();
-    let parts = methods.chunks(charts::MOST_LINES);
-    parts.map(<[&MethodInput]>::to_vec).collect()
-}
-
-fn names<'a>(methods: &[&'a MethodInput]) -> Vec<&'a str> {
-    methods.iter().map(|method| method.name.as_str()).collect()
+/// The curves of each method's first seed under the method's name, in as many parts as lines can be told
+/// apart in; each part with the names of its methods.
+fn in_parts<C>(
+    data: &DataInput,
+    curves: impl Fn(&MeasuredRun, &str) -> Vec<C>,
+) -> Vec<(Vec<&str>, Vec<C>)> {
+    let of_method = |method: &'_ MethodInput| {
+        let first = method.seeds.first();
+        first.map_or(Vec::new(), |run| curves(run, &method.name))
+    };
+    let all = data.methods.iter();
+    let all = all.map(|method| (method.name.as_str(), of_method(method)));
+    let mut parts: Vec<(Vec<&str>, Vec<C>)> = Vec::new();
+    for (name, curves) in all.filter(|(_, curves)| !curves.is_empty()) {
+        match parts.last_mut() {
+            Some((names, drawn)) if names.len() < charts::MOST_LINES => {
+                names.push(name);
+                drawn.extend(curves);
+            }
+            _ => parts.push((vec![name], curves)),
+        }
+    }
+    parts
 }
 
 fn calibration(data: &DataInput) -> Markup {
-    let first = |method: &MethodInput| method.seeds.first().map(|run| run.calibration.clone());
-    let curves = |method: &&MethodInput| {
-        let curves = first(method).unwrap_or_default().into_iter();
+    let parts = in_parts(data, |run, name| {
+        let curves = run.calibration.iter().cloned();
         let named = curves.map(|curve| CalibrationCurve {
-            network: method.name.clone(),
+            network: name.to_owned(),
             ..curve
         });
-        named.collect::<Vec<_>>()
-    };
-    let drawn = data
-        .methods
-        .iter()
-        .filter(|method| !curves(method).is_empty());
-    let parts = parts(drawn);
+        named.collect()
+    });
     html! {
         @if !parts.is_empty() { h3 { "Calibration, first seed" } }
-        @for methods in parts {
-            @let curves: Vec<_> = methods.iter().flat_map(curves).collect();
-            (charts::legend(&names(&methods)))
-            (figures::calibration(&curves, &names(&methods)))
+        @for (names, curves) in &parts {
+            (charts::legend(names))
+            (figures::calibration(curves, names))
         }
     }
 }
 
 fn learning(data: &DataInput) -> Markup {
-    let first = |method: &MethodInput| method.seeds.first().map(|run| run.learning.clone());
-    let curves = |method: &&MethodInput| {
-        let curves = first(method).unwrap_or_default().into_iter();
+    let parts = in_parts(data, |run, name| {
+        let curves = run.learning.iter().cloned();
         let named = curves.map(|curve| LearningCurve {
-            network: method.name.clone(),
+            network: name.to_owned(),
             ..curve
         });
-        named.collect::<Vec<_>>()
-    };
-    let drawn = data
-        .methods
-        .iter()
-        .filter(|method| !curves(method).is_empty());
-    let parts = parts(drawn);
+        named.collect()
+    });
     let remarks = [("thin: training rows", false), ("weights kept", true)];
     html! {
         @if !parts.is_empty() { h3 { "Learning curves, first seed" } }
-        @for methods in parts {
-            @let curves: Vec<_> = methods.iter().flat_map(curves).collect();
-            (figures::legend(&names(&methods), &remarks))
-            (figures::learning(&curves, &names(&methods)))
+        @for (names, curves) in &parts {
+            (figures::legend(names, &remarks))
+            (figures::learning(curves, names))
         }
     }
 }
