@@ -1,0 +1,18 @@
+//! Messages and services as `proto/` declares them.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated; proto/ has the comments"
+)]
+
+/// The Open Inference Protocol.
+pub mod inference {
+    tonic::include_proto!("inference");
+}
+
+/// The rank call.
+pub mod ranking {
+    tonic::include_proto!("ncs4cvr.v1");
+}
