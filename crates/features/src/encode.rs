@@ -60,12 +60,25 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::encode`].
     pub fn encode_features(&self, block: &Block) -> Result<Batch, EncodeError> {
+        self.encode_some(block, |_| true)
+    }
+
+    /// As [`Encoder::encode_features`], but only the fields (by their place in the schema) that are
+    /// `wanted`, as those of a request's context; the others hold no ids, and their columns may be absent.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_some(
+        &self,
+        block: &Block,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Batch, EncodeError> {
         let n_tasks = self.schema.tasks.len();
-        let fields = self
-            .schema
-            .fields
-            .iter()
-            .map(|field| self.field(field, block));
+        let fields = self.schema.fields.iter().enumerate();
+        let fields = fields.map(|(f, field)| match wanted(f) {
+            true => self.field(field, block),
+            false => Ok(FieldIds::default()),
+        });
         Ok(Batch {
             n_rows: block.n_rows,
             fields: fields.collect::<Result<_, _>>()?,

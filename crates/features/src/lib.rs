@@ -42,6 +42,7 @@
 
 pub mod batch;
 pub mod block;
+pub mod columns;
 pub mod encode;
 pub mod error;
 pub mod fit;

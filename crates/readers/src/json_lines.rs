@@ -3,9 +3,10 @@
 //! Strings, numbers, booleans (1 and 0), nulls and lists of these are values; a null in a list is left
 //! out. Blank lines are no rows.
 
-use crate::columns::{ColumnBuilder, ReadRow, RowsBuilder};
+use crate::columns::{ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
+use ncs_features::columns::ColumnBuilder;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashMap;
