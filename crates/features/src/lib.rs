@@ -47,6 +47,7 @@ pub mod encode;
 pub mod error;
 pub mod fit;
 pub mod hash;
+pub mod json;
 pub mod labels;
 pub mod schema;
 pub mod value;

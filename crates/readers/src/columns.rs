@@ -141,26 +141,3 @@ impl RowsBuilder {
         })
     }
 }
-
-/// The number that has the shortest decimal text of `x`: 0.1 for 0.1f32, so that a number has the
-/// same text whether a file holds it in 32 bits, in 64, or in decimal.
-pub(crate) fn widen(x: f32) -> f64 {
-    if x.trunc() == x || !x.is_finite() {
-        return f64::from(x);
-    }
-    let text = x.to_string();
-    text.parse().unwrap_or(f64::from(x))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_number_keeps_its_text() {
-        assert_eq!(widen(0.1), 0.1);
-        assert_eq!(widen(-20.08), -20.08);
-        assert_eq!(widen(16_777_216.0), 16_777_216.0);
-        assert!(widen(f32::NAN).is_nan());
-    }
-}

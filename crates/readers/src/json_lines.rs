@@ -6,9 +6,8 @@
 use crate::columns::{ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
-use ncs_features::columns::ColumnBuilder;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::borrow::Cow;
+use ncs_features::json::{Cell, CellSeed, explained};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{BufRead, Read};
@@ -71,7 +70,9 @@ impl ReadRow for JsonLines {
         match cells(self.text(), &self.wanted) {
             Ok(cells) => {
                 for (i, cell) in cells.iter().enumerate() {
-                    push(rows.column(i), cell.as_ref());
+                    if let Some(cell) = cell {
+                        cell.push_to(rows.column(i));
+                    }
                 }
                 rows.end_row(self.line.len());
             }
@@ -85,30 +86,6 @@ impl ReadRow for JsonLines {
 
     fn bytes_read(&self) -> u64 {
         self.input.bytes_read()
-    }
-}
-
-/// What is wrong with a line. Python writes `NaN` and `Infinity` into JSON, of which the parser says
-/// only that no value begins so.
-fn explained(line: &[u8], error: &serde_json::Error) -> String {
-    const NO_JSON: [&str; 2] = ["NaN", "Infinity"];
-    // The parser stops on the first letter, or before it at a minus sign.
-    let end = error.column().min(line.len());
-    let tails = (end.saturating_sub(2)..=end).map(|start| &line[start..]);
-    let begins = |tail: &[u8]| {
-        let word = NO_JSON
-            .iter()
-            .find(|word| tail.starts_with(word.as_bytes()));
-        word.copied()
-    };
-    match tails.into_iter().find_map(begins) {
-        Some(word) if error.is_syntax() || error.is_data() => format!(
-            "JSON has no {word}; write null for an unknown value, at character {}",
-            error.column()
-        ),
-        _ => error
-            .to_string()
-            .replace(" at line 1 column ", " at character "),
     }
 }
 
@@ -128,29 +105,6 @@ pub(crate) fn keys(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
         }
     }
     Ok(keys)
-}
-
-/// A value of a row.
-enum Cell<'a> {
-    Null,
-    Int(i64),
-    Float(f64),
-    Text(Cow<'a, str>),
-    List(Vec<Cell<'a>>),
-}
-
-fn push(column: &mut ColumnBuilder, cell: Option<&Cell<'_>>) {
-    match cell {
-        None => {}
-        Some(Cell::Null) => column.see(),
-        Some(Cell::Int(x)) => column.push_int(*x),
-        Some(Cell::Float(x)) => column.push_float(*x),
-        Some(Cell::Text(text)) => column.push_text(text.as_bytes()),
-        Some(Cell::List(items)) => {
-            column.begin_list(items.len());
-            items.iter().for_each(|item| push(column, Some(item)));
-        }
-    }
 }
 
 /// The values of the wanted columns in one line; `None` for an absent key.
@@ -184,10 +138,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             if cells[place].is_some() {
                 return Err(A::Error::custom(format!("column \"{name}\" comes twice")));
             }
-            cells[place] = Some(
-                map.next_value_seed(CellSeed { in_list: false })
-                    .map_err(column)?,
-            );
+            cells[place] = Some(map.next_value_seed(CellSeed::default()).map_err(column)?);
         }
         Ok(cells)
     }
@@ -214,71 +165,6 @@ impl<'w> Visitor<'_> for Key<'w> {
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
         let found = self.0.get_key_value(key);
         Ok(found.map_or(("", None), |(name, &place)| (name.as_str(), Some(place))))
-    }
-}
-
-struct CellSeed {
-    in_list: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cell<'de>, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.in_list {
-            true => "a string, a number or a boolean in a list",
-            false => "a string, a number, a boolean, null or a list of these",
-        })
-    }
-
-    fn visit_unit<E>(self) -> Result<Cell<'de>, E> {
-        Ok(Cell::Null)
-    }
-
-    fn visit_bool<E>(self, x: bool) -> Result<Cell<'de>, E> {
-        Ok(Cell::Int(x.into()))
-    }
-
-    fn visit_i64<E>(self, x: i64) -> Result<Cell<'de>, E> {
-        Ok(Cell::Int(x))
-    }
-
-    fn visit_u64<E>(self, x: u64) -> Result<Cell<'de>, E> {
-        let text = |_| Cell::Text(x.to_string().into());
-        Ok(i64::try_from(x).map_or_else(text, Cell::Int))
-    }
-
-    fn visit_f64<E>(self, x: f64) -> Result<Cell<'de>, E> {
-        Ok(Cell::Float(x))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cell<'de>, E> {
-        Ok(Cell::Text(text.into()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Cell<'de>, E> {
-        Ok(Cell::Text(text.to_owned().into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell<'de>, A::Error> {
-        if self.in_list {
-            return Err(A::Error::custom("a list in a list; write a flat one"));
-        }
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(CellSeed { in_list: true })? {
-            if !matches!(item, Cell::Null) {
-                list.push(item);
-            }
-        }
-        Ok(Cell::List(list))
     }
 }
 

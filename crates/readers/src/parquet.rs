@@ -3,7 +3,7 @@
 //! Numbers, booleans (1 and 0), byte arrays and lists of these are values. Times and dates are the
 //! numbers that the file holds, decimals are floating-point numbers; a null in a list is left out.
 
-use crate::columns::{BLOCK_ROWS, widen};
+use crate::columns::BLOCK_ROWS;
 use crate::source::{RawBlock, ReadError, Source};
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -12,6 +12,7 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
 use ncs_features::columns::spread;
+use ncs_features::value::widen;
 use ncs_features::{Block, Column, Texts, Values};
 use std::fs::File;
 use std::panic::AssertUnwindSafe;

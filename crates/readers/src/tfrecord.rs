@@ -3,10 +3,11 @@
 //! A record is its length (u64), the masked CRC-32C of the length, the bytes, and theirs. A feature
 //! with several values in a row makes its column a list; an absent one is null.
 
-use crate::columns::{ReadRow, RowsBuilder, widen};
+use crate::columns::{ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
 use ncs_features::columns::ColumnBuilder;
+use ncs_features::value::widen;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 use ncs_features::Block;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One user and some candidates to be scored.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Question {
     pub candidates: Block,
     /// Answer only the best so many candidates, best first.
     pub top: Option<Top>,
+    /// How long the caller waits, counted from when the request began.
+    pub timeout: Option<Duration>,
 }
 
 /// Which model is to answer.

@@ -1,0 +1,140 @@
+//! Values of a row as JSON, the same in a file of JSON lines and in a request to the server.
+//!
+//! Strings, numbers, booleans (1 and 0), nulls and lists of these are values; a null in a list is left
+//! out.
+
+use crate::columns::ColumnBuilder;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// A value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// A whole number or a boolean.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// A text, or a whole number beyond 64 bits with sign.
+    Text(Cow<'a, str>),
+    /// A flat list without nulls.
+    List(Vec<Cell<'a>>),
+}
+
+impl Cell<'_> {
+    /// Appends the value to the row that `column` is at.
+    pub fn push_to(&self, column: &mut ColumnBuilder) {
+        match self {
+            Cell::Null => column.see(),
+            Cell::Int(x) => column.push_int(*x),
+            Cell::Float(x) => column.push_float(*x),
+            Cell::Text(text) => column.push_text(text.as_bytes()),
+            Cell::List(items) => {
+                column.begin_list(items.len());
+                items.iter().for_each(|item| item.push_to(column));
+            }
+        }
+    }
+}
+
+/// What is wrong with a text that should be JSON. Python writes `NaN` and `Infinity`, of which the parser
+/// says only that no value begins so.
+pub fn explained(text: &[u8], error: &serde_json::Error) -> String {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let line = lines.nth(error.line().saturating_sub(1));
+    let place = match error.line() {
+        0 | 1 => format!("at character {}", error.column()),
+        line => format!("at line {line}, character {}", error.column()),
+    };
+    match not_json(line.unwrap_or_default(), error.column()) {
+        Some(word) if error.is_syntax() || error.is_data() => {
+            format!("JSON has no {word}; write null for an unknown value, {place}")
+        }
+        _ => {
+            let parsers = format!("at line {} column {}", error.line(), error.column());
+            error.to_string().replace(&parsers, &place)
+        }
+    }
+}
+
+/// The word at which the parser stopped: on its first letter, or before it at a minus sign.
+fn not_json(line: &[u8], column: usize) -> Option<&'static str> {
+    const NO_JSON: [&str; 2] = ["NaN", "Infinity"];
+    let end = column.min(line.len());
+    let mut tails = (end.saturating_sub(2)..=end).map(|start| &line[start..]);
+    tails.find_map(|tail| {
+        let word = NO_JSON
+            .iter()
+            .find(|word| tail.starts_with(word.as_bytes()));
+        word.copied()
+    })
+}
+
+/// Reads a [`Cell`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CellSeed {
+    in_list: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for CellSeed {
+    type Value = Cell<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cell<'de>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for CellSeed {
+    type Value = Cell<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.in_list {
+            true => "a string, a number or a boolean in a list",
+            false => "a string, a number, a boolean, null or a list of these",
+        })
+    }
+
+    fn visit_unit<E>(self) -> Result<Cell<'de>, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E>(self, x: bool) -> Result<Cell<'de>, E> {
+        Ok(Cell::Int(x.into()))
+    }
+
+    fn visit_i64<E>(self, x: i64) -> Result<Cell<'de>, E> {
+        Ok(Cell::Int(x))
+    }
+
+    fn visit_u64<E>(self, x: u64) -> Result<Cell<'de>, E> {
+        let text = |_| Cell::Text(x.to_string().into());
+        Ok(i64::try_from(x).map_or_else(text, Cell::Int))
+    }
+
+    fn visit_f64<E>(self, x: f64) -> Result<Cell<'de>, E> {
+        Ok(Cell::Float(x))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cell<'de>, E> {
+        Ok(Cell::Text(text.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cell<'de>, E> {
+        Ok(Cell::Text(text.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell<'de>, A::Error> {
+        if self.in_list {
+            return Err(A::Error::custom("a list in a list; write a flat one"));
+        }
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(CellSeed { in_list: true })? {
+            if !matches!(item, Cell::Null) {
+                list.push(item);
+            }
+        }
+        Ok(Cell::List(list))
+    }
+}

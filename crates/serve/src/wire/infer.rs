@@ -1,0 +1,106 @@
+//! What both forms of the protocol's infer call have in common.
+
+use super::{Accepts, nearest, tensors};
+use crate::question::{Answer, Question, Wanted, Which};
+use crate::refusal::{Kind, Refusal};
+use std::time::Duration;
+
+/// A question, and which outputs the caller wants to see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InferQuestion {
+    /// The question.
+    pub question: Question,
+    /// Which outputs, in this order. `None`: all.
+    pub outputs: Option<Vec<WantedOutput>>,
+    /// Whether outputs are binary where nothing is said of them. In JSON only.
+    pub binary: bool,
+}
+
+/// An output that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedOutput {
+    /// Its name.
+    pub name: String,
+    /// Whether as bytes; `None`: as the request says of all.
+    pub binary: Option<bool>,
+}
+
+/// What a request says besides its tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Parameters {
+    /// Asks for the version with this label.
+    pub(super) label: Option<String>,
+    /// The user, for the canary's share.
+    pub(super) user: Option<String>,
+    /// In microseconds, as Triton counts it.
+    pub(super) timeout: Option<u64>,
+}
+
+/// The model of a path: its name, and maybe a version.
+///
+/// # Errors
+/// The version is no number.
+pub fn wanted(name: &str, version: Option<&str>) -> Result<Wanted, Refusal> {
+    let version = match version {
+        None | Some("") => Which::Routed,
+        Some(text) => Which::Number(text.parse().map_err(|_| {
+            Kind::Invalid.says(format!("\"{text}\" is no version: versions are numbers"))
+        })?),
+    };
+    Ok(Wanted {
+        name: Some(name.to_owned()),
+        version,
+    })
+}
+
+/// The question of these tensors.
+pub(super) fn question(
+    mut model: Wanted,
+    id: String,
+    parameters: Parameters,
+    inputs: Vec<tensors::Tensor>,
+    accepts: &Accepts,
+) -> Result<Question, Refusal> {
+    if let Some(label) = parameters.label {
+        if model.version != Which::Routed {
+            return Err(Kind::Invalid.says("both a version and the parameter \"label\"; say one"));
+        }
+        model.version = Which::Labelled(label);
+    }
+    let (context, candidates) = tensors::blocks(inputs, accepts)?;
+    Ok(Question {
+        model,
+        id,
+        user: parameters.user,
+        context,
+        candidates,
+        top: None,
+        timeout: parameters.timeout.map(Duration::from_micros),
+    })
+}
+
+/// The outputs that are wanted: their places in the answer, and whether as bytes.
+///
+/// # Errors
+/// A name that no output has.
+pub fn chosen(
+    answer: &Answer,
+    wanted: Option<&[WantedOutput]>,
+    binary: bool,
+) -> Result<Vec<(usize, bool)>, Refusal> {
+    let Some(wanted) = wanted else {
+        return Ok((0..answer.outputs.len())
+            .map(|place| (place, binary))
+            .collect());
+    };
+    let place = |output: &WantedOutput| {
+        let place = answer.outputs.iter().position(|name| *name == output.name);
+        let names = answer.outputs.iter().map(String::as_str);
+        let place = place.ok_or_else(|| {
+            let hint = nearest(&output.name, names);
+            Kind::Invalid.says(format!("no output \"{}\"{hint}", output.name))
+        })?;
+        Ok((place, output.binary.unwrap_or(binary)))
+    };
+    wanted.iter().map(place).collect()
+}

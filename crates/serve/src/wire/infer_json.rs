@@ -1,0 +1,420 @@
+//! The infer call in JSON, with tensors in the JSON or as bytes after it.
+
+use super::infer::{InferQuestion, Parameters, WantedOutput, chosen, question, wanted};
+use super::infer_proto::raw;
+use super::tensors::{Datatype, Tensor, n_values};
+use super::{Accepts, MOST_COLUMNS};
+use crate::question::Answer;
+use crate::refusal::{Kind, Refusal};
+use ncs_features::Values;
+use ncs_features::columns::ColumnBuilder;
+use ncs_features::json::explained;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use std::fmt;
+
+#[derive(Deserialize)]
+struct SaidRequest {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    parameters: SaidParameters,
+    inputs: Vec<SaidInput>,
+    #[serde(default)]
+    outputs: Option<Vec<SaidOutput>>,
+}
+
+/// Those that mean something here; others are passed over, as the protocol wants.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SaidParameters {
+    binary_data_output: Option<bool>,
+    binary_data_size: Option<usize>,
+    binary_data: Option<bool>,
+    classification: Option<serde::de::IgnoredAny>,
+    shared_memory_region: Option<serde::de::IgnoredAny>,
+    label: Option<String>,
+    user: Option<String>,
+    timeout: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct SaidInput {
+    name: String,
+    shape: Vec<i64>,
+    datatype: String,
+    #[serde(default)]
+    parameters: SaidParameters,
+    #[serde(default)]
+    data: Option<Flat>,
+}
+
+#[derive(Deserialize)]
+struct SaidOutput {
+    name: String,
+    #[serde(default)]
+    parameters: SaidParameters,
+}
+
+/// All values of nested lists, in their order.
+struct Flat(Values, usize);
+
+impl<'de> Deserialize<'de> for Flat {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Flat, D::Error> {
+        let mut column = ColumnBuilder::new("");
+        let mut n = 0;
+        let seed = Item {
+            column: &mut column,
+            n: &mut n,
+            depth: 0,
+        };
+        seed.deserialize(from)?;
+        Ok(Flat(column.finish().values, n))
+    }
+}
+
+struct Item<'a> {
+    column: &'a mut ColumnBuilder,
+    n: &'a mut usize,
+    /// How many lists it lies in.
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        match self.depth {
+            0 => from.deserialize_seq(self),
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.depth {
+            0 => "a list of values",
+            _ => "a number, a string, a boolean or a list of these",
+        })
+    }
+
+    fn visit_bool<E: Error>(self, x: bool) -> Result<(), E> {
+        self.visit_i64(x.into())
+    }
+
+    fn visit_i64<E: Error>(self, x: i64) -> Result<(), E> {
+        *self.n += 1;
+        self.column.push_int(x);
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, x: u64) -> Result<(), E> {
+        match i64::try_from(x) {
+            Ok(x) => self.visit_i64(x),
+            Err(_) => self.visit_str(&x.to_string()),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, x: f64) -> Result<(), E> {
+        *self.n += 1;
+        self.column.push_float(x);
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        *self.n += 1;
+        self.column.push_text(text.as_bytes());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if self.depth == 2 {
+            return Err(A::Error::custom(
+                "lists of lists of lists; a column has two sizes at most",
+            ));
+        }
+        loop {
+            let item = Item {
+                column: self.column,
+                n: self.n,
+                depth: self.depth + 1,
+            };
+            if list.next_element_seed(item)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Reads a request whose first `json_length` bytes are JSON (all, where that is `None`) and the rest
+/// binary tensors, for the model of the path.
+///
+/// # Errors
+/// It is not of this shape, its tensors do not fit their shapes or each other, or there are too many
+/// candidates.
+pub fn read(
+    body: &[u8],
+    json_length: Option<usize>,
+    (name, version): (&str, Option<&str>),
+    accepts: &Accepts,
+) -> Result<InferQuestion, Refusal> {
+    let invalid = |what: String| Kind::Invalid.says(what);
+    let model = wanted(name, version)?;
+    let Some((json, binary)) = body.split_at_checked(json_length.unwrap_or(body.len())) else {
+        return Err(invalid(format!(
+            "Inference-Header-Content-Length says {} bytes of JSON, and the body has {}",
+            json_length.unwrap_or(0),
+            body.len()
+        )));
+    };
+    let said: SaidRequest = serde_json::from_slice(json)
+        .map_err(|error| invalid(format!("the request's body: {}", explained(json, &error))))?;
+    if said.inputs.len() > MOST_COLUMNS {
+        return Err(invalid(format!("more than {MOST_COLUMNS} inputs")));
+    }
+    let inputs = inputs(said.inputs, binary)?;
+    let parameters = Parameters {
+        label: said.parameters.label,
+        user: said.parameters.user,
+        timeout: said.parameters.timeout.filter(|&time| time > 0),
+    };
+    let outputs = said.outputs.map(outputs).transpose()?;
+    Ok(InferQuestion {
+        question: question(
+            model,
+            said.id.unwrap_or_default(),
+            parameters,
+            inputs,
+            accepts,
+        )?,
+        outputs: outputs.filter(|outputs| !outputs.is_empty()),
+        binary: said.parameters.binary_data_output.unwrap_or(false),
+    })
+}
+
+fn outputs(said: Vec<SaidOutput>) -> Result<Vec<WantedOutput>, Refusal> {
+    let output = |said: SaidOutput| match said.parameters {
+        SaidParameters {
+            classification: Some(_),
+            ..
+        } => Err(Kind::Unsupported.says("this server does not have the classification extension")),
+        SaidParameters {
+            shared_memory_region: Some(_),
+            ..
+        } => Err(Kind::Unsupported.says("this server has no shared memory")),
+        parameters => Ok(WantedOutput {
+            name: said.name,
+            binary: parameters.binary_data,
+        }),
+    };
+    said.into_iter().map(output).collect()
+}
+
+fn inputs(said: Vec<SaidInput>, mut binary: &[u8]) -> Result<Vec<Tensor>, Refusal> {
+    let mut tensors = Vec::with_capacity(said.len());
+    for said in said {
+        let wrong = |what: String| Kind::Invalid.says(format!("input \"{}\": {what}", said.name));
+        let mut bytes = None;
+        if let Some(size) = said.parameters.binary_data_size {
+            let Some((its, rest)) = binary.split_at_checked(size) else {
+                return Err(wrong(format!(
+                    "binary_data_size is {size}, and {} bytes are left in the body",
+                    binary.len()
+                )));
+            };
+            bytes = Some(its);
+            binary = rest;
+        }
+        let values = values(&said, bytes).map_err(wrong)?;
+        tensors.push(Tensor {
+            name: said.name,
+            shape: said.shape,
+            values,
+        });
+    }
+    match binary.len() {
+        0 => Ok(tensors),
+        rest => Err(Kind::Invalid.says(format!(
+            "{rest} bytes after the last input; each binary input says its binary_data_size"
+        ))),
+    }
+}
+
+fn values(said: &SaidInput, bytes: Option<&[u8]>) -> Result<Values, String> {
+    if said.parameters.shared_memory_region.is_some() {
+        return Err("this server has no shared memory; send the values".to_owned());
+    }
+    let datatype = Datatype::parse(&said.datatype)?;
+    let n = n_values(&said.shape)?;
+    match (bytes, &said.data) {
+        (Some(_), Some(_)) => Err("both data and binary_data_size".to_owned()),
+        (None, None) => Err("neither data nor binary_data_size".to_owned()),
+        (Some(bytes), None) => datatype.read(bytes, n),
+        (None, Some(Flat(_, found))) if *found != n => Err(format!(
+            "{found} values where shape {:?} says {n}",
+            said.shape
+        )),
+        (None, Some(Flat(values, _))) if n > 0 && !datatype.holds(values) => Err(format!(
+            "its values are not all of datatype {}",
+            said.datatype
+        )),
+        (None, Some(Flat(values, _))) => Ok(values.clone()),
+    }
+}
+
+/// An answer as a body, and how many of its bytes are JSON where tensors follow.
+///
+/// # Errors
+/// An output that there is not.
+pub fn say(answer: &Answer, asked: &InferQuestion) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+    let chosen = chosen(answer, asked.outputs.as_deref(), asked.binary)?;
+    let output = |&(place, binary): &(usize, bool)| {
+        let scores = &answer.scores[place];
+        SayOutput {
+            name: &answer.outputs[place],
+            datatype: "FP32",
+            shape: [scores.len()],
+            parameters: binary.then_some(SayBinary {
+                binary_data_size: 4 * scores.len(),
+            }),
+            data: (!binary).then_some(scores),
+        }
+    };
+    let said = SayAnswer {
+        model_name: &answer.model,
+        model_version: answer.version.to_string(),
+        id: &answer.id,
+        outputs: chosen.iter().map(output).collect(),
+    };
+    let mut body = serde_json::to_vec(&said).expect("an answer is plain data");
+    let json_length = body.len();
+    let binary = chosen.iter().filter(|(_, binary)| *binary);
+    let mut is_binary = false;
+    for (place, _) in binary {
+        is_binary = true;
+        body.extend_from_slice(&raw(&answer.scores[*place]));
+    }
+    Ok((body, is_binary.then_some(json_length)))
+}
+
+#[derive(serde::Serialize)]
+struct SayAnswer<'a> {
+    model_name: &'a str,
+    model_version: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    outputs: Vec<SayOutput<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct SayOutput<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: [usize; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<SayBinary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Vec<f32>>,
+}
+
+#[derive(serde::Serialize)]
+struct SayBinary {
+    binary_data_size: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(body: &str, json_length: Option<usize>) -> Result<InferQuestion, Refusal> {
+        let accepts = Accepts {
+            candidates: 3,
+            lenient: false,
+        };
+        read(body.as_bytes(), json_length, ("m", None), &accepts)
+    }
+
+    #[test]
+    fn tensors_in_the_json_and_after_it_are_the_same() {
+        let json =
+            r#"{"inputs": [{"name": "a", "shape": [2], "datatype": "INT8", "data": [1, 2]}]}"#;
+        let head = r#"{"inputs": [{"name": "a", "shape": [2], "datatype": "INT8",
+                       "parameters": {"binary_data_size": 2}}]}"#;
+        let with_bytes = format!("{head}\u{1}\u{2}");
+        let asked = ask(&with_bytes, Some(head.len())).unwrap();
+        assert_eq!(ask(json, None).unwrap(), asked);
+        assert_eq!(
+            asked.question.candidates.columns[0].values,
+            Values::Int(vec![1, 2])
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let check = |inputs: &str, expected: &str| {
+            let body = format!("{{\"inputs\": [{inputs}]}}");
+            let refusal = ask(&body, None).unwrap_err();
+            assert!(refusal.what.contains(expected), "{body}: {refusal}");
+        };
+        let input = |shape: &str, datatype: &str, rest: &str| {
+            format!("{{\"name\": \"a\", \"shape\": {shape}, \"datatype\": \"{datatype}\"{rest}}}")
+        };
+        check(
+            &input("[2]", "INT8", ", \"data\": [1]"),
+            "1 values where shape [2] says 2",
+        );
+        check(
+            &input("[1]", "INT8", ", \"data\": [\"x\"]"),
+            "not all of datatype INT8",
+        );
+        check(
+            &input("[1]", "INT8", ", \"data\": [0.5]"),
+            "not all of datatype INT8",
+        );
+        check(
+            &input("[1]", "BYTES", ", \"data\": [1]"),
+            "not all of datatype BYTES",
+        );
+        check(
+            &input("[1]", "INT9", ", \"data\": [1]"),
+            "no datatype \"INT9\"",
+        );
+        check(&input("[1]", "INT8", ""), "neither data nor");
+        check(
+            &input("[1]", "FP32", ", \"data\": [NaN]"),
+            "JSON has no NaN",
+        );
+        check(
+            &input("[1]", "FP32", ", \"data\": [null]"),
+            "invalid type: null",
+        );
+        check(&input("[1]", "FP32", ", \"data\": 1"), "a list of values");
+        check(
+            &input("[1]", "FP32", ", \"data\": [[[1]]]"),
+            "lists of lists of lists",
+        );
+        let size = ", \"parameters\": {\"binary_data_size\": 8}";
+        check(&input("[1]", "INT64", size), "0 bytes are left");
+        check("1", "expected struct SaidInput");
+        assert!(
+            ask("{}", Some(5))
+                .unwrap_err()
+                .what
+                .contains("Inference-Header-Content-Length")
+        );
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_strings_or_numbers() {
+        let body = r#"{"inputs": [{"name": "a", "shape": [2, 1], "datatype": "UINT64",
+                      "data": [[18446744073709551615], [1]]}]}"#;
+        let asked = ask(body, None).unwrap();
+        let Values::Text(texts) = &asked.question.candidates.columns[0].values else {
+            panic!("a text");
+        };
+        assert_eq!(texts.get(0), b"18446744073709551615");
+    }
+}

@@ -1,0 +1,206 @@
+//! The infer call in protobuf.
+
+use super::infer::{InferQuestion, Parameters, WantedOutput, chosen, question, wanted};
+use super::tensors::{Datatype, Tensor, n_values};
+use super::{Accepts, MOST_COLUMNS};
+use crate::proto::inference::infer_parameter::ParameterChoice;
+use crate::proto::inference::model_infer_request::InferInputTensor;
+use crate::proto::inference::model_infer_response::InferOutputTensor;
+use crate::proto::inference::{
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
+};
+use crate::question::Answer;
+use crate::refusal::{Kind, Refusal};
+use bytes::Bytes;
+use ncs_features::value::widen;
+use ncs_features::{Texts, Values};
+use std::collections::HashMap;
+
+/// Reads a request.
+///
+/// # Errors
+/// Its tensors do not fit their shapes or each other, or there are too many candidates.
+pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuestion, Refusal> {
+    if request.model_name.is_empty() {
+        return Err(Kind::Invalid.says("no model_name"));
+    }
+    if request.inputs.len() > MOST_COLUMNS {
+        return Err(Kind::Invalid.says(format!("more than {MOST_COLUMNS} inputs")));
+    }
+    let model = wanted(&request.model_name, Some(&request.model_version))?;
+    let parameters = parameters(&request.parameters)?;
+    let inputs = inputs(request.inputs, &request.raw_input_contents)?;
+    let outputs = request.outputs.into_iter().map(|output| {
+        refuse_classification(&output.parameters)?;
+        Ok(WantedOutput {
+            name: output.name,
+            binary: None,
+        })
+    });
+    let outputs: Vec<WantedOutput> = outputs.collect::<Result<_, Refusal>>()?;
+    Ok(InferQuestion {
+        question: question(model, request.id, parameters, inputs, accepts)?,
+        outputs: Some(outputs).filter(|outputs| !outputs.is_empty()),
+        binary: true,
+    })
+}
+
+fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, Refusal> {
+    let choice = |name: &str| {
+        said.get(name)
+            .and_then(|said| said.parameter_choice.clone())
+    };
+    let text = |name: &str| match choice(name) {
+        None => Ok(None),
+        Some(ParameterChoice::StringParam(text)) => Ok(Some(text)),
+        Some(ParameterChoice::Int64Param(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(Kind::Invalid.says(format!("parameter \"{name}\" must be a string"))),
+    };
+    let timeout = match choice("timeout") {
+        None => None,
+        Some(ParameterChoice::Int64Param(time)) if time >= 0 => Some(time as u64),
+        Some(ParameterChoice::Uint64Param(time)) => Some(time),
+        Some(_) => {
+            return Err(Kind::Invalid.says("parameter \"timeout\" must be whole microseconds"));
+        }
+    };
+    Ok(Parameters {
+        label: text("label")?,
+        user: text("user")?,
+        timeout: timeout.filter(|&time| time > 0),
+    })
+}
+
+fn refuse_classification(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
+    match said.contains_key("classification") {
+        true => {
+            Err(Kind::Unsupported.says("this server does not have the classification extension"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn inputs(said: Vec<InferInputTensor>, raw: &[Vec<u8>]) -> Result<Vec<Tensor>, Refusal> {
+    if !raw.is_empty() && raw.len() != said.len() {
+        return Err(Kind::Invalid.says(format!(
+            "{} inputs and {} raw_input_contents; each input has one, in the same order",
+            said.len(),
+            raw.len()
+        )));
+    }
+    let tensor = |(i, said): (usize, InferInputTensor)| {
+        let name = said.name.clone();
+        let read = input(said, raw.get(i));
+        read.map_err(|what| Kind::Invalid.says(format!("input \"{name}\": {what}")))
+    };
+    said.into_iter().enumerate().map(tensor).collect()
+}
+
+fn input(said: InferInputTensor, raw: Option<&Vec<u8>>) -> Result<Tensor, String> {
+    if said.parameters.contains_key("shared_memory_region") {
+        return Err("this server has no shared memory; send the values".to_owned());
+    }
+    let datatype = Datatype::parse(&said.datatype)?;
+    let n = n_values(&said.shape)?;
+    let values = match (raw, said.contents) {
+        (Some(_), Some(_)) => return Err("both contents and raw_input_contents".to_owned()),
+        (Some(bytes), None) => datatype.read(bytes, n)?,
+        (None, contents) => typed(datatype, contents.unwrap_or_default(), n)?,
+    };
+    Ok(Tensor {
+        name: said.name,
+        shape: said.shape,
+        values,
+    })
+}
+
+fn typed(datatype: Datatype, said: InferTensorContents, n: usize) -> Result<Values, String> {
+    let wide = |numbers: Vec<i32>| numbers.into_iter().map(i64::from).collect();
+    let (found, values) = match datatype {
+        Datatype::Bool => {
+            let numbers: Vec<i64> = said.bool_contents.into_iter().map(i64::from).collect();
+            (numbers.len(), Values::Int(numbers))
+        }
+        Datatype::Int(8) => (said.int64_contents.len(), Values::Int(said.int64_contents)),
+        Datatype::Int(_) => (
+            said.int_contents.len(),
+            Values::Int(wide(said.int_contents)),
+        ),
+        Datatype::Uint(8) => {
+            let bytes: Vec<u8> = said
+                .uint64_contents
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect();
+            let n = said.uint64_contents.len();
+            (n, datatype.read(&bytes, n)?)
+        }
+        Datatype::Uint(_) => {
+            let numbers = said.uint_contents.into_iter().map(i64::from);
+            let numbers: Vec<i64> = numbers.collect();
+            (numbers.len(), Values::Int(numbers))
+        }
+        Datatype::Fp32 => {
+            let numbers = said.fp32_contents.into_iter().map(widen);
+            let numbers: Vec<f64> = numbers.collect();
+            (numbers.len(), Values::Float(numbers))
+        }
+        Datatype::Fp64 => (said.fp64_contents.len(), Values::Float(said.fp64_contents)),
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err("FP16 and BF16 come in raw_input_contents only".to_owned());
+        }
+        Datatype::Bytes => {
+            let mut texts = Texts::default();
+            for text in &said.bytes_contents {
+                if std::str::from_utf8(text).is_err() {
+                    return Err(format!("text {} is not UTF-8", texts.len()));
+                }
+                texts.push(text);
+            }
+            (texts.len(), Values::Text(texts))
+        }
+    };
+    match found == n {
+        true => Ok(values),
+        false => Err(format!(
+            "{found} values of its datatype where the shape says {n}"
+        )),
+    }
+}
+
+/// Says an answer, its values as raw bytes.
+///
+/// # Errors
+/// An output that there is not.
+pub fn say(
+    answer: &Answer,
+    outputs: Option<&[WantedOutput]>,
+) -> Result<ModelInferResponse, Refusal> {
+    let chosen = chosen(answer, outputs, true)?;
+    let tensor = |&(place, _): &(usize, bool)| InferOutputTensor {
+        name: answer.outputs[place].clone(),
+        datatype: "FP32".to_owned(),
+        shape: vec![answer.scores[place].len() as i64],
+        ..InferOutputTensor::default()
+    };
+    Ok(ModelInferResponse {
+        model_name: answer.model.to_string(),
+        model_version: answer.version.to_string(),
+        id: answer.id.clone(),
+        parameters: HashMap::new(),
+        outputs: chosen.iter().map(tensor).collect(),
+        raw_output_contents: chosen
+            .iter()
+            .map(|&(place, _)| raw(&answer.scores[place]).into())
+            .collect(),
+    })
+}
+
+/// Numbers as bytes, little end first.
+pub(super) fn raw(numbers: &[f32]) -> Bytes {
+    let mut bytes = Vec::with_capacity(4 * numbers.len());
+    numbers
+        .iter()
+        .for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+    bytes.into()
+}

@@ -1,0 +1,344 @@
+//! The rank call in JSON.
+//!
+//! ```json
+//! {"id": "7f3a", "user": "u17",
+//!  "context": {"user": "u17", "hour": 21, "history": ["v3", "v9"]},
+//!  "candidates": {"video": ["v1", "v2"], "price": [0.5, null]},
+//!  "top_k": 1}
+//! ```
+//!
+//! is answered by
+//!
+//! ```json
+//! {"id": "7f3a", "model": {"name": "feed", "version": 3, "hash": "..."},
+//!  "scores": {"ctr": [0.11], "cvr": [0.02], "ctcvr": [0.0022]}, "best": [1]}
+//! ```
+
+use super::columns_json::{ManyRows, OneRow};
+use super::{Accepts, nearest};
+use crate::question::{Answer, Question, Top, Which};
+use crate::refusal::{Kind, Refusal};
+use ncs_features::json::{Cell as Value, CellSeed, explained};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::cell::Cell;
+use std::fmt;
+
+const KEYS: [&str; 9] = [
+    "model",
+    "version",
+    "label",
+    "id",
+    "user",
+    "context",
+    "candidates",
+    "top_k",
+    "top_by",
+];
+
+/// Reads a request.
+///
+/// # Errors
+/// It is no JSON, or not of this shape, or has too many candidates; the text says at which character.
+pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, Refusal> {
+    let too_many = Cell::new(false);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let seed = Rank {
+        accepts,
+        too_many: &too_many,
+    };
+    let question = json.deserialize_map(seed).and_then(|question| {
+        json.end()?;
+        Ok(question)
+    });
+    question.map_err(|error| match too_many.get() {
+        true => accepts.too_many(),
+        false => Kind::Invalid.says(format!("the request's body: {}", explained(body, &error))),
+    })
+}
+
+struct Rank<'a> {
+    accepts: &'a Accepts,
+    too_many: &'a Cell<bool>,
+}
+
+/// What came so far.
+#[derive(Default)]
+struct Parts {
+    question: Question,
+    seen: [bool; KEYS.len()],
+    version: Option<u64>,
+    label: Option<String>,
+    top_k: Option<usize>,
+    top_by: Option<String>,
+}
+
+impl<'de> Visitor<'de> for Rank<'_> {
+    type Value = Question;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with \"context\" and \"candidates\"")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Question, A::Error> {
+        let mut parts = Parts::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(place) = KEYS.iter().position(|known| *known == key) else {
+                let hint = nearest(&key, KEYS);
+                return Err(A::Error::custom(format!("unknown key \"{key}\"{hint}")));
+            };
+            if std::mem::replace(&mut parts.seen[place], true) {
+                return Err(A::Error::custom(format!("\"{key}\" comes twice")));
+            }
+            let read = self.read(&key, &mut map, &mut parts);
+            read.map_err(|error| A::Error::custom(format!("\"{key}\": {error}")))?;
+        }
+        parts.finish()
+    }
+}
+
+impl Rank<'_> {
+    fn read<'de, A: MapAccess<'de>>(
+        &self,
+        key: &str,
+        map: &mut A,
+        parts: &mut Parts,
+    ) -> Result<(), A::Error> {
+        let question = &mut parts.question;
+        match key {
+            "model" => question.model.name = map.next_value()?,
+            "version" => parts.version = map.next_value_seed(Version)?,
+            "label" => parts.label = map.next_value()?,
+            "id" => question.id = map.next_value_seed(Word)?.unwrap_or_default(),
+            "user" => question.user = map.next_value_seed(Word)?,
+            "context" => question.context = map.next_value_seed(OneRow)?,
+            "candidates" => {
+                let seed = ManyRows {
+                    accepts: self.accepts,
+                    too_many: self.too_many,
+                };
+                question.candidates = map.next_value_seed(seed)?;
+            }
+            "top_k" => parts.top_k = map.next_value()?,
+            _ => parts.top_by = map.next_value()?,
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn finish<E: Error>(self) -> Result<Question, E> {
+        let mut question = self.question;
+        if !self.seen[KEYS
+            .iter()
+            .position(|key| *key == "candidates")
+            .unwrap_or(0)]
+        {
+            return Err(E::custom("no \"candidates\"; say what is to be scored"));
+        }
+        question.model.version = match (self.version, self.label) {
+            (Some(_), Some(_)) => return Err(E::custom("both \"version\" and \"label\"; say one")),
+            (Some(version), None) => Which::Number(version),
+            (None, Some(label)) => Which::Labelled(label),
+            (None, None) => Which::Routed,
+        };
+        question.top = match (self.top_k, self.top_by) {
+            (Some(0), _) => return Err(E::custom("\"top_k\" is 0; leave it out to get all")),
+            (Some(n), by) => Some(Top { n, by }),
+            (None, Some(_)) => return Err(E::custom("\"top_by\" without \"top_k\"")),
+            (None, None) => None,
+        };
+        Ok(question)
+    }
+}
+
+/// A text, or a number as one; `None` for null.
+struct Word;
+
+impl<'de> DeserializeSeed<'de> for Word {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<String>, D::Error> {
+        match CellSeed::default().deserialize(from)? {
+            Value::Null => Ok(None),
+            Value::Int(number) => Ok(Some(number.to_string())),
+            Value::Text(text) => Ok(Some(text.into_owned())),
+            _ => Err(D::Error::custom("expected a string or a whole number")),
+        }
+    }
+}
+
+/// A version: a number, also as a text.
+struct Version;
+
+impl<'de> DeserializeSeed<'de> for Version {
+    type Value = Option<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<u64>, D::Error> {
+        let word = Word.deserialize(from)?;
+        let number = |word: String| {
+            word.parse()
+                .map_err(|_| D::Error::custom(format!("\"{word}\" is no number of a version")))
+        };
+        word.map(number).transpose()
+    }
+}
+
+/// Writes an answer.
+pub fn answer(answer: &Answer) -> Vec<u8> {
+    let numbers = answer.scores.iter().map(Vec::len).sum::<usize>();
+    let mut body = Vec::with_capacity(256 + 14 * numbers);
+    serde_json::to_writer(&mut body, &Said(answer)).expect("an answer is plain data");
+    body
+}
+
+struct Said<'a>(&'a Answer);
+
+#[derive(serde::Serialize)]
+struct SaidModel<'a> {
+    name: &'a str,
+    version: u64,
+    hash: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'static str>,
+}
+
+impl Serialize for Said<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let answer = self.0;
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("id", &answer.id)?;
+        let model = SaidModel {
+            name: &answer.model,
+            version: answer.version,
+            hash: &answer.hash,
+            label: answer.label,
+        };
+        map.serialize_entry("model", &model)?;
+        map.serialize_entry("scores", &SaidScores(answer))?;
+        if let Some(best) = &answer.best {
+            map.serialize_entry("best", best)?;
+        }
+        map.end()
+    }
+}
+
+struct SaidScores<'a>(&'a Answer);
+
+impl Serialize for SaidScores<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let outputs = self.0.outputs.iter();
+        to.collect_map(outputs.zip(&self.0.scores))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_features::Values;
+
+    const ACCEPTS: Accepts = Accepts {
+        candidates: 3,
+        lenient: false,
+    };
+
+    #[test]
+    fn both_ways_of_writing_candidates_are_the_same() {
+        let ask = |candidates: &str| {
+            let body = format!("{{\"context\": {{\"u\": 7}}, \"candidates\": {candidates}}}");
+            question(body.as_bytes(), &ACCEPTS).unwrap()
+        };
+        let by_column = ask("{\"a\": [\"x\", null], \"b\": [[1, 2], []]}");
+        let by_row = ask("[{\"a\": \"x\", \"b\": [1, 2]}, {\"b\": [], \"a\": null}]");
+        assert_eq!(by_column, by_row);
+        assert_eq!(by_row.candidates.n_rows, 2);
+        assert_eq!(by_row.context.columns[0].values, Values::Int(vec![7]));
+        assert_eq!(by_row.candidates.columns[0].nulls, [false, true]);
+        assert_eq!(by_row.candidates.columns[1].offsets, Some(vec![0, 2, 2]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let check = |body: &str, expected: &str| {
+            let refusal = question(body.as_bytes(), &ACCEPTS).unwrap_err();
+            assert!(refusal.what.contains(expected), "{body}: {refusal}");
+        };
+        check("", "EOF while parsing");
+        check(
+            "[]",
+            "expected an object with \"context\" and \"candidates\"",
+        );
+        check("{}", "no \"candidates\"");
+        check("{\"canditates\": []}", "did you mean \"candidates\"?");
+        check("{\"candidates\": {\"a\": 1}}", "column \"a\"");
+        check("{\"candidates\": {\"a\": [NaN]}}", "JSON has no NaN");
+        check(
+            "{\"candidates\": {\"a\": [{}]}}",
+            "column \"a\": invalid type: map",
+        );
+        check(
+            "{\"candidates\": {\"a\": [1], \"b\": [1, 2]}}",
+            "column \"b\" has 2 values",
+        );
+        check(
+            "{\"candidates\": {\"a\": [1], \"a\": [1]}}",
+            "column \"a\" comes twice",
+        );
+        check(
+            "{\"candidates\": [{\"a\": 1}, {}]}",
+            "candidate 2 lacks column \"a\"",
+        );
+        check(
+            "{\"candidates\": [{}, {\"a\": 1}]}",
+            "candidate 1 lacks column \"a\"",
+        );
+        check(
+            "{\"candidates\": [{\"a\": 1, \"a\": 1}]}",
+            "column \"a\" comes twice",
+        );
+        check("{\"candidates\": [1, 2, 3, 4]}", "expected a candidate");
+        check(
+            "{\"candidates\": [{}, {}, {}, {}]}",
+            "more than 3 candidates",
+        );
+        check(
+            "{\"candidates\": {\"a\": [1, 2, 3, 4]}}",
+            "more than 3 candidates",
+        );
+        check("{\"candidates\": [], \"top_k\": 0}", "\"top_k\" is 0");
+        check(
+            "{\"candidates\": [], \"top_k\": -1}",
+            "\"top_k\": invalid value",
+        );
+        check(
+            "{\"candidates\": [], \"top_by\": \"ctr\"}",
+            "without \"top_k\"",
+        );
+        check(
+            "{\"candidates\": [], \"version\": \"x\"}",
+            "\"x\" is no number",
+        );
+        check(
+            "{\"candidates\": [], \"version\": 1, \"label\": \"a\"}",
+            "say one",
+        );
+        check("{\"candidates\": []} x", "trailing characters");
+    }
+
+    #[test]
+    fn an_answer_names_its_outputs() {
+        let said = Answer {
+            id: "7".into(),
+            model: "feed".into(),
+            version: 3,
+            hash: "abc".into(),
+            label: None,
+            outputs: ["ctr".to_owned(), "cvr".to_owned()].into(),
+            scores: vec![vec![0.1, 0.25], vec![0.5, 1e-7]],
+            best: Some(vec![4, 2]),
+        };
+        let expected = "{\"id\":\"7\",\"model\":{\"name\":\"feed\",\"version\":3,\"hash\":\"abc\"},\
+                        \"scores\":{\"ctr\":[0.1,0.25],\"cvr\":[0.5,1e-7]},\"best\":[4,2]}";
+        assert_eq!(String::from_utf8(answer(&said)).unwrap(), expected);
+    }
+}

@@ -1,0 +1,229 @@
+//! The rank call in protobuf: `proto/ranking.proto`.
+
+use super::{Accepts, MOST_COLUMNS};
+use crate::proto::ranking::{
+    Column as Said, RankRequest, RankResponse, Scores, column::Values as SaidValues, rank_request,
+};
+use crate::question::{Answer, Question, Top, Wanted, Which};
+use crate::refusal::{Kind, Refusal};
+use ncs_features::{Block, Column, Texts, Values};
+
+/// Reads a request.
+///
+/// # Errors
+/// Its columns do not fit each other, or there are too many candidates.
+pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Refusal> {
+    let context = block(request.context, "context")?;
+    if context.n_rows > 1 {
+        let column = &context.columns[0].name;
+        let what = format!(
+            "context: column \"{column}\" has {} values; the context is one row (a list needs \
+             `lengths`)",
+            context.n_rows
+        );
+        return Err(Kind::Invalid.says(what));
+    }
+    let candidates = block(request.candidates, "candidates")?;
+    accepts.check_candidates(candidates.n_rows)?;
+    let top = match (request.top_k, request.top_by) {
+        (0, by) if by.is_empty() => None,
+        (0, _) => return Err(Kind::Invalid.says("top_by without top_k")),
+        (n, by) => Some(Top {
+            n: n as usize,
+            by: Some(by).filter(|by| !by.is_empty()),
+        }),
+    };
+    Ok(Question {
+        model: Wanted {
+            name: Some(request.model).filter(|name| !name.is_empty()),
+            version: match request.which {
+                None => Which::Routed,
+                Some(rank_request::Which::Version(number)) => Which::Number(number),
+                Some(rank_request::Which::Label(label)) => Which::Labelled(label),
+            },
+        },
+        id: request.id,
+        user: Some(request.user).filter(|user| !user.is_empty()),
+        context,
+        candidates,
+        top,
+        timeout: None,
+    })
+}
+
+fn block(said: Vec<Said>, part: &str) -> Result<Block, Refusal> {
+    let wrong = |what: String| Kind::Invalid.says(format!("{part}: {what}"));
+    if said.len() > MOST_COLUMNS {
+        return Err(wrong(format!("more than {MOST_COLUMNS} columns")));
+    }
+    let mut block = Block::default();
+    let mut names = std::collections::HashSet::new();
+    for said in said {
+        let name = said.name.clone();
+        if !names.insert(name.clone()) {
+            return Err(wrong(format!("column \"{name}\" comes twice")));
+        }
+        let in_column = |what| wrong(format!("column \"{name}\": {what}"));
+        let (n_rows, column) = column(said).map_err(in_column)?;
+        match block.columns.first() {
+            None => block.n_rows = n_rows,
+            Some(first) if block.n_rows != n_rows => {
+                return Err(wrong(format!(
+                    "column \"{name}\" has {n_rows} rows and column \"{}\" has {}; each needs one a \
+                     candidate, with `null_rows` where a value is unknown",
+                    first.name, block.n_rows
+                )));
+            }
+            Some(_) => {}
+        }
+        block.columns.push(column);
+    }
+    Ok(block)
+}
+
+/// The column and its number of rows.
+fn column(said: Said) -> Result<(usize, Column), String> {
+    let (n_values, values) = match said.values {
+        Some(SaidValues::Ints(ints)) => (ints.values.len(), Values::Int(ints.values)),
+        Some(SaidValues::Floats(floats)) => (floats.values.len(), Values::Float(floats.values)),
+        Some(SaidValues::Texts(said)) => {
+            let mut texts = Texts::default();
+            said.values
+                .iter()
+                .for_each(|text| texts.push(text.as_bytes()));
+            (said.values.len(), Values::Text(texts))
+        }
+        None => return Err("it has no values; set texts, ints or floats".to_owned()),
+    };
+    let offsets = said
+        .lengths
+        .map(|lengths| offsets(&lengths.values, n_values));
+    let offsets = offsets.transpose()?;
+    let n_rows = offsets
+        .as_ref()
+        .map_or(n_values, |offsets| offsets.len() - 1);
+    let mut nulls = Vec::new();
+    for row in said.null_rows {
+        nulls.resize(n_rows, false);
+        match nulls.get_mut(row as usize) {
+            Some(null) => *null = true,
+            None => return Err(format!("null_rows names row {row} of {n_rows} (from 0)")),
+        }
+    }
+    let column = Column {
+        name: said.name,
+        values,
+        offsets,
+        nulls,
+    };
+    Ok((n_rows, column))
+}
+
+/// Where the list of each row starts, from how long it is.
+pub(super) fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, String> {
+    let mut offsets = Vec::with_capacity(lengths.len() + 1);
+    let mut end = 0u64;
+    offsets.push(0);
+    for &length in lengths {
+        end += u64::from(length);
+        offsets.push(u32::try_from(end).unwrap_or(u32::MAX));
+    }
+    match end == n_values as u64 {
+        true => Ok(offsets),
+        false => Err(format!(
+            "lengths add up to {end}, and there are {n_values} values"
+        )),
+    }
+}
+
+/// Says an answer.
+pub fn answer(answer: Answer) -> RankResponse {
+    let outputs = answer.outputs.iter().cloned();
+    let scores = outputs.zip(answer.scores);
+    RankResponse {
+        id: answer.id,
+        model: answer.model.to_string(),
+        version: answer.version,
+        model_hash: answer.hash.to_string(),
+        label: answer.label.unwrap_or_default().to_owned(),
+        scores: scores
+            .map(|(output, values)| Scores { output, values })
+            .collect(),
+        best: answer.best.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ranking::{Ints, Lengths};
+
+    fn ints(name: &str, values: &[i64], lengths: Option<&[u32]>, null_rows: &[u32]) -> Said {
+        Said {
+            name: name.into(),
+            values: Some(SaidValues::Ints(Ints {
+                values: values.into(),
+            })),
+            lengths: lengths.map(|lengths| Lengths {
+                values: lengths.into(),
+            }),
+            null_rows: null_rows.into(),
+        }
+    }
+
+    fn ask(context: Vec<Said>, candidates: Vec<Said>) -> Result<Question, Refusal> {
+        let request = RankRequest {
+            context,
+            candidates,
+            ..RankRequest::default()
+        };
+        let accepts = Accepts {
+            candidates: 3,
+            lenient: false,
+        };
+        question(request, &accepts)
+    }
+
+    #[test]
+    fn lists_and_nulls_keep_their_rows() {
+        let history = ints("history", &[4, 5], Some(&[2]), &[]);
+        let item = ints("item", &[1, 0, 3], None, &[1]);
+        let asked = ask(vec![history], vec![item]).unwrap();
+        assert_eq!(asked.context.n_rows, 1);
+        assert_eq!(asked.context.columns[0].offsets, Some(vec![0, 2]));
+        assert_eq!(asked.candidates.n_rows, 3);
+        assert_eq!(asked.candidates.columns[0].nulls, [false, true, false]);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_refused() {
+        let check = |context: Vec<Said>, candidates: Vec<Said>, expected: &str| {
+            let refusal = ask(context, candidates).unwrap_err();
+            assert!(refusal.what.contains(expected), "{refusal}");
+        };
+        let one = |name: &str, n: usize| ints(name, &[1, 2, 3, 4][..n], None, &[]);
+        check(vec![one("a", 2)], vec![], "the context is one row");
+        check(vec![], vec![one("a", 4)], "more than 3 candidates");
+        check(
+            vec![],
+            vec![one("a", 2), one("b", 3)],
+            "column \"b\" has 3 rows",
+        );
+        check(vec![], vec![one("a", 2), one("a", 2)], "comes twice");
+        check(
+            vec![],
+            vec![ints("a", &[1], None, &[1])],
+            "null_rows names row 1 of 1",
+        );
+        check(
+            vec![],
+            vec![ints("a", &[1], Some(&[u32::MAX, 2]), &[])],
+            "lengths add up to",
+        );
+        let empty = Said {
+            name: "a".into(),
+            ..Said::default()
+        };
+        check(vec![], vec![empty], "it has no values");
+    }
+}

@@ -1,0 +1,473 @@
+//! Tensors of the Open Inference Protocol, and how they become columns.
+//!
+//! A tensor is named as its column. `[1, ...]` belongs to the context, `[N, ...]` to the candidates (all
+//! do where `N` is 1). `[N]` and `[N, 1]` hold one value a row, `[N, L]` a list of `L`; a tensor
+//! `NAME:lengths` of `N` whole numbers says how many of the `L` count.
+
+use super::Accepts;
+use crate::refusal::{Kind, Refusal};
+use ncs_features::value::widen;
+use ncs_features::{Block, Column, Texts, Values};
+
+/// What the values of a tensor are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datatype {
+    /// One byte, 0 or 1.
+    Bool,
+    /// Whole numbers of so many bytes without sign.
+    Uint(usize),
+    /// Whole numbers of so many bytes with sign.
+    Int(usize),
+    /// IEEE 754 half precision.
+    Fp16,
+    /// The upper half of single precision.
+    Bf16,
+    /// Single precision.
+    Fp32,
+    /// Double precision.
+    Fp64,
+    /// Texts.
+    Bytes,
+}
+
+impl Datatype {
+    /// By the protocol's name.
+    ///
+    /// # Errors
+    /// There is no such type.
+    pub fn parse(name: &str) -> Result<Datatype, String> {
+        Ok(match name {
+            "BOOL" => Datatype::Bool,
+            "UINT8" => Datatype::Uint(1),
+            "UINT16" => Datatype::Uint(2),
+            "UINT32" => Datatype::Uint(4),
+            "UINT64" => Datatype::Uint(8),
+            "INT8" => Datatype::Int(1),
+            "INT16" => Datatype::Int(2),
+            "INT32" => Datatype::Int(4),
+            "INT64" => Datatype::Int(8),
+            "FP16" => Datatype::Fp16,
+            "BF16" => Datatype::Bf16,
+            "FP32" => Datatype::Fp32,
+            "FP64" => Datatype::Fp64,
+            "BYTES" => Datatype::Bytes,
+            _ => {
+                return Err(format!(
+                    "no datatype \"{name}\"; use BYTES, BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, \
+                     FP32 or FP64"
+                ));
+            }
+        })
+    }
+
+    fn size(self) -> Option<usize> {
+        match self {
+            Datatype::Bool => Some(1),
+            Datatype::Uint(size) | Datatype::Int(size) => Some(size),
+            Datatype::Fp16 | Datatype::Bf16 => Some(2),
+            Datatype::Fp32 => Some(4),
+            Datatype::Fp64 => Some(8),
+            Datatype::Bytes => None,
+        }
+    }
+
+    /// Whether values that were read from text are of this type.
+    pub(super) fn holds(self, values: &Values) -> bool {
+        match (self, values) {
+            (Datatype::Bytes, Values::Text(_)) => true,
+            // A whole number beyond 63 bits is kept as text.
+            (Datatype::Uint(8), Values::Text(_)) => true,
+            (Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64, values) => {
+                !matches!(values, Values::Text(_))
+            }
+            (Datatype::Bytes, _) => false,
+            (_, values) => matches!(values, Values::Int(_)),
+        }
+    }
+
+    /// `n` values from bytes, little end first; a text has its length (32 bits) before it.
+    ///
+    /// # Errors
+    /// The bytes are more or fewer than `n` values.
+    pub fn read(self, bytes: &[u8], n: usize) -> Result<Values, String> {
+        match self.size() {
+            None => texts(bytes, n).map(Values::Text),
+            Some(size) if n.checked_mul(size) == Some(bytes.len()) => Ok(self.numbers(bytes)),
+            Some(size) => Err(format!(
+                "{} bytes where the shape says {n} values of {size}",
+                bytes.len()
+            )),
+        }
+    }
+
+    fn numbers(self, bytes: &[u8]) -> Values {
+        match self {
+            Datatype::Uint(8) => unsigned(bytes),
+            Datatype::Bool => Values::Int(bytes.iter().map(|&x| i64::from(x != 0)).collect()),
+            Datatype::Uint(size) => Values::Int(wide(bytes, size, 0)),
+            Datatype::Int(size) => Values::Int(wide(bytes, size, 64 - 8 * size as u32)),
+            Datatype::Fp64 => {
+                let numbers = bytes.as_chunks().0.iter();
+                Values::Float(numbers.map(|&x| f64::from_le_bytes(x)).collect())
+            }
+            Datatype::Fp32 => {
+                let numbers = bytes.as_chunks().0.iter();
+                Values::Float(numbers.map(|&x| widen(f32::from_le_bytes(x))).collect())
+            }
+            _ => {
+                let numbers = bytes.as_chunks().0.iter().map(|&x| u16::from_le_bytes(x));
+                let of_bits = match self {
+                    Datatype::Fp16 => half,
+                    _ => |bits| f32::from_bits(u32::from(bits) << 16),
+                };
+                Values::Float(numbers.map(|bits| widen(of_bits(bits))).collect())
+            }
+        }
+    }
+}
+
+/// Numbers of `size` bytes; their sign is spread by shifting up and back by `spare` bits.
+fn wide(bytes: &[u8], size: usize, spare: u32) -> Vec<i64> {
+    if size == 8 {
+        let numbers = bytes.as_chunks().0.iter();
+        return numbers.map(|&x| i64::from_le_bytes(x)).collect();
+    }
+    let number = |bytes: &[u8]| {
+        let mut whole = [0; 8];
+        whole[..size].copy_from_slice(bytes);
+        (i64::from_le_bytes(whole) << spare) >> spare
+    };
+    bytes.chunks_exact(size).map(number).collect()
+}
+
+/// Numbers beyond 63 bits make a column of texts, as in JSON.
+fn unsigned(bytes: &[u8]) -> Values {
+    let numbers: Vec<u64> = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&x| u64::from_le_bytes(x))
+        .collect();
+    let signed: Option<Vec<i64>> = numbers.iter().map(|&x| i64::try_from(x).ok()).collect();
+    signed.map(Values::Int).unwrap_or_else(|| {
+        let mut texts = Texts::default();
+        numbers
+            .iter()
+            .for_each(|x| texts.push(x.to_string().as_bytes()));
+        Values::Text(texts)
+    })
+}
+
+fn half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    match exponent {
+        0 => sign * fraction * (-24f32).exp2(),
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        _ => sign * (1024.0 + fraction) * ((exponent - 25) as f32).exp2(),
+    }
+}
+
+fn texts(mut bytes: &[u8], n: usize) -> Result<Texts, String> {
+    let mut texts = Texts::default();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((text, rest)) = rest.split_at_checked(length) else {
+            return Err(format!(
+                "text {} says that it has {length} bytes, and {} are left",
+                texts.len(),
+                rest.len()
+            ));
+        };
+        if std::str::from_utf8(text).is_err() {
+            return Err(format!("text {} is not UTF-8", texts.len()));
+        }
+        texts.push(text);
+        bytes = rest;
+    }
+    match bytes.is_empty() && texts.len() == n {
+        true => Ok(texts),
+        false => Err(format!(
+            "{} texts and {} bytes over where the shape says {n} texts",
+            texts.len(),
+            bytes.len()
+        )),
+    }
+}
+
+/// A tensor with its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The column, or `NAME:lengths`.
+    pub name: String,
+    /// One or two sizes.
+    pub shape: Vec<i64>,
+    /// As many as the shape says.
+    pub values: Values,
+}
+
+/// How many values a shape has.
+///
+/// # Errors
+/// It has none or more than two sizes, or a negative one, or more than 32 bits count.
+pub fn n_values(shape: &[i64]) -> Result<usize, String> {
+    let said = || format!("shape {shape:?}");
+    if shape.is_empty() || shape.len() > 2 {
+        return Err(format!("{}: a column is [rows] or [rows, list]", said()));
+    }
+    let size = |&size: &i64| u32::try_from(size).ok();
+    let sizes: Option<Vec<u32>> = shape.iter().map(size).collect();
+    let product = sizes.and_then(|sizes| sizes.into_iter().try_fold(1u32, u32::checked_mul));
+    match product {
+        Some(n) => Ok(n as usize),
+        None => Err(format!("{}: no such number of values", said())),
+    }
+}
+
+const LENGTHS: &str = ":lengths";
+
+/// The context and the candidates.
+///
+/// # Errors
+/// Shapes that do not fit each other, a name twice, lengths without their list, too many candidates.
+pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block), Refusal> {
+    let rows = |tensor: &Tensor| tensor.shape[0] as usize;
+    let n_rows = tensors.iter().map(rows).max().unwrap_or(0);
+    accepts.check_candidates(n_rows)?;
+    let (lengths, columns): (Vec<_>, Vec<_>) = tensors
+        .into_iter()
+        .partition(|tensor| tensor.name.ends_with(LENGTHS));
+    let mut lengths: Vec<Option<Tensor>> = lengths.into_iter().map(Some).collect();
+    let mut names = std::collections::HashSet::new();
+    let mut context = Block {
+        n_rows: 1,
+        columns: Vec::new(),
+    };
+    let mut candidates = Block {
+        n_rows,
+        columns: Vec::new(),
+    };
+    for tensor in columns {
+        let name = tensor.name.clone();
+        let wrong = |what: String| Kind::Invalid.says(format!("input \"{name}\": {what}"));
+        if !names.insert(name.clone()) {
+            return Err(wrong("it comes twice".to_owned()));
+        }
+        let block = match rows(&tensor) {
+            n if n == n_rows => &mut candidates,
+            1 => &mut context,
+            n => {
+                return Err(wrong(format!(
+                    "shape {:?} has {n} rows, and others have {n_rows}; a column has one row for the \
+                     context or one a candidate",
+                    tensor.shape
+                )));
+            }
+        };
+        let is_its = |tensor: &&mut Option<Tensor>| {
+            let lengths = tensor.as_ref();
+            lengths.is_some_and(|lengths| lengths.name.strip_suffix(LENGTHS) == Some(&name))
+        };
+        let lengths = lengths.iter_mut().find(is_its).and_then(Option::take);
+        block.columns.push(column(tensor, lengths).map_err(wrong)?);
+    }
+    match lengths.into_iter().flatten().next() {
+        None => Ok((context, candidates)),
+        Some(rest) => Err(Kind::Invalid.says(format!(
+            "input \"{}\": there is no input with lists of that name",
+            rest.name
+        ))),
+    }
+}
+
+fn column(tensor: Tensor, lengths: Option<Tensor>) -> Result<Column, String> {
+    let n_rows = tensor.shape[0] as usize;
+    let width = tensor.shape.get(1).map_or(1, |&width| width as usize);
+    let is_list = tensor.shape.len() == 2 && (width != 1 || lengths.is_some());
+    let (values, offsets) = match lengths {
+        Some(_) if !is_list => return Err("it has lengths, but its shape is no list".to_owned()),
+        Some(lengths) => {
+            let lengths = counts(&lengths, n_rows, width)?;
+            let (values, offsets) = cut(&tensor.values, &lengths, width);
+            (values, Some(offsets))
+        }
+        None if is_list => {
+            let offsets = (0..=n_rows).map(|row| (row * width) as u32).collect();
+            (tensor.values, Some(offsets))
+        }
+        None => (tensor.values, None),
+    };
+    Ok(Column {
+        name: tensor.name,
+        values,
+        offsets,
+        nulls: Vec::new(),
+    })
+}
+
+/// How many of the `width` values of each row count.
+fn counts(lengths: &Tensor, n_rows: usize, width: usize) -> Result<Vec<usize>, String> {
+    let Values::Int(numbers) = &lengths.values else {
+        return Err("its lengths must be whole numbers".to_owned());
+    };
+    if numbers.len() != n_rows {
+        return Err(format!("{} lengths for {n_rows} rows", numbers.len()));
+    }
+    let count = |&length: &i64| usize::try_from(length).ok().filter(|&n| n <= width);
+    let counts: Option<Vec<usize>> = numbers.iter().map(count).collect();
+    counts.ok_or_else(|| format!("a length is outside 0 to {width}, the width of its shape"))
+}
+
+fn cut(values: &Values, lengths: &[usize], width: usize) -> (Values, Vec<u32>) {
+    let rows = lengths.iter().enumerate();
+    let kept = || {
+        rows.clone()
+            .flat_map(|(row, &n)| row * width..row * width + n)
+    };
+    let values = match values {
+        Values::Int(numbers) => Values::Int(kept().map(|i| numbers[i]).collect()),
+        Values::Float(numbers) => Values::Float(kept().map(|i| numbers[i]).collect()),
+        Values::Text(texts) => {
+            let mut chosen = Texts::default();
+            kept().for_each(|i| chosen.push(texts.get(i)));
+            Values::Text(chosen)
+        }
+    };
+    let mut offsets = vec![0];
+    let mut end = 0;
+    offsets.extend(lengths.iter().map(|&n| {
+        end += n as u32;
+        end
+    }));
+    (values, offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_from_their_bytes() {
+        let check = |datatype: &str, bytes: &[u8], expected: Values| {
+            let datatype = Datatype::parse(datatype).unwrap();
+            let n = bytes.len() / datatype.size().unwrap();
+            assert_eq!(datatype.read(bytes, n).unwrap(), expected, "{datatype:?}");
+        };
+        let ints = |numbers: &[i64]| Values::Int(numbers.into());
+        let floats = |numbers: &[f64]| Values::Float(numbers.into());
+        check("BOOL", &[0, 1, 7], ints(&[0, 1, 1]));
+        check("INT8", &[255, 1], ints(&[-1, 1]));
+        check("UINT8", &[255], ints(&[255]));
+        check("INT16", &[0, 128], ints(&[-32768]));
+        check("UINT32", &[0, 0, 0, 128], ints(&[1 << 31]));
+        check("INT64", &(-5i64).to_le_bytes(), ints(&[-5]));
+        check("UINT64", &5u64.to_le_bytes(), ints(&[5]));
+        check("FP16", &[0, 60, 0, 192], floats(&[1.0, -2.0]));
+        check("FP16", &[1, 0], floats(&[widen((-24f32).exp2())]));
+        check("BF16", &[128, 63], floats(&[1.0]));
+        check("FP32", &0.1f32.to_le_bytes(), floats(&[0.1]));
+        check("FP64", &0.1f64.to_le_bytes(), floats(&[0.1]));
+        let Values::Text(texts) = Datatype::Uint(8).read(&[255; 8], 1).unwrap() else {
+            panic!("beyond 63 bits it is a text");
+        };
+        assert_eq!(texts.get(0), b"18446744073709551615");
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_are_refused() {
+        let check = |datatype: Datatype, bytes: &[u8], n, expected: &str| {
+            let error = datatype.read(bytes, n).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(
+            Datatype::Fp32,
+            &[0; 7],
+            2,
+            "7 bytes where the shape says 2 values of 4",
+        );
+        check(Datatype::Fp32, &[0; 8], usize::MAX, "8 bytes where");
+        check(
+            Datatype::Bytes,
+            &[9, 0, 0, 0, b'a'],
+            1,
+            "says that it has 9 bytes",
+        );
+        check(
+            Datatype::Bytes,
+            &[1, 0, 0, 0, b'a', 0],
+            1,
+            "1 texts and 1 bytes over",
+        );
+        check(
+            Datatype::Bytes,
+            &[1, 0, 0, 0, 0xff],
+            1,
+            "text 0 is not UTF-8",
+        );
+        check(Datatype::Bytes, &[], 1, "0 texts");
+    }
+
+    fn tensor(name: &str, shape: &[i64]) -> Tensor {
+        let n = n_values(shape).unwrap() as i64;
+        Tensor {
+            name: name.into(),
+            shape: shape.into(),
+            values: Values::Int((0..n).collect()),
+        }
+    }
+
+    const ACCEPTS: Accepts = Accepts {
+        candidates: 5,
+        lenient: false,
+    };
+
+    #[test]
+    fn one_row_is_the_context_and_lists_are_cut_to_their_lengths() {
+        let lengths = Tensor {
+            values: Values::Int(vec![1, 0, 2]),
+            ..tensor("b:lengths", &[3])
+        };
+        let tensors = vec![tensor("a", &[1, 2]), lengths, tensor("b", &[3, 2])];
+        let (context, candidates) = blocks(tensors, &ACCEPTS).unwrap();
+        assert_eq!(context.n_rows, 1);
+        assert_eq!(context.columns[0].offsets, Some(vec![0, 2]));
+        assert_eq!(candidates.n_rows, 3);
+        assert_eq!(candidates.columns[0].values, Values::Int(vec![0, 4, 5]));
+        assert_eq!(candidates.columns[0].offsets, Some(vec![0, 1, 1, 3]));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let check = |tensors: Vec<Tensor>, expected: &str| {
+            let refusal = blocks(tensors, &ACCEPTS).unwrap_err();
+            assert!(refusal.what.contains(expected), "{refusal}");
+        };
+        check(vec![tensor("a", &[6])], "more than 5 candidates");
+        check(
+            vec![tensor("a", &[2]), tensor("b", &[3])],
+            "shape [2] has 2 rows",
+        );
+        check(vec![tensor("a", &[2]), tensor("a", &[2])], "it comes twice");
+        check(
+            vec![tensor("a:lengths", &[2])],
+            "no input with lists of that name",
+        );
+        check(
+            vec![tensor("a", &[2]), tensor("a:lengths", &[2])],
+            "its shape is no list",
+        );
+        check(
+            vec![tensor("a", &[2, 2]), tensor("a:lengths", &[1])],
+            "1 lengths for 2 rows",
+        );
+        check(
+            vec![tensor("a", &[3, 1]), tensor("a:lengths", &[3])],
+            "outside 0 to 1",
+        );
+        assert!(n_values(&[]).is_err());
+        assert!(n_values(&[1, 2, 3]).is_err());
+        assert!(n_values(&[-1]).is_err());
+        assert!(n_values(&[1 << 20, 1 << 20]).is_err());
+    }
+}
