@@ -97,6 +97,13 @@ impl Scorer {
         scores
     }
 
+    /// Whether training met table row `id` of a field, for any task; every other row is the zero vector.
+    pub fn is_met(&self, field: usize, id: u32) -> bool {
+        let table = self.spec.fields[field].table;
+        let met = |member: &Frozen| member.tower.tables[table].slot(id) > 0;
+        self.members.iter().any(met)
+    }
+
     /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.
     pub fn n_parameters(&self) -> usize {
         let mut towers: Vec<(&[usize], usize)> = Vec::new();

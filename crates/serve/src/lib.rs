@@ -1,9 +1,16 @@
 //! The server: a [`question`](crate::question) about one user and many candidates comes in over HTTP or
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
+pub mod compute;
 pub mod proto;
 pub mod question;
+pub mod queue;
+mod rankers;
 pub mod refusal;
+pub mod registry;
+pub mod repository;
+pub mod statistics;
+pub mod version;
 pub mod wire;
 
 pub use refusal::{Kind, Refusal};

@@ -1,0 +1,144 @@
+//! Queues with a bound: what does not fit is handed back, or the oldest makes room.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A queue between threads, bounded by the weight of what waits in it.
+#[derive(Debug)]
+pub struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    /// The most weight that waits.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<(T, usize)>,
+    weight: usize,
+    is_closed: bool,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue in which at most `limit` of weight waits.
+    pub fn new(limit: usize) -> Queue<T> {
+        Queue {
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                weight: 0,
+                is_closed: false,
+            }),
+            changed: Condvar::new(),
+            limit,
+        }
+    }
+
+    /// The most weight that waits.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Appends an item.
+    ///
+    /// # Errors
+    /// It does not fit, or the queue is closed; the item comes back.
+    pub fn push(&self, item: T, weight: usize) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.is_closed || state.weight + weight > self.limit {
+            return Err(item);
+        }
+        state.append(item, weight);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Appends an item, for which the oldest make room; returns how many were lost, the item itself
+    /// where it does not fit into an empty queue or the queue is closed.
+    pub fn push_over(&self, item: T, weight: usize) -> usize {
+        let mut state = self.lock();
+        if state.is_closed || weight > self.limit {
+            return 1;
+        }
+        let mut lost = Vec::new();
+        while state.weight + weight > self.limit {
+            lost.extend(state.take());
+        }
+        state.append(item, weight);
+        drop(state);
+        self.changed.notify_one();
+        lost.len()
+    }
+
+    /// The oldest item; waits for one. `None` once the queue is closed and empty.
+    pub fn pop(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.take() {
+                return Some(item);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no more items; those that wait can still be popped.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// How many items wait.
+    pub fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    fn append(&mut self, item: T, weight: usize) {
+        self.weight += weight;
+        self.items.push_back((item, weight));
+    }
+
+    fn take(&mut self) -> Option<T> {
+        let (item, weight) = self.items.pop_front()?;
+        self.weight -= weight;
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_comes_back_or_the_oldest_goes() {
+        let queue = Queue::new(10);
+        assert_eq!(queue.push("a", 6), Ok(()));
+        assert_eq!(queue.push("b", 5), Err("b"));
+        assert_eq!(queue.push("c", 4), Ok(()));
+        assert_eq!(queue.push_over("d", 5), 1);
+        assert_eq!(queue.push_over("e", 11), 1);
+        queue.close();
+        assert_eq!(queue.push("f", 1), Err("f"));
+        assert_eq!(
+            (queue.pop(), queue.pop(), queue.pop()),
+            (Some("c"), Some("d"), None)
+        );
+    }
+}

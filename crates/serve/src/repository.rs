@@ -1,0 +1,578 @@
+//! Folders of models, and what of them is loaded.
+//!
+//! ```text
+//! DIR/manifest.json ...          a model: version 1
+//! DIR/model/manifest.json ...    the folder of a training: version 1
+//! DIR/3/, DIR/4/, ...            versions, each as one of the above; DIR/labels.json
+//! ```
+//!
+//! Of several versions the newest is loaded, and those that `labels.json` names. A version that fails its
+//! checks leaves what is served as it is.
+
+use crate::refusal::{Kind, Refusal};
+use crate::registry::{Labels, Model, Registry};
+use crate::version::Version;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+const LABELS: &str = "labels.json";
+
+/// How long a replaced version is kept for requests that still use it, before the loader stops waiting.
+const RETIRE: Duration = Duration::from_secs(60);
+
+/// A model by its folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The model's name: letters, digits, `_`, `.` and `-`.
+    pub name: Arc<str>,
+    /// Where it lies.
+    pub folder: PathBuf,
+}
+
+impl Source {
+    /// From `NAME=DIR`, or `DIR`, whose last part is then the name.
+    ///
+    /// # Errors
+    /// The name has other characters, or there is no such folder.
+    pub fn parse(text: &str) -> Result<Source, String> {
+        let (name, folder) = match text.split_once('=') {
+            Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
+            None => {
+                let folder = PathBuf::from(text);
+                (name_of(&folder), folder)
+            }
+        };
+        if !is_name(&name) {
+            return Err(format!(
+                "{text}: \"{name}\" is no name for a model (letters, digits, _, . and -); give it one \
+                 with NAME=DIR"
+            ));
+        }
+        match folder.is_dir() {
+            true => Ok(Source {
+                name: name.into(),
+                folder,
+            }),
+            false => Err(format!("{}: no such folder", folder.display())),
+        }
+    }
+}
+
+/// The last part of a path; of `DIR/model` as `ncs train` writes it, the part before.
+fn name_of(folder: &Path) -> String {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let own = folder.file_name().unwrap_or_default();
+    let outer = folder.parent().and_then(Path::file_name);
+    let name = match outer {
+        Some(outer) if own == "model" => outer,
+        _ => own,
+    };
+    name.to_string_lossy().into_owned()
+}
+
+/// Whether a text may name a model: it does not lead out of a folder, or into a header.
+pub fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    !text.is_empty() && text.len() <= 128 && !text.starts_with('.') && text.chars().all(is_plain)
+}
+
+/// The state of a version, as the protocol's index tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The model.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// `READY` or `UNAVAILABLE`.
+    pub state: &'static str,
+    /// Why it is not ready.
+    pub reason: String,
+}
+
+/// What was seen of a folder: names, sizes and times of its files. Another one is worth another try.
+type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// What is known of a version that is not as its folder says.
+#[derive(Clone, Debug)]
+struct Failure {
+    reason: String,
+    seen: Fingerprint,
+}
+
+/// Told of loads and unloads.
+pub trait Watcher: Send + Sync {
+    /// A version was loaded, and from now on answers.
+    fn loaded(&self, version: &Version);
+    /// A version no longer answers.
+    fn unloaded(&self, version: &Version);
+    /// A version failed its checks.
+    fn failed(&self, model: &str, number: u64, reason: &str);
+}
+
+/// See the module.
+pub struct Repository {
+    sources: BTreeMap<Arc<str>, PathBuf>,
+    registry: Registry,
+    watcher: Box<dyn Watcher>,
+    /// Held while models are loaded: one at a time.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    failures: BTreeMap<(Arc<str>, u64), Failure>,
+    /// What was loaded, as its folder was then.
+    loaded: BTreeMap<(Arc<str>, u64), Fingerprint>,
+    /// Unloaded by a call; not loaded again until another call.
+    unloaded: Vec<Arc<str>>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// The models of these folders, none of them loaded yet.
+    ///
+    /// # Errors
+    /// Two have one name.
+    pub fn new(sources: Vec<Source>, watcher: Box<dyn Watcher>) -> Result<Repository, String> {
+        let mut by_name = BTreeMap::new();
+        for Source { name, folder } in sources {
+            if let Some(other) = by_name.insert(name.clone(), folder.clone()) {
+                return Err(format!(
+                    "{} and {} are both called \"{name}\"; give one another name with NAME=DIR",
+                    other.display(),
+                    folder.display()
+                ));
+            }
+        }
+        Ok(Repository {
+            sources: by_name,
+            registry: Registry::default(),
+            watcher,
+            state: Mutex::default(),
+        })
+    }
+
+    /// The models that are loaded.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Loads every model; where the newest version of one is bad, the next older one that is good.
+    ///
+    /// # Errors
+    /// A model has no good version.
+    pub fn load_all(&self) -> Result<(), String> {
+        self.sources.keys().try_for_each(|name| {
+            let loaded = self.refresh(name, true);
+            loaded.map_err(|refusal| refusal.what)
+        })
+    }
+
+    /// Loads the newest version of a model and those that its labels name, as far as they are not loaded
+    /// as they are. What is served changes in one move, and only if all of them are good.
+    ///
+    /// # Errors
+    /// There is no such model, or one of its versions is bad; then what was served still is.
+    pub fn load(&self, name: &str) -> Result<(), Refusal> {
+        self.lock().unloaded.retain(|other| **other != *name);
+        self.refresh(name, false)
+    }
+
+    /// Takes a model away.
+    ///
+    /// # Errors
+    /// There is no such model.
+    pub fn unload(&self, name: &str) -> Result<(), Refusal> {
+        let (name, _) = self.source(name)?;
+        let mut state = self.lock();
+        let Some(model) = self.registry.remove(&name) else {
+            return Err(Kind::NotFound.says(format!("model \"{name}\" is not loaded")));
+        };
+        state.unloaded.push(name);
+        state.loaded.retain(|(of, _), _| *of != model.name);
+        tracing::info!(model = %model.name, "unloaded");
+        drop(state);
+        for version in model.versions.values() {
+            self.watcher.unloaded(version);
+        }
+        retire(Arc::unwrap_or_clone(model).versions.into_values().collect());
+        Ok(())
+    }
+
+    /// Gives a model's versions their parts, and keeps that in its folder.
+    ///
+    /// # Errors
+    /// A share is none, a version is bad or absent, or the folder cannot be written; then all is as before.
+    pub fn set_labels(&self, name: &str, labels: &Labels) -> Result<(), Refusal> {
+        labels.check().map_err(|what| Kind::Invalid.says(what))?;
+        let (name, folder) = self.source(name)?;
+        if is_model(folder) {
+            return Err(Kind::Invalid.says(format!(
+                "model \"{name}\" is one model, not a folder of versions; labels need versions"
+            )));
+        }
+        let path = folder.join(LABELS);
+        let mut state = self.lock();
+        let before = fs::read(&path).ok();
+        let text = serde_json::to_string_pretty(labels).expect("labels are plain data");
+        let write = |bytes: &[u8]| ncs_model::tensor_file::write_bytes(&path, bytes);
+        write(format!("{text}\n").as_bytes())
+            .map_err(|error| Kind::Internal.says(error.to_string()))?;
+        // A bad newest version is no reason against labels that do not name it.
+        let loaded = self.refresh_locked(&name, folder, true, &mut state);
+        if loaded.is_err() {
+            let restored = match before {
+                Some(before) => write(&before).map_err(|error| error.to_string()),
+                None => fs::remove_file(&path).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = restored {
+                tracing::error!(model = %name, "the labels could not be put back: {error}");
+            }
+        }
+        loaded
+    }
+
+    /// Loads what is new in the folders, as [`Repository::load`] does; a model that was unloaded by a call
+    /// stays so. Failures are told to the watcher once for each state of the folder.
+    pub fn look(&self) {
+        for (name, folder) in &self.sources {
+            let mut state = self.lock();
+            if !state.unloaded.contains(name) {
+                // The watcher was told.
+                let _ = self.refresh_locked(name, folder, false, &mut state);
+            }
+        }
+    }
+
+    /// Every version that is there, loaded or not.
+    pub fn index(&self, ready_only: bool) -> Vec<Entry> {
+        let state = self.lock();
+        let models = self.registry.models();
+        let mut entries = Vec::new();
+        for (name, folder) in &self.sources {
+            let loaded = models.get(name).map(|model| &model.versions);
+            let is_loaded = |number: &u64| loaded.is_some_and(|loaded| loaded.contains_key(number));
+            let mut numbers: Vec<u64> = versions(folder).into_keys().collect();
+            numbers.extend(loaded.into_iter().flat_map(BTreeMap::keys));
+            numbers.sort_unstable();
+            numbers.dedup();
+            for number in numbers {
+                let failure = state.failures.get(&(name.clone(), number));
+                let (state, reason) = match (is_loaded(&number), failure) {
+                    (true, None) => ("READY", String::new()),
+                    (true, Some(failure)) => ("READY", failure.reason.clone()),
+                    (false, Some(failure)) => ("UNAVAILABLE", failure.reason.clone()),
+                    (false, None) => ("UNAVAILABLE", "not loaded".to_owned()),
+                };
+                entries.push(Entry {
+                    name: name.to_string(),
+                    version: number.to_string(),
+                    state,
+                    reason,
+                });
+            }
+        }
+        entries.retain(|entry| !ready_only || entry.state == "READY");
+        entries
+    }
+
+    fn source(&self, name: &str) -> Result<(Arc<str>, &Path), Refusal> {
+        let found = self.sources.get_key_value(name);
+        let found = found.map(|(name, folder)| (name.clone(), folder.as_path()));
+        found.ok_or_else(|| {
+            let hint = crate::wire::nearest(name, self.sources.keys().map(|name| &**name));
+            Kind::NotFound.says(format!("no model \"{name}\"{hint}"))
+        })
+    }
+
+    fn refresh(&self, name: &str, or_older: bool) -> Result<(), Refusal> {
+        let (name, folder) = self.source(name)?;
+        self.refresh_locked(&name, folder, or_older, &mut self.lock())
+    }
+
+    fn refresh_locked(
+        &self,
+        name: &Arc<str>,
+        folder: &Path,
+        or_older: bool,
+        state: &mut State,
+    ) -> Result<(), Refusal> {
+        let found = versions(folder);
+        let labels = labels(folder).map_err(|what| Kind::Invalid.says(what))?;
+        let old = self.registry.models().get(name).cloned();
+        let mut loading = Loading {
+            repository: self,
+            name,
+            found: &found,
+            old: old.as_deref(),
+            state,
+            versions: BTreeMap::new(),
+            new: Vec::new(),
+        };
+        loading.labelled(&labels)?;
+        loading.newest(folder, or_older)?;
+        let Loading { versions, new, .. } = loading;
+        for version in &new {
+            if let Some(before) = old
+                .as_ref()
+                .and_then(|old| old.versions.values().next_back())
+            {
+                version.prepare_as(before);
+            }
+            self.watcher.loaded(version);
+        }
+        let is_same = |model: &Arc<Model>| {
+            model.labels == labels && model.versions.keys().eq(versions.keys()) && new.is_empty()
+        };
+        if old.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let gone = gone(old.as_deref(), &versions);
+        drop(old);
+        self.registry.put(Model {
+            name: name.clone(),
+            versions,
+            labels,
+        });
+        for version in &gone {
+            self.watcher.unloaded(version);
+            let key = (name.clone(), version.identity.number);
+            if !new.iter().any(|new| new.identity.number == key.1) {
+                state.loaded.remove(&key);
+            }
+        }
+        retire(gone);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The versions of `old` that are not among `new`.
+fn gone(old: Option<&Model>, new: &BTreeMap<u64, Arc<Version>>) -> Vec<Arc<Version>> {
+    let old = old.into_iter().flat_map(|model| &model.versions);
+    let stays = |number: &u64, version: &Arc<Version>| {
+        new.get(number).is_some_and(|new| Arc::ptr_eq(new, version))
+    };
+    old.filter(|(number, version)| !stays(number, version))
+        .map(|(_, version)| version.clone())
+        .collect()
+}
+
+/// Frees versions that no longer answer, once the requests that still use them are done, on a thread of
+/// its own: to free gigabytes takes a while, which no request is to wait for.
+fn retire(versions: Vec<Arc<Version>>) {
+    if versions.is_empty() {
+        return;
+    }
+    let wait = move || {
+        let began = std::time::Instant::now();
+        let is_used = |version: &Arc<Version>| Arc::strong_count(version) > 1;
+        while versions.iter().any(is_used) && began.elapsed() < RETIRE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(versions);
+    };
+    let thread = std::thread::Builder::new().name("retire".to_owned());
+    if let Err(error) = thread.spawn(wait) {
+        tracing::warn!("no thread to free old versions with: {error}");
+    }
+}
+
+/// Versions of a model on their way into the registry.
+struct Loading<'a> {
+    repository: &'a Repository,
+    name: &'a Arc<str>,
+    found: &'a BTreeMap<u64, PathBuf>,
+    old: Option<&'a Model>,
+    state: &'a mut State,
+    versions: BTreeMap<u64, Arc<Version>>,
+    /// Those that were not loaded before.
+    new: Vec<Arc<Version>>,
+}
+
+impl Loading<'_> {
+    fn labelled(&mut self, labels: &Labels) -> Result<(), Refusal> {
+        for number in labels.versions() {
+            if !self.found.contains_key(&number) {
+                return Err(Kind::Invalid.says(format!(
+                    "model \"{}\": {LABELS} names version {number}, and there is no such folder",
+                    self.name
+                )));
+            }
+            self.load(number)?;
+        }
+        Ok(())
+    }
+
+    /// The newest version; at the start, the newest good one.
+    fn newest(&mut self, folder: &Path, or_older: bool) -> Result<(), Refusal> {
+        let mut first_failure = None;
+        for &number in self.found.keys().rev() {
+            match self.load(number) {
+                Ok(()) => return Ok(()),
+                Err(refusal) if !or_older => return Err(refusal),
+                Err(refusal) => _ = first_failure.get_or_insert(refusal),
+            }
+        }
+        Err(first_failure.unwrap_or_else(|| {
+            Kind::Invalid.says(format!(
+                "{}: no model here; name the folder that `ncs train` wrote, or one whose folders are \
+                 numbers of versions",
+                folder.display()
+            ))
+        }))
+    }
+
+    fn load(&mut self, number: u64) -> Result<(), Refusal> {
+        if self.versions.contains_key(&number) {
+            return Ok(());
+        }
+        let folder = &self.found[&number];
+        let key = (self.name.clone(), number);
+        let seen = fingerprint(folder);
+        let old = self.old.and_then(|old| old.versions.get(&number));
+        if let Some(old) = old.filter(|_| self.state.loaded.get(&key) == Some(&seen)) {
+            self.versions.insert(number, old.clone());
+            self.state.failures.remove(&key);
+            return Ok(());
+        }
+        let version = self.try_load(folder, &key, &seen)?;
+        tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "loaded");
+        self.state.failures.remove(&key);
+        self.state.loaded.insert(key, seen);
+        self.versions.insert(number, version.clone());
+        self.new.push(version);
+        Ok(())
+    }
+
+    fn try_load(
+        &mut self,
+        folder: &Path,
+        key: &(Arc<str>, u64),
+        seen: &Fingerprint,
+    ) -> Result<Arc<Version>, Refusal> {
+        let invalid = |reason: &str| {
+            let (name, number) = key;
+            Kind::Invalid.says(format!("model \"{name}\", version {number}: {reason}"))
+        };
+        if let Some(failure) = self.state.failures.get(key)
+            && failure.seen == *seen
+        {
+            return Err(invalid(&failure.reason));
+        }
+        Version::load(folder, &key.0, key.1)
+            .map(Arc::new)
+            .map_err(|reason| {
+                tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");
+                self.repository.watcher.failed(&key.0, key.1, &reason);
+                let refusal = invalid(&reason);
+                let seen = seen.clone();
+                self.state
+                    .failures
+                    .insert(key.clone(), Failure { reason, seen });
+                refusal
+            })
+    }
+}
+
+/// Whether a folder is itself a model, or one of a training.
+fn is_model(folder: &Path) -> bool {
+    folder.join("manifest.json").exists() || folder.join("model/manifest.json").exists()
+}
+
+/// The folder of the model that `folder` names: itself, or the `model` in the folder of a training.
+fn model_in(folder: &Path) -> PathBuf {
+    let inner = folder.join("model");
+    match inner.is_dir() && !folder.join("manifest.json").exists() {
+        true => inner,
+        false => folder.to_owned(),
+    }
+}
+
+/// The versions in a folder, by number.
+fn versions(folder: &Path) -> BTreeMap<u64, PathBuf> {
+    if is_model(folder) {
+        return BTreeMap::from([(1, model_in(folder))]);
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let number: u64 = name.parse().ok()?;
+        // 07 would be another folder of version 7.
+        let is_plain = number.to_string() == name && entry.path().is_dir();
+        is_plain.then(|| (number, model_in(&entry.path())))
+    });
+    numbered.collect()
+}
+
+fn labels(folder: &Path) -> Result<Labels, String> {
+    let path = folder.join(LABELS);
+    let text = match fs::read(&path) {
+        Ok(text) if !is_model(folder) => text,
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", path.display()));
+        }
+        _ => return Ok(Labels::default()),
+    };
+    let labels: Labels = serde_json::from_slice(&text).map_err(|error| {
+        format!(
+            "{}: {error}; write {{\"stable\": 1, \"canary\": {{\"version\": 2, \"share\": 0.05}}, \
+             \"shadow\": [3]}}",
+            path.display()
+        )
+    })?;
+    let checked = labels.check();
+    checked.map_err(|what| format!("{}: {what}", path.display()))?;
+    Ok(labels)
+}
+
+fn fingerprint(folder: &Path) -> Fingerprint {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| {
+        let found = entry.metadata().ok();
+        let size = found.as_ref().map_or(0, fs::Metadata::len);
+        (
+            entry.path(),
+            size,
+            found.and_then(|found| found.modified().ok()),
+        )
+    });
+    let mut files: Fingerprint = files.collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_models_are_plain() {
+        let check = |name: &str, expected: bool| assert_eq!(is_name(name), expected, "{name:?}");
+        check("feed-v2_1.b", true);
+        check("", false);
+        check("..", false);
+        check(".hidden", false);
+        check("a/b", false);
+        check("a\\b", false);
+        check("..%2f..", false);
+        check("a b", false);
+        check("a\r\nb", false);
+        check("\u{e9}", false);
+        check(&"a".repeat(129), false);
+    }
+}

@@ -1,0 +1,340 @@
+//! A model version that answers: its files made to run, and what it does with a question.
+
+use crate::compute::Desk;
+use crate::question::Question;
+use crate::rankers::Rankers;
+use crate::refusal::{Kind, Refusal};
+use crate::statistics::Statistics;
+use crate::wire::{listed, nearest};
+use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Population, Schema};
+use ncs_model::artifact::Artifact;
+use ncs_model::{Ranker, Scorer};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Which model this is, in answers, logs and metrics.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The model's name.
+    pub model: Arc<str>,
+    /// The version's number.
+    pub number: u64,
+    /// BLAKE3 of its manifest, in hex.
+    pub hash: Arc<str>,
+    /// What its rows mean.
+    pub schema: Arc<Schema>,
+    /// Names of the outputs: the tasks, then their product where one task is about another's positives.
+    pub outputs: Arc<[String]>,
+}
+
+/// A version that is loaded and checked.
+#[derive(Debug)]
+pub struct Version {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// What it did since it was loaded.
+    pub statistics: Statistics,
+    scorer: Arc<Scorer>,
+    encoder: Encoder,
+    /// The fields that read a column.
+    fields_of: HashMap<Box<str>, Vec<usize>>,
+    /// The two tasks whose product is the last output.
+    product: Option<[usize; 2]>,
+    rankers: Rankers,
+}
+
+/// What a version says of the candidates of a question.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// `raw[task][candidate]`: before calibration.
+    pub raw: Vec<Vec<f32>>,
+    /// `said[output][candidate]`: calibrated, the product last.
+    pub said: Vec<Vec<f32>>,
+    /// How long the encoding took, and the scoring.
+    pub encode: Duration,
+    /// How long the scoring took.
+    pub score: Duration,
+    /// The ids of the context's fields and of the candidates', for who wants to count them.
+    pub ids: [Batch; 2],
+}
+
+/// The name of the product of two tasks, for click and conversion that of the entire space.
+fn product_name(tasks: [&str; 2]) -> String {
+    match tasks {
+        ["ctr", "cvr"] => "ctcvr".to_owned(),
+        [first, second] => format!("{first}_{second}"),
+    }
+}
+
+impl Version {
+    /// Reads the model in `folder`, checks every byte of it, and that it still scores the rows that it
+    /// was saved with as it did then.
+    ///
+    /// # Errors
+    /// A file is missing or was changed, or the scores are others; the text says which.
+    pub fn load(folder: &Path, model: &Arc<str>, number: u64) -> Result<Version, String> {
+        let artifact = Artifact::read(folder).map_err(|error| error.to_string())?;
+        let hash = Artifact::hash(folder).map_err(|error| error.to_string())?;
+        let scorer = Scorer::new(&artifact).ok_or_else(|| {
+            format!(
+                "{}: the weights are of another network than the manifest; train again, or take the model \
+                 from where it came from",
+                folder.display()
+            )
+        })?;
+        Ok(Version::new(
+            Arc::new(scorer),
+            model,
+            number,
+            hash.to_hex().as_str(),
+        ))
+    }
+
+    fn new(scorer: Arc<Scorer>, model: &Arc<str>, number: u64, hash: &str) -> Version {
+        let schema = scorer.schema().clone();
+        let product = product(&schema);
+        let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
+        let name = product.map(|tasks| product_name(tasks.map(|task| outputs[task].as_str())));
+        // A task of that name would hide it.
+        let product = product.filter(|_| name.as_ref().is_some_and(|name| !outputs.contains(name)));
+        outputs.extend(product.and(name));
+        let mut fields_of: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        for (f, field) in schema.fields.iter().enumerate() {
+            fields_of
+                .entry(field.column.as_str().into())
+                .or_default()
+                .push(f);
+        }
+        Version {
+            identity: Arc::new(Identity {
+                model: model.clone(),
+                number,
+                hash: hash.into(),
+                schema: schema.clone(),
+                outputs: outputs.into(),
+            }),
+            statistics: Statistics::default(),
+            rankers: Rankers::new(scorer.clone()),
+            encoder: Encoder::new(schema),
+            scorer,
+            fields_of,
+            product,
+        }
+    }
+
+    /// The frozen network.
+    pub fn scorer(&self) -> &Arc<Scorer> {
+        &self.scorer
+    }
+
+    /// What its rows mean.
+    pub fn schema(&self) -> &Schema {
+        &self.identity.schema
+    }
+
+    /// Gets ready for the kinds of questions that `old` was asked, so that the first of them is not slow.
+    pub fn prepare_as(&self, old: &Version) {
+        for columns in old.rankers.contexts() {
+            let names = columns.iter().map(|&f| &old.schema().fields[f].column);
+            let fields = names.filter_map(|name| self.fields_of.get(name.as_str()));
+            let mut fields: Vec<usize> = fields.flatten().copied().collect();
+            fields.sort_unstable();
+            fields.dedup();
+            self.rankers.get(&fields);
+        }
+    }
+
+    /// Scores all candidates of a question. Where `lenient`, columns that no field reads are passed over,
+    /// and a field whose column is absent is null.
+    ///
+    /// # Errors
+    /// A column is unknown, missing, in both parts, or holds what its fields cannot read.
+    pub fn score(
+        &self,
+        question: &mut Question,
+        lenient: bool,
+        desk: &mut Desk,
+    ) -> Result<Scores, Refusal> {
+        let began = Instant::now();
+        let context_fields = self.check_columns(question, lenient)?;
+        let in_context = |f: usize| context_fields.binary_search(&f).is_ok();
+        let wrong = |part: &'static str| {
+            move |error: EncodeError| Kind::Invalid.says(format!("{part}: {error}"))
+        };
+        let context = self.encoder.encode_some(&question.context, in_context);
+        let mut context = context.map_err(wrong("context"))?;
+        context.n_rows = 1;
+        let candidates = self
+            .encoder
+            .encode_some(&question.candidates, |f| !in_context(f));
+        let candidates = candidates.map_err(wrong("candidates"))?;
+        let encoded = Instant::now();
+        let raw = match self.rankers.get(&context_fields) {
+            Some(ranker) => ranked(&ranker, &context, &candidates, desk),
+            None => self.by_rows(&context_fields, &context, &candidates, desk),
+        };
+        let said = self.said(&raw);
+        Ok(Scores {
+            raw,
+            said,
+            encode: encoded - began,
+            score: encoded.elapsed(),
+            ids: [context, candidates],
+        })
+    }
+
+    /// The fields of the context, ascending.
+    fn check_columns(&self, question: &mut Question, lenient: bool) -> Result<Vec<usize>, Refusal> {
+        let mut read_by = vec![None; self.schema().fields.len()];
+        let parts = [
+            (&question.context, "context"),
+            (&question.candidates, "candidates"),
+        ];
+        for (block, part) in parts {
+            for column in &block.columns {
+                let Some(fields) = self.fields_of.get(column.name.as_str()) else {
+                    self.check_unread(column, part, lenient)?;
+                    continue;
+                };
+                for &f in fields {
+                    if let Some(other) = read_by[f].replace(part) {
+                        return Err(Kind::Invalid.says(format!(
+                            "column \"{}\" comes twice, in {other} and in {part}; send it once",
+                            column.name
+                        )));
+                    }
+                }
+            }
+        }
+        let absent: Vec<usize> = (0..read_by.len())
+            .filter(|&f| read_by[f].is_none())
+            .collect();
+        if !absent.is_empty() {
+            self.check_absent(&absent, lenient)?;
+            for f in absent {
+                read_by[f] = Some("context");
+                let name = &self.schema().fields[f].column;
+                if question.context.column(name).is_none() {
+                    question.context.columns.push(null(name));
+                    question.context.n_rows = 1;
+                }
+            }
+        }
+        let of_context = |&f: &usize| read_by[f] == Some("context");
+        Ok((0..read_by.len()).filter(of_context).collect())
+    }
+
+    /// A column that no field reads: the one that groups rows may come all the same, for it names the user.
+    fn check_unread(&self, column: &Column, part: &str, lenient: bool) -> Result<(), Refusal> {
+        let schema = self.schema();
+        if lenient || schema.group.as_ref() == Some(&column.name) {
+            return Ok(());
+        }
+        let is_label = schema.tasks.iter().any(|task| task.label == column.name);
+        let hint = match is_label {
+            true => "; it is a label, which a request cannot know".to_owned(),
+            false => nearest(&column.name, self.fields_of.keys().map(|name| &**name)),
+        };
+        let what = format!(
+            "{part}: column \"{}\" is no feature of this model{hint}",
+            column.name
+        );
+        Err(Kind::Invalid.says(what))
+    }
+
+    fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), Refusal> {
+        if lenient {
+            return Ok(());
+        }
+        let mut names: Vec<&str> = absent
+            .iter()
+            .map(|&f| self.schema().fields[f].column.as_str())
+            .collect();
+        names.dedup();
+        let (word, them) = match names.len() {
+            1 => ("column", "it"),
+            _ => ("columns", "them"),
+        };
+        Err(Kind::Invalid.says(format!(
+            "{word} missing: {}; send {them} in the context or for each candidate, null where a value is \
+             unknown",
+            listed(&names)
+        )))
+    }
+
+    /// Candidates as whole rows, for networks that have no ranker.
+    fn by_rows(
+        &self,
+        context_fields: &[usize],
+        context: &Batch,
+        candidates: &Batch,
+        desk: &mut Desk,
+    ) -> Vec<Vec<f32>> {
+        let mut rows = candidates.clone();
+        for &f in context_fields {
+            rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
+        }
+        match rows.n_rows {
+            0 => vec![Vec::new(); self.schema().tasks.len()],
+            _ => self.scorer.score(&rows, &mut desk.pass),
+        }
+    }
+
+    /// What is answered: calibrated, with the product.
+    fn said(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let mut said = raw.to_vec();
+        if let Some([first, second]) = self.product {
+            let pairs = said[first].iter().zip(&said[second]);
+            let product = pairs.map(|(first, second)| first * second).collect();
+            said.push(product);
+        }
+        said
+    }
+}
+
+/// The first task that is about another's positives, after that other.
+fn product(schema: &Schema) -> Option<[usize; 2]> {
+    let tasks = schema.tasks.iter().enumerate();
+    let mut pairs = tasks.filter_map(|(task, about)| match about.population {
+        Population::Where(first) => Some([first, task]),
+        Population::All => None,
+    });
+    pairs.next()
+}
+
+fn ranked(ranker: &Ranker, context: &Batch, candidates: &Batch, desk: &mut Desk) -> Vec<Vec<f32>> {
+    let n_tasks = ranker.scorer().spec().tasks.len();
+    let mut scores = vec![Vec::new(); n_tasks];
+    if candidates.n_rows > 0 {
+        ranker.score(context, candidates, &mut desk.ranks, &mut scores);
+    }
+    scores
+}
+
+/// The ids of one row, `n` times.
+fn repeated(one: &FieldIds, n: usize) -> FieldIds {
+    let mut rows = FieldIds::default();
+    (0..n).for_each(|_| rows.push_row(one, 0));
+    rows
+}
+
+/// A column of one null.
+fn null(name: &str) -> Column {
+    Column {
+        name: name.to_owned(),
+        values: ncs_features::Values::Int(vec![0]),
+        offsets: None,
+        nulls: vec![true],
+    }
+}
+
+/// The text of the only value that a block has in this column.
+pub(crate) fn only_text(block: &Block, name: &str) -> Option<String> {
+    let column = block.column(name)?;
+    let value = column.only(0).ok()??;
+    let mut buffer = ncs_features::value::TextBuffer::default();
+    let text = buffer.text(&column.values, value);
+    Some(String::from_utf8_lossy(text).into_owned())
+}
