@@ -1,7 +1,12 @@
 //! The server: a [`question`](crate::question) about one user and many candidates comes in over HTTP or
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
+pub mod body;
 pub mod compute;
+pub mod description;
+pub mod door;
+pub mod grpc;
+pub mod http;
 pub mod proto;
 pub mod question;
 pub mod queue;
@@ -9,7 +14,12 @@ mod rankers;
 pub mod refusal;
 pub mod registry;
 pub mod repository;
+pub mod score_log;
+pub mod service;
+pub mod shadow;
+pub mod stages;
 pub mod statistics;
+pub mod telemetry;
 pub mod version;
 pub mod wire;
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A queue between threads, bounded by the weight of what waits in it.
 #[derive(Debug)]
@@ -10,6 +11,17 @@ pub struct Queue<T> {
     changed: Condvar,
     /// The most weight that waits.
     limit: usize,
+}
+
+/// What came of waiting for an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Popped<T> {
+    /// The oldest item.
+    Item(T),
+    /// None came in time.
+    Nothing,
+    /// The queue is closed and empty.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -84,6 +96,25 @@ impl<T> Queue<T> {
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// As [`Queue::pop`], but waits no longer than `time`.
+    pub fn pop_within(&self, time: Duration) -> Popped<T> {
+        let until = Instant::now() + time;
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.take() {
+                return Popped::Item(item);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match (state.is_closed, left.is_zero()) {
+                (true, _) => return Popped::Closed,
+                (false, true) => return Popped::Nothing,
+                (false, false) => {}
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

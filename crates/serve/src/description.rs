@@ -1,0 +1,197 @@
+//! What a model takes and gives, as the protocol describes it.
+
+use crate::proto::inference as proto;
+use crate::registry::Model;
+use crate::version::Version;
+use ncs_features::{Field, IdSpace, Schema};
+use serde::Serialize;
+
+/// What Triton calls the backend.
+pub const PLATFORM: &str = "ncs4cvr";
+
+/// A tensor without its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TensorDescription {
+    /// The column, or the output.
+    pub name: String,
+    /// `BYTES` or a number.
+    pub datatype: &'static str,
+    /// -1 where any size will do.
+    pub shape: Vec<i64>,
+}
+
+/// A model's tensors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelDescription {
+    /// The model.
+    pub name: String,
+    /// Its loaded versions.
+    pub versions: Vec<String>,
+    /// See [`PLATFORM`].
+    pub platform: &'static str,
+    /// One for each column.
+    pub inputs: Vec<TensorDescription>,
+    /// The tasks and their product.
+    pub outputs: Vec<TensorDescription>,
+}
+
+impl ModelDescription {
+    /// Describes a version of a model.
+    pub fn of(model: &Model, version: &Version) -> ModelDescription {
+        let output = |name: &String| TensorDescription {
+            name: name.clone(),
+            datatype: "FP32",
+            shape: vec![-1],
+        };
+        ModelDescription {
+            name: model.name.to_string(),
+            versions: model.versions.keys().map(u64::to_string).collect(),
+            platform: PLATFORM,
+            inputs: inputs(version.schema()),
+            outputs: version.identity.outputs.iter().map(output).collect(),
+        }
+    }
+
+    /// The same as protobuf.
+    pub fn to_proto(&self) -> proto::ModelMetadataResponse {
+        let tensor = |tensor: &TensorDescription| proto::model_metadata_response::TensorMetadata {
+            name: tensor.name.clone(),
+            datatype: tensor.datatype.to_owned(),
+            shape: tensor.shape.clone(),
+        };
+        proto::ModelMetadataResponse {
+            name: self.name.clone(),
+            versions: self.versions.clone(),
+            platform: self.platform.to_owned(),
+            inputs: self.inputs.iter().map(tensor).collect(),
+            outputs: self.outputs.iter().map(tensor).collect(),
+        }
+    }
+
+    /// As Triton's model configuration, in JSON.
+    pub fn config_json(&self) -> serde_json::Value {
+        let tensor = |tensor: &TensorDescription| {
+            serde_json::json!({
+                "name": tensor.name,
+                "data_type": format!("TYPE_{}", config_type(tensor)),
+                "dims": tensor.shape,
+            })
+        };
+        serde_json::json!({
+            "name": self.name,
+            "platform": self.platform,
+            "backend": self.platform,
+            "max_batch_size": 0,
+            "input": self.inputs.iter().map(tensor).collect::<Vec<_>>(),
+            "output": self.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        })
+    }
+
+    /// As Triton's model configuration.
+    pub fn config_proto(&self) -> proto::ModelConfig {
+        let data_type = |tensor: &TensorDescription| match tensor.datatype {
+            "BYTES" => proto::DataType::TypeString,
+            "FP64" => proto::DataType::TypeFp64,
+            _ => proto::DataType::TypeFp32,
+        };
+        let input = |tensor: &TensorDescription| proto::ModelInput {
+            name: tensor.name.clone(),
+            data_type: data_type(tensor).into(),
+            dims: tensor.shape.clone(),
+        };
+        let output = |tensor: &TensorDescription| proto::ModelOutput {
+            name: tensor.name.clone(),
+            data_type: data_type(tensor).into(),
+            dims: tensor.shape.clone(),
+        };
+        proto::ModelConfig {
+            name: self.name.clone(),
+            platform: self.platform.to_owned(),
+            max_batch_size: 0,
+            input: self.inputs.iter().map(input).collect(),
+            output: self.outputs.iter().map(output).collect(),
+            backend: self.platform.to_owned(),
+        }
+    }
+}
+
+fn config_type(tensor: &TensorDescription) -> &'static str {
+    match tensor.datatype {
+        "BYTES" => "STRING",
+        number => number,
+    }
+}
+
+/// A tensor for each column; where several fields read one, the first says what it is.
+fn inputs(schema: &Schema) -> Vec<TensorDescription> {
+    let mut inputs: Vec<TensorDescription> = Vec::new();
+    for field in &schema.fields {
+        if inputs.iter().all(|input| input.name != field.column) {
+            inputs.push(TensorDescription {
+                name: field.column.clone(),
+                datatype: datatype(field, schema),
+                shape: vec![-1; if field.pooling.is_some() { 2 } else { 1 }],
+            });
+        }
+    }
+    inputs
+}
+
+fn datatype(field: &Field, schema: &Schema) -> &'static str {
+    match schema.tables[field.table].ids {
+        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => "BYTES",
+        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => "FP64",
+    }
+}
+
+/// What a version did, as protobuf.
+pub fn statistics(model: &Model, version: &Version) -> proto::ModelStatistics {
+    let statistics = &version.statistics;
+    let duration = |total: &crate::statistics::Total| {
+        let (count, ns) = total.get();
+        Some(proto::StatisticDuration { count, ns })
+    };
+    let executions = statistics.success.get().0;
+    proto::ModelStatistics {
+        name: model.name.to_string(),
+        version: version.identity.number.to_string(),
+        last_inference: statistics.last(),
+        inference_count: statistics.candidates(),
+        execution_count: executions,
+        inference_stats: Some(proto::InferStatistics {
+            success: duration(&statistics.success),
+            fail: duration(&statistics.fail),
+            queue: duration(&statistics.queue),
+            compute_input: duration(&statistics.input),
+            compute_infer: duration(&statistics.infer),
+            compute_output: duration(&statistics.output),
+        }),
+        batch_stats: vec![],
+    }
+}
+
+/// The same in JSON.
+pub fn statistics_json(model: &Model, version: &Version) -> serde_json::Value {
+    let said = statistics(model, version);
+    let duration = |said: &Option<proto::StatisticDuration>| {
+        let said = said.unwrap_or_default();
+        serde_json::json!({ "count": said.count, "ns": said.ns })
+    };
+    let inference = said.inference_stats.unwrap_or_default();
+    serde_json::json!({
+        "name": said.name,
+        "version": said.version,
+        "last_inference": said.last_inference,
+        "inference_count": said.inference_count,
+        "execution_count": said.execution_count,
+        "inference_stats": {
+            "success": duration(&inference.success),
+            "fail": duration(&inference.fail),
+            "queue": duration(&inference.queue),
+            "compute_input": duration(&inference.compute_input),
+            "compute_infer": duration(&inference.compute_infer),
+            "compute_output": duration(&inference.compute_output),
+        },
+        "batch_stats": [],
+    })
+}

@@ -1,0 +1,307 @@
+//! The services of gRPC.
+
+use crate::door::{Door, EXTENSIONS, SERVER, check_name, grpc_timeout};
+use crate::http::plain_id;
+use crate::proto::inference::grpc_inference_service_server::{
+    GrpcInferenceService, GrpcInferenceServiceServer,
+};
+use crate::proto::inference::*;
+use crate::proto::ranking::ranking_server::{Ranking, RankingServer};
+use crate::proto::ranking::{RankRequest, RankResponse};
+use crate::question::Answer;
+use crate::refusal::{Kind, Refusal};
+use crate::service::Asked;
+use crate::stages::Stage;
+use crate::telemetry::{Call, Protocol};
+use crate::wire::infer::InferQuestion;
+use crate::wire::{Accepts, infer_proto, rank_proto};
+use axum::Router;
+use axum::response::IntoResponse;
+use std::pin::Pin;
+use tokio::sync::mpsc;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+/// All services of a port.
+pub fn router(door: Door) -> Router {
+    let most = door.body.bytes;
+    let inference = GrpcInferenceServiceServer::new(door.clone())
+        .max_decoding_message_size(most)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Deflate);
+    let ranking = RankingServer::new(door)
+        .max_decoding_message_size(most)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Deflate);
+    Router::new()
+        .route_service("/inference.GRPCInferenceService/{method}", inference)
+        .route_service("/ncs4cvr.v1.Ranking/{method}", ranking)
+        .fallback(unknown)
+}
+
+/// A service that is not there; a caller that speaks no gRPC gets words that it can read.
+async fn unknown(request: axum::extract::Request) -> axum::response::Response {
+    let content = request.headers().get(http::header::CONTENT_TYPE);
+    let is_grpc =
+        content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"));
+    let refusal = match is_grpc {
+        true => {
+            Kind::Unsupported.says("no such service; there are GRPCInferenceService and Ranking")
+        }
+        false => Kind::NotFound.says("this port speaks gRPC; HTTP has a port of its own"),
+    };
+    match is_grpc {
+        true => Status::from(refusal).into_http(),
+        false => refusal.into_response(),
+    }
+}
+
+/// What the metadata of a call say of it.
+fn asked(call: Call, metadata: &MetadataMap) -> Result<Asked, Refusal> {
+    let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
+    let mut asked = Asked::now(Protocol::Grpc, call);
+    asked.stages.end(Stage::Receive);
+    asked.id = text("x-request-id").and_then(plain_id);
+    asked.traceparent = text("traceparent").map(str::to_owned);
+    asked.timeout = text("grpc-timeout").map(grpc_timeout).transpose()?;
+    Ok(asked)
+}
+
+fn authorization(metadata: &MetadataMap) -> Option<&str> {
+    metadata
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+}
+
+impl Door {
+    async fn infer_by_proto(
+        &self,
+        asked: Asked,
+        request: ModelInferRequest,
+    ) -> Result<ModelInferResponse, Refusal> {
+        let read = move |accepts: &Accepts| {
+            check_name(&request.model_name)?;
+            let mut asked = infer_proto::read(request, accepts)?;
+            Ok((std::mem::take(&mut asked.question), asked))
+        };
+        let say = |answer: Answer, asked: InferQuestion| {
+            infer_proto::say(&answer, asked.outputs.as_deref())
+        };
+        self.service.ask(asked, read, say).await
+    }
+}
+
+/// A version that a message names; an empty text names none.
+fn named(version: &str) -> Option<&str> {
+    Some(version).filter(|version| !version.is_empty())
+}
+
+#[tonic::async_trait]
+impl Ranking for Door {
+    async fn rank(&self, request: Request<RankRequest>) -> Result<Response<RankResponse>, Status> {
+        let asked = asked(Call::Rank, request.metadata())?;
+        let request = request.into_inner();
+        let read = move |accepts: &Accepts| Ok((rank_proto::question(request, accepts)?, ()));
+        let say = |answer: Answer, (): ()| Ok(rank_proto::answer(answer));
+        Ok(Response::new(self.service.ask(asked, read, say).await?))
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Door {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
+        let ready = self.service.is_ready();
+        Ok(Response::new(ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
+        let request = request.into_inner();
+        let ready = match self.find(&request.name, named(&request.version)) {
+            Ok(_) => true,
+            Err(refusal) if refusal.kind == Kind::NotFound => false,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: SERVER.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: EXTENSIONS.map(str::to_owned).into(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let request = request.into_inner();
+        let description = self.describe(&request.name, named(&request.version))?;
+        Ok(Response::new(description.to_proto()))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
+        let asked = asked(Call::Infer, request.metadata())?;
+        let answer = self.infer_by_proto(asked, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    /// Questions and answers in turn: an answer that fails does not end the stream.
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let first = asked(Call::Infer, request.metadata())?;
+        let mut questions = request.into_inner();
+        let (answers, receiver) = mpsc::channel(1);
+        let door = self.clone();
+        tokio::spawn(async move {
+            while let Some(question) = questions.message().await.transpose() {
+                let answer = match question {
+                    Ok(question) => door.next_answer(&first, question).await,
+                    Err(status) => Err(status),
+                };
+                let is_last = answer.is_err();
+                if answers.send(answer).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Answers(receiver)))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
+        let request = request.into_inner();
+        let description = self.describe(&request.name, named(&request.version))?;
+        Ok(Response::new(ModelConfigResponse {
+            config: Some(description.config_proto()),
+        }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let model_stats = self.statistics(named(&request.name), named(&request.version))?;
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let ready = request.into_inner().ready;
+        let entries = self.off_the_network(move |service| Ok(service.repository.index(ready)));
+        let entries = entries.await?.into_iter();
+        let model = |entry: crate::repository::Entry| repository_index_response::ModelIndex {
+            name: entry.name,
+            version: entry.version,
+            state: entry.state.to_owned(),
+            reason: entry.reason,
+        };
+        Ok(Response::new(RepositoryIndexResponse {
+            models: entries.map(model).collect(),
+        }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
+        self.check_admin(authorization(request.metadata()))?;
+        let request = request.into_inner();
+        if !request.parameters.is_empty() {
+            let what = "models are loaded from their folders as they are; leave the parameters out";
+            return Err(Kind::Unsupported.says(what).into());
+        }
+        let load =
+            move |service: &crate::service::Service| service.repository.load(&request.model_name);
+        self.off_the_network(load).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
+        self.check_admin(authorization(request.metadata()))?;
+        let name = request.into_inner().model_name;
+        self.off_the_network(move |service| service.repository.unload(&name))
+            .await?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+}
+
+impl Door {
+    /// The next answer of a stream; only a fault of the server ends it.
+    async fn next_answer(
+        &self,
+        first: &Asked,
+        question: ModelInferRequest,
+    ) -> Result<ModelStreamInferResponse, Status> {
+        let id = question.id.clone();
+        let mut asked = Asked::now(Protocol::Grpc, Call::Infer);
+        asked.id = first.id.clone();
+        asked.traceparent = first.traceparent.clone();
+        match self.infer_by_proto(asked, question).await {
+            Ok(answer) => Ok(ModelStreamInferResponse {
+                infer_response: Some(answer),
+                ..ModelStreamInferResponse::default()
+            }),
+            Err(refusal) if refusal.kind == Kind::Internal => Err(refusal.into()),
+            Err(refusal) => Ok(ModelStreamInferResponse {
+                error_message: refusal.what,
+                infer_response: Some(ModelInferResponse {
+                    id,
+                    ..ModelInferResponse::default()
+                }),
+            }),
+        }
+    }
+}
+
+/// The answers of a stream.
+#[derive(Debug)]
+pub struct Answers(mpsc::Receiver<Result<ModelStreamInferResponse, Status>>);
+
+impl tonic::codegen::tokio_stream::Stream for Answers {
+    type Item = Result<ModelStreamInferResponse, Status>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}

@@ -1,0 +1,338 @@
+//! The paths of HTTP: the Open Inference Protocol v2 with the repository, configuration and statistics
+//! extensions, and the rank call beside them.
+//!
+//! ```text
+//! GET  /v2, /v2/health/{live,ready}
+//! GET  /v2/models/M[/versions/V], and /ready, /config, /stats of it; /v2/models/stats
+//! POST /v2/models/M[/versions/V]/{infer,rank}; /v2/rank for the only model, or the one in the body
+//! POST /v2/repository/index
+//! admin port: POST /v2/repository/models/M/{load,unload}; GET, PUT /v2/models/M/labels; GET /metrics
+//! ```
+
+mod answers;
+mod path;
+
+use crate::body;
+use crate::door::{Door, EXTENSIONS, SERVER, check_name};
+use crate::question::{Answer, Question, Wanted, Which};
+use crate::refusal::{Kind, Refusal};
+use crate::registry::Labels;
+use crate::service::Asked;
+use crate::stages::Stage;
+use crate::telemetry::{Call, Protocol};
+use crate::wire::infer::{InferQuestion, wanted};
+use crate::wire::{Accepts, infer_json, rank_json};
+use answers::{Said, json, text};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use path::{Of, Path};
+use serde_json::json as value;
+use std::time::Duration;
+
+/// How many bytes at the beginning of a body are JSON.
+const JSON_LENGTH: &str = "inference-header-content-length";
+
+/// All paths of a port.
+pub fn router(door: Door) -> Router {
+    // One function for all: every path, every method and every mistake has its answer in JSON.
+    Router::new().fallback(handle).with_state(door)
+}
+
+async fn handle(State(door): State<Door>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let answer = match Path::parse(&head.method, head.uri.path()) {
+        Ok(path) => door.answer(path, &head.headers, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Door {
+    async fn answer(
+        &self,
+        path: Path<'_>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        match path {
+            Path::Infer(of) => self.infer(of, headers, body).await,
+            Path::Rank(of) => self.rank(of, headers, body).await,
+            Path::Live => Ok(json(&value!({ "live": true }))),
+            Path::Ready => match self.service.is_ready() {
+                true => Ok(json(&value!({ "ready": true }))),
+                false => {
+                    Err(Kind::Unavailable.says("not ready: models are loading, or the server ends"))
+                }
+            },
+            Path::Server => Ok(json(&value!({
+                "name": SERVER,
+                "version": env!("CARGO_PKG_VERSION"),
+                "extensions": EXTENSIONS,
+            }))),
+            Path::Model(of) => Ok(json(&self.describe(of.model, of.version)?)),
+            Path::ModelReady(of) => {
+                self.find(of.model, of.version)?;
+                Ok(json(&value!({ "ready": true })))
+            }
+            Path::Config(of) => Ok(json(&self.describe(of.model, of.version)?.config_json())),
+            Path::Statistics(of) => self.all_statistics(of),
+            Path::Metrics => self.metrics(),
+            Path::Index => self.index(headers, body).await,
+            Path::Load(model) => self.load(model, headers, body).await,
+            Path::Unload(model) => self.unload(model, headers).await,
+            Path::Labels(model) => self.labels(model, headers),
+            Path::SetLabels(model) => self.set_labels(model, headers, body).await,
+        }
+    }
+
+    async fn rank(
+        &self,
+        of: Option<Of<'_>>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let model = match of {
+            Some(of) => {
+                check_name(of.model)?;
+                Some(wanted(of.model, of.version)?)
+            }
+            None => None,
+        };
+        let read = move |body: &[u8], accepts: &Accepts| {
+            let mut question = rank_json::question(body, accepts)?;
+            if let Some(model) = model {
+                question.model = merged(model, question.model)?;
+            }
+            Ok((question, ()))
+        };
+        let say = |answer: Answer, (): ()| {
+            Ok(Said {
+                body: rank_json::answer(&answer),
+                json_length: None,
+            })
+        };
+        self.ask(Call::Rank, headers, body, read, say).await
+    }
+
+    async fn infer(
+        &self,
+        of: Of<'_>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        check_name(of.model)?;
+        let json_length = json_length(headers)?;
+        let (model, version) = (of.model.to_owned(), of.version.map(str::to_owned));
+        let read = move |body: &[u8], accepts: &Accepts| {
+            let path = (model.as_str(), version.as_deref());
+            let mut asked = infer_json::read(body, json_length, path, accepts)?;
+            Ok((std::mem::take(&mut asked.question), asked))
+        };
+        let say = |answer: Answer, asked: InferQuestion| {
+            let (body, json_length) = infer_json::say(&answer, &asked)?;
+            Ok(Said { body, json_length })
+        };
+        self.ask(Call::Infer, headers, body, read, say).await
+    }
+
+    /// Reads the body here, and has the rest done by a worker.
+    async fn ask<X: Send + 'static>(
+        &self,
+        call: Call,
+        headers: &HeaderMap,
+        body: Body,
+        read: impl FnOnce(&[u8], &Accepts) -> Result<(Question, X), Refusal> + Send + 'static,
+        say: impl FnOnce(Answer, X) -> Result<Said, Refusal> + Send + 'static,
+    ) -> Result<Response, Refusal> {
+        let mut asked = Asked::now(Protocol::Http, call);
+        let begun = self.begin(&mut asked, headers, body).await;
+        let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&asked, refusal))?;
+        let limit = self.body.bytes;
+        let accepts_encoding = headers.get(http::header::ACCEPT_ENCODING).cloned();
+        let read = move |accepts: &Accepts| {
+            let body = body::decode(encoding, bytes, limit)?;
+            read(&body, accepts)
+        };
+        let say = move |answer: Answer, rest: X| {
+            Ok(say(answer, rest)?.into_response(accepts_encoding.as_ref()))
+        };
+        self.service.ask(asked, read, say).await
+    }
+
+    async fn begin(
+        &self,
+        asked: &mut Asked,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(body::Encoding, Bytes), Refusal> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        asked.id = header("x-request-id").and_then(plain_id);
+        asked.traceparent = header("traceparent").map(str::to_owned);
+        asked.timeout = timeout(headers)?;
+        let encoding = body::encoding(headers)?;
+        let bytes = body::read_raw(headers, body, &self.body).await?;
+        asked.stages.end(Stage::Receive);
+        Ok((encoding, bytes))
+    }
+
+    fn all_statistics(&self, of: Option<Of<'_>>) -> Result<Response, Refusal> {
+        let versions = match of {
+            Some(of) => self.versions(Some(of.model), of.version)?,
+            None => self.versions(None, None)?,
+        };
+        let versions = versions.iter();
+        let all: Vec<serde_json::Value> = versions
+            .map(|(model, version)| crate::description::statistics_json(model, version))
+            .collect();
+        Ok(json(&value!({ "model_stats": all })))
+    }
+
+    fn metrics(&self) -> Result<Response, Refusal> {
+        match self.admin {
+            Some(_) => Ok(text(self.service.telemetry.metrics())),
+            None => Err(Kind::NotFound.says("metrics are on the admin port, under /metrics")),
+        }
+    }
+
+    async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+        let said = self.small(headers, body).await?;
+        let ready = said.get("ready").and_then(serde_json::Value::as_bool);
+        let ready = ready.unwrap_or(false);
+        let entries = self.off_the_network(move |service| Ok(service.repository.index(ready)));
+        Ok(json(&entries.await?))
+    }
+
+    async fn load(
+        &self,
+        model: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        self.check_admin(authorization(headers))?;
+        let said = self.small(headers, body).await?;
+        let has_parameters = said
+            .get("parameters")
+            .is_some_and(|said| said.as_object().is_none_or(|said| !said.is_empty()));
+        if has_parameters {
+            return Err(Kind::Unsupported.says(
+                "models are loaded from their folders as they are; leave \"parameters\" out",
+            ));
+        }
+        let model = model.to_owned();
+        self.off_the_network(move |service| service.repository.load(&model))
+            .await?;
+        Ok(json(&value!({})))
+    }
+
+    async fn unload(&self, model: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+        self.check_admin(authorization(headers))?;
+        let model = model.to_owned();
+        self.off_the_network(move |service| service.repository.unload(&model))
+            .await?;
+        Ok(json(&value!({})))
+    }
+
+    fn labels(&self, model: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+        self.check_admin(authorization(headers))?;
+        let model = self.service.repository.registry().model(Some(model))?;
+        Ok(json(&model.labels))
+    }
+
+    async fn set_labels(
+        &self,
+        model: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        self.check_admin(authorization(headers))?;
+        let said = self.small(headers, body).await?;
+        let labels: Labels = serde_json::from_value(said)
+            .map_err(|error| Kind::Invalid.says(format!("labels: {error}")))?;
+        let model = model.to_owned();
+        let set = move |service: &crate::service::Service| {
+            service.repository.set_labels(&model, &labels)?;
+            Ok(labels)
+        };
+        Ok(json(&self.off_the_network(set).await?))
+    }
+
+    /// A body that is an object or nothing.
+    async fn small(&self, headers: &HeaderMap, body: Body) -> Result<serde_json::Value, Refusal> {
+        let encoding = body::encoding(headers)?;
+        let bytes = body::read_raw(headers, body, &self.body).await?;
+        let bytes = body::decode(encoding, bytes, self.body.bytes)?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(value!({}));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(said @ serde_json::Value::Object(_)) => Ok(said),
+            Ok(_) => Err(Kind::Invalid.says("the request's body: expected a JSON object")),
+            Err(error) => Err(Kind::Invalid.says(format!("the request's body: {error}"))),
+        }
+    }
+}
+
+/// The model of the path, with the label of the body.
+fn merged(path: Wanted, body: Wanted) -> Result<Wanted, Refusal> {
+    if body.name.is_some() && body.name != path.name {
+        return Err(Kind::Invalid.says("the body names another model than the path"));
+    }
+    let version = match (path.version, body.version) {
+        (version, Which::Routed) => version,
+        (Which::Routed, version) => version,
+        (one, other) if one == other => one,
+        _ => return Err(Kind::Invalid.says("the body names another version than the path")),
+    };
+    Ok(Wanted {
+        name: path.name,
+        version,
+    })
+}
+
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION);
+    value.and_then(|value| value.to_str().ok())
+}
+
+fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+    let number = |value: &HeaderValue| {
+        let text = value.to_str().ok().map(str::trim);
+        let number = text.and_then(|text| text.parse().ok());
+        number.ok_or_else(|| {
+            Kind::Invalid.says(format!("{JSON_LENGTH}: {value:?} is no number of bytes"))
+        })
+    };
+    headers.get(JSON_LENGTH).map(number).transpose()
+}
+
+/// The header `x-request-timeout-ms`.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    const NAME: &str = "x-request-timeout-ms";
+    let time = |value: &HeaderValue| {
+        let number = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let time = number.map(Duration::from_millis);
+        time.ok_or_else(|| {
+            Kind::Invalid.says(format!("{NAME}: {value:?} is no number of milliseconds"))
+        })
+    };
+    headers.get(NAME).map(time).transpose()
+}
+
+/// A name for a request that may stand in a log: of plain characters, and not long.
+pub(crate) fn plain_id(text: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_graphic();
+    let is_id = !text.is_empty() && text.len() <= 128 && text.chars().all(is_plain);
+    is_id.then(|| text.to_owned())
+}
+
+impl Path<'_> {
+    /// Methods that a path could be asked with.
+    pub(super) const GET: [Method; 2] = [Method::GET, Method::HEAD];
+}

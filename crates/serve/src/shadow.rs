@@ -1,0 +1,113 @@
+//! Versions that score what others answered, to be compared with them: after the answer, on a thread of
+//! their own, and only as far as it keeps up.
+
+use crate::compute::Desk;
+use crate::question::Question;
+use crate::queue::Queue;
+use crate::score_log::{Entry, LogQueue};
+use crate::telemetry::Telemetry;
+use crate::version::Version;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+/// The part that a shadow's rows have in the score log.
+pub const SHADOW: &str = "shadow";
+
+/// An answered request, and a version that is to score it as well.
+#[derive(Debug)]
+pub struct Seen {
+    /// The shadow.
+    pub by: Arc<Version>,
+    /// What was asked, and what was answered.
+    pub entry: Entry,
+}
+
+/// The thread of the shadows, and the queue before it: what is oldest is lost where it falls behind.
+#[derive(Debug)]
+pub struct Shadows {
+    queue: Arc<Queue<Seen>>,
+    telemetry: Arc<Telemetry>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shadows {
+    /// Starts the thread; at most `waiting` candidates wait for it.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        waiting: usize,
+        telemetry: Arc<Telemetry>,
+        log: Option<Arc<LogQueue>>,
+    ) -> std::io::Result<Shadows> {
+        let queue = Arc::new(Queue::new(waiting));
+        let thread = std::thread::Builder::new().name("shadow".to_owned());
+        let (its_queue, its_telemetry) = (queue.clone(), telemetry.clone());
+        let thread = thread.spawn(move || score_all(&its_queue, &its_telemetry, log.as_deref()))?;
+        Ok(Shadows {
+            queue,
+            telemetry,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Has a request scored by its shadow, as soon as the thread comes to it.
+    pub fn push(&self, seen: Seen) {
+        let weight = seen.entry.n_candidates().max(1);
+        let lost = self.queue.push_over(seen, weight);
+        self.telemetry.shadow_dropped(lost as u64);
+    }
+
+    /// Scores what waits, and ends.
+    pub fn stop(&self) {
+        self.queue.close();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic is caught in `score_all`.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn score_all(queue: &Queue<Seen>, telemetry: &Telemetry, log: Option<&LogQueue>) {
+    let mut desk = Desk::new();
+    while let Some(seen) = queue.pop() {
+        let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&seen, &mut desk)));
+        match scored {
+            Ok(Ok(entry)) => {
+                telemetry.compared(&seen.by, &seen.entry, &entry);
+                if let Some(log) = log {
+                    log.push(entry);
+                }
+            }
+            Ok(Err(what)) => tracing::debug!(model = %seen.by.identity.model, "shadow: {what}"),
+            Err(_) => {
+                tracing::error!("a request made a shadow's scorer panic");
+                desk = Desk::new();
+            }
+        }
+    }
+}
+
+/// What the shadow says of the same request. It reads what columns it can: those of another version may be
+/// others.
+fn score(seen: &Seen, desk: &mut Desk) -> Result<Entry, String> {
+    let mut question = Question::clone(&seen.entry.question);
+    let scores = seen.by.score(&mut question, true, desk);
+    let scores = scores.map_err(|refusal| refusal.what)?;
+    Ok(Entry {
+        request_id: seen.entry.request_id.clone(),
+        time: SystemTime::now(),
+        identity: seen.by.identity.clone(),
+        role: Some(SHADOW),
+        question: seen.entry.question.clone(),
+        raw: scores.raw.into(),
+        said: scores.said.into(),
+    })
+}
