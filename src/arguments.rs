@@ -1,5 +1,7 @@
 //! What the command line says.
 
+pub mod serve;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -274,7 +276,7 @@ pub struct CacheFolder {
     pub folder: Option<PathBuf>,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share = text
         .parse()
         .ok()
@@ -303,7 +305,7 @@ fn assignment(text: &str) -> Result<String, String> {
     }
 }
 
-fn at_least_1(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_1(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "expected a whole number, at least 1".to_owned())
 }

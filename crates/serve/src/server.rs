@@ -1,0 +1,241 @@
+//! From settings to a server that answers, and to its end.
+
+use crate::body::BodyLimits;
+use crate::compute::Workers;
+use crate::door::{Admin, Door};
+use crate::listen::{self, ConnectionLimits, Drain, Port, ServerConfig};
+use crate::repository::{Repository, Source, Watcher};
+use crate::score_log::{LogQueue, ScoreLog};
+use crate::service::Service;
+use crate::shadow::Shadows;
+use crate::telemetry::Telemetry;
+use crate::version::Version;
+use crate::wire::Accepts;
+use crate::{grpc, http};
+use axum::Router;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Everything that a server is told when it starts.
+pub struct Settings {
+    /// The models.
+    pub models: Vec<Source>,
+    /// Where HTTP is spoken.
+    pub http: SocketAddr,
+    /// Where gRPC is spoken.
+    pub grpc: SocketAddr,
+    /// Where models are loaded and metrics read, over both protocols.
+    pub admin: SocketAddr,
+    /// Certificate and key, as PEM files, of all ports.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Who says it may load and unload; `None`: nobody may.
+    pub admin_token: Option<Arc<str>>,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Requests that wait for them.
+    pub waiting: usize,
+    /// What a request may hold.
+    pub accepts: Accepts,
+    /// How long and how large a body may be.
+    pub body: BodyLimits,
+    /// A request is answered within this time, or refused.
+    pub time: Duration,
+    /// Of each port.
+    pub connections: ConnectionLimits,
+    /// How often the folders are looked at for new versions; `None`: never.
+    pub watch: Option<Duration>,
+    /// After the signal to end: how long connections are still taken, so that a load balancer sees in time
+    /// that the server is no longer ready.
+    pub linger: Duration,
+    /// How long requests under way may then take to finish.
+    pub drain: Duration,
+    /// Candidates that wait for the shadows.
+    pub shadow_waiting: usize,
+    /// Where requests and scores are kept.
+    pub log: Option<Box<dyn ScoreLog>>,
+    /// Candidates that wait to be logged.
+    pub log_waiting: usize,
+    /// Metrics, logs and traces.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("models", &self.models)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// HTTP.
+    pub http: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// Both, for operators.
+    pub admin: SocketAddr,
+}
+
+/// A server whose ports are bound and whose models are not loaded yet.
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    ports: Vec<(&'static str, Port, Router)>,
+    addresses: Addresses,
+    connections: ConnectionLimits,
+    watch: Option<Duration>,
+    linger: Duration,
+    drain: Duration,
+}
+
+impl Server {
+    /// Binds the ports and starts the threads. To be called inside a runtime.
+    ///
+    /// # Errors
+    /// A port is taken, a certificate cannot be read, two models have one name.
+    pub fn new(settings: Settings) -> Result<Server, String> {
+        let tls = settings.tls.as_ref();
+        let tls = tls.map(|(certificate, key)| listen::tls(certificate, key));
+        let tls = tls.transpose().map_err(|error| error.to_string())?;
+        let bind = |address, tls: &Option<Arc<ServerConfig>>| {
+            Port::bind(address, tls.clone()).map_err(|error| error.to_string())
+        };
+        let http_port = bind(settings.http, &tls)?;
+        let grpc_port = bind(settings.grpc, &tls)?;
+        let admin_port = bind(settings.admin, &tls)?;
+        let telemetry = settings.telemetry;
+        let watcher = Box::new(Told(telemetry.clone()));
+        let repository = Repository::new(settings.models, watcher)?;
+        let no_thread = |error: std::io::Error| format!("no thread: {error}");
+        let workers = Workers::start(settings.threads, settings.waiting).map_err(no_thread)?;
+        let log = settings.log.map(|log| LogQueue::start(log, settings.log_waiting));
+        let log = log.transpose().map_err(no_thread)?.map(Arc::new);
+        let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
+        let service = Arc::new(Service::new(
+            repository,
+            workers,
+            settings.accepts,
+            settings.time,
+            telemetry,
+            log,
+            shadows.map_err(no_thread)?,
+        ));
+        let door = |admin| Door {
+            service: service.clone(),
+            body: settings.body,
+            admin,
+        };
+        let admin = door(Some(Admin {
+            token: settings.admin_token,
+        }));
+        let addresses = Addresses {
+            http: http_port.address(),
+            grpc: grpc_port.address(),
+            admin: admin_port.address(),
+        };
+        let both = grpc::services(admin.clone()).merge(http::router(admin));
+        let ports = vec![
+            ("http", http_port, http::router(door(None))),
+            ("grpc", grpc_port, grpc::router(door(None))),
+            ("admin", admin_port, both),
+        ];
+        Ok(Server {
+            service,
+            ports,
+            addresses,
+            connections: settings.connections,
+            watch: settings.watch,
+            linger: settings.linger,
+            drain: settings.drain,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What answers.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Listens, loads the models, says `on_ready`, and answers until `stop` is set; then ends in order.
+    ///
+    /// # Errors
+    /// A model has no good version.
+    pub async fn run(
+        self,
+        mut stop: watch::Receiver<bool>,
+        on_ready: impl FnOnce(),
+    ) -> Result<(), String> {
+        let drain = Drain::new();
+        let mut listening = tokio::task::JoinSet::new();
+        for (name, port, router) in self.ports {
+            let connections = self.service.telemetry.connections(name);
+            let limits = self.connections.clone();
+            listening.spawn(listen::serve(port, router, limits, drain.clone(), connections));
+        }
+        let service = self.service.clone();
+        let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
+        loaded.map_err(|_| "the models could not be loaded; the log says why".to_owned())??;
+        self.service.set_ready(true);
+        on_ready();
+        let watching = self.watch.map(|every| tokio::spawn(look(self.service.clone(), every)));
+        // An error means that nobody can ask any more: then it ends as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+        self.service.set_ready(false);
+        tracing::info!(seconds = self.linger.as_secs_f64(), "no longer ready");
+        tokio::time::sleep(self.linger).await;
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+        let cut = drain.finish(self.drain).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "were cut: their time to finish is over");
+        }
+        listening.shutdown().await;
+        let service = self.service;
+        let end = move || {
+            service.workers.stop();
+            service.shadows.stop();
+            if let Some(log) = &service.log {
+                log.stop();
+            }
+            service.telemetry.flush();
+        };
+        tokio::task::spawn_blocking(end).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Looks for new versions now and then.
+async fn look(service: Arc<Service>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let service = service.clone();
+        // What fails is told to the watcher.
+        let _ = tokio::task::spawn_blocking(move || service.repository.look()).await;
+    }
+}
+
+/// Passes on to the metrics what happens to models.
+struct Told(Arc<Telemetry>);
+
+impl Watcher for Told {
+    fn loaded(&self, version: &Version) {
+        self.0.loaded(version);
+    }
+
+    fn unloaded(&self, version: &Version) {
+        self.0.unloaded(version);
+    }
+
+    fn failed(&self, model: &str, number: u64, reason: &str) {
+        self.0.failed(model, number, reason);
+    }
+}

@@ -1,0 +1,168 @@
+//! `ncs serve` and `ncs replay`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ncs_serve::repository::Source;
+
+use super::at_least_1;
+
+/// `ncs serve`
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
+    /// Folders written by ncs train, or folders whose subfolders are numbered versions of a model; the
+    /// folder's name is the model's, or say NAME=DIR.
+    #[arg(value_name = "MODEL_DIR", required = true, value_parser = Source::parse)]
+    pub models: Vec<Source>,
+    /// Address of the ports for HTTP and gRPC; 0.0.0.0 for all of the machine's.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port for HTTP; 0 for any that is free.
+    #[arg(long, default_value_t = 8000)]
+    pub http_port: u16,
+    /// Port for gRPC.
+    #[arg(long, default_value_t = 8001)]
+    pub grpc_port: u16,
+    /// Address of the port for operators: metrics, load, unload, labels.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub admin_host: IpAddr,
+    /// Port for operators.
+    #[arg(long, default_value_t = 8002)]
+    pub admin_port: u16,
+    /// File with the token that load, unload and labels need; NCS_ADMIN_TOKEN in the environment does as
+    /// well. Without one they are refused.
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Certificate chain, as PEM: all ports speak TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Threads that compute; all cores unless said.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub threads: Option<usize>,
+    /// Look for new versions in the folders every so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub watch: Option<Duration>,
+    /// Pass over columns that no feature reads, and take absent ones as null.
+    #[arg(long)]
+    pub lenient: bool,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub limits: Limits,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub telling: Telling,
+}
+
+/// What a server takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Candidates in one request.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_1)]
+    pub max_candidates: usize,
+    /// Mebibytes of one request, decompressed.
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = at_least_1)]
+    pub max_body: usize,
+    /// Requests that wait for a thread; one more is answered 503.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_1)]
+    pub max_queue: usize,
+    /// Connections of a port.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_1)]
+    pub max_connections: usize,
+    /// Milliseconds from a request's beginning to its answer; then it is answered 504.
+    #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
+    pub timeout_ms: Duration,
+    /// Seconds in which a request's head, and then its body, must arrive.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub receive_timeout: Duration,
+    /// Seconds after SIGTERM in which connections are still taken, so that a load balancer sees in time
+    /// that the server is not ready.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub linger: Duration,
+    /// Seconds that requests under way may then take to finish.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub drain: Duration,
+}
+
+/// What a server tells.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs, traces")]
+pub struct Telling {
+    /// Folder for the score log: Parquet files with features as seen, and scores.
+    #[arg(long, value_name = "DIR")]
+    pub score_log: Option<PathBuf>,
+    /// Candidates of a file of the score log.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = at_least_1)]
+    pub score_log_rows: usize,
+    /// Seconds after which a file of the score log is closed in any case.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub score_log_seconds: Duration,
+    /// Candidates that wait to be logged; more are dropped and counted.
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = at_least_1)]
+    pub score_log_queue: usize,
+    /// Candidates that wait for shadow versions; of more, the oldest are dropped and counted.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
+    pub shadow_queue: usize,
+    /// How the server's own log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Least level of the server's own log: error, warn, info, debug, trace; NCS_LOG in the environment
+    /// says it for each part.
+    #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log_level: String,
+    /// Send OpenTelemetry traces there (OTLP over gRPC), such as http://localhost:4317.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
+    /// Share of requests that are traced, where the caller does not say.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = super::share)]
+    pub otlp_share: f64,
+}
+
+/// A form of the server's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines to read.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `ncs replay`
+#[derive(Args, Clone, Debug)]
+pub struct Replay {
+    /// A file of the score log, or its folder.
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+    /// A folder written by ncs train, or the model in it.
+    #[arg(value_name = "MODEL_DIR")]
+    pub model: PathBuf,
+    /// The most that a score may differ.
+    #[arg(long, value_name = "X", default_value_t = 1e-6)]
+    pub tolerance: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "expected a number of seconds".to_owned())
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    let time = number.map(Duration::from_millis);
+    time.ok_or_else(|| "expected a whole number of milliseconds, at least 1".to_owned())
+}
