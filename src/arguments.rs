@@ -37,6 +37,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Write the probabilities of every task for every row.
     Score(Score),
+    /// Answer over HTTP and gRPC: the probabilities of one user's candidates.
+    Serve(Box<serve::Serve>),
     /// Show what a trained model holds: columns, layers, what the masks keep and share.
     Inspect(Inspect),
     /// Make up a log whose truth is known.

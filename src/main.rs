@@ -27,6 +27,7 @@ fn run(command: &Command, progress: Progress) -> commands::Outcome {
         Command::Compare(arguments) => commands::compare::run(arguments, progress),
         Command::Evaluate(arguments) => commands::evaluate::run(arguments, progress),
         Command::Score(arguments) => commands::score::run(arguments, progress),
+        Command::Serve(arguments) => commands::serve::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Synth(arguments) => commands::synth::run(arguments, progress),
         Command::Cache(arguments) => commands::cache::run(arguments),

@@ -9,6 +9,7 @@ mod model;
 pub mod quickstart;
 pub mod schema;
 pub mod score;
+pub mod serve;
 pub mod synth;
 pub mod train;
 

@@ -23,8 +23,13 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-/// All services of a port.
+/// All services of a port that speaks gRPC alone.
 pub fn router(door: Door) -> Router {
+    services(door).fallback(unknown)
+}
+
+/// The services, by their paths.
+pub fn services(door: Door) -> Router {
     let most = door.body.bytes;
     let inference = GrpcInferenceServiceServer::new(door.clone())
         .max_decoding_message_size(most)
@@ -41,7 +46,6 @@ pub fn router(door: Door) -> Router {
     Router::new()
         .route_service("/inference.GRPCInferenceService/{method}", inference)
         .route_service("/ncs4cvr.v1.Ranking/{method}", ranking)
-        .fallback(unknown)
 }
 
 /// A service that is not there; a caller that speaks no gRPC gets words that it can read.

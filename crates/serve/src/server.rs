@@ -113,7 +113,9 @@ impl Server {
         let repository = Repository::new(settings.models, watcher)?;
         let no_thread = |error: std::io::Error| format!("no thread: {error}");
         let workers = Workers::start(settings.threads, settings.waiting).map_err(no_thread)?;
-        let log = settings.log.map(|log| LogQueue::start(log, settings.log_waiting));
+        let log = settings
+            .log
+            .map(|log| LogQueue::start(log, settings.log_waiting));
         let log = log.transpose().map_err(no_thread)?.map(Arc::new);
         let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
         let service = Arc::new(Service::new(
@@ -177,16 +179,18 @@ impl Server {
         let drain = Drain::new();
         let mut listening = tokio::task::JoinSet::new();
         for (name, port, router) in self.ports {
-            let connections = self.service.telemetry.connections(name);
+            tracing::debug!(port = name, address = %port.address(), "listening");
             let limits = self.connections.clone();
-            listening.spawn(listen::serve(port, router, limits, drain.clone(), connections));
+            listening.spawn(listen::serve(port, router, limits, drain.clone()));
         }
         let service = self.service.clone();
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
         loaded.map_err(|_| "the models could not be loaded; the log says why".to_owned())??;
         self.service.set_ready(true);
         on_ready();
-        let watching = self.watch.map(|every| tokio::spawn(look(self.service.clone(), every)));
+        let watching = self
+            .watch
+            .map(|every| tokio::spawn(look(self.service.clone(), every)));
         // An error means that nobody can ask any more: then it ends as well.
         let _ = stop.wait_for(|stop| *stop).await;
         self.service.set_ready(false);
@@ -209,7 +213,9 @@ impl Server {
             }
             service.telemetry.flush();
         };
-        tokio::task::spawn_blocking(end).await.map_err(|error| error.to_string())
+        tokio::task::spawn_blocking(end)
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 

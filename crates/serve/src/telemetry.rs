@@ -64,6 +64,14 @@ impl Telemetry {
     pub fn shadow_dropped(&self, _n: u64) {}
     /// Compared.
     pub fn compared(&self, _shadow: &Version, _served: &Entry, _by_shadow: &Entry) {}
+    /// Loaded.
+    pub fn loaded(&self, _version: &Version) {}
+    /// Unloaded.
+    pub fn unloaded(&self, _version: &Version) {}
+    /// Failed.
+    pub fn failed(&self, _model: &str, _number: u64, _reason: &str) {}
+    /// Flush.
+    pub fn flush(&self) {}
     /// Text.
     pub fn metrics(&self) -> String {
         String::new()

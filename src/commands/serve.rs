@@ -1,0 +1,122 @@
+//! `ncs serve`
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ncs_serve::body::BodyLimits;
+use ncs_serve::listen::ConnectionLimits;
+use ncs_serve::server::{Addresses, Server, Settings};
+use ncs_serve::telemetry::Telemetry;
+use ncs_serve::wire::Accepts;
+use tokio::sync::watch;
+
+use super::{Outcome, print};
+use crate::arguments::serve::Serve;
+use crate::interrupt;
+
+/// How often the flag of the signals is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Answers until it is asked to end.
+///
+/// # Errors
+/// A model cannot be loaded, a port is taken, a file that is named cannot be read.
+pub fn run(arguments: &Serve) -> Outcome {
+    let asked = interrupt::flag()?;
+    let settings = settings(arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no threads for the network: {error}"))?;
+    runtime.block_on(async {
+        let server = Server::new(settings)?;
+        let addresses = server.addresses();
+        server.run(stop(asked), || say(addresses)).await
+    })?;
+    Ok(())
+}
+
+/// One line for whoever started it, once it answers.
+fn say(addresses: Addresses) {
+    let Addresses { http, grpc, admin } = addresses;
+    if let Err(error) = print(&format!("ready http={http} grpc={grpc} admin={admin}\n")) {
+        eprintln!("{error}");
+    }
+}
+
+/// Becomes true once the program was asked to end.
+fn stop(asked: &'static AtomicBool) -> watch::Receiver<bool> {
+    let (say, hear) = watch::channel(false);
+    tokio::spawn(async move {
+        while !asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+        // Nobody hears it where the server has ended already.
+        let _ = say.send(true);
+    });
+    hear
+}
+
+fn settings(arguments: &Serve) -> Result<Settings, String> {
+    let (limits, telling) = (&arguments.limits, &arguments.telling);
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let tls = arguments
+        .tls_certificate
+        .clone()
+        .zip(arguments.tls_key.clone());
+    Ok(Settings {
+        models: arguments.models.clone(),
+        http: SocketAddr::new(arguments.host, arguments.http_port),
+        grpc: SocketAddr::new(arguments.host, arguments.grpc_port),
+        admin: SocketAddr::new(arguments.admin_host, arguments.admin_port),
+        tls,
+        admin_token: token(arguments)?,
+        threads: arguments.threads.unwrap_or_else(cores),
+        waiting: limits.max_queue,
+        accepts: Accepts {
+            candidates: limits.max_candidates,
+            lenient: arguments.lenient,
+        },
+        body: BodyLimits {
+            bytes: limits.max_body << 20,
+            time: limits.receive_timeout,
+        },
+        time: limits.timeout_ms,
+        connections: ConnectionLimits {
+            connections: limits.max_connections,
+            header_time: limits.receive_timeout,
+        },
+        watch: arguments.watch,
+        linger: limits.linger,
+        drain: limits.drain,
+        shadow_waiting: telling.shadow_queue,
+        log: None,
+        log_waiting: telling.score_log_queue,
+        telemetry: Arc::new(Telemetry::default()),
+    })
+}
+
+/// The admin port's token, from its file or the environment.
+fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
+    const VARIABLE: &str = "NCS_ADMIN_TOKEN";
+    let (place, text) = match &arguments.admin_token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+        None => match std::env::var(VARIABLE) {
+            Ok(text) => (VARIABLE.to_owned(), text),
+            Err(_) => return Ok(None),
+        },
+    };
+    let token = text.trim();
+    match token.len() >= 8 && token.chars().all(|c| c.is_ascii_graphic()) {
+        true => Ok(Some(token.into())),
+        false => Err(format!(
+            "{place}: a token has at least 8 characters, none of them blank"
+        )),
+    }
+}
