@@ -6,7 +6,7 @@ use crate::door::{Admin, Door};
 use crate::listen::{self, ConnectionLimits, Drain, Port, ServerConfig};
 use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
-use crate::service::Service;
+use crate::service::{Phase, Service};
 use crate::shadow::Shadows;
 use crate::telemetry::Telemetry;
 use crate::version::Version;
@@ -186,14 +186,14 @@ impl Server {
         let service = self.service.clone();
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
         loaded.map_err(|_| "the models could not be loaded; the log says why".to_owned())??;
-        self.service.set_ready(true);
+        self.service.enter(Phase::Ready);
         on_ready();
         let watching = self
             .watch
             .map(|every| tokio::spawn(look(self.service.clone(), every)));
         // An error means that nobody can ask any more: then it ends as well.
         let _ = stop.wait_for(|stop| *stop).await;
-        self.service.set_ready(false);
+        self.service.enter(Phase::Ending);
         tracing::info!(seconds = self.linger.as_secs_f64(), "no longer ready");
         tokio::time::sleep(self.linger).await;
         if let Some(watching) = watching {

@@ -1,6 +1,6 @@
 //! The way of a request: in at a door, over a worker's desk, and out again.
 
-use crate::compute::{Desk, Workers};
+use crate::compute::{Desk, Job, Workers};
 use crate::question::{Answer, Question, Top};
 use crate::refusal::{Kind, Refusal};
 use crate::repository::Repository;
@@ -11,7 +11,7 @@ use crate::telemetry::{Call, Protocol, Record, Telemetry};
 use crate::version::{Scores, Version, only_text};
 use crate::wire::{Accepts, nearest};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
@@ -32,7 +32,19 @@ pub struct Service {
     pub log: Option<Arc<LogQueue>>,
     /// Who else scores what is asked.
     pub shadows: Shadows,
-    is_ready: AtomicBool,
+    phase: AtomicU8,
+}
+
+/// Where a service is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Its models are being loaded; questions are refused.
+    Loading,
+    /// It answers.
+    Ready,
+    /// It still answers, but whoever can should ask another.
+    Ending,
 }
 
 /// How a request came, before its body is read.
@@ -103,19 +115,32 @@ impl Service {
             telemetry,
             log,
             shadows,
-            is_ready: AtomicBool::new(false),
+            phase: AtomicU8::new(Phase::Loading as u8),
         }
     }
 
     /// Whether new requests are welcome.
     pub fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire)
+        self.is_in(Phase::Ready)
     }
 
-    /// Says whether new requests are welcome. Those that come all the same are answered.
-    pub fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::Release);
-        self.telemetry.set_ready(is_ready);
+    /// Goes on to the next phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.telemetry.set_ready(phase == Phase::Ready);
+    }
+
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    fn submit(&self, job: Job) -> Result<(), Refusal> {
+        match self.is_in(Phase::Loading) {
+            true => {
+                Err(Kind::Unavailable.says("the models are being loaded; ask again in a moment"))
+            }
+            false => self.workers.submit(job),
+        }
     }
 
     /// Has a worker read a question, score it, and say the answer: `read` and `say` run on the worker.
@@ -156,7 +181,7 @@ impl Service {
             served: None,
             n_candidates: 0,
         };
-        let outcome = match self.workers.submit(Box::new(job)) {
+        let outcome = match self.submit(Box::new(job)) {
             Err(refusal) => refused(refusal),
             Ok(()) => match tokio::time::timeout_at(deadline.into(), heard).await {
                 Ok(Ok(outcome)) => outcome,

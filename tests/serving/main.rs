@@ -1,0 +1,9 @@
+//! `ncs serve` as its callers and its operators meet it.
+
+mod harness;
+mod life;
+mod malformed;
+mod parity;
+mod swap;
+#[path = "../trained/mod.rs"]
+mod trained;
