@@ -7,8 +7,8 @@ use divan::{AllocProfiler, Bencher};
 use ncs_features::{Batch, FieldIds, Pooling, Schema};
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::{
-    Draw, FieldSpec, Gram, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker, Scorer,
-    Spec, TableSpec, masks,
+    Draw, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
+    Scorer, Spec, TableSpec, masks,
 };
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ fn batch(seed: u64, n_rows: usize) -> Batch {
     }
 }
 
-fn ranker(density: f64, half: bool) -> Ranker {
+/// The masks agree on the share `alike` of the connections, at least.
+fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     let field = |table| FieldSpec {
         table,
         pooling: (table >= FIRST_LIST).then_some(Pooling::Mean),
@@ -71,6 +72,14 @@ fn ranker(density: f64, half: bool) -> Ranker {
     model.tower_mut(0).touch_all();
     let shapes = spec.layer_shapes();
     let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mixed = |(first, second): (&Mask, &Mask)| {
+        let draw = Draw::new(3, "alike");
+        let of_first = |at: usize| draw.uniform(at as u64) < alike;
+        Mask::from_fn(first.inputs(), first.outputs(), |at| {
+            if of_first(at) { first } else { second }.keeps(at)
+        })
+    };
+    let second = mask(0).iter().zip(&mask(1)).map(mixed).collect();
     let artifact = Artifact {
         schema: Arc::new(Schema {
             fields: vec![],
@@ -79,7 +88,7 @@ fn ranker(density: f64, half: bool) -> Ranker {
             group: None,
         }),
         masks: Some(Arc::new(Masks {
-            tasks: vec![mask(0), mask(1)],
+            tasks: vec![mask(0), second],
         })),
         members: vec![Member {
             tower: 0,
@@ -102,14 +111,29 @@ fn request<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
     bench(
         bencher,
         n_candidates,
-        ranker(PER_CENT as f64 / 100.0, false),
+        ranker(PER_CENT as f64 / 100.0, 0.0, false),
+    );
+}
+
+/// Masks that agree on so many per cent of the connections: what both keep in the first layer is computed
+/// once.
+#[divan::bench(args = [64, 500], consts = [50, 70, 90], sample_count = 100)]
+fn request_alike<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
+    bench(
+        bencher,
+        n_candidates,
+        ranker(0.2, PER_CENT as f64 / 100.0, false),
     );
 }
 
 /// Weights and activations in half precision.
 #[divan::bench(args = [16, 64, 500], consts = [20, 30], sample_count = 100)]
 fn request_in_half<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
-    bench(bencher, n_candidates, ranker(PER_CENT as f64 / 100.0, true));
+    bench(
+        bencher,
+        n_candidates,
+        ranker(PER_CENT as f64 / 100.0, 0.0, true),
+    );
 }
 
 fn bench(bencher: Bencher, n_candidates: usize, ranker: Ranker) {

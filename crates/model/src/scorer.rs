@@ -1,6 +1,7 @@
 //! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
 
 mod branch;
+mod common;
 mod ranking;
 mod split;
 

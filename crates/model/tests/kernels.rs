@@ -140,6 +140,19 @@ fn check<R: Real>(layer: &Layer, level: Level) {
         assert_eq!(rectified.0, expected);
     }
 
+    // From sums that lie elsewhere: as from those of the outputs.
+    let mut sums = vec![Lanes::all(R::of(7.0)); dy.len()];
+    product.run(level, &values, Start::Sums(&y, &bias), false, &x, &mut sums);
+    let twice = expected.map(|values| values.iter().map(|y| 2.0 * y).collect::<Vec<_>>());
+    check_rows(
+        &sums,
+        &twice[0],
+        &twice[1],
+        outputs,
+        inputs,
+        "forward, on sums",
+    );
+
     let product = Product::backward(&layer.grid);
     product.load(&weights, &mut values);
     let mut expected = [vec![0.0; rows * inputs], vec![0.0; rows * inputs]];

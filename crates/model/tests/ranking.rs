@@ -7,8 +7,8 @@ use ncs_features::{
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::kernels::Level;
 use ncs_model::{
-    Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker, Scorer, Spec,
-    masks,
+    Draw, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker, Scorer,
+    Spec, masks,
 };
 use std::sync::Arc;
 
@@ -60,8 +60,13 @@ fn schema() -> Schema {
     }
 }
 
-/// Two tasks, each answered by a member of its own where `apart`.
+/// Two tasks, each answered by a member of its own where `apart`, under masks of their own.
 fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer> {
+    scorer_of(kind, gram, dim, apart, 0.0)
+}
+
+/// The same; the masks agree on this share of the connections, at least.
+fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64) -> Arc<Scorer> {
     let plan = NetworkPlan {
         kind,
         dim,
@@ -95,9 +100,20 @@ fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer>
     };
     let shapes = spec.layer_shapes();
     let mask = |task| masks::random(&shapes, 0.3, Draw::new(task, "mask"));
+    let mixed = |(first, second): (&Mask, &Mask)| {
+        let draw = Draw::new(3, "alike");
+        Mask::from_fn(first.inputs(), first.outputs(), |at| {
+            match draw.uniform(at as u64) < alike {
+                true => first.keeps(at),
+                false => second.keeps(at),
+            }
+        })
+    };
     let masks = (kind == NetworkKind::SparseSharing).then(|| {
+        let first = mask(0);
+        let second = first.iter().zip(&mask(1)).map(mixed).collect();
         Arc::new(Masks {
-            tasks: vec![mask(0), mask(1)],
+            tasks: vec![first, second],
         })
     });
     let artifact = Artifact {
@@ -207,6 +223,29 @@ fn a_request_scores_as_its_rows_do() {
             check(&scorer, &[0, 2, 4, 5], &best, &mut buffers);
         }
     }
+}
+
+#[test]
+fn what_both_tasks_keep_is_computed_once_where_that_saves_anything() {
+    let is_once = |alike: f64, gram, apart| {
+        let scorer = scorer_of(NetworkKind::SparseSharing, gram, 8, apart, alike);
+        check(
+            &scorer,
+            &[0, 2, 4],
+            &Level::all(),
+            &mut RankBuffers::default(),
+        );
+        let ranker =
+            |new: fn(&Arc<Scorer>, &[usize]) -> Option<Ranker>| new(&scorer, &[0]).unwrap();
+        assert!(!ranker(Ranker::in_half).computes_shared_once());
+        ranker(Ranker::new).computes_shared_once()
+    };
+    assert!(is_once(1.0, Gram::Full, false));
+    assert!(is_once(0.9, Gram::Full, false));
+    assert!(is_once(0.9, Gram::Triangle, false));
+    assert!(!is_once(0.0, Gram::Full, false));
+    // The weights of two members are others.
+    assert!(!is_once(1.0, Gram::Full, true));
 }
 
 #[test]

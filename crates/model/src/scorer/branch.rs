@@ -1,7 +1,9 @@
 //! One subnetwork of a ranker: its kept weights, packed for many rows and for few.
 
 use super::Frozen;
+use super::common::Common;
 use super::split::Split;
+use crate::interaction::Interaction;
 use crate::kernels::sparse::{Grid, HalfLanes, HalfOutputs, HalfProduct, Product, Start, narrow};
 use crate::kernels::{LANES, Lanes, Level, Panels, tiles};
 use crate::masks::TaskMask;
@@ -22,7 +24,7 @@ struct Layer {
     bias: Vec<f32>,
     /// All weights, 0 where pruned: for few rows.
     dense: Panels<f32>,
-    /// The kept connections: for tiles.
+    /// The kept connections, in the first layer without those of [`Common`]: for tiles.
     product: Product,
     values: Vec<f32>,
     /// The same in half precision, where that was asked for.
@@ -46,12 +48,14 @@ pub(super) struct Activations {
 }
 
 impl Branch {
-    /// The branch of a member that answers for `tasks`; `None` for a network without hidden layers.
+    /// The branch of a member that answers for `tasks`; `None` for a network without hidden layers. What
+    /// `common` holds is left to it.
     pub(super) fn new(
         spec: &Spec,
         member: &Frozen,
         tasks: &[usize],
         mask: Option<&TaskMask>,
+        common: Option<&Common>,
         split: &Split,
         half: bool,
     ) -> Option<Branch> {
@@ -62,19 +66,14 @@ impl Branch {
         let weights = &dense[first.weights.clone()];
         let interaction = spec.interaction();
         let folded = interaction.fold(weights, first.outputs, |at| kept(0, at));
-        let folded_kept = |input: usize, output: usize| {
-            let (one, mirrored) = interaction.logical(input);
-            let mut inputs = [Some(one), mirrored].into_iter().flatten();
-            inputs.any(|input| kept(0, input * first.outputs + output))
-        };
         let (fixed, varying) = (&split.fixed, &split.varying);
-        let grid = Grid::from_fn(varying.len(), first.outputs, |input, output| {
-            folded_kept(varying[input], output)
-        });
+        let own = |at: usize| kept(0, at) && !common.is_some_and(|common| common.keeps(at));
+        let (grid, own) = folded_part(interaction, weights, first.outputs, varying, own);
         let mut layers = vec![Layer::new(
             dense,
             first,
             pick(&folded, varying, first.outputs),
+            &own,
             &grid,
             half,
         )];
@@ -84,13 +83,9 @@ impl Branch {
             });
             let masked = |(at, &weight)| if kept(number, at) { weight } else { 0.0 };
             let weights = dense[layer.weights.clone()].iter().enumerate();
-            layers.push(Layer::new(
-                dense,
-                layer,
-                weights.map(masked).collect(),
-                &grid,
-                half,
-            ));
+            let weights: Vec<f32> = weights.map(masked).collect();
+            let kept = by_number(&grid, &weights);
+            layers.push(Layer::new(dense, layer, weights, &kept, &grid, half));
         }
         let head = |&task: &usize| {
             let place = member.tower.tasks.iter().position(|&known| known == task)?;
@@ -120,7 +115,7 @@ impl Branch {
     }
 
     /// Hands the logits of each head on tiles of inputs, `[n_tiles, varying inputs]`, to `found`, by
-    /// task and tile; in the first `lanes` lanes of each.
+    /// task and tile; in the first `lanes` lanes of each. `sums` are those of [`Common`], if it has any.
     #[expect(
         clippy::too_many_arguments,
         reason = "inputs, room and what is done with the result"
@@ -132,6 +127,7 @@ impl Branch {
         start: &[f32],
         n_tiles: usize,
         x: &[Lanes<f32>],
+        sums: Option<&[Lanes<f32>]>,
         activations: &mut Activations,
         mut found: impl FnMut(usize, usize, &Lanes<f32>),
     ) {
@@ -140,7 +136,7 @@ impl Branch {
         let last = if in_half {
             self.layers_in_half(level, start, n_tiles, x, activations)
         } else {
-            self.layers(level, lanes, start, n_tiles, x, activations)
+            self.layers(level, lanes, start, n_tiles, x, sums, activations)
         };
         for head in &self.heads {
             let width = head.weights.len();
@@ -153,6 +149,10 @@ impl Branch {
     }
 
     /// All layers, up to the outputs of the last.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "inputs and room, as in `run_tiles`"
+    )]
     fn layers<'a>(
         &self,
         level: Level,
@@ -160,17 +160,22 @@ impl Branch {
         start: &[f32],
         n_tiles: usize,
         x: &[Lanes<f32>],
+        sums: Option<&[Lanes<f32>]>,
         activations: &'a mut Activations,
     ) -> &'a [Lanes<f32>] {
         let [above, below] = &mut activations.lanes;
         for (number, layer) in self.layers.iter().enumerate() {
             let n_outputs = n_tiles * layer.product.outputs();
             let y = fit(above, n_outputs, Lanes::all(0.0));
-            let (x, bias) = match number {
-                0 => (x, start),
-                _ => (&below[..n_tiles * layer.product.inputs()], &layer.bias[..]),
+            let (x, start) = match (number, sums) {
+                (0, None) => (x, Start::Bias(start)),
+                (0, Some(sums)) => (x, Start::Sums(&sums[..n_outputs], start)),
+                _ => (
+                    &below[..n_tiles * layer.product.inputs()],
+                    Start::Bias(&layer.bias),
+                ),
             };
-            let (start, values) = (Start::Bias(bias), &layer.values);
+            let values = &layer.values;
             let product = layer.product.first_lanes(lanes);
             product.run(level, values, start, true, x, y);
             std::mem::swap(above, below);
@@ -241,22 +246,49 @@ impl Layer {
         dense: &[f32],
         layout: &LayerLayout,
         weights: Vec<f32>,
+        kept: &[f32],
         grid: &Grid,
         half: bool,
     ) -> Layer {
         let product = Product::forward(grid);
-        let at = |(input, output): (usize, usize)| weights[input * layout.outputs + output];
-        let kept: Vec<f32> = grid.kept().map(at).collect();
         let mut values = Vec::new();
-        product.load(&kept, &mut values);
+        product.load(kept, &mut values);
         Layer {
             bias: dense[layout.bias.clone()].to_vec(),
             dense: Panels::new(grid.inputs(), grid.outputs(), &weights),
-            half: half.then(|| HalfProduct::new(grid, &kept)),
+            half: half.then(|| HalfProduct::new(grid, kept)),
             product,
             values,
         }
     }
+}
+
+/// The connections of the folded first layer between some of its inputs and its outputs that stand for a
+/// kept one, and their weights by number. `kept(position)` is a mask over the logical connections.
+pub(super) fn folded_part(
+    interaction: Interaction,
+    weights: &[f32],
+    outputs: usize,
+    inputs: &[usize],
+    kept: impl Fn(usize) -> bool,
+) -> (Grid, Vec<f32>) {
+    let folded_kept = |folded: usize, output: usize| {
+        let (one, mirrored) = interaction.logical(folded);
+        let mut logical = [Some(one), mirrored].into_iter().flatten();
+        logical.any(|input| kept(input * outputs + output))
+    };
+    let grid = Grid::from_fn(inputs.len(), outputs, |input, output| {
+        folded_kept(inputs[input], output)
+    });
+    let folded = interaction.fold(weights, outputs, kept);
+    let weights = by_number(&grid, &pick(&folded, inputs, outputs));
+    (grid, weights)
+}
+
+/// The weights of the connections of a grid, out of a matrix `[inputs, outputs]`.
+fn by_number(grid: &Grid, weights: &[f32]) -> Vec<f32> {
+    let at = |(input, output): (usize, usize)| weights[input * grid.outputs() + output];
+    grid.kept().map(at).collect()
 }
 
 /// Some of the rows of a matrix of `width` columns.

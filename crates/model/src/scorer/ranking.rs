@@ -1,14 +1,17 @@
 //! One request: a user (the context) and candidates, scored for all tasks.
 //!
 //! What depends on the context alone is computed once: its field vectors, their Gram matrix, and the
-//! first layer's sums over them. A candidate then has its own inputs only: the paper's first layer is
+//! first layer's sums over them. So are the first-layer connections that both tasks keep, where that saves
+//! anything. A candidate then has its own inputs only: the paper's first layer is
 //! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
 
 use super::branch::{Activations, Branch, fit};
+use super::common::Common;
 use super::split::Split;
 use super::{Frozen, Scorer, sigmoid};
 use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::located::{Fields, Located};
+use crate::masks::TaskMask;
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
 use ncs_features::Batch;
@@ -33,8 +36,8 @@ pub struct Ranker {
     scorer: Arc<Scorer>,
     level: Level,
     split: Split,
-    /// For each member of the scorer.
-    branches: Vec<Vec<Branch>>,
+    /// For each member of the scorer: its subnetworks, and what they have in common.
+    branches: Vec<(Vec<Branch>, Option<Common>)>,
 }
 
 /// The buffers of a [`Ranker`]; they grow to the largest request and are used again.
@@ -53,6 +56,8 @@ pub struct RankBuffers {
     vectors: Vec<f32>,
     tiles: Vec<Lanes<f32>>,
     rows: Vec<f32>,
+    /// First-layer sums of what the subnetworks have in common.
+    sums: Vec<Lanes<f32>>,
     activations: Activations,
 }
 
@@ -77,19 +82,33 @@ impl Ranker {
             return None;
         }
         let split = Split::new(scorer.spec.interaction(), context)?;
-        let branches = |member: &Frozen| -> Option<Vec<Branch>> {
-            let branch = |tasks: &[usize], mask| {
-                Branch::new(&scorer.spec, member, tasks, mask, &split, half)
+        let branches = |member: &Frozen| -> Option<(Vec<Branch>, Option<Common>)> {
+            let branch = |tasks: &[usize], mask, common| {
+                Branch::new(&scorer.spec, member, tasks, mask, common, &split, half)
             };
-            match scorer.spec.plan.kind {
-                NetworkKind::SparseSharing => {
-                    let masks = scorer.masks.as_ref();
-                    let mask = |task: usize| masks.map(|masks| &masks.tasks[task]);
+            let masks = scorer.masks.as_ref();
+            match (scorer.spec.plan.kind, masks) {
+                (NetworkKind::SparseSharing, Some(masks)) => {
                     let tasks = member.tasks.iter();
-                    tasks.map(|&task| branch(&[task], mask(task))).collect()
+                    let of_tasks: Vec<&TaskMask> =
+                        tasks.clone().map(|&task| &masks.tasks[task]).collect();
+                    // The products in half precision have no start but a bias.
+                    let common =
+                        (!half).then(|| Common::new(&scorer.spec, member, &of_tasks, &split));
+                    let common = common.flatten();
+                    let pairs = tasks.zip(of_tasks);
+                    let branches = pairs
+                        .map(|(&task, mask)| branch(&[task], Some(mask), common.as_ref()))
+                        .collect::<Option<_>>()?;
+                    Some((branches, common))
                 }
-                NetworkKind::SharedBottom | NetworkKind::SingleTask => {
-                    Some(vec![branch(&member.tasks, None)?])
+                (NetworkKind::SparseSharing, None) => {
+                    let tasks = member.tasks.iter();
+                    let branches = tasks.map(|&task| branch(&[task], None, None));
+                    Some((branches.collect::<Option<_>>()?, None))
+                }
+                (NetworkKind::SharedBottom | NetworkKind::SingleTask, _) => {
+                    Some((vec![branch(&member.tasks, None, None)?], None))
                 }
                 _ => None,
             }
@@ -106,6 +125,12 @@ impl Ranker {
     /// The scorer it was made from.
     pub fn scorer(&self) -> &Arc<Scorer> {
         &self.scorer
+    }
+
+    /// Whether first-layer connections that both tasks keep are computed once. That is so where it saves
+    /// anything: the tasks of one member share enough of them.
+    pub fn computes_shared_once(&self) -> bool {
+        self.branches.iter().any(|(_, common)| common.is_some())
     }
 
     /// The same at another level of instructions.
@@ -134,12 +159,13 @@ impl Ranker {
             scores.clear();
             scores.resize(candidates.n_rows, 0.0);
         }
-        for (member, branches) in self.scorer.members.iter().zip(&self.branches) {
+        for (member, (branches, common)) in self.scorer.members.iter().zip(&self.branches) {
             let request = Request {
                 ranker: self,
                 spec: &self.scorer.spec,
                 member,
                 branches,
+                common: common.as_ref(),
                 candidates,
             };
             request.start(context, buffers);
@@ -154,6 +180,7 @@ struct Request<'a> {
     spec: &'a Spec,
     member: &'a Frozen,
     branches: &'a [Branch],
+    common: Option<&'a Common>,
     candidates: &'a Batch,
 }
 
@@ -214,6 +241,12 @@ impl Request<'_> {
             let first = rows.start + tile * LANES;
             self.fill_tile(first..rows.end.min(first + LANES), buffers, x);
         }
+        // A single tile need not be computed in lanes that nobody asked for.
+        let lanes = rows.len().min(LANES);
+        let sums = self.common.map(|common| {
+            let sums = &mut buffers.sums;
+            common.sums(level, lanes, n_tiles, x, sums)
+        });
         for (branch, start) in self.branches.iter().zip(&buffers.starts) {
             let found = |task: usize, tile: usize, logits: &Lanes<f32>| {
                 let scores = &mut scores[task][rows.start + tile * LANES..rows.end];
@@ -221,10 +254,8 @@ impl Request<'_> {
                     *score = sigmoid(f64::from(logit)) as f32;
                 }
             };
-            // A single tile need not be computed in lanes that nobody asked for.
-            let lanes = rows.len().min(LANES);
             let activations = &mut buffers.activations;
-            branch.run_tiles(level, lanes, start, n_tiles, x, activations, found);
+            branch.run_tiles(level, lanes, start, n_tiles, x, sums, activations, found);
         }
         buffers.tiles = tiles;
     }

@@ -23,6 +23,20 @@ pub enum Start<'a, R> {
     Bias(&'a [R]),
     /// What the outputs hold already.
     Outputs,
+    /// Sums from elsewhere, `[n_tiles, outputs]`, and a number for each output.
+    Sums(&'a [Lanes<R>], &'a [R]),
+}
+
+impl<'a, R> Start<'a, R> {
+    /// The start of one tile.
+    fn of_tile(self, tile: usize, outputs: usize) -> Start<'a, R> {
+        match self {
+            Start::Sums(sums, bias) => {
+                Start::Sums(&sums[tile * outputs..(tile + 1) * outputs], bias)
+            }
+            same => same,
+        }
+    }
 }
 
 impl Product {
@@ -132,15 +146,20 @@ impl FirstLanes<'_> {
         assert_eq!(x.len(), n_tiles * inputs, "inputs of other tiles");
         let n_values = buckets.numbers.len();
         assert_eq!(values.len(), n_values, "values of another product");
-        if let Start::Bias(bias) = start {
-            assert_eq!(bias.len(), *outputs, "biases of another layer");
+        match start {
+            Start::Bias(bias) => assert_eq!(bias.len(), *outputs, "biases of another layer"),
+            Start::Sums(sums, bias) => {
+                assert_eq!(bias.len(), *outputs, "biases of another layer");
+                assert_eq!(sums.len(), y.len(), "sums of other tiles");
+            }
+            Start::Zero | Start::Outputs => {}
         }
         for (tile, y) in y.chunks_exact_mut(*outputs).enumerate() {
             let tile = Tile {
                 product,
                 n_lanes,
                 values,
-                start,
+                start: start.of_tile(tile, *outputs),
                 rectify,
                 x: &x[tile * inputs..(tile + 1) * inputs],
                 y,
@@ -234,7 +253,7 @@ impl<R: Real> Tile<'_, R> {
                     // that `counts` counts, and a value for each of their connections.
                     unsafe {
                         let y = y.add(lane);
-                        let mut sums = begin_sums::<R, V>(start, first, live, y);
+                        let mut sums = begin_sums::<R, V>(start, first, live, lane, y);
                         connections.add_group(counts, x.add(lane), &mut sums);
                         for (output, sum) in sums.into_iter().enumerate().take(live) {
                             let sum = if rectify { sum.rectify() } else { sum };
@@ -250,12 +269,14 @@ impl<R: Real> Tile<'_, R> {
 /// What the sums of the `live` outputs from `first` start from. `y` is where they will lie.
 ///
 /// # Safety
-/// The processor has the instructions of `V`; `y` has `live` features; a bias has the outputs.
+/// The processor has the instructions of `V`; `y` has `live` features from `lane` on; a bias has the
+/// outputs, and so have sums.
 #[inline(always)]
 unsafe fn begin_sums<R: Real, V: Vector<R>>(
     start: Start<'_, R>,
     first: usize,
     live: usize,
+    lane: usize,
     y: *const R,
 ) -> [V; GROUP] {
     // SAFETY: the caller's promise; only outputs below `live` are read.
@@ -266,6 +287,12 @@ unsafe fn begin_sums<R: Real, V: Vector<R>>(
                 Start::Zero => {}
                 Start::Bias(bias) => *sum = V::splat(*bias.get_unchecked(first + output)),
                 Start::Outputs => *sum = V::load(y.add(output * LANES)),
+                Start::Sums(sums, bias) => {
+                    let sums = sums.as_ptr().cast::<R>();
+                    let bias = V::splat(*bias.get_unchecked(first + output));
+                    let sums = V::load(sums.add((first + output) * LANES + lane));
+                    *sum = sums.mul_add(V::splat(R::ONE), bias);
+                }
             }
         }
         sums
