@@ -2,6 +2,7 @@
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
 pub mod body;
+pub mod listen;
 pub mod proto;
 pub mod question;
 pub mod refusal;
