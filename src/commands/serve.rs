@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ncs_serve::body::BodyLimits;
-use ncs_serve::listen::ConnectionLimits;
+use ncs_serve::listen::{ConnectionLimits, DrainTimes};
 use ncs_serve::server::{Addresses, Server, Settings};
 use ncs_serve::telemetry::Telemetry;
 use ncs_serve::wire::Accepts;
@@ -31,7 +31,7 @@ pub fn run(arguments: &Serve) -> Outcome {
         .build()
         .map_err(|error| format!("no threads for the network: {error}"))?;
     runtime.block_on(async {
-        let server = Server::new(settings)?;
+        let server = Server::new(settings).await?;
         let addresses = server.addresses();
         server.run(stop(asked), || say(addresses)).await
     })?;
@@ -87,10 +87,13 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         connections: ConnectionLimits {
             connections: limits.max_connections,
             header_time: limits.receive_timeout,
+            ..ConnectionLimits::default()
         },
         watch: arguments.watch,
-        linger: limits.linger,
-        drain: limits.drain,
+        drain: DrainTimes {
+            lame_duck: limits.linger,
+            finish: limits.drain,
+        },
         shadow_waiting: telling.shadow_queue,
         log: None,
         log_waiting: telling.score_log_queue,

@@ -173,7 +173,7 @@ impl Door {
         asked.id = header("x-request-id").and_then(plain_id);
         asked.traceparent = header("traceparent").map(str::to_owned);
         asked.timeout = timeout(headers)?;
-        let encoding = body::encoding(headers)?;
+        let encoding = body::Encoding::of(headers)?;
         let bytes = body::read_raw(headers, body, &self.body).await?;
         asked.stages.end(Stage::Receive);
         Ok((encoding, bytes))
@@ -262,7 +262,7 @@ impl Door {
 
     /// A body that is an object or nothing.
     async fn small(&self, headers: &HeaderMap, body: Body) -> Result<serde_json::Value, Refusal> {
-        let encoding = body::encoding(headers)?;
+        let encoding = body::Encoding::of(headers)?;
         let bytes = body::read_raw(headers, body, &self.body).await?;
         let bytes = body::decode(encoding, bytes, self.body.bytes)?;
         if bytes.trim_ascii().is_empty() {

@@ -3,7 +3,7 @@
 use crate::body::BodyLimits;
 use crate::compute::Workers;
 use crate::door::{Admin, Door};
-use crate::listen::{self, ConnectionLimits, Drain, Port, ServerConfig};
+use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
 use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
 use crate::service::{Phase, Service};
@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
 
 /// Everything that a server is told when it starts.
 pub struct Settings {
@@ -47,11 +48,8 @@ pub struct Settings {
     pub connections: ConnectionLimits,
     /// How often the folders are looked at for new versions; `None`: never.
     pub watch: Option<Duration>,
-    /// After the signal to end: how long connections are still taken, so that a load balancer sees in time
-    /// that the server is no longer ready.
-    pub linger: Duration,
-    /// How long requests under way may then take to finish.
-    pub drain: Duration,
+    /// How it ends.
+    pub drain: DrainTimes,
     /// Candidates that wait for the shadows.
     pub shadow_waiting: usize,
     /// Where requests and scores are kept.
@@ -89,25 +87,21 @@ pub struct Server {
     addresses: Addresses,
     connections: ConnectionLimits,
     watch: Option<Duration>,
-    linger: Duration,
-    drain: Duration,
+    drain: DrainTimes,
 }
 
 impl Server {
-    /// Binds the ports and starts the threads. To be called inside a runtime.
+    /// Binds the ports and starts the threads.
     ///
     /// # Errors
     /// A port is taken, a certificate cannot be read, two models have one name.
-    pub fn new(settings: Settings) -> Result<Server, String> {
+    pub async fn new(settings: Settings) -> Result<Server, String> {
         let tls = settings.tls.as_ref();
         let tls = tls.map(|(certificate, key)| listen::tls(certificate, key));
         let tls = tls.transpose().map_err(|error| error.to_string())?;
-        let bind = |address, tls: &Option<Arc<ServerConfig>>| {
-            Port::bind(address, tls.clone()).map_err(|error| error.to_string())
-        };
-        let http_port = bind(settings.http, &tls)?;
-        let grpc_port = bind(settings.grpc, &tls)?;
-        let admin_port = bind(settings.admin, &tls)?;
+        let http_port = bind(settings.http, &tls).await?;
+        let grpc_port = bind(settings.grpc, &tls).await?;
+        let admin_port = bind(settings.admin, &tls).await?;
         let telemetry = settings.telemetry;
         let watcher = Box::new(Told(telemetry.clone()));
         let repository = Repository::new(settings.models, watcher)?;
@@ -152,7 +146,6 @@ impl Server {
             addresses,
             connections: settings.connections,
             watch: settings.watch,
-            linger: settings.linger,
             drain: settings.drain,
         })
     }
@@ -176,10 +169,11 @@ impl Server {
         mut stop: watch::Receiver<bool>,
         on_ready: impl FnOnce(),
     ) -> Result<(), String> {
-        let drain = Drain::new();
+        let drain = Drain::new(self.drain);
         let mut listening = tokio::task::JoinSet::new();
         for (name, port, router) in self.ports {
             tracing::debug!(port = name, address = %port.address(), "listening");
+            self.service.telemetry.listens(name, port.counts());
             let limits = self.connections.clone();
             listening.spawn(listen::serve(port, router, limits, drain.clone()));
         }
@@ -194,16 +188,22 @@ impl Server {
         // An error means that nobody can ask any more: then it ends as well.
         let _ = stop.wait_for(|stop| *stop).await;
         self.service.enter(Phase::Ending);
-        tracing::info!(seconds = self.linger.as_secs_f64(), "no longer ready");
-        tokio::time::sleep(self.linger).await;
+        tracing::info!(
+            seconds = self.drain.lame_duck.as_secs_f64(),
+            "no longer ready; still answering"
+        );
+        drain.begin();
+        let ended = listening.join_all().await;
         if let Some(watching) = watching {
             watching.abort();
         }
-        let cut = drain.finish(self.drain).await;
-        if cut > 0 {
-            tracing::warn!(connections = cut, "were cut: their time to finish is over");
+        let n_cut: usize = ended.iter().map(|ended| ended.n_cut).sum();
+        if n_cut > 0 {
+            tracing::warn!(
+                connections = n_cut,
+                "were cut: their time to finish is over"
+            );
         }
-        listening.shutdown().await;
         let service = self.service;
         let end = move || {
             service.workers.stop();
@@ -217,6 +217,11 @@ impl Server {
             .await
             .map_err(|error| error.to_string())
     }
+}
+
+async fn bind(address: SocketAddr, tls: &Option<Arc<ServerConfig>>) -> Result<Port, String> {
+    let bound = Port::bind(address, tls.clone()).await;
+    bound.map_err(|error| error.to_string())
 }
 
 /// Looks for new versions now and then.

@@ -70,6 +70,8 @@ impl Telemetry {
     pub fn unloaded(&self, _version: &Version) {}
     /// Failed.
     pub fn failed(&self, _model: &str, _number: u64, _reason: &str) {}
+    /// Listens.
+    pub fn listens(&self, _port: &'static str, _counts: Arc<crate::listen::Counts>) {}
     /// Flush.
     pub fn flush(&self) {}
     /// Text.

@@ -18,14 +18,14 @@ impl Said {
             None => "application/json",
             Some(_) => "application/octet-stream",
         };
-        let (bytes, encoding) = body::encode(accepts_encoding, self.body);
+        let (bytes, encoding) = body::encode(accepts_encoding, self.body.into());
         let mut response = typed(bytes.into(), content);
         let headers = response.headers_mut();
         if let Some(length) = self.json_length {
             headers.insert(JSON_LENGTH, length.into());
         }
         if let Some(encoding) = encoding {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            headers.insert(header::CONTENT_ENCODING, encoding);
         }
         response
     }

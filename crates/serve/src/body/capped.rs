@@ -1,0 +1,84 @@
+//! A buffer that never takes more than its limit.
+
+use super::too_large;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+
+/// Bytes that are gathered in one buffer, which doubles as they come and has room for one byte more than the
+/// limit at most: what a peer only promises to send costs nothing.
+pub(super) struct Capped {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+/// The first allocation, unless the limit is lower.
+const FIRST_BYTES: usize = 16 << 10;
+
+impl Capped {
+    pub(super) fn new(limit: usize) -> Capped {
+        Capped {
+            bytes: Vec::new(),
+            limit,
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let n_bytes = self.bytes.len().saturating_add(piece.len());
+        if n_bytes > self.limit {
+            return Err(too_large("has more bytes", self.limit));
+        }
+        if n_bytes > self.bytes.capacity() {
+            self.grow(n_bytes);
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// The buffer with room for at least one more byte, if only the one beyond the limit that tells an
+    /// end from more to come: [`check`](Capped::check) what was written.
+    pub(super) fn with_room(&mut self) -> &mut Vec<u8> {
+        if self.bytes.len() == self.bytes.capacity() {
+            self.grow(self.bytes.len() + 1);
+        }
+        &mut self.bytes
+    }
+
+    /// Refuses what is beyond the limit.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        match self.bytes.len() > self.limit {
+            true => Err(too_large("has more bytes, once decoded,", self.limit)),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes.into()
+    }
+
+    fn grow(&mut self, n_bytes: usize) {
+        let doubled = self.bytes.capacity().saturating_mul(2).max(FIRST_BYTES);
+        let wanted = doubled.min(self.limit).max(n_bytes);
+        self.bytes.reserve_exact(wanted - self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Kind;
+
+    #[test]
+    fn a_buffer_takes_its_limit_and_no_more() {
+        let mut capped = Capped::new(100_000);
+        for _ in 0..100 {
+            capped.push(&[7; 1000]).unwrap();
+            assert!(capped.bytes.capacity() <= 100_000);
+        }
+        assert_eq!(capped.push(&[]), Ok(()));
+        assert_eq!(capped.push(&[7]).unwrap_err().kind, Kind::TooLarge);
+        capped.check().unwrap();
+        capped.with_room().push(7);
+        assert_eq!(capped.bytes.capacity(), 100_001);
+        assert_eq!(capped.check().unwrap_err().kind, Kind::TooLarge);
+    }
+}

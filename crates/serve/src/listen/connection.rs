@@ -1,0 +1,288 @@
+//! One connection, from its first byte to its last.
+
+use super::pulse::{Answer, Handled, Pulse, Verdict};
+use super::wire::{Protocol, Wire};
+use super::{ConnectionLimits, Counts, Drain, Peer};
+use crate::refusal::Kind;
+use axum::Router;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+/// What a connection that has not said anything gets when listeners close: its request may be on the way.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// HTTP/2: what is kept of answers that the peer does not take, for each stream.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// HTTP/2: streams that a peer may open and reset before the server has looked at them, and streams that
+/// the server may have to reset for the peer's mistakes, until the connection ends.
+const MOST_RESETS: usize = 64;
+
+/// What all connections of a port share.
+pub(super) struct House {
+    pub(super) router: Router,
+    pub(super) limits: ConnectionLimits,
+    pub(super) drain: Drain,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn attend(house: Arc<House>, stream: TcpStream, peer: Peer) {
+    // Answers go out at once; where the system refuses that, they are only slower.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &house.tls else {
+        return speak(house, stream, peer).await;
+    };
+    match in_time(&house, tls.accept(stream)).await {
+        Some(Ok(stream)) => speak(house, stream, peer).await,
+        Some(Err(error)) => tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
+        None => {}
+    }
+}
+
+/// Speaks HTTP on a stream, whichever version the peer begins with.
+async fn speak<S>(house: Arc<House>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pulse = Pulse::new();
+    let mut wire = Wire::new(stream, pulse.clone(), house.limits.header_bytes);
+    let Some(Ok(Some(protocol))) = in_time(&house, wire.protocol()).await else {
+        return;
+    };
+    let stream = TokioIo::new(wire);
+    let shared = (house.clone(), pulse.clone());
+    let service = service_fn(move |request| {
+        let (house, pulse) = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&house, &pulse, peer, request).await) }
+    });
+    match protocol {
+        Protocol::Http1 => {
+            let connection = of_http1(&house.limits).serve_connection(stream, service);
+            until_it_ends(&house, &pulse, peer, connection, true).await;
+        }
+        Protocol::Http2 => {
+            let connection = of_http2(&house.limits).serve_connection(stream, service);
+            until_it_ends(&house, &pulse, peer, connection, false).await;
+        }
+    }
+}
+
+/// What must happen before a request can be heard; `None` if it takes too long.
+async fn in_time<T>(house: &House, opening: impl Future<Output = T>) -> Option<T> {
+    let closing = async {
+        house.drain.closing().await;
+        sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        biased;
+        opened = timeout(house.limits.header_time, opening) => {
+            opened.inspect_err(|_| house.counts.slow()).ok()
+        }
+        () = closing => None,
+    }
+}
+
+fn of_http1(limits: &ConnectionLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The pulse tells a half-sent head from an idle connection, which hyper does not.
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes);
+    builder
+}
+
+fn of_http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
+    let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(header_bytes)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(MOST_RESETS);
+    builder
+}
+
+/// Drives a connection; it goes when it idles, when the server ends, or when its peer is too slow.
+async fn until_it_ends<C>(house: &House, pulse: &Pulse, peer: Peer, connection: C, is_http1: bool)
+where
+    C: GracefulConnection,
+    C::Error: Display,
+{
+    let mut connection = pin!(connection);
+    let mut closing = pin!(house.drain.closing());
+    let mut is_leaving = false;
+    loop {
+        let wait = match pulse.judge(&house.limits, is_http1, is_leaving) {
+            Verdict::Wait(until) => until,
+            Verdict::Leave => {
+                connection.as_mut().graceful_shutdown();
+                pulse.told_goodbye();
+                is_leaving = true;
+                continue;
+            }
+            Verdict::Cut => {
+                tracing::debug!(peer = %peer.address, "connection cut: its peer is too slow");
+                return house.counts.slow();
+            }
+        };
+        tokio::select! {
+            // What has been read is looked at before the connection is told goodbye.
+            biased;
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(peer = %peer.address, %error, "connection ended");
+                }
+                return;
+            }
+            () = &mut closing, if !is_leaving => {
+                connection.as_mut().graceful_shutdown();
+                pulse.told_goodbye();
+                is_leaving = true;
+            }
+            () = sleep_until(wait) => {}
+        }
+    }
+}
+
+/// The router's answer to a request, or what is said in its place when it panics.
+async fn answer(
+    house: &House,
+    pulse: &Arc<Pulse>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Response<Sent> {
+    let handled = Handled::begin(pulse);
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut request = request.map(|body| match is_http1 && !body.is_end_stream() {
+        true => axum::body::Body::new(Received {
+            body,
+            has_ended: false,
+            pulse: pulse.clone(),
+        }),
+        false => axum::body::Body::new(body),
+    });
+    request.extensions_mut().insert(peer);
+    let uri = request.uri().clone();
+    let mut router = house.router.clone();
+    let answered = unless_it_panics(async move { router.call(request).await });
+    let mut response = match answered.await {
+        Ok(Ok(response)) => response,
+        Err(Panicked) => {
+            tracing::error!(path = uri.path(), "a request made the server panic");
+            let what = "the server made a mistake; its log says which: report it";
+            Kind::Internal.says(what).into_response()
+        }
+    };
+    if is_http1 && house.drain.has_begun() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    let answer = handled.answered();
+    response.map(|body| Sent { body, answer })
+}
+
+struct Panicked;
+
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
+
+/// A request's body, which notices that it was not read to its end.
+struct Received {
+    body: Incoming,
+    has_ended: bool,
+    pulse: Arc<Pulse>,
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.has_ended |= matches!(polled, Poll::Ready(None));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if !self.has_ended && !self.body.is_end_stream() {
+            self.pulse.left_unread();
+        }
+    }
+}
+
+/// An answer's body, which tells how it gets on.
+struct Sent {
+    body: axum::body::Body,
+    answer: Answer,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.answer.asked();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = polled {
+            self.answer.given();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,91 @@
+//! Heads of requests.
+
+use crate::support::{Server, Settings, check_refused};
+
+#[test]
+fn malformed_heads_are_refused_in_json() {
+    let server = Server::start(Settings::default());
+    let check = |bytes: &str, status: u16, says: &str| {
+        check_refused(&server.says(bytes.as_bytes()), status, says);
+    };
+    let not_http = "the request is not HTTP";
+    check("rubbish\r\n\r\n", 400, not_http);
+    check("GET\r\n\r\n", 400, not_http);
+    check("GET /ready HTTP/9.9\r\n\r\n", 400, not_http);
+    check("GET /ready HTTP/1.1\r\nno colon\r\n\r\n", 400, not_http);
+    check("GET /ready HTTP/1.1\r\na b: c\r\n\r\n", 400, not_http);
+    check("GET /\0 HTTP/1.1\r\n\r\n", 400, not_http);
+    check("\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03", 400, not_http);
+    let path = "a".repeat(20_000);
+    check(&format!("GET /{path} HTTP/1.1\r\n"), 431, "16384 bytes");
+    server.check_answers();
+}
+
+#[test]
+fn a_malformed_head_after_a_good_request_is_refused_in_json_too() {
+    let server = Server::start(Settings::default());
+    let mut client = server.known_client();
+    client.send(b"rubbish\r\n\r\n");
+    check_refused(&client.until_closed(), 400, "not HTTP");
+}
+
+#[test]
+fn an_empty_answer_of_the_router_stays_empty() {
+    let server = Server::start(Settings::default());
+    let answer = server.says(b"PUT /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn ten_thousand_headers_are_refused() {
+    let server = Server::start(Settings::default());
+    let headers: String = (0..10_000).map(|i| format!("a{i}: b\r\n")).collect();
+    let head = format!("GET /ready HTTP/1.1\r\n{headers}\r\n");
+    check_refused(&server.says(head.as_bytes()), 431, "more than 100 headers");
+    server.check_answers();
+}
+
+#[test]
+fn a_header_of_a_megabyte_is_refused() {
+    let server = Server::start(Settings::default());
+    let head = format!("GET /ready HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1 << 20));
+    let says = "more than 16384 bytes";
+    check_refused(&server.says(head.as_bytes()), 431, says);
+    server.check_answers();
+}
+
+#[test]
+fn lengths_that_contradict_each_other_are_refused() {
+    let server = Server::start(Settings::default());
+    let check = |headers: &str| {
+        let request = format!("POST /length HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\nabc");
+        check_refused(&server.says(request.as_bytes()), 400, "the body's length");
+    };
+    check("content-length: -3");
+    check("content-length: +3");
+    check("content-length: 3, 4");
+    check("content-length: 3\r\ncontent-length: 4");
+    check("content-length: 99999999999999999999999");
+    check("content-length: three");
+    check("transfer-encoding: gzip");
+    check("transfer-encoding: chunked, gzip");
+    server.check_answers();
+}
+
+#[test]
+fn nothing_is_smuggled_behind_a_length_beside_chunks() {
+    let server = Server::start(Settings::default());
+    let check = |headers: &str, body: &str| {
+        let hidden = "GET /ready HTTP/1.1\r\nhost: a\r\n\r\n";
+        let request =
+            format!("POST /length HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n{body}{hidden}");
+        let answers = server.says(request.as_bytes());
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    };
+    let chunked = "0\r\n\r\n";
+    check("content-length: 5\r\ntransfer-encoding: chunked", chunked);
+    check("transfer-encoding: chunked\r\ncontent-length: 5", chunked);
+    check("content-length: 3\r\ncontent-length: 4", "abc");
+    check("transfer-encoding: chunked, identity", chunked);
+}
