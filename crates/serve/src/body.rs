@@ -110,7 +110,7 @@ fn told_length(headers: &HeaderMap) -> Option<u64> {
 fn too_large(what: &str, limit: usize) -> Refusal {
     Kind::TooLarge.says(format!(
         "the body {what} than the {limit} bytes that this server reads; divide the request into smaller \
-         ones, or raise the server's limit"
+         ones, or start the server with a higher --max-body"
     ))
 }
 
