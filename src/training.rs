@@ -18,12 +18,16 @@ use ncs_readers::{Cache, Prepared, Stage, prepare};
 use ncs_train::{Run, TrainError, Trained, predict};
 use serde::Serialize;
 
+mod frozen;
+
 use crate::cost::Meter;
 use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_file::{RunFile, RunPlan};
 use crate::run_log::RunLog;
 use crate::run_report::{self, Judged};
+
+const UNFIT: &str = "the trained weights do not fit the network";
 
 /// Labels and scores of the judged rows, where `evaluation.keep_scores` asks for them.
 pub const SCORES: &str = "scores.safetensors";
@@ -180,9 +184,9 @@ fn finish(
     meter: &Meter,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
-    trained.artifact.write(&folder.join("model"))?;
-    let scorer =
-        Scorer::new(&trained.artifact).ok_or("the trained weights do not fit the network")?;
+    let (artifact, notes) = frozen::freeze(plan, data, trained)?;
+    artifact.write(&folder.join("model"))?;
+    let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
     let parts = [("test", &data.test), ("valid", &data.valid)];
     let mut judged = Vec::new();
     for (part, rows) in parts {
@@ -190,7 +194,8 @@ fn finish(
             judged.push(judge(plan, &scorer, part, rows)?);
         }
     }
-    let report = run_report::report(plan, &data.report, trained, &judged);
+    let mut report = run_report::report(plan, &data.report, trained, &judged);
+    report.notes.extend(notes);
     write_json(&folder.join("metrics.json"), &figures(&judged))?;
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;

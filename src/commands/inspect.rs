@@ -5,8 +5,8 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table};
 use ncs_features::{Field, IdSpace, Objective, Pooling, Population, Schema};
-use ncs_model::Spec;
 use ncs_model::artifact::Artifact;
+use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
 use super::{Outcome, model, print, print_json};
@@ -94,11 +94,12 @@ fn text(
     let hidden: Vec<String> = plan.hidden.iter().map(usize::to_string).collect();
     let hash = Artifact::hash(folder)?;
     let head = format!(
-        "{}\nmodel {hash}\n{kind}, vectors of {}, layers of {}, {} parameters\n",
+        "{}\nmodel {hash}\n{kind}, vectors of {}, layers of {}, {} parameters\n{}",
         folder.display(),
         plan.dim,
         hidden.join(", "),
         grouped(n_parameters as u64),
+        extras(artifact),
     );
     let parts = [
         head,
@@ -110,6 +111,29 @@ fn text(
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     Ok(parts.join("\n"))
+}
+
+/// Calibrators and self-test, where there are any.
+fn extras(artifact: &Artifact) -> String {
+    let kind = |calibrator: &Option<Calibrator>| match calibrator {
+        None => "none".to_owned(),
+        Some(Calibrator::Platt { slope, offset }) => {
+            format!("Platt ({slope:.4} logit {offset:+.4})")
+        }
+        Some(Calibrator::Isotonic { at, .. }) => format!("isotonic ({} points)", at.len()),
+    };
+    let tasks = artifact.spec.tasks.iter().zip(&artifact.calibrators);
+    let calibrators: Vec<String> = tasks
+        .map(|(task, calibrator)| format!("{task} {}", kind(calibrator)))
+        .collect();
+    let mut text = String::new();
+    if !calibrators.is_empty() {
+        text += &format!("calibrators: {}\n", calibrators.join(", "));
+    }
+    if let Some(test) = &artifact.self_test {
+        text += &format!("self-test: {} rows\n", test.rows.n_rows);
+    }
+    text
 }
 
 fn tasks(artifact: &Artifact) -> String {

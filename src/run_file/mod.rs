@@ -27,6 +27,7 @@ use ncs_features::SchemaPlan;
 use ncs_model::NetworkPlan;
 use ncs_readers::DataPlan;
 use ncs_train::TrainPlan;
+use ncs_train::calibrate::Calibration;
 use serde::Deserialize;
 
 pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
@@ -52,6 +53,8 @@ pub struct RunPlan {
     pub train: TrainPlan,
     /// How it is judged.
     pub evaluation: EvaluationPlan,
+    /// What its probabilities are calibrated by, on the validation rows.
+    pub calibration: Option<Calibration>,
 }
 
 /// How a model is judged.
@@ -243,11 +246,21 @@ fn plan(
         bootstrap: said.evaluation.bootstrap,
         keep_scores: said.evaluation.keep_scores,
     };
+    let calibration = match said.calibration.kind {
+        shapes::CalibrationKind::None => None,
+        shapes::CalibrationKind::Platt => Some(Calibration::Platt),
+        shapes::CalibrationKind::Isotonic => Some(Calibration::Isotonic),
+    };
+    if calibration.is_some() && !data::has_validation(&data) {
+        let text = "a calibrator needs validation rows; state data.valid or data.split";
+        checks.say(&["calibration", "kind"], text);
+    }
     Some(RunPlan {
         data,
         schema,
         network,
         train,
         evaluation,
+        calibration,
     })
 }

@@ -39,6 +39,9 @@ pub(crate) struct RunFile {
     /// How the model learns.
     #[serde(default)]
     pub(crate) training: Training,
+    /// How its probabilities become rates.
+    #[serde(default)]
+    pub(crate) calibration: Calibration,
 }
 
 fn one() -> u64 {
@@ -265,6 +268,27 @@ pub(crate) struct Evaluation {
     pub(crate) bootstrap: u32,
     /// Keep labels and scores of the judged rows in scores.safetensors.
     pub(crate) keep_scores: bool,
+}
+
+/// How probabilities become rates.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Calibration {
+    /// The calibrator that the model carries for each task, fitted to the validation rows.
+    pub(crate) kind: CalibrationKind,
+}
+
+/// A calibrator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CalibrationKind {
+    /// None: what the network says.
+    #[default]
+    None,
+    /// A logistic curve over the logit: two numbers, for few positives.
+    Platt,
+    /// Any rising function: for many positives.
+    Isotonic,
 }
 
 impl Default for Evaluation {

@@ -107,6 +107,8 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         model.tower_mut(tower).touch(&batch);
     }
     Artifact {
+        calibrators: vec![],
+        self_test: None,
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         members: members(&model),
         of_task: (0..2).map(|task| model.tower_of(task)).collect(),

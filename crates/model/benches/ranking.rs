@@ -81,6 +81,8 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     };
     let second = mask(0).iter().zip(&mask(1)).map(mixed).collect();
     let artifact = Artifact {
+        calibrators: vec![],
+        self_test: None,
         schema: Arc::new(Schema {
             fields: vec![],
             tables: vec![],

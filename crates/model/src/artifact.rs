@@ -4,10 +4,13 @@
 //! sizes, which weights belong to which task, and the BLAKE3 of every tensor. Tables are saved by
 //! their drawn rows: a row that training never met is the zero vector. Tensors of member `i`:
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
-//! `member.i.table.t.values`; masks: `mask.t.fc_l`, one bit a connection, as [`Mask::to_bytes`].
+//! `member.i.table.t.values`; masks: `mask.t.fc_l`, one bit a connection, as [`Mask::to_bytes`]. Where the
+//! model has rows to test itself on, they are in `self_test.json`, whose BLAKE3 the manifest holds.
 
+use crate::calibrator::Calibrator;
 use crate::masks::{Mask, Masks};
 use crate::model::Weights;
+use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
@@ -24,6 +27,7 @@ const FORMAT: &str = "ncs4cvr model";
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_SUM: &str = "manifest.json.b3";
 const WEIGHTS: &str = "weights.safetensors";
+const SELF_TEST: &str = "self_test.json";
 
 /// A trained model, before it is made to run.
 #[derive(Clone, Debug)]
@@ -38,6 +42,10 @@ pub struct Artifact {
     pub members: Vec<Member>,
     /// For each task: the member that answers for it.
     pub of_task: Vec<usize>,
+    /// For each task: what its scores are calibrated by, if they are. Empty: none are.
+    pub calibrators: Vec<Option<Calibrator>>,
+    /// Rows to test on, with what the model says of them.
+    pub self_test: Option<SelfTest>,
 }
 
 /// The weights of one tower at one moment of the training.
@@ -84,6 +92,11 @@ struct Manifest {
     has_masks: bool,
     /// BLAKE3 of every tensor.
     tensors: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calibrators: Vec<Option<Calibrator>>,
+    /// BLAKE3 of the self-test's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    self_test: Option<String>,
     schema: Schema,
 }
 
@@ -154,6 +167,8 @@ impl Artifact {
             towers: self.members.iter().map(|member| member.tower).collect(),
             has_masks: self.masks.is_some(),
             tensors: tensors.collect(),
+            calibrators: self.calibrators.clone(),
+            self_test: self.write_self_test(folder)?,
             schema: Schema::clone(&self.schema),
         };
         let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
@@ -161,6 +176,16 @@ impl Artifact {
         let sum = sum_line(text.as_bytes());
         tensor_file::write_bytes(&folder.join(MANIFEST_SUM), sum.as_bytes())?;
         Ok(())
+    }
+
+    /// The BLAKE3 of its file.
+    fn write_self_test(&self, folder: &Path) -> Result<Option<String>, ArtifactError> {
+        let Some(test) = &self.self_test else {
+            return Ok(None);
+        };
+        let text = test.to_json();
+        tensor_file::write_bytes(&folder.join(SELF_TEST), &text)?;
+        Ok(Some(blake3::hash(&text).to_hex().to_string()))
     }
 
     fn mask_bytes(&self) -> Vec<(String, Vec<u8>)> {
@@ -225,6 +250,8 @@ impl Artifact {
                 .transpose()?
                 .flatten(),
             members: members.collect::<Result<_, TensorFileError>>()?,
+            self_test: read_self_test(folder, manifest.self_test.as_deref())?,
+            calibrators: checked(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,
             of_task: manifest.of_task,
@@ -249,6 +276,47 @@ impl Artifact {
     pub fn hash(folder: &Path) -> Result<blake3::Hash, ArtifactError> {
         Ok(blake3::hash(&read_file(&folder.join(MANIFEST), folder)?))
     }
+}
+
+/// The rows to test on, where the manifest has the hash of their file.
+fn read_self_test(folder: &Path, hash: Option<&str>) -> Result<Option<SelfTest>, ArtifactError> {
+    let Some(hash) = hash else {
+        return Ok(None);
+    };
+    let wrong = |what: &str| ArtifactError::Manifest {
+        path: folder.join(SELF_TEST),
+        what: what.to_owned(),
+    };
+    let text = read_file(&folder.join(SELF_TEST), folder)?;
+    if blake3::hash(&text).to_hex().as_str() != hash {
+        return Err(wrong(
+            "it is not the one in the manifest: some byte was changed",
+        ));
+    }
+    let test = SelfTest::from_json(&text);
+    test.map(Some).ok_or_else(|| wrong("it is no self-test"))
+}
+
+/// Calibrators of which each is one, and as many as tasks or none.
+fn checked(
+    folder: &Path,
+    spec: &Spec,
+    calibrators: Vec<Option<Calibrator>>,
+) -> Result<Vec<Option<Calibrator>>, ArtifactError> {
+    let wrong = |what: String| ArtifactError::Manifest {
+        path: folder.join(MANIFEST),
+        what,
+    };
+    if !calibrators.is_empty() && calibrators.len() != spec.tasks.len() {
+        return Err(wrong("it has not a calibrator for each task".to_owned()));
+    }
+    for (task, calibrator) in spec.tasks.iter().zip(&calibrators) {
+        if let Some(calibrator) = calibrator {
+            let checked = calibrator.check();
+            checked.map_err(|what| wrong(format!("the calibrator of task \"{task}\": {what}")))?;
+        }
+    }
+    Ok(calibrators)
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {

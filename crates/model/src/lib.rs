@@ -33,6 +33,7 @@
 //! ```
 
 pub mod artifact;
+mod calibrator;
 mod connections;
 mod draw;
 mod graph;
@@ -46,6 +47,7 @@ mod number;
 mod pass;
 pub mod plan;
 mod scorer;
+mod self_test;
 pub mod size;
 mod spec;
 mod subnet;
@@ -54,6 +56,7 @@ mod tables;
 pub mod tensor_file;
 mod tower;
 
+pub use calibrator::{Calibrator, logit};
 pub use connections::{Connections, Keepers};
 pub use draw::Draw;
 pub use interaction::Interaction;
@@ -64,6 +67,7 @@ pub use number::Real;
 pub use pass::{CoupledSlopes, Dropout, Gradient, HeadRows, Pass, SlopesOf};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
+pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use subnet::Subnet;

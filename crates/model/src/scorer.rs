@@ -6,6 +6,7 @@ mod ranking;
 mod split;
 
 use crate::artifact::Artifact;
+use crate::calibrator::Calibrator;
 use crate::draw::Draw;
 use crate::masks::Masks;
 use crate::networks::Wirings;
@@ -25,6 +26,8 @@ pub struct Scorer {
     spec: Arc<Spec>,
     masks: Option<Arc<Masks>>,
     members: Vec<Frozen>,
+    /// For each task, if it has one.
+    calibrators: Vec<Option<Calibrator>>,
 }
 
 /// A tower with the weights of one moment, and the tasks that it answers for.
@@ -60,7 +63,10 @@ impl Scorer {
                 subnets,
             });
         }
+        let mut calibrators = artifact.calibrators.clone();
+        calibrators.resize(spec.tasks.len(), None);
         Some(Scorer {
+            calibrators,
             schema: artifact.schema.clone(),
             masks: artifact.masks.clone(),
             spec,
@@ -83,8 +89,30 @@ impl Scorer {
         self.masks.as_deref()
     }
 
-    /// The probability (or ratio) of every task for every row: `[task][row]`.
+    /// The probability (or ratio) of every task for every row: `[task][row]`; calibrated where the model
+    /// has a calibrator.
     pub fn score(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+        let mut scores = self.score_uncalibrated(batch, pass);
+        self.calibrate(&mut scores);
+        scores
+    }
+
+    /// Calibrates what the network says, `[task][row]`.
+    pub fn calibrate(&self, scores: &mut [Vec<f32>]) {
+        for (scores, calibrator) in scores.iter_mut().zip(&self.calibrators) {
+            if let Some(calibrator) = calibrator {
+                scores.iter_mut().for_each(|p| *p = calibrator.apply(*p));
+            }
+        }
+    }
+
+    /// For each task, what its scores are calibrated by.
+    pub fn calibrators(&self) -> &[Option<Calibrator>] {
+        &self.calibrators
+    }
+
+    /// As [`Scorer::score`], but what the network says.
+    pub fn score_uncalibrated(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
         let mut said = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {

@@ -1,12 +1,13 @@
 //! A model on disk: what is written comes back bit for bit, and what was changed is refused.
 
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
-    Task,
+    Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population,
+    Schema, Table, Task, Values,
 };
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::{
-    Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Scorer, Spec, Tower, masks,
+    Calibrator, Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Scorer, SelfTest, Spec,
+    Tower, masks,
 };
 use std::fs;
 use std::path::Path;
@@ -127,6 +128,8 @@ fn artifact(kind: NetworkKind) -> Artifact {
     let shapes = spec.layer_shapes();
     let mask = |task| masks::random(&shapes, 0.5, Draw::new(task, "mask"));
     Artifact {
+        calibrators: vec![],
+        self_test: None,
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
                 tasks: vec![mask(0), mask(1)],
@@ -314,4 +317,114 @@ fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
     };
     assert_eq!(score(8), score(11), "unknown words are alike");
     assert_ne!(score(8), score(7));
+}
+
+/// Raw rows of the schema's columns, one number each.
+fn rows(artifact: &Artifact) -> Block {
+    let column = |field: &Field| Column {
+        name: field.column.clone(),
+        values: Values::Int((0..5).collect()),
+        ..Column::default()
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    for field in &artifact.schema.fields {
+        if columns.iter().all(|column| column.name != field.column) {
+            columns.push(column(field));
+        }
+    }
+    Block { n_rows: 5, columns }
+}
+
+/// With a calibrator for the second task, and rows to test itself on.
+fn complete() -> Artifact {
+    let mut artifact = sparse_sharing();
+    let platt = Calibrator::Platt {
+        slope: 0.5,
+        offset: -1.0,
+    };
+    artifact.calibrators = vec![None, Some(platt)];
+    let scorer = Scorer::new(&artifact).unwrap();
+    artifact.self_test = SelfTest::record(&scorer, &rows(&artifact));
+    assert!(artifact.self_test.is_some());
+    artifact
+}
+
+#[test]
+fn calibrators_and_a_self_test_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let artifact = complete();
+    artifact.write(&model).unwrap();
+    let read = Artifact::read(&model).unwrap();
+    assert_eq!(read.calibrators, artifact.calibrators);
+    assert_eq!(read.self_test, artifact.self_test);
+    let scorer = Scorer::new(&read).unwrap();
+    read.self_test.unwrap().check(&scorer).unwrap();
+    let mut raw = scorer.score_uncalibrated(&batch(1, N_DRAWN), &mut Pass::new(1));
+    let calibrated = scorer.score(&batch(1, N_DRAWN), &mut Pass::new(1));
+    assert_eq!(raw[0], calibrated[0]);
+    assert_ne!(raw[1], calibrated[1]);
+    scorer.calibrate(&mut raw);
+    assert_eq!(raw, calibrated);
+}
+
+#[test]
+fn a_model_that_scores_otherwise_fails_its_test() {
+    let mut artifact = complete();
+    let test = artifact.self_test.clone().unwrap();
+    artifact.calibrators = vec![];
+    let error = test.check(&Scorer::new(&artifact).unwrap()).unwrap_err();
+    assert!(error.contains("row 1 of the self-test scores"), "{error}");
+    assert!(error.contains("\"cvr\""), "{error}");
+}
+
+#[test]
+fn wrong_calibrators_and_a_changed_self_test_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let check = |change: &dyn Fn(&mut Artifact), expected: &str| {
+        let mut artifact = complete();
+        change(&mut artifact);
+        artifact.write(&model).unwrap();
+        let error = complaint(&model);
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        &|artifact| _ = artifact.calibrators.pop(),
+        "a calibrator for each task",
+    );
+    let falling = Calibrator::Platt {
+        slope: -1.0,
+        offset: 0.0,
+    };
+    check(
+        &|artifact| artifact.calibrators[0] = Some(falling.clone()),
+        "no rising function",
+    );
+    complete().write(&model).unwrap();
+    let path = model.join("self_test.json");
+    let mut text = std::fs::read(&path).unwrap();
+    text[20] ^= 1;
+    std::fs::write(&path, text).unwrap();
+    assert!(
+        complaint(&model).contains("self_test.json"),
+        "{}",
+        complaint(&model)
+    );
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        complaint(&model).contains("self_test.json"),
+        "{}",
+        complaint(&model)
+    );
+}
+
+#[test]
+fn a_model_without_them_has_the_files_that_it_always_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    sparse_sharing().write(&model).unwrap();
+    let manifest = std::fs::read_to_string(model.join("manifest.json")).unwrap();
+    assert!(!manifest.contains("calibrators") && !manifest.contains("self_test"));
+    assert_eq!(names(&model).len(), 3);
 }

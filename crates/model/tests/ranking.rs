@@ -117,6 +117,8 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
         })
     });
     let artifact = Artifact {
+        calibrators: vec![],
+        self_test: None,
         schema,
         spec,
         masks,

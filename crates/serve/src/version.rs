@@ -84,6 +84,15 @@ impl Version {
                 folder.display()
             )
         })?;
+        if let Some(test) = &artifact.self_test {
+            let checked = test.check(&scorer);
+            checked.map_err(|what| {
+                format!(
+                    "{}: {what}; take the model from where it came from",
+                    folder.display()
+                )
+            })?;
+        }
         Ok(Version::new(
             Arc::new(scorer),
             model,
@@ -278,13 +287,14 @@ impl Version {
         }
         match rows.n_rows {
             0 => vec![Vec::new(); self.schema().tasks.len()],
-            _ => self.scorer.score(&rows, &mut desk.pass),
+            _ => self.scorer.score_uncalibrated(&rows, &mut desk.pass),
         }
     }
 
     /// What is answered: calibrated, with the product.
     fn said(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut said = raw.to_vec();
+        self.scorer.calibrate(&mut said);
         if let Some([first, second]) = self.product {
             let pairs = said[first].iter().zip(&said[second]);
             let product = pairs.map(|(first, second)| first * second).collect();
@@ -308,7 +318,7 @@ fn ranked(ranker: &Ranker, context: &Batch, candidates: &Batch, desk: &mut Desk)
     let n_tasks = ranker.scorer().spec().tasks.len();
     let mut scores = vec![Vec::new(); n_tasks];
     if candidates.n_rows > 0 {
-        ranker.score(context, candidates, &mut desk.ranks, &mut scores);
+        ranker.score_uncalibrated(context, candidates, &mut desk.ranks, &mut scores);
     }
     scores
 }

@@ -4,6 +4,7 @@
 //! the training proper, tells a [`Listener`] what happens, and ends with an artifact.
 
 pub mod balance;
+pub mod calibrate;
 mod checkpoint;
 mod diagnosis;
 pub mod entire_space;

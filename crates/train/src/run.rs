@@ -230,6 +230,8 @@ impl Run<'_> {
             }
         }
         Artifact {
+            calibrators: vec![],
+            self_test: None,
             schema: self.schema.clone(),
             spec: bench.spec.clone(),
             masks: trainer.model.masks().cloned(),

@@ -139,14 +139,29 @@ impl Ranker {
     }
 
     /// The probability (or ratio) of every task for every candidate: `scores[task][candidate]`, whose
-    /// contents are replaced.
+    /// contents are replaced; calibrated where the model has a calibrator.
+    ///
+    /// # Panics
+    /// As [`Ranker::score_uncalibrated`].
+    pub fn score(
+        &self,
+        context: &Batch,
+        candidates: &Batch,
+        buffers: &mut RankBuffers,
+        scores: &mut [Vec<f32>],
+    ) {
+        self.score_uncalibrated(context, candidates, buffers, scores);
+        self.scorer.calibrate(scores);
+    }
+
+    /// As [`Ranker::score`], but what the network says.
     ///
     /// Both batches have a place for every field of the schema; of `context`, one row, only the
     /// context's fields are read, of `candidates` only the others. Ids must lie inside their tables.
     ///
     /// # Panics
     /// If `scores` has not a list for each task, `context` is not one row, or a batch lacks fields.
-    pub fn score(
+    pub fn score_uncalibrated(
         &self,
         context: &Batch,
         candidates: &Batch,

@@ -64,6 +64,8 @@ fn request(size: Size) -> Batch {
 
 fn frozen(size: Size, model: &Model) -> Scorer {
     let artifact = Artifact {
+        calibrators: vec![],
+        self_test: None,
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),

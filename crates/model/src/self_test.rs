@@ -1,0 +1,226 @@
+//! Rows that a model is saved with, and what it said of them: whoever loads it sees whether it still
+//! says the same, encoding included.
+
+use crate::pass::Pass;
+use crate::scorer::Scorer;
+use ncs_features::{Block, Column, Encoder, Texts, Values};
+use serde::{Deserialize, Serialize};
+
+/// The most that a score may differ on another processor or at another level of instructions.
+const TOLERANCE: f32 = 1e-5;
+
+/// Raw rows, and the scores of the model that was saved with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfTest {
+    /// The rows: every column that some field reads.
+    pub rows: Block,
+    /// `scores[task][row]`, as [`Scorer::score`] says them.
+    pub scores: Vec<Vec<f32>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    rows: usize,
+    columns: Vec<FileColumn>,
+    scores: Vec<Vec<f32>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileColumn {
+    name: String,
+    #[serde(flatten)]
+    values: FileValues,
+    /// How many values each row has, where rows are lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lengths: Option<Vec<u32>>,
+    /// Rows without a value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    nulls: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", content = "values", rename_all = "snake_case")]
+enum FileValues {
+    Text(Vec<String>),
+    Int(Vec<i64>),
+    Float(Vec<f64>),
+}
+
+impl SelfTest {
+    /// What `scorer` says of `rows`, of which only the columns that it reads are kept. `None` where it
+    /// cannot read one of them, or one is no text that a file of JSON can hold.
+    pub fn record(scorer: &Scorer, rows: &Block) -> Option<SelfTest> {
+        let is_read = |column: &&Column| {
+            let mut fields = scorer.schema().fields.iter();
+            fields.any(|field| field.column == column.name)
+        };
+        let rows = Block {
+            n_rows: rows.n_rows,
+            columns: rows.columns.iter().filter(is_read).cloned().collect(),
+        };
+        let test = SelfTest {
+            scores: score(scorer, &rows).ok()?,
+            rows,
+        };
+        SelfTest::from_json(&test.to_json()).filter(|read| *read == test)
+    }
+
+    /// Compares with what `scorer` says now.
+    ///
+    /// # Errors
+    /// A row cannot be read, or a score is another.
+    pub fn check(&self, scorer: &Scorer) -> Result<(), String> {
+        let found = score(scorer, &self.rows)?;
+        let tasks = scorer.spec().tasks.iter();
+        for ((task, expected), found) in tasks.zip(&self.scores).zip(&found) {
+            for (row, (expected, found)) in expected.iter().zip(found).enumerate() {
+                // A score that is no number differs from any.
+                let is_same = (expected - found).abs() <= TOLERANCE;
+                if !is_same {
+                    return Err(format!(
+                        "row {} of the self-test scores {found} for task \"{task}\" and scored {expected} \
+                         when the model was saved",
+                        row + 1
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let file = File {
+            rows: self.rows.n_rows,
+            columns: self.rows.columns.iter().map(to_file).collect(),
+            scores: self.scores.clone(),
+        };
+        serde_json::to_vec(&file).expect("a self-test is plain data")
+    }
+
+    /// `None` where the text is no self-test.
+    pub(crate) fn from_json(text: &[u8]) -> Option<SelfTest> {
+        let file: File = serde_json::from_slice(text).ok()?;
+        let column = |column| from_file(column, file.rows);
+        let columns = file.columns.into_iter().map(column);
+        let is_whole = file.scores.iter().all(|scores| scores.len() == file.rows);
+        is_whole.then_some(SelfTest {
+            rows: Block {
+                n_rows: file.rows,
+                columns: columns.collect::<Option<_>>()?,
+            },
+            scores: file.scores,
+        })
+    }
+}
+
+fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
+    let encoder = Encoder::new(scorer.schema().clone());
+    let batch = encoder.encode_features(rows);
+    let batch = batch.map_err(|error| format!("the self-test: {error}"))?;
+    Ok(scorer.score(&batch, &mut Pass::new(1)))
+}
+
+fn to_file(column: &Column) -> FileColumn {
+    let values = match &column.values {
+        Values::Int(numbers) => FileValues::Int(numbers.clone()),
+        Values::Float(numbers) => FileValues::Float(numbers.clone()),
+        Values::Text(texts) => {
+            let text = |i| String::from_utf8_lossy(texts.get(i)).into_owned();
+            FileValues::Text((0..texts.len()).map(text).collect())
+        }
+    };
+    let lengths = |offsets: &Vec<u32>| offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
+    let nulls = column.nulls.iter().enumerate().filter(|(_, null)| **null);
+    FileColumn {
+        name: column.name.clone(),
+        values,
+        lengths: column.offsets.as_ref().map(lengths),
+        nulls: nulls.map(|(row, _)| row).collect(),
+    }
+}
+
+fn from_file(said: FileColumn, n_rows: usize) -> Option<Column> {
+    let (n, values) = match said.values {
+        FileValues::Int(numbers) => (numbers.len(), Values::Int(numbers)),
+        FileValues::Float(numbers) => (numbers.len(), Values::Float(numbers)),
+        FileValues::Text(said) => {
+            let mut texts = Texts::default();
+            said.iter().for_each(|text| texts.push(text.as_bytes()));
+            (said.len(), Values::Text(texts))
+        }
+    };
+    let offsets = said.lengths.map(|lengths| {
+        let mut offsets = vec![0u32];
+        let mut end = 0u32;
+        offsets.extend(lengths.iter().map(|length| {
+            end = end.saturating_add(*length);
+            end
+        }));
+        offsets
+    });
+    let (rows, values_wanted) = match &offsets {
+        Some(offsets) => (offsets.len() - 1, *offsets.last()? as usize),
+        None => (n, n_rows),
+    };
+    let mut nulls = vec![false; if said.nulls.is_empty() { 0 } else { n_rows }];
+    for row in said.nulls {
+        *nulls.get_mut(row)? = true;
+    }
+    (rows == n_rows && n == values_wanted).then_some(Column {
+        name: said.name,
+        values,
+        offsets,
+        nulls,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test() -> SelfTest {
+        let column = |name: &str, values, offsets: Option<&[u32]>, nulls: &[bool]| Column {
+            name: name.into(),
+            values,
+            offsets: offsets.map(Into::into),
+            nulls: nulls.into(),
+        };
+        let mut texts = Texts::default();
+        ["a", "\u{e9}\"", ""]
+            .iter()
+            .for_each(|text| texts.push(text.as_bytes()));
+        SelfTest {
+            rows: Block {
+                n_rows: 2,
+                columns: vec![
+                    column("x", Values::Int(vec![i64::MIN, 0]), None, &[false, true]),
+                    column("y", Values::Float(vec![0.1, 1e300]), None, &[]),
+                    column("z", Values::Text(texts), Some(&[0, 0, 3]), &[]),
+                ],
+            },
+            scores: vec![vec![0.25, 0.1]],
+        }
+    }
+
+    #[test]
+    fn a_file_holds_it_exactly() {
+        assert_eq!(SelfTest::from_json(&test().to_json()), Some(test()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_none() {
+        let text = String::from_utf8(test().to_json()).unwrap();
+        let check = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from} in {text}");
+            let changed = text.replacen(from, to, 1);
+            assert_eq!(SelfTest::from_json(changed.as_bytes()), None, "{changed}");
+        };
+        check("\"rows\":2", "\"rows\":3");
+        check("[0,3]", "[0,4]");
+        check("[0,3]", "[4294967295,4]");
+        check("\"nulls\":[1]", "\"nulls\":[2]");
+        check("\"type\":\"int\"", "\"type\":\"float8\"");
+        check("\"scores\":[[0.25,0.1]]", "\"scores\":[[0.25]]");
+        check("{\"rows\"", "");
+    }
+}

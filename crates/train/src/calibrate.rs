@@ -1,0 +1,239 @@
+//! Fits of calibrators to rows that the network did not learn from.
+
+use ncs_eval::TaskPredictions;
+use ncs_model::{Calibrator, logit, sigmoid};
+
+/// How scores are calibrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calibration {
+    /// A logistic curve over the logit, two numbers (Platt 1999): for few positives.
+    Platt,
+    /// Any rising function, by pooling adjacent violators (Zadrozny and Elkan 2002): for many.
+    Isotonic,
+}
+
+/// The calibrator of a task by the rows whose label is known. `None` where they do not allow one: no rows,
+/// one class only, or a fit that would not rise.
+pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
+    let known = task.labels.iter().zip(&task.scores);
+    let known = known.filter(|(label, _)| !label.is_nan());
+    let rows: Vec<(f32, f64)> = known
+        .map(|(&label, &score)| (score, f64::from(label)))
+        .collect();
+    let positives: f64 = rows.iter().map(|(_, label)| label).sum();
+    let has_both = 0.0 < positives && positives < rows.len() as f64;
+    if !has_both || !task.binary {
+        return None;
+    }
+    let calibrator = match how {
+        Calibration::Platt => platt(&rows, positives)?,
+        Calibration::Isotonic => isotonic(rows),
+    };
+    calibrator.check().ok().map(|()| calibrator)
+}
+
+/// Newton's method on the cross-entropy, which is convex in both numbers. Labels are drawn in by Platt's
+/// rule, `(n + 1) / (n + 2)` and `1 / (n + 2)`, so that separable rows have a finite fit.
+fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
+    const MOST_STEPS: usize = 100;
+    let negatives = rows.len() as f64 - positives;
+    let (high, low) = (
+        (positives + 1.0) / (positives + 2.0),
+        1.0 / (negatives + 2.0),
+    );
+    let rows: Vec<(f64, f64)> = rows
+        .iter()
+        .map(|&(p, label)| (logit(p.into()), if label > 0.5 { high } else { low }))
+        .collect();
+    let loss = |slope: f64, offset: f64| -> f64 {
+        let one = |&(x, t): &(f64, f64)| {
+            let z = slope * x + offset;
+            // log(1 + e^z) - t z, without overflow.
+            z.max(0.0) + (-z.abs()).exp().ln_1p() - t * z
+        };
+        rows.iter().map(one).sum()
+    };
+    let (mut slope, mut offset) = (1.0, 0.0);
+    let mut now = loss(slope, offset);
+    for _ in 0..MOST_STEPS {
+        let (mut gradient, mut hessian) = ([0.0; 2], [1e-9, 0.0, 1e-9]);
+        for &(x, t) in &rows {
+            let p = sigmoid(slope * x + offset);
+            let (d, w) = (p - t, p * (1.0 - p));
+            gradient = [gradient[0] + d * x, gradient[1] + d];
+            hessian = [hessian[0] + w * x * x, hessian[1] + w * x, hessian[2] + w];
+        }
+        let determinant = hessian[0] * hessian[2] - hessian[1] * hessian[1];
+        let step = [
+            (hessian[2] * gradient[0] - hessian[1] * gradient[1]) / determinant,
+            (hessian[0] * gradient[1] - hessian[1] * gradient[0]) / determinant,
+        ];
+        // Half as far, as often as needed, never raises a convex loss in the end.
+        let halves = (0..40).map(|k| 0.5f64.powi(k));
+        let next = halves
+            .map(|far| (slope - far * step[0], offset - far * step[1]))
+            .map(|(slope, offset)| (slope, offset, loss(slope, offset)))
+            .find(|(_, _, loss)| *loss < now);
+        let Some((better_slope, better_offset, better)) = next else {
+            break;
+        };
+        let gained = now - better;
+        (slope, offset, now) = (better_slope, better_offset, better);
+        if gained <= 1e-12 * now.abs() {
+            break;
+        }
+    }
+    // A slope that does not rise would turn the ranking round.
+    (slope > 0.0).then_some(Calibrator::Platt { slope, offset })
+}
+
+/// A block of neighbours with one rate.
+#[derive(Clone, Copy)]
+struct Pool {
+    rows: f64,
+    scores: f64,
+    labels: f64,
+}
+
+impl Pool {
+    fn rate(&self) -> f64 {
+        self.labels / self.rows
+    }
+}
+
+/// Pools neighbours until rates rise; each pool becomes a point at its mean score.
+fn isotonic(mut rows: Vec<(f32, f64)>) -> Calibrator {
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut pools: Vec<Pool> = Vec::new();
+    for tied in rows.chunk_by(|a, b| a.0 == b.0) {
+        let mut pool = Pool {
+            rows: tied.len() as f64,
+            scores: tied.iter().map(|(score, _)| f64::from(*score)).sum(),
+            labels: tied.iter().map(|(_, label)| label).sum(),
+        };
+        while let Some(last) = pools.pop_if(|last| last.rate() >= pool.rate()) {
+            pool = Pool {
+                rows: pool.rows + last.rows,
+                scores: pool.scores + last.scores,
+                labels: pool.labels + last.labels,
+            };
+        }
+        pools.push(pool);
+    }
+    let (mut at, mut to) = (Vec::new(), Vec::new());
+    for pool in pools {
+        let score = (pool.scores / pool.rows) as f32;
+        // Pools may be nearer to each other than single precision tells.
+        if at.last().is_none_or(|last| *last < score) {
+            at.push(score);
+            to.push(pool.rate() as f32);
+        }
+    }
+    Calibrator::Isotonic { at, to }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(rows: &[(f32, f32)]) -> TaskPredictions {
+        TaskPredictions {
+            name: "ctr".into(),
+            binary: true,
+            labels: rows.iter().map(|(label, _)| *label).collect(),
+            scores: rows.iter().map(|(_, score)| *score).collect(),
+            ..TaskPredictions::default()
+        }
+    }
+
+    /// Rows whose rate at logit `x` is that of `slope * x + offset`.
+    fn drawn(slope: f64, offset: f64) -> TaskPredictions {
+        let mut rows = Vec::new();
+        for step in 0..200 {
+            let x = -4.0 + 0.03 * f64::from(step);
+            let rate = sigmoid(slope * x + offset);
+            let positives = (1000.0 * rate).round() as usize;
+            let label = |row| f32::from(u8::from(row < positives));
+            rows.extend((0..1000).map(|row| (label(row), sigmoid(x) as f32)));
+        }
+        task(&rows)
+    }
+
+    #[test]
+    fn platt_finds_the_curve() {
+        for (slope, offset) in [(1.0, 0.0), (0.6, -1.5), (2.0, 0.7)] {
+            let Some(Calibrator::Platt {
+                slope: a,
+                offset: b,
+            }) = fit(Calibration::Platt, &drawn(slope, offset))
+            else {
+                panic!("no fit for {slope}, {offset}");
+            };
+            assert!(
+                (a - slope).abs() < 0.02 && (b - offset).abs() < 0.02,
+                "{a} {b}"
+            );
+        }
+    }
+
+    #[test]
+    fn isotonic_pools_what_falls() {
+        let rows = [
+            (0.0, 0.1),
+            (1.0, 0.2),
+            (0.0, 0.3),
+            (1.0, 0.4),
+            (f32::NAN, 0.5),
+        ];
+        let Some(Calibrator::Isotonic { at, to }) = fit(Calibration::Isotonic, &task(&rows)) else {
+            panic!("no fit");
+        };
+        assert_eq!(at, [0.1, 0.25, 0.4]);
+        assert_eq!(to, [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn both_bring_the_mean_to_the_rate() {
+        let task = drawn(0.5, -1.0);
+        for how in [Calibration::Platt, Calibration::Isotonic] {
+            let calibrator = fit(how, &task).unwrap();
+            let sum: f64 = task
+                .scores
+                .iter()
+                .map(|&p| f64::from(calibrator.apply(p)))
+                .sum();
+            let observed: f64 = task.labels.iter().map(|&label| f64::from(label)).sum();
+            assert!(
+                (sum / observed - 1.0).abs() < 0.002,
+                "{how:?}: {}",
+                sum / observed
+            );
+        }
+    }
+
+    #[test]
+    fn rows_that_allow_none_have_none() {
+        for how in [Calibration::Platt, Calibration::Isotonic] {
+            assert_eq!(fit(how, &task(&[])), None);
+            assert_eq!(fit(how, &task(&[(1.0, 0.5), (1.0, 0.6)])), None);
+            assert_eq!(fit(how, &task(&[(f32::NAN, 0.5)])), None);
+            let ratio = TaskPredictions {
+                binary: false,
+                ..task(&[(1.0, 0.5), (0.0, 0.4)])
+            };
+            assert_eq!(fit(how, &ratio), None);
+        }
+        // The higher the score, the fewer the positives.
+        assert_eq!(
+            fit(Calibration::Platt, &task(&[(1.0, 0.1), (0.0, 0.9)])),
+            None
+        );
+    }
+
+    #[test]
+    fn rows_that_a_score_divides_have_a_finite_curve() {
+        let calibrator = fit(Calibration::Platt, &task(&[(0.0, 0.1), (1.0, 0.9)])).unwrap();
+        let p = calibrator.apply(0.9);
+        assert!(p > 0.5 && p < 1.0, "{p}");
+    }
+}

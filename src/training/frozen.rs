@@ -1,0 +1,88 @@
+//! What a trained model is given before it is written: calibrators, and rows to test itself on.
+
+use std::error::Error;
+
+use ncs_eval::report::Note;
+use ncs_features::Block;
+use ncs_model::artifact::Artifact;
+use ncs_model::{Pass, Scorer, SelfTest};
+use ncs_readers::batches::BatchPlan;
+use ncs_readers::{Prepared, columns_of, first_rows};
+use ncs_train::calibrate::{self, Calibration};
+use ncs_train::{Trained, predict};
+
+use super::UNFIT;
+use crate::run_file::RunPlan;
+
+/// Rows that a model is saved with.
+const TEST_ROWS: usize = 32;
+
+/// The artifact of a training with its calibrators and its self-test, and what the report is to say of
+/// them.
+///
+/// # Errors
+/// The validation rows cannot be read.
+pub(super) fn freeze(
+    plan: &RunPlan,
+    data: &Prepared,
+    trained: &Trained,
+) -> Result<(Artifact, Vec<Note>), Box<dyn Error>> {
+    let mut artifact = trained.artifact.clone();
+    let mut notes = Vec::new();
+    if let Some(how) = plan.calibration {
+        notes.push(calibrated(how, plan, data, &mut artifact)?);
+    }
+    let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
+    artifact.self_test = rows(plan).and_then(|rows| SelfTest::record(&scorer, &rows));
+    Ok((artifact, notes))
+}
+
+/// Fits the calibrators to the validation rows.
+fn calibrated(
+    how: Calibration,
+    plan: &RunPlan,
+    data: &Prepared,
+    artifact: &mut Artifact,
+) -> Result<Note, Box<dyn Error>> {
+    let scorer = Scorer::new(artifact).ok_or(UNFIT)?;
+    let mut pass = Pass::new(plan.train.threads);
+    let mut predictions = predict::no_predictions(&artifact.schema.tasks);
+    if let Some(rows) = &data.valid {
+        for batch in rows.batches(BatchPlan::default()) {
+            let batch = batch?;
+            let scores = scorer.score_uncalibrated(&batch, &mut pass);
+            predict::append(&mut predictions, &batch, &scores);
+        }
+    }
+    let tasks = predictions.tasks.iter();
+    artifact.calibrators = tasks
+        .clone()
+        .map(|task| calibrate::fit(how, task))
+        .collect();
+    let without = tasks.zip(&artifact.calibrators);
+    let without = without.filter(|(_, calibrator)| calibrator.is_none());
+    let without: Vec<&str> = without.map(|(task, _)| task.name.as_str()).collect();
+    let fitted = "Probabilities are calibrated on the validation rows, whose own calibration figures \
+                  therefore flatter the model; those of the test rows do not.";
+    let text = match without.is_empty() {
+        true => fitted.to_owned(),
+        false => format!(
+            "{fitted} Without a calibrator, for want of rows of both classes (or because their rate does \
+             not rise with the score): {}.",
+            without.join(", ")
+        ),
+    };
+    Ok(Note {
+        warning: !without.is_empty(),
+        text,
+    })
+}
+
+/// The first rows of the training files, of whatever part, as they come from the file: they only show that
+/// whoever loads the model reads and scores as we do. `None` where they cannot be read any more, which must
+/// not undo a training.
+fn rows(plan: &RunPlan) -> Option<Block> {
+    let columns = columns_of(&plan.data, &plan.schema);
+    let blocks = first_rows(&plan.data, &columns, TEST_ROWS).ok()?;
+    Some(blocks.into_iter().next()?.block)
+}
