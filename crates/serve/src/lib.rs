@@ -4,5 +4,6 @@
 pub mod proto;
 pub mod question;
 pub mod refusal;
+pub mod telemetry;
 
 pub use refusal::{Kind, Refusal};
