@@ -1,7 +1,7 @@
-//! What the server tells those who run it: metrics in OpenMetrics text.
+//! What the server tells those who run it: metrics in OpenMetrics text, and [`logs`].
 //!
 //! A request leaves one [`Record`] when it has been answered; [`Telemetry::done`] turns it into
-//! counters. What is counted for a version of a model stands in its
+//! counters and a line in the log. What is counted for a version of a model stands in its
 //! [`ServedVersion`], which is made when the version is loaded; when the last owner drops it, its
 //! series are gone.
 //!
@@ -23,8 +23,10 @@
 //! ```
 
 mod histogram;
+pub mod logs;
 mod models;
 mod process;
+mod rate_limit;
 mod record;
 mod requests;
 mod served;
@@ -46,7 +48,7 @@ use std::time::Instant;
 /// The content type of [`Telemetry::metrics`].
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All that is counted. Shared by the whole server.
+/// All that is counted and logged. Shared by the whole server.
 #[derive(Debug)]
 pub struct Telemetry {
     /// Requests that wait for a worker.
@@ -64,6 +66,7 @@ pub struct Telemetry {
     durations: Arc<Durations>,
     models: Arc<Models>,
     registry: Registry,
+    refusals: logs::Refusals,
 }
 
 /// How the loading of a version ended.
@@ -89,6 +92,7 @@ impl Telemetry {
             durations: Arc::default(),
             models: Arc::default(),
             registry: Registry::default(),
+            refusals: logs::Refusals::default(),
         };
         telemetry.register();
         Arc::new(telemetry)
@@ -168,7 +172,7 @@ impl Telemetry {
         self.loads.get_or_create(&labels).inc();
     }
 
-    /// Counts a request that was answered just now.
+    /// Counts and logs a request that was answered just now.
     pub fn done(&self, record: &Record) {
         self.done_at(record, Instant::now());
     }
@@ -180,6 +184,7 @@ impl Telemetry {
             Some(served) => served.requests.count(record),
             None => self.models.nameless.count(record),
         }
+        self.refusals.log(record, ended);
     }
 
     /// All metrics, as OpenMetrics text.
@@ -187,6 +192,11 @@ impl Telemetry {
         let mut written = String::new();
         text::encode(&mut written, &self.registry).expect("text takes all that is written");
         written
+    }
+
+    /// Logs what was left out of the log: the last thing that a server does.
+    pub fn close(&self) {
+        self.refusals.close();
     }
 }
 
