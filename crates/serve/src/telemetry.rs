@@ -1,7 +1,7 @@
-//! What the server tells those who run it: metrics in OpenMetrics text, and [`logs`].
+//! What the server tells those who run it: metrics in OpenMetrics text, [`logs`] and [`traces`].
 //!
 //! A request leaves one [`Record`] when it has been answered; [`Telemetry::done`] turns it into
-//! counters and a line in the log. What is counted for a version of a model stands in its
+//! counters, a line in the log and spans. What is counted for a version of a model stands in its
 //! [`ServedVersion`], which is made when the version is loaded; when the last owner drops it, its
 //! series are gone.
 //!
@@ -9,7 +9,7 @@
 //! use ncs_serve::telemetry::*;
 //! use std::time::{Instant, SystemTime};
 //!
-//! let telemetry = Telemetry::new();
+//! let telemetry = Telemetry::new(None);
 //! let by = ServedBy { model: "ctcvr".into(), version: 3, hash: "5f3a".into() };
 //! let served = telemetry.serve(by, &["ctr", "cvr"], &["user", "item"]);
 //! served.scores(0, &[0.02, 0.31]);
@@ -30,6 +30,7 @@ mod rate_limit;
 mod record;
 mod requests;
 mod served;
+pub mod traces;
 
 pub use record::{Call, Protocol, Record, Stage, Stages};
 pub use served::{ServedBy, ServedVersion};
@@ -43,12 +44,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use requests::Durations;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use traces::Traces;
 
 /// The content type of [`Telemetry::metrics`].
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All that is counted and logged. Shared by the whole server.
+/// All that is counted, logged and traced. Shared by the whole server.
 #[derive(Debug)]
 pub struct Telemetry {
     /// Requests that wait for a worker.
@@ -67,6 +69,7 @@ pub struct Telemetry {
     models: Arc<Models>,
     registry: Registry,
     refusals: logs::Refusals,
+    traces: Option<Traces>,
 }
 
 /// How the loading of a version ended.
@@ -79,8 +82,8 @@ pub enum LoadOutcome {
 }
 
 impl Telemetry {
-    /// Nothing counted yet.
-    pub fn new() -> Arc<Telemetry> {
+    /// Nothing counted yet; spans go to `traces`, where there are some.
+    pub fn new(traces: Option<Traces>) -> Arc<Telemetry> {
         let mut telemetry = Telemetry {
             queue_depth: Gauge::default(),
             ready: Gauge::default(),
@@ -93,6 +96,7 @@ impl Telemetry {
             models: Arc::default(),
             registry: Registry::default(),
             refusals: logs::Refusals::default(),
+            traces,
         };
         telemetry.register();
         Arc::new(telemetry)
@@ -172,7 +176,7 @@ impl Telemetry {
         self.loads.get_or_create(&labels).inc();
     }
 
-    /// Counts and logs a request that was answered just now.
+    /// Counts, logs and traces a request that was answered just now.
     pub fn done(&self, record: &Record) {
         self.done_at(record, Instant::now());
     }
@@ -184,6 +188,9 @@ impl Telemetry {
             Some(served) => served.requests.count(record),
             None => self.models.nameless.count(record),
         }
+        if let Some(traces) = &self.traces {
+            traces.record(record, ended);
+        }
         self.refusals.log(record, ended);
     }
 
@@ -194,9 +201,13 @@ impl Telemetry {
         written
     }
 
-    /// Logs what was left out of the log: the last thing that a server does.
-    pub fn close(&self) {
+    /// Logs what was left out of the log, and sends the spans that wait, for `bound` at most. The last
+    /// thing that a server does; it blocks.
+    pub fn close(&self, bound: Duration) {
         self.refusals.close();
+        if let Some(traces) = &self.traces {
+            traces.shutdown(bound);
+        }
     }
 }
 

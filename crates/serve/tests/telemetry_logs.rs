@@ -59,7 +59,7 @@ fn refused(kind: Kind) -> Record {
 
 #[test]
 fn an_answer_is_a_json_line_with_its_stages() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let by = ServedBy {
         model: "m".into(),
         version: 4,
@@ -104,7 +104,7 @@ fn an_answer_is_a_json_line_with_its_stages() {
 #[test]
 fn refusals_are_as_important_as_those_who_are_to_mend_them() {
     let check = |kind, filter, expected: &[&str]| {
-        let telemetry = Telemetry::new();
+        let telemetry = Telemetry::new(None);
         let lines = json(filter, || telemetry.done(&refused(kind)));
         let levels = lines.iter().map(|line| line["level"].as_str().unwrap());
         assert_eq!(levels.collect::<Vec<_>>(), expected);
@@ -119,13 +119,13 @@ fn refusals_are_as_important_as_those_who_are_to_mend_them() {
 
 #[test]
 fn of_many_refusals_few_are_logged_and_the_others_counted() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let record = refused(Kind::Internal);
     let at = |seconds| record.began + Duration::from_secs(seconds);
     let lines = json("info", || {
         (0..25).for_each(|_| telemetry.done_at(&record, at(0)));
         (0..12).for_each(|_| telemetry.done_at(&record, at(2)));
-        telemetry.close();
+        telemetry.close(Duration::ZERO);
     });
     let told = |line: &Value| line["left_out"].as_u64();
     let left_out: Vec<_> = lines.iter().map(told).collect();
@@ -140,7 +140,7 @@ fn of_many_refusals_few_are_logged_and_the_others_counted() {
 
 #[test]
 fn no_request_breaks_a_line_of_text() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let lines = lines("info", LogFormat::Text, || {
         telemetry.done(&refused(Kind::Invalid));
     });

@@ -137,7 +137,7 @@ fn check_histograms(samples: &Samples) {
 
 #[test]
 fn requests_are_counted_by_protocol_call_model_and_code() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let served = serve(&telemetry, "m", 1);
     telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
     telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
@@ -170,7 +170,7 @@ fn requests_are_counted_by_protocol_call_model_and_code() {
 
 #[test]
 fn durations_and_candidates_fall_into_buckets() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let served = serve(&telemetry, "m", 1);
     let mut record = record(Protocol::Http, Call::Rank, Some(&served));
     record.n_candidates = 500;
@@ -201,7 +201,7 @@ fn durations_and_candidates_fall_into_buckets() {
 
 #[test]
 fn a_version_counts_its_scores_and_values() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let served = serve(&telemetry, "m", 7);
     served.scores(0, &[0.05, 0.05, 0.5, 1e-5]);
     served.scores(2, &[0.5]); // no such task
@@ -242,7 +242,7 @@ fn a_version_counts_its_scores_and_values() {
 
 #[test]
 fn labels_are_escaped() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let odd = "a\"b\\c\nd} 1\n# EOF";
     let served = serve(&telemetry, odd, 1);
     telemetry.done(&record(Protocol::Grpc, Call::Rank, Some(&served)));
@@ -261,7 +261,7 @@ fn labels_are_escaped() {
 
 #[test]
 fn a_thousand_swaps_leave_no_series_behind() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let one = |version| {
         let served = serve(&telemetry, "m", version);
         telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
@@ -298,7 +298,7 @@ fn a_thousand_swaps_leave_no_series_behind() {
 
 #[test]
 fn a_version_served_anew_has_its_series_once() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     let older = serve(&telemetry, "m", 1);
     older.scores(0, &[0.1, 0.2]);
     let newer = serve(&telemetry, "m", 1);
@@ -312,7 +312,7 @@ fn a_version_served_anew_has_its_series_once() {
 
 #[test]
 fn the_server_itself_is_counted() {
-    let telemetry = Telemetry::new();
+    let telemetry = Telemetry::new(None);
     telemetry.queue_depth.inc();
     telemetry.ready.set(1);
     telemetry.score_log_rows.inc_by(500);
@@ -343,7 +343,7 @@ fn the_server_itself_is_counted() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_process_shows_its_memory_and_files() {
-    let samples = samples(&Telemetry::new().metrics());
+    let samples = samples(&Telemetry::new(None).metrics());
     let value = |name: &str| samples[&(name.to_owned(), Labels::new())];
     assert!(value("process_resident_memory_bytes") > 1e5);
     assert!(value("process_open_fds") >= 3.0);

@@ -61,6 +61,11 @@ impl Record {
     pub(super) fn kind(&self) -> Option<Kind> {
         self.refused.as_ref().map(|refusal| refusal.kind)
     }
+
+    /// The calendar's time of a moment of this request.
+    pub(super) fn calendar(&self, moment: Instant) -> SystemTime {
+        self.started + moment.saturating_duration_since(self.began)
+    }
 }
 
 /// A protocol that requests come in.
@@ -159,6 +164,14 @@ impl Call {
             Call::Label => "label",
             Call::Other => "other",
         }
+    }
+
+    /// Whether this is asked every few seconds by those who watch the server, and so not traced.
+    pub(super) fn is_probe(self) -> bool {
+        matches!(
+            self,
+            Call::Live | Call::Ready | Call::ModelReady | Call::Metrics
+        )
     }
 }
 
