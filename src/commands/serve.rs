@@ -8,12 +8,13 @@ use std::time::Duration;
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
 use ncs_serve::server::{Addresses, Server, Settings};
-use ncs_serve::telemetry::Telemetry;
+use ncs_serve::telemetry::traces::{self, Traces};
+use ncs_serve::telemetry::{Telemetry, logs};
 use ncs_serve::wire::Accepts;
 use tokio::sync::watch;
 
 use super::{Outcome, print};
-use crate::arguments::serve::Serve;
+use crate::arguments::serve::{LogFormat, Serve, Telling};
 use crate::interrupt;
 
 /// How often the flag of the signals is looked at.
@@ -25,6 +26,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A model cannot be loaded, a port is taken, a file that is named cannot be read.
 pub fn run(arguments: &Serve) -> Outcome {
     let asked = interrupt::flag()?;
+    logs::start(
+        &arguments.telling.log_level,
+        format(arguments.telling.log_format),
+    )?;
     let settings = settings(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -97,8 +102,22 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         shadow_waiting: telling.shadow_queue,
         log: None,
         log_waiting: telling.score_log_queue,
-        telemetry: Arc::new(Telemetry::default()),
+        telemetry: Telemetry::new(traces(telling)?),
     })
+}
+
+/// Where traces go, if anywhere.
+fn traces(telling: &Telling) -> Result<Option<Traces>, String> {
+    let start = |endpoint: &String| traces::start(endpoint, "ncs4cvr", telling.otlp_share);
+    let started = telling.otlp.as_ref().map(start).transpose();
+    started.map_err(|error| format!("--otlp: {error}"))
+}
+
+fn format(said: LogFormat) -> logs::LogFormat {
+    match said {
+        LogFormat::Text => logs::LogFormat::Text,
+        LogFormat::Json => logs::LogFormat::Json,
+    }
 }
 
 /// The admin port's token, from its file or the environment.

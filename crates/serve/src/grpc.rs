@@ -11,8 +11,7 @@ use crate::proto::ranking::{RankRequest, RankResponse};
 use crate::question::Answer;
 use crate::refusal::{Kind, Refusal};
 use crate::service::Asked;
-use crate::stages::Stage;
-use crate::telemetry::{Call, Protocol};
+use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::InferQuestion;
 use crate::wire::{Accepts, infer_proto, rank_proto};
 use axum::Router;
@@ -69,7 +68,7 @@ async fn unknown(request: axum::extract::Request) -> axum::response::Response {
 fn asked(call: Call, metadata: &MetadataMap) -> Result<Asked, Refusal> {
     let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
     let mut asked = Asked::now(Protocol::Grpc, call);
-    asked.stages.end(Stage::Receive);
+    asked.clock.end(Stage::Receive);
     asked.id = text("x-request-id").and_then(plain_id);
     asked.traceparent = text("traceparent").map(str::to_owned);
     asked.timeout = text("grpc-timeout").map(grpc_timeout).transpose()?;

@@ -18,8 +18,7 @@ use crate::question::{Answer, Question, Wanted, Which};
 use crate::refusal::{Kind, Refusal};
 use crate::registry::Labels;
 use crate::service::Asked;
-use crate::stages::Stage;
-use crate::telemetry::{Call, Protocol};
+use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::{InferQuestion, wanted};
 use crate::wire::{Accepts, infer_json, rank_json};
 use answers::{Said, json, text};
@@ -44,10 +43,20 @@ pub fn router(door: Door) -> Router {
 
 async fn handle(State(door): State<Door>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let answer = match Path::parse(&head.method, head.uri.path()) {
-        Ok(path) => door.answer(path, &head.headers, body).await,
-        Err(refusal) => Err(refusal),
+    let path = match Path::parse(&head.method, head.uri.path()) {
+        Ok(path) => path,
+        Err(refusal) => {
+            let asked = Asked::now(Protocol::Http, Call::Other);
+            return door.service.refuse(&asked, refusal).into_response();
+        }
     };
+    let call = path.call();
+    let asked = Asked::now(Protocol::Http, call);
+    let answer = door.answer(path, &head.headers, body).await;
+    if !matches!(call, Call::Rank | Call::Infer) {
+        // Questions are told by the service, which knows more of them.
+        door.service.done(&asked, answer.as_ref().err());
+    }
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -96,10 +105,7 @@ impl Door {
         body: Body,
     ) -> Result<Response, Refusal> {
         let model = match of {
-            Some(of) => {
-                check_name(of.model)?;
-                Some(wanted(of.model, of.version)?)
-            }
+            Some(of) => Some(self.named(Call::Rank, of)?),
             None => None,
         };
         let read = move |body: &[u8], accepts: &Accepts| {
@@ -124,8 +130,12 @@ impl Door {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, Refusal> {
-        check_name(of.model)?;
-        let json_length = json_length(headers)?;
+        self.named(Call::Infer, of)?;
+        let refuse = |refusal| {
+            self.service
+                .refuse(&Asked::now(Protocol::Http, Call::Infer), refusal)
+        };
+        let json_length = json_length(headers).map_err(refuse)?;
         let (model, version) = (of.model.to_owned(), of.version.map(str::to_owned));
         let read = move |body: &[u8], accepts: &Accepts| {
             let path = (model.as_str(), version.as_deref());
@@ -137,6 +147,15 @@ impl Door {
             Ok(Said { body, json_length })
         };
         self.ask(Call::Infer, headers, body, read, say).await
+    }
+
+    /// The model that a path names; the refusal, if it cannot, is told.
+    fn named(&self, call: Call, of: Of<'_>) -> Result<Wanted, Refusal> {
+        let wanted = check_name(of.model).and_then(|()| wanted(of.model, of.version));
+        wanted.map_err(|refusal| {
+            self.service
+                .refuse(&Asked::now(Protocol::Http, call), refusal)
+        })
     }
 
     /// Reads the body here, and has the rest done by a worker.
@@ -175,7 +194,7 @@ impl Door {
         asked.timeout = timeout(headers)?;
         let encoding = body::Encoding::of(headers)?;
         let bytes = body::read_raw(headers, body, &self.body).await?;
-        asked.stages.end(Stage::Receive);
+        asked.clock.end(Stage::Receive);
         Ok((encoding, bytes))
     }
 
@@ -193,7 +212,7 @@ impl Door {
 
     fn metrics(&self) -> Result<Response, Refusal> {
         match self.admin {
-            Some(_) => Ok(text(self.service.telemetry.metrics())),
+            Some(_) => Ok(text(self.service.metrics())),
             None => Err(Kind::NotFound.says("metrics are on the admin port, under /metrics")),
         }
     }

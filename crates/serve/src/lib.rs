@@ -1,4 +1,4 @@
-//! The server: a [`question`](crate::question) about one user and many candidates comes in over HTTP or
+//! The server: a [`question`] about one user and many candidates comes in over HTTP or
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
 pub mod body;
@@ -19,7 +19,6 @@ pub mod score_log;
 pub mod server;
 pub mod service;
 pub mod shadow;
-pub mod stages;
 pub mod statistics;
 pub mod telemetry;
 pub mod version;

@@ -48,6 +48,20 @@ impl Labels {
             .chain(self.shadow.iter().copied())
     }
 
+    /// The labels of a version.
+    pub fn of(&self, number: u64) -> Vec<&'static str> {
+        let parts = [
+            (self.stable == Some(number), STABLE),
+            (
+                self.canary.is_some_and(|canary| canary.version == number),
+                CANARY,
+            ),
+            (self.shadow.contains(&number), crate::shadow::SHADOW),
+        ];
+        let held = parts.into_iter().filter(|(is_held, _)| *is_held);
+        held.map(|(_, label)| label).collect()
+    }
+
     /// What is wrong, if anything.
     ///
     /// # Errors

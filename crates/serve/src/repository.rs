@@ -107,10 +107,10 @@ struct Failure {
 pub trait Watcher: Send + Sync {
     /// A version was loaded, and from now on answers.
     fn loaded(&self, version: &Version);
-    /// A version no longer answers.
-    fn unloaded(&self, version: &Version);
-    /// A version failed its checks.
-    fn failed(&self, model: &str, number: u64, reason: &str);
+    /// A version answers under these labels from now on.
+    fn labelled(&self, version: &Version, labels: &[&str]);
+    /// A version of this model failed its checks.
+    fn failed(&self, model: &str);
 }
 
 /// See the module.
@@ -203,9 +203,6 @@ impl Repository {
         state.loaded.retain(|(of, _), _| *of != model.name);
         tracing::info!(model = %model.name, "unloaded");
         drop(state);
-        for version in model.versions.values() {
-            self.watcher.unloaded(version);
-        }
         retire(Arc::unwrap_or_clone(model).versions.into_values().collect());
         Ok(())
     }
@@ -339,6 +336,9 @@ impl Repository {
             return Ok(());
         }
         let gone = gone(old.as_deref(), &versions);
+        for (number, version) in &versions {
+            self.watcher.labelled(version, &labels.of(*number));
+        }
         drop(old);
         self.registry.put(Model {
             name: name.clone(),
@@ -346,7 +346,6 @@ impl Repository {
             labels,
         });
         for version in &gone {
-            self.watcher.unloaded(version);
             let key = (name.clone(), version.identity.number);
             if !new.iter().any(|new| new.identity.number == key.1) {
                 state.loaded.remove(&key);
@@ -478,7 +477,7 @@ impl Loading<'_> {
             .map(Arc::new)
             .map_err(|reason| {
                 tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");
-                self.repository.watcher.failed(&key.0, key.1, &reason);
+                self.repository.watcher.failed(&key.0);
                 let refusal = invalid(&reason);
                 let seen = seen.clone();
                 self.state

@@ -65,6 +65,13 @@ pub struct Counts {
     pub dropped: AtomicU64,
 }
 
+impl Counts {
+    /// What was written, and what was dropped.
+    pub fn get(&self) -> [u64; 2] {
+        [&self.written, &self.dropped].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 /// The bounded way to a [`ScoreLog`].
 #[derive(Debug)]
 pub struct LogQueue {
@@ -227,8 +234,6 @@ mod tests {
         open.send(()).unwrap();
         log.stop();
         assert_eq!((begins.recv(), begins.recv()), (Ok(8), Ok(0)));
-        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let counts = log.counts();
-        assert_eq!((get(&counts.written), get(&counts.dropped)), (9, 3));
+        assert_eq!(log.counts().get(), [9, 3]);
     }
 }

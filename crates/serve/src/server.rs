@@ -8,7 +8,7 @@ use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
 use crate::service::{Phase, Service};
 use crate::shadow::Shadows;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{LoadOutcome, Telemetry};
 use crate::version::Version;
 use crate::wire::Accepts;
 use crate::{grpc, http};
@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
+
+/// How long the last traces may take to be sent.
+const FLUSH: Duration = Duration::from_secs(3);
 
 /// Everything that a server is told when it starts.
 pub struct Settings {
@@ -173,7 +176,7 @@ impl Server {
         let mut listening = tokio::task::JoinSet::new();
         for (name, port, router) in self.ports {
             tracing::debug!(port = name, address = %port.address(), "listening");
-            self.service.telemetry.listens(name, port.counts());
+            self.service.listens(name, port.counts());
             let limits = self.connections.clone();
             listening.spawn(listen::serve(port, router, limits, drain.clone()));
         }
@@ -211,7 +214,7 @@ impl Server {
             if let Some(log) = &service.log {
                 log.stop();
             }
-            service.telemetry.flush();
+            service.telemetry.close(FLUSH);
         };
         tokio::task::spawn_blocking(end)
             .await
@@ -239,14 +242,17 @@ struct Told(Arc<Telemetry>);
 
 impl Watcher for Told {
     fn loaded(&self, version: &Version) {
-        self.0.loaded(version);
+        version.count_by(&self.0);
+        self.0.loaded(&version.identity.model, LoadOutcome::Loaded);
     }
 
-    fn unloaded(&self, version: &Version) {
-        self.0.unloaded(version);
+    fn labelled(&self, version: &Version, labels: &[&str]) {
+        if let Some(served) = version.served() {
+            served.set_labels(labels);
+        }
     }
 
-    fn failed(&self, model: &str, number: u64, reason: &str) {
-        self.0.failed(model, number, reason);
+    fn failed(&self, model: &str) {
+        self.0.loaded(model, LoadOutcome::Failed);
     }
 }

@@ -1,17 +1,17 @@
 //! The way of a request: in at a door, over a worker's desk, and out again.
 
 use crate::compute::{Desk, Job, Workers};
+use crate::listen::Counts;
 use crate::question::{Answer, Question, Top};
 use crate::refusal::{Kind, Refusal};
 use crate::repository::Repository;
 use crate::score_log::{Entry, LogQueue};
 use crate::shadow::{Seen, Shadows};
-use crate::stages::{Stage, Stages};
-use crate::telemetry::{Call, Protocol, Record, Telemetry};
+use crate::telemetry::{Call, Protocol, Record, Stage, Stages, Telemetry};
 use crate::version::{Scores, Version, only_text};
 use crate::wire::{Accepts, nearest};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
@@ -33,6 +33,7 @@ pub struct Service {
     /// Who else scores what is asked.
     pub shadows: Shadows,
     phase: AtomicU8,
+    ports: Mutex<Vec<(&'static str, Arc<Counts>)>>,
 }
 
 /// Where a service is in its life.
@@ -55,7 +56,7 @@ pub struct Asked {
     /// What is asked.
     pub call: Call,
     /// Its time so far.
-    pub stages: Stages,
+    pub clock: Clock,
     /// The caller's limit.
     pub timeout: Option<Duration>,
     /// The caller's name for it, where the body has none.
@@ -64,13 +65,53 @@ pub struct Asked {
     pub traceparent: Option<String>,
 }
 
+/// Where the time of a request goes: one stage after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: SystemTime,
+    began: Instant,
+    /// When the last stage ended.
+    last: Instant,
+    stages: Stages,
+}
+
+impl Clock {
+    /// Starts now.
+    pub fn start() -> Clock {
+        let began = Instant::now();
+        Clock {
+            started: SystemTime::now(),
+            began,
+            last: began,
+            stages: Stages::default(),
+        }
+    }
+
+    /// A stage ended now, which began where the last one ended.
+    pub fn end(&mut self, stage: Stage) {
+        self.add(stage, self.last.elapsed());
+    }
+
+    /// A stage that took so long, from where the last one ended.
+    pub fn add(&mut self, stage: Stage, length: Duration) {
+        let from = self.last;
+        self.last += length;
+        self.stages.set(stage, from, self.last);
+    }
+
+    /// How long a stage took; zero if it was not reached.
+    fn time(&self, stage: Stage) -> Duration {
+        self.stages.duration(stage).unwrap_or_default()
+    }
+}
+
 impl Asked {
     /// A request that begins now.
     pub fn now(protocol: Protocol, call: Call) -> Asked {
         Asked {
             protocol,
             call,
-            stages: Stages::new(Instant::now()),
+            clock: Clock::start(),
             timeout: None,
             id: None,
             traceparent: None,
@@ -81,7 +122,7 @@ impl Asked {
 /// What is known of a request when its work ends, well or not.
 struct Outcome<A> {
     said: Result<A, Refusal>,
-    stages: Stages,
+    clock: Clock,
     id: String,
     served: Option<(Arc<Version>, Option<&'static str>)>,
     n_candidates: usize,
@@ -116,6 +157,7 @@ impl Service {
             log,
             shadows,
             phase: AtomicU8::new(Phase::Loading as u8),
+            ports: Mutex::default(),
         }
     }
 
@@ -127,11 +169,33 @@ impl Service {
     /// Goes on to the next phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
-        self.telemetry.set_ready(phase == Phase::Ready);
+        self.telemetry.ready.set((phase == Phase::Ready).into());
     }
 
     fn is_in(&self, phase: Phase) -> bool {
         self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    /// The connections of a port are to be told with the metrics.
+    pub fn listens(&self, port: &'static str, counts: Arc<Counts>) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.push((port, counts));
+    }
+
+    /// All metrics, as OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        let telemetry = &self.telemetry;
+        telemetry.queue_depth.set(self.workers.waiting() as i64);
+        for (port, counts) in &*self.ports.lock().unwrap_or_else(PoisonError::into_inner) {
+            telemetry.connections(port).set(counts.n_open() as i64);
+        }
+        if let Some(log) = &self.log {
+            let [written, dropped] = log.counts().get();
+            let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
+            set(telemetry.score_log_rows.inner(), written);
+            set(telemetry.score_log_dropped.inner(), dropped);
+        }
+        telemetry.metrics()
     }
 
     fn submit(&self, job: Job) -> Result<(), Refusal> {
@@ -158,7 +222,7 @@ impl Service {
         A: Send + 'static,
     {
         let time = asked.timeout.map_or(self.time, |time| time.min(self.time));
-        let deadline = asked.stages.began() + time;
+        let deadline = asked.clock.began + time;
         let (reply, heard) = oneshot::channel();
         let (service, its) = (self.clone(), asked.clone());
         let job = move |desk: &mut Desk| {
@@ -176,7 +240,7 @@ impl Service {
         };
         let refused = |refusal| Outcome {
             said: Err(refusal),
-            stages: asked.stages,
+            clock: asked.clock,
             id: asked.id.clone().unwrap_or_default(),
             served: None,
             n_candidates: 0,
@@ -200,7 +264,7 @@ impl Service {
         if let Some((version, _)) = &outcome.served {
             count(
                 version,
-                &outcome.stages,
+                &outcome.clock,
                 outcome.n_candidates,
                 refused.is_none(),
             );
@@ -211,27 +275,34 @@ impl Service {
             call: asked.call,
             request_id: outcome.id,
             traceparent: asked.traceparent.clone(),
-            served: served.map(|(version, _)| version.identity.clone()),
+            served: served.and_then(|(version, _)| version.served().cloned()),
             label: served.and_then(|(_, label)| *label),
             n_candidates: outcome.n_candidates,
             refused,
-            stages: outcome.stages,
+            started: asked.clock.started,
+            began: asked.clock.began,
+            stages: outcome.clock.stages,
         });
         outcome.said
     }
 
     /// A request that was refused before a worker saw it.
     pub fn refuse(&self, asked: &Asked, refusal: Refusal) -> Refusal {
-        let outcome = Outcome::<()> {
-            said: Err(refusal.clone()),
-            stages: asked.stages,
+        self.done(asked, Some(&refusal));
+        refusal
+    }
+
+    /// A request that no worker saw is done.
+    pub fn done(&self, asked: &Asked, refused: Option<&Refusal>) {
+        let outcome = Outcome {
+            said: refused.cloned().map_or(Ok(()), Err),
+            clock: asked.clock,
             id: asked.id.clone().unwrap_or_default(),
             served: None,
             n_candidates: 0,
         };
         // It comes back as it went in.
         let _ = self.tell(asked, outcome);
-        refusal
     }
 
     /// After the answer: the metrics of its scores, the shadows, the score log.
@@ -243,7 +314,7 @@ impl Service {
             question,
             scores,
         } = left;
-        self.telemetry.scored(&version, &scores);
+        version.count_scores(&scores);
         let entry = Entry {
             request_id: id.into(),
             time: SystemTime::now(),
@@ -280,19 +351,19 @@ fn late(time: Duration) -> Refusal {
     Kind::Late.says(format!("no answer within {} ms", time.as_millis()))
 }
 
-fn count(version: &Version, stages: &Stages, n_candidates: usize, is_answered: bool) {
+fn count(version: &Version, clock: &Clock, n_candidates: usize, is_answered: bool) {
     let statistics = &version.statistics;
-    let all = stages.began().elapsed();
+    let all = clock.began.elapsed();
     if !is_answered {
         return statistics.fail.add(all);
     }
     statistics.success.add(all);
-    statistics.queue.add(stages.time(Stage::Queue));
+    statistics.queue.add(clock.time(Stage::Queue));
     statistics
         .input
-        .add(stages.time(Stage::Parse) + stages.time(Stage::Encode));
-    statistics.infer.add(stages.time(Stage::Score));
-    statistics.output.add(stages.time(Stage::Answer));
+        .add(clock.time(Stage::Parse) + clock.time(Stage::Encode));
+    statistics.infer.add(clock.time(Stage::Score));
+    statistics.output.add(clock.time(Stage::Answer));
     statistics.answered(n_candidates);
 }
 
@@ -310,10 +381,10 @@ impl Reading<'_> {
         say: impl FnOnce(Answer, X) -> Result<A, Refusal>,
         desk: &mut Desk,
     ) -> (Outcome<A>, Option<Left>) {
-        self.asked.stages.end(Stage::Queue);
+        self.asked.clock.end(Stage::Queue);
         let mut outcome = Outcome {
             said: Err(Kind::Internal.says("")),
-            stages: self.asked.stages,
+            clock: self.asked.clock,
             id: self.asked.id.take().unwrap_or_default(),
             served: None,
             n_candidates: 0,
@@ -321,10 +392,10 @@ impl Reading<'_> {
         let mut left = None;
         outcome.said = self.check_time().and_then(|()| {
             let (question, rest) = read(&self.service.accepts)?;
-            outcome.stages.end(Stage::Parse);
+            outcome.clock.end(Stage::Parse);
             let (answer, scored) = self.score(question, desk, &mut outcome)?;
             let said = say(answer, rest);
-            outcome.stages.end(Stage::Answer);
+            outcome.clock.end(Stage::Answer);
             left = said.is_ok().then_some(scored);
             said
         });
@@ -334,7 +405,7 @@ impl Reading<'_> {
     fn check_time(&self) -> Result<(), Refusal> {
         match Instant::now() < self.deadline {
             true => Ok(()),
-            false => Err(late(self.deadline - self.asked.stages.began())),
+            false => Err(late(self.deadline - self.asked.clock.began)),
         }
     }
 
@@ -345,7 +416,7 @@ impl Reading<'_> {
         outcome: &mut Outcome<A>,
     ) -> Result<(Answer, Left), Refusal> {
         if let Some(time) = question.timeout {
-            self.deadline = self.deadline.min(self.asked.stages.began() + time);
+            self.deadline = self.deadline.min(self.asked.clock.began + time);
         }
         self.check_time()?;
         let given = std::mem::take(&mut question.id);
@@ -361,8 +432,8 @@ impl Reading<'_> {
         outcome.served = Some((version.clone(), label));
         let lenient = self.service.accepts.lenient;
         let scores = version.score(&mut question, lenient, desk)?;
-        outcome.stages.add(Stage::Encode, scores.encode);
-        outcome.stages.add(Stage::Score, scores.score);
+        outcome.clock.add(Stage::Encode, scores.encode);
+        outcome.clock.add(Stage::Score, scores.score);
         let mut answer = Answer {
             id: outcome.id.clone(),
             model: version.identity.model.clone(),

@@ -44,8 +44,8 @@ impl Shadows {
     ) -> std::io::Result<Shadows> {
         let queue = Arc::new(Queue::new(waiting));
         let thread = std::thread::Builder::new().name("shadow".to_owned());
-        let (its_queue, its_telemetry) = (queue.clone(), telemetry.clone());
-        let thread = thread.spawn(move || score_all(&its_queue, &its_telemetry, log.as_deref()))?;
+        let its_queue = queue.clone();
+        let thread = thread.spawn(move || score_all(&its_queue, log.as_deref()))?;
         Ok(Shadows {
             queue,
             telemetry,
@@ -57,7 +57,7 @@ impl Shadows {
     pub fn push(&self, seen: Seen) {
         let weight = seen.entry.n_candidates().max(1);
         let lost = self.queue.push_over(seen, weight);
-        self.telemetry.shadow_dropped(lost as u64);
+        self.telemetry.shadow_dropped.inc_by(lost as u64);
     }
 
     /// Scores what waits, and ends.
@@ -75,13 +75,13 @@ impl Shadows {
     }
 }
 
-fn score_all(queue: &Queue<Seen>, telemetry: &Telemetry, log: Option<&LogQueue>) {
+fn score_all(queue: &Queue<Seen>, log: Option<&LogQueue>) {
     let mut desk = Desk::new();
     while let Some(seen) = queue.pop() {
         let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&seen, &mut desk)));
         match scored {
             Ok(Ok(entry)) => {
-                telemetry.compared(&seen.by, &seen.entry, &entry);
+                compare(&seen, &entry);
                 if let Some(log) = log {
                     log.push(entry);
                 }
@@ -91,6 +91,20 @@ fn score_all(queue: &Queue<Seen>, telemetry: &Telemetry, log: Option<&LogQueue>)
                 tracing::error!("a request made a shadow's scorer panic");
                 desk = Desk::new();
             }
+        }
+    }
+}
+
+/// Counts by how much the shadow differs from what was answered, output by output as they are called.
+fn compare(seen: &Seen, by_shadow: &Entry) {
+    let Some(served) = seen.by.served() else {
+        return;
+    };
+    let answered = &seen.entry.identity.outputs;
+    for (place, output) in by_shadow.identity.outputs.iter().enumerate() {
+        let said = answered.iter().position(|other| other == output);
+        if let Some(said) = said.and_then(|said| seen.entry.said.get(said)) {
+            served.shadow_differences(place, said, &by_shadow.said[place]);
         }
     }
 }

@@ -5,13 +5,17 @@ use crate::question::Question;
 use crate::rankers::Rankers;
 use crate::refusal::{Kind, Refusal};
 use crate::statistics::Statistics;
+use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::{listed, nearest};
-use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Population, Schema};
+use ncs_features::{
+    Batch, Block, Column, EncodeError, Encoder, FieldIds, IdSpace, Population, Schema,
+};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Ranker, Scorer};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Which model this is, in answers, logs and metrics.
@@ -43,7 +47,14 @@ pub struct Version {
     /// The two tasks whose product is the last output.
     product: Option<[usize; 2]>,
     rankers: Rankers,
+    /// Where it is counted, once it answers.
+    served: OnceLock<Arc<ServedVersion>>,
+    /// Requests so far, to count the values of some.
+    turns: AtomicU32,
 }
+
+/// Values of one request in so many are counted: looking up whether an id was met costs time.
+const COUNTED: u32 = 8;
 
 /// What a version says of the candidates of a question.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -130,7 +141,60 @@ impl Version {
             scorer,
             fields_of,
             product,
+            served: OnceLock::new(),
+            turns: AtomicU32::new(0),
         }
+    }
+
+    /// Has its scores and values counted from now on.
+    pub fn count_by(&self, telemetry: &Telemetry) {
+        let by = ServedBy {
+            model: self.identity.model.clone(),
+            version: self.identity.number,
+            hash: self.identity.hash.clone(),
+        };
+        let fields = self.schema().fields.iter();
+        let columns: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+        self.served
+            .get_or_init(|| telemetry.serve(by, &self.identity.outputs, &columns));
+    }
+
+    /// Where it is counted.
+    pub fn served(&self) -> Option<&Arc<ServedVersion>> {
+        self.served.get()
+    }
+
+    /// Counts scores that were answered, and of some requests how many ids training never met.
+    pub fn count_scores(&self, scores: &Scores) {
+        let Some(served) = self.served.get() else {
+            return;
+        };
+        for (output, scores) in scores.said.iter().enumerate() {
+            served.scores(output, scores);
+        }
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        if turn.is_multiple_of(COUNTED) {
+            for f in 0..self.schema().fields.len() {
+                let ids = scores.ids.iter().flat_map(|part| &part.fields[f].ids);
+                let (n_values, n_unseen) = self.unseen(f, ids);
+                served.values(f, n_values, n_unseen);
+            }
+        }
+    }
+
+    /// How many ids there are, the missing ones left out, and how many of them training never met. A number
+    /// has no id to be met.
+    fn unseen<'a>(&self, f: usize, ids: impl Iterator<Item = &'a u32>) -> (u64, u64) {
+        let table = self.schema().fields[f].table;
+        let is_unseen: &dyn Fn(u32) -> bool = match self.schema().tables[table].ids {
+            IdSpace::Vocabulary { .. } => &|id| id == 1,
+            IdSpace::Hash { .. } => &|id| !self.scorer.is_met(f, id),
+            IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => &|_| false,
+        };
+        let known = ids.copied().filter(|&id| id > 0);
+        known.fold((0, 0), |(n, unseen), id| {
+            (n + 1, unseen + u64::from(is_unseen(id)))
+        })
     }
 
     /// The frozen network.

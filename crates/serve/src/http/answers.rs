@@ -39,7 +39,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> Response {
 
 /// Metrics.
 pub(super) fn text(text: String) -> Response {
-    typed(text.into(), crate::telemetry::CONTENT_TYPE)
+    typed(text.into(), crate::telemetry::METRICS_CONTENT_TYPE)
 }
 
 fn typed(body: axum::body::Body, content: &'static str) -> Response {

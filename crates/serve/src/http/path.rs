@@ -1,6 +1,7 @@
 //! Paths and what they mean.
 
 use crate::refusal::{Kind, Refusal};
+use crate::telemetry::Call;
 use http::Method;
 
 /// A model, and maybe one of its versions.
@@ -31,6 +32,26 @@ pub(super) enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// What it counts as.
+    pub(super) fn call(&self) -> Call {
+        match self {
+            Path::Server => Call::Metadata,
+            Path::Live => Call::Live,
+            Path::Ready => Call::Ready,
+            Path::Metrics => Call::Metrics,
+            Path::Model(_) => Call::ModelMetadata,
+            Path::ModelReady(_) => Call::ModelReady,
+            Path::Config(_) => Call::ModelConfig,
+            Path::Statistics(_) => Call::ModelStatistics,
+            Path::Infer(_) => Call::Infer,
+            Path::Rank(_) => Call::Rank,
+            Path::Index => Call::Index,
+            Path::Load(_) => Call::Load,
+            Path::Unload(_) => Call::Unload,
+            Path::Labels(_) | Path::SetLabels(_) => Call::Label,
+        }
+    }
+
     /// Reads a path.
     ///
     /// # Errors

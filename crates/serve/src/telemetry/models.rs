@@ -1,0 +1,230 @@
+//! The versions that are served now, and their series.
+
+use super::histogram::Histogram;
+use super::requests::Requests;
+use super::served::{ColumnValues, ServedBy, ServedVersion, TaskScores};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What is served now. It owns none of it: what nobody serves any more is not counted any more.
+#[derive(Debug, Default)]
+pub(super) struct Models {
+    /// Requests that found no model.
+    pub(super) nameless: Requests,
+    served: Mutex<Served>,
+}
+
+#[derive(Debug, Default)]
+struct Served {
+    /// Where a version is served anew before its last request has ended, the newer one.
+    versions: BTreeMap<(Arc<str>, u64), Weak<ServedVersion>>,
+    requests: BTreeMap<Arc<str>, Weak<Requests>>,
+}
+
+type Versions = Vec<Arc<ServedVersion>>;
+type ByModel = Vec<(Arc<str>, Arc<Requests>)>;
+
+impl Models {
+    pub(super) fn serve(
+        &self,
+        by: ServedBy,
+        tasks: &[impl AsRef<str>],
+        columns: &[impl AsRef<str>],
+    ) -> Arc<ServedVersion> {
+        let mut served = self.lock();
+        served.forget();
+        let requests = served.requests(&by.model);
+        let key = (by.model.clone(), by.version);
+        let version = Arc::new(ServedVersion::new(by, requests, tasks, columns));
+        served.versions.insert(key, Arc::downgrade(&version));
+        version
+    }
+
+    /// What is served now, held for as long as it is written.
+    fn now(&self) -> (Versions, ByModel) {
+        let mut served = self.lock();
+        served.forget();
+        let versions = served.versions.values().filter_map(Weak::upgrade).collect();
+        let requests = served.requests.iter();
+        let requests = requests.filter_map(|(name, weak)| Some((name.clone(), weak.upgrade()?)));
+        (versions, requests.collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Served {
+    /// Drops what is served no more, so that swaps leave nothing behind.
+    fn forget(&mut self) {
+        self.versions.retain(|_, weak| weak.strong_count() > 0);
+        self.requests.retain(|_, weak| weak.strong_count() > 0);
+    }
+
+    fn requests(&mut self, model: &Arc<str>) -> Arc<Requests> {
+        let known = self.requests.get(model).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let requests = Arc::default();
+            self.requests
+                .insert(model.clone(), Arc::downgrade(&requests));
+            requests
+        })
+    }
+}
+
+impl Collector for Models {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let (versions, by_model) = self.now();
+        self.encode_requests(&mut encoder, &by_model)?;
+        encode_candidates(&mut encoder, &by_model)?;
+        encode_info(&mut encoder, &versions)?;
+        let help = "Scores that were answered.";
+        encode_scores(&mut encoder, "ncs_score", help, &versions, |task| {
+            &task.scores
+        })?;
+        let help = "Absolute differences of a shadow's scores from those answered.";
+        let name = "ncs_shadow_difference";
+        encode_scores(&mut encoder, name, help, &versions, |task| {
+            &task.differences
+        })?;
+        let help = "Values that were encoded.";
+        encode_values(&mut encoder, "ncs_values", help, &versions, |column| {
+            &column.values
+        })?;
+        let help = "Values that the model was never trained with.";
+        let name = "ncs_unseen_values";
+        encode_values(&mut encoder, name, help, &versions, |column| &column.unseen)
+    }
+}
+
+impl Models {
+    fn encode_requests(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        by_model: &ByModel,
+    ) -> Result<(), Error> {
+        let help = "Requests that were answered or refused.";
+        let mut family =
+            encoder.encode_descriptor("ncs_requests", help, None, MetricType::Counter)?;
+        let named = by_model
+            .iter()
+            .map(|(name, requests)| (&**name, &**requests));
+        for (model, requests) in [("", &self.nameless)].into_iter().chain(named) {
+            requests.each(|protocol, call, code, n| {
+                let labels = [
+                    ("protocol", protocol.as_str()),
+                    ("call", call.as_str()),
+                    ("model", model),
+                    ("code", code),
+                ];
+                ConstCounter::new(n).encode(family.encode_family(&labels)?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_candidates(encoder: &mut DescriptorEncoder<'_>, by_model: &ByModel) -> Result<(), Error> {
+    let help = "Candidates in requests that were answered.";
+    let mut family =
+        encoder.encode_descriptor("ncs_candidates", help, None, MetricType::Histogram)?;
+    for (model, requests) in by_model {
+        let labels = [("model", &**model)];
+        requests.candidates.encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn encode_info(encoder: &mut DescriptorEncoder<'_>, versions: &Versions) -> Result<(), Error> {
+    let help = "Versions that are served.";
+    let mut family = encoder.encode_descriptor("ncs_model", help, None, MetricType::Info)?;
+    for version in versions {
+        let labels = version.labels();
+        family.encode_info(&[
+            ("model", &*version.by.model),
+            ("version", &version.version),
+            ("hash", &version.by.hash),
+            ("labels", &labels),
+        ])?;
+    }
+    Ok(())
+}
+
+fn encode_scores(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    versions: &Versions,
+    of: impl Fn(&TaskScores) -> &Histogram,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for version in versions {
+        for task in version.tasks.iter().filter(|task| !of(task).is_empty()) {
+            let labels = [
+                ("model", &*version.by.model),
+                ("version", &version.version),
+                ("task", &task.name),
+            ];
+            of(task).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_values(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    versions: &Versions,
+    of: impl Fn(&ColumnValues) -> &AtomicU64,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for version in versions {
+        for column in &version.columns {
+            let labels = [
+                ("model", &*version.by.model),
+                ("version", &version.version),
+                ("column", &column.name),
+            ];
+            let n = of(column).load(Relaxed);
+            ConstCounter::new(n).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_serves_is_forgotten() {
+        let models = Models::default();
+        let serve = |version| {
+            let by = ServedBy {
+                model: "m".into(),
+                version,
+                hash: "".into(),
+            };
+            models.serve(by, &["ctr"], &["user"])
+        };
+        for version in 0..1000 {
+            serve(version);
+        }
+        assert_eq!(models.lock().versions.len(), 1);
+        let kept = serve(1000);
+        let (versions, by_model) = models.now();
+        assert_eq!((versions.len(), by_model.len()), (1, 1));
+        drop((kept, versions, by_model));
+        models.now();
+        let served = models.lock();
+        assert!(served.versions.is_empty() && served.requests.is_empty());
+    }
+}
