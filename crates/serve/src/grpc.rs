@@ -15,7 +15,9 @@ use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::InferQuestion;
 use crate::wire::{Accepts, infer_proto, rank_proto};
 use axum::Router;
+use axum::middleware::map_request;
 use axum::response::IntoResponse;
+use axum::routing::any;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 use tonic::codec::CompressionEncoding;
@@ -42,9 +44,47 @@ pub fn services(door: Door) -> Router {
         .accept_compressed(CompressionEncoding::Deflate)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Deflate);
-    Router::new()
+    let router = Router::new()
         .route_service("/inference.GRPCInferenceService/{method}", inference)
         .route_service("/ncs4cvr.v1.Ranking/{method}", ranking)
+        .layer(map_request(as_the_caller_packs));
+    let paths = NOT_HAD.map(|call| format!("/inference.GRPCInferenceService/{call}"));
+    paths
+        .iter()
+        .fold(router, |router, path| router.route(path, any(not_had)))
+}
+
+/// Calls of the protocol that the server does not have, and clients do.
+const NOT_HAD: [&str; 8] = [
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryRegister",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister",
+    "TraceSetting",
+    "LogSettings",
+];
+
+async fn not_had(uri: http::Uri) -> axum::response::Response {
+    let what = match uri.path().rsplit('/').next() {
+        Some("TraceSetting") => "trace settings; start it with --otlp",
+        Some("LogSettings") => "log settings; set NCS_LOG when it starts",
+        _ => "shared memory",
+    };
+    Status::from(Kind::Unsupported.says(format!("not supported: this server has no {what}")))
+        .into_http()
+}
+
+/// Answers are packed for callers who pack their questions. Nearly all clients say that they can unpack,
+/// and to pack scores takes longer than to send them.
+async fn as_the_caller_packs(mut request: axum::extract::Request) -> axum::extract::Request {
+    let headers = request.headers_mut();
+    let encoding = headers.get("grpc-encoding");
+    if encoding.is_none_or(|encoding| encoding == "identity") {
+        headers.remove("grpc-accept-encoding");
+    }
+    request
 }
 
 /// A service that is not there; a caller that speaks no gRPC gets words that it can read.
@@ -306,5 +346,42 @@ impl tonic::codegen::tokio_stream::Stream for Answers {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         self.0.poll_recv(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_server_does_not_have_is_said_in_words() {
+        let check = async |call: &str, expected: &str| {
+            let path = format!("/inference.GRPCInferenceService/{call}");
+            let response = not_had(path.parse().unwrap()).await;
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), tonic::Code::Unimplemented);
+            assert!(status.message().contains(expected), "{status}");
+        };
+        check("CudaSharedMemoryRegister", "no shared memory").await;
+        check("TraceSetting", "start it with --otlp").await;
+        check("LogSettings", "set NCS_LOG").await;
+    }
+
+    #[tokio::test]
+    async fn answers_are_packed_for_callers_who_pack() {
+        let check = async |encoding: Option<&str>, is_packed: bool| {
+            let mut request = axum::extract::Request::new(axum::body::Body::empty());
+            let headers = request.headers_mut();
+            headers.insert("grpc-accept-encoding", "gzip".parse().unwrap());
+            if let Some(encoding) = encoding {
+                headers.insert("grpc-encoding", encoding.parse().unwrap());
+            }
+            let request = as_the_caller_packs(request).await;
+            let accepts = request.headers().contains_key("grpc-accept-encoding");
+            assert_eq!(accepts, is_packed, "{encoding:?}");
+        };
+        check(None, false).await;
+        check(Some("identity"), false).await;
+        check(Some("gzip"), true).await;
     }
 }

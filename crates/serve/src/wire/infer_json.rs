@@ -2,6 +2,7 @@
 
 use super::infer::{InferQuestion, Parameters, WantedOutput, chosen, question, wanted};
 use super::infer_proto::raw;
+use super::rank_json::Word;
 use super::tensors::{Datatype, Tensor, n_values};
 use super::{Accepts, MOST_COLUMNS};
 use crate::question::Answer;
@@ -34,8 +35,14 @@ struct SaidParameters {
     classification: Option<serde::de::IgnoredAny>,
     shared_memory_region: Option<serde::de::IgnoredAny>,
     label: Option<String>,
+    #[serde(deserialize_with = "user")]
     user: Option<String>,
     timeout: Option<u64>,
+}
+
+/// A user's id may be a whole number, as in the rank call.
+fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Word.deserialize(from)
 }
 
 #[derive(Deserialize)]
@@ -416,5 +423,18 @@ mod tests {
             panic!("a text");
         };
         assert_eq!(texts.get(0), b"18446744073709551615");
+    }
+
+    #[test]
+    fn a_user_is_a_string_or_a_whole_number() {
+        let check = |user: &str, expected: Option<&str>| {
+            let input = r#"{"name": "a", "shape": [1], "datatype": "INT8", "data": [1]}"#;
+            let body = format!("{{\"inputs\": [{input}], \"parameters\": {{\"user\": {user}}}}}");
+            let asked = ask(&body, None).unwrap();
+            assert_eq!(asked.question.user.as_deref(), expected, "{user}");
+        };
+        check("\"u17\"", Some("u17"));
+        check("17", Some("17"));
+        check("null", None);
     }
 }

@@ -31,7 +31,7 @@ pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuesti
     let parameters = parameters(&request.parameters)?;
     let inputs = inputs(request.inputs, &request.raw_input_contents)?;
     let outputs = request.outputs.into_iter().map(|output| {
-        refuse_classification(&output.parameters)?;
+        check_output(&output.parameters)?;
         Ok(WantedOutput {
             name: output.name,
             binary: None,
@@ -71,16 +71,23 @@ fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, Refu
     })
 }
 
-fn refuse_classification(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
-    match said.contains_key("classification") {
-        true => {
-            Err(Kind::Unsupported.says("this server does not have the classification extension"))
-        }
+fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
+    if said.contains_key("classification") {
+        let what = "this server does not have the classification extension";
+        return Err(Kind::Unsupported.says(what));
+    }
+    match is_shared(said) {
+        true => Err(Kind::Unsupported.says("this server has no shared memory")),
         false => Ok(()),
     }
 }
 
 fn inputs(said: Vec<InferInputTensor>, raw: &[Vec<u8>]) -> Result<Vec<Tensor>, Refusal> {
+    // First, for such an input has no raw contents.
+    if let Some(shared) = said.iter().find(|said| is_shared(&said.parameters)) {
+        let what = "this server has no shared memory; send the values";
+        return Err(Kind::Invalid.says(format!("input \"{}\": {what}", shared.name)));
+    }
     if !raw.is_empty() && raw.len() != said.len() {
         return Err(Kind::Invalid.says(format!(
             "{} inputs and {} raw_input_contents; each input has one, in the same order",
@@ -96,10 +103,11 @@ fn inputs(said: Vec<InferInputTensor>, raw: &[Vec<u8>]) -> Result<Vec<Tensor>, R
     said.into_iter().enumerate().map(tensor).collect()
 }
 
+fn is_shared(said: &HashMap<String, InferParameter>) -> bool {
+    said.contains_key("shared_memory_region")
+}
+
 fn input(said: InferInputTensor, raw: Option<&Vec<u8>>) -> Result<Tensor, String> {
-    if said.parameters.contains_key("shared_memory_region") {
-        return Err("this server has no shared memory; send the values".to_owned());
-    }
     let datatype = Datatype::parse(&said.datatype)?;
     let n = n_values(&said.shape)?;
     let values = match (raw, said.contents) {
@@ -203,4 +211,52 @@ pub(super) fn raw(numbers: &[f32]) -> Bytes {
         .iter()
         .for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
     bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::inference::model_infer_request::InferRequestedOutputTensor;
+
+    fn shared() -> HashMap<String, InferParameter> {
+        let region = ParameterChoice::StringParam("region".to_owned());
+        let region = InferParameter {
+            parameter_choice: Some(region),
+        };
+        HashMap::from([("shared_memory_region".to_owned(), region)])
+    }
+
+    #[test]
+    fn tensors_in_shared_memory_are_refused() {
+        let accepts = Accepts {
+            candidates: 1,
+            lenient: false,
+        };
+        let input = |name: &str, parameters| InferInputTensor {
+            name: name.to_owned(),
+            datatype: "INT8".to_owned(),
+            shape: vec![1],
+            parameters,
+            contents: None,
+        };
+        let ask = |of_input, of_output| {
+            let output = InferRequestedOutputTensor {
+                name: "ctr".to_owned(),
+                parameters: of_output,
+            };
+            let request = ModelInferRequest {
+                model_name: "m".to_owned(),
+                inputs: vec![input("a", of_input)],
+                outputs: vec![output],
+                raw_input_contents: vec![vec![1]],
+                ..ModelInferRequest::default()
+            };
+            read(request, &accepts).map_err(|refusal| refusal.what)
+        };
+        assert!(ask(HashMap::new(), HashMap::new()).is_ok());
+        let of_input = ask(shared(), HashMap::new()).unwrap_err();
+        assert!(of_input.starts_with("input \"a\": this server has no shared memory"));
+        let of_output = ask(HashMap::new(), shared()).unwrap_err();
+        assert_eq!(of_output, "this server has no shared memory");
+    }
 }

@@ -153,7 +153,7 @@ impl Parts {
 }
 
 /// A text, or a number as one; `None` for null.
-struct Word;
+pub(super) struct Word;
 
 impl<'de> DeserializeSeed<'de> for Word {
     type Value = Option<String>;
