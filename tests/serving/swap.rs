@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ncs_model::NetworkKind;
+use ncs_features::{Block, Column, Field, Values as ColumnValues};
+use ncs_model::artifact::Artifact;
+use ncs_model::{NetworkKind, Scorer, SelfTest};
 use serde_json::{Value, json};
 
 use super::harness::{Connection, Server};
@@ -161,6 +163,69 @@ fn a_bad_version_leaves_the_old_one_serving() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, &bytes).unwrap();
     until(|| server.post("/v2/rank", &body()).good()["model"]["version"] == 2);
+}
+
+#[test]
+fn a_version_that_scores_otherwise_than_when_it_was_saved_is_refused() {
+    let versions = Versions::new();
+    versions.put(1);
+    let model = versions.path().join("1");
+    let mut artifact = Artifact::read(&model).unwrap();
+    let scorer = Scorer::new(&artifact).unwrap();
+    let column = |field: &Field| Column {
+        name: field.column.clone(),
+        values: ColumnValues::Int(vec![3, 4]),
+        ..Column::default()
+    };
+    let rows = Block {
+        n_rows: 2,
+        columns: artifact.schema.fields.iter().map(column).collect(),
+    };
+    let mut test = SelfTest::record(&scorer, &rows).unwrap();
+    artifact.self_test = Some(test.clone());
+    artifact.write(&model).unwrap();
+    let server = Server::start(versions.folder.path(), &["feed"]);
+    test.scores[1][1] += 0.01;
+    artifact.self_test = Some(test);
+    artifact.write(&versions.path().join("2")).unwrap();
+    let refused = server.admin("POST", "/v2/repository/models/feed/load", "");
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.error().contains("row 2 of the self-test scores"),
+        "{}",
+        refused.error()
+    );
+    assert_eq!(
+        server.post("/v2/rank", &body()).good()["model"]["version"],
+        1
+    );
+}
+
+#[test]
+fn a_shadow_scores_after_the_answer_and_is_compared() {
+    let versions = Versions::new();
+    versions.put(1);
+    versions.put(2);
+    let server = Server::start(versions.folder.path(), &["feed"]);
+    let labels = json!({ "stable": 1, "shadow": [2] });
+    server
+        .admin("PUT", "/v2/models/feed/labels", &labels.to_string())
+        .good();
+    let answer = server.post("/v2/rank", &body()).good();
+    assert_eq!(answer["model"]["version"], 1);
+    let metrics = || server.admin("GET", "/metrics", "");
+    let compared = "ncs_shadow_difference_count{model=\"feed\",version=\"2\",task=\"cvr\"} 20";
+    until(|| {
+        String::from_utf8(metrics().body)
+            .unwrap()
+            .contains(compared)
+    });
+    let text = String::from_utf8(metrics().body).unwrap();
+    let served = "ncs_score_count{model=\"feed\",version=\"1\",task=\"cvr\"} 20";
+    assert!(text.contains(served), "{text}");
+    // What a shadow says is no answer.
+    let not_served = "ncs_score_count{model=\"feed\",version=\"2\",task=\"cvr\"} 0";
+    assert!(text.contains(not_served), "{text}");
 }
 
 #[test]
