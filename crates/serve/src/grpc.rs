@@ -15,14 +15,19 @@ use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::InferQuestion;
 use crate::wire::{Accepts, infer_proto, rank_proto};
 use axum::Router;
-use axum::middleware::map_request;
+use axum::middleware::{Next, from_fn, map_request};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+
+/// How long a stream may be without a question.
+const STREAM_IDLE: Duration = Duration::from_secs(75);
 
 /// All services of a port that speaks gRPC alone.
 pub fn router(door: Door) -> Router {
@@ -32,6 +37,7 @@ pub fn router(door: Door) -> Router {
 /// The services, by their paths.
 pub fn services(door: Door) -> Router {
     let most = door.body.bytes;
+    let most_time = door.body.time + door.service.time;
     let inference = GrpcInferenceServiceServer::new(door.clone())
         .max_decoding_message_size(most)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -47,7 +53,10 @@ pub fn services(door: Door) -> Router {
     let router = Router::new()
         .route_service("/inference.GRPCInferenceService/{method}", inference)
         .route_service("/ncs4cvr.v1.Ranking/{method}", ranking)
-        .layer(map_request(as_the_caller_packs));
+        .layer(map_request(as_the_caller_packs))
+        .layer(from_fn(move |request, next| {
+            within(most_time, request, next)
+        }));
     let paths = NOT_HAD.map(|call| format!("/inference.GRPCInferenceService/{call}"));
     paths
         .iter()
@@ -74,6 +83,19 @@ async fn not_had(uri: http::Uri) -> axum::response::Response {
     };
     Status::from(Kind::Unsupported.says(format!("not supported: this server has no {what}")))
         .into_http()
+}
+
+/// A message must arrive and be answered within this time; a stream must begin to.
+async fn within(
+    time: Duration,
+    request: axum::extract::Request,
+    next: Next,
+) -> axum::response::Response {
+    let late = |_| {
+        let what = format!("no whole message within {} ms", time.as_millis());
+        Status::from(Kind::Late.says(what)).into_http()
+    };
+    timeout(time, next.run(request)).await.unwrap_or_else(late)
 }
 
 /// Answers are packed for callers who pack their questions. Nearly all clients say that they can unpack,
@@ -161,7 +183,8 @@ impl GrpcInferenceService for Door {
         &self,
         _: Request<ServerLiveRequest>,
     ) -> Result<Response<ServerLiveResponse>, Status> {
-        Ok(Response::new(ServerLiveResponse { live: true }))
+        self.tell(Call::Live, async { Ok(ServerLiveResponse { live: true }) })
+            .await
     }
 
     async fn server_ready(
@@ -169,7 +192,8 @@ impl GrpcInferenceService for Door {
         _: Request<ServerReadyRequest>,
     ) -> Result<Response<ServerReadyResponse>, Status> {
         let ready = self.service.is_ready();
-        Ok(Response::new(ServerReadyResponse { ready }))
+        self.tell(Call::Ready, async { Ok(ServerReadyResponse { ready }) })
+            .await
     }
 
     async fn model_ready(
@@ -177,23 +201,28 @@ impl GrpcInferenceService for Door {
         request: Request<ModelReadyRequest>,
     ) -> Result<Response<ModelReadyResponse>, Status> {
         let request = request.into_inner();
-        let ready = match self.find(&request.name, named(&request.version)) {
-            Ok(_) => true,
-            Err(refusal) if refusal.kind == Kind::NotFound => false,
-            Err(refusal) => return Err(refusal.into()),
+        let is_ready = async {
+            match self.find(&request.name, named(&request.version)) {
+                Ok(_) => Ok(ModelReadyResponse { ready: true }),
+                Err(refusal) if refusal.kind == Kind::NotFound => {
+                    Ok(ModelReadyResponse { ready: false })
+                }
+                Err(refusal) => Err(refusal),
+            }
         };
-        Ok(Response::new(ModelReadyResponse { ready }))
+        self.tell(Call::ModelReady, is_ready).await
     }
 
     async fn server_metadata(
         &self,
         _: Request<ServerMetadataRequest>,
     ) -> Result<Response<ServerMetadataResponse>, Status> {
-        Ok(Response::new(ServerMetadataResponse {
+        let metadata = ServerMetadataResponse {
             name: SERVER.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             extensions: EXTENSIONS.map(str::to_owned).into(),
-        }))
+        };
+        self.tell(Call::Metadata, async { Ok(metadata) }).await
     }
 
     async fn model_metadata(
@@ -201,8 +230,11 @@ impl GrpcInferenceService for Door {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let request = request.into_inner();
-        let description = self.describe(&request.name, named(&request.version))?;
-        Ok(Response::new(description.to_proto()))
+        let describe = async {
+            let description = self.describe(&request.name, named(&request.version))?;
+            Ok(description.to_proto())
+        };
+        self.tell(Call::ModelMetadata, describe).await
     }
 
     async fn model_infer(
@@ -226,7 +258,11 @@ impl GrpcInferenceService for Door {
         let (answers, receiver) = mpsc::channel(1);
         let door = self.clone();
         tokio::spawn(async move {
-            while let Some(question) = questions.message().await.transpose() {
+            // A caller that says nothing for long is gone, or holds a place for nothing.
+            while let Ok(question) = timeout(STREAM_IDLE, questions.message()).await {
+                let Some(question) = question.transpose() else {
+                    return;
+                };
                 let answer = match question {
                     Ok(question) => door.next_answer(&first, question).await,
                     Err(status) => Err(status),
@@ -245,10 +281,12 @@ impl GrpcInferenceService for Door {
         request: Request<ModelConfigRequest>,
     ) -> Result<Response<ModelConfigResponse>, Status> {
         let request = request.into_inner();
-        let description = self.describe(&request.name, named(&request.version))?;
-        Ok(Response::new(ModelConfigResponse {
-            config: Some(description.config_proto()),
-        }))
+        let describe = async {
+            let description = self.describe(&request.name, named(&request.version))?;
+            let config = Some(description.config_proto());
+            Ok(ModelConfigResponse { config })
+        };
+        self.tell(Call::ModelConfig, describe).await
     }
 
     async fn model_statistics(
@@ -256,8 +294,11 @@ impl GrpcInferenceService for Door {
         request: Request<ModelStatisticsRequest>,
     ) -> Result<Response<ModelStatisticsResponse>, Status> {
         let request = request.into_inner();
-        let model_stats = self.statistics(named(&request.name), named(&request.version))?;
-        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+        let count = async {
+            let model_stats = self.statistics(named(&request.name), named(&request.version))?;
+            Ok(ModelStatisticsResponse { model_stats })
+        };
+        self.tell(Call::ModelStatistics, count).await
     }
 
     async fn repository_index(
@@ -265,48 +306,68 @@ impl GrpcInferenceService for Door {
         request: Request<RepositoryIndexRequest>,
     ) -> Result<Response<RepositoryIndexResponse>, Status> {
         let ready = request.into_inner().ready;
-        let entries = self.off_the_network(move |service| Ok(service.repository.index(ready)));
-        let entries = entries.await?.into_iter();
         let model = |entry: crate::repository::Entry| repository_index_response::ModelIndex {
             name: entry.name,
             version: entry.version,
             state: entry.state.to_owned(),
             reason: entry.reason,
         };
-        Ok(Response::new(RepositoryIndexResponse {
-            models: entries.map(model).collect(),
-        }))
+        let index = async {
+            let entries = self.off_the_network(move |service| Ok(service.repository.index(ready)));
+            let models = entries.await?.into_iter().map(model).collect();
+            Ok(RepositoryIndexResponse { models })
+        };
+        self.tell(Call::Index, index).await
     }
 
     async fn repository_model_load(
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        self.check_admin(authorization(request.metadata()))?;
-        let request = request.into_inner();
-        if !request.parameters.is_empty() {
-            let what = "models are loaded from their folders as they are; leave the parameters out";
-            return Err(Kind::Unsupported.says(what).into());
-        }
-        let load =
-            move |service: &crate::service::Service| service.repository.load(&request.model_name);
-        self.off_the_network(load).await?;
-        Ok(Response::new(RepositoryModelLoadResponse {}))
+        let load = async {
+            self.check_admin(authorization(request.metadata()))?;
+            let request = request.get_ref();
+            if !request.parameters.is_empty() {
+                let what =
+                    "models are loaded from their folders as they are; leave the parameters out";
+                return Err(Kind::Unsupported.says(what));
+            }
+            let name = request.model_name.clone();
+            self.off_the_network(move |service| service.repository.load(&name))
+                .await?;
+            Ok(RepositoryModelLoadResponse {})
+        };
+        self.tell(Call::Load, load).await
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        self.check_admin(authorization(request.metadata()))?;
-        let name = request.into_inner().model_name;
-        self.off_the_network(move |service| service.repository.unload(&name))
-            .await?;
-        Ok(Response::new(RepositoryModelUnloadResponse {}))
+        let unload = async {
+            self.check_admin(authorization(request.metadata()))?;
+            let name = request.get_ref().model_name.clone();
+            self.off_the_network(move |service| service.repository.unload(&name))
+                .await?;
+            Ok(RepositoryModelUnloadResponse {})
+        };
+        self.tell(Call::Unload, unload).await
     }
 }
 
 impl Door {
+    /// Does something that no worker is needed for, and tells of it.
+    async fn tell<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<Response<T>, Status> {
+        let asked = Asked::now(Protocol::Grpc, call);
+        let said = work.await;
+        self.service.done(&asked, said.as_ref().err());
+        Ok(Response::new(said?))
+    }
+
     /// The next answer of a stream; only a fault of the server ends it.
     async fn next_answer(
         &self,
