@@ -20,8 +20,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Version of the files; readers refuse others.
-pub const VERSION: u32 = 1;
+/// Newest version of the files; readers refuse later ones.
+pub const VERSION: u32 = 2;
+
+/// Version of files without calibrators, which every release reads. One that knew no calibrators must not
+/// read a model that has some: it would say other scores.
+const PLAIN: u32 = 1;
 
 const FORMAT: &str = "ncs4cvr model";
 const MANIFEST: &str = "manifest.json";
@@ -161,7 +165,10 @@ impl Artifact {
             .map(|(name, hash)| (name, hash.to_hex().to_string()));
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: match self.calibrators.iter().any(Option::is_some) {
+                true => VERSION,
+                false => PLAIN,
+            },
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
             towers: self.members.iter().map(|member| member.tower).collect(),
@@ -334,10 +341,11 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
     }
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    if json["format"] != FORMAT || json["version"] != VERSION {
+    let is_known = json["version"] == VERSION || json["version"] == PLAIN;
+    if json["format"] != FORMAT || !is_known {
         let found = format!("{} {}", json["format"], json["version"]);
         return Err(wrong(format!(
-            "it is {found}; this program reads \"{FORMAT}\" {VERSION}"
+            "it is {found}; this program reads \"{FORMAT}\" {PLAIN} and {VERSION}"
         )));
     }
     serde_json::from_value(json).map_err(|error| wrong(error.to_string()))
