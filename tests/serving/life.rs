@@ -124,3 +124,35 @@ fn what_keeps_it_from_starting_is_said_before_anything_long() {
     fs::write(&manifest, text.replacen("ctr", "ctx", 1)).unwrap();
     check(&with(&["run"]), &["manifest.json", "checksum"]);
 }
+
+#[test]
+fn more_than_it_can_do_is_refused_at_once() {
+    let folder = trained::folder(NetworkKind::SparseSharing);
+    let arguments = ["feed=run", "--threads", "1", "--max-queue", "1"];
+    let server = Server::start(folder.path(), &arguments);
+    let items: Vec<String> = (0..5000).map(|item| item.to_string()).collect();
+    let body = BODY.replace("[7]", &format!("[{}]", items.join(",")));
+    let ask = || {
+        let mut connection = Connection::open(server.http);
+        let replies = (0..20).map(|_| connection.ask("POST", "/v2/rank", &[], body.as_bytes()));
+        replies.collect::<Vec<_>>()
+    };
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        let replies = askers.into_iter().flat_map(|asker| asker.join().unwrap());
+        replies.collect()
+    });
+    let (good, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    println!("{} answered, {} refused", good.len(), refused.len());
+    assert!(!good.is_empty() && !refused.is_empty());
+    for reply in refused {
+        assert_eq!(reply.status, 503);
+        assert!(reply.head.contains("retry-after: 1"), "{}", reply.head);
+        assert!(
+            reply.error().contains("the queue is full (1 waiting"),
+            "{}",
+            reply.error()
+        );
+    }
+    server.post("/v2/rank", BODY).good();
+}

@@ -81,7 +81,7 @@ impl Workers {
     pub fn submit(&self, job: Job) -> Result<(), Refusal> {
         let full = |_| {
             Kind::Overloaded.says(format!(
-                "{} requests wait already, the most that this server lets wait; ask again in a moment",
+                "the queue is full ({} waiting, the most that this server lets wait); ask again in a moment",
                 self.queue.limit()
             ))
         };
