@@ -18,5 +18,6 @@ pub mod run_file;
 pub mod run_log;
 pub mod run_report;
 mod score_file;
+pub mod score_log;
 pub mod sharing;
 pub mod training;
