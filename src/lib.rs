@@ -14,6 +14,7 @@ mod made_up_folder;
 mod memory;
 mod predictions_file;
 pub mod progress;
+mod replay;
 pub mod run_file;
 pub mod run_log;
 pub mod run_report;
