@@ -41,6 +41,8 @@ pub enum Command {
     Serve(Box<serve::Serve>),
     /// Show what a trained model holds: columns, layers, what the masks keep and share.
     Inspect(Inspect),
+    /// Score the rows of a score log again, from files, and compare with what was answered.
+    Replay(serve::Replay),
     /// Make up a log whose truth is known.
     Synth(Synth),
     /// List or delete rows that were kept on disk as ids.

@@ -29,6 +29,7 @@ fn run(command: &Command, progress: Progress) -> commands::Outcome {
         Command::Score(arguments) => commands::score::run(arguments, progress),
         Command::Serve(arguments) => commands::serve::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::Replay(arguments) => commands::replay::run(arguments, progress),
         Command::Synth(arguments) => commands::synth::run(arguments, progress),
         Command::Cache(arguments) => commands::cache::run(arguments),
         Command::Schema(arguments) => commands::schema::run(arguments),

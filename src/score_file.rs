@@ -188,7 +188,8 @@ fn write_group(
     Ok(())
 }
 
-fn io_error(error: ParquetError) -> io::Error {
+/// The file system's error in that of the library.
+pub(crate) fn io_error(error: ParquetError) -> io::Error {
     match error {
         // Keeps the file system's own words, such as "no space left on device".
         ParquetError::External(source) => match source.downcast::<io::Error>() {

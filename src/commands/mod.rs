@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod inspect;
 mod model;
 pub mod quickstart;
+pub mod replay;
 pub mod schema;
 pub mod score;
 pub mod serve;

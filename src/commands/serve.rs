@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
+use ncs_serve::score_log::ScoreLog;
 use ncs_serve::server::{Addresses, Server, Settings};
 use ncs_serve::telemetry::traces::{self, Traces};
 use ncs_serve::telemetry::{Telemetry, logs};
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use super::{Outcome, print};
 use crate::arguments::serve::{LogFormat, Serve, Telling};
 use crate::interrupt;
+use crate::score_log::ParquetLog;
 
 /// How often the flag of the signals is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -100,10 +102,20 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
             finish: limits.drain,
         },
         shadow_waiting: telling.shadow_queue,
-        log: None,
+        log: log(telling)?,
         log_waiting: telling.score_log_queue,
         telemetry: Telemetry::new(traces(telling)?),
     })
+}
+
+/// Where requests and scores are kept, if anywhere.
+fn log(telling: &Telling) -> Result<Option<Box<dyn ScoreLog>>, String> {
+    let Some(folder) = &telling.score_log else {
+        return Ok(None);
+    };
+    let (rows, age) = (telling.score_log_rows, telling.score_log_seconds);
+    let log = ParquetLog::open(folder, rows, age)?;
+    Ok(Some(Box::new(log)))
 }
 
 /// Where traces go, if anywhere.

@@ -32,7 +32,13 @@ fn rows_score_the_same_whichever_way_they_go() {
     let by_batch = by_batch(folder.path());
     same(&by_evaluation, &by_batch, "batch scoring");
     let sessions = sessions(&folder.path().join("log/train.jsonl"));
-    let arguments = ["feed=run"];
+    let arguments = [
+        "feed=run",
+        "--score-log",
+        "scores",
+        "--score-log-queue",
+        "1000000",
+    ];
     let mut server = Server::start(folder.path(), &arguments);
     let by_http = by_http(&server, &sessions);
     same(&by_evaluation, &by_http, "HTTP");
@@ -45,7 +51,7 @@ fn rows_score_the_same_whichever_way_they_go() {
     let said: Value = serde_json::from_str(&said).unwrap();
     println!("replay: {said}");
     assert_eq!(said["rows"], json!(2 * by_evaluation["ctr"].len()));
-    assert_eq!(said["beyond"], json!(0));
+    assert_eq!(said["rows_beyond"], json!(0));
 }
 
 /// Trains on a small part of a log with the large part as test rows, whose scores the evaluation keeps.

@@ -207,6 +207,11 @@ impl Version {
         &self.identity.schema
     }
 
+    /// The two tasks whose product is the last output, where there is one.
+    pub fn product(&self) -> Option<[usize; 2]> {
+        self.product
+    }
+
     /// Gets ready for the kinds of questions that `old` was asked, so that the first of them is not slow.
     pub fn prepare_as(&self, old: &Version) {
         for columns in old.rankers.contexts() {

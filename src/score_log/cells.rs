@@ -1,0 +1,269 @@
+//! The values of entries, on their way into a column of a Parquet file.
+
+use ncs_features::value::TextBuffer;
+use ncs_features::{Column, Values};
+use ncs_serve::score_log::Entry;
+use parquet::column::writer::ColumnWriterImpl;
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedColumnWriter;
+use std::time::SystemTime;
+
+use super::layout::{Kind, Part};
+
+/// So many values are handed on at once: as many are held in memory.
+const CELLS_AT_ONCE: usize = 65_536;
+
+/// Values with their levels, both as Parquet counts them: a row's first level begins it.
+#[derive(Debug)]
+struct Cells<T> {
+    /// Those that are there.
+    values: Vec<T>,
+    /// Empty for a column without nulls.
+    defined: Vec<i16>,
+    /// Empty for a column without lists.
+    repeated: Vec<i16>,
+}
+
+impl<T: Clone> Cells<T> {
+    fn new() -> Cells<T> {
+        Cells {
+            values: Vec::new(),
+            defined: Vec::new(),
+            repeated: Vec::new(),
+        }
+    }
+
+    /// A row that is a value or null.
+    fn push(&mut self, value: Option<T>) {
+        self.defined.push(i16::from(value.is_some()));
+        self.values.extend(value);
+    }
+
+    /// A row that is a list or null.
+    fn push_list(&mut self, list: Option<impl ExactSizeIterator<Item = T>>) {
+        let Some(items) = list else {
+            self.defined.push(0);
+            return self.repeated.push(0);
+        };
+        if items.len() == 0 {
+            self.defined.push(1);
+            return self.repeated.push(0);
+        }
+        for (n, item) in items.enumerate() {
+            self.values.push(item);
+            self.defined.push(2);
+            self.repeated.push(i16::from(n > 0));
+        }
+    }
+
+    fn append(&mut self, rows: &Cells<T>) {
+        self.values.extend_from_slice(&rows.values);
+        self.defined.extend_from_slice(&rows.defined);
+        self.repeated.extend_from_slice(&rows.repeated);
+    }
+
+    fn len(&self) -> usize {
+        self.values.len().max(self.defined.len())
+    }
+
+    fn write<D: DataType<T = T>>(
+        &mut self,
+        column: &mut ColumnWriterImpl<'_, D>,
+    ) -> Result<(), ParquetError> {
+        let levels = |levels: &Vec<i16>| !levels.is_empty();
+        let defined = levels(&self.defined).then_some(&self.defined[..]);
+        let repeated = levels(&self.repeated).then_some(&self.repeated[..]);
+        column.write_batch(&self.values, defined, repeated)?;
+        self.values.clear();
+        self.defined.clear();
+        self.repeated.clear();
+        Ok(())
+    }
+}
+
+/// Writes what the column `name` holds of all candidates of some entries.
+pub(super) fn write(
+    part: Part,
+    name: &str,
+    entries: &[Entry],
+    column: &mut SerializedColumnWriter<'_>,
+) -> Result<(), ParquetError> {
+    match part {
+        Part::RequestId => same::<ByteArrayType>(column, entries, |entry| text(&entry.request_id)),
+        Part::Model => same::<ByteArrayType>(column, entries, |entry| text(&entry.identity.model)),
+        Part::Hash => same::<ByteArrayType>(column, entries, |entry| text(&entry.identity.hash)),
+        Part::Time => {
+            same::<Int64Type>(column, entries, |entry| required(microseconds(entry.time)))
+        }
+        Part::Version => same::<Int64Type>(column, entries, |entry| {
+            required(i64::try_from(entry.identity.number).unwrap_or(i64::MAX))
+        }),
+        Part::Role => same::<ByteArrayType>(column, entries, |entry| role(entry.role)),
+        Part::Candidate => candidates(column, entries),
+        Part::Feature(kind) => feature(kind, name, entries, column),
+        Part::Raw(task) => scores(column, entries, |entry| &entry.raw[task]),
+        Part::Said(output) => scores(column, entries, |entry| &entry.said[output]),
+    }
+}
+
+/// A value that all candidates of an entry share.
+fn same<D: DataType>(
+    column: &mut SerializedColumnWriter<'_>,
+    entries: &[Entry],
+    row: impl Fn(&Entry) -> Cells<D::T>,
+) -> Result<(), ParquetError> {
+    let one_for_all = |entry: &Entry, _: usize, cells: &mut Cells<D::T>| {
+        *cells = row(entry);
+    };
+    rows::<D>(column, entries, |_| true, one_for_all)
+}
+
+/// Writes a row a candidate; where all rows of an entry are the same, it is made once.
+fn rows<D: DataType>(
+    column: &mut SerializedColumnWriter<'_>,
+    entries: &[Entry],
+    is_same: impl Fn(&Entry) -> bool,
+    mut row: impl FnMut(&Entry, usize, &mut Cells<D::T>),
+) -> Result<(), ParquetError> {
+    let column = column.typed::<D>();
+    let mut cells = Cells::new();
+    for entry in entries {
+        let mut one = Cells::new();
+        let is_same = is_same(entry);
+        if is_same {
+            row(entry, 0, &mut one);
+        }
+        for candidate in 0..entry.n_candidates() {
+            match is_same {
+                true => cells.append(&one),
+                false => row(entry, candidate, &mut cells),
+            }
+            if cells.len() >= CELLS_AT_ONCE {
+                cells.write(column)?;
+            }
+        }
+    }
+    match cells.len() {
+        0 => Ok(()),
+        _ => cells.write(column),
+    }
+}
+
+fn required<T: Clone>(value: T) -> Cells<T> {
+    Cells {
+        values: vec![value],
+        ..Cells::new()
+    }
+}
+
+fn text(text: &str) -> Cells<ByteArray> {
+    required(ByteArray::from(text))
+}
+
+fn role(role: Option<&str>) -> Cells<ByteArray> {
+    let mut cells = Cells::new();
+    cells.push(role.map(ByteArray::from));
+    cells
+}
+
+fn microseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+}
+
+fn candidates(
+    column: &mut SerializedColumnWriter<'_>,
+    entries: &[Entry],
+) -> Result<(), ParquetError> {
+    let number = |_: &Entry, candidate: usize, cells: &mut Cells<i32>| {
+        cells
+            .values
+            .push(i32::try_from(candidate).unwrap_or(i32::MAX));
+    };
+    rows::<Int32Type>(column, entries, |_| false, number)
+}
+
+fn scores<'a>(
+    column: &mut SerializedColumnWriter<'_>,
+    entries: &'a [Entry],
+    scores: impl Fn(&'a Entry) -> &'a [f32],
+) -> Result<(), ParquetError> {
+    let column = column.typed::<FloatType>();
+    for entry in entries {
+        column.write_batch(scores(entry), None, None)?;
+    }
+    Ok(())
+}
+
+fn feature(
+    kind: Kind,
+    name: &str,
+    entries: &[Entry],
+    column: &mut SerializedColumnWriter<'_>,
+) -> Result<(), ParquetError> {
+    let is_same = |entry: &Entry| in_context(entry, name) || in_candidates(entry, name).is_none();
+    let mut buffer = TextBuffer::default();
+    match kind {
+        Kind::Number => rows::<DoubleType>(column, entries, is_same, |entry, row, cells| {
+            cells.push(find(entry, name).and_then(|column| number(column, row)));
+        }),
+        Kind::Text => rows::<ByteArrayType>(column, entries, is_same, |entry, row, cells| {
+            let only = find(entry, name).and_then(|column| Some((column, only(column, row)?)));
+            cells.push(only.map(|(column, i)| bytes(&mut buffer, column, i)));
+        }),
+        Kind::Texts => rows::<ByteArrayType>(column, entries, is_same, |entry, row, cells| {
+            let column = find(entry, name).filter(|column| !column.is_null(row));
+            let buffer = &mut buffer;
+            let items = column.map(|column| {
+                let range = column.range(row);
+                range.map(move |i| bytes(buffer, column, i))
+            });
+            cells.push_list(items);
+        }),
+    }
+}
+
+/// The column of this name: of the context, of which row 0 is asked for only, or of the candidates.
+fn find<'a>(entry: &'a Entry, name: &str) -> Option<&'a Column> {
+    let context = &entry.question.context;
+    let of_context = context.column(name).filter(|_| context.n_rows > 0);
+    of_context.or_else(|| in_candidates(entry, name))
+}
+
+fn in_context(entry: &Entry, name: &str) -> bool {
+    let context = &entry.question.context;
+    context.n_rows > 0 && context.column(name).is_some()
+}
+
+fn in_candidates<'a>(entry: &'a Entry, name: &str) -> Option<&'a Column> {
+    entry.question.candidates.column(name)
+}
+
+/// The place of a row's only value. (Several would not have been answered, but for a group that no feature
+/// reads: such a group groups nothing.)
+fn only(column: &Column, row: usize) -> Option<usize> {
+    let range = column.range(row);
+    (range.len() == 1).then_some(range.start)
+}
+
+/// The text that the encoder sees.
+fn bytes(buffer: &mut TextBuffer, column: &Column, i: usize) -> ByteArray {
+    ByteArray::from(buffer.text(&column.values, i).to_vec())
+}
+
+/// The number that the encoder sees, also where a text says it. A text that says none is one of those
+/// that mean "missing", or it would not have been answered.
+fn number(column: &Column, row: usize) -> Option<f64> {
+    let i = only(column, row)?;
+    match &column.values {
+        Values::Int(numbers) => Some(numbers[i] as f64),
+        Values::Float(numbers) => Some(numbers[i]),
+        Values::Text(texts) => {
+            let text = std::str::from_utf8(texts.get(i).trim_ascii()).ok()?;
+            text.parse().ok()
+        }
+    }
+}

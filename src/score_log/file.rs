@@ -1,0 +1,160 @@
+//! A file of the score log that is being written.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ncs_serve::score_log::Entry;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+use super::cells;
+use super::draft::{Draft, stamp};
+use super::layout::{Layout, Part};
+use crate::score_file::io_error;
+
+/// Rows of a row group: those of as many are held in memory, as they came.
+const ROWS_PER_GROUP: usize = 65_536;
+
+/// Bytes that are held in memory: a row group is smaller where its rows are large.
+const BYTES_PER_GROUP: usize = 64 << 20;
+
+/// A context stands in the rows of all its candidates: dictionaries pay.
+const DICTIONARY_BYTES: usize = 8 << 20;
+
+/// An open file. Dropped before [`LogFile::finish`], it leaves nothing.
+pub(super) struct LogFile {
+    draft: Draft,
+    layout: Layout,
+    file: SerializedFileWriter<BufWriter<File>>,
+    /// The rows of the next group.
+    held: Vec<Entry>,
+    held_rows: usize,
+    held_bytes: usize,
+    rows: usize,
+    began: Instant,
+}
+
+impl std::fmt::Debug for LogFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogFile")
+            .field("path", &self.draft.path())
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogFile {
+    /// Starts a file for the model of `first`, named by the time of that entry.
+    pub(super) fn create(folder: &Path, first: &Entry) -> Result<LogFile, String> {
+        let hash = &first.identity.hash;
+        let start_of_hash = hash.get(..8).unwrap_or(hash);
+        let stem = format!("{}-{start_of_hash}", stamp(first.time));
+        let refused = |source: io::Error| failure(folder, &source, 0);
+        let (draft, file) = Draft::create(folder, &stem).map_err(refused)?;
+        let layout = Layout::of(&first.identity);
+        let file = start(file, &layout).map_err(io_error).map_err(refused)?;
+        Ok(LogFile {
+            draft,
+            layout,
+            file,
+            held: Vec::new(),
+            held_rows: 0,
+            held_bytes: 0,
+            rows: 0,
+            began: Instant::now(),
+        })
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// For how long it is open.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Appends the rows of an entry that takes `n_bytes`. After an error the file is of no use.
+    pub(super) fn push(&mut self, entry: &Entry, n_bytes: usize) -> Result<(), String> {
+        self.held.push(entry.clone());
+        self.held_rows += entry.n_candidates();
+        self.held_bytes += n_bytes;
+        self.rows += entry.n_candidates();
+        if self.held_rows < ROWS_PER_GROUP && self.held_bytes < BYTES_PER_GROUP {
+            return Ok(());
+        }
+        let written = self.write_group();
+        written.map_err(|error| self.failure(error))
+    }
+
+    /// Completes the file and gives it its name.
+    pub(super) fn finish(mut self) -> Result<(), String> {
+        let written = self.write_group().and_then(|()| self.file.finish());
+        written.map_err(|error| self.failure(error))?;
+        let out = self.file.inner_mut();
+        // A name for bytes that never reached the disk would be a lie after a power cut.
+        let on_disk = out.flush().and_then(|()| out.get_ref().sync_all());
+        on_disk.map_err(|error| failure(self.draft.path(), &error, self.rows))?;
+        let path = self.draft.path().to_owned();
+        let named = self.draft.finish();
+        named.map_err(|error| failure(&path, &error, self.rows))
+    }
+
+    /// Writes the held rows as one row group, where there are any.
+    fn write_group(&mut self) -> Result<(), ParquetError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.file.next_row_group()?;
+        for (name, part) in &self.layout.columns {
+            let mut column = group.next_column()?.expect("a column of the layout");
+            cells::write(*part, name, &self.held, &mut column)?;
+            column.close()?;
+        }
+        group.close()?;
+        self.held.clear();
+        (self.held_rows, self.held_bytes) = (0, 0);
+        Ok(())
+    }
+
+    fn failure(&self, error: ParquetError) -> String {
+        failure(self.draft.path(), &io_error(error), self.rows)
+    }
+}
+
+fn failure(path: &Path, source: &io::Error, rows: usize) -> String {
+    let lost = match rows {
+        0 => String::new(),
+        rows => format!("; its {rows} rows are lost"),
+    };
+    format!(
+        "{}: cannot write the score log: {source}{lost}; make room on the disk, or let the server write \
+         there: the next request begins another file",
+        path.display()
+    )
+}
+
+fn start(
+    file: File,
+    layout: &Layout,
+) -> Result<SerializedFileWriter<BufWriter<File>>, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
+    for (name, part) in &layout.columns {
+        if matches!(part, Part::Raw(_) | Part::Said(_)) {
+            let column = ColumnPath::new(vec![name.clone()]);
+            // Hardly any two are the same.
+            properties = properties.set_column_dictionary_enabled(column, false);
+        }
+    }
+    let properties = Arc::new(properties.build());
+    SerializedFileWriter::new(BufWriter::new(file), layout.schema()?, properties)
+}

@@ -1,0 +1,221 @@
+//! Which columns a file of the score log has, by the schema of the model that scored.
+//!
+//! Features keep their columns' names, so that a run file reads the log as it reads any other; our own
+//! columns begin with `ncs_`, and with `ncs_ncs_` where a feature's column begins so, and so on.
+
+use std::sync::Arc;
+
+use ncs_features::{IdSpace, Schema};
+use ncs_serve::version::Identity;
+use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::errors::ParquetError;
+use parquet::schema::types::{Type, TypePtr};
+
+const PREFIX: &str = "ncs_";
+
+/// What the names of our own columns begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix(String);
+
+impl Prefix {
+    /// The shortest that none of these columns begins with.
+    fn unlike(columns: &[String]) -> Prefix {
+        let mut prefix = PREFIX.to_owned();
+        while columns.iter().any(|column| column.starts_with(&prefix)) {
+            prefix.push_str(PREFIX);
+        }
+        Prefix(prefix)
+    }
+
+    /// That of a file with these columns; `None` where it is none of a score log.
+    pub(crate) fn found_in(columns: &[String]) -> Option<Prefix> {
+        let end = Prefix(String::new()).of("request_id");
+        let prefixes = columns.iter().filter_map(|column| {
+            let prefix = column.strip_suffix(&end)?;
+            let is_ours = !prefix.is_empty() && prefix.replace(PREFIX, "").is_empty();
+            is_ours.then_some(prefix)
+        });
+        // A feature may be called so as well; ours is the longest.
+        let longest = prefixes.max_by_key(|prefix| prefix.len())?;
+        Some(Prefix(longest.to_owned()))
+    }
+
+    /// The name of one of our columns.
+    pub(crate) fn of(&self, column: &str) -> String {
+        format!("{}{column}", self.0)
+    }
+
+    /// The name of the column with the answered scores of an output.
+    pub(crate) fn of_output(&self, output: &str) -> String {
+        self.of(&format!("p_{output}"))
+    }
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    RequestId,
+    Time,
+    Model,
+    Version,
+    Hash,
+    Role,
+    Candidate,
+    Feature(Kind),
+    /// Of the task of this number.
+    Raw(usize),
+    /// Of the output of this number.
+    Said(usize),
+}
+
+/// How the values of a feature's column are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// A list of texts.
+    Texts,
+    Number,
+}
+
+/// The columns of a file, in order.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) columns: Vec<(String, Part)>,
+}
+
+impl Layout {
+    /// The columns for a model.
+    pub(super) fn of(identity: &Identity) -> Layout {
+        let features = feature_columns(&identity.schema);
+        let prefix = Prefix::unlike(&features);
+        let mut columns: Vec<(String, Part)> = [
+            ("request_id", Part::RequestId),
+            ("time", Part::Time),
+            ("model", Part::Model),
+            ("version", Part::Version),
+            ("model_hash", Part::Hash),
+            ("role", Part::Role),
+            ("candidate", Part::Candidate),
+        ]
+        .map(|(name, part)| (prefix.of(name), part))
+        .to_vec();
+        let kind = |name: &str| Part::Feature(kind(&identity.schema, name));
+        columns.extend(features.iter().map(|name| (name.clone(), kind(name))));
+        let tasks = identity.schema.tasks.iter().enumerate();
+        let raw = tasks.map(|(n, task)| (prefix.of(&format!("raw_{}", task.name)), Part::Raw(n)));
+        columns.extend(raw);
+        let outputs = identity.outputs.iter().enumerate();
+        columns.extend(outputs.map(|(n, name)| (prefix.of_output(name), Part::Said(n))));
+        Layout { columns }
+    }
+
+    /// The columns as Parquet's.
+    pub(super) fn schema(&self) -> Result<TypePtr, ParquetError> {
+        let fields = self.columns.iter().map(|(name, part)| part.column(name));
+        let fields = fields.collect::<Result<_, _>>()?;
+        let schema = Type::group_type_builder("score_log").with_fields(fields);
+        Ok(Arc::new(schema.build()?))
+    }
+}
+
+/// The columns that features read, in their order, then that which groups rows.
+fn feature_columns(schema: &Schema) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let columns = schema.fields.iter().map(|field| &field.column);
+    for name in columns.chain(&schema.group) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// A list where one feature takes lists; a text where the encoder looks at the text.
+fn kind(schema: &Schema, column: &str) -> Kind {
+    let fields = schema.fields.iter().filter(|field| field.column == column);
+    let reads_text = |table: usize| {
+        let ids = &schema.tables[table].ids;
+        matches!(ids, IdSpace::Hash { .. } | IdSpace::Vocabulary { .. })
+    };
+    let mut kind = match schema.group.as_deref() == Some(column) {
+        true => Kind::Text,
+        false => Kind::Number,
+    };
+    for field in fields {
+        match field.pooling {
+            Some(_) => return Kind::Texts,
+            None if reads_text(field.table) => kind = Kind::Text,
+            None => {}
+        }
+    }
+    kind
+}
+
+impl Part {
+    fn column(self, name: &str) -> Result<TypePtr, ParquetError> {
+        let (optional, required) = (Repetition::OPTIONAL, Repetition::REQUIRED);
+        let time = LogicalType::timestamp(true, TimeUnit::MICROS);
+        match self {
+            Part::RequestId | Part::Model | Part::Hash => text(name, required),
+            Part::Role | Part::Feature(Kind::Text) => text(name, optional),
+            Part::Feature(Kind::Texts) => texts(name),
+            Part::Feature(Kind::Number) => value(name, optional, Physical::DOUBLE, None),
+            Part::Time => value(name, required, Physical::INT64, Some(time)),
+            Part::Version => value(name, required, Physical::INT64, None),
+            Part::Candidate => value(name, required, Physical::INT32, None),
+            Part::Raw(_) | Part::Said(_) => value(name, required, Physical::FLOAT, None),
+        }
+    }
+}
+
+fn text(name: &str, repetition: Repetition) -> Result<TypePtr, ParquetError> {
+    let logical = Some(LogicalType::String);
+    value(name, repetition, Physical::BYTE_ARRAY, logical)
+}
+
+fn value(
+    name: &str,
+    repetition: Repetition,
+    physical: Physical,
+    logical: Option<LogicalType>,
+) -> Result<TypePtr, ParquetError> {
+    let column = Type::primitive_type_builder(name, physical)
+        .with_repetition(repetition)
+        .with_logical_type(logical);
+    Ok(Arc::new(column.build()?))
+}
+
+/// A list that may be null, of texts that may not.
+fn texts(name: &str) -> Result<TypePtr, ParquetError> {
+    let items = Type::group_type_builder("list")
+        .with_repetition(Repetition::REPEATED)
+        .with_fields(vec![text("element", Repetition::REQUIRED)?]);
+    let list = Type::group_type_builder(name)
+        .with_repetition(Repetition::OPTIONAL)
+        .with_logical_type(Some(LogicalType::List))
+        .with_fields(vec![Arc::new(items.build()?)]);
+    Ok(Arc::new(list.build()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_columns_are_told_from_those_of_features() {
+        let check = |features: &[&str], expected: &str| {
+            let mut columns: Vec<String> = features.iter().map(|&name| name.to_owned()).collect();
+            let prefix = Prefix::unlike(&columns);
+            assert_eq!(prefix.of("time"), expected);
+            columns.push(prefix.of("request_id"));
+            assert_eq!(Prefix::found_in(&columns), Some(prefix));
+        };
+        check(&["user", "request_id"], "ncs_time");
+        check(&["ncs_p_ctr"], "ncs_ncs_time");
+        check(
+            &["ncs_request_id", "ncs_ncs_request_id"],
+            "ncs_ncs_ncs_time",
+        );
+        assert_eq!(Prefix::found_in(&["request_id".to_owned()]), None);
+    }
+}

@@ -1,0 +1,411 @@
+use super::*;
+use ncs_features::columns::ColumnBuilder;
+use ncs_features::{
+    Batch, Block, Column, Encoder, Field, HashFunction, IdSpace, Objective, Pooling, Population,
+    Schema, Table, Task, Texts, Values,
+};
+use ncs_serve::question::Question;
+use ncs_serve::version::Identity;
+use std::time::SystemTime;
+
+/// `user` is hashed, `tags` a list from a vocabulary, `price` and `prices` numbers; `session` groups.
+fn schema() -> Arc<Schema> {
+    let names = ["user", "tags", "price", "prices"];
+    let field = |(table, name): (usize, &&str)| Field {
+        name: (*name).into(),
+        column: (*name).into(),
+        table,
+        pooling: name.ends_with('s').then_some(Pooling::Mean),
+        separator: (*name == "tags").then_some('|'),
+        max_values: None,
+        missing: vec!["-1".into(), "NA".into()],
+    };
+    let boundaries = vec![0.5, 1.5, 2.5];
+    let ids = [
+        IdSpace::Hash {
+            buckets: 1_000_000,
+            function: HashFunction::Xxh3,
+        },
+        IdSpace::Vocabulary {
+            values: ["a", "b", "7", "0.25"].map(str::to_owned).to_vec(),
+        },
+        IdSpace::Scaled {
+            log: false,
+            mean: 1.0,
+            deviation: 2.0,
+        },
+        IdSpace::Quantiles { boundaries },
+    ];
+    let table = |(name, ids): (&&str, IdSpace)| Table {
+        name: (*name).into(),
+        ids,
+    };
+    Arc::new(Schema {
+        fields: names.iter().enumerate().map(field).collect(),
+        tables: names.iter().zip(ids).map(table).collect(),
+        tasks: vec![Task {
+            name: "ctr".into(),
+            label: "click".into(),
+            population: Population::All,
+            objective: Objective::CrossEntropy,
+            weight: 1.0,
+            truth: None,
+        }],
+        group: Some("session".into()),
+    })
+}
+
+fn column(name: &str, values: Values, offsets: Option<Vec<u32>>, nulls: &[bool]) -> Column {
+    Column {
+        name: name.into(),
+        values,
+        offsets,
+        nulls: nulls.into(),
+    }
+}
+
+fn texts(items: &[&str]) -> Values {
+    let mut texts = Texts::default();
+    items.iter().for_each(|item| texts.push(item.as_bytes()));
+    Values::Text(texts)
+}
+
+fn block(columns: Vec<Column>, n_rows: usize) -> Block {
+    Block { n_rows, columns }
+}
+
+fn entry(context: Vec<Column>, candidates: Vec<Column>, n: usize) -> Entry {
+    let question = Question {
+        context: block(context, 1),
+        candidates: block(candidates, n),
+        ..Question::default()
+    };
+    let scores: Vec<f32> = (0..n).map(|i| 0.1 + i as f32 / 3.0).collect();
+    Entry {
+        request_id: "r".into(),
+        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_773_472_089_250),
+        identity: Arc::new(Identity {
+            model: "shop".into(),
+            number: 3,
+            hash: "0123456789abcdef".into(),
+            schema: schema(),
+            outputs: ["ctr".to_owned()].into(),
+        }),
+        role: None,
+        question: Arc::new(question),
+        raw: [scores.clone()].into(),
+        said: [scores].into(),
+    }
+}
+
+/// Whole numbers as users, some tags, prices of both kinds.
+fn plain(n: usize) -> Entry {
+    let users = Values::Int((0..n as i64).collect());
+    let context = vec![
+        column("tags", texts(&["a", "7"]), Some(vec![0, 2]), &[]),
+        column("prices", Values::Float(vec![1.0]), None, &[]),
+    ];
+    let candidates = vec![
+        column("user", users, None, &[]),
+        column("price", Values::Float(vec![0.1; n]), None, &[]),
+    ];
+    entry(context, candidates, n)
+}
+
+fn log(folder: &Path) -> ParquetLog {
+    ParquetLog::open(folder, 1000, Duration::from_secs(3600)).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn read(path: &Path, columns: &[&str]) -> Block {
+    let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+    let mut rows = ncs_readers::open(path, &Default::default(), &columns).unwrap();
+    let block = rows.next_block().unwrap().unwrap().block;
+    assert!(rows.next_block().unwrap().is_none());
+    block
+}
+
+/// Writes one entry and returns its file.
+fn written(folder: &Path, entry: &Entry) -> PathBuf {
+    let mut log = log(folder);
+    log.write(entry).unwrap();
+    log.finish().unwrap();
+    let [name] = &names(folder)[..] else {
+        panic!("one file")
+    };
+    folder.join(name)
+}
+
+const FEATURES: [&str; 5] = ["user", "tags", "price", "prices", "session"];
+
+/// The rows that a request stands for: the context before each candidate.
+fn spread(entry: &Entry) -> Block {
+    let n = entry.n_candidates();
+    let mut rows = entry.question.context.select(&vec![0; n]);
+    rows.columns
+        .extend(entry.question.candidates.columns.iter().cloned());
+    rows
+}
+
+/// What is read back is encoded as the request was.
+fn check_ids(entry: &Entry) -> Block {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = read(&written(folder.path(), entry), &FEATURES);
+    let ids = |rows: &Block| -> Batch { Encoder::new(schema()).encode_features(rows).unwrap() };
+    assert_eq!(ids(&rows), ids(&spread(entry)));
+    rows
+}
+
+#[test]
+fn a_file_holds_who_scored_and_what_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = Entry {
+        role: Some("canary"),
+        ..plain(2)
+    };
+    let path = written(folder.path(), &entry);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert_eq!(name, "scores-20260314T070809Z-01234567-1.parquet");
+    let expected = [
+        "ncs_request_id",
+        "ncs_time",
+        "ncs_model",
+        "ncs_version",
+        "ncs_model_hash",
+        "ncs_role",
+        "ncs_candidate",
+        "user",
+        "tags",
+        "price",
+        "prices",
+        "session",
+        "ncs_raw_ctr",
+        "ncs_p_ctr",
+    ];
+    assert_eq!(
+        ncs_readers::column_names(&path, &Default::default()).unwrap(),
+        expected
+    );
+    let ours: Vec<&str> = expected
+        .into_iter()
+        .filter(|name| name.starts_with("ncs"))
+        .collect();
+    let scores = |column: &Column| match &column.values {
+        Values::Float(numbers) => numbers.iter().map(|&x| x as f32).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let rows = read(&path, &ours);
+    let values: Vec<&Values> = rows.columns.iter().map(|column| &column.values).collect();
+    assert_eq!(values[0], &texts(&["r", "r"]));
+    assert_eq!(values[1], &Values::Int(vec![1_773_472_089_250_000; 2]));
+    assert_eq!(values[2], &texts(&["shop", "shop"]));
+    assert_eq!(values[3], &Values::Int(vec![3, 3]));
+    assert_eq!(values[4], &texts(&["0123456789abcdef"; 2]));
+    assert_eq!(values[5], &texts(&["canary", "canary"]));
+    assert_eq!(values[6], &Values::Int(vec![0, 1]));
+    assert_eq!(scores(&rows.columns[7]), entry.raw[0]);
+    assert_eq!(scores(&rows.columns[8]), entry.said[0]);
+}
+
+#[test]
+fn features_are_the_texts_and_numbers_that_the_encoder_saw() {
+    let rows = check_ids(&plain(3));
+    let values: Vec<&Values> = rows.columns.iter().map(|column| &column.values).collect();
+    assert_eq!(values[0], &texts(&["0", "1", "2"]));
+    assert_eq!(values[1], &texts(&["a", "7", "a", "7", "a", "7"]));
+    assert_eq!(rows.columns[1].offsets, Some(vec![0, 2, 4, 6]));
+    assert_eq!(values[2], &Values::Float(vec![0.1; 3]));
+    assert_eq!(values[3], &texts(&["1"; 3]));
+    assert_eq!(rows.columns[4].nulls, [true; 3], "no session came");
+}
+
+#[test]
+fn nulls_empty_lists_and_odd_types_keep_their_ids() {
+    let mut tags = ColumnBuilder::new("tags");
+    // A list, an empty one, null, a text that is a list, a number.
+    tags.begin_list(2);
+    tags.push_text(b"b");
+    tags.push_text(b"unheard of");
+    tags.end_row();
+    tags.begin_list(0);
+    tags.end_row();
+    tags.end_row();
+    tags.push_text(b"a|b|NA");
+    tags.end_row();
+    tags.push_float(0.25);
+    tags.end_row();
+    let users = Values::Float(vec![17.0, -0.5, 1e19, 0.0, -1.0]);
+    let no_user = [false, false, false, true, false];
+    let prices = texts(&[" 2.5 ", "NA", "-1", "", "1e3"]);
+    let context = vec![
+        column("prices", texts(&["1.5", "-1", "2"]), Some(vec![0, 3]), &[]),
+        column("session", Values::Int(vec![42]), None, &[]),
+    ];
+    let candidates = vec![
+        column("user", users, None, &no_user),
+        tags.finish(),
+        column("price", prices, None, &[]),
+    ];
+    let rows = check_ids(&entry(context, candidates, 5));
+    let [user, tags, price, _, session] = &rows.columns[..] else {
+        panic!("five columns")
+    };
+    let written = texts(&["17", "-0.5", "10000000000000000000", "", "-1"]);
+    assert_eq!((&user.values, &user.nulls[..]), (&written, &no_user[..]));
+    assert_eq!(tags.offsets, Some(vec![0, 2, 2, 2, 3, 4]));
+    assert_eq!(tags.nulls, [false, false, true, false, false]);
+    assert_eq!(
+        price.values,
+        Values::Float(vec![2.5, 0.0, -1.0, 0.0, 1000.0])
+    );
+    assert_eq!(price.nulls, [false, true, false, true, false]);
+    assert_eq!(session.values, texts(&["42"; 5]));
+}
+
+#[test]
+fn many_rows_make_several_groups_and_long_contexts_are_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = ParquetLog::open(folder.path(), 200_000, Duration::from_secs(3600)).unwrap();
+    let items: Vec<i64> = (0..100).collect();
+    let mut entry = plain(5000);
+    let question = Arc::make_mut(&mut entry.question);
+    question.context.columns[0] = column("tags", Values::Int(items), Some(vec![0, 100]), &[]);
+    (0..30).for_each(|_| log.write(&entry).unwrap());
+    log.finish().unwrap();
+    let path = folder.path().join(&names(folder.path())[0]);
+    let columns = ["user", "tags", "ncs_candidate"].map(str::to_owned);
+    let mut rows = ncs_readers::open(&path, &Default::default(), &columns).unwrap();
+    let mut n_rows = 0;
+    while let Some(raw) = rows.next_block().unwrap() {
+        let offsets = raw.block.columns[1].offsets.as_ref().unwrap();
+        assert!(offsets.windows(2).all(|pair| pair[1] - pair[0] == 100));
+        let Values::Int(candidates) = &raw.block.columns[2].values else {
+            panic!("whole numbers")
+        };
+        let expected = (n_rows..).map(|row| row % 5000);
+        assert!(
+            candidates
+                .iter()
+                .copied()
+                .eq(expected.take(raw.block.n_rows))
+        );
+        n_rows += raw.block.n_rows as i64;
+    }
+    assert_eq!(n_rows, 150_000);
+    // A hundred items a row, and yet a few bytes.
+    assert!(fs::metadata(&path).unwrap().len() < 150_000 * 30);
+}
+
+#[test]
+fn files_are_closed_by_rows_and_by_age_and_drafts_are_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let whole = |name: &String| name.ends_with(".parquet");
+    let mut log = ParquetLog::open(path, 10, Duration::from_secs(3600)).unwrap();
+    log.write(&plain(0)).unwrap();
+    assert!(names(path).is_empty());
+    log.write(&plain(6)).unwrap();
+    log.tick().unwrap();
+    assert_eq!(
+        names(path),
+        [".scores-20260314T070809Z-01234567-1.parquet.unfinished"]
+    );
+    log.write(&plain(6)).unwrap();
+    log.write(&plain(6)).unwrap();
+    assert_eq!(names(path).iter().filter(|name| whole(name)).count(), 1);
+    log.finish().unwrap();
+    assert_eq!(names(path).len(), 2);
+    assert!(names(path).iter().all(whole));
+    let mut log = ParquetLog::open(path, 10, Duration::ZERO).unwrap();
+    log.write(&plain(1)).unwrap();
+    assert_eq!(names(path).len(), 3);
+    assert!(names(path).iter().all(whole));
+}
+
+#[test]
+fn each_model_has_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log(folder.path());
+    let mut other = plain(1);
+    Arc::make_mut(&mut other.identity).hash = "fedcba9876543210".into();
+    for entry in [&plain(1), &other, &plain(1)] {
+        log.write(entry).unwrap();
+    }
+    log.finish().unwrap();
+    let expected =
+        ["01234567", "fedcba98"].map(|hash| format!("scores-20260314T070809Z-{hash}-1.parquet"));
+    assert_eq!(names(folder.path()), expected);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let draft = ".scores-20260101T000000Z-01234567-1.parquet.unfinished";
+    fs::write(folder.path().join(draft), "PAR1").unwrap();
+    fs::write(folder.path().join("mine.unfinished"), "mine").unwrap();
+    log(folder.path());
+    assert_eq!(names(folder.path()), ["mine.unfinished"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "").unwrap();
+    for path in [&path, &path.join("in")] {
+        let error = ParquetLog::open(path, 1, Duration::ZERO).unwrap_err();
+        assert!(error.contains("cannot write the score log"), "{error}");
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_and_the_next_entry_begins_another_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut log = log(&path);
+    log.write(&plain(3)).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    let error = log.finish().unwrap_err();
+    assert!(error.contains("its 3 rows are lost"), "{error}");
+    let error = log.write(&plain(3)).unwrap_err();
+    assert!(error.contains("cannot write the score log"), "{error}");
+    fs::create_dir(&path).unwrap();
+    log.write(&plain(3)).unwrap();
+    log.finish().unwrap();
+    assert_eq!(names(&path).len(), 1);
+}
+
+#[test]
+fn what_a_file_cannot_hold_is_refused_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log(folder.path());
+    let check = |log: &mut ParquetLog, context: Column, n: usize, part: &str| {
+        let mut entry = plain(n);
+        Arc::make_mut(&mut entry.question).context.columns[0] = context;
+        let error = log.write(&entry).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    };
+    let mut latin = Texts::default();
+    latin.push(b"caf\xE9");
+    let latin = column("tags", Values::Text(latin), None, &[]);
+    check(
+        &mut log,
+        latin,
+        1,
+        "column \"tags\" holds a text that is not UTF-8",
+    );
+    let long = column("tags", texts(&["a".repeat(1 << 20).as_str()]), None, &[]);
+    check(&mut log, long, 1025, "candidates");
+    log.write(&plain(1)).unwrap();
+    log.finish().unwrap();
+    assert_eq!(names(folder.path()).len(), 1);
+}

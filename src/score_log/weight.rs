@@ -1,0 +1,55 @@
+//! What an entry takes in memory, and which entries a file cannot hold.
+
+use ncs_features::{Block, Values};
+use ncs_serve::score_log::Entry;
+
+/// Bytes of a request when its context is written once for each candidate. The dictionaries of a file
+/// make that small, but not without end.
+const MOST_BYTES: usize = 1 << 30;
+
+/// The bytes that an entry takes while it is held.
+///
+/// # Errors
+/// It is too large to be written row by row, or a text is not UTF-8.
+pub(super) fn check(entry: &Entry) -> Result<usize, String> {
+    let question = &entry.question;
+    let refused = |what: String| format!("request \"{}\" is not kept: {what}", entry.request_id);
+    let context = bytes(&question.context).map_err(refused)?;
+    let candidates = bytes(&question.candidates).map_err(refused)?;
+    let n_candidates = entry.n_candidates();
+    let spread = context.saturating_mul(n_candidates) + candidates;
+    if spread > MOST_BYTES {
+        return Err(refused(format!(
+            "its context of {context} bytes would be written for each of its {n_candidates} candidates; \
+             send fewer candidates or a smaller context"
+        )));
+    }
+    let scores = (entry.raw.len() + entry.said.len()) * n_candidates * size_of::<f32>();
+    Ok(context + candidates + scores)
+}
+
+fn bytes(block: &Block) -> Result<usize, String> {
+    let mut n_bytes = 0;
+    for column in &block.columns {
+        n_bytes += match &column.values {
+            Values::Int(numbers) => numbers.len() * size_of::<i64>(),
+            Values::Float(numbers) => numbers.len() * size_of::<f64>(),
+            Values::Text(texts) => {
+                let mut n_bytes = texts.len() * size_of::<u32>();
+                for i in 0..texts.len() {
+                    let text = texts.get(i);
+                    if std::str::from_utf8(text).is_err() {
+                        return Err(format!(
+                            "column \"{}\" holds a text that is not UTF-8, which a file of texts cannot; \
+                             send UTF-8",
+                            column.name
+                        ));
+                    }
+                    n_bytes += text.len();
+                }
+                n_bytes
+            }
+        };
+    }
+    Ok(n_bytes)
+}
