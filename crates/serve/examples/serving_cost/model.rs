@@ -1,0 +1,176 @@
+//! The model of the paper's size with drawn weights and masks: as an artifact, and as plain arrays for
+//! the peer, with the ids of all requests and our scores of them.
+
+use crate::arguments::Flags;
+use crate::scorer::Ready;
+use crate::workload::{self, Form, LIST_LENGTH, N_CANDIDATES, N_SINGLE, Request};
+use ncs_features::{Batch, FieldIds};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{
+    Draw, Gram, LayerLayout, Mask, Masks, Model, NetworkKind, NetworkPlan, Scorer, Spec, masks,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const DENSITY: f64 = 0.2;
+
+/// Writes `--out`/model and `--out`/peer.
+pub(crate) fn write(flags: &Flags) -> Result<Value, String> {
+    let out: PathBuf = flags.needed("out")?;
+    let density = flags.or("density", DENSITY)?;
+    let model = drawn(density);
+    let artifact = artifact(&model);
+    let written = artifact.write(&out.join("model"));
+    written.map_err(|error| error.to_string())?;
+    let peer = out.join("peer");
+    let arrays = Arrays(&peer);
+    let done = fs::create_dir_all(&peer)
+        .and_then(|()| arrays.write_network(&model))
+        .and_then(|()| arrays.write_requests(&artifact));
+    done.map_err(|error| format!("{}: {error}", peer.display()))?;
+    Ok(json!({
+        "what": "model",
+        "density": density,
+        "requests": workload::N_REQUESTS,
+        "candidates": N_CANDIDATES,
+        "layers": model.spec().layer_shapes(),
+        "kept": kept(&model),
+    }))
+}
+
+/// All weights drawn, all rows met, random masks.
+fn drawn(density: f64) -> Model {
+    let plan = NetworkPlan {
+        kind: NetworkKind::SparseSharing,
+        dim: 16,
+        hidden: vec![512, 256, 128],
+        gram: Gram::Full,
+        dropout: 0.0,
+        table_deviation: Some(0.3),
+        heads: ncs_model::Heads::default(),
+    };
+    let spec = Spec::of(&workload::schema(), &plan);
+    let shapes = spec.layer_shapes();
+    let mut model = Model::new(spec, Draw::new(1, "weights"));
+    model.tower_mut(0).touch_all();
+    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    model.set_masks(Some(Arc::new(Masks {
+        tasks: vec![mask(0), mask(1)],
+    })));
+    model
+}
+
+fn artifact(model: &Model) -> Artifact {
+    Artifact {
+        schema: Arc::new(workload::schema()),
+        spec: (**model.spec()).clone(),
+        masks: model.masks().cloned(),
+        members: vec![Member {
+            tower: 0,
+            weights: Arc::new(model.tower(0).weights()),
+        }],
+        of_task: vec![0, 0],
+    }
+}
+
+/// The share of connections that each task keeps.
+fn kept(model: &Model) -> Vec<f64> {
+    let masks = model.masks().map(|masks| masks.tasks.iter());
+    let tasks = masks.into_iter().flatten();
+    tasks.map(|mask| masks::density(mask)).collect()
+}
+
+/// Files of bare numbers, little end first.
+struct Arrays<'a>(&'a Path);
+
+impl Arrays<'_> {
+    /// All tables, one below the other; each task's layers as dense weights `[inputs, outputs]` with
+    /// zeros where pruned, and biases.
+    fn write_network(&self, model: &Model) -> std::io::Result<()> {
+        let tower = model.tower(0);
+        let mut table = Vec::new();
+        for part in &tower.tables {
+            let rows = 0..part.n_rows() as u32;
+            rows.for_each(|id| table.extend_from_slice(part.row(id)));
+        }
+        self.floats("table", &table)?;
+        let masks = model.masks().map(|masks| masks.tasks.as_slice());
+        for (task, mask) in masks.unwrap_or_default().iter().enumerate() {
+            for (l, (layer, mask)) in tower.layout.layers.iter().zip(mask).enumerate() {
+                self.layer(&format!("{task}.{l}"), layer, Some(mask), &tower.dense)?;
+            }
+            let head = &tower.layout.heads[task];
+            self.layer(&format!("{task}.head"), head, None, &tower.dense)?;
+        }
+        Ok(())
+    }
+
+    fn layer(
+        &self,
+        name: &str,
+        layer: &LayerLayout,
+        mask: Option<&Mask>,
+        dense: &[f32],
+    ) -> std::io::Result<()> {
+        let mut weights = dense[layer.weights.clone()].to_vec();
+        for (position, weight) in weights.iter_mut().enumerate() {
+            if mask.is_some_and(|mask| !mask.keeps(position)) {
+                *weight = 0.0;
+            }
+        }
+        self.floats(&format!("{name}.weights"), &weights)?;
+        self.floats(&format!("{name}.bias"), &dense[layer.bias.clone()])
+    }
+
+    /// Ids of whole rows, the user's in each, `[request, row, field]` and `[request, row, list, item]`;
+    /// scores `[request, task, row]`.
+    fn write_requests(&self, artifact: &Artifact) -> std::io::Result<()> {
+        let scorer = Scorer::new(artifact).expect("its own weights");
+        let mut ready = Ready::new(&Arc::new(scorer));
+        let (mut single, mut lists, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+        for request in Request::all() {
+            let (context, candidates) = ready.batches(&request.question(Form::Integers));
+            for row in 0..N_CANDIDATES {
+                let ids = |field| global_ids(field, row, &context, &candidates);
+                (0..N_SINGLE).for_each(|field| single.extend(ids(field)));
+                (N_SINGLE..workload::N_FIELDS).for_each(|field| lists.extend(ids(field)));
+            }
+            let found = ready.score(&context, &candidates);
+            found.iter().for_each(|task| scores.extend_from_slice(task));
+        }
+        assert_eq!(
+            single.len() * LIST_LENGTH,
+            lists.len() * 3,
+            "15 and 5 x 6 ids a row"
+        );
+        self.integers("single", &single)?;
+        self.integers("lists", &lists)?;
+        self.floats("scores", &scores)
+    }
+
+    fn floats(&self, name: &str, numbers: &[f32]) -> std::io::Result<()> {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        fs::write(self.0.join(format!("{name}.f32")), bytes)
+    }
+
+    fn integers(&self, name: &str, numbers: &[i64]) -> std::io::Result<()> {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        fs::write(self.0.join(format!("{name}.i64")), bytes)
+    }
+}
+
+/// The ids of a field in one candidate's row, counted over all tables.
+fn global_ids(field: usize, row: usize, context: &Batch, candidates: &Batch) -> Vec<i64> {
+    let rows_a_table = workload::schema().tables[field].ids.n_rows();
+    let ids = |ids: &FieldIds, row| {
+        let ids = ids.ids[ids.range(row)].iter();
+        ids.map(|&id| (field * rows_a_table) as i64 + i64::from(id))
+            .collect()
+    };
+    match workload::is_of_user(field) {
+        true => ids(&context.fields[field], 0),
+        false => ids(&candidates.fields[field], row),
+    }
+}

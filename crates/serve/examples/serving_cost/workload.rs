@@ -1,0 +1,200 @@
+//! The requests: one user and 500 candidates, 20 columns of which ten are the user's, values by Zipf's
+//! law as in `tools/bench/workload.py`; and the schema that they are encoded by.
+
+use ncs_features::{
+    Block, Column, Field, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
+    Task, Texts, Values,
+};
+use ncs_model::Draw;
+use ncs_serve::question::{Question, Wanted};
+use std::str::FromStr;
+
+pub(crate) const N_SINGLE: usize = 15;
+pub(crate) const N_LISTS: usize = 5;
+pub(crate) const N_FIELDS: usize = N_SINGLE + N_LISTS;
+pub(crate) const LIST_LENGTH: usize = 6;
+pub(crate) const N_CANDIDATES: usize = 500;
+
+/// So many requests are asked in turn, each with values of its own.
+pub(crate) const N_REQUESTS: usize = 64;
+
+/// The name that the server knows the model by.
+pub(crate) const MODEL: &str = "paper";
+
+/// These single columns, and all lists, are the user's.
+const N_USER_SINGLE: usize = 5;
+
+/// How many values a column may have.
+const N_VALUES: u64 = 1_000_000;
+
+/// Rows of a table, but for the one of what is missing.
+const BUCKETS: u32 = 100_000;
+
+/// In which form the values are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Integers,
+    Strings,
+}
+
+impl FromStr for Form {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Form, ()> {
+        match text {
+            "integers" => Ok(Form::Integers),
+            "strings" => Ok(Form::Strings),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The values of one column in one request.
+pub(crate) struct RawColumn {
+    pub(crate) name: String,
+    pub(crate) values: Vec<u64>,
+    /// A list of [`LIST_LENGTH`] a row.
+    pub(crate) is_list: bool,
+}
+
+impl RawColumn {
+    /// The values as texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        self.values.iter().map(|value| format!("v{value}"))
+    }
+
+    /// The values as numbers.
+    pub(crate) fn integers(&self) -> impl Iterator<Item = i64> {
+        self.values.iter().map(|&value| value as i64)
+    }
+
+    fn column(&self, form: Form) -> Column {
+        let texts = || {
+            let mut texts = Texts::default();
+            self.texts().for_each(|text| texts.push(text.as_bytes()));
+            texts
+        };
+        Column {
+            name: self.name.clone(),
+            values: match form {
+                Form::Integers => Values::Int(self.integers().collect()),
+                Form::Strings => Values::Text(texts()),
+            },
+            offsets: self.is_list.then(|| vec![0, self.values.len() as u32]),
+            nulls: Vec::new(),
+        }
+    }
+}
+
+/// One request, whatever its form.
+pub(crate) struct Request {
+    pub(crate) context: Vec<RawColumn>,
+    pub(crate) candidates: Vec<RawColumn>,
+}
+
+impl Request {
+    /// Request `number`, always the same.
+    pub(crate) fn new(number: usize) -> Request {
+        let draw = Draw::new(number as u64, "requests");
+        let is_user = |field: &usize| is_of_user(*field);
+        let column = |field: usize| raw_column(draw.at(field as u64), field);
+        Request {
+            context: (0..N_FIELDS).filter(is_user).map(column).collect(),
+            candidates: (0..N_FIELDS)
+                .filter(|field| !is_user(field))
+                .map(column)
+                .collect(),
+        }
+    }
+
+    /// All requests.
+    pub(crate) fn all() -> Vec<Request> {
+        (0..N_REQUESTS).map(Request::new).collect()
+    }
+
+    /// As the server sees it once it is read.
+    pub(crate) fn question(&self, form: Form) -> Question {
+        let columns = |raw: &[RawColumn]| raw.iter().map(|raw| raw.column(form)).collect();
+        Question {
+            model: Wanted {
+                name: Some(MODEL.to_owned()),
+                ..Wanted::default()
+            },
+            context: Block {
+                n_rows: 1,
+                columns: columns(&self.context),
+            },
+            candidates: Block {
+                n_rows: N_CANDIDATES,
+                columns: columns(&self.candidates),
+            },
+            ..Question::default()
+        }
+    }
+}
+
+/// Whether a field is the user's.
+pub(crate) fn is_of_user(field: usize) -> bool {
+    !(N_USER_SINGLE..N_SINGLE).contains(&field)
+}
+
+fn raw_column(draw: Draw, field: usize) -> RawColumn {
+    let is_list = field >= N_SINGLE;
+    let n = match (is_list, is_of_user(field)) {
+        (true, _) => LIST_LENGTH,
+        (false, true) => 1,
+        (false, false) => N_CANDIDATES,
+    };
+    RawColumn {
+        name: name(field),
+        values: (0..n as u64).map(|i| value(draw.uniform(i))).collect(),
+        is_list,
+    }
+}
+
+/// A value whose rank falls off as Zipf's law has it, scattered.
+fn value(uniform: f64) -> u64 {
+    let rank = (N_VALUES as f64).powf(uniform) as u64 - 1;
+    rank.wrapping_mul(2_654_435_761) % N_VALUES
+}
+
+fn name(field: usize) -> String {
+    format!("field_{field}")
+}
+
+/// 20 columns, each hashed into a table of its own, and two tasks.
+pub(crate) fn schema() -> Schema {
+    let field = |number: usize| Field {
+        name: name(number),
+        column: name(number),
+        table: number,
+        pooling: (number >= N_SINGLE).then_some(Pooling::Mean),
+        separator: None,
+        max_values: None,
+        missing: vec![],
+    };
+    let table = |number: usize| Table {
+        name: name(number),
+        ids: IdSpace::Hash {
+            buckets: BUCKETS,
+            function: HashFunction::Xxh3,
+        },
+    };
+    let task = |name: &str, population| Task {
+        name: name.into(),
+        label: format!("is_{name}"),
+        population,
+        objective: Objective::CrossEntropy,
+        weight: 1.0,
+        truth: None,
+    };
+    Schema {
+        fields: (0..N_FIELDS).map(field).collect(),
+        tables: (0..N_FIELDS).map(table).collect(),
+        tasks: vec![
+            task("ctr", Population::All),
+            task("cvr", Population::Where(0)),
+        ],
+        group: None,
+    }
+}
