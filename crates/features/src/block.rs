@@ -78,6 +78,20 @@ impl Texts {
         &self.bytes[start..self.ends[i] as usize]
     }
 
+    /// The first text that is not UTF-8.
+    pub fn not_utf8(&self) -> Option<usize> {
+        // All of them at once: they are if they are end to end, and none ends inside a character.
+        let whole = std::str::from_utf8(&self.bytes);
+        let is_cut_well = |text: &str| {
+            let mut ends = self.ends.iter();
+            ends.all(|&end| text.is_char_boundary(end as usize))
+        };
+        match whole.is_ok_and(is_cut_well) {
+            true => None,
+            false => (0..self.len()).find(|&i| std::str::from_utf8(self.get(i)).is_err()),
+        }
+    }
+
     /// Number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()

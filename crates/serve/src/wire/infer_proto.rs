@@ -159,11 +159,9 @@ fn typed(datatype: Datatype, said: InferTensorContents, n: usize) -> Result<Valu
         }
         Datatype::Bytes => {
             let mut texts = Texts::default();
-            for text in &said.bytes_contents {
-                if std::str::from_utf8(text).is_err() {
-                    return Err(format!("text {} is not UTF-8", texts.len()));
-                }
-                texts.push(text);
+            said.bytes_contents.iter().for_each(|text| texts.push(text));
+            if let Some(text) = texts.not_utf8() {
+                return Err(format!("text {text} is not UTF-8"));
             }
             (texts.len(), Values::Text(texts))
         }

@@ -41,8 +41,13 @@ const KEYS: [&str; 9] = [
 /// # Errors
 /// It is no JSON, or not of this shape, or has too many candidates; the text says at which character.
 pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, Refusal> {
+    // Checked as a whole, which is faster than string by string.
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let place = error.valid_up_to() + 1;
+        Kind::Invalid.says(format!("the request's body: not UTF-8 at byte {place}"))
+    })?;
     let too_many = Cell::new(false);
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(text);
     let seed = Rank {
         accepts,
         too_many: &too_many,

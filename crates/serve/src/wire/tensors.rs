@@ -180,11 +180,11 @@ fn texts(mut bytes: &[u8], n: usize) -> Result<Texts, String> {
                 rest.len()
             ));
         };
-        if std::str::from_utf8(text).is_err() {
-            return Err(format!("text {} is not UTF-8", texts.len()));
-        }
         texts.push(text);
         bytes = rest;
+    }
+    if let Some(text) = texts.not_utf8() {
+        return Err(format!("text {text} is not UTF-8"));
     }
     match bytes.is_empty() && texts.len() == n {
         true => Ok(texts),
