@@ -7,7 +7,7 @@ use std::path::Path;
 use ncs_model::TensorFile;
 use ncs_serve::proto::ranking::column::Values;
 use ncs_serve::proto::ranking::ranking_client::RankingClient;
-use ncs_serve::proto::ranking::{Column, Floats, Lengths, RankRequest, Texts};
+use ncs_serve::proto::ranking::{Column, Floats, Lengths, RankRequest};
 use serde_json::{Map, Value, json};
 
 use super::harness::{Connection, Server};
@@ -182,8 +182,8 @@ fn column(name: &str, rows: &[&Row]) -> Column {
         column.lengths = Some(Lengths {
             values: lists.iter().map(|list| list.len() as u32).collect(),
         });
-        let values = lists.iter().flatten().map(text).collect();
-        column.values = Some(Values::Texts(Texts { values }));
+        let values = lists.iter().flatten().map(text);
+        column.values = Some(Values::Texts(values.collect()));
     } else if values.iter().any(|value| value.is_f64()) {
         let values = values
             .iter()
@@ -191,8 +191,8 @@ fn column(name: &str, rows: &[&Row]) -> Column {
             .collect();
         column.values = Some(Values::Floats(Floats { values }));
     } else {
-        let values = values.iter().map(|value| text(value)).collect();
-        column.values = Some(Values::Texts(Texts { values }));
+        let values = values.iter().map(|value| text(value));
+        column.values = Some(Values::Texts(values.collect()));
     }
     let nulls = values
         .iter()

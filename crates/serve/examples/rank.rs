@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use ncs_serve::proto::ranking::column::Values;
 use ncs_serve::proto::ranking::ranking_client::RankingClient;
-use ncs_serve::proto::ranking::{Column, Floats, Ints, Lengths, RankRequest, Texts};
+use ncs_serve::proto::ranking::{Column, Floats, Ints, Lengths, RankRequest};
 use serde_json::Value;
 
 #[tokio::main]
@@ -112,9 +112,7 @@ fn values(values: &[Value]) -> Result<Values, Box<dyn Error>> {
         let texts = values
             .iter()
             .map(|value| value.as_str().unwrap_or("").to_owned());
-        Values::Texts(Texts {
-            values: texts.collect(),
-        })
+        Values::Texts(texts.collect())
     } else {
         return Err("a column holds numbers or strings, not both".into());
     })

@@ -8,6 +8,8 @@
     reason = "generated; proto/ has the comments"
 )]
 
+pub mod texts;
+
 /// The Open Inference Protocol.
 pub mod inference {
     tonic::include_proto!("inference");
@@ -15,5 +17,7 @@ pub mod inference {
 
 /// The rank call.
 pub mod ranking {
+    pub use super::texts::Texts;
+
     tonic::include_proto!("ncs4cvr.v1");
 }

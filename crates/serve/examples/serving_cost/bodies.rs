@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ncs_serve::proto::inference::ModelInferRequest;
 use ncs_serve::proto::inference::model_infer_request::InferInputTensor;
 use ncs_serve::proto::ranking::column::Values;
-use ncs_serve::proto::ranking::{Column, Ints, Lengths, RankRequest, Texts};
+use ncs_serve::proto::ranking::{Column, Ints, Lengths, RankRequest};
 use prost::Message;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
@@ -88,9 +88,7 @@ fn rank_message(request: &Request, form: Form) -> RankRequest {
             Form::Integers => Values::Ints(Ints {
                 values: raw.integers().collect(),
             }),
-            Form::Strings => Values::Texts(Texts {
-                values: raw.texts().collect(),
-            }),
+            Form::Strings => Values::Texts(raw.texts().collect()),
         }),
         lengths: raw.is_list.then(|| Lengths {
             values: vec![LIST_LENGTH as u32],
@@ -140,7 +138,7 @@ fn infer_message(request: &Request, form: Form) -> ModelInferRequest {
             shape: tensor.shape,
             ..InferInputTensor::default()
         });
-        message.raw_input_contents.push(tensor.bytes);
+        message.raw_input_contents.push(tensor.bytes.into());
     }
     message
 }

@@ -82,7 +82,7 @@ fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
     }
 }
 
-fn inputs(said: Vec<InferInputTensor>, raw: &[Vec<u8>]) -> Result<Vec<Tensor>, Refusal> {
+fn inputs(said: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<Tensor>, Refusal> {
     // First, for such an input has no raw contents.
     if let Some(shared) = said.iter().find(|said| is_shared(&said.parameters)) {
         let what = "this server has no shared memory; send the values";
@@ -107,7 +107,7 @@ fn is_shared(said: &HashMap<String, InferParameter>) -> bool {
     said.contains_key("shared_memory_region")
 }
 
-fn input(said: InferInputTensor, raw: Option<&Vec<u8>>) -> Result<Tensor, String> {
+fn input(said: InferInputTensor, raw: Option<&Bytes>) -> Result<Tensor, String> {
     let datatype = Datatype::parse(&said.datatype)?;
     let n = n_values(&said.shape)?;
     let values = match (raw, said.contents) {
@@ -197,7 +197,7 @@ pub fn say(
         outputs: chosen.iter().map(tensor).collect(),
         raw_output_contents: chosen
             .iter()
-            .map(|&(place, _)| raw(&answer.scores[place]).into())
+            .map(|&(place, _)| raw(&answer.scores[place]))
             .collect(),
     })
 }
@@ -246,7 +246,7 @@ mod tests {
                 model_name: "m".to_owned(),
                 inputs: vec![input("a", of_input)],
                 outputs: vec![output],
-                raw_input_contents: vec![vec![1]],
+                raw_input_contents: vec![vec![1].into()],
                 ..ModelInferRequest::default()
             };
             read(request, &accepts).map_err(|refusal| refusal.what)

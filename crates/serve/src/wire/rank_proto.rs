@@ -6,7 +6,7 @@ use crate::proto::ranking::{
 };
 use crate::question::{Answer, Question, Top, Wanted, Which};
 use crate::refusal::{Kind, Refusal};
-use ncs_features::{Block, Column, Texts, Values};
+use ncs_features::{Block, Column, Values};
 
 /// Reads a request.
 ///
@@ -86,13 +86,7 @@ fn column(said: Said) -> Result<(usize, Column), String> {
     let (n_values, values) = match said.values {
         Some(SaidValues::Ints(ints)) => (ints.values.len(), Values::Int(ints.values)),
         Some(SaidValues::Floats(floats)) => (floats.values.len(), Values::Float(floats.values)),
-        Some(SaidValues::Texts(said)) => {
-            let mut texts = Texts::default();
-            said.values
-                .iter()
-                .for_each(|text| texts.push(text.as_bytes()));
-            (said.values.len(), Values::Text(texts))
-        }
+        Some(SaidValues::Texts(texts)) => (texts.values.len(), Values::Text(texts.values)),
         None => return Err("it has no values; set texts, ints or floats".to_owned()),
     };
     let offsets = said
