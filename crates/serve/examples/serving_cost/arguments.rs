@@ -3,6 +3,22 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+const FLAGS: [&str; 13] = [
+    "out",
+    "density",
+    "model",
+    "values",
+    "threads",
+    "seconds",
+    "pause-us",
+    "to",
+    "wire",
+    "connections",
+    "rate",
+    "arrivals",
+    "server",
+];
+
 /// The value of each flag.
 pub(crate) struct Flags(BTreeMap<String, String>);
 
@@ -10,7 +26,7 @@ impl Flags {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Flags, String> {
         let mut flags = BTreeMap::new();
         while let Some(word) = words.next() {
-            let name = word.strip_prefix("--");
+            let name = word.strip_prefix("--").filter(|name| FLAGS.contains(name));
             let name = name.ok_or_else(|| format!("no place for `{word}`"))?;
             let value = words.next().ok_or_else(|| format!("{word} has no value"))?;
             flags.insert(name.to_owned(), value);

@@ -74,12 +74,12 @@ fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
     };
     let text = String::from_utf8_lossy(&answer[..end]);
     let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let lengths = text.lines().filter_map(|line| {
+    let mut lengths = text.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_length = name.eq_ignore_ascii_case("content-length");
         is_length.then(|| value.trim().parse::<usize>().ok())?
     });
-    let length = lengths.last().map(|length| end + END.len() + length);
+    let length = lengths.next().map(|length| end + END.len() + length);
     match status.zip(length.filter(|&length| length <= LARGEST_ANSWER)) {
         Some(found) => Ok(Some(found)),
         None => Err(ErrorKind::InvalidData.into()),

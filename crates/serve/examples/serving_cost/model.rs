@@ -72,6 +72,8 @@ fn artifact(model: &Model) -> Artifact {
             weights: Arc::new(model.tower(0).weights()),
         }],
         of_task: vec![0, 0],
+        calibrators: vec![],
+        self_test: None,
     }
 }
 

@@ -22,13 +22,16 @@ pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
     let folder: PathBuf = flags.needed("model")?;
     let values: String = flags.or("values", "ids".to_owned())?;
     let threads: usize = flags.or("threads", 1)?;
-    let seconds = Duration::from_secs_f64(flags.or("seconds", 5.0)?);
+    let pace = Pace {
+        seconds: Duration::from_secs_f64(flags.or("seconds", 5.0)?),
+        pause: Duration::from_micros(flags.or("pause-us", 0)?),
+    };
     let version = Version::load(&folder, &MODEL.into(), 1)?;
     let mut record = match values.as_str() {
-        "ids" => run(threads, seconds, || on_ids(&version)),
+        "ids" => run(threads, pace, || on_ids(&version)),
         text => {
             let form: Form = text.parse().map_err(|()| "--values ids|integers|strings")?;
-            run(threads, seconds, || on_columns(&version, form))
+            run(threads, pace, || on_columns(&version, form))
         }
     };
     record["what"] = json!("score");
@@ -37,15 +40,26 @@ pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
     Ok(record)
 }
 
+/// How long, and with which pause after each call: a server's thread waits for its next request, too.
+#[derive(Clone, Copy)]
+struct Pace {
+    seconds: Duration,
+    pause: Duration,
+}
+
 /// Has each thread do its work over and over, and says what one call takes.
-fn run<W: FnMut(usize)>(threads: usize, seconds: Duration, work: impl Fn() -> W + Sync) -> Value {
+fn run<W: FnMut(usize)>(threads: usize, pace: Pace, work: impl Fn() -> W + Sync) -> Value {
     let barrier = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
         let one = || {
             let mut work = work();
-            repeat(WARM_UP, &mut work);
+            let warm_up = Pace {
+                seconds: WARM_UP,
+                ..pace
+            };
+            repeat(warm_up, &mut work);
             barrier.wait();
-            repeat(seconds, &mut work)
+            repeat(pace, &mut work)
         };
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         barrier.wait();
@@ -61,13 +75,16 @@ fn run<W: FnMut(usize)>(threads: usize, seconds: Duration, work: impl Fn() -> W 
     })
 }
 
-fn repeat(time: Duration, work: &mut impl FnMut(usize)) -> Vec<Duration> {
+fn repeat(pace: Pace, work: &mut impl FnMut(usize)) -> Vec<Duration> {
     let began = Instant::now();
     let mut latencies = Vec::new();
-    while began.elapsed() < time {
+    while began.elapsed() < pace.seconds {
         let one = Instant::now();
         work(latencies.len());
         latencies.push(one.elapsed());
+        if !pace.pause.is_zero() {
+            std::thread::sleep(pace.pause);
+        }
     }
     latencies
 }
