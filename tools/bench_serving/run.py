@@ -1,6 +1,6 @@
 """Runs our scorer, ONNX Runtime and our server side by side, in one sitting, and writes the tables.
 
-    python3 tools/bench_serving/run.py --quick           two minutes; prints the tables
+    python3 tools/bench_serving/run.py --quick           three minutes; prints the tables
     python3 tools/bench_serving/run.py --docs            half an hour; writes docs/performance_serving.md
     python3 tools/bench_serving/run.py --redraw --docs   from the results of an earlier run
 

@@ -14,7 +14,7 @@ class Server:
 
     def __init__(self, program: Path, model: Path, threads: int, core: int | None) -> None:
         words = [str(program), "serve", f"paper={model}", "--threads", str(threads)]
-        words += ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0"]
+        words += ["--http-port", "0", "--grpc-port", "0", "--admin-port", "0", "--log-level", "warn"]
         self.command = on_core(words, core)
 
     def __enter__(self) -> Server:
