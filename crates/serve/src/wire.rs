@@ -51,6 +51,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let near = known.iter().copied().min_by_key(distance);
     match near.filter(|near| distance(near) <= 2.max(name.chars().count() / 3)) {
         Some(near) => format!("; did you mean \"{near}\"?"),
+        None if known.is_empty() => "; there are none".to_owned(),
         None => format!("; known are {}", listed(&known)),
     }
 }
