@@ -49,10 +49,16 @@ impl Scorer {
         let mut members = Vec::new();
         for (number, member) in artifact.members.iter().enumerate() {
             let tasks = towers.get(member.tower)?.clone();
-            let mut tower = Tower::new(spec.clone(), tasks.clone(), Draw::new(0, "frozen"));
-            tower.restore(&member.weights)?;
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
             let answers: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
+            if answers.is_empty() {
+                continue;
+            }
+            // Before room is made for weights that may not be there.
+            let fits = Tower::<f32>::n_dense(&spec, &tasks) == member.weights.dense.len();
+            fits.then_some(())?;
+            let mut tower = Tower::new(spec.clone(), tasks, Draw::new(0, "frozen"));
+            tower.restore(&member.weights)?;
             let tasks = with_divisor(&spec, &answers);
             let wirings = Wirings::new(&tower, artifact.masks.as_ref());
             let subnets = wirings.subnets(&tower, &tasks);

@@ -162,11 +162,13 @@ fn from_file(said: FileColumn, n_rows: usize) -> Option<Column> {
         Some(offsets) => (offsets.len() - 1, *offsets.last()? as usize),
         None => (n, n_rows),
     };
+    // Before anything of that size is made.
+    (rows == n_rows && n == values_wanted).then_some(())?;
     let mut nulls = vec![false; if said.nulls.is_empty() { 0 } else { n_rows }];
     for row in said.nulls {
         *nulls.get_mut(row)? = true;
     }
-    (rows == n_rows && n == values_wanted).then_some(Column {
+    Some(Column {
         name: said.name,
         values,
         offsets,
@@ -216,6 +218,7 @@ mod tests {
             assert_eq!(SelfTest::from_json(changed.as_bytes()), None, "{changed}");
         };
         check("\"rows\":2", "\"rows\":3");
+        check("\"rows\":2", "\"rows\":1152921504606846976");
         check("[0,3]", "[0,4]");
         check("[0,3]", "[4294967295,4]");
         check("\"nulls\":[1]", "\"nulls\":[2]");

@@ -122,6 +122,11 @@ impl<R: Real> Tower<R> {
         }
     }
 
+    /// How many numbers the layers and heads of such a tower have.
+    pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
+        DenseLayout::new(&networks::graph(spec, tasks)).len
+    }
+
     /// Draws the table rows that a batch points to: before training on it.
     pub fn touch(&mut self, batch: &Batch) {
         for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {

@@ -428,3 +428,79 @@ fn a_model_without_them_has_the_files_that_it_always_had() {
     assert!(!manifest.contains("calibrators") && !manifest.contains("self_test"));
     assert_eq!(names(&model).len(), 3);
 }
+
+/// Writes a model whose manifest has another value at `place`, and the sum that fits.
+fn with_manifest(artifact: &Artifact, place: &str, value: serde_json::Value) -> tempfile::TempDir {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    artifact.write(&folder).unwrap();
+    let path = folder.join("manifest.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    *manifest.pointer_mut(place).expect(place) = value;
+    let text = manifest.to_string();
+    let sum = format!("{}  manifest.json\n", blake3::hash(text.as_bytes()));
+    fs::write(&path, text).unwrap();
+    fs::write(folder.join("manifest.json.b3"), sum).unwrap();
+    parent
+}
+
+#[test]
+fn a_manifest_whose_parts_do_not_fit_is_refused_before_anything_is_made_from_it() {
+    let check = |place: &str, value: serde_json::Value, expected: &str| {
+        let parent = with_manifest(&single_task(), place, value);
+        let complaint = complaint(&parent.path().join("model"));
+        assert!(complaint.contains(expected), "{place}: {complaint}");
+    };
+    fn json(value: impl Into<serde_json::Value>) -> serde_json::Value {
+        value.into()
+    }
+    let plan = |part: &str| format!("/spec/plan/{part}");
+    check(&plan("hidden/0"), json(1u64 << 40), "more connections than");
+    check(&plan("hidden/1"), json(u64::MAX), "more connections than");
+    check(&plan("dim"), json(u64::MAX), "more connections than");
+    check(&plan("dim"), json(0), "a part of size 0");
+    check(&plan("hidden"), json(Vec::<u64>::new()), "a part of size 0");
+    let experts = |n: u64| serde_json::json!({"mmoe": {"experts": n}});
+    check(&plan("kind"), experts(0), "a part of size 0");
+    check(&plan("kind"), experts(1 << 50), "more connections than");
+    check(&plan("heads/joint"), json(vec![0, 2]), "its heads are not");
+    check(&plan("heads/helper_of"), json(2), "its heads are not");
+    check("/spec/fields/0/table", json(9), "its sizes are not");
+    let population = serde_json::json!({"where": 2});
+    check("/schema/tasks/1/population", population, "of no other");
+    check("/of_task", json(vec![1, 0]), "its parts do not fit");
+    check("/of_task", json(vec![0, 2]), "its parts do not fit");
+    check("/towers", json(vec![0, 2]), "its parts do not fit");
+}
+
+#[test]
+fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
+    let check = |change: fn(&mut Schema), expected: &str| {
+        let mut artifact = single_task();
+        let mut schema = schema();
+        change(&mut schema);
+        artifact.spec = Spec::of(&schema, &artifact.spec.plan);
+        artifact.schema = Arc::new(schema);
+        let parent = tempdir().unwrap();
+        let folder = parent.path().join("model");
+        artifact.write(&folder).unwrap();
+        assert!(complaint(&folder).contains(expected));
+    };
+    check(|schema| schema.fields[0].table = 3, "has no table");
+    let no_buckets = |schema: &mut Schema| {
+        schema.tables[1].ids = IdSpace::Hash {
+            buckets: 0,
+            function: HashFunction::Xxh3,
+        };
+    };
+    check(no_buckets, "has no buckets");
+}
+
+#[test]
+fn a_member_that_answers_for_no_task_is_passed_over() {
+    let mut artifact = single_task();
+    let scores_before = scores(&artifact);
+    artifact.members.push(artifact.members[0].clone());
+    assert_eq!(scores(&artifact), scores_before);
+}

@@ -228,7 +228,8 @@ impl Version {
     /// and a field whose column is absent is null.
     ///
     /// # Errors
-    /// A column is unknown, missing, in both parts, or holds what its fields cannot read.
+    /// A column is unknown, missing, in both parts, or holds what its fields cannot read; or a number is so
+    /// large that the network's sums overflow.
     pub fn score(
         &self,
         question: &mut Question,
@@ -253,6 +254,9 @@ impl Version {
             Some(ranker) => ranked(&ranker, &context, &candidates, desk),
             None => self.by_rows(&context_fields, &context, &candidates, desk),
         };
+        if let Some(row) = no_number(&raw) {
+            return Err(self.no_score(row, &context, &candidates));
+        }
         let said = self.said(&raw);
         Ok(Scores {
             raw,
@@ -360,6 +364,34 @@ impl Version {
         }
     }
 
+    /// The network's sums overflowed for a candidate: it holds a number beyond all that training saw.
+    fn no_score(&self, row: usize, context: &Batch, candidates: &Batch) -> Refusal {
+        let far = self.farthest(context, 0).into_iter();
+        let far = far.chain(self.farthest(candidates, row));
+        match far.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+            Some((distance, column)) if distance > FAR => Kind::Invalid.says(format!(
+                "candidate {}: column \"{column}\" holds a number too far from those that the model was \
+                 trained on, {distance:e} deviations from their mean; send null where it is unknown",
+                row + 1
+            )),
+            _ => Kind::Internal.says(format!(
+                "candidate {}: the model's weights give no score; train again",
+                row + 1
+            )),
+        }
+    }
+
+    /// The scaled number of a row that is farthest from the mean, in deviations, and its column.
+    fn farthest(&self, part: &Batch, row: usize) -> Option<(f32, &str)> {
+        let fields = self.schema().fields.iter().zip(&part.fields);
+        let scaled = fields.filter(|(_, ids)| !ids.weights.is_empty());
+        let far = scaled.flat_map(|(field, ids)| {
+            let factors = ids.weights[ids.range(row)].iter();
+            factors.map(|factor| (factor.abs(), field.column.as_str()))
+        });
+        far.max_by(|(a, _), (b, _)| a.total_cmp(b))
+    }
+
     /// What is answered: calibrated, with the product.
     fn said(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut said = raw.to_vec();
@@ -371,6 +403,15 @@ impl Version {
         }
         said
     }
+}
+
+/// So many deviations from the mean no column of a log goes, and from there sums may overflow.
+const FAR: f32 = 1e6;
+
+/// The first candidate that some task has no number for.
+fn no_number(scores: &[Vec<f32>]) -> Option<usize> {
+    let of_task = |scores: &Vec<f32>| scores.iter().position(|score| score.is_nan());
+    scores.iter().filter_map(of_task).min()
 }
 
 /// The first task that is about another's positives, after that other.
@@ -417,3 +458,6 @@ pub(crate) fn only_text(block: &Block, name: &str) -> Option<String> {
     let text = buffer.text(&column.values, value);
     Some(String::from_utf8_lossy(text).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,9 @@ use ncs_features::{Block, Column, Values};
 /// Its columns do not fit each other, or there are too many candidates.
 pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Refusal> {
     let context = block(request.context, "context")?;
-    if context.n_rows > 1 {
-        let column = &context.columns[0].name;
+    let is_one_row = context.n_rows == 1;
+    if let Some(column) = context.columns.first().filter(|_| !is_one_row) {
+        let column = &column.name;
         let what = format!(
             "context: column \"{column}\" has {} values; the context is one row (a list needs \
              `lengths`)",
@@ -197,6 +198,7 @@ mod tests {
         };
         let one = |name: &str, n: usize| ints(name, &[1, 2, 3, 4][..n], None, &[]);
         check(vec![one("a", 2)], vec![], "the context is one row");
+        check(vec![one("a", 0)], vec![], "the context is one row");
         check(vec![], vec![one("a", 4)], "more than 3 candidates");
         check(
             vec![],

@@ -1,0 +1,123 @@
+//! Whether the parts of a manifest can be a model, asked before anything is made from them: sums show that
+//! no byte was changed, not who wrote it.
+
+use super::Manifest;
+use crate::plan::NetworkKind;
+use crate::spec::Spec;
+use ncs_features::{IdSpace, Population, Schema};
+
+/// Heads have a bit each.
+const MOST_HEADS: usize = 64;
+
+/// Checks a manifest whose largest set of weights has `n_numbers` in layers and heads.
+///
+/// # Errors
+/// The text says which parts do not fit.
+pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String> {
+    let (schema, spec) = (&manifest.schema, &manifest.spec);
+    if *spec != Spec::of(schema, &spec.plan) {
+        return Err("its sizes are not those of its columns".to_owned());
+    }
+    check_columns(schema)?;
+    check_tasks(schema, spec)?;
+    check_network(spec)?;
+    match fewest_numbers(spec) {
+        Some(fewest) if fewest <= n_numbers => check_members(manifest),
+        _ => Err(format!(
+            "its network has more connections than the {n_numbers} numbers of its weights"
+        )),
+    }
+}
+
+fn check_columns(schema: &Schema) -> Result<(), String> {
+    for field in &schema.fields {
+        let Some(table) = schema.tables.get(field.table) else {
+            return Err(format!("feature \"{}\" has no table", field.name));
+        };
+        if let IdSpace::Hash { buckets: 0, .. } = table.ids {
+            return Err(format!("table \"{}\" has no buckets", table.name));
+        }
+    }
+    Ok(())
+}
+
+fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
+    let n = spec.tasks.len();
+    for (number, task) in schema.tasks.iter().enumerate() {
+        if let Population::Where(other) = task.population
+            && (other >= n || other == number)
+        {
+            return Err(format!("task \"{}\" is about rows of no other", task.name));
+        }
+    }
+    let heads = &spec.plan.heads;
+    let joint = heads.joint.into_iter().flatten();
+    let is_there = joint.chain(heads.helper_of).all(|task| task < n);
+    let is_pair = heads.joint.is_none_or(|[first, second]| first != second);
+    let n_heads = n + heads.helper_of.map_or(0, |_| 1);
+    match is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
+        true => Ok(()),
+        false => Err("its heads are not those of its tasks".to_owned()),
+    }
+}
+
+/// What a run file must say of a network, too.
+fn check_network(spec: &Spec) -> Result<(), String> {
+    let plan = &spec.plan;
+    let is_kind = match plan.kind {
+        NetworkKind::Mmoe { experts } => experts > 0,
+        NetworkKind::Ple {
+            levels,
+            experts,
+            shared,
+        } => (1..=plan.hidden.len()).contains(&levels) && experts.max(shared) > 0,
+        _ => true,
+    };
+    let is_sized = !spec.fields.is_empty() && plan.dim > 0 && !plan.hidden.is_empty();
+    match is_kind && is_sized && !plan.hidden.contains(&0) {
+        true => Ok(()),
+        false => Err("its network has a part of size 0".to_owned()),
+    }
+}
+
+/// How many numbers the layers have at least; `None` where they cannot be counted.
+fn fewest_numbers(spec: &Spec) -> Option<usize> {
+    let (plan, n_tasks) = (&spec.plan, spec.tasks.len());
+    let copies = match plan.kind {
+        NetworkKind::Mmoe { experts } => experts,
+        NetworkKind::Ple {
+            experts, shared, ..
+        } => n_tasks.checked_mul(experts)?.checked_add(shared)?,
+        _ => 1,
+    };
+    let n_fields = spec.fields.len();
+    // The square of the number of fields at most, and that of fields is bounded by the manifest's size.
+    n_fields
+        .checked_mul(plan.dim)?
+        .checked_add(n_fields * n_fields)?;
+    let mut numbers = 0usize;
+    let mut copies = copies;
+    let mut inputs = spec.interaction().inputs();
+    for &outputs in &plan.hidden {
+        let layer = inputs.checked_mul(outputs)?.checked_mul(copies)?;
+        numbers = numbers.checked_add(layer)?;
+        (inputs, copies) = (outputs, 1);
+    }
+    Some(numbers)
+}
+
+/// Every task has a member that answers for it.
+fn check_members(manifest: &Manifest) -> Result<(), String> {
+    let (spec, of_task) = (&manifest.spec, &manifest.of_task);
+    let towers = spec.towers();
+    let tower = |member: usize| towers.get(*manifest.towers.get(member)?);
+    let answers =
+        |(task, &member): (usize, &usize)| tower(member).is_some_and(|tasks| tasks.contains(&task));
+    let fits = of_task.len() == spec.tasks.len()
+        && of_task.iter().enumerate().all(answers)
+        && (0..manifest.towers.len()).all(|member| tower(member).is_some());
+    match fits {
+        true => Ok(()),
+        false => Err("its parts do not fit each other".to_owned()),
+    }
+}

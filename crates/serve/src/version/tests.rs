@@ -1,0 +1,105 @@
+use super::*;
+use ncs_features::{Field, Objective, Table, Task, Values};
+use ncs_model::artifact::Member;
+use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+
+/// A number, scaled.
+fn schema() -> Schema {
+    Schema {
+        fields: vec![Field {
+            name: "price".into(),
+            column: "price".into(),
+            table: 0,
+            pooling: None,
+            separator: None,
+            max_values: None,
+            missing: vec![],
+        }],
+        tables: vec![Table {
+            name: "price".into(),
+            ids: IdSpace::Scaled {
+                log: false,
+                mean: 1.0,
+                deviation: 2.0,
+            },
+        }],
+        tasks: vec![Task {
+            name: "ctr".into(),
+            label: "click".into(),
+            population: Population::All,
+            objective: Objective::CrossEntropy,
+            weight: 1.0,
+            truth: None,
+        }],
+        group: None,
+    }
+}
+
+fn version() -> Version {
+    let schema = schema();
+    let plan = NetworkPlan {
+        kind: NetworkKind::SharedBottom,
+        dim: 2,
+        hidden: vec![3],
+        gram: Gram::Full,
+        dropout: 0.0,
+        table_deviation: Some(0.5),
+        heads: Heads::default(),
+    };
+    let spec = Spec::of(&schema, &plan);
+    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
+    model.tower_mut(0).touch_all();
+    let artifact = Artifact {
+        masks: None,
+        members: vec![Member {
+            tower: 0,
+            weights: Arc::new(model.tower(0).weights()),
+        }],
+        of_task: vec![0],
+        calibrators: vec![],
+        self_test: None,
+        schema: Arc::new(schema),
+        spec,
+    };
+    let scorer = Scorer::new(&artifact).expect("its own weights");
+    Version::new(Arc::new(scorer), &"feed".into(), 1, "")
+}
+
+fn ask(price: f64, in_context: bool) -> Result<Scores, Refusal> {
+    let block = |n_rows, prices: Vec<f64>| Block {
+        n_rows,
+        columns: vec![Column {
+            name: "price".into(),
+            values: Values::Float(prices),
+            ..Column::default()
+        }],
+    };
+    let mut question = Question {
+        candidates: block(2, vec![1.5, price]),
+        ..Question::default()
+    };
+    if in_context {
+        question.context = block(1, vec![price]);
+        question.candidates.columns.clear();
+    }
+    version().score(&mut question, false, &mut Desk::new())
+}
+
+#[test]
+fn a_number_that_no_sum_can_hold_is_refused_and_its_column_named() {
+    for price in [1e30, -1e38, 1e300] {
+        for (in_context, candidate) in [(false, 2), (true, 1)] {
+            let refusal = ask(price, in_context).unwrap_err();
+            let expected =
+                format!("candidate {candidate}: column \"price\" holds a number too far");
+            assert!(refusal.what.starts_with(&expected), "{refusal}");
+            assert_eq!(refusal.kind, Kind::Invalid);
+        }
+    }
+    let scores = ask(1e6, false).unwrap();
+    assert!(
+        scores.said[0]
+            .iter()
+            .all(|score| (0.0..=1.0).contains(score))
+    );
+}
