@@ -1,0 +1,151 @@
+//! Changes that leave JSON to be JSON.
+
+use super::{number, word};
+use crate::random::Random;
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// Changes a value of the JSON in `bytes`, where that is JSON.
+pub(super) fn change(
+    bytes: &mut Vec<u8>,
+    other: &[u8],
+    words: &'static [&'static str],
+    random: &mut Random,
+) {
+    let place = place(bytes, random.once_in(4));
+    let Ok(mut value) = serde_json::from_slice::<Value>(&bytes[place.clone()]) else {
+        return super::change_bytes(bytes, other, words, random);
+    };
+    let others = serde_json::from_slice::<Value>(&other[self::place(other, false)]).ok();
+    let chosen = random.below(count(&value));
+    if let Some(node) = nth(&mut value, &mut { chosen }) {
+        change_node(node, others, words, random);
+    }
+    bytes.splice(place, value.to_string().into_bytes());
+}
+
+/// From the first bracket, or the first behind it that follows a zero byte, to the next zero byte.
+fn place(bytes: &[u8], is_second: bool) -> Range<usize> {
+    let from = |start: usize, wanted: fn(&u8) -> bool| {
+        let found = bytes[start..].iter().position(wanted);
+        found.map_or(bytes.len(), |at| start + at)
+    };
+    let is_open = |byte: &u8| matches!(byte, b'{' | b'[');
+    let is_zero = |byte: &u8| *byte == 0;
+    let first = from(0, is_open);
+    let start = match is_second {
+        true => from(from(first, is_zero), is_open),
+        false => first,
+    };
+    start..from(start, is_zero)
+}
+
+/// How many values there are, the whole included.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(map) => map.values().map(count).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// The value of this number, counted down on the way.
+fn nth<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
+    if *left == 0 {
+        return Some(value);
+    }
+    *left -= 1;
+    match value {
+        Value::Array(items) => items.iter_mut().find_map(|item| nth(item, left)),
+        Value::Object(map) => map.values_mut().find_map(|item| nth(item, left)),
+        _ => None,
+    }
+}
+
+fn change_node(
+    node: &mut Value,
+    other: Option<Value>,
+    words: &'static [&'static str],
+    random: &mut Random,
+) {
+    match (random.below(4), &mut *node) {
+        (0, _) => *node = leaf(words, random),
+        (1, _) => *node = other.map_or(Value::Null, |other| part(other, random)),
+        (2, _) => *node = Value::Array(vec![node.clone(); random.below(4)]),
+        (_, Value::Array(items)) => change_list(items, words, random),
+        (_, Value::Object(map)) => change_map(map, other, words, random),
+        (_, Value::String(text)) => text.push_str(word(words, random)),
+        (_, Value::Number(old)) => {
+            let near = old
+                .as_i64()
+                .map(|x| x.wrapping_add(random.below(5) as i64 - 2));
+            *node = near.map_or(Value::Null, Value::from);
+        }
+        _ => *node = leaf(words, random),
+    }
+}
+
+fn leaf(words: &'static [&'static str], random: &mut Random) -> Value {
+    const FLOATS: [f64; 10] = [
+        0.0,
+        -0.0,
+        0.5,
+        1.5,
+        -1e300,
+        1e308,
+        1e38,
+        5e-324,
+        9007199254740993.0,
+        1e19,
+    ];
+    match random.below(8) {
+        0 => Value::Null,
+        1 => Value::Bool(random.once_in(2)),
+        2 => Value::from(u64::MAX),
+        3 => Value::from(*random.pick(&FLOATS)),
+        4 | 5 => Value::from(number(random)),
+        _ => Value::from(word(words, random)),
+    }
+}
+
+fn part(mut whole: Value, random: &mut Random) -> Value {
+    let chosen = random.below(count(&whole));
+    let part = nth(&mut whole, &mut { chosen }).map(Value::take);
+    part.unwrap_or(Value::Null)
+}
+
+fn change_list(items: &mut Vec<Value>, words: &'static [&'static str], random: &mut Random) {
+    let n = items.len();
+    match random.below(3) {
+        0 => {
+            items.drain(random.span(n, n));
+        }
+        1 if n > 0 => {
+            let copies = vec![items[random.below(n)].clone(); random.few(80)];
+            items.extend(copies);
+        }
+        _ => items.push(leaf(words, random)),
+    }
+}
+
+fn change_map(
+    map: &mut Map<String, Value>,
+    other: Option<Value>,
+    words: &'static [&'static str],
+    random: &mut Random,
+) {
+    let keys: Vec<String> = map.keys().cloned().collect();
+    let new = word(words, random).to_owned();
+    let key = keys.get(random.below(keys.len()));
+    match (random.below(3), key) {
+        (0, Some(key)) => drop(map.remove(key)),
+        (1, Some(key)) => {
+            let value = map.remove(key).unwrap_or_default();
+            map.insert(new, value);
+        }
+        _ => {
+            let value = other.map_or(Value::Null, |other| part(other, random));
+            map.insert(new, value);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Changes that leave a message of protobuf to be one, whatever its fields mean.
+
+use super::{number, word};
+use crate::random::Random;
+
+/// A field with its number and kind, as it lies in a message.
+#[derive(Clone, Debug)]
+struct Field {
+    key: u64,
+    value: FieldValue,
+}
+
+#[derive(Clone, Debug)]
+enum FieldValue {
+    Number(u64),
+    Fixed(Vec<u8>),
+    /// A text, packed numbers, or a message of its own.
+    Bytes(Vec<u8>),
+}
+
+/// Changes a field of the message in `bytes`, where that is one; often a field of a field.
+pub(super) fn change(
+    bytes: &mut Vec<u8>,
+    other: &[u8],
+    words: &'static [&'static str],
+    random: &mut Random,
+) {
+    let Some(mut fields) = parse(bytes) else {
+        return super::change_bytes(bytes, other, words, random);
+    };
+    let place = random.below(fields.len());
+    match (random.below(10), fields.get_mut(place)) {
+        (0, Some(_)) => drop(fields.remove(place)),
+        (1, Some(field)) => {
+            let copies = vec![field.clone(); random.few(16)];
+            fields.extend(copies);
+        }
+        (2, Some(field)) => field.key = (random.below(12) << 3) as u64 | field.key & 7,
+        (3, _) => {
+            let others = parse(other).unwrap_or_default();
+            let chosen = others.get(random.below(others.len())).cloned();
+            fields.extend(chosen);
+        }
+        (_, Some(field)) => change_value(&mut field.value, other, words, random),
+        _ => fields.push(Field {
+            key: (random.below(12) << 3) as u64 | 2,
+            value: FieldValue::Bytes(word(words, random).into()),
+        }),
+    }
+    *bytes = written(&fields);
+}
+
+fn change_value(
+    value: &mut FieldValue,
+    other: &[u8],
+    words: &'static [&'static str],
+    random: &mut Random,
+) {
+    match value {
+        FieldValue::Number(x) => *x = number(random) as u64,
+        FieldValue::Fixed(bytes) => super::overwrite(bytes, &super::number_bytes(random), random),
+        FieldValue::Bytes(bytes) if random.once_in(4) => *bytes = word(words, random).into(),
+        // A text may look like a message; no harm is done.
+        FieldValue::Bytes(bytes) => change(bytes, other, words, random),
+    }
+}
+
+/// The fields of a message; `None` where the bytes are none, or empty.
+fn parse(mut bytes: &[u8]) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes)?;
+        let value = match key & 7 {
+            0 => FieldValue::Number(varint(&mut bytes)?),
+            1 => FieldValue::Fixed(bytes.split_off(..8)?.to_vec()),
+            5 => FieldValue::Fixed(bytes.split_off(..4)?.to_vec()),
+            2 => {
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                FieldValue::Bytes(bytes.split_off(..length)?.to_vec())
+            }
+            _ => return None,
+        };
+        fields.push(Field { key, value });
+    }
+    (!fields.is_empty()).then_some(fields)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        number |= u64::from(byte & 127) << shift;
+        if byte < 128 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn written(fields: &[Field]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in fields {
+        push_varint(&mut bytes, field.key);
+        match &field.value {
+            FieldValue::Number(x) => push_varint(&mut bytes, *x),
+            FieldValue::Fixed(fixed) => bytes.extend(fixed),
+            FieldValue::Bytes(inner) => {
+                push_varint(&mut bytes, inner.len() as u64);
+                bytes.extend(inner);
+            }
+        }
+    }
+    bytes
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 128 {
+        bytes.push(number as u8 | 128);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_written_as_it_was_read() {
+        let message =
+            b"\x0a\x03abc\x10\xac\x02\x1d\x01\x02\x03\x04\x21\x01\x02\x03\x04\x05\x06\x07\x08";
+        let fields = parse(message).unwrap();
+        assert_eq!(fields.len(), 4);
+        assert_eq!(written(&fields), message);
+        assert!(parse(b"\x0a\x09abc").is_none());
+    }
+}

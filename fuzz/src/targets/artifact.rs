@@ -1,0 +1,236 @@
+//! A model on disk: its manifest, the manifest's sum, its self-test, its weights.
+//!
+//! An input is a byte, the manifest, a zero byte, the self-test, a zero byte, and the weights. Sums are made anew, so that what lies
+//! behind them is reached; the lowest bits of the first byte leave one of them as it is.
+
+mod seal;
+
+use super::{Target, questions};
+use crate::models;
+use crate::mutate::Form;
+use ncs_features::{Block, Column, IdSpace, Schema, Texts, Values};
+use ncs_model::artifact::Artifact;
+use ncs_model::{Heads, NetworkKind, Scorer, SelfTest};
+use ncs_serve::compute::Desk;
+use ncs_serve::question::Question;
+use ncs_serve::version::Version;
+use std::path::Path;
+use tempfile::TempDir;
+
+pub(super) const TARGET: Target = Target {
+    name: "artifact",
+    run,
+    seeds,
+    form: Form::Json,
+    words: &[
+        "format",
+        "version",
+        "spec",
+        "of_task",
+        "towers",
+        "has_masks",
+        "tensors",
+        "schema",
+        "fields",
+        "tables",
+        "tasks",
+        "group",
+        "plan",
+        "kind",
+        "dim",
+        "hidden",
+        "gram",
+        "dropout",
+        "rows",
+        "table_deviation",
+        "heads",
+        "helper_of",
+        "joint",
+        "sparse_sharing",
+        "single_task",
+        "shared_bottom",
+        "cross_stitch",
+        "aitm",
+        "mmoe",
+        "ple",
+        "experts",
+        "levels",
+        "shared",
+        "full",
+        "triangle",
+        "none",
+        "table",
+        "pooling",
+        "mean",
+        "sum",
+        "padded_mean",
+        "separator",
+        "max_values",
+        "missing",
+        "Hash",
+        "Vocabulary",
+        "Scaled",
+        "Quantiles",
+        "buckets",
+        "function",
+        "xxh3",
+        "farm",
+        "values",
+        "log",
+        "deviation",
+        "boundaries",
+        "population",
+        "all",
+        "where",
+        "objective",
+        "ratio",
+        "focal",
+        "member.0.dense",
+        "member.1.dense",
+        "member.0.table.0.ids",
+        "mask.0.fc_0",
+        "calibrators",
+        "platt",
+        "slope",
+        "offset",
+        "isotonic",
+        "at",
+        "to",
+        "self_test",
+        "columns",
+        "scores",
+        "lengths",
+        "nulls",
+        "type",
+        "text",
+        "int",
+        "float",
+        "user",
+        "price",
+        "ctr",
+        "cvr",
+        "data_offsets",
+        "dtype",
+        "F32",
+        "U8",
+    ],
+    longest: 24 << 10,
+};
+
+/// Tables with more rows than this are left alone: a row takes four bytes before any id is met, and
+/// how many there are is the user's to say.
+const MOST_ROWS: usize = 1 << 20;
+
+/// A folder in memory, where there is one.
+pub(super) fn folder() -> std::io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
+
+thread_local! {
+    static FOLDER: TempDir = folder().expect("a temporary folder");
+}
+
+fn run(input: &[u8]) -> Result<String, String> {
+    let files = seal::files(input).ok_or("a part is missing")?;
+    FOLDER.with(|folder| {
+        files.write(folder.path()).expect("a temporary folder");
+        read(folder.path())
+    })
+}
+
+fn read(folder: &Path) -> Result<String, String> {
+    let in_folder = folder.display().to_string();
+    let shorter = |error: String| error.replace(&in_folder, "");
+    let artifact = Artifact::read(folder).map_err(|error| shorter(error.to_string()))?;
+    let n_rows = artifact.spec.tables.iter().map(|table| table.rows);
+    if n_rows.fold(0, usize::saturating_add) > MOST_ROWS {
+        return Ok("large tables".to_owned());
+    }
+    let version = Version::load(folder, &"feed".into(), 1).map_err(shorter)?;
+    let mut question = question(version.schema(), 1);
+    let scores = version.score(&mut question, true, &mut Desk::new());
+    let scores = scores.map_err(|refusal| refusal.what)?;
+    questions::check(&version, &scores, question.candidates.n_rows);
+    Ok(format!("{:?}", artifact.spec.plan.kind))
+}
+
+/// Candidates with a value for every column of the schema but those of the first fields.
+fn question(schema: &Schema, n_absent: usize) -> Question {
+    let mut candidates = Block {
+        n_rows: 5,
+        columns: Vec::new(),
+    };
+    for field in schema.fields.iter().skip(n_absent) {
+        if candidates.column(&field.column).is_none() {
+            candidates.columns.push(Column {
+                name: field.column.clone(),
+                values: values(&schema.tables[field.table].ids),
+                ..Column::default()
+            });
+        }
+    }
+    Question {
+        candidates,
+        ..Question::default()
+    }
+}
+
+fn values(ids: &IdSpace) -> Values {
+    match ids {
+        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => {
+            Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0])
+        }
+        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {
+            let mut texts = Texts::default();
+            let each = ["v1", "", "7", "news|sport", "-"].into_iter();
+            each.for_each(|text| texts.push(text.as_bytes()));
+            Values::Text(texts)
+        }
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let kinds = [
+        NetworkKind::SparseSharing,
+        NetworkKind::SingleTask,
+        NetworkKind::SharedBottom,
+        NetworkKind::CrossStitch,
+        NetworkKind::Mmoe { experts: 2 },
+        NetworkKind::Ple {
+            levels: 1,
+            experts: 1,
+            shared: 1,
+        },
+        NetworkKind::Aitm,
+    ];
+    let heads = Heads {
+        helper_of: Some(1),
+        joint: Some([0, 1]),
+    };
+    let mut seeds: Vec<Vec<u8>> = kinds
+        .map(|kind| seed(models::short_schema(), kind, Heads::default()))
+        .to_vec();
+    seeds.push(seed(models::schema(), NetworkKind::SparseSharing, heads));
+    // One for each sum that is left as it is.
+    let unsealed = (0..5).map(|bit| {
+        let mut seed = seeds[0].clone();
+        seed[0] = 1 << bit;
+        seed
+    });
+    let unsealed: Vec<_> = unsealed.collect();
+    seeds.extend(unsealed);
+    seeds
+}
+
+fn seed(schema: Schema, kind: NetworkKind, heads: Heads) -> Vec<u8> {
+    let folder = folder().expect("a temporary folder");
+    let path = folder.path().join("model");
+    let rows = question(&schema, 0).candidates;
+    let mut artifact = models::artifact(schema, kind, heads);
+    let scorer = Scorer::new(&artifact).expect("its own weights");
+    artifact.self_test = SelfTest::record(&scorer, &rows);
+    artifact
+        .write(&path)
+        .unwrap_or_else(|error| panic!("{error}"));
+    seal::input(&path).expect("it was just written")
+}

@@ -1,0 +1,137 @@
+//! Tensors as bytes: their shapes, datatypes and values, and how they become columns.
+//!
+//! An input is tensors one after the other: a byte each for the name, the datatype and the number of
+//! sizes, four bytes for each size, two for the number of the value's bytes, and these.
+
+use super::{Target, WORDS, questions};
+use crate::mutate::Form;
+use ncs_features::{Column, Values};
+use ncs_serve::question::Question;
+use ncs_serve::wire::tensors::{Datatype, Tensor, blocks, n_values};
+
+pub(super) const TARGET: Target = Target {
+    name: "tensors",
+    run,
+    seeds,
+    form: Form::Bytes,
+    words: WORDS,
+    longest: 16 << 10,
+};
+
+const NAMES: [&str; 12] = [
+    "user",
+    "hour",
+    "history",
+    "history:lengths",
+    "video",
+    "tags",
+    "tags:lengths",
+    "price",
+    "age",
+    "watch",
+    "watch:lengths",
+    ":lengths",
+];
+
+const DATATYPES: [&str; 14] = [
+    "BYTES", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64",
+    "FP16", "BF16", "FP32", "FP64",
+];
+
+fn run(mut input: &[u8]) -> Result<String, String> {
+    let mut tensors = Vec::new();
+    while !input.is_empty() {
+        tensors.push(tensor(&mut input)?);
+    }
+    let question = |accepts: &_| {
+        let (context, candidates) = blocks(tensors.clone(), accepts)?;
+        for column in &context.columns {
+            check_column(column, 1);
+        }
+        for column in &candidates.columns {
+            check_column(column, candidates.n_rows);
+        }
+        let question = Question {
+            context,
+            candidates,
+            ..Question::default()
+        };
+        Ok((question, ()))
+    };
+    questions::ask(question, |_, ()| Ok(()))
+}
+
+fn tensor(input: &mut &[u8]) -> Result<Tensor, String> {
+    let short = || "it breaks off".to_owned();
+    let [name, datatype, n_sizes] = *take::<3>(input).ok_or_else(short)?;
+    let sizes = (0..n_sizes % 4).map(|_| take(input).map(|&size| i32::from_le_bytes(size).into()));
+    let shape: Vec<i64> = sizes.collect::<Option<_>>().ok_or_else(short)?;
+    let n_bytes = u16::from_le_bytes(*take(input).ok_or_else(short)?);
+    let bytes = input.split_off(..n_bytes.into()).ok_or_else(short)?;
+    let datatype = Datatype::parse(DATATYPES[usize::from(datatype) % DATATYPES.len()])?;
+    let values = datatype.read(bytes, n_values(&shape)?)?;
+    Ok(Tensor {
+        name: NAMES[usize::from(name) % NAMES.len()].to_owned(),
+        shape,
+        values,
+    })
+}
+
+fn take<'a, const N: usize>(input: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, rest) = input.split_first_chunk()?;
+    *input = rest;
+    Some(taken)
+}
+
+/// Every row of a column is there.
+fn check_column(column: &Column, n_rows: usize) {
+    let n_values = match &column.values {
+        Values::Text(texts) => texts.len(),
+        Values::Int(numbers) => numbers.len(),
+        Values::Float(numbers) => numbers.len(),
+    };
+    match &column.offsets {
+        None => assert_eq!(n_values, n_rows, "{}", column.name),
+        Some(offsets) => {
+            assert_eq!(offsets.len(), n_rows + 1, "{}", column.name);
+            assert!(offsets.is_sorted(), "{}", column.name);
+            assert_eq!(
+                offsets.last().copied(),
+                Some(n_values as u32),
+                "{}",
+                column.name
+            );
+        }
+    }
+}
+
+/// A tensor as an input has it: places in the lists of names and datatypes, sizes, bytes.
+fn written(name: u8, datatype: u8, shape: &[i32], bytes: &[u8]) -> Vec<u8> {
+    let sizes = shape.iter().flat_map(|size| size.to_le_bytes());
+    let mut written = vec![name, datatype, shape.len() as u8];
+    written.extend(sizes);
+    written.extend((bytes.len() as u16).to_le_bytes());
+    written.extend(bytes);
+    written
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let whole = [
+        written(0, 0, &[1], b"\x02\0\0\0u7"),
+        written(1, 2, &[1], &[21]),
+        written(2, 0, &[1, 2], b"\x02\0\0\0v1\x01\0\0\0x"),
+        written(3, 4, &[1], &[1, 0, 0, 0]),
+        written(4, 9, &[2], &[255; 16]),
+        written(5, 0, &[2, 1], b"\x04\0\0\0news\0\0\0\0"),
+        written(7, 10, &[2], &[0, 60, 0, 192]),
+        written(8, 13, &[1, 1], &33f64.to_le_bytes()),
+        written(9, 3, &[2, 2], &[1, 0, 2, 0, 3, 0, 4, 0]),
+        written(10, 1, &[2], &[0, 1]),
+    ];
+    let numbers = (1..14).map(|datatype| written(4, datatype, &[1, 0], &[]));
+    let mut seeds: Vec<Vec<u8>> = numbers.collect();
+    seeds.push(whole.concat());
+    seeds.push(whole[4..].concat());
+    seeds.extend(whole);
+    seeds
+}
