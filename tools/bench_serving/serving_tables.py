@@ -86,6 +86,7 @@ def targets() -> list[Target]:
         Target(f"scorer over ONNX Runtime, requests/s, {n}", 8, "x", True, scorer_ratio(threads))
         for threads, n in ((1, "1 thread"), (2, "2 threads"))
     ]
+    found.append(Target("the same in CPU time, 1 thread", 8, "x", True, cpu_ratio))
     found += [
         Target(f"the server adds at the median, {NAMES[wire]}, {form}", 0.3, " ms", False, adds)
         for wire in points.WIRES
@@ -104,6 +105,12 @@ def scorer_ratio(threads: int) -> Measure:
     return lambda records: ratio(
         scorer(records, "per_s", threads, "ids"), best_onnx_per_s(records, threads)
     )
+
+
+def cpu_ratio(records: Records) -> float | None:
+    """CPU time of ONNX Runtime to ours, on ids, at one thread: what is left of the comparison where others
+    use the machine."""
+    return ratio(onnx(records, "cpu_ms", 1, 1), scorer(records, "cpu_ms", 1, "ids"))
 
 
 def adds_measure(serving: points.Serving, wire: str, values: str) -> Measure:

@@ -83,6 +83,14 @@ class Tables(unittest.TestCase):
         slower = [r | {"per_s": 1.0} if r.get("together") == 1 else r for r in records]
         self.assertAlmostEqual(serving_tables.scorer_ratio(2)(slower), 10)
 
+    def test_cpu_time_is_compared_at_one_thread(self) -> None:
+        records = [
+            r | {"cpu_ms": 6.0} if r.get("engine") == "onnxruntime" else r
+            for r in made_up(1.0, 10.0, 1.2)
+        ]
+        self.assertAlmostEqual(serving_tables.cpu_ratio(records), 6)
+        self.assertIsNone(serving_tables.cpu_ratio([]))
+
     def test_what_the_server_adds_is_the_difference_of_medians(self) -> None:
         records = made_up(1.0, 10.0, 1.2)
         shared = points.Serving(1, pinned=False)
