@@ -16,8 +16,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
 const LABELS: &str = "labels.json";
 
@@ -118,6 +118,8 @@ pub struct Repository {
     sources: BTreeMap<Arc<str>, PathBuf>,
     registry: Registry,
     watcher: Box<dyn Watcher>,
+    /// Versions that no longer answer, to be freed.
+    retired: mpsc::Sender<Vec<Arc<Version>>>,
     /// Held while models are loaded: one at a time.
     state: Mutex<State>,
 }
@@ -143,7 +145,7 @@ impl Repository {
     /// The models of these folders, none of them loaded yet.
     ///
     /// # Errors
-    /// Two have one name.
+    /// Two have one name, or the system gives no thread.
     pub fn new(sources: Vec<Source>, watcher: Box<dyn Watcher>) -> Result<Repository, String> {
         let mut by_name = BTreeMap::new();
         for Source { name, folder } in sources {
@@ -155,7 +157,12 @@ impl Repository {
                 ));
             }
         }
+        let (retired, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("retire".to_owned());
+        let spawned = thread.spawn(move || free_retired(&receiver));
+        spawned.map_err(|error| format!("no thread: {error}"))?;
         Ok(Repository {
+            retired,
             sources: by_name,
             registry: Registry::default(),
             watcher,
@@ -203,7 +210,7 @@ impl Repository {
         state.loaded.retain(|(of, _), _| *of != model.name);
         tracing::info!(model = %model.name, "unloaded");
         drop(state);
-        retire(Arc::unwrap_or_clone(model).versions.into_values().collect());
+        self.retire(Arc::unwrap_or_clone(model).versions.into_values().collect());
         Ok(())
     }
 
@@ -351,8 +358,13 @@ impl Repository {
                 state.loaded.remove(&key);
             }
         }
-        retire(gone);
+        self.retire(gone);
         Ok(())
+    }
+
+    fn retire(&self, versions: Vec<Arc<Version>>) {
+        // The thread ends only with the repository.
+        let _ = self.retired.send(versions);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -371,23 +383,16 @@ fn gone(old: Option<&Model>, new: &BTreeMap<u64, Arc<Version>>) -> Vec<Arc<Versi
         .collect()
 }
 
-/// Frees versions that no longer answer, once the requests that still use them are done, on a thread of
-/// its own: to free gigabytes takes a while, which no request is to wait for.
-fn retire(versions: Vec<Arc<Version>>) {
-    if versions.is_empty() {
-        return;
-    }
-    let wait = move || {
-        let began = std::time::Instant::now();
-        let is_used = |version: &Arc<Version>| Arc::strong_count(version) > 1;
+/// Frees versions that no longer answer, once the requests that still use them are done: to free gigabytes
+/// takes a while, which no request is to wait for. One thread for all of them, so that the allocator does
+/// not keep a pool for each.
+fn free_retired(retired: &mpsc::Receiver<Vec<Arc<Version>>>) {
+    let is_used = |version: &Arc<Version>| Arc::strong_count(version) > 1;
+    while let Ok(versions) = retired.recv() {
+        let began = Instant::now();
         while versions.iter().any(is_used) && began.elapsed() < RETIRE {
             std::thread::sleep(Duration::from_millis(5));
         }
-        drop(versions);
-    };
-    let thread = std::thread::Builder::new().name("retire".to_owned());
-    if let Err(error) = thread.spawn(wait) {
-        tracing::warn!("no thread to free old versions with: {error}");
     }
 }
 
