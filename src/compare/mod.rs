@@ -121,6 +121,11 @@ fn write(bench: &mut Bench<'_>) -> Result<Comparison, Box<dyn Error>> {
     let comparison = Comparison::of(gather::gather(bench)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;
     json.push('\n');
+    // Comparisons that share a folder and end at once have the same drafts: one writes after the other.
+    let locks = folder.join("locks");
+    std::fs::create_dir_all(&locks)?;
+    let lock = std::fs::File::create(locks.join("report.lock"))?;
+    lock.lock()?;
     for (name, text) in [
         ("comparison.json", json),
         ("comparison.md", comparison_markdown(&comparison)),
