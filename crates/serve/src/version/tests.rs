@@ -87,7 +87,7 @@ fn ask(price: f64, in_context: bool) -> Result<Scores, Refusal> {
 
 #[test]
 fn a_number_that_no_sum_can_hold_is_refused_and_its_column_named() {
-    for price in [1e30, -1e38, 1e300] {
+    for price in [1e300, -1e300] {
         for (in_context, candidate) in [(false, 2), (true, 1)] {
             let refusal = ask(price, in_context).unwrap_err();
             let expected =
@@ -96,7 +96,7 @@ fn a_number_that_no_sum_can_hold_is_refused_and_its_column_named() {
             assert_eq!(refusal.kind, Kind::Invalid);
         }
     }
-    let scores = ask(1e6, false).unwrap();
+    let scores = ask(1e4, false).unwrap();
     assert!(
         scores.said[0]
             .iter()
