@@ -27,7 +27,7 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
     }
     let calibrator = match how {
         Calibration::Platt => platt(&rows, positives)?,
-        Calibration::Isotonic => isotonic(rows),
+        Calibration::Isotonic => isotonic(rows)?,
     };
     calibrator.check().ok().map(|()| calibrator)
 }
@@ -101,8 +101,9 @@ impl Pool {
     }
 }
 
-/// Pools neighbours until rates rise; each pool becomes a point at its mean score.
-fn isotonic(mut rows: Vec<(f32, f64)>) -> Calibrator {
+/// Pools neighbours until rates rise; each pool becomes a point at its mean score. `None` where one pool is
+/// left: the rate does not rise with the score, and one rate for all rows would rank none of them.
+fn isotonic(mut rows: Vec<(f32, f64)>) -> Option<Calibrator> {
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut pools: Vec<Pool> = Vec::new();
     for tied in rows.chunk_by(|a, b| a.0 == b.0) {
@@ -129,7 +130,7 @@ fn isotonic(mut rows: Vec<(f32, f64)>) -> Calibrator {
             to.push(pool.rate() as f32);
         }
     }
-    Calibrator::Isotonic { at, to }
+    (at.len() > 1).then_some(Calibrator::Isotonic { at, to })
 }
 
 #[cfg(test)]
@@ -224,10 +225,9 @@ mod tests {
             assert_eq!(fit(how, &ratio), None);
         }
         // The higher the score, the fewer the positives.
-        assert_eq!(
-            fit(Calibration::Platt, &task(&[(1.0, 0.1), (0.0, 0.9)])),
-            None
-        );
+        let falling = task(&[(1.0, 0.1), (0.0, 0.9)]);
+        assert_eq!(fit(Calibration::Platt, &falling), None);
+        assert_eq!(fit(Calibration::Isotonic, &falling), None);
     }
 
     #[test]
