@@ -62,9 +62,7 @@ const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";
 
 const SEARCH: &str = "
 [search]
-kind = \"magnitude\"
-rounds = 4
-density = 0.4
+kind = \"gradient\"
 epochs_per_round = 0.5
 ";
 

@@ -9,7 +9,9 @@ use ncs_features::{Objective, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
 use ncs_train::entire_space::{EntireSpace, Propensity};
-use ncs_train::{Control, Optimizer, Point, SearchKind, TaskSearch, TrainPlan, Trained};
+use ncs_train::{
+    Control, EvidenceRule, Optimizer, Point, SearchKind, TaskSearch, TrainPlan, Trained,
+};
 
 use crate::run_file::RunPlan;
 use crate::sharing;
@@ -234,6 +236,14 @@ fn loss_in_words(plan: &TrainPlan) -> String {
     }
 }
 
+fn evidence_in_words(rule: Option<EvidenceRule>) -> String {
+    match rule {
+        None => "not asked for".to_owned(),
+        Some(EvidenceRule { k: None, cap }) => format!("k derived for each table, cap {cap}"),
+        Some(EvidenceRule { k: Some(k), cap }) => format!("k {k}, cap {cap}"),
+    }
+}
+
 fn in_words(propensity: Propensity) -> String {
     let Propensity {
         floor,
@@ -255,6 +265,7 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         ("epochs at most", train.epochs.to_string()),
         ("steps", format!("{:?}", train.steps).to_lowercase()),
         ("loss", loss_in_words(train)),
+        ("evidence for table rows", evidence_in_words(train.evidence)),
         ("balance", format!("{:?}", train.balance).to_lowercase()),
         ("optimizer", optimizer_in_words(train.optimizer)),
         ("table optimizer", optimizer_in_words(train.table_optimizer)),
@@ -265,6 +276,7 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
     if network.kind == NetworkKind::SparseSharing {
         let search = &train.search;
         let kind = match &search.kind {
+            SearchKind::Gradient => "gradient",
             SearchKind::Magnitude => "magnitude",
             SearchKind::Random => "random",
             SearchKind::Given(_) => "taken from another model",
@@ -273,8 +285,14 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         if search.control != Control::None {
             settings.push(("control", format!("{:?}", search.control).to_lowercase()));
         }
-        settings.push(("rounds", search.rounds.to_string()));
-        settings.push(("densities", format!("{:?}", search.density)));
+        if search.kind == SearchKind::Magnitude {
+            settings.push(("rounds", search.rounds.to_string()));
+        }
+        let densities = match search.candidates.is_empty() {
+            true => format!("{:?}", search.density),
+            false => format!("the best of {:?}", search.candidates),
+        };
+        settings.push(("densities", densities));
         settings.push(("epochs a round", search.epochs_per_round.to_string()));
     }
     settings

@@ -154,7 +154,8 @@ fn masks_are_taken_over_and_controlled() {
         let artifact = Artifact::read(&folder.path().join(out).join("model")).unwrap();
         Masks::clone(artifact.masks.as_deref().unwrap())
     };
-    train(folder.path(), "base", &["search.rounds=2"]);
+    let magnitude = ["search.kind=\"magnitude\"", "search.rounds=2"];
+    train(folder.path(), "base", &magnitude);
     let base = masks("base");
     let takes = ["search.kind=\"model\"", "search.model=\"base\""];
     train(folder.path(), "taken", &takes);
@@ -170,11 +171,8 @@ fn masks_are_taken_over_and_controlled() {
             assert_eq!(density(&found, 1), density(&base, 1), "{control}");
         }
     }
-    train(
-        folder.path(),
-        "other",
-        &["search.rounds=2", "search.seed=9"],
-    );
+    let other = [magnitude[0], magnitude[1], "search.seed=9"];
+    train(folder.path(), "other", &other);
     assert_ne!(masks("other"), base, "another draw is searched");
     let (taken, other) = (open(folder.path(), &takes), ["network.hidden=[16, 16]"]);
     assert!(taken.notes.is_empty());
@@ -226,6 +224,7 @@ impl Listener for Interrupter<'_> {
 /// Everything that has a state: warm-up, search, dropout, momentum, early stopping, best weights.
 const DEMANDING: &[&str] = &[
     "network.dropout=0.1",
+    "search.kind=\"magnitude\"",
     "search.rounds=2",
     "search.rewind={steps=5}",
     "training.checkpoint_steps=7",
@@ -265,15 +264,25 @@ fn interrupted(
 
 #[test]
 fn an_interrupted_run_ends_with_the_same_bytes() {
+    ends_with_the_same_bytes(DEMANDING);
+}
+
+#[test]
+fn so_does_one_that_sums_gradients_and_tries_densities() {
+    let gradient = ["search.kind=\"gradient\"", "search.density=\"auto\""];
+    ends_with_the_same_bytes(&[DEMANDING, &gradient].concat());
+}
+
+fn ends_with_the_same_bytes(demanding: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     log(folder.path(), "sparse_sharing");
-    train(folder.path(), "whole", DEMANDING);
+    train(folder.path(), "whole", demanding);
     let whole = bytes(folder.path(), "whole");
-    let file = open(folder.path(), DEMANDING);
+    let file = open(folder.path(), demanding);
     let data =
         training::prepare_rows(&file.plan, Progress::Quiet, &AtomicBool::new(false)).unwrap();
     // Steps of the warm-up, of the search and of the training.
-    for (i, at) in [3, 9, 22, 40, 61, 80, 99].into_iter().enumerate() {
+    for (i, at) in [3, 9, 22, 40, 61, 80, 95].into_iter().enumerate() {
         let out = format!("cut-{i}");
         let path = folder.path().join(&out);
         assert!(
@@ -283,7 +292,7 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
         let stopped = interrupted(&file, &data, &path, 0, 5);
         let is_stopped = matches!(stopped, Some(Err(TrainError::Stopped { .. })));
         assert!(is_stopped, "{stopped:?}");
-        train(folder.path(), &out, DEMANDING);
+        train(folder.path(), &out, demanding);
         assert_eq!(
             bytes(folder.path(), &out),
             whole,

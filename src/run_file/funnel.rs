@@ -6,7 +6,7 @@ use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
 use ncs_train::{EvidenceRule, Steps};
 
 use super::checks::Checks;
-use super::shapes::{self, FunnelLossName, FunnelLossSettings};
+use super::shapes::{self, EmbeddingEvidence, EvidenceName, FunnelLossName, FunnelLossSettings};
 
 const LOSS: [&str; 2] = ["training", "loss"];
 
@@ -150,26 +150,39 @@ pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
     }
 }
 
-/// The rule by which a task may move table rows, and whether it goes with the rest.
+/// The rule by which a task may move table rows, and whether it goes with the rest. Where none is stated, it is
+/// derived if it does.
 pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Option<EvidenceRule> {
-    let rule = said.training.embedding_evidence?;
-    let at = ["training", "embedding_evidence"];
+    let derived = EvidenceRule { k: None, cap: 1.0 };
+    let rule = match said.training.embedding_evidence {
+        None => return misfit(said).is_none().then_some(derived),
+        Some(EmbeddingEvidence::Named(EvidenceName::None)) => return None,
+        Some(EmbeddingEvidence::Named(EvidenceName::Auto)) => derived,
+        Some(EmbeddingEvidence::With(rule)) => EvidenceRule {
+            k: rule.k,
+            cap: rule.cap,
+        },
+    };
+    if let Some(text) = misfit(said) {
+        checks.say(&["training", "embedding_evidence"], text.to_owned());
+    }
+    Some(rule)
+}
+
+/// Why evidence for table rows does not go with the rest.
+fn misfit(said: &shapes::RunFile) -> Option<&'static str> {
     if said.tasks.values().all(|task| task.population.is_none()) {
-        let text = "embedding_evidence is of tasks that count the rows of another, and no task states where";
-        checks.say(&at, text);
+        return Some(
+            "embedding_evidence is of tasks that count the rows of another, and no task states where",
+        );
     }
     if kind(said.training.loss).is_some() {
-        let text =
-            "embedding_evidence needs a loss for each task; training.loss is one loss of both";
-        checks.say(&at, text);
+        return Some(
+            "embedding_evidence needs a loss for each task; training.loss is one loss of both",
+        );
     }
-    if said.training.balance == shapes::Balance::Pcgrad {
-        let text =
-            "embedding_evidence and pcgrad both change the sum of gradients; state one of them";
-        checks.say(&at, text);
-    }
-    Some(EvidenceRule {
-        k: rule.k,
-        cap: rule.cap,
-    })
+    let pcgrad = said.training.balance == shapes::Balance::Pcgrad;
+    pcgrad.then_some(
+        "embedding_evidence and pcgrad both change the sum of gradients; state one of them",
+    )
 }

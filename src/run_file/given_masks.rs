@@ -7,7 +7,7 @@ use ncs_model::artifact::Artifact;
 use ncs_model::{Masks, NetworkPlan};
 
 use super::checks::Checks;
-use super::shapes::{self, Rewind, SearchKind};
+use super::shapes::{self, Density, DensityName, Rewind, SearchKind};
 
 const MODEL: [&str; 2] = ["search", "model"];
 
@@ -25,6 +25,11 @@ pub(crate) fn check(search: &shapes::Search, checks: &mut Checks<'_>) {
     if search.seed.is_some() && search.kind != SearchKind::Magnitude {
         let text = "search.seed is of a search that trains: search.kind = \"magnitude\"";
         checks.say(&["search", "seed"], text);
+    }
+    let is_auto = matches!(search.density, Some(Density::Named(DensityName::Auto)));
+    if is_auto && search.kind != SearchKind::Gradient {
+        let text = "search.density = \"auto\" is of search.kind = \"gradient\"; state a share";
+        checks.say(&["search", "density"], text);
     }
     if search.seed.is_some() && matches!(search.rewind, Rewind::After(_)) {
         let text =

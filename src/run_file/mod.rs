@@ -14,6 +14,7 @@ mod funnel;
 mod given_masks;
 mod problem;
 mod schema;
+mod search_shapes;
 mod shapes;
 mod tasks;
 mod training;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::column_shapes::*;
+pub(crate) use super::search_shapes::*;
 pub(crate) use super::training_shapes::*;
 
 /// A run of ncs: data, columns, tasks, network, mask search, training.

@@ -101,6 +101,8 @@ fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mu
         && search.kind == shapes::SearchKind::Magnitude
     {
         "search.pick"
+    } else if searches && !candidates(search).is_empty() {
+        "search.density = \"auto\""
     } else {
         return;
     };
@@ -234,11 +236,13 @@ fn search_plan(
     let names: Vec<&str> = run.tasks.keys().map(String::as_str).collect();
     SearchPlan {
         kind: match said.kind {
+            shapes::SearchKind::Gradient => SearchKind::Gradient,
             shapes::SearchKind::Magnitude => SearchKind::Magnitude,
             shapes::SearchKind::Random | shapes::SearchKind::Model => SearchKind::Random,
         },
         rounds: said.rounds,
-        density: densities(&said.density, &names, checks),
+        density: densities(said, &names, checks),
+        candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {
             shapes::Rewind::Named(shapes::RewindName::Initial) => Rewind::Initial,
@@ -258,11 +262,28 @@ fn search_plan(
     }
 }
 
+/// The densities that are tried.
+fn candidates(said: &shapes::Search) -> Vec<f64> {
+    match (said.kind, &said.density) {
+        (shapes::SearchKind::Gradient, Some(shapes::Density::Named(shapes::DensityName::Auto))) => {
+            vec![0.4, 0.2, 0.1]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// A density for each task, in the order of the tasks.
-fn densities(said: &shapes::Density, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
-    let of_each = match said {
-        shapes::Density::OfAll(density) => return vec![*density; tasks.len()],
-        shapes::Density::OfEach(of_each) => of_each,
+fn densities(said: &shapes::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
+    let usual = match said.kind {
+        shapes::SearchKind::Gradient => 0.3,
+        _ => 0.4,
+    };
+    let of_each = match &said.density {
+        None | Some(shapes::Density::Named(shapes::DensityName::Auto)) => {
+            return vec![usual; tasks.len()];
+        }
+        Some(shapes::Density::OfAll(density)) => return vec![*density; tasks.len()],
+        Some(shapes::Density::OfEach(of_each)) => of_each,
     };
     for name in of_each
         .keys()

@@ -1,6 +1,5 @@
-//! Network, search and training as TOML holds them.
+//! Network and training as TOML holds them.
 
-use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -100,131 +99,6 @@ pub(crate) enum Gram {
     None,
 }
 
-/// How masks are found.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Search {
-    /// The learner of the masks.
-    pub(crate) kind: SearchKind,
-    /// Rounds of training and pruning.
-    #[schemars(range(min = 1))]
-    pub(crate) rounds: u32,
-    /// Final share of connections that a task keeps, for all tasks or for each.
-    pub(crate) density: Density,
-    /// Passes over the task's rows in each round; may be a fraction.
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub(crate) epochs_per_round: f64,
-    /// What kept weights go back to after a round.
-    pub(crate) rewind: Rewind,
-    /// Which round's mask a task gets.
-    pub(crate) pick: Pick,
-    /// Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts
-    /// at the run file.
-    #[schemars(length(min = 1))]
-    pub(crate) model: Option<String>,
-    /// Seed of the initial weights that the search trains; without it, those of joint training, as it
-    /// should be.
-    pub(crate) seed: Option<u64>,
-    /// What is put in the place of the masks that were found, to see what their choice is worth.
-    pub(crate) control: Control,
-}
-
-/// What is put in the place of the masks that were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Control {
-    /// Nothing.
-    None,
-    /// Random masks of the same densities and overlap.
-    Random,
-    /// The same masks shuffled within each layer.
-    Shuffled,
-    /// Every task runs the first task's mask.
-    OneMask,
-}
-
-impl Default for Search {
-    fn default() -> Search {
-        Search {
-            kind: SearchKind::Magnitude,
-            rounds: 4,
-            density: Density::OfAll(0.4),
-            epochs_per_round: 1.0,
-            rewind: Rewind::Named(RewindName::Initial),
-            pick: Pick::Best,
-            model: None,
-            seed: None,
-            control: Control::None,
-        }
-    }
-}
-
-/// The learner of the masks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SearchKind {
-    /// Iterative magnitude pruning: the paper's.
-    Magnitude,
-    /// Drawn at random with the final densities: the control that any search must beat.
-    Random,
-    /// Not at all: those of the model in search.model.
-    Model,
-}
-
-/// A share of connections, for all tasks or for each.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Density {
-    /// The same for every task.
-    OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
-    /// A density for each task, by name.
-    OfEach(IndexMap<String, Share>),
-}
-
-/// A share above 0 and up to 1.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(transparent)]
-pub(crate) struct Share(
-    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] pub(crate) f64,
-);
-
-/// What kept weights go back to after a round.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Rewind {
-    /// By name.
-    Named(RewindName),
-    /// The weights after some steps of joint training.
-    After(RewindAfter),
-}
-
-/// What kept weights go back to, by name.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RewindName {
-    /// The common initial weights.
-    Initial,
-}
-
-/// The weights after some steps of joint training.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RewindAfter {
-    /// Number of steps.
-    #[schemars(range(min = 1))]
-    pub(crate) steps: u64,
-}
-
-/// Which round's mask a task gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Pick {
-    /// The round whose subnetwork validates best.
-    Best,
-    /// The last: the final density.
-    Last,
-}
-
 /// How the model learns.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -243,7 +117,7 @@ pub(crate) struct Training {
     /// How the losses of the tasks become one joint step.
     pub(crate) balance: Balance,
     /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
-    /// its labels say about that row. Without it, as far as it likes.
+    /// its labels say about that row. Without it, "auto" where it goes with the rest.
     pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
     /// The optimizer of the network.
     pub(crate) optimizer: Optimizer,
@@ -318,22 +192,42 @@ pub(crate) enum Balance {
     Pcgrad,
 }
 
-/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it, p of them
-/// positive.
+/// How far a task may move table rows: by name or with settings.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum EmbeddingEvidence {
+    /// By name.
+    Named(EvidenceName),
+    /// With settings.
+    With(EvidenceSettings),
+}
+
+/// How far a task may move table rows, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EvidenceName {
+    /// By the evidence, with k derived for each table.
+    Auto,
+    /// As far as it likes.
+    None,
+}
+
+/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the
+/// task's rate p.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct EmbeddingEvidence {
-    /// The information at which a row moves by half of cap.
+pub(crate) struct EvidenceSettings {
+    /// The information at which a row moves by half of cap; without it, derived for each table.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub(crate) k: f64,
+    pub(crate) k: Option<f64>,
     /// The part of a row with all the evidence in the world.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
     pub(crate) cap: f64,
 }
 
-impl Default for EmbeddingEvidence {
-    fn default() -> EmbeddingEvidence {
-        EmbeddingEvidence { k: 10.0, cap: 1.0 }
+impl Default for EvidenceSettings {
+    fn default() -> EvidenceSettings {
+        EvidenceSettings { k: None, cap: 1.0 }
     }
 }
 

@@ -84,3 +84,56 @@ fn masks_of_a_model_need_one() {
         "{found}"
     );
 }
+
+#[test]
+fn table_rows_move_by_evidence_unless_that_does_not_go_with_the_rest() {
+    let rule = |text: &str, sets: &[&str]| parse(text, sets).unwrap().plan.train.evidence;
+    let derived = rule(RUN, &[]).expect("it is the default");
+    assert_eq!((derived.k, derived.cap), (None, 1.0));
+    assert_eq!(
+        rule(RUN, &["training.embedding_evidence=\"auto\""]),
+        Some(derived)
+    );
+    let stated = rule(RUN, &["training.embedding_evidence={k=30, cap=0.5}"]).unwrap();
+    assert_eq!((stated.k, stated.cap), (Some(30.0), 0.5));
+    let parallel = RUN.replace("where = \"ctr\"\n", "");
+    assert_eq!(rule(&parallel, &[]), None);
+    for set in [
+        "training.embedding_evidence=\"none\"",
+        "training.loss=\"esmm\"",
+        "training.balance=\"pcgrad\"",
+    ] {
+        assert_eq!(rule(RUN, &[set]), None, "{set}");
+    }
+    let wrong = parse(RUN, &["training.embedding_evidence=\"atuo\""]);
+    let found = wrong.map(|file| file.plan).unwrap_err();
+    assert!(found.contains("did you mean auto?"), "{found}");
+}
+
+#[test]
+fn masks_are_searched_by_gradients_unless_said_otherwise() {
+    let silent = RUN.replace("[search]\ndensity = { ctr = 0.4, cvr = 0.3 }\n", "");
+    let search = |sets: &[&str]| parse(&silent, sets).map(|file| file.plan.train.search);
+    let usual = search(&[]).unwrap();
+    assert_eq!(usual.kind, ncs_train::SearchKind::Gradient);
+    assert_eq!(usual.density, [0.3, 0.3]);
+    assert!(usual.candidates.is_empty());
+    let magnitude = "search.kind=\"magnitude\"";
+    assert_eq!(search(&[magnitude]).unwrap().density, [0.4, 0.4]);
+    let auto = "search.density=\"auto\"";
+    assert_eq!(search(&[auto]).unwrap().candidates, [0.4, 0.2, 0.1]);
+    let found = search(&[auto, magnitude]).unwrap_err();
+    assert!(
+        found.contains("search.density = \"auto\" is of search.kind = \"gradient\""),
+        "{found}"
+    );
+    let found = search(&["search.density=\"aut\""]).unwrap_err();
+    assert!(found.contains("did you mean auto?"), "{found}");
+    let blind = RUN.replace("valid = \"valid.parquet\"\n", "");
+    let sets = [auto, "training.keep=\"last\""];
+    let found = parse(&blind, &sets).map(|file| file.plan).unwrap_err();
+    assert!(
+        found.contains("search.density = \"auto\" needs validation rows"),
+        "{found}"
+    );
+}

@@ -44,6 +44,27 @@ impl Interaction {
         self.folded_gram() + self.fields * self.dim
     }
 
+    /// For each logical input the group that it belongs to: the field whose vector it is part of, or the pair
+    /// of fields whose product it is (a product stands twice in a full Gram matrix). Fields come first.
+    pub fn groups(&self) -> Vec<usize> {
+        let pair = |i: usize, j: usize| {
+            let (i, j) = (i.min(j), i.max(j));
+            self.fields + i * self.fields - i * (i + 1) / 2 + j
+        };
+        let fields = 0..self.fields;
+        let products: Vec<usize> = match self.gram {
+            Gram::Full => fields
+                .clone()
+                .flat_map(|i| fields.clone().map(move |j| (i, j)))
+                .map(|(i, j)| pair(i, j))
+                .collect(),
+            Gram::Triangle => (self.fields..self.fields + self.triangle()).collect(),
+            Gram::None => Vec::new(),
+        };
+        let vectors = fields.flat_map(|field| std::iter::repeat_n(field, self.dim));
+        products.into_iter().chain(vectors).collect()
+    }
+
     fn triangle(&self) -> usize {
         self.fields * (self.fields + 1) / 2
     }
@@ -121,6 +142,26 @@ mod tests {
             ..paper
         };
         assert_eq!((none.inputs(), none.folded_inputs()), (320, 320));
+    }
+
+    #[test]
+    fn inputs_of_one_group_are_of_one_field_or_one_pair() {
+        for gram in [Gram::Full, Gram::Triangle, Gram::None] {
+            let shape = Interaction {
+                fields: 4,
+                dim: 2,
+                gram,
+            };
+            let groups = shape.groups();
+            assert_eq!(groups.len(), shape.inputs());
+            assert_eq!(groups[groups.len() - 8..], [0, 0, 1, 1, 2, 2, 3, 3]);
+            // Folded inputs of the Gram matrix are the pairs, in their order.
+            for folded in 0..shape.folded_gram() {
+                let (a, b) = shape.logical(folded);
+                assert_eq!(groups[a], 4 + folded, "{gram:?}");
+                assert!(b.is_none_or(|b| groups[b] == 4 + folded), "{gram:?}");
+            }
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ fn plan() -> TrainPlan {
         keep: Keep::BestPerTask,
         checkpoint_steps: 1000,
         search: SearchPlan {
+            candidates: vec![],
             kind: SearchKind::Magnitude,
             rounds: 3,
             density: vec![0.3, 0.3],

@@ -172,6 +172,9 @@ pub(crate) fn save(
     for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
         tensors.tower(t, tower, state, &drawn[t]);
     }
+    for (task, sums) in trainer.gradients.iter().enumerate() {
+        tensors.floats(format!("gradients.{task}"), sums);
+    }
     let kept = unique_weights(&trainer.slots);
     for (i, weights) in kept.iter().enumerate() {
         tensors.weights(&format!("best.{i}"), weights);
@@ -250,6 +253,10 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
             let values = file.f32_values(&name("moments"))?;
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
+    }
+    for (task, sums) in trainer.gradients.iter_mut().enumerate() {
+        let values = saved.file.f32_values(&format!("gradients.{task}"))?;
+        fill(sums, values).ok_or_else(other)?;
     }
     let weights = |i| read_weights(&saved.file, &format!("best.{i}"), n_tables).map(Arc::new);
     let kept: Vec<Arc<Weights>> = (0..saved.state.n_weights)

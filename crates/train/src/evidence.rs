@@ -2,8 +2,13 @@
 //!
 //! A task with few labels drags the vectors of rare ids along by chance, and what tasks share suffers for
 //! it. For row `r` of a table let `n` be the training rows of the task with a known label that hold `r`,
-//! `p` the share of positives among them, and `I = n p (1 - p)`: the information of these labels about a
-//! logit. The task's part in the row is `s = cap I / (I + k)`. In a step of that task alone the row moves by
+//! `p` the share of positives among all of the task's labelled rows, and `I = n p (1 - p)`: the information of
+//! these labels about a logit. The task's part in the row is `s = cap I / (I + k)`: what a mean of such
+//! precision is worth beside a prior of precision `k` (empirical Bayes). `k` is stated, or derived for each
+//! table: `1 / k` is the variance of the rows' effects, by the moments of DerSimonian and Laird (1986). With
+//! `x` positives in a row, `Q = sum (x - n p)^2 / I` over the `R` rows that labels reach, and
+//! `1 / k = max(0, (Q - (R - 1)) / (sum I - sum I^2 / sum I))`; where that is 0 the table's rows do not differ for
+//! this task beyond chance, and it moves none of them. In a step of that task alone the row moves by
 //! `s` times its step; in a joint step the task's slope counts `s` times, and the row makes one step of the
 //! sum (a factor on a whole gradient would cancel in Adam).
 
@@ -16,8 +21,8 @@ use std::collections::HashMap;
 /// The rule's two numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvidenceRule {
-    /// The information at which a row moves by half of `cap`, above 0.
-    pub k: f64,
+    /// The information at which a row moves by half of `cap`, above 0; `None`: derived for each table.
+    pub k: Option<f64>,
     /// The part of a row with all the evidence in the world, in (0, 1].
     pub cap: f64,
 }
@@ -50,12 +55,11 @@ impl Evidence {
                 count(&batch, field, task, &mut counts[spec.table]);
             }
         }
-        let part = |(id, [n, positives]): (u32, [u32; 2])| (id, rule.part(n, positives));
-        let parts = counts.into_iter();
+        let labels = &train.label_counts().tasks[task];
+        let rate = labels.positives as f64 / labels.known.max(1) as f64;
+        let parts = counts.into_iter().map(|counts| rule.parts(counts, rate));
         Ok(Some(Evidence {
-            parts: parts
-                .map(|counts| counts.into_iter().map(part).collect())
-                .collect(),
+            parts: parts.collect(),
         }))
     }
 
@@ -67,11 +71,40 @@ impl Evidence {
 }
 
 impl EvidenceRule {
-    /// The part of a row that `n` labelled rows hold, of which so many are positive.
-    fn part(self, n: u32, positives: u32) -> f32 {
-        let (n, positives) = (f64::from(n), f64::from(positives));
-        let information = positives * (n - positives) / n.max(1.0);
-        (self.cap * information / (information + self.k)) as f32
+    /// The parts of a table's rows, of which so many labels and positives were counted; `rate` is the task's.
+    fn parts(self, counts: HashMap<u32, [u32; 2]>, rate: f64) -> HashMap<u32, f32> {
+        let precision = self.k.unwrap_or_else(|| 1.0 / variance(&counts, rate));
+        let part = |(id, [n, _]): (u32, [u32; 2])| {
+            let information = f64::from(n) * rate * (1.0 - rate);
+            (
+                id,
+                (self.cap * information / (information + precision)) as f32,
+            )
+        };
+        counts.into_iter().map(part).collect()
+    }
+}
+
+/// The variance of the effects of a table's rows on a task's logit, beyond chance: 0 where there is none.
+fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
+    let each = rate * (1.0 - rate);
+    let (mut spread, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    // In the order of the rows, so that the sum is the same in every run.
+    let mut rows: Vec<(u32, [u32; 2])> = counts.iter().map(|(&id, &count)| (id, count)).collect();
+    rows.sort_unstable();
+    for (_, [n, positives]) in rows {
+        let information = f64::from(n) * each;
+        spread += (f64::from(positives) - f64::from(n) * rate).powi(2) / information;
+        sum += information;
+        squares += information * information;
+    }
+    let excess = spread - (counts.len() as f64 - 1.0);
+    let variance = excess / (sum - squares / sum);
+    // One row, or labels of one kind only, say nothing.
+    if variance.is_finite() {
+        variance.max(0.0)
+    } else {
+        0.0
     }
 }
 
@@ -102,17 +135,65 @@ mod tests {
 
     #[test]
     fn a_row_moves_by_what_its_labels_say() {
-        let rule = EvidenceRule { k: 10.0, cap: 0.8 };
-        let check = |n, positives, expected: f64| {
-            assert!((f64::from(rule.part(n, positives)) - expected).abs() < 1e-6);
+        let rule = EvidenceRule {
+            k: Some(10.0),
+            cap: 0.8,
         };
-        check(0, 0, 0.0);
-        check(5, 0, 0.0);
-        check(7, 7, 0.0);
+        let part = |n| f64::from(rule.parts(HashMap::from([(3, [n, 0])]), 0.5)[&3]);
+        assert!(part(0).abs() < 1e-6);
         // I = 40 * 1/2 * 1/2 = 10: half of the cap.
-        check(40, 20, 0.4);
-        check(160, 80, 0.64);
-        assert!((0.799..0.8).contains(&rule.part(1_000_000, 500_000)));
+        assert!((part(40) - 0.4).abs() < 1e-6);
+        assert!((part(160) - 0.64).abs() < 1e-6);
+        assert!((0.799..0.8).contains(&part(1_000_000)));
+    }
+
+    /// Rows of 400 labels whose rates are drawn around a tenth: `effects` are deviations of the logit.
+    fn counted(effects: impl Fn(u32) -> f64) -> HashMap<u32, [u32; 2]> {
+        let draw = ncs_model::Draw::new(1, "labels");
+        let row = |id: u32| {
+            let rate = 1.0 / (1.0 + (2.197_224_577 - effects(id)).exp());
+            let is_positive = |i: &u32| draw.at(u64::from(id)).uniform(u64::from(*i)) < rate;
+            (id, [400, (0..400).filter(is_positive).count() as u32])
+        };
+        (0..500).map(row).collect()
+    }
+
+    #[test]
+    fn the_variance_of_the_effects_is_found() {
+        let pooled = |counts: &HashMap<u32, [u32; 2]>| {
+            let sum = |k: usize| counts.values().map(|c| f64::from(c[k])).sum::<f64>();
+            sum(1) / sum(0)
+        };
+        let same = counted(|_| 0.0);
+        assert!(variance(&same, pooled(&same)) < 0.01);
+        // Plus and minus 0.3: a variance of 0.09.
+        let differ = counted(|id| if id % 2 == 0 { 0.3 } else { -0.3 });
+        let found = variance(&differ, pooled(&differ));
+        assert!((0.07..0.12).contains(&found), "{found}");
+        let rule = EvidenceRule { k: None, cap: 1.0 };
+        let rate = pooled(&differ);
+        let information = 400.0 * rate * (1.0 - rate);
+        let expected = information / (information + 1.0 / found);
+        let parts = rule.parts(differ, rate);
+        assert!(
+            parts
+                .values()
+                .all(|&s| (f64::from(s) - expected).abs() < 1e-6)
+        );
+    }
+
+    #[test]
+    fn a_table_whose_rows_do_not_differ_is_left_alone() {
+        let rule = EvidenceRule { k: None, cap: 1.0 };
+        for counts in [
+            HashMap::from([(1, [10, 1])]),
+            HashMap::from([(1, [10, 1]), (2, [10, 1])]),
+            HashMap::new(),
+        ] {
+            assert!(rule.parts(counts, 0.1).values().all(|&part| part == 0.0));
+        }
+        let none = HashMap::from([(1, [10, 0]), (2, [5, 0])]);
+        assert!(rule.parts(none, 0.0).values().all(|&part| part == 0.0));
     }
 
     #[test]

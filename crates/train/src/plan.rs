@@ -123,7 +123,8 @@ pub enum Decay {
 pub enum Keep {
     /// For each task those of its own best validation.
     BestPerTask,
-    /// One set: the best validation averaged over the tasks.
+    /// One set: the best validation averaged over the tasks, each weighed by how surely it is known: by the
+    /// root of the number of labels that it rests on (of the rarer class, for an AUC).
     BestJoint,
     /// One set: the last.
     Last,
@@ -138,6 +139,9 @@ pub struct SearchPlan {
     pub rounds: u32,
     /// Final density of each task's mask, in (0, 1], in the order of the tasks.
     pub density: Vec<f64>,
+    /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
+    /// empty: none.
+    pub candidates: Vec<f64>,
     /// Passes over the task's rows in each round; may be a fraction.
     pub epochs_per_round: f64,
     /// What kept weights go back to after a round.
@@ -169,6 +173,8 @@ pub enum Control {
 pub enum SearchKind {
     /// Iterative magnitude pruning: the paper's.
     Magnitude,
+    /// Blocks of first-layer connections by the gradients of a joint warm-up; deeper layers at random.
+    Gradient,
     /// Masks drawn at random with the final densities: the control that any search must beat.
     Random,
     /// Not at all: those of a trained model.

@@ -85,6 +85,8 @@ pub struct Judgement {
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
+    /// The labels that the value rests on: of an AUC, those of the rarer class.
+    pub n_labels: usize,
 }
 
 impl Judgement {
@@ -104,11 +106,27 @@ impl Judgement {
             }
             _ => ("AUC", auc::auc(&predictions.labels, &predictions.scores)?),
         };
+        let known = predictions.labels.iter().filter(|label| !label.is_nan());
+        let n_known = known.clone().count();
+        let n_positive = known.filter(|&&label| label > 0.5).count();
         Some(Judgement {
             loss,
             metric,
             value,
+            n_labels: match task.objective {
+                Objective::Ratio => n_known,
+                _ => n_positive.min(n_known - n_positive),
+            },
         })
+    }
+
+    /// The mean goodness of some tasks, each weighed by the root of the labels that it rests on: the error of
+    /// an AUC falls with that root, and a moment is not to be chosen by the noise of the task with the fewest.
+    pub(crate) fn joint_goodness(judged: &[Judgement]) -> f64 {
+        let weight = |judged: &Judgement| (judged.n_labels as f64).sqrt();
+        let weights: f64 = judged.iter().map(weight).sum();
+        let sum: f64 = judged.iter().map(|j| weight(j) * j.goodness()).sum();
+        sum / weights
     }
 
     /// Higher is better.
@@ -117,5 +135,57 @@ impl Judgement {
             "AUC" => self.value,
             _ => -self.value,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(objective: Objective, labels: &[f32], scores: &[f32]) -> Judgement {
+        let task = Task {
+            name: "t".into(),
+            label: "y".into(),
+            population: Population::All,
+            objective,
+            weight: 1.0,
+            truth: None,
+        };
+        let predictions = TaskPredictions {
+            labels: labels.to_vec(),
+            scores: scores.to_vec(),
+            ..TaskPredictions::default()
+        };
+        Judgement::of(&task, &predictions).unwrap()
+    }
+
+    #[test]
+    fn an_auc_rests_on_the_labels_of_its_rarer_class() {
+        let scores = [0.1, 0.2, 0.3, 0.4, 0.5];
+        let labels = [0.0, 1.0, 1.0, f32::NAN, 1.0];
+        let found = judged(Objective::CrossEntropy, &labels, &scores);
+        assert_eq!((found.n_labels, found.value), (1, 1.0));
+        let labels = [0.5, f32::NAN, 0.1, 0.2, 0.9];
+        assert_eq!(judged(Objective::Ratio, &labels, &scores).n_labels, 4);
+    }
+
+    #[test]
+    fn a_task_with_few_labels_weighs_less() {
+        let of = |value, n_labels| Judgement {
+            loss: 0.0,
+            metric: "AUC",
+            value,
+            n_labels,
+        };
+        let alone = Judgement::joint_goodness(&[of(0.7, 9)]);
+        assert!((alone - 0.7).abs() < 1e-12);
+        let both = Judgement::joint_goodness(&[of(0.8, 900), of(0.6, 100)]);
+        assert!((both - 0.75).abs() < 1e-12, "{both}");
+        let error = Judgement {
+            metric: "squared error",
+            ..of(0.1, 100)
+        };
+        let both = Judgement::joint_goodness(&[of(0.8, 100), error]);
+        assert!((both - 0.35).abs() < 1e-12, "{both}");
     }
 }

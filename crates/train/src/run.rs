@@ -3,7 +3,7 @@
 use crate::error::TrainError;
 use crate::events::Listener;
 use crate::evidence::Evidence;
-use crate::plan::{Keep, Pick, TrainPlan};
+use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
 use crate::search::{self, TaskSearch};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
@@ -274,9 +274,13 @@ impl Run<'_> {
     fn check_labels(&self) -> Result<(), TrainError> {
         check_part(self.schema, self.train.label_counts(), "train", "teach")?;
         let plan = self.plan;
+        let search = &plan.search;
         let picks = self.network.kind == NetworkKind::SparseSharing
-            && plan.search.pick == Pick::BestValidation
-            && plan.search.kind == crate::plan::SearchKind::Magnitude;
+            && match search.kind {
+                SearchKind::Magnitude => search.pick == Pick::BestValidation,
+                SearchKind::Gradient => !search.candidates.is_empty(),
+                SearchKind::Random | SearchKind::Given(_) => false,
+            };
         let decides = plan.keep != Keep::Last || plan.patience.is_some() || picks;
         match (decides, self.valid) {
             (true, Some(valid)) => check_part(self.schema, valid.label_counts(), "valid", "judge"),

@@ -64,6 +64,9 @@ pub(crate) struct Trainer<'a> {
     pass: Pass,
     gradient: Gradient,
     subnets: Vec<Running>,
+    /// For each task of the schema the sum of its gradients of layers and heads, laid out as the tower's
+    /// weights; empty where nobody wants them. Tasks take turns then.
+    pub(crate) gradients: Vec<Vec<f32>>,
 }
 
 /// Subnets that one step after the other loads and runs.
@@ -149,6 +152,7 @@ impl<'a> Trainer<'a> {
             pass: Pass::new(plan.threads),
             gradient: Gradient::default(),
             subnets: Vec::new(),
+            gradients: Vec::new(),
             setting,
             phase,
             model,
@@ -225,6 +229,21 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// From now on, adds up each task's gradients.
+    pub(crate) fn sum_gradients(&mut self) {
+        let len = self.model.tower(0).dense.len();
+        self.gradients = vec![vec![0.0; len]; self.setting.schema.tasks.len()];
+    }
+
+    fn add_gradient(&mut self, task: usize, tower: usize) {
+        if let Some(sums) = self.gradients.get_mut(task) {
+            let positions = self.model.connections(tower).positions();
+            for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
+                sums[position as usize] += slope;
+            }
+        }
+    }
+
     /// One batch: a step for each task in turn, or one for all tasks of a tower.
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let plan = self.setting.plan;
@@ -232,6 +251,7 @@ impl<'a> Trainer<'a> {
             .schedule
             .factor(self.state.step, self.phase.course.total_steps);
         let together = plan.steps == Steps::Joint
+            && self.gradients.is_empty()
             && self.model.spec().plan.kind != NetworkKind::SingleTask
             && self.phase.tasks.len() > 1;
         if together {
@@ -386,6 +406,7 @@ impl<'a> Trainer<'a> {
         }
         let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
         let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
+        self.add_gradient(running.tasks[0], tower);
         let weights = self.model.tower_mut(tower);
         let gradient = &mut self.gradient;
         self.optimizers
@@ -480,14 +501,12 @@ impl<'a> Trainer<'a> {
         }
         let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.towers().len()];
         for slot in &mut self.slots {
-            let goodness = slot
-                .tasks
-                .iter()
-                .map(|&task| judged[task].map(|j| j.goodness()));
-            let Some(goodness) = goodness.sum::<Option<f64>>() else {
+            let judged: Option<Vec<Judgement>> =
+                slot.tasks.iter().map(|&task| judged[task]).collect();
+            let Some(judged) = judged else {
                 continue;
             };
-            let goodness = goodness / slot.tasks.len() as f64;
+            let goodness = Judgement::joint_goodness(&judged);
             if slot
                 .best
                 .as_ref()

@@ -5,7 +5,8 @@ use crate::checkpoint::{make_folder_of, unfit};
 use crate::error::TrainError;
 use crate::run::Bench;
 use ncs_model::{Entry, Mask, TaskMask, TensorFile, Values, tensor_file};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What training a level showed.
 pub(super) struct Level {
@@ -36,18 +37,53 @@ pub(super) fn read(
     let result = serde_json::from_str(file.metadata("result").unwrap_or_default());
     let result =
         result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
-    let mut next = Vec::new();
-    for (l, (inputs, outputs)) in bench.spec.layer_shapes().into_iter().enumerate() {
-        let name = format!("next.fc_{l}");
-        if file.has(&name) {
-            let mask = Mask::from_bytes(inputs, outputs, &file.u8(&name)?);
-            next.push(mask.ok_or_else(|| unfit(&path, "its mask is of another size".to_owned()))?);
-        }
-    }
+    let next = mask_in(bench, &path, &file)?;
     Ok(Some(Level {
         result,
         next: (!next.is_empty()).then_some(next),
     }))
+}
+
+/// The mask that a file holds; empty, where it holds none.
+fn mask_in(bench: &Bench<'_>, path: &Path, file: &TensorFile) -> Result<TaskMask, TrainError> {
+    let mut mask = Vec::new();
+    for (l, (inputs, outputs)) in bench.spec.layer_shapes().into_iter().enumerate() {
+        let name = format!("next.fc_{l}");
+        if file.has(&name) {
+            let layer = Mask::from_bytes(inputs, outputs, &file.u8(&name)?);
+            mask.push(layer.ok_or_else(|| unfit(path, "its mask is of another size".to_owned()))?);
+        }
+    }
+    Ok(mask)
+}
+
+fn mask_path(bench: &Bench<'_>, task: usize, after: u32) -> PathBuf {
+    path(bench, task, after).with_extension("mask.safetensors")
+}
+
+/// Keeps a mask that is to follow level `after`, before that level is trained.
+pub(super) fn write_mask(
+    bench: &Bench<'_>,
+    task: usize,
+    after: u32,
+    mask: &TaskMask,
+) -> Result<(), TrainError> {
+    let metadata = [("run".to_owned(), bench.run.to_owned())];
+    write_file(&mask_path(bench, task, after), mask, &metadata.into())
+}
+
+/// The mask that [`write_mask`] kept.
+pub(super) fn read_mask(
+    bench: &Bench<'_>,
+    task: usize,
+    after: u32,
+) -> Result<TaskMask, TrainError> {
+    let path = mask_path(bench, task, after);
+    let file = TensorFile::read(&path)?;
+    if file.metadata("run") != Some(bench.run) {
+        return Err(unfit(&path, "it is of another run".to_owned()));
+    }
+    mask_in(bench, &path, &file)
 }
 
 /// Keeps the level.
@@ -57,20 +93,28 @@ pub(super) fn write(
     number: u32,
     level: &Level,
 ) -> Result<(), TrainError> {
-    let bytes: Vec<Vec<u8>> = level.next.iter().flatten().map(Mask::to_bytes).collect();
+    let result = serde_json::to_string(&level.result).expect("a result is plain data");
+    let metadata = [
+        ("run".to_owned(), bench.run.to_owned()),
+        ("result".to_owned(), result),
+    ];
+    let mask = level.next.as_deref().unwrap_or_default();
+    write_file(&path(bench, task, number), mask, &metadata.into())
+}
+
+fn write_file(
+    path: &Path,
+    mask: &[Mask],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), TrainError> {
+    let bytes: Vec<Vec<u8>> = mask.iter().map(Mask::to_bytes).collect();
     let entries = bytes.iter().enumerate().map(|(l, bytes)| Entry {
         name: format!("next.fc_{l}"),
         shape: vec![bytes.len()],
         values: Values::U8(bytes),
     });
     let entries: Vec<Entry<'_>> = entries.collect();
-    let result = serde_json::to_string(&level.result).expect("a result is plain data");
-    let metadata = [
-        ("run".to_owned(), bench.run.to_owned()),
-        ("result".to_owned(), result),
-    ];
-    let path = path(bench, task, number);
-    make_folder_of(&path)?;
-    tensor_file::write(&path, &entries, &metadata.into())?;
+    make_folder_of(path)?;
+    tensor_file::write(path, &entries, metadata)?;
     Ok(())
 }

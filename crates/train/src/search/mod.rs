@@ -5,6 +5,7 @@
 //! was stopped goes on where it was: finished levels return at once.
 
 mod control;
+mod gradient;
 mod levels;
 mod magnitude;
 mod pick;
@@ -62,6 +63,7 @@ pub(crate) fn run(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Foun
                 .map(|task| magnitude::search(bench, task, from, listener))
                 .collect::<Result<Vec<_>, _>>()?
         }
+        SearchKind::Gradient => gradient::search(bench, &start, listener)?,
         SearchKind::Random => tasks.map(|task| random(bench, task)).collect(),
         SearchKind::Given(masks) => {
             let masks = masks.tasks.iter().cloned();
@@ -85,6 +87,12 @@ pub(crate) fn trainings(bench: &Bench<'_>, searches: &[TaskSearch]) -> Vec<Train
     let mut trainings = Vec::new();
     if let (false, Some(phase)) = (searches.is_empty(), rewind::phase(bench)) {
         trainings.push(bench.training(&phase, phase.course.total_steps));
+    }
+    if bench.plan.search.kind == SearchKind::Gradient && !searches.is_empty() {
+        for phase in gradient::phases(bench) {
+            trainings.push(bench.training(&phase, phase.course.total_steps));
+        }
+        return trainings;
     }
     for search in searches {
         for number in 0..magnitude::n_trained(bench, search) {

@@ -1,0 +1,144 @@
+//! The mask search as TOML holds it.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How masks are found.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Search {
+    /// The learner of the masks.
+    pub(crate) kind: SearchKind,
+    /// `magnitude`: rounds of training and pruning.
+    #[schemars(range(min = 1))]
+    pub(crate) rounds: u32,
+    /// Final share of connections that a task keeps, for all tasks or for each, or "auto": `gradient` tries
+    /// 0.4, 0.2 and 0.1. Without it, 0.3 for `gradient` and 0.4 for the others.
+    pub(crate) density: Option<Density>,
+    /// `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the warm-up, and
+    /// for each density that is tried. May be a fraction.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) epochs_per_round: f64,
+    /// What kept weights go back to after a round.
+    pub(crate) rewind: Rewind,
+    /// Which round's mask a task gets.
+    pub(crate) pick: Pick,
+    /// Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts
+    /// at the run file.
+    #[schemars(length(min = 1))]
+    pub(crate) model: Option<String>,
+    /// Seed of the initial weights that the search trains; without it, those of joint training, as it
+    /// should be.
+    pub(crate) seed: Option<u64>,
+    /// What is put in the place of the masks that were found, to see what their choice is worth.
+    pub(crate) control: Control,
+}
+
+/// What is put in the place of the masks that were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Control {
+    /// Nothing.
+    None,
+    /// Random masks of the same densities and overlap.
+    Random,
+    /// The same masks shuffled within each layer.
+    Shuffled,
+    /// Every task runs the first task's mask.
+    OneMask,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search {
+            kind: SearchKind::Gradient,
+            rounds: 4,
+            density: None,
+            epochs_per_round: 1.0,
+            rewind: Rewind::Named(RewindName::Initial),
+            pick: Pick::Best,
+            model: None,
+            seed: None,
+            control: Control::None,
+        }
+    }
+}
+
+/// The learner of the masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SearchKind {
+    /// Blocks of first-layer connections by the gradients of a joint warm-up; deeper layers at random.
+    Gradient,
+    /// Iterative magnitude pruning: the paper's.
+    Magnitude,
+    /// Drawn at random with the final densities: the control that any search must beat.
+    Random,
+    /// Not at all: those of the model in search.model.
+    Model,
+}
+
+/// A share of connections, for all tasks or for each.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Density {
+    /// By name.
+    Named(DensityName),
+    /// The same for every task.
+    OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
+    /// A density for each task, by name.
+    OfEach(IndexMap<String, Share>),
+}
+
+/// A density that is not stated.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DensityName {
+    /// For each task the one that validates best.
+    Auto,
+}
+
+/// A share above 0 and up to 1.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Share(
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] pub(crate) f64,
+);
+
+/// What kept weights go back to after a round.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Rewind {
+    /// By name.
+    Named(RewindName),
+    /// The weights after some steps of joint training.
+    After(RewindAfter),
+}
+
+/// What kept weights go back to, by name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RewindName {
+    /// The common initial weights.
+    Initial,
+}
+
+/// The weights after some steps of joint training.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RewindAfter {
+    /// Number of steps.
+    #[schemars(range(min = 1))]
+    pub(crate) steps: u64,
+}
+
+/// Which round's mask a task gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pick {
+    /// The round whose subnetwork validates best.
+    Best,
+    /// The last: the final density.
+    Last,
+}
