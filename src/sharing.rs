@@ -1,6 +1,7 @@
 //! What the tasks of a model share, layer by layer: for `ncs inspect` and for the report.
 
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
+use ncs_features::Schema;
 use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask};
 
 /// The connections of every layer by the tasks that keep them, input side first.
@@ -48,6 +49,53 @@ pub fn overlaps(spec: &Spec, masks: &Masks) -> Vec<PairOverlap> {
         })
     };
     pairs.filter_map(overlap).collect()
+}
+
+/// What the tasks read of one input of the first layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputUse {
+    /// The field; of a Gram matrix there is one line for all products of two fields.
+    pub name: String,
+    /// The share of its first-layer connections that each task keeps.
+    pub densities: Vec<f64>,
+    /// The share that all tasks keep.
+    pub shared: f64,
+}
+
+/// The inputs of the first layer, field by field in the order of the schema, and the products.
+pub fn inputs(schema: &Schema, spec: &Spec, masks: &Masks) -> Vec<InputUse> {
+    let (groups, n_fields) = (spec.interaction().groups(), spec.fields.len());
+    let (_, units) = spec.layer_shapes()[0];
+    let use_of = |name: String, is_of: &dyn Fn(usize) -> bool| {
+        let inputs = groups.iter().enumerate();
+        let of_input = inputs.filter(|&(_, &group)| is_of(group));
+        let positions: Vec<usize> = of_input
+            .flat_map(|(input, _)| input * units..(input + 1) * units)
+            .collect();
+        let share = |keeps: &dyn Fn(usize) -> bool| {
+            let n = positions
+                .iter()
+                .filter(|&&position| keeps(position))
+                .count();
+            n as f64 / positions.len() as f64
+        };
+        let density = |mask: &TaskMask| share(&|position| mask[0].keeps(position));
+        InputUse {
+            name,
+            densities: masks.tasks.iter().map(density).collect(),
+            shared: share(&|position| masks.tasks.iter().all(|mask| mask[0].keeps(position))),
+        }
+    };
+    let fields = schema.fields.iter().enumerate();
+    let mut uses: Vec<InputUse> = fields
+        .map(|(number, field)| use_of(field.name.clone(), &|group| group == number))
+        .collect();
+    if groups.iter().any(|&group| group >= n_fields) {
+        uses.push(use_of("products of two".to_owned(), &|group| {
+            group >= n_fields
+        }));
+    }
+    uses
 }
 
 fn connections(mask: &TaskMask) -> Vec<bool> {

@@ -280,7 +280,8 @@ fn files_that_say_nothing_of_themselves_are_read_as_told() {
 fn inspect_prints_what_programs_rely_on() {
     let folder = folder(NetworkKind::SparseSharing);
     let found = json(&done(folder.path(), &["inspect", "run/model", "--json"]));
-    assert_eq!(sorted(keys(&found)), ["density", "layers", "parameters"]);
+    let wanted = ["density", "inputs", "layers", "parameters"];
+    assert_eq!(sorted(keys(&found)), wanted);
     assert!(found["parameters"].as_u64().unwrap() > 1000);
     let close = |found: &Value, wanted: f64| (found.as_f64().unwrap() - wanted).abs() < 0.01;
     assert!(close(&found["density"]["ctr"], 2.0 / 3.0), "{found}");
@@ -302,6 +303,16 @@ fn inspect_prints_what_programs_rely_on() {
         (&"fc_1".into(), &8.into(), &4.into())
     );
     assert_eq!((&last["shared"], &last["pruned"]), (&10.into(), &5.into()));
+    // The fields in their order, then their products: the masks are as dense everywhere.
+    let inputs = found["inputs"].as_array().unwrap();
+    assert_eq!(inputs.last().unwrap()["name"], "products of two");
+    for input in inputs {
+        assert_eq!(sorted(keys(input)), ["density", "name", "shared"]);
+        let near = |found: &Value, wanted: f64| (found.as_f64().unwrap() - wanted).abs() < 0.05;
+        assert!(near(&input["density"]["ctr"], 2.0 / 3.0), "{input}");
+        assert!(near(&input["density"]["cvr"], 0.5), "{input}");
+        assert!(near(&input["shared"], 1.0 / 3.0), "{input}");
+    }
 }
 
 #[test]
@@ -331,6 +342,7 @@ fn inspect_shows_tables_tasks_and_overlap() {
         "by chance",
         "only cvr",
         "tags",
+        "First layer",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -38,6 +38,15 @@ struct Summary<'a> {
     parameters: usize,
     density: IndexMap<&'a str, f64>,
     layers: Vec<Layer<'a>>,
+    /// Of the first layer; empty without masks.
+    inputs: Vec<Input<'a>>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    name: String,
+    density: IndexMap<&'a str, f64>,
+    shared: f64,
 }
 
 #[derive(Serialize)]
@@ -55,7 +64,16 @@ impl<'a> Summary<'a> {
         let (spec, masks) = (&artifact.spec, artifact.masks.as_deref());
         let layers = sharing::layers(spec, masks);
         let densities = sharing::densities(spec, masks);
+        let input = |input: sharing::InputUse| Input {
+            density: by_task(spec, &input.densities),
+            name: input.name,
+            shared: input.shared,
+        };
+        let inputs = masks.map_or(Vec::new(), |masks| {
+            sharing::inputs(&artifact.schema, spec, masks)
+        });
         Summary {
+            inputs: inputs.into_iter().map(input).collect(),
             parameters,
             density: by_task(spec, &densities),
             layers: layers
@@ -107,6 +125,7 @@ fn text(
         format!("Columns\n{}", columns(&artifact.schema)),
         format!("Tables\n{}", tables(artifact)),
         format!("Layers: connections\n{}", layers(artifact)),
+        inputs(artifact),
         overlap(artifact),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -239,6 +258,29 @@ fn layers(artifact: &Artifact) -> String {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let rows: Vec<_> = layers.iter().map(row).collect();
     text_table(&header, &rows)
+}
+
+/// What each task keeps of the first layer, input by input.
+fn inputs(artifact: &Artifact) -> String {
+    let Some(masks) = artifact.masks.as_deref() else {
+        return String::new();
+    };
+    let row = |input: &sharing::InputUse| {
+        let shares = input.densities.iter().chain([&input.shared]);
+        let shares = shares.map(|share| format!("{share:.3}"));
+        std::iter::once(input.name.clone()).chain(shares).collect()
+    };
+    let inputs = sharing::inputs(&artifact.schema, &artifact.spec, masks);
+    let rows: Vec<Vec<String>> = inputs.iter().map(row).collect();
+    let tasks = artifact.spec.tasks.iter().map(String::as_str);
+    let header: Vec<&str> = std::iter::once("input")
+        .chain(tasks)
+        .chain(["all"])
+        .collect();
+    format!(
+        "First layer: the share of an input's connections that a task keeps\n{}",
+        text_table(&header, &rows)
+    )
 }
 
 /// The overlap of the masks, layer by layer for two tasks and over all layers, against chance.
