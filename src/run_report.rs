@@ -288,9 +288,10 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         if search.kind == SearchKind::Magnitude {
             settings.push(("rounds", search.rounds.to_string()));
         }
-        let densities = match search.candidates.is_empty() {
-            true => format!("{:?}", search.density),
-            false => format!("the best of {:?}", search.candidates),
+        let densities = match (search.by_evidence, &search.candidates[..]) {
+            (true, _) => "by evidence".to_owned(),
+            (false, []) => format!("{:?}", search.density),
+            (false, candidates) => format!("the best of {candidates:?}"),
         };
         settings.push(("densities", densities));
         settings.push(("epochs a round", search.epochs_per_round.to_string()));

@@ -26,9 +26,15 @@ pub(crate) fn check(search: &shapes::Search, checks: &mut Checks<'_>) {
         let text = "search.seed is of a search that trains: search.kind = \"magnitude\"";
         checks.say(&["search", "seed"], text);
     }
-    let is_auto = matches!(search.density, Some(Density::Named(DensityName::Auto)));
-    if is_auto && search.kind != SearchKind::Gradient {
-        let text = "search.density = \"auto\" is of search.kind = \"gradient\"; state a share";
+    if let (Some(Density::Named(name)), false) =
+        (&search.density, search.kind == SearchKind::Gradient)
+    {
+        let name = match name {
+            DensityName::Evidence => "evidence",
+            DensityName::Auto => "auto",
+        };
+        let text =
+            format!("search.density = {name:?} is of search.kind = \"gradient\"; state a share");
         checks.say(&["search", "density"], text);
     }
     if search.seed.is_some() && matches!(search.rewind, Rewind::After(_)) {

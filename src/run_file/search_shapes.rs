@@ -13,8 +13,8 @@ pub(crate) struct Search {
     /// `magnitude`: rounds of training and pruning.
     #[schemars(range(min = 1))]
     pub(crate) rounds: u32,
-    /// Final share of connections that a task keeps, for all tasks or for each, or "auto": `gradient` tries
-    /// 0.4, 0.2 and 0.1. Without it, 0.3 for `gradient` and 0.4 for the others.
+    /// Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for `gradient`
+    /// "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
     pub(crate) density: Option<Density>,
     /// `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the warm-up, and
     /// for each density that is tried. May be a fraction.
@@ -95,6 +95,8 @@ pub(crate) enum Density {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DensityName {
+    /// As many as are pulled at beyond noise.
+    Evidence,
     /// For each task the one that validates best.
     Auto,
 }

@@ -242,6 +242,7 @@ fn search_plan(
         },
         rounds: said.rounds,
         density: densities(said, &names, checks),
+        by_evidence: by_evidence(said),
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {
@@ -262,6 +263,15 @@ fn search_plan(
     }
 }
 
+/// Whether the density follows from what the search finds.
+fn by_evidence(said: &shapes::Search) -> bool {
+    let is_named = matches!(
+        said.density,
+        None | Some(shapes::Density::Named(shapes::DensityName::Evidence))
+    );
+    said.kind == shapes::SearchKind::Gradient && is_named
+}
+
 /// The densities that are tried.
 fn candidates(said: &shapes::Search) -> Vec<f64> {
     match (said.kind, &said.density) {
@@ -274,12 +284,13 @@ fn candidates(said: &shapes::Search) -> Vec<f64> {
 
 /// A density for each task, in the order of the tasks.
 fn densities(said: &shapes::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
-    let usual = match said.kind {
-        shapes::SearchKind::Gradient => 0.3,
-        _ => 0.4,
-    };
     let of_each = match &said.density {
-        None | Some(shapes::Density::Named(shapes::DensityName::Auto)) => {
+        None | Some(shapes::Density::Named(_)) => {
+            // Found later; widths are matched as if all were kept.
+            let usual = match said.kind {
+                shapes::SearchKind::Gradient => 1.0,
+                _ => 0.4,
+            };
             return vec![usual; tasks.len()];
         }
         Some(shapes::Density::OfAll(density)) => return vec![*density; tasks.len()],

@@ -134,6 +134,7 @@ fn plan() -> TrainPlan {
         keep: Keep::BestPerTask,
         checkpoint_steps: 1000,
         search: SearchPlan {
+            by_evidence: false,
             candidates: vec![],
             kind: SearchKind::Magnitude,
             rounds: 3,

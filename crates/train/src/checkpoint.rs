@@ -172,8 +172,9 @@ pub(crate) fn save(
     for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
         tensors.tower(t, tower, state, &drawn[t]);
     }
-    for (task, sums) in trainer.gradients.iter().enumerate() {
-        tensors.floats(format!("gradients.{task}"), sums);
+    for (task, found) in trainer.gradients.iter().enumerate() {
+        tensors.floats(format!("gradients.{task}.sums"), &found.sums);
+        tensors.floats(format!("gradients.{task}.squares"), &found.squares);
     }
     let kept = unique_weights(&trainer.slots);
     for (i, weights) in kept.iter().enumerate() {
@@ -254,9 +255,11 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
     }
-    for (task, sums) in trainer.gradients.iter_mut().enumerate() {
-        let values = saved.file.f32_values(&format!("gradients.{task}"))?;
-        fill(sums, values).ok_or_else(other)?;
+    for (task, found) in trainer.gradients.iter_mut().enumerate() {
+        for (what, numbers) in [("sums", &mut found.sums), ("squares", &mut found.squares)] {
+            let values = saved.file.f32_values(&format!("gradients.{task}.{what}"))?;
+            fill(numbers, values).ok_or_else(other)?;
+        }
     }
     let weights = |i| read_weights(&saved.file, &format!("best.{i}"), n_tables).map(Arc::new);
     let kept: Vec<Arc<Weights>> = (0..saved.state.n_weights)

@@ -139,6 +139,8 @@ pub struct SearchPlan {
     pub rounds: u32,
     /// Final density of each task's mask, in (0, 1], in the order of the tasks.
     pub density: Vec<f64>,
+    /// Whether [`SearchKind::Gradient`] keeps as many connections as are pulled at beyond noise; `density` is 1 then.
+    pub by_evidence: bool,
     /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,

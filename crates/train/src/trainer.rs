@@ -64,9 +64,17 @@ pub(crate) struct Trainer<'a> {
     pass: Pass,
     gradient: Gradient,
     subnets: Vec<Running>,
-    /// For each task of the schema the sum of its gradients of layers and heads, laid out as the tower's
-    /// weights; empty where nobody wants them. Tasks take turns then.
-    pub(crate) gradients: Vec<Vec<f32>>,
+    /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
+    /// turns then.
+    pub(crate) gradients: Vec<GradientSums>,
+}
+
+/// Gradients of layers and heads over many batches, laid out as the tower's weights.
+#[derive(Clone, Debug)]
+pub(crate) struct GradientSums {
+    pub(crate) sums: Vec<f32>,
+    /// Sums of their squares.
+    pub(crate) squares: Vec<f32>,
 }
 
 /// Subnets that one step after the other loads and runs.
@@ -232,14 +240,19 @@ impl<'a> Trainer<'a> {
     /// From now on, adds up each task's gradients.
     pub(crate) fn sum_gradients(&mut self) {
         let len = self.model.tower(0).dense.len();
-        self.gradients = vec![vec![0.0; len]; self.setting.schema.tasks.len()];
+        let none = GradientSums {
+            sums: vec![0.0; len],
+            squares: vec![0.0; len],
+        };
+        self.gradients = vec![none; self.setting.schema.tasks.len()];
     }
 
     fn add_gradient(&mut self, task: usize, tower: usize) {
-        if let Some(sums) = self.gradients.get_mut(task) {
+        if let Some(found) = self.gradients.get_mut(task) {
             let positions = self.model.connections(tower).positions();
             for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
-                sums[position as usize] += slope;
+                found.sums[position as usize] += slope;
+                found.squares[position as usize] += slope * slope;
             }
         }
     }

@@ -9,7 +9,8 @@
 //! Slopes that batches agree on add up, noise does not; and a block's mean is surer than each connection. `S` gives
 //! a rank in [0, 1) to each block. A task with few labels borrows from the task with the most:
 //! `r_t + b (r_lead - r_t)`, `b = 1 - n_t / n_lead` of their known labels. The best blocks are kept until they hold
-//! the task's density of the layer's connections. Deeper layers keep connections drawn at random for each task,
+//! the task's density of the layer's connections, at least half of that density from every field. Without a stated density it is
+//! the share of connections that are pulled at beyond noise: whose block has `mean S / sum_b g^2` over 2. Deeper layers keep connections drawn at random for each task,
 //! as many: what gradients say of them was no better (docs/decisions/0015-masks-by-gradients.md).
 
 use super::levels::{self, Level};
@@ -21,10 +22,21 @@ use crate::plan::{Keep, Pick};
 use crate::predict::Judgement;
 use crate::run::Bench;
 use crate::step::Course;
-use crate::trainer::{Phase, Trainer};
+use crate::trainer::{GradientSums, Phase, Trainer};
 use ncs_model::{Draw, Mask, Masks, Model, TaskMask, Weights, masks};
 use ncs_readers::batches::Rows;
 use std::sync::Arc;
+
+/// A block is pulled at beyond noise where `sum_b g` squared is so many times the sum of squares, which it would be
+/// once, on average, if batches pulled at random.
+const EVIDENT: f64 = 2.0;
+
+/// The part of a task's density that it keeps of every field, whatever the gradients: what is learned late, such
+/// as the vectors of many rare ids, shows little in a warm-up.
+const LEAST_OF_FIELD: f64 = 0.5;
+
+/// The smallest density that is derived.
+const LEAST: f64 = 0.05;
 
 /// Searches the masks of all tasks.
 pub(super) fn search(
@@ -68,9 +80,13 @@ pub(super) fn search(
             0 => {
                 let mask = mask(1);
                 let density = 100.0 * masks::density(&mask);
+                let name = &spec.name;
+                let reason = match plan.by_evidence {
+                    true => "as many as are pulled at beyond noise",
+                    false => "as stated",
+                };
                 let why = format!(
-                    "{} keeps {density:.1} % of the connections: the blocks that its gradients pull at most",
-                    spec.name
+                    "{name} keeps {density:.1} % of the connections, {reason}: the blocks that gradients pull at most"
                 );
                 (mask, super::unsearched(task, &why))
             }
@@ -143,6 +159,7 @@ fn warm_up(
     }
     let density = |task: usize| match bench.plan.search.candidates.first() {
         Some(&first) => first,
+        None if bench.plan.search.by_evidence => ranks.evident,
         None => bench.plan.search.density[task],
     };
     let judged = match n_candidates {
@@ -217,40 +234,69 @@ struct Ranks {
     groups: Vec<usize>,
     /// Inputs of each group.
     sizes: Vec<usize>,
+    /// The first groups are fields, the others products of two.
+    n_fields: usize,
     /// Units of the first layer.
     units: usize,
     /// By task: `[group, unit]`.
     ranks: Vec<Vec<f64>>,
+    /// The share of first-layer connections whose blocks are pulled at beyond noise, by the task that pulls
+    /// at most.
+    evident: f64,
 }
 
 impl Ranks {
-    fn new(bench: &Bench<'_>, gradients: &[Vec<f32>]) -> Ranks {
+    fn new(bench: &Bench<'_>, gradients: &[GradientSums]) -> Ranks {
         let groups = bench.spec.interaction().groups();
         let units = bench.spec.layer_shapes()[0].1;
         let counts = &bench.train.label_counts().tasks;
         let known: Vec<u64> = counts.iter().map(|counts| counts.known).collect();
         // First-layer weights lie first in a tower, input by input.
-        let first_layer = |sums: &Vec<f32>| sums[..groups.len() * units].to_vec();
-        let gradients: Vec<Vec<f32>> = gradients.iter().map(first_layer).collect();
-        Ranks::of(groups, units, &gradients, &known)
+        let first_layer = |found: &GradientSums| GradientSums {
+            sums: found.sums[..groups.len() * units].to_vec(),
+            squares: found.squares[..groups.len() * units].to_vec(),
+        };
+        let gradients: Vec<GradientSums> = gradients.iter().map(first_layer).collect();
+        Ranks::of(groups, bench.spec.fields.len(), units, &gradients, &known)
     }
 
-    /// From each task's summed gradients, `[input, unit]`, and its number of known labels.
-    fn of(groups: Vec<usize>, units: usize, gradients: &[Vec<f32>], known: &[u64]) -> Ranks {
+    /// From each task's gradients, `[input, unit]`, and its number of known labels.
+    fn of(
+        groups: Vec<usize>,
+        n_fields: usize,
+        units: usize,
+        gradients: &[GradientSums],
+        known: &[u64],
+    ) -> Ranks {
         let n_groups = groups.iter().max().map_or(0, |last| last + 1);
         let mut sizes = vec![0; n_groups];
         groups.iter().for_each(|&group| sizes[group] += 1);
-        let own = |sums: &Vec<f32>| {
-            let mut scores = vec![0.0; n_groups * units];
-            for (&group, sums) in groups.iter().zip(sums.chunks_exact(units)) {
-                let scores = &mut scores[group * units..][..units];
-                for (score, &sum) in scores.iter_mut().zip(sums) {
-                    *score += f64::from(sum).powi(2) / sizes[group] as f64;
+        // The mean over a block of a number of each connection.
+        let means = |of: &dyn Fn(usize) -> f64| {
+            let mut means = vec![0.0; n_groups * units];
+            for (input, &group) in groups.iter().enumerate() {
+                let means = &mut means[group * units..][..units];
+                for (unit, mean) in means.iter_mut().enumerate() {
+                    *mean += of(input * units + unit) / sizes[group] as f64;
                 }
             }
-            ranks(&scores)
+            means
+        };
+        let own = |found: &GradientSums| {
+            ranks(&means(&|position| f64::from(found.sums[position]).powi(2)))
         };
         let own: Vec<Vec<f64>> = gradients.iter().map(own).collect();
+        let evident = |found: &GradientSums| {
+            let ratios = means(&|position| {
+                let square = f64::from(found.squares[position]);
+                f64::from(found.sums[position]).powi(2) / square.max(f64::MIN_POSITIVE)
+            });
+            let blocks = ratios.iter().enumerate();
+            let evident = blocks.filter(|&(_, &ratio)| ratio > EVIDENT);
+            let n: usize = evident.map(|(block, _)| sizes[block / units]).sum();
+            n as f64 / (groups.len() * units) as f64
+        };
+        let evident = gradients.iter().map(evident).fold(LEAST, f64::max);
         let most = known.iter().copied().max().unwrap_or(0).max(1);
         let lead = known.iter().position(|&n| n == most).unwrap_or(0);
         let borrowed = |(ranks, &n): (&Vec<f64>, &u64)| {
@@ -262,6 +308,8 @@ impl Ranks {
         };
         Ranks {
             ranks: own.iter().zip(known).map(borrowed).collect(),
+            evident,
+            n_fields,
             groups,
             sizes,
             units,
@@ -284,8 +332,18 @@ impl Ranks {
         let mut order: Vec<usize> = (0..ranks.len()).collect();
         order.sort_by(|&a, &b| ranks[b].total_cmp(&ranks[a]).then(a.cmp(&b)));
         let wanted = density * (self.groups.len() * self.units) as f64;
-        let (mut kept, mut n) = (vec![false; ranks.len()], 0);
+        // Of every field a task keeps its best units at least.
+        let floor = (LEAST_OF_FIELD * density * self.units as f64).ceil() as usize;
+        let mut of_group = vec![0; self.sizes.len()];
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
         for block in order {
+            let group = block / self.units;
+            let is_first = group < self.n_fields && of_group[group] < floor;
+            of_group[group] += 1;
+            if is_first { &mut first } else { &mut rest }.push(block);
+        }
+        let (mut kept, mut n) = (vec![false; ranks.len()], 0);
+        for block in first.into_iter().chain(rest) {
             if n as f64 >= wanted {
                 break;
             }
@@ -322,46 +380,61 @@ fn ranks(scores: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Two fields of two inputs and their product, three units: blocks are (group, unit).
+    /// Two fields of two inputs and their product, ten units: blocks are (group, unit).
     fn found(known: [u64; 2]) -> Ranks {
         let groups = vec![2, 0, 0, 1, 1];
-        // Task 0 pulls at field 0 of every unit, task 1 at field 1; what cancels within a task's batches is 0.
+        // Task 0 pulls at field 0 of every unit, task 1 at field 1.
         let pulls = |field: usize| {
             let weight = |input: usize| if groups[input] == field { 1.0 } else { 0.1 };
-            let unit = |input: usize| (0..3).map(move |u| weight(input) * (1.0 + 0.01 * u as f32));
-            (0..5).flat_map(unit).collect::<Vec<f32>>()
+            let unit = |input: usize| (0..10).map(move |u| weight(input) * (1.0 + 0.01 * u as f32));
+            GradientSums {
+                sums: (0..5).flat_map(unit).collect(),
+                squares: vec![0.2; 50],
+            }
         };
         let gradients = [pulls(0), pulls(1)];
-        Ranks::of(groups.clone(), 3, &gradients, &known)
+        Ranks::of(groups.clone(), 2, 10, &gradients, &known)
     }
 
-    fn kept_inputs(ranks: &Ranks, task: usize, density: f64) -> Vec<usize> {
-        let mask = ranks.mask_of(&[(5, 3), (3, 2)], task, density, Draw::new(1, "t"));
-        let kept = (0..5).filter(|input| (0..3).all(|unit| mask[0].keeps(input * 3 + unit)));
-        kept.collect()
+    /// Units that read field 0, field 1 and their product.
+    fn units(ranks: &Ranks, task: usize, density: f64) -> [usize; 3] {
+        let mask = ranks.mask_of(&[(5, 10), (10, 2)], task, density, Draw::new(1, "t"));
+        // The inputs of a group are kept together.
+        for (a, b) in [(1, 2), (3, 4)] {
+            assert!((0..10).all(|u| mask[0].keeps(a * 10 + u) == mask[0].keeps(b * 10 + u)));
+        }
+        [1, 3, 0].map(|input| (0..10).filter(|u| mask[0].keeps(input * 10 + u)).count())
     }
 
     #[test]
-    fn each_task_keeps_the_blocks_that_it_pulls_at() {
+    fn each_task_keeps_the_blocks_that_it_pulls_at_and_some_of_every_field() {
         let ranks = found([100, 100]);
-        assert_eq!(kept_inputs(&ranks, 0, 0.4), [1, 2]);
-        assert_eq!(kept_inputs(&ranks, 1, 0.4), [3, 4]);
-        assert_eq!(kept_inputs(&ranks, 0, 1.0), [0, 1, 2, 3, 4]);
+        // 20 of 50 connections: two units of each field are the floor.
+        assert_eq!(units(&ranks, 0, 0.4), [8, 2, 0]);
+        assert_eq!(units(&ranks, 1, 0.4), [2, 8, 0]);
+        assert_eq!(units(&ranks, 0, 1.0), [10, 10, 10]);
+    }
+
+    #[test]
+    fn what_is_pulled_at_beyond_noise_is_counted() {
+        // One over 0.2 for the two inputs of a field, a twentieth for the rest.
+        assert_eq!(found([100, 100]).evident, 0.4);
     }
 
     #[test]
     fn a_task_with_hardly_any_labels_keeps_what_the_other_keeps() {
         let ranks = found([100_000, 1]);
-        assert_eq!(kept_inputs(&ranks, 0, 0.4), [1, 2]);
-        assert_eq!(kept_inputs(&ranks, 1, 0.4), [1, 2]);
+        assert_eq!(units(&ranks, 0, 0.4), [8, 2, 0]);
+        assert_eq!(units(&ranks, 1, 0.4), [8, 2, 0]);
     }
 
     #[test]
     fn deeper_layers_are_drawn_for_each_task_with_the_same_density() {
         let ranks = found([100, 100]);
-        let shapes = [(5, 3), (60, 50)];
+        let shapes = [(5, 10), (60, 50)];
         let mask = |task: u64| {
-            ranks.mask_of(&shapes, task as usize, 0.3, Draw::new(1, "t").at(task))[1].clone()
+            let draw = Draw::new(1, "t").at(task);
+            ranks.mask_of(&shapes, task as usize, 0.3, draw)[1].clone()
         };
         assert_eq!(mask(0).n_kept(), 900);
         assert_ne!(mask(0), mask(1));
