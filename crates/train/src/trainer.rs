@@ -361,7 +361,8 @@ impl<'a> Trainer<'a> {
             Balance::Uncertainty => self.state.variances.weight(task),
             _ => specs[task].weight,
         };
-        let funnel = plan.funnel.filter(|_| !alone);
+        // Tasks that take turns for their gradients have nothing to join.
+        let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
         let loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {

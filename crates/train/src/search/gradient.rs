@@ -9,9 +9,12 @@
 //! Slopes that batches agree on add up, noise does not; and a block's mean is surer than each connection. `S` gives
 //! a rank in [0, 1) to each block. A task with few labels borrows from the task with the most:
 //! `r_t + b (r_lead - r_t)`, `b = 1 - n_t / n_lead` of their known labels. The best blocks are kept until they hold
-//! the task's density of the layer's connections, at least half of that density from every field. Without a stated density it is
-//! the share of connections that are pulled at beyond noise: whose block has `mean S / sum_b g^2` over 2. Deeper layers keep connections drawn at random for each task,
-//! as many: what gradients say of them was no better (docs/decisions/0015-masks-by-gradients.md).
+//! the task's density of the layer's connections, at least half of that density from every field. Without a
+//! stated density it is the share of connections that are pulled at beyond noise: the mean over whose block of
+//! `(sum_b g)^2 / sum_b g^2` is over 2. Deeper layers keep connections drawn at random for each task, as many: what
+//! gradients say of them was no better (docs/decisions/0015-masks-by-gradients.md).
+//!
+//! In the warm-up each task learns from its own known labels, whatever the loss of the training after it.
 
 use super::levels::{self, Level};
 use super::pick;
