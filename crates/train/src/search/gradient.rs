@@ -94,14 +94,7 @@ pub(super) fn search(
                 (mask, super::unsearched(task, &why))
             }
             _ => {
-                let (picked, why) = pick::pick(Pick::BestValidation, spec, &results);
-                let search = TaskSearch {
-                    task,
-                    metric: pick::metric_name(spec).to_owned(),
-                    levels: results,
-                    picked: Some(picked),
-                    why,
-                };
+                let (picked, search) = pick::picked(Pick::BestValidation, task, spec, results);
                 (mask(picked), search)
             }
         }

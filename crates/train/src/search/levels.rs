@@ -30,10 +30,7 @@ pub(super) fn read(
     if !path.exists() {
         return Ok(None);
     }
-    let file = TensorFile::read(&path)?;
-    if file.metadata("run") != Some(bench.run) {
-        return Err(unfit(&path, "it is of another run".to_owned()));
-    }
+    let file = open(bench, &path)?;
     let result = serde_json::from_str(file.metadata("result").unwrap_or_default());
     let result =
         result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
@@ -42,6 +39,15 @@ pub(super) fn read(
         result,
         next: (!next.is_empty()).then_some(next),
     }))
+}
+
+/// A file of this run.
+fn open(bench: &Bench<'_>, path: &Path) -> Result<TensorFile, TrainError> {
+    let file = TensorFile::read(path)?;
+    match file.metadata("run") == Some(bench.run) {
+        true => Ok(file),
+        false => Err(unfit(path, "it is of another run".to_owned())),
+    }
 }
 
 /// The mask that a file holds; empty, where it holds none.
@@ -79,10 +85,7 @@ pub(super) fn read_mask(
     after: u32,
 ) -> Result<TaskMask, TrainError> {
     let path = mask_path(bench, task, after);
-    let file = TensorFile::read(&path)?;
-    if file.metadata("run") != Some(bench.run) {
-        return Err(unfit(&path, "it is of another run".to_owned()));
-    }
+    let file = open(bench, &path)?;
     mask_in(bench, &path, &file)
 }
 

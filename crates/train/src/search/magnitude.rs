@@ -46,15 +46,8 @@ pub(super) fn search(
         });
     }
     let spec = &bench.schema.tasks[task];
-    let (picked, why) = pick::pick(plan.pick, spec, &results);
-    listener.hear(&Event::Noted(&why));
-    let search = TaskSearch {
-        task,
-        metric: pick::metric_name(spec).to_owned(),
-        levels: results,
-        picked: Some(picked),
-        why,
-    };
+    let (picked, search) = pick::picked(plan.pick, task, spec, results);
+    listener.hear(&Event::Noted(&search.why));
     Ok((path.swap_remove(picked), search))
 }
 

@@ -1,6 +1,6 @@
 //! Which level's mask a task gets, and why.
 
-use super::LevelResult;
+use super::{LevelResult, TaskSearch};
 use crate::plan::Pick;
 use ncs_features::{Objective, Task};
 
@@ -12,9 +12,27 @@ pub(super) fn metric_name(task: &Task) -> &'static str {
     }
 }
 
+/// The search of task number `task` with its pick among these levels.
+pub(super) fn picked(
+    how: Pick,
+    task: usize,
+    spec: &Task,
+    levels: Vec<LevelResult>,
+) -> (usize, TaskSearch) {
+    let (picked, why) = pick(how, spec, &levels);
+    let search = TaskSearch {
+        task,
+        metric: metric_name(spec).to_owned(),
+        levels,
+        picked: Some(picked),
+        why,
+    };
+    (picked, search)
+}
+
 /// The level to take, among those that were pruned: the best on the validation rows, ties to the
 /// sparser, or the last. And the reason, for the log.
-pub(super) fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
+fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
     let last = levels.len() - 1;
     let percent = |level: usize| 100.0 * levels[level].density;
     let name = &task.name;
