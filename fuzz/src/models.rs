@@ -38,6 +38,7 @@ pub fn schema() -> Schema {
     let table = |(name, ids): (&str, IdSpace)| Table {
         name: name.to_owned(),
         ids,
+        range: None,
     };
     Schema {
         fields: fields(),

@@ -39,6 +39,7 @@ fn schema() -> Arc<Schema> {
     let table = |(name, ids): (&&str, IdSpace)| Table {
         name: (*name).into(),
         ids,
+        range: None,
     };
     Arc::new(Schema {
         fields: names.iter().enumerate().map(field).collect(),

@@ -27,6 +27,7 @@ fn schema(ids: &IdSpace) -> Schema {
     let table = |i: usize| Table {
         name: name(i),
         ids: ids.clone(),
+        range: None,
     };
     Schema {
         fields: (0..N_FIELDS).map(field).collect(),

@@ -24,6 +24,9 @@ pub struct FieldIds {
     pub offsets: Vec<u32>,
     /// For scaled numbers: the factor of each id's vector. Empty: all 1.
     pub weights: Vec<f32>,
+    /// The row of each number that was clipped to its table's range, ascending. Only the encoder says;
+    /// rows that were gathered, selected or cached have forgotten it.
+    pub clipped: Vec<u32>,
 }
 
 /// A row of one of several batches.

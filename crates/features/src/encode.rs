@@ -89,12 +89,14 @@ impl Encoder {
     }
 
     fn field(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
+        let table = &self.schema.tables[field.table];
         let rows = Rows {
             field,
             reader: FieldReader::new(field, block)?,
             n_rows: block.n_rows,
+            range: table.range,
         };
-        match &self.schema.tables[field.table].ids {
+        match &table.ids {
             IdSpace::Hash { buckets, function } => rows.hashed(*buckets, *function),
             IdSpace::Vocabulary { .. } => rows.looked_up(&self.vocabularies[field.table]),
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
@@ -142,6 +144,16 @@ struct Rows<'a> {
     field: &'a Field,
     reader: FieldReader<'a>,
     n_rows: usize,
+    range: Option<[f64; 2]>,
+}
+
+/// `x`, or the end of the range that it lies beyond; then `row` is noted.
+fn clip(range: Option<[f64; 2]>, x: f64, row: usize, clipped: &mut Vec<u32>) -> f64 {
+    let Some([least, most]) = range.filter(|[least, most]| x < *least || *most < x) else {
+        return x;
+    };
+    clipped.push(row as u32);
+    if x < least { least } else { most }
 }
 
 impl Rows<'_> {
@@ -169,9 +181,12 @@ impl Rows<'_> {
     fn cut(mut self, boundaries: &[f64]) -> Result<FieldIds, EncodeError> {
         let mut out = self.empty();
         let id = |x| 1 + boundaries.partition_point(|&boundary| boundary <= x) as u32;
+        let range = self.range;
         for row in 0..self.n_rows {
-            self.reader
-                .numbers(row, |x| out.ids.push(x.map_or(0, id)))?;
+            self.reader.numbers(row, |x| {
+                let x = x.map(|x| clip(range, x, row, &mut out.clipped));
+                out.ids.push(x.map_or(0, id));
+            })?;
             self.end_row(&mut out);
         }
         Ok(out)
@@ -185,12 +200,14 @@ impl Rows<'_> {
         }
         let mut out = FieldIds::default();
         out.offsets.push(0);
+        let range = self.range;
         for row in 0..self.n_rows {
             self.reader.numbers(row, |x| {
                 let Some(x) = x else {
                     out.ids.push(0);
                     return out.weights.push(1.0);
                 };
+                let x = clip(range, x, row, &mut out.clipped);
                 out.ids.extend([1, 2]);
                 out.weights.extend([z(x) as f32, 1.0]);
             })?;

@@ -4,6 +4,7 @@ use crate::block::Block;
 use crate::encode::signed_log;
 use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
+use crate::range::{mean_and_deviation, range};
 use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
@@ -13,6 +14,9 @@ use std::collections::HashMap;
 /// Numbers that a quantile table keeps: up to here its boundaries are exact, beyond they come from a
 /// seeded sample of this size.
 const QUANTILE_SAMPLE: usize = 1_000_000;
+
+/// Numbers that a scaled table keeps to find its range.
+const RANGE_SAMPLE: usize = 100_000;
 
 /// Learns what the tables need from the training rows, in their order; the same rows give the same
 /// schema.
@@ -91,7 +95,7 @@ enum Learner {
     /// A hash needs no rows.
     Hash,
     Vocabulary(HashMap<Box<[u8]>, u64, TextHash>),
-    Scale(Moments),
+    Scale(Scale),
     Quantiles(Sample),
 }
 
@@ -103,9 +107,10 @@ impl Learner {
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => {
                 Learner::Quantiles(Sample::new(QUANTILE_SAMPLE))
             }
-            IdSpacePlan::Numeric(numeric) => Learner::Scale(Moments {
+            IdSpacePlan::Numeric(numeric) => Learner::Scale(Scale {
                 log: *numeric == NumericPlan::Log,
-                ..Moments::default()
+                moments: Moments::default(),
+                sample: Sample::new(RANGE_SAMPLE),
             }),
         }
     }
@@ -126,7 +131,7 @@ impl Learner {
                     count(counts, text);
                     Ok(())
                 })?,
-                Learner::Scale(moments) => reader.numbers(row, |x| moments.add(x))?,
+                Learner::Scale(scale) => reader.numbers(row, |x| scale.add(x))?,
                 Learner::Quantiles(sample) => reader.numbers(row, |x| sample.add(x))?,
             }
         }
@@ -134,25 +139,35 @@ impl Learner {
     }
 
     fn table(self, plan: TablePlan) -> Result<Table, FitError> {
-        let ids = match (self, plan.ids) {
+        let (ids, range) = match (self, plan.ids) {
             (
                 Learner::Vocabulary(counts),
                 IdSpacePlan::Vocabulary {
                     min_count,
                     max_size,
                 },
-            ) => most_frequent(counts, min_count, max_size),
-            (Learner::Scale(moments), _) => moments.scale(&plan.name)?,
+            ) => (most_frequent(counts, min_count, max_size), None),
+            (Learner::Scale(scale), _) => {
+                let (ids, range) = scale.finish().ok_or_else(|| no_numbers(&plan.name))?;
+                (ids, Some(range))
+            }
             (
                 Learner::Quantiles(sample),
                 IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }),
-            ) => sample.quantiles(buckets, &plan.name)?,
-            (_, IdSpacePlan::Hash { buckets, function }) => IdSpace::Hash { buckets, function },
+            ) => {
+                // The outer buckets reach as far as there are numbers: nothing is far off from them.
+                let range = sample.extent.ok_or_else(|| no_numbers(&plan.name))?;
+                (sample.quantiles(buckets, range[0]), Some(range))
+            }
+            (_, IdSpacePlan::Hash { buckets, function }) => {
+                (IdSpace::Hash { buckets, function }, None)
+            }
             _ => unreachable!("a learner is made from its table's plan"),
         };
         Ok(Table {
             name: plan.name,
             ids,
+            range,
         })
     }
 }
@@ -186,39 +201,73 @@ fn most_frequent(
     }
 }
 
+/// What a scaled column learns.
+struct Scale {
+    log: bool,
+    /// Of the numbers as they are scaled, after the logarithm.
+    moments: Moments,
+    /// Of the numbers as the log has them.
+    sample: Sample,
+}
+
+impl Scale {
+    fn add(&mut self, x: Option<f64>) {
+        let Some(x) = x else { return };
+        self.moments.add(self.transformed(x));
+        self.sample.add(Some(x));
+    }
+
+    fn transformed(&self, x: f64) -> f64 {
+        if self.log { signed_log(x) } else { x }
+    }
+
+    /// The scale and the range; `None` without numbers. Where numbers stand far off, mean and deviation
+    /// are those of the clipped numbers.
+    fn finish(self) -> Option<(IdSpace, [f64; 2])> {
+        let extent = self.sample.extent?;
+        let range = self.sample.range()?;
+        let (mean, deviation) = match self.moments.finish() {
+            Some(moments) if range == extent => moments,
+            _ => {
+                let clipped = self
+                    .sample
+                    .numbers
+                    .iter()
+                    .map(|x| x.clamp(range[0], range[1]));
+                mean_and_deviation(clipped.map(|x| self.transformed(x)))
+            }
+        };
+        let log = self.log;
+        let scaled = IdSpace::Scaled {
+            log,
+            mean,
+            deviation,
+        };
+        Some((scaled, range))
+    }
+}
+
 /// Running mean and sum of squared deviations (Welford 1962).
 #[derive(Default)]
 struct Moments {
-    log: bool,
     n: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    fn add(&mut self, x: Option<f64>) {
-        let Some(x) = x else { return };
-        let x = if self.log { signed_log(x) } else { x };
+    fn add(&mut self, x: f64) {
         self.n += 1.0;
         let delta = x - self.mean;
         self.mean += delta / self.n;
         self.squares += delta * (x - self.mean);
     }
 
-    fn scale(&self, table: &str) -> Result<IdSpace, FitError> {
-        if self.n == 0.0 {
-            return Err(no_numbers(table));
-        }
+    /// Mean and deviation, the latter 1 where all numbers are the same; `None` where they overflow.
+    fn finish(&self) -> Option<(f64, f64)> {
         let deviation = (self.squares / self.n).sqrt();
-        Ok(IdSpace::Scaled {
-            log: self.log,
-            mean: self.mean,
-            deviation: if deviation > 0.0 && deviation.is_finite() {
-                deviation
-            } else {
-                1.0
-            },
-        })
+        let found = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
+        (self.mean.is_finite() && deviation.is_finite()).then_some(found)
     }
 }
 
@@ -228,6 +277,8 @@ struct Sample {
     seen: u64,
     numbers: Vec<f64>,
     random: u64,
+    /// The least and the largest of all numbers, whether in the sample or not.
+    extent: Option<[f64; 2]>,
 }
 
 impl Sample {
@@ -237,11 +288,14 @@ impl Sample {
             seen: 0,
             numbers: Vec::new(),
             random: 0,
+            extent: None,
         }
     }
 
     fn add(&mut self, x: Option<f64>) {
         let Some(x) = x else { return };
+        let [least, most] = self.extent.unwrap_or([x, x]);
+        self.extent = Some([least.min(x), most.max(x)]);
         self.seen += 1;
         if self.numbers.len() < self.size {
             self.numbers.push(x);
@@ -253,12 +307,21 @@ impl Sample {
         }
     }
 
+    /// The range of a column that is scaled; `None` without numbers.
+    fn range(&self) -> Option<[f64; 2]> {
+        let mut distinct = self.numbers.clone();
+        distinct.extend(self.extent?);
+        distinct.sort_unstable_by(f64::total_cmp);
+        distinct.dedup();
+        range(&distinct)
+    }
+
     /// Boundary `k` of `buckets` is the value that `k / buckets` of the numbers are below; equal ones
     /// count once, and none stands at the smallest number.
-    fn quantiles(mut self, buckets: u32, table: &str) -> Result<IdSpace, FitError> {
+    fn quantiles(mut self, buckets: u32, least: f64) -> IdSpace {
         self.numbers.sort_unstable_by(f64::total_cmp);
         let n = self.numbers.len();
-        let mut last = *self.numbers.first().ok_or_else(|| no_numbers(table))?;
+        let mut last = self.numbers.first().copied().unwrap_or(least);
         let mut boundaries = Vec::new();
         for k in 1..buckets as usize {
             let boundary = self.numbers[k * n / buckets as usize];
@@ -267,7 +330,7 @@ impl Sample {
                 last = boundary;
             }
         }
-        Ok(IdSpace::Quantiles { boundaries })
+        IdSpace::Quantiles { boundaries }
     }
 }
 

@@ -49,6 +49,7 @@ pub mod fit;
 pub mod hash;
 pub mod json;
 pub mod labels;
+mod range;
 pub mod schema;
 pub mod value;
 

@@ -114,6 +114,10 @@ pub struct Table {
     pub name: String,
     /// How values become ids.
     pub ids: IdSpace,
+    /// The least and the largest number of a numeric table: others are clipped to it. `None`: nothing is
+    /// clipped, as in models of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 /// How values of an id space become ids, fitted to the training rows.

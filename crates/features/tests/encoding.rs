@@ -44,6 +44,7 @@ fn encoder(field: Field, ids: IdSpace) -> Encoder {
         tables: vec![Table {
             name: "x".into(),
             ids,
+            range: None,
         }],
         tasks: vec![],
         group: None,
@@ -168,6 +169,52 @@ fn scaled_numbers_are_two_weighted_ids() {
         encode(field("x"), scale(true), logs, 2).unwrap().weights,
         [0.0, 1.0, -1.0, 1.0]
     );
+}
+
+#[test]
+fn numbers_beyond_the_range_are_clipped_and_their_rows_noted() {
+    let encode = |ids, range| {
+        let mut schema = Schema::clone(encoder(field("x"), ids).schema());
+        schema.tables[0].range = range;
+        let block = Block {
+            n_rows: 5,
+            columns: vec![column("x", texts(&["5", "1e20", "", "-9.97e36", "0"]))],
+        };
+        let encoder = Encoder::new(Arc::new(schema));
+        encoder.encode_features(&block).unwrap().fields[0].clone()
+    };
+    let scale = IdSpace::Scaled {
+        log: false,
+        mean: 1.0,
+        deviation: 2.0,
+    };
+    let found = encode(scale.clone(), Some([0.0, 5.0]));
+    assert_eq!(
+        found.weights,
+        [2.0, 1.0, 2.0, 1.0, 1.0, -0.5, 1.0, -0.5, 1.0]
+    );
+    assert_eq!(found.clipped, [1, 3]);
+    let without = encode(scale, None);
+    assert_eq!(without.weights[2], 5e19);
+    assert!(without.clipped.is_empty());
+    let boundaries = vec![1.0, 5.0];
+    let found = encode(IdSpace::Quantiles { boundaries }, Some([0.0, 5.0]));
+    assert_eq!(found.ids, [3, 3, 0, 1, 1]);
+    assert_eq!(found.clipped, [1, 3]);
+}
+
+#[test]
+fn a_schema_without_ranges_is_read_and_written_as_before() {
+    let ids = IdSpace::Quantiles {
+        boundaries: vec![1.0],
+    };
+    let text = format!(
+        r#"{{"name":"x","ids":{}}}"#,
+        serde_json::to_string(&ids).unwrap()
+    );
+    let table: Table = serde_json::from_str(&text).unwrap();
+    assert_eq!(table.range, None);
+    assert_eq!(serde_json::to_string(&table).unwrap(), text);
 }
 
 #[test]
@@ -309,6 +356,7 @@ fn serving_needs_no_label() {
         tables: vec![Table {
             name: "x".into(),
             ids: hash(),
+            range: None,
         }],
         tasks: vec![task("click", Population::All, Objective::CrossEntropy)],
         group: Some("user".into()),

@@ -3,6 +3,10 @@
 use ncs_features::*;
 
 fn fit(ids: IdSpacePlan, columns: Vec<Column>) -> Result<IdSpace, String> {
+    Ok(fitted(ids, columns)?.tables[0].ids.clone())
+}
+
+fn fitted(ids: IdSpacePlan, columns: Vec<Column>) -> Result<Schema, String> {
     let field = |column: &Column| Field {
         name: column.name.clone(),
         column: column.name.clone(),
@@ -27,8 +31,7 @@ fn fit(ids: IdSpacePlan, columns: Vec<Column>) -> Result<IdSpace, String> {
     let n_rows = numbers.len();
     fit.observe(&Block { n_rows, columns })
         .map_err(|error| error.to_string())?;
-    let schema = fit.finish().map_err(|error| error.to_string())?;
-    Ok(schema.tables[0].ids.clone())
+    fit.finish().map_err(|error| error.to_string())
 }
 
 fn column(name: &str, numbers: &[f64]) -> Column {
@@ -76,6 +79,97 @@ fn numbers_are_standardised() {
     check(NumericPlan::Standardise, &[1.0, 5.0], (false, 3.0, 2.0));
     check(NumericPlan::Standardise, &[4.0, 4.0], (false, 4.0, 1.0));
     check(NumericPlan::Log, &[0.0, 0.0], (true, 0.0, 1.0));
+}
+
+const NUMERIC: [NumericPlan; 3] = [
+    NumericPlan::Standardise,
+    NumericPlan::Log,
+    NumericPlan::Quantiles { buckets: 4 },
+];
+
+#[test]
+fn the_range_is_that_of_the_training_numbers() {
+    for plan in NUMERIC {
+        let numbers = [3.0, -5.0, 0.25, 12.0, 7.0];
+        let schema = fitted(IdSpacePlan::Numeric(plan), vec![column("a", &numbers)]).unwrap();
+        assert_eq!(schema.tables[0].range, Some([-5.0, 12.0]), "{plan:?}");
+    }
+    let words = IdSpacePlan::Vocabulary {
+        min_count: 1,
+        max_size: None,
+    };
+    let schema = fitted(words, vec![column("a", &[1.0, 2.0])]).unwrap();
+    assert_eq!(schema.tables[0].range, None);
+}
+
+/// How a column of 0 to 99 enters the network where training had `n` fill values besides.
+fn with_fill(plan: NumericPlan, fill: f64, n: usize) -> (Schema, Vec<f32>) {
+    let near = (0..100).map(f64::from);
+    let numbers: Vec<f64> = near.chain(std::iter::repeat_n(fill, n)).collect();
+    let columns = vec![column("a", &numbers)];
+    let schema = fitted(IdSpacePlan::Numeric(plan), columns.clone()).unwrap();
+    let encoder = Encoder::new(schema.clone().into());
+    let n_rows = numbers.len();
+    let batch = encoder.encode_features(&Block { n_rows, columns }).unwrap();
+    let field = &batch.fields[0];
+    let z = match field.weights.is_empty() {
+        true => field.ids.iter().map(|&id| id as f32).collect(),
+        false => field.weights.iter().step_by(2).copied().collect(),
+    };
+    (schema, z)
+}
+
+#[test]
+fn a_fill_value_leaves_the_other_numbers_apart() {
+    for (fill, n) in [
+        (1e20, 1),
+        (1e20, 60),
+        (-9.97e36, 3),
+        (1e308, 60),
+        (f64::MAX, 1),
+        (9999.0, 9),
+    ] {
+        let (_, z) = with_fill(NumericPlan::Standardise, fill, n);
+        assert!(z.iter().all(|z| z.abs() < 20.0), "{fill} {n}: {z:?}");
+        assert!((z[99] - z[0]).abs() > 1.0, "{fill} {n}: {} {}", z[0], z[99]);
+        assert!(
+            (z[100] - z[99]).abs() > 0.1,
+            "the fill value is told from others"
+        );
+        for plan in NUMERIC {
+            let (_, z) = with_fill(plan, fill, n);
+            assert!(z.iter().all(|z| z.is_finite()), "{plan:?} {fill} {n}");
+            assert!((z[99] - z[0]).abs() > 1.0, "{plan:?} {fill} {n}");
+        }
+    }
+}
+
+#[test]
+fn numbers_near_the_largest_that_there_are_have_a_scale() {
+    let numbers = [-1.7e308, -1e308, 0.0, 1e308, 1.7e308];
+    for plan in NUMERIC {
+        let columns = vec![column("a", &numbers)];
+        let schema = fitted(IdSpacePlan::Numeric(plan), columns.clone()).unwrap();
+        let encoder = Encoder::new(schema.into());
+        let batch = encoder
+            .encode_features(&Block { n_rows: 5, columns })
+            .unwrap();
+        assert!(
+            batch.fields[0].weights.iter().all(|z| z.abs() < 3.0),
+            "{plan:?}"
+        );
+        assert_eq!(batch.fields[0].clipped, [0u32; 0], "{plan:?}");
+    }
+}
+
+#[test]
+fn a_long_column_is_scaled_by_all_of_its_numbers() {
+    let numbers: Vec<f64> = (0..250_000).map(|i| f64::from(i % 1000)).collect();
+    let plan = IdSpacePlan::Numeric(NumericPlan::Standardise);
+    let IdSpace::Scaled { mean, .. } = fit(plan, vec![column("a", &numbers)]).unwrap() else {
+        panic!("a number is scaled");
+    };
+    assert!((mean - 499.5).abs() < 1e-9, "{mean}");
 }
 
 #[test]

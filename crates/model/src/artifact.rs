@@ -23,10 +23,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Newest version of the files; readers refuse later ones.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
-/// Version of files without calibrators, which every release reads. One that knew no calibrators must not
-/// read a model that has some: it would say other scores.
+/// Version of files with calibrators and without ranges. A release that knew no ranges must not read a model
+/// that has some, nor one that knew no calibrators a model with some: it would say other scores.
+const CALIBRATED: u32 = 2;
+
+/// Version of files with neither, which every release reads.
 const PLAIN: u32 = 1;
 
 const FORMAT: &str = "ncs4cvr model";
@@ -167,10 +170,7 @@ impl Artifact {
             .map(|(name, hash)| (name, hash.to_hex().to_string()));
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            version: match self.calibrators.iter().any(Option::is_some) {
-                true => VERSION,
-                false => PLAIN,
-            },
+            version: self.version(),
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
             towers: self.members.iter().map(|member| member.tower).collect(),
@@ -185,6 +185,17 @@ impl Artifact {
         let sum = sum_line(text.as_bytes());
         tensor_file::write_bytes(&folder.join(MANIFEST_SUM), sum.as_bytes())?;
         Ok(())
+    }
+
+    /// The oldest version whose readers score as it does.
+    fn version(&self) -> u32 {
+        if self.schema.tables.iter().any(|table| table.range.is_some()) {
+            VERSION
+        } else if self.calibrators.iter().any(Option::is_some) {
+            CALIBRATED
+        } else {
+            PLAIN
+        }
     }
 
     /// The BLAKE3 of its file.
@@ -347,11 +358,12 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
     }
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    let is_known = json["version"] == VERSION || json["version"] == PLAIN;
+    let version = json["version"].as_u64().unwrap_or(0);
+    let is_known = (u64::from(PLAIN)..=u64::from(VERSION)).contains(&version);
     if json["format"] != FORMAT || !is_known {
         let found = format!("{} {}", json["format"], json["version"]);
         return Err(wrong(format!(
-            "it is {found}; this program reads \"{FORMAT}\" {PLAIN} and {VERSION}"
+            "it is {found}; this program reads \"{FORMAT}\" {PLAIN} to {VERSION}"
         )));
     }
     serde_json::from_value(json).map_err(|error| wrong(error.to_string()))

@@ -41,6 +41,7 @@ fn schema() -> Schema {
     let table = |(name, ids): (&str, IdSpace)| Table {
         name: name.into(),
         ids,
+        range: None,
     };
     let values = (0..10).map(|i| format!("wörd {i}")).collect();
     let hash = IdSpace::Hash {
@@ -429,6 +430,32 @@ fn a_model_without_them_has_the_files_that_it_always_had() {
     assert_eq!(names(&model).len(), 3);
 }
 
+/// The version that the manifest of a model has, and the schema that is read from it.
+fn written(artifact: &Artifact) -> (serde_json::Value, Arc<Schema>) {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    artifact.write(&folder).unwrap();
+    let manifest = fs::read(folder.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    (
+        manifest["version"].clone(),
+        Artifact::read(&folder).unwrap().schema,
+    )
+}
+
+#[test]
+fn ranges_are_kept_and_earlier_releases_refuse_them() {
+    assert_eq!(written(&sparse_sharing()).0, 1);
+    let mut artifact = complete();
+    assert_eq!(written(&artifact).0, 2);
+    let mut schema = schema();
+    schema.tables[2].range = Some([-0.1, 1e300]);
+    artifact.schema = Arc::new(schema);
+    let (version, schema) = written(&artifact);
+    assert_eq!(version, 3);
+    assert_eq!(schema, artifact.schema);
+}
+
 /// Writes a model whose manifest has another value at `place`, and the sum that fits.
 fn with_manifest(artifact: &Artifact, place: &str, value: serde_json::Value) -> tempfile::TempDir {
     let parent = tempdir().unwrap();
@@ -495,6 +522,10 @@ fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
         };
     };
     check(no_buckets, "has no buckets");
+    check(
+        |schema| schema.tables[2].range = Some([2.0, 1.0]),
+        "ends before it begins",
+    );
 }
 
 #[test]

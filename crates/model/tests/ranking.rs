@@ -51,6 +51,7 @@ fn schema() -> Schema {
             buckets: N_IDS as u32,
             function: HashFunction::Xxh3,
         },
+        range: None,
     };
     Schema {
         fields: FIELDS.iter().enumerate().map(field).collect(),

@@ -50,6 +50,7 @@ fn schema() -> Schema {
                 function: HashFunction::Xxh3,
             },
         },
+        range: None,
     };
     let task = |name: &str| Task {
         name: name.into(),

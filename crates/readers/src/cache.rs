@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Version of the bytes in a cache and of what they mean; part of every key.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Number of rows of a block, the last of a file excepted.
 pub(crate) const BLOCK_ROWS: usize = 8192;

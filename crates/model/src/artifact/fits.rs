@@ -37,6 +37,12 @@ fn check_columns(schema: &Schema) -> Result<(), String> {
         if let IdSpace::Hash { buckets: 0, .. } = table.ids {
             return Err(format!("table \"{}\" has no buckets", table.name));
         }
+        if table.range.is_some_and(|[least, most]| most < least) {
+            return Err(format!(
+                "the range of table \"{}\" ends before it begins",
+                table.name
+            ));
+        }
     }
     Ok(())
 }

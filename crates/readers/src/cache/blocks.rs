@@ -149,6 +149,7 @@ impl FieldLayout {
             } else {
                 Vec::new()
             },
+            ..FieldIds::default()
         })
     }
 }
@@ -229,6 +230,7 @@ mod tests {
             ids: ids.into(),
             offsets: offsets.into(),
             weights: weights.into(),
+            ..FieldIds::default()
         };
         Batch {
             n_rows: 2,

@@ -35,6 +35,7 @@ fn schema() -> Schema {
         tables: vec![Table {
             name: "ids".into(),
             ids: IdSpace::Vocabulary { values: vec![] },
+            range: None,
         }],
         tasks: vec![task("click"), task("buy")],
         group: Some("user".into()),
@@ -273,7 +274,7 @@ fn another_version_is_told_from_damage() {
     bytes[8] = 99;
     std::fs::write(&path, &bytes).unwrap();
     let error = Cache::open(&path).unwrap_err().to_string();
-    assert!(error.contains("format 99, this program reads 1"), "{error}");
+    assert!(error.contains("format 99, this program reads 2"), "{error}");
 }
 
 #[test]

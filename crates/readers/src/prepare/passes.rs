@@ -184,6 +184,7 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
                 deviation: 1.0,
             },
         },
+        range: None,
     };
     Encoder::new(Arc::new(Schema {
         tables: plan.tables.iter().map(table).collect(),

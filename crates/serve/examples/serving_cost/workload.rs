@@ -179,6 +179,7 @@ pub(crate) fn schema() -> Schema {
             buckets: BUCKETS,
             function: HashFunction::Xxh3,
         },
+        range: None,
     };
     let task = |name: &str, population| Task {
         name: name.into(),

@@ -22,6 +22,7 @@ fn schema() -> Schema {
                 mean: 1.0,
                 deviation: 2.0,
             },
+            range: None,
         }],
         tasks: vec![Task {
             name: "ctr".into(),

@@ -189,6 +189,7 @@ pub(crate) fn schema(size: Size) -> Schema {
             buckets: size.table_rows as u32 - 1,
             function: HashFunction::Xxh3,
         },
+        range: None,
     };
     Schema {
         fields: (0..N_SINGLE + N_LISTS).map(field).collect(),

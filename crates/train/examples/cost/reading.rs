@@ -112,6 +112,7 @@ fn schema() -> Schema {
                 function: HashFunction::Xxh3,
             },
         },
+        range: None,
     };
     Schema {
         fields: names().enumerate().map(field).collect(),
