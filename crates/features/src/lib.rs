@@ -43,6 +43,7 @@
 pub mod batch;
 pub mod block;
 pub mod columns;
+pub mod coverage;
 pub mod encode;
 pub mod error;
 pub mod fit;
@@ -55,6 +56,7 @@ pub mod value;
 
 pub use batch::{Batch, FieldIds, Pick};
 pub use block::{Block, Column, Texts, Values};
+pub use coverage::{ColumnCoverage, Coverage, SeenIds};
 pub use encode::Encoder;
 pub use error::{EncodeError, FitError};
 pub use fit::Fit;

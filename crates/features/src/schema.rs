@@ -162,6 +162,11 @@ impl IdSpace {
             IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
         }
     }
+
+    /// Whether an id is that of all values that a vocabulary does not hold.
+    pub fn is_unknown(&self, id: u32) -> bool {
+        matches!(self, IdSpace::Vocabulary { .. }) && id == 1
+    }
 }
 
 /// A stable hash of a text: the same in every release.
