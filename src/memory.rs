@@ -65,10 +65,11 @@ fn bytes(table: &TablePlan, network: &NetworkPlan) -> u128 {
 /// Rows of the table, the reserved ones included.
 fn rows(table: &TablePlan) -> u64 {
     match table.ids {
-        IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 1,
+        IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 2,
         IdSpacePlan::Vocabulary { max_size, .. } => u64::from(max_size.unwrap_or(0)) + 2,
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => u64::from(buckets) + 1,
         IdSpacePlan::Numeric(NumericPlan::Standardise | NumericPlan::Log) => 3,
+        IdSpacePlan::Numeric(NumericPlan::Piecewise { .. }) => 0,
     }
 }
 

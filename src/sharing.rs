@@ -64,7 +64,7 @@ pub struct InputUse {
 
 /// The inputs of the first layer, field by field in the order of the schema, and the products.
 pub fn inputs(schema: &Schema, spec: &Spec, masks: &Masks) -> Vec<InputUse> {
-    let (groups, n_fields) = (spec.interaction().groups(), spec.fields.len());
+    let (groups, n_fields) = (spec.input_groups(), spec.fields.len());
     let (_, units) = spec.layer_shapes()[0];
     let use_of = |name: String, is_of: &dyn Fn(usize) -> bool| {
         let inputs = groups.iter().enumerate();
@@ -132,12 +132,14 @@ mod tests {
         let field = FieldSpec {
             table: 0,
             pooling: None,
+            pieces: None,
         };
         Spec {
             fields: vec![field; 2],
             tables: vec![TableSpec {
                 name: "word".to_owned(),
                 rows: 10,
+                unknown: None,
             }],
             tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
             plan: NetworkPlan {

@@ -15,6 +15,7 @@ pub fn schema() -> Schema {
     let hash = |function| IdSpace::Hash {
         buckets: 20,
         function,
+        unknown: false,
     };
     let words = |values: &[&str]| IdSpace::Vocabulary {
         values: values.iter().map(|&value| value.to_owned()).collect(),

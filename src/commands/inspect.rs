@@ -233,6 +233,7 @@ fn ids(ids: &IdSpace) -> String {
         IdSpace::Scaled { log: true, .. } => "number, log".to_owned(),
         IdSpace::Scaled { log: false, .. } => "number".to_owned(),
         IdSpace::Quantiles { .. } => "quantiles".to_owned(),
+        IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hidden layers that fit a budget, so that networks of unlike shape are compared fairly.
 
+use ncs_features::{Field, IdSpacePlan, NumericPlan};
 use ncs_model::{FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec};
 
 use super::shapes::Match;
@@ -10,16 +11,21 @@ const FACTORS: [f64; 2] = [0.02, 50.0];
 
 /// The size of the network of a run, as far as it is known before the masks are.
 pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 {
-    let field = FieldSpec {
+    let field = |field: &Field| FieldSpec {
         table: 0,
         pooling: None,
+        pieces: match plan.schema.tables[field.table].ids {
+            IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
+            _ => None,
+        },
     };
     let table = TableSpec {
         name: String::new(),
         rows: 1,
+        unknown: None,
     };
     let spec = Spec {
-        fields: vec![field; plan.schema.fields.len()],
+        fields: plan.schema.fields.iter().map(field).collect(),
         tables: vec![table],
         tasks: plan
             .schema

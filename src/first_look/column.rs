@@ -102,6 +102,9 @@ fn ids(plan: &IdSpacePlan) -> String {
         IdSpacePlan::Numeric(NumericPlan::Standardise) => "standardised".to_owned(),
         IdSpacePlan::Numeric(NumericPlan::Log) => "log, standardised".to_owned(),
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => format!("{buckets} quantiles"),
+        IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => {
+            format!("piecewise linear, {pieces} pieces")
+        }
     }
 }
 

@@ -81,7 +81,8 @@ pub(crate) enum ColumnSettings {
         /// How it enters the network.
         #[serde(default)]
         transform: Transform,
-        /// Number of quantiles, with transform = "quantiles"; 32 without it.
+        /// Number of pieces, with transform = "piecewise" (default: 16), or of quantiles, with transform =
+        /// "quantiles" (default: 32).
         #[schemars(range(min = 2))]
         buckets: Option<u32>,
     },
@@ -110,10 +111,10 @@ pub(crate) struct Vocabulary {
 }
 
 impl Default for Vocabulary {
-    /// Rare values share the row "unknown", so that unseen ones meet a trained row.
+    /// Every value has a row: what rare ids have in common is not what new ids do.
     fn default() -> Vocabulary {
         Vocabulary {
-            min_count: 2,
+            min_count: 1,
             max_size: None,
         }
     }
@@ -136,8 +137,11 @@ pub(crate) enum Pooling {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transform {
-    /// Less its mean, over its deviation; scales a learned vector.
+    /// Piecewise linear between quantiles, beside the standardised number and its logarithm, straight into the
+    /// first layer.
     #[default]
+    Piecewise,
+    /// Less its mean, over its deviation; scales a learned vector.
     Standardise,
     /// sign(x) log(1 + |x|), then standardised.
     Log,

@@ -10,6 +10,9 @@ use super::tasks;
 
 const QUANTILES: u32 = 32;
 
+/// More pieces gained nothing (docs/decisions/0030-numbers-piecewise.md).
+const PIECES: u32 = 16;
+
 /// Columns and tasks, checked against the files and each other.
 pub(crate) fn plan(said: &shapes::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
     let columns: IndexMap<&str, Read> = said
@@ -81,7 +84,9 @@ fn read(name: &str, said: &Column, checks: &mut Checks<'_>) -> Read {
     match said {
         Column::Named(ColumnKind::Categorical) => plain(text(), None),
         Column::Named(ColumnKind::List) => plain(text(), Some(Pooling::Mean)),
-        Column::Named(ColumnKind::Numeric) => plain(Ids::Number(NumericPlan::Standardise), None),
+        Column::Named(ColumnKind::Numeric) => {
+            plain(Ids::Number(NumericPlan::Piecewise { pieces: PIECES }), None)
+        }
         Column::With(settings) => read_settings(name, settings, checks),
     }
 }
@@ -192,6 +197,11 @@ fn numeric(
     checks: &mut Checks<'_>,
 ) -> NumericPlan {
     let plan = match transform {
+        shapes::Transform::Piecewise => {
+            return NumericPlan::Piecewise {
+                pieces: buckets.unwrap_or(PIECES),
+            };
+        }
         shapes::Transform::Standardise => NumericPlan::Standardise,
         shapes::Transform::Log => NumericPlan::Log,
         shapes::Transform::Quantiles => {
@@ -201,7 +211,8 @@ fn numeric(
         }
     };
     if buckets.is_some() {
-        let text = format!("columns.{name}.buckets goes with transform = \"quantiles\"");
+        let text =
+            format!("columns.{name}.buckets goes with transform = \"piecewise\" or \"quantiles\"");
         checks.say(&["columns", name, "buckets"], text);
     }
     plan

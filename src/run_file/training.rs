@@ -3,8 +3,8 @@
 use ncs_features::Task;
 use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
-    Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
-    TrainPlan,
+    Balance, Control, Decay, IdDropoutPlan, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
+    SearchPlan, TrainPlan,
 };
 
 use super::checks::Checks;
@@ -157,6 +157,12 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
         },
         funnel: None,
         evidence: funnel::evidence(said, checks),
+        id_dropout: match said.training.id_dropout {
+            shapes::IdDropout::Named(shapes::IdDropoutName::Auto) => IdDropoutPlan::Auto,
+            shapes::IdDropout::Named(shapes::IdDropoutName::None) => IdDropoutPlan::None,
+            shapes::IdDropout::Rate(rate) => IdDropoutPlan::Rate(rate),
+        },
+        average: Some(said.training.average).filter(|&decay| decay > 0.0),
         optimizer: optimizer(training.optimizer, rate),
         table_optimizer: optimizer(
             training.table_optimizer.unwrap_or(training.optimizer),

@@ -119,6 +119,13 @@ pub(crate) struct Training {
     /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
     /// its labels say about that row. Without it, "auto" where it goes with the rest.
     pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
+    /// Which ids become unknown in a training step, so that the model knows what to say of ids that it has never
+    /// seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
+    pub(crate) id_dropout: IdDropout,
+    /// Decay, a step, of the running average of layers and heads that is validated and kept in the place of the
+    /// last weights; 0: none.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub(crate) average: f64,
     /// The optimizer of the network.
     pub(crate) optimizer: Optimizer,
     /// The optimizer of the tables; without it, the network's.
@@ -163,6 +170,8 @@ impl Default for Training {
             loss: FunnelLoss::Named(FunnelLossName::Clicked),
             balance: Balance::Fixed,
             embedding_evidence: None,
+            id_dropout: IdDropout::Named(IdDropoutName::Auto),
+            average: 0.99,
             optimizer: Optimizer::Named(OptimizerName::Adam),
             table_optimizer: None,
             learning_rate: 0.001,
@@ -190,6 +199,27 @@ pub(crate) enum Balance {
     Uncertainty,
     /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
     Pcgrad,
+}
+
+/// Which ids become unknown: by name or by a share.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum IdDropout {
+    /// By name.
+    Named(IdDropoutName),
+    /// This share of the ids of every column.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    Rate(f64),
+}
+
+/// Which ids become unknown, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IdDropoutName {
+    /// In each column as many as are unknown in the validation rows.
+    Auto,
+    /// None.
+    None,
 }
 
 /// How far a task may move table rows: by name or with settings.

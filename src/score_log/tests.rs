@@ -25,6 +25,7 @@ fn schema() -> Arc<Schema> {
         IdSpace::Hash {
             buckets: 1_000_000,
             function: HashFunction::Xxh3,
+            unknown: false,
         },
         IdSpace::Vocabulary {
             values: ["a", "b", "7", "0.25"].map(str::to_owned).to_vec(),

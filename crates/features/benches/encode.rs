@@ -69,6 +69,7 @@ fn hashed(function: HashFunction) -> IdSpace {
     IdSpace::Hash {
         buckets: 1_000_000,
         function,
+        unknown: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rows as the network sees them: ids, labels, groups.
 
+use crate::piecewise::PER_ROW;
+
 /// A block of encoded rows. Made by the encoder, kept in the id cache, lent to one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -27,6 +29,8 @@ pub struct FieldIds {
     /// The row of each number that was clipped to its table's range, ascending. Only the encoder says;
     /// rows that were gathered, selected or cached have forgotten it.
     pub clipped: Vec<u32>,
+    /// For numbers that enter the first layer directly ([`crate::Piecewise`]): [`PER_ROW`] a row, and no ids.
+    pub numbers: Vec<f32>,
 }
 
 /// A row of one of several batches.
@@ -51,7 +55,9 @@ impl Pick {
 impl FieldIds {
     /// The range of `ids` that belongs to `row`.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
-        if self.offsets.is_empty() {
+        if !self.numbers.is_empty() {
+            0..0
+        } else if self.offsets.is_empty() {
             row..row + 1
         } else {
             self.offsets[row] as usize..self.offsets[row + 1] as usize
@@ -60,6 +66,10 @@ impl FieldIds {
 
     /// Appends the ids of `row` of `other`, a field of the same layout.
     pub fn push_row(&mut self, other: &FieldIds, row: usize) {
+        if !other.numbers.is_empty() {
+            let numbers = &other.numbers[row * PER_ROW..(row + 1) * PER_ROW];
+            return self.numbers.extend_from_slice(numbers);
+        }
         let range = other.range(row);
         self.ids.extend_from_slice(&other.ids[range.clone()]);
         if !other.weights.is_empty() {
@@ -74,14 +84,17 @@ impl FieldIds {
     }
 
     fn gather(&mut self, sources: &[&FieldIds], picks: &[Pick]) {
-        if sources.iter().all(|source| source.offsets.is_empty()) {
+        if sources.iter().any(|source| !source.numbers.is_empty()) {
+            self.numbers.reserve(picks.len() * PER_ROW);
+        } else if sources.iter().all(|source| source.offsets.is_empty()) {
             return gather_values(
                 &mut self.ids,
                 sources.iter().map(|source| &source.ids),
                 picks,
             );
+        } else {
+            self.offsets.reserve(picks.len() + 1);
         }
-        self.offsets.reserve(picks.len() + 1);
         for pick in picks {
             self.push_row(sources[pick.source as usize], pick.row as usize);
         }
@@ -178,7 +191,7 @@ impl Batch {
         let fields = self
             .fields
             .iter()
-            .map(|f| f.ids.len() + f.offsets.len() + f.weights.len());
+            .map(|f| f.ids.len() + f.offsets.len() + f.weights.len() + f.numbers.len());
         let floats = self.labels.iter().chain(&self.truths).map(Vec::len);
         4 * fields.chain(floats).sum::<usize>() + 8 * self.groups.len()
     }

@@ -8,6 +8,7 @@ use crate::block::Block;
 use crate::error::EncodeError;
 use crate::hash::TextHash;
 use crate::labels;
+use crate::piecewise::{Piecewise, signed_log};
 use crate::schema::{Field, HashFunction, IdSpace, Schema};
 use crate::value::{FieldReader, TextBuffer};
 use std::collections::HashMap;
@@ -97,9 +98,12 @@ impl Encoder {
             range: table.range,
         };
         match &table.ids {
-            IdSpace::Hash { buckets, function } => rows.hashed(*buckets, *function),
+            IdSpace::Hash {
+                buckets, function, ..
+            } => rows.hashed(*buckets, *function),
             IdSpace::Vocabulary { .. } => rows.looked_up(&self.vocabularies[field.table]),
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
+            IdSpace::Piecewise(scale) => rows.placed(scale),
             IdSpace::Scaled {
                 log,
                 mean,
@@ -122,11 +126,6 @@ impl Encoder {
         };
         (0..block.n_rows).map(&mut group).collect()
     }
-}
-
-/// `sign(x) log(1 + |x|)`.
-pub(crate) fn signed_log(x: f64) -> f64 {
-    x.abs().ln_1p().copysign(x)
 }
 
 fn vocabulary(ids: &IdSpace) -> Vocabulary {
@@ -193,11 +192,7 @@ impl Rows<'_> {
     }
 
     fn scaled(mut self, z: impl Fn(f64) -> f64) -> Result<FieldIds, EncodeError> {
-        if self.field.pooling.is_some() {
-            return Err(EncodeError::ScaledList {
-                field: self.field.name.clone(),
-            });
-        }
+        self.refuse_lists()?;
         let mut out = FieldIds::default();
         out.offsets.push(0);
         let range = self.range;
@@ -214,6 +209,28 @@ impl Rows<'_> {
             out.offsets.push(out.ids.len() as u32);
         }
         Ok(out)
+    }
+
+    fn placed(mut self, scale: &Piecewise) -> Result<FieldIds, EncodeError> {
+        self.refuse_lists()?;
+        let mut out = FieldIds::default();
+        let range = self.range;
+        for row in 0..self.n_rows {
+            self.reader.numbers(row, |x| {
+                let x = x.map(|x| clip(range, x, row, &mut out.clipped));
+                out.numbers.extend(scale.encode(x));
+            })?;
+        }
+        Ok(out)
+    }
+
+    fn refuse_lists(&self) -> Result<(), EncodeError> {
+        match self.field.pooling {
+            Some(_) => Err(EncodeError::ScaledList {
+                field: self.field.name.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn empty(&self) -> FieldIds {

@@ -1,9 +1,9 @@
 //! From the plan to the schema: vocabularies, means and quantiles of the training rows.
 
 use crate::block::Block;
-use crate::encode::signed_log;
 use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
+use crate::piecewise::{Piecewise, signed_log};
 use crate::range::{mean_and_deviation, range};
 use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
@@ -104,7 +104,7 @@ impl Learner {
         match plan {
             IdSpacePlan::Hash { .. } => Learner::Hash,
             IdSpacePlan::Vocabulary { .. } => Learner::Vocabulary(HashMap::default()),
-            IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => {
+            IdSpacePlan::Numeric(NumericPlan::Quantiles { .. } | NumericPlan::Piecewise { .. }) => {
                 Learner::Quantiles(Sample::new(QUANTILE_SAMPLE))
             }
             IdSpacePlan::Numeric(numeric) => Learner::Scale(Scale {
@@ -159,8 +159,20 @@ impl Learner {
                 let range = sample.extent.ok_or_else(|| no_numbers(&plan.name))?;
                 (sample.quantiles(buckets, range[0]), Some(range))
             }
+            (
+                Learner::Quantiles(sample),
+                IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }),
+            ) => {
+                let range = sample.range().ok_or_else(|| no_numbers(&plan.name))?;
+                (sample.piecewise(pieces, range), Some(range))
+            }
             (_, IdSpacePlan::Hash { buckets, function }) => {
-                (IdSpace::Hash { buckets, function }, None)
+                let ids = IdSpace::Hash {
+                    buckets,
+                    function,
+                    unknown: true,
+                };
+                (ids, None)
             }
             _ => unreachable!("a learner is made from its table's plan"),
         };
@@ -314,6 +326,11 @@ impl Sample {
         distinct.sort_unstable_by(f64::total_cmp);
         distinct.dedup();
         range(&distinct)
+    }
+
+    fn piecewise(mut self, pieces: u32, range: [f64; 2]) -> IdSpace {
+        self.numbers.sort_unstable_by(f64::total_cmp);
+        IdSpace::Piecewise(Piecewise::fit(&self.numbers, range, pieces))
     }
 
     /// Boundary `k` of `buckets` is the value that `k / buckets` of the numbers are below; equal ones

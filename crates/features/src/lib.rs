@@ -50,6 +50,7 @@ pub mod fit;
 pub mod hash;
 pub mod json;
 pub mod labels;
+pub mod piecewise;
 mod range;
 pub mod schema;
 pub mod value;
@@ -61,6 +62,7 @@ pub use encode::Encoder;
 pub use error::{EncodeError, FitError};
 pub use fit::Fit;
 pub use labels::{LabelCounts, TaskCounts};
+pub use piecewise::Piecewise;
 pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population, Schema,
     SchemaPlan, Table, TablePlan, Task,

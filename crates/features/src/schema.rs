@@ -1,5 +1,6 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
+use crate::piecewise::Piecewise;
 use serde::{Deserialize, Serialize};
 
 /// What the run file says of the columns, before any row was read.
@@ -74,7 +75,7 @@ pub struct TablePlan {
 /// How values of an id space become ids, before fitting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpacePlan {
-    /// `1 + hash(text) mod buckets`; 0 is "missing".
+    /// `1 + hash(text) mod buckets`; 0 is "missing", `buckets + 1` "unknown".
     Hash {
         /// Number of buckets, at least 1.
         buckets: u32,
@@ -105,6 +106,11 @@ pub enum NumericPlan {
         /// Number of buckets, at least 2.
         buckets: u32,
     },
+    /// Piecewise-linear between quantiles, straight into the first layer: see [`Piecewise`].
+    Piecewise {
+        /// Number of pieces, at least 1; fewer where the column has fewer distinct values.
+        pieces: u32,
+    },
 }
 
 /// A fitted id space and its number of rows.
@@ -123,12 +129,16 @@ pub struct Table {
 /// How values of an id space become ids, fitted to the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpace {
-    /// `1 + hash(text) mod buckets`; 0 is "missing". `buckets + 1` rows.
+    /// `1 + hash(text) mod buckets`; 0 is "missing". `buckets + 1` rows, and one for "unknown".
     Hash {
         /// Number of buckets.
         buckets: u32,
         /// The hash function.
         function: HashFunction,
+        /// Whether row `buckets + 1` stands for ids that no training row has; without it they are the
+        /// zero vector, as in models of earlier versions.
+        #[serde(default)]
+        unknown: bool,
     },
     /// 0 is "missing", 1 "unknown", `2 + i` is `values[i]`. `values.len() + 2` rows.
     Vocabulary {
@@ -150,16 +160,42 @@ pub enum IdSpace {
         /// Ascending, distinct.
         boundaries: Vec<f64>,
     },
+    /// Inputs of the first layer; no rows.
+    Piecewise(Piecewise),
 }
 
 impl IdSpace {
     /// Number of table rows, reserved ones included.
     pub fn n_rows(&self) -> usize {
         match self {
-            IdSpace::Hash { buckets, .. } => *buckets as usize + 1,
+            IdSpace::Hash {
+                buckets, unknown, ..
+            } => *buckets as usize + 1 + usize::from(*unknown),
             IdSpace::Vocabulary { values } => values.len() + 2,
             IdSpace::Scaled { .. } => 3,
             IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
+            IdSpace::Piecewise(_) => 0,
+        }
+    }
+
+    /// The row of ids that no training row has, where the space has one.
+    pub fn unknown(&self) -> Option<u32> {
+        match self {
+            IdSpace::Hash {
+                buckets,
+                unknown: true,
+                ..
+            } => Some(buckets + 1),
+            IdSpace::Vocabulary { .. } => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The pieces of a number that enters the first layer directly.
+    pub fn piecewise(&self) -> Option<&Piecewise> {
+        match self {
+            IdSpace::Piecewise(piecewise) => Some(piecewise),
+            _ => None,
         }
     }
 

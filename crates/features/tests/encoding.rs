@@ -55,6 +55,7 @@ fn hash() -> IdSpace {
     IdSpace::Hash {
         buckets: 1000,
         function: HashFunction::Farm,
+        unknown: false,
     }
 }
 

@@ -49,10 +49,12 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     let field = |table| FieldSpec {
         table,
         pooling: (table >= FIRST_LIST).then_some(Pooling::Mean),
+        pieces: None,
     };
     let table = |number| TableSpec {
         name: format!("table {number}"),
         rows: TABLE_ROWS,
+        unknown: None,
     };
     let spec = Spec {
         fields: (0..N_FIELDS).map(field).collect(),

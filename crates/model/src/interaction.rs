@@ -3,7 +3,8 @@
 //!
 //! The *logical* input is what the paper's first layer sees: `[gram, flattened vectors]`, 720 wide for
 //! 20 fields of 16. The full Gram matrix is symmetric, so what is computed is the *folded* input: its
-//! upper triangle and the vectors, 530 wide. A folded connection carries the sum of the two logical
+//! upper triangle and the vectors, 530 wide. Numbers that enter the first layer directly ([`crate::numbers`]) lie
+//! behind them in both. A folded connection carries the sum of the two logical
 //! weights, each under its own mask; both receive the same slope. This is exact.
 
 use crate::number::Real;
@@ -18,6 +19,8 @@ pub struct Interaction {
     pub dim: usize,
     /// The part of the Gram matrix that the network sees.
     pub gram: Gram,
+    /// Number of inputs that hold numbers as they are, behind the vectors.
+    pub numbers: usize,
 }
 
 impl Interaction {
@@ -28,7 +31,12 @@ impl Interaction {
             Gram::Triangle => self.triangle(),
             Gram::None => 0,
         };
-        gram + self.fields * self.dim
+        gram + self.vectors() + self.numbers
+    }
+
+    /// Width of the flattened vectors.
+    pub fn vectors(&self) -> usize {
+        self.fields * self.dim
     }
 
     /// Width of the Gram part of the folded input.
@@ -41,12 +49,12 @@ impl Interaction {
 
     /// Width of the folded input.
     pub fn folded_inputs(&self) -> usize {
-        self.folded_gram() + self.fields * self.dim
+        self.folded_gram() + self.vectors() + self.numbers
     }
 
-    /// For each logical input the group that it belongs to: the field whose vector it is part of, or the pair
+    /// For each logical input of the Gram matrix and the vectors the group that it belongs to: the field whose vector it is part of, or the pair
     /// of fields whose product it is (a product stands twice in a full Gram matrix). Fields come first.
-    pub fn groups(&self) -> Vec<usize> {
+    pub(crate) fn groups(&self) -> Vec<usize> {
         let pair = |i: usize, j: usize| {
             let (i, j) = (i.min(j), i.max(j));
             self.fields + i * self.fields - i * (i + 1) / 2 + j
@@ -130,6 +138,7 @@ mod tests {
             fields: 20,
             dim: 16,
             gram: Gram::Full,
+            numbers: 0,
         };
         assert_eq!((paper.inputs(), paper.folded_inputs()), (720, 530));
         let triangle = Interaction {
@@ -151,6 +160,7 @@ mod tests {
                 fields: 4,
                 dim: 2,
                 gram,
+                numbers: 0,
             };
             let groups = shape.groups();
             assert_eq!(groups.len(), shape.inputs());
@@ -170,6 +180,7 @@ mod tests {
             fields: 5,
             dim: 3,
             gram: Gram::Full,
+            numbers: 4,
         };
         let mut seen = vec![0; full.inputs()];
         for f in 0..full.folded_inputs() {

@@ -10,8 +10,8 @@
 //! use ncs_model::{Draw, FieldSpec, Gram, Heads, Model, NetworkKind, NetworkPlan, Pass, Spec, TableSpec};
 //!
 //! let spec = Spec {
-//!     fields: vec![FieldSpec { table: 0, pooling: None }; 2],
-//!     tables: vec![TableSpec { name: "word".into(), rows: 10 }],
+//!     fields: vec![FieldSpec { table: 0, pooling: None, pieces: None }; 2],
+//!     tables: vec![TableSpec { name: "word".into(), rows: 10, unknown: None }],
 //!     tasks: vec!["ctr".into(), "cvr".into()],
 //!     plan: NetworkPlan {
 //!         kind: NetworkKind::SharedBottom,
@@ -44,6 +44,7 @@ pub mod masks;
 mod model;
 mod networks;
 mod number;
+mod numbers;
 mod pass;
 pub mod plan;
 mod scorer;

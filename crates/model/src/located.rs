@@ -28,13 +28,16 @@ struct FieldSlots {
 const SLOTS_AHEAD: usize = 32;
 
 impl FieldSlots {
-    fn find<R: Real>(&mut self, table: &Table<R>, ids: &FieldIds) {
+    fn find<R: Real>(&mut self, table: &Table<R>, unknown: Option<u32>, ids: &FieldIds) {
+        // An id that training has not seen has the row of unknown ids.
+        let unseen = unknown.map_or(0, |id| table.slot(id));
         self.slots.clear();
         for (i, &id) in ids.ids.iter().enumerate() {
             if let Some(&ahead) = ids.ids.get(i + SLOTS_AHEAD) {
                 table.prefetch_slot(ahead);
             }
-            self.slots.push(table.slot(id));
+            let slot = table.slot(id);
+            self.slots.push(if slot == 0 { unseen } else { slot });
         }
         self.padding = if table.n_rows() > 0 { table.slot(0) } else { 0 };
         self.longest = longest_list(ids);
@@ -56,7 +59,9 @@ impl Located {
             .resize_with(spec.fields.len(), FieldSlots::default);
         let find = |(f, found): (usize, &mut FieldSlots)| {
             if wanted(f) {
-                found.find(&tables[spec.fields[f].table], &batch.fields[f]);
+                let table = spec.fields[f].table;
+                let unknown = spec.tables[table].unknown;
+                found.find(&tables[table], unknown, &batch.fields[f]);
             }
         };
         match n_threads {

@@ -12,6 +12,7 @@ use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::located::{Fields, Located};
 use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
 use crate::number::Real;
+use crate::numbers;
 use crate::subnet::Subnet;
 use crate::table_slopes::{self, TableGradient};
 use crate::tower::Tower;
@@ -261,7 +262,7 @@ impl<R: Real> Tower<R> {
             slopes_of,
             located: &pass.located,
         };
-        let width = self.spec.fields.len() * self.spec.plan.dim;
+        let width = self.spec.interaction().vectors();
         let n_slopes = slopes_of.map_or(0, |_| batch.n_rows * width);
         pass.d_vectors.resize(n_slopes, R::ZERO);
         let mut rest = pass.d_vectors.as_mut_slice();
@@ -452,6 +453,7 @@ impl<R: Real> Run<'_, R> {
         let interaction = spec.interaction();
         let dim = interaction.dim;
         let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
+        let (vectors, numbers) = vectors.split_at_mut(interaction.vectors());
         let fields = Fields {
             spec,
             tables: &self.tower.tables,
@@ -459,11 +461,17 @@ impl<R: Real> Run<'_, R> {
             located: self.located,
         };
         let rows = rows.iter().map(|&row| row as usize);
-        fields.ask_ahead(Some(0), rows.clone());
-        for (f, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
-            fields.ask_ahead(Some(f + 1), rows.clone());
+        let mut of_vectors = spec.vector_fields().peekable();
+        fields.ask_ahead(of_vectors.peek().copied(), rows.clone());
+        for lanes in vectors.chunks_exact_mut(dim) {
+            let Some(f) = of_vectors.next() else { break };
+            fields.ask_ahead(of_vectors.peek().copied(), rows.clone());
             fields.vectors(f, rows.clone(), pooled);
             tiles::into_lanes(self.level, pooled, dim, lanes);
+        }
+        for (f, places) in spec.number_fields() {
+            let numbers = &mut numbers[places];
+            numbers::fill_lanes(&self.batch.fields[f].numbers, rows.clone(), numbers);
         }
         if !gram.is_empty() {
             tiles::gram(self.level, interaction.fields, dim, vectors, gram);
@@ -485,12 +493,12 @@ impl<R: Real> Run<'_, R> {
         let interaction = self.tower.spec.interaction();
         let (fields, dim) = (interaction.fields, interaction.dim);
         let n_gram = interaction.folded_gram();
-        let vectors = &x[n_gram..];
-        let (d_gram, slopes) = d_x.split_at_mut(n_gram);
+        let width = interaction.vectors();
+        let vectors = &x[n_gram..n_gram + width];
+        let (d_gram, slopes) = d_x[..n_gram + width].split_at_mut(n_gram);
         if n_gram > 0 {
             tiles::gram_backward(self.level, fields, dim, vectors, d_gram, slopes);
         }
-        let width = fields * dim;
         let Some((&first, &last)) = rows.first().zip(rows.last()) else {
             return;
         };

@@ -122,12 +122,14 @@ mod tests {
         let field = FieldSpec {
             table: 0,
             pooling: None,
+            pieces: None,
         };
         Spec {
             fields: vec![field; 5],
             tables: vec![TableSpec {
                 name: "word".to_owned(),
                 rows: 10,
+                unknown: None,
             }],
             tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
             plan: NetworkPlan {

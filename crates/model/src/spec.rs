@@ -2,9 +2,11 @@
 
 use crate::interaction::Interaction;
 use crate::networks;
+use crate::numbers;
 use crate::plan::{NetworkKind, NetworkPlan};
-use ncs_features::{Pooling, Schema};
+use ncs_features::{IdSpace, Piecewise, Pooling, Schema};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// What a model is made for: fields, tables, tasks, and the network's plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,18 @@ pub struct FieldSpec {
     pub table: usize,
     /// `None`: one vector a row (or the weighted vectors of a scaled number, summed).
     pub pooling: Option<Pooling>,
+    /// A number that enters the first layer directly, in so many pieces ([`ncs_features::Piecewise`]): it has
+    /// no vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pieces: Option<usize>,
+}
+
+impl FieldSpec {
+    /// Inputs of the first layer that hold the number itself; 0 for a field that has a vector.
+    pub fn n_numbers(&self) -> usize {
+        self.pieces
+            .map_or(0, |pieces| pieces + numbers::BESIDE_PIECES)
+    }
 }
 
 /// A table's name and number of rows.
@@ -35,6 +49,9 @@ pub struct TableSpec {
     pub name: String,
     /// Number of rows, reserved ones included.
     pub rows: usize,
+    /// The row of ids that training has not seen, where the rows themselves cannot tell (hashed ids).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<u32>,
 }
 
 /// A layer, and whose it is.
@@ -57,10 +74,18 @@ impl Spec {
         let fields = schema.fields.iter().map(|field| FieldSpec {
             table: field.table,
             pooling: field.pooling,
+            pieces: schema.tables[field.table]
+                .ids
+                .piecewise()
+                .map(Piecewise::pieces),
         });
         let tables = schema.tables.iter().map(|table| TableSpec {
             name: table.name.clone(),
             rows: table.ids.n_rows(),
+            unknown: match table.ids {
+                IdSpace::Hash { .. } => table.ids.unknown(),
+                _ => None,
+            },
         });
         Spec {
             fields: fields.collect(),
@@ -70,13 +95,48 @@ impl Spec {
         }
     }
 
-    /// The interaction of the field vectors.
+    /// The interaction of the field vectors, and the numbers beside it.
     pub fn interaction(&self) -> Interaction {
         Interaction {
-            fields: self.fields.len(),
+            fields: self.vector_fields().count(),
             dim: self.plan.dim,
             gram: self.plan.gram,
+            numbers: self.fields.iter().map(FieldSpec::n_numbers).sum(),
         }
+    }
+
+    /// The fields that have a vector, in the order of the vectors.
+    pub fn vector_fields(&self) -> impl Iterator<Item = usize> + Clone {
+        let fields = self.fields.iter().enumerate();
+        fields
+            .filter(|(_, field)| field.pieces.is_none())
+            .map(|(f, _)| f)
+    }
+
+    /// The fields whose number enters the first layer directly, and the places of their inputs among those of
+    /// all numbers.
+    pub fn number_fields(&self) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
+        let fields = self.fields.iter().enumerate();
+        let places = fields.scan(0, |end, (f, field)| {
+            let first = *end;
+            *end += field.n_numbers();
+            Some((f, first..*end))
+        });
+        places.filter(|(_, places)| !places.is_empty())
+    }
+
+    /// For each logical input of the first layer what it is of: a field, by its number, or from the number of
+    /// fields on a pair of fields whose product it is.
+    pub fn input_groups(&self) -> Vec<usize> {
+        let interaction = self.interaction();
+        let fields: Vec<usize> = self.vector_fields().collect();
+        let of_vectors = interaction.groups().into_iter().map(|group| {
+            let pair = || group - fields.len() + self.fields.len();
+            fields.get(group).copied().unwrap_or_else(pair)
+        });
+        let numbers = self.number_fields();
+        let of_numbers = numbers.flat_map(|(f, places)| std::iter::repeat_n(f, places.len()));
+        of_vectors.chain(of_numbers).collect()
     }
 
     /// `(inputs, outputs)` of each hidden layer: the maskable layers.

@@ -47,7 +47,7 @@ impl<R: Real> TableGradient<R> {
     }
 }
 
-/// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, fields * dim]`, by table and id, on at
+/// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, vector fields * dim]`, by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
 /// are replaced. `drawn` are the tables, whose rows that the batch points to are drawn, and `located` is
 /// where these lie.
@@ -63,7 +63,7 @@ pub fn gather<R: Real>(
     n_threads: usize,
     tables: &mut Vec<TableGradient<R>>,
 ) {
-    let n_vectors = batch.n_rows * spec.fields.len();
+    let n_vectors = batch.n_rows * spec.vector_fields().count();
     assert_eq!(
         d_vectors.len(),
         n_vectors * spec.plan.dim,
@@ -207,6 +207,7 @@ mod tests {
         let table = |name: &str| TableSpec {
             name: name.into(),
             rows,
+            unknown: None,
         };
         Spec {
             fields: poolings.into_iter().enumerate().map(field).collect(),

@@ -47,6 +47,7 @@ fn schema() -> Schema {
     let hash = IdSpace::Hash {
         buckets: 20,
         function: HashFunction::Xxh3,
+        unknown: false,
     };
     let scaled = IdSpace::Scaled {
         log: true,
@@ -519,6 +520,7 @@ fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
         schema.tables[1].ids = IdSpace::Hash {
             buckets: 0,
             function: HashFunction::Xxh3,
+            unknown: false,
         };
     };
     check(no_buckets, "has no buckets");

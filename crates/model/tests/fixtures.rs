@@ -108,8 +108,13 @@ fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
     let table = |name: &str, rows| TableSpec {
         name: name.into(),
         rows,
+        unknown: None,
     };
-    let field = |table, pooling| FieldSpec { table, pooling };
+    let field = |table, pooling| FieldSpec {
+        table,
+        pooling,
+        pieces: None,
+    };
     Spec {
         fields: vec![
             field(0, None),

@@ -10,10 +10,15 @@ use std::sync::Arc;
 const ROWS: usize = 150;
 
 fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
-    let field = |table, pooling| FieldSpec { table, pooling };
+    let field = |table, pooling| FieldSpec {
+        table,
+        pooling,
+        pieces: None,
+    };
     let table = |name: &str, rows| TableSpec {
         name: name.into(),
         rows,
+        unknown: None,
     };
     Spec {
         fields: vec![

@@ -54,10 +54,12 @@ impl Input {
         let field = |&table| FieldSpec {
             table,
             pooling: None,
+            pieces: None,
         };
         let table = |(number, values): (usize, &Vec<f64>)| TableSpec {
             name: format!("table {number}"),
             rows: values.len() / self.dim,
+            unknown: None,
         };
         Spec {
             fields: self.table_of_field.iter().map(field).collect(),

@@ -50,6 +50,7 @@ fn schema() -> Schema {
         ids: IdSpace::Hash {
             buckets: N_IDS as u32,
             function: HashFunction::Xxh3,
+            unknown: false,
         },
         range: None,
     };

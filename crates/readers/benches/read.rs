@@ -48,6 +48,7 @@ fn schema() -> Schema {
             _ => IdSpace::Hash {
                 buckets: 100_000,
                 function: HashFunction::Xxh3,
+                unknown: false,
             },
         },
         range: None,

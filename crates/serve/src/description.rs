@@ -140,7 +140,7 @@ fn inputs(schema: &Schema) -> Vec<TensorDescription> {
 fn datatype(field: &Field, schema: &Schema) -> &'static str {
     match schema.tables[field.table].ids {
         IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => "BYTES",
-        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => "FP64",
+        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => "FP64",
     }
 }
 

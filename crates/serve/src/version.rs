@@ -189,7 +189,9 @@ impl Version {
         let is_unseen: &dyn Fn(u32) -> bool = match self.schema().tables[table].ids {
             IdSpace::Vocabulary { .. } => &|id| id == 1,
             IdSpace::Hash { .. } => &|id| !self.scorer.is_met(f, id),
-            IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => &|_| false,
+            IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => {
+                &|_| false
+            }
         };
         let known = ids.copied().filter(|&id| id > 0);
         known.fold((0, 0), |(n, unseen), id| {

@@ -50,10 +50,12 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
     let field = |f: usize| FieldSpec {
         table: f % n_tables,
         pooling: (f >= N_SINGLE).then_some(Pooling::Mean),
+        pieces: None,
     };
     let table = |number| TableSpec {
         name: format!("table {number}"),
         rows: if n_tables == 1 { 10_000_000 } else { 1_000_000 },
+        unknown: None,
     };
     Spec {
         fields: (0..N_FIELDS).map(field).collect(),
@@ -80,6 +82,7 @@ fn dense(bencher: Bencher, n_kept: usize) {
         tables: vec![TableSpec {
             name: "table".into(),
             rows: 1,
+            unknown: None,
         }],
         ..spec(1, NetworkKind::SparseSharing)
     };

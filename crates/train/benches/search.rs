@@ -121,6 +121,8 @@ fn plan() -> TrainPlan {
         balance: ncs_train::Balance::Fixed,
         funnel: None,
         evidence: None,
+        id_dropout: ncs_train::IdDropoutPlan::None,
+        average: None,
         optimizer: ADAM,
         table_optimizer: ADAM,
         schedule: Schedule {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Changes with what a checkpoint holds: one of another version is refused.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 
 /// An opened checkpoint of the phase that asked for it.
 pub(crate) struct Saved {
@@ -172,6 +172,9 @@ pub(crate) fn save(
     for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
         tensors.tower(t, tower, state, &drawn[t]);
     }
+    for (t, average) in trainer.averages.iter().enumerate() {
+        tensors.floats(format!("average.{t}.dense"), average);
+    }
     for (task, found) in trainer.gradients.iter().enumerate() {
         tensors.floats(format!("gradients.{task}.sums"), &found.sums);
         tensors.floats(format!("gradients.{task}.squares"), &found.squares);
@@ -254,6 +257,10 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
             let values = file.f32_values(&name("moments"))?;
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
+    }
+    for (t, average) in trainer.averages.iter_mut().enumerate() {
+        let values = saved.file.f32_values(&format!("average.{t}.dense"))?;
+        fill(average, values).ok_or_else(other)?;
     }
     for (task, found) in trainer.gradients.iter_mut().enumerate() {
         for (what, numbers) in [("sums", &mut found.sums), ("squares", &mut found.squares)] {

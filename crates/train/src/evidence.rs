@@ -12,6 +12,7 @@
 //! `s` times its step; in a joint step the task's slope counts `s` times, and the row makes one step of the
 //! sum (a factor on a whole gradient would cancel in Adam).
 
+use crate::id_dropout::IdDropout;
 use ncs_features::{Batch, Schema};
 use ncs_model::TableGradient;
 use ncs_readers::batches::BatchPlan;
@@ -44,20 +45,28 @@ impl Evidence {
         schema: &Schema,
         task: usize,
         train: &Cache,
+        id_dropout: &IdDropout,
     ) -> Result<Option<Evidence>, CacheError> {
         if !schema.tasks[task].objective.is_binary() {
             return Ok(None);
         }
         let mut counts = vec![HashMap::new(); schema.tables.len()];
+        // The rows of unknown ids: labels that they will have beside their own.
+        let mut unknown = vec![HashMap::new(); schema.tables.len()];
         for batch in train.batches(BatchPlan::default()) {
             let batch = batch?;
             for (field, spec) in schema.fields.iter().enumerate() {
                 count(&batch, field, task, &mut counts[spec.table]);
+                if let Some((share, id)) = id_dropout.of_field(field) {
+                    let known = batch.labels[task].iter().filter(|label| !label.is_nan());
+                    *unknown[spec.table].entry(id).or_default() += share * known.count() as f64;
+                }
             }
         }
         let labels = &train.label_counts().tasks[task];
         let rate = labels.positives as f64 / labels.known.max(1) as f64;
-        let parts = counts.into_iter().map(|counts| rule.parts(counts, rate));
+        let parts = counts.into_iter().zip(unknown);
+        let parts = parts.map(|(counts, unknown)| rule.parts(counts, unknown, rate));
         Ok(Some(Evidence {
             parts: parts.collect(),
         }))
@@ -71,17 +80,27 @@ impl Evidence {
 }
 
 impl EvidenceRule {
-    /// The parts of a table's rows, of which so many labels and positives were counted; `rate` is the task's.
-    fn parts(self, counts: HashMap<u32, [u32; 2]>, rate: f64) -> HashMap<u32, f32> {
+    /// The parts of a table's rows, of which so many labels and positives were counted, and those of rows that
+    /// ids get so many more labels by being dropped; `rate` is the task's.
+    fn parts(
+        self,
+        counts: HashMap<u32, [u32; 2]>,
+        dropped: HashMap<u32, f64>,
+        rate: f64,
+    ) -> HashMap<u32, f32> {
         let precision = self.k.unwrap_or_else(|| 1.0 / variance(&counts, rate));
-        let part = |(id, [n, _]): (u32, [u32; 2])| {
-            let information = f64::from(n) * rate * (1.0 - rate);
+        let mut labels: HashMap<u32, f64> = dropped;
+        for (id, [n, _]) in counts {
+            *labels.entry(id).or_default() += f64::from(n);
+        }
+        let part = |(id, n): (u32, f64)| {
+            let information = n * rate * (1.0 - rate);
             (
                 id,
                 (self.cap * information / (information + precision)) as f32,
             )
         };
-        counts.into_iter().map(part).collect()
+        labels.into_iter().map(part).collect()
     }
 }
 
@@ -112,6 +131,9 @@ fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
 /// counts once.
 fn count(batch: &Batch, field: usize, task: usize, counts: &mut HashMap<u32, [u32; 2]>) {
     let ids = &batch.fields[field];
+    if !ids.numbers.is_empty() {
+        return;
+    }
     let labels = batch.labels[task].iter().enumerate();
     for (row, &label) in labels.filter(|(_, label)| !label.is_nan()) {
         let of_row = match ids.offsets.is_empty() {
@@ -139,7 +161,7 @@ mod tests {
             k: Some(10.0),
             cap: 0.8,
         };
-        let part = |n| f64::from(rule.parts(HashMap::from([(3, [n, 0])]), 0.5)[&3]);
+        let part = |n| f64::from(rule.parts(HashMap::from([(3, [n, 0])]), HashMap::new(), 0.5)[&3]);
         assert!(part(0).abs() < 1e-6);
         // I = 40 * 1/2 * 1/2 = 10: half of the cap.
         assert!((part(40) - 0.4).abs() < 1e-6);
@@ -174,7 +196,7 @@ mod tests {
         let rate = pooled(&differ);
         let information = 400.0 * rate * (1.0 - rate);
         let expected = information / (information + 1.0 / found);
-        let parts = rule.parts(differ, rate);
+        let parts = rule.parts(differ, HashMap::new(), rate);
         assert!(
             parts
                 .values()
@@ -190,10 +212,18 @@ mod tests {
             HashMap::from([(1, [10, 1]), (2, [10, 1])]),
             HashMap::new(),
         ] {
-            assert!(rule.parts(counts, 0.1).values().all(|&part| part == 0.0));
+            assert!(
+                rule.parts(counts, HashMap::new(), 0.1)
+                    .values()
+                    .all(|&part| part == 0.0)
+            );
         }
         let none = HashMap::from([(1, [10, 0]), (2, [5, 0])]);
-        assert!(rule.parts(none, 0.0).values().all(|&part| part == 0.0));
+        assert!(
+            rule.parts(none, HashMap::new(), 0.0)
+                .values()
+                .all(|&part| part == 0.0)
+        );
     }
 
     #[test]

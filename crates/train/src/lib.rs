@@ -11,6 +11,7 @@ pub mod entire_space;
 mod error;
 pub mod events;
 mod evidence;
+pub mod id_dropout;
 pub mod loss;
 pub mod optim;
 pub mod plan;
@@ -25,6 +26,7 @@ mod trainer;
 pub use error::TrainError;
 pub use events::{Deaf, Event, Listener};
 pub use evidence::EvidenceRule;
+pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
     Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
     Steps, TrainPlan,

@@ -2,6 +2,7 @@
 
 use crate::entire_space::FunnelLoss;
 use crate::evidence::EvidenceRule;
+use crate::id_dropout::IdDropoutPlan;
 use ncs_model::Masks;
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ pub struct TrainPlan {
     pub balance: Balance,
     /// A loss over the entire space; `None`: every task learns from its own known labels.
     pub funnel: Option<FunnelLoss>,
+    /// Which ids become unknown in training.
+    pub id_dropout: IdDropoutPlan,
+    /// The decay of the running average of layers and heads that is validated and kept, in (0, 1); `None`: the
+    /// weights themselves are.
+    pub average: Option<f64>,
     /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
     pub evidence: Option<EvidenceRule>,
     /// The optimizer of the network.

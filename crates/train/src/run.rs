@@ -3,11 +3,12 @@
 use crate::error::TrainError;
 use crate::events::Listener;
 use crate::evidence::Evidence;
+use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
 use crate::search::{self, TaskSearch};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
-use ncs_features::{LabelCounts, Objective, Population, Schema, Task};
+use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::{Draw, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
@@ -71,6 +72,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
     evidence: Vec<Option<Evidence>>,
+    id_dropout: IdDropout,
 }
 
 impl Bench<'_> {
@@ -81,7 +83,19 @@ impl Bench<'_> {
 
     /// A model with the initial weights of a seed.
     pub(crate) fn initial(&self, seed: u64) -> Model {
-        Model::new(self.spec.clone(), Draw::new(seed, "initial weights"))
+        let mut model = Model::new(self.spec.clone(), Draw::new(seed, "initial weights"));
+        let rates = rates(&self.train.label_counts().tasks, self.schema, &self.spec);
+        for t in 0..model.towers().len() {
+            let tower = model.tower_mut(t);
+            for (place, task) in tower.tasks.clone().into_iter().enumerate() {
+                // The helper's head has no labels of its own.
+                if let Some(&Some(rate)) = rates.get(task) {
+                    let bias = tower.layout.heads[place].bias.start;
+                    tower.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
+                }
+            }
+        }
+        model
     }
 
     pub(crate) fn setting(&self) -> Setting<'_> {
@@ -94,6 +108,7 @@ impl Bench<'_> {
             run: self.run,
             stop: self.stop,
             evidence: &self.evidence,
+            id_dropout: &self.id_dropout,
         }
     }
 
@@ -148,6 +163,8 @@ impl Run<'_> {
         identity: &str,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Trained, TrainError> {
+        let id_dropout =
+            IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
         let bench = Bench {
             plan: self.plan,
             schema: self.schema,
@@ -158,7 +175,8 @@ impl Run<'_> {
             checkpoint: self.folder.join("checkpoint.safetensors"),
             run: identity,
             stop: self.stop,
-            evidence: self.evidence()?,
+            evidence: self.evidence(&id_dropout)?,
+            id_dropout,
         };
         let mut model = bench.model();
         let mut searches = Vec::new();
@@ -184,14 +202,20 @@ impl Run<'_> {
 
     /// For each task that counts the rows of another: what its labels say of each table row, where the plan
     /// asks for it.
-    fn evidence(&self) -> Result<Vec<Option<Evidence>>, TrainError> {
+    fn evidence(&self, id_dropout: &IdDropout) -> Result<Vec<Option<Evidence>>, TrainError> {
         let Some(rule) = self.plan.evidence else {
             return Ok(Vec::new());
         };
         let tasks = self.schema.tasks.iter().enumerate();
         let of_task = |(number, task): (usize, &Task)| match task.population {
             Population::All => Ok(None),
-            Population::Where(_) => Ok(Evidence::count(rule, self.schema, number, self.train)?),
+            Population::Where(_) => Ok(Evidence::count(
+                rule,
+                self.schema,
+                number,
+                self.train,
+                id_dropout,
+            )?),
         };
         tasks.map(of_task).collect()
     }
@@ -208,6 +232,7 @@ impl Run<'_> {
             keep: self.plan.keep,
             patience: self.plan.patience,
             validates: true,
+            average: self.plan.average,
         }
     }
 
@@ -294,6 +319,21 @@ impl Run<'_> {
             (false, _) => Ok(()),
         }
     }
+}
+
+/// What each head says of every row before it has learned anything: its task's rate among the rows that it is
+/// about, of a head that says a joint probability that of both labels. `None` where labels are no classes, or
+/// all of one.
+fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>> {
+    let rate = |(number, task): (usize, &Task)| {
+        let all = match spec.plan.heads.joint {
+            Some([first, second]) if second == number => counts[first].known,
+            _ => counts[number].known,
+        };
+        let rate = counts[number].positives as f64 / all as f64;
+        (task.objective.is_binary() && rate > 0.0 && rate < 1.0).then_some(rate)
+    };
+    schema.tasks.iter().enumerate().map(rate).collect()
 }
 
 /// Checks that every task has labels of both kinds in a part of the data.

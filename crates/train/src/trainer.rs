@@ -5,6 +5,7 @@ use crate::checkpoint;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::evidence::Evidence;
+use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
 use crate::predict::{self, Forecast, Judgement};
@@ -34,6 +35,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) stop: &'a AtomicBool,
     /// One for each task of the schema that has to show some.
     pub(crate) evidence: &'a [Option<Evidence>],
+    pub(crate) id_dropout: &'a IdDropout,
 }
 
 /// One training: what is trained, on which rows, for how long.
@@ -51,6 +53,8 @@ pub(crate) struct Phase {
     pub(crate) patience: Option<u32>,
     /// Whether the end is validated where `keep` and `patience` do not ask for it.
     pub(crate) validates: bool,
+    /// Decay of the running average of layers and heads, where it is validated and kept in their place.
+    pub(crate) average: Option<f64>,
 }
 
 /// A model in training.
@@ -67,6 +71,8 @@ pub(crate) struct Trainer<'a> {
     /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
     /// turns then.
     pub(crate) gradients: Vec<GradientSums>,
+    /// For each tower the running average of layers and heads; empty where none is kept.
+    pub(crate) averages: Vec<Vec<f32>>,
 }
 
 /// Gradients of layers and heads over many batches, laid out as the tower's weights.
@@ -161,6 +167,10 @@ impl<'a> Trainer<'a> {
             gradient: Gradient::default(),
             subnets: Vec::new(),
             gradients: Vec::new(),
+            averages: match phase.average {
+                Some(_) => model.towers().iter().map(|t| t.dense.clone()).collect(),
+                None => Vec::new(),
+            },
             setting,
             phase,
             model,
@@ -192,6 +202,8 @@ impl<'a> Trainer<'a> {
             steps: self.state.step,
             reason,
         });
+        // What was trained is the average.
+        self.swap_averages();
         Ok(())
     }
 
@@ -210,7 +222,11 @@ impl<'a> Trainer<'a> {
             skip: course.batch(self.state.step),
         });
         for batch in batches {
-            self.step(&batch?)?;
+            let mut batch = batch?;
+            let draw = Draw::new(self.setting.plan.seed, "unknown ids").at(self.state.step);
+            self.setting.id_dropout.apply(&mut batch, draw);
+            self.step(&batch)?;
+            self.average();
             let done = self.state.step;
             listener.hear(&Event::Stepped { done });
             if course.validates_after(done) {
@@ -276,6 +292,28 @@ impl<'a> Trainer<'a> {
         }
         self.state.step += 1;
         Ok(())
+    }
+
+    /// Takes the weights into their running average. Early on it forgets faster, so that the initial weights do
+    /// not linger.
+    fn average(&mut self) {
+        let Some(decay) = self.phase.average else {
+            return;
+        };
+        let n = self.state.step as f64;
+        let part = 1.0 - decay.min(n / (n + 9.0));
+        for (average, tower) in self.averages.iter_mut().zip(self.model.towers()) {
+            for (mean, &weight) in average.iter_mut().zip(&tower.dense) {
+                *mean += part as f32 * (weight - *mean);
+            }
+        }
+    }
+
+    /// Puts the averages in the place of the weights, and the weights in theirs; a second call undoes it.
+    fn swap_averages(&mut self) {
+        for (t, average) in self.averages.iter_mut().enumerate() {
+            std::mem::swap(average, &mut self.model.tower_mut(t).dense);
+        }
     }
 
     /// A step for one task, on the rows whose label is known. Without any there is nothing to do.
@@ -449,6 +487,7 @@ impl<'a> Trainer<'a> {
         let Some(valid) = self.setting.valid.filter(|_| wanted) else {
             return Ok(());
         };
+        self.swap_averages();
         let predictions = self.predict(valid)?;
         let mut judged = vec![None; self.setting.schema.tasks.len()];
         for &task in &self.phase.tasks {
@@ -456,6 +495,7 @@ impl<'a> Trainer<'a> {
             judged[task] = Judgement::of(spec, &predictions.tasks[task]);
         }
         let improved = self.keep_best(&judged);
+        self.swap_averages();
         let any = improved.iter().any(|&improved| improved);
         self.state.idle = if any { 0 } else { self.state.idle + 1 };
         self.state.finished |= self

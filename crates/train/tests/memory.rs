@@ -22,10 +22,12 @@ fn spec() -> Spec {
         fields: vec![FieldSpec {
             table: 0,
             pooling: None,
+            pieces: None,
         }],
         tables: vec![TableSpec {
             name: "user".into(),
             rows: N_ROWS,
+            unknown: None,
         }],
         tasks: vec!["ctr".into()],
         plan: NetworkPlan {

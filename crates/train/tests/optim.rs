@@ -192,10 +192,12 @@ fn model(seed: u64, density: f64) -> Model<f64> {
     let table = TableSpec {
         name: "word".into(),
         rows: N_ROWS as usize,
+        unknown: None,
     };
     let field = FieldSpec {
         table: 0,
         pooling: None,
+        pieces: None,
     };
     let spec = Spec {
         fields: vec![field; 2],

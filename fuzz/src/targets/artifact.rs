@@ -177,7 +177,7 @@ fn question(schema: &Schema, n_absent: usize) -> Question {
 
 fn values(ids: &IdSpace) -> Values {
     match ids {
-        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } => {
+        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => {
             Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0])
         }
         IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {

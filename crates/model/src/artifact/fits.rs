@@ -43,6 +43,11 @@ fn check_columns(schema: &Schema) -> Result<(), String> {
                 table.name
             ));
         }
+        if let Some(scale) = table.ids.piecewise()
+            && (scale.knots.is_empty() || field.pooling.is_some())
+        {
+            return Err(format!("table \"{}\" has no knots", table.name));
+        }
     }
     Ok(())
 }

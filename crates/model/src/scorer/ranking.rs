@@ -12,6 +12,7 @@ use super::{Frozen, Scorer, sigmoid};
 use crate::kernels::{LANES, Lanes, Level, tiles};
 use crate::located::{Fields, Located};
 use crate::masks::TaskMask;
+use crate::numbers;
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
 use ncs_features::Batch;
@@ -81,7 +82,7 @@ impl Ranker {
         if scorer.spec.plan.heads.joint.is_some() {
             return None;
         }
-        let split = Split::new(scorer.spec.interaction(), context)?;
+        let split = Split::new(&scorer.spec, context)?;
         let branches = |member: &Frozen| -> Option<(Vec<Branch>, Option<Common>)> {
             let branch = |tasks: &[usize], mask, common| {
                 Branch::new(&scorer.spec, member, tasks, mask, common, &split, half)
@@ -207,7 +208,7 @@ impl Request<'_> {
         vectors.clear();
         vectors.resize(split.context.len() * dim, 0.0);
         let (spec, tables) = (self.spec, &self.member.tower.tables);
-        let is_of_context = |f: usize| split.context.binary_search(&f).is_ok();
+        let is_of_context = |f: usize| split.is_of_context(f);
         let located = &mut buffers.of_context;
         located.find(spec, tables, context, is_of_context, 1);
         let fields = Fields {
@@ -222,10 +223,16 @@ impl Request<'_> {
         let located = &mut buffers.of_candidates;
         located.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
         buffers.fixed.clear();
-        if split.fixed.len() > vectors.len() {
+        if spec.interaction().folded_gram() > 0 {
             triangle(vectors, dim, |product| buffers.fixed.push(product));
         }
         buffers.fixed.extend_from_slice(vectors);
+        for &(f, n) in &split.context_numbers {
+            let first = buffers.fixed.len();
+            buffers.fixed.resize(first + n, 0.0);
+            let numbers = &context.fields[f].numbers;
+            numbers::fill_row(numbers, 0, &mut buffers.fixed[first..]);
+        }
         fit(&mut buffers.starts, self.branches.len(), Vec::new());
         for (branch, start) in self.branches.iter().zip(&mut buffers.starts) {
             branch.start(self.ranker.level, &buffers.fixed, start);
@@ -280,6 +287,12 @@ impl Request<'_> {
         let (level, split) = (self.ranker.level, &self.ranker.split);
         let dim = self.spec.plan.dim;
         let (pairs, vectors) = x.split_at_mut(split.n_pairs);
+        let (vectors, mut inputs) = vectors.split_at_mut(split.n_vectors);
+        for &(f, n) in &split.candidate_numbers {
+            let (own, rest) = inputs.split_at_mut(n);
+            numbers::fill_lanes(&self.candidates.fields[f].numbers, rows.clone(), own);
+            inputs = rest;
+        }
         let fields = self.fields(&buffers.of_candidates);
         let of_candidate = &split.candidate;
         fields.ask_ahead(of_candidate.first().copied(), rows.clone());
@@ -311,6 +324,12 @@ impl Request<'_> {
         let x = fit(&mut buffers.rows, n_rows * width, 0.0);
         for (row, x) in rows.clone().zip(x.chunks_exact_mut(width.max(1))) {
             let (pairs, vectors) = x.split_at_mut(split.n_pairs);
+            let (vectors, mut inputs) = vectors.split_at_mut(split.n_vectors);
+            for &(f, n) in &split.candidate_numbers {
+                let (own, rest) = inputs.split_at_mut(n);
+                numbers::fill_row(&self.candidates.fields[f].numbers, row, own);
+                inputs = rest;
+            }
             let fields = self.fields(&buffers.of_candidates);
             for (&f, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
                 fields.vector(f, row, vector);

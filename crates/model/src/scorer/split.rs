@@ -1,88 +1,153 @@
 //! The fields of a request and those of its candidates, and what that makes of the folded input.
 
-use crate::interaction::Interaction;
+use crate::spec::Spec;
+use std::ops::Range;
 
 /// A split of the fields: the context's are the same for all candidates of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
-    /// Fields of the context, ascending.
+    /// Fields of the context that have a vector, ascending.
     pub(super) context: Vec<usize>,
-    /// The other fields, ascending.
+    /// The other fields that have a vector, ascending.
     pub(super) candidate: Vec<usize>,
+    /// Fields of the context whose number is an input itself, ascending, and how many inputs each has.
+    pub(super) context_numbers: Vec<(usize, usize)>,
+    /// The other such fields.
+    pub(super) candidate_numbers: Vec<(usize, usize)>,
     /// Folded inputs that are the same for all candidates: pairs of context fields (upper triangle, row
-    /// by row), then the vectors of the context fields.
+    /// by row), the vectors of the context fields, then their numbers.
     pub(super) fixed: Vec<usize>,
     /// Folded inputs of a candidate: pairs of a context field with each of the candidate's, pairs of
-    /// two of the candidate's fields (upper triangle), then the vectors of the candidate's fields.
+    /// two of the candidate's fields (upper triangle), the vectors of the candidate's fields, then their numbers.
     pub(super) varying: Vec<usize>,
     /// How many of `varying` are pairs with a context field.
     pub(super) n_across: usize,
     /// How many of `varying` are pairs of any kind.
     pub(super) n_pairs: usize,
+    /// How many of `varying` are of vectors.
+    pub(super) n_vectors: usize,
 }
 
 impl Split {
     /// `None` where a context field is not there, or named twice.
-    pub(super) fn new(interaction: Interaction, context: &[usize]) -> Option<Split> {
-        let mut context = context.to_vec();
-        context.sort_unstable();
-        let is_split = context.is_sorted_by(|a, b| a < b);
-        let is_there = context.last().is_none_or(|&last| last < interaction.fields);
+    pub(super) fn new(spec: &Spec, fields: &[usize]) -> Option<Split> {
+        let interaction = spec.interaction();
+        let mut fields = fields.to_vec();
+        fields.sort_unstable();
+        let is_split = fields.is_sorted_by(|a, b| a < b);
+        let is_there = fields.last().is_none_or(|&last| last < spec.fields.len());
         (is_split && is_there).then_some(())?;
-        let all = 0..interaction.fields;
-        let candidate: Vec<usize> = all.filter(|field| !context.contains(field)).collect();
+        let is_of_context = |f: &usize| fields.binary_search(f).is_ok();
+        // Vectors, by their place among all vectors.
+        let vectors: Vec<usize> = spec.vector_fields().collect();
+        let places = 0..vectors.len();
+        let (context, candidate): (Vec<usize>, Vec<usize>) =
+            places.partition(|&place| is_of_context(&vectors[place]));
+        let (context_numbers, candidate_numbers): (Vec<_>, Vec<_>) =
+            spec.number_fields().partition(|(f, _)| is_of_context(f));
         let pair = |i: usize, j: usize| {
             let (i, j) = (i.min(j), i.max(j));
             i * (2 * interaction.fields + 1 - i) / 2 + j - i
         };
         let sees_pairs = interaction.folded_gram() > 0;
-        let triangle = |fields: &[usize]| -> Vec<usize> {
-            let rows = fields.iter().enumerate().filter(|_| sees_pairs);
-            rows.flat_map(|(at, &i)| fields[at..].iter().map(move |&j| pair(i, j)))
+        let triangle = |places: &[usize]| -> Vec<usize> {
+            let rows = places.iter().enumerate().filter(|_| sees_pairs);
+            rows.flat_map(|(at, &i)| places[at..].iter().map(move |&j| pair(i, j)))
                 .collect()
         };
-        let vectors = |fields: &[usize]| -> Vec<usize> {
+        let inputs_of = |places: &[usize]| -> Vec<usize> {
             let (first, dim) = (interaction.folded_gram(), interaction.dim);
-            let places = |&field: &usize| first + field * dim..first + (field + 1) * dim;
-            fields.iter().flat_map(places).collect()
+            let inputs = |&place: &usize| first + place * dim..first + (place + 1) * dim;
+            places.iter().flat_map(inputs).collect()
+        };
+        let first_number = interaction.folded_gram() + interaction.vectors();
+        let of_numbers = |numbers: &[(usize, Range<usize>)]| -> Vec<usize> {
+            let inputs = numbers.iter().flat_map(|(_, inputs)| inputs.clone());
+            inputs.map(|input| first_number + input).collect()
         };
         let rows = context.iter().filter(|_| sees_pairs);
         let across = rows.flat_map(|&i| candidate.iter().map(move |&j| pair(i, j)));
         let across: Vec<usize> = across.collect();
         let n_across = across.len();
         let pairs = [across, triangle(&candidate)].concat();
+        let of_vectors = inputs_of(&candidate);
+        let fields_at = |places: &[usize]| places.iter().map(|&place| vectors[place]).collect();
+        let sizes = |numbers: &[(usize, Range<usize>)]| {
+            let sizes = numbers.iter().map(|(f, inputs)| (*f, inputs.len()));
+            sizes.collect()
+        };
         Some(Split {
-            fixed: [triangle(&context), vectors(&context)].concat(),
+            fixed: [
+                triangle(&context),
+                inputs_of(&context),
+                of_numbers(&context_numbers),
+            ]
+            .concat(),
             n_across,
             n_pairs: pairs.len(),
-            varying: [pairs, vectors(&candidate)].concat(),
-            context,
-            candidate,
+            n_vectors: of_vectors.len(),
+            varying: [pairs, of_vectors, of_numbers(&candidate_numbers)].concat(),
+            context: fields_at(&context),
+            candidate: fields_at(&candidate),
+            context_numbers: sizes(&context_numbers),
+            candidate_numbers: sizes(&candidate_numbers),
         })
+    }
+
+    /// Whether a field of the schema is one of the context's.
+    pub(super) fn is_of_context(&self, f: usize) -> bool {
+        let mut numbers = self.context_numbers.iter();
+        self.context.binary_search(&f).is_ok() || numbers.any(|&(number, _)| number == f)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Gram;
+    use crate::plan::{Gram, Heads, NetworkKind, NetworkPlan};
+    use crate::spec::{FieldSpec, TableSpec};
+
+    fn spec(gram: Gram) -> Spec {
+        let field = |pieces| FieldSpec {
+            table: 0,
+            pooling: None,
+            pieces,
+        };
+        Spec {
+            fields: [None, Some(4), None, None, Some(0), None, None]
+                .map(field)
+                .to_vec(),
+            tables: vec![TableSpec {
+                name: "word".into(),
+                rows: 10,
+                unknown: None,
+            }],
+            tasks: vec!["ctr".into()],
+            plan: NetworkPlan {
+                kind: NetworkKind::SharedBottom,
+                dim: 3,
+                hidden: vec![4],
+                gram,
+                dropout: 0.0,
+                table_deviation: None,
+                heads: Heads::default(),
+            },
+        }
+    }
 
     #[test]
     fn every_folded_input_is_fixed_or_varies() {
         for gram in [Gram::Full, Gram::Triangle, Gram::None] {
-            let interaction = Interaction {
-                fields: 5,
-                dim: 3,
-                gram,
-            };
-            for context in [vec![], vec![3, 1], vec![0, 1, 2, 3, 4]] {
-                let split = Split::new(interaction, &context).unwrap();
+            let spec = spec(gram);
+            for context in [vec![], vec![3, 1], vec![0, 1, 2, 3, 4, 5, 6]] {
+                let split = Split::new(&spec, &context).unwrap();
+                assert!((0..7).all(|f| split.is_of_context(f) == context.contains(&f)));
                 let mut all = [split.fixed, split.varying].concat();
                 all.sort_unstable();
-                assert_eq!(all, Vec::from_iter(0..interaction.folded_inputs()));
+                assert_eq!(all, Vec::from_iter(0..spec.interaction().folded_inputs()));
             }
-            assert!(Split::new(interaction, &[5]).is_none());
-            assert!(Split::new(interaction, &[2, 2]).is_none());
+            assert!(Split::new(&spec, &[7]).is_none());
+            assert!(Split::new(&spec, &[2, 2]).is_none());
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Some ids of a table: sorted, and their slopes summed.
 
-use super::fields_of;
 use crate::kernels::prefetch;
 use crate::located::Located;
 use crate::number::Real;
@@ -69,9 +68,11 @@ impl<R: Real> Part<R> {
         self.keys.clear();
         self.terms.clear();
         let own = self.first..=self.last;
-        for f in fields_of(spec, table) {
+        let n_vectors = spec.vector_fields().count();
+        let of_table = spec.vector_fields().enumerate();
+        for (place, f) in of_table.filter(|&(_, f)| spec.fields[f].table == table) {
             for row in 0..batch.n_rows {
-                let vector = (row * spec.fields.len() + f) as u32;
+                let vector = (row * n_vectors + place) as u32;
                 located.each(batch, spec.fields[f], f, row, |slot, weight| {
                     assert!(slot != 0, "a row of the batch is not drawn");
                     if own.contains(&slot) {

@@ -4,10 +4,12 @@
 //! u32 rows
 //! for each field:  lists only: u32 offsets [rows + 1]
 //!                  u32 ids [rows, or the last offset], f32 weights [as ids] where the field has them
+//!                  or, for numbers that enter the first layer directly: f32 numbers [rows, 3]
 //! for each task:   f32 labels [rows], f32 truths [rows] where the task has them
 //! u64 groups [rows] where there is a group column
 //! ```
 
+use ncs_features::piecewise::PER_ROW;
 use ncs_features::{Batch, FieldIds, IdSpace, Schema};
 
 /// What a block of a schema's rows holds.
@@ -23,15 +25,18 @@ pub(crate) struct Layout {
 struct FieldLayout {
     lists: bool,
     weights: bool,
+    numbers: bool,
 }
 
 impl Layout {
     pub(crate) fn of(schema: &Schema) -> Layout {
         let field = |field: &ncs_features::Field| {
-            let weights = matches!(schema.tables[field.table].ids, IdSpace::Scaled { .. });
+            let ids = &schema.tables[field.table].ids;
+            let weights = matches!(ids, IdSpace::Scaled { .. });
             FieldLayout {
                 lists: weights || field.pooling.is_some(),
                 weights,
+                numbers: ids.piecewise().is_some(),
             }
         };
         Layout {
@@ -64,13 +69,15 @@ impl Layout {
         }
     }
 
-    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights), u8 a task (1 truths)`.
+    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights, 4 numbers), u8 a task (1 truths)`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend((self.fields.len() as u32).to_le_bytes());
         bytes.extend((self.truths.len() as u32).to_le_bytes());
         bytes.push(u8::from(self.groups));
-        let flags = |field: &FieldLayout| u8::from(field.lists) | u8::from(field.weights) << 1;
+        let flags = |field: &FieldLayout| {
+            u8::from(field.lists) | u8::from(field.weights) << 1 | u8::from(field.numbers) << 2
+        };
         bytes.extend(self.fields.iter().map(flags));
         bytes.extend(self.truths.iter().map(|&truths| u8::from(truths)));
         bytes
@@ -84,6 +91,7 @@ impl Layout {
         let field = |&flags: &u8| FieldLayout {
             lists: flags & 1 != 0,
             weights: flags & 2 != 0,
+            numbers: flags & 4 != 0,
         };
         let fields = bytes.take(n_fields)?.iter().map(field).collect();
         let truths = bytes.take(n_tasks)?.iter().map(|&flag| flag == 1).collect();
@@ -100,7 +108,8 @@ impl Layout {
         for field in &batch.fields {
             out.extend(field.offsets.iter().flat_map(|x| x.to_le_bytes()));
             out.extend(field.ids.iter().flat_map(|x| x.to_le_bytes()));
-            out.extend(field.weights.iter().flat_map(|x| x.to_le_bytes()));
+            let floats = field.weights.iter().chain(&field.numbers);
+            out.extend(floats.flat_map(|x| x.to_le_bytes()));
         }
         for (labels, truths) in batch.labels.iter().zip(&batch.truths) {
             out.extend(labels.iter().chain(truths).flat_map(|x| x.to_le_bytes()));
@@ -132,6 +141,12 @@ impl Layout {
 
 impl FieldLayout {
     fn read(&self, n_rows: usize, bytes: &mut Bytes) -> Option<FieldIds> {
+        if self.numbers {
+            return Some(FieldIds {
+                numbers: bytes.f32s(n_rows.checked_mul(PER_ROW)?)?,
+                ..FieldIds::default()
+            });
+        }
         let offsets = if self.lists {
             bytes.u32s(n_rows + 1)?
         } else {
@@ -217,9 +232,18 @@ mod tests {
     use super::*;
 
     fn layout() -> Layout {
-        let field = |lists, weights| FieldLayout { lists, weights };
+        let field = |lists, weights, numbers| FieldLayout {
+            lists,
+            weights,
+            numbers,
+        };
         Layout {
-            fields: vec![field(false, false), field(true, false), field(true, true)],
+            fields: vec![
+                field(false, false, false),
+                field(true, false, false),
+                field(true, true, false),
+                field(false, false, true),
+            ],
             truths: vec![true, false],
             groups: true,
         }
@@ -232,12 +256,17 @@ mod tests {
             weights: weights.into(),
             ..FieldIds::default()
         };
+        let numbers = FieldIds {
+            numbers: vec![0.5, 1.0, -1.0, 3.0, 0.0, 2.0],
+            ..FieldIds::default()
+        };
         Batch {
             n_rows: 2,
             fields: vec![
                 field(&[7, 8], &[], &[]),
                 field(&[9], &[0, 0, 1], &[]),
                 field(&[1, 2, 0], &[0, 2, 3], &[0.5, 1.0, 1.0]),
+                numbers,
             ],
             labels: vec![vec![0.0, 1.0], vec![0.25, 0.5]],
             truths: vec![vec![0.1, 0.2], vec![]],

@@ -174,6 +174,7 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
             IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } => IdSpace::Hash {
                 buckets: 1,
                 function: HashFunction::Xxh3,
+                unknown: true,
             },
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => IdSpace::Quantiles {
                 boundaries: Vec::new(),

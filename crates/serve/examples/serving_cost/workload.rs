@@ -178,6 +178,7 @@ pub(crate) fn schema() -> Schema {
         ids: IdSpace::Hash {
             buckets: BUCKETS,
             function: HashFunction::Xxh3,
+            unknown: false,
         },
         range: None,
     };

@@ -188,6 +188,7 @@ pub(crate) fn schema(size: Size) -> Schema {
             // One row more is for what is missing.
             buckets: size.table_rows as u32 - 1,
             function: HashFunction::Xxh3,
+            unknown: false,
         },
         range: None,
     };

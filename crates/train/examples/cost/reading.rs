@@ -110,6 +110,7 @@ fn schema() -> Schema {
             _ => IdSpace::Hash {
                 buckets: BUCKETS,
                 function: HashFunction::Xxh3,
+                unknown: false,
             },
         },
         range: None,

@@ -130,6 +130,7 @@ fn phase(bench: &Bench<'_>, number: u32) -> Phase {
         keep: Keep::Last,
         patience: None,
         validates: false,
+        average: None,
     }
 }
 
@@ -140,8 +141,7 @@ fn warm_up(
     listener: &mut dyn Listener,
 ) -> Result<Vec<Level>, TrainError> {
     let setting = bench.setting();
-    let mut model = model(bench, start, None);
-    begin_with_the_rates(bench, &mut model);
+    let model = model(bench, start, None);
     let mut trainer = Trainer::new(&setting, phase(bench, 0), model);
     trainer.sum_gradients();
     trainer.run(listener)?;
@@ -172,24 +172,6 @@ fn warm_up(
         next: Some(ranks.mask(bench, task, density(task))),
     };
     Ok(tasks.map(level).collect())
-}
-
-/// Heads say their task's rate from the first step on: else all inputs would be pulled at to say it.
-fn begin_with_the_rates(bench: &Bench<'_>, model: &mut Model) {
-    let counts = &bench.train.label_counts().tasks;
-    let tower = model.tower_mut(0);
-    for (place, &task) in tower.tasks.clone().iter().enumerate() {
-        // The helper's head has no labels of its own.
-        let Some(counts) = counts.get(task) else {
-            continue;
-        };
-        let rate = counts.positives as f64 / counts.known.max(1) as f64;
-        let logit = (rate / (1.0 - rate)).ln();
-        if logit.is_finite() {
-            let bias = tower.layout.heads[place].bias.start;
-            tower.dense[bias] = logit as f32;
-        }
-    }
 }
 
 /// Trains the subnetworks of one density as long as the warm-up took.
@@ -263,7 +245,7 @@ struct Ranks {
 
 impl Ranks {
     fn new(bench: &Bench<'_>, gradients: &[GradientSums]) -> Ranks {
-        let groups = bench.spec.interaction().groups();
+        let groups = bench.spec.input_groups();
         let units = bench.spec.layer_shapes()[0].1;
         let counts = &bench.train.label_counts().tasks;
         let known: Vec<u64> = counts.iter().map(|counts| counts.known).collect();

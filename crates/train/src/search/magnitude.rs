@@ -146,5 +146,6 @@ pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
         keep: Keep::Last,
         patience: None,
         validates: false,
+        average: None,
     }
 }

@@ -54,5 +54,6 @@ pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
         keep: Keep::Last,
         patience: None,
         validates: false,
+        average: None,
     })
 }

@@ -119,8 +119,13 @@ fn spec(pooling: Pooling) -> Spec {
     let table = |(name, rows): (&str, usize)| TableSpec {
         name: name.into(),
         rows,
+        unknown: None,
     };
-    let field = |(table, pooling)| FieldSpec { table, pooling };
+    let field = |(table, pooling)| FieldSpec {
+        table,
+        pooling,
+        pieces: None,
+    };
     let list = Some(pooling);
     let fields = [
         (0, None),

@@ -1,0 +1,84 @@
+//! Numbers as inputs of the first layer: from what rows hold of them ([`ncs_features::piecewise`]) to their
+//! pieces, the standardised number, the standardised logarithm, and whether it is missing. Training changes none
+//! of them, so nothing goes back through them.
+
+use crate::kernels::{LANES, Lanes};
+use crate::number::Real;
+use ncs_features::piecewise::PER_ROW;
+
+/// Inputs beside the pieces: the standardised number, the standardised logarithm, "missing".
+pub(crate) const BESIDE_PIECES: usize = 3;
+
+/// Fills the inputs of a number in some rows of a tile, `[pieces + 3]`; other lanes are 0. `numbers` are those of
+/// all rows of the batch.
+pub(crate) fn fill_lanes<R: Real>(
+    numbers: &[f32],
+    rows: impl ExactSizeIterator<Item = usize>,
+    inputs: &mut [Lanes<R>],
+) {
+    inputs.fill(Lanes::all(R::ZERO));
+    let mut places = [R::ZERO; LANES];
+    let pieces = inputs.len() - BESIDE_PIECES;
+    for (lane, row) in rows.enumerate() {
+        let [place, standard, log] = of_row(numbers, row);
+        // A missing number has no piece: the comparisons of `piece` are false.
+        places[lane] = R::of(f64::from(place));
+        inputs[pieces].0[lane] = R::of(f64::from(standard));
+        inputs[pieces + 1].0[lane] = R::of(f64::from(log));
+        inputs[pieces + 2].0[lane] = if place.is_nan() { R::ONE } else { R::ZERO };
+    }
+    for (k, input) in inputs[..pieces].iter_mut().enumerate() {
+        let first = R::of(k as f64);
+        for (value, &place) in input.0.iter_mut().zip(&places) {
+            *value = piece(place - first);
+        }
+    }
+}
+
+/// The same for one row.
+pub(crate) fn fill_row(numbers: &[f32], row: usize, inputs: &mut [f32]) {
+    let [place, standard, log] = of_row(numbers, row);
+    let (pieces, beside) = inputs.split_at_mut(inputs.len() - BESIDE_PIECES);
+    for (k, input) in pieces.iter_mut().enumerate() {
+        *input = piece(place - k as f32);
+    }
+    beside.copy_from_slice(&[standard, log, f32::from(u8::from(place.is_nan()))]);
+}
+
+fn of_row(numbers: &[f32], row: usize) -> [f32; PER_ROW] {
+    let first = row * PER_ROW;
+    std::array::from_fn(|i| numbers[first + i])
+}
+
+/// `x` within [0, 1]; 0 for NaN.
+#[inline]
+fn piece<R: Real>(x: R) -> R {
+    if x > R::ONE {
+        R::ONE
+    } else if x > R::ZERO {
+        x
+    } else {
+        R::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_fills_the_pieces_below_it() {
+        let numbers = [1.25, -0.5, 2.0, f32::NAN, 0.0, 0.0];
+        let mut row = [9.0; 6];
+        fill_row(&numbers, 0, &mut row);
+        assert_eq!(row, [1.0, 0.25, 0.0, -0.5, 2.0, 0.0]);
+        fill_row(&numbers, 1, &mut row);
+        assert_eq!(row, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        let mut lanes = vec![Lanes::all(9.0_f64); 6];
+        fill_lanes(&numbers, [1, 0].into_iter(), &mut lanes);
+        let lane = |lane: usize| -> Vec<f64> { lanes.iter().map(|input| input.0[lane]).collect() };
+        assert_eq!(lane(0), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(lane(1), [1.0, 0.25, 0.0, -0.5, 2.0, 0.0]);
+        assert_eq!(lane(2), [0.0; 6]);
+    }
+}

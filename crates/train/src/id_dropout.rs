@@ -1,0 +1,188 @@
+//! Ids that become unknown in training as often as they will be unknown later.
+//!
+//! An id that training has not seen has the vector of the row "unknown". Trained on rare ids alone, or not at all,
+//! that row says what rare ids have in common; what a model is asked about later are *new* ids. So in each
+//! training step an id becomes unknown with probability `p = (U_v - U_t) / (1 - U_t)`, column by column: `U_v` is
+//! the share of unknown values in the validation rows (the latest, where the split is by time), `U_t` that in
+//! the training rows themselves. The network then learns from the other columns what to say of such rows, and the
+//! row "unknown" what the average id is worth (docs/decisions/0031-ids-that-become-unknown.md).
+
+use ncs_features::{Batch, Field, FieldIds, Schema};
+use ncs_model::Draw;
+use ncs_readers::batches::BatchPlan;
+use ncs_readers::cache::{Cache, CacheError};
+
+/// However many ids are new later, training must see some of them.
+const MOST: f64 = 0.9;
+
+/// Which ids become unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum IdDropoutPlan {
+    /// None.
+    #[default]
+    None,
+    /// By the shares of unknown values in training and validation rows, column by column; none without
+    /// validation rows.
+    Auto,
+    /// This share of the ids of every column that has a row "unknown", in (0, 1).
+    Rate(f64),
+}
+
+/// For each field the probability that an id becomes unknown in a step, and the row of unknown ids; `None`
+/// where none does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IdDropout {
+    fields: Vec<Option<(f64, u32)>>,
+}
+
+impl IdDropout {
+    /// Measures the shares in one pass over each part, where the plan asks for it.
+    ///
+    /// # Errors
+    /// The rows cannot be read.
+    pub fn measure(
+        plan: IdDropoutPlan,
+        schema: &Schema,
+        train: &Cache,
+        valid: Option<&Cache>,
+    ) -> Result<IdDropout, CacheError> {
+        let unknown = |field: &Field| schema.tables[field.table].ids.unknown();
+        let unknown: Vec<Option<u32>> = schema.fields.iter().map(unknown).collect();
+        let rates: Vec<f64> = match (plan, valid) {
+            (IdDropoutPlan::Rate(rate), _) => vec![rate; unknown.len()],
+            (IdDropoutPlan::Auto, Some(valid)) => later_rates(schema, &unknown, train, valid)?,
+            _ => return Ok(IdDropout::default()),
+        };
+        let pairs = rates.into_iter().zip(unknown);
+        Ok(IdDropout {
+            fields: pairs
+                .map(|(rate, id)| id.filter(|_| rate > 0.0).map(|id| (rate, id)))
+                .collect(),
+        })
+    }
+
+    /// The probability that an id of a field becomes unknown, and the row of unknown ids.
+    pub fn of_field(&self, field: usize) -> Option<(f64, u32)> {
+        self.fields.get(field).copied().flatten()
+    }
+
+    /// Makes ids of a batch unknown, by the draws of a step. Missing values stay missing.
+    pub(crate) fn apply(&self, batch: &mut Batch, draw: Draw) {
+        for (f, ids) in batch.fields.iter_mut().enumerate() {
+            let Some((rate, unknown)) = self.of_field(f) else {
+                continue;
+            };
+            let draw = draw.at(f as u64);
+            for (id, i) in ids.ids.iter_mut().zip(0..) {
+                if *id != 0 && draw.uniform(i) < rate {
+                    *id = unknown;
+                }
+            }
+        }
+    }
+}
+
+/// The rates of all fields, 0 where as many values are unknown in training.
+fn later_rates(
+    schema: &Schema,
+    unknown: &[Option<u32>],
+    train: &Cache,
+    valid: &Cache,
+) -> Result<Vec<f64>, CacheError> {
+    let rows = schema.tables.iter().map(|table| table.ids.n_rows());
+    let mut seen: Vec<Vec<bool>> = rows.map(|rows| vec![false; rows]).collect();
+    let mut in_train = vec![Share::default(); unknown.len()];
+    for batch in train.batches(BatchPlan::default()) {
+        for (f, ids) in batch?.fields.iter().enumerate() {
+            let seen = &mut seen[schema.fields[f].table];
+            ids.ids.iter().for_each(|&id| seen[id as usize] = true);
+            in_train[f].count(ids, |id| Some(id) == unknown[f]);
+        }
+    }
+    let mut in_valid = vec![Share::default(); unknown.len()];
+    for batch in valid.batches(BatchPlan::default()) {
+        for (f, ids) in batch?.fields.iter().enumerate() {
+            let seen = &seen[schema.fields[f].table];
+            in_valid[f].count(ids, |id| Some(id) == unknown[f] || !seen[id as usize]);
+        }
+    }
+    let pairs = in_train.iter().zip(&in_valid);
+    Ok(pairs
+        .map(|(train, valid)| rate(train.value(), valid.value()))
+        .collect())
+}
+
+/// The probability that makes `later` of the values unknown where `now` of them are.
+fn rate(now: f64, later: f64) -> f64 {
+    match now < later {
+        true => ((later - now) / (1.0 - now)).min(MOST),
+        false => 0.0,
+    }
+}
+
+/// Unknown values among those that are there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    values: u64,
+    unknown: u64,
+}
+
+impl Share {
+    fn count(&mut self, ids: &FieldIds, is_unknown: impl Fn(u32) -> bool) {
+        for &id in ids.ids.iter().filter(|&&id| id != 0) {
+            self.values += 1;
+            self.unknown += u64::from(is_unknown(id));
+        }
+    }
+
+    fn value(self) -> f64 {
+        self.unknown as f64 / self.values.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_makes_up_for_what_is_unknown_later() {
+        assert_eq!(rate(0.0, 0.56), 0.56);
+        assert!((rate(0.2, 0.6) - 0.5).abs() < 1e-12);
+        assert_eq!(rate(0.3, 0.1), 0.0);
+        assert_eq!(rate(0.0, 1.0), MOST);
+    }
+
+    #[test]
+    fn ids_become_unknown_at_the_rate_and_missing_ones_stay() {
+        let ids = |ids: Vec<u32>| FieldIds {
+            ids,
+            ..FieldIds::default()
+        };
+        let all: Vec<u32> = (0..10_000).map(|i| 2 * (i % 5)).collect();
+        let batch = Batch {
+            n_rows: all.len(),
+            fields: vec![ids(all.clone()), ids(all.clone())],
+            ..Batch::default()
+        };
+        let dropout = IdDropout {
+            fields: vec![Some((0.25, 1)), None],
+        };
+        let dropped = |draw| {
+            let mut batch = batch.clone();
+            dropout.apply(&mut batch, draw);
+            batch.fields
+        };
+        let draw = Draw::new(1, "ids");
+        let fields = dropped(draw);
+        assert_eq!(fields[1].ids, all);
+        let unknown = fields[0].ids.iter().filter(|&&id| id == 1).count();
+        assert!((1900..2100).contains(&unknown), "{unknown} of 8000");
+        let kept = fields[0].ids.iter().zip(&all);
+        assert!(
+            kept.clone()
+                .all(|(&now, &id)| now == id || (now == 1 && id != 0))
+        );
+        assert_eq!(dropped(draw), fields, "the same step, the same ids");
+        assert_ne!(dropped(draw.at(1)), fields);
+    }
+}
