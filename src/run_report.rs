@@ -10,7 +10,8 @@ use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    Control, EvidenceRule, Optimizer, Point, SearchKind, TaskSearch, TrainPlan, Trained,
+    Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch, TrainPlan,
+    Trained,
 };
 
 use crate::run_file::RunPlan;
@@ -65,8 +66,14 @@ pub fn report(
             .first()
             .map_or(Vec::new(), |first| calibration_curves(&network, first)),
         data: data_summary(schema, data),
-        settings: settings(plan),
+        settings: settings(plan, train_rows(data)),
     }
+}
+
+fn train_rows(data: &DataReport) -> u64 {
+    let parts = data.parts.iter();
+    let train = parts.filter(|report| report.part == ncs_readers::split::Part::Train);
+    train.map(|report| report.labels.rows).sum()
 }
 
 fn tasks_in_words(schema: &Schema) -> String {
@@ -244,6 +251,14 @@ fn evidence_in_words(rule: Option<EvidenceRule>) -> String {
     }
 }
 
+fn id_dropout_in_words(plan: IdDropoutPlan) -> String {
+    match plan {
+        IdDropoutPlan::None => "none".to_owned(),
+        IdDropoutPlan::Auto => "as many as are unknown in validation".to_owned(),
+        IdDropoutPlan::Rate(rate) => format!("{rate} of all"),
+    }
+}
+
 fn in_words(propensity: Propensity) -> String {
     let Propensity {
         floor,
@@ -252,7 +267,8 @@ fn in_words(propensity: Propensity) -> String {
     format!("propensity at least {floor}, product {ctcvr_weight}")
 }
 
-fn settings(plan: &RunPlan) -> Vec<(String, String)> {
+/// `train_rows` is what the batch follows from where it is not stated.
+fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
     let (network, train) = (&plan.network, &plan.train);
     let mut settings = vec![("network", network_name(network.kind).to_owned())];
     settings.extend(sizes_of_kind(network.kind));
@@ -261,11 +277,21 @@ fn settings(plan: &RunPlan) -> Vec<(String, String)> {
         ("hidden", format!("{:?}", network.hidden)),
         ("gram", format!("{:?}", network.gram).to_lowercase()),
         ("dropout", network.dropout.to_string()),
-        ("batch", train.batch.to_string()),
+        ("batch", train.rows_per_step(train_rows).to_string()),
         ("epochs at most", train.epochs.to_string()),
         ("steps", format!("{:?}", train.steps).to_lowercase()),
         ("loss", loss_in_words(train)),
         ("evidence for table rows", evidence_in_words(train.evidence)),
+        (
+            "ids that become unknown",
+            id_dropout_in_words(train.id_dropout),
+        ),
+        (
+            "averaged weights",
+            train
+                .average
+                .map_or("no".to_owned(), |decay| format!("decay {decay}")),
+        ),
         ("balance", format!("{:?}", train.balance).to_lowercase()),
         ("optimizer", optimizer_in_words(train.optimizer)),
         ("table optimizer", optimizer_in_words(train.table_optimizer)),

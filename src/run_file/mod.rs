@@ -249,6 +249,7 @@ fn plan(
     };
     let calibration = match said.calibration.kind {
         shapes::CalibrationKind::None => None,
+        shapes::CalibrationKind::Auto => data::has_validation(&data).then_some(Calibration::Auto),
         shapes::CalibrationKind::Platt => Some(Calibration::Platt),
         shapes::CalibrationKind::Isotonic => Some(Calibration::Isotonic),
     };

@@ -283,8 +283,10 @@ pub(crate) struct Calibration {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CalibrationKind {
-    /// None: what the network says.
+    /// A logistic curve for each task with 1000 validation labels of each class or more, none for others.
     #[default]
+    Auto,
+    /// None: what the network says.
     None,
     /// A logistic curve over the logit: two numbers, for few positives.
     Platt,

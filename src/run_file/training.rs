@@ -140,15 +140,32 @@ fn network(said: &shapes::Network) -> NetworkPlan {
     }
 }
 
+/// Most passes over the rows where validation says when to stop, and where nothing does.
+const EPOCHS_WITH_PATIENCE: u32 = 30;
+const EPOCHS: u32 = 3;
+
+/// Validations without an improvement after which a training stops by default.
+const PATIENCE: u32 = 4;
+
+/// As stated; by default, a training whose length is not stated runs until validation no longer improves.
+fn patience(training: &shapes::Training) -> Option<u32> {
+    let chooses = training.epochs.is_none() && training.keep != shapes::Keep::Last;
+    training.patience.or(chooses.then_some(PATIENCE))
+}
+
 fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) -> TrainPlan {
     let training = &said.training;
     let rate = training.learning_rate;
     let table_rate = training.table_learning_rate.unwrap_or(rate);
+    let patience = patience(training);
     TrainPlan {
         seed: said.seed,
         threads: said.threads.unwrap_or_else(cores),
         batch: training.batch,
-        epochs: training.epochs,
+        epochs: training.epochs.unwrap_or(match patience {
+            Some(_) => EPOCHS_WITH_PATIENCE,
+            None => EPOCHS,
+        }),
         steps: funnel::steps(said, checks),
         balance: match training.balance {
             shapes::Balance::Fixed => Balance::Fixed,
@@ -175,7 +192,7 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
         weight_decay: training.weight_decay as f32,
         clip_norm: training.clip_norm.map(|norm| norm as f32),
         evaluations_per_epoch: training.evaluations_per_epoch,
-        patience: training.patience,
+        patience,
         keep: match training.keep {
             shapes::Keep::BestPerTask => Keep::BestPerTask,
             shapes::Keep::BestJoint => Keep::BestJoint,

@@ -103,12 +103,12 @@ pub(crate) enum Gram {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Training {
-    /// Most passes over the training rows.
+    /// Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep = "last").
     #[schemars(range(min = 1))]
-    pub(crate) epochs: u32,
-    /// Rows a step.
+    pub(crate) epochs: Option<u32>,
+    /// Rows a step (default: 512, more from a million training rows on, 4096 at most).
     #[schemars(range(min = 1))]
-    pub(crate) batch: usize,
+    pub(crate) batch: Option<usize>,
     /// Whether tasks take turns or step together. Without it they take turns, but for a loss or a
     /// balance that needs them together.
     pub(crate) steps: Option<Steps>,
@@ -149,7 +149,8 @@ pub(crate) struct Training {
     /// Validations an epoch.
     #[schemars(range(min = 1))]
     pub(crate) evaluations_per_epoch: u32,
-    /// Stop once no task has improved for so many validations; without it, run all epochs.
+    /// Stop once no task has improved for so many validations (default: 4 where epochs is not stated; otherwise all
+    /// epochs are run).
     #[schemars(range(min = 1))]
     pub(crate) patience: Option<u32>,
     /// Which weights the model holds in the end.
@@ -164,8 +165,8 @@ pub(crate) struct Training {
 impl Default for Training {
     fn default() -> Training {
         Training {
-            epochs: 3,
-            batch: 1024,
+            epochs: None,
+            batch: None,
             steps: None,
             loss: FunnelLoss::Named(FunnelLossName::Clicked),
             balance: Balance::Fixed,
@@ -180,7 +181,7 @@ impl Default for Training {
             decay: Decay::Named(DecayName::None),
             weight_decay: 0.0,
             clip_norm: None,
-            evaluations_per_epoch: 1,
+            evaluations_per_epoch: 4,
             patience: None,
             keep: Keep::BestPerTask,
             checkpoint_steps: 1000,

@@ -66,6 +66,10 @@ fn calibrated(
                   therefore flatter the model; those of the test rows do not.";
     let text = match without.is_empty() {
         true => fitted.to_owned(),
+        false if how == Calibration::Auto => format!(
+            "{fitted} Not calibrated, since 1000 validation labels of each class are needed: {}.",
+            without.join(", ")
+        ),
         false => format!(
             "{fitted} Without a calibrator, for want of rows of both classes (or because their rate does \
              not rise with the score): {}.",
@@ -73,7 +77,7 @@ fn calibrated(
         ),
     };
     Ok(Note {
-        warning: !without.is_empty(),
+        warning: how != Calibration::Auto && !without.is_empty(),
         text,
     })
 }

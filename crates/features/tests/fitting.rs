@@ -232,5 +232,5 @@ fn hashes_need_no_rows() {
     };
     let fit = Fit::new(plan);
     assert!(!fit.needs_rows());
-    assert_eq!(fit.finish().unwrap().tables[0].ids.n_rows(), 11);
+    assert_eq!(fit.finish().unwrap().tables[0].ids.n_rows(), 12);
 }

@@ -74,9 +74,10 @@ impl Spec {
         let fields = schema.fields.iter().map(|field| FieldSpec {
             table: field.table,
             pooling: field.pooling,
-            pieces: schema.tables[field.table]
-                .ids
-                .piecewise()
+            pieces: schema
+                .tables
+                .get(field.table)
+                .and_then(|table| table.ids.piecewise())
                 .map(Piecewise::pieces),
         });
         let tables = schema.tables.iter().map(|table| TableSpec {

@@ -203,6 +203,7 @@ mod tests {
         let field = |(f, pooling)| FieldSpec {
             table: usize::from(f == 4),
             pooling,
+            pieces: None,
         };
         let table = |name: &str| TableSpec {
             name: name.into(),

@@ -24,11 +24,20 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
         fields: vec![
             field(0, None),
             field(0, Some(Pooling::Mean)),
+            FieldSpec {
+                pieces: Some(3),
+                ..field(3, None)
+            },
             field(1, Some(Pooling::Sum)),
             field(1, Some(Pooling::PaddedMean)),
             field(2, None),
         ],
-        tables: vec![table("word", 7), table("tag", 5), table("price", 3)],
+        tables: vec![
+            table("word", 7),
+            table("tag", 5),
+            table("price", 3),
+            table("age", 0),
+        ],
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
             kind,
@@ -77,9 +86,17 @@ fn batch() -> Batch {
         ids: (0..ROWS).map(|row| id(1, row, 7)).collect(),
         ..FieldIds::default()
     };
+    let age = |row: u64| match row % 7 {
+        0 => [f32::NAN, 0.0, 0.0],
+        _ => [0, 1, 2].map(|i| 3.0 * draw.at(20).uniform(3 * row + i) as f32),
+    };
+    let age = FieldIds {
+        numbers: (0..ROWS as u64).flat_map(age).collect(),
+        ..FieldIds::default()
+    };
     Batch {
         n_rows: ROWS,
-        fields: vec![word, list(2, 7), list(3, 5), list(4, 5), price],
+        fields: vec![word, list(2, 7), age, list(3, 5), list(4, 5), price],
         ..Batch::default()
     }
 }

@@ -1,8 +1,8 @@
 //! A request, scored at once, against the scorer on rows that hold context and candidate together.
 
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
-    Task,
+    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
+    Schema, Table, Task,
 };
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::kernels::Level;
@@ -26,6 +26,36 @@ const FIELDS: [Option<Pooling>; 8] = [
     None,
     None,
 ];
+
+/// Behind them two numbers that enter the first layer directly.
+const N_FIELDS: usize = FIELDS.len() + 2;
+
+fn number_field(number: usize) -> Field {
+    Field {
+        name: format!("number {number}"),
+        column: format!("number {number}"),
+        table: 3 + number,
+        pooling: None,
+        separator: None,
+        max_values: None,
+        missing: vec![],
+    }
+}
+
+/// A scale of so many pieces.
+fn number_table(pieces: u32) -> Table {
+    Table {
+        name: format!("{pieces} pieces"),
+        ids: IdSpace::Piecewise(Piecewise {
+            knots: (0..=pieces).map(f64::from).collect(),
+            mean: 0.0,
+            deviation: 1.0,
+            log_mean: 0.0,
+            log_deviation: 1.0,
+        }),
+        range: None,
+    }
+}
 
 fn schema() -> Schema {
     let field = |(number, pooling): (usize, &Option<Pooling>)| Field {
@@ -55,8 +85,17 @@ fn schema() -> Schema {
         range: None,
     };
     Schema {
-        fields: FIELDS.iter().enumerate().map(field).collect(),
-        tables: ["user", "item", "place"].map(table).into(),
+        fields: FIELDS
+            .iter()
+            .enumerate()
+            .map(field)
+            .chain([0, 1].map(number_field))
+            .collect(),
+        tables: ["user", "item", "place"]
+            .map(table)
+            .into_iter()
+            .chain([5, 1].map(number_table))
+            .collect(),
         tasks: ["ctr", "cvr"].map(task).into(),
         group: None,
     }
@@ -157,9 +196,25 @@ fn batch(name: &str, n_rows: usize) -> Batch {
         }
         ids
     };
+    let numbers = |number: u64| {
+        let draw = draw.at(100 + number);
+        let of_row = |row: u64| match draw.bits(3 * row) % 4 {
+            0 => [f32::NAN, 0.0, 0.0],
+            _ => [0, 1, 2].map(|i| 3.0 * draw.uniform(3 * row + i) as f32),
+        };
+        FieldIds {
+            numbers: (0..n_rows as u64).flat_map(of_row).collect(),
+            ..FieldIds::default()
+        }
+    };
     Batch {
         n_rows,
-        fields: FIELDS.iter().enumerate().map(ids).collect(),
+        fields: FIELDS
+            .iter()
+            .enumerate()
+            .map(ids)
+            .chain([0, 1].map(numbers))
+            .collect(),
         ..Batch::default()
     }
 }
@@ -188,7 +243,7 @@ fn check(scorer: &Arc<Scorer>, of_context: &[usize], levels: &[Level], buffers: 
             let mut candidates = batch("candidates", n);
             let rows = expanded(&context, &candidates, of_context);
             let expected = scorer.score(&rows, &mut Pass::new(1));
-            for field in 0..FIELDS.len() {
+            for field in 0..N_FIELDS {
                 let unread = match of_context.contains(&field) {
                     true => &mut candidates,
                     false => &mut context,
@@ -224,7 +279,7 @@ fn a_request_scores_as_its_rows_do() {
             (Gram::None, 17),
         ] {
             let scorer = scorer(kind, gram, dim, apart);
-            check(&scorer, &[0, 2, 4, 5], &best, &mut buffers);
+            check(&scorer, &[0, 2, 4, 5, 8], &best, &mut buffers);
         }
     }
 }
@@ -257,10 +312,10 @@ fn any_split_of_the_fields_will_do() {
     let scorer = scorer(NetworkKind::SparseSharing, Gram::Full, 8, true);
     // The same buffers for all of them: what a larger split leaves behind is no matter.
     let mut buffers = RankBuffers::default();
-    for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7][..], &[7, 0], &[1], &[]] {
+    for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[7, 0], &[9, 1], &[]] {
         check(&scorer, of_context, &Level::all(), &mut buffers);
     }
-    assert!(Ranker::new(&scorer, &[8]).is_none());
+    assert!(Ranker::new(&scorer, &[N_FIELDS]).is_none());
     assert!(Ranker::new(&scorer, &[1, 1]).is_none());
 }
 
@@ -303,7 +358,7 @@ fn a_request_allocates_nothing_after_one_of_its_size() {
         for n in COUNTS {
             let candidates = batch("candidates", n);
             for ranker in [Ranker::new, Ranker::in_half] {
-                let ranker = ranker(&scorer, &[0, 2, 4, 5]).unwrap();
+                let ranker = ranker(&scorer, &[0, 2, 4, 5, 9]).unwrap();
                 let (mut buffers, mut scores) = (RankBuffers::default(), vec![vec![]; 2]);
                 let mut score = || ranker.score(&context, &candidates, &mut buffers, &mut scores);
                 let mut allocations = || allocation_counter::measure(&mut score).count_total;

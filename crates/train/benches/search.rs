@@ -115,7 +115,7 @@ fn plan() -> TrainPlan {
     TrainPlan {
         seed: 1,
         threads: 1,
-        batch: 512,
+        batch: Some(512),
         epochs: 1,
         steps: Steps::Alternating,
         balance: ncs_train::Balance::Fixed,

@@ -3,9 +3,15 @@
 use ncs_eval::TaskPredictions;
 use ncs_model::{Calibrator, logit, sigmoid};
 
+/// Labels of the rarer class from which [`Calibration::Auto`] fits a curve.
+const FEWEST_LABELS: f64 = 1000.0;
+
 /// How scores are calibrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calibration {
+    /// [`Calibration::Platt`] where there are 1000 labels of each class or more, which its two numbers are sure
+    /// enough from; none elsewhere.
+    Auto,
     /// A logistic curve over the logit, two numbers (Platt 1999): for few positives.
     Platt,
     /// Any rising function, by pooling adjacent violators (Zadrozny and Elkan 2002): for many.
@@ -21,12 +27,16 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
         .map(|(&label, &score)| (score, f64::from(label)))
         .collect();
     let positives: f64 = rows.iter().map(|(_, label)| label).sum();
-    let has_both = 0.0 < positives && positives < rows.len() as f64;
-    if !has_both || !task.binary {
+    let fewest = match how {
+        Calibration::Auto => FEWEST_LABELS,
+        _ => 1.0,
+    };
+    let rarer = positives.min(rows.len() as f64 - positives);
+    if rarer < fewest || !task.binary {
         return None;
     }
     let calibrator = match how {
-        Calibration::Platt => platt(&rows, positives)?,
+        Calibration::Auto | Calibration::Platt => platt(&rows, positives)?,
         Calibration::Isotonic => isotonic(rows)?,
     };
     calibrator.check().ok().map(|()| calibrator)

@@ -13,8 +13,8 @@ pub struct TrainPlan {
     pub seed: u64,
     /// Worker threads, at least 1.
     pub threads: usize,
-    /// Rows a step.
-    pub batch: usize,
+    /// Rows a step; `None`: by the number of training rows, see [`TrainPlan::rows_per_step`].
+    pub batch: Option<usize>,
     /// Most passes over the training rows.
     pub epochs: u32,
     /// Whether tasks take turns or step together.
@@ -53,6 +53,26 @@ pub struct TrainPlan {
     /// Whether a step for a task may move weights outside its mask by stale momentum, as the paper's
     /// released code does. For parity only.
     pub parity_stale_momentum: bool,
+}
+
+/// The smallest and the largest batch that is chosen.
+const BATCHES: [u64; 2] = [512, 4096];
+
+/// A training of one pass over so many rows takes at most about so many steps, while the batch can grow.
+const STEPS_PER_EPOCH: u64 = 2000;
+
+impl TrainPlan {
+    /// Rows of a step over a training part of so many rows: as stated, or the power of two from 512 to 4096 with
+    /// which an epoch has at most about 2000 steps.
+    pub fn rows_per_step(&self, rows: u64) -> usize {
+        self.batch.unwrap_or_else(|| chosen_batch(rows))
+    }
+}
+
+fn chosen_batch(rows: u64) -> usize {
+    let [least, most] = BATCHES;
+    let fitting = rows.div_ceil(STEPS_PER_EPOCH).min(most).next_power_of_two();
+    fitting.clamp(least, most) as usize
 }
 
 /// Whether tasks take turns.
@@ -205,4 +225,15 @@ pub enum Pick {
     BestValidation,
     /// The last: the final density.
     Last,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_batch_grows_with_the_rows() {
+        let rows = [0, 1_000_000, 1_500_000, 3_000_000, 8_000_000, u64::MAX];
+        assert_eq!(rows.map(chosen_batch), [512, 512, 1024, 2048, 4096, 4096]);
+    }
 }

@@ -128,6 +128,11 @@ impl Bench<'_> {
         }
     }
 
+    /// Rows of a step of joint training.
+    pub(crate) fn rows_per_step(&self) -> usize {
+        self.plan.rows_per_step(self.train.label_counts().rows)
+    }
+
     /// Batches of one pass over the training rows.
     pub(crate) fn batches(&self, rows: Rows, rows_per_batch: usize) -> u64 {
         self.train.n_batches(&BatchPlan {
@@ -221,13 +226,13 @@ impl Run<'_> {
     }
 
     fn phase(&self, bench: &Bench<'_>) -> Phase {
-        let batches = bench.batches(Rows::All, self.plan.batch);
+        let batches = bench.batches(Rows::All, bench.rows_per_step());
         let per_epoch = u64::from(self.plan.evaluations_per_epoch);
         Phase {
             name: "train".to_owned(),
             tasks: (0..self.schema.tasks.len()).collect(),
             rows: Rows::All,
-            rows_per_batch: self.plan.batch,
+            rows_per_batch: bench.rows_per_step(),
             course: Course::of_epochs(batches, f64::from(self.plan.epochs), per_epoch),
             keep: self.plan.keep,
             patience: self.plan.patience,

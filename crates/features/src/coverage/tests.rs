@@ -24,6 +24,7 @@ fn schema() -> Arc<Schema> {
     let hash = IdSpace::Hash {
         buckets: 1 << 20,
         function: HashFunction::Xxh3,
+        unknown: false,
     };
     let letters = IdSpace::Vocabulary {
         values: vec!["a".into(), "b".into()],

@@ -15,10 +15,10 @@ const MOST_HEADS: usize = 64;
 /// The text says which parts do not fit.
 pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String> {
     let (schema, spec) = (&manifest.schema, &manifest.spec);
+    check_columns(schema)?;
     if *spec != Spec::of(schema, &spec.plan) {
         return Err("its sizes are not those of its columns".to_owned());
     }
-    check_columns(schema)?;
     check_tasks(schema, spec)?;
     check_network(spec)?;
     match fewest_numbers(spec) {

@@ -117,7 +117,7 @@ pub(super) fn phases(bench: &Bench<'_>) -> Vec<Phase> {
 
 /// Level 0 is the warm-up of the whole network, the others are subnetworks.
 fn phase(bench: &Bench<'_>, number: u32) -> Phase {
-    let batches = bench.batches(Rows::All, bench.plan.batch);
+    let batches = bench.batches(Rows::All, bench.rows_per_step());
     Phase {
         name: match number {
             0 => "search/warm-up of masks".to_owned(),
@@ -125,7 +125,7 @@ fn phase(bench: &Bench<'_>, number: u32) -> Phase {
         },
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
-        rows_per_batch: bench.plan.batch,
+        rows_per_batch: bench.rows_per_step(),
         course: Course::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
         keep: Keep::Last,
         patience: None,

@@ -135,7 +135,7 @@ pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
     let counts = bench.train.label_counts();
     let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;
-    let rows_per_batch = ((bench.plan.batch as f64 * share).round() as usize).max(1);
+    let rows_per_batch = ((bench.rows_per_step() as f64 * share).round() as usize).max(1);
     let batches = bench.batches(rows, rows_per_batch);
     Phase {
         name: format!("search/{}/level-{number}", bench.schema.tasks[task].name),

@@ -45,9 +45,9 @@ pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
         name: "search/warm-up".to_owned(),
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
-        rows_per_batch: bench.plan.batch,
+        rows_per_batch: bench.rows_per_step(),
         course: Course {
-            batches_per_epoch: bench.batches(Rows::All, bench.plan.batch),
+            batches_per_epoch: bench.batches(Rows::All, bench.rows_per_step()),
             total_steps: steps,
             validations_per_epoch: 0,
         },
