@@ -387,7 +387,7 @@ fn check_refuses_a_table_that_no_machine_holds() {
         &arguments,
         &[
             "run.toml:5:",
-            "table \"user\" of 4000000001 rows",
+            "table \"user\" of 4000000002 rows",
             "256 numbers",
         ],
     );

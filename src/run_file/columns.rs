@@ -10,7 +10,7 @@ use super::tasks;
 
 const QUANTILES: u32 = 32;
 
-/// More pieces gained nothing (docs/decisions/0030-numbers-piecewise.md).
+/// More pieces gained nothing (docs/decisions/0031-numbers-piecewise.md).
 const PIECES: u32 = 16;
 
 /// Columns and tasks, checked against the files and each other.

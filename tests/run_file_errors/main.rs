@@ -341,7 +341,7 @@ fn tables_that_disagree() {
     check(
         "age = \"numeric\"",
         "age = { kind = \"numeric\", transform = \"log\", buckets = 8 }",
-        "run.toml:11: columns.age.buckets goes with transform = \"quantiles\"",
+        "run.toml:11: columns.age.buckets goes with transform = \"piecewise\" or \"quantiles\"",
     );
 }
 

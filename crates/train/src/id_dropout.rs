@@ -5,7 +5,7 @@
 //! training step an id becomes unknown with probability `p = (U_v - U_t) / (1 - U_t)`, column by column: `U_v` is
 //! the share of unknown values in the validation rows (the latest, where the split is by time), `U_t` that in
 //! the training rows themselves. The network then learns from the other columns what to say of such rows, and the
-//! row "unknown" what the average id is worth (docs/decisions/0031-ids-that-become-unknown.md).
+//! row "unknown" what the average id is worth (docs/decisions/0032-ids-that-become-unknown.md).
 
 use ncs_features::{Batch, Field, FieldIds, Schema};
 use ncs_model::Draw;
