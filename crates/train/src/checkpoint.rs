@@ -5,7 +5,8 @@
 
 use crate::error::TrainError;
 use crate::optim::TowerState;
-use crate::trainer::{Best, Slot, State, Trainer};
+use crate::slots::{Best, Slot};
+use crate::trainer::{State, Trainer};
 use ncs_model::{
     Entry, PickedRows, SlotRows, SparseRows, Table, TensorFile, TensorFileError, Tower, Values,
     Weights, tensor_file,
@@ -172,7 +173,11 @@ pub(crate) fn save(
     for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
         tensors.tower(t, tower, state, &drawn[t]);
     }
-    for (t, average) in trainer.averages.iter().enumerate() {
+    let averages = trainer
+        .averages
+        .iter()
+        .flat_map(|averages| &averages.towers);
+    for (t, average) in averages.enumerate() {
         tensors.floats(format!("average.{t}.dense"), average);
     }
     for (task, found) in trainer.gradients.iter().enumerate() {
@@ -258,7 +263,9 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
     }
-    for (t, average) in trainer.averages.iter_mut().enumerate() {
+    let averages = trainer.averages.iter_mut();
+    let averages = averages.flat_map(|averages| &mut averages.towers);
+    for (t, average) in averages.enumerate() {
         let values = saved.file.f32_values(&format!("average.{t}.dense"))?;
         fill(average, values).ok_or_else(other)?;
     }

@@ -3,6 +3,7 @@
 //! A [`Run`] owns nothing but settings: it drives a trainer through the phases of the mask search and
 //! the training proper, tells a [`Listener`] what happens, and ends with an artifact.
 
+mod averages;
 pub mod balance;
 pub mod calibrate;
 mod checkpoint;
@@ -19,6 +20,7 @@ pub mod predict;
 mod run;
 mod schedule;
 mod search;
+mod slots;
 pub mod step;
 mod step_loss;
 mod trainer;

@@ -1,5 +1,6 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+use crate::averages::Averages;
 use crate::balance::{self, LogVariances};
 use crate::checkpoint;
 use crate::error::TrainError;
@@ -9,6 +10,7 @@ use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
 use crate::predict::{self, Forecast, Judgement};
+use crate::slots::{self, Best, Slot};
 use crate::step::Course;
 use crate::step_loss::{Ground, StepLoss};
 use ncs_eval::Predictions;
@@ -71,8 +73,8 @@ pub(crate) struct Trainer<'a> {
     /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
     /// turns then.
     pub(crate) gradients: Vec<GradientSums>,
-    /// For each tower the running average of layers and heads; empty where none is kept.
-    pub(crate) averages: Vec<Vec<f32>>,
+    /// Running averages of layers and heads, where they are kept.
+    pub(crate) averages: Option<Averages>,
 }
 
 /// Gradients of layers and heads over many batches, laid out as the tower's weights.
@@ -123,23 +125,6 @@ pub struct Point {
     pub best: bool,
 }
 
-/// A set of weights that is kept: those of some towers, at the best moment of some tasks.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    pub(crate) tasks: Vec<usize>,
-    pub(crate) towers: Vec<usize>,
-    pub(crate) best: Option<Best>,
-}
-
-/// The best moment so far.
-#[derive(Clone, Debug)]
-pub(crate) struct Best {
-    pub(crate) goodness: f64,
-    pub(crate) step: u64,
-    /// One for each tower of the slot.
-    pub(crate) weights: Vec<Arc<Weights>>,
-}
-
 impl<'a> Trainer<'a> {
     /// A trainer at its first step.
     pub(crate) fn new(setting: &'a Setting<'a>, phase: Phase, model: Model) -> Trainer<'a> {
@@ -157,7 +142,7 @@ impl<'a> Trainer<'a> {
         };
         Trainer {
             optimizers: Optimizers::new(&model, settings),
-            slots: slots(&phase, &model),
+            slots: slots::of(phase.keep, &phase.tasks, &model),
             state: State {
                 losses: vec![(0.0, 0); setting.schema.tasks.len()],
                 variances: LogVariances::new(setting.schema.tasks.len()),
@@ -167,10 +152,7 @@ impl<'a> Trainer<'a> {
             gradient: Gradient::default(),
             subnets: Vec::new(),
             gradients: Vec::new(),
-            averages: match phase.average {
-                Some(_) => model.towers().iter().map(|t| t.dense.clone()).collect(),
-                None => Vec::new(),
-            },
+            averages: phase.average.map(|decay| Averages::new(decay, &model)),
             setting,
             phase,
             model,
@@ -226,7 +208,9 @@ impl<'a> Trainer<'a> {
             let draw = Draw::new(self.setting.plan.seed, "unknown ids").at(self.state.step);
             self.setting.id_dropout.apply(&mut batch, draw);
             self.step(&batch)?;
-            self.average();
+            if let Some(averages) = &mut self.averages {
+                averages.follow(self.state.step, self.model.towers());
+            }
             let done = self.state.step;
             listener.hear(&Event::Stepped { done });
             if course.validates_after(done) {
@@ -294,25 +278,9 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Takes the weights into their running average. Early on it forgets faster, so that the initial weights do
-    /// not linger.
-    fn average(&mut self) {
-        let Some(decay) = self.phase.average else {
-            return;
-        };
-        let n = self.state.step as f64;
-        let part = 1.0 - decay.min(n / (n + 9.0));
-        for (average, tower) in self.averages.iter_mut().zip(self.model.towers()) {
-            for (mean, &weight) in average.iter_mut().zip(&tower.dense) {
-                *mean += part as f32 * (weight - *mean);
-            }
-        }
-    }
-
-    /// Puts the averages in the place of the weights, and the weights in theirs; a second call undoes it.
     fn swap_averages(&mut self) {
-        for (t, average) in self.averages.iter_mut().enumerate() {
-            std::mem::swap(average, &mut self.model.tower_mut(t).dense);
+        if let Some(averages) = &mut self.averages {
+            averages.swap(&mut self.model);
         }
     }
 
@@ -595,22 +563,6 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<(), TrainError> {
         let (setting, name) = (self.setting, self.phase.name.clone());
         checkpoint::save(self, setting.checkpoint, setting.run, &name)
-    }
-}
-
-fn slots(phase: &Phase, model: &Model) -> Vec<Slot> {
-    let slot = |tasks: Vec<usize>| {
-        let mut towers: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
-        towers.dedup();
-        Slot {
-            tasks,
-            towers,
-            best: None,
-        }
-    };
-    match phase.keep {
-        Keep::BestPerTask => phase.tasks.iter().map(|&task| slot(vec![task])).collect(),
-        Keep::BestJoint | Keep::Last => vec![slot(phase.tasks.clone())],
     }
 }
 
