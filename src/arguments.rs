@@ -30,6 +30,9 @@ pub enum Command {
     Check(Check),
     /// Search masks, train, evaluate; write model and report to a folder. Goes on where it stopped.
     Train(Train),
+    /// Try settings that the run file leaves open, on validation rows, and write the best run file. Resumes an
+    /// interrupted tuning.
+    Tune(Tune),
     /// Compare methods on data sets over several seeds: tuned alike, with intervals and verdicts. Goes on
     /// where it stopped.
     Compare(Compare),
@@ -72,6 +75,23 @@ pub struct Run {
     /// Override a key of the run file, such as training.epochs=3; may be given often.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub assignments: Vec<String>,
+}
+
+/// `ncs tune`
+#[derive(Args, Clone, Debug)]
+pub struct Tune {
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the verb"
+    )]
+    pub run: Run,
+    /// Wall time to spend, such as 10m or 2h; a trial that has begun is finished.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub budget: std::time::Duration,
+    /// Folder for the trials, the picked run file and the report.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `ncs check`

@@ -22,3 +22,4 @@ mod score_file;
 pub mod score_log;
 pub mod sharing;
 pub mod training;
+pub mod tune;

@@ -24,6 +24,7 @@ fn run(command: &Command, progress: Progress) -> commands::Outcome {
         Command::Quickstart(arguments) => commands::quickstart::run(arguments, progress),
         Command::Check(arguments) => commands::check::run(arguments, progress),
         Command::Train(arguments) => commands::train::run(arguments, progress),
+        Command::Tune(arguments) => commands::tune::run(arguments, progress),
         Command::Compare(arguments) => commands::compare::run(arguments, progress),
         Command::Evaluate(arguments) => commands::evaluate::run(arguments, progress),
         Command::Score(arguments) => commands::score::run(arguments, progress),

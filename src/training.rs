@@ -188,8 +188,11 @@ fn finish(
     artifact.write(&folder.join("model"))?;
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
     let parts = [("test", &data.test), ("valid", &data.valid)];
+    let scored = parts
+        .into_iter()
+        .filter(|(part, _)| *part != "test" || plan.evaluation.test);
     let mut judged = Vec::new();
-    for (part, rows) in parts {
+    for (part, rows) in scored {
         if let Some(rows) = rows {
             judged.push(judge(plan, &scorer, part, rows)?);
         }

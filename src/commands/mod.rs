@@ -13,6 +13,7 @@ pub mod score;
 pub mod serve;
 pub mod synth;
 pub mod train;
+pub mod tune;
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -40,11 +40,7 @@ impl<'t> Checks<'t> {
 
     /// Whether the run file states the key at `path`.
     pub(crate) fn states(&self, path: &[&str]) -> bool {
-        let mut node = Some(self.tree);
-        for key in path {
-            node = node.and_then(|node| node.get(key)).map(|entry| &entry.node);
-        }
-        node.is_some()
+        self.tree.states(path)
     }
 
     /// `column`, which the key at `path` names, must be in every file.

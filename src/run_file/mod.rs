@@ -31,6 +31,7 @@ use ncs_train::TrainPlan;
 use ncs_train::calibrate::Calibration;
 use serde::Deserialize;
 
+pub(crate) use data::has_validation;
 pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
 pub use problem::RunFileError;
 pub(crate) use problem::hint;
@@ -65,6 +66,8 @@ pub struct EvaluationPlan {
     pub bootstrap: u32,
     /// Whether labels and scores of the judged rows are kept.
     pub keep_scores: bool,
+    /// Whether test rows are scored; a tuning must not.
+    pub test: bool,
 }
 
 /// A run file that was read and found right.
@@ -123,6 +126,11 @@ impl RunFile {
             }),
             _ => Err(wrong(problems)),
         }
+    }
+
+    /// Whether the run file, or an override, states the key at `path`.
+    pub(crate) fn states(&self, path: &[&str]) -> bool {
+        self.tree.states(path)
     }
 
     /// What the run file says after the overrides, its paths absolute: it can be run from anywhere.
@@ -246,6 +254,7 @@ fn plan(
     let evaluation = EvaluationPlan {
         bootstrap: said.evaluation.bootstrap,
         keep_scores: said.evaluation.keep_scores,
+        test: true,
     };
     let calibration = match said.calibration.kind {
         shapes::CalibrationKind::None => None,

@@ -75,6 +75,15 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// Whether there is a key at `path`.
+    pub(crate) fn states(&self, path: &[&str]) -> bool {
+        let mut node = Some(self);
+        for key in path {
+            node = node.and_then(|node| node.get(key)).map(|entry| &entry.node);
+        }
+        node.is_some()
+    }
+
     /// The entries of a table; none of anything else.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {

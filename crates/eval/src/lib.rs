@@ -31,6 +31,7 @@ pub mod report;
 pub mod sharing;
 pub mod statistics;
 pub mod tensorboard;
+pub mod tuning;
 
 pub use auc::{GroupedAuc, Real, auc, ctcvr_auc, grouped_auc, soft_auc, weighted_auc};
 pub use bootstrap::{Resampling, auc_interval};
@@ -44,7 +45,8 @@ pub use metrics::{
     TaskPredictions,
 };
 pub use render::{
-    comparison_markdown, render_comparison_html, render_html, render_text, text_table,
+    comparison_markdown, render_comparison_html, render_html, render_text, render_tuning_html,
+    text_table,
 };
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};

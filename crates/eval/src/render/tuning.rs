@@ -1,0 +1,192 @@
+//! A tuning as one HTML file: what was picked, how the search went, what mattered.
+
+use maud::{Markup, html};
+
+use super::chart::{Chart, Series};
+use super::html::page;
+use crate::tuning::{Tuning, TuningEffect, TuningTrial};
+
+const WIDTH: f64 = 640.0;
+const LEFT: f64 = 210.0;
+const RIGHT: f64 = 90.0;
+const ROW: f64 = 24.0;
+
+/// The tuning as a self-contained page.
+pub fn render_tuning_html(tuning: &Tuning) -> String {
+    let content = html! {
+        header {
+            h1 { (tuning.title) }
+            p.explained { (summary(tuning)) }
+        }
+        section {
+            h2 { "Picked settings" }
+            (picked(tuning))
+        }
+        section {
+            h2 { "The search" }
+            (progress(tuning))
+        }
+        section {
+            h2 { "What mattered" }
+            p.explained {
+                "Mean validation score of the first rung's trials by the values of each setting, the setting with the \
+                 largest difference first. Other settings vary at random beside it."
+            }
+            @for effect in &tuning.effects { (bars(effect)) }
+        }
+    };
+    page(&tuning.title, content)
+}
+
+fn summary(tuning: &Tuning) -> String {
+    let seconds: f64 = tuning.trials.iter().map(|trial| trial.seconds).sum();
+    let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
+    format!(
+        "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the root of its labels of \
+         the rarer class): {} picked, {} as the run file is. The picked score is the best of many on the same rows, so \
+         new rows will show less of the difference.",
+        tuning.trials.len(),
+        seconds,
+        score(tuning.best.as_ref().and_then(|best| best.goodness)),
+        score(tuning.untouched),
+    )
+}
+
+fn picked(tuning: &Tuning) -> Markup {
+    let settings = tuning.best.iter().flat_map(|best| &best.settings);
+    let rows: Vec<&(String, String)> = settings.collect();
+    html! {
+        @if rows.is_empty() {
+            p { "The run file as it is: no other settings validated better." }
+        } @else {
+            table {
+                thead { tr { th { "setting" } th { "value" } } }
+                tbody { @for (key, value) in rows { tr { td { (key) } td { (value) } } } }
+            }
+        }
+    }
+}
+
+/// The best score so far over time, rung by rung.
+fn progress(tuning: &Tuning) -> Markup {
+    let rungs = tuning.trials.iter().map(|trial| trial.rung + 1).max();
+    let series = (0..rungs.unwrap_or(0)).map(|rung| Series {
+        name: format!("rung {}, best so far", rung + 1),
+        points: best_so_far(&tuning.trials, rung),
+        style: rung,
+        ..Series::default()
+    });
+    Chart {
+        title: "Best validation score against time".to_owned(),
+        x_name: "seconds".to_owned(),
+        y_name: "score".to_owned(),
+        series: series.collect(),
+        ..Chart::default()
+    }
+    .draw()
+}
+
+fn best_so_far(trials: &[TuningTrial], rung: usize) -> Vec<(f64, f64)> {
+    let (mut time, mut best) = (0.0, f64::NEG_INFINITY);
+    let mut points = Vec::new();
+    for trial in trials {
+        time += trial.seconds;
+        if let Some(goodness) = trial.goodness.filter(|_| trial.rung == rung) {
+            best = best.max(goodness);
+            points.push((time, best));
+        }
+    }
+    points
+}
+
+/// One bar for each level, from the worst mean of the setting to the best.
+fn bars(effect: &TuningEffect) -> Markup {
+    let means = || effect.levels.iter().map(|level| level.mean);
+    let lowest = means().fold(f64::INFINITY, f64::min);
+    let spread = effect.spread().max(f64::MIN_POSITIVE);
+    let height = ROW * effect.levels.len() as f64 + 4.0;
+    let length = |mean: f64| 4.0 + (WIDTH - LEFT - RIGHT - 4.0) * (mean - lowest) / spread;
+    html! {
+        figure {
+            figcaption { (effect.setting) " (difference " (format!("{:.4}", effect.spread())) ")" }
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img"
+                aria-label=(format!("Mean score by {}", effect.setting)) {
+                @for (level, place) in effect.levels.iter().zip(0..) {
+                    @let y = ROW * f64::from(place) + 2.0;
+                    text x=(LEFT - 8.0) y=(y + 15.0) text-anchor="end" font-size="12" {
+                        (level.name) " (" (level.trials) ")"
+                    }
+                    rect x=(LEFT) y=(y) width=(format!("{:.1}", length(level.mean))) height=(ROW - 6.0)
+                        fill="#14365d" {}
+                    text x=(format!("{:.1}", LEFT + length(level.mean) + 6.0)) y=(y + 15.0) font-size="12" {
+                        (format!("{:.4}", level.mean))
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuning::TuningLevel;
+
+    #[test]
+    fn the_page_shows_what_was_picked_and_what_mattered() {
+        let trial = |number, rung, goodness| TuningTrial {
+            number,
+            rung,
+            goodness,
+            seconds: 2.0,
+            settings: vec![("training.batch".to_owned(), "256".to_owned())],
+        };
+        let level = |name: &str, mean| TuningLevel {
+            name: name.to_owned(),
+            mean,
+            trials: 3,
+        };
+        let tuning = Tuning {
+            title: "Tuning of run.toml".to_owned(),
+            best: Some(trial(4, 2, Some(0.81))),
+            untouched: Some(0.79),
+            effects: vec![TuningEffect {
+                setting: "network.dim".to_owned(),
+                levels: vec![level("8", 0.7), level("<16>", 0.75)],
+            }],
+            trials: vec![
+                trial(0, 0, Some(0.7)),
+                trial(1, 0, None),
+                trial(4, 2, Some(0.81)),
+            ],
+        };
+        let html = render_tuning_html(&tuning);
+        for part in [
+            "3 trainings in 6 s",
+            "0.8100 picked, 0.7900 as the run file is",
+            "<td>training.batch</td>",
+            "network.dim (difference 0.0500)",
+            "&lt;16&gt; (3)",
+            "rung 3, best so far",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_best_so_far_never_falls() {
+        let trial = |rung, goodness| TuningTrial {
+            number: 1,
+            rung,
+            goodness,
+            seconds: 1.0,
+            settings: vec![],
+        };
+        let trials = [
+            trial(0, Some(0.6)),
+            trial(1, Some(0.9)),
+            trial(0, Some(0.5)),
+        ];
+        assert_eq!(best_so_far(&trials, 0), [(1.0, 0.6), (3.0, 0.6)]);
+    }
+}

@@ -1,0 +1,59 @@
+//! `ncs tune`
+
+use super::{Outcome, print};
+use crate::arguments::Tune;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::tune;
+use ncs_eval::tuning::Tuning;
+
+/// Tunes a run file and says what was picked.
+///
+/// # Errors
+/// The run file, its data or the folder; or it was asked to stop.
+pub fn run(arguments: &Tune, progress: Progress) -> Outcome {
+    let run = &arguments.run;
+    let tuning = tune::run(
+        &run.file,
+        &run.assignments,
+        &arguments.out,
+        arguments.budget,
+        progress,
+        interrupt::flag()?,
+    )?;
+    print(&in_words(&tuning))?;
+    let tuned = arguments.out.join("tuned.toml");
+    progress.say(&format!(
+        "report: {}\ntrain it: ncs train {} --out DIR",
+        arguments.out.join("tune.html").display(),
+        tuned.display()
+    ));
+    Ok(())
+}
+
+fn in_words(tuning: &Tuning) -> String {
+    let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
+    let best = tuning.best.as_ref();
+    let mut text = format!(
+        "{} trainings; validation score {} picked, {} as the run file is\n",
+        tuning.trials.len(),
+        score(best.and_then(|best| best.goodness)),
+        score(tuning.untouched)
+    );
+    match best.filter(|best| !best.settings.is_empty()) {
+        Some(best) => {
+            for (key, value) in &best.settings {
+                text += &format!("  {key} = {value}\n");
+            }
+        }
+        None => text += "  no other settings validated better\n",
+    }
+    if let Some(most) = tuning.effects.first() {
+        text += &format!(
+            "what mattered most: {} ({:.4})\n",
+            most.setting,
+            most.spread()
+        );
+    }
+    text
+}
