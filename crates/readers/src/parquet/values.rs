@@ -63,6 +63,7 @@ fn of_logical(logical: &LogicalType) -> Option<Kind> {
         LogicalType::Timestamp(time) => Some(Kind::Instant(unit(time.unit))),
         LogicalType::Time(time) => Some(Kind::Clock(unit(time.unit))),
         LogicalType::Integer(integer) if !integer.is_signed => Some(Kind::Unsigned),
+        LogicalType::Decimal(decimal) => u32::try_from(decimal.scale).ok().map(Kind::Decimal),
         LogicalType::Float16 => Some(Kind::Half),
         LogicalType::Uuid => Some(Kind::Uuid),
         _ => None,
