@@ -363,6 +363,16 @@ fn settings_that_do_not_go_together() {
         "run.toml:5: test_from must be later than valid_from, and of its type",
     );
     check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid_from = \"soon\" }",
+        "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01",
+    );
+    check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid_from = 2023-05-25, format = \"%Q\" }",
+        "run.toml:5: \"%Q\" is no form of a time; write it in the letters of strftime",
+    );
+    check(
         "epochs = 3",
         "parity = { stale_momentum = true }\n[network]",
         "run.toml:30: network is stated twice",

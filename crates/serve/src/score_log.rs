@@ -193,6 +193,7 @@ mod tests {
 
     fn entry(n: usize) -> Entry {
         let schema = Schema {
+            value_rule: ncs_features::ValueRule::CURRENT,
             fields: vec![],
             tables: vec![],
             tasks: vec![],
