@@ -47,6 +47,7 @@ pub mod columns;
 pub mod coverage;
 pub mod encode;
 pub mod error;
+mod farm;
 pub mod fit;
 pub mod hash;
 pub mod json;
@@ -54,6 +55,7 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod system;
 pub mod time;
 pub mod value;
 

@@ -21,6 +21,7 @@ pub mod source;
 pub mod split;
 pub mod synthetic;
 mod tfrecord;
+mod unique;
 
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
@@ -32,3 +33,4 @@ pub use prepare::{
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source};
 pub use split::{Moment, SplitTally, TimeFormat, split_tally};
+pub use unique::unique_number;
