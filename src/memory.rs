@@ -284,6 +284,7 @@ dim = 10
             tables: vec![],
             tasks: file.plan.schema.tasks.clone(),
             group: None,
+            value_rule: ncs_features::ValueRule::Canonical,
         };
         for name in ["user", "price"] {
             let values = (0..200_000).map(|value| value.to_string()).collect();

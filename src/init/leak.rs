@@ -28,11 +28,16 @@ pub(super) fn suspicion(profile: &Profile, kind: &Kind, labels: &[Labels]) -> Op
     let all = labels.iter();
     let copy = all.clone().find_map(|labels| copy_of(profile, labels));
     let filled = all.clone().find_map(|labels| filled_after(profile, labels));
-    copy.or(filled).or_else(|| {
+    let ranked = || {
         labels
             .iter()
             .find_map(|labels| ranks(profile, kind, labels))
-    })
+    };
+    let named = || {
+        let reason = "named like what happens after a click";
+        is_after_the_event(&profile.name).then(|| reason.to_owned())
+    };
+    copy.or(filled).or_else(ranked).or_else(named)
 }
 
 fn copy_of(profile: &Profile, labels: &Labels) -> Option<String> {
@@ -84,9 +89,9 @@ fn filled_after(profile: &Profile, labels: &Labels) -> Option<String> {
     None
 }
 
-/// Whether rows with label `at` are the only ones that are set, all or nearly, and so many of them that a
-/// feature which multiplies the odds of the label tenfold would not do it. Of rows that are not set, features
-/// that are known in time may well have all: what is never clicked is set at half of the rows with 0, at least.
+/// Whether rows with label `at` are the only ones that are set, exactly or nearly, and so many that even a
+/// feature which multiplies the odds of that label tenfold would hardly ever do it. For label 0 they must also be
+/// half of its rows: a rare flag of what is never clicked may well be known in time.
 fn only_at(at: f32, rows: &[usize], labels: &[f32], is_set: impl Fn(usize) -> bool) -> bool {
     let (mut own, mut own_set, mut others, mut others_set) = (0u32, 0u32, 0u32, 0u32);
     for &row in rows {

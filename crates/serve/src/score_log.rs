@@ -65,6 +65,7 @@ fn column_bytes(column: &Column) -> usize {
     let values = match &column.values {
         Values::Int(numbers) => size_of_val(&numbers[..]),
         Values::Float(numbers) => size_of_val(&numbers[..]),
+        Values::Time(times) => size_of_val(&times[..]),
         Values::Text(texts) => {
             let lengths = (0..texts.len()).map(|i| texts.get(i).len() + size_of::<u32>());
             lengths.sum()
