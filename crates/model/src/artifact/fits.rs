@@ -23,8 +23,8 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     check_tasks(schema, spec)?;
     check_network(spec)?;
     let n_fields = spec.vector_fields().count();
-    let n_numbers = spec.fields.iter().map(FieldSpec::n_numbers).sum();
-    let size = DenseSize::of(&spec.plan, n_fields, n_numbers, spec.tasks.len());
+    let n_beside = spec.fields.iter().map(FieldSpec::n_numbers).sum();
+    let size = DenseSize::of(&spec.plan, n_fields, n_beside, spec.tasks.len());
     if size.numbers > n_numbers as f64 {
         return Err(format!(
             "its network has more connections than the {n_numbers} numbers of its weights"
