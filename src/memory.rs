@@ -267,7 +267,7 @@ dim = 10
             "(columns.user)",
         );
         check(&["training.batch=9223372036854775807"], "(training.batch)");
-        check(&["threads=4000", "network.hidden=[2000,2000]"], "(threads)");
+        check(&["threads=4000", "training.batch=262144"], "(threads)");
         let rounds = [
             "search.kind=\"magnitude\"",
             "search.rounds=1000",

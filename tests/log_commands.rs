@@ -55,7 +55,7 @@ fn check_shows_what_it_read() {
         "list",
         "50.00 %",
         "No mistake found in all 4 rows of train; ncs train checks every row.",
-        "Tables and moments",
+        "tables and moments, were every row seen",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

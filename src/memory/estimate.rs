@@ -195,11 +195,20 @@ fn threads(plan: &RunPlan) -> Part {
     let busy = (plan.train.threads as f64).min((rows_per_step(plan) / 64.0).ceil());
     let tiles = ROWS_AT_A_TIME.min(rows_per_step(plan)) * 2.0 * (size.inputs + size.outputs);
     let sums = n_subnets(plan) * size.numbers * share_computed(plan);
+    // Threads that the machine has cores for are not to blame.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (key, remedy) = if plan.train.threads > cores {
+        let key = vec!["threads".to_owned()];
+        (key, "state fewer threads, or a smaller network")
+    } else {
+        let remedy = "make it smaller, or state fewer threads";
+        (largest_size(plan), remedy)
+    };
     Part {
         what: format!("{} threads", plan.train.threads),
         bytes: plan.train.threads as f64 * STACK + 4.0 * busy * (tiles + sums),
-        key: vec!["threads".to_owned()],
-        remedy: "state fewer threads, or a smaller network".to_owned(),
+        key,
+        remedy: remedy.to_owned(),
     }
 }
 

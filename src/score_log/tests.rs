@@ -218,7 +218,16 @@ fn a_file_holds_who_scored_and_what_was_said() {
     let rows = read(&path, &ours);
     let values: Vec<&Values> = rows.columns.iter().map(|column| &column.values).collect();
     assert_eq!(values[0], &texts(&["r", "r"]));
-    assert_eq!(values[1], &Values::Int(vec![1_773_472_089_250_000; 2]));
+    let Values::Time(times) = values[1] else {
+        panic!("{:?}", values[1]);
+    };
+    assert_eq!(times.len(), 2);
+    assert!(
+        times
+            .iter()
+            .all(|time| time.to_string() == "2026-03-14T07:08:09.25"),
+        "{times:?}"
+    );
     assert_eq!(values[2], &texts(&["shop", "shop"]));
     assert_eq!(values[3], &Values::Int(vec![3, 3]));
     assert_eq!(values[4], &texts(&["0123456789abcdef"; 2]));

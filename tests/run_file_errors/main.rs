@@ -171,7 +171,7 @@ fn values_out_of_range() {
     check(
         "seed = 1",
         "threads = 0",
-        "run.toml:1: threads is 0; it must be at least 1",
+        "run.toml:1: threads is 0; it must be at least 1 and at most 4096",
     );
     check(
         "epochs = 3",
@@ -365,7 +365,8 @@ fn settings_that_do_not_go_together() {
     check(
         "valid = \"valid.parquet\"",
         "split = { by = \"time\", column = \"seen_at\", valid_from = \"soon\" }",
-        "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01",
+        "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01, a date and time such as \
+         2024-02-01T12:30:00Z, or a number in the column's unit",
     );
     check(
         "valid = \"valid.parquet\"",

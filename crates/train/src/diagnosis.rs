@@ -1,6 +1,6 @@
 //! Where a number that is none came from: a field's vectors, or a layer's weights.
 
-use ncs_features::{Batch, Schema};
+use ncs_features::{Batch, Field, IdSpace, Schema};
 use ncs_model::Tower;
 
 /// Standard deviations from the mean that hardly any number is from that of its column.
@@ -36,7 +36,10 @@ fn outlier(schema: &Schema, batch: &Batch) -> Option<String> {
         rows.max_by(|a, b| a.1.total_cmp(&b.1))
     };
     let fields = schema.fields.iter().zip(&batch.fields);
-    let furthest = fields.filter_map(|(field, ids)| Some((field, of_field(ids)?)));
+    let is_scaled =
+        |field: &Field| matches!(schema.tables[field.table].ids, IdSpace::Scaled { .. });
+    let scaled = fields.filter(|(field, _)| is_scaled(field));
+    let furthest = scaled.filter_map(|(field, ids)| Some((field, of_field(ids)?)));
     let (field, (row, deviations)) = furthest.max_by(|(_, a), (_, b)| a.1.total_cmp(&b.1))?;
     (deviations > OUTLIER).then(|| {
         format!(
