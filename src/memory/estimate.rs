@@ -1,5 +1,5 @@
 //! What a training takes, from sizes alone. The numbers of bytes are those of the structures that are made;
-//! `tests/memory.rs` holds them against what runs really took.
+//! docs/decisions/0037-memory-before-anything.md holds them against what runs really took.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
 use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
@@ -113,8 +113,8 @@ fn n_kept(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Weights, where they lie, moments, gradients, kept weights, and the orders in which products run through
-/// them.
+/// Weights, where they lie, moments, gradients, kept weights, the orders in which products run through them, and
+/// what the first thread computes in them.
 fn layers(plan: &RunPlan) -> Part {
     const WEIGHTS: f64 = 4.0;
     const POSITIONS: f64 = 8.0;
@@ -145,7 +145,7 @@ fn layers(plan: &RunPlan) -> Part {
             "the layers of the network ({} numbers)",
             count(size.numbers * n_towers(plan))
         ),
-        bytes: n_towers(plan) * (size.numbers * each + size.layers * LAYER),
+        bytes: n_towers(plan) * (size.numbers * each + size.layers * LAYER) + of_a_thread(plan),
         key: largest_size(plan),
         remedy: "make it smaller".to_owned(),
     }
@@ -187,28 +187,27 @@ pub(super) fn largest_size(plan: &RunPlan) -> Vec<String> {
     vec!["network".to_owned(), key.to_owned()]
 }
 
-/// What each thread holds: its stack, outputs and gradients of some tiles, and sums over rows.
+/// What a thread holds while it computes: outputs and gradients of some tiles, and sums over rows.
+fn of_a_thread(plan: &RunPlan) -> f64 {
+    let size = dense(plan);
+    let rows = ROWS_AT_A_TIME.min(rows_per_step(plan));
+    let tiles = rows * 2.0 * (size.inputs + size.outputs);
+    let sums = n_subnets(plan) * size.numbers * share_computed(plan);
+    4.0 * (tiles + sums)
+}
+
+/// What the threads beyond the first hold, and the stacks of all: without them it is the network that is too
+/// large.
 fn threads(plan: &RunPlan) -> Part {
     const STACK: f64 = 65_536.0;
-    let size = dense(plan);
+    let n_threads = plan.train.threads as f64;
     // No thread gets fewer than 64 rows.
-    let busy = (plan.train.threads as f64).min((rows_per_step(plan) / 64.0).ceil());
-    let tiles = ROWS_AT_A_TIME.min(rows_per_step(plan)) * 2.0 * (size.inputs + size.outputs);
-    let sums = n_subnets(plan) * size.numbers * share_computed(plan);
-    // Threads that the machine has cores for are not to blame.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (key, remedy) = if plan.train.threads > cores {
-        let key = vec!["threads".to_owned()];
-        (key, "state fewer threads, or a smaller network")
-    } else {
-        let remedy = "make it smaller, or state fewer threads";
-        (largest_size(plan), remedy)
-    };
+    let busy = n_threads.min((rows_per_step(plan) / 64.0).ceil());
     Part {
         what: format!("{} threads", plan.train.threads),
-        bytes: plan.train.threads as f64 * STACK + 4.0 * busy * (tiles + sums),
-        key,
-        remedy: remedy.to_owned(),
+        bytes: n_threads * STACK + (busy - 1.0).max(0.0) * of_a_thread(plan),
+        key: vec!["threads".to_owned()],
+        remedy: "state fewer threads, or a smaller network".to_owned(),
     }
 }
 
