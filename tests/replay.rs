@@ -12,7 +12,7 @@ use ncs_model::NetworkKind;
 use ncs_readers::Reading;
 use ncs_serve::compute::Desk;
 use ncs_serve::question::Question;
-use ncs_serve::score_log::{Entry, ScoreLog};
+use ncs_serve::score_log::{Entry, Kept, ScoreLog};
 use ncs_serve::version::{Identity, Version};
 use ncs4cvr::score_log::ParquetLog;
 use serde_json::Value;
@@ -82,10 +82,17 @@ fn entries(folder: &Path, model: &str) -> Vec<Entry> {
 }
 
 fn write(folder: &Path, entries: &[Entry]) {
-    let log = ParquetLog::open(&folder.join("scores"), 100, Duration::from_secs(3600));
+    let log = ParquetLog::open(
+        &folder.join("scores"),
+        100,
+        Duration::from_secs(3600),
+        1 << 20,
+    );
     let mut log = log.unwrap();
-    entries.iter().for_each(|entry| log.write(entry).unwrap());
-    log.finish().unwrap();
+    let mut kept = Kept::default();
+    entries.iter().for_each(|entry| kept.add(log.write(entry)));
+    kept.add(log.finish());
+    assert_eq!((kept.lost, &kept.errors[..]), (0, &[][..]));
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

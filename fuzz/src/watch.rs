@@ -11,7 +11,7 @@ pub const MOST_TIME: Duration = Duration::from_secs(10);
 
 /// The most bytes that may be allocated at one time for an input of so many.
 pub fn most_bytes(n_bytes: usize) -> u64 {
-    (64 << 20) + 64 * n_bytes as u64
+    (16 << 20) + 64 * n_bytes as u64
 }
 
 /// What an input did.

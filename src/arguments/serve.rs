@@ -7,7 +7,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ncs_serve::repository::Source;
 
-use super::at_least_1;
+/// The most threads that compute: beyond all machines, threads only take memory.
+const MOST_THREADS: usize = 1024;
+
+/// The most of what is counted: connections, requests, candidates.
+const MOST: usize = 10_000_000;
+
+/// The most mebibytes of one request: a message of gRPC tells its length in 32 bits.
+const MOST_BODY: usize = 2047;
+
+/// The most mebibytes of anything.
+const MOST_MEMORY: usize = 1 << 20;
 
 /// `ncs serve`
 #[derive(Args, Clone, Debug)]
@@ -42,10 +52,10 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
     /// Threads that compute; all cores unless said.
-    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Look for new versions in the folders every so many seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     pub watch: Option<Duration>,
     /// Pass over columns that no feature reads, and take absent ones as null.
     #[arg(long)]
@@ -69,22 +79,26 @@ pub struct Serve {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Candidates in one request.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = some)]
     pub max_candidates: usize,
     /// Mebibytes of one request, decompressed.
-    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = at_least_1)]
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = body)]
     pub max_body: usize,
+    /// Mebibytes of all requests and answers under way together; more are answered 503. At least twice
+    /// --max-body.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = memory)]
+    pub max_total_body: usize,
     /// Requests that wait for a thread; one more is answered 503.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = some)]
     pub max_queue: usize,
     /// Connections of a port.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = some)]
     pub max_connections: usize,
     /// Milliseconds from a request's beginning to its answer; then it is answered 504.
     #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
     pub timeout_ms: Duration,
     /// Seconds in which a request's head, and then its body, must arrive.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub receive_timeout: Duration,
     /// Seconds after SIGTERM in which connections are still taken, so that a load balancer sees in time
     /// that the server is not ready.
@@ -103,16 +117,20 @@ pub struct Telling {
     #[arg(long, value_name = "DIR")]
     pub score_log: Option<PathBuf>,
     /// Candidates of a file of the score log.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = some)]
     pub score_log_rows: usize,
     /// Seconds after which a file of the score log is closed in any case.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = some_seconds)]
     pub score_log_seconds: Duration,
     /// Candidates that wait to be logged; more are dropped and counted.
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = some)]
     pub score_log_queue: usize,
+    /// Mebibytes that wait to be logged, and as many that wait to be written into a file; more are dropped
+    /// and counted.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = memory)]
+    pub score_log_memory: usize,
     /// Candidates that wait for shadow versions; of more, the oldest are dropped and counted.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = some)]
     pub shadow_queue: usize,
     /// How the server's own log is written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -155,14 +173,82 @@ pub struct Replay {
     pub json: bool,
 }
 
+/// A whole number from 1 to `most`.
+fn within(text: &str, most: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {most}"))
+}
+
+fn some(text: &str) -> Result<usize, String> {
+    within(text, MOST)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(text, MOST_THREADS)
+}
+
+fn body(text: &str) -> Result<usize, String> {
+    within(text, MOST_BODY)
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    within(text, MOST_MEMORY)
+}
+
+/// The longest time that a setting may be: a day.
+const MOST_SECONDS: f64 = 86_400.0;
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| "expected a number of seconds".to_owned())
+    time.ok_or_else(|| format!("expected a number of seconds, from 0 to {MOST_SECONDS}"))
+}
+
+/// Seconds where none at all would be a mistake.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    let is_some = time >= Duration::from_millis(1);
+    is_some
+        .then_some(time)
+        .ok_or_else(|| format!("expected a number of seconds, from 0.001 to {MOST_SECONDS}"))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    let time = number.map(Duration::from_millis);
-    time.ok_or_else(|| "expected a whole number of milliseconds, at least 1".to_owned())
+    let most = MOST_SECONDS as usize * 1000;
+    within(text, most).map(|number| Duration::from_millis(number as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_have_bounds() {
+        let check = |parsed: Result<usize, String>, expected: Option<usize>| {
+            assert_eq!(parsed.ok(), expected);
+        };
+        check(threads("16"), Some(16));
+        check(threads("0"), None);
+        check(threads("1025"), None);
+        check(threads("99999999999999999999"), None);
+        check(body("2048"), None);
+        check(some("-1"), None);
+        let check = |parsed: Result<Duration, String>, expected: Option<u64>| {
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(parsed.ok(), expected);
+        };
+        check(seconds("0"), Some(0));
+        check(seconds("0.5"), Some(500));
+        check(seconds("86401"), None);
+        check(seconds("-1"), None);
+        check(seconds("NaN"), None);
+        check(seconds("inf"), None);
+        check(some_seconds("0"), None);
+        check(some_seconds("1e-9"), None);
+        check(some_seconds("5"), Some(5000));
+        check(milliseconds("0"), None);
+        check(milliseconds("18446744073709551615"), None);
+        check(milliseconds("1000"), Some(1000));
+    }
 }

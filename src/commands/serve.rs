@@ -1,12 +1,14 @@
 //! `ncs serve`
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
+use ncs_serve::queue::Weight;
 use ncs_serve::score_log::ScoreLog;
 use ncs_serve::server::{Addresses, Server, Settings};
 use ncs_serve::telemetry::traces::{self, Traces};
@@ -28,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A model cannot be loaded, a port is taken, a file that is named cannot be read.
 pub fn run(arguments: &Serve) -> Outcome {
     let asked = interrupt::flag()?;
-    logs::start(
+    // Lines that wait are written when it is dropped.
+    let _logging = logs::start(
         &arguments.telling.log_level,
         format(arguments.telling.log_format),
     )?;
@@ -37,13 +40,18 @@ pub fn run(arguments: &Serve) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| format!("no threads for the network: {error}"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let server = Server::new(settings).await?;
         let addresses = server.addresses();
         server.run(stop(asked), || say(addresses)).await
-    })?;
-    Ok(())
+    });
+    // What is stuck, on a folder that does not answer, is left behind.
+    runtime.shutdown_timeout(LEAVE);
+    Ok(ended?)
 }
+
+/// How long work that is under way gets once the server has ended.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// One line for whoever started it, once it answers.
 fn say(addresses: Addresses) {
@@ -68,6 +76,14 @@ fn stop(asked: &'static AtomicBool) -> watch::Receiver<bool> {
 
 fn settings(arguments: &Serve) -> Result<Settings, String> {
     let (limits, telling) = (&arguments.limits, &arguments.telling);
+    if limits.max_total_body < 2 * limits.max_body {
+        return Err(format!(
+            "--max-total-body {}: all requests and answers together need room for at least two of the \
+             largest; give at least twice --max-body, {}",
+            limits.max_total_body,
+            2 * limits.max_body
+        ));
+    }
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let tls = arguments
         .tls_certificate
@@ -84,12 +100,14 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         waiting: limits.max_queue,
         accepts: Accepts {
             candidates: limits.max_candidates,
+            bytes: limits.max_body << 20,
             lenient: arguments.lenient,
         },
         body: BodyLimits {
             bytes: limits.max_body << 20,
             time: limits.receive_timeout,
         },
+        total_bytes: limits.max_total_body << 20,
         time: limits.timeout_ms,
         connections: ConnectionLimits {
             connections: limits.max_connections,
@@ -103,7 +121,10 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         },
         shadow_waiting: telling.shadow_queue,
         log: log(telling)?,
-        log_waiting: telling.score_log_queue,
+        log_waiting: Weight {
+            count: telling.score_log_queue,
+            bytes: telling.score_log_memory << 20,
+        },
         telemetry: Telemetry::new(traces(telling)?),
     })
 }
@@ -114,7 +135,8 @@ fn log(telling: &Telling) -> Result<Option<Box<dyn ScoreLog>>, String> {
         return Ok(None);
     };
     let (rows, age) = (telling.score_log_rows, telling.score_log_seconds);
-    let log = ParquetLog::open(folder, rows, age)?;
+    let most_held = telling.score_log_memory << 20;
+    let log = ParquetLog::open(folder, rows, age, most_held)?;
     Ok(Some(Box::new(log)))
 }
 
@@ -139,6 +161,7 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
         Some(path) => {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+            warn_of_readers(path);
             (path.display().to_string(), text)
         }
         None => match std::env::var(VARIABLE) {
@@ -152,5 +175,20 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
         false => Err(format!(
             "{place}: a token has at least 8 characters, none of them blank"
         )),
+    }
+}
+
+/// Warns of a token that everyone on the machine can read.
+fn warn_of_readers(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        if mode & 0o004 != 0 {
+            tracing::warn!(
+                "{}: everyone on this machine can read the admin token; chmod o-r, or mount it with mode 0440",
+                path.display()
+            );
+        }
     }
 }

@@ -21,14 +21,13 @@ use crate::score_file::io_error;
 /// Rows of a row group: those of as many are held in memory, as they came.
 const ROWS_PER_GROUP: usize = 65_536;
 
-/// Bytes that are held in memory: a row group is smaller where its rows are large.
-const BYTES_PER_GROUP: usize = 64 << 20;
-
 /// A context stands in the rows of all its candidates: dictionaries pay.
 const DICTIONARY_BYTES: usize = 8 << 20;
 
 /// An open file. Dropped before [`LogFile::finish`], it leaves nothing.
 pub(super) struct LogFile {
+    /// Of the model whose rows it holds.
+    hash: Arc<str>,
     draft: Draft,
     layout: Layout,
     file: SerializedFileWriter<BufWriter<File>>,
@@ -60,6 +59,7 @@ impl LogFile {
         let layout = Layout::of(&first.identity);
         let file = start(file, &layout).map_err(io_error).map_err(refused)?;
         Ok(LogFile {
+            hash: hash.clone(),
             draft,
             layout,
             file,
@@ -76,20 +76,36 @@ impl LogFile {
         self.rows
     }
 
+    /// Of the model whose rows it holds.
+    pub(super) fn hash(&self) -> &Arc<str> {
+        &self.hash
+    }
+
+    /// Bytes of the rows that it holds in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether it holds as many rows as a row group has.
+    pub(super) fn is_due(&self) -> bool {
+        self.held_rows >= ROWS_PER_GROUP
+    }
+
     /// For how long it is open.
     pub(super) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Appends the rows of an entry that takes `n_bytes`. After an error the file is of no use.
-    pub(super) fn push(&mut self, entry: &Entry, n_bytes: usize) -> Result<(), String> {
+    /// Appends the rows of an entry that takes `n_bytes`: they are held until they are written.
+    pub(super) fn push(&mut self, entry: &Entry, n_bytes: usize) {
         self.held.push(entry.clone());
         self.held_rows += entry.n_candidates();
         self.held_bytes += n_bytes;
         self.rows += entry.n_candidates();
-        if self.held_rows < ROWS_PER_GROUP && self.held_bytes < BYTES_PER_GROUP {
-            return Ok(());
-        }
+    }
+
+    /// Writes the rows that it holds. After an error the file is of no use.
+    pub(super) fn write_held(&mut self) -> Result<(), String> {
         let written = self.write_group();
         written.map_err(|error| self.failure(error))
     }

@@ -114,8 +114,18 @@ fn plain(n: usize) -> Entry {
     entry(context, candidates, n)
 }
 
+/// Bytes that open files may hold.
+const HELD: usize = 64 << 20;
+
+/// What went well.
+#[track_caller]
+fn good(kept: Kept) -> u64 {
+    assert_eq!((kept.lost, &kept.errors[..]), (0, &[][..]));
+    kept.written
+}
+
 fn log(folder: &Path) -> ParquetLog {
-    ParquetLog::open(folder, 1000, Duration::from_secs(3600)).unwrap()
+    ParquetLog::open(folder, 1000, Duration::from_secs(3600), HELD).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -138,8 +148,8 @@ fn read(path: &Path, columns: &[&str]) -> Block {
 /// Writes one entry and returns its file.
 fn written(folder: &Path, entry: &Entry) -> PathBuf {
     let mut log = log(folder);
-    log.write(entry).unwrap();
-    log.finish().unwrap();
+    good(log.write(entry));
+    good(log.finish());
     let [name] = &names(folder)[..] else {
         panic!("one file")
     };
@@ -275,13 +285,14 @@ fn nulls_empty_lists_and_odd_types_keep_their_ids() {
 #[test]
 fn many_rows_make_several_groups_and_long_contexts_are_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log = ParquetLog::open(folder.path(), 200_000, Duration::from_secs(3600)).unwrap();
+    let mut log =
+        ParquetLog::open(folder.path(), 200_000, Duration::from_secs(3600), HELD).unwrap();
     let items: Vec<i64> = (0..100).collect();
     let mut entry = plain(5000);
     let question = Arc::make_mut(&mut entry.question);
     question.context.columns[0] = column("tags", Values::Int(items), Some(vec![0, 100]), &[]);
-    (0..30).for_each(|_| log.write(&entry).unwrap());
-    log.finish().unwrap();
+    (0..30).for_each(|_| _ = good(log.write(&entry)));
+    good(log.finish());
     let path = folder.path().join(&names(folder.path())[0]);
     let columns = ["user", "tags", "ncs_candidate"].map(str::to_owned);
     let mut rows = ncs_readers::open(&path, &Default::default(), &columns).unwrap();
@@ -311,23 +322,23 @@ fn files_are_closed_by_rows_and_by_age_and_drafts_are_hidden() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let whole = |name: &String| name.ends_with(".parquet");
-    let mut log = ParquetLog::open(path, 10, Duration::from_secs(3600)).unwrap();
-    log.write(&plain(0)).unwrap();
+    let mut log = ParquetLog::open(path, 10, Duration::from_secs(3600), HELD).unwrap();
+    good(log.write(&plain(0)));
     assert!(names(path).is_empty());
-    log.write(&plain(6)).unwrap();
-    log.tick().unwrap();
+    good(log.write(&plain(6)));
+    good(log.tick());
     assert_eq!(
         names(path),
         [".scores-20260314T070809Z-01234567-1.parquet.unfinished"]
     );
-    log.write(&plain(6)).unwrap();
-    log.write(&plain(6)).unwrap();
+    good(log.write(&plain(6)));
+    good(log.write(&plain(6)));
     assert_eq!(names(path).iter().filter(|name| whole(name)).count(), 1);
-    log.finish().unwrap();
+    good(log.finish());
     assert_eq!(names(path).len(), 2);
     assert!(names(path).iter().all(whole));
-    let mut log = ParquetLog::open(path, 10, Duration::ZERO).unwrap();
-    log.write(&plain(1)).unwrap();
+    let mut log = ParquetLog::open(path, 10, Duration::ZERO, HELD).unwrap();
+    good(log.write(&plain(1)));
     assert_eq!(names(path).len(), 3);
     assert!(names(path).iter().all(whole));
 }
@@ -339,9 +350,9 @@ fn each_model_has_a_file() {
     let mut other = plain(1);
     Arc::make_mut(&mut other.identity).hash = "fedcba9876543210".into();
     for entry in [&plain(1), &other, &plain(1)] {
-        log.write(entry).unwrap();
+        good(log.write(entry));
     }
-    log.finish().unwrap();
+    good(log.finish());
     let expected =
         ["01234567", "fedcba98"].map(|hash| format!("scores-20260314T070809Z-{hash}-1.parquet"));
     assert_eq!(names(folder.path()), expected);
@@ -363,7 +374,7 @@ fn a_folder_that_cannot_be_written_is_refused_at_once() {
     let path = folder.path().join("file");
     fs::write(&path, "").unwrap();
     for path in [&path, &path.join("in")] {
-        let error = ParquetLog::open(path, 1, Duration::ZERO).unwrap_err();
+        let error = ParquetLog::open(path, 1, Duration::ZERO, HELD).unwrap_err();
         assert!(error.contains("cannot write the score log"), "{error}");
         assert!(error.contains(&path.display().to_string()), "{error}");
     }
@@ -374,15 +385,20 @@ fn a_failure_is_told_and_the_next_entry_begins_another_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut log = log(&path);
-    log.write(&plain(3)).unwrap();
+    good(log.write(&plain(3)));
     fs::remove_dir_all(&path).unwrap();
-    let error = log.finish().unwrap_err();
-    assert!(error.contains("its 3 rows are lost"), "{error}");
-    let error = log.write(&plain(3)).unwrap_err();
-    assert!(error.contains("cannot write the score log"), "{error}");
+    let kept = log.finish();
+    assert_eq!((kept.written, kept.lost), (0, 3));
+    assert!(kept.errors[0].contains("its 3 rows are lost"), "{kept:?}");
+    let kept = log.write(&plain(3));
+    assert_eq!((kept.written, kept.lost), (0, 3));
+    assert!(
+        kept.errors[0].contains("cannot write the score log"),
+        "{kept:?}"
+    );
     fs::create_dir(&path).unwrap();
-    log.write(&plain(3)).unwrap();
-    log.finish().unwrap();
+    good(log.write(&plain(3)));
+    good(log.finish());
     assert_eq!(names(&path).len(), 1);
 }
 
@@ -393,8 +409,9 @@ fn what_a_file_cannot_hold_is_refused_alone() {
     let check = |log: &mut ParquetLog, context: Column, n: usize, part: &str| {
         let mut entry = plain(n);
         Arc::make_mut(&mut entry.question).context.columns[0] = context;
-        let error = log.write(&entry).unwrap_err();
-        assert!(error.contains(part), "{error}");
+        let kept = log.write(&entry);
+        assert_eq!((kept.written, kept.lost), (0, n as u64));
+        assert!(kept.errors[0].contains(part), "{kept:?}");
     };
     let mut latin = Texts::default();
     latin.push(b"caf\xE9");
@@ -407,7 +424,51 @@ fn what_a_file_cannot_hold_is_refused_alone() {
     );
     let long = column("tags", texts(&["a".repeat(1 << 20).as_str()]), None, &[]);
     check(&mut log, long, 1025, "candidates");
-    log.write(&plain(1)).unwrap();
-    log.finish().unwrap();
+    good(log.write(&plain(1)));
+    good(log.finish());
     assert_eq!(names(folder.path()).len(), 1);
+}
+
+#[test]
+fn rows_are_counted_when_their_file_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = ParquetLog::open(folder.path(), 10, Duration::from_secs(3600), HELD).unwrap();
+    let counted = [0, 0, 12, 0].map(|expected| (good(log.write(&plain(4))), expected));
+    assert!(
+        counted.iter().all(|(found, expected)| found == expected),
+        "{counted:?}"
+    );
+    assert_eq!(good(log.finish()), 4);
+}
+
+#[test]
+fn open_files_hold_no_more_than_they_may_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = plain(100).n_bytes() * 3;
+    let mut log =
+        ParquetLog::open(folder.path(), 100_000, Duration::from_secs(3600), most).unwrap();
+    for round in 0..10 {
+        for model in 0..4 {
+            let mut entry = plain(100);
+            Arc::make_mut(&mut entry.identity).hash = format!("{model:08}rest").into();
+            good(log.write(&entry));
+            let held: usize = log.open.values().map(LogFile::held_bytes).sum();
+            assert!(held <= most, "{held} bytes in round {round}");
+        }
+    }
+    assert_eq!(good(log.finish()), 4000);
+}
+
+#[test]
+fn few_files_are_open_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log(folder.path());
+    let mut written = 0;
+    for model in 0..20 {
+        let mut entry = plain(3);
+        Arc::make_mut(&mut entry.identity).hash = format!("{model:08}rest").into();
+        written += good(log.write(&entry));
+        assert!(log.open.len() <= MOST_OPEN);
+    }
+    assert_eq!(written + good(log.finish()), 60);
 }

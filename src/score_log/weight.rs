@@ -2,10 +2,15 @@
 
 use ncs_features::{Block, Values};
 use ncs_serve::score_log::Entry;
+use ncs_serve::words::shown;
 
 /// Bytes of a request when its context is written once for each candidate. The dictionaries of a file
 /// make that small, but not without end.
 const MOST_BYTES: usize = 1 << 30;
+
+/// A text longer than this in a context, which is a value of each of its candidates: dictionaries do not
+/// hold it.
+const MOST_TEXT: usize = 64 << 10;
 
 /// The bytes that an entry takes while it is held.
 ///
@@ -13,22 +18,25 @@ const MOST_BYTES: usize = 1 << 30;
 /// It is too large to be written row by row, or a text is not UTF-8.
 pub(super) fn check(entry: &Entry) -> Result<usize, String> {
     let question = &entry.question;
-    let refused = |what: String| format!("request \"{}\" is not kept: {what}", entry.request_id);
-    let context = bytes(&question.context).map_err(refused)?;
-    let candidates = bytes(&question.candidates).map_err(refused)?;
+    let refused = |what: String| {
+        let id = shown(&entry.request_id);
+        format!("request \"{id}\" is not kept: {what}")
+    };
+    let context = bytes(&question.context, MOST_TEXT).map_err(refused)?;
+    let candidates = bytes(&question.candidates, usize::MAX).map_err(refused)?;
     let n_candidates = entry.n_candidates();
-    let spread = context.saturating_mul(n_candidates) + candidates;
+    let spread = (context + entry.request_id.len()).saturating_mul(n_candidates) + candidates;
     if spread > MOST_BYTES {
         return Err(refused(format!(
             "its context of {context} bytes would be written for each of its {n_candidates} candidates; \
              send fewer candidates or a smaller context"
         )));
     }
-    let scores = (entry.raw.len() + entry.said.len()) * n_candidates * size_of::<f32>();
-    Ok(context + candidates + scores)
+    Ok(entry.n_bytes())
 }
 
-fn bytes(block: &Block) -> Result<usize, String> {
+/// The bytes of its values.
+fn bytes(block: &Block, most_text: usize) -> Result<usize, String> {
     let mut n_bytes = 0;
     for column in &block.columns {
         n_bytes += match &column.values {
@@ -42,7 +50,15 @@ fn bytes(block: &Block) -> Result<usize, String> {
                         return Err(format!(
                             "column \"{}\" holds a text that is not UTF-8, which a file of texts cannot; \
                              send UTF-8",
-                            column.name
+                            shown(&column.name)
+                        ));
+                    }
+                    if text.len() > most_text {
+                        return Err(format!(
+                            "column \"{}\" of its context holds a text of {} bytes, which would be \
+                             written for each of its candidates; {most_text} are the most",
+                            shown(&column.name),
+                            text.len()
                         ));
                     }
                     n_bytes += text.len();

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,6 +18,9 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) admin: SocketAddr,
+    log: Arc<Mutex<Vec<u8>>>,
+    /// Where nobody reads it.
+    _unread: Option<ChildStderr>,
 }
 
 impl Server {
@@ -30,8 +34,36 @@ impl Server {
     #[track_caller]
     pub(crate) fn start_on(folder: &Path, arguments: &[&str], http_port: &str) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+        command.arg("serve");
+        Server::start_as(command, folder, arguments, http_port, true)
+    }
+
+    /// Starts it with a pipe for its log that nobody reads.
+    #[track_caller]
+    pub(crate) fn start_unread(folder: &Path, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+        command.arg("serve");
+        Server::start_as(command, folder, arguments, "0", false)
+    }
+
+    /// Starts it with no more than so many kilobytes of address space (`ulimit -v`).
+    #[track_caller]
+    pub(crate) fn start_within(folder: &Path, arguments: &[&str], kilobytes: usize) -> Server {
+        let script = format!("ulimit -v {kilobytes} && exec \"$0\" serve \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_ncs")]);
+        Server::start_as(command, folder, arguments, "0", true)
+    }
+
+    #[track_caller]
+    fn start_as(
+        mut command: Command,
+        folder: &Path,
+        arguments: &[&str],
+        http_port: &str,
+        is_read: bool,
+    ) -> Server {
         command
-            .arg("serve")
             .args(arguments)
             .args([
                 "--http-port",
@@ -53,9 +85,17 @@ impl Server {
             let output = child.wait_with_output().unwrap();
             panic!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        // What it logs must not fill the pipe.
-        let mut stderr = child.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut unread = child.stderr.take();
+        if let Some(mut stderr) = unread.take_if(|_| is_read) {
+            let into = log.clone();
+            std::thread::spawn(move || {
+                let mut piece = [0; 4096];
+                while let Ok(n_bytes @ 1..) = stderr.read(&mut piece) {
+                    into.lock().unwrap().extend_from_slice(&piece[..n_bytes]);
+                }
+            });
+        }
         let address = |name: &str| -> SocketAddr {
             let words = line.split_whitespace();
             let mut found = words.filter_map(|word| word.strip_prefix(&format!("{name}=")));
@@ -65,6 +105,8 @@ impl Server {
             http: address("http"),
             grpc: address("grpc"),
             admin: address("admin"),
+            log,
+            _unread: unread,
             child,
         }
     }
@@ -90,11 +132,41 @@ impl Server {
         Connection::open(self.admin).ask(method, path, &headers, body.as_bytes())
     }
 
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+    }
+
     /// Bytes of memory that the process holds now.
     pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most bytes of memory that the process has held since [`Server::forget_peak`].
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Measures the most memory anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// A value of a metric, by its name with labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let reply = Connection::open(self.admin).ask("GET", "/metrics", &[], b"");
+        let text = String::from_utf8(reply.body).unwrap();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {name}: {text}"));
+        value.parse().unwrap()
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.unwrap().split_whitespace().next().unwrap();
         kib.parse::<u64>().unwrap() << 10
     }

@@ -126,6 +126,21 @@ fn what_keeps_it_from_starting_is_said_before_anything_long() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let folder = trained::folder(NetworkKind::SparseSharing);
+    let mut server = Server::start_unread(folder.path(), &["feed=run", "--log-level", "trace"]);
+    let mut connection = Connection::open(server.http);
+    // More lines than a pipe holds.
+    for _ in 0..2000 {
+        connection
+            .ask("POST", "/v2/rank", &[], BODY.as_bytes())
+            .good();
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(TIME), Some(0));
+}
+
+#[test]
 fn more_than_it_can_do_is_refused_at_once() {
     let folder = trained::folder(NetworkKind::SparseSharing);
     let arguments = ["feed=run", "--threads", "1", "--max-queue", "1"];

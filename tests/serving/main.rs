@@ -1,5 +1,7 @@
 //! `ncs serve` as its callers and its operators meet it.
 
+mod abuse;
+mod grpc;
 mod harness;
 mod life;
 mod malformed;

@@ -38,6 +38,10 @@ fn rows_score_the_same_whichever_way_they_go() {
         "scores",
         "--score-log-queue",
         "1000000",
+        "--score-log-memory",
+        "1024",
+        "--drain",
+        "60",
     ];
     let mut server = Server::start(folder.path(), &arguments);
     let by_http = by_http(&server, &sessions);

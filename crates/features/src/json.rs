@@ -53,10 +53,42 @@ pub fn explained(text: &[u8], error: &serde_json::Error) -> String {
             format!("JSON has no {word}; write null for an unknown value, {place}")
         }
         _ => {
-            let parsers = format!("at line {} column {}", error.line(), error.column());
-            error.to_string().replace(&parsers, &place)
+            let parsers = format!(" at line {} column {}", error.line(), error.column());
+            let what = brief(error);
+            let what = what.strip_suffix(&parsers).unwrap_or(&what);
+            match error.line() {
+                0 => what.to_owned(),
+                _ => format!("{what} {place}"),
+            }
         }
     }
+}
+
+/// What an error says, at most 400 characters of it: a parser's error repeats the value that it did not
+/// expect, however long that is.
+pub fn brief(error: &impl fmt::Display) -> String {
+    struct Brief(String);
+
+    impl fmt::Write for Brief {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            const MOST: usize = 400;
+            let room = MOST.saturating_sub(self.0.chars().count());
+            match text.char_indices().nth(room) {
+                None => self.0.push_str(text),
+                Some((end, _)) => {
+                    self.0.push_str(&text[..end]);
+                    return Err(fmt::Error);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut brief = Brief(String::new());
+    if fmt::write(&mut brief, format_args!("{error}")).is_err() {
+        brief.0.push_str("...");
+    }
+    brief.0
 }
 
 /// The word at which the parser stopped: on its first letter, or before it at a minus sign.
@@ -73,9 +105,28 @@ fn not_json(line: &[u8], column: usize) -> Option<&'static str> {
 }
 
 /// Reads a [`Cell`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct CellSeed {
     in_list: bool,
+    /// The most items of a list.
+    most_items: usize,
+}
+
+impl Default for CellSeed {
+    /// Lists may be of any length.
+    fn default() -> CellSeed {
+        CellSeed::within(usize::MAX)
+    }
+}
+
+impl CellSeed {
+    /// Reads a value whose list, where it is one, has at most so many items.
+    pub fn within(most_items: usize) -> CellSeed {
+        CellSeed {
+            in_list: false,
+            most_items,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for CellSeed {
@@ -130,10 +181,21 @@ impl<'de> Visitor<'de> for CellSeed {
             return Err(A::Error::custom("a list in a list; write a flat one"));
         }
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(CellSeed { in_list: true })? {
-            if !matches!(item, Cell::Null) {
-                list.push(item);
+        let item = CellSeed {
+            in_list: true,
+            ..self
+        };
+        while let Some(item) = items.next_element_seed(item)? {
+            if matches!(item, Cell::Null) {
+                continue;
             }
+            if list.len() == self.most_items {
+                let most = self.most_items;
+                return Err(A::Error::custom(format!(
+                    "a list of more than {most} items"
+                )));
+            }
+            list.push(item);
         }
         Ok(Cell::List(list))
     }

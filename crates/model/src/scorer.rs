@@ -139,6 +139,14 @@ impl Scorer {
         self.members.iter().any(met)
     }
 
+    /// Numbers of layers and heads, once for each subnetwork that runs: what a [`Ranker`] holds anew.
+    pub fn n_dense(&self) -> usize {
+        let of_member = |member: &Frozen| {
+            Tower::<f32>::n_dense(&self.spec, &member.tower.tasks) * member.subnets.len().max(1)
+        };
+        self.members.iter().map(of_member).sum()
+    }
+
     /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.
     pub fn n_parameters(&self) -> usize {
         let mut towers: Vec<(&[usize], usize)> = Vec::new();

@@ -6,8 +6,9 @@
 mod capped;
 mod encoding;
 
-pub use encoding::{Encoding, decode, encode};
+pub use encoding::{Encoding, decode, encode, pack};
 
+use crate::budget::{Budget, Share};
 use crate::refusal::{Kind, Refusal};
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use capped::Capped;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -41,9 +43,14 @@ impl Default for BodyLimits {
 /// Refused are a body over the limit ([`Kind::TooLarge`], before any byte is read if its length is told),
 /// one that takes too long ([`Kind::Slow`]), an encoding that is not known ([`Kind::Encoding`]), and a body
 /// that is damaged or breaks off ([`Kind::Invalid`]).
-pub async fn read(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Result<Bytes, Refusal> {
+pub async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &BodyLimits,
+    budget: &Arc<Budget>,
+) -> Result<Bytes, Refusal> {
     let encoding = Encoding::of(headers)?;
-    let bytes = read_raw(headers, body, limits).await?;
+    let bytes = read_raw(headers, body, limits, budget).await?;
     if encoding == Encoding::Identity {
         return Ok(bytes);
     }
@@ -55,14 +62,15 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Resul
     })
 }
 
-/// Reads a body as it was sent.
+/// Reads a body as it was sent. Its bytes are taken from the budget while they come, and given back when the
+/// last view of them is gone.
 ///
-/// A body that comes in one piece is not copied; others are gathered in one buffer, however small their
-/// pieces are.
+/// They are gathered in one buffer, however small their pieces are.
 pub async fn read_raw(
     headers: &HeaderMap,
     body: Body,
     limits: &BodyLimits,
+    budget: &Arc<Budget>,
 ) -> Result<Bytes, Refusal> {
     let told = told_length(headers).unwrap_or(0);
     let told = told.max(body.size_hint().lower());
@@ -70,20 +78,13 @@ pub async fn read_raw(
         return Err(too_large(&format!("has {told} bytes, more"), limits.bytes));
     }
     let end = Instant::now() + limits.time;
-    timeout_at(end, gather(body, limits.bytes))
+    timeout_at(end, gather(body, limits.bytes, budget.take(0)?))
         .await
         .unwrap_or_else(|_| Err(slow(limits.time)))
 }
 
-async fn gather(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    let Some(first) = next(&mut body).await? else {
-        return Ok(Bytes::new());
-    };
-    if body.is_end_stream() && first.len() <= limit {
-        return Ok(first);
-    }
-    let mut gathered = Capped::new(limit);
-    gathered.push(&first)?;
+async fn gather(mut body: Body, limit: usize, share: Share) -> Result<Bytes, Refusal> {
+    let mut gathered = Capped::sharing(limit, share);
     while let Some(piece) = next(&mut body).await? {
         gathered.push(&piece)?;
     }
@@ -91,7 +92,7 @@ async fn gather(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
 }
 
 /// The next piece of a body; trailers are passed over.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken_off(&error))?;
         if let Ok(piece) = frame.into_data() {
@@ -107,14 +108,14 @@ fn told_length(headers: &HeaderMap) -> Option<u64> {
     value.trim().parse().ok()
 }
 
-fn too_large(what: &str, limit: usize) -> Refusal {
+pub(crate) fn too_large(what: &str, limit: usize) -> Refusal {
     Kind::TooLarge.says(format!(
-        "the body {what} than the {limit} bytes that this server reads; divide the request into smaller \
-         ones, or start the server with a higher --max-body"
+        "the body {what} than the {limit} bytes that this server reads here; divide the request into \
+         smaller ones, or start the server with a higher --max-body"
     ))
 }
 
-fn slow(time: Duration) -> Refusal {
+pub(crate) fn slow(time: Duration) -> Refusal {
     Kind::Slow.says(format!(
         "the body did not arrive in {} ms; send it at once, or divide the request into smaller ones",
         time.as_millis()

@@ -1,6 +1,6 @@
 //! Threads that only compute, so that a heavy request never holds up the network's threads.
 
-use crate::queue::Queue;
+use crate::queue::{Queue, Weight};
 use crate::refusal::{Kind, Refusal};
 use ncs_model::{Pass, RankBuffers};
 use std::fmt;
@@ -8,6 +8,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// What a thread computes with: buffers that grow to the largest request and are used again.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Desk {
     pub pass: Pass,
     /// For a context and its candidates.
     pub ranks: RankBuffers,
+    /// When the work that is under way is of no more use.
+    pub until: Option<Instant>,
 }
 
 impl Desk {
@@ -24,6 +27,18 @@ impl Desk {
         Desk {
             pass: Pass::new(1),
             ranks: RankBuffers::default(),
+            until: None,
+        }
+    }
+
+    /// Refuses to go on with what nobody waits for any more.
+    ///
+    /// # Errors
+    /// Its time is over.
+    pub fn check_time(&self) -> Result<(), Refusal> {
+        match self.until.is_some_and(|until| Instant::now() >= until) {
+            true => Err(Kind::Late.says("no answer in time")),
+            false => Ok(()),
         }
     }
 }
@@ -58,7 +73,7 @@ impl Workers {
     /// # Errors
     /// The system gives no more threads.
     pub fn start(n_threads: usize, waiting: usize) -> io::Result<Workers> {
-        let queue = Arc::new(Queue::new(waiting));
+        let queue = Arc::new(Queue::new(Weight::counted(waiting)));
         let thread = |number| {
             let queue = queue.clone();
             let name = format!("compute {number}");
@@ -82,10 +97,10 @@ impl Workers {
         let full = |_| {
             Kind::Overloaded.says(format!(
                 "the queue is full ({} waiting, the most that this server lets wait); ask again in a moment",
-                self.queue.limit()
+                self.queue.limit().count
             ))
         };
-        self.queue.push(job, 1).map_err(full)
+        self.queue.push(job, Weight::counted(1)).map_err(full)
     }
 
     /// How many jobs wait.
@@ -93,15 +108,24 @@ impl Workers {
         self.queue.len()
     }
 
-    /// Lets the threads finish what waits, and waits for them.
-    pub fn stop(&self) {
+    /// Lets the threads finish what waits, and waits for them until then; whether they did.
+    pub fn stop(&self, until: Instant) -> bool {
         self.queue.close();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // A job that panics is caught in `work`.
-            let _ = thread.join();
-        }
+        // A job that panics is caught in `work`.
+        threads.drain(..).all(|thread| ends(&thread, until))
     }
+}
+
+/// Waits for a thread's end, but not for ever: one that is stuck must not hold up the server's end.
+pub(crate) fn ends(thread: &JoinHandle<()>, until: Instant) -> bool {
+    while !thread.is_finished() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 impl Drop for Workers {
@@ -149,7 +173,7 @@ mod tests {
         let refusal = workers.submit(Box::new(|_| ())).unwrap_err();
         assert_eq!(refusal.kind, Kind::Overloaded);
         open.send(()).unwrap();
-        workers.stop();
+        assert!(workers.stop(Instant::now() + Duration::from_secs(60)));
         assert_eq!(hear.recv(), Ok("last"));
     }
 }

@@ -1,16 +1,24 @@
 //! What both protocols check at the door: which port it is, who may come in, which model is meant.
 
 use crate::body::BodyLimits;
+use crate::budget::{Budget, Share};
 use crate::description::ModelDescription;
-use crate::proto::inference::ModelStatistics;
+use crate::guesses::Guesses;
+use crate::listen::Peer;
+use crate::question::Answer;
 use crate::refusal::{Kind, Refusal};
 use crate::registry::Model;
-use crate::repository::is_name;
+use crate::repository::{Entry, is_name};
 use crate::service::Service;
 use crate::version::Version;
 use crate::wire::infer::wanted;
+use crate::words::shown;
+use http::HeaderMap;
+use http::request::Parts;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Name of the server in its metadata.
 pub const SERVER: &str = "ncs4cvr";
@@ -34,8 +42,37 @@ pub struct Door {
     pub service: Arc<Service>,
     /// Of each request.
     pub body: BodyLimits,
+    /// Of all requests and answers together.
+    pub budget: Arc<Budget>,
+    /// Who may look at the folders now, for callers that need no token.
+    pub lookers: Arc<Semaphore>,
     /// `Some` on the admin port.
     pub admin: Option<Admin>,
+}
+
+/// Indexes that are made at a time, from the folders; others wait, and beyond so many they are refused.
+pub const LOOKERS: usize = 4;
+
+/// Who calls, as far as it matters to who may come in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    authorization: Option<String>,
+    address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Who sent this head.
+    pub fn of(head: &Parts) -> Caller {
+        Caller {
+            authorization: authorization(&head.headers),
+            address: head.extensions.get::<Peer>().map(|peer| peer.address.ip()),
+        }
+    }
+}
+
+fn authorization(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(http::header::AUTHORIZATION)?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 /// The admin port's rule.
@@ -43,6 +80,8 @@ pub struct Door {
 pub struct Admin {
     /// Who says it may load and unload. `None`: nobody may.
     pub token: Option<Arc<str>>,
+    /// Who said a wrong one.
+    pub guesses: Arc<Guesses>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -54,11 +93,12 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Door {
-    /// Lets only those who say the token change what is served, and only on the admin port.
+    /// Lets only those who say the token change what is served, and only on the admin port. Wrong tokens
+    /// are slowed.
     ///
     /// # Errors
     /// It is another port, or the token is absent or wrong.
-    pub fn check_admin(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+    pub async fn check_admin(&self, caller: &Caller) -> Result<(), Refusal> {
         let Some(admin) = &self.admin else {
             let what = "this port only answers questions; ask this on the admin port";
             return Err(Kind::Forbidden.says(what));
@@ -69,13 +109,54 @@ impl Door {
                  --admin-token-file, or NCS_ADMIN_TOKEN in its environment",
             ));
         };
-        let said = authorization.and_then(|said| said.strip_prefix("Bearer "));
-        match said.is_some_and(|said| is_same(said.trim(), token)) {
+        let said = caller.authorization.as_deref().and_then(bearer);
+        let is_right = match said {
+            None => false,
+            Some(said) => {
+                let checked = admin.guesses.check(caller.address, || is_same(said, token));
+                checked.await?
+            }
+        };
+        match is_right {
             true => Ok(()),
             false => Err(Kind::Unauthenticated.says(
                 "this call needs the server's token, in the header Authorization: Bearer TOKEN",
             )),
         }
+    }
+
+    /// Room for an answer in memory, as much as it may take as text.
+    ///
+    /// # Errors
+    /// It would be longer than an answer may be, or there is no room now.
+    pub fn room_for(&self, answer: &Answer) -> Result<Share, Refusal> {
+        let n_bytes = answer.most_bytes();
+        let most = self.body.bytes.max(1 << 20);
+        if n_bytes > most {
+            return Err(Kind::TooLarge.says(format!(
+                "the answer could have {n_bytes} bytes, and {most} are the most; ask for fewer candidates, \
+                 or start the server with a higher --max-body"
+            )));
+        }
+        self.budget.take(n_bytes)
+    }
+
+    /// Every version that is there, loaded or not.
+    ///
+    /// # Errors
+    /// Too many ask at a time.
+    pub async fn index_of(&self, ready_only: bool) -> Result<Vec<Entry>, Refusal> {
+        let Ok(looks) = self.lookers.clone().try_acquire_owned() else {
+            return Err(Kind::Overloaded.says(format!(
+                "{LOOKERS} indexes are being made already; ask again in a moment"
+            )));
+        };
+        let index = move |service: &Service| {
+            let entries = service.repository.index(ready_only);
+            drop(looks);
+            Ok(entries)
+        };
+        self.off_the_network(index).await
     }
 
     /// The model and its version that a path names.
@@ -132,20 +213,6 @@ impl Door {
         Ok(pairs.collect())
     }
 
-    /// Statistics of these versions.
-    ///
-    /// # Errors
-    /// As [`Door::find`].
-    pub fn statistics(
-        &self,
-        name: Option<&str>,
-        version: Option<&str>,
-    ) -> Result<Vec<ModelStatistics>, Refusal> {
-        let versions = self.versions(name, version)?;
-        let say = |(model, version): &Served| crate::description::statistics(model, version);
-        Ok(versions.iter().map(say).collect())
-    }
-
     /// Runs what reads files or waits away from the network's threads.
     ///
     /// # Errors
@@ -174,6 +241,12 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The token of an `Authorization` header; the scheme may be written in any case (RFC 9110, section 11.1).
+fn bearer(said: &str) -> Option<&str> {
+    let (scheme, token) = said.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// Compares in a time that does not depend on where they differ.
 fn is_same(said: &str, token: &str) -> bool {
     let (said, token) = (said.as_bytes(), token.as_bytes());
@@ -186,7 +259,7 @@ fn is_same(said: &str, token: &str) -> bool {
 /// # Errors
 /// It is none.
 pub fn grpc_timeout(text: &str) -> Result<Duration, Refusal> {
-    let wrong = || Kind::Invalid.says(format!("grpc-timeout \"{text}\" is no time"));
+    let wrong = || Kind::Invalid.says(format!("grpc-timeout \"{}\" is no time", shown(text)));
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(wrong)?;
@@ -226,6 +299,17 @@ mod tests {
         check("123456789S", None);
         check("1s", None);
         check("1\u{e9}", None);
+    }
+
+    #[test]
+    fn a_token_follows_its_scheme() {
+        let check = |said: &str, expected: Option<&str>| assert_eq!(bearer(said), expected);
+        check("Bearer secret", Some("secret"));
+        check("bEARER  secret ", Some("secret"));
+        check("Basic secret", None);
+        check("Bearersecret", None);
+        check("secret", None);
+        check("", None);
     }
 
     #[test]

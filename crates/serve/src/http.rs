@@ -13,7 +13,10 @@ mod answers;
 mod path;
 
 use crate::body;
-use crate::door::{Door, EXTENSIONS, SERVER, check_name};
+use crate::body::BodyLimits;
+use crate::budget::Share;
+use crate::door::{Caller, Door, EXTENSIONS, SERVER, check_name};
+use crate::grpc;
 use crate::question::{Answer, Question, Wanted, Which};
 use crate::refusal::{Kind, Refusal};
 use crate::registry::Labels;
@@ -21,16 +24,23 @@ use crate::service::Asked;
 use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::{InferQuestion, wanted};
 use crate::wire::{Accepts, infer_json, rank_json};
+use crate::words::shown;
 use answers::{Said, json, text};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use path::{Of, Path};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json as value;
+use std::collections::HashMap;
 use std::time::Duration;
+
+/// The most bytes of a body that asks no question.
+const SMALL: usize = 64 << 10;
 
 /// How many bytes at the beginning of a body are JSON.
 const JSON_LENGTH: &str = "inference-header-content-length";
@@ -43,6 +53,11 @@ pub fn router(door: Door) -> Router {
 
 async fn handle(State(door): State<Door>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    if grpc::is_grpc(&head.headers) {
+        let asked = Asked::now(Protocol::Grpc, Call::Other);
+        let refusal = grpc::no_service(head.uri.path());
+        return grpc::refusal(&head.headers, door.service.refuse(&asked, refusal));
+    }
     let path = match Path::parse(&head.method, head.uri.path()) {
         Ok(path) => path,
         Err(refusal) => {
@@ -52,7 +67,7 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     };
     let call = path.call();
     let asked = Asked::now(Protocol::Http, call);
-    let answer = door.answer(path, &head.headers, body).await;
+    let answer = door.answer(path, &head, body).await;
     if !matches!(call, Call::Rank | Call::Infer) {
         // Questions are told by the service, which knows more of them.
         door.service.done(&asked, answer.as_ref().err());
@@ -61,12 +76,8 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
 }
 
 impl Door {
-    async fn answer(
-        &self,
-        path: Path<'_>,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response, Refusal> {
+    async fn answer(&self, path: Path<'_>, head: &Parts, body: Body) -> Result<Response, Refusal> {
+        let headers = &head.headers;
         match path {
             Path::Infer(of) => self.infer(of, headers, body).await,
             Path::Rank(of) => self.rank(of, headers, body).await,
@@ -91,10 +102,10 @@ impl Door {
             Path::Statistics(of) => self.all_statistics(of),
             Path::Metrics => self.metrics(),
             Path::Index => self.index(headers, body).await,
-            Path::Load(model) => self.load(model, headers, body).await,
-            Path::Unload(model) => self.unload(model, headers).await,
-            Path::Labels(model) => self.labels(model, headers),
-            Path::SetLabels(model) => self.set_labels(model, headers, body).await,
+            Path::Load(model) => self.load(model, head, body).await,
+            Path::Unload(model) => self.unload(model, head, body).await,
+            Path::Labels(model) => self.labels(model, head).await,
+            Path::SetLabels(model) => self.set_labels(model, head, body).await,
         }
     }
 
@@ -176,8 +187,10 @@ impl Door {
             let body = body::decode(encoding, bytes, limit)?;
             read(&body, accepts)
         };
+        let door = self.clone();
         let say = move |answer: Answer, rest: X| {
-            Ok(say(answer, rest)?.into_response(accepts_encoding.as_ref()))
+            let room: Share = door.room_for(&answer)?;
+            Ok(say(answer, rest)?.into_response(accepts_encoding.as_ref(), room))
         };
         self.service.ask(asked, read, say).await
     }
@@ -190,10 +203,10 @@ impl Door {
     ) -> Result<(body::Encoding, Bytes), Refusal> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         asked.id = header("x-request-id").and_then(plain_id);
-        asked.traceparent = header("traceparent").map(str::to_owned);
+        asked.traceparent = header("traceparent").and_then(plain_trace);
         asked.timeout = timeout(headers)?;
         let encoding = body::Encoding::of(headers)?;
-        let bytes = body::read_raw(headers, body, &self.body).await?;
+        let bytes = body::read_raw(headers, body, &self.body, &self.budget).await?;
         asked.clock.end(Stage::Receive);
         Ok((encoding, bytes))
     }
@@ -218,25 +231,15 @@ impl Door {
     }
 
     async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
-        let said = self.small(headers, body).await?;
-        let ready = said.get("ready").and_then(serde_json::Value::as_bool);
-        let ready = ready.unwrap_or(false);
-        let entries = self.off_the_network(move |service| Ok(service.repository.index(ready)));
-        Ok(json(&entries.await?))
+        let said: Index = self.small(headers, body).await?;
+        let entries = self.index_of(said.ready.unwrap_or(false)).await?;
+        Ok(json(&entries))
     }
 
-    async fn load(
-        &self,
-        model: &str,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response, Refusal> {
-        self.check_admin(authorization(headers))?;
-        let said = self.small(headers, body).await?;
-        let has_parameters = said
-            .get("parameters")
-            .is_some_and(|said| said.as_object().is_none_or(|said| !said.is_empty()));
-        if has_parameters {
+    async fn load(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+        self.check_admin(&Caller::of(head)).await?;
+        let said: Load = self.small(&head.headers, body).await?;
+        if said.parameters.is_some_and(|said| !said.is_empty()) {
             return Err(Kind::Unsupported.says(
                 "models are loaded from their folders as they are; leave \"parameters\" out",
             ));
@@ -247,30 +250,24 @@ impl Door {
         Ok(json(&value!({})))
     }
 
-    async fn unload(&self, model: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
-        self.check_admin(authorization(headers))?;
+    async fn unload(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+        self.check_admin(&Caller::of(head)).await?;
+        let Unload {} = self.small(&head.headers, body).await?;
         let model = model.to_owned();
         self.off_the_network(move |service| service.repository.unload(&model))
             .await?;
         Ok(json(&value!({})))
     }
 
-    fn labels(&self, model: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
-        self.check_admin(authorization(headers))?;
+    async fn labels(&self, model: &str, head: &Parts) -> Result<Response, Refusal> {
+        self.check_admin(&Caller::of(head)).await?;
         let model = self.service.repository.registry().model(Some(model))?;
         Ok(json(&model.labels))
     }
 
-    async fn set_labels(
-        &self,
-        model: &str,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response, Refusal> {
-        self.check_admin(authorization(headers))?;
-        let said = self.small(headers, body).await?;
-        let labels: Labels = serde_json::from_value(said)
-            .map_err(|error| Kind::Invalid.says(format!("labels: {error}")))?;
+    async fn set_labels(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+        self.check_admin(&Caller::of(head)).await?;
+        let labels: Labels = self.small(&head.headers, body).await?;
         let model = model.to_owned();
         let set = move |service: &crate::service::Service| {
             service.repository.set_labels(&model, &labels)?;
@@ -279,21 +276,49 @@ impl Door {
         Ok(json(&self.off_the_network(set).await?))
     }
 
-    /// A body that is an object or nothing.
-    async fn small(&self, headers: &HeaderMap, body: Body) -> Result<serde_json::Value, Refusal> {
+    /// A body that is an object or nothing. It is small, so it is decoded and parsed here.
+    async fn small<T: DeserializeOwned + Default>(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<T, Refusal> {
         let encoding = body::Encoding::of(headers)?;
-        let bytes = body::read_raw(headers, body, &self.body).await?;
-        let bytes = body::decode(encoding, bytes, self.body.bytes)?;
-        if bytes.trim_ascii().is_empty() {
-            return Ok(value!({}));
-        }
-        match serde_json::from_slice(&bytes) {
-            Ok(said @ serde_json::Value::Object(_)) => Ok(said),
-            Ok(_) => Err(Kind::Invalid.says("the request's body: expected a JSON object")),
-            Err(error) => Err(Kind::Invalid.says(format!("the request's body: {error}"))),
+        let limits = BodyLimits {
+            bytes: SMALL.min(self.body.bytes),
+            ..self.body
+        };
+        let bytes = body::read_raw(headers, body, &limits, &self.budget).await?;
+        let bytes = body::decode(encoding, bytes, limits.bytes)?;
+        let text = bytes.trim_ascii();
+        match text.first() {
+            None => Ok(T::default()),
+            // A list of an object's values would do for the parser.
+            Some(b'[') => Err(Kind::Invalid.says("the request's body: expected a JSON object")),
+            Some(_) => serde_json::from_slice(text).map_err(|error| {
+                let what = ncs_features::json::explained(text, &error);
+                Kind::Invalid.says(format!("the request's body: {what}"))
+            }),
         }
     }
 }
+
+/// The body of an index call; what it does not know is passed over.
+#[derive(Default, serde::Deserialize)]
+struct Index {
+    #[serde(default)]
+    ready: Option<bool>,
+}
+
+/// The body of a load call.
+#[derive(Default, serde::Deserialize)]
+struct Load {
+    #[serde(default)]
+    parameters: Option<HashMap<String, IgnoredAny>>,
+}
+
+/// The body of an unload call.
+#[derive(Default, serde::Deserialize)]
+struct Unload {}
 
 /// The model of the path, with the label of the body.
 fn merged(path: Wanted, body: Wanted) -> Result<Wanted, Refusal> {
@@ -312,17 +337,14 @@ fn merged(path: Wanted, body: Wanted) -> Result<Wanted, Refusal> {
     })
 }
 
-fn authorization(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(http::header::AUTHORIZATION);
-    value.and_then(|value| value.to_str().ok())
-}
-
 fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
     let number = |value: &HeaderValue| {
         let text = value.to_str().ok().map(str::trim);
         let number = text.and_then(|text| text.parse().ok());
         number.ok_or_else(|| {
-            Kind::Invalid.says(format!("{JSON_LENGTH}: {value:?} is no number of bytes"))
+            let value = format!("{value:?}");
+            let value = shown(&value);
+            Kind::Invalid.says(format!("{JSON_LENGTH}: {value} is no number of bytes"))
         })
     };
     headers.get(JSON_LENGTH).map(number).transpose()
@@ -338,7 +360,9 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
             .and_then(|text| text.trim().parse().ok());
         let time = number.map(Duration::from_millis);
         time.ok_or_else(|| {
-            Kind::Invalid.says(format!("{NAME}: {value:?} is no number of milliseconds"))
+            let value = format!("{value:?}");
+            let value = shown(&value);
+            Kind::Invalid.says(format!("{NAME}: {value} is no number of milliseconds"))
         })
     };
     headers.get(NAME).map(time).transpose()
@@ -349,6 +373,11 @@ pub(crate) fn plain_id(text: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_graphic();
     let is_id = !text.is_empty() && text.len() <= 128 && text.chars().all(is_plain);
     is_id.then(|| text.to_owned())
+}
+
+/// The header `traceparent`, which has 55 characters, and more in versions to come.
+pub(crate) fn plain_trace(text: &str) -> Option<String> {
+    (text.len() <= crate::words::MOST_SHOWN).then(|| text.to_owned())
 }
 
 impl Path<'_> {

@@ -2,10 +2,12 @@
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
 pub mod body;
+pub mod budget;
 pub mod compute;
 pub mod description;
 pub mod door;
 pub mod grpc;
+pub mod guesses;
 pub mod http;
 pub mod listen;
 pub mod proto;
@@ -23,5 +25,7 @@ pub mod statistics;
 pub mod telemetry;
 pub mod version;
 pub mod wire;
+pub mod words;
+pub mod worst_case;
 
 pub use refusal::{Kind, Refusal};

@@ -16,6 +16,7 @@ mod wire;
 pub use drain::{Drain, DrainTimes};
 pub use port::{ListenError, Port, tls};
 
+use crate::budget::Budget;
 use axum::Router;
 use connection::House;
 use std::io::{self, ErrorKind};
@@ -59,6 +60,28 @@ impl Default for ConnectionLimits {
             header_bytes: 16 << 10,
             streams: 128,
         }
+    }
+}
+
+/// What a connection reads ahead of its requests at most: HTTP/1's buffer, HTTP/2's window for all of its
+/// streams where there are many connections.
+pub const READ_AHEAD: usize = 64 << 10;
+
+/// What else a connection takes at most: its state, HPACK tables, TLS.
+pub const CONNECTION_STATE: usize = 64 << 10;
+
+impl ConnectionLimits {
+    /// HTTP/2's window: the more connections, the smaller, so that together they take no more than
+    /// [`READ_AHEAD`] times a thousand, or each the least that the protocol's default is.
+    fn window(&self) -> u32 {
+        let share = (READ_AHEAD << 10) / self.connections.max(1);
+        share.clamp(READ_AHEAD - 1, 1 << 20) as u32
+    }
+
+    /// Bytes that all connections of a port may take, besides their requests and answers.
+    pub fn most_bytes(&self) -> usize {
+        let each = self.window() as usize + self.header_bytes + CONNECTION_STATE;
+        self.connections.saturating_mul(each)
     }
 }
 
@@ -129,12 +152,19 @@ pub struct Ended {
 }
 
 /// Serves a port until its end: see [`Drain`]. Readiness is the router's to answer, by
-/// [`Drain::has_begun`].
-pub async fn serve(port: Port, router: Router, limits: ConnectionLimits, drain: Drain) -> Ended {
+/// [`Drain::has_begun`]. Requests take what they cost besides their bodies from the budget.
+pub async fn serve(
+    port: Port,
+    router: Router,
+    limits: ConnectionLimits,
+    budget: Arc<Budget>,
+    drain: Drain,
+) -> Ended {
     let (listener, tls, counts) = port.into_parts();
     let house = Arc::new(House {
         router,
         limits,
+        budget,
         drain,
         tls,
         counts: counts.clone(),

@@ -73,3 +73,13 @@ pub struct Answer {
     /// Which candidates the scores are of, from 0, where only the best were asked for.
     pub best: Option<Vec<u32>>,
 }
+
+impl Answer {
+    /// More bytes than it takes in any form: a score has 16 characters at most.
+    pub fn most_bytes(&self) -> usize {
+        let scores: usize = self.scores.iter().map(Vec::len).sum();
+        let best = self.best.as_ref().map_or(0, Vec::len);
+        let names: usize = self.outputs.iter().map(String::len).sum();
+        1024 + 6 * self.id.len() + 16 * scores + 11 * best + 2 * names + 256 * self.outputs.len()
+    }
+}

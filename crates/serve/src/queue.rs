@@ -10,7 +10,41 @@ pub struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     /// The most weight that waits.
-    limit: usize,
+    limit: Weight,
+}
+
+/// What an item weighs: in what is counted, such as candidates, and in bytes of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// How many.
+    pub count: usize,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+impl Weight {
+    /// A weight that is counted only.
+    pub fn counted(count: usize) -> Weight {
+        Weight { count, bytes: 0 }
+    }
+
+    fn plus(self, other: Weight) -> Weight {
+        Weight {
+            count: self.count.saturating_add(other.count),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    fn minus(self, other: Weight) -> Weight {
+        Weight {
+            count: self.count - other.count,
+            bytes: self.bytes - other.bytes,
+        }
+    }
+
+    fn fits(self, limit: Weight) -> bool {
+        self.count <= limit.count && self.bytes <= limit.bytes
+    }
 }
 
 /// What came of waiting for an item.
@@ -26,18 +60,18 @@ pub enum Popped<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<(T, usize)>,
-    weight: usize,
+    items: VecDeque<(T, Weight)>,
+    weight: Weight,
     is_closed: bool,
 }
 
 impl<T> Queue<T> {
     /// An empty queue in which at most `limit` of weight waits.
-    pub fn new(limit: usize) -> Queue<T> {
+    pub fn new(limit: Weight) -> Queue<T> {
         Queue {
             state: Mutex::new(State {
                 items: VecDeque::new(),
-                weight: 0,
+                weight: Weight::default(),
                 is_closed: false,
             }),
             changed: Condvar::new(),
@@ -46,7 +80,7 @@ impl<T> Queue<T> {
     }
 
     /// The most weight that waits.
-    pub fn limit(&self) -> usize {
+    pub fn limit(&self) -> Weight {
         self.limit
     }
 
@@ -54,9 +88,9 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// It does not fit, or the queue is closed; the item comes back.
-    pub fn push(&self, item: T, weight: usize) -> Result<(), T> {
+    pub fn push(&self, item: T, weight: Weight) -> Result<(), T> {
         let mut state = self.lock();
-        if state.is_closed || state.weight + weight > self.limit {
+        if state.is_closed || !state.weight.plus(weight).fits(self.limit) {
             return Err(item);
         }
         state.append(item, weight);
@@ -67,13 +101,13 @@ impl<T> Queue<T> {
 
     /// Appends an item, for which the oldest make room; returns how many were lost, the item itself
     /// where it does not fit into an empty queue or the queue is closed.
-    pub fn push_over(&self, item: T, weight: usize) -> usize {
+    pub fn push_over(&self, item: T, weight: Weight) -> usize {
         let mut state = self.lock();
-        if state.is_closed || weight > self.limit {
+        if state.is_closed || !weight.fits(self.limit) {
             return 1;
         }
         let mut lost = Vec::new();
-        while state.weight + weight > self.limit {
+        while !state.weight.plus(weight).fits(self.limit) {
             lost.extend(state.take());
         }
         state.append(item, weight);
@@ -124,6 +158,12 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    /// Takes all that waits.
+    pub fn drain(&self) -> Vec<T> {
+        let mut state = self.lock();
+        std::iter::from_fn(|| state.take()).collect()
+    }
+
     /// How many items wait.
     pub fn len(&self) -> usize {
         self.lock().items.len()
@@ -141,14 +181,14 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn append(&mut self, item: T, weight: usize) {
-        self.weight += weight;
+    fn append(&mut self, item: T, weight: Weight) {
+        self.weight = self.weight.plus(weight);
         self.items.push_back((item, weight));
     }
 
     fn take(&mut self) -> Option<T> {
         let (item, weight) = self.items.pop_front()?;
-        self.weight -= weight;
+        self.weight = self.weight.minus(weight);
         Some(item)
     }
 }
@@ -159,14 +199,20 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_comes_back_or_the_oldest_goes() {
-        let queue = Queue::new(10);
-        assert_eq!(queue.push("a", 6), Ok(()));
-        assert_eq!(queue.push("b", 5), Err("b"));
-        assert_eq!(queue.push("c", 4), Ok(()));
-        assert_eq!(queue.push_over("d", 5), 1);
-        assert_eq!(queue.push_over("e", 11), 1);
+        let queue = Queue::new(Weight {
+            count: 10,
+            bytes: 100,
+        });
+        let weight = |count, bytes| Weight { count, bytes };
+        assert_eq!(queue.push("a", weight(6, 50)), Ok(()));
+        assert_eq!(queue.push("b", weight(5, 0)), Err("b"));
+        assert_eq!(queue.push("b", weight(1, 51)), Err("b"));
+        assert_eq!(queue.push("c", weight(4, 0)), Ok(()));
+        assert_eq!(queue.push_over("d", weight(5, 60)), 1);
+        assert_eq!(queue.push_over("e", weight(11, 0)), 1);
+        assert_eq!(queue.push_over("e", weight(1, 101)), 1);
         queue.close();
-        assert_eq!(queue.push("f", 1), Err("f"));
+        assert_eq!(queue.push("f", weight(1, 1)), Err("f"));
         assert_eq!(
             (queue.pop(), queue.pop(), queue.pop()),
             (Some("c"), Some("d"), None)

@@ -1,5 +1,6 @@
 //! Rankers of a model, one for each set of context fields that it is asked with.
 
+use crate::version::Version;
 use ncs_model::{Ranker, Scorer};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -53,6 +54,12 @@ impl Rankers {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         made.iter().map(|(context, _)| context.clone()).collect()
     }
+}
+
+/// More bytes than all rankers of a version may take: its weights in several forms, for each set.
+pub(crate) fn most_bytes(version: &Version) -> usize {
+    const OF_WEIGHT: usize = 16;
+    MOST * OF_WEIGHT * version.scorer().n_dense()
 }
 
 fn find(made: &[Made], context: &[usize]) -> Option<Option<Arc<Ranker>>> {

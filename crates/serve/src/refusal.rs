@@ -15,6 +15,9 @@ pub struct Refusal {
     pub what: String,
 }
 
+/// The most characters of a refusal, whatever it repeats.
+pub const MOST_WORDS: usize = 2000;
+
 /// Kinds of refusals, each with its code in HTTP and in gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -80,12 +83,15 @@ impl Kind {
         }
     }
 
-    /// The refusal of this kind with these words.
+    /// The refusal of this kind with these words, at most [`MOST_WORDS`] characters of them.
     pub fn says(self, what: impl Into<String>) -> Refusal {
-        Refusal {
-            kind: self,
-            what: what.into(),
+        let mut what = what.into();
+        if let Some((end, _)) = what.char_indices().nth(MOST_WORDS) {
+            what.truncate(end);
+            what.push_str("...");
+            what.shrink_to_fit();
         }
+        Refusal { kind: self, what }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::question::{Wanted, Which};
 use crate::refusal::{Kind, Refusal};
 use crate::version::Version;
 use crate::wire::{listed, nearest};
+use crate::words::shown;
 use arc_swap::ArcSwap;
 use ncs_features::HashFunction;
 use serde::{Deserialize, Serialize};
@@ -65,8 +66,13 @@ impl Labels {
     /// What is wrong, if anything.
     ///
     /// # Errors
-    /// A share outside 0 to 1.
+    /// A share outside 0 to 1, or a shadow twice.
     pub fn check(&self) -> Result<(), String> {
+        let mut shadows = self.shadow.clone();
+        shadows.sort_unstable();
+        if let Some(pair) = shadows.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("version {} comes twice among the shadows", pair[0]));
+        }
         match self.canary {
             Some(canary) if !(0.0..=1.0).contains(&canary.share) => Err(format!(
                 "the canary's share is {}; it must be from 0 to 1",
@@ -110,7 +116,7 @@ impl Model {
             },
             Which::Labelled(label) => {
                 let hint = nearest(label, [STABLE, CANARY]);
-                Err(self.no(format!("\"{label}\" is no label{hint}")))
+                Err(self.no(format!("\"{}\" is no label{hint}", shown(label))))
             }
             Which::Routed => {
                 let (stable, label) = self.stable()?;
@@ -183,7 +189,7 @@ impl Registry {
         match (name, models.len()) {
             (Some(name), _) => models.get(name).cloned().ok_or_else(|| {
                 let hint = nearest(name, names);
-                Kind::NotFound.says(format!("no model \"{name}\"{hint}"))
+                Kind::NotFound.says(format!("no model \"{}\"{hint}", shown(name)))
             }),
             (None, 1) => Ok(models.values().next().cloned().expect("there is one")),
             (None, _) => {

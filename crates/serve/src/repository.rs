@@ -122,11 +122,14 @@ pub struct Repository {
     retired: mpsc::Sender<Vec<Arc<Version>>>,
     /// Held while models are loaded: one at a time.
     state: Mutex<State>,
+    /// Those that failed; apart from the state, so that an index waits for no load.
+    failures: Mutex<Failures>,
 }
+
+type Failures = BTreeMap<(Arc<str>, u64), Failure>;
 
 #[derive(Default)]
 struct State {
-    failures: BTreeMap<(Arc<str>, u64), Failure>,
     /// What was loaded, as its folder was then.
     loaded: BTreeMap<(Arc<str>, u64), Fingerprint>,
     /// Unloaded by a call; not loaded again until another call.
@@ -167,6 +170,7 @@ impl Repository {
             registry: Registry::default(),
             watcher,
             state: Mutex::default(),
+            failures: Mutex::default(),
         })
     }
 
@@ -261,7 +265,7 @@ impl Repository {
 
     /// Every version that is there, loaded or not.
     pub fn index(&self, ready_only: bool) -> Vec<Entry> {
-        let state = self.lock();
+        let failures = self.failures().clone();
         let models = self.registry.models();
         let mut entries = Vec::new();
         for (name, folder) in &self.sources {
@@ -272,7 +276,7 @@ impl Repository {
             numbers.sort_unstable();
             numbers.dedup();
             for number in numbers {
-                let failure = state.failures.get(&(name.clone(), number));
+                let failure = failures.get(&(name.clone(), number));
                 let (state, reason) = match (is_loaded(&number), failure) {
                     (true, None) => ("READY", String::new()),
                     (true, Some(failure)) => ("READY", failure.reason.clone()),
@@ -296,6 +300,7 @@ impl Repository {
         let found = found.map(|(name, folder)| (name.clone(), folder.as_path()));
         found.ok_or_else(|| {
             let hint = crate::wire::nearest(name, self.sources.keys().map(|name| &**name));
+            let name = crate::words::shown(name);
             Kind::NotFound.says(format!("no model \"{name}\"{hint}"))
         })
     }
@@ -369,6 +374,11 @@ impl Repository {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        let failures = self.failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -451,12 +461,12 @@ impl Loading<'_> {
         let old = self.old.and_then(|old| old.versions.get(&number));
         if let Some(old) = old.filter(|_| self.state.loaded.get(&key) == Some(&seen)) {
             self.versions.insert(number, old.clone());
-            self.state.failures.remove(&key);
+            self.repository.failures().remove(&key);
             return Ok(());
         }
         let version = self.try_load(folder, &key, &seen)?;
         tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "loaded");
-        self.state.failures.remove(&key);
+        self.repository.failures().remove(&key);
         self.state.loaded.insert(key, seen);
         self.versions.insert(number, version.clone());
         self.new.push(version);
@@ -473,9 +483,8 @@ impl Loading<'_> {
             let (name, number) = key;
             Kind::Invalid.says(format!("model \"{name}\", version {number}: {reason}"))
         };
-        if let Some(failure) = self.state.failures.get(key)
-            && failure.seen == *seen
-        {
+        let known = self.repository.failures().get(key).cloned();
+        if let Some(failure) = known.filter(|failure| failure.seen == *seen) {
             return Err(invalid(&failure.reason));
         }
         Version::load(folder, &key.0, key.1)
@@ -485,9 +494,8 @@ impl Loading<'_> {
                 self.repository.watcher.failed(&key.0);
                 let refusal = invalid(&reason);
                 let seen = seen.clone();
-                self.state
-                    .failures
-                    .insert(key.clone(), Failure { reason, seen });
+                let failure = Failure { reason, seen };
+                self.repository.failures().insert(key.clone(), failure);
                 refusal
             })
     }

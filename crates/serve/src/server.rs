@@ -1,27 +1,34 @@
 //! From settings to a server that answers, and to its end.
 
 use crate::body::BodyLimits;
+use crate::budget::Budget;
 use crate::compute::Workers;
-use crate::door::{Admin, Door};
+use crate::door::{Admin, Door, LOOKERS};
+use crate::guesses::Guesses;
 use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
+use crate::queue::Weight;
 use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
 use crate::service::{Phase, Service};
 use crate::shadow::Shadows;
-use crate::telemetry::{LoadOutcome, Telemetry};
+use crate::telemetry::{LoadOutcome, Telemetry, resident_bytes};
 use crate::version::Version;
 use crate::wire::Accepts;
+use crate::worst_case::WorstCase;
 use crate::{grpc, http};
 use axum::Router;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::rustls::ServerConfig;
 
 /// How long the last traces may take to be sent.
 const FLUSH: Duration = Duration::from_secs(3);
+
+/// How long the score log gets to be closed at least.
+const LEAST_FLUSH: Duration = Duration::from_secs(1);
 
 /// Everything that a server is told when it starts.
 pub struct Settings {
@@ -45,6 +52,8 @@ pub struct Settings {
     pub accepts: Accepts,
     /// How long and how large a body may be.
     pub body: BodyLimits,
+    /// Bytes that all requests and answers under way may take together.
+    pub total_bytes: usize,
     /// A request is answered within this time, or refused.
     pub time: Duration,
     /// Of each port.
@@ -57,8 +66,8 @@ pub struct Settings {
     pub shadow_waiting: usize,
     /// Where requests and scores are kept.
     pub log: Option<Box<dyn ScoreLog>>,
-    /// Candidates that wait to be logged.
-    pub log_waiting: usize,
+    /// What waits to be logged.
+    pub log_waiting: Weight,
     /// Metrics, logs and traces.
     pub telemetry: Arc<Telemetry>,
 }
@@ -89,6 +98,8 @@ pub struct Server {
     ports: Vec<(&'static str, Port, Router)>,
     addresses: Addresses,
     connections: ConnectionLimits,
+    budget: Arc<Budget>,
+    worst_case: WorstCase,
     watch: Option<Duration>,
     drain: DrainTimes,
 }
@@ -105,6 +116,7 @@ impl Server {
         let http_port = bind(settings.http, &tls).await?;
         let grpc_port = bind(settings.grpc, &tls).await?;
         let admin_port = bind(settings.admin, &tls).await?;
+        let worst_case = WorstCase::of(&settings);
         let telemetry = settings.telemetry;
         let watcher = Box::new(Told(telemetry.clone()));
         let repository = Repository::new(settings.models, watcher)?;
@@ -124,13 +136,19 @@ impl Server {
             log,
             shadows.map_err(no_thread)?,
         ));
+        let budget = Budget::new(settings.total_bytes);
+        let lookers = Arc::new(Semaphore::new(LOOKERS));
+        service.budgets(&budget);
         let door = |admin| Door {
             service: service.clone(),
             body: settings.body,
+            budget: budget.clone(),
+            lookers: lookers.clone(),
             admin,
         };
         let admin = door(Some(Admin {
             token: settings.admin_token,
+            guesses: Arc::new(Guesses::default()),
         }));
         let addresses = Addresses {
             http: http_port.address(),
@@ -148,6 +166,8 @@ impl Server {
             ports,
             addresses,
             connections: settings.connections,
+            budget,
+            worst_case,
             watch: settings.watch,
             drain: settings.drain,
         })
@@ -177,12 +197,14 @@ impl Server {
         for (name, port, router) in self.ports {
             tracing::debug!(port = name, address = %port.address(), "listening");
             self.service.listens(name, port.counts());
-            let limits = self.connections.clone();
-            listening.spawn(listen::serve(port, router, limits, drain.clone()));
+            let (limits, budget) = (self.connections.clone(), self.budget.clone());
+            let serving = listen::serve(port, router, limits, budget, drain.clone());
+            listening.spawn(serving);
         }
         let service = self.service.clone();
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
         loaded.map_err(|_| "the models could not be loaded; the log says why".to_owned())??;
+        state(&self.worst_case, &self.service);
         self.service.enter(Phase::Ready);
         on_ready();
         let watching = self
@@ -207,12 +229,16 @@ impl Server {
                 "were cut: their time to finish is over"
             );
         }
-        let service = self.service;
+        let (service, finish) = (self.service, self.drain.finish);
+        // What is stuck is left behind: nothing holds up the end.
         let end = move || {
-            service.workers.stop();
-            service.shadows.stop();
+            let until = Instant::now() + finish;
+            let have_ended = [service.workers.stop(until), service.shadows.stop(until)];
             if let Some(log) = &service.log {
-                log.stop();
+                log.stop(until.max(Instant::now() + LEAST_FLUSH));
+            }
+            if have_ended.contains(&false) {
+                tracing::warn!("requests were still being scored when the time to finish was over");
             }
             service.telemetry.close(FLUSH);
         };
@@ -220,6 +246,19 @@ impl Server {
             .await
             .map_err(|error| error.to_string())
     }
+}
+
+/// Says how much memory the server takes at most.
+fn state(worst_case: &WorstCase, service: &Service) {
+    let in_use = resident_bytes().unwrap_or(0.0) as usize;
+    let models = service.repository.registry().models();
+    let versions = models.values().flat_map(|model| model.versions.values());
+    let worst_case = worst_case.with_models(in_use, versions.map(|version| &**version));
+    service
+        .telemetry
+        .memory_bound
+        .set(worst_case.total() as i64);
+    tracing::info!("memory: {worst_case}; while a version is swapped, its own once more");
 }
 
 async fn bind(address: SocketAddr, tls: &Option<Arc<ServerConfig>>) -> Result<Port, String> {

@@ -1,5 +1,6 @@
 //! The way of a request: in at a door, over a worker's desk, and out again.
 
+use crate::budget::Budget;
 use crate::compute::{Desk, Job, Workers};
 use crate::listen::Counts;
 use crate::question::{Answer, Question, Top};
@@ -10,8 +11,9 @@ use crate::shadow::{Seen, Shadows};
 use crate::telemetry::{Call, Protocol, Record, Stage, Stages, Telemetry};
 use crate::version::{Scores, Version, only_text};
 use crate::wire::{Accepts, nearest};
+use crate::words::shown;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
@@ -34,6 +36,7 @@ pub struct Service {
     pub shadows: Shadows,
     phase: AtomicU8,
     ports: Mutex<Vec<(&'static str, Arc<Counts>)>>,
+    budget: OnceLock<Arc<Budget>>,
 }
 
 /// Where a service is in its life.
@@ -158,6 +161,7 @@ impl Service {
             shadows,
             phase: AtomicU8::new(Phase::Loading as u8),
             ports: Mutex::default(),
+            budget: OnceLock::new(),
         }
     }
 
@@ -182,6 +186,11 @@ impl Service {
         ports.push((port, counts));
     }
 
+    /// What is taken of this budget is to be told with the metrics.
+    pub fn budgets(&self, budget: &Arc<Budget>) {
+        self.budget.get_or_init(|| budget.clone());
+    }
+
     /// All metrics, as OpenMetrics text.
     pub fn metrics(&self) -> String {
         let telemetry = &self.telemetry;
@@ -189,11 +198,17 @@ impl Service {
         for (port, counts) in &*self.ports.lock().unwrap_or_else(PoisonError::into_inner) {
             telemetry.connections(port).set(counts.n_open() as i64);
         }
+        if let Some(budget) = self.budget.get() {
+            telemetry.body_bytes.set(budget.used() as i64);
+        }
         if let Some(log) = &self.log {
             let [written, dropped] = log.counts().get();
             let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
             set(telemetry.score_log_rows.inner(), written);
             set(telemetry.score_log_dropped.inner(), dropped);
+            telemetry
+                .score_log_pending
+                .set(log.counts().pending() as i64);
         }
         telemetry.metrics()
     }
@@ -416,6 +431,7 @@ impl Reading<'_> {
         outcome: &mut Outcome<A>,
     ) -> Result<(Answer, Left), Refusal> {
         if let Some(time) = question.timeout {
+            let time = time.min(self.service.time);
             self.deadline = self.deadline.min(self.asked.clock.began + time);
         }
         self.check_time()?;
@@ -431,6 +447,7 @@ impl Reading<'_> {
         let (version, label) = registry.find(&question.model, user)?;
         outcome.served = Some((version.clone(), label));
         let lenient = self.service.accepts.lenient;
+        desk.until = Some(self.deadline);
         let scores = version.score(&mut question, lenient, desk)?;
         outcome.clock.add(Stage::Encode, scores.encode);
         outcome.clock.add(Stage::Score, scores.score);
@@ -479,7 +496,7 @@ fn keep_best(answer: &mut Answer, top: &Top, by_default: usize) -> Result<(), Re
             let place = answer.outputs.iter().position(|output| output == name);
             place.ok_or_else(|| {
                 let hint = nearest(name, answer.outputs.iter().map(String::as_str));
-                Kind::Invalid.says(format!("\"top_by\": no output \"{name}\"{hint}"))
+                Kind::Invalid.says(format!("\"top_by\": no output \"{}\"{hint}", shown(name)))
             })?
         }
         None => by_default,

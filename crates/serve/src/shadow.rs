@@ -1,19 +1,25 @@
 //! Versions that score what others answered, to be compared with them: after the answer, on a thread of
 //! their own, and only as far as it keeps up.
 
-use crate::compute::Desk;
+use crate::compute::{Desk, ends};
 use crate::question::Question;
-use crate::queue::Queue;
+use crate::queue::{Queue, Weight};
 use crate::score_log::{Entry, LogQueue};
 use crate::telemetry::Telemetry;
 use crate::version::Version;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The part that a shadow's rows have in the score log.
 pub const SHADOW: &str = "shadow";
+
+/// A request takes no longer than this.
+const MOST_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of requests that wait for the shadows.
+pub const MOST_BYTES: usize = 32 << 20;
 
 /// An answered request, and a version that is to score it as well.
 #[derive(Debug)]
@@ -33,7 +39,7 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    /// Starts the thread; at most `waiting` candidates wait for it.
+    /// Starts the thread; at most `waiting` candidates, of [`MOST_BYTES`], wait for it.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -42,7 +48,11 @@ impl Shadows {
         telemetry: Arc<Telemetry>,
         log: Option<Arc<LogQueue>>,
     ) -> std::io::Result<Shadows> {
-        let queue = Arc::new(Queue::new(waiting));
+        let limit = Weight {
+            count: waiting,
+            bytes: MOST_BYTES,
+        };
+        let queue = Arc::new(Queue::new(limit));
         let thread = std::thread::Builder::new().name("shadow".to_owned());
         let its_queue = queue.clone();
         let thread = thread.spawn(move || score_all(&its_queue, log.as_deref()))?;
@@ -55,23 +65,21 @@ impl Shadows {
 
     /// Has a request scored by its shadow, as soon as the thread comes to it.
     pub fn push(&self, seen: Seen) {
-        let weight = seen.entry.n_candidates().max(1);
+        let weight = seen.entry.weight();
         let lost = self.queue.push_over(seen, weight);
         self.telemetry.shadow_dropped.inc_by(lost as u64);
     }
 
-    /// Scores what waits, and ends.
-    pub fn stop(&self) {
+    /// Scores what waits until then, and ends; whether it did.
+    pub fn stop(&self, until: Instant) -> bool {
         self.queue.close();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            // A panic is caught in `score_all`.
-            let _ = thread.join();
-        }
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic is caught in `score_all`.
+        let is_over = thread.take().is_none_or(|thread| ends(&thread, until));
+        self.telemetry
+            .shadow_dropped
+            .inc_by(self.queue.drain().len() as u64);
+        is_over
     }
 }
 
@@ -113,6 +121,7 @@ fn compare(seen: &Seen, by_shadow: &Entry) {
 /// others.
 fn score(seen: &Seen, desk: &mut Desk) -> Result<Entry, String> {
     let mut question = Question::clone(&seen.entry.question);
+    desk.until = Some(Instant::now() + MOST_TIME);
     let scores = seen.by.score(&mut question, true, desk);
     let scores = scores.map_err(|refusal| refusal.what)?;
     Ok(Entry {

@@ -32,6 +32,7 @@ mod requests;
 mod served;
 pub mod traces;
 
+pub(crate) use process::resident_bytes;
 pub use record::{Call, Protocol, Record, Stage, Stages};
 pub use served::{ServedBy, ServedVersion};
 
@@ -55,12 +56,18 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 pub struct Telemetry {
     /// Requests that wait for a worker.
     pub queue_depth: Gauge,
+    /// Bytes that requests and answers under way take.
+    pub body_bytes: Gauge,
+    /// The most memory that the server takes, by its limits.
+    pub memory_bound: Gauge,
     /// 1 while the server is ready for requests, else 0.
     pub ready: Gauge,
-    /// Rows written to the score log.
+    /// Rows in files of the score log that are closed.
     pub score_log_rows: Counter,
-    /// Rows that the score log left out, because its queue was full.
+    /// Rows that the score log lost: its queue was full, or a file failed.
     pub score_log_dropped: Counter,
+    /// Rows of which neither is known yet.
+    pub score_log_pending: Gauge,
     /// Requests that the shadow left out, because its queue was full.
     pub shadow_dropped: Counter,
     connections: Family<[(&'static str, String); 1], Gauge>,
@@ -86,9 +93,12 @@ impl Telemetry {
     pub fn new(traces: Option<Traces>) -> Arc<Telemetry> {
         let mut telemetry = Telemetry {
             queue_depth: Gauge::default(),
+            body_bytes: Gauge::default(),
+            memory_bound: Gauge::default(),
             ready: Gauge::default(),
             score_log_rows: Counter::default(),
             score_log_dropped: Counter::default(),
+            score_log_pending: Gauge::default(),
             shadow_dropped: Counter::default(),
             connections: Family::default(),
             loads: Family::default(),
@@ -111,19 +121,34 @@ impl Telemetry {
             &self.queue_depth,
         );
         gauge(
+            "ncs_body_bytes",
+            "Bytes that requests and answers under way take",
+            &self.body_bytes,
+        );
+        gauge(
+            "ncs_memory_bound_bytes",
+            "The most memory that the server takes, by its limits",
+            &self.memory_bound,
+        );
+        gauge(
             "ncs_ready",
             "1 while the server is ready for requests",
             &self.ready,
         );
+        gauge(
+            "ncs_score_log_pending_rows",
+            "Rows that wait for the score log, or for its open files to be closed",
+            &self.score_log_pending,
+        );
         let mut count = |name, help, count: &Counter| registry.register(name, help, count.clone());
         count(
             "ncs_score_log_rows",
-            "Rows written to the score log",
+            "Rows in closed files of the score log",
             &self.score_log_rows,
         );
         count(
             "ncs_score_log_dropped",
-            "Rows left out of the score log, whose queue was full",
+            "Rows that the score log lost: its queue was full, or a file failed",
             &self.score_log_dropped,
         );
         count(

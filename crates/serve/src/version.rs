@@ -6,13 +6,16 @@ use crate::rankers::Rankers;
 use crate::refusal::{Kind, Refusal};
 use crate::statistics::Statistics;
 use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
+use crate::wire::bounds::MOST_NAME;
 use crate::wire::{listed, nearest};
+use crate::words::shown;
 use ncs_features::{
     Batch, Block, Column, EncodeError, Encoder, FieldIds, IdSpace, Population, Schema,
 };
 use ncs_model::artifact::Artifact;
 use ncs_model::{Ranker, Scorer};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -254,7 +257,7 @@ impl Version {
         let encoded = Instant::now();
         let raw = match self.rankers.get(&context_fields) {
             Some(ranker) => ranked(&ranker, &context, &candidates, desk),
-            None => self.by_rows(&context_fields, &context, &candidates, desk),
+            None => self.by_rows(&context_fields, &context, &candidates, desk)?,
         };
         if let Some(row) = no_number(&raw) {
             return Err(self.no_score(row, &context, &candidates));
@@ -286,7 +289,7 @@ impl Version {
                     if let Some(other) = read_by[f].replace(part) {
                         return Err(Kind::Invalid.says(format!(
                             "column \"{}\" comes twice, in {other} and in {part}; send it once",
-                            column.name
+                            shown(&column.name)
                         )));
                     }
                 }
@@ -323,7 +326,7 @@ impl Version {
         };
         let what = format!(
             "{part}: column \"{}\" is no feature of this model{hint}",
-            column.name
+            shown(&column.name)
         );
         Err(Kind::Invalid.says(what))
     }
@@ -348,22 +351,33 @@ impl Version {
         )))
     }
 
-    /// Candidates as whole rows, for networks that have no ranker.
+    /// Candidates as whole rows, for networks that have no ranker: so many at a time that the context, which
+    /// is repeated for each, does not take much memory.
     fn by_rows(
         &self,
         context_fields: &[usize],
         context: &Batch,
         candidates: &Batch,
         desk: &mut Desk,
-    ) -> Vec<Vec<f32>> {
-        let mut rows = candidates.clone();
-        for &f in context_fields {
-            rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
+    ) -> Result<Vec<Vec<f32>>, Refusal> {
+        let lengths = context_fields.iter().map(|&f| context.fields[f].ids.len());
+        let n_rows = MOST_REPEATED / lengths.sum::<usize>().max(1);
+        let mut scores = vec![Vec::new(); self.schema().tasks.len()];
+        let mut from = 0;
+        while from < candidates.n_rows {
+            desk.check_time()?;
+            let part = from..candidates.n_rows.min(from + n_rows.max(1));
+            from = part.end;
+            let mut rows = rows_of(candidates, context_fields, part);
+            for &f in context_fields {
+                rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
+            }
+            let of_part = self.scorer.score_uncalibrated(&rows, &mut desk.pass);
+            for (all, part) in scores.iter_mut().zip(of_part) {
+                all.extend_from_slice(&part);
+            }
         }
-        match rows.n_rows {
-            0 => vec![Vec::new(); self.schema().tasks.len()],
-            _ => self.scorer.score_uncalibrated(&rows, &mut desk.pass),
-        }
+        Ok(scores)
     }
 
     /// The network's sums overflowed for a candidate: it holds a number beyond all that training saw.
@@ -407,6 +421,9 @@ impl Version {
     }
 }
 
+/// Values of contexts that are repeated at a time.
+const MOST_REPEATED: usize = 1 << 20;
+
 /// So many deviations from the mean no column of a log goes, and from there sums may overflow.
 const FAR: f32 = 1e6;
 
@@ -435,6 +452,27 @@ fn ranked(ranker: &Ranker, context: &Batch, candidates: &Batch, desk: &mut Desk)
     scores
 }
 
+/// Some rows of the candidates; the fields of the context are left empty.
+fn rows_of(candidates: &Batch, context_fields: &[usize], part: Range<usize>) -> Batch {
+    if part == (0..candidates.n_rows) {
+        return candidates.clone();
+    }
+    let of_field = |(f, ids): (usize, &FieldIds)| {
+        let mut rows = FieldIds::default();
+        if context_fields.binary_search(&f).is_err() {
+            part.clone().for_each(|row| rows.push_row(ids, row));
+        }
+        rows
+    };
+    Batch {
+        n_rows: part.len(),
+        fields: candidates.fields.iter().enumerate().map(of_field).collect(),
+        labels: candidates.labels.clone(),
+        truths: candidates.truths.clone(),
+        groups: Vec::new(),
+    }
+}
+
 /// The ids of one row, `n` times.
 fn repeated(one: &FieldIds, n: usize) -> FieldIds {
     let mut rows = FieldIds::default();
@@ -452,12 +490,14 @@ fn null(name: &str) -> Column {
     }
 }
 
-/// The text of the only value that a block has in this column.
+/// The beginning of the text of the only value that a block has in this column.
 pub(crate) fn only_text(block: &Block, name: &str) -> Option<String> {
     let column = block.column(name)?;
     let value = column.only(0).ok()??;
     let mut buffer = ncs_features::value::TextBuffer::default();
     let text = buffer.text(&column.values, value);
+    // Enough to tell users apart.
+    let text = &text[..text.len().min(MOST_NAME)];
     Some(String::from_utf8_lossy(text).into_owned())
 }
 

@@ -7,7 +7,7 @@ use ncs_serve::proto::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
 };
 use ncs_serve::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest};
-use ncs_serve::wire::infer_proto::{read, say};
+use ncs_serve::wire::infer_proto::{decode, read, say};
 use prost::Message;
 
 pub(super) const TARGET: Target = Target {
@@ -20,10 +20,9 @@ pub(super) const TARGET: Target = Target {
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
-    let request = ModelInferRequest::decode(input).map_err(|error| error.to_string())?;
     questions::ask(
         |accepts| {
-            let asked = read(request.clone(), accepts)?;
+            let asked = read(decode(input.to_vec().into(), accepts)?, accepts)?;
             Ok((asked.question, asked.outputs))
         },
         |answer, outputs| {

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub(super) fn accepts() -> [Accepts; 2] {
     [false, true].map(|lenient| Accepts {
         candidates: 1000,
+        bytes: 256 << 10,
         lenient,
     })
 }

@@ -6,7 +6,7 @@ use ncs_serve::Kind;
 use ncs_serve::proto::ranking::column::Values;
 use ncs_serve::proto::ranking::rank_request::Which;
 use ncs_serve::proto::ranking::{Column, Floats, Ints, Lengths, RankRequest, Texts};
-use ncs_serve::wire::rank_proto::{answer, question};
+use ncs_serve::wire::rank_proto::{answer, decode, question};
 use prost::Message;
 
 pub(super) const TARGET: Target = Target {
@@ -19,9 +19,11 @@ pub(super) const TARGET: Target = Target {
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
-    let request = RankRequest::decode(input).map_err(|error| error.to_string())?;
     questions::ask(
-        |accepts| Ok((question(request.clone(), accepts)?, ())),
+        |accepts| {
+            let request = decode(input.to_vec().into(), accepts)?;
+            Ok((question(request, accepts)?, ()))
+        },
         |said, ()| {
             let bytes = answer(said.clone()).encode_to_vec();
             (!bytes.is_empty())

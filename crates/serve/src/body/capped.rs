@@ -1,6 +1,7 @@
 //! A buffer that never takes more than its limit.
 
 use super::too_large;
+use crate::budget::Share;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 
@@ -9,16 +10,27 @@ use bytes::Bytes;
 pub(super) struct Capped {
     bytes: Vec<u8>,
     limit: usize,
+    /// What the buffer takes of a budget, where there is one.
+    share: Option<Share>,
 }
 
 /// The first allocation, unless the limit is lower.
-const FIRST_BYTES: usize = 16 << 10;
+const FIRST_BYTES: usize = 4 << 10;
 
 impl Capped {
     pub(super) fn new(limit: usize) -> Capped {
         Capped {
             bytes: Vec::new(),
             limit,
+            share: None,
+        }
+    }
+
+    /// A buffer whose bytes are taken from a budget.
+    pub(super) fn sharing(limit: usize, share: Share) -> Capped {
+        Capped {
+            share: Some(share),
+            ..Capped::new(limit)
         }
     }
 
@@ -28,7 +40,7 @@ impl Capped {
             return Err(too_large("has more bytes", self.limit));
         }
         if n_bytes > self.bytes.capacity() {
-            self.grow(n_bytes);
+            self.grow(n_bytes)?;
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -36,11 +48,11 @@ impl Capped {
 
     /// The buffer with room for at least one more byte, if only the one beyond the limit that tells an
     /// end from more to come: [`check`](Capped::check) what was written.
-    pub(super) fn with_room(&mut self) -> &mut Vec<u8> {
+    pub(super) fn with_room(&mut self) -> Result<&mut Vec<u8>, Refusal> {
         if self.bytes.len() == self.bytes.capacity() {
-            self.grow(self.bytes.len() + 1);
+            self.grow(self.bytes.len() + 1)?;
         }
-        &mut self.bytes
+        Ok(&mut self.bytes)
     }
 
     /// Refuses what is beyond the limit.
@@ -52,13 +64,25 @@ impl Capped {
     }
 
     pub(super) fn into_bytes(self) -> Bytes {
-        self.bytes.into()
+        match self.share {
+            Some(share) => share.hold(self.bytes),
+            None => self.bytes.into(),
+        }
     }
 
-    fn grow(&mut self, n_bytes: usize) {
-        let doubled = self.bytes.capacity().saturating_mul(2).max(FIRST_BYTES);
+    fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
+        let before = self.bytes.capacity();
+        let doubled = before.saturating_mul(2).max(FIRST_BYTES);
         let wanted = doubled.min(self.limit).max(n_bytes);
+        if let Some(share) = &mut self.share {
+            // Both buffers are there while the bytes move.
+            share.grow(wanted)?;
+        }
         self.bytes.reserve_exact(wanted - self.bytes.len());
+        if let Some(share) = &mut self.share {
+            share.shrink(before);
+        }
+        Ok(())
     }
 }
 
@@ -77,7 +101,7 @@ mod tests {
         assert_eq!(capped.push(&[]), Ok(()));
         assert_eq!(capped.push(&[7]).unwrap_err().kind, Kind::TooLarge);
         capped.check().unwrap();
-        capped.with_room().push(7);
+        capped.with_room().unwrap().push(7);
         assert_eq!(capped.bytes.capacity(), 100_001);
         assert_eq!(capped.check().unwrap_err().kind, Kind::TooLarge);
     }

@@ -4,7 +4,8 @@ use super::capped::Capped;
 use crate::refusal::{Kind, Refusal};
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use http::{HeaderMap, HeaderValue, header};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
 
 /// How a body is encoded (RFC 9110, section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +27,19 @@ const FEWEST_BYTES: usize = 1024;
 impl Encoding {
     /// What a request's `Content-Encoding` says.
     pub fn of(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        Encoding::named(headers, &header::CONTENT_ENCODING)
+    }
+
+    /// What a header of this name says.
+    pub(crate) fn named(headers: &HeaderMap, header: &HeaderName) -> Result<Encoding, Refusal> {
+        let mut values = headers.get_all(header).iter();
         let (first, second) = (values.next(), values.next());
         let Some(value) = first else {
             return Ok(Encoding::Identity);
         };
         let name = value.as_bytes().trim_ascii();
         if second.is_some() || name.contains(&b',') {
-            return Err(unknown("several encodings, one over the other,"));
+            return Err(unknown(header, "several encodings, one over the other,"));
         }
         let known = [
             ("", Encoding::Identity),
@@ -48,7 +54,7 @@ impl Encoding {
         let shown = || format!("\"{}\"", name[..name.len().min(40)].escape_ascii());
         found
             .map(|(_, encoding)| *encoding)
-            .ok_or_else(|| unknown(&shown()))
+            .ok_or_else(|| unknown(header, &shown()))
     }
 
     /// Its name in headers.
@@ -61,9 +67,9 @@ impl Encoding {
     }
 }
 
-fn unknown(what: &str) -> Refusal {
+fn unknown(header: &HeaderName, what: &str) -> Refusal {
     Kind::Encoding.says(format!(
-        "{what} cannot be read as Content-Encoding; send gzip, deflate (zlib) or identity"
+        "{what} cannot be read as {header}; send gzip, deflate (zlib) or identity"
     ))
 }
 
@@ -120,7 +126,7 @@ fn inflate<'a>(
     let mut rest = bytes;
     loop {
         let before = (stream.total_in(), stream.total_out());
-        let status = stream.decompress_vec(rest, decoded.with_room(), FlushDecompress::None);
+        let status = stream.decompress_vec(rest, decoded.with_room()?, FlushDecompress::None);
         let status = status.map_err(|error| damaged(encoding, &error.to_string()))?;
         decoded.check()?;
         let n_read = stream.total_in() - before.0;
@@ -147,30 +153,34 @@ fn trailing(encoding: Encoding, n_bytes: usize) -> Refusal {
 
 /// Encodes an answer as its reader prefers, by the request's `Accept-Encoding`; gives what is to be its
 /// `Content-Encoding`, if any. Answers that are short, or that do not get shorter, stay as they are.
-pub fn encode(accepted: Option<&HeaderValue>, bytes: Bytes) -> (Bytes, Option<HeaderValue>) {
+pub fn encode(accepted: Option<&HeaderValue>, bytes: Vec<u8>) -> (Vec<u8>, Option<HeaderValue>) {
     let encoding = match accepted.and_then(|accepted| accepted.to_str().ok()) {
         Some(accepted) if bytes.len() >= FEWEST_BYTES => preferred(accepted),
         _ => Encoding::Identity,
     };
-    let stream = match encoding {
-        Encoding::Identity => return (bytes, None),
-        Encoding::Gzip => Compress::new_gzip(Compression::fast(), WINDOW_BITS),
-        Encoding::Deflate => Compress::new(Compression::fast(), true),
-    };
-    match deflate(stream, &bytes) {
+    match pack(encoding, &bytes) {
         Some(shorter) => (shorter, Some(HeaderValue::from_static(encoding.name()))),
         None => (bytes, None),
     }
 }
 
+/// The bytes in an encoding, if that makes them shorter.
+pub fn pack(encoding: Encoding, bytes: &[u8]) -> Option<Vec<u8>> {
+    match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => deflate(Compress::new_gzip(Compression::fast(), WINDOW_BITS), bytes),
+        Encoding::Deflate => deflate(Compress::new(Compression::fast(), true), bytes),
+    }
+}
+
 /// The bytes compressed, if that makes them shorter.
-fn deflate(mut stream: Compress, bytes: &[u8]) -> Option<Bytes> {
+fn deflate(mut stream: Compress, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut made = Vec::with_capacity(bytes.len());
     let status = stream.compress_vec(bytes, &mut made, FlushCompress::Finish);
     let is_shorter = matches!(status, Ok(Status::StreamEnd)) && made.len() < bytes.len();
     is_shorter.then(|| {
         made.shrink_to_fit();
-        made.into()
+        made
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::JSON_LENGTH;
 use crate::body;
+use crate::budget::Share;
 use axum::response::Response;
 use http::{HeaderValue, header};
 
@@ -12,14 +13,20 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// The response, in an encoding that the caller reads, where that is worth it.
-    pub(super) fn into_response(self, accepts_encoding: Option<&HeaderValue>) -> Response {
+    /// The response, in an encoding that the caller reads, where that is worth it. The share is what it
+    /// takes at most.
+    pub(super) fn into_response(
+        self,
+        accepts_encoding: Option<&HeaderValue>,
+        mut share: Share,
+    ) -> Response {
         let content = match self.json_length {
             None => "application/json",
             Some(_) => "application/octet-stream",
         };
-        let (bytes, encoding) = body::encode(accepts_encoding, self.body.into());
-        let mut response = typed(bytes.into(), content);
+        let (bytes, encoding) = body::encode(accepts_encoding, self.body);
+        share.shrink_to(bytes.capacity());
+        let mut response = typed(share.hold(bytes).into(), content);
         let headers = response.headers_mut();
         if let Some(length) = self.json_length {
             headers.insert(JSON_LENGTH, length.into());

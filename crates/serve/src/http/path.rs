@@ -2,6 +2,7 @@
 
 use crate::refusal::{Kind, Refusal};
 use crate::telemetry::Call;
+use crate::words::shown;
 use http::Method;
 
 /// A model, and maybe one of its versions.
@@ -74,7 +75,11 @@ impl<'a> Path<'a> {
         };
         match is_allowed {
             true => Ok(found),
-            false => Err(Kind::Method.says(format!("{method} {path}: use {allowed}"))),
+            false => Err(Kind::Method.says(format!(
+                "{} {}: use {allowed}",
+                shown(method.as_str()),
+                shown(path)
+            ))),
         }
     }
 }
@@ -143,9 +148,9 @@ fn not_had(what: &str) -> Refusal {
 }
 
 fn nothing(path: &str) -> Refusal {
-    let shown: String = path.chars().take(200).collect();
     Kind::NotFound.says(format!(
-        "nothing at {shown}; questions go to /v2/models/MODEL/rank or /v2/models/MODEL/infer"
+        "nothing at {}; questions go to /v2/models/MODEL/rank or /v2/models/MODEL/infer",
+        shown(path)
     ))
 }
 

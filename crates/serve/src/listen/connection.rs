@@ -2,12 +2,15 @@
 
 use super::pulse::{Answer, Handled, Pulse, Verdict};
 use super::wire::{Protocol, Wire};
-use super::{ConnectionLimits, Counts, Drain, Peer};
-use crate::refusal::Kind;
+use super::{ConnectionLimits, Counts, Drain, Peer, READ_AHEAD};
+use crate::budget::{Budget, Share};
+use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
 use axum::Router;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -41,6 +44,7 @@ const MOST_RESETS: usize = 64;
 pub(super) struct House {
     pub(super) router: Router,
     pub(super) limits: ConnectionLimits,
+    pub(super) budget: Arc<Budget>,
     pub(super) drain: Drain,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) counts: Arc<Counts>,
@@ -109,7 +113,8 @@ fn of_http1(limits: &ConnectionLimits) -> http1::Builder {
         .timer(TokioTimer::new())
         // The pulse tells a half-sent head from an idle connection, which hyper does not.
         .header_read_timeout(None)
-        .max_header_size(limits.header_bytes);
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(READ_AHEAD.max(limits.header_bytes));
     builder
 }
 
@@ -119,6 +124,8 @@ fn of_http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .initial_connection_window_size(limits.window())
+        .initial_stream_window_size(limits.window())
         .max_header_list_size(header_bytes)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(MOST_RESETS)
@@ -187,12 +194,19 @@ async fn answer(
     });
     request.extensions_mut().insert(peer);
     let uri = request.uri().clone();
+    let admitted = admit(house, &request);
     let mut router = house.router.clone();
-    let answered = unless_it_panics(async move { router.call(request).await });
+    let answered = async {
+        match &admitted {
+            Ok(_) => unless_it_panics(async move { router.call(request).await }).await,
+            Err(refusal) => Ok(Ok(crate::grpc::refusal(request.headers(), refusal.clone()))),
+        }
+    };
     let mut response = match answered.await {
         Ok(Ok(response)) => response,
         Err(Panicked) => {
-            tracing::error!(path = uri.path(), "a request made the server panic");
+            let path = shown(uri.path());
+            tracing::error!(path = &*path, "a request made the server panic");
             let what = "the server made a mistake; its log says which: report it";
             Kind::Internal.says(what).into_response()
         }
@@ -202,7 +216,42 @@ async fn answer(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     let answer = handled.answered();
-    response.map(|body| Sent { body, answer })
+    response.map(|body| Sent {
+        body,
+        answer,
+        _cost: admitted.ok(),
+    })
+}
+
+/// What a request costs besides its body and its answer, while it is handled.
+const REQUEST: usize = 8 << 10;
+
+/// Lets a request in: it must say to which host it goes, and there must be room for its head.
+fn admit<B>(house: &House, request: &Request<B>) -> Result<Share, Refusal> {
+    if request.version() == Version::HTTP_11 {
+        check_host(request.headers())?;
+    }
+    let headers = request.headers().iter();
+    let head: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + 64)
+        .sum();
+    let uri = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    house.budget.admit(REQUEST + head + uri)
+}
+
+/// Refuses a request of HTTP/1.1 without one good `Host` (RFC 9112, section 3.2).
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let what = match (hosts.next(), hosts.next()) {
+        (None, _) => "the request has no header Host, which HTTP/1.1 wants; send one",
+        (_, Some(_)) => "the request has several headers Host; send one",
+        (Some(host), None) if host.is_empty() => return Ok(()),
+        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(host) if !host.as_str().contains('@') => return Ok(()),
+            _ => "the header Host is no host; send a name or an address, with a port if need be",
+        },
+    };
+    Err(Kind::Invalid.says(what))
 }
 
 struct Panicked;
@@ -260,6 +309,8 @@ impl Drop for Received {
 struct Sent {
     body: axum::body::Body,
     answer: Answer,
+    /// Given back with the body.
+    _cost: Option<Share>,
 }
 
 impl Body for Sent {

@@ -4,6 +4,7 @@ use super::rate_limit::RateLimit;
 use super::{Record, Stage};
 use std::time::Instant;
 use tracing::{Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -40,14 +41,30 @@ pub enum LogsError {
     Started,
 }
 
+/// Lines that wait to be written; more are lost, so that a reader that is stuck holds up nobody.
+const WAITING_LINES: usize = 4096;
+
+/// A log that has been started. Dropped, it writes the lines that wait, for a second at most.
+#[derive(Debug)]
+#[must_use]
+pub struct Logging {
+    _writer: WorkerGuard,
+}
+
 /// Logs the whole process to standard error from now on: what is as important as `level` or more (as
 /// `info`, or `warn,ncs_serve=debug`), or what [`FILTER_VARIABLE`] says. Times are UTC, RFC 3339.
-pub fn start(level: &str, format: LogFormat) -> Result<(), LogsError> {
+pub fn start(level: &str, format: LogFormat) -> Result<Logging, LogsError> {
     let variable = std::env::var(FILTER_VARIABLE).ok();
     let variable = variable.filter(|filter| !filter.is_empty());
     let filter = variable.as_deref().unwrap_or(level);
-    let subscriber = subscriber(filter, format, std::io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::Started)
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let subscriber = subscriber(filter, format, writer)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::Started)?;
+    Ok(Logging { _writer: guard })
 }
 
 /// What [`start`] starts, with any filter and writer.

@@ -75,7 +75,8 @@ fn start_seconds() -> Option<f64> {
     Some(booted + field(&stat, 22)? / TICKS)
 }
 
-fn resident_bytes() -> Option<f64> {
+/// Bytes of memory in use, where that can be told.
+pub(crate) fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     Some(number_after(&status, "VmRSS:")? * 1024.0)
 }

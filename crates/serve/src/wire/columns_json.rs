@@ -1,33 +1,41 @@
 //! Columns in JSON: `{"column": value}` for one row, `{"column": [value, ...]}` or
 //! `[{"column": value}, ...]` for many.
 
-use super::{Accepts, MOST_COLUMNS};
+use super::MOST_COLUMNS;
+use super::bounds::{Bounds, ColumnWeight, NUMBER};
+use super::short_json::Short;
+use crate::words::shown;
 use ncs_features::Block;
 use ncs_features::columns::ColumnBuilder;
-use ncs_features::json::CellSeed;
+use ncs_features::json::{Cell, CellSeed, brief};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 
 /// Reads one row: an object of values.
-pub(super) struct OneRow;
+pub(super) struct OneRow<'a, 'b>(pub(super) &'a Bounds<'b>);
 
 /// Reads many rows, as an object of lists or a list of objects.
-pub(super) struct ManyRows<'a> {
-    pub(super) accepts: &'a Accepts,
-    /// Set where it fails because there are too many rows.
-    pub(super) too_many: &'a Cell<bool>,
-}
+pub(super) struct ManyRows<'a, 'b>(pub(super) &'a Bounds<'b>);
 
 /// Columns by name, in the order of their first appearance.
-#[derive(Default)]
-struct Columns {
+struct Columns<'a, 'b> {
     columns: Vec<ColumnBuilder>,
+    weights: Vec<ColumnWeight>,
     places: HashMap<Box<str>, usize>,
+    bounds: &'a Bounds<'b>,
 }
 
-impl Columns {
+impl<'a, 'b> Columns<'a, 'b> {
+    fn new(bounds: &'a Bounds<'b>) -> Columns<'a, 'b> {
+        Columns {
+            columns: Vec::new(),
+            weights: Vec::new(),
+            places: HashMap::new(),
+            bounds,
+        }
+    }
+
     fn find(&self, name: &str, guess: usize) -> Option<usize> {
         // Rows name their columns in the same order, nearly always.
         match self.columns.get(guess) {
@@ -42,9 +50,24 @@ impl Columns {
             let what = format!("more than {MOST_COLUMNS} columns");
             return Err(E::custom(what));
         }
+        let paid = self.bounds.column(name);
+        paid.map_err(|refusal| self.bounds.stop(refusal))?;
         self.columns.push(ColumnBuilder::new(name));
+        self.weights.push(ColumnWeight::default());
         self.places.insert(name.into(), place);
         Ok(place)
+    }
+
+    /// Appends a value to the row that a column is at.
+    fn push<E: Error>(&mut self, place: usize, cell: &Cell<'_>) -> Result<(), E> {
+        self.weights[place].row(self.bounds, cell)?;
+        cell.push_to(&mut self.columns[place]);
+        Ok(())
+    }
+
+    /// Reads cells: their lists are held to what is left.
+    fn cell(&self) -> CellSeed {
+        CellSeed::within(self.bounds.most_items())
     }
 
     fn finish(mut self, n_rows: usize) -> Block {
@@ -55,7 +78,7 @@ impl Columns {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for OneRow {
+impl<'de> DeserializeSeed<'de> for OneRow<'_, '_> {
     type Value = Block;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Block, D::Error> {
@@ -63,7 +86,7 @@ impl<'de> DeserializeSeed<'de> for OneRow {
     }
 }
 
-impl<'de> Visitor<'de> for OneRow {
+impl<'de> Visitor<'de> for OneRow<'_, '_> {
     type Value = Block;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,22 +94,22 @@ impl<'de> Visitor<'de> for OneRow {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Block, A::Error> {
-        let mut row = Columns::default();
-        while let Some(name) = map.next_key::<String>()? {
+        let mut row = Columns::new(self.0);
+        while let Some(name) = map.next_key_seed(column_name(self.0))? {
             if row.find(&name, usize::MAX).is_some() {
                 return Err(twice(&name));
             }
             let place = row.add(&name)?;
-            let cell = map.next_value_seed(CellSeed::default());
-            cell.map_err(|error| in_column(&name, error))?
-                .push_to(&mut row.columns[place]);
+            let cell = map.next_value_seed(row.cell());
+            let pushed = cell.and_then(|cell| row.push(place, &cell));
+            pushed.map_err(|error| in_column(&name, error))?;
         }
         row.columns.iter_mut().for_each(ColumnBuilder::end_row);
         Ok(row.finish(1))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ManyRows<'_> {
+impl<'de> DeserializeSeed<'de> for ManyRows<'_, '_> {
     type Value = Block;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Block, D::Error> {
@@ -94,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for ManyRows<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ManyRows<'_> {
+impl<'de> Visitor<'de> for ManyRows<'_, '_> {
     type Value = Block;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,16 +125,16 @@ impl<'de> Visitor<'de> for ManyRows<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Block, A::Error> {
-        let mut rows = Columns::default();
-        let mut length: Option<(usize, String)> = None;
-        while let Some(name) = map.next_key::<String>()? {
+        let mut rows = Columns::new(self.0);
+        let mut length = None;
+        while let Some(name) = map.next_key_seed(column_name(self.0))? {
             if rows.find(&name, usize::MAX).is_some() {
                 return Err(twice(&name));
             }
             let place = rows.add(&name)?;
             let column = WholeColumn {
-                column: &mut rows.columns[place],
-                of: &self,
+                rows: &mut rows,
+                place,
             };
             let n = map.next_value_seed(column);
             let n = n.map_err(|error| in_column(&name, error))?;
@@ -120,8 +143,10 @@ impl<'de> Visitor<'de> for ManyRows<'_> {
                 Some((first, _)) if *first == n => {}
                 Some((first, of)) => {
                     return Err(A::Error::custom(format!(
-                        "column \"{name}\" has {n} values and column \"{of}\" has {first}; each needs \
-                         one a candidate, null where it is unknown"
+                        "column \"{}\" has {n} values and column \"{}\" has {first}; each needs \
+                         one a candidate, null where it is unknown",
+                        shown(&name),
+                        shown(of)
                     )));
                 }
             }
@@ -130,7 +155,7 @@ impl<'de> Visitor<'de> for ManyRows<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Block, A::Error> {
-        let mut rows = Columns::default();
+        let mut rows = Columns::new(self.0);
         let mut n_rows = 0;
         let mut last_seen = Vec::new();
         loop {
@@ -138,34 +163,24 @@ impl<'de> Visitor<'de> for ManyRows<'_> {
                 rows: &mut rows,
                 number: n_rows,
                 last_seen: &mut last_seen,
-                lenient: self.accepts.lenient,
+                lenient: self.0.accepts.lenient,
             };
             if list.next_element_seed(row)?.is_none() {
                 return Ok(rows.finish(n_rows));
             }
             n_rows += 1;
-            self.count(n_rows)?;
+            self.0.count(n_rows)?;
         }
-    }
-}
-
-impl ManyRows<'_> {
-    fn count<E: Error>(&self, n: usize) -> Result<(), E> {
-        if n <= self.accepts.candidates {
-            return Ok(());
-        }
-        self.too_many.set(true);
-        Err(E::custom("too many candidates"))
     }
 }
 
 /// All values of a column.
-struct WholeColumn<'a, 'b> {
-    column: &'a mut ColumnBuilder,
-    of: &'a ManyRows<'b>,
+struct WholeColumn<'r, 'a, 'b> {
+    rows: &'r mut Columns<'a, 'b>,
+    place: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for WholeColumn<'_, '_> {
+impl<'de> DeserializeSeed<'de> for WholeColumn<'_, '_, '_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
@@ -173,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for WholeColumn<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for WholeColumn<'_, '_> {
+impl<'de> Visitor<'de> for WholeColumn<'_, '_, '_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,26 +197,26 @@ impl<'de> Visitor<'de> for WholeColumn<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<usize, A::Error> {
         let mut n = 0;
-        while let Some(cell) = list.next_element_seed(CellSeed::default())? {
-            cell.push_to(self.column);
-            self.column.end_row();
+        while let Some(cell) = list.next_element_seed(self.rows.cell())? {
+            self.rows.push(self.place, &cell)?;
+            self.rows.columns[self.place].end_row();
             n += 1;
-            self.of.count(n)?;
+            self.rows.bounds.count(n)?;
         }
         Ok(n)
     }
 }
 
 /// One of many rows.
-struct Row<'a> {
-    rows: &'a mut Columns,
+struct Row<'r, 'a, 'b> {
+    rows: &'r mut Columns<'a, 'b>,
     number: usize,
     /// For each column: one more than the last row that had it.
-    last_seen: &'a mut Vec<usize>,
+    last_seen: &'r mut Vec<usize>,
     lenient: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Row<'_> {
+impl<'de> DeserializeSeed<'de> for Row<'_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -209,7 +224,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Row<'_> {
+impl<'de> Visitor<'de> for Row<'_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,19 +234,16 @@ impl<'de> Visitor<'de> for Row<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut n = 0;
         while let Some(place) = map.next_key_seed(KeyOfRow(&mut self, n))? {
-            let column = &mut self.rows.columns[place];
-            let cell = map.next_value_seed(CellSeed::default());
-            match cell {
-                Ok(cell) => cell.push_to(column),
-                Err(error) => return Err(in_column(column.name(), error)),
-            }
+            let cell = map.next_value_seed(self.rows.cell());
+            let pushed = cell.and_then(|cell| self.rows.push(place, &cell));
+            pushed.map_err(|error| in_column(self.rows.columns[place].name(), error))?;
             n += 1;
         }
         self.end(n)
     }
 }
 
-impl Row<'_> {
+impl Row<'_, '_, '_> {
     fn end<E: Error>(&mut self, n_columns: usize) -> Result<(), E> {
         if n_columns < self.rows.columns.len() && !self.lenient {
             let absent = self
@@ -242,6 +254,9 @@ impl Row<'_> {
                 return Err(self.lacks(self.number, self.rows.columns[place].name()));
             }
         }
+        // Those that this row lacks are null in it.
+        let n_absent = self.rows.columns.len() - n_columns;
+        self.rows.bounds.spend(NUMBER * n_absent)?;
         self.rows
             .columns
             .iter_mut()
@@ -251,8 +266,9 @@ impl Row<'_> {
 
     fn lacks<E: Error>(&self, row: usize, name: &str) -> E {
         E::custom(format!(
-            "candidate {} lacks column \"{name}\", which another has; write null where it is unknown",
-            row + 1
+            "candidate {} lacks column \"{}\", which another has; write null where it is unknown",
+            row + 1,
+            shown(name)
         ))
     }
 
@@ -262,6 +278,7 @@ impl Row<'_> {
             None if self.number > 0 && !self.lenient => return Err(self.lacks(0, name)),
             None => {
                 let place = self.rows.add(name)?;
+                self.rows.bounds.spend(NUMBER * self.number)?;
                 (0..self.number).for_each(|_| self.rows.columns[place].end_row());
                 self.last_seen.push(0);
                 place
@@ -276,9 +293,9 @@ impl Row<'_> {
 }
 
 /// A key of a row, and which column one expects there.
-struct KeyOfRow<'a, 'b>(&'a mut Row<'b>, usize);
+struct KeyOfRow<'k, 'r, 'a, 'b>(&'k mut Row<'r, 'a, 'b>, usize);
 
-impl<'de> DeserializeSeed<'de> for KeyOfRow<'_, '_> {
+impl<'de> DeserializeSeed<'de> for KeyOfRow<'_, '_, '_, '_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
@@ -286,7 +303,7 @@ impl<'de> DeserializeSeed<'de> for KeyOfRow<'_, '_> {
     }
 }
 
-impl Visitor<'_> for KeyOfRow<'_, '_> {
+impl Visitor<'_> for KeyOfRow<'_, '_, '_, '_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,10 +315,14 @@ impl Visitor<'_> for KeyOfRow<'_, '_> {
     }
 }
 
+fn column_name<'a, 'b>(bounds: &'a Bounds<'b>) -> Short<'a, 'b> {
+    Short::name("a column's name", bounds)
+}
+
 fn twice<E: Error>(name: &str) -> E {
-    E::custom(format!("column \"{name}\" comes twice"))
+    E::custom(format!("column \"{}\" comes twice", shown(name)))
 }
 
 fn in_column<E: Error>(name: &str, error: E) -> E {
-    E::custom(format!("column \"{name}\": {error}"))
+    E::custom(format!("column \"{}\": {}", shown(name), brief(&error)))
 }

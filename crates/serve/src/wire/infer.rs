@@ -3,6 +3,8 @@
 use super::{Accepts, nearest, tensors};
 use crate::question::{Answer, Question, Wanted, Which};
 use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// A question, and which outputs the caller wants to see.
@@ -44,6 +46,7 @@ pub fn wanted(name: &str, version: Option<&str>) -> Result<Wanted, Refusal> {
     let version = match version {
         None | Some("") => Which::Routed,
         Some(text) => Which::Number(text.parse().map_err(|_| {
+            let text = shown(text);
             Kind::Invalid.says(format!("\"{text}\" is no version: versions are numbers"))
         })?),
     };
@@ -79,6 +82,21 @@ pub(super) fn question(
     })
 }
 
+/// Refuses an output that is asked for twice: an answer must not be longer than what there is to say.
+///
+/// # Errors
+/// There is one.
+pub(super) fn check_outputs(outputs: &[WantedOutput]) -> Result<(), Refusal> {
+    let mut names = HashSet::new();
+    match outputs.iter().find(|output| !names.insert(&output.name)) {
+        None => Ok(()),
+        Some(output) => Err(Kind::Invalid.says(format!(
+            "output \"{}\" is asked for twice; once is enough",
+            shown(&output.name)
+        ))),
+    }
+}
+
 /// The outputs that are wanted: their places in the answer, and whether as bytes.
 ///
 /// # Errors
@@ -98,7 +116,7 @@ pub fn chosen(
         let names = answer.outputs.iter().map(String::as_str);
         let place = place.ok_or_else(|| {
             let hint = nearest(&output.name, names);
-            Kind::Invalid.says(format!("no output \"{}\"{hint}", output.name))
+            Kind::Invalid.says(format!("no output \"{}\"{hint}", shown(&output.name)))
         })?;
         Ok((place, output.binary.unwrap_or(binary)))
     };

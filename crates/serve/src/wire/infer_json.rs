@@ -1,160 +1,20 @@
 //! The infer call in JSON, with tensors in the JSON or as bytes after it.
 
-use super::infer::{InferQuestion, Parameters, WantedOutput, chosen, question, wanted};
+mod said;
+
+use super::Accepts;
+use super::bounds::Bounds;
+use super::infer::{
+    InferQuestion, Parameters, WantedOutput, check_outputs, chosen, question, wanted,
+};
 use super::infer_proto::raw;
-use super::rank_json::Word;
 use super::tensors::{Datatype, Tensor, n_values};
-use super::{Accepts, MOST_COLUMNS};
 use crate::question::Answer;
 use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
 use ncs_features::Values;
-use ncs_features::columns::ColumnBuilder;
-use ncs_features::json::explained;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
-use std::fmt;
-
-#[derive(Deserialize)]
-struct SaidRequest {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    parameters: SaidParameters,
-    inputs: Vec<SaidInput>,
-    #[serde(default)]
-    outputs: Option<Vec<SaidOutput>>,
-}
-
-/// Those that mean something here; others are passed over, as the protocol wants.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SaidParameters {
-    binary_data_output: Option<bool>,
-    binary_data_size: Option<usize>,
-    binary_data: Option<bool>,
-    classification: Option<serde::de::IgnoredAny>,
-    shared_memory_region: Option<serde::de::IgnoredAny>,
-    label: Option<String>,
-    #[serde(deserialize_with = "user")]
-    user: Option<String>,
-    timeout: Option<u64>,
-}
-
-/// A user's id may be a whole number, as in the rank call.
-fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Word.deserialize(from)
-}
-
-#[derive(Deserialize)]
-struct SaidInput {
-    name: String,
-    shape: Vec<i64>,
-    datatype: String,
-    #[serde(default)]
-    parameters: SaidParameters,
-    #[serde(default)]
-    data: Option<Flat>,
-}
-
-#[derive(Deserialize)]
-struct SaidOutput {
-    name: String,
-    #[serde(default)]
-    parameters: SaidParameters,
-}
-
-/// All values of nested lists, in their order.
-struct Flat(Values, usize);
-
-impl<'de> Deserialize<'de> for Flat {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Flat, D::Error> {
-        let mut column = ColumnBuilder::new("");
-        let mut n = 0;
-        let seed = Item {
-            column: &mut column,
-            n: &mut n,
-            depth: 0,
-        };
-        seed.deserialize(from)?;
-        Ok(Flat(column.finish().values, n))
-    }
-}
-
-struct Item<'a> {
-    column: &'a mut ColumnBuilder,
-    n: &'a mut usize,
-    /// How many lists it lies in.
-    depth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Item<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        match self.depth {
-            0 => from.deserialize_seq(self),
-            _ => from.deserialize_any(self),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Item<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.depth {
-            0 => "a list of values",
-            _ => "a number, a string, a boolean or a list of these",
-        })
-    }
-
-    fn visit_bool<E: Error>(self, x: bool) -> Result<(), E> {
-        self.visit_i64(x.into())
-    }
-
-    fn visit_i64<E: Error>(self, x: i64) -> Result<(), E> {
-        *self.n += 1;
-        self.column.push_int(x);
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, x: u64) -> Result<(), E> {
-        match i64::try_from(x) {
-            Ok(x) => self.visit_i64(x),
-            Err(_) => self.visit_str(&x.to_string()),
-        }
-    }
-
-    fn visit_f64<E: Error>(self, x: f64) -> Result<(), E> {
-        *self.n += 1;
-        self.column.push_float(x);
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        *self.n += 1;
-        self.column.push_text(text.as_bytes());
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if self.depth == 2 {
-            return Err(A::Error::custom(
-                "lists of lists of lists; a column has two sizes at most",
-            ));
-        }
-        loop {
-            let item = Item {
-                column: self.column,
-                n: self.n,
-                depth: self.depth + 1,
-            };
-            if list.next_element_seed(item)?.is_none() {
-                return Ok(());
-            }
-        }
-    }
-}
+use said::{Flat, Object, SaidInput, SaidOutput, SaidParameters, SaidRequest};
+use serde::de::DeserializeSeed;
 
 /// Reads a request whose first `json_length` bytes are JSON (all, where that is `None`) and the rest
 /// binary tensors, for the model of the path.
@@ -177,12 +37,12 @@ pub fn read(
             body.len()
         )));
     };
-    let said: SaidRequest = serde_json::from_slice(json)
-        .map_err(|error| invalid(format!("the request's body: {}", explained(json, &error))))?;
-    if said.inputs.len() > MOST_COLUMNS {
-        return Err(invalid(format!("more than {MOST_COLUMNS} inputs")));
-    }
-    let inputs = inputs(said.inputs, binary)?;
+    let bounds = Bounds::new(accepts);
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let said = Object::<SaidRequest>::within(&bounds).deserialize(&mut reader);
+    let said = said.and_then(|said| reader.end().map(|()| said));
+    let said = said.map_err(|error| bounds.explained(json, &error))?;
+    let inputs = inputs(said.inputs, binary, &bounds)?;
     let parameters = Parameters {
         label: said.parameters.label,
         user: said.parameters.user,
@@ -205,25 +65,32 @@ pub fn read(
 fn outputs(said: Vec<SaidOutput>) -> Result<Vec<WantedOutput>, Refusal> {
     let output = |said: SaidOutput| match said.parameters {
         SaidParameters {
-            classification: Some(_),
+            has_classification: true,
             ..
         } => Err(Kind::Unsupported.says("this server does not have the classification extension")),
         SaidParameters {
-            shared_memory_region: Some(_),
-            ..
+            is_shared: true, ..
         } => Err(Kind::Unsupported.says("this server has no shared memory")),
         parameters => Ok(WantedOutput {
             name: said.name,
             binary: parameters.binary_data,
         }),
     };
-    said.into_iter().map(output).collect()
+    let outputs: Vec<WantedOutput> = said.into_iter().map(output).collect::<Result<_, _>>()?;
+    check_outputs(&outputs)?;
+    Ok(outputs)
 }
 
-fn inputs(said: Vec<SaidInput>, mut binary: &[u8]) -> Result<Vec<Tensor>, Refusal> {
+fn inputs(
+    said: Vec<SaidInput>,
+    mut binary: &[u8],
+    bounds: &Bounds<'_>,
+) -> Result<Vec<Tensor>, Refusal> {
     let mut tensors = Vec::with_capacity(said.len());
-    for said in said {
-        let wrong = |what: String| Kind::Invalid.says(format!("input \"{}\": {what}", said.name));
+    for mut said in said {
+        let name = std::mem::take(&mut said.name);
+        let wrong =
+            |what: String| Kind::Invalid.says(format!("input \"{}\": {what}", shown(&name)));
         let mut bytes = None;
         if let Some(size) = said.parameters.binary_data_size {
             let Some((its, rest)) = binary.split_at_checked(size) else {
@@ -235,10 +102,14 @@ fn inputs(said: Vec<SaidInput>, mut binary: &[u8]) -> Result<Vec<Tensor>, Refusa
             bytes = Some(its);
             binary = rest;
         }
-        let values = values(&said, bytes).map_err(wrong)?;
+        let shape = said.shape.clone();
+        let values = values(said, bytes, bounds).map_err(|error| match error {
+            InputError::Wrong(what) => wrong(what),
+            InputError::Refused(refusal) => refusal,
+        })?;
         tensors.push(Tensor {
-            name: said.name,
-            shape: said.shape,
+            name,
+            shape,
             values,
         });
     }
@@ -250,26 +121,47 @@ fn inputs(said: Vec<SaidInput>, mut binary: &[u8]) -> Result<Vec<Tensor>, Refusa
     }
 }
 
-fn values(said: &SaidInput, bytes: Option<&[u8]>) -> Result<Values, String> {
-    if said.parameters.shared_memory_region.is_some() {
-        return Err("this server has no shared memory; send the values".to_owned());
+/// Why an input has no values.
+enum InputError {
+    Wrong(String),
+    Refused(Refusal),
+}
+
+impl From<String> for InputError {
+    fn from(what: String) -> InputError {
+        InputError::Wrong(what)
+    }
+}
+
+fn values(
+    said: SaidInput,
+    bytes: Option<&[u8]>,
+    bounds: &Bounds<'_>,
+) -> Result<Values, InputError> {
+    if said.parameters.is_shared {
+        return Err("this server has no shared memory; send the values"
+            .to_owned()
+            .into());
     }
     let datatype = Datatype::parse(&said.datatype)?;
     let n = n_values(&said.shape)?;
-    match (bytes, &said.data) {
-        (Some(_), Some(_)) => Err("both data and binary_data_size".to_owned()),
-        (None, None) => Err("neither data nor binary_data_size".to_owned()),
-        (Some(bytes), None) => datatype.read(bytes, n),
-        (None, Some(Flat(_, found))) if *found != n => Err(format!(
-            "{found} values where shape {:?} says {n}",
-            said.shape
-        )),
-        (None, Some(Flat(values, _))) if n > 0 && !datatype.holds(values) => Err(format!(
-            "its values are not all of datatype {}",
-            said.datatype
-        )),
-        (None, Some(Flat(values, _))) => Ok(values.clone()),
-    }
+    let wrong = match (bytes, said.data) {
+        (Some(_), Some(_)) => "both data and binary_data_size".to_owned(),
+        (None, None) => "neither data nor binary_data_size".to_owned(),
+        (Some(bytes), None) => {
+            let paid = bounds.take(datatype.cost(bytes.len()));
+            paid.map_err(InputError::Refused)?;
+            return Ok(datatype.read(bytes, n)?);
+        }
+        (None, Some(Flat(_, found))) if found != n => {
+            format!("{found} values where shape {:?} says {n}", said.shape)
+        }
+        (None, Some(Flat(values, _))) if n > 0 && !datatype.holds(&values) => {
+            format!("its values are not all of datatype {}", said.datatype)
+        }
+        (None, Some(Flat(values, _))) => return Ok(values),
+    };
+    Err(wrong.into())
 }
 
 /// An answer as a body, and how many of its bytes are JSON where tensors follow.
@@ -339,6 +231,7 @@ mod tests {
     fn ask(body: &str, json_length: Option<usize>) -> Result<InferQuestion, Refusal> {
         let accepts = Accepts {
             candidates: 3,
+            bytes: 1 << 20,
             lenient: false,
         };
         read(body.as_bytes(), json_length, ("m", None), &accepts)
@@ -405,7 +298,7 @@ mod tests {
         );
         let size = ", \"parameters\": {\"binary_data_size\": 8}";
         check(&input("[1]", "INT64", size), "0 bytes are left");
-        check("1", "expected struct SaidInput");
+        check("1", "expected an input: an object");
         assert!(
             ask("{}", Some(5))
                 .unwrap_err()

@@ -1,8 +1,12 @@
 //! The infer call in protobuf.
 
-use super::infer::{InferQuestion, Parameters, WantedOutput, chosen, question, wanted};
+use super::Accepts;
+use super::bounds::Bounds;
+use super::count_proto::{self, count, malformed};
+use super::infer::{
+    InferQuestion, Parameters, WantedOutput, check_outputs, chosen, question, wanted,
+};
 use super::tensors::{Datatype, Tensor, n_values};
-use super::{Accepts, MOST_COLUMNS};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
@@ -11,10 +15,21 @@ use crate::proto::inference::{
 };
 use crate::question::Answer;
 use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
 use bytes::Bytes;
 use ncs_features::value::widen;
 use ncs_features::{Texts, Values};
+use prost::Message;
 use std::collections::HashMap;
+
+/// Decodes a request, whose parts are counted first.
+///
+/// # Errors
+/// It is no such message, or would take more memory than a request may.
+pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, Refusal> {
+    count(&count_proto::INFER, &message, &Bounds::new(accepts))?;
+    ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
+}
 
 /// Reads a request.
 ///
@@ -24,12 +39,9 @@ pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuesti
     if request.model_name.is_empty() {
         return Err(Kind::Invalid.says("no model_name"));
     }
-    if request.inputs.len() > MOST_COLUMNS {
-        return Err(Kind::Invalid.says(format!("more than {MOST_COLUMNS} inputs")));
-    }
     let model = wanted(&request.model_name, Some(&request.model_version))?;
     let parameters = parameters(&request.parameters)?;
-    let inputs = inputs(request.inputs, &request.raw_input_contents)?;
+    let inputs = inputs(request.inputs, &request.raw_input_contents, accepts)?;
     let outputs = request.outputs.into_iter().map(|output| {
         check_output(&output.parameters)?;
         Ok(WantedOutput {
@@ -38,6 +50,7 @@ pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuesti
         })
     });
     let outputs: Vec<WantedOutput> = outputs.collect::<Result<_, Refusal>>()?;
+    check_outputs(&outputs)?;
     Ok(InferQuestion {
         question: question(model, request.id, parameters, inputs, accepts)?,
         outputs: Some(outputs).filter(|outputs| !outputs.is_empty()),
@@ -82,11 +95,16 @@ fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
     }
 }
 
-fn inputs(said: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<Tensor>, Refusal> {
+fn inputs(
+    said: Vec<InferInputTensor>,
+    raw: &[Bytes],
+    accepts: &Accepts,
+) -> Result<Vec<Tensor>, Refusal> {
     // First, for such an input has no raw contents.
     if let Some(shared) = said.iter().find(|said| is_shared(&said.parameters)) {
         let what = "this server has no shared memory; send the values";
-        return Err(Kind::Invalid.says(format!("input \"{}\": {what}", shared.name)));
+        let name = shown(&shared.name);
+        return Err(Kind::Invalid.says(format!("input \"{name}\": {what}")));
     }
     if !raw.is_empty() && raw.len() != said.len() {
         return Err(Kind::Invalid.says(format!(
@@ -95,10 +113,15 @@ fn inputs(said: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<Tensor>, Ref
             raw.len()
         )));
     }
+    let bounds = Bounds::new(accepts);
     let tensor = |(i, said): (usize, InferInputTensor)| {
-        let name = said.name.clone();
-        let read = input(said, raw.get(i));
-        read.map_err(|what| Kind::Invalid.says(format!("input \"{name}\": {what}")))
+        let (name, raw) = (said.name.clone(), raw.get(i));
+        let datatype = Datatype::parse(&said.datatype);
+        if let (Some(raw), Ok(datatype)) = (raw, &datatype) {
+            bounds.take(datatype.cost(raw.len()))?;
+        }
+        let read = datatype.and_then(|datatype| input(said, datatype, raw));
+        read.map_err(|what| Kind::Invalid.says(format!("input \"{}\": {what}", shown(&name))))
     };
     said.into_iter().enumerate().map(tensor).collect()
 }
@@ -107,8 +130,11 @@ fn is_shared(said: &HashMap<String, InferParameter>) -> bool {
     said.contains_key("shared_memory_region")
 }
 
-fn input(said: InferInputTensor, raw: Option<&Bytes>) -> Result<Tensor, String> {
-    let datatype = Datatype::parse(&said.datatype)?;
+fn input(
+    said: InferInputTensor,
+    datatype: Datatype,
+    raw: Option<&Bytes>,
+) -> Result<Tensor, String> {
     let n = n_values(&said.shape)?;
     let values = match (raw, said.contents) {
         (Some(_), Some(_)) => return Err("both contents and raw_input_contents".to_owned()),
@@ -228,6 +254,7 @@ mod tests {
     fn tensors_in_shared_memory_are_refused() {
         let accepts = Accepts {
             candidates: 1,
+            bytes: 4096,
             lenient: false,
         };
         let input = |name: &str, parameters| InferInputTensor {

@@ -14,14 +14,16 @@
 //!  "scores": {"ctr": [0.11], "cvr": [0.02], "ctcvr": [0.0022]}, "best": [1]}
 //! ```
 
+use super::bounds::{Bounds, MOST_ID};
 use super::columns_json::{ManyRows, OneRow};
+use super::short_json::{OrNull, Short, Word};
 use super::{Accepts, nearest};
 use crate::question::{Answer, Question, Top, Which};
 use crate::refusal::{Kind, Refusal};
-use ncs_features::json::{Cell as Value, CellSeed, explained};
+use crate::words::shown;
+use ncs_features::json::brief;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::cell::Cell;
 use std::fmt;
 
 const KEYS: [&str; 9] = [
@@ -46,26 +48,16 @@ pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, Refusal> {
         let place = error.valid_up_to() + 1;
         Kind::Invalid.says(format!("the request's body: not UTF-8 at byte {place}"))
     })?;
-    let too_many = Cell::new(false);
+    let bounds = Bounds::new(accepts);
     let mut json = serde_json::Deserializer::from_str(text);
-    let seed = Rank {
-        accepts,
-        too_many: &too_many,
-    };
-    let question = json.deserialize_map(seed).and_then(|question| {
+    let question = json.deserialize_map(Rank(&bounds)).and_then(|question| {
         json.end()?;
         Ok(question)
     });
-    question.map_err(|error| match too_many.get() {
-        true => accepts.too_many(),
-        false => Kind::Invalid.says(format!("the request's body: {}", explained(body, &error))),
-    })
+    question.map_err(|error| bounds.explained(body, &error))
 }
 
-struct Rank<'a> {
-    accepts: &'a Accepts,
-    too_many: &'a Cell<bool>,
-}
+struct Rank<'a, 'b>(&'a Bounds<'b>);
 
 /// What came so far.
 #[derive(Default)]
@@ -78,7 +70,7 @@ struct Parts {
     top_by: Option<String>,
 }
 
-impl<'de> Visitor<'de> for Rank<'_> {
+impl<'de> Visitor<'de> for Rank<'_, '_> {
     type Value = Question;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,22 +79,22 @@ impl<'de> Visitor<'de> for Rank<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Question, A::Error> {
         let mut parts = Parts::default();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key_seed(Short::name("a key", self.0))? {
             let Some(place) = KEYS.iter().position(|known| *known == key) else {
-                let hint = nearest(&key, KEYS);
+                let (key, hint) = (shown(&key), nearest(&key, KEYS));
                 return Err(A::Error::custom(format!("unknown key \"{key}\"{hint}")));
             };
             if std::mem::replace(&mut parts.seen[place], true) {
                 return Err(A::Error::custom(format!("\"{key}\" comes twice")));
             }
             let read = self.read(&key, &mut map, &mut parts);
-            read.map_err(|error| A::Error::custom(format!("\"{key}\": {error}")))?;
+            read.map_err(|error| A::Error::custom(format!("\"{key}\": {}", brief(&error))))?;
         }
         parts.finish()
     }
 }
 
-impl Rank<'_> {
+impl Rank<'_, '_> {
     fn read<'de, A: MapAccess<'de>>(
         &self,
         key: &str,
@@ -110,22 +102,21 @@ impl Rank<'_> {
         parts: &mut Parts,
     ) -> Result<(), A::Error> {
         let question = &mut parts.question;
+        let name = Short::name("it", self.0);
+        let id = Short {
+            most: MOST_ID,
+            ..name
+        };
         match key {
-            "model" => question.model.name = map.next_value()?,
-            "version" => parts.version = map.next_value_seed(Version)?,
-            "label" => parts.label = map.next_value()?,
-            "id" => question.id = map.next_value_seed(Word)?.unwrap_or_default(),
-            "user" => question.user = map.next_value_seed(Word)?,
-            "context" => question.context = map.next_value_seed(OneRow)?,
-            "candidates" => {
-                let seed = ManyRows {
-                    accepts: self.accepts,
-                    too_many: self.too_many,
-                };
-                question.candidates = map.next_value_seed(seed)?;
-            }
+            "model" => question.model.name = map.next_value_seed(OrNull(name))?,
+            "version" => parts.version = map.next_value_seed(Version(Word(name)))?,
+            "label" => parts.label = map.next_value_seed(OrNull(name))?,
+            "id" => question.id = map.next_value_seed(Word(id))?.unwrap_or_default(),
+            "user" => question.user = map.next_value_seed(Word(name))?,
+            "context" => question.context = map.next_value_seed(OneRow(self.0))?,
+            "candidates" => question.candidates = map.next_value_seed(ManyRows(self.0))?,
             "top_k" => parts.top_k = map.next_value()?,
-            _ => parts.top_by = map.next_value()?,
+            _ => parts.top_by = map.next_value_seed(OrNull(name))?,
         }
         Ok(())
     }
@@ -157,33 +148,18 @@ impl Parts {
     }
 }
 
-/// A text, or a number as one; `None` for null.
-pub(super) struct Word;
-
-impl<'de> DeserializeSeed<'de> for Word {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<String>, D::Error> {
-        match CellSeed::default().deserialize(from)? {
-            Value::Null => Ok(None),
-            Value::Int(number) => Ok(Some(number.to_string())),
-            Value::Text(text) => Ok(Some(text.into_owned())),
-            _ => Err(D::Error::custom("expected a string or a whole number")),
-        }
-    }
-}
-
 /// A version: a number, also as a text.
-struct Version;
+struct Version<'a, 'b>(Word<'a, 'b>);
 
-impl<'de> DeserializeSeed<'de> for Version {
+impl<'de> DeserializeSeed<'de> for Version<'_, '_> {
     type Value = Option<u64>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<u64>, D::Error> {
-        let word = Word.deserialize(from)?;
+        let word = self.0.deserialize(from)?;
         let number = |word: String| {
-            word.parse()
-                .map_err(|_| D::Error::custom(format!("\"{word}\" is no number of a version")))
+            word.parse().map_err(|_| {
+                D::Error::custom(format!("\"{}\" is no number of a version", shown(&word)))
+            })
         };
         word.map(number).transpose()
     }
@@ -244,6 +220,7 @@ mod tests {
 
     const ACCEPTS: Accepts = Accepts {
         candidates: 3,
+        bytes: 4096,
         lenient: false,
     };
 

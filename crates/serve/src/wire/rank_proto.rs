@@ -1,12 +1,26 @@
 //! The rank call in protobuf: `proto/ranking.proto`.
 
-use super::{Accepts, MOST_COLUMNS};
+use super::Accepts;
+use super::bounds::Bounds;
+use super::count_proto::{self, count, malformed};
 use crate::proto::ranking::{
     Column as Said, RankRequest, RankResponse, Scores, column::Values as SaidValues, rank_request,
 };
 use crate::question::{Answer, Question, Top, Wanted, Which};
 use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
+use bytes::Bytes;
 use ncs_features::{Block, Column, Values};
+use prost::Message;
+
+/// Decodes a request, whose parts are counted first.
+///
+/// # Errors
+/// It is no such message, or would take more memory than a request may.
+pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, Refusal> {
+    count(&count_proto::RANK, &message, &Bounds::new(accepts))?;
+    RankRequest::decode(message).map_err(|error| malformed(&error.to_string()))
+}
 
 /// Reads a request.
 ///
@@ -16,7 +30,7 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Ref
     let context = block(request.context, "context")?;
     let is_one_row = context.n_rows == 1;
     if let Some(column) = context.columns.first().filter(|_| !is_one_row) {
-        let column = &column.name;
+        let column = shown(&column.name);
         let what = format!(
             "context: column \"{column}\" has {} values; the context is one row (a list needs \
              `lengths`)",
@@ -54,25 +68,24 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Ref
 
 fn block(said: Vec<Said>, part: &str) -> Result<Block, Refusal> {
     let wrong = |what: String| Kind::Invalid.says(format!("{part}: {what}"));
-    if said.len() > MOST_COLUMNS {
-        return Err(wrong(format!("more than {MOST_COLUMNS} columns")));
-    }
     let mut block = Block::default();
     let mut names = std::collections::HashSet::new();
     for said in said {
         let name = said.name.clone();
         if !names.insert(name.clone()) {
-            return Err(wrong(format!("column \"{name}\" comes twice")));
+            return Err(wrong(format!("column \"{}\" comes twice", shown(&name))));
         }
-        let in_column = |what| wrong(format!("column \"{name}\": {what}"));
+        let in_column = |what| wrong(format!("column \"{}\": {what}", shown(&name)));
         let (n_rows, column) = column(said).map_err(in_column)?;
         match block.columns.first() {
             None => block.n_rows = n_rows,
             Some(first) if block.n_rows != n_rows => {
                 return Err(wrong(format!(
-                    "column \"{name}\" has {n_rows} rows and column \"{}\" has {}; each needs one a \
+                    "column \"{}\" has {n_rows} rows and column \"{}\" has {}; each needs one a \
                      candidate, with `null_rows` where a value is unknown",
-                    first.name, block.n_rows
+                    shown(&name),
+                    shown(&first.name),
+                    block.n_rows
                 )));
             }
             Some(_) => {}
@@ -174,6 +187,7 @@ mod tests {
         };
         let accepts = Accepts {
             candidates: 3,
+            bytes: 4096,
             lenient: false,
         };
         question(request, &accepts)

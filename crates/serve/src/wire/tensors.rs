@@ -6,6 +6,7 @@
 
 use super::Accepts;
 use crate::refusal::{Kind, Refusal};
+use crate::words::shown;
 use ncs_features::value::widen;
 use ncs_features::{Block, Column, Texts, Values};
 
@@ -52,6 +53,7 @@ impl Datatype {
             "FP64" => Datatype::Fp64,
             "BYTES" => Datatype::Bytes,
             _ => {
+                let name = shown(name);
                 return Err(format!(
                     "no datatype \"{name}\"; use BYTES, BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, \
                      FP32 or FP64"
@@ -68,6 +70,15 @@ impl Datatype {
             Datatype::Fp32 => Some(4),
             Datatype::Fp64 => Some(8),
             Datatype::Bytes => None,
+        }
+    }
+
+    /// Bytes that values of this type take in memory when they are read from so many bytes.
+    pub(super) fn cost(self, n_bytes: usize) -> usize {
+        match self {
+            // Beyond 63 bits they become texts.
+            Datatype::Uint(8) => 3 * n_bytes,
+            datatype => datatype.size().map_or(n_bytes, |size| n_bytes / size * 8),
         }
     }
 
@@ -250,7 +261,8 @@ pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block),
     };
     for tensor in columns {
         let name = tensor.name.clone();
-        let wrong = |what: String| Kind::Invalid.says(format!("input \"{name}\": {what}"));
+        let wrong =
+            |what: String| Kind::Invalid.says(format!("input \"{}\": {what}", shown(&name)));
         if !names.insert(name.clone()) {
             return Err(wrong("it comes twice".to_owned()));
         }
@@ -276,7 +288,7 @@ pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block),
         None => Ok((context, candidates)),
         Some(rest) => Err(Kind::Invalid.says(format!(
             "input \"{}\": there is no input with lists of that name",
-            rest.name
+            shown(&rest.name)
         ))),
     }
 }
@@ -419,6 +431,7 @@ mod tests {
 
     const ACCEPTS: Accepts = Accepts {
         candidates: 5,
+        bytes: 1 << 20,
         lenient: false,
     };
 

@@ -54,7 +54,7 @@ fn who_asks_before_sending_is_told_no_and_sends_nothing() {
     check_refused(&answer, 413, "2000000 bytes");
     let mut client = server.connect();
     client.send(format!("{head}content-length: 3\r\n\r\nabc").as_bytes());
-    client.send(b"GET /ready HTTP/1.1\r\nconnection: close\r\n\r\n");
+    client.send(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     let answers = client.until_closed();
     assert!(
         answers.starts_with("HTTP/1.1 100 Continue\r\n\r\n"),

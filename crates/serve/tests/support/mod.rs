@@ -12,6 +12,7 @@ use http::StatusCode;
 use hyper::body::Frame;
 use ncs_serve::Kind;
 use ncs_serve::body::{self, BodyLimits};
+use ncs_serve::budget::Budget;
 use ncs_serve::listen::{ConnectionLimits, Counts, Drain, DrainTimes, Ended, Port, serve};
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -37,6 +38,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(600);
 pub(crate) struct Settings {
     pub(crate) connections: ConnectionLimits,
     pub(crate) bodies: BodyLimits,
+    /// Bytes of all requests and answers together.
+    pub(crate) total_bytes: usize,
     pub(crate) drain: DrainTimes,
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
@@ -55,6 +58,7 @@ impl Default for Settings {
                 bytes: 1 << 20,
                 time: LONG,
             },
+            total_bytes: 256 << 20,
             drain: DrainTimes {
                 lame_duck: LONG,
                 finish: LONG,
@@ -78,6 +82,7 @@ pub(crate) struct Server {
 #[derive(Clone)]
 struct House {
     bodies: BodyLimits,
+    budget: Arc<Budget>,
     drain: Drain,
     entered: Arc<Mutex<mpsc::Sender<()>>>,
     released: Arc<Semaphore>,
@@ -89,8 +94,10 @@ impl Server {
     pub(crate) fn start(settings: Settings) -> Server {
         let drain = Drain::new(settings.drain);
         let (sender, entered) = mpsc::channel();
+        let budget = Budget::new(settings.total_bytes);
         let house = House {
             bodies: settings.bodies,
+            budget: budget.clone(),
             drain: drain.clone(),
             entered: Arc::new(Mutex::new(sender)),
             released: Arc::new(Semaphore::new(0)),
@@ -108,7 +115,7 @@ impl Server {
                 let any = "127.0.0.1:0".parse().unwrap();
                 let port = Port::bind(any, settings.tls).await.unwrap();
                 sender.send((port.address(), port.counts())).unwrap();
-                serve(port, router, settings.connections, served).await
+                serve(port, router, settings.connections, budget, served).await
             })
         });
         let (address, counts) = bound.recv().unwrap();
@@ -193,7 +200,7 @@ fn router(house: House) -> Router {
 
 async fn length(State(house): State<House>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    match body::read(&head.headers, body, &house.bodies).await {
+    match body::read(&head.headers, body, &house.bodies, &house.budget).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
         Err(refusal) => refusal.into_response(),
     }

@@ -1,0 +1,257 @@
+//! Messages as gRPC frames them: a byte that says whether it is compressed, its length in four bytes, and
+//! as many bytes. They are decompressed and decoded by whoever asks, within limits.
+
+use crate::body::{self, BodyLimits, Encoding};
+use crate::budget::{Budget, Share};
+use crate::refusal::{Kind, Refusal};
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http::header::HeaderName;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// What comes before each message.
+pub(super) const PREFIX: usize = 5;
+
+pub(super) const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// A message as it was sent.
+#[derive(Debug)]
+pub(super) struct Packed {
+    encoding: Encoding,
+    bytes: Bytes,
+}
+
+impl Packed {
+    /// The message, of at most so many bytes. This computes for as long as it takes.
+    pub(super) fn unpack(self, limit: usize) -> Result<Bytes, Refusal> {
+        body::decode(self.encoding, self.bytes, limit)
+    }
+}
+
+/// How the messages of a call are compressed, those that are.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+    Encoding::named(headers, &ENCODING)
+}
+
+/// Reads the only message of a body.
+pub(super) async fn only(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &BodyLimits,
+    budget: &Arc<Budget>,
+) -> Result<Packed, Refusal> {
+    let encoding = encoding(headers)?;
+    let with_prefix = BodyLimits {
+        bytes: limits.bytes.saturating_add(PREFIX),
+        ..*limits
+    };
+    let mut bytes = body::read_raw(headers, body, &with_prefix, budget).await?;
+    if bytes.is_empty() {
+        return Err(Kind::Invalid.says("the call has no message; it needs one"));
+    }
+    let prefix = Prefix::read(&bytes).ok_or_else(breaks_off)?;
+    let encoding = prefix.encoding(encoding)?;
+    bytes.advance(PREFIX);
+    match bytes.len().cmp(&prefix.length) {
+        std::cmp::Ordering::Equal => Ok(Packed { encoding, bytes }),
+        std::cmp::Ordering::Less => Err(breaks_off()),
+        std::cmp::Ordering::Greater => {
+            Err(Kind::Invalid.says("the call has several messages; send one"))
+        }
+    }
+}
+
+fn breaks_off() -> Refusal {
+    Kind::Invalid.says("the message breaks off; send as many bytes as its prefix says")
+}
+
+/// What stands before a message.
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    flag: u8,
+    length: usize,
+}
+
+impl Prefix {
+    fn read(bytes: &[u8]) -> Option<Prefix> {
+        let ([flag, length @ ..], _) = bytes.split_first_chunk::<PREFIX>()?;
+        Some(Prefix {
+            flag: *flag,
+            length: u32::from_be_bytes(*length) as usize,
+        })
+    }
+
+    fn encoding(self, of_call: Encoding) -> Result<Encoding, Refusal> {
+        match (self.flag, of_call) {
+            (0, _) => Ok(Encoding::Identity),
+            (1, Encoding::Identity) => Err(Kind::Invalid.says(
+                "a message says that it is compressed, and the call does not say how: send grpc-encoding",
+            )),
+            (1, encoding) => Ok(encoding),
+            (flag, _) => Err(Kind::Invalid.says(format!(
+                "a message begins with {flag}, where 0 or 1 says whether it is compressed"
+            ))),
+        }
+    }
+}
+
+/// The messages of a stream, one after the other.
+pub(super) struct Messages {
+    body: Body,
+    encoding: Encoding,
+    limits: BodyLimits,
+    share: Share,
+    /// What was read and belongs to no message yet.
+    rest: Vec<u8>,
+}
+
+impl Messages {
+    pub(super) fn of(
+        headers: &HeaderMap,
+        body: Body,
+        limits: BodyLimits,
+        budget: &Arc<Budget>,
+    ) -> Result<Messages, Refusal> {
+        Ok(Messages {
+            body,
+            encoding: encoding(headers)?,
+            limits,
+            share: budget.take(0)?,
+            rest: Vec::new(),
+        })
+    }
+
+    /// The next message; `None` at the stream's end. It may begin at any time, and must then come within
+    /// the time of a body.
+    pub(super) async fn next(&mut self) -> Result<Option<Packed>, Refusal> {
+        while self.rest.is_empty() {
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+        let time = self.limits.time;
+        let message = timeout(time, self.finish()).await;
+        message.unwrap_or_else(|_| Err(body::slow(time))).map(Some)
+    }
+
+    /// Reads a message that has begun.
+    async fn finish(&mut self) -> Result<Packed, Refusal> {
+        loop {
+            let prefix = Prefix::read(&self.rest);
+            if let Some(prefix) = prefix {
+                self.check(prefix)?;
+                if self.rest.len() - PREFIX >= prefix.length {
+                    return self.cut(prefix);
+                }
+            }
+            if !self.read().await? {
+                return Err(breaks_off());
+            }
+        }
+    }
+
+    fn check(&self, prefix: Prefix) -> Result<(), Refusal> {
+        match prefix.length <= self.limits.bytes {
+            true => Ok(()),
+            false => Err(body::too_large(
+                &format!("has {} bytes, more", prefix.length),
+                self.limits.bytes,
+            )),
+        }
+    }
+
+    /// Takes a message that is there from what was read.
+    fn cut(&mut self, prefix: Prefix) -> Result<Packed, Refusal> {
+        let encoding = prefix.encoding(self.encoding)?;
+        let end = PREFIX + prefix.length;
+        self.share.grow(prefix.length)?;
+        let share = self.share.split(prefix.length);
+        let bytes = share.hold(self.rest[PREFIX..end].to_vec());
+        self.rest.drain(..end);
+        self.rest.shrink_to_fit();
+        self.share.shrink_to(self.rest.len());
+        Ok(Packed { encoding, bytes })
+    }
+
+    /// Reads a piece; whether there was one.
+    async fn read(&mut self) -> Result<bool, Refusal> {
+        let Some(piece) = body::next(&mut self.body).await? else {
+            return Ok(false);
+        };
+        // Twice, for the buffer grows ahead of what is in it.
+        self.share.grow(2 * piece.len())?;
+        self.rest.extend_from_slice(&piece);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const LIMITS: BodyLimits = BodyLimits {
+        bytes: 10,
+        time: Duration::from_secs(60),
+    };
+
+    fn framed(flag: u8, length: u32, bytes: &[u8]) -> Vec<u8> {
+        [&[flag], &length.to_be_bytes()[..], bytes].concat()
+    }
+
+    #[tokio::test]
+    async fn one_message_is_read_and_nothing_else() {
+        let budget = Budget::new(1 << 20);
+        let read = async |bytes: Vec<u8>| {
+            let packed = only(&HeaderMap::new(), bytes.into(), &LIMITS, &budget).await;
+            packed.and_then(|packed| packed.unpack(10))
+        };
+        assert_eq!(read(framed(0, 3, b"abc")).await.unwrap(), &b"abc"[..]);
+        assert_eq!(read(framed(0, 0, b"")).await.unwrap(), &b""[..]);
+        let check = async |bytes: Vec<u8>, kind: Kind, part: &str| {
+            let refusal = read(bytes).await.unwrap_err();
+            assert_eq!(refusal.kind, kind, "{refusal}");
+            assert!(refusal.what.contains(part), "{refusal}");
+        };
+        check(vec![], Kind::Invalid, "no message").await;
+        check(vec![0, 0], Kind::Invalid, "breaks off").await;
+        check(framed(0, 4, b"abc"), Kind::Invalid, "breaks off").await;
+        check(framed(0, 3, b"abcd"), Kind::Invalid, "several messages").await;
+        check(framed(1, 3, b"abc"), Kind::Invalid, "send grpc-encoding").await;
+        check(framed(7, 3, b"abc"), Kind::Invalid, "begins with 7").await;
+        check(framed(0, 11, &[0; 11]), Kind::TooLarge, "15 bytes").await;
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn messages_of_a_stream_are_told_apart() {
+        let budget = Budget::new(1 << 20);
+        let bytes = [
+            framed(0, 3, b"abc"),
+            framed(0, 2, b"de"),
+            framed(0, 99, b""),
+        ]
+        .concat();
+        let messages = Messages::of(&HeaderMap::new(), bytes.into(), LIMITS, &budget);
+        let mut messages = messages.unwrap();
+        for expected in ["abc", "de"] {
+            let message = messages.next().await.unwrap().unwrap();
+            assert_eq!(message.bytes, expected);
+        }
+        assert_eq!(messages.next().await.unwrap_err().kind, Kind::TooLarge);
+        drop(messages);
+        assert_eq!(budget.used(), 0);
+        let cut = framed(0, 3, b"ab").into();
+        let mut messages = Messages::of(&HeaderMap::new(), cut, LIMITS, &budget).unwrap();
+        assert!(
+            messages
+                .next()
+                .await
+                .unwrap_err()
+                .what
+                .contains("breaks off")
+        );
+    }
+}

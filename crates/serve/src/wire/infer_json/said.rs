@@ -1,0 +1,455 @@
+//! The JSON of an infer call, read within bounds. Keys that mean nothing here are passed over, as the
+//! protocol wants.
+
+use super::super::MOST_COLUMNS;
+use super::super::bounds::{Bounds, ColumnWeight, MOST_ID};
+use super::super::short_json::{OrNull, Short, Word};
+use ncs_features::Values;
+use ncs_features::columns::ColumnBuilder;
+use ncs_features::json::Cell;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// What an input costs besides its name and values, and an output.
+const INPUT: usize = 512;
+const OUTPUT: usize = 128;
+
+/// More sizes than this are no shape.
+const MOST_SIZES: usize = 8;
+
+#[derive(Default)]
+pub(super) struct SaidRequest {
+    pub(super) id: Option<String>,
+    pub(super) parameters: SaidParameters,
+    pub(super) inputs: Vec<SaidInput>,
+    pub(super) outputs: Option<Vec<SaidOutput>>,
+}
+
+#[derive(Default)]
+pub(super) struct SaidParameters {
+    pub(super) binary_data_output: Option<bool>,
+    pub(super) binary_data_size: Option<usize>,
+    pub(super) binary_data: Option<bool>,
+    pub(super) has_classification: bool,
+    pub(super) is_shared: bool,
+    pub(super) label: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) timeout: Option<u64>,
+}
+
+#[derive(Default)]
+pub(super) struct SaidInput {
+    pub(super) name: String,
+    pub(super) shape: Vec<i64>,
+    pub(super) datatype: String,
+    pub(super) parameters: SaidParameters,
+    pub(super) data: Option<Flat>,
+}
+
+#[derive(Default)]
+pub(super) struct SaidOutput {
+    pub(super) name: String,
+    pub(super) parameters: SaidParameters,
+}
+
+/// An object that is read key by key.
+trait Keyed: Default {
+    /// What it is.
+    const WHAT: &'static str;
+    /// Its keys, those first that it must have.
+    const KEYS: &'static [&'static str];
+    /// How many of them it must have.
+    const N_REQUIRED: usize;
+
+    /// Reads the value of one of its keys.
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), A::Error>;
+}
+
+/// Reads an object.
+pub(super) struct Object<'a, 'b, T>(&'a Bounds<'b>, PhantomData<T>);
+
+impl<'a, 'b, T> Object<'a, 'b, T> {
+    pub(super) fn within(bounds: &'a Bounds<'b>) -> Object<'a, 'b, T> {
+        Object(bounds, PhantomData)
+    }
+}
+
+impl<'de, T: Keyed> DeserializeSeed<'de> for Object<'_, '_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Keyed> Visitor<'de> for Object<'_, '_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::WHAT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        let bounds = self.0;
+        let mut said = T::default();
+        let mut seen = [false; 16];
+        while let Some(key) = map.next_key_seed(Short::name("a key", bounds))? {
+            let Some(place) = T::KEYS.iter().position(|known| *known == key) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if std::mem::replace(&mut seen[place], true) {
+                return Err(A::Error::duplicate_field(T::KEYS[place]));
+            }
+            said.read(T::KEYS[place], &mut map, bounds)?;
+        }
+        match seen[..T::N_REQUIRED].iter().position(|seen| !seen) {
+            Some(place) => Err(A::Error::missing_field(T::KEYS[place])),
+            None => Ok(said),
+        }
+    }
+}
+
+impl Keyed for SaidRequest {
+    const WHAT: &'static str = "an infer request: an object with \"inputs\"";
+    const KEYS: &'static [&'static str] = &["inputs", "id", "parameters", "outputs"];
+    const N_REQUIRED: usize = 1;
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), A::Error> {
+        let id = Short {
+            what: "\"id\"",
+            most: MOST_ID,
+            bounds,
+        };
+        match key {
+            "inputs" => self.inputs = map.next_value_seed(Many::of(INPUT, bounds))?,
+            "id" => self.id = map.next_value_seed(OrNull(id))?,
+            "parameters" => self.parameters = map.next_value_seed(Object::within(bounds))?,
+            _ => self.outputs = map.next_value_seed(OrNothing(Many::of(OUTPUT, bounds)))?,
+        }
+        Ok(())
+    }
+}
+
+impl Keyed for SaidParameters {
+    const WHAT: &'static str = "an object of parameters";
+    const KEYS: &'static [&'static str] = &[
+        "binary_data_output",
+        "binary_data_size",
+        "binary_data",
+        "classification",
+        "shared_memory_region",
+        "label",
+        "user",
+        "timeout",
+    ];
+    const N_REQUIRED: usize = 0;
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), A::Error> {
+        match key {
+            "binary_data_output" => self.binary_data_output = map.next_value()?,
+            "binary_data_size" => self.binary_data_size = map.next_value()?,
+            "binary_data" => self.binary_data = map.next_value()?,
+            "classification" => {
+                self.has_classification = map.next_value::<Option<IgnoredAny>>()?.is_some();
+            }
+            "shared_memory_region" => {
+                self.is_shared = map.next_value::<Option<IgnoredAny>>()?.is_some();
+            }
+            "label" => {
+                self.label = map.next_value_seed(OrNull(Short::name("\"label\"", bounds)))?
+            }
+            // A whole number too, as in the rank call.
+            "user" => self.user = map.next_value_seed(Word(Short::name("\"user\"", bounds)))?,
+            _ => self.timeout = map.next_value()?,
+        }
+        Ok(())
+    }
+}
+
+impl Keyed for SaidInput {
+    const WHAT: &'static str = "an input: an object with \"name\", \"shape\" and \"datatype\"";
+    const KEYS: &'static [&'static str] = &["name", "shape", "datatype", "parameters", "data"];
+    const N_REQUIRED: usize = 3;
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), A::Error> {
+        let short = |what| Short::name(what, bounds);
+        match key {
+            "name" => {
+                let name = map.next_value_seed(short("an input's name"))?;
+                bounds.spend(2 * name.len())?;
+                self.name = name.into_owned();
+            }
+            "shape" => self.shape = map.next_value_seed(Shape)?,
+            "datatype" => {
+                self.datatype = map.next_value_seed(short("a datatype"))?.into_owned();
+            }
+            "parameters" => self.parameters = map.next_value_seed(Object::within(bounds))?,
+            _ => self.data = map.next_value_seed(OrNothing(Data(bounds)))?,
+        }
+        Ok(())
+    }
+}
+
+impl Keyed for SaidOutput {
+    const WHAT: &'static str = "an output: an object with \"name\"";
+    const KEYS: &'static [&'static str] = &["name", "parameters"];
+    const N_REQUIRED: usize = 1;
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), A::Error> {
+        match key {
+            "name" => {
+                let name = map.next_value_seed(Short::name("an output's name", bounds))?;
+                bounds.spend(name.len())?;
+                self.name = name.into_owned();
+            }
+            _ => self.parameters = map.next_value_seed(Object::within(bounds))?,
+        }
+        Ok(())
+    }
+}
+
+/// A list of objects, each of which costs so much.
+struct Many<'a, 'b, T> {
+    cost: usize,
+    bounds: &'a Bounds<'b>,
+    of: PhantomData<T>,
+}
+
+impl<'a, 'b, T> Many<'a, 'b, T> {
+    fn of(cost: usize, bounds: &'a Bounds<'b>) -> Many<'a, 'b, T> {
+        Many {
+            cost,
+            bounds,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<'de, T: Keyed> DeserializeSeed<'de> for Many<'_, '_, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<T>, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: Keyed> Visitor<'de> for Many<'_, '_, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of objects, each {}", T::WHAT)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element_seed(Object::within(self.bounds))? {
+            if all.len() == MOST_COLUMNS {
+                return Err(A::Error::custom(format!(
+                    "more than {MOST_COLUMNS} in one list"
+                )));
+            }
+            self.bounds.spend(self.cost)?;
+            all.push(one);
+        }
+        Ok(all)
+    }
+}
+
+/// What is absent where null stands.
+struct OrNothing<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OrNothing<S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_option(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for OrNothing<S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        self.0.deserialize(from).map(Some)
+    }
+}
+
+/// A few whole numbers.
+struct Shape;
+
+impl<'de> DeserializeSeed<'de> for Shape {
+    type Value = Vec<i64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<i64>, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shape {
+    type Value = Vec<i64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sizes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<i64>, A::Error> {
+        let mut sizes = Vec::new();
+        while let Some(size) = list.next_element()? {
+            if sizes.len() == MOST_SIZES {
+                return Err(A::Error::custom(
+                    "a shape of many sizes; a column has two at most",
+                ));
+            }
+            sizes.push(size);
+        }
+        Ok(sizes)
+    }
+}
+
+/// All values of nested lists, in their order.
+pub(super) struct Flat(pub(super) Values, pub(super) usize);
+
+/// Reads the values of an input.
+struct Data<'a, 'b>(&'a Bounds<'b>);
+
+impl<'de> DeserializeSeed<'de> for Data<'_, '_> {
+    type Value = Flat;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Flat, D::Error> {
+        let mut flat = Flattened {
+            column: ColumnBuilder::new(""),
+            weight: ColumnWeight::default(),
+            n: 0,
+            bounds: self.0,
+        };
+        let all = Item {
+            of: &mut flat,
+            depth: 0,
+        };
+        all.deserialize(from)?;
+        Ok(Flat(flat.column.finish().values, flat.n))
+    }
+}
+
+struct Flattened<'a, 'b> {
+    column: ColumnBuilder,
+    weight: ColumnWeight,
+    n: usize,
+    bounds: &'a Bounds<'b>,
+}
+
+impl Flattened<'_, '_> {
+    fn push<E: Error>(&mut self, value: &Cell<'_>) -> Result<(), E> {
+        self.weight.value(self.bounds, value)?;
+        self.n += 1;
+        value.push_to(&mut self.column);
+        Ok(())
+    }
+}
+
+struct Item<'f, 'a, 'b> {
+    of: &'f mut Flattened<'a, 'b>,
+    /// How many lists it lies in.
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        match self.depth {
+            0 => from.deserialize_seq(self),
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.depth {
+            0 => "a list of values",
+            _ => "a number, a string, a boolean or a list of these",
+        })
+    }
+
+    fn visit_bool<E: Error>(self, x: bool) -> Result<(), E> {
+        self.visit_i64(x.into())
+    }
+
+    fn visit_i64<E: Error>(self, x: i64) -> Result<(), E> {
+        self.of.push(&Cell::Int(x))
+    }
+
+    fn visit_u64<E: Error>(self, x: u64) -> Result<(), E> {
+        match i64::try_from(x) {
+            Ok(x) => self.visit_i64(x),
+            Err(_) => self.visit_str(&x.to_string()),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, x: f64) -> Result<(), E> {
+        self.of.push(&Cell::Float(x))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.of.push(&Cell::Text(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if self.depth == 2 {
+            return Err(A::Error::custom(
+                "lists of lists of lists; a column has two sizes at most",
+            ));
+        }
+        loop {
+            let item = Item {
+                of: &mut *self.of,
+                depth: self.depth + 1,
+            };
+            if list.next_element_seed(item)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
