@@ -232,7 +232,7 @@ fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, Strin
         (_, true) => Some(f64::NAN),
         (Values::Float(numbers), _) => Some(f64::from(numbers[row] as f32)),
         (Values::Int(numbers), _) => Some(numbers[row] as f64),
-        (Values::Text(_), _) => None,
+        (Values::Text(_) | Values::Time(_), _) => None,
     };
     let scores: Option<Vec<f64>> = (0..block.n_rows).map(score).collect();
     scores.filter(|_| column.offsets.is_none()).ok_or_else(|| {

@@ -150,7 +150,7 @@ fn scores(path: &Path) -> Vec<Vec<f32>> {
                     let text = String::from_utf8_lossy(texts.get(i));
                     text.parse::<f32>().unwrap()
                 })),
-                Values::Int(_) => panic!("whole numbers"),
+                Values::Int(_) | Values::Time(_) => panic!("scores are numbers"),
             }
         }
     }

@@ -42,6 +42,7 @@ pub fn schema() -> Schema {
         range: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: fields(),
         tables: spaces.into_iter().map(table).collect(),
         tasks: tasks(),
@@ -96,6 +97,7 @@ pub fn short_schema() -> Schema {
     let tables = [&whole.tables[..1], &whole.tables[5..6]].concat();
     fields[1].table = 1;
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields,
         tables,
         ..whole

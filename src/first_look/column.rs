@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ncs_features::canonical::{canonical, canonical_text};
 use ncs_features::value::{TextBuffer, items, shown_text};
 use ncs_features::{
     Block, Column, Field, HashFunction, IdSpacePlan, NumericPlan, SchemaPlan, Values,
@@ -20,7 +21,7 @@ pub(crate) struct ColumnLook {
     pub(crate) column: String,
     /// `categorical`, `list` or `numeric`.
     pub(crate) kind: &'static str,
-    /// What the file holds: `text`, `integer` or `number`.
+    /// What the file holds: `text`, `integer`, `number` or `time`.
     pub(crate) holds: &'static str,
     /// The id space.
     pub(crate) table: String,
@@ -145,15 +146,18 @@ impl<'f> Seen<'f> {
             Values::Text(_) => "text",
             Values::Int(_) => "integer",
             Values::Float(_) => "number",
+            Values::Time(_) => "time",
         };
         self.rows += 1;
         self.count_separators(column, row);
         let mut buffer = TextBuffer::default();
+        let mut scratch = Vec::new();
         let mut is_null = true;
         let separator = self.separator.clone();
         for i in column.range(row) {
-            let text = buffer.text(&column.values, i);
+            let text = buffer.plain(&column.values, i);
             for item in items(text, separator.as_deref()) {
+                let item = canonical(item, &mut scratch);
                 if !self.is_missing(item) {
                     is_null = false;
                     *self.counts.entry(item.into()).or_default() += 1;
@@ -195,7 +199,7 @@ impl<'f> Seen<'f> {
                 .field
                 .missing
                 .iter()
-                .any(|missing| missing.as_bytes() == text)
+                .any(|missing| canonical_text(missing).as_bytes() == text)
             || !self.missing_numbers.is_empty()
                 && number().is_some_and(|number| self.missing_numbers.contains(&number))
     }

@@ -1,7 +1,7 @@
 //! The values of entries, on their way into a column of a Parquet file.
 
+use ncs_features::Column;
 use ncs_features::value::TextBuffer;
-use ncs_features::{Column, Values};
 use ncs_serve::score_log::Entry;
 use parquet::column::writer::ColumnWriterImpl;
 use parquet::data_type::{
@@ -249,21 +249,13 @@ fn only(column: &Column, row: usize) -> Option<usize> {
     (range.len() == 1).then_some(range.start)
 }
 
-/// The text that the encoder sees.
+/// The text of a value, as it was sent.
 fn bytes(buffer: &mut TextBuffer, column: &Column, i: usize) -> ByteArray {
-    ByteArray::from(buffer.text(&column.values, i).to_vec())
+    ByteArray::from(buffer.plain(&column.values, i).to_vec())
 }
 
 /// The number that the encoder sees, also where a text says it. A text that says none is one of those
 /// that mean "missing", or it would not have been answered.
 fn number(column: &Column, row: usize) -> Option<f64> {
-    let i = only(column, row)?;
-    match &column.values {
-        Values::Int(numbers) => Some(numbers[i] as f64),
-        Values::Float(numbers) => Some(numbers[i]),
-        Values::Text(texts) => {
-            let text = std::str::from_utf8(texts.get(i).trim_ascii()).ok()?;
-            text.parse().ok()
-        }
-    }
+    column.number(row, only(column, row)?).ok().flatten()
 }

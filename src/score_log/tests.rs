@@ -43,6 +43,7 @@ fn schema() -> Arc<Schema> {
         range: None,
     };
     Arc::new(Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: names.iter().enumerate().map(field).collect(),
         tables: names.iter().zip(ids).map(table).collect(),
         tasks: vec![Task {

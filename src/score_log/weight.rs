@@ -1,5 +1,6 @@
 //! What an entry takes in memory, and which entries a file cannot hold.
 
+use ncs_features::time::Timestamp;
 use ncs_features::{Block, Values};
 use ncs_serve::score_log::Entry;
 use ncs_serve::words::shown;
@@ -42,6 +43,7 @@ fn bytes(block: &Block, most_text: usize) -> Result<usize, String> {
         n_bytes += match &column.values {
             Values::Int(numbers) => numbers.len() * size_of::<i64>(),
             Values::Float(numbers) => numbers.len() * size_of::<f64>(),
+            Values::Time(times) => times.len() * size_of::<Timestamp>(),
             Values::Text(texts) => {
                 let mut n_bytes = texts.len() * size_of::<u32>();
                 for i in 0..texts.len() {

@@ -90,7 +90,7 @@ const WRONG_RANKS: [(&str, &str, &str); 74] = [
     ("\"item\": [7, 8],", "\"itme\": [7, 8],", "did you mean \"item\"?"),
     ("\"item\": [7, 8],", "", "column missing: \"item\""),
     ("[3.5, null]", "[\"cheap\", null]", "column \"price\", row 1: text where a number belongs: \"cheap\""),
-    ("[3.5, null]", "[\"NaN\", null]", "column \"price\", row 1: NaN where a finite number belongs"),
+    ("[3.5, null]", "[\"-inf\", null]", "column \"price\", row 1: -inf where a finite number belongs"),
     ("[3.5, null]", "[\"inf\", null]", "where a finite number belongs"),
     ("[3.5, null]", "[true, \"x\"]", "row 2: text where a number belongs"),
     ("[[\"a\"], []]", "[[\"a\", [\"b\"]], []]", "a list in a list"),

@@ -30,6 +30,7 @@ fn schema(ids: &IdSpace) -> Schema {
         range: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: (0..N_FIELDS).map(field).collect(),
         tables: (0..N_FIELDS).map(table).collect(),
         tasks: vec![],

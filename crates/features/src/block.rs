@@ -1,5 +1,7 @@
 //! Raw rows as they come from a log, by column: what readers produce and the encoder consumes.
 
+use crate::time::Timestamp;
+
 /// Some rows of a log, in file order, one [`Column`] for each column that was asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block {
@@ -31,20 +33,53 @@ pub struct Column {
 pub enum Values {
     /// Texts, stored end to end.
     Text(Texts),
-    /// Whole numbers, and booleans as 0 and 1.
+    /// Whole numbers, and booleans as 0 and 1. (Those beyond 64 bits and decimals of many digits are
+    /// texts: they keep all their digits.)
     Int(Vec<i64>),
-    /// Floating-point numbers. NaN is a value, not a null.
+    /// Floating-point numbers. NaN is no value.
     Float(Vec<f64>),
+    /// Dates and instants.
+    Time(Vec<Timestamp>),
 }
 
 impl Values {
-    fn select(&self, values: impl Iterator<Item = usize>) -> Values {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         match self {
-            Values::Int(numbers) => Values::Int(values.map(|i| numbers[i]).collect()),
-            Values::Float(numbers) => Values::Float(values.map(|i| numbers[i]).collect()),
+            Values::Text(texts) => texts.len(),
+            Values::Int(numbers) => numbers.len(),
+            Values::Float(numbers) => numbers.len(),
+            Values::Time(times) => times.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values at these places, in that order.
+    pub fn select(&self, places: impl Iterator<Item = usize>) -> Values {
+        self.select_or_fill(places.map(Some))
+    }
+
+    /// The values at these places, in that order: an empty text, 0 or the start of 1970 at `None`.
+    pub fn select_or_fill(&self, places: impl Iterator<Item = Option<usize>>) -> Values {
+        fn selected<T: Copy + Default>(
+            values: &[T],
+            places: impl Iterator<Item = Option<usize>>,
+        ) -> Vec<T> {
+            places
+                .map(|i| i.map_or_else(T::default, |i| values[i]))
+                .collect()
+        }
+        match self {
+            Values::Int(numbers) => Values::Int(selected(numbers, places)),
+            Values::Float(numbers) => Values::Float(selected(numbers, places)),
+            Values::Time(times) => Values::Time(selected(times, places)),
             Values::Text(texts) => {
                 let mut selected = Texts::default();
-                values.for_each(|i| selected.push(texts.get(i)));
+                places.for_each(|i| selected.push(i.map_or(&b""[..], |i| texts.get(i))));
                 Values::Text(selected)
             }
         }
@@ -136,6 +171,18 @@ impl Column {
             offsets: Some(offsets),
             nulls,
         }
+    }
+
+    /// The first row, from 0, with a text that is not UTF-8.
+    pub fn not_utf8(&self) -> Option<usize> {
+        let Values::Text(texts) = &self.values else {
+            return None;
+        };
+        let i = texts.not_utf8()?;
+        Some(match &self.offsets {
+            None => i,
+            Some(offsets) => offsets.partition_point(|&start| start as usize <= i) - 1,
+        })
     }
 
     /// The range of values that row `row` holds.

@@ -100,7 +100,7 @@ impl ColumnBuilder {
 
     fn push_as_text(&mut self, value: &Values) {
         let mut buffer = TextBuffer::default();
-        self.texts().push(buffer.text(value, 0));
+        self.texts().push(buffer.plain(value, 0));
     }
 
     /// The values as texts, now and from now on.
@@ -109,7 +109,7 @@ impl ColumnBuilder {
             let mut texts = Texts::default();
             let mut buffer = TextBuffer::default();
             if let Some(values) = &self.values {
-                (0..count(values)).for_each(|i| texts.push(buffer.text(values, i)));
+                (0..values.len()).for_each(|i| texts.push(buffer.plain(values, i)));
             }
             self.values = Some(Values::Text(texts));
         }
@@ -159,29 +159,11 @@ impl ColumnBuilder {
 
 /// One value a row, where the nulls had none.
 pub fn spread(values: &Values, nulls: &[bool]) -> Values {
-    let mut next = 0..count(values);
+    let mut next = 0..values.len();
     let places = nulls
         .iter()
         .map(|&null| if null { None } else { next.next() });
-    match values {
-        Values::Int(numbers) => Values::Int(places.map(|i| i.map_or(0, |i| numbers[i])).collect()),
-        Values::Float(numbers) => {
-            Values::Float(places.map(|i| i.map_or(0.0, |i| numbers[i])).collect())
-        }
-        Values::Text(texts) => {
-            let mut spread = Texts::default();
-            places.for_each(|i| spread.push(i.map_or(&b""[..], |i| texts.get(i))));
-            Values::Text(spread)
-        }
-    }
-}
-
-fn count(values: &Values) -> usize {
-    match values {
-        Values::Int(numbers) => numbers.len(),
-        Values::Float(numbers) => numbers.len(),
-        Values::Text(texts) => texts.len(),
-    }
+    values.select_or_fill(places)
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ impl Coverage {
                 .collect();
             column.clipped += clipped.len() as u64;
             // The rows were encoded, so that they can be read.
-            let Ok(mut reader) = FieldReader::new(field, block) else {
+            let Ok(mut reader) = FieldReader::new(field, block, schema.value_rule) else {
                 continue;
             };
             if let (Some(&row), None, Some(range)) =

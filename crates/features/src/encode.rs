@@ -1,7 +1,7 @@
 //! Raw rows to ids: the one path, used by training and by serving.
 //!
-//! A value becomes text first (see [`crate::value::TextBuffer`]), so that it gets the same id from
-//! every file format; a missing one (null, empty, or one of the field's `missing` texts) gets id 0.
+//! A value becomes its one text first (see [`crate::canonical`]), so that it gets the same id from
+//! every file format; a missing one (null, empty, NaN, or one of the field's `missing` texts) gets id 0.
 
 use crate::batch::{Batch, FieldIds};
 use crate::block::Block;
@@ -93,7 +93,7 @@ impl Encoder {
         let table = &self.schema.tables[field.table];
         let rows = Rows {
             field,
-            reader: FieldReader::new(field, block)?,
+            reader: FieldReader::new(field, block, self.schema.value_rule)?,
             n_rows: block.n_rows,
             range: table.range,
         };

@@ -29,7 +29,7 @@ pub enum EncodeError {
         /// The text.
         found: String,
     },
-    /// NaN or an infinite number.
+    /// An infinite number.
     #[error(
         "column \"{column}\", row {row}: {found} where a finite number belongs; write null for an \
          unknown value, or name it in the field's `missing`"
@@ -41,6 +41,28 @@ pub enum EncodeError {
         row: u64,
         /// The value.
         found: String,
+    },
+    /// Bytes that are no text.
+    #[error(
+        "column \"{column}\", row {row}: \"{found}\" is not UTF-8; for a CSV file in another encoding \
+         state it, such as encoding = \"latin-1\" in [data], or write the column as text"
+    )]
+    NotUtf8 {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The text, what is not UTF-8 replaced.
+        found: String,
+    },
+    /// Dates or instants for a model that was trained on the numbers in which its files held them.
+    #[error(
+        "column \"{column}\" holds dates or times, and this model was trained by a version that read \
+         them as plain numbers of the file's unit; train it again"
+    )]
+    OldTimes {
+        /// The column.
+        column: String,
     },
     /// A label outside its task's range.
     #[error(
@@ -104,10 +126,13 @@ impl EncodeError {
         match &mut self {
             EncodeError::NotANumber { row, .. }
             | EncodeError::NotFinite { row, .. }
+            | EncodeError::NotUtf8 { row, .. }
             | EncodeError::Label { row, .. }
             | EncodeError::NotComparable { row, .. }
             | EncodeError::ManyValues { row, .. } => *row = place(*row),
-            EncodeError::MissingColumn { .. } | EncodeError::ScaledList { .. } => {}
+            EncodeError::MissingColumn { .. }
+            | EncodeError::OldTimes { .. }
+            | EncodeError::ScaledList { .. } => {}
         }
         self
     }

@@ -1,6 +1,7 @@
 //! From the plan to the schema: vocabularies, means and quantiles of the training rows.
 
 use crate::block::Block;
+use crate::canonical::ValueRule;
 use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
 use crate::piecewise::{Piecewise, signed_log};
@@ -71,6 +72,7 @@ impl Fit {
         }
         let tables = self.plan.tables.into_iter().zip(self.learners);
         Ok(Schema {
+            value_rule: ValueRule::CURRENT,
             tables: tables
                 .map(|(plan, learner)| learner.table(plan))
                 .collect::<Result<_, _>>()?,
@@ -123,7 +125,7 @@ impl Learner {
         if !self.needs_rows() {
             return Ok(());
         }
-        let mut reader = FieldReader::new(field, block)?;
+        let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
         for row in 0..block.n_rows {
             match self {
                 Learner::Hash => {}
@@ -194,8 +196,7 @@ fn count(counts: &mut HashMap<Box<[u8]>, u64, TextHash>, text: Option<&[u8]>) {
     }
 }
 
-/// The values seen often enough, most frequent first, ties by text. Values that are not UTF-8 stay
-/// unknown.
+/// The values seen often enough, most frequent first, ties by text.
 fn most_frequent(
     counts: HashMap<Box<[u8]>, u64, TextHash>,
     min_count: u32,

@@ -17,7 +17,7 @@ pub enum Cell<'a> {
     Int(i64),
     /// Another number.
     Float(f64),
-    /// A text, or a whole number beyond 64 bits with sign.
+    /// A text, or a whole number beyond 63 bits (see [`long_numbers_quoted`]).
     Text(Cow<'a, str>),
     /// A flat list without nulls.
     List(Vec<Cell<'a>>),
@@ -37,6 +37,59 @@ impl Cell<'_> {
             }
         }
     }
+}
+
+/// `json` with the whole numbers that 64 bits do not hold as strings of their digits: the parser would
+/// make floating-point numbers of them, and two ids one.
+pub fn long_numbers_quoted(json: &[u8]) -> Cow<'_, [u8]> {
+    if !has_long_run(json) {
+        return Cow::Borrowed(json);
+    }
+    let mut quoted = Vec::with_capacity(json.len() + 16);
+    let (mut rest, mut in_string) = (json, false);
+    while let Some(&byte) = rest.first() {
+        let n = match byte {
+            b'\\' if in_string => rest.len().min(2),
+            b'-' | b'0'..=b'9' if !in_string => {
+                let is_part = |c: &&u8| matches!(c, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                rest.iter().take_while(is_part).count()
+            }
+            _ => 1,
+        };
+        in_string ^= byte == b'"';
+        let (token, after) = rest.split_at(n);
+        if !in_string && is_beyond_64_bits(token) {
+            quoted.extend([b"\"", token, b"\""].concat());
+        } else {
+            quoted.extend_from_slice(token);
+        }
+        rest = after;
+    }
+    Cow::Owned(quoted)
+}
+
+/// Digits of the shortest whole number that 64 bits may not hold.
+const LONG: usize = 19;
+
+/// Whether so many digits stand in a row, in a string or not. Only every 19th byte is looked at.
+fn has_long_run(json: &[u8]) -> bool {
+    let is_digit = |c: &&u8| c.is_ascii_digit();
+    (LONG - 1..json.len()).step_by(LONG).any(|at| {
+        let before = json[..at].iter().rev().take_while(is_digit).count();
+        json[at].is_ascii_digit() && before + json[at..].iter().take_while(is_digit).count() >= LONG
+    })
+}
+
+fn is_beyond_64_bits(token: &[u8]) -> bool {
+    let digits = token.strip_prefix(b"-").unwrap_or(token);
+    let is_whole = digits.iter().all(u8::is_ascii_digit);
+    let text = || std::str::from_utf8(token).unwrap_or_default();
+    // No zero before it: that is no number, as the parser will say.
+    digits.len() >= LONG
+        && is_whole
+        && digits[0] != b'0'
+        && text().parse::<i64>().is_err()
+        && text().parse::<u64>().is_err()
 }
 
 /// What is wrong with a text that should be JSON. Python writes `NaN` and `Infinity`, of which the parser
@@ -198,5 +251,35 @@ impl<'de> Visitor<'de> for CellSeed {
             list.push(item);
         }
         Ok(Cell::List(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_length_keep_their_digits() {
+        let check = |json: &str, expected: &str| {
+            let quoted = long_numbers_quoted(json.as_bytes());
+            assert_eq!(std::str::from_utf8(&quoted).unwrap(), expected, "{json}");
+        };
+        check("[12345678901234567890123]", "[\"12345678901234567890123\"]");
+        check(
+            "{\"a\":-12345678901234567890, \"b\": 1}",
+            "{\"a\":\"-12345678901234567890\", \"b\": 1}",
+        );
+        check("[1, 18446744073709551616]", "[1, \"18446744073709551616\"]");
+        for json in [
+            "[18446744073709551615, -9223372036854775808, 1234567890123456789]",
+            "{\"12345678901234567890123\": \"12345678901234567890123\"}",
+            "[\"a\\\"\\\\\", \"\\\"12345678901234567890123\"]",
+            "[12345678901234567890123.0, 12345678901234567890123e2]",
+            "[00012345678901234567890123]",
+            "[1234567890123456789",
+            "12345",
+        ] {
+            check(json, json);
+        }
     }
 }

@@ -4,14 +4,14 @@ use crate::batch::Batch;
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
 use crate::schema::{Population, Task};
-use crate::value::shown_label;
+use crate::value::{said_number, shown_label};
 use serde::{Deserialize, Serialize};
 
-/// The labels of every task, `[task][row]`: NaN where null, empty, or outside the task's population.
+/// The labels of every task, `[task][row]`: NaN where null, empty, NaN, or outside the task's population.
 ///
 /// # Errors
-/// A label's column is absent; a binary label is not 0 or 1 (`0`, `1`, `0.0`, `1.0`, `false`,
-/// `true`); a ratio is negative or not finite.
+/// A label's column is absent; a binary label is neither the number 0 or 1 nor a text that says one
+/// (`1`, `1.00`, `1e0`, `+1`, `true`); a ratio is negative or not finite.
 pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
     let read = |task: &Task| {
         let column = block.require(&task.label, &format!("the label of task \"{}\"", task.name))?;
@@ -77,7 +77,7 @@ fn label(task: &Task, column: &Column, row: usize) -> Result<f32, EncodeError> {
     let (found, wanted) = if task.objective.is_binary() {
         (binary(&column.values, i), "0 or 1")
     } else {
-        (ratio(column, row, i), "a finite number, at least 0")
+        (ratio(&column.values, i), "a finite number, at least 0")
     };
     found.ok_or_else(|| EncodeError::Label {
         column: column.name.clone(),
@@ -89,32 +89,26 @@ fn label(task: &Task, column: &Column, row: usize) -> Result<f32, EncodeError> {
 }
 
 fn binary(values: &Values, i: usize) -> Option<f32> {
+    match label_number(values, i)? {
+        0.0 => Some(0.0),
+        1.0 => Some(1.0),
+        _ => None,
+    }
+}
+
+fn ratio(values: &Values, i: usize) -> Option<f32> {
+    let ratio = label_number(values, i)? as f32;
+    (ratio.is_finite() && ratio >= 0.0).then_some(ratio)
+}
+
+/// The number that a value is or says, but for dates and times: midnight is no label.
+fn label_number(values: &Values, i: usize) -> Option<f64> {
     match values {
-        Values::Int(numbers) if numbers[i] == 0 => Some(0.0),
-        Values::Int(numbers) if numbers[i] == 1 => Some(1.0),
-        Values::Float(numbers) if numbers[i] == 0.0 => Some(0.0),
-        Values::Float(numbers) if numbers[i] == 1.0 => Some(1.0),
-        Values::Text(texts) => binary_text(texts.get(i).trim_ascii()),
-        _ => None,
+        Values::Int(numbers) => Some(numbers[i] as f64),
+        Values::Float(numbers) => Some(numbers[i]),
+        Values::Text(texts) => said_number(texts.get(i)),
+        Values::Time(_) => None,
     }
-}
-
-fn binary_text(text: &[u8]) -> Option<f32> {
-    match text {
-        b"0" | b"0.0" => Some(0.0),
-        b"1" | b"1.0" => Some(1.0),
-        b"" => Some(f32::NAN),
-        _ if text.eq_ignore_ascii_case(b"false") => Some(0.0),
-        _ if text.eq_ignore_ascii_case(b"true") => Some(1.0),
-        _ => None,
-    }
-}
-
-fn ratio(column: &Column, row: usize, i: usize) -> Option<f32> {
-    let Some(number) = column.number(row, i).ok()? else {
-        return Some(f32::NAN);
-    };
-    Some(number as f32).filter(|ratio| ratio.is_finite() && *ratio >= 0.0)
 }
 
 /// How many rows there are and what is known of them, task by task.

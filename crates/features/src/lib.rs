@@ -42,6 +42,7 @@
 
 pub mod batch;
 pub mod block;
+pub mod canonical;
 pub mod columns;
 pub mod coverage;
 pub mod encode;
@@ -53,11 +54,13 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod time;
 pub mod value;
 
 pub use batch::{Batch, FieldIds, Pick};
 pub use block::{Block, Column, Texts, Values};
 pub use coverage::{ColumnCoverage, Coverage, SeenIds};
+pub use canonical::ValueRule;
 pub use encode::Encoder;
 pub use error::{EncodeError, FitError};
 pub use fit::Fit;

@@ -1,5 +1,6 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
+use crate::canonical::ValueRule;
 use crate::piecewise::Piecewise;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct SchemaPlan {
 /// The fitted schema: immutable, shared by all, saved in the artifact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
+    /// The rule by which values become texts.
+    #[serde(default = "ValueRule::unnamed")]
+    pub value_rule: ValueRule,
     /// The fields, in the order of the network's field vectors.
     pub fields: Vec<Field>,
     /// The id spaces that the fields point into.
@@ -46,7 +50,8 @@ pub struct Field {
     pub separator: Option<char>,
     /// Keep the first so many values of a list.
     pub max_values: Option<usize>,
-    /// Texts that mean "missing", beside null and the empty text.
+    /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
+    /// are: by their one text.
     pub missing: Vec<String>,
 }
 

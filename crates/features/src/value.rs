@@ -1,36 +1,44 @@
 //! Values as texts and as numbers: the same text and the same number from every file format.
 
 use crate::block::{Block, Column, Values};
+use crate::canonical::{ValueRule, canonical, canonical_text, write_number};
 use crate::error::EncodeError;
 use crate::schema::{Field, Pooling};
-use std::io::Write;
+use crate::time::{Timestamp, time_of_day};
+use half::{bf16, f16};
 
-/// Holds the text of a number while it is looked at, so that no value costs an allocation.
+/// Holds the text of a value while it is looked at, so that no value costs an allocation.
 #[derive(Default)]
 pub struct TextBuffer {
     integer: itoa::Buffer,
-    float: Vec<u8>,
+    written: Vec<u8>,
 }
 
 impl TextBuffer {
-    /// Value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
-    /// `7.0` as a floating-point number), other numbers by their shortest decimal text.
+    /// The one text of value `i`, whatever its type: that of [`canonical`], empty where the value is
+    /// missing (blank or NaN).
     pub fn text<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
         match values {
-            Values::Text(texts) => texts.get(i),
-            Values::Int(numbers) => self.integer.format(numbers[i]).as_bytes(),
-            Values::Float(numbers) => self.float(numbers[i]),
+            Values::Text(texts) => canonical(texts.get(i), &mut self.written),
+            Values::Float(numbers) if numbers[i].is_nan() => b"",
+            _ => self.plain(values, i),
         }
     }
 
-    fn float(&mut self, x: f64) -> &[u8] {
-        const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0; // 2^63
-        if x.trunc() == x && x.abs() < INTEGERS_END {
-            return self.integer.format(x as i64).as_bytes();
+    /// Value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
+    /// `7.0` as a floating-point number), other numbers by their shortest decimal text (`NaN` is one),
+    /// instants in UTC.
+    pub fn plain<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
+        match values {
+            Values::Text(texts) => texts.get(i),
+            Values::Int(numbers) => self.integer.format(numbers[i]).as_bytes(),
+            Values::Float(numbers) => write_number(numbers[i], &mut self.written),
+            Values::Time(times) => {
+                self.written.clear();
+                times[i].write(&mut self.written);
+                &self.written
+            }
         }
-        self.float.clear();
-        write!(self.float, "{x}").expect("writing to memory does not fail");
-        &self.float
     }
 }
 
@@ -44,10 +52,30 @@ pub fn widen(x: f32) -> f64 {
     text.parse().unwrap_or(f64::from(x))
 }
 
+/// As [`widen`], for the bits of a half-precision number: 0.1 for the nearest to it that 16 bits hold.
+pub fn widen_half(bits: u16) -> f64 {
+    shortest(f16::from_bits(bits).to_f32(), |x| f16::from_f32(x).to_f32())
+}
+
+/// As [`widen`], for the upper half of the bits of a 32-bit number.
+pub fn widen_bfloat(bits: u16) -> f64 {
+    let round = |x| bf16::from_f32(x).to_f32();
+    shortest(bf16::from_bits(bits).to_f32(), round)
+}
+
+/// The number of the fewest decimal digits that `round` takes to `x`.
+fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
+    let says = |text: &String| text.parse().is_ok_and(|said: f32| round(said) == x);
+    let texts = (0..8).map(|digits| format!("{x:.digits$e}"));
+    let text = texts.filter(|_| x.is_finite()).find(says);
+    text.and_then(|text| text.parse().ok())
+        .unwrap_or(f64::from(x))
+}
+
 /// Value `i` as a text to show in a message, at most 60 characters of it.
 pub fn shown(values: &Values, i: usize) -> String {
     let mut buffer = TextBuffer::default();
-    shown_text(buffer.text(values, i))
+    shown_text(buffer.plain(values, i))
 }
 
 /// As [`shown`], in quotes unless it reads as a number: a CSV file has no other way to hold one.
@@ -69,15 +97,20 @@ pub fn shown_text(text: &[u8]) -> String {
 }
 
 impl Column {
-    /// The index of the only value of row `row`, `None` where it is null, empty or an empty list.
+    /// The index of the only value of row `row`, `None` where it is null, blank, NaN or an empty list.
     ///
     /// # Errors
     /// The row holds several values.
     pub fn only(&self, row: usize) -> Result<Option<usize>, EncodeError> {
+        Ok(self.only_stored(row)?.filter(|&i| !self.says_nothing(i)))
+    }
+
+    /// As [`Column::only`], but for blanks and NaN, which are values here.
+    fn only_stored(&self, row: usize) -> Result<Option<usize>, EncodeError> {
         let range = self.range(row);
         match range.len() {
             0 => Ok(None),
-            1 => Ok(Some(range.start).filter(|&i| !self.is_empty_text(i))),
+            1 => Ok(Some(range.start)),
             n => Err(EncodeError::ManyValues {
                 column: self.name.clone(),
                 row: row as u64 + 1,
@@ -86,32 +119,38 @@ impl Column {
         }
     }
 
-    /// Value `i` as a finite number, `None` where it is an empty text.
+    fn says_nothing(&self, i: usize) -> bool {
+        match &self.values {
+            Values::Text(texts) => canonical(texts.get(i), &mut Vec::new()).is_empty(),
+            Values::Float(numbers) => numbers[i].is_nan(),
+            Values::Int(_) | Values::Time(_) => false,
+        }
+    }
+
+    /// Value `i` as a finite number, `None` where it is a blank text or NaN. That of an instant is its
+    /// seconds since 1970, that of a time of day its seconds since midnight.
     ///
     /// # Errors
-    /// It is another text, NaN or infinite. `row` is the row it belongs to, from 0.
+    /// It is another text, or infinite. `row` is the row it belongs to, from 0.
     pub fn number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
         let x = match &self.values {
             Values::Text(texts) => self.parse(row, texts.get(i))?,
             Values::Int(numbers) => Some(numbers[i] as f64),
-            Values::Float(numbers) => Some(numbers[i]),
+            Values::Float(numbers) => Some(numbers[i]).filter(|x| !x.is_nan()),
+            Values::Time(times) => Some(times[i].seconds_f64()),
         };
         x.map(|x| self.finite(row, x)).transpose()
     }
 
-    fn is_empty_text(&self, i: usize) -> bool {
-        matches!(&self.values, Values::Text(texts) if texts.get(i).is_empty())
-    }
-
-    /// The number that a text says, finite or not; `None` for a blank one.
+    /// The number that a text says, finite or not; `None` for one that says nothing.
     fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
-        let trimmed = text.trim_ascii();
-        if trimmed.is_empty() {
+        let mut scratch = Vec::new();
+        let said = canonical(text, &mut scratch);
+        if said.is_empty() {
             return Ok(None);
         }
-        let number = std::str::from_utf8(trimmed)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let time = || Timestamp::parse(said).or_else(|| time_of_day(said));
+        let number = said_number(said).or_else(|| Some(time()?.seconds_f64()));
         number.map(Some).ok_or_else(|| EncodeError::NotANumber {
             column: self.name.clone(),
             row: row as u64 + 1,
@@ -131,17 +170,43 @@ impl Column {
     }
 }
 
+/// The number that a text says: `7`, `1.50`, `1e3`, `true`; `None` for a date as for any other text.
+pub(crate) fn said_number(text: &[u8]) -> Option<f64> {
+    let mut scratch = Vec::new();
+    let said = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
+    said.parse().ok().filter(|x: &f64| !x.is_nan())
+}
+
 impl Block {
     /// The column of this name, which `wanted_by` reads.
     ///
     /// # Errors
-    /// There is none; the error names those that there are.
+    /// There is none; the error names those that there are. Or one of its texts is not UTF-8.
     pub fn require(&self, name: &str, wanted_by: &str) -> Result<&Column, EncodeError> {
-        self.column(name).ok_or_else(|| EncodeError::MissingColumn {
-            column: name.to_owned(),
-            wanted_by: wanted_by.to_owned(),
-            present: names_of(&self.columns),
-        })
+        let column = self
+            .column(name)
+            .ok_or_else(|| EncodeError::MissingColumn {
+                column: name.to_owned(),
+                wanted_by: wanted_by.to_owned(),
+                present: names_of(&self.columns),
+            })?;
+        match column.not_utf8() {
+            None => Ok(column),
+            Some(row) => Err(not_utf8(column, row)),
+        }
+    }
+}
+
+fn not_utf8(column: &Column, row: usize) -> EncodeError {
+    let is_no_text = |text: &&[u8]| std::str::from_utf8(text).is_err();
+    let texts = column.range(row).filter_map(|i| match &column.values {
+        Values::Text(texts) => Some(texts.get(i)),
+        _ => None,
+    });
+    EncodeError::NotUtf8 {
+        column: column.name.clone(),
+        row: row as u64 + 1,
+        found: shown_text({ texts }.find(is_no_text).unwrap_or_default()),
     }
 }
 
@@ -158,23 +223,43 @@ fn names_of(columns: &[Column]) -> String {
 pub(crate) struct FieldReader<'a> {
     field: &'a Field,
     column: &'a Column,
+    rule: ValueRule,
     separator: Option<String>,
+    missing: Vec<String>,
     missing_numbers: Vec<f64>,
     buffer: TextBuffer,
+    item: Vec<u8>,
 }
 
 impl<'a> FieldReader<'a> {
-    pub(crate) fn new(field: &'a Field, block: &'a Block) -> Result<Self, EncodeError> {
+    pub(crate) fn new(
+        field: &'a Field,
+        block: &'a Block,
+        rule: ValueRule,
+    ) -> Result<Self, EncodeError> {
+        let column = block.require(&field.column, &format!("feature \"{}\"", field.name))?;
+        if rule == ValueRule::Verbatim && matches!(column.values, Values::Time(_)) {
+            return Err(EncodeError::OldTimes {
+                column: column.name.clone(),
+            });
+        }
+        let missing = field.missing.iter().map(|text| match rule {
+            ValueRule::Verbatim => text.clone(),
+            ValueRule::Canonical => canonical_text(text),
+        });
+        let missing: Vec<String> = missing.collect();
+        let numbers = missing
+            .iter()
+            .filter_map(|text| said_number(text.as_bytes()));
         Ok(FieldReader {
             field,
-            column: block.require(&field.column, &format!("feature \"{}\"", field.name))?,
+            column,
+            rule,
             separator: field.separator.map(String::from),
-            missing_numbers: field
-                .missing
-                .iter()
-                .filter_map(|text| text.parse().ok())
-                .collect(),
+            missing_numbers: numbers.collect(),
+            missing,
             buffer: TextBuffer::default(),
+            item: Vec::new(),
         })
     }
 
@@ -186,17 +271,21 @@ impl<'a> FieldReader<'a> {
         mut each: impl FnMut(Option<&[u8]>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let Some(pooling) = self.field.pooling else {
-            let text = self
-                .column
-                .only(row)?
-                .map(|i| self.buffer.text(&self.column.values, i));
-            return each(text.filter(|text| !is_missing(self.field, text)));
+            let text = self.column.only_stored(row)?.map(|i| match self.rule {
+                ValueRule::Verbatim => self.buffer.plain(&self.column.values, i),
+                ValueRule::Canonical => self.buffer.text(&self.column.values, i),
+            });
+            return each(text.filter(|text| !is_missing(&self.missing, text)));
         };
         let mut room = self.field.max_values.unwrap_or(usize::MAX);
         for i in self.column.range(row) {
-            let text = self.buffer.text(&self.column.values, i);
+            let text = self.buffer.plain(&self.column.values, i);
             for item in items(text, self.separator.as_deref()) {
-                let missing = item.is_empty() || is_missing(self.field, item);
+                let item = match self.rule {
+                    ValueRule::Verbatim => item,
+                    ValueRule::Canonical => canonical(item, &mut self.item),
+                };
+                let missing = is_missing(&self.missing, item);
                 if missing && pooling != Pooling::PaddedMean {
                     continue;
                 }
@@ -219,7 +308,8 @@ impl<'a> FieldReader<'a> {
         let column = self.column;
         if self.field.pooling.is_none() && !matches!(column.values, Values::Text(_)) {
             let i = column.only(row)?;
-            each(i.map(|i| self.typed_number(row, i)).transpose()?.flatten());
+            let x = i.map(|i| column.number(row, i)).transpose()?.flatten();
+            each(x.filter(|&x| !self.missing_numbers.contains(&x)));
             return Ok(());
         }
         let drops_missing = matches!(self.field.pooling, Some(Pooling::Mean | Pooling::Sum));
@@ -229,7 +319,7 @@ impl<'a> FieldReader<'a> {
                 .map(|text| column.parse(row, text))
                 .transpose()?
                 .flatten();
-            let x = said.filter(|&x| !is_among(&missing, x));
+            let x = said.filter(|x| !missing.contains(x));
             if x.is_some() || !drops_missing {
                 each(x.map(|x| column.finite(row, x)).transpose()?);
             }
@@ -238,32 +328,10 @@ impl<'a> FieldReader<'a> {
         self.missing_numbers = missing;
         outcome
     }
-
-    /// Value `i` of a numeric column, `None` where the field calls it missing.
-    fn typed_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
-        let x = match &self.column.values {
-            Values::Int(numbers) => numbers[i] as f64,
-            Values::Float(numbers) => numbers[i],
-            Values::Text(_) => return self.column.number(row, i),
-        };
-        if is_among(&self.missing_numbers, x) {
-            return Ok(None);
-        }
-        self.column.finite(row, x).map(Some)
-    }
 }
 
-fn is_missing(field: &Field, text: &[u8]) -> bool {
-    field
-        .missing
-        .iter()
-        .any(|missing| missing.as_bytes() == text)
-}
-
-fn is_among(numbers: &[f64], x: f64) -> bool {
-    numbers
-        .iter()
-        .any(|&number| number == x || number.is_nan() && x.is_nan())
+fn is_missing(missing: &[String], text: &[u8]) -> bool {
+    text.is_empty() || missing.iter().any(|missing| missing.as_bytes() == text)
 }
 
 /// The items of a text that holds a list, cut at the separator; the empty text is the empty list.
@@ -307,7 +375,7 @@ mod tests {
             Values::Float(vec![9_007_199_254_740_992.0]),
             "9007199254740992",
         );
-        check(Values::Float(vec![f64::NAN]), "NaN");
+        check(Values::Float(vec![f64::NAN]), "");
         check(Values::Int(vec![i64::MIN]), "-9223372036854775808");
     }
 
@@ -330,5 +398,10 @@ mod tests {
         assert_eq!(widen(-20.08), -20.08);
         assert_eq!(widen(16_777_216.0), 16_777_216.0);
         assert!(widen(f32::NAN).is_nan());
+        // 0.1, -0.00012 and 65504, the largest; infinite, none.
+        let halves = [0x2E66, 0x87DE, 0x7BFF, 0x7C00].map(widen_half);
+        assert_eq!(halves, [0.1, -0.00012, 65_500.0, f64::INFINITY]);
+        assert!(widen_half(0x7E00).is_nan());
+        assert_eq!(widen_bfloat(0x3DCD), 0.1);
     }
 }

@@ -40,6 +40,7 @@ fn list(pooling: Pooling) -> Field {
 
 fn encoder(field: Field, ids: IdSpace) -> Encoder {
     Encoder::new(Arc::new(Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![field],
         tables: vec![Table {
             name: "x".into(),
@@ -230,8 +231,8 @@ fn what_is_no_number_is_refused_by_name() {
         "column \"x\", row 2: text where a number belongs: \"old\"",
     );
     check(
-        Values::Float(vec![1.0, f64::NAN]),
-        "column \"x\", row 2: NaN where a finite number belongs",
+        Values::Float(vec![1.0, f64::INFINITY]),
+        "column \"x\", row 2: inf where a finite number belongs",
     );
     check(
         texts(&["inf", "1"]),
@@ -240,19 +241,13 @@ fn what_is_no_number_is_refused_by_name() {
 }
 
 #[test]
-fn nan_can_be_named_missing() {
-    let numeric = Field {
-        missing: vec!["NaN".into()],
-        ..field("x")
-    };
+fn nan_is_missing() {
     for values in [texts(&["nan", "3"]), Values::Float(vec![f64::NAN, 3.0])] {
         let ids = IdSpace::Quantiles { boundaries: vec![] };
-        assert_eq!(
-            encode(numeric.clone(), ids, column("x", values), 2)
-                .unwrap()
-                .ids,
-            [0, 1]
-        );
+        let found = encode(field("x"), ids, column("x", values.clone()), 2).unwrap();
+        assert_eq!(found.ids, [0, 1]);
+        let found = encode(field("x"), hash(), column("x", values), 2).unwrap();
+        assert_eq!(found.ids[0], 0);
     }
 }
 
@@ -278,6 +273,7 @@ fn task(name: &str, population: Population, objective: Objective) -> Task {
 
 fn labels_of(tasks: Vec<Task>, columns: Vec<Column>) -> Result<Vec<Vec<f32>>, String> {
     let schema = Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![],
         tables: vec![],
         tasks,
@@ -345,14 +341,15 @@ fn labels_out_of_range_are_refused_by_name() {
     );
     check(
         Objective::Ratio,
-        Values::Float(vec![0.0, 7.0, f64::NAN, 0.0]),
-        &format!("{start} NaN;"),
+        Values::Float(vec![0.0, 7.0, f64::INFINITY, 0.0]),
+        &format!("{start} inf;"),
     );
 }
 
 #[test]
 fn serving_needs_no_label() {
     let schema = Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![field("x")],
         tables: vec![Table {
             name: "x".into(),

@@ -211,8 +211,8 @@ fn what_cannot_be_fitted_is_refused() {
     };
     check(&[], "no training rows to fit \"t\" to");
     check(
-        &[1.0, f64::NAN],
-        "column \"a\", row 2: NaN where a finite number belongs",
+        &[1.0, f64::INFINITY],
+        "column \"a\", row 2: inf where a finite number belongs",
     );
 }
 

@@ -3,6 +3,7 @@
 
 use crate::pass::Pass;
 use crate::scorer::Scorer;
+use ncs_features::value::TextBuffer;
 use ncs_features::{Block, Column, Encoder, Texts, Values};
 use serde::{Deserialize, Serialize};
 
@@ -132,10 +133,14 @@ fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
 fn to_file(column: &Column) -> FileColumn {
     let values = match &column.values {
         Values::Int(numbers) => FileValues::Int(numbers.clone()),
-        Values::Float(numbers) => FileValues::Float(numbers.clone()),
-        Values::Text(texts) => {
-            let text = |i| String::from_utf8_lossy(texts.get(i)).into_owned();
-            FileValues::Text((0..texts.len()).map(text).collect())
+        Values::Float(numbers) if numbers.iter().all(|x| x.is_finite()) => {
+            FileValues::Float(numbers.clone())
+        }
+        // A text says the same value, and JSON has no NaN.
+        values => {
+            let mut buffer = TextBuffer::default();
+            let mut text = |i| String::from_utf8_lossy(buffer.plain(values, i)).into_owned();
+            FileValues::Text((0..values.len()).map(&mut text).collect())
         }
     };
     let lengths = |offsets: &Vec<u32>| offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
@@ -188,6 +193,7 @@ fn from_file(said: FileColumn, n_rows: usize) -> Option<Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::time::Timestamp;
 
     fn test() -> SelfTest {
         let column = |name: &str, values, offsets: Option<&[u32]>, nulls: &[bool]| Column {
@@ -216,6 +222,25 @@ mod tests {
     #[test]
     fn a_file_holds_it_exactly() {
         assert_eq!(SelfTest::from_json(&test().to_json()), Some(test()));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_a_text() {
+        let column = |values| Column {
+            name: "x".into(),
+            values,
+            ..Column::default()
+        };
+        let times = Values::Time(vec![Timestamp::new(0, 500_000_000)]);
+        let check = |values: Values, text: &str| {
+            let n_rows = values.len();
+            let file = from_file(to_file(&column(values)), n_rows).unwrap();
+            let mut texts = Texts::default();
+            text.split('|').for_each(|text| texts.push(text.as_bytes()));
+            assert_eq!(file.values, Values::Text(texts));
+        };
+        check(times, "1970-01-01 00:00:00.5");
+        check(Values::Float(vec![0.5, f64::NAN]), "0.5|NaN");
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn schema() -> Schema {
         ("price", scaled),
     ];
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: ["word", "tags", "price"]
             .into_iter()
             .enumerate()

@@ -85,6 +85,7 @@ fn schema() -> Schema {
         range: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: FIELDS
             .iter()
             .enumerate()

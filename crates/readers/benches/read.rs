@@ -62,6 +62,7 @@ fn schema() -> Schema {
         truth: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: names().enumerate().map(field).collect(),
         tables: names().map(table).collect(),
         tasks: LABELS.map(task).into(),

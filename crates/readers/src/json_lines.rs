@@ -1,12 +1,12 @@
 //! One JSON object a line.
 //!
-//! Strings, numbers, booleans (1 and 0), nulls and lists of these are values; a null in a list is left
-//! out. Blank lines are no rows.
+//! Strings, numbers (whole ones with all their digits), booleans (1 and 0), nulls and lists of these are
+//! values; a null in a list is left out. Blank lines are no rows.
 
 use crate::columns::{ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
-use ncs_features::json::{Cell, CellSeed, explained};
+use ncs_features::json::{Cell, CellSeed, explained, long_numbers_quoted};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
@@ -67,7 +67,7 @@ impl ReadRow for JsonLines {
         if !self.next_line(rows.rows_done())? {
             return Ok(false);
         }
-        match cells(self.text(), &self.wanted) {
+        match cells(&long_numbers_quoted(self.text()), &self.wanted) {
             Ok(cells) => {
                 for (i, cell) in cells.iter().enumerate() {
                     if let Some(cell) = cell {

@@ -1,19 +1,19 @@
 //! Parquet: the wanted columns only, in blocks, row group by row group.
 //!
-//! Numbers, booleans (1 and 0), byte arrays and lists of these are values. Times and dates are the
-//! numbers that the file holds, decimals are floating-point numbers; a null in a list is left out.
+//! Values and lists of values are read: see `values.rs`; a null in a list is left out.
+
+mod values;
 
 use crate::columns::BLOCK_ROWS;
 use crate::source::{RawBlock, ReadError, Source};
-use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{AsBytes, DataType};
+use ::parquet::data_type::DataType;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
-use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
+use ::parquet::schema::types::{SchemaDescriptor, Type};
 use ncs_features::columns::spread;
-use ncs_features::value::widen;
-use ncs_features::{Block, Column, Texts, Values};
+use ncs_features::{Block, Column};
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -154,16 +154,7 @@ struct Leaf {
     defined: i16,
     /// The definition level of an item of a list; `None` for one value a row.
     item: Option<i16>,
-    kind: Kind,
-}
-
-/// How stored numbers are to be understood.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Plain,
-    Unsigned,
-    /// Divided by this.
-    Decimal(f64),
+    kind: values::Kind,
 }
 
 impl Leaf {
@@ -187,14 +178,14 @@ impl Leaf {
             index,
             defined: leaf.max_def_level(),
             item: item_level(field),
-            kind: kind(&leaf)?,
+            kind: values::kind(&leaf)?,
         })
     }
 
     /// The next `n_rows` rows.
     fn read(&self, reader: &mut ColumnReader, n_rows: usize) -> Result<Column, ParquetError> {
         let mut levels = Levels::default();
-        let values = self.values(reader, n_rows, &mut levels)?;
+        let values = values::read(self.kind, reader, n_rows, &mut levels)?;
         let mut column = Column {
             name: self.name.clone(),
             values,
@@ -212,42 +203,6 @@ impl Leaf {
             return Err(too_few(rows, n_rows));
         }
         Ok(column)
-    }
-
-    fn values(
-        &self,
-        reader: &mut ColumnReader,
-        n_rows: usize,
-        levels: &mut Levels,
-    ) -> Result<Values, ParquetError> {
-        Ok(match reader {
-            ColumnReader::BoolColumnReader(reader) => ints(levels.read(reader, n_rows)?, i64::from),
-            ColumnReader::Int32ColumnReader(reader) => {
-                let numbers = levels.read(reader, n_rows)?;
-                match self.kind {
-                    Kind::Plain => ints(numbers, i64::from),
-                    Kind::Unsigned => ints(numbers, |x| i64::from(x as u32)),
-                    Kind::Decimal(unit) => floats(numbers, |x| f64::from(x) / unit),
-                }
-            }
-            ColumnReader::Int64ColumnReader(reader) => {
-                let numbers = levels.read(reader, n_rows)?;
-                match self.kind {
-                    Kind::Decimal(unit) => floats(numbers, |x| x as f64 / unit),
-                    Kind::Unsigned if numbers.iter().any(|&x| x < 0) => unsigned(&numbers),
-                    Kind::Plain | Kind::Unsigned => Values::Int(numbers),
-                }
-            }
-            ColumnReader::FloatColumnReader(reader) => floats(levels.read(reader, n_rows)?, widen),
-            ColumnReader::DoubleColumnReader(reader) => Values::Float(levels.read(reader, n_rows)?),
-            ColumnReader::ByteArrayColumnReader(reader) => texts(&levels.read(reader, n_rows)?),
-            ColumnReader::FixedLenByteArrayColumnReader(reader) => {
-                texts(&levels.read(reader, n_rows)?)
-            }
-            ColumnReader::Int96ColumnReader(_) => {
-                return Err(ParquetError::General("96-bit numbers".to_owned()));
-            }
-        })
     }
 
     fn set_nulls(&self, column: &mut Column, levels: &Levels) {
@@ -306,31 +261,6 @@ fn item_level(root: &Type) -> Option<i16> {
     }
 }
 
-/// How the leaf's numbers are to be understood; the error names a type without values for us.
-fn kind(leaf: &ColumnDescriptor) -> Result<Kind, String> {
-    let logical = leaf.logical_type_ref();
-    let converted = leaf.converted_type();
-    let is_decimal =
-        matches!(logical, Some(LogicalType::Decimal { .. })) || converted == ConvertedType::DECIMAL;
-    let is_unsigned = matches!(
-        converted,
-        ConvertedType::UINT_8
-            | ConvertedType::UINT_16
-            | ConvertedType::UINT_32
-            | ConvertedType::UINT_64
-    );
-    match leaf.physical_type() {
-        Physical::INT96 => Err("a 96-bit time stamp".to_owned()),
-        Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY if is_decimal => {
-            Err("a decimal number in bytes".to_owned())
-        }
-        _ if logical == Some(&LogicalType::Float16) => Err("a 16-bit number".to_owned()),
-        _ if is_decimal => Ok(Kind::Decimal(10f64.powi(leaf.type_scale()))),
-        _ if is_unsigned => Ok(Kind::Unsigned),
-        _ => Ok(Kind::Plain),
-    }
-}
-
 /// The levels of some values: whether they are null, and whether they begin a row.
 #[derive(Default)]
 struct Levels {
@@ -357,27 +287,9 @@ impl Levels {
 }
 
 fn too_few(found: usize, wanted: usize) -> ParquetError {
-    ParquetError::General(format!("{found} values where {wanted} belong"))
+    damaged(format!("{found} values where {wanted} belong"))
 }
 
-fn ints<T>(numbers: Vec<T>, convert: impl Fn(T) -> i64) -> Values {
-    Values::Int(numbers.into_iter().map(convert).collect())
-}
-
-fn floats<T>(numbers: Vec<T>, convert: impl Fn(T) -> f64) -> Values {
-    Values::Float(numbers.into_iter().map(convert).collect())
-}
-
-/// Numbers of which some have no place in an `i64`.
-fn unsigned(numbers: &[i64]) -> Values {
-    let mut texts = Texts::default();
-    let text = |x: &i64| (*x as u64).to_string();
-    numbers.iter().for_each(|x| texts.push(text(x).as_bytes()));
-    Values::Text(texts)
-}
-
-fn texts(values: &[impl AsBytes]) -> Values {
-    let mut texts = Texts::default();
-    values.iter().for_each(|value| texts.push(value.as_bytes()));
-    Values::Text(texts)
+fn damaged(what: String) -> ParquetError {
+    ParquetError::General(what)
 }

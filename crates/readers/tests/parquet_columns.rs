@@ -24,7 +24,7 @@ const SCHEMA: &str = "message log {
     optional group two (LIST) { repeated binary array (STRING); }
     repeated double bare;
     required group pair { required int32 a; required int32 b; }
-    required int96 when;
+    required fixed_len_byte_array(12) span (INTERVAL);
 }";
 
 /// Values, definition levels and repetition levels of the columns of three rows.
@@ -55,7 +55,9 @@ fn write_column(writer: &mut ColumnWriter<'_>, name: &str) {
             w.write_batch(&[0.5, 1.5, 2.5], Some(&[1, 0, 1, 1]), Some(&[0, 0, 0, 1]))
         }
         (Int32ColumnWriter(w), _) => w.write_batch(&[0, 0, 0], None, None),
-        (Int96ColumnWriter(w), _) => w.write_batch(&[Default::default(); 3], None, None),
+        (FixedLenByteArrayColumnWriter(w), _) => {
+            w.write_batch(&[0; 3].map(|_| vec![0; 12].into()), None, None)
+        }
         _ => unreachable!("{name}"),
     };
     written.unwrap();
@@ -77,7 +79,7 @@ fn written() -> (TempDir, PathBuf) {
         let mut group = file.next_row_group().unwrap();
         let names = [
             "small", "unsigned", "huge", "cents", "yes", "price", "city", "three", "two", "bare",
-            "a", "b", "when",
+            "a", "b", "span",
         ];
         for name in names {
             let mut column = group.next_column().unwrap().unwrap();
@@ -172,9 +174,9 @@ fn a_column_without_values_for_us_is_refused() {
         assert!(error.to_string().contains(expected), "{error}");
     };
     check("pair", "column \"pair\" is a group of several columns");
-    check("when", "column \"when\" is a 96-bit time stamp");
+    check("span", "column \"span\" is an interval");
     check("a", "no column \"a\"");
     let names = column_names(&path, &Reading::default()).unwrap();
     assert_eq!(names.len(), 12);
-    assert_eq!(names[10..], ["pair", "when"]);
+    assert_eq!(names[10..], ["pair", "span"]);
 }

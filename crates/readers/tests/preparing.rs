@@ -311,8 +311,8 @@ fn a_row_that_cannot_be_encoded_is_named() {
     check(
         2,
         PRICE,
-        "NaN",
-        "ROOT/train.csv: column \"price\", row 2: NaN where a finite number",
+        "inf",
+        "ROOT/train.csv: column \"price\", row 2: inf where a finite number",
     );
     check(
         9_000,

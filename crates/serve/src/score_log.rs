@@ -65,6 +65,7 @@ fn column_bytes(column: &Column) -> usize {
     let values = match &column.values {
         Values::Int(numbers) => size_of_val(&numbers[..]),
         Values::Float(numbers) => size_of_val(&numbers[..]),
+        Values::Time(times) => size_of_val(&times[..]),
         Values::Text(texts) => {
             let lengths = (0..texts.len()).map(|i| texts.get(i).len() + size_of::<u32>());
             lengths.sum()
@@ -293,6 +294,7 @@ mod tests {
 
     fn entry(n: usize) -> Entry {
         let schema = Schema {
+            value_rule: ncs_features::ValueRule::CURRENT,
             fields: vec![],
             tables: vec![],
             tasks: vec![],

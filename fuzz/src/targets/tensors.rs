@@ -5,7 +5,7 @@
 
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
-use ncs_features::{Column, Values};
+use ncs_features::Column;
 use ncs_serve::question::Question;
 use ncs_serve::wire::tensors::{Datatype, Tensor, blocks, n_values};
 
@@ -85,11 +85,7 @@ fn take<'a, const N: usize>(input: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 
 /// Every row of a column is there.
 fn check_column(column: &Column, n_rows: usize) {
-    let n_values = match &column.values {
-        Values::Text(texts) => texts.len(),
-        Values::Int(numbers) => numbers.len(),
-        Values::Float(numbers) => numbers.len(),
-    };
+    let n_values = column.values.len();
     match &column.offsets {
         None => assert_eq!(n_values, n_rows, "{}", column.name),
         Some(offsets) => {

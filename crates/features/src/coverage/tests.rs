@@ -35,6 +35,7 @@ fn schema() -> Arc<Schema> {
         deviation: 1.0,
     };
     Arc::new(Schema {
+        value_rule: crate::ValueRule::CURRENT,
         fields: ["user", "tags", "price"]
             .into_iter()
             .enumerate()

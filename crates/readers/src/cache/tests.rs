@@ -31,6 +31,7 @@ fn schema() -> Schema {
         truth: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![field("row", None), field("list", Some(Pooling::Mean))],
         tables: vec![Table {
             name: "ids".into(),

@@ -5,7 +5,7 @@ use crate::cache::VERSION;
 use crate::plan::{DataPlan, Reading, Split};
 use crate::source::ReadError;
 use crate::split::Part;
-use ncs_features::SchemaPlan;
+use ncs_features::{SchemaPlan, ValueRule};
 use serde::Serialize;
 use std::fs::Metadata;
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::time::UNIX_EPOCH;
 #[derive(Serialize)]
 struct KeyOf<'a> {
     version: u32,
+    value_rule: ValueRule,
     schema: &'a SchemaPlan,
     reading: &'a Reading,
     split: &'a Split,
@@ -70,6 +71,7 @@ pub(super) fn key(
     let identities = files.iter().map(|(part, path)| identity(part, path));
     let key_of = KeyOf {
         version: VERSION,
+        value_rule: ValueRule::CURRENT,
         schema,
         reading: &plan.reading,
         split: &plan.split,

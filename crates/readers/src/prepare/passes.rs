@@ -188,6 +188,7 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
         range: None,
     };
     Encoder::new(Arc::new(Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         tables: plan.tables.iter().map(table).collect(),
         fields: plan.fields.clone(),
         tasks: plan.tasks.clone(),

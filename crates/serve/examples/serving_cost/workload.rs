@@ -191,6 +191,7 @@ pub(crate) fn schema() -> Schema {
         truth: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: (0..N_FIELDS).map(field).collect(),
         tables: (0..N_FIELDS).map(table).collect(),
         tasks: vec![

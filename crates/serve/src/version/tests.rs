@@ -6,6 +6,7 @@ use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 /// A number, scaled.
 fn schema() -> Schema {
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![Field {
             name: "price".into(),
             column: "price".into(),

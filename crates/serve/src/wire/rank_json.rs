@@ -21,7 +21,7 @@ use super::{Accepts, nearest};
 use crate::question::{Answer, Question, Top, Which};
 use crate::refusal::{Kind, Refusal};
 use crate::words::shown;
-use ncs_features::json::brief;
+use ncs_features::json::{brief, long_numbers_quoted};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
@@ -44,6 +44,7 @@ const KEYS: [&str; 9] = [
 /// It is no JSON, or not of this shape, or has too many candidates; the text says at which character.
 pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, Refusal> {
     // Checked as a whole, which is faster than string by string.
+    let body = &*long_numbers_quoted(body);
     let text = std::str::from_utf8(body).map_err(|error| {
         let place = error.valid_up_to() + 1;
         Kind::Invalid.says(format!("the request's body: not UTF-8 at byte {place}"))

@@ -7,7 +7,7 @@
 use super::Accepts;
 use crate::refusal::{Kind, Refusal};
 use crate::words::shown;
-use ncs_features::value::widen;
+use ncs_features::value::{widen, widen_bfloat, widen_half};
 use ncs_features::{Block, Column, Texts, Values};
 
 /// What the values of a tensor are.
@@ -127,11 +127,10 @@ impl Datatype {
             }
             _ => {
                 let numbers = bytes.as_chunks().0.iter().map(|&x| u16::from_le_bytes(x));
-                let of_bits = match self {
-                    Datatype::Fp16 => half,
-                    _ => |bits| f32::from_bits(u32::from(bits) << 16),
-                };
-                Values::Float(numbers.map(|bits| widen(of_bits(bits))).collect())
+                Values::Float(match self {
+                    Datatype::Fp16 => numbers.map(widen_half).collect(),
+                    _ => numbers.map(widen_bfloat).collect(),
+                })
             }
         }
     }
@@ -167,17 +166,6 @@ fn unsigned(bytes: &[u8]) -> Values {
             .for_each(|x| texts.push(x.to_string().as_bytes()));
         Values::Text(texts)
     })
-}
-
-fn half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    match exponent {
-        0 => sign * fraction * (-24f32).exp2(),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * ((exponent - 25) as f32).exp2(),
-    }
 }
 
 fn texts(mut bytes: &[u8], n: usize) -> Result<Texts, String> {
@@ -333,19 +321,8 @@ fn counts(lengths: &Tensor, n_rows: usize, width: usize) -> Result<Vec<usize>, S
 
 fn cut(values: &Values, lengths: &[usize], width: usize) -> (Values, Vec<u32>) {
     let rows = lengths.iter().enumerate();
-    let kept = || {
-        rows.clone()
-            .flat_map(|(row, &n)| row * width..row * width + n)
-    };
-    let values = match values {
-        Values::Int(numbers) => Values::Int(kept().map(|i| numbers[i]).collect()),
-        Values::Float(numbers) => Values::Float(kept().map(|i| numbers[i]).collect()),
-        Values::Text(texts) => {
-            let mut chosen = Texts::default();
-            kept().for_each(|i| chosen.push(texts.get(i)));
-            Values::Text(chosen)
-        }
-    };
+    let kept = rows.flat_map(|(row, &n)| row * width..row * width + n);
+    let values = values.select(kept);
     let mut offsets = vec![0];
     let mut end = 0;
     offsets.extend(lengths.iter().map(|&n| {
@@ -376,8 +353,10 @@ mod tests {
         check("INT64", &(-5i64).to_le_bytes(), ints(&[-5]));
         check("UINT64", &5u64.to_le_bytes(), ints(&[5]));
         check("FP16", &[0, 60, 0, 192], floats(&[1.0, -2.0]));
-        check("FP16", &[1, 0], floats(&[widen((-24f32).exp2())]));
+        check("FP16", &[0x66, 0x2E], floats(&[0.1]));
+        check("FP16", &[1, 0], floats(&[6e-8]));
         check("BF16", &[128, 63], floats(&[1.0]));
+        check("BF16", &[0xCD, 0x3D], floats(&[0.1]));
         check("FP32", &0.1f32.to_le_bytes(), floats(&[0.1]));
         check("FP64", &0.1f64.to_le_bytes(), floats(&[0.1]));
         let Values::Text(texts) = Datatype::Uint(8).read(&[255; 8], 1).unwrap() else {

@@ -193,6 +193,7 @@ pub(crate) fn schema(size: Size) -> Schema {
         range: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: (0..N_SINGLE + N_LISTS).map(field).collect(),
         tables: vec![table],
         tasks: tasks(["ctr", "cvr"]),

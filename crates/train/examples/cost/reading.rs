@@ -116,6 +116,7 @@ fn schema() -> Schema {
         range: None,
     };
     Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
         fields: names().enumerate().map(field).collect(),
         tables: names().map(table).collect(),
         tasks: paper::tasks(LABELS),

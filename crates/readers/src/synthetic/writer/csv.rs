@@ -45,7 +45,7 @@ fn write_rows(file: &mut csv::Writer<Output>, block: &Block, before: u64) -> Res
 fn join(column: &Column, row: usize, buffer: &mut TextBuffer, out: &mut Vec<u8>) -> Result<(), ()> {
     let range = column.range(row);
     for i in range.clone() {
-        let item = buffer.text(&column.values, i);
+        let item = buffer.plain(&column.values, i);
         if column.offsets.is_some() && item.contains(&(LIST_SEPARATOR as u8)) {
             return Err(());
         }

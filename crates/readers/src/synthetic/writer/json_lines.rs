@@ -54,6 +54,7 @@ fn write_value(output: &mut Output, values: &Values, i: usize) -> io::Result<()>
         }
         Values::Int(numbers) => serde_json::to_writer(output, &numbers[i])?,
         Values::Float(numbers) => serde_json::to_writer(output, &numbers[i])?,
+        Values::Time(times) => serde_json::to_writer(output, &times[i].to_string())?,
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
 
 fn value(column: &Column, name: &str, repetition: Repetition) -> Result<TypePtr, ParquetError> {
     let (physical, logical) = match column.values {
-        Values::Text(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Values::Text(_) | Values::Time(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Values::Int(_) => (Physical::INT64, None),
         Values::Float(_) => (Physical::DOUBLE, None),
     };
@@ -113,6 +113,10 @@ fn write_column(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<(), Pa
             let value = |i| ByteArray::from(texts.get(i).to_vec());
             write_values::<ByteArrayType>(writer, column, value)
         }
+        (ColumnWriter::ByteArrayColumnWriter(writer), Values::Time(times)) => {
+            let value = |i: usize| ByteArray::from(times[i].to_string().into_bytes());
+            write_values::<ByteArrayType>(writer, column, value)
+        }
         (ColumnWriter::Int64ColumnWriter(writer), Values::Int(numbers)) => {
             write_values::<Int64Type>(writer, column, |i| numbers[i])
         }
@@ -135,7 +139,7 @@ fn write_values<T: DataType>(
 ) -> Result<(), ParquetError> {
     let n_rows = match &column.offsets {
         Some(offsets) => offsets.len() - 1,
-        None => n_values(&column.values),
+        None => column.values.len(),
     };
     let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..n_rows {
@@ -153,12 +157,4 @@ fn write_values<T: DataType>(
     let repeated = column.offsets.is_some().then_some(&repeated[..]);
     writer.write_batch(&values, Some(&defined), repeated)?;
     Ok(())
-}
-
-fn n_values(values: &Values) -> usize {
-    match values {
-        Values::Text(texts) => texts.len(),
-        Values::Int(numbers) => numbers.len(),
-        Values::Float(numbers) => numbers.len(),
-    }
 }

@@ -57,6 +57,10 @@ fn feature(column: &Column, row: usize) -> Vec<u8> {
             range.for_each(|i| push_bytes(&mut list, 1, texts.get(i)));
             1
         }
+        Values::Time(times) => {
+            range.for_each(|i| push_bytes(&mut list, 1, times[i].to_string().as_bytes()));
+            1
+        }
         Values::Float(numbers) => {
             range.for_each(|i| packed.extend((numbers[i] as f32).to_le_bytes()));
             2
