@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use ncs_features::labels::{labels, truths};
 use ncs_features::{Block, EncodeError, Encoder, Fit, FitError, Population, Schema, Task};
-use ncs_readers::split::{Part, SplitError};
+use ncs_readers::split::Part;
 use ncs_readers::{BrokenRow, DataPlan, ReadError, RowsBlock, columns_of, files, first_rows};
 use serde::Serialize;
 
@@ -143,6 +143,9 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
                 false => look.warnings.push(format!("in these rows, {fault}")),
             }
         }
+    }
+    if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
+        return Err(fault.into());
     }
     parts::look(plan, n_rows, &rows, &mut look)?;
     Ok(look)
@@ -334,23 +337,9 @@ fn parts_of(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Vec<Vec<Part>>, Rea
     let mut of_block = |rows: &RowsBlock| {
         let parts = data.split.parts(&rows.block, first_row);
         first_row += (rows.block.n_rows + rows.broken.len()) as u64;
-        parts.map_err(|error| split_error(rows, error))
+        parts.map_err(|error| rows.split_error(error))
     };
     blocks.iter().map(&mut of_block).collect()
-}
-
-fn split_error(rows: &RowsBlock, error: SplitError) -> ReadError {
-    match error {
-        SplitError::Column(error) => rows.error(error),
-        SplitError::NoTime { column, row } => {
-            let row = rows.in_file(row);
-            ReadError::Row {
-                path: rows.file.clone(),
-                row,
-                what: SplitError::NoTime { column, row }.to_string(),
-            }
-        }
-    }
 }
 
 fn files_of(data: &DataPlan) -> Result<Vec<FilesLook>, ReadError> {

@@ -352,15 +352,22 @@ fn check_looks_at_validation_and_test_rows() {
 }
 
 #[test]
-fn check_warns_of_a_part_without_rows() {
+fn check_refuses_a_split_that_leaves_a_part_empty() {
     let split = "train = \"log.csv\"\nsplit = { by = \"time\", column = \"price\", valid_from = 2, test_from = 9 }";
     let folder = folder(
         &RUN.replace("train = \"log.csv\"", split),
         &(LOG.replace("u1,,", "u1,1,") + "u5,2,a,1,1\n"),
     );
-    let text = done(folder.path(), &["check", "run.toml"]);
-    let warning = "warning: the split puts none of the 5 rows into test";
-    assert!(text.contains(warning), "{text}");
+    let expected = [
+        "the split leaves none of 5 rows for test: valid_from is 2, test_from 9, and the times",
+        "go from 1 to 4;",
+    ];
+    refused(folder.path(), &["check", "run.toml"], &expected);
+    refused(
+        folder.path(),
+        &["train", "run.toml", "--out", "out"],
+        &expected,
+    );
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 use ncs_features::Task;
 use ncs_readers::split::Part;
 use ncs_readers::{
-    DataPlan, Format, ReadError, Reading, RowsBlock, Source, Split, column_names, columns_of,
-    files, first_rows, open,
+    DataPlan, Format, ReadError, Reading, RowsBlock, Source, Split, SplitTally, column_names,
+    columns_of, files, first_rows, open, split_tally,
 };
 
 use super::{FirstLook, Usable, first_of, parts_of, seen, sift, tasks};
@@ -28,13 +28,6 @@ pub(super) fn look(
     }
     for part in Part::ALL {
         starts(plan, patterns(&plan.data, part))?;
-    }
-    for part in empty_parts(&plan.data, look) {
-        look.warnings.push(format!(
-            "the split puts none of the {} rows into {part}; look at its shares, its column, its \
-             times",
-            look.rows
-        ));
     }
     Ok(())
 }
@@ -124,24 +117,25 @@ fn labels(
     Ok(())
 }
 
-/// The parts for which the split should leave rows and, of all rows, leaves none.
-fn empty_parts(data: &DataPlan, look: &FirstLook) -> Vec<&'static str> {
-    let wanted = |part| match (&data.split, part) {
-        (_, Part::Train) => true,
-        (Split::Files, _) => false,
-        (Split::Hash { test, .. } | Split::Row { test, .. }, Part::Test) => *test > 0.0,
-        (Split::Time { test_from, .. }, Part::Test) => test_from.is_some(),
-        (_, Part::Valid) => true,
-    };
-    let is_empty = |part: &Part| {
-        let by_files = *part != Part::Train && !patterns(data, *part).is_empty();
-        look.all_rows && wanted(*part) && !by_files && look.parts[part.name()] == 0
-    };
-    Part::ALL
-        .into_iter()
-        .filter(is_empty)
-        .map(Part::name)
-        .collect()
+/// Why no run should use the split, if so. A split by time is judged by all rows, of which its column
+/// alone is read: a log that is sorted by time begins with training rows only.
+pub(super) fn split_fault(
+    data: &DataPlan,
+    rows: &Usable,
+    all_rows: bool,
+) -> Result<Option<String>, ReadError> {
+    if all_rows {
+        let mut tally = SplitTally::default();
+        let parts = parts_of(data, &rows.blocks)?;
+        for (rows, parts) in rows.blocks.iter().zip(&parts) {
+            tally.add(&data.split, &rows.block, parts);
+        }
+        return Ok(tally.fault(data));
+    }
+    match data.split {
+        Split::Time { .. } => Ok(split_tally(data)?.fault(data)),
+        Split::Files | Split::Hash { .. } | Split::Row { .. } => Ok(None),
+    }
 }
 
 /// Reads the first rows of every file, so that one that is empty or cut off there is known now.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_readers::{DataPlan, Format, Moment, ReadError, Reading, Split};
+use ncs_readers::{DataPlan, Format, Moment, ReadError, Reading, Split, TimeFormat};
 
 use super::checks::Checks;
 use super::shapes;
@@ -162,24 +162,41 @@ fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
             column,
             valid_from,
             test_from,
-        }) => {
-            let valid_from = moment(valid_from);
-            let test_from = test_from.as_ref().map(moment);
-            if test_from
-                .as_ref()
-                .is_some_and(|test| !precedes(&valid_from, test))
-            {
-                checks.say(
-                    &["data", "split"],
-                    "test_from must be later than valid_from, and of its type",
-                );
-            }
-            Split::Time {
-                column: column.clone(),
-                valid_from,
-                test_from,
-            }
-        }
+            format,
+        }) => time_split(column, (valid_from, test_from.as_ref()), format, checks),
+    }
+}
+
+fn time_split(
+    column: &str,
+    (valid_from, test_from): (&shapes::Moment, Option<&shapes::Moment>),
+    format: &Option<String>,
+    checks: &mut Checks<'_>,
+) -> Split {
+    let format = format.as_deref().map(TimeFormat::new).transpose();
+    let format = format.unwrap_or_else(|what| {
+        checks.say(&["data", "split", "format"], what);
+        None
+    });
+    let mut moment = |key, said| moment(key, said, format.as_ref(), checks);
+    let valid_from = moment("valid_from", valid_from);
+    let test_from = test_from.map(|said| moment("test_from", said));
+    let is_later = |test: Moment| match (valid_from, test) {
+        (Moment::Number(valid), Moment::Number(test)) => valid < test,
+        (Moment::Instant(valid), Moment::Instant(test)) => valid < test,
+        _ => false,
+    };
+    if test_from.is_some_and(|test| !is_later(test)) {
+        checks.say(
+            &["data", "split"],
+            "test_from must be later than valid_from, and of its type",
+        );
+    }
+    Split::Time {
+        column: column.to_owned(),
+        valid_from,
+        test_from,
+        format,
     }
 }
 
@@ -190,19 +207,24 @@ fn shares(valid: f64, test: f64, checks: &mut Checks<'_>) {
     }
 }
 
-fn moment(said: &shapes::Moment) -> Moment {
-    match said {
-        shapes::Moment::Number(number) => Moment::Number(*number),
-        shapes::Moment::Text(text) => Moment::Text(text.clone()),
-    }
-}
-
-fn precedes(one: &Moment, other: &Moment) -> bool {
-    match (one, other) {
-        (Moment::Number(one), Moment::Number(other)) => one < other,
-        (Moment::Text(one), Moment::Text(other)) => one < other,
-        _ => false,
-    }
+fn moment(
+    key: &str,
+    said: &shapes::Moment,
+    format: Option<&TimeFormat>,
+    checks: &mut Checks<'_>,
+) -> Moment {
+    let text = match said {
+        shapes::Moment::Number(number) => return Moment::Number(*number),
+        shapes::Moment::Text(text) => text,
+    };
+    Moment::parse(text, format).unwrap_or_else(|| {
+        let what = format!(
+            "\"{text}\" is no time; write a date such as 2024-02-01, a date and time such as \
+             2024-02-01T12:30:00Z, or a number in the column's unit"
+        );
+        checks.say(&["data", "split", key], what);
+        Moment::Number(0.0)
+    })
 }
 
 fn split_column(split: &Split, checks: &mut Checks<'_>) {

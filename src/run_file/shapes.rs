@@ -155,7 +155,7 @@ pub(crate) enum Split {
         #[serde(default = "one")]
         seed: u64,
     },
-    /// By a time column: numbers, or texts that sort by time, such as ISO 8601.
+    /// By a time column: dates and time stamps, texts in ISO 8601 or another form, or numbers.
     Time {
         /// The column.
         column: String,
@@ -163,16 +163,21 @@ pub(crate) enum Split {
         valid_from: Moment,
         /// Rows from here on are test.
         test_from: Option<Moment>,
+        /// How the column's texts write times, where not in ISO 8601, in the letters of strftime:
+        /// `%m/%d/%Y %H:%M`.
+        format: Option<String>,
     },
 }
 
-/// A value of a time column.
+/// A time.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Moment {
-    /// A number, such as seconds since 1970.
+    /// A number in the column's unit. Beside dates and time stamps it counts since 1970: days below
+    /// 10^6, seconds below 10^11, milliseconds below 10^14, microseconds below 10^17, or nanoseconds.
     Number(f64),
-    /// A date or a text, compared byte by byte.
+    /// A date, or a date and a time of day, in ISO 8601 or in the split's `format`; UTC without an
+    /// offset.
     Text(String),
 }
 

@@ -363,6 +363,18 @@ fn settings_that_do_not_go_together() {
         "run.toml:5: test_from must be later than valid_from, and of its type",
     );
     check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid_from = \"soon\" }",
+        "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01, a date and time such as \
+         2024-02-01T12:30:00Z, or a number in the column's unit",
+    );
+    check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid_from = 2023-05-25, format = \"%Q\" }",
+        "run.toml:5: \"%Q\" is no form of a time; write it in the letters of strftime, such as \
+         \"%m/%d/%Y %H:%M:%S\"",
+    );
+    check(
         "epochs = 3",
         "parity = { stale_momentum = true }\n[network]",
         "run.toml:30: network is stated twice",

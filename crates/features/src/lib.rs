@@ -59,8 +59,8 @@ pub mod value;
 
 pub use batch::{Batch, FieldIds, Pick};
 pub use block::{Block, Column, Texts, Values};
-pub use coverage::{ColumnCoverage, Coverage, SeenIds};
 pub use canonical::ValueRule;
+pub use coverage::{ColumnCoverage, Coverage, SeenIds};
 pub use encode::Encoder;
 pub use error::{EncodeError, FitError};
 pub use fit::Fit;

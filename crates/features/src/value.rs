@@ -171,7 +171,7 @@ impl Column {
 }
 
 /// The number that a text says: `7`, `1.50`, `1e3`, `true`; `None` for a date as for any other text.
-pub(crate) fn said_number(text: &[u8]) -> Option<f64> {
+pub fn said_number(text: &[u8]) -> Option<f64> {
     let mut scratch = Vec::new();
     let said = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
     said.parse().ok().filter(|x: &f64| !x.is_nan())

@@ -25,9 +25,10 @@ mod tfrecord;
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
 pub use open::{column_names, files, open};
-pub use plan::{DataPlan, Format, Moment, Reading, Split};
+pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
     PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source};
+pub use split::{Moment, SplitTally, TimeFormat, split_tally};

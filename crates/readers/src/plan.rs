@@ -1,5 +1,6 @@
 //! Where rows come from, as the run file states it.
 
+use crate::split::{Moment, TimeFormat};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -89,7 +90,7 @@ pub enum Split {
         /// Another seed gives another split.
         seed: u64,
     },
-    /// By a time column: numbers, or texts that sort by time such as ISO 8601, as the moments are.
+    /// By a time column: time stamps, texts in ISO 8601 or in a form that is stated, or numbers.
     Time {
         /// The column.
         column: String,
@@ -97,14 +98,7 @@ pub enum Split {
         valid_from: Moment,
         /// Rows from here on are test.
         test_from: Option<Moment>,
+        /// The form of the column's texts, where it is not ISO 8601.
+        format: Option<TimeFormat>,
     },
-}
-
-/// A value of a time column.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Moment {
-    /// A number, such as seconds since 1970.
-    Number(f64),
-    /// A text that is no number, such as `2024-02-01`, compared byte by byte.
-    Text(String),
 }

@@ -111,7 +111,10 @@ pub enum PrepareError {
          and the rows are read from the first one"
     )]
     Stopped,
-    /// The split left nothing to learn from.
+    /// The split leaves a part with no rows, or nearly none.
+    #[error("{0}")]
+    Split(String),
+    /// The training files left nothing to learn from.
     #[error(
         "none of the {rows} rows of the training files is in the training part; look at the split: \
          its shares, its column, its times"

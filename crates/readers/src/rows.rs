@@ -3,6 +3,7 @@
 use crate::open::open_with;
 use crate::plan::Reading;
 use crate::source::{BrokenRow, ReadError, Source, row_in_file};
+use crate::split::SplitError;
 use ncs_features::{Block, EncodeError};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,23 @@ impl RowsBlock {
                 let row = self.in_file(row);
                 let what = error.at(|_| row).to_string();
                 ReadError::Row { path, row, what }
+            }
+        }
+    }
+}
+
+impl RowsBlock {
+    /// An error of the part of a row of this block as one of its file.
+    pub fn split_error(&self, error: SplitError) -> ReadError {
+        match error {
+            SplitError::Column(error) => self.error(error),
+            SplitError::NoTime { column, row } => {
+                let row = self.in_file(row);
+                ReadError::Row {
+                    path: self.file.clone(),
+                    row,
+                    what: SplitError::NoTime { column, row }.to_string(),
+                }
             }
         }
     }

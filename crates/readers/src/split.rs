@@ -1,11 +1,18 @@
 //! Which rows are for training, validation and test.
 
-use crate::plan::{Moment, Split};
+mod tally;
+mod times;
+
+use crate::plan::Split;
 use ncs_features::hash::seeded_hash;
-use ncs_features::value::{TextBuffer, shown};
+use ncs_features::value::TextBuffer;
 use ncs_features::{Block, Column, EncodeError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+
+pub use tally::{SplitTally, split_tally};
+pub use times::{Moment, TimeFormat};
+use times::{no_instant, time_of};
 
 /// A part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,11 +93,11 @@ impl Split {
     /// little-endian bytes of its number; the first `valid` of it is validation, the next `test`
     /// test. A row without a value is placed by its number, so that shares are kept and nobody is
     /// in two parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on
-    /// validation.
+    /// validation; instants are compared as such, whatever unit, zone and form they are written in.
     ///
     /// # Errors
-    /// The column is absent, holds several values in a row, no time where one is needed, or numbers
-    /// where the moments are texts, or texts where they are numbers.
+    /// The column is absent, holds several values in a row, no time where one is needed, a text that is
+    /// no time, or a number that is none beside a boundary that is an instant.
     pub fn parts(&self, block: &Block, first_row: u64) -> Result<Vec<Part>, SplitError> {
         let rows = 0..block.n_rows;
         match self {
@@ -114,10 +121,22 @@ impl Split {
                 column,
                 valid_from,
                 test_from,
+                format,
             } => {
                 let column = block.require(column, "the split")?;
-                rows.map(|row| Time::of(column, row)?.part(valid_from, test_from.as_ref()))
-                    .collect()
+                let part = |row| {
+                    let time = time_of(column, row, format.as_ref())?;
+                    let is_from = |from: Moment| {
+                        let is_from = time.is_from(from);
+                        is_from.ok_or_else(|| no_instant(column, row, time, from))
+                    };
+                    Ok(match test_from {
+                        Some(from) if is_from(*from)? => Part::Test,
+                        _ if is_from(*valid_from)? => Part::Valid,
+                        _ => Part::Train,
+                    })
+                };
+                rows.map(part).collect()
             }
         }
     }
@@ -156,83 +175,10 @@ fn part_at(place: f64, valid: f64, test: f64) -> Part {
     }
 }
 
-fn no_time(column: &Column, row: usize) -> SplitError {
-    SplitError::NoTime {
-        column: column.name.clone(),
-        row: row as u64 + 1,
-    }
-}
-
-/// The time of a row: value `i` of the column.
-struct Time<'a> {
-    column: &'a Column,
-    row: usize,
-    i: usize,
-}
-
-impl<'a> Time<'a> {
-    fn of(column: &'a Column, row: usize) -> Result<Time<'a>, SplitError> {
-        let i = column.only(row)?.ok_or_else(|| no_time(column, row))?;
-        Ok(Time { column, row, i })
-    }
-
-    fn part(&self, valid_from: &Moment, test_from: Option<&Moment>) -> Result<Part, SplitError> {
-        match test_from {
-            Some(moment) if self.is_from(moment)? => Ok(Part::Test),
-            _ if self.is_from(valid_from)? => Ok(Part::Valid),
-            _ => Ok(Part::Train),
-        }
-    }
-
-    fn is_from(&self, moment: &Moment) -> Result<bool, SplitError> {
-        let mut buffer = TextBuffer::default();
-        let text = buffer.text(&self.column.values, self.i);
-        match (moment, self.number()?) {
-            (Moment::Number(from), Some(time)) => Ok(time >= *from),
-            (Moment::Text(from), None) => Ok(text >= from.as_bytes()),
-            _ => Err(self.unlike(moment)),
-        }
-    }
-
-    /// The time as a number, `None` where it is a text that reads as none: whether a column holds
-    /// numbers must not hang on the format, and a CSV file holds texts only.
-    fn number(&self) -> Result<Option<f64>, SplitError> {
-        match self.column.number(self.row, self.i) {
-            Ok(Some(number)) => Ok(Some(number)),
-            Err(EncodeError::NotANumber { .. }) => Ok(None),
-            Ok(None) | Err(_) => Err(no_time(self.column, self.row)),
-        }
-    }
-
-    fn unlike(&self, moment: &Moment) -> SplitError {
-        let found = shown(&self.column.values, self.i);
-        let (found, moment, remedy) = match moment {
-            Moment::Text(from) => (
-                format!("the number {found}"),
-                format!("the text \"{from}\""),
-                "write the moment as a number in the column's unit, without quotes, such as whole \
-                 microseconds since 1970",
-            ),
-            Moment::Number(from) => (
-                format!("the text \"{found}\""),
-                format!("the number {from}"),
-                "write the moment as a text of the column's form, such as \"2024-02-01\", or the \
-                 column as numbers",
-            ),
-        };
-        SplitError::Column(EncodeError::NotComparable {
-            column: self.column.name.clone(),
-            row: self.row as u64 + 1,
-            what: format!(
-                "{found} cannot be compared with {moment}, a moment of the split; {remedy}"
-            ),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::time::Timestamp;
     use ncs_features::{Texts, Values};
     use proptest::prelude::*;
 
@@ -268,7 +214,12 @@ mod tests {
             column: "c".into(),
             valid_from,
             test_from,
+            format: None,
         }
+    }
+
+    fn day(text: &str) -> Moment {
+        Moment::parse(text, None).unwrap()
     }
 
     #[test]
@@ -309,11 +260,49 @@ mod tests {
         let numbers = by_time(Moment::Number(5.0), Some(Moment::Number(9.0)));
         check(numbers.clone(), Values::Int(vec![4, 5, 8, 9]));
         check(numbers, texts(&["4.5", "5", "8", "10"]));
-        let days = Moment::Text("2024-02-01".into());
-        let days = by_time(days, Some(Moment::Text("2024-03".into())));
+        let days = by_time(day("2024-02-01"), Some(day("2024-03")));
+        let texts_of = ["2024-01-31", "2024-02-01", "2024-02-29", "2024-03-01"];
+        check(days.clone(), texts(&texts_of));
+        let instants = texts_of.map(|text| Timestamp::parse(text.as_bytes()).unwrap());
+        check(days.clone(), Values::Time(instants.into()));
+        let with_zones = [
+            "2024-02-01T00:30:00+01:00",
+            "2024-01-31 23:30:00-01:00",
+            "2024-02-01 00:00:00.5",
+            "2024-03-01T00:00:00Z",
+        ];
+        check(days.clone(), texts(&with_zones));
+        let seconds = [1_706_745_599, 1_706_745_600, 1_709_251_199, 1_709_251_200];
+        check(days, Values::Int(seconds.into()));
+        let millis = |seconds: i64| Moment::Number(1e3 * seconds as f64);
+        let numbers = by_time(millis(seconds[1]), Some(millis(seconds[3])));
         check(
-            days,
-            texts(&["2024-01-31", "2024-02-01", "2024-02-29", "2024-03-01"]),
+            numbers,
+            Values::Time(seconds.map(|x| Timestamp::new(x, 0)).into()),
+        );
+    }
+
+    #[test]
+    fn other_forms_of_time_need_a_format() {
+        let values = || texts(&["1/31/2024", "2/1/2024", "12/31/2024"]);
+        let mut split = by_time(day("2024-02-01"), None);
+        let error = split.parts(&block(values(), 3), 0).unwrap_err().to_string();
+        assert!(
+            error.starts_with("column \"c\", row 1: \"1/31/2024\" is neither"),
+            "{error}"
+        );
+        if let Split::Time { format, .. } = &mut split {
+            *format = Some(TimeFormat::new("%m/%d/%Y").unwrap());
+        }
+        let parts = split.parts(&block(values(), 3), 0).unwrap();
+        assert_eq!(parts, [Part::Train, Part::Valid, Part::Valid]);
+        let error = split
+            .parts(&block(texts(&["1/2/2024", "2024"]), 2), 0)
+            .unwrap_err();
+        let error = error.after(7).to_string();
+        assert!(
+            error.starts_with("column \"c\", row 9: \"2024\" is not of the form"),
+            "{error}"
         );
     }
 
@@ -336,24 +325,42 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_another_kind_than_the_moment_is_refused() {
-        let check = |moment: Moment, values: Values, expected: &str| {
-            let error = by_time(moment, None).parts(&block(values, 1), 6);
-            let error = error.unwrap_err().after(6).to_string();
+    fn a_number_that_is_no_instant_is_refused_beside_a_date() {
+        let split = by_time(day("2024-02-01"), None);
+        for values in [Values::Int(vec![20_240_131]), texts(&["20240131"])] {
+            let error = split
+                .parts(&block(values, 1), 6)
+                .unwrap_err()
+                .after(6)
+                .to_string();
+            let expected = "column \"c\", row 7: the number 20240131 cannot be compared with \
+                            2024-02-01, a boundary of the split; write";
             assert!(error.starts_with(expected), "{error}");
-        };
-        let day = || Moment::Text("2024-02-01".into());
-        let number = "column \"c\", row 7: the number 1706745600 cannot be compared with the text \
-                      \"2024-02-01\", a moment of the split; write the moment as a number";
-        check(day(), Values::Int(vec![1_706_745_600]), number);
-        check(day(), Values::Float(vec![1_706_745_600.0]), number);
-        check(day(), texts(&["1706745600"]), number);
-        check(
-            Moment::Number(5.0),
-            texts(&["noon"]),
-            "column \"c\", row 7: the text \"noon\" cannot be compared with the number 5, a moment \
-             of the split; write the moment as a text",
+        }
+        let noon = by_time(Moment::Number(5.0), None).parts(&block(texts(&["noon"]), 1), 0);
+        let error = noon.unwrap_err().to_string();
+        assert!(
+            error.contains("\"noon\" is neither a number nor a time"),
+            "{error}"
         );
+    }
+
+    #[test]
+    fn a_key_has_one_part_whatever_its_type() {
+        let check = |one: Values, other: Values| {
+            let parts = |values: Values| {
+                let n = values.len();
+                by_hash(4).parts(&block(values, n), 0).unwrap()
+            };
+            assert_eq!(parts(one), parts(other));
+        };
+        let numbers: Vec<i64> = (0..200).collect();
+        let floats = numbers.iter().map(|&x| x as f64).collect();
+        check(Values::Int(numbers.clone()), Values::Float(floats));
+        let written: Vec<String> = numbers.iter().map(|x| format!(" {x}.0")).collect();
+        let written: Vec<&str> = written.iter().map(String::as_str).collect();
+        check(Values::Int(numbers), texts(&written));
+        check(texts(&["True", "false"]), Values::Int(vec![1, 0]));
     }
 
     #[test]

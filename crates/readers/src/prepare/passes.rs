@@ -5,7 +5,7 @@ use super::{PartReport, PlanFiles, PrepareError, Progress, Report, Stage, column
 use crate::cache::{Draft, Folder, PartWriter, Record};
 use crate::plan::DataPlan;
 use crate::rows::{BrokenRows, Rows, RowsBlock};
-use crate::split::Part;
+use crate::split::{Part, SplitTally};
 use ncs_features::{
     Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick, Schema,
     SchemaPlan, Table, TablePlan,
@@ -51,7 +51,7 @@ impl Passes<'_> {
         let mut fit = Fit::new(plan.clone());
         if fit.needs_rows() {
             let encoder = unfitted_encoder(plan);
-            self.pass(Stage::Fit, &[Part::Train], &encoder, |sifted| {
+            let counted = self.pass(Stage::Fit, &[Part::Train], &encoder, |sifted| {
                 let rows = rows_of(&sifted.parts, Part::Train);
                 let training = sifted.block.select(&rows);
                 // The rows were encoded, so they can be observed.
@@ -59,6 +59,7 @@ impl Passes<'_> {
                     .expect("what encodes can be fitted to");
                 Ok(())
             })?;
+            self.refuse_split(&counted)?;
         }
         Ok(fit.finish()?)
     }
@@ -73,6 +74,7 @@ impl Passes<'_> {
         let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |sifted| {
             writers.push(sifted)
         })?;
+        self.refuse_split(&counted)?;
         if writers.parts[0].is_none() {
             return Err(PrepareError::NoTrainingRows {
                 rows: counted.training_rows,
@@ -82,6 +84,13 @@ impl Passes<'_> {
             parts: writers.finish()?,
             broken_rows: counted.broken,
         })
+    }
+
+    fn refuse_split(&self, counted: &Counted) -> Result<(), PrepareError> {
+        match counted.tally.fault(self.plan) {
+            None => Ok(()),
+            Some(what) => Err(PrepareError::Split(what)),
+        }
     }
 
     /// Hands every block of the files of `parts` to `take`, without the rows that cannot be used.
@@ -105,6 +114,7 @@ impl Passes<'_> {
         let rows = Rows::open(paths, &self.plan.reading, self.columns.clone());
         let mut broken = BrokenRows::new(self.plan.reading.max_broken_share);
         let (mut n_rows, mut training_rows) = (0, 0);
+        let mut tally = SplitTally::default();
         each_block(rows, |rows| {
             let part = files[rows.file_number].0;
             let sieve = Sieve {
@@ -115,6 +125,9 @@ impl Passes<'_> {
             };
             let sifted = sieve.sift(&rows)?;
             broken.add(&rows.file, sifted.batch.n_rows, &sifted.broken)?;
+            if part == Part::Train {
+                tally.add(&self.plan.split, &sifted.block, &sifted.parts);
+            }
             take(sifted)?;
             n_rows += rows.block.n_rows as u64;
             if part == Part::Train {
@@ -133,6 +146,7 @@ impl Passes<'_> {
         })?;
         broken.check_end()?;
         Ok(Counted {
+            tally,
             training_rows,
             broken: broken.n_broken(),
         })
@@ -141,6 +155,8 @@ impl Passes<'_> {
 
 /// What a pass saw.
 struct Counted {
+    /// How the split divides them.
+    tally: SplitTally,
     /// Rows of the training files.
     training_rows: u64,
     broken: u64,

@@ -69,7 +69,7 @@ impl Sieve<'_> {
             ..*self
         };
         let parts = alone.parts(&rows.block.select(&[row]));
-        let parts = parts.map_err(|error| split_error(rows, error.after(row as u64)))?;
+        let parts = parts.map_err(|error| rows.split_error(error.after(row as u64)))?;
         Ok(parts[0])
     }
 
@@ -129,16 +129,5 @@ impl Sieve<'_> {
             parts,
             broken,
         })
-    }
-}
-
-fn split_error(rows: &RowsBlock, error: SplitError) -> ReadError {
-    match error {
-        SplitError::Column(error) => rows.error(error),
-        SplitError::NoTime { row, .. } => {
-            let path = rows.file.clone();
-            let what = error.to_string();
-            ReadError::Row { path, row, what }
-        }
     }
 }
