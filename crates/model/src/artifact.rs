@@ -16,7 +16,7 @@ use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
-use ncs_features::Schema;
+use ncs_features::{Schema, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,9 @@ use std::sync::Arc;
 /// Newest version of the files; readers refuse later ones.
 pub const VERSION: u32 = 3;
 
-/// Version of files with calibrators and without ranges. A release that knew no ranges must not read a model
-/// that has some, nor one that knew no calibrators a model with some: it would say other scores.
+/// Version of files with calibrators, without ranges, and with texts as the log writes them. A release
+/// that knew no ranges, no rule for texts or no calibrators must not read a model that has some: it would
+/// say other scores.
 const CALIBRATED: u32 = 2;
 
 /// Version of files with neither, which every release reads.
@@ -189,7 +190,8 @@ impl Artifact {
 
     /// The oldest version whose readers score as it does.
     fn version(&self) -> u32 {
-        if self.schema.tables.iter().any(|table| table.range.is_some()) {
+        let has_ranges = self.schema.tables.iter().any(|table| table.range.is_some());
+        if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
             VERSION
         } else if self.calibrators.iter().any(Option::is_some) {
             CALIBRATED

@@ -60,7 +60,7 @@ fn schema() -> Schema {
         ("price", scaled),
     ];
     Schema {
-        value_rule: ncs_features::ValueRule::CURRENT,
+        value_rule: ncs_features::ValueRule::Verbatim,
         fields: ["word", "tags", "price"]
             .into_iter()
             .enumerate()
@@ -456,6 +456,21 @@ fn ranges_are_kept_and_earlier_releases_refuse_them() {
     let (version, schema) = written(&artifact);
     assert_eq!(version, 3);
     assert_eq!(schema, artifact.schema);
+}
+
+#[test]
+fn the_rule_of_texts_is_kept_and_earlier_releases_refuse_it() {
+    let mut artifact = sparse_sharing();
+    let old = Schema::clone(&artifact.schema);
+    artifact.schema = Arc::new(Schema {
+        value_rule: ncs_features::ValueRule::Canonical,
+        ..old.clone()
+    });
+    let (version, schema) = written(&artifact);
+    assert_eq!((version, schema), (3.into(), artifact.schema));
+    let mut of_its_time = serde_json::to_value(&old).unwrap();
+    of_its_time.as_object_mut().unwrap().remove("value_rule");
+    assert_eq!(serde_json::from_value::<Schema>(of_its_time).unwrap(), old);
 }
 
 /// Writes a model whose manifest has another value at `place`, and the sum that fits.

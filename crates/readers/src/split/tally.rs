@@ -1,13 +1,13 @@
 //! How a split divides all rows, and whether a run can use what it leaves.
 
-use super::times::{Moment, time_of};
 use super::Part;
+use super::times::{Moment, time_of};
 use crate::open::files;
 use crate::plan::{DataPlan, Split};
 use crate::rows::Rows;
 use crate::source::ReadError;
-use ncs_features::time::{TimeUnit, Timestamp};
 use ncs_features::Block;
+use ncs_features::time::{TimeUnit, Timestamp};
 
 /// A part that is smaller than both is nearly empty: so many rows, and this share of all rows.
 const FEW_ROWS: u64 = 100;
