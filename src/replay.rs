@@ -249,6 +249,6 @@ fn text(column: &Column, row: usize) -> String {
     let text = column
         .range(row)
         .next()
-        .map(|i| buffer.text(&column.values, i));
+        .map(|i| buffer.plain(&column.values, i));
     String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
 }

@@ -9,3 +9,4 @@ mod parity;
 mod swap;
 #[path = "../trained/mod.rs"]
 mod trained;
+mod values;

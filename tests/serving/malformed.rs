@@ -52,7 +52,7 @@ const WRONG_RANKS: [(&str, &str, &str); 74] = [
     ("\"user\": \"u\",", "\"version\": -1,", "\"-1\" is no number"),
     ("\"user\": \"u\",", "\"version\": 1.0,", "\"version\": "),
     ("\"user\": \"u\",", "\"version\": \"new\",", "\"new\" is no number"),
-    ("\"user\": \"u\",", "\"version\": 99999999999999999999,", "expected a string or a whole number"),
+    ("\"user\": \"u\",", "\"version\": 99999999999999999999,", "\"99999999999999999999\" is no number"),
     ("\"user\": \"u\",", "\"label\": \"canary\",", "\"canary\" is no label"),
     ("\"user\": \"u\",", "\"label\": \"stabel\",", "did you mean \"stable\"?"),
     ("\"user\": \"u\",", "\"label\": 1,", "\"label\": invalid type"),

@@ -133,13 +133,18 @@ impl Column {
     /// # Errors
     /// It is another text, or infinite. `row` is the row it belongs to, from 0.
     pub fn number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
-        let x = match &self.values {
+        let x = self.any_number(row, i)?;
+        x.map(|x| self.finite(row, x)).transpose()
+    }
+
+    /// As [`Column::number`], finite or not.
+    fn any_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
+        Ok(match &self.values {
             Values::Text(texts) => self.parse(row, texts.get(i))?,
             Values::Int(numbers) => Some(numbers[i] as f64),
             Values::Float(numbers) => Some(numbers[i]).filter(|x| !x.is_nan()),
             Values::Time(times) => Some(times[i].seconds_f64()),
-        };
-        x.map(|x| self.finite(row, x)).transpose()
+        })
     }
 
     /// The number that a text says, finite or not; `None` for one that says nothing.
@@ -308,8 +313,9 @@ impl<'a> FieldReader<'a> {
         let column = self.column;
         if self.field.pooling.is_none() && !matches!(column.values, Values::Text(_)) {
             let i = column.only(row)?;
-            let x = i.map(|i| column.number(row, i)).transpose()?.flatten();
-            each(x.filter(|&x| !self.missing_numbers.contains(&x)));
+            let x = i.map(|i| column.any_number(row, i)).transpose()?.flatten();
+            let x = x.filter(|x| !self.missing_numbers.contains(x));
+            each(x.map(|x| column.finite(row, x)).transpose()?);
             return Ok(());
         }
         let drops_missing = matches!(self.field.pooling, Some(Pooling::Mean | Pooling::Sum));

@@ -126,6 +126,11 @@ fn missing_texts_are_compared_as_values_are() {
         let batch = numeric.encode(&block(texts(&["-1.0", "-2"]))).unwrap();
         assert_eq!(batch.fields[0].ids, [0, 1]);
     }
+    let quantiles = IdSpace::Quantiles { boundaries: vec![] };
+    let numeric = encoder(field(&["inf"]), quantiles, ValueRule::CURRENT);
+    for values in [texts(&["Infinity"]), Values::Float(vec![f64::INFINITY])] {
+        assert_eq!(numeric.encode(&block(values)).unwrap().fields[0].ids, [0]);
+    }
 }
 
 #[test]
