@@ -404,9 +404,9 @@ mod tests {
         assert_eq!(widen(-20.08), -20.08);
         assert_eq!(widen(16_777_216.0), 16_777_216.0);
         assert!(widen(f32::NAN).is_nan());
-        // 0.1, -0.00012 and 65504, the largest; infinite, none.
+        // 0.1, -0.00012004 and 65504, the largest; infinite, none.
         let halves = [0x2E66, 0x87DE, 0x7BFF, 0x7C00].map(widen_half);
-        assert_eq!(halves, [0.1, -0.00012, 65_500.0, f64::INFINITY]);
+        assert_eq!(halves, [0.1, -0.000_120_04, 65_500.0, f64::INFINITY]);
         assert!(widen_half(0x7E00).is_nan());
         assert_eq!(widen_bfloat(0x3DCD), 0.1);
     }
