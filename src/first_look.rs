@@ -37,6 +37,8 @@ pub(crate) struct FirstLook {
     pub(crate) tasks: Vec<TaskLook>,
     /// Bytes of the tables and their moments, were every row of them met.
     pub(crate) table_bytes: u64,
+    /// Bytes that a training takes at least.
+    pub(crate) training_bytes: u64,
     /// What is worth a second look.
     pub(crate) warnings: Vec<String>,
     /// Why no run could use the data, though every row can be read: a task and what is wrong with
@@ -131,6 +133,7 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
         parts: counts,
         columns,
         table_bytes: memory::needed(plan),
+        training_bytes: memory::least(plan),
         tasks,
         warnings,
         faults: Vec::new(),

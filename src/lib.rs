@@ -3,6 +3,7 @@
 //! It is a library so that its tests stand at the front door; programs use the crates below it.
 
 pub mod arguments;
+mod clock;
 pub mod commands;
 pub mod compare;
 pub mod comparison;
@@ -11,11 +12,12 @@ mod first_look;
 pub mod interrupt;
 pub mod made_up;
 mod made_up_folder;
-mod memory;
+pub mod memory;
 mod predictions_file;
 pub mod progress;
 mod replay;
 pub mod run_file;
+pub mod run_folder;
 pub mod run_log;
 pub mod run_report;
 mod score_file;

@@ -79,13 +79,13 @@ fn is_own(folder: &Path, name: &str, record: &BTreeMap<String, String>) -> bool 
     is_unfinished(name) || name == RECORD || record.get(name).is_some_and(as_written)
 }
 
-/// `.train.csv.123.unfinished`, where 123 is a process.
+/// `.train.csv.123.unfinished`, where 123 is any number.
 fn is_unfinished(name: &str) -> bool {
     const NAMES: [&str; 3] = [".train.", ".valid.", ".test."];
     let draft = name.strip_suffix(UNFINISHED);
-    let process = draft.and_then(|draft| draft.rsplit('.').next());
+    let number = draft.and_then(|draft| draft.rsplit('.').next());
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    process.is_some_and(is_number) && NAMES.iter().any(|start| name.starts_with(start))
+    number.is_some_and(is_number) && NAMES.iter().any(|start| name.starts_with(start))
 }
 
 fn hash(file: &Path) -> io::Result<String> {

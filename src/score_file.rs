@@ -42,7 +42,8 @@ impl ScoreFile {
     /// The file system refuses.
     pub(crate) fn create(path: &Path, tasks: &[String]) -> Result<ScoreFile, ScoreFileError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+        let number = ncs_readers::unique_number();
+        let unfinished = path.with_file_name(format!(".{name}.{number}.unfinished"));
         let is_parquet = path.extension().is_some_and(|end| end == "parquet");
         let columns = Columns::create(&unfinished, is_parquet, tasks);
         Ok(ScoreFile {

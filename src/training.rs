@@ -2,11 +2,10 @@
 //!
 //! ```text
 //! DIR/run.toml  model/  metrics.json  report.html  report.json  log.txt  tensorboard/
-//!     checkpoint.safetensors  search/  run.id  cost.json
+//!     checkpoint.safetensors  search/  run.id  run.lock  cost.json
 //! ```
 
 use std::error::Error;
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +23,7 @@ use crate::cost::Meter;
 use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_file::{RunFile, RunPlan};
+use crate::run_folder::RunFolder;
 use crate::run_log::RunLog;
 use crate::run_report::{self, Judged};
 
@@ -80,29 +80,41 @@ pub fn prepare_rows(
     Ok(prepared)
 }
 
-/// Runs `file` into `folder`, from where it stopped if it did; `stop` ends it after the block
+/// Runs `file` into the folder at `path`, from where it stopped if it did; `stop` ends it after the block
 /// of rows or the step under way.
 ///
 /// # Errors
-/// Rows, labels, the folder or the disk; or it was stopped.
+/// Rows, labels, the folder or the disk; another process works in the folder; or it was stopped.
 pub fn run(
     file: &RunFile,
-    folder: &Path,
+    path: &Path,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<Finished, Box<dyn Error>> {
+    crate::memory::check(file)?;
+    run_in(file, &RunFolder::hold(path)?, progress, stop)
+}
+
+/// The same in a folder that this process holds already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
+    file: &RunFile,
+    folder: &RunFolder,
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
-    check_folder(folder)?;
+    if !folder.is_locked() {
+        progress.say(
+            "note: the file system of the run's folder has no locks; see to it that no other run uses it",
+        );
+    }
+    let folder = folder.path();
     let meter = Meter::start(folder);
-    crate::memory::check(file)?;
     let data = prepare_rows(plan, progress, stop)?;
-    fs::create_dir_all(folder).map_err(|error| {
-        format!(
-            "{}: cannot make this folder: {error}; choose another with --out",
-            folder.display()
-        )
-    })?;
-    claim(folder)?;
+    crate::memory::check_fitted(file, &data.schema)?;
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -130,40 +142,6 @@ pub fn run(
         ));
     }
     finish(file, folder, &data, &trained, &meter)
-}
-
-/// Marks a folder as that of a run, though of no run yet, so that a first attempt that fails leaves it
-/// usable.
-fn claim(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let id = folder.join("run.id");
-    match id.exists() {
-        true => Ok(()),
-        false => write(&id, ""),
-    }
-}
-
-/// A run writes into a new or empty folder, or into its own.
-///
-/// # Errors
-/// The folder holds files and no run, or is no folder.
-pub fn check_folder(folder: &Path) -> Result<(), String> {
-    if !folder.exists() || folder.join("run.id").exists() {
-        return Ok(());
-    }
-    let entries = fs::read_dir(folder);
-    let mut entries = entries.map_err(|error| {
-        format!(
-            "{}: cannot be the folder of a run: {error}; choose another with --out",
-            folder.display()
-        )
-    })?;
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(format!(
-            "{}: the folder holds files that no run wrote; choose a new or empty one with --out",
-            folder.display()
-        )),
-    }
 }
 
 /// Labels that cannot teach or judge are a mistake in the run file: the error names its line.

@@ -457,7 +457,9 @@ fn a_changed_checkpoint_is_refused() {
     let error =
         training::run(&file, &folder.path().join("out"), Progress::Quiet, &stop).unwrap_err();
     assert!(
-        error.to_string().contains("checkpoint.safetensors: tensor"),
+        error
+            .to_string()
+            .contains("checkpoint.safetensors: it is damaged (tensor"),
         "{error}"
     );
 }

@@ -23,7 +23,8 @@ pub fn run(arguments: &Cache) -> Outcome {
         }
         Cache::Clear(place) => {
             let folder = folder(place);
-            print(&summary(&cache::clear(&folder)?, "deleted from", &folder))
+            let deleted = summary(&cache::clear(&folder)?, "deleted from", &folder);
+            print(&format!("{deleted}{}", in_use(&cache::list(&folder)?)))
         }
     }
 }
@@ -45,6 +46,14 @@ fn table(entries: &[CacheEntry]) -> String {
     match rows.is_empty() {
         true => String::new(),
         false => text_table(&["data set", "size", "state"], &rows),
+    }
+}
+
+/// What is left after clearing: runs are writing it.
+fn in_use(left: &[CacheEntry]) -> String {
+    match left.len() {
+        0 => String::new(),
+        n => format!("{n} more are being written by runs and were left\n"),
     }
 }
 

@@ -50,7 +50,8 @@ fn text(look: &FirstLook) -> String {
         columns(&look.columns),
         tasks(&look.tasks),
         format!(
-            "Tables and moments, were every row met: {}\n",
+            "Memory: training takes at least {}; tables and moments, were every row seen: {}\n",
+            size(look.training_bytes),
             size(look.table_bytes)
         ),
         warnings,

@@ -13,6 +13,7 @@ use super::plan::{Cell, Plan, RunOf};
 use super::shapes::Match;
 use super::sizes;
 use crate::cost;
+use crate::memory;
 use crate::run_file::RunFile;
 
 /// A plan and what is known of its runs.
@@ -96,7 +97,9 @@ impl<'a> Bench<'a> {
         }
         let path = plan.run_file(&cell.data, plan.first_seed());
         let open = |settings: &[String]| {
-            RunFile::open(&path, settings).map_err(|error| {
+            let opened = RunFile::open(&path, settings);
+            let checked = opened.and_then(|file| memory::check(&file).map(|()| file));
+            checked.map_err(|error| {
                 format!(
                     "data set {:?}, method {:?}:\n{error}",
                     cell.data, cell.method

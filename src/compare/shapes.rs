@@ -18,7 +18,7 @@ pub(crate) struct CompareFile {
     pub(crate) seeds: Vec<u64>,
     /// Worker threads of one run.
     #[serde(default = "one")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4096))]
     pub(crate) threads: u32,
     /// What is made equal between the networks by scaling their hidden layers. The budget is the shared
     /// bottom's, with the widths of the data set's run file.
@@ -82,7 +82,7 @@ pub enum Match {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tuning {
     /// Settings that are tried for each method on each data set; the first is the run file's own.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1000))]
     pub(crate) trials: u32,
     /// Seeds of the trials: settings are judged by their mean. Where validation rows have few labels of a
     /// task, one seed judges by chance.
@@ -156,7 +156,7 @@ pub(crate) struct DataSet {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SynthLog {
     /// Impressions.
-    #[schemars(range(min = 5))]
+    #[schemars(range(min = 5, max = 1_000_000_000_000u64))]
     pub(crate) rows: u64,
     /// How much the tasks share.
     #[schemars(range(min = 0.0, max = 1.0))]

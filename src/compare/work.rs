@@ -13,6 +13,7 @@ use super::bench::{Bench, Next, Start};
 use super::plan::{Cell, Plan};
 use super::shapes::{SynthConflict, SynthLog};
 use crate::progress::{Job, Progress};
+use crate::run_folder;
 
 /// Time between two looks at the processes.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -200,6 +201,10 @@ fn begin(start: Start, root: &Path) -> Result<Option<Running>, Box<dyn Error>> {
     let Some(lock) = lock(root, &start.folder)? else {
         return Ok(None);
     };
+    // A comparison that was killed leaves its runs behind: they work on.
+    if run_folder::is_held(&start.folder) {
+        return Ok(None);
+    }
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--quiet", "train"]).arg(&start.run_file);
     command.arg("--out").arg(&start.folder);

@@ -39,7 +39,7 @@ pub(crate) enum ColumnSettings {
         /// The id space: the name of another column that it shares ids with, or a name of its own.
         table: Option<String>,
         /// Ids by hash, into so many buckets.
-        #[schemars(range(min = 1, max = 4_294_967_294u32))]
+        #[schemars(range(min = 1, max = 4_000_000_000u32))]
         buckets: Option<u32>,
         /// The hash, with buckets.
         hash: Option<Hash>,
@@ -56,7 +56,7 @@ pub(crate) enum ColumnSettings {
         /// The id space: the name of another column that it shares ids with, or a name of its own.
         table: Option<String>,
         /// Ids by hash, into so many buckets.
-        #[schemars(range(min = 1, max = 4_294_967_294u32))]
+        #[schemars(range(min = 1, max = 4_000_000_000u32))]
         buckets: Option<u32>,
         /// The hash, with buckets.
         hash: Option<Hash>,
@@ -83,7 +83,7 @@ pub(crate) enum ColumnSettings {
         transform: Transform,
         /// Number of pieces, with transform = "piecewise" (default: 16), or of quantiles, with transform =
         /// "quantiles" (default: 32).
-        #[schemars(range(min = 2))]
+        #[schemars(range(min = 2, max = 1_000_000))]
         buckets: Option<u32>,
     },
 }

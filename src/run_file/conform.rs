@@ -87,13 +87,16 @@ impl<'s> Check<'s> {
     }
 
     fn number(&mut self, leaf: &Json, number: f64, path: &str, place: &Place) {
-        let bound = |key: &str| leaf[key].as_f64();
-        let fits = number.is_finite()
-            && bound("minimum").is_none_or(|least| number >= least)
-            && bound("exclusiveMinimum").is_none_or(|least| number > least)
-            && bound("maximum").is_none_or(|most| number <= most)
-            && bound("exclusiveMaximum").is_none_or(|most| number < most);
-        if !fits {
+        let fits = |number: f64| number.is_finite() && is_within(leaf, number);
+        // Many numbers are used in 32 bits: there, too, they must be what is asked for.
+        let in_32_bits = f64::from(number as f32);
+        if leaf["type"] == "number" && fits(number) && !fits(in_32_bits) {
+            let wanted = range(leaf);
+            let text =
+                format!("{path} is {number:e}, in 32 bits {in_32_bits:e}; it must be {wanted}");
+            return self.say(place, text);
+        }
+        if !fits(number) {
             let wanted = match range(leaf) {
                 range if number.is_finite() => range,
                 range if range == FINITE => range,
@@ -106,10 +109,18 @@ impl<'s> Check<'s> {
     fn list(&mut self, leaf: &'s Json, items: &[Node], path: &str, place: &Place) {
         let least = leaf["minItems"].as_u64().unwrap_or(0);
         if (items.len() as u64) < least {
-            self.say(
-                place,
-                format!("{path} is an empty list; it needs {least} or more"),
-            );
+            let found = match items.len() {
+                0 => "is an empty list".to_owned(),
+                n => format!("has {n} entries"),
+            };
+            self.say(place, format!("{path} {found}; it needs {least} or more"));
+        }
+        if let Some(most) = leaf["maxItems"]
+            .as_u64()
+            .filter(|most| (items.len() as u64) > *most)
+        {
+            let n = items.len();
+            return self.say(place, format!("{path} has {n} entries; it can have {most}"));
         }
         for (i, item) in items.iter().enumerate() {
             self.node(&leaf["items"], item, &format!("{path}[{i}]"), &item.place);
@@ -278,6 +289,21 @@ fn wanted(leaves: &[&Json]) -> String {
     words.join(", or ")
 }
 
+/// Whether a number is in the range of its schema, the one of its type included.
+fn is_within(leaf: &Json, number: f64) -> bool {
+    let bound = |key: &str| leaf[key].as_f64();
+    bound("minimum").is_none_or(|least| number >= least)
+        && bound("exclusiveMinimum").is_none_or(|least| number > least)
+        && most(leaf).is_none_or(|most| number <= most)
+        && bound("exclusiveMaximum").is_none_or(|most| number < most)
+}
+
+/// The largest number that is allowed: as stated, or as the type holds.
+fn most(leaf: &Json) -> Option<f64> {
+    let of_type = (leaf["format"] == "uint32").then_some(f64::from(u32::MAX));
+    leaf["maximum"].as_f64().or(of_type)
+}
+
 /// What a number must be that has no range.
 const FINITE: &str = "a finite number";
 
@@ -289,8 +315,11 @@ fn range(leaf: &Json) -> String {
         ("maximum", "at most"),
         ("exclusiveMaximum", "below"),
     ];
-    let said =
-        |(key, word): (&str, &str)| leaf[key].as_f64().map(|bound| format!("{word} {bound}"));
+    let bound = |key: &str| match key {
+        "maximum" => most(leaf),
+        key => leaf[key].as_f64(),
+    };
+    let said = |(key, word): (&str, &str)| bound(key).map(|bound| format!("{word} {bound}"));
     let bounds: Vec<String> = words.into_iter().filter_map(said).collect();
     match bounds.is_empty() {
         true => FINITE.to_owned(),

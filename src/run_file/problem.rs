@@ -15,10 +15,26 @@ impl Problem {
     pub(crate) fn new(place: Place, text: impl Into<String>) -> Problem {
         Problem {
             place,
-            text: text.into(),
+            text: shortened(text.into()),
         }
     }
 }
+
+/// A text whose middle is left out where it is long: names and values of a file may be of any length.
+fn shortened(text: String) -> String {
+    const START: usize = 600;
+    const END: usize = 300;
+    let n_letters = text.chars().count();
+    if n_letters <= START + END {
+        return text;
+    }
+    let start: String = text.chars().take(START).collect();
+    let end: String = text.chars().skip(n_letters - END).collect();
+    format!("{start} ... {end}")
+}
+
+/// Problems that are shown.
+const MOST_SHOWN: usize = 100;
 
 /// Everything that is wrong with a run file, a line each: `run.toml:14: task "cvr" needs ...`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -46,16 +62,22 @@ impl RunFileError {
 
 impl fmt::Display for RunFileError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
+        for (i, problem) in self.problems.iter().take(MOST_SHOWN).enumerate() {
             let end = if i == 0 { "" } else { "\n" };
             let text = &problem.text;
             match &problem.place {
                 Place::File => write!(out, "{end}{}: {text}", self.file)?,
                 Place::Line(line) => write!(out, "{end}{}:{line}: {text}", self.file)?,
-                Place::Set(assignment) => write!(out, "{end}--set {assignment}: {text}")?,
+                Place::Set(assignment) => {
+                    let assignment = shortened(assignment.clone());
+                    write!(out, "{end}--set {assignment}: {text}")?;
+                }
             }
         }
-        Ok(())
+        match self.problems.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(out, "\nand {more} more"),
+        }
     }
 }
 
@@ -70,11 +92,18 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// The known name that `found` is most likely a slip of: at most a third of its letters differ.
+/// Names above 64 letters are nobody's slip: comparing them would cost more than it tells.
 pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    const MOST: usize = 64;
+    let is_short = |name: &str| name.chars().nth(MOST).is_none();
+    if !is_short(found) {
+        return None;
+    }
     let distance =
         |name: &str| strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase());
     let allowed = (found.chars().count() / 3).max(1);
-    let ranked = known.iter().map(|name| (distance(name), *name));
+    let short = known.iter().filter(|name| is_short(name));
+    let ranked = short.map(|name| (distance(name), *name));
     ranked
         .filter(|(d, _)| *d <= allowed)
         .min()

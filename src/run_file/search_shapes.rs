@@ -11,14 +11,14 @@ pub(crate) struct Search {
     /// The learner of the masks.
     pub(crate) kind: SearchKind,
     /// `magnitude`: rounds of training and pruning.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1000))]
     pub(crate) rounds: u32,
     /// Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for `gradient`
     /// "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
     pub(crate) density: Option<Density>,
     /// `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the warm-up, and
     /// for each density that is tried. May be a fraction.
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1_000_000.0))]
     pub(crate) epochs_per_round: f64,
     /// What kept weights go back to after a round.
     pub(crate) rewind: Rewind,

@@ -18,7 +18,7 @@ pub(crate) struct RunFile {
     pub(crate) seed: u64,
     /// Worker threads. The result is the same, byte for byte, for the same number of threads.
     /// Without it: all cores of the machine.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4096))]
     pub(crate) threads: Option<usize>,
     /// Where rows come from.
     #[schemars(extend("examples" = [{ "train": "log.parquet" }]))]
@@ -266,6 +266,7 @@ pub(crate) struct Evaluation {
     /// Column that groups rows for grouped AUC: a user or a session.
     pub(crate) group: Option<String>,
     /// Resamplings for each interval; 0 gives no intervals.
+    #[schemars(range(max = 1_000_000))]
     pub(crate) bootstrap: u32,
     /// Keep labels and scores of the judged rows in scores.safetensors.
     pub(crate) keep_scores: bool,

@@ -7,6 +7,9 @@ use super::columns::place;
 use super::problem::hint;
 use super::shapes::{self, Loss, LossName, LossSettings};
 
+/// A network tells its heads apart by the bits of 64; a loss may add one.
+const MOST_TASKS: usize = 60;
+
 /// The tasks in the order of the run file, checked against files and features.
 pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks<'_>) -> Vec<Task> {
     let names: Vec<&str> = said.tasks.keys().map(String::as_str).collect();
@@ -17,6 +20,13 @@ pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks
         .collect();
     for task in &tasks {
         labels(task, fields, checks);
+    }
+    if tasks.len() > MOST_TASKS {
+        let text = format!(
+            "there are {} tasks; a network has {MOST_TASKS} at most",
+            tasks.len()
+        );
+        checks.say(&["tasks"], text);
     }
     populations(&tasks, checks);
     repeated(&tasks, checks);

@@ -13,7 +13,7 @@ pub(crate) struct Network {
     #[schemars(range(min = 1))]
     pub(crate) dim: usize,
     /// Widths of the hidden layers, input side first.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     pub(crate) hidden: Vec<usize>,
     /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
     #[schemars(range(min = 1))]
@@ -104,7 +104,7 @@ pub(crate) enum Gram {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Training {
     /// Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep = "last").
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) epochs: Option<u32>,
     /// Rows a step (default: 512, more from a million training rows on, 4096 at most).
     #[schemars(range(min = 1))]
@@ -147,7 +147,7 @@ pub(crate) struct Training {
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) clip_norm: Option<f64>,
     /// Validations an epoch.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) evaluations_per_epoch: u32,
     /// Stop once no task has improved for so many validations (default: 4 where epochs is not stated; otherwise all
     /// epochs are run).

@@ -14,8 +14,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::cells;
-use super::draft::{Draft, stamp};
+use super::draft::Draft;
 use super::layout::{Layout, Part};
+use crate::clock::stamp;
 use crate::score_file::io_error;
 
 /// Rows of a row group: those of as many are held in memory, as they came.

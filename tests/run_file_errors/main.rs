@@ -171,7 +171,7 @@ fn values_out_of_range() {
     check(
         "seed = 1",
         "threads = 0",
-        "run.toml:1: threads is 0; it must be at least 1",
+        "run.toml:1: threads is 0; it must be at least 1 and at most 4096",
     );
     check(
         "epochs = 3",

@@ -1,4 +1,4 @@
-//! Format, clippy, tests, docs, in this order, up to the first that fails.
+//! Format, dependencies, clippy, tests, docs, in this order, up to the first that fails.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,6 +11,8 @@ use std::time::Instant;
 /// A step fails; the error names its command, to be run again alone.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     step(root, "cargo fmt --all --check")?;
+    println!("\n== cargo xtask deny");
+    crate::deny::run(root)?;
     step(
         root,
         "cargo clippy --workspace --all-targets -- -D warnings",

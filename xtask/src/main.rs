@@ -2,23 +2,29 @@
 
 mod check;
 mod clients;
+mod deny;
 mod results;
+mod soak;
 mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check   format, clippy, tests (tidy among them), docs
+const USAGE: &str = "usage: cargo xtask check   format, dependencies, clippy, tests (tidy among them), docs
        cargo xtask clients Python clients, tritonclient among them, against `ncs serve`
+       cargo xtask deny    only dependencies: licences, duplicates, bans, sources, and advisories by cargo-deny
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
-       cargo xtask results run the shipped comparisons and write docs/results.md";
+       cargo xtask results run the shipped comparisons and write docs/results.md
+       cargo xtask soak    kill, starve and damage runs, --tries N of each kind (docs/reliability.md)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(root()),
         ["clients"] => clients::run(root()),
+        ["deny"] => deny::run(root()),
         ["results"] => results::run(root()),
+        ["soak", ref rest @ ..] => soak::run(root(), rest),
         ["tidy"] => tidy::run(root()),
         _ => Err(USAGE.to_owned()),
     };

@@ -1,5 +1,6 @@
 //! Text to number, the same in every release.
 
+use crate::farm::fingerprint64;
 use crate::schema::HashFunction;
 use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -9,7 +10,7 @@ impl HashFunction {
     pub fn hash(&self, text: &[u8]) -> u64 {
         match self {
             HashFunction::Xxh3 => xxh3_64_with_seed(text, 0),
-            HashFunction::Farm => farmhash::fingerprint64(text),
+            HashFunction::Farm => fingerprint64(text),
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod columns;
 pub mod coverage;
 pub mod encode;
 pub mod error;
+mod farm;
 pub mod fit;
 pub mod hash;
 pub mod json;
@@ -53,6 +54,7 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod system;
 pub mod value;
 
 pub use batch::{Batch, FieldIds, Pick};

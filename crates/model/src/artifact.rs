@@ -7,6 +7,7 @@
 //! `member.i.table.t.values`; masks: `mask.t.fc_l`, one bit a connection, as [`Mask::to_bytes`]. Where the
 //! model has rows to test itself on, they are in `self_test.json`, whose BLAKE3 the manifest holds.
 
+mod exchange;
 mod fits;
 
 use crate::calibrator::Calibrator;
@@ -110,7 +111,8 @@ struct Manifest {
 }
 
 impl Artifact {
-    /// Writes the files into `folder`; what stood there before is replaced in one move.
+    /// Writes the files into `folder`; what stood there before is replaced in one move, where the file system
+    /// has one.
     ///
     /// # Errors
     /// The file system refuses; then what stood there is untouched.
@@ -120,6 +122,7 @@ impl Artifact {
         let at = |path: &Path, done: std::io::Result<()>| {
             done.map_err(|error| TensorFileError::unwritten(path, error))
         };
+        at(folder, exchange::recover(folder, &old))?;
         for stale in [&draft, &old] {
             if stale.exists() {
                 at(stale, std::fs::remove_dir_all(stale))?;
@@ -132,14 +135,7 @@ impl Artifact {
             let _ = std::fs::remove_dir_all(&draft);
             return written;
         }
-        if folder.exists() {
-            at(folder, std::fs::rename(folder, &old))?;
-        }
-        at(folder, std::fs::rename(&draft, folder))?;
-        if old.exists() {
-            at(&old, std::fs::remove_dir_all(&old))?;
-        }
-        Ok(())
+        Ok(at(folder, exchange::replace(&draft, folder, &old))?)
     }
 
     fn write_files(&self, folder: &Path) -> Result<(), ArtifactError> {
@@ -221,11 +217,25 @@ impl Artifact {
         masks.tasks.iter().enumerate().flat_map(of_task).collect()
     }
 
-    /// Reads the files in `folder` and checks every byte of them.
+    /// Reads the files in `folder` and checks every byte of them. A model that is replaced meanwhile is read
+    /// again, so that all files are of one model.
     ///
     /// # Errors
     /// A file is missing, was changed, or is of another version.
     pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
+        const ATTEMPTS: usize = 5;
+        let sum = || std::fs::read(folder.join(MANIFEST_SUM)).ok();
+        for _ in 1..ATTEMPTS {
+            let before = sum();
+            let read = Artifact::read_once(folder);
+            if read.is_ok() || sum() == before {
+                return read;
+            }
+        }
+        Artifact::read_once(folder)
+    }
+
+    fn read_once(folder: &Path) -> Result<Artifact, ArtifactError> {
         let manifest = read_manifest(folder)?;
         let path = folder.join(WEIGHTS);
         let wrong = |what: &str| ArtifactError::Manifest {
@@ -233,7 +243,7 @@ impl Artifact {
             what: what.to_owned(),
         };
         let file = TensorFile::read(&path).map_err(|error| match error {
-            TensorFileError::Unreadable { source, .. } => unread(&path, folder, &source),
+            TensorFileError::Unreadable { source, .. } => unread(&path, folder, source),
             error => error.into(),
         })?;
         for (name, hash) in &manifest.tensors {
@@ -370,10 +380,18 @@ fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
 }
 
 fn read_file(path: &Path, folder: &Path) -> Result<Vec<u8>, ArtifactError> {
-    std::fs::read(path).map_err(|error| unread(path, folder, &error))
+    std::fs::read(path).map_err(|error| unread(path, folder, error))
 }
 
-fn unread(path: &Path, folder: &Path, error: &std::io::Error) -> ArtifactError {
+/// A folder without the file is no model; anything else that is wrong is wrong with the file.
+fn unread(path: &Path, folder: &Path, error: std::io::Error) -> ArtifactError {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    if !matches!(error.kind(), NotFound | NotADirectory) {
+        return ArtifactError::File(TensorFileError::Unreadable {
+            path: path.to_owned(),
+            source: error,
+        });
+    }
     let name = path.file_name().unwrap_or_default();
     ArtifactError::None {
         path: folder.to_owned(),

@@ -35,6 +35,7 @@
 pub mod artifact;
 mod calibrator;
 mod connections;
+mod dense_size;
 mod draw;
 mod graph;
 pub mod interaction;
@@ -59,6 +60,7 @@ mod tower;
 
 pub use calibrator::{Calibrator, logit};
 pub use connections::{Connections, Keepers};
+pub use dense_size::{DenseSize, MOST_NUMBERS};
 pub use draw::Draw;
 pub use interaction::Interaction;
 pub use located::Located;

@@ -80,7 +80,7 @@ fn weights(graph: &Graph, kept: Kept<'_>) -> f64 {
     let (used, _) = graph.users();
     let layer = |(l, &(inputs, outputs)): (usize, &(usize, usize))| match used[l] {
         0 => 0.0,
-        _ => kept.by_any(l) * (inputs * outputs) as f64 + outputs as f64,
+        _ => kept.by_any(l) * inputs as f64 * outputs as f64 + outputs as f64,
     };
     let layers: f64 = graph.shapes.iter().enumerate().map(layer).sum();
     let heads = graph.heads.iter().map(|&node| graph.nodes[node].width + 1);
@@ -97,7 +97,7 @@ fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
             Op::Input | Op::Softmax { .. } => 0.0,
             Op::Layer { layer, .. } => {
                 let (inputs, outputs) = graph.shapes[*layer];
-                kept.by_each(*layer) * (inputs * outputs) as f64
+                kept.by_each(*layer) * inputs as f64 * outputs as f64
             }
             Op::Mix { parts, .. } | Op::Stitch { parts, .. } => product(parts.len()),
             Op::Scores { pairs, .. } => {

@@ -151,8 +151,9 @@ impl<R: Real> Table<R> {
 
     /// The numbers of the drawn rows, ascending.
     pub fn drawn_ids(&self) -> impl Iterator<Item = u32> {
-        let slots = (0..).zip(&self.slots);
-        slots.filter(|(_, slot)| **slot != 0).map(|(id, _)| id)
+        // Slots first: after the last of 2^32 - 1 rows there is no next number to make.
+        let slots = self.slots.iter().zip(0..);
+        slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id)
     }
 
     /// A copy of the drawn rows.

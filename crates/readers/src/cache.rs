@@ -1,8 +1,9 @@
 //! Rows already turned into ids, on disk, for the many passes that a mask search makes.
 //!
 //! A cache is a folder named by its key (data, reading, split, schema plan and format version). In it
-//! lie one file a part ([`Cache`]) and the fitted schema. It is written beside and renamed when it
-//! is complete, and every byte that is read is checked.
+//! lie one file a part ([`Cache`]) and the fitted schema. It is written beside, under a name that no other
+//! process has, read back, and renamed when it is complete; every byte that is read is checked. So several
+//! runs, in containers too, can share a folder of caches.
 //!
 //! ```no_run
 //! use ncs_readers::batches::BatchPlan;
@@ -15,6 +16,9 @@
 //! ```
 
 mod blocks;
+mod draft;
+#[cfg(test)]
+mod draft_tests;
 mod file;
 mod folder;
 #[cfg(test)]
@@ -23,11 +27,15 @@ mod writer;
 
 pub use folder::{CacheEntry, clear, list};
 
+pub(crate) use draft::Draft;
 pub(crate) use file::{BlockEntry, PartFile};
-pub(crate) use folder::{Draft, Folder, Record};
+pub(crate) use folder::Folder;
 pub(crate) use writer::PartWriter;
 
-use ncs_features::{Batch, LabelCounts};
+use crate::prepare::Report;
+use ncs_features::system::after;
+use ncs_features::{Batch, LabelCounts, Schema};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +45,17 @@ pub(crate) const VERSION: u32 = 2;
 
 /// Number of rows of a block, the last of a file excepted.
 pub(crate) const BLOCK_ROWS: usize = 8192;
+
+const RECORD: &str = "prepared.json";
+/// The record's BLAKE3 sum, in the manner of `b3sum`.
+const RECORD_SUM: &str = "prepared.json.b3";
+
+/// What a cache says of itself, beside its rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) schema: Schema,
+    pub(crate) report: Report,
+}
 
 /// One part (training, validation or test) of a cached data set; cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,7 +116,7 @@ impl Cache {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// The file system refused.
-    #[error("{}: cannot {doing} the id cache: {source}", path.display())]
+    #[error("{}: cannot {doing} the id cache: {source}{}", path.display(), after(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -109,6 +128,17 @@ pub enum CacheError {
     /// Bytes are not what was written.
     #[error("{}: the id cache is damaged ({what}); delete it with `ncs cache clear` and run again", path.display())]
     Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// What was written cannot be read back.
+    #[error(
+        "{}: the id cache was written, but is not what lies on the disk ({what}); check the disk, see that no \
+         other program writes into this folder, and run again", path.display()
+    )]
+    NotAsWritten {
         /// The file.
         path: PathBuf,
         /// What does not fit.

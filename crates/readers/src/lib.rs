@@ -21,6 +21,7 @@ pub mod source;
 pub mod split;
 pub mod synthetic;
 mod tfrecord;
+mod unique;
 
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
@@ -31,3 +32,4 @@ pub use prepare::{
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source};
+pub use unique::unique_number;

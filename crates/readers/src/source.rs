@@ -56,7 +56,7 @@ pub struct BrokenRow {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file system refused.
-    #[error("{}: cannot {doing}: {source}", path.display())]
+    #[error("{}: cannot {doing}: {source}{}", path.display(), ncs_features::system::after(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

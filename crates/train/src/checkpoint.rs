@@ -218,7 +218,7 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
     if !path.exists() {
         return Ok(None);
     }
-    let file = TensorFile::read(path)?;
+    let file = read(path)?;
     if file.metadata("run") != Some(run) || file.metadata("phase") != Some(phase) {
         return Ok(None);
     }
@@ -233,6 +233,21 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
         file,
         state,
     }))
+}
+
+/// A file that a run resumes from. One that is damaged costs what it held, and no more.
+pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
+    TensorFile::read(path).map_err(|error| match error {
+        TensorFileError::Damaged { problem, .. } => TrainError::Damaged {
+            path: path.to_owned(),
+            what: problem,
+        },
+        TensorFileError::DamagedTensor { tensor, .. } => TrainError::Damaged {
+            path: path.to_owned(),
+            what: format!("tensor {tensor:?} does not match its checksum"),
+        },
+        other => other.into(),
+    })
 }
 
 /// Makes a fresh trainer what the saved one was.

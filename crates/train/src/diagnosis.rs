@@ -1,10 +1,16 @@
 //! Where a number that is none came from: a field's vectors, or a layer's weights.
 
-use ncs_features::{Batch, Schema};
+use ncs_features::{Batch, Field, IdSpace, Schema};
 use ncs_model::Tower;
+
+/// Standard deviations from the mean that hardly any number is from that of its column.
+const OUTLIER: f32 = 100.0;
 
 /// The first culprit, in words, and what to do.
 pub(crate) fn culprit(tower: &Tower, schema: &Schema, batch: &Batch) -> String {
+    if let Some(found) = outlier(schema, batch) {
+        return found;
+    }
     if let Some(found) = field(tower, schema, batch) {
         return format!("{found}; a smaller table_learning_rate or training.clip_norm helps");
     }
@@ -14,6 +20,36 @@ pub(crate) fn culprit(tower: &Tower, schema: &Schema, batch: &Batch) -> String {
     "all weights are finite, but their products are too large for single precision; a smaller \
      learning_rate or training.clip_norm helps"
         .to_owned()
+}
+
+/// A number so far from its mean that whatever it is multiplied by grows without end: no learning rate is too
+/// large for it, but the number for the rest of its column.
+fn outlier(schema: &Schema, batch: &Batch) -> Option<String> {
+    let of_field = |ids: &ncs_features::FieldIds| {
+        let rows = (0..batch.n_rows).map(|row| {
+            let weights = ids.weights.get(ids.range(row)).unwrap_or_default();
+            let largest = weights
+                .iter()
+                .fold(0.0_f32, |most, weight| most.max(weight.abs()));
+            (row, largest)
+        });
+        rows.max_by(|a, b| a.1.total_cmp(&b.1))
+    };
+    let fields = schema.fields.iter().zip(&batch.fields);
+    let is_scaled =
+        |field: &Field| matches!(schema.tables[field.table].ids, IdSpace::Scaled { .. });
+    let scaled = fields.filter(|(field, _)| is_scaled(field));
+    let furthest = scaled.filter_map(|(field, ids)| Some((field, of_field(ids)?)));
+    let (field, (row, deviations)) = furthest.max_by(|(_, a), (_, b)| a.1.total_cmp(&b.1))?;
+    (deviations > OUTLIER).then(|| {
+        format!(
+            "field \"{}\" is {deviations:.0} standard deviations from its mean in row {row} of the batch: look \
+             for a mark of unknown values in column \"{}\" and name it in the field's `missing`, or state \
+             transform = \"log\" or \"quantiles\"; if the number is right, a smaller learning_rate or \
+             training.clip_norm helps",
+            field.name, field.column
+        )
+    })
 }
 
 fn field(tower: &Tower, schema: &Schema, batch: &Batch) -> Option<String> {

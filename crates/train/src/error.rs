@@ -73,8 +73,19 @@ pub enum TrainError {
         /// What does not fit.
         what: String,
     },
+    /// A file that the run was to resume from has changed or is cut short.
+    #[error(
+        "{}: it is damaged ({what}); delete this file and run again: what it held is computed anew, the rest of \
+         the run is kept", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A folder cannot be made.
-    #[error("{}: cannot make this folder: {source}", path.display())]
+    #[error("{}: cannot make this folder: {source}{}", path.display(), ncs_features::system::after(source))]
     Folder {
         /// The folder.
         path: PathBuf,

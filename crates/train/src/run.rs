@@ -287,9 +287,9 @@ impl Run<'_> {
         let path = self.folder.join("run.id");
         match std::fs::read_to_string(&path) {
             Ok(found) if found.trim() == identity => Ok(()),
-            Ok(found) if !found.trim().is_empty() => Err(TrainError::OtherRun {
-                folder: self.folder.to_owned(),
-            }),
+            Ok(found) if !found.trim().is_empty() => Err(self.other_run()),
+            // No text at all: not what any run of ours wrote.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(self.other_run()),
             _ => {
                 crate::checkpoint::make_folder_of(&path)?;
                 Ok(tensor_file::write_bytes(
@@ -297,6 +297,12 @@ impl Run<'_> {
                     format!("{identity}\n").as_bytes(),
                 )?)
             }
+        }
+    }
+
+    fn other_run(&self) -> TrainError {
+        TrainError::OtherRun {
+            folder: self.folder.to_owned(),
         }
     }
 

@@ -2,8 +2,9 @@
 //! no byte was changed, not who wrote it.
 
 use super::Manifest;
+use crate::dense_size::DenseSize;
 use crate::plan::NetworkKind;
-use crate::spec::Spec;
+use crate::spec::{FieldSpec, Spec};
 use ncs_features::{IdSpace, Population, Schema};
 
 /// Heads have a bit each.
@@ -21,12 +22,15 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     }
     check_tasks(schema, spec)?;
     check_network(spec)?;
-    match fewest_numbers(spec) {
-        Some(fewest) if fewest <= n_numbers => check_members(manifest),
-        _ => Err(format!(
+    let n_fields = spec.vector_fields().count();
+    let n_beside = spec.fields.iter().map(FieldSpec::n_numbers).sum();
+    let size = DenseSize::of(&spec.plan, n_fields, n_beside, spec.tasks.len());
+    if size.numbers > n_numbers as f64 {
+        return Err(format!(
             "its network has more connections than the {n_numbers} numbers of its weights"
-        )),
+        ));
     }
+    check_members(manifest)
 }
 
 fn check_columns(schema: &Schema) -> Result<(), String> {
@@ -89,32 +93,6 @@ fn check_network(spec: &Spec) -> Result<(), String> {
         true => Ok(()),
         false => Err("its network has a part of size 0".to_owned()),
     }
-}
-
-/// How many numbers the layers have at least; `None` where they cannot be counted.
-fn fewest_numbers(spec: &Spec) -> Option<usize> {
-    let (plan, n_tasks) = (&spec.plan, spec.tasks.len());
-    let copies = match plan.kind {
-        NetworkKind::Mmoe { experts } => experts,
-        NetworkKind::Ple {
-            experts, shared, ..
-        } => n_tasks.checked_mul(experts)?.checked_add(shared)?,
-        _ => 1,
-    };
-    let n_fields = spec.fields.len();
-    // The square of the number of fields at most, and that of fields is bounded by the manifest's size.
-    n_fields
-        .checked_mul(plan.dim)?
-        .checked_add(n_fields * n_fields)?;
-    let mut numbers = 0usize;
-    let mut copies = copies;
-    let mut inputs = spec.interaction().inputs();
-    for &outputs in &plan.hidden {
-        let layer = inputs.checked_mul(outputs)?.checked_mul(copies)?;
-        numbers = numbers.checked_add(layer)?;
-        (inputs, copies) = (outputs, 1);
-    }
-    Some(numbers)
 }
 
 /// Every task has a member that answers for it.

@@ -1,3 +1,4 @@
+use ncs_features::system::advice;
 use safetensors::tensor::Dtype;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,9 @@ pub enum TensorFileError {
     },
     /// The file cannot be written.
     #[error(
-        "{}: cannot be written ({source}): check that its folder exists and may be written to; \
-         the previous file is untouched",
-        path.display()
+        "{}: cannot be written ({source}): {}; the previous file is untouched",
+        path.display(),
+        advice(source, "check that its folder exists and may be written to")
     )]
     Unwritten {
         /// The file to be written.
@@ -28,9 +29,9 @@ pub enum TensorFileError {
     },
     /// The file is in place, but might not outlast a loss of power.
     #[error(
-        "{}: written, but its folder could not be flushed to disk ({source}): check the disk and \
-         run again",
-        path.display()
+        "{}: written, but its folder could not be flushed to disk ({source}): {}",
+        path.display(),
+        advice(source, "check the disk and run again")
     )]
     Unflushed {
         /// The file.
@@ -48,8 +49,9 @@ pub enum TensorFileError {
     },
     /// The file cannot be read.
     #[error(
-        "{}: cannot be read ({source}): check that it exists and may be read",
-        path.display()
+        "{}: cannot be read ({source}): {}",
+        path.display(),
+        advice(source, "check that it exists and may be read")
     )]
     Unreadable {
         /// The file.

@@ -74,6 +74,20 @@ impl PartFile {
         File::open(&self.path).map_err(CacheError::io(&self.path, "open"))
     }
 
+    /// Checks the bytes of every block, without making rows of them.
+    pub(crate) fn check_blocks(&self) -> Result<(), CacheError> {
+        let mut file = self.reopen()?;
+        let mut reader = Reader {
+            path: &self.path,
+            file: &mut file,
+        };
+        for (number, entry) in self.blocks.iter().enumerate() {
+            let n_bytes = u64::from(entry.n_bytes);
+            reader.checked(entry.offset, n_bytes, &format!("block {number}"))?;
+        }
+        Ok(())
+    }
+
     /// The rows of one block; `file` is this file, opened anew by each reader.
     pub(crate) fn read_block(&self, file: &mut File, block: usize) -> Result<Batch, CacheError> {
         let entry = &self.blocks[block];

@@ -1,29 +1,17 @@
 //! The folder of one cached data set, and the folder of all of them.
 
-use super::{Cache, CacheError};
-use crate::prepare::Report;
+use super::draft::{Draft, is_in_use};
+use super::{Cache, CacheError, RECORD, RECORD_SUM, Record};
 use crate::split::Part;
-use ncs_features::Schema;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-const RECORD: &str = "prepared.json";
-/// The record's BLAKE3 sum, in the manner of `b3sum`.
-const RECORD_SUM: &str = "prepared.json.b3";
 /// Length of a folder's name: half of the key, in hexadecimal.
 const NAME_LENGTH: usize = 32;
 
-/// What a cache says of itself, beside its rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) schema: Schema,
-    pub(crate) report: Report,
-}
-
 /// Where the data set of one key lies, or will lie.
 pub(crate) struct Folder {
-    key: [u8; 32],
-    path: PathBuf,
+    pub(super) key: [u8; 32],
+    pub(super) path: PathBuf,
 }
 
 impl Folder {
@@ -61,51 +49,7 @@ impl Folder {
 
     /// A folder beside this one, to write in.
     pub(crate) fn draft(&self) -> Result<Draft<'_>, CacheError> {
-        let path = self
-            .path
-            .with_extension(format!("{}.tmp", std::process::id()));
-        remove(&path)?;
-        std::fs::create_dir_all(&path).map_err(CacheError::io(&path, "create"))?;
-        Ok(Draft { folder: self, path })
-    }
-}
-
-/// A data set in the making; removed unless it is completed.
-pub(crate) struct Draft<'a> {
-    folder: &'a Folder,
-    path: PathBuf,
-}
-
-impl Draft<'_> {
-    pub(crate) fn part_path(&self, part: Part) -> PathBuf {
-        self.path.join(part.file_name())
-    }
-
-    pub(crate) fn key(&self) -> &[u8; 32] {
-        &self.folder.key
-    }
-
-    /// Adds the record and gives the folder its name.
-    pub(crate) fn complete(self, record: &Record) -> Result<(), CacheError> {
-        let path = self.path.join(RECORD);
-        let text = serde_json::to_string_pretty(record)
-            .map_err(|error| CacheError::io(&path, "write")(error.into()))?;
-        write(&path, &text)?;
-        write(&self.path.join(RECORD_SUM), &record_sum(&text))?;
-        let renamed = std::fs::rename(&self.path, &self.folder.path);
-        // Another process may have completed the same data set meanwhile: theirs is as good.
-        if renamed.is_err() && self.folder.record()?.is_some() {
-            return Ok(());
-        }
-        renamed.map_err(CacheError::io(&self.folder.path, "name"))
-    }
-}
-
-impl Drop for Draft<'_> {
-    /// After completion there is nothing left to remove; otherwise a leftover does no harm, and
-    /// [`clear`] removes it.
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
+        Draft::create(self)
     }
 }
 
@@ -143,18 +87,20 @@ pub fn list(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
     Ok(entries)
 }
 
-/// Deletes the cached data sets in the folder `dir` and returns them; anything else there stays.
+/// Deletes the cached data sets in the folder `dir` and returns them; anything else there stays, and so does
+/// what a process is writing.
 ///
 /// # Errors
 /// The file system refuses.
 pub fn clear(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
-    let entries = list(dir)?;
+    let mut entries = list(dir)?;
+    entries.retain(|entry| entry.is_complete || !is_in_use(&entry.path));
     entries.iter().try_for_each(|entry| remove(&entry.path))?;
     Ok(entries)
 }
 
 /// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
-fn completeness(path: &Path) -> Option<bool> {
+pub(super) fn completeness(path: &Path) -> Option<bool> {
     let name = path.file_name()?.to_str()?;
     let (key, rest) = name.split_at_checked(NAME_LENGTH)?;
     let is_key = key
@@ -186,10 +132,6 @@ fn read(path: &Path) -> Result<String, CacheError> {
     String::from_utf8(bytes).map_err(|_| CacheError::damaged(path, "it is no text"))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), CacheError> {
-    std::fs::write(path, text).map_err(CacheError::io(path, "write"))
-}
-
-fn record_sum(text: &str) -> String {
+pub(super) fn record_sum(text: &str) -> String {
     format!("{}  {RECORD}\n", blake3::hash(text.as_bytes()))
 }

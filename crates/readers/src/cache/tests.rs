@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// Rows of the big cache: two whole windows of blocks and a bit.
 const N_ROWS: usize = 2 * 16 * BLOCK_ROWS + 1000;
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     let field = |name: &str, pooling| Field {
         name: name.into(),
         column: name.into(),
@@ -44,7 +44,7 @@ fn schema() -> Schema {
 
 /// Row `i` has id `i`, `i % 3` list items, a click on every other row, a purchase known on every
 /// tenth of the first half.
-fn rows(range: std::ops::Range<usize>, n_all: usize) -> Batch {
+pub(super) fn rows(range: std::ops::Range<usize>, n_all: usize) -> Batch {
     let mut batch = Batch {
         n_rows: range.len(),
         fields: vec![FieldIds::default(); 2],

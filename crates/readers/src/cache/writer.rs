@@ -62,6 +62,10 @@ impl PartWriter {
         }
         let footer = footer_bytes(&self.blocks, &self.counts);
         self.append(&footer)?;
+        // Network file systems and quotas may refuse only now what they took before.
+        self.file
+            .sync_all()
+            .map_err(CacheError::io(&self.path, "write"))?;
         Ok(self.counts)
     }
 

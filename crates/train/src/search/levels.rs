@@ -1,10 +1,10 @@
 //! A finished level of a search, on disk.
 
 use super::LevelResult;
-use crate::checkpoint::{make_folder_of, unfit};
+use crate::checkpoint::{self, make_folder_of, unfit};
 use crate::error::TrainError;
 use crate::run::Bench;
-use ncs_model::{Entry, Mask, TaskMask, TensorFile, Values, tensor_file};
+use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tensor_file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub(super) fn read(
 
 /// A file of this run.
 fn open(bench: &Bench<'_>, path: &Path) -> Result<TensorFile, TrainError> {
-    let file = TensorFile::read(path)?;
+    let file = checkpoint::read(path)?;
     match file.metadata("run") == Some(bench.run) {
         true => Ok(file),
         false => Err(unfit(path, "it is of another run".to_owned())),
@@ -85,7 +85,14 @@ pub(super) fn read_mask(
     after: u32,
 ) -> Result<TaskMask, TrainError> {
     let path = mask_path(bench, task, after);
-    let file = open(bench, &path)?;
+    // Without it there is no level after it: the warm-up has to be made again.
+    let file = open(bench, &path).map_err(|error| match error {
+        TrainError::Damaged { path, what } => unfit(&path, format!("it is damaged ({what})")),
+        TrainError::File(TensorFileError::Unreadable { path, source }) => {
+            unfit(&path, format!("it cannot be read ({source})"))
+        }
+        other => other,
+    })?;
     mask_in(bench, &path, &file)
 }
 

@@ -99,7 +99,10 @@ pub fn write_blocks(
 /// The file beside `path` that is written first.
 fn unfinished(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()))
+    path.with_file_name(format!(
+        ".{name}.{}.unfinished",
+        crate::unique::unique_number()
+    ))
 }
 
 /// Writes into `unfinished` what shall be `path`, which errors name.

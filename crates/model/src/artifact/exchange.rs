@@ -1,0 +1,124 @@
+//! A folder put in the place of another, without a moment in which there is none.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Puts `draft` in the place of `folder`, whatever stood there; what stood there is deleted.
+///
+/// Linux and macOS exchange two names in one move: `folder` is the old one or the new one at any time, also
+/// after a loss of power. Where the file system cannot (some network file systems, other systems), the old one
+/// is renamed to `old` first, so that for a moment there is none; [`recover`] brings it back if the process
+/// ends in this moment.
+pub(super) fn replace(draft: &Path, folder: &Path, old: &Path) -> io::Result<()> {
+    if folder.exists() {
+        if exchange(draft, folder).is_ok() {
+            flush_parent(folder)?;
+            return fs::remove_dir_all(draft);
+        }
+        fs::rename(folder, old)?;
+        if let Err(error) = fs::rename(draft, folder) {
+            // What stood there is to stand there again; the first error is the one to tell.
+            let _ = fs::rename(old, folder);
+            return Err(error);
+        }
+    } else {
+        fs::rename(draft, folder)?;
+    }
+    flush_parent(folder)?;
+    match old.exists() {
+        true => fs::remove_dir_all(old),
+        false => Ok(()),
+    }
+}
+
+/// Brings back what a process has put aside and not replaced before it was killed.
+pub(super) fn recover(folder: &Path, old: &Path) -> io::Result<()> {
+    match old.exists() && !folder.exists() {
+        true => fs::rename(old, folder),
+        false => Ok(()),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Makes renames last through a loss of power.
+fn flush_parent(folder: &Path) -> io::Result<()> {
+    let parent = folder.parent().filter(|parent| *parent != Path::new(""));
+    let parent: PathBuf = parent.unwrap_or(Path::new(".")).to_owned();
+    match cfg!(unix) {
+        true => fs::File::open(parent)?.sync_all(),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_of(path: &Path, text: &str) {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("a"), text).unwrap();
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_another() {
+        let root = tempfile::tempdir().unwrap();
+        let [draft, folder, old] = ["draft", "folder", "old"].map(|name| root.path().join(name));
+        for text in ["first", "second", "third"] {
+            folder_of(&draft, text);
+            replace(&draft, &folder, &old).unwrap();
+            assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), text);
+            assert!(!draft.exists() && !old.exists());
+        }
+    }
+
+    /// A reader that looks all the time finds a model every time.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn there_is_a_folder_at_any_time() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let root = tempfile::tempdir().unwrap();
+        let [draft, folder, old] = ["draft", "folder", "old"].map(|name| root.path().join(name));
+        folder_of(&folder, "first");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let mut looks = 0;
+                while !done.load(Ordering::Relaxed) || looks == 0 {
+                    assert!(folder.is_dir(), "after {looks} looks");
+                    looks += 1;
+                }
+                looks
+            });
+            for _ in 0..200 {
+                folder_of(&draft, "next");
+                replace(&draft, &folder, &old).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(looks.join().unwrap() > 0);
+        });
+    }
+
+    #[test]
+    fn what_was_put_aside_comes_back() {
+        let root = tempfile::tempdir().unwrap();
+        let [folder, old] = ["folder", "old"].map(|name| root.path().join(name));
+        recover(&folder, &old).unwrap();
+        folder_of(&old, "only");
+        recover(&folder, &old).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "only");
+        folder_of(&old, "stale");
+        recover(&folder, &old).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "only");
+    }
+}

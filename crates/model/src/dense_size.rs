@@ -1,0 +1,232 @@
+//! How large the layers of a network would be, from its plan alone: no number here can overflow, and nothing
+//! is made, however large the sizes that a run file states.
+
+use crate::plan::{Gram, NetworkKind, NetworkPlan};
+
+/// Layers, heads and mixtures of one tower. Counts are `f64`, so that absurd sizes give absurd counts and no
+/// overflow; they are exact up to 2^53.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DenseSize {
+    /// Weights and biases.
+    pub numbers: f64,
+    /// Layers.
+    pub layers: f64,
+    /// Outputs of all operations together, for one row.
+    pub outputs: f64,
+    /// Width of the input as it is computed.
+    pub inputs: f64,
+    /// Weights of the layers that masks can prune.
+    pub maskable: f64,
+}
+
+/// Numbers that the layers of a tower can have: 32 bits tell them apart.
+pub const MOST_NUMBERS: f64 = u32::MAX as f64 - 1.0;
+
+impl DenseSize {
+    /// The size of one tower of a network over so many fields that have vectors, and inputs that hold numbers as
+    /// they are, for so many tasks of the run.
+    pub fn of(plan: &NetworkPlan, n_fields: usize, n_numbers: usize, n_tasks: usize) -> DenseSize {
+        let heads = match plan.kind {
+            NetworkKind::SingleTask => 1.0,
+            _ => n_tasks as f64 + f64::from(u8::from(plan.heads.helper_of.is_some())),
+        };
+        let (inputs, folded) = inputs(plan, n_fields as f64, n_numbers as f64);
+        let mut count = Count {
+            heads,
+            size: DenseSize {
+                inputs: folded,
+                ..DenseSize::default()
+            },
+        };
+        let hidden: Vec<f64> = plan.hidden.iter().map(|&width| width as f64).collect();
+        let last = hidden.last().copied().unwrap_or(inputs);
+        match plan.kind {
+            NetworkKind::SparseSharing | NetworkKind::SharedBottom | NetworkKind::SingleTask => {
+                count.stack(1.0, inputs, &hidden);
+                count.size.maskable = count.size.numbers - count.size.outputs;
+            }
+            NetworkKind::CrossStitch => {
+                count.stack(heads, inputs, &hidden);
+                count.size.numbers += hidden.len() as f64 * heads * heads;
+                count.size.outputs *= 2.0;
+            }
+            NetworkKind::Mmoe { experts } => count.mmoe(inputs, &hidden, experts as f64),
+            NetworkKind::Ple {
+                levels,
+                experts,
+                shared,
+            } => count.ple(inputs, &hidden, levels, [experts as f64, shared as f64]),
+            NetworkKind::Aitm => {
+                count.stack(heads, inputs, &hidden);
+                let after_first = (heads - 1.0).max(0.0);
+                // Transfer, values, keys, queries; three of them run twice, scores and weights are pairs.
+                count.layer(4.0 * after_first, last, last);
+                count.size.outputs += after_first * (4.0 * last + 4.0);
+            }
+        }
+        count.size.numbers += heads * (last + 1.0);
+        count.size
+    }
+}
+
+/// Widths of the input: as the paper counts it, and as it is computed.
+fn inputs(plan: &NetworkPlan, fields: f64, numbers: f64) -> (f64, f64) {
+    let triangle = fields * (fields + 1.0) / 2.0;
+    let beside = fields * plan.dim as f64 + numbers;
+    match plan.gram {
+        Gram::Full => (fields * fields + beside, triangle + beside),
+        Gram::Triangle => (triangle + beside, triangle + beside),
+        Gram::None => (beside, beside),
+    }
+}
+
+struct Count {
+    heads: f64,
+    size: DenseSize,
+}
+
+impl Count {
+    /// So many layers of these sizes.
+    fn layer(&mut self, times: f64, inputs: f64, outputs: f64) {
+        self.size.numbers += times * (inputs * outputs + outputs);
+        self.size.outputs += times * outputs;
+        self.size.layers += times;
+    }
+
+    /// So many times these layers, one behind the other.
+    fn stack(&mut self, times: f64, mut inputs: f64, hidden: &[f64]) {
+        for &outputs in hidden {
+            self.layer(times, inputs, outputs);
+            inputs = outputs;
+        }
+    }
+
+    /// So many gates of so many parts, and the mixtures that they weigh.
+    fn gate(&mut self, times: f64, inputs: f64, parts: f64, width: f64) {
+        self.layer(times, inputs, parts);
+        self.size.outputs += times * (parts + width);
+    }
+
+    fn mmoe(&mut self, inputs: f64, hidden: &[f64], experts: f64) {
+        let n_shared = hidden.len().saturating_sub(1).max(1).min(hidden.len());
+        let (of_expert, of_task) = hidden.split_at(n_shared);
+        let width = of_expert.last().copied().unwrap_or(inputs);
+        self.stack(experts, inputs, of_expert);
+        self.gate(self.heads, inputs, experts, width);
+        self.stack(self.heads, width, of_task);
+    }
+
+    fn ple(&mut self, mut inputs: f64, hidden: &[f64], levels: usize, [own, shared]: [f64; 2]) {
+        let levels = levels.min(hidden.len());
+        let (of_levels, of_task) = hidden.split_at(levels);
+        let all = self.heads * own + shared;
+        for (level, &outputs) in of_levels.iter().enumerate() {
+            self.layer(all, inputs, outputs);
+            self.gate(self.heads, inputs, own + shared, outputs);
+            if level + 1 < levels {
+                self.gate(1.0, inputs, all, outputs);
+            }
+            inputs = outputs;
+        }
+        self.stack(self.heads, inputs, of_task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FieldSpec, Heads, Spec, networks, tower::Tower};
+    use proptest::prelude::*;
+
+    fn kind() -> impl Strategy<Value = NetworkKind> {
+        prop_oneof![
+            Just(NetworkKind::SparseSharing),
+            Just(NetworkKind::SingleTask),
+            Just(NetworkKind::SharedBottom),
+            Just(NetworkKind::CrossStitch),
+            Just(NetworkKind::Aitm),
+            (1usize..4).prop_map(|experts| NetworkKind::Mmoe { experts }),
+            (1usize..4, 0usize..3, 1usize..3).prop_map(|(levels, experts, shared)| {
+                NetworkKind::Ple {
+                    levels,
+                    experts,
+                    shared,
+                }
+            }),
+        ]
+    }
+
+    fn plan(kind: NetworkKind, dim: usize, hidden: Vec<usize>) -> NetworkPlan {
+        NetworkPlan {
+            kind,
+            dim,
+            hidden,
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: None,
+            heads: Heads::default(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_are_those_of_the_network_that_is_made(
+            kind in kind(),
+            gram in prop_oneof![Just(Gram::Full), Just(Gram::Triangle), Just(Gram::None)],
+            dim in 1usize..5,
+            hidden in prop::collection::vec(1usize..7, 1..4),
+            n_fields in 1usize..5,
+            pieces in prop::option::of(1usize..4),
+            n_tasks in 1usize..4,
+            has_helper: bool,
+        ) {
+            let mut plan = plan(kind, dim, hidden);
+            plan.gram = gram;
+            plan.heads.helper_of = has_helper.then_some(0);
+            let field = FieldSpec { table: 0, pooling: None, pieces: None };
+            let mut fields = vec![field; n_fields];
+            fields.extend(pieces.map(|pieces| FieldSpec { pieces: Some(pieces), ..field }));
+            let n_numbers = fields.iter().map(FieldSpec::n_numbers).sum();
+            let spec = Spec {
+                fields,
+                tables: vec![],
+                tasks: (0..n_tasks).map(|task| task.to_string()).collect(),
+                plan: plan.clone(),
+            };
+            let size = DenseSize::of(&plan, n_fields, n_numbers, n_tasks);
+            let tasks = &spec.towers()[0];
+            let graph = networks::graph(&spec, tasks);
+            prop_assert_eq!(size.numbers, Tower::<f32>::n_dense(&spec, tasks) as f64);
+            prop_assert_eq!(size.layers, graph.shapes.len() as f64);
+            prop_assert_eq!(size.inputs, spec.interaction().folded_inputs() as f64);
+            let outputs: usize = graph.nodes[1..].iter().map(|node| node.width).sum();
+            prop_assert_eq!(size.outputs, outputs as f64);
+            let masks: usize = spec.layer_shapes().iter().map(|(inputs, outputs)| inputs * outputs).sum();
+            if matches!(kind, NetworkKind::SparseSharing) {
+                prop_assert_eq!(size.maskable, masks as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_have_absurd_counts() {
+        let most = usize::MAX;
+        for kind in [
+            NetworkKind::SharedBottom,
+            NetworkKind::CrossStitch,
+            NetworkKind::Mmoe { experts: most },
+            NetworkKind::Ple {
+                levels: most,
+                experts: most,
+                shared: most,
+            },
+            NetworkKind::Aitm,
+        ] {
+            let size = DenseSize::of(&plan(kind, most, vec![most; 50]), most, most, most);
+            assert!(
+                size.numbers > MOST_NUMBERS && !size.numbers.is_nan(),
+                "{kind:?}"
+            );
+        }
+    }
+}
