@@ -1,5 +1,6 @@
 //! What the command line says.
 
+pub mod init;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub struct Arguments {
 pub enum Command {
     /// Make a log, find both subnetworks in it, compare them with two plain networks, draw the result.
     Quickstart(Quickstart),
+    /// Write a run file for a log: the columns by kind, with leak suspects left out.
+    Init(Box<init::Init>),
     /// Check a run file against its data and show what was read from the first rows.
     Check(Check),
     /// Search masks, train, evaluate; write model and report to a folder. Goes on where it stopped.

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod comparison;
 mod cost;
 mod first_look;
+mod init;
 pub mod interrupt;
 pub mod made_up;
 mod made_up_folder;

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, progress: Progress) -> commands::Outcome {
     match command {
         Command::Quickstart(arguments) => commands::quickstart::run(arguments, progress),
+        Command::Init(arguments) => commands::init::run(arguments, progress),
         Command::Check(arguments) => commands::check::run(arguments, progress),
         Command::Train(arguments) => commands::train::run(arguments, progress),
         Command::Compare(arguments) => commands::compare::run(arguments, progress),

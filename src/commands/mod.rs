@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod compare;
 pub mod evaluate;
+pub mod init;
 pub mod inspect;
 mod model;
 pub mod quickstart;

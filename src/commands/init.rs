@@ -1,0 +1,145 @@
+//! `ncs init`
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use ncs_model::tensor_file;
+use ncs_readers::{DataPlan, Reading, Split};
+
+use super::{Outcome, file_format, print};
+use crate::arguments::FileFormat;
+use crate::arguments::init::Init;
+use crate::init::{Draft, TaskDraft, Wish, paths};
+use crate::progress::{Progress, grouped};
+use crate::run_file::{RunFile, list_columns, user_cache};
+
+/// Writes a run file for the data: the columns by kind, leak suspects left out, a split, the tasks.
+///
+/// # Errors
+/// The data cannot be read, a column is absent, a label is no label, or the file exists.
+pub fn run(arguments: &Init, progress: Progress) -> Outcome {
+    let out = &arguments.out;
+    if out.exists() && !arguments.force {
+        let text = "exists already; state another --out, or --force to overwrite it";
+        return Err(format!("{}: {text}", out.display()).into());
+    }
+    let mut draft = Draft::read(&wish(arguments)?, progress)?;
+    let folder = out.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    for files in [&mut draft.train, &mut draft.valid, &mut draft.test] {
+        for path in files {
+            *path = paths::seen_from(folder, path)?;
+        }
+    }
+    draft.reading = reading_keys(arguments);
+    let name = out.display().to_string();
+    let text = draft.text(&name);
+    // What is written must be read again.
+    RunFile::parse(&name, &text, folder, &[], &list_columns)?;
+    tensor_file::write_bytes(out, text.as_bytes())?;
+    print(&summary(&draft, &name))
+}
+
+fn wish(arguments: &Init) -> Result<Wish, Box<dyn Error>> {
+    let data = DataPlan {
+        train: arguments.data.clone(),
+        valid: arguments.valid.clone(),
+        test: arguments.test.clone(),
+        root: Path::new(".").to_owned(),
+        reading: Reading {
+            format: arguments.format.map(file_format),
+            delimiter: arguments.delimiter,
+            header: arguments.header.clone(),
+            ..Reading::default()
+        },
+        split: Split::Files,
+        cache: user_cache(),
+    };
+    Ok(Wish {
+        data,
+        tasks: tasks(arguments)?,
+        time: arguments.time.clone(),
+        group: arguments.group.clone(),
+    })
+}
+
+fn tasks(arguments: &Init) -> Result<Vec<TaskDraft>, Box<dyn Error>> {
+    let task = |name: &str, label: &str, population: Option<&str>| TaskDraft {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        population: population.map(str::to_owned),
+        is_ratio: false,
+    };
+    let click = arguments.click.iter().map(|label| task("ctr", label, None));
+    let conversion = arguments
+        .conversion
+        .iter()
+        .map(|label| task("cvr", label, Some("ctr")));
+    let others = arguments
+        .tasks
+        .iter()
+        .map(|(name, label)| task(name, label, None));
+    let tasks: Vec<TaskDraft> = click.chain(conversion).chain(others).collect();
+    for (at, task) in tasks.iter().enumerate() {
+        if tasks[..at].iter().any(|other| other.name == task.name) {
+            return Err(format!(
+                "two tasks are called {:?}; give each --task a name of its own",
+                task.name
+            )
+            .into());
+        }
+    }
+    Ok(tasks)
+}
+
+/// How files are read, as keys of `[data]`.
+fn reading_keys(arguments: &Init) -> Vec<(&'static str, String)> {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let format = arguments.format.map(|format| match format {
+        FileFormat::Parquet => "parquet",
+        FileFormat::Csv => "csv",
+        FileFormat::JsonLines => "json_lines",
+        FileFormat::Tfrecord => "tfrecord",
+    });
+    let delimiter = arguments
+        .delimiter
+        .map(|byte| quoted(&char::from(byte).to_string()));
+    let header = arguments.header.as_ref().map(|names| {
+        let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+        format!("[{}]", names.join(", "))
+    });
+    let keys = [
+        ("format", format.map(quoted)),
+        ("delimiter", delimiter),
+        ("header", header),
+    ];
+    keys.into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+}
+
+/// `run.toml: 23 features of 27 columns, by 100,000 rows`, what is left out, and what to do next.
+fn summary(draft: &Draft, name: &str) -> String {
+    let left_out = draft.left_out();
+    let used = draft
+        .columns
+        .iter()
+        .filter(|column| column.left_out().is_none())
+        .count();
+    let lines = left_out
+        .iter()
+        .map(|(column, reason)| format!("  {column}: {reason}\n"));
+    let lines: String = lines.collect();
+    let out = if lines.is_empty() {
+        String::new()
+    } else {
+        format!("Left out:\n{lines}")
+    };
+    format!(
+        "{name}: {used} features, by {} rows\n{out}Look through it, then:\n  ncs check {name}\n  ncs train {name} --out DIR\n",
+        grouped(draft.rows as u64)
+    )
+}

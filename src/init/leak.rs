@@ -1,0 +1,203 @@
+//! Columns that tell a label too well to be known before it.
+
+use ncs_eval::auc::auc;
+
+use super::kind::Kind;
+use super::names::is_after_the_event;
+use super::profile::Profile;
+
+/// An AUC that no column alone reaches that is known before the event.
+const TOO_GOOD: f64 = 0.98;
+/// Fewer labels of a kind than this prove nothing.
+const FEW: u32 = 30;
+/// A column that is known at positive rows only is so by chance with less than this probability.
+const CHANCE: f64 = 1e-6;
+
+/// The labels of a task in the rows that are looked at.
+pub(super) struct Labels {
+    /// The label's column.
+    pub(super) column: String,
+    /// The label of each row, NaN where the task is not about it or the label is unknown.
+    pub(super) of_rows: Vec<f32>,
+    /// The label of each row, of whatever task's population; NaN where it is unknown.
+    pub(super) raw: Vec<f32>,
+}
+
+/// Why a column is suspected to be written after the event that a label tells, if it is.
+pub(super) fn suspicion(profile: &Profile, kind: &Kind, labels: &[Labels]) -> Option<String> {
+    let all = labels.iter();
+    let copy = all.clone().find_map(|labels| copy_of(profile, labels));
+    let filled = all.clone().find_map(|labels| filled_after(profile, labels));
+    let ranked = || {
+        labels
+            .iter()
+            .find_map(|labels| ranks(profile, kind, labels))
+    };
+    let named = || {
+        let reason = "named like what happens after a click";
+        is_after_the_event(&profile.name).then(|| reason.to_owned())
+    };
+    copy.or(filled).or_else(ranked).or_else(named)
+}
+
+fn copy_of(profile: &Profile, labels: &Labels) -> Option<String> {
+    let known = rows(&labels.raw);
+    let same = |row: &usize| {
+        let number = profile.number(*row).or(flag(profile, *row));
+        number == Some(f64::from(labels.raw[*row]))
+    };
+    (known.len() >= FEW as usize && known.iter().all(same))
+        .then(|| format!("a copy of {}", labels.column))
+}
+
+/// `true` and `false` as numbers.
+fn flag(profile: &Profile, row: usize) -> Option<f64> {
+    let value = profile.row(row).first()?;
+    let (text, _) = profile.counts.get_index(*value as usize)?;
+    let flags: [(&[u8], f64); 2] = [(b"true", 1.0), (b"false", 0.0)];
+    let found = flags
+        .into_iter()
+        .find(|(flag, _)| text.eq_ignore_ascii_case(flag));
+    found.map(|(_, number)| number)
+}
+
+fn rows(labels: &[f32]) -> Vec<usize> {
+    (0..labels.len())
+        .filter(|row| !labels[*row].is_nan())
+        .collect()
+}
+
+/// A column that has a value, or another one than 0, only where the label is 1 (or only where it is 0).
+fn filled_after(profile: &Profile, labels: &Labels) -> Option<String> {
+    let rows = rows(&labels.of_rows);
+    let is_known = |row: usize| !profile.row(row).is_empty();
+    let zero = (0..profile.counts.len()).find(|place| profile.numbers[*place] == 0.0);
+    let is_usual = zero.is_some() && profile.mode() == zero.map(|place| place as u32);
+    let is_number = profile.numbers.iter().all(|x| !x.is_nan());
+    let column = &labels.column;
+    for at in [1.0, 0.0] {
+        if only_at(at, &rows, &labels.of_rows, is_known) {
+            return Some(format!(
+                "known only where {column} is {at}: written after it"
+            ));
+        }
+        let is_set = |row: usize| profile.number(row).is_some_and(|x| x != 0.0);
+        if is_usual && is_number && only_at(at, &rows, &labels.of_rows, is_set) {
+            return Some(format!("0 except where {column} is {at}: written after it"));
+        }
+    }
+    None
+}
+
+/// Whether rows with label `at` are the only ones that are set, exactly or nearly, and so many that even a
+/// feature which multiplies the odds of that label tenfold would hardly ever do it. For label 0 they must also be
+/// half of its rows: a rare flag of what is never clicked may well be known in time.
+fn only_at(at: f32, rows: &[usize], labels: &[f32], is_set: impl Fn(usize) -> bool) -> bool {
+    let (mut own, mut own_set, mut others, mut others_set) = (0u32, 0u32, 0u32, 0u32);
+    for &row in rows {
+        let is_own = (labels[row] > 0.0) == (at > 0.0);
+        let set = u32::from(is_set(row));
+        if is_own {
+            (own, own_set) = (own + 1, own_set + set);
+        } else {
+            (others, others_set) = (others + 1, others_set + set);
+        }
+    }
+    if own < FEW || others < FEW || own_set < FEW {
+        return false;
+    }
+    let odds = 10.0 * f64::from(own) / f64::from(others);
+    let is_no_chance = f64::from(own_set) * (odds / (1.0 + odds)).ln() < CHANCE.ln();
+    let is_exact = others_set == 0 && at > 0.0;
+    let is_nearly = others_set * 200 <= others && own_set * 2 >= own;
+    is_no_chance && (is_exact || is_nearly)
+}
+
+/// A column that ranks the labels nearly without a mistake.
+fn ranks(profile: &Profile, kind: &Kind, labels: &Labels) -> Option<String> {
+    let rows = rows(&labels.of_rows);
+    let truths: Vec<f32> = rows
+        .iter()
+        .map(|row| f32::from(labels.of_rows[*row] > 0.0))
+        .collect();
+    let positives = truths.iter().filter(|truth| **truth > 0.0).count();
+    if positives.min(truths.len() - positives) < FEW as usize {
+        return None;
+    }
+    let by_value = auc(&truths, &rates(profile, &rows, &truths)).unwrap_or(0.5);
+    let by_number = match kind {
+        Kind::Numeric { .. } => by_number(profile, &rows, &truths),
+        _ => 0.5,
+    };
+    let found = by_value.max(by_number);
+    (found > TOO_GOOD).then(|| format!("alone ranks {} with an AUC of {found:.3}", labels.column))
+}
+
+/// The AUC of the number itself, whichever way it points, rows without one first or last.
+fn by_number(profile: &Profile, rows: &[usize], truths: &[f32]) -> f64 {
+    let with = |null: f64| {
+        let score = |row: &usize| profile.number(*row).unwrap_or(null);
+        let scores: Vec<f64> = rows.iter().map(score).collect();
+        auc(truths, &scores).map_or(0.5, |found| found.max(1.0 - found))
+    };
+    with(f64::NEG_INFINITY).max(with(f64::INFINITY))
+}
+
+/// For each row the rate of the label among rows of the other half with its values, so that an id that is
+/// there once says nothing of itself.
+fn rates(profile: &Profile, rows: &[usize], truths: &[f32]) -> Vec<f64> {
+    let n_values = profile.counts.len();
+    // One place more, for rows without a value.
+    let values = |row: usize| match profile.row(row) {
+        [] => vec![n_values],
+        values => values.iter().map(|value| *value as usize).collect(),
+    };
+    let mut halves = [Half::new(n_values + 1), Half::new(n_values + 1)];
+    for (at, (row, truth)) in rows.iter().zip(truths).enumerate() {
+        halves[half_of(at)].add(&values(*row), f64::from(*truth));
+    }
+    let score = |(at, row): (usize, &usize)| halves[1 - half_of(at)].rate(&values(*row));
+    rows.iter().enumerate().map(score).collect()
+}
+
+/// By a hash of the row's place, so that no order of the rows favours a half.
+fn half_of(row: usize) -> usize {
+    ((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63) as usize
+}
+
+/// What some rows show of each value.
+struct Half {
+    /// Rows, and positives among them, by value.
+    counts: Vec<(f64, f64)>,
+    rows: f64,
+    positives: f64,
+}
+
+impl Half {
+    fn new(n_values: usize) -> Half {
+        Half {
+            counts: vec![(0.0, 0.0); n_values],
+            rows: 0.0,
+            positives: 0.0,
+        }
+    }
+
+    fn add(&mut self, values: &[usize], truth: f64) {
+        self.rows += 1.0;
+        self.positives += truth;
+        for value in values {
+            self.counts[*value].0 += 1.0;
+            self.counts[*value].1 += truth;
+        }
+    }
+
+    /// The mean over the values of their rates, each drawn towards the rate of all rows as by one row more.
+    fn rate(&self, values: &[usize]) -> f64 {
+        let prior = (self.positives + 0.5) / (self.rows + 1.0);
+        let rates = values.iter().map(|value| {
+            let (rows, positives) = self.counts[*value];
+            (positives + prior) / (rows + 1.0)
+        });
+        rates.sum::<f64>() / values.len() as f64
+    }
+}
