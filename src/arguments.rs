@@ -149,6 +149,9 @@ pub struct Compare {
     /// Run nothing; report what is there.
     #[arg(long)]
     pub only_report: bool,
+    /// Folder where relative paths of score files start [default: the comparison's]
+    #[arg(long, value_name = "DIR")]
+    pub scores: Option<PathBuf>,
 }
 
 /// `ncs evaluate`

@@ -447,6 +447,10 @@ fn the_shipped_comparisons_fit_their_data() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(n >= 16, "{name}: {n}");
     }
+    // Score files are made elsewhere, and synthetic logs later.
+    let n =
+        compare::check(&folder.join("baselines.toml")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(n, 5);
 }
 
 /// Figures of the report are those of the runs' own reports.

@@ -11,7 +11,16 @@ fn project() -> &'static Path {
 }
 
 fn run_files() -> Vec<PathBuf> {
-    let folder = std::fs::read_dir(project().join("examples")).unwrap();
+    files_in("examples")
+}
+
+/// Run files that say nothing but columns by kind, tasks and data.
+fn untouched() -> Vec<PathBuf> {
+    files_in("examples/untouched")
+}
+
+fn files_in(folder: &str) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(project().join(folder)).unwrap();
     let files = folder.map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = files
         .filter(|path| path.extension().is_some_and(|end| end == "toml"))
@@ -26,18 +35,26 @@ fn unseen(_: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
 }
 
 fn plan(name: &str) -> RunPlan {
-    let path = project().join("examples").join(name);
-    let text = std::fs::read_to_string(&path).unwrap();
-    RunFile::parse(name, &text, path.parent().unwrap(), &[], &unseen)
-        .unwrap()
-        .plan
+    plan_of(&project().join("examples").join(name))
+}
+
+fn plan_of(path: &Path) -> RunPlan {
+    let text = std::fs::read_to_string(path).unwrap();
+    RunFile::parse(
+        &path.display().to_string(),
+        &text,
+        path.parent().unwrap(),
+        &[],
+        &unseen,
+    )
+    .unwrap()
+    .plan
 }
 
 #[test]
 fn every_example_is_a_right_run_file() {
-    let files = run_files();
-    assert_eq!(files.len(), 6);
-    for path in files {
+    assert_eq!((run_files().len(), untouched().len()), (6, 6));
+    for path in [run_files(), untouched()].concat() {
         let text = std::fs::read_to_string(&path).unwrap();
         let file = RunFile::parse(&path.display().to_string(), &text, project(), &[], &unseen);
         let file = file.unwrap_or_else(|error| panic!("{error}"));
@@ -56,7 +73,13 @@ fn every_example_fits_its_data() {
         println!("skipped: ../shared is absent");
         return;
     }
-    for path in run_files() {
+    // Files of synthetic logs are made when they are needed.
+    let is_there = |path: &PathBuf| !path.ends_with("untouched/synthetic.toml");
+    for path in [run_files(), untouched()]
+        .concat()
+        .into_iter()
+        .filter(is_there)
+    {
         let text = std::fs::read_to_string(&path).unwrap();
         let name = path.display().to_string();
         let file = RunFile::parse(&name, &text, path.parent().unwrap(), &[], &list_columns);
@@ -148,14 +171,42 @@ fn no_example_looks_into_the_future() {
         "pctr",
         "like",
     ];
-    for path in run_files() {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        for field in plan(&name).schema.fields {
-            assert!(
-                !LATER.contains(&field.column.as_str()),
-                "{name}: {}",
-                field.column
-            );
+    for path in [run_files(), untouched()].concat() {
+        for field in plan_of(&path).schema.fields {
+            let name = path.display();
+            assert!(!LATER.contains(&&*field.column), "{name}: {}", field.column);
+        }
+    }
+}
+
+#[test]
+fn untouched_run_files_set_nothing() {
+    let keys = |table: &toml::Table| table.keys().cloned().collect::<Vec<String>>();
+    for path in untouched() {
+        let name = path.display().to_string();
+        let said: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        for key in keys(&said) {
+            let known = ["seed", "data", "columns", "tasks", "evaluation"];
+            assert!(known.contains(&&*key), "{name}: {key}");
+        }
+        assert!(
+            said["columns"]
+                .as_table()
+                .unwrap()
+                .values()
+                .all(toml::Value::is_str),
+            "{name}"
+        );
+        for (task, said) in said["tasks"].as_table().unwrap() {
+            for key in keys(said.as_table().unwrap()) {
+                assert!(
+                    ["label", "where", "truth"].contains(&&*key),
+                    "{name}: {task}.{key}"
+                );
+            }
+        }
+        if let Some(evaluation) = said.get("evaluation") {
+            assert_eq!(keys(evaluation.as_table().unwrap()), ["group"], "{name}");
         }
     }
 }

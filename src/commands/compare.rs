@@ -16,6 +16,7 @@ pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
         jobs: arguments.jobs.unwrap_or(0),
         matching: arguments.matching,
         only_report: arguments.only_report,
+        scores: arguments.scores.clone(),
     };
     let compared = compare::run(
         &arguments.file,

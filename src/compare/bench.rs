@@ -9,7 +9,7 @@ use ncs_eval::{Metrics, TaskMetrics};
 use ncs_model::NetworkKind;
 use serde::Deserialize;
 
-use super::plan::{Cell, Plan, RunOf};
+use super::plan::{Cell, Plan, RunOf, absolute};
 use super::shapes::Match;
 use super::sizes;
 use crate::cost;
@@ -20,7 +20,7 @@ use crate::run_file::RunFile;
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) plan: &'a Plan,
-    /// What was found when the settings of each cell were checked, in the order of the plan's cells.
+    /// What was found when the settings of each cell that is trained were checked, in their order.
     checked: Vec<Checked>,
     /// What finished trials came to on validation, by their folder.
     validations: HashMap<PathBuf, Option<f64>>,
@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
             over: HashSet::new(),
             failed: HashMap::new(),
         };
-        for cell in &plan.cells {
+        for cell in plan.trained_cells() {
             let checked = bench.check(cell)?;
             bench.checked.push(checked);
         }
@@ -89,7 +89,9 @@ impl<'a> Bench<'a> {
 
     fn check(&self, cell: &Cell) -> Result<Checked, Box<dyn Error>> {
         let plan = self.plan;
+        let log = plan.log_files(&cell.data, plan.first_seed());
         let mut settings = plan.settings(cell);
+        settings.extend(log.iter().cloned());
         let takes_masks = plan.method(cell).masks_of.is_some();
         if takes_masks {
             // The masks are not there yet.
@@ -108,7 +110,7 @@ impl<'a> Bench<'a> {
         };
         let run = open(&settings)?;
         if let (true, Some(base)) = (takes_masks, plan.base(cell)) {
-            let base_run = RunFile::open(&path, &plan.settings(&base))?;
+            let base_run = open(&[plan.settings(&base), log].concat())?;
             if base_run.plan.network.kind != NetworkKind::SparseSharing {
                 let Cell { data, method } = cell;
                 let text = format!(
@@ -133,8 +135,8 @@ impl<'a> Bench<'a> {
     }
 
     fn checked(&self, cell: &Cell) -> &Checked {
-        let place = self.plan.cells.iter().position(|known| known == cell);
-        &self.checked[place.expect("a cell of this plan")]
+        let place = self.plan.trained_cells().position(|known| known == cell);
+        &self.checked[place.expect("a trained cell of this plan")]
     }
 
     /// What a cell can do next.
@@ -280,7 +282,8 @@ impl<'a> Bench<'a> {
         }
         let last_task = &self.checked(&cell).last_task;
         settings.extend(plan.trial(run.trial, last_task));
-        let is_file = plan.data(&cell).run.is_some();
+        // Where every seed has rows of its own, the scores of several are not compared row by row.
+        let is_file = plan.data(&cell).synth.is_none();
         settings.extend([
             format!("seed={}", run.seed),
             format!("threads={}", plan.file.threads),
@@ -296,6 +299,7 @@ impl<'a> Bench<'a> {
             "data.cache={:?}",
             absolute(&plan.folder.join("cache"))
         ));
+        settings.extend(plan.log_files(&cell.data, run.seed));
         if let Some(model) = model {
             settings.push(format!("search.model={:?}", absolute(&model)));
         }
@@ -326,7 +330,9 @@ impl<'a> Bench<'a> {
     /// Widths with which a method has as many weights as the run in `folder` keeps.
     fn widths_like(&self, cell: &Cell, folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
         let path = self.plan.run_file(&cell.data, self.plan.first_seed());
-        let run = RunFile::open(&path, &self.plan.settings(cell))?;
+        let mut settings = self.plan.settings(cell);
+        settings.extend(self.plan.log_files(&cell.data, self.plan.first_seed()));
+        let run = RunFile::open(&path, &settings)?;
         let budget = cost::read(folder)?.weights as f64;
         let hidden = sizes::hidden(&run.plan, budget, Match::Parameters);
         Ok(widths(Some(&hidden)))
@@ -369,9 +375,8 @@ pub(crate) fn check_files(plan: &Plan) -> Result<usize, Box<dyn Error>> {
         failed: HashMap::new(),
     };
     let of_files = plan
-        .cells
-        .iter()
-        .filter(|cell| plan.data(cell).run.is_some());
+        .trained_cells()
+        .filter(|cell| plan.data(cell).synth.is_none());
     let checked: Result<Vec<Checked>, _> = of_files.map(|cell| bench.check(cell)).collect();
     Ok(checked?.len())
 }
@@ -433,9 +438,4 @@ fn widths(hidden: Option<&Vec<usize>>) -> Vec<String> {
         .map(|hidden| format!("network.hidden={hidden:?}"))
         .into_iter()
         .collect()
-}
-
-fn absolute(path: &Path) -> String {
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    full.display().to_string()
 }

@@ -11,6 +11,7 @@ use ncs_eval::{LayerSharing, RunReport};
 
 use super::bench::{Bench, Start, figures};
 use super::plan::{Cell, Plan};
+use super::scores::Scored;
 use super::shapes::Match;
 use crate::{cost, predictions_file, training};
 
@@ -21,13 +22,19 @@ const CONFIDENCE: f64 = 0.95;
 ///
 /// # Errors
 /// Results cannot be read.
-pub(crate) fn gather(bench: &mut Bench<'_>) -> Result<ComparisonInput, Box<dyn Error>> {
+pub(crate) fn gather(
+    bench: &mut Bench<'_>,
+    scored: &Scored,
+) -> Result<ComparisonInput, Box<dyn Error>> {
     let plan = bench.plan;
     let mut data = Vec::new();
     for (name, set) in &plan.file.data {
         let mut methods = Vec::new();
         for cell in plan.cells.iter().filter(|cell| cell.data == *name) {
-            methods.push(method(bench, cell)?);
+            methods.push(match scored.get(cell) {
+                Some(seeds) => score_files(plan, cell, seeds),
+                None => method(bench, cell)?,
+            });
         }
         data.push(DataInput {
             name: name.clone(),
@@ -96,6 +103,15 @@ fn protocol(plan: &Plan) -> Vec<String> {
          validation) are the same for all."
             .to_owned(),
     );
+    let methods = plan.file.methods.iter();
+    let scored = methods.filter(|(_, method)| method.scores.is_some());
+    let scored: Vec<&str> = scored.map(|(name, _)| name.as_str()).collect();
+    if !scored.is_empty() {
+        protocol.push(format!(
+            "Not trained here: {}. What other programs predicted for the test rows is read from files; widths,              trials and settings above are not theirs.",
+            scored.join(", ")
+        ));
+    }
     protocol
 }
 
@@ -132,9 +148,30 @@ fn method(bench: &mut Bench<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Err
     })
 }
 
+/// A method that another program trained.
+fn score_files(plan: &Plan, cell: &Cell, seeds: &[MeasuredRun]) -> MethodInput {
+    let method = plan.method(cell);
+    let scores = method.scores.iter();
+    MethodInput {
+        name: cell.method.clone(),
+        about: method.about.clone(),
+        settings: scores.map(|scores| format!("scores={scores}")).collect(),
+        seeds: seeds.to_vec(),
+        ..MethodInput::default()
+    }
+}
+
 /// The settings of a run without those that say where things lie.
 fn said(plan: &Plan, start: &Start) -> Vec<String> {
-    let hidden = ["data.cache=", "search.model=", "seed=", "evaluation."];
+    let hidden = [
+        "data.cache=",
+        "data.train=",
+        "data.valid=",
+        "data.test=",
+        "search.model=",
+        "seed=",
+        "evaluation.",
+    ];
     let of_data = super::plan::assignments(&plan.data(&start.run.cell).set);
     let shown = |setting: &&String| {
         !of_data.contains(setting) && !hidden.iter().any(|key| setting.starts_with(key))

@@ -14,13 +14,15 @@
 mod bench;
 mod gather;
 mod plan;
+mod score_table;
+mod scores;
 mod shapes;
 mod sizes;
 mod trials;
 mod work;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use ncs_eval::comparison::Comparison;
@@ -30,11 +32,12 @@ use ncs_model::tensor_file;
 use crate::progress::Progress;
 use bench::Bench;
 use plan::Plan;
+use scores::Scored;
 
 pub use shapes::Match;
 
 /// How a comparison is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     /// Runs at a time; 0: one for each core that a run does not share.
     pub jobs: usize,
@@ -42,6 +45,8 @@ pub struct Manner {
     pub matching: Option<Match>,
     /// Whether nothing is run: the report is of what is there.
     pub only_report: bool,
+    /// Where relative paths of score files start, if not at the comparison.
+    pub scores: Option<PathBuf>,
 }
 
 /// What came of a comparison.
@@ -80,7 +85,10 @@ pub fn run(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Compared, Box<dyn Error>> {
-    let plan = Plan::open(path, folder, manner.matching)?;
+    let mut plan = Plan::open(path, folder, manner.matching)?;
+    if let Some(scores) = manner.scores {
+        plan.scores = scores;
+    }
     std::fs::create_dir_all(folder).map_err(|error| {
         format!(
             "{}: cannot make this folder: {error}; choose another with --out",
@@ -91,6 +99,7 @@ pub fn run(
         work::make_logs(&plan, progress, stop)?;
     }
     let mut bench = Bench::new(&plan)?;
+    let scored = scores::read_all(&plan, progress, stop)?;
     if !manner.only_report {
         let jobs = match manner.jobs {
             0 => {
@@ -102,11 +111,11 @@ pub fn run(
         let ran = work::run(&mut bench, jobs.max(1), progress, stop);
         if ran.is_err() {
             // What is finished is worth a look, and the reason is told below.
-            write(&mut bench)?;
+            write(&mut bench, &scored)?;
         }
         ran?;
     }
-    let comparison = write(&mut bench)?;
+    let comparison = write(&mut bench, &scored)?;
     let failed = bench.failed.iter();
     let failed = failed.map(|(folder, why)| format!("{}: {why}", folder.display()));
     Ok(Compared {
@@ -116,9 +125,9 @@ pub fn run(
 }
 
 /// Writes the report of what is finished.
-fn write(bench: &mut Bench<'_>) -> Result<Comparison, Box<dyn Error>> {
+fn write(bench: &mut Bench<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
     let folder = bench.plan.folder.clone();
-    let comparison = Comparison::of(gather::gather(bench)?);
+    let comparison = Comparison::of(gather::gather(bench, scored)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;
     json.push('\n');
     // Comparisons that share a folder and end at once have the same drafts: one writes after the other.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::shapes::{CompareFile, DataSet, Match, Method, MethodsFile};
-use super::trials;
+use super::{scores, trials};
 use crate::run_file::{RunFileError, Shaped};
 
 /// A comparison that was read and found right, as far as that can be told from its file.
@@ -16,13 +16,15 @@ pub(crate) struct Plan {
     pub(crate) path: PathBuf,
     /// Everything is written here.
     pub(crate) folder: PathBuf,
+    /// Relative paths of score files start here.
+    pub(crate) scores: PathBuf,
     pub(crate) matching: Match,
     /// Data set by data set, in the order of the file: each method that runs on it.
     pub(crate) cells: Vec<Cell>,
 }
 
 /// One method on one data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cell {
     pub(crate) data: String,
     pub(crate) method: String,
@@ -63,6 +65,7 @@ impl Plan {
             matching: matching.unwrap_or(file.matching),
             path: path.to_owned(),
             folder: folder.to_owned(),
+            scores: root(path).to_owned(),
             file,
         })
     }
@@ -75,6 +78,20 @@ impl Plan {
         &self.file.methods[&cell.method]
     }
 
+    /// Cells that are trained here.
+    pub(crate) fn trained_cells(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(|cell| !self.is_scored(cell))
+    }
+
+    /// Cells that are score files of other programs.
+    pub(crate) fn scored_cells(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(|cell| self.is_scored(cell))
+    }
+
+    pub(crate) fn is_scored(&self, cell: &Cell) -> bool {
+        self.method(cell).scores.is_some()
+    }
+
     /// The cell whose masks or number of weights this one takes over.
     pub(crate) fn base(&self, cell: &Cell) -> Option<Cell> {
         let method = self.method(cell);
@@ -85,7 +102,7 @@ impl Plan {
         })
     }
 
-    /// The run file of a data set; of a made-up one, that of a seed's log.
+    /// The run file of a data set; of a synthetic one without its own, that of a seed's log.
     pub(crate) fn run_file(&self, data: &str, seed: u64) -> PathBuf {
         match &self.file.data[data].run {
             Some(run) => root(&self.path).join(run),
@@ -99,6 +116,26 @@ impl Plan {
             .join("data")
             .join(data)
             .join(format!("seed-{seed}"))
+    }
+
+    /// The files of a seed's synthetic log, as overrides of the run file that stands for all of them.
+    pub(crate) fn log_files(&self, data: &str, seed: u64) -> Vec<String> {
+        let set = &self.file.data[data];
+        if set.run.is_none() || set.synth.is_none() {
+            return Vec::new();
+        }
+        let folder = self.log_folder(data, seed);
+        let file = |part: &str| absolute(&folder.join(format!("{part}.parquet")));
+        ["train", "valid", "test"]
+            .map(|part| format!("data.{part}={:?}", file(part)))
+            .into()
+    }
+
+    /// What a data set lays over its run file, whatever the method.
+    pub(crate) fn data_settings(&self, data: &str, seed: u64) -> Vec<String> {
+        let mut settings = assignments(&self.file.data[data].set);
+        settings.extend(self.log_files(data, seed));
+        settings
     }
 
     /// The first seed of the trials: settings are checked with its rows.
@@ -138,6 +175,11 @@ impl Plan {
     pub(crate) fn trial(&self, trial: u32, last_task: &str) -> Vec<String> {
         trials::settings(&self.file.tuning, trial, last_task)
     }
+}
+
+pub(crate) fn absolute(path: &Path) -> String {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    full.display().to_string()
 }
 
 /// Where the relative paths of a file start.
@@ -198,10 +240,9 @@ fn problems(file: &CompareFile) -> Found {
         say(&["references"], unknown_method(name, file));
     }
     for (name, set) in &file.data {
-        if set.run.is_some() == set.synth.is_some() {
-            let text = format!(
-                "data set {name:?} needs run, a run file, or synth, a log to be made up; one of both"
-            );
+        if set.run.is_none() && set.synth.is_none() {
+            let text =
+                format!("data set {name:?} needs run, a run file, or synth, a log to be made up");
             say(&["data", name], text);
         }
         for method in set.methods.iter().flatten().filter(|method| !known(method)) {
@@ -232,6 +273,11 @@ fn problems(file: &CompareFile) -> Found {
                         format!("{base:?} takes over from another method itself; name that one");
                     say(&["methods", name, key], text);
                 }
+                Some(other) if other.scores.is_some() => {
+                    let text =
+                        format!("{base:?} is score files, which have no masks and no widths");
+                    say(&["methods", name, key], text);
+                }
                 Some(_) => {}
             }
             for (data, set) in &file.data {
@@ -246,6 +292,9 @@ fn problems(file: &CompareFile) -> Found {
                     say(&["data", data, "methods"], text);
                 }
             }
+        }
+        for text in scores::problems(name, method, file) {
+            say(&["methods", name], text);
         }
         if method.masks_of.is_some() && method.weights_of.is_some() {
             let text = format!(

@@ -131,10 +131,11 @@ impl JsonSchema for Range {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataSet {
-    /// The run file that says columns, tasks and sizes. A relative path starts at this file.
+    /// The run file that says columns, tasks and sizes. A relative path starts at this file. Beside synth: the
+    /// run file of the synthetic log, whose files take the place of its own.
     #[schemars(length(min = 1))]
     pub(crate) run: Option<String>,
-    /// A log to be made up instead, one for each seed.
+    /// A log to be made up, one for each seed; without run, its run file is the one that ncs synth writes.
     pub(crate) synth: Option<SynthLog>,
     /// What it is, in a sentence.
     #[serde(default)]
@@ -212,7 +213,7 @@ pub(crate) struct Published {
     pub(crate) source: String,
 }
 
-/// A method: settings laid over the run file.
+/// A method: settings laid over the run file, or score files of another program.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Method {
@@ -228,4 +229,11 @@ pub(crate) struct Method {
     pub(crate) weights_of: Option<String>,
     /// Methods of one family form the line over density.
     pub(crate) family: Option<String>,
+    /// Files of another program's probabilities of the test rows, one for each seed, such as
+    /// "{data}/lightgbm-{seed}.parquet": {data} is the name of the data set. A relative path starts at this file,
+    /// or at the folder of --scores. A file has a column p_TASK for each task and a row for each test row, in
+    /// their order. Optional columns: row (the number of the test row, from 0), y_TASK (labels, which are
+    /// compared with those of the data), seed, cpu_seconds (of training).
+    #[schemars(length(min = 1))]
+    pub(crate) scores: Option<String>,
 }

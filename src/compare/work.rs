@@ -116,7 +116,7 @@ pub(crate) fn run(
     let total = n_runs(bench.plan);
     let mut job = progress.job("compare", Some(total), "runs");
     let mut running: Vec<Running> = Vec::new();
-    let mut open: Vec<Cell> = bench.plan.cells.clone();
+    let mut open: Vec<Cell> = bench.plan.trained_cells().cloned().collect();
     let mut looked: Option<Instant> = None;
     loop {
         if stop.load(Ordering::Relaxed) {
@@ -157,7 +157,7 @@ fn n_runs(plan: &Plan) -> u64 {
         .filter(|seed| !tuning.seeds.contains(seed))
         .count();
     let trials = tuning.trials as usize * tuning.seeds.len();
-    (plan.cells.len() * (trials + more)) as u64
+    (plan.trained_cells().count() * (trials + more)) as u64
 }
 
 /// Starts runs until `jobs` are under way; whether some run elsewhere.

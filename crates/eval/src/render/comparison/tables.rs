@@ -272,13 +272,19 @@ pub(super) fn cost(data: &DataInput) -> Table {
             let costs: Vec<f64> = method.seeds.iter().map(cost).collect();
             costs.iter().sum::<f64>() / costs.len() as f64
         };
-        let count = |value: f64| Cell::number(thousands(value.round() as u64));
+        // A score file of another program tells the time at most.
+        let known = |value: f64, text: String| {
+            Cell::number(if value > 0.0 { text } else { ABSENT.to_owned() })
+        };
+        let number = |value: f64, decimals| known(value, fixed(value, decimals));
+        let count = |value: f64| known(value, thousands(value.round() as u64));
+        let trainings = mean(|run| f64::from(run.cost.trainings));
         vec![
             Cell::words(&method.name),
-            Cell::number(fixed(mean(|run| f64::from(run.cost.trainings)), 1).replace(".0", "")),
+            known(trainings, fixed(trainings, 1).replace(".0", "")),
             count(mean(|run| run.cost.samples as f64)),
-            Cell::number(fixed(mean(|run| run.cost.seconds), 1)),
-            Cell::number(fixed(mean(|run| run.cost.peak_bytes as f64 / MEBIBYTE), 0)),
+            number(mean(|run| run.cost.seconds), 1),
+            number(mean(|run| run.cost.peak_bytes as f64 / MEBIBYTE), 0),
             count(mean(|run| run.cost.parameters as f64)),
             count(mean(|run| run.cost.weights as f64)),
             count(mean(|run| run.cost.multiply_adds as f64)),

@@ -1,0 +1,285 @@
+//! A file of another program's scores: a row for each judged row, a column `p_TASK` for each task.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use ncs_features::{Block, Column, Values};
+use ncs_readers::{Reading, column_names};
+
+/// Number of the judged row, from 0; without it, rows are in the order of the judged ones.
+const ROW: &str = "row";
+/// Seed of the training.
+const SEED: &str = "seed";
+/// Processor time of the training, in seconds.
+const CPU_SECONDS: &str = "cpu_seconds";
+
+/// What a score file says, its rows in the order of the judged ones.
+#[derive(Debug)]
+pub(crate) struct ScoreTable {
+    path: PathBuf,
+    tasks: Vec<String>,
+    /// `[task][row]`
+    scores: Vec<Vec<f32>>,
+    /// Labels that stand beside the scores, `[task][row]`, NaN where unknown; `None` where none do.
+    labels: Vec<Option<Vec<f32>>>,
+    /// Processor time of the training; 0 where the file does not say.
+    pub(crate) cpu_seconds: f64,
+}
+
+impl ScoreTable {
+    /// Reads the scores of `tasks` that a training with `seed` gave to `n_rows` rows.
+    ///
+    /// # Errors
+    /// The file cannot be read or lacks a task, has another number of rows, a value that is no probability, or
+    /// another seed.
+    pub(crate) fn read(
+        path: &Path,
+        tasks: &[String],
+        n_rows: usize,
+        seed: u64,
+    ) -> Result<ScoreTable, Box<dyn Error>> {
+        let columns = Columns::read(path, tasks)?;
+        columns.check_length(n_rows)?;
+        columns.check_constant(SEED, |found| {
+            (found != seed as f64)
+                .then(|| format!("the scores are of seed {found}, but seed {seed} was wanted"))
+        })?;
+        columns.check_constant(CPU_SECONDS, |found| {
+            let is_time = found.is_finite() && found >= 0.0;
+            (!is_time).then(|| format!("{found} is not a number of seconds"))
+        })?;
+        let places = columns.places()?;
+        let in_order = |values: &[f64]| match &places {
+            Some(places) => places.iter().map(|&row| values[row] as f32).collect(),
+            None => values.iter().map(|&value| value as f32).collect(),
+        };
+        let mut table = ScoreTable {
+            cpu_seconds: columns.first(CPU_SECONDS).unwrap_or(0.0),
+            path: path.to_owned(),
+            tasks: tasks.to_vec(),
+            scores: Vec::new(),
+            labels: Vec::new(),
+        };
+        for task in tasks {
+            table.scores.push(in_order(columns.probabilities(task)?));
+            table.labels.push(columns.get(&y(task)).map(in_order));
+        }
+        Ok(table)
+    }
+
+    /// The scores of some judged rows, `[task][row]`.
+    ///
+    /// # Errors
+    /// Labels stand beside the scores, and one is not that of its judged row. `labels` are these rows' own,
+    /// `[task][row]`, NaN where unknown.
+    pub(crate) fn rows(
+        &self,
+        rows: std::ops::Range<usize>,
+        labels: &[Vec<f32>],
+    ) -> Result<Vec<Vec<f32>>, String> {
+        for (task, labels) in labels.iter().enumerate() {
+            self.check_labels(task, rows.start, labels)?;
+        }
+        let of_task = |scores: &Vec<f32>| scores[rows.clone()].to_vec();
+        Ok(self.scores.iter().map(of_task).collect())
+    }
+
+    fn check_labels(&self, task: usize, first: usize, labels: &[f32]) -> Result<(), String> {
+        let Some(beside) = &self.labels[task] else {
+            return Ok(());
+        };
+        let differs = |(ours, theirs): (&f32, &f32)| !ours.is_nan() && ours != theirs;
+        match labels.iter().zip(&beside[first..]).position(differs) {
+            None => Ok(()),
+            Some(at) => Err(format!(
+                "{}, column \"{}\": the label of row {} is {} there and {} in the data: the scores are of other \
+                 rows, or in another order",
+                self.path.display(),
+                y(&self.tasks[task]),
+                first + at,
+                shown(beside[first + at]),
+                shown(labels[at]),
+            )),
+        }
+    }
+}
+
+fn p(task: &str) -> String {
+    format!("p_{task}")
+}
+
+fn y(task: &str) -> String {
+    format!("y_{task}")
+}
+
+fn shown(label: f32) -> String {
+    if label.is_nan() {
+        return "unknown".to_owned();
+    }
+    label.to_string()
+}
+
+/// The columns of a file that mean something here, NaN where a row has no number.
+struct Columns {
+    path: PathBuf,
+    names: Vec<String>,
+    values: Vec<Vec<f64>>,
+}
+
+impl Columns {
+    fn read(path: &Path, tasks: &[String]) -> Result<Columns, Box<dyn Error>> {
+        let present = column_names(path, &Reading::default())?;
+        let wanted: Vec<String> = tasks.iter().map(|task| p(task)).collect();
+        if let Some(lost) = wanted.iter().find(|name| !present.contains(name)) {
+            let others = present.iter().filter(|name| !wanted.contains(name));
+            let text = format!(
+                "{}: no column \"{lost}\"; scores are in a column p_TASK for each task, here {}{}",
+                path.display(),
+                wanted.join(", "),
+                crate::run_file::hint(lost, others.map(String::as_str))
+            );
+            return Err(text.into());
+        }
+        let of_task = tasks.iter().flat_map(|task| [p(task), y(task)]);
+        let known = of_task.chain([ROW, SEED, CPU_SECONDS].map(str::to_owned));
+        let names: Vec<String> = known.filter(|name| present.contains(name)).collect();
+        let mut columns = Columns {
+            path: path.to_owned(),
+            values: vec![Vec::new(); names.len()],
+            names,
+        };
+        let mut source = ncs_readers::open(path, &Reading::default(), &columns.names)?;
+        while let Some(raw) = source.next_block()? {
+            if let Some(broken) = raw.broken.first() {
+                let text = format!("{}, row {}: {}", path.display(), broken.row, broken.what);
+                return Err(text.into());
+            }
+            columns.append(&raw.block)?;
+        }
+        Ok(columns)
+    }
+
+    fn append(&mut self, block: &Block) -> Result<(), String> {
+        for (column, values) in block.columns.iter().zip(&mut self.values) {
+            let first = values.len() as u64;
+            for row in 0..block.n_rows {
+                let number = number(column, row)
+                    .map_err(|error| format!("{}: {}", self.path.display(), error.after(first)));
+                values.push(number?);
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<&[f64]> {
+        let at = self.names.iter().position(|found| found == name)?;
+        Some(&self.values[at])
+    }
+
+    fn first(&self, name: &str) -> Option<f64> {
+        self.get(name)?.first().copied()
+    }
+
+    fn at(&self, name: &str, row: usize, text: &str) -> String {
+        format!(
+            "{}, column \"{name}\", row {}: {text}",
+            self.path.display(),
+            row + 1
+        )
+    }
+
+    fn check_length(&self, wanted: usize) -> Result<(), String> {
+        let found = self.values.first().map_or(0, Vec::len);
+        if found == wanted {
+            return Ok(());
+        }
+        Err(format!(
+            "{}: {found} rows of scores for {wanted} judged rows; one is needed for each, in their order or \
+             with a column \"{ROW}\" that counts them from 0",
+            self.path.display()
+        ))
+    }
+
+    /// Every row of a column that tells of the whole training says the same, and `fault` finds nothing.
+    fn check_constant(
+        &self,
+        name: &str,
+        fault: impl Fn(f64) -> Option<String>,
+    ) -> Result<(), String> {
+        let values = self.get(name).unwrap_or(&[]);
+        let Some(&first) = values.first() else {
+            return Ok(());
+        };
+        if let Some(text) = fault(first) {
+            return Err(self.at(name, 0, &text));
+        }
+        match values.iter().position(|value| *value != first) {
+            None => Ok(()),
+            Some(row) => {
+                let text = format!(
+                    "{}, but the first row says {first}; a file is of one training",
+                    values[row]
+                );
+                Err(self.at(name, row, &text))
+            }
+        }
+    }
+
+    /// For each judged row, where its scores stand; `None` where the file does not say.
+    fn places(&self) -> Result<Option<Vec<usize>>, String> {
+        let Some(rows) = self.get(ROW) else {
+            return Ok(None);
+        };
+        let mut places = vec![usize::MAX; rows.len()];
+        for (at, &row) in rows.iter().enumerate() {
+            let is_row = row >= 0.0 && row < rows.len() as f64 && row.fract() == 0.0;
+            if !is_row {
+                let text = format!(
+                    "{row} is not one of the judged rows, which count from 0 to {}",
+                    rows.len() - 1
+                );
+                return Err(self.at(ROW, at, &text));
+            }
+            let place = &mut places[row as usize];
+            if *place != usize::MAX {
+                let text = format!("judged row {row} has scores already, in row {}", *place + 1);
+                return Err(self.at(ROW, at, &text));
+            }
+            *place = at;
+        }
+        Ok(Some(places))
+    }
+
+    /// The scores of a task, each a probability.
+    fn probabilities(&self, task: &str) -> Result<&[f64], String> {
+        let name = p(task);
+        let scores = self.get(&name).expect("the columns of all tasks were read");
+        match scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
+            None => Ok(scores),
+            Some(row) if scores[row].is_nan() => Err(self.at(
+                &name,
+                row,
+                "no number; every judged row needs a probability",
+            )),
+            Some(row) => {
+                let text = format!(
+                    "{} is not a probability in [0, 1]; logits need a sigmoid first",
+                    scores[row]
+                );
+                Err(self.at(&name, row, &text))
+            }
+        }
+    }
+}
+
+/// A row's number; NaN where it has none.
+fn number(column: &Column, row: usize) -> Result<f64, ncs_features::EncodeError> {
+    let Some(at) = column.only(row)? else {
+        return Ok(f64::NAN);
+    };
+    match &column.values {
+        // NaN is how some programs write an unknown label.
+        Values::Float(numbers) => Ok(numbers[at]),
+        _ => Ok(column.number(row, at)?.unwrap_or(f64::NAN)),
+    }
+}
