@@ -55,7 +55,7 @@ mod range;
 pub mod schema;
 pub mod value;
 
-pub use batch::{Batch, FieldIds, Pick};
+pub use batch::{Batch, FieldIds, NO_GROUP, Pick};
 pub use block::{Block, Column, Texts, Values};
 pub use coverage::{ColumnCoverage, Coverage, SeenIds};
 pub use encode::Encoder;
