@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use ncs_eval::PartColumns;
 use ncs_features::labels::{labels, truths};
 use ncs_features::{Block, EncodeError, Encoder, Fit, FitError, Population, Schema, Task};
 use ncs_readers::split::Part;
@@ -16,6 +17,7 @@ use crate::progress::grouped;
 use crate::run_file::RunPlan;
 
 mod column;
+mod coverage;
 mod parts;
 
 /// The files of a run and what its first training rows hold.
@@ -33,6 +35,8 @@ pub(crate) struct FirstLook {
     pub(crate) parts: IndexMap<&'static str, u64>,
     /// The features.
     pub(crate) columns: Vec<ColumnLook>,
+    /// The columns of each part, against the first training rows.
+    pub(crate) coverage: Vec<PartColumns>,
     /// The tasks.
     pub(crate) tasks: Vec<TaskLook>,
     /// Bytes of the tables and their moments, were every row of them met.
@@ -132,6 +136,7 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
         broken_rows: rows.n_broken,
         parts: counts,
         columns,
+        coverage: Vec::new(),
         table_bytes: memory::needed(plan),
         training_bytes: memory::least(plan),
         tasks,
@@ -150,7 +155,15 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
     if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
         return Err(fault.into());
     }
-    parts::look(plan, n_rows, &rows, &mut look)?;
+    let parts = parts::look(plan, n_rows, &rows, &mut look)?;
+    look.coverage = coverage::of_parts(&plan.schema, &parts);
+    for part in &look.coverage {
+        // The first rows show where their own numbers stand far off, and not yet the range of all.
+        let is_train = part.part == Part::Train.name();
+        let remarks = part.remarks().into_iter();
+        let remarks = remarks.filter(|note| note.warning || is_train);
+        look.warnings.extend(remarks.map(|note| note.text));
+    }
     Ok(look)
 }
 

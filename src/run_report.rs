@@ -4,16 +4,20 @@ use ncs_eval::report::{
     CalibrationCurve, DataPart, DataSummary, LabelSummary, LearningCurve, LearningPoint, Note,
     ResultTable, SearchCurve, SearchRound, SharingPicture,
 };
-use ncs_eval::{Binning, Metrics, Predictions, RunReport};
-use ncs_features::{Objective, Schema, Task};
+use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
+use ncs_features::coverage::Shares;
+use ncs_features::{ColumnCoverage, Objective, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
+use ncs_readers::prepare::PartReport;
+use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
     Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch, TrainPlan,
-    Trained,
+    Trained, predict,
 };
 
+use crate::progress::grouped;
 use crate::run_file::RunPlan;
 use crate::sharing;
 
@@ -66,6 +70,7 @@ pub fn report(
             .first()
             .map_or(Vec::new(), |first| calibration_curves(&network, first)),
         data: data_summary(schema, data),
+        columns: part_columns(data),
         settings: settings(plan, train_rows(data)),
     }
 }
@@ -85,11 +90,65 @@ fn subtitle(plan: &RunPlan, data: &DataReport) -> String {
     let rows: u64 = data.parts.iter().map(|part| part.labels.rows).sum();
     format!(
         "{} rows, {} columns; seed {}, threads: {}",
-        crate::progress::grouped(rows),
+        grouped(rows),
         plan.schema.fields.len(),
         plan.train.seed,
         plan.train.threads
     )
+}
+
+/// The columns of each part: validation rows compared with training rows, test rows with validation rows.
+pub fn part_columns(data: &DataReport) -> Vec<PartColumns> {
+    let shares = |part: &PartReport| part.columns.iter().map(ColumnCoverage::shares).collect();
+    let mut before: Option<(Part, Vec<Shares>)> = None;
+    let mut all = Vec::new();
+    for part in &data.parts {
+        let own: Vec<Shares> = shares(part);
+        let (with, mut reference) = before.take().unwrap_or((part.part, own.clone()));
+        if with == Part::Train && part.part != Part::Train {
+            // Training rows hold no unseen values, by what the word means.
+            reference.iter_mut().for_each(|shares| shares.unseen = None);
+        }
+        all.push(PartColumns {
+            part: part.part.name().to_owned(),
+            columns: part.columns.clone(),
+            reference,
+            compared_with: rows_name(with).to_owned(),
+        });
+        before = Some((part.part, own));
+    }
+    all
+}
+
+fn rows_name(part: Part) -> &'static str {
+    match part {
+        Part::Train => "training",
+        Part::Valid => "validation",
+        Part::Test => "test",
+    }
+}
+
+/// What puts the figures of some rows in doubt, or is left out of them.
+pub fn doubts(rows: &str, predictions: &Predictions, metrics: &Metrics) -> Vec<Note> {
+    let tasks = predictions.tasks.iter();
+    let doubts = tasks.flat_map(predict::doubts).map(|doubt| Note {
+        warning: true,
+        text: format!("On {rows}, {doubt}."),
+    });
+    let without_group = metrics
+        .tasks
+        .iter()
+        .filter(|(_, figures)| figures.rows_without_group > 0);
+    let without_group = without_group.map(|(name, figures)| Note {
+        warning: false,
+        text: format!(
+            "On {rows}, task {name:?}: {} of {} rows have no group: grouped AUC leaves them out, and for intervals \
+             each is drawn by itself.",
+            grouped(figures.rows_without_group),
+            grouped(figures.rows)
+        ),
+    });
+    doubts.chain(without_group).collect()
 }
 
 fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
@@ -113,6 +172,11 @@ fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
                 .to_owned(),
         });
     }
+    for judged in judged {
+        let rows = format!("the {} rows", judged.part);
+        notes.extend(doubts(&rows, &judged.predictions, &judged.metrics));
+    }
+    notes.extend(part_columns(data).iter().flat_map(PartColumns::remarks));
     notes
 }
 

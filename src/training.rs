@@ -10,10 +10,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ncs_eval::{MetricSettings, Metrics, Predictions, Resampling, RunReport, render_html};
+use indexmap::IndexMap;
+use ncs_eval::{
+    MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
+};
+use ncs_features::ColumnCoverage;
 use ncs_model::{Pass, Scorer, tensor_file};
 use ncs_readers::batches::BatchPlan;
-use ncs_readers::{Cache, Prepared, Stage, prepare};
+use ncs_readers::{Cache, Prepared, Report, Stage, prepare};
 use ncs_train::{Run, TrainError, Trained, predict};
 use serde::Serialize;
 
@@ -115,6 +119,12 @@ pub fn run_in(
     let meter = Meter::start(folder);
     let data = prepare_rows(plan, progress, stop)?;
     crate::memory::check_fitted(file, &data.schema)?;
+    for note in run_report::part_columns(&data.report)
+        .iter()
+        .flat_map(PartColumns::remarks)
+    {
+        progress.say(&note.line());
+    }
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -177,7 +187,10 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &judged);
     report.notes.extend(notes);
-    write_json(&folder.join("metrics.json"), &figures(&judged))?;
+    write_json(
+        &folder.join("metrics.json"),
+        &figures(&judged, &data.report),
+    )?;
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;
@@ -197,14 +210,21 @@ struct Figures<'a> {
     metrics: Option<&'a Metrics>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid: Option<&'a Metrics>,
+    /// By part: each column against what training saw.
+    columns: IndexMap<&'static str, &'a [ColumnCoverage]>,
 }
 
-fn figures(judged: &[Judged]) -> Figures<'_> {
+fn figures<'a>(judged: &'a [Judged], data: &'a Report) -> Figures<'a> {
+    let columns = data
+        .parts
+        .iter()
+        .map(|part| (part.part.name(), &part.columns[..]));
     let of_valid = judged.iter().skip(1).find(|judged| judged.part == "valid");
     Figures {
         part: judged.first().map(|judged| judged.part),
         metrics: judged.first().map(|judged| &judged.metrics),
         valid: of_valid.map(|judged| &judged.metrics),
+        columns: columns.collect(),
     }
 }
 

@@ -33,7 +33,7 @@ fn evaluate_prints_what_programs_rely_on() {
     let folder = folder(NetworkKind::SparseSharing);
     let arguments = ["evaluate", "run/model", "--data", "log/test.csv", "--json"];
     let found = json(&done(folder.path(), &arguments));
-    assert_eq!(sorted(keys(&found)), ["ctcvr", "tasks"]);
+    assert_eq!(sorted(keys(&found)), ["columns", "ctcvr", "notes", "tasks"]);
     assert_eq!(sorted(keys(&found["tasks"])), ["ctr", "cvr"]);
     let ctr = &found["tasks"]["ctr"];
     let named = [

@@ -139,6 +139,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
             }),
         ],
         self_test: None,
+        shares: vec![],
         schema: Arc::new(schema),
         spec,
     }

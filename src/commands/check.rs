@@ -1,6 +1,6 @@
 //! `ncs check`
 
-use ncs_eval::text_table;
+use ncs_eval::{columns_text, text_table};
 
 use super::{Outcome, open, print, print_json, size};
 use crate::arguments::Check;
@@ -48,6 +48,7 @@ fn text(look: &FirstLook) -> String {
         files(&look.files),
         rows(look),
         columns(&look.columns),
+        columns_text(&look.coverage),
         tasks(&look.tasks),
         format!(
             "Memory: training takes at least {}; tables and moments, were every row seen: {}\n",

@@ -4,37 +4,60 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use ncs_eval::report::ResultTable;
-use ncs_eval::{MetricSettings, Metrics, Predictions, RunReport, render_text};
-use ncs_features::{Encoder, Schema, Task};
+use ncs_eval::report::{Note, ResultTable};
+use ncs_eval::{MetricSettings, Metrics, PartColumns, Predictions, RunReport, render_text};
+use ncs_features::{ColumnCoverage, Coverage, Encoder, Schema, Task};
 use ncs_model::Scorer;
 use ncs_readers::{Encoded, ReadError, Reading};
 use ncs_train::predict;
+use serde::Serialize;
 
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::progress::Progress;
-use crate::run_report::network_name;
+use crate::run_report::{doubts, network_name};
 
 /// Judges a model on labelled rows.
 ///
 /// # Errors
-/// The model or the rows cannot be read, or a label is absent.
+/// The model or the rows cannot be read, a row has no score, or a label is absent.
 pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
-    let scorer = model::scorer(&arguments.model)?;
-    let predictions = predict(arguments, &scorer, progress)?;
+    let artifact = model::read(&arguments.model)?;
+    let scorer = model::scorer_of(&arguments.model, &artifact)?;
+    let (predictions, columns) = predict(arguments, &scorer, progress)?;
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
-    match arguments.json {
-        true => print_json(&metrics),
-        false => print(&table(arguments, &scorer, metrics)),
+    let columns = PartColumns {
+        part: "rows".to_owned(),
+        columns,
+        reference: artifact.shares,
+        compared_with: "validation".to_owned(),
+    };
+    let mut notes = doubts("these rows", &predictions, &metrics);
+    notes.extend(columns.remarks());
+    if arguments.json {
+        return print_json(&Evaluation {
+            metrics: &metrics,
+            columns: &columns.columns,
+            notes: &notes,
+        });
     }
+    print(&table(arguments, &scorer, metrics, columns, notes))
+}
+
+/// What `--json` prints: the figures, and beside them the columns against what training saw.
+#[derive(Serialize)]
+struct Evaluation<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    columns: &'a [ColumnCoverage],
+    notes: &'a [Note],
 }
 
 fn predict(
     arguments: &Evaluate,
     scorer: &Scorer,
     progress: Progress,
-) -> Result<Predictions, Box<dyn Error>> {
+) -> Result<(Predictions, Vec<ColumnCoverage>), Box<dyn Error>> {
     let files = model::files(&arguments.rows)?;
     let reading = model::reading(&arguments.rows);
     let schema = match files.first() {
@@ -45,14 +68,19 @@ fn predict(
     let mut predictions = predict::no_predictions(&tasks);
     let mut pass = model::pass(&arguments.rows);
     let mut job = progress.job("evaluate", None, "rows");
-    for batch in Encoded::open(files, &reading, Encoder::new(schema), true) {
-        let batch = batch.map_err(|error| absent_label(error, &tasks))?;
+    let mut coverage = Coverage::new(&schema);
+    let mut encoded = Encoded::open(files, &reading, Encoder::new(schema), true);
+    while let Some(next) = encoded.next_rows() {
+        let (rows, batch) = next.map_err(|error| absent_label(error, &tasks))?;
         let scores = scorer.score(&batch, &mut pass);
+        model::check_scores(&rows, &batch, &scores, scorer)?;
+        model::cover(&mut coverage, scorer, &rows, &batch);
         predict::append(&mut predictions, &batch, &scores);
         job.advance(batch.n_rows as u64);
     }
     job.finish();
-    Ok(predictions)
+    let columns = coverage.finish(|field, id| scorer.is_unseen(field, id));
+    Ok((predictions, columns))
 }
 
 /// The schema without the group and the truths that the rows lack: what they are for is left out.
@@ -97,7 +125,13 @@ fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
     }
 }
 
-fn table(arguments: &Evaluate, scorer: &Scorer, metrics: Metrics) -> String {
+fn table(
+    arguments: &Evaluate,
+    scorer: &Scorer,
+    metrics: Metrics,
+    columns: PartColumns,
+    notes: Vec<Note>,
+) -> String {
     let name = network_name(scorer.spec().plan.kind).to_owned();
     let rows = arguments.rows.data.join(" ");
     let table = ResultTable::of_metrics(
@@ -106,6 +140,8 @@ fn table(arguments: &Evaluate, scorer: &Scorer, metrics: Metrics) -> String {
     );
     render_text(&RunReport {
         results: vec![table],
+        columns: vec![columns],
+        notes,
         ..RunReport::default()
     })
 }

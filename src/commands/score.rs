@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_features::Encoder;
+use ncs_eval::{PartColumns, columns_text};
+use ncs_features::{Coverage, Encoder};
 use ncs_readers::Encoded;
 
 use super::{Outcome, model, print};
@@ -14,11 +15,12 @@ use crate::score_file::ScoreFile;
 /// Writes the probability (or ratio) of every task for every row, in the order of the rows.
 ///
 /// # Errors
-/// The model or a row cannot be read, the file cannot be written or is one of those that are read,
+/// The model or a row cannot be read, a row has no score, the file cannot be written or is one of those that are read,
 /// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let asked = interrupt::flag()?;
-    let scorer = model::scorer(&arguments.model)?;
+    let artifact = model::read(&arguments.model)?;
+    let scorer = model::scorer_of(&arguments.model, &artifact)?;
     let files = model::files(&arguments.rows)?;
     refuse_own_input(&arguments.out, &files)?;
     let reading = model::reading(&arguments.rows);
@@ -26,15 +28,38 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let mut out = ScoreFile::create(&arguments.out, &scorer.spec().tasks)?;
     let mut job = progress.job("score", None, "rows");
     let encoder = Encoder::new(scorer.schema().clone());
-    for batch in Encoded::open(files, &reading, encoder, false) {
-        let batch = batch?;
+    let mut coverage = Coverage::new(scorer.schema());
+    let mut encoded = Encoded::open(files, &reading, encoder, false);
+    while let Some(next) = encoded.next_rows() {
+        let (rows, batch) = next?;
         interrupt::refuse(asked, "no scores were written")?;
-        out.write(scorer.score(&batch, &mut pass))?;
+        let scores = scorer.score(&batch, &mut pass);
+        model::check_scores(&rows, &batch, &scores, &scorer)?;
+        model::cover(&mut coverage, &scorer, &rows, &batch);
+        out.write(scores)?;
         job.advance(batch.n_rows as u64);
     }
     let rows = out.finish()?;
     job.finish();
+    let columns = PartColumns {
+        part: "rows".to_owned(),
+        columns: coverage.finish(|field, id| scorer.is_unseen(field, id)),
+        reference: artifact.shares,
+        compared_with: "validation".to_owned(),
+    };
+    say_columns(progress, &columns);
     print(&format!("{}: {rows} rows\n", arguments.out.display()))
+}
+
+/// What differs from the rows that the model was trained on.
+fn say_columns(progress: Progress, columns: &PartColumns) {
+    let table = columns_text(std::slice::from_ref(columns));
+    if !table.is_empty() {
+        progress.say(table.trim_end());
+    }
+    for note in columns.remarks() {
+        progress.say(&note.line());
+    }
 }
 
 /// Scores would replace the rows that they are for.

@@ -13,7 +13,7 @@ use super::{FirstLook, Usable, first_of, parts_of, seen, sift, tasks};
 use crate::run_file::RunPlan;
 
 /// Looks at validation and test rows, those that the split takes from `train` included, and at the
-/// start of every file.
+/// start of every file. Returns the rows of each part, the training part included.
 ///
 /// # Errors
 /// A file is empty or cannot be read, or a row cannot be used where none may be broken.
@@ -22,14 +22,15 @@ pub(super) fn look(
     n_rows: usize,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<(), ReadError> {
+) -> Result<Vec<(Part, Vec<RowsBlock>)>, ReadError> {
+    let mut rows = vec![(Part::Train, split_off(&plan.data, Part::Train, train)?)];
     for part in [Part::Valid, Part::Test] {
-        look_at(plan, n_rows, part, train, look)?;
+        rows.push((part, look_at(plan, n_rows, part, train, look)?));
     }
     for part in Part::ALL {
         starts(plan, patterns(&plan.data, part))?;
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn patterns(data: &DataPlan, part: Part) -> &[String] {
@@ -46,7 +47,7 @@ fn look_at(
     part: Part,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<(), ReadError> {
+) -> Result<Vec<RowsBlock>, ReadError> {
     // Of a split only: another seed or column may mend it, so it is a warning.
     let mut all_rows = false;
     let mut blocks = split_off(&plan.data, part, train)?;
@@ -63,7 +64,7 @@ fn look_at(
     if blocks.iter().any(|rows| rows.block.n_rows > 0) {
         labels(&plan.schema.tasks, &blocks, all_rows, part, look)?;
     }
-    Ok(())
+    Ok(blocks)
 }
 
 /// The rows of `train` that the split puts into `part`.

@@ -3,10 +3,11 @@
 use std::error::Error;
 
 use ncs_eval::report::Note;
-use ncs_features::Block;
+use ncs_features::{Block, ColumnCoverage};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Pass, Scorer, SelfTest};
 use ncs_readers::batches::BatchPlan;
+use ncs_readers::split::Part;
 use ncs_readers::{Prepared, columns_of, first_rows};
 use ncs_train::calibrate::{self, Calibration};
 use ncs_train::{Trained, predict};
@@ -28,6 +29,13 @@ pub(super) fn freeze(
     trained: &Trained,
 ) -> Result<(Artifact, Vec<Note>), Box<dyn Error>> {
     let mut artifact = trained.artifact.clone();
+    let valid = data
+        .report
+        .parts
+        .iter()
+        .find(|part| part.part == Part::Valid);
+    let columns = valid.map_or(&[][..], |part| &part.columns);
+    artifact.shares = columns.iter().map(ColumnCoverage::shares).collect();
     let mut notes = Vec::new();
     if let Some(how) = plan.calibration {
         notes.push(calibrated(how, plan, data, &mut artifact)?);

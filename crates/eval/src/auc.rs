@@ -1,6 +1,8 @@
 //! The area under the ROC curve: the chance that a positive row outranks a negative one, equal
 //! scores counting one half. For all rows, for weighted rows, within groups, along the funnel.
 
+use ncs_features::NO_GROUP;
+
 /// A label, score or weight: `f32` or `f64`. All sums are in `f64`.
 pub trait Real: Copy + Into<f64> {}
 
@@ -93,8 +95,8 @@ pub struct GroupedAuc {
     pub groups: usize,
 }
 
-/// Impression-weighted mean AUC over the groups that have both classes; rows of unknown label do
-/// not count. `groups[i]` names the group of row i.
+/// Impression-weighted mean AUC over the groups that have both classes; rows of unknown label and rows
+/// without a group ([`NO_GROUP`]) do not count. `groups[i]` names the group of row i.
 pub fn grouped_auc<L: Real, S: Real>(labels: &[L], scores: &[S], groups: &[u64]) -> GroupedAuc {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
     assert_eq!(labels.len(), groups.len(), "one group for each row");
@@ -129,7 +131,8 @@ fn rows_by_group<L: Real, S: Real>(
 ) -> Option<Vec<(u64, u64, u32)>> {
     let ranking = Ranking::unsorted(labels, scores)?;
     let with_group = |&(key, row): &(u64, u32)| (groups[row as usize], key, row);
-    let mut rows: Vec<_> = ranking.iter().map(with_group).collect();
+    let rows = ranking.iter().map(with_group);
+    let mut rows: Vec<_> = rows.filter(|(group, ..)| *group != NO_GROUP).collect();
     rows.sort_unstable();
     Some(rows)
 }

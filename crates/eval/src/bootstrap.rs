@@ -3,6 +3,7 @@
 //! Each resample counts a row (or all rows of a group) k times, k Poisson with mean 1: the
 //! bootstrap that needs neither a second sort nor random access, so a resample costs one pass.
 
+use ncs_features::NO_GROUP;
 use serde::{Deserialize, Serialize};
 
 use crate::auc::{Ranking, Real, area, class_masses};
@@ -32,7 +33,7 @@ impl Default for Resampling {
 /// Percentile bootstrap interval of the AUC over the rows whose label is known.
 ///
 /// With `groups` (one a row) whole groups are drawn, since rows of one user or session are not
-/// independent; with an empty slice single rows are. `None` where the AUC itself is, or where
+/// independent; with an empty slice single rows are, and so is each row without a group ([`NO_GROUP`]). `None` where the AUC itself is, or where
 /// fewer than half of the resamples hold both classes.
 pub fn auc_interval<L: Real, S: Real>(
     labels: &[L],
@@ -90,22 +91,28 @@ impl RankedRows {
     }
 }
 
-/// The group of each ranked row as an index in order of group name, and the number of groups.
+/// The group of each ranked row as an index in order of group name, and the number of groups. A row without a
+/// group has an index of its own, after those.
 fn group_indices(ranking: &[(u64, u32)], groups: &[u64]) -> (Vec<u32>, usize) {
     if groups.is_empty() {
         return (Vec::new(), 0);
     }
-    let mut names: Vec<u64> = ranking
-        .iter()
-        .map(|&(_, row)| groups[row as usize])
-        .collect();
+    let group = |&(_, row): &(u64, u32)| groups[row as usize];
+    let mut names: Vec<u64> = ranking.iter().map(group).collect();
+    names.retain(|name| *name != NO_GROUP);
     names.sort_unstable();
     names.dedup();
-    let index = |&(_, row): &(u64, u32)| names.partition_point(|n| *n < groups[row as usize]);
-    (
-        ranking.iter().map(|ranked| index(ranked) as u32).collect(),
-        names.len(),
-    )
+    let mut n_groups = names.len();
+    let index = |ranked: &(u64, u32)| {
+        let group = group(ranked);
+        if group != NO_GROUP {
+            return names.partition_point(|name| *name < group) as u32;
+        }
+        n_groups += 1;
+        (n_groups - 1) as u32
+    };
+    let indices = ranking.iter().map(index).collect();
+    (indices, n_groups)
 }
 
 /// Linear interpolation between the two nearest of the sorted values.

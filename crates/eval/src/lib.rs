@@ -22,6 +22,7 @@
 pub mod auc;
 pub mod bootstrap;
 pub mod calibration;
+pub mod columns;
 pub mod comparison;
 pub mod errors;
 pub mod figures;
@@ -38,6 +39,7 @@ pub use bootstrap::{Resampling, auc_interval};
 pub use calibration::{
     Binning, CalibrationBin, calibration_bins, expected_calibration_error, predicted_over_observed,
 };
+pub use columns::PartColumns;
 pub use comparison::{Comparison, ComparisonInput};
 pub use errors::{LabelRange, log_loss, squared_error};
 pub use metrics::{
@@ -45,8 +47,8 @@ pub use metrics::{
     TaskPredictions,
 };
 pub use render::{
-    comparison_markdown, render_comparison_html, render_html, render_text, render_tuning_html,
-    text_table,
+    columns_text, comparison_markdown, render_comparison_html, render_html, render_text,
+    render_tuning_html, text_table,
 };
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};

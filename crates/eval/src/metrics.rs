@@ -1,21 +1,24 @@
 //! What a model predicted for some rows, and the figures that judge it, as `ncs evaluate --json`
 //! prints them.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
+use ncs_features::NO_GROUP;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::auc::{self, funnel_labels, funnel_scores};
 use crate::bootstrap::{Resampling, auc_interval};
 use crate::calibration::{self, Binning, CalibrationBin};
-use crate::errors::{LabelRange, log_loss, squared_error};
+use crate::errors::{LabelRange, known_pairs, log_loss, squared_error};
 
 /// Labels and scores of all tasks over the same rows.
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
     /// One for each task, in the order of the run file.
     pub tasks: Vec<TaskPredictions>,
-    /// The group of each row; empty without a group column.
+    /// The group of each row, [`NO_GROUP`] where it has none; empty without a group column.
     pub groups: Vec<u64>,
     /// Positions of the click and the conversion task, where conversions follow clicks.
     pub funnel: Option<(usize, usize)>,
@@ -30,7 +33,7 @@ pub struct TaskPredictions {
     pub binary: bool,
     /// Labels; NaN: unknown, the row does not count for this task.
     pub labels: Vec<f32>,
-    /// Predicted probabilities or ratios.
+    /// Predicted probabilities or ratios; NaN: the model says none, and no figure counts the row.
     pub scores: Vec<f32>,
     /// True probabilities of a made-up log; empty otherwise.
     pub truths: Vec<f32>,
@@ -92,7 +95,7 @@ pub struct Metrics {
     pub ctcvr: Option<FunnelMetrics>,
 }
 
-/// The figures of one task over the rows whose label is known.
+/// The figures of one task over the rows whose label is known and that have a score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskMetrics {
     /// Rows with a known label.
@@ -119,7 +122,23 @@ pub struct TaskMetrics {
     pub ece: Option<f64>,
     /// Binary tasks of a made-up log: AUC against the true probabilities of all rows.
     pub auc_entire_space: Option<f64>,
+    /// Rows with a known label whose score is no number; no figure counts them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_without_score: u64,
+    /// Rows with a known label and no group: left out of `gauc`, each drawn by itself for `auc_interval`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_without_group: u64,
+    /// The score of all rows, where they all have the same: the network has learned nothing, or has died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant_score: Option<f64>,
 }
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Fewer rows may well have the same score.
+const FEWEST_CONSTANT: u64 = 10;
 
 /// The figures of the product `p_ctr * p_cvr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,7 +164,15 @@ impl Metrics {
     ) -> Result<Metrics, PredictionError> {
         predictions.check()?;
         let groups = &predictions.groups;
-        let judged = |task: &TaskPredictions| (task.name.clone(), task.metrics(groups, settings));
+        let judged = |task: &TaskPredictions| {
+            let rows_without_score = task.rows_without_score();
+            let metrics = task.without_lost_rows().metrics(groups, settings);
+            let metrics = TaskMetrics {
+                rows_without_score,
+                ..metrics
+            };
+            (task.name.clone(), metrics)
+        };
         Ok(Metrics {
             tasks: predictions.tasks.iter().map(judged).collect(),
             ctcvr: predictions.funnel_metrics(&settings.resampling),
@@ -181,8 +208,15 @@ impl Predictions {
         if !(click.binary && conversion.binary) {
             return None;
         }
-        let labels = funnel_labels(&click.labels, &conversion.labels);
+        let mut labels = funnel_labels(&click.labels, &conversion.labels);
         let scores = funnel_scores(&click.scores, &conversion.scores);
+        for (label, _) in labels
+            .iter_mut()
+            .zip(&scores)
+            .filter(|(_, score)| score.is_nan())
+        {
+            *label = f64::NAN;
+        }
         Some(FunnelMetrics {
             rows: count(&labels, |label| !label.is_nan()),
             positives: count(&labels, |label| label > 0.5),
@@ -225,11 +259,54 @@ fn check_optional_length(
 impl TaskPredictions {
     /// The points of the calibration plot; for a ratio over rows with a positive label, clipped.
     pub fn calibration_bins(&self, binning: Binning) -> Vec<CalibrationBin> {
-        calibration::calibration_bins(&self.calibration_labels(), &self.scores, binning)
+        let task = self.without_lost_rows();
+        calibration::calibration_bins(&task.calibration_labels(), &task.scores, binning)
+    }
+
+    /// The same with labels and truths unknown where the score is no number.
+    pub fn without_lost_rows(&self) -> Cow<'_, TaskPredictions> {
+        if !self.scores.iter().any(|score| score.is_nan()) {
+            return Cow::Borrowed(self);
+        }
+        let mut task = self.clone();
+        for (row, score) in self.scores.iter().enumerate() {
+            if score.is_nan() {
+                task.labels[row] = f32::NAN;
+                if let Some(truth) = task.truths.get_mut(row) {
+                    *truth = f32::NAN;
+                }
+            }
+        }
+        Cow::Owned(task)
+    }
+
+    /// Rows whose label is known and whose score is no number.
+    pub fn rows_without_score(&self) -> u64 {
+        let lost = |(label, score): (&f32, &f32)| score.is_nan() && !label.is_nan();
+        let rows = self.labels.iter().zip(&self.scores);
+        rows.filter(|row| lost(*row)).count() as u64
+    }
+
+    /// The score of all rows whose label is known, where there are enough and they all have the same.
+    pub fn constant_score(&self) -> Option<f64> {
+        let mut scores = known_pairs(&self.labels, &self.scores).map(|(_, score)| score);
+        let first = scores.next()?;
+        let (n, is_constant) = scores.fold((1, true), |(n, is_constant), score| {
+            (n + 1, is_constant && score == first)
+        });
+        (is_constant && n >= FEWEST_CONSTANT).then_some(first)
+    }
+
+    fn rows_without_group(&self, groups: &[u64]) -> u64 {
+        let rows = self.labels.iter().zip(groups);
+        let is_without = |(label, group): &(&f32, &u64)| !label.is_nan() && **group == NO_GROUP;
+        rows.filter(is_without).count() as u64
     }
 
     fn metrics(&self, groups: &[u64], settings: &MetricSettings) -> TaskMetrics {
         let counts = TaskMetrics {
+            rows_without_group: self.rows_without_group(groups),
+            constant_score: self.constant_score(),
             rows: count(&self.labels, |label| !label.is_nan()),
             positives: count(&self.labels, |label| {
                 label > if self.binary { 0.5 } else { 0.0 }

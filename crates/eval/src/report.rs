@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::CalibrationBin;
+use crate::columns::PartColumns;
 use crate::figures::{FIGURES, FUNNEL, Figure};
 use crate::metrics::{Metrics, TaskMetrics};
 use crate::sharing::LayerSharing;
@@ -29,6 +30,9 @@ pub struct RunReport {
     pub calibration: Vec<CalibrationCurve>,
     /// Rows and label rates.
     pub data: DataSummary,
+    /// The columns of each part, against what training saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<PartColumns>,
     /// Settings of the run, by name and value.
     pub settings: Vec<(String, String)>,
 }
@@ -40,6 +44,14 @@ pub struct Note {
     pub warning: bool,
     /// One sentence or two.
     pub text: String,
+}
+
+impl Note {
+    /// On a line of its own: `warning: ...` or `note: ...`.
+    pub fn line(&self) -> String {
+        let kind = if self.warning { "warning" } else { "note" };
+        format!("{kind}: {}", self.text)
+    }
 }
 
 /// Rows and labels of each part of the data.

@@ -5,6 +5,7 @@ use ncs_eval::{
     TaskPredictions, auc, auc_interval, calibration_bins, ctcvr_auc, expected_calibration_error,
     grouped_auc, log_loss, predicted_over_observed, soft_auc, squared_error, weighted_auc,
 };
+use ncs_features::NO_GROUP;
 use proptest::prelude::*;
 
 const UNKNOWN: f32 = f32::NAN;
@@ -74,6 +75,90 @@ fn groups_count_by_their_impressions() {
     let grouped = grouped_auc(&labels, &scores, &[1, 1, 1, 2, 2, 3]);
     check(grouped.auc, Some((3.0 * 0.5 + 2.0 * 1.0) / 5.0));
     assert_eq!(grouped.groups, 2);
+}
+
+#[test]
+fn rows_without_a_group_are_no_group() {
+    let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
+    let scores = [0.1, 0.5, 0.2, 0.9, 0.3];
+    let groups = [1, 1, NO_GROUP, NO_GROUP, NO_GROUP];
+    let grouped = grouped_auc(&labels, &scores, &groups);
+    assert_eq!((grouped.auc, grouped.groups), (Some(1.0), 1));
+    let predictions = Predictions {
+        tasks: vec![task(
+            "click",
+            &labels.map(|y| y as f32),
+            &scores.map(|p| p as f32),
+        )],
+        groups: groups.into(),
+        funnel: None,
+    };
+    let metrics = Metrics::of(&predictions, &MetricSettings::default()).unwrap();
+    let click = metrics.tasks["click"];
+    assert_eq!((click.rows, click.rows_without_group), (5, 3));
+    check(click.gauc, Some(1.0));
+}
+
+#[test]
+fn rows_without_a_group_are_drawn_one_by_one() {
+    let (labels, scores, _) = noisy_rows();
+    let interval = |groups: &[u64]| {
+        let [low, high] = auc_interval(&labels, &scores, groups, &Resampling::default()).unwrap();
+        high - low
+    };
+    let of_their_own: Vec<u64> = (0..labels.len() as u64).collect();
+    let (own, none) = (
+        interval(&of_their_own),
+        interval(&vec![NO_GROUP; labels.len()]),
+    );
+    assert!((own / none - 1.0).abs() < 0.25, "{own} {none}");
+    // As one group they would all be drawn or none, and every resample would be the same.
+    assert!(none > 0.0);
+}
+
+#[test]
+fn a_row_without_a_score_is_counted_and_the_others_are_judged() {
+    let settings = MetricSettings::default();
+    let mut predictions = funnel_predictions();
+    predictions.tasks[0] = task("click", &[0.0, 1.0, 1.0, 0.0], &[0.25, f32::NAN, 0.75, 0.5]);
+    predictions.tasks[0].truths = vec![0.0, 1.0, 1.0, 0.0];
+    let metrics = Metrics::of(&predictions, &settings).unwrap();
+    let click = metrics.tasks["click"];
+    assert_eq!(
+        (click.rows, click.positives, click.rows_without_score),
+        (3, 1, 1)
+    );
+    check(click.auc, Some(1.0));
+    check(click.auc_entire_space, Some(1.0));
+    assert!(click.log_loss.is_some() && click.pcoc.is_some() && click.ece.is_some());
+    assert_eq!(metrics.tasks["buy"].rows_without_score, 0);
+    assert_eq!(metrics.ctcvr.unwrap().rows, 3);
+    assert_eq!(
+        predictions.tasks[0]
+            .calibration_bins(Binning::EqualCount(3))
+            .len(),
+        3
+    );
+}
+
+#[test]
+fn scores_that_are_all_the_same_are_told() {
+    let constant = |scores: &[f32]| {
+        let labels: Vec<f32> = (0..scores.len()).map(|row| (row % 2) as f32).collect();
+        task("click", &labels, scores).constant_score()
+    };
+    assert_eq!(constant(&[0.25; 20]), Some(0.25));
+    assert_eq!(constant(&[0.25; 5]), None);
+    let mut one_other = [0.25; 20];
+    one_other[19] = 0.5;
+    assert_eq!(constant(&one_other), None);
+    // A row without a label does not count.
+    let mut labels = [1.0; 20];
+    labels[19] = UNKNOWN as f32;
+    assert_eq!(
+        task("click", &labels, &one_other).constant_score(),
+        Some(0.25)
+    );
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn sample() -> RunReport {
             .collect(),
         calibration: calibration_curves(),
         data: data(),
+        columns: vec![],
         settings: settings(),
     }
 }

@@ -13,9 +13,13 @@ pub struct Batch {
     pub labels: Vec<Vec<f32>>,
     /// `truths[task][row]`: the true probability where the log is made up; empty otherwise.
     pub truths: Vec<Vec<f32>>,
-    /// The hashed value of the group column of each row; empty without one.
+    /// The hashed value of the group column of each row, [`NO_GROUP`] where it has none; empty without such a
+    /// column.
     pub groups: Vec<u64>,
 }
+
+/// The group of rows that have none, XXH3 of the empty text: they are no group of their own.
+pub const NO_GROUP: u64 = 0x2D06_8005_38D3_94C2;
 
 /// The ids of one field, row by row.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,14 +11,56 @@ pub use seen::SeenIds;
 
 use crate::batch::{Batch, FieldIds};
 use crate::block::Block;
+use crate::piecewise::PER_ROW;
 use crate::schema::{Field, Schema};
 use crate::value::{FieldReader, shown_text};
 use frequent::Frequent;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Of fewer rows a share says nothing.
+const FEWEST_ROWS: u64 = 10;
+
 /// New values that are shown of a column.
 const SHOWN: usize = 5;
+
+/// So many deviations from the mean no column of a log goes, and from there the sums of a network may overflow.
+pub const FAR: f32 = 1e6;
+
+/// The scaled number of a row that is farthest from the mean, in deviations, and its field, where it is farther
+/// than [`FAR`] or no number: what a score that is no number is to be blamed on.
+pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
+    let scaled = batch.fields.iter().enumerate();
+    let scaled = scaled.filter(|(_, ids)| !ids.weights.is_empty());
+    let distances = scaled.flat_map(|(f, ids)| {
+        let factors = ids.weights[ids.range(row)].iter();
+        factors.map(move |factor| (factor.abs(), f))
+    });
+    // NaN is not within either.
+    let is_within = |distance: f32| distance <= FAR;
+    let far = distances.filter(|(distance, _)| !is_within(*distance));
+    far.max_by(|(a, _), (b, _)| a.total_cmp(b))
+}
+
+/// The values of a field in all rows of a batch, and those of them that training never saw; a number is one
+/// value, and has no id to be seen.
+pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u64) {
+    if !ids.numbers.is_empty() {
+        let rows = ids.numbers.chunks(PER_ROW);
+        return (rows.filter(|row| !row[0].is_nan()).count() as u64, 0);
+    }
+    let known = ids.ids.iter().filter(|&&id| id > 0);
+    if ids.weights.is_empty() {
+        let unseen = known.clone().filter(|&&id| is_unseen(id)).count();
+        return (known.count() as u64, unseen as u64);
+    }
+    let rows = ids.offsets.windows(2);
+    let has_number = |ends: &&[u32]| {
+        let range = ends[0] as usize..ends[1] as usize;
+        ids.ids[range].iter().any(|&id| id > 0)
+    };
+    (rows.filter(has_number).count() as u64, 0)
+}
 
 /// What some rows hold of a column.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,7 +80,7 @@ pub struct ColumnCoverage {
     /// The range of the training rows, for numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
-    /// The first number that was clipped.
+    /// The first number that was clipped and lies far off, or the first of all that were clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_clipped: Option<Clipped>,
     /// The most frequent values that training never saw, where the rows' texts were at hand.
@@ -65,9 +107,6 @@ pub struct NewValue {
     pub value: String,
     /// How often it was found, at least.
     pub count: u64,
-    /// Its id; 1 in a vocabulary.
-    #[serde(skip)]
-    pub id: u32,
 }
 
 /// The labels of a task by whether their row holds a value that training never saw; rows without a value are
@@ -106,8 +145,8 @@ impl KnownLabels {
 /// Shares of a column, to compare those of other rows with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
-    /// Of values that training never saw, among values.
-    pub unseen: f64,
+    /// Of values that training never saw, among values; `None`: not known.
+    pub unseen: Option<f64>,
     /// Of rows without a value, among rows.
     pub nulls: f64,
 }
@@ -126,20 +165,50 @@ impl ColumnCoverage {
     pub fn shares(&self) -> Shares {
         let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
         Shares {
-            unseen: share(self.unseen, self.values),
+            unseen: Some(share(self.unseen, self.values)),
             nulls: share(self.nulls, self.rows),
         }
     }
 
-    /// Whether a share is far above that of `reference`: at least half, and what it leaves is less than half
+    /// Whether a number lies more than a width of the range beyond it: no number that is merely larger than those
+    /// of the training rows, as some of every part are.
+    pub fn has_far_number(&self) -> bool {
+        let first = self.first_clipped.as_ref().zip(self.range);
+        first.is_some_and(|(first, range)| is_far(first.value, range))
+    }
+
+    fn note_clipped(
+        &mut self,
+        reader: &mut FieldReader<'_>,
+        row: usize,
+        place: impl Fn() -> String,
+    ) {
+        let value = self.range.and_then(|range| beyond(reader, row, range));
+        let Some(value) = value else { return };
+        let is_first = self.first_clipped.is_none();
+        if is_first || self.range.is_some_and(|range| is_far(value, range)) {
+            self.first_clipped = Some(Clipped {
+                place: place(),
+                value,
+            });
+        }
+    }
+
+    /// Whether a share of ten rows or more is far above that of `reference`: at least half, and what it leaves is less than half
     /// of what the reference's leaves. Without a reference, only 95 % and more is far above.
     pub fn jump(&self, reference: Option<Shares>) -> Option<Jump> {
+        if self.rows < FEWEST_ROWS {
+            return None;
+        }
         let own = self.shares();
         let is_jump = |share: f64, before: Option<f64>| match before {
             None => share >= 0.95,
             Some(before) => share >= 0.5 && 1.0 - share < (1.0 - before) / 2.0,
         };
-        if is_jump(own.unseen, reference.map(|shares| shares.unseen)) {
+        if is_jump(
+            own.unseen.unwrap_or(0.0),
+            reference.and_then(|shares| shares.unseen),
+        ) {
             Some(Jump::Unseen)
         } else if is_jump(own.nulls, reference.map(|shares| shares.nulls)) {
             Some(Jump::Nulls)
@@ -185,10 +254,11 @@ impl Coverage {
     /// never saw.
     pub fn observe(&mut self, batch: &Batch, is_unseen: impl Fn(usize, u32) -> bool) {
         let rows: Vec<usize> = (0..batch.n_rows).collect();
+        let labels = Labels::new(&batch.labels, &rows);
         for (f, column) in self.columns.iter_mut().enumerate() {
-            column.count(&batch.fields[f], &batch.labels, &rows, |id| {
-                is_unseen(f, id)
-            });
+            let ids = &batch.fields[f];
+            let found = column.count(ids, &rows, |id| is_unseen(f, id));
+            column.count_labels(&labels, &found);
         }
     }
 
@@ -203,40 +273,33 @@ impl Coverage {
         is_unseen: impl Fn(usize, u32) -> bool,
     ) {
         let schema = self.schema.clone();
+        let labels = Labels::new(&batch.labels, rows);
         for (f, field) in schema.fields.iter().enumerate() {
             let ids = &batch.fields[f];
             let is_unseen = |id| is_unseen(f, id);
             let column = &mut self.columns[f];
-            let fresh = column.count(ids, &batch.labels, rows, is_unseen);
+            let found = column.count(ids, rows, is_unseen);
+            column.count_labels(&labels, &found);
             let clipped = ids.clipped.iter().map(|&row| row as usize);
-            let clipped: Vec<usize> = clipped
-                .filter(|row| rows.binary_search(row).is_ok())
-                .collect();
+            let clipped = clipped.filter(|row| rows.binary_search(row).is_ok());
+            let clipped: Vec<usize> = clipped.collect();
             column.clipped += clipped.len() as u64;
+            if clipped.is_empty() && found.fresh.is_empty() {
+                continue;
+            }
             // The rows were encoded, so that they can be read.
             let Ok(mut reader) = FieldReader::new(field, block, schema.value_rule) else {
                 continue;
             };
-            if let (Some(&row), None, Some(range)) =
-                (clipped.first(), &column.first_clipped, column.range)
-            {
-                let value = first_beyond(&mut reader, row, range);
-                let place = place(row);
-                column.first_clipped = value.map(|value| Clipped { place, value });
+            for row in clipped {
+                if column.has_far_number() {
+                    break;
+                }
+                column.note_clipped(&mut reader, row, || place(row));
             }
-            for row in fresh {
-                let mut row_ids = ids.ids[ids.range(row)].iter();
-                let new_values = &mut self.new_values[f];
-                let _ = reader.texts(row, |text| {
-                    let id = row_ids
-                        .next()
-                        .copied()
-                        .filter(|&id| id > 0 && is_unseen(id));
-                    if let (Some(text), Some(id)) = (text, id) {
-                        new_values.add(text, id);
-                    }
-                    Ok(())
-                });
+            for row in found.fresh {
+                let row_ids = &ids.ids[ids.range(row)];
+                self.new_values[f].add_row(&mut reader, row, row_ids, is_unseen);
             }
         }
     }
@@ -249,10 +312,9 @@ impl Coverage {
             let new = new_values.most_frequent().into_iter();
             let new = new.filter(|(_, id, _)| is_unseen(f, *id)).take(SHOWN);
             column.new_values = new
-                .map(|(text, id, count)| NewValue {
+                .map(|(text, _, count)| NewValue {
                     value: escaped(&text),
                     count,
-                    id,
                 })
                 .collect();
             let has_labels = |labels: &LabelsBySeen| labels.seen.known + labels.unseen.known > 0;
@@ -263,62 +325,100 @@ impl Coverage {
     }
 }
 
+/// Rows of which a column has something to say.
+struct Found {
+    /// With a value that training never saw.
+    fresh: Vec<usize>,
+    /// Without a value.
+    nulls: Vec<usize>,
+}
+
+/// The labels of some rows, `[task][row]`, and how many of them are known.
+struct Labels<'a> {
+    labels: &'a [Vec<f32>],
+    totals: Vec<KnownLabels>,
+}
+
+impl<'a> Labels<'a> {
+    fn new(labels: &'a [Vec<f32>], rows: &[usize]) -> Labels<'a> {
+        let mut labels = Labels {
+            labels,
+            totals: Vec::new(),
+        };
+        labels.totals = labels.of(rows);
+        labels
+    }
+
+    /// Those of some rows, task by task; none where rows have no labels.
+    fn of(&self, rows: &[usize]) -> Vec<KnownLabels> {
+        let of_task = |labels: &Vec<f32>| {
+            let mut counts = KnownLabels::default();
+            let known = rows.iter().filter_map(|&row| labels.get(row));
+            known.for_each(|&label| counts.add(label));
+            counts
+        };
+        self.labels.iter().map(of_task).collect()
+    }
+}
+
 impl ColumnCoverage {
-    /// Counts some rows and returns those with an unseen value.
-    fn count(
-        &mut self,
-        ids: &FieldIds,
-        labels: &[Vec<f32>],
-        rows: &[usize],
-        is_unseen: impl Fn(u32) -> bool,
-    ) -> Vec<usize> {
-        let mut fresh = Vec::new();
+    /// Counts the values of some rows.
+    fn count(&mut self, ids: &FieldIds, rows: &[usize], is_unseen: impl Fn(u32) -> bool) -> Found {
+        let (mut fresh, mut nulls) = (Vec::new(), Vec::new());
         // A number may have several ids: it is one value.
         let is_number = !ids.weights.is_empty();
         for &row in rows {
-            let row_ids = &ids.ids[ids.range(row)];
-            let values = row_ids.iter().filter(|&&id| id > 0).count();
-            let unseen = match is_number {
-                true => 0,
-                false => row_ids
-                    .iter()
-                    .filter(|&&id| id > 0 && is_unseen(id))
-                    .count(),
-            };
-            self.rows += 1;
-            self.nulls += u64::from(values == 0);
-            self.values += if is_number { values.min(1) } else { values } as u64;
-            self.unseen += unseen as u64;
+            let (mut values, mut unseen) = (0, 0);
+            if let Some(number) = ids.numbers.get(row * PER_ROW) {
+                values = u64::from(!number.is_nan());
+            }
+            for &id in ids.ids[ids.range(row)].iter().filter(|&&id| id > 0) {
+                values += 1;
+                unseen += u64::from(!is_number && is_unseen(id));
+            }
+            self.values += if is_number { values.min(1) } else { values };
+            self.unseen += unseen;
             if unseen > 0 {
                 fresh.push(row);
             }
-            if values > 0 {
-                self.count_labels(labels, row, unseen > 0);
+            if values == 0 {
+                nulls.push(row);
             }
         }
-        fresh
+        self.rows += rows.len() as u64;
+        self.nulls += nulls.len() as u64;
+        Found { fresh, nulls }
     }
 
-    fn count_labels(&mut self, labels: &[Vec<f32>], row: usize, has_unseen: bool) {
-        for (counts, labels) in self.labels.iter_mut().zip(labels) {
-            if let Some(&label) = labels.get(row) {
-                let counts = if has_unseen {
-                    &mut counts.unseen
-                } else {
-                    &mut counts.seen
-                };
-                counts.add(label);
-            }
+    /// Labels of rows that are neither null nor hold an unseen value, and of those that do.
+    fn count_labels(&mut self, labels: &Labels<'_>, found: &Found) {
+        let (fresh, nulls) = (labels.of(&found.fresh), labels.of(&found.nulls));
+        let of_tasks = labels.totals.iter().zip(fresh.iter().zip(&nulls));
+        for (counts, (total, (fresh, nulls))) in self.labels.iter_mut().zip(of_tasks) {
+            counts.seen.known += total.known - fresh.known - nulls.known;
+            counts.seen.positives += total.positives - fresh.positives - nulls.positives;
+            counts.unseen.known += fresh.known;
+            counts.unseen.positives += fresh.positives;
         }
     }
 }
 
-/// The first number of a row beyond the range.
-fn first_beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> Option<f64> {
-    let mut found = None;
-    let is_beyond = |x: &f64| *x < least || most < *x;
-    let read = reader.numbers(row, |x| found = found.or(x.filter(is_beyond)));
-    read.ok().and(found)
+fn is_far(x: f64, [least, most]: [f64; 2]) -> bool {
+    let width = most - least;
+    x < least - width || most + width < x
+}
+
+/// The number of a row that lies beyond the range, the farthest of several.
+fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> Option<f64> {
+    let mut found: Option<(f64, f64)> = None;
+    let read = reader.numbers(row, |x| {
+        let Some(x) = x else { return };
+        let distance = (least - x).max(x - most);
+        if distance > found.map_or(0.0, |(distance, _)| distance) {
+            found = Some((distance, x));
+        }
+    });
+    read.ok().and(found).map(|(_, x)| x)
 }
 
 /// On one line and short, whatever the rows hold.

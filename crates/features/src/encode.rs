@@ -3,7 +3,7 @@
 //! A value becomes its one text first (see [`crate::canonical`]), so that it gets the same id from
 //! every file format; a missing one (null, empty, NaN, or one of the field's `missing` texts) gets id 0.
 
-use crate::batch::{Batch, FieldIds};
+use crate::batch::{Batch, FieldIds, NO_GROUP};
 use crate::block::Block;
 use crate::error::EncodeError;
 use crate::hash::TextHash;
@@ -112,7 +112,7 @@ impl Encoder {
         }
     }
 
-    /// XXH3 of each row's group; a null group is the empty text.
+    /// XXH3 of each row's group, [`NO_GROUP`] where it is null.
     fn groups(&self, block: &Block) -> Result<Vec<u64>, EncodeError> {
         let Some(name) = &self.schema.group else {
             return Ok(Vec::new());
@@ -121,8 +121,8 @@ impl Encoder {
         let mut buffer = TextBuffer::default();
         let mut group = |row| {
             let value = column.only(row)?;
-            let text = value.map_or(&b""[..], |i| buffer.text(&column.values, i));
-            Ok(HashFunction::Xxh3.hash(text))
+            let hash = |i| HashFunction::Xxh3.hash(buffer.text(&column.values, i));
+            Ok(value.map_or(NO_GROUP, hash))
         };
         (0..block.n_rows).map(&mut group).collect()
     }

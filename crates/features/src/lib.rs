@@ -59,7 +59,7 @@ pub mod system;
 pub mod time;
 pub mod value;
 
-pub use batch::{Batch, FieldIds, Pick};
+pub use batch::{Batch, FieldIds, NO_GROUP, Pick};
 pub use block::{Block, Column, Texts, Values};
 pub use canonical::ValueRule;
 pub use coverage::{ColumnCoverage, Coverage, SeenIds};

@@ -376,6 +376,33 @@ fn serving_needs_no_label() {
 }
 
 #[test]
+fn rows_without_a_group_are_told_from_all_groups() {
+    assert_eq!(HashFunction::Xxh3.hash(b""), NO_GROUP);
+    let schema = Schema {
+        fields: vec![],
+        tables: vec![],
+        tasks: vec![],
+        group: Some("user".into()),
+    };
+    let groups = |column| {
+        let block = Block {
+            n_rows: 3,
+            columns: vec![column],
+        };
+        let encoder = Encoder::new(Arc::new(schema.clone()));
+        encoder.encode(&block).unwrap().groups
+    };
+    let by_text = groups(column("user", texts(&["7", "", "8"])));
+    let by_null = groups(Column {
+        nulls: vec![false, true, false],
+        ..column("user", Values::Int(vec![7, 0, 8]))
+    });
+    assert_eq!(by_text, by_null);
+    assert_eq!(by_text[1], NO_GROUP);
+    assert!(by_text[0] != by_text[2] && by_text[0] != NO_GROUP);
+}
+
+#[test]
 fn label_counts_tell_constants() {
     let mut counts = LabelCounts::new(2);
     let batch = |labels| Batch {

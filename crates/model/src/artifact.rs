@@ -17,6 +17,7 @@ use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
+use ncs_features::coverage::Shares;
 use ncs_features::{Schema, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,9 @@ pub struct Artifact {
     pub calibrators: Vec<Option<Calibrator>>,
     /// Rows to test on, with what the model says of them.
     pub self_test: Option<SelfTest>,
+    /// For each feature: shares of unseen values and of nulls on the validation rows, to compare those of other
+    /// rows with. Empty: not known.
+    pub shares: Vec<Shares>,
 }
 
 /// The weights of one tower at one moment of the training.
@@ -108,6 +112,8 @@ struct Manifest {
     /// BLAKE3 of the self-test's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     self_test: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<Shares>,
     schema: Schema,
 }
 
@@ -175,6 +181,7 @@ impl Artifact {
             tensors: tensors.collect(),
             calibrators: self.calibrators.clone(),
             self_test: self.write_self_test(folder)?,
+            shares: self.shares.clone(),
             schema: Schema::clone(&self.schema),
         };
         let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
@@ -285,6 +292,7 @@ impl Artifact {
                 .flatten(),
             members: members.collect::<Result<_, TensorFileError>>()?,
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
+            shares: manifest.shares,
             calibrators: checked(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,

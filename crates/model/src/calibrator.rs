@@ -32,7 +32,7 @@ pub fn logit(p: f64) -> f64 {
 }
 
 impl Calibrator {
-    /// The calibrated probability.
+    /// The calibrated probability; NaN where the network says none.
     pub fn apply(&self, p: f32) -> f32 {
         match self {
             Calibrator::Platt { slope, offset } => {
@@ -66,6 +66,9 @@ impl Calibrator {
 }
 
 fn between(at: &[f32], to: &[f32], p: f32) -> f32 {
+    if p.is_nan() {
+        return p;
+    }
     let above = at.partition_point(|&x| x <= p);
     if above == 0 {
         return to[0];
@@ -98,6 +101,16 @@ mod tests {
         check(0.3, 0.2);
         check(0.4, 0.3);
         check(1.0, 0.3);
+    }
+
+    #[test]
+    fn a_score_that_is_no_number_gets_no_rate() {
+        let platt = Calibrator::Platt {
+            slope: 0.5,
+            offset: -2.0,
+        };
+        assert!(platt.apply(f32::NAN).is_nan());
+        assert!(isotonic(&[0.2, 0.4], &[0.1, 0.3]).apply(f32::NAN).is_nan());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::pass::Pass;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
 use crate::tower::Tower;
-use ncs_features::{Batch, Schema};
+use ncs_features::{Batch, IdSpace, Schema};
 use std::sync::Arc;
 
 pub use ranking::{RankBuffers, Ranker};
@@ -145,6 +145,16 @@ impl Scorer {
             Tower::<f32>::n_dense(&self.spec, &member.tower.tasks) * member.subnets.len().max(1)
         };
         self.members.iter().map(of_member).sum()
+    }
+
+    /// Whether an id of a field stands for values that training never saw: in a vocabulary, the id of all that
+    /// it does not hold; in a hashed column, a bucket whose table row was not met. A number has no id to be seen.
+    pub fn is_unseen(&self, field: usize, id: u32) -> bool {
+        let ids = &self.schema.tables[self.schema.fields[field].table].ids;
+        match ids {
+            IdSpace::Hash { .. } => !self.is_met(field, id),
+            _ => ids.is_unknown(id),
+        }
     }
 
     /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.

@@ -1,5 +1,6 @@
 //! A model on disk: what is written comes back bit for bit, and what was changed is refused.
 
+use ncs_features::coverage::Shares;
 use ncs_features::{
     Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population,
     Schema, Table, Task, Values,
@@ -133,6 +134,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
     Artifact {
         calibrators: vec![],
         self_test: None,
+        shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
                 tasks: vec![mask(0), mask(1)],
@@ -432,8 +434,8 @@ fn a_model_without_them_has_the_files_that_it_always_had() {
     assert_eq!(names(&model).len(), 3);
 }
 
-/// The version that the manifest of a model has, and the schema that is read from it.
-fn written(artifact: &Artifact) -> (serde_json::Value, Arc<Schema>) {
+/// The version that the manifest of a model has, and what is read from it.
+fn written(artifact: &Artifact) -> (serde_json::Value, Artifact) {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
     artifact.write(&folder).unwrap();
@@ -441,7 +443,7 @@ fn written(artifact: &Artifact) -> (serde_json::Value, Arc<Schema>) {
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     (
         manifest["version"].clone(),
-        Artifact::read(&folder).unwrap().schema,
+        Artifact::read(&folder).unwrap(),
     )
 }
 
@@ -453,9 +455,14 @@ fn ranges_are_kept_and_earlier_releases_refuse_them() {
     let mut schema = schema();
     schema.tables[2].range = Some([-0.1, 1e300]);
     artifact.schema = Arc::new(schema);
-    let (version, schema) = written(&artifact);
+    let shares = |unseen| Shares { unseen, nulls: 0.1 };
+    artifact.shares = vec![shares(Some(0.25)), shares(None), shares(Some(0.0))];
+    let (version, read) = written(&artifact);
     assert_eq!(version, 3);
-    assert_eq!(schema, artifact.schema);
+    assert_eq!(
+        (read.schema, read.shares),
+        (artifact.schema, artifact.shares)
+    );
 }
 
 #[test]

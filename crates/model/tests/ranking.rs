@@ -161,6 +161,7 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
     let artifact = Artifact {
         calibrators: vec![],
         self_test: None,
+        shares: vec![],
         schema,
         spec,
         masks,

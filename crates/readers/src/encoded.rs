@@ -2,7 +2,7 @@
 
 use crate::plan::Reading;
 use crate::prepare::columns_read;
-use crate::rows::Rows;
+use crate::rows::{Rows, RowsBlock};
 use crate::source::ReadError;
 use ncs_features::{Batch, Encoder};
 use std::path::PathBuf;
@@ -43,7 +43,20 @@ impl Encoded {
         }
     }
 
-    fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
+    /// The next batch with the rows that it was encoded from, row by row.
+    ///
+    /// # Errors
+    /// As the iterator.
+    pub fn next_rows(&mut self) -> Option<Result<(RowsBlock, Batch), ReadError>> {
+        if self.is_done {
+            return None;
+        }
+        let rows = self.read_rows().transpose();
+        self.is_done = !matches!(rows, Some(Ok(_)));
+        rows
+    }
+
+    fn read_rows(&mut self) -> Result<Option<(RowsBlock, Batch)>, ReadError> {
         let Some(rows) = self.rows.next_block()? else {
             return Ok(None);
         };
@@ -51,7 +64,10 @@ impl Encoded {
             true => self.encoder.encode(&rows.block),
             false => self.encoder.encode_features(&rows.block),
         };
-        batch.map(Some).map_err(|error| rows.error(error))
+        match batch {
+            Ok(batch) => Ok(Some((rows, batch))),
+            Err(error) => Err(rows.error(error)),
+        }
     }
 }
 
@@ -59,11 +75,6 @@ impl Iterator for Encoded {
     type Item = Result<Batch, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.is_done {
-            return None;
-        }
-        let batch = self.next_batch().transpose();
-        self.is_done = !matches!(batch, Some(Ok(_)));
-        batch
+        Some(self.next_rows()?.map(|(_, batch)| batch))
     }
 }

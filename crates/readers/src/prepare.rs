@@ -4,6 +4,7 @@
 mod key;
 mod passes;
 mod sift;
+mod tally;
 
 use crate::cache::{Cache, CacheError, Folder};
 use crate::open::files;
@@ -11,7 +12,7 @@ use crate::plan::{DataPlan, Split};
 use crate::rows::{Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::Part;
-use ncs_features::{Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
+use ncs_features::{ColumnCoverage, Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -53,6 +54,9 @@ pub struct PartReport {
     pub part: Part,
     /// Its rows and labels.
     pub labels: LabelCounts,
+    /// Its columns, against the values of the training rows, in the order of the features.
+    #[serde(default)]
+    pub columns: Vec<ColumnCoverage>,
 }
 
 /// How far a pass over the files is.

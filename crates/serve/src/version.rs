@@ -9,9 +9,8 @@ use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::bounds::MOST_NAME;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
-use ncs_features::{
-    Batch, Block, Column, EncodeError, Encoder, FieldIds, IdSpace, Population, Schema,
-};
+use ncs_features::coverage::{count_values, farthest};
+use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Population, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Ranker, Scorer};
 use std::collections::HashMap;
@@ -57,7 +56,7 @@ pub struct Version {
 }
 
 /// Values of one request in so many are counted: looking up whether an id was met costs time.
-const COUNTED: u32 = 8;
+pub(crate) const COUNTED: u32 = 8;
 
 /// What a version says of the candidates of a question.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -167,7 +166,8 @@ impl Version {
         self.served.get()
     }
 
-    /// Counts scores that were answered, and of some requests how many ids training never met.
+    /// Counts scores that were answered, and of some requests the values that training never saw and the numbers
+    /// that were clipped to its range.
     pub fn count_scores(&self, scores: &Scores) {
         let Some(served) = self.served.get() else {
             return;
@@ -178,28 +178,15 @@ impl Version {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         if turn.is_multiple_of(COUNTED) {
             for f in 0..self.schema().fields.len() {
-                let ids = scores.ids.iter().flat_map(|part| &part.fields[f].ids);
-                let (n_values, n_unseen) = self.unseen(f, ids);
-                served.values(f, n_values, n_unseen);
+                let (mut values, mut unseen, mut clipped) = (0, 0, 0);
+                for ids in scores.ids.iter().map(|part| &part.fields[f]) {
+                    let found = count_values(ids, |id| self.scorer.is_unseen(f, id));
+                    (values, unseen) = (values + found.0, unseen + found.1);
+                    clipped += ids.clipped.len() as u64;
+                }
+                served.values(f, values, unseen, clipped);
             }
         }
-    }
-
-    /// How many ids there are, the missing ones left out, and how many of them training never met. A number
-    /// has no id to be met.
-    fn unseen<'a>(&self, f: usize, ids: impl Iterator<Item = &'a u32>) -> (u64, u64) {
-        let table = self.schema().fields[f].table;
-        let is_unseen: &dyn Fn(u32) -> bool = match self.schema().tables[table].ids {
-            IdSpace::Vocabulary { .. } => &|id| id == 1,
-            IdSpace::Hash { .. } => &|id| !self.scorer.is_met(f, id),
-            IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => {
-                &|_| false
-            }
-        };
-        let known = ids.copied().filter(|&id| id > 0);
-        known.fold((0, 0), |(n, unseen), id| {
-            (n + 1, unseen + u64::from(is_unseen(id)))
-        })
     }
 
     /// The frozen network.
@@ -382,30 +369,20 @@ impl Version {
 
     /// The network's sums overflowed for a candidate: it holds a number beyond all that training saw.
     fn no_score(&self, row: usize, context: &Batch, candidates: &Batch) -> Refusal {
-        let far = self.farthest(context, 0).into_iter();
-        let far = far.chain(self.farthest(candidates, row));
+        let far = farthest(context, 0).into_iter();
+        let far = far.chain(farthest(candidates, row));
         match far.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-            Some((distance, column)) if distance > FAR => Kind::Invalid.says(format!(
-                "candidate {}: column \"{column}\" holds a number too far from those that the model was \
+            Some((distance, f)) => Kind::Invalid.says(format!(
+                "candidate {}: column \"{}\" holds a number too far from those that the model was \
                  trained on, {distance:e} deviations from their mean; send null where it is unknown",
-                row + 1
+                row + 1,
+                self.schema().fields[f].column
             )),
-            _ => Kind::Internal.says(format!(
+            None => Kind::Internal.says(format!(
                 "candidate {}: the model's weights give no score; train again",
                 row + 1
             )),
         }
-    }
-
-    /// The scaled number of a row that is farthest from the mean, in deviations, and its column.
-    fn farthest(&self, part: &Batch, row: usize) -> Option<(f32, &str)> {
-        let fields = self.schema().fields.iter().zip(&part.fields);
-        let scaled = fields.filter(|(_, ids)| !ids.weights.is_empty());
-        let far = scaled.flat_map(|(field, ids)| {
-            let factors = ids.weights[ids.range(row)].iter();
-            factors.map(|factor| (factor.abs(), field.column.as_str()))
-        });
-        far.max_by(|(a, _), (b, _)| a.total_cmp(b))
     }
 
     /// What is answered: calibrated, with the product.
@@ -423,9 +400,6 @@ impl Version {
 
 /// Values of contexts that are repeated at a time.
 const MOST_REPEATED: usize = 1 << 20;
-
-/// So many deviations from the mean no column of a log goes, and from there sums may overflow.
-const FAR: f32 = 1e6;
 
 /// The first candidate that some task has no number for.
 fn no_number(scores: &[Vec<f32>]) -> Option<usize> {

@@ -206,8 +206,8 @@ fn a_version_counts_its_scores_and_values() {
     served.scores(0, &[0.05, 0.05, 0.5, 1e-5]);
     served.scores(2, &[0.5]); // no such task
     served.shadow_differences(1, &[0.5, 0.25], &[0.5, 0.5]);
-    served.values(1, 40, 3);
-    served.values(2, 1, 1); // no such column
+    served.values(1, 40, 3, 5);
+    served.values(2, 1, 1, 1); // no such column
     served.set_labels(&["stable", "canary"]);
     let samples = samples(&telemetry.metrics());
     check_histograms(&samples);
@@ -233,6 +233,7 @@ fn a_version_counts_its_scores_and_values() {
     check("ncs_values_total", vec![("column", "item")], 40.0);
     check("ncs_unseen_values_total", vec![("column", "item")], 3.0);
     check("ncs_unseen_values_total", vec![("column", "user")], 0.0);
+    check("ncs_clipped_values_total", vec![("column", "item")], 5.0);
     check(
         "ncs_model_info",
         vec![("hash", "5f3a"), ("labels", "stable,canary")],
@@ -267,7 +268,7 @@ fn a_thousand_swaps_leave_no_series_behind() {
         telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
         served.scores(0, &[0.1]);
         served.shadow_differences(0, &[0.1], &[0.2]);
-        served.values(0, 1, 0);
+        served.values(0, 1, 0, 0);
         served
     };
     let names = |samples: &Samples| -> Vec<String> {

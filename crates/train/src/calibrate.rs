@@ -18,11 +18,11 @@ pub enum Calibration {
     Isotonic,
 }
 
-/// The calibrator of a task by the rows whose label is known. `None` where they do not allow one: no rows,
+/// The calibrator of a task by the rows whose label is known and that have a score. `None` where they do not allow one: no rows,
 /// one class only, or a fit that would not rise.
 pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
     let known = task.labels.iter().zip(&task.scores);
-    let known = known.filter(|(label, _)| !label.is_nan());
+    let known = known.filter(|(label, score)| !label.is_nan() && !score.is_nan());
     let rows: Vec<(f32, f64)> = known
         .map(|(&label, &score)| (score, f64::from(label)))
         .collect();
@@ -238,6 +238,18 @@ mod tests {
         let falling = task(&[(1.0, 0.1), (0.0, 0.9)]);
         assert_eq!(fit(Calibration::Platt, &falling), None);
         assert_eq!(fit(Calibration::Isotonic, &falling), None);
+    }
+
+    #[test]
+    fn a_row_without_a_score_changes_nothing() {
+        let whole = drawn(0.6, -1.5);
+        let mut with_lost = whole.clone();
+        with_lost.labels.push(1.0);
+        with_lost.scores.push(f32::NAN);
+        for how in [Calibration::Platt, Calibration::Isotonic] {
+            assert!(fit(how, &whole).is_some());
+            assert_eq!(fit(how, &with_lost), fit(how, &whole));
+        }
     }
 
     #[test]

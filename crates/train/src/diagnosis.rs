@@ -1,15 +1,16 @@
-//! Where a number that is none came from: a field's vectors, or a layer's weights.
+//! Where a number that is none came from: a number in the rows, a field's vectors, or a layer's weights.
 
-use ncs_features::{Batch, Field, IdSpace, Schema};
+use ncs_features::coverage::farthest;
+use ncs_features::{Batch, IdSpace, Schema};
 use ncs_model::Tower;
 
-/// Standard deviations from the mean that hardly any number is from that of its column.
-const OUTLIER: f32 = 100.0;
-
-/// The first culprit, in words, and what to do.
+/// The first culprit, in words, and what to do. The rows are blamed before the weights: a number far from
+/// all others spoils the weights that meet it.
 pub(crate) fn culprit(tower: &Tower, schema: &Schema, batch: &Batch) -> String {
-    if let Some(found) = outlier(schema, batch) {
-        return found;
+    if let Some(found) = number(schema, batch) {
+        return format!(
+            "{found}; name such values in `missing`, or state transform = \"log\" or \"quantiles\""
+        );
     }
     if let Some(found) = field(tower, schema, batch) {
         return format!("{found}; a smaller table_learning_rate or training.clip_norm helps");
@@ -22,55 +23,47 @@ pub(crate) fn culprit(tower: &Tower, schema: &Schema, batch: &Batch) -> String {
         .to_owned()
 }
 
-/// A number so far from its mean that whatever it is multiplied by grows without end: no learning rate is too
-/// large for it, but the number for the rest of its column.
-fn outlier(schema: &Schema, batch: &Batch) -> Option<String> {
-    let of_field = |ids: &ncs_features::FieldIds| {
-        let rows = (0..batch.n_rows).map(|row| {
-            let weights = ids.weights.get(ids.range(row)).unwrap_or_default();
-            let largest = weights
-                .iter()
-                .fold(0.0_f32, |most, weight| most.max(weight.abs()));
-            (row, largest)
-        });
-        rows.max_by(|a, b| a.1.total_cmp(&b.1))
-    };
-    let fields = schema.fields.iter().zip(&batch.fields);
-    let is_scaled =
-        |field: &Field| matches!(schema.tables[field.table].ids, IdSpace::Scaled { .. });
-    let scaled = fields.filter(|(field, _)| is_scaled(field));
-    let furthest = scaled.filter_map(|(field, ids)| Some((field, of_field(ids)?)));
-    let (field, (row, deviations)) = furthest.max_by(|(_, a), (_, b)| a.1.total_cmp(&b.1))?;
-    (deviations > OUTLIER).then(|| {
-        format!(
-            "field \"{}\" is {deviations:.0} standard deviations from its mean in row {row} of the batch: look \
-             for a mark of unknown values in column \"{}\" and name it in the field's `missing`, or state \
-             transform = \"log\" or \"quantiles\"; if the number is right, a smaller learning_rate or \
-             training.clip_norm helps",
-            field.name, field.column
-        )
-    })
+/// The number that is farthest from the mean of its column, where it is too far.
+fn number(schema: &Schema, batch: &Batch) -> Option<String> {
+    let far = (0..batch.n_rows).filter_map(|row| Some((farthest(batch, row)?, row)));
+    let ((distance, f), row) = far.max_by(|((a, _), _), ((b, _), _)| a.total_cmp(b))?;
+    let (field, ids) = (&schema.fields[f], &batch.fields[f]);
+    let factors = &ids.weights[ids.range(row)];
+    let z = factors
+        .iter()
+        .find(|z| z.abs().total_cmp(&distance).is_eq());
+    let value = z.and_then(|&z| value(&schema.tables[field.table].ids, f64::from(z)));
+    let value = value.map_or(String::new(), |value| format!(" about {value:.3e},"));
+    Some(format!(
+        "column \"{}\" holds{value} a number {distance:e} deviations from the mean of the training rows",
+        field.column
+    ))
+}
+
+/// The number that was scaled to `z`.
+fn value(ids: &IdSpace, z: f64) -> Option<f64> {
+    match *ids {
+        IdSpace::Scaled {
+            log,
+            mean,
+            deviation,
+        } => {
+            let x = z * deviation + mean;
+            Some(if log { x.abs().exp_m1().copysign(x) } else { x })
+        }
+        _ => None,
+    }
 }
 
 fn field(tower: &Tower, schema: &Schema, batch: &Batch) -> Option<String> {
     for (field, ids) in schema.fields.iter().zip(&batch.fields) {
         let table = &tower.tables[field.table];
-        for row in 0..batch.n_rows {
-            let range = ids.range(row);
-            let weights = ids.weights.get(range.clone()).unwrap_or_default();
-            if weights.iter().any(|weight| !weight.is_finite()) {
-                return Some(format!(
-                    "field \"{}\" is no number in row {row} of the batch",
-                    field.name
-                ));
-            }
-            let lost = |&&id: &&u32| table.row(id).iter().any(|x| !x.is_finite());
-            if let Some(id) = ids.ids[range].iter().find(lost) {
-                let (name, table) = (&field.name, &schema.tables[field.table].name);
-                return Some(format!(
-                    "field \"{name}\", row {row} of the batch: row {id} of table \"{table}\" is not finite"
-                ));
-            }
+        let lost = |id: &&u32| table.row(**id).iter().any(|x| !x.is_finite());
+        if let Some(id) = ids.ids.iter().find(lost) {
+            let (name, table) = (&field.name, &schema.tables[field.table].name);
+            return Some(format!(
+                "field \"{name}\": row {id} of table \"{table}\" is not finite"
+            ));
         }
     }
     None
@@ -94,4 +87,87 @@ fn layer(tower: &Tower) -> Option<String> {
         let lost = weights.iter().any(|weight| !weight.is_finite());
         lost.then(|| format!("weights of {name} are not finite"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_features::{Field, FieldIds, Table};
+    use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+
+    fn schema() -> Schema {
+        Schema {
+            fields: vec![Field {
+                name: "price".into(),
+                column: "item_price".into(),
+                table: 0,
+                pooling: None,
+                separator: None,
+                max_values: None,
+                missing: vec![],
+            }],
+            tables: vec![Table {
+                name: "price".into(),
+                ids: IdSpace::Scaled {
+                    log: false,
+                    mean: 1.0,
+                    deviation: 2.0,
+                },
+                range: None,
+            }],
+            tasks: vec![],
+            group: None,
+        }
+    }
+
+    fn diagnosed(z: f32, weight: f32) -> String {
+        let schema = schema();
+        let plan = NetworkPlan {
+            kind: NetworkKind::SharedBottom,
+            dim: 2,
+            hidden: vec![3],
+            gram: Gram::Full,
+            dropout: 0.0,
+            table_deviation: Some(0.5),
+            heads: Heads::default(),
+        };
+        let mut model: Model = Model::new(Spec::of(&schema, &plan), Draw::new(1, "weights"));
+        model.tower_mut(0).touch_all();
+        model.tower_mut(0).dense[0] = weight;
+        let batch = Batch {
+            n_rows: 2,
+            fields: vec![FieldIds {
+                ids: vec![1, 2, 1, 2],
+                offsets: vec![0, 2, 4],
+                weights: vec![0.5, 1.0, z, 1.0],
+                ..FieldIds::default()
+            }],
+            ..Batch::default()
+        };
+        culprit(model.tower(0), &schema, &batch)
+    }
+
+    #[test]
+    fn a_number_in_the_rows_is_blamed_before_the_weights_that_it_spoiled() {
+        let found = diagnosed(1e19, f32::NAN);
+        let expected = "column \"item_price\" holds about 2.000e19, a number 1e19 deviations";
+        assert!(found.starts_with(expected), "{found}");
+        assert!(found.contains("`missing`"), "{found}");
+        assert!(!found.contains("learning_rate"), "{found}");
+        let found = diagnosed(f32::INFINITY, 0.5);
+        assert!(
+            found.starts_with("column \"item_price\" holds about inf"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn weights_are_blamed_where_the_rows_are_sound() {
+        let found = diagnosed(3.0, f32::INFINITY);
+        assert!(
+            found.starts_with("weights of layer fc_0 are not finite"),
+            "{found}"
+        );
+        assert!(diagnosed(3.0, 0.5).starts_with("all weights are finite"));
+    }
 }

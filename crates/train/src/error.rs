@@ -36,6 +36,20 @@ pub enum TrainError {
         /// Where the first number that is none was found.
         culprit: String,
     },
+    /// No validation row has a score.
+    #[error(
+        "{phase}, step {step}: the score of task \"{task}\" is no number on all validation rows; {culprit}"
+    )]
+    NoScores {
+        /// What was under way.
+        phase: String,
+        /// Steps that are done.
+        step: u64,
+        /// The task.
+        task: String,
+        /// Where the first number that is none was found.
+        culprit: String,
+    },
     /// A part of the data lacks what a task needs.
     #[error("the {part} rows cannot {purpose} task \"{task}\": {found}; {remedy}")]
     Labels {

@@ -41,6 +41,25 @@ pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>])
     predictions.groups.extend(&batch.groups);
 }
 
+/// What puts the figures of a task in doubt: rows whose score is no number, and a score that is the same for all.
+pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
+    let name = &predictions.name;
+    let mut doubts = Vec::new();
+    let lost = predictions.rows_without_score();
+    if lost > 0 {
+        doubts.push(format!(
+            "task {name:?}: the score of {lost} rows is no number; they are left out of all figures"
+        ));
+    }
+    if let Some(score) = predictions.constant_score() {
+        doubts.push(format!(
+            "task {name:?}: every row has the same score, {score:.4}: the network has died or learned nothing (a \
+             smaller learning rate, another seed or training.clip_norm may help), or all rows are alike"
+        ));
+    }
+    doubts
+}
+
 /// A model that scores batches with the weights that it has now.
 pub(crate) struct Forecast<'a> {
     model: &'a Model,
@@ -90,8 +109,9 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// Judges a task; `None` where the rows do not allow it (none, or one class only).
+    /// Judges a task by its rows with a score; `None` where they do not allow it (none, or one class only).
     pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<Judgement> {
+        let predictions = predictions.without_lost_rows();
         let logit = |&p: &f32| {
             let p = f64::from(p).clamp(1e-12, 1.0 - 1e-12);
             (p / (1.0 - p)).ln()
@@ -167,6 +187,16 @@ mod tests {
         assert_eq!((found.n_labels, found.value), (1, 1.0));
         let labels = [0.5, f32::NAN, 0.1, 0.2, 0.9];
         assert_eq!(judged(Objective::Ratio, &labels, &scores).n_labels, 4);
+    }
+
+    #[test]
+    fn a_row_without_a_score_does_not_keep_the_others_from_being_judged() {
+        let labels = [0.0, 1.0, 1.0, 0.0];
+        let found = judged(Objective::CrossEntropy, &labels, &[0.1, 0.9, f32::NAN, 0.2]);
+        assert_eq!((found.n_labels, found.value), (1, 1.0));
+        assert!(found.loss.is_finite());
+        let found = judged(Objective::Ratio, &labels, &[0.1, 1.0, f32::NAN, 0.2]);
+        assert_eq!((found.n_labels, found.value), (3, 0.0));
     }
 
     #[test]

@@ -262,6 +262,7 @@ impl Run<'_> {
         Artifact {
             calibrators: vec![],
             self_test: None,
+            shares: vec![],
             schema: self.schema.clone(),
             spec: bench.spec.clone(),
             masks: trainer.model.masks().cloned(),

@@ -1,5 +1,7 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+mod validation;
+
 use crate::averages::Averages;
 use crate::balance::{self, LogVariances};
 use crate::checkpoint;
@@ -9,11 +11,10 @@ use crate::evidence::Evidence;
 use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
-use crate::predict::{self, Forecast, Judgement};
+use crate::predict::Judgement;
 use crate::slots::{self, Best, Slot};
 use crate::step::Course;
 use crate::step_loss::{Ground, StepLoss};
-use ncs_eval::Predictions;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
 use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
@@ -70,6 +71,8 @@ pub(crate) struct Trainer<'a> {
     pass: Pass,
     gradient: Gradient,
     subnets: Vec<Running>,
+    /// Tasks whose validation was said to be in doubt.
+    doubted: Vec<usize>,
     /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
     /// turns then.
     pub(crate) gradients: Vec<GradientSums>,
@@ -151,6 +154,7 @@ impl<'a> Trainer<'a> {
             pass: Pass::new(plan.threads),
             gradient: Gradient::default(),
             subnets: Vec::new(),
+            doubted: Vec::new(),
             gradients: Vec::new(),
             averages: phase.average.map(|decay| Averages::new(decay, &model)),
             setting,
@@ -457,6 +461,7 @@ impl<'a> Trainer<'a> {
         };
         self.swap_averages();
         let predictions = self.predict(valid)?;
+        self.doubt(&predictions, listener);
         let mut judged = vec![None; self.setting.schema.tasks.len()];
         for &task in &self.phase.tasks {
             let spec = &self.setting.schema.tasks[task];
@@ -501,18 +506,6 @@ impl<'a> Trainer<'a> {
             best,
         });
         self.state.history.push(point);
-    }
-
-    /// The model's predictions for a part of the data.
-    pub(crate) fn predict(&mut self, part: &Cache) -> Result<Predictions, TrainError> {
-        let mut predictions = predict::no_predictions(&self.setting.schema.tasks);
-        let forecast = Forecast::new(&self.model);
-        for batch in part.batches(BatchPlan::default()) {
-            let batch = batch?;
-            let scores = forecast.scores(&batch, &mut self.pass);
-            predict::append(&mut predictions, &batch, &scores);
-        }
-        Ok(predictions)
     }
 
     /// For each task of the schema: whether its slot improved.

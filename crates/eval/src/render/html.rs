@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::numbers::{cell_interval, cell_value};
 use super::{bars, figures, text};
+use crate::columns::HEADER;
 use crate::report::{ResultRow, ResultTable, RunReport, SharingPicture};
 
 /// The report as a self-contained page, readable on paper and in black and white.
@@ -66,6 +67,9 @@ fn sections(report: &RunReport) -> Markup {
         @if !report.learning.is_empty() { (learning(report, &networks)) }
         @if !report.calibration.is_empty() { (calibration(report, &networks)) }
         @if !report.data.parts.is_empty() { section { h2 { "Data" } (data(report)) } }
+        @if !report.columns.is_empty() {
+            section { h2 { "Columns, against the training rows" } (columns(report)) }
+        }
         @if !report.settings.is_empty() { section { h2 { "Settings" } (settings(report)) } }
     }
 }
@@ -169,6 +173,21 @@ fn sharing(picture: &SharingPicture) -> Markup {
 fn data(report: &RunReport) -> Markup {
     let (header, rows) = text::data_table(&report.data);
     plain_table(&header, &rows)
+}
+
+fn columns(report: &RunReport) -> Markup {
+    let rows: Vec<_> = report
+        .columns
+        .iter()
+        .flat_map(|part| part.rows(true))
+        .collect();
+    html! {
+        p.explained {
+            "Unseen: values that no training row had; of a vocabulary, also those rarer than its min_count. "
+            "Clipped: numbers beyond the range of the training rows, read as the end of it."
+        }
+        (plain_table(&HEADER.map(String::from), &rows))
+    }
 }
 
 /// A table whose first column is text and whose others are numbers.

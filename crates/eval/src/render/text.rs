@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::numbers::{ABSENT, cell_interval, cell_value, fixed, percent, thousands};
+use crate::columns::{HEADER, PartColumns};
 use crate::report::{
     DataPart, DataSummary, ResultCell, ResultColumn, ResultRow, ResultTable, RunReport,
     SearchCurve, SearchRound, SharingPicture,
@@ -70,6 +71,7 @@ pub fn render_text(report: &RunReport) -> String {
     parts.extend(report.sharing.iter().map(sharing));
     parts.extend(report.search.iter().map(search));
     parts.push(data(&report.data));
+    parts.push(columns_text(&report.columns));
     parts.push(settings(&report.settings));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
@@ -85,12 +87,8 @@ fn heading(report: &RunReport) -> String {
 }
 
 fn notes(report: &RunReport) -> String {
-    let kind = |warning| if warning { "warning" } else { "note" };
-    report
-        .notes
-        .iter()
-        .map(|note| format!("{}: {}\n", kind(note.warning), note.text))
-        .collect()
+    let notes = report.notes.iter();
+    notes.map(|note| note.line() + "\n").collect()
 }
 
 fn results(table: &ResultTable) -> String {
@@ -181,6 +179,21 @@ pub(super) fn data_table(data: &DataSummary) -> (Vec<String>, Vec<Vec<String>>) 
         row
     };
     (header, data.parts.iter().map(row).collect())
+}
+
+/// Lines of columns at most; a report as HTML has them all.
+const MOST_COLUMNS: usize = 30;
+
+/// The columns that are worth a line, against what training saw.
+pub fn columns_text(parts: &[PartColumns]) -> String {
+    let mut rows: Vec<_> = parts.iter().flat_map(|part| part.rows(false)).collect();
+    let more = rows.len().saturating_sub(MOST_COLUMNS);
+    rows.truncate(MOST_COLUMNS);
+    let table = titled("Columns, against the training rows", &HEADER, &rows);
+    match more {
+        0 => table,
+        _ => format!("{table}and {more} more\n"),
+    }
 }
 
 fn settings(settings: &[(String, String)]) -> String {

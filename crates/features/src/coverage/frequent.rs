@@ -1,6 +1,7 @@
 //! The most frequent of many texts, in bounded memory.
 
 use crate::hash::TextHash;
+use crate::value::FieldReader;
 use std::collections::HashMap;
 
 /// Texts that are kept.
@@ -30,6 +31,25 @@ impl Frequent {
                 *count > 0
             });
         }
+    }
+
+    /// Adds the values of a row that training never saw; `ids` are those of its values, in their order.
+    pub(super) fn add_row(
+        &mut self,
+        reader: &mut FieldReader<'_>,
+        row: usize,
+        ids: &[u32],
+        is_unseen: impl Fn(u32) -> bool,
+    ) {
+        let mut ids = ids.iter().copied();
+        // The row was encoded, so that it can be read.
+        let _ = reader.texts(row, |text| {
+            let id = ids.next().filter(|&id| id > 0 && is_unseen(id));
+            if let (Some(text), Some(id)) = (text, id) {
+                self.add(text, id);
+            }
+            Ok(())
+        });
     }
 
     /// Text, id and count, the most frequent first, ties by text.

@@ -136,6 +136,7 @@ fn clipped_numbers_are_counted_and_the_first_is_placed() {
     ];
     let price = &coverage(&TRAIN, &test)[2];
     assert_eq!((price.clipped, price.range), (2, Some([0.0, 10.0])));
+    assert!(price.has_far_number());
     let first = price.first_clipped.as_ref().unwrap();
     assert_eq!(
         (first.place.as_str(), first.value),
@@ -143,6 +144,19 @@ fn clipped_numbers_are_counted_and_the_first_is_placed() {
     );
     // No label is known.
     assert!(price.labels.is_empty());
+}
+
+#[test]
+fn a_number_far_off_is_placed_before_one_that_is_merely_larger() {
+    let first = |prices: &[&str]| {
+        let test: Vec<Row<'_>> = prices.iter().map(|&price| ("u1", "a", price, "")).collect();
+        let price = coverage(&TRAIN, &test)[2].clone();
+        let value = price.first_clipped.as_ref().map(|first| first.value);
+        (value, price.clipped, price.has_far_number())
+    };
+    assert_eq!(first(&["3", "11", "12"]), (Some(11.0), 2, false));
+    assert_eq!(first(&["11", "12", "-99", "1e20"]), (Some(-99.0), 4, true));
+    assert_eq!(first(&["3"]), (None, 0, false));
 }
 
 #[test]
@@ -205,7 +219,10 @@ fn a_jump_is_a_share_far_above_the_reference() {
             unseen,
             ..ColumnCoverage::default()
         };
-        let reference = reference.map(|(unseen, nulls)| Shares { unseen, nulls });
+        let reference = reference.map(|(unseen, nulls)| Shares {
+            unseen: Some(unseen),
+            nulls,
+        });
         assert_eq!(
             column.jump(reference),
             expected,
@@ -221,4 +238,11 @@ fn a_jump_is_a_share_far_above_the_reference() {
     check(1000, 0, Some((0.9, 0.0)), Some(Jump::Unseen));
     check(0, 990, Some((0.0, 0.01)), Some(Jump::Nulls));
     check(0, 990, Some((0.0, 0.99)), None);
+    let few = ColumnCoverage {
+        rows: 9,
+        values: 9,
+        unseen: 9,
+        ..ColumnCoverage::default()
+    };
+    assert_eq!(few.jump(None), None);
 }

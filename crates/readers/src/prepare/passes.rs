@@ -1,9 +1,10 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
 use super::sift::{Sieve, Sifted};
+use super::tally::Tally;
 use super::{PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of};
 use crate::cache::{Draft, Folder, PartWriter, Record};
-use crate::plan::DataPlan;
+use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, Rows, RowsBlock};
 use crate::split::{Part, SplitTally};
 use ncs_features::{
@@ -65,13 +66,16 @@ impl Passes<'_> {
     }
 
     fn encode(&mut self, schema: &Schema, draft: &Draft<'_>) -> Result<Report, PrepareError> {
-        let encoder = Encoder::new(Arc::new(schema.clone()));
+        let schema_of_all = Arc::new(schema.clone());
+        let mut tally = Tally::new(&schema_of_all);
+        let encoder = Encoder::new(schema_of_all);
         let mut writers = Writers {
             draft,
             schema,
             parts: [None, None, None],
         };
         let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |sifted| {
+            tally.observe(&sifted);
             writers.push(sifted)
         })?;
         self.refuse_split(&counted)?;
@@ -80,8 +84,17 @@ impl Passes<'_> {
                 rows: counted.training_rows,
             });
         }
+        let in_turn = self.plan.split == Split::Files;
+        let labels = writers.finish()?;
+        let columns = tally.finish(draft, in_turn, &labels)?;
+        let parts = labels.into_iter().zip(columns);
+        let part = |((part, labels), columns)| PartReport {
+            part,
+            labels,
+            columns,
+        };
         Ok(Report {
-            parts: writers.finish()?,
+            parts: parts.map(part).collect(),
             broken_rows: counted.broken,
         })
     }
@@ -240,19 +253,18 @@ impl Writers<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<PartReport>, PrepareError> {
-        let mut reports = Vec::new();
+    fn finish(self) -> Result<Vec<(Part, LabelCounts)>, PrepareError> {
+        let mut finished = Vec::new();
         for (part, writer) in Part::ALL.into_iter().zip(self.parts) {
             if let Some(writer) = writer {
-                let labels: LabelCounts = writer.finish()?;
-                reports.push(PartReport { part, labels });
+                finished.push((part, writer.finish()?));
             }
         }
-        Ok(reports)
+        Ok(finished)
     }
 }
 
-fn rows_of(parts: &[Part], part: Part) -> Vec<usize> {
+pub(super) fn rows_of(parts: &[Part], part: Part) -> Vec<usize> {
     let rows = parts
         .iter()
         .enumerate()

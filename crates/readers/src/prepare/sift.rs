@@ -2,7 +2,7 @@
 
 use crate::plan::Split;
 use crate::rows::{RowsBlock, row_of};
-use crate::source::{BrokenRow, ReadError};
+use crate::source::{BrokenRow, ReadError, row_in_file};
 use crate::split::{Part, SplitError};
 use ncs_features::{Batch, Block, Encoder};
 use std::borrow::Cow;
@@ -16,6 +16,16 @@ pub(super) struct Sifted<'a> {
     pub(super) parts: Vec<Part>,
     /// All rows that were left out, by the reader before or here, in file order.
     pub(super) broken: Vec<BrokenRow>,
+    /// Where they come from.
+    pub(super) rows: &'a RowsBlock,
+}
+
+impl Sifted<'_> {
+    /// File and row, counted from 1, of row `row` of the block, counted from 0.
+    pub(super) fn place(&self, row: usize) -> String {
+        let in_file = row_in_file(self.rows.first_row, &self.broken, row as u64 + 1);
+        format!("{}: row {in_file}", self.rows.file.display())
+    }
 }
 
 /// Encodes rows and finds their parts.
@@ -42,6 +52,7 @@ impl Sieve<'_> {
                     batch,
                     parts,
                     broken: rows.broken.clone(),
+                    rows,
                 });
             }
             Err(error) => error,
@@ -128,6 +139,7 @@ impl Sieve<'_> {
             batch,
             parts,
             broken,
+            rows,
         })
     }
 }

@@ -74,6 +74,7 @@ fn artifact(model: &Model) -> Artifact {
         of_task: vec![0, 0],
         calibrators: vec![],
         self_test: None,
+        shares: vec![],
     }
 }
 

@@ -3,6 +3,7 @@
 use super::histogram::Histogram;
 use super::requests::Requests;
 use super::served::{ColumnValues, ServedBy, ServedVersion, TaskScores};
+use crate::version::COUNTED;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -94,13 +95,25 @@ impl Collector for Models {
         encode_scores(&mut encoder, name, help, &versions, |task| {
             &task.differences
         })?;
-        let help = "Values that were encoded.";
-        encode_values(&mut encoder, "ncs_values", help, &versions, |column| {
+        let sampled = format!("one request in {COUNTED} is counted");
+        let help = format!("Values in requests ({sampled}).");
+        encode_values(&mut encoder, "ncs_values", &help, &versions, |column| {
             &column.values
         })?;
-        let help = "Values that the model was never trained with.";
+        let help = format!(
+            "Values that training never saw: not in the vocabulary, or in a bucket of no training row \
+             ({sampled})."
+        );
         let name = "ncs_unseen_values";
-        encode_values(&mut encoder, name, help, &versions, |column| &column.unseen)
+        encode_values(&mut encoder, name, &help, &versions, |column| {
+            &column.unseen
+        })?;
+        let help =
+            format!("Numbers that were clipped to the range of the training rows ({sampled}).");
+        let name = "ncs_clipped_values";
+        encode_values(&mut encoder, name, &help, &versions, |column| {
+            &column.clipped
+        })
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) struct ColumnValues {
     pub(super) name: String,
     pub(super) values: AtomicU64,
     pub(super) unseen: AtomicU64,
+    pub(super) clipped: AtomicU64,
 }
 
 impl ServedVersion {
@@ -97,11 +98,13 @@ impl ServedVersion {
         }
     }
 
-    /// Counts values of a column, and how many of them the model was never trained with.
-    pub fn values(&self, column: usize, n_values: u64, n_unseen: u64) {
+    /// Counts values of a column, how many of them training never saw, and how many were numbers that were
+    /// clipped to its range.
+    pub fn values(&self, column: usize, n_values: u64, n_unseen: u64, n_clipped: u64) {
         if let Some(column) = self.columns.get(column) {
             column.values.fetch_add(n_values, Relaxed);
             column.unseen.fetch_add(n_unseen, Relaxed);
+            column.clipped.fetch_add(n_clipped, Relaxed);
         }
     }
 
@@ -133,6 +136,7 @@ impl ColumnValues {
             name: name.to_owned(),
             values: AtomicU64::new(0),
             unseen: AtomicU64::new(0),
+            clipped: AtomicU64::new(0),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use ncs_features::{Field, Objective, Table, Task, Values};
+use ncs_features::{Field, IdSpace, Objective, Table, Task, Values};
 use ncs_model::artifact::Member;
 use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 
@@ -60,6 +60,7 @@ fn version() -> Version {
         of_task: vec![0],
         calibrators: vec![],
         self_test: None,
+        shares: vec![],
         schema: Arc::new(schema),
         spec,
     };

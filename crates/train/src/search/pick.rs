@@ -44,7 +44,10 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
         return (last, why);
     }
     let goodness = |level: &usize| {
-        let value = levels[*level].validation.unwrap_or(f64::NAN);
+        let Some(value) = levels[*level].validation else {
+            // A level that could not be judged is not picked for it.
+            return f64::NEG_INFINITY;
+        };
         if metric_name(task) == "AUC" {
             value
         } else {
