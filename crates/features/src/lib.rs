@@ -53,6 +53,7 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod shown;
 pub mod value;
 
 pub use batch::{Batch, FieldIds, Pick};
