@@ -8,7 +8,7 @@ use ncs_eval::report::{Note, ResultTable};
 use ncs_eval::{MetricSettings, Metrics, PartColumns, Predictions, RunReport, render_text};
 use ncs_features::{ColumnCoverage, Coverage, Encoder, Schema, Task};
 use ncs_model::Scorer;
-use ncs_readers::{Encoded, ReadError, Reading};
+use ncs_readers::{Encoded, ReadError};
 use ncs_train::predict;
 use serde::Serialize;
 
@@ -60,8 +60,8 @@ fn predict(
 ) -> Result<(Predictions, Vec<ColumnCoverage>), Box<dyn Error>> {
     let files = model::files(&arguments.rows)?;
     let reading = model::reading(&arguments.rows);
-    let schema = match files.first() {
-        Some(file) => present(scorer.schema(), file, &reading, progress)?,
+    let schema = match ncs_readers::first_column_names(&files, &reading)? {
+        Some((file, columns)) => present(scorer.schema(), &file, &columns, progress),
         None => scorer.schema().clone(),
     };
     let tasks = schema.tasks.clone();
@@ -79,6 +79,7 @@ fn predict(
         job.advance(batch.n_rows as u64);
     }
     job.finish();
+    model::say_notes(&encoded, progress);
     let columns = coverage.finish(|field, id| scorer.is_unseen(field, id));
     Ok((predictions, columns))
 }
@@ -87,10 +88,9 @@ fn predict(
 fn present(
     schema: &Arc<Schema>,
     file: &Path,
-    reading: &Reading,
+    columns: &[String],
     progress: Progress,
-) -> Result<Arc<Schema>, ReadError> {
-    let columns = ncs_readers::column_names(file, reading)?;
+) -> Arc<Schema> {
     let mut schema = Schema::clone(schema);
     let note = |column: &str, without: &str| {
         let file = file.display();
@@ -106,7 +106,7 @@ fn present(
             note(&truth, "entire-space AUC");
         }
     }
-    Ok(Arc::new(schema))
+    Arc::new(schema)
 }
 
 /// Says of a missing column that it is a label, and what works without.

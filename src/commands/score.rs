@@ -12,7 +12,8 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::score_file::ScoreFile;
 
-/// Writes the probability (or ratio) of every task for every row, in the order of the rows.
+/// Writes the probability (or ratio) of every task for every row, in the order of the rows: as many as
+/// the files hold.
 ///
 /// # Errors
 /// The model or a row cannot be read, a row has no score, the file cannot be written or is one of those that are read,
@@ -39,8 +40,10 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
         out.write(scores)?;
         job.advance(batch.n_rows as u64);
     }
-    let rows = out.finish()?;
+    refuse_other_number(out.rows(), encoded.rows_read())?;
+    let n_rows = out.finish()?;
     job.finish();
+    model::say_notes(&encoded, progress);
     let columns = PartColumns {
         part: "rows".to_owned(),
         columns: coverage.finish(|field, id| scorer.is_unseen(field, id)),
@@ -48,7 +51,17 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
         compared_with: "validation".to_owned(),
     };
     say_columns(progress, &columns);
-    print(&format!("{}: {rows} rows\n", arguments.out.display()))
+    print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
+}
+
+/// Scores stand beside rows by their number alone.
+fn refuse_other_number(written: u64, read: u64) -> Result<(), String> {
+    if written == read {
+        return Ok(());
+    }
+    Err(format!(
+        "{written} scores for {read} rows; no scores were written: please report this"
+    ))
 }
 
 /// What differs from the rows that the model was trained on.

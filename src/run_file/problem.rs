@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ncs_features::shown;
+
 use super::tree::Place;
 
 /// One thing that is wrong.
@@ -85,7 +87,7 @@ impl fmt::Display for RunFileError {
 pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(found, &known) {
-        Some(name) => format!("; did you mean {name}?"),
+        Some(name) => format!("; did you mean {}?", shown::name(name)),
         None if known.is_empty() => String::new(),
         None => format!("; known: {}", listed(&known)),
     }
@@ -94,28 +96,18 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
 /// The known name that `found` is most likely a slip of: at most a third of its letters differ.
 /// Names above 64 letters are nobody's slip: comparing them would cost more than it tells.
 pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
-    const MOST: usize = 64;
-    let is_short = |name: &str| name.chars().nth(MOST).is_none();
-    if !is_short(found) {
-        return None;
-    }
-    let distance =
-        |name: &str| strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase());
-    let allowed = (found.chars().count() / 3).max(1);
-    let short = known.iter().filter(|name| is_short(name));
-    let ranked = short.map(|name| (distance(name), *name));
+    let start = |name: &str| shown::start(name).to_lowercase();
+    let wanted = start(found);
+    let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &start(name));
+    let allowed = (wanted.chars().count() / 3).max(1);
+    let ranked = known.iter().map(|name| (distance(name), *name));
     ranked
         .filter(|(d, _)| *d <= allowed)
         .min()
         .map(|(_, name)| name)
 }
 
-/// `a, b, c`, cut after forty names.
+/// `a, " b", c`, cut after forty names.
 pub(crate) fn listed(names: &[&str]) -> String {
-    const MOST: usize = 40;
-    let shown = names[..names.len().min(MOST)].join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    shown::names(names.iter().copied())
 }

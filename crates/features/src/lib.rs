@@ -55,6 +55,7 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod shown;
 pub mod system;
 pub mod time;
 pub mod value;
