@@ -51,6 +51,7 @@ fn hash() -> IdSpace {
     IdSpace::Hash {
         buckets: 1 << 30,
         function: HashFunction::Xxh3,
+        unknown: false,
     }
 }
 

@@ -28,6 +28,7 @@ fn encoder() -> Encoder {
         ids: IdSpace::Hash {
             buckets: 1 << 30,
             function: HashFunction::Xxh3,
+            unknown: false,
         },
         range: None,
     };
