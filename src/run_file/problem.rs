@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ncs_features::value::visible;
+
 use super::tree::Place;
 
 /// One thing that is wrong.
@@ -63,7 +65,10 @@ impl fmt::Display for RunFileError {
 pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(found, &known) {
-        Some(name) => format!("; did you mean {name}?"),
+        Some(name) if name.trim() == found.trim() && name != found => {
+            format!("; did you mean {name:?}, with its blanks?")
+        }
+        Some(name) => format!("; did you mean {}?", visible(name)),
         None if known.is_empty() => String::new(),
         None => format!("; known: {}", listed(&known)),
     }
@@ -84,9 +89,39 @@ pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
 /// `a, b, c`, cut after forty names.
 pub(crate) fn listed(names: &[&str]) -> String {
     const MOST: usize = 40;
-    let shown = names[..names.len().min(MOST)].join(", ");
+    let shown: Vec<_> = names.iter().take(MOST).map(|name| visible(name)).collect();
+    let shown = shown.join(", ");
     match names.len().saturating_sub(MOST) {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_names_are_shown() {
+        let check = |found, known: &[&str], expected: &str| {
+            assert_eq!(hint(found, known.iter().copied()), expected);
+        };
+        check("clik", &["click"], "; did you mean click?");
+        check(
+            "click",
+            &[" click"],
+            "; did you mean \" click\", with its blanks?",
+        );
+        check(
+            "click",
+            &["click\t"],
+            "; did you mean \"click\\t\", with its blanks?",
+        );
+        check(
+            "price",
+            &[" user", "item id"],
+            "; known: \" user\", item id",
+        );
+        check("price", &["\u{feff}user"], "; known: \"\\u{feff}user\"");
     }
 }

@@ -11,6 +11,6 @@ mod text;
 
 pub use comparison::{comparison_markdown, render_comparison_html};
 pub use html::render_html;
-pub use numbers::{fixed, percent, thousands};
+pub use numbers::{duration, fixed, percent, thousands};
 pub(crate) use numbers::{p_value, signed};
 pub use text::{render_text, text_table};

@@ -6,6 +6,7 @@ use crate::error::EncodeError;
 use crate::schema::{Field, Pooling};
 use crate::time::{Timestamp, time_of_day};
 use half::{bf16, f16};
+use std::borrow::Cow;
 
 /// Holds the text of a value while it is looked at, so that no value costs an allocation.
 #[derive(Default)]
@@ -115,6 +116,7 @@ impl Column {
                 column: self.name.clone(),
                 row: row as u64 + 1,
                 n,
+                fractions: self.has_fractions(),
             }),
         }
     }
@@ -125,6 +127,12 @@ impl Column {
             Values::Float(numbers) => numbers[i].is_nan(),
             Values::Int(_) | Values::Time(_) => false,
         }
+    }
+
+    /// Whether numbers with fractions are among the values, of whatever row: such are no ids.
+    fn has_fractions(&self) -> bool {
+        let is_fraction = |x: &f64| x.is_finite() && x.fract() != 0.0;
+        matches!(&self.values, Values::Float(numbers) if numbers.iter().any(is_fraction))
     }
 
     /// Value `i` as a finite number, `None` where it is a blank text or NaN. That of an instant is its
@@ -219,8 +227,18 @@ fn names_of(columns: &[Column]) -> String {
     if columns.is_empty() {
         return "no column".to_owned();
     }
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<_> = columns.iter().map(|column| visible(&column.name)).collect();
     names.join(", ")
+}
+
+/// A name as it stands, or in quotes where it would be read wrong in a message: blanks around it, or
+/// characters that are not seen.
+pub fn visible(name: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c == ' ' || !c.is_whitespace() && !c.is_control() && c != '\u{feff}';
+    if !name.is_empty() && name.trim() == name && name.chars().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("{name:?}"))
 }
 
 /// Reads the values of one field out of a column, row by row, by the field's rules for missing
@@ -334,6 +352,42 @@ impl<'a> FieldReader<'a> {
         self.missing_numbers = missing;
         outcome
     }
+}
+
+/// Calls `each` with the row and the text of every value of a field's column as the encoder reads it: a
+/// category or a list; `None` for a missing value, of which a list has none.
+///
+/// # Errors
+/// As [`crate::Encoder::encode_features`].
+pub fn each_text(
+    field: &Field,
+    block: &Block,
+    mut each: impl FnMut(usize, Option<&[u8]>),
+) -> Result<(), EncodeError> {
+    let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
+    for row in 0..block.n_rows {
+        reader.texts(row, |text| {
+            each(row, text);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// As [`each_text`], for a numeric field.
+///
+/// # Errors
+/// As [`crate::Encoder::encode_features`].
+pub fn each_number(
+    field: &Field,
+    block: &Block,
+    mut each: impl FnMut(usize, Option<f64>),
+) -> Result<(), EncodeError> {
+    let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
+    for row in 0..block.n_rows {
+        reader.numbers(row, |x| each(row, x))?;
+    }
+    Ok(())
 }
 
 fn is_missing(missing: &[String], text: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! What every format's reader is, and what can be wrong with a file.
 
 use ncs_features::Block;
+use ncs_features::value::visible;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -250,7 +251,7 @@ fn nearest(column: &str, present: &[String]) -> String {
     let scored = present.iter().map(|name| (likeness(name), name));
     let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
     match best.filter(|(likeness, _)| *likeness > 0.8) {
-        Some((_, name)) => format!("; the nearest is \"{name}\""),
+        Some((_, name)) => format!("; the nearest is {name:?}"),
         None => String::new(),
     }
 }
@@ -260,13 +261,18 @@ fn listed(names: &[String]) -> String {
     const SHOWN: usize = 40;
     match names {
         [] => "no column".to_owned(),
-        names if names.len() <= SHOWN => names.join(", "),
+        names if names.len() <= SHOWN => joined(names),
         names => format!(
             "{} and {} more",
-            names[..SHOWN].join(", "),
+            joined(&names[..SHOWN]),
             names.len() - SHOWN
         ),
     }
+}
+
+fn joined(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| visible(name)).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -281,6 +287,16 @@ mod tests {
         });
         let found: Vec<u64> = (1..=4).map(|row| row_in_file(10, &broken, row)).collect();
         assert_eq!(found, [10, 13, 14, 16]);
+    }
+
+    #[test]
+    fn blanks_around_the_names_of_columns_are_seen() {
+        let present = ["user", " click", "long read"].map(String::from);
+        let error = ReadError::missing("a.csv".as_ref(), "click", &present);
+        assert_eq!(
+            error.to_string(),
+            "a.csv: no column \"click\"; the nearest is \" click\"; it has user, \" click\", long read"
+        );
     }
 
     #[test]

@@ -44,16 +44,19 @@ impl Accepts {
     }
 }
 
-/// `, did you mean "x"?` where a known name is near, else the known names.
+/// `; did you mean "x"?` where a known name is near, else the nearest one and all of them, sorted.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
     let distance = |other: &&str| strsim::damerau_levenshtein(name, other);
     let near = known.iter().copied().min_by_key(distance);
-    match near.filter(|near| distance(near) <= 2.max(name.chars().count() / 3)) {
-        Some(near) => format!("; did you mean \"{near}\"?"),
-        None if known.is_empty() => "; there are none".to_owned(),
-        None => format!("; known are {}", listed(&known)),
+    let Some(near) = near else {
+        return "; there are none".to_owned();
+    };
+    if distance(&near) <= 2.max(name.chars().count() / 3) {
+        return format!("; did you mean {near:?}?");
     }
+    format!("; the nearest is {near:?}, known are {}", listed(&known))
 }
 
 /// Names in quotes, at most twenty of them.
@@ -62,7 +65,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(MOST)
-        .map(|name| format!("\"{name}\""))
+        .map(|name| format!("{name:?}"))
         .collect();
     let rest = names.len().saturating_sub(MOST);
     match (shown.len(), rest) {
