@@ -180,6 +180,9 @@ pub struct Score {
     /// File for the scores; its name says the format: .parquet or .csv.
     #[arg(long, value_name = "FILE", value_parser = score_file)]
     pub out: PathBuf,
+    /// Columns of the data to write before the scores, as they are, such as user_id,item_id.
+    #[arg(long, value_name = "COLUMN,COLUMN,...", value_delimiter = ',')]
+    pub keep: Vec<String>,
 }
 
 /// `ncs inspect`
