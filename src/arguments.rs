@@ -278,7 +278,8 @@ pub enum Cache {
 /// Where the id cache is.
 #[derive(Args, Clone, Debug)]
 pub struct CacheFolder {
-    /// The cache's folder, where the run file states one; otherwise the user's.
+    /// A run's folder, or the one that data.cache names. Default: NCS_CACHE, or the one in which earlier
+    /// versions kept the rows of all runs.
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }

@@ -46,7 +46,7 @@ fn file_format(said: FileFormat) -> Format {
 }
 
 /// `12 bytes`, `1.5 KiB`, `3.0 GiB`
-fn size(n_bytes: u64) -> String {
+pub(crate) fn size(n_bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if n_bytes < 1024 {
         return format!("{n_bytes} bytes");

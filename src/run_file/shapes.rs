@@ -75,7 +75,7 @@ pub(crate) struct Data {
     /// Column names of CSV files that have no header line.
     #[schemars(length(min = 1))]
     pub(crate) header: Option<Vec<String>>,
-    /// Folder of the id cache; without it, the user's cache folder.
+    /// Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
     #[schemars(length(min = 1))]
     pub(crate) cache: Option<String>,
 }

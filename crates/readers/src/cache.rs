@@ -21,7 +21,7 @@ mod folder;
 mod tests;
 mod writer;
 
-pub use folder::{CacheEntry, clear, list};
+pub use folder::{CacheEntry, clear, list, remove};
 
 pub(crate) use file::{BlockEntry, PartFile};
 pub(crate) use folder::{Draft, Folder, Record};

@@ -27,7 +27,8 @@ pub use encoded::Encoded;
 pub use open::{column_names, files, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
-    PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
+    FileReport, PrepareError, Prepared, Progress, Report, Stage, check_files, columns_of,
+    first_rows, prepare, rehearse,
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source};

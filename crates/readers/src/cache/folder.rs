@@ -64,7 +64,7 @@ impl Folder {
         let path = self
             .path
             .with_extension(format!("{}.tmp", std::process::id()));
-        remove(&path)?;
+        delete(&path)?;
         std::fs::create_dir_all(&path).map_err(CacheError::io(&path, "create"))?;
         Ok(Draft { folder: self, path })
     }
@@ -149,8 +149,16 @@ pub fn list(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
 /// The file system refuses.
 pub fn clear(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
     let entries = list(dir)?;
-    entries.iter().try_for_each(|entry| remove(&entry.path))?;
+    entries.iter().try_for_each(|entry| remove(entry))?;
     Ok(entries)
+}
+
+/// Deletes a cached data set.
+///
+/// # Errors
+/// The file system refuses.
+pub fn remove(entry: &CacheEntry) -> Result<(), CacheError> {
+    delete(&entry.path)
 }
 
 /// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
@@ -174,7 +182,7 @@ fn folder_bytes(path: &Path) -> Result<u64, CacheError> {
     Ok(n_bytes)
 }
 
-fn remove(path: &Path) -> Result<(), CacheError> {
+fn delete(path: &Path) -> Result<(), CacheError> {
     if !path.exists() {
         return Ok(());
     }
