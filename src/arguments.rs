@@ -83,9 +83,13 @@ pub struct Check {
         reason = "a comment here would replace the help of the verb"
     )]
     pub run: Run,
-    /// Read so many rows.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_1)]
-    pub rows: usize,
+    /// Look at the first so many rows of each part only. Default: 10,000 are shown, and files of up to 64 MiB
+    /// together are read whole, as training reads them before its first step.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub rows: Option<usize>,
+    /// Read every row, however large the files.
+    #[arg(long)]
+    pub all: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

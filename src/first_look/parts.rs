@@ -13,7 +13,7 @@ use super::{FirstLook, Usable, first_of, parts_of, seen, sift, tasks};
 use crate::run_file::RunPlan;
 
 /// Looks at validation and test rows, those that the split takes from `train` included, and at the
-/// start of every file.
+/// start of every file; whether all rows of their own files were seen.
 ///
 /// # Errors
 /// A file is empty or cannot be read, or a row cannot be used where none may be broken.
@@ -22,14 +22,15 @@ pub(super) fn look(
     n_rows: usize,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<(), ReadError> {
+) -> Result<bool, ReadError> {
+    let mut are_whole = true;
     for part in [Part::Valid, Part::Test] {
-        look_at(plan, n_rows, part, train, look)?;
+        are_whole &= look_at(plan, n_rows, part, train, look)?;
     }
     for part in Part::ALL {
         starts(plan, patterns(&plan.data, part))?;
     }
-    Ok(())
+    Ok(are_whole)
 }
 
 fn patterns(data: &DataPlan, part: Part) -> &[String] {
@@ -46,9 +47,8 @@ fn look_at(
     part: Part,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<(), ReadError> {
-    // Of a split only: another seed or column may mend it, so it is a warning.
-    let mut all_rows = false;
+) -> Result<bool, ReadError> {
+    let mut are_whole = true;
     let mut blocks = split_off(&plan.data, part, train)?;
     if !patterns(&plan.data, part).is_empty() {
         let (rows, are_all) = own_rows(plan, n_rows, part)?;
@@ -57,13 +57,13 @@ fn look_at(
             .extend(warnings.map(|text| format!("{}: {text}", part.name())));
         look.seen.push(seen(rows.n_rows(), are_all, part));
         look.broken_rows += rows.n_broken;
-        all_rows = are_all && (look.all_rows || plan.data.split == Split::Files);
+        are_whole = are_all;
         blocks.extend(rows.blocks);
     }
     if blocks.iter().any(|rows| rows.block.n_rows > 0) {
-        labels(&plan.schema.tasks, &blocks, all_rows, part, look)?;
+        labels(&plan.schema.tasks, &blocks, part, look)?;
     }
-    Ok(())
+    Ok(are_whole)
 }
 
 /// The rows of `train` that the split puts into `part`.
@@ -90,28 +90,23 @@ fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool),
     let (blocks, all_rows) = first_of(blocks, n_rows);
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, blocks);
     // Nothing is fitted to these rows: what they would not suffice for is no matter.
-    sift(plan, &mut rows)?;
+    let _ = sift(plan, None, &mut rows)?;
     Ok((rows, all_rows))
 }
 
+/// Labels of one kind cannot judge. For the validation rows training may refuse that; the test rows may well
+/// be of one kind, as rows that were all shown and rated are.
 fn labels(
     of_schema: &[Task],
     blocks: &[RowsBlock],
-    all_rows: bool,
     part: Part,
     look: &mut FirstLook,
 ) -> Result<(), ReadError> {
+    let name = part.name();
     for task in tasks(of_schema, blocks)? {
-        let Some(fault) = task.fault() else { continue };
-        let name = part.name();
-        // A test part may well be of one kind, as rows that were all shown and rated are.
-        match all_rows && part == Part::Valid {
-            true => look
-                .faults
-                .push((task.name, format!("{fault} (rows of {name})"))),
-            false => look
-                .warnings
-                .push(format!("in these rows of {name}, {fault}")),
+        if let Some(fault) = task.fault() {
+            look.warnings
+                .push(format!("in these rows of {name}, {fault}"));
         }
     }
     Ok(())
