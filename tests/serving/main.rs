@@ -1,5 +1,6 @@
 //! `ncs serve` as its callers and its operators meet it.
 
+mod docs;
 mod harness;
 mod life;
 mod malformed;
