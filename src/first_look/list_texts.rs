@@ -19,7 +19,10 @@ pub(super) fn warning(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> 
     if !is_id || texts.rows == 0 || gathered.has_lists {
         return None;
     }
-    bracketed(field, &texts)
+    if texts.share(is_written) > 0.5 {
+        return written(field, &texts);
+    }
+    nested(field, &texts)
         .or_else(|| weights(field, &texts))
         .or_else(|| separated(field, &texts))
 }
@@ -53,40 +56,61 @@ impl<'a> Texts<'a> {
     }
 }
 
-fn is_bracketed(text: &[u8]) -> bool {
-    matches!(text, [b'[', .., b']'] | [b'{', .., b'}'] | [b'(', .., b')'])
+/// Whether a text is a list in brackets that can be read.
+fn is_written(text: &[u8]) -> bool {
+    list_text::items_of(text).is_some()
 }
 
-/// Lists in brackets: read where the feature is a list, and told where they cannot be.
-fn bracketed(field: &Field, texts: &Texts<'_>) -> Option<String> {
+/// Lists in brackets: read where the feature is a list.
+fn written(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let column = &field.column;
-    let is_list = |text: &[u8]| is_bracketed(text) && list_text::items_of(text).is_some();
-    if texts.share(is_list) > 0.5 {
-        let example = texts.first(is_list);
-        let items = list_text::items_of(example).unwrap_or_default();
-        if are_fractions(items.iter().map(|item| &**item)) {
-            return Some(vector_text(field, texts.texts.len()));
-        }
-        return field.pooling.is_none().then(|| {
-            format!(
-                "column {column:?} holds lists as texts, such as {}, and each text is one category; declare \
-                 kind = \"list\", which reads them",
-                quoted(example)
-            )
-        });
+    let example = texts.first(is_written);
+    let items = list_text::items_of(example).unwrap_or_default();
+    if are_fractions(items.iter().map(|item| &**item)) {
+        return Some(vector_text(field, texts.texts.len()));
     }
-    let is_other = |text: &[u8]| matches!(text, [b'[' | b'{', .., b']' | b'}']) && !is_list(text);
+    if field.pooling.is_some() {
+        return items_with_weights(field, texts);
+    }
+    Some(format!(
+        "column {column:?} holds lists as texts, such as {}, and each text is one category; declare kind = \
+         \"list\", which reads them",
+        quoted(example)
+    ))
+}
+
+/// Items such as `t1:0.5` in brackets.
+fn items_with_weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let (mut all, mut with) = (0, 0);
+    let mut example = Vec::new();
+    for (text, n) in &texts.texts {
+        for item in list_text::items_of(text).unwrap_or_default() {
+            all += n;
+            if weighted(&item).is_some() {
+                with += n;
+                example = item.into_owned();
+            }
+        }
+    }
+    (all > 0 && with * 5 >= all * 4).then(|| weights_text(field, &example, ""))
+}
+
+/// Brackets around more than a list.
+fn nested(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let column = &field.column;
+    let is_other =
+        |text: &[u8]| matches!(text, [b'[', .., b']'] | [b'{', .., b'}']) && !is_written(text);
     if texts.share(is_other) <= 0.5 {
         return None;
     }
     let example = texts.first(is_other);
     let what = match example {
-        [b'{', ..] => "dictionaries or lists with weights",
-        _ => "lists in lists",
+        [b'{', ..] => "dictionaries and weights are",
+        _ => "lists in lists are",
     };
     Some(format!(
-        "column {column:?} holds texts such as {}: {what} are not supported; write a list of the items alone, \
-         such as [\"a\", \"b\"], and weights into columns of their own",
+        "column {column:?} holds texts such as {}: {what} not supported; write a list of the items alone, such as \
+         [\"a\", \"b\"], and weights into columns of their own",
         quoted(example)
     ))
 }
@@ -138,13 +162,17 @@ fn weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
         }
         _ => String::new(),
     };
-    Some(format!(
+    Some(weights_text(field, example, &cut))
+}
+
+fn weights_text(field: &Field, example: &[u8], cut: &str) -> String {
+    format!(
         "column {:?} holds items with a number behind a colon, such as {}: weights are not supported, and the \
          number becomes part of the id; write the items without weights{cut}, or the weights into columns of \
          their own",
         field.column,
         quoted(example)
-    ))
+    )
 }
 
 fn has_weights(texts: &Texts<'_>, separator: Option<char>) -> bool {

@@ -3,6 +3,7 @@
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical, canonical_text, write_number};
 use crate::error::EncodeError;
+use crate::list_text;
 use crate::schema::{Field, Pooling};
 use crate::time::{Timestamp, time_of_day};
 use half::{bf16, f16};
@@ -301,22 +302,29 @@ impl<'a> FieldReader<'a> {
             return each(text.filter(|text| !is_missing(&self.missing, text)));
         };
         let mut room = self.field.max_values.unwrap_or(usize::MAX);
+        let is_text = matches!(self.column.values, Values::Text(_));
+        let may_be_written = is_text && self.column.offsets.is_none();
         for i in self.column.range(row) {
             let text = self.buffer.plain(&self.column.values, i);
-            for item in items(text, self.separator.as_deref()) {
+            let mut take = |item: &[u8]| {
                 let item = match self.rule {
                     ValueRule::Verbatim => item,
                     ValueRule::Canonical => canonical(item, &mut self.item),
                 };
                 let missing = is_missing(&self.missing, item);
-                if missing && pooling != Pooling::PaddedMean {
-                    continue;
-                }
-                if room == 0 {
+                if missing && pooling != Pooling::PaddedMean || room == 0 {
                     return Ok(());
                 }
                 room -= 1;
-                each((!missing).then_some(item))?;
+                each((!missing).then_some(item))
+            };
+            let written = match self.rule {
+                ValueRule::Canonical if may_be_written => list_text::items_of(text),
+                _ => None,
+            };
+            match written {
+                Some(written) => written.iter().try_for_each(|item| take(item))?,
+                None => items(text, self.separator.as_deref()).try_for_each(take)?,
             }
         }
         Ok(())
@@ -450,6 +458,51 @@ mod tests {
         check("a·b", Some("·"), &["a", "b"]);
         check("a|b", None, &["a|b"]);
         check("", Some("|"), &[]);
+    }
+
+    #[test]
+    fn lists_in_brackets_are_read_and_items_lose_the_blanks_around_them() {
+        let field = Field {
+            name: "tags".into(),
+            column: "tags".into(),
+            table: 0,
+            pooling: Some(Pooling::Mean),
+            separator: Some(','),
+            max_values: Some(3),
+            missing: vec![],
+        };
+        let mut texts = crate::block::Texts::default();
+        let rows = [
+            "['a', 'b']",
+            " a , b",
+            "[]",
+            "[1.0, None, true]",
+            "(a, b)",
+            "[1 2 3 4]",
+        ];
+        rows.iter().for_each(|row| texts.push(row.as_bytes()));
+        let block = Block {
+            n_rows: rows.len(),
+            columns: vec![Column {
+                name: "tags".into(),
+                values: Values::Text(texts),
+                ..Column::default()
+            }],
+        };
+        let mut found = vec![Vec::new(); rows.len()];
+        let add = |row: usize, text: Option<&[u8]>| {
+            found[row].push(String::from_utf8(text.unwrap().to_vec()).unwrap());
+        };
+        each_text(&field, &block, add).unwrap();
+        let expected: [&[&str]; 6] = [
+            &["a", "b"],
+            &["a", "b"],
+            &[],
+            &["1", "1"],
+            &["(a", "b)"],
+            &["1", "2", "3"],
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
