@@ -106,9 +106,13 @@ pub struct Check {
         reason = "a comment here would replace the help of the verb"
     )]
     pub run: Run,
-    /// Read so many rows.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_1)]
-    pub rows: usize,
+    /// Look at the first so many rows of each part only. Default: 10,000 are shown, and files of up to 64 MiB
+    /// together are read whole, as training reads them before its first step.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub rows: Option<usize>,
+    /// Read every row, however large the files.
+    #[arg(long)]
+    pub all: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -209,6 +213,9 @@ pub struct Score {
     /// File for the scores; its name says the format: .parquet or .csv.
     #[arg(long, value_name = "FILE", value_parser = score_file)]
     pub out: PathBuf,
+    /// Columns of the data to write before the scores, as they are, such as user_id,item_id.
+    #[arg(long, value_name = "COLUMN,COLUMN,...", value_delimiter = ',')]
+    pub keep: Vec<String>,
 }
 
 /// `ncs inspect`
@@ -318,7 +325,8 @@ pub enum Cache {
 /// Where the id cache is.
 #[derive(Args, Clone, Debug)]
 pub struct CacheFolder {
-    /// The cache's folder, where the run file states one; otherwise the user's.
+    /// A run's folder, or the one that data.cache names. Default: NCS_CACHE, or the one in which earlier
+    /// versions kept the rows of all runs.
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }

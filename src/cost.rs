@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ncs_eval::comparison::RunCost;
 use ncs_model::{Kept, NetworkSize, Scorer, tensor_file};
@@ -20,6 +20,18 @@ struct Clock {
     seconds: f64,
     /// The most memory that one process held; 0 where the system does not tell.
     peak_bytes: u64,
+    /// Time on the wall.
+    #[serde(default)]
+    wall_seconds: f64,
+}
+
+/// `cost.json`.
+#[derive(Serialize, Deserialize)]
+struct CostFile {
+    #[serde(flatten)]
+    cost: RunCost,
+    /// Time on the wall; none in a file of an earlier version.
+    wall_seconds: Option<f64>,
 }
 
 /// Measures this process's part of a run.
@@ -27,6 +39,7 @@ struct Clock {
 pub(crate) struct Meter {
     before: Clock,
     start: Duration,
+    began: Instant,
 }
 
 impl Meter {
@@ -36,6 +49,7 @@ impl Meter {
         Meter {
             before: serde_json::from_str(&text).unwrap_or_default(),
             start: processor_time(),
+            began: Instant::now(),
         }
     }
 
@@ -44,7 +58,13 @@ impl Meter {
         Clock {
             seconds: self.before.seconds + own.as_secs_f64(),
             peak_bytes: self.before.peak_bytes.max(peak_bytes()),
+            wall_seconds: self.wall_seconds(),
         }
+    }
+
+    /// Time on the wall of all processes that worked on the run.
+    pub(crate) fn wall_seconds(&self) -> f64 {
+        self.before.wall_seconds + self.began.elapsed().as_secs_f64()
     }
 
     /// Notes what was used when a run was stopped, so that the next process counts on from there.
@@ -59,7 +79,7 @@ impl Meter {
         )?)
     }
 
-    /// Writes `cost.json`.
+    /// Writes `cost.json`; the report says the same `wall_seconds`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -68,8 +88,12 @@ impl Meter {
         folder: &Path,
         trained: &Trained,
         scorer: &Scorer,
+        wall_seconds: Option<f64>,
     ) -> Result<(), Box<dyn Error>> {
-        let cost = cost(self.now(), trained, scorer);
+        let cost = CostFile {
+            cost: cost(self.now(), trained, scorer),
+            wall_seconds,
+        };
         let text = serde_json::to_string_pretty(&cost)? + "\n";
         Ok(tensor_file::write_bytes(
             &folder.join(COST),
@@ -83,6 +107,15 @@ impl Meter {
 /// # Errors
 /// The folder holds no finished run, or one that was changed.
 pub(crate) fn read(folder: &Path) -> Result<RunCost, Box<dyn Error>> {
+    Ok(read_file(folder)?.cost)
+}
+
+/// Time on the wall that a finished run took, where its cost says so.
+pub(crate) fn wall_seconds(folder: &Path) -> Option<f64> {
+    read_file(folder).ok()?.wall_seconds
+}
+
+fn read_file(folder: &Path) -> Result<CostFile, Box<dyn Error>> {
     let path = folder.join(COST);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let cost =

@@ -5,20 +5,31 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use ncs_eval::PartColumns;
 use ncs_features::labels::{labels, truths};
-use ncs_features::{Block, EncodeError, Encoder, Fit, FitError, Population, Schema, Task};
-use ncs_readers::split::Part;
-use ncs_readers::{BrokenRow, DataPlan, ReadError, RowsBlock, columns_of, files, first_rows};
+use ncs_features::{Block, Encoder, Fit, FitError, IdSpacePlan, Schema, SchemaPlan, TablePlan};
+use ncs_readers::split::{Part, SplitError};
+use ncs_readers::{
+    BrokenRow, DataPlan, ReadError, RowsBlock, Split, columns_of, files, first_rows,
+};
 use serde::Serialize;
 
 pub(crate) use column::ColumnLook;
+pub(crate) use tasks::TaskLook;
 
 use crate::memory;
-use crate::progress::grouped;
-use crate::run_file::RunPlan;
+use crate::progress::{Progress, grouped};
+use crate::run_file::{RunFile, RunPlan};
+use column::Sight;
+use tasks::{labels_of, tasks, unclicked};
 
 mod column;
 mod coverage;
+mod doubts;
+mod gathered;
+mod leak;
+mod list_texts;
 mod parts;
+mod rehearsal;
+mod tasks;
 
 /// The files of a run and what its first training rows hold.
 #[derive(Clone, Debug, Serialize)]
@@ -39,18 +50,25 @@ pub(crate) struct FirstLook {
     pub(crate) coverage: Vec<PartColumns>,
     /// The tasks.
     pub(crate) tasks: Vec<TaskLook>,
-    /// Bytes of the tables and their moments, were every row of them met.
+    /// Bytes of the tables and their moments, were every row of them seen.
     pub(crate) table_bytes: u64,
     /// Bytes that a training takes at least.
     pub(crate) training_bytes: u64,
+    /// Vocabularies that do not count in `table_bytes`: the rows decide how large they are.
+    pub(crate) open_tables: Vec<String>,
     /// What is worth a second look.
     pub(crate) warnings: Vec<String>,
     /// What is worth knowing, such as files without rows.
     pub(crate) notes: Vec<String>,
-    /// Why no run could use the data, though every row can be read: a task and what is wrong with
-    /// its label in all rows of a part.
+    /// Why training would refuse the data, though every row can be read: all rows were looked at.
     #[serde(skip)]
-    pub(crate) faults: Vec<(String, String)>,
+    pub(crate) refusal: Option<String>,
+    /// Whether every row of every part was read, as training reads it before its first step.
+    #[serde(skip)]
+    pub(crate) rehearsed: bool,
+    /// For each feature, whether it differs between training rows, where every row was read.
+    #[serde(skip)]
+    pub(crate) varies: Vec<bool>,
     /// What was looked at: `the first 10,000 rows of train`.
     #[serde(skip)]
     pub(crate) seen: Vec<String>,
@@ -67,99 +85,75 @@ pub(crate) struct FilesLook {
     pub(crate) bytes: u64,
 }
 
-/// What the first rows hold of a task.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct TaskLook {
-    /// The task's name.
-    pub(crate) name: String,
-    /// Its label's column.
-    pub(crate) label: String,
-    /// Rows that it is about.
-    pub(crate) rows: u64,
-    /// Rows of them whose label is known.
-    pub(crate) known: u64,
-    /// Rows of them whose label is above 0.
-    pub(crate) positives: u64,
-    /// Positives over known.
-    pub(crate) rate: Option<f64>,
-    /// The smallest label.
-    pub(crate) min: Option<f32>,
-    /// The largest label.
-    pub(crate) max: Option<f32>,
-}
-
-impl TaskLook {
-    /// Why nothing can be learned from these labels, if so.
-    pub(crate) fn fault(&self) -> Option<String> {
-        let TaskLook {
-            name, label, known, ..
-        } = self;
-        match (self.min, self.max) {
-            (None, _) => Some(format!(
-                "task {name:?}: no row has a known label in column {label:?}; look at the column, \
-                 and at where"
-            )),
-            (Some(least), Some(most)) if least == most => Some(format!(
-                "task {name:?}: the label {label:?} is {least} on all {known} rows where it is \
-                 known; nothing can be learned from a constant: look at the column, or leave the \
-                 task out"
-            )),
-            _ => None,
-        }
-    }
-}
-
-/// Reads the first `n_rows` rows of the training files, fits and encodes them.
+/// Reads the first rows of the training files, fits and encodes them; and where `which` says so, does with
+/// every row what training does before its first step.
 ///
 /// # Errors
-/// A file cannot be read, or a row cannot be used where none may be broken; it names file and row.
-pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn std::error::Error>> {
+/// A file cannot be read, or a row cannot be used where none may be broken; it names file and row. Or what
+/// training would refuse.
+pub(crate) fn look(
+    file: &RunFile,
+    which: Which,
+    progress: Progress,
+) -> Result<FirstLook, Box<dyn std::error::Error>> {
+    let plan = &file.plan;
+    let n_rows = which.rows.unwrap_or(ROWS);
     let (data, schema) = (&plan.data, &plan.schema);
     let columns = columns_of(data, schema);
     let first = first_rows(data, &columns, n_rows)?;
     let all_rows = first.are_all;
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
-    let unfit = sift(plan, &mut rows)?;
-    if let Some(error) = unfit.as_ref().filter(|_| all_rows) {
-        return Err(error.clone().into());
-    }
-    let tasks = tasks(&schema.tasks, &rows.blocks)?;
-    let counts = parts(data, &rows)?;
-    let columns = column::looks(schema, rows.blocks.iter().map(|rows| &rows.block));
-    let mut warnings = rows.warning();
-    let unfit = unfit.map(|error| format!("in these rows, {error}"));
-    warnings.extend(unfit);
-    warnings.extend(rows.doubts());
-    warnings.extend(columns.iter().filter_map(ColumnLook::warning));
+    let fitted = sift(plan, Some(&data.split), &mut rows)?;
     let mut look = FirstLook {
         files: files_of(data)?,
         rows: rows.n_rows(),
         all_rows,
         broken_rows: rows.n_broken,
-        parts: counts,
-        columns,
+        parts: parts(data, &rows)?,
+        columns: Vec::new(),
         coverage: Vec::new(),
         table_bytes: memory::needed(plan),
         training_bytes: memory::least(plan),
-        tasks,
-        warnings,
         notes: Vec::new(),
-        faults: Vec::new(),
+        open_tables: open_tables(schema),
+        tasks: tasks(&schema.tasks, &rows.blocks)?,
+        warnings: rows.warning(),
+        refusal: None,
+        rehearsed: false,
+        varies: Vec::new(),
         seen: vec![seen(rows.n_rows(), all_rows, Part::Train)],
     };
-    for task in &look.tasks {
-        if let Some(fault) = task.fault() {
-            match all_rows {
-                true => look.faults.push((task.name.clone(), fault)),
-                false => look.warnings.push(format!("in these rows, {fault}")),
+    let (parts, are_whole) = parts::look(plan, n_rows, &rows, &mut look)?;
+    let n_bytes: u64 = look.files.iter().map(|files| files.bytes).sum();
+    let is_small = which.rows.is_none() && n_bytes <= SMALL_BYTES;
+    let fitted = match all_rows && are_whole || is_small || which.all {
+        true => Some(rehearsal::run(file, progress, &mut look)?),
+        false => {
+            if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
+                return Err(fault.into());
             }
+            rehearsal::forecast(plan, fitted, &mut look)?
         }
-    }
-    if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
-        return Err(fault.into());
-    }
-    let parts = parts::look(plan, n_rows, &rows, &mut look)?;
-    look.coverage = coverage::of_parts(&plan.schema, &parts);
+    };
+    look.warnings
+        .extend(unclicked(&schema.tasks, &rows.blocks)?);
+    let labels = labels_of(&schema.tasks, &rows.blocks)?;
+    let sight = Sight {
+        plan: schema,
+        fitted: fitted.as_ref(),
+        labels: &labels,
+        varies: look.varies.clone(),
+        which: if all_rows {
+            "on all rows"
+        } else {
+            "in these rows"
+        },
+    };
+    look.columns = sight.looks(rows.blocks.iter().map(|rows| &rows.block));
+    let of_columns = look.columns.iter().flat_map(|column| &column.warnings);
+    look.warnings.extend(of_columns.cloned());
+    look.warnings.extend(rows.doubts());
+    look.coverage = coverage::of_parts(schema, &parts);
     for part in &look.coverage {
         // The first rows show where their own numbers stand far off, and not yet the range of all.
         let is_train = part.part == Part::Train.name();
@@ -170,28 +164,59 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
     Ok(look)
 }
 
+fn open_tables(plan: &SchemaPlan) -> Vec<String> {
+    let is_open = |table: &&TablePlan| {
+        let IdSpacePlan::Vocabulary { max_size, .. } = table.ids else {
+            return false;
+        };
+        max_size.is_none()
+    };
+    let tables = plan.tables.iter().filter(is_open);
+    tables.map(|table| table.name.clone()).collect()
+}
+
+/// Which rows are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Which {
+    /// So many of each part are shown; [`ROWS`] without it.
+    pub(crate) rows: Option<usize>,
+    /// Every row is read, also where files are large or `rows` are stated.
+    pub(crate) all: bool,
+}
+
+/// Rows of each part that are shown.
+const ROWS: usize = 10_000;
+
+/// Files that are small enough to be read whole without asking: 64 MiB.
+const SMALL_BYTES: u64 = 64 << 20;
+
 /// `the first 10,000 rows of train`
 fn seen(n_rows: u64, all_rows: bool, part: Part) -> String {
     let which = if all_rows { "all" } else { "the first" };
     format!("{which} {} rows of {}", grouped(n_rows), part.name())
 }
 
-/// Leaves out the rows that cannot be fitted to or encoded; says why, where nothing can be fitted.
-fn sift(plan: &RunPlan, rows: &mut Usable) -> Result<Option<FitError>, ReadError> {
+/// Leaves out the rows that cannot be fitted to, encoded or split; the schema that the others give, or why
+/// they give none.
+fn sift(
+    plan: &RunPlan,
+    split: Option<&Split>,
+    rows: &mut Usable,
+) -> Result<Result<Schema, FitError>, ReadError> {
     let schema = &plan.schema;
     rows.sift(|block| {
         Fit::new(schema.clone()).observe(block)?;
         labels(&schema.tasks, block)?;
-        truths(&schema.tasks, block).map(drop)
+        truths(&schema.tasks, block)?;
+        split.map_or(Ok(()), |split| split.parts(block, 0).map(drop))
     })?;
-    match fit(plan, rows)? {
-        Err(unfit) => Ok(Some(unfit)),
-        Ok(schema) => {
-            let encoder = Encoder::new(schema.into());
-            rows.sift(|block| encoder.encode(block).map(drop))?;
-            Ok(None)
-        }
+    let fitted = fit(plan, rows)?;
+    if let Ok(schema) = &fitted {
+        let encoder = Encoder::new(schema.clone().into());
+        rows.sift(|block| Ok(encoder.encode(block).map(drop)?))?;
     }
+    rows.check_share(plan.data.reading.max_broken_share)?;
+    Ok(fitted)
 }
 
 /// Rows of which those that cannot be used are left out and counted, or refused.
@@ -199,23 +224,24 @@ struct Usable {
     may_be_broken: bool,
     blocks: Vec<RowsBlock>,
     n_broken: u64,
-    first_broken: Option<String>,
+    first_broken: Option<(PathBuf, BrokenRow)>,
 }
+
+/// So many broken rows too many are borne until the end, in training as here.
+const GRACE_ROWS: f64 = 100.0;
 
 impl Usable {
     fn new(may_be_broken: bool, blocks: Vec<RowsBlock>) -> Usable {
-        let broken = || {
-            let of_block = |rows: &'_ RowsBlock| {
-                let file = rows.file.display().to_string();
-                let says = move |broken: &BrokenRow| format!("{file}: {}", broken.what);
-                rows.broken.iter().map(says).collect::<Vec<_>>()
-            };
-            blocks.iter().flat_map(of_block)
+        let of_block = |rows: &RowsBlock| {
+            rows.broken
+                .first()
+                .cloned()
+                .map(|row| (rows.file.clone(), row))
         };
         Usable {
             may_be_broken,
-            n_broken: broken().count() as u64,
-            first_broken: broken().next(),
+            n_broken: blocks.iter().map(|rows| rows.broken.len() as u64).sum(),
+            first_broken: blocks.iter().find_map(of_block),
             blocks,
         }
     }
@@ -224,7 +250,10 @@ impl Usable {
         let first = self.first_broken.iter();
         let n = self.n_broken;
         first
-            .map(|first| format!("{n} rows cannot be used; the first: {first}"))
+            .map(|(file, first)| {
+                let (file, what) = (file.display(), &first.what);
+                format!("{n} rows cannot be used; the first: {file}: {what}")
+            })
             .collect()
     }
 
@@ -240,6 +269,25 @@ impl Usable {
         })
     }
 
+    /// Refuses more broken rows than reading bears before its end.
+    fn check_share(&self, most: f64) -> Result<(), ReadError> {
+        let rows = self.n_rows() + self.n_broken;
+        match (
+            self.n_broken as f64 > most * rows as f64 + GRACE_ROWS,
+            &self.first_broken,
+        ) {
+            (true, Some(first)) if most > 0.0 => Err(ReadError::TooManyBroken {
+                broken: self.n_broken,
+                rows,
+                share: most,
+                path: first.0.clone(),
+                row: first.1.row,
+                what: first.1.what.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn n_rows(&self) -> u64 {
         self.blocks
             .iter()
@@ -248,17 +296,17 @@ impl Usable {
     }
 
     /// Leaves out the rows that `check` refuses, one after another.
-    fn sift(&mut self, check: impl Fn(&Block) -> Result<(), EncodeError>) -> Result<(), ReadError> {
+    fn sift(&mut self, check: impl Fn(&Block) -> Result<(), SplitError>) -> Result<(), ReadError> {
         for rows in &mut self.blocks {
             while let Err(error) = check(&rows.block) {
                 let row = row_of(&error).filter(|_| self.may_be_broken);
-                let said = rows.error(error);
+                let said = rows.split_error(error);
                 let Some(row) = row else {
                     return Err(said);
                 };
                 self.n_broken += 1;
-                self.first_broken.get_or_insert(said.to_string());
-                leave_out(rows, row, &said);
+                let broken = leave_out(rows, row, &said);
+                self.first_broken.get_or_insert((rows.file.clone(), broken));
             }
         }
         Ok(())
@@ -266,22 +314,32 @@ impl Usable {
 }
 
 /// The row of the block, from 1, that an error is about, if it is about one.
-fn row_of(error: &EncodeError) -> Option<u64> {
-    let mut found = None;
-    let _ = error.clone().at(|row| *found.insert(row));
-    found
+fn row_of(error: &SplitError) -> Option<u64> {
+    match error {
+        SplitError::NoTime { row, .. } => Some(*row),
+        SplitError::Column(error) => {
+            let mut found = None;
+            let _ = error.clone().at(|row| *found.insert(row));
+            found
+        }
+    }
 }
 
 /// Takes row `row`, from 1, out of the block, so that the numbers of the others stay right.
-fn leave_out(rows: &mut RowsBlock, row: u64, error: &ReadError) {
+fn leave_out(rows: &mut RowsBlock, row: u64, error: &ReadError) -> BrokenRow {
+    let what = match error {
+        ReadError::Row { what, .. } => what.clone(),
+        other => other.to_string(),
+    };
     let broken = BrokenRow {
         row: rows.in_file(row),
-        what: error.to_string(),
+        what,
     };
     let at = rows.broken.partition_point(|other| other.row < broken.row);
-    rows.broken.insert(at, broken);
+    rows.broken.insert(at, broken.clone());
     let kept = (0..rows.block.n_rows).filter(|other| *other as u64 + 1 != row);
     rows.block = rows.block.select(&kept.collect::<Vec<_>>());
+    broken
 }
 
 /// The schema that these rows would give; all of them, whatever their part.
@@ -292,54 +350,6 @@ fn fit(plan: &RunPlan, rows: &Usable) -> Result<Result<Schema, FitError>, ReadEr
             .map_err(|error| rows.error(error))?;
     }
     Ok(fit.finish())
-}
-
-fn tasks(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<TaskLook>, ReadError> {
-    let mut looks: Vec<TaskLook> = tasks.iter().map(no_rows).collect();
-    for rows in blocks {
-        let labels = labels(tasks, &rows.block).map_err(|error| rows.error(error))?;
-        for (task, (look, own)) in tasks.iter().zip(looks.iter_mut().zip(&labels)) {
-            look.rows += match task.population {
-                Population::All => own.len() as u64,
-                Population::Where(other) => ones(&labels[other]),
-            };
-            own.iter()
-                .filter(|label| !label.is_nan())
-                .for_each(|label| look.add(*label));
-        }
-    }
-    looks.iter_mut().for_each(TaskLook::take_rate);
-    Ok(looks)
-}
-
-fn ones(labels: &[f32]) -> u64 {
-    labels.iter().filter(|label| **label == 1.0).count() as u64
-}
-
-fn no_rows(task: &Task) -> TaskLook {
-    TaskLook {
-        name: task.name.clone(),
-        label: task.label.clone(),
-        rows: 0,
-        known: 0,
-        positives: 0,
-        rate: None,
-        min: None,
-        max: None,
-    }
-}
-
-impl TaskLook {
-    fn add(&mut self, label: f32) {
-        self.known += 1;
-        self.positives += u64::from(label > 0.0);
-        self.min = Some(self.min.map_or(label, |least| least.min(label)));
-        self.max = Some(self.max.map_or(label, |most| most.max(label)));
-    }
-
-    fn take_rate(&mut self) {
-        self.rate = (self.known > 0).then(|| self.positives as f64 / self.known as f64);
-    }
 }
 
 fn parts(data: &DataPlan, rows: &Usable) -> Result<IndexMap<&'static str, u64>, ReadError> {

@@ -1,27 +1,59 @@
 //! Ctrl-C and SIGTERM: the first asks a verb to end in order, the second ends it at once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// The exit code of a program that a signal ended.
-const INTERRUPTED: i32 = 130;
+/// The signal that asked; 0 before.
+static SIGNAL: AtomicU8 = AtomicU8::new(0);
+
+/// The number of SIGINT on every system, which Ctrl-C sends.
+const INTERRUPT: u8 = 2;
 
 /// Listens from now on; the flag is set once the program was asked to end.
 ///
 /// # Errors
 /// The system does not allow it.
-pub fn flag() -> Result<&'static AtomicBool, ctrlc::Error> {
-    let asked = || {
-        if ASKED.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-        eprintln!("stopping in order; once more ends at once");
-    };
-    match ctrlc::set_handler(asked) {
-        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(&ASKED),
-        Err(error) => Err(error),
+pub fn flag() -> std::io::Result<&'static AtomicBool> {
+    static LISTENS: std::sync::Once = std::sync::Once::new();
+    let mut outcome = Ok(());
+    LISTENS.call_once(|| outcome = listen());
+    outcome.map(|()| &ASKED)
+}
+
+/// The exit code that tells which signal ended the program: 130 after Ctrl-C, 143 after SIGTERM. `None`
+/// where no signal came.
+pub fn exit_code() -> Option<u8> {
+    match SIGNAL.load(Ordering::Relaxed) {
+        0 => None,
+        signal => Some(128 + signal),
     }
+}
+
+/// Notes a signal; the second one ends the program.
+fn note(signal: u8) {
+    if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
+        std::process::exit(128 + i32::from(signal));
+    }
+    eprintln!("stopping in order; once more ends at once");
+    ASKED.store(true, Ordering::Relaxed);
+}
+
+#[cfg(unix)]
+fn listen() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let wait = move || {
+        let numbers = signals.forever();
+        numbers.for_each(|number| note(u8::try_from(number).unwrap_or(INTERRUPT)));
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(wait).map(drop)
+}
+
+#[cfg(not(unix))]
+fn listen() -> std::io::Result<()> {
+    ctrlc::set_handler(|| note(INTERRUPT)).map_err(std::io::Error::other)
 }
 
 /// Refuses to go on once the program was asked to end: `what` was left undone.

@@ -5,16 +5,18 @@ use std::process::ExitCode;
 use clap::Parser;
 use ncs4cvr::arguments::{Arguments, Command};
 use ncs4cvr::commands;
+use ncs4cvr::interrupt;
 use ncs4cvr::progress::Progress;
 
-/// 0 done, 1 failed with the reason on standard error, 2 wrong arguments.
+/// 0 success; 1 failure, with the reason on standard error; 2 invalid arguments; 130 and 143 stopped by
+/// Ctrl-C and by SIGTERM.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments.command, Progress::new(arguments.quiet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            interrupt::exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! It goes to standard error; standard output is for results.
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use ncs_eval::render::duration;
 
 /// Time between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -139,17 +140,20 @@ impl Drop for Job {
     }
 }
 
-fn bar(title: &str, total: Option<u64>, units: &str) -> ProgressBar {
+fn bar(title: &str, total: Option<u64>, units: &'static str) -> ProgressBar {
     let template = match total {
         Some(_) => format!(
-            "{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {units} {{per_sec}} {{eta}} left"
+            "{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {units} {{rate}} {{eta}} left"
         ),
-        None => format!("{{msg}} {{spinner}} {{human_pos}} {units} {{per_sec}}"),
+        None => format!("{{msg}} {{spinner}} {{human_pos}} {units} {{rate}}"),
     };
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     let style = ProgressStyle::with_template(&template);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(title.to_owned())
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
+        let _ = out.write_str(&speed(state.per_sec(), units));
+    });
+    bar.with_style(style).with_message(title.to_owned())
 }
 
 /// `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`
@@ -168,8 +172,11 @@ fn state(
         let _ = write!(line, " {units}");
     }
     let rate = rate(done - before, took);
-    let _ = write!(line, ", {} {units}/s", grouped(rate as u64));
-    if let (Some(total), true) = (total, rate > 0.0) {
+    if rate == 0.0 {
+        return line;
+    }
+    let _ = write!(line, ", {}", speed(rate, units));
+    if let Some(total) = total {
         let left = total.saturating_sub(done) as f64 / rate;
         let _ = write!(line, ", {} left", duration(left));
     }
@@ -178,27 +185,33 @@ fn state(
 
 /// `train: 50,000 rows in 16 s, 3,125 rows/s`
 fn summary(title: &str, done: u64, units: &str, took: Duration) -> String {
-    let rate = grouped(rate(done, took) as u64);
-    format!(
-        "{title}: {} {units} in {}, {rate} {units}/s",
+    let mut line = format!(
+        "{title}: {} {units} in {}",
         grouped(done),
         duration(took.as_secs_f64())
-    )
+    );
+    if done > 0 {
+        let _ = write!(line, ", {}", speed(rate(done, took), units));
+    }
+    line
+}
+
+/// `3,125 rows/s`, `2.5 steps/s`, `12 runs/min`, `3.0 runs/h`: in the largest unit of time that leaves a
+/// number of 1 or more.
+fn speed(per_second: f64, units: &str) -> String {
+    let (rate, time) = match per_second {
+        rate if rate >= 1.0 => (rate, "s"),
+        rate if rate * 60.0 >= 1.0 => (rate * 60.0, "min"),
+        rate => (rate * 3600.0, "h"),
+    };
+    if rate >= 10.0 {
+        return format!("{} {units}/{time}", grouped(rate as u64));
+    }
+    format!("{rate:.1} {units}/{time}")
 }
 
 fn rate(done: u64, took: Duration) -> f64 {
     done as f64 / took.as_secs_f64().max(1e-9)
-}
-
-/// `45 s`, `3 min 20 s`, `2 h 5 min`; below ten seconds with a tenth.
-fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
 }
 
 /// `1,234,567`
@@ -230,18 +243,13 @@ mod tests {
             4,
             "train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left",
         );
-        check(
-            0,
-            Some(50_000),
-            4,
-            "train: 0 of 50,000 rows (0 %), 0 rows/s",
-        );
+        check(0, Some(50_000), 4, "train: 0 of 50,000 rows (0 %)");
         check(1_500, None, 3, "train: 1,500 rows, 500 rows/s");
         check(
             10,
             Some(73_010),
             10,
-            "train: 10 of 73,010 rows (0 %), 1 rows/s, 20 h 16 min left",
+            "train: 10 of 73,010 rows (0 %), 1.0 rows/s, 20 h 16 min left",
         );
     }
 
@@ -250,5 +258,20 @@ mod tests {
         let took = Duration::from_secs(200);
         let expected = "read: 1,000,000 rows in 3 min 20 s, 5,000 rows/s";
         assert_eq!(summary("read", 1_000_000, "rows", took), expected);
+        let nothing = "compare: 0 runs in 3 min 20 s";
+        assert_eq!(summary("compare", 0, "runs", took), nothing);
+    }
+
+    #[test]
+    fn what_is_slow_is_told_by_the_minute_or_the_hour() {
+        let check = |done, seconds, expected: &str| {
+            let rate = rate(done, Duration::from_secs(seconds));
+            assert_eq!(speed(rate, "runs"), expected);
+        };
+        check(25, 10, "2.5 runs/s");
+        check(150, 600, "15 runs/min");
+        check(3, 60, "3.0 runs/min");
+        check(5, 3600, "5.0 runs/h");
+        check(1, 7200, "0.5 runs/h");
     }
 }

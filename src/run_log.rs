@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::{Timestamp, Unit};
 use ncs_eval::EventWriter;
-use ncs_train::{Event, Listener};
+use ncs_train::{Event, Listener, Resumed};
 
-use crate::progress::{Job, Progress};
+use crate::progress::{Job, Progress, grouped};
 
 /// Writes and shows what happens in a run.
 #[derive(Debug)]
@@ -18,9 +19,12 @@ pub struct RunLog {
     job: Option<Job>,
     file: File,
     folder: PathBuf,
+    /// The curves of the phase under way.
     curves: Option<EventWriter>,
     /// Steps that the phase under way had done before this process.
     resumed_at: u64,
+    /// Whether this process made a step.
+    worked: bool,
     /// The first thing that could not be written; a run does not end because of it.
     trouble: Option<io::Error>,
 }
@@ -39,6 +43,7 @@ impl RunLog {
             folder: folder.to_owned(),
             curves: None,
             resumed_at: 0,
+            worked: false,
             trouble: None,
         })
     }
@@ -55,10 +60,7 @@ impl RunLog {
 
     /// What could not be written, if anything.
     pub fn finish(mut self) -> Option<io::Error> {
-        if let Some(mut curves) = self.curves.take() {
-            let flushed = curves.flush();
-            self.remember(flushed);
-        }
+        self.close_curves();
         self.trouble
     }
 
@@ -68,40 +70,46 @@ impl RunLog {
         }
     }
 
-    fn begin(&mut self, phase: &str, total_steps: u64, done: u64) {
+    /// Whether this process made a step: a finished run that is called again makes none.
+    pub fn has_worked(&self) -> bool {
+        self.worked
+    }
+
+    fn begin(&mut self, phase: &str, total_steps: u64, done: u64, resumed: Option<Resumed>) {
         if let Some(job) = self.job.take() {
             job.finish();
         }
+        self.close_curves();
         self.resumed_at = done;
-        if done >= total_steps {
-            return self.say(&format!("{phase}: finished before"));
-        }
-        if done > 0 {
-            self.say(&format!("{phase}: going on after step {done}"));
+        if let Some(resumed) = resumed {
+            self.say(&resumption(phase, total_steps, done, resumed));
         }
         let mut job = self.progress.job(phase, Some(total_steps), "steps");
         job.start_at(done);
         self.job = Some(job);
     }
 
-    fn open_curves(&mut self) {
-        let done = self.resumed_at;
-        let folder = self.folder.join("tensorboard");
-        let opened = match done {
-            0 => EventWriter::create(&folder),
-            _ => EventWriter::resume(&folder, done),
-        };
-        match opened {
+    fn close_curves(&mut self) {
+        if let Some(mut curves) = self.curves.take() {
+            let flushed = curves.flush();
+            self.remember(flushed);
+        }
+    }
+
+    fn open_curves(&mut self, phase: &str) {
+        // A folder for each phase: TensorBoard shows it as a run, and a resumption cuts that run only.
+        let folder = self.folder.join("tensorboard").join(phase);
+        match EventWriter::resume(&folder, self.resumed_at) {
             Ok(curves) => self.curves = Some(curves),
             Err(error) => self.remember(Err(error)),
         }
     }
 
-    fn draw(&mut self, tag: &str, step: u64, value: f64) {
+    fn draw(&mut self, phase: &str, tag: &str, step: u64, value: f64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0.0, |since| since.as_secs_f64());
         if self.curves.is_none() {
-            self.open_curves();
+            self.open_curves(phase);
         }
         if let Some(curves) = &mut self.curves {
             let written = curves
@@ -112,15 +120,38 @@ impl RunLog {
     }
 }
 
+/// `train: resumed from the checkpoint of 2026-11-28T18:40:12Z: step 1,200 of 5,000, epoch 2.40`
+fn resumption(phase: &str, total_steps: u64, done: u64, resumed: Resumed) -> String {
+    let time = resumed
+        .saved
+        .and_then(|time| Timestamp::try_from(time).ok());
+    let of_time = time.and_then(|time| time.round(Unit::Second).ok());
+    let of_time = of_time.map_or(String::new(), |time| format!(" of {time}"));
+    format!(
+        "{phase}: resumed from the checkpoint{of_time}: step {} of {}, epoch {:.2}",
+        grouped(done),
+        grouped(total_steps),
+        resumed.epoch
+    )
+}
+
 impl Listener for RunLog {
     fn hear(&mut self, event: &Event<'_>) {
         match *event {
             Event::Began {
                 phase,
+                finished: true,
+                ..
+            } => self.say(&format!("{phase}: finished before")),
+            Event::Began {
+                phase,
                 total_steps,
                 done,
-            } => self.begin(phase, total_steps, done),
+                resumed,
+                ..
+            } => self.begin(phase, total_steps, done, resumed),
             Event::Stepped { done } => {
+                self.worked = true;
                 if let Some(job) = &mut self.job {
                     job.reach(done);
                 }
@@ -143,14 +174,11 @@ impl Listener for RunLog {
                      {validation_loss:.4}, {metric} {value:.4}{mark}"
                 ));
                 let metric = metric.replace(' ', "_").to_lowercase();
-                self.draw(&format!("{phase}/{task}/validation_{metric}"), step, value);
-                self.draw(
-                    &format!("{phase}/{task}/validation_loss"),
-                    step,
-                    validation_loss,
-                );
+                let tag = |what: &str| format!("{task}/{what}");
+                self.draw(phase, &tag(&format!("validation_{metric}")), step, value);
+                self.draw(phase, &tag("validation_loss"), step, validation_loss);
                 if let Some(loss) = train_loss {
-                    self.draw(&format!("{phase}/{task}/loss"), step, loss);
+                    self.draw(phase, &tag("loss"), step, loss);
                 }
             }
             Event::Ended {
@@ -167,5 +195,23 @@ impl Listener for RunLog {
             }
             Event::Noted(text) => self.say(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_resumption_says_from_where() {
+        let resumed = Resumed {
+            epoch: 2.4,
+            saved: Some(UNIX_EPOCH + Duration::from_millis(1_764_355_212_700)),
+        };
+        assert_eq!(
+            resumption("train", 5000, 1200, resumed),
+            "train: resumed from the checkpoint of 2025-11-28T18:40:13Z: step 1,200 of 5,000, epoch 2.40"
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! What a run says of itself: its pieces to the report that is drawn and stored.
 
 use ncs_eval::report::{
-    CalibrationCurve, DataPart, DataSummary, LabelSummary, LearningCurve, LearningPoint, Note,
-    ResultTable, SearchCurve, SearchRound, SharingPicture,
+    CalibrationCurve, ColumnSummary, DataFile, DataPart, DataSummary, InputRow, InputTable,
+    LabelSummary, LearningCurve, LearningPoint, Note, ResultTable, SearchCurve, SearchRound,
+    SharingPicture,
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{ColumnCoverage, Objective, Schema, Task};
+use ncs_features::{ColumnCoverage, Field, IdSpace, Objective, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
@@ -71,8 +72,72 @@ pub fn report(
             .map_or(Vec::new(), |first| calibration_curves(&network, first)),
         data: data_summary(schema, data),
         columns: part_columns(data),
+        features: schema
+            .fields
+            .iter()
+            .map(|field| column(schema, field))
+            .collect(),
+        inputs: inputs(&network, &trained.artifact),
         settings: settings(plan, train_rows(data)),
+        version: VERSION.to_owned(),
+        seconds: None,
     }
+}
+
+/// The program that made a report.
+const VERSION: &str = concat!("ncs ", env!("CARGO_PKG_VERSION"));
+
+fn column(schema: &Schema, field: &Field) -> ColumnSummary {
+    let table = &schema.tables[field.table];
+    let is_number = matches!(
+        table.ids,
+        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_)
+    );
+    let kind = match field.pooling {
+        Some(_) => "list",
+        None if is_number => "numeric",
+        None => "categorical",
+    };
+    ColumnSummary {
+        name: field.name.clone(),
+        column: field.column.clone(),
+        kind: kind.to_owned(),
+        ids: ids_in_words(&table.ids),
+        table_rows: table.ids.n_rows() as u64,
+    }
+}
+
+/// How values become ids, in a word or two.
+pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
+    match ids {
+        IdSpace::Hash { function, .. } => {
+            let name = serde_json::to_value(function).unwrap_or_default();
+            format!("hash {}", name.as_str().unwrap_or_default())
+        }
+        IdSpace::Vocabulary { .. } => "vocabulary".to_owned(),
+        IdSpace::Scaled { log: true, .. } => "number, log".to_owned(),
+        IdSpace::Scaled { log: false, .. } => "number".to_owned(),
+        IdSpace::Quantiles { .. } => "quantiles".to_owned(),
+        IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
+    }
+}
+
+/// What the masks keep of each input; nothing without masks.
+fn inputs(network: &str, artifact: &Artifact) -> Vec<InputTable> {
+    let Some(masks) = artifact.masks.as_deref() else {
+        return Vec::new();
+    };
+    let row = |input: sharing::InputUse| InputRow {
+        name: input.name,
+        kept: input.densities,
+        shared: input.shared,
+    };
+    let inputs = sharing::inputs(&artifact.schema, &artifact.spec, masks);
+    vec![InputTable {
+        network: network.to_owned(),
+        tasks: artifact.spec.tasks.clone(),
+        rows: inputs.into_iter().map(row).collect(),
+    }]
 }
 
 fn train_rows(data: &DataReport) -> u64 {
@@ -272,9 +337,15 @@ pub fn data_summary(schema: &Schema, data: &DataReport) -> DataSummary {
             })
             .collect(),
     };
+    let file = |file: &ncs_readers::FileReport| DataFile {
+        part: file.part.name().to_owned(),
+        path: file.path.clone(),
+        rows: file.rows,
+    };
     DataSummary {
         tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(),
         parts: data.parts.iter().map(part).collect(),
+        files: data.files.iter().map(file).collect(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Scores as a file: a column `p_TASK` of 32-bit numbers for each task, Parquet or CSV by its name.
+//! Scores as a file: a column `p_TASK` of 32-bit numbers for each task, `p_ctcvr` where tasks form a funnel,
+//! and before them the columns of the rows that are kept. Parquet or CSV by its name.
 //!
 //! It is written beside and renamed when it is complete, so that a file under its name is whole.
 
@@ -7,12 +8,19 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ncs_features::Block;
 use parquet::basic::{Compression, Repetition, Type as Physical};
 use parquet::data_type::FloatType;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::Type;
+use parquet::file::writer::{
+    SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter,
+};
+use parquet::schema::types::{Type, TypePtr};
+
+mod kept;
+
+use kept::Kind;
 
 /// Rows of a Parquet row group: as many are held in memory.
 const ROWS_PER_GROUP: usize = 131_072;
@@ -35,17 +43,25 @@ pub(crate) struct ScoreFileError {
 }
 
 impl ScoreFile {
-    /// Starts the file `path` for these tasks: Parquet where its name ends in `.parquet`, CSV
-    /// otherwise.
+    /// Starts the file `path` with the columns `keep` of the rows and these outputs: Parquet where its name
+    /// ends in `.parquet`, CSV otherwise.
     ///
     /// # Errors
     /// The file system refuses.
-    pub(crate) fn create(path: &Path, tasks: &[String]) -> Result<ScoreFile, ScoreFileError> {
+    pub(crate) fn create(
+        path: &Path,
+        keep: &[String],
+        outputs: &[String],
+    ) -> Result<ScoreFile, ScoreFileError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let number = ncs_readers::unique_number();
         let unfinished = path.with_file_name(format!(".{name}.{number}.unfinished"));
         let is_parquet = path.extension().is_some_and(|end| end == "parquet");
-        let columns = Columns::create(&unfinished, is_parquet, tasks);
+        let layout = Layout {
+            keep: keep.to_vec(),
+            scores: outputs.iter().map(|output| column_of(output)).collect(),
+        };
+        let columns = Columns::create(&unfinished, is_parquet, layout);
         Ok(ScoreFile {
             columns: columns.map_err(at(path))?,
             path: path.to_owned(),
@@ -54,13 +70,17 @@ impl ScoreFile {
         })
     }
 
-    /// Appends some rows, `[task][row]`.
+    /// Appends some rows: their kept columns, in the order of the file, and their scores, `[output][row]`.
     ///
     /// # Errors
-    /// The file system refuses.
-    pub(crate) fn write(&mut self, scores: Vec<Vec<f32>>) -> Result<(), ScoreFileError> {
+    /// The file system refuses; or a kept column holds another type than it did in the rows before.
+    pub(crate) fn write(
+        &mut self,
+        kept: Block,
+        scores: Vec<Vec<f32>>,
+    ) -> Result<(), ScoreFileError> {
         self.rows += scores.first().map_or(0, Vec::len) as u64;
-        self.columns.write(scores).map_err(at(&self.path))
+        self.columns.write(kept, scores).map_err(at(&self.path))
     }
 
     /// Rows that were written so far.
@@ -86,6 +106,11 @@ impl Drop for ScoreFile {
     }
 }
 
+/// The name of the column that holds an output's scores.
+pub(crate) fn column_of(output: &str) -> String {
+    format!("p_{output}")
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ScoreFileError {
     let path = path.to_owned();
     move |source| ScoreFileError { path, source }
@@ -93,105 +118,169 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ScoreFileError {
 
 enum Columns {
     Csv(Box<csv::Writer<File>>),
-    Parquet {
-        file: Box<SerializedFileWriter<BufWriter<File>>>,
-        /// Rows of the next group, `[task][row]`.
-        held: Vec<Vec<f32>>,
-    },
+    Parquet(Box<ParquetScores>),
 }
 
 impl Columns {
-    fn create(path: &Path, is_parquet: bool, tasks: &[String]) -> io::Result<Columns> {
+    fn create(path: &Path, is_parquet: bool, layout: Layout) -> io::Result<Columns> {
         let file = File::create(path)?;
-        let names: Vec<String> = tasks.iter().map(|task| format!("p_{task}")).collect();
         if is_parquet {
-            return Ok(Columns::Parquet {
-                file: Box::new(start_parquet(file, &names).map_err(io_error)?),
-                held: vec![Vec::new(); tasks.len()],
-            });
+            return Ok(Columns::Parquet(Box::new(ParquetScores::new(file, layout))));
         }
         let mut file = csv::Writer::from_writer(file);
-        file.write_record(&names)?;
+        file.write_record(layout.keep.iter().chain(&layout.scores))?;
         Ok(Columns::Csv(Box::new(file)))
     }
 
-    fn write(&mut self, scores: Vec<Vec<f32>>) -> io::Result<()> {
+    fn write(&mut self, kept: Block, scores: Vec<Vec<f32>>) -> io::Result<()> {
         match self {
-            Columns::Csv(file) => write_csv(file, &scores),
-            Columns::Parquet { file, held } => {
-                for (held, scores) in held.iter_mut().zip(scores) {
-                    held.extend(scores);
-                }
-                match held.first().map_or(0, Vec::len) >= ROWS_PER_GROUP {
-                    true => write_group(file, held).map_err(io_error),
-                    false => Ok(()),
-                }
-            }
+            Columns::Csv(file) => write_csv(file, &kept, &scores),
+            Columns::Parquet(file) => file.write(kept, scores),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match self {
             Columns::Csv(file) => file.flush(),
-            Columns::Parquet { file, held } => {
-                write_group(file, held).map_err(io_error)?;
-                file.finish().map_err(io_error)?;
-                file.inner_mut().flush()
-            }
+            Columns::Parquet(file) => file.finish(),
         }
     }
 }
 
-/// The shortest texts that are read as the same 32-bit numbers.
-fn write_csv(file: &mut csv::Writer<File>, scores: &[Vec<f32>]) -> io::Result<()> {
+/// Kept values as the rows hold them, and the shortest texts that are read as the same 32-bit numbers.
+fn write_csv(file: &mut csv::Writer<File>, kept: &Block, scores: &[Vec<f32>]) -> io::Result<()> {
+    let mut text = Vec::new();
     for row in 0..scores.first().map_or(0, Vec::len) {
-        file.write_record(scores.iter().map(|scores| scores[row].to_string()))?;
+        for column in &kept.columns {
+            text.clear();
+            kept::write_text(column, row, &mut text);
+            file.write_field(&text)?;
+        }
+        for scores in scores {
+            file.write_field(scores[row].to_string())?;
+        }
+        file.write_record(None::<&[u8]>)?;
     }
     Ok(())
 }
 
-fn start_parquet(
-    file: File,
-    names: &[String],
-) -> Result<SerializedFileWriter<BufWriter<File>>, ParquetError> {
-    let column = |name: &String| {
-        let column = Type::primitive_type_builder(name, Physical::FLOAT);
-        Ok(Arc::new(
-            column.with_repetition(Repetition::REQUIRED).build()?,
-        ))
-    };
-    let columns = names
-        .iter()
-        .map(column)
-        .collect::<Result<_, ParquetError>>()?;
-    let schema = Type::group_type_builder("scores")
-        .with_fields(columns)
-        .build()?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .build();
-    SerializedFileWriter::new(BufWriter::new(file), Arc::new(schema), Arc::new(properties))
+/// A Parquet file of scores; what its kept columns hold is known with its first row group.
+struct ParquetScores {
+    layout: Layout,
+    /// Until the first row group is written.
+    unopened: Option<File>,
+    opened: Option<(SerializedFileWriter<BufWriter<File>>, Vec<Kind>)>,
+    /// Rows of the next group.
+    kept: Vec<Block>,
+    /// The same, `[output][row]`.
+    scores: Vec<Vec<f32>>,
 }
 
-/// Writes the held rows as one row group, where there are any.
-fn write_group(
-    file: &mut SerializedFileWriter<BufWriter<File>>,
-    held: &mut [Vec<f32>],
-) -> Result<(), ParquetError> {
-    if held.first().is_none_or(Vec::is_empty) {
-        return Ok(());
+impl ParquetScores {
+    fn new(file: File, layout: Layout) -> ParquetScores {
+        ParquetScores {
+            scores: vec![Vec::new(); layout.scores.len()],
+            layout,
+            unopened: Some(file),
+            opened: None,
+            kept: Vec::new(),
+        }
     }
-    let mut group = file.next_row_group()?;
-    for scores in held {
-        let mut column = group.next_column()?.expect("a column for each task");
-        column
-            .typed::<FloatType>()
-            .write_batch(scores, None, None)?;
-        column.close()?;
-        scores.clear();
+
+    fn write(&mut self, kept: Block, scores: Vec<Vec<f32>>) -> io::Result<()> {
+        self.kept.push(kept);
+        for (held, scores) in self.scores.iter_mut().zip(scores) {
+            held.extend(scores);
+        }
+        if self.scores.first().map_or(0, Vec::len) < ROWS_PER_GROUP {
+            return Ok(());
+        }
+        self.write_group()
     }
-    group.close()?;
-    Ok(())
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.write_group()?;
+        if let Some((file, _)) = &mut self.opened {
+            file.finish().map_err(io_error)?;
+            file.inner_mut().flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the held rows as one row group, where there are any.
+    fn write_group(&mut self) -> io::Result<()> {
+        if let Some(file) = self.unopened.take() {
+            let columns = 0..self.layout.keep.len();
+            let kinds: Vec<Kind> = columns.map(|c| Kind::of(&self.kept, c)).collect();
+            let file = self.layout.start(file, &kinds).map_err(io_error)?;
+            self.opened = Some((file, kinds));
+        }
+        let kept = std::mem::take(&mut self.kept);
+        let Some((file, kinds)) = &mut self.opened else {
+            return Ok(());
+        };
+        if self.scores.first().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        let mut group = file.next_row_group().map_err(io_error)?;
+        for (c, kind) in kinds.iter().enumerate() {
+            let mut column = next(&mut group)?;
+            kind.write(&kept, c, &mut column)?;
+            column.close().map_err(io_error)?;
+        }
+        for scores in &mut self.scores {
+            let mut column = next(&mut group)?;
+            let numbers = column.typed::<FloatType>();
+            numbers.write_batch(scores, None, None).map_err(io_error)?;
+            column.close().map_err(io_error)?;
+            scores.clear();
+        }
+        group.close().map_err(io_error)?;
+        Ok(())
+    }
+}
+
+fn next<'a>(
+    group: &'a mut SerializedRowGroupWriter<'_, BufWriter<File>>,
+) -> io::Result<SerializedColumnWriter<'a>> {
+    let column = group.next_column().map_err(io_error)?;
+    Ok(column.expect("a column for each kept one and each output"))
+}
+
+/// The columns of a file of scores.
+struct Layout {
+    /// Columns of the rows that are written beside the scores.
+    keep: Vec<String>,
+    /// `p_TASK` and the like.
+    scores: Vec<String>,
+}
+
+impl Layout {
+    fn start(
+        &self,
+        file: File,
+        kinds: &[Kind],
+    ) -> Result<SerializedFileWriter<BufWriter<File>>, ParquetError> {
+        let kept = self
+            .keep
+            .iter()
+            .zip(kinds)
+            .map(|(name, kind)| kind.column(name));
+        let score = |name: &String| -> Result<TypePtr, ParquetError> {
+            let column = Type::primitive_type_builder(name, Physical::FLOAT);
+            Ok(Arc::new(
+                column.with_repetition(Repetition::REQUIRED).build()?,
+            ))
+        };
+        let columns = kept.chain(self.scores.iter().map(score));
+        let schema = Type::group_type_builder("scores")
+            .with_fields(columns.collect::<Result<_, ParquetError>>()?)
+            .build()?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
+        SerializedFileWriter::new(BufWriter::new(file), Arc::new(schema), Arc::new(properties))
+    }
 }
 
 /// The file system's error in that of the library.
@@ -215,8 +304,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["scores.csv", "scores.parquet"] {
             let path = folder.path().join(name);
-            let mut file = ScoreFile::create(&path, &["ctr".to_owned()]).unwrap();
-            file.write(vec![vec![0.5; 10]]).unwrap();
+            let mut file = ScoreFile::create(&path, &[], &["ctr".to_owned()]).unwrap();
+            file.write(Block::default(), vec![vec![0.5; 10]]).unwrap();
             drop(file);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
@@ -227,9 +316,9 @@ mod tests {
         use ncs_features::Values;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.parquet");
-        let mut file = ScoreFile::create(&path, &["ctr".to_owned()]).unwrap();
+        let mut file = ScoreFile::create(&path, &[], &["ctr".to_owned()]).unwrap();
         let batch = |n: usize| vec![vec![n as f32; 50_000]];
-        (0..7).for_each(|n| file.write(batch(n)).unwrap());
+        (0..7).for_each(|n| file.write(Block::default(), batch(n)).unwrap());
         assert_eq!(file.finish().unwrap(), 350_000);
         let columns = ["p_ctr".to_owned()];
         let mut rows = ncs_readers::open(&path, &Default::default(), &columns).unwrap();

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! DIR/run.toml  model/  metrics.json  report.html  report.json  log.txt  tensorboard/
-//!     checkpoint.safetensors  search/  run.id  run.lock  cost.json
+//!     checkpoint.safetensors  search/  rows/  run.id  run.lock  cost.json
 //! ```
 
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use ncs_eval::{
@@ -22,11 +23,12 @@ use ncs_train::{Run, TrainError, Trained, predict};
 use serde::Serialize;
 
 mod frozen;
+mod rows;
 
-use crate::cost::Meter;
+use crate::cost::{self, Meter};
 use crate::predictions_file;
 use crate::progress::{Job, Progress};
-use crate::run_file::{RunFile, RunPlan};
+use crate::run_file::{RunFile, RunFileError, RunPlan};
 use crate::run_folder::RunFolder;
 use crate::run_log::RunLog;
 use crate::run_report::{self, Judged};
@@ -35,6 +37,12 @@ const UNFIT: &str = "the trained weights do not fit the network";
 
 /// Labels and scores of the judged rows, where `evaluation.keep_scores` asks for them.
 pub const SCORES: &str = "scores.safetensors";
+
+/// Where a run keeps its rows as ids, unless it is told where.
+pub(crate) const ROWS: &str = "rows";
+
+/// The most time that a crash costs, as far as checkpoints are quickly written.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 /// What a finished run showed.
 #[derive(Debug)]
@@ -112,7 +120,6 @@ pub fn run_in(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Finished, Box<dyn Error>> {
-    let plan = &file.plan;
     if !folder.is_locked() {
         progress.say(
             "note: the file system of the run's folder has no locks; see to it that no other run uses it",
@@ -120,7 +127,12 @@ pub fn run_in(
     }
     let folder = folder.path();
     let meter = Meter::start(folder);
+    let plan = &in_folder(&file.plan, folder);
     let data = prepare_rows(plan, progress, stop)?;
+    if !plan.shares_cache {
+        rows::keep_only(&plan.data.cache, &data, progress)?;
+    }
+    check_features(file, &data.report.varies)?;
     crate::memory::check_fitted(file, &data.schema)?;
     for note in run_report::part_columns(&data.report)
         .iter()
@@ -136,6 +148,7 @@ pub fn run_in(
         valid: data.valid.as_ref(),
         data_key: data.key,
         folder,
+        checkpoint_every: CHECKPOINT_EVERY,
         stop,
     };
     let mut log = RunLog::open(folder, progress)
@@ -149,16 +162,43 @@ pub fn run_in(
             return Err(located(file, error));
         }
     };
+    let worked = log.has_worked();
     if let Some(error) = log.finish() {
         progress.say(&format!(
             "note: the log or the curves for TensorBoard are incomplete: {error}"
         ));
     }
-    finish(file, folder, &data, &trained, &meter)
+    let clock = (worked || !cost::is_finished(folder)).then_some(&meter);
+    finish(file, folder, &data, &trained, clock)
+}
+
+/// The plan of a run in this folder: rows are cached there, unless the plan says where.
+fn in_folder(plan: &RunPlan, folder: &Path) -> RunPlan {
+    let mut plan = plan.clone();
+    if !plan.shares_cache {
+        plan.data.cache = folder.join(ROWS);
+    }
+    plan
+}
+
+/// Refuses features of which none differs between the training rows; `varies` holds a flag for each, or
+/// nothing where an earlier version counted.
+///
+/// # Errors
+/// There is nothing to learn from.
+pub(crate) fn check_features(file: &RunFile, varies: &[bool]) -> Result<(), RunFileError> {
+    if varies.is_empty() || varies.contains(&true) {
+        return Ok(());
+    }
+    Err(file.error_at(
+        &["columns"],
+        "no feature differs between the training rows: each is the same, unknown or missing on all of \
+         them, so nothing can be learned from them; ncs check says why, column by column",
+    ))
 }
 
 /// Labels that cannot teach or judge are a mistake in the run file: the error names its line.
-fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
+pub(crate) fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
     match &error {
         TrainError::Labels { task, .. } => file
             .error_at(&["tasks", task, "label"], error.to_string())
@@ -167,12 +207,13 @@ fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
     }
 }
 
+/// Judges and writes; `clock` is `None` where this process had nothing left to do.
 fn finish(
     file: &RunFile,
     folder: &Path,
     data: &Prepared,
     trained: &Trained,
-    meter: &Meter,
+    clock: Option<&Meter>,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
     let (artifact, notes) = frozen::freeze(plan, data, trained)?;
@@ -190,6 +231,8 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &judged);
     report.notes.extend(notes);
+    let before = || cost::wall_seconds(folder);
+    report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     write_json(
         &folder.join("metrics.json"),
         &figures(&judged, &data.report),
@@ -200,7 +243,10 @@ fn finish(
     if let (true, Some(first)) = (plan.evaluation.keep_scores, judged.first()) {
         predictions_file::write(&folder.join(SCORES), &first.predictions)?;
     }
-    meter.finish(folder, trained, &scorer)?;
+    // A run that had nothing left to do has cost what it had cost.
+    if let Some(meter) = clock {
+        meter.finish(folder, trained, &scorer, report.seconds)?;
+    }
     Ok(Finished { report, judged })
 }
 

@@ -220,7 +220,7 @@ fn processes_share_a_folder_and_go_on_after_a_stop() {
     );
     let output = stopped.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(143), "{said}");
     assert!(
         said.contains("run the same command again to go on"),
         "{said}"

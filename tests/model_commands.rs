@@ -136,12 +136,13 @@ fn a_missing_column_is_named() {
     assert!(found["tasks"]["ctr"]["auc_entire_space"].is_null());
 }
 
-/// The columns of a file of scores.
+/// The scores in a file of scores.
 fn scores(path: &Path) -> Vec<Vec<f32>> {
-    let names = ncs_readers::column_names(path, &Default::default()).unwrap();
-    assert_eq!(names, ["p_ctr", "p_cvr"]);
+    let names = ["p_ctr", "p_cvr", "p_ctcvr"].map(str::to_owned);
+    let found = ncs_readers::column_names(path, &Default::default()).unwrap();
+    assert!(found.ends_with(&names), "{found:?}");
     let mut rows = ncs_readers::open(path, &Default::default(), &names).unwrap();
-    let mut scores = vec![Vec::new(); 2];
+    let mut scores = vec![Vec::new(); 3];
     while let Some(raw) = rows.next_block().unwrap() {
         for (scores, column) in scores.iter_mut().zip(&raw.block.columns) {
             match &column.values {
@@ -173,7 +174,57 @@ fn scores_are_the_same_in_both_formats_and_for_every_kind_of_network() {
         assert_eq!(text[0].len(), 2000);
         assert!(text.iter().flatten().all(|p| (0.0..=1.0).contains(p)));
         assert!(text[0] != text[1], "the tasks have scores of their own");
+        let product = text[0].iter().zip(&text[1]).map(|(click, buy)| click * buy);
+        assert!(product.eq(text[2].iter().copied()));
     }
+}
+
+/// The texts of a column of a file, a list as its items.
+fn texts(path: &Path, column: &str) -> Vec<Vec<String>> {
+    let mut rows = ncs_readers::open(path, &Default::default(), &[column.to_owned()]).unwrap();
+    let mut buffer = ncs_features::value::TextBuffer::default();
+    let mut found = Vec::new();
+    while let Some(raw) = rows.next_block().unwrap() {
+        let column = &raw.block.columns[0];
+        for row in 0..raw.block.n_rows {
+            let text = |i| String::from_utf8(buffer.text(&column.values, i).to_vec()).unwrap();
+            found.push(column.range(row).map(text).collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn columns_of_the_rows_are_kept_beside_the_scores() {
+    let folder = folder(NetworkKind::SharedBottom);
+    let path = folder.path();
+    let synth = ["synth", "--rows", "5000", "--out", "other"];
+    done(path, &synth);
+    let keep = ["--keep", "user,session,tags,price,click"];
+    for (data, lists) in [("log/test.csv", false), ("other/test.parquet", true)] {
+        for out in ["kept.csv", "kept.parquet"] {
+            let arguments = ["score", "run", "--data", data, "--out", out];
+            done(path, &[&arguments[..], &keep].concat());
+            let out = path.join(out);
+            let names = ncs_readers::column_names(&out, &Default::default()).unwrap();
+            let first = ["user", "session", "tags", "price", "click"];
+            assert_eq!(names[..5], first);
+            assert_eq!(scores(&out)[0].len(), 1000);
+            for column in ["user", "session", "price", "click"] {
+                let wanted = texts(&path.join(data), column);
+                assert_eq!(texts(&out, column), wanted, "{data} {column}");
+            }
+            if lists && out.ends_with("kept.parquet") {
+                assert_eq!(texts(&out, "tags"), texts(&path.join(data), "tags"));
+            }
+        }
+    }
+    let arguments = ["score", "run", "--data", "log/test.csv", "--out", "a.csv"];
+    let none = [&arguments[..], &["--keep", "user,sesion"]].concat();
+    refused(path, &none, &["no column \"sesion\"", "session"]);
+    let clash = [&arguments[..], &["--keep", "p_ctr"]].concat();
+    refused(path, &clash, &["p_ctr", "a column of the scores"]);
+    assert!(!path.join("a.csv").exists());
 }
 
 #[test]

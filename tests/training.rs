@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ncs_model::Masks;
 use ncs_model::artifact::Artifact;
@@ -257,6 +258,7 @@ fn interrupted(
         valid: data.valid.as_ref(),
         data_key: data.key,
         folder,
+        checkpoint_every: Duration::MAX,
         stop: &stop,
     };
     catch_unwind(AssertUnwindSafe(|| run.run(&mut interrupter).map(|_| ()))).ok()
@@ -339,7 +341,7 @@ fn a_killed_program_ends_with_the_same_bytes() {
         "training.checkpoint_steps=20",
     ];
     train(folder.path(), "whole", &more);
-    for signal in ["KILL", "TERM"] {
+    for (signal, code) in [("KILL", None), ("TERM", Some(143)), ("INT", Some(130))] {
         let out = folder.path().join(signal);
         let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
         command
@@ -368,16 +370,10 @@ fn a_killed_program_ends_with_the_same_bytes() {
             .unwrap();
         assert!(sent.success());
         let output = child.wait_with_output().unwrap();
-        if signal == "TERM" {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(1), "{said}");
-            assert!(
-                said.contains("run the same command again to go on"),
-                "{said}"
-            );
-        } else {
-            assert_eq!(output.status.code(), None, "killed");
-        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), code, "{said}");
+        let in_order = said.contains("run the same command again to go on");
+        assert_eq!(in_order, code.is_some(), "{said}");
         assert!(
             !out.join("metrics.json").exists(),
             "it was cut before its end"

@@ -8,6 +8,7 @@ use ncs_readers::cache::{self, CacheEntry};
 use super::{Outcome, print, size};
 use crate::arguments::{Cache, CacheFolder};
 use crate::run_file::user_cache;
+use crate::training;
 
 /// Lists or deletes the rows that are kept as ids.
 ///
@@ -30,7 +31,13 @@ pub fn run(arguments: &Cache) -> Outcome {
 }
 
 fn folder(place: &CacheFolder) -> PathBuf {
-    place.folder.clone().unwrap_or_else(user_cache)
+    let Some(folder) = &place.folder else {
+        return user_cache();
+    };
+    match folder.join("run.id").exists() {
+        true => folder.join(training::ROWS),
+        false => folder.clone(),
+    }
 }
 
 fn table(entries: &[CacheEntry]) -> String {

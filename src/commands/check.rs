@@ -4,10 +4,9 @@ use ncs_eval::{columns_text, text_table};
 
 use super::{Outcome, open, print, print_json, size};
 use crate::arguments::Check;
-use crate::first_look::{ColumnLook, FilesLook, FirstLook, TaskLook, look};
+use crate::first_look::{ColumnLook, FilesLook, FirstLook, TaskLook, Which, look};
 use crate::memory;
 use crate::progress::{Progress, grouped};
-use crate::run_file::RunFile;
 
 /// Checks the run file and shows what the first rows hold.
 ///
@@ -16,34 +15,27 @@ use crate::run_file::RunFile;
 pub fn run(arguments: &Check, progress: Progress) -> Outcome {
     let file = open(&arguments.run, progress)?;
     memory::check(&file)?;
-    let look = look(&file.plan, arguments.rows)?;
-    check_labels(&file, &look.faults)?;
+    let which = Which {
+        rows: arguments.rows,
+        all: arguments.all,
+    };
+    let look = look(&file, which, progress)?;
+    if let Some(refusal) = &look.refusal {
+        return Err(format!("{}{refusal}", warnings(&look)).into());
+    }
     match arguments.json {
         true => print_json(&look),
         false => print(&text(&look)),
     }
 }
 
-/// What is wrong in all rows of a part will be wrong in training.
-fn check_labels(file: &RunFile, faults: &[(String, String)]) -> Outcome {
-    let error = |(task, fault): &(String, String)| {
-        let path = ["tasks", task, "label"];
-        file.error_at(&path, fault).to_string()
-    };
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(faults
-            .iter()
-            .map(error)
-            .collect::<Vec<_>>()
-            .join("\n")
-            .into()),
-    }
+/// A line for each warning.
+fn warnings(look: &FirstLook) -> String {
+    let warning = |text: &String| format!("warning: {text}\n");
+    look.warnings.iter().map(warning).collect()
 }
 
 fn text(look: &FirstLook) -> String {
-    let warning = |text: &String| format!("warning: {text}\n");
-    let warnings: String = look.warnings.iter().map(warning).collect();
     let notes = look.notes.iter().map(|text| format!("note: {text}\n"));
     let parts = [
         files(&look.files),
@@ -51,28 +43,40 @@ fn text(look: &FirstLook) -> String {
         columns(&look.columns),
         columns_text(&look.coverage),
         tasks(&look.tasks),
-        format!(
-            "Memory: training takes at least {}; tables and moments, were every row seen: {}\n",
-            size(look.training_bytes),
-            size(look.table_bytes)
-        ),
+        memory_line(look),
         notes.collect(),
-        warnings,
+        warnings(look),
         verdict(look),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n")
 }
 
-/// `No mistake found in the first 10,000 rows of train; ncs train checks every row.`
+/// What the tables take, as far as the run file tells.
+fn memory_line(look: &FirstLook) -> String {
+    let bytes = size(look.table_bytes);
+    match look.open_tables.len() {
+        0 => format!("Tables with optimizer state, were every row seen: {bytes}\n"),
+        _ => format!(
+            "Tables with optimizer state, were every row seen: {bytes}, and the vocabularies of {}, whose sizes \
+             the training rows decide\n",
+            look.open_tables.join(", ")
+        ),
+    }
+}
+
+/// `No mistake found in the first 10,000 rows of train; ncs train reads every row, as --all does.`
 fn verdict(look: &FirstLook) -> String {
     let seen = look.seen.join(", ");
     let (found, warnings) = match look.warnings.len() {
         0 => ("No mistake", String::new()),
-        1 => ("No error", " 1 warning, see above;".to_owned()),
-        n => ("No error", format!(" {n} warnings, see above;")),
+        1 => ("No error", "; 1 warning, see above".to_owned()),
+        n => ("No error", format!("; {n} warnings, see above")),
     };
-    format!("{found} found in {seen};{warnings} ncs train checks every row.\n")
+    if look.rehearsed {
+        return format!("{found} found in any row{warnings}. Shown are {seen}.\n");
+    }
+    format!("{found} found in {seen}{warnings}; ncs train reads every row, as --all does.\n")
 }
 
 fn files(files: &[FilesLook]) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table};
-use ncs_features::{Field, IdSpace, Objective, Pooling, Population, Schema};
+use ncs_features::{Field, Objective, Pooling, Population, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Inspect;
 use crate::progress::grouped;
-use crate::run_report::network_name;
+use crate::run_report::{ids_in_words, network_name};
 use crate::sharing;
 
 /// Shows what a model holds.
@@ -213,7 +213,7 @@ fn tables(artifact: &Artifact) -> String {
     let row = |(at, table): (usize, &ncs_features::Table)| {
         vec![
             table.name.clone(),
-            ids(&table.ids),
+            ids_in_words(&table.ids),
             grouped(table.ids.n_rows() as u64),
             artifact.spec.plan.dim.to_string(),
             grouped(drawn(at) as u64),
@@ -221,20 +221,6 @@ fn tables(artifact: &Artifact) -> String {
     };
     let rows: Vec<_> = artifact.schema.tables.iter().enumerate().map(row).collect();
     text_table(&["table", "ids", "rows", "dim", "drawn rows"], &rows)
-}
-
-fn ids(ids: &IdSpace) -> String {
-    match ids {
-        IdSpace::Hash { function, .. } => {
-            let name = serde_json::to_value(function).unwrap_or_default();
-            format!("hash {}", name.as_str().unwrap_or_default())
-        }
-        IdSpace::Vocabulary { .. } => "vocabulary".to_owned(),
-        IdSpace::Scaled { log: true, .. } => "number, log".to_owned(),
-        IdSpace::Scaled { log: false, .. } => "number".to_owned(),
-        IdSpace::Quantiles { .. } => "quantiles".to_owned(),
-        IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
-    }
 }
 
 fn layers(artifact: &Artifact) -> String {

@@ -57,7 +57,7 @@ fn encoding(said: TextEncoding) -> Encoding {
 }
 
 /// `12 bytes`, `1.5 KiB`, `3.0 GiB`
-fn size(n_bytes: u64) -> String {
+pub(crate) fn size(n_bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if n_bytes < 1024 {
         return format!("{n_bytes} bytes");

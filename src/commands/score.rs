@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{PartColumns, columns_text};
-use ncs_features::{Coverage, Encoder};
+use ncs_features::{Coverage, Encoder, Schema};
 use ncs_readers::Encoded;
 
 use super::{Outcome, model, print};
 use crate::arguments::Score;
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::score_file::ScoreFile;
+use crate::score_file::{ScoreFile, column_of};
 
-/// Writes the probability (or ratio) of every task for every row, in the order of the rows: as many as
-/// the files hold.
+/// Writes the probability (or ratio) of every task for every row, in the order of the rows (as many as the files
+/// hold), and the product
+/// of a click and a conversion task; before them, the columns of the rows that are to be kept.
 ///
 /// # Errors
 /// The model or a row cannot be read, a row has no score, the file cannot be written or is one of those that are read,
@@ -26,18 +27,22 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     refuse_own_input(&arguments.out, &files)?;
     let reading = model::reading(&arguments.rows);
     let mut pass = model::pass(&arguments.rows);
-    let mut out = ScoreFile::create(&arguments.out, &scorer.spec().tasks)?;
+    let outputs = outputs(scorer.schema());
+    let keep = kept_columns(&arguments.keep, &outputs)?;
+    let product = scorer.schema().product();
+    let mut out = ScoreFile::create(&arguments.out, &keep, &outputs)?;
     let mut job = progress.job("score", None, "rows");
     let encoder = Encoder::new(scorer.schema().clone());
     let mut coverage = Coverage::new(scorer.schema());
-    let mut encoded = Encoded::open(files, &reading, encoder, false);
+    let mut encoded = Encoded::open_keeping(files, &reading, encoder, false, &keep);
     while let Some(next) = encoded.next_rows() {
         let (rows, batch) = next?;
         interrupt::refuse(asked, "no scores were written")?;
-        let scores = scorer.score(&batch, &mut pass);
+        let mut scores = scorer.score(&batch, &mut pass);
         model::check_scores(&rows, &batch, &scores, &scorer)?;
         model::cover(&mut coverage, &scorer, &rows, &batch);
-        out.write(scores)?;
+        scores.extend(product.as_ref().map(|product| product.of(&scores)));
+        out.write(encoded.kept(&rows.block), scores)?;
         job.advance(batch.n_rows as u64);
     }
     refuse_other_number(out.rows(), encoded.rows_read())?;
@@ -73,6 +78,30 @@ fn say_columns(progress: Progress, columns: &PartColumns) {
     for note in columns.remarks() {
         progress.say(&note.line());
     }
+}
+
+/// The tasks, then their product where one is about another's positives.
+fn outputs(schema: &Schema) -> Vec<String> {
+    let tasks = schema.tasks.iter().map(|task| task.name.clone());
+    tasks
+        .chain(schema.product().map(|product| product.name))
+        .collect()
+}
+
+/// The columns to keep, each once.
+fn kept_columns(said: &[String], outputs: &[String]) -> Result<Vec<String>, String> {
+    let mut keep: Vec<String> = Vec::new();
+    for name in said.iter().filter(|name| !name.is_empty()) {
+        if outputs.iter().any(|output| column_of(output) == *name) {
+            return Err(format!(
+                "--keep names {name:?}, which is a column of the scores; rename it in the data"
+            ));
+        }
+        if !keep.contains(name) {
+            keep.push(name.clone());
+        }
+    }
+    Ok(keep)
 }
 
 /// Scores would replace the rows that they are for.

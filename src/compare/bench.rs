@@ -36,6 +36,8 @@ struct Checked {
     last_task: String,
     /// Widths that fit the budget.
     hidden: Option<Vec<usize>>,
+    /// What networks are scaled to, as the plan's [`Match`] counts it.
+    budget: f64,
 }
 
 /// What a run is started with.
@@ -127,11 +129,19 @@ impl<'a> Bench<'a> {
         }
         open(&settings)?;
         let own_width = takes_masks || plan.method(cell).weights_of.is_some();
-        let hidden = (plan.matching != Match::None && !own_width).then(|| {
-            let budget = sizes::budget(&run.plan, plan.matching);
-            sizes::hidden(&run.plan, budget, plan.matching)
-        });
-        Ok(Checked { last_task, hidden })
+        let budget = sizes::budget(&run.plan, plan.matching);
+        let hidden = (plan.matching != Match::None && !own_width)
+            .then(|| sizes::hidden(&run.plan, budget, plan.matching));
+        Ok(Checked {
+            last_task,
+            hidden,
+            budget,
+        })
+    }
+
+    /// Weights, or multiplications a score, that the networks on the cell's data are scaled to.
+    pub(crate) fn budget(&self, cell: &Cell) -> f64 {
+        self.checked(cell).budget
     }
 
     fn checked(&self, cell: &Cell) -> &Checked {

@@ -13,6 +13,7 @@ use super::bench::{Bench, Start, figures};
 use super::plan::{Cell, Plan};
 use super::scores::Scored;
 use super::shapes::Match;
+use crate::progress::grouped;
 use crate::{cost, predictions_file, training};
 
 /// Share of intervals that hold the mean, and one minus the rate of wrong verdicts.
@@ -28,13 +29,26 @@ pub(crate) fn gather(
 ) -> Result<ComparisonInput, Box<dyn Error>> {
     let plan = bench.plan;
     let mut data = Vec::new();
+    let mut protocol = protocol(plan);
     for (name, set) in &plan.file.data {
         let mut methods = Vec::new();
+        let mut unequal = Vec::new();
         for cell in plan.cells.iter().filter(|cell| cell.data == *name) {
-            methods.push(match scored.get(cell) {
+            let found = match scored.get(cell) {
                 Some(seeds) => score_files(plan, cell, seeds),
-                None => method(bench, cell)?,
-            });
+                None => {
+                    let method = method(bench, cell)?;
+                    unequal.extend(off_budget(plan.matching, bench.budget(cell), &method));
+                    method
+                }
+            };
+            methods.push(found);
+        }
+        if !unequal.is_empty() {
+            protocol.push(format!(
+                "Not equal in the end on {name}: {}.",
+                unequal.join("; ")
+            ));
         }
         data.push(DataInput {
             name: name.clone(),
@@ -49,7 +63,7 @@ pub(crate) fn gather(
     Ok(ComparisonInput {
         title: plan.file.title.clone(),
         command: command(plan),
-        protocol: protocol(plan),
+        protocol,
         references: plan.file.references.clone(),
         confidence: CONFIDENCE,
         data,
@@ -90,12 +104,15 @@ fn protocol(plan: &Plan) -> Vec<String> {
     )];
     protocol.push(match plan.matching {
         Match::None => "Hidden widths are those of the run file for every network.".to_owned(),
-        Match::Parameters => "Hidden widths are scaled so that every network has as many weights in layers \
-                              and heads as the shared bottom of the run file, masks counted as kept by any \
-                              task in expectation."
+        Match::Parameters => "Hidden widths are scaled, before any mask is known, so that every network has \
+                              as many weights in layers and heads as the shared bottom of the run file: a \
+                              mask counts at the density that its search is told. A search that chooses \
+                              its density itself, and a method that takes masks or widths from another \
+                              one's runs, may end with more or fewer; the costs list what each kept."
             .to_owned(),
-        Match::Flops => "Hidden widths are scaled so that every network takes as many multiplications a \
-                         score as the shared bottom of the run file."
+        Match::Flops => "Hidden widths are scaled, before any mask is known, so that every network takes as \
+                         many multiplications a score as the shared bottom of the run file; the costs list \
+                         what each takes."
             .to_owned(),
     });
     protocol.push(
@@ -113,6 +130,23 @@ fn protocol(plan: &Plan) -> Vec<String> {
         ));
     }
     protocol
+}
+
+/// `gradient 180,432 weights (the budget is 65,310)`, where a method's finished runs are more than a tenth
+/// off what the networks were scaled to.
+fn off_budget(by: Match, budget: f64, method: &MethodInput) -> Option<String> {
+    let (size, unit): (fn(&MeasuredRun) -> u64, _) = match by {
+        Match::None => return None,
+        Match::Parameters => (|run| run.cost.weights, "weights"),
+        Match::Flops => (|run| run.cost.multiply_adds, "multiplications a score"),
+    };
+    let sizes = method.seeds.iter().map(|run| size(run) as f64);
+    let mean = sizes.sum::<f64>() / method.seeds.len().max(1) as f64;
+    let is_off = !method.seeds.is_empty() && (mean - budget).abs() > 0.1 * budget;
+    is_off.then(|| {
+        let [mean, budget] = [mean, budget].map(|size| grouped(size.round() as u64));
+        format!("{} {mean} {unit} (the budget is {budget})", method.name)
+    })
 }
 
 fn published(said: &super::shapes::Published) -> Published {
@@ -239,4 +273,32 @@ fn densities(tasks: &[String], layers: &[LayerSharing]) -> Vec<(String, f64)> {
     };
     let share = |(task, name): (usize, &String)| (name.clone(), kept(task) as f64 / all as f64);
     tasks.iter().enumerate().map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_kept_more_than_it_was_given_is_named() {
+        let method = |weights| {
+            let mut run = MeasuredRun::default();
+            run.cost.weights = weights;
+            MethodInput {
+                name: "gradient".to_owned(),
+                seeds: vec![run],
+                ..MethodInput::default()
+            }
+        };
+        let check = |by, weights, expected: Option<&str>| {
+            let found = off_budget(by, 65_310.0, &method(weights));
+            assert_eq!(found.as_deref(), expected);
+        };
+        let told = "gradient 180,432 weights (the budget is 65,310)";
+        check(Match::Parameters, 180_432, Some(told));
+        check(Match::Parameters, 66_000, None);
+        check(Match::None, 180_432, None);
+        let unfinished = MethodInput::default();
+        assert_eq!(off_budget(Match::Flops, 65_310.0, &unfinished), None);
+    }
 }

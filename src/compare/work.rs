@@ -215,6 +215,10 @@ fn begin(start: Start, root: &Path) -> Result<Option<Running>, Box<dyn Error>> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    // Ctrl-C reaches this process alone, which asks each run to end: a second signal would end a run at
+    // once, without its checkpoint.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(Some(Running {
         child: command.spawn()?,
         start,

@@ -1,16 +1,12 @@
 //! What the first rows hold of a feature.
 
-use std::collections::HashMap;
-
-use ncs_features::canonical::{canonical, canonical_text};
-use ncs_features::value::{TextBuffer, items, shown_text};
 use ncs_features::{
-    Block, Column, Field, HashFunction, IdSpacePlan, NumericPlan, SchemaPlan, Values,
+    Block, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan,
 };
 use serde::Serialize;
 
-/// How many values are shown.
-const EXAMPLES: usize = 3;
+use super::gathered::Gathered;
+use super::{doubts, leak, list_texts};
 
 /// What the first rows hold of a feature.
 #[derive(Clone, Debug, Serialize)]
@@ -33,60 +29,93 @@ pub(crate) struct ColumnLook {
     pub(crate) nulls: u64,
     /// The most frequent values.
     pub(crate) examples: Vec<String>,
-    /// For a list of texts without a separator: the character that most of them hold, and that
-    /// separates their items, it seems.
-    #[serde(skip)]
-    pub(crate) unsplit: Option<char>,
+    /// What is worth a second look.
+    pub(crate) warnings: Vec<String>,
 }
 
-impl ColumnLook {
-    /// What is worth a second look, if anything.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let (separator, column) = (self.unsplit?.to_string(), &self.column);
-        Some(format!(
-            "column {column:?} is a list without a separator, so every text is one item, but most \
-             texts hold {separator:?}; state separator = {separator:?} if it stands between items"
-        ))
+/// What the features are looked at with.
+pub(super) struct Sight<'a> {
+    pub(super) plan: &'a SchemaPlan,
+    /// The schema that the rows give; `None` where they give none.
+    pub(super) fitted: Option<&'a Schema>,
+    /// The labels of the rows, `[task][row]`.
+    pub(super) labels: &'a [Vec<f32>],
+    /// For each feature, whether it differs between training rows; empty where that is not known.
+    pub(super) varies: Vec<bool>,
+    /// `in these rows`, or `on all rows`.
+    pub(super) which: &'static str,
+}
+
+impl Sight<'_> {
+    /// One look for each feature.
+    pub(super) fn looks<'b>(
+        &self,
+        blocks: impl Iterator<Item = &'b Block> + Clone,
+    ) -> Vec<ColumnLook> {
+        let fields = self.plan.fields.iter().enumerate();
+        fields
+            .map(|(f, field)| self.look(f, field, blocks.clone()))
+            .collect()
     }
-}
 
-/// One for each feature.
-pub(super) fn looks<'a>(
-    schema: &SchemaPlan,
-    blocks: impl Iterator<Item = &'a Block> + Clone,
-) -> Vec<ColumnLook> {
-    let look = |field| look(schema, field, blocks.clone());
-    schema.fields.iter().map(look).collect()
-}
-
-fn look<'a>(
-    schema: &SchemaPlan,
-    field: &Field,
-    blocks: impl Iterator<Item = &'a Block>,
-) -> ColumnLook {
-    let table = &schema.tables[field.table];
-    let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
-    let mut seen = Seen::new(field, is_numeric);
-    for block in blocks {
-        if let Some(column) = block.column(&field.column) {
-            (0..block.n_rows).for_each(|row| seen.add(column, row));
+    fn look<'b>(
+        &self,
+        number: usize,
+        field: &Field,
+        blocks: impl Iterator<Item = &'b Block>,
+    ) -> ColumnLook {
+        let table = &self.plan.tables[field.table];
+        let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
+        let gathered = Gathered::of(field, is_numeric, blocks);
+        ColumnLook {
+            name: field.name.clone(),
+            column: field.column.clone(),
+            kind: match (is_numeric, field.pooling) {
+                (true, _) => "numeric",
+                (false, Some(_)) => "list",
+                (false, None) => "categorical",
+            },
+            holds: gathered.holds,
+            table: table.name.clone(),
+            ids: ids(&table.ids),
+            distinct: gathered.counts.len(),
+            nulls: gathered.nulls,
+            examples: gathered.examples(),
+            warnings: self.warnings(number, field, &table.ids, &gathered),
         }
     }
-    ColumnLook {
-        name: field.name.clone(),
-        column: field.column.clone(),
-        kind: match (is_numeric, field.pooling) {
-            (true, _) => "numeric",
-            (false, Some(_)) => "list",
-            (false, None) => "categorical",
-        },
-        holds: seen.holds,
-        table: table.name.clone(),
-        ids: ids(&table.ids),
-        distinct: seen.counts.len(),
-        nulls: seen.nulls,
-        examples: seen.examples(),
-        unsplit: seen.unsplit(),
+
+    /// One that says that nothing is there to learn from makes the others pointless.
+    fn warnings(
+        &self,
+        number: usize,
+        field: &Field,
+        ids: &IdSpacePlan,
+        gathered: &Gathered,
+    ) -> Vec<String> {
+        // The first rows may be of one kind where others, which were read as well, are not.
+        let is_mixed = self.varies.get(number) == Some(&true);
+        let same = doubts::same(field, gathered, self.which).filter(|_| !is_mixed);
+        let unknown = || doubts::unknown(field, self.vocabulary(field), ids, gathered, self.which);
+        let useless = same.or_else(unknown);
+        let of_list = list_texts::warning(field, ids, gathered);
+        if let Some(useless) = useless {
+            return of_list.into_iter().chain([useless]).collect();
+        }
+        let mut warnings: Vec<String> = of_list.into_iter().collect();
+        if warnings.is_empty() {
+            warnings.extend(doubts::of_kind(field, ids, gathered));
+        }
+        warnings.extend(leak::suspicion(field, self.plan, gathered, self.labels));
+        warnings
+    }
+
+    /// The values that have rows of their own.
+    fn vocabulary(&self, field: &Field) -> Option<&[String]> {
+        match &self.fitted?.tables[field.table].ids {
+            IdSpace::Vocabulary { values } => Some(values),
+            _ => None,
+        }
     }
 }
 
@@ -106,109 +135,5 @@ fn ids(plan: &IdSpacePlan) -> String {
         IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => {
             format!("piecewise linear, {pieces} pieces")
         }
-    }
-}
-
-/// The values of a feature so far.
-struct Seen<'f> {
-    field: &'f Field,
-    separator: Option<String>,
-    /// Numbers that mean "missing"; empty for categories, whose texts are compared.
-    missing_numbers: Vec<f64>,
-    counts: HashMap<Box<[u8]>, u64>,
-    nulls: u64,
-    holds: &'static str,
-    /// Rows that hold each of [`SEPARATORS`].
-    with: [u64; SEPARATORS.len()],
-    rows: u64,
-}
-
-/// What often stands between the items of a list that is a text.
-const SEPARATORS: [char; 4] = ['|', ';', ',', ' '];
-
-impl<'f> Seen<'f> {
-    fn new(field: &'f Field, is_numeric: bool) -> Seen<'f> {
-        let numbers = field.missing.iter().filter_map(|text| text.parse().ok());
-        Seen {
-            separator: field.separator.map(String::from),
-            missing_numbers: numbers.filter(|_| is_numeric).collect(),
-            field,
-            counts: HashMap::new(),
-            nulls: 0,
-            holds: "",
-            with: [0; SEPARATORS.len()],
-            rows: 0,
-        }
-    }
-
-    fn add(&mut self, column: &Column, row: usize) {
-        self.holds = match column.values {
-            Values::Text(_) => "text",
-            Values::Int(_) => "integer",
-            Values::Float(_) => "number",
-            Values::Time(_) => "time",
-        };
-        self.rows += 1;
-        self.count_separators(column, row);
-        let mut buffer = TextBuffer::default();
-        let mut scratch = Vec::new();
-        let mut is_null = true;
-        let separator = self.separator.clone();
-        for i in column.range(row) {
-            let text = buffer.plain(&column.values, i);
-            for item in items(text, separator.as_deref()) {
-                let item = canonical(item, &mut scratch);
-                if !self.is_missing(item) {
-                    is_null = false;
-                    *self.counts.entry(item.into()).or_default() += 1;
-                }
-            }
-        }
-        self.nulls += u64::from(is_null);
-    }
-
-    /// Only in texts that should be lists and that nothing takes apart.
-    fn count_separators(&mut self, column: &Column, row: usize) {
-        let Values::Text(texts) = &column.values else {
-            return;
-        };
-        let is_one_text = column.offsets.is_none() && self.separator.is_none();
-        if !is_one_text || self.field.pooling.is_none() {
-            return;
-        }
-        for i in column.range(row) {
-            for (count, separator) in self.with.iter_mut().zip(SEPARATORS) {
-                *count += u64::from(texts.get(i).contains(&(separator as u8)));
-            }
-        }
-    }
-
-    /// The separator that more than half of the rows with a value hold; the first of several.
-    fn unsplit(&self) -> Option<char> {
-        let in_most = |count: u64| 2 * count > self.rows - self.nulls;
-        let mut separators = SEPARATORS.into_iter().zip(self.with);
-        separators
-            .find(|(_, count)| in_most(*count))
-            .map(|(separator, _)| separator)
-    }
-
-    fn is_missing(&self, text: &[u8]) -> bool {
-        let number = || std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok();
-        text.is_empty()
-            || self
-                .field
-                .missing
-                .iter()
-                .any(|missing| canonical_text(missing).as_bytes() == text)
-            || !self.missing_numbers.is_empty()
-                && number().is_some_and(|number| self.missing_numbers.contains(&number))
-    }
-
-    /// The most frequent values, ties by text.
-    fn examples(&self) -> Vec<String> {
-        let mut values: Vec<(&[u8], u64)> = self.counts.iter().map(|(t, n)| (&**t, *n)).collect();
-        values.sort_unstable_by(|(a, n_a), (b, n_b)| n_b.cmp(n_a).then_with(|| a.cmp(b)));
-        let first = values.iter().take(EXAMPLES);
-        first.map(|(text, _)| shown_text(text)).collect()
     }
 }

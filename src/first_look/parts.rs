@@ -12,8 +12,12 @@ use ncs_readers::{
 use super::{FirstLook, Usable, parts_of, seen, sift, tasks};
 use crate::run_file::RunPlan;
 
+/// The first rows of each part.
+pub(super) type PartRows = Vec<(Part, Vec<RowsBlock>)>;
+
 /// Looks at validation and test rows, those that the split takes from `train` included, and at the
-/// start of every file. Returns the rows of each part, the training part included.
+/// start of every file. Returns the rows of each part, the training part included, and whether all rows of
+/// their own files were seen.
 ///
 /// # Errors
 /// A file cannot be read, all of a part are empty, or a row cannot be used where none may be broken.
@@ -22,16 +26,19 @@ pub(super) fn look(
     n_rows: usize,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<Vec<(Part, Vec<RowsBlock>)>, ReadError> {
+) -> Result<(PartRows, bool), ReadError> {
     let mut rows = vec![(Part::Train, split_off(&plan.data, Part::Train, train)?)];
+    let mut are_whole = true;
     for part in [Part::Valid, Part::Test] {
-        rows.push((part, look_at(plan, n_rows, part, train, look)?));
+        let (of_part, is_whole) = look_at(plan, n_rows, part, train, look)?;
+        rows.push((part, of_part));
+        are_whole &= is_whole;
     }
     for part in Part::ALL {
         let note = starts(plan, patterns(&plan.data, part))?;
         look.notes.extend(note);
     }
-    Ok(rows)
+    Ok((rows, are_whole))
 }
 
 fn patterns(data: &DataPlan, part: Part) -> &[String] {
@@ -48,9 +55,8 @@ fn look_at(
     part: Part,
     train: &Usable,
     look: &mut FirstLook,
-) -> Result<Vec<RowsBlock>, ReadError> {
-    // Of a split only: another seed or column may mend it, so it is a warning.
-    let mut all_rows = false;
+) -> Result<(Vec<RowsBlock>, bool), ReadError> {
+    let mut are_whole = true;
     let mut blocks = split_off(&plan.data, part, train)?;
     if !patterns(&plan.data, part).is_empty() {
         let (rows, are_all) = own_rows(plan, n_rows, part)?;
@@ -59,13 +65,13 @@ fn look_at(
             .extend(warnings.map(|text| format!("{}: {text}", part.name())));
         look.seen.push(seen(rows.n_rows(), are_all, part));
         look.broken_rows += rows.n_broken;
-        all_rows = are_all && (look.all_rows || plan.data.split == Split::Files);
+        are_whole = are_all;
         blocks.extend(rows.blocks);
     }
     if blocks.iter().any(|rows| rows.block.n_rows > 0) {
-        labels(&plan.schema.tasks, &blocks, all_rows, part, look)?;
+        labels(&plan.schema.tasks, &blocks, part, look)?;
     }
-    Ok(blocks)
+    Ok((blocks, are_whole))
 }
 
 /// The rows of `train` that the split puts into `part`.
@@ -91,28 +97,23 @@ fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool),
     let first = first_rows(&data, &columns, n_rows)?;
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
     // Nothing is fitted to these rows: what they would not suffice for is no matter.
-    sift(plan, &mut rows)?;
+    let _ = sift(plan, None, &mut rows)?;
     Ok((rows, first.are_all))
 }
 
+/// Labels of one kind cannot judge. For the validation rows training may refuse that; the test rows may well
+/// be of one kind, as rows that were all shown and rated are.
 fn labels(
     of_schema: &[Task],
     blocks: &[RowsBlock],
-    all_rows: bool,
     part: Part,
     look: &mut FirstLook,
 ) -> Result<(), ReadError> {
+    let name = part.name();
     for task in tasks(of_schema, blocks)? {
-        let Some(fault) = task.fault() else { continue };
-        let name = part.name();
-        // A test part may well be of one kind, as rows that were all shown and rated are.
-        match all_rows && part == Part::Valid {
-            true => look
-                .faults
-                .push((task.name, format!("{fault} (rows of {name})"))),
-            false => look
-                .warnings
-                .push(format!("in these rows of {name}, {fault}")),
+        if let Some(fault) = task.fault() {
+            look.warnings
+                .push(format!("in these rows of {name}, {fault}"));
         }
     }
     Ok(())

@@ -78,7 +78,9 @@ pub(crate) fn plan(
         cache: said
             .cache
             .as_ref()
-            .map_or_else(user_cache, |folder| root.join(folder)),
+            .map(|folder| root.join(folder))
+            .or_else(shared_cache)
+            .unwrap_or_else(|| root.join("rows")),
     };
     if plan.train.is_empty() {
         checks.say(
@@ -243,13 +245,23 @@ fn split_column(split: &Split, checks: &mut Checks<'_>) {
     checks.column(&["data", "split", "column"], column);
 }
 
-/// The user's cache folder: `NCS_CACHE`, or `ncs4cvr` in the system's place for caches.
+/// The folder that runs share for their cached rows, where `NCS_CACHE` names one.
+pub fn shared_cache() -> Option<PathBuf> {
+    variable("NCS_CACHE")
+}
+
+/// The folder in which earlier versions kept the cached rows of all runs: `NCS_CACHE`, or `ncs4cvr` in the
+/// system's place for caches.
 pub fn user_cache() -> PathBuf {
-    let of = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+    let system = || {
+        let home = || variable("HOME").map(|home| home.join(".cache"));
+        let folder = variable("XDG_CACHE_HOME").or_else(home);
+        folder.unwrap_or_else(std::env::temp_dir).join("ncs4cvr")
     };
-    let system = || of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
-    of("NCS_CACHE").unwrap_or_else(|| system().unwrap_or_else(std::env::temp_dir).join("ncs4cvr"))
+    shared_cache().unwrap_or_else(system)
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name);
+    value.filter(|value| !value.is_empty()).map(PathBuf::from)
 }

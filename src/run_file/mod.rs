@@ -32,7 +32,7 @@ use ncs_train::calibrate::Calibration;
 use serde::Deserialize;
 
 pub(crate) use data::has_validation;
-pub use data::{ColumnLister, FileColumns, ListingError, list_columns, user_cache};
+pub use data::{ColumnLister, FileColumns, ListingError, list_columns, shared_cache, user_cache};
 pub use problem::RunFileError;
 pub(crate) use problem::hint;
 pub use schema::text as json_schema;
@@ -47,6 +47,8 @@ use tree::{Node, Place};
 pub struct RunPlan {
     /// The files, how they are read and split.
     pub data: DataPlan,
+    /// Whether the run file, or `NCS_CACHE`, says where rows are cached: otherwise in the run's folder.
+    pub shares_cache: bool,
     /// Columns, id spaces and tasks, before fitting.
     pub schema: SchemaPlan,
     /// Which network, and its sizes.
@@ -267,6 +269,7 @@ fn plan(
         checks.say(&["calibration", "kind"], text);
     }
     Some(RunPlan {
+        shares_cache: said.data.cache.is_some() || data::shared_cache().is_some(),
         data,
         schema,
         network,

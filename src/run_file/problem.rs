@@ -87,6 +87,9 @@ impl fmt::Display for RunFileError {
 pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(found, &known) {
+        Some(name) if name.trim() == found.trim() && name != found => {
+            format!("; did you mean {name:?}, with its blanks?")
+        }
         Some(name) => format!("; did you mean {}?", shown::name(name)),
         None if known.is_empty() => String::new(),
         None => format!("; known: {}", listed(&known)),
@@ -110,4 +113,33 @@ pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
 /// `a, " b", c`, cut after forty names.
 pub(crate) fn listed(names: &[&str]) -> String {
     shown::names(names.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_names_are_shown() {
+        let check = |found, known: &[&str], expected: &str| {
+            assert_eq!(hint(found, known.iter().copied()), expected);
+        };
+        check("clik", &["click"], "; did you mean click?");
+        check(
+            "click",
+            &[" click"],
+            "; did you mean \" click\", with its blanks?",
+        );
+        check(
+            "click",
+            &["click\t"],
+            "; did you mean \"click\\t\", with its blanks?",
+        );
+        check(
+            "price",
+            &[" user", "item id"],
+            "; known: \" user\", item id",
+        );
+        check("price", &["\u{feff}user"], "; known: \"\\u{feff}user\"");
+    }
 }

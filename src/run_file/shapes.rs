@@ -78,7 +78,7 @@ pub(crate) struct Data {
     /// Encoding of texts; default: "utf-8". Applies to CSV files and JSON lines as a whole, and in
     /// Parquet and TFRecord to texts that are not valid UTF-8.
     pub(crate) encoding: Option<Encoding>,
-    /// Folder of the id cache; without it, the user's cache folder.
+    /// Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
     #[schemars(length(min = 1))]
     pub(crate) cache: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! The tasks, and what may not be a feature because of them.
 
+use indexmap::IndexMap;
 use ncs_features::{Field, Objective, Population, Task};
 
 use super::checks::Checks;
@@ -9,14 +10,15 @@ use super::shapes::{self, Loss, LossName, LossSettings};
 
 /// A network tells its heads apart by the bits of 64; a loss may add one.
 const MOST_TASKS: usize = 60;
+/// The tasks as the run file holds them.
+type Tasks = IndexMap<String, shapes::Task>;
 
 /// The tasks in the order of the run file, checked against files and features.
 pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks<'_>) -> Vec<Task> {
-    let names: Vec<&str> = said.tasks.keys().map(String::as_str).collect();
     let tasks: Vec<Task> = said
         .tasks
         .iter()
-        .map(|(name, task)| read(name, task, &names, fields, checks))
+        .map(|(name, task)| read(name, task, &said.tasks, fields, checks))
         .collect();
     for task in &tasks {
         labels(task, fields, checks);
@@ -36,7 +38,7 @@ pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks
 fn read(
     name: &str,
     said: &shapes::Task,
-    names: &[&str],
+    tasks: &Tasks,
     fields: &[Field],
     checks: &mut Checks<'_>,
 ) -> Task {
@@ -51,7 +53,7 @@ fn read(
     Task {
         name: name.to_owned(),
         label: said.label.clone().unwrap_or_default(),
-        population: population(name, said.population.as_deref(), names, checks),
+        population: population(name, said.population.as_deref(), tasks, checks),
         objective: objective(&said.loss),
         weight: said.weight,
         truth: said.truth.clone(),
@@ -61,21 +63,49 @@ fn read(
 fn population(
     name: &str,
     other: Option<&str>,
-    names: &[&str],
+    tasks: &Tasks,
     checks: &mut Checks<'_>,
 ) -> Population {
     let Some(other) = other else {
         return Population::All;
     };
-    match names.iter().position(|known| *known == other) {
+    match tasks.get_index_of(other) {
         Some(at) => Population::Where(at),
         None => {
-            let hint = hint(other, names.iter().copied().filter(|known| *known != name));
-            let text =
-                format!("task {name:?} counts rows of task {other:?}, which is not a task{hint}");
+            let text = no_task(name, other, tasks);
             checks.say(&["tasks", name, "where"], text);
             Population::All
         }
+    }
+}
+
+/// What `where` takes, and the task that was probably meant: that of the nearest name, or the one whose
+/// label a condition such as `is_click == 1` mentions.
+fn no_task(name: &str, said: &str, tasks: &Tasks) -> String {
+    let others = || {
+        tasks
+            .keys()
+            .map(String::as_str)
+            .filter(|other| *other != name)
+    };
+    let mut words = said.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+    let is_meant = |word: &str| {
+        let by_name = others().find(|other| *other == word);
+        let of_label = |other: &&str| tasks[*other].label.as_deref() == Some(word);
+        by_name.or_else(|| others().find(of_label))
+    };
+    let what = "where takes the name of another task, and counts the rows whose label there is 1";
+    if let Some(task) = words.find_map(is_meant) {
+        return format!("task {name:?}: where is {said:?}; {what}: write where = {task:?}");
+    }
+    let near = hint(said, others());
+    let start = format!("task {name:?} counts rows of task {said:?}, which is not a task");
+    match others().next() {
+        None => format!(
+            "{start}; {what}: there is no other, so add it, such as [tasks.ctr] label = \"click\""
+        ),
+        Some(_) if near.starts_with("; known") => format!("{start}; {what}{near}"),
+        Some(_) => format!("{start}{near}"),
     }
 }
 

@@ -155,7 +155,8 @@ pub(crate) struct Training {
     pub(crate) patience: Option<u32>,
     /// Which weights the model holds in the end.
     pub(crate) keep: Keep,
-    /// Steps between checkpoints.
+    /// Steps between checkpoints at most; one is written every minute in any case, or, where that takes long,
+    /// in a tenth of the time.
     #[schemars(range(min = 1))]
     pub(crate) checkpoint_steps: u64,
     /// Faults of the paper's released code, for comparison with it.

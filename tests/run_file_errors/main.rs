@@ -284,6 +284,24 @@ fn tasks_that_refer_to_each_other() {
         "where = \"crt\"",
         "run.toml:18: task \"cvr\" counts rows of task \"crt\", which is not a task; did you mean ctr?",
     );
+    let what = "where takes the name of another task, and counts the rows whose label there is 1";
+    for condition in ["click == 1", "click", "ctr = 1", "click=1 AND age > 3"] {
+        check(
+            "where = \"ctr\"",
+            &format!("where = {condition:?}"),
+            &format!(
+                "run.toml:18: task \"cvr\": where is {condition:?}; {what}: write where = \"ctr\""
+            ),
+        );
+    }
+    check(
+        "where = \"ctr\"",
+        "where = \"age > 30\"",
+        &format!(
+            "run.toml:18: task \"cvr\" counts rows of task \"age > 30\", which is not a task; {what}; \
+             known: ctr"
+        ),
+    );
     check(
         "where = \"ctr\"",
         "where = \"cvr\"",

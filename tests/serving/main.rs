@@ -2,6 +2,7 @@
 
 mod abuse;
 mod grpc;
+mod docs;
 mod harness;
 mod life;
 mod malformed;

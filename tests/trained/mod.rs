@@ -45,7 +45,7 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
 }
 
 /// Runs `ncs` in `folder`, asks it to end once it has begun to write into `out`, and checks that it
-/// does so with code 1, a reason, and no draft left.
+/// does so with the code of SIGTERM, a reason, and no draft left.
 #[cfg(unix)]
 #[track_caller]
 pub(crate) fn stopped(folder: &Path, arguments: &[&str], out: &Path) {
@@ -70,7 +70,7 @@ pub(crate) fn stopped(folder: &Path, arguments: &[&str], out: &Path) {
     assert!(asked.unwrap().success());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(143), "{stderr}");
     assert!(stderr.contains("stopped; "), "{stderr}");
     assert_eq!(drafts(), 0);
 }

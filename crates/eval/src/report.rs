@@ -33,8 +33,68 @@ pub struct RunReport {
     /// The columns of each part, against what training saw.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<PartColumns>,
+    /// The features.
+    #[serde(default)]
+    pub features: Vec<ColumnSummary>,
+    /// What the masks keep of each input of the first layer.
+    #[serde(default)]
+    pub inputs: Vec<InputTable>,
     /// Settings of the run, by name and value.
     pub settings: Vec<(String, String)>,
+    /// The program and its version.
+    #[serde(default)]
+    pub version: String,
+    /// Seconds that the run took. It is drawn, not stored: the same run gives the same stored report.
+    #[serde(skip)]
+    pub seconds: Option<f64>,
+}
+
+/// A feature.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnSummary {
+    /// The feature's name.
+    pub name: String,
+    /// The column of the log.
+    pub column: String,
+    /// `categorical`, `list` or `numeric`.
+    pub kind: String,
+    /// How values become ids or numbers.
+    pub ids: String,
+    /// Rows of its table.
+    pub table_rows: u64,
+}
+
+/// The share of the first-layer connections of each input that tasks keep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputTable {
+    /// The network's name.
+    pub network: String,
+    /// Names of the tasks.
+    pub tasks: Vec<String>,
+    /// The features in their order, then their products.
+    pub rows: Vec<InputRow>,
+}
+
+/// What is kept of one input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputRow {
+    /// The feature's name.
+    pub name: String,
+    /// The share that each task keeps.
+    pub kept: Vec<f64>,
+    /// The share that all tasks keep.
+    pub shared: f64,
+}
+
+/// A data file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// The part that the run file names it under.
+    pub part: String,
+    /// Where it lies.
+    pub path: String,
+    /// Its rows that could be used.
+    pub rows: u64,
 }
 
 /// A remark on the run.
@@ -61,6 +121,9 @@ pub struct DataSummary {
     pub tasks: Vec<String>,
     /// Training, validation, test.
     pub parts: Vec<DataPart>,
+    /// The files.
+    #[serde(default)]
+    pub files: Vec<DataFile>,
 }
 
 /// One part of the data.

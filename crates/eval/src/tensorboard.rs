@@ -1,14 +1,14 @@
 //! TensorBoard event files: scalars by tag and step, in the record framing of TFRecord files.
 //!
-//! Two small messages of TensorFlow's `event.proto` and `summary.proto` are written, nothing is
-//! read, so their dozen fields are encoded here by hand.
+//! Two small messages of TensorFlow's `event.proto` and `summary.proto` are written, and of what was
+//! written only the steps are read, so their dozen fields are encoded here by hand.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes one event file. Each run and each resumption gets a file of its own; TensorBoard reads
-/// all files of a folder in the order of their names.
+/// Writes one event file. Each training and each resumption gets a file of its own; TensorBoard reads
+/// all files of a folder in the order of their names, and calls the folder a run.
 #[derive(Debug)]
 pub struct EventWriter {
     file: BufWriter<File>,
@@ -32,13 +32,21 @@ impl EventWriter {
         EventWriter::open(folder, Start::Afresh)
     }
 
-    /// Starts a further event file after a resumption: TensorBoard drops what earlier files say
-    /// of `step` and later ones.
+    /// Starts a further event file where a training resumes after `step`. What earlier files say of later
+    /// steps is cut off, as these steps are done again; and a TensorBoard that has read it already is told
+    /// to drop it.
     ///
     /// # Errors
-    /// Where the folder or file cannot be made.
+    /// Where the folder or a file cannot be made, read or cut.
     pub fn resume(folder: &Path, step: u64) -> io::Result<EventWriter> {
-        EventWriter::open(folder, Start::Resumed { step })
+        let files = event_files(folder)?;
+        if files.is_empty() {
+            return EventWriter::create(folder);
+        }
+        for file in files {
+            cut_after(&file, step)?;
+        }
+        EventWriter::open(folder, Start::Resumed { step: step + 1 })
     }
 
     fn open(folder: &Path, start: Start) -> io::Result<EventWriter> {
@@ -102,6 +110,81 @@ impl EventWriter {
         put_bytes(&mut mark, SESSION_LOG, &session_start);
         write_record(&mut self.file, &mark)
     }
+}
+
+/// The event files of a folder; none where it is missing.
+fn event_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("events.out.tfevents.") && name.ends_with(".ncs") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Ends a file before its first event of a step after `step`, or before a record that was not written to
+/// its end.
+fn cut_after(path: &Path, step: u64) -> io::Result<()> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut kept = 0;
+    while let Some(record) = read_record(&mut file)? {
+        if step_of(&record).is_none_or(|found| found > step) {
+            break;
+        }
+        kept += RECORD_FRAME + record.len() as u64;
+    }
+    OpenOptions::new().write(true).open(path)?.set_len(kept)
+}
+
+/// Bytes around a record: its length, and two checksums.
+const RECORD_FRAME: u64 = 16;
+
+/// Records are small: a longer one is none of ours.
+const LONGEST_RECORD: u64 = 1 << 20;
+
+/// The next record; `None` at the end, and where the rest is cut short.
+fn read_record(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; 12];
+    if !is_filled(file, &mut head)? {
+        return Ok(None);
+    }
+    let n_bytes = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
+    if n_bytes > LONGEST_RECORD {
+        return Ok(None);
+    }
+    let mut record = vec![0; n_bytes as usize];
+    let mut sum = [0; 4];
+    let is_whole = is_filled(file, &mut record)? && is_filled(file, &mut sum)?;
+    Ok(is_whole.then_some(record))
+}
+
+fn is_filled(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    match file.read_exact(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The step of an event as [`event`] begins it; `None` where the record is none.
+fn step_of(record: &[u8]) -> Option<u64> {
+    let (time, rest) = record.split_at_checked(9)?;
+    let (&tag, rest) = rest.split_first()?;
+    (time[0] == WALL_TIME << 3 | 1 && tag == STEP << 3).then_some(())?;
+    let mut step = 0;
+    for (n, byte) in rest.iter().take(10).enumerate() {
+        step |= u64::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some(step);
+        }
+    }
+    None
 }
 
 // Field numbers of `Event`.
@@ -213,15 +296,39 @@ mod tests {
     }
 
     #[test]
-    fn a_resumption_writes_the_next_file_and_marks_its_step() {
+    fn a_resumption_writes_the_next_file_and_cuts_what_is_done_again() {
         let folder = tempfile::tempdir().unwrap();
-        let first = EventWriter::create(folder.path()).unwrap();
-        let mut second = EventWriter::resume(folder.path(), 5).unwrap();
-        assert!(first.path() < second.path());
-        second.scalar("auc", 5, 0.5, 2.0).unwrap();
+        let mut first = EventWriter::resume(folder.path(), 0).unwrap();
+        for step in [300, 500, 700] {
+            first.scalar("loss", step, 0.5, 2.0).unwrap();
+            first.scalar("auc", step, 0.5, 2.0).unwrap();
+        }
+        first.flush().unwrap();
+        let path = first.path().to_owned();
+        let steps = |path: &Path| -> Vec<u64> {
+            let records = records(&fs::read(path).unwrap());
+            records
+                .iter()
+                .map(|record| step_of(record).unwrap())
+                .collect()
+        };
+        assert_eq!(steps(&path), [0, 300, 300, 500, 500, 700, 700]);
+
+        let mut second = EventWriter::resume(folder.path(), 500).unwrap();
+        assert!(path.as_path() < second.path());
+        second.scalar("auc", 700, 0.5, 2.0).unwrap();
         second.flush().unwrap();
-        let records = records(&fs::read(second.path()).unwrap());
-        assert_eq!(records.len(), 3);
-        assert_eq!(records[1][9..], [16, 5, 58, 2, 8, 1]);
+        assert_eq!(steps(&path), [0, 300, 300, 500, 500]);
+        let found = records(&fs::read(second.path()).unwrap());
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1][9..], [16, 245, 3, 58, 2, 8, 1]);
+
+        // A process that was killed leaves half a record.
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        EventWriter::resume(folder.path(), 500).unwrap();
+        assert_eq!(steps(&path), [0, 300, 300, 500]);
+        EventWriter::resume(folder.path(), 0).unwrap();
+        assert_eq!(steps(&path), [0]);
     }
 }

@@ -2,8 +2,9 @@
 
 use indexmap::IndexMap;
 use ncs_eval::report::{
-    CalibrationCurve, DataPart, DataSummary, LabelSummary, LearningCurve, LearningPoint, Note,
-    ResultTable, RunReport, SearchCurve, SearchRound, SharingPicture,
+    CalibrationCurve, ColumnSummary, DataFile, DataPart, DataSummary, InputRow, InputTable,
+    LabelSummary, LearningCurve, LearningPoint, Note, ResultTable, RunReport, SearchCurve,
+    SearchRound, SharingPicture,
 };
 use ncs_eval::{
     CalibrationBin, FunnelMetrics, LayerSharing, Metrics, TaskMetrics, render_html, render_text,
@@ -38,7 +39,67 @@ fn sample() -> RunReport {
         data: data(),
         columns: vec![],
         settings: settings(),
+        columns: vec![ColumnSummary {
+            name: "item".into(),
+            column: "item_id".into(),
+            kind: "categorical".into(),
+            ids: "vocabulary".into(),
+            table_rows: 10_002,
+        }],
+        inputs: vec![InputTable {
+            network: "sparse_sharing".into(),
+            tasks: vec!["click".into(), "buy".into()],
+            rows: vec![InputRow {
+                name: "item".into(),
+                kept: vec![0.25, 0.125],
+                shared: 0.0625,
+            }],
+        }],
+        version: "ncs 0.1.0".into(),
+        seconds: Some(200.0),
     }
+}
+
+#[test]
+fn files_columns_inputs_version_and_time_are_shown() {
+    let report = sample();
+    let (text, page) = (render_text(&report), render_html(&report));
+    for part in [
+        "ncs 0.1.0, took 3 min 20 s",
+        "day=1/part-0.parquet",
+        "100,000",
+        "item_id",
+        "categorical",
+        "10,002",
+        "0.250",
+        "0.125",
+        "0.062",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+        assert!(page.contains(part), "{part}");
+    }
+    let stored = serde_json::to_string(&report).unwrap();
+    assert!(
+        !stored.contains("seconds"),
+        "two runs that are the same store the same"
+    );
+}
+
+#[test]
+fn a_report_of_an_earlier_version_can_be_read() {
+    let mut stored = serde_json::to_value(sample()).unwrap();
+    let object = stored.as_object_mut().unwrap();
+    for newer in ["columns", "inputs", "version"] {
+        object.remove(newer).unwrap();
+    }
+    object["data"]
+        .as_object_mut()
+        .unwrap()
+        .remove("files")
+        .unwrap();
+    let report: RunReport = serde_json::from_value(stored).unwrap();
+    assert_eq!(report.title, sample().title);
+    assert_eq!(report.columns, []);
 }
 
 fn metrics(network: &str) -> (String, Metrics) {
@@ -176,6 +237,11 @@ fn data() -> DataSummary {
             part("train", 112_000, 11_402, 409),
             part("test", 20_480, 2104, 92),
         ],
+        files: vec![DataFile {
+            part: "train".into(),
+            path: "logs/day=1/part-0.parquet".into(),
+            rows: 100_000,
+        }],
     }
 }
 

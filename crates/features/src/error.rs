@@ -18,8 +18,8 @@ pub enum EncodeError {
     },
     /// A text in a numeric column.
     #[error(
-        "column \"{column}\", row {row}: text where a number belongs: \"{found}\"; name it in the \
-         field's `missing`, or read the column as a category"
+        "column \"{column}\", row {row}: text where a number belongs: \"{found}\"; {}",
+        instead_of_text(found)
     )]
     NotANumber {
         /// The column.
@@ -83,8 +83,8 @@ pub enum EncodeError {
     },
     /// Several values in one row of a single-valued column.
     #[error(
-        "column \"{column}\", row {row}: {n} values where one belongs; a feature that is a list \
-         needs kind = \"list\""
+        "column \"{column}\", row {row}: {n} values where one belongs; {}",
+        instead_of_many(*fractions)
     )]
     ManyValues {
         /// The column.
@@ -93,6 +93,8 @@ pub enum EncodeError {
         row: u64,
         /// How many there are.
         n: usize,
+        /// Whether they are numbers with fractions, which are no ids.
+        fractions: bool,
     },
     /// A time of another kind than the moment that it is compared with.
     #[error("column \"{column}\", row {row}: {what}")]
@@ -113,6 +115,27 @@ pub enum EncodeError {
         /// The field.
         field: String,
     },
+}
+
+const NO_VECTORS: &str = "lists of numbers as vectors are not supported: make a column of each number, with \
+                          kind = \"numeric\"";
+
+fn instead_of_text(found: &str) -> &'static str {
+    let is_between = |c: char| " ,;|[](){}\t".contains(c);
+    let mut numbers = found.split(is_between).filter(|word| !word.is_empty());
+    // The last may have been cut.
+    let is_number = |word: &str| word.parse::<f64>().is_ok() || word.ends_with("...");
+    match numbers.clone().count() > 1 && numbers.all(is_number) {
+        true => NO_VECTORS,
+        false => "name it in the field's `missing`, or read the column as a category",
+    }
+}
+
+fn instead_of_many(fractions: bool) -> &'static str {
+    match fractions {
+        true => NO_VECTORS,
+        false => "a feature that is a list needs kind = \"list\"",
+    }
 }
 
 impl EncodeError {
@@ -158,4 +181,23 @@ pub enum FitError {
         /// The table.
         table: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_is_told_from_other_texts() {
+        let check = |found, is_vector| {
+            assert_eq!(instead_of_text(found) == NO_VECTORS, is_vector, "{found}");
+        };
+        check("[0.1, -2e-3, 4]", true);
+        check("0.1 0.25 1", true);
+        check("0.1|0.25|0.12...", true);
+        check("dear", false);
+        check("12 pieces", false);
+        check("1,5 or so", false);
+        check("[]", false);
+    }
 }

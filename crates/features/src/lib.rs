@@ -52,6 +52,7 @@ pub mod fit;
 pub mod hash;
 pub mod json;
 pub mod labels;
+pub mod list_text;
 pub mod piecewise;
 mod range;
 pub mod schema;
@@ -70,6 +71,6 @@ pub use fit::Fit;
 pub use labels::{LabelCounts, TaskCounts};
 pub use piecewise::Piecewise;
 pub use schema::{
-    Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population, Schema,
-    SchemaPlan, Table, TablePlan, Task,
+    Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
+    Product, Schema, SchemaPlan, Table, TablePlan, Task,
 };

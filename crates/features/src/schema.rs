@@ -35,6 +35,43 @@ pub struct Schema {
     pub group: Option<String>,
 }
 
+impl Schema {
+    /// The product of two tasks that is answered beside them, where there is one.
+    pub fn product(&self) -> Option<Product> {
+        let tasks = self.tasks.iter().enumerate();
+        let mut pairs = tasks.filter_map(|(task, about)| match about.population {
+            Population::Where(first) => Some([first, task]),
+            Population::All => None,
+        });
+        let tasks = pairs.next()?;
+        let name = match tasks.map(|task| self.tasks[task].name.as_str()) {
+            ["ctr", "cvr"] => "ctcvr".to_owned(),
+            [first, second] => format!("{first}_{second}"),
+        };
+        // A task of that name would hide it.
+        let is_free = self.tasks.iter().all(|task| task.name != name);
+        is_free.then_some(Product { tasks, name })
+    }
+}
+
+/// The probability of a task's positive and, given that, another's: click and conversion over the entire
+/// space of impressions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The task whose positives the second is about, and the first that is about another's positives.
+    pub tasks: [usize; 2],
+    /// `ctcvr` for `ctr` and `cvr`, otherwise both names.
+    pub name: String,
+}
+
+impl Product {
+    /// The product of the two tasks' scores, `[task][row]`, row by row.
+    pub fn of(&self, scores: &[Vec<f32>]) -> Vec<f32> {
+        let [first, second] = self.tasks.map(|task| &scores[task]);
+        first.iter().zip(second).map(|(a, b)| a * b).collect()
+    }
+}
+
 /// One feature: a column of the log, read into ids of one table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {

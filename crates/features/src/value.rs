@@ -3,9 +3,11 @@
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical, canonical_text, write_number};
 use crate::error::EncodeError;
+use crate::list_text;
 use crate::schema::{Field, Pooling};
 use crate::time::{Timestamp, time_of_day};
 use half::{bf16, f16};
+use std::borrow::Cow;
 
 /// Holds the text of a value while it is looked at, so that no value costs an allocation.
 #[derive(Default)]
@@ -115,6 +117,7 @@ impl Column {
                 column: self.name.clone(),
                 row: row as u64 + 1,
                 n,
+                fractions: self.has_fractions(),
             }),
         }
     }
@@ -125,6 +128,12 @@ impl Column {
             Values::Float(numbers) => numbers[i].is_nan(),
             Values::Int(_) | Values::Time(_) => false,
         }
+    }
+
+    /// Whether numbers with fractions are among the values, of whatever row: such are no ids.
+    fn has_fractions(&self) -> bool {
+        let is_fraction = |x: &f64| x.is_finite() && x.fract() != 0.0;
+        matches!(&self.values, Values::Float(numbers) if numbers.iter().any(is_fraction))
     }
 
     /// Value `i` as a finite number, `None` where it is a blank text or NaN. That of an instant is its
@@ -219,8 +228,18 @@ fn names_of(columns: &[Column]) -> String {
     if columns.is_empty() {
         return "no column".to_owned();
     }
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<_> = columns.iter().map(|column| visible(&column.name)).collect();
     names.join(", ")
+}
+
+/// A name as it stands, or in quotes where it would be read wrong in a message: blanks around it, or
+/// characters that are not seen.
+pub fn visible(name: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c == ' ' || !c.is_whitespace() && !c.is_control() && c != '\u{feff}';
+    if !name.is_empty() && name.trim() == name && name.chars().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("{name:?}"))
 }
 
 /// Reads the values of one field out of a column, row by row, by the field's rules for missing
@@ -283,22 +302,29 @@ impl<'a> FieldReader<'a> {
             return each(text.filter(|text| !is_missing(&self.missing, text)));
         };
         let mut room = self.field.max_values.unwrap_or(usize::MAX);
+        let is_text = matches!(self.column.values, Values::Text(_));
+        let may_be_written = is_text && self.column.offsets.is_none();
         for i in self.column.range(row) {
             let text = self.buffer.plain(&self.column.values, i);
-            for item in items(text, self.separator.as_deref()) {
+            let mut take = |item: &[u8]| {
                 let item = match self.rule {
                     ValueRule::Verbatim => item,
                     ValueRule::Canonical => canonical(item, &mut self.item),
                 };
                 let missing = is_missing(&self.missing, item);
-                if missing && pooling != Pooling::PaddedMean {
-                    continue;
-                }
-                if room == 0 {
+                if missing && pooling != Pooling::PaddedMean || room == 0 {
                     return Ok(());
                 }
                 room -= 1;
-                each((!missing).then_some(item))?;
+                each((!missing).then_some(item))
+            };
+            let written = match self.rule {
+                ValueRule::Canonical if may_be_written => list_text::items_of(text),
+                _ => None,
+            };
+            match written {
+                Some(written) => written.iter().try_for_each(|item| take(item))?,
+                None => items(text, self.separator.as_deref()).try_for_each(take)?,
             }
         }
         Ok(())
@@ -334,6 +360,42 @@ impl<'a> FieldReader<'a> {
         self.missing_numbers = missing;
         outcome
     }
+}
+
+/// Calls `each` with the row and the text of every value of a field's column as the encoder reads it: a
+/// category or a list; `None` for a missing value, of which a list has none.
+///
+/// # Errors
+/// As [`crate::Encoder::encode_features`].
+pub fn each_text(
+    field: &Field,
+    block: &Block,
+    mut each: impl FnMut(usize, Option<&[u8]>),
+) -> Result<(), EncodeError> {
+    let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
+    for row in 0..block.n_rows {
+        reader.texts(row, |text| {
+            each(row, text);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// As [`each_text`], for a numeric field.
+///
+/// # Errors
+/// As [`crate::Encoder::encode_features`].
+pub fn each_number(
+    field: &Field,
+    block: &Block,
+    mut each: impl FnMut(usize, Option<f64>),
+) -> Result<(), EncodeError> {
+    let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
+    for row in 0..block.n_rows {
+        reader.numbers(row, |x| each(row, x))?;
+    }
+    Ok(())
 }
 
 fn is_missing(missing: &[String], text: &[u8]) -> bool {
@@ -396,6 +458,51 @@ mod tests {
         check("a·b", Some("·"), &["a", "b"]);
         check("a|b", None, &["a|b"]);
         check("", Some("|"), &[]);
+    }
+
+    #[test]
+    fn lists_in_brackets_are_read_and_items_lose_the_blanks_around_them() {
+        let field = Field {
+            name: "tags".into(),
+            column: "tags".into(),
+            table: 0,
+            pooling: Some(Pooling::Mean),
+            separator: Some(','),
+            max_values: Some(3),
+            missing: vec![],
+        };
+        let mut texts = crate::block::Texts::default();
+        let rows = [
+            "['a', 'b']",
+            " a , b",
+            "[]",
+            "[1.0, None, true]",
+            "(a, b)",
+            "[1 2 3 4]",
+        ];
+        rows.iter().for_each(|row| texts.push(row.as_bytes()));
+        let block = Block {
+            n_rows: rows.len(),
+            columns: vec![Column {
+                name: "tags".into(),
+                values: Values::Text(texts),
+                ..Column::default()
+            }],
+        };
+        let mut found = vec![Vec::new(); rows.len()];
+        let add = |row: usize, text: Option<&[u8]>| {
+            found[row].push(String::from_utf8(text.unwrap().to_vec()).unwrap());
+        };
+        each_text(&field, &block, add).unwrap();
+        let expected: [&[&str]; 6] = [
+            &["a", "b"],
+            &["a", "b"],
+            &[],
+            &["1", "1"],
+            &["(a", "b)"],
+            &["1", "2", "3"],
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod folder;
 mod tests;
 mod writer;
 
-pub use folder::{CacheEntry, clear, list};
+pub use folder::{CacheEntry, clear, list, remove};
 
 pub(crate) use draft::Draft;
 pub(crate) use file::{BlockEntry, PartFile};

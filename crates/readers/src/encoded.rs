@@ -4,7 +4,7 @@ use crate::plan::Reading;
 use crate::prepare::columns_read;
 use crate::rows::{Rows, RowsBlock};
 use crate::source::ReadError;
-use ncs_features::{Batch, Encoder};
+use ncs_features::{Batch, Block, Encoder};
 use std::path::PathBuf;
 
 /// The batches of some files, in order, of about 8192 rows each: an iterator.
@@ -15,6 +15,8 @@ pub struct Encoded {
     encoder: Encoder,
     with_labels: bool,
     rows_read: u64,
+    /// Columns that are handed on as they are.
+    keep: Vec<String>,
     is_done: bool,
 }
 
@@ -27,20 +29,36 @@ impl Encoded {
         encoder: Encoder,
         with_labels: bool,
     ) -> Encoded {
+        Encoded::open_keeping(files, reading, encoder, with_labels, &[])
+    }
+
+    /// As [`Encoded::open`]; [`Encoded::kept`] hands on the columns `keep` of the rows behind a batch, as the files
+    /// hold them.
+    pub fn open_keeping(
+        files: Vec<PathBuf>,
+        reading: &Reading,
+        encoder: Encoder,
+        with_labels: bool,
+        keep: &[String],
+    ) -> Encoded {
         let reading = Reading {
             max_broken_share: 0.0,
             ..reading.clone()
         };
         let schema = encoder.schema();
-        let columns = match with_labels {
+        let mut columns = match with_labels {
             true => columns_read(&schema.fields, &schema.tasks, schema.group.as_ref()),
             false => columns_read(&schema.fields, &[], None),
         };
+        let is_new = |name: &&String| !columns.contains(name);
+        let more: Vec<String> = keep.iter().filter(is_new).cloned().collect();
+        columns.extend(more);
         Encoded {
             rows: Rows::open(files, &reading, columns),
             encoder,
             with_labels,
             rows_read: 0,
+            keep: keep.to_vec(),
             is_done: false,
         }
     }
@@ -68,14 +86,24 @@ impl Encoded {
         rows
     }
 
+    /// The columns of a block that are to be handed on, in the order in which they were asked for.
+    pub fn kept(&self, block: &Block) -> Block {
+        let kept = self.keep.iter().filter_map(|name| block.column(name));
+        Block {
+            n_rows: block.n_rows,
+            columns: kept.cloned().collect(),
+        }
+    }
+
     fn read_rows(&mut self) -> Result<Option<(RowsBlock, Batch)>, ReadError> {
         let Some(rows) = self.rows.next_block()? else {
             return Ok(None);
         };
         self.rows_read += (rows.block.n_rows + rows.broken.len()) as u64;
+        let block = &rows.block;
         let batch = match self.with_labels {
-            true => self.encoder.encode(&rows.block),
-            false => self.encoder.encode_features(&rows.block),
+            true => self.encoder.encode(block),
+            false => self.encoder.encode_features(block),
         };
         match batch {
             Ok(batch) => Ok(Some((rows, batch))),

@@ -35,7 +35,8 @@ pub use find::files;
 pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
-    FirstRows, PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
+    FileReport, FirstRows, PrepareError, Prepared, Progress, Report, Stage, check_files,
+    columns_of, first_rows, prepare, rehearse,
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source, shown_path};

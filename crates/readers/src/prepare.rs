@@ -48,6 +48,24 @@ pub struct Report {
     /// What is worth telling of the files: those without rows, rows that look wrong.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The files, in their order. Empty where an earlier version wrote the cache.
+    #[serde(default)]
+    pub files: Vec<FileReport>,
+    /// For each field, whether its ids differ between training rows: one that is always the same, unknown
+    /// or missing teaches nothing. Empty where an earlier version wrote the cache.
+    #[serde(default)]
+    pub varies: Vec<bool>,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// The part under which the plan lists it.
+    pub part: Part,
+    /// The file.
+    pub path: String,
+    /// Its rows that can be used.
+    pub rows: u64,
 }
 
 /// What one part holds.
@@ -157,6 +175,29 @@ pub fn prepare(
     let states = files.states()?;
     let record = passes::run(plan, schema, &files, &folder, &states, on)?;
     opened(&folder, record, key, false)
+}
+
+/// Finds the files of a plan.
+///
+/// # Errors
+/// There is none for training, or one stands in two parts; see [`PrepareError`].
+pub fn check_files(plan: &DataPlan) -> Result<(), PrepareError> {
+    PlanFiles::find(plan).map(drop)
+}
+
+/// What [`prepare`] would find and give, without anything written: it fails exactly where that would fail,
+/// but for the disk.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn rehearse(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(Schema, Report), PrepareError> {
+    let files = PlanFiles::find(plan)?;
+    let record = passes::rehearse(plan, schema, &files, on)?;
+    Ok((record.schema, record.report))
 }
 
 fn opened(

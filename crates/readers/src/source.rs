@@ -384,6 +384,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+fn joined(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| visible(name)).collect();
+    names.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +401,16 @@ mod tests {
         });
         let found: Vec<u64> = (1..=4).map(|row| row_in_file(10, &broken, row)).collect();
         assert_eq!(found, [10, 13, 14, 16]);
+    }
+
+    #[test]
+    fn blanks_around_the_names_of_columns_are_seen() {
+        let present = ["user", " click", "long read"].map(String::from);
+        let error = ReadError::missing("a.csv".as_ref(), "click", &present);
+        assert_eq!(
+            error.to_string(),
+            "a.csv: no column \"click\"; the nearest is \" click\"; it has user, \" click\", long read"
+        );
     }
 
     #[test]

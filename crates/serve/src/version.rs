@@ -10,7 +10,7 @@ use crate::wire::bounds::MOST_NAME;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
 use ncs_features::coverage::{count_values, farthest};
-use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Population, Schema};
+use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Product, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Ranker, Scorer};
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ pub struct Version {
     /// The fields that read a column.
     fields_of: HashMap<Box<str>, Vec<usize>>,
     /// The two tasks whose product is the last output.
-    product: Option<[usize; 2]>,
+    product: Option<Product>,
     rankers: Rankers,
     /// Where it is counted, once it answers.
     served: OnceLock<Arc<ServedVersion>>,
@@ -71,14 +71,6 @@ pub struct Scores {
     pub score: Duration,
     /// The ids of the context's fields and of the candidates', for who wants to count them.
     pub ids: [Batch; 2],
-}
-
-/// The name of the product of two tasks, for click and conversion that of the entire space.
-fn product_name(tasks: [&str; 2]) -> String {
-    match tasks {
-        ["ctr", "cvr"] => "ctcvr".to_owned(),
-        [first, second] => format!("{first}_{second}"),
-    }
 }
 
 impl Version {
@@ -116,12 +108,9 @@ impl Version {
 
     fn new(scorer: Arc<Scorer>, model: &Arc<str>, number: u64, hash: &str) -> Version {
         let schema = scorer.schema().clone();
-        let product = product(&schema);
+        let product = schema.product();
         let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
-        let name = product.map(|tasks| product_name(tasks.map(|task| outputs[task].as_str())));
-        // A task of that name would hide it.
-        let product = product.filter(|_| name.as_ref().is_some_and(|name| !outputs.contains(name)));
-        outputs.extend(product.and(name));
+        outputs.extend(product.as_ref().map(|product| product.name.clone()));
         let mut fields_of: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (f, field) in schema.fields.iter().enumerate() {
             fields_of
@@ -201,7 +190,7 @@ impl Version {
 
     /// The two tasks whose product is the last output, where there is one.
     pub fn product(&self) -> Option<[usize; 2]> {
-        self.product
+        self.product.as_ref().map(|product| product.tasks)
     }
 
     /// Gets ready for the kinds of questions that `old` was asked, so that the first of them is not slow.
@@ -389,11 +378,7 @@ impl Version {
     fn said(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut said = raw.to_vec();
         self.scorer.calibrate(&mut said);
-        if let Some([first, second]) = self.product {
-            let pairs = said[first].iter().zip(&said[second]);
-            let product = pairs.map(|(first, second)| first * second).collect();
-            said.push(product);
-        }
+        said.extend(self.product.as_ref().map(|product| product.of(&said)));
         said
     }
 }
@@ -405,16 +390,6 @@ const MOST_REPEATED: usize = 1 << 20;
 fn no_number(scores: &[Vec<f32>]) -> Option<usize> {
     let of_task = |scores: &Vec<f32>| scores.iter().position(|score| score.is_nan());
     scores.iter().filter_map(of_task).min()
-}
-
-/// The first task that is about another's positives, after that other.
-fn product(schema: &Schema) -> Option<[usize; 2]> {
-    let tasks = schema.tasks.iter().enumerate();
-    let mut pairs = tasks.filter_map(|(task, about)| match about.population {
-        Population::Where(first) => Some([first, task]),
-        Population::All => None,
-    });
-    pairs.next()
 }
 
 fn ranked(ranker: &Ranker, context: &Batch, candidates: &Batch, desk: &mut Desk) -> Vec<Vec<f32>> {

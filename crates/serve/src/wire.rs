@@ -65,15 +65,18 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         let end = name.char_indices().nth(MOST_COMPARED);
         end.map_or(name, |(end, _)| &name[..end])
     }
-    let known: Vec<&str> = known.into_iter().collect();
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
     let name = compared(name);
     let distance = |other: &&str| strsim::damerau_levenshtein(name, compared(other));
     let near = known.iter().copied().take(MOST_KNOWN).min_by_key(distance);
-    match near.filter(|near| distance(near) <= 2.max(name.chars().count() / 3)) {
-        Some(near) => format!("; did you mean \"{}\"?", shown(near)),
-        None if known.is_empty() => "; there are none".to_owned(),
-        None => format!("; known are {}", listed(&known)),
+    let Some(near) = near else {
+        return "; there are none".to_owned();
+    };
+    if distance(&near) <= 2.max(name.chars().count() / 3) {
+        return format!("; did you mean {:?}?", shown(near));
     }
+    format!("; the nearest is {:?}, known are {}", shown(near), listed(&known))
 }
 
 /// Names in quotes, at most twenty of them.
@@ -82,7 +85,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(MOST)
-        .map(|name| format!("\"{}\"", shown(name)))
+        .map(|name| format!("{:?}", shown(name)))
         .collect();
     let rest = names.len().saturating_sub(MOST);
     match (shown.len(), rest) {

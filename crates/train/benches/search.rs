@@ -16,6 +16,7 @@ use ncs_train::{
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tempfile::tempdir;
 
 const ADAM: Optimizer = Optimizer::Adam {
@@ -169,6 +170,7 @@ fn mask_search_and_training(bencher: Bencher) {
                 valid: data.valid.as_ref(),
                 data_key: data.key,
                 folder: folder.path(),
+                checkpoint_every: Duration::MAX,
                 stop: &stop,
             };
             let trained = run.run(&mut Deaf).unwrap();

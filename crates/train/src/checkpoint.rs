@@ -15,6 +15,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Decides when a checkpoint is due by the clock: a crash must not cost more than that much work.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    every: Duration,
+    /// When the last one was complete, or the training began.
+    last: Instant,
+    /// How long it took to write.
+    took: Duration,
+}
+
+/// Where writing takes long, training takes this many times as long in between.
+const WORK_PER_WRITE: u32 = 9;
+
+impl Clock {
+    /// No checkpoint yet; from now on, one `every` so often.
+    pub(crate) fn start(every: Duration) -> Clock {
+        Clock {
+            every,
+            last: Instant::now(),
+            took: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.last.elapsed() >= self.every.max(self.took * WORK_PER_WRITE)
+    }
+
+    /// A checkpoint that was begun at `begun` is complete.
+    pub(crate) fn note(&mut self, begun: Instant) {
+        self.last = Instant::now();
+        self.took = self.last - begun;
+    }
+}
 
 /// Changes with what a checkpoint holds: one of another version is refused.
 const FORMAT: &str = "4";
@@ -22,6 +57,8 @@ const FORMAT: &str = "4";
 /// An opened checkpoint of the phase that asked for it.
 pub(crate) struct Saved {
     path: PathBuf,
+    /// When it was written, where the file system tells.
+    pub(crate) time: Option<SystemTime>,
     file: TensorFile,
     state: SavedState,
 }
@@ -228,7 +265,9 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
     }
     let state = serde_json::from_str(file.metadata("state").unwrap_or_default());
     let state = state.map_err(|error| unfit(path, format!("its state is unreadable: {error}")))?;
+    let metadata = path.metadata().and_then(|metadata| metadata.modified());
     Ok(Some(Saved {
+        time: metadata.ok(),
         path: path.to_owned(),
         file,
         state,

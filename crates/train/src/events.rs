@@ -1,9 +1,20 @@
 //! What a run tells its listeners: progress bars, logs, TensorBoard.
 
+use std::time::SystemTime;
+
 /// Hears what a run is doing. It cannot change it.
 pub trait Listener {
     /// Something happened.
     fn hear(&mut self, event: &Event<'_>);
+}
+
+/// The place at which a training resumes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resumed {
+    /// Epochs done.
+    pub epoch: f64,
+    /// When the checkpoint was written, where the file system tells.
+    pub saved: Option<SystemTime>,
 }
 
 /// Something that happened.
@@ -17,6 +28,10 @@ pub enum Event<'a> {
         total_steps: u64,
         /// Steps that were done before; 0 at the start.
         done: u64,
+        /// Where it goes on, if a checkpoint was found.
+        resumed: Option<Resumed>,
+        /// Whether nothing is left to do.
+        finished: bool,
     },
     /// Steps were made.
     Stepped {

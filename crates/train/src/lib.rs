@@ -26,13 +26,13 @@ mod step_loss;
 mod trainer;
 
 pub use error::TrainError;
-pub use events::{Deaf, Event, Listener};
+pub use events::{Deaf, Event, Listener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
     Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
     Steps, TrainPlan,
 };
-pub use run::{Run, Trained, Training, check_part};
+pub use run::{Run, Trained, Training, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch};
 pub use trainer::Point;

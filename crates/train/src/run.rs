@@ -16,6 +16,7 @@ use ncs_readers::cache::Cache;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// What a run works on.
 pub struct Run<'a> {
@@ -33,6 +34,9 @@ pub struct Run<'a> {
     pub data_key: [u8; 32],
     /// Folder for checkpoints and the levels of the search.
     pub folder: &'a Path,
+    /// The most time between two checkpoints, as far as they are quickly written: where writing one takes
+    /// long, the time in between is nine times as long.
+    pub checkpoint_every: Duration,
     /// Set it, and the run ends after the step under way, with a checkpoint.
     pub stop: &'a AtomicBool,
 }
@@ -69,6 +73,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) valid: Option<&'a Cache>,
     pub(crate) folder: &'a Path,
     pub(crate) checkpoint: std::path::PathBuf,
+    pub(crate) checkpoint_every: Duration,
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
     evidence: Vec<Option<Evidence>>,
@@ -105,6 +110,7 @@ impl Bench<'_> {
             train: self.train,
             valid: self.valid,
             checkpoint: &self.checkpoint,
+            checkpoint_every: self.checkpoint_every,
             run: self.run,
             stop: self.stop,
             evidence: &self.evidence,
@@ -151,7 +157,14 @@ impl Run<'_> {
     /// Labels that cannot teach or judge a task; a folder of another run; a loss that is no number;
     /// files that cannot be read or written; and [`TrainError::Stopped`] when it was asked to stop.
     pub fn run(&self, listener: &mut (dyn Listener + Send)) -> Result<Trained, TrainError> {
-        self.check_labels()?;
+        let valid = self.valid.map(Cache::label_counts);
+        check_labels(
+            self.schema,
+            self.network,
+            self.plan,
+            self.train.label_counts(),
+            valid,
+        )?;
         let identity = self.identity();
         self.claim_folder(&identity)?;
         let threads = self.plan.threads;
@@ -178,6 +191,7 @@ impl Run<'_> {
             valid: self.valid,
             folder: self.folder,
             checkpoint: self.folder.join("checkpoint.safetensors"),
+            checkpoint_every: self.checkpoint_every,
             run: identity,
             stop: self.stop,
             evidence: self.evidence(&id_dropout)?,
@@ -306,31 +320,6 @@ impl Run<'_> {
             folder: self.folder.to_owned(),
         }
     }
-
-    /// Every task must have something to learn, and something to be judged by where that decides.
-    fn check_labels(&self) -> Result<(), TrainError> {
-        check_part(self.schema, self.train.label_counts(), "train", "teach")?;
-        let plan = self.plan;
-        let search = &plan.search;
-        let picks = self.network.kind == NetworkKind::SparseSharing
-            && match search.kind {
-                SearchKind::Magnitude => search.pick == Pick::BestValidation,
-                SearchKind::Gradient => !search.candidates.is_empty(),
-                SearchKind::Random | SearchKind::Given(_) => false,
-            };
-        let decides = plan.keep != Keep::Last || plan.patience.is_some() || picks;
-        match (decides, self.valid) {
-            (true, Some(valid)) => check_part(self.schema, valid.label_counts(), "valid", "judge"),
-            (true, None) => Err(TrainError::Labels {
-                part: "valid",
-                purpose: "judge",
-                task: self.schema.tasks[0].name.clone(),
-                found: "there are none".to_owned(),
-                remedy: "state data.valid or data.split",
-            }),
-            (false, _) => Ok(()),
-        }
-    }
 }
 
 /// What each head says of every row before it has learned anything: its task's rate among the rows that it is
@@ -348,17 +337,65 @@ fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>
     schema.tasks.iter().enumerate().map(rate).collect()
 }
 
-/// Checks that every task has labels of both kinds in a part of the data.
+/// Checks that every task has something to learn, and something to be judged by where that decides: what a
+/// run checks before its first step.
 ///
 /// # Errors
-/// The first task that has not.
-pub fn check_part(
+/// The first task that has not, and in which part; [`label_problems`] finds all of them.
+pub fn check_labels(
+    schema: &Schema,
+    network: &NetworkPlan,
+    plan: &TrainPlan,
+    train: &LabelCounts,
+    valid: Option<&LabelCounts>,
+) -> Result<(), TrainError> {
+    let problems = label_problems(schema, network, plan, train, valid);
+    problems.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// All that [`check_labels`] would refuse.
+pub fn label_problems(
+    schema: &Schema,
+    network: &NetworkPlan,
+    plan: &TrainPlan,
+    train: &LabelCounts,
+    valid: Option<&LabelCounts>,
+) -> Vec<TrainError> {
+    let mut problems = problems_of_part(schema, train, "train", "teach");
+    match (validation_decides(network, plan), valid) {
+        (true, Some(valid)) => problems.extend(problems_of_part(schema, valid, "valid", "judge")),
+        (true, None) => problems.push(TrainError::Labels {
+            part: "valid",
+            purpose: "judge",
+            task: schema.tasks[0].name.clone(),
+            found: "there are none".to_owned(),
+            remedy: "state data.valid or data.split",
+        }),
+        (false, _) => {}
+    }
+    problems
+}
+
+/// Whether the validation rows decide what is kept, when training ends or which mask is taken.
+fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
+    let search = &plan.search;
+    let picks = network.kind == NetworkKind::SparseSharing
+        && match search.kind {
+            SearchKind::Magnitude => search.pick == Pick::BestValidation,
+            SearchKind::Gradient => !search.candidates.is_empty(),
+            SearchKind::Random | SearchKind::Given(_) => false,
+        };
+    plan.keep != Keep::Last || plan.patience.is_some() || picks
+}
+
+/// The tasks that have not labels of both kinds in a part of the data.
+fn problems_of_part(
     schema: &Schema,
     counts: &LabelCounts,
     part: &'static str,
     purpose: &'static str,
-) -> Result<(), TrainError> {
-    for (task, counts) in schema.tasks.iter().zip(&counts.tasks) {
+) -> Vec<TrainError> {
+    let problem = |(task, counts): (&Task, &TaskCounts)| {
         let found = match (counts.known, counts.constant()) {
             (0, _) => "no row has a known label".to_owned(),
             (known, _) if task.objective == Objective::Ratio && counts.positives == 0 => {
@@ -367,17 +404,18 @@ pub fn check_part(
             (known, Some(label)) if task.objective.is_binary() => {
                 format!("all {known} known labels are {label}")
             }
-            _ => continue,
+            _ => return None,
         };
-        return Err(TrainError::Labels {
+        Some(TrainError::Labels {
             part,
             purpose,
             task: task.name.clone(),
             found,
             remedy: "look at its label column, its `where`, and the split",
-        });
-    }
-    Ok(())
+        })
+    };
+    let tasks = schema.tasks.iter().zip(&counts.tasks);
+    tasks.filter_map(problem).collect()
 }
 
 fn member_of(members: &mut Vec<Member>, tower: usize, weights: Arc<Weights>) -> usize {

@@ -6,7 +6,7 @@ use crate::averages::Averages;
 use crate::balance::{self, LogVariances};
 use crate::checkpoint;
 use crate::error::TrainError;
-use crate::events::{Event, Listener};
+use crate::events::{Event, Listener, Resumed};
 use crate::evidence::Evidence;
 use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What all trainings of a run have in common.
 pub(crate) struct Setting<'a> {
@@ -33,6 +34,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) valid: Option<&'a Cache>,
     /// Where the checkpoint lies.
     pub(crate) checkpoint: &'a Path,
+    /// The most time between two of them.
+    pub(crate) checkpoint_every: Duration,
     /// Says whose checkpoint it is.
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
@@ -78,6 +81,7 @@ pub(crate) struct Trainer<'a> {
     pub(crate) gradients: Vec<GradientSums>,
     /// Running averages of layers and heads, where they are kept.
     pub(crate) averages: Option<Averages>,
+    clock: checkpoint::Clock,
 }
 
 /// Gradients of layers and heads over many batches, laid out as the tower's weights.
@@ -157,6 +161,7 @@ impl<'a> Trainer<'a> {
             doubted: Vec::new(),
             gradients: Vec::new(),
             averages: phase.average.map(|decay| Averages::new(decay, &model)),
+            clock: checkpoint::Clock::start(setting.checkpoint_every),
             setting,
             phase,
             model,
@@ -165,13 +170,15 @@ impl<'a> Trainer<'a> {
 
     /// Runs to the end, from the checkpoint of this phase if there is one.
     pub(crate) fn run(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
-        self.resume()?;
+        let resumed = self.resume()?;
         let total = self.phase.course.total_steps;
         let (name, done) = (self.phase.name.clone(), self.state.step);
         listener.hear(&Event::Began {
             phase: &name,
             total_steps: total,
             done,
+            resumed,
+            finished: self.state.finished,
         });
         if self.setting.plan.parity_stale_momentum {
             (0..self.model.towers().len()).for_each(|t| self.model.tower_mut(t).touch_all());
@@ -225,6 +232,7 @@ impl<'a> Trainer<'a> {
             if asked
                 || self.state.finished
                 || done.is_multiple_of(self.setting.plan.checkpoint_steps)
+                || self.clock.is_due()
             {
                 self.save()?;
             }
@@ -544,18 +552,25 @@ impl<'a> Trainer<'a> {
         improved
     }
 
-    fn resume(&mut self) -> Result<(), TrainError> {
+    /// Takes up the checkpoint of this phase, if there is one.
+    fn resume(&mut self) -> Result<Option<Resumed>, TrainError> {
         let setting = self.setting;
         let Some(saved) = checkpoint::open(setting.checkpoint, setting.run, &self.phase.name)?
         else {
-            return Ok(());
+            return Ok(None);
         };
-        checkpoint::restore(self, &saved)
+        checkpoint::restore(self, &saved)?;
+        Ok(Some(Resumed {
+            epoch: self.phase.course.epochs(self.state.step),
+            saved: saved.time,
+        }))
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
-        let (setting, name) = (self.setting, self.phase.name.clone());
-        checkpoint::save(self, setting.checkpoint, setting.run, &name)
+        let (setting, name, begun) = (self.setting, self.phase.name.clone(), Instant::now());
+        checkpoint::save(self, setting.checkpoint, setting.run, &name)?;
+        self.clock.note(begun);
+        Ok(())
     }
 }
 

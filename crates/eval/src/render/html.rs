@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::numbers::{cell_interval, cell_value};
 use super::{bars, figures, text};
 use crate::columns::HEADER;
-use crate::report::{ResultRow, ResultTable, RunReport, SharingPicture};
+use crate::report::{InputTable, ResultRow, ResultTable, RunReport, SharingPicture};
 
 /// The report as a self-contained page, readable on paper and in black and white.
 pub fn render_html(report: &RunReport) -> String {
@@ -37,6 +37,8 @@ fn header(report: &RunReport) -> Markup {
         header {
             h1 { (report.title) }
             @if !report.subtitle.is_empty() { p.subtitle { (report.subtitle) } }
+            @let made_by = text::made_by(report);
+            @if !made_by.is_empty() { p.subtitle { (made_by) } }
             @for note in &report.notes {
                 @if note.warning {
                     p.note.warning { strong { "Warning. " } (note.text) }
@@ -57,6 +59,13 @@ fn sections(report: &RunReport) -> Markup {
         @if !report.sharing.is_empty() {
             section { h2 { "Sharing by layer" } @for p in &report.sharing { (sharing(p)) } }
         }
+        @if !report.inputs.is_empty() {
+            section {
+                h2 { "What is kept of each input" }
+                p.explained { (text::INPUTS) ", by each task and by all." }
+                @for table in &report.inputs { (inputs(table)) }
+            }
+        }
         @if !report.search.is_empty() {
             section {
                 h2 { "Mask search" }
@@ -69,6 +78,12 @@ fn sections(report: &RunReport) -> Markup {
         @if !report.data.parts.is_empty() { section { h2 { "Data" } (data(report)) } }
         @if !report.columns.is_empty() {
             section { h2 { "Columns, against the training rows" } (columns(report)) }
+        }
+        @if !report.features.is_empty() {
+            section {
+                h2 { "Features" }
+                (text_table(&text::COLUMNS, &text::column_rows(&report.features)))
+            }
         }
         @if !report.settings.is_empty() { section { h2 { "Settings" } (settings(report)) } }
     }
@@ -172,7 +187,36 @@ fn sharing(picture: &SharingPicture) -> Markup {
 
 fn data(report: &RunReport) -> Markup {
     let (header, rows) = text::data_table(&report.data);
-    plain_table(&header, &rows)
+    html! {
+        (plain_table(&header, &rows))
+        @if !report.data.files.is_empty() {
+            (text_table(&text::FILES, &text::file_rows(&report.data.files)))
+        }
+    }
+}
+
+fn inputs(table: &InputTable) -> Markup {
+    let (header, rows) = text::input_table(table);
+    html! { h3 { (table.network) } (plain_table(&header, &rows)) }
+}
+
+/// A table of texts; the last column is a number.
+fn text_table(header: &[&str], rows: &[Vec<String>]) -> Markup {
+    let is_last = |at: usize| at + 1 == header.len();
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr { @for (at, name) in header.iter().enumerate() { th.number[is_last(at)] { (name) } } }
+                }
+                tbody {
+                    @for row in rows {
+                        tr { @for (at, cell) in row.iter().enumerate() { td.number[is_last(at)] { (cell) } } }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn columns(report: &RunReport) -> Markup {

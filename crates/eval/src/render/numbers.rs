@@ -28,6 +28,17 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// `45 s`, `3 min 20 s`, `2 h 5 min`; below ten seconds with a tenth.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
 /// `0.0312` as `3.1 %`, with more digits for small shares.
 pub fn percent(share: f64) -> String {
     let decimals = match share.abs() {

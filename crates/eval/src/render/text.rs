@@ -2,11 +2,11 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::numbers::{ABSENT, cell_interval, cell_value, fixed, percent, thousands};
+use super::numbers::{ABSENT, cell_interval, cell_value, duration, fixed, percent, thousands};
 use crate::columns::{HEADER, PartColumns};
 use crate::report::{
-    DataPart, DataSummary, ResultCell, ResultColumn, ResultRow, ResultTable, RunReport,
-    SearchCurve, SearchRound, SharingPicture,
+    ColumnSummary, DataFile, DataPart, DataSummary, InputRow, InputTable, ResultCell, ResultColumn,
+    ResultRow, ResultTable, RunReport, SearchCurve, SearchRound, SharingPicture,
 };
 
 /// A table with a ruled header; columns of numbers stand to the right, others to the left. Rows
@@ -69,8 +69,11 @@ pub fn render_text(report: &RunReport) -> String {
     let mut parts = vec![heading(report), notes(report)];
     parts.extend(report.results.iter().map(results));
     parts.extend(report.sharing.iter().map(sharing));
+    parts.extend(report.inputs.iter().map(inputs));
     parts.extend(report.search.iter().map(search));
     parts.push(data(&report.data));
+    parts.push(files(&report.data.files));
+    parts.push(features(&report.features));
     parts.push(columns_text(&report.columns));
     parts.push(settings(&report.settings));
     parts.retain(|part| !part.is_empty());
@@ -78,12 +81,26 @@ pub fn render_text(report: &RunReport) -> String {
 }
 
 fn heading(report: &RunReport) -> String {
-    let lines = [&report.title, &report.subtitle];
+    let lines = [&report.title, &report.subtitle, &made_by(report)];
     lines
         .into_iter()
         .filter(|line| !line.is_empty())
         .map(|line| line.to_string() + "\n")
         .collect()
+}
+
+/// `ncs 0.1.0, 3 min 20 s`: what made the report, and how long the run took.
+pub(super) fn made_by(report: &RunReport) -> String {
+    let time = report
+        .seconds
+        .map(|seconds| format!("took {}", duration(seconds)));
+    let parts = [Some(report.version.clone()), time];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(", ")
 }
 
 fn notes(report: &RunReport) -> String {
@@ -194,6 +211,74 @@ pub fn columns_text(parts: &[PartColumns]) -> String {
         0 => table,
         _ => format!("{table}and {more} more\n"),
     }
+}
+
+/// Files that a terminal shows; the page shows all.
+const MOST_FILES: usize = 20;
+
+fn files(files: &[DataFile]) -> String {
+    let shown = &files[..files.len().min(MOST_FILES)];
+    let mut rows = file_rows(shown);
+    if shown.len() < files.len() {
+        let more = files.len() - shown.len();
+        rows.push(vec![
+            String::new(),
+            format!("and {} more", thousands(more as u64)),
+        ]);
+    }
+    titled("Files", &FILES, &rows)
+}
+
+/// Header of the table of files.
+pub(super) const FILES: [&str; 3] = ["part", "file", "rows"];
+
+/// Rows of the table of files, for text and HTML alike.
+pub(super) fn file_rows(files: &[DataFile]) -> Vec<Vec<String>> {
+    let row = |file: &DataFile| vec![file.part.clone(), file.path.clone(), thousands(file.rows)];
+    files.iter().map(row).collect()
+}
+
+fn features(columns: &[ColumnSummary]) -> String {
+    titled("Features", &COLUMNS, &column_rows(columns))
+}
+
+/// Header of the table of features.
+pub(super) const COLUMNS: [&str; 5] = ["feature", "column", "kind", "ids", "table rows"];
+
+/// Rows of the table of features, for text and HTML alike.
+pub(super) fn column_rows(columns: &[ColumnSummary]) -> Vec<Vec<String>> {
+    let row = |column: &ColumnSummary| {
+        vec![
+            column.name.clone(),
+            column.column.clone(),
+            column.kind.clone(),
+            column.ids.clone(),
+            thousands(column.table_rows),
+        ]
+    };
+    columns.iter().map(row).collect()
+}
+
+fn inputs(table: &InputTable) -> String {
+    let (header, rows) = input_table(table);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    titled(&format!("{INPUTS}: {}", table.network), &header, &rows)
+}
+
+/// What the table of inputs shows.
+pub(super) const INPUTS: &str = "First layer, the share of an input's connections that is kept";
+
+/// Header and rows of the table of inputs, for text and HTML alike.
+pub(super) fn input_table(table: &InputTable) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut header = vec!["input".to_string()];
+    header.extend(table.tasks.iter().cloned());
+    header.push("by all".to_string());
+    let row = |input: &InputRow| {
+        let shares = input.kept.iter().chain([&input.shared]);
+        let shares = shares.map(|share| fixed(*share, 3));
+        std::iter::once(input.name.clone()).chain(shares).collect()
+    };
+    (header, table.rows.iter().map(row).collect())
 }
 
 fn settings(settings: &[(String, String)]) -> String {

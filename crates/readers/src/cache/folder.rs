@@ -95,8 +95,16 @@ pub fn list(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
 pub fn clear(dir: &Path) -> Result<Vec<CacheEntry>, CacheError> {
     let mut entries = list(dir)?;
     entries.retain(|entry| entry.is_complete || !is_in_use(&entry.path));
-    entries.iter().try_for_each(|entry| remove(&entry.path))?;
+    entries.iter().try_for_each(|entry| delete(&entry.path))?;
     Ok(entries)
+}
+
+/// Deletes a cached data set.
+///
+/// # Errors
+/// The file system refuses.
+pub fn remove(entry: &CacheEntry) -> Result<(), CacheError> {
+    delete(&entry.path)
 }
 
 /// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
@@ -120,7 +128,7 @@ fn folder_bytes(path: &Path) -> Result<u64, CacheError> {
     Ok(n_bytes)
 }
 
-fn remove(path: &Path) -> Result<(), CacheError> {
+fn delete(path: &Path) -> Result<(), CacheError> {
     if !path.exists() {
         return Ok(());
     }

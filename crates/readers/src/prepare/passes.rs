@@ -2,15 +2,17 @@
 
 use super::sift::{Sieve, Sifted};
 use super::tally::Tally;
-use super::{PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of};
+use super::{
+    FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
+};
 use crate::cache::{Draft, Folder, PartWriter, Record};
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::{Part, SplitTally};
 use ncs_features::{
-    Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick, Schema,
-    SchemaPlan, Table, TablePlan,
+    Batch, Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick,
+    Schema, SchemaPlan, Table, TablePlan,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -38,11 +40,29 @@ pub(super) fn run(
     };
     let schema = passes.fit(schema)?;
     let draft = folder.draft()?;
-    let report = passes.encode(&schema, &draft)?;
+    let report = passes.encode(&schema, Some(&draft))?;
     files.refuse_changed(states)?;
     let record = Record { schema, report };
     draft.complete(&record)?;
     Ok(record)
+}
+
+/// Fits and encodes, and keeps nothing but what was counted.
+pub(super) fn rehearse(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    files: &PlanFiles,
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Record, PrepareError> {
+    let mut passes = Passes {
+        plan,
+        columns: columns_of(plan, schema),
+        files,
+        on,
+    };
+    let schema = passes.fit(schema)?;
+    let report = passes.encode(&schema, None)?;
+    Ok(Record { schema, report })
 }
 
 struct Passes<'a> {
@@ -70,7 +90,11 @@ impl Passes<'_> {
         Ok(fit.finish()?)
     }
 
-    fn encode(&mut self, schema: &Schema, draft: &Draft<'_>) -> Result<Report, PrepareError> {
+    fn encode(
+        &mut self,
+        schema: &Schema,
+        draft: Option<&Draft<'_>>,
+    ) -> Result<Report, PrepareError> {
         let schema_of_all = Arc::new(schema.clone());
         let mut tally = Tally::new(&schema_of_all);
         let encoder = Encoder::new(schema_of_all);
@@ -79,8 +103,10 @@ impl Passes<'_> {
             schema,
             parts: [None, None, None],
         };
+        let mut variation = Variation::new(schema.fields.len());
         let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |sifted| {
             tally.observe(&sifted);
+            variation.observe(&sifted.batch, &rows_of(&sifted.parts, Part::Train));
             writers.push(sifted)
         })?;
         self.refuse_split(&counted)?;
@@ -102,6 +128,8 @@ impl Passes<'_> {
             parts: parts.map(part).collect(),
             broken_rows: counted.broken,
             notes: counted.notes,
+            files: counted.files,
+            varies: variation.finish(),
         })
     }
 
@@ -135,6 +163,14 @@ impl Passes<'_> {
         let (mut n_rows, mut training_rows) = (0, 0);
         let mut tally = SplitTally::default();
         let mut parts_with_rows = HashSet::new();
+        // One name, however the plan spells it: the cache may serve another run.
+        let place = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let file = |(part, path): &(Part, &PathBuf)| FileReport {
+            part: *part,
+            path: place(path).display().to_string(),
+            rows: 0,
+        };
+        let mut counts: Vec<FileReport> = files.iter().map(file).collect();
         let notes = each_block(rows, |rows| {
             let part = files[rows.file_number].0;
             parts_with_rows.insert(part);
@@ -149,6 +185,7 @@ impl Passes<'_> {
             if part == Part::Train {
                 tally.add(&self.plan.split, &sifted.block, &sifted.parts);
             }
+            counts[rows.file_number].rows += sifted.batch.n_rows as u64;
             take(sifted)?;
             n_rows += rows.block.n_rows as u64;
             if part == Part::Train {
@@ -172,6 +209,7 @@ impl Passes<'_> {
             training_rows,
             broken: broken.n_broken(),
             notes,
+            files: counts,
         })
     }
 }
@@ -197,6 +235,49 @@ struct Counted {
     broken: u64,
     /// What is worth telling of the files.
     notes: Vec<String>,
+    /// The files of the pass and their usable rows.
+    files: Vec<FileReport>,
+}
+
+/// Which fields are not the same on all training rows so far.
+struct Variation {
+    fields: Vec<Option<Field>>,
+}
+
+/// The first training row of a field, and whether another differed from it.
+struct Field {
+    ids: Vec<u32>,
+    weights: Vec<f32>,
+    varies: bool,
+}
+
+impl Variation {
+    fn new(n_fields: usize) -> Variation {
+        let fields = std::iter::repeat_with(|| None);
+        Variation {
+            fields: fields.take(n_fields).collect(),
+        }
+    }
+
+    fn observe(&mut self, batch: &Batch, rows: &[usize]) {
+        let Some(&first) = rows.first() else { return };
+        for (seen, field) in self.fields.iter_mut().zip(&batch.fields) {
+            let ids = |row| &field.ids[field.range(row)];
+            let weights = |row| field.weights.get(field.range(row)).unwrap_or_default();
+            let seen = seen.get_or_insert_with(|| Field {
+                ids: ids(first).to_vec(),
+                weights: weights(first).to_vec(),
+                varies: false,
+            });
+            let differs = |&row: &usize| ids(row) != seen.ids || weights(row) != seen.weights;
+            seen.varies = seen.varies || rows.iter().any(differs);
+        }
+    }
+
+    fn finish(self) -> Vec<bool> {
+        let varies = |seen: Option<Field>| seen.is_some_and(|seen| seen.varies);
+        self.fields.into_iter().map(varies).collect()
+    }
 }
 
 /// Reads on one thread and calls `take` on this one, block by block in order; returns what is worth
@@ -254,37 +335,71 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
 
 /// The files of the parts in the making; a part without rows has none.
 struct Writers<'a> {
-    draft: &'a Draft<'a>,
+    /// `None`: rows are counted only.
+    draft: Option<&'a Draft<'a>>,
     schema: &'a Schema,
-    parts: [Option<PartWriter>; 3],
+    parts: [Option<Sink>; 3],
 }
 
-impl Writers<'_> {
-    fn push(&mut self, sifted: Sifted<'_>) -> Result<(), PrepareError> {
-        let batches = [sifted.batch];
-        for (part, writer) in Part::ALL.into_iter().zip(&mut self.parts) {
-            let rows = rows_of(&sifted.parts, part);
-            if rows.is_empty() {
-                continue;
+/// Where the rows of a part go.
+enum Sink {
+    File(PartWriter),
+    Count(LabelCounts),
+}
+
+impl Sink {
+    fn push(&mut self, batch: &[Batch; 1], rows: Vec<usize>) -> Result<(), PrepareError> {
+        match self {
+            Sink::Count(counts) => counts.observe(&batch[0].select(&rows)),
+            Sink::File(writer) => {
+                let picks: Vec<Pick> = rows.into_iter().map(|row| Pick::new(0, row)).collect();
+                writer.push(batch, &picks)?;
             }
-            let writer = match writer {
-                Some(writer) => writer,
-                None => {
-                    let path = self.draft.part_path(part);
-                    writer.insert(PartWriter::create(&path, self.draft.key(), self.schema)?)
-                }
-            };
-            let picks: Vec<Pick> = rows.into_iter().map(|row| Pick::new(0, row)).collect();
-            writer.push(&batches, &picks)?;
         }
         Ok(())
     }
 
+    fn finish(self) -> Result<LabelCounts, PrepareError> {
+        match self {
+            Sink::Count(counts) => Ok(counts),
+            Sink::File(writer) => Ok(writer.finish()?),
+        }
+    }
+}
+
+impl Writers<'_> {
+    fn push(&mut self, sifted: Sifted<'_>) -> Result<(), PrepareError> {
+        let batch = [sifted.batch];
+        for (at, part) in Part::ALL.into_iter().enumerate() {
+            let rows = rows_of(&sifted.parts, part);
+            if rows.is_empty() {
+                continue;
+            }
+            if self.parts[at].is_none() {
+                self.parts[at] = Some(self.sink(part)?);
+            }
+            if let Some(sink) = &mut self.parts[at] {
+                sink.push(&batch, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sink(&self, part: Part) -> Result<Sink, PrepareError> {
+        Ok(match self.draft {
+            None => Sink::Count(LabelCounts::new(self.schema.tasks.len())),
+            Some(draft) => {
+                let path = draft.part_path(part);
+                Sink::File(PartWriter::create(&path, draft.key(), self.schema)?)
+            }
+        })
+    }
+
     fn finish(self) -> Result<Vec<(Part, LabelCounts)>, PrepareError> {
         let mut finished = Vec::new();
-        for (part, writer) in Part::ALL.into_iter().zip(self.parts) {
-            if let Some(writer) = writer {
-                finished.push((part, writer.finish()?));
+        for (part, sink) in Part::ALL.into_iter().zip(self.parts) {
+            if let Some(sink) = sink {
+                finished.push((part, sink.finish()?));
             }
         }
         Ok(finished)

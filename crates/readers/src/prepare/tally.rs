@@ -49,7 +49,7 @@ impl Tally {
     /// counted once more, now that all training rows are known.
     pub(super) fn finish(
         self,
-        draft: &Draft<'_>,
+        draft: Option<&Draft<'_>>,
         in_turn: bool,
         written: &[(Part, LabelCounts)],
     ) -> Result<Vec<Vec<ColumnCoverage>>, PrepareError> {
@@ -62,7 +62,7 @@ impl Tally {
                 continue;
             }
             let mut found = coverage.finish(is_unseen);
-            if recounts && part != Part::Train {
+            if let Some(draft) = draft.filter(|_| recounts && part != Part::Train) {
                 let mut again = Coverage::new(&self.schema);
                 let cache = Cache::open(&draft.part_path(part))?;
                 for batch in cache.batches(BatchPlan::default()) {

@@ -1,0 +1,154 @@
+//! The values of a feature in the rows that are looked at, as the encoder reads them.
+
+use indexmap::IndexMap;
+use ncs_features::value::{TextBuffer, each_number, each_text, shown_text};
+use ncs_features::{Block, Column, Field, Values};
+
+/// How many values are shown.
+const EXAMPLES: usize = 3;
+
+/// Different whole texts that are kept to see whether they are lists.
+const MOST_TEXTS: usize = 5_000;
+
+/// What some rows hold of a feature.
+pub(super) struct Gathered {
+    /// What the file holds: `text`, `integer`, `number` and the like.
+    pub(super) holds: &'static str,
+    /// Whether the file holds lists.
+    pub(super) has_lists: bool,
+    /// Rows without a value.
+    pub(super) nulls: u64,
+    /// Different values and how often each is there, in the order in which they came.
+    pub(super) counts: IndexMap<Box<[u8]>, u64>,
+    /// Where the values of each row start in `values`: one more than there are rows.
+    starts: Vec<u32>,
+    /// Positions in `counts`.
+    values: Vec<u32>,
+    /// For a numeric feature the number of each row, NaN where there is none; otherwise empty.
+    pub(super) numbers: Vec<f64>,
+    /// Whole texts and how many rows hold each, where the file holds texts: before a separator cuts them.
+    pub(super) texts: IndexMap<Box<[u8]>, u64>,
+}
+
+impl Gathered {
+    pub(super) fn of<'a>(
+        field: &Field,
+        is_numeric: bool,
+        blocks: impl Iterator<Item = &'a Block>,
+    ) -> Gathered {
+        let mut gathered = Gathered {
+            holds: "",
+            has_lists: false,
+            nulls: 0,
+            counts: IndexMap::new(),
+            starts: vec![0],
+            values: Vec::new(),
+            numbers: Vec::new(),
+            texts: IndexMap::new(),
+        };
+        for block in blocks {
+            if let Some(column) = block.column(&field.column) {
+                gathered.add_file_values(column, block.n_rows);
+            }
+            // The rows were encoded before they came here, so that reading them cannot fail.
+            let _ = match is_numeric {
+                true => gathered.add_numbers(field, block),
+                false => gathered.add_texts(field, block),
+            };
+        }
+        gathered
+    }
+
+    fn add_file_values(&mut self, column: &Column, n_rows: usize) {
+        self.has_lists |= column.offsets.is_some();
+        self.holds = match &column.values {
+            Values::Text(_) => "text",
+            Values::Int(_) => "integer",
+            Values::Float(_) => "number",
+            Values::Time(_) => "time",
+        };
+        let (Values::Text(texts), None) = (&column.values, &column.offsets) else {
+            return;
+        };
+        for i in (0..n_rows).flat_map(|row| column.range(row)) {
+            let text = texts.get(i).trim_ascii();
+            if let Some(n) = self.texts.get_mut(text) {
+                *n += 1;
+            } else if !text.is_empty() && self.texts.len() < MOST_TEXTS {
+                self.texts.insert(text.into(), 1);
+            }
+        }
+    }
+
+    fn add_texts(&mut self, field: &Field, block: &Block) -> Result<(), ncs_features::EncodeError> {
+        let first = self.n_rows();
+        each_text(field, block, |row, text| {
+            self.end_rows(first + row);
+            if let Some(text) = text {
+                self.add(text);
+            }
+        })?;
+        self.end_rows(first + block.n_rows);
+        Ok(())
+    }
+
+    fn add_numbers(
+        &mut self,
+        field: &Field,
+        block: &Block,
+    ) -> Result<(), ncs_features::EncodeError> {
+        let first = self.n_rows();
+        let mut buffer = TextBuffer::default();
+        each_number(field, block, |row, number| {
+            self.end_rows(first + row);
+            self.numbers.push(number.unwrap_or(f64::NAN));
+            if let Some(x) = number {
+                self.add(buffer.text(&Values::Float(vec![x]), 0));
+            }
+        })?;
+        self.end_rows(first + block.n_rows);
+        Ok(())
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        let place = match self.counts.get_full_mut(text) {
+            Some((place, _, n)) => {
+                *n += 1;
+                place
+            }
+            None => self.counts.insert_full(text.into(), 1).0,
+        };
+        self.values.push(place as u32);
+    }
+
+    /// Ends rows until there are `n_rows`.
+    fn end_rows(&mut self, n_rows: usize) {
+        while self.n_rows() < n_rows {
+            let end = self.values.len() as u32;
+            self.nulls += u64::from(self.starts.last() == Some(&end));
+            self.starts.push(end);
+        }
+    }
+
+    pub(super) fn n_rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The values of a row, as positions in `counts`.
+    pub(super) fn row(&self, row: usize) -> &[u32] {
+        &self.values[self.starts[row] as usize..self.starts[row + 1] as usize]
+    }
+
+    /// Values of all rows together.
+    pub(super) fn n_values(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The most frequent values, ties by text.
+    pub(super) fn examples(&self) -> Vec<String> {
+        let mut values: Vec<(&[u8], u64)> = self.counts.iter().map(|(t, n)| (&**t, *n)).collect();
+        values.sort_unstable_by(|(a, n_a), (b, n_b)| n_b.cmp(n_a).then_with(|| a.cmp(b)));
+        let first = values.iter().take(EXAMPLES);
+        first.map(|(text, _)| shown_text(text)).collect()
+    }
+}

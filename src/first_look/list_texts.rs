@@ -1,0 +1,458 @@
+//! Texts that look like lists, and are not read as lists, or not as they are meant.
+
+use std::collections::HashSet;
+
+use ncs_features::{Field, IdSpacePlan, list_text};
+
+use super::doubts::{quoted, vector_text};
+use super::gathered::Gathered;
+
+/// What often stands between the items of a list that is a text; the first that fits is taken.
+const SEPARATORS: [char; 12] = [
+    '|', ';', '\t', '\u{1}', '\u{2}', '\u{3}', '^', '~', '#', '&', ',', ' ',
+];
+
+/// What is worth saying of a feature whose texts look like lists.
+pub(super) fn warning(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
+    let texts = Texts::of(gathered);
+    let is_id = !matches!(ids, IdSpacePlan::Numeric(_));
+    if !is_id || texts.rows == 0 || gathered.has_lists {
+        return None;
+    }
+    if texts.share(is_written) > 0.5 {
+        return written(field, &texts);
+    }
+    nested(field, &texts)
+        .or_else(|| weights(field, &texts))
+        .or_else(|| separated(field, &texts))
+}
+
+/// The different texts of a column, without those of empty lists.
+struct Texts<'a> {
+    texts: Vec<(&'a [u8], u64)>,
+    rows: u64,
+}
+
+impl<'a> Texts<'a> {
+    fn of(gathered: &'a Gathered) -> Texts<'a> {
+        let is_list = |text: &[u8]| !matches!(text, b"[]" | b"{}" | b"()" | b"null" | b"None");
+        let texts = gathered.texts.iter().map(|(text, n)| (&**text, *n));
+        let texts: Vec<_> = texts.filter(|(text, _)| is_list(text)).collect();
+        Texts {
+            rows: texts.iter().map(|(_, n)| n).sum(),
+            texts,
+        }
+    }
+
+    /// The share of the rows whose text is so.
+    fn share(&self, is_so: impl Fn(&[u8]) -> bool) -> f64 {
+        let rows = self.texts.iter().filter(|(text, _)| is_so(text));
+        rows.map(|(_, n)| *n).sum::<u64>() as f64 / self.rows as f64
+    }
+
+    fn first(&self, is_so: impl Fn(&[u8]) -> bool) -> &'a [u8] {
+        let mut texts = self.texts.iter().map(|(text, _)| *text);
+        texts.find(|text| is_so(text)).unwrap_or_default()
+    }
+}
+
+/// Whether a text is a list in brackets that can be read.
+fn is_written(text: &[u8]) -> bool {
+    list_text::items_of(text).is_some()
+}
+
+/// Lists in brackets: read where the feature is a list.
+fn written(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let column = &field.column;
+    let example = texts.first(is_written);
+    let items = list_text::items_of(example).unwrap_or_default();
+    if are_fractions(items.iter().map(|item| &**item)) {
+        return Some(vector_text(field, texts.texts.len()));
+    }
+    if field.pooling.is_some() {
+        return items_with_weights(field, texts);
+    }
+    Some(format!(
+        "column {column:?} holds lists as texts, such as {}, and each text is one category; declare kind = \
+         \"list\", which reads them",
+        quoted(example)
+    ))
+}
+
+/// Items such as `t1:0.5` in brackets.
+fn items_with_weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let (mut all, mut with) = (0, 0);
+    let mut example = Vec::new();
+    for (text, n) in &texts.texts {
+        for item in list_text::items_of(text).unwrap_or_default() {
+            all += n;
+            if weighted(&item).is_some() {
+                with += n;
+                example = item.into_owned();
+            }
+        }
+    }
+    (all > 0 && with * 5 >= all * 4).then(|| weights_text(field, &example, ""))
+}
+
+/// Brackets around more than a list.
+fn nested(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let column = &field.column;
+    let is_other =
+        |text: &[u8]| matches!(text, [b'[', .., b']'] | [b'{', .., b'}']) && !is_written(text);
+    if texts.share(is_other) <= 0.5 {
+        return None;
+    }
+    let example = texts.first(is_other);
+    let what = match example {
+        [b'{', ..] => "dictionaries and weights are",
+        _ => "lists in lists are",
+    };
+    Some(format!(
+        "column {column:?} holds texts such as {}: {what} not supported; write a list of the items alone, such as \
+         [\"a\", \"b\"], and weights into columns of their own",
+        quoted(example)
+    ))
+}
+
+/// The items of a text between separators, without blanks around them.
+fn items(text: &[u8], separator: Option<char>) -> Vec<&[u8]> {
+    let (Some(separator), Ok(text)) = (separator, std::str::from_utf8(text)) else {
+        return vec![text.trim_ascii()];
+    };
+    let items = text
+        .split(separator)
+        .map(|item| item.as_bytes().trim_ascii());
+    items.filter(|item| !item.is_empty()).collect()
+}
+
+/// `t1:0.5` as `t1`, where a number stands behind the last colon (or equals sign).
+fn weighted(item: &[u8]) -> Option<&[u8]> {
+    let at = item.iter().rposition(|byte| matches!(byte, b':' | b'='))?;
+    let number = std::str::from_utf8(&item[at + 1..]).ok()?.trim();
+    let is_number = number.parse::<f64>().is_ok();
+    (at > 0 && is_number).then(|| item[..at].trim_ascii())
+}
+
+/// Items that end in a weight.
+fn weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let own = field.separator.map(Some);
+    let others = SEPARATORS.into_iter().map(Some).chain([None]);
+    let candidates: Vec<Option<char>> = match own {
+        Some(own) => vec![own],
+        None => others.collect(),
+    };
+    let separator = candidates
+        .into_iter()
+        .find(|separator| has_weights(texts, *separator))?;
+    let is_cut = |text: &[u8]| items(text, separator).len() > 1;
+    let example = texts.first(|text| is_cut(text) || separator.is_none());
+    let example = items(example, separator)
+        .first()
+        .copied()
+        .unwrap_or_default();
+    let cut = match (field.pooling, field.separator, separator) {
+        (None, _, Some(separator)) => {
+            let separator = separator.to_string();
+            format!(" (a list is declared by kind = \"list\", separator = {separator:?})")
+        }
+        (Some(_), None, Some(separator)) => {
+            let separator = separator.to_string();
+            format!(" (separator = {separator:?} cuts the texts into items)")
+        }
+        _ => String::new(),
+    };
+    Some(weights_text(field, example, &cut))
+}
+
+fn weights_text(field: &Field, example: &[u8], cut: &str) -> String {
+    format!(
+        "column {:?} holds items with a number behind a colon, such as {}: weights are not supported, and the \
+         number becomes part of the id; write the items without weights{cut}, or the weights into columns of \
+         their own",
+        field.column,
+        quoted(example)
+    )
+}
+
+fn has_weights(texts: &Texts<'_>, separator: Option<char>) -> bool {
+    let (mut all, mut with) = (0u64, 0u64);
+    let (mut whole, mut keys) = (HashSet::new(), HashSet::new());
+    let mut several = 0;
+    for (text, n) in &texts.texts {
+        let items = items(text, separator);
+        several += if items.len() > 1 { *n } else { 0 };
+        for item in items {
+            all += n;
+            if let Some(key) = weighted(item) {
+                with += n;
+                whole.insert(item);
+                keys.insert(key);
+            }
+        }
+    }
+    // Of single items, such as 12:30, only words with many numbers each are taken for weighted ones.
+    let is_word = |key: &&[u8]| key.iter().any(u8::is_ascii_alphabetic);
+    let are_lists = several * 5 >= texts.rows;
+    let recur = keys.len() * 2 <= whole.len() && keys.iter().all(is_word);
+    let is_rule = all > 0 && with * 5 >= all * 4;
+    is_rule
+        && match separator {
+            Some(_) => are_lists && keys.len() < whole.len().max(2),
+            None => recur,
+        }
+}
+
+fn are_fractions<'a>(items: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut n = 0;
+    for item in items {
+        let number = std::str::from_utf8(item)
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok());
+        if number.is_none_or(|x| !x.is_finite()) {
+            return false;
+        }
+        n += if item.contains(&b'.') || item.contains(&b'e') {
+            1
+        } else {
+            -1
+        };
+    }
+    n > 0
+}
+
+/// Texts that a separator would cut into items.
+fn separated(field: &Field, texts: &Texts<'_>) -> Option<String> {
+    let is_list = field.pooling.is_some();
+    let cuts = |separator: char| {
+        let mut bytes = [0; 4];
+        let separator = separator.encode_utf8(&mut bytes).as_bytes();
+        texts.share(|text| text.windows(separator.len()).any(|part| part == separator))
+    };
+    if field.separator.is_some_and(|own| cuts(own) > 0.0) {
+        return None;
+    }
+    let fits = |separator: &char| {
+        let share = cuts(*separator);
+        share > 0.0 && Cut::of(texts, *separator).is_list(*separator, share, is_list)
+    };
+    let found = SEPARATORS.into_iter().find(fits)?;
+    let text = texts.first(|text| items(text, Some(found)).len() > 1);
+    if are_fractions(items(text, Some(found)).into_iter()) {
+        return Some(vector_text(field, texts.texts.len()));
+    }
+    Some(unsplit(field, found, text))
+}
+
+fn unsplit(field: &Field, found: char, text: &[u8]) -> String {
+    let (column, text, found) = (&field.column, quoted(text), found.to_string());
+    match (field.pooling, field.separator) {
+        (Some(_), None) => format!(
+            "column {column:?} is a list without a separator, so every text is one item, but most texts hold \
+             {found:?}, such as {text}; state separator = {found:?} if it stands between items"
+        ),
+        (Some(_), Some(own)) => format!(
+            "column {column:?} has separator = {:?}, which no text holds, so every text is one item, such as \
+             {text}; state separator = {found:?} if it stands between items",
+            own.to_string()
+        ),
+        (None, _) => format!(
+            "column {column:?} holds texts that look like lists, such as {text}, and each text is one category; \
+             declare {{ kind = \"list\", separator = {found:?} }} if {found:?} stands between items"
+        ),
+    }
+}
+
+/// What a separator makes of texts.
+struct Cut {
+    /// Different texts that it cuts.
+    texts: usize,
+    /// Different items of these.
+    items: usize,
+    /// Whether they have different numbers of items.
+    varies: bool,
+    /// The share of the items that hold a blank.
+    with_blank: f64,
+    /// Whether the items are parts of dates and times.
+    is_time: bool,
+}
+
+impl Cut {
+    fn of(texts: &Texts<'_>, separator: char) -> Cut {
+        let mut distinct = HashSet::new();
+        let mut lengths = HashSet::new();
+        let (mut n_texts, mut n_items, mut with_blank, mut of_time) = (0, 0, 0, 0);
+        for (text, _) in &texts.texts {
+            let items = items(text, Some(separator));
+            if items.len() < 2 {
+                continue;
+            }
+            n_texts += 1;
+            lengths.insert(items.len());
+            for item in items {
+                n_items += 1;
+                with_blank += usize::from(item.contains(&b' '));
+                of_time += usize::from(is_of_time(item));
+                distinct.insert(item);
+            }
+        }
+        Cut {
+            texts: n_texts,
+            items: distinct.len(),
+            varies: lengths.len() > 1,
+            with_blank: with_blank as f64 / n_items.max(1) as f64,
+            is_time: of_time * 2 > n_items,
+        }
+    }
+
+    /// Whether the texts are lists, it seems: items come again in other texts, and lists differ in length.
+    /// Words and blanks stand in much that is no list, so they must show more.
+    fn is_list(&self, separator: char, share: f64, is_declared: bool) -> bool {
+        let recur = self.texts >= 3 && self.items < self.texts;
+        if self.is_time {
+            return false;
+        }
+        match separator {
+            ' ' if is_declared => share > 0.5 || share > 0.3 && recur,
+            ' ' => share > 0.3 && self.texts >= 5 && self.items * 2 <= self.texts,
+            _ if is_declared => share > 0.1,
+            ',' => share > 0.3 && (recur || self.varies && self.with_blank < 0.2),
+            _ => share > 0.3 && (recur || self.varies),
+        }
+    }
+}
+
+/// Digits with colons, dashes or slashes between them.
+fn is_of_time(item: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b":-/.+TZ".contains(byte);
+    item.iter().all(is_part) && item.iter().any(|byte| b":-/".contains(byte)) && item.len() > 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_features::{Block, Column, Pooling, Texts as Values};
+
+    fn look(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>) -> String {
+        let mut values = Values::default();
+        texts.iter().for_each(|text| values.push(text.as_bytes()));
+        let field = Field {
+            name: "tags".into(),
+            column: "tags".into(),
+            table: 0,
+            pooling,
+            separator,
+            max_values: None,
+            missing: vec![],
+        };
+        let block = Block {
+            n_rows: texts.len(),
+            columns: vec![Column {
+                name: "tags".into(),
+                values: ncs_features::Values::Text(values),
+                ..Column::default()
+            }],
+        };
+        let ids = IdSpacePlan::Vocabulary {
+            min_count: 2,
+            max_size: None,
+        };
+        let gathered = Gathered::of(&field, false, [&block].into_iter());
+        warning(&field, &ids, &gathered).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn category(texts: &[&str], expected: &str) {
+        let found = look(texts, None, None);
+        assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+        assert!(found.contains(expected), "{found}");
+    }
+
+    #[track_caller]
+    fn list(texts: &[&str], separator: Option<char>, expected: &str) {
+        let found = look(texts, Some(Pooling::Mean), separator);
+        assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+        assert!(found.contains(expected), "{found}");
+    }
+
+    #[test]
+    fn a_category_that_looks_like_a_list_is_told_how_to_be_one() {
+        let brackets = "kind = \"list\", which reads them";
+        category(&["['a', 'b']", "['b']", "[]"], brackets);
+        category(&["[\"a\",\"b\"]", "[\"c\"]"], brackets);
+        category(&["a|b", "b", "a|b|c"], "separator = \"|\"");
+        category(&["a;b", "b;c", "a;c", "c;a;b"], "separator = \";\"");
+        category(&["a, b", "b, c", "a, b, c", "a"], "separator = \",\"");
+        let words = ["a b c", "a b", "b c", "a c", "c b", "c a b", "b"];
+        category(&words, "separator = \" \"");
+        category(&["a\u{1}b", "b\u{1}c\u{1}d"], "separator = \"\\u{1}\"");
+    }
+
+    #[test]
+    fn texts_with_blanks_and_marks_are_no_lists() {
+        category(
+            &[
+                "New York",
+                "Los Angeles",
+                "San Francisco",
+                "New Orleans",
+                "Oslo",
+            ],
+            "",
+        );
+        category(&["Smith, John", "Doe, Jane", "Roe, Richard"], "");
+        let times = [
+            "2024-01-01 10:00",
+            "2024-01-01 11:00",
+            "2024-01-02 10:00",
+            "2024-01-02 11:00",
+        ];
+        category(&times, "");
+        category(&["12:30", "12:45", "13:30", "13:45"], "");
+        category(&["Mozilla/5.0", "a-b", "a_b", "sports/football"], "");
+    }
+
+    #[test]
+    fn weights_are_told() {
+        let not = "weights are not supported";
+        category(&["a:0.5|b:1", "b:2|c:0.1", "a:1"], not);
+        list(&["a:0.5|b:1", "b:2|a:0.1", "a:1"], Some('|'), not);
+        list(
+            &["a:0.5,b:1", "b:2,a:0.1", "a:1"],
+            None,
+            "separator = \",\"",
+        );
+        list(
+            &["{'a': 0.5}", "{'a': 0.5, 'b': 1}"],
+            None,
+            "weights are not supported".trim(),
+        );
+    }
+
+    #[test]
+    fn a_list_that_nothing_cuts_is_told_its_separator() {
+        list(&["a|b", "c", "d|e"], None, "state separator = \"|\"");
+        list(&["a|b", "c|d"], Some(','), "which no text holds");
+        list(&["a,b", "c"], Some(','), "");
+        list(&["['a', 'b']", "[]", "['c']"], None, "");
+        list(&["['a', 'b']", "[]", "['c']"], Some(','), "");
+        list(&["[['a'], ['b']]", "[['c']]"], None, "lists in lists");
+    }
+
+    #[test]
+    fn numbers_with_fractions_are_vectors() {
+        let not = "lists of numbers as vectors are not supported";
+        category(&["[0.1, -0.5]", "[0.2, 1.5e-3]"], not);
+        category(
+            &[
+                "0.1 0.25 0.5",
+                "0.3 0.5 0.1",
+                "0.2 0.7 0.9",
+                "0.1 0.5",
+                "0.3 0.1",
+            ],
+            not,
+        );
+        list(&["0.1|0.25", "0.5|0.75"], None, not);
+    }
+}

@@ -1,0 +1,84 @@
+//! What training does before its first step, done for `ncs check`, so that both refuse the same.
+
+use std::error::Error;
+use std::ops::ControlFlow;
+
+use ncs_features::{FitError, LabelCounts, Schema};
+use ncs_readers::split::Part;
+use ncs_readers::{Progress as Rows, Report, Stage, check_files, rehearse};
+use ncs_train::label_problems;
+
+use super::FirstLook;
+use crate::progress::Progress;
+use crate::run_file::{RunFile, RunPlan};
+use crate::training;
+
+/// Reads, fits, splits and encodes every row, and keeps nothing; the fitted schema. What training would then
+/// refuse stands in the look, which shows why.
+///
+/// # Errors
+/// What training would refuse of files and rows.
+pub(super) fn run(
+    file: &RunFile,
+    progress: Progress,
+    look: &mut FirstLook,
+) -> Result<Schema, Box<dyn Error>> {
+    let plan = &file.plan;
+    let mut job = progress.job("check every row", None, "rows");
+    let (schema, report) = rehearse(&plan.data, &plan.schema, &mut |now: Rows| {
+        if now.stage == Stage::Encode {
+            job.reach(now.rows);
+        }
+        ControlFlow::Continue(())
+    })?;
+    drop(job);
+    look.rehearsed = true;
+    look.refusal = refusal(file, &schema, &report);
+    look.varies = report.varies;
+    Ok(schema)
+}
+
+fn refusal(file: &RunFile, schema: &Schema, report: &Report) -> Option<String> {
+    let plan = &file.plan;
+    let counts = |part: Part| {
+        let mut parts = report.parts.iter();
+        parts
+            .find(|found| found.part == part)
+            .map(|found| &found.labels)
+    };
+    let none = LabelCounts::new(schema.tasks.len());
+    let train = counts(Part::Train).unwrap_or(&none);
+    let valid = counts(Part::Valid);
+    let labels = label_problems(schema, &plan.network, &plan.train, train, valid);
+    let mut problems: Vec<String> = labels
+        .into_iter()
+        .map(|error| training::located(file, error).to_string())
+        .collect();
+    let features = training::check_features(file, &report.varies);
+    problems.extend(features.err().map(|error| error.to_string()));
+    (!problems.is_empty()).then(|| problems.join("\n"))
+}
+
+/// What the rows that were looked at let one expect, where they are not all: warnings.
+///
+/// # Errors
+/// The files cannot be found, or one of them stands in two parts.
+pub(super) fn forecast(
+    plan: &RunPlan,
+    fitted: Result<Schema, FitError>,
+    look: &mut FirstLook,
+) -> Result<Option<Schema>, Box<dyn Error>> {
+    check_files(&plan.data)?;
+    let faults = look.tasks.iter().filter_map(|task| task.fault());
+    let faults: Vec<String> = faults
+        .map(|fault| format!("in these rows, {fault}"))
+        .collect();
+    look.warnings.extend(faults);
+    match fitted {
+        Ok(schema) => Ok(Some(schema)),
+        Err(unfit) => {
+            look.warnings.push(format!("in these rows, {unfit}"));
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the first rows hold of the tasks.
+
+use ncs_features::labels::labels;
+use ncs_features::{Population, Task};
+use ncs_readers::{ReadError, RowsBlock};
+use serde::Serialize;
+
+use crate::progress::grouped;
+
+/// What the first rows hold of a task.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TaskLook {
+    /// The task's name.
+    pub(crate) name: String,
+    /// Its label's column.
+    pub(crate) label: String,
+    /// Rows that it is about.
+    pub(crate) rows: u64,
+    /// Rows of them whose label is known.
+    pub(crate) known: u64,
+    /// Rows of them whose label is above 0.
+    pub(crate) positives: u64,
+    /// Positives over known.
+    pub(crate) rate: Option<f64>,
+    /// The smallest label.
+    pub(crate) min: Option<f32>,
+    /// The largest label.
+    pub(crate) max: Option<f32>,
+}
+
+impl TaskLook {
+    /// Why nothing can be learned from these labels, if so.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let TaskLook {
+            name, label, known, ..
+        } = self;
+        match (self.min, self.max) {
+            (None, _) => Some(format!(
+                "task {name:?}: no row has a known label in column {label:?}; look at the column, \
+                 and at where"
+            )),
+            (Some(least), Some(most)) if least == most => Some(format!(
+                "task {name:?}: the label {label:?} is {least} on all {known} rows where it is \
+                 known; nothing can be learned from a constant: look at the column, or leave the \
+                 task out"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// One look for each task.
+///
+/// # Errors
+/// A label is none.
+pub(super) fn tasks(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<TaskLook>, ReadError> {
+    let mut looks: Vec<TaskLook> = tasks.iter().map(no_rows).collect();
+    for rows in blocks {
+        let labels = labels(tasks, &rows.block).map_err(|error| rows.error(error))?;
+        for (task, (look, own)) in tasks.iter().zip(looks.iter_mut().zip(&labels)) {
+            look.rows += match task.population {
+                Population::All => own.len() as u64,
+                Population::Where(other) => ones(&labels[other]),
+            };
+            own.iter()
+                .filter(|label| !label.is_nan())
+                .for_each(|label| look.add(*label));
+        }
+    }
+    looks.iter_mut().for_each(TaskLook::take_rate);
+    Ok(looks)
+}
+
+/// The labels of all rows, `[task][row]`.
+pub(super) fn labels_of(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<Vec<f32>>, ReadError> {
+    let mut all = vec![Vec::new(); tasks.len()];
+    for rows in blocks {
+        let labels = labels(tasks, &rows.block).map_err(|error| rows.error(error))?;
+        all.iter_mut()
+            .zip(labels)
+            .for_each(|(all, own)| all.extend(own));
+    }
+    Ok(all)
+}
+
+/// Rows whose label is 1 for a task that is about another's positives, and is 0 for that other: conversions
+/// without a click.
+pub(super) fn unclicked(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<String>, ReadError> {
+    let whole: Vec<Task> = tasks.iter().map(whole).collect();
+    let labels = labels_of(&whole, blocks)?;
+    let of_task = |(task, own): (&Task, &Vec<f32>)| {
+        let Population::Where(other) = task.population else {
+            return None;
+        };
+        let pairs = own.iter().zip(&labels[other]);
+        let without = |wanted: fn(f32) -> bool| {
+            pairs
+                .clone()
+                .filter(|(own, other)| **own > 0.0 && wanted(**other))
+                .count() as u64
+        };
+        let (zero, unknown) = (without(|other| other == 0.0), without(f32::is_nan));
+        let n = own.iter().filter(|label| **label > 0.0).count() as u64;
+        (zero + unknown > 0).then(|| {
+            format!(
+                "task {:?}: of {} rows whose label {:?} is above 0, {} have a {:?} of 0{}: they count for \
+                 nothing, since the task is about the rows where that is 1; look at how the two were joined",
+                task.name,
+                grouped(n),
+                task.label,
+                grouped(zero),
+                tasks[other].label,
+                match unknown {
+                    0 => String::new(),
+                    unknown => format!(", and {} have none", grouped(unknown)),
+                }
+            )
+        })
+    };
+    Ok(tasks.iter().zip(&labels).filter_map(of_task).collect())
+}
+
+/// The task, were it about every row.
+fn whole(task: &Task) -> Task {
+    Task {
+        population: Population::All,
+        ..task.clone()
+    }
+}
+
+fn ones(labels: &[f32]) -> u64 {
+    labels.iter().filter(|label| **label == 1.0).count() as u64
+}
+
+fn no_rows(task: &Task) -> TaskLook {
+    TaskLook {
+        name: task.name.clone(),
+        label: task.label.clone(),
+        rows: 0,
+        known: 0,
+        positives: 0,
+        rate: None,
+        min: None,
+        max: None,
+    }
+}
+
+impl TaskLook {
+    fn add(&mut self, label: f32) {
+        self.known += 1;
+        self.positives += u64::from(label > 0.0);
+        self.min = Some(self.min.map_or(label, |least| least.min(label)));
+        self.max = Some(self.max.map_or(label, |most| most.max(label)));
+    }
+
+    fn take_rate(&mut self) {
+        self.rate = (self.known > 0).then(|| self.positives as f64 / self.known as f64);
+    }
+}

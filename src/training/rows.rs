@@ -1,0 +1,40 @@
+//! The rows that a run keeps as ids in its own folder: one data set, said and measured.
+
+use std::path::Path;
+
+use ncs_readers::Prepared;
+use ncs_readers::cache::{self, CacheError};
+
+use crate::commands::size;
+use crate::progress::{Progress, grouped};
+
+/// Deletes the data sets in `folder` that are not this one, as an earlier state of the files left them, and
+/// says what stays.
+///
+/// # Errors
+/// The file system refuses.
+pub(super) fn keep_only(
+    folder: &Path,
+    data: &Prepared,
+    progress: Progress,
+) -> Result<(), CacheError> {
+    let own = data.train.path().parent();
+    for entry in cache::list(folder)? {
+        if Some(entry.path.as_path()) != own {
+            cache::remove(&entry)?;
+        }
+    }
+    if !data.was_cached {
+        let parts = [Some(&data.train), data.valid.as_ref(), data.test.as_ref()];
+        let parts = || parts.into_iter().flatten();
+        let n_rows = parts().map(|part| part.n_rows()).sum();
+        let n_bytes = parts().map(|part| part.n_bytes()).sum();
+        progress.say(&format!(
+            "rows: {} kept as ids in {}, {}; data.cache has runs share them",
+            grouped(n_rows),
+            folder.display(),
+            size(n_bytes)
+        ));
+    }
+    Ok(())
+}

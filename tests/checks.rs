@@ -1,0 +1,379 @@
+//! What `ncs check` says of columns that cannot teach, and that it refuses exactly what `ncs train` refuses.
+
+mod trained;
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use trained::{done, ncs, refused};
+
+/// A run over `log.csv` with these columns, small enough to be trained in no time.
+fn run_toml(columns: &str) -> String {
+    format!(
+        "seed = 1
+threads = 1
+
+[data]
+train = \"log.csv\"
+split = {{ by = \"row\", valid = 0.2, test = 0.2 }}
+
+[columns]
+{columns}
+
+[tasks.ctr]
+label = \"click\"
+
+[tasks.cvr]
+label = \"buy\"
+where = \"ctr\"
+
+[network]
+kind = \"shared_bottom\"
+dim = 2
+hidden = [4]
+
+[training]
+epochs = 1
+batch = 64
+"
+    )
+}
+
+/// A log of 400 rows: `more` names further columns, and `row` says what stands in them.
+fn log(more: &str, row: impl Fn(usize) -> String) -> String {
+    let line = |i: usize| {
+        let click = u8::from(i * 7 % 11 < 4);
+        let buy = u8::from(click == 1 && i * 5 % 13 < 4);
+        format!("u{},{click},{buy},{}\n", i * 31 % 23, row(i))
+    };
+    let lines: String = (0..400).map(line).collect();
+    format!("user,click,buy,{more}\n{lines}")
+}
+
+fn folder(columns: &str, log: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.toml"), run_toml(columns)).unwrap();
+    fs::write(folder.path().join("log.csv"), log).unwrap();
+    folder
+}
+
+/// The warnings about a column `x` of this kind beside a good one.
+fn warnings(kind: &str, x: impl Fn(usize) -> String) -> Vec<String> {
+    let columns = format!("user = \"categorical\"\nx = {kind}");
+    let folder = folder(&columns, &log("x", x));
+    let text = done(folder.path(), &["check", "run.toml", "--json"]);
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let warnings = found["warnings"].as_array().unwrap();
+    warnings
+        .iter()
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn warns(kind: &str, x: impl Fn(usize) -> String, part: &str) {
+    let found = warnings(kind, x);
+    assert!(
+        found.iter().any(|text| text.contains(part)),
+        "{part}: {found:?}"
+    );
+}
+
+#[track_caller]
+fn is_silent(kind: &str, x: impl Fn(usize) -> String) {
+    assert_eq!(warnings(kind, x), Vec::<String>::new());
+}
+
+/// One of some values, in no order that follows the labels.
+fn one_of<'a>(values: &[&'a str], i: usize) -> &'a str {
+    values[i * 17 % 29 % values.len()]
+}
+
+#[test]
+fn columns_that_cannot_teach_are_named() {
+    let category = "\"categorical\"";
+    warns(
+        category,
+        |_| "a".into(),
+        "column \"x\" has one value, \"a\", on all rows",
+    );
+    warns(
+        "\"numeric\"",
+        |_| "7".into(),
+        "column \"x\" has one value, \"7\", on all rows",
+    );
+    warns(
+        category,
+        |_| String::new(),
+        "column \"x\" is null on all rows",
+    );
+    let missing = "{ kind = \"categorical\", missing = [\"-1\"] }";
+    warns(missing, |_| "-1".into(), "column \"x\" is null on all rows");
+    let unknown = "no value of column \"x\" is seen 2 times on all rows";
+    warns(category, |i| format!("session-{i}"), unknown);
+    let thrice = "{ kind = \"categorical\", vocabulary = { min_count = 30 } }";
+    warns(
+        thrice,
+        |i| format!("v{}", i % 40),
+        "is seen 30 times on all rows",
+    );
+    is_silent(category, |i| one_of(&["a", "b", ""], i).into());
+    let hashed = "{ kind = \"categorical\", buckets = 99 }";
+    warns(hashed, |i| format!("session-{i}"), unknown);
+    is_silent(hashed, |i| format!("session-{}", i / 4));
+}
+
+#[test]
+fn texts_that_look_like_lists_are_told_the_setting_that_splits_them() {
+    let category = "\"categorical\"";
+    let lists = |i: usize, open: &str, between: &str, close: &str| {
+        let n = 1 + i % 3;
+        let items: Vec<String> = (0..n)
+            .map(|k| format!("t{}", (i * 7 + k * (1 + i % 5)) % 12))
+            .collect();
+        format!("\"{open}{}{close}\"", items.join(between))
+    };
+    warns(
+        category,
+        |i| lists(i, "['", "', '", "']"),
+        "kind = \"list\", which reads them",
+    );
+    warns(
+        category,
+        |i| lists(i, "", "|", ""),
+        "{ kind = \"list\", separator = \"|\" }",
+    );
+    warns(
+        category,
+        |i| lists(i, "", ", ", ""),
+        "{ kind = \"list\", separator = \",\" }",
+    );
+    warns(
+        category,
+        |i| lists(i, "", " ", ""),
+        "{ kind = \"list\", separator = \" \" }",
+    );
+    warns(
+        "\"list\"",
+        |i| lists(i, "", ";", ""),
+        "state separator = \";\"",
+    );
+    let weights = "weights are not supported";
+    warns(category, |i| lists(i, "", ":0.5|", ":1.25"), weights);
+    let split = "{ kind = \"list\", separator = \"|\" }";
+    warns(
+        split,
+        |i| lists(i, "", ":0.5|", &format!(":{}", i % 4)),
+        weights,
+    );
+    is_silent(split, |i| lists(i, "", "|", ""));
+    is_silent("{ kind = \"list\", separator = \",\" }", |i| {
+        lists(i, "", ", ", "")
+    });
+    is_silent("\"list\"", |i| lists(i, "['", "', '", "']"));
+}
+
+#[test]
+fn kinds_that_do_not_fit_are_told() {
+    let vector = "lists of numbers as vectors are not supported: make a column of each number";
+    let numbers = |i: usize| format!("\"[0.{i}, -1.5, {}.25]\"", i % 7);
+    warns("\"list\"", numbers, vector);
+    warns("\"categorical\"", numbers, vector);
+    let scalar = "column \"x\" is declared a list, but no row holds more than one value";
+    warns("\"list\"", |i| format!("v{}", i % 5), scalar);
+    let negative = "has transform = \"log\", and 45 of its numbers are below 0 (the least is -1.5)";
+    let log = "{ kind = \"numeric\", transform = \"log\" }";
+    warns(
+        log,
+        |i| {
+            if i % 9 == 1 {
+                "-1.5".into()
+            } else {
+                format!("{}.5", i % 9)
+            }
+        },
+        negative,
+    );
+    let id = "looks like an id";
+    warns(
+        "{ kind = \"numeric\", column = \"x\" }",
+        |i| (10_000 + i).to_string(),
+        id,
+    );
+    warns(
+        "\"numeric\"",
+        |i| (i as u64 * 982_451_653_777).to_string(),
+        id,
+    );
+    is_silent("\"numeric\"", |i| (i * i % 1009).to_string());
+    is_silent("\"numeric\"", |i| (1_763_900_000 + i).to_string());
+    is_silent("\"numeric\"", |i| format!("{}.25", i * 37 % 101));
+}
+
+#[test]
+fn a_number_that_is_an_id_by_its_name_is_told() {
+    let columns = "user = \"categorical\"\nitem_id = \"numeric\"";
+    let folder = folder(columns, &log("item_id", |i| (i * 13 % 50).to_string()));
+    let text = done(folder.path(), &["check", "run.toml"]);
+    let part = "column \"item_id\" is declared numeric, but looks like an id (its name says so)";
+    assert!(text.contains(part), "{text}");
+}
+
+#[test]
+fn a_feature_that_tells_the_label_is_suspected() {
+    let click = |i: usize| i * 7 % 11 < 4;
+    let null = "column \"x\" is null exactly where the label of task \"ctr\" is 0";
+    warns(
+        "\"categorical\"",
+        |i| {
+            if click(i) {
+                format!("o{}", i % 3)
+            } else {
+                String::new()
+            }
+        },
+        null,
+    );
+    let auc = "column \"x\" alone ranks the label of task \"ctr\" with an AUC of 1.000";
+    warns(
+        "\"numeric\"",
+        |i| {
+            if click(i) {
+                "1.5".into()
+            } else {
+                format!("0.{}", i % 7)
+            }
+        },
+        auc,
+    );
+    warns(
+        "\"categorical\"",
+        |i| {
+            if click(i) {
+                "seen".into()
+            } else {
+                format!("n{}", i % 3)
+            }
+        },
+        auc,
+    );
+    is_silent("{ kind = \"categorical\", buckets = 99 }", |i| {
+        format!("id-{}", i * 7 % 211)
+    });
+}
+
+#[test]
+fn conversions_without_a_click_are_counted() {
+    let log = log("x", |i| one_of(&["a", "b"], i).into());
+    let lines: Vec<&str> = log.lines().collect();
+    let wrong = |(i, line): (usize, &&str)| match i {
+        10..30 => line.replacen(",0,0,", ",0,1,", 1),
+        _ => (*line).to_owned(),
+    };
+    let log: Vec<String> = lines.iter().enumerate().map(wrong).collect();
+    let n = log.iter().filter(|line| line.contains(",0,1,")).count();
+    let columns = "user = \"categorical\"\nx = \"categorical\"";
+    let folder = folder(columns, &(log.join("\n") + "\n"));
+    let text = done(folder.path(), &["check", "run.toml"]);
+    let part = format!("{n} have a \"click\" of 0");
+    assert!(text.contains(&part), "{part}: {text}");
+}
+
+/// Whether `ncs check` and `ncs train` succeed, which must be the same.
+#[track_caller]
+fn both(folder: &TempDir) -> bool {
+    let path = folder.path();
+    let check = ncs(path, &["check", "run.toml"]);
+    let train = ncs(path, &["train", "run.toml", "--out", "out"]);
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let (checked, trained) = (check.status.success(), train.status.success());
+    assert_eq!(
+        checked,
+        trained,
+        "check: {}train: {}",
+        said(&check),
+        said(&train)
+    );
+    checked
+}
+
+#[test]
+fn features_that_are_all_useless_are_refused() {
+    let columns = "x = { kind = \"categorical\", vocabulary = { min_count = 2 } }\n\
+                   y = \"categorical\"\nz = \"numeric\"";
+    let log = log("x,y,z", |i| format!("session-{i},,5"));
+    let folder = folder(columns, &log);
+    assert!(!both(&folder));
+    let parts = [
+        "warning: no value of column \"x\" is seen 2 times",
+        "warning: column \"y\" is null",
+        "warning: column \"z\" has one value",
+        "run.toml:8: no feature differs between the training rows",
+    ];
+    refused(folder.path(), &["check", "run.toml"], &parts);
+}
+
+#[test]
+fn check_refuses_what_train_refuses_and_nothing_else() {
+    let columns = "user = \"categorical\"\nx = \"numeric\"";
+    let good = log("x", |i| format!("{}.5", i * 7 % 31));
+    let check = |log: &str, change: &dyn Fn(String) -> String, fits: bool| {
+        let folder = folder(columns, log);
+        let run = change(run_toml(columns));
+        fs::write(folder.path().join("run.toml"), run).unwrap();
+        assert_eq!(both(&folder), fits);
+    };
+    let same = |run: String| run;
+    check(&good, &same, true);
+    // Numbers on validation rows only.
+    let late = |run: String| {
+        let split = "split = { by = \"time\", column = \"x\", valid_from = 20 }";
+        let run = run.replace("split = { by = \"row\", valid = 0.2, test = 0.2 }", split);
+        run.replace(
+            "x = \"numeric\"",
+            "x = { kind = \"numeric\", missing = [\"7\"] }",
+        )
+    };
+    let numbers = log("x", |i| {
+        if i % 3 == 0 {
+            (20 + i % 5).to_string()
+        } else {
+            "7".into()
+        }
+    });
+    check(&numbers, &late, false);
+    // Broken rows: too many at the end, and few enough.
+    let broken = |n: usize| {
+        let lines = (0..n).map(|_| "u1,0,0,dear\n");
+        good.clone() + &lines.collect::<String>()
+    };
+    let may_break =
+        |run: String| run.replace("\n\n[columns]", "\nmax_broken_share = 0.1\n\n[columns]");
+    check(&broken(20), &may_break, true);
+    check(&broken(80), &may_break, false);
+    check(&broken(1), &same, false);
+    // A file in two parts.
+    let twice = |run: String| {
+        run.replace(
+            "split = { by = \"row\", valid = 0.2, test = 0.2 }",
+            "valid = \"./log.csv\"",
+        )
+    };
+    check(&good, &twice, false);
+    // Validation rows of one kind matter where they decide.
+    let valid = |run: String| {
+        run.replace(
+            "split = { by = \"row\", valid = 0.2, test = 0.2 }",
+            "valid = \"valid.csv\"",
+        )
+    };
+    let last = |run: String| valid(run) + "keep = \"last\"\n";
+    for (change, fits) in [(&valid as &dyn Fn(String) -> String, false), (&last, true)] {
+        let folder = folder(columns, &good);
+        let zeros = good.replace(",1,0,", ",0,0,").replace(",1,1,", ",0,0,");
+        fs::write(folder.path().join("valid.csv"), zeros).unwrap();
+        fs::write(folder.path().join("run.toml"), change(run_toml(columns))).unwrap();
+        assert_eq!(both(&folder), fits);
+    }
+}
