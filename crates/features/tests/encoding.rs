@@ -383,6 +383,7 @@ fn rows_without_a_group_are_told_from_all_groups() {
         tables: vec![],
         tasks: vec![],
         group: Some("user".into()),
+        value_rule: ncs_features::ValueRule::CURRENT,
     };
     let groups = |column| {
         let block = Block {

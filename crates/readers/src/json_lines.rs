@@ -132,8 +132,9 @@ impl ReadRow for JsonLines {
         let Some(line) = self.next_line(rows.rows_done())? else {
             return Ok(false);
         };
+        let text = long_numbers_quoted(self.text());
         let cells = match line {
-            Line::Whole => cells(&long_numbers_quoted(self.text()), &self.wanted).map_err(Some),
+            Line::Whole => cells(&text, &self.wanted).map_err(Some),
             Line::TooLong => Err(None),
         };
         match cells {
