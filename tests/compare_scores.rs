@@ -248,7 +248,7 @@ fn a_file_that_does_not_fit_is_refused_before_anything_runs() {
     check(
         "p_ctr,p_cvr",
         &|at| at_4(at, "0.5,NaN"),
-        &["column \"p_cvr\"", "NaN"],
+        &["column \"p_cvr\"", "no number"],
     );
     let range = "column \"p_cvr\", row 5: -1.5 is not a probability";
     check(

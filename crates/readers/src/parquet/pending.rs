@@ -222,7 +222,10 @@ impl<T: DataType> Pending<T> {
             n_items += 1;
             let is_value = self.max_defined == 0 || self.rows.defined[level] == self.max_defined;
             let value = is_value.then(|| values.next()).flatten();
-            let n_bytes = value.map_or(0, |value| value.as_bytes().len());
+            let n_bytes = match is_narrow::<T>() {
+                true => 0,
+                false => value.map_or(0, |value| value.as_bytes().len()),
+            };
             *size = match n_items > LONGEST_LIST {
                 true => usize::MAX,
                 false => size.saturating_add(VALUE_BYTES + n_bytes),
