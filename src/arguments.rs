@@ -160,6 +160,9 @@ pub struct Rows {
     /// Column names of CSV files that have no header line.
     #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
     pub header: Option<Vec<String>>,
+    /// Encoding of texts (default: utf-8).
+    #[arg(long, value_enum)]
+    pub encoding: Option<TextEncoding>,
     /// Worker threads; without it, one for each core.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
@@ -244,6 +247,20 @@ pub enum FileFormat {
     JsonLines,
     /// TFRecord of tf.train.Example.
     Tfrecord,
+}
+
+/// The encoding of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TextEncoding {
+    /// UTF-8.
+    #[value(name = "utf-8")]
+    Utf8,
+    /// ISO 8859-1.
+    #[value(name = "latin-1")]
+    Latin1,
+    /// Windows-1252.
+    #[value(name = "windows-1252")]
+    Windows1252,
 }
 
 /// `ncs schema`

@@ -39,6 +39,8 @@ pub(crate) struct FirstLook {
     pub(crate) table_bytes: u64,
     /// What is worth a second look.
     pub(crate) warnings: Vec<String>,
+    /// What is worth knowing, such as files without rows.
+    pub(crate) notes: Vec<String>,
     /// Why no run could use the data, though every row can be read: a task and what is wrong with
     /// its label in all rows of a part.
     #[serde(skip)]
@@ -108,10 +110,9 @@ impl TaskLook {
 pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn std::error::Error>> {
     let (data, schema) = (&plan.data, &plan.schema);
     let columns = columns_of(data, schema);
-    // One row more, to learn whether there are others.
-    let blocks = first_rows(data, &columns, n_rows.saturating_add(1))?;
-    let (blocks, all_rows) = first_of(blocks, n_rows);
-    let mut rows = Usable::new(data.reading.max_broken_share > 0.0, blocks);
+    let first = first_rows(data, &columns, n_rows)?;
+    let all_rows = first.are_all;
+    let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
     let unfit = sift(plan, &mut rows)?;
     if let Some(error) = unfit.as_ref().filter(|_| all_rows) {
         return Err(error.clone().into());
@@ -122,6 +123,7 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
     let mut warnings = rows.warning();
     let unfit = unfit.map(|error| format!("in these rows, {error}"));
     warnings.extend(unfit);
+    warnings.extend(rows.doubts());
     warnings.extend(columns.iter().filter_map(ColumnLook::warning));
     let mut look = FirstLook {
         files: files_of(data)?,
@@ -133,6 +135,7 @@ pub(crate) fn look(plan: &RunPlan, n_rows: usize) -> Result<FirstLook, Box<dyn s
         table_bytes: memory::needed(plan),
         tasks,
         warnings,
+        notes: Vec::new(),
         faults: Vec::new(),
         seen: vec![seen(rows.n_rows(), all_rows, Part::Train)],
     };
@@ -175,18 +178,6 @@ fn sift(plan: &RunPlan, rows: &mut Usable) -> Result<Option<FitError>, ReadError
     }
 }
 
-/// The first `n_rows` of them, and whether these are all.
-fn first_of(mut blocks: Vec<RowsBlock>, n_rows: usize) -> (Vec<RowsBlock>, bool) {
-    let read: usize = blocks.iter().map(|rows| rows.block.n_rows).sum();
-    if read > n_rows
-        && let Some(last) = blocks.last_mut()
-    {
-        let kept = last.block.n_rows - (read - n_rows);
-        last.block = last.block.select(&(0..kept).collect::<Vec<_>>());
-    }
-    (blocks, read <= n_rows)
-}
-
 /// Rows of which those that cannot be used are left out and counted, or refused.
 struct Usable {
     may_be_broken: bool,
@@ -219,6 +210,18 @@ impl Usable {
         first
             .map(|first| format!("{n} rows cannot be used; the first: {first}"))
             .collect()
+    }
+
+    /// Rows that could be read but look wrong: the first of them, and how many there are.
+    fn doubts(&self) -> Option<String> {
+        let notes = self.blocks.iter();
+        let mut notes = notes.flat_map(|rows| rows.notes.iter().map(move |note| (rows, note)));
+        let (rows, first) = notes.next()?;
+        let file = rows.file.display();
+        Some(match notes.count() {
+            0 => format!("{file}: {first}"),
+            more => format!("{file}: {first}; {more} more such rows follow"),
+        })
     }
 
     fn n_rows(&self) -> u64 {

@@ -62,6 +62,11 @@ impl ScoreFile {
         self.columns.write(scores).map_err(at(&self.path))
     }
 
+    /// Rows that were written so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Completes the file, gives it its name and returns its number of rows.
     ///
     /// # Errors

@@ -77,6 +77,9 @@ pub fn prepare_rows(
     if prepared.was_cached {
         progress.say("rows: found in the id cache");
     }
+    for note in &prepared.report.notes {
+        progress.say(&format!("note: {note}"));
+    }
     Ok(prepared)
 }
 

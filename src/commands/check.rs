@@ -44,6 +44,7 @@ fn check_labels(file: &RunFile, faults: &[(String, String)]) -> Outcome {
 fn text(look: &FirstLook) -> String {
     let warning = |text: &String| format!("warning: {text}\n");
     let warnings: String = look.warnings.iter().map(warning).collect();
+    let notes = look.notes.iter().map(|text| format!("note: {text}\n"));
     let parts = [
         files(&look.files),
         rows(look),
@@ -53,6 +54,7 @@ fn text(look: &FirstLook) -> String {
             "Tables and moments, were every row met: {}\n",
             size(look.table_bytes)
         ),
+        notes.collect(),
         warnings,
         verdict(look),
     ];

@@ -8,7 +8,7 @@ use ncs_eval::report::ResultTable;
 use ncs_eval::{MetricSettings, Metrics, Predictions, RunReport, render_text};
 use ncs_features::{Encoder, Schema, Task};
 use ncs_model::Scorer;
-use ncs_readers::{Encoded, ReadError, Reading};
+use ncs_readers::{Encoded, ReadError};
 use ncs_train::predict;
 
 use super::{Outcome, model, print, print_json};
@@ -37,21 +37,23 @@ fn predict(
 ) -> Result<Predictions, Box<dyn Error>> {
     let files = model::files(&arguments.rows)?;
     let reading = model::reading(&arguments.rows);
-    let schema = match files.first() {
-        Some(file) => present(scorer.schema(), file, &reading, progress)?,
+    let schema = match ncs_readers::first_column_names(&files, &reading)? {
+        Some((file, columns)) => present(scorer.schema(), &file, &columns, progress),
         None => scorer.schema().clone(),
     };
     let tasks = schema.tasks.clone();
     let mut predictions = predict::no_predictions(&tasks);
     let mut pass = model::pass(&arguments.rows);
     let mut job = progress.job("evaluate", None, "rows");
-    for batch in Encoded::open(files, &reading, Encoder::new(schema), true) {
+    let mut rows = Encoded::open(files, &reading, Encoder::new(schema), true);
+    for batch in &mut rows {
         let batch = batch.map_err(|error| absent_label(error, &tasks))?;
         let scores = scorer.score(&batch, &mut pass);
         predict::append(&mut predictions, &batch, &scores);
         job.advance(batch.n_rows as u64);
     }
     job.finish();
+    model::say_notes(&rows, progress);
     Ok(predictions)
 }
 
@@ -59,10 +61,9 @@ fn predict(
 fn present(
     schema: &Arc<Schema>,
     file: &Path,
-    reading: &Reading,
+    columns: &[String],
     progress: Progress,
-) -> Result<Arc<Schema>, ReadError> {
-    let columns = ncs_readers::column_names(file, reading)?;
+) -> Arc<Schema> {
     let mut schema = Schema::clone(schema);
     let note = |column: &str, without: &str| {
         let file = file.display();
@@ -78,7 +79,7 @@ fn present(
             note(&truth, "entire-space AUC");
         }
     }
-    Ok(Arc::new(schema))
+    Arc::new(schema)
 }
 
 /// Says of a missing column that it is a label, and what works without.

@@ -17,9 +17,9 @@ pub mod train;
 use std::error::Error;
 use std::io::{self, Write};
 
-use ncs_readers::Format;
+use ncs_readers::{Encoding, Format};
 
-use crate::arguments::FileFormat;
+use crate::arguments::{FileFormat, TextEncoding};
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunFileError};
 
@@ -42,6 +42,15 @@ fn file_format(said: FileFormat) -> Format {
         FileFormat::Csv => Format::Csv,
         FileFormat::JsonLines => Format::JsonLines,
         FileFormat::Tfrecord => Format::TfRecord,
+    }
+}
+
+/// The encoding that a flag names.
+fn encoding(said: TextEncoding) -> Encoding {
+    match said {
+        TextEncoding::Utf8 => Encoding::Utf8,
+        TextEncoding::Latin1 => Encoding::Latin1,
+        TextEncoding::Windows1252 => Encoding::Windows1252,
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ncs_model::artifact::{Artifact, ArtifactError};
 use ncs_model::{Pass, Scorer};
-use ncs_readers::{ReadError, Reading};
+use ncs_readers::{Encoded, Encoding, ReadError, Reading};
 
-use super::file_format;
+use super::{encoding, file_format};
 use crate::arguments::Rows;
+use crate::progress::Progress;
 
 /// The folder of the model that `path` names: itself, or the `model` in a folder of `ncs train`.
 pub(super) fn folder(path: &Path) -> PathBuf {
@@ -54,7 +55,15 @@ pub(super) fn reading(rows: &Rows) -> Reading {
         format: rows.format.map(file_format),
         delimiter: rows.delimiter,
         header: rows.header.clone(),
+        encoding: rows.encoding.map_or(Encoding::Utf8, encoding),
         ..Reading::default()
+    }
+}
+
+/// Says what is worth telling of files that were read.
+pub(super) fn say_notes(rows: &Encoded, progress: Progress) {
+    for note in rows.notes() {
+        progress.say(&format!("note: {note}"));
     }
 }
 

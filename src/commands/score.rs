@@ -11,7 +11,8 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::score_file::ScoreFile;
 
-/// Writes the probability (or ratio) of every task for every row, in the order of the rows.
+/// Writes the probability (or ratio) of every task for every row, in the order of the rows: as many as
+/// the files hold.
 ///
 /// # Errors
 /// The model or a row cannot be read, the file cannot be written or is one of those that are read,
@@ -26,15 +27,28 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let mut out = ScoreFile::create(&arguments.out, &scorer.spec().tasks)?;
     let mut job = progress.job("score", None, "rows");
     let encoder = Encoder::new(scorer.schema().clone());
-    for batch in Encoded::open(files, &reading, encoder, false) {
+    let mut rows = Encoded::open(files, &reading, encoder, false);
+    for batch in &mut rows {
         let batch = batch?;
         interrupt::refuse(asked, "no scores were written")?;
         out.write(scorer.score(&batch, &mut pass))?;
         job.advance(batch.n_rows as u64);
     }
-    let rows = out.finish()?;
+    refuse_other_number(out.rows(), rows.rows_read())?;
+    let n_rows = out.finish()?;
     job.finish();
-    print(&format!("{}: {rows} rows\n", arguments.out.display()))
+    model::say_notes(&rows, progress);
+    print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
+}
+
+/// Scores stand beside rows by their number alone.
+fn refuse_other_number(written: u64, read: u64) -> Result<(), String> {
+    if written == read {
+        return Ok(());
+    }
+    Err(format!(
+        "{written} scores for {read} rows; no scores were written: please report this"
+    ))
 }
 
 /// Scores would replace the rows that they are for.

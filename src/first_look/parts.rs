@@ -5,18 +5,18 @@ use std::path::Path;
 use ncs_features::Task;
 use ncs_readers::split::Part;
 use ncs_readers::{
-    DataPlan, Format, ReadError, Reading, RowsBlock, Source, Split, SplitTally, column_names,
-    columns_of, files, first_rows, open, split_tally,
+    DataPlan, Format, RawBlock, ReadError, Reading, RowsBlock, Source, Split, SplitTally,
+    column_names, columns_of, files, first_rows, open, split_tally,
 };
 
-use super::{FirstLook, Usable, first_of, parts_of, seen, sift, tasks};
+use super::{FirstLook, Usable, parts_of, seen, sift, tasks};
 use crate::run_file::RunPlan;
 
 /// Looks at validation and test rows, those that the split takes from `train` included, and at the
 /// start of every file.
 ///
 /// # Errors
-/// A file is empty or cannot be read, or a row cannot be used where none may be broken.
+/// A file cannot be read, all of a part are empty, or a row cannot be used where none may be broken.
 pub(super) fn look(
     plan: &RunPlan,
     n_rows: usize,
@@ -27,7 +27,8 @@ pub(super) fn look(
         look_at(plan, n_rows, part, train, look)?;
     }
     for part in Part::ALL {
-        starts(plan, patterns(&plan.data, part))?;
+        let note = starts(plan, patterns(&plan.data, part))?;
+        look.notes.extend(note);
     }
     Ok(())
 }
@@ -52,7 +53,7 @@ fn look_at(
     let mut blocks = split_off(&plan.data, part, train)?;
     if !patterns(&plan.data, part).is_empty() {
         let (rows, are_all) = own_rows(plan, n_rows, part)?;
-        let warnings = rows.warning().into_iter();
+        let warnings = rows.warning().into_iter().chain(rows.doubts());
         look.warnings
             .extend(warnings.map(|text| format!("{}: {text}", part.name())));
         look.seen.push(seen(rows.n_rows(), are_all, part));
@@ -86,12 +87,11 @@ fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool),
         ..plan.data.clone()
     };
     let columns = columns_of(&plan.data, &plan.schema);
-    let blocks = first_rows(&data, &columns, n_rows.saturating_add(1))?;
-    let (blocks, all_rows) = first_of(blocks, n_rows);
-    let mut rows = Usable::new(data.reading.max_broken_share > 0.0, blocks);
+    let first = first_rows(&data, &columns, n_rows)?;
+    let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
     // Nothing is fitted to these rows: what they would not suffice for is no matter.
     sift(plan, &mut rows)?;
-    Ok((rows, all_rows))
+    Ok((rows, first.are_all))
 }
 
 fn labels(
@@ -138,14 +138,18 @@ pub(super) fn split_fault(
     }
 }
 
-/// Reads the first rows of every file, so that one that is empty or cut off there is known now.
-fn starts(plan: &RunPlan, patterns: &[String]) -> Result<(), ReadError> {
+/// Reads the first rows of every file, so that one that is cut off there is known now; says how many
+/// hold none.
+fn starts(plan: &RunPlan, patterns: &[String]) -> Result<Option<String>, ReadError> {
     let columns = columns_of(&plan.data, &plan.schema);
     let reading = &plan.data.reading;
-    for (number, file) in files(patterns, &plan.data.root)?.iter().enumerate() {
-        let mut source = open_start(file, reading, &columns, number > 0)?;
-        let Some(rows) = source.next_block()? else {
-            return Err(ReadError::NoRows { path: file.clone() });
+    let files = files(patterns, &plan.data.root)?;
+    let mut empty = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        let has_first = number > empty.len();
+        let Some(rows) = first_block(file, reading, &columns, has_first)? else {
+            empty.push(file);
+            continue;
         };
         if let Some(broken) = rows
             .broken
@@ -159,7 +163,29 @@ fn starts(plan: &RunPlan, patterns: &[String]) -> Result<(), ReadError> {
             });
         }
     }
-    Ok(())
+    Ok(empty.first().map(|first| {
+        let (n, first) = (empty.len(), first.display());
+        match n {
+            1 => format!("{first}: the file holds no rows; it is passed over"),
+            _ => format!(
+                "{n} of {} files hold no rows; they are passed over, the first: {first}",
+                files.len()
+            ),
+        }
+    }))
+}
+
+/// The first rows of a file; `None` where it holds none.
+fn first_block(
+    file: &Path,
+    reading: &Reading,
+    columns: &[String],
+    may_lack: bool,
+) -> Result<Option<RawBlock>, ReadError> {
+    match open_start(file, reading, columns, may_lack) {
+        Err(ReadError::NoRows { .. }) => Ok(None),
+        opened => opened?.next_block(),
+    }
 }
 
 /// Of several files without a list of their columns, only the first must have all of them.

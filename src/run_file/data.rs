@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_readers::{DataPlan, Format, Moment, ReadError, Reading, Split, TimeFormat};
+use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split, TimeFormat};
 
 use super::checks::Checks;
 use super::shapes;
@@ -49,16 +49,14 @@ pub fn list_columns(plan: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
     Ok(listed)
 }
 
-/// The columns of the first file that `patterns` name; `None` without patterns.
+/// The columns of the first file with columns that `patterns` name; `None` without patterns.
 fn first_file(plan: &DataPlan, patterns: &[String]) -> Result<Option<FileColumns>, ReadError> {
     let files = ncs_readers::files(patterns, &plan.root)?;
-    let columns = |file: &PathBuf| {
-        Ok(FileColumns {
-            name: file.display().to_string(),
-            columns: ncs_readers::column_names(file, &plan.reading)?,
-        })
-    };
-    files.first().map(columns).transpose()
+    let found = ncs_readers::first_column_names(&files, &plan.reading)?;
+    Ok(found.map(|(file, columns)| FileColumns {
+        name: ncs_readers::shown_path(&file),
+        columns,
+    }))
 }
 
 /// The plan; `None` where the files' columns are not known, so that no more can be checked.
@@ -121,6 +119,15 @@ fn reading(said: &shapes::Data, checks: &mut Checks<'_>) -> Reading {
         max_broken_share: said.max_broken_share,
         delimiter,
         header: said.header.clone(),
+        encoding: said.encoding.map_or(Encoding::Utf8, encoding),
+    }
+}
+
+fn encoding(said: shapes::Encoding) -> Encoding {
+    match said {
+        shapes::Encoding::Utf8 => Encoding::Utf8,
+        shapes::Encoding::Latin1 => Encoding::Latin1,
+        shapes::Encoding::Windows1252 => Encoding::Windows1252,
     }
 }
 

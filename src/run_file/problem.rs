@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ncs_features::shown;
+
 use super::tree::Place;
 
 /// One thing that is wrong.
@@ -63,7 +65,7 @@ impl fmt::Display for RunFileError {
 pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(found, &known) {
-        Some(name) => format!("; did you mean {name}?"),
+        Some(name) => format!("; did you mean {}?", shown::name(name)),
         None if known.is_empty() => String::new(),
         None => format!("; known: {}", listed(&known)),
     }
@@ -71,9 +73,10 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
 
 /// The known name that `found` is most likely a slip of: at most a third of its letters differ.
 pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
-    let distance =
-        |name: &str| strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase());
-    let allowed = (found.chars().count() / 3).max(1);
+    let start = |name: &str| shown::start(name).to_lowercase();
+    let wanted = start(found);
+    let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &start(name));
+    let allowed = (wanted.chars().count() / 3).max(1);
     let ranked = known.iter().map(|name| (distance(name), *name));
     ranked
         .filter(|(d, _)| *d <= allowed)
@@ -81,12 +84,7 @@ pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// `a, b, c`, cut after forty names.
+/// `a, " b", c`, cut after forty names.
 pub(crate) fn listed(names: &[&str]) -> String {
-    const MOST: usize = 40;
-    let shown = names[..names.len().min(MOST)].join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    shown::names(names.iter().copied())
 }

@@ -75,6 +75,9 @@ pub(crate) struct Data {
     /// Column names of CSV files that have no header line.
     #[schemars(length(min = 1))]
     pub(crate) header: Option<Vec<String>>,
+    /// Encoding of texts; default: "utf-8". Applies to CSV files and JSON lines as a whole, and in
+    /// Parquet and TFRecord to texts that are not valid UTF-8.
+    pub(crate) encoding: Option<Encoding>,
     /// Folder of the id cache; without it, the user's cache folder.
     #[schemars(length(min = 1))]
     pub(crate) cache: Option<String>,
@@ -109,7 +112,7 @@ impl Files {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
-    /// TFRecord of tf.train.Example, plain or gzip.
+    /// TFRecord of tf.train.Example, plain, gzip or zlib.
     #[serde(rename = "tfrecord")]
     TfRecord,
     /// Parquet.
@@ -118,6 +121,20 @@ pub(crate) enum Format {
     Csv,
     /// One JSON object a line, plain, .gz or .zst.
     JsonLines,
+}
+
+/// The encoding of texts.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) enum Encoding {
+    /// UTF-8; a row with other bytes is broken.
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// ISO 8859-1.
+    #[serde(rename = "latin-1")]
+    Latin1,
+    /// Windows-1252: Latin-1 with printable characters from 0x80 to 0x9F.
+    #[serde(rename = "windows-1252")]
+    Windows1252,
 }
 
 /// How the rows of data.train are divided into training, validation and test.

@@ -87,6 +87,6 @@ fn calibrated(
 /// not undo a training.
 fn rows(plan: &RunPlan) -> Option<Block> {
     let columns = columns_of(&plan.data, &plan.schema);
-    let blocks = first_rows(&plan.data, &columns, TEST_ROWS).ok()?;
-    Some(blocks.into_iter().next()?.block)
+    let first = first_rows(&plan.data, &columns, TEST_ROWS).ok()?;
+    Some(first.blocks.into_iter().next()?.block)
 }

@@ -95,7 +95,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
     plan.network.kind = kind;
     plan.network.hidden = vec![8, 4];
     let columns = columns_of(&plan.data, &plan.schema);
-    let rows = first_rows(&plan.data, &columns, 2000).unwrap();
+    let rows = first_rows(&plan.data, &columns, 2000).unwrap().blocks;
     let mut fit = Fit::new(plan.schema.clone());
     rows.iter()
         .for_each(|rows| fit.observe(&rows.block).unwrap());

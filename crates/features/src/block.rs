@@ -43,6 +43,16 @@ pub enum Values {
 }
 
 impl Values {
+    /// Memory that they take.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Values::Text(texts) => texts.n_bytes(),
+            Values::Int(numbers) => 8 * numbers.len(),
+            Values::Float(numbers) => 8 * numbers.len(),
+            Values::Time(times) => size_of::<Timestamp>() * times.len(),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -96,21 +106,25 @@ impl Default for Values {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Texts {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    ends: Vec<usize>,
 }
 
 impl Texts {
     /// Appends a text.
     pub fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        self.ends
-            .push(u32::try_from(self.bytes.len()).expect("a block holds under 4 GiB of text"));
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Memory that the texts take.
+    pub fn n_bytes(&self) -> usize {
+        self.bytes.len() + size_of::<usize>() * self.ends.len()
     }
 
     /// The bytes of text `i`, as the file holds them (not necessarily valid UTF-8).
     pub fn get(&self, i: usize) -> &[u8] {
-        let start = if i == 0 { 0 } else { self.ends[i - 1] as usize };
-        &self.bytes[start..self.ends[i] as usize]
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.bytes[start..self.ends[i]]
     }
 
     /// The first text that is not UTF-8.
@@ -119,7 +133,7 @@ impl Texts {
         let whole = std::str::from_utf8(&self.bytes);
         let is_cut_well = |text: &str| {
             let mut ends = self.ends.iter();
-            ends.all(|&end| text.is_char_boundary(end as usize))
+            ends.all(|&end| text.is_char_boundary(end))
         };
         match whole.is_ok_and(is_cut_well) {
             true => None,
@@ -196,6 +210,14 @@ impl Column {
 }
 
 impl Block {
+    /// Memory that the values take.
+    pub fn n_bytes(&self) -> usize {
+        self.columns
+            .iter()
+            .map(|column| column.values.n_bytes())
+            .sum()
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

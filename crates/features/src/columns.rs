@@ -43,6 +43,11 @@ impl ColumnBuilder {
         &self.name
     }
 
+    /// Memory that the values of the block in the making take.
+    pub fn n_bytes(&self) -> usize {
+        self.values.as_ref().map_or(0, Values::n_bytes) + 4 * self.ends.len()
+    }
+
     /// Whether some row had this column, if only as a null.
     pub fn is_seen(&self) -> bool {
         self.seen

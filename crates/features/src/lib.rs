@@ -54,6 +54,7 @@ pub mod labels;
 pub mod piecewise;
 mod range;
 pub mod schema;
+pub mod shown;
 pub mod time;
 pub mod value;
 

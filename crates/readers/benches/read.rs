@@ -1,11 +1,11 @@
-//! Rows a second from files to ids, one thread: `cargo bench -p ncs-readers`.
+//! Rows a second from files to ids, one thread, and how names of columns grow: `cargo bench -p ncs-readers`.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_features::*;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, Synthetic, SyntheticPlan, write_blocks};
-use ncs_readers::{Encoded, Format, Reading};
+use ncs_readers::{Encoded, Format, Reading, column_names};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::{TempDir, tempdir};
@@ -97,5 +97,18 @@ fn read_and_encode(bencher: Bencher, name: &str) {
         let batches = Encoded::open(files, &Reading::default(), encoder.clone(), true);
         let rows: usize = batches.map(|batch| batch.unwrap().n_rows).sum();
         assert_eq!(rows as u64, N_ROWS);
+    });
+}
+
+/// The names of the columns of one row, for more and more of them: the time for each stays the same.
+#[divan::bench(args = [10_000, 40_000, 160_000], sample_count = 5, sample_size = 1)]
+fn list_keys(bencher: Bencher, n_keys: usize) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("wide.jsonl");
+    let keys: Vec<String> = (0..n_keys).map(|i| format!("\"key_{i}\":{i}")).collect();
+    std::fs::write(&path, format!("{{{}}}\n", keys.join(","))).unwrap();
+    bencher.counter(ItemsCount::new(n_keys)).bench_local(|| {
+        let names = column_names(&path, &Reading::default()).unwrap();
+        assert_eq!(names.len(), n_keys);
     });
 }

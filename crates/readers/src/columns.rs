@@ -8,7 +8,11 @@ use std::path::Path;
 /// Rows of a block, the last of a file excepted.
 pub(crate) const BLOCK_ROWS: usize = 8192;
 /// A block that holds this much ends earlier.
-const BLOCK_BYTES: usize = 64 << 20;
+pub(crate) const BLOCK_BYTES: usize = 16 << 20;
+/// A row that holds more is broken, in every format.
+pub(crate) const LONGEST_ROW: usize = 16 << 20;
+/// A list of more values is no value of a row.
+pub(crate) const LONGEST_LIST: usize = 1 << 20;
 
 /// A format that comes row by row.
 pub(crate) trait ReadRow: Send {
@@ -75,8 +79,8 @@ impl<R: ReadRow> Source for ByRow<R> {
 pub(crate) struct RowsBuilder {
     columns: Vec<ColumnBuilder>,
     n_rows: usize,
-    n_bytes: usize,
     broken: Vec<BrokenRow>,
+    notes: Vec<String>,
     /// Rows of the file before this block.
     rows_before: u64,
 }
@@ -89,8 +93,8 @@ impl RowsBuilder {
                 .map(|name| ColumnBuilder::new(name))
                 .collect(),
             n_rows: 0,
-            n_bytes: 0,
             broken: Vec::new(),
+            notes: Vec::new(),
             rows_before: 0,
         }
     }
@@ -104,23 +108,33 @@ impl RowsBuilder {
         &mut self.columns[i]
     }
 
-    /// Ends a row of `n_bytes`; columns that got no value are null there.
-    pub(crate) fn end_row(&mut self, n_bytes: usize) {
+    /// Ends a row; columns that got no value are null there.
+    pub(crate) fn end_row(&mut self) {
         self.n_rows += 1;
-        self.n_bytes += n_bytes;
         self.columns.iter_mut().for_each(ColumnBuilder::end_row);
     }
 
-    /// The row cannot be read; none of its values was pushed.
-    pub(crate) fn break_row(&mut self, n_bytes: usize, what: &str) {
-        self.n_bytes += n_bytes;
+    /// The row cannot be read; none of its values was pushed. In a text it begins in `line`, from 1.
+    pub(crate) fn break_row(&mut self, line: Option<u64>, what: &str) {
         let row = self.rows_done() + 1;
-        let what = format!("row {row}: {what}");
+        let what = format!("{}: {what}", place(row, line));
         self.broken.push(BrokenRow { row, what });
     }
 
+    /// The row that ended last could be read, but look at it again.
+    pub(crate) fn doubt_last_row(&mut self, line: Option<u64>, why: &str) {
+        let row = self.rows_done();
+        self.notes.push(format!("{}: {why}", place(row, line)));
+    }
+
     fn is_full(&self) -> bool {
-        self.n_rows + self.broken.len() >= BLOCK_ROWS || self.n_bytes >= BLOCK_BYTES
+        let n_bytes = || {
+            self.columns
+                .iter()
+                .map(ColumnBuilder::n_bytes)
+                .sum::<usize>()
+        };
+        self.n_rows + self.broken.len() >= BLOCK_ROWS || n_bytes() >= BLOCK_BYTES
     }
 
     /// What was gathered, `None` where nothing was; the next block begins.
@@ -131,13 +145,22 @@ impl RowsBuilder {
             n_rows: std::mem::take(&mut self.n_rows),
             columns: self.columns.iter_mut().map(ColumnBuilder::finish).collect(),
         };
-        self.n_bytes = 0;
         let broken = std::mem::take(&mut self.broken);
+        let notes = std::mem::take(&mut self.notes);
         (block.n_rows + broken.len() > 0).then_some(RawBlock {
             block,
             first_row,
             broken,
             bytes_read,
+            notes,
         })
+    }
+}
+
+/// `row 101 (line 102)`: rows are counted without a header and blank lines.
+fn place(row: u64, line: Option<u64>) -> String {
+    match line {
+        Some(line) => format!("row {row} (line {line})"),
+        None => format!("row {row}"),
     }
 }

@@ -1,45 +1,43 @@
 //! Comma- and tab-separated text: quotes as in RFC 4180, every value a text.
 
-use crate::columns::{ReadRow, RowsBuilder};
+use crate::columns::{LONGEST_ROW, ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::plan::Reading;
 use crate::source::ReadError;
-use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
-use std::io::{self, Read};
+use fields::Fields;
+use records::{Found, Records};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// A longer record begins with a quote that is never closed: better an error than a file in memory.
-const LONGEST_RECORD: usize = 1 << 26;
+mod fields;
+mod records;
+
+/// So many line breaks in one field are worth a second look.
+const MANY_LINE_BREAKS: u64 = 100;
 
 /// A CSV file, read record by record.
 pub(crate) struct Csv {
     path: PathBuf,
-    reader: Reader<OneRecord>,
+    records: Records,
+    fields: Fields,
+    delimiter: u8,
     names: Vec<String>,
     /// Where the columns that were asked for are in a record.
     places: Vec<usize>,
-    record: ByteRecord,
 }
 
 impl Csv {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path, reading: &Reading) -> Result<Csv, ReadError> {
-        let input = OneRecord {
-            input: Input::open(path)?,
-            bytes_left: 0,
-        };
-        let reader = ReaderBuilder::new()
-            .delimiter(delimiter(path, reading))
-            .has_headers(false)
-            .flexible(true)
-            .buffer_capacity(1 << 17)
-            .from_reader(input);
+        let delimiter = delimiter(path, reading);
+        let input = Input::open_text(path, reading.encoding)?;
         let mut csv = Csv {
             path: path.to_owned(),
-            reader,
+            records: Records::new(input, delimiter),
+            fields: Fields::new(delimiter),
+            delimiter,
             names: Vec::new(),
             places: Vec::new(),
-            record: ByteRecord::new(),
         };
         csv.names = match &reading.header {
             Some(names) => names.clone(),
@@ -56,84 +54,151 @@ impl Csv {
     /// The same file, of which these columns are wanted.
     pub(crate) fn with_columns(mut self, columns: &[String]) -> Result<Csv, ReadError> {
         if self.names.is_empty() {
-            return Err(ReadError::NoRows { path: self.path });
+            return Err(ReadError::no_rows(&self.path, 1));
         }
-        let place = |column: &String| {
-            let mut places = (0..self.names.len()).filter(|&i| self.names[i] == *column);
-            match (places.next(), places.next()) {
-                (Some(place), None) => Ok(place),
-                (None, _) => Err(ReadError::missing(&self.path, column, &self.names)),
-                (Some(_), Some(_)) => {
-                    let what = format!("two columns are named \"{column}\"; rename one");
-                    Err(ReadError::damaged(&self.path, 0, what))
-                }
-            }
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, name) in self.names.iter().enumerate() {
+            places.entry(name).or_default().push(place);
+        }
+        let place = |column: &String| match places.get(column.as_str()).map(Vec::as_slice) {
+            Some([place]) => Ok(*place),
+            None | Some([]) => Err(ReadError::missing(&self.path, column, &self.names)),
+            Some(_) => Err(ReadError::named_twice(&self.path, column)),
         };
         self.places = columns.iter().map(place).collect::<Result<_, _>>()?;
         Ok(self)
     }
 
     fn header(&mut self) -> Result<Vec<String>, ReadError> {
-        self.next_record(0)?;
-        let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut names: Vec<String> = self.record.iter().map(name).collect();
-        // Written by some spreadsheets before the first name.
-        if let Some(rest) = names.first().and_then(|name| name.strip_prefix('\u{FEFF}')) {
-            names[0] = rest.to_owned();
-        }
-        Ok(names)
+        let what = match self.next(0)? {
+            Found::End => return Ok(Vec::new()),
+            Found::Record { .. } => {
+                self.fields.split(self.records.record());
+                let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let names = self.fields.iter().map(name).collect();
+                self.records.consume();
+                return Ok(names);
+            }
+            found => complaint(&found, self.records.line()),
+        };
+        let what = format!("its header, in line {}, {what}", self.records.line());
+        Err(ReadError::damaged(&self.path, 0, what))
     }
 
-    fn next_record(&mut self, rows: u64) -> Result<bool, ReadError> {
-        self.reader.get_mut().bytes_left = LONGEST_RECORD;
-        let read = self.reader.read_byte_record(&mut self.record);
-        read.map_err(|error| match error.into_kind() {
-            ErrorKind::Io(source) => ReadError::reading(&self.path, rows, source),
-            other => ReadError::damaged(&self.path, rows, format!("no CSV: {other:?}")),
-        })
+    fn next(&mut self, rows: u64) -> Result<Found, ReadError> {
+        let found = self.records.find();
+        found.map_err(|source| ReadError::reading(&self.path, rows, source))
+    }
+
+    /// The record has another number of fields than there are columns.
+    fn break_record(&mut self, n_lines: u64, rows: &mut RowsBuilder) {
+        let (found, wanted) = (self.fields.len(), self.names.len());
+        let what =
+            format!("{found} fields where {wanted} belong; look at its quotes and separators");
+        rows.break_row(Some(self.records.line()), &what);
+        // A quote that opens by mistake takes other rows with it, up to the next quote.
+        match n_lines > 1 && self.rows_in_record() > 0 {
+            true => self.records.consume_first_line(),
+            false => self.records.consume(),
+        }
+    }
+
+    /// Lines of the record, the first and the last left out, that have the fields of a row.
+    fn rows_in_record(&self) -> usize {
+        let lines = self.inner_lines();
+        lines.filter(|line| self.looks_like_a_row(line)).count()
+    }
+
+    /// The lines of the record between the first and the last.
+    fn inner_lines(&self) -> impl Iterator<Item = &[u8]> {
+        let record = self.records.record();
+        let ends = memchr::memchr(b'\n', record).zip(memchr::memrchr(b'\n', record));
+        let inner = ends.filter(|(first, last)| first < last);
+        let inner = inner.map(|(first, last)| &record[first + 1..last]);
+        inner
+            .into_iter()
+            .flat_map(|lines| lines.split(|&byte| byte == b'\n'))
+    }
+
+    fn looks_like_a_row(&self, line: &[u8]) -> bool {
+        let n = memchr::memchr_iter(self.delimiter, line).count();
+        n > 0 && n + 1 == self.names.len()
+    }
+
+    /// What is worth a second look in a record of several lines, if anything.
+    fn doubt(&self, n_lines: u64) -> Option<String> {
+        let n_breaks = n_lines - 1;
+        let n_inner = self.inner_lines().count();
+        let holds_rows = n_inner >= 3 && self.rows_in_record() == n_inner;
+        let why = match holds_rows {
+            true => "and lines that look like rows of this file",
+            false if n_breaks >= MANY_LINE_BREAKS => "in it",
+            false => return None,
+        };
+        Some(format!(
+            "its fields in quotes hold {n_breaks} line breaks {why}: look for a quote that is not closed"
+        ))
     }
 }
 
 impl ReadRow for Csv {
     fn read_row(&mut self, rows: &mut RowsBuilder) -> Result<bool, ReadError> {
-        if !self.next_record(rows.rows_done())? {
-            return Ok(false);
+        let found = self.next(rows.rows_done())?;
+        let line = self.records.line();
+        match found {
+            Found::End => return Ok(false),
+            Found::Record { n_lines } => {
+                self.fields.split(self.records.record());
+                if self.fields.len() != self.names.len() {
+                    self.break_record(n_lines, rows);
+                    return Ok(true);
+                }
+                for (i, &place) in self.places.iter().enumerate() {
+                    rows.column(i).push_text(self.fields.get(place));
+                }
+                rows.end_row();
+                if n_lines > 1
+                    && let Some(doubt) = self.doubt(n_lines)
+                {
+                    rows.doubt_last_row(Some(line), &doubt);
+                }
+                self.records.consume();
+            }
+            found => {
+                rows.break_row(Some(line), &complaint(&found, line));
+                match found {
+                    Found::TooLong => self.records.skip_line(),
+                    _ => Ok(self.records.consume_first_line()),
+                }
+                .map_err(|source| ReadError::reading(&self.path, rows.rows_done(), source))?;
+            }
         }
-        let (found, wanted) = (self.record.len(), self.names.len());
-        let n_bytes = self.record.as_slice().len();
-        if found != wanted {
-            let what =
-                format!("{found} fields where {wanted} belong; look at its quotes and separators");
-            rows.break_row(n_bytes, &what);
-            return Ok(true);
-        }
-        for (i, &place) in self.places.iter().enumerate() {
-            rows.column(i).push_text(&self.record[place]);
-        }
-        rows.end_row(n_bytes);
         Ok(true)
     }
 
     fn bytes_read(&self) -> u64 {
-        self.reader.get_ref().input.bytes_read()
+        self.records.bytes_read()
     }
 }
 
-/// The file, as far as one record may reach into it.
-struct OneRecord {
-    input: Input,
-    bytes_left: usize,
-}
-
-impl Read for OneRecord {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.bytes_left == 0 {
-            let what = "a record of over 64 MiB: look for a quote that is not closed";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+/// What is wrong with a record that begins in `line`.
+fn complaint(found: &Found, line: u64) -> String {
+    let remedy = "close it, or write a quote that is part of a text twice, in a text in quotes";
+    match found {
+        Found::Unclosed { at_end: true } => {
+            format!("it opens a quote that the file never closes; {remedy}")
         }
-        let n = self.input.read(buffer)?;
-        self.bytes_left = self.bytes_left.saturating_sub(n);
-        Ok(n)
+        Found::Unclosed { at_end: false } => format!(
+            "it opens a quote that is not closed within {} MiB; {remedy}",
+            LONGEST_ROW >> 20
+        ),
+        Found::ClosedInText { line: end } => format!(
+            "it opens a quote that the next one closes in the middle of a text, {} lines later, in line \
+             {end}; {remedy}",
+            end - line
+        ),
+        Found::TooLong => format!("it is longer than {} MiB", LONGEST_ROW >> 20),
+        Found::End | Found::Record { .. } => String::new(),
     }
 }
 

@@ -14,6 +14,7 @@ pub struct Encoded {
     rows: Rows,
     encoder: Encoder,
     with_labels: bool,
+    rows_read: u64,
     is_done: bool,
 }
 
@@ -39,14 +40,26 @@ impl Encoded {
             rows: Rows::open(files, &reading, columns),
             encoder,
             with_labels,
+            rows_read: 0,
             is_done: false,
         }
+    }
+
+    /// Rows of the files that were read so far, whether they could be used or not.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read
+    }
+
+    /// What is worth telling of the files; see [`Rows::notes`].
+    pub fn notes(&self) -> Vec<String> {
+        self.rows.notes()
     }
 
     fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
         let Some(rows) = self.rows.next_block()? else {
             return Ok(None);
         };
+        self.rows_read += (rows.block.n_rows + rows.broken.len()) as u64;
         let batch = match self.with_labels {
             true => self.encoder.encode(&rows.block),
             false => self.encoder.encode_features(&rows.block),

@@ -1,7 +1,9 @@
 //! The bytes of a file, decompressed where it is compressed.
 
+use crate::encoding::{Decoded, Encoding};
+use crate::kinds::{unread, unread_text};
 use crate::source::ReadError;
-use crate::tfrecord;
+use crate::tfrecord::{self, HEADER_BYTES};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -17,7 +19,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file; its first bytes tell whether it is compressed by gzip or Zstandard.
+    /// Opens a file; its first bytes tell whether it is compressed by gzip, zlib or Zstandard.
+    ///
+    /// # Errors
+    /// It cannot be opened, or its first bytes are those of a kind that is not read.
     pub(crate) fn open(path: &Path) -> Result<Input, ReadError> {
         let file = File::open(path).map_err(ReadError::io(path, "open"))?;
         let bytes_read = Arc::new(AtomicU64::new(0));
@@ -25,13 +30,47 @@ impl Input {
             file,
             bytes_read: bytes_read.clone(),
         };
-        let reader = decompressed(counted).map_err(ReadError::io(path, "read"))?;
+        let mut file = BufReader::with_capacity(BUFFER_BYTES, counted);
+        let start = file.fill_buf().map_err(ReadError::io(path, "read"))?;
+        refuse(path, start, unread)?;
+        let mut reader = decompressed(file).map_err(ReadError::io(path, "read"))?;
+        // What is wrong with the compressed bytes is said when rows are read.
+        if let Ok(start) = reader.fill_buf() {
+            refuse(path, start, unread)?;
+        }
         Ok(Input { reader, bytes_read })
+    }
+
+    /// Opens a file of text in an encoding, which becomes UTF-8.
+    ///
+    /// # Errors
+    /// As [`open`](Input::open); or its text is UTF-16 or UTF-32, or it is no text.
+    pub(crate) fn open_text(path: &Path, encoding: Encoding) -> Result<Input, ReadError> {
+        let mut input = Input::open(path)?;
+        if let Ok(start) = input.fill_buf() {
+            refuse(path, start, unread_text)?;
+        }
+        if encoding != Encoding::Utf8 {
+            input.reader = Box::new(Decoded::new(input.reader, encoding));
+        }
+        Ok(input)
     }
 
     /// Bytes on disk that were read so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses a file whose first bytes `unread` knows.
+fn refuse(
+    path: &Path,
+    start: &[u8],
+    unread: impl Fn(&[u8]) -> Option<&'static str>,
+) -> Result<(), ReadError> {
+    match unread(start) {
+        Some(what) => Err(ReadError::unread(path, what)),
+        None => Ok(()),
     }
 }
 
@@ -51,19 +90,49 @@ impl BufRead for Input {
     }
 }
 
-fn decompressed(file: Counted) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
+fn decompressed(mut file: BufReader<Counted>) -> io::Result<Box<dyn BufRead + Send>> {
     let start = file.fill_buf()?;
-    // The length of a plain TFRecord's first record may look like gzip; its checksum tells.
-    if start.starts_with(&[0x1F, 0x8B]) && !tfrecord::is_start(start) {
-        let decoder = flate2::bufread::MultiGzDecoder::new(file);
-        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
+    // The length of a plain TFRecord's first record may look like anything; its checksum tells.
+    if tfrecord::is_start(start) {
+        return Ok(Box::new(file));
+    }
+    if start.starts_with(&[0x1F, 0x8B]) {
+        return Ok(buffered(flate2::bufread::MultiGzDecoder::new(file)));
+    }
+    if is_zlib(start) {
+        return Ok(buffered(flate2::bufread::ZlibDecoder::new(file)));
     }
     if start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        let decoder = zstd::stream::read::Decoder::with_buffer(file)?;
-        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
+        return Ok(buffered(zstd::stream::read::Decoder::with_buffer(file)?));
     }
     Ok(Box::new(file))
+}
+
+fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn BufRead + Send> {
+    Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+}
+
+/// Whether these bytes begin a zlib stream. Its header has but two bytes, so a little of the rest must
+/// decompress too; after `x^`, which may begin a text, to a TFRecord.
+fn is_zlib(start: &[u8]) -> bool {
+    let &[0x78, second, ..] = start else {
+        return false;
+    };
+    if !(0x7800 + u32::from(second)).is_multiple_of(31) || second & 0x20 != 0 {
+        return false;
+    }
+    let mut first = [0; HEADER_BYTES];
+    let mut decoder = flate2::bufread::ZlibDecoder::new(start);
+    match decoder.read_exact(&mut first) {
+        Ok(()) => second != b'^' || tfrecord::is_start(&first),
+        // A stream of fewer bytes.
+        Err(_) => {
+            second != b'^'
+                && flate2::bufread::ZlibDecoder::new(start)
+                    .read(&mut first)
+                    .is_ok()
+        }
+    }
 }
 
 /// A file that counts the bytes that are read.

@@ -6,13 +6,18 @@
 
 pub mod batches;
 pub mod cache;
+mod checked;
 mod columns;
 mod csv;
 pub mod encoded;
+pub mod encoding;
+mod find;
 mod input;
 mod json_lines;
+mod kinds;
 pub mod open;
 mod parquet;
+mod partitions;
 pub mod plan;
 pub mod prepare;
 pub mod rows;
@@ -24,11 +29,13 @@ mod tfrecord;
 
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
-pub use open::{column_names, files, open};
+pub use encoding::Encoding;
+pub use find::files;
+pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
-    PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
+    FirstRows, PrepareError, Prepared, Progress, Report, Stage, columns_of, first_rows, prepare,
 };
 pub use rows::{Rows, RowsBlock};
-pub use source::{BrokenRow, RawBlock, ReadError, Source};
+pub use source::{BrokenRow, RawBlock, ReadError, Source, shown_path};
 pub use split::{Moment, SplitTally, TimeFormat, split_tally};

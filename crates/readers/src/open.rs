@@ -1,123 +1,70 @@
-//! Which files, and which reader for each: the only place that looks at formats.
+//! Which reader for which file: the only place that looks at formats.
 
+use crate::checked::Checked;
 use crate::columns::ByRow;
 use crate::csv::Csv;
+use crate::find::refuse_unless_file;
 use crate::input::Input;
 use crate::json_lines::{self, JsonLines};
 use crate::parquet::{self, Parquet};
+use crate::partitions::{Partition, partitions};
 use crate::plan::{Format, Reading};
 use crate::source::{ReadError, Source};
 use crate::tfrecord::{self, TfRecord};
-use glob::{MatchOptions, Pattern};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// Rows that [`column_names`] looks at where a file has no list of its columns.
 const ROWS_FOR_NAMES: usize = 8192;
-
-/// The files that files, globs and folders name, in their order; those of a folder or glob by name.
-/// Each is listed once. Folders inside a folder are not looked at, nor are names that begin with `.`
-/// or `_` (such as `_SUCCESS`), unless they are named in full.
-///
-/// # Errors
-/// One of them names nothing, or a folder holds no file.
-pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for pattern in patterns {
-        for file in files_of(pattern, root)? {
-            if !files.contains(&file) {
-                files.push(file);
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn files_of(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let path = root.join(pattern);
-    if path.is_file() {
-        return Ok(vec![path]);
-    }
-    if path.is_dir() {
-        return files_in(&path);
-    }
-    let mut files = Vec::new();
-    for path in globbed(pattern, root)? {
-        match path.is_dir() {
-            true => files.extend(files_in(&path)?),
-            false if !is_hidden(&path) => files.push(path),
-            false => {}
-        }
-    }
-    if files.is_empty() {
-        return Err(ReadError::NoFiles {
-            pattern: pattern.to_owned(),
-            path,
-            root: root.to_owned(),
-        });
-    }
-    Ok(files)
-}
-
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let read = |error| ReadError::io(folder, "read")(error);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path.is_file() && !is_hidden(&path) {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(ReadError::EmptyFolder {
-            path: folder.to_owned(),
-        });
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// What a glob names, by name; a `*` stays within one folder, and `**` is any number of them.
-fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let full = match Path::new(pattern).is_absolute() {
-        true => pattern.to_owned(),
-        false if root.as_os_str().is_empty() => pattern.to_owned(),
-        false => format!("{}/{pattern}", Pattern::escape(&root.to_string_lossy())),
-    };
-    let options = MatchOptions {
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-        ..MatchOptions::default()
-    };
-    let paths = glob::glob_with(&full, options).map_err(|error| ReadError::Pattern {
-        pattern: pattern.to_owned(),
-        what: error.msg.to_owned(),
-    })?;
-    let path = |found: glob::GlobResult| {
-        found.map_err(|error| {
-            let path = error.path().to_owned();
-            ReadError::io(&path, "read")(error.into())
-        })
-    };
-    paths.map(path).collect()
-}
-
-fn is_hidden(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with(['.', '_'])
-}
+/// Rows that are looked at for a column that a folder stands for too.
+const ROWS_FOR_FOLDERS: usize = 100;
 
 /// The names of a file's columns: those of the header or the schema, or those that appear in the
-/// first 8192 rows of JSON lines and TFRecord.
+/// first 8192 rows of JSON lines and TFRecord; then those of folders named `NAME=VALUE` on its way.
 ///
 /// # Errors
-/// The file cannot be read, or its format cannot be told.
+/// The file cannot be read, or its format cannot be told; or the first row of JSON lines is none, unless
+/// broken rows may be left out and others are right.
 pub fn column_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadError> {
+    let mut names = own_names(path, reading, ROWS_FOR_NAMES)?;
+    for partition in partitions(path) {
+        if !names.contains(&partition.name) {
+            names.push(partition.name);
+        }
+    }
+    Ok(names)
+}
+
+/// The columns of the first of these files that shows any: one without rows may not.
+///
+/// # Errors
+/// As [`column_names`]; none of them shows any.
+pub fn first_column_names(
+    files: &[PathBuf],
+    reading: &Reading,
+) -> Result<Option<(PathBuf, Vec<String>)>, ReadError> {
+    for path in files {
+        match own_names(path, reading, ROWS_FOR_NAMES) {
+            Err(ReadError::NoRows { .. }) => {}
+            Ok(names) if names.is_empty() => {}
+            Ok(_) => return Ok(Some((path.clone(), column_names(path, reading)?))),
+            Err(error) => return Err(error),
+        }
+    }
+    match files {
+        [] => Ok(None),
+        [first, ..] => Err(ReadError::no_rows(first, files.len() as u64)),
+    }
+}
+
+/// The names of the columns that are in the file itself, of JSON lines and TFRecord in the first
+/// `n_rows` rows.
+fn own_names(path: &Path, reading: &Reading, n_rows: usize) -> Result<Vec<String>, ReadError> {
     match format(path, reading)? {
         Format::Csv => Ok(Csv::open(path, reading)?.names().to_vec()),
         Format::Parquet => parquet::names(path),
-        Format::JsonLines => json_lines::keys(path, ROWS_FOR_NAMES),
-        Format::TfRecord => tfrecord::names(path, ROWS_FOR_NAMES),
+        Format::JsonLines => json_lines::keys(path, reading, n_rows),
+        Format::TfRecord => tfrecord::names(path, n_rows),
     }
 }
 
@@ -143,6 +90,25 @@ pub(crate) fn open_with(
     absent_is_null: bool,
 ) -> Result<Box<dyn Source>, ReadError> {
     let format = format(path, reading)?;
+    let partitions = wanted_partitions(path, reading, columns)?;
+    let is_own = |place: &usize| partitions.iter().all(|(other, _)| other != place);
+    let own = (0..columns.len()).filter(is_own);
+    let own: Vec<String> = own.map(|place| columns[place].clone()).collect();
+    let rows = open_file(path, format, reading, &own, absent_is_null)?;
+    Ok(Box::new(Checked {
+        rows,
+        encoding: reading.encoding,
+        partitions,
+    }))
+}
+
+fn open_file(
+    path: &Path,
+    format: Format,
+    reading: &Reading,
+    columns: &[String],
+    absent_is_null: bool,
+) -> Result<Box<dyn Source>, ReadError> {
     let present = || column_names(path, reading);
     Ok(match format {
         Format::Parquet => Box::new(Parquet::open(path, columns)?),
@@ -151,7 +117,7 @@ pub(crate) fn open_with(
             Box::new(ByRow::open(csv, path, columns, true, present)?)
         }
         Format::JsonLines => {
-            let lines = JsonLines::open(path, columns)?;
+            let lines = JsonLines::open(path, reading, columns)?;
             Box::new(ByRow::open(lines, path, columns, absent_is_null, present)?)
         }
         Format::TfRecord => {
@@ -167,13 +133,41 @@ pub(crate) fn open_with(
     })
 }
 
+/// The folders on the way to a file that stand for wanted columns, and the columns' places.
+fn wanted_partitions(
+    path: &Path,
+    reading: &Reading,
+    columns: &[String],
+) -> Result<Vec<(usize, Partition)>, ReadError> {
+    let mut wanted: Vec<(usize, Partition)> = Vec::new();
+    for partition in partitions(path) {
+        let Some(place) = columns.iter().position(|name| *name == partition.name) else {
+            continue;
+        };
+        if wanted.iter().any(|(other, _)| *other == place) {
+            return Err(ReadError::named_twice(path, &partition.name));
+        }
+        wanted.push((place, partition));
+    }
+    if !wanted.is_empty() {
+        let own = own_names(path, reading, ROWS_FOR_FOLDERS)?;
+        if let Some((_, partition)) = wanted.iter().find(|(_, p)| own.contains(&p.name)) {
+            return Err(ReadError::InFileAndFolder {
+                path: path.to_owned(),
+                column: partition.name.clone(),
+            });
+        }
+    }
+    wanted.sort_by_key(|(place, _)| *place);
+    Ok(wanted)
+}
+
 /// The format as the plan states it, or by the file's name, or TFRecord and Parquet by content.
 fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
     let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
-    if metadata.is_file() && metadata.len() == 0 {
-        return Err(ReadError::NoRows {
-            path: path.to_owned(),
-        });
+    refuse_unless_file(path, &metadata)?;
+    if metadata.len() == 0 {
+        return Err(ReadError::no_rows(path, 1));
     }
     if let Some(format) = reading.format.or_else(|| format_by_name(path)) {
         return Ok(format);
@@ -184,7 +178,7 @@ fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
 }
 
 fn format_by_name(path: &Path) -> Option<Format> {
-    let name = path.file_name()?.to_str()?.to_lowercase();
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let name = name.strip_suffix(".zst").unwrap_or(name);
     let (_, end) = name.rsplit_once('.')?;

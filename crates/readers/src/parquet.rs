@@ -2,21 +2,23 @@
 //!
 //! Values and lists of values are read: see `values.rs`; a null in a list is left out.
 
-mod values;
-
-use crate::columns::BLOCK_ROWS;
-use crate::source::{RawBlock, ReadError, Source};
+use crate::columns::{BLOCK_BYTES, BLOCK_ROWS, LONGEST_LIST, LONGEST_ROW};
+use crate::source::{BrokenRow, RawBlock, ReadError, Source};
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::DataType;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::{SchemaDescriptor, Type};
+use guard::guarded;
 use ncs_features::columns::spread;
 use ncs_features::{Block, Column};
+use pending::{ColumnReader, Pending, too_few};
 use std::fs::File;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+
+mod guard;
+mod pending;
+mod values;
 
 /// A Parquet file, read row group by row group.
 pub(crate) struct Parquet {
@@ -36,9 +38,7 @@ impl Parquet {
         let file = open_file(path)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let leaf = |name: &String| {
-            let fields = schema.root_schema().get_fields();
-            let root = fields.iter().position(|field| field.name() == name);
-            let root = root.ok_or_else(|| ReadError::missing(path, name, &names_of(schema)))?;
+            let root = root_of(path, schema, name)?;
             Leaf::find(schema, root).map_err(|found| ReadError::ColumnType {
                 path: path.to_owned(),
                 column: name.clone(),
@@ -66,28 +66,75 @@ impl Parquet {
                 return Ok(false);
             }
             let group = self.file.get_row_group(self.next_group)?;
-            let readers = self
-                .leaves
-                .iter()
-                .map(|leaf| group.get_column_reader(leaf.index));
-            self.readers = readers.collect::<Result<_, _>>()?;
+            let schema = self.file.metadata().file_metadata().schema_descr();
+            let reader = |leaf: &Leaf| {
+                let pages = group.get_column_page_reader(leaf.index)?;
+                Ok(ColumnReader::new(schema.column(leaf.index), pages))
+            };
+            let readers: Result<_, ParquetError> = self.leaves.iter().map(reader).collect();
+            self.readers = readers?;
             self.rows_left_in_group = group.metadata().num_rows().max(0) as usize;
             self.next_group += 1;
         }
         Ok(true)
     }
 
-    fn read_block(&mut self) -> Result<Option<Block>, ParquetError> {
+    /// The next rows, as many as fit; or one row that is broken.
+    fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ParquetError> {
         if !self.next_group()? {
-            return Ok(None);
+            let claimed = self.file.metadata().file_metadata().num_rows().max(0) as usize;
+            return match self.rows_done as usize == claimed {
+                true => Ok(None),
+                false => Err(too_few(self.rows_done as usize, claimed)),
+            };
         }
-        let n_rows = BLOCK_ROWS.min(self.rows_left_in_group);
+        let sizes = self.decode()?;
+        let is_broken = sizes[0] > LONGEST_ROW;
+        let n_rows = if is_broken { 0 } else { fitting(&sizes) };
         let readers = self.leaves.iter().zip(&mut self.readers);
         let columns = readers
             .map(|(leaf, reader)| leaf.read(reader, n_rows))
             .collect::<Result<_, _>>()?;
         self.rows_left_in_group -= n_rows;
-        Ok(Some(Block { n_rows, columns }))
+        let broken = is_broken.then(|| self.skip_row()).transpose()?;
+        let block = Block { n_rows, columns };
+        Ok(Some((block, broken.into_iter().collect())))
+    }
+
+    /// Has each column decode some rows; the sizes of those that all columns have, at least one.
+    fn decode(&mut self) -> Result<Vec<usize>, ParquetError> {
+        let wanted = BLOCK_ROWS.min(self.rows_left_in_group);
+        let n_bytes = (BLOCK_BYTES / self.readers.len().max(1)).max(1 << 18);
+        let mut n_rows = wanted;
+        for reader in &mut self.readers {
+            n_rows = n_rows.min(reader.fill(wanted, n_bytes)?);
+        }
+        if n_rows == 0 {
+            return Err(too_few(0, wanted));
+        }
+        let mut sizes = vec![0; n_rows];
+        let readers = self.readers.iter();
+        readers.for_each(|reader| reader.add_sizes(&mut sizes));
+        Ok(sizes)
+    }
+
+    /// Leaves out the next row, which holds too much, and says in which column most of it is.
+    fn skip_row(&mut self) -> Result<BrokenRow, ParquetError> {
+        let mut largest = (0, "");
+        for (leaf, reader) in self.leaves.iter().zip(&mut self.readers) {
+            let mut size = [0];
+            reader.add_sizes(&mut size);
+            largest = largest.max((size[0], &leaf.name));
+            reader.skip_row()?;
+        }
+        self.rows_left_in_group -= 1;
+        let row = self.rows_done + 1;
+        let what = format!(
+            "row {row}: column {:?} holds more than a row may: {} MiB, or a list of {LONGEST_LIST} values",
+            largest.1,
+            LONGEST_ROW >> 20,
+        );
+        Ok(BrokenRow { row, what })
     }
 
     fn bytes_read(&self) -> u64 {
@@ -98,20 +145,33 @@ impl Parquet {
 
 impl Source for Parquet {
     fn next_block(&mut self) -> Result<Option<RawBlock>, ReadError> {
-        let block = or_panic(|| self.read_block()).map_err(|error| {
-            let what = format!("its rows are damaged ({error}); copy or write it again");
-            ReadError::damaged(&self.path, self.rows_done, what)
+        let read = guarded(|| self.read_block()).map_err(|failure| {
+            failure.of_file(&self.path, self.rows_done, "its rows are damaged")
         })?;
-        let Some(block) = block else { return Ok(None) };
+        let Some((block, broken)) = read else {
+            return Ok(None);
+        };
         let first_row = self.rows_done + 1;
-        self.rows_done += block.n_rows as u64;
+        self.rows_done += (block.n_rows + broken.len()) as u64;
         Ok(Some(RawBlock {
             block,
             first_row,
-            broken: Vec::new(),
+            broken,
             bytes_read: self.bytes_read(),
+            notes: Vec::new(),
         }))
     }
+}
+
+/// How many of these rows, at least one, make a block: up to what it may hold, or to a row that holds
+/// more than a row may.
+fn fitting(sizes: &[usize]) -> usize {
+    let mut sum = 0usize;
+    let fits = |size: &&usize| {
+        sum = sum.saturating_add(**size);
+        sum <= BLOCK_BYTES
+    };
+    sizes.iter().take_while(fits).count().max(1)
 }
 
 /// The names of all columns.
@@ -126,23 +186,21 @@ fn names_of(schema: &SchemaDescriptor) -> Vec<String> {
     fields.iter().map(|field| field.name().to_owned()).collect()
 }
 
-fn open_file(path: &Path) -> Result<SerializedFileReader<File>, ReadError> {
-    let file = File::open(path).map_err(ReadError::io(path, "open"))?;
-    or_panic(|| SerializedFileReader::new(file)).map_err(|error| {
-        let what = format!("no Parquet file, or one cut short ({error}); copy or write it again");
-        ReadError::damaged(path, 0, what)
-    })
+/// The top-level field of this name.
+fn root_of(path: &Path, schema: &SchemaDescriptor, name: &str) -> Result<usize, ReadError> {
+    let fields = schema.root_schema().get_fields().iter().enumerate();
+    let mut roots = fields.filter(|(_, field)| field.name() == name);
+    match (roots.next(), roots.next()) {
+        (Some((root, _)), None) => Ok(root),
+        (None, _) => Err(ReadError::missing(path, name, &names_of(schema))),
+        (Some(_), Some(_)) => Err(ReadError::named_twice(path, name)),
+    }
 }
 
-/// What `read` returns; an error where it panics, as the library does over some damaged pages. Nothing
-/// that it left half done is read again: a file that failed is given up.
-fn or_panic<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(read));
-    caught.unwrap_or_else(|_| {
-        Err(ParquetError::General(
-            "a page that makes no sense".to_owned(),
-        ))
-    })
+fn open_file(path: &Path) -> Result<SerializedFileReader<File>, ReadError> {
+    let file = File::open(path).map_err(ReadError::io(path, "open"))?;
+    guarded(|| SerializedFileReader::new(file))
+        .map_err(|failure| failure.of_file(path, 0, "no Parquet file, or one cut short"))
 }
 
 /// The leaf of a column that is a value or a list of values.
@@ -269,25 +327,17 @@ struct Levels {
 }
 
 impl Levels {
-    /// Reads the values of `n_rows` rows, without nulls, and their levels.
+    /// Takes the values of `n_rows` rows, without nulls, and their levels.
     fn read<T: DataType>(
         &mut self,
-        reader: &mut ColumnReaderImpl<T>,
+        reader: &mut Pending<T>,
         n_rows: usize,
     ) -> Result<Vec<T::T>, ParquetError> {
-        let mut values = Vec::with_capacity(n_rows);
-        let (defined, repeated) = (&mut self.defined, &mut self.repeated);
-        let (rows, _, _) =
-            reader.read_records(n_rows, Some(defined), Some(repeated), &mut values)?;
-        if rows != n_rows {
-            return Err(too_few(rows, n_rows));
-        }
-        Ok(values)
+        let taken = reader.take(n_rows)?;
+        self.defined = taken.defined;
+        self.repeated = taken.repeated;
+        Ok(taken.values)
     }
-}
-
-fn too_few(found: usize, wanted: usize) -> ParquetError {
-    damaged(format!("{found} values where {wanted} belong"))
 }
 
 fn damaged(what: String) -> ParquetError {

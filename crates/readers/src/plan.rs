@@ -1,5 +1,6 @@
 //! Where rows come from, as the run file states it.
 
+use crate::encoding::Encoding;
 use crate::split::{Moment, TimeFormat};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -37,6 +38,10 @@ pub struct Reading {
     pub delimiter: Option<u8>,
     /// Column names of CSV files that have no header line.
     pub header: Option<Vec<String>>,
+    /// How the bytes of texts stand for characters: of CSV files and JSON lines as a whole; in Parquet and
+    /// TFRecord, of texts that are no UTF-8.
+    #[serde(skip_serializing_if = "Encoding::is_utf8")]
+    pub encoding: Encoding,
 }
 
 impl Default for Reading {
@@ -46,6 +51,7 @@ impl Default for Reading {
             max_broken_share: 0.0,
             delimiter: None,
             header: None,
+            encoding: Encoding::Utf8,
         }
     }
 }
@@ -53,7 +59,7 @@ impl Default for Reading {
 /// A file format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Format {
-    /// TFRecord of tf.train.Example, plain or gzip.
+    /// TFRecord of tf.train.Example, plain, gzip or zlib.
     TfRecord,
     /// Parquet.
     Parquet,

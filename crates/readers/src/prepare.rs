@@ -6,9 +6,9 @@ mod passes;
 mod sift;
 
 use crate::cache::{Cache, CacheError, Folder};
-use crate::open::files;
+use crate::find::files;
 use crate::plan::{DataPlan, Split};
-use crate::rows::{Rows, RowsBlock};
+use crate::rows::{FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::Part;
 use ncs_features::{Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
@@ -44,6 +44,9 @@ pub struct Report {
     pub parts: Vec<PartReport>,
     /// Rows that could not be read and were left out.
     pub broken_rows: u64,
+    /// What is worth telling of the files: those without rows, rows that look wrong.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// What one part holds.
@@ -147,7 +150,8 @@ pub fn prepare(
     if let Some(record) = folder.record()? {
         return opened(&folder, record, key, true);
     }
-    let record = passes::run(plan, schema, &files, &folder, on)?;
+    let states = files.states()?;
+    let record = passes::run(plan, schema, &files, &folder, &states, on)?;
     opened(&folder, record, key, false)
 }
 
@@ -209,6 +213,17 @@ impl PlanFiles {
         Ok(())
     }
 
+    /// How the files are now.
+    fn states(&self) -> Result<Vec<FileState>, ReadError> {
+        self.iter().map(|(_, file)| FileState::of(file)).collect()
+    }
+
+    /// Refuses files that are not as they were.
+    fn refuse_changed(&self, states: &[FileState]) -> Result<(), ReadError> {
+        let mut files = self.iter().zip(states);
+        files.try_for_each(|((_, file), state)| state.check(file))
+    }
+
     /// All files with the parts under which the plan lists them.
     fn iter(&self) -> impl Iterator<Item = (Part, &PathBuf)> {
         let parts = Part::ALL.into_iter().zip(&self.parts);
@@ -249,29 +264,47 @@ fn without_repeats(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// The first `n` rows of the training files, or all, if fewer: to look at them before a run.
+/// The first rows of the training files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstRows {
+    /// Block by block.
+    pub blocks: Vec<RowsBlock>,
+    /// Whether the files hold no others.
+    pub are_all: bool,
+}
+
+/// What [`first_rows`] keeps in memory, and one block more.
+const FIRST_ROWS_BYTES: usize = 32 << 20;
+
+/// The first `n` rows of the training files, or fewer where they are wide or there are no more: to look
+/// at them before a run. Files without rows are passed over.
 ///
 /// # Errors
 /// There is no such file, one cannot be read or lacks a column, or rows are broken.
-pub fn first_rows(
-    plan: &DataPlan,
-    columns: &[String],
-    n: usize,
-) -> Result<Vec<RowsBlock>, ReadError> {
+pub fn first_rows(plan: &DataPlan, columns: &[String], n: usize) -> Result<FirstRows, ReadError> {
     let files = files(&plan.train, &plan.root)?;
     let mut rows = Rows::open(files, &plan.reading, columns.to_vec());
-    let mut blocks = Vec::new();
-    let mut left = n;
-    while left > 0
-        && let Some(mut rows) = rows.next_block()?
-    {
-        if rows.block.n_rows > left {
+    let mut blocks: Vec<RowsBlock> = Vec::new();
+    let (mut left, mut n_bytes) = (n, 0);
+    while let Some(mut rows) = rows.next_block()? {
+        if left == 0 || n_bytes >= FIRST_ROWS_BYTES {
+            let are_all = false;
+            return Ok(FirstRows { blocks, are_all });
+        }
+        let is_cut = rows.block.n_rows > left;
+        if is_cut {
             rows.block = rows.block.select(&(0..left).collect::<Vec<_>>());
         }
         left -= rows.block.n_rows;
+        n_bytes += rows.block.n_bytes();
         blocks.push(rows);
+        if is_cut {
+            let are_all = false;
+            return Ok(FirstRows { blocks, are_all });
+        }
     }
-    Ok(blocks)
+    let are_all = true;
+    Ok(FirstRows { blocks, are_all })
 }
 
 /// Whether only the training files are split; other files keep their part.

@@ -2,11 +2,13 @@
 
 use crate::open::open_with;
 use crate::plan::Reading;
-use crate::source::{BrokenRow, ReadError, Source, row_in_file};
+use crate::source::{BrokenRow, RawBlock, ReadError, Source, row_in_file, shown_path};
 use crate::split::SplitError;
 use ncs_features::{Block, EncodeError};
 use std::collections::VecDeque;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The blocks of several files, in order.
 pub struct Rows {
@@ -14,18 +16,30 @@ pub struct Rows {
     reading: Reading,
     columns: Vec<String>,
     current: Option<Open>,
-    /// Files that were opened; the first of them had all columns.
+    /// Files that were opened.
     n_opened: usize,
+    /// Files that had rows; the first of them had all columns.
+    n_with_rows: usize,
     broken: BrokenRows,
     bytes_of_files_done: u64,
+    seen: Seen,
 }
 
 /// The file that is being read.
 struct Open {
     path: PathBuf,
     source: Box<dyn Source>,
-    n_bytes: u64,
+    state: FileState,
     rows: u64,
+}
+
+/// What is worth telling of files that could be read.
+#[derive(Default)]
+struct Seen {
+    n_empty: u64,
+    first_empty: Option<PathBuf>,
+    n_doubtful: u64,
+    first_doubtful: Option<String>,
 }
 
 /// Some rows of a file; the columns are in the order in which they were asked for.
@@ -41,6 +55,8 @@ pub struct RowsBlock {
     pub broken: Vec<BrokenRow>,
     /// Bytes on disk that were read so far, of all files.
     pub bytes_read: u64,
+    /// What is worth a second look in rows that could be read.
+    pub notes: Vec<String>,
     /// Which of the files it is, from 0.
     pub(crate) file_number: usize,
 }
@@ -99,60 +115,183 @@ impl Rows {
             columns,
             current: None,
             n_opened: 0,
+            n_with_rows: 0,
             broken: BrokenRows::new(reading.max_broken_share),
             bytes_of_files_done: 0,
+            seen: Seen::default(),
         }
     }
 
-    /// The next rows of the same file or of the next one; `None` after the last.
+    /// The next rows of the same file or of the next one; `None` after the last. Files without rows are
+    /// passed over, and [noted](Rows::notes).
     ///
     /// # Errors
-    /// A file cannot be read, lacks a column or holds no rows, or more rows are broken than
-    /// [`Reading::max_broken_share`] allows. A column need not be in every file of JSON lines or
-    /// TFRecord: where the first one has it, it is null in a file without it.
+    /// A file cannot be read, changed meanwhile or lacks a column, no file holds rows, or more rows are
+    /// broken than [`Reading::max_broken_share`] allows. A column need not be in every file of JSON lines
+    /// or TFRecord: where the first one has it, it is null in a file without it.
     pub fn next_block(&mut self) -> Result<Option<RowsBlock>, ReadError> {
         loop {
             let Some(mut file) = self.current.take() else {
                 let Some(path) = self.files.pop_front() else {
-                    self.broken.check_end()?;
-                    return Ok(None);
+                    return self.end();
                 };
-                self.current = Some(self.open_file(path)?);
+                self.current = self.open_file(path)?;
                 continue;
             };
-            if let Some(raw) = file.source.next_block()? {
-                file.rows += (raw.block.n_rows + raw.broken.len()) as u64;
-                let rows = RowsBlock {
-                    block: raw.block,
-                    file: file.path.clone(),
-                    first_row: raw.first_row,
-                    broken: raw.broken,
-                    bytes_read: self.bytes_of_files_done + raw.bytes_read,
-                    file_number: self.n_opened - 1,
-                };
-                self.current = Some(file);
-                self.broken
-                    .add(&rows.file, rows.block.n_rows, &rows.broken)?;
-                return Ok(Some(rows));
+            let next = file.source.next_block();
+            let next = next.map_err(|error| file.state.blamed(&file.path, error))?;
+            if let Some(raw) = next {
+                return self.take_block(file, raw).map(Some);
             }
-            if file.rows == 0 {
-                return Err(ReadError::NoRows { path: file.path });
+            file.state.check(&file.path)?;
+            self.bytes_of_files_done += file.state.n_bytes;
+            match file.rows {
+                0 => self.seen.empty(file.path),
+                _ => self.n_with_rows += 1,
             }
-            self.bytes_of_files_done += file.n_bytes;
         }
     }
 
-    fn open_file(&mut self, path: PathBuf) -> Result<Open, ReadError> {
-        let source = open_with(&path, &self.reading, &self.columns, self.n_opened > 0)?;
-        let metadata = std::fs::metadata(&path).map_err(ReadError::io(&path, "read"))?;
+    /// What is worth telling of the files that were read so far: those without rows, and rows that could be
+    /// read but look wrong.
+    pub fn notes(&self) -> Vec<String> {
+        self.seen.notes(self.n_opened)
+    }
+
+    fn take_block(&mut self, mut file: Open, raw: RawBlock) -> Result<RowsBlock, ReadError> {
+        file.rows += (raw.block.n_rows + raw.broken.len()) as u64;
+        let rows = RowsBlock {
+            block: raw.block,
+            file: file.path.clone(),
+            first_row: raw.first_row,
+            broken: raw.broken,
+            bytes_read: self.bytes_of_files_done + raw.bytes_read,
+            notes: raw.notes,
+            file_number: self.n_opened - 1,
+        };
+        self.seen.doubtful(&rows);
+        let counted = self.broken.add(&rows.file, rows.block.n_rows, &rows.broken);
+        counted.map_err(|error| file.state.blamed(&file.path, error))?;
+        self.current = Some(file);
+        Ok(rows)
+    }
+
+    fn end(&self) -> Result<Option<RowsBlock>, ReadError> {
+        match (&self.seen.first_empty, self.n_with_rows) {
+            (Some(first), 0) => Err(ReadError::no_rows(first, self.n_opened as u64)),
+            _ => self.broken.check_end().map(|()| None),
+        }
+    }
+
+    /// Opens a file; `None` where it is seen at once that it holds no rows.
+    fn open_file(&mut self, path: PathBuf) -> Result<Option<Open>, ReadError> {
+        let state = FileState::of(&path)?;
+        let has_first = self.n_with_rows > 0;
         self.n_opened += 1;
-        Ok(Open {
-            path,
-            source,
+        match open_with(&path, &self.reading, &self.columns, has_first) {
+            Ok(source) => Ok(Some(Open {
+                path,
+                source,
+                state,
+                rows: 0,
+            })),
+            Err(ReadError::NoRows { .. }) => {
+                self.seen.empty(path);
+                Ok(None)
+            }
+            Err(error) => Err(state.blamed(&path, error)),
+        }
+    }
+}
+
+impl Seen {
+    fn empty(&mut self, path: PathBuf) {
+        self.n_empty += 1;
+        self.first_empty.get_or_insert(path);
+    }
+
+    fn doubtful(&mut self, rows: &RowsBlock) {
+        self.n_doubtful += rows.notes.len() as u64;
+        if let Some(first) = rows.notes.first() {
+            let file = shown_path(&rows.file);
+            self.first_doubtful
+                .get_or_insert_with(|| format!("{file}: {first}"));
+        }
+    }
+
+    fn notes(&self, n_files: usize) -> Vec<String> {
+        let empty = self.first_empty.as_ref().map(|first| {
+            let first = shown_path(first);
+            match self.n_empty {
+                1 => format!("{first}: the file holds no rows; it is passed over"),
+                n => format!(
+                    "{n} of {n_files} files hold no rows; they are passed over, the first: {first}"
+                ),
+            }
+        });
+        let doubtful = self
+            .first_doubtful
+            .as_ref()
+            .map(|first| match self.n_doubtful {
+                1 => first.clone(),
+                n => format!("{first}; {} more such rows follow", n - 1),
+            });
+        empty.into_iter().chain(doubtful).collect()
+    }
+}
+
+/// What tells that a file is another one, or was written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileState {
+    n_bytes: u64,
+    modified: Option<SystemTime>,
+    inode: Option<u64>,
+}
+
+impl FileState {
+    pub(crate) fn of(path: &Path) -> Result<FileState, ReadError> {
+        let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
+        Ok(FileState {
             n_bytes: metadata.len(),
-            rows: 0,
+            modified: metadata.modified().ok(),
+            inode: inode(&metadata),
         })
     }
+
+    /// Refuses a file that is not as it was.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), ReadError> {
+        let what = match std::fs::metadata(path) {
+            Err(error) => error.to_string(),
+            Ok(_) => {
+                let now = FileState::of(path)?;
+                match now {
+                    now if now == *self => return Ok(()),
+                    now if now.n_bytes != self.n_bytes => {
+                        format!("it had {} bytes and has {}", self.n_bytes, now.n_bytes)
+                    }
+                    _ => "it was written or replaced".to_owned(),
+                }
+            }
+        };
+        let path = path.to_owned();
+        Err(ReadError::Changed { path, what })
+    }
+
+    /// The error itself, or that the file changed, which explains it.
+    fn blamed(&self, path: &Path, error: ReadError) -> ReadError {
+        self.check(path).err().unwrap_or(error)
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Some(metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> Option<u64> {
+    None
 }
 
 /// Counts rows that cannot be used and refuses too many.

@@ -1,12 +1,14 @@
 //! What every format's reader is, and what can be wrong with a file.
 
-use ncs_features::Block;
+use crate::partitions::partitions;
+use ncs_features::{Block, shown};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The rows of one file, in order.
 pub trait Source: Send {
-    /// The next rows, about 8192 of them; `None` after the last.
+    /// The next rows, about 8192 of them or 16 MiB; `None` after the last.
     ///
     /// # Errors
     /// The file cannot be read on; a row that cannot be read is no error here but a
@@ -25,6 +27,8 @@ pub struct RawBlock {
     pub broken: Vec<BrokenRow>,
     /// How much of the file was read so far: bytes on disk, compressed or not.
     pub bytes_read: u64,
+    /// What is worth a second look in rows that could be read, the row's number included.
+    pub notes: Vec<String>,
 }
 
 impl RawBlock {
@@ -56,7 +60,7 @@ pub struct BrokenRow {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file system refused.
-    #[error("{}: cannot {doing}: {source}", path.display())]
+    #[error("{}: cannot {doing}: {source}", shown_path(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -68,7 +72,8 @@ pub enum ReadError {
     /// A path or glob that names nothing.
     #[error(
         "\"{pattern}\": no such file, and no glob or folder that holds one (looked for {}){}",
-        path.display(), starting_at(pattern, root)
+        shown_path(path),
+        starting_at(pattern, root)
     )]
     NoFiles {
         /// As the plan states it.
@@ -78,10 +83,35 @@ pub enum ReadError {
         /// Where relative paths start.
         root: PathBuf,
     },
+    /// A pipe, a device or the like, where a file is needed.
+    #[error(
+        "{}: is {found}, not a file; files are looked at first and read several times: write its \
+         content into a file, and name that",
+        shown_path(path)
+    )]
+    NoFile {
+        /// Its place.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The file is not as it was when it was opened.
+    #[error(
+        "{}: the file changed while it was read ({what}); read it again when nothing writes to it, or \
+         copy it first",
+        shown_path(path)
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What changed.
+        what: String,
+    },
     /// A folder without files.
     #[error(
         "{}: the folder holds no files (names that begin with \".\" or \"_\" do not count, nor do \
-         folders in it); name the folder that holds them, or a glob", path.display()
+         folders in it, but for those named NAME=VALUE); name the folder that holds them, or a glob",
+        shown_path(path)
     )]
     EmptyFolder {
         /// The folder.
@@ -99,14 +129,17 @@ pub enum ReadError {
     #[error(
         "{}: cannot tell its format from its name; set `format` to one of tfrecord, parquet, csv, \
          json_lines, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst)",
-        path.display()
+        shown_path(path)
     )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
     /// The file lacks a column.
-    #[error("{}: no column \"{column}\"{nearest}; it has {present}", path.display())]
+    #[error(
+        "{}: no column {column:?}{nearest}; it has {present}",
+        shown_path(path)
+    )]
     MissingColumn {
         /// The file.
         path: PathBuf,
@@ -119,8 +152,9 @@ pub enum ReadError {
     },
     /// A column of a type that has no values for us.
     #[error(
-        "{}: column \"{column}\" is {found}; numbers, booleans, texts and lists of them can be \
-         read: leave it out, or write it as one of these", path.display()
+        "{}: column {column:?} is {found}; numbers, booleans, texts and lists of them can be \
+         read: leave it out, or write it as one of these",
+        shown_path(path)
     )]
     ColumnType {
         /// The file.
@@ -131,7 +165,7 @@ pub enum ReadError {
         found: String,
     },
     /// The bytes are not what the format asks for, so that no later row can be found.
-    #[error("{}: {}{what}", path.display(), after_rows(*.rows))]
+    #[error("{}: {}{what}", shown_path(path), after_rows(*.rows))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -140,14 +174,44 @@ pub enum ReadError {
         /// What is wrong, and what to do.
         what: String,
     },
-    /// A file without rows.
-    #[error("{}: the file holds no rows; leave it out, or write it again", path.display())]
-    NoRows {
+    /// The file is as it was written, but nothing here can read it.
+    #[error("{}: {what}", shown_path(path))]
+    Unsupported {
         /// The file.
         path: PathBuf,
+        /// What cannot be read, and what to do.
+        what: String,
+    },
+    /// Two columns of one name, of which it is not clear which is meant.
+    #[error("{}: two columns are named {column:?}; rename one", shown_path(path))]
+    NamedTwice {
+        /// The file.
+        path: PathBuf,
+        /// Their name.
+        column: String,
+    },
+    /// A column of the file that a folder on its way stands for too.
+    #[error(
+        "{}: column {column:?} is in the file, and a folder on its way is named {column}=...; it is \
+         not clear which is meant: rename the folder, or leave the column out of the files",
+        shown_path(path)
+    )]
+    InFileAndFolder {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
+    /// No file has rows.
+    #[error("{}: {}", shown_path(path), no_rows(*files))]
+    NoRows {
+        /// The file, or the first of them.
+        path: PathBuf,
+        /// How many there are.
+        files: u64,
     },
     /// A row that cannot be used, where none may be left out.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {what}", shown_path(path))]
     Row {
         /// The file.
         path: PathBuf,
@@ -159,7 +223,8 @@ pub enum ReadError {
     /// More rows cannot be used than may be left out.
     #[error(
         "{broken} of {rows} rows cannot be used, more than a share of {share} \
-         (`max_broken_share`); the first: {}: {what}", path.display()
+         (`max_broken_share`); the first: {}: {what}",
+        shown_path(path)
     )]
     TooManyBroken {
         /// How many rows cannot be used.
@@ -176,7 +241,7 @@ pub enum ReadError {
         what: String,
     },
     /// The features and the rows do not fit, whatever the row.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", shown_path(path))]
     Encode {
         /// The file.
         path: PathBuf,
@@ -191,6 +256,22 @@ fn starting_at(pattern: &str, root: &Path) -> String {
         true => String::new(),
         false => format!("; relative paths start at {}", root.display()),
     }
+}
+
+fn no_rows(files: u64) -> String {
+    match files {
+        1 => "the file holds no rows; leave it out, or write it again".to_owned(),
+        n => format!("neither this file nor any other of the {n} holds a row; write them again"),
+    }
+}
+
+/// A path as it is shown: without characters that a terminal would obey.
+pub fn shown_path(path: &Path) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    path.to_string_lossy().chars().map(escaped).collect()
 }
 
 fn after_rows(rows: u64) -> String {
@@ -218,12 +299,50 @@ impl ReadError {
         }
     }
 
+    /// `need` is what the file needs that no reader here has.
+    pub(crate) fn unsupported(path: &Path, need: impl fmt::Display) -> ReadError {
+        let what = format!(
+            "this kind of file is not supported ({need}); it is not damaged: write it in another way"
+        );
+        ReadError::Unsupported {
+            path: path.to_owned(),
+            what,
+        }
+    }
+
+    /// The file's first bytes say that it `is` of a kind that is not read, and what to do.
+    pub(crate) fn unread(path: &Path, is: &str) -> ReadError {
+        ReadError::Unsupported {
+            path: path.to_owned(),
+            what: format!("{is} (as its first bytes show; this is not read here)"),
+        }
+    }
+
+    pub(crate) fn named_twice(path: &Path, column: &str) -> ReadError {
+        ReadError::NamedTwice {
+            path: path.to_owned(),
+            column: column.to_owned(),
+        }
+    }
+
+    /// None of `files` files, of which `path` is the first, holds a row.
+    pub(crate) fn no_rows(path: &Path, files: u64) -> ReadError {
+        ReadError::NoRows {
+            path: path.to_owned(),
+            files,
+        }
+    }
+
+    /// Neither the columns of the file, `present`, nor the folders on its way have this one.
     pub(crate) fn missing(path: &Path, column: &str, present: &[String]) -> ReadError {
+        let folders = partitions(path).into_iter().map(|partition| partition.name);
+        let folders = folders.filter(|name| !present.contains(name));
+        let present: Vec<String> = present.iter().cloned().chain(folders).collect();
         ReadError::MissingColumn {
             path: path.to_owned(),
             column: column.to_owned(),
-            nearest: nearest(column, present),
-            present: listed(present),
+            nearest: nearest(column, &present),
+            present: listed(&present),
         }
     }
 
@@ -246,26 +365,22 @@ impl ReadError {
 
 /// `; the nearest is "click"`, where some name is like `column`.
 fn nearest(column: &str, present: &[String]) -> String {
-    let likeness = |name: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.to_lowercase());
+    let start = |name: &str| shown::start(name).to_lowercase();
+    let wanted = start(column);
+    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &start(name));
     let scored = present.iter().map(|name| (likeness(name), name));
     let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
     match best.filter(|(likeness, _)| *likeness > 0.8) {
-        Some((_, name)) => format!("; the nearest is \"{name}\""),
+        Some((_, name)) => format!("; the nearest is {:?}", shown::start(name)),
         None => String::new(),
     }
 }
 
 /// The first names of many.
 fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 40;
     match names {
         [] => "no column".to_owned(),
-        names if names.len() <= SHOWN => names.join(", "),
-        names => format!(
-            "{} and {} more",
-            names[..SHOWN].join(", "),
-            names.len() - SHOWN
-        ),
+        names => shown::names(names.iter().map(String::as_str)),
     }
 }
 

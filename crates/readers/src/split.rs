@@ -15,7 +15,7 @@ pub use times::{Moment, TimeFormat};
 use times::{no_instant, time_of};
 
 /// A part of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// What the model learns from.

@@ -3,19 +3,17 @@
 //! A record is its length (u64), the masked CRC-32C of the length, the bytes, and theirs. A feature
 //! with several values in a row makes its column a list; an absent one is null.
 
-use crate::columns::{ReadRow, RowsBuilder};
+use crate::columns::{LONGEST_LIST, LONGEST_ROW, ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
 use ncs_features::columns::ColumnBuilder;
 use ncs_features::value::widen;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Length and its checksum.
-const HEADER_BYTES: usize = 12;
-/// A longer record is damage, whatever its checksum says.
-const LONGEST_RECORD: u64 = 1 << 30;
+pub(crate) const HEADER_BYTES: usize = 12;
 
 /// CRC-32C, rotated and moved, as the format asks for.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
@@ -58,23 +56,40 @@ impl TfRecord {
         })
     }
 
-    /// Reads the next record and says whether it is as it was written; `None` at the end.
-    fn next_record(&mut self, rows: u64) -> Result<Option<bool>, ReadError> {
+    /// Reads the next record; `None` at the end.
+    fn next_record(&mut self, rows: u64) -> Result<Option<Record>, ReadError> {
         if !self.fill(HEADER_BYTES as u64, rows)? {
             return Ok(None);
         }
         let header = self.record.first_chunk().expect("a header was read");
-        let length = length(header).filter(|&length| length <= LONGEST_RECORD);
-        let length = length.ok_or_else(|| {
+        let length = length(header).ok_or_else(|| {
             let what = "the length of the next record fails its checksum: the file is damaged, or no \
                         TFRecord; copy or write it again";
             ReadError::damaged(&self.path, rows, what)
         })?;
+        if length > LONGEST_ROW as u64 {
+            return self.pass_over(length.saturating_add(4), rows).map(Some);
+        }
         if !self.fill(length + 4, rows)? {
             return Err(self.cut_short(rows));
         }
         let crc = self.record.split_off(length as usize);
-        Ok(Some(masked_crc(&self.record).to_le_bytes()[..] == crc))
+        Ok(Some(
+            match masked_crc(&self.record).to_le_bytes()[..] == crc {
+                true => Record::Right,
+                false => Record::Damaged,
+            },
+        ))
+    }
+
+    fn pass_over(&mut self, n_bytes: u64, rows: u64) -> Result<Record, ReadError> {
+        let mut limited = (&mut self.input).take(n_bytes);
+        let n = io::copy(&mut limited, &mut io::sink())
+            .map_err(|source| ReadError::reading(&self.path, rows, source))?;
+        match n == n_bytes {
+            true => Ok(Record::TooLong),
+            false => Err(self.cut_short(rows)),
+        }
     }
 
     /// Reads so many bytes into `record`; `false` where the file ended before them.
@@ -97,25 +112,28 @@ impl TfRecord {
 
 impl ReadRow for TfRecord {
     fn read_row(&mut self, rows: &mut RowsBuilder) -> Result<bool, ReadError> {
-        let Some(is_right) = self.next_record(rows.rows_done())? else {
+        let Some(record) = self.next_record(rows.rows_done())? else {
             return Ok(false);
         };
-        let n_bytes = self.record.len();
-        if !is_right {
-            rows.break_row(
-                n_bytes,
-                "the record fails its checksum: its bytes are damaged",
-            );
-            return Ok(true);
-        }
-        let Some(features) = wanted_features(&self.record, &self.wanted) else {
-            rows.break_row(n_bytes, "the record is no tf.train.Example");
-            return Ok(true);
+        let features = match record {
+            Record::Right => wanted_features(&self.record, &self.wanted),
+            Record::Damaged => {
+                Err("the record fails its checksum: its bytes are damaged".to_owned())
+            }
+            Record::TooLong => Err(format!(
+                "the record is longer than {} MiB",
+                LONGEST_ROW >> 20
+            )),
         };
-        for (i, feature) in features.iter().enumerate() {
-            push(rows.column(i), feature.as_ref());
+        match features {
+            Err(what) => rows.break_row(None, &what),
+            Ok(features) => {
+                for (i, feature) in features.iter().enumerate() {
+                    push(rows.column(i), feature.as_ref());
+                }
+                rows.end_row();
+            }
         }
-        rows.end_row(n_bytes);
         Ok(true)
     }
 
@@ -128,20 +146,34 @@ impl ReadRow for TfRecord {
 pub(crate) fn names(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
     let mut file = TfRecord::open(path, &[])?;
     let mut names: Vec<String> = Vec::new();
+    let mut known: HashSet<Vec<u8>> = HashSet::new();
     let mut rows = 0;
-    while rows < n as u64 && file.next_record(rows)?.is_some() {
+    while rows < n as u64
+        && let Some(record) = file.next_record(rows)?
+    {
         rows += 1;
-        let entries = entries(&file.record).unwrap_or_default();
-        for name in entries
-            .into_iter()
-            .map(|(name, _)| String::from_utf8_lossy(name))
-        {
-            if names.iter().all(|known| *known != name) {
-                names.push(name.into_owned());
+        let entries = match record {
+            Record::Right => entries(&file.record).unwrap_or_default(),
+            Record::Damaged | Record::TooLong => continue,
+        };
+        for (name, _) in entries {
+            if !known.contains(name) {
+                known.insert(name.to_owned());
+                names.push(String::from_utf8_lossy(name).into_owned());
             }
         }
     }
     Ok(names)
+}
+
+/// How a record was found.
+enum Record {
+    /// As it was written.
+    Right,
+    /// It fails its checksum.
+    Damaged,
+    /// It is more than a row may be, and was passed over.
+    TooLong,
 }
 
 /// The values of one feature.
@@ -175,18 +207,29 @@ fn push(column: &mut ColumnBuilder, feature: Option<&Feature<'_>>) {
     }
 }
 
-/// The features of the wanted columns; `None` where the bytes are no example.
+/// The features of the wanted columns; the error says why the bytes are no row.
 fn wanted_features<'a>(
     example: &'a [u8],
     wanted: &HashMap<Vec<u8>, usize>,
-) -> Option<Vec<Option<Feature<'a>>>> {
+) -> Result<Vec<Option<Feature<'a>>>, String> {
+    let no_example = || "the record is no tf.train.Example".to_owned();
     let mut features: Vec<_> = std::iter::repeat_with(|| None).take(wanted.len()).collect();
-    for (name, value) in entries(example)? {
-        if let Some(&place) = wanted.get(name) {
-            features[place] = Some(feature(value)?);
+    for (name, value) in entries(example).ok_or_else(no_example)? {
+        let Some(&place) = wanted.get(name) else {
+            continue;
+        };
+        let column = || String::from_utf8_lossy(name);
+        if features[place].is_some() {
+            return Err(format!("column {:?} comes twice", column()));
         }
+        let feature = feature(value).ok_or_else(no_example)?;
+        if feature.len() > LONGEST_LIST {
+            let what = format!("a list of more than {LONGEST_LIST} values");
+            return Err(format!("column {:?}: {what}", column()));
+        }
+        features[place] = Some(feature);
     }
-    Some(features)
+    Ok(features)
 }
 
 /// Names and bytes of the features:
@@ -366,7 +409,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_an_example_or_not(bytes: Vec<u8>) {
-            wanted_features(&bytes, &HashMap::from([(vec![], 0)]));
+            let _ = wanted_features(&bytes, &HashMap::from([(vec![], 0)]));
         }
     }
 }

@@ -45,7 +45,11 @@ fn files_globs_and_folders_name_files_in_order() {
         );
     };
     check(&["b.csv", "a.csv"], &["b.csv", "a.csv"]);
-    check(&["."], &["a.csv", "a.txt", "b.csv"]);
+    let partitions = ["day=1/part-1.csv", "day=2/part-0.csv"];
+    check(
+        &["."],
+        &[&["a.csv", "a.txt", "b.csv"], &partitions[..]].concat(),
+    );
     check(&["*.csv"], &["a.csv", "b.csv"]);
     check(&["b.csv", "*.csv"], &["b.csv", "a.csv"]);
     check(&["day=1"], &["day=1/part-1.csv"]);
@@ -55,7 +59,10 @@ fn files_globs_and_folders_name_files_in_order() {
         &["day=2/**/*.csv"],
         &["day=2/deeper/part-9.csv", "day=2/part-0.csv"],
     );
+    check(&["{b,a}.csv"], &["a.csv", "b.csv"]);
+    check(&["day=[!1]/*.csv"], &["day=2/part-0.csv"]);
     check(&["_SUCCESS"], &["_SUCCESS"]);
+    check(&["_*", "day=1/_*"], &["_SUCCESS", "day=1/_SUCCESS"]);
     check(&[], &[]);
     let absolute = folder.path().join("day=1/part-?.csv").display().to_string();
     check(&[&absolute], &["day=1/part-1.csv"]);

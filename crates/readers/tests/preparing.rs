@@ -433,11 +433,79 @@ fn the_first_rows_can_be_looked_at() {
     let folder = tempdir().unwrap();
     write(folder.path(), Format::Csv, 9_000);
     let plan = plan(folder.path(), "train.csv");
-    let n = |n| -> Vec<usize> {
-        let blocks = first_rows(&plan, &["price".into()], n).unwrap();
-        blocks.iter().map(|rows| rows.block.n_rows).collect()
+    let n = |n| -> (Vec<usize>, bool) {
+        let first = first_rows(&plan, &["price".into()], n).unwrap();
+        let sizes = first.blocks.iter().map(|rows| rows.block.n_rows);
+        (sizes.collect(), first.are_all)
     };
-    assert_eq!(n(10), [10]);
-    assert_eq!(n(8_200), [8192, 8]);
-    assert_eq!(n(1 << 20), [8192, 808]);
+    assert_eq!(n(10), (vec![10], false));
+    assert_eq!(n(8_192), (vec![8192], false));
+    assert_eq!(n(8_200), (vec![8192, 8], false));
+    assert_eq!(n(9_000), (vec![8192, 808], true));
+    assert_eq!(n(1 << 20), (vec![8192, 808], true));
+}
+
+#[test]
+fn of_wide_rows_fewer_are_looked_at() {
+    let folder = tempdir().unwrap();
+    let row = format!("{}\n", "x".repeat(1 << 20));
+    fs::write(
+        folder.path().join("wide.csv"),
+        format!("a\n{}", row.repeat(60)),
+    )
+    .unwrap();
+    let plan = plan(folder.path(), "wide.csv");
+    let first = first_rows(&plan, &["a".into()], 10_000).unwrap();
+    let n_rows: usize = first.blocks.iter().map(|rows| rows.block.n_rows).sum();
+    assert!((32..60).contains(&n_rows) && !first.are_all, "{n_rows}");
+}
+
+#[test]
+fn files_of_a_part_that_all_are_empty_are_refused() {
+    let folder = tempdir().unwrap();
+    let path = write(folder.path(), Format::Csv, 300);
+    let header = fs::read_to_string(&path).unwrap();
+    let header = header.lines().next().unwrap();
+    for name in ["empty-0.csv", "empty-1.csv"] {
+        fs::write(folder.path().join(name), format!("{header}\n")).unwrap();
+    }
+    let mut plan = plan(folder.path(), "train.csv");
+    plan.valid = vec!["empty-*.csv".into()];
+    let found = complaint(&plan, &schema());
+    assert!(
+        found.contains("neither this file nor any other of the 2 holds a row"),
+        "{found}"
+    );
+    plan.valid = vec![];
+    plan.train = vec!["*.csv".into()];
+    let prepared = prepared(&plan);
+    assert_eq!(n_rows(&prepared).iter().sum::<u64>(), 300);
+    assert!(
+        prepared.report.notes[0].contains("2 of 3 files hold no rows"),
+        "{:?}",
+        prepared.report
+    );
+}
+
+#[test]
+fn a_file_that_is_replaced_between_the_passes_is_told() {
+    let folder = tempdir().unwrap();
+    let path = write(folder.path(), Format::Csv, 300);
+    let plan = plan(folder.path(), "train.csv");
+    let other = folder.path().join("other");
+    fs::copy(&path, &other).unwrap();
+    let mut is_replaced = false;
+    let mut on = |step: Progress| {
+        if step.stage == Stage::Encode && !is_replaced {
+            is_replaced = true;
+            fs::rename(&other, &path).unwrap();
+        }
+        GO
+    };
+    let error = prepare(&plan, &schema(), &mut on).unwrap_err().to_string();
+    assert!(
+        error.contains("the file changed while it was read"),
+        "{error}"
+    );
+    assert_eq!(cache::list(&plan.cache).unwrap(), []);
 }

@@ -11,9 +11,9 @@
 //! | `UUID` | the text with hyphens |
 //! | other bytes of fixed length | hexadecimal digits |
 
+use super::pending::ColumnReader;
 use super::{Levels, damaged};
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit as ParquetUnit, Type as Physical};
-use ::parquet::column::reader::ColumnReader;
 use ::parquet::data_type::{AsBytes, Int96};
 use ::parquet::errors::ParquetError;
 use ::parquet::schema::types::ColumnDescriptor;

@@ -2,6 +2,7 @@
 
 use super::{PlanFiles, PrepareError};
 use crate::cache::VERSION;
+use crate::partitions::{Partition, partitions};
 use crate::plan::{DataPlan, Reading, Split};
 use crate::source::ReadError;
 use crate::split::Part;
@@ -33,6 +34,9 @@ struct FileIdentity {
     part: Part,
     /// Absolute and without symbolic links, so that it is one however the plan names it.
     path: String,
+    /// The folders named `NAME=VALUE` that are columns: those of the path as the plan names it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    folders: Vec<Partition>,
     n_bytes: u64,
     /// Seconds and nanoseconds since 1970; negative ones before.
     modified: (i64, u32),
@@ -85,11 +89,13 @@ fn identity(part: Part, path: &Path) -> Result<FileIdentity, ReadError> {
     let read = |error| ReadError::io(path, "look at the file")(error);
     let metadata = std::fs::metadata(path).map_err(read)?;
     let modified = metadata.modified().map_err(read)?;
+    let folders = partitions(path);
     let path = std::fs::canonicalize(path).map_err(read)?;
     Ok(FileIdentity {
         part,
         // Not `display`, which would make names that are no Unicode the same.
         path: format!("{path:?}"),
+        folders,
         n_bytes: metadata.len(),
         on_unix: on_unix(&metadata),
         modified: match modified.duration_since(UNIX_EPOCH) {

@@ -4,13 +4,16 @@ use super::sift::{Sieve, Sifted};
 use super::{PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of};
 use crate::cache::{Draft, Folder, PartWriter, Record};
 use crate::plan::DataPlan;
-use crate::rows::{BrokenRows, Rows, RowsBlock};
+use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
+use crate::source::ReadError;
 use crate::split::{Part, SplitTally};
 use ncs_features::{
     Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick, Schema,
     SchemaPlan, Table, TablePlan,
 };
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -23,6 +26,7 @@ pub(super) fn run(
     schema: &SchemaPlan,
     files: &PlanFiles,
     folder: &Folder,
+    states: &[FileState],
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Record, PrepareError> {
     let mut passes = Passes {
@@ -34,6 +38,7 @@ pub(super) fn run(
     let schema = passes.fit(schema)?;
     let draft = folder.draft()?;
     let report = passes.encode(&schema, &draft)?;
+    files.refuse_changed(states)?;
     let record = Record { schema, report };
     draft.complete(&record)?;
     Ok(record)
@@ -83,6 +88,7 @@ impl Passes<'_> {
         Ok(Report {
             parts: writers.finish()?,
             broken_rows: counted.broken,
+            notes: counted.notes,
         })
     }
 
@@ -115,8 +121,10 @@ impl Passes<'_> {
         let mut broken = BrokenRows::new(self.plan.reading.max_broken_share);
         let (mut n_rows, mut training_rows) = (0, 0);
         let mut tally = SplitTally::default();
-        each_block(rows, |rows| {
+        let mut parts_with_rows = HashSet::new();
+        let notes = each_block(rows, |rows| {
             let part = files[rows.file_number].0;
+            parts_with_rows.insert(part);
             let sieve = Sieve {
                 encoder,
                 split: split_of(part, &self.plan.split),
@@ -145,12 +153,26 @@ impl Passes<'_> {
             }
         })?;
         broken.check_end()?;
+        refuse_parts_without_rows(&files, &parts_with_rows)?;
         Ok(Counted {
             tally,
             training_rows,
             broken: broken.n_broken(),
+            notes,
         })
     }
+}
+
+fn refuse_parts_without_rows(
+    files: &[(Part, &PathBuf)],
+    parts_with_rows: &HashSet<Part>,
+) -> Result<(), ReadError> {
+    let is_empty = |(part, _): &&(Part, &PathBuf)| !parts_with_rows.contains(part);
+    let Some((empty, first)) = files.iter().find(is_empty) else {
+        return Ok(());
+    };
+    let n_files = files.iter().filter(|(part, _)| part == empty).count();
+    Err(ReadError::no_rows(first, n_files as u64))
 }
 
 /// What a pass saw.
@@ -160,25 +182,30 @@ struct Counted {
     /// Rows of the training files.
     training_rows: u64,
     broken: u64,
+    /// What is worth telling of the files.
+    notes: Vec<String>,
 }
 
-/// Reads on one thread and calls `take` on this one, block by block in order.
+/// Reads on one thread and calls `take` on this one, block by block in order; returns what is worth
+/// telling of the files.
 fn each_block(
     mut rows: Rows,
     mut take: impl FnMut(RowsBlock) -> Result<(), PrepareError>,
-) -> Result<(), PrepareError> {
+) -> Result<Vec<String>, PrepareError> {
     let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let reading = scope.spawn(move || {
             while let Some(block) = rows.next_block().transpose() {
                 let is_last = block.is_err();
                 // Nobody listens any more once `take` failed.
                 if sender.send(block).is_err() || is_last {
-                    return;
+                    break;
                 }
             }
+            rows.notes()
         });
-        receiver.into_iter().try_for_each(|block| take(block?))
+        receiver.into_iter().try_for_each(|block| take(block?))?;
+        Ok(reading.join().expect("reading does not panic"))
     })
 }
 

@@ -1,0 +1,69 @@
+//! Names of a log as messages show them.
+
+use std::borrow::Cow;
+
+/// Characters of a name that are shown.
+const LONGEST: usize = 64;
+
+/// A column's name: as it is where that can be misread in no way, else in quotes, so that blanks show,
+/// and with characters that a terminal would obey escaped; at most 64 characters of it.
+pub fn name(name: &str) -> Cow<'_, str> {
+    if let Some((end, _)) = name.char_indices().nth(LONGEST) {
+        return format!("{:?}...", &name[..end]).into();
+    }
+    let quoted = format!("{name:?}");
+    let is_plain = quoted.len() == name.len() + 2
+        && !name.is_empty()
+        && !name.contains(|c: char| c.is_whitespace() || c == ',');
+    match is_plain {
+        true => name.into(),
+        false => quoted.into(),
+    }
+}
+
+/// The start of a name, as long as it is shown: what a likeness to it is computed on.
+pub fn start(name: &str) -> &str {
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => &name[..end],
+        None => name,
+    }
+}
+
+/// `a, " b", c`, cut after forty names.
+pub fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 40;
+    let more = names.len().saturating_sub(MOST);
+    let shown: Vec<Cow<'_, str>> = names.take(MOST).map(name).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_be_misread_are_quoted() {
+        let check = |name: &str, expected: &str| assert_eq!(super::name(name), expected);
+        check("user_id", "user_id");
+        check("größe", "größe");
+        check(" user", "\" user\"");
+        check("", "\"\"");
+        check("a,b", "\"a,b\"");
+        check("\u{1b}[31m", "\"\\u{1b}[31m\"");
+        check("a\u{200b}", "\"a\\u{200b}\"");
+        check(&"x".repeat(65), &format!("\"{}\"...", "x".repeat(64)));
+    }
+
+    #[test]
+    fn many_names_are_cut() {
+        let many: Vec<String> = (0..42).map(|i| i.to_string()).collect();
+        let shown = names(many.iter().map(String::as_str));
+        assert!(
+            shown.starts_with("0, 1, 2") && shown.ends_with("39 and 2 more"),
+            "{shown}"
+        );
+    }
+}

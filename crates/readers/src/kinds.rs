@@ -1,0 +1,148 @@
+//! Kinds of bytes that no reader here reads, known by how they begin.
+
+use crate::tfrecord::is_start;
+
+/// What a file that begins so is, and what to do with it; `None` where it may be read.
+pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
+    let is = |magic: &[u8]| start.starts_with(magic);
+    Some(match start {
+        // A TFRecord begins with a number, which may look like anything; its checksum tells.
+        _ if is_start(start) => return None,
+        [
+            b'B',
+            b'Z',
+            b'h',
+            b'1'..=b'9',
+            b'1',
+            b'A',
+            b'Y',
+            b'&',
+            b'S',
+            b'Y',
+            ..,
+        ]
+        | [
+            b'B',
+            b'Z',
+            b'h',
+            b'1'..=b'9',
+            0x17,
+            0x72,
+            0x45,
+            0x38,
+            0x50,
+            0x90,
+            ..,
+        ] => "it is compressed by bzip2; use gzip or zstd instead",
+        _ if is(b"\xFD7zXZ\0") => "it is compressed by xz; use gzip or zstd instead",
+        _ if is(b"]\0\0") => "it is compressed by LZMA; use gzip or zstd instead",
+        _ if is(b"PK\x03\x04") || is(b"PK\x05\x06") || is(b"PK\x07\x08") => {
+            "it is a ZIP archive (as spreadsheets are too); take the files out of it, or use gzip or \
+             zstd instead"
+        }
+        _ if is(b"7z\xBC\xAF\x27\x1C") => "it is a 7z archive; use gzip or zstd instead",
+        _ if is(b"Rar!\x1A\x07") => "it is a RAR archive; use gzip or zstd instead",
+        _ if is(b"\x04\x22\x4D\x18") => "it is compressed by lz4; use gzip or zstd instead",
+        _ if is(b"\xFF\x06\0\0sNaPpY") => "it is compressed by snappy; use gzip or zstd instead",
+        _ if is(b"\x1F\x9D") => "it is compressed by compress (.Z); use gzip or zstd instead",
+        _ if is(b"LZIP\x01") => "it is compressed by lzip; use gzip or zstd instead",
+        _ if start.get(257..262) == Some(b"ustar") => {
+            "it is a tar archive; take the files out of it"
+        }
+        _ if is(b"ARROW1") => "it is an Arrow or Feather file; write it as Parquet",
+        _ if is(b"Obj\x01") => "it is an Avro file; write it as Parquet",
+        [b'O', b'R', b'C', next, ..] if !(b' '..=b'~').contains(next) => {
+            "it is an ORC file; write it as Parquet"
+        }
+        _ if is(b"PARE") => "it is an encrypted Parquet file; write it without encryption",
+        _ if is(b"\x89HDF\r\n\x1A\n") => "it is an HDF5 file; write it as Parquet",
+        _ if is(b"SQLite format 3\0") => "it is an SQLite database; export it as Parquet or CSV",
+        _ if is(b"\xD0\xCF\x11\xE0") => "it is an Excel workbook; save it as CSV in UTF-8",
+        _ if is(b"%PDF-") => "it is a PDF document",
+        _ => return None,
+    })
+}
+
+/// The same of a file that should hold text: encodings of several bytes a character, and formats of rows.
+pub(crate) fn unread_text(start: &[u8]) -> Option<&'static str> {
+    let share_of_zeros = zeros(start);
+    Some(match start {
+        _ if is_start(start) => {
+            "it is a TFRecord file; set format to \"tfrecord\", or name it .tfrecord"
+        }
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => UTF_32,
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => UTF_16,
+        _ if share_of_zeros > 0.55 => UTF_32,
+        _ if share_of_zeros > 0.2 => UTF_16,
+        [b'P', b'A', b'R', b'1', next, ..] if !(b' '..=b'~').contains(next) => {
+            "it is a Parquet file; set format to \"parquet\", or name it .parquet"
+        }
+        _ => return None,
+    })
+}
+
+/// The share of zeros among the first bytes, if they stand as in UTF-16 or UTF-32: a character of ASCII
+/// is its byte there, and one or three zeros; 0 if they do not.
+fn zeros(start: &[u8]) -> f64 {
+    const LOOKED_AT: usize = 4096;
+    let start = &start[..start.len().min(LOOKED_AT)];
+    let mut counts = [0usize; 4];
+    for (place, _) in start.iter().enumerate().filter(|(_, byte)| **byte == 0) {
+        counts[place % 4] += 1;
+    }
+    let [first, second, third, fourth] = counts;
+    let all = first + second + third + fourth;
+    let by_parity = (first + third).max(second + fourth);
+    let is_utf_16 = by_parity * 10 >= all * 9;
+    let is_utf_32 = all * 20 > start.len() * 11;
+    match is_utf_16 || is_utf_32 {
+        true => all as f64 / start.len().max(1) as f64,
+        false => 0.0,
+    }
+}
+
+const UTF_16: &str = "its text is UTF-16; write it as UTF-8";
+const UTF_32: &str = "its text is UTF-32; write it as UTF-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_read_is_known_by_its_first_bytes() {
+        let check = |start: &[u8], expected: &str| {
+            let found = unread(start).or_else(|| unread_text(start));
+            let found = found.unwrap_or_default();
+            assert!(found.contains(expected), "{start:?}: {found}");
+        };
+        check(b"BZh91AY&SY\x01\x02", "bzip2");
+        check(b"\xFD7zXZ\0\0\x04", "xz");
+        check(b"PK\x03\x04\x14\0", "ZIP");
+        check(b"\xFF\xFEu\0s\0", "UTF-16");
+        check(b"\xFE\xFF\0u\0s", "UTF-16");
+        check(b"u\0s\0e\0r\0", "UTF-16");
+        check(b"\0u\0s\0e\0r", "UTF-16");
+        check(b"\xFF\xFE\0\0u\0\0\0", "UTF-32");
+        check(b"\0\0\xFE\xFF\0\0\0u", "UTF-32");
+        check(b"u\0\0\0s\0\0\0", "UTF-32");
+        check(b"\0\0\0u\0\0\0s", "UTF-32");
+        check(b"PAR1\x15\x04\x15", "Parquet");
+    }
+
+    #[test]
+    fn texts_are_read() {
+        for text in [
+            "BZh9,PK,Rar!",
+            "PK,ORC",
+            "ORC,x",
+            "PAR1,x",
+            "x^2,y",
+            "\u{FEFF}user",
+            "{}",
+            "",
+        ] {
+            let start = text.as_bytes();
+            assert_eq!(unread(start).or_else(|| unread_text(start)), None, "{text}");
+        }
+    }
+}

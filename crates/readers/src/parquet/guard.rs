@@ -1,0 +1,123 @@
+//! Errors of the Parquet library, and its panics, as errors of ours.
+
+use crate::source::ReadError;
+use ::parquet::errors::ParquetError;
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Once;
+
+/// Why a file, or the rows after some, could not be read.
+pub(super) enum Failure {
+    /// The library says so.
+    Error(ParquetError),
+    /// The library panicked, as it does over some damaged pages; in its words.
+    Panic(String),
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+impl Failure {
+    /// The error of a file of which `rows` rows were read; `what` is wrong with it, unless it holds
+    /// something that is not supported.
+    pub(super) fn of_file(self, path: &Path, rows: u64, what: &str) -> ReadError {
+        let text = match self {
+            Failure::Panic(text) => {
+                let what = format!(
+                    "the Parquet library stopped over these bytes (\"{text}\"): they are damaged, or of \
+                     a kind that it does not know; write the file again, with other settings if \
+                     that does not help"
+                );
+                return ReadError::damaged(path, rows, what);
+            }
+            Failure::Error(ParquetError::External(source)) => {
+                return match source.downcast::<std::io::Error>() {
+                    Ok(source) => ReadError::reading(path, rows, *source),
+                    Err(source) => ReadError::damaged(path, rows, format!("{what} ({source})")),
+                };
+            }
+            Failure::Error(error) => match unsupported(&error) {
+                Some(text) => return ReadError::unsupported(path, text),
+                None => error.to_string(),
+            },
+        };
+        let text = text.trim_start_matches("Parquet error: ");
+        ReadError::damaged(
+            path,
+            rows,
+            format!("{what} ({text}); copy or write it again"),
+        )
+    }
+}
+
+/// What the file needs that cannot be read, if that is what the error says.
+fn unsupported(error: &ParquetError) -> Option<String> {
+    const SIGNS: [&str; 6] = [
+        "not supported",
+        "unsupported",
+        "disabled feature",
+        "not implemented",
+        "encrypt",
+        "not yet",
+    ];
+    let text = match error {
+        ParquetError::NYI(text) => return Some(text.clone()),
+        ParquetError::General(text) => text,
+        _ => return None,
+    };
+    let lower = text.to_lowercase();
+    SIGNS
+        .iter()
+        .any(|sign| lower.contains(sign))
+        .then(|| text.clone())
+}
+
+thread_local! {
+    /// Whether a panic of this thread is awaited, so that nothing need be printed.
+    static AWAITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has panics that are awaited print no message and no backtrace; all others are told as before.
+fn keep_awaited_panics_quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !AWAITED.get() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// What `read` returns; an error where it panics. Nothing that it left half done is read again: a file
+/// that failed is given up.
+pub(super) fn guarded<T, E: Into<Failure>>(
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Failure> {
+    keep_awaited_panics_quiet();
+    let before = AWAITED.replace(true);
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(read));
+    AWAITED.set(before);
+    match caught {
+        Ok(result) => result.map_err(Into::into),
+        Err(panic) => Err(Failure::Panic(words(panic.as_ref()))),
+    }
+}
+
+/// What a panic said, at most 200 characters of it.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no reason given")
+        .chars()
+        .take(200)
+        .collect()
+}
