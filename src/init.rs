@@ -380,8 +380,8 @@ const SAME_IDS: f64 = 0.2;
 /// Whether ids are texts or numbers with gaps between them, so that two columns hold the same ones hardly by
 /// chance.
 fn is_sparse(ids: &HashSet<Box<[u8]>>) -> bool {
-    let number = |id: &Box<[u8]>| std::str::from_utf8(id).ok()?.parse::<f64>().ok();
-    let numbers: Option<Vec<f64>> = ids.iter().map(number).collect();
+    let number = |id: &[u8]| std::str::from_utf8(id).ok()?.parse::<f64>().ok();
+    let numbers: Option<Vec<f64>> = ids.iter().map(|id| number(id)).collect();
     let Some(numbers) = numbers else { return true };
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -108,10 +108,10 @@ impl ParquetLog {
         if file.rows() >= self.rows {
             return closed(file);
         }
-        if file.is_due() {
-            if let Err(error) = file.write_held() {
-                return Kept::lost(file.rows(), error);
-            }
+        if file.is_due()
+            && let Err(error) = file.write_held()
+        {
+            return Kept::lost(file.rows(), error);
         }
         self.open.insert(file.hash().clone(), file);
         self.hold_less()

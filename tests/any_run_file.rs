@@ -46,7 +46,11 @@ fn folder() -> &'static Path {
     let make = || {
         let folder = TempDir::new().unwrap();
         let row = |i: usize| {
-            let buy = ["", "0", "1"][if i % 2 == 0 { 0 } else { 1 + i % 3 % 2 }];
+            let buy = ["", "0", "1"][if i.is_multiple_of(2) {
+                0
+            } else {
+                1 + i % 3 % 2
+            }];
             format!("{},{}.5,a{} b,{},{buy}\n", i % 37, i % 11, i % 5, i % 2)
         };
         let rows: String = (0..400).map(row).collect();

@@ -326,8 +326,10 @@ fn check_looks_at_validation_and_test_rows() {
         LOG,
         &["valid.csv", "row 2", "\"dear\""],
     );
-    check(LOG, "", &["t2.csv", "no rows"]);
-    check(LOG, "user,price,tags,click,buy\n", &["t2.csv", "no rows"]);
+    for empty in ["", "user,price,tags,click,buy\n"] {
+        let text = done(folder_of_parts(LOG, empty).path(), &arguments);
+        assert!(text.contains("t2.csv"), "a note of the empty file: {text}");
+    }
     check(
         LOG,
         "user,price,tags,click\nu1,1,a,1\n",

@@ -243,13 +243,12 @@ fn values_never_seen_are_told_by_column_and_part() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     log(folder);
-    let spelled =
-        |_: usize, row: &mut Row| row.vip = if row.vip == "yes" { "TRUE" } else { "FALSE" };
+    let spelled = |_: usize, row: &mut Row| row.vip = if row.vip == "yes" { "YES" } else { "NO" };
     write(folder, "test.csv", 2_400..2_800, spelled);
     let told = [
         "test, column \"vip\": training never saw 100.0 % of the 400 values (validation: 0.0 %)",
-        "\"FALSE\" (26",
-        "\"TRUE\" (13",
+        "\"NO\" (26",
+        "\"YES\" (13",
     ];
     holds(&done(folder, &["check", "run.toml"]), &told);
     holds(&said(folder, &["train", "run.toml", "--out", "out"]), &told);
@@ -263,7 +262,7 @@ fn values_never_seen_are_told_by_column_and_part() {
     assert_eq!(vip("test")["labels"][0]["unseen"]["known"], 400);
     holds(
         &fs::read_to_string(folder.join("out/report.html")).unwrap(),
-        &["FALSE", "unseen"],
+        &["NO", "unseen"],
     );
     // The model remembers how it was in validation.
     let told =

@@ -3,7 +3,7 @@
 
 #![cfg(unix)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ fn results(folder: &Path, out: &str) -> Vec<Vec<u8>> {
 }
 
 /// Waits until the run has written this file.
-fn wait_for(child: &mut Child, file: &PathBuf) {
+fn wait_for(child: &mut Child, file: &Path) {
     while !file.exists() {
         assert!(
             child.try_wait().unwrap().is_none(),

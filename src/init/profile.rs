@@ -51,8 +51,8 @@ impl Profile {
             values: Vec::new(),
         };
         blocks.for_each(|block| profile.add(block, separator));
-        let number = |text: &Box<[u8]>| number_of(text).unwrap_or(f64::NAN);
-        profile.numbers = profile.counts.keys().map(number).collect();
+        let number = |text: &[u8]| number_of(text).unwrap_or(f64::NAN);
+        profile.numbers = profile.counts.keys().map(|text| number(text)).collect();
         profile
     }
 

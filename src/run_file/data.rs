@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_readers::{
-    DataPlan, Encoding, Format, Moment, ReadError, Reading, Split, TimeFormat,
-};
+use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split, TimeFormat};
 
 use super::checks::Checks;
 use super::shapes;

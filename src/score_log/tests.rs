@@ -225,7 +225,7 @@ fn a_file_holds_who_scored_and_what_was_said() {
     assert!(
         times
             .iter()
-            .all(|time| time.to_string() == "2026-03-14T07:08:09.25"),
+            .all(|time| time.to_string() == "2026-03-14 07:08:09.25"),
         "{times:?}"
     );
     assert_eq!(values[2], &texts(&["shop", "shop"]));

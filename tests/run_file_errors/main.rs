@@ -389,7 +389,8 @@ fn settings_that_do_not_go_together() {
     check(
         "valid = \"valid.parquet\"",
         "split = { by = \"time\", column = \"seen_at\", valid_from = 2023-05-25, format = \"%Q\" }",
-        "run.toml:5: \"%Q\" is no form of a time; write it in the letters of strftime",
+        "run.toml:5: \"%Q\" is no form of a time; write it in the letters of strftime, such as \
+         \"%m/%d/%Y %H:%M:%S\"",
     );
     check(
         "epochs = 3",

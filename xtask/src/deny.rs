@@ -68,7 +68,7 @@ fn packages(root: &Path) -> Result<Vec<Package>, String> {
     Ok(packages)
 }
 
-/// `ring v0.17.14	Apache-2.0 AND ISC (*)`: where it stood before, cargo ends the line with a star.
+/// `ring v0.17.14 Apache-2.0 AND ISC (*)`: where it stood before, cargo ends the line with a star.
 fn package(line: &str) -> Option<Package> {
     let (package, licence) = line.split_once('\t')?;
     let mut words = package.split(' ');

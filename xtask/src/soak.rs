@@ -11,6 +11,9 @@ use std::time::Instant;
 
 use ncs::Ncs;
 
+/// One attack: what is attacked, the number of tries, and where chance comes from.
+type Attack = fn(&Ncs, u64, &mut Random) -> Result<Option<Outcome>, String>;
+
 /// How long and where.
 struct Plan {
     tries: u64,
@@ -60,7 +63,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
         plan.seed,
         ncs.whole_run.as_secs_f64()
     );
-    let attacks: [fn(&Ncs, u64, &mut Random) -> Result<Option<Outcome>, String>; 8] = [
+    let attacks: [Attack; 8] = [
         attacks::kills,
         faults::crash_points,
         faults::disk_errors,

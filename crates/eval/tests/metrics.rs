@@ -154,7 +154,7 @@ fn scores_that_are_all_the_same_are_told() {
     assert_eq!(constant(&one_other), None);
     // A row without a label does not count.
     let mut labels = [1.0; 20];
-    labels[19] = UNKNOWN as f32;
+    labels[19] = UNKNOWN;
     assert_eq!(
         task("click", &labels, &one_other).constant_score(),
         Some(0.25)

@@ -383,6 +383,7 @@ fn rows_without_a_group_are_told_from_all_groups() {
         tables: vec![],
         tasks: vec![],
         group: Some("user".into()),
+        value_rule: ncs_features::ValueRule::CURRENT,
     };
     let groups = |column| {
         let block = Block {
@@ -392,7 +393,7 @@ fn rows_without_a_group_are_told_from_all_groups() {
         let encoder = Encoder::new(Arc::new(schema.clone()));
         encoder.encode(&block).unwrap().groups
     };
-    let by_text = groups(column("user", texts(&["7", "", "8"])));
+    let by_text = groups(column("user", texts(&["7", " ", "8"])));
     let by_null = groups(Column {
         nulls: vec![false, true, false],
         ..column("user", Values::Int(vec![7, 0, 8]))

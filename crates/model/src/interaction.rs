@@ -3,7 +3,7 @@
 //!
 //! The *logical* input is what the paper's first layer sees: `[gram, flattened vectors]`, 720 wide for
 //! 20 fields of 16. The full Gram matrix is symmetric, so what is computed is the *folded* input: its
-//! upper triangle and the vectors, 530 wide. Numbers that enter the first layer directly ([`crate::numbers`]) lie
+//! upper triangle and the vectors, 530 wide. Numbers that enter the first layer directly (`numbers.rs`) lie
 //! behind them in both. A folded connection carries the sum of the two logical
 //! weights, each under its own mask; both receive the same slope. This is exact.
 

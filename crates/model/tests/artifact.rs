@@ -473,8 +473,8 @@ fn the_rule_of_texts_is_kept_and_earlier_releases_refuse_it() {
         value_rule: ncs_features::ValueRule::Canonical,
         ..old.clone()
     });
-    let (version, schema) = written(&artifact);
-    assert_eq!((version, schema), (3.into(), artifact.schema));
+    let (version, read) = written(&artifact);
+    assert_eq!((version, read.schema), (3.into(), artifact.schema));
     let mut of_its_time = serde_json::to_value(&old).unwrap();
     of_its_time.as_object_mut().unwrap().remove("value_rule");
     assert_eq!(serde_json::from_value::<Schema>(of_its_time).unwrap(), old);

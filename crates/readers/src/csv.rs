@@ -168,7 +168,10 @@ impl ReadRow for Csv {
                 rows.break_row(Some(line), &complaint(&found, line));
                 match found {
                     Found::TooLong => self.records.skip_line(),
-                    _ => Ok(self.records.consume_first_line()),
+                    _ => {
+                        self.records.consume_first_line();
+                        Ok(())
+                    }
                 }
                 .map_err(|source| ReadError::reading(&self.path, rows.rows_done(), source))?;
             }

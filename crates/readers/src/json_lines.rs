@@ -121,8 +121,9 @@ fn hint_for(text: &[u8], error: &serde_json::Error) -> Option<String> {
     if error.starts_with("trailing characters") && text.ends_with(b",") {
         return Some("; leave out the comma after the object".to_owned());
     }
-    error.contains("surrogate").then(|| {
-        "; half of a character of two parts, which no text holds: leave it out where the file is written"
+    let is_surrogate = error.contains("surrogate") || error.contains("end of hex escape");
+    is_surrogate.then(|| {
+        "; a lone surrogate is half of a character and no text: leave it out where the file is written"
             .to_owned()
     })
 }
@@ -132,8 +133,9 @@ impl ReadRow for JsonLines {
         let Some(line) = self.next_line(rows.rows_done())? else {
             return Ok(false);
         };
+        let text = long_numbers_quoted(self.text());
         let cells = match line {
-            Line::Whole => cells(&long_numbers_quoted(self.text()), &self.wanted).map_err(Some),
+            Line::Whole => cells(&text, &self.wanted).map_err(Some),
             Line::TooLong => Err(None),
         };
         match cells {

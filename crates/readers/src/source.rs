@@ -60,7 +60,11 @@ pub struct BrokenRow {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file system refused.
-    #[error("{}: cannot {doing}: {source}{}", shown_path(path), ncs_features::system::after(source))]
+    #[error(
+        "{}: cannot {doing}: {source}{}",
+        shown_path(path),
+        ncs_features::system::after(source)
+    )]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -21,7 +21,7 @@ fn user(row: usize) -> String {
 }
 
 fn click(row: usize) -> bool {
-    row % 3 == 0
+    row.is_multiple_of(3)
 }
 
 /// Rows of user, flag, price and click. Fill values stand in rows 10 and 2,990, counted from 0.
@@ -93,8 +93,8 @@ fn users_of_no_training_row_are_counted_though_parts_are_mixed() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("train.csv"), csv(0..N_ROWS, "yes")).unwrap();
     let split = Split::Row {
-        valid: 0.02,
-        test: 0.9,
+        valid: 0.2,
+        test: 0.7,
         seed: 5,
     };
     let block = Block {

@@ -6,7 +6,7 @@ use ncs_features::Values;
 use ncs_readers::{Encoding, ReadError, Reading, Rows, column_names};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
 
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
@@ -31,8 +31,8 @@ struct Read {
     notes: Vec<String>,
 }
 
-fn read(path: &PathBuf, reading: &Reading, column: &str) -> Result<Read, ReadError> {
-    let mut rows = Rows::open(vec![path.clone()], reading, vec![column.to_owned()]);
+fn read(path: &Path, reading: &Reading, column: &str) -> Result<Read, ReadError> {
+    let mut rows = Rows::open(vec![path.to_path_buf()], reading, vec![column.to_owned()]);
     let mut read = Read::default();
     while let Some(block) = rows.next_block()? {
         let Values::Text(texts) = &block.block.columns[0].values else {

@@ -97,6 +97,7 @@ mod tests {
 
     fn schema() -> Schema {
         Schema {
+            value_rule: ncs_features::ValueRule::CURRENT,
             fields: vec![Field {
                 name: "price".into(),
                 column: "item_price".into(),

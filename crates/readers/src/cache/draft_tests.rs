@@ -20,12 +20,14 @@ fn fill(draft: &Draft<'_>) -> Record {
     let report = PartReport {
         part: Part::Train,
         labels: writer.finish().unwrap(),
+        columns: vec![],
     };
     Record {
         schema: schema(),
         report: Report {
             parts: vec![report],
             broken_rows: 0,
+            notes: vec![],
         },
     }
 }

@@ -19,28 +19,28 @@ const STEP_VALUES: usize = 1 << 18;
 
 /// The reader of a column chunk, by its physical type.
 pub(super) enum ColumnReader {
-    BoolColumnReader(Pending<BoolType>),
-    Int32ColumnReader(Pending<Int32Type>),
-    Int64ColumnReader(Pending<Int64Type>),
-    Int96ColumnReader(Pending<Int96Type>),
-    FloatColumnReader(Pending<FloatType>),
-    DoubleColumnReader(Pending<DoubleType>),
-    ByteArrayColumnReader(Pending<ByteArrayType>),
-    FixedLenByteArrayColumnReader(Pending<FixedLenByteArrayType>),
+    Bool(Pending<BoolType>),
+    Int32(Pending<Int32Type>),
+    Int64(Pending<Int64Type>),
+    Int96(Pending<Int96Type>),
+    Float(Pending<FloatType>),
+    Double(Pending<DoubleType>),
+    ByteArray(Pending<ByteArrayType>),
+    FixedLenByteArray(Pending<FixedLenByteArrayType>),
 }
 
 /// Calls a method of whatever [`Pending`] it is.
 macro_rules! each {
     ($reader:expr, $pending:ident => $call:expr) => {
         match $reader {
-            ColumnReader::BoolColumnReader($pending) => $call,
-            ColumnReader::Int32ColumnReader($pending) => $call,
-            ColumnReader::Int64ColumnReader($pending) => $call,
-            ColumnReader::Int96ColumnReader($pending) => $call,
-            ColumnReader::FloatColumnReader($pending) => $call,
-            ColumnReader::DoubleColumnReader($pending) => $call,
-            ColumnReader::ByteArrayColumnReader($pending) => $call,
-            ColumnReader::FixedLenByteArrayColumnReader($pending) => $call,
+            ColumnReader::Bool($pending) => $call,
+            ColumnReader::Int32($pending) => $call,
+            ColumnReader::Int64($pending) => $call,
+            ColumnReader::Int96($pending) => $call,
+            ColumnReader::Float($pending) => $call,
+            ColumnReader::Double($pending) => $call,
+            ColumnReader::ByteArray($pending) => $call,
+            ColumnReader::FixedLenByteArray($pending) => $call,
         }
     };
 }
@@ -56,28 +56,28 @@ impl ColumnReader {
         let decoder = get_column_reader(leaf.clone(), pages);
         match decoder {
             Decoder::BoolColumnReader(reader) => {
-                ColumnReader::BoolColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Bool(Pending::new(reader, budget, &leaf))
             }
             Decoder::Int32ColumnReader(reader) => {
-                ColumnReader::Int32ColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Int32(Pending::new(reader, budget, &leaf))
             }
             Decoder::Int64ColumnReader(reader) => {
-                ColumnReader::Int64ColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Int64(Pending::new(reader, budget, &leaf))
             }
             Decoder::Int96ColumnReader(reader) => {
-                ColumnReader::Int96ColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Int96(Pending::new(reader, budget, &leaf))
             }
             Decoder::FloatColumnReader(reader) => {
-                ColumnReader::FloatColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Float(Pending::new(reader, budget, &leaf))
             }
             Decoder::DoubleColumnReader(reader) => {
-                ColumnReader::DoubleColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::Double(Pending::new(reader, budget, &leaf))
             }
             Decoder::ByteArrayColumnReader(reader) => {
-                ColumnReader::ByteArrayColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::ByteArray(Pending::new(reader, budget, &leaf))
             }
             Decoder::FixedLenByteArrayColumnReader(reader) => {
-                ColumnReader::FixedLenByteArrayColumnReader(Pending::new(reader, budget, &leaf))
+                ColumnReader::FixedLenByteArray(Pending::new(reader, budget, &leaf))
             }
         }
     }
@@ -222,7 +222,10 @@ impl<T: DataType> Pending<T> {
             n_items += 1;
             let is_value = self.max_defined == 0 || self.rows.defined[level] == self.max_defined;
             let value = is_value.then(|| values.next()).flatten();
-            let n_bytes = value.map_or(0, |value| value.as_bytes().len());
+            let n_bytes = match is_narrow::<T>() {
+                true => 0,
+                false => value.map_or(0, |value| value.as_bytes().len()),
+            };
             *size = match n_items > LONGEST_LIST {
                 true => usize::MAX,
                 false => size.saturating_add(VALUE_BYTES + n_bytes),

@@ -101,11 +101,11 @@ pub(super) fn read(
     levels: &mut Levels,
 ) -> Result<Values, ParquetError> {
     match reader {
-        ColumnReader::BoolColumnReader(reader) => {
+        ColumnReader::Bool(reader) => {
             let booleans = levels.read(reader, n_rows)?;
             Ok(Values::Int(booleans.into_iter().map(i64::from).collect()))
         }
-        ColumnReader::Int32ColumnReader(reader) => {
+        ColumnReader::Int32(reader) => {
             let numbers = levels.read(reader, n_rows)?.into_iter();
             let numbers: Vec<i64> = match kind {
                 Kind::Unsigned => numbers.map(|x| i64::from(x as u32)).collect(),
@@ -113,24 +113,18 @@ pub(super) fn read(
             };
             Ok(of_integers(kind, numbers))
         }
-        ColumnReader::Int64ColumnReader(reader) => {
-            Ok(of_integers(kind, levels.read(reader, n_rows)?))
-        }
-        ColumnReader::Int96ColumnReader(reader) => {
+        ColumnReader::Int64(reader) => Ok(of_integers(kind, levels.read(reader, n_rows)?)),
+        ColumnReader::Int96(reader) => {
             let times = levels.read(reader, n_rows)?;
             Ok(Values::Time(times.iter().map(of_int96).collect()))
         }
-        ColumnReader::FloatColumnReader(reader) => {
+        ColumnReader::Float(reader) => {
             let numbers = levels.read(reader, n_rows)?;
             Ok(Values::Float(numbers.into_iter().map(widen).collect()))
         }
-        ColumnReader::DoubleColumnReader(reader) => Ok(Values::Float(levels.read(reader, n_rows)?)),
-        ColumnReader::ByteArrayColumnReader(reader) => {
-            of_bytes(kind, &levels.read(reader, n_rows)?)
-        }
-        ColumnReader::FixedLenByteArrayColumnReader(reader) => {
-            of_bytes(kind, &levels.read(reader, n_rows)?)
-        }
+        ColumnReader::Double(reader) => Ok(Values::Float(levels.read(reader, n_rows)?)),
+        ColumnReader::ByteArray(reader) => of_bytes(kind, &levels.read(reader, n_rows)?),
+        ColumnReader::FixedLenByteArray(reader) => of_bytes(kind, &levels.read(reader, n_rows)?),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Part;
 use super::times::{Moment, time_of};
-use crate::open::files;
+use crate::find::files;
 use crate::plan::{DataPlan, Split};
 use crate::rows::Rows;
 use crate::source::ReadError;
