@@ -1,8 +1,8 @@
 //! `ncs serve` as its callers and its operators meet it.
 
 mod abuse;
-mod grpc;
 mod docs;
+mod grpc;
 mod harness;
 mod life;
 mod malformed;

@@ -39,7 +39,7 @@ fn sample() -> RunReport {
         data: data(),
         columns: vec![],
         settings: settings(),
-        columns: vec![ColumnSummary {
+        features: vec![ColumnSummary {
             name: "item".into(),
             column: "item_id".into(),
             kind: "categorical".into(),

@@ -5,9 +5,9 @@ use crate::canonical::{ValueRule, canonical, canonical_text, write_number};
 use crate::error::EncodeError;
 use crate::list_text;
 use crate::schema::{Field, Pooling};
+use crate::shown;
 use crate::time::{Timestamp, time_of_day};
 use half::{bf16, f16};
-use std::borrow::Cow;
 
 /// Holds the text of a value while it is looked at, so that no value costs an allocation.
 #[derive(Default)]
@@ -228,18 +228,7 @@ fn names_of(columns: &[Column]) -> String {
     if columns.is_empty() {
         return "no column".to_owned();
     }
-    let names: Vec<_> = columns.iter().map(|column| visible(&column.name)).collect();
-    names.join(", ")
-}
-
-/// A name as it stands, or in quotes where it would be read wrong in a message: blanks around it, or
-/// characters that are not seen.
-pub fn visible(name: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| c == ' ' || !c.is_whitespace() && !c.is_control() && c != '\u{feff}';
-    if !name.is_empty() && name.trim() == name && name.chars().all(is_plain) {
-        return Cow::Borrowed(name);
-    }
-    Cow::Owned(format!("{name:?}"))
+    shown::names(columns.iter().map(|column| column.name.as_str()))
 }
 
 /// Reads the values of one field out of a column, row by row, by the field's rules for missing

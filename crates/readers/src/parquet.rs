@@ -68,6 +68,10 @@ impl Parquet {
             let group = self.file.get_row_group(self.next_group)?;
             let schema = self.file.metadata().file_metadata().schema_descr();
             let reader = |leaf: &Leaf| {
+                let chunk = group.metadata().column(leaf.index);
+                let start = chunk.dictionary_page_offset();
+                let start = start.unwrap_or_else(|| chunk.data_page_offset());
+                check_place(start, chunk.compressed_size(), self.n_bytes)?;
                 let pages = group.get_column_page_reader(leaf.index)?;
                 Ok(ColumnReader::new(schema.column(leaf.index), pages))
             };
@@ -160,6 +164,18 @@ impl Source for Parquet {
             bytes_read: self.bytes_read(),
             notes: Vec::new(),
         }))
+    }
+}
+
+/// Refuses a column chunk that a damaged footer places outside the file, over which the library would panic.
+fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> {
+    let end = u64::try_from(start).ok().zip(u64::try_from(size).ok());
+    let end = end.and_then(|(start, size)| start.checked_add(size));
+    match end.is_some_and(|end| end <= n_bytes) {
+        true => Ok(()),
+        false => Err(damaged(format!(
+            "a column is said to be {size} bytes from byte {start} on, in a file of {n_bytes} bytes"
+        ))),
     }
 }
 
@@ -342,4 +358,20 @@ impl Levels {
 
 fn damaged(what: String) -> ParquetError {
     ParquetError::General(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_outside_the_file_is_refused() {
+        for (start, size) in [(4, 96), (100, 0), (0, 100)] {
+            assert!(check_place(start, size, 100).is_ok(), "{start}, {size}");
+        }
+        for (start, size) in [(-1, 5), (5, -1), (4, 97), (101, 0), (i64::MAX, i64::MAX)] {
+            let error = check_place(start, size, 100).unwrap_err().to_string();
+            assert!(error.contains("in a file of 100 bytes"), "{error}");
+        }
+    }
 }

@@ -388,11 +388,6 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn joined(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| visible(name)).collect();
-    names.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

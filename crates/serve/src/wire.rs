@@ -76,7 +76,11 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     if distance(&near) <= 2.max(name.chars().count() / 3) {
         return format!("; did you mean {:?}?", shown(near));
     }
-    format!("; the nearest is {:?}, known are {}", shown(near), listed(&known))
+    format!(
+        "; the nearest is {:?}, known are {}",
+        shown(near),
+        listed(&known)
+    )
 }
 
 /// Names in quotes, at most twenty of them.

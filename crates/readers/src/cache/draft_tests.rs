@@ -28,6 +28,8 @@ fn fill(draft: &Draft<'_>) -> Record {
             parts: vec![report],
             broken_rows: 0,
             notes: vec![],
+            files: vec![],
+            varies: vec![],
         },
     }
 }

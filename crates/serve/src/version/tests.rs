@@ -1,5 +1,5 @@
 use super::*;
-use ncs_features::{Field, IdSpace, Objective, Table, Task, Values};
+use ncs_features::{Field, IdSpace, Objective, Population, Table, Task, Values};
 use ncs_model::artifact::Member;
 use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 
