@@ -30,13 +30,15 @@ pub fn exit_code() -> Option<u8> {
     }
 }
 
-/// Notes a signal; the second one ends the program.
+/// Records a signal; the second one ends the program.
 fn note(signal: u8) {
     if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
         std::process::exit(128 + i32::from(signal));
     }
-    eprintln!("stopping in order; once more ends at once");
     ASKED.store(true, Ordering::Relaxed);
+    // On a thread of its own: whoever should read the message may have stopped reading.
+    let tell = || eprintln!("stopping; a second signal ends at once");
+    let _ = std::thread::Builder::new().spawn(tell);
 }
 
 #[cfg(unix)]

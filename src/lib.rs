@@ -4,6 +4,7 @@
 
 pub mod arguments;
 mod clock;
+mod column_auc;
 pub mod commands;
 pub mod compare;
 pub mod comparison;

@@ -515,12 +515,13 @@ fn other_parts_and_tasks_are_stated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     fs::write(path.join("train.csv"), csv()).unwrap();
+    fs::write(path.join("valid.csv"), csv()).unwrap();
     fs::write(path.join("test.csv"), csv().replacen("city", "town", 1)).unwrap();
     let parts = [
         "--test",
         "test.csv",
         "--valid",
-        "train.csv",
+        "valid.csv",
         "--task",
         "long=buy",
     ];
@@ -530,7 +531,7 @@ fn other_parts_and_tasks_are_stated() {
     );
     let text = fs::read_to_string(path.join("run.toml")).unwrap();
     assert!(
-        text.contains("valid = \"train.csv\"\ntest = \"test.csv\"\n\n"),
+        text.contains("valid = \"valid.csv\"\ntest = \"test.csv\"\n\n"),
         "{text}"
     );
     assert!(text.contains("[tasks.long]\nlabel = \"buy\"\n"), "{text}");

@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use ncs_features::value::{TextBuffer, each_number, each_text, shown_text};
 use ncs_features::{Block, Column, Field, Values};
 
+use crate::column_auc::ColumnValues;
+
 /// How many values are shown.
 const EXAMPLES: usize = 3;
 
@@ -150,5 +152,20 @@ impl Gathered {
         values.sort_unstable_by(|(a, n_a), (b, n_b)| n_b.cmp(n_a).then_with(|| a.cmp(b)));
         let first = values.iter().take(EXAMPLES);
         first.map(|(text, _)| shown_text(text)).collect()
+    }
+}
+
+impl ColumnValues for Gathered {
+    fn n_values(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn values_of(&self, row: usize) -> &[u32] {
+        self.row(row)
+    }
+
+    fn number_of(&self, row: usize) -> Option<f64> {
+        let number = self.numbers.get(row).copied();
+        number.filter(|x| !x.is_nan())
     }
 }

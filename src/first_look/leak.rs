@@ -1,7 +1,8 @@
 //! Features that tell a label too well to be known before it.
 
-use ncs_eval::auc::auc;
 use ncs_features::{Field, SchemaPlan, Task};
+
+use crate::column_auc::{auc_of_number, auc_of_values};
 
 use super::gathered::Gathered;
 
@@ -42,7 +43,8 @@ fn of_task(field: &Field, task: &Task, gathered: &Gathered, labels: &[f32]) -> O
     let what = match nulls_tell(gathered, &rows, &truths) {
         Some(at) => format!("is null exactly where {label} is {at}"),
         None => {
-            let found = best_auc(gathered, &rows, &truths);
+            let by_values = auc_of_values(gathered, &rows, &truths);
+            let found = by_values.max(auc_of_number(gathered, &rows, &truths));
             if found <= TOO_GOOD {
                 return None;
             }
@@ -64,80 +66,6 @@ fn nulls_tell(gathered: &Gathered, rows: &[usize], truths: &[f32]) -> Option<f32
     };
     let tells = |at: &f32| pairs().all(|(is_null, truth)| is_null == (truth == at));
     [0.0, 1.0].into_iter().find(tells)
-}
-
-/// The AUC of the better of two scores: the number itself, whichever way it points, and the rate of a row's
-/// values on other rows.
-fn best_auc(gathered: &Gathered, rows: &[usize], truths: &[f32]) -> f64 {
-    let by_number = [f64::NEG_INFINITY, f64::INFINITY].map(|null| {
-        let number = |row: &usize| gathered.numbers.get(*row).copied().unwrap_or(f64::NAN);
-        let number = |row| Some(number(row)).filter(|x| !x.is_nan()).unwrap_or(null);
-        let scores: Vec<f64> = rows.iter().map(number).collect();
-        auc(truths, &scores).map_or(0.5, |found| found.max(1.0 - found))
-    });
-    let rates = auc(truths, &rates(gathered, rows, truths)).unwrap_or(0.5);
-    by_number.into_iter().fold(rates, f64::max)
-}
-
-/// For each row the rate of the label among other rows with its values: rows of one half are scored by the
-/// other half, so that a value that is met once says nothing of itself.
-fn rates(gathered: &Gathered, rows: &[usize], truths: &[f32]) -> Vec<f64> {
-    let n_values = gathered.counts.len();
-    // One place more, for rows without a value.
-    let values = |row: usize| -> Vec<usize> {
-        match gathered.row(row) {
-            [] => vec![n_values],
-            values => values.iter().map(|&value| value as usize).collect(),
-        }
-    };
-    let mut halves = [Half::new(n_values + 1), Half::new(n_values + 1)];
-    for (at, (&row, &truth)) in rows.iter().zip(truths).enumerate() {
-        halves[half_of(at)].add(&values(row), f64::from(truth));
-    }
-    let score = |(at, &row): (usize, &usize)| halves[1 - half_of(at)].rate(&values(row));
-    rows.iter().enumerate().map(score).collect()
-}
-
-/// By a hash of the row's place, so that no order of the rows favours a half.
-fn half_of(row: usize) -> usize {
-    ((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63) as usize
-}
-
-/// What some rows show of each value.
-struct Half {
-    /// Rows, and positives among them, by value.
-    counts: Vec<(f64, f64)>,
-    rows: f64,
-    positives: f64,
-}
-
-impl Half {
-    fn new(n_values: usize) -> Half {
-        Half {
-            counts: vec![(0.0, 0.0); n_values],
-            rows: 0.0,
-            positives: 0.0,
-        }
-    }
-
-    fn add(&mut self, values: &[usize], truth: f64) {
-        self.rows += 1.0;
-        self.positives += truth;
-        for &value in values {
-            self.counts[value].0 += 1.0;
-            self.counts[value].1 += truth;
-        }
-    }
-
-    /// The mean over the values of their rates, each drawn towards the rate of all rows as by one row more.
-    fn rate(&self, values: &[usize]) -> f64 {
-        let prior = (self.positives + 0.5) / (self.rows + 1.0);
-        let rates = values.iter().map(|&value| {
-            let (rows, positives) = self.counts[value];
-            (positives + prior) / (rows + 1.0)
-        });
-        rates.sum::<f64>() / values.len() as f64
-    }
 }
 
 #[cfg(test)]

@@ -232,15 +232,19 @@ fn separated(field: &Field, texts: &Texts<'_>) -> Option<String> {
     if field.separator.is_some_and(|own| cuts(own) > 0.0) {
         return None;
     }
+    let is_vector = |separator: &char| {
+        let items = texts.texts.iter().flat_map(|(text, _)| items(text, Some(*separator)));
+        cuts(*separator) > 0.5 && are_fractions(items)
+    };
+    if SEPARATORS.iter().any(is_vector) {
+        return Some(vector_text(field, texts.texts.len()));
+    }
     let fits = |separator: &char| {
         let share = cuts(*separator);
         share > 0.0 && Cut::of(texts, *separator).is_list(*separator, share, is_list)
     };
     let found = SEPARATORS.into_iter().find(fits)?;
     let text = texts.first(|text| items(text, Some(found)).len() > 1);
-    if are_fractions(items(text, Some(found)).into_iter()) {
-        return Some(vector_text(field, texts.texts.len()));
-    }
     Some(unsplit(field, found, text))
 }
 

@@ -1,6 +1,6 @@
 //! Columns that tell a label too well to be known before it.
 
-use ncs_eval::auc::auc;
+use crate::column_auc::{auc_of_number, auc_of_values};
 
 use super::kind::Kind;
 use super::names::is_after_the_event;
@@ -124,80 +124,11 @@ fn ranks(profile: &Profile, kind: &Kind, labels: &Labels) -> Option<String> {
     if positives.min(truths.len() - positives) < FEW as usize {
         return None;
     }
-    let by_value = auc(&truths, &rates(profile, &rows, &truths)).unwrap_or(0.5);
+    let by_value = auc_of_values(profile, &rows, &truths);
     let by_number = match kind {
-        Kind::Numeric { .. } => by_number(profile, &rows, &truths),
+        Kind::Numeric { .. } => auc_of_number(profile, &rows, &truths),
         _ => 0.5,
     };
     let found = by_value.max(by_number);
     (found > TOO_GOOD).then(|| format!("alone ranks {} with an AUC of {found:.3}", labels.column))
-}
-
-/// The AUC of the number itself, whichever way it points, rows without one first or last.
-fn by_number(profile: &Profile, rows: &[usize], truths: &[f32]) -> f64 {
-    let with = |null: f64| {
-        let score = |row: &usize| profile.number(*row).unwrap_or(null);
-        let scores: Vec<f64> = rows.iter().map(score).collect();
-        auc(truths, &scores).map_or(0.5, |found| found.max(1.0 - found))
-    };
-    with(f64::NEG_INFINITY).max(with(f64::INFINITY))
-}
-
-/// For each row the rate of the label among rows of the other half with its values, so that an id that is
-/// there once says nothing of itself.
-fn rates(profile: &Profile, rows: &[usize], truths: &[f32]) -> Vec<f64> {
-    let n_values = profile.counts.len();
-    // One place more, for rows without a value.
-    let values = |row: usize| match profile.row(row) {
-        [] => vec![n_values],
-        values => values.iter().map(|value| *value as usize).collect(),
-    };
-    let mut halves = [Half::new(n_values + 1), Half::new(n_values + 1)];
-    for (at, (row, truth)) in rows.iter().zip(truths).enumerate() {
-        halves[half_of(at)].add(&values(*row), f64::from(*truth));
-    }
-    let score = |(at, row): (usize, &usize)| halves[1 - half_of(at)].rate(&values(*row));
-    rows.iter().enumerate().map(score).collect()
-}
-
-/// By a hash of the row's place, so that no order of the rows favours a half.
-fn half_of(row: usize) -> usize {
-    ((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63) as usize
-}
-
-/// What some rows show of each value.
-struct Half {
-    /// Rows, and positives among them, by value.
-    counts: Vec<(f64, f64)>,
-    rows: f64,
-    positives: f64,
-}
-
-impl Half {
-    fn new(n_values: usize) -> Half {
-        Half {
-            counts: vec![(0.0, 0.0); n_values],
-            rows: 0.0,
-            positives: 0.0,
-        }
-    }
-
-    fn add(&mut self, values: &[usize], truth: f64) {
-        self.rows += 1.0;
-        self.positives += truth;
-        for value in values {
-            self.counts[*value].0 += 1.0;
-            self.counts[*value].1 += truth;
-        }
-    }
-
-    /// The mean over the values of their rates, each drawn towards the rate of all rows as by one row more.
-    fn rate(&self, values: &[usize]) -> f64 {
-        let prior = (self.positives + 0.5) / (self.rows + 1.0);
-        let rates = values.iter().map(|value| {
-            let (rows, positives) = self.counts[*value];
-            (positives + prior) / (rows + 1.0)
-        });
-        rates.sum::<f64>() / values.len() as f64
-    }
 }

@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use ncs_features::value::TextBuffer;
 use ncs_features::{Block, Values};
 
+use crate::column_auc::ColumnValues;
+
 /// What the file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -51,7 +53,7 @@ impl Profile {
             values: Vec::new(),
         };
         blocks.for_each(|block| profile.add(block, separator));
-        let number = |text: &[u8]| number_of(text).unwrap_or(f64::NAN);
+        let number = |text: &[u8]| parsed(text).unwrap_or(f64::NAN);
         profile.numbers = profile.counts.keys().map(|text| number(text)).collect();
         profile
     }
@@ -154,6 +156,20 @@ impl Profile {
     }
 }
 
+impl ColumnValues for Profile {
+    fn n_values(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn values_of(&self, row: usize) -> &[u32] {
+        self.row(row)
+    }
+
+    fn number_of(&self, row: usize) -> Option<f64> {
+        self.number(row)
+    }
+}
+
 /// The items of a text.
 pub(super) fn items(text: &[u8], separator: char) -> impl Iterator<Item = &[u8]> {
     // Separators are ASCII here.
@@ -164,7 +180,7 @@ pub(super) fn items(text: &[u8], separator: char) -> impl Iterator<Item = &[u8]>
 }
 
 /// The number that a text says; none for `007`, which is a code.
-fn number_of(text: &[u8]) -> Option<f64> {
+fn parsed(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let digits = text.trim_start_matches(['-', '+']);
     let is_padded = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");

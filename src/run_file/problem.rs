@@ -138,7 +138,7 @@ mod tests {
         check(
             "price",
             &[" user", "item id"],
-            "; known: \" user\", item id",
+            "; known: \" user\", \"item id\"",
         );
         check("price", &["\u{feff}user"], "; known: \"\\u{feff}user\"");
     }

@@ -57,6 +57,12 @@ impl Pick {
 }
 
 impl FieldIds {
+    /// The numbers of `row`: [`PER_ROW`] of them, or none where the field has ids.
+    pub fn numbers_of(&self, row: usize) -> &[f32] {
+        let range = row * PER_ROW..(row + 1) * PER_ROW;
+        self.numbers.get(range).unwrap_or_default()
+    }
+
     /// The range of `ids` that belongs to `row`.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
         if !self.numbers.is_empty() {
@@ -71,8 +77,7 @@ impl FieldIds {
     /// Appends the ids of `row` of `other`, a field of the same layout.
     pub fn push_row(&mut self, other: &FieldIds, row: usize) {
         if !other.numbers.is_empty() {
-            let numbers = &other.numbers[row * PER_ROW..(row + 1) * PER_ROW];
-            return self.numbers.extend_from_slice(numbers);
+            return self.numbers.extend_from_slice(other.numbers_of(row));
         }
         let range = other.range(row);
         self.ids.extend_from_slice(&other.ids[range.clone()]);

@@ -408,7 +408,7 @@ mod tests {
         let error = ReadError::missing("a.csv".as_ref(), "click", &present);
         assert_eq!(
             error.to_string(),
-            "a.csv: no column \"click\"; the nearest is \" click\"; it has user, \" click\", long read"
+            "a.csv: no column \"click\"; the nearest is \" click\"; it has user, \" click\", \"long read\""
         );
     }
 

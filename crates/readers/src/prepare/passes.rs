@@ -248,6 +248,7 @@ struct Variation {
 struct Field {
     ids: Vec<u32>,
     weights: Vec<f32>,
+    numbers: Vec<f32>,
     varies: bool,
 }
 
@@ -267,9 +268,14 @@ impl Variation {
             let seen = seen.get_or_insert_with(|| Field {
                 ids: ids(first).to_vec(),
                 weights: weights(first).to_vec(),
+                numbers: field.numbers_of(first).to_vec(),
                 varies: false,
             });
-            let differs = |&row: &usize| ids(row) != seen.ids || weights(row) != seen.weights;
+            let differs = |&row: &usize| {
+                ids(row) != seen.ids
+                    || weights(row) != seen.weights
+                    || field.numbers_of(row) != seen.numbers
+            };
             seen.varies = seen.varies || rows.iter().any(differs);
         }
     }
