@@ -112,7 +112,7 @@ pub(crate) fn look(
         parts: parts(data, &rows)?,
         columns: Vec::new(),
         coverage: Vec::new(),
-        table_bytes: memory::needed(plan),
+        table_bytes: memory::needed(plan, None),
         training_bytes: memory::least(plan),
         notes: Vec::new(),
         open_tables: open_tables(schema),
@@ -127,7 +127,12 @@ pub(crate) fn look(
     let n_bytes: u64 = look.files.iter().map(|files| files.bytes).sum();
     let is_small = which.rows.is_none() && n_bytes <= SMALL_BYTES;
     let fitted = match all_rows && are_whole || is_small || which.all {
-        true => Some(rehearsal::run(file, progress, &mut look)?),
+        true => {
+            let fitted = rehearsal::run(file, progress, &mut look)?;
+            look.table_bytes = memory::needed(plan, Some(&fitted));
+            look.open_tables.clear();
+            Some(fitted)
+        }
         false => {
             if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
                 return Err(fault.into());

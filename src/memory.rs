@@ -7,7 +7,7 @@
 mod estimate;
 mod limit;
 
-use ncs_features::{Schema, TablePlan};
+use ncs_features::Schema;
 use ncs_model::{MOST_NUMBERS, NetworkPlan};
 use ncs_train::Optimizer;
 
@@ -24,11 +24,15 @@ const MOST_BYTES: u64 = 1 << 40;
 /// Bytes of a weight.
 const WEIGHT: u128 = 4;
 
-/// Bytes of all tables and their moments, were every row seen. A vocabulary counts with its
-/// `max_size`, or not at all where it has none: its size is known only from the training rows.
-pub(crate) fn needed(plan: &RunPlan) -> u64 {
-    let tables = plan.schema.tables.iter();
-    let values: u128 = tables.map(|table| bytes(table, &plan.network)).sum();
+/// Bytes of all tables with their optimizer state, were every row seen. From the run file alone, a vocabulary
+/// counts with its `max_size`, or not at all where it has none: the `fitted` schema knows its size.
+pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
+    let tables = plan.schema.tables.iter().enumerate();
+    let rows = tables.map(|(number, table)| match fitted {
+        Some(schema) => schema.tables[number].ids.n_rows() as u64,
+        None => rows_planned(table),
+    });
+    let values: u128 = rows.map(|rows| bytes(rows, &plan.network)).sum();
     let per_weight = match plan.train.table_optimizer {
         Optimizer::Adam { .. } => 3,
         Optimizer::Adagrad { .. } => 2,
@@ -101,7 +105,9 @@ fn check_tables(file: &RunFile) -> Result<(), RunFileError> {
         schema, network, ..
     } = &file.plan;
     let largest = schema.tables.iter().max_by_key(|table| rows_planned(table));
-    let Some(table) = largest.filter(|table| bytes(table, network) > MOST_TABLE_BYTES) else {
+    let Some(table) =
+        largest.filter(|table| bytes(rows_planned(table), network) > MOST_TABLE_BYTES)
+    else {
         return Ok(());
     };
     let text = format!(
@@ -110,7 +116,7 @@ fn check_tables(file: &RunFile) -> Result<(), RunFileError> {
         table.name,
         rows_planned(table),
         network.dim,
-        bytes(table, network) >> 30,
+        bytes(rows_planned(table), network) >> 30,
     );
     Err(file.error_at(&["columns", estimate::field(schema, table)], text))
 }
@@ -143,8 +149,8 @@ fn error_at(file: &RunFile, key: &[String], text: String) -> RunFileError {
     file.error_at(&key, text)
 }
 
-fn bytes(table: &TablePlan, network: &NetworkPlan) -> u128 {
-    u128::from(rows_planned(table)) * network.dim as u128 * WEIGHT
+fn bytes(rows: u64, network: &NetworkPlan) -> u128 {
+    u128::from(rows) * network.dim as u128 * WEIGHT
 }
 
 /// `1.5 MiB`, `2.0 TiB`, `7.1e9 EiB`
@@ -191,7 +197,7 @@ dim = 10
 
     #[test]
     fn tables_and_moments_are_counted_for_every_tower() {
-        let check = |sets: &[&str], expected| assert_eq!(needed(&file(sets).plan), expected);
+        let check = |sets: &[&str], expected| assert_eq!(needed(&file(sets).plan, None), expected);
         let one = 1004 * 10 * 4;
         check(&[], 3 * one);
         check(&["training.table_optimizer=adagrad"], 2 * one);

@@ -52,17 +52,17 @@ fn text(look: &FirstLook) -> String {
     parts.join("\n")
 }
 
-/// What the tables take, as far as the run file tells.
+/// `Tables and their optimizer state: at most 1.2 MiB`
 fn memory_line(look: &FirstLook) -> String {
     let bytes = size(look.table_bytes);
-    match look.open_tables.len() {
-        0 => format!("Tables with optimizer state, were every row seen: {bytes}\n"),
+    let open = match look.open_tables.len() {
+        0 => String::new(),
         _ => format!(
-            "Tables with optimizer state, were every row seen: {bytes}, and the vocabularies of {}, whose sizes \
-             the training rows decide\n",
+            ", besides the vocabularies of {}, whose sizes follow from the training rows",
             look.open_tables.join(", ")
         ),
-    }
+    };
+    format!("Tables and their optimizer state: at most {bytes}{open}\n")
 }
 
 /// `No mistake found in the first 10,000 rows of train; ncs train reads every row, as --all does.`

@@ -151,7 +151,13 @@ mod tests {
         let state = texts(|row| ["shown", "paid"][usize::from(row % 7 == 0)].to_owned());
         assert!(!suspected(state, vec![], &labels).is_empty());
         // Codes in no order of the label.
-        let middle = |row: usize| if row % 7 == 0 { 5 } else { [1, 9][row % 2] };
+        let middle = |row: usize| {
+            if row.is_multiple_of(7) {
+                5
+            } else {
+                [1, 9][row % 2]
+            }
+        };
         let middle = Values::Int((0..400).map(middle).collect());
         assert!(!suspected(middle, vec![], &labels).is_empty());
     }

@@ -233,7 +233,10 @@ fn separated(field: &Field, texts: &Texts<'_>) -> Option<String> {
         return None;
     }
     let is_vector = |separator: &char| {
-        let items = texts.texts.iter().flat_map(|(text, _)| items(text, Some(*separator)));
+        let items = texts
+            .texts
+            .iter()
+            .flat_map(|(text, _)| items(text, Some(*separator)));
         cuts(*separator) > 0.5 && are_fractions(items)
     };
     if SEPARATORS.iter().any(is_vector) {

@@ -20,10 +20,10 @@ const EXACT: u64 = 1 << 53;
 pub(super) fn write_text(column: &Column, row: usize, text: &mut Vec<u8>) {
     let mut buffer = TextBuffer::default();
     if column.offsets.is_none() {
-        return match column.range(row).next() {
-            Some(i) => text.extend_from_slice(value(&mut buffer, &column.values, i)),
-            None => {}
-        };
+        if let Some(i) = column.range(row).next() {
+            text.extend_from_slice(value(&mut buffer, &column.values, i));
+        }
+        return;
     }
     if column.is_null(row) {
         return;

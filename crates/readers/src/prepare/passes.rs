@@ -349,7 +349,7 @@ struct Writers<'a> {
 
 /// Where the rows of a part go.
 enum Sink {
-    File(PartWriter),
+    File(Box<PartWriter>),
     Count(LabelCounts),
 }
 
@@ -396,7 +396,11 @@ impl Writers<'_> {
             None => Sink::Count(LabelCounts::new(self.schema.tasks.len())),
             Some(draft) => {
                 let path = draft.part_path(part);
-                Sink::File(PartWriter::create(&path, draft.key(), self.schema)?)
+                Sink::File(Box::new(PartWriter::create(
+                    &path,
+                    draft.key(),
+                    self.schema,
+                )?))
             }
         })
     }
