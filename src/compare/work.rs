@@ -126,7 +126,7 @@ pub(crate) fn run(
         let ended = reap(bench, &mut running, &job)?;
         let is_time = looked.is_none_or(|looked| running.len() < jobs && looked.elapsed() > LOOK);
         if ended || is_time {
-            let elsewhere = fill(bench, &mut running, &mut open, jobs)?;
+            let more_may_come = fill(bench, &mut running, &mut open, jobs)?;
             let done = bench.n_over();
             match looked {
                 None => job.start_at(done),
@@ -136,7 +136,7 @@ pub(crate) fn run(
             if running.is_empty() && open.is_empty() {
                 break;
             }
-            if running.is_empty() && !elsewhere {
+            if running.is_empty() && !more_may_come {
                 // What is left waits for runs that have failed.
                 break;
             }
@@ -160,7 +160,8 @@ fn n_runs(plan: &Plan) -> u64 {
     (plan.trained_cells().count() * (trials + more)) as u64
 }
 
-/// Starts runs until `jobs` are under way; whether some run elsewhere.
+/// Starts runs until `jobs` are under way. Returns whether a run may become possible without one of ours: some
+/// run elsewhere, or have just been found finished, which those before them in this pass still waited for.
 fn fill(
     bench: &mut Bench<'_>,
     running: &mut Vec<Running>,
@@ -193,7 +194,7 @@ fn fill(
         }
     }
     open.retain(|cell| !done.contains(&(cell.data.clone(), cell.method.clone())));
-    Ok(elsewhere)
+    Ok(elsewhere || !done.is_empty())
 }
 
 /// Starts a run; `None` where another comparison has it.
