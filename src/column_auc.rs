@@ -46,7 +46,7 @@ fn held_out_rates(column: &impl ColumnValues, rows: &[usize], labels: &[f32]) ->
 }
 
 /// The half that a row belongs to, by a hash of its position, so that no order of the rows favours one.
-fn half_of(position: usize) -> usize {
+pub(crate) fn half_of(position: usize) -> usize {
     ((position as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63) as usize
 }
 

@@ -148,6 +148,7 @@ pub(crate) fn look(
         fitted: fitted.as_ref(),
         labels: &labels,
         varies: look.varies.clone(),
+        later: later(data, &rows.blocks)?,
         which: if all_rows {
             "on all rows"
         } else {
@@ -155,6 +156,11 @@ pub(crate) fn look(
         },
     };
     look.columns = sight.looks(rows.blocks.iter().map(|rows| &rows.block));
+    let advice = look
+        .columns
+        .iter()
+        .filter_map(|column| column.advice.clone());
+    look.notes.extend(advice);
     let of_columns = look.columns.iter().flat_map(|column| &column.warnings);
     look.warnings.extend(of_columns.cloned());
     look.warnings.extend(rows.doubts());
@@ -374,6 +380,15 @@ fn parts_of(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Vec<Vec<Part>>, Rea
         parts.map_err(|error| rows.split_error(error))
     };
     blocks.iter().map(&mut of_block).collect()
+}
+
+/// Which rows a split by time puts behind those of training.
+fn later(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Option<Vec<bool>>, ReadError> {
+    if !matches!(data.split, Split::Time { .. }) {
+        return Ok(None);
+    }
+    let parts = parts_of(data, blocks)?.into_iter().flatten();
+    Ok(Some(parts.map(|part| part != Part::Train).collect()))
 }
 
 fn files_of(data: &DataPlan) -> Result<Vec<FilesLook>, ReadError> {

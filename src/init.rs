@@ -14,11 +14,12 @@ use kind::{Decision, Kind};
 use leak::Labels;
 use profile::Profile;
 use sample::Sample;
-use time::{Boundary, Moment};
+use time::Boundary;
 
 mod document;
 mod group;
 mod kind;
+mod later;
 mod leak;
 mod lists;
 mod names;
@@ -88,6 +89,8 @@ pub(crate) struct Column {
     ids: HashSet<Box<[u8]>>,
     /// How fit it is to tell when a row happened.
     time: Option<(bool, bool, usize)>,
+    /// Whether a number should be a category as well.
+    has_exact_values: bool,
 }
 
 impl Column {
@@ -127,6 +130,7 @@ impl Draft {
         let group = wish.group.clone();
         let group = group.or_else(|| group::guess(&columns).map(|column| column.name.clone()));
         let split = split(wish, &sample, &columns, group.as_deref(), &labels, progress)?;
+        later::find_exact_values(&mut columns, &sample, &split, &labels);
         let draft = Draft {
             train: wish.data.train.clone(),
             valid: wish.data.valid.clone(),
@@ -325,6 +329,7 @@ fn column(name: &str, sample: &Sample, labels: &[Labels]) -> Column {
         ids: profile.counts.into_keys().filter(|_| has_ids).collect(),
         decision,
         time,
+        has_exact_values: false,
     }
 }
 
@@ -406,7 +411,7 @@ fn split(
     let why = match wish.time.as_ref().or(found) {
         None => "none was found: name one with --time".to_owned(),
         Some(column) => match time::boundary(&wish.data, column, progress)? {
-            Ok(boundary) if divides(&boundary, column, sample, labels) => {
+            Ok(boundary) if later::divides(&boundary, column, sample, labels) => {
                 let column = column.clone();
                 return Ok(Split::Time { column, boundary });
             }
@@ -427,29 +432,4 @@ fn split(
         },
         None => Split::Row { why },
     })
-}
-
-/// Whether both parts have labels of both kinds, as far as the rows show that were looked at.
-fn divides(boundary: &Boundary, column: &str, sample: &Sample, labels: &[Labels]) -> bool {
-    let times = Profile::of(column, None, blocks(sample));
-    let moment = |row: usize| {
-        let value = *times.row(row).first()?;
-        let (text, _) = times.counts.get_index(value as usize)?;
-        Moment::of(text)
-    };
-    let is_late: Vec<bool> = (0..times.n_rows())
-        .map(|row| moment(row).is_some_and(|moment| !moment.is_before(&boundary.from)))
-        .collect();
-    let differ = |labels: &Labels, late: bool| {
-        let own = labels
-            .of_rows
-            .iter()
-            .zip(&is_late)
-            .filter(|(label, is_late)| !label.is_nan() && **is_late == late);
-        let own: Vec<f32> = own.map(|(label, _)| *label).collect();
-        own.iter().any(|label| *label != own[0])
-    };
-    labels
-        .iter()
-        .all(|labels| differ(labels, true) && differ(labels, false))
 }

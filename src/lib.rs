@@ -9,6 +9,7 @@ pub mod commands;
 pub mod compare;
 pub mod comparison;
 mod cost;
+mod exact_values;
 mod first_look;
 mod init;
 pub mod interrupt;

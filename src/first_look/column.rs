@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::gathered::Gathered;
 use super::{doubts, leak, list_texts};
+use crate::exact_values::{Folds, tell_more};
 
 /// What the first rows hold of a feature.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +32,9 @@ pub(crate) struct ColumnLook {
     pub(crate) examples: Vec<String>,
     /// What is worth a second look.
     pub(crate) warnings: Vec<String>,
+    /// A setting that would use more of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advice: Option<String>,
 }
 
 /// What the features are looked at with.
@@ -42,6 +46,8 @@ pub(super) struct Sight<'a> {
     pub(super) labels: &'a [Vec<f32>],
     /// For each feature, whether it differs between training rows; empty where that is not known.
     pub(super) varies: Vec<bool>,
+    /// Which rows a split by time puts behind those of training.
+    pub(super) later: Option<Vec<bool>>,
     /// `in these rows`, or `on all rows`.
     pub(super) which: &'static str,
 }
@@ -81,6 +87,7 @@ impl Sight<'_> {
             distinct: gathered.counts.len(),
             nulls: gathered.nulls,
             examples: gathered.examples(),
+            advice: self.exact_values(field, &table.ids, &gathered),
             warnings: self.warnings(number, field, &table.ids, &gathered),
         }
     }
@@ -108,6 +115,33 @@ impl Sight<'_> {
         }
         warnings.extend(leak::suspicion(field, self.plan, gathered, self.labels));
         warnings
+    }
+
+    /// That a number should be a category as well, where it should and is not.
+    fn exact_values(
+        &self,
+        field: &Field,
+        ids: &IdSpacePlan,
+        gathered: &Gathered,
+    ) -> Option<String> {
+        let is_number = |ids: &IdSpacePlan| matches!(ids, IdSpacePlan::Numeric(_));
+        let mut others = self.plan.fields.iter();
+        let is_category = others.any(|other| {
+            other.column == field.column && !is_number(&self.plan.tables[other.table].ids)
+        });
+        if !is_number(ids) || is_category {
+            return None;
+        }
+        let folds = self.later.as_deref().map_or(Folds::Halves, Folds::Later);
+        let labels = self.labels.iter().map(Vec::as_slice);
+        let column = &field.column;
+        tell_more(gathered, labels, folds).then(|| {
+            format!(
+                "the exact values of {column:?} predict labels better than a scale of them does; add a feature \
+                 {:?} = {{ kind = \"categorical\", column = {column:?} }}",
+                format!("{}_value", field.name)
+            )
+        })
     }
 
     /// The values that have rows of their own.

@@ -85,6 +85,7 @@ impl Draft {
 
     fn columns(&self) -> String {
         let lines = self.columns.iter().map(line);
+        let lines = lines.chain(self.exact_values());
         let unread = self.unreadable.iter().map(|(name, reason)| {
             with_comment(
                 &format!("# {} = \"categorical\"", key(name)),
@@ -93,6 +94,25 @@ impl Draft {
         });
         let lines: Vec<String> = lines.chain(unread).collect();
         format!("[columns]\n{}\n", lines.join("\n"))
+    }
+
+    /// Categories of the exact values of numbers, under names that no column has.
+    fn exact_values(&self) -> impl Iterator<Item = String> {
+        let is_taken = |name: &str| self.columns.iter().any(|column| column.name == name);
+        let columns = self.columns.iter().filter(|column| column.has_exact_values);
+        columns.map(move |column| {
+            let mut name = format!("{}_value", column.name);
+            while is_taken(&name) {
+                name.push('_');
+            }
+            let setting = format!(
+                "{} = {{ kind = \"categorical\", column = {} }}",
+                key(&name),
+                quoted(&column.name)
+            );
+            let why = "its exact values predict labels better than a scale does";
+            with_comment(&setting, why)
+        })
     }
 
     fn tasks(&self) -> String {

@@ -1,0 +1,66 @@
+//! What rows of a later time show of the earlier ones.
+
+use super::kind::Kind;
+use super::leak::Labels;
+use super::profile::Profile;
+use super::sample::Sample;
+use super::time::{Boundary, Moment};
+use super::{Column, Split, blocks};
+use crate::exact_values::{self, Folds};
+
+/// Marks the numbers whose exact values tell more than a scale.
+pub(super) fn find_exact_values(
+    columns: &mut [Column],
+    sample: &Sample,
+    split: &Split,
+    labels: &[Labels],
+) {
+    let later = match split {
+        Split::Time { column, boundary } => Some(is_late(boundary, column, sample)),
+        _ => None,
+    };
+    let folds = later.as_deref().map_or(Folds::Halves, Folds::Later);
+    let is_number = |column: &&mut Column| {
+        column.left_out().is_none() && matches!(column.decision.kind, Kind::Numeric { .. })
+    };
+    for column in columns.iter_mut().filter(is_number) {
+        let profile = Profile::of(&column.name, None, blocks(sample));
+        let labels = labels.iter().map(|labels| labels.of_rows.as_slice());
+        column.has_exact_values = exact_values::tell_more(&profile, labels, folds);
+    }
+}
+
+/// Whether both parts have labels of both kinds, as far as the rows show that were looked at.
+pub(super) fn divides(
+    boundary: &Boundary,
+    column: &str,
+    sample: &Sample,
+    labels: &[Labels],
+) -> bool {
+    let is_late = is_late(boundary, column, sample);
+    let differ = |labels: &Labels, late: bool| {
+        let own = labels
+            .of_rows
+            .iter()
+            .zip(&is_late)
+            .filter(|(label, is_late)| !label.is_nan() && **is_late == late);
+        let own: Vec<f32> = own.map(|(label, _)| *label).collect();
+        own.iter().any(|label| *label != own[0])
+    };
+    labels
+        .iter()
+        .all(|labels| differ(labels, true) && differ(labels, false))
+}
+
+/// Whether each row lies behind the boundary.
+fn is_late(boundary: &Boundary, column: &str, sample: &Sample) -> Vec<bool> {
+    let times = Profile::of(column, None, blocks(sample));
+    let moment = |row: usize| {
+        let value = *times.row(row).first()?;
+        let (text, _) = times.counts.get_index(value as usize)?;
+        Moment::of(text)
+    };
+    (0..times.n_rows())
+        .map(|row| moment(row).is_some_and(|moment| !moment.is_before(&boundary.from)))
+        .collect()
+}
