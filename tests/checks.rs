@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trained::{done, ncs, refused};
+use trained::{done, draw, ncs, refused};
 
 /// A run over `log.csv` with these columns, small enough to be trained in no time.
 fn run_toml(columns: &str) -> String {
@@ -376,4 +376,36 @@ fn check_refuses_what_train_refuses_and_nothing_else() {
         fs::write(folder.path().join("run.toml"), change(run_toml(columns))).unwrap();
         assert_eq!(both(&folder), fits);
     }
+}
+
+/// Prices, some of which nearly always lead to a click, are offered as categories beside the
+/// number; by `ncs check` too, where the run file has the number alone.
+#[test]
+fn exact_values_that_tell_more_become_categories() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut text = "price,weight,click\n".to_owned();
+    for row in 0..20_000 {
+        let (price, weight) = (draw(row, 1, 60) * 37 + 5, draw(row, 2, 60));
+        let rate = if price % 7 == 3 { 70 } else { 10 + weight / 2 };
+        let click = u8::from(draw(row, 3, 100) < rate);
+        text += &format!("{price},{weight}.5,{click}\n");
+    }
+    fs::write(path.join("log.csv"), text).unwrap();
+    done(path, &["init", "log.csv", "--click", "click"]);
+    let run = fs::read_to_string(path.join("run.toml")).unwrap();
+    assert!(run.contains("\nprice = \"numeric\" "), "{run}");
+    let found: Vec<&str> = run.lines().filter(|line| line.contains("_value")).collect();
+    let line = "price_value = { kind = \"categorical\", column = \"price\" }";
+    assert!(found.len() == 1 && found[0].starts_with(line), "{run}");
+    let told = done(path, &["check", "run.toml"]);
+    assert!(!told.contains("the exact values"), "{told}");
+    let lines = run.lines().filter(|line| !line.contains("_value"));
+    fs::write(path.join("run.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let told = done(path, &["check", "run.toml"]);
+    assert!(
+        told.contains("the exact values of \"price\" predict labels better"),
+        "{told}"
+    );
+    assert!(!told.contains("the exact values of \"weight\""), "{told}");
 }

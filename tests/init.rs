@@ -10,17 +10,9 @@ use parquet::column::writer::ColumnWriter::*;
 use parquet::data_type::ByteArray;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use trained::{done, refused};
+use trained::{done, draw, refused};
 
 const ROWS: u64 = 3_000;
-
-/// A number that looks random, below `below`.
-fn draw(row: u64, what: u64, below: u64) -> u64 {
-    let mut x =
-        (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ what.wrapping_mul(0xD1B5_4A32_D192_ED03);
-    x = (x ^ (x >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    (x ^ (x >> 29)) % below
-}
 
 /// A row of a log; two conversions in five clicks.
 struct Row {
@@ -537,38 +529,6 @@ fn other_parts_and_tasks_are_stated() {
     assert!(text.contains("[tasks.long]\nlabel = \"buy\"\n"), "{text}");
     check(&text, &[("city", "# \"categorical\"", "not in test.csv")]);
     done(path, &["check", "run.toml"]);
-}
-
-/// Prices, some of which nearly always lead to a click, are offered as categories beside the
-/// number; by `ncs check` too, where the run file has the number alone.
-#[test]
-fn exact_values_that_tell_more_become_categories() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    let mut text = "price,weight,click\n".to_owned();
-    for row in 0..20_000 {
-        let (price, weight) = (draw(row, 1, 60) * 37 + 5, draw(row, 2, 60));
-        let rate = if price % 7 == 3 { 70 } else { 10 + weight / 2 };
-        let click = u8::from(draw(row, 3, 100) < rate);
-        text += &format!("{price},{weight}.5,{click}\n");
-    }
-    fs::write(path.join("log.csv"), text).unwrap();
-    done(path, &["init", "log.csv", "--click", "click"]);
-    let run = fs::read_to_string(path.join("run.toml")).unwrap();
-    assert!(run.contains("\nprice = \"numeric\" "), "{run}");
-    let found: Vec<&str> = run.lines().filter(|line| line.contains("_value")).collect();
-    let line = "price_value = { kind = \"categorical\", column = \"price\" }";
-    assert!(found.len() == 1 && found[0].starts_with(line), "{run}");
-    let told = done(path, &["check", "run.toml"]);
-    assert!(!told.contains("the exact values"), "{told}");
-    let lines = run.lines().filter(|line| !line.contains("_value"));
-    fs::write(path.join("run.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
-    let told = done(path, &["check", "run.toml"]);
-    assert!(
-        told.contains("the exact values of \"price\" predict labels better"),
-        "{told}"
-    );
-    assert!(!told.contains("the exact values of \"weight\""), "{told}");
 }
 
 #[test]

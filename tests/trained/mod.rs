@@ -138,3 +138,11 @@ fn masks(spec: &Spec) -> Masks {
         tasks: vec![of_task(|p| p % 3 != 0), of_task(|p| p % 2 == 0)],
     }
 }
+
+/// A number that looks random, below `below`: always the same for a row and a purpose.
+pub(crate) fn draw(row: u64, what: u64, below: u64) -> u64 {
+    let mut x =
+        (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ what.wrapping_mul(0xD1B5_4A32_D192_ED03);
+    x = (x ^ (x >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (x ^ (x >> 29)) % below
+}
