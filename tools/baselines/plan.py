@@ -89,7 +89,10 @@ def read_comparison(path: Path) -> Comparison:
 def read_run_file(path: Path) -> RunFile:
     """Reads columns by kind, tasks and data of a run file."""
     said = tomllib.loads(path.read_text())
-    columns = tuple(column(name, of) for name, of in said["columns"].items())
+    columns = [column(name, of) for name, of in said["columns"].items()]
+    numbers = {one.source for one in columns if one.kind == "numeric"}
+    # A number that ncs reads as a category too is one column here: a tree cuts out single values by itself.
+    columns = tuple(one for one in columns if one.kind == "numeric" or one.source not in numbers)
     tasks = [Task(name, of["label"], of.get("where")) for name, of in said["tasks"].items()]
     return RunFile(path, said["data"], columns, tuple(tasks))
 

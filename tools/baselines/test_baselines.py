@@ -31,6 +31,7 @@ user = "categorical"
 item_id = { kind = "categorical", column = "item" }
 tags = { kind = "list", separator = "|" }
 price = "numeric"
+price_value = { kind = "categorical", column = "price" }
 
 [tasks.ctr]
 label = "click"
