@@ -302,6 +302,9 @@ pub struct Schema {
     /// Which file's.
     #[arg(value_enum, default_value_t = SchemaOf::Run)]
     pub of: SchemaOf,
+    /// Print the reference of the run file as a Markdown page instead (docs/run_file.md).
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 /// A file that has a schema.

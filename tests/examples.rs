@@ -161,6 +161,14 @@ fn the_shipped_schemas_are_those_that_files_are_checked_against() {
 
 /// Columns of the sample data that are known only after the click.
 #[test]
+fn the_reference_page_is_that_of_the_schema() {
+    let path = project().join("docs/run_file.md");
+    let page = std::fs::read_to_string(&path).unwrap_or_default();
+    let remedy = "write it anew: ncs schema run --markdown > docs/run_file.md";
+    assert!(page == ncs4cvr::run_file::reference(), "{remedy}");
+}
+
+#[test]
 fn no_example_looks_into_the_future() {
     const LATER: [&str; 7] = [
         "read_seconds",

@@ -1,16 +1,21 @@
-//! `ncs schema`: the JSON schema of a file of settings, for editors and other programs.
+//! `ncs schema`: the JSON schema of a file of settings, for editors and other programs, or the reference page of
+//! the run file.
 
 use super::{Outcome, print};
 use crate::arguments::{Schema, SchemaOf};
 use crate::compare;
 use crate::run_file;
 
-/// Prints the schema.
+/// Prints the schema or the page.
 ///
 /// # Errors
-/// Standard output cannot be written.
+/// Standard output cannot be written, or a page is asked for of a file that has none.
 pub fn run(arguments: &Schema) -> Outcome {
+    if arguments.markdown && matches!(arguments.of, SchemaOf::Compare) {
+        return Err("--markdown prints the reference of the run file only; drop `compare`".into());
+    }
     print(&match arguments.of {
+        SchemaOf::Run if arguments.markdown => run_file::reference(),
         SchemaOf::Run => run_file::json_schema(),
         SchemaOf::Compare => compare::json_schema(),
     })

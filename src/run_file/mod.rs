@@ -13,6 +13,7 @@ mod data;
 mod funnel;
 mod given_masks;
 mod problem;
+mod reference;
 mod schema;
 mod search_shapes;
 mod shapes;
@@ -35,7 +36,7 @@ pub(crate) use data::has_validation;
 pub use data::{ColumnLister, FileColumns, ListingError, list_columns, shared_cache, user_cache};
 pub use problem::RunFileError;
 pub(crate) use problem::hint;
-pub use schema::text as json_schema;
+pub use schema::{reference, text as json_schema};
 pub use tree::{ASSIGNMENT_WANTED, is_assignment};
 
 use checks::Checks;

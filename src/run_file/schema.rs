@@ -25,6 +25,11 @@ pub fn text() -> String {
     printed(&value())
 }
 
+/// The reference of the run file, a Markdown page that ends in a line break.
+pub fn reference() -> String {
+    super::reference::markdown(&value())
+}
+
 /// A schema as it is printed.
 pub(crate) fn printed(schema: &Value) -> String {
     format!("{schema:#}\n")

@@ -95,7 +95,12 @@ impl Values {
         match self {
             Values::Ratio(low, high) => {
                 let exact = low * (high / low).powf(share);
-                format!("{exact:.2e}")
+                let rounded: f64 = format!("{exact:.2e}").parse().unwrap_or(exact);
+                if rounded < 0.001 {
+                    format!("{rounded:e}")
+                } else {
+                    rounded.to_string()
+                }
             }
             Values::OneOf(values) => values[(share * values.len() as f64) as usize].to_owned(),
         }
@@ -141,6 +146,9 @@ fn levels(values: Vec<(&str, f64)>) -> Vec<TuningLevel> {
             }
         }
         None => {
+            let mut distinct: Vec<&str> = distinct.into_iter().collect();
+            let number = |text: &str| text.parse().unwrap_or(f64::INFINITY);
+            distinct.sort_by(|a, b| number(a).total_cmp(&number(b)));
             for value in distinct {
                 let own = values.iter().filter(|(text, _)| *text == value);
                 groups.push((

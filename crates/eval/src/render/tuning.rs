@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart::{Chart, Series};
+use super::figures::legend;
 use super::html::page;
 use crate::tuning::{Tuning, TuningEffect, TuningTrial};
 
@@ -29,10 +30,12 @@ pub fn render_tuning_html(tuning: &Tuning) -> String {
         section {
             h2 { "What mattered" }
             p.explained {
-                "Mean validation score of the first rung's trials by the values of each setting, the setting with the \
-                 largest difference first. Other settings vary at random beside it."
+                "Mean validation score of the first rung's trials by the values of each setting (and how many trials), the \
+                 setting with the largest difference first. Other settings vary at random beside it. All bars have one \
+                 scale, which begins at the lowest mean."
             }
-            @for effect in &tuning.effects { (bars(effect)) }
+            @let scale = Scale::of(&tuning.effects);
+            @for effect in &tuning.effects { (bars(effect, &scale)) }
         }
     };
     page(&tuning.title, content)
@@ -76,14 +79,21 @@ fn progress(tuning: &Tuning) -> Markup {
         style: rung,
         ..Series::default()
     });
-    Chart {
+    let names: Vec<String> = (0..rungs.unwrap_or(0))
+        .map(|rung| format!("rung {}, best so far", rung + 1))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let chart = Chart {
         title: "Best validation score against time".to_owned(),
         x_name: "seconds".to_owned(),
         y_name: "score".to_owned(),
         series: series.collect(),
         ..Chart::default()
+    };
+    html! {
+        (legend(&names, &[]))
+        (chart.draw())
     }
-    .draw()
 }
 
 fn best_so_far(trials: &[TuningTrial], rung: usize) -> Vec<(f64, f64)> {
@@ -99,13 +109,32 @@ fn best_so_far(trials: &[TuningTrial], rung: usize) -> Vec<(f64, f64)> {
     points
 }
 
-/// One bar for each level, from the worst mean of the setting to the best.
-fn bars(effect: &TuningEffect) -> Markup {
-    let means = || effect.levels.iter().map(|level| level.mean);
-    let lowest = means().fold(f64::INFINITY, f64::min);
-    let spread = effect.spread().max(f64::MIN_POSITIVE);
+/// From the lowest mean of all settings to the highest.
+struct Scale {
+    lowest: f64,
+    spread: f64,
+}
+
+impl Scale {
+    fn of(effects: &[TuningEffect]) -> Scale {
+        let means = || effects.iter().flat_map(|effect| &effect.levels);
+        let lowest = means().fold(f64::INFINITY, |least, level| least.min(level.mean));
+        let highest = means().fold(f64::NEG_INFINITY, |most, level| most.max(level.mean));
+        Scale {
+            lowest,
+            spread: (highest - lowest).max(f64::MIN_POSITIVE),
+        }
+    }
+
+    fn length(&self, mean: f64) -> f64 {
+        4.0 + (WIDTH - LEFT - RIGHT - 4.0) * (mean - self.lowest) / self.spread
+    }
+}
+
+/// One bar for each level.
+fn bars(effect: &TuningEffect, scale: &Scale) -> Markup {
     let height = ROW * effect.levels.len() as f64 + 4.0;
-    let length = |mean: f64| 4.0 + (WIDTH - LEFT - RIGHT - 4.0) * (mean - lowest) / spread;
+    let length = |mean: f64| scale.length(mean);
     html! {
         figure {
             figcaption { (effect.setting) " (difference " (format!("{:.4}", effect.spread())) ")" }
