@@ -12,6 +12,7 @@ use ncs4cvr::progress::Progress;
 /// Ctrl-C and by SIGTERM.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    interrupt::report_file_limits();
     match run(&arguments.command, Progress::new(arguments.quiet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

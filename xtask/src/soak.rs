@@ -119,7 +119,11 @@ fn plan(arguments: &[&str]) -> Result<Plan, String> {
     Ok(plan)
 }
 
-fn built(root: &Path) -> Result<PathBuf, String> {
+/// Builds the program for release; its path.
+///
+/// # Errors
+/// It cannot be built.
+pub(crate) fn built(root: &Path) -> Result<PathBuf, String> {
     let status = std::process::Command::new("cargo")
         .args(["build", "--release", "--bin", "ncs"])
         .current_dir(root)
