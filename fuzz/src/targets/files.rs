@@ -1,4 +1,7 @@
 //! Files of rows, in each format: their columns are listed and all rows of them read, broken ones left out.
+//!
+//! An input is the file's bytes; for TFRecord, a byte whose lowest bit leaves the last checksum wrong, then records, each
+//! behind its length in two bytes: lengths and checksums of the file are made from them, so that what lies behind is reached.
 
 use super::Target;
 use crate::mutate::Form;
@@ -38,8 +41,11 @@ pub(super) const PARQUET: Target = Target {
 
 pub(super) const TFRECORD: Target = Target {
     name: "tfrecord",
-    run: |input| run(input, Format::TfRecord, "a.tfrecord"),
-    seeds: || seeds(Format::TfRecord, "a.tfrecord"),
+    run: |input| run(&sealed(input), Format::TfRecord, "a.tfrecord"),
+    seeds: || {
+        let seeds = seeds(Format::TfRecord, "a.tfrecord");
+        seeds.iter().map(|file| unsealed(file)).collect()
+    },
     form: Form::Bytes,
     words: &["user", "click", "\u{a}\u{5}", "\u{1a}\u{3}"],
     longest: 16 << 10,
@@ -82,6 +88,43 @@ pub(crate) fn read(path: &Path, format: Format) -> Result<String, String> {
         n_broken += block.broken.len();
     }
     Ok(format!("{} rows, {} broken", bits(n_rows), bits(n_broken)))
+}
+
+/// A TFRecord file of the records in an input.
+fn sealed(input: &[u8]) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        let rotated = crc32c::crc32c(bytes).rotate_right(15);
+        rotated.wrapping_add(0xA282_EAD8).to_le_bytes()
+    };
+    let (first, mut rest) = input.split_first().unwrap_or((&0, &[]));
+    let mut file = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let n = usize::from(u16::from_le_bytes(*length)).min(after.len());
+        let (record, next) = after.split_at(n);
+        let length = (n as u64).to_le_bytes();
+        for part in [&length[..], &crc(&length), record, &crc(record)] {
+            file.extend_from_slice(part);
+        }
+        rest = next;
+    }
+    if let (1, Some(last)) = (first & 1, file.last_mut()) {
+        *last ^= 1;
+    }
+    file
+}
+
+/// The input for a TFRecord file of short records.
+fn unsealed(file: &[u8]) -> Vec<u8> {
+    let mut input = vec![0];
+    let mut rest = file;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let n = u64::from_le_bytes(*length) as usize;
+        input.extend((n as u16).to_le_bytes());
+        // Behind the length's checksum and before the record's.
+        input.extend_from_slice(&after[4..4 + n]);
+        rest = &after[n + 8..];
+    }
+    input
 }
 
 /// The number of binary digits: a kind of answer, and not each number one of its own.
