@@ -59,7 +59,7 @@ pub const ALL: [Growth; 11] = [
     Growth::new("a list in JSON lines", 50_000, |n| {
         list(Format::JsonLines, n)
     }),
-    Growth::new("a list in TFRecord", 200_000, |n| list(Format::TfRecord, n)),
+    Growth::new("a list in TFRecord", 50_000, |n| list(Format::TfRecord, n)),
     Growth::new("a list in Parquet", 50_000, |n| list(Format::Parquet, n)),
     Growth::new("values of a rank request", 10_000, |n| {
         body(
@@ -77,7 +77,7 @@ pub const ALL: [Growth; 11] = [
     }),
     Growth::new("inputs of an inference request", 250, |n| {
         let input = "{\"name\": \"video\", \"shape\": [1], \"datatype\": \"INT8\", \"data\": [1]},";
-        body("infer_json", "{\"inputs\": [", input, "{}]}", n)
+        body("infer_json", "\0{\"inputs\": [", input, "{}]}", n)
     }),
     Growth::new("versions of a label", 1_000, |n| {
         let versions: Vec<String> = (0..n).map(|i| i.to_string()).collect();
