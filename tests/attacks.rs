@@ -91,7 +91,7 @@ fn rows_of_a_hundred_thousand_keys_take_little_memory_and_time() {
         let keys: String = (0..1600).map(|i| format!(",\"f_{row}_{i}\":1")).collect();
         writeln!(file, "{{\"user\":\"u{row}\",\"click\":{}{keys}}}", row % 2).unwrap();
     }
-    done(&ncs(folder.path(), "ulimit -t 25;", &["check", "run.toml"]));
+    done(&ncs(folder.path(), "ulimit -t 10;", &["check", "run.toml"]));
 }
 
 /// Script 03.
