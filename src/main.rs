@@ -1,5 +1,6 @@
 //! The command line: which verb is asked for.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,7 +17,8 @@ fn main() -> ExitCode {
     match run(&arguments.command, Progress::new(arguments.quiet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Standard error may be closed, or on a full disk: the exit code tells even then.
+            let _ = writeln!(std::io::stderr(), "{error}");
             interrupt::exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }

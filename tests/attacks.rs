@@ -181,6 +181,19 @@ fn a_limit_on_files_ends_a_run_with_a_message_and_it_resumes() {
     assert_eq!(metrics("out"), metrics("apart"));
 }
 
+/// Found by `cargo xtask soak --seed 3`: the failure to print an error was a panic, and 101 the exit code.
+#[test]
+fn an_error_that_cannot_be_printed_has_its_exit_code() {
+    let folder = folder("no-such-file.csv");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
+    command
+        .args(["check", "run.toml"])
+        .current_dir(folder.path());
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = command.stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
 /// Damage in a file that we wrote ourselves: it is told, or lies where nothing is read.
 #[test]
 fn parquet_files_with_a_changed_byte_are_read_or_refused_in_one_line() {
