@@ -182,6 +182,7 @@ fn a_limit_on_files_ends_a_run_with_a_message_and_it_resumes() {
 }
 
 /// Found by `cargo xtask soak --seed 3`: the failure to print an error was a panic, and 101 the exit code.
+#[cfg(target_os = "linux")]
 #[test]
 fn an_error_that_cannot_be_printed_has_its_exit_code() {
     let folder = folder("no-such-file.csv");
