@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks a verb to end in order, the second ends it at once.
+//! Signals. Of Ctrl-C and SIGTERM, the first asks a verb to stop gracefully, the second ends it at once; SIGXFSZ
+//! (`ulimit -f`) becomes an error of the write.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -57,6 +58,19 @@ fn listen() -> std::io::Result<()> {
 fn listen() -> std::io::Result<()> {
     ctrlc::set_handler(|| note(INTERRUPT)).map_err(std::io::Error::other)
 }
+
+/// Makes a write beyond the size that `ulimit -f` allows fail like one to a full disk, with an error to report and
+/// to recover from. By default the system ends the program there without a message.
+#[cfg(unix)]
+pub fn report_file_limits() {
+    let exceeded = std::sync::Arc::new(AtomicBool::new(false));
+    // Where the system refuses a handler, its default stays.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, exceeded);
+}
+
+/// As on Unix, where there is such a limit; elsewhere there is nothing to do.
+#[cfg(not(unix))]
+pub fn report_file_limits() {}
 
 /// Refuses to go on once the program was asked to end: `what` was left undone.
 ///

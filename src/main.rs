@@ -1,5 +1,6 @@
 //! The command line: which verb is asked for.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,10 +13,12 @@ use ncs4cvr::progress::Progress;
 /// Ctrl-C and by SIGTERM.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    interrupt::report_file_limits();
     match run(&arguments.command, Progress::new(arguments.quiet)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Standard error may be closed, or on a full disk: the exit code tells even then.
+            let _ = writeln!(std::io::stderr(), "{error}");
             interrupt::exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }

@@ -1,4 +1,4 @@
-//! Wrong inputs for everything that reads bytes from outside: request bodies and models on disk.
+//! Wrong inputs for everything that reads bytes from outside: request bodies, models and files of rows.
 //!
 //! A [`Target`] reads one input and must come back, with an answer or a refusal. [`drive::run`] makes
 //! inputs out of its seeds, keeps those that are answered in a new way, and fails where a target panics,
@@ -11,6 +11,7 @@
 //! ```
 
 pub mod drive;
+pub mod growth;
 pub mod models;
 pub mod mutate;
 pub mod random;

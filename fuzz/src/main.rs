@@ -1,6 +1,7 @@
-//! `cargo run --release -p ncs-fuzz -- TARGET|all [--inputs N] [--seed S] [--input FILE] [--keep-last]`
+//! `cargo run --release -p ncs-fuzz -- TARGET|all [--inputs N] [--seed S] [--input FILE] [--keep-last]`, or `growth`
 
 use ncs_fuzz::drive::{Figures, Plan, run};
+use ncs_fuzz::growth::{self, MOST_EXPONENT, exponent, measure};
 use ncs_fuzz::targets::{ALL, Target, named};
 use ncs_fuzz::watch::watch;
 use std::fs;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: ncs-fuzz TARGET|all [--inputs N] [--seed S]   make inputs and try them
        ncs-fuzz TARGET --input FILE               try this one
+       ncs-fuzz growth                            cost by size
 --keep-last writes each input to a file before it is tried: for one that ends the process";
 
 struct Arguments {
@@ -19,7 +21,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let outcome = arguments(std::env::args().skip(1)).and_then(|arguments| work(&arguments));
+    let mut words = std::env::args().skip(1).peekable();
+    let outcome = match words.peek().map(String::as_str) {
+        Some("growth") => grow(),
+        _ => arguments(words).and_then(|arguments| work(&arguments)),
+    };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(n) => {
@@ -89,6 +95,34 @@ fn work(arguments: &Arguments) -> Result<usize, String> {
             .values()
             .for_each(|failure| tell(target, failure));
         n_failures += figures.failures.len();
+    }
+    Ok(n_failures)
+}
+
+/// Prints what each kind of input costs by its size; the number of kinds whose cost grows too fast.
+fn grow() -> Result<usize, String> {
+    println!("| what grows | number | bytes | ms | most memory, bytes | power of the size |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    let mut n_failures = 0;
+    for kind in &growth::ALL {
+        let mut costs = Vec::new();
+        for n in kind.sizes() {
+            let cost = measure(kind, n, 5)?;
+            let milliseconds = 1e3 * cost.time.as_secs_f64();
+            costs.push((n, milliseconds));
+            let power = match costs[..] {
+                [(first, before), .., (last, after)] if costs.len() == kind.sizes().len() => {
+                    let power = exponent([first, last], [before, after]);
+                    n_failures += usize::from(power > MOST_EXPONENT);
+                    format!("{power:.2}")
+                }
+                _ => String::new(),
+            };
+            println!(
+                "| {} | {n} | {} | {milliseconds:.2} | {} | {power} |",
+                kind.name, cost.n_bytes, cost.peak
+            );
+        }
     }
     Ok(n_failures)
 }

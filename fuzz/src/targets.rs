@@ -2,6 +2,7 @@
 
 mod artifact;
 mod body;
+pub(crate) mod files;
 mod infer_json;
 mod infer_proto;
 mod labels;
@@ -41,7 +42,7 @@ impl Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 12] = [
     rank_json::TARGET,
     rank_proto::TARGET,
     infer_json::TARGET,
@@ -50,6 +51,10 @@ pub const ALL: [Target; 8] = [
     body::TARGET,
     labels::TARGET,
     artifact::TARGET,
+    files::CSV,
+    files::JSON_LINES,
+    files::PARQUET,
+    files::TFRECORD,
 ];
 
 /// The target of this name.

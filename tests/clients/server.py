@@ -97,9 +97,8 @@ class World:
         data = ["--data", "log/test.jsonl", "--out", "scores.csv", "--quiet"]
         ncs("score", f"{MODEL}/{version}", *data, folder=self.folder)
         header, *lines = (self.folder / "scores.csv").read_text().splitlines()
-        assert header == "p_ctr,p_cvr", header
-        tasks = np.array([[float(x) for x in line.split(",")] for line in lines])
-        return np.column_stack([tasks, tasks[:, 0] * tasks[:, 1]])
+        assert header == ",".join(f"p_{output}" for output in OUTPUTS), header
+        return np.array([[float(x) for x in line.split(",")] for line in lines])
 
     def question(self, number=0):
         """The rows of a session: what all of them have in common, and the rest."""

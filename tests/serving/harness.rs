@@ -46,10 +46,10 @@ impl Server {
         Server::start_as(command, folder, arguments, "0", false)
     }
 
-    /// Starts it with no more than so many kilobytes of address space (`ulimit -v`).
+    /// Starts it after these commands of the shell, such as `ulimit -v 1048576`.
     #[track_caller]
-    pub(crate) fn start_within(folder: &Path, arguments: &[&str], kilobytes: usize) -> Server {
-        let script = format!("ulimit -v {kilobytes} && exec \"$0\" serve \"$@\"");
+    pub(crate) fn start_within(folder: &Path, arguments: &[&str], limits: &str) -> Server {
+        let script = format!("{limits} && exec \"$0\" serve \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_ncs")]);
         Server::start_as(command, folder, arguments, "0", true)

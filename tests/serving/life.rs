@@ -171,3 +171,23 @@ fn more_than_it_can_do_is_refused_at_once() {
     }
     server.post("/v2/rank", BODY).good();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_token_that_everyone_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = trained::folder(NetworkKind::SharedBottom);
+    let path = folder.path().join("token");
+    std::fs::write(&path, "a-token-of-a-file").unwrap();
+    for (mode, is_warned) in [(0o604, true), (0o640, false)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let server = Server::start(folder.path(), &["run", "--admin-token-file", "token"]);
+        // What is logged later was heard.
+        while !server.log().contains("memory: at most") {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let log = server.log();
+        let warning = "everyone on this machine can read the admin token; chmod o-r";
+        assert_eq!(log.contains(warning), is_warned, "{log}");
+    }
+}

@@ -7,6 +7,7 @@ mod harness;
 mod life;
 mod malformed;
 mod parity;
+mod score_log;
 mod swap;
 #[path = "../trained/mod.rs"]
 mod trained;

@@ -1,5 +1,6 @@
 //! What a change must pass before it lands: `cargo xtask check`, and `cargo xtask clients`.
 
+mod attacks;
 mod check;
 mod clients;
 mod deny;
@@ -10,7 +11,8 @@ mod tidy;
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check   format, dependencies, clippy, tests (tidy among them), docs
+const USAGE: &str = "usage: cargo xtask attacks the scripts of ../shared/attacks under 1 GiB (docs/reliability.md)
+       cargo xtask check   format, dependencies, clippy, tests (tidy among them), docs
        cargo xtask clients Python clients, tritonclient among them, against `ncs serve`
        cargo xtask deny    only dependencies: licences, duplicates, bans, sources, and advisories by cargo-deny
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
@@ -20,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask check   format, dependencies, clippy, te
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["attacks", ref rest @ ..] => attacks::run(root(), rest),
         ["check"] => check::run(root()),
         ["clients"] => clients::run(root()),
         ["deny"] => deny::run(root()),

@@ -11,6 +11,9 @@ use std::time::Instant;
 
 use ncs::Ncs;
 
+const USAGE: &str = "usage: cargo xtask soak [--tries N] [--seed S] [--binary target/debug/ncs] [--only ATTACK]
+ATTACK: kills, crash_points, disk_errors, flips_in_a_model, flips_in_a_run, two_runs, one_cache, sizes";
+
 /// One attack: what is attacked, the number of tries, and where chance comes from.
 type Attack = fn(&Ncs, u64, &mut Random) -> Result<Option<Outcome>, String>;
 
@@ -19,6 +22,8 @@ struct Plan {
     tries: u64,
     seed: u64,
     binary: Option<PathBuf>,
+    /// The name of one attack; else all.
+    only: Option<String>,
 }
 
 /// What a kind of attack came to.
@@ -63,19 +68,20 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
         plan.seed,
         ncs.whole_run.as_secs_f64()
     );
-    let attacks: [Attack; 8] = [
-        attacks::kills,
-        faults::crash_points,
-        faults::disk_errors,
-        attacks::flips_in_a_model,
-        attacks::flips_in_a_run,
-        attacks::two_runs_in_a_folder,
-        attacks::runs_on_one_cache,
-        attacks::sizes,
+    let attacks: [(&str, Attack); 8] = [
+        ("kills", attacks::kills),
+        ("crash_points", faults::crash_points),
+        ("disk_errors", faults::disk_errors),
+        ("flips_in_a_model", attacks::flips_in_a_model),
+        ("flips_in_a_run", attacks::flips_in_a_run),
+        ("two_runs", attacks::two_runs_in_a_folder),
+        ("one_cache", attacks::runs_on_one_cache),
+        ("sizes", attacks::sizes),
     ];
     println!("| attack | tries | blows | harm | s |\n|---|---:|---:|---:|---:|");
     let mut failures = Vec::new();
-    for attack in attacks {
+    let is_wanted = |name: &str| plan.only.as_ref().is_none_or(|only| only == name);
+    for (_, attack) in attacks.into_iter().filter(|(name, _)| is_wanted(name)) {
         let start = Instant::now();
         let mut random = Random(plan.seed);
         if let Some(outcome) = attack(&ncs, plan.tries, &mut random)? {
@@ -87,12 +93,16 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
                 outcome.failures.len(),
                 start.elapsed().as_secs()
             );
+            // At once: a soak may be stopped before its end.
+            for failure in &outcome.failures {
+                println!("{failure}");
+            }
             failures.extend(outcome.failures);
         }
     }
     match failures.is_empty() {
         true => Ok(()),
-        false => Err(failures.join("\n")),
+        false => Err(format!("{} did harm, see above", failures.len())),
     }
 }
 
@@ -101,6 +111,7 @@ fn plan(arguments: &[&str]) -> Result<Plan, String> {
         tries: 20,
         seed: 1,
         binary: None,
+        only: None,
     };
     for pair in arguments.chunks(2) {
         let number = |text: &str| text.parse().map_err(|_| format!("{text} is not a number"));
@@ -108,18 +119,18 @@ fn plan(arguments: &[&str]) -> Result<Plan, String> {
             ["--tries", text] => plan.tries = number(text)?,
             ["--seed", text] => plan.seed = number(text)?,
             ["--binary", path] => plan.binary = Some(path.into()),
-            _ => {
-                return Err(
-                    "usage: cargo xtask soak [--tries N] [--seed S] [--binary target/debug/ncs]"
-                        .to_owned(),
-                );
-            }
+            ["--only", name] => plan.only = Some((*name).to_owned()),
+            _ => return Err(USAGE.to_owned()),
         }
     }
     Ok(plan)
 }
 
-fn built(root: &Path) -> Result<PathBuf, String> {
+/// Builds the program for release; its path.
+///
+/// # Errors
+/// It cannot be built.
+pub(crate) fn built(root: &Path) -> Result<PathBuf, String> {
     let status = std::process::Command::new("cargo")
         .args(["build", "--release", "--bin", "ncs"])
         .current_dir(root)

@@ -1,5 +1,7 @@
 //! System calls that end the process or fail, by strace.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::process::Command;
 
 use super::ncs::{Ncs, misbehaved, output, text};
@@ -18,8 +20,8 @@ const CALLS: [&str; 9] = [
     "flock",
 ];
 
-/// Calls of one kind that a run makes at most, or so.
-const MOST_CALLS: u64 = 60;
+/// Calls of `openat` before the program's own: those of the loader, which nothing of ours can outlive.
+const CALLS_OF_THE_LOADER: u64 = 20;
 
 const ERRORS: [&str; 5] = ["ENOSPC", "EIO", "EDQUOT", "EMFILE", "EACCES"];
 
@@ -29,10 +31,16 @@ pub(super) fn crash_points(
     tries: u64,
     random: &mut Random,
 ) -> Result<Option<Outcome>, String> {
-    attack(ncs, "killed at a system call", tries, random, |random| {
-        let call = pick(&CALLS, random);
-        format!("{call}:signal=KILL:when={}", 1 + random.below(MOST_CALLS))
-    })
+    attack(
+        ncs,
+        "killed at a system call",
+        tries,
+        random,
+        |calls, random| {
+            let (call, n) = pick_call(calls, random);
+            format!("{call}:signal=KILL:when={}", 1 + random.below(n))
+        },
+    )
 }
 
 /// Runs in which a system call fails, once or from then on, and that then run again undisturbed.
@@ -41,12 +49,60 @@ pub(super) fn disk_errors(
     tries: u64,
     random: &mut Random,
 ) -> Result<Option<Outcome>, String> {
-    attack(ncs, "a system call fails", tries, random, |random| {
-        let (call, error) = (pick(&CALLS, random), pick(&ERRORS, random));
-        let when = 20 + random.below(MOST_CALLS);
-        let on = pick(&["", "+"], random);
-        format!("{call}:error={error}:when={when}{on}")
-    })
+    attack(
+        ncs,
+        "a system call fails",
+        tries,
+        random,
+        |calls, random| {
+            let (call, n) = pick_call(calls, random);
+            let error = pick(&ERRORS, random);
+            let first = match call {
+                "openat" => CALLS_OF_THE_LOADER,
+                _ => 1,
+            };
+            let when = first + random.below(n.saturating_sub(first) + 1);
+            let on = pick(&["", "+"], random);
+            format!("{call}:error={error}:when={when}{on}")
+        },
+    )
+}
+
+/// How often an undisturbed run makes each call: by its busiest thread, since strace counts for each.
+fn count_calls(ncs: &Ncs) -> Result<BTreeMap<&'static str, u64>, String> {
+    let trace = ncs.folder.join("calls.txt");
+    let (out, cache) = (ncs.fresh("counted"), ncs.fresh("cache-counted"));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qqq", "-e", &format!("trace={}", CALLS.join(","))]);
+    strace.arg("-o").arg(&trace);
+    ncs.must(&mut ncs.train_under(strace, &out, &cache))?;
+    let text = fs::read(&trace).map_err(|error| format!("{}: {error}", trace.display()))?;
+    let mut counts: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let mut words = line.split_whitespace();
+        let (Some(thread), Some(rest)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let called = CALLS
+            .iter()
+            .find(|call| rest.starts_with(&format!("{call}(")));
+        if let Some(call) = called {
+            *counts.entry((call, thread.to_owned())).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((call, _), n) in counts {
+        let known: &mut u64 = most.entry(call).or_default();
+        *known = n.max(*known);
+    }
+    Ok(most)
+}
+
+/// One of the calls that a run makes, and how often it does.
+fn pick_call(calls: &BTreeMap<&'static str, u64>, random: &mut Random) -> (&'static str, u64) {
+    let place = random.below(calls.len() as u64) as usize;
+    let picked = calls.iter().nth(place);
+    picked.map_or(("write", 1), |(call, n)| (call, *n))
 }
 
 fn pick<'a>(from: &[&'a str], random: &mut Random) -> &'a str {
@@ -58,7 +114,7 @@ fn attack(
     what: &'static str,
     tries: u64,
     random: &mut Random,
-    injection: impl Fn(&mut Random) -> String,
+    injection: impl Fn(&BTreeMap<&'static str, u64>, &mut Random) -> String,
 ) -> Result<Option<Outcome>, String> {
     if !Command::new("strace")
         .arg("-V")
@@ -68,6 +124,7 @@ fn attack(
         println!("not tried: {what}; it needs strace");
         return Ok(None);
     }
+    let calls = count_calls(ncs)?;
     let (mut blows, mut failures) = (0, Vec::new());
     for number in 0..tries {
         let out = ncs.fresh("faulty");
@@ -75,7 +132,7 @@ fn attack(
             0 => ncs.fresh("cache-faulty"),
             _ => ncs.folder.join("cache-of-1"),
         };
-        let injected = injection(random);
+        let injected = injection(&calls, random);
         let call = injected.split(':').next().unwrap_or_default();
         let mut strace = Command::new("strace");
         strace.args([

@@ -1,0 +1,179 @@
+//! Files of rows, in each format: their columns are listed and all rows of them read, broken ones left out.
+//!
+//! An input is the file's bytes; for TFRecord, a byte whose lowest bit leaves the last checksum wrong, then records, each
+//! behind its length in two bytes: lengths and checksums of the file are made from them, so that what lies behind is reached.
+
+use super::Target;
+use crate::mutate::Form;
+use ncs_features::{Block, Column, Texts, Values};
+use ncs_readers::synthetic::{Synthetic, SyntheticPlan, write_blocks};
+use ncs_readers::{Format, Reading, Rows, column_names};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+pub(super) const CSV: Target = Target {
+    name: "csv",
+    run: |input| run(input, Format::Csv, "a.csv"),
+    seeds: || seeds(Format::Csv, "a.csv"),
+    form: Form::Bytes,
+    words: &["\"", ",", "\r\n", "\"\"", "user", "click", "NaN", "|"],
+    longest: 16 << 10,
+};
+
+pub(super) const JSON_LINES: Target = Target {
+    name: "json_lines",
+    run: |input| run(input, Format::JsonLines, "a.jsonl"),
+    seeds: || seeds(Format::JsonLines, "a.jsonl"),
+    form: Form::Bytes,
+    words: &["{", "}", "[", "]", "\":", "user", "click", "null", "\\u00"],
+    longest: 16 << 10,
+};
+
+pub(super) const PARQUET: Target = Target {
+    name: "parquet",
+    run: |input| run(input, Format::Parquet, "a.parquet"),
+    seeds: || seeds(Format::Parquet, "a.parquet"),
+    form: Form::Bytes,
+    words: &["PAR1", "PARE", "list", "element", "user", "\u{15}\0"],
+    longest: 32 << 10,
+};
+
+pub(super) const TFRECORD: Target = Target {
+    name: "tfrecord",
+    run: |input| run(&sealed(input), Format::TfRecord, "a.tfrecord"),
+    seeds: || {
+        let seeds = seeds(Format::TfRecord, "a.tfrecord");
+        seeds.iter().map(|file| unsealed(file)).collect()
+    },
+    form: Form::Bytes,
+    words: &["user", "click", "\u{a}\u{5}", "\u{1a}\u{3}"],
+    longest: 16 << 10,
+};
+
+thread_local! {
+    static FOLDER: TempDir = super::artifact::folder().expect("a temporary folder");
+}
+
+fn run(input: &[u8], format: Format, name: &str) -> Result<String, String> {
+    FOLDER.with(|folder| {
+        let path = folder.path().join(name);
+        fs::write(&path, input).expect("a temporary folder");
+        let in_folder = folder.path().display().to_string();
+        read(&path, format).map_err(|error| error.replace(&in_folder, ""))
+    })
+}
+
+/// Reads all columns of all rows; says how many rows there were, and how many broken ones.
+pub(crate) fn read(path: &Path, format: Format) -> Result<String, String> {
+    let reading = Reading {
+        format: Some(format),
+        max_broken_share: 0.99,
+        ..Reading::default()
+    };
+    let columns = column_names(path, &reading).map_err(|error| error.to_string())?;
+    let mut rows = Rows::open(vec![path.to_owned()], &reading, columns);
+    let (mut n_rows, mut n_broken) = (0, 0);
+    while let Some(block) = rows.next_block().map_err(|error| error.to_string())? {
+        let lengths = block
+            .block
+            .columns
+            .iter()
+            .map(|column| match &column.offsets {
+                Some(offsets) => offsets.len() - 1,
+                None => column.values.len(),
+            });
+        assert!(lengths.into_iter().all(|n| n == block.block.n_rows));
+        n_rows += block.block.n_rows;
+        n_broken += block.broken.len();
+    }
+    Ok(format!("{} rows, {} broken", bits(n_rows), bits(n_broken)))
+}
+
+/// A TFRecord file of the records in an input.
+fn sealed(input: &[u8]) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        let rotated = crc32c::crc32c(bytes).rotate_right(15);
+        rotated.wrapping_add(0xA282_EAD8).to_le_bytes()
+    };
+    let (first, mut rest) = input.split_first().unwrap_or((&0, &[]));
+    let mut file = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let n = usize::from(u16::from_le_bytes(*length)).min(after.len());
+        let (record, next) = after.split_at(n);
+        let length = (n as u64).to_le_bytes();
+        for part in [&length[..], &crc(&length), record, &crc(record)] {
+            file.extend_from_slice(part);
+        }
+        rest = next;
+    }
+    if let (1, Some(last)) = (first & 1, file.last_mut()) {
+        *last ^= 1;
+    }
+    file
+}
+
+/// The input for a TFRecord file of short records.
+fn unsealed(file: &[u8]) -> Vec<u8> {
+    let mut input = vec![0];
+    let mut rest = file;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let n = u64::from_le_bytes(*length) as usize;
+        input.extend((n as u16).to_le_bytes());
+        // Behind the length's checksum and before the record's.
+        input.extend_from_slice(&after[4..4 + n]);
+        rest = &after[n + 8..];
+    }
+    input
+}
+
+/// The number of binary digits: a kind of answer, and not each number one of its own.
+fn bits(n: usize) -> u32 {
+    usize::BITS - n.leading_zeros()
+}
+
+/// A synthetic log of few rows, and rows with nulls, lists, texts of any bytes and numbers at their ends.
+fn seeds(format: Format, name: &str) -> Vec<Vec<u8>> {
+    let folder = super::artifact::folder().expect("a temporary folder");
+    let path = folder.path().join(name);
+    let plan = |rows| SyntheticPlan {
+        rows,
+        users: 20,
+        items: 20,
+        ..SyntheticPlan::default()
+    };
+    let log = |rows| Synthetic::new(plan(rows)).expect("a plan that is right");
+    let written = |blocks: Box<dyn Iterator<Item = Block>>| {
+        write_blocks(&path, format, blocks).expect("a temporary folder");
+        fs::read(&path).expect("it was just written")
+    };
+    vec![
+        written(Box::new(log(1))),
+        written(Box::new(log(60))),
+        written(Box::new(std::iter::once(odd_rows()))),
+        written(Box::new([odd_rows(), odd_rows()].into_iter())),
+    ]
+}
+
+fn odd_rows() -> Block {
+    let mut texts = Texts::default();
+    for text in ["v1", "", "é", "a,b\"c", " 7 ", "null"] {
+        texts.push(text.as_bytes());
+    }
+    let column = |name: &str, values: Values| Column {
+        name: name.to_owned(),
+        values,
+        ..Column::default()
+    };
+    let ints = vec![0, -1, i64::MAX, i64::MIN, 1 << 53, 7];
+    let floats = vec![0.5, -0.0, f64::MAX, f64::MIN_POSITIVE, 1e16, -3.25];
+    let mut columns = vec![
+        column("user", Values::Text(texts)),
+        column("price", Values::Float(floats)),
+        column("click", Values::Int(ints)),
+        column("tags", Values::Int(vec![1, 2, 3, 4])),
+    ];
+    columns[1].nulls = vec![false, true, false, false, true, false];
+    columns[3].offsets = Some(vec![0, 2, 2, 3, 3, 4, 4]);
+    Block { n_rows: 6, columns }
+}
