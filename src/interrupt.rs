@@ -38,7 +38,7 @@ fn note(signal: u8) {
     }
     ASKED.store(true, Ordering::Relaxed);
     // On a thread of its own: whoever should read the message may have stopped reading.
-    let tell = || eprintln!("stopping; a second signal ends at once");
+    let tell = || crate::progress::tell("stopping; a second signal ends at once");
     let _ = std::thread::Builder::new().spawn(tell);
 }
 

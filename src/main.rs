@@ -1,6 +1,5 @@
 //! The command line: which verb is asked for.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed, or on a full disk: the exit code tells even then.
-            let _ = writeln!(std::io::stderr(), "{error}");
+            ncs4cvr::progress::tell(&error.to_string());
             interrupt::exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }

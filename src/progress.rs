@@ -3,7 +3,7 @@
 //! It goes to standard error; standard output is for results.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -11,6 +11,11 @@ use ncs_eval::render::duration;
 
 /// Time between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Writes a line to standard error. Nobody may read it, or its disk may be full: work goes on.
+pub fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl Progress {
     /// Says a line between jobs, such as a round's result.
     pub fn say(self, text: &str) {
         if self != Progress::Quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 }
@@ -86,7 +91,7 @@ impl Job {
             bar.set_position(done);
         } else if self.way == Progress::Lines && self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
-            eprintln!("{}", self.line());
+            tell(&self.line());
         }
     }
 
@@ -103,7 +108,7 @@ impl Job {
     /// Says a line without disturbing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            Some(bar) => bar.suspend(|| tell(text)),
             None => self.way.say(text),
         }
     }

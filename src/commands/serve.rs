@@ -57,7 +57,7 @@ const LEAVE: Duration = Duration::from_millis(500);
 fn say(addresses: Addresses) {
     let Addresses { http, grpc, admin } = addresses;
     if let Err(error) = print(&format!("ready http={http} grpc={grpc} admin={admin}\n")) {
-        eprintln!("{error}");
+        crate::progress::tell(&error.to_string());
     }
 }
 
