@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ncs_features::labels::labels;
 use ncs_features::{Block, Objective, Population, Task};
+use ncs_readers::split::Part;
 use ncs_readers::{DataPlan, column_names, files};
 
 use crate::progress::Progress;
@@ -14,7 +15,7 @@ use kind::{Decision, Kind};
 use leak::Labels;
 use profile::Profile;
 use sample::Sample;
-use time::{Boundary, Moment};
+use time::Boundary;
 
 mod document;
 mod group;
@@ -185,6 +186,14 @@ fn broken(sample: &Sample) -> Result<Option<String>, Box<dyn Error>> {
         return Err(format!("{text}; mend the files, or state --delimiter or --header").into());
     }
     Ok(Some(text))
+}
+
+/// The share of broken rows that the run file lets be left out.
+fn broken_share(sample: &Sample) -> f64 {
+    match sample.broken.1 {
+        Some(_) => MOST_BROKEN,
+        None => 0.0,
+    }
 }
 
 fn require(name: &str, sample: &Sample) -> Result<(), Box<dyn Error>> {
@@ -405,14 +414,14 @@ fn split(
     let found = ranked.max_by_key(|(rank, _)| *rank).map(|(_, name)| name);
     let why = match wish.time.as_ref().or(found) {
         None => "none was found: name one with --time".to_owned(),
-        Some(column) => match time::boundary(&wish.data, column, progress)? {
-            Ok(boundary) if divides(&boundary, column, sample, labels) => {
+        Some(column) => match time::boundary(&wish.data, column, broken_share(sample), progress)? {
+            Ok(boundary) if divides(&boundary, sample, labels) => {
                 let column = column.clone();
                 return Ok(Split::Time { column, boundary });
             }
             Ok(boundary) => format!(
                 "from {column} {} on, a label is always the same",
-                boundary.from.to_toml()
+                boundary.from
             ),
             Err(why) => why,
         },
@@ -430,16 +439,12 @@ fn split(
 }
 
 /// Whether both parts have labels of both kinds, as far as the rows show that were looked at.
-fn divides(boundary: &Boundary, column: &str, sample: &Sample, labels: &[Labels]) -> bool {
-    let times = Profile::of(column, None, blocks(sample));
-    let moment = |row: usize| {
-        let value = *times.row(row).first()?;
-        let (text, _) = times.counts.get_index(value as usize)?;
-        Moment::of(text)
+fn divides(boundary: &Boundary, sample: &Sample, labels: &[Labels]) -> bool {
+    let is_late = |block: &Block| -> Vec<bool> {
+        let parts = boundary.split.parts(block, 0).unwrap_or_default();
+        parts.into_iter().map(|part| part == Part::Valid).collect()
     };
-    let is_late: Vec<bool> = (0..times.n_rows())
-        .map(|row| moment(row).is_some_and(|moment| !moment.is_before(&boundary.from)))
-        .collect();
+    let is_late: Vec<bool> = blocks(sample).flat_map(is_late).collect();
     let differ = |labels: &Labels, late: bool| {
         let own = labels
             .of_rows

@@ -66,6 +66,7 @@ pub fn prepare_rows(
     let mut on = |now: ncs_readers::Progress| {
         if job.as_ref().is_none_or(|(stage, _)| *stage != now.stage) {
             let title = match now.stage {
+                Stage::Times => "read times",
                 Stage::Fit => "read columns",
                 Stage::Encode => "encode rows",
             };

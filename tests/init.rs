@@ -275,7 +275,7 @@ fn a_csv_log_gets_a_run_file_that_trains() {
         ],
     );
     assert!(text.contains("train = \"../logs/day.csv\""), "{text}");
-    let split = "split = { by = \"time\", column = \"ts\", valid_from = 1763954000 }";
+    let split = "from 1763954000 on.\nsplit = { by = \"time\", column = \"ts\", valid = 0.1 }";
     assert!(text.contains(split), "{text}");
     assert!(
         text.contains("[tasks.cvr]\nlabel = \"buy\"\nwhere = \"ctr\""),
@@ -323,7 +323,7 @@ fn a_parquet_log_gets_the_same_columns() {
     );
     assert!(text.contains("train = \"day.parquet\""), "{text}");
     assert!(
-        text.contains("# Validation: the latest 10.0 % of the rows."),
+        text.contains("# Validation: the latest 10.0 % of the rows, from 2025-11-24 03:13:20 on."),
         "{text}"
     );
     done(path, &["check", "run.toml"]);
@@ -485,7 +485,9 @@ fn kinds_follow_names_and_values() {
         ],
     );
     assert!(
-        text.contains("column = \"when\", valid_from = \"2026-11-19 10:00:00\""),
+        text.contains(
+            "from 2026-11-19 10:00:00 on.\nsplit = { by = \"time\", column = \"when\", valid = 0.1 }"
+        ),
         "{text}"
     );
 }
@@ -515,12 +517,13 @@ fn other_parts_and_tasks_are_stated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     fs::write(path.join("train.csv"), csv()).unwrap();
+    fs::write(path.join("valid.csv"), csv()).unwrap();
     fs::write(path.join("test.csv"), csv().replacen("city", "town", 1)).unwrap();
     let parts = [
         "--test",
         "test.csv",
         "--valid",
-        "train.csv",
+        "valid.csv",
         "--task",
         "long=buy",
     ];
@@ -530,7 +533,7 @@ fn other_parts_and_tasks_are_stated() {
     );
     let text = fs::read_to_string(path.join("run.toml")).unwrap();
     assert!(
-        text.contains("valid = \"train.csv\"\ntest = \"test.csv\"\n\n"),
+        text.contains("valid = \"valid.csv\"\ntest = \"test.csv\"\n\n"),
         "{text}"
     );
     assert!(text.contains("[tasks.long]\nlabel = \"buy\"\n"), "{text}");
@@ -557,7 +560,7 @@ fn what_is_wrong_is_said_before_anything_is_written() {
     say(&["--click", "country"], &["country", "must be 0 or 1"]);
     say(
         &["--click", "click", "--time", "city"],
-        &["--time: city has no time in row 1 of log.csv"],
+        &["--time: ", "column \"city\", row 1:"],
     );
     say(
         &["--click", "click", "--task", "ctr=buy"],
