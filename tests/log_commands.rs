@@ -282,7 +282,9 @@ fn a_log_of_arriving_items_has_a_time_and_a_run_file_that_checks() {
     let is_late = |line: &str| line.rsplit(',').next().unwrap() >= "2024-01-17";
     assert!(lines.all(is_late));
     let alone = ["synth", "--days", "30", "--out", "log"];
-    refused(path, &alone, &["--unseen"]);
+    let output = ncs(path, &alone);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--unseen"));
     let little = [
         "synth", "--rows", "20000", "--unseen", "0.001", "--out", "log",
     ];
