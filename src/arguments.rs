@@ -247,6 +247,16 @@ pub struct Synth {
     /// Conversions a click.
     #[arg(long, value_name = "RATE", default_value_t = 0.03, value_parser = rate)]
     pub conversion_rate: f64,
+    /// New items every day, whose popularity decays, and base rates that drift: share of the test rows whose
+    /// item is in no training row. Rows then have a time, and the parts follow each other.
+    #[arg(long, value_name = "SHARE", value_parser = rate)]
+    pub unseen: Option<f64>,
+    /// Days of a log with --unseen.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "unseen", value_parser = clap::value_parser!(u32).range(5..=1000))]
+    pub days: u32,
+    /// Standard deviation of the daily change of the base rates' log odds, with --unseen.
+    #[arg(long, value_name = "X", default_value_t = 0.05, requires = "unseen", value_parser = share)]
+    pub drift: f64,
     /// Another seed makes another log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -1,5 +1,6 @@
 //! What the first rows show: for `ncs check`, before anything is trained.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -8,7 +9,8 @@ use ncs_features::labels::{labels, truths};
 use ncs_features::{Block, Encoder, Fit, FitError, IdSpacePlan, Schema, SchemaPlan, TablePlan};
 use ncs_readers::split::{Part, SplitError};
 use ncs_readers::{
-    BrokenRow, DataPlan, ReadError, RowsBlock, Split, columns_of, files, first_rows,
+    BrokenRow, DataPlan, LatestError, ReadError, Resolved, RowsBlock, Split, columns_of, files,
+    first_rows, resolve,
 };
 use serde::Serialize;
 
@@ -96,7 +98,8 @@ pub(crate) fn look(
     which: Which,
     progress: Progress,
 ) -> Result<FirstLook, Box<dyn std::error::Error>> {
-    let plan = &file.plan;
+    let (file, notes) = divided(file)?;
+    let (file, plan) = (&file, &file.plan);
     let n_rows = which.rows.unwrap_or(ROWS);
     let (data, schema) = (&plan.data, &plan.schema);
     let columns = columns_of(data, schema);
@@ -114,7 +117,7 @@ pub(crate) fn look(
         coverage: Vec::new(),
         table_bytes: memory::needed(plan, None),
         training_bytes: memory::least(plan),
-        notes: Vec::new(),
+        notes,
         open_tables: open_tables(schema),
         tasks: tasks(&schema.tasks, &rows.blocks)?,
         warnings: rows.warning(),
@@ -174,6 +177,26 @@ pub(crate) fn look(
     }
     Ok(look)
 }
+
+/// The run file with a split that divides rows, and what is worth knowing of the split.
+fn divided(file: &RunFile) -> Result<(RunFile, Vec<String>), LatestError> {
+    let mut file = file.clone();
+    let data = &mut file.plan.data;
+    let found = resolve(data, &mut |_, _| ControlFlow::Continue(()))?;
+    let random = matches!(data.split, Split::Hash { .. } | Split::Row { .. });
+    let note = found.as_ref().map(Resolved::note);
+    let note = note.or_else(|| (random && data.valid.is_empty()).then(|| NO_TIME.to_owned()));
+    if let Some(found) = found {
+        data.split = found.split;
+    }
+    Ok((file, note.into_iter().collect()))
+}
+
+/// Why validation should be later than training.
+const NO_TIME: &str = "validation rows are a random part. Where rows have a time, a time column would serve \
+    better (data.split = { by = \"time\", column = ... }): validation then is the latest part of the rows, so that it \
+    shows as many new ids as serving will. From a random part, training learns too little about new ids \
+    (training.id_dropout) and stops too late.";
 
 fn open_tables(plan: &SchemaPlan) -> Vec<String> {
     let is_open = |table: &&TablePlan| {
@@ -328,6 +351,7 @@ impl Usable {
 fn row_of(error: &SplitError) -> Option<u64> {
     match error {
         SplitError::NoTime { row, .. } => Some(*row),
+        SplitError::Unresolved { .. } => None,
         SplitError::Column(error) => {
             let mut found = None;
             let _ = error.clone().at(|row| *found.insert(row));

@@ -191,6 +191,14 @@ fn broken(sample: &Sample) -> Result<Option<String>, Box<dyn Error>> {
     Ok(Some(text))
 }
 
+/// The share of broken rows that the run file lets be left out.
+fn broken_share(sample: &Sample) -> f64 {
+    match sample.broken.1 {
+        Some(_) => MOST_BROKEN,
+        None => 0.0,
+    }
+}
+
 fn require(name: &str, sample: &Sample) -> Result<(), Box<dyn Error>> {
     if sample.columns.iter().any(|column| column == name) {
         return Ok(());
@@ -410,14 +418,14 @@ fn split(
     let found = ranked.max_by_key(|(rank, _)| *rank).map(|(_, name)| name);
     let why = match wish.time.as_ref().or(found) {
         None => "none was found: name one with --time".to_owned(),
-        Some(column) => match time::boundary(&wish.data, column, progress)? {
-            Ok(boundary) if later::divides(&boundary, column, sample, labels) => {
+        Some(column) => match time::boundary(&wish.data, column, broken_share(sample), progress)? {
+            Ok(boundary) if later::divides(&boundary, sample, labels) => {
                 let column = column.clone();
                 return Ok(Split::Time { column, boundary });
             }
             Ok(boundary) => format!(
                 "from {column} {} on, a label is always the same",
-                boundary.from.to_toml()
+                boundary.from
             ),
             Err(why) => why,
         },

@@ -427,6 +427,10 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
                 .average
                 .map_or("no".to_owned(), |decay| format!("decay {decay}")),
         ),
+        (
+            "refit on all rows",
+            if train.refit { "yes" } else { "no" }.to_owned(),
+        ),
         ("balance", format!("{:?}", train.balance).to_lowercase()),
         ("optimizer", optimizer_in_words(train.optimizer)),
         ("table optimizer", optimizer_in_words(train.table_optimizer)),

@@ -18,8 +18,8 @@ use ncs_eval::{
 use ncs_features::ColumnCoverage;
 use ncs_model::{Pass, Scorer, tensor_file};
 use ncs_readers::batches::BatchPlan;
-use ncs_readers::{Cache, Prepared, Report, Stage, prepare};
-use ncs_train::{Run, TrainError, Trained, predict};
+use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all};
+use ncs_train::{RefitRows, Run, TrainError, Trained, predict};
 use serde::Serialize;
 
 mod frozen;
@@ -62,10 +62,48 @@ pub fn prepare_rows(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Prepared, Box<dyn Error>> {
+    let prepared = read(progress, stop, |on| prepare(&plan.data, &plan.schema, on))?;
+    if prepared.was_cached {
+        progress.say("rows: found in the id cache");
+    }
+    for note in &prepared.report.notes {
+        progress.say(&format!("note: {note}"));
+    }
+    Ok(prepared)
+}
+
+/// The rows of a plan once more, for a training on all of them, where the plan asks for it.
+///
+/// # Errors
+/// As [`prepare_rows`].
+pub fn prepare_refit(
+    plan: &RunPlan,
+    base: &Prepared,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<Option<Prepared>, Box<dyn Error>> {
+    if !plan.train.refit || base.valid.is_none() {
+        return Ok(None);
+    }
+    let all = read(progress, stop, |on| {
+        prepare_all(&plan.data, &plan.schema, base, on)
+    })?;
+    Ok(Some(all))
+}
+
+/// Reads, and shows how far it is.
+fn read(
+    progress: Progress,
+    stop: &AtomicBool,
+    prepare: impl FnOnce(
+        &mut dyn FnMut(ncs_readers::Progress) -> ControlFlow<()>,
+    ) -> Result<Prepared, PrepareError>,
+) -> Result<Prepared, Box<dyn Error>> {
     let mut job: Option<(Stage, Job)> = None;
     let mut on = |now: ncs_readers::Progress| {
         if job.as_ref().is_none_or(|(stage, _)| *stage != now.stage) {
             let title = match now.stage {
+                Stage::Times => "read times",
                 Stage::Fit => "read columns",
                 Stage::Encode => "encode rows",
             };
@@ -82,15 +120,9 @@ pub fn prepare_rows(
             false => ControlFlow::Continue(()),
         }
     };
-    let prepared = prepare(&plan.data, &plan.schema, &mut on)?;
+    let prepared = prepare(&mut on)?;
     if let Some((_, job)) = job {
         job.finish();
-    }
-    if prepared.was_cached {
-        progress.say("rows: found in the id cache");
-    }
-    for note in &prepared.report.notes {
-        progress.say(&format!("note: {note}"));
     }
     Ok(prepared)
 }
@@ -129,11 +161,13 @@ pub fn run_in(
     let meter = Meter::start(folder);
     let plan = &in_folder(&file.plan, folder);
     let data = prepare_rows(plan, progress, stop)?;
-    if !plan.shares_cache {
-        rows::keep_only(&plan.data.cache, &data, progress)?;
-    }
     check_features(file, &data.report.varies)?;
-    crate::memory::check_fitted(file, &data.schema)?;
+    let all = prepare_refit(plan, &data, progress, stop)?;
+    if !plan.shares_cache {
+        rows::keep_only(&plan.data.cache, &data, all.as_ref(), progress)?;
+    }
+    let largest = all.as_ref().unwrap_or(&data);
+    crate::memory::check_fitted(file, &largest.schema)?;
     for note in run_report::part_columns(&data.report)
         .iter()
         .flat_map(PartColumns::remarks)
@@ -150,6 +184,7 @@ pub fn run_in(
         folder,
         checkpoint_every: CHECKPOINT_EVERY,
         stop,
+        refit: all.as_ref().map(refit_rows),
     };
     let mut log = RunLog::open(folder, progress)
         .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
@@ -169,7 +204,27 @@ pub fn run_in(
         ));
     }
     let clock = (worked || !cost::is_finished(folder)).then_some(&meter);
-    finish(file, folder, &data, &trained, clock)
+    let data = Data {
+        rows: &data,
+        all: all.as_ref(),
+    };
+    finish(file, folder, data, &trained, clock)
+}
+
+fn refit_rows(all: &Prepared) -> RefitRows<'_> {
+    RefitRows {
+        train: &all.train,
+        schema: &all.schema,
+        data_key: all.key,
+    }
+}
+
+/// The rows of a run.
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    rows: &'a Prepared,
+    /// With validation rows among the training rows, for a refit.
+    all: Option<&'a Prepared>,
 }
 
 /// The plan of a run in this folder: rows are cached there, unless the plan says where.
@@ -211,23 +266,33 @@ pub(crate) fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
 fn finish(
     file: &RunFile,
     folder: &Path,
-    data: &Prepared,
+    Data { rows: data, all }: Data<'_>,
     trained: &Trained,
     clock: Option<&Meter>,
 ) -> Result<Finished, Box<dyn Error>> {
     let plan = &file.plan;
-    let (artifact, notes) = frozen::freeze(plan, data, trained)?;
+    let frozen::Frozen {
+        artifact,
+        chosen,
+        notes,
+    } = frozen::freeze(plan, data, trained)?;
     artifact.write(&folder.join("model"))?;
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
-    let parts = [("test", &data.test), ("valid", &data.valid)];
-    let scored = parts
-        .into_iter()
-        .filter(|(part, _)| *part != "test" || plan.evaluation.test);
+    // Validation rows are for a model that has not learned from them.
+    let chosen = chosen.map(|chosen| Scorer::new(&chosen).ok_or(UNFIT));
+    let chosen = chosen.transpose()?;
+    let test = all.map_or(&data.test, |all| &all.test);
     let mut judged = Vec::new();
-    for (part, rows) in scored {
-        if let Some(rows) = rows {
-            judged.push(judge(plan, &scorer, part, rows)?);
-        }
+    if let (true, Some(rows)) = (plan.evaluation.test, test) {
+        judged.push(judge(plan, &scorer, "test", rows)?);
+    }
+    if let Some(rows) = &data.valid {
+        judged.push(judge(
+            plan,
+            chosen.as_ref().unwrap_or(&scorer),
+            "valid",
+            rows,
+        )?);
     }
     let mut report = run_report::report(plan, &data.report, trained, &judged);
     report.notes.extend(notes);

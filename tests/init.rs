@@ -267,7 +267,7 @@ fn a_csv_log_gets_a_run_file_that_trains() {
         ],
     );
     assert!(text.contains("train = \"../logs/day.csv\""), "{text}");
-    let split = "split = { by = \"time\", column = \"ts\", valid_from = 1763954000 }";
+    let split = "from 1763954000 on.\nsplit = { by = \"time\", column = \"ts\", valid = 0.1 }";
     assert!(text.contains(split), "{text}");
     assert!(
         text.contains("[tasks.cvr]\nlabel = \"buy\"\nwhere = \"ctr\""),
@@ -315,7 +315,7 @@ fn a_parquet_log_gets_the_same_columns() {
     );
     assert!(text.contains("train = \"day.parquet\""), "{text}");
     assert!(
-        text.contains("# Validation: the latest 10.0 % of the rows."),
+        text.contains("# Validation: the latest 10.0 % of the rows, from 2025-11-24 03:13:20 on."),
         "{text}"
     );
     done(path, &["check", "run.toml"]);
@@ -477,7 +477,9 @@ fn kinds_follow_names_and_values() {
         ],
     );
     assert!(
-        text.contains("column = \"when\", valid_from = \"2026-11-19 10:00:00\""),
+        text.contains(
+            "from 2026-11-19 10:00:00 on.\nsplit = { by = \"time\", column = \"when\", valid = 0.1 }"
+        ),
         "{text}"
     );
 }
@@ -550,7 +552,7 @@ fn what_is_wrong_is_said_before_anything_is_written() {
     say(&["--click", "country"], &["country", "must be 0 or 1"]);
     say(
         &["--click", "click", "--time", "city"],
-        &["--time: city has no time in row 1 of log.csv"],
+        &["--time: ", "column \"city\", row 1:"],
     );
     say(
         &["--click", "click", "--task", "ctr=buy"],

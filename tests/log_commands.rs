@@ -99,6 +99,33 @@ fn check_counts_the_parts_of_a_split() {
 }
 
 #[test]
+fn check_shows_where_the_latest_rows_begin_and_asks_for_a_time_column() {
+    let check = |split: &str, expected: &str, absent: &str| {
+        let data = format!("train = \"log.csv\"\nsplit = {split}");
+        let run = RUN.replace("train = \"log.csv\"", &data);
+        let more = "u1,1.5,a,1,0\nu2,1.5,a,0,\n";
+        let folder = folder(&run, &(LOG.replace("u1,,", "u1,1,") + more));
+        let text = done(folder.path(), &["check", "run.toml"]);
+        assert!(text.contains(expected) && !text.contains(absent), "{text}");
+    };
+    let (latest, random) = (
+        "validation: the rows from ",
+        "a time column would serve better",
+    );
+    check(
+        "{ by = \"time\", column = \"price\", valid = 0.3 }",
+        "validation: the rows from 2.5 on by column \"price\" (33.3 % of 6 rows)",
+        random,
+    );
+    check(
+        "{ by = \"time\", column = \"price\" }",
+        "(16.7 % of 6 rows)",
+        random,
+    );
+    check("{ by = \"row\", valid = 0.4, seed = 3 }", random, latest);
+}
+
+#[test]
 fn check_refuses_what_no_run_could_use() {
     let check = |run: &str, log: &str, parts: &[&str]| {
         let folder = folder(run, log);
@@ -234,6 +261,34 @@ fn a_made_up_log_takes_rates_and_conflict() {
         (0.45..0.55).contains(&rate(0)) && (0.33..0.47).contains(&rate(1)),
         "{found}"
     );
+}
+
+#[test]
+fn a_log_of_arriving_items_has_a_time_and_a_run_file_that_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for format in ["csv", "parquet"] {
+        let rest = ["--unseen", "0.6", "--drift", "0.1", "--format", format];
+        let synth = [&["synth", "--rows", "20000", "--out", format], &rest[..]].concat();
+        done(path, &synth);
+        let text = done(path, &["check", &format!("{format}/run.toml"), "--json"]);
+        let found: Value = serde_json::from_str(&text).unwrap();
+        let warnings = found["warnings"].as_array().map(Vec::len);
+        assert_eq!((&found["rows"], warnings), (&10_000.into(), Some(0)));
+    }
+    let log = fs::read_to_string(path.join("csv/test.csv")).unwrap();
+    let mut lines = log.lines();
+    assert!(lines.next().unwrap().ends_with(",time"), "{log:.300}");
+    let is_late = |line: &str| line.rsplit(',').next().unwrap() >= "2024-01-17";
+    assert!(lines.all(is_late));
+    let alone = ["synth", "--days", "30", "--out", "log"];
+    let output = ncs(path, &alone);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--unseen"));
+    let little = [
+        "synth", "--rows", "20000", "--unseen", "0.001", "--out", "log",
+    ];
+    refused(path, &little, &["0.1 % of the test rows", "can be"]);
 }
 
 fn names(folder: &Path) -> Vec<String> {

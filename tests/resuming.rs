@@ -58,6 +58,7 @@ impl Bench {
         fs::create_dir_all(&folder).unwrap();
         let stop = AtomicBool::new(false);
         let run = Run {
+            refit: None,
             network: &self.file.plan.network,
             plan: &self.file.plan.train,
             schema: &self.data.schema,

@@ -12,7 +12,7 @@ use ncs_model::artifact::Artifact;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{SyntheticPlan, write_log};
 use ncs_readers::{Format, Prepared};
-use ncs_train::{Event, Listener, Run, TrainError};
+use ncs_train::{Event, Listener, RefitRows, Run, TrainError};
 use ncs4cvr::made_up::{MadeUpFiles, run_toml};
 use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
@@ -250,7 +250,13 @@ fn interrupted(
         stops_at,
         stop: &stop,
     };
+    let all = training::prepare_refit(&file.plan, data, Progress::Quiet, &stop).unwrap();
     let run = Run {
+        refit: all.as_ref().map(|all| RefitRows {
+            train: &all.train,
+            schema: &all.schema,
+            data_key: all.key,
+        }),
         network: &file.plan.network,
         plan: &file.plan.train,
         schema: &data.schema,
@@ -275,16 +281,31 @@ fn so_does_one_that_sums_gradients_and_tries_densities() {
     ends_with_the_same_bytes(&[DEMANDING, &gradient].concat());
 }
 
+#[test]
+fn so_does_one_that_trains_again_on_all_rows() {
+    let demanding = [DEMANDING, &["training.refit=true"]].concat();
+    let demanding: Vec<&str> = demanding
+        .into_iter()
+        .filter(|set| !set.starts_with("search"))
+        .collect();
+    // 48 steps of the first training, the others of the refit, which has 8 at least.
+    cut_at(&demanding, "shared_bottom", &[30, 48, 50, 55]);
+}
+
 fn ends_with_the_same_bytes(demanding: &[&str]) {
+    // Steps of the warm-up, of the search and of the training.
+    cut_at(demanding, "sparse_sharing", &[3, 9, 22, 40, 61, 80, 95]);
+}
+
+fn cut_at(demanding: &[&str], network: &str, steps: &[u64]) {
     let folder = tempfile::tempdir().unwrap();
-    log(folder.path(), "sparse_sharing");
+    log(folder.path(), network);
     train(folder.path(), "whole", demanding);
     let whole = bytes(folder.path(), "whole");
     let file = open(folder.path(), demanding);
     let data =
         training::prepare_rows(&file.plan, Progress::Quiet, &AtomicBool::new(false)).unwrap();
-    // Steps of the warm-up, of the search and of the training.
-    for (i, at) in [3, 9, 22, 40, 61, 80, 95].into_iter().enumerate() {
+    for (i, &at) in steps.iter().enumerate() {
         let out = format!("cut-{i}");
         let path = folder.path().join(&out);
         assert!(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
-use ncs_readers::synthetic::{Conflict, Synthetic, SyntheticPlan, Written, write_blocks};
+use ncs_readers::synthetic::{Arrivals, Conflict, Synthetic, SyntheticPlan, Written, write_blocks};
 
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
@@ -92,6 +92,12 @@ fn plan(arguments: &Synth, part: Part, rows: u64) -> SyntheticPlan {
         },
         click_rate: arguments.click_rate,
         conversion_rate: arguments.conversion_rate,
+        arrivals: arguments.unseen.map(|unseen| Arrivals {
+            unseen,
+            days: arguments.days,
+            drift: arguments.drift,
+            rows: parts(arguments.rows).map(|(_, rows)| rows),
+        }),
         ..SyntheticPlan::default()
     }
 }

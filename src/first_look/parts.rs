@@ -136,7 +136,7 @@ pub(super) fn split_fault(
     }
     match data.split {
         Split::Time { .. } => Ok(split_tally(data)?.fault(data)),
-        Split::Files | Split::Hash { .. } | Split::Row { .. } => Ok(None),
+        Split::Files | Split::Hash { .. } | Split::Row { .. } | Split::Latest { .. } => Ok(None),
     }
 }
 

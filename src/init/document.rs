@@ -67,10 +67,10 @@ impl Draft {
         match &self.split {
             Split::Files => String::new(),
             Split::Time { column, boundary } => format!(
-                "# Validation: the latest {} of the rows.\nsplit = {{ by = \"time\", column = {}, valid_from = {} }}\n",
+                "# Validation: the latest {} of the rows, from {} on.\nsplit = {{ by = \"time\", column = {}, valid = 0.1 }}\n",
                 share(boundary.share),
-                quoted(column),
-                boundary.from.to_toml()
+                boundary.from,
+                quoted(column)
             ),
             Split::Hash { column, why } => format!(
                 "{}split = {{ by = \"hash\", column = {}, valid = 0.1 }}\n",

@@ -4,9 +4,11 @@ use super::kind::Kind;
 use super::leak::Labels;
 use super::profile::Profile;
 use super::sample::Sample;
-use super::time::{Boundary, Moment};
+use super::time::Boundary;
 use super::{Column, Split, blocks};
 use crate::exact_values::{self, Folds};
+use ncs_features::Block;
+use ncs_readers::split::Part;
 
 /// Marks the numbers whose exact values tell more than a scale.
 pub(super) fn find_exact_values(
@@ -16,7 +18,7 @@ pub(super) fn find_exact_values(
     labels: &[Labels],
 ) {
     let later = match split {
-        Split::Time { column, boundary } => Some(is_late(boundary, column, sample)),
+        Split::Time { boundary, .. } => Some(is_late(boundary, sample)),
         _ => None,
     };
     let folds = later.as_deref().map_or(Folds::Halves, Folds::Later);
@@ -31,13 +33,8 @@ pub(super) fn find_exact_values(
 }
 
 /// Whether both parts have labels of both kinds, as far as the rows show that were looked at.
-pub(super) fn divides(
-    boundary: &Boundary,
-    column: &str,
-    sample: &Sample,
-    labels: &[Labels],
-) -> bool {
-    let is_late = is_late(boundary, column, sample);
+pub(super) fn divides(boundary: &Boundary, sample: &Sample, labels: &[Labels]) -> bool {
+    let is_late = is_late(boundary, sample);
     let differ = |labels: &Labels, late: bool| {
         let own = labels
             .of_rows
@@ -53,14 +50,10 @@ pub(super) fn divides(
 }
 
 /// Whether each row lies behind the boundary.
-fn is_late(boundary: &Boundary, column: &str, sample: &Sample) -> Vec<bool> {
-    let times = Profile::of(column, None, blocks(sample));
-    let moment = |row: usize| {
-        let value = *times.row(row).first()?;
-        let (text, _) = times.counts.get_index(value as usize)?;
-        Moment::of(text)
+fn is_late(boundary: &Boundary, sample: &Sample) -> Vec<bool> {
+    let of_block = |block: &Block| -> Vec<bool> {
+        let parts = boundary.split.parts(block, 0).unwrap_or_default();
+        parts.into_iter().map(|part| part == Part::Valid).collect()
     };
-    (0..times.n_rows())
-        .map(|row| moment(row).is_some_and(|moment| !moment.is_before(&boundary.from)))
-        .collect()
+    blocks(sample).flat_map(of_block).collect()
 }

@@ -1,15 +1,14 @@
 //! Which column tells when a row happened, and from where on rows are validation.
 
-use ncs_features::value::TextBuffer;
-use ncs_readers::{DataPlan, ReadError, Rows, files};
+use std::ops::ControlFlow;
+
+use ncs_readers::split::Part;
+use ncs_readers::{DataPlan, LatestError, Moment, ReadError, Split, resolve};
 
 use super::names;
 use super::profile::Profile;
-use super::shown_path;
 use crate::progress::Progress;
 
-/// Moments of the rows that are kept at most; of more rows, every second one is left out, again and again.
-const MOMENTS: usize = 2_000_000;
 /// The share of the rows that is validation.
 const VALID: f64 = 0.1;
 /// A boundary between days may lie so that more of the rows come after it, but not more than this.
@@ -120,143 +119,60 @@ pub(super) fn rank(profile: &Profile) -> Option<(bool, bool, usize)> {
     })
 }
 
-/// A value of a time column.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Moment {
-    /// A number.
-    Number(f64),
-    /// A date, or a date and a time of day.
-    Text(String),
-}
-
-impl Moment {
-    /// A value as its column holds it.
-    pub(super) fn of(text: &[u8]) -> Option<Moment> {
-        let text = std::str::from_utf8(text).ok()?;
-        if is_iso(text.as_bytes()) {
-            return Some(Moment::Text(text.to_owned()));
-        }
-        let number = text.parse().ok().filter(|x: &f64| x.is_finite());
-        number.map(Moment::Number)
-    }
-
-    pub(super) fn is_before(&self, other: &Moment) -> bool {
-        match (self, other) {
-            (Moment::Number(one), Moment::Number(other)) => one < other,
-            (Moment::Text(one), Moment::Text(other)) => one < other,
-            _ => false,
-        }
-    }
-
-    /// As TOML.
-    pub(super) fn to_toml(&self) -> String {
-        match self {
-            Moment::Number(x) => x.to_string(),
-            Moment::Text(text) => toml::Value::String(text.clone()).to_string(),
-        }
-    }
-}
-
 /// From where on rows are validation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Boundary {
+    /// The split by a moment that the share comes to.
+    pub(super) split: Split,
+    /// The moment.
     pub(super) from: Moment,
     /// The share of the rows from there on.
     pub(super) share: f64,
 }
 
-/// Reads the time column of every row of `data.train`. The error says why it divides them badly.
+/// Where the latest tenth of the rows begins, by the time column of every row of `data.train`; or why it divides them
+/// badly. Rows without a time are left out where `max_broken_share` lets some be.
 ///
 /// # Errors
-/// A file cannot be read.
+/// The training files cannot be found.
 pub(super) fn boundary(
     data: &DataPlan,
     column: &str,
+    max_broken_share: f64,
     progress: Progress,
 ) -> Result<Result<Boundary, String>, ReadError> {
-    let mut reading = data.reading.clone();
-    reading.max_broken_share = 0.999;
-    let mut rows = Rows::open(
-        files(&data.train, &data.root)?,
-        &reading,
-        vec![column.to_owned()],
-    );
+    let mut data = data.clone();
+    data.reading.max_broken_share = max_broken_share;
+    data.split = Split::Latest {
+        column: column.to_owned(),
+        valid: VALID,
+        test: 0.0,
+        format: None,
+    };
     let mut job = progress.job("read times", None, "rows");
-    let mut moments = Moments::default();
-    while let Some(block) = rows.next_block()? {
-        job.advance(block.block.n_rows as u64);
-        let (Some(times), mut buffer) = (block.block.column(column), TextBuffer::default()) else {
-            continue;
-        };
-        for row in 0..block.block.n_rows {
-            let text = times
-                .range(row)
-                .next()
-                .map(|i| buffer.text(&times.values, i).trim_ascii());
-            let Some(moment) = text.and_then(Moment::of) else {
-                return Ok(Err(format!(
-                    "{column} has no time in row {} of {}",
-                    block.in_file(row as u64 + 1),
-                    shown_path(&block.file)
-                )));
-            };
-            moments.add(moment);
-        }
-    }
+    let found = resolve(&data, &mut |rows, _| {
+        job.reach(rows);
+        ControlFlow::Continue(())
+    });
     job.finish();
-    Ok(moments.boundary(column))
-}
-
-/// The moments of some rows: all of them, every second one, every fourth one, ...
-#[derive(Default)]
-struct Moments {
-    kept: Vec<Moment>,
-    n_rows: usize,
-    /// Rows between two that are kept, less one.
-    skips: usize,
-}
-
-impl Moments {
-    fn add(&mut self, moment: Moment) {
-        if self.n_rows.is_multiple_of(self.skips + 1) {
-            self.kept.push(moment);
-        }
-        self.n_rows += 1;
-        if self.kept.len() > MOMENTS {
-            let mut at = 0;
-            self.kept.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
-            self.skips = 2 * self.skips + 1;
-        }
-    }
-
-    /// The moment from which on the share of the rows is nearest to what is wanted.
-    fn boundary(mut self, column: &str) -> Result<Boundary, String> {
-        let is_text = |moment: &Moment| matches!(moment, Moment::Text(_));
-        let texts = self.kept.iter().filter(|moment| is_text(moment)).count();
-        if texts != 0 && texts != self.kept.len() {
-            return Err(format!("{column} holds numbers and dates"));
-        }
-        self.kept.sort_by(|a, b| match (a, b) {
-            (Moment::Number(a), Moment::Number(b)) => a.total_cmp(b),
-            (Moment::Text(a), Moment::Text(b)) => a.cmp(b),
-            _ => std::cmp::Ordering::Equal,
-        });
-        let n = self.kept.len();
-        let begins = (1..n).filter(|at| self.kept[*at - 1].is_before(&self.kept[*at]));
-        let share = |at: usize| (n - at) as f64 / n as f64;
-        let distance = |at: &usize| (share(*at) - VALID).abs();
-        let best = begins.min_by(|a, b| distance(a).total_cmp(&distance(b)));
-        match best.filter(|at| share(*at) <= MOST_VALID) {
-            Some(at) => Ok(Boundary {
-                from: self.kept[at].clone(),
-                share: share(at),
-            }),
-            None => Err(format!("{column} has too few different times")),
-        }
-    }
+    let found = match found {
+        Ok(found) => found,
+        Err(LatestError::Read(error @ ReadError::Row { .. })) => return Ok(Err(error.to_string())),
+        Err(LatestError::Read(error)) => return Err(error),
+        Err(LatestError::NoBoundary(_) | LatestError::Stopped) => None,
+    };
+    let few = || format!("{column} has too few different times");
+    let boundary = found.and_then(|found| match found.split {
+        Split::Time { valid_from, .. } => Some(Boundary {
+            from: valid_from,
+            share: found.shares[Part::Valid as usize],
+            split: found.split,
+        }),
+        _ => None,
+    });
+    Ok(boundary
+        .filter(|boundary| boundary.share <= MOST_VALID)
+        .ok_or_else(few))
 }
 
 #[cfg(test)]
@@ -282,24 +198,5 @@ mod tests {
         ] {
             assert!(!is_iso(text.as_bytes()), "{text}");
         }
-    }
-
-    #[test]
-    fn the_boundary_leaves_a_tenth_or_the_last_day() {
-        let check = |times: &[f64], expected: Result<(f64, f64), &str>| {
-            let mut moments = Moments::default();
-            times
-                .iter()
-                .for_each(|time| moments.add(Moment::Number(*time)));
-            let found = moments
-                .boundary("ts")
-                .map(|found| (found.from, found.share));
-            let expected = expected.map(|(from, share)| (Moment::Number(from), share));
-            assert_eq!(found, expected.map_err(str::to_owned));
-        };
-        let hundred: Vec<f64> = (0..100).map(|i| f64::from(i * 7 % 100)).collect();
-        check(&hundred, Ok((90.0, 0.1)));
-        check(&[1.0, 2.0, 3.0, 4.0], Ok((4.0, 0.25)));
-        check(&[1.0, 1.0, 2.0, 2.0], Err("ts has too few different times"));
     }
 }

@@ -169,24 +169,69 @@ fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
         }
         Some(shapes::Split::Time {
             column,
+            valid: valid_share,
+            test: test_share,
             valid_from,
             test_from,
             format,
-        }) => time_split(column, (valid_from, test_from.as_ref()), format, checks),
+        }) => {
+            let format = time_format(format.as_deref(), checks);
+            let moments = (valid_from.as_ref(), test_from.as_ref());
+            let shares = (*valid_share, *test_share);
+            match moments {
+                (None, None) => latest(column, shares, format, checks),
+                _ if shares != (None, None) => {
+                    checks.say(&["data", "split"], SHARES_AND_TIMES);
+                    latest(column, shares, format, checks)
+                }
+                (None, Some(_)) => {
+                    checks.say(&["data", "split"], "test_from needs valid_from beside it");
+                    latest(column, shares, format, checks)
+                }
+                (Some(valid_from), test_from) => {
+                    time_split(column, (valid_from, test_from), format, checks)
+                }
+            }
+        }
     }
+}
+
+/// Share of validation where nothing is stated of it.
+const LATEST: f64 = 0.1;
+
+const SHARES_AND_TIMES: &str =
+    "state either shares (valid, test) or times (valid_from, test_from), not both";
+
+fn latest(
+    column: &str,
+    (valid, test): (Option<f64>, Option<f64>),
+    format: Option<TimeFormat>,
+    checks: &mut Checks<'_>,
+) -> Split {
+    let (valid, test) = (valid.unwrap_or(LATEST), test.unwrap_or(0.0));
+    shares(valid, test, checks);
+    Split::Latest {
+        column: column.to_owned(),
+        valid,
+        test,
+        format,
+    }
+}
+
+fn time_format(said: Option<&str>, checks: &mut Checks<'_>) -> Option<TimeFormat> {
+    let format = said.map(TimeFormat::new).transpose();
+    format.unwrap_or_else(|what| {
+        checks.say(&["data", "split", "format"], what);
+        None
+    })
 }
 
 fn time_split(
     column: &str,
     (valid_from, test_from): (&shapes::Moment, Option<&shapes::Moment>),
-    format: &Option<String>,
+    format: Option<TimeFormat>,
     checks: &mut Checks<'_>,
 ) -> Split {
-    let format = format.as_deref().map(TimeFormat::new).transpose();
-    let format = format.unwrap_or_else(|what| {
-        checks.say(&["data", "split", "format"], what);
-        None
-    });
     let mut moment = |key, said| moment(key, said, format.as_ref(), checks);
     let valid_from = moment("valid_from", valid_from);
     let test_from = test_from.map(|said| moment("test_from", said));
@@ -237,10 +282,9 @@ fn moment(
 }
 
 fn split_column(split: &Split, checks: &mut Checks<'_>) {
-    let (Split::Hash { column, .. } | Split::Time { column, .. }) = split else {
-        return;
-    };
-    checks.column(&["data", "split", "column"], column);
+    if let Some(column) = split.column() {
+        checks.column(&["data", "split", "column"], column);
+    }
 }
 
 /// The folder that runs share for their cached rows, where `NCS_CACHE` names one.

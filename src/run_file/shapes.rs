@@ -172,13 +172,21 @@ pub(crate) enum Split {
         #[serde(default = "one")]
         seed: u64,
     },
-    /// By a time column: dates and time stamps, texts in ISO 8601 or another form, or numbers.
+    /// By a time column: dates and time stamps, texts in ISO 8601 or another form, or numbers. Without
+    /// valid and valid_from, the latest tenth of the rows is validation.
     Time {
         /// The column.
         column: String,
-        /// Rows from here on are validation.
-        valid_from: Moment,
-        /// Rows from here on are test.
+        /// Share of validation: the latest rows, up to those of test. Rows of one time are in one part, so that the
+        /// share is met as nearly as the times allow; ncs check and ncs train say where it begins.
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        valid: Option<f64>,
+        /// Share of test, the latest rows of all; default: 0.
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        test: Option<f64>,
+        /// Rows from here on are validation; instead of valid.
+        valid_from: Option<Moment>,
+        /// Rows from here on are test; beside valid_from.
         test_from: Option<Moment>,
         /// How the column's texts write times, where not in ISO 8601, in the letters of strftime:
         /// `%m/%d/%Y %H:%M`.

@@ -94,6 +94,8 @@ fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mu
     let searches = said.network.kind == shapes::NetworkKind::SparseSharing;
     let chooser = if said.training.patience.is_some() {
         "training.patience"
+    } else if said.training.refit {
+        "training.refit"
     } else if said.training.keep != shapes::Keep::Last {
         "training.keep"
     } else if searches
@@ -198,6 +200,7 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
             shapes::Keep::BestJoint => Keep::BestJoint,
             shapes::Keep::Last => Keep::Last,
         },
+        refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
         search: search_plan(search, said, checks),
         parity_stale_momentum: training.parity.stale_momentum,

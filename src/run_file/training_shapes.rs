@@ -155,6 +155,10 @@ pub(crate) struct Training {
     pub(crate) patience: Option<u32>,
     /// Which weights the model holds in the end.
     pub(crate) keep: Keep,
+    /// Train the model again on training and validation rows, once validation has chosen: from the same initial weights,
+    /// under the same masks, for as many passes as were best. Validation figures and calibrators stay those of the
+    /// first training.
+    pub(crate) refit: bool,
     /// Steps between checkpoints at most; one is written every minute in any case, or, where that takes long,
     /// in a tenth of the time.
     #[schemars(range(min = 1))]
@@ -185,6 +189,7 @@ impl Default for Training {
             evaluations_per_epoch: 4,
             patience: None,
             keep: Keep::BestPerTask,
+            refit: false,
             checkpoint_steps: 1000,
             parity: Parity::default(),
         }

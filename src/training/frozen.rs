@@ -8,18 +8,28 @@ use ncs_model::artifact::Artifact;
 use ncs_model::{Pass, Scorer, SelfTest};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::split::Part;
-use ncs_readers::{Prepared, columns_of, first_rows};
+use ncs_readers::{Cache, Prepared, columns_of, first_rows};
 use ncs_train::calibrate::{self, Calibration};
 use ncs_train::{Trained, predict};
 
 use super::UNFIT;
+use crate::progress::grouped;
 use crate::run_file::RunPlan;
 
 /// Rows that a model is saved with.
 const TEST_ROWS: usize = 32;
 
-/// The artifact of a training with its calibrators and its self-test, and what the report is to say of
-/// them.
+/// What a training leaves.
+pub(super) struct Frozen {
+    /// The model with its calibrators and its self-test.
+    pub(super) artifact: Artifact,
+    /// Where that was trained on the validation rows too: the one before, with the same calibrators.
+    pub(super) chosen: Option<Artifact>,
+    /// What the report is to say of them.
+    pub(super) notes: Vec<Note>,
+}
+
+/// The artifact of a training with its calibrators and its self-test.
 ///
 /// # Errors
 /// The validation rows cannot be read.
@@ -27,8 +37,9 @@ pub(super) fn freeze(
     plan: &RunPlan,
     data: &Prepared,
     trained: &Trained,
-) -> Result<(Artifact, Vec<Note>), Box<dyn Error>> {
+) -> Result<Frozen, Box<dyn Error>> {
     let mut artifact = trained.artifact.clone();
+    let mut chosen = trained.chosen.clone();
     let valid = data
         .report
         .parts
@@ -37,12 +48,38 @@ pub(super) fn freeze(
     let columns = valid.map_or(&[][..], |part| &part.columns);
     artifact.shares = columns.iter().map(ColumnCoverage::shares).collect();
     let mut notes = Vec::new();
+    if chosen.is_some() {
+        notes.push(refitted(data));
+    }
     if let Some(how) = plan.calibration {
-        notes.push(calibrated(how, plan, data, &mut artifact)?);
+        let judge = chosen.as_mut().unwrap_or(&mut artifact);
+        notes.push(calibrated(how, plan, data, judge)?);
+        if let Some(chosen) = &chosen {
+            artifact.calibrators = chosen.calibrators.clone();
+        }
     }
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
     artifact.self_test = rows(plan).and_then(|rows| SelfTest::record(&scorer, &rows));
-    Ok((artifact, notes))
+    Ok(Frozen {
+        artifact,
+        chosen,
+        notes,
+    })
+}
+
+fn refitted(data: &Prepared) -> Note {
+    let n_valid = data.valid.as_ref().map_or(0, Cache::n_rows);
+    let text = format!(
+        "The model was trained again on training and validation rows ({} and {}), for as many passes as validation had \
+         found best. Validation figures, curves and calibrators are those of the training before, which had not \
+         learned from the validation rows.",
+        grouped(data.train.n_rows()),
+        grouped(n_valid)
+    );
+    Note {
+        warning: false,
+        text,
+    }
 }
 
 /// Fits the calibrators to the validation rows.

@@ -8,7 +8,7 @@ use ncs_readers::cache::{self, CacheError};
 use crate::commands::size;
 use crate::progress::{Progress, grouped};
 
-/// Deletes the data sets in `folder` that are not this one, as an earlier state of the files left them, and
+/// Deletes the data sets in `folder` that are not this one, nor `all` of its rows for a refit, as an earlier state of the files left them, and
 /// says what stays.
 ///
 /// # Errors
@@ -16,11 +16,16 @@ use crate::progress::{Progress, grouped};
 pub(super) fn keep_only(
     folder: &Path,
     data: &Prepared,
+    all: Option<&Prepared>,
     progress: Progress,
 ) -> Result<(), CacheError> {
-    let own = data.train.path().parent();
+    let own: Vec<_> = [Some(data), all]
+        .into_iter()
+        .flatten()
+        .map(|data| data.train.path().parent())
+        .collect();
     for entry in cache::list(folder)? {
-        if Some(entry.path.as_path()) != own {
+        if !own.contains(&Some(entry.path.as_path())) {
             cache::remove(&entry)?;
         }
     }

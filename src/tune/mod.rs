@@ -171,8 +171,13 @@ impl Tuner<'_> {
         }
         let mut file = RunFile::open(self.run, &assignments)?;
         let RunPlan {
-            data, evaluation, ..
+            data,
+            evaluation,
+            train,
+            ..
         } = &mut file.plan;
+        // A refit is about test rows alone: it leaves the validation figures as they are.
+        train.refit = false;
         data.test.clear();
         evaluation.test = false;
         evaluation.bootstrap = 0;

@@ -382,6 +382,21 @@ fn settings_that_do_not_go_together() {
     );
     check(
         "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid = 0.6, test = 0.4 }",
+        "run.toml:5: valid 0.6 and test 0.4 leave no rows to train on",
+    );
+    check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", valid_from = 2023-05-25, test = 0.1 }",
+        "run.toml:5: state either shares (valid, test) or times (valid_from, test_from), not both",
+    );
+    check(
+        "valid = \"valid.parquet\"",
+        "split = { by = \"time\", column = \"seen_at\", test_from = 2023-05-25 }",
+        "run.toml:5: test_from needs valid_from beside it",
+    );
+    check(
+        "valid = \"valid.parquet\"",
         "split = { by = \"time\", column = \"seen_at\", valid_from = \"soon\" }",
         "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01, a date and time such as \
          2024-02-01T12:30:00Z, or a number in the column's unit",

@@ -115,11 +115,25 @@ def divided(run: RunFile, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         return none, np.arange(n_rows) >= first
     if split["by"] == "time":
         times = number(table[split["column"]])
+        if "valid_from" not in split:
+            split = split | latest(times, split.get("valid", VALID_SHARE), split.get("test", 0.0))
         test = times >= split["test_from"] if "test_from" in split else none
         return test, (times >= split["valid_from"]) & ~test
     at = places(split, table)
     valid, test = split["valid"], split.get("test", 0.0)
     return (at >= valid) & (at < valid + test), at < valid
+
+
+def latest(times: np.ndarray, valid: float, test: float) -> dict[str, float]:
+    """Where the latest shares of the rows begin: crates/readers/src/split/latest.rs has the rule."""
+    different, counts = np.unique(times, return_counts=True)
+    rows_from = np.cumsum(counts[::-1])[::-1]
+
+    def boundary(share: float) -> float:
+        return different[1:][np.argmin(np.abs(rows_from[1:] - share * len(times)))]
+
+    found = {"valid_from": boundary(valid + test)}
+    return found | ({"test_from": boundary(test)} if test > 0 else {})
 
 
 def places(split: dict, table: pd.DataFrame) -> np.ndarray:

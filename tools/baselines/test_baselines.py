@@ -137,6 +137,14 @@ class Reading(InFolder):
         self.assertEqual(valid.tolist(), [False, True, True])
         self.assertFalse(test.any())
 
+    def test_shares_of_time_begin_where_rows_do(self) -> None:
+        split = {"by": "time", "column": "t", "valid": 0.3, "test": 0.2}
+        run = plan.RunFile(self.folder, {"split": split}, (), ())
+        table = pd.DataFrame({"t": [5.0, 1.0, 2.0, 3.0, 4.0, 4.0, 1.0, 1.0, 2.0, 5.0]})
+        test, valid = rows.divided(run, table)
+        self.assertEqual(table["t"][test].tolist(), [5.0, 5.0])
+        self.assertEqual(sorted(table["t"][valid]), [3.0, 4.0, 4.0])
+
     def test_without_a_split_the_last_tenth_validates(self) -> None:
         run = plan.RunFile(self.folder, {}, (), ())
         _, valid = rows.divided(run, pd.DataFrame({"x": range(20)}))

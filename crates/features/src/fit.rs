@@ -26,6 +26,8 @@ pub struct Fit {
     /// One for each table.
     learners: Vec<Learner>,
     rows: u64,
+    /// The tables that are extended; empty where they are learned anew.
+    base: Vec<Table>,
 }
 
 impl Fit {
@@ -40,6 +42,23 @@ impl Fit {
             plan,
             learners,
             rows: 0,
+            base: Vec::new(),
+        }
+    }
+
+    /// Learns what rows add to a schema that was fitted by this plan: values beyond its vocabularies, which get the
+    /// ids after theirs. Every id stays what it was, and so do scales, knots and ranges. The rows are all of
+    /// them, those of the first fit included: [`IdSpacePlan::Vocabulary`]'s `min_count` is about all.
+    pub fn extending(plan: SchemaPlan, base: &Schema) -> Fit {
+        let learner = |table: &TablePlan| match table.ids {
+            IdSpacePlan::Vocabulary { .. } => Learner::new(&table.ids),
+            _ => Learner::Hash,
+        };
+        Fit {
+            learners: plan.tables.iter().map(learner).collect(),
+            plan,
+            rows: 0,
+            base: base.tables.clone(),
         }
     }
 
@@ -71,11 +90,19 @@ impl Fit {
             });
         }
         let tables = self.plan.tables.into_iter().zip(self.learners);
+        let tables: Vec<Table> = if self.base.is_empty() {
+            tables
+                .map(|(plan, learner)| learner.table(plan))
+                .collect::<Result<_, _>>()?
+        } else {
+            let pairs = self.base.into_iter().zip(tables);
+            pairs
+                .map(|(base, (plan, learner))| learner.extended(plan, base))
+                .collect()
+        };
         Ok(Schema {
             value_rule: ValueRule::CURRENT,
-            tables: tables
-                .map(|(plan, learner)| learner.table(plan))
-                .collect::<Result<_, _>>()?,
+            tables,
             fields: self.plan.fields,
             tasks: self.plan.tasks,
             group: self.plan.group,
@@ -183,6 +210,34 @@ impl Learner {
             ids,
             range,
         })
+    }
+}
+
+impl Learner {
+    /// The table with the values that it lacks at the end of its vocabulary.
+    fn extended(self, plan: TablePlan, base: Table) -> Table {
+        let (
+            Learner::Vocabulary(mut counts),
+            IdSpacePlan::Vocabulary {
+                min_count,
+                max_size,
+            },
+            IdSpace::Vocabulary { mut values },
+        ) = (self, plan.ids, base.ids.clone())
+        else {
+            return base;
+        };
+        for value in &values {
+            counts.remove(value.as_bytes());
+        }
+        let room = max_size.map(|size| size.saturating_sub(values.len() as u32));
+        if let IdSpace::Vocabulary { values: new } = most_frequent(counts, min_count, room) {
+            values.extend(new);
+        }
+        Table {
+            ids: IdSpace::Vocabulary { values },
+            ..base
+        }
     }
 }
 

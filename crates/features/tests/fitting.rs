@@ -234,3 +234,64 @@ fn hashes_need_no_rows() {
     assert!(!fit.needs_rows());
     assert_eq!(fit.finish().unwrap().tables[0].ids.n_rows(), 12);
 }
+
+#[test]
+fn an_extended_schema_has_new_values_at_its_end_and_all_else_as_it_was() {
+    let plan = |max_size| SchemaPlan {
+        fields: ["a", "x"]
+            .into_iter()
+            .zip(0..)
+            .map(|(name, table)| Field {
+                name: name.into(),
+                column: name.into(),
+                table,
+                pooling: None,
+                separator: None,
+                max_values: None,
+                missing: vec![],
+            })
+            .collect(),
+        tables: vec![
+            TablePlan {
+                name: "a".into(),
+                ids: IdSpacePlan::Vocabulary {
+                    min_count: 2,
+                    max_size,
+                },
+            },
+            TablePlan {
+                name: "x".into(),
+                ids: IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces: 4 }),
+            },
+        ],
+        tasks: vec![],
+        group: None,
+    };
+    let block = |a: &[f64], x: &[f64]| Block {
+        n_rows: a.len(),
+        columns: vec![column("a", a), column("x", x)],
+    };
+    let first = block(
+        &[5.0, 5.0, 5.0, 1.0, 1.0, 7.0],
+        &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    );
+    let later = block(&[9.0, 9.0, 9.0, 7.0, 2.0, 1.0], &[90.0; 6]);
+    let check = |max_size, expected: &[&str]| {
+        let mut fit = Fit::new(plan(max_size));
+        fit.observe(&first).unwrap();
+        let base = fit.finish().unwrap();
+        let mut fit = Fit::extending(plan(max_size), &base);
+        assert!(fit.needs_rows());
+        fit.observe(&first).unwrap();
+        fit.observe(&later).unwrap();
+        let found = fit.finish().unwrap();
+        let values = expected.iter().map(|&value| value.to_owned()).collect();
+        assert_eq!(found.tables[0].ids, IdSpace::Vocabulary { values });
+        assert_eq!(found.tables[1], base.tables[1]);
+        assert_eq!(found.fields, base.fields);
+    };
+    // 7 was there once before: with its second row it is often enough.
+    check(None, &["5", "1", "9", "7"]);
+    check(Some(3), &["5", "1", "9"]);
+    check(Some(2), &["5", "1"]);
+}

@@ -36,9 +36,9 @@ pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
     FileReport, FirstRows, PrepareError, Prepared, Progress, Report, Stage, check_files,
-    columns_of, first_rows, prepare, rehearse,
+    columns_of, first_rows, prepare, prepare_all, rehearse,
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source, shown_path};
-pub use split::{Moment, SplitTally, TimeFormat, split_tally};
+pub use split::{LatestError, Moment, Resolved, SplitTally, TimeFormat, resolve, split_tally};
 pub use unique::unique_number;

@@ -107,4 +107,16 @@ pub enum Split {
         /// The form of the column's texts, where it is not ISO 8601.
         format: Option<TimeFormat>,
     },
+    /// The latest shares of the rows by a time column: where they begin, the files tell; see
+    /// [`resolve`](crate::split::resolve), which makes a [`Split::Time`] of it.
+    Latest {
+        /// The column.
+        column: String,
+        /// Share of validation, in (0, 1).
+        valid: f64,
+        /// Share of test, in [0, 1); these rows come after those of validation.
+        test: f64,
+        /// The form of the column's texts, where it is not ISO 8601.
+        format: Option<TimeFormat>,
+    },
 }

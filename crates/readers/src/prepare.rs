@@ -11,7 +11,7 @@ use crate::find::files;
 use crate::plan::{DataPlan, Split};
 use crate::rows::{FileState, Rows, RowsBlock};
 use crate::source::ReadError;
-use crate::split::Part;
+use crate::split::{LatestError, Part};
 use ncs_features::{ColumnCoverage, Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -96,6 +96,8 @@ pub struct Progress {
 /// A pass over the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Where the latest shares of the rows begin is looked for; only where the split states shares of time.
+    Times,
     /// Vocabularies and scales are learned from the training rows.
     Fit,
     /// Rows become ids.
@@ -173,8 +175,54 @@ pub fn prepare(
         return opened(&folder, record, key, true);
     }
     let states = files.states()?;
-    let record = passes::run(plan, schema, &files, &folder, &states, on)?;
+    let what = passes::What {
+        schema,
+        base: None,
+        files: &files,
+    };
+    let record = passes::run(plan, what, &folder, &states, on)?;
     opened(&folder, record, key, false)
+}
+
+/// The same data set with its validation rows among the training rows, for a training on all of them: `base` is what
+/// [`prepare`] gave for the same plan. Vocabularies have the values that only validation rows hold at their
+/// end; every other id, and every number, is what it is in `base`. The test rows are encoded anew.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_all(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    base: &Prepared,
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Prepared, PrepareError> {
+    let files = PlanFiles::find(plan)?;
+    let mut key = blake3::Hasher::new();
+    key.update(b"training and validation rows")
+        .update(&base.key);
+    let key = *key.finalize().as_bytes();
+    let folder = Folder::new(&plan.cache, key);
+    if let Some(record) = folder.record()? {
+        return opened(&folder, record, key, true);
+    }
+    let states = files.states()?;
+    let what = passes::What {
+        schema,
+        base: Some(&base.schema),
+        files: &files,
+    };
+    let record = passes::run(plan, what, &folder, &states, on)?;
+    opened(&folder, record, key, false)
+}
+
+impl From<LatestError> for PrepareError {
+    fn from(error: LatestError) -> PrepareError {
+        match error {
+            LatestError::Read(error) => PrepareError::Read(error),
+            LatestError::NoBoundary(what) => PrepareError::Split(what),
+            LatestError::Stopped => PrepareError::Stopped,
+        }
+    }
 }
 
 /// Finds the files of a plan.

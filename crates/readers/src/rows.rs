@@ -87,6 +87,11 @@ impl RowsBlock {
     pub fn split_error(&self, error: SplitError) -> ReadError {
         match error {
             SplitError::Column(error) => self.error(error),
+            unresolved @ SplitError::Unresolved { .. } => ReadError::Row {
+                path: self.file.clone(),
+                row: self.in_file(1),
+                what: unresolved.to_string(),
+            },
             SplitError::NoTime { column, row } => {
                 let row = self.in_file(row);
                 ReadError::Row {

@@ -1,5 +1,6 @@
 //! Which rows are for training, validation and test.
 
+mod latest;
 mod tally;
 mod times;
 
@@ -10,6 +11,7 @@ use ncs_features::{Block, Column, EncodeError};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+pub use latest::{LatestError, Resolved, resolve};
 pub use tally::{SplitTally, split_tally};
 pub use times::{Moment, TimeFormat};
 use times::{no_instant, time_of};
@@ -62,6 +64,14 @@ pub enum SplitError {
         /// The row, from 1.
         row: u64,
     },
+    /// Shares of time of which nobody asked the files where they begin.
+    #[error(
+        "column \"{column}\": the split states shares of time; resolve it before rows are divided"
+    )]
+    Unresolved {
+        /// The time column.
+        column: String,
+    },
 }
 
 impl SplitError {
@@ -69,6 +79,7 @@ impl SplitError {
     pub fn after(self, rows: u64) -> SplitError {
         match self {
             SplitError::Column(error) => SplitError::Column(error.after(rows)),
+            SplitError::Unresolved { .. } => self,
             SplitError::NoTime { column, row } => SplitError::NoTime {
                 column,
                 row: row + rows,
@@ -82,7 +93,9 @@ impl Split {
     pub fn column(&self) -> Option<&str> {
         match self {
             Split::Files | Split::Row { .. } => None,
-            Split::Hash { column, .. } | Split::Time { column, .. } => Some(column),
+            Split::Hash { column, .. }
+            | Split::Time { column, .. }
+            | Split::Latest { column, .. } => Some(column),
         }
     }
 
@@ -97,7 +110,8 @@ impl Split {
     ///
     /// # Errors
     /// The column is absent, holds several values in a row, no time where one is needed, a text that is
-    /// no time, or a number that is none beside a boundary that is an instant.
+    /// no time, or a number that is none beside a boundary that is an instant; or shares of time are not
+    /// [resolved](resolve).
     pub fn parts(&self, block: &Block, first_row: u64) -> Result<Vec<Part>, SplitError> {
         let rows = 0..block.n_rows;
         match self {
@@ -106,6 +120,9 @@ impl Split {
                 let place = |row| place_of_number(first_row + row as u64, *seed);
                 Ok(rows.map(|row| part_at(place(row), *valid, *test)).collect())
             }
+            Split::Latest { column, .. } => Err(SplitError::Unresolved {
+                column: column.clone(),
+            }),
             Split::Hash {
                 column,
                 valid,

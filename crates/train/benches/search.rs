@@ -135,6 +135,7 @@ fn plan() -> TrainPlan {
         evaluations_per_epoch: 1,
         patience: None,
         keep: Keep::BestPerTask,
+        refit: false,
         checkpoint_steps: 1000,
         search: SearchPlan {
             by_evidence: false,
@@ -163,6 +164,7 @@ fn mask_search_and_training(bencher: Bencher) {
         .with_inputs(|| tempdir().unwrap())
         .bench_local_refs(|folder| {
             let run = Run {
+                refit: None,
                 network: &network,
                 plan: &plan,
                 schema: &data.schema,

@@ -17,6 +17,7 @@ pub mod loss;
 pub mod optim;
 pub mod plan;
 pub mod predict;
+mod refit;
 mod run;
 mod schedule;
 mod search;
@@ -33,6 +34,7 @@ pub use plan::{
     Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
     Steps, TrainPlan,
 };
+pub use refit::RefitRows;
 pub use run::{Run, Trained, Training, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch};
 pub use trainer::Point;

@@ -46,6 +46,9 @@ pub struct TrainPlan {
     pub patience: Option<u32>,
     /// Which weights the artifact holds.
     pub keep: Keep,
+    /// Whether the model is trained again on training and validation rows, from the same initial weights under the same
+    /// masks, for as many passes as validation found best.
+    pub refit: bool,
     /// Steps between checkpoints.
     pub checkpoint_steps: u64,
     /// The mask search, for `sparse_sharing`.

@@ -2,9 +2,10 @@
 
 use crate::error::TrainError;
 use crate::events::Listener;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, EvidenceRule};
 use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
+use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
@@ -39,12 +40,17 @@ pub struct Run<'a> {
     pub checkpoint_every: Duration,
     /// Set it, and the run ends after the step under way, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// What the model is trained on again, once validation has chosen; needed where the plan asks for it.
+    pub refit: Option<RefitRows<'a>>,
 }
 
 /// What came of a run.
 pub struct Trained {
     /// The model, as it is saved and served.
     pub artifact: Artifact,
+    /// Where the model was trained again on all rows: the one that was chosen on the validation rows, which it has
+    /// not learned from.
+    pub chosen: Option<Artifact>,
     /// The validations of the training.
     pub history: Vec<Point>,
     /// One for each task, where masks were searched.
@@ -76,8 +82,10 @@ pub(crate) struct Bench<'a> {
     pub(crate) checkpoint_every: Duration,
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
-    evidence: Vec<Option<Evidence>>,
-    id_dropout: IdDropout,
+    pub(crate) evidence: Vec<Option<Evidence>>,
+    pub(crate) id_dropout: IdDropout,
+    /// Rows whose rates the heads start at.
+    pub(crate) rates_of: &'a LabelCounts,
 }
 
 impl Bench<'_> {
@@ -89,7 +97,7 @@ impl Bench<'_> {
     /// A model with the initial weights of a seed.
     pub(crate) fn initial(&self, seed: u64) -> Model {
         let mut model = Model::new(self.spec.clone(), Draw::new(seed, "initial weights"));
-        let rates = rates(&self.train.label_counts().tasks, self.schema, &self.spec);
+        let rates = rates(&self.rates_of.tasks, self.schema, &self.spec);
         for t in 0..model.towers().len() {
             let tower = model.tower_mut(t);
             for (place, task) in tower.tasks.clone().into_iter().enumerate() {
@@ -194,49 +202,41 @@ impl Run<'_> {
             checkpoint_every: self.checkpoint_every,
             run: identity,
             stop: self.stop,
-            evidence: self.evidence(&id_dropout)?,
+            evidence: count_evidence(self.plan.evidence, self.schema, self.train, &id_dropout)?,
             id_dropout,
+            rates_of: self.train.label_counts(),
         };
         let mut model = bench.model();
-        let mut searches = Vec::new();
+        let (mut searches, mut start) = (Vec::new(), None);
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
             model.set_masks(Some(Arc::new(found.masks)));
             let restored = model.tower_mut(0).restore(&found.start);
             restored.expect("the start is of this network");
-            searches = found.searches;
+            (searches, start) = (found.searches, Some(found.start));
         }
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
         trainer.run(listener)?;
         let mut trainings = search::trainings(&bench, &searches);
         trainings.push(bench.training(&trainer.phase, trainer.state.step));
+        let mut artifact = artifact(&bench, self.schema, &trainer);
+        let history = std::mem::take(&mut trainer.state.history);
+        let mut chosen = None;
+        if let Some(rows) = self.refit.filter(|_| self.plan.refit) {
+            let first = refit::First::of(&trainer, start);
+            drop(trainer);
+            let (again, training) = refit::run(&bench, rows, &first, listener)?;
+            trainings.push(training);
+            chosen = Some(std::mem::replace(&mut artifact, again));
+        }
         Ok(Trained {
             trainings,
-            artifact: self.artifact(&bench, &trainer),
-            history: trainer.state.history.clone(),
+            artifact,
+            chosen,
+            history,
             searches,
         })
-    }
-
-    /// For each task that counts the rows of another: what its labels say of each table row, where the plan
-    /// asks for it.
-    fn evidence(&self, id_dropout: &IdDropout) -> Result<Vec<Option<Evidence>>, TrainError> {
-        let Some(rule) = self.plan.evidence else {
-            return Ok(Vec::new());
-        };
-        let tasks = self.schema.tasks.iter().enumerate();
-        let of_task = |(number, task): (usize, &Task)| match task.population {
-            Population::All => Ok(None),
-            Population::Where(_) => Ok(Evidence::count(
-                rule,
-                self.schema,
-                number,
-                self.train,
-                id_dropout,
-            )?),
-        };
-        tasks.map(of_task).collect()
     }
 
     fn phase(&self, bench: &Bench<'_>) -> Phase {
@@ -252,36 +252,7 @@ impl Run<'_> {
             patience: self.plan.patience,
             validates: true,
             average: self.plan.average,
-        }
-    }
-
-    /// The kept weights of every task; those of the end where no moment was kept.
-    fn artifact(&self, bench: &Bench<'_>, trainer: &Trainer<'_>) -> Artifact {
-        let mut members: Vec<Member> = Vec::new();
-        let mut of_task = vec![0; self.schema.tasks.len()];
-        for slot in &trainer.slots {
-            let best = slot.best.as_ref().filter(|_| self.plan.keep != Keep::Last);
-            for (place, &tower) in slot.towers.iter().enumerate() {
-                let weights = match best {
-                    Some(best) => best.weights[place].clone(),
-                    None => Arc::new(trainer.model.tower(tower).weights()),
-                };
-                let member = member_of(&mut members, tower, weights);
-                let tasks = trainer.model.tower(tower).tasks.iter();
-                for &task in tasks.filter(|task| slot.tasks.contains(task)) {
-                    of_task[task] = member;
-                }
-            }
-        }
-        Artifact {
-            calibrators: vec![],
-            self_test: None,
-            shares: vec![],
-            schema: self.schema.clone(),
-            spec: bench.spec.clone(),
-            masks: trainer.model.masks().cloned(),
-            members,
-            of_task,
+            keep_at: Vec::new(),
         }
     }
 
@@ -320,6 +291,54 @@ impl Run<'_> {
             folder: self.folder.to_owned(),
         }
     }
+}
+
+/// The kept weights of every task; those of the end where no moment was kept.
+pub(crate) fn artifact(bench: &Bench<'_>, schema: &Arc<Schema>, trainer: &Trainer<'_>) -> Artifact {
+    let mut members: Vec<Member> = Vec::new();
+    let mut of_task = vec![0; schema.tasks.len()];
+    for slot in &trainer.slots {
+        let best = trainer.kept(slot);
+        for (place, &tower) in slot.towers.iter().enumerate() {
+            let weights = match best {
+                Some(best) => best.weights[place].clone(),
+                None => Arc::new(trainer.model.tower(tower).weights()),
+            };
+            let member = member_of(&mut members, tower, weights);
+            let tasks = trainer.model.tower(tower).tasks.iter();
+            for &task in tasks.filter(|task| slot.tasks.contains(task)) {
+                of_task[task] = member;
+            }
+        }
+    }
+    Artifact {
+        calibrators: vec![],
+        self_test: None,
+        shares: vec![],
+        schema: schema.clone(),
+        spec: bench.spec.clone(),
+        masks: trainer.model.masks().cloned(),
+        members,
+        of_task,
+    }
+}
+
+/// For each task that counts the rows of another: what its labels say of each table row, where there is a rule.
+pub(crate) fn count_evidence(
+    rule: Option<EvidenceRule>,
+    schema: &Schema,
+    train: &Cache,
+    id_dropout: &IdDropout,
+) -> Result<Vec<Option<Evidence>>, TrainError> {
+    let Some(rule) = rule else {
+        return Ok(Vec::new());
+    };
+    let tasks = schema.tasks.iter().enumerate();
+    let of_task = |(number, task): (usize, &Task)| match task.population {
+        Population::All => Ok(None),
+        Population::Where(_) => Ok(Evidence::count(rule, schema, number, train, id_dropout)?),
+    };
+    tasks.map(of_task).collect()
 }
 
 /// What each head says of every row before it has learned anything: its task's rate among the rows that it is

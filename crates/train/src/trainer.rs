@@ -1,5 +1,6 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+mod keeping;
 mod validation;
 
 use crate::averages::Averages;
@@ -12,17 +13,16 @@ use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
 use crate::predict::Judgement;
-use crate::slots::{self, Best, Slot};
+use crate::slots::{self, Slot};
 use crate::step::Course;
 use crate::step_loss::{Ground, StepLoss};
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
-use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
+use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet};
 use ncs_readers::batches::{BatchPlan, Order, Rows};
 use ncs_readers::cache::Cache;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,17 @@ pub(crate) struct Phase {
     pub(crate) validates: bool,
     /// Decay of the running average of layers and heads, where it is validated and kept in their place.
     pub(crate) average: Option<f64>,
+    /// For each slot the step after which its weights are kept, whatever validation says; the training ends with the
+    /// last. Empty: validation decides.
+    pub(crate) keep_at: Vec<u64>,
+}
+
+impl Phase {
+    /// The step that it ends with at the latest.
+    pub(crate) fn last_step(&self) -> u64 {
+        let last = self.keep_at.iter().copied().max();
+        last.unwrap_or(self.course.total_steps)
+    }
 }
 
 /// A model in training.
@@ -171,7 +182,7 @@ impl<'a> Trainer<'a> {
     /// Runs to the end, from the checkpoint of this phase if there is one.
     pub(crate) fn run(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let resumed = self.resume()?;
-        let total = self.phase.course.total_steps;
+        let total = self.phase.last_step();
         let (name, done) = (self.phase.name.clone(), self.state.step);
         listener.hear(&Event::Began {
             phase: &name,
@@ -224,10 +235,11 @@ impl<'a> Trainer<'a> {
             }
             let done = self.state.step;
             listener.hear(&Event::Stepped { done });
+            self.keep_now();
             if course.validates_after(done) {
                 self.validate(listener)?;
             }
-            self.state.finished |= done >= course.total_steps;
+            self.state.finished |= done >= self.phase.last_step();
             let asked = self.setting.stop.load(Ordering::Relaxed);
             if asked
                 || self.state.finished
@@ -514,42 +526,6 @@ impl<'a> Trainer<'a> {
             best,
         });
         self.state.history.push(point);
-    }
-
-    /// For each task of the schema: whether its slot improved.
-    fn keep_best(&mut self, judged: &[Option<Judgement>]) -> Vec<bool> {
-        let mut improved = vec![false; judged.len()];
-        if self.phase.keep == Keep::Last && self.phase.patience.is_none() {
-            return improved;
-        }
-        let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.towers().len()];
-        for slot in &mut self.slots {
-            let judged: Option<Vec<Judgement>> =
-                slot.tasks.iter().map(|&task| judged[task]).collect();
-            let Some(judged) = judged else {
-                continue;
-            };
-            let goodness = Judgement::joint_goodness(&judged);
-            if slot
-                .best
-                .as_ref()
-                .is_some_and(|best| goodness <= best.goodness)
-            {
-                continue;
-            }
-            slot.tasks.iter().for_each(|&task| improved[task] = true);
-            let mut weights = Vec::new();
-            for &tower in &slot.towers {
-                let copy = || Arc::new(self.model.tower(tower).weights());
-                weights.push(fresh[tower].get_or_insert_with(copy).clone());
-            }
-            slot.best = Some(Best {
-                goodness,
-                step: self.state.step,
-                weights,
-            });
-        }
-        improved
     }
 
     /// Takes up the checkpoint of this phase, if there is one.

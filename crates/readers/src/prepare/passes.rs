@@ -9,7 +9,7 @@ use crate::cache::{Draft, Folder, PartWriter, Record};
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
-use crate::split::{Part, SplitTally};
+use crate::split::{Part, Resolved, SplitTally, resolve};
 use ncs_features::{
     Batch, Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick,
     Schema, SchemaPlan, Table, TablePlan,
@@ -23,24 +23,40 @@ use std::sync::mpsc::sync_channel;
 /// Blocks that are read ahead.
 const BLOCKS_AHEAD: usize = 4;
 
+/// What is made of which files.
+#[derive(Clone, Copy)]
+pub(super) struct What<'a> {
+    pub(super) schema: &'a SchemaPlan,
+    /// The schema that is extended, with validation rows among the training rows; `None`: it is fitted to training
+    /// rows alone.
+    pub(super) base: Option<&'a Schema>,
+    pub(super) files: &'a PlanFiles,
+}
+
 /// Fits and encodes, and completes the data set in the cache.
 pub(super) fn run(
     plan: &DataPlan,
-    schema: &SchemaPlan,
-    files: &PlanFiles,
+    What {
+        schema,
+        base,
+        files,
+    }: What<'_>,
     folder: &Folder,
     states: &[FileState],
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Record, PrepareError> {
+    let (plan, note) = resolved(plan, files, on)?;
     let mut passes = Passes {
-        plan,
-        columns: columns_of(plan, schema),
+        plan: &plan,
+        columns: columns_of(&plan, schema),
         files,
+        base,
         on,
     };
     let schema = passes.fit(schema)?;
     let draft = folder.draft()?;
-    let report = passes.encode(&schema, Some(&draft))?;
+    let mut report = passes.encode(&schema, Some(&draft))?;
+    report.notes.splice(0..0, note);
     files.refuse_changed(states)?;
     let record = Record { schema, report };
     draft.complete(&record)?;
@@ -54,30 +70,66 @@ pub(super) fn rehearse(
     files: &PlanFiles,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Record, PrepareError> {
+    let (plan, note) = resolved(plan, files, on)?;
     let mut passes = Passes {
-        plan,
-        columns: columns_of(plan, schema),
+        plan: &plan,
+        columns: columns_of(&plan, schema),
         files,
+        base: None,
         on,
     };
     let schema = passes.fit(schema)?;
-    let report = passes.encode(&schema, None)?;
+    let mut report = passes.encode(&schema, None)?;
+    report.notes.splice(0..0, note);
     Ok(Record { schema, report })
+}
+
+/// The plan with a split that divides rows, and what is worth telling of it.
+fn resolved(
+    plan: &DataPlan,
+    files: &PlanFiles,
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(DataPlan, Option<String>), PrepareError> {
+    let n_bytes = |(_, file): (Part, &PathBuf)| file.metadata().map_or(0, |m| m.len());
+    let training = files.iter().filter(|(part, _)| *part == Part::Train);
+    let total_bytes = training.map(n_bytes).sum();
+    let found = resolve(plan, &mut |rows, bytes| {
+        on(Progress {
+            stage: Stage::Times,
+            rows,
+            bytes,
+            total_bytes,
+        })
+    })?;
+    let mut plan = plan.clone();
+    let note = found.as_ref().map(Resolved::note);
+    if let Some(found) = found {
+        plan.split = found.split;
+    }
+    Ok((plan, note))
 }
 
 struct Passes<'a> {
     plan: &'a DataPlan,
     columns: Vec<String>,
     files: &'a PlanFiles,
+    /// The schema that is extended, with validation rows among the training rows.
+    base: Option<&'a Schema>,
     on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
 }
 
 impl Passes<'_> {
     fn fit(&mut self, plan: &SchemaPlan) -> Result<Schema, PrepareError> {
-        let mut fit = Fit::new(plan.clone());
+        let (mut fit, parts) = match self.base {
+            None => (Fit::new(plan.clone()), &[Part::Train][..]),
+            Some(base) => (
+                Fit::extending(plan.clone(), base),
+                &[Part::Train, Part::Valid][..],
+            ),
+        };
         if fit.needs_rows() {
             let encoder = unfitted_encoder(plan);
-            let counted = self.pass(Stage::Fit, &[Part::Train], &encoder, |sifted| {
+            let counted = self.pass(Stage::Fit, parts, &encoder, |sifted| {
                 let rows = rows_of(&sifted.parts, Part::Train);
                 let training = sifted.block.select(&rows);
                 // The rows were encoded, so they can be observed.
@@ -180,10 +232,15 @@ impl Passes<'_> {
                 part,
                 first_row: training_rows,
             };
-            let sifted = sieve.sift(&rows)?;
+            let mut sifted = sieve.sift(&rows)?;
             broken.add(&rows.file, sifted.batch.n_rows, &sifted.broken)?;
             if part == Part::Train {
                 tally.add(&self.plan.split, &sifted.block, &sifted.parts);
+            }
+            if self.base.is_some() {
+                let is_valid = |part: &&mut Part| **part == Part::Valid;
+                let valid = sifted.parts.iter_mut().filter(is_valid);
+                valid.for_each(|part| *part = Part::Train);
             }
             counts[rows.file_number].rows += sifted.batch.n_rows as u64;
             take(sifted)?;

@@ -77,7 +77,9 @@ impl SplitTally {
     fn remedy(&self, split: &Split) -> String {
         match split {
             Split::Files => "name more files".to_owned(),
-            Split::Row { .. } => "raise its shares, or give it more rows".to_owned(),
+            Split::Row { .. } | Split::Latest { .. } => {
+                "raise its shares, or give it more rows".to_owned()
+            }
             Split::Hash { column, .. } => format!(
                 "look at column \"{column}\", of which all rows with one value are in one part, and at \
                  the shares"
@@ -162,9 +164,10 @@ fn is_made(plan: &DataPlan, part: Part) -> bool {
         (Split::Files, _) => false,
         (_, Part::Train) => true,
         (_, Part::Valid) => plan.valid.is_empty(),
-        (Split::Hash { test, .. } | Split::Row { test, .. }, Part::Test) => {
-            plan.test.is_empty() && *test > 0.0
-        }
+        (
+            Split::Hash { test, .. } | Split::Row { test, .. } | Split::Latest { test, .. },
+            Part::Test,
+        ) => plan.test.is_empty() && *test > 0.0,
         (Split::Time { test_from, .. }, Part::Test) => plan.test.is_empty() && test_from.is_some(),
     }
 }

@@ -1,8 +1,8 @@
 //! Scale and intercept of the truth, so that clicks and conversions are as frequent as planned.
 
-use super::SyntheticPlan;
 use super::fields::{Population, ROWS_PER_SESSION, Row};
 use super::teacher::{Scores, Teacher};
+use super::{FIRST_OF_SAMPLE, SyntheticPlan};
 
 /// Standard deviation of a task's logit over impressions. The area under the ROC curve of the true
 /// probability is near `Phi(1.5 / sqrt 2)`, 0.86, for rare labels and less for frequent ones.
@@ -10,7 +10,6 @@ const LOGIT_DEVIATION: f64 = 1.5;
 
 /// Rows that the scale and the intercept are fitted to, each of another session, none of any part.
 const SAMPLE: u64 = 16_384;
-const FIRST_OF_SAMPLE: u64 = 1 << 60;
 
 /// The true probabilities of any row.
 #[derive(Clone, Debug)]
@@ -32,16 +31,24 @@ impl Truth {
     pub(super) fn new(plan: &SyntheticPlan, population: &Population) -> Truth {
         let teacher = Teacher::new(plan);
         let row = |i| population.row(FIRST_OF_SAMPLE + i * ROWS_PER_SESSION);
-        let sample: Vec<Scores> = (0..SAMPLE).map(|i| teacher.scores(&row(i))).collect();
-        let everyone = vec![1.0; sample.len()];
-        let clicks: Vec<f64> = sample.iter().map(|scores| scores.click).collect();
-        let conversions: Vec<f64> = sample.iter().map(|scores| scores.conversion).collect();
-        let click = Logit::fit(&clicks, &everyone, plan.click_rate);
+        let rows: Vec<Row> = (0..SAMPLE).map(row).collect();
+        let scores: Vec<Scores> = rows.iter().map(|row| teacher.scores(row)).collect();
+        let points = |task: usize, score: fn(&Scores) -> f64| -> Vec<Point> {
+            let rows = rows.iter().zip(&scores);
+            rows.map(|(row, scores)| Point {
+                score: score(scores),
+                drift: row.drift[task],
+            })
+            .collect()
+        };
+        let clicks = points(0, |scores| scores.click);
+        let click = Logit::fit(&clicks, &vec![1.0; clicks.len()], plan.click_rate);
         // The rate of conversions is one among clicks, so a row counts as often as it is clicked.
         let clicked: Vec<f64> = clicks
             .iter()
-            .map(|&score| click.probability(score))
+            .map(|&point| click.probability(point))
             .collect();
+        let conversions = points(1, |scores| scores.conversion);
         let conversion = Logit::fit(&conversions, &clicked, plan.conversion_rate);
         Truth {
             teacher,
@@ -52,14 +59,26 @@ impl Truth {
 
     pub(super) fn probabilities(&self, row: &Row) -> Probabilities {
         let scores = self.teacher.scores(row);
+        let [click, conversion] =
+            [(scores.click, 0), (scores.conversion, 1)].map(|(score, task)| Point {
+                score,
+                drift: row.drift[task],
+            });
         Probabilities {
-            click: self.click.probability(scores.click),
-            conversion: self.conversion.probability(scores.conversion),
+            click: self.click.probability(click),
+            conversion: self.conversion.probability(conversion),
         }
     }
 }
 
-/// `intercept + slope * score`.
+/// A row's score, and what its day adds to the intercept.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    score: f64,
+    drift: f64,
+}
+
+/// `intercept + drift + slope * score`.
 #[derive(Clone, Copy, Debug)]
 struct Logit {
     intercept: f64,
@@ -67,13 +86,13 @@ struct Logit {
 }
 
 impl Logit {
-    /// A logit of the deviation wanted, whose probabilities have the weighted mean `rate`.
-    fn fit(scores: &[f64], weights: &[f64], rate: f64) -> Logit {
-        let n = scores.len() as f64;
-        let mean = scores.iter().sum::<f64>() / n;
-        let variance = scores
+    /// A logit of the deviation wanted (without the drift), whose probabilities have the weighted mean `rate`.
+    fn fit(points: &[Point], weights: &[f64], rate: f64) -> Logit {
+        let n = points.len() as f64;
+        let mean = points.iter().map(|point| point.score).sum::<f64>() / n;
+        let variance = points
             .iter()
-            .map(|score| (score - mean).powi(2))
+            .map(|point| (point.score - mean).powi(2))
             .sum::<f64>()
             / n;
         // One user and one item may leave the scores nearly constant.
@@ -83,7 +102,7 @@ impl Logit {
         let (mut low, mut high) = (middle - 40.0, middle + 40.0);
         for _ in 0..50 {
             let half = (low + high) / 2.0;
-            match with(half).rate(scores, weights) < rate {
+            match with(half).rate(points, weights) < rate {
                 true => low = half,
                 false => high = half,
             }
@@ -91,14 +110,15 @@ impl Logit {
         with(low)
     }
 
-    fn probability(&self, score: f64) -> f64 {
-        1.0 / (1.0 + (-(self.intercept + self.slope * score)).exp())
+    fn probability(&self, point: Point) -> f64 {
+        let logit = self.intercept + self.slope * point.score + point.drift;
+        1.0 / (1.0 + (-logit).exp())
     }
 
-    fn rate(&self, scores: &[f64], weights: &[f64]) -> f64 {
-        let expected = scores.iter().zip(weights);
+    fn rate(&self, points: &[Point], weights: &[f64]) -> f64 {
+        let expected = points.iter().zip(weights);
         let expected: f64 = expected
-            .map(|(&score, weight)| weight * self.probability(score))
+            .map(|(&point, weight)| weight * self.probability(point))
             .sum();
         expected / weights.iter().sum::<f64>()
     }
@@ -109,16 +129,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_intercept_gives_the_rate_whatever_the_scores() {
-        let check = |scores: &[f64], weights: &[f64], rate: f64| {
-            let logit = Logit::fit(scores, weights, rate);
+    fn the_intercept_gives_the_rate_whatever_the_scores_and_the_drift() {
+        let check = |scores: &[f64], drift: f64, weights: &[f64], rate: f64| {
+            let points = scores.iter().enumerate().map(|(i, &score)| Point {
+                score,
+                drift: drift * i as f64,
+            });
+            let points: Vec<Point> = points.collect();
+            let logit = Logit::fit(&points, weights, rate);
             assert!(
-                (logit.rate(scores, weights) - rate).abs() < 1e-9,
+                (logit.rate(&points, weights) - rate).abs() < 1e-9,
                 "{logit:?}"
             );
         };
-        check(&[0.0, 1.0, 5.0], &[1.0; 3], 0.1);
-        check(&[-300.0, 1_000.0], &[0.2, 0.9], 0.003);
-        check(&[2.0, 2.0], &[1.0; 2], 0.97);
+        check(&[0.0, 1.0, 5.0], 0.0, &[1.0; 3], 0.1);
+        check(&[-300.0, 1_000.0], 0.0, &[0.2, 0.9], 0.003);
+        check(&[2.0, 2.0], 0.0, &[1.0; 2], 0.97);
+        check(&[0.0, 1.0, 5.0], 0.7, &[1.0; 3], 0.1);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::calibration::Probabilities;
 use super::fields::{FIELDS, Row};
-use super::{GROUP, LABELS, TRUTHS};
+use super::{GROUP, LABELS, TIME, TRUTHS};
+use ncs_features::time::Timestamp;
 use ncs_features::{Block, Column, Texts, Values};
 
 /// Index of the first of the seven contexts in [`FIELDS`].
@@ -26,6 +27,8 @@ pub(super) struct Columns {
     labels: [Vec<i64>; 2],
     not_clicked: Vec<bool>,
     truths: [Vec<f64>; 2],
+    /// Empty where the log has no days.
+    times: Vec<Timestamp>,
 }
 
 impl Columns {
@@ -39,6 +42,7 @@ impl Columns {
         self.not_clicked.push(!clicked);
         self.truths[0].push(truth.click);
         self.truths[1].push(truth.conversion);
+        self.times.extend(row.time);
     }
 
     fn push_features(&mut self, row: &Row) {
@@ -80,6 +84,9 @@ impl Columns {
         values.push(Values::Int(self.sessions));
         values.extend(self.labels.map(Values::Int));
         values.extend(self.truths.map(Values::Float));
+        if !self.times.is_empty() {
+            values.push(Values::Time(self.times));
+        }
         let columns = names().zip(values).map(|(name, values)| Column {
             name: name.to_owned(),
             values,
@@ -98,10 +105,14 @@ impl Columns {
     }
 }
 
-/// The names of all columns, in order.
+/// The names of all columns, in order; a log without days lacks the last.
 fn names() -> impl Iterator<Item = &'static str> {
     let features = FIELDS.iter().map(|field| field.0);
-    features.chain([GROUP]).chain(LABELS).chain(TRUTHS)
+    features
+        .chain([GROUP])
+        .chain(LABELS)
+        .chain(TRUTHS)
+        .chain([TIME])
 }
 
 /// Appends `name_id`.

@@ -20,6 +20,10 @@ pub(super) enum Purpose {
     OtherVector = 6,
     /// First-layer weights of conversions where they do not share. Index: unit.
     Conflict = 7,
+    /// The second at which a session happens, where there are days. Index: session.
+    Time = 8,
+    /// How base rates drift. Index: task.
+    Drift = 9,
 }
 
 /// A stream of draws.
@@ -79,6 +83,14 @@ impl Zipf {
             .collect();
         cumulative.iter_mut().for_each(|chance| *chance /= sum);
         Zipf { cumulative }
+    }
+
+    /// The chance of an id.
+    pub(super) fn chance(&self, id: usize) -> f64 {
+        let before = id
+            .checked_sub(1)
+            .map_or(0.0, |before| self.cumulative[before]);
+        self.cumulative[id] - before
     }
 
     pub(super) fn draw(&self, draws: &mut Draws) -> u32 {

@@ -1,7 +1,9 @@
 //! The columns of the made-up log and the draw of a row's values.
 
-use super::SyntheticPlan;
+use super::arrivals::Calendar;
 use super::draws::{Draws, Purpose, Zipf};
+use super::{SyntheticError, SyntheticPlan};
+use ncs_features::time::Timestamp;
 
 /// Which task's truth reads a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,10 @@ pub(super) struct Row {
     pub(super) contexts: [u32; 7],
     /// In [0, 1): clicked where below the true probability; the same for conversion.
     pub(super) luck: [f64; 2],
+    /// When it happens, where the log has days.
+    pub(super) time: Option<Timestamp>,
+    /// What its day adds to the intercepts of clicks and conversions.
+    pub(super) drift: [f64; 2],
 }
 
 /// Mean and deviation of the logarithm of a price.
@@ -76,11 +82,18 @@ pub(super) struct Population {
     devices: Zipf,
     cities: Zipf,
     contexts: [Zipf; 7],
+    calendar: Option<Calendar>,
 }
 
 impl Population {
-    pub(super) fn new(plan: &SyntheticPlan) -> Population {
-        Population {
+    /// The population of a plan.
+    ///
+    /// # Errors
+    /// No decay of popularity gives the planned share of unseen items.
+    pub(super) fn new(plan: &SyntheticPlan) -> Result<Population, SyntheticError> {
+        let arrivals = plan.arrivals.as_ref();
+        let calendar = arrivals.map(|arrivals| Calendar::new(arrivals, plan.items, plan.seed));
+        Ok(Population {
             seed: plan.seed,
             users: Zipf::new(plan.users as usize, 0.7),
             items: Zipf::new(plan.items as usize, 0.8),
@@ -90,7 +103,8 @@ impl Population {
             devices: Zipf::new(6, 0.8),
             cities: Zipf::new(60, 0.9),
             contexts: [20, 100, 100, 8, 1_000, 10, 100].map(|n_ids| Zipf::new(n_ids, 0.8)),
-        }
+            calendar: calendar.transpose()?,
+        })
     }
 
     /// Row number `index` of all rows that there could be.
@@ -98,24 +112,34 @@ impl Population {
         let session = index / ROWS_PER_SESSION;
         let mut of_session = Draws::new(self.seed, Purpose::Session, session);
         let mut of_row = Draws::new(self.seed, Purpose::Row, index);
-        let item = self.items.draw(&mut of_row);
+        let calendar = self.calendar.as_ref();
+        let day = calendar.map(|calendar| calendar.day(index));
+        let item = match (calendar, day) {
+            (Some(calendar), Some(day)) => calendar.item(day, &mut of_row),
+            _ => self.items.draw(&mut of_row),
+        };
         let mut of_item = Draws::new(self.seed, Purpose::Item, u64::from(item));
         let (mean, deviation) = LOG_PRICE;
         let item_price = of_item.normal();
         let log_price = mean + deviation * (0.95 * item_price + 0.31 * of_row.normal());
+        let user = self.users.draw(&mut of_session);
+        let hour = self.hours.draw(&mut of_session);
+        let drift = |calendar: &Calendar| day.map(|day| calendar.drift(day));
         Row {
             session,
-            user: self.users.draw(&mut of_session),
+            user,
             item,
             category: self.categories.draw(&mut of_item),
             tags: self.tags(&mut of_item),
             price: ((log_price.exp() * 100.0).round() / 100.0).max(0.01),
-            hour: self.hours.draw(&mut of_session),
+            hour,
             device: self.devices.draw(&mut of_session),
             city: (of_session.uniform() >= UNKNOWN_CITIES)
                 .then(|| self.cities.draw(&mut of_session)),
             contexts: std::array::from_fn(|i| self.contexts[i].draw(&mut of_row)),
             luck: [of_row.uniform(), of_row.uniform()],
+            time: calendar.map(|calendar| calendar.time(index, hour)),
+            drift: calendar.and_then(drift).unwrap_or_default(),
         }
     }
 
@@ -134,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_session_has_one_user_and_an_item_has_one_category() {
-        let population = Population::new(&SyntheticPlan::default());
+        let population = Population::new(&SyntheticPlan::default()).unwrap();
         let rows: Vec<Row> = (0..4_000).map(|index| population.row(index)).collect();
         for a in &rows[..50] {
             for b in &rows {
@@ -146,7 +170,7 @@ mod tests {
 
     #[test]
     fn prices_are_log_normal_and_in_cents() {
-        let population = Population::new(&SyntheticPlan::default());
+        let population = Population::new(&SyntheticPlan::default()).unwrap();
         let prices: Vec<f64> = (0..40_000)
             .map(|index| population.row(index).price)
             .collect();

@@ -15,6 +15,7 @@
 //! # Ok::<(), ncs_readers::synthetic::SyntheticError>(())
 //! ```
 
+mod arrivals;
 mod calibration;
 mod columns;
 mod draws;
@@ -24,6 +25,7 @@ mod teacher;
 mod tests;
 mod writer;
 
+pub use arrivals::Arrivals;
 pub use fields::{FIELDS, UsedBy};
 pub use writer::{LIST_SEPARATOR, WriteError, Written, write_blocks, write_log};
 
@@ -35,6 +37,8 @@ use ncs_features::Block;
 
 /// The group column of the made-up log: eight rows in a row, by one user.
 pub const GROUP: &str = "session";
+/// The time of a row, a column of logs with [`Arrivals`] only.
+pub const TIME: &str = "time";
 /// The label columns: the conversion is null where there is no click.
 pub const LABELS: [&str; 2] = ["click", "conversion"];
 /// The true probability of each label, the second given a click, on every row: evaluation only.
@@ -45,6 +49,8 @@ pub const BLOCK_ROWS: u64 = 8192;
 
 /// Most rows that a part can have; the rows of the parts are so far apart.
 const MOST_ROWS: u64 = 1 << 40;
+/// Rows from here on are of no part: scale and intercept are fitted to them.
+const FIRST_OF_SAMPLE: u64 = 1 << 60;
 
 /// What log to make up.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +74,10 @@ pub struct SyntheticPlan {
     pub users: u32,
     /// Number of items, at least 1.
     pub items: u32,
+    /// New items every day, whose popularity decays, and rates that drift; `None`: all items are there all the
+    /// time, and there is no time. With it, `items` bounds how many arrive within the days of the log, and
+    /// rates are those of the training days.
+    pub arrivals: Option<Arrivals>,
 }
 
 impl Default for SyntheticPlan {
@@ -82,6 +92,7 @@ impl Default for SyntheticPlan {
             conversion_rate: 0.03,
             users: 10_000,
             items: 4_000,
+            arrivals: None,
         }
     }
 }
@@ -109,6 +120,19 @@ pub enum SyntheticError {
         wanted: &'static str,
         /// What it is.
         found: String,
+    },
+    /// No decay of popularity gives the share of unseen items.
+    #[error(
+        "made-up log: {:.1} % of the test rows cannot show unseen items; with these rows and days it can be \
+         {:.1} to {:.1} %", 100.0 * unseen, 100.0 * least, 100.0 * most
+    )]
+    Unseen {
+        /// The share that is planned.
+        unseen: f64,
+        /// The least share that there can be.
+        least: f64,
+        /// The largest one.
+        most: f64,
     },
 }
 
@@ -158,19 +182,21 @@ impl SyntheticPlan {
             ),
         ];
         let wrong = settings.into_iter().find(|(_, _, is_right, _)| !is_right);
-        wrong.map_or(Ok(()), |(setting, wanted, _, found)| {
-            Err(SyntheticError::Setting {
+        if let Some((setting, wanted, _, found)) = wrong {
+            return Err(SyntheticError::Setting {
                 setting,
                 wanted,
                 found,
-            })
-        })
+            });
+        }
+        self.arrivals.as_ref().map_or(Ok(()), Arrivals::check)
     }
 }
 
 /// The made-up log: an iterator of blocks of [`BLOCK_ROWS`] rows.
 ///
-/// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`].
+/// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`], and [`TIME`] last
+/// where items arrive.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     plan: SyntheticPlan,
@@ -187,7 +213,7 @@ impl Synthetic {
     /// The plan is none: see [`SyntheticPlan::check`].
     pub fn new(plan: SyntheticPlan) -> Result<Synthetic, SyntheticError> {
         plan.check()?;
-        let population = Population::new(&plan);
+        let population = Population::new(&plan)?;
         Ok(Synthetic {
             truth: Truth::new(&plan, &population),
             population,
@@ -210,7 +236,7 @@ impl Synthetic {
     }
 
     /// These rows of the part, from 0, at most 2^31 of them; the number of rows of the plan is no
-    /// limit.
+    /// limit. Where items arrive, later ones are of the part's last day.
     pub fn block(&self, rows: std::ops::Range<u64>) -> Block {
         let first_of_part = MOST_ROWS * self.plan.part as u64;
         let mut columns = Columns::default();

@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn scores(plan: &SyntheticPlan) -> Vec<Scores> {
-        let (teacher, population) = (Teacher::new(plan), Population::new(plan));
+        let (teacher, population) = (Teacher::new(plan), Population::new(plan).unwrap());
         let rows = (0..2_000).map(|i| population.row(8 * i));
         rows.map(|row| teacher.scores(&row)).collect()
     }
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn a_task_reads_its_own_fields_and_no_noise() {
         let plan = plan(0.5, Conflict::Both);
-        let (teacher, row) = (Teacher::new(&plan), Population::new(&plan).row(5));
+        let (teacher, row) = (Teacher::new(&plan), Population::new(&plan).unwrap().row(5));
         let before = teacher.scores(&row);
         for (i, &(name, used_by)) in FIELDS[N_COMMON..].iter().enumerate() {
             let mut changed = row.clone();

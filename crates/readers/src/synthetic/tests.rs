@@ -251,3 +251,133 @@ fn a_plan_outside_its_range_says_which_setting() {
     };
     check(users, "made-up log: users must be at least 1, found 0");
 }
+
+/// A log of 60,000 training rows over twelve of twenty days, of which items arrive every day.
+fn arriving(unseen: f64, part: Part) -> SyntheticPlan {
+    let rows = [60_000, 20_000, 20_000];
+    SyntheticPlan {
+        part,
+        click_rate: 0.2,
+        arrivals: Some(Arrivals {
+            unseen,
+            days: 20,
+            drift: 0.2,
+            rows,
+        }),
+        ..plan(rows[part as usize])
+    }
+}
+
+/// The day of each row, from 0.
+fn days(blocks: &[Block]) -> Vec<usize> {
+    let column = |block: &Block| match &block.column(TIME).unwrap().values {
+        Values::Time(times) => times
+            .iter()
+            .map(|time| (time.to_string()[8..10].parse::<usize>().unwrap()) - 1)
+            .collect::<Vec<_>>(),
+        _ => panic!("times are instants"),
+    };
+    blocks.iter().flat_map(column).collect()
+}
+
+#[test]
+fn as_many_test_rows_show_unseen_items_as_planned() {
+    for unseen in [0.3, 0.5, 0.85] {
+        let items = |part| floats(&blocks(&arriving(unseen, part)), "item");
+        let seen: std::collections::HashSet<u64> = items(Part::Train)
+            .into_iter()
+            .map(|item| item as u64)
+            .collect();
+        let test = items(Part::Test);
+        let is_unseen = |item: &&f64| !seen.contains(&(**item as u64));
+        let found = test.iter().filter(is_unseen).count() as f64 / test.len() as f64;
+        assert!((found - unseen).abs() < 0.02, "{found}, not {unseen}");
+    }
+}
+
+#[test]
+fn the_parts_of_an_arriving_log_follow_each_other_in_time() {
+    let of_part = |part| days(&blocks(&arriving(0.5, part)));
+    let range = |days: &[usize]| (*days.iter().min().unwrap(), *days.iter().max().unwrap());
+    assert_eq!(range(&of_part(Part::Train)), (0, 11));
+    assert_eq!(range(&of_part(Part::Valid)), (12, 15));
+    assert_eq!(range(&of_part(Part::Test)), (16, 19));
+    let days = of_part(Part::Train);
+    let n_rows = |day| days.iter().filter(|&&found| found == day).count();
+    assert!((0..12).all(|day| n_rows(day).abs_diff(5_000) <= 8));
+}
+
+#[test]
+fn items_arrive_every_day_and_fade() {
+    let blocks = blocks(&arriving(0.5, Part::Train));
+    let (items, days) = (floats(&blocks, "item"), days(&blocks));
+    let mut shown = std::collections::HashMap::<u64, [usize; 12]>::new();
+    for (&item, &day) in items.iter().zip(&days) {
+        shown.entry(item as u64).or_default()[day] += 1;
+    }
+    // An item's number grows with its day: those above all that the days before showed are new.
+    let new_on = |day: usize| {
+        let before = shown
+            .iter()
+            .filter(|(_, n)| n[..day].iter().any(|&n| n > 0));
+        let last = before.map(|(&item, _)| item).max().unwrap();
+        let of_day: Vec<_> = shown
+            .iter()
+            .filter(|(item, n)| **item > last && n[day] > 0)
+            .collect();
+        let rows = |day: usize| of_day.iter().map(|(_, n)| n[day]).sum::<usize>();
+        (of_day.len(), rows(day), rows(day + 2))
+    };
+    for day in 1..10 {
+        let (n_items, at_first, later) = new_on(day);
+        assert!(
+            n_items > 50 && at_first > later,
+            "day {day}: {n_items} items, {at_first}, {later}"
+        );
+    }
+}
+
+#[test]
+fn rates_drift_and_the_truth_says_how() {
+    let blocks = blocks(&arriving(0.5, Part::Train));
+    let days = days(&blocks);
+    let (clicks, truth) = (floats(&blocks, "click"), floats(&blocks, "p_click"));
+    let of_day = |values: &[f64], day| -> Vec<f64> {
+        let rows = values.iter().zip(&days).filter(|row| *row.1 == day);
+        rows.map(|row| *row.0).collect()
+    };
+    let mut rates = Vec::new();
+    for day in 0..12 {
+        let (clicks, truth) = (of_day(&clicks, day), of_day(&truth, day));
+        let variance: f64 = truth.iter().map(|p| p * (1.0 - p)).sum();
+        let surplus = clicks.iter().sum::<f64>() - truth.iter().sum::<f64>();
+        assert!(
+            surplus.abs() < 4.0 * variance.sqrt(),
+            "day {day}: {surplus}"
+        );
+        rates.push(mean(&truth));
+    }
+    let spread =
+        rates.iter().copied().fold(0.0, f64::max) - rates.iter().copied().fold(1.0, f64::min);
+    assert!(spread > 0.03, "{rates:?}");
+    assert!(
+        (mean(&clicks) / 0.2 - 1.0).abs() < 0.05,
+        "{}",
+        mean(&clicks)
+    );
+}
+
+#[test]
+fn a_share_of_unseen_items_that_cannot_be_says_which_can() {
+    let error = Synthetic::new(arriving(0.01, Part::Test))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("made-up log: 1.0 % of the test rows cannot show unseen items"),
+        "{error}"
+    );
+    let mut plan = arriving(0.5, Part::Test);
+    plan.arrivals.as_mut().unwrap().days = 4;
+    let error = Synthetic::new(plan).unwrap_err().to_string();
+    assert_eq!(error, "made-up log: days must be from 5 to 1000, found 4");
+}

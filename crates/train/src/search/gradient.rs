@@ -131,6 +131,7 @@ fn phase(bench: &Bench<'_>, number: u32) -> Phase {
         patience: None,
         validates: false,
         average: None,
+        keep_at: Vec::new(),
     }
 }
 

@@ -147,5 +147,6 @@ pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
         patience: None,
         validates: false,
         average: None,
+        keep_at: Vec::new(),
     }
 }

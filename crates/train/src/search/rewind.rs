@@ -55,5 +55,6 @@ pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
         patience: None,
         validates: false,
         average: None,
+        keep_at: Vec::new(),
     })
 }
