@@ -89,7 +89,7 @@ pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String>
     lines
 }
 
-/// `+0.0123 [+0.0100, +0.0146], p 0.002: better`
+/// `+0.0123 [+0.0100, +0.0146], p = 0.002: better`
 fn verdict(difference: &Difference, better: Better) -> String {
     let mean = difference.estimate.mean;
     let (Some([low, high]), Some(p)) = (difference.estimate.interval, difference.p_value) else {
@@ -100,7 +100,11 @@ fn verdict(difference: &Difference, better: Better) -> String {
         (true, _, _) | (_, true, _) => "worse",
         _ => "not separable",
     };
-    format!("{mean:+.4} [{low:+.4}, {high:+.4}], p {p:.3}: {word}")
+    let p = match p < 0.001 {
+        true => "p < 0.001".to_owned(),
+        false => format!("p = {p:.3}"),
+    };
+    format!("{mean:+.4} [{low:+.4}, {high:+.4}], {p}: {word}")
 }
 
 #[cfg(test)]

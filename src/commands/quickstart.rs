@@ -124,20 +124,22 @@ fn report(seeds: u32, figures: &[NetworkFigures; 3], first: Vec<RunReport>) -> R
     ))];
     notes.extend(comparison::verdicts(sparse, &others).into_iter().map(fact));
     let mut report = RunReport {
-        title: "Quick start: three networks on a made-up log".to_owned(),
+        title: "Quick start: three networks on synthetic logs".to_owned(),
         subtitle: "Curves, masks and calibration are those of seed 1.".to_owned(),
         notes,
         results: vec![comparison::table(&title, figures)],
         ..RunReport::default()
     };
-    for one in first {
-        let is_sparse = !one.search.is_empty();
+    for (one, network) in first.into_iter().zip(NETWORKS) {
         report.learning.extend(one.learning);
         report.calibration.extend(one.calibration);
         report.search.extend(one.search);
-        if is_sparse {
+        if network == "sparse_sharing" {
             report.sharing = one.sharing;
+            report.inputs = one.inputs;
+            report.features = one.features;
             report.settings = one.settings;
+            report.version = one.version;
         }
         report.data = one.data;
     }
