@@ -14,8 +14,8 @@ use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch, TrainPlan,
-    Trained, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch,
+    TrainPlan, Trained, UnitChoice, predict,
 };
 
 use crate::progress::grouped;
@@ -64,7 +64,11 @@ pub fn report(
         subtitle: subtitle(plan, data),
         notes: notes(data, judged),
         results: judged.iter().map(table).collect(),
-        sharing: vec![sharing_picture(&network, &trained.artifact)],
+        sharing: vec![sharing_picture(
+            &network,
+            &trained.artifact,
+            trained.units.as_ref(),
+        )],
         search: search_curves(schema, &trained.searches),
         learning: learning_curves(&network, schema, &trained.history),
         calibration: judged
@@ -245,8 +249,12 @@ fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
     notes
 }
 
-/// The sharing picture of a trained model.
-pub fn sharing_picture(network: &str, artifact: &Artifact) -> SharingPicture {
+/// The sharing picture of a trained model; `units` says how its share of common units was chosen, where it was.
+pub fn sharing_picture(
+    network: &str,
+    artifact: &Artifact,
+    units: Option<&UnitChoice>,
+) -> SharingPicture {
     SharingPicture {
         network: network.to_owned(),
         tasks: artifact.spec.tasks.clone(),
@@ -455,6 +463,13 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
             (false, candidates) => format!("the best of {candidates:?}"),
         };
         settings.push(("densities", densities));
+        let units = match search.common_units {
+            CommonUnits::Share(share) => share.to_string(),
+            CommonUnits::Auto => "chosen".to_owned(),
+        };
+        if search.common_units != CommonUnits::Share(1.0) {
+            settings.push(("share of common units", units));
+        }
         settings.push(("epochs a round", search.epochs_per_round.to_string()));
     }
     settings

@@ -1,7 +1,10 @@
 //! Hidden layers that fit a budget, so that networks of unlike shape are compared fairly.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan};
-use ncs_model::{FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec};
+use ncs_model::{
+    FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec, UnitOwners,
+};
+use ncs_train::CommonUnits;
 
 use super::shapes::Match;
 use crate::run_file::RunPlan;
@@ -35,7 +38,17 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
             .collect(),
         plan: network.clone(),
     };
-    let size = NetworkSize::of(&spec, Kept::AtRandom(&plan.train.search.density));
+    let search = &plan.train.search;
+    // Where the share of common units is chosen later, widths are matched as if all were.
+    let owners = match search.common_units {
+        CommonUnits::Share(share) => UnitOwners::new(share, spec.tasks.len()),
+        CommonUnits::Auto => None,
+    };
+    let kept = match owners {
+        Some(owners) => Kept::Owned(owners, &search.density),
+        None => Kept::AtRandom(&search.density),
+    };
+    let size = NetworkSize::of(&spec, kept);
     match by {
         Match::Flops => size.multiply_adds,
         Match::None | Match::Parameters => size.weights,

@@ -115,9 +115,13 @@ fn name(kind: EntireSpace) -> &'static str {
 /// What the loss asks of the network's heads.
 pub(crate) fn heads(funnel: Option<&FunnelLoss>) -> Heads {
     let Some(funnel) = funnel else {
-        return Heads::default();
+        return Heads {
+            takes,
+            ..Heads::default()
+        };
     };
     Heads {
+        takes,
         helper_of: funnel.kind.has_helper().then_some(funnel.conversion),
         joint: funnel
             .kind

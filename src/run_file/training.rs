@@ -12,6 +12,7 @@ use super::funnel;
 use super::given_masks;
 use super::problem::hint;
 use super::shapes::{self, OptimizerName, OptimizerSettings};
+use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
 pub(crate) fn plan(
@@ -40,6 +41,7 @@ pub(crate) fn plan(
     };
     if network.kind == NetworkKind::SparseSharing {
         given_masks::check(search, checks);
+        units::check(said, search, checks);
         let masks = given_masks::read(said, search, &network, &data.root, checks);
         if let Some(masks) = masks {
             train.search.kind = SearchKind::Given(masks);
@@ -266,6 +268,7 @@ fn search_plan(
         rounds: said.rounds,
         density: densities(said, &names, checks),
         by_evidence: by_evidence(said),
+        common_units: units::plan(said),
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {

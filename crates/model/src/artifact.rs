@@ -17,6 +17,7 @@ use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
+use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
 use ncs_features::{Schema, ValueRule};
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,9 @@ struct Manifest {
     /// The tower of each member.
     towers: Vec<usize>,
     has_masks: bool,
+    /// Whose the hidden units are, where not all are common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owners: Option<UnitOwners>,
     /// BLAKE3 of every tensor.
     tensors: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -178,6 +182,7 @@ impl Artifact {
             of_task: self.of_task.clone(),
             towers: self.members.iter().map(|member| member.tower).collect(),
             has_masks: self.masks.is_some(),
+            owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
             calibrators: self.calibrators.clone(),
             self_test: self.write_self_test(folder)?,
@@ -287,7 +292,7 @@ impl Artifact {
         let artifact = Artifact {
             masks: manifest
                 .has_masks
-                .then(|| read_masks(&file, &manifest.spec))
+                .then(|| read_masks(&file, &manifest.spec, manifest.owners))
                 .transpose()?
                 .flatten(),
             members: members.collect::<Result<_, TensorFileError>>()?,
@@ -431,7 +436,9 @@ fn read_masks(file: &TensorFile, spec: &Spec) -> Result<Option<Arc<Masks>>, Tens
         }
         tasks.push(layers);
     }
-    Ok(Some(Arc::new(Masks { tasks })))
+    let masks = Masks { tasks, owners };
+    let fits = owners.is_none_or(|owners| owners.fit(&masks));
+    Ok(fits.then(|| Arc::new(masks)))
 }
 
 fn beside(folder: &Path, ending: &str) -> PathBuf {

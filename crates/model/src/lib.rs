@@ -57,6 +57,7 @@ pub mod table_slopes;
 mod tables;
 pub mod tensor_file;
 mod tower;
+mod units;
 
 pub use calibrator::{Calibrator, logit};
 pub use connections::{Connections, Keepers};
@@ -78,3 +79,4 @@ pub use table_slopes::TableGradient;
 pub use tables::{SlotRows, SlotRowsPart, SparseRows, Table};
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use tower::{DenseLayout, LayerLayout, Tower};
+pub use units::UnitOwners;

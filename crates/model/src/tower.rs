@@ -7,6 +7,7 @@ use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;
+use crate::units::UnitOwners;
 use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
@@ -142,6 +143,18 @@ impl<R: Real> Tower<R> {
     pub fn touch_all(&mut self) {
         for table in &mut self.tables {
             (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+        }
+    }
+
+    /// Sets the weights with which heads read units that their tasks may not use to 0.
+    pub(crate) fn forget_units_of_others(&mut self, owners: UnitOwners) {
+        for (&head, layout) in self.tasks.iter().zip(&self.layout.heads) {
+            let task = self.spec.mask_of(head);
+            for (unit, at) in layout.weights.clone().enumerate() {
+                if !owners.may_use(layout.inputs, unit, task) {
+                    self.dense[at] = R::ZERO;
+                }
+            }
         }
     }
 

@@ -138,6 +138,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
                 tasks: vec![mask(0), mask(1)],
+                owners: None,
             })
         }),
         of_task: if members.len() == 2 {

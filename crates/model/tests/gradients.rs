@@ -129,6 +129,7 @@ fn model_with(
         let mask = |t| masks::random(&shapes, 0.6, Draw::new(t, "mask"));
         model.set_masks(Some(Arc::new(Masks {
             tasks: vec![mask(1), mask(2)],
+            owners: None,
         })));
     }
     model

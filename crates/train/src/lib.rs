@@ -30,8 +30,8 @@ pub use events::{Deaf, Event, Listener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
-    Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
-    Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
+    SearchPlan, Steps, TrainPlan,
 };
 pub use run::{Run, Trained, Training, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch};

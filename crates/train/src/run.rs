@@ -5,7 +5,7 @@ use crate::events::Listener;
 use crate::evidence::Evidence;
 use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
-use crate::search::{self, TaskSearch};
+use crate::search::{self, TaskSearch, UnitChoice};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
 use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
@@ -49,6 +49,8 @@ pub struct Trained {
     pub history: Vec<Point>,
     /// One for each task, where masks were searched.
     pub searches: Vec<TaskSearch>,
+    /// How the share of common units was chosen, where it was not stated.
+    pub units: Option<UnitChoice>,
     /// Every training of the run, whether in this process or before.
     pub trainings: Vec<Training>,
 }
@@ -198,13 +200,14 @@ impl Run<'_> {
             id_dropout,
         };
         let mut model = bench.model();
-        let mut searches = Vec::new();
+        let (mut searches, mut units) = (Vec::new(), None);
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
-            model.set_masks(Some(Arc::new(found.masks)));
             let restored = model.tower_mut(0).restore(&found.start);
             restored.expect("the start is of this network");
+            model.set_masks(Some(Arc::new(found.masks)));
             searches = found.searches;
+            units = found.units;
         }
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
@@ -216,6 +219,7 @@ impl Run<'_> {
             artifact: self.artifact(&bench, &trainer),
             history: trainer.state.history.clone(),
             searches,
+            units,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+mod gradients;
 mod validation;
 
 use crate::averages::Averages;
@@ -25,6 +26,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+pub(crate) use gradients::GradientSums;
 
 /// What all trainings of a run have in common.
 pub(crate) struct Setting<'a> {
@@ -82,14 +85,6 @@ pub(crate) struct Trainer<'a> {
     /// Running averages of layers and heads, where they are kept.
     pub(crate) averages: Option<Averages>,
     clock: checkpoint::Clock,
-}
-
-/// Gradients of layers and heads over many batches, laid out as the tower's weights.
-#[derive(Clone, Debug)]
-pub(crate) struct GradientSums {
-    pub(crate) sums: Vec<f32>,
-    /// Sums of their squares.
-    pub(crate) squares: Vec<f32>,
 }
 
 /// Subnets that one step after the other loads and runs.
@@ -249,26 +244,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// From now on, adds up each task's gradients.
-    pub(crate) fn sum_gradients(&mut self) {
-        let len = self.model.tower(0).dense.len();
-        let none = GradientSums {
-            sums: vec![0.0; len],
-            squares: vec![0.0; len],
-        };
-        self.gradients = vec![none; self.setting.schema.tasks.len()];
-    }
-
-    fn add_gradient(&mut self, task: usize, tower: usize) {
-        if let Some(found) = self.gradients.get_mut(task) {
-            let positions = self.model.connections(tower).positions();
-            for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
-                found.sums[position as usize] += slope;
-                found.squares[position as usize] += slope * slope;
-            }
-        }
-    }
-
     /// One batch: a step for each task in turn, or one for all tasks of a tower.
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let plan = self.setting.plan;
@@ -381,7 +356,10 @@ impl<'a> Trainer<'a> {
         };
         // Tasks that take turns for their gradients have nothing to join.
         let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
-        let loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
+        let mut loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
+        if let Some(taken) = &taken {
+            loss.take(taken.to, &taken.added);
+        }
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
