@@ -67,10 +67,7 @@ pub(crate) fn budget(plan: &RunPlan, by: Match) -> f64 {
 
 /// The hidden widths, all scaled alike, with which the network comes nearest to a budget.
 pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
-    let scaled = |factor: f64| -> Vec<usize> {
-        let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
-        plan.network.hidden.iter().map(width).collect()
-    };
+    let scaled = |factor: f64| scaled(&plan.network.hidden, factor);
     let size = |hidden: &[usize]| {
         let network = NetworkPlan {
             hidden: hidden.to_vec(),
@@ -91,4 +88,10 @@ pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
         true => below,
         false => above,
     }
+}
+
+/// Widths times a factor, at least 1.
+pub(crate) fn scaled(hidden: &[usize], factor: f64) -> Vec<usize> {
+    let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
+    hidden.iter().map(width).collect()
 }
