@@ -387,11 +387,12 @@ fn loss_in_words(plan: &TrainPlan) -> String {
 }
 
 fn evidence_in_words(rule: Option<EvidenceRule>) -> String {
-    match rule {
-        None => "not asked for".to_owned(),
-        Some(EvidenceRule { k: None, cap }) => format!("k derived for each table, cap {cap}"),
-        Some(EvidenceRule { k: Some(k), cap }) => format!("k {k}, cap {cap}"),
-    }
+    let Some(EvidenceRule { k, cap, guarded }) = rule else {
+        return "not asked for".to_owned();
+    };
+    let k = k.map_or("k derived for each table".to_owned(), |k| format!("k {k}"));
+    let guarded = if guarded { ", over that of clicks" } else { "" };
+    format!("{k}, cap {cap}{guarded}")
 }
 
 fn id_dropout_in_words(plan: IdDropoutPlan) -> String {

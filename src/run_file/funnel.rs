@@ -157,14 +157,23 @@ pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
 /// The rule by which a task may move table rows, and whether it goes with the rest. Where none is stated, it is
 /// derived if it does.
 pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Option<EvidenceRule> {
-    let derived = EvidenceRule { k: None, cap: 1.0 };
+    let derived = EvidenceRule {
+        k: None,
+        cap: 1.0,
+        guarded: false,
+    };
     let rule = match said.training.embedding_evidence {
         None => return misfit(said).is_none().then_some(derived),
         Some(EmbeddingEvidence::Named(EvidenceName::None)) => return None,
         Some(EmbeddingEvidence::Named(EvidenceName::Auto)) => derived,
+        Some(EmbeddingEvidence::Named(EvidenceName::Guarded)) => EvidenceRule {
+            guarded: true,
+            ..derived
+        },
         Some(EmbeddingEvidence::With(rule)) => EvidenceRule {
             k: rule.k,
             cap: rule.cap,
+            guarded: rule.guarded,
         },
     };
     if let Some(text) = misfit(said) {

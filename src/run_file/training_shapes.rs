@@ -240,6 +240,9 @@ pub(crate) enum EmbeddingEvidence {
 pub(crate) enum EvidenceName {
     /// By the evidence, with k derived for each table.
     Auto,
+    /// The same, measured against the evidence of the task whose rows are counted: s / s_click where that task's
+    /// part s_click is the larger.
+    Guarded,
     /// As far as it likes.
     None,
 }
@@ -255,11 +258,17 @@ pub(crate) struct EvidenceSettings {
     /// The part of a row with all the evidence in the world.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
     pub(crate) cap: f64,
+    /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
+    pub(crate) guarded: bool,
 }
 
 impl Default for EvidenceSettings {
     fn default() -> EvidenceSettings {
-        EvidenceSettings { k: None, cap: 1.0 }
+        EvidenceSettings {
+            k: None,
+            cap: 1.0,
+            guarded: false,
+        }
     }
 }
 

@@ -96,6 +96,14 @@ fn table_rows_move_by_evidence_unless_that_does_not_go_with_the_rest() {
     );
     let stated = rule(RUN, &["training.embedding_evidence={k=30, cap=0.5}"]).unwrap();
     assert_eq!((stated.k, stated.cap), (Some(30.0), 0.5));
+    assert!(!derived.guarded && !stated.guarded);
+    let guarded = rule(RUN, &["training.embedding_evidence=\"guarded\""]).unwrap();
+    assert_eq!((guarded.k, guarded.cap, guarded.guarded), (None, 1.0, true));
+    let guarded = rule(RUN, &["training.embedding_evidence={k=30, guarded=true}"]).unwrap();
+    assert_eq!(
+        (guarded.k, guarded.cap, guarded.guarded),
+        (Some(30.0), 1.0, true)
+    );
     let parallel = RUN.replace("where = \"ctr\"\n", "");
     assert_eq!(rule(&parallel, &[]), None);
     for set in [

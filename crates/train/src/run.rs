@@ -1,8 +1,8 @@
 //! A whole run: checks of the labels, the mask search, the training, and what came of it.
 
 use crate::error::TrainError;
-use crate::events::Listener;
-use crate::evidence::Evidence;
+use crate::events::{Event, Listener};
+use crate::evidence::{Evidence, EvidenceRule};
 use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
 use crate::search::{self, TaskSearch, UnitChoice};
@@ -230,15 +230,22 @@ impl Run<'_> {
             return Ok(Vec::new());
         };
         let tasks = self.schema.tasks.iter().enumerate();
-        let of_task = |(number, task): (usize, &Task)| match task.population {
-            Population::All => Ok(None),
-            Population::Where(_) => Ok(Evidence::count(
-                rule,
-                self.schema,
-                number,
-                self.train,
-                id_dropout,
-            )?),
+        let count = |rule: EvidenceRule, number: usize| {
+            Evidence::count(rule, self.schema, number, self.train, id_dropout)
+        };
+        let of_task = |(number, task): (usize, &Task)| {
+            let Population::Where(click) = task.population else {
+                return Ok(None);
+            };
+            let own = count(rule, number)?;
+            if !rule.guarded || own.is_none() {
+                return Ok(own);
+            }
+            let clicks = count(EvidenceRule { cap: 1.0, ..rule }, click)?;
+            Ok(match (own, clicks) {
+                (Some(own), Some(clicks)) => Some(own.guarded_by(&clicks)),
+                (own, _) => own,
+            })
         };
         tasks.map(of_task).collect()
     }
