@@ -256,6 +256,11 @@ pub fn sharing_picture(
     units: Option<&UnitChoice>,
 ) -> SharingPicture {
     SharingPicture {
+        remarks: units
+            .map(|units| units.why.clone())
+            .into_iter()
+            .chain(sharing::taken(artifact))
+            .collect(),
         network: network.to_owned(),
         tasks: artifact.spec.tasks.clone(),
         layers: sharing::layers(&artifact.spec, artifact.masks.as_deref()),
@@ -443,6 +448,14 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),
     ]);
+    if let Some(kappa) = train.kappa {
+        let how = if kappa.permuted {
+            "permuted (control)"
+        } else {
+            "learned"
+        };
+        settings.push(("part of the click's logit", how.to_owned()));
+    }
     if network.kind == NetworkKind::SparseSharing {
         let search = &train.search;
         let kind = match &search.kind {

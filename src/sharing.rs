@@ -2,7 +2,8 @@
 
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 use ncs_features::Schema;
-use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask};
+use ncs_model::artifact::Artifact;
+use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
 
 /// The connections of every layer by the tasks that keep them, input side first.
 ///
@@ -14,6 +15,19 @@ pub fn layers(spec: &Spec, masks: Option<&Masks>) -> Vec<LayerSharing> {
         None => whole(layer, spec.tasks.len()),
     };
     layers.map(sharing).collect()
+}
+
+/// How much a task takes of another's logit, in words; `None` where none does.
+pub fn taken(artifact: &Artifact) -> Option<String> {
+    let ([from, to], taken) = artifact.taken()?;
+    let error = taken.error().map_or(String::new(), |error| {
+        format!(" (standard error {error:.3}, the network being as it is)")
+    });
+    let names = &artifact.spec.tasks;
+    Some(format!(
+        "{} takes {:.3}{error} of the logit of {}, less its mean of {:.3}",
+        names[to], taken.kappa, names[from], taken.mean
+    ))
 }
 
 /// The share of the connections that each task keeps, in the order of the tasks.

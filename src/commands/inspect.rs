@@ -154,6 +154,9 @@ fn extras(artifact: &Artifact) -> String {
     if !calibrators.is_empty() {
         text += &format!("calibrators: {}\n", calibrators.join(", "));
     }
+    if let Some(taken) = sharing::taken(artifact) {
+        text += &format!("{taken}\n");
+    }
     if let Some(test) = &artifact.self_test {
         text += &format!("self-test: {} rows\n", test.rows.n_rows);
     }

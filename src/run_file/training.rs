@@ -31,12 +31,14 @@ pub(crate) fn plan(
         enough_layers(&said.network, checks);
     }
     let funnel = funnel::plan(said, tasks, checks);
+    let kappa = funnel::kappa(said, tasks, checks);
     let network = NetworkPlan {
-        heads: funnel::heads(funnel.as_ref()),
+        heads: funnel::heads(funnel.as_ref(), kappa),
         ..network(&said.network)
     };
     let mut train = TrainPlan {
         funnel,
+        kappa,
         ..train(said, search, checks)
     };
     if network.kind == NetworkKind::SparseSharing {
@@ -175,6 +177,7 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
             shapes::Balance::Pcgrad => Balance::PcGrad,
         },
         funnel: None,
+        kappa: None,
         evidence: funnel::evidence(said, checks),
         id_dropout: match said.training.id_dropout {
             shapes::IdDropout::Named(shapes::IdDropoutName::Auto) => IdDropoutPlan::Auto,

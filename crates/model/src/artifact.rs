@@ -26,7 +26,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Newest version of the files; readers refuse later ones.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+
+/// Version of files without a task that takes another's logit in.
+const RANGED: u32 = 3;
 
 /// Version of files with calibrators, without ranges, and with texts as the log writes them. A release
 /// that knew no ranges, no rule for texts or no calibrators must not read a model that has some: it would
@@ -199,8 +202,10 @@ impl Artifact {
     /// The oldest version whose readers score as it does.
     fn version(&self) -> u32 {
         let has_ranges = self.schema.tables.iter().any(|table| table.range.is_some());
-        if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
+        if self.spec.takes().is_some() {
             VERSION
+        } else if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
+            RANGED
         } else if self.calibrators.iter().any(Option::is_some) {
             CALIBRATED
         } else {
@@ -423,7 +428,11 @@ fn mask_name(task: usize, layer: usize) -> String {
     format!("mask.{task}.fc_{layer}")
 }
 
-fn read_masks(file: &TensorFile, spec: &Spec) -> Result<Option<Arc<Masks>>, TensorFileError> {
+fn read_masks(
+    file: &TensorFile,
+    spec: &Spec,
+    owners: Option<UnitOwners>,
+) -> Result<Option<Arc<Masks>>, TensorFileError> {
     let mut tasks = Vec::new();
     for task in 0..spec.tasks.len() {
         let mut layers = Vec::new();

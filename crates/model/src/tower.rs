@@ -7,6 +7,7 @@ use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;
+use crate::taken::TakenLogit;
 use crate::units::UnitOwners;
 use ncs_features::Batch;
 use std::ops::Range;
@@ -22,6 +23,8 @@ pub struct DenseLayout {
     pub heads: Vec<LayerLayout>,
     /// The weights of each learned mixture of towers (cross-stitch). Never masked.
     pub stitches: Vec<Range<usize>>,
+    /// What a task takes of another's logit: [`TakenLogit`], or nothing. No weight: an optimizer of its own moves it.
+    pub taken: Range<usize>,
     /// Number of numbers.
     pub len: usize,
 }
@@ -40,7 +43,7 @@ pub struct LayerLayout {
 }
 
 impl DenseLayout {
-    fn new(graph: &Graph) -> DenseLayout {
+    fn new(graph: &Graph, spec: &Spec) -> DenseLayout {
         let mut len = 0;
         let mut layer = |(inputs, outputs): (usize, usize)| {
             let weights = len..len + inputs * outputs;
@@ -64,10 +67,13 @@ impl DenseLayout {
             range
         };
         let stitches = graph.stitches.iter().map(stitch).collect();
+        let taken = len..len + spec.takes().map_or(0, |_| TakenLogit::NUMBERS);
+        len = taken.end;
         DenseLayout {
             layers,
             heads,
             stitches,
+            taken,
             len,
         }
     }
@@ -93,7 +99,7 @@ impl<R: Real> Tower<R> {
     /// a search, the training after it and the towers of other networks start alike.
     pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
         let graph = networks::graph(&spec, &tasks);
-        let layout = DenseLayout::new(&graph);
+        let layout = DenseLayout::new(&graph, &spec);
         let mut dense = vec![R::ZERO; layout.len];
         let layers = layout
             .layers
@@ -125,7 +131,7 @@ impl<R: Real> Tower<R> {
 
     /// How many numbers the layers and heads of such a tower have.
     pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
-        DenseLayout::new(&networks::graph(spec, tasks)).len
+        DenseLayout::new(&networks::graph(spec, tasks), spec).len
     }
 
     /// Draws the table rows that a batch points to: before training on it.

@@ -367,6 +367,7 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
         let heads = ncs_model::Heads {
             helper_of,
             joint: None,
+            takes: None,
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
         let tasks = model.tower(0).tasks.clone();

@@ -114,6 +114,7 @@ fn prepared(folder: &Path) -> Prepared {
 
 fn plan() -> TrainPlan {
     TrainPlan {
+        kappa: None,
         seed: 1,
         threads: 1,
         batch: Some(512),

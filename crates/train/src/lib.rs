@@ -23,6 +23,7 @@ mod search;
 mod slots;
 pub mod step;
 mod step_loss;
+mod taken;
 mod trainer;
 
 pub use error::TrainError;
@@ -34,5 +35,6 @@ pub use plan::{
     SearchPlan, Steps, TrainPlan,
 };
 pub use run::{Run, Trained, Training, check_labels, label_problems};
-pub use search::{LevelResult, TaskSearch};
+pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};
+pub use taken::KappaPlan;
 pub use trainer::Point;

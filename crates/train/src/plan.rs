@@ -3,6 +3,7 @@
 use crate::entire_space::FunnelLoss;
 use crate::evidence::EvidenceRule;
 use crate::id_dropout::IdDropoutPlan;
+use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct TrainPlan {
     pub average: Option<f64>,
     /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
     pub evidence: Option<EvidenceRule>,
+    /// A task that takes in another's logit by as much as it learns; `None`: none does.
+    pub kappa: Option<KappaPlan>,
     /// The optimizer of the network.
     pub optimizer: Optimizer,
     /// The optimizer of the tables: row by row, touched rows only.

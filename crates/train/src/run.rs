@@ -212,6 +212,9 @@ impl Run<'_> {
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
         trainer.run(listener)?;
+        if let Some(told) = kappa_in_words(self.schema, self.plan, &trainer) {
+            listener.hear(&Event::Noted(&told));
+        }
         let mut trainings = search::trainings(&bench, &searches);
         trainings.push(bench.training(&trainer.phase, trainer.state.step));
         Ok(Trained {
@@ -331,6 +334,22 @@ impl Run<'_> {
             folder: self.folder.to_owned(),
         }
     }
+}
+
+/// What a task took of another's logit in the end of its training.
+fn kappa_in_words(schema: &Schema, plan: &TrainPlan, trainer: &Trainer<'_>) -> Option<String> {
+    let plan = plan.kappa?;
+    let taken = trainer.state.kappa.taken();
+    let [from, to] = [plan.from, plan.to].map(|task| &schema.tasks[task].name);
+    let error = taken.error()?;
+    let what = match plan.permuted {
+        false => "of the logit",
+        true => "of the permuted logit (control: nothing is taken in scoring)",
+    };
+    Some(format!(
+        "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
+        taken.kappa
+    ))
 }
 
 /// What each head says of every row before it has learned anything: its task's rate among the rows that it is

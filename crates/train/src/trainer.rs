@@ -1,6 +1,7 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
 mod gradients;
+mod kappa;
 mod validation;
 
 use crate::averages::Averages;
@@ -16,6 +17,7 @@ use crate::predict::Judgement;
 use crate::slots::{self, Best, Slot};
 use crate::step::Course;
 use crate::step_loss::{Ground, StepLoss};
+use crate::taken::KappaState;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
 use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet, Weights};
@@ -105,6 +107,9 @@ pub(crate) struct State {
     pub(crate) losses: Vec<(f64, u64)>,
     /// Learned loss weights.
     pub(crate) variances: LogVariances,
+    /// How much a task takes of another's logit.
+    #[serde(default)]
+    pub(crate) kappa: KappaState,
     pub(crate) history: Vec<Point>,
 }
 
@@ -347,6 +352,7 @@ impl<'a> Trainer<'a> {
         let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
         let alone = self.phase.tasks.len() == 1;
         self.model.tower_mut(tower).touch(batch);
+        let taken = self.taken(batch, tower, &running.tasks);
         let weights = self.model.tower(tower);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let weight = |task: usize| match plan.balance {
@@ -421,6 +427,9 @@ impl<'a> Trainer<'a> {
         let gradient = &mut self.gradient;
         self.optimizers
             .step_in_part(tower, weights, gradient, &places, factor, &parts);
+        if let Some(taken) = taken {
+            self.move_kappa(batch, tower, &running.tasks, &taken, factor);
+        }
         Ok(())
     }
 

@@ -68,8 +68,11 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     }
     let heads = &spec.plan.heads;
     let joint = heads.joint.into_iter().flatten();
-    let is_there = joint.chain(heads.helper_of).all(|task| task < n);
-    let is_pair = heads.joint.is_none_or(|[first, second]| first != second);
+    let taken = heads.takes.into_iter().flatten();
+    let named = joint.chain(taken).chain(heads.helper_of);
+    let is_there = named.into_iter().all(|task| task < n);
+    let mut pairs = heads.joint.into_iter().chain(heads.takes);
+    let is_pair = pairs.all(|[first, second]| first != second);
     let n_heads = n + heads.helper_of.map_or(0, |_| 1);
     match is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
         true => Ok(()),
