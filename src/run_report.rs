@@ -14,8 +14,8 @@ use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch, TrainPlan,
-    Trained, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch,
+    TrainPlan, Trained, UnitChoice, predict,
 };
 
 use crate::progress::grouped;
@@ -64,7 +64,11 @@ pub fn report(
         subtitle: subtitle(plan, data),
         notes: notes(data, judged),
         results: judged.iter().map(table).collect(),
-        sharing: vec![sharing_picture(&network, &trained.artifact)],
+        sharing: vec![sharing_picture(
+            &network,
+            &trained.artifact,
+            trained.units.as_ref(),
+        )],
         search: search_curves(schema, &trained.searches),
         learning: learning_curves(&network, schema, &trained.history),
         calibration: judged
@@ -245,9 +249,18 @@ fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
     notes
 }
 
-/// The sharing picture of a trained model.
-pub fn sharing_picture(network: &str, artifact: &Artifact) -> SharingPicture {
+/// The sharing picture of a trained model; `units` says how its share of common units was chosen, where it was.
+pub fn sharing_picture(
+    network: &str,
+    artifact: &Artifact,
+    units: Option<&UnitChoice>,
+) -> SharingPicture {
     SharingPicture {
+        remarks: units
+            .map(|units| units.why.clone())
+            .into_iter()
+            .chain(sharing::taken(artifact))
+            .collect(),
         network: network.to_owned(),
         tasks: artifact.spec.tasks.clone(),
         layers: sharing::layers(&artifact.spec, artifact.masks.as_deref()),
@@ -379,11 +392,12 @@ fn loss_in_words(plan: &TrainPlan) -> String {
 }
 
 fn evidence_in_words(rule: Option<EvidenceRule>) -> String {
-    match rule {
-        None => "not asked for".to_owned(),
-        Some(EvidenceRule { k: None, cap }) => format!("k derived for each table, cap {cap}"),
-        Some(EvidenceRule { k: Some(k), cap }) => format!("k {k}, cap {cap}"),
-    }
+    let Some(EvidenceRule { k, cap, guarded }) = rule else {
+        return "not asked for".to_owned();
+    };
+    let k = k.map_or("k derived for each table".to_owned(), |k| format!("k {k}"));
+    let guarded = if guarded { ", over that of clicks" } else { "" };
+    format!("{k}, cap {cap}{guarded}")
 }
 
 fn id_dropout_in_words(plan: IdDropoutPlan) -> String {
@@ -438,6 +452,14 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),
     ]);
+    if let Some(kappa) = train.kappa {
+        let how = if kappa.permuted {
+            "permuted (control)"
+        } else {
+            "learned"
+        };
+        settings.push(("part of the click's logit", how.to_owned()));
+    }
     if network.kind == NetworkKind::SparseSharing {
         let search = &train.search;
         let kind = match &search.kind {
@@ -459,6 +481,13 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
             (false, candidates) => format!("the best of {candidates:?}"),
         };
         settings.push(("densities", densities));
+        let units = match search.common_units {
+            CommonUnits::Share(share) => share.to_string(),
+            CommonUnits::Auto => "chosen".to_owned(),
+        };
+        if search.common_units != CommonUnits::Share(1.0) {
+            settings.push(("share of common units", units));
+        }
         settings.push(("epochs a round", search.epochs_per_round.to_string()));
     }
     settings

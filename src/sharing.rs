@@ -2,7 +2,8 @@
 
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 use ncs_features::Schema;
-use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask};
+use ncs_model::artifact::Artifact;
+use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
 
 /// The connections of every layer by the tasks that keep them, input side first.
 ///
@@ -14,6 +15,19 @@ pub fn layers(spec: &Spec, masks: Option<&Masks>) -> Vec<LayerSharing> {
         None => whole(layer, spec.tasks.len()),
     };
     layers.map(sharing).collect()
+}
+
+/// How much a task takes of another's logit, in words; `None` where none does.
+pub fn taken(artifact: &Artifact) -> Option<String> {
+    let ([from, to], taken) = artifact.taken()?;
+    let error = taken.error().map_or(String::new(), |error| {
+        format!(" (standard error {error:.3}, the network being as it is)")
+    });
+    let names = &artifact.spec.tasks;
+    Some(format!(
+        "{} takes {:.3}{error} of the logit of {}, less its mean of {:.3}",
+        names[to], taken.kappa, names[from], taken.mean
+    ))
 }
 
 /// The share of the connections that each task keeps, in the order of the tasks.
@@ -106,7 +120,14 @@ fn masked(number: usize, layer: &LayerUse, masks: &Masks) -> LayerSharing {
     let kept = masks.tasks.iter().map(|mask| mask[number].to_bools());
     let kept: Vec<Vec<bool>> = kept.collect();
     let kept: Vec<&[bool]> = kept.iter().map(Vec::as_slice).collect();
-    layer_sharing(&layer.name, layer.inputs, layer.outputs, &kept)
+    let own_units = |owners: UnitOwners| {
+        let own = |task| owners.n_usable(layer.outputs, task) - owners.n_common(layer.outputs);
+        (0..owners.n_tasks()).map(own).collect()
+    };
+    LayerSharing {
+        own_units: masks.owners.map_or(Vec::new(), own_units),
+        ..layer_sharing(&layer.name, layer.inputs, layer.outputs, &kept)
+    }
 }
 
 /// A layer of which nothing is pruned: of one task only, or shared.
@@ -120,6 +141,7 @@ fn whole(layer: LayerUse, n_tasks: usize) -> LayerSharing {
         name: layer.name,
         inputs: layer.inputs,
         outputs: layer.outputs,
+        own_units: Vec::new(),
     }
 }
 
@@ -272,6 +294,7 @@ mod tests {
         };
         let masks = Masks {
             tasks: vec![first(1), first(3)],
+            owners: None,
         };
         let expected = [("fc_0", 1, [0, 2], 1), ("fc_1", 1, [0, 1], 0)];
         check(&layers(&spec, Some(&masks)), &expected);
@@ -280,5 +303,28 @@ mod tests {
             panic!("one pair of two tasks");
         };
         assert_eq!(pair.overlap.overlap, 2.0 / 5.0);
+        assert!(
+            layers(&spec, Some(&masks))
+                .iter()
+                .all(|layer| layer.own_units.is_empty())
+        );
+    }
+
+    #[test]
+    fn units_of_each_tasks_own_are_counted() {
+        let mut spec = spec(NetworkKind::SparseSharing);
+        spec.plan.hidden = vec![12, 7];
+        let owners = UnitOwners::new(0.5, 2).unwrap();
+        let shapes = spec.layer_shapes();
+        let masks = Masks {
+            tasks: [0, 1].map(|task| owners.allowed(&shapes, task)).into(),
+            owners: Some(owners),
+        };
+        let found: Vec<Vec<usize>> = layers(&spec, Some(&masks))
+            .into_iter()
+            .map(|layer| layer.own_units)
+            .collect();
+        // Of 12 units 4 are common, of 7 two.
+        assert_eq!(found, [[4, 4], [3, 2]]);
     }
 }

@@ -76,6 +76,23 @@ weights_of = "sparse_sharing"
 set = { network = { kind = "shared_bottom" } }
 "#;
 
+const OWNED: &str = r#"
+[tuning]
+trials = 1
+
+[data.log]
+synth = { rows = 6000, share = 1.0, click_rate = 0.3, conversion_rate = 0.3 }
+set = { training = { epochs = 1 }, network = { hidden = [16, 8] } }
+
+[methods.owned]
+width = 2.0
+set = { network = { kind = "sparse_sharing" }, search = { common_units = 0 } }
+
+[methods.owned_shuffled]
+masks_of = "owned"
+set = { search = { control = "shuffled" } }
+"#;
+
 fn small(seeds: &str) -> String {
     format!("seeds = {seeds}\n{SMALL}")
 }
@@ -187,6 +204,24 @@ fn controls_have_the_masks_and_sizes_of_what_they_control() {
         let ratio = kept.cost.weights as f64 / sparse.cost.weights as f64;
         assert!((0.9..1.1).contains(&ratio), "{ratio}");
     }
+}
+
+/// At twice the width each task has as many units as the data set says, and its shuffled masks stay within them.
+#[test]
+fn owned_units_are_as_wide_as_stated_and_shuffled_within_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = compared(folder.path(), &format!("seeds = [1]\n{OWNED}"));
+    let [owned, shuffled] = &found.input.data[0].methods[..] else {
+        panic!("two methods");
+    };
+    let (owned, shuffled) = (&owned.seeds[0].sharing, &shuffled.seeds[0].sharing);
+    assert_eq!(owned, shuffled);
+    let units = owned
+        .iter()
+        .map(|layer| (layer.outputs, layer.own_units.clone()));
+    let units: Vec<(usize, Vec<usize>)> = units.collect();
+    assert_eq!(units, [(32, vec![16, 16]), (16, vec![8, 8])]);
+    assert!(owned.iter().all(|layer| layer.shared == 0));
 }
 
 /// One process is killed, others go on with what it left, at the same time: the same results as of one
@@ -417,6 +452,19 @@ fn what_is_wrong_is_told_before_anything_runs() {
         &format!("{right}\n[methods.lost]\nmasks_of = \"nobody\"\n"),
         &["\"nobody\" is no method"],
     );
+    let wide = "[methods.wide]\nwidth = 2";
+    check(
+        &format!("{right}\n{wide}\nmasks_of = \"honest\"\n"),
+        &["method \"wide\" has width, and match, masks_of or weights_of says its widths already"],
+    );
+    check(
+        &format!("match = \"parameters\"\n{right}\n{wide}\n"),
+        &["method \"wide\" has width, and match"],
+    );
+    check(
+        &format!("{right}\n[methods.wide]\nwidth = 0\n"),
+        &["methods.wide.width is 0; it must be above 0"],
+    );
     check(
         &right.replace("trials = 1", "trials = 1\nlearning_rate = [0.1, 0.01]"),
         &["tuning.learning_rate falls from 0.1 to 0.01"],
@@ -437,6 +485,7 @@ fn the_shipped_comparisons_fit_their_data() {
         "coat",
         "hillstrom",
         "tencent_video",
+        "owned_units_real",
     ] {
         let shared = project().join("../shared/data");
         if !shared.exists() {

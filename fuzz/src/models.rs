@@ -166,5 +166,6 @@ fn masks(spec: &Spec) -> Masks {
     };
     Masks {
         tasks: (0..spec.tasks.len()).map(of_task).collect(),
+        owners: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use ncs_eval::{LayerSharing, text_table};
+use ncs_eval::{LayerSharing, text_table, units_table};
 use ncs_features::{Field, Objective, Pooling, Population, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Calibrator, Spec};
@@ -57,6 +57,9 @@ struct Layer<'a> {
     shared: u64,
     only: IndexMap<&'a str, u64>,
     pruned: u64,
+    /// Units that one task alone may use; left out where all units are common.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    own_units: IndexMap<&'a str, usize>,
 }
 
 impl<'a> Summary<'a> {
@@ -88,6 +91,7 @@ impl<'a> Layer<'a> {
     fn of(spec: &'a Spec, layer: LayerSharing) -> Layer<'a> {
         Layer {
             only: by_task(spec, &layer.only),
+            own_units: by_task(spec, &layer.own_units),
             name: layer.name,
             inputs: layer.inputs,
             outputs: layer.outputs,
@@ -125,6 +129,7 @@ fn text(
         format!("Columns\n{}", columns(&artifact.schema)),
         format!("Tables\n{}", tables(artifact)),
         format!("Layers: connections\n{}", layers(artifact)),
+        units(artifact),
         inputs(artifact),
         overlap(artifact),
     ];
@@ -148,6 +153,9 @@ fn extras(artifact: &Artifact) -> String {
     let mut text = String::new();
     if !calibrators.is_empty() {
         text += &format!("calibrators: {}\n", calibrators.join(", "));
+    }
+    if let Some(taken) = sharing::taken(artifact) {
+        text += &format!("{taken}\n");
     }
     if let Some(test) = &artifact.self_test {
         text += &format!("self-test: {} rows\n", test.rows.n_rows);
@@ -245,6 +253,18 @@ fn layers(artifact: &Artifact) -> String {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let rows: Vec<_> = layers.iter().map(row).collect();
     text_table(&header, &rows)
+}
+
+/// Whose the hidden units are, where not all of them are common.
+fn units(artifact: &Artifact) -> String {
+    let layers = sharing::layers(&artifact.spec, artifact.masks.as_deref());
+    match units_table(&artifact.spec.tasks, &layers) {
+        None => String::new(),
+        Some((header, rows)) => {
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            format!("Layers: units\n{}", text_table(&header, &rows))
+        }
+    }
 }
 
 /// What each task keeps of the first layer, input by input.

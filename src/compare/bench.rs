@@ -127,11 +127,15 @@ impl<'a> Bench<'a> {
         for trial in 0..plan.file.tuning.trials {
             settings.extend(plan.trial(trial, &last_task));
         }
-        open(&settings)?;
         let own_width = takes_masks || plan.method(cell).weights_of.is_some();
         let budget = sizes::budget(&run.plan, plan.matching);
-        let hidden = (plan.matching != Match::None && !own_width)
-            .then(|| sizes::hidden(&run.plan, budget, plan.matching));
+        let hidden = match plan.method(cell).width {
+            Some(factor) => Some(sizes::scaled(&run.plan.network.hidden, factor)),
+            None => (plan.matching != Match::None && !own_width)
+                .then(|| sizes::hidden(&run.plan, budget, plan.matching)),
+        };
+        settings.extend(widths(hidden.as_ref()));
+        open(&settings)?;
         Ok(Checked {
             last_task,
             hidden,

@@ -296,6 +296,13 @@ fn problems(file: &CompareFile) -> Found {
         for text in scores::problems(name, method, file) {
             say(&["methods", name], text);
         }
+        let takes_widths = method.masks_of.is_some() || method.weights_of.is_some();
+        if method.width.is_some() && (takes_widths || file.matching != Match::None) {
+            let text = format!(
+                "method {name:?} has width, and match, masks_of or weights_of says its widths already"
+            );
+            say(&["methods", name, "width"], text);
+        }
         if method.masks_of.is_some() && method.weights_of.is_some() {
             let text = format!(
                 "method {name:?} has masks_of and weights_of; its widths are those of the masks"

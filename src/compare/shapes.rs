@@ -227,6 +227,10 @@ pub(crate) struct Method {
     pub(crate) masks_of: Option<String>,
     /// Hidden layers are scaled to as many weights as this method's run keeps.
     pub(crate) weights_of: Option<String>,
+    /// Hidden layers are so many times as wide as the data set's run file says; without it, as wide. Only with
+    /// match = "none".
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1000.0))]
+    pub(crate) width: Option<f64>,
     /// Methods of one family form the line over density.
     pub(crate) family: Option<String>,
     /// Files of another program's probabilities of the test rows, one for each seed, such as

@@ -1,7 +1,10 @@
 //! Hidden layers that fit a budget, so that networks of unlike shape are compared fairly.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan};
-use ncs_model::{FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec};
+use ncs_model::{
+    FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec, UnitOwners,
+};
+use ncs_train::CommonUnits;
 
 use super::shapes::Match;
 use crate::run_file::RunPlan;
@@ -35,7 +38,17 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
             .collect(),
         plan: network.clone(),
     };
-    let size = NetworkSize::of(&spec, Kept::AtRandom(&plan.train.search.density));
+    let search = &plan.train.search;
+    // Where the share of common units is chosen later, widths are matched as if all were.
+    let owners = match search.common_units {
+        CommonUnits::Share(share) => UnitOwners::new(share, spec.tasks.len()),
+        CommonUnits::Auto => None,
+    };
+    let kept = match owners {
+        Some(owners) => Kept::Owned(owners, &search.density),
+        None => Kept::AtRandom(&search.density),
+    };
+    let size = NetworkSize::of(&spec, kept);
     match by {
         Match::Flops => size.multiply_adds,
         Match::None | Match::Parameters => size.weights,
@@ -54,10 +67,7 @@ pub(crate) fn budget(plan: &RunPlan, by: Match) -> f64 {
 
 /// The hidden widths, all scaled alike, with which the network comes nearest to a budget.
 pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
-    let scaled = |factor: f64| -> Vec<usize> {
-        let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
-        plan.network.hidden.iter().map(width).collect()
-    };
+    let scaled = |factor: f64| scaled(&plan.network.hidden, factor);
     let size = |hidden: &[usize]| {
         let network = NetworkPlan {
             hidden: hidden.to_vec(),
@@ -78,4 +88,10 @@ pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
         true => below,
         false => above,
     }
+}
+
+/// Widths times a factor, at least 1.
+pub(crate) fn scaled(hidden: &[usize], factor: f64) -> Vec<usize> {
+    let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
+    hidden.iter().map(width).collect()
 }

@@ -3,10 +3,12 @@
 use ncs_features::{Population, Task};
 use ncs_model::Heads;
 use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
-use ncs_train::{EvidenceRule, Steps};
+use ncs_train::{EvidenceRule, KappaPlan, Steps};
 
 use super::checks::Checks;
-use super::shapes::{self, EmbeddingEvidence, EvidenceName, FunnelLossName, FunnelLossSettings};
+use super::shapes::{
+    self, ClickLogit, EmbeddingEvidence, EvidenceName, FunnelLossName, FunnelLossSettings,
+};
 
 const LOSS: [&str; 2] = ["training", "loss"];
 
@@ -113,11 +115,17 @@ fn name(kind: EntireSpace) -> &'static str {
 }
 
 /// What the loss asks of the network's heads.
-pub(crate) fn heads(funnel: Option<&FunnelLoss>) -> Heads {
+pub(crate) fn heads(funnel: Option<&FunnelLoss>, kappa: Option<KappaPlan>) -> Heads {
+    let takes = kappa.filter(|kappa| !kappa.permuted);
+    let takes = takes.map(|kappa| [kappa.from, kappa.to]);
     let Some(funnel) = funnel else {
-        return Heads::default();
+        return Heads {
+            takes,
+            ..Heads::default()
+        };
     };
     Heads {
+        takes,
         helper_of: funnel.kind.has_helper().then_some(funnel.conversion),
         joint: funnel
             .kind
@@ -150,17 +158,63 @@ pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
     }
 }
 
+/// The task that takes in another's logit, if the run file asks for it.
+pub(crate) fn kappa(
+    said: &shapes::RunFile,
+    tasks: &[Task],
+    checks: &mut Checks<'_>,
+) -> Option<KappaPlan> {
+    const KEY: [&str; 2] = ["training", "click_logit"];
+    let permuted = match said.training.click_logit {
+        ClickLogit::None => return None,
+        ClickLogit::Learned => false,
+        ClickLogit::Permuted => true,
+    };
+    let Some((from, to)) = funnel(tasks) else {
+        let text =
+            "click_logit is of a task that counts the rows of another, and no task states where";
+        checks.say(&KEY, text);
+        return None;
+    };
+    if kind(said.training.loss).is_some() {
+        let text = "click_logit needs a loss for each task; training.loss is one loss of both";
+        checks.say(&KEY, text);
+    }
+    if said.network.kind == shapes::NetworkKind::SingleTask {
+        let text =
+            "click_logit joins the tasks, and network.kind = \"single_task\" trains them apart";
+        checks.say(&KEY, text);
+    }
+    if !entire_space::fits(tasks[to].objective) {
+        let text = format!(
+            "click_logit is learned by a cross-entropy; task {:?} has another loss",
+            tasks[to].name
+        );
+        checks.say(&KEY, text);
+    }
+    Some(KappaPlan { from, to, permuted })
+}
+
 /// The rule by which a task may move table rows, and whether it goes with the rest. Where none is stated, it is
 /// derived if it does.
 pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Option<EvidenceRule> {
-    let derived = EvidenceRule { k: None, cap: 1.0 };
+    let derived = EvidenceRule {
+        k: None,
+        cap: 1.0,
+        guarded: false,
+    };
     let rule = match said.training.embedding_evidence {
         None => return misfit(said).is_none().then_some(derived),
         Some(EmbeddingEvidence::Named(EvidenceName::None)) => return None,
         Some(EmbeddingEvidence::Named(EvidenceName::Auto)) => derived,
+        Some(EmbeddingEvidence::Named(EvidenceName::Guarded)) => EvidenceRule {
+            guarded: true,
+            ..derived
+        },
         Some(EmbeddingEvidence::With(rule)) => EvidenceRule {
             k: rule.k,
             cap: rule.cap,
+            guarded: rule.guarded,
         },
     };
     if let Some(text) = misfit(said) {

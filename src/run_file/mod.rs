@@ -21,6 +21,7 @@ mod tasks;
 mod training;
 mod training_shapes;
 mod tree;
+mod units;
 mod written;
 
 use std::path::Path;

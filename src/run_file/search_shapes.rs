@@ -16,6 +16,11 @@ pub(crate) struct Search {
     /// Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for `gradient`
     /// "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
     pub(crate) density: Option<Density>,
+    /// Share of the hidden units that a task may use which is common to all tasks; the others are each task's own,
+    /// and no other reads or moves them (default: 1, all units are common). Of n units a task may use
+    /// n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0, 0.5 or
+    /// 1, by the size of the data, unless a short training of each tells otherwise on validation rows.
+    pub(crate) common_units: Option<CommonUnits>,
     /// `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the warm-up, and
     /// for each density that is tried. May be a fraction.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1_000_000.0))]
@@ -55,6 +60,7 @@ impl Default for Search {
             kind: SearchKind::Gradient,
             rounds: 4,
             density: None,
+            common_units: None,
             epochs_per_round: 1.0,
             rewind: Rewind::Named(RewindName::Initial),
             pick: Pick::Best,
@@ -89,6 +95,24 @@ pub(crate) enum Density {
     OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
     /// A density for each task, by name.
     OfEach(IndexMap<String, Share>),
+}
+
+/// A share of common units, by name or stated.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum CommonUnits {
+    /// By name.
+    Named(CommonUnitsName),
+    /// Stated.
+    Share(#[schemars(range(min = 0.0, max = 1.0))] f64),
+}
+
+/// A share of common units that is not stated.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CommonUnitsName {
+    /// By validation, or the size of the data.
+    Auto,
 }
 
 /// A density that is not stated.

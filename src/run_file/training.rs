@@ -12,6 +12,7 @@ use super::funnel;
 use super::given_masks;
 use super::problem::hint;
 use super::shapes::{self, OptimizerName, OptimizerSettings};
+use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
 pub(crate) fn plan(
@@ -30,16 +31,19 @@ pub(crate) fn plan(
         enough_layers(&said.network, checks);
     }
     let funnel = funnel::plan(said, tasks, checks);
+    let kappa = funnel::kappa(said, tasks, checks);
     let network = NetworkPlan {
-        heads: funnel::heads(funnel.as_ref()),
+        heads: funnel::heads(funnel.as_ref(), kappa),
         ..network(&said.network)
     };
     let mut train = TrainPlan {
         funnel,
+        kappa,
         ..train(said, search, checks)
     };
     if network.kind == NetworkKind::SparseSharing {
         given_masks::check(search, checks);
+        units::check(said, search, checks);
         let masks = given_masks::read(said, search, &network, &data.root, checks);
         if let Some(masks) = masks {
             train.search.kind = SearchKind::Given(masks);
@@ -175,6 +179,7 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
             shapes::Balance::Pcgrad => Balance::PcGrad,
         },
         funnel: None,
+        kappa: None,
         evidence: funnel::evidence(said, checks),
         id_dropout: match said.training.id_dropout {
             shapes::IdDropout::Named(shapes::IdDropoutName::Auto) => IdDropoutPlan::Auto,
@@ -269,6 +274,7 @@ fn search_plan(
         rounds: said.rounds,
         density: densities(said, &names, checks),
         by_evidence: by_evidence(said),
+        common_units: units::plan(said),
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {

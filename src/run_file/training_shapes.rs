@@ -119,6 +119,9 @@ pub(crate) struct Training {
     /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
     /// its labels say about that row. Without it, "auto" where it goes with the rest.
     pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
+    /// Whether a task that counts the rows of another (tasks.*.where) takes that task's logit, less its mean, into
+    /// its own, times a number that is learned from 0 and told with its error: how much conversions take from clicks.
+    pub(crate) click_logit: ClickLogit,
     /// Which ids become unknown in a training step, so that the model knows what to say of ids that it has never
     /// seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
     pub(crate) id_dropout: IdDropout,
@@ -176,6 +179,7 @@ impl Default for Training {
             loss: FunnelLoss::Named(FunnelLossName::Clicked),
             balance: Balance::Fixed,
             embedding_evidence: None,
+            click_logit: ClickLogit::None,
             id_dropout: IdDropout::Named(IdDropoutName::Auto),
             average: 0.99,
             optimizer: Optimizer::Named(OptimizerName::Adam),
@@ -206,6 +210,18 @@ pub(crate) enum Balance {
     Uncertainty,
     /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
     Pcgrad,
+}
+
+/// Whether a task takes in the logit of the one whose rows it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClickLogit {
+    /// It does not.
+    None,
+    /// By as much as it learns.
+    Learned,
+    /// Control: in training it takes the logit of another row of its batch, in scoring none.
+    Permuted,
 }
 
 /// Which ids become unknown: by name or by a share.
@@ -245,6 +261,9 @@ pub(crate) enum EmbeddingEvidence {
 pub(crate) enum EvidenceName {
     /// By the evidence, with k derived for each table.
     Auto,
+    /// The same, measured against the evidence of the task whose rows are counted: s / s_click where that task's
+    /// part s_click is the larger.
+    Guarded,
     /// As far as it likes.
     None,
 }
@@ -260,11 +279,17 @@ pub(crate) struct EvidenceSettings {
     /// The part of a row with all the evidence in the world.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
     pub(crate) cap: f64,
+    /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
+    pub(crate) guarded: bool,
 }
 
 impl Default for EvidenceSettings {
     fn default() -> EvidenceSettings {
-        EvidenceSettings { k: None, cap: 1.0 }
+        EvidenceSettings {
+            k: None,
+            cap: 1.0,
+            guarded: false,
+        }
     }
 }
 

@@ -96,6 +96,14 @@ fn table_rows_move_by_evidence_unless_that_does_not_go_with_the_rest() {
     );
     let stated = rule(RUN, &["training.embedding_evidence={k=30, cap=0.5}"]).unwrap();
     assert_eq!((stated.k, stated.cap), (Some(30.0), 0.5));
+    assert!(!derived.guarded && !stated.guarded);
+    let guarded = rule(RUN, &["training.embedding_evidence=\"guarded\""]).unwrap();
+    assert_eq!((guarded.k, guarded.cap, guarded.guarded), (None, 1.0, true));
+    let guarded = rule(RUN, &["training.embedding_evidence={k=30, guarded=true}"]).unwrap();
+    assert_eq!(
+        (guarded.k, guarded.cap, guarded.guarded),
+        (Some(30.0), 1.0, true)
+    );
     let parallel = RUN.replace("where = \"ctr\"\n", "");
     assert_eq!(rule(&parallel, &[]), None);
     for set in [
@@ -135,6 +143,51 @@ fn masks_are_searched_by_gradients_unless_said_otherwise() {
     let found = parse(&blind, &sets).map(|file| file.plan).unwrap_err();
     assert!(
         found.contains("search.density = \"auto\" needs validation rows"),
+        "{found}"
+    );
+}
+
+#[test]
+fn the_click_logit_is_taken_where_the_tasks_learn_beside_each_other() {
+    let heads = |sets: &[&str]| {
+        parse(RUN, sets).map(|file| (file.plan.train.kappa, file.plan.network.heads.takes))
+    };
+    assert_eq!(heads(&[]).unwrap(), (None, None));
+    let learned = "training.click_logit=\"learned\"";
+    let plan = |permuted| ncs_train::KappaPlan {
+        from: 0,
+        to: 1,
+        permuted,
+    };
+    assert_eq!(
+        heads(&[learned]).unwrap(),
+        (Some(plan(false)), Some([0, 1]))
+    );
+    let permuted = "training.click_logit=\"permuted\"";
+    assert_eq!(heads(&[permuted]).unwrap(), (Some(plan(true)), None));
+    for (set, expected) in [
+        (
+            "training.loss=\"esmm\"",
+            "click_logit needs a loss for each task",
+        ),
+        (
+            "network.kind=\"single_task\"",
+            "click_logit joins the tasks",
+        ),
+        (
+            "tasks.cvr.loss=\"ratio\"",
+            "click_logit is learned by a cross-entropy",
+        ),
+    ] {
+        let found = heads(&[learned, set]).unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    }
+    let parallel = RUN.replace("where = \"ctr\"\n", "");
+    let found = parse(&parallel, &[learned])
+        .map(|file| file.plan)
+        .unwrap_err();
+    assert!(
+        found.contains("click_logit is of a task that counts the rows of another"),
         "{found}"
     );
 }

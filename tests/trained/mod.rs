@@ -136,6 +136,7 @@ fn masks(spec: &Spec) -> Masks {
     };
     Masks {
         tasks: vec![of_task(|p| p % 3 != 0), of_task(|p| p % 2 == 0)],
+        owners: None,
     }
 }
 

@@ -27,6 +27,7 @@ pub mod comparison;
 pub mod errors;
 pub mod figures;
 pub mod metrics;
+pub mod paired;
 pub mod render;
 pub mod report;
 pub mod sharing;
@@ -46,9 +47,10 @@ pub use metrics::{
     FunnelMetrics, MetricSettings, Metrics, PredictionError, Predictions, TaskMetrics,
     TaskPredictions,
 };
+pub use paired::{PairedDifference, auc_difference, squared_error_difference};
 pub use render::{
     columns_text, comparison_markdown, render_comparison_html, render_html, render_text,
-    render_tuning_html, text_table,
+    render_tuning_html, text_table, units_table,
 };
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};

@@ -11,6 +11,7 @@ mod text;
 mod tuning;
 
 pub use comparison::{comparison_markdown, render_comparison_html};
+pub use figures::units_table;
 pub use html::render_html;
 pub use numbers::{duration, fixed, percent, thousands};
 pub(crate) use numbers::{p_value, signed};

@@ -290,6 +290,9 @@ pub struct SharingPicture {
     pub tasks: Vec<String>,
     /// From the input on.
     pub layers: Vec<LayerSharing>,
+    /// What else is to be said of what the tasks share, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 impl ResultTable {

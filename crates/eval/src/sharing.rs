@@ -17,6 +17,9 @@ pub struct LayerSharing {
     pub only: Vec<u64>,
     /// Connections that no task keeps.
     pub pruned: u64,
+    /// For each task: units of the layer that it alone may use. Empty: all units are common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_units: Vec<usize>,
 }
 
 impl LayerSharing {

@@ -147,6 +147,7 @@ fn sharing() -> SharingPicture {
         shared,
         only: only.into(),
         pruned: (inputs * outputs) as u64 - shared - only[0] - only[1],
+        own_units: Vec::new(),
     };
     SharingPicture {
         network: "sparse_sharing".into(),
@@ -156,6 +157,7 @@ fn sharing() -> SharingPicture {
             layer("fc_1", 512, 256, 33_871, [18_330, 9120]),
             layer("fc_2", 256, 128, 17_010, [3010, 901]),
         ],
+        remarks: Vec::new(),
     }
 }
 

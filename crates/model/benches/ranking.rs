@@ -95,6 +95,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         }),
         masks: Some(Arc::new(Masks {
             tasks: vec![mask(0), second],
+            owners: None,
         })),
         members: vec![Member {
             tower: 0,

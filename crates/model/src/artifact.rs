@@ -17,6 +17,7 @@ use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
+use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
 use ncs_features::{Schema, ValueRule};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Newest version of the files; readers refuse later ones.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+
+/// Version of files without a task that takes another's logit in.
+const RANGED: u32 = 3;
 
 /// Version of files with calibrators, without ranges, and with texts as the log writes them. A release
 /// that knew no ranges, no rule for texts or no calibrators must not read a model that has some: it would
@@ -105,6 +109,9 @@ struct Manifest {
     /// The tower of each member.
     towers: Vec<usize>,
     has_masks: bool,
+    /// Whose the hidden units are, where not all are common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owners: Option<UnitOwners>,
     /// BLAKE3 of every tensor.
     tensors: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -178,6 +185,7 @@ impl Artifact {
             of_task: self.of_task.clone(),
             towers: self.members.iter().map(|member| member.tower).collect(),
             has_masks: self.masks.is_some(),
+            owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
             calibrators: self.calibrators.clone(),
             self_test: self.write_self_test(folder)?,
@@ -194,8 +202,10 @@ impl Artifact {
     /// The oldest version whose readers score as it does.
     fn version(&self) -> u32 {
         let has_ranges = self.schema.tables.iter().any(|table| table.range.is_some());
-        if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
+        if self.spec.takes().is_some() {
             VERSION
+        } else if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
+            RANGED
         } else if self.calibrators.iter().any(Option::is_some) {
             CALIBRATED
         } else {
@@ -287,7 +297,7 @@ impl Artifact {
         let artifact = Artifact {
             masks: manifest
                 .has_masks
-                .then(|| read_masks(&file, &manifest.spec))
+                .then(|| read_masks(&file, &manifest.spec, manifest.owners))
                 .transpose()?
                 .flatten(),
             members: members.collect::<Result<_, TensorFileError>>()?,
@@ -418,7 +428,11 @@ fn mask_name(task: usize, layer: usize) -> String {
     format!("mask.{task}.fc_{layer}")
 }
 
-fn read_masks(file: &TensorFile, spec: &Spec) -> Result<Option<Arc<Masks>>, TensorFileError> {
+fn read_masks(
+    file: &TensorFile,
+    spec: &Spec,
+    owners: Option<UnitOwners>,
+) -> Result<Option<Arc<Masks>>, TensorFileError> {
     let mut tasks = Vec::new();
     for task in 0..spec.tasks.len() {
         let mut layers = Vec::new();
@@ -431,7 +445,9 @@ fn read_masks(file: &TensorFile, spec: &Spec) -> Result<Option<Arc<Masks>>, Tens
         }
         tasks.push(layers);
     }
-    Ok(Some(Arc::new(Masks { tasks })))
+    let masks = Masks { tasks, owners };
+    let fits = owners.is_none_or(|owners| owners.fit(&masks));
+    Ok(fits.then(|| Arc::new(masks)))
 }
 
 fn beside(folder: &Path, ending: &str) -> PathBuf {

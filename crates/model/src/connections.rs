@@ -42,15 +42,31 @@ impl Connections {
                 tasks.iter().enumerate().map(bit).sum()
             }
         };
+        let owners = masks.and_then(|masks| masks.owners);
+        // Whether the head or bias at this place may see that unit: of units that belong to others, never.
+        let may_use = |place: usize, width: usize, unit: usize| {
+            let task = tower.spec.mask_of(tasks[place]);
+            owners.is_none_or(|owners| owners.may_use(width, unit, task))
+        };
+        let bias_keepers = |users: u64, width: usize, unit: usize| {
+            let places = (0..tasks.len()).filter(|&place| may_use(place, width, unit));
+            users & places.map(|place| 1 << place).sum::<u64>()
+        };
         // Keepers and decay of every position; a stable sort brings equals together.
         let mut kinds: Vec<(u64, bool, u32)> = Vec::with_capacity(layout.len);
         for (l, layer) in layout.layers.iter().enumerate() {
             let weights = layer.weights.clone().zip(0..);
             kinds.extend(weights.map(|(p, position)| (keepers(l, position), true, p as u32)));
-            kinds.extend(layer.bias.clone().map(|p| (of_layers[l], false, p as u32)));
+            let biases = layer.bias.clone().enumerate();
+            kinds.extend(biases.map(|(unit, p)| {
+                let keepers = bias_keepers(of_layers[l], layer.outputs, unit);
+                (keepers, false, p as u32)
+            }));
         }
         for (place, head) in layout.heads.iter().enumerate() {
-            kinds.extend(head.weights.clone().map(|p| (1 << place, true, p as u32)));
+            let weights = head.weights.clone().enumerate();
+            let weights = weights.filter(|&(unit, _)| may_use(place, head.inputs, unit));
+            kinds.extend(weights.map(|(_, p)| (1 << place, true, p as u32)));
             kinds.extend(head.bias.clone().map(|p| (1 << place, false, p as u32)));
         }
         for (stitch, users) in layout.stitches.iter().zip(of_stitches) {

@@ -2,6 +2,7 @@
 //! is made, however large the sizes that a run file states.
 
 use crate::plan::{Gram, NetworkKind, NetworkPlan};
+use crate::taken::TakenLogit;
 
 /// Layers, heads and mixtures of one tower. Counts are `f64`, so that absurd sizes give absurd counts and no
 /// overflow; they are exact up to 2^53.
@@ -65,6 +66,9 @@ impl DenseSize {
             }
         }
         count.size.numbers += heads * (last + 1.0);
+        if plan.heads.takes.is_some() && plan.kind != NetworkKind::SingleTask {
+            count.size.numbers += TakenLogit::NUMBERS as f64;
+        }
         count.size
     }
 }
@@ -179,10 +183,12 @@ mod tests {
             pieces in prop::option::of(1usize..4),
             n_tasks in 1usize..4,
             has_helper: bool,
+            takes: bool,
         ) {
             let mut plan = plan(kind, dim, hidden);
             plan.gram = gram;
             plan.heads.helper_of = has_helper.then_some(0);
+            plan.heads.takes = (takes && n_tasks > 1).then_some([0, 1]);
             let field = FieldSpec { table: 0, pooling: None, pieces: None };
             let mut fields = vec![field; n_fields];
             fields.extend(pieces.map(|pieces| FieldSpec { pieces: Some(pieces), ..field }));

@@ -55,8 +55,10 @@ mod spec;
 mod subnet;
 pub mod table_slopes;
 mod tables;
+mod taken;
 pub mod tensor_file;
 mod tower;
+mod units;
 
 pub use calibrator::{Calibrator, logit};
 pub use connections::{Connections, Keepers};
@@ -76,5 +78,7 @@ pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use subnet::Subnet;
 pub use table_slopes::TableGradient;
 pub use tables::{SlotRows, SlotRowsPart, SparseRows, Table};
+pub use taken::TakenLogit;
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use tower::{DenseLayout, LayerLayout, Tower};
+pub use units::UnitOwners;

@@ -54,10 +54,11 @@ impl<R: Real> Model<R> {
         self.masks.as_ref()
     }
 
-    /// Runs and moves each task's kept connections only, from now on.
+    /// Runs and moves each task's kept connections only, from now on. Where units have owners, the weights with
+    /// which heads read the units of others become 0 and stay so: whoever scores needs the masks alone.
     ///
     /// # Panics
-    /// If the masks are of another shape or number of tasks.
+    /// If the masks are of another shape or number of tasks, or keep what their owners do not allow.
     pub fn set_masks(&mut self, masks: Option<Arc<Masks>>) {
         if let Some(masks) = &masks {
             assert_eq!(
@@ -70,6 +71,11 @@ impl<R: Real> Model<R> {
                 self.spec.tasks.len(),
                 "one mask for each task"
             );
+            if let Some(owners) = masks.owners {
+                assert!(owners.fit(masks), "masks within the units of their tasks");
+                let towers = self.towers.iter_mut();
+                towers.for_each(|tower| tower.forget_units_of_others(owners));
+            }
         }
         self.wirings = wirings(&self.towers, masks.as_ref());
         self.masks = masks;

@@ -32,6 +32,9 @@ pub struct Heads {
     /// The head of task `[1]` says the probability that the labels of `[0]` and of `[1]` are both 1;
     /// the task's own is the quotient by that of `[0]` (AITM).
     pub joint: Option<[usize; 2]>,
+    /// Task `[1]` takes the logit of task `[0]` in, by as much as it learned ([`crate::TakenLogit`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<[usize; 2]>,
 }
 
 /// How the tasks share.

@@ -59,7 +59,7 @@ impl Scorer {
             fits.then_some(())?;
             let mut tower = Tower::new(spec.clone(), tasks, Draw::new(0, "frozen"));
             tower.restore(&member.weights)?;
-            let tasks = with_divisor(&spec, &answers);
+            let tasks = with_needed(&spec, &answers);
             let wirings = Wirings::new(&tower, artifact.masks.as_ref());
             let subnets = wirings.subnets(&tower, &tasks);
             members.push(Frozen {
@@ -182,21 +182,29 @@ impl Tower {
         said: &mut [Vec<f32>],
     ) {
         self.forward(batch, subnets, pass);
-        for (head, &task) in tasks.iter().enumerate() {
-            let logits = pass.logits(head).into_iter();
-            said[task] = logits.map(|z| sigmoid(z) as f32).collect();
+        let mut logits: Vec<Vec<f64>> = (0..tasks.len()).map(|head| pass.logits(head)).collect();
+        let place = |task: usize| tasks.iter().position(|&known| known == task);
+        if let Some(([from, to], taken)) = self.taken()
+            && let (Some(from), Some(to)) = (place(from), place(to))
+        {
+            let others = logits[from].clone();
+            let own = logits[to].iter_mut().zip(others);
+            own.for_each(|(own, other)| *own = taken.add(*own, other));
+        }
+        for (&task, logits) in tasks.iter().zip(logits) {
+            said[task] = logits.into_iter().map(|z| sigmoid(z) as f32).collect();
         }
     }
 }
 
-/// The tasks and, where the probability of one of them is a quotient, what it is divided by.
-fn with_divisor(spec: &Spec, answers: &[usize]) -> Vec<usize> {
+/// The tasks and what they are made from: where the probability of one of them is a quotient, what it is divided
+/// by, and where its logit takes in another's, that task.
+fn with_needed(spec: &Spec, answers: &[usize]) -> Vec<usize> {
     let mut tasks = answers.to_vec();
-    if let Some([first, second]) = spec.plan.heads.joint
-        && answers.contains(&second)
-        && !answers.contains(&first)
-    {
-        tasks.push(first);
+    for [first, second] in spec.plan.heads.joint.into_iter().chain(spec.takes()) {
+        if tasks.contains(&second) && !tasks.contains(&first) {
+            tasks.push(first);
+        }
     }
     tasks
 }

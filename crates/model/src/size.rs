@@ -5,6 +5,7 @@ use crate::masks::Masks;
 use crate::networks;
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
+use crate::units::UnitOwners;
 
 /// The size of a network without its tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,13 +27,20 @@ pub enum Kept<'a> {
     By(&'a Masks),
     /// Masks of these densities, one a task, drawn independently of each other: what is expected.
     AtRandom(&'a [f64]),
+    /// The same within the units that these owners leave to each task.
+    Owned(UnitOwners, &'a [f64]),
 }
 
 impl Kept<'_> {
     /// The share of a layer's connections that any task keeps.
-    fn by_any(&self, layer: usize) -> f64 {
+    fn by_any(&self, layer: usize, shapes: &[(usize, usize)]) -> f64 {
         match self {
             Kept::All => 1.0,
+            Kept::Owned(owners, densities) => {
+                let (common, own) = shares(*owners, layer, shapes);
+                let of_own: f64 = own.iter().zip(*densities).map(|(own, d)| own * d).sum();
+                common * Kept::AtRandom(densities).by_any(layer, shapes) + of_own
+            }
             Kept::AtRandom(densities) => 1.0 - densities.iter().map(|d| 1.0 - d).product::<f64>(),
             Kept::By(masks) => {
                 let n = masks.shapes()[layer];
@@ -45,9 +53,14 @@ impl Kept<'_> {
     }
 
     /// The shares that the tasks keep, added up; 1 where all run the same weights.
-    fn by_each(&self, layer: usize) -> f64 {
+    fn by_each(&self, layer: usize, shapes: &[(usize, usize)]) -> f64 {
         match self {
             Kept::All => 1.0,
+            Kept::Owned(owners, densities) => {
+                let (common, own) = shares(*owners, layer, shapes);
+                let pairs = own.iter().zip(*densities);
+                pairs.map(|(own, d)| (common + own) * d).sum()
+            }
             Kept::AtRandom(densities) => densities.iter().sum(),
             Kept::By(masks) => {
                 let share = |task: &crate::TaskMask| {
@@ -57,6 +70,40 @@ impl Kept<'_> {
             }
         }
     }
+}
+
+impl Kept<'_> {
+    /// Units of the last layer, of so many, that a head reads.
+    fn of_head(&self, head: usize, width: usize) -> usize {
+        let owners = match self {
+            Kept::By(masks) => masks.owners,
+            Kept::Owned(owners, _) => Some(*owners),
+            Kept::All | Kept::AtRandom(_) => None,
+        };
+        owners.map_or(width, |owners| {
+            owners.n_usable(width, head.min(owners.n_tasks() - 1))
+        })
+    }
+}
+
+/// The share of a layer's connections that lead into common units, and of those into each task's own.
+fn shares(owners: UnitOwners, layer: usize, shapes: &[(usize, usize)]) -> (f64, Vec<f64>) {
+    let all = (shapes[layer].0 * shapes[layer].1).max(1) as f64;
+    let common = match layer {
+        0 => shapes[0].0 * owners.n_common(shapes[0].1),
+        _ => owners.n_common(shapes[layer].0) * owners.n_common(shapes[layer].1),
+    };
+    let own = |task: usize| {
+        let (inputs, outputs) = shapes[layer];
+        let read = match layer {
+            0 => inputs,
+            _ => owners.n_usable(inputs, task),
+        };
+        let units = owners.n_usable(outputs, task) - owners.n_common(outputs);
+        (read * units) as f64 / all
+    };
+    let own = (0..owners.n_tasks()).map(own).collect();
+    (common as f64 / all, own)
 }
 
 impl NetworkSize {
@@ -80,10 +127,11 @@ fn weights(graph: &Graph, kept: Kept<'_>) -> f64 {
     let (used, _) = graph.users();
     let layer = |(l, &(inputs, outputs)): (usize, &(usize, usize))| match used[l] {
         0 => 0.0,
-        _ => kept.by_any(l) * inputs as f64 * outputs as f64 + outputs as f64,
+        _ => kept.by_any(l, &graph.shapes) * inputs as f64 * outputs as f64 + outputs as f64,
     };
     let layers: f64 = graph.shapes.iter().enumerate().map(layer).sum();
-    let heads = graph.heads.iter().map(|&node| graph.nodes[node].width + 1);
+    let heads = graph.heads.iter().enumerate();
+    let heads = heads.map(|(head, &node)| kept.of_head(head, graph.nodes[node].width) + 1);
     let stitches = graph.stitches.iter().map(Vec::len);
     layers + heads.chain(stitches).sum::<usize>() as f64
 }
@@ -97,7 +145,7 @@ fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
             Op::Input | Op::Softmax { .. } => 0.0,
             Op::Layer { layer, .. } => {
                 let (inputs, outputs) = graph.shapes[*layer];
-                kept.by_each(*layer) * inputs as f64 * outputs as f64
+                kept.by_each(*layer, &graph.shapes) * inputs as f64 * outputs as f64
             }
             Op::Mix { parts, .. } | Op::Stitch { parts, .. } => product(parts.len()),
             Op::Scores { pairs, .. } => {
@@ -172,6 +220,7 @@ mod tests {
         let mask = |t| masks::random(&shapes, 0.25, Draw::new(t, "mask"));
         let same = Masks {
             tasks: vec![mask(1), mask(1)],
+            owners: None,
         };
         let size = NetworkSize::of(&spec, Kept::By(&same));
         assert_eq!(size.weights, (28 + 12 + 10) as f64);
@@ -179,5 +228,24 @@ mod tests {
         let expected = NetworkSize::of(&spec, Kept::AtRandom(&[0.5, 0.5]));
         assert_eq!(expected.weights, 0.75 * 112.0 + 22.0);
         assert_eq!(expected.multiply_adds, 112.0 + 8.0);
+    }
+
+    #[test]
+    fn owned_units_are_counted_once_and_read_their_own() {
+        let spec = spec(NetworkKind::SparseSharing);
+        let shapes = spec.layer_shapes();
+        // Half of each layer is each task's: 10 x 4 and 4 x 2 twice, a head reads two units.
+        let owners = UnitOwners::new(0.0, 2).unwrap();
+        let masks = Masks {
+            tasks: [0, 1].map(|task| owners.allowed(&shapes, task)).into(),
+            owners: Some(owners),
+        };
+        for kept in [Kept::By(&masks), Kept::Owned(owners, &[1.0, 1.0])] {
+            let size = NetworkSize::of(&spec, kept);
+            assert_eq!(size.weights, (80 + 16 + 12 + 6) as f64);
+            assert_eq!(size.multiply_adds, (80 + 16 + 8) as f64);
+        }
+        let half = NetworkSize::of(&spec, Kept::Owned(owners, &[0.5, 0.5]));
+        assert_eq!(half.weights, (48 + 12 + 6) as f64);
     }
 }

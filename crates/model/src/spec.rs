@@ -188,6 +188,13 @@ impl Spec {
         helper_of.map(|_| self.tasks.len())
     }
 
+    /// The tasks `[from, to]` of which the second takes the first one's logit in ([`crate::plan::Heads::takes`]):
+    /// of one tower.
+    pub fn takes(&self) -> Option<[usize; 2]> {
+        let together = self.plan.kind != NetworkKind::SingleTask;
+        self.plan.heads.takes.filter(|_| together)
+    }
+
     /// The name of a task, or `helper` of the helper's head.
     pub(crate) fn head_name(&self, head: usize) -> &str {
         self.tasks.get(head).map_or("helper", String::as_str)

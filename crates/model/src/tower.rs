@@ -7,6 +7,8 @@ use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;
+use crate::taken::TakenLogit;
+use crate::units::UnitOwners;
 use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub struct DenseLayout {
     pub heads: Vec<LayerLayout>,
     /// The weights of each learned mixture of towers (cross-stitch). Never masked.
     pub stitches: Vec<Range<usize>>,
+    /// What a task takes of another's logit: [`TakenLogit`], or nothing. No weight: an optimizer of its own moves it.
+    pub taken: Range<usize>,
     /// Number of numbers.
     pub len: usize,
 }
@@ -39,7 +43,7 @@ pub struct LayerLayout {
 }
 
 impl DenseLayout {
-    fn new(graph: &Graph) -> DenseLayout {
+    fn new(graph: &Graph, spec: &Spec) -> DenseLayout {
         let mut len = 0;
         let mut layer = |(inputs, outputs): (usize, usize)| {
             let weights = len..len + inputs * outputs;
@@ -63,10 +67,13 @@ impl DenseLayout {
             range
         };
         let stitches = graph.stitches.iter().map(stitch).collect();
+        let taken = len..len + spec.takes().map_or(0, |_| TakenLogit::NUMBERS);
+        len = taken.end;
         DenseLayout {
             layers,
             heads,
             stitches,
+            taken,
             len,
         }
     }
@@ -92,7 +99,7 @@ impl<R: Real> Tower<R> {
     /// a search, the training after it and the towers of other networks start alike.
     pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
         let graph = networks::graph(&spec, &tasks);
-        let layout = DenseLayout::new(&graph);
+        let layout = DenseLayout::new(&graph, &spec);
         let mut dense = vec![R::ZERO; layout.len];
         let layers = layout
             .layers
@@ -124,7 +131,7 @@ impl<R: Real> Tower<R> {
 
     /// How many numbers the layers and heads of such a tower have.
     pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
-        DenseLayout::new(&networks::graph(spec, tasks)).len
+        DenseLayout::new(&networks::graph(spec, tasks), spec).len
     }
 
     /// Draws the table rows that a batch points to: before training on it.
@@ -142,6 +149,18 @@ impl<R: Real> Tower<R> {
     pub fn touch_all(&mut self) {
         for table in &mut self.tables {
             (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+        }
+    }
+
+    /// Sets the weights with which heads read units that their tasks may not use to 0.
+    pub(crate) fn forget_units_of_others(&mut self, owners: UnitOwners) {
+        for (&head, layout) in self.tasks.iter().zip(&self.layout.heads) {
+            let task = self.spec.mask_of(head);
+            for (unit, at) in layout.weights.clone().enumerate() {
+                if !owners.may_use(layout.inputs, unit, task) {
+                    self.dense[at] = R::ZERO;
+                }
+            }
         }
     }
 

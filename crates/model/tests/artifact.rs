@@ -138,6 +138,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
                 tasks: vec![mask(0), mask(1)],
+                owners: None,
             })
         }),
         of_task: if members.len() == 2 {
@@ -207,6 +208,32 @@ fn scores_are_the_same_before_and_after() {
         for (read, member) in read.members.iter().zip(&artifact.members) {
             assert_eq!((read.tower, &read.weights), (member.tower, &member.weights));
         }
+    }
+}
+
+/// Releases that do not know what is taken must not read such a model.
+#[test]
+fn what_a_task_takes_is_kept_under_a_version_of_its_own() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("model");
+    let mut artifact = sparse_sharing();
+    artifact.spec.plan.heads.takes = Some([0, 1]);
+    for member in &mut artifact.members {
+        Arc::make_mut(&mut member.weights)
+            .dense
+            .extend([0.25, -2.0, 100.0]);
+    }
+    artifact.write(&folder).unwrap();
+    let manifest = fs::read_to_string(folder.join("manifest.json")).unwrap();
+    assert!(manifest.contains("\"version\": 4"));
+    let read = Artifact::read(&folder).unwrap();
+    assert_eq!(scores(&read), scores(&artifact));
+    let ([from, to], taken) = read.taken().unwrap();
+    assert_eq!((from, to, taken.kappa, taken.mean), (0, 1, 0.25, -2.0));
+    for takes in [[0, 2], [1, 1]] {
+        artifact.spec.plan.heads.takes = Some(takes);
+        artifact.write(&folder).unwrap();
+        assert!(complaint(&folder).contains("its heads are not those of its tasks"));
     }
 }
 

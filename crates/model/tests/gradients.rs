@@ -129,6 +129,7 @@ fn model_with(
         let mask = |t| masks::random(&shapes, 0.6, Draw::new(t, "mask"));
         model.set_masks(Some(Arc::new(Masks {
             tasks: vec![mask(1), mask(2)],
+            owners: None,
         })));
     }
     model
@@ -366,6 +367,7 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
         let heads = ncs_model::Heads {
             helper_of,
             joint: None,
+            takes: None,
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
         let tasks = model.tower(0).tasks.clone();

@@ -129,6 +129,7 @@ impl Network {
         let task = |layers: &Vec<Vec<u8>>| layers.iter().zip(shapes).map(layer).collect();
         Masks {
             tasks: self.masks.iter().map(task).collect(),
+            owners: None,
         }
     }
 }

@@ -7,8 +7,8 @@ use ncs_features::{
 use ncs_model::artifact::{Artifact, Member};
 use ncs_model::kernels::Level;
 use ncs_model::{
-    Draw, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker, Scorer,
-    Spec, masks,
+    Draw, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker,
+    Scorer, Spec, TakenLogit, masks,
 };
 use std::sync::Arc;
 
@@ -109,6 +109,19 @@ fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer>
 
 /// The same; the masks agree on this share of the connections, at least.
 fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64) -> Arc<Scorer> {
+    let artifact = artifact(kind, gram, dim, apart, alike, None);
+    Arc::new(Scorer::new(&artifact).unwrap())
+}
+
+/// The same as it is saved; with `kappa` the second task takes so much of the first one's logit.
+fn artifact(
+    kind: NetworkKind,
+    gram: Gram,
+    dim: usize,
+    apart: bool,
+    alike: f64,
+    kappa: Option<f64>,
+) -> Artifact {
     let plan = NetworkPlan {
         kind,
         dim,
@@ -116,7 +129,10 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
         gram,
         dropout: 0.0,
         table_deviation: Some(0.5),
-        heads: ncs_model::Heads::default(),
+        heads: Heads {
+            takes: kappa.map(|_| [0, 1]),
+            ..Heads::default()
+        },
     };
     let schema = Arc::new(schema());
     let spec = Spec::of(&schema, &plan);
@@ -130,6 +146,11 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
                 .bias
                 .for_each(|at| trained.dense[at] = 0.1 * draw.normal(at as u64) as f32);
         }
+        trained.set_taken(TakenLogit {
+            kappa: kappa.unwrap_or(0.0),
+            mean: 0.3,
+            information: 9.0,
+        });
         Member {
             tower,
             weights: Arc::new(trained.weights()),
@@ -156,9 +177,10 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
         let second = first.iter().zip(&mask(1)).map(mixed).collect();
         Arc::new(Masks {
             tasks: vec![first, second],
+            owners: None,
         })
     });
-    let artifact = Artifact {
+    Artifact {
         calibrators: vec![],
         self_test: None,
         shares: vec![],
@@ -167,8 +189,7 @@ fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64)
         masks,
         members,
         of_task,
-    };
-    Arc::new(Scorer::new(&artifact).unwrap())
+    }
 }
 
 /// Rows with lists of nought to four ids.
@@ -283,6 +304,39 @@ fn a_request_scores_as_its_rows_do() {
             let scorer = scorer(kind, gram, dim, apart);
             check(&scorer, &[0, 2, 4, 5, 8], &best, &mut buffers);
         }
+    }
+}
+
+/// What a task takes of another's logit is the same over rows and in a request, whoever answers for the other.
+#[test]
+fn a_logit_that_is_taken_is_that_of_the_same_weights() {
+    let mut buffers = RankBuffers::default();
+    for (kind, apart) in [
+        (NetworkKind::SparseSharing, false),
+        (NetworkKind::SparseSharing, true),
+        (NetworkKind::SharedBottom, false),
+        (NetworkKind::SharedBottom, true),
+    ] {
+        let make = |kappa| artifact(kind, Gram::Full, 4, apart, 0.0, Some(kappa));
+        let scorer = |artifact: &Artifact| Arc::new(Scorer::new(artifact).unwrap());
+        let (without, with) = (scorer(&make(0.0)), scorer(&make(0.7)));
+        check(&with, &[0, 2, 4, 5, 8], &[Level::best()], &mut buffers);
+        let rows = batch("rows", 70);
+        let score = |scorer: &Scorer| scorer.score(&rows, &mut Pass::new(1));
+        let (own, found) = (score(&without), score(&with));
+        assert_eq!(own[0], found[0], "the first task takes nothing");
+        // The click's logit under the weights that answer for conversions.
+        let mut alike = make(0.0);
+        alike.of_task[0] = alike.of_task[1];
+        let clicks = &score(&scorer(&alike))[0];
+        let logit = |p: f32| (f64::from(p) / (1.0 - f64::from(p))).ln();
+        for ((own, found), &click) in own[1].iter().zip(&found[1]).zip(clicks) {
+            let expected = logit(*own) + 0.7 * (logit(click) - 0.3);
+            assert!((logit(*found) - expected).abs() < 1e-4, "{kind:?} {apart}");
+        }
+        let (tasks, taken) = make(0.7).taken().unwrap();
+        assert_eq!((tasks, taken.error()), ([0, 1], Some(1.0 / 3.0)));
+        assert!((taken.kappa - 0.7).abs() < 1e-6);
     }
 }
 

@@ -95,7 +95,10 @@ fn dense(bencher: Bencher, n_kept: usize) {
     let density = (n_kept as f64 / n_all as f64).min(1.0);
     let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
     let tasks = vec![mask(0), mask(1)];
-    model.set_masks(Some(Arc::new(Masks { tasks })));
+    model.set_masks(Some(Arc::new(Masks {
+        tasks,
+        owners: None,
+    })));
     let mut optimizers = Optimizers::new(&model, SETTINGS);
     let n = model.connections(0).len() as u64;
     let mut gradient = Gradient {

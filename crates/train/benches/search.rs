@@ -114,6 +114,7 @@ fn prepared(folder: &Path) -> Prepared {
 
 fn plan() -> TrainPlan {
     TrainPlan {
+        kappa: None,
         seed: 1,
         threads: 1,
         batch: Some(512),
@@ -141,6 +142,7 @@ fn plan() -> TrainPlan {
             by_evidence: false,
             candidates: vec![],
             kind: SearchKind::Magnitude,
+            common_units: ncs_train::CommonUnits::Share(1.0),
             rounds: 3,
             density: vec![0.3, 0.3],
             epochs_per_round: 1.0,

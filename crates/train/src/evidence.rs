@@ -11,6 +11,10 @@
 //! this task beyond chance, and it moves none of them. In a step of that task alone the row moves by
 //! `s` times its step; in a joint step the task's slope counts `s` times, and the row makes one step of the
 //! sum (a factor on a whole gradient would cancel in Adam).
+//!
+//! *Guarded*, the task is measured against the one whose rows it counts (clicks): `s' = s / s_click` where
+//! `s_click > s`, else `s`. Where clicks themselves do not know a row well, few conversions are no reason to
+//! hold back; and `s'` is never above 1 nor below `s`.
 
 use crate::id_dropout::IdDropout;
 use ncs_features::{Batch, Schema};
@@ -26,6 +30,8 @@ pub struct EvidenceRule {
     pub k: Option<f64>,
     /// The part of a row with all the evidence in the world, in (0, 1].
     pub cap: f64,
+    /// Whether the part is measured against that of the task whose rows are counted.
+    pub guarded: bool,
 }
 
 /// A task's part in each row of each table.
@@ -70,6 +76,25 @@ impl Evidence {
         Ok(Some(Evidence {
             parts: parts.collect(),
         }))
+    }
+
+    /// The parts measured against those of the task whose rows are counted.
+    pub(crate) fn guarded_by(self, other: &Evidence) -> Evidence {
+        let table = |(own, other): (HashMap<u32, f32>, &HashMap<u32, f32>)| {
+            let guarded = |(id, part): (u32, f32)| {
+                let others = other.get(&id).copied().unwrap_or(0.0);
+                (id, if others > part { part / others } else { part })
+            };
+            own.into_iter().map(guarded).collect()
+        };
+        Evidence {
+            parts: self
+                .parts
+                .into_iter()
+                .zip(&other.parts)
+                .map(table)
+                .collect(),
+        }
     }
 
     /// The part of the task in each row of a table's gradient.
@@ -155,11 +180,30 @@ mod tests {
     use super::*;
     use ncs_features::FieldIds;
 
+    const DERIVED: EvidenceRule = EvidenceRule {
+        k: None,
+        cap: 1.0,
+        guarded: false,
+    };
+
+    #[test]
+    fn a_guarded_part_is_measured_against_that_of_clicks() {
+        let of = |parts: &[(u32, f32)]| Evidence {
+            parts: vec![parts.iter().copied().collect()],
+        };
+        let own = of(&[(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0), (5, 0.2)]);
+        let clicks = of(&[(1, 0.8), (2, 0.4), (4, 0.9), (5, 0.2)]);
+        let found = own.guarded_by(&clicks);
+        let expected = [(1, 0.625), (2, 0.5), (3, 0.5), (4, 0.0), (5, 0.2)];
+        assert_eq!(found.parts, [HashMap::from(expected)]);
+    }
+
     #[test]
     fn a_row_moves_by_what_its_labels_say() {
         let rule = EvidenceRule {
             k: Some(10.0),
             cap: 0.8,
+            guarded: false,
         };
         let part = |n| f64::from(rule.parts(HashMap::from([(3, [n, 0])]), HashMap::new(), 0.5)[&3]);
         assert!(part(0).abs() < 1e-6);
@@ -192,7 +236,7 @@ mod tests {
         let differ = counted(|id| if id % 2 == 0 { 0.3 } else { -0.3 });
         let found = variance(&differ, pooled(&differ));
         assert!((0.07..0.12).contains(&found), "{found}");
-        let rule = EvidenceRule { k: None, cap: 1.0 };
+        let rule = DERIVED;
         let rate = pooled(&differ);
         let information = 400.0 * rate * (1.0 - rate);
         let expected = information / (information + 1.0 / found);
@@ -206,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_table_whose_rows_do_not_differ_is_left_alone() {
-        let rule = EvidenceRule { k: None, cap: 1.0 };
+        let rule = DERIVED;
         for counts in [
             HashMap::from([(1, [10, 1])]),
             HashMap::from([(1, [10, 1]), (2, [10, 1])]),

@@ -24,6 +24,7 @@ mod search;
 mod slots;
 pub mod step;
 mod step_loss;
+mod taken;
 mod trainer;
 
 pub use error::TrainError;
@@ -31,10 +32,11 @@ pub use events::{Deaf, Event, Listener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
-    Balance, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind, SearchPlan,
-    Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
+    SearchPlan, Steps, TrainPlan,
 };
 pub use refit::RefitRows;
 pub use run::{Run, Trained, Training, check_labels, label_problems};
-pub use search::{LevelResult, TaskSearch};
+pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};
+pub use taken::KappaPlan;
 pub use trainer::Point;

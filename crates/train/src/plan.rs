@@ -3,6 +3,7 @@
 use crate::entire_space::FunnelLoss;
 use crate::evidence::EvidenceRule;
 use crate::id_dropout::IdDropoutPlan;
+use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct TrainPlan {
     pub average: Option<f64>,
     /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
     pub evidence: Option<EvidenceRule>,
+    /// A task that takes in another's logit by as much as it learns; `None`: none does.
+    pub kappa: Option<KappaPlan>,
     /// The optimizer of the network.
     pub optimizer: Optimizer,
     /// The optimizer of the tables: row by row, touched rows only.
@@ -173,6 +176,8 @@ pub struct SearchPlan {
     /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,
+    /// Which of the hidden units are common to the tasks; [`SearchKind::Magnitude`] has common ones only.
+    pub common_units: CommonUnits,
     /// Passes over the task's rows in each round; may be a fraction.
     pub epochs_per_round: f64,
     /// What kept weights go back to after a round.
@@ -184,6 +189,16 @@ pub struct SearchPlan {
     pub seed: Option<u64>,
     /// What is put in the place of the masks that were found.
     pub control: Control,
+}
+
+/// Which of the hidden units are common to the tasks ([`ncs_model::UnitOwners`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CommonUnits {
+    /// This share of the units that a task may use, in [0, 1]; 1: all units are common.
+    Share(f64),
+    /// None, half or all of them: by the size of the data, unless validation tells otherwise. For
+    /// [`SearchKind::Gradient`].
+    Auto,
 }
 
 /// What is put in the place of masks that were found, to see what their choice is worth.

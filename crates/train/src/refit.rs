@@ -85,11 +85,12 @@ pub(crate) fn run(
     let phase = phase(bench, &again, first);
     listener.hear(&Event::Noted(&said(&phase, first, rows.train.n_rows())));
     let mut model = again.model();
-    model.set_masks(first.masks.clone());
     if let Some(start) = &first.start {
         let restored = model.tower_mut(0).restore(start);
         restored.expect("ids are what they were in the first training");
     }
+    // After the weights: masks with owned units clear weights that no task may use.
+    model.set_masks(first.masks.clone());
     let setting = again.setting();
     let mut trainer = Trainer::new(&setting, phase, model);
     trainer.run(listener)?;

@@ -1,12 +1,12 @@
 //! A whole run: checks of the labels, the mask search, the training, and what came of it.
 
 use crate::error::TrainError;
-use crate::events::Listener;
+use crate::events::{Event, Listener};
 use crate::evidence::{Evidence, EvidenceRule};
 use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
 use crate::refit::{self, RefitRows};
-use crate::search::{self, TaskSearch};
+use crate::search::{self, TaskSearch, UnitChoice};
 use crate::step::Course;
 use crate::trainer::{Phase, Point, Setting, Trainer};
 use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
@@ -55,6 +55,8 @@ pub struct Trained {
     pub history: Vec<Point>,
     /// One for each task, where masks were searched.
     pub searches: Vec<TaskSearch>,
+    /// How the share of common units was chosen, where it was not stated.
+    pub units: Option<UnitChoice>,
     /// Every training of the run, whether in this process or before.
     pub trainings: Vec<Training>,
 }
@@ -207,17 +209,20 @@ impl Run<'_> {
             rates_of: self.train.label_counts(),
         };
         let mut model = bench.model();
-        let (mut searches, mut start) = (Vec::new(), None);
+        let (mut searches, mut units, mut start) = (Vec::new(), None, None);
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
-            model.set_masks(Some(Arc::new(found.masks)));
             let restored = model.tower_mut(0).restore(&found.start);
             restored.expect("the start is of this network");
-            (searches, start) = (found.searches, Some(found.start));
+            model.set_masks(Some(Arc::new(found.masks)));
+            (searches, units, start) = (found.searches, found.units, Some(found.start));
         }
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
         trainer.run(listener)?;
+        if let Some(told) = kappa_in_words(self.schema, self.plan, &trainer) {
+            listener.hear(&Event::Noted(&told));
+        }
         let mut trainings = search::trainings(&bench, &searches);
         trainings.push(bench.training(&trainer.phase, trainer.state.step));
         let mut artifact = artifact(&bench, self.schema, &trainer);
@@ -236,6 +241,7 @@ impl Run<'_> {
             chosen,
             history,
             searches,
+            units,
         })
     }
 
@@ -334,11 +340,40 @@ pub(crate) fn count_evidence(
         return Ok(Vec::new());
     };
     let tasks = schema.tasks.iter().enumerate();
-    let of_task = |(number, task): (usize, &Task)| match task.population {
-        Population::All => Ok(None),
-        Population::Where(_) => Ok(Evidence::count(rule, schema, number, train, id_dropout)?),
+    let count = |rule: EvidenceRule, number: usize| {
+        Evidence::count(rule, schema, number, train, id_dropout)
+    };
+    let of_task = |(number, task): (usize, &Task)| {
+        let Population::Where(click) = task.population else {
+            return Ok(None);
+        };
+        let own = count(rule, number)?;
+        if !rule.guarded || own.is_none() {
+            return Ok(own);
+        }
+        let clicks = count(EvidenceRule { cap: 1.0, ..rule }, click)?;
+        Ok(match (own, clicks) {
+            (Some(own), Some(clicks)) => Some(own.guarded_by(&clicks)),
+            (own, _) => own,
+        })
     };
     tasks.map(of_task).collect()
+}
+
+/// What a task took of another's logit in the end of its training.
+fn kappa_in_words(schema: &Schema, plan: &TrainPlan, trainer: &Trainer<'_>) -> Option<String> {
+    let plan = plan.kappa?;
+    let taken = trainer.state.kappa.taken();
+    let [from, to] = [plan.from, plan.to].map(|task| &schema.tasks[task].name);
+    let error = taken.error()?;
+    let what = match plan.permuted {
+        false => "of the logit",
+        true => "of the permuted logit (control: nothing is taken in scoring)",
+    };
+    Some(format!(
+        "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
+        taken.kappa
+    ))
 }
 
 /// What each head says of every row before it has learned anything: its task's rate among the rows that it is

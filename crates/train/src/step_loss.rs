@@ -16,6 +16,8 @@ struct Head<'a> {
     /// The task; the helper's head has none.
     task: Option<usize>,
     loss: Option<BatchLoss<'a>>,
+    /// What is added to its logit, for each row of the batch.
+    taken: Option<&'a [f64]>,
 }
 
 /// A loss over the logits of several heads.
@@ -72,11 +74,19 @@ impl<'a> StepLoss<'a> {
             task: (task < tasks.len()).then_some(task),
             loss: (!coupled(place))
                 .then(|| BatchLoss::new(tasks[task].objective, &batch.labels[task], weight(task))),
+            taken: None,
         };
         StepLoss {
             heads: heads.iter().enumerate().map(head).collect(),
             funnel,
         }
+    }
+
+    /// Adds these numbers, one for each row of the batch, to the logit of a task.
+    pub(crate) fn take(&mut self, task: usize, taken: &'a [f64]) {
+        let heads = self.heads.iter_mut();
+        let own = heads.filter(|head| head.task == Some(task));
+        own.for_each(|head| head.taken = Some(taken));
     }
 
     /// Forward, and back from the slopes of this loss; with `only`, of this head alone.
@@ -112,8 +122,17 @@ impl<'a> StepLoss<'a> {
     }
 
     fn apart(&self, rows: &HeadRows<'_, f32>, slopes: &mut [f32]) -> f64 {
-        let loss = self.heads[rows.head].loss.as_ref();
-        loss.map_or(0.0, |loss| loss.slopes(rows.rows, rows.logits, slopes))
+        let head = &self.heads[rows.head];
+        let Some(loss) = &head.loss else { return 0.0 };
+        match head.taken {
+            None => loss.slopes(rows.rows, rows.logits, slopes),
+            Some(taken) => {
+                let pairs = rows.rows.iter().zip(rows.logits);
+                let sum = |(&row, &own): (&u32, &f32)| f64::from(own) + taken[row as usize];
+                let logits: Vec<f32> = pairs.map(|pair| sum(pair) as f32).collect();
+                loss.slopes(rows.rows, &logits, slopes)
+            }
+        }
     }
 
     fn coupled(

@@ -1,5 +1,7 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
+mod gradients;
+mod kappa;
 mod keeping;
 mod validation;
 
@@ -16,6 +18,7 @@ use crate::predict::Judgement;
 use crate::slots::{self, Slot};
 use crate::step::Course;
 use crate::step_loss::{Ground, StepLoss};
+use crate::taken::KappaState;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
 use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet};
@@ -25,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+pub(crate) use gradients::GradientSums;
 
 /// What all trainings of a run have in common.
 pub(crate) struct Setting<'a> {
@@ -95,14 +100,6 @@ pub(crate) struct Trainer<'a> {
     clock: checkpoint::Clock,
 }
 
-/// Gradients of layers and heads over many batches, laid out as the tower's weights.
-#[derive(Clone, Debug)]
-pub(crate) struct GradientSums {
-    pub(crate) sums: Vec<f32>,
-    /// Sums of their squares.
-    pub(crate) squares: Vec<f32>,
-}
-
 /// Subnets that one step after the other loads and runs.
 struct Running {
     tower: usize,
@@ -121,6 +118,9 @@ pub(crate) struct State {
     pub(crate) losses: Vec<(f64, u64)>,
     /// Learned loss weights.
     pub(crate) variances: LogVariances,
+    /// How much a task takes of another's logit.
+    #[serde(default)]
+    pub(crate) kappa: KappaState,
     pub(crate) history: Vec<Point>,
 }
 
@@ -261,26 +261,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// From now on, adds up each task's gradients.
-    pub(crate) fn sum_gradients(&mut self) {
-        let len = self.model.tower(0).dense.len();
-        let none = GradientSums {
-            sums: vec![0.0; len],
-            squares: vec![0.0; len],
-        };
-        self.gradients = vec![none; self.setting.schema.tasks.len()];
-    }
-
-    fn add_gradient(&mut self, task: usize, tower: usize) {
-        if let Some(found) = self.gradients.get_mut(task) {
-            let positions = self.model.connections(tower).positions();
-            for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
-                found.sums[position as usize] += slope;
-                found.squares[position as usize] += slope * slope;
-            }
-        }
-    }
-
     /// One batch: a step for each task in turn, or one for all tasks of a tower.
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let plan = self.setting.plan;
@@ -384,6 +364,7 @@ impl<'a> Trainer<'a> {
         let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
         let alone = self.phase.tasks.len() == 1;
         self.model.tower_mut(tower).touch(batch);
+        let taken = self.taken(batch, tower, &running.tasks);
         let weights = self.model.tower(tower);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let weight = |task: usize| match plan.balance {
@@ -393,7 +374,10 @@ impl<'a> Trainer<'a> {
         };
         // Tasks that take turns for their gradients have nothing to join.
         let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
-        let loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
+        let mut loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
+        if let Some(taken) = &taken {
+            loss.take(taken.to, &taken.added);
+        }
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
@@ -455,6 +439,9 @@ impl<'a> Trainer<'a> {
         let gradient = &mut self.gradient;
         self.optimizers
             .step_in_part(tower, weights, gradient, &places, factor, &parts);
+        if let Some(taken) = taken {
+            self.move_kappa(batch, tower, &running.tasks, &taken, factor);
+        }
         Ok(())
     }
 

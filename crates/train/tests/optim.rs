@@ -5,7 +5,7 @@ mod reference;
 use ncs_features::{Objective, Pooling};
 use ncs_model::{
     Draw, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, Real,
-    SparseRows, Spec, Table, TableGradient, TableSpec, Weights, masks,
+    SparseRows, Spec, Table, TableGradient, TableSpec, UnitOwners, Weights, masks,
 };
 use ncs_train::Optimizer;
 use ncs_train::loss::loss;
@@ -189,6 +189,11 @@ const DIM: usize = 2;
 
 /// Three tasks over two hidden layers, each under a random mask; one table, all its rows drawn.
 fn model(seed: u64, density: f64) -> Model<f64> {
+    model_with(seed, density, 1.0)
+}
+
+/// The same where this share of the units that a task may use is common.
+fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
     let table = TableSpec {
         name: "word".into(),
         rows: N_ROWS as usize,
@@ -216,9 +221,14 @@ fn model(seed: u64, density: f64) -> Model<f64> {
     let mut model = Model::new(spec, Draw::new(seed, "weights"));
     model.tower_mut(0).touch_all();
     let shapes = model.spec().layer_shapes();
-    let mask = |task| masks::random(&shapes, density, Draw::new(seed, "mask").at(task));
-    let tasks = (0..N_TASKS as u64).map(mask).collect();
-    model.set_masks(Some(Arc::new(Masks { tasks })));
+    let owners = UnitOwners::new(common, N_TASKS);
+    let mask = |task: usize| {
+        let draw = Draw::new(seed, "mask").at(task as u64);
+        let allowed = owners.map_or(masks::full(&shapes), |owners| owners.allowed(&shapes, task));
+        masks::random_within(&allowed, density, draw)
+    };
+    let tasks = (0..N_TASKS).map(mask).collect();
+    model.set_masks(Some(Arc::new(Masks { tasks, owners })));
     model
 }
 
@@ -238,16 +248,26 @@ fn slopes(model: &Model<f64>, draw: Draw, rows: &[u32]) -> Gradient<f64> {
 fn expected_moves(model: &Model<f64>, places: &[usize]) -> Vec<bool> {
     let masks = model.masks().unwrap();
     let layout = &model.tower(0).layout;
+    let may_use = |width: usize, unit: usize, task: usize| {
+        masks
+            .owners
+            .is_none_or(|owners| owners.may_use(width, unit, task))
+    };
     let mut moves = vec![false; layout.len];
     for (l, layer) in layout.layers.iter().enumerate() {
         for (position, i) in layer.weights.clone().enumerate() {
             moves[i] = places.iter().any(|&t| masks.tasks[t][l].keeps(position));
         }
-        moves[layer.bias.clone()].fill(true);
+        for (unit, i) in layer.bias.clone().enumerate() {
+            moves[i] = places.iter().any(|&t| may_use(layer.outputs, unit, t));
+        }
     }
     for &place in places {
         let head = &layout.heads[place];
-        moves[head.weights.start..head.bias.end].fill(true);
+        for (unit, i) in head.weights.clone().enumerate() {
+            moves[i] = may_use(head.inputs, unit, place);
+        }
+        moves[head.bias.clone()].fill(true);
     }
     moves
 }
@@ -334,23 +354,27 @@ proptest! {
     fn a_step_moves_what_its_task_keeps_and_nothing_else(
         seed: u64,
         density in 0.0f64..1.0,
+        common in prop::sample::select(vec![0.0, 0.5, 1.0]),
         settings in any_settings(),
         steps in prop::collection::vec(((0..N_TASKS).prop_map(|t| vec![t]), any_rows()), 1..8),
     ) {
-        check_steps(model(seed, density), settings, &steps, Draw::new(seed, "slopes"));
+        let model = model_with(seed, density, common);
+        check_steps(model, settings, &steps, Draw::new(seed, "slopes"));
     }
 
     #[test]
     fn a_joint_step_moves_the_union_of_what_its_tasks_keep(
         seed: u64,
         density in 0.0f64..1.0,
+        common in prop::sample::select(vec![0.0, 0.5, 1.0]),
         settings in any_settings(),
         steps in prop::collection::vec(
             (prop::sample::subsequence(vec![0, 1, 2], 1..=N_TASKS), any_rows()),
             1..8,
         ),
     ) {
-        check_steps(model(seed, density), settings, &steps, Draw::new(seed, "slopes"));
+        let model = model_with(seed, density, common);
+        check_steps(model, settings, &steps, Draw::new(seed, "slopes"));
     }
 }
 

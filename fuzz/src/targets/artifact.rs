@@ -206,6 +206,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let heads = Heads {
         helper_of: Some(1),
         joint: Some([0, 1]),
+        takes: Some([0, 1]),
     };
     let mut seeds: Vec<Vec<u8>> = kinds
         .map(|kind| seed(models::short_schema(), kind, Heads::default()))

@@ -228,3 +228,24 @@ pub(super) fn sharing_row(layer: &LayerSharing) -> Vec<String> {
     row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.chance, 3)));
     row
 }
+
+/// Header and rows of whose the units of each layer are; `None` where all units of all layers are common.
+pub fn units_table(
+    tasks: &[String],
+    layers: &[LayerSharing],
+) -> Option<(Vec<String>, Vec<Vec<String>>)> {
+    if layers.iter().all(|layer| layer.own_units.is_empty()) {
+        return None;
+    }
+    let mut header = vec!["layer".to_string(), "units".into(), "common".into()];
+    header.extend(tasks.iter().map(|task| format!("{task}'s own")));
+    let row = |layer: &LayerSharing| {
+        let own: usize = layer.own_units.iter().sum();
+        let counts = [layer.outputs, layer.outputs - own].into_iter();
+        let counts =
+            counts.chain((0..tasks.len()).map(|t| layer.own_units.get(t).copied().unwrap_or(0)));
+        let counts = counts.map(|count| thousands(count as u64));
+        std::iter::once(layer.name.clone()).chain(counts).collect()
+    };
+    Some((header, layers.iter().map(row).collect()))
+}

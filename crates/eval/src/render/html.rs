@@ -182,6 +182,14 @@ fn sharing(picture: &SharingPicture) -> Markup {
             "Overlap: connections that both tasks keep over those that either keeps; by chance: "
             "what random masks of the same densities would give."
         }
+        @if let Some((header, rows)) = figures::units_table(&picture.tasks, &picture.layers) {
+            (plain_table(&header, &rows))
+            p.explained {
+                "Units of a task's own: no other task reads them or moves what leads into them; common units read "
+                "common ones only."
+            }
+        }
+        @for remark in &picture.remarks { p { (remark) } }
     }
 }
 

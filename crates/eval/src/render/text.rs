@@ -145,11 +145,20 @@ fn sharing(picture: &SharingPicture) -> String {
         .iter()
         .map(super::figures::sharing_row)
         .collect();
-    titled(
+    let mut text = titled(
         &format!("Sharing by layer: {}", picture.network),
         &header,
         &rows,
-    )
+    );
+    if let Some((header, rows)) = super::figures::units_table(&picture.tasks, &picture.layers) {
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let title = format!("Hidden units by layer: {}", picture.network);
+        text += &format!("\n{}", titled(&title, &header, &rows));
+    }
+    for remark in &picture.remarks {
+        text += &format!("{remark}\n");
+    }
+    text
 }
 
 fn search(curve: &SearchCurve) -> String {

@@ -209,6 +209,7 @@ fn layer(name: &str, inputs: usize, outputs: usize, density: f64) -> LayerSharin
         pruned: (inputs * outputs) as u64 - shared - only.iter().sum::<u64>(),
         shared,
         only,
+        own_units: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     }
     check_tasks(schema, spec)?;
     check_network(spec)?;
+    check_owners(manifest)?;
     let n_fields = spec.vector_fields().count();
     let n_direct = spec.fields.iter().map(FieldSpec::n_numbers).sum();
     let size = DenseSize::of(&spec.plan, n_fields, n_direct, spec.tasks.len());
@@ -67,12 +68,29 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     }
     let heads = &spec.plan.heads;
     let joint = heads.joint.into_iter().flatten();
-    let is_there = joint.chain(heads.helper_of).all(|task| task < n);
-    let is_pair = heads.joint.is_none_or(|[first, second]| first != second);
+    let taken = heads.takes.into_iter().flatten();
+    let named = joint.chain(taken).chain(heads.helper_of);
+    let is_there = named.into_iter().all(|task| task < n);
+    let mut pairs = heads.joint.into_iter().chain(heads.takes);
+    let is_pair = pairs.all(|[first, second]| first != second);
     let n_heads = n + heads.helper_of.map_or(0, |_| 1);
     match is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
         true => Ok(()),
         false => Err("its heads are not those of its tasks".to_owned()),
+    }
+}
+
+/// Units can have owners where there are masks, one for each task.
+fn check_owners(manifest: &Manifest) -> Result<(), String> {
+    let Some(owners) = manifest.owners else {
+        return Ok(());
+    };
+    let n_tasks = manifest.spec.tasks.len();
+    let is_share = (0.0..1.0).contains(&owners.common());
+    let fits = manifest.has_masks && owners.n_tasks() == n_tasks && n_tasks > 1 && is_share;
+    match fits {
+        true => Ok(()),
+        false => Err("the owners of its units are not its tasks".to_owned()),
     }
 }
 

@@ -60,6 +60,8 @@ pub struct RankBuffers {
     /// First-layer sums of what the subnetworks have in common.
     sums: Vec<Lanes<f32>>,
     activations: Activations,
+    /// Logits of a task that another member answers for, where a task of this one takes them in.
+    others: Vec<f32>,
 }
 
 impl Ranker {
@@ -185,7 +187,27 @@ impl Ranker {
                 candidates,
             };
             request.start(context, buffers);
-            request.score(buffers, scores);
+            // The place of what only others need is lent to them.
+            let needed = member
+                .tasks
+                .iter()
+                .find(|task| !member.answers.contains(task));
+            if let Some(&task) = needed {
+                let mut others = std::mem::take(&mut buffers.others);
+                others.clear();
+                others.resize(candidates.n_rows, 0.0);
+                let answered = std::mem::replace(&mut scores[task], others);
+                request.score(buffers, scores);
+                request.take(scores);
+                buffers.others = std::mem::replace(&mut scores[task], answered);
+            } else {
+                request.score(buffers, scores);
+                request.take(scores);
+            }
+            for &task in &member.answers {
+                let scores = scores[task].iter_mut();
+                scores.for_each(|logit| *logit = sigmoid(f64::from(*logit)) as f32);
+            }
         }
     }
 }
@@ -239,7 +261,23 @@ impl Request<'_> {
         }
     }
 
-    /// Whole tiles first; a rest of few rows goes row by row.
+    /// From logits to logits: a task takes in that of another.
+    fn take(&self, scores: &mut [Vec<f32>]) {
+        let Some(([from, to], taken)) = self.member.tower.taken() else {
+            return;
+        };
+        if !self.member.answers.contains(&to) {
+            return;
+        }
+        let Ok([others, own]) = scores.get_disjoint_mut([from, to]) else {
+            return;
+        };
+        for (own, other) in own.iter_mut().zip(others) {
+            *own = taken.add(f64::from(*own), f64::from(*other)) as f32;
+        }
+    }
+
+    /// Fills in logits. Whole tiles first; a rest of few rows goes row by row.
     fn score(&self, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let n_rows = self.candidates.n_rows;
         let rest = n_rows % LANES;
@@ -273,7 +311,7 @@ impl Request<'_> {
             let found = |task: usize, tile: usize, logits: &Lanes<f32>| {
                 let scores = &mut scores[task][rows.start + tile * LANES..rows.end];
                 for (score, &logit) in scores.iter_mut().zip(&logits.0) {
-                    *score = sigmoid(f64::from(logit)) as f32;
+                    *score = logit;
                 }
             };
             let activations = &mut buffers.activations;
@@ -351,7 +389,7 @@ impl Request<'_> {
         }
         for (branch, start) in self.branches.iter().zip(&buffers.starts) {
             let found = |task: usize, row: usize, logit: f32| {
-                scores[task][rows.start + row] = sigmoid(f64::from(logit)) as f32;
+                scores[task][rows.start + row] = logit;
             };
             let activations = &mut buffers.activations;
             branch.run_rows(level, start, n_rows, x, activations, found);

@@ -58,6 +58,7 @@ fn drawn(density: f64) -> Model {
     let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
     model.set_masks(Some(Arc::new(Masks {
         tasks: vec![mask(0), mask(1)],
+        owners: None,
     })));
     model
 }

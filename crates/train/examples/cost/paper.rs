@@ -154,7 +154,10 @@ pub(crate) fn model(size: Size, density: [f64; 2]) -> Model {
     let shapes = model.spec().layer_shapes();
     let mask = |(task, density)| masks::random(&shapes, density, Draw::new(task, "mask"));
     let tasks = (0..).zip(density).map(mask).collect();
-    model.set_masks(Some(Arc::new(Masks { tasks })));
+    model.set_masks(Some(Arc::new(Masks {
+        tasks,
+        owners: None,
+    })));
     model
 }
 

@@ -83,7 +83,10 @@ fn training(arguments: &Arguments) -> Training {
     let shapes = model.spec().layer_shapes();
     let mask = |(task, density)| masks::random(&shapes, density, Draw::new(task, "mask"));
     let tasks = (0..).zip(arguments.density).map(mask).collect();
-    model.set_masks(Some(Arc::new(Masks { tasks })));
+    model.set_masks(Some(Arc::new(Masks {
+        tasks,
+        owners: None,
+    })));
     Training::new(arguments.size, model, &[0, 1])
 }
 

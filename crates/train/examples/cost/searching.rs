@@ -108,5 +108,8 @@ fn prune(training: &mut Training, task: usize, rate: f64) {
         .tasks
         .clone();
     tasks[task] = next;
-    training.set_masks(Masks { tasks });
+    training.set_masks(Masks {
+        tasks,
+        owners: None,
+    });
 }

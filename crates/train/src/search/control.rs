@@ -1,9 +1,10 @@
 //! Controls: what is left of a search's gain where its masks are replaced by others of the same size.
 
 use crate::plan::Control;
-use ncs_model::{Draw, Mask, Masks};
+use ncs_model::{Draw, Mask, Masks, masks};
 
-/// The masks that a control puts in the place of these.
+/// The masks that a control puts in the place of these. Where units have owners, connections change places with
+/// those that the same tasks may keep; with one mask for all, all units are common.
 pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
     let draw = Draw::new(seed, "control of masks");
     match control {
@@ -12,21 +13,41 @@ pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
             let first = masks.tasks.first().cloned().unwrap_or_default();
             Masks {
                 tasks: vec![first; masks.tasks.len()],
+                owners: None,
             }
         }
         Control::Shuffled => {
-            let layers = 0..masks.shapes().len();
+            let (may_keep, layers) = (may_keep(&masks), 0..masks.shapes().len());
             let shuffled: Vec<Vec<u64>> = layers
-                .map(|layer| shuffle(keepers(&masks, layer), draw.at(layer as u64)))
+                .map(|layer| {
+                    let keepers = keepers(&masks, layer);
+                    shuffle(keepers, &may_keep[layer], draw.at(layer as u64))
+                })
                 .collect();
             rebuild(&masks, &shuffled.concat())
         }
         Control::Random => {
             let layers = 0..masks.shapes().len();
             let all = layers.flat_map(|layer| keepers(&masks, layer)).collect();
-            rebuild(&masks, &shuffle(all, draw))
+            rebuild(&masks, &shuffle(all, &may_keep(&masks).concat(), draw))
         }
     }
+}
+
+/// For each connection, layer by layer, the tasks that may keep it, one bit each.
+fn may_keep(masks: &Masks) -> Vec<Vec<u64>> {
+    let shapes = masks.shapes();
+    let allowed = |task: usize| match masks.owners {
+        Some(owners) => owners.allowed(&shapes, task),
+        None => masks::full(&shapes),
+    };
+    let all = Masks {
+        tasks: (0..masks.tasks.len()).map(allowed).collect(),
+        owners: masks.owners,
+    };
+    (0..shapes.len())
+        .map(|layer| keepers(&all, layer))
+        .collect()
 }
 
 /// For each connection of a layer the tasks that keep it, one bit each.
@@ -40,15 +61,22 @@ fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
 }
 
 /// In the order of random numbers, so that each connection's keepers move together: densities and
-/// overlaps stay as they are.
-fn shuffle(keepers: Vec<u64>, draw: Draw) -> Vec<u64> {
-    let mut order: Vec<(u64, u64)> = keepers
-        .into_iter()
+/// overlaps stay as they are. They change places among connections that the same tasks may keep.
+fn shuffle(keepers: Vec<u64>, may_keep: &[u64], draw: Draw) -> Vec<u64> {
+    let mut order: Vec<(u64, u64, u64)> = keepers
+        .iter()
+        .zip(may_keep)
         .zip(0..)
-        .map(|(keepers, i)| (draw.bits(i), keepers))
+        .map(|((&keepers, &may), i)| (may, draw.bits(i), keepers))
         .collect();
     order.sort_unstable();
-    order.into_iter().map(|(_, keepers)| keepers).collect()
+    let mut places: Vec<(u64, usize)> = may_keep.iter().copied().zip(0..).collect();
+    places.sort_unstable();
+    let mut shuffled = keepers;
+    for ((_, place), (_, _, keepers)) in places.into_iter().zip(order) {
+        shuffled[place] = keepers;
+    }
+    shuffled
 }
 
 /// Masks of the same shapes from the keepers of all connections, layer after layer.
@@ -64,19 +92,21 @@ fn rebuild(masks: &Masks, keepers: &[u64]) -> Masks {
     };
     Masks {
         tasks: (0..masks.tasks.len()).map(of_task).collect(),
+        owners: masks.owners,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_model::masks;
+    use ncs_model::UnitOwners;
     use proptest::prelude::*;
 
     fn two(shapes: &[(usize, usize)], densities: [f64; 2], seed: u64) -> Masks {
         let mask = |(density, t)| masks::random(shapes, density, Draw::new(seed, "test").at(t));
         Masks {
             tasks: densities.into_iter().zip(0..).map(mask).collect(),
+            owners: None,
         }
     }
 
@@ -104,6 +134,26 @@ mod tests {
             prop_assert_eq!(&one.tasks[1], &found.tasks[0]);
             prop_assert_eq!(&apply(Control::None, found.clone(), seed), &found);
             prop_assert_ne!(shuffled, found);
+        }
+
+        /// No control gives a task what it may not keep, but for one mask, which leaves no owners.
+        #[test]
+        fn controls_stay_within_the_units_of_each_task(common in 0.0f64..0.9, density in 0.1f64..0.9, seed in 0u64..1000) {
+            let shapes = [(12, 8), (8, 7)];
+            let owners = UnitOwners::new(common, 2).unwrap();
+            let mask = |task: usize| {
+                let draw = Draw::new(seed, "test").at(task as u64);
+                masks::random_within(&owners.allowed(&shapes, task), density, draw)
+            };
+            let found = Masks { tasks: [0, 1].map(mask).into(), owners: Some(owners) };
+            for control in [Control::Shuffled, Control::Random] {
+                let other = apply(control, found.clone(), seed);
+                prop_assert!(owners.fit(&other), "{:?}", control);
+                prop_assert_eq!(other.owners, Some(owners));
+                prop_assert_eq!(counts(&other, 0..2), counts(&found, 0..2));
+                prop_assert_ne!(&other, &found);
+            }
+            prop_assert_eq!(apply(Control::OneMask, found.clone(), seed).owners, None);
         }
     }
 }

@@ -13,7 +13,12 @@ pub(super) struct Level {
     pub(super) result: LevelResult,
     /// The mask of the next level; `None` after the last.
     pub(super) next: Option<TaskMask>,
+    /// What its subnetwork says of each validation row, where candidates are compared row by row; else empty.
+    pub(super) scores: Vec<f32>,
 }
+
+/// The name of [`Level::scores`] in its file.
+const SCORES: &str = "validation.scores";
 
 fn path(bench: &Bench<'_>, task: usize, level: u32) -> PathBuf {
     let folder = bench.folder.join("search").join(format!("task-{task}"));
@@ -35,7 +40,12 @@ pub(super) fn read(
     let result =
         result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
     let next = mask_in(bench, &path, &file)?;
+    let scores = match file.has(SCORES) {
+        true => file.f32(SCORES)?,
+        false => Vec::new(),
+    };
     Ok(Some(Level {
+        scores,
         result,
         next: (!next.is_empty()).then_some(next),
     }))
@@ -75,7 +85,7 @@ pub(super) fn write_mask(
     mask: &TaskMask,
 ) -> Result<(), TrainError> {
     let metadata = [("run".to_owned(), bench.run.to_owned())];
-    write_file(&mask_path(bench, task, after), mask, &metadata.into())
+    write_file(&mask_path(bench, task, after), mask, &[], &metadata.into())
 }
 
 /// The mask that [`write_mask`] kept.
@@ -109,12 +119,14 @@ pub(super) fn write(
         ("result".to_owned(), result),
     ];
     let mask = level.next.as_deref().unwrap_or_default();
-    write_file(&path(bench, task, number), mask, &metadata.into())
+    let path = path(bench, task, number);
+    write_file(&path, mask, &level.scores, &metadata.into())
 }
 
 fn write_file(
     path: &Path,
     mask: &[Mask],
+    scores: &[f32],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), TrainError> {
     let bytes: Vec<Vec<u8>> = mask.iter().map(Mask::to_bytes).collect();
@@ -123,7 +135,14 @@ fn write_file(
         shape: vec![bytes.len()],
         values: Values::U8(bytes),
     });
-    let entries: Vec<Entry<'_>> = entries.collect();
+    let mut entries: Vec<Entry<'_>> = entries.collect();
+    if !scores.is_empty() {
+        entries.push(Entry {
+            name: SCORES.to_owned(),
+            shape: vec![scores.len()],
+            values: Values::F32(scores),
+        });
+    }
     make_folder_of(path)?;
     tensor_file::write(path, &entries, metadata)?;
     Ok(())

@@ -115,6 +115,7 @@ fn train(
     )));
     Ok(Level {
         result,
+        scores: Vec::new(),
         next: (number < plan.rounds).then(|| masks::prune_smallest(mask, &weights, rate)),
     })
 }

@@ -4,6 +4,7 @@
 //! subnetwork after `k` prunings. Every finished level is kept in the run's folder, so a search that
 //! was stopped goes on where it was: finished levels return at once.
 
+mod common_units;
 mod control;
 mod gradient;
 mod levels;
@@ -13,10 +14,12 @@ mod rewind;
 
 use crate::error::TrainError;
 use crate::events::Listener;
-use crate::plan::SearchKind;
+use crate::plan::{CommonUnits, SearchKind};
 use crate::run::{Bench, Training};
-use ncs_model::{Draw, Masks, Weights, masks};
+use ncs_model::{Draw, Masks, UnitOwners, Weights, masks};
 use serde::{Deserialize, Serialize};
+
+pub use common_units::{TriedUnits, UnitChoice};
 
 /// How one task's mask was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub(crate) struct Found {
     /// What joint training starts from.
     pub(crate) start: Weights,
     pub(crate) searches: Vec<TaskSearch>,
+    /// Where the share of common units was not stated.
+    pub(crate) units: Option<UnitChoice>,
 }
 
 /// Searches the masks of all tasks.
@@ -55,31 +60,47 @@ pub(crate) fn run(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Foun
     let start = rewind::start(bench, listener)?;
     let plan = &bench.plan.search;
     let tasks = 0..bench.schema.tasks.len();
-    let found = match &plan.kind {
+    let stated = owners(bench);
+    let (found, owners, units) = match &plan.kind {
         SearchKind::Magnitude => {
             let other = plan.seed.map(|seed| bench.initial(seed).tower(0).weights());
             let from = other.as_ref().unwrap_or(&start);
-            tasks
+            let found = tasks
                 .map(|task| magnitude::search(bench, task, from, listener))
-                .collect::<Result<Vec<_>, _>>()?
+                .collect::<Result<Vec<_>, _>>()?;
+            (found, None, None)
         }
-        SearchKind::Gradient => gradient::search(bench, &start, listener)?,
-        SearchKind::Random => tasks.map(|task| random(bench, task)).collect(),
+        SearchKind::Gradient => {
+            let found = gradient::search(bench, &start, listener)?;
+            (found.tasks, found.owners, found.units)
+        }
+        SearchKind::Random => (
+            tasks.map(|task| random(bench, task)).collect(),
+            stated,
+            None,
+        ),
         SearchKind::Given(masks) => {
-            let masks = masks.tasks.iter().cloned();
+            let tasks = masks.tasks.iter().cloned().zip(tasks);
             let why = "taken from another model";
-            masks
-                .zip(tasks)
-                .map(|(mask, task)| (mask, unsearched(task, why)))
-                .collect()
+            let found = tasks.map(|(mask, task)| (mask, unsearched(task, why)));
+            (found.collect(), masks.owners, None)
         }
     };
     let (tasks, searches) = found.into_iter().unzip();
     Ok(Found {
-        masks: control::apply(plan.control, Masks { tasks }, bench.plan.seed),
+        masks: control::apply(plan.control, Masks { tasks, owners }, bench.plan.seed),
         start,
         searches,
+        units,
     })
+}
+
+/// Whose the units are, where the run file states it.
+fn owners(bench: &Bench<'_>) -> Option<UnitOwners> {
+    match bench.plan.search.common_units {
+        CommonUnits::Share(common) => UnitOwners::new(common, bench.schema.tasks.len()),
+        CommonUnits::Auto => None,
+    }
 }
 
 /// The trainings that a search took: a joint warm-up, and the levels of each task.
@@ -107,7 +128,11 @@ pub(crate) fn trainings(bench: &Bench<'_>, searches: &[TaskSearch]) -> Vec<Train
 fn random(bench: &Bench<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
     let density = bench.plan.search.density[task];
     let draw = Draw::new(bench.plan.seed, "random masks").at(task as u64);
-    let mask = masks::random(&bench.spec.layer_shapes(), density, draw);
+    let shapes = bench.spec.layer_shapes();
+    let mask = match owners(bench) {
+        Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, draw),
+        None => masks::random(&shapes, density, draw),
+    };
     (mask, unsearched(task, "drawn at random: the control"))
 }
 

@@ -81,6 +81,7 @@ impl Reference {
         let task = |task| vec![layer(task, 0, (60, 16)), layer(task, 1, (16, 8))];
         Masks {
             tasks: vec![task("ctr"), task("cvr")],
+            owners: None,
         }
     }
 

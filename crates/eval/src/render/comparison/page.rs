@@ -174,6 +174,7 @@ fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
         network: method.name.clone(),
         tasks,
         layers: run.sharing.clone(),
+        remarks: Vec::new(),
     })
 }
 

@@ -1,0 +1,371 @@
+//! Hidden units that belong to a task: gradients, what a task's subnetwork depends on, requests, files.
+
+use ncs_features::{
+    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Population, Schema, Table, Task,
+};
+use ncs_model::artifact::{Artifact, Member};
+use ncs_model::{
+    Draw, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers,
+    Ranker, Real, Scorer, Spec, UnitOwners, masks,
+};
+use std::fs;
+use std::sync::Arc;
+
+const FIELDS: usize = 3;
+const IDS: u32 = 20;
+
+fn schema(n_tasks: usize) -> Schema {
+    let field = |number: usize| Field {
+        name: format!("field {number}"),
+        column: format!("column {number}"),
+        table: 0,
+        pooling: None,
+        separator: None,
+        max_values: None,
+        missing: vec![],
+    };
+    let task = |name: &str| Task {
+        name: name.into(),
+        label: name.into(),
+        population: Population::All,
+        objective: Objective::CrossEntropy,
+        weight: 1.0,
+        truth: None,
+    };
+    let table = Table {
+        name: "word".into(),
+        ids: IdSpace::Hash {
+            buckets: IDS,
+            function: HashFunction::Xxh3,
+            unknown: false,
+        },
+        range: None,
+    };
+    Schema {
+        value_rule: ncs_features::ValueRule::CURRENT,
+        fields: (0..FIELDS).map(field).collect(),
+        tables: vec![table],
+        tasks: ["ctr", "cvr", "like"][..n_tasks]
+            .iter()
+            .copied()
+            .map(task)
+            .collect(),
+        group: None,
+    }
+}
+
+fn batch(n_rows: usize) -> Batch {
+    let draw = Draw::new(5, "batch");
+    let field = |number: u64| FieldIds {
+        ids: (0..n_rows as u64)
+            .map(|row| (draw.at(number).bits(row) % u64::from(IDS)) as u32)
+            .collect(),
+        ..FieldIds::default()
+    };
+    Batch {
+        n_rows,
+        fields: (0..FIELDS as u64).map(field).collect(),
+        ..Batch::default()
+    }
+}
+
+fn spec(n_tasks: usize, hidden: &[usize]) -> Spec {
+    let plan = NetworkPlan {
+        kind: NetworkKind::SparseSharing,
+        dim: 3,
+        hidden: hidden.into(),
+        gram: Gram::Full,
+        dropout: 0.0,
+        table_deviation: Some(0.5),
+        heads: ncs_model::Heads::default(),
+    };
+    Spec::of(&schema(n_tasks), &plan)
+}
+
+/// Random masks of this density within the units of each task.
+fn owned(spec: &Spec, common: f64, density: f64) -> Masks {
+    let owners = UnitOwners::new(common, spec.tasks.len());
+    let shapes = spec.layer_shapes();
+    let mask = |task: usize| {
+        let draw = Draw::new(8, "mask").at(task as u64);
+        match owners {
+            Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, draw),
+            None => masks::random(&shapes, density, draw),
+        }
+    };
+    Masks {
+        tasks: (0..spec.tasks.len()).map(mask).collect(),
+        owners,
+    }
+}
+
+/// As after a training: nothing is zero but what must be.
+fn model<R: Real>(n_tasks: usize, hidden: &[usize], common: f64) -> Model<R> {
+    model_of(spec(n_tasks, hidden), common, 0.7)
+}
+
+fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
+    let masks = owned(&spec, common, density);
+    let mut model = Model::new(spec, Draw::new(2, "weights"));
+    let tower = model.tower_mut(0);
+    tower.touch_all();
+    let draw = Draw::new(3, "bias");
+    for layer in tower.layout.layers.clone() {
+        for at in layer.bias {
+            // Above 0, so that units speak that nothing leads to.
+            tower.dense[at] = R::of(0.1 + 0.3 * draw.uniform(at as u64));
+        }
+    }
+    model.set_masks(Some(Arc::new(masks)));
+    model
+}
+
+/// `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
+fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
+    let draw = Draw::new(4, "loss");
+    let loss = |rows: &HeadRows<'_, f64>, slopes: &mut [f64]| {
+        let draw = draw.at(rows.head as u64);
+        let mut sum = 0.0;
+        for (i, (z, slope)) in rows.logits.iter().zip(slopes).enumerate() {
+            *slope = draw.normal((rows.first + i) as u64) / 90.0 * z;
+            sum += *slope * z / 2.0;
+        }
+        sum
+    };
+    let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
+    let subnets = model.subnets(0, tasks);
+    let tower = model.tower(0);
+    tower.learn(&batch(90), &subnets, None, &loss, &mut pass, &mut gradient);
+    ((0..tasks.len()).map(|head| pass.loss(head)).sum(), gradient)
+}
+
+#[test]
+fn every_gradient_is_that_of_finite_differences() {
+    for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.3)] {
+        let model = model::<f64>(n_tasks, &[9, 7], common);
+        let tasks: Vec<usize> = (0..n_tasks).collect();
+        let (_, gradient) = learn(&model, &tasks);
+        let slope = |change: &dyn Fn(&mut Model<f64>, f64)| {
+            let at = |x: f64| {
+                let mut changed = model.clone();
+                change(&mut changed, x);
+                learn(&changed, &tasks).0
+            };
+            (at(1e-6) - at(-1e-6)) / 2e-6
+        };
+        let kept = model.connections(0).positions();
+        for (&position, ours) in kept.iter().zip(&gradient.dense).step_by(3) {
+            let found = slope(&|model, x| model.tower_mut(0).dense[position as usize] += x);
+            assert!(
+                (found - ours).abs() < 1e-7,
+                "{position}: {ours}, expected {found}"
+            );
+        }
+        for (&id, ours) in gradient.tables[0]
+            .ids
+            .iter()
+            .zip(gradient.tables[0].values.chunks(3))
+        {
+            let found = slope(&|model, x| model.tower_mut(0).tables[0].row_mut(id)[1] += x);
+            assert!(
+                (found - ours[1]).abs() < 1e-7,
+                "row {id}: {}, expected {found}",
+                ours[1]
+            );
+        }
+    }
+}
+
+/// The places of a layer's weights and bias, and of the heads', that belong to one task alone.
+fn places_of(model: &Model<f64>, owner: usize) -> Vec<usize> {
+    let tower = model.tower(0);
+    let owners = model.masks().unwrap().owners.unwrap();
+    let is_own = |width: usize, unit: usize| owners.owner(width, unit) == Some(owner);
+    let mut places = Vec::new();
+    for layer in &tower.layout.layers {
+        let weights = layer.weights.clone().enumerate();
+        places.extend(
+            weights.filter_map(|(p, at)| is_own(layer.outputs, p % layer.outputs).then_some(at)),
+        );
+        let biases = layer.bias.clone().enumerate();
+        places.extend(biases.filter_map(|(unit, at)| is_own(layer.outputs, unit).then_some(at)));
+    }
+    let head = &tower.layout.heads[owner];
+    places.extend(head.weights.start..head.bias.end);
+    places
+}
+
+#[test]
+fn no_task_hears_of_anothers_units() {
+    for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.4)] {
+        let model = model::<f64>(n_tasks, &[9, 7], common);
+        for task in 0..n_tasks {
+            let before = learn(&model, &[task]).0;
+            let mut changed = model.clone();
+            for other in (0..n_tasks).filter(|&other| other != task) {
+                for at in places_of(&model, other) {
+                    changed.tower_mut(0).dense[at] += 100.0;
+                }
+            }
+            assert_eq!(learn(&changed, &[task]).0, before, "task {task}");
+            for at in places_of(&model, task) {
+                changed.tower_mut(0).dense[at] += 1.0;
+            }
+            assert_ne!(learn(&changed, &[task]).0, before, "task {task}");
+        }
+    }
+}
+
+#[test]
+fn what_a_task_owns_is_kept_by_no_other() {
+    for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.4)] {
+        let model = model::<f64>(n_tasks, &[9, 7], common);
+        let connections = model.connections(0);
+        for task in 0..n_tasks {
+            for at in places_of(&model, task) {
+                let Some(number) = connections.number(at) else {
+                    continue;
+                };
+                let group = connections
+                    .groups()
+                    .iter()
+                    .find(|group| group.range.contains(&number));
+                assert_eq!(group.unwrap().tasks, 1 << task, "place {at}");
+            }
+        }
+    }
+}
+
+/// Heads read units of others with weights of 0, which nothing moves.
+#[test]
+fn heads_forget_the_units_of_others() {
+    let model = model::<f64>(2, &[9, 8], 0.0);
+    let tower = model.tower(0);
+    for (task, head) in tower.layout.heads.iter().enumerate() {
+        for (unit, at) in head.weights.clone().enumerate() {
+            let is_own = unit % 2 == task;
+            assert_eq!(tower.dense[at] != 0.0, is_own);
+            assert_eq!(model.connections(0).number(at).is_some(), is_own);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "masks within the units of their tasks")]
+fn masks_beyond_the_units_of_a_task_are_no_masks() {
+    let mut model: Model = model(2, &[9, 8], 0.5);
+    let shapes = model.spec().layer_shapes();
+    model.set_masks(Some(Arc::new(Masks {
+        owners: UnitOwners::new(0.5, 2),
+        ..Masks::full(&shapes, 2)
+    })));
+}
+
+fn artifact(common: f64) -> Artifact {
+    let mut spec = spec(2, &[60, 40]);
+    spec.plan.dim = 24;
+    let model: Model = model_of(spec, common, 1.0);
+    Artifact {
+        calibrators: vec![],
+        self_test: None,
+        shares: vec![],
+        schema: Arc::new(schema(2)),
+        spec: Spec::clone(model.spec()),
+        masks: model.masks().cloned(),
+        members: vec![Member {
+            tower: 0,
+            weights: Arc::new(model.tower(0).weights()),
+        }],
+        of_task: vec![0, 0],
+    }
+}
+
+/// A request scores as its rows do, and what leads into common units is computed once.
+#[test]
+fn requests_score_as_their_rows_do() {
+    for common in [0.0, 0.5, 1.0] {
+        let scorer = Arc::new(Scorer::new(&artifact(common)).unwrap());
+        let mut rows = batch(130);
+        rows.fields[0].ids.fill(7);
+        let context = Batch {
+            n_rows: 1,
+            fields: rows
+                .fields
+                .iter()
+                .map(|field| FieldIds {
+                    ids: vec![field.ids[0]],
+                    ..FieldIds::default()
+                })
+                .collect(),
+            ..Batch::default()
+        };
+        let expected = scorer.score(&rows, &mut Pass::new(1));
+        let whole = Ranker::new(&scorer, &[0]).unwrap();
+        // Where half of a task's units are common, that is a third of all.
+        assert_eq!(whole.computes_shared_once(), common > 0.0, "{common}");
+        let half = Ranker::in_half(&scorer, &[0]).unwrap();
+        for (ranker, tolerance) in [(whole, 1e-5), (half, 0.02)] {
+            let mut found = vec![vec![]; 2];
+            ranker.score(&context, &rows, &mut RankBuffers::default(), &mut found);
+            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                assert!(
+                    (found - expected).abs() < tolerance,
+                    "{found} for {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_keeps_whose_units_are_whose() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let artifact = artifact(0.5);
+    artifact.write(&path).unwrap();
+    let read = Artifact::read(&path).unwrap();
+    assert_eq!(read.masks, artifact.masks);
+    assert_eq!(read.masks.unwrap().owners.unwrap().common(), 0.5);
+    let all_common = Artifact {
+        masks: Some(Arc::new(owned(&artifact.spec, 1.0, 0.7))),
+        ..artifact
+    };
+    all_common.write(&path).unwrap();
+    let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
+    assert!(!manifest.contains("owners"), "as before there were any");
+}
+
+/// A sum shows that no byte was changed, not who wrote it.
+#[test]
+fn a_file_whose_owners_do_not_fit_is_refused() {
+    let refused = |change: &dyn Fn(&mut Artifact)| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        let mut artifact = artifact(0.5);
+        change(&mut artifact);
+        artifact.write(&path).unwrap();
+        Artifact::read(&path).unwrap_err().to_string()
+    };
+    let beyond = refused(&|artifact| {
+        let shapes = artifact.spec.layer_shapes();
+        artifact.masks = Some(Arc::new(Masks {
+            owners: UnitOwners::new(0.5, 2),
+            ..Masks::full(&shapes, 2)
+        }));
+    });
+    assert!(
+        beyond.contains("its masks are not those of its layers"),
+        "{beyond}"
+    );
+    let others = refused(&|artifact| {
+        let masks = artifact.masks.as_deref().unwrap().clone();
+        artifact.masks = Some(Arc::new(Masks {
+            owners: UnitOwners::new(0.5, 3),
+            ..masks
+        }));
+    });
+    assert!(
+        others.contains("the owners of its units are not its tasks"),
+        "{others}"
+    );
+}

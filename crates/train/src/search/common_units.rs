@@ -1,0 +1,325 @@
+//! Which share of a task's units is common to all tasks, where the run file leaves it open.
+//!
+//! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as it took. What the size
+//! of the data says is taken unless one of the others is better on the validation rows by more than twice the
+//! standard error of the difference, over the same rows. The difference is the mean of the tasks' (of AUC, or of
+//! squared error), each weighed by the root of the labels that it rests on, as where the best moment of a training is
+//! chosen; the errors of the tasks are taken as independent.
+
+use super::levels::Level;
+use super::pick::metric_name;
+use crate::error::TrainError;
+use crate::run::Bench;
+use ncs_eval::{PairedDifference, auc_difference, squared_error_difference};
+use ncs_features::{Objective, Task};
+use ncs_model::UnitOwners;
+use ncs_readers::batches::BatchPlan;
+
+/// The shares that are tried.
+const TRIED: [f64; 3] = [0.0, 0.5, 1.0];
+
+/// From so many training rows, with so many labels of the rarer class of every task, on more than so many features
+/// tasks get units of their own where validation does not tell.
+const LARGE_ROWS: u64 = 100_000;
+const LARGE_LABELS: u64 = 1_000;
+const FEW_FEATURES: usize = 2;
+
+/// A difference is told where it is so many standard errors.
+const TOLD: f64 = 2.0;
+
+/// The share of a task's units that is common, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitChoice {
+    /// The share, in [0, 1].
+    pub common: f64,
+    /// Why, in words.
+    pub why: String,
+    /// What was tried, in its order; empty without validation rows.
+    pub tried: Vec<TriedUnits>,
+}
+
+/// A share that was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TriedUnits {
+    /// The share, in [0, 1].
+    pub common: f64,
+    /// For each task its metric on the validation rows, where they tell.
+    pub validation: Vec<Option<f64>>,
+}
+
+/// The shares that are tried on validation rows: those that leave every task a unit of every layer. None without
+/// such rows, or where there is nothing to choose.
+pub(super) fn tried(bench: &Bench<'_>) -> Vec<f64> {
+    let fits: Vec<f64> = TRIED
+        .into_iter()
+        .filter(|&common| fits(bench, common))
+        .collect();
+    match bench.valid.is_some() && fits.len() > 1 {
+        true => fits,
+        false => Vec::new(),
+    }
+}
+
+fn fits(bench: &Bench<'_>, common: f64) -> bool {
+    let n_tasks = bench.schema.tasks.len();
+    match UnitOwners::new(common, n_tasks) {
+        Some(owners) => owners.check(&bench.spec.plan.hidden).is_ok(),
+        None => common == 1.0,
+    }
+}
+
+/// The share that the size of the training part says, and why.
+pub(super) fn by_size(bench: &Bench<'_>) -> (f64, String) {
+    let counts = bench.train.label_counts();
+    let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
+        Objective::Ratio => counts.known,
+        _ => counts.positives.min(counts.known - counts.positives),
+    };
+    let tasks = bench.schema.tasks.iter().zip(&counts.tasks);
+    let rarest = tasks.map(of_task).min().unwrap_or(0);
+    let (common, why) = rule(counts.rows, rarest, bench.schema.fields.len());
+    match fits(bench, common) {
+        true => (common, why),
+        false => (1.0, "the layers are too narrow to be divided".to_owned()),
+    }
+}
+
+/// 0 for large data and 1 for small.
+fn rule(rows: u64, rarest: u64, features: usize) -> (f64, String) {
+    let (common, size) =
+        match rows >= LARGE_ROWS && rarest >= LARGE_LABELS && features > FEW_FEATURES {
+            true => (0.0, "enough"),
+            false => (1.0, "too little"),
+        };
+    let why = format!(
+        "{rows} training rows, {rarest} labels of the rarest class and {features} features are {size} for units of \
+         each task's own (from {LARGE_ROWS}, {LARGE_LABELS} and {} on)",
+        FEW_FEATURES + 1
+    );
+    (common, why)
+}
+
+/// Chooses among the levels of a search: the first is the warm-up, the others are the shares of [`tried`].
+///
+/// # Errors
+/// The validation rows cannot be read.
+pub(super) fn choose(bench: &Bench<'_>, levels: &[Vec<Level>]) -> Result<UnitChoice, TrainError> {
+    let shares = tried(bench);
+    let by_size = by_size(bench);
+    let labels = match shares.is_empty() {
+        true => Vec::new(),
+        false => labels(bench)?,
+    };
+    let tried = |(at, &common): (usize, &f64)| TriedUnits {
+        common,
+        validation: levels[at + 1]
+            .iter()
+            .map(|level| level.result.validation)
+            .collect(),
+    };
+    let tried: Vec<TriedUnits> = shares.iter().enumerate().map(tried).collect();
+    let difference = |first: usize, second: usize| {
+        let tasks = bench.schema.tasks.iter().zip(&labels).enumerate();
+        let of_task = |(number, (task, labels)): (usize, (&Task, &Vec<f32>))| {
+            let scores = |at: usize| &levels[at + 1][number].scores[..];
+            of_task(task.objective, labels, scores(first), scores(second))
+        };
+        joint(tasks.map(of_task).collect::<Option<Vec<_>>>()?)
+    };
+    let names: Vec<String> = bench
+        .schema
+        .tasks
+        .iter()
+        .map(|task| format!("{} {}", task.name, metric_name(task)))
+        .collect();
+    let (common, why) = decide(&shares, by_size, difference);
+    let why = format!("common units: {why}{}", in_words(&tried, &names));
+    Ok(UnitChoice { common, why, tried })
+}
+
+/// The labels of the validation rows, `[task][row]`.
+fn labels(bench: &Bench<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut labels = vec![Vec::new(); bench.schema.tasks.len()];
+    if let Some(valid) = bench.valid {
+        for batch in valid.batches(BatchPlan::default()) {
+            let batch = batch?;
+            for (all, own) in labels.iter_mut().zip(&batch.labels) {
+                all.extend_from_slice(own);
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// A task's difference, and the number of labels that it rests on.
+fn of_task(
+    objective: Objective,
+    labels: &[f32],
+    first: &[f32],
+    second: &[f32],
+) -> Option<(PairedDifference, usize)> {
+    let known = labels.iter().filter(|label| !label.is_nan());
+    let n_positive = known.clone().filter(|&&label| label > 0.5).count();
+    let n_known = known.count();
+    match objective {
+        Objective::Ratio => Some((squared_error_difference(labels, first, second)?, n_known)),
+        _ => {
+            let difference = auc_difference(labels, first, second)?;
+            Some((difference, n_positive.min(n_known - n_positive)))
+        }
+    }
+}
+
+/// The mean of the tasks' differences.
+fn joint(tasks: Vec<(PairedDifference, usize)>) -> Option<PairedDifference> {
+    let weight = |n: usize| (n as f64).sqrt();
+    let weights: f64 = tasks.iter().map(|(_, n)| weight(*n)).sum();
+    let value = tasks.iter().map(|(found, n)| weight(*n) * found.value);
+    let squares = tasks
+        .iter()
+        .map(|(found, n)| (weight(*n) * found.error).powi(2));
+    (weights > 0.0).then(|| PairedDifference {
+        value: value.sum::<f64>() / weights,
+        error: squares.sum::<f64>().sqrt() / weights,
+    })
+}
+
+/// What the size of the data says, unless another share is better beyond doubt; `difference(a, b)` is that of tried
+/// shares by their places.
+fn decide(
+    shares: &[f64],
+    (usual, by_size): (f64, String),
+    difference: impl Fn(usize, usize) -> Option<PairedDifference>,
+) -> (f64, String) {
+    let percent = |common: f64| format!("{:.0} % of a task's units", 100.0 * common);
+    let Some(base) = shares.iter().position(|&share| share == usual) else {
+        return (usual, format!("{}, since {by_size}", percent(usual)));
+    };
+    let others = (0..shares.len()).filter(|&at| at != base);
+    let told = others.filter_map(|at| Some((at, difference(at, base)?)));
+    let told = told.filter(|(_, found)| found.value > TOLD * found.error);
+    match told.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
+        Some((at, found)) => (
+            shares[at],
+            format!(
+                "{}, which validates better than {:.0} %, by {:.4} (standard error {:.4})",
+                percent(shares[at]),
+                100.0 * usual,
+                found.value,
+                found.error
+            ),
+        ),
+        None => (
+            usual,
+            format!(
+                "{}, since {by_size}, and validation tells no better",
+                percent(usual)
+            ),
+        ),
+    }
+}
+
+/// `; ctr AUC at 0 %, 50 %, 100 %: 0.7000, 0.7100, 0.7050`, task by task.
+fn in_words(tried: &[TriedUnits], names: &[String]) -> String {
+    if tried.is_empty() {
+        return String::new();
+    }
+    let shares: Vec<String> = tried
+        .iter()
+        .map(|t| format!("{:.0} %", 100.0 * t.common))
+        .collect();
+    let of_task = |(number, name): (usize, &String)| {
+        let value = |tried: &TriedUnits| {
+            tried.validation[number].map_or("none".to_owned(), |value| format!("{value:.4}"))
+        };
+        let values: Vec<String> = tried.iter().map(value).collect();
+        format!("; {name} at {}: {}", shares.join(", "), values.join(", "))
+    };
+    names.iter().enumerate().map(of_task).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(value: f64, error: f64) -> PairedDifference {
+        PairedDifference { value, error }
+    }
+
+    #[track_caller]
+    fn check(usual: f64, differences: [Option<PairedDifference>; 3], expected: f64, words: &str) {
+        let by_size = (usual, "of the size".to_owned());
+        let (common, why) = decide(&TRIED, by_size, |at, _| differences[at]);
+        assert_eq!(common, expected);
+        assert!(why.contains(words), "{why}");
+    }
+
+    #[test]
+    fn what_the_size_says_is_taken_unless_validation_tells_otherwise() {
+        let small = Some(found(0.001, 0.001));
+        check(
+            1.0,
+            [small, small, None],
+            1.0,
+            "100 % of a task's units, since of the size",
+        );
+        let clear = Some(found(0.003, 0.001));
+        check(
+            1.0,
+            [clear, small, None],
+            0.0,
+            "better than 100 %, by 0.0030 (standard error 0.0010)",
+        );
+        let clearer = Some(found(0.005, 0.001));
+        check(1.0, [clear, clearer, None], 0.5, "50 % of a task's units");
+        check(
+            0.0,
+            [None, None, Some(found(0.0, 0.0))],
+            0.0,
+            "validation tells no better",
+        );
+        check(0.0, [None; 3], 0.0, "0 % of a task's units");
+        let worse = Some(found(-0.1, 0.001));
+        check(0.0, [None, worse, worse], 0.0, "0 % of a task's units");
+    }
+
+    #[test]
+    fn without_trials_the_size_says_it() {
+        let (common, why) = decide(&[], (0.0, "of the size".to_owned()), |_, _| unreachable!());
+        assert_eq!(
+            (common, &why[..]),
+            (0.0, "0 % of a task's units, since of the size")
+        );
+    }
+
+    #[test]
+    fn large_is_many_rows_labels_and_features() {
+        let share = |rows, rarest, features| rule(rows, rarest, features).0;
+        assert_eq!(share(100_000, 1_000, 3), 0.0);
+        assert_eq!(share(99_999, 1_000, 3), 1.0);
+        assert_eq!(share(100_000, 999, 3), 1.0);
+        assert_eq!(share(10_000_000, 1_000_000, 2), 1.0);
+        assert!(rule(5, 4, 3).1.starts_with(
+            "5 training rows, 4 labels of the rarest class and 3 features are too little"
+        ));
+    }
+
+    #[test]
+    fn tasks_weigh_by_the_root_of_their_labels() {
+        let joint = joint(vec![(found(0.01, 0.003), 900), (found(-0.02, 0.02), 100)]).unwrap();
+        assert!((joint.value - 0.0025).abs() < 1e-12);
+        let error = (0.75 * 0.003f64).hypot(0.25 * 0.02);
+        assert!((joint.error - error).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_was_tried_is_told() {
+        let tried = [(0.0, Some(0.7)), (1.0, None)].map(|(common, value)| TriedUnits {
+            common,
+            validation: vec![value],
+        });
+        let words = in_words(&tried, &["ctr AUC".to_owned()]);
+        assert_eq!(words, "; ctr AUC at 0 %, 100 %: 0.7000, none");
+        assert_eq!(in_words(&[], &[]), "");
+    }
+}

@@ -1,0 +1,218 @@
+//! How much a task takes of another's logit: one number, learned beside the network.
+//!
+//! `z_to = f_to(x) + kappa c`, `c = z_from - mean`, where no gradient goes back through `z_from` ([`TakenLogit`]). The
+//! mean follows that of the rows that the task learns from. Kappa starts from 0 and moves by an Adam of its own, with
+//! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is added up
+//! over the steps of about one pass: `sum p (1 - p) c^2`, what these labels say of kappa with everything else as it is.
+//! So the error is that of kappa beside a network that stands still, and smaller than that over other seeds.
+
+use crate::loss::{row_loss, sigmoid};
+use ncs_features::Objective;
+use ncs_model::{Draw, TakenLogit};
+use serde::{Deserialize, Serialize};
+
+/// A task that takes in another's logit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KappaPlan {
+    /// The task whose logit is taken.
+    pub from: usize,
+    /// The task that takes it.
+    pub to: usize,
+    /// Whether the rows' logits are exchanged among each other first: a control. What is taken then says nothing, so
+    /// nothing is taken where the model scores.
+    pub permuted: bool,
+}
+
+/// The learning rate of kappa.
+const RATE: f64 = 0.01;
+
+/// Adam's.
+const BETAS: [f64; 2] = [0.9, 0.999];
+const EPSILON: f64 = 1e-8;
+
+/// The most that the mean keeps of itself in a step.
+const MEAN_DECAY: f64 = 0.99;
+
+/// Where kappa is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KappaState {
+    kappa: f64,
+    mean: f64,
+    information: f64,
+    first: f64,
+    second: f64,
+    steps: u64,
+}
+
+impl KappaState {
+    /// What the model is to take.
+    pub(crate) fn taken(self) -> TakenLogit {
+        TakenLogit {
+            kappa: self.kappa,
+            mean: self.mean,
+            information: self.information,
+        }
+    }
+
+    /// The logits of a batch less their mean, which has followed those of `rows` first.
+    pub(crate) fn centre(&mut self, logits: &[f64], rows: &[usize]) -> Vec<f64> {
+        let sum: f64 = rows.iter().map(|&row| logits[row]).sum();
+        let n = (self.steps + 1) as f64;
+        let part = 1.0 - MEAN_DECAY.min(1.0 - 1.0 / n);
+        self.mean += part * (sum / rows.len().max(1) as f64 - self.mean);
+        logits.iter().map(|logit| logit - self.mean).collect()
+    }
+
+    /// Moves kappa. `factor` is the schedule's; `steps_per_epoch` those of a pass over the rows.
+    pub(crate) fn step(&mut self, found: KappaGradient, factor: f64, steps_per_epoch: u64) {
+        self.steps += 1;
+        let [beta1, beta2] = BETAS;
+        self.first = beta1 * self.first + (1.0 - beta1) * found.gradient;
+        self.second = beta2 * self.second + (1.0 - beta2) * found.gradient * found.gradient;
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let first = self.first / (1.0 - beta1.powi(steps));
+        let second = self.second / (1.0 - beta2.powi(steps));
+        self.kappa -= factor * RATE * first / (second.sqrt() + EPSILON);
+        let kept = 1.0 - 1.0 / steps_per_epoch.max(1) as f64;
+        self.information = kept * self.information + found.information;
+    }
+}
+
+/// How the mean loss of a batch changes with kappa, and what the batch says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct KappaGradient {
+    pub(crate) gradient: f64,
+    pub(crate) information: f64,
+}
+
+impl KappaGradient {
+    /// From rows: what the task's own head says, the centred other logit, and the label.
+    pub(crate) fn of(
+        objective: Objective,
+        kappa: f64,
+        rows: impl Iterator<Item = (f64, f64, f32)>,
+    ) -> KappaGradient {
+        let (mut found, mut n) = (KappaGradient::default(), 0u64);
+        for (own, centred, label) in rows {
+            let logit = own + kappa * centred;
+            if let Some(row) = row_loss(objective, logit, label) {
+                let p = sigmoid(logit);
+                found.gradient += row.slope * centred;
+                found.information += p * (1.0 - p) * centred * centred;
+                n += 1;
+            }
+        }
+        found.gradient /= n.max(1) as f64;
+        found
+    }
+}
+
+/// Exchanges the numbers of these rows among each other.
+pub(crate) fn permute(values: &mut [f64], rows: &[usize], draw: Draw) {
+    let mut order: Vec<(u64, f64)> = rows
+        .iter()
+        .map(|&row| (draw.bits(row as u64), values[row]))
+        .collect();
+    order.sort_by_key(|&(place, _)| place);
+    for (&row, (_, value)) in rows.iter().zip(order) {
+        values[row] = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::loss;
+
+    fn rows() -> (Vec<f64>, Vec<f64>, Vec<f32>) {
+        let draw = Draw::new(3, "rows");
+        let normal = |at: u64| (0..40).map(|i| draw.at(at).normal(i)).collect();
+        let mut labels: Vec<f32> = (0..40)
+            .map(|i| f32::from(u8::from(draw.uniform(i) < 0.4)))
+            .collect();
+        labels[7] = f32::NAN;
+        (normal(1), normal(2), labels)
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope_of_the_loss() {
+        let (own, centred, labels) = rows();
+        let at = |kappa: f64| {
+            let logits: Vec<f64> = own
+                .iter()
+                .zip(&centred)
+                .map(|(f, c)| f + kappa * c)
+                .collect();
+            loss(Objective::CrossEntropy, &logits, &labels)
+        };
+        let all = || {
+            own.iter()
+                .zip(&centred)
+                .zip(&labels)
+                .map(|((&f, &c), &y)| (f, c, y))
+        };
+        for kappa in [-0.5, 0.0, 0.8] {
+            let found = KappaGradient::of(Objective::CrossEntropy, kappa, all());
+            let expected = (at(kappa + 1e-6).loss - at(kappa - 1e-6).loss) / 2e-6;
+            assert!((found.gradient - expected).abs() < 1e-8);
+            // Of a logistic loss, the information is the curvature of its sum.
+            let slope = |kappa| KappaGradient::of(Objective::CrossEntropy, kappa, all()).gradient;
+            let curvature = 39.0 * (slope(kappa + 1e-5) - slope(kappa - 1e-5)) / 2e-5;
+            assert!((found.information - curvature).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_mean_follows_the_rows_of_the_task() {
+        let mut state = KappaState::default();
+        let centred = state.centre(&[1.0, 100.0, 3.0], &[0, 2]);
+        assert_eq!(centred, [-1.0, 98.0, 1.0]);
+        assert_eq!(
+            state.taken().mean,
+            2.0,
+            "the first batch is all that is known"
+        );
+        state.step(KappaGradient::default(), 1.0, 10);
+        state.centre(&[4.0], &[0]);
+        assert_eq!(state.taken().mean, 3.0);
+    }
+
+    /// Labels that follow the other logit by 0.5: kappa is found within three of its errors.
+    #[test]
+    fn kappa_is_found_with_its_error() {
+        let draw = Draw::new(5, "labels");
+        let mut state = KappaState::default();
+        for step in 0..600u64 {
+            // 20 batches of 200 rows, again and again.
+            let draw = draw.at(step % 20);
+            let rows = (0..200).map(|i| {
+                let (own, centred) = (0.3 * draw.at(1).normal(i), draw.at(2).normal(i));
+                let p = sigmoid(own + 0.5 * centred);
+                (own, centred, f32::from(u8::from(draw.uniform(i) < p)))
+            });
+            let gradient = KappaGradient::of(Objective::CrossEntropy, state.kappa, rows);
+            state.step(gradient, 1.0, 20);
+        }
+        let taken = state.taken();
+        let error = taken.error().unwrap();
+        assert!((0.025..0.045).contains(&error), "{error}");
+        assert!((taken.kappa - 0.5).abs() < 3.0 * error, "{taken:?}");
+        assert_eq!(KappaState::default().taken().error(), None);
+    }
+
+    #[test]
+    fn permuted_rows_keep_their_numbers_among_themselves() {
+        let mut values: Vec<f64> = (0..50).map(f64::from).collect();
+        let rows: Vec<usize> = (0..50).step_by(2).collect();
+        permute(&mut values, &rows, Draw::new(1, "permuted"));
+        assert!((1..50).step_by(2).all(|row| values[row] == row as f64));
+        let mut even: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+        assert!(even.windows(2).any(|pair| pair[0] > pair[1]));
+        even.sort_by(f64::total_cmp);
+        assert!(
+            even.iter()
+                .zip(&rows)
+                .all(|(value, &row)| *value == row as f64)
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! A step in which a task takes in another's logit.
+
+use super::{Trainer, known_rows};
+use crate::taken::{KappaGradient, permute};
+use ncs_features::Batch;
+use ncs_model::Draw;
+
+/// What a task takes in of another's logits in one step, for each row of the batch.
+pub(super) struct Taken {
+    /// The task that takes.
+    pub(super) to: usize,
+    /// The other logit less its mean.
+    centred: Vec<f64>,
+    /// Kappa times that.
+    pub(super) added: Vec<f64>,
+}
+
+impl Trainer<'_> {
+    /// What a step for these tasks takes in; `None` where no task of them takes. The network of the other task
+    /// runs forward as it would score, without dropout.
+    pub(super) fn taken(&mut self, batch: &Batch, tower: usize, tasks: &[usize]) -> Option<Taken> {
+        let plan = self.setting.plan.kappa?;
+        let together = [plan.from, plan.to]
+            .iter()
+            .all(|task| self.phase.tasks.contains(task));
+        // What gradients say of inputs is asked of each task alone.
+        let applies = together && tasks.contains(&plan.to) && self.gradients.is_empty();
+        applies.then_some(())?;
+        let mut other = self.take_subnets(tower, &[plan.from]);
+        let weights = self.model.tower(tower);
+        for subnet in &mut other.subnets {
+            subnet.load(weights);
+            subnet.run_on(None);
+        }
+        weights.forward(batch, &other.subnets, &mut self.pass);
+        let logits = self.pass.logits(0);
+        self.subnets.push(other);
+        let rows = known_rows(batch, plan.to);
+        let mut centred = self.state.kappa.centre(&logits, &rows);
+        if plan.permuted {
+            let draw = Draw::new(self.setting.plan.seed, "permuted logits").at(self.state.step);
+            permute(&mut centred, &rows, draw);
+        }
+        let kappa = self.state.kappa.taken().kappa;
+        Some(Taken {
+            to: plan.to,
+            added: centred.iter().map(|centred| kappa * centred).collect(),
+            centred,
+        })
+    }
+
+    /// Moves kappa after a step that took something in; the pass is still that of the step.
+    pub(super) fn move_kappa(
+        &mut self,
+        batch: &Batch,
+        tower: usize,
+        tasks: &[usize],
+        taken: &Taken,
+        factor: f64,
+    ) {
+        let Some(head) = tasks.iter().position(|&task| task == taken.to) else {
+            return;
+        };
+        let own = self.pass.logits(head);
+        let rows: Vec<usize> = match own.len() == batch.n_rows {
+            true => (0..batch.n_rows).collect(),
+            false => known_rows(batch, taken.to),
+        };
+        let labels = &batch.labels[taken.to];
+        let rows = rows
+            .iter()
+            .zip(own)
+            .map(|(&row, own)| (own, taken.centred[row], labels[row]));
+        let state = &mut self.state.kappa;
+        let objective = self.setting.schema.tasks[taken.to].objective;
+        let gradient = KappaGradient::of(objective, state.taken().kappa, rows);
+        state.step(gradient, factor, self.phase.course.batches_per_epoch);
+        let found = state.taken();
+        if self.setting.plan.kappa.is_some_and(|plan| !plan.permuted) {
+            self.model.tower_mut(tower).set_taken(found);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Hidden units of each task's own, from the run file to what is told of them.
+
+mod trained;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ncs_model::artifact::Artifact;
+use ncs_train::{Event, Listener, Run};
+use ncs4cvr::progress::Progress;
+use ncs4cvr::run_file::RunFile;
+use ncs4cvr::training;
+use trained::{done, refused};
+
+const SETS: [&str; 6] = [
+    "data.cache=\"cache\"",
+    "threads=1",
+    "network.hidden=[24, 12]",
+    "training.epochs=2",
+    "training.batch=512",
+    "training.checkpoint_steps=3",
+];
+
+/// A synthetic log of 3,600 training rows.
+fn log() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let synth = [
+        "synth",
+        "--rows",
+        "6000",
+        "--click-rate",
+        "0.3",
+        "--conversion-rate",
+        "0.3",
+    ];
+    done(folder.path(), &[&synth[..], &["--out", "log"]].concat());
+    folder
+}
+
+fn open(folder: &Path, sets: &[&str]) -> RunFile {
+    let sets = SETS.iter().chain(sets).map(|set| (*set).to_owned());
+    let sets: Vec<String> = sets.collect();
+    RunFile::open(&folder.join("log/run.toml"), &sets).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn train(folder: &Path, out: &str, sets: &[&str]) -> Artifact {
+    let (file, out) = (open(folder, sets), folder.join(out));
+    let stop = AtomicBool::new(false);
+    training::run(&file, &out, Progress::Quiet, &stop).unwrap_or_else(|error| panic!("{error}"));
+    Artifact::read(&out.join("model")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn bytes(folder: &Path, out: &str) -> Vec<Vec<u8>> {
+    let files = [
+        "model/weights.safetensors",
+        "model/manifest.json",
+        "metrics.json",
+        "report.json",
+    ];
+    files
+        .map(|file| fs::read(folder.join(out).join(file)).unwrap())
+        .into()
+}
+
+/// The masks stay within each task's units, and no head has learned to read those of others.
+fn check_owners(artifact: &Artifact, common: f64) {
+    let masks = artifact.masks.as_deref().unwrap();
+    let owners = masks.owners.unwrap();
+    assert_eq!(owners.common(), common);
+    assert!(owners.fit(masks));
+    let n_units = artifact.spec.plan.hidden[1];
+    for member in &artifact.members {
+        let dense = &member.weights.dense;
+        // The heads come last, each with its bias.
+        let heads = dense[dense.len() - 2 * (n_units + 1)..].chunks(n_units + 1);
+        for (task, head) in heads.enumerate() {
+            for (unit, &weight) in head[..n_units].iter().enumerate() {
+                assert_eq!(
+                    weight != 0.0,
+                    owners.may_use(n_units, unit, task),
+                    "{task}, {unit}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn tasks_learn_in_units_of_their_own() {
+    let folder = log();
+    for (kind, common) in [("gradient", 0.0), ("gradient", 0.5), ("random", 0.25)] {
+        let out = format!("{kind}-{common}");
+        let sets = [
+            format!("search.kind={kind:?}"),
+            format!("search.common_units={common}"),
+        ];
+        let sets = [&sets[0][..], &sets[1], "search.density=0.6"];
+        check_owners(&train(folder.path(), &out, &sets), common);
+        let text = done(folder.path(), &["inspect", &out]);
+        assert!(text.contains("Layers: units\n"), "{text}");
+        let json = done(folder.path(), &["inspect", &out, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let own = &json["layers"][0]["own_units"];
+        let expected = match common {
+            0.0 => [12, 12],
+            0.5 => [8, 8],
+            _ => [11, 10],
+        };
+        let tasks = own.as_object().unwrap().values();
+        let found: Vec<u64> = tasks.map(|own| own.as_u64().unwrap()).collect();
+        assert_eq!(found, expected);
+    }
+    let report = fs::read_to_string(folder.path().join("gradient-0.5/report.json")).unwrap();
+    assert!(report.contains("share of common units") && report.contains("own_units"));
+    let page = fs::read_to_string(folder.path().join("gradient-0.5/report.html")).unwrap();
+    assert!(
+        page.contains("Units of a task's own"),
+        "whose the units are is drawn"
+    );
+}
+
+#[test]
+fn all_units_are_common_unless_stated() {
+    let folder = log();
+    train(folder.path(), "silent", &[]);
+    let artifact = train(folder.path(), "stated", &["search.common_units=1"]);
+    assert_eq!(artifact.masks.unwrap().owners, None);
+    let (silent, stated) = (
+        bytes(folder.path(), "silent"),
+        bytes(folder.path(), "stated"),
+    );
+    assert_eq!(silent, stated);
+    assert!(!String::from_utf8_lossy(&stated[3]).contains("common units"));
+}
+
+/// Masks that are taken over bring the owners along; shuffled, they stay within them.
+#[test]
+fn owners_are_taken_over_and_controls_keep_them() {
+    let folder = log();
+    let owned = ["search.common_units=0.5", "search.density=0.5"];
+    let base = train(folder.path(), "base", &owned).masks.unwrap();
+    // Relative to the run file.
+    let takes = ["search.kind=\"model\"", "search.model=\"../base\""];
+    let taken = train(folder.path(), "taken", &takes);
+    assert_eq!(taken.masks.as_deref(), Some(&*base));
+    check_owners(&taken, 0.5);
+    let shuffled = [takes[0], takes[1], "search.control=\"shuffled\""];
+    let shuffled = train(folder.path(), "shuffled", &shuffled);
+    check_owners(&shuffled, 0.5);
+    assert_ne!(shuffled.masks.as_deref(), Some(&*base));
+    let one = [takes[0], takes[1], "search.control=\"one_mask\""];
+    let one = train(folder.path(), "one", &one).masks.unwrap();
+    assert_eq!((one.owners, &one.tasks[1]), (None, &base.tasks[0]));
+}
+
+/// Dies after so many steps, unless it is 0.
+struct Mortal(u64);
+
+impl Listener for Mortal {
+    fn hear(&mut self, event: &Event<'_>) {
+        if let Event::Stepped { .. } = event {
+            self.0 = self.0.wrapping_sub(1);
+            assert!(self.0 != 0, "the plug is pulled");
+        }
+    }
+}
+
+fn dies(file: &RunFile, folder: &Path, out: PathBuf, after: u64) {
+    let stop = AtomicBool::new(false);
+    let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();
+    let run = Run {
+        network: &file.plan.network,
+        plan: &file.plan.train,
+        schema: &data.schema,
+        train: &data.train,
+        valid: data.valid.as_ref(),
+        data_key: data.key,
+        folder: &folder.join(out),
+        checkpoint_every: Duration::MAX,
+        stop: &stop,
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| run.run(&mut Mortal(after)).map(drop)));
+    assert!(ended.is_err(), "it did not die after {after} steps");
+}
+
+#[test]
+fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
+    let folder = log();
+    let auto = ["search.common_units=\"auto\""];
+    let whole = train(folder.path(), "whole", &auto);
+    let report = fs::read_to_string(folder.path().join("whole/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let why = report["sharing"][0]["remarks"][0].as_str().unwrap();
+    // 3,600 rows are few: all units are common, unless validation tells otherwise.
+    assert!(why.starts_with("common units: "), "{why}");
+    assert!(why.contains("AUC at 0 %, 50 %, 100 %: 0."), "{why}");
+    let chosen = whole
+        .masks
+        .unwrap()
+        .owners
+        .map_or(1.0, |owners| owners.common());
+    assert!(
+        why.contains(&format!("{:.0} % of a task's units", 100.0 * chosen)),
+        "{why}"
+    );
+    let page = fs::read_to_string(folder.path().join("whole/report.html")).unwrap();
+    assert!(page.contains("common units: "));
+    let file = open(folder.path(), &auto);
+    // In the warm-up, in the three trainings that are compared, and in the training after them.
+    for after in [2, 6, 11, 15, 22, 30] {
+        let out = format!("cut-{after}");
+        dies(&file, folder.path(), out.clone().into(), after);
+        train(folder.path(), &out, &auto);
+        assert_eq!(
+            bytes(folder.path(), &out),
+            bytes(folder.path(), "whole"),
+            "{after}"
+        );
+    }
+}
+
+#[test]
+fn what_owned_units_do_not_go_with_is_told_first() {
+    let folder = log();
+    let check = |sets: &[&str], part: &str| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let train = ["train", "log/run.toml", "--out", "run"];
+        refused(folder.path(), &[&train[..], &sets].concat(), &[part]);
+    };
+    let auto = "search.common_units=\"auto\"";
+    check(
+        &["search.common_units=1.5"],
+        "search.common_units is 1.5; it must be at least 0 and at most 1",
+    );
+    check(&["search.common_units=\"atuo\""], "did you mean auto?");
+    check(
+        &["search.common_units=0", "search.kind=\"magnitude\""],
+        "\"magnitude\" prunes units that are common",
+    );
+    check(
+        &[auto, "search.kind=\"random\""],
+        "search.common_units = \"auto\" is of search.kind = \"gradient\"; state a share",
+    );
+    check(
+        &[
+            "search.common_units=0",
+            "search.kind=\"model\"",
+            "search.model=\"x\"",
+        ],
+        "the model of search.model says whose its units are",
+    );
+    check(&[auto, "search.density=\"auto\""], "state one of them");
+    check(
+        &["search.common_units=0", "network.hidden=[8, 1]"],
+        "a layer of 1 units has none for some of the 2 tasks",
+    );
+    check(
+        &[
+            "search.common_units=0.5",
+            "training.parity.stale_momentum=true",
+        ],
+        "training.parity.stale_momentum is of units that are common",
+    );
+}
