@@ -10,51 +10,51 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::compare::Match;
 use crate::run_file;
 
-/// Click and conversion prediction with one subnetwork per task, found inside one network.
+/// Predict clicks and conversions with one model: each task uses its own subnetwork of a shared network.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ncs", version, max_term_width = 100)]
 pub struct Arguments {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Show no progress; results and errors only.
+    /// Print results and errors only, no progress.
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
 
-/// A verb and what it needs.
+/// A command and its arguments.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Make a log, find both subnetworks in it, compare them with two plain networks, draw the result.
+    /// Generate synthetic logs, train three networks on each, compare them, write a report.
     Quickstart(Quickstart),
-    /// Write a run file for a log: the columns by kind, with leak suspects left out.
+    /// Write a run file for a log: the kind of each column, without suspected label leaks.
     Init(Box<init::Init>),
-    /// Check a run file against its data and show what was read from the first rows.
+    /// Check a run file against its data, and show what the columns hold.
     Check(Check),
-    /// Search masks, train, evaluate; write model and report to a folder. Goes on where it stopped.
+    /// Search masks, train and evaluate; write the model and a report. Resumes an interrupted run.
     Train(Train),
-    /// Try settings that the run file leaves open, on validation rows, and write the best run file. Resumes an
+    /// Tune the settings that the run file leaves open, on validation rows; write the best run file. Resumes an
     /// interrupted tuning.
     Tune(Tune),
-    /// Compare methods on data sets over several seeds: tuned alike, with intervals and verdicts. Goes on
-    /// where it stopped.
+    /// Compare methods on data sets over several seeds: same tuning, intervals, significance. Resumes an
+    /// interrupted comparison.
     Compare(Compare),
-    /// Judge a trained model on labelled rows.
+    /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
-    /// Write the probabilities of every task for every row.
+    /// Score rows: write the probability of each task for each row.
     Score(Score),
-    /// Answer over HTTP and gRPC: the probabilities of one user's candidates.
+    /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
-    /// Show what a trained model holds: columns, layers, what the masks keep and share.
+    /// Show the contents of a trained model: columns, layers, what the masks keep and share.
     Inspect(Inspect),
-    /// Score the rows of a score log again, from files, and compare with what was answered.
+    /// Score the rows of a score log again and compare with the logged scores.
     Replay(serve::Replay),
-    /// Make up a log whose truth is known.
+    /// Generate a synthetic log with known probabilities.
     Synth(Synth),
-    /// List or delete rows that were kept on disk as ids.
+    /// List or delete cached rows.
     #[command(subcommand)]
     Cache(Cache),
-    /// Print the JSON schema of the run file, or of a comparison.
+    /// Print the JSON schema of the run file or of a comparison file.
     Schema(Schema),
 }
 
@@ -75,7 +75,7 @@ pub struct Run {
     /// The run file.
     #[arg(value_name = "RUN.toml")]
     pub file: PathBuf,
-    /// Override a key of the run file, such as training.epochs=3; may be given often.
+    /// Override a key of the run file, such as training.epochs=3. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub assignments: Vec<String>,
 }
@@ -89,10 +89,10 @@ pub struct Tune {
         reason = "a comment here would replace the help of the verb"
     )]
     pub run: Run,
-    /// Wall time to spend, such as 10m or 2h; a trial that has begun is finished.
+    /// Time to spend, such as 10m or 2h. A trial that has started is finished.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub budget: std::time::Duration,
-    /// Folder for the trials, the picked run file and the report.
+    /// Folder for the trials, the best run file and the report.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
@@ -106,8 +106,8 @@ pub struct Check {
         reason = "a comment here would replace the help of the verb"
     )]
     pub run: Run,
-    /// Look at the first so many rows of each part only. Default: 10,000 are shown, and files of up to 64 MiB
-    /// together are read whole, as training reads them before its first step.
+    /// Look at the first N rows of each part only. Default: 10,000 rows are shown, and all rows are read where the
+    /// files have at most 64 MiB together.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub rows: Option<usize>,
     /// Read every row, however large the files.
@@ -130,7 +130,7 @@ pub struct Train {
     /// Folder for checkpoints, the model and the report.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Start over, even where the folder holds a checkpoint of the same run.
+    /// Start over, even if the folder holds a checkpoint of the same run.
     #[arg(long)]
     pub fresh: bool,
 }
@@ -138,19 +138,19 @@ pub struct Train {
 /// `ncs compare`
 #[derive(Args, Clone, Debug)]
 pub struct Compare {
-    /// The comparison.
+    /// The comparison file.
     #[arg(value_name = "COMPARE.toml")]
     pub file: PathBuf,
     /// Folder for logs, runs and the report; several processes can share it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Runs at a time; without it, one for each core.
+    /// Runs at the same time (default: one per core).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub jobs: Option<usize>,
-    /// What is made equal between the networks, where it is not what the file says.
+    /// Budget to equalise across networks (overrides the file).
     #[arg(long = "match", value_enum)]
     pub matching: Option<Match>,
-    /// Run nothing; report what is there.
+    /// Run nothing; report the finished runs.
     #[arg(long)]
     pub only_report: bool,
     /// Folder where relative paths of score files start [default: the comparison's]
@@ -181,10 +181,10 @@ pub struct Rows {
     /// Files, globs and folders of rows.
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     pub data: Vec<String>,
-    /// Format of the files; without it, each file's name tells.
+    /// Format of the files (default: by file name).
     #[arg(long, value_enum)]
     pub format: Option<FileFormat>,
-    /// Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
+    /// Field separator of CSV files (default: tab for .tsv, otherwise comma).
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     pub delimiter: Option<u8>,
     /// Column names of CSV files that have no header line.
@@ -193,7 +193,7 @@ pub struct Rows {
     /// Encoding of texts (default: utf-8).
     #[arg(long, value_enum)]
     pub encoding: Option<TextEncoding>,
-    /// Worker threads; without it, one for each core.
+    /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
 }
@@ -210,10 +210,10 @@ pub struct Score {
         reason = "a comment here would replace the help of the verb"
     )]
     pub rows: Rows,
-    /// File for the scores; its name says the format: .parquet or .csv.
+    /// Output file, .parquet or .csv.
     #[arg(long, value_name = "FILE", value_parser = score_file)]
     pub out: PathBuf,
-    /// Columns of the data to write before the scores, as they are, such as user_id,item_id.
+    /// Columns of the data to copy into the output, such as user_id,item_id.
     #[arg(long, value_name = "COLUMN,COLUMN,...", value_delimiter = ',')]
     pub keep: Vec<String>,
 }
@@ -232,19 +232,19 @@ pub struct Inspect {
 /// `ncs synth`
 #[derive(Args, Clone, Debug)]
 pub struct Synth {
-    /// Impressions: 60 % for training, 20 % for validation, 20 % for the test.
+    /// Impressions: 60 % training, 20 % validation, 20 % test.
     #[arg(long, value_name = "N", default_value_t = 140_000, value_parser = clap::value_parser!(u64).range(5..))]
     pub rows: u64,
-    /// How much the two tasks share, from 0 (nothing) to 1 (everything).
+    /// Share of what drives clicks that also drives conversions, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
-    /// Where what is not shared is in conflict.
+    /// Where the tasks conflict in what they do not share.
     #[arg(long, value_enum, default_value_t = SynthConflict::Network)]
     pub conflict: SynthConflict,
-    /// Clicks an impression.
+    /// Clicks per impression.
     #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = rate)]
     pub click_rate: f64,
-    /// Conversions a click.
+    /// Conversions per click.
     #[arg(long, value_name = "RATE", default_value_t = 0.03, value_parser = rate)]
     pub conversion_rate: f64,
     /// New items every day, whose popularity decays, and base rates that drift: share of the test rows whose
@@ -257,7 +257,7 @@ pub struct Synth {
     /// Standard deviation of the daily change of the base rates' log odds, with --unseen.
     #[arg(long, value_name = "X", default_value_t = 0.05, requires = "unseen", value_parser = share)]
     pub drift: f64,
-    /// Another seed makes another log.
+    /// Seed of the log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Folder for the files and the run file: new, empty, or as ncs synth left it.
@@ -268,7 +268,7 @@ pub struct Synth {
     pub format: FileFormat,
 }
 
-/// Where the truths of the two tasks of a made-up log are in conflict.
+/// Where the two tasks of a synthetic log conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SynthConflict {
     /// In the first-layer weights over the same hidden vectors.
@@ -309,7 +309,7 @@ pub enum TextEncoding {
 /// `ncs schema`
 #[derive(Args, Clone, Debug)]
 pub struct Schema {
-    /// Which file's.
+    /// Which file.
     #[arg(value_enum, default_value_t = SchemaOf::Run)]
     pub of: SchemaOf,
     /// Print the reference of the run file as a Markdown page instead (docs/run_file.md).
@@ -329,9 +329,9 @@ pub enum SchemaOf {
 /// `ncs cache`
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cache {
-    /// Show what is kept, and how large it is.
+    /// List cached rows and their size.
     List(CacheFolder),
-    /// Delete what is kept.
+    /// Delete cached rows.
     Clear(CacheFolder),
 }
 

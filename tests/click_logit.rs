@@ -133,6 +133,7 @@ fn an_interrupted_run_takes_as_much_in_the_end() {
     for after in [20, 29, 41] {
         let out = format!("cut-{after}");
         let run = Run {
+            refit: None,
             network: &file.plan.network,
             plan: &file.plan.train,
             schema: &data.schema,

@@ -172,6 +172,7 @@ fn dies(file: &RunFile, folder: &Path, out: PathBuf, after: u64) {
     let stop = AtomicBool::new(false);
     let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();
     let run = Run {
+        refit: None,
         network: &file.plan.network,
         plan: &file.plan.train,
         schema: &data.schema,

@@ -26,38 +26,38 @@ pub struct Serve {
     /// folder's name is the model's, or say NAME=DIR.
     #[arg(value_name = "MODEL_DIR", required = true, value_parser = Source::parse)]
     pub models: Vec<Source>,
-    /// Address of the ports for HTTP and gRPC; 0.0.0.0 for all of the machine's.
+    /// Address to listen on for HTTP and gRPC; 0.0.0.0 for all interfaces.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: IpAddr,
-    /// Port for HTTP; 0 for any that is free.
+    /// HTTP port; 0 picks a free one.
     #[arg(long, default_value_t = 8000)]
     pub http_port: u16,
-    /// Port for gRPC.
+    /// gRPC port; 0 picks a free one.
     #[arg(long, default_value_t = 8001)]
     pub grpc_port: u16,
-    /// Address of the port for operators: metrics, load, unload, labels.
+    /// Address of the admin port: metrics, load, unload, labels.
     #[arg(long, default_value = "127.0.0.1")]
     pub admin_host: IpAddr,
-    /// Port for operators.
+    /// Admin port; 0 picks a free one.
     #[arg(long, default_value_t = 8002)]
     pub admin_port: u16,
-    /// File with the token that load, unload and labels need; NCS_ADMIN_TOKEN in the environment does as
-    /// well. Without one they are refused.
+    /// File with the token for load, unload and labels (or set NCS_ADMIN_TOKEN). Without a token these calls are
+    /// refused.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
-    /// Certificate chain, as PEM: all ports speak TLS.
+    /// Certificate chain (PEM); enables TLS on all ports.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
-    /// The certificate's private key, as PEM.
+    /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
-    /// Threads that compute; all cores unless said.
+    /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    /// Look for new versions in the folders every so many seconds.
+    /// Poll the folders for new versions every N seconds.
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     pub watch: Option<Duration>,
-    /// Pass over columns that no feature reads, and take absent ones as null.
+    /// Ignore unknown columns; treat missing ones as null.
     #[arg(long)]
     pub lenient: bool,
     #[command(flatten)]
@@ -74,83 +74,80 @@ pub struct Serve {
     pub telling: Telling,
 }
 
-/// What a server takes.
+/// Limits of a server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Candidates in one request.
+    /// Maximum candidates in one request.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = some)]
     pub max_candidates: usize,
-    /// Mebibytes of one request, decompressed.
+    /// Maximum size of one request in MiB, decompressed.
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = body)]
     pub max_body: usize,
-    /// Mebibytes of all requests and answers under way together; more are answered 503. At least twice
-    /// --max-body.
+    /// Maximum size of all requests and responses in progress, in MiB; more get 503. At least twice --max-body.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = memory)]
     pub max_total_body: usize,
-    /// Requests that wait for a thread; one more is answered 503.
+    /// Requests that may wait for a worker thread; more get 503.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = some)]
     pub max_queue: usize,
-    /// Connections of a port.
+    /// Maximum connections per port.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = some)]
     pub max_connections: usize,
-    /// Milliseconds from a request's beginning to its answer; then it is answered 504.
+    /// Deadline of a request in milliseconds; then it gets 504.
     #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
     pub timeout_ms: Duration,
-    /// Seconds in which a request's head, and then its body, must arrive.
+    /// Seconds within which the head of a request, and then its body, must arrive.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub receive_timeout: Duration,
-    /// Seconds after SIGTERM in which connections are still taken, so that a load balancer sees in time
-    /// that the server is not ready.
+    /// Seconds after SIGTERM in which new connections are still accepted while the server reports that it is not
+    /// ready, so that a load balancer stops sending requests.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub linger: Duration,
-    /// Seconds that requests under way may then take to finish.
+    /// Seconds that requests in progress may then take to finish.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub drain: Duration,
 }
 
-/// What a server tells.
+/// Logs, metrics and traces of a server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs, traces")]
 pub struct Telling {
-    /// Folder for the score log: Parquet files with features as seen, and scores.
+    /// Folder for the score log: Parquet files with features and scores.
     #[arg(long, value_name = "DIR")]
     pub score_log: Option<PathBuf>,
-    /// Candidates of a file of the score log.
+    /// Candidates per file of the score log.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = some)]
     pub score_log_rows: usize,
-    /// Seconds after which a file of the score log is closed in any case.
+    /// Seconds after which a file of the score log is closed.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = some_seconds)]
     pub score_log_seconds: Duration,
-    /// Candidates that wait to be logged; more are dropped and counted.
+    /// Candidates that may wait to be logged; more are dropped and counted.
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = some)]
     pub score_log_queue: usize,
-    /// Mebibytes that wait to be logged, and as many that wait to be written into a file; more are dropped
-    /// and counted.
+    /// MiB that may wait to be logged, and as much that may wait to be written; more are dropped and counted.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = memory)]
     pub score_log_memory: usize,
-    /// Candidates that wait for shadow versions; of more, the oldest are dropped and counted.
+    /// Candidates that may wait for shadow versions; beyond that the oldest are dropped and counted.
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = some)]
     pub shadow_queue: usize,
-    /// How the server's own log is written.
+    /// Format of the server's log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Least level of the server's own log: error, warn, info, debug, trace; NCS_LOG in the environment
-    /// says it for each part.
+    /// Level of the server's log: error, warn, info, debug or trace. NCS_LOG sets it for each part.
     #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
-    /// Send OpenTelemetry traces there (OTLP over gRPC), such as http://localhost:4317.
+    /// Send OpenTelemetry traces to this address (OTLP over gRPC), such as http://localhost:4317.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
-    /// Share of requests that are traced, where the caller does not say.
+    /// Share of requests to trace if the caller does not decide.
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = super::share)]
     pub otlp_share: f64,
 }
 
-/// A form of the server's own log.
+/// A format of the server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines to read.
+    /// Plain text.
     Text,
     /// One JSON object a line.
     Json,
@@ -165,7 +162,7 @@ pub struct Replay {
     /// A folder written by ncs train, or the model in it.
     #[arg(value_name = "MODEL_DIR")]
     pub model: PathBuf,
-    /// The most that a score may differ.
+    /// Largest difference of a score that is accepted.
     #[arg(long, value_name = "X", default_value_t = 1e-6)]
     pub tolerance: f64,
     /// Print JSON.
