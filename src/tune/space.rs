@@ -235,7 +235,8 @@ mod tests {
         assert_eq!(found[0].setting, "rate");
         assert_eq!(found[0].levels.len(), 2);
         assert!((found[0].spread() - 0.2).abs() < 1e-9);
-        assert_eq!(found[1].levels[0].name, "16");
+        // In the order of numbers, not of texts.
+        assert_eq!(found[1].levels[0].name, "8");
         assert!((found[1].spread() - 0.01).abs() < 1e-9);
     }
 }
