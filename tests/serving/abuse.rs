@@ -218,7 +218,8 @@ fn it_stays_within_the_memory_that_it_states() {
     let server = Server::start_within(
         folder.path(),
         &["feed=run", "--threads", "2"],
-        "ulimit -v 1048576",
+        // Address space, of which the program, stacks and what the allocator reserves take a part.
+        "ulimit -v 1310720",
     );
     let stated = server.metric("ncs_memory_bound_bytes");
     println!("stated: {} MB", stated >> 20);
