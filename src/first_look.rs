@@ -21,7 +21,7 @@ use crate::memory;
 use crate::progress::{Progress, grouped};
 use crate::run_file::{RunFile, RunPlan};
 use column::Sight;
-use tasks::{labels_of, tasks, unclicked};
+use tasks::{labels_of, tasks, unclicked, ungrouped};
 
 mod column;
 mod coverage;
@@ -145,6 +145,12 @@ pub(crate) fn look(
     };
     look.warnings
         .extend(unclicked(&schema.tasks, &rows.blocks)?);
+    let which = match all_rows {
+        true => "on all rows",
+        false => "in these rows",
+    };
+    look.warnings
+        .extend(ungrouped(schema.group.as_deref(), &rows.blocks, which));
     let labels = labels_of(&schema.tasks, &rows.blocks)?;
     let sight = Sight {
         plan: schema,
@@ -152,11 +158,7 @@ pub(crate) fn look(
         labels: &labels,
         varies: look.varies.clone(),
         later: later(data, &rows.blocks)?,
-        which: if all_rows {
-            "on all rows"
-        } else {
-            "in these rows"
-        },
+        which,
     };
     look.columns = sight.looks(rows.blocks.iter().map(|rows| &rows.block));
     let advice = look

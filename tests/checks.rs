@@ -409,3 +409,114 @@ fn exact_values_that_tell_more_become_categories() {
     );
     assert!(!told.contains("the exact values of \"weight\""), "{told}");
 }
+
+#[test]
+fn ids_that_a_floating_point_number_holds_are_told() {
+    let category = "\"categorical\"";
+    let text = |i: usize| format!("1.23456789012{:02}567e+19", i * 17 % 29);
+    let expected = "column \"x\" holds floating-point numbers of 2^53 or more in 400 rows, such as 12345678901";
+    warns(category, text, expected);
+    warns("{ kind = \"list\", separator = \"|\" }", text, expected);
+    let is_told = |kind: &str, x: &dyn Fn(usize) -> String| {
+        let found = warnings(kind, x);
+        found.iter().any(|text| text.contains("floating-point"))
+    };
+    assert!(!is_told("\"numeric\"", &text));
+    let missing = "{ kind = \"categorical\", missing = [\"1e+20\"] }";
+    let sentinel = |i: usize| one_of(&["1e+20", "a", "b"], i).to_owned();
+    assert!(!is_told(missing, &sentinel));
+    assert!(is_told(category, &sentinel));
+    for id in ["12345678901234567890", "9e15", "4e99cafe", "1.5e+15"] {
+        assert!(
+            !is_told(category, &|i| format!("{id}{}", ["", "a"][i % 2])),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_column_of_groups_that_makes_none_is_told() {
+    let told = |x: &dyn Fn(usize) -> String| {
+        let folder = folder("user = \"categorical\"", &log("x", x));
+        let group = "evaluation.group=\"x\"";
+        let text = done(
+            folder.path(),
+            &["check", "run.toml", "--json", "--set", group],
+        );
+        let found: Value = serde_json::from_str(&text).unwrap();
+        found["warnings"].to_string()
+    };
+    let null = told(&|_| "nan".into());
+    assert!(null.contains("is null: there is no grouped AUC"), "{null}");
+    let same = told(&|i| ["7", "7.0"][i % 2].into());
+    assert!(
+        same.contains("is the same: grouped AUC is the AUC"),
+        "{same}"
+    );
+    assert_eq!(told(&|i| (i / 5).to_string()), "[]");
+    assert_eq!(told(&|i| ["7", ""][i % 2].into()), "[]");
+}
+
+#[test]
+fn a_column_in_another_unit_is_told() {
+    let folder = folder(
+        "user = \"categorical\"\nx = \"numeric\"",
+        &log("x", |i| (i % 50).to_string()),
+    );
+    let minutes = log("x", |i| (i % 50 * 60).to_string());
+    fs::write(folder.path().join("test.csv"), minutes).unwrap();
+    let test = [
+        "--set",
+        "data.test=\"test.csv\"",
+        "--set",
+        "data.split={ by = \"row\", valid = 0.2 }",
+    ];
+    let text = done(
+        folder.path(),
+        &[&["check", "run.toml", "--json"][..], &test].concat(),
+    );
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let warnings = found["warnings"].to_string();
+    assert!(
+        warnings.contains("a column whose unit or scale changed looks like this"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn folders_that_are_not_read_are_told() {
+    let folder = folder("user = \"categorical\"", &log("x", |i| i.to_string()));
+    for name in ["logs", "logs/old"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::copy(
+            folder.path().join("log.csv"),
+            folder.path().join(name).join("a.csv"),
+        )
+        .unwrap();
+    }
+    let train = "data.train=\"logs\"";
+    let text = done(folder.path(), &["check", "run.toml", "--set", train]);
+    assert!(
+        text.contains("old: the files of this folder in a folder are not read"),
+        "{text}"
+    );
+    let trained = ncs(
+        folder.path(),
+        &["train", "run.toml", "--out", "out", "--set", train],
+    );
+    let said = String::from_utf8_lossy(&trained.stderr).into_owned()
+        + &String::from_utf8_lossy(&trained.stdout);
+    assert!(
+        said.contains("old: the files of this folder in a folder are not read"),
+        "{said}"
+    );
+    let scored = ncs(
+        folder.path(),
+        &["score", "out", "--data", "logs", "--out", "s.csv"],
+    );
+    let said = String::from_utf8_lossy(&scored.stderr).into_owned();
+    assert!(
+        said.contains("old: the files of this folder in a folder are not read"),
+        "{said}"
+    );
+}

@@ -79,7 +79,7 @@ fn predict(
         job.advance(batch.n_rows as u64);
     }
     job.finish();
-    model::say_notes(&encoded, progress);
+    model::say_notes(&encoded, &arguments.rows, progress)?;
     let columns = coverage.finish(|field, id| scorer.is_unseen(field, id));
     Ok((predictions, columns))
 }

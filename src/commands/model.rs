@@ -58,11 +58,16 @@ pub(super) fn reading(rows: &Rows) -> Reading {
     }
 }
 
-/// Says what is worth telling of files that were read.
-pub(super) fn say_notes(rows: &Encoded, progress: Progress) {
-    for note in rows.notes() {
+/// Says what is worth telling of files that were read, and of folders that were not.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(super) fn say_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Result<(), ReadError> {
+    let passed_over = ncs_readers::folders_passed_over(&rows.data, Path::new("."))?;
+    for note in read.notes().into_iter().chain(passed_over) {
         progress.say(&format!("note: {note}"));
     }
+    Ok(())
 }
 
 /// A pass with the threads that the arguments ask for.

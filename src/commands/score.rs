@@ -48,7 +48,7 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     refuse_other_number(out.rows(), encoded.rows_read())?;
     let n_rows = out.finish()?;
     job.finish();
-    model::say_notes(&encoded, progress);
+    model::say_notes(&encoded, &arguments.rows, progress)?;
     let columns = PartColumns {
         part: "rows".to_owned(),
         columns: coverage.finish(|field, id| scorer.is_unseen(field, id)),

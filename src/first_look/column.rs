@@ -106,13 +106,15 @@ impl Sight<'_> {
         let unknown = || doubts::unknown(field, self.vocabulary(field), ids, gathered, self.which);
         let useless = same.or_else(unknown);
         let of_list = list_texts::warning(field, ids, gathered);
+        let coarse = doubts::coarse(field, ids, gathered);
         if let Some(useless) = useless {
-            return of_list.into_iter().chain([useless]).collect();
+            return of_list.into_iter().chain(coarse).chain([useless]).collect();
         }
         let mut warnings: Vec<String> = of_list.into_iter().collect();
         if warnings.is_empty() {
             warnings.extend(doubts::of_kind(field, ids, gathered));
         }
+        warnings.extend(coarse);
         warnings.extend(leak::suspicion(field, self.plan, gathered, self.labels));
         warnings
     }

@@ -82,6 +82,23 @@ pub(super) fn of_kind(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> 
     }
 }
 
+/// Says of a column of ids that a floating-point number holds them, which does not keep their digits, if so.
+pub(super) fn coarse(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
+    let is_value = |text: &[u8]| gathered.counts.contains_key(text);
+    let found = gathered.coarse.iter().filter(|(text, _)| is_value(text));
+    let n: u64 = found.clone().map(|(_, n)| n).sum();
+    let (first, _) = found.into_iter().next()?;
+    (!matches!(ids, IdSpacePlan::Numeric(_))).then(|| {
+        format!(
+            "column {:?} holds floating-point numbers of 2^53 or more in {} rows, such as {}: they keep some 16 digits, \
+             so ids that differ behind these are one; write the column as integers or as texts",
+            field.column,
+            grouped(n),
+            shown_text(first),
+        )
+    })
+}
+
 /// Fewer rows say too little.
 const FEW_ROWS: usize = 20;
 

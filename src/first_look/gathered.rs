@@ -1,7 +1,8 @@
 //! The values of a feature in the rows that are looked at, as the encoder reads them.
 
 use indexmap::IndexMap;
-use ncs_features::value::{TextBuffer, each_number, each_text, shown_text};
+use ncs_features::canonical::{canonical, trimmed};
+use ncs_features::value::{TextBuffer, each_number, each_text, said_number, shown_text};
 use ncs_features::{Block, Column, Field, Values};
 
 use crate::column_auc::ColumnValues;
@@ -28,6 +29,9 @@ pub(super) struct Gathered {
     values: Vec<u32>,
     /// For a numeric feature the number of each row, NaN where there is none; otherwise empty.
     pub(super) numbers: Vec<f64>,
+    /// Floating-point numbers that are too large to keep the digits of an id, as texts, and how often each is
+    /// there: so many of them as [`MOST_TEXTS`].
+    pub(super) coarse: IndexMap<Box<[u8]>, u64>,
     /// Whole texts and how many rows hold each, where the file holds texts: before a separator cuts them.
     pub(super) texts: IndexMap<Box<[u8]>, u64>,
 }
@@ -46,6 +50,7 @@ impl Gathered {
             starts: vec![0],
             values: Vec::new(),
             numbers: Vec::new(),
+            coarse: IndexMap::new(),
             texts: IndexMap::new(),
         };
         for block in blocks {
@@ -69,6 +74,7 @@ impl Gathered {
             Values::Float(_) => "number",
             Values::Time(_) => "time",
         };
+        self.add_coarse(column, n_rows);
         let (Values::Text(texts), None) = (&column.values, &column.offsets) else {
             return;
         };
@@ -78,6 +84,21 @@ impl Gathered {
                 *n += 1;
             } else if !text.is_empty() && self.texts.len() < MOST_TEXTS {
                 self.texts.insert(text.into(), 1);
+            }
+        }
+    }
+
+    fn add_coarse(&mut self, column: &Column, n_rows: usize) {
+        let mut buffer = TextBuffer::default();
+        for i in (0..n_rows).flat_map(|row| column.range(row)) {
+            if !is_coarse(&column.values, i) {
+                continue;
+            }
+            let text = buffer.text(&column.values, i);
+            if let Some(n) = self.coarse.get_mut(text) {
+                *n += 1;
+            } else if self.coarse.len() < MOST_TEXTS {
+                self.coarse.insert(text.into(), 1);
             }
         }
     }
@@ -153,6 +174,24 @@ impl Gathered {
         let first = values.iter().take(EXAMPLES);
         first.map(|(text, _)| shown_text(text)).collect()
     }
+}
+
+/// Whether a value is a floating-point number of 2^53 or more, or the text of one as programs write it
+/// (`1.2345678901234567e+19`): from there on whole numbers share one.
+fn is_coarse(values: &Values, i: usize) -> bool {
+    const DIGITS_END: f64 = 9_007_199_254_740_992.0; // 2^53
+    let number = match values {
+        Values::Float(numbers) => Some(numbers[i]),
+        Values::Text(texts) => {
+            let text = texts.get(i);
+            let is_scientific = text.contains(&b'e') || text.contains(&b'E');
+            let is_read = || canonical(text, &mut Vec::new()) != trimmed(text);
+            let number = (is_scientific && is_read()).then(|| said_number(text));
+            number.flatten()
+        }
+        Values::Int(_) | Values::Time(_) => None,
+    };
+    number.is_some_and(|x| x.is_finite() && x.abs() >= DIGITS_END)
 }
 
 impl ColumnValues for Gathered {

@@ -6,7 +6,7 @@ use ncs_features::Task;
 use ncs_readers::split::Part;
 use ncs_readers::{
     DataPlan, Format, RawBlock, ReadError, Reading, RowsBlock, Source, Split, SplitTally,
-    column_names, columns_of, files, first_rows, open, split_tally,
+    column_names, columns_of, files, first_rows, folders_passed_over, open, split_tally,
 };
 
 use super::{FirstLook, Usable, parts_of, seen, sift, tasks};
@@ -35,8 +35,10 @@ pub(super) fn look(
         are_whole &= is_whole;
     }
     for part in Part::ALL {
-        let note = starts(plan, patterns(&plan.data, part))?;
-        look.notes.extend(note);
+        let patterns = patterns(&plan.data, part);
+        look.notes.extend(starts(plan, patterns)?);
+        let passed_over = folders_passed_over(patterns, &plan.data.root)?;
+        look.notes.extend(passed_over);
     }
     Ok((rows, are_whole))
 }

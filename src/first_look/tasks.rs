@@ -1,6 +1,9 @@
 //! What the first rows hold of the tasks.
 
+use std::collections::HashSet;
+
 use ncs_features::labels::labels;
+use ncs_features::value::TextBuffer;
 use ncs_features::{Population, Task};
 use ncs_readers::{ReadError, RowsBlock};
 use serde::Serialize;
@@ -118,6 +121,39 @@ pub(super) fn unclicked(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<Stri
         })
     };
     Ok(tasks.iter().zip(&labels).filter_map(of_task).collect())
+}
+
+/// Says of the column of groups that it makes no groups, if so. `which` rows were looked at: `on all rows`.
+pub(super) fn ungrouped(group: Option<&str>, blocks: &[RowsBlock], which: &str) -> Option<String> {
+    let group = group?;
+    let mut names = HashSet::new();
+    let mut buffer = TextBuffer::default();
+    for block in blocks.iter().map(|rows| &rows.block) {
+        let column = block.column(group)?;
+        for row in 0..block.n_rows {
+            // The rows were encoded before they came here: each has one value at most. A null is told apart.
+            let name = match column.only(row) {
+                Ok(Some(i)) => buffer.text(&column.values, i).to_vec(),
+                _ => Vec::new(),
+            };
+            names.insert(name);
+            if names.len() > 1 {
+                return None;
+            }
+        }
+    }
+    let what = match names.contains(b"".as_slice()) {
+        true => "null: there is no grouped AUC, and for intervals each row is drawn by itself",
+        false => {
+            "the same: grouped AUC is the AUC, and there are no intervals, which are drawn from whole groups"
+        }
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "evaluation.group: column {group:?} is {what} ({which}); name the column of an impression, a session or \
+             a user, or leave evaluation.group out"
+        )
+    })
 }
 
 /// The task, were it about every row.

@@ -49,8 +49,15 @@ impl<'t> Checks<'t> {
         let Some(file) = self.files.iter().find(lacks) else {
             return;
         };
-        let near = hint(column, file.columns.iter().map(String::as_str));
-        let near = near.replace("; known:", "; it has");
+        let near = match separator(&file.columns, column) {
+            Some(separator) => format!(
+                "; its header is one name, which has it between {separator:?}: set data.delimiter = {separator:?}"
+            ),
+            None => {
+                let near = hint(column, file.columns.iter().map(String::as_str));
+                near.replace("; known:", "; it has")
+            }
+        };
         let text = format!("column {column:?} is not in {}{near}", file.name);
         self.say(path, text);
     }
@@ -68,5 +75,39 @@ impl<'t> Checks<'t> {
     /// Problems and notes.
     pub(crate) fn finish(self) -> (Vec<Problem>, Vec<String>) {
         (self.problems, self.notes)
+    }
+}
+
+/// The character that stands between the names of a header that was read as one name, `wanted` among them.
+fn separator(columns: &[String], wanted: &str) -> Option<String> {
+    let [header] = columns else {
+        return None;
+    };
+    let name = |part: &str| part.trim().trim_matches('"') == wanted;
+    let mut separators = [';', '\t', ',', '|', '~', ' '].into_iter();
+    let is_between =
+        |separator: &char| header.contains(*separator) && header.split(*separator).any(name);
+    separators.find(is_between).map(String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_separator_of_a_header_read_as_one_name_is_found() {
+        let check = |header: &[&str], wanted, expected| {
+            let columns: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
+            let found = separator(&columns, wanted).and_then(|text| text.chars().next());
+            assert_eq!(found, expected, "{header:?}");
+        };
+        check(&["user;title;click"], "click", Some(';'));
+        check(&["user\ttitle"], "user", Some('\t'));
+        check(&["\"user\"; \"title\""], "title", Some(';'));
+        check(&["user|click"], "click", Some('|'));
+        check(&["user;title"], "click", None);
+        check(&["click"], "click", None);
+        check(&["user;title", "b"], "title", None);
+        check(&[], "title", None);
     }
 }

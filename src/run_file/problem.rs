@@ -88,7 +88,11 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(found, &known) {
         Some(name) if name.trim() == found.trim() && name != found => {
-            format!("; did you mean {name:?}, with its blanks?")
+            let blanks = match name.len() > found.len() {
+                true => "with its blanks",
+                false => "without the blanks around it",
+            };
+            format!("; did you mean {name:?}, {blanks}?")
         }
         Some(name) => format!("; did you mean {}?", shown::name(name)),
         None if known.is_empty() => String::new(),
@@ -134,6 +138,11 @@ mod tests {
             "click",
             &["click\t"],
             "; did you mean \"click\\t\", with its blanks?",
+        );
+        check(
+            "click ",
+            &["click"],
+            "; did you mean \"click\", without the blanks around it?",
         );
         check(
             "price",

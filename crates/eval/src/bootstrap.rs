@@ -33,8 +33,9 @@ impl Default for Resampling {
 /// Percentile bootstrap interval of the AUC over the rows whose label is known.
 ///
 /// With `groups` (one a row) whole groups are drawn, since rows of one user or session are not
-/// independent; with an empty slice single rows are, and so is each row without a group ([`NO_GROUP`]). `None` where the AUC itself is, or where
-/// fewer than half of the resamples hold both classes.
+/// independent; with an empty slice single rows are, and so is each row without a group ([`NO_GROUP`]). `None` where the AUC itself is, where
+/// all rows are of one group, of which each resample would be a copy, or where fewer than half of the resamples
+/// hold both classes.
 pub fn auc_interval<L: Real, S: Real>(
     labels: &[L],
     scores: &[S],
@@ -43,6 +44,9 @@ pub fn auc_interval<L: Real, S: Real>(
 ) -> Option<[f64; 2]> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
     let rows = RankedRows::of(labels, scores, groups)?;
+    if !groups.is_empty() && rows.n_groups < 2 {
+        return None;
+    }
     let mut draw = SplitMix64(resampling.seed);
     let resample = |_| rows.resampled_auc(&mut draw);
     let mut areas: Vec<f64> = (0..resampling.resamples).filter_map(resample).collect();

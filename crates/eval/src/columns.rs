@@ -36,8 +36,8 @@ pub const HEADER: [&str; 8] = [
 ];
 
 impl PartColumns {
-    /// What is wrong, or changed, with a column: a warning where a share jumped, a note where numbers were
-    /// clipped.
+    /// What is wrong, or changed, with a column: a warning where a share jumped or most numbers were clipped,
+    /// a note where some were.
     pub fn remarks(&self) -> Vec<Note> {
         let remarks = (0..self.columns.len()).flat_map(|at| {
             let jumped = self.jumped(at).map(|text| Note {
@@ -45,7 +45,7 @@ impl PartColumns {
                 text,
             });
             let clipped = self.clipped(at).map(|text| Note {
-                warning: false,
+                warning: is_clipped_mostly(&self.columns[at]),
                 text,
             });
             jumped.into_iter().chain(clipped)
@@ -89,13 +89,17 @@ impl PartColumns {
             format!("; the first: {} in {}", number(first.value), first.place)
         });
         Some(format!(
-            "{}, column {:?}: {} of {} numbers were clipped to the range of the training rows, {} to {}{first}",
+            "{}, column {:?}: {} of {} numbers were clipped to the range of the training rows, {} to {}{first}{}",
             self.part,
             column.column,
             thousands(column.clipped),
             thousands(column.values),
             number(least),
             number(most),
+            match is_clipped_mostly(column) {
+                true => "; a column whose unit or scale changed looks like this",
+                false => "",
+            },
         ))
     }
 
@@ -135,6 +139,12 @@ impl PartColumns {
 fn is_clipped_much(column: &ColumnCoverage) -> bool {
     let is_many = column.clipped as f64 >= WORTH_A_LINE * column.values as f64;
     column.clipped > 0 && (column.has_far_number() || is_many)
+}
+
+/// Whether at least half of the numbers were clipped, of so many that it is no chance.
+fn is_clipped_mostly(column: &ColumnCoverage) -> bool {
+    const FEW: u64 = 10;
+    column.clipped >= FEW && 2 * column.clipped >= column.values
 }
 
 /// `"True" (600), "False" (400)`
@@ -259,6 +269,19 @@ mod tests {
                         rows, -0.25 to 1.2345678e7; the first: 1e20 in test.csv: row 17";
         let found = texts(&part(vec![price()], &[(0.0, 0.0)]));
         assert_eq!(found, [(false, expected.to_owned())]);
+    }
+
+    #[test]
+    fn a_column_in_another_unit_is_a_warning() {
+        let other_unit = |clipped| ColumnCoverage { clipped, ..price() };
+        let expected = "test, column \"price\": 1,000 of 2,000 numbers were clipped to the range of the training \
+                        rows, -0.25 to 1.2345678e7; the first: 1e20 in test.csv: row 17; a column whose unit or \
+                        scale changed looks like this";
+        let found = texts(&part(vec![other_unit(1000)], &[]));
+        assert_eq!(found, [(true, expected.to_owned())]);
+        let found = texts(&part(vec![other_unit(999)], &[]));
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].0 && !found[0].1.contains("unit"), "{found:?}");
     }
 
     #[test]

@@ -381,6 +381,17 @@ fn rows_that_repeat_within_a_group_do_not_narrow_the_interval() {
 }
 
 #[test]
+fn one_group_has_no_interval() {
+    let (labels, scores, _) = noisy_rows();
+    let interval = |groups: &[u64]| auc_interval(&labels, &scores, groups, &Resampling::default());
+    assert_eq!(interval(&vec![7; labels.len()]), None);
+    let mut two = vec![7; labels.len()];
+    two[0] = 8;
+    assert!(interval(&two).is_some());
+    assert!(interval(&vec![NO_GROUP; labels.len()]).is_some());
+}
+
+#[test]
 fn too_few_positives_have_no_interval() {
     check(
         auc_interval(&[1.0, 1.0], &[0.1, 0.2], &[], &Resampling::default()).map(|i| i[0]),

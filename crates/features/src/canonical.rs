@@ -57,7 +57,7 @@ const MISSING: [&[u8]; 6] = [b"nan", b"NaN", b"NAN", b"-nan", b"NaT", b"<NA>"];
 /// The one text of the value that `text` says; empty where it says none. `scratch` holds it where it
 /// has to be written.
 ///
-/// - Blanks around it are trimmed; `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` are no value.
+/// - Blanks around it are [trimmed](trimmed); `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` are no value.
 /// - `true` and `false` in any case are `1` and `0`.
 /// - A whole number with zeros behind its point is that number (`12.0` is `12`, `-0.0` is `0`), as is
 ///   one in scientific notation as programs write it (`1.2e+01`, `1.2E1`). Other numbers stay as they
@@ -65,7 +65,7 @@ const MISSING: [&[u8]; 6] = [b"nan", b"NaN", b"NAN", b"-nan", b"NaT", b"<NA>"];
 /// - A date, or date and time of day, in ISO 8601 is its instant in UTC: see [`Timestamp::write`].
 /// - A time of day loses the zeros at the end of its fraction.
 pub fn canonical<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let text = text.trim_ascii();
+    let text = trimmed(text);
     match text.first() {
         Some(b'0'..=b'9' | b'-') => of_digits(text, scratch),
         Some(b't' | b'T') if text.eq_ignore_ascii_case(b"true") => b"1",
@@ -73,6 +73,22 @@ pub fn canonical<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
         Some(b'n' | b'N' | b'<') if MISSING.contains(&text) => b"",
         Some(b'I') if text == b"Infinity" => b"inf",
         _ => text,
+    }
+}
+
+/// The text without the blanks around it: white space as Unicode defines it, non-breaking blanks among it,
+/// and what has no width at all (zero-width blanks, word joiners, byte order marks), which nobody sees in a
+/// table. Bytes that are no UTF-8 lose the blanks of ASCII only.
+pub fn trimmed(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    let is_no_blank = |byte: Option<&u8>| byte.is_none_or(|&byte| byte.is_ascii() && byte != 0x0B);
+    if is_no_blank(text.first()) && is_no_blank(text.last()) {
+        return text;
+    }
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200B}' | '\u{2060}' | '\u{FEFF}');
+    match std::str::from_utf8(text) {
+        Ok(text) => text.trim_matches(is_blank).as_bytes(),
+        Err(_) => text,
     }
 }
 
@@ -196,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn blanks_of_any_kind_go() {
+        check("\u{A0}12\u{A0}", "12");
+        check("\u{FEFF}user", "user");
+        check(" \u{2003}\u{200B}\u{E9}t\u{E9} \u{3000}\t", "\u{E9}t\u{E9}");
+        check("\u{A0}\u{A0}true", "1");
+        check("\u{B}a\u{B}", "a");
+        check("\u{A0}NaN", "");
+        for text in ["a\u{A0}b", "\u{E9}", "\u{2013}", "\u{65E5}\u{672C}"] {
+            check(text, text);
+        }
+        for text in ["", " ", "\u{A0}", "\u{FEFF}\u{200B} "] {
+            check(text, "");
+        }
+        assert_eq!(trimmed(b" \xA0x\xFF "), b"\xA0x\xFF");
+    }
+
+    #[test]
     fn booleans_are_0_and_1() {
         for text in ["true", "True", "TRUE", " true"] {
             check(text, "1");
@@ -280,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_canonical_text_stays_as_it_is(text in "[-0-9.eE+: TtrufalsnZ]{0,24}") {
+        fn a_canonical_text_stays_as_it_is(text in "[-0-9.eE+: TtrufalsnZ\u{A0}\u{FEFF}]{0,24}") {
             let once = canonical_text(&text);
             prop_assert_eq!(canonical_text(&once), once);
         }

@@ -120,7 +120,32 @@ pub enum EncodeError {
 const NO_VECTORS: &str = "lists of numbers as vectors are not supported: make a column of each number, with \
                           kind = \"numeric\"";
 
+/// Whether a comma stands between the digits of one number: `1,50`, `1.234,5`, `1,000,000`, `1,234.5`.
+fn has_comma(found: &str) -> bool {
+    let digits = found.trim_start_matches(['-', '+']);
+    let is_digits = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    let mut parts = digits.split(',');
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<&str> = parts.collect();
+    let is_group = |part: &&str| part.split('.').next().is_some_and(|whole| whole.len() == 3);
+    let is_one = match rest.as_slice() {
+        [] => false,
+        [second] => !(first.contains('.') && second.contains('.')),
+        groups => groups.iter().all(is_group),
+    };
+    is_one
+        && !first.is_empty()
+        && is_digits(first)
+        && rest.iter().all(|part| !part.is_empty() && is_digits(part))
+}
+
 fn instead_of_text(found: &str) -> &'static str {
+    if has_comma(found) {
+        return NO_COMMAS;
+    }
     let is_between = |c: char| " ,;|[](){}\t".contains(c);
     let mut numbers = found.split(is_between).filter(|word| !word.is_empty());
     // The last may have been cut.
@@ -130,6 +155,9 @@ fn instead_of_text(found: &str) -> &'static str {
         false => "name it in the field's `missing`, or read the column as a category",
     }
 }
+
+const NO_COMMAS: &str = "a number has a point before its decimals and nothing between its thousands, such as \
+                         1234.5: write the column so, or read it as a category";
 
 fn instead_of_many(fractions: bool) -> &'static str {
     match fractions {
@@ -195,9 +223,32 @@ mod tests {
         check("[0.1, -2e-3, 4]", true);
         check("0.1 0.25 1", true);
         check("0.1|0.25|0.12...", true);
+        check("0.1,0.25", true);
+        check("1,2,3", true);
         check("dear", false);
         check("12 pieces", false);
         check("1,5 or so", false);
         check("[]", false);
+    }
+
+    #[test]
+    fn a_comma_in_a_number_is_told() {
+        let check = |found, has_one| assert_eq!(has_comma(found), has_one, "{found}");
+        for found in [
+            "1,50",
+            "-0,5",
+            "1,000",
+            "1,234,567",
+            "1,234.5",
+            "1.234,56",
+            "1,234,567.89",
+        ] {
+            check(found, true);
+        }
+        for found in [
+            "1.5", "12", "", ",", "1,", ",5", "a,b", "1,2,3", "0.1,0.2", "1, 2", "x1,5",
+        ] {
+            check(found, false);
+        }
     }
 }

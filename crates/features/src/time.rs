@@ -118,7 +118,7 @@ impl Timestamp {
 
     /// The instant that an ISO 8601 text says: a date, or date and time of day after a blank or `T`, with
     /// or without seconds, fraction (nine digits at most) and offset (`Z`, ` UTC`, `+02:00`, `+0200`,
-    /// `+02`). `None` for any other text.
+    /// `+02`, with or without a blank before it). `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Timestamp> {
         let (date, rest) = text.split_at_checked(10)?;
         let midnight = parse_date(date)?.checked_mul(DAY)?;
@@ -224,8 +224,13 @@ fn parse_clock(text: &[u8]) -> Option<(Timestamp, &[u8])> {
 
 /// The seconds by which a clock with this offset is ahead of UTC.
 fn parse_offset(text: &[u8]) -> Option<i64> {
+    let text = match text {
+        b"" => return Some(0),
+        [b' ', rest @ ..] => rest,
+        text => text,
+    };
     let (sign, offset) = match text {
-        b"" | b"Z" | b"z" | b" UTC" | b" Z" => return Some(0),
+        b"Z" | b"z" | b"UTC" => return Some(0),
         [b'+', offset @ ..] => (1, offset),
         [b'-', offset @ ..] => (-1, offset),
         _ => return None,
@@ -305,6 +310,9 @@ mod tests {
             "2023-12-31 19:30:00.000-04:30",
             "2024-01-01 00:00:00+00",
             "2024-01-01 00:00:00 UTC",
+            "2024-01-01 02:00:00.000 +0200",
+            "2023-12-31 19:30:00 -04:30",
+            "2024-01-01 00:00:00 Z",
         ] {
             check(text, Some("2024-01-01"));
         }
@@ -326,6 +334,9 @@ mod tests {
             "2024-01-01 00:00:00.1234567890",
             "2024-01-01 00:00:00+1",
             "2024-01-01 ",
+            "2024-01-01 00:00:00 ",
+            "2024-01-01 00:00:00  +0200",
+            "2024-01-01 00:00:00 EST",
             "01/01/2024",
             "",
         ] {

@@ -1,7 +1,7 @@
 //! Files, globs and folders to files.
 
 use crate::partitions::is_partition;
-use crate::source::ReadError;
+use crate::source::{ReadError, shown_path};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -30,6 +30,67 @@ pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError
         }
     }
     Ok(files)
+}
+
+/// Says which folders inside those that `patterns` name hold files that [`files`] leaves out, because they are
+/// not named `NAME=VALUE`; `None` where there are none.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn folders_passed_over(patterns: &[String], root: &Path) -> Result<Option<String>, ReadError> {
+    let read = files(patterns, root)?;
+    let mut found: Vec<PathBuf> = Vec::new();
+    for pattern in patterns {
+        let path = root.join(pattern);
+        let named = match path.exists() {
+            true => vec![path],
+            false => globbed(pattern, root)?,
+        };
+        for folder in named.iter().filter(|path| path.is_dir()) {
+            found.extend(not_looked_into(folder)?);
+        }
+    }
+    found
+        .retain(|folder| holds_a_file(folder) && !read.iter().any(|file| file.starts_with(folder)));
+    found.sort();
+    found.dedup();
+    let Some(first) = found.first() else {
+        return Ok(None);
+    };
+    let first = shown_path(first);
+    let which = match found.len() {
+        1 => format!("{first}: the files of this folder in a folder are not read"),
+        n => format!("the files of {n} folders in a folder are not read, the first: {first}"),
+    };
+    Ok(Some(format!(
+        "{which}; only folders named NAME=VALUE are looked into: name it as well, or use a glob with ** if its \
+         rows belong to the data"
+    )))
+}
+
+/// The folders in a folder, and in those in it that are named `NAME=VALUE`, that are named otherwise.
+fn not_looked_into(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let mut others = Vec::new();
+    let is_looked_into = |entry: &DirEntry| {
+        let name = entry.file_name();
+        if is_hidden(name) || !entry.file_type().is_dir() {
+            return false;
+        }
+        if !is_partition(name) {
+            others.push(entry.path().to_owned());
+        }
+        is_partition(name)
+    };
+    for entry in entries(folder).filter_entry(is_looked_into) {
+        readable(entry)?;
+    }
+    Ok(others)
+}
+
+/// Whether a file that is not hidden lies in the folder, however deep.
+fn holds_a_file(folder: &Path) -> bool {
+    let shown = entries(folder).filter_entry(|entry| !is_hidden(entry.file_name()));
+    shown.flatten().any(|entry| entry.file_type().is_file())
 }
 
 fn files_of(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {

@@ -31,7 +31,7 @@ mod unique;
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
 pub use encoding::Encoding;
-pub use find::files;
+pub use find::{files, folders_passed_over};
 pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{

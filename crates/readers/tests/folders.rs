@@ -1,7 +1,10 @@
 //! Files among files: empty ones, folders named NAME=VALUE, names of any bytes, files that change.
 
 use ncs_features::Column;
-use ncs_readers::{ReadError, Reading, Rows, RowsBlock, column_names, files, first_column_names};
+use ncs_readers::{
+    ReadError, Reading, Rows, RowsBlock, column_names, files, first_column_names,
+    folders_passed_over,
+};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -250,4 +253,46 @@ mod unix {
             1
         );
     }
+}
+
+#[test]
+fn folders_whose_files_are_not_read_are_told() {
+    let told = |names: &[&str], patterns: &[&str]| {
+        let named: Vec<(&str, &str)> = names.iter().map(|&name| (name, "a\n1\n")).collect();
+        let folder = folder(&named);
+        let patterns: Vec<String> = patterns.iter().map(|&name| name.to_owned()).collect();
+        folders_passed_over(&patterns, folder.path()).unwrap()
+    };
+    let log = &["log/a.csv", "log/old/b.csv", "log/day=1/c.csv"];
+    let one = told(log, &["log"]).unwrap();
+    let expected =
+        "old: the files of this folder in a folder are not read; only folders named NAME=VALUE";
+    assert!(one.contains(expected), "{one}");
+    let two = &[
+        "log/a.csv",
+        "log/day=1/x/b.csv",
+        "log/day=1/c.csv",
+        "log/y/z/d.csv",
+    ];
+    let two = told(two, &["log"]).unwrap();
+    assert!(
+        two.contains("the files of 2 folders in a folder are not read, the first:"),
+        "{two}"
+    );
+    for patterns in [
+        &["log", "log/old"][..],
+        &["log/**/*.csv"],
+        &["log/**"],
+        &["log/a.csv"],
+        &["log/*.csv"],
+    ] {
+        assert_eq!(told(log, patterns), None, "{patterns:?}");
+    }
+    let hidden = &[
+        "log/a.csv",
+        "log/_temporary/b.csv",
+        "log/.git/c",
+        "log/empty/_c.csv",
+    ];
+    assert_eq!(told(hidden, &["log"]), None);
 }

@@ -196,13 +196,16 @@ impl<T: DataType> Pending<T> {
             return self.add_list_sizes(sizes);
         }
         if is_narrow::<T>() {
-            return sizes.iter_mut().for_each(|size| *size += VALUE_BYTES);
+            return sizes
+                .iter_mut()
+                .for_each(|size| *size = size.saturating_add(VALUE_BYTES));
         }
         let mut values = self.rows.values.iter();
         for (row, size) in sizes.iter_mut().enumerate() {
             let is_value = self.max_defined == 0 || self.rows.defined[row] == self.max_defined;
             let value = is_value.then(|| values.next()).flatten();
-            *size += VALUE_BYTES + value.map_or(0, |value| value.as_bytes().len());
+            let n_bytes = value.map_or(0, |value| value.as_bytes().len());
+            *size = size.saturating_add(VALUE_BYTES + n_bytes);
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
 };
 use crate::cache::{Draft, Folder, PartWriter, Record};
+use crate::find::folders_passed_over;
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
@@ -179,10 +180,18 @@ impl Passes<'_> {
         Ok(Report {
             parts: parts.map(part).collect(),
             broken_rows: counted.broken,
-            notes: counted.notes,
+            notes: self.notes(counted.notes)?,
             files: counted.files,
             varies: variation.finish(),
         })
+    }
+
+    /// What is worth telling of the files, with the folders that were passed over.
+    fn notes(&self, mut notes: Vec<String>) -> Result<Vec<String>, ReadError> {
+        for patterns in [&self.plan.train, &self.plan.valid, &self.plan.test] {
+            notes.extend(folders_passed_over(patterns, &self.plan.root)?);
+        }
+        Ok(notes)
     }
 
     fn refuse_split(&self, counted: &Counted) -> Result<(), PrepareError> {

@@ -1,6 +1,7 @@
 //! The times of a split: of its rows and of its boundaries.
 
 use chrono::format::{Item, Parsed, StrftimeItems};
+use ncs_features::canonical::trimmed;
 use ncs_features::time::{TimeUnit, Timestamp};
 use ncs_features::value::{TextBuffer, said_number, shown};
 use ncs_features::{Column, EncodeError, Values};
@@ -25,7 +26,7 @@ const LEAST_EPOCH: f64 = 1e8;
 impl Moment {
     /// The moment that a text says: in ISO 8601 (a month is its first day), in `format`, or as a number.
     pub fn parse(text: &str, format: Option<&TimeFormat>) -> Option<Moment> {
-        let text = text.trim_ascii();
+        let text = text.trim();
         let month = || Timestamp::parse(format!("{text}-01").as_bytes());
         let iso = || Timestamp::parse(text.as_bytes()).or_else(month);
         let instant = iso().or_else(|| format?.parse(text));
@@ -136,7 +137,7 @@ pub(super) fn time_of(
     match (&column.values, format) {
         (Values::Time(times), _) => Ok(Moment::Instant(times[i])),
         (values, Some(format)) => {
-            let text = String::from_utf8_lossy(buffer.plain(values, i).trim_ascii());
+            let text = String::from_utf8_lossy(trimmed(buffer.plain(values, i)));
             let time = format.parse(&text).map(Moment::Instant);
             time.ok_or_else(|| other_form(column, row, i, Some(format)))
         }
