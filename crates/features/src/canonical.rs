@@ -57,7 +57,7 @@ const MISSING: [&[u8]; 6] = [b"nan", b"NaN", b"NAN", b"-nan", b"NaT", b"<NA>"];
 /// The one text of the value that `text` says; empty where it says none. `scratch` holds it where it
 /// has to be written.
 ///
-/// - Blanks around it are [trimmed](trimmed); `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` are no value.
+/// - Blanks around it are [trimmed]; `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` are no value.
 /// - `true` and `false` in any case are `1` and `0`.
 /// - A whole number with zeros behind its point is that number (`12.0` is `12`, `-0.0` is `0`), as is
 ///   one in scientific notation as programs write it (`1.2e+01`, `1.2E1`). Other numbers stay as they
