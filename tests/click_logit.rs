@@ -1,18 +1,13 @@
 //! Conversions that take in the click's logit, from the run file to what is told of them.
 
+mod short_run;
 mod trained;
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use ncs_model::artifact::Artifact;
-use ncs_train::{Event, Listener, Run};
-use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
-use ncs4cvr::training;
 use trained::done;
 
 const SETS: [&str; 7] = [
@@ -25,48 +20,20 @@ const SETS: [&str; 7] = [
     "training.click_logit=\"learned\"",
 ];
 
-/// A synthetic log of 3,600 training rows whose tasks share everything.
 fn log() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let synth = [
-        "synth",
-        "--rows",
-        "6000",
-        "--click-rate",
-        "0.3",
-        "--conversion-rate",
-        "0.3",
-    ];
-    done(
-        folder.path(),
-        &[&synth[..], &["--share", "1", "--out", "log"]].concat(),
-    );
-    folder
+    short_run::log(&["--share", "1"])
 }
 
 fn open(folder: &Path, sets: &[&str]) -> RunFile {
-    let sets = SETS.iter().chain(sets).map(|set| (*set).to_owned());
-    let sets: Vec<String> = sets.collect();
-    RunFile::open(&folder.join("log/run.toml"), &sets).unwrap_or_else(|error| panic!("{error}"))
+    short_run::open(folder, &SETS, sets)
 }
 
 fn train(folder: &Path, out: &str, sets: &[&str]) -> Artifact {
-    let (file, out) = (open(folder, sets), folder.join(out));
-    let stop = AtomicBool::new(false);
-    training::run(&file, &out, Progress::Quiet, &stop).unwrap_or_else(|error| panic!("{error}"));
-    Artifact::read(&out.join("model")).unwrap_or_else(|error| panic!("{error}"))
+    short_run::train(&open(folder, sets), &folder.join(out))
 }
 
 fn bytes(folder: &Path, out: &str) -> Vec<Vec<u8>> {
-    let files = [
-        "model/weights.safetensors",
-        "model/manifest.json",
-        "metrics.json",
-        "report.json",
-    ];
-    files
-        .map(|file| fs::read(folder.join(out).join(file)).unwrap())
-        .into()
+    short_run::bytes(&folder.join(out))
 }
 
 #[test]
@@ -111,41 +78,14 @@ fn kappa_is_learned_and_told() {
     );
 }
 
-/// Dies after so many steps, unless it is 0.
-struct Mortal(u64);
-
-impl Listener for Mortal {
-    fn hear(&mut self, event: &Event<'_>) {
-        if let Event::Stepped { .. } = event {
-            self.0 = self.0.wrapping_sub(1);
-            assert!(self.0 != 0, "the plug is pulled");
-        }
-    }
-}
-
 #[test]
 fn an_interrupted_run_takes_as_much_in_the_end() {
     let folder = log();
     train(folder.path(), "whole", &[]);
     let file = open(folder.path(), &[]);
-    let stop = AtomicBool::new(false);
-    let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();
     for after in [20, 29, 41] {
         let out = format!("cut-{after}");
-        let run = Run {
-            refit: None,
-            network: &file.plan.network,
-            plan: &file.plan.train,
-            schema: &data.schema,
-            train: &data.train,
-            valid: data.valid.as_ref(),
-            data_key: data.key,
-            folder: &folder.path().join(&out),
-            checkpoint_every: Duration::MAX,
-            stop: &stop,
-        };
-        let ended = catch_unwind(AssertUnwindSafe(|| run.run(&mut Mortal(after)).map(drop)));
-        assert!(ended.is_err(), "it did not die after {after} steps");
+        short_run::dies(&file, &folder.path().join(&out), after);
         train(folder.path(), &out, &[]);
         assert_eq!(
             bytes(folder.path(), &out),

@@ -1,18 +1,13 @@
 //! Hidden units of each task's own, from the run file to what is told of them.
 
+mod short_run;
 mod trained;
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::path::Path;
 
 use ncs_model::artifact::Artifact;
-use ncs_train::{Event, Listener, Run};
-use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
-use ncs4cvr::training;
 use trained::{done, refused};
 
 const SETS: [&str; 6] = [
@@ -24,45 +19,20 @@ const SETS: [&str; 6] = [
     "training.checkpoint_steps=3",
 ];
 
-/// A synthetic log of 3,600 training rows.
 fn log() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let synth = [
-        "synth",
-        "--rows",
-        "6000",
-        "--click-rate",
-        "0.3",
-        "--conversion-rate",
-        "0.3",
-    ];
-    done(folder.path(), &[&synth[..], &["--out", "log"]].concat());
-    folder
+    short_run::log(&[])
 }
 
 fn open(folder: &Path, sets: &[&str]) -> RunFile {
-    let sets = SETS.iter().chain(sets).map(|set| (*set).to_owned());
-    let sets: Vec<String> = sets.collect();
-    RunFile::open(&folder.join("log/run.toml"), &sets).unwrap_or_else(|error| panic!("{error}"))
+    short_run::open(folder, &SETS, sets)
 }
 
 fn train(folder: &Path, out: &str, sets: &[&str]) -> Artifact {
-    let (file, out) = (open(folder, sets), folder.join(out));
-    let stop = AtomicBool::new(false);
-    training::run(&file, &out, Progress::Quiet, &stop).unwrap_or_else(|error| panic!("{error}"));
-    Artifact::read(&out.join("model")).unwrap_or_else(|error| panic!("{error}"))
+    short_run::train(&open(folder, sets), &folder.join(out))
 }
 
 fn bytes(folder: &Path, out: &str) -> Vec<Vec<u8>> {
-    let files = [
-        "model/weights.safetensors",
-        "model/manifest.json",
-        "metrics.json",
-        "report.json",
-    ];
-    files
-        .map(|file| fs::read(folder.join(out).join(file)).unwrap())
-        .into()
+    short_run::bytes(&folder.join(out))
 }
 
 /// The masks stay within each task's units, and no head has learned to read those of others.
@@ -156,37 +126,6 @@ fn owners_are_taken_over_and_controls_keep_them() {
     assert_eq!((one.owners, &one.tasks[1]), (None, &base.tasks[0]));
 }
 
-/// Dies after so many steps, unless it is 0.
-struct Mortal(u64);
-
-impl Listener for Mortal {
-    fn hear(&mut self, event: &Event<'_>) {
-        if let Event::Stepped { .. } = event {
-            self.0 = self.0.wrapping_sub(1);
-            assert!(self.0 != 0, "the plug is pulled");
-        }
-    }
-}
-
-fn dies(file: &RunFile, folder: &Path, out: PathBuf, after: u64) {
-    let stop = AtomicBool::new(false);
-    let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();
-    let run = Run {
-        refit: None,
-        network: &file.plan.network,
-        plan: &file.plan.train,
-        schema: &data.schema,
-        train: &data.train,
-        valid: data.valid.as_ref(),
-        data_key: data.key,
-        folder: &folder.join(out),
-        checkpoint_every: Duration::MAX,
-        stop: &stop,
-    };
-    let ended = catch_unwind(AssertUnwindSafe(|| run.run(&mut Mortal(after)).map(drop)));
-    assert!(ended.is_err(), "it did not die after {after} steps");
-}
-
 #[test]
 fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     let folder = log();
@@ -213,7 +152,7 @@ fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     // In the warm-up, in the three trainings that are compared, and in the training after them.
     for after in [2, 6, 11, 15, 22, 30] {
         let out = format!("cut-{after}");
-        dies(&file, folder.path(), out.clone().into(), after);
+        short_run::dies(&file, &folder.path().join(&out), after);
         train(folder.path(), &out, &auto);
         assert_eq!(
             bytes(folder.path(), &out),

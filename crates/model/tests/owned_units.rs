@@ -123,12 +123,12 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
 /// `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
 fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
     let draw = Draw::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, slopes: &mut [f64]| {
+    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
         let draw = draw.at(rows.head as u64);
         let mut sum = 0.0;
-        for (i, (z, slope)) in rows.logits.iter().zip(slopes).enumerate() {
-            *slope = draw.normal((rows.first + i) as u64) / 90.0 * z;
-            sum += *slope * z / 2.0;
+        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
+            *gradient = draw.normal((rows.first + i) as u64) / 90.0 * z;
+            sum += *gradient * z / 2.0;
         }
         sum
     };
@@ -145,7 +145,7 @@ fn every_gradient_is_that_of_finite_differences() {
         let model = model::<f64>(n_tasks, &[9, 7], common);
         let tasks: Vec<usize> = (0..n_tasks).collect();
         let (_, gradient) = learn(&model, &tasks);
-        let slope = |change: &dyn Fn(&mut Model<f64>, f64)| {
+        let quotient = |change: &dyn Fn(&mut Model<f64>, f64)| {
             let at = |x: f64| {
                 let mut changed = model.clone();
                 change(&mut changed, x);
@@ -155,7 +155,7 @@ fn every_gradient_is_that_of_finite_differences() {
         };
         let kept = model.connections(0).positions();
         for (&position, ours) in kept.iter().zip(&gradient.dense).step_by(3) {
-            let found = slope(&|model, x| model.tower_mut(0).dense[position as usize] += x);
+            let found = quotient(&|model, x| model.tower_mut(0).dense[position as usize] += x);
             assert!(
                 (found - ours).abs() < 1e-7,
                 "{position}: {ours}, expected {found}"
@@ -166,7 +166,7 @@ fn every_gradient_is_that_of_finite_differences() {
             .iter()
             .zip(gradient.tables[0].values.chunks(3))
         {
-            let found = slope(&|model, x| model.tower_mut(0).tables[0].row_mut(id)[1] += x);
+            let found = quotient(&|model, x| model.tower_mut(0).tables[0].row_mut(id)[1] += x);
             assert!(
                 (found - ours[1]).abs() < 1e-7,
                 "row {id}: {}, expected {found}",

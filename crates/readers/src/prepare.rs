@@ -170,16 +170,26 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let files = PlanFiles::find(plan)?;
     let key = key::key(plan, schema, &files)?;
-    let folder = Folder::new(&plan.cache, key);
-    if let Some(record) = folder.record()? {
-        return opened(&folder, record, key, true);
-    }
-    let states = files.states()?;
     let what = passes::What {
         schema,
         base: None,
         files: &files,
     };
+    cached(plan, what, key, on)
+}
+
+/// What the cache holds under `key`, made first where it holds nothing.
+fn cached(
+    plan: &DataPlan,
+    what: passes::What<'_>,
+    key: [u8; 32],
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Prepared, PrepareError> {
+    let folder = Folder::new(&plan.cache, key);
+    if let Some(record) = folder.record()? {
+        return opened(&folder, record, key, true);
+    }
+    let states = what.files.states()?;
     let record = passes::run(plan, what, &folder, &states, on)?;
     opened(&folder, record, key, false)
 }
@@ -201,18 +211,12 @@ pub fn prepare_all(
     key.update(b"training and validation rows")
         .update(&base.key);
     let key = *key.finalize().as_bytes();
-    let folder = Folder::new(&plan.cache, key);
-    if let Some(record) = folder.record()? {
-        return opened(&folder, record, key, true);
-    }
-    let states = files.states()?;
     let what = passes::What {
         schema,
         base: Some(&base.schema),
         files: &files,
     };
-    let record = passes::run(plan, what, &folder, &states, on)?;
-    opened(&folder, record, key, false)
+    cached(plan, what, key, on)
 }
 
 impl From<LatestError> for PrepareError {

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_the_slope_of_the_loss() {
+    fn the_gradient_is_the_derivative_of_the_loss() {
         let (own, centred, labels) = rows();
         let at = |kappa: f64| {
             let logits: Vec<f64> = own
@@ -156,8 +156,9 @@ mod tests {
             let expected = (at(kappa + 1e-6).loss - at(kappa - 1e-6).loss) / 2e-6;
             assert!((found.gradient - expected).abs() < 1e-8);
             // Of a logistic loss, the information is the curvature of its sum.
-            let slope = |kappa| KappaGradient::of(Objective::CrossEntropy, kappa, all()).gradient;
-            let curvature = 39.0 * (slope(kappa + 1e-5) - slope(kappa - 1e-5)) / 2e-5;
+            let gradient =
+                |kappa| KappaGradient::of(Objective::CrossEntropy, kappa, all()).gradient;
+            let curvature = 39.0 * (gradient(kappa + 1e-5) - gradient(kappa - 1e-5)) / 2e-5;
             assert!((found.information - curvature).abs() < 1e-5);
         }
     }
