@@ -260,6 +260,7 @@ pub fn sharing_picture(
             .map(|units| units.why.clone())
             .into_iter()
             .chain(sharing::taken(artifact))
+            .chain(sharing::agreements(artifact))
             .collect(),
         network: network.to_owned(),
         tasks: artifact.spec.tasks.clone(),

@@ -3,7 +3,7 @@
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 use ncs_features::Schema;
 use ncs_model::artifact::Artifact;
-use ncs_model::{LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
+use ncs_model::{Agreement, LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
 
 /// The connections of every layer by the tasks that keep them, input side first.
 ///
@@ -28,6 +28,13 @@ pub fn taken(artifact: &Artifact) -> Option<String> {
         "{} takes {:.3}{error} of the logit of {}, less its mean of {:.3}",
         names[to], taken.kappa, names[from], taken.mean
     ))
+}
+
+/// How much the tasks agree on what they read, pair by pair, in words; none where it was not measured.
+pub fn agreements(artifact: &Artifact) -> Vec<String> {
+    let names = &artifact.spec.tasks;
+    let in_words = |found: &Agreement| found.in_words(found.tasks.map(|task| &names[task][..]));
+    artifact.agreements.iter().map(in_words).collect()
 }
 
 /// The share of the connections that each task keeps, in the order of the tasks.

@@ -162,6 +162,41 @@ fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     }
 }
 
+/// It is told, ends the same after an interruption, and changes no weight.
+#[test]
+fn how_much_tasks_agree_is_measured_beside() {
+    let folder = log();
+    let rho = ["search.measure_rho=true"];
+    let plain = train(folder.path(), "plain", &[]);
+    let whole = train(folder.path(), "whole", &rho);
+    let [found] = whole.agreements[..] else {
+        panic!("one pair of two tasks");
+    };
+    assert_eq!(found.tasks, [0, 1]);
+    assert!(found.rho.is_none_or(|rho| rho.abs() < 2.0), "{found:?}");
+    assert_eq!(whole.masks, plain.masks);
+    assert!(plain.agreements.is_empty());
+    for (whole, plain) in whole.members.iter().zip(&plain.members) {
+        assert_eq!(whole.weights, plain.weights);
+    }
+    let told = done(folder.path(), &["inspect", "whole"]);
+    assert!(told.contains("in the first layer (rho): "), "{told}");
+    let report = fs::read_to_string(folder.path().join("whole/report.html")).unwrap();
+    assert!(report.contains("in the first layer (rho): "));
+    let file = open(folder.path(), &rho);
+    // In the warm-up, in the pass of the copies, and in the training after it.
+    for after in [3, 8, 17] {
+        let out = format!("cut-{after}");
+        short_run::dies(&file, &folder.path().join(&out), after);
+        train(folder.path(), &out, &rho);
+        assert_eq!(
+            bytes(folder.path(), &out),
+            bytes(folder.path(), "whole"),
+            "{after}"
+        );
+    }
+}
+
 #[test]
 fn what_owned_units_do_not_go_with_is_told_first() {
     let folder = log();

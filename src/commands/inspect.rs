@@ -157,6 +157,9 @@ fn extras(artifact: &Artifact) -> String {
     if let Some(taken) = sharing::taken(artifact) {
         text += &format!("{taken}\n");
     }
+    for agreement in sharing::agreements(artifact) {
+        text += &format!("{agreement}\n");
+    }
     if let Some(test) = &artifact.self_test {
         text += &format!("self-test: {} rows\n", test.rows.n_rows);
     }

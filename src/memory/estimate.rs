@@ -134,6 +134,13 @@ fn layers(plan: &RunPlan) -> Part {
         SearchKind::Gradient if searches => 2.0 * plan.schema.tasks.len() as f64,
         _ => 0.0,
     };
+    // A copy for each task: weights, moments and gradients, and sums over two halves of the batches.
+    let n_tasks = plan.schema.tasks.len() as f64;
+    let copies = match searches && plan.train.search.measure_rho {
+        true => n_tasks * (4.0 + 4.0 * n_tasks),
+        false => 0.0,
+    };
+    let sums = sums + copies;
     let each = WEIGHTS * (1.0 + n_kept(plan) + sums + f64::from(u8::from(searches)))
         + POSITIONS
         + MOMENTS

@@ -21,6 +21,9 @@ pub(crate) struct Search {
     /// n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0, 0.5 or
     /// 1, by the size of the data, unless a short training of each tells otherwise on validation rows.
     pub(crate) common_units: Option<CommonUnits>,
+    /// Whether to measure how much the tasks agree on what they read (rho), for the report and ncs inspect: one more
+    /// pass over the rows, with a copy of the network for each task. It changes nothing in the model.
+    pub(crate) measure_rho: bool,
     /// `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the warm-up, and
     /// for each density that is tried. May be a fraction.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1_000_000.0))]
@@ -61,6 +64,7 @@ impl Default for Search {
             rounds: 4,
             density: None,
             common_units: None,
+            measure_rho: false,
             epochs_per_round: 1.0,
             rewind: Rewind::Named(RewindName::Initial),
             pick: Pick::Best,

@@ -275,6 +275,7 @@ fn search_plan(
         density: densities(said, &names, checks),
         by_evidence: by_evidence(said),
         common_units: units::plan(said),
+        measure_rho: said.measure_rho,
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {

@@ -109,6 +109,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
     Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         members: members(&model),

@@ -85,6 +85,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     let artifact = Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

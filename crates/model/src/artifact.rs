@@ -10,6 +10,7 @@
 mod exchange;
 mod fits;
 
+use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
 use crate::masks::{Mask, Masks};
 use crate::model::Weights;
@@ -65,6 +66,8 @@ pub struct Artifact {
     /// For each feature: shares of unseen values and of nulls on the validation rows, to compare those of other
     /// rows with. Empty: not known.
     pub shares: Vec<Shares>,
+    /// How much the tasks agree on what they read, pair by pair, where that was measured.
+    pub agreements: Vec<Agreement>,
 }
 
 /// The weights of one tower at one moment of the training.
@@ -121,6 +124,8 @@ struct Manifest {
     self_test: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Shares>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    agreements: Vec<Agreement>,
     schema: Schema,
 }
 
@@ -190,6 +195,7 @@ impl Artifact {
             calibrators: self.calibrators.clone(),
             self_test: self.write_self_test(folder)?,
             shares: self.shares.clone(),
+            agreements: self.agreements.clone(),
             schema: Schema::clone(&self.schema),
         };
         let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
@@ -303,6 +309,7 @@ impl Artifact {
             members: members.collect::<Result<_, TensorFileError>>()?,
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
             shares: manifest.shares,
+            agreements: manifest.agreements,
             calibrators: checked(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,

@@ -32,6 +32,7 @@
 //! assert_eq!(pass.logits(0).len(), 2);
 //! ```
 
+mod agreement;
 pub mod artifact;
 mod calibrator;
 mod connections;
@@ -60,6 +61,7 @@ pub mod tensor_file;
 mod tower;
 mod units;
 
+pub use agreement::Agreement;
 pub use calibrator::{Calibrator, logit};
 pub use connections::{Connections, Keepers};
 pub use dense_size::{DenseSize, MOST_NUMBERS};

@@ -134,6 +134,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
     Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {

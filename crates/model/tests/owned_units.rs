@@ -268,6 +268,7 @@ fn artifact(common: f64) -> Artifact {
     Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),

@@ -183,6 +183,7 @@ fn artifact(
     Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema,
         spec,

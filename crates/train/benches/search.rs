@@ -143,6 +143,7 @@ fn plan() -> TrainPlan {
             candidates: vec![],
             kind: SearchKind::Magnitude,
             common_units: ncs_train::CommonUnits::Share(1.0),
+            measure_rho: false,
             rounds: 3,
             density: vec![0.3, 0.3],
             epochs_per_round: 1.0,

@@ -178,6 +178,8 @@ pub struct SearchPlan {
     pub candidates: Vec<f64>,
     /// Which of the hidden units are common to the tasks; [`SearchKind::Magnitude`] has common ones only.
     pub common_units: CommonUnits,
+    /// Whether to measure how much the tasks agree: one more pass, with a copy of the network for each task.
+    pub measure_rho: bool,
     /// Passes over the task's rows in each round; may be a fraction.
     pub epochs_per_round: f64,
     /// What kept weights go back to after a round.

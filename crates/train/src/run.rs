@@ -209,13 +209,15 @@ impl Run<'_> {
             rates_of: self.train.label_counts(),
         };
         let mut model = bench.model();
-        let (mut searches, mut units, mut start) = (Vec::new(), None, None);
+        let (mut searches, mut agreements) = (Vec::new(), Vec::new());
+        let (mut units, mut start) = (None, None);
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
             let restored = model.tower_mut(0).restore(&found.start);
             restored.expect("the start is of this network");
             model.set_masks(Some(Arc::new(found.masks)));
-            (searches, units, start) = (found.searches, found.units, Some(found.start));
+            (searches, agreements) = (found.searches, found.agreements);
+            (units, start) = (found.units, Some(found.start));
         }
         let setting = bench.setting();
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
@@ -235,6 +237,7 @@ impl Run<'_> {
             trainings.push(training);
             chosen = Some(std::mem::replace(&mut artifact, again));
         }
+        artifact.agreements = agreements;
         Ok(Trained {
             trainings,
             artifact,
@@ -320,6 +323,7 @@ pub(crate) fn artifact(bench: &Bench<'_>, schema: &Arc<Schema>, trainer: &Traine
     Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema: schema.clone(),
         spec: bench.spec.clone(),

@@ -23,6 +23,7 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     check_tasks(schema, spec)?;
     check_network(spec)?;
     check_owners(manifest)?;
+    check_agreements(manifest)?;
     let n_fields = spec.vector_fields().count();
     let n_direct = spec.fields.iter().map(FieldSpec::n_numbers).sum();
     let size = DenseSize::of(&spec.plan, n_fields, n_direct, spec.tasks.len());
@@ -91,6 +92,16 @@ fn check_owners(manifest: &Manifest) -> Result<(), String> {
     match fits {
         true => Ok(()),
         false => Err("the owners of its units are not its tasks".to_owned()),
+    }
+}
+
+/// What was measured of pairs of tasks is of tasks that are there.
+fn check_agreements(manifest: &Manifest) -> Result<(), String> {
+    let n = manifest.spec.tasks.len();
+    let mut tasks = manifest.agreements.iter().flat_map(|found| found.tasks);
+    match tasks.all(|task| task < n) {
+        true => Ok(()),
+        false => Err("it tells of an agreement of tasks that it has not".to_owned()),
     }
 }
 

@@ -75,6 +75,7 @@ fn artifact(model: &Model) -> Artifact {
         of_task: vec![0, 0],
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
     }
 }

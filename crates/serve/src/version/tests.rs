@@ -60,6 +60,7 @@ fn version() -> Version {
         of_task: vec![0],
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema: Arc::new(schema),
         spec,

@@ -66,6 +66,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
     let artifact = Artifact {
         calibrators: vec![],
         self_test: None,
+        agreements: vec![],
         shares: vec![],
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),

@@ -4,6 +4,7 @@
 //! subnetwork after `k` prunings. Every finished level is kept in the run's folder, so a search that
 //! was stopped goes on where it was: finished levels return at once.
 
+mod agreement;
 mod common_units;
 mod control;
 mod gradient;
@@ -16,7 +17,7 @@ use crate::error::TrainError;
 use crate::events::Listener;
 use crate::plan::{CommonUnits, SearchKind};
 use crate::run::{Bench, Training};
-use ncs_model::{Draw, Masks, UnitOwners, Weights, masks};
+use ncs_model::{Agreement, Draw, Masks, UnitOwners, Weights, masks};
 use serde::{Deserialize, Serialize};
 
 pub use common_units::{TriedUnits, UnitChoice};
@@ -53,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) searches: Vec<TaskSearch>,
     /// Where the share of common units was not stated.
     pub(crate) units: Option<UnitChoice>,
+    /// How much the tasks agree, where that is to be measured.
+    pub(crate) agreements: Vec<Agreement>,
 }
 
 /// Searches the masks of all tasks.
@@ -86,12 +89,17 @@ pub(crate) fn run(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Foun
             (found.collect(), masks.owners, None)
         }
     };
+    let agreements = match plan.measure_rho {
+        true => agreement::measure(bench, &start, listener)?,
+        false => Vec::new(),
+    };
     let (tasks, searches) = found.into_iter().unzip();
     Ok(Found {
         masks: control::apply(plan.control, Masks { tasks, owners }, bench.plan.seed),
         start,
         searches,
         units,
+        agreements,
     })
 }
 
@@ -107,6 +115,10 @@ fn owners(bench: &Bench<'_>) -> Option<UnitOwners> {
 pub(crate) fn trainings(bench: &Bench<'_>, searches: &[TaskSearch]) -> Vec<Training> {
     let mut trainings = Vec::new();
     if let (false, Some(phase)) = (searches.is_empty(), rewind::phase(bench)) {
+        trainings.push(bench.training(&phase, phase.course.total_steps));
+    }
+    if let (false, true) = (searches.is_empty(), bench.plan.search.measure_rho) {
+        let phase = agreement::phase(bench);
         trainings.push(bench.training(&phase, phase.course.total_steps));
     }
     if bench.plan.search.kind == SearchKind::Gradient && !searches.is_empty() {

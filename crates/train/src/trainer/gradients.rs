@@ -21,8 +21,21 @@ impl Trainer<'_> {
         self.gradients = vec![none; self.setting.schema.tasks.len()];
     }
 
+    /// From now on, adds up each task's gradients: those of one half of the batches, of all tasks, and then those of
+    /// the other half.
+    pub(crate) fn sum_gradients_by_halves(&mut self) {
+        self.sum_gradients();
+        let other = self.gradients.clone();
+        self.gradients.extend(other);
+    }
+
     pub(super) fn add_gradient(&mut self, task: usize, tower: usize) {
-        if let Some(found) = self.gradients.get_mut(task) {
+        let n_tasks = self.setting.schema.tasks.len();
+        let half = match self.gradients.len() > n_tasks {
+            true => (self.state.step % 2) as usize * n_tasks,
+            false => 0,
+        };
+        if let Some(found) = self.gradients.get_mut(half + task) {
             let positions = self.model.connections(tower).positions();
             for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
                 found.sums[position as usize] += slope;

@@ -1,0 +1,237 @@
+//! How much tasks agree on what they read: rho.
+//!
+//! Gradients of a joint network cannot show it: heads that start apart give each unit a random sign for each task, and
+//! what the tasks have in common is pulled both ways. So each task trains a copy of the network for one pass over the
+//! rows, from the same weights and the same head, over common tables. Gradients of the first layer are added up over
+//! every other batch, `G_0`, and over the others, `G_1`. For tasks `c` and `v`
+//!
+//! `rho = (G_c0 . G_v1 + G_c1 . G_v0) / 2 / sqrt((G_c0 . G_c1) (G_v0 . G_v1))`
+//!
+//! Noise of a batch is in no product, since no product is of one half with itself: about 1 where the tasks pull alike,
+//! 0 where they have nothing to do with each other, below where they pull apart. Unknown where the gradients of a task
+//! do not agree with themselves from half to half.
+//!
+//! The copies are one network of `T` times the units, all of them owned ([`UnitOwners`]): unit `k T + t` is unit `k` of
+//! task `t`'s copy.
+
+use crate::checkpoint::{make_folder_of, unfit};
+use crate::error::TrainError;
+use crate::events::{Event, Listener};
+use crate::plan::Keep;
+use crate::run::Bench;
+use crate::step::Course;
+use crate::trainer::{GradientSums, Phase, Trainer};
+use ncs_model::{
+    Agreement, Draw, Heads, Masks, Model, NetworkKind, Spec, Tower, UnitOwners, Weights,
+    tensor_file,
+};
+use ncs_readers::batches::Rows;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What was measured, as it is kept in the run's folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    run: String,
+    agreements: Vec<Agreement>,
+}
+
+/// Measures the agreement of every pair of tasks, or finds it in the run's folder.
+pub(super) fn measure(
+    bench: &Bench<'_>,
+    start: &Weights,
+    listener: &mut dyn Listener,
+) -> Result<Vec<Agreement>, TrainError> {
+    let path = bench.folder.join("search").join("agreement.json");
+    if let Ok(text) = std::fs::read(&path) {
+        let kept: Result<Kept, _> = serde_json::from_slice(&text);
+        return match kept {
+            Ok(kept) if kept.run == bench.run => Ok(kept.agreements),
+            Ok(_) => Err(unfit(&path, "it is of another run".to_owned())),
+            Err(error) => Err(unfit(&path, format!("it is unreadable: {error}"))),
+        };
+    }
+    let setting = bench.setting();
+    let mut trainer = Trainer::new(&setting, phase(bench), copies(bench, start));
+    trainer.sum_gradients_by_halves();
+    trainer.run(listener)?;
+    let (_, units) = trainer.model.spec().layer_shapes()[0];
+    let n_inputs = bench.spec.layer_shapes()[0].0;
+    let agreements = agreements(
+        &trainer.gradients,
+        n_inputs,
+        units,
+        bench.schema.tasks.len(),
+    );
+    for found in &agreements {
+        let names = found.tasks.map(|task| &bench.schema.tasks[task].name[..]);
+        listener.hear(&Event::Noted(&found.in_words(names)));
+    }
+    let kept = Kept {
+        run: bench.run.to_owned(),
+        agreements,
+    };
+    let text = serde_json::to_vec_pretty(&kept).expect("agreements are plain data");
+    make_folder_of(&path)?;
+    tensor_file::write_bytes(&path, &text)?;
+    Ok(kept.agreements)
+}
+
+/// One pass over the rows, the tasks in turn.
+pub(super) fn phase(bench: &Bench<'_>) -> Phase {
+    let batches = bench.batches(Rows::All, bench.rows_per_step());
+    Phase {
+        name: "search/agreement".to_owned(),
+        tasks: (0..bench.schema.tasks.len()).collect(),
+        rows: Rows::All,
+        rows_per_batch: bench.rows_per_step(),
+        course: Course::of_epochs(batches, 1.0, 0),
+        keep: Keep::Last,
+        patience: None,
+        validates: false,
+        average: None,
+        keep_at: Vec::new(),
+    }
+}
+
+/// A copy of the network for each task, over common tables, all from `start` and all with the first task's head.
+fn copies(bench: &Bench<'_>, start: &Weights) -> Model {
+    let n_tasks = bench.schema.tasks.len();
+    let mut spec: Spec = bench.spec.clone();
+    spec.plan.kind = NetworkKind::SparseSharing;
+    spec.plan.heads = Heads::default();
+    spec.plan
+        .hidden
+        .iter_mut()
+        .for_each(|width| *width *= n_tasks);
+    let mut model = Model::new(spec, Draw::new(bench.plan.seed, "initial weights"));
+    let mut base = bench.model();
+    let base = base.tower_mut(0);
+    base.restore(start).expect("the start is of this network");
+    let tower = model.tower_mut(0);
+    let weights = Weights {
+        dense: copied(base, tower, n_tasks),
+        tables: start.tables.clone(),
+    };
+    tower
+        .restore(&weights)
+        .expect("the tables are those of the start");
+    let shapes = model.spec().layer_shapes();
+    if let Some(owners) = UnitOwners::new(0.0, n_tasks) {
+        model.set_masks(Some(Arc::new(Masks {
+            tasks: (0..n_tasks)
+                .map(|task| owners.allowed(&shapes, task))
+                .collect(),
+            owners: Some(owners),
+        })));
+    }
+    model
+}
+
+/// The layers and heads of `base`, once for each task, laid out as those of `wide`.
+fn copied(base: &Tower, wide: &Tower, n_tasks: usize) -> Vec<f32> {
+    let mut dense = vec![0.0; wide.dense.len()];
+    let layers = base
+        .layout
+        .layers
+        .iter()
+        .zip(&wide.layout.layers)
+        .enumerate();
+    for (number, (from, to)) in layers {
+        for unit in 0..to.outputs {
+            let (own, task) = (unit / n_tasks, unit % n_tasks);
+            dense[to.bias.start + unit] = base.dense[from.bias.start + own];
+            for input in 0..from.inputs {
+                let read = if number == 0 {
+                    input
+                } else {
+                    input * n_tasks + task
+                };
+                let weight = base.dense[from.weights.start + input * from.outputs + own];
+                dense[to.weights.start + read * to.outputs + unit] = weight;
+            }
+        }
+    }
+    let first = &base.layout.heads[0];
+    for (task, to) in wide.layout.heads.iter().enumerate() {
+        for own in 0..first.inputs {
+            dense[to.weights.start + own * n_tasks + task] = base.dense[first.weights.start + own];
+        }
+        // Rates of the tasks are no matter of what they read.
+        dense[to.bias.start] = base.dense[base.layout.heads[task].bias.start];
+    }
+    dense
+}
+
+/// From the sums of the tasks over one half of the batches and then over the other, first-layer weights first.
+fn agreements(
+    gradients: &[GradientSums],
+    n_inputs: usize,
+    units: usize,
+    n_tasks: usize,
+) -> Vec<Agreement> {
+    // The gradients of a task's own units, in the order of its copy.
+    let half = |task: usize, half: usize| -> Vec<f64> {
+        let sums = &gradients[half * n_tasks + task].sums[..n_inputs * units];
+        let own = sums
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| at % units % n_tasks == task);
+        own.map(|(_, &sum)| f64::from(sum)).collect()
+    };
+    let halves: Vec<[Vec<f64>; 2]> = (0..n_tasks)
+        .map(|task| [0, 1].map(|h| half(task, h)))
+        .collect();
+    let pairs =
+        (0..n_tasks).flat_map(|first| (first + 1..n_tasks).map(move |second| [first, second]));
+    pairs
+        .map(|tasks| Agreement {
+            tasks,
+            rho: rho(&halves[tasks[0]], &halves[tasks[1]]),
+        })
+        .collect()
+}
+
+/// Of two tasks, each by halves; `None` where a task does not agree with itself.
+fn rho(first: &[Vec<f64>; 2], second: &[Vec<f64>; 2]) -> Option<f64> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (own, other) = (dot(&first[0], &first[1]), dot(&second[0], &second[1]));
+    let across = (dot(&first[0], &second[1]) + dot(&first[1], &second[0])) / 2.0;
+    (own > 0.0 && other > 0.0).then(|| across / (own * other).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rho_is_one_for_a_task_and_itself_and_minus_one_for_its_opposite() {
+        let one = [vec![1.0, 2.0, 0.0], vec![1.0, 1.5, 0.5]];
+        let opposite = one
+            .clone()
+            .map(|half| half.into_iter().map(|x| -x).collect());
+        let apart = [vec![0.0, 0.0, 2.0], vec![0.0, 0.0, 1.0]];
+        assert_eq!(rho(&one, &one), Some(1.0));
+        assert_eq!(rho(&one, &opposite), Some(-1.0));
+        // (0 + 2 * 0.5) / 2 over the root of 4 times 2.
+        assert!((rho(&one, &apart).unwrap() - 0.5 / 8f64.sqrt()).abs() < 1e-12);
+        let noise = [vec![1.0, 0.0, 0.0], vec![-1.0, 0.0, 0.0]];
+        assert_eq!(rho(&one, &noise), None);
+    }
+
+    #[test]
+    fn each_task_is_read_in_its_own_units() {
+        // Two inputs, two units a task: units 0 and 2 are the first task's, 1 and 3 the second's.
+        let sums = |sums: [f32; 8]| GradientSums {
+            sums: sums.to_vec(),
+            squares: vec![],
+        };
+        let of_first = sums([1.0, 9.0, 2.0, 9.0, 3.0, 9.0, 4.0, 9.0]);
+        let of_second = sums([9.0, 1.0, 9.0, 2.0, 9.0, 3.0, 9.0, 4.0]);
+        let all = [of_first.clone(), of_second.clone(), of_first, of_second];
+        let [found] = &agreements(&all, 2, 4, 2)[..] else {
+            panic!("one pair");
+        };
+        assert_eq!((found.tasks, found.rho), ([0, 1], Some(1.0)));
+    }
+}
