@@ -83,7 +83,7 @@ fn bound() -> Limit {
     })
 }
 
-/// Connections are told apart by 32 bits.
+/// ParameterIndex are told apart by 32 bits.
 fn check_network(file: &RunFile) -> Result<(), RunFileError> {
     let numbers = estimate::dense(&file.plan).numbers;
     if numbers <= MOST_NUMBERS {

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use ncs_features::value::TextBuffer;
 use ncs_features::{Batch, Block, Column, Encoder, Schema, Values};
-use ncs_model::Pass;
+use ncs_model::Workspace;
 use ncs_readers::{ReadError, Reading, Rows, RowsBlock};
 use ncs_serve::version::Version;
 
@@ -38,7 +38,7 @@ pub(crate) fn replay(
     let mut replay = Replay {
         version,
         encoder: Encoder::new(version.identity.schema.clone()),
-        pass: Pass::new(cores),
+        pass: Workspace::new(cores),
         report: Report::new(&version.identity, tolerance),
     };
     for file in files(log)? {
@@ -167,7 +167,7 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
 struct Replay<'a> {
     version: &'a Version,
     encoder: Encoder,
-    pass: Pass,
+    pass: Workspace,
     report: Report,
 }
 

@@ -136,7 +136,7 @@ fn resumption(phase: &str, total_steps: u64, done: u64, resumed: Resumed) -> Str
 }
 
 impl Listener for RunLog {
-    fn hear(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event<'_>) {
         match *event {
             Event::Began {
                 phase,

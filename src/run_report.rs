@@ -14,8 +14,8 @@ use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, Point, SearchKind, TaskSearch,
-    TrainPlan, Trained, UnitChoice, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, SearchKind, TaskSearch,
+    TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
 };
 
 use crate::progress::grouped;
@@ -291,9 +291,13 @@ pub fn search_curves(schema: &Schema, searches: &[TaskSearch]) -> Vec<SearchCurv
 }
 
 /// A curve for each task.
-pub fn learning_curves(network: &str, schema: &Schema, history: &[Point]) -> Vec<LearningCurve> {
+pub fn learning_curves(
+    network: &str,
+    schema: &Schema,
+    history: &[ValidationRecord],
+) -> Vec<LearningCurve> {
     let curve = |(number, task): (usize, &Task)| {
-        let points: Vec<&Point> = history
+        let points: Vec<&ValidationRecord> = history
             .iter()
             .filter(|point| point.task == number)
             .collect();
@@ -317,7 +321,7 @@ fn metric_name(task: &Task) -> &'static str {
     }
 }
 
-fn learning_point(point: &Point) -> LearningPoint {
+fn learning_point(point: &ValidationRecord) -> LearningPoint {
     LearningPoint {
         position: point.epoch,
         train_loss: point.train_loss,

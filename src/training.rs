@@ -16,7 +16,7 @@ use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
 };
 use ncs_features::ColumnCoverage;
-use ncs_model::{Pass, Scorer, tensor_file};
+use ncs_model::{Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all};
 use ncs_train::{RefitRows, Run, TrainError, Trained, predict};
@@ -368,7 +368,7 @@ fn predictions(
     scorer: &Scorer,
     rows: &Cache,
 ) -> Result<Predictions, Box<dyn Error>> {
-    let mut pass = Pass::new(threads);
+    let mut pass = Workspace::new(threads);
     let mut predictions = predict::no_predictions(&scorer.schema().tasks);
     for batch in rows.batches(BatchPlan::default()) {
         let batch = batch?;

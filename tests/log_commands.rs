@@ -308,7 +308,7 @@ fn synth_writes_over_its_own_files_only() {
     fs::create_dir(&log).unwrap();
     done(folder.path(), &synth);
     let expected = [
-        ".made_up.json",
+        ".synthetic.json",
         "run.toml",
         "test.csv",
         "train.csv",

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use ncs_features::{Block, Encoder, Values};
 use ncs_model::NetworkKind;
 use ncs_readers::Reading;
-use ncs_serve::compute::Desk;
-use ncs_serve::question::Question;
+use ncs_serve::compute::WorkerScratch;
+use ncs_serve::rank_request::Question;
 use ncs_serve::score_log::{Entry, Kept, ScoreLog};
 use ncs_serve::version::{Identity, Version};
 use ncs4cvr::score_log::ParquetLog;
@@ -61,7 +61,7 @@ fn questions(rows: &Block) -> Vec<Question> {
 
 /// What a server keeps of a request.
 fn entry(version: &Version, mut question: Question) -> Entry {
-    let scores = version.score(&mut question, false, &mut Desk::new());
+    let scores = version.score(&mut question, false, &mut WorkerScratch::new());
     let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.what));
     Entry {
         request_id: question.id.as_str().into(),

@@ -89,8 +89,8 @@ struct Mortal {
 }
 
 impl Listener for Mortal {
-    fn hear(&mut self, event: &Event<'_>) {
-        self.log.hear(event);
+    fn on_event(&mut self, event: &Event<'_>) {
+        self.log.on_event(event);
         if let Event::Stepped { .. } = event {
             self.left = self.left.wrapping_sub(1);
             assert!(self.left != 0, "the plug is pulled");

@@ -13,9 +13,9 @@ use ncs_readers::split::Part;
 use ncs_readers::synthetic::{SyntheticPlan, write_log};
 use ncs_readers::{Format, Prepared};
 use ncs_train::{Event, Listener, RefitRows, Run, TrainError};
-use ncs4cvr::made_up::{MadeUpFiles, run_toml};
 use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
+use ncs4cvr::synthetic::{MadeUpFiles, run_toml};
 use ncs4cvr::training;
 
 /// A small made-up log with a run file beside it.
@@ -211,7 +211,7 @@ struct Interrupter<'a> {
 }
 
 impl Listener for Interrupter<'_> {
-    fn hear(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event<'_>) {
         if let Event::Stepped { .. } = event {
             self.seen += 1;
             if self.seen == self.stops_at {

@@ -4,9 +4,9 @@ use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
     Task,
 };
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Calibrator, Draw, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, Spec,
+    Calibrator, CounterRng, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, Spec,
 };
 use std::sync::Arc;
 
@@ -116,17 +116,17 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
         heads,
     };
     let spec = Spec::of(&schema, &plan);
-    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
-    for tower in 0..model.towers().len() {
-        model.tower_mut(tower).touch(&every_row(&spec));
+    let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
+    for network in 0..model.networks().len() {
+        model.network_mut(network).touch(&every_row(&spec));
     }
-    let member = |tower| Member {
-        tower,
-        weights: Arc::new(model.tower(tower).weights()),
+    let member = |network| WeightSet {
+        network,
+        weights: Arc::new(model.network(network).weights()),
     };
     Artifact {
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
-        members: (0..model.towers().len()).map(member).collect(),
+        members: (0..model.networks().len()).map(member).collect(),
         of_task: (0..2).map(|task| model.tower_of(task)).collect(),
         calibrators: vec![
             Some(Calibrator::Platt {

@@ -1,11 +1,11 @@
 //! Draws one after the other: the same seed gives the same inputs.
 
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 
 /// A stream of draws.
 #[derive(Clone, Debug)]
 pub struct Random {
-    draw: Draw,
+    rng: CounterRng,
     position: u64,
 }
 
@@ -13,7 +13,7 @@ impl Random {
     /// The stream `name` of `seed`.
     pub fn new(seed: u64, name: &str) -> Random {
         Random {
-            draw: Draw::new(seed, name),
+            rng: CounterRng::new(seed, name),
             position: 0,
         }
     }
@@ -21,7 +21,7 @@ impl Random {
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.position += 1;
-        self.draw.bits(self.position)
+        self.rng.bits(self.position)
     }
 
     /// From 0 to below `n`; 0 where `n` is 0.

@@ -71,7 +71,7 @@ pub struct Serve {
         missing_docs,
         reason = "a comment here would replace the help of the verb"
     )]
-    pub telling: Telling,
+    pub telling: ObservabilityArgs,
 }
 
 /// Limits of a server.
@@ -111,7 +111,7 @@ pub struct Limits {
 /// Logs, metrics and traces of a server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs, traces")]
-pub struct Telling {
+pub struct ObservabilityArgs {
     /// Folder for the score log: Parquet files with features and scores.
     #[arg(long, value_name = "DIR")]
     pub score_log: Option<PathBuf>,

@@ -4,7 +4,7 @@ use ncs_eval::{columns_text, text_table};
 
 use super::{Outcome, open, print, print_json, size};
 use crate::arguments::Check;
-use crate::first_look::{ColumnLook, FilesLook, FirstLook, TaskLook, Which, look};
+use crate::data_preview::{ColumnLook, FilesLook, FirstLook, TaskLook, Which, look};
 use crate::memory;
 use crate::progress::{Progress, grouped};
 

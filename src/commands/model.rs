@@ -7,7 +7,7 @@ use ncs_features::coverage::farthest;
 use ncs_features::value::shown;
 use ncs_features::{Batch, Coverage};
 use ncs_model::artifact::{Artifact, ArtifactError};
-use ncs_model::{Pass, Scorer};
+use ncs_model::{Scorer, Workspace};
 use ncs_readers::{Encoded, Encoding, ReadError, Reading, RowsBlock};
 
 use super::{encoding, file_format};
@@ -71,9 +71,9 @@ pub(super) fn say_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Resu
 }
 
 /// A pass with the threads that the arguments ask for.
-pub(super) fn pass(rows: &Rows) -> Pass {
+pub(super) fn pass(rows: &Rows) -> Workspace {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    Pass::new(rows.threads.unwrap_or_else(cores))
+    Workspace::new(rows.threads.unwrap_or_else(cores))
 }
 
 /// Counts rows, against what the training of `scorer` saw.

@@ -4,9 +4,9 @@ use super::{Outcome, print};
 use crate::arguments::Quickstart;
 use crate::comparison::{self, NetworkFigures};
 use crate::interrupt;
-use crate::made_up::{self, MadeUpFiles};
 use crate::progress::Progress;
 use crate::run_file::RunFile;
+use crate::synthetic::{self, MadeUpFiles};
 use crate::training::{self, Finished};
 use ncs_eval::report::Note;
 use ncs_eval::{RunReport, render_html, render_text};
@@ -98,7 +98,7 @@ fn train(
     progress: Progress,
 ) -> Result<Finished, Box<dyn Error>> {
     let path: PathBuf = log.join(format!("{network}.toml"));
-    let text = made_up::run_toml(files, network, seed);
+    let text = synthetic::run_toml(files, network, seed);
     tensor_file::write_bytes(&path, text.as_bytes())?;
     // Two threads wherever it runs, so that everybody sees the same figures.
     let sets = ["data.cache=\"cache\"".to_owned(), "threads=2".to_owned()];

@@ -17,7 +17,7 @@ use ncs_serve::wire::Accepts;
 use tokio::sync::watch;
 
 use super::{Outcome, print};
-use crate::arguments::serve::{LogFormat, Serve, Telling};
+use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
 use crate::interrupt;
 use crate::score_log::ParquetLog;
 
@@ -130,7 +130,7 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
 }
 
 /// Where requests and scores are kept, if anywhere.
-fn log(telling: &Telling) -> Result<Option<Box<dyn ScoreLog>>, String> {
+fn log(telling: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, String> {
     let Some(folder) = &telling.score_log else {
         return Ok(None);
     };
@@ -141,7 +141,7 @@ fn log(telling: &Telling) -> Result<Option<Box<dyn ScoreLog>>, String> {
 }
 
 /// Where traces go, if anywhere.
-fn traces(telling: &Telling) -> Result<Option<Traces>, String> {
+fn traces(telling: &ObservabilityArgs) -> Result<Option<Traces>, String> {
     let start = |endpoint: &String| traces::start(endpoint, "ncs4cvr", telling.otlp_share);
     let started = telling.otlp.as_ref().map(start).transpose();
     started.map_err(|error| format!("--otlp: {error}"))

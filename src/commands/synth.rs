@@ -12,9 +12,9 @@ use ncs_readers::synthetic::{Arrivals, Conflict, Synthetic, SyntheticPlan, Writt
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
 use crate::interrupt;
-use crate::made_up::{MadeUpFiles, run_toml};
-use crate::made_up_folder::MadeUpFolder;
 use crate::progress::Progress;
+use crate::synthetic::{MadeUpFiles, run_toml};
+use crate::synthetic_folder::MadeUpFolder;
 
 const RUN_FILE: &str = "run.toml";
 

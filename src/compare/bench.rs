@@ -10,15 +10,15 @@ use ncs_model::NetworkKind;
 use serde::Deserialize;
 
 use super::plan::{Cell, Plan, RunOf, absolute};
-use super::shapes::Match;
 use super::sizes;
+use super::toml_types::Match;
 use crate::cost;
 use crate::memory;
 use crate::run_file::RunFile;
 
 /// A plan and what is known of its runs.
 #[derive(Debug)]
-pub(crate) struct Bench<'a> {
+pub(crate) struct RunTable<'a> {
     pub(crate) plan: &'a Plan,
     /// What was found when the settings of each cell that is trained were checked, in their order.
     checked: Vec<Checked>,
@@ -69,13 +69,13 @@ pub(crate) struct Figures {
     pub(crate) valid: Option<Metrics>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> RunTable<'a> {
     /// Checks the settings of every cell against its data. Made-up logs must be there.
     ///
     /// # Errors
     /// The first cell whose settings are wrong, with everything that is wrong with them.
-    pub(crate) fn new(plan: &'a Plan) -> Result<Bench<'a>, Box<dyn Error>> {
-        let mut bench = Bench {
+    pub(crate) fn new(plan: &'a Plan) -> Result<RunTable<'a>, Box<dyn Error>> {
+        let mut bench = RunTable {
             plan,
             checked: Vec::new(),
             validations: HashMap::new(),
@@ -381,7 +381,7 @@ impl<'a> Bench<'a> {
 /// # Errors
 /// The first cell whose settings are wrong.
 pub(crate) fn check_files(plan: &Plan) -> Result<usize, Box<dyn Error>> {
-    let bench = Bench {
+    let bench = RunTable {
         plan,
         checked: Vec::new(),
         validations: HashMap::new(),

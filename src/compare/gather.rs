@@ -9,10 +9,10 @@ use ncs_eval::comparison::{
 };
 use ncs_eval::{LayerSharing, RunReport};
 
-use super::bench::{Bench, Start, figures};
+use super::bench::{RunTable, Start, figures};
 use super::plan::{Cell, Plan};
 use super::scores::Scored;
-use super::shapes::Match;
+use super::toml_types::Match;
 use crate::progress::grouped;
 use crate::{cost, predictions_file, training};
 
@@ -24,7 +24,7 @@ const CONFIDENCE: f64 = 0.95;
 /// # Errors
 /// Results cannot be read.
 pub(crate) fn gather(
-    bench: &mut Bench<'_>,
+    bench: &mut RunTable<'_>,
     scored: &Scored,
 ) -> Result<ComparisonInput, Box<dyn Error>> {
     let plan = bench.plan;
@@ -149,7 +149,7 @@ fn off_budget(by: Match, budget: f64, method: &MethodInput) -> Option<String> {
     })
 }
 
-fn published(said: &super::shapes::Published) -> Published {
+fn published(said: &super::toml_types::Published) -> Published {
     Published {
         method: said.method.clone(),
         figure: format!("{} {}", said.task, said.figure),
@@ -158,7 +158,7 @@ fn published(said: &super::shapes::Published) -> Published {
     }
 }
 
-fn method(bench: &mut Bench<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
+fn method(bench: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
     let plan = bench.plan;
     let results = bench.results(cell)?;
     let trials = results.trials.iter().map(|(start, validation)| Trial {

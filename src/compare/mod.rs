@@ -16,8 +16,8 @@ mod gather;
 mod plan;
 mod score_table;
 mod scores;
-mod shapes;
 mod sizes;
+mod toml_types;
 mod trials;
 mod work;
 
@@ -30,11 +30,11 @@ use ncs_eval::{comparison_markdown, render_comparison_html};
 use ncs_model::tensor_file;
 
 use crate::progress::Progress;
-use bench::Bench;
+use bench::RunTable;
 use plan::Plan;
 use scores::Scored;
 
-pub use shapes::Match;
+pub use toml_types::Match;
 
 /// How a comparison is run.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct Compared {
 /// The JSON schema of a comparison, as a text that ends in a line break: what `ncs schema compare` prints and
 /// the project ships.
 pub fn json_schema() -> String {
-    crate::run_file::schema_of::<shapes::CompareFile>()
+    crate::run_file::schema_of::<toml_types::CompareFile>()
 }
 
 /// Checks a comparison against its data without running anything; made-up logs, which are not there
@@ -98,7 +98,7 @@ pub fn run(
     if !manner.only_report {
         work::make_logs(&plan, progress, stop)?;
     }
-    let mut bench = Bench::new(&plan)?;
+    let mut bench = RunTable::new(&plan)?;
     let scored = scores::read_all(&plan, progress, stop)?;
     if !manner.only_report {
         let jobs = match manner.jobs {
@@ -125,7 +125,7 @@ pub fn run(
 }
 
 /// Writes the report of what is finished.
-fn write(bench: &mut Bench<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
+fn write(bench: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
     let folder = bench.plan.folder.clone();
     let comparison = Comparison::of(gather::gather(bench, scored)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;

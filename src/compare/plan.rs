@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::shapes::{CompareFile, DataSet, Match, Method, MethodsFile};
+use super::toml_types::{CompareFile, DataSet, Match, Method, MethodsFile};
 use super::{scores, trials};
 use crate::run_file::{RunFileError, Shaped};
 

@@ -15,7 +15,7 @@ use ncs_train::predict;
 
 use super::plan::{Cell, Plan, absolute};
 use super::score_table::ScoreTable;
-use super::shapes::{CompareFile, DataSet, Method};
+use super::toml_types::{CompareFile, DataSet, Method};
 use crate::progress::Progress;
 use crate::run_file::RunFile;
 use crate::run_report::{Judged, calibration_curves};

@@ -6,7 +6,7 @@ use ncs_model::{
 };
 use ncs_train::CommonUnits;
 
-use super::shapes::Match;
+use super::toml_types::Match;
 use crate::run_file::RunPlan;
 
 /// The smallest and the largest factor that widths are multiplied by.

@@ -1,6 +1,6 @@
 //! The settings that are tried: the same points for every method.
 
-use super::shapes::{Range, Tuning};
+use super::toml_types::{Range, Tuning};
 
 /// The bases of the sequence, one for each setting.
 const BASES: [u32; 3] = [2, 3, 5];

@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Next, Start};
+use super::bench::{Next, RunTable, Start};
 use super::plan::{Cell, Plan};
-use super::shapes::{SynthConflict, SynthLog};
+use super::toml_types::{SynthConflict, SynthLog};
 use crate::progress::{Job, Progress};
 use crate::run_folder;
 
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// A run under way. The lock says to other comparisons that it is taken; it goes when this is dropped, or
 /// the process ends.
-struct Running {
+struct RunLock {
     start: Start,
     child: Child,
     _lock: File,
@@ -108,14 +108,14 @@ fn make_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(),
 /// # Errors
 /// It was asked to stop, or the folder cannot be written.
 pub(crate) fn run(
-    bench: &mut Bench<'_>,
+    bench: &mut RunTable<'_>,
     jobs: usize,
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<(), Box<dyn Error>> {
     let total = n_runs(bench.plan);
     let mut job = progress.job("compare", Some(total), "runs");
-    let mut running: Vec<Running> = Vec::new();
+    let mut running: Vec<RunLock> = Vec::new();
     let mut open: Vec<Cell> = bench.plan.trained_cells().cloned().collect();
     let mut looked: Option<Instant> = None;
     loop {
@@ -163,8 +163,8 @@ fn n_runs(plan: &Plan) -> u64 {
 /// Starts runs until `jobs` are under way. Returns whether a run may become possible without one of ours: some
 /// run elsewhere, or have just been found finished, which those before them in this pass still waited for.
 fn fill(
-    bench: &mut Bench<'_>,
-    running: &mut Vec<Running>,
+    bench: &mut RunTable<'_>,
+    running: &mut Vec<RunLock>,
     open: &mut Vec<Cell>,
     jobs: usize,
 ) -> Result<bool, Box<dyn Error>> {
@@ -198,7 +198,7 @@ fn fill(
 }
 
 /// Starts a run; `None` where another comparison has it.
-fn begin(start: Start, root: &Path) -> Result<Option<Running>, Box<dyn Error>> {
+fn begin(start: Start, root: &Path) -> Result<Option<RunLock>, Box<dyn Error>> {
     let Some(lock) = lock(root, &start.folder)? else {
         return Ok(None);
     };
@@ -220,7 +220,7 @@ fn begin(start: Start, root: &Path) -> Result<Option<Running>, Box<dyn Error>> {
     // once, without its checkpoint.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    Ok(Some(Running {
+    Ok(Some(RunLock {
         child: command.spawn()?,
         start,
         _lock: lock,
@@ -229,8 +229,8 @@ fn begin(start: Start, root: &Path) -> Result<Option<Running>, Box<dyn Error>> {
 
 /// Takes ended runs out; whether there was one.
 fn reap(
-    bench: &mut Bench<'_>,
-    running: &mut Vec<Running>,
+    bench: &mut RunTable<'_>,
+    running: &mut Vec<RunLock>,
     job: &Job,
 ) -> Result<bool, Box<dyn Error>> {
     let mut ended = false;
@@ -241,7 +241,7 @@ fn reap(
             continue;
         }
         ended = true;
-        let Running {
+        let RunLock {
             start,
             child,
             _lock,
@@ -261,7 +261,7 @@ fn reap(
 }
 
 /// Asks all runs to end, and waits until they have: each leaves a checkpoint.
-fn end(running: Vec<Running>) {
+fn end(running: Vec<RunLock>) {
     for mut run in running {
         #[cfg(unix)]
         if let Some(process) = rustix::process::Pid::from_raw(run.child.id() as i32) {

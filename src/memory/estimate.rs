@@ -55,7 +55,7 @@ impl Estimate {
     }
 }
 
-/// The size of one tower of the network.
+/// The size of one network of the network.
 pub(super) fn dense(plan: &RunPlan) -> DenseSize {
     let pieces = pieces(plan);
     let n_fields = pieces.iter().filter(|pieces| pieces.is_none()).count();
@@ -94,7 +94,7 @@ pub(super) fn n_towers(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Subnets of a tower: one for each task where there are masks.
+/// Subnets of a network: one for each task where there are masks.
 fn n_subnets(plan: &RunPlan) -> f64 {
     match plan.network.kind {
         NetworkKind::SparseSharing => plan.schema.tasks.len() as f64,
@@ -102,7 +102,7 @@ fn n_subnets(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Sets of weights of a tower that are kept beside those in training.
+/// Sets of weights of a network that are kept beside those in training.
 fn n_kept(plan: &RunPlan) -> f64 {
     match (plan.train.keep, plan.network.kind) {
         (Keep::Last, _) => 0.0,

@@ -5,8 +5,8 @@ use ncs_features::{Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, Schem
 
 use super::checks::Checks;
 use super::problem::nearest;
-use super::shapes::{self, Column, ColumnKind, ColumnSettings};
 use super::tasks;
+use super::toml_types::{self, Column, ColumnKind, ColumnSettings};
 
 const QUANTILES: u32 = 32;
 
@@ -14,7 +14,7 @@ const QUANTILES: u32 = 32;
 const PIECES: u32 = 16;
 
 /// Columns and tasks, checked against the files and each other.
-pub(crate) fn plan(said: &shapes::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
+pub(crate) fn plan(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
     let columns: IndexMap<&str, Read> = said
         .columns
         .iter()
@@ -147,8 +147,8 @@ fn ids(
     name: &str,
     table: &Option<String>,
     buckets: Option<u32>,
-    hash: Option<shapes::Hash>,
-    vocabulary: Option<&shapes::Vocabulary>,
+    hash: Option<toml_types::Hash>,
+    vocabulary: Option<&toml_types::Vocabulary>,
     checks: &mut Checks<'_>,
 ) -> Ids {
     if hash.is_some() && buckets.is_none() {
@@ -168,43 +168,43 @@ fn ids(
     }
 }
 
-fn hash_function(said: shapes::Hash) -> HashFunction {
+fn hash_function(said: toml_types::Hash) -> HashFunction {
     match said {
-        shapes::Hash::Xxh3 => HashFunction::Xxh3,
-        shapes::Hash::Farm => HashFunction::Farm,
+        toml_types::Hash::Xxh3 => HashFunction::Xxh3,
+        toml_types::Hash::Farm => HashFunction::Farm,
     }
 }
 
-fn by_vocabulary(said: &shapes::Vocabulary) -> IdSpacePlan {
+fn by_vocabulary(said: &toml_types::Vocabulary) -> IdSpacePlan {
     IdSpacePlan::Vocabulary {
         min_count: said.min_count,
         max_size: said.max_size,
     }
 }
 
-fn pooled(said: shapes::Pooling) -> Pooling {
+fn pooled(said: toml_types::Pooling) -> Pooling {
     match said {
-        shapes::Pooling::Mean => Pooling::Mean,
-        shapes::Pooling::Sum => Pooling::Sum,
-        shapes::Pooling::PaddedMean => Pooling::PaddedMean,
+        toml_types::Pooling::Mean => Pooling::Mean,
+        toml_types::Pooling::Sum => Pooling::Sum,
+        toml_types::Pooling::PaddedMean => Pooling::PaddedMean,
     }
 }
 
 fn numeric(
     name: &str,
-    transform: shapes::Transform,
+    transform: toml_types::Transform,
     buckets: Option<u32>,
     checks: &mut Checks<'_>,
 ) -> NumericPlan {
     let plan = match transform {
-        shapes::Transform::Piecewise => {
+        toml_types::Transform::Piecewise => {
             return NumericPlan::Piecewise {
                 pieces: buckets.unwrap_or(PIECES),
             };
         }
-        shapes::Transform::Standardise => NumericPlan::Standardise,
-        shapes::Transform::Log => NumericPlan::Log,
-        shapes::Transform::Quantiles => {
+        toml_types::Transform::Standardise => NumericPlan::Standardise,
+        toml_types::Transform::Log => NumericPlan::Log,
+        toml_types::Transform::Quantiles => {
             return NumericPlan::Quantiles {
                 buckets: buckets.unwrap_or(QUANTILES),
             };
@@ -341,7 +341,7 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
             _ => {}
         }
     }
-    let usual = || by_vocabulary(&shapes::Vocabulary::default());
+    let usual = || by_vocabulary(&toml_types::Vocabulary::default());
     agreed.map_or_else(usual, |(_, ids)| ids.clone())
 }
 

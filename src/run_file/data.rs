@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split, TimeFormat};
 
 use super::checks::Checks;
-use super::shapes;
+use super::toml_types;
 
 /// The columns of the first file of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn first_file(plan: &DataPlan, patterns: &[String]) -> Result<Option<FileColumns
 
 /// The plan; `None` where the files' columns are not known, so that no more can be checked.
 pub(crate) fn plan(
-    said: &shapes::Data,
+    said: &toml_types::Data,
     root: &Path,
     lister: &ColumnLister<'_>,
     checks: &mut Checks<'_>,
@@ -103,7 +103,7 @@ pub(crate) fn has_validation(plan: &DataPlan) -> bool {
     !plan.valid.is_empty() || plan.split != Split::Files
 }
 
-fn reading(said: &shapes::Data, checks: &mut Checks<'_>) -> Reading {
+fn reading(said: &toml_types::Data, checks: &mut Checks<'_>) -> Reading {
     let delimiter = said
         .delimiter
         .and_then(|delimiter| u8::try_from(delimiter).ok());
@@ -125,27 +125,27 @@ fn reading(said: &shapes::Data, checks: &mut Checks<'_>) -> Reading {
     }
 }
 
-fn encoding(said: shapes::Encoding) -> Encoding {
+fn encoding(said: toml_types::Encoding) -> Encoding {
     match said {
-        shapes::Encoding::Utf8 => Encoding::Utf8,
-        shapes::Encoding::Latin1 => Encoding::Latin1,
-        shapes::Encoding::Windows1252 => Encoding::Windows1252,
+        toml_types::Encoding::Utf8 => Encoding::Utf8,
+        toml_types::Encoding::Latin1 => Encoding::Latin1,
+        toml_types::Encoding::Windows1252 => Encoding::Windows1252,
     }
 }
 
-fn format(said: shapes::Format) -> Format {
+fn format(said: toml_types::Format) -> Format {
     match said {
-        shapes::Format::TfRecord => Format::TfRecord,
-        shapes::Format::Parquet => Format::Parquet,
-        shapes::Format::Csv => Format::Csv,
-        shapes::Format::JsonLines => Format::JsonLines,
+        toml_types::Format::TfRecord => Format::TfRecord,
+        toml_types::Format::Parquet => Format::Parquet,
+        toml_types::Format::Csv => Format::Csv,
+        toml_types::Format::JsonLines => Format::JsonLines,
     }
 }
 
-fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
+fn split(said: Option<&toml_types::Split>, checks: &mut Checks<'_>) -> Split {
     match said {
         None => Split::Files,
-        Some(shapes::Split::Hash {
+        Some(toml_types::Split::Hash {
             column,
             valid,
             test,
@@ -159,7 +159,7 @@ fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
                 seed: *seed,
             }
         }
-        Some(shapes::Split::Row { valid, test, seed }) => {
+        Some(toml_types::Split::Row { valid, test, seed }) => {
             shares(*valid, *test, checks);
             Split::Row {
                 valid: *valid,
@@ -167,7 +167,7 @@ fn split(said: Option<&shapes::Split>, checks: &mut Checks<'_>) -> Split {
                 seed: *seed,
             }
         }
-        Some(shapes::Split::Time {
+        Some(toml_types::Split::Time {
             column,
             valid: valid_share,
             test: test_share,
@@ -228,7 +228,7 @@ fn time_format(said: Option<&str>, checks: &mut Checks<'_>) -> Option<TimeFormat
 
 fn time_split(
     column: &str,
-    (valid_from, test_from): (&shapes::Moment, Option<&shapes::Moment>),
+    (valid_from, test_from): (&toml_types::Moment, Option<&toml_types::Moment>),
     format: Option<TimeFormat>,
     checks: &mut Checks<'_>,
 ) -> Split {
@@ -263,13 +263,13 @@ fn shares(valid: f64, test: f64, checks: &mut Checks<'_>) {
 
 fn moment(
     key: &str,
-    said: &shapes::Moment,
+    said: &toml_types::Moment,
     format: Option<&TimeFormat>,
     checks: &mut Checks<'_>,
 ) -> Moment {
     let text = match said {
-        shapes::Moment::Number(number) => return Moment::Number(*number),
-        shapes::Moment::Text(text) => text,
+        toml_types::Moment::Number(number) => return Moment::Number(*number),
+        toml_types::Moment::Text(text) => text,
     };
     Moment::parse(text, format).unwrap_or_else(|| {
         let what = format!(

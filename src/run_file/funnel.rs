@@ -6,7 +6,7 @@ use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
 use ncs_train::{EvidenceRule, KappaPlan, Steps};
 
 use super::checks::Checks;
-use super::shapes::{
+use super::toml_types::{
     self, ClickLogit, EmbeddingEvidence, EvidenceName, FunnelLossName, FunnelLossSettings,
 };
 
@@ -14,18 +14,18 @@ const LOSS: [&str; 2] = ["training", "loss"];
 
 /// The loss over the entire space that the run file asks for, if it asks for one.
 pub(crate) fn plan(
-    said: &shapes::RunFile,
+    said: &toml_types::RunFile,
     tasks: &[Task],
     checks: &mut Checks<'_>,
 ) -> Option<FunnelLoss> {
     let kind = kind(said.training.loss)?;
     let name = name(kind);
-    if said.network.kind == shapes::NetworkKind::SingleTask {
+    if said.network.kind == toml_types::NetworkKind::SingleTask {
         let text =
             format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
         checks.say(&LOSS, text);
     }
-    if said.training.balance == shapes::Balance::Pcgrad {
+    if said.training.balance == toml_types::Balance::Pcgrad {
         let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
         checks.say(&["training", "balance"], text);
     }
@@ -59,38 +59,38 @@ fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
     tasks.iter().enumerate().find_map(pair)
 }
 
-fn kind(said: shapes::FunnelLoss) -> Option<EntireSpace> {
+fn kind(said: toml_types::FunnelLoss) -> Option<EntireSpace> {
     let usual = Propensity {
-        floor: shapes::propensity_floor(),
-        ctcvr_weight: shapes::ctcvr_weight(),
+        floor: toml_types::propensity_floor(),
+        ctcvr_weight: toml_types::ctcvr_weight(),
     };
     let with = |floor, ctcvr_weight| Propensity {
         floor,
         ctcvr_weight,
     };
     Some(match said {
-        shapes::FunnelLoss::Named(FunnelLossName::Clicked)
-        | shapes::FunnelLoss::With(FunnelLossSettings::Clicked {}) => return None,
-        shapes::FunnelLoss::Named(FunnelLossName::Esmm)
-        | shapes::FunnelLoss::With(FunnelLossSettings::Esmm {}) => EntireSpace::Esmm,
-        shapes::FunnelLoss::Named(FunnelLossName::Escm2Ips) => EntireSpace::Escm2Ips(usual),
-        shapes::FunnelLoss::Named(FunnelLossName::Escm2Dr) => EntireSpace::Escm2Dr(usual),
-        shapes::FunnelLoss::Named(FunnelLossName::Dcmt) => EntireSpace::Dcmt {
+        toml_types::FunnelLoss::Named(FunnelLossName::Clicked)
+        | toml_types::FunnelLoss::With(FunnelLossSettings::Clicked {}) => return None,
+        toml_types::FunnelLoss::Named(FunnelLossName::Esmm)
+        | toml_types::FunnelLoss::With(FunnelLossSettings::Esmm {}) => EntireSpace::Esmm,
+        toml_types::FunnelLoss::Named(FunnelLossName::Escm2Ips) => EntireSpace::Escm2Ips(usual),
+        toml_types::FunnelLoss::Named(FunnelLossName::Escm2Dr) => EntireSpace::Escm2Dr(usual),
+        toml_types::FunnelLoss::Named(FunnelLossName::Dcmt) => EntireSpace::Dcmt {
             propensity: usual,
-            regularizer: shapes::dcmt_regularizer(),
+            regularizer: toml_types::dcmt_regularizer(),
         },
-        shapes::FunnelLoss::Named(FunnelLossName::Aitm) => EntireSpace::Aitm {
-            constraint: shapes::aitm_constraint(),
+        toml_types::FunnelLoss::Named(FunnelLossName::Aitm) => EntireSpace::Aitm {
+            constraint: toml_types::aitm_constraint(),
         },
-        shapes::FunnelLoss::With(FunnelLossSettings::Escm2Ips {
+        toml_types::FunnelLoss::With(FunnelLossSettings::Escm2Ips {
             floor,
             ctcvr_weight,
         }) => EntireSpace::Escm2Ips(with(floor, ctcvr_weight)),
-        shapes::FunnelLoss::With(FunnelLossSettings::Escm2Dr {
+        toml_types::FunnelLoss::With(FunnelLossSettings::Escm2Dr {
             floor,
             ctcvr_weight,
         }) => EntireSpace::Escm2Dr(with(floor, ctcvr_weight)),
-        shapes::FunnelLoss::With(FunnelLossSettings::Dcmt {
+        toml_types::FunnelLoss::With(FunnelLossSettings::Dcmt {
             floor,
             ctcvr_weight,
             regularizer,
@@ -98,7 +98,7 @@ fn kind(said: shapes::FunnelLoss) -> Option<EntireSpace> {
             propensity: with(floor, ctcvr_weight),
             regularizer,
         },
-        shapes::FunnelLoss::With(FunnelLossSettings::Aitm { constraint }) => {
+        toml_types::FunnelLoss::With(FunnelLossSettings::Aitm { constraint }) => {
             EntireSpace::Aitm { constraint }
         }
     })
@@ -135,32 +135,32 @@ pub(crate) fn heads(funnel: Option<&FunnelLoss>, kappa: Option<KappaPlan>) -> He
 }
 
 /// Whether tasks step together: they do where the loss or the balance needs it.
-pub(crate) fn steps(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Steps {
+pub(crate) fn steps(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Steps {
     let training = &said.training;
-    let joins = kind(training.loss).is_some() || training.balance != shapes::Balance::Fixed;
-    if training.balance != shapes::Balance::Fixed
-        && said.network.kind == shapes::NetworkKind::SingleTask
+    let joins = kind(training.loss).is_some() || training.balance != toml_types::Balance::Fixed;
+    if training.balance != toml_types::Balance::Fixed
+        && said.network.kind == toml_types::NetworkKind::SingleTask
     {
         let text =
             "network.kind = \"single_task\" has nothing to balance: its tasks are trained apart";
         checks.say(&["training", "balance"], text);
     }
     match training.steps {
-        Some(shapes::Steps::Alternating) if joins => {
+        Some(toml_types::Steps::Alternating) if joins => {
             let text =
                 "training.loss or training.balance needs the tasks to step together: \"joint\"";
             checks.say(&["training", "steps"], text);
             Steps::Joint
         }
         None if joins => Steps::Joint,
-        None | Some(shapes::Steps::Alternating) => Steps::Alternating,
-        Some(shapes::Steps::Joint) => Steps::Joint,
+        None | Some(toml_types::Steps::Alternating) => Steps::Alternating,
+        Some(toml_types::Steps::Joint) => Steps::Joint,
     }
 }
 
 /// The task that takes in another's logit, if the run file asks for it.
 pub(crate) fn kappa(
-    said: &shapes::RunFile,
+    said: &toml_types::RunFile,
     tasks: &[Task],
     checks: &mut Checks<'_>,
 ) -> Option<KappaPlan> {
@@ -180,7 +180,7 @@ pub(crate) fn kappa(
         let text = "click_logit needs a loss for each task; training.loss is one loss of both";
         checks.say(&KEY, text);
     }
-    if said.network.kind == shapes::NetworkKind::SingleTask {
+    if said.network.kind == toml_types::NetworkKind::SingleTask {
         let text =
             "click_logit joins the tasks, and network.kind = \"single_task\" trains them apart";
         checks.say(&KEY, text);
@@ -197,7 +197,10 @@ pub(crate) fn kappa(
 
 /// The rule by which a task may move table rows, and whether it goes with the rest. Where none is stated, it is
 /// derived if it does.
-pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Option<EvidenceRule> {
+pub(crate) fn evidence(
+    said: &toml_types::RunFile,
+    checks: &mut Checks<'_>,
+) -> Option<EvidenceRule> {
     let derived = EvidenceRule {
         k: None,
         cap: 1.0,
@@ -224,7 +227,7 @@ pub(crate) fn evidence(said: &shapes::RunFile, checks: &mut Checks<'_>) -> Optio
 }
 
 /// Why evidence for table rows does not go with the rest.
-fn misfit(said: &shapes::RunFile) -> Option<&'static str> {
+fn misfit(said: &toml_types::RunFile) -> Option<&'static str> {
     if said.tasks.values().all(|task| task.population.is_none()) {
         return Some(
             "embedding_evidence is of tasks that count the rows of another, and no task states where",
@@ -235,7 +238,7 @@ fn misfit(said: &shapes::RunFile) -> Option<&'static str> {
             "embedding_evidence needs a loss for each task; training.loss is one loss of both",
         );
     }
-    let pcgrad = said.training.balance == shapes::Balance::Pcgrad;
+    let pcgrad = said.training.balance == toml_types::Balance::Pcgrad;
     pcgrad.then_some(
         "embedding_evidence and pcgrad both change the sum of gradients; state one of them",
     )

@@ -7,12 +7,12 @@ use ncs_model::artifact::Artifact;
 use ncs_model::{Masks, NetworkPlan};
 
 use super::checks::Checks;
-use super::shapes::{self, Density, DensityName, Rewind, SearchKind};
+use super::toml_types::{self, Density, DensityName, Rewind, SearchKind};
 
 const MODEL: [&str; 2] = ["search", "model"];
 
 /// Settings of the search that contradict each other.
-pub(crate) fn check(search: &shapes::Search, checks: &mut Checks<'_>) {
+pub(crate) fn check(search: &toml_types::Search, checks: &mut Checks<'_>) {
     let takes = search.kind == SearchKind::Model;
     if takes && search.model.is_none() {
         let text = "search.kind = \"model\" needs search.model, the folder of a trained model";
@@ -46,8 +46,8 @@ pub(crate) fn check(search: &shapes::Search, checks: &mut Checks<'_>) {
 
 /// The masks of the model that the run file names, if it names one that fits.
 pub(crate) fn read(
-    said: &shapes::RunFile,
-    search: &shapes::Search,
+    said: &toml_types::RunFile,
+    search: &toml_types::Search,
     network: &NetworkPlan,
     root: &Path,
     checks: &mut Checks<'_>,
@@ -75,7 +75,11 @@ pub(crate) fn read(
 }
 
 /// How a model differs from what its masks are to be used for.
-fn misfit(said: &shapes::RunFile, network: &NetworkPlan, artifact: &Artifact) -> Option<String> {
+fn misfit(
+    said: &toml_types::RunFile,
+    network: &NetworkPlan,
+    artifact: &Artifact,
+) -> Option<String> {
     let spec = &artifact.spec;
     let other = |what: &str, theirs: String, ours: String| {
         (theirs != ours).then(|| format!("its {what} is {theirs}, and here it is {ours}"))

@@ -6,22 +6,22 @@
 //! reported together, each with its line and the nearest known name.
 
 mod checks;
-mod column_shapes;
+mod column_types;
 mod columns;
-mod conform;
 mod data;
 mod funnel;
 mod given_masks;
 mod problem;
 mod reference;
 mod schema;
-mod search_shapes;
-mod shapes;
+mod search_types;
 mod tasks;
+mod toml_types;
 mod training;
-mod training_shapes;
+mod training_types;
 mod tree;
 mod units;
+mod validate;
 mod written;
 
 use std::path::Path;
@@ -42,7 +42,7 @@ pub use tree::{ASSIGNMENT_WANTED, is_assignment};
 
 use checks::Checks;
 use problem::Problem;
-use tree::{Node, Place};
+use tree::{Node, Span};
 
 /// Everything that a run file says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,7 @@ impl RunFile {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
             let text = format!("cannot read the run file: {error}");
-            RunFileError::new(&name, vec![Problem::new(Place::File, text)])
+            RunFileError::new(&name, vec![Problem::new(Span::File, text)])
         })?;
         // "." and not "": with an empty root a glob would start at the root of the file system.
         let parent = path.parent().filter(|parent| *parent != Path::new(""));
@@ -184,16 +184,16 @@ impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Shaped<T> {
         let wrong = |problems| RunFileError::new(&name, problems);
         let text = std::fs::read_to_string(path).map_err(|error| {
             let text = format!("cannot read the file: {error}");
-            wrong(vec![Problem::new(Place::File, text)])
+            wrong(vec![Problem::new(Span::File, text)])
         })?;
         let tree = tree(&text, &[]).map_err(wrong)?;
-        let problems = conform::problems(&schema::of::<T>(), &tree);
+        let problems = validate::problems(&schema::of::<T>(), &tree);
         if !problems.is_empty() {
             return Err(wrong(problems));
         }
         let said = T::deserialize(tree.to_toml());
         let said =
-            said.map_err(|error| wrong(vec![Problem::new(Place::File, error.to_string())]))?;
+            said.map_err(|error| wrong(vec![Problem::new(Span::File, error.to_string())]))?;
         Ok(Shaped { said, name, tree })
     }
 }
@@ -237,17 +237,17 @@ fn tree(text: &str, assignments: &[String]) -> Result<Node, Vec<Problem>> {
     }
 }
 
-fn shape(tree: &Node) -> Result<shapes::RunFile, Vec<Problem>> {
-    let problems = conform::problems(&schema::value(), tree);
+fn shape(tree: &Node) -> Result<toml_types::RunFile, Vec<Problem>> {
+    let problems = validate::problems(&schema::value(), tree);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let read = shapes::RunFile::deserialize(tree.to_toml());
-    read.map_err(|error| vec![Problem::new(Place::File, error.to_string())])
+    let read = toml_types::RunFile::deserialize(tree.to_toml());
+    read.map_err(|error| vec![Problem::new(Span::File, error.to_string())])
 }
 
 fn plan(
-    said: &shapes::RunFile,
+    said: &toml_types::RunFile,
     root: &Path,
     lister: &ColumnLister<'_>,
     checks: &mut Checks<'_>,
@@ -261,10 +261,12 @@ fn plan(
         test: true,
     };
     let calibration = match said.calibration.kind {
-        shapes::CalibrationKind::None => None,
-        shapes::CalibrationKind::Auto => data::has_validation(&data).then_some(Calibration::Auto),
-        shapes::CalibrationKind::Platt => Some(Calibration::Platt),
-        shapes::CalibrationKind::Isotonic => Some(Calibration::Isotonic),
+        toml_types::CalibrationKind::None => None,
+        toml_types::CalibrationKind::Auto => {
+            data::has_validation(&data).then_some(Calibration::Auto)
+        }
+        toml_types::CalibrationKind::Platt => Some(Calibration::Platt),
+        toml_types::CalibrationKind::Isotonic => Some(Calibration::Isotonic),
     };
     if calibration.is_some() && !data::has_validation(&data) {
         let text = "a calibrator needs validation rows; state data.valid or data.split";

@@ -4,17 +4,17 @@ use std::fmt;
 
 use ncs_features::shown;
 
-use super::tree::Place;
+use super::tree::Span;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
-    pub(crate) place: Place,
+    pub(crate) place: Span,
     pub(crate) text: String,
 }
 
 impl Problem {
-    pub(crate) fn new(place: Place, text: impl Into<String>) -> Problem {
+    pub(crate) fn new(place: Span, text: impl Into<String>) -> Problem {
         Problem {
             place,
             text: shortened(text.into()),
@@ -68,9 +68,9 @@ impl fmt::Display for RunFileError {
             let end = if i == 0 { "" } else { "\n" };
             let text = &problem.text;
             match &problem.place {
-                Place::File => write!(out, "{end}{}: {text}", self.file)?,
-                Place::Line(line) => write!(out, "{end}{}:{line}: {text}", self.file)?,
-                Place::Set(assignment) => {
+                Span::File => write!(out, "{end}{}: {text}", self.file)?,
+                Span::Line(line) => write!(out, "{end}{}:{line}: {text}", self.file)?,
+                Span::Set(assignment) => {
                     let assignment = shortened(assignment.clone());
                     write!(out, "{end}--set {assignment}: {text}")?;
                 }

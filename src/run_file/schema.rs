@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::shapes::RunFile;
+use super::toml_types::RunFile;
 
 /// The schema, JSON Schema draft 2020-12.
 pub(crate) fn value() -> Value {

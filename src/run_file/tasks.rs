@@ -6,15 +6,19 @@ use ncs_features::{Field, Objective, Population, Task};
 use super::checks::Checks;
 use super::columns::place;
 use super::problem::hint;
-use super::shapes::{self, Loss, LossName, LossSettings};
+use super::toml_types::{self, Loss, LossName, LossSettings};
 
 /// A network tells its heads apart by the bits of 64; a loss may add one.
 const MOST_TASKS: usize = 60;
 /// The tasks as the run file holds them.
-type Tasks = IndexMap<String, shapes::Task>;
+type Tasks = IndexMap<String, toml_types::Task>;
 
 /// The tasks in the order of the run file, checked against files and features.
-pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks<'_>) -> Vec<Task> {
+pub(crate) fn plan(
+    said: &toml_types::RunFile,
+    fields: &[Field],
+    checks: &mut Checks<'_>,
+) -> Vec<Task> {
     let tasks: Vec<Task> = said
         .tasks
         .iter()
@@ -37,7 +41,7 @@ pub(crate) fn plan(said: &shapes::RunFile, fields: &[Field], checks: &mut Checks
 
 fn read(
     name: &str,
-    said: &shapes::Task,
+    said: &toml_types::Task,
     tasks: &Tasks,
     fields: &[Field],
     checks: &mut Checks<'_>,
@@ -115,8 +119,8 @@ fn objective(said: &Loss) -> Objective {
             Objective::CrossEntropy
         }
         Loss::Named(LossName::Focal) => Objective::Focal {
-            alpha: shapes::focal_alpha(),
-            gamma: shapes::focal_gamma(),
+            alpha: toml_types::focal_alpha(),
+            gamma: toml_types::focal_gamma(),
         },
         Loss::With(LossSettings::Focal { alpha, gamma }) => Objective::Focal {
             alpha: *alpha,

@@ -11,23 +11,23 @@ use super::checks::Checks;
 use super::funnel;
 use super::given_masks;
 use super::problem::hint;
-use super::shapes::{self, OptimizerName, OptimizerSettings};
+use super::toml_types::{self, OptimizerName, OptimizerSettings};
 use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
 pub(crate) fn plan(
-    said: &shapes::RunFile,
+    said: &toml_types::RunFile,
     tasks: &[Task],
     data: &ncs_readers::DataPlan,
     checks: &mut Checks<'_>,
 ) -> (NetworkPlan, TrainPlan) {
-    let usual = shapes::Search::default();
+    let usual = toml_types::Search::default();
     let search = said.search.as_ref().unwrap_or(&usual);
     idle_settings(said, checks);
     if !super::data::has_validation(data) {
         needs_validation(said, search, checks);
     }
-    if said.network.kind == shapes::NetworkKind::Ple {
+    if said.network.kind == toml_types::NetworkKind::Ple {
         enough_layers(&said.network, checks);
     }
     let funnel = funnel::plan(said, tasks, checks);
@@ -53,7 +53,7 @@ pub(crate) fn plan(
 }
 
 /// Each level of extraction takes a hidden layer.
-fn enough_layers(said: &shapes::Network, checks: &mut Checks<'_>) {
+fn enough_layers(said: &toml_types::Network, checks: &mut Checks<'_>) {
     let (levels, layers) = (said.levels(), said.hidden.len());
     if levels > layers {
         let text =
@@ -63,9 +63,9 @@ fn enough_layers(said: &shapes::Network, checks: &mut Checks<'_>) {
 }
 
 /// Settings that the chosen network does not look at.
-fn idle_settings(said: &shapes::RunFile, checks: &mut Checks<'_>) {
+fn idle_settings(said: &toml_types::RunFile, checks: &mut Checks<'_>) {
     idle_experts(&said.network, checks);
-    if said.network.kind == shapes::NetworkKind::SparseSharing {
+    if said.network.kind == toml_types::NetworkKind::SparseSharing {
         return;
     }
     if said.search.is_some() {
@@ -78,9 +78,9 @@ fn idle_settings(said: &shapes::RunFile, checks: &mut Checks<'_>) {
 }
 
 /// Only some networks have experts and levels.
-fn idle_experts(said: &shapes::Network, checks: &mut Checks<'_>) {
-    let is_ple = said.kind == shapes::NetworkKind::Ple;
-    let has_experts = is_ple || said.kind == shapes::NetworkKind::Mmoe;
+fn idle_experts(said: &toml_types::Network, checks: &mut Checks<'_>) {
+    let is_ple = said.kind == toml_types::NetworkKind::Ple;
+    let has_experts = is_ple || said.kind == toml_types::NetworkKind::Mmoe;
     let mut idle = |key: &str, stated: Option<usize>, is_used: bool, who: &str| {
         if stated.is_some() && !is_used {
             let text = format!("network.{key} has no effect: only network.kind = {who}");
@@ -94,17 +94,21 @@ fn idle_experts(said: &shapes::Network, checks: &mut Checks<'_>) {
     idle("levels", said.levels, is_ple, r#""ple" has levels"#);
 }
 
-fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) {
-    let searches = said.network.kind == shapes::NetworkKind::SparseSharing;
+fn needs_validation(
+    said: &toml_types::RunFile,
+    search: &toml_types::Search,
+    checks: &mut Checks<'_>,
+) {
+    let searches = said.network.kind == toml_types::NetworkKind::SparseSharing;
     let chooser = if said.training.patience.is_some() {
         "training.patience"
     } else if said.training.refit {
         "training.refit"
-    } else if said.training.keep != shapes::Keep::Last {
+    } else if said.training.keep != toml_types::Keep::Last {
         "training.keep"
     } else if searches
-        && search.pick == shapes::Pick::Best
-        && search.kind == shapes::SearchKind::Magnitude
+        && search.pick == toml_types::Pick::Best
+        && search.kind == toml_types::SearchKind::Magnitude
     {
         "search.pick"
     } else if searches && !candidates(search).is_empty() {
@@ -116,29 +120,29 @@ fn needs_validation(said: &shapes::RunFile, search: &shapes::Search, checks: &mu
     checks.say(&["data"], text);
 }
 
-fn network(said: &shapes::Network) -> NetworkPlan {
+fn network(said: &toml_types::Network) -> NetworkPlan {
     NetworkPlan {
         kind: match said.kind {
-            shapes::NetworkKind::SparseSharing => NetworkKind::SparseSharing,
-            shapes::NetworkKind::SingleTask => NetworkKind::SingleTask,
-            shapes::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
-            shapes::NetworkKind::CrossStitch => NetworkKind::CrossStitch,
-            shapes::NetworkKind::Mmoe => NetworkKind::Mmoe {
+            toml_types::NetworkKind::SparseSharing => NetworkKind::SparseSharing,
+            toml_types::NetworkKind::SingleTask => NetworkKind::SingleTask,
+            toml_types::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
+            toml_types::NetworkKind::CrossStitch => NetworkKind::CrossStitch,
+            toml_types::NetworkKind::Mmoe => NetworkKind::Mmoe {
                 experts: said.experts(),
             },
-            shapes::NetworkKind::Ple => NetworkKind::Ple {
+            toml_types::NetworkKind::Ple => NetworkKind::Ple {
                 levels: said.levels(),
                 experts: said.experts(),
                 shared: said.shared_experts(),
             },
-            shapes::NetworkKind::Aitm => NetworkKind::Aitm,
+            toml_types::NetworkKind::Aitm => NetworkKind::Aitm,
         },
         dim: said.dim,
         hidden: said.hidden.clone(),
         gram: match said.gram {
-            shapes::Gram::Full => Gram::Full,
-            shapes::Gram::Triangle => Gram::Triangle,
-            shapes::Gram::None => Gram::None,
+            toml_types::Gram::Full => Gram::Full,
+            toml_types::Gram::Triangle => Gram::Triangle,
+            toml_types::Gram::None => Gram::None,
         },
         dropout: said.dropout as f32,
         table_deviation: said.table_deviation.map(|deviation| deviation as f32),
@@ -154,12 +158,16 @@ const EPOCHS: u32 = 3;
 const PATIENCE: u32 = 4;
 
 /// As stated; by default, a training whose length is not stated runs until validation no longer improves.
-fn patience(training: &shapes::Training) -> Option<u32> {
-    let chooses = training.epochs.is_none() && training.keep != shapes::Keep::Last;
+fn patience(training: &toml_types::Training) -> Option<u32> {
+    let chooses = training.epochs.is_none() && training.keep != toml_types::Keep::Last;
     training.patience.or(chooses.then_some(PATIENCE))
 }
 
-fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) -> TrainPlan {
+fn train(
+    said: &toml_types::RunFile,
+    search: &toml_types::Search,
+    checks: &mut Checks<'_>,
+) -> TrainPlan {
     let training = &said.training;
     let rate = training.learning_rate;
     let table_rate = training.table_learning_rate.unwrap_or(rate);
@@ -174,17 +182,17 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
         }),
         steps: funnel::steps(said, checks),
         balance: match training.balance {
-            shapes::Balance::Fixed => Balance::Fixed,
-            shapes::Balance::Uncertainty => Balance::Uncertainty,
-            shapes::Balance::Pcgrad => Balance::PcGrad,
+            toml_types::Balance::Fixed => Balance::Fixed,
+            toml_types::Balance::Uncertainty => Balance::Uncertainty,
+            toml_types::Balance::Pcgrad => Balance::PcGrad,
         },
         funnel: None,
         kappa: None,
         evidence: funnel::evidence(said, checks),
         id_dropout: match said.training.id_dropout {
-            shapes::IdDropout::Named(shapes::IdDropoutName::Auto) => IdDropoutPlan::Auto,
-            shapes::IdDropout::Named(shapes::IdDropoutName::None) => IdDropoutPlan::None,
-            shapes::IdDropout::Rate(rate) => IdDropoutPlan::Rate(rate),
+            toml_types::IdDropout::Named(toml_types::IdDropoutName::Auto) => IdDropoutPlan::Auto,
+            toml_types::IdDropout::Named(toml_types::IdDropoutName::None) => IdDropoutPlan::None,
+            toml_types::IdDropout::Rate(rate) => IdDropoutPlan::Rate(rate),
         },
         average: Some(said.training.average).filter(|&decay| decay > 0.0),
         optimizer: optimizer(training.optimizer, rate),
@@ -201,9 +209,9 @@ fn train(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_
         evaluations_per_epoch: training.evaluations_per_epoch,
         patience,
         keep: match training.keep {
-            shapes::Keep::BestPerTask => Keep::BestPerTask,
-            shapes::Keep::BestJoint => Keep::BestJoint,
-            shapes::Keep::Last => Keep::Last,
+            toml_types::Keep::BestPerTask => Keep::BestPerTask,
+            toml_types::Keep::BestJoint => Keep::BestJoint,
+            toml_types::Keep::Last => Keep::Last,
         },
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
@@ -217,7 +225,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
-fn optimizer(said: shapes::Optimizer, rate: f64) -> Optimizer {
+fn optimizer(said: toml_types::Optimizer, rate: f64) -> Optimizer {
     let learning_rate = rate as f32;
     let adam = |beta1: f64, beta2: f64, epsilon: f64| Optimizer::Adam {
         learning_rate,
@@ -230,46 +238,46 @@ fn optimizer(said: shapes::Optimizer, rate: f64) -> Optimizer {
         epsilon: epsilon as f32,
     };
     match said {
-        shapes::Optimizer::Named(OptimizerName::Adam) => adam(
-            shapes::adam_beta1(),
-            shapes::adam_beta2(),
-            shapes::epsilon(),
+        toml_types::Optimizer::Named(OptimizerName::Adam) => adam(
+            toml_types::adam_beta1(),
+            toml_types::adam_beta2(),
+            toml_types::epsilon(),
         ),
-        shapes::Optimizer::Named(OptimizerName::Adagrad) => adagrad(shapes::epsilon()),
-        shapes::Optimizer::With(OptimizerSettings::Adam {
+        toml_types::Optimizer::Named(OptimizerName::Adagrad) => adagrad(toml_types::epsilon()),
+        toml_types::Optimizer::With(OptimizerSettings::Adam {
             beta1,
             beta2,
             epsilon,
         }) => adam(beta1, beta2, epsilon),
-        shapes::Optimizer::With(OptimizerSettings::Adagrad { epsilon }) => adagrad(epsilon),
+        toml_types::Optimizer::With(OptimizerSettings::Adagrad { epsilon }) => adagrad(epsilon),
     }
 }
 
-fn decay(said: shapes::Decay) -> Decay {
+fn decay(said: toml_types::Decay) -> Decay {
     match said {
-        shapes::Decay::Named(shapes::DecayName::None) => Decay::None,
-        shapes::Decay::Named(shapes::DecayName::Linear) => Decay::Linear { floor: 0.0 },
-        shapes::Decay::Named(shapes::DecayName::Cosine) => Decay::Cosine { floor: 0.0 },
-        shapes::Decay::With(shapes::DecaySettings::Linear { floor }) => Decay::Linear {
+        toml_types::Decay::Named(toml_types::DecayName::None) => Decay::None,
+        toml_types::Decay::Named(toml_types::DecayName::Linear) => Decay::Linear { floor: 0.0 },
+        toml_types::Decay::Named(toml_types::DecayName::Cosine) => Decay::Cosine { floor: 0.0 },
+        toml_types::Decay::With(toml_types::DecaySettings::Linear { floor }) => Decay::Linear {
             floor: floor as f32,
         },
-        shapes::Decay::With(shapes::DecaySettings::Cosine { floor }) => Decay::Cosine {
+        toml_types::Decay::With(toml_types::DecaySettings::Cosine { floor }) => Decay::Cosine {
             floor: floor as f32,
         },
     }
 }
 
 fn search_plan(
-    said: &shapes::Search,
-    run: &shapes::RunFile,
+    said: &toml_types::Search,
+    run: &toml_types::RunFile,
     checks: &mut Checks<'_>,
 ) -> SearchPlan {
     let names: Vec<&str> = run.tasks.keys().map(String::as_str).collect();
     SearchPlan {
         kind: match said.kind {
-            shapes::SearchKind::Gradient => SearchKind::Gradient,
-            shapes::SearchKind::Magnitude => SearchKind::Magnitude,
-            shapes::SearchKind::Random | shapes::SearchKind::Model => SearchKind::Random,
+            toml_types::SearchKind::Gradient => SearchKind::Gradient,
+            toml_types::SearchKind::Magnitude => SearchKind::Magnitude,
+            toml_types::SearchKind::Random | toml_types::SearchKind::Model => SearchKind::Random,
         },
         rounds: said.rounds,
         density: densities(said, &names, checks),
@@ -279,36 +287,41 @@ fn search_plan(
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
         rewind: match &said.rewind {
-            shapes::Rewind::Named(shapes::RewindName::Initial) => Rewind::Initial,
-            shapes::Rewind::After(after) => Rewind::AfterSteps(after.steps),
+            toml_types::Rewind::Named(toml_types::RewindName::Initial) => Rewind::Initial,
+            toml_types::Rewind::After(after) => Rewind::AfterSteps(after.steps),
         },
         pick: match said.pick {
-            shapes::Pick::Best => Pick::BestValidation,
-            shapes::Pick::Last => Pick::Last,
+            toml_types::Pick::Best => Pick::BestValidation,
+            toml_types::Pick::Last => Pick::Last,
         },
         seed: said.seed,
         control: match said.control {
-            shapes::Control::None => Control::None,
-            shapes::Control::Random => Control::Random,
-            shapes::Control::Shuffled => Control::Shuffled,
-            shapes::Control::OneMask => Control::OneMask,
+            toml_types::Control::None => Control::None,
+            toml_types::Control::Random => Control::Random,
+            toml_types::Control::Shuffled => Control::Shuffled,
+            toml_types::Control::OneMask => Control::OneMask,
         },
     }
 }
 
 /// Whether the density follows from what the search finds.
-fn by_evidence(said: &shapes::Search) -> bool {
+fn by_evidence(said: &toml_types::Search) -> bool {
     let is_named = matches!(
         said.density,
-        None | Some(shapes::Density::Named(shapes::DensityName::Evidence))
+        None | Some(toml_types::Density::Named(
+            toml_types::DensityName::Evidence
+        ))
     );
-    said.kind == shapes::SearchKind::Gradient && is_named
+    said.kind == toml_types::SearchKind::Gradient && is_named
 }
 
 /// The densities that are tried.
-fn candidates(said: &shapes::Search) -> Vec<f64> {
+fn candidates(said: &toml_types::Search) -> Vec<f64> {
     match (said.kind, &said.density) {
-        (shapes::SearchKind::Gradient, Some(shapes::Density::Named(shapes::DensityName::Auto))) => {
+        (
+            toml_types::SearchKind::Gradient,
+            Some(toml_types::Density::Named(toml_types::DensityName::Auto)),
+        ) => {
             vec![0.4, 0.2, 0.1]
         }
         _ => Vec::new(),
@@ -316,18 +329,18 @@ fn candidates(said: &shapes::Search) -> Vec<f64> {
 }
 
 /// A density for each task, in the order of the tasks.
-fn densities(said: &shapes::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
+fn densities(said: &toml_types::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
     let of_each = match &said.density {
-        None | Some(shapes::Density::Named(_)) => {
+        None | Some(toml_types::Density::Named(_)) => {
             // Found later; widths are matched as if all were kept.
             let usual = match said.kind {
-                shapes::SearchKind::Gradient => 1.0,
+                toml_types::SearchKind::Gradient => 1.0,
                 _ => 0.4,
             };
             return vec![usual; tasks.len()];
         }
-        Some(shapes::Density::OfAll(density)) => return vec![*density; tasks.len()],
-        Some(shapes::Density::OfEach(of_each)) => of_each,
+        Some(toml_types::Density::OfAll(density)) => return vec![*density; tasks.len()],
+        Some(toml_types::Density::OfEach(of_each)) => of_each,
     };
     for name in of_each
         .keys()

@@ -8,7 +8,7 @@ use super::problem::Problem;
 
 /// Where a key or a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum Span {
     /// The file as a whole: what is said there is missing.
     File,
     /// A line of the file, from 1.
@@ -20,7 +20,7 @@ pub(crate) enum Place {
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) place: Span,
     pub(crate) value: Value,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    pub(crate) place: Place,
+    pub(crate) place: Span,
     pub(crate) node: Node,
 }
 
@@ -61,7 +61,7 @@ impl Node {
     /// # Errors
     /// There is no `=`, or the key is not a dotted TOML key.
     pub(crate) fn set(&mut self, assignment: &str) -> Result<(), Problem> {
-        let place = Place::Set(assignment.to_owned());
+        let place = Span::Set(assignment.to_owned());
         let wrong = || Problem::new(place.clone(), ASSIGNMENT_WANTED);
         let (path, value) = parts(assignment).ok_or_else(wrong)?;
         let mut value = literal(value);
@@ -93,7 +93,7 @@ impl Node {
     }
 
     /// Where the key at `path` was written, or the deepest table above it.
-    pub(crate) fn place_of(&self, path: &[&str]) -> Place {
+    pub(crate) fn place_of(&self, path: &[&str]) -> Span {
         let mut place = self.place.clone();
         let mut node = self;
         for key in path {
@@ -152,7 +152,7 @@ impl Node {
         entries[at].node.insert(rest, value);
     }
 
-    fn move_to(&mut self, place: &Place) {
+    fn move_to(&mut self, place: &Span) {
         self.place = place.clone();
         match &mut self.value {
             Value::List(items) => items.iter_mut().for_each(|item| item.move_to(place)),
@@ -211,7 +211,7 @@ fn literal(text: &str) -> Node {
     let value = only.and_then(|node| node.get("value").map(|entry| entry.node.value.clone()));
     let value = value.unwrap_or_else(|| Value::Text(text.to_owned()));
     Node {
-        place: Place::File,
+        place: Span::File,
         value,
     }
 }
@@ -229,14 +229,14 @@ impl Lines {
         }
     }
 
-    fn place(&self, byte: usize) -> Place {
-        Place::Line(self.starts.partition_point(|start| *start <= byte))
+    fn place(&self, byte: usize) -> Span {
+        Span::Line(self.starts.partition_point(|start| *start <= byte))
     }
 
     fn syntax_problem(&self, text: &str, error: &toml::de::Error) -> Problem {
         let place = error
             .span()
-            .map_or(Place::File, |span| self.place(span.start));
+            .map_or(Span::File, |span| self.place(span.start));
         let found = error
             .span()
             .and_then(|span| text.get(span))
@@ -258,7 +258,7 @@ impl Lines {
         };
         let entries = table.get_ref().iter().map(entry).collect();
         Node {
-            place: Place::File,
+            place: Span::File,
             value: Value::Table(entries),
         }
     }

@@ -4,21 +4,25 @@ use ncs_model::UnitOwners;
 use ncs_train::CommonUnits;
 
 use super::checks::Checks;
-use super::shapes::{self, CommonUnitsName, Density, DensityName, SearchKind};
+use super::toml_types::{self, CommonUnitsName, Density, DensityName, SearchKind};
 
 const KEY: [&str; 2] = ["search", "common_units"];
 
 /// The share of common units; all are, unless it is stated.
-pub(crate) fn plan(search: &shapes::Search) -> CommonUnits {
+pub(crate) fn plan(search: &toml_types::Search) -> CommonUnits {
     match search.common_units {
         None => CommonUnits::Share(1.0),
-        Some(shapes::CommonUnits::Share(share)) => CommonUnits::Share(share),
-        Some(shapes::CommonUnits::Named(CommonUnitsName::Auto)) => CommonUnits::Auto,
+        Some(toml_types::CommonUnits::Share(share)) => CommonUnits::Share(share),
+        Some(toml_types::CommonUnits::Named(CommonUnitsName::Auto)) => CommonUnits::Auto,
     }
 }
 
 /// Settings that units of each task's own do not go with.
-pub(crate) fn check(said: &shapes::RunFile, search: &shapes::Search, checks: &mut Checks<'_>) {
+pub(crate) fn check(
+    said: &toml_types::RunFile,
+    search: &toml_types::Search,
+    checks: &mut Checks<'_>,
+) {
     let Some(stated) = search.common_units else {
         return;
     };
@@ -50,7 +54,7 @@ pub(crate) fn check(said: &shapes::RunFile, search: &shapes::Search, checks: &mu
         let text = "training.parity.stale_momentum is of units that are common; set search.common_units = 1";
         checks.say(&["training", "parity", "stale_momentum"], text);
     }
-    if let shapes::CommonUnits::Share(share) = stated
+    if let toml_types::CommonUnits::Share(share) = stated
         && let Some(owners) = UnitOwners::new(share.clamp(0.0, 1.0), said.tasks.len())
         && let Err(what) = owners.check(&said.network.hidden)
     {

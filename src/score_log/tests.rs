@@ -4,7 +4,7 @@ use ncs_features::{
     Batch, Block, Column, Encoder, Field, HashFunction, IdSpace, Objective, Pooling, Population,
     Schema, Table, Task, Texts, Values,
 };
-use ncs_serve::question::Question;
+use ncs_serve::rank_request::Question;
 use ncs_serve::version::Identity;
 use std::time::SystemTime;
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use ncs_eval::report::Note;
 use ncs_features::{Block, ColumnCoverage};
 use ncs_model::artifact::Artifact;
-use ncs_model::{Pass, Scorer, SelfTest};
+use ncs_model::{Scorer, SelfTest, Workspace};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::split::Part;
 use ncs_readers::{Cache, Prepared, columns_of, first_rows};
@@ -90,7 +90,7 @@ fn calibrated(
     artifact: &mut Artifact,
 ) -> Result<Note, Box<dyn Error>> {
     let scorer = Scorer::new(artifact).ok_or(UNFIT)?;
-    let mut pass = Pass::new(plan.train.threads);
+    let mut pass = Workspace::new(plan.train.threads);
     let mut predictions = predict::no_predictions(&artifact.schema.tasks);
     if let Some(rows) = &data.valid {
         for batch in rows.batches(BatchPlan::default()) {

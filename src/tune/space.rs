@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ncs_eval::tuning::{TuningEffect, TuningLevel, TuningTrial};
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 
 use crate::run_file::RunFile;
 
@@ -81,10 +81,10 @@ impl Space {
         if trial == 0 {
             return Vec::new();
         }
-        let draw = Draw::new(self.seed, "tuning").at(trial as u64);
+        let rng = CounterRng::new(self.seed, "tuning").at(trial as u64);
         let pairs = self.settings.iter().zip(0..);
         pairs
-            .map(|((key, values), i)| format!("{key}={}", values.at(draw.uniform(i))))
+            .map(|((key, values), i)| format!("{key}={}", values.at(rng.uniform(i))))
             .collect()
     }
 }

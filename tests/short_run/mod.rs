@@ -54,7 +54,7 @@ pub(crate) fn bytes(out: &Path) -> Vec<Vec<u8>> {
 struct Mortal(u64);
 
 impl Listener for Mortal {
-    fn hear(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event<'_>) {
         if let Event::Stepped { .. } = event {
             self.0 = self.0.wrapping_sub(1);
             assert!(self.0 != 0, "the plug is pulled");

@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use ncs_features::{Encoder, Fit};
-use ncs_model::artifact::{Artifact, Member};
-use ncs_model::{Draw, Mask, Masks, Model, NetworkKind, Spec};
+use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::{CounterRng, Mask, Masks, Model, NetworkKind, Spec};
 use ncs_readers::{columns_of, first_rows};
 use ncs4cvr::run_file::RunFile;
 
@@ -101,10 +101,10 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         .for_each(|rows| fit.observe(&rows.block).unwrap());
     let schema = Arc::new(fit.finish().unwrap());
     let spec = Spec::of(&schema, &plan.network);
-    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
+    let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
     let batch = Encoder::new(schema.clone()).encode(&rows[0].block).unwrap();
-    for tower in 0..model.towers().len() {
-        model.tower_mut(tower).touch(&batch);
+    for network in 0..model.networks().len() {
+        model.network_mut(network).touch(&batch);
     }
     Artifact {
         calibrators: vec![],
@@ -119,12 +119,12 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
     }
 }
 
-fn members(model: &Model) -> Vec<Member> {
-    let member = |tower| Member {
-        tower,
-        weights: Arc::new(model.tower(tower).weights()),
+fn members(model: &Model) -> Vec<WeightSet> {
+    let member = |network| WeightSet {
+        network,
+        weights: Arc::new(model.network(network).weights()),
     };
-    (0..model.towers().len()).map(member).collect()
+    (0..model.networks().len()).map(member).collect()
 }
 
 /// The first task keeps all but every third connection, the second the even ones.

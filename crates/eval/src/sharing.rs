@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Connections of one layer by who keeps them. The counts add up to `inputs * outputs`.
+/// ParameterIndex of one layer by who keeps them. The counts add up to `inputs * outputs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSharing {
     /// The layer's name, such as `fc_0`.
@@ -11,11 +11,11 @@ pub struct LayerSharing {
     pub inputs: usize,
     /// Outputs of the layer.
     pub outputs: usize,
-    /// Connections kept by two tasks or more.
+    /// ParameterIndex kept by two tasks or more.
     pub shared: u64,
     /// For each task: connections that it alone keeps.
     pub only: Vec<u64>,
-    /// Connections that no task keeps.
+    /// ParameterIndex that no task keeps.
     pub pruned: u64,
     /// For each task: units of the layer that it alone may use. Empty: all units are common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

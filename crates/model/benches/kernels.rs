@@ -8,9 +8,9 @@ mod gemm;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
-use ncs_model::kernels::{LANES, Lanes, Level};
-use ncs_model::{Draw, Real};
+use ncs_model::kernels::sparse::{SparseMatmul, SparsityPattern, Start, WeightGradient};
+use ncs_model::kernels::{LANES, Lanes, SimdLevel};
+use ncs_model::{CounterRng, Real};
 
 fn main() {
     divan::main();
@@ -33,17 +33,17 @@ fn cases() -> impl Iterator<Item = (usize, u32)> {
     layers.flat_map(|layer| DENSITIES.map(|density| (layer, density)))
 }
 
-fn grid(layer: usize, percent: u32) -> Grid {
+fn grid(layer: usize, percent: u32) -> SparsityPattern {
     let (inputs, outputs) = LAYERS[layer];
-    let draw = Draw::new(1, "mask");
-    Grid::from_fn(inputs, outputs, |i, o| {
-        draw.uniform((i * outputs + o) as u64) < f64::from(percent) / 100.0
+    let rng = CounterRng::new(1, "mask");
+    SparsityPattern::from_fn(inputs, outputs, |i, o| {
+        rng.uniform((i * outputs + o) as u64) < f64::from(percent) / 100.0
     })
 }
 
 fn numbers<R: Real>(n: usize) -> Vec<R> {
-    let draw = Draw::new(2, "numbers");
-    (0..n as u64).map(|i| R::of(draw.normal(i))).collect()
+    let rng = CounterRng::new(2, "numbers");
+    (0..n as u64).map(|i| R::of(rng.normal(i))).collect()
 }
 
 fn tiles(width: usize) -> Vec<Lanes<f32>> {
@@ -62,7 +62,13 @@ fn multiply_adds(layer: usize) -> ItemsCount {
     ItemsCount::new(ROWS * inputs * outputs)
 }
 
-fn product(bencher: Bencher<'_, '_>, level: Level, layer: usize, product: &Product, n_kept: usize) {
+fn product(
+    bencher: Bencher<'_, '_>,
+    level: SimdLevel,
+    layer: usize,
+    product: &SparseMatmul,
+    n_kept: usize,
+) {
     let mut values = Vec::new();
     product.load(&numbers::<f32>(n_kept), &mut values);
     let x = tiles(product.inputs());
@@ -78,20 +84,20 @@ fn product(bencher: Bencher<'_, '_>, level: Level, layer: usize, product: &Produ
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn forward(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
     let grid = grid(layer, percent);
-    let forward = Product::forward(&grid);
-    product(bencher, Level::best(), layer, &forward, grid.n_kept());
+    let forward = SparseMatmul::forward(&grid);
+    product(bencher, SimdLevel::best(), layer, &forward, grid.n_kept());
 }
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_inputs(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
     let grid = grid(layer, percent);
-    let backward = Product::backward(&grid);
-    product(bencher, Level::best(), layer, &backward, grid.n_kept());
+    let backward = SparseMatmul::backward(&grid);
+    product(bencher, SimdLevel::best(), layer, &backward, grid.n_kept());
 }
 
-fn outer(bencher: Bencher<'_, '_>, level: Level, layer: usize, percent: u32) {
+fn outer(bencher: Bencher<'_, '_>, level: SimdLevel, layer: usize, percent: u32) {
     let (inputs, outputs) = LAYERS[layer];
-    let outer = Outer::new(&grid(layer, percent));
+    let outer = WeightGradient::new(&grid(layer, percent));
     let mut sums = vec![0.0f32; outer.numbers().len()];
     let (x, dy) = (tiles(inputs), tiles(outputs));
     bencher.counter(multiply_adds(layer)).bench_local(|| {
@@ -104,17 +110,17 @@ fn outer(bencher: Bencher<'_, '_>, level: Level, layer: usize, percent: u32) {
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
-    outer(bencher, Level::best(), layer, percent);
+    outer(bencher, SimdLevel::best(), layer, percent);
 }
 
 /// Every set of instructions that this processor has, on the largest layer.
 fn levels() -> impl Iterator<Item = (String, u32)> {
-    let levels = Level::all().into_iter();
+    let levels = SimdLevel::all().into_iter();
     levels.flat_map(|level| [5, 20, 60, 100].map(|percent| (level.to_string(), percent)))
 }
 
-fn level(name: &str) -> Level {
-    let known = Level::all().into_iter();
+fn level(name: &str) -> SimdLevel {
+    let known = SimdLevel::all().into_iter();
     let mut known = known.filter(|level| level.to_string() == name);
     known.next().expect("a level of this processor")
 }
@@ -122,7 +128,7 @@ fn level(name: &str) -> Level {
 #[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
 fn level_forward(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
     let grid = grid(0, *percent);
-    let forward = Product::forward(&grid);
+    let forward = SparseMatmul::forward(&grid);
     product(bencher, level(name), 0, &forward, grid.n_kept());
 }
 

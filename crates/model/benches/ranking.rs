@@ -5,9 +5,9 @@
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ncs_features::{Batch, FieldIds, Pooling, Schema};
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Draw, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
+    CounterRng, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
     Scorer, Spec, TableSpec, masks,
 };
 use std::sync::Arc;
@@ -26,10 +26,10 @@ fn main() {
 }
 
 fn batch(seed: u64, n_rows: usize) -> Batch {
-    let draw = Draw::new(seed, "ids");
+    let rng = CounterRng::new(seed, "ids");
     let ids = |field: usize| {
         let per_row = if field < FIRST_LIST { 1 } else { LIST_LENGTH };
-        let id = |i| (draw.at(field as u64).bits(i) % TABLE_ROWS as u64) as u32;
+        let id = |i| (rng.at(field as u64).bits(i) % TABLE_ROWS as u64) as u32;
         let offsets = (0..=n_rows).map(|row| (row * per_row) as u32);
         FieldIds {
             ids: (0..(n_rows * per_row) as u64).map(id).collect(),
@@ -70,13 +70,13 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
             heads: ncs_model::Heads::default(),
         },
     };
-    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
-    model.tower_mut(0).touch_all();
+    let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
+    model.network_mut(0).touch_all();
     let shapes = spec.layer_shapes();
-    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mask = |task| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     let mixed = |(first, second): (&Mask, &Mask)| {
-        let draw = Draw::new(3, "alike");
-        let of_first = |at: usize| draw.uniform(at as u64) < alike;
+        let rng = CounterRng::new(3, "alike");
+        let of_first = |at: usize| rng.uniform(at as u64) < alike;
         Mask::from_fn(first.inputs(), first.outputs(), |at| {
             if of_first(at) { first } else { second }.keeps(at)
         })
@@ -98,9 +98,9 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
             tasks: vec![mask(0), second],
             owners: None,
         })),
-        members: vec![Member {
-            tower: 0,
-            weights: Arc::new(model.tower(0).weights()),
+        members: vec![WeightSet {
+            network: 0,
+            weights: Arc::new(model.network(0).weights()),
         }],
         of_task: vec![0, 0],
         spec,

@@ -2,8 +2,8 @@
 //! level: `cargo bench -p ncs-model --bench tiles`.
 
 use divan::{Bencher, black_box};
-use ncs_model::Draw;
-use ncs_model::kernels::{LANES, Lanes, Level, tiles};
+use ncs_model::CounterRng;
+use ncs_model::kernels::{LANES, Lanes, SimdLevel, tiles};
 
 const FIELDS: usize = 20;
 const DIM: usize = 16;
@@ -16,8 +16,8 @@ fn main() {
 }
 
 fn values(n: usize) -> Vec<f32> {
-    let draw = Draw::new(1, "values");
-    (0..n as u64).map(|i| draw.normal(i) as f32).collect()
+    let rng = CounterRng::new(1, "values");
+    (0..n as u64).map(|i| rng.normal(i) as f32).collect()
 }
 
 fn lanes(n: usize) -> Vec<Lanes<f32>> {
@@ -26,8 +26,8 @@ fn lanes(n: usize) -> Vec<Lanes<f32>> {
     lanes.map(|&values| Lanes(values)).collect()
 }
 
-#[divan::bench(args = Level::all())]
-fn into_lanes(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn into_lanes(bencher: Bencher, level: &SimdLevel) {
     let (rows, mut x) = (values(FIELDS * LANES * DIM), lanes(FIELDS * DIM));
     bencher.bench_local(|| {
         let fields = rows.chunks_exact(LANES * DIM);
@@ -37,8 +37,8 @@ fn into_lanes(bencher: Bencher, level: &Level) {
     });
 }
 
-#[divan::bench(args = Level::all())]
-fn into_rows(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn into_rows(bencher: Bencher, level: &SimdLevel) {
     let (x, mut rows) = (lanes(FIELDS * DIM), values(FIELDS * LANES * DIM));
     bencher.bench_local(|| {
         for (field, x) in x.chunks_exact(DIM).enumerate() {
@@ -48,49 +48,49 @@ fn into_rows(bencher: Bencher, level: &Level) {
     });
 }
 
-#[divan::bench(args = Level::all())]
-fn gram(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn gram(bencher: Bencher, level: &SimdLevel) {
     let (x, mut gram) = (lanes(FIELDS * DIM), lanes(PAIRS));
     bencher.bench_local(|| tiles::gram(*level, FIELDS, DIM, black_box(&x), &mut gram));
 }
 
 /// 12 fields of a request with the 8 of its candidates.
-#[divan::bench(args = Level::all())]
-fn gram_across(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn gram_across(bencher: Bencher, level: &SimdLevel) {
     let (constants, x, mut gram) = (values(12 * DIM), lanes(8 * DIM), lanes(12 * 8));
     bencher.bench_local(|| {
         tiles::gram_across(*level, DIM, black_box(&constants), &x, &mut gram);
     });
 }
 
-#[divan::bench(args = Level::all())]
-fn gram_backward(bencher: Bencher, level: &Level) {
-    let (x, slopes, mut dx) = (lanes(FIELDS * DIM), lanes(PAIRS), lanes(FIELDS * DIM));
+#[divan::bench(args = SimdLevel::all())]
+fn gram_backward(bencher: Bencher, level: &SimdLevel) {
+    let (x, gradients, mut dx) = (lanes(FIELDS * DIM), lanes(PAIRS), lanes(FIELDS * DIM));
     bencher.bench_local(|| {
-        tiles::gram_backward(*level, FIELDS, DIM, black_box(&x), &slopes, &mut dx);
+        tiles::gram_backward(*level, FIELDS, DIM, black_box(&x), &gradients, &mut dx);
     });
 }
 
-#[divan::bench(args = Level::all())]
-fn rectify_backward(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn rectify_backward(bencher: Bencher, level: &SimdLevel) {
     let (y, mut dy, mut sums) = (lanes(HIDDEN), lanes(HIDDEN), values(HIDDEN));
     bencher.bench_local(|| {
         tiles::rectify_backward(*level, 1.0, black_box(&y), &mut dy, &mut sums);
     });
 }
 
-#[divan::bench(args = Level::all())]
-fn head(bencher: Bencher, level: &Level) {
+#[divan::bench(args = SimdLevel::all())]
+fn head(bencher: Bencher, level: &SimdLevel) {
     let (weights, h) = (values(LAST), lanes(LAST));
     bencher.bench_local(|| tiles::head(*level, 0.1, &weights, black_box(&h)));
 }
 
-#[divan::bench(args = Level::all())]
-fn head_backward(bencher: Bencher, level: &Level) {
-    let (weights, slopes, h) = (values(LAST), lanes(1), lanes(LAST));
+#[divan::bench(args = SimdLevel::all())]
+fn head_backward(bencher: Bencher, level: &SimdLevel) {
+    let (weights, gradients, h) = (values(LAST), lanes(1), lanes(LAST));
     let (mut dh, mut sums) = (lanes(LAST), values(LAST));
     bencher.bench_local(|| {
         let h = black_box(&h);
-        tiles::head_backward(*level, &weights, &slopes[0], h, &mut dh, &mut sums);
+        tiles::head_backward(*level, &weights, &gradients[0], h, &mut dh, &mut sums);
     });
 }

@@ -56,7 +56,7 @@ pub struct Artifact {
     /// The masks of all tasks, where the network has any.
     pub masks: Option<Arc<Masks>>,
     /// Sets of weights.
-    pub members: Vec<Member>,
+    pub members: Vec<WeightSet>,
     /// For each task: the member that answers for it.
     pub of_task: Vec<usize>,
     /// For each task: what its scores are calibrated by, if they are. Empty: none are.
@@ -70,11 +70,11 @@ pub struct Artifact {
     pub agreements: Vec<Agreement>,
 }
 
-/// The weights of one tower at one moment of the training.
+/// The weights of one network at one moment of the training.
 #[derive(Clone, Debug)]
-pub struct Member {
-    /// The tower.
-    pub tower: usize,
+pub struct WeightSet {
+    /// The network.
+    pub network: usize,
     /// Its weights.
     pub weights: Arc<Weights>,
 }
@@ -109,8 +109,9 @@ struct Manifest {
     version: u32,
     spec: Spec,
     of_task: Vec<usize>,
-    /// The tower of each member.
-    towers: Vec<usize>,
+    /// The network of each member.
+    #[serde(rename = "towers")]
+    networks: Vec<usize>,
     has_masks: bool,
     /// Whose the hidden units are, where not all are common.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,7 +189,7 @@ impl Artifact {
             version: self.version(),
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
-            towers: self.members.iter().map(|member| member.tower).collect(),
+            networks: self.members.iter().map(|member| member.network).collect(),
             has_masks: self.masks.is_some(),
             owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
@@ -278,10 +279,10 @@ impl Artifact {
                 )));
             }
         }
-        let fits = fits::check(&manifest, most_numbers(&file, manifest.towers.len()));
+        let fits = fits::check(&manifest, most_numbers(&file, manifest.networks.len()));
         fits.map_err(|what| wrong(&what))?;
         let n_tables = manifest.spec.tables.len();
-        let member = |(i, &tower): (usize, &usize)| {
+        let member = |(i, &network): (usize, &usize)| {
             let table = |t: usize| {
                 Ok(SparseRows {
                     ids: file.u32(&format!("member.{i}.table.{t}.ids"))?,
@@ -294,12 +295,12 @@ impl Artifact {
                     .map(table)
                     .collect::<Result<_, TensorFileError>>()?,
             };
-            Ok(Member {
-                tower,
+            Ok(WeightSet {
+                network,
                 weights: Arc::new(weights),
             })
         };
-        let members = manifest.towers.iter().enumerate().map(member);
+        let members = manifest.networks.iter().enumerate().map(member);
         let artifact = Artifact {
             masks: manifest
                 .has_masks

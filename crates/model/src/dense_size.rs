@@ -4,7 +4,7 @@
 use crate::plan::{Gram, NetworkKind, NetworkPlan};
 use crate::taken::TakenLogit;
 
-/// Layers, heads and mixtures of one tower. Counts are `f64`, so that absurd sizes give absurd counts and no
+/// Layers, heads and mixtures of one network. Counts are `f64`, so that absurd sizes give absurd counts and no
 /// overflow; they are exact up to 2^53.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DenseSize {
@@ -20,11 +20,11 @@ pub struct DenseSize {
     pub maskable: f64,
 }
 
-/// Numbers that the layers of a tower can have: 32 bits tell them apart.
+/// Numbers that the layers of a network can have: 32 bits tell them apart.
 pub const MOST_NUMBERS: f64 = u32::MAX as f64 - 1.0;
 
 impl DenseSize {
-    /// The size of one tower of a network over so many fields that have vectors, and inputs that hold numbers as
+    /// The size of one network of a network over so many fields that have vectors, and inputs that hold numbers as
     /// they are, for so many tasks of the run.
     pub fn of(plan: &NetworkPlan, n_fields: usize, n_numbers: usize, n_tasks: usize) -> DenseSize {
         let heads = match plan.kind {
@@ -139,7 +139,7 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FieldSpec, Heads, Spec, networks, tower::Tower};
+    use crate::{FieldSpec, Heads, Spec, network::Network, networks};
     use proptest::prelude::*;
 
     fn kind() -> impl Strategy<Value = NetworkKind> {
@@ -200,9 +200,9 @@ mod tests {
                 plan: plan.clone(),
             };
             let size = DenseSize::of(&plan, n_fields, n_numbers, n_tasks);
-            let tasks = &spec.towers()[0];
+            let tasks = &spec.networks()[0];
             let graph = networks::graph(&spec, tasks);
-            prop_assert_eq!(size.numbers, Tower::<f32>::n_dense(&spec, tasks) as f64);
+            prop_assert_eq!(size.numbers, Network::<f32>::n_dense(&spec, tasks) as f64);
             prop_assert_eq!(size.layers, graph.shapes.len() as f64);
             prop_assert_eq!(size.inputs, spec.interaction().folded_inputs() as f64);
             let outputs: usize = graph.nodes[1..].iter().map(|node| node.width).sum();

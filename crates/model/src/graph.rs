@@ -10,7 +10,7 @@ pub(crate) struct Graph {
     pub(crate) names: Vec<String>,
     /// Initial values of the weights of each [`Op::Stitch`].
     pub(crate) stitches: Vec<Vec<f64>>,
-    /// The node that each of the tower's heads reads.
+    /// The node that each of the network's heads reads.
     pub(crate) heads: Vec<usize>,
 }
 

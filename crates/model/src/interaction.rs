@@ -5,7 +5,7 @@
 //! 20 fields of 16. The full Gram matrix is symmetric, so what is computed is the *folded* input: its
 //! upper triangle and the vectors, 530 wide. Numbers that enter the first layer directly (`numbers.rs`) lie
 //! behind them in both. A folded connection carries the sum of the two logical
-//! weights, each under its own mask; both receive the same slope. This is exact.
+//! weights, each under its own mask; both receive the same gradient. This is exact.
 
 use crate::number::Real;
 use crate::plan::Gram;

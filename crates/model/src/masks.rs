@@ -1,6 +1,6 @@
 //! The connections that each task keeps.
 
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use crate::units::UnitOwners;
 
 /// One bit for each connection of one layer: `[inputs, outputs]`, row-major.
@@ -197,14 +197,14 @@ pub fn round_rate(density: f64, rounds: u32) -> f64 {
 }
 
 /// A mask drawn at random that keeps `round(density * all)` connections: the control.
-pub fn random(shapes: &[(usize, usize)], density: f64, draw: Draw) -> TaskMask {
-    random_within(&full(shapes), density, draw)
+pub fn random(shapes: &[(usize, usize)], density: f64, rng: CounterRng) -> TaskMask {
+    random_within(&full(shapes), density, rng)
 }
 
 /// As [`random`], among the connections of `allowed`: `round(density * those)` of them.
-pub fn random_within(allowed: &[Mask], density: f64, draw: Draw) -> TaskMask {
+pub fn random_within(allowed: &[Mask], density: f64, rng: CounterRng) -> TaskMask {
     let score =
-        |layer: usize, position: usize| draw.at(layer as u64).uniform(position as u64) as f32;
+        |layer: usize, position: usize| rng.at(layer as u64).uniform(position as u64) as f32;
     prune_lowest(allowed, score, 1.0 - density)
 }
 
@@ -241,22 +241,19 @@ mod tests {
 
     #[test]
     fn random_masks_have_the_density_asked_for() {
-        let mask = random(&[(60, 16), (16, 8)], 0.25, Draw::new(3, "mask"));
+        let mask = random(&[(60, 16), (16, 8)], 0.25, CounterRng::new(3, "mask"));
         assert!((density(&mask) - 0.25).abs() < 0.002, "{}", density(&mask));
     }
 
     #[test]
     fn random_masks_stay_within_what_is_allowed() {
         let allowed = vec![Mask::from_fn(60, 16, |position| position % 3 == 0)];
-        let mask = random_within(&allowed, 0.5, Draw::new(3, "mask"));
+        let mask = random_within(&allowed, 0.5, CounterRng::new(3, "mask"));
         assert_eq!(kept(&mask), 160);
         assert!((0..960).all(|p| !mask[0].keeps(p) || allowed[0].keeps(p)));
         let all = full(&[(60, 16)]);
-        let draw = Draw::new(3, "mask");
-        assert_eq!(
-            random_within(&all, 0.5, draw),
-            random(&[(60, 16)], 0.5, draw)
-        );
+        let rng = CounterRng::new(3, "mask");
+        assert_eq!(random_within(&all, 0.5, rng), random(&[(60, 16)], 0.5, rng));
     }
 
     proptest! {

@@ -1,27 +1,27 @@
-//! The towers of a model and the masks of its tasks.
+//! The networks of a model and the masks of its tasks.
 
-use crate::connections::Connections;
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use crate::masks::Masks;
+use crate::network::Network;
 use crate::networks::Wirings;
 use crate::number::Real;
+use crate::parameter_index::ParameterIndex;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
 use crate::tables::SparseRows;
-use crate::tower::Tower;
 use std::sync::Arc;
 
 /// Tables, networks and masks. Passes borrow it; only an optimizer may change its weights.
 #[derive(Clone, Debug)]
 pub struct Model<R = f32> {
     spec: Arc<Spec>,
-    towers: Vec<Tower<R>>,
+    networks: Vec<Network<R>>,
     masks: Option<Arc<Masks>>,
-    /// One for each tower.
-    wirings: Vec<Arc<Wirings>>,
+    /// One for each network.
+    layouts: Vec<Arc<Wirings>>,
 }
 
-/// The weights of a tower, as they are saved.
+/// The weights of a network, as they are saved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights<R = f32> {
     /// Of layers and heads.
@@ -32,13 +32,13 @@ pub struct Weights<R = f32> {
 
 impl<R: Real> Model<R> {
     /// A model with initial weights, and without masks.
-    pub fn new(spec: Spec, draw: Draw) -> Model<R> {
+    pub fn new(spec: Spec, rng: CounterRng) -> Model<R> {
         let spec = Arc::new(spec);
-        let tower = |tasks| Tower::new(spec.clone(), tasks, draw);
-        let towers: Vec<Tower<R>> = spec.towers().into_iter().map(tower).collect();
+        let network = |tasks| Network::new(spec.clone(), tasks, rng);
+        let networks: Vec<Network<R>> = spec.networks().into_iter().map(network).collect();
         Model {
-            wirings: wirings(&towers, None),
-            towers,
+            layouts: layouts(&networks, None),
+            networks,
             spec,
             masks: None,
         }
@@ -73,51 +73,51 @@ impl<R: Real> Model<R> {
             );
             if let Some(owners) = masks.owners {
                 assert!(owners.fit(masks), "masks within the units of their tasks");
-                let towers = self.towers.iter_mut();
-                towers.for_each(|tower| tower.forget_units_of_others(owners));
+                let networks = self.networks.iter_mut();
+                networks.for_each(|network| network.forget_units_of_others(owners));
             }
         }
-        self.wirings = wirings(&self.towers, masks.as_ref());
+        self.layouts = layouts(&self.networks, masks.as_ref());
         self.masks = masks;
     }
 
-    /// The connections of a tower: what a gradient has a slope for.
-    pub fn connections(&self, tower: usize) -> &Arc<Connections> {
-        self.wirings[tower].connections()
+    /// The connections of a network: what a gradient has a gradient for.
+    pub fn connections(&self, network: usize) -> &Arc<ParameterIndex> {
+        self.layouts[network].connections()
     }
 
-    /// The towers.
-    pub fn towers(&self) -> &[Tower<R>] {
-        &self.towers
+    /// The networks.
+    pub fn networks(&self) -> &[Network<R>] {
+        &self.networks
     }
 
-    /// One tower.
-    pub fn tower(&self, tower: usize) -> &Tower<R> {
-        &self.towers[tower]
+    /// One network.
+    pub fn network(&self, network: usize) -> &Network<R> {
+        &self.networks[network]
     }
 
-    /// One tower, to be changed.
-    pub fn tower_mut(&mut self, tower: usize) -> &mut Tower<R> {
-        &mut self.towers[tower]
+    /// One network, to be changed.
+    pub fn network_mut(&mut self, network: usize) -> &mut Network<R> {
+        &mut self.networks[network]
     }
 
-    /// The tower of a task.
+    /// The network of a task.
     pub fn tower_of(&self, task: usize) -> usize {
         let place = self
-            .towers
+            .networks
             .iter()
-            .position(|tower| tower.tasks.contains(&task));
+            .position(|network| network.tasks.contains(&task));
         place.expect("every task has a tower")
     }
 
-    /// What a tower runs for some of its tasks, with the weights that it has now; the heads, in order,
+    /// What a network runs for some of its tasks, with the weights that it has now; the heads, in order,
     /// are those of `tasks`.
-    pub fn subnets(&self, tower: usize, tasks: &[usize]) -> Vec<Subnet<R>> {
-        self.wirings[tower].subnets(&self.towers[tower], tasks)
+    pub fn subnets(&self, network: usize, tasks: &[usize]) -> Vec<Subnet<R>> {
+        self.layouts[network].subnets(&self.networks[network], tasks)
     }
 }
 
-fn wirings<R: Real>(towers: &[Tower<R>], masks: Option<&Arc<Masks>>) -> Vec<Arc<Wirings>> {
-    let wirings = |tower| Arc::new(Wirings::new(tower, masks));
-    towers.iter().map(wirings).collect()
+fn layouts<R: Real>(networks: &[Network<R>], masks: Option<&Arc<Masks>>) -> Vec<Arc<Wirings>> {
+    let layouts = |network| Arc::new(Wirings::new(network, masks));
+    networks.iter().map(layouts).collect()
 }

@@ -1,7 +1,7 @@
 //! The numbers that a model is made of: `f32` at work, `f64` where gradients are checked.
 
-use crate::kernels::Level;
-use crate::kernels::simd::{self, Work};
+use crate::kernels::SimdLevel;
+use crate::kernels::simd::{self, Kernel};
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
@@ -40,7 +40,7 @@ pub trait Real:
     /// Runs a kernel compiled for the instructions of `level`, as far as there are vectors of this
     /// type for them.
     #[doc(hidden)]
-    fn vectorized(level: Level, work: impl Work<Self>);
+    fn vectorized(level: SimdLevel, work: impl Kernel<Self>);
 }
 
 macro_rules! real {
@@ -70,7 +70,7 @@ macro_rules! real {
             }
 
             #[inline]
-            fn vectorized(level: Level, work: impl Work<Self>) {
+            fn vectorized(level: SimdLevel, work: impl Kernel<Self>) {
                 $vectorized(level, work)
             }
         }

@@ -7,13 +7,13 @@ mod split;
 
 use crate::artifact::Artifact;
 use crate::calibrator::Calibrator;
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use crate::masks::Masks;
+use crate::network::Network;
 use crate::networks::Wirings;
-use crate::pass::Pass;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
-use crate::tower::Tower;
+use crate::workspace::Workspace;
 use ncs_features::{Batch, IdSpace, Schema};
 use std::sync::Arc;
 
@@ -30,10 +30,10 @@ pub struct Scorer {
     calibrators: Vec<Option<Calibrator>>,
 }
 
-/// A tower with the weights of one moment, and the tasks that it answers for.
+/// A network with the weights of one moment, and the tasks that it answers for.
 #[derive(Clone, Debug)]
 struct Frozen {
-    tower: Tower,
+    network: Network,
     /// The tasks whose heads run.
     tasks: Vec<usize>,
     /// Those among them that it answers for.
@@ -45,25 +45,25 @@ impl Scorer {
     /// Makes an artifact run; `None` where its weights are of another network.
     pub fn new(artifact: &Artifact) -> Option<Scorer> {
         let spec = Arc::new(artifact.spec.clone());
-        let towers = spec.towers();
+        let networks = spec.networks();
         let mut members = Vec::new();
         for (number, member) in artifact.members.iter().enumerate() {
-            let tasks = towers.get(member.tower)?.clone();
+            let tasks = networks.get(member.network)?.clone();
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
             let answers: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
             if answers.is_empty() {
                 continue;
             }
             // Before room is made for weights that may not be there.
-            let fits = Tower::<f32>::n_dense(&spec, &tasks) == member.weights.dense.len();
+            let fits = Network::<f32>::n_dense(&spec, &tasks) == member.weights.dense.len();
             fits.then_some(())?;
-            let mut tower = Tower::new(spec.clone(), tasks, Draw::new(0, "frozen"));
-            tower.restore(&member.weights)?;
+            let mut network = Network::new(spec.clone(), tasks, CounterRng::new(0, "frozen"));
+            network.restore(&member.weights)?;
             let tasks = with_needed(&spec, &answers);
-            let wirings = Wirings::new(&tower, artifact.masks.as_ref());
-            let subnets = wirings.subnets(&tower, &tasks);
+            let layouts = Wirings::new(&network, artifact.masks.as_ref());
+            let subnets = layouts.subnets(&network, &tasks);
             members.push(Frozen {
-                tower,
+                network,
                 tasks,
                 answers,
                 subnets,
@@ -97,7 +97,7 @@ impl Scorer {
 
     /// The probability (or ratio) of every task for every row: `[task][row]`; calibrated where the model
     /// has a calibrator.
-    pub fn score(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+    pub fn score(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
         let mut scores = self.score_uncalibrated(batch, pass);
         self.calibrate(&mut scores);
         scores
@@ -118,12 +118,12 @@ impl Scorer {
     }
 
     /// As [`Scorer::score`], but what the network says.
-    pub fn score_uncalibrated(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+    pub fn score_uncalibrated(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
         let mut said = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {
-            let (tower, tasks) = (&member.tower, &member.tasks);
-            tower.probabilities(batch, &member.subnets, tasks, pass, &mut said);
+            let (network, tasks) = (&member.network, &member.tasks);
+            network.probabilities(batch, &member.subnets, tasks, pass, &mut said);
             self.spec.answers(&mut said);
             for &task in &member.answers {
                 scores[task] = std::mem::take(&mut said[task]);
@@ -135,14 +135,14 @@ impl Scorer {
     /// Whether training met table row `id` of a field, for any task; every other row is the zero vector.
     pub fn is_met(&self, field: usize, id: u32) -> bool {
         let table = self.spec.fields[field].table;
-        let met = |member: &Frozen| member.tower.tables[table].slot(id) > 0;
+        let met = |member: &Frozen| member.network.tables[table].slot(id) > 0;
         self.members.iter().any(met)
     }
 
     /// Numbers of layers and heads, once for each subnetwork that runs: what a [`Ranker`] holds anew.
     pub fn n_dense(&self) -> usize {
         let of_member = |member: &Frozen| {
-            Tower::<f32>::n_dense(&self.spec, &member.tower.tasks) * member.subnets.len().max(1)
+            Network::<f32>::n_dense(&self.spec, &member.network.tasks) * member.subnets.len().max(1)
         };
         self.members.iter().map(of_member).sum()
     }
@@ -159,18 +159,21 @@ impl Scorer {
 
     /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.
     pub fn n_parameters(&self) -> usize {
-        let mut towers: Vec<(&[usize], usize)> = Vec::new();
+        let mut networks: Vec<(&[usize], usize)> = Vec::new();
         for member in &self.members {
-            let tower = (member.tower.tasks.as_slice(), member.tower.n_parameters());
-            if !towers.contains(&tower) {
-                towers.push(tower);
+            let network = (
+                member.network.tasks.as_slice(),
+                member.network.n_parameters(),
+            );
+            if !networks.contains(&network) {
+                networks.push(network);
             }
         }
-        towers.iter().map(|(_, n)| n).sum()
+        networks.iter().map(|(_, n)| n).sum()
     }
 }
 
-impl Tower {
+impl Network {
     /// What the heads of these tasks say of every row of a batch, `[task][row]`; other tasks' stay as they
     /// are. The heads of `subnets`, in their order, are those of `tasks`.
     pub fn probabilities(
@@ -178,7 +181,7 @@ impl Tower {
         batch: &Batch,
         subnets: &[Subnet],
         tasks: &[usize],
-        pass: &mut Pass,
+        pass: &mut Workspace,
         said: &mut [Vec<f32>],
     ) {
         self.forward(batch, subnets, pass);

@@ -1,8 +1,8 @@
 //! Rows that a model is saved with, and what it said of them: whoever loads it sees whether it still
 //! says the same, encoding included.
 
-use crate::pass::Pass;
 use crate::scorer::Scorer;
+use crate::workspace::Workspace;
 use ncs_features::value::TextBuffer;
 use ncs_features::{Block, Column, Encoder, Texts, Values};
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
     let encoder = Encoder::new(scorer.schema().clone());
     let batch = encoder.encode_features(rows);
     let batch = batch.map_err(|error| format!("the self-test: {error}"))?;
-    Ok(scorer.score(&batch, &mut Pass::new(1)))
+    Ok(scorer.score(&batch, &mut Workspace::new(1)))
 }
 
 fn to_file(column: &Column) -> FileColumn {

@@ -112,7 +112,7 @@ impl NetworkSize {
         let is_masked = spec.plan.kind == NetworkKind::SparseSharing;
         let kept = if is_masked { kept } else { Kept::All };
         let mut size = NetworkSize::default();
-        for tasks in spec.towers() {
+        for tasks in spec.networks() {
             let graph = networks::graph(spec, &tasks);
             let helper = usize::from(tasks.last() == spec.helper().as_ref());
             let answers: Vec<usize> = (0..tasks.len() - helper).collect();
@@ -164,7 +164,7 @@ fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Draw, FieldSpec, Gram, Heads, NetworkPlan, TableSpec, masks};
+    use crate::{CounterRng, FieldSpec, Gram, Heads, NetworkPlan, TableSpec, masks};
 
     fn spec(kind: NetworkKind) -> Spec {
         let field = FieldSpec {
@@ -217,7 +217,7 @@ mod tests {
     fn masks_count_what_they_keep() {
         let spec = spec(NetworkKind::SparseSharing);
         let shapes = spec.layer_shapes();
-        let mask = |t| masks::random(&shapes, 0.25, Draw::new(t, "mask"));
+        let mask = |t| masks::random(&shapes, 0.25, CounterRng::new(t, "mask"));
         let same = Masks {
             tasks: vec![mask(1), mask(1)],
             owners: None,

@@ -148,10 +148,10 @@ impl Spec {
     }
 
     /// Every layer of the network but the heads, and the tasks that use it: an expert may serve all
-    /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], tower by tower.
+    /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], network by network.
     pub fn layers(&self) -> Vec<LayerUse> {
         let n_tasks = self.tasks.len();
-        let of_tower = |tasks: Vec<usize>| {
+        let of_network = |tasks: Vec<usize>| {
             let graph = networks::graph(self, &tasks);
             let (users, _) = graph.users();
             let layers = graph.names.into_iter().zip(graph.shapes).zip(users);
@@ -168,12 +168,12 @@ impl Spec {
             };
             layers.map(layer)
         };
-        self.towers().into_iter().flat_map(of_tower).collect()
+        self.networks().into_iter().flat_map(of_network).collect()
     }
 
-    /// The tasks of each tower; the helper's head, if there is one, stands behind them as if it were a
+    /// The tasks of each network; the helper's head, if there is one, stands behind them as if it were a
     /// task.
-    pub fn towers(&self) -> Vec<Vec<usize>> {
+    pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
         match self.plan.kind {
             NetworkKind::SingleTask => all.map(|task| vec![task]).collect(),
@@ -189,7 +189,7 @@ impl Spec {
     }
 
     /// The tasks `[from, to]` of which the second takes the first one's logit in ([`crate::plan::Heads::takes`]):
-    /// of one tower.
+    /// of one network.
     pub fn takes(&self) -> Option<[usize; 2]> {
         let together = self.plan.kind != NetworkKind::SingleTask;
         self.plan.heads.takes.filter(|_| together)

@@ -1,11 +1,11 @@
-//! The part of a tower that one pass runs: the kept connections of its layers, and some heads.
+//! The part of a network that one pass runs: the kept connections of its layers, and some heads.
 
-use crate::connections::Connections;
 use crate::interaction::Interaction;
-use crate::kernels::sparse::{Grid, Outer, Product};
+use crate::kernels::sparse::{SparseMatmul, SparsityPattern, WeightGradient};
 use crate::masks::Mask;
+use crate::network::Network;
 use crate::number::Real;
-use crate::tower::Tower;
+use crate::parameter_index::ParameterIndex;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use std::sync::Arc;
 /// them. Packing a mask takes some milliseconds at the paper's size, less than a step, and many steps
 /// run under one mask: it is made once for a mask.
 #[derive(Debug)]
-pub(crate) struct Wiring {
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) layers: Vec<LayerWiring>,
+pub(crate) struct SparseLayout {
+    pub(crate) connections: Arc<ParameterIndex>,
+    pub(crate) layers: Vec<LayerLayout>,
 }
 
-/// Those of one layer. Connections are numbered among the layer's kept ones; in the first layer they
+/// Those of one layer. ParameterIndex are numbered among the layer's kept ones; in the first layer they
 /// are folded ones ([`Interaction`]), which carry the sum of one or two weights.
 #[derive(Debug)]
-pub(crate) struct LayerWiring {
-    pub(crate) forward: Product,
-    pub(crate) backward: Product,
-    pub(crate) outer: Outer,
-    /// Where the weight of each connection lies in [`Tower::dense`].
+pub(crate) struct LayerLayout {
+    pub(crate) forward: SparseMatmul,
+    pub(crate) backward: SparseMatmul,
+    pub(crate) outer: WeightGradient,
+    /// Where the weight of each connection lies in [`Network::dense`].
     sources: Vec<u32>,
     /// Where the weight of its mirror image lies, or [`NONE`]; empty in layers without any.
     mirrors: Vec<u32>,
@@ -33,39 +33,39 @@ pub(crate) struct LayerWiring {
 
 const NONE: u32 = u32::MAX;
 
-impl Wiring {
-    /// The wiring under the mask of one task, `None`: all connections.
+impl SparseLayout {
+    /// The layout under the mask of one task, `None`: all connections.
     pub(crate) fn new<R: Real>(
-        tower: &Tower<R>,
+        network: &Network<R>,
         mask: Option<&[Mask]>,
-        connections: Arc<Connections>,
-    ) -> Wiring {
-        let layout = &tower.layout;
-        let interaction = tower.spec.interaction();
-        let reads_input = tower.graph.layers_on_input();
+        connections: Arc<ParameterIndex>,
+    ) -> SparseLayout {
+        let layout = &network.layout;
+        let interaction = network.spec.interaction();
+        let reads_input = network.graph.layers_on_input();
         let layer = |l: usize| {
             let mask = mask.map(|mask| &mask[l]);
             let folding = reads_input[l].then_some(&interaction);
             let first = layout.layers[l].weights.start;
             let (inputs, outputs) = (layout.layers[l].inputs, layout.layers[l].outputs);
-            LayerWiring::new(inputs, outputs, first, mask, folding)
+            LayerLayout::new(inputs, outputs, first, mask, folding)
         };
         let n_layers = layout.layers.len();
-        Wiring {
+        SparseLayout {
             connections,
             layers: (0..n_layers).into_par_iter().map(layer).collect(),
         }
     }
 }
 
-impl LayerWiring {
+impl LayerLayout {
     fn new(
         inputs: usize,
         outputs: usize,
         first: usize,
         mask: Option<&Mask>,
         folding: Option<&Interaction>,
-    ) -> LayerWiring {
+    ) -> LayerLayout {
         let keeps = |input: usize, output: usize| {
             mask.is_none_or(|mask| mask.keeps(input * outputs + output))
         };
@@ -73,7 +73,7 @@ impl LayerWiring {
         let inputs = folding.map_or(inputs, Interaction::folded_inputs);
         // The logical inputs of each input, looked up once.
         let logical: Vec<(usize, Option<usize>)> = (0..inputs).map(logical).collect();
-        let grid = Grid::from_fn(inputs, outputs, |input, output| {
+        let grid = SparsityPattern::from_fn(inputs, outputs, |input, output| {
             let (a, b) = logical[input];
             keeps(a, output) || b.is_some_and(|b| keeps(b, output))
         });
@@ -95,10 +95,10 @@ impl LayerWiring {
         if mirrors.iter().all(|&mirror| mirror == NONE) {
             mirrors = Vec::new();
         }
-        LayerWiring {
-            forward: Product::forward(&grid),
-            backward: Product::backward(&grid),
-            outer: Outer::new(&grid),
+        LayerLayout {
+            forward: SparseMatmul::forward(&grid),
+            backward: SparseMatmul::backward(&grid),
+            outer: WeightGradient::new(&grid),
             sources,
             mirrors,
         }
@@ -115,20 +115,20 @@ impl LayerWiring {
         }
     }
 
-    /// Adds the sums of several chunks, one after the other, to the slopes of the connections.
+    /// Adds the sums of several chunks, one after the other, to the gradients of the connections.
     pub(crate) fn spread<R: Real>(
         &self,
-        connections: &Connections,
+        connections: &ParameterIndex,
         chunks: &[&[R]],
-        slopes: &mut [R],
+        gradients: &mut [R],
     ) {
         let mut add = |position: u32, sum: R| {
             if let Some(number) = connections.number(position as usize) {
-                slopes[number] += sum;
+                gradients[number] += sum;
             }
         };
         for (k, &number) in self.outer.numbers().iter().enumerate() {
-            if number == Outer::NONE {
+            if number == WeightGradient::NONE {
                 continue;
             }
             let sum = chunks.iter().map(|sums| sums[k]).sum();
@@ -141,13 +141,13 @@ impl LayerWiring {
     }
 }
 
-/// The part of a tower that one pass runs: the kept weights of its layers, and some heads.
+/// The part of a network that one pass runs: the kept weights of its layers, and some heads.
 #[derive(Clone, Debug)]
 pub struct Subnet<R = f32> {
-    /// Positions of its heads in the tower's tasks.
+    /// Positions of its heads in the network's tasks.
     pub heads: Vec<usize>,
-    pub(crate) wiring: Arc<Wiring>,
-    /// For each node of the tower's graph: whether the heads depend on it.
+    pub(crate) layout: Arc<SparseLayout>,
+    /// For each node of the network's graph: whether the heads depend on it.
     pub(crate) live: Vec<bool>,
     /// For each layer: whether a live node runs it. Others are neither loaded nor summed.
     pub(crate) live_layers: Vec<bool>,
@@ -165,31 +165,35 @@ pub(crate) struct LayerValues<R> {
 }
 
 impl<R: Real> Subnet<R> {
-    /// A subnet with the weights that the tower has now.
-    pub(crate) fn new(tower: &Tower<R>, heads: Vec<usize>, wiring: Arc<Wiring>) -> Subnet<R> {
-        let n_layers = wiring.layers.len();
-        let live = tower.graph.live(&heads);
+    /// A subnet with the weights that the network has now.
+    pub(crate) fn new(
+        network: &Network<R>,
+        heads: Vec<usize>,
+        layout: Arc<SparseLayout>,
+    ) -> Subnet<R> {
+        let n_layers = layout.layers.len();
+        let live = network.graph.live(&heads);
         let mut subnet = Subnet {
-            live_layers: tower.graph.layers_run_by(&live),
+            live_layers: network.graph.layers_run_by(&live),
             live,
             heads,
-            wiring,
+            layout,
             layers: (0..n_layers).map(|_| LayerValues::default()).collect(),
             rows: None,
         };
-        subnet.load(tower);
+        subnet.load(network);
         subnet
     }
 
-    /// Takes over the weights that the tower has now: after every change of them.
-    pub fn load(&mut self, tower: &Tower<R>) {
-        let wirings = self.wiring.layers.par_iter().zip(&self.live_layers);
-        let layers = wirings.zip(&mut self.layers);
+    /// Takes over the weights that the network has now: after every change of them.
+    pub fn load(&mut self, network: &Network<R>) {
+        let layouts = self.layout.layers.par_iter().zip(&self.live_layers);
+        let layers = layouts.zip(&mut self.layers);
         let live = layers.filter(|((_, live), _)| **live);
-        live.for_each(|((wiring, _), values)| {
-            wiring.weights(&tower.dense, &mut values.by_number);
-            wiring.forward.load(&values.by_number, &mut values.forward);
-            wiring
+        live.for_each(|((layout, _), values)| {
+            layout.weights(&network.dense, &mut values.by_number);
+            layout.forward.load(&values.by_number, &mut values.forward);
+            layout
                 .backward
                 .load(&values.by_number, &mut values.backward);
         });

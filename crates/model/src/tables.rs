@@ -7,7 +7,7 @@ mod zero_rows;
 pub use slot_rows::{SlotRows, SlotRowsPart};
 use zero_rows::ZeroRows;
 
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use crate::kernels::prefetch;
 use crate::number::Real;
 
@@ -22,7 +22,7 @@ pub struct Table<R> {
     /// The number of the row that lies at each slot.
     ids: Vec<u32>,
     rows: SlotRows<R>,
-    draw: Draw,
+    rng: CounterRng,
     deviation: f64,
 }
 
@@ -36,14 +36,14 @@ pub struct SparseRows<R> {
 }
 
 impl<R: Real> Table<R> {
-    /// A table of `rows` rows, none drawn yet; row `i` will be drawn at position `i` of `draw`, from a
+    /// A table of `rows` rows, none drawn yet; row `i` will be drawn at position `i` of `rng`, from a
     /// normal distribution of this deviation.
-    pub fn new(rows: usize, dim: usize, draw: Draw, deviation: f64) -> Table<R> {
+    pub fn new(rows: usize, dim: usize, rng: CounterRng, deviation: f64) -> Table<R> {
         Table {
             slots: vec![0; rows],
             ids: vec![0],
             rows: SlotRows::new(dim, rows),
-            draw,
+            rng,
             deviation,
         }
     }
@@ -118,8 +118,8 @@ impl<R: Real> Table<R> {
     #[inline]
     pub fn touch(&mut self, id: u32) {
         if !self.is_drawn(id) {
-            let (draw, deviation) = (self.draw, self.deviation);
-            draw_row(self.add(id), id, draw, deviation);
+            let (rng, deviation) = (self.rng, self.deviation);
+            draw_row(self.add(id), id, rng, deviation);
         }
     }
 
@@ -216,10 +216,10 @@ impl<R: Real> Table<R> {
 }
 
 #[cold]
-fn draw_row<R: Real>(row: &mut [R], id: u32, draw: Draw, deviation: f64) {
+fn draw_row<R: Real>(row: &mut [R], id: u32, rng: CounterRng, deviation: f64) {
     let first = u64::from(id) * row.len() as u64;
     for (value, position) in row.iter_mut().zip(first..) {
-        *value = R::of(draw.normal(position) * deviation);
+        *value = R::of(rng.normal(position) * deviation);
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table<f32> {
-        Table::new(100, 3, Draw::new(1, "t"), 0.1)
+        Table::new(100, 3, CounterRng::new(1, "t"), 0.1)
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
             text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
         let before = resident();
-        let mut table: Table<f32> = Table::new(15_000_000, 16, Draw::new(1, "t"), 0.1);
+        let mut table: Table<f32> = Table::new(15_000_000, 16, CounterRng::new(1, "t"), 0.1);
         (0..1000u32).for_each(|i| table.touch(i * 14_999));
         assert_eq!(table.sparse_rows().ids.len(), 1000);
         let grown = resident().saturating_sub(before);

@@ -5,10 +5,10 @@
 //! is taken tells rows apart and does not shift them.
 
 use crate::artifact::Artifact;
+use crate::network::Network;
 use crate::number::Real;
-use crate::tower::Tower;
 
-/// The numbers behind the heads of a tower whose second task takes in the first one's logit
+/// The numbers behind the heads of a network whose second task takes in the first one's logit
 /// ([`crate::plan::Heads::takes`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TakenLogit {
@@ -22,7 +22,7 @@ pub struct TakenLogit {
 }
 
 impl TakenLogit {
-    /// How many numbers of a tower it takes.
+    /// How many numbers of a network it takes.
     pub(crate) const NUMBERS: usize = 3;
 
     fn of<R: Real>(numbers: &[R]) -> Option<TakenLogit> {
@@ -47,7 +47,7 @@ impl TakenLogit {
     }
 }
 
-impl<R: Real> Tower<R> {
+impl<R: Real> Network<R> {
     /// The tasks `[from, to]` of which the second takes the first one's logit in, and by how much.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;

@@ -5,10 +5,10 @@ use ncs_features::{
     Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population,
     Schema, Table, Task, Values,
 };
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Calibrator, Draw, Gram, Masks, Model, NetworkKind, NetworkPlan, Pass, Scorer, SelfTest, Spec,
-    Tower, masks,
+    Calibrator, CounterRng, Gram, Masks, Model, Network, NetworkKind, NetworkPlan, Scorer,
+    SelfTest, Spec, Workspace, masks,
 };
 use std::fs;
 use std::path::Path;
@@ -75,8 +75,8 @@ fn schema() -> Schema {
 
 /// Rows of ids below `n_ids`.
 fn batch(seed: u64, n_ids: u64) -> Batch {
-    let draw = Draw::new(seed, "batch");
-    let id = |field: u64, i: usize| (draw.at(field).bits(i as u64) % n_ids) as u32;
+    let rng = CounterRng::new(seed, "batch");
+    let id = |field: u64, i: usize| (rng.at(field).bits(i as u64) % n_ids) as u32;
     let mut tags = FieldIds {
         offsets: vec![0],
         ..FieldIds::default()
@@ -86,7 +86,7 @@ fn batch(seed: u64, n_ids: u64) -> Batch {
         tags.ids.extend((0..row % 4).map(|k| id(1, row * 4 + k)));
         tags.offsets.push(tags.ids.len() as u32);
         price.ids.extend([1, 2]);
-        price.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+        price.weights.extend([rng.normal(row as u64) as f32, 1.0]);
         price.offsets.push(price.ids.len() as u32);
     }
     let word = FieldIds {
@@ -101,10 +101,10 @@ fn batch(seed: u64, n_ids: u64) -> Batch {
 }
 
 /// As after a training: the rows of its batches are drawn, and nothing is zero any more.
-fn train(tower: &mut Tower, draw: Draw) {
-    tower.touch(&batch(1, N_DRAWN));
-    for (weight, i) in tower.dense.iter_mut().zip(0..) {
-        *weight += draw.normal(i) as f32 * 0.1;
+fn train(network: &mut Network, rng: CounterRng) {
+    network.touch(&batch(1, N_DRAWN));
+    for (weight, i) in network.dense.iter_mut().zip(0..) {
+        *weight += rng.normal(i) as f32 * 0.1;
     }
 }
 
@@ -120,17 +120,20 @@ fn artifact(kind: NetworkKind) -> Artifact {
     };
     let schema = Arc::new(schema());
     let spec = Spec::of(&schema, &plan);
-    let mut model = Model::new(spec.clone(), Draw::new(2, "weights"));
+    let mut model = Model::new(spec.clone(), CounterRng::new(2, "weights"));
     let mut members = Vec::new();
-    for tower in 0..model.towers().len() {
-        train(model.tower_mut(tower), Draw::new(tower as u64, "steps"));
-        members.push(Member {
-            tower,
-            weights: Arc::new(model.tower(tower).weights()),
+    for network in 0..model.networks().len() {
+        train(
+            model.network_mut(network),
+            CounterRng::new(network as u64, "steps"),
+        );
+        members.push(WeightSet {
+            network,
+            weights: Arc::new(model.network(network).weights()),
         });
     }
     let shapes = spec.layer_shapes();
-    let mask = |task| masks::random(&shapes, 0.5, Draw::new(task, "mask"));
+    let mask = |task| masks::random(&shapes, 0.5, CounterRng::new(task, "mask"));
     Artifact {
         calibrators: vec![],
         self_test: None,
@@ -153,19 +156,19 @@ fn artifact(kind: NetworkKind) -> Artifact {
     }
 }
 
-/// Two towers, a member each.
+/// Two networks, a member each.
 fn single_task() -> Artifact {
     artifact(NetworkKind::SingleTask)
 }
 
-/// One tower whose two tasks are best at different moments: two members, and masks.
+/// One network whose two tasks are best at different moments: two members, and masks.
 fn sparse_sharing() -> Artifact {
     let mut artifact = artifact(NetworkKind::SparseSharing);
-    let mut model = Model::new(artifact.spec.clone(), Draw::new(2, "weights"));
-    train(model.tower_mut(0), Draw::new(9, "steps"));
-    artifact.members.push(Member {
-        tower: 0,
-        weights: Arc::new(model.tower(0).weights()),
+    let mut model = Model::new(artifact.spec.clone(), CounterRng::new(2, "weights"));
+    train(model.network_mut(0), CounterRng::new(9, "steps"));
+    artifact.members.push(WeightSet {
+        network: 0,
+        weights: Arc::new(model.network(0).weights()),
     });
     artifact.of_task = vec![0, 1];
     artifact
@@ -174,7 +177,7 @@ fn sparse_sharing() -> Artifact {
 /// The bits of all scores of known and unknown ids.
 fn scores(artifact: &Artifact) -> Vec<u32> {
     let scorer = Scorer::new(artifact).unwrap();
-    let mut pass = Pass::new(1);
+    let mut pass = Workspace::new(1);
     let batches = [batch(1, N_DRAWN), batch(2, 12)];
     let scores = batches.map(|batch| scorer.score(&batch, &mut pass).concat());
     let scores = scores.concat();
@@ -207,7 +210,10 @@ fn scores_are_the_same_before_and_after() {
         assert_eq!((read.spec, read.masks), (artifact.spec, artifact.masks));
         assert_eq!(read.of_task, artifact.of_task);
         for (read, member) in read.members.iter().zip(&artifact.members) {
-            assert_eq!((read.tower, &read.weights), (member.tower, &member.weights));
+            assert_eq!(
+                (read.network, &read.weights),
+                (member.network, &member.weights)
+            );
         }
     }
 }
@@ -331,11 +337,11 @@ fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
     let folder = parent.path().join("model");
     sparse_sharing().write(&folder).unwrap();
     let read = Artifact::read(&folder).unwrap();
-    let mut model: Model = Model::new(read.spec.clone(), Draw::new(2, "weights"));
-    model.tower_mut(0).touch_all();
-    let tower = model.tower_mut(0);
-    tower.restore(&read.members[0].weights).unwrap();
-    for (table, unknown) in [(&tower.tables[0], 8..12), (&tower.tables[1], 8..21)] {
+    let mut model: Model = Model::new(read.spec.clone(), CounterRng::new(2, "weights"));
+    model.network_mut(0).touch_all();
+    let network = model.network_mut(0);
+    network.restore(&read.members[0].weights).unwrap();
+    for (table, unknown) in [(&network.tables[0], 8..12), (&network.tables[1], 8..21)] {
         for id in 0..table.n_rows() as u32 {
             assert_eq!(table.is_drawn(id), !unknown.contains(&id));
             assert_eq!(table.row(id) == [0.0; 3], unknown.contains(&id), "row {id}");
@@ -346,7 +352,7 @@ fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
     let mut rows = batch(1, N_DRAWN);
     let mut score = |word: u32| {
         rows.fields[0].ids.fill(word);
-        scorer.score(&rows, &mut Pass::new(1))
+        scorer.score(&rows, &mut Workspace::new(1))
     };
     assert_eq!(score(8), score(11), "unknown words are alike");
     assert_ne!(score(8), score(7));
@@ -393,8 +399,8 @@ fn calibrators_and_a_self_test_are_kept() {
     assert_eq!(read.self_test, artifact.self_test);
     let scorer = Scorer::new(&read).unwrap();
     read.self_test.unwrap().check(&scorer).unwrap();
-    let mut raw = scorer.score_uncalibrated(&batch(1, N_DRAWN), &mut Pass::new(1));
-    let calibrated = scorer.score(&batch(1, N_DRAWN), &mut Pass::new(1));
+    let mut raw = scorer.score_uncalibrated(&batch(1, N_DRAWN), &mut Workspace::new(1));
+    let calibrated = scorer.score(&batch(1, N_DRAWN), &mut Workspace::new(1));
     assert_eq!(raw[0], calibrated[0]);
     assert_ne!(raw[1], calibrated[1]);
     scorer.calibrate(&mut raw);

@@ -1,10 +1,10 @@
 //! Forward and backward against the reference of the authors' network: `../shared/reference`.
 
 use ncs_features::{Batch, FieldIds, Pooling};
-use ncs_model::kernels::Level;
+use ncs_model::kernels::SimdLevel;
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass,
-    Real, SparseRows, Spec, TableSpec, Weights, masks,
+    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan,
+    Real, SparseRows, Spec, TableSpec, Weights, Workspace, masks,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Fixture {
     }
 
     fn model<R: Real>(&self, kind: NetworkKind, pooling: Pooling) -> Model<R> {
-        let mut model = Model::new(spec(kind, pooling), Draw::new(1, "weights"));
+        let mut model = Model::new(spec(kind, pooling), CounterRng::new(1, "weights"));
         let numbers = |name: &str| self.array(name).into_iter().map(R::of).collect::<Vec<R>>();
         let names = [
             "fc_0_w", "fc_0_b", "fc_1_w", "fc_1_b", "ctr_w", "ctr_b", "cvr_w", "cvr_b",
@@ -57,7 +57,7 @@ impl Fixture {
                 .collect(),
             tables: ["uid", "vid", "cat", "tag"].map(table).into(),
         };
-        model.tower_mut(0).restore(&weights).unwrap();
+        model.network_mut(0).restore(&weights).unwrap();
         model
     }
 
@@ -162,7 +162,7 @@ fn check_gradient<R: Real>(
     prefix: &str,
     tolerance: f64,
 ) {
-    let layout = &model.tower(0).layout;
+    let layout = &model.network(0).layout;
     let dense = model.connections(0).spread(&gradient.dense);
     let ranges = layout.layers.iter().chain(&layout.heads);
     for (layer, name) in ranges.zip(["fc_0", "fc_1", "ctr", "cvr"]) {
@@ -170,7 +170,7 @@ fn check_gradient<R: Real>(
             let key = format!("{prefix}/{name}_{part}");
             let found = wide(&dense[range.clone()]);
             if fixture.arrays[&key].is_null() {
-                assert!(found.iter().all(|&slope| slope == 0.0), "{key}");
+                assert!(found.iter().all(|&gradient| gradient == 0.0), "{key}");
             } else {
                 close(&found, &fixture.array(&key), tolerance, &key);
             }
@@ -180,21 +180,21 @@ fn check_gradient<R: Real>(
         let key = format!("{prefix}/emb/{name}");
         let expected = fixture.array(&key);
         let mut found = vec![0.0; expected.len()];
-        for (&id, slopes) in table.ids.iter().zip(table.values.chunks(4)) {
-            found[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(slopes));
+        for (&id, gradients) in table.ids.iter().zip(table.values.chunks(4)) {
+            found[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(gradients));
         }
         close(&found, &expected, tolerance, &key);
     }
 }
 
-/// A loss whose slopes are known beforehand, for each head and row.
-fn given<R: Real>(slopes: &[Vec<f64>]) -> impl Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync {
+/// A loss whose gradients are known beforehand, for each head and row.
+fn given<R: Real>(gradients: &[Vec<f64>]) -> impl Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync {
     |rows, found| {
-        let known = slopes[rows.head][rows.first..].iter();
+        let known = gradients[rows.head][rows.first..].iter();
         found
             .iter_mut()
             .zip(known)
-            .for_each(|(slope, &known)| *slope = R::of(known));
+            .for_each(|(gradient, &known)| *gradient = R::of(known));
         0.0
     }
 }
@@ -203,25 +203,25 @@ fn check_pool<R: Real>(
     fixture: &Fixture,
     pooling: Pooling,
     pool: &str,
-    level: Level,
+    level: SimdLevel,
     tolerance: f64,
 ) {
     let batch = fixture.batch();
     let mut model: Model<R> = fixture.model(NetworkKind::SparseSharing, pooling);
-    let mut pass = Pass::at_level(1, level);
+    let mut pass = Workspace::at_level(1, level);
     let mut gradient = Gradient::default();
     model.set_masks(Some(Arc::new(fixture.masks())));
     for (task, name, loss, factor) in [(0, "ctr", "focal_ctr", 1.0), (1, "cvr", "wmse_cvr", 1.5)] {
         let subnets = model.subnets(0, &[task]);
-        let tower = model.tower(0);
-        tower.forward(&batch, &subnets, &mut pass);
+        let network = model.network(0);
+        network.forward(&batch, &subnets, &mut pass);
         let prefix = format!("fwd/{pool}/{name}");
         let key = format!("{prefix}/logit_{name}");
         close(&pass.logits(0), &fixture.array(&key), tolerance, &key);
-        let slopes = fixture.array(&format!("{prefix}/dlogit/{loss}"));
-        let slopes = [slopes.iter().map(|slope| factor * slope).collect()];
-        let slopes = given(&slopes);
-        tower.learn(&batch, &subnets, None, &slopes, &mut pass, &mut gradient);
+        let gradients = fixture.array(&format!("{prefix}/dlogit/{loss}"));
+        let gradients = [gradients.iter().map(|gradient| factor * gradient).collect()];
+        let gradients = given(&gradients);
+        network.learn(&batch, &subnets, None, &gradients, &mut pass, &mut gradient);
         check_gradient(
             fixture,
             &model,
@@ -232,16 +232,17 @@ fn check_pool<R: Real>(
     }
     let model: Model<R> = fixture.model(NetworkKind::SharedBottom, pooling);
     let subnets = model.subnets(0, &[0, 1]);
-    let tower = model.tower(0);
-    tower.forward(&batch, &subnets, &mut pass);
+    let network = model.network(0);
+    network.forward(&batch, &subnets, &mut pass);
     let prefix = format!("fwd/{pool}/none");
     for (head, name) in ["ctr", "cvr"].into_iter().enumerate() {
         let key = format!("{prefix}/logit_{name}");
         close(&pass.logits(head), &fixture.array(&key), tolerance, &key);
     }
-    let slopes = ["ctr", "cvr"].map(|name| fixture.array(&format!("{prefix}/dlogit/esmm_{name}")));
-    let slopes = given(&slopes);
-    tower.learn(&batch, &subnets, None, &slopes, &mut pass, &mut gradient);
+    let gradients =
+        ["ctr", "cvr"].map(|name| fixture.array(&format!("{prefix}/dlogit/esmm_{name}")));
+    let gradients = given(&gradients);
+    network.learn(&batch, &subnets, None, &gradients, &mut pass, &mut gradient);
     check_gradient(
         fixture,
         &model,
@@ -257,8 +258,8 @@ fn logits_and_gradients_are_those_of_the_authors() {
         return;
     };
     for (pooling, pool) in [(Pooling::PaddedMean, "padded"), (Pooling::Mean, "masked")] {
-        check_pool::<f64>(&fixture, pooling, pool, Level::best(), 1e-10);
-        for level in Level::all() {
+        check_pool::<f64>(&fixture, pooling, pool, SimdLevel::best(), 1e-10);
+        for level in SimdLevel::all() {
             check_pool::<f32>(&fixture, pooling, pool, level, 1e-5);
         }
     }

@@ -4,12 +4,12 @@
 mod gemm;
 
 use gemm::{backward_inputs, backward_weights, forward};
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 use ncs_model::kernels::reference;
 
 fn values(n: usize, name: &str) -> Vec<f64> {
-    let draw = Draw::new(3, name);
-    (0..n as u64).map(|i| draw.normal(i)).collect()
+    let rng = CounterRng::new(3, name);
+    (0..n as u64).map(|i| rng.normal(i)).collect()
 }
 
 fn close(found: &[f64], expected: &[f64]) {

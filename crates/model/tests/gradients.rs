@@ -2,8 +2,8 @@
 
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    Draw, Dropout, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan,
-    Pass, Spec, Subnet, TableSpec, masks,
+    CounterRng, Dropout, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind,
+    NetworkPlan, Spec, Subnet, TableSpec, Workspace, masks,
 };
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
 
 /// Single values, lists of nought to four values, and a scaled number that is sometimes missing.
 fn batch() -> Batch {
-    let draw = Draw::new(5, "batch");
-    let id = |f: u64, i: usize, n: u64| (draw.at(f).bits(i as u64) % n) as u32;
+    let rng = CounterRng::new(5, "batch");
+    let id = |f: u64, i: usize, n: u64| (rng.at(f).bits(i as u64) % n) as u32;
     let list = |f: u64, n: u64| {
         let mut list = FieldIds {
             offsets: vec![0],
@@ -78,7 +78,7 @@ fn batch() -> Batch {
             price.weights.push(1.0);
         } else {
             price.ids.extend([1, 2]);
-            price.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+            price.weights.extend([rng.normal(row as u64) as f32, 1.0]);
         }
         price.offsets.push(price.ids.len() as u32);
     }
@@ -88,7 +88,7 @@ fn batch() -> Batch {
     };
     let age = |row: u64| match row % 7 {
         0 => [f32::NAN, 0.0, 0.0],
-        _ => [0, 1, 2].map(|i| 3.0 * draw.at(20).uniform(3 * row + i) as f32),
+        _ => [0, 1, 2].map(|i| 3.0 * rng.at(20).uniform(3 * row + i) as f32),
     };
     let age = FieldIds {
         numbers: (0..ROWS as u64).flat_map(age).collect(),
@@ -113,20 +113,20 @@ fn model_with(
 ) -> Model<f64> {
     let mut spec = spec(kind, gram, hidden);
     spec.plan.heads = heads;
-    let mut model = Model::new(spec, Draw::new(2, "weights"));
-    for tower in 0..model.towers().len() {
-        let tower = model.tower_mut(tower);
-        tower.touch_all();
-        let draw = Draw::new(3, "bias");
-        for layer in tower.layout.layers.clone() {
+    let mut model = Model::new(spec, CounterRng::new(2, "weights"));
+    for network in 0..model.networks().len() {
+        let network = model.network_mut(network);
+        network.touch_all();
+        let rng = CounterRng::new(3, "bias");
+        for layer in network.layout.layers.clone() {
             for i in layer.bias {
-                tower.dense[i] = 0.3 * draw.normal(i as u64);
+                network.dense[i] = 0.3 * rng.normal(i as u64);
             }
         }
     }
     if kind == NetworkKind::SparseSharing {
         let shapes = model.spec().layer_shapes();
-        let mask = |t| masks::random(&shapes, 0.6, Draw::new(t, "mask"));
+        let mask = |t| masks::random(&shapes, 0.6, CounterRng::new(t, "mask"));
         model.set_masks(Some(Arc::new(Masks {
             tasks: vec![mask(1), mask(2)],
             owners: None,
@@ -136,9 +136,9 @@ fn model_with(
 }
 
 /// The second subnet, if there is one, runs on every third row only.
-fn subnets(model: &Model<f64>, tower: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
+fn subnets(model: &Model<f64>, network: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
     let some: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
-    let mut subnets = model.subnets(tower, tasks);
+    let mut subnets = model.subnets(network, tasks);
     if let Some(second) = subnets.get_mut(1) {
         second.run_on(Some(some));
     }
@@ -152,50 +152,50 @@ fn learn_coupled(
     tasks: &[usize],
     dropout: Option<Dropout>,
 ) -> (f64, Gradient<f64>) {
-    let draw = Draw::new(4, "loss");
-    let loss = |heads: &[HeadRows<'_, f64>], slopes: &mut [&mut [f64]], losses: &mut [f64]| {
+    let rng = CounterRng::new(4, "loss");
+    let loss = |heads: &[HeadRows<'_, f64>], gradients: &mut [&mut [f64]], losses: &mut [f64]| {
         for (i, &row) in heads[0].rows.iter().enumerate() {
-            let factor = draw.normal(u64::from(row)) / ROWS as f64;
+            let factor = rng.normal(u64::from(row)) / ROWS as f64;
             let weighted = heads
                 .iter()
                 .map(|head| (head.head + 1) as f64 * head.logits[i]);
             let sum: f64 = weighted.sum();
             losses[0] += factor * sum * sum / 2.0;
-            for (head, slopes) in heads.iter().zip(slopes.iter_mut()) {
-                slopes[i] = factor * sum * (head.head + 1) as f64;
+            for (head, gradients) in heads.iter().zip(gradients.iter_mut()) {
+                gradients[i] = factor * sum * (head.head + 1) as f64;
             }
         }
     };
-    let (mut pass, mut gradient) = (Pass::new(2), Gradient::default());
+    let (mut pass, mut gradient) = (Workspace::new(2), Gradient::default());
     let subnets = model.subnets(0, tasks);
-    let tower = model.tower(0);
-    tower.learn_coupled(&batch(), &subnets, dropout, &loss, &mut pass, &mut gradient);
+    let network = model.network(0);
+    network.learn_coupled(&batch(), &subnets, dropout, &loss, &mut pass, &mut gradient);
     (pass.loss(0), gradient)
 }
 
-/// A loss whose slopes differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`, and its
+/// A loss whose gradients differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`, and its
 /// gradient.
 fn learn(
     model: &Model<f64>,
-    tower: usize,
+    network: usize,
     tasks: &[usize],
     dropout: Option<Dropout>,
-    pass: &mut Pass<f64>,
+    pass: &mut Workspace<f64>,
 ) -> (f64, Gradient<f64>) {
-    let subnets = subnets(model, tower, tasks);
-    let draw = Draw::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, slopes: &mut [f64]| {
-        let draw = draw.at(rows.head as u64);
-        let factor = |i: usize| draw.normal((rows.first + i) as u64) / ROWS as f64;
+    let subnets = subnets(model, network, tasks);
+    let rng = CounterRng::new(4, "loss");
+    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
+        let rng = rng.at(rows.head as u64);
+        let factor = |i: usize| rng.normal((rows.first + i) as u64) / ROWS as f64;
         let mut sum = 0.0;
-        for (i, (z, slope)) in rows.logits.iter().zip(slopes).enumerate() {
-            *slope = factor(i) * z;
-            sum += *slope * z / 2.0;
+        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
+            *gradient = factor(i) * z;
+            sum += *gradient * z / 2.0;
         }
         sum
     };
     let mut gradient = Gradient::default();
-    let weights = model.tower(tower);
+    let weights = model.network(network);
     weights.learn(&batch(), &subnets, dropout, &loss, pass, &mut gradient);
     let sum = (0..tasks.len()).map(|head| pass.loss(head)).sum();
     (sum, gradient)
@@ -209,23 +209,23 @@ fn check(
     dropout: Option<Dropout>,
 ) {
     let mut model = model(kind, gram, hidden);
-    let mut pass = Pass::new(threads);
-    for tower in 0..model.towers().len() {
-        let tasks = model.tower(tower).tasks.clone();
-        let (_, gradient) = learn(&model, tower, &tasks, dropout, &mut pass);
-        let dense = model.connections(tower).spread(&gradient.dense);
+    let mut pass = Workspace::new(threads);
+    for network in 0..model.networks().len() {
+        let tasks = model.network(network).tasks.clone();
+        let (_, gradient) = learn(&model, network, &tasks, dropout, &mut pass);
+        let dense = model.connections(network).spread(&gradient.dense);
         let mut difference = |change: &dyn Fn(&mut Model<f64>, f64)| {
             let step = 1e-6;
             let mut at = |x: f64| {
                 let mut changed = model.clone();
                 change(&mut changed, x);
-                learn(&changed, tower, &tasks, dropout, &mut pass).0
+                learn(&changed, network, &tasks, dropout, &mut pass).0
             };
             (at(step) - at(-step)) / (2.0 * step)
         };
         let n = dense.len();
         for i in (0..n).step_by(n / 60 + 1).chain(n - 6..n) {
-            let found = difference(&|model, x| model.tower_mut(tower).dense[i] += x);
+            let found = difference(&|model, x| model.network_mut(network).dense[i] += x);
             let ours = dense[i];
             assert!(
                 (found - ours).abs() < 1e-7,
@@ -233,10 +233,10 @@ fn check(
             );
         }
         for (t, table) in gradient.tables.iter().enumerate() {
-            for (&id, slopes) in table.ids.iter().zip(table.values.chunks(3)) {
-                for (d, &ours) in slopes.iter().enumerate() {
+            for (&id, gradients) in table.ids.iter().zip(table.values.chunks(3)) {
+                for (d, &ours) in gradients.iter().enumerate() {
                     let change = |model: &mut Model<f64>, x| {
-                        model.tower_mut(tower).tables[t].row_mut(id)[d] += x;
+                        model.network_mut(network).tables[t].row_mut(id)[d] += x;
                     };
                     let found = difference(&change);
                     assert!(
@@ -251,7 +251,7 @@ fn check(
 }
 
 #[test]
-fn every_gradient_is_the_slope_of_the_loss() {
+fn every_gradient_is_the_gradient_of_the_loss() {
     use Gram::{Full, None as NoGram, Triangle};
     use NetworkKind::{SharedBottom, SingleTask, SparseSharing};
     check(SparseSharing, Full, &[6, 4], 1, None);
@@ -281,12 +281,12 @@ fn so_is_that_of_every_way_of_sharing() {
 fn a_step_for_one_task_leaves_what_only_others_use() {
     let kind = NetworkKind::Mmoe { experts: 2 };
     let model = model(kind, Gram::Full, &[5, 4]);
-    let (_, gradient) = learn(&model, 0, &[1], None, &mut Pass::new(1));
+    let (_, gradient) = learn(&model, 0, &[1], None, &mut Workspace::new(1));
     let connections = model.connections(0);
     for group in connections.groups() {
-        let slopes = &gradient.dense[group.range.clone()];
+        let gradients = &gradient.dense[group.range.clone()];
         let is_used = group.tasks & 0b10 != 0;
-        assert_eq!(slopes.iter().any(|&slope| slope != 0.0), is_used);
+        assert_eq!(gradients.iter().any(|&gradient| gradient != 0.0), is_used);
     }
     let tasks: Vec<u64> = connections
         .groups()
@@ -299,17 +299,18 @@ fn a_step_for_one_task_leaves_what_only_others_use() {
 #[test]
 fn a_pass_forgets_the_layers_that_another_task_ran() {
     let model = model(NetworkKind::Mmoe { experts: 2 }, Gram::Full, &[5, 4]);
-    let step = |task: usize, pass: &mut Pass<f64>| learn(&model, 0, &[task], None, pass).1.dense;
-    let (mut fresh, mut used) = (Pass::new(1), Pass::new(1));
+    let step =
+        |task: usize, pass: &mut Workspace<f64>| learn(&model, 0, &[task], None, pass).1.dense;
+    let (mut fresh, mut used) = (Workspace::new(1), Workspace::new(1));
     step(1, &mut used);
     assert_eq!(step(0, &mut used), step(0, &mut fresh));
 }
 
 #[test]
-fn dropout_has_the_right_slope_too() {
+fn dropout_has_the_right_gradient_too() {
     let dropout = Some(Dropout {
         rate: 0.3,
-        draw: Draw::new(9, "dropout"),
+        rng: CounterRng::new(9, "dropout"),
     });
     check(NetworkKind::SparseSharing, Gram::Full, &[6, 4], 1, dropout);
     check(
@@ -325,7 +326,7 @@ fn dropout_has_the_right_slope_too() {
 fn threads_change_rounding_only_and_repeat_exactly() {
     let model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
     let gradient = |threads| {
-        let mut pass = Pass::new(threads);
+        let mut pass = Workspace::new(threads);
         let (loss, gradient) = learn(&model, 0, &[0, 1], None, &mut pass);
         (loss, gradient.dense)
     };
@@ -336,27 +337,27 @@ fn threads_change_rounding_only_and_repeat_exactly() {
 }
 
 #[test]
-fn a_pruned_connection_has_no_slope_and_no_say() {
+fn a_pruned_connection_has_no_gradient_and_no_say() {
     let mut model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
-    let mut pass = Pass::new(1);
+    let mut pass = Workspace::new(1);
     let (before, gradient) = learn(&model, 0, &[0], None, &mut pass);
     let dense = model.connections(0).spread(&gradient.dense);
     let masks = model.masks().unwrap().clone();
-    let layers = model.tower(0).layout.layers.clone();
+    let layers = model.network(0).layout.layers.clone();
     for (layer, mask) in layers.iter().zip(&masks.tasks[0]) {
         for position in (0..mask.len()).filter(|&position| !mask.keeps(position)) {
             assert_eq!(dense[layer.weights.start + position], 0.0);
-            model.tower_mut(0).dense[layer.weights.start + position] += 100.0;
+            model.network_mut(0).dense[layer.weights.start + position] += 100.0;
         }
     }
     assert_eq!(learn(&model, 0, &[0], None, &mut pass).0, before);
 }
 
 #[test]
-fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
+fn gradients_of_a_coupled_loss_are_right_with_a_helper_too() {
     let dropout = Dropout {
         rate: 0.3,
-        draw: Draw::new(8, "dropout"),
+        rng: CounterRng::new(8, "dropout"),
     };
     for (kind, helper_of, dropout) in [
         (NetworkKind::SparseSharing, Some(1), None),
@@ -370,7 +371,7 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
             takes: None,
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
-        let tasks = model.tower(0).tasks.clone();
+        let tasks = model.network(0).tasks.clone();
         assert_eq!(tasks.len(), 2 + usize::from(helper_of.is_some()));
         let (_, gradient) = learn_coupled(&model, &tasks, dropout);
         let dense = model.connections(0).spread(&gradient.dense);
@@ -383,7 +384,7 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
             let i = i as usize;
             let at = |x: f64| {
                 let mut changed = model.clone();
-                changed.tower_mut(0).dense[i] += x;
+                changed.network_mut(0).dense[i] += x;
                 learn_coupled(&changed, &tasks, dropout).0
             };
             let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
@@ -394,14 +395,14 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
             );
         }
         let table = &gradient.tables[0];
-        for (&id, slopes) in table.ids.iter().zip(table.values.chunks(3)) {
+        for (&id, gradients) in table.ids.iter().zip(table.values.chunks(3)) {
             let at = |x: f64| {
                 let mut changed = model.clone();
-                changed.tower_mut(0).tables[0].row_mut(id)[1] += x;
+                changed.network_mut(0).tables[0].row_mut(id)[1] += x;
                 learn_coupled(&changed, &tasks, dropout).0
             };
             let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
-            assert!((slopes[1] - expected).abs() < 1e-7, "{kind:?} row {id}");
+            assert!((gradients[1] - expected).abs() < 1e-7, "{kind:?} row {id}");
         }
     }
 }
@@ -411,13 +412,13 @@ fn slopes_of_a_coupled_loss_are_right_with_a_helper_too() {
 fn a_step_allocates_little_after_the_first() {
     for kind in [NetworkKind::SparseSharing, NetworkKind::SharedBottom] {
         let model = model(kind, Gram::Full, &[6, 4]);
-        let (tower, subnets, batch) = (model.tower(0), subnets(&model, 0, &[0, 1]), batch());
-        let loss = |_: &HeadRows<'_, f64>, slopes: &mut [f64]| {
-            slopes.fill(1.0);
+        let (network, subnets, batch) = (model.network(0), subnets(&model, 0, &[0, 1]), batch());
+        let loss = |_: &HeadRows<'_, f64>, gradients: &mut [f64]| {
+            gradients.fill(1.0);
             0.0
         };
-        let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
-        let mut step = || tower.learn(&batch, &subnets, None, &loss, &mut pass, &mut gradient);
+        let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
+        let mut step = || network.learn(&batch, &subnets, None, &loss, &mut pass, &mut gradient);
         step();
         let found = allocation_counter::measure(step);
         assert!(found.count_total <= 32, "{found:?}");

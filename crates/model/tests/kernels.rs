@@ -1,13 +1,13 @@
 //! Every set of instructions against the plain loops in double precision.
 
-use ncs_model::kernels::sparse::{Grid, Outer, Product, Start};
-use ncs_model::kernels::{LANES, Lanes, Level, reference};
-use ncs_model::{Draw, Real, masks};
+use ncs_model::kernels::sparse::{SparseMatmul, SparsityPattern, Start, WeightGradient};
+use ncs_model::kernels::{LANES, Lanes, SimdLevel, reference};
+use ncs_model::{CounterRng, Real, masks};
 use proptest::prelude::*;
 
 /// A layer with random weights, 0 where pruned, and random rows.
 struct Layer {
-    grid: Grid,
+    grid: SparsityPattern,
     rows: usize,
     /// `[inputs, outputs]`
     weights: Vec<f64>,
@@ -19,19 +19,18 @@ struct Layer {
 }
 
 /// A number that single precision holds exactly, so that only sums are rounded.
-fn number(draw: Draw, position: usize) -> f64 {
-    f64::from(draw.normal(position as u64) as f32)
+fn number(rng: CounterRng, position: usize) -> f64 {
+    f64::from(rng.normal(position as u64) as f32)
 }
 
 impl Layer {
-    fn new(rows: usize, grid: Grid, draw: Draw) -> Layer {
-        let numbers = |n: usize, what: u64| -> Vec<f64> {
-            (0..n).map(|i| number(draw.at(what), i)).collect()
-        };
+    fn new(rows: usize, grid: SparsityPattern, rng: CounterRng) -> Layer {
+        let numbers =
+            |n: usize, what: u64| -> Vec<f64> { (0..n).map(|i| number(rng.at(what), i)).collect() };
         let (inputs, outputs) = (grid.inputs(), grid.outputs());
         let mut weights = vec![0.0; inputs * outputs];
         for (i, o) in grid.kept() {
-            weights[i * outputs + o] = number(draw.at(1), i * outputs + o);
+            weights[i * outputs + o] = number(rng.at(1), i * outputs + o);
         }
         Layer {
             weights,
@@ -95,7 +94,7 @@ fn check_rows<R: Real>(
     }
 }
 
-fn check<R: Real>(layer: &Layer, level: Level) {
+fn check<R: Real>(layer: &Layer, level: SimdLevel) {
     let (inputs, outputs, rows) = (layer.grid.inputs(), layer.grid.outputs(), layer.rows);
     let weights = layer.by_number::<R>();
     let (x, dy) = (
@@ -106,7 +105,7 @@ fn check<R: Real>(layer: &Layer, level: Level) {
     let mut values = Vec::new();
     let sized = |x: &[f64]| magnitudes(x);
 
-    let product = Product::forward(&layer.grid);
+    let product = SparseMatmul::forward(&layer.grid);
     product.load(&weights, &mut values);
     let mut expected = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
     reference::forward(
@@ -153,7 +152,7 @@ fn check<R: Real>(layer: &Layer, level: Level) {
         "forward, on sums",
     );
 
-    let product = Product::backward(&layer.grid);
+    let product = SparseMatmul::backward(&layer.grid);
     product.load(&weights, &mut values);
     let mut expected = [vec![0.0; rows * inputs], vec![0.0; rows * inputs]];
     reference::backward_inputs(&layer.dy, &layer.weights, &mut expected[0], rows);
@@ -173,7 +172,7 @@ fn check<R: Real>(layer: &Layer, level: Level) {
         "backward, added",
     );
 
-    let outer = Outer::new(&layer.grid);
+    let outer = WeightGradient::new(&layer.grid);
     let mut sums = vec![R::ONE; outer.numbers().len()];
     let n_tiles = rows.div_ceil(LANES);
     outer.add(level, n_tiles, &x, &dy, &mut sums);
@@ -182,7 +181,7 @@ fn check<R: Real>(layer: &Layer, level: Level) {
     reference::backward_weights(&sizes[0], &sized(&layer.dy), &mut expected[1], rows);
     let mut by_number = vec![None; layer.grid.n_kept()];
     for (&number, sum) in outer.numbers().iter().zip(&sums) {
-        if number != Outer::NONE {
+        if number != WeightGradient::NONE {
             let before = by_number[number as usize].replace(sum.wide());
             assert_eq!(before, None, "each connection has one sum");
         }
@@ -199,14 +198,20 @@ fn check<R: Real>(layer: &Layer, level: Level) {
 }
 
 fn check_all(layer: &Layer) {
-    for level in Level::all() {
+    for level in SimdLevel::all() {
         check::<f32>(layer, level);
         check::<f64>(layer, level);
     }
 }
 
 /// Keeps connections at random, but none of some inputs and outputs, and more of the first outputs.
-fn random_grid(inputs: usize, outputs: usize, density: f64, skewed: bool, draw: Draw) -> Grid {
+fn random_grid(
+    inputs: usize,
+    outputs: usize,
+    density: f64,
+    skewed: bool,
+    rng: CounterRng,
+) -> SparsityPattern {
     let dead = |i: usize, o: usize| skewed && (i % 5 == 3 || o % 7 == 2);
     let tilt = |o: usize| {
         if skewed {
@@ -215,8 +220,8 @@ fn random_grid(inputs: usize, outputs: usize, density: f64, skewed: bool, draw: 
             1.0
         }
     };
-    Grid::from_fn(inputs, outputs, |i, o| {
-        let u = draw.uniform((i * outputs + o) as u64);
+    SparsityPattern::from_fn(inputs, outputs, |i, o| {
+        let u = rng.uniform((i * outputs + o) as u64);
         !dead(i, o) && u < density * tilt(o)
     })
 }
@@ -232,9 +237,9 @@ proptest! {
         skewed in any::<bool>(),
         seed in any::<u64>(),
     ) {
-        let draw = Draw::new(seed, "layer");
-        let grid = random_grid(inputs, outputs, density, skewed, draw);
-        check_all(&Layer::new(rows, grid, draw));
+        let rng = CounterRng::new(seed, "layer");
+        let grid = random_grid(inputs, outputs, density, skewed, rng);
+        check_all(&Layer::new(rows, grid, rng));
     }
 }
 
@@ -243,9 +248,9 @@ fn a_large_batch_and_a_wide_layer_too() {
     for (rows, inputs, outputs, density) in
         [(4096, 20, 9, 0.3), (4096, 12, 8, 1.0), (3, 66_000, 2, 0.1)]
     {
-        let draw = Draw::new(rows as u64, "large");
-        let grid = random_grid(inputs, outputs, density, false, draw);
-        check_all(&Layer::new(rows, grid, draw));
+        let rng = CounterRng::new(rows as u64, "large");
+        let grid = random_grid(inputs, outputs, density, false, rng);
+        check_all(&Layer::new(rows, grid, rng));
     }
 }
 
@@ -254,30 +259,30 @@ fn a_large_batch_and_a_wide_layer_too() {
 #[test]
 fn masks_that_pruning_leaves() {
     let (inputs, outputs) = (300, 80);
-    let draw = Draw::new(7, "trained");
-    let size = |of: u64, i: usize| (1.5 * draw.at(of).normal(i as u64)).exp();
+    let rng = CounterRng::new(7, "trained");
+    let size = |of: u64, i: usize| (1.5 * rng.at(of).normal(i as u64)).exp();
     let weight = |p: usize| {
         let scale = size(1, p / outputs) * size(2, p % outputs);
-        (draw.normal(p as u64) * scale) as f32
+        (rng.normal(p as u64) * scale) as f32
     };
     let weights: Vec<f32> = (0..inputs * outputs).map(weight).collect();
     let mut mask = masks::full(&[(inputs, outputs)]);
     for _ in 0..5 {
         mask = masks::prune_smallest(&mask, &[&weights], masks::round_rate(0.1, 5));
     }
-    let grid = Grid::from_fn(inputs, outputs, |i, o| mask[0].keeps(i * outputs + o));
+    let grid = SparsityPattern::from_fn(inputs, outputs, |i, o| mask[0].keeps(i * outputs + o));
     let kept = |o: usize| (0..inputs).filter(|&i| grid.keeps(i, o)).count();
     assert!((0..inputs).any(|i| (0..outputs).all(|o| !grid.keeps(i, o))));
     assert!((0..outputs).any(|o| kept(o) < 5) && (0..outputs).any(|o| kept(o) > 100));
-    check_all(&Layer::new(130, grid, draw));
+    check_all(&Layer::new(130, grid, rng));
 }
 
 /// NaN is seen behind a layer, whatever ReLU does.
 #[test]
 fn what_is_no_number_stays() {
-    for level in Level::all() {
-        let grid = Grid::full(3, 5);
-        let product = Product::forward(&grid);
+    for level in SimdLevel::all() {
+        let grid = SparsityPattern::full(3, 5);
+        let product = SparseMatmul::forward(&grid);
         let mut values = Vec::new();
         product.load(&[1.0f32; 15], &mut values);
         let mut x = [Lanes::all(1.0f32); 3];
@@ -294,12 +299,12 @@ fn what_is_no_number_stays() {
 #[test]
 #[should_panic(expected = "inputs of other tiles")]
 fn other_tiles_are_refused() {
-    let product = Product::forward(&Grid::full(3, 5));
+    let product = SparseMatmul::forward(&SparsityPattern::full(3, 5));
     let mut values = Vec::new();
     product.load(&[1.0f32; 15], &mut values);
     let mut y = [Lanes::all(0.0f32); 5];
     product.run(
-        Level::best(),
+        SimdLevel::best(),
         &values,
         Start::Zero,
         true,

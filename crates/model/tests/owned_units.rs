@@ -3,10 +3,10 @@
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Population, Schema, Table, Task,
 };
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Draw, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers,
-    Ranker, Real, Scorer, Spec, UnitOwners, masks,
+    CounterRng, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, RankBuffers,
+    Ranker, Real, Scorer, Spec, UnitOwners, Workspace, masks,
 };
 use std::fs;
 use std::sync::Arc;
@@ -55,10 +55,10 @@ fn schema(n_tasks: usize) -> Schema {
 }
 
 fn batch(n_rows: usize) -> Batch {
-    let draw = Draw::new(5, "batch");
+    let rng = CounterRng::new(5, "batch");
     let field = |number: u64| FieldIds {
         ids: (0..n_rows as u64)
-            .map(|row| (draw.at(number).bits(row) % u64::from(IDS)) as u32)
+            .map(|row| (rng.at(number).bits(row) % u64::from(IDS)) as u32)
             .collect(),
         ..FieldIds::default()
     };
@@ -87,10 +87,10 @@ fn owned(spec: &Spec, common: f64, density: f64) -> Masks {
     let owners = UnitOwners::new(common, spec.tasks.len());
     let shapes = spec.layer_shapes();
     let mask = |task: usize| {
-        let draw = Draw::new(8, "mask").at(task as u64);
+        let rng = CounterRng::new(8, "mask").at(task as u64);
         match owners {
-            Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, draw),
-            None => masks::random(&shapes, density, draw),
+            Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, rng),
+            None => masks::random(&shapes, density, rng),
         }
     };
     Masks {
@@ -106,14 +106,14 @@ fn model<R: Real>(n_tasks: usize, hidden: &[usize], common: f64) -> Model<R> {
 
 fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
     let masks = owned(&spec, common, density);
-    let mut model = Model::new(spec, Draw::new(2, "weights"));
-    let tower = model.tower_mut(0);
-    tower.touch_all();
-    let draw = Draw::new(3, "bias");
-    for layer in tower.layout.layers.clone() {
+    let mut model = Model::new(spec, CounterRng::new(2, "weights"));
+    let network = model.network_mut(0);
+    network.touch_all();
+    let rng = CounterRng::new(3, "bias");
+    for layer in network.layout.layers.clone() {
         for at in layer.bias {
             // Above 0, so that units speak that nothing leads to.
-            tower.dense[at] = R::of(0.1 + 0.3 * draw.uniform(at as u64));
+            network.dense[at] = R::of(0.1 + 0.3 * rng.uniform(at as u64));
         }
     }
     model.set_masks(Some(Arc::new(masks)));
@@ -122,20 +122,20 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
 
 /// `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
 fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
-    let draw = Draw::new(4, "loss");
+    let rng = CounterRng::new(4, "loss");
     let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
-        let draw = draw.at(rows.head as u64);
+        let rng = rng.at(rows.head as u64);
         let mut sum = 0.0;
         for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
-            *gradient = draw.normal((rows.first + i) as u64) / 90.0 * z;
+            *gradient = rng.normal((rows.first + i) as u64) / 90.0 * z;
             sum += *gradient * z / 2.0;
         }
         sum
     };
-    let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
+    let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
     let subnets = model.subnets(0, tasks);
-    let tower = model.tower(0);
-    tower.learn(&batch(90), &subnets, None, &loss, &mut pass, &mut gradient);
+    let network = model.network(0);
+    network.learn(&batch(90), &subnets, None, &loss, &mut pass, &mut gradient);
     ((0..tasks.len()).map(|head| pass.loss(head)).sum(), gradient)
 }
 
@@ -155,7 +155,7 @@ fn every_gradient_is_that_of_finite_differences() {
         };
         let kept = model.connections(0).positions();
         for (&position, ours) in kept.iter().zip(&gradient.dense).step_by(3) {
-            let found = quotient(&|model, x| model.tower_mut(0).dense[position as usize] += x);
+            let found = quotient(&|model, x| model.network_mut(0).dense[position as usize] += x);
             assert!(
                 (found - ours).abs() < 1e-7,
                 "{position}: {ours}, expected {found}"
@@ -166,7 +166,7 @@ fn every_gradient_is_that_of_finite_differences() {
             .iter()
             .zip(gradient.tables[0].values.chunks(3))
         {
-            let found = quotient(&|model, x| model.tower_mut(0).tables[0].row_mut(id)[1] += x);
+            let found = quotient(&|model, x| model.network_mut(0).tables[0].row_mut(id)[1] += x);
             assert!(
                 (found - ours[1]).abs() < 1e-7,
                 "row {id}: {}, expected {found}",
@@ -178,11 +178,11 @@ fn every_gradient_is_that_of_finite_differences() {
 
 /// The places of a layer's weights and bias, and of the heads', that belong to one task alone.
 fn places_of(model: &Model<f64>, owner: usize) -> Vec<usize> {
-    let tower = model.tower(0);
+    let network = model.network(0);
     let owners = model.masks().unwrap().owners.unwrap();
     let is_own = |width: usize, unit: usize| owners.owner(width, unit) == Some(owner);
     let mut places = Vec::new();
-    for layer in &tower.layout.layers {
+    for layer in &network.layout.layers {
         let weights = layer.weights.clone().enumerate();
         places.extend(
             weights.filter_map(|(p, at)| is_own(layer.outputs, p % layer.outputs).then_some(at)),
@@ -190,7 +190,7 @@ fn places_of(model: &Model<f64>, owner: usize) -> Vec<usize> {
         let biases = layer.bias.clone().enumerate();
         places.extend(biases.filter_map(|(unit, at)| is_own(layer.outputs, unit).then_some(at)));
     }
-    let head = &tower.layout.heads[owner];
+    let head = &network.layout.heads[owner];
     places.extend(head.weights.start..head.bias.end);
     places
 }
@@ -204,12 +204,12 @@ fn no_task_hears_of_anothers_units() {
             let mut changed = model.clone();
             for other in (0..n_tasks).filter(|&other| other != task) {
                 for at in places_of(&model, other) {
-                    changed.tower_mut(0).dense[at] += 100.0;
+                    changed.network_mut(0).dense[at] += 100.0;
                 }
             }
             assert_eq!(learn(&changed, &[task]).0, before, "task {task}");
             for at in places_of(&model, task) {
-                changed.tower_mut(0).dense[at] += 1.0;
+                changed.network_mut(0).dense[at] += 1.0;
             }
             assert_ne!(learn(&changed, &[task]).0, before, "task {task}");
         }
@@ -240,11 +240,11 @@ fn what_a_task_owns_is_kept_by_no_other() {
 #[test]
 fn heads_forget_the_units_of_others() {
     let model = model::<f64>(2, &[9, 8], 0.0);
-    let tower = model.tower(0);
-    for (task, head) in tower.layout.heads.iter().enumerate() {
+    let network = model.network(0);
+    for (task, head) in network.layout.heads.iter().enumerate() {
         for (unit, at) in head.weights.clone().enumerate() {
             let is_own = unit % 2 == task;
-            assert_eq!(tower.dense[at] != 0.0, is_own);
+            assert_eq!(network.dense[at] != 0.0, is_own);
             assert_eq!(model.connections(0).number(at).is_some(), is_own);
         }
     }
@@ -273,9 +273,9 @@ fn artifact(common: f64) -> Artifact {
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),
         masks: model.masks().cloned(),
-        members: vec![Member {
-            tower: 0,
-            weights: Arc::new(model.tower(0).weights()),
+        members: vec![WeightSet {
+            network: 0,
+            weights: Arc::new(model.network(0).weights()),
         }],
         of_task: vec![0, 0],
     }
@@ -300,7 +300,7 @@ fn requests_score_as_their_rows_do() {
                 .collect(),
             ..Batch::default()
         };
-        let expected = scorer.score(&rows, &mut Pass::new(1));
+        let expected = scorer.score(&rows, &mut Workspace::new(1));
         let whole = Ranker::new(&scorer, &[0]).unwrap();
         // Where half of a task's units are common, that is a third of all.
         assert_eq!(whole.computes_shared_once(), common > 0.0, "{common}");

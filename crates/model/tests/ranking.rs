@@ -4,11 +4,11 @@ use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
     Schema, Table, Task,
 };
-use ncs_model::artifact::{Artifact, Member};
-use ncs_model::kernels::Level;
+use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::kernels::SimdLevel;
 use ncs_model::{
-    Draw, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, Pass, RankBuffers, Ranker,
-    Scorer, Spec, TakenLogit, masks,
+    CounterRng, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
+    Scorer, Spec, TakenLogit, Workspace, masks,
 };
 use std::sync::Arc;
 
@@ -136,23 +136,23 @@ fn artifact(
     };
     let schema = Arc::new(schema());
     let spec = Spec::of(&schema, &plan);
-    let member = |tower: usize, seed: u64| {
-        let mut model: Model = Model::new(spec.clone(), Draw::new(seed, "weights"));
-        let trained = model.tower_mut(tower);
+    let member = |network: usize, seed: u64| {
+        let mut model: Model = Model::new(spec.clone(), CounterRng::new(seed, "weights"));
+        let trained = model.network_mut(network);
         trained.touch_all();
         for layer in trained.layout.layers.clone() {
-            let draw = Draw::new(seed, "bias");
+            let rng = CounterRng::new(seed, "bias");
             layer
                 .bias
-                .for_each(|at| trained.dense[at] = 0.1 * draw.normal(at as u64) as f32);
+                .for_each(|at| trained.dense[at] = 0.1 * rng.normal(at as u64) as f32);
         }
         trained.set_taken(TakenLogit {
             kappa: kappa.unwrap_or(0.0),
             mean: 0.3,
             information: 9.0,
         });
-        Member {
-            tower,
+        WeightSet {
+            network,
             weights: Arc::new(trained.weights()),
         }
     };
@@ -162,11 +162,11 @@ fn artifact(
         (_, false) => (vec![member(0, 1)], vec![0, 0]),
     };
     let shapes = spec.layer_shapes();
-    let mask = |task| masks::random(&shapes, 0.3, Draw::new(task, "mask"));
+    let mask = |task| masks::random(&shapes, 0.3, CounterRng::new(task, "mask"));
     let mixed = |(first, second): (&Mask, &Mask)| {
-        let draw = Draw::new(3, "alike");
+        let rng = CounterRng::new(3, "alike");
         Mask::from_fn(first.inputs(), first.outputs(), |at| {
-            match draw.uniform(at as u64) < alike {
+            match rng.uniform(at as u64) < alike {
                 true => first.keeps(at),
                 false => second.keeps(at),
             }
@@ -195,8 +195,8 @@ fn artifact(
 
 /// Rows with lists of nought to four ids.
 fn batch(name: &str, n_rows: usize) -> Batch {
-    let draw = Draw::new(7, name);
-    let bits = |field: usize, i: usize| draw.at(field as u64).bits(i as u64);
+    let rng = CounterRng::new(7, name);
+    let bits = |field: usize, i: usize| rng.at(field as u64).bits(i as u64);
     let ids = |(field, pooling): (usize, &Option<Pooling>)| {
         let is_scaled = field + 1 == FIELDS.len();
         let mut ids = FieldIds::default();
@@ -212,7 +212,7 @@ fn batch(name: &str, n_rows: usize) -> Batch {
             let id = |k: usize| (bits(field, row * 8 + k + 1) % N_IDS) as u32;
             ids.ids.extend((0..length).map(id));
             if is_scaled {
-                ids.weights.extend([draw.normal(row as u64) as f32, 1.0]);
+                ids.weights.extend([rng.normal(row as u64) as f32, 1.0]);
             }
             if !ids.offsets.is_empty() {
                 ids.offsets.push(ids.ids.len() as u32);
@@ -221,10 +221,10 @@ fn batch(name: &str, n_rows: usize) -> Batch {
         ids
     };
     let numbers = |number: u64| {
-        let draw = draw.at(100 + number);
-        let of_row = |row: u64| match draw.bits(3 * row) % 4 {
+        let rng = rng.at(100 + number);
+        let of_row = |row: u64| match rng.bits(3 * row) % 4 {
             0 => [f32::NAN, 0.0, 0.0],
-            _ => [0, 1, 2].map(|i| 3.0 * draw.uniform(3 * row + i) as f32),
+            _ => [0, 1, 2].map(|i| 3.0 * rng.uniform(3 * row + i) as f32),
         };
         FieldIds {
             numbers: (0..n_rows as u64).flat_map(of_row).collect(),
@@ -257,7 +257,12 @@ fn expanded(context: &Batch, candidates: &Batch, of_context: &[usize]) -> Batch 
     rows
 }
 
-fn check(scorer: &Arc<Scorer>, of_context: &[usize], levels: &[Level], buffers: &mut RankBuffers) {
+fn check(
+    scorer: &Arc<Scorer>,
+    of_context: &[usize],
+    levels: &[SimdLevel],
+    buffers: &mut RankBuffers,
+) {
     let ranker = Ranker::new(scorer, of_context).unwrap();
     let mut context = batch("context", 1);
     let mut scores = vec![vec![9.0; 3]; 2];
@@ -266,7 +271,7 @@ fn check(scorer: &Arc<Scorer>, of_context: &[usize], levels: &[Level], buffers: 
         for n in COUNTS {
             let mut candidates = batch("candidates", n);
             let rows = expanded(&context, &candidates, of_context);
-            let expected = scorer.score(&rows, &mut Pass::new(1));
+            let expected = scorer.score(&rows, &mut Workspace::new(1));
             for field in 0..N_FIELDS {
                 let unread = match of_context.contains(&field) {
                     true => &mut candidates,
@@ -288,7 +293,7 @@ fn check(scorer: &Arc<Scorer>, of_context: &[usize], levels: &[Level], buffers: 
 
 #[test]
 fn a_request_scores_as_its_rows_do() {
-    let (best, mut buffers) = ([Level::best()], RankBuffers::default());
+    let (best, mut buffers) = ([SimdLevel::best()], RankBuffers::default());
     for (kind, apart) in [
         (NetworkKind::SparseSharing, false),
         (NetworkKind::SparseSharing, true),
@@ -321,9 +326,9 @@ fn a_logit_that_is_taken_is_that_of_the_same_weights() {
         let make = |kappa| artifact(kind, Gram::Full, 4, apart, 0.0, Some(kappa));
         let scorer = |artifact: &Artifact| Arc::new(Scorer::new(artifact).unwrap());
         let (without, with) = (scorer(&make(0.0)), scorer(&make(0.7)));
-        check(&with, &[0, 2, 4, 5, 8], &[Level::best()], &mut buffers);
+        check(&with, &[0, 2, 4, 5, 8], &[SimdLevel::best()], &mut buffers);
         let rows = batch("rows", 70);
-        let score = |scorer: &Scorer| scorer.score(&rows, &mut Pass::new(1));
+        let score = |scorer: &Scorer| scorer.score(&rows, &mut Workspace::new(1));
         let (own, found) = (score(&without), score(&with));
         assert_eq!(own[0], found[0], "the first task takes nothing");
         // The click's logit under the weights that answer for conversions.
@@ -348,7 +353,7 @@ fn what_both_tasks_keep_is_computed_once_where_that_saves_anything() {
         check(
             &scorer,
             &[0, 2, 4],
-            &Level::all(),
+            &SimdLevel::all(),
             &mut RankBuffers::default(),
         );
         let ranker =
@@ -370,7 +375,7 @@ fn any_split_of_the_fields_will_do() {
     // The same buffers for all of them: what a larger split leaves behind is no matter.
     let mut buffers = RankBuffers::default();
     for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[7, 0], &[9, 1], &[]] {
-        check(&scorer, of_context, &Level::all(), &mut buffers);
+        check(&scorer, of_context, &SimdLevel::all(), &mut buffers);
     }
     assert!(Ranker::new(&scorer, &[N_FIELDS]).is_none());
     assert!(Ranker::new(&scorer, &[1, 1]).is_none());

@@ -1,9 +1,9 @@
 //! Raw rows to cached ids: one pass to fit the schema, where something needs fitting, and one to
 //! encode. A data set that is in the cache already is not read again.
 
+mod filter;
 mod key;
 mod passes;
-mod sift;
 mod tally;
 
 use crate::cache::{Cache, CacheError, Folder};

@@ -8,8 +8,8 @@ mod encoding;
 
 pub use encoding::{Encoding, decode, encode, pack};
 
+use crate::api_error::{ApiError, Kind};
 use crate::budget::{Budget, Share};
-use crate::refusal::{Kind, Refusal};
 use axum::body::Body;
 use bytes::Bytes;
 use capped::Capped;
@@ -48,7 +48,7 @@ pub async fn read(
     body: Body,
     limits: &BodyLimits,
     budget: &Arc<Budget>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, ApiError> {
     let encoding = Encoding::of(headers)?;
     let bytes = read_raw(headers, body, limits, budget).await?;
     if encoding == Encoding::Identity {
@@ -71,7 +71,7 @@ pub async fn read_raw(
     body: Body,
     limits: &BodyLimits,
     budget: &Arc<Budget>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, ApiError> {
     let told = told_length(headers).unwrap_or(0);
     let told = told.max(body.size_hint().lower());
     if usize::try_from(told).map_or(true, |told| told > limits.bytes) {
@@ -83,7 +83,7 @@ pub async fn read_raw(
         .unwrap_or_else(|_| Err(slow(limits.time)))
 }
 
-async fn gather(mut body: Body, limit: usize, share: Share) -> Result<Bytes, Refusal> {
+async fn gather(mut body: Body, limit: usize, share: Share) -> Result<Bytes, ApiError> {
     let mut gathered = Capped::sharing(limit, share);
     while let Some(piece) = next(&mut body).await? {
         gathered.push(&piece)?;
@@ -92,7 +92,7 @@ async fn gather(mut body: Body, limit: usize, share: Share) -> Result<Bytes, Ref
 }
 
 /// The next piece of a body; trailers are passed over.
-pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken_off(&error))?;
         if let Ok(piece) = frame.into_data() {
@@ -108,21 +108,21 @@ fn told_length(headers: &HeaderMap) -> Option<u64> {
     value.trim().parse().ok()
 }
 
-pub(crate) fn too_large(what: &str, limit: usize) -> Refusal {
+pub(crate) fn too_large(what: &str, limit: usize) -> ApiError {
     Kind::TooLarge.says(format!(
         "the body {what} than the {limit} bytes that this server reads here; divide the request into \
          smaller ones, or start the server with a higher --max-body"
     ))
 }
 
-pub(crate) fn slow(time: Duration) -> Refusal {
+pub(crate) fn slow(time: Duration) -> ApiError {
     Kind::Slow.says(format!(
         "the body did not arrive in {} ms; send it at once, or divide the request into smaller ones",
         time.as_millis()
     ))
 }
 
-fn broken_off(error: &axum::Error) -> Refusal {
+fn broken_off(error: &axum::Error) -> ApiError {
     Kind::Invalid.says(format!(
         "the body breaks off or is malformed ({error}); send as many bytes as its headers say"
     ))

@@ -5,7 +5,7 @@
 //! when their bytes are freed, wherever these are then: in a queue, at a worker's, or in a connection that
 //! its peer does not read.
 
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ impl Budget {
     ///
     /// # Errors
     /// So many are not left: [`Kind::Overloaded`].
-    pub fn admit(self: &Arc<Self>, n_bytes: usize) -> Result<Share, Refusal> {
+    pub fn admit(self: &Arc<Self>, n_bytes: usize) -> Result<Share, ApiError> {
         self.add(n_bytes, self.limit)?;
         Ok(Share {
             budget: self.clone(),
@@ -64,7 +64,7 @@ impl Budget {
     ///
     /// # Errors
     /// So many are not left: [`Kind::Overloaded`].
-    pub fn take(self: &Arc<Self>, n_bytes: usize) -> Result<Share, Refusal> {
+    pub fn take(self: &Arc<Self>, n_bytes: usize) -> Result<Share, ApiError> {
         let mut share = Share {
             budget: self.clone(),
             n_bytes: 0,
@@ -73,7 +73,7 @@ impl Budget {
         Ok(share)
     }
 
-    fn add(&self, n_bytes: usize, limit: usize) -> Result<(), Refusal> {
+    fn add(&self, n_bytes: usize, limit: usize) -> Result<(), ApiError> {
         let more = |used: usize| used.checked_add(n_bytes).filter(|used| *used <= limit);
         let taken = self
             .used
@@ -81,7 +81,7 @@ impl Budget {
         taken.map(drop).map_err(|_| self.refusal())
     }
 
-    fn refusal(&self) -> Refusal {
+    fn refusal(&self) -> ApiError {
         Kind::Overloaded.says(format!(
             "requests and answers under way take the {} MiB that this server has for them \
              (--max-total-body); ask again in a moment",
@@ -95,7 +95,7 @@ impl Share {
     ///
     /// # Errors
     /// So many are not left: [`Kind::Overloaded`]; the share stays as it is.
-    pub fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
+    pub fn grow(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let is_large = self.n_bytes.saturating_add(n_bytes) > LARGE;
         let all = self.budget.limit;
         let left = if is_large { all / 4 } else { all / 16 };

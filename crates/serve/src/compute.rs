@@ -1,8 +1,8 @@
 //! Threads that only compute, so that a heavy request never holds up the network's threads.
 
+use crate::api_error::{ApiError, Kind};
 use crate::queue::{Queue, Weight};
-use crate::refusal::{Kind, Refusal};
-use ncs_model::{Pass, RankBuffers};
+use ncs_model::{RankBuffers, Workspace};
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 /// What a thread computes with: buffers that grow to the largest request and are used again.
 #[derive(Debug)]
-pub struct Desk {
+pub struct WorkerScratch {
     /// For whole rows.
-    pub pass: Pass,
+    pub pass: Workspace,
     /// For a context and its candidates.
     pub ranks: RankBuffers,
     /// When the work that is under way is of no more use.
     pub until: Option<Instant>,
 }
 
-impl Desk {
+impl WorkerScratch {
     /// Empty buffers.
-    pub fn new() -> Desk {
-        Desk {
-            pass: Pass::new(1),
+    pub fn new() -> WorkerScratch {
+        WorkerScratch {
+            pass: Workspace::new(1),
             ranks: RankBuffers::default(),
             until: None,
         }
@@ -35,7 +35,7 @@ impl Desk {
     ///
     /// # Errors
     /// Its time is over.
-    pub fn check_time(&self) -> Result<(), Refusal> {
+    pub fn check_time(&self) -> Result<(), ApiError> {
         match self.until.is_some_and(|until| Instant::now() >= until) {
             true => Err(Kind::Late.says("no answer in time")),
             false => Ok(()),
@@ -43,16 +43,16 @@ impl Desk {
     }
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk::new()
+impl Default for WorkerScratch {
+    fn default() -> WorkerScratch {
+        WorkerScratch::new()
     }
 }
 
 /// Something to compute.
-pub type Job = Box<dyn FnOnce(&mut Desk) + Send>;
+pub type Job = Box<dyn FnOnce(&mut WorkerScratch) + Send>;
 
-/// Threads with a desk each, and the queue before them.
+/// Threads with a scratch each, and the queue before them.
 pub struct Workers {
     queue: Arc<Queue<Job>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -93,7 +93,7 @@ impl Workers {
     ///
     /// # Errors
     /// The queue is full: [`Kind::Overloaded`]; the job is dropped.
-    pub fn submit(&self, job: Job) -> Result<(), Refusal> {
+    pub fn submit(&self, job: Job) -> Result<(), ApiError> {
         let full = |_| {
             Kind::Overloaded.says(format!(
                 "the queue is full ({} waiting, the most that this server lets wait); ask again in a moment",
@@ -135,14 +135,14 @@ impl Drop for Workers {
 }
 
 fn work(queue: &Queue<Job>) {
-    let mut desk = Desk::new();
+    let mut scratch = WorkerScratch::new();
     while let Some(job) = queue.pop() {
         // The job's caller sees that no answer comes, and says so; the others must not suffer.
-        if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut desk))).is_err() {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut scratch))).is_err() {
             tracing::error!(
                 "a request made the scorer panic; the thread goes on with fresh buffers"
             );
-            desk = Desk::new();
+            scratch = WorkerScratch::new();
         }
     }
 }
@@ -162,13 +162,13 @@ mod tests {
             std::thread::yield_now();
         }
         let waits = say.clone();
-        let job = move |_: &mut Desk| {
+        let job = move |_: &mut WorkerScratch| {
             waits.send("began").unwrap();
             gate.recv().unwrap();
         };
         workers.submit(Box::new(job)).unwrap();
         assert_eq!(hear.recv(), Ok("began"));
-        let last = move |_: &mut Desk| say.send("last").unwrap();
+        let last = move |_: &mut WorkerScratch| say.send("last").unwrap();
         workers.submit(Box::new(last)).unwrap();
         let refusal = workers.submit(Box::new(|_| ())).unwrap_err();
         assert_eq!(refusal.kind, Kind::Overloaded);

@@ -7,13 +7,13 @@ mod answer;
 mod message;
 mod small;
 
+use crate::api_error::{ApiError, Kind};
+use crate::api_state::{ApiState, check_name, grpc_timeout};
 use crate::body::{BodyLimits, Encoding};
-use crate::door::{Door, check_name, grpc_timeout};
 use crate::http::{plain_id, plain_trace};
 use crate::proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use crate::question::Answer;
-use crate::refusal::{Kind, Refusal};
-use crate::service::Asked;
+use crate::rank_request::Answer;
+use crate::service::RequestContext;
 use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::InferQuestion;
 use crate::wire::{Accepts, infer_proto, rank_proto};
@@ -40,16 +40,16 @@ const STREAM_IDLE: Duration = Duration::from_secs(75);
 const SMALL: usize = 64 << 10;
 
 /// All services of a port that speaks gRPC alone.
-pub fn router(door: Door) -> Router {
-    Router::new().fallback(handle).with_state(door)
+pub fn router(api: ApiState) -> Router {
+    Router::new().fallback(handle).with_state(api)
 }
 
 /// The services, by their paths.
-pub fn services(door: Door) -> Router {
+pub fn services(api: ApiState) -> Router {
     Router::new()
         .route("/inference.GRPCInferenceService/{method}", any(handle))
         .route("/ncs4cvr.v1.Ranking/{method}", any(handle))
-        .with_state(door)
+        .with_state(api)
 }
 
 /// Whether a request is a call of gRPC.
@@ -59,7 +59,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// A call of gRPC that finds no service, in words.
-pub(crate) fn no_service(path: &str) -> Refusal {
+pub(crate) fn no_service(path: &str) -> ApiError {
     Kind::Unsupported.says(format!(
         "no service at {}; there are inference.GRPCInferenceService and ncs4cvr.v1.Ranking, on the port \
          for gRPC",
@@ -68,29 +68,29 @@ pub(crate) fn no_service(path: &str) -> Refusal {
 }
 
 /// A refusal as a response that the caller of a request can read.
-pub(crate) fn refusal(headers: &HeaderMap, refusal: Refusal) -> Response {
+pub(crate) fn refusal(headers: &HeaderMap, refusal: ApiError) -> Response {
     match is_grpc(headers) {
         true => refused(refusal),
         false => refusal.into_response(),
     }
 }
 
-async fn handle(State(door): State<Door>, request: Request) -> Response {
+async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if !is_grpc(&head.headers) {
         // Words for a caller that speaks no gRPC.
-        let asked = Asked::now(Protocol::Http, Call::Other);
+        let asked = RequestContext::now(Protocol::Http, Call::Other);
         let what = "this port speaks gRPC; HTTP has a port of its own";
-        return door
+        return api
             .service
             .refuse(&asked, Kind::NotFound.says(what))
             .into_response();
     }
-    door.call(&head, body).await.unwrap_or_else(refused)
+    api.call(&head, body).await.unwrap_or_else(refused)
 }
 
-impl Door {
-    async fn call(&self, head: &Parts, body: Body) -> Result<Response, Refusal> {
+impl ApiState {
+    async fn call(&self, head: &Parts, body: Body) -> Result<Response, ApiError> {
         let path = head.uri.path().trim_start_matches('/');
         let called = match path.split_once('/') {
             _ if head.method != Method::POST => Err(Kind::Method.says("a call of gRPC is a POST")),
@@ -112,27 +112,27 @@ impl Door {
             }
             _ => Err(no_service(path)),
         };
-        let asked = Asked::now(Protocol::Grpc, Call::Other);
+        let asked = RequestContext::now(Protocol::Grpc, Call::Other);
         called.map_err(|refusal| self.service.refuse(&asked, refusal))
     }
 
-    async fn rank_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+    async fn rank_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
         let (asked, packed) = self.received(Call::Rank, headers, body).await?;
         let limit = self.body.bytes;
         let read = move |accepts: &Accepts| {
             let request = rank_proto::decode(packed.unpack(limit)?, accepts)?;
             Ok((rank_proto::question(request, accepts)?, ()))
         };
-        let (door, packing) = (self.clone(), packing(headers));
+        let (api, packing) = (self.clone(), packing(headers));
         let say = move |answer: Answer, (): ()| {
-            let share = door.room_for(&answer)?;
+            let share = api.room_for(&answer)?;
             Ok(framed(&rank_proto::answer(answer), packing, share))
         };
         let answer = self.service.ask(asked, read, say).await?;
         Ok(unary(answer, packing))
     }
 
-    async fn infer_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+    async fn infer_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
         let (asked, packed) = self.received(Call::Infer, headers, body).await?;
         let packing = packing(headers);
         let whole = |response| response;
@@ -148,8 +148,8 @@ impl Door {
         call: Call,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Asked, Packed), Refusal> {
-        let mut asked = Asked::now(Protocol::Grpc, call);
+    ) -> Result<(RequestContext, Packed), ApiError> {
+        let mut asked = RequestContext::now(Protocol::Grpc, call);
         let received = async {
             asked.said_by(headers)?;
             message::only(headers, body, &self.body, &self.budget).await
@@ -166,12 +166,12 @@ impl Door {
     /// The answer to an infer question, in what `wrap` makes of it. The question's id is kept in `id`.
     async fn infer_packed<M: prost::Message>(
         &self,
-        asked: Asked,
+        asked: RequestContext,
         packed: Packed,
         packing: Encoding,
         id: Arc<OnceLock<String>>,
         wrap: impl FnOnce(ModelInferResponse) -> M + Send + 'static,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Bytes, ApiError> {
         let limit = self.body.bytes;
         let read = move |accepts: &Accepts| {
             let request: ModelInferRequest = infer_proto::decode(packed.unpack(limit)?, accepts)?;
@@ -181,9 +181,9 @@ impl Door {
             let mut asked = infer_proto::read(request, accepts)?;
             Ok((std::mem::take(&mut asked.question), asked))
         };
-        let door = self.clone();
+        let api = self.clone();
         let say = move |answer: Answer, asked: InferQuestion| {
-            let share = door.room_for(&answer)?;
+            let share = api.room_for(&answer)?;
             let response = infer_proto::say(&answer, asked.outputs.as_deref())?;
             Ok(framed(&wrap(response), packing, share))
         };
@@ -191,14 +191,14 @@ impl Door {
     }
 
     /// Questions and answers in turn: an answer that fails does not end the stream.
-    async fn infer_stream(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
-        let mut first = Asked::now(Protocol::Grpc, Call::Infer);
+    async fn infer_stream(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
+        let mut first = RequestContext::now(Protocol::Grpc, Call::Infer);
         let begun = first
             .said_by(headers)
             .and_then(|()| Messages::of(headers, body, self.body, &self.budget));
         let mut questions = begun.map_err(|refusal| self.service.refuse(&first, refusal))?;
         let (answers, receiver) = mpsc::channel(1);
-        let (door, packing) = (self.clone(), packing(headers));
+        let (api, packing) = (self.clone(), packing(headers));
         tokio::spawn(async move {
             // A caller that says nothing for long is gone, or holds a place for nothing.
             while let Ok(question) = timeout(STREAM_IDLE, questions.next()).await {
@@ -206,8 +206,8 @@ impl Door {
                     return;
                 };
                 let answer = match question {
-                    Ok(question) => door.next_answer(&first, question, packing).await,
-                    Err(refusal) => Err(door.service.refuse(&first, refusal)),
+                    Ok(question) => api.next_answer(&first, question, packing).await,
+                    Err(refusal) => Err(api.service.refuse(&first, refusal)),
                 };
                 let is_last = answer.is_err();
                 if answers.send(answer).await.is_err() || is_last {
@@ -221,11 +221,11 @@ impl Door {
     /// The next answer of a stream; only a fault of the server ends it.
     async fn next_answer(
         &self,
-        first: &Asked,
+        first: &RequestContext,
         question: Packed,
         packing: Encoding,
-    ) -> Result<Bytes, Refusal> {
-        let mut asked = Asked::now(Protocol::Grpc, Call::Infer);
+    ) -> Result<Bytes, ApiError> {
+        let mut asked = RequestContext::now(Protocol::Grpc, Call::Infer);
         asked.id = first.id.clone();
         asked.traceparent = first.traceparent.clone();
         let id: Arc<OnceLock<String>> = Arc::default();
@@ -260,9 +260,9 @@ impl Door {
     }
 }
 
-impl Asked {
+impl RequestContext {
     /// Takes what the metadata of a call say of it.
-    fn said_by(&mut self, metadata: &HeaderMap) -> Result<(), Refusal> {
+    fn said_by(&mut self, metadata: &HeaderMap) -> Result<(), ApiError> {
         let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
         self.id = text("x-request-id").and_then(plain_id);
         self.traceparent = text("traceparent").and_then(plain_trace);

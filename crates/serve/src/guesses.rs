@@ -1,6 +1,6 @@
 //! Guesses at a token, which are slowed: two at a time from an address, half a second each.
 
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ impl Guesses {
         &self,
         address: Option<IpAddr>,
         is_right: impl FnOnce() -> bool,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, ApiError> {
         let turns = self.of(address);
         let waits = Waits::begin(&turns)?;
         let turn = turns.free.clone().acquire_owned().await;
@@ -109,7 +109,7 @@ fn network(address: IpAddr) -> IpAddr {
 struct Waits<'a>(&'a Turns);
 
 impl Waits<'_> {
-    fn begin(turns: &Turns) -> Result<Waits<'_>, Refusal> {
+    fn begin(turns: &Turns) -> Result<Waits<'_>, ApiError> {
         let waits = Waits(turns);
         match turns.waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
             true => Ok(waits),

@@ -12,15 +12,15 @@
 mod answers;
 mod path;
 
+use crate::api_error::{ApiError, Kind};
+use crate::api_state::{ApiState, Caller, EXTENSIONS, SERVER, check_name};
 use crate::body;
 use crate::body::BodyLimits;
 use crate::budget::Share;
-use crate::door::{Caller, Door, EXTENSIONS, SERVER, check_name};
 use crate::grpc;
-use crate::question::{Answer, Question, Wanted, Which};
-use crate::refusal::{Kind, Refusal};
+use crate::rank_request::{Answer, ModelSelector, Question, VersionSelector};
 use crate::registry::Labels;
-use crate::service::Asked;
+use crate::service::RequestContext;
 use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::{InferQuestion, wanted};
 use crate::wire::{Accepts, infer_json, rank_json};
@@ -46,37 +46,37 @@ const SMALL: usize = 64 << 10;
 const JSON_LENGTH: &str = "inference-header-content-length";
 
 /// All paths of a port.
-pub fn router(door: Door) -> Router {
+pub fn router(api: ApiState) -> Router {
     // One function for all: every path, every method and every mistake has its answer in JSON.
-    Router::new().fallback(handle).with_state(door)
+    Router::new().fallback(handle).with_state(api)
 }
 
-async fn handle(State(door): State<Door>, request: Request) -> Response {
+async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if grpc::is_grpc(&head.headers) {
-        let asked = Asked::now(Protocol::Grpc, Call::Other);
+        let asked = RequestContext::now(Protocol::Grpc, Call::Other);
         let refusal = grpc::no_service(head.uri.path());
-        return grpc::refusal(&head.headers, door.service.refuse(&asked, refusal));
+        return grpc::refusal(&head.headers, api.service.refuse(&asked, refusal));
     }
     let path = match Path::parse(&head.method, head.uri.path()) {
         Ok(path) => path,
         Err(refusal) => {
-            let asked = Asked::now(Protocol::Http, Call::Other);
-            return door.service.refuse(&asked, refusal).into_response();
+            let asked = RequestContext::now(Protocol::Http, Call::Other);
+            return api.service.refuse(&asked, refusal).into_response();
         }
     };
     let call = path.call();
-    let asked = Asked::now(Protocol::Http, call);
-    let answer = door.answer(path, &head, body).await;
+    let asked = RequestContext::now(Protocol::Http, call);
+    let answer = api.answer(path, &head, body).await;
     if !matches!(call, Call::Rank | Call::Infer) {
         // Questions are told by the service, which knows more of them.
-        door.service.done(&asked, answer.as_ref().err());
+        api.service.done(&asked, answer.as_ref().err());
     }
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-impl Door {
-    async fn answer(&self, path: Path<'_>, head: &Parts, body: Body) -> Result<Response, Refusal> {
+impl ApiState {
+    async fn answer(&self, path: Path<'_>, head: &Parts, body: Body) -> Result<Response, ApiError> {
         let headers = &head.headers;
         match path {
             Path::Infer(of) => self.infer(of, headers, body).await,
@@ -114,7 +114,7 @@ impl Door {
         of: Option<Of<'_>>,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let model = match of {
             Some(of) => Some(self.named(Call::Rank, of)?),
             None => None,
@@ -140,11 +140,11 @@ impl Door {
         of: Of<'_>,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         self.named(Call::Infer, of)?;
         let refuse = |refusal| {
             self.service
-                .refuse(&Asked::now(Protocol::Http, Call::Infer), refusal)
+                .refuse(&RequestContext::now(Protocol::Http, Call::Infer), refusal)
         };
         let json_length = json_length(headers).map_err(refuse)?;
         let (model, version) = (of.model.to_owned(), of.version.map(str::to_owned));
@@ -161,11 +161,11 @@ impl Door {
     }
 
     /// The model that a path names; the refusal, if it cannot, is told.
-    fn named(&self, call: Call, of: Of<'_>) -> Result<Wanted, Refusal> {
+    fn named(&self, call: Call, of: Of<'_>) -> Result<ModelSelector, ApiError> {
         let wanted = check_name(of.model).and_then(|()| wanted(of.model, of.version));
         wanted.map_err(|refusal| {
             self.service
-                .refuse(&Asked::now(Protocol::Http, call), refusal)
+                .refuse(&RequestContext::now(Protocol::Http, call), refusal)
         })
     }
 
@@ -175,10 +175,10 @@ impl Door {
         call: Call,
         headers: &HeaderMap,
         body: Body,
-        read: impl FnOnce(&[u8], &Accepts) -> Result<(Question, X), Refusal> + Send + 'static,
-        say: impl FnOnce(Answer, X) -> Result<Said, Refusal> + Send + 'static,
-    ) -> Result<Response, Refusal> {
-        let mut asked = Asked::now(Protocol::Http, call);
+        read: impl FnOnce(&[u8], &Accepts) -> Result<(Question, X), ApiError> + Send + 'static,
+        say: impl FnOnce(Answer, X) -> Result<Said, ApiError> + Send + 'static,
+    ) -> Result<Response, ApiError> {
+        let mut asked = RequestContext::now(Protocol::Http, call);
         let begun = self.begin(&mut asked, headers, body).await;
         let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&asked, refusal))?;
         let limit = self.body.bytes;
@@ -187,9 +187,9 @@ impl Door {
             let body = body::decode(encoding, bytes, limit)?;
             read(&body, accepts)
         };
-        let door = self.clone();
+        let api = self.clone();
         let say = move |answer: Answer, rest: X| {
-            let room: Share = door.room_for(&answer)?;
+            let room: Share = api.room_for(&answer)?;
             Ok(say(answer, rest)?.into_response(accepts_encoding.as_ref(), room))
         };
         self.service.ask(asked, read, say).await
@@ -197,10 +197,10 @@ impl Door {
 
     async fn begin(
         &self,
-        asked: &mut Asked,
+        asked: &mut RequestContext,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(body::Encoding, Bytes), Refusal> {
+    ) -> Result<(body::Encoding, Bytes), ApiError> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         asked.id = header("x-request-id").and_then(plain_id);
         asked.traceparent = header("traceparent").and_then(plain_trace);
@@ -211,7 +211,7 @@ impl Door {
         Ok((encoding, bytes))
     }
 
-    fn all_statistics(&self, of: Option<Of<'_>>) -> Result<Response, Refusal> {
+    fn all_statistics(&self, of: Option<Of<'_>>) -> Result<Response, ApiError> {
         let versions = match of {
             Some(of) => self.versions(Some(of.model), of.version)?,
             None => self.versions(None, None)?,
@@ -223,20 +223,20 @@ impl Door {
         Ok(json(&value!({ "model_stats": all })))
     }
 
-    fn metrics(&self) -> Result<Response, Refusal> {
+    fn metrics(&self) -> Result<Response, ApiError> {
         match self.admin {
             Some(_) => Ok(text(self.service.metrics())),
             None => Err(Kind::NotFound.says("metrics are on the admin port, under /metrics")),
         }
     }
 
-    async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+    async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
         let said: Index = self.small(headers, body).await?;
         let entries = self.index_of(said.ready.unwrap_or(false)).await?;
         Ok(json(&entries))
     }
 
-    async fn load(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn load(&self, model: &str, head: &Parts, body: Body) -> Result<Response, ApiError> {
         self.check_admin(&Caller::of(head)).await?;
         let said: Load = self.small(&head.headers, body).await?;
         if said.parameters.is_some_and(|said| !said.is_empty()) {
@@ -250,7 +250,7 @@ impl Door {
         Ok(json(&value!({})))
     }
 
-    async fn unload(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn unload(&self, model: &str, head: &Parts, body: Body) -> Result<Response, ApiError> {
         self.check_admin(&Caller::of(head)).await?;
         let Unload {} = self.small(&head.headers, body).await?;
         let model = model.to_owned();
@@ -259,13 +259,18 @@ impl Door {
         Ok(json(&value!({})))
     }
 
-    async fn labels(&self, model: &str, head: &Parts) -> Result<Response, Refusal> {
+    async fn labels(&self, model: &str, head: &Parts) -> Result<Response, ApiError> {
         self.check_admin(&Caller::of(head)).await?;
         let model = self.service.repository.registry().model(Some(model))?;
         Ok(json(&model.labels))
     }
 
-    async fn set_labels(&self, model: &str, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn set_labels(
+        &self,
+        model: &str,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Response, ApiError> {
         self.check_admin(&Caller::of(head)).await?;
         let labels: Labels = self.small(&head.headers, body).await?;
         let model = model.to_owned();
@@ -281,7 +286,7 @@ impl Door {
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, ApiError> {
         let encoding = body::Encoding::of(headers)?;
         let limits = BodyLimits {
             bytes: SMALL.min(self.body.bytes),
@@ -321,23 +326,23 @@ struct Load {
 struct Unload {}
 
 /// The model of the path, with the label of the body.
-fn merged(path: Wanted, body: Wanted) -> Result<Wanted, Refusal> {
+fn merged(path: ModelSelector, body: ModelSelector) -> Result<ModelSelector, ApiError> {
     if body.name.is_some() && body.name != path.name {
         return Err(Kind::Invalid.says("the body names another model than the path"));
     }
     let version = match (path.version, body.version) {
-        (version, Which::Routed) => version,
-        (Which::Routed, version) => version,
+        (version, VersionSelector::Routed) => version,
+        (VersionSelector::Routed, version) => version,
         (one, other) if one == other => one,
         _ => return Err(Kind::Invalid.says("the body names another version than the path")),
     };
-    Ok(Wanted {
+    Ok(ModelSelector {
         name: path.name,
         version,
     })
 }
 
-fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+fn json_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
     let number = |value: &HeaderValue| {
         let text = value.to_str().ok().map(str::trim);
         let number = text.and_then(|text| text.parse().ok());
@@ -351,7 +356,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
 }
 
 /// The header `x-request-timeout-ms`.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     const NAME: &str = "x-request-timeout-ms";
     let time = |value: &HeaderValue| {
         let number = value

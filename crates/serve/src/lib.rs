@@ -1,20 +1,20 @@
 //! The server: a [`question`] about one user and many candidates comes in over HTTP or
 //! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
 
+pub mod api_error;
+pub mod api_state;
 pub mod body;
 pub mod budget;
 pub mod compute;
 pub mod description;
-pub mod door;
 pub mod grpc;
 pub mod guesses;
 pub mod http;
 pub mod listen;
 pub mod proto;
-pub mod question;
 pub mod queue;
+pub mod rank_request;
 mod rankers;
-pub mod refusal;
 pub mod registry;
 pub mod repository;
 pub mod score_log;
@@ -28,4 +28,4 @@ pub mod wire;
 pub mod words;
 pub mod worst_case;
 
-pub use refusal::{Kind, Refusal};
+pub use api_error::{ApiError, Kind};

@@ -1,4 +1,4 @@
-//! Connections: a [`Port`] is bound, [`serve`] takes its connections and hands their requests to a router,
+//! ParameterIndex: a [`Port`] is bound, [`serve`] takes its connections and hands their requests to a router,
 //! a [`Drain`] ends them in order.
 //!
 //! HTTP/1.1 and HTTP/2 are spoken on the same port, with TLS or without; the first bytes tell which. No
@@ -6,19 +6,19 @@
 //! refuses by itself, before the router hears of it, has a JSON body `{"error": "..."}` too, but for
 //! HTTP/2, where a bad stream is reset and a head that is too large is answered 431 without a body.
 
+mod activity;
 mod connection;
 mod drain;
+mod peek;
 mod port;
-mod pulse;
 mod refused;
-mod wire;
 
 pub use drain::{Drain, DrainTimes};
 pub use port::{ListenError, Port, tls};
 
 use crate::budget::Budget;
 use axum::Router;
-use connection::House;
+use connection::ListenerContext;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -34,7 +34,7 @@ use tokio::time::{sleep, timeout};
 /// What the connections of one port may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections that are open at a time. One more is told 503 (over TLS, nothing) and closed.
+    /// ParameterIndex that are open at a time. One more is told 503 (over TLS, nothing) and closed.
     pub connections: usize,
     /// For a TLS handshake, for a connection's first bytes, and for the head of an HTTP/1 request from
     /// its first byte to its last.
@@ -88,7 +88,7 @@ impl ConnectionLimits {
 /// Headers of an HTTP/1 request. (Hyper's default: another number makes it allocate for each request.)
 const MOST_HEADERS: usize = 100;
 
-/// Connections over the limit that are told so at a time; more are closed without a word.
+/// ParameterIndex over the limit that are told so at a time; more are closed without a word.
 const MOST_REFUSED: usize = 64;
 
 /// What connections that are cut get to end.
@@ -114,22 +114,22 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Connections that are open now.
+    /// ParameterIndex that are open now.
     pub fn n_open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections that were accepted.
+    /// ParameterIndex that were accepted.
     pub fn n_accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Connections that were refused, because as many as may be were open.
+    /// ParameterIndex that were refused, because as many as may be were open.
     pub fn n_refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Connections that were cut because their peer was too slow.
+    /// ParameterIndex that were cut because their peer was too slow.
     pub fn n_slow(&self) -> u64 {
         self.slow.load(Ordering::Relaxed)
     }
@@ -147,7 +147,7 @@ impl Counts {
 /// How the connections of a port ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections that did not finish in time and were cut.
+    /// ParameterIndex that did not finish in time and were cut.
     pub n_cut: usize,
 }
 
@@ -161,7 +161,7 @@ pub async fn serve(
     drain: Drain,
 ) -> Ended {
     let (listener, tls, counts) = port.into_parts();
-    let house = Arc::new(House {
+    let context = Arc::new(ListenerContext {
         router,
         limits,
         budget,
@@ -169,45 +169,45 @@ pub async fn serve(
         tls,
         counts: counts.clone(),
     });
-    let mut door = Door::new(listener, counts);
-    let mut guests = Guests::new(house.clone());
-    let mut closing = pin!(house.drain.closing());
+    let mut door = Acceptor::new(listener, counts);
+    let mut connections = ConnectionSet::new(context.clone());
+    let mut closing = pin!(context.drain.closing());
     loop {
         tokio::select! {
             biased;
             () = &mut closing => break,
-            () = guests.one_leaves() => {}
-            (stream, address) = door.next() => guests.receive(stream, address),
+            () = connections.one_leaves() => {}
+            (stream, address) = door.next() => connections.receive(stream, address),
         }
     }
     // Who was connected before the listener closes is heard.
-    for _ in 0..house.limits.connections {
+    for _ in 0..context.limits.connections {
         let waiting = timeout(Duration::from_millis(1), door.listener.accept());
         let Ok(Ok((stream, address))) = waiting.await else {
             break;
         };
-        guests.receive(stream, address);
+        connections.receive(stream, address);
     }
     drop(door);
-    guests.finish(&house.drain).await
+    connections.finish(&context.drain).await
 }
 
 /// The listener, which survives what accepting may meet.
-struct Door {
+struct Acceptor {
     listener: TcpListener,
     counts: Arc<Counts>,
     pause: Duration,
 }
 
-impl Door {
+impl Acceptor {
     const FIRST_PAUSE: Duration = Duration::from_millis(10);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-    fn new(listener: TcpListener, counts: Arc<Counts>) -> Door {
-        Door {
+    fn new(listener: TcpListener, counts: Arc<Counts>) -> Acceptor {
+        Acceptor {
             listener,
             counts,
-            pause: Door::FIRST_PAUSE,
+            pause: Acceptor::FIRST_PAUSE,
         }
     }
 
@@ -215,7 +215,7 @@ impl Door {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => {
-                    self.pause = Door::FIRST_PAUSE;
+                    self.pause = Acceptor::FIRST_PAUSE;
                     return accepted;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -229,7 +229,7 @@ impl Door {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "no connection could be accepted; are too few files allowed (ulimit -n)?");
         let pause = self.pause;
-        self.pause = (2 * pause).min(Door::LONGEST_PAUSE);
+        self.pause = (2 * pause).min(Acceptor::LONGEST_PAUSE);
         sleep(pause).await;
     }
 }
@@ -244,18 +244,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// The open connections.
-struct Guests {
-    house: Arc<House>,
+struct ConnectionSet {
+    context: Arc<ListenerContext>,
     seats: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     seated: JoinSet<()>,
 }
 
-impl Guests {
-    fn new(house: Arc<House>) -> Guests {
-        let n_seats = house.limits.connections.min(Semaphore::MAX_PERMITS);
-        Guests {
-            house,
+impl ConnectionSet {
+    fn new(context: Arc<ListenerContext>) -> ConnectionSet {
+        let n_seats = context.limits.connections.min(Semaphore::MAX_PERMITS);
+        ConnectionSet {
+            context,
             seats: Arc::new(Semaphore::new(n_seats)),
             refusals: Arc::new(Semaphore::new(MOST_REFUSED)),
             seated: JoinSet::new(),
@@ -266,31 +266,36 @@ impl Guests {
         let Ok(seat) = self.seats.clone().try_acquire_owned() else {
             return self.refuse(stream);
         };
-        self.house.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let house = self.house.clone();
+        self.context.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let context = self.context.clone();
         let peer = Peer {
             address,
-            is_secure: house.tls.is_some(),
+            is_secure: context.tls.is_some(),
         };
-        let open = Open::new(house.counts.clone(), seat);
+        let open = Open::new(context.counts.clone(), seat);
         self.seated.spawn(async move {
-            connection::attend(house, stream, peer).await;
+            connection::attend(context, stream, peer).await;
             drop(open);
         });
     }
 
     /// Says in a few bytes that there is no room, without keeping anyone waiting.
     fn refuse(&self, stream: TcpStream) {
-        self.house.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.context.counts.refused.fetch_add(1, Ordering::Relaxed);
         let Ok(permit) = self.refusals.clone().try_acquire_owned() else {
             return;
         };
-        if self.house.tls.is_some() {
+        if self.context.tls.is_some() {
             return;
         }
-        let limits = &self.house.limits;
+        let limits = &self.context.limits;
         let answer = refused::over_the_limit(limits.connections);
-        let mut wire = wire::Wire::new(stream, pulse::Pulse::new(), limits.header_bytes).refusing();
+        let mut wire = peek::PeekStream::new(
+            stream,
+            activity::ConnectionActivity::new(),
+            limits.header_bytes,
+        )
+        .refusing();
         let refusing = timeout(limits.header_time, async move {
             if wire.write_all(&answer).await.is_ok() {
                 let _ = wire.shutdown().await;

@@ -1,7 +1,7 @@
 //! The models that are served: by name, version and label, swapped in one move.
 
-use crate::question::{Wanted, Which};
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
+use crate::rank_request::{ModelSelector, VersionSelector};
 use crate::version::Version;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
@@ -16,7 +16,7 @@ pub const STABLE: &str = "stable";
 /// Label of the version that answers a share of the users.
 pub const CANARY: &str = "canary";
 
-/// Which versions play which part: `labels.json` beside the versions.
+/// VersionSelector versions play which part: `labels.json` beside the versions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
@@ -104,21 +104,21 @@ impl Model {
     /// There is no such version or label.
     pub fn version(
         &self,
-        which: &Which,
+        which: &VersionSelector,
         user: impl FnOnce(&Version) -> Option<String>,
-    ) -> Result<Found, Refusal> {
+    ) -> Result<Found, ApiError> {
         match which {
-            Which::Number(number) => Ok((self.number(*number)?, None)),
-            Which::Labelled(label) if label == STABLE => self.stable(),
-            Which::Labelled(label) if label == CANARY => match self.labels.canary {
+            VersionSelector::Number(number) => Ok((self.number(*number)?, None)),
+            VersionSelector::Labelled(label) if label == STABLE => self.stable(),
+            VersionSelector::Labelled(label) if label == CANARY => match self.labels.canary {
                 Some(canary) => Ok((self.number(canary.version)?, Some(CANARY))),
                 None => Err(self.no(format!("\"{CANARY}\" is no label"))),
             },
-            Which::Labelled(label) => {
+            VersionSelector::Labelled(label) => {
                 let hint = nearest(label, [STABLE, CANARY]);
                 Err(self.no(format!("\"{}\" is no label{hint}", shown(label))))
             }
-            Which::Routed => {
+            VersionSelector::Routed => {
                 let (stable, label) = self.stable()?;
                 let Some(canary) = self.labels.canary else {
                     return Ok((stable, label));
@@ -132,7 +132,7 @@ impl Model {
         }
     }
 
-    fn stable(&self) -> Result<Found, Refusal> {
+    fn stable(&self) -> Result<Found, ApiError> {
         match (self.labels.stable, self.versions.values().next_back()) {
             (Some(number), _) => Ok((self.number(number)?, Some(STABLE))),
             (None, Some(newest)) => Ok((newest.clone(), None)),
@@ -140,7 +140,7 @@ impl Model {
         }
     }
 
-    fn number(&self, number: u64) -> Result<Arc<Version>, Refusal> {
+    fn number(&self, number: u64) -> Result<Arc<Version>, ApiError> {
         let version = self.versions.get(&number).cloned();
         version.ok_or_else(|| {
             let loaded: Vec<String> = self.versions.keys().map(u64::to_string).collect();
@@ -151,7 +151,7 @@ impl Model {
         })
     }
 
-    fn no(&self, what: String) -> Refusal {
+    fn no(&self, what: String) -> ApiError {
         Kind::NotFound.says(format!("model \"{}\": {what}", self.name))
     }
 
@@ -167,7 +167,7 @@ impl Model {
 /// All models, as they are at one moment.
 pub type Models = BTreeMap<Arc<str>, Arc<Model>>;
 
-/// Which models there are now. A request looks once and keeps what it saw.
+/// VersionSelector models there are now. A request looks once and keeps what it saw.
 #[derive(Debug, Default)]
 pub struct Registry {
     models: ArcSwap<Models>,
@@ -183,7 +183,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is none, or several and no name.
-    pub fn model(&self, name: Option<&str>) -> Result<Arc<Model>, Refusal> {
+    pub fn model(&self, name: Option<&str>) -> Result<Arc<Model>, ApiError> {
         let models = self.models.load();
         let names: Vec<&str> = models.keys().map(|name| &**name).collect();
         match (name, models.len()) {
@@ -204,9 +204,9 @@ impl Registry {
     /// There is no such model, version or label.
     pub fn find(
         &self,
-        wanted: &Wanted,
+        wanted: &ModelSelector,
         user: impl FnOnce(&Version) -> Option<String>,
-    ) -> Result<Found, Refusal> {
+    ) -> Result<Found, ApiError> {
         self.model(wanted.name.as_deref())?
             .version(&wanted.version, user)
     }

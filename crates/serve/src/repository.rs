@@ -9,7 +9,7 @@
 //! Of several versions the newest is loaded, and those that `labels.json` names. A version that fails its
 //! checks leaves what is served as it is.
 
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use crate::registry::{Labels, Model, Registry};
 use crate::version::Version;
 use serde::Serialize;
@@ -103,7 +103,7 @@ struct Failure {
     seen: Fingerprint,
 }
 
-/// Told of loads and unloads.
+/// MetricsWatcher of loads and unloads.
 pub trait Watcher: Send + Sync {
     /// A version was loaded, and from now on answers.
     fn loaded(&self, version: &Version);
@@ -195,7 +195,7 @@ impl Repository {
     ///
     /// # Errors
     /// There is no such model, or one of its versions is bad; then what was served still is.
-    pub fn load(&self, name: &str) -> Result<(), Refusal> {
+    pub fn load(&self, name: &str) -> Result<(), ApiError> {
         self.lock().unloaded.retain(|other| **other != *name);
         self.refresh(name, false)
     }
@@ -204,7 +204,7 @@ impl Repository {
     ///
     /// # Errors
     /// There is no such model.
-    pub fn unload(&self, name: &str) -> Result<(), Refusal> {
+    pub fn unload(&self, name: &str) -> Result<(), ApiError> {
         let (name, _) = self.source(name)?;
         let mut state = self.lock();
         let Some(model) = self.registry.remove(&name) else {
@@ -222,7 +222,7 @@ impl Repository {
     ///
     /// # Errors
     /// A share is none, a version is bad or absent, or the folder cannot be written; then all is as before.
-    pub fn set_labels(&self, name: &str, labels: &Labels) -> Result<(), Refusal> {
+    pub fn set_labels(&self, name: &str, labels: &Labels) -> Result<(), ApiError> {
         labels.check().map_err(|what| Kind::Invalid.says(what))?;
         let (name, folder) = self.source(name)?;
         if is_model(folder) {
@@ -295,7 +295,7 @@ impl Repository {
         entries
     }
 
-    fn source(&self, name: &str) -> Result<(Arc<str>, &Path), Refusal> {
+    fn source(&self, name: &str) -> Result<(Arc<str>, &Path), ApiError> {
         let found = self.sources.get_key_value(name);
         let found = found.map(|(name, folder)| (name.clone(), folder.as_path()));
         found.ok_or_else(|| {
@@ -305,7 +305,7 @@ impl Repository {
         })
     }
 
-    fn refresh(&self, name: &str, or_older: bool) -> Result<(), Refusal> {
+    fn refresh(&self, name: &str, or_older: bool) -> Result<(), ApiError> {
         let (name, folder) = self.source(name)?;
         self.refresh_locked(&name, folder, or_older, &mut self.lock())
     }
@@ -316,7 +316,7 @@ impl Repository {
         folder: &Path,
         or_older: bool,
         state: &mut State,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let found = versions(folder);
         let labels = labels(folder).map_err(|what| Kind::Invalid.says(what))?;
         let old = self.registry.models().get(name).cloned();
@@ -419,7 +419,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn labelled(&mut self, labels: &Labels) -> Result<(), Refusal> {
+    fn labelled(&mut self, labels: &Labels) -> Result<(), ApiError> {
         for number in labels.versions() {
             if !self.found.contains_key(&number) {
                 return Err(Kind::Invalid.says(format!(
@@ -433,7 +433,7 @@ impl Loading<'_> {
     }
 
     /// The newest version; at the start, the newest good one.
-    fn newest(&mut self, folder: &Path, or_older: bool) -> Result<(), Refusal> {
+    fn newest(&mut self, folder: &Path, or_older: bool) -> Result<(), ApiError> {
         let mut first_failure = None;
         for &number in self.found.keys().rev() {
             match self.load(number) {
@@ -451,7 +451,7 @@ impl Loading<'_> {
         }))
     }
 
-    fn load(&mut self, number: u64) -> Result<(), Refusal> {
+    fn load(&mut self, number: u64) -> Result<(), ApiError> {
         if self.versions.contains_key(&number) {
             return Ok(());
         }
@@ -478,7 +478,7 @@ impl Loading<'_> {
         folder: &Path,
         key: &(Arc<str>, u64),
         seen: &Fingerprint,
-    ) -> Result<Arc<Version>, Refusal> {
+    ) -> Result<Arc<Version>, ApiError> {
         let invalid = |reason: &str| {
             let (name, number) = key;
             Kind::Invalid.says(format!("model \"{name}\", version {number}: {reason}"))

@@ -2,8 +2,8 @@
 //! its own, never in the way of a request.
 
 use crate::compute::ends;
-use crate::question::Question;
 use crate::queue::{Popped, Queue, Weight};
+use crate::rank_request::Question;
 use crate::version::Identity;
 use ncs_features::{Column, Values};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,9 @@
 //! From settings to a server that answers, and to its end.
 
+use crate::api_state::{Admin, ApiState, LOOKERS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
 use crate::compute::Workers;
-use crate::door::{Admin, Door, LOOKERS};
 use crate::guesses::Guesses;
 use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
 use crate::queue::Weight;
@@ -118,7 +118,7 @@ impl Server {
         let admin_port = bind(settings.admin, &tls).await?;
         let worst_case = WorstCase::of(&settings);
         let telemetry = settings.telemetry;
-        let watcher = Box::new(Told(telemetry.clone()));
+        let watcher = Box::new(MetricsWatcher(telemetry.clone()));
         let repository = Repository::new(settings.models, watcher)?;
         let no_thread = |error: std::io::Error| format!("no thread: {error}");
         let workers = Workers::start(settings.threads, settings.waiting).map_err(no_thread)?;
@@ -139,14 +139,14 @@ impl Server {
         let budget = Budget::new(settings.total_bytes);
         let lookers = Arc::new(Semaphore::new(LOOKERS));
         service.budgets(&budget);
-        let door = |admin| Door {
+        let api = |admin| ApiState {
             service: service.clone(),
             body: settings.body,
             budget: budget.clone(),
             lookers: lookers.clone(),
             admin,
         };
-        let admin = door(Some(Admin {
+        let admin = api(Some(Admin {
             token: settings.admin_token,
             guesses: Arc::new(Guesses::default()),
         }));
@@ -157,8 +157,8 @@ impl Server {
         };
         let both = grpc::services(admin.clone()).merge(http::router(admin));
         let ports = vec![
-            ("http", http_port, http::router(door(None))),
-            ("grpc", grpc_port, grpc::router(door(None))),
+            ("http", http_port, http::router(api(None))),
+            ("grpc", grpc_port, grpc::router(api(None))),
             ("admin", admin_port, both),
         ];
         Ok(Server {
@@ -277,9 +277,9 @@ async fn look(service: Arc<Service>, every: Duration) {
 }
 
 /// Passes on to the metrics what happens to models.
-struct Told(Arc<Telemetry>);
+struct MetricsWatcher(Arc<Telemetry>);
 
-impl Watcher for Told {
+impl Watcher for MetricsWatcher {
     fn loaded(&self, version: &Version) {
         version.count_by(&self.0);
         self.0.loaded(&version.identity.model, LoadOutcome::Loaded);

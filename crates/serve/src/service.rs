@@ -1,13 +1,13 @@
-//! The way of a request: in at a door, over a worker's desk, and out again.
+//! The way of a request: in at a api, over a worker's scratch, and out again.
 
+use crate::api_error::{ApiError, Kind};
 use crate::budget::Budget;
-use crate::compute::{Desk, Job, Workers};
+use crate::compute::{Job, WorkerScratch, Workers};
 use crate::listen::Counts;
-use crate::question::{Answer, Question, Top};
-use crate::refusal::{Kind, Refusal};
+use crate::rank_request::{Answer, Question, Top};
 use crate::repository::Repository;
 use crate::score_log::{Entry, LogQueue};
-use crate::shadow::{Seen, Shadows};
+use crate::shadow::{ShadowJob, Shadows};
 use crate::telemetry::{Call, Protocol, Record, Stage, Stages, Telemetry};
 use crate::version::{Scores, Version, only_text};
 use crate::wire::{Accepts, nearest};
@@ -53,7 +53,7 @@ pub enum Phase {
 
 /// How a request came, before its body is read.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct RequestContext {
     /// Over which protocol.
     pub protocol: Protocol,
     /// What is asked.
@@ -108,10 +108,10 @@ impl Clock {
     }
 }
 
-impl Asked {
+impl RequestContext {
     /// A request that begins now.
-    pub fn now(protocol: Protocol, call: Call) -> Asked {
-        Asked {
+    pub fn now(protocol: Protocol, call: Call) -> RequestContext {
+        RequestContext {
             protocol,
             call,
             clock: Clock::start(),
@@ -124,7 +124,7 @@ impl Asked {
 
 /// What is known of a request when its work ends, well or not.
 struct Outcome<A> {
-    said: Result<A, Refusal>,
+    said: Result<A, ApiError>,
     clock: Clock,
     id: String,
     served: Option<(Arc<Version>, Option<&'static str>)>,
@@ -132,7 +132,7 @@ struct Outcome<A> {
 }
 
 /// What is left of an answered request: for the log, the shadows and the metrics.
-struct Left {
+struct Completed {
     version: Arc<Version>,
     role: Option<&'static str>,
     id: String,
@@ -213,7 +213,7 @@ impl Service {
         telemetry.metrics()
     }
 
-    fn submit(&self, job: Job) -> Result<(), Refusal> {
+    fn submit(&self, job: Job) -> Result<(), ApiError> {
         match self.is_in(Phase::Loading) {
             true => {
                 Err(Kind::Unavailable.says("the models are being loaded; ask again in a moment"))
@@ -228,10 +228,10 @@ impl Service {
     /// Whatever is wrong with the request; too many wait; the time is over.
     pub async fn ask<X, A>(
         self: &Arc<Self>,
-        asked: Asked,
-        read: impl FnOnce(&Accepts) -> Result<(Question, X), Refusal> + Send + 'static,
-        say: impl FnOnce(Answer, X) -> Result<A, Refusal> + Send + 'static,
-    ) -> Result<A, Refusal>
+        asked: RequestContext,
+        read: impl FnOnce(&Accepts) -> Result<(Question, X), ApiError> + Send + 'static,
+        say: impl FnOnce(Answer, X) -> Result<A, ApiError> + Send + 'static,
+    ) -> Result<A, ApiError>
     where
         X: Send + 'static,
         A: Send + 'static,
@@ -240,13 +240,13 @@ impl Service {
         let deadline = asked.clock.began + time;
         let (reply, heard) = oneshot::channel();
         let (service, its) = (self.clone(), asked.clone());
-        let job = move |desk: &mut Desk| {
+        let job = move |scratch: &mut WorkerScratch| {
             let reading = Reading {
                 service: &service,
                 asked: its,
                 deadline,
             };
-            let (outcome, left) = reading.answer(read, say, desk);
+            let (outcome, left) = reading.answer(read, say, scratch);
             // Where the caller has gone, nobody hears it; the log keeps what was scored all the same.
             let _ = reply.send(outcome);
             if let Some(left) = left {
@@ -274,7 +274,7 @@ impl Service {
     }
 
     /// Tells the metrics, the log and the traces of a request, and passes its result on.
-    fn tell<A>(&self, asked: &Asked, outcome: Outcome<A>) -> Result<A, Refusal> {
+    fn tell<A>(&self, asked: &RequestContext, outcome: Outcome<A>) -> Result<A, ApiError> {
         let refused = outcome.said.as_ref().err().cloned();
         if let Some((version, _)) = &outcome.served {
             count(
@@ -302,13 +302,13 @@ impl Service {
     }
 
     /// A request that was refused before a worker saw it.
-    pub fn refuse(&self, asked: &Asked, refusal: Refusal) -> Refusal {
+    pub fn refuse(&self, asked: &RequestContext, refusal: ApiError) -> ApiError {
         self.done(asked, Some(&refusal));
         refusal
     }
 
     /// A request that no worker saw is done.
-    pub fn done(&self, asked: &Asked, refused: Option<&Refusal>) {
+    pub fn done(&self, asked: &RequestContext, refused: Option<&ApiError>) {
         let outcome = Outcome {
             said: refused.cloned().map_or(Ok(()), Err),
             clock: asked.clock,
@@ -321,8 +321,8 @@ impl Service {
     }
 
     /// After the answer: the metrics of its scores, the shadows, the score log.
-    fn keep(&self, left: Left) {
-        let Left {
+    fn keep(&self, left: Completed) {
+        let Completed {
             version,
             role,
             id,
@@ -353,7 +353,7 @@ impl Service {
         for number in &model.labels.shadow {
             let shadow = model.versions.get(number);
             if let Some(shadow) = shadow.filter(|shadow| !Arc::ptr_eq(shadow, version)) {
-                self.shadows.push(Seen {
+                self.shadows.push(ShadowJob {
                     by: shadow.clone(),
                     entry: entry.clone(),
                 });
@@ -362,7 +362,7 @@ impl Service {
     }
 }
 
-fn late(time: Duration) -> Refusal {
+fn late(time: Duration) -> ApiError {
     Kind::Late.says(format!("no answer within {} ms", time.as_millis()))
 }
 
@@ -382,20 +382,20 @@ fn count(version: &Version, clock: &Clock, n_candidates: usize, is_answered: boo
     statistics.answered(n_candidates);
 }
 
-/// A request on a worker's desk.
+/// A request on a worker's scratch.
 struct Reading<'a> {
     service: &'a Service,
-    asked: Asked,
+    asked: RequestContext,
     deadline: Instant,
 }
 
 impl Reading<'_> {
     fn answer<X, A>(
         mut self,
-        read: impl FnOnce(&Accepts) -> Result<(Question, X), Refusal>,
-        say: impl FnOnce(Answer, X) -> Result<A, Refusal>,
-        desk: &mut Desk,
-    ) -> (Outcome<A>, Option<Left>) {
+        read: impl FnOnce(&Accepts) -> Result<(Question, X), ApiError>,
+        say: impl FnOnce(Answer, X) -> Result<A, ApiError>,
+        scratch: &mut WorkerScratch,
+    ) -> (Outcome<A>, Option<Completed>) {
         self.asked.clock.end(Stage::Queue);
         let mut outcome = Outcome {
             said: Err(Kind::Internal.says("")),
@@ -408,7 +408,7 @@ impl Reading<'_> {
         outcome.said = self.check_time().and_then(|()| {
             let (question, rest) = read(&self.service.accepts)?;
             outcome.clock.end(Stage::Parse);
-            let (answer, scored) = self.score(question, desk, &mut outcome)?;
+            let (answer, scored) = self.score(question, scratch, &mut outcome)?;
             let said = say(answer, rest);
             outcome.clock.end(Stage::Answer);
             left = said.is_ok().then_some(scored);
@@ -417,7 +417,7 @@ impl Reading<'_> {
         (outcome, left)
     }
 
-    fn check_time(&self) -> Result<(), Refusal> {
+    fn check_time(&self) -> Result<(), ApiError> {
         match Instant::now() < self.deadline {
             true => Ok(()),
             false => Err(late(self.deadline - self.asked.clock.began)),
@@ -427,9 +427,9 @@ impl Reading<'_> {
     fn score<A>(
         &mut self,
         mut question: Question,
-        desk: &mut Desk,
+        scratch: &mut WorkerScratch,
         outcome: &mut Outcome<A>,
-    ) -> Result<(Answer, Left), Refusal> {
+    ) -> Result<(Answer, Completed), ApiError> {
         if let Some(time) = question.timeout {
             let time = time.min(self.service.time);
             self.deadline = self.deadline.min(self.asked.clock.began + time);
@@ -447,8 +447,8 @@ impl Reading<'_> {
         let (version, label) = registry.find(&question.model, user)?;
         outcome.served = Some((version.clone(), label));
         let lenient = self.service.accepts.lenient;
-        desk.until = Some(self.deadline);
-        let scores = version.score(&mut question, lenient, desk)?;
+        scratch.until = Some(self.deadline);
+        let scores = version.score(&mut question, lenient, scratch)?;
         outcome.clock.add(Stage::Encode, scores.encode);
         outcome.clock.add(Stage::Score, scores.score);
         let mut answer = Answer {
@@ -467,7 +467,7 @@ impl Reading<'_> {
             let by_default = (answer.outputs.len() > n_tasks).then_some(n_tasks);
             keep_best(&mut answer, top, by_default.unwrap_or(0))?;
         }
-        let left = Left {
+        let left = Completed {
             version,
             role: label,
             id: outcome.id.clone(),
@@ -490,7 +490,7 @@ fn user(question: &Question, version: &Version) -> Option<String> {
 }
 
 /// Leaves the best candidates, best first; of equals, the first in the request.
-fn keep_best(answer: &mut Answer, top: &Top, by_default: usize) -> Result<(), Refusal> {
+fn keep_best(answer: &mut Answer, top: &Top, by_default: usize) -> Result<(), ApiError> {
     let by = match &top.by {
         Some(name) => {
             let place = answer.outputs.iter().position(|output| output == name);

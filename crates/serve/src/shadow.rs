@@ -1,9 +1,9 @@
 //! Versions that score what others answered, to be compared with them: after the answer, on a thread of
 //! their own, and only as far as it keeps up.
 
-use crate::compute::{Desk, ends};
-use crate::question::Question;
+use crate::compute::{WorkerScratch, ends};
 use crate::queue::{Queue, Weight};
+use crate::rank_request::Question;
 use crate::score_log::{Entry, LogQueue};
 use crate::telemetry::Telemetry;
 use crate::version::Version;
@@ -23,7 +23,7 @@ pub const MOST_BYTES: usize = 32 << 20;
 
 /// An answered request, and a version that is to score it as well.
 #[derive(Debug)]
-pub struct Seen {
+pub struct ShadowJob {
     /// The shadow.
     pub by: Arc<Version>,
     /// What was asked, and what was answered.
@@ -33,7 +33,7 @@ pub struct Seen {
 /// The thread of the shadows, and the queue before it: what is oldest is lost where it falls behind.
 #[derive(Debug)]
 pub struct Shadows {
-    queue: Arc<Queue<Seen>>,
+    queue: Arc<Queue<ShadowJob>>,
     telemetry: Arc<Telemetry>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -64,7 +64,7 @@ impl Shadows {
     }
 
     /// Has a request scored by its shadow, as soon as the thread comes to it.
-    pub fn push(&self, seen: Seen) {
+    pub fn push(&self, seen: ShadowJob) {
         let weight = seen.entry.weight();
         let lost = self.queue.push_over(seen, weight);
         self.telemetry.shadow_dropped.inc_by(lost as u64);
@@ -83,10 +83,10 @@ impl Shadows {
     }
 }
 
-fn score_all(queue: &Queue<Seen>, log: Option<&LogQueue>) {
-    let mut desk = Desk::new();
+fn score_all(queue: &Queue<ShadowJob>, log: Option<&LogQueue>) {
+    let mut scratch = WorkerScratch::new();
     while let Some(seen) = queue.pop() {
-        let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&seen, &mut desk)));
+        let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&seen, &mut scratch)));
         match scored {
             Ok(Ok(entry)) => {
                 compare(&seen, &entry);
@@ -97,14 +97,14 @@ fn score_all(queue: &Queue<Seen>, log: Option<&LogQueue>) {
             Ok(Err(what)) => tracing::debug!(model = %seen.by.identity.model, "shadow: {what}"),
             Err(_) => {
                 tracing::error!("a request made a shadow's scorer panic");
-                desk = Desk::new();
+                scratch = WorkerScratch::new();
             }
         }
     }
 }
 
 /// Counts by how much the shadow differs from what was answered, output by output as they are called.
-fn compare(seen: &Seen, by_shadow: &Entry) {
+fn compare(seen: &ShadowJob, by_shadow: &Entry) {
     let Some(served) = seen.by.served() else {
         return;
     };
@@ -119,10 +119,10 @@ fn compare(seen: &Seen, by_shadow: &Entry) {
 
 /// What the shadow says of the same request. It reads what columns it can: those of another version may be
 /// others.
-fn score(seen: &Seen, desk: &mut Desk) -> Result<Entry, String> {
+fn score(seen: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> {
     let mut question = Question::clone(&seen.entry.question);
-    desk.until = Some(Instant::now() + MOST_TIME);
-    let scores = seen.by.score(&mut question, true, desk);
+    scratch.until = Some(Instant::now() + MOST_TIME);
+    let scores = seen.by.score(&mut question, true, scratch);
     let scores = scores.map_err(|refusal| refusal.what)?;
     Ok(Entry {
         request_id: seen.entry.request_id.clone(),

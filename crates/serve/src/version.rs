@@ -1,9 +1,9 @@
 //! A model version that answers: its files made to run, and what it does with a question.
 
-use crate::compute::Desk;
-use crate::question::Question;
+use crate::api_error::{ApiError, Kind};
+use crate::compute::WorkerScratch;
+use crate::rank_request::Question;
 use crate::rankers::Rankers;
-use crate::refusal::{Kind, Refusal};
 use crate::statistics::Statistics;
 use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::bounds::MOST_NAME;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Which model this is, in answers, logs and metrics.
+/// VersionSelector model this is, in answers, logs and metrics.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The model's name.
@@ -215,8 +215,8 @@ impl Version {
         &self,
         question: &mut Question,
         lenient: bool,
-        desk: &mut Desk,
-    ) -> Result<Scores, Refusal> {
+        scratch: &mut WorkerScratch,
+    ) -> Result<Scores, ApiError> {
         let began = Instant::now();
         let context_fields = self.check_columns(question, lenient)?;
         let in_context = |f: usize| context_fields.binary_search(&f).is_ok();
@@ -232,8 +232,8 @@ impl Version {
         let candidates = candidates.map_err(wrong("candidates"))?;
         let encoded = Instant::now();
         let raw = match self.rankers.get(&context_fields) {
-            Some(ranker) => ranked(&ranker, &context, &candidates, desk),
-            None => self.by_rows(&context_fields, &context, &candidates, desk)?,
+            Some(ranker) => ranked(&ranker, &context, &candidates, scratch),
+            None => self.by_rows(&context_fields, &context, &candidates, scratch)?,
         };
         if let Some(row) = no_number(&raw) {
             return Err(self.no_score(row, &context, &candidates));
@@ -249,7 +249,11 @@ impl Version {
     }
 
     /// The fields of the context, ascending.
-    fn check_columns(&self, question: &mut Question, lenient: bool) -> Result<Vec<usize>, Refusal> {
+    fn check_columns(
+        &self,
+        question: &mut Question,
+        lenient: bool,
+    ) -> Result<Vec<usize>, ApiError> {
         let mut read_by = vec![None; self.schema().fields.len()];
         let parts = [
             (&question.context, "context"),
@@ -290,7 +294,7 @@ impl Version {
     }
 
     /// A column that no field reads: the one that groups rows may come all the same, for it names the user.
-    fn check_unread(&self, column: &Column, part: &str, lenient: bool) -> Result<(), Refusal> {
+    fn check_unread(&self, column: &Column, part: &str, lenient: bool) -> Result<(), ApiError> {
         let schema = self.schema();
         if lenient || schema.group.as_ref() == Some(&column.name) {
             return Ok(());
@@ -307,7 +311,7 @@ impl Version {
         Err(Kind::Invalid.says(what))
     }
 
-    fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), Refusal> {
+    fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), ApiError> {
         if lenient {
             return Ok(());
         }
@@ -334,21 +338,21 @@ impl Version {
         context_fields: &[usize],
         context: &Batch,
         candidates: &Batch,
-        desk: &mut Desk,
-    ) -> Result<Vec<Vec<f32>>, Refusal> {
+        scratch: &mut WorkerScratch,
+    ) -> Result<Vec<Vec<f32>>, ApiError> {
         let lengths = context_fields.iter().map(|&f| context.fields[f].ids.len());
         let n_rows = MOST_REPEATED / lengths.sum::<usize>().max(1);
         let mut scores = vec![Vec::new(); self.schema().tasks.len()];
         let mut from = 0;
         while from < candidates.n_rows {
-            desk.check_time()?;
+            scratch.check_time()?;
             let part = from..candidates.n_rows.min(from + n_rows.max(1));
             from = part.end;
             let mut rows = rows_of(candidates, context_fields, part);
             for &f in context_fields {
                 rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
             }
-            let of_part = self.scorer.score_uncalibrated(&rows, &mut desk.pass);
+            let of_part = self.scorer.score_uncalibrated(&rows, &mut scratch.pass);
             for (all, part) in scores.iter_mut().zip(of_part) {
                 all.extend_from_slice(&part);
             }
@@ -357,7 +361,7 @@ impl Version {
     }
 
     /// The network's sums overflowed for a candidate: it holds a number beyond all that training saw.
-    fn no_score(&self, row: usize, context: &Batch, candidates: &Batch) -> Refusal {
+    fn no_score(&self, row: usize, context: &Batch, candidates: &Batch) -> ApiError {
         let far = farthest(context, 0).into_iter();
         let far = far.chain(farthest(candidates, row));
         match far.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
@@ -392,11 +396,16 @@ fn no_number(scores: &[Vec<f32>]) -> Option<usize> {
     scores.iter().filter_map(of_task).min()
 }
 
-fn ranked(ranker: &Ranker, context: &Batch, candidates: &Batch, desk: &mut Desk) -> Vec<Vec<f32>> {
+fn ranked(
+    ranker: &Ranker,
+    context: &Batch,
+    candidates: &Batch,
+    scratch: &mut WorkerScratch,
+) -> Vec<Vec<f32>> {
     let n_tasks = ranker.scorer().spec().tasks.len();
     let mut scores = vec![Vec::new(); n_tasks];
     if candidates.n_rows > 0 {
-        ranker.score_uncalibrated(context, candidates, &mut desk.ranks, &mut scores);
+        ranker.score_uncalibrated(context, candidates, &mut scratch.ranks, &mut scores);
     }
     scores
 }

@@ -14,7 +14,7 @@ pub mod tensors;
 
 pub(crate) use count_proto::malformed as proto_malformed;
 
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use crate::words::shown;
 
 /// What the server takes, whatever the model.
@@ -36,14 +36,14 @@ impl Accepts {
     ///
     /// # Errors
     /// There are more.
-    pub fn check_candidates(&self, n: usize) -> Result<(), Refusal> {
+    pub fn check_candidates(&self, n: usize) -> Result<(), ApiError> {
         match n <= self.candidates {
             true => Ok(()),
             false => Err(self.too_many()),
         }
     }
 
-    fn too_many(&self) -> Refusal {
+    fn too_many(&self) -> ApiError {
         Kind::TooLarge.says(format!(
             "more than {} candidates, the most that one request may have here; send them in several \
              requests, or start the server with a higher --max-candidates",

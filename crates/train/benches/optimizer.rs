@@ -4,8 +4,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, Located, Masks, Model, NetworkKind, NetworkPlan, Spec,
-    TableSpec, masks, table_slopes,
+    CounterRng, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds,
+    Spec, TableSpec, embedding_gradients, masks,
 };
 use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
@@ -86,14 +86,14 @@ fn dense(bencher: Bencher, n_kept: usize) {
         }],
         ..spec(1, NetworkKind::SparseSharing)
     };
-    let mut model: Model = Model::new(spec, Draw::new(1, "weights"));
+    let mut model: Model = Model::new(spec, CounterRng::new(1, "weights"));
     let shapes = model.spec().layer_shapes();
     let n_all: usize = shapes
         .iter()
         .map(|(inputs, outputs)| inputs * outputs)
         .sum();
     let density = (n_kept as f64 / n_all as f64).min(1.0);
-    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mask = |task| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     let tasks = vec![mask(0), mask(1)];
     model.set_masks(Some(Arc::new(Masks {
         tasks,
@@ -103,26 +103,26 @@ fn dense(bencher: Bencher, n_kept: usize) {
     let n = model.connections(0).len() as u64;
     let mut gradient = Gradient {
         dense: (0..n)
-            .map(|i| 1e-3 * Draw::new(1, "g").normal(i) as f32)
+            .map(|i| 1e-3 * CounterRng::new(1, "g").normal(i) as f32)
             .collect(),
         tables: Vec::new(),
     };
-    let tower = model.tower_mut(0);
+    let network = model.network_mut(0);
     bencher
         .counter(ItemsCount::new(n_kept))
-        .bench_local(|| optimizers.step(0, tower, &mut gradient, &[0], 1.0));
+        .bench_local(|| optimizers.step(0, network, &mut gradient, &[0], 1.0));
 }
 
 // ---- tables
 
 /// Ids of a field: evenly spread, or by Zipf's law and scattered.
 fn ids(field: usize, per_row: usize, rows: usize, how: &str) -> FieldIds {
-    let draw = Draw::new(field as u64, "ids");
+    let rng = CounterRng::new(field as u64, "ids");
     let n = rows as f64;
     let id = |i: usize| match how {
-        "even" => (n * draw.uniform(i as u64)) as u32,
+        "even" => (n * rng.uniform(i as u64)) as u32,
         _ => {
-            let rank = n.powf(draw.uniform(i as u64)) as u64 - 1;
+            let rank = n.powf(rng.uniform(i as u64)) as u64 - 1;
             (rank * 7_368_787 % rows as u64) as u32
         }
     };
@@ -139,7 +139,7 @@ struct Tables {
     optimizers: Optimizers,
     batches: Vec<Batch>,
     /// One for each batch.
-    located: Vec<Located>,
+    located: Vec<ResolvedIds>,
     d_vectors: Vec<f32>,
     gradient: Gradient,
 }
@@ -157,17 +157,17 @@ impl Tables {
             ..Batch::default()
         };
         let batches: Vec<Batch> = (0..4).map(batch).collect();
-        let mut model: Model = Model::new(spec, Draw::new(1, "weights"));
+        let mut model: Model = Model::new(spec, CounterRng::new(1, "weights"));
         batches
             .iter()
-            .for_each(|batch| model.tower_mut(0).touch(batch));
+            .for_each(|batch| model.network_mut(0).touch(batch));
         let located = |batch: &Batch| {
-            let mut located = Located::default();
-            located.find(model.spec(), &model.tower(0).tables, batch, |_| true, 1);
+            let mut located = ResolvedIds::default();
+            located.find(model.spec(), &model.network(0).tables, batch, |_| true, 1);
             located
         };
         let located = batches.iter().map(located).collect();
-        let draw = Draw::new(1, "slopes");
+        let rng = CounterRng::new(1, "gradients");
         let n = (N_ROWS * N_FIELDS * DIM) as u64;
         Tables {
             optimizers: Optimizers::new(&model, SETTINGS),
@@ -176,16 +176,16 @@ impl Tables {
                 tables: Vec::new(),
             },
             located,
-            d_vectors: (0..n).map(|i| 1e-3 * draw.normal(i) as f32).collect(),
+            d_vectors: (0..n).map(|i| 1e-3 * rng.normal(i) as f32).collect(),
             model,
             batches,
         }
     }
 
     fn gather(&mut self, batch: usize) {
-        table_slopes::gather(
+        embedding_gradients::gather(
             self.model.spec(),
-            &self.model.tower(0).tables,
+            &self.model.network(0).tables,
             &self.batches[batch % 4],
             &self.located[batch % 4],
             &self.d_vectors,
@@ -197,7 +197,7 @@ impl Tables {
     /// For no task: tables only.
     fn step(&mut self) {
         self.optimizers
-            .step(0, self.model.tower_mut(0), &mut self.gradient, &[], 1.0);
+            .step(0, self.model.network_mut(0), &mut self.gradient, &[], 1.0);
     }
 }
 
@@ -241,7 +241,7 @@ fn touch(bencher: Bencher, (n_tables, how): (usize, &str)) {
             batch += 1;
             for (f, ids) in tables.batches[batch % 4].fields.iter().enumerate() {
                 let table = f % n_tables;
-                tables.model.tower_mut(0).tables[table].touch_all_of(&ids.ids);
+                tables.model.network_mut(0).tables[table].touch_all_of(&ids.ids);
             }
         });
 }

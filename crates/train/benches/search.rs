@@ -11,8 +11,8 @@ use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
 use ncs_train::{
-    Deaf, Decay, Keep, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan, Steps,
-    TrainPlan,
+    Decay, Keep, NoopListener, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan,
+    Steps, TrainPlan,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -178,7 +178,7 @@ fn mask_search_and_training(bencher: Bencher) {
                 checkpoint_every: Duration::MAX,
                 stop: &stop,
             };
-            let trained = run.run(&mut Deaf).unwrap();
+            let trained = run.run(&mut NoopListener).unwrap();
             assert_eq!(trained.searches[0].levels.len(), 4);
             trained
         });

@@ -40,19 +40,19 @@ impl LogVariances {
         (-self.tasks[task].value).exp()
     }
 
-    /// The slope of the whole loss by `s` where the task's loss is `loss`: `1/2 - exp(-s) loss`.
-    pub fn slope(&self, task: usize, loss: f64) -> f64 {
+    /// The gradient of the whole loss by `s` where the task's loss is `loss`: `1/2 - exp(-s) loss`.
+    pub fn gradient(&self, task: usize, loss: f64) -> f64 {
         0.5 - self.weight(task) * loss
     }
 
     /// One step of Adam, with the usual decays.
     pub fn step(&mut self, task: usize, loss: f64, learning_rate: f64) {
         const BETAS: [f64; 2] = [0.9, 0.999];
-        let slope = self.slope(task, loss);
+        let gradient = self.gradient(task, loss);
         let own = &mut self.tasks[task];
         own.steps += 1;
-        own.first += (1.0 - BETAS[0]) * (slope - own.first);
-        own.second += (1.0 - BETAS[1]) * (slope * slope - own.second);
+        own.first += (1.0 - BETAS[0]) * (gradient - own.first);
+        own.second += (1.0 - BETAS[1]) * (gradient * gradient - own.second);
         let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(own.steps));
         own.value -= learning_rate * (own.first / first) / ((own.second / second).sqrt() + 1e-8);
     }

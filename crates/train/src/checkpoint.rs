@@ -4,11 +4,11 @@
 //! rows. Going on reads the file whole, then fills tables and moments from it.
 
 use crate::error::TrainError;
-use crate::optim::TowerState;
-use crate::slots::{Best, Slot};
+use crate::optim::NetworkState;
+use crate::slots::{Best, BestSlot};
 use crate::trainer::{State, Trainer};
 use ncs_model::{
-    Entry, PickedRows, SlotRows, SparseRows, Table, TensorFile, TensorFileError, Tower, Values,
+    Entry, Network, PickedRows, SlotRows, SparseRows, Table, TensorFile, TensorFileError, Values,
     Weights, tensor_file,
 };
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,8 @@ pub(crate) struct Saved {
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedState {
     state: State,
-    towers: Vec<SavedTower>,
+    #[serde(rename = "towers")]
+    networks: Vec<SavedNetwork>,
     /// For each slot.
     best: Vec<Option<SavedBest>>,
     /// Number of weight sets that the slots refer to.
@@ -75,7 +76,7 @@ struct SavedState {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedTower {
+struct SavedNetwork {
     steps: u64,
     counts: Vec<u64>,
 }
@@ -123,7 +124,7 @@ impl<'a> Tensors<'a> {
         self.add(name, values.len(), Values::F32(values));
     }
 
-    /// The weights of a tower, under names that begin with `prefix`.
+    /// The weights of a network, under names that begin with `prefix`.
     pub(crate) fn weights(&mut self, prefix: &str, weights: &'a Weights) {
         self.floats(format!("{prefix}.dense"), &weights.dense);
         for (t, table) in weights.tables.iter().enumerate() {
@@ -133,18 +134,18 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// A tower and its optimizer as they stand: of tables the drawn rows.
-    fn tower(
+    /// A network and its optimizer as they stand: of tables the drawn rows.
+    fn network(
         &mut self,
         number: usize,
-        tower: &'a Tower,
-        state: &'a TowerState,
+        network: &'a Network,
+        state: &'a NetworkState,
         drawn: &'a [Drawn],
     ) {
-        self.floats(format!("tower.{number}.dense"), &tower.dense);
+        self.floats(format!("tower.{number}.dense"), &network.dense);
         self.floats(format!("m.{number}.dense"), &state.dense.first);
         self.floats(format!("v.{number}.dense"), &state.dense.second);
-        let tables = tower.tables.iter().zip(&state.tables).zip(drawn);
+        let tables = network.tables.iter().zip(&state.tables).zip(drawn);
         for (k, ((table, moments), drawn)) in tables.enumerate() {
             let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
             self.add(name("ids"), drawn.ids.len(), Values::U32(&drawn.ids));
@@ -196,24 +197,24 @@ pub(crate) fn save(
     run: &str,
     phase: &str,
 ) -> Result<(), TrainError> {
-    let states = &mut trainer.optimizers.towers;
-    for (tower, state) in trainer.model.towers().iter().zip(states) {
-        let tables = state.tables.iter_mut().zip(&tower.tables);
+    let states = &mut trainer.optimizers.networks;
+    for (network, state) in trainer.model.networks().iter().zip(states) {
+        let tables = state.tables.iter_mut().zip(&network.tables);
         tables.for_each(|(moments, table)| moments.follow(table));
     }
     let trainer = &*trainer;
     let mut tensors = Tensors::default();
-    let towers = trainer.model.towers();
-    let drawn = |tower: &Tower| tower.tables.iter().map(Drawn::of).collect();
-    let drawn: Vec<Vec<Drawn>> = towers.iter().map(drawn).collect();
-    let states = &trainer.optimizers.towers;
-    for (t, (tower, state)) in towers.iter().zip(states).enumerate() {
-        tensors.tower(t, tower, state, &drawn[t]);
+    let networks = trainer.model.networks();
+    let drawn = |network: &Network| network.tables.iter().map(Drawn::of).collect();
+    let drawn: Vec<Vec<Drawn>> = networks.iter().map(drawn).collect();
+    let states = &trainer.optimizers.networks;
+    for (t, (network, state)) in networks.iter().zip(states).enumerate() {
+        tensors.network(t, network, state, &drawn[t]);
     }
     let averages = trainer
         .averages
         .iter()
-        .flat_map(|averages| &averages.towers);
+        .flat_map(|averages| &averages.networks);
     for (t, average) in averages.enumerate() {
         tensors.floats(format!("average.{t}.dense"), average);
     }
@@ -225,13 +226,13 @@ pub(crate) fn save(
     for (i, weights) in kept.iter().enumerate() {
         tensors.weights(&format!("best.{i}"), weights);
     }
-    let tower = |state: &TowerState| SavedTower {
+    let network = |state: &NetworkState| SavedNetwork {
         steps: state.steps,
         counts: state.counts.clone(),
     };
     let state = SavedState {
         state: trainer.state.clone(),
-        towers: states.iter().map(tower).collect(),
+        networks: states.iter().map(network).collect(),
         best: trainer
             .slots
             .iter()
@@ -293,21 +294,21 @@ pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
 pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), TrainError> {
     let n_tables = trainer.model.spec().tables.len();
     let other = || unfit(&saved.path, "it is of another network".to_owned());
-    for t in 0..trainer.model.towers().len() {
-        let tower = trainer.model.tower_mut(t);
-        let state = &mut trainer.optimizers.towers[t];
-        let told = saved.state.towers.get(t).ok_or_else(other)?;
+    for t in 0..trainer.model.networks().len() {
+        let network = trainer.model.network_mut(t);
+        let state = &mut trainer.optimizers.networks[t];
+        let told = saved.state.networks.get(t).ok_or_else(other)?;
         let file = &saved.file;
         state.steps = told.steps;
         fill(&mut state.counts, told.counts.iter().copied()).ok_or_else(other)?;
         for (name, numbers) in [
-            ("tower", &mut tower.dense),
+            ("tower", &mut network.dense),
             ("m", &mut state.dense.first),
             ("v", &mut state.dense.second),
         ] {
             fill(numbers, file.f32_values(&format!("{name}.{t}.dense"))?).ok_or_else(other)?;
         }
-        for (k, (table, moments)) in tower.tables.iter_mut().zip(&mut state.tables).enumerate() {
+        for (k, (table, moments)) in network.tables.iter_mut().zip(&mut state.tables).enumerate() {
             let name = |what: &str| format!("tower.{t}.table.{k}.{what}");
             let ids = file.u32(&name("ids"))?;
             let values = file.f32_values(&name("values"))?;
@@ -318,7 +319,7 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
         }
     }
     let averages = trainer.averages.iter_mut();
-    let averages = averages.flat_map(|averages| &mut averages.towers);
+    let averages = averages.flat_map(|averages| &mut averages.networks);
     for (t, average) in averages.enumerate() {
         let values = saved.file.f32_values(&format!("average.{t}.dense"))?;
         fill(average, values).ok_or_else(other)?;
@@ -365,7 +366,7 @@ pub(crate) fn unfit(path: &Path, what: String) -> TrainError {
     }
 }
 
-fn saved_best(slot: &Slot, kept: &[Arc<Weights>]) -> Option<SavedBest> {
+fn saved_best(slot: &BestSlot, kept: &[Arc<Weights>]) -> Option<SavedBest> {
     let best = slot.best.as_ref()?;
     let number = |weights: &Arc<Weights>| kept.iter().position(|known| Arc::ptr_eq(known, weights));
     Some(SavedBest {
@@ -375,7 +376,7 @@ fn saved_best(slot: &Slot, kept: &[Arc<Weights>]) -> Option<SavedBest> {
     })
 }
 
-fn unique_weights(slots: &[Slot]) -> Vec<Arc<Weights>> {
+fn unique_weights(slots: &[BestSlot]) -> Vec<Arc<Weights>> {
     let mut kept: Vec<Arc<Weights>> = Vec::new();
     let all = slots
         .iter()

@@ -2,20 +2,20 @@
 
 use ncs_features::coverage::farthest;
 use ncs_features::{Batch, IdSpace, Schema};
-use ncs_model::Tower;
+use ncs_model::Network;
 
 /// The first culprit, in words, and what to do. The rows are blamed before the weights: a number far from
 /// all others spoils the weights that meet it.
-pub(crate) fn culprit(tower: &Tower, schema: &Schema, batch: &Batch) -> String {
+pub(crate) fn culprit(network: &Network, schema: &Schema, batch: &Batch) -> String {
     if let Some(found) = number(schema, batch) {
         return format!(
             "{found}; name such values in `missing`, or state transform = \"log\" or \"quantiles\""
         );
     }
-    if let Some(found) = field(tower, schema, batch) {
+    if let Some(found) = field(network, schema, batch) {
         return format!("{found}; a smaller table_learning_rate or training.clip_norm helps");
     }
-    if let Some(found) = layer(tower) {
+    if let Some(found) = layer(network) {
         return format!("{found}; a smaller learning_rate or training.clip_norm helps");
     }
     "all weights are finite, but their products are too large for single precision; a smaller \
@@ -55,9 +55,9 @@ fn value(ids: &IdSpace, z: f64) -> Option<f64> {
     }
 }
 
-fn field(tower: &Tower, schema: &Schema, batch: &Batch) -> Option<String> {
+fn field(network: &Network, schema: &Schema, batch: &Batch) -> Option<String> {
     for (field, ids) in schema.fields.iter().zip(&batch.fields) {
-        let table = &tower.tables[field.table];
+        let table = &network.tables[field.table];
         let lost = |id: &&u32| table.row(**id).iter().any(|x| !x.is_finite());
         if let Some(id) = ids.ids.iter().find(lost) {
             let (name, table) = (&field.name, &schema.tables[field.table].name);
@@ -69,21 +69,21 @@ fn field(tower: &Tower, schema: &Schema, batch: &Batch) -> Option<String> {
     None
 }
 
-fn layer(tower: &Tower) -> Option<String> {
-    let layers = tower
+fn layer(network: &Network) -> Option<String> {
+    let layers = network
         .layout
         .layers
         .iter()
         .enumerate()
         .map(|(l, layer)| (format!("layer fc_{l}"), layer));
-    let heads = tower
+    let heads = network
         .layout
         .heads
         .iter()
         .map(|head| ("a head".to_owned(), head));
     let mut all = layers.chain(heads);
     all.find_map(|(name, layer)| {
-        let weights = &tower.dense[layer.weights.start..layer.bias.end];
+        let weights = &network.dense[layer.weights.start..layer.bias.end];
         let lost = weights.iter().any(|weight| !weight.is_finite());
         lost.then(|| format!("weights of {name} are not finite"))
     })
@@ -93,7 +93,7 @@ fn layer(tower: &Tower) -> Option<String> {
 mod tests {
     use super::*;
     use ncs_features::{Field, FieldIds, Table};
-    use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+    use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 
     fn schema() -> Schema {
         Schema {
@@ -132,9 +132,9 @@ mod tests {
             table_deviation: Some(0.5),
             heads: Heads::default(),
         };
-        let mut model: Model = Model::new(Spec::of(&schema, &plan), Draw::new(1, "weights"));
-        model.tower_mut(0).touch_all();
-        model.tower_mut(0).dense[0] = weight;
+        let mut model: Model = Model::new(Spec::of(&schema, &plan), CounterRng::new(1, "weights"));
+        model.network_mut(0).touch_all();
+        model.network_mut(0).dense[0] = weight;
         let batch = Batch {
             n_rows: 2,
             fields: vec![FieldIds {
@@ -145,7 +145,7 @@ mod tests {
             }],
             ..Batch::default()
         };
-        culprit(model.tower(0), &schema, &batch)
+        culprit(model.network(0), &schema, &batch)
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! conversion (`v`), and `L` the cross-entropy: the click's part is the mean of `L(o, p_c)` over the rows
 //! whose click is known. The conversion's part is a mean over those of them of which it is also known
 //! whether they converted: rows without a click, and clicked rows with a label. [`EntireSpace`] says
-//! which mean. Propensities `p_c` in a denominator are constants: no slope flows through them.
+//! which mean. Propensities `p_c` in a denominator are constants: no gradient flows through them.
 //!
 //! ```
 //! use ncs_train::entire_space::{EntireSpace, FunnelLoss, FunnelRow};
 //! let loss = FunnelLoss { click: 0, conversion: 1, kind: EntireSpace::Esmm };
 //! // Neither clicked nor converted, both undecided: -ln(1 - 1/4).
 //! let row = loss.row(0.0, f32::NAN, [0.0; 3], 1.0);
-//! let FunnelRow { conversion, slopes, .. } = row;
+//! let FunnelRow { conversion, gradients, .. } = row;
 //! assert!((conversion.unwrap() - (4.0f64 / 3.0).ln()).abs() < 1e-15);
-//! assert!((slopes[1] - 1.0 / 6.0).abs() < 1e-15);
+//! assert!((gradients[1] - 1.0 / 6.0).abs() < 1e-15);
 //! ```
 
 use crate::loss::sigmoid;
@@ -78,30 +78,30 @@ pub struct FunnelLoss {
     pub kind: EntireSpace,
 }
 
-/// The loss of one row, and its slopes.
+/// The loss of one row, and its gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FunnelRow {
     /// The click's part; `None` where the click is not known.
     pub click: Option<f64>,
     /// The conversion's part; `None` where it is not known whether the row converted.
     pub conversion: Option<f64>,
-    /// Slope of the click's part by the click's logit.
-    pub click_slope: f64,
-    /// Slopes of the conversion's part by the logits of click, conversion and helper.
-    pub slopes: [f64; 3],
+    /// Gradient of the click's part by the click's logit.
+    pub click_gradient: f64,
+    /// Gradients of the conversion's part by the logits of click, conversion and helper.
+    pub gradients: [f64; 3],
 }
 
-/// A value and its slopes by the logits of click, conversion and helper.
+/// A value and its gradients by the logits of click, conversion and helper.
 #[derive(Clone, Copy, Default)]
 struct Term {
     value: f64,
-    slopes: [f64; 3],
+    gradients: [f64; 3],
 }
 
 impl Term {
     fn add(&mut self, factor: f64, other: Term) {
         self.value += factor * other.value;
-        let pairs = self.slopes.iter_mut().zip(other.slopes);
+        let pairs = self.gradients.iter_mut().zip(other.gradients);
         pairs.for_each(|(own, other)| *own += factor * other);
     }
 }
@@ -119,14 +119,14 @@ impl FunnelLoss {
         let of_click = cross_entropy(z_click, clicked);
         let mut row = FunnelRow {
             click: Some(of_click.0),
-            click_slope: of_click.1,
+            click_gradient: of_click.1,
             ..FunnelRow::default()
         };
         if known {
             let converted = clicked && conversion > 0.5;
             let term = self.conversion_term(clicked, converted, logits, scale);
             row.conversion = Some(term.value);
-            row.slopes = term.slopes;
+            row.gradients = term.gradients;
         }
         row
     }
@@ -155,9 +155,9 @@ impl FunnelLoss {
                 term
             }
             EntireSpace::Aitm { constraint } => {
-                let (value, slope) = cross_entropy(z[1], converted);
-                let slopes = [0.0, slope, 0.0];
-                let mut term = Term { value, slopes };
+                let (value, gradient) = cross_entropy(z[1], converted);
+                let gradients = [0.0, gradient, 0.0];
+                let mut term = Term { value, gradients };
                 term.add(scale * constraint, excess(z));
                 term
             }
@@ -165,7 +165,7 @@ impl FunnelLoss {
     }
 }
 
-/// Cross-entropy and its slope by the logit.
+/// Cross-entropy and its gradient by the logit.
 fn cross_entropy(z: f64, label: bool) -> (f64, f64) {
     let y = f64::from(u8::from(label));
     let value = z.max(0.0) - z * y + (-z.abs()).exp().ln_1p();
@@ -181,7 +181,7 @@ fn product([z_click, z_conversion, _]: [f64; 3], converted: bool) -> Term {
         );
         return Term {
             value: of_click.0 + of_conversion.0,
-            slopes: [of_click.1, of_conversion.1, 0.0],
+            gradients: [of_click.1, of_conversion.1, 0.0],
         };
     }
     let (p_click, q_click) = (sigmoid(z_click), sigmoid(-z_click));
@@ -189,7 +189,7 @@ fn product([z_click, z_conversion, _]: [f64; 3], converted: bool) -> Term {
     let rest = (q_click + p_click * q).max(f64::MIN_POSITIVE);
     Term {
         value: -rest.ln(),
-        slopes: [p_click * p * q_click / rest, p_click * p * q / rest, 0.0],
+        gradients: [p_click * p * q_click / rest, p_click * p * q / rest, 0.0],
     }
 }
 
@@ -199,10 +199,10 @@ fn inverse_propensity(z: [f64; 3], clicked: bool, converted: bool, floor: f64) -
         return Term::default();
     }
     let weight = 1.0 / sigmoid(z[0]).max(floor);
-    let (value, slope) = cross_entropy(z[1], converted);
+    let (value, gradient) = cross_entropy(z[1], converted);
     Term {
         value: weight * value,
-        slopes: [0.0, weight * slope, 0.0],
+        gradients: [0.0, weight * gradient, 0.0],
     }
 }
 
@@ -213,7 +213,7 @@ fn doubly_robust(z: [f64; 3], clicked: bool, converted: bool, floor: f64) -> Ter
     if !clicked {
         return Term {
             value: imputed,
-            slopes: [0.0, 0.0, d_imputed],
+            gradients: [0.0, 0.0, d_imputed],
         };
     }
     let weight = 1.0 / sigmoid(z[0]).max(floor);
@@ -222,7 +222,7 @@ fn doubly_robust(z: [f64; 3], clicked: bool, converted: bool, floor: f64) -> Ter
     let by_loss = weight * (1.0 + 2.0 * error);
     Term {
         value: imputed + weight * error * (1.0 + error),
-        slopes: [0.0, by_loss * d_loss, (1.0 - by_loss) * d_imputed],
+        gradients: [0.0, by_loss * d_loss, (1.0 - by_loss) * d_imputed],
     }
 }
 
@@ -232,10 +232,10 @@ fn counterfactual(z: [f64; 3], clicked: bool, floor: f64) -> Term {
         return Term::default();
     }
     let weight = 1.0 / sigmoid(-z[0]).max(floor);
-    let (value, slope) = cross_entropy(z[2], true);
+    let (value, gradient) = cross_entropy(z[2], true);
     Term {
         value: weight * value,
-        slopes: [0.0, 0.0, weight * slope],
+        gradients: [0.0, 0.0, weight * gradient],
     }
 }
 
@@ -243,10 +243,10 @@ fn counterfactual(z: [f64; 3], clicked: bool, floor: f64) -> Term {
 fn complement([_, z_conversion, z_helper]: [f64; 3]) -> Term {
     // 1 - p_v - p_h = q_v - p_h, without rounding to 1 first.
     let rest = sigmoid(-z_conversion) - sigmoid(z_helper);
-    let slope = |z: f64| -rest.signum() * sigmoid(z) * sigmoid(-z);
+    let gradient = |z: f64| -rest.signum() * sigmoid(z) * sigmoid(-z);
     Term {
         value: rest.abs(),
-        slopes: [0.0, slope(z_conversion), slope(z_helper)],
+        gradients: [0.0, gradient(z_conversion), gradient(z_helper)],
     }
 }
 
@@ -256,10 +256,10 @@ fn excess([z_click, z_conversion, _]: [f64; 3]) -> Term {
     if excess <= 0.0 {
         return Term::default();
     }
-    let slope = |z: f64| sigmoid(z) * sigmoid(-z);
+    let gradient = |z: f64| sigmoid(z) * sigmoid(-z);
     Term {
         value: excess,
-        slopes: [-slope(z_click), slope(z_conversion), 0.0],
+        gradients: [-gradient(z_click), gradient(z_conversion), 0.0],
     }
 }
 
@@ -314,7 +314,7 @@ impl<'a> FunnelBatch<'a> {
         self.n_rows
     }
 
-    /// The slopes of the weighted means by the logits of click, conversion and helper of one row of the
+    /// The gradients of the weighted means by the logits of click, conversion and helper of one row of the
     /// batch, and what the row adds to the sums of both parts.
     pub fn row(&self, row: u32, logits: [f64; 3]) -> ([f64; 3], [f64; 2]) {
         let (click, conversion) = (self.clicks[row as usize], self.conversions[row as usize]);
@@ -323,10 +323,10 @@ impl<'a> FunnelBatch<'a> {
             .row(click, conversion, logits, self.weights.product);
         let of_click = self.weights.click / self.n_rows[0].max(1) as f64;
         let of_conversion = self.weights.conversion / self.n_rows[1].max(1) as f64;
-        let mut slopes = found.slopes.map(|slope| of_conversion * slope);
-        slopes[0] += of_click * found.click_slope;
+        let mut gradients = found.gradients.map(|gradient| of_conversion * gradient);
+        gradients[0] += of_click * found.click_gradient;
         let losses = [found.click, found.conversion].map(Option::unwrap_or_default);
-        (slopes, losses)
+        (gradients, losses)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 /// Hears what a run is doing. It cannot change it.
 pub trait Listener {
     /// Something happened.
-    fn hear(&mut self, event: &Event<'_>);
+    fn on_event(&mut self, event: &Event<'_>);
 }
 
 /// The place at which a training resumes.
@@ -74,8 +74,8 @@ pub enum Event<'a> {
 
 /// Hears nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Deaf;
+pub struct NoopListener;
 
-impl Listener for Deaf {
-    fn hear(&mut self, _event: &Event<'_>) {}
+impl Listener for NoopListener {
+    fn on_event(&mut self, _event: &Event<'_>) {}
 }

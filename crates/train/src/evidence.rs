@@ -9,7 +9,7 @@
 //! `x` positives in a row, `Q = sum (x - n p)^2 / I` over the `R` rows that labels reach, and
 //! `1 / k = max(0, (Q - (R - 1)) / (sum I - sum I^2 / sum I))`; where that is 0 the table's rows do not differ for
 //! this task beyond chance, and it moves none of them. In a step of that task alone the row moves by
-//! `s` times its step; in a joint step the task's slope counts `s` times, and the row makes one step of the
+//! `s` times its step; in a joint step the task's gradient counts `s` times, and the row makes one step of the
 //! sum (a factor on a whole gradient would cancel in Adam).
 //!
 //! *Guarded*, the task is measured against the one whose rows it counts (clicks): `s' = s / s_click` where
@@ -215,10 +215,10 @@ mod tests {
 
     /// Rows of 400 labels whose rates are drawn around a tenth: `effects` are deviations of the logit.
     fn counted(effects: impl Fn(u32) -> f64) -> HashMap<u32, [u32; 2]> {
-        let draw = ncs_model::Draw::new(1, "labels");
+        let rng = ncs_model::CounterRng::new(1, "labels");
         let row = |id: u32| {
             let rate = 1.0 / (1.0 + (2.197_224_577 - effects(id)).exp());
-            let is_positive = |i: &u32| draw.at(u64::from(id)).uniform(u64::from(*i)) < rate;
+            let is_positive = |i: &u32| rng.at(u64::from(id)).uniform(u64::from(*i)) < rate;
             (id, [400, (0..400).filter(is_positive).count() as u32])
         };
         (0..500).map(row).collect()

@@ -8,7 +8,7 @@
 //! row "unknown" what the average id is worth (docs/decisions/0032-ids-that-become-unknown.md).
 
 use ncs_features::{Batch, Field, FieldIds, Schema};
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
 
@@ -67,14 +67,14 @@ impl IdDropout {
     }
 
     /// Makes ids of a batch unknown, by the draws of a step. Missing values stay missing.
-    pub(crate) fn apply(&self, batch: &mut Batch, draw: Draw) {
+    pub(crate) fn apply(&self, batch: &mut Batch, rng: CounterRng) {
         for (f, ids) in batch.fields.iter_mut().enumerate() {
             let Some((rate, unknown)) = self.of_field(f) else {
                 continue;
             };
-            let draw = draw.at(f as u64);
+            let rng = rng.at(f as u64);
             for (id, i) in ids.ids.iter_mut().zip(0..) {
-                if *id != 0 && draw.uniform(i) < rate {
+                if *id != 0 && rng.uniform(i) < rate {
                     *id = unknown;
                 }
             }
@@ -167,13 +167,13 @@ mod tests {
         let dropout = IdDropout {
             fields: vec![Some((0.25, 1)), None],
         };
-        let dropped = |draw| {
+        let dropped = |rng| {
             let mut batch = batch.clone();
-            dropout.apply(&mut batch, draw);
+            dropout.apply(&mut batch, rng);
             batch.fields
         };
-        let draw = Draw::new(1, "ids");
-        let fields = dropped(draw);
+        let rng = CounterRng::new(1, "ids");
+        let fields = dropped(rng);
         assert_eq!(fields[1].ids, all);
         let unknown = fields[0].ids.iter().filter(|&&id| id == 1).count();
         assert!((1900..2100).contains(&unknown), "{unknown} of 8000");
@@ -182,7 +182,7 @@ mod tests {
             kept.clone()
                 .all(|(&now, &id)| now == id || (now == 1 && id != 0))
         );
-        assert_eq!(dropped(draw), fields, "the same step, the same ids");
-        assert_ne!(dropped(draw.at(1)), fields);
+        assert_eq!(dropped(rng), fields, "the same step, the same ids");
+        assert_ne!(dropped(rng.at(1)), fields);
     }
 }

@@ -28,7 +28,7 @@ mod taken;
 mod trainer;
 
 pub use error::TrainError;
-pub use events::{Deaf, Event, Listener, Resumed};
+pub use events::{Event, Listener, NoopListener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
@@ -39,4 +39,4 @@ pub use refit::RefitRows;
 pub use run::{Run, Trained, Training, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};
 pub use taken::KappaPlan;
-pub use trainer::Point;
+pub use trainer::ValidationRecord;

@@ -1,4 +1,4 @@
-//! The loss of a task over the rows of a batch, and its slope with respect to each logit, in f64.
+//! The loss of a task over the rows of a batch, and its gradient with respect to each logit, in f64.
 //!
 //! ```
 //! use ncs_features::schema::Objective;
@@ -7,32 +7,32 @@
 //! let found = loss(Objective::CrossEntropy, &[0.0, 0.0, 0.0], &[1.0, f32::NAN, 0.0]);
 //! assert_eq!(found.rows, 2);
 //! assert_eq!(found.loss, 2.0_f64.ln());
-//! assert_eq!(found.slopes, [-0.25, 0.0, 0.25]);
+//! assert_eq!(found.gradients, [-0.25, 0.0, 0.25]);
 //! ```
 
 pub use ncs_model::sigmoid;
 
 use ncs_features::schema::Objective;
 
-/// A mean loss and its slopes.
+/// A mean loss and its gradients.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LossAndSlopes {
+pub struct LossAndGradients {
     /// Mean over the rows that count; 0 if none does.
     pub loss: f64,
-    /// Slope of the mean with respect to each logit; 0 for a row that does not count.
-    pub slopes: Vec<f64>,
+    /// Gradient of the mean with respect to each logit; 0 for a row that does not count.
+    pub gradients: Vec<f64>,
     /// Number of rows that count.
     pub rows: usize,
 }
 
-/// The mean loss over the rows that count, and its slope with respect to each logit.
+/// The mean loss over the rows that count, and its gradient with respect to each logit.
 ///
 /// A row whose label is NaN does not count; for [`Objective::Ratio`], nor does one whose label is not
 /// positive (NCS4CVR's weighted squared error).
 ///
 /// # Panics
 /// If there are not as many labels as logits.
-pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndSlopes {
+pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndGradients {
     assert_eq!(logits.len(), labels.len(), "a label for each logit");
     let counted = logits.iter().zip(labels);
     let counted: Vec<_> = counted
@@ -40,11 +40,11 @@ pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndSlop
         .collect();
     let rows = counted.iter().flatten().count();
     let n = rows.max(1) as f64;
-    LossAndSlopes {
+    LossAndGradients {
         loss: counted.iter().flatten().map(|row| row.loss).sum::<f64>() / n,
-        slopes: counted
+        gradients: counted
             .iter()
-            .map(|row| row.map_or(0.0, |row| row.slope / n))
+            .map(|row| row.map_or(0.0, |row| row.gradient / n))
             .collect(),
         rows,
     }
@@ -56,12 +56,12 @@ pub struct BatchLoss<'a> {
     objective: Objective,
     labels: &'a [f32],
     n_rows: usize,
-    /// What the mean is multiplied by in the slopes.
+    /// What the mean is multiplied by in the gradients.
     weight: f64,
 }
 
 impl<'a> BatchLoss<'a> {
-    /// The loss for the labels of all rows of a batch. Slopes are those of `weight` times the mean.
+    /// The loss for the labels of all rows of a batch. Gradients are those of `weight` times the mean.
     pub fn new(objective: Objective, labels: &'a [f32], weight: f64) -> BatchLoss<'a> {
         // Whether a row counts does not depend on its logit.
         let counts = |&&label: &&f32| row_loss(objective, 0.0, label).is_some();
@@ -78,26 +78,26 @@ impl<'a> BatchLoss<'a> {
         self.n_rows
     }
 
-    /// Fills in the slopes of these rows' logits, and gives the sum of their losses.
-    pub fn slopes(&self, rows: &[u32], logits: &[f32], slopes: &mut [f32]) -> f64 {
+    /// Fills in the gradients of these rows' logits, and gives the sum of their losses.
+    pub fn gradients(&self, rows: &[u32], logits: &[f32], gradients: &mut [f32]) -> f64 {
         let scale = self.weight / self.n_rows.max(1) as f64;
         let mut sum = 0.0;
-        for ((&row, &logit), slope) in rows.iter().zip(logits).zip(slopes) {
+        for ((&row, &logit), gradient) in rows.iter().zip(logits).zip(gradients) {
             let row = row_loss(self.objective, f64::from(logit), self.labels[row as usize]);
-            *slope = row.map_or(0.0, |row| row.slope * scale) as f32;
+            *gradient = row.map_or(0.0, |row| row.gradient * scale) as f32;
             sum += row.map_or(0.0, |row| row.loss);
         }
         sum
     }
 }
 
-/// The loss of one row and its slope with respect to the row's logit.
+/// The loss of one row and its gradient with respect to the row's logit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowLoss {
     /// The loss, at least 0.
     pub loss: f64,
-    /// Its slope.
-    pub slope: f64,
+    /// Its gradient.
+    pub gradient: f64,
 }
 
 /// The loss of one row; `None` if the row does not count.
@@ -115,23 +115,23 @@ pub fn row_loss(objective: Objective, logit: f64, label: f32) -> Option<RowLoss>
 fn cross_entropy(z: f64, y: f64) -> RowLoss {
     RowLoss {
         loss: z.max(0.0) - z * y + (-z.abs()).exp().ln_1p(),
-        slope: sigmoid(z) - y,
+        gradient: sigmoid(z) - y,
     }
 }
 
 /// `-w (1 - p)^g log p` (Lin et al. 2017, equation 5), `p` being what the true label is given.
 ///
-/// Inside the logarithm `p` is at least 1e-8, as in NCS4CVR's code; below, only `(1 - p)^g` slopes.
+/// Inside the logarithm `p` is at least 1e-8, as in NCS4CVR's code; below, only `(1 - p)^g` gradients.
 fn focal(weight: f64, gamma: f64, z: f64) -> RowLoss {
     const SMALLEST: f64 = 1e-8;
     let (p, q) = (sigmoid(z), sigmoid(-z));
     let ln_p = p.max(SMALLEST).ln();
-    let slope_of_ln_p = if p >= SMALLEST { q } else { 0.0 };
+    let gradient_of_ln_p = if p >= SMALLEST { q } else { 0.0 };
     let focus = weight * q.powf(gamma);
     // d q^g / dz = -g q^g p: nothing is divided, so that q = 0 needs no care.
     RowLoss {
         loss: -focus * ln_p,
-        slope: focus * (gamma * p * ln_p - slope_of_ln_p),
+        gradient: focus * (gamma * p * ln_p - gradient_of_ln_p),
     }
 }
 
@@ -140,7 +140,7 @@ fn squared_error(z: f64, y: f64) -> RowLoss {
     let (p, q) = (sigmoid(z), sigmoid(-z));
     RowLoss {
         loss: (p - y).powi(2),
-        slope: 2.0 * (p - y) * p * q,
+        gradient: 2.0 * (p - y) * p * q,
     }
 }
 
@@ -148,7 +148,7 @@ impl RowLoss {
     /// The same loss as a function of the negated logit.
     fn mirrored(self) -> RowLoss {
         RowLoss {
-            slope: -self.slope,
+            gradient: -self.gradient,
             ..self
         }
     }
@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_slopes(objective: Objective, logits: &[f64], labels: &[f32]) {
+    fn check_gradients(objective: Objective, logits: &[f64], labels: &[f32]) {
         let found = loss(objective, logits, labels);
-        for (row, slope) in found.slopes.iter().enumerate() {
+        for (row, gradient) in found.gradients.iter().enumerate() {
             let h = 1e-5;
             let moved = |by: f64| {
                 let mut logits = logits.to_vec();
@@ -201,10 +201,10 @@ mod tests {
                 loss(objective, &logits, labels).loss
             };
             let expected = (moved(h) - moved(-h)) / (2.0 * h);
-            let error = (slope - expected).abs();
+            let error = (gradient - expected).abs();
             assert!(
                 error < 1e-8,
-                "{objective:?}, logit {}, label {}: {slope}, not {expected}",
+                "{objective:?}, logit {}, label {}: {gradient}, not {expected}",
                 logits[row],
                 labels[row]
             );
@@ -229,11 +229,11 @@ mod tests {
             let mut sum = 0.0;
             for rows in [(0..37).collect::<Vec<u32>>(), (37..100).collect()] {
                 let logits: Vec<f32> = rows.iter().map(|&row| logits[row as usize]).collect();
-                let mut slopes = vec![0.0; rows.len()];
-                sum += pieces.slopes(&rows, &logits, &mut slopes);
-                for (&row, &slope) in rows.iter().zip(&slopes) {
-                    let expected = 1.5 * whole.slopes[row as usize];
-                    assert!((f64::from(slope) - expected).abs() < 1e-8);
+                let mut gradients = vec![0.0; rows.len()];
+                sum += pieces.gradients(&rows, &logits, &mut gradients);
+                for (&row, &gradient) in rows.iter().zip(&gradients) {
+                    let expected = 1.5 * whole.gradients[row as usize];
+                    assert!((f64::from(gradient) - expected).abs() < 1e-8);
                 }
             }
             let mean = sum / whole.rows.max(1) as f64;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_those_of_finite_differences() {
+    fn gradients_are_those_of_finite_differences() {
         let mut state = 1;
         for objective in objectives() {
             for n_rows in (1..8).cycle().take(300) {
@@ -253,9 +253,9 @@ mod tests {
                 let labels: Vec<_> = (0..n_rows)
                     .map(|_| random_label(objective, &mut state))
                     .collect();
-                check_slopes(objective, &logits, &labels);
+                check_gradients(objective, &logits, &labels);
             }
-            check_slopes(
+            check_gradients(
                 objective,
                 &[-19.0, 19.0, -30.0, 30.0],
                 &[1.0, 0.0, 1.0, 0.0],
@@ -286,10 +286,10 @@ mod tests {
                 let all = loss(objective, &logits, &labels);
                 assert_eq!((all.loss, all.rows), (alone.loss, counted.len()));
                 let mut expected = vec![0.0; 20];
-                for (&row, &slope) in counted.iter().zip(&alone.slopes) {
-                    expected[row] = slope;
+                for (&row, &gradient) in counted.iter().zip(&alone.gradients) {
+                    expected[row] = gradient;
                 }
-                assert_eq!(all.slopes, expected);
+                assert_eq!(all.gradients, expected);
             }
         }
     }
@@ -297,9 +297,9 @@ mod tests {
     #[test]
     fn no_row_that_counts_gives_no_loss() {
         for objective in objectives() {
-            let none = LossAndSlopes {
+            let none = LossAndGradients {
                 loss: 0.0,
-                slopes: vec![0.0; 2],
+                gradients: vec![0.0; 2],
                 rows: 0,
             };
             assert_eq!(loss(objective, &[0.3, -800.0], &[f32::NAN; 2]), none);
@@ -315,14 +315,16 @@ mod tests {
                 for label in [0.0, 1.0] {
                     let found = loss(objective, &[logit], &[label]);
                     assert!(
-                        found.loss.is_finite() && found.loss >= 0.0 && found.slopes[0].is_finite(),
+                        found.loss.is_finite()
+                            && found.loss >= 0.0
+                            && found.gradients[0].is_finite(),
                         "{objective:?}, logit {logit}, label {label}: {found:?}"
                     );
                 }
             }
         }
         let wrong = loss(Objective::CrossEntropy, &[800.0, -800.0], &[0.0, 1.0]);
-        assert_eq!((wrong.loss, wrong.slopes), (800.0, vec![0.5, -0.5]));
+        assert_eq!((wrong.loss, wrong.gradients), (800.0, vec![0.5, -0.5]));
     }
 
     #[test]
@@ -335,7 +337,7 @@ mod tests {
         let focal = loss(half, &logits, &labels);
         let plain = loss(Objective::CrossEntropy, &logits, &labels);
         assert!((focal.loss - plain.loss / 2.0).abs() < 1e-15);
-        for (focal, plain) in focal.slopes.iter().zip(&plain.slopes) {
+        for (focal, plain) in focal.gradients.iter().zip(&plain.gradients) {
             assert!((focal - plain / 2.0).abs() < 1e-15);
         }
     }
@@ -346,9 +348,9 @@ mod tests {
         assert_eq!(above, one);
         assert_eq!(
             one,
-            LossAndSlopes {
+            LossAndGradients {
                 loss: 0.25,
-                slopes: vec![-0.25],
+                gradients: vec![-0.25],
                 rows: 1
             }
         );
@@ -402,9 +404,9 @@ mod tests {
                 "{run} {name}: {}",
                 found.loss
             );
-            let slopes = self.array(&format!("fwd/{run}/dlogit/{name}"));
-            assert_eq!(found.slopes.len(), slopes.len());
-            for (row, (found, expected)) in found.slopes.iter().zip(&slopes).enumerate() {
+            let gradients = self.array(&format!("fwd/{run}/dlogit/{name}"));
+            assert_eq!(found.gradients.len(), gradients.len());
+            for (row, (found, expected)) in found.gradients.iter().zip(&gradients).enumerate() {
                 let error = (found - expected).abs();
                 assert!(
                     error < 1e-10,
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_and_slopes_are_those_of_the_reference() {
+    fn losses_and_gradients_are_those_of_the_reference() {
         let Some(fixture) = Fixture::open() else {
             return;
         };

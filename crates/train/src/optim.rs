@@ -1,6 +1,6 @@
 //! Gradients to changes of the weights. A step for some tasks moves what these tasks keep, and
 //! nothing else: neither weights nor moments of other connections, and no table row outside the batch.
-//! Connections that every task has pruned have no moments, and no step moves them.
+//! ParameterIndex that every task has pruned have no moments, and no step moves them.
 //!
 //! Adam (Kingma and Ba 2015) in TensorFlow's form, `w -= rate_n m / (sqrt(v) + epsilon)` with
 //! `rate_n = rate sqrt(1 - beta2^n) / (1 - beta1^n)`, where `n` counts the steps that moved this
@@ -12,12 +12,12 @@ mod rule;
 pub use rows::RowMoments;
 
 use crate::plan::Optimizer;
-use ncs_model::{Connections, Gradient, Keepers, Model, Real, Tower};
+use ncs_model::{Gradient, Model, Network, ParameterGroup, ParameterIndex, Real};
 use rule::Rule;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Connections whose weights are brought together, moved and taken back in one go.
+/// ParameterIndex whose weights are brought together, moved and taken back in one go.
 const BLOCK: usize = 256;
 
 /// What the released code of the paper moves beside what a step should move. For parity only.
@@ -56,7 +56,7 @@ pub struct OptimSettings {
     pub leaks: Leaks,
 }
 
-/// First and second moments, or sums of squares: one for each of a tower's [`Connections`], in their
+/// First and second moments, or sums of squares: one for each of a network's [`ParameterIndex`], in their
 /// order.
 #[derive(Clone, Debug, Default)]
 pub struct Moments<R> {
@@ -75,54 +75,54 @@ impl<R: Real> Moments<R> {
     }
 }
 
-/// The state of one tower's optimizer.
+/// The state of one network's optimizer.
 #[derive(Clone, Debug)]
-pub struct TowerState<R = f32> {
+pub struct NetworkState<R = f32> {
     /// Of layers and heads.
     pub dense: Moments<R>,
     /// Of each table.
     pub tables: Vec<RowMoments<R>>,
-    /// Steps so far, of any of the tower's tasks.
+    /// Steps so far, of any of the network's tasks.
     pub steps: u64,
     /// For each group of connections, the steps that moved it.
     pub counts: Vec<u64>,
-    connections: Arc<Connections>,
+    connections: Arc<ParameterIndex>,
 }
 
-/// The optimizers of all towers of a model.
+/// The optimizers of all networks of a model.
 #[derive(Clone, Debug)]
 pub struct Optimizers<R = f32> {
     settings: OptimSettings,
-    /// One for each tower.
-    pub towers: Vec<TowerState<R>>,
+    /// One for each network.
+    pub networks: Vec<NetworkState<R>>,
 }
 
 impl<R: Real> Optimizers<R> {
     /// Fresh optimizers for a model under its masks. Other masks need other optimizers.
     pub fn new(model: &Model<R>, settings: OptimSettings) -> Optimizers<R> {
-        let towers = model.towers().iter().enumerate();
-        let state = |(number, tower)| TowerState::new(tower, model.connections(number));
+        let networks = model.networks().iter().enumerate();
+        let state = |(number, network)| NetworkState::new(network, model.connections(number));
         Optimizers {
-            towers: towers.map(state).collect(),
+            networks: networks.map(state).collect(),
             settings,
         }
     }
 
-    /// Moves tower `number` of the model against `gradient`, for the tasks at these places of the
-    /// tower, at `factor` times the learning rate. May scale the gradient. Uses the threads of the
+    /// Moves network `number` of the model against `gradient`, for the tasks at these places of the
+    /// network, at `factor` times the learning rate. May scale the gradient. Uses the threads of the
     /// current pool; their number does not change the result.
     ///
     /// # Panics
-    /// If the gradient is of other masks, or of another tower.
+    /// If the gradient is of other masks, or of another network.
     pub fn step(
         &mut self,
         number: usize,
-        tower: &mut Tower<R>,
+        network: &mut Network<R>,
         gradient: &mut Gradient<R>,
         places: &[usize],
         factor: f64,
     ) {
-        self.step_in_part(number, tower, gradient, places, factor, &[]);
+        self.step_in_part(number, network, gradient, places, factor, &[]);
     }
 
     /// The same, but each table row goes a part of the way only, its moments too: `parts[table][id of the
@@ -133,7 +133,7 @@ impl<R: Real> Optimizers<R> {
     pub fn step_in_part(
         &mut self,
         number: usize,
-        tower: &mut Tower<R>,
+        network: &mut Network<R>,
         gradient: &mut Gradient<R>,
         places: &[usize],
         factor: f64,
@@ -142,28 +142,28 @@ impl<R: Real> Optimizers<R> {
         if let Some(most) = self.settings.clip_norm {
             clip(&mut gradient.dense, f64::from(most));
         }
-        let state = &mut self.towers[number];
+        let state = &mut self.networks[number];
         let active = places.iter().fold(0, |bits, place| bits | 1 << place);
         state.count(active);
-        state.step_dense(tower, &gradient.dense, active, &self.settings, factor);
+        state.step_dense(network, &gradient.dense, active, &self.settings, factor);
         let rule = Rule::new(self.settings.tables, state.steps, factor, 0.0);
         if self.settings.leaks.rows {
-            let tables = tower.tables.iter_mut().zip(&gradient.tables);
+            let tables = network.tables.iter_mut().zip(&gradient.tables);
             for ((table, gradient), moments) in tables.zip(&mut state.tables) {
                 rows::step_all(rule, table, gradient, moments);
             }
         } else {
-            let (tables, moments) = (&mut tower.tables, &mut state.tables);
+            let (tables, moments) = (&mut network.tables, &mut state.tables);
             rows::step(rule, tables, &gradient.tables, moments, parts);
         }
     }
 }
 
-impl<R: Real> TowerState<R> {
-    fn new(tower: &Tower<R>, connections: &Arc<Connections>) -> TowerState<R> {
-        TowerState {
+impl<R: Real> NetworkState<R> {
+    fn new(network: &Network<R>, connections: &Arc<ParameterIndex>) -> NetworkState<R> {
+        NetworkState {
             dense: Moments::new(connections.len()),
-            tables: tower.tables.iter().map(RowMoments::new).collect(),
+            tables: network.tables.iter().map(RowMoments::new).collect(),
             steps: 0,
             counts: vec![0; connections.groups().len()],
             connections: connections.clone(),
@@ -179,7 +179,7 @@ impl<R: Real> TowerState<R> {
 
     fn step_dense(
         &mut self,
-        tower: &mut Tower<R>,
+        network: &mut Network<R>,
         gradient: &[R],
         active: u64,
         settings: &OptimSettings,
@@ -191,7 +191,11 @@ impl<R: Real> TowerState<R> {
             connections.len(),
             "the gradient is of other masks"
         );
-        let layers_end = tower.layout.layers.last().map_or(0, |layer| layer.bias.end);
+        let layers_end = network
+            .layout
+            .layers
+            .last()
+            .map_or(0, |layer| layer.bias.end);
         for (g, group) in connections.groups().iter().enumerate() {
             let count = match settings.leaks.shared_count {
                 true => self.steps,
@@ -209,7 +213,7 @@ impl<R: Real> TowerState<R> {
                 false => 0.0,
             };
             let rule = Rule::new(settings.network, count, factor, decay);
-            self.step_range(rule, &mut tower.dense, gradient, range);
+            self.step_range(rule, &mut network.dense, gradient, range);
         }
     }
 
@@ -246,7 +250,7 @@ fn take_back<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
 }
 
 /// Those of a group that belong to hidden layers, which lie before the heads.
-fn hidden(connections: &Connections, group: &Keepers, layers_end: usize) -> Range<usize> {
+fn hidden(connections: &ParameterIndex, group: &ParameterGroup, layers_end: usize) -> Range<usize> {
     let Range { start, end } = group.range;
     let positions = &connections.positions()[start..end];
     start..start + positions.partition_point(|&position| (position as usize) < layers_end)

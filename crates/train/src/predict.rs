@@ -3,7 +3,7 @@
 use crate::loss;
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
 use ncs_features::{Batch, Objective, Population, Task};
-use ncs_model::{Model, Pass, Subnet, Tower};
+use ncs_model::{Model, Network, Subnet, Workspace};
 
 /// Starts the predictions for some tasks, no rows yet.
 pub fn no_predictions(tasks: &[Task]) -> Predictions {
@@ -61,43 +61,44 @@ pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
 }
 
 /// A model that scores batches with the weights that it has now.
-pub(crate) struct Forecast<'a> {
+pub(crate) struct Evaluator<'a> {
     model: &'a Model,
-    /// Those of each tower.
+    /// Those of each network.
     subnets: Vec<Vec<Subnet>>,
 }
 
-impl<'a> Forecast<'a> {
-    pub(crate) fn new(model: &'a Model) -> Forecast<'a> {
-        let towers = model.towers().iter().enumerate();
-        let subnets = towers.map(|(number, tower)| model.subnets(number, own_tasks(model, tower)));
-        Forecast {
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(model: &'a Model) -> Evaluator<'a> {
+        let networks = model.networks().iter().enumerate();
+        let subnets =
+            networks.map(|(number, network)| model.subnets(number, own_tasks(model, network)));
+        Evaluator {
             subnets: subnets.collect(),
             model,
         }
     }
 
     /// The scores of every task for every row of a batch: `[task][row]`.
-    pub(crate) fn scores(&self, batch: &Batch, pass: &mut Pass) -> Vec<Vec<f32>> {
+    pub(crate) fn scores(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.model.spec().tasks.len()];
-        for (tower, subnets) in self.model.towers().iter().zip(&self.subnets) {
-            let tasks = own_tasks(self.model, tower);
-            tower.probabilities(batch, subnets, tasks, pass, &mut scores);
+        for (network, subnets) in self.model.networks().iter().zip(&self.subnets) {
+            let tasks = own_tasks(self.model, network);
+            network.probabilities(batch, subnets, tasks, pass, &mut scores);
         }
         self.model.spec().answers(&mut scores);
         scores
     }
 }
 
-/// The tasks of a tower, without the helper's head.
-fn own_tasks<'a>(model: &Model, tower: &'a Tower) -> &'a [usize] {
-    let helper = usize::from(tower.tasks.last() == model.spec().helper().as_ref());
-    &tower.tasks[..tower.tasks.len() - helper]
+/// The tasks of a network, without the helper's head.
+fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
+    let helper = usize::from(network.tasks.last() == model.spec().helper().as_ref());
+    &network.tasks[..network.tasks.len() - helper]
 }
 
 /// How good a task is on some rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Judgement {
+pub struct ValidationScore {
     /// Its loss, as in training.
     pub loss: f64,
     /// `AUC` or `squared error`.
@@ -108,9 +109,9 @@ pub struct Judgement {
     pub n_labels: usize,
 }
 
-impl Judgement {
+impl ValidationScore {
     /// Judges a task by its rows with a score; `None` where they do not allow it (none, or one class only).
-    pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<Judgement> {
+    pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<ValidationScore> {
         let predictions = predictions.without_lost_rows();
         let logit = |&p: &f32| {
             let p = f64::from(p).clamp(1e-12, 1.0 - 1e-12);
@@ -129,7 +130,7 @@ impl Judgement {
         let known = predictions.labels.iter().filter(|label| !label.is_nan());
         let n_known = known.clone().count();
         let n_positive = known.filter(|&&label| label > 0.5).count();
-        Some(Judgement {
+        Some(ValidationScore {
             loss,
             metric,
             value,
@@ -142,8 +143,8 @@ impl Judgement {
 
     /// The mean goodness of some tasks, each weighed by the root of the labels that it rests on: the error of
     /// an AUC falls with that root, and a moment is not to be chosen by the noise of the task with the fewest.
-    pub(crate) fn joint_goodness(judged: &[Judgement]) -> f64 {
-        let weight = |judged: &Judgement| (judged.n_labels as f64).sqrt();
+    pub(crate) fn joint_goodness(judged: &[ValidationScore]) -> f64 {
+        let weight = |judged: &ValidationScore| (judged.n_labels as f64).sqrt();
         let weights: f64 = judged.iter().map(weight).sum();
         let sum: f64 = judged.iter().map(|j| weight(j) * j.goodness()).sum();
         sum / weights
@@ -162,7 +163,7 @@ impl Judgement {
 mod tests {
     use super::*;
 
-    fn judged(objective: Objective, labels: &[f32], scores: &[f32]) -> Judgement {
+    fn judged(objective: Objective, labels: &[f32], scores: &[f32]) -> ValidationScore {
         let task = Task {
             name: "t".into(),
             label: "y".into(),
@@ -176,7 +177,7 @@ mod tests {
             scores: scores.to_vec(),
             ..TaskPredictions::default()
         };
-        Judgement::of(&task, &predictions).unwrap()
+        ValidationScore::of(&task, &predictions).unwrap()
     }
 
     #[test]
@@ -201,21 +202,21 @@ mod tests {
 
     #[test]
     fn a_task_with_few_labels_weighs_less() {
-        let of = |value, n_labels| Judgement {
+        let of = |value, n_labels| ValidationScore {
             loss: 0.0,
             metric: "AUC",
             value,
             n_labels,
         };
-        let alone = Judgement::joint_goodness(&[of(0.7, 9)]);
+        let alone = ValidationScore::joint_goodness(&[of(0.7, 9)]);
         assert!((alone - 0.7).abs() < 1e-12);
-        let both = Judgement::joint_goodness(&[of(0.8, 900), of(0.6, 100)]);
+        let both = ValidationScore::joint_goodness(&[of(0.8, 900), of(0.6, 100)]);
         assert!((both - 0.75).abs() < 1e-12, "{both}");
-        let error = Judgement {
+        let error = ValidationScore {
             metric: "squared error",
             ..of(0.1, 100)
         };
-        let both = Judgement::joint_goodness(&[of(0.8, 100), error]);
+        let both = ValidationScore::joint_goodness(&[of(0.8, 100), error]);
         assert!((both - 0.35).abs() < 1e-12, "{both}");
     }
 }

@@ -9,8 +9,8 @@
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::plan::TrainPlan;
-use crate::run::{Bench, Training, artifact, count_evidence};
-use crate::step::Course;
+use crate::run::{SearchContext, Training, artifact, count_evidence};
+use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer};
 use ncs_features::Schema;
 use ncs_model::artifact::Artifact;
@@ -59,14 +59,14 @@ impl First {
 
 /// Trains again and gives the model of it. `bench` is that of the first training.
 pub(crate) fn run(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     rows: RefitRows<'_>,
     first: &First,
     listener: &mut dyn Listener,
 ) -> Result<(Artifact, Training), TrainError> {
     let plan: &TrainPlan = bench.plan;
     let identity = format!("{} {}", bench.run, blake3::Hash::from(rows.data_key));
-    let again = Bench {
+    let again = SearchContext {
         plan,
         schema: rows.schema,
         spec: Spec::of(rows.schema, &bench.spec.plan),
@@ -83,10 +83,10 @@ pub(crate) fn run(
         rates_of: bench.rates_of,
     };
     let phase = phase(bench, &again, first);
-    listener.hear(&Event::Noted(&said(&phase, first, rows.train.n_rows())));
+    listener.on_event(&Event::Noted(&said(&phase, first, rows.train.n_rows())));
     let mut model = again.model();
     if let Some(start) = &first.start {
-        let restored = model.tower_mut(0).restore(start);
+        let restored = model.network_mut(0).restore(start);
         restored.expect("ids are what they were in the first training");
     }
     // After the weights: masks with owned units clear weights that no task may use.
@@ -98,13 +98,13 @@ pub(crate) fn run(
     Ok((artifact(&again, rows.schema, &trainer), training))
 }
 
-fn phase(bench: &Bench<'_>, again: &Bench<'_>, first: &First) -> Phase {
+fn phase(bench: &SearchContext<'_>, again: &SearchContext<'_>, first: &First) -> Phase {
     let rows_per_batch = first.phase.rows_per_batch;
     let [n, more] = [bench, again].map(|bench| bench.train.n_rows() as f64);
-    let total_steps = scaled(first.phase.course.total_steps, more / n);
+    let total_steps = scaled(first.phase.budget.total_steps, more / n);
     Phase {
         name: "refit".to_owned(),
-        course: Course {
+        budget: StepBudget {
             batches_per_epoch: again.batches(Rows::All, rows_per_batch).max(1),
             total_steps,
             validations_per_epoch: 0,

@@ -7,11 +7,11 @@ use crate::id_dropout::IdDropout;
 use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
 use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch, UnitChoice};
-use crate::step::Course;
-use crate::trainer::{Phase, Point, Setting, Trainer};
+use crate::step::StepBudget;
+use crate::trainer::{Phase, Trainer, TrainerContext, ValidationRecord};
 use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
-use ncs_model::artifact::{Artifact, Member};
-use ncs_model::{Draw, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
+use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
 use std::path::Path;
@@ -52,7 +52,7 @@ pub struct Trained {
     /// not learned from.
     pub chosen: Option<Artifact>,
     /// The validations of the training.
-    pub history: Vec<Point>,
+    pub history: Vec<ValidationRecord>,
     /// One for each task, where masks were searched.
     pub searches: Vec<TaskSearch>,
     /// How the share of common units was chosen, where it was not stated.
@@ -73,7 +73,7 @@ pub struct Training {
 }
 
 /// What the trainings of a search share.
-pub(crate) struct Bench<'a> {
+pub(crate) struct SearchContext<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) schema: &'a Schema,
     pub(crate) spec: Spec,
@@ -90,7 +90,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) rates_of: &'a LabelCounts,
 }
 
-impl Bench<'_> {
+impl SearchContext<'_> {
     /// A model with the run's initial weights.
     pub(crate) fn model(&self) -> Model {
         self.initial(self.plan.seed)
@@ -98,23 +98,23 @@ impl Bench<'_> {
 
     /// A model with the initial weights of a seed.
     pub(crate) fn initial(&self, seed: u64) -> Model {
-        let mut model = Model::new(self.spec.clone(), Draw::new(seed, "initial weights"));
+        let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
         let rates = rates(&self.rates_of.tasks, self.schema, &self.spec);
-        for t in 0..model.towers().len() {
-            let tower = model.tower_mut(t);
-            for (place, task) in tower.tasks.clone().into_iter().enumerate() {
+        for t in 0..model.networks().len() {
+            let network = model.network_mut(t);
+            for (place, task) in network.tasks.clone().into_iter().enumerate() {
                 // The helper's head has no labels of its own.
                 if let Some(&Some(rate)) = rates.get(task) {
-                    let bias = tower.layout.heads[place].bias.start;
-                    tower.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
+                    let bias = network.layout.heads[place].bias.start;
+                    network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
                 }
             }
         }
         model
     }
 
-    pub(crate) fn setting(&self) -> Setting<'_> {
-        Setting {
+    pub(crate) fn setting(&self) -> TrainerContext<'_> {
+        TrainerContext {
             plan: self.plan,
             schema: self.schema,
             train: self.train,
@@ -130,7 +130,7 @@ impl Bench<'_> {
 
     /// What `steps` of a phase read.
     pub(crate) fn training(&self, phase: &Phase, steps: u64) -> Training {
-        let per_epoch = phase.course.batches_per_epoch;
+        let per_epoch = phase.budget.batches_per_epoch;
         let counts = self.train.label_counts();
         let rows = match phase.rows {
             Rows::All => counts.rows,
@@ -193,7 +193,7 @@ impl Run<'_> {
     ) -> Result<Trained, TrainError> {
         let id_dropout =
             IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
-        let bench = Bench {
+        let bench = SearchContext {
             plan: self.plan,
             schema: self.schema,
             spec: Spec::of(self.schema, self.network),
@@ -213,7 +213,7 @@ impl Run<'_> {
         let (mut units, mut start) = (None, None);
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
-            let restored = model.tower_mut(0).restore(&found.start);
+            let restored = model.network_mut(0).restore(&found.start);
             restored.expect("the start is of this network");
             model.set_masks(Some(Arc::new(found.masks)));
             (searches, agreements) = (found.searches, found.agreements);
@@ -223,7 +223,7 @@ impl Run<'_> {
         let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
         trainer.run(listener)?;
         if let Some(told) = kappa_in_words(self.schema, self.plan, &trainer) {
-            listener.hear(&Event::Noted(&told));
+            listener.on_event(&Event::Noted(&told));
         }
         let mut trainings = search::trainings(&bench, &searches);
         trainings.push(bench.training(&trainer.phase, trainer.state.step));
@@ -248,7 +248,7 @@ impl Run<'_> {
         })
     }
 
-    fn phase(&self, bench: &Bench<'_>) -> Phase {
+    fn phase(&self, bench: &SearchContext<'_>) -> Phase {
         let batches = bench.batches(Rows::All, bench.rows_per_step());
         let per_epoch = u64::from(self.plan.evaluations_per_epoch);
         Phase {
@@ -256,7 +256,7 @@ impl Run<'_> {
             tasks: (0..self.schema.tasks.len()).collect(),
             rows: Rows::All,
             rows_per_batch: bench.rows_per_step(),
-            course: Course::of_epochs(batches, f64::from(self.plan.epochs), per_epoch),
+            budget: StepBudget::of_epochs(batches, f64::from(self.plan.epochs), per_epoch),
             keep: self.plan.keep,
             patience: self.plan.patience,
             validates: true,
@@ -303,18 +303,22 @@ impl Run<'_> {
 }
 
 /// The kept weights of every task; those of the end where no moment was kept.
-pub(crate) fn artifact(bench: &Bench<'_>, schema: &Arc<Schema>, trainer: &Trainer<'_>) -> Artifact {
-    let mut members: Vec<Member> = Vec::new();
+pub(crate) fn artifact(
+    bench: &SearchContext<'_>,
+    schema: &Arc<Schema>,
+    trainer: &Trainer<'_>,
+) -> Artifact {
+    let mut members: Vec<WeightSet> = Vec::new();
     let mut of_task = vec![0; schema.tasks.len()];
     for slot in &trainer.slots {
         let best = trainer.kept(slot);
-        for (place, &tower) in slot.towers.iter().enumerate() {
+        for (place, &network) in slot.networks.iter().enumerate() {
             let weights = match best {
                 Some(best) => best.weights[place].clone(),
-                None => Arc::new(trainer.model.tower(tower).weights()),
+                None => Arc::new(trainer.model.network(network).weights()),
             };
-            let member = member_of(&mut members, tower, weights);
-            let tasks = trainer.model.tower(tower).tasks.iter();
+            let member = member_of(&mut members, network, weights);
+            let tasks = trainer.model.network(network).tasks.iter();
             for &task in tasks.filter(|task| slot.tasks.contains(task)) {
                 of_task[task] = member;
             }
@@ -476,10 +480,11 @@ fn problems_of_part(
     tasks.filter_map(problem).collect()
 }
 
-fn member_of(members: &mut Vec<Member>, tower: usize, weights: Arc<Weights>) -> usize {
-    let same = |member: &Member| member.tower == tower && Arc::ptr_eq(&member.weights, &weights);
+fn member_of(members: &mut Vec<WeightSet>, network: usize, weights: Arc<Weights>) -> usize {
+    let same =
+        |member: &WeightSet| member.network == network && Arc::ptr_eq(&member.weights, &weights);
     members.iter().position(same).unwrap_or_else(|| {
-        members.push(Member { tower, weights });
+        members.push(WeightSet { network, weights });
         members.len() - 1
     })
 }

@@ -4,11 +4,11 @@ use crate::plan::Keep;
 use ncs_model::{Model, Weights};
 use std::sync::Arc;
 
-/// A set of weights that is kept: those of some towers, at the best moment of some tasks.
+/// A set of weights that is kept: those of some networks, at the best moment of some tasks.
 #[derive(Clone, Debug)]
-pub(crate) struct Slot {
+pub(crate) struct BestSlot {
     pub(crate) tasks: Vec<usize>,
-    pub(crate) towers: Vec<usize>,
+    pub(crate) networks: Vec<usize>,
     pub(crate) best: Option<Best>,
 }
 
@@ -17,18 +17,18 @@ pub(crate) struct Slot {
 pub(crate) struct Best {
     pub(crate) goodness: f64,
     pub(crate) step: u64,
-    /// One for each tower of the slot.
+    /// One for each network of the slot.
     pub(crate) weights: Vec<Arc<Weights>>,
 }
 
 /// Slots of a training of these tasks, nothing kept yet.
-pub(crate) fn of(keep: Keep, tasks: &[usize], model: &Model) -> Vec<Slot> {
+pub(crate) fn of(keep: Keep, tasks: &[usize], model: &Model) -> Vec<BestSlot> {
     let slot = |tasks: Vec<usize>| {
-        let mut towers: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
-        towers.dedup();
-        Slot {
+        let mut networks: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
+        networks.dedup();
+        BestSlot {
             tasks,
-            towers,
+            networks,
             best: None,
         }
     };

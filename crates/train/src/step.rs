@@ -2,7 +2,7 @@
 
 /// The shape of a training in steps; a step is one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Course {
+pub struct StepBudget {
     /// Batches of one pass over the rows, at least 1.
     pub batches_per_epoch: u64,
     /// Steps at most, at least 1.
@@ -11,12 +11,16 @@ pub struct Course {
     pub validations_per_epoch: u64,
 }
 
-impl Course {
-    /// A course of so many epochs, which may be a fraction.
-    pub fn of_epochs(batches_per_epoch: u64, epochs: f64, validations_per_epoch: u64) -> Course {
+impl StepBudget {
+    /// A budget of so many epochs, which may be a fraction.
+    pub fn of_epochs(
+        batches_per_epoch: u64,
+        epochs: f64,
+        validations_per_epoch: u64,
+    ) -> StepBudget {
         let batches_per_epoch = batches_per_epoch.max(1);
         let total = (batches_per_epoch as f64 * epochs).round() as u64;
-        Course {
+        StepBudget {
             batches_per_epoch,
             total_steps: total.max(1),
             validations_per_epoch,
@@ -53,24 +57,24 @@ mod tests {
 
     #[test]
     fn validations_lie_at_equal_distances_and_at_the_end() {
-        let check = |course: Course, expected: &[u64]| {
-            let steps = 1..=course.total_steps;
-            let found: Vec<u64> = steps.filter(|&done| course.validates_after(done)).collect();
+        let check = |budget: StepBudget, expected: &[u64]| {
+            let steps = 1..=budget.total_steps;
+            let found: Vec<u64> = steps.filter(|&done| budget.validates_after(done)).collect();
             assert_eq!(found, expected);
         };
-        check(Course::of_epochs(10, 2.0, 2), &[5, 10, 15, 20]);
-        check(Course::of_epochs(10, 1.0, 3), &[4, 7, 10]);
-        check(Course::of_epochs(10, 1.25, 1), &[10, 13]);
-        check(Course::of_epochs(10, 0.5, 0), &[5]);
-        check(Course::of_epochs(3, 1.0, 5), &[1, 2, 3]);
-        check(Course::of_epochs(3, 0.01, 1), &[1]);
+        check(StepBudget::of_epochs(10, 2.0, 2), &[5, 10, 15, 20]);
+        check(StepBudget::of_epochs(10, 1.0, 3), &[4, 7, 10]);
+        check(StepBudget::of_epochs(10, 1.25, 1), &[10, 13]);
+        check(StepBudget::of_epochs(10, 0.5, 0), &[5]);
+        check(StepBudget::of_epochs(3, 1.0, 5), &[1, 2, 3]);
+        check(StepBudget::of_epochs(3, 0.01, 1), &[1]);
     }
 
     #[test]
     fn a_step_knows_its_epoch_and_batch() {
-        let course = Course::of_epochs(10, 2.0, 1);
-        assert_eq!((course.epoch(0), course.batch(0)), (0, 0));
-        assert_eq!((course.epoch(13), course.batch(13)), (1, 3));
-        assert_eq!(course.epochs(15), 1.5);
+        let budget = StepBudget::of_epochs(10, 2.0, 1);
+        assert_eq!((budget.epoch(0), budget.batch(0)), (0, 0));
+        assert_eq!((budget.epoch(13), budget.batch(13)), (1, 3));
+        assert_eq!(budget.epochs(15), 1.5);
     }
 }

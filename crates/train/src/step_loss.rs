@@ -3,7 +3,7 @@
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
 use crate::loss::BatchLoss;
 use ncs_features::{Batch, Task};
-use ncs_model::{Dropout, Gradient, HeadRows, Pass, Subnet, Tower};
+use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
 
 /// The loss of the heads of a step.
 pub(crate) struct StepLoss<'a> {
@@ -27,10 +27,10 @@ struct Funnel<'a> {
     heads: [Option<usize>; 3],
 }
 
-/// What a step's slopes are taken of.
+/// What a step's gradients are taken of.
 #[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
-    pub(crate) tower: &'a Tower,
+pub(crate) struct StepInputs<'a> {
+    pub(crate) network: &'a Network,
     pub(crate) batch: &'a Batch,
     pub(crate) subnets: &'a [Subnet],
     pub(crate) dropout: Option<Dropout>,
@@ -89,48 +89,48 @@ impl<'a> StepLoss<'a> {
         own.for_each(|head| head.taken = Some(taken));
     }
 
-    /// Forward, and back from the slopes of this loss; with `only`, of this head alone.
+    /// Forward, and back from the gradients of this loss; with `only`, of this head alone.
     pub(crate) fn learn(
         &self,
-        ground: Ground<'_>,
+        ground: StepInputs<'_>,
         only: Option<usize>,
-        pass: &mut Pass,
+        pass: &mut Workspace,
         gradient: &mut Gradient,
     ) {
-        let Ground {
-            tower,
+        let StepInputs {
+            network,
             batch,
             subnets,
             dropout,
         } = ground;
         if let Some(funnel) = &self.funnel {
-            let slopes =
-                |rows: &[HeadRows<'_, f32>], slopes: &mut [&mut [f32]], losses: &mut [f64]| {
-                    self.coupled(funnel, rows, slopes, losses);
+            let gradients =
+                |rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]| {
+                    self.coupled(funnel, rows, gradients, losses);
                 };
-            tower.learn_coupled(batch, subnets, dropout, &slopes, pass, gradient);
+            network.learn_coupled(batch, subnets, dropout, &gradients, pass, gradient);
             return;
         }
-        let slopes = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
-            let sum = self.apart(rows, slopes);
+        let gradients = |rows: &HeadRows<'_, f32>, gradients: &mut [f32]| {
+            let sum = self.apart(rows, gradients);
             if only.is_some_and(|only| only != rows.head) {
-                slopes.fill(0.0);
+                gradients.fill(0.0);
             }
             sum
         };
-        tower.learn(batch, subnets, dropout, &slopes, pass, gradient);
+        network.learn(batch, subnets, dropout, &gradients, pass, gradient);
     }
 
-    fn apart(&self, rows: &HeadRows<'_, f32>, slopes: &mut [f32]) -> f64 {
+    fn apart(&self, rows: &HeadRows<'_, f32>, gradients: &mut [f32]) -> f64 {
         let head = &self.heads[rows.head];
         let Some(loss) = &head.loss else { return 0.0 };
         match head.taken {
-            None => loss.slopes(rows.rows, rows.logits, slopes),
+            None => loss.gradients(rows.rows, rows.logits, gradients),
             Some(taken) => {
                 let pairs = rows.rows.iter().zip(rows.logits);
                 let sum = |(&row, &own): (&u32, &f32)| f64::from(own) + taken[row as usize];
                 let logits: Vec<f32> = pairs.map(|pair| sum(pair) as f32).collect();
-                loss.slopes(rows.rows, &logits, slopes)
+                loss.gradients(rows.rows, &logits, gradients)
             }
         }
     }
@@ -139,20 +139,20 @@ impl<'a> StepLoss<'a> {
         &self,
         funnel: &Funnel<'_>,
         heads: &[HeadRows<'_, f32>],
-        slopes: &mut [&mut [f32]],
+        gradients: &mut [&mut [f32]],
         losses: &mut [f64],
     ) {
-        for (rows, (slopes, loss)) in heads.iter().zip(slopes.iter_mut().zip(&mut *losses)) {
-            *loss += self.apart(rows, slopes);
+        for (rows, (gradients, loss)) in heads.iter().zip(gradients.iter_mut().zip(&mut *losses)) {
+            *loss += self.apart(rows, gradients);
         }
         let Some(first) = heads.first() else { return };
         for (i, &row) in first.rows.iter().enumerate() {
             let logit =
                 |head: Option<usize>| head.map_or(0.0, |head| f64::from(heads[head].logits[i]));
             let (found, sums) = funnel.loss.row(row, funnel.heads.map(logit));
-            for (head, slope) in funnel.heads.iter().zip(found) {
+            for (head, gradient) in funnel.heads.iter().zip(found) {
                 if let Some(head) = *head {
-                    slopes[head][i] = slope as f32;
+                    gradients[head][i] = gradient as f32;
                 }
             }
             for (head, sum) in funnel.heads.iter().zip(sums) {
@@ -164,7 +164,7 @@ impl<'a> StepLoss<'a> {
     }
 
     /// The mean losses of the pass that learned last, unweighted, task by task.
-    pub(crate) fn means(&self, pass: &Pass) -> Vec<TaskLoss> {
+    pub(crate) fn means(&self, pass: &Workspace) -> Vec<TaskLoss> {
         let mean = |(place, head): (usize, &Head<'_>)| {
             let n_rows = match &head.loss {
                 Some(loss) => loss.n_rows(),

@@ -8,7 +8,7 @@
 
 use crate::loss::{row_loss, sigmoid};
 use ncs_features::Objective;
-use ncs_model::{Draw, TakenLogit};
+use ncs_model::{CounterRng, TakenLogit};
 use serde::{Deserialize, Serialize};
 
 /// A task that takes in another's logit.
@@ -97,7 +97,7 @@ impl KappaGradient {
             let logit = own + kappa * centred;
             if let Some(row) = row_loss(objective, logit, label) {
                 let p = sigmoid(logit);
-                found.gradient += row.slope * centred;
+                found.gradient += row.gradient * centred;
                 found.information += p * (1.0 - p) * centred * centred;
                 n += 1;
             }
@@ -108,10 +108,10 @@ impl KappaGradient {
 }
 
 /// Exchanges the numbers of these rows among each other.
-pub(crate) fn permute(values: &mut [f64], rows: &[usize], draw: Draw) {
+pub(crate) fn permute(values: &mut [f64], rows: &[usize], rng: CounterRng) {
     let mut order: Vec<(u64, f64)> = rows
         .iter()
-        .map(|&row| (draw.bits(row as u64), values[row]))
+        .map(|&row| (rng.bits(row as u64), values[row]))
         .collect();
     order.sort_by_key(|&(place, _)| place);
     for (&row, (_, value)) in rows.iter().zip(order) {
@@ -125,10 +125,10 @@ mod tests {
     use crate::loss::loss;
 
     fn rows() -> (Vec<f64>, Vec<f64>, Vec<f32>) {
-        let draw = Draw::new(3, "rows");
-        let normal = |at: u64| (0..40).map(|i| draw.at(at).normal(i)).collect();
+        let rng = CounterRng::new(3, "rows");
+        let normal = |at: u64| (0..40).map(|i| rng.at(at).normal(i)).collect();
         let mut labels: Vec<f32> = (0..40)
-            .map(|i| f32::from(u8::from(draw.uniform(i) < 0.4)))
+            .map(|i| f32::from(u8::from(rng.uniform(i) < 0.4)))
             .collect();
         labels[7] = f32::NAN;
         (normal(1), normal(2), labels)
@@ -181,15 +181,15 @@ mod tests {
     /// Labels that follow the other logit by 0.5: kappa is found within three of its errors.
     #[test]
     fn kappa_is_found_with_its_error() {
-        let draw = Draw::new(5, "labels");
+        let rng = CounterRng::new(5, "labels");
         let mut state = KappaState::default();
         for step in 0..600u64 {
             // 20 batches of 200 rows, again and again.
-            let draw = draw.at(step % 20);
+            let rng = rng.at(step % 20);
             let rows = (0..200).map(|i| {
-                let (own, centred) = (0.3 * draw.at(1).normal(i), draw.at(2).normal(i));
+                let (own, centred) = (0.3 * rng.at(1).normal(i), rng.at(2).normal(i));
                 let p = sigmoid(own + 0.5 * centred);
-                (own, centred, f32::from(u8::from(draw.uniform(i) < p)))
+                (own, centred, f32::from(u8::from(rng.uniform(i) < p)))
             });
             let gradient = KappaGradient::of(Objective::CrossEntropy, state.kappa, rows);
             state.step(gradient, 1.0, 20);
@@ -205,7 +205,7 @@ mod tests {
     fn permuted_rows_keep_their_numbers_among_themselves() {
         let mut values: Vec<f64> = (0..50).map(f64::from).collect();
         let rows: Vec<usize> = (0..50).step_by(2).collect();
-        permute(&mut values, &rows, Draw::new(1, "permuted"));
+        permute(&mut values, &rows, CounterRng::new(1, "permuted"));
         assert!((1..50).step_by(2).all(|row| values[row] == row as f64));
         let mut even: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
         assert!(even.windows(2).any(|pair| pair[0] > pair[1]));

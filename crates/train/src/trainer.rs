@@ -14,14 +14,14 @@ use crate::evidence::Evidence;
 use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
 use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
-use crate::predict::Judgement;
-use crate::slots::{self, Slot};
-use crate::step::Course;
-use crate::step_loss::{Ground, StepLoss};
+use crate::predict::ValidationScore;
+use crate::slots::{self, BestSlot};
+use crate::step::StepBudget;
+use crate::step_loss::{StepInputs, StepLoss};
 use crate::taken::KappaState;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
-use ncs_model::{Draw, Dropout, Gradient, Model, NetworkKind, Pass, Subnet};
+use ncs_model::{CounterRng, Dropout, Gradient, Model, NetworkKind, Subnet, Workspace};
 use ncs_readers::batches::{BatchPlan, Order, Rows};
 use ncs_readers::cache::Cache;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 pub(crate) use gradients::GradientSums;
 
 /// What all trainings of a run have in common.
-pub(crate) struct Setting<'a> {
+pub(crate) struct TrainerContext<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) schema: &'a Schema,
     pub(crate) train: &'a Cache,
@@ -59,7 +59,7 @@ pub(crate) struct Phase {
     /// The rows of a step.
     pub(crate) rows: Rows,
     pub(crate) rows_per_batch: usize,
-    pub(crate) course: Course,
+    pub(crate) budget: StepBudget,
     pub(crate) keep: Keep,
     pub(crate) patience: Option<u32>,
     /// Whether the end is validated where `keep` and `patience` do not ask for it.
@@ -75,34 +75,34 @@ impl Phase {
     /// The step that it ends with at the latest.
     pub(crate) fn last_step(&self) -> u64 {
         let last = self.keep_at.iter().copied().max();
-        last.unwrap_or(self.course.total_steps)
+        last.unwrap_or(self.budget.total_steps)
     }
 }
 
 /// A model in training.
 pub(crate) struct Trainer<'a> {
-    setting: &'a Setting<'a>,
+    setting: &'a TrainerContext<'a>,
     pub(crate) phase: Phase,
     pub(crate) model: Model,
     pub(crate) optimizers: Optimizers,
     pub(crate) state: State,
-    pub(crate) slots: Vec<Slot>,
-    pass: Pass,
+    pub(crate) slots: Vec<BestSlot>,
+    pass: Workspace,
     gradient: Gradient,
-    subnets: Vec<Running>,
+    subnets: Vec<ActiveSubnets>,
     /// Tasks whose validation was said to be in doubt.
     doubted: Vec<usize>,
     /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
     /// turns then.
     pub(crate) gradients: Vec<GradientSums>,
-    /// Running averages of layers and heads, where they are kept.
+    /// ActiveSubnets averages of layers and heads, where they are kept.
     pub(crate) averages: Option<Averages>,
     clock: checkpoint::Clock,
 }
 
 /// Subnets that one step after the other loads and runs.
-struct Running {
-    tower: usize,
+struct ActiveSubnets {
+    network: usize,
     tasks: Vec<usize>,
     subnets: Vec<Subnet>,
 }
@@ -121,12 +121,12 @@ pub(crate) struct State {
     /// How much a task takes of another's logit.
     #[serde(default)]
     pub(crate) kappa: KappaState,
-    pub(crate) history: Vec<Point>,
+    pub(crate) history: Vec<ValidationRecord>,
 }
 
 /// One validation of one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub struct ValidationRecord {
     /// The task's number.
     pub task: usize,
     /// Steps done.
@@ -145,7 +145,7 @@ pub struct Point {
 
 impl<'a> Trainer<'a> {
     /// A trainer at its first step.
-    pub(crate) fn new(setting: &'a Setting<'a>, phase: Phase, model: Model) -> Trainer<'a> {
+    pub(crate) fn new(setting: &'a TrainerContext<'a>, phase: Phase, model: Model) -> Trainer<'a> {
         let plan = setting.plan;
         let settings = OptimSettings {
             network: plan.optimizer,
@@ -166,7 +166,7 @@ impl<'a> Trainer<'a> {
                 variances: LogVariances::new(setting.schema.tasks.len()),
                 ..State::default()
             },
-            pass: Pass::new(plan.threads),
+            pass: Workspace::new(plan.threads),
             gradient: Gradient::default(),
             subnets: Vec::new(),
             doubted: Vec::new(),
@@ -184,7 +184,7 @@ impl<'a> Trainer<'a> {
         let resumed = self.resume()?;
         let total = self.phase.last_step();
         let (name, done) = (self.phase.name.clone(), self.state.step);
-        listener.hear(&Event::Began {
+        listener.on_event(&Event::Began {
             phase: &name,
             total_steps: total,
             done,
@@ -192,7 +192,7 @@ impl<'a> Trainer<'a> {
             finished: self.state.finished,
         });
         if self.setting.plan.parity_stale_momentum {
-            (0..self.model.towers().len()).for_each(|t| self.model.tower_mut(t).touch_all());
+            (0..self.model.networks().len()).for_each(|t| self.model.network_mut(t).touch_all());
         }
         while !self.state.finished {
             self.epoch(listener)?;
@@ -201,7 +201,7 @@ impl<'a> Trainer<'a> {
             true => "no task improved for as long as `patience` allows",
             false => "all steps are done",
         };
-        listener.hear(&Event::Ended {
+        listener.on_event(&Event::Ended {
             phase: &name,
             steps: self.state.step,
             reason,
@@ -213,8 +213,8 @@ impl<'a> Trainer<'a> {
 
     /// Steps until the epoch or the training ends.
     fn epoch(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
-        let course = self.phase.course;
-        let epoch = course.epoch(self.state.step);
+        let budget = self.phase.budget;
+        let epoch = budget.epoch(self.state.step);
         let batches = self.setting.train.batches(BatchPlan {
             rows_per_batch: self.phase.rows_per_batch,
             order: Order::Shuffled {
@@ -223,20 +223,20 @@ impl<'a> Trainer<'a> {
             },
             rows: self.phase.rows,
             prefetch: true,
-            skip: course.batch(self.state.step),
+            skip: budget.batch(self.state.step),
         });
         for batch in batches {
             let mut batch = batch?;
-            let draw = Draw::new(self.setting.plan.seed, "unknown ids").at(self.state.step);
-            self.setting.id_dropout.apply(&mut batch, draw);
+            let rng = CounterRng::new(self.setting.plan.seed, "unknown ids").at(self.state.step);
+            self.setting.id_dropout.apply(&mut batch, rng);
             self.step(&batch)?;
             if let Some(averages) = &mut self.averages {
-                averages.follow(self.state.step, self.model.towers());
+                averages.follow(self.state.step, self.model.networks());
             }
             let done = self.state.step;
-            listener.hear(&Event::Stepped { done });
+            listener.on_event(&Event::Stepped { done });
             self.keep_now();
-            if course.validates_after(done) {
+            if budget.validates_after(done) {
                 self.validate(listener)?;
             }
             self.state.finished |= done >= self.phase.last_step();
@@ -254,19 +254,19 @@ impl<'a> Trainer<'a> {
                     step: done,
                 });
             }
-            if self.state.finished || course.epoch(done) != epoch {
+            if self.state.finished || budget.epoch(done) != epoch {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// One batch: a step for each task in turn, or one for all tasks of a tower.
+    /// One batch: a step for each task in turn, or one for all tasks of a network.
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let plan = self.setting.plan;
         let factor = plan
             .schedule
-            .factor(self.state.step, self.phase.course.total_steps);
+            .factor(self.state.step, self.phase.budget.total_steps);
         let together = plan.steps == Steps::Joint
             && self.gradients.is_empty()
             && self.model.spec().plan.kind != NetworkKind::SingleTask
@@ -301,9 +301,9 @@ impl<'a> Trainer<'a> {
             own = batch.select(&known);
             &own
         };
-        let tower = self.model.tower_of(task);
-        let mut running = self.take_subnets(tower, &[task]);
-        let learned = self.learn(batch, tower, &mut running, task as u64, factor);
+        let network = self.model.tower_of(task);
+        let mut running = self.take_subnets(network, &[task]);
+        let learned = self.learn(batch, network, &mut running, task as u64, factor);
         self.subnets.push(running);
         learned
     }
@@ -339,15 +339,15 @@ impl<'a> Trainer<'a> {
         learned
     }
 
-    /// The subnets of a tower for some tasks: those of an earlier step, if there are any.
-    fn take_subnets(&mut self, tower: usize, tasks: &[usize]) -> Running {
-        let known = |running: &Running| running.tower == tower && running.tasks == tasks;
+    /// The subnets of a network for some tasks: those of an earlier step, if there are any.
+    fn take_subnets(&mut self, network: usize, tasks: &[usize]) -> ActiveSubnets {
+        let known = |running: &ActiveSubnets| running.network == network && running.tasks == tasks;
         match self.subnets.iter().position(known) {
             Some(place) => self.subnets.swap_remove(place),
-            None => Running {
-                tower,
+            None => ActiveSubnets {
+                network,
                 tasks: tasks.to_vec(),
-                subnets: self.model.subnets(tower, tasks),
+                subnets: self.model.subnets(network, tasks),
             },
         }
     }
@@ -356,16 +356,16 @@ impl<'a> Trainer<'a> {
     fn learn(
         &mut self,
         batch: &Batch,
-        tower: usize,
-        running: &mut Running,
+        network: usize,
+        running: &mut ActiveSubnets,
         turn: u64,
         factor: f64,
     ) -> Result<(), TrainError> {
         let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
         let alone = self.phase.tasks.len() == 1;
-        self.model.tower_mut(tower).touch(batch);
-        let taken = self.taken(batch, tower, &running.tasks);
-        let weights = self.model.tower(tower);
+        self.model.network_mut(network).touch(batch);
+        let taken = self.taken(batch, network, &running.tasks);
+        let weights = self.model.network(network);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let weight = |task: usize| match plan.balance {
             _ if alone => 1.0,
@@ -381,12 +381,12 @@ impl<'a> Trainer<'a> {
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
-            draw: Draw::new(plan.seed, &self.phase.name)
+            rng: CounterRng::new(plan.seed, &self.phase.name)
                 .at(self.state.step)
                 .at(turn),
         });
-        let ground = Ground {
-            tower: weights,
+        let ground = StepInputs {
+            network: weights,
             batch,
             subnets: &running.subnets,
             dropout,
@@ -434,28 +434,28 @@ impl<'a> Trainer<'a> {
         }
         let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
         let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
-        self.add_gradient(running.tasks[0], tower);
-        let weights = self.model.tower_mut(tower);
+        self.add_gradient(running.tasks[0], network);
+        let weights = self.model.network_mut(network);
         let gradient = &mut self.gradient;
         self.optimizers
-            .step_in_part(tower, weights, gradient, &places, factor, &parts);
+            .step_in_part(network, weights, gradient, &places, factor, &parts);
         if let Some(taken) = taken {
-            self.move_kappa(batch, tower, &running.tasks, &taken, factor);
+            self.move_kappa(batch, network, &running.tasks, &taken, factor);
         }
         Ok(())
     }
 
     fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
-        let course = self.phase.course;
-        let tower = self.model.tower(self.model.tower_of(task));
+        let budget = self.phase.budget;
+        let network = self.model.network(self.model.tower_of(task));
         TrainError::NotFinite {
             phase: self.phase.name.clone(),
             step: self.state.step + 1,
-            epoch: course.epoch(self.state.step) + 1,
-            batch: course.batch(self.state.step) + 1,
+            epoch: budget.epoch(self.state.step) + 1,
+            batch: budget.batch(self.state.step) + 1,
             task: self.setting.schema.tasks[task].name.clone(),
             loss,
-            culprit: crate::diagnosis::culprit(tower, self.setting.schema, batch),
+            culprit: crate::diagnosis::culprit(network, self.setting.schema, batch),
         }
     }
 
@@ -472,7 +472,7 @@ impl<'a> Trainer<'a> {
         let mut judged = vec![None; self.setting.schema.tasks.len()];
         for &task in &self.phase.tasks {
             let spec = &self.setting.schema.tasks[task];
-            judged[task] = Judgement::of(spec, &predictions.tasks[task]);
+            judged[task] = ValidationScore::of(spec, &predictions.tasks[task]);
         }
         let improved = self.keep_best(&judged);
         self.swap_averages();
@@ -490,18 +490,24 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn note(&mut self, task: usize, judged: Judgement, best: bool, listener: &mut dyn Listener) {
+    fn note(
+        &mut self,
+        task: usize,
+        judged: ValidationScore,
+        best: bool,
+        listener: &mut dyn Listener,
+    ) {
         let (sum, n) = std::mem::take(&mut self.state.losses[task]);
-        let point = Point {
+        let point = ValidationRecord {
             task,
             step: self.state.step,
-            epoch: self.phase.course.epochs(self.state.step),
+            epoch: self.phase.budget.epochs(self.state.step),
             train_loss: (n > 0).then(|| sum / n as f64),
             validation_loss: judged.loss,
             validation_metric: judged.value,
             best,
         };
-        listener.hear(&Event::Validated {
+        listener.on_event(&Event::Validated {
             phase: &self.phase.name,
             step: point.step,
             epoch: point.epoch,
@@ -524,7 +530,7 @@ impl<'a> Trainer<'a> {
         };
         checkpoint::restore(self, &saved)?;
         Ok(Some(Resumed {
-            epoch: self.phase.course.epochs(self.state.step),
+            epoch: self.phase.budget.epochs(self.state.step),
             saved: saved.time,
         }))
     }

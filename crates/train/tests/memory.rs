@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableGradient,
+    CounterRng, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableGradient,
     TableSpec,
 };
 use ncs_train::Optimizer;
@@ -60,16 +60,16 @@ fn tables_and_moments_take_what_the_rows_that_were_met_need() {
     };
     let ids: Vec<u32> = (0..N_ROWS as u32).step_by(20).collect();
     let before = resident();
-    let mut model: Model = Model::new(spec(), Draw::new(1, "weights"));
+    let mut model: Model = Model::new(spec(), CounterRng::new(1, "weights"));
     let mut optimizers = Optimizers::new(&model, settings);
     for ids in ids.chunks(4096) {
         let mut gradient = Gradient {
             dense: vec![0.0; model.connections(0).len()],
             tables: vec![TableGradient::new(ids.to_vec(), vec![1.0; ids.len() * DIM])],
         };
-        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+        optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
     }
-    assert_eq!(model.tower(0).tables[0].n_drawn(), ids.len());
+    assert_eq!(model.network(0).tables[0].n_drawn(), ids.len());
     let grown = resident().saturating_sub(before);
     // Weights and two moments of each, and four bytes for every row of the table.
     let needed = ids.len() * 3 * DIM * 4 + N_ROWS * 4;

@@ -4,8 +4,8 @@ mod reference;
 
 use ncs_features::{Objective, Pooling};
 use ncs_model::{
-    Draw, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, Real,
-    SparseRows, Spec, Table, TableGradient, TableSpec, UnitOwners, Weights, masks,
+    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Real,
+    SparseRows, Spec, Table, TableGradient, TableSpec, UnitOwners, Weights, Workspace, masks,
 };
 use ncs_train::Optimizer;
 use ncs_train::loss::loss;
@@ -56,12 +56,12 @@ fn close<R: Real>(found: &[R], expected: &[f64], tolerance: f64, what: &str) {
 
 /// First and second moments, laid out as weights: 0 for connections that nobody keeps.
 fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>; 2] {
-    let (tower, state) = (model.tower(0), &optimizers.towers[0]);
+    let (network, state) = (model.network(0), &optimizers.networks[0]);
     let all_rows = |table: &Table<R>, of_row: &dyn Fn(u32) -> Vec<R>| SparseRows {
         ids: (0..table.n_rows() as u32).collect(),
         values: (0..table.n_rows() as u32).flat_map(of_row).collect(),
     };
-    let pairs = || tower.tables.iter().zip(&state.tables);
+    let pairs = || network.tables.iter().zip(&state.tables);
     let first = pairs().map(|(table, m)| all_rows(table, &|id| m.first(table.slot(id)).to_vec()));
     let second = pairs().map(|(table, m)| all_rows(table, &|id| m.second(table.slot(id)).to_vec()));
     let connections = model.connections(0);
@@ -77,7 +77,7 @@ fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>
     ]
 }
 
-/// Checks numbers that lie as a tower's weights do.
+/// Checks numbers that lie as a network's weights do.
 fn check_all<R: Real>(reference: &Reference, found: &Weights<R>, prefix: &str, tolerance: f64) {
     let dense = &found.dense;
     let mut at = 0;
@@ -96,7 +96,7 @@ fn check_all<R: Real>(reference: &Reference, found: &Weights<R>, prefix: &str, t
 }
 
 fn check_weights<R: Real>(reference: &Reference, model: &Model<R>, prefix: &str, tolerance: f64) {
-    check_all(reference, &model.tower(0).weights(), prefix, tolerance);
+    check_all(reference, &model.network(0).weights(), prefix, tolerance);
 }
 
 fn check_mode<R: Real>(
@@ -112,7 +112,7 @@ fn check_mode<R: Real>(
         ..settings(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
-    let (mut pass, mut gradient) = (Pass::new(1), Gradient::default());
+    let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
     let mut losses = Vec::new();
     for step in 0..20 {
         let focal = Objective::Focal {
@@ -125,21 +125,24 @@ fn check_mode<R: Real>(
         };
         let batch = reference.batch(step);
         let subnets = model.subnets(0, &[task]);
-        let tower = model.tower_mut(0);
-        tower.forward(&batch, &subnets, &mut pass);
+        let network = model.network_mut(0);
+        network.forward(&batch, &subnets, &mut pass);
         let mut found = loss(objective, &pass.logits(0), &reference.labels(step, label));
         losses.push(factor * found.loss);
-        found.slopes.iter_mut().for_each(|slope| *slope *= factor);
-        let given = |rows: &HeadRows<'_, R>, slopes: &mut [R]| {
-            let known = found.slopes[rows.first..].iter();
-            slopes
+        found
+            .gradients
+            .iter_mut()
+            .for_each(|gradient| *gradient *= factor);
+        let given = |rows: &HeadRows<'_, R>, gradients: &mut [R]| {
+            let known = found.gradients[rows.first..].iter();
+            gradients
                 .iter_mut()
                 .zip(known)
-                .for_each(|(slope, &known)| *slope = R::of(known));
+                .for_each(|(gradient, &known)| *gradient = R::of(known));
             0.0
         };
-        tower.learn(&batch, &subnets, None, &given, &mut pass, &mut gradient);
-        optimizers.step(0, tower, &mut gradient, &[task], 1.0);
+        network.learn(&batch, &subnets, None, &given, &mut pass, &mut gradient);
+        optimizers.step(0, network, &mut gradient, &[task], 1.0);
         if [0, 1, 19].contains(&step) {
             let prefix = format!("{prefix}/after{:02}", step + 1);
             check_weights(reference, &model, &prefix, tolerance);
@@ -154,8 +157,8 @@ fn check_mode<R: Real>(
     check_all(reference, &second, &v, tolerance / 1000.0);
     for (task, name) in ["ctr", "cvr"].into_iter().enumerate() {
         let subnets = model.subnets(0, &[task]);
-        let tower = model.tower(0);
-        tower.forward(&reference.batch(0), &subnets, &mut pass);
+        let network = model.network(0);
+        network.forward(&reference.batch(0), &subnets, &mut pass);
         let key = format!("{prefix}/logit_{name}_batch00");
         close(&pass.logits(0), reference.array(&key), tolerance, &key);
     }
@@ -218,28 +221,28 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
             heads: ncs_model::Heads::default(),
         },
     };
-    let mut model = Model::new(spec, Draw::new(seed, "weights"));
-    model.tower_mut(0).touch_all();
+    let mut model = Model::new(spec, CounterRng::new(seed, "weights"));
+    model.network_mut(0).touch_all();
     let shapes = model.spec().layer_shapes();
     let owners = UnitOwners::new(common, N_TASKS);
     let mask = |task: usize| {
-        let draw = Draw::new(seed, "mask").at(task as u64);
+        let rng = CounterRng::new(seed, "mask").at(task as u64);
         let allowed = owners.map_or(masks::full(&shapes), |owners| owners.allowed(&shapes, task));
-        masks::random_within(&allowed, density, draw)
+        masks::random_within(&allowed, density, rng)
     };
     let tasks = (0..N_TASKS).map(mask).collect();
     model.set_masks(Some(Arc::new(Masks { tasks, owners })));
     model
 }
 
-/// A slope for everything that some task keeps, other heads included, and for some table rows: an
+/// A gradient for everything that some task keeps, other heads included, and for some table rows: an
 /// optimizer that trusts the gradient to be zero elsewhere is found out.
-fn slopes(model: &Model<f64>, draw: Draw, rows: &[u32]) -> Gradient<f64> {
-    let slope = |&id: &u32| [0, 1].map(|k| draw.at(1).normal(u64::from(id) * 2 + k));
-    let table = TableGradient::new(rows.to_vec(), rows.iter().flat_map(slope).collect());
+fn gradients(model: &Model<f64>, rng: CounterRng, rows: &[u32]) -> Gradient<f64> {
+    let gradient = |&id: &u32| [0, 1].map(|k| rng.at(1).normal(u64::from(id) * 2 + k));
+    let table = TableGradient::new(rows.to_vec(), rows.iter().flat_map(gradient).collect());
     let positions = model.connections(0).positions().iter();
     Gradient {
-        dense: positions.map(|&i| draw.normal(i.into())).collect(),
+        dense: positions.map(|&i| rng.normal(i.into())).collect(),
         tables: vec![table],
     }
 }
@@ -247,7 +250,7 @@ fn slopes(model: &Model<f64>, draw: Draw, rows: &[u32]) -> Gradient<f64> {
 /// For each dense weight: whether a step for these tasks may move it, from the masks themselves.
 fn expected_moves(model: &Model<f64>, places: &[usize]) -> Vec<bool> {
     let masks = model.masks().unwrap();
-    let layout = &model.tower(0).layout;
+    let layout = &model.network(0).layout;
     let may_use = |width: usize, unit: usize, task: usize| {
         masks
             .owners
@@ -282,15 +285,15 @@ fn check_steps(
     mut model: Model<f64>,
     settings: OptimSettings,
     steps: &[(Vec<usize>, Vec<u32>)],
-    draw: Draw,
+    rng: CounterRng,
 ) {
     let mut optimizers = Optimizers::new(&model, settings);
     let has_first = |optimizer| matches!(optimizer, Optimizer::Adam { .. });
     for (number, (places, rows)) in steps.iter().enumerate() {
-        let mut gradient = slopes(&model, draw.at(number as u64), rows);
-        let (weights, state) = (model.tower(0).clone(), optimizers.towers[0].clone());
-        optimizers.step(0, model.tower_mut(0), &mut gradient, places, 1.0);
-        let (new_weights, new_state) = (model.tower(0), &optimizers.towers[0]);
+        let mut gradient = gradients(&model, rng.at(number as u64), rows);
+        let (weights, state) = (model.network(0).clone(), optimizers.networks[0].clone());
+        optimizers.step(0, model.network_mut(0), &mut gradient, places, 1.0);
+        let (new_weights, new_state) = (model.network(0), &optimizers.networks[0]);
 
         let moves = expected_moves(&model, places);
         let none = vec![false; moves.len()];
@@ -359,7 +362,7 @@ proptest! {
         steps in prop::collection::vec(((0..N_TASKS).prop_map(|t| vec![t]), any_rows()), 1..8),
     ) {
         let model = model_with(seed, density, common);
-        check_steps(model, settings, &steps, Draw::new(seed, "slopes"));
+        check_steps(model, settings, &steps, CounterRng::new(seed, "gradients"));
     }
 
     #[test]
@@ -374,7 +377,7 @@ proptest! {
         ),
     ) {
         let model = model_with(seed, density, common);
-        check_steps(model, settings, &steps, Draw::new(seed, "slopes"));
+        check_steps(model, settings, &steps, CounterRng::new(seed, "gradients"));
     }
 }
 
@@ -386,17 +389,17 @@ fn first_step_of_task_1(steps_before: u64, leaks: Leaks) -> Vec<f64> {
         ..settings(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
-    let draw = Draw::new(5, "slopes");
-    let start = model.tower(0).dense.clone();
+    let rng = CounterRng::new(5, "gradients");
+    let start = model.network(0).dense.clone();
     for step in 0..steps_before {
-        let mut gradient = slopes(&model, draw.at(step), &[]);
-        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+        let mut gradient = gradients(&model, rng.at(step), &[]);
+        optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
     }
     // The same place in all cases, so that equal steps are equal to the last bit.
-    model.tower_mut(0).dense.copy_from_slice(&start);
-    let mut gradient = slopes(&model, draw.at(100), &[]);
-    optimizers.step(0, model.tower_mut(0), &mut gradient, &[1], 1.0);
-    let pairs = model.tower(0).dense.iter().zip(&start);
+    model.network_mut(0).dense.copy_from_slice(&start);
+    let mut gradient = gradients(&model, rng.at(100), &[]);
+    optimizers.step(0, model.network_mut(0), &mut gradient, &[1], 1.0);
+    let pairs = model.network(0).dense.iter().zip(&start);
     pairs.map(|(after, before)| after - before).collect()
 }
 
@@ -431,7 +434,7 @@ fn a_private_connection_steps_first_as_if_it_were_alone() {
 fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
     let mut model = model(7, 0.3);
     let masks = model.masks().unwrap().clone();
-    let layer = model.tower(0).layout.layers[0].clone();
+    let layer = model.network(0).layout.layers[0].clone();
     let is_pruned = |position: &usize| (0..N_TASKS).all(|t| !masks.tasks[t][0].keeps(*position));
     let pruned: Vec<usize> = (0..layer.weights.len()).filter(is_pruned).collect();
     assert!(pruned.len() > 10);
@@ -441,19 +444,19 @@ fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
         ..settings(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
-    let before = model.tower(0).dense.clone();
+    let before = model.network(0).dense.clone();
     for step in 0..4 {
-        let mut gradient = slopes(&model, Draw::new(step, "slopes"), &[]);
+        let mut gradient = gradients(&model, CounterRng::new(step, "gradients"), &[]);
         let places = [step as usize % N_TASKS];
-        optimizers.step(0, model.tower_mut(0), &mut gradient, &places, 1.0);
+        optimizers.step(0, model.network_mut(0), &mut gradient, &places, 1.0);
     }
-    let state = &optimizers.towers[0].dense;
-    let n_kept = model.tower(0).layout.len - pruned_everywhere(&model);
+    let state = &optimizers.networks[0].dense;
+    let n_kept = model.network(0).layout.len - pruned_everywhere(&model);
     assert_eq!((state.first.len(), state.second.len()), (n_kept, n_kept));
     for position in pruned {
         let i = layer.weights.start + position;
         assert_eq!(model.connections(0).number(i), None);
-        assert_eq!(model.tower(0).dense[i], before[i]);
+        assert_eq!(model.network(0).dense[i], before[i]);
     }
 }
 
@@ -464,7 +467,7 @@ fn pruned_everywhere(model: &Model<f64>) -> usize {
         let kept = |&position: &usize| masks.tasks.iter().any(|task| task[l].keeps(position));
         n - (0..n).filter(kept).count()
     };
-    let layers = model.tower(0).layout.layers.iter().enumerate();
+    let layers = model.network(0).layout.layers.iter().enumerate();
     layers
         .map(|(l, layer)| of_layer(l, layer.weights.len()))
         .sum()
@@ -476,10 +479,10 @@ fn moments_of_a_group_move_with_its_tasks_only() {
     let mut optimizers = Optimizers::new(&model, settings(ADAM));
     let mut expected = vec![0; model.connections(0).groups().len()];
     for (step, places) in [&[0][..], &[2], &[0, 1], &[2]].into_iter().enumerate() {
-        let before = optimizers.towers[0].clone();
-        let mut gradient = slopes(&model, Draw::new(step as u64, "slopes"), &[]);
-        optimizers.step(0, model.tower_mut(0), &mut gradient, places, 1.0);
-        let after = &optimizers.towers[0];
+        let before = optimizers.networks[0].clone();
+        let mut gradient = gradients(&model, CounterRng::new(step as u64, "gradients"), &[]);
+        optimizers.step(0, model.network_mut(0), &mut gradient, places, 1.0);
+        let after = &optimizers.networks[0];
         for (g, group) in model.connections(0).groups().iter().enumerate() {
             let moves = places.iter().any(|place| group.tasks >> place & 1 == 1);
             expected[g] += u64::from(moves);
@@ -497,22 +500,22 @@ fn moments_of_a_group_move_with_its_tasks_only() {
 #[test]
 fn weight_decay_shrinks_kept_weights_and_no_bias() {
     let mut model = model(3, 0.5);
-    let layout = model.tower(0).layout.clone();
+    let layout = model.network(0).layout.clone();
     let mut is_bias = vec![false; layout.len];
     for layer in layout.layers.iter().chain(&layout.heads) {
         is_bias[layer.bias.clone()].fill(true);
     }
-    model.tower_mut(0).dense.fill(1.0);
+    model.network_mut(0).dense.fill(1.0);
     let settings = OptimSettings {
         weight_decay: 0.25,
         ..settings(ADAGRAD)
     };
-    let mut gradient = slopes(&model, Draw::new(1, "slopes"), &[]);
+    let mut gradient = gradients(&model, CounterRng::new(1, "gradients"), &[]);
     gradient.dense.fill(0.0);
     let mut optimizers = Optimizers::new(&model, settings);
-    optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 2.0);
+    optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 2.0);
     let moves = expected_moves(&model, &[0]);
-    for (i, &weight) in model.tower(0).dense.iter().enumerate() {
+    for (i, &weight) in model.network(0).dense.iter().enumerate() {
         let shrinks = moves[i] && !is_bias[i];
         let expected = if shrinks {
             1.0 - 2.0 * 0.01 * 0.25
@@ -531,7 +534,7 @@ fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
     };
     let stepped = |clip_norm, scale: f64| {
         let mut model = model(3, 0.5);
-        let mut gradient = slopes(&model, Draw::new(1, "slopes"), &[2]);
+        let mut gradient = gradients(&model, CounterRng::new(1, "gradients"), &[2]);
         let norm = gradient.dense.iter().map(|x| x * x).sum::<f64>().sqrt();
         let scale = scale / norm;
         gradient.dense.iter_mut().for_each(|x| *x *= scale);
@@ -540,8 +543,8 @@ fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
             ..settings(soft)
         };
         let mut optimizers = Optimizers::new(&model, settings);
-        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
-        model.tower(0).weights()
+        optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
+        model.network(0).weights()
     };
     let clipped = stepped(Some(0.5), 8.0);
     let expected = stepped(None, 0.5);
@@ -553,13 +556,14 @@ fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
 #[test]
 fn a_row_that_no_step_touched_stays_undrawn_and_without_moments() {
     let drawn = model(1, 1.0);
-    let mut model: Model<f64> = Model::new(Spec::clone(drawn.spec()), Draw::new(1, "weights"));
+    let mut model: Model<f64> =
+        Model::new(Spec::clone(drawn.spec()), CounterRng::new(1, "weights"));
     let mut optimizers = Optimizers::new(&model, settings(ADAM));
     for (step, rows) in [[0, 3], [3, 5]].into_iter().enumerate() {
-        let mut gradient = slopes(&model, Draw::new(step as u64, "slopes"), &rows);
-        optimizers.step(0, model.tower_mut(0), &mut gradient, &[0], 1.0);
+        let mut gradient = gradients(&model, CounterRng::new(step as u64, "gradients"), &rows);
+        optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
     }
-    let table = &model.tower(0).tables[0];
+    let table = &model.network(0).tables[0];
     assert_eq!(table.sparse_rows().ids, [0, 3, 5]);
     assert_eq!(table.slot(5), 3, "only three rows take room");
     for id in [1, 2, 4, 6] {

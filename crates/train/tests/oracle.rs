@@ -48,7 +48,7 @@ fn kind(case: &Value) -> Option<EntireSpace> {
     }
 }
 
-/// Value and slopes by the logits of click, conversion and helper.
+/// Value and gradients by the logits of click, conversion and helper.
 fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
     let [clicks, conversions] = ["click", "conversion"].map(|key| labels(case, key));
     let logits = ["z_c", "z_v", "z_h"].map(|key| numbers(case, key));
@@ -56,13 +56,13 @@ fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
     let Some(kind) = kind(case) else {
         let own = |labels, z| loss(Objective::CrossEntropy, z, labels);
         let (a, b) = (own(&clicks, &logits[0]), own(&conversions, &logits[1]));
-        let scaled = |slopes: Vec<f64>, w: f64| slopes.into_iter().map(|s| w * s).collect();
-        let slopes = [
-            scaled(a.slopes, w_click),
-            scaled(b.slopes, w_conversion),
+        let scaled = |gradients: Vec<f64>, w: f64| gradients.into_iter().map(|s| w * s).collect();
+        let gradients = [
+            scaled(a.gradients, w_click),
+            scaled(b.gradients, w_conversion),
             vec![0.0; clicks.len()],
         ];
-        return (w_click * a.loss + w_conversion * b.loss, slopes);
+        return (w_click * a.loss + w_conversion * b.loss, gradients);
     };
     let loss = FunnelLoss {
         click: 0,
@@ -75,23 +75,23 @@ fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
         product: 1.0 / w_conversion,
     };
     let batch = FunnelBatch::new(loss, &clicks, &conversions, weights);
-    let mut slopes = [Vec::new(), Vec::new(), Vec::new()];
+    let mut gradients = [Vec::new(), Vec::new(), Vec::new()];
     let mut sums = [0.0; 2];
     let [click, conversion, helper] = &logits;
     let rows = click.iter().zip(conversion).zip(helper);
     for (row, ((&click, &conversion), &helper)) in (0..).zip(rows) {
         let (found, losses) = batch.row(row, [click, conversion, helper]);
-        slopes
+        gradients
             .iter_mut()
             .zip(found)
-            .for_each(|(slopes, slope)| slopes.push(slope));
+            .for_each(|(gradients, gradient)| gradients.push(gradient));
         sums.iter_mut()
             .zip(losses)
             .for_each(|(sum, loss)| *sum += loss);
     }
     let [n_click, n_conversion] = batch.n_rows().map(|n| n as f64);
     let value = w_click * sums[0] / n_click + w_conversion * sums[1] / n_conversion;
-    (value, slopes)
+    (value, gradients)
 }
 
 #[track_caller]
@@ -110,10 +110,10 @@ fn losses_are_those_of_the_oracle() {
     assert!(cases.len() >= 12);
     for case in cases {
         let name = case["name"].as_str().unwrap();
-        let (value, slopes) = ours(case);
+        let (value, gradients) = ours(case);
         close(name, &[value], &[number(case, "value")]);
-        for (slopes, key) in slopes.iter().zip(["d_z_c", "d_z_v", "d_z_h"]) {
-            close(&format!("{name} {key}"), slopes, &numbers(case, key));
+        for (gradients, key) in gradients.iter().zip(["d_z_c", "d_z_v", "d_z_h"]) {
+            close(&format!("{name} {key}"), gradients, &numbers(case, key));
         }
     }
 }
@@ -134,7 +134,7 @@ fn gradients_without_conflict_are_those_of_the_oracle() {
 }
 
 #[test]
-fn learned_weights_have_the_slopes_of_the_oracle() {
+fn learned_weights_have_the_gradients_of_the_oracle() {
     let oracle = oracle();
     for case in oracle["uncertainty"].as_array().unwrap() {
         let mut value = 0.0;
@@ -156,11 +156,15 @@ fn learned_weights_have_the_slopes_of_the_oracle() {
             value += weight * own.loss + s / 2.0;
             close(
                 d_s,
-                &[variances.slope(task, own.loss)],
+                &[variances.gradient(task, own.loss)],
                 &[number(case, d_s)],
             );
-            let slopes: Vec<f64> = own.slopes.iter().map(|slope| weight * slope).collect();
-            close(d_z, &slopes, &numbers(case, d_z));
+            let gradients: Vec<f64> = own
+                .gradients
+                .iter()
+                .map(|gradient| weight * gradient)
+                .collect();
+            close(d_z, &gradients, &numbers(case, d_z));
         }
         close("uncertainty", &[value], &[number(case, "value")]);
     }

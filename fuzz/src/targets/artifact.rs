@@ -11,8 +11,8 @@ use crate::mutate::Form;
 use ncs_features::{Block, Column, IdSpace, Schema, Texts, Values};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Heads, NetworkKind, Scorer, SelfTest};
-use ncs_serve::compute::Desk;
-use ncs_serve::question::Question;
+use ncs_serve::compute::WorkerScratch;
+use ncs_serve::rank_request::Question;
 use ncs_serve::version::Version;
 use std::path::Path;
 use tempfile::TempDir;
@@ -148,7 +148,7 @@ fn read(folder: &Path) -> Result<String, String> {
     }
     let version = Version::load(folder, &"feed".into(), 1).map_err(shorter)?;
     let mut question = question(version.schema(), 1);
-    let scores = version.score(&mut question, true, &mut Desk::new());
+    let scores = version.score(&mut question, true, &mut WorkerScratch::new());
     let scores = scores.map_err(|refusal| refusal.what)?;
     questions::check(&version, &scores, question.candidates.n_rows);
     Ok(format!("{:?}", artifact.spec.plan.kind))

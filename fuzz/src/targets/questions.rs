@@ -3,9 +3,9 @@
 use crate::models;
 use ncs_features::{Block, Column, Values};
 use ncs_model::{Heads, NetworkKind};
-use ncs_serve::Refusal;
-use ncs_serve::compute::Desk;
-use ncs_serve::question::{Answer, Question};
+use ncs_serve::ApiError;
+use ncs_serve::compute::WorkerScratch;
+use ncs_serve::rank_request::{Answer, Question};
 use ncs_serve::version::{Scores, Version};
 use ncs_serve::wire::{Accepts, rank_json};
 use std::cell::RefCell;
@@ -61,14 +61,14 @@ fn write_models() -> std::io::Result<TempDir> {
 }
 
 thread_local! {
-    static MODELS: RefCell<Option<(Models, Desk)>> = const { RefCell::new(None) };
+    static MODELS: RefCell<Option<(Models, WorkerScratch)>> = const { RefCell::new(None) };
 }
 
 /// Reads a request strictly and leniently, scores it, and has `say` write each answer; the kind of
 /// question that it is, or why it is refused.
 pub(super) fn ask<X>(
-    read: impl Fn(&Accepts) -> Result<(Question, X), Refusal>,
-    say: impl Fn(&Answer, &X) -> Result<(), Refusal>,
+    read: impl Fn(&Accepts) -> Result<(Question, X), ApiError>,
+    say: impl Fn(&Answer, &X) -> Result<(), ApiError>,
 ) -> Result<String, String> {
     let [strict, lenient] = accepts().map(|accepts| {
         let (question, rest) = read(&accepts).map_err(|refusal| refusal.what)?;
@@ -89,22 +89,22 @@ pub(super) fn ask<X>(
 fn score(
     question: &Question,
     lenient: bool,
-    say: impl Fn(&Answer) -> Result<(), Refusal>,
+    say: impl Fn(&Answer) -> Result<(), ApiError>,
 ) -> Result<Vec<Vec<Vec<f32>>>, String> {
     // Taken out, so that a panic leaves nothing half done behind.
     let kept = MODELS.take().filter(|(models, _)| models.n_asked < ASKED);
-    let (mut models, mut desk) = kept.unwrap_or_else(|| (Models::load(), Desk::new()));
+    let (mut models, mut scratch) = kept.unwrap_or_else(|| (Models::load(), WorkerScratch::new()));
     models.n_asked += 1;
     let of_version = |version: &Version| {
-        let scores = version.score(&mut question.clone(), lenient, &mut desk)?;
+        let scores = version.score(&mut question.clone(), lenient, &mut scratch)?;
         check(version, &scores, question.candidates.n_rows);
         let answer = answer(version, &scores, question);
         check_text(&answer);
         say(&answer)?;
         Ok(scores.said)
     };
-    let said: Result<Vec<_>, Refusal> = models.versions.iter().map(of_version).collect();
-    MODELS.set(Some((models, desk)));
+    let said: Result<Vec<_>, ApiError> = models.versions.iter().map(of_version).collect();
+    MODELS.set(Some((models, scratch)));
     said.map_err(|refusal| refusal.what)
 }
 

@@ -6,7 +6,7 @@
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
 use ncs_features::Column;
-use ncs_serve::question::Question;
+use ncs_serve::rank_request::Question;
 use ncs_serve::wire::tensors::{Datatype, Tensor, blocks, n_values};
 
 pub(super) const TARGET: Target = Target {

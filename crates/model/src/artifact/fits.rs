@@ -127,13 +127,14 @@ fn check_network(spec: &Spec) -> Result<(), String> {
 /// Every task has a member that answers for it.
 fn check_members(manifest: &Manifest) -> Result<(), String> {
     let (spec, of_task) = (&manifest.spec, &manifest.of_task);
-    let towers = spec.towers();
-    let tower = |member: usize| towers.get(*manifest.towers.get(member)?);
-    let answers =
-        |(task, &member): (usize, &usize)| tower(member).is_some_and(|tasks| tasks.contains(&task));
+    let networks = spec.networks();
+    let network = |member: usize| networks.get(*manifest.networks.get(member)?);
+    let answers = |(task, &member): (usize, &usize)| {
+        network(member).is_some_and(|tasks| tasks.contains(&task))
+    };
     let fits = of_task.len() == spec.tasks.len()
         && of_task.iter().enumerate().all(answers)
-        && (0..manifest.towers.len()).all(|member| tower(member).is_some());
+        && (0..manifest.networks.len()).all(|member| network(member).is_some());
     match fits {
         true => Ok(()),
         false => Err("its parts do not fit each other".to_owned()),

@@ -28,7 +28,7 @@ pub(crate) fn softmax<R: Real>(x: &[Lanes<R>], y: &mut [Lanes<R>]) {
     }
 }
 
-/// Adds to `dx` the slopes of a softmax's inputs: `dx_k += y_k (dy_k - sum_j y_j dy_j)`.
+/// Adds to `dx` the gradients of a softmax's inputs: `dx_k += y_k (dy_k - sum_j y_j dy_j)`.
 pub(crate) fn softmax_backward<R: Real>(y: &[Lanes<R>], dy: &[Lanes<R>], dx: &mut [Lanes<R>]) {
     let mut mean = Lanes::all(R::ZERO);
     y.iter()

@@ -5,18 +5,18 @@
 //! outputs `[rows, outputs]`. The others take tiles of [`LANES`] rows, feature after feature.
 
 mod lanes;
-mod level;
 pub(crate) mod mix;
 mod panels;
 mod prefetch;
 pub mod reference;
 #[doc(hidden)]
 pub mod simd;
+mod simd_level;
 pub mod sparse;
 pub mod tiles;
 mod versions;
 
 pub use lanes::{LANES, Lanes};
-pub use level::Level;
 pub use panels::Panels;
 pub use prefetch::{prefetch, prefetch_range};
+pub use simd_level::SimdLevel;

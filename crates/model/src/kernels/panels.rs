@@ -1,7 +1,7 @@
 //! The product of a layer for a few rows, with dense weights: tiles would be almost empty.
 
-use super::versions::{Work, add_products, run};
-use super::{LANES, Lanes, Level};
+use super::versions::{CompiledLoop, add_products, run};
+use super::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
 /// Vectors whose sums are built side by side.
@@ -56,7 +56,7 @@ impl<R: Real> Panels<R> {
     ///
     /// # Panics
     /// If a slice is of another length.
-    pub fn run(&self, level: Level, x: &[R], start: &[R], rectify: bool, y: &mut [R]) {
+    pub fn run(&self, level: SimdLevel, x: &[R], start: &[R], rectify: bool, y: &mut [R]) {
         let n_rows = y.len() / self.outputs.max(1);
         assert_eq!(start.len(), self.outputs, "starts of another layer");
         assert_eq!(y.len(), n_rows * self.outputs, "outputs of other rows");
@@ -82,7 +82,7 @@ struct Rows<'a, R> {
     y: &'a mut [R],
 }
 
-impl<R: Real> Work for Rows<'_, R> {
+impl<R: Real> CompiledLoop for Rows<'_, R> {
     type Out = ();
 
     #[inline(always)]
@@ -149,12 +149,12 @@ impl<R: Real> Rows<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::Draw;
+    use crate::counter_rng::CounterRng;
     use crate::kernels::reference;
 
     fn values<R: Real>(n: usize, name: &str) -> Vec<R> {
-        let draw = Draw::new(3, name);
-        let value = |i| R::of(f64::from((draw.normal(i) - 0.3).max(0.0) as f32));
+        let rng = CounterRng::new(3, name);
+        let value = |i| R::of(f64::from((rng.normal(i) - 0.3).max(0.0) as f32));
         (0..n as u64).map(value).collect()
     }
 
@@ -172,7 +172,7 @@ mod tests {
         let mut expected = vec![0.0; n_rows * outputs];
         reference::forward(&wide(&x), &wide(&w), &wide(&start), &mut expected, n_rows);
         let panels = Panels::new(inputs, outputs, &w);
-        for (level, rectify) in Level::all()
+        for (level, rectify) in SimdLevel::all()
             .into_iter()
             .flat_map(|l| [(l, false), (l, true)])
         {
@@ -205,7 +205,7 @@ mod tests {
         let panels = Panels::new(2, 1, &[1.0f32, 1.0]);
         let mut y = [0.0; 2];
         panels.run(
-            Level::best(),
+            SimdLevel::best(),
             &[f32::NAN, 0.0, 1.0, -2.0],
             &[0.5],
             true,

@@ -1,7 +1,7 @@
 //! Vectors of numbers, so that a kernel is written once and compiled for every instruction set.
 //!
-//! A kernel is a [`Work`]: [`Real::vectorized`](crate::number::Real::vectorized) runs it compiled for
-//! the instructions of a [`Level`](super::Level). Everything on the way is `#[inline(always)]`: only
+//! A kernel is a [`Kernel`]: [`Real::vectorized`](crate::number::Real::vectorized) runs it compiled for
+//! the instructions of a [`SimdLevel`](super::SimdLevel). Everything on the way is `#[inline(always)]`: only
 //! what is inlined into the functions at the end of this file is compiled for more than the baseline.
 
 #[cfg(target_arch = "x86_64")]
@@ -10,8 +10,8 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
-use super::level::Set;
-use super::{Lanes, Level};
+use super::simd_level::Isa;
+use super::{Lanes, SimdLevel};
 use crate::number::Real;
 
 /// Some numbers that are computed at once.
@@ -77,7 +77,7 @@ pub trait Simd<R: Real> {
 }
 
 /// A kernel that can be compiled for several instruction sets.
-pub trait Work<R: Real> {
+pub trait Kernel<R: Real> {
     /// Does it. An implementation must be `#[inline(always)]`.
     ///
     /// # Safety
@@ -303,20 +303,20 @@ impl<R: Real> Simd<R> for Baseline {
 }
 
 /// Runs `work` on what every processor of this architecture has.
-pub fn baseline<R: Real>(_: Level, work: impl Work<R>) {
+pub fn baseline<R: Real>(_: SimdLevel, work: impl Kernel<R>) {
     // SAFETY: the baseline is what the whole program is compiled for.
     unsafe { work.run::<Baseline>() }
 }
 
 /// Runs `work` in single precision, compiled for `level`.
-pub fn single(level: Level, work: impl Work<f32>) {
+pub fn single(level: SimdLevel, work: impl Kernel<f32>) {
     match level.set() {
-        Set::Portable => baseline(level, work),
+        Isa::Portable => baseline(level, work),
         // SAFETY: the level says that the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => unsafe { Avx2::vectorized(work) },
+        Isa::Avx2 => unsafe { Avx2::vectorized(work) },
         // SAFETY: the level says that the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => unsafe { Avx512::vectorized(work) },
+        Isa::Avx512 => unsafe { Avx512::vectorized(work) },
     }
 }

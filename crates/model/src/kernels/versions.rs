@@ -1,11 +1,11 @@
 //! Arithmetic that is written once and compiled for each set of instructions.
 
-use crate::kernels::Level;
-use crate::kernels::level::Set;
+use crate::kernels::SimdLevel;
+use crate::kernels::simd_level::Isa;
 use crate::number::Real;
 
 /// What a kernel does, with its arguments.
-pub(crate) trait Work {
+pub(crate) trait CompiledLoop {
     /// What it returns.
     type Out;
 
@@ -18,27 +18,27 @@ pub(crate) trait Work {
 }
 
 /// Does the work with the instructions of a level.
-pub(crate) fn run<W: Work>(level: Level, work: W) -> W::Out {
+pub(crate) fn run<W: CompiledLoop>(level: SimdLevel, work: W) -> W::Out {
     match level.set() {
-        Set::Portable => work.run::<false, 4, 2>(),
+        Isa::Portable => work.run::<false, 4, 2>(),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is made only where the processor has its instructions.
-        Set::Avx2 => unsafe { with_avx2(work) },
+        Isa::Avx2 => unsafe { with_avx2(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Set::Avx512 => unsafe { with_avx512(work) },
+        Isa::Avx512 => unsafe { with_avx512(work) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2<W: Work>(work: W) -> W::Out {
+fn with_avx2<W: CompiledLoop>(work: W) -> W::Out {
     work.run::<true, 8, 2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn with_avx512<W: Work>(work: W) -> W::Out {
+fn with_avx512<W: CompiledLoop>(work: W) -> W::Out {
     work.run::<true, 16, 4>()
 }
 

@@ -3,38 +3,38 @@
 
 mod aitm;
 mod cross_stitch;
+pub(crate) mod executor;
 mod mmoe;
 mod ple;
-pub(crate) mod runner;
 mod shared_bottom;
 mod sparse_sharing;
 
-use crate::connections::Connections;
 use crate::graph::Graph;
 use crate::masks::Masks;
+use crate::network::Network;
 use crate::number::Real;
+use crate::parameter_index::ParameterIndex;
 use crate::plan::NetworkKind;
 use crate::spec::Spec;
-use crate::subnet::{Subnet, Wiring};
-use crate::tower::Tower;
+use crate::subnet::{SparseLayout, Subnet};
 use std::sync::{Arc, OnceLock};
 
-/// What the subnets of a tower are made from: its connections, and the wiring under each mask, made
+/// What the subnets of a network are made from: its connections, and the layout under each mask, made
 /// when it is first asked for.
 #[derive(Debug)]
 pub(crate) struct Wirings {
     kind: NetworkKind,
     masks: Option<Arc<Masks>>,
-    connections: Arc<Connections>,
+    connections: Arc<ParameterIndex>,
     /// One for each task of the spec where there are masks, one for all where there are none.
-    made: Vec<OnceLock<Arc<Wiring>>>,
+    made: Vec<OnceLock<Arc<SparseLayout>>>,
 }
 
 impl Wirings {
-    pub(crate) fn new<R: Real>(tower: &Tower<R>, masks: Option<&Arc<Masks>>) -> Wirings {
-        let kind = tower.spec.plan.kind;
+    pub(crate) fn new<R: Real>(network: &Network<R>, masks: Option<&Arc<Masks>>) -> Wirings {
+        let kind = network.spec.plan.kind;
         let masks = masks.filter(|_| kind == NetworkKind::SparseSharing);
-        let connections = Connections::new(tower, masks.map(|m| &**m));
+        let connections = ParameterIndex::new(network, masks.map(|m| &**m));
         let n = masks.map_or(1, |masks| masks.tasks.len());
         Wirings {
             kind,
@@ -44,30 +44,30 @@ impl Wirings {
         }
     }
 
-    pub(crate) fn connections(&self) -> &Arc<Connections> {
+    pub(crate) fn connections(&self) -> &Arc<ParameterIndex> {
         &self.connections
     }
 
-    /// The subnets that the tower runs for `tasks` (numbers of the spec, all of this tower). Their
+    /// The subnets that the network runs for `tasks` (numbers of the spec, all of this network). Their
     /// heads, in order, are those of `tasks`.
-    pub(crate) fn subnets<R: Real>(&self, tower: &Tower<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
+    pub(crate) fn subnets<R: Real>(&self, network: &Network<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
         match self.kind {
-            NetworkKind::SparseSharing => sparse_sharing::subnets(self, tower, tasks),
+            NetworkKind::SparseSharing => sparse_sharing::subnets(self, network, tasks),
             // One subnet that runs the heads of all these tasks.
             _ => {
-                let heads = tasks.iter().map(|&task| head(tower, task)).collect();
-                vec![Subnet::new(tower, heads, self.of_task(tower, tasks[0]))]
+                let heads = tasks.iter().map(|&task| head(network, task)).collect();
+                vec![Subnet::new(network, heads, self.of_task(network, tasks[0]))]
             }
         }
     }
 
-    /// The wiring of a task.
-    fn of_task<R: Real>(&self, tower: &Tower<R>, task: usize) -> Arc<Wiring> {
-        let task = tower.spec.mask_of(task);
+    /// The layout of a task.
+    fn of_task<R: Real>(&self, network: &Network<R>, task: usize) -> Arc<SparseLayout> {
+        let task = network.spec.mask_of(task);
         let place = if self.masks.is_some() { task } else { 0 };
         let make = || {
             let mask = self.masks.as_ref().map(|masks| &masks.tasks[task][..]);
-            Arc::new(Wiring::new(tower, mask, self.connections.clone()))
+            Arc::new(SparseLayout::new(network, mask, self.connections.clone()))
         };
         self.made[place].get_or_init(make).clone()
     }
@@ -81,11 +81,11 @@ struct Sizes<'a> {
     inputs: usize,
     /// Widths of the hidden layers.
     hidden: &'a [usize],
-    /// Names of the tower's tasks.
+    /// Names of the network's tasks.
     tasks: Vec<&'a str>,
 }
 
-/// The operations of a tower of these tasks.
+/// The operations of a network of these tasks.
 pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let interaction = spec.interaction();
     let sizes = Sizes {
@@ -129,8 +129,8 @@ fn stack(
     end.0
 }
 
-/// Where the head of a task stands in its tower.
-fn head<R: Real>(tower: &Tower<R>, task: usize) -> usize {
-    let place = tower.tasks.iter().position(|&known| known == task);
+/// Where the head of a task stands in its network.
+fn head<R: Real>(network: &Network<R>, task: usize) -> usize {
+    let place = network.tasks.iter().position(|&known| known == task);
     place.expect("a tower runs its own tasks only")
 }

@@ -1,5 +1,5 @@
 //! The classic of multi-task learning (Caruana 1997): all hidden layers are shared, each task has its
-//! own head. Under a mask for each task it is sparse sharing; with a tower for each task nothing is
+//! own head. Under a mask for each task it is sparse sharing; with a network for each task nothing is
 //! shared.
 
 use super::Sizes;

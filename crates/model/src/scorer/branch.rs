@@ -4,11 +4,13 @@ use super::Frozen;
 use super::common::Common;
 use super::split::Split;
 use crate::interaction::Interaction;
-use crate::kernels::sparse::{Grid, HalfLanes, HalfOutputs, HalfProduct, Product, Start, narrow};
-use crate::kernels::{LANES, Lanes, Level, Panels, tiles};
+use crate::kernels::sparse::{
+    HalfLanes, HalfOutputs, HalfProduct, SparseMatmul, SparsityPattern, Start, narrow,
+};
+use crate::kernels::{LANES, Lanes, Panels, SimdLevel, tiles};
 use crate::masks::TaskMask;
+use crate::network::LayerLayout;
 use crate::spec::Spec;
-use crate::tower::LayerLayout;
 
 /// The layers that some tasks of one member share, and their heads.
 #[derive(Clone, Debug)]
@@ -25,7 +27,7 @@ struct Layer {
     /// All weights, 0 where pruned: for few rows.
     dense: Panels<f32>,
     /// The kept connections, in the first layer without those of [`Common`]: for tiles.
-    product: Product,
+    product: SparseMatmul,
     values: Vec<f32>,
     /// The same in half precision, where that was asked for.
     half: Option<HalfProduct>,
@@ -59,8 +61,8 @@ impl Branch {
         split: &Split,
         half: bool,
     ) -> Option<Branch> {
-        let dense = &member.tower.dense;
-        let mut shapes = member.tower.layout.layers.iter().enumerate();
+        let dense = &member.network.dense;
+        let mut shapes = member.network.layout.layers.iter().enumerate();
         let kept = |layer: usize, at: usize| mask.is_none_or(|mask| mask[layer].keeps(at));
         let (_, first) = shapes.next()?;
         let weights = &dense[first.weights.clone()];
@@ -78,7 +80,7 @@ impl Branch {
             half,
         )];
         for (number, layer) in shapes {
-            let grid = Grid::from_fn(layer.inputs, layer.outputs, |input, output| {
+            let grid = SparsityPattern::from_fn(layer.inputs, layer.outputs, |input, output| {
                 kept(number, input * layer.outputs + output)
             });
             let masked = |(at, &weight)| if kept(number, at) { weight } else { 0.0 };
@@ -88,8 +90,12 @@ impl Branch {
             layers.push(Layer::new(dense, layer, weights, &kept, &grid, half));
         }
         let head = |&task: &usize| {
-            let place = member.tower.tasks.iter().position(|&known| known == task)?;
-            let head = &member.tower.layout.heads[place];
+            let place = member
+                .network
+                .tasks
+                .iter()
+                .position(|&known| known == task)?;
+            let head = &member.network.layout.heads[place];
             Some(Head {
                 task,
                 bias: dense[head.bias.start],
@@ -107,7 +113,7 @@ impl Branch {
     }
 
     /// What the first layer's sums start from in a request: bias, and all that is fixed.
-    pub(super) fn start(&self, level: Level, fixed: &[f32], start: &mut Vec<f32>) {
+    pub(super) fn start(&self, level: SimdLevel, fixed: &[f32], start: &mut Vec<f32>) {
         let bias = &self.layers[0].bias;
         start.clear();
         start.resize(bias.len(), 0.0);
@@ -122,7 +128,7 @@ impl Branch {
     )]
     pub(super) fn run_tiles(
         &self,
-        level: Level,
+        level: SimdLevel,
         lanes: usize,
         start: &[f32],
         n_tiles: usize,
@@ -155,7 +161,7 @@ impl Branch {
     )]
     fn layers<'a>(
         &self,
-        level: Level,
+        level: SimdLevel,
         lanes: usize,
         start: &[f32],
         n_tiles: usize,
@@ -186,7 +192,7 @@ impl Branch {
     /// The same in half precision.
     fn layers_in_half<'a>(
         &self,
-        level: Level,
+        level: SimdLevel,
         start: &[f32],
         n_tiles: usize,
         x: &[Lanes<f32>],
@@ -213,7 +219,7 @@ impl Branch {
     /// As [`Branch::run_tiles`] on rows of inputs, `[n_rows, varying inputs]`, by task and row.
     pub(super) fn run_rows(
         &self,
-        level: Level,
+        level: SimdLevel,
         start: &[f32],
         n_rows: usize,
         x: &[f32],
@@ -247,10 +253,10 @@ impl Layer {
         layout: &LayerLayout,
         weights: Vec<f32>,
         kept: &[f32],
-        grid: &Grid,
+        grid: &SparsityPattern,
         half: bool,
     ) -> Layer {
-        let product = Product::forward(grid);
+        let product = SparseMatmul::forward(grid);
         let mut values = Vec::new();
         product.load(kept, &mut values);
         Layer {
@@ -271,13 +277,13 @@ pub(super) fn folded_part(
     outputs: usize,
     inputs: &[usize],
     kept: impl Fn(usize) -> bool,
-) -> (Grid, Vec<f32>) {
+) -> (SparsityPattern, Vec<f32>) {
     let folded_kept = |folded: usize, output: usize| {
         let (one, mirrored) = interaction.logical(folded);
         let mut logical = [Some(one), mirrored].into_iter().flatten();
         logical.any(|input| kept(input * outputs + output))
     };
-    let grid = Grid::from_fn(inputs.len(), outputs, |input, output| {
+    let grid = SparsityPattern::from_fn(inputs.len(), outputs, |input, output| {
         folded_kept(inputs[input], output)
     });
     let folded = interaction.fold(weights, outputs, kept);
@@ -286,7 +292,7 @@ pub(super) fn folded_part(
 }
 
 /// The weights of the connections of a grid, out of a matrix `[inputs, outputs]`.
-fn by_number(grid: &Grid, weights: &[f32]) -> Vec<f32> {
+fn by_number(grid: &SparsityPattern, weights: &[f32]) -> Vec<f32> {
     let at = |(input, output): (usize, usize)| weights[input * grid.outputs() + output];
     grid.kept().map(at).collect()
 }

@@ -4,8 +4,8 @@
 use super::Frozen;
 use super::branch::{fit, folded_part};
 use super::split::Split;
-use crate::kernels::sparse::{Product, Start};
-use crate::kernels::{Lanes, Level};
+use crate::kernels::sparse::{SparseMatmul, Start};
+use crate::kernels::{Lanes, SimdLevel};
 use crate::masks::{Mask, TaskMask};
 use crate::spec::Spec;
 
@@ -20,7 +20,7 @@ const LEAST_SAVED: f64 = 0.1;
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     masks: Vec<Mask>,
-    product: Product,
+    product: SparseMatmul,
     values: Vec<f32>,
 }
 
@@ -34,9 +34,9 @@ impl Common {
         masks: &[&TaskMask],
         split: &Split,
     ) -> Option<Common> {
-        let layout = member.tower.layout.layers.first()?;
+        let layout = member.network.layout.layers.first()?;
         let masks: Vec<Mask> = masks.iter().map(|mask| mask[0].clone()).collect();
-        let weights = &member.tower.dense[layout.weights.clone()];
+        let weights = &member.network.dense[layout.weights.clone()];
         let part = |kept: &dyn Fn(usize) -> bool| {
             let (interaction, inputs) = (spec.interaction(), &split.varying);
             folded_part(interaction, weights, layout.outputs, inputs, kept)
@@ -52,7 +52,7 @@ impl Common {
         }
         let saved = 1.0 - together as f64 / apart.max(1) as f64;
         (masks.len() > 1 && saved > LEAST_SAVED).then_some(())?;
-        let product = Product::forward(&grid);
+        let product = SparseMatmul::forward(&grid);
         let mut values = Vec::new();
         product.load(&kept, &mut values);
         Some(Common {
@@ -71,7 +71,7 @@ impl Common {
     /// `[n_tiles, outputs]`, in the first `lanes` lanes of each.
     pub(super) fn sums<'a>(
         &self,
-        level: Level,
+        level: SimdLevel,
         lanes: usize,
         n_tiles: usize,
         x: &[Lanes<f32>],

@@ -9,11 +9,11 @@ use super::branch::{Activations, Branch, fit};
 use super::common::Common;
 use super::split::Split;
 use super::{Frozen, Scorer, sigmoid};
-use crate::kernels::{LANES, Lanes, Level, tiles};
-use crate::located::{Fields, Located};
+use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
 use crate::masks::TaskMask;
 use crate::numbers;
 use crate::plan::NetworkKind;
+use crate::resolved_ids::{Fields, ResolvedIds};
 use crate::spec::Spec;
 use ncs_features::Batch;
 use std::ops::Range;
@@ -35,7 +35,7 @@ const TILES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Ranker {
     scorer: Arc<Scorer>,
-    level: Level,
+    level: SimdLevel,
     split: Split,
     /// For each member of the scorer: its subnetworks, and what they have in common.
     branches: Vec<(Vec<Branch>, Option<Common>)>,
@@ -51,8 +51,8 @@ pub struct RankBuffers {
     /// One for each branch.
     starts: Vec<Vec<f32>>,
     /// Where the table rows of the context lie, and those of the candidates.
-    of_context: Located,
-    of_candidates: Located,
+    of_context: ResolvedIds,
+    of_candidates: ResolvedIds,
     /// The vectors of a field, `[rows of a tile, dim]`.
     vectors: Vec<f32>,
     tiles: Vec<Lanes<f32>>,
@@ -75,7 +75,7 @@ impl Ranker {
 
     /// As [`Ranker::new`], but weights and activations of the hidden layers are bfloat16 (sums are not),
     /// where a request has more than a few candidates. Faster where the processor multiplies these
-    /// ([`Level::has_half`]); slower, with the same scores, where it does not.
+    /// ([`SimdLevel::has_half`]); slower, with the same scores, where it does not.
     pub fn in_half(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
         Ranker::of(scorer, context, true)
     }
@@ -119,7 +119,7 @@ impl Ranker {
         let branches = scorer.members.iter().map(branches).collect::<Option<_>>()?;
         Some(Ranker {
             scorer: scorer.clone(),
-            level: Level::best(),
+            level: SimdLevel::best(),
             split,
             branches,
         })
@@ -137,7 +137,7 @@ impl Ranker {
     }
 
     /// The same at another level of instructions.
-    pub fn at(self, level: Level) -> Ranker {
+    pub fn at(self, level: SimdLevel) -> Ranker {
         Ranker { level, ..self }
     }
 
@@ -229,7 +229,7 @@ impl Request<'_> {
         let vectors = &mut buffers.context;
         vectors.clear();
         vectors.resize(split.context.len() * dim, 0.0);
-        let (spec, tables) = (self.spec, &self.member.tower.tables);
+        let (spec, tables) = (self.spec, &self.member.network.tables);
         let is_of_context = |f: usize| split.is_of_context(f);
         let located = &mut buffers.of_context;
         located.find(spec, tables, context, is_of_context, 1);
@@ -263,7 +263,7 @@ impl Request<'_> {
 
     /// From logits to logits: a task takes in that of another.
     fn take(&self, scores: &mut [Vec<f32>]) {
-        let Some(([from, to], taken)) = self.member.tower.taken() else {
+        let Some(([from, to], taken)) = self.member.network.taken() else {
             return;
         };
         if !self.member.answers.contains(&to) {
@@ -347,10 +347,10 @@ impl Request<'_> {
     }
 
     /// The candidates' fields.
-    fn fields<'a>(&'a self, located: &'a Located) -> Fields<'a, f32> {
+    fn fields<'a>(&'a self, located: &'a ResolvedIds) -> Fields<'a, f32> {
         Fields {
             spec: self.spec,
-            tables: &self.member.tower.tables,
+            tables: &self.member.network.tables,
             batch: self.candidates,
             located,
         }

@@ -1,6 +1,6 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
-use super::sift::{Sieve, Sifted};
+use super::filter::{Sieve, Sifted};
 use super::tally::Tally;
 use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,

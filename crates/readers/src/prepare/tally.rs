@@ -1,8 +1,8 @@
 //! What the rows of each part hold against the training rows, counted while they are encoded.
 
 use super::PrepareError;
+use super::filter::Sifted;
 use super::passes::rows_of;
-use super::sift::Sifted;
 use crate::batches::BatchPlan;
 use crate::cache::{Cache, Draft};
 use crate::split::Part;

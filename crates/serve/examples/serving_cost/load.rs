@@ -7,7 +7,7 @@ use crate::grpc::Calls;
 use crate::http::Http;
 use crate::workload::{Form, Request};
 use bytes::Bytes;
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -96,8 +96,8 @@ fn plan(
 
 /// Times that do not know of each other, `rate` a second on average.
 fn poisson(rate: f64, seconds: Duration) -> Vec<Duration> {
-    let draw = Draw::new(1, "arrivals");
-    let gaps = (0..).map(|i| -(1.0 - draw.uniform(i)).ln() / rate);
+    let rng = CounterRng::new(1, "arrivals");
+    let gaps = (0..).map(|i| -(1.0 - rng.uniform(i)).ln() / rate);
     let times = gaps.scan(0.0, |time, gap| {
         *time += gap;
         Some(Duration::from_secs_f64(*time))
@@ -178,7 +178,7 @@ fn as_fast_as_answered(
     began: Instant,
 ) -> Seen {
     let mut seen = Seen::default();
-    // Connections start at different requests.
+    // ParameterIndex start at different requests.
     let mut turn = number * 7;
     while began.elapsed() < plan.seconds {
         seen.call(connection, request(plan, turn), Instant::now());

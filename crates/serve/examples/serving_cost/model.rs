@@ -5,9 +5,10 @@ use crate::arguments::Flags;
 use crate::scorer::Ready;
 use crate::workload::{self, Form, LIST_LENGTH, N_CANDIDATES, N_SINGLE, Request};
 use ncs_features::{Batch, FieldIds};
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Draw, Gram, LayerLayout, Mask, Masks, Model, NetworkKind, NetworkPlan, Scorer, Spec, masks,
+    CounterRng, Gram, LayerLayout, Mask, Masks, Model, NetworkKind, NetworkPlan, Scorer, Spec,
+    masks,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -53,9 +54,9 @@ fn drawn(density: f64) -> Model {
     };
     let spec = Spec::of(&workload::schema(), &plan);
     let shapes = spec.layer_shapes();
-    let mut model = Model::new(spec, Draw::new(1, "weights"));
-    model.tower_mut(0).touch_all();
-    let mask = |task| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mut model = Model::new(spec, CounterRng::new(1, "weights"));
+    model.network_mut(0).touch_all();
+    let mask = |task| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     model.set_masks(Some(Arc::new(Masks {
         tasks: vec![mask(0), mask(1)],
         owners: None,
@@ -68,9 +69,9 @@ fn artifact(model: &Model) -> Artifact {
         schema: Arc::new(workload::schema()),
         spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        members: vec![Member {
-            tower: 0,
-            weights: Arc::new(model.tower(0).weights()),
+        members: vec![WeightSet {
+            network: 0,
+            weights: Arc::new(model.network(0).weights()),
         }],
         of_task: vec![0, 0],
         calibrators: vec![],
@@ -94,20 +95,20 @@ impl Arrays<'_> {
     /// All tables, one below the other; each task's layers as dense weights `[inputs, outputs]` with
     /// zeros where pruned, and biases.
     fn write_network(&self, model: &Model) -> std::io::Result<()> {
-        let tower = model.tower(0);
+        let network = model.network(0);
         let mut table = Vec::new();
-        for part in &tower.tables {
+        for part in &network.tables {
             let rows = 0..part.n_rows() as u32;
             rows.for_each(|id| table.extend_from_slice(part.row(id)));
         }
         self.floats("table", &table)?;
         let masks = model.masks().map(|masks| masks.tasks.as_slice());
         for (task, mask) in masks.unwrap_or_default().iter().enumerate() {
-            for (l, (layer, mask)) in tower.layout.layers.iter().zip(mask).enumerate() {
-                self.layer(&format!("{task}.{l}"), layer, Some(mask), &tower.dense)?;
+            for (l, (layer, mask)) in network.layout.layers.iter().zip(mask).enumerate() {
+                self.layer(&format!("{task}.{l}"), layer, Some(mask), &network.dense)?;
             }
-            let head = &tower.layout.heads[task];
-            self.layer(&format!("{task}.head"), head, None, &tower.dense)?;
+            let head = &network.layout.heads[task];
+            self.layer(&format!("{task}.head"), head, None, &network.dense)?;
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
-//! The scorer in process: no network, no queue, a desk for each thread.
+//! The scorer in process: no network, no queue, a scratch for each thread.
 
 use crate::arguments::Flags;
 use crate::clock::{cpu_seconds, summary};
 use crate::workload::{Form, MODEL, N_FIELDS, Request, is_of_user};
 use ncs_features::{Batch, Encoder};
 use ncs_model::{RankBuffers, Ranker, Scorer};
-use ncs_serve::compute::Desk;
-use ncs_serve::question::Question;
+use ncs_serve::compute::WorkerScratch;
+use ncs_serve::rank_request::Question;
 use ncs_serve::version::Version;
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -104,10 +104,10 @@ fn on_ids(version: &Version) -> impl FnMut(usize) {
 fn on_columns(version: &Version, form: Form) -> impl FnMut(usize) {
     let requests = Request::all();
     let mut questions: Vec<Question> = requests.iter().map(|one| one.question(form)).collect();
-    let mut desk = Desk::new();
+    let mut scratch = WorkerScratch::new();
     move |number| {
         let place = number % questions.len();
-        let scores = version.score(&mut questions[place], false, &mut desk);
+        let scores = version.score(&mut questions[place], false, &mut scratch);
         black_box(scores.expect("its own columns"));
     }
 }

@@ -5,8 +5,8 @@ use ncs_features::{
     Block, Column, Field, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
     Task, Texts, Values,
 };
-use ncs_model::Draw;
-use ncs_serve::question::{Question, Wanted};
+use ncs_model::CounterRng;
+use ncs_serve::rank_request::{ModelSelector, Question};
 use std::str::FromStr;
 
 pub(crate) const N_SINGLE: usize = 15;
@@ -95,9 +95,9 @@ pub(crate) struct Request {
 impl Request {
     /// Request `number`, always the same.
     pub(crate) fn new(number: usize) -> Request {
-        let draw = Draw::new(number as u64, "requests");
+        let rng = CounterRng::new(number as u64, "requests");
         let is_user = |field: &usize| is_of_user(*field);
-        let column = |field: usize| raw_column(draw.at(field as u64), field);
+        let column = |field: usize| raw_column(rng.at(field as u64), field);
         Request {
             context: (0..N_FIELDS).filter(is_user).map(column).collect(),
             candidates: (0..N_FIELDS)
@@ -116,9 +116,9 @@ impl Request {
     pub(crate) fn question(&self, form: Form) -> Question {
         let columns = |raw: &[RawColumn]| raw.iter().map(|raw| raw.column(form)).collect();
         Question {
-            model: Wanted {
+            model: ModelSelector {
                 name: Some(MODEL.to_owned()),
-                ..Wanted::default()
+                ..ModelSelector::default()
             },
             context: Block {
                 n_rows: 1,
@@ -138,7 +138,7 @@ pub(crate) fn is_of_user(field: usize) -> bool {
     !(N_USER_SINGLE..N_SINGLE).contains(&field)
 }
 
-fn raw_column(draw: Draw, field: usize) -> RawColumn {
+fn raw_column(rng: CounterRng, field: usize) -> RawColumn {
     let is_list = field >= N_SINGLE;
     let n = match (is_list, is_of_user(field)) {
         (true, _) => LIST_LENGTH,
@@ -147,7 +147,7 @@ fn raw_column(draw: Draw, field: usize) -> RawColumn {
     };
     RawColumn {
         name: name(field),
-        values: (0..n as u64).map(|i| value(draw.uniform(i))).collect(),
+        values: (0..n as u64).map(|i| value(rng.uniform(i))).collect(),
         is_list,
     }
 }

@@ -1,8 +1,8 @@
 //! A buffer that never takes more than its limit.
 
 use super::too_large;
+use crate::api_error::ApiError;
 use crate::budget::Share;
-use crate::refusal::Refusal;
 use bytes::Bytes;
 
 /// Bytes that are gathered in one buffer, which doubles as they come and has room for one byte more than the
@@ -34,7 +34,7 @@ impl Capped {
         }
     }
 
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), ApiError> {
         let n_bytes = self.bytes.len().saturating_add(piece.len());
         if n_bytes > self.limit {
             return Err(too_large("has more bytes", self.limit));
@@ -48,7 +48,7 @@ impl Capped {
 
     /// The buffer with room for at least one more byte, if only the one beyond the limit that tells an
     /// end from more to come: [`check`](Capped::check) what was written.
-    pub(super) fn with_room(&mut self) -> Result<&mut Vec<u8>, Refusal> {
+    pub(super) fn with_room(&mut self) -> Result<&mut Vec<u8>, ApiError> {
         if self.bytes.len() == self.bytes.capacity() {
             self.grow(self.bytes.len() + 1)?;
         }
@@ -56,7 +56,7 @@ impl Capped {
     }
 
     /// Refuses what is beyond the limit.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
         match self.bytes.len() > self.limit {
             true => Err(too_large("has more bytes, once decoded,", self.limit)),
             false => Ok(()),
@@ -70,7 +70,7 @@ impl Capped {
         }
     }
 
-    fn grow(&mut self, n_bytes: usize) -> Result<(), Refusal> {
+    fn grow(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let before = self.bytes.capacity();
         let doubled = before.saturating_mul(2).max(FIRST_BYTES);
         let wanted = doubled.min(self.limit).max(n_bytes);
@@ -89,7 +89,7 @@ impl Capped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::Kind;
+    use crate::api_error::Kind;
 
     #[test]
     fn a_buffer_takes_its_limit_and_no_more() {

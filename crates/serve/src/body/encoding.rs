@@ -1,7 +1,7 @@
 //! Content codings: gzip, deflate, and none.
 
 use super::capped::Capped;
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::header::{self, HeaderName};
@@ -26,12 +26,12 @@ const FEWEST_BYTES: usize = 1024;
 
 impl Encoding {
     /// What a request's `Content-Encoding` says.
-    pub fn of(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+    pub fn of(headers: &HeaderMap) -> Result<Encoding, ApiError> {
         Encoding::named(headers, &header::CONTENT_ENCODING)
     }
 
     /// What a header of this name says.
-    pub(crate) fn named(headers: &HeaderMap, header: &HeaderName) -> Result<Encoding, Refusal> {
+    pub(crate) fn named(headers: &HeaderMap, header: &HeaderName) -> Result<Encoding, ApiError> {
         let mut values = headers.get_all(header).iter();
         let (first, second) = (values.next(), values.next());
         let Some(value) = first else {
@@ -67,7 +67,7 @@ impl Encoding {
     }
 }
 
-fn unknown(header: &HeaderName, what: &str) -> Refusal {
+fn unknown(header: &HeaderName, what: &str) -> ApiError {
     Kind::Encoding.says(format!(
         "{what} cannot be read as {header}; send gzip, deflate (zlib) or identity"
     ))
@@ -76,7 +76,7 @@ fn unknown(header: &HeaderName, what: &str) -> Refusal {
 /// Decodes a body; no more than `limit` bytes are ever made.
 ///
 /// This computes for as long as it takes, so not on threads that serve connections.
-pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, Refusal> {
+pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, ApiError> {
     match encoding {
         Encoding::Identity => Ok(bytes),
         Encoding::Gzip => gunzip(&bytes, limit),
@@ -94,7 +94,7 @@ pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, R
 }
 
 /// A gzip file may have several members, one after the other.
-fn gunzip(mut bytes: &[u8], limit: usize) -> Result<Bytes, Refusal> {
+fn gunzip(mut bytes: &[u8], limit: usize) -> Result<Bytes, ApiError> {
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
     let mut decoded = Capped::new(limit);
     loop {
@@ -122,7 +122,7 @@ fn inflate<'a>(
     bytes: &'a [u8],
     decoded: &mut Capped,
     encoding: Encoding,
-) -> Result<&'a [u8], Refusal> {
+) -> Result<&'a [u8], ApiError> {
     let mut rest = bytes;
     loop {
         let before = (stream.total_in(), stream.total_out());
@@ -140,14 +140,14 @@ fn inflate<'a>(
     }
 }
 
-fn damaged(encoding: Encoding, what: &str) -> Refusal {
+fn damaged(encoding: Encoding, what: &str) -> ApiError {
     Kind::Invalid.says(format!(
         "the body is not {}, as its Content-Encoding says: {what}; send it whole, or without that header",
         encoding.name()
     ))
 }
 
-fn trailing(encoding: Encoding, n_bytes: usize) -> Refusal {
+fn trailing(encoding: Encoding, n_bytes: usize) -> ApiError {
     damaged(encoding, &format!("{n_bytes} bytes come after its end"))
 }
 
@@ -184,7 +184,7 @@ fn deflate(mut stream: Compress, bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Which encoding a reader prefers (RFC 9110, section 12.5.3); gzip where it does not care.
+/// VersionSelector encoding a reader prefers (RFC 9110, section 12.5.3); gzip where it does not care.
 fn preferred(accepted: &str) -> Encoding {
     let weight = |name: &str| {
         let entries = accepted.split(',').map(entry);

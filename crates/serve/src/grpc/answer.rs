@@ -1,9 +1,9 @@
 //! Answers of gRPC: messages in their frames, and the status behind them.
 
 use super::message::{ENCODING, PREFIX};
+use crate::api_error::{ApiError, Kind};
 use crate::body::{Encoding, pack};
 use crate::budget::{Budget, Share};
-use crate::refusal::{Kind, Refusal};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -56,7 +56,7 @@ pub(super) fn small(
     message: &impl Message,
     packing: Encoding,
     budget: &Arc<Budget>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, ApiError> {
     let share = budget.take(2 * (PREFIX + message.encoded_len()))?;
     Ok(framed(message, packing, share))
 }
@@ -69,7 +69,7 @@ pub(super) fn unary(answer: Bytes, packing: Encoding) -> Response {
 
 /// The response of a call that has many.
 pub(super) fn stream(
-    answers: mpsc::Receiver<Result<Bytes, Refusal>>,
+    answers: mpsc::Receiver<Result<Bytes, ApiError>>,
     packing: Encoding,
 ) -> Response {
     let answers = Answers {
@@ -80,7 +80,7 @@ pub(super) fn stream(
 }
 
 /// The response of a call that is refused.
-pub(super) fn refused(refusal: Refusal) -> Response {
+pub(super) fn refused(refusal: ApiError) -> Response {
     let is_of_encoding = refusal.kind == Kind::Encoding;
     let mut response: Response = Status::from(refusal).into_http();
     if is_of_encoding {
@@ -109,7 +109,7 @@ fn trailers(status: &Status) -> HeaderMap {
 
 /// The answers of a stream, and its status.
 struct Answers {
-    answers: mpsc::Receiver<Result<Bytes, Refusal>>,
+    answers: mpsc::Receiver<Result<Bytes, ApiError>>,
     is_over: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Messages as gRPC frames them: a byte that says whether it is compressed, its length in four bytes, and
 //! as many bytes. They are decompressed and decoded by whoever asks, within limits.
 
+use crate::api_error::{ApiError, Kind};
 use crate::body::{self, BodyLimits, Encoding};
 use crate::budget::{Budget, Share};
-use crate::refusal::{Kind, Refusal};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -25,13 +25,13 @@ pub(super) struct Packed {
 
 impl Packed {
     /// The message, of at most so many bytes. This computes for as long as it takes.
-    pub(super) fn unpack(self, limit: usize) -> Result<Bytes, Refusal> {
+    pub(super) fn unpack(self, limit: usize) -> Result<Bytes, ApiError> {
         body::decode(self.encoding, self.bytes, limit)
     }
 }
 
 /// How the messages of a call are compressed, those that are.
-pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
     Encoding::named(headers, &ENCODING)
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn only(
     body: Body,
     limits: &BodyLimits,
     budget: &Arc<Budget>,
-) -> Result<Packed, Refusal> {
+) -> Result<Packed, ApiError> {
     let encoding = encoding(headers)?;
     let with_prefix = BodyLimits {
         bytes: limits.bytes.saturating_add(PREFIX),
@@ -63,7 +63,7 @@ pub(super) async fn only(
     }
 }
 
-fn breaks_off() -> Refusal {
+fn breaks_off() -> ApiError {
     Kind::Invalid.says("the message breaks off; send as many bytes as its prefix says")
 }
 
@@ -83,7 +83,7 @@ impl Prefix {
         })
     }
 
-    fn encoding(self, of_call: Encoding) -> Result<Encoding, Refusal> {
+    fn encoding(self, of_call: Encoding) -> Result<Encoding, ApiError> {
         match (self.flag, of_call) {
             (0, _) => Ok(Encoding::Identity),
             (1, Encoding::Identity) => Err(Kind::Invalid.says(
@@ -113,7 +113,7 @@ impl Messages {
         body: Body,
         limits: BodyLimits,
         budget: &Arc<Budget>,
-    ) -> Result<Messages, Refusal> {
+    ) -> Result<Messages, ApiError> {
         Ok(Messages {
             body,
             encoding: encoding(headers)?,
@@ -125,7 +125,7 @@ impl Messages {
 
     /// The next message; `None` at the stream's end. It may begin at any time, and must then come within
     /// the time of a body.
-    pub(super) async fn next(&mut self) -> Result<Option<Packed>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Packed>, ApiError> {
         while self.rest.is_empty() {
             if !self.read().await? {
                 return Ok(None);
@@ -137,7 +137,7 @@ impl Messages {
     }
 
     /// Reads a message that has begun.
-    async fn finish(&mut self) -> Result<Packed, Refusal> {
+    async fn finish(&mut self) -> Result<Packed, ApiError> {
         loop {
             let prefix = Prefix::read(&self.rest);
             if let Some(prefix) = prefix {
@@ -152,7 +152,7 @@ impl Messages {
         }
     }
 
-    fn check(&self, prefix: Prefix) -> Result<(), Refusal> {
+    fn check(&self, prefix: Prefix) -> Result<(), ApiError> {
         match prefix.length <= self.limits.bytes {
             true => Ok(()),
             false => Err(body::too_large(
@@ -163,7 +163,7 @@ impl Messages {
     }
 
     /// Takes a message that is there from what was read.
-    fn cut(&mut self, prefix: Prefix) -> Result<Packed, Refusal> {
+    fn cut(&mut self, prefix: Prefix) -> Result<Packed, ApiError> {
         let encoding = prefix.encoding(self.encoding)?;
         let end = PREFIX + prefix.length;
         self.share.grow(prefix.length)?;
@@ -176,7 +176,7 @@ impl Messages {
     }
 
     /// Reads a piece; whether there was one.
-    async fn read(&mut self) -> Result<bool, Refusal> {
+    async fn read(&mut self) -> Result<bool, ApiError> {
         let Some(piece) = body::next(&mut self.body).await? else {
             return Ok(false);
         };

@@ -2,8 +2,9 @@
 
 use super::answer::{packing, small, unary};
 use super::message::only;
+use crate::api_error::{ApiError, Kind};
+use crate::api_state::{ApiState, Caller, EXTENSIONS, SERVER};
 use crate::description::statistics;
-use crate::door::{Caller, Door, EXTENSIONS, SERVER};
 use crate::proto::inference::{
     ModelConfigRequest, ModelConfigResponse, ModelMetadataRequest, ModelReadyRequest,
     ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse, RepositoryIndexRequest,
@@ -12,9 +13,8 @@ use crate::proto::inference::{
     ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
     ServerReadyResponse, repository_index_response::ModelIndex,
 };
-use crate::refusal::{Kind, Refusal};
 use crate::repository::Entry;
-use crate::service::Asked;
+use crate::service::RequestContext;
 use crate::telemetry::{Call, Protocol};
 use crate::wire::proto_malformed;
 use crate::words::shown;
@@ -24,7 +24,7 @@ use http::request::Parts;
 use prost::Message;
 
 /// Calls of the protocol that the server does not have, and clients do; what it has not.
-pub(super) fn not_had(method: &str) -> Refusal {
+pub(super) fn not_had(method: &str) -> ApiError {
     let what = match method {
         "TraceSetting" => "trace settings; start it with --otlp",
         "LogSettings" => "log settings; set NCS_LOG when it starts",
@@ -40,7 +40,7 @@ pub(super) fn not_had(method: &str) -> Refusal {
 }
 
 /// A method that a service does not have.
-pub(super) fn no_method(method: &str, hint: &str) -> Refusal {
+pub(super) fn no_method(method: &str, hint: &str) -> ApiError {
     Kind::Unsupported.says(format!("no method \"{}\"; {hint}", shown(method)))
 }
 
@@ -68,15 +68,15 @@ fn named(version: &str) -> Option<&str> {
     Some(version).filter(|version| !version.is_empty())
 }
 
-impl Door {
+impl ApiState {
     /// Does something that no worker is needed for, and tells of it.
     pub(super) async fn small_call(
         &self,
         call: Call,
         head: &Parts,
         body: Body,
-    ) -> Result<Response, Refusal> {
-        let asked = Asked::now(Protocol::Grpc, call);
+    ) -> Result<Response, ApiError> {
+        let asked = RequestContext::now(Protocol::Grpc, call);
         let answered = match call {
             Call::Live | Call::Ready | Call::Metadata => self.of_server(call, head, body).await,
             Call::Index | Call::Load | Call::Unload => self.of_repository(call, head, body).await,
@@ -86,7 +86,7 @@ impl Door {
         answered
     }
 
-    async fn of_server(&self, call: Call, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn of_server(&self, call: Call, head: &Parts, body: Body) -> Result<Response, ApiError> {
         match call {
             Call::Live => {
                 self.read::<ServerLiveRequest>(head, body).await?;
@@ -109,7 +109,7 @@ impl Door {
         }
     }
 
-    async fn of_model(&self, call: Call, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn of_model(&self, call: Call, head: &Parts, body: Body) -> Result<Response, ApiError> {
         match call {
             Call::ModelReady => {
                 let asked: ModelReadyRequest = self.read(head, body).await?;
@@ -148,7 +148,7 @@ impl Door {
         call: Call,
         head: &Parts,
         body: Body,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         match call {
             Call::Index => {
                 let ready = self.read::<RepositoryIndexRequest>(head, body).await?.ready;
@@ -181,14 +181,14 @@ impl Door {
     }
 
     /// The message of a call. It is small, so it is decoded here.
-    async fn read<M: Message + Default>(&self, head: &Parts, body: Body) -> Result<M, Refusal> {
+    async fn read<M: Message + Default>(&self, head: &Parts, body: Body) -> Result<M, ApiError> {
         let limits = self.small_body();
         let packed = only(&head.headers, body, &limits, &self.budget).await?;
         let message = packed.unpack(limits.bytes)?;
         M::decode(message).map_err(|error| proto_malformed(&error.to_string()))
     }
 
-    fn reply(&self, head: &Parts, message: &impl Message) -> Result<Response, Refusal> {
+    fn reply(&self, head: &Parts, message: &impl Message) -> Result<Response, ApiError> {
         let packing = packing(&head.headers);
         Ok(unary(small(message, packing, &self.budget)?, packing))
     }

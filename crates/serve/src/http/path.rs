@@ -1,6 +1,6 @@
 //! Paths and what they mean.
 
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use crate::telemetry::Call;
 use crate::words::shown;
 use http::Method;
@@ -57,7 +57,7 @@ impl<'a> Path<'a> {
     ///
     /// # Errors
     /// There is nothing there, or not for this method, or a part of the protocol that we do not have.
-    pub(super) fn parse(method: &Method, path: &'a str) -> Result<Path<'a>, Refusal> {
+    pub(super) fn parse(method: &Method, path: &'a str) -> Result<Path<'a>, ApiError> {
         let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
         let first = parts.next();
         let mut rest: Vec<&str> = parts.collect();
@@ -84,7 +84,7 @@ impl<'a> Path<'a> {
     }
 }
 
-fn under_v2<'a>(method: &Method, rest: &[&'a str]) -> Result<(&'static str, Path<'a>), Refusal> {
+fn under_v2<'a>(method: &Method, rest: &[&'a str]) -> Result<(&'static str, Path<'a>), ApiError> {
     Ok(match *rest {
         [] => ("GET", Path::Server),
         ["health", "live"] => ("GET", Path::Live),
@@ -123,7 +123,7 @@ fn under_v2<'a>(method: &Method, rest: &[&'a str]) -> Result<(&'static str, Path
     })
 }
 
-fn of_model<'a>(of: Of<'a>, rest: &[&str]) -> Result<(&'static str, Path<'a>), Refusal> {
+fn of_model<'a>(of: Of<'a>, rest: &[&str]) -> Result<(&'static str, Path<'a>), ApiError> {
     Ok(match *rest {
         [] => ("GET", Path::Model(of)),
         ["ready"] => ("GET", Path::ModelReady(of)),
@@ -143,11 +143,11 @@ fn of_model<'a>(of: Of<'a>, rest: &[&str]) -> Result<(&'static str, Path<'a>), R
     })
 }
 
-fn not_had(what: &str) -> Refusal {
+fn not_had(what: &str) -> ApiError {
     Kind::Unsupported.says(format!("not supported: this server has no {what}"))
 }
 
-fn nothing(path: &str) -> Refusal {
+fn nothing(path: &str) -> ApiError {
     Kind::NotFound.says(format!(
         "nothing at {}; questions go to /v2/models/MODEL/rank or /v2/models/MODEL/infer",
         shown(path)

@@ -1,10 +1,10 @@
 //! One connection, from its first byte to its last.
 
-use super::pulse::{Answer, Handled, Pulse, Verdict};
-use super::wire::{Protocol, Wire};
+use super::activity::{Action, ConnectionActivity, Handled, Reply};
+use super::peek::{PeekStream, Protocol};
 use super::{ConnectionLimits, Counts, Drain, Peer, READ_AHEAD};
+use crate::api_error::{ApiError, Kind};
 use crate::budget::{Budget, Share};
-use crate::refusal::{Kind, Refusal};
 use crate::words::shown;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -41,7 +41,7 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 const MOST_RESETS: usize = 64;
 
 /// What all connections of a port share.
-pub(super) struct House {
+pub(super) struct ListenerContext {
     pub(super) router: Router,
     pub(super) limits: ConnectionLimits,
     pub(super) budget: Arc<Budget>,
@@ -51,57 +51,57 @@ pub(super) struct House {
 }
 
 /// Serves one connection until it ends.
-pub(super) async fn attend(house: Arc<House>, stream: TcpStream, peer: Peer) {
+pub(super) async fn attend(context: Arc<ListenerContext>, stream: TcpStream, peer: Peer) {
     // Answers go out at once; where the system refuses that, they are only slower.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = &house.tls else {
-        return speak(house, stream, peer).await;
+    let Some(tls) = &context.tls else {
+        return speak(context, stream, peer).await;
     };
-    match in_time(&house, tls.accept(stream)).await {
-        Some(Ok(stream)) => speak(house, stream, peer).await,
+    match in_time(&context, tls.accept(stream)).await {
+        Some(Ok(stream)) => speak(context, stream, peer).await,
         Some(Err(error)) => tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
         None => {}
     }
 }
 
 /// Speaks HTTP on a stream, whichever version the peer begins with.
-async fn speak<S>(house: Arc<House>, stream: S, peer: Peer)
+async fn speak<S>(context: Arc<ListenerContext>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pulse = Pulse::new();
-    let mut wire = Wire::new(stream, pulse.clone(), house.limits.header_bytes);
-    let Some(Ok(Some(protocol))) = in_time(&house, wire.protocol()).await else {
+    let activity = ConnectionActivity::new();
+    let mut wire = PeekStream::new(stream, activity.clone(), context.limits.header_bytes);
+    let Some(Ok(Some(protocol))) = in_time(&context, wire.protocol()).await else {
         return;
     };
     let stream = TokioIo::new(wire);
-    let shared = (house.clone(), pulse.clone());
+    let shared = (context.clone(), activity.clone());
     let service = service_fn(move |request| {
-        let (house, pulse) = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&house, &pulse, peer, request).await) }
+        let (context, activity) = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&context, &activity, peer, request).await) }
     });
     match protocol {
         Protocol::Http1 => {
-            let connection = of_http1(&house.limits).serve_connection(stream, service);
-            until_it_ends(&house, &pulse, peer, connection, true).await;
+            let connection = of_http1(&context.limits).serve_connection(stream, service);
+            until_it_ends(&context, &activity, peer, connection, true).await;
         }
         Protocol::Http2 => {
-            let connection = of_http2(&house.limits).serve_connection(stream, service);
-            until_it_ends(&house, &pulse, peer, connection, false).await;
+            let connection = of_http2(&context.limits).serve_connection(stream, service);
+            until_it_ends(&context, &activity, peer, connection, false).await;
         }
     }
 }
 
 /// What must happen before a request can be heard; `None` if it takes too long.
-async fn in_time<T>(house: &House, opening: impl Future<Output = T>) -> Option<T> {
+async fn in_time<T>(context: &ListenerContext, opening: impl Future<Output = T>) -> Option<T> {
     let closing = async {
-        house.drain.closing().await;
+        context.drain.closing().await;
         sleep(LAST_WORDS).await;
     };
     tokio::select! {
         biased;
-        opened = timeout(house.limits.header_time, opening) => {
-            opened.inspect_err(|_| house.counts.slow()).ok()
+        opened = timeout(context.limits.header_time, opening) => {
+            opened.inspect_err(|_| context.counts.slow()).ok()
         }
         () = closing => None,
     }
@@ -111,7 +111,7 @@ fn of_http1(limits: &ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // The pulse tells a half-sent head from an idle connection, which hyper does not.
+        // The activity tells a half-sent head from an idle connection, which hyper does not.
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .max_buf_size(READ_AHEAD.max(limits.header_bytes));
@@ -134,26 +134,31 @@ fn of_http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Drives a connection; it goes when it idles, when the server ends, or when its peer is too slow.
-async fn until_it_ends<C>(house: &House, pulse: &Pulse, peer: Peer, connection: C, is_http1: bool)
-where
+async fn until_it_ends<C>(
+    context: &ListenerContext,
+    activity: &ConnectionActivity,
+    peer: Peer,
+    connection: C,
+    is_http1: bool,
+) where
     C: GracefulConnection,
     C::Error: Display,
 {
     let mut connection = pin!(connection);
-    let mut closing = pin!(house.drain.closing());
+    let mut closing = pin!(context.drain.closing());
     let mut is_leaving = false;
     loop {
-        let wait = match pulse.judge(&house.limits, is_http1, is_leaving) {
-            Verdict::Wait(until) => until,
-            Verdict::Leave => {
+        let wait = match activity.judge(&context.limits, is_http1, is_leaving) {
+            Action::Wait(until) => until,
+            Action::Leave => {
                 connection.as_mut().graceful_shutdown();
-                pulse.told_goodbye();
+                activity.told_goodbye();
                 is_leaving = true;
                 continue;
             }
-            Verdict::Cut => {
+            Action::Cut => {
                 tracing::debug!(peer = %peer.address, "connection cut: its peer is too slow");
-                return house.counts.slow();
+                return context.counts.slow();
             }
         };
         tokio::select! {
@@ -167,7 +172,7 @@ where
             }
             () = &mut closing, if !is_leaving => {
                 connection.as_mut().graceful_shutdown();
-                pulse.told_goodbye();
+                activity.told_goodbye();
                 is_leaving = true;
             }
             () = sleep_until(wait) => {}
@@ -177,25 +182,25 @@ where
 
 /// The router's answer to a request, or what is said in its place when it panics.
 async fn answer(
-    house: &House,
-    pulse: &Arc<Pulse>,
+    context: &ListenerContext,
+    activity: &Arc<ConnectionActivity>,
     peer: Peer,
     request: Request<Incoming>,
 ) -> Response<Sent> {
-    let handled = Handled::begin(pulse);
+    let handled = Handled::begin(activity);
     let is_http1 = request.version() < Version::HTTP_2;
     let mut request = request.map(|body| match is_http1 && !body.is_end_stream() {
         true => axum::body::Body::new(Received {
             body,
             has_ended: false,
-            pulse: pulse.clone(),
+            activity: activity.clone(),
         }),
         false => axum::body::Body::new(body),
     });
     request.extensions_mut().insert(peer);
     let uri = request.uri().clone();
-    let admitted = admit(house, &request);
-    let mut router = house.router.clone();
+    let admitted = admit(context, &request);
+    let mut router = context.router.clone();
     let answered = async {
         match &admitted {
             Ok(_) => unless_it_panics(async move { router.call(request).await }).await,
@@ -211,7 +216,7 @@ async fn answer(
             Kind::Internal.says(what).into_response()
         }
     };
-    if is_http1 && house.drain.has_begun() {
+    if is_http1 && context.drain.has_begun() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -227,7 +232,7 @@ async fn answer(
 const REQUEST: usize = 8 << 10;
 
 /// Lets a request in: it must say to which host it goes, and there must be room for its head.
-fn admit<B>(house: &House, request: &Request<B>) -> Result<Share, Refusal> {
+fn admit<B>(context: &ListenerContext, request: &Request<B>) -> Result<Share, ApiError> {
     if request.version() == Version::HTTP_11 {
         check_host(request.headers())?;
     }
@@ -236,11 +241,11 @@ fn admit<B>(house: &House, request: &Request<B>) -> Result<Share, Refusal> {
         .map(|(name, value)| name.as_str().len() + value.len() + 64)
         .sum();
     let uri = request.uri().path().len() + request.uri().query().map_or(0, str::len);
-    house.budget.admit(REQUEST + head + uri)
+    context.budget.admit(REQUEST + head + uri)
 }
 
 /// Refuses a request of HTTP/1.1 without one good `Host` (RFC 9112, section 3.2).
-fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_host(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let what = match (hosts.next(), hosts.next()) {
         (None, _) => "the request has no header Host, which HTTP/1.1 wants; send one",
@@ -272,7 +277,7 @@ async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicke
 struct Received {
     body: Incoming,
     has_ended: bool,
-    pulse: Arc<Pulse>,
+    activity: Arc<ConnectionActivity>,
 }
 
 impl Body for Received {
@@ -300,7 +305,7 @@ impl Body for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         if !self.has_ended && !self.body.is_end_stream() {
-            self.pulse.left_unread();
+            self.activity.left_unread();
         }
     }
 }
@@ -308,7 +313,7 @@ impl Drop for Received {
 /// An answer's body, which tells how it gets on.
 struct Sent {
     body: axum::body::Body,
-    answer: Answer,
+    answer: Reply,
     /// Given back with the body.
     _cost: Option<Share>,
 }

@@ -1,6 +1,6 @@
 //! Refusals that are said without the router: JSON bodies like its own.
 
-use crate::refusal::Kind;
+use crate::api_error::Kind;
 use bytes::Bytes;
 
 /// What a connection over the limit is told. Valid for a peer that speaks HTTP/1; one that speaks HTTP/2

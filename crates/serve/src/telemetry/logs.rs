@@ -134,7 +134,7 @@ macro_rules! log {
     };
 }
 
-/// Which refusals were logged lately.
+/// VersionSelector refusals were logged lately.
 #[derive(Debug)]
 pub(super) struct Refusals {
     /// 4xx.
@@ -160,8 +160,12 @@ impl Refusals {
         log_left_out(self.theirs.left_out(ended), self.ours.left_out(ended));
         match record.kind().map(|kind| kind.status().is_server_error()) {
             None => log!(Level::DEBUG, "answered", record, ended),
-            Some(true) if self.ours.admits(ended) => log!(Level::WARN, "refused", record, ended),
-            Some(false) if self.theirs.admits(ended) => log!(Level::INFO, "refused", record, ended),
+            Some(true) if self.ours.admits(ended) => {
+                log!(Level::WARN, "refused", record, ended)
+            }
+            Some(false) if self.theirs.admits(ended) => {
+                log!(Level::INFO, "refused", record, ended)
+            }
             Some(_) => {}
         }
     }

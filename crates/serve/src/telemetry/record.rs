@@ -1,7 +1,7 @@
 //! What is known of a request when it has been answered.
 
 use super::ServedVersion;
-use crate::{Kind, Refusal};
+use crate::{ApiError, Kind};
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ pub struct Record {
     /// How many candidates were to be scored.
     pub n_candidates: usize,
     /// Why it was refused, where it was.
-    pub refused: Option<Refusal>,
+    pub refused: Option<ApiError>,
     /// When its first byte was read, by the calendar.
     pub started: SystemTime,
     /// The same moment, by the clock that stages are measured with.
@@ -113,7 +113,7 @@ pub enum Call {
     ModelConfig,
     /// A model's statistics.
     ModelStatistics,
-    /// Which models there are.
+    /// VersionSelector models there are.
     Index,
     /// Load a model.
     Load,

@@ -68,7 +68,7 @@ impl ServedVersion {
         }
     }
 
-    /// Which version this is.
+    /// VersionSelector version this is.
     pub fn by(&self) -> &ServedBy {
         &self.by
     }

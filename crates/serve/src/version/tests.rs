@@ -1,7 +1,7 @@
 use super::*;
 use ncs_features::{Field, IdSpace, Objective, Population, Table, Task, Values};
-use ncs_model::artifact::Member;
-use ncs_model::{Draw, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+use ncs_model::artifact::WeightSet;
+use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 
 /// A number, scaled.
 fn schema() -> Schema {
@@ -49,13 +49,13 @@ fn version() -> Version {
         heads: Heads::default(),
     };
     let spec = Spec::of(&schema, &plan);
-    let mut model: Model = Model::new(spec.clone(), Draw::new(1, "weights"));
-    model.tower_mut(0).touch_all();
+    let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
+    model.network_mut(0).touch_all();
     let artifact = Artifact {
         masks: None,
-        members: vec![Member {
-            tower: 0,
-            weights: Arc::new(model.tower(0).weights()),
+        members: vec![WeightSet {
+            network: 0,
+            weights: Arc::new(model.network(0).weights()),
         }],
         of_task: vec![0],
         calibrators: vec![],
@@ -69,7 +69,7 @@ fn version() -> Version {
     Version::new(Arc::new(scorer), &"feed".into(), 1, "")
 }
 
-fn ask(price: f64, in_context: bool) -> Result<Scores, Refusal> {
+fn ask(price: f64, in_context: bool) -> Result<Scores, ApiError> {
     let block = |n_rows, prices: Vec<f64>| Block {
         n_rows,
         columns: vec![Column {
@@ -86,7 +86,7 @@ fn ask(price: f64, in_context: bool) -> Result<Scores, Refusal> {
         question.context = block(1, vec![price]);
         question.candidates.columns.clear();
     }
-    version().score(&mut question, false, &mut Desk::new())
+    version().score(&mut question, false, &mut WorkerScratch::new())
 }
 
 #[test]

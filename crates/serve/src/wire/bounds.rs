@@ -2,7 +2,7 @@
 //! memory.
 
 use super::Accepts;
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use crate::words::shown;
 use ncs_features::json::{Cell as Value, explained};
 use serde::de::Error;
@@ -33,7 +33,7 @@ pub struct Bounds<'a> {
     pub(super) accepts: &'a Accepts,
     left: Cell<usize>,
     /// Why reading stopped, where it did because of a bound.
-    refused: RefCell<Option<Refusal>>,
+    refused: RefCell<Option<ApiError>>,
 }
 
 impl<'a> Bounds<'a> {
@@ -50,7 +50,7 @@ impl<'a> Bounds<'a> {
     ///
     /// # Errors
     /// They are not left: [`Kind::TooLarge`].
-    pub fn take(&self, n_bytes: usize) -> Result<(), Refusal> {
+    pub fn take(&self, n_bytes: usize) -> Result<(), ApiError> {
         match self.left.get().checked_sub(n_bytes) {
             Some(left) => {
                 self.left.set(left);
@@ -68,7 +68,7 @@ impl<'a> Bounds<'a> {
     ///
     /// # Errors
     /// The name is too long, or too little is left.
-    pub fn column(&self, name: &str) -> Result<(), Refusal> {
+    pub fn column(&self, name: &str) -> Result<(), ApiError> {
         check_length("a column's name", name.as_bytes(), MOST_NAME)?;
         self.take(COLUMN + 2 * name.len())
     }
@@ -79,7 +79,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// What a parser is told of a refusal, which [`Bounds::refusal`] then gives.
-    pub(super) fn stop<E: Error>(&self, refusal: Refusal) -> E {
+    pub(super) fn stop<E: Error>(&self, refusal: ApiError) -> E {
         let what = refusal.what.clone();
         self.refused.borrow_mut().get_or_insert(refusal);
         E::custom(what)
@@ -97,7 +97,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// Why a parser stopped: at a bound, or at what is no request.
-    pub(super) fn explained(&self, body: &[u8], error: &serde_json::Error) -> Refusal {
+    pub(super) fn explained(&self, body: &[u8], error: &serde_json::Error) -> ApiError {
         let at_bound = self.refused.borrow_mut().take();
         at_bound.unwrap_or_else(|| {
             Kind::Invalid.says(format!("the request's body: {}", explained(body, error)))
@@ -109,7 +109,7 @@ impl<'a> Bounds<'a> {
 ///
 /// # Errors
 /// It is; the refusal repeats its beginning.
-pub(super) fn check_length(what: &str, text: &[u8], most: usize) -> Result<(), Refusal> {
+pub(super) fn check_length(what: &str, text: &[u8], most: usize) -> Result<(), ApiError> {
     if text.len() <= most {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 
 use super::MOST_COLUMNS;
 use super::bounds::{Bounds, MOST_ID, MOST_NAME, check_length};
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 
 /// A message by its fields.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ static CONTENTS: Shape = Shape(&[
 /// # Errors
 /// It would take more than is left ([`Kind::TooLarge`]); a field comes too often or is too long, or the
 /// bytes are no message ([`Kind::Invalid`]).
-pub(super) fn count(shape: &Shape, message: &[u8], bounds: &Bounds<'_>) -> Result<(), Refusal> {
+pub(super) fn count(shape: &Shape, message: &[u8], bounds: &Bounds<'_>) -> Result<(), ApiError> {
     let mut seen = [0usize; 10];
     let mut rest = Rest(message);
     while let Some(value) = rest.next()? {
@@ -207,7 +207,7 @@ struct Value<'a> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn next(&mut self) -> Result<Option<Value<'a>>, Refusal> {
+    fn next(&mut self) -> Result<Option<Value<'a>>, ApiError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -233,7 +233,7 @@ impl<'a> Rest<'a> {
         Ok(Some(Value { field, bytes }))
     }
 
-    fn cut(&mut self, length: u64) -> Result<&'a [u8], Refusal> {
+    fn cut(&mut self, length: u64) -> Result<&'a [u8], ApiError> {
         let length = usize::try_from(length).ok();
         let parts = length.and_then(|length| self.0.split_at_checked(length));
         let (cut, rest) = parts.ok_or_else(|| malformed("it breaks off"))?;
@@ -241,7 +241,7 @@ impl<'a> Rest<'a> {
         Ok(cut)
     }
 
-    fn varint(&mut self) -> Result<u64, Refusal> {
+    fn varint(&mut self) -> Result<u64, ApiError> {
         let mut number = 0u64;
         for (place, byte) in self.0.iter().take(10).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * place as u32);
@@ -255,7 +255,7 @@ impl<'a> Rest<'a> {
 }
 
 /// Bytes that are no message.
-pub(crate) fn malformed(what: &str) -> Refusal {
+pub(crate) fn malformed(what: &str) -> ApiError {
     Kind::Invalid.says(format!(
         "the message cannot be decoded: {what}; send what the service's .proto file declares"
     ))

@@ -1,8 +1,8 @@
 //! What both forms of the protocol's infer call have in common.
 
 use super::{Accepts, nearest, tensors};
-use crate::question::{Answer, Question, Wanted, Which};
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
+use crate::rank_request::{Answer, ModelSelector, Question, VersionSelector};
 use crate::words::shown;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct InferQuestion {
     /// The question.
     pub question: Question,
-    /// Which outputs, in this order. `None`: all.
+    /// VersionSelector outputs, in this order. `None`: all.
     pub outputs: Option<Vec<WantedOutput>>,
     /// Whether outputs are binary where nothing is said of them. In JSON only.
     pub binary: bool,
@@ -42,15 +42,15 @@ pub(super) struct Parameters {
 ///
 /// # Errors
 /// The version is no number.
-pub fn wanted(name: &str, version: Option<&str>) -> Result<Wanted, Refusal> {
+pub fn wanted(name: &str, version: Option<&str>) -> Result<ModelSelector, ApiError> {
     let version = match version {
-        None | Some("") => Which::Routed,
-        Some(text) => Which::Number(text.parse().map_err(|_| {
+        None | Some("") => VersionSelector::Routed,
+        Some(text) => VersionSelector::Number(text.parse().map_err(|_| {
             let text = shown(text);
             Kind::Invalid.says(format!("\"{text}\" is no version: versions are numbers"))
         })?),
     };
-    Ok(Wanted {
+    Ok(ModelSelector {
         name: Some(name.to_owned()),
         version,
     })
@@ -58,17 +58,17 @@ pub fn wanted(name: &str, version: Option<&str>) -> Result<Wanted, Refusal> {
 
 /// The question of these tensors.
 pub(super) fn question(
-    mut model: Wanted,
+    mut model: ModelSelector,
     id: String,
     parameters: Parameters,
     inputs: Vec<tensors::Tensor>,
     accepts: &Accepts,
-) -> Result<Question, Refusal> {
+) -> Result<Question, ApiError> {
     if let Some(label) = parameters.label {
-        if model.version != Which::Routed {
+        if model.version != VersionSelector::Routed {
             return Err(Kind::Invalid.says("both a version and the parameter \"label\"; say one"));
         }
-        model.version = Which::Labelled(label);
+        model.version = VersionSelector::Labelled(label);
     }
     let (context, candidates) = tensors::blocks(inputs, accepts)?;
     Ok(Question {
@@ -86,7 +86,7 @@ pub(super) fn question(
 ///
 /// # Errors
 /// There is one.
-pub(super) fn check_outputs(outputs: &[WantedOutput]) -> Result<(), Refusal> {
+pub(super) fn check_outputs(outputs: &[WantedOutput]) -> Result<(), ApiError> {
     let mut names = HashSet::new();
     match outputs.iter().find(|output| !names.insert(&output.name)) {
         None => Ok(()),
@@ -105,7 +105,7 @@ pub fn chosen(
     answer: &Answer,
     wanted: Option<&[WantedOutput]>,
     binary: bool,
-) -> Result<Vec<(usize, bool)>, Refusal> {
+) -> Result<Vec<(usize, bool)>, ApiError> {
     let Some(wanted) = wanted else {
         return Ok((0..answer.outputs.len())
             .map(|place| (place, binary))

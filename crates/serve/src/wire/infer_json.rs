@@ -9,8 +9,8 @@ use super::infer::{
 };
 use super::infer_proto::raw;
 use super::tensors::{Datatype, Tensor, n_values};
-use crate::question::Answer;
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
+use crate::rank_request::Answer;
 use crate::words::shown;
 use ncs_features::Values;
 use said::{Flat, Object, SaidInput, SaidOutput, SaidParameters, SaidRequest};
@@ -27,7 +27,7 @@ pub fn read(
     json_length: Option<usize>,
     (name, version): (&str, Option<&str>),
     accepts: &Accepts,
-) -> Result<InferQuestion, Refusal> {
+) -> Result<InferQuestion, ApiError> {
     let invalid = |what: String| Kind::Invalid.says(what);
     let model = wanted(name, version)?;
     let Some((json, binary)) = body.split_at_checked(json_length.unwrap_or(body.len())) else {
@@ -62,7 +62,7 @@ pub fn read(
     })
 }
 
-fn outputs(said: Vec<SaidOutput>) -> Result<Vec<WantedOutput>, Refusal> {
+fn outputs(said: Vec<SaidOutput>) -> Result<Vec<WantedOutput>, ApiError> {
     let output = |said: SaidOutput| match said.parameters {
         SaidParameters {
             has_classification: true,
@@ -85,7 +85,7 @@ fn inputs(
     said: Vec<SaidInput>,
     mut binary: &[u8],
     bounds: &Bounds<'_>,
-) -> Result<Vec<Tensor>, Refusal> {
+) -> Result<Vec<Tensor>, ApiError> {
     let mut tensors = Vec::with_capacity(said.len());
     for mut said in said {
         let name = std::mem::take(&mut said.name);
@@ -124,7 +124,7 @@ fn inputs(
 /// Why an input has no values.
 enum InputError {
     Wrong(String),
-    Refused(Refusal),
+    Refused(ApiError),
 }
 
 impl From<String> for InputError {
@@ -168,7 +168,7 @@ fn values(
 ///
 /// # Errors
 /// An output that there is not.
-pub fn say(answer: &Answer, asked: &InferQuestion) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+pub fn say(answer: &Answer, asked: &InferQuestion) -> Result<(Vec<u8>, Option<usize>), ApiError> {
     let chosen = chosen(answer, asked.outputs.as_deref(), asked.binary)?;
     let output = |&(place, binary): &(usize, bool)| {
         let scores = &answer.scores[place];
@@ -228,7 +228,7 @@ struct SayBinary {
 mod tests {
     use super::*;
 
-    fn ask(body: &str, json_length: Option<usize>) -> Result<InferQuestion, Refusal> {
+    fn ask(body: &str, json_length: Option<usize>) -> Result<InferQuestion, ApiError> {
         let accepts = Accepts {
             candidates: 3,
             bytes: 1 << 20,

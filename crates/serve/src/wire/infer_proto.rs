@@ -7,14 +7,14 @@ use super::infer::{
     InferQuestion, Parameters, WantedOutput, check_outputs, chosen, question, wanted,
 };
 use super::tensors::{Datatype, Tensor, n_values};
+use crate::api_error::{ApiError, Kind};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
 use crate::proto::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
-use crate::question::Answer;
-use crate::refusal::{Kind, Refusal};
+use crate::rank_request::Answer;
 use crate::words::shown;
 use bytes::Bytes;
 use ncs_features::value::widen;
@@ -26,7 +26,7 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// It is no such message, or would take more memory than a request may.
-pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, Refusal> {
+pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, ApiError> {
     count(&count_proto::INFER, &message, &Bounds::new(accepts))?;
     ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
 }
@@ -35,7 +35,7 @@ pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, Re
 ///
 /// # Errors
 /// Its tensors do not fit their shapes or each other, or there are too many candidates.
-pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuestion, Refusal> {
+pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuestion, ApiError> {
     if request.model_name.is_empty() {
         return Err(Kind::Invalid.says("no model_name"));
     }
@@ -49,7 +49,7 @@ pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuesti
             binary: None,
         })
     });
-    let outputs: Vec<WantedOutput> = outputs.collect::<Result<_, Refusal>>()?;
+    let outputs: Vec<WantedOutput> = outputs.collect::<Result<_, ApiError>>()?;
     check_outputs(&outputs)?;
     Ok(InferQuestion {
         question: question(model, request.id, parameters, inputs, accepts)?,
@@ -58,7 +58,7 @@ pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuesti
     })
 }
 
-fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, Refusal> {
+fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, ApiError> {
     let choice = |name: &str| {
         said.get(name)
             .and_then(|said| said.parameter_choice.clone())
@@ -84,7 +84,7 @@ fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, Refu
     })
 }
 
-fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), Refusal> {
+fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), ApiError> {
     if said.contains_key("classification") {
         let what = "this server does not have the classification extension";
         return Err(Kind::Unsupported.says(what));
@@ -99,7 +99,7 @@ fn inputs(
     said: Vec<InferInputTensor>,
     raw: &[Bytes],
     accepts: &Accepts,
-) -> Result<Vec<Tensor>, Refusal> {
+) -> Result<Vec<Tensor>, ApiError> {
     // First, for such an input has no raw contents.
     if let Some(shared) = said.iter().find(|said| is_shared(&said.parameters)) {
         let what = "this server has no shared memory; send the values";
@@ -207,7 +207,7 @@ fn typed(datatype: Datatype, said: InferTensorContents, n: usize) -> Result<Valu
 pub fn say(
     answer: &Answer,
     outputs: Option<&[WantedOutput]>,
-) -> Result<ModelInferResponse, Refusal> {
+) -> Result<ModelInferResponse, ApiError> {
     let chosen = chosen(answer, outputs, true)?;
     let tensor = |&(place, _): &(usize, bool)| InferOutputTensor {
         name: answer.outputs[place].clone(),

@@ -18,8 +18,8 @@ use super::bounds::{Bounds, MOST_ID};
 use super::columns_json::{ManyRows, OneRow};
 use super::short_json::{OrNull, Short, Word};
 use super::{Accepts, nearest};
-use crate::question::{Answer, Question, Top, Which};
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
+use crate::rank_request::{Answer, Question, Top, VersionSelector};
 use crate::words::shown;
 use ncs_features::json::{brief, long_numbers_quoted};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
@@ -42,7 +42,7 @@ const KEYS: [&str; 9] = [
 ///
 /// # Errors
 /// It is no JSON, or not of this shape, or has too many candidates; the text says at which character.
-pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, Refusal> {
+pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, ApiError> {
     // Checked as a whole, which is faster than string by string.
     let body = &*long_numbers_quoted(body);
     let text = std::str::from_utf8(body).map_err(|error| {
@@ -135,9 +135,9 @@ impl Parts {
         }
         question.model.version = match (self.version, self.label) {
             (Some(_), Some(_)) => return Err(E::custom("both \"version\" and \"label\"; say one")),
-            (Some(version), None) => Which::Number(version),
-            (None, Some(label)) => Which::Labelled(label),
-            (None, None) => Which::Routed,
+            (Some(version), None) => VersionSelector::Number(version),
+            (None, Some(label)) => VersionSelector::Labelled(label),
+            (None, None) => VersionSelector::Routed,
         };
         question.top = match (self.top_k, self.top_by) {
             (Some(0), _) => return Err(E::custom("\"top_k\" is 0; leave it out to get all")),

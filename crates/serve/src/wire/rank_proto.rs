@@ -3,11 +3,11 @@
 use super::Accepts;
 use super::bounds::Bounds;
 use super::count_proto::{self, count, malformed};
+use crate::api_error::{ApiError, Kind};
 use crate::proto::ranking::{
     Column as Said, RankRequest, RankResponse, Scores, column::Values as SaidValues, rank_request,
 };
-use crate::question::{Answer, Question, Top, Wanted, Which};
-use crate::refusal::{Kind, Refusal};
+use crate::rank_request::{Answer, ModelSelector, Question, Top, VersionSelector};
 use crate::words::shown;
 use bytes::Bytes;
 use ncs_features::{Block, Column, Values};
@@ -17,7 +17,7 @@ use prost::Message;
 ///
 /// # Errors
 /// It is no such message, or would take more memory than a request may.
-pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, Refusal> {
+pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, ApiError> {
     count(&count_proto::RANK, &message, &Bounds::new(accepts))?;
     RankRequest::decode(message).map_err(|error| malformed(&error.to_string()))
 }
@@ -26,7 +26,7 @@ pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, Refusal>
 ///
 /// # Errors
 /// Its columns do not fit each other, or there are too many candidates.
-pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Refusal> {
+pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, ApiError> {
     let context = block(request.context, "context")?;
     let is_one_row = context.n_rows == 1;
     if let Some(column) = context.columns.first().filter(|_| !is_one_row) {
@@ -49,12 +49,12 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Ref
         }),
     };
     Ok(Question {
-        model: Wanted {
+        model: ModelSelector {
             name: Some(request.model).filter(|name| !name.is_empty()),
             version: match request.which {
-                None => Which::Routed,
-                Some(rank_request::Which::Version(number)) => Which::Number(number),
-                Some(rank_request::Which::Label(label)) => Which::Labelled(label),
+                None => VersionSelector::Routed,
+                Some(rank_request::Which::Version(number)) => VersionSelector::Number(number),
+                Some(rank_request::Which::Label(label)) => VersionSelector::Labelled(label),
             },
         },
         id: request.id,
@@ -66,7 +66,7 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Ref
     })
 }
 
-fn block(said: Vec<Said>, part: &str) -> Result<Block, Refusal> {
+fn block(said: Vec<Said>, part: &str) -> Result<Block, ApiError> {
     let wrong = |what: String| Kind::Invalid.says(format!("{part}: {what}"));
     let mut block = Block::default();
     let mut names = std::collections::HashSet::new();
@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    fn ask(context: Vec<Said>, candidates: Vec<Said>) -> Result<Question, Refusal> {
+    fn ask(context: Vec<Said>, candidates: Vec<Said>) -> Result<Question, ApiError> {
         let request = RankRequest {
             context,
             candidates,

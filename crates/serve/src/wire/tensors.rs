@@ -5,7 +5,7 @@
 //! `NAME:lengths` of `N` whole numbers says how many of the `L` count.
 
 use super::Accepts;
-use crate::refusal::{Kind, Refusal};
+use crate::api_error::{ApiError, Kind};
 use crate::words::shown;
 use ncs_features::value::{widen, widen_bfloat, widen_half};
 use ncs_features::{Block, Column, Texts, Values};
@@ -230,7 +230,7 @@ const LENGTHS: &str = ":lengths";
 ///
 /// # Errors
 /// Shapes that do not fit each other, a name twice, lengths without their list, too many candidates.
-pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block), Refusal> {
+pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block), ApiError> {
     let rows = |tensor: &Tensor| tensor.shape[0] as usize;
     let n_rows = tensors.iter().map(rows).max().unwrap_or(0);
     accepts.check_candidates(n_rows)?;

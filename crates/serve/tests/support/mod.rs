@@ -73,14 +73,14 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) drain: Drain,
     pub(crate) counts: Arc<Counts>,
-    house: House,
+    house: ListenerContext,
     entered: mpsc::Receiver<()>,
     thread: Option<JoinHandle<Ended>>,
 }
 
 /// What the routes of a test server share.
 #[derive(Clone)]
-struct House {
+struct ListenerContext {
     bodies: BodyLimits,
     budget: Arc<Budget>,
     drain: Drain,
@@ -95,7 +95,7 @@ impl Server {
         let drain = Drain::new(settings.drain);
         let (sender, entered) = mpsc::channel();
         let budget = Budget::new(settings.total_bytes);
-        let house = House {
+        let house = ListenerContext {
             bodies: settings.bodies,
             budget: budget.clone(),
             drain: drain.clone(),
@@ -187,7 +187,7 @@ impl Drop for Server {
     }
 }
 
-fn router(house: House) -> Router {
+fn router(house: ListenerContext) -> Router {
     Router::new()
         .route("/length", post(length))
         .route("/ready", get(ready))
@@ -198,7 +198,7 @@ fn router(house: House) -> Router {
         .with_state(house)
 }
 
-async fn length(State(house): State<House>, request: Request) -> Response {
+async fn length(State(house): State<ListenerContext>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     match body::read(&head.headers, body, &house.bodies, &house.budget).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
@@ -206,14 +206,14 @@ async fn length(State(house): State<House>, request: Request) -> Response {
     }
 }
 
-async fn ready(State(house): State<House>) -> Response {
+async fn ready(State(house): State<ListenerContext>) -> Response {
     match house.drain.has_begun() {
         true => Kind::Unavailable.says("about to end").into_response(),
         false => StatusCode::OK.into_response(),
     }
 }
 
-async fn hold(State(house): State<House>) -> &'static str {
+async fn hold(State(house): State<ListenerContext>) -> &'static str {
     house.entered.lock().unwrap().send(()).unwrap();
     house.released.acquire().await.unwrap().forget();
     "held"

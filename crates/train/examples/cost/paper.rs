@@ -7,8 +7,8 @@ use ncs_features::{
     Task,
 };
 use ncs_model::{
-    Draw, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Pass, Spec, Subnet,
-    masks,
+    CounterRng, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Spec, Subnet,
+    Workspace, masks,
 };
 use ncs_train::Optimizer;
 use ncs_train::loss::BatchLoss;
@@ -63,7 +63,7 @@ impl Size {
 pub(crate) struct Training {
     pub(crate) model: Model,
     optimizers: Optimizers,
-    pass: Pass,
+    pass: Workspace,
     gradient: Gradient,
     tasks: Vec<usize>,
     subnets: Vec<Subnet>,
@@ -74,7 +74,7 @@ impl Training {
     pub(crate) fn new(size: Size, model: Model, tasks: &[usize]) -> Training {
         Training {
             optimizers: Optimizers::new(&model, settings()),
-            pass: Pass::new(size.threads),
+            pass: Workspace::new(size.threads),
             gradient: Gradient::default(),
             tasks: tasks.to_vec(),
             subnets: model.subnets(0, tasks),
@@ -92,47 +92,47 @@ impl Training {
     /// Draws rows, runs forward and back, each task on the rows whose label is known, and moves the
     /// weights.
     pub(crate) fn step(&mut self, batch: &Batch) {
-        self.model.tower_mut(0).touch(batch);
+        self.model.network_mut(0).touch(batch);
         self.load(batch);
         self.learn(batch);
-        let tower = self.model.tower_mut(0);
+        let network = self.model.network_mut(0);
         self.optimizers
-            .step(0, tower, &mut self.gradient, &self.tasks, 1.0);
+            .step(0, network, &mut self.gradient, &self.tasks, 1.0);
     }
 
     /// Forward and back, without a step.
     pub(crate) fn learn(&mut self, batch: &Batch) {
         let loss = |&task: &usize| BatchLoss::new(OBJECTIVES[task], &batch.labels[task], 1.0);
         let losses: Vec<BatchLoss<'_>> = self.tasks.iter().map(loss).collect();
-        let slopes_of = |rows: &HeadRows<'_, f32>, slopes: &mut [f32]| {
-            losses[rows.head].slopes(rows.rows, rows.logits, slopes)
+        let gradients_of = |rows: &HeadRows<'_, f32>, gradients: &mut [f32]| {
+            losses[rows.head].gradients(rows.rows, rows.logits, gradients)
         };
         let (pass, gradient) = (&mut self.pass, &mut self.gradient);
-        let tower = self.model.tower(0);
-        tower.learn(batch, &self.subnets, None, &slopes_of, pass, gradient);
+        let network = self.model.network(0);
+        network.learn(batch, &self.subnets, None, &gradients_of, pass, gradient);
     }
 
     /// Forward only, on rows that were drawn before.
     pub(crate) fn forward(&mut self, batch: &Batch) {
         self.load(batch);
-        let tower = self.model.tower(0);
-        tower.forward(batch, &self.subnets, &mut self.pass);
+        let network = self.model.network(0);
+        network.forward(batch, &self.subnets, &mut self.pass);
     }
 
     fn load(&mut self, batch: &Batch) {
-        let tower = self.model.tower(0);
+        let network = self.model.network(0);
         for (subnet, &task) in self.subnets.iter_mut().zip(&self.tasks) {
             let labels = (0..).zip(&batch.labels[task]);
             let known = labels.filter(|(_, label)| !label.is_nan());
             let known: Vec<u32> = known.map(|(row, _)| row).collect();
             subnet.run_on((known.len() < batch.n_rows).then_some(known));
-            subnet.load(tower);
+            subnet.load(network);
         }
     }
 
     /// Table rows that some batch has met.
     pub(crate) fn n_drawn_rows(&self) -> usize {
-        let tables = self.model.tower(0).tables.iter();
+        let tables = self.model.network(0).tables.iter();
         tables.map(|table| table.n_drawn()).sum()
     }
 }
@@ -150,9 +150,9 @@ fn settings() -> OptimSettings {
 /// A model under random masks of these densities, of CTR and CVR.
 pub(crate) fn model(size: Size, density: [f64; 2]) -> Model {
     let spec = Spec::of(&schema(size), &network(size));
-    let mut model = Model::new(spec, Draw::new(1, "weights"));
+    let mut model = Model::new(spec, CounterRng::new(1, "weights"));
     let shapes = model.spec().layer_shapes();
-    let mask = |(task, density)| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mask = |(task, density)| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     let tasks = (0..).zip(density).map(mask).collect();
     model.set_masks(Some(Arc::new(Masks {
         tasks,
@@ -229,10 +229,10 @@ pub(crate) fn batches(size: Size) -> Vec<Batch> {
 
 /// Batch `number`.
 pub(crate) fn batch(size: Size, number: u64) -> Batch {
-    let draw = Draw::new(number, "ids");
+    let rng = CounterRng::new(number, "ids");
     let field = |f: usize| {
         let per_row = if f < N_SINGLE { 1 } else { LIST_LENGTH };
-        ids(size, draw.at(f as u64), per_row)
+        ids(size, rng.at(f as u64), per_row)
     };
     let is_click = |row: usize| row % 10 == 3;
     let click = |row| f32::from(u8::from(is_click(row)));
@@ -252,10 +252,10 @@ pub(crate) fn batch(size: Size, number: u64) -> Batch {
 }
 
 /// Ids whose ranks fall off as Zipf's law has it, and lie scattered.
-fn ids(size: Size, draw: Draw, per_row: usize) -> FieldIds {
+fn ids(size: Size, rng: CounterRng, per_row: usize) -> FieldIds {
     let n = size.table_rows as f64;
     let id = |position: usize| {
-        let rank = n.powf(draw.uniform(position as u64)) as u64 - 1;
+        let rank = n.powf(rng.uniform(position as u64)) as u64 - 1;
         (rank.wrapping_mul(2_654_435_761) % size.table_rows as u64) as u32
     };
     let offsets = (0..=size.batch).map(|row| (row * per_row) as u32);

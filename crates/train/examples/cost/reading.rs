@@ -6,7 +6,7 @@ use crate::base;
 use crate::clock::{middle, once};
 use crate::paper::{self, Training};
 use ncs_features::{Batch, Encoder, Field, HashFunction, IdSpace, Pooling, Schema, Table};
-use ncs_model::{Draw, Masks, Model, Spec, masks};
+use ncs_model::{CounterRng, Masks, Model, Spec, masks};
 use ncs_readers::synthetic::{
     FIELDS, LABELS, LIST_SEPARATOR, Synthetic, SyntheticPlan, write_blocks,
 };
@@ -79,9 +79,9 @@ fn batches(path: &Path, encoder: &Encoder) -> impl Iterator<Item = Batch> {
 
 fn training(arguments: &Arguments) -> Training {
     let spec = Spec::of(&schema(), &paper::network(arguments.size));
-    let mut model = Model::new(spec, Draw::new(1, "weights"));
+    let mut model = Model::new(spec, CounterRng::new(1, "weights"));
     let shapes = model.spec().layer_shapes();
-    let mask = |(task, density)| masks::random(&shapes, density, Draw::new(task, "mask"));
+    let mask = |(task, density)| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     let tasks = (0..).zip(arguments.density).map(mask).collect();
     model.set_masks(Some(Arc::new(Masks {
         tasks,

@@ -5,7 +5,7 @@ use crate::base;
 use crate::clock::median_cost;
 use crate::paper::{self, LIST_LENGTH, N_LISTS, N_SINGLE, Size};
 use ncs_features::Batch;
-use ncs_model::artifact::{Artifact, Member};
+use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{Model, RankBuffers, Ranker, Scorer};
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -27,7 +27,7 @@ fn score_one(arguments: &Arguments, candidates: usize) -> Value {
     };
     let request = request(size);
     let mut model = paper::model(size, arguments.density);
-    model.tower_mut(0).touch(&request);
+    model.network_mut(0).touch(&request);
     let scorer = frozen(size, &model);
     let user: Vec<usize> = (0..N_USER_SINGLE)
         .chain(N_SINGLE..N_SINGLE + N_LISTS)
@@ -71,9 +71,9 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        members: vec![Member {
-            tower: 0,
-            weights: Arc::new(model.tower(0).weights()),
+        members: vec![WeightSet {
+            network: 0,
+            weights: Arc::new(model.network(0).weights()),
         }],
         of_task: vec![0, 0],
     };

@@ -95,10 +95,10 @@ fn mask_of(training: &Training, task: usize) -> &TaskMask {
 }
 
 fn prune(training: &mut Training, task: usize, rate: f64) {
-    let tower = training.model.tower(0);
-    let layers = tower.layout.layers.iter();
+    let network = training.model.network(0);
+    let layers = network.layout.layers.iter();
     let weights: Vec<&[f32]> = layers
-        .map(|layer| &tower.dense[layer.weights.clone()])
+        .map(|layer| &network.dense[layer.weights.clone()])
         .collect();
     let next = masks::prune_smallest(mask_of(training, task), &weights, rate);
     let mut tasks = training

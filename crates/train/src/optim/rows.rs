@@ -60,10 +60,10 @@ impl<R: Real> RowMoments<R> {
 struct Part<'a, R> {
     rows: SlotRowsPart<'a, R>,
     moments: SlotRowsPart<'a, R>,
-    /// Slots, ascending, and where the slopes of each stand.
+    /// Slots, ascending, and where the gradients of each stand.
     moved: &'a [(u32, u32)],
     /// `[ids, dim]`, of all parts.
-    slopes: &'a [R],
+    gradients: &'a [R],
     /// `[ids]`, of all parts: how much of the step each row makes; empty: all of it.
     shares: &'a [f32],
     dim: usize,
@@ -155,7 +155,7 @@ fn divide<'a, R: Real>(
             rows,
             moments,
             moved: own,
-            slopes: &gradient.values,
+            gradients: &gradient.values,
             shares,
             dim,
         });
@@ -175,12 +175,12 @@ impl<R: Real> Part<'_, R> {
                 .iter()
                 .for_each(|&(slot, _)| self.moments.prefetch(slot));
             for &(slot, place) in block {
-                let slopes = &self.slopes[place as usize * dim..(place as usize + 1) * dim];
+                let gradients = &self.gradients[place as usize * dim..(place as usize + 1) * dim];
                 let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
                 let weights = self.rows.row_mut(slot);
                 match self.shares.get(place as usize) {
-                    None => rule.apply(weights, slopes, first, second),
-                    Some(&share) => in_part(rule, share, weights, slopes, first, second),
+                    None => rule.apply(weights, gradients, first, second),
+                    Some(&share) => in_part(rule, share, weights, gradients, first, second),
                 }
             }
         }
@@ -193,13 +193,13 @@ fn in_part<R: Real>(
     rule: Rule<R>,
     share: f32,
     weights: &mut [R],
-    slopes: &[R],
+    gradients: &[R],
     first: &mut [R],
     second: &mut [R],
 ) {
     let share = R::of(f64::from(share));
     let before = [&*weights, &*first, &*second].map(<[R]>::to_vec);
-    rule.apply(weights, slopes, first, second);
+    rule.apply(weights, gradients, first, second);
     for (now, before) in [weights, first, second].into_iter().zip(&before) {
         for (now, &before) in now.iter_mut().zip(before) {
             *now = before + share * (*now - before);
@@ -207,7 +207,7 @@ fn in_part<R: Real>(
     }
 }
 
-/// Moves every row of the table, those outside the batch with a slope of zero.
+/// Moves every row of the table, those outside the batch with a gradient of zero.
 pub(super) fn step_all<R: Real>(
     rule: Rule<R>,
     table: &mut Table<R>,
@@ -221,13 +221,13 @@ pub(super) fn step_all<R: Real>(
     moments.follow(table);
     let mut next = moved.iter().peekable();
     for slot in 1..table.ids().len() as u32 {
-        let slopes = next
+        let gradients = next
             .next_if(|(moved, _)| *moved == slot)
             .map_or(&*zeros, |&(_, place)| {
                 &gradient.values[place as usize * dim..(place as usize + 1) * dim]
             });
         let (first, second) = moments.rows.row_mut(slot).split_at_mut(dim);
-        rule.apply(table.rows_mut().row_mut(slot), slopes, first, second);
+        rule.apply(table.rows_mut().row_mut(slot), gradients, first, second);
     }
 }
 
@@ -235,19 +235,20 @@ pub(super) fn step_all<R: Real>(
 mod tests {
     use super::*;
     use crate::plan::Optimizer;
-    use ncs_model::Draw;
+    use ncs_model::CounterRng;
 
     const N_ROWS: usize = 100_000;
     const DIM: usize = 16;
 
     fn table() -> Table<f32> {
-        Table::new(N_ROWS, DIM, Draw::new(1, "t"), 0.1)
+        Table::new(N_ROWS, DIM, CounterRng::new(1, "t"), 0.1)
     }
 
     fn gradient(ids: Vec<u32>) -> TableGradient<f32> {
-        let slopes = (0..ids.len() * DIM).map(|i| Draw::new(2, "g").normal(i as u64) as f32);
-        let slopes = slopes.collect();
-        TableGradient::new(ids, slopes)
+        let gradients =
+            (0..ids.len() * DIM).map(|i| CounterRng::new(2, "g").normal(i as u64) as f32);
+        let gradients = gradients.collect();
+        TableGradient::new(ids, gradients)
     }
 
     fn rule() -> Rule<f32> {
@@ -346,7 +347,7 @@ mod tests {
             text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
         let before = resident();
-        let mut tables = [Table::new(15_000_000, DIM, Draw::new(1, "t"), 0.1)];
+        let mut tables = [Table::new(15_000_000, DIM, CounterRng::new(1, "t"), 0.1)];
         let mut moments = [RowMoments::new(&tables[0])];
         let ids = (0..1000).map(|i| i * 14_999).collect();
         step(rule(), &mut tables, &[gradient(ids)], &mut moments, &[]);

@@ -61,7 +61,7 @@ impl<R: Real> Rule<R> {
 
     /// Moves `weights`; `m` and `v` are their moments. All are of one length.
     #[inline]
-    pub(super) fn apply(self, weights: &mut [R], slopes: &[R], m: &mut [R], v: &mut [R]) {
+    pub(super) fn apply(self, weights: &mut [R], gradients: &[R], m: &mut [R], v: &mut [R]) {
         match self {
             Rule::Adam {
                 rate,
@@ -69,9 +69,9 @@ impl<R: Real> Rule<R> {
                 beta2,
                 epsilon,
                 decay,
-            } => each(weights, slopes, m, v, |weight, slope, m, v| {
-                let m = beta1 * m + (R::ONE - beta1) * slope;
-                let v = beta2 * v + (R::ONE - beta2) * slope * slope;
+            } => each(weights, gradients, m, v, |weight, gradient, m, v| {
+                let m = beta1 * m + (R::ONE - beta1) * gradient;
+                let v = beta2 * v + (R::ONE - beta2) * gradient * gradient;
                 let change = rate * m / (v.root() + epsilon) + decay * weight;
                 (weight - change, m, v)
             }),
@@ -79,37 +79,37 @@ impl<R: Real> Rule<R> {
                 rate,
                 epsilon,
                 decay,
-            } => each(weights, slopes, m, v, |weight, slope, m, v| {
-                let v = v + slope * slope;
-                let change = rate * slope / (v.root() + epsilon) + decay * weight;
+            } => each(weights, gradients, m, v, |weight, gradient, m, v| {
+                let v = v + gradient * gradient;
+                let change = rate * gradient / (v.root() + epsilon) + decay * weight;
                 (weight - change, m, v)
             }),
         }
     }
 }
 
-/// Replaces weights and moments by what `moved` makes of them and the slopes.
+/// Replaces weights and moments by what `moved` makes of them and the gradients.
 #[inline(always)]
 fn each<R: Real>(
     weights: &mut [R],
-    slopes: &[R],
+    gradients: &[R],
     m: &mut [R],
     v: &mut [R],
     moved: impl Fn(R, R, R, R) -> (R, R, R),
 ) {
     let (weights, last_weights) = weights.as_chunks_mut::<LANES>();
-    let (slopes, last_slopes) = slopes.as_chunks::<LANES>();
+    let (gradients, last_gradients) = gradients.as_chunks::<LANES>();
     let (m, last_m) = m.as_chunks_mut::<LANES>();
     let (v, last_v) = v.as_chunks_mut::<LANES>();
-    for (((weights, slopes), m), v) in weights.iter_mut().zip(slopes).zip(m).zip(v) {
+    for (((weights, gradients), m), v) in weights.iter_mut().zip(gradients).zip(m).zip(v) {
         let (old, old_m, old_v) = (*weights, *m, *v);
         for i in 0..LANES {
-            (weights[i], m[i], v[i]) = moved(old[i], slopes[i], old_m[i], old_v[i]);
+            (weights[i], m[i], v[i]) = moved(old[i], gradients[i], old_m[i], old_v[i]);
         }
     }
-    let last = last_weights.iter_mut().zip(last_slopes);
-    for ((weight, &slope), (m, v)) in last.zip(last_m.iter_mut().zip(last_v)) {
-        (*weight, *m, *v) = moved(*weight, slope, *m, *v);
+    let last = last_weights.iter_mut().zip(last_gradients);
+    for ((weight, &gradient), (m, v)) in last.zip(last_m.iter_mut().zip(last_v)) {
+        (*weight, *m, *v) = moved(*weight, gradient, *m, *v);
     }
 }
 

@@ -18,11 +18,11 @@ use crate::checkpoint::{make_folder_of, unfit};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::plan::Keep;
-use crate::run::Bench;
-use crate::step::Course;
+use crate::run::SearchContext;
+use crate::step::StepBudget;
 use crate::trainer::{GradientSums, Phase, Trainer};
 use ncs_model::{
-    Agreement, Draw, Heads, Masks, Model, NetworkKind, Spec, Tower, UnitOwners, Weights,
+    Agreement, CounterRng, Heads, Masks, Model, Network, NetworkKind, Spec, UnitOwners, Weights,
     tensor_file,
 };
 use ncs_readers::batches::Rows;
@@ -38,7 +38,7 @@ struct Kept {
 
 /// Measures the agreement of every pair of tasks, or finds it in the run's folder.
 pub(super) fn measure(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Vec<Agreement>, TrainError> {
@@ -65,7 +65,7 @@ pub(super) fn measure(
     );
     for found in &agreements {
         let names = found.tasks.map(|task| &bench.schema.tasks[task].name[..]);
-        listener.hear(&Event::Noted(&found.in_words(names)));
+        listener.on_event(&Event::Noted(&found.in_words(names)));
     }
     let kept = Kept {
         run: bench.run.to_owned(),
@@ -78,14 +78,14 @@ pub(super) fn measure(
 }
 
 /// One pass over the rows, the tasks in turn.
-pub(super) fn phase(bench: &Bench<'_>) -> Phase {
+pub(super) fn phase(bench: &SearchContext<'_>) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     Phase {
         name: "search/agreement".to_owned(),
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),
-        course: Course::of_epochs(batches, 1.0, 0),
+        budget: StepBudget::of_epochs(batches, 1.0, 0),
         keep: Keep::Last,
         patience: None,
         validates: false,
@@ -95,7 +95,7 @@ pub(super) fn phase(bench: &Bench<'_>) -> Phase {
 }
 
 /// A copy of the network for each task, over common tables, all from `start` and all with the first task's head.
-fn copies(bench: &Bench<'_>, start: &Weights) -> Model {
+fn copies(bench: &SearchContext<'_>, start: &Weights) -> Model {
     let n_tasks = bench.schema.tasks.len();
     let mut spec: Spec = bench.spec.clone();
     spec.plan.kind = NetworkKind::SparseSharing;
@@ -104,16 +104,16 @@ fn copies(bench: &Bench<'_>, start: &Weights) -> Model {
         .hidden
         .iter_mut()
         .for_each(|width| *width *= n_tasks);
-    let mut model = Model::new(spec, Draw::new(bench.plan.seed, "initial weights"));
+    let mut model = Model::new(spec, CounterRng::new(bench.plan.seed, "initial weights"));
     let mut base = bench.model();
-    let base = base.tower_mut(0);
+    let base = base.network_mut(0);
     base.restore(start).expect("the start is of this network");
-    let tower = model.tower_mut(0);
+    let network = model.network_mut(0);
     let weights = Weights {
-        dense: copied(base, tower, n_tasks),
+        dense: copied(base, network, n_tasks),
         tables: start.tables.clone(),
     };
-    tower
+    network
         .restore(&weights)
         .expect("the tables are those of the start");
     let shapes = model.spec().layer_shapes();
@@ -129,7 +129,7 @@ fn copies(bench: &Bench<'_>, start: &Weights) -> Model {
 }
 
 /// The layers and heads of `base`, once for each task, laid out as those of `wide`.
-fn copied(base: &Tower, wide: &Tower, n_tasks: usize) -> Vec<f32> {
+fn copied(base: &Network, wide: &Network, n_tasks: usize) -> Vec<f32> {
     let mut dense = vec![0.0; wide.dense.len()];
     let layers = base
         .layout

@@ -6,10 +6,10 @@
 //! squared error), each weighed by the root of the labels that it rests on, as where the best moment of a training is
 //! chosen; the errors of the tasks are taken as independent.
 
-use super::levels::Level;
+use super::levels::SearchLevel;
 use super::pick::metric_name;
 use crate::error::TrainError;
-use crate::run::Bench;
+use crate::run::SearchContext;
 use ncs_eval::{PairedDifference, auc_difference, squared_error_difference};
 use ncs_features::{Objective, Task};
 use ncs_model::UnitOwners;
@@ -49,7 +49,7 @@ pub struct TriedUnits {
 
 /// The shares that are tried on validation rows: those that leave every task a unit of every layer. None without
 /// such rows, or where there is nothing to choose.
-pub(super) fn tried(bench: &Bench<'_>) -> Vec<f64> {
+pub(super) fn tried(bench: &SearchContext<'_>) -> Vec<f64> {
     let fits: Vec<f64> = TRIED
         .into_iter()
         .filter(|&common| fits(bench, common))
@@ -60,7 +60,7 @@ pub(super) fn tried(bench: &Bench<'_>) -> Vec<f64> {
     }
 }
 
-fn fits(bench: &Bench<'_>, common: f64) -> bool {
+fn fits(bench: &SearchContext<'_>, common: f64) -> bool {
     let n_tasks = bench.schema.tasks.len();
     match UnitOwners::new(common, n_tasks) {
         Some(owners) => owners.check(&bench.spec.plan.hidden).is_ok(),
@@ -69,7 +69,7 @@ fn fits(bench: &Bench<'_>, common: f64) -> bool {
 }
 
 /// The share that the size of the training part says, and why.
-pub(super) fn by_size(bench: &Bench<'_>) -> (f64, String) {
+pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
     let counts = bench.train.label_counts();
     let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
         Objective::Ratio => counts.known,
@@ -103,7 +103,10 @@ fn rule(rows: u64, rarest: u64, features: usize) -> (f64, String) {
 ///
 /// # Errors
 /// The validation rows cannot be read.
-pub(super) fn choose(bench: &Bench<'_>, levels: &[Vec<Level>]) -> Result<UnitChoice, TrainError> {
+pub(super) fn choose(
+    bench: &SearchContext<'_>,
+    levels: &[Vec<SearchLevel>],
+) -> Result<UnitChoice, TrainError> {
     let shares = tried(bench);
     let by_size = by_size(bench);
     let labels = match shares.is_empty() {
@@ -138,7 +141,7 @@ pub(super) fn choose(bench: &Bench<'_>, levels: &[Vec<Level>]) -> Result<UnitCho
 }
 
 /// The labels of the validation rows, `[task][row]`.
-fn labels(bench: &Bench<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
+fn labels(bench: &SearchContext<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
     let mut labels = vec![Vec::new(); bench.schema.tasks.len()];
     if let Some(valid) = bench.valid {
         for batch in valid.batches(BatchPlan::default()) {

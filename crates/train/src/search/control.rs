@@ -1,12 +1,12 @@
 //! Controls: what is left of a search's gain where its masks are replaced by others of the same size.
 
 use crate::plan::Control;
-use ncs_model::{Draw, Mask, Masks, masks};
+use ncs_model::{CounterRng, Mask, Masks, masks};
 
 /// The masks that a control puts in the place of these. Where units have owners, connections change places with
 /// those that the same tasks may keep; with one mask for all, all units are common.
 pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
-    let draw = Draw::new(seed, "control of masks");
+    let rng = CounterRng::new(seed, "control of masks");
     match control {
         Control::None => masks,
         Control::OneMask => {
@@ -21,7 +21,7 @@ pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
             let shuffled: Vec<Vec<u64>> = layers
                 .map(|layer| {
                     let keepers = keepers(&masks, layer);
-                    shuffle(keepers, &may_keep[layer], draw.at(layer as u64))
+                    shuffle(keepers, &may_keep[layer], rng.at(layer as u64))
                 })
                 .collect();
             rebuild(&masks, &shuffled.concat())
@@ -29,7 +29,7 @@ pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
         Control::Random => {
             let layers = 0..masks.shapes().len();
             let all = layers.flat_map(|layer| keepers(&masks, layer)).collect();
-            rebuild(&masks, &shuffle(all, &may_keep(&masks).concat(), draw))
+            rebuild(&masks, &shuffle(all, &may_keep(&masks).concat(), rng))
         }
     }
 }
@@ -62,12 +62,12 @@ fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
 
 /// In the order of random numbers, so that each connection's keepers move together: densities and
 /// overlaps stay as they are. They change places among connections that the same tasks may keep.
-fn shuffle(keepers: Vec<u64>, may_keep: &[u64], draw: Draw) -> Vec<u64> {
+fn shuffle(keepers: Vec<u64>, may_keep: &[u64], rng: CounterRng) -> Vec<u64> {
     let mut order: Vec<(u64, u64, u64)> = keepers
         .iter()
         .zip(may_keep)
         .zip(0..)
-        .map(|((&keepers, &may), i)| (may, draw.bits(i), keepers))
+        .map(|((&keepers, &may), i)| (may, rng.bits(i), keepers))
         .collect();
     order.sort_unstable();
     let mut places: Vec<(u64, usize)> = may_keep.iter().copied().zip(0..).collect();
@@ -103,7 +103,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn two(shapes: &[(usize, usize)], densities: [f64; 2], seed: u64) -> Masks {
-        let mask = |(density, t)| masks::random(shapes, density, Draw::new(seed, "test").at(t));
+        let mask =
+            |(density, t)| masks::random(shapes, density, CounterRng::new(seed, "test").at(t));
         Masks {
             tasks: densities.into_iter().zip(0..).map(mask).collect(),
             owners: None,
@@ -142,8 +143,8 @@ mod tests {
             let shapes = [(12, 8), (8, 7)];
             let owners = UnitOwners::new(common, 2).unwrap();
             let mask = |task: usize| {
-                let draw = Draw::new(seed, "test").at(task as u64);
-                masks::random_within(&owners.allowed(&shapes, task), density, draw)
+                let rng = CounterRng::new(seed, "test").at(task as u64);
+                masks::random_within(&owners.allowed(&shapes, task), density, rng)
             };
             let found = Masks { tasks: [0, 1].map(mask).into(), owners: Some(owners) };
             for control in [Control::Shuffled, Control::Random] {

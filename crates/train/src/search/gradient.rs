@@ -1,12 +1,12 @@
 //! Masks by gradients of a joint warm-up: which inputs of which units each task pulls at.
 //!
 //! The tasks learn together from the common start, taking turns, and their gradients of every connection are
-//! added up batch by batch, before the step that a batch leads to. Connections of the first layer are judged in
+//! added up batch by batch, before the step that a batch leads to. ParameterIndex of the first layer are judged in
 //! *blocks*, all those of one input group (a field's vector, or the product of two fields) into one unit:
 //!
 //! `S_t(B) = mean over c in B of (sum_b g_t,c^(b))^2`
 //!
-//! Slopes that batches agree on add up, noise does not; and a block's mean is surer than each connection. `S` gives
+//! Gradients that batches agree on add up, noise does not; and a block's mean is surer than each connection. `S` gives
 //! a rank in [0, 1) to each block. A task with few labels borrows from the task with the most:
 //! `r_t + b (r_lead - r_t)`, `b = 1 - n_t / n_lead` of their known labels. The best blocks are kept until they hold
 //! the task's density of the layer's connections, at least half of that density from every field. Without a
@@ -23,15 +23,15 @@
 mod ranks;
 
 use super::common_units::{self, UnitChoice};
-use super::levels::{self, Level};
+use super::levels::{self, SearchLevel};
 use super::pick;
 use super::{LevelResult, TaskSearch};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::plan::{CommonUnits, Keep, Pick};
-use crate::predict::Judgement;
-use crate::run::Bench;
-use crate::step::Course;
+use crate::predict::ValidationScore;
+use crate::run::SearchContext;
+use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer};
 use ncs_eval::Predictions;
 use ncs_model::{Masks, Model, TaskMask, UnitOwners, Weights, masks};
@@ -58,7 +58,7 @@ struct Candidate {
 }
 
 /// Those that are tried, in their order.
-fn candidates(bench: &Bench<'_>) -> Vec<Candidate> {
+fn candidates(bench: &SearchContext<'_>) -> Vec<Candidate> {
     let search = &bench.plan.search;
     match search.common_units {
         CommonUnits::Auto => {
@@ -84,20 +84,20 @@ fn candidates(bench: &Bench<'_>) -> Vec<Candidate> {
 
 /// Searches the masks of all tasks.
 pub(super) fn search(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Searched, TrainError> {
     let tasks = 0..bench.schema.tasks.len();
     let candidates = candidates(bench);
     // A level's file of a task holds its validation, and the mask of the next level.
-    let mut levels: Vec<Vec<Level>> = Vec::new();
+    let mut levels: Vec<Vec<SearchLevel>> = Vec::new();
     for number in 0..=candidates.len() as u32 {
         let known: Result<Vec<_>, _> = tasks
             .clone()
             .map(|task| levels::read(bench, task, number))
             .collect();
-        let found = match known?.into_iter().collect::<Option<Vec<Level>>>() {
+        let found = match known?.into_iter().collect::<Option<Vec<SearchLevel>>>() {
             Some(level) => level,
             None => {
                 let level = match levels.last() {
@@ -118,18 +118,18 @@ pub(super) fn search(
     };
     let searched = picked(bench, &levels, &candidates, units);
     if let Some(units) = &searched.units {
-        listener.hear(&Event::Noted(&units.why));
+        listener.on_event(&Event::Noted(&units.why));
     }
     for (_, search) in &searched.tasks {
-        listener.hear(&Event::Noted(&search.why));
+        listener.on_event(&Event::Noted(&search.why));
     }
     Ok(searched)
 }
 
 /// The mask of each task among those of the levels.
 fn picked(
-    bench: &Bench<'_>,
-    levels: &[Vec<Level>],
+    bench: &SearchContext<'_>,
+    levels: &[Vec<SearchLevel>],
     candidates: &[Candidate],
     units: Option<UnitChoice>,
 ) -> Searched {
@@ -172,15 +172,15 @@ fn picked(
 }
 
 /// The trainings of the search, in their order.
-pub(super) fn phases(bench: &Bench<'_>) -> Vec<Phase> {
+pub(super) fn phases(bench: &SearchContext<'_>) -> Vec<Phase> {
     let candidates = candidates(bench);
     (0..=candidates.len() as u32)
         .map(|number| phase(bench, &candidates, number))
         .collect()
 }
 
-/// Level 0 is the warm-up of the whole network, the others are subnetworks.
-fn phase(bench: &Bench<'_>, candidates: &[Candidate], number: u32) -> Phase {
+/// SearchLevel 0 is the warm-up of the whole network, the others are subnetworks.
+fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     let tried = (number as usize).checked_sub(1).map(|at| candidates[at]);
     Phase {
@@ -194,7 +194,7 @@ fn phase(bench: &Bench<'_>, candidates: &[Candidate], number: u32) -> Phase {
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),
-        course: Course::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
+        budget: StepBudget::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
         keep: Keep::Last,
         patience: None,
         validates: false,
@@ -205,11 +205,11 @@ fn phase(bench: &Bench<'_>, candidates: &[Candidate], number: u32) -> Phase {
 
 /// Trains the whole network jointly, and makes the masks of the first candidate, or the only ones.
 fn warm_up(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     candidates: &[Candidate],
     start: &Weights,
     listener: &mut dyn Listener,
-) -> Result<Vec<Level>, TrainError> {
+) -> Result<Vec<SearchLevel>, TrainError> {
     let setting = bench.setting();
     let model = model(bench, start, None);
     let mut trainer = Trainer::new(&setting, phase(bench, candidates, 0), model);
@@ -244,7 +244,7 @@ fn warm_up(
         true => (vec![None; tasks.len()], None),
         false => judge(bench, &mut trainer)?,
     };
-    let level = |task: usize| Level {
+    let level = |task: usize| SearchLevel {
         result: LevelResult {
             density: 1.0,
             validation: judged[task],
@@ -257,13 +257,13 @@ fn warm_up(
 
 /// Trains the subnetworks of one candidate as long as the warm-up took.
 fn candidate(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     candidates: &[Candidate],
     number: u32,
-    before: &[Level],
+    before: &[SearchLevel],
     start: &Weights,
     listener: &mut dyn Listener,
-) -> Result<Vec<Level>, TrainError> {
+) -> Result<Vec<SearchLevel>, TrainError> {
     let setting = bench.setting();
     let tasks: Vec<TaskMask> = before
         .iter()
@@ -285,7 +285,7 @@ fn candidate(
         _ => Vec::new(),
     };
     let level = |(task, density): (usize, f64)| {
-        Ok(Level {
+        Ok(SearchLevel {
             result: LevelResult {
                 density,
                 validation: judged[task],
@@ -302,7 +302,7 @@ fn candidate(
 
 /// How good each task is on the validation rows, and what it says of them.
 fn judge(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     trainer: &mut Trainer<'_>,
 ) -> Result<(Vec<Option<f64>>, Option<Predictions>), TrainError> {
     let Some(valid) = bench.valid else {
@@ -310,14 +310,14 @@ fn judge(
     };
     let predictions = trainer.predict(valid)?;
     let tasks = bench.schema.tasks.iter().zip(&predictions.tasks);
-    let judged = tasks.map(|(task, predictions)| Judgement::of(task, predictions));
+    let judged = tasks.map(|(task, predictions)| ValidationScore::of(task, predictions));
     let judged = judged.map(|judged| judged.map(|j| j.value)).collect();
     Ok((judged, Some(predictions)))
 }
 
-fn model(bench: &Bench<'_>, start: &Weights, masks: Option<Masks>) -> Model {
+fn model(bench: &SearchContext<'_>, start: &Weights, masks: Option<Masks>) -> Model {
     let mut model = bench.model();
-    let restored = model.tower_mut(0).restore(start);
+    let restored = model.network_mut(0).restore(start);
     restored.expect("the start is of this network");
     model.set_masks(masks.map(Arc::new));
     model

@@ -3,13 +3,13 @@
 use super::LevelResult;
 use crate::checkpoint::{self, make_folder_of, unfit};
 use crate::error::TrainError;
-use crate::run::Bench;
+use crate::run::SearchContext;
 use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tensor_file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What training a level showed.
-pub(super) struct Level {
+pub(super) struct SearchLevel {
     pub(super) result: LevelResult,
     /// The mask of the next level; `None` after the last.
     pub(super) next: Option<TaskMask>,
@@ -17,20 +17,20 @@ pub(super) struct Level {
     pub(super) scores: Vec<f32>,
 }
 
-/// The name of [`Level::scores`] in its file.
+/// The name of [`SearchLevel::scores`] in its file.
 const SCORES: &str = "validation.scores";
 
-fn path(bench: &Bench<'_>, task: usize, level: u32) -> PathBuf {
+fn path(bench: &SearchContext<'_>, task: usize, level: u32) -> PathBuf {
     let folder = bench.folder.join("search").join(format!("task-{task}"));
     folder.join(format!("level-{level}.safetensors"))
 }
 
 /// The level, if it is finished.
 pub(super) fn read(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     level: u32,
-) -> Result<Option<Level>, TrainError> {
+) -> Result<Option<SearchLevel>, TrainError> {
     let path = path(bench, task, level);
     if !path.exists() {
         return Ok(None);
@@ -44,7 +44,7 @@ pub(super) fn read(
         true => file.f32(SCORES)?,
         false => Vec::new(),
     };
-    Ok(Some(Level {
+    Ok(Some(SearchLevel {
         scores,
         result,
         next: (!next.is_empty()).then_some(next),
@@ -52,7 +52,7 @@ pub(super) fn read(
 }
 
 /// A file of this run.
-fn open(bench: &Bench<'_>, path: &Path) -> Result<TensorFile, TrainError> {
+fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
     let file = checkpoint::read(path)?;
     match file.metadata("run") == Some(bench.run) {
         true => Ok(file),
@@ -61,7 +61,11 @@ fn open(bench: &Bench<'_>, path: &Path) -> Result<TensorFile, TrainError> {
 }
 
 /// The mask that a file holds; empty, where it holds none.
-fn mask_in(bench: &Bench<'_>, path: &Path, file: &TensorFile) -> Result<TaskMask, TrainError> {
+fn mask_in(
+    bench: &SearchContext<'_>,
+    path: &Path,
+    file: &TensorFile,
+) -> Result<TaskMask, TrainError> {
     let mut mask = Vec::new();
     for (l, (inputs, outputs)) in bench.spec.layer_shapes().into_iter().enumerate() {
         let name = format!("next.fc_{l}");
@@ -73,13 +77,13 @@ fn mask_in(bench: &Bench<'_>, path: &Path, file: &TensorFile) -> Result<TaskMask
     Ok(mask)
 }
 
-fn mask_path(bench: &Bench<'_>, task: usize, after: u32) -> PathBuf {
+fn mask_path(bench: &SearchContext<'_>, task: usize, after: u32) -> PathBuf {
     path(bench, task, after).with_extension("mask.safetensors")
 }
 
 /// Keeps a mask that is to follow level `after`, before that level is trained.
 pub(super) fn write_mask(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     after: u32,
     mask: &TaskMask,
@@ -90,7 +94,7 @@ pub(super) fn write_mask(
 
 /// The mask that [`write_mask`] kept.
 pub(super) fn read_mask(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     after: u32,
 ) -> Result<TaskMask, TrainError> {
@@ -108,10 +112,10 @@ pub(super) fn read_mask(
 
 /// Keeps the level.
 pub(super) fn write(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     number: u32,
-    level: &Level,
+    level: &SearchLevel,
 ) -> Result<(), TrainError> {
     let result = serde_json::to_string(&level.result).expect("a result is plain data");
     let metadata = [

@@ -1,15 +1,15 @@
 //! Iterative magnitude pruning (NCS4CVR, algorithm 1): train the task alone from the common start,
 //! prune the smallest of the kept weights over all layers together, rewind, repeat.
 
-use super::levels::{self, Level};
+use super::levels::{self, SearchLevel};
 use super::pick;
 use super::{LevelResult, TaskSearch};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::plan::{Keep, Pick};
-use crate::predict::Judgement;
-use crate::run::Bench;
-use crate::step::Course;
+use crate::predict::ValidationScore;
+use crate::run::SearchContext;
+use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer};
 use ncs_model::{Masks, TaskMask, Weights, masks};
 use ncs_readers::batches::Rows;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Searches the mask of one task.
 pub(super) fn search(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     start: &Weights,
     listener: &mut dyn Listener,
@@ -47,18 +47,18 @@ pub(super) fn search(
     }
     let spec = &bench.schema.tasks[task];
     let (picked, search) = pick::picked(plan.pick, task, spec, results);
-    listener.hear(&Event::Noted(&search.why));
+    listener.on_event(&Event::Noted(&search.why));
     Ok((path.swap_remove(picked), search))
 }
 
 /// Levels that are trained: the last only where its validation decides.
-fn n_levels(bench: &Bench<'_>) -> u32 {
+fn n_levels(bench: &SearchContext<'_>) -> u32 {
     let plan = &bench.plan.search;
     plan.rounds + u32::from(plan.pick != Pick::Last)
 }
 
 /// Trainings that a search took: none where masks were drawn or given.
-pub(super) fn n_trained(bench: &Bench<'_>, search: &TaskSearch) -> u32 {
+pub(super) fn n_trained(bench: &SearchContext<'_>, search: &TaskSearch) -> u32 {
     if search.levels.is_empty() {
         0
     } else {
@@ -68,13 +68,13 @@ pub(super) fn n_trained(bench: &Bench<'_>, search: &TaskSearch) -> u32 {
 
 /// Trains level `number` and prunes for the next.
 fn train(
-    bench: &Bench<'_>,
+    bench: &SearchContext<'_>,
     task: usize,
     number: u32,
     mask: &TaskMask,
     start: &Weights,
     listener: &mut dyn Listener,
-) -> Result<Level, TrainError> {
+) -> Result<SearchLevel, TrainError> {
     let setting = bench.setting();
     let mut trainer = Trainer::new(
         &setting,
@@ -85,16 +85,16 @@ fn train(
     let validation = match bench.valid {
         Some(valid) => {
             let predictions = trainer.predict(valid)?;
-            Judgement::of(&bench.schema.tasks[task], &predictions.tasks[task])
+            ValidationScore::of(&bench.schema.tasks[task], &predictions.tasks[task])
         }
         None => None,
     };
-    let tower = trainer.model.tower(0);
-    let weights: Vec<&[f32]> = tower
+    let network = trainer.model.network(0);
+    let weights: Vec<&[f32]> = network
         .layout
         .layers
         .iter()
-        .map(|layer| &tower.dense[layer.weights.clone()])
+        .map(|layer| &network.dense[layer.weights.clone()])
         .collect();
     let plan = &bench.plan.search;
     let rate = masks::round_rate(plan.density[task], plan.rounds);
@@ -110,10 +110,10 @@ fn train(
     });
     let name = &bench.schema.tasks[task].name;
     let (density, rounds) = (100.0 * result.density, plan.rounds);
-    listener.hear(&Event::Noted(&format!(
+    listener.on_event(&Event::Noted(&format!(
         "search {name}: level {number} of {rounds}, density {density:.1} %{said}"
     )));
-    Ok(Level {
+    Ok(SearchLevel {
         result,
         scores: Vec::new(),
         next: (number < plan.rounds).then(|| masks::prune_smallest(mask, &weights, rate)),
@@ -121,9 +121,14 @@ fn train(
 }
 
 /// The common start under this task's mask; the other tasks are not trained.
-fn model(bench: &Bench<'_>, task: usize, mask: &TaskMask, start: &Weights) -> ncs_model::Model {
+fn model(
+    bench: &SearchContext<'_>,
+    task: usize,
+    mask: &TaskMask,
+    start: &Weights,
+) -> ncs_model::Model {
     let mut model = bench.model();
-    let restored = model.tower_mut(0).restore(start);
+    let restored = model.network_mut(0).restore(start);
     restored.expect("the start is of this network");
     let mut all = Masks::full(&bench.spec.layer_shapes(), bench.schema.tasks.len());
     all.tasks[task].clone_from(mask);
@@ -132,7 +137,7 @@ fn model(bench: &Bench<'_>, task: usize, mask: &TaskMask, start: &Weights) -> nc
 }
 
 /// Batches of rows that this task learns from, as many an epoch as joint training has.
-pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
+pub(super) fn phase(bench: &SearchContext<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
     let counts = bench.train.label_counts();
     let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;
@@ -143,7 +148,7 @@ pub(super) fn phase(bench: &Bench<'_>, task: usize, number: u32) -> Phase {
         tasks: vec![task],
         rows,
         rows_per_batch,
-        course: Course::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
+        budget: StepBudget::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
         keep: Keep::Last,
         patience: None,
         validates: false,

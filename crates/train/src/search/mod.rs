@@ -16,8 +16,8 @@ mod rewind;
 use crate::error::TrainError;
 use crate::events::Listener;
 use crate::plan::{CommonUnits, SearchKind};
-use crate::run::{Bench, Training};
-use ncs_model::{Agreement, Draw, Masks, UnitOwners, Weights, masks};
+use crate::run::{SearchContext, Training};
+use ncs_model::{Agreement, CounterRng, Masks, UnitOwners, Weights, masks};
 use serde::{Deserialize, Serialize};
 
 pub use common_units::{TriedUnits, UnitChoice};
@@ -59,14 +59,19 @@ pub(crate) struct Found {
 }
 
 /// Searches the masks of all tasks.
-pub(crate) fn run(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Found, TrainError> {
+pub(crate) fn run(
+    bench: &SearchContext<'_>,
+    listener: &mut dyn Listener,
+) -> Result<Found, TrainError> {
     let start = rewind::start(bench, listener)?;
     let plan = &bench.plan.search;
     let tasks = 0..bench.schema.tasks.len();
     let stated = owners(bench);
     let (found, owners, units) = match &plan.kind {
         SearchKind::Magnitude => {
-            let other = plan.seed.map(|seed| bench.initial(seed).tower(0).weights());
+            let other = plan
+                .seed
+                .map(|seed| bench.initial(seed).network(0).weights());
             let from = other.as_ref().unwrap_or(&start);
             let found = tasks
                 .map(|task| magnitude::search(bench, task, from, listener))
@@ -104,7 +109,7 @@ pub(crate) fn run(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Foun
 }
 
 /// Whose the units are, where the run file states it.
-fn owners(bench: &Bench<'_>) -> Option<UnitOwners> {
+fn owners(bench: &SearchContext<'_>) -> Option<UnitOwners> {
     match bench.plan.search.common_units {
         CommonUnits::Share(common) => UnitOwners::new(common, bench.schema.tasks.len()),
         CommonUnits::Auto => None,
@@ -112,38 +117,38 @@ fn owners(bench: &Bench<'_>) -> Option<UnitOwners> {
 }
 
 /// The trainings that a search took: a joint warm-up, and the levels of each task.
-pub(crate) fn trainings(bench: &Bench<'_>, searches: &[TaskSearch]) -> Vec<Training> {
+pub(crate) fn trainings(bench: &SearchContext<'_>, searches: &[TaskSearch]) -> Vec<Training> {
     let mut trainings = Vec::new();
     if let (false, Some(phase)) = (searches.is_empty(), rewind::phase(bench)) {
-        trainings.push(bench.training(&phase, phase.course.total_steps));
+        trainings.push(bench.training(&phase, phase.budget.total_steps));
     }
     if let (false, true) = (searches.is_empty(), bench.plan.search.measure_rho) {
         let phase = agreement::phase(bench);
-        trainings.push(bench.training(&phase, phase.course.total_steps));
+        trainings.push(bench.training(&phase, phase.budget.total_steps));
     }
     if bench.plan.search.kind == SearchKind::Gradient && !searches.is_empty() {
         for phase in gradient::phases(bench) {
-            trainings.push(bench.training(&phase, phase.course.total_steps));
+            trainings.push(bench.training(&phase, phase.budget.total_steps));
         }
         return trainings;
     }
     for search in searches {
         for number in 0..magnitude::n_trained(bench, search) {
             let phase = magnitude::phase(bench, search.task, number);
-            trainings.push(bench.training(&phase, phase.course.total_steps));
+            trainings.push(bench.training(&phase, phase.budget.total_steps));
         }
     }
     trainings
 }
 
 /// A mask drawn at random with the final density: the control that any search must beat.
-fn random(bench: &Bench<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
+fn random(bench: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
     let density = bench.plan.search.density[task];
-    let draw = Draw::new(bench.plan.seed, "random masks").at(task as u64);
+    let rng = CounterRng::new(bench.plan.seed, "random masks").at(task as u64);
     let shapes = bench.spec.layer_shapes();
     let mask = match owners(bench) {
-        Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, draw),
-        None => masks::random(&shapes, density, draw),
+        Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, rng),
+        None => masks::random(&shapes, density, rng),
     };
     (mask, unsearched(task, "drawn at random: the control"))
 }

@@ -4,16 +4,19 @@ use crate::checkpoint::{Tensors, make_folder_of, read_weights, unfit};
 use crate::error::TrainError;
 use crate::events::Listener;
 use crate::plan::{Keep, Rewind};
-use crate::run::Bench;
-use crate::step::Course;
+use crate::run::SearchContext;
+use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer};
 use ncs_model::{TensorFile, Weights};
 use ncs_readers::batches::Rows;
 
 /// The initial weights, or those after some steps of joint training, which are made once and kept.
-pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<Weights, TrainError> {
+pub(super) fn start(
+    bench: &SearchContext<'_>,
+    listener: &mut dyn Listener,
+) -> Result<Weights, TrainError> {
     let Some(phase) = phase(bench) else {
-        return Ok(bench.model().tower(0).weights());
+        return Ok(bench.model().network(0).weights());
     };
     let path = bench.folder.join("search").join("start.safetensors");
     let n_tables = bench.spec.tables.len();
@@ -27,7 +30,7 @@ pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<We
     let setting = bench.setting();
     let mut trainer = Trainer::new(&setting, phase, bench.model());
     trainer.run(listener)?;
-    let weights = trainer.model.tower(0).weights();
+    let weights = trainer.model.network(0).weights();
     let mut tensors = Tensors::default();
     tensors.weights("start", &weights);
     let metadata = [("run".to_owned(), bench.run.to_owned())];
@@ -37,7 +40,7 @@ pub(super) fn start(bench: &Bench<'_>, listener: &mut dyn Listener) -> Result<We
 }
 
 /// The joint training before a search, where its weights are rewound to.
-pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
+pub(super) fn phase(bench: &SearchContext<'_>) -> Option<Phase> {
     let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
         return None;
     };
@@ -46,7 +49,7 @@ pub(super) fn phase(bench: &Bench<'_>) -> Option<Phase> {
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),
-        course: Course {
+        budget: StepBudget {
             batches_per_epoch: bench.batches(Rows::All, bench.rows_per_step()),
             total_steps: steps,
             validations_per_epoch: 0,

@@ -2,7 +2,7 @@
 
 use super::Trainer;
 
-/// Gradients of layers and heads over many batches, laid out as the tower's weights.
+/// Gradients of layers and heads over many batches, laid out as the network's weights.
 #[derive(Clone, Debug)]
 pub(crate) struct GradientSums {
     pub(crate) sums: Vec<f32>,
@@ -13,7 +13,7 @@ pub(crate) struct GradientSums {
 impl Trainer<'_> {
     /// From now on, adds up each task's gradients.
     pub(crate) fn sum_gradients(&mut self) {
-        let len = self.model.tower(0).dense.len();
+        let len = self.model.network(0).dense.len();
         let none = GradientSums {
             sums: vec![0.0; len],
             squares: vec![0.0; len],
@@ -29,17 +29,17 @@ impl Trainer<'_> {
         self.gradients.extend(other);
     }
 
-    pub(super) fn add_gradient(&mut self, task: usize, tower: usize) {
+    pub(super) fn add_gradient(&mut self, task: usize, network: usize) {
         let n_tasks = self.setting.schema.tasks.len();
         let half = match self.gradients.len() > n_tasks {
             true => (self.state.step % 2) as usize * n_tasks,
             false => 0,
         };
         if let Some(found) = self.gradients.get_mut(half + task) {
-            let positions = self.model.connections(tower).positions();
-            for (&position, slope) in positions.iter().zip(&self.gradient.dense) {
-                found.sums[position as usize] += slope;
-                found.squares[position as usize] += slope * slope;
+            let positions = self.model.connections(network).positions();
+            for (&position, gradient) in positions.iter().zip(&self.gradient.dense) {
+                found.sums[position as usize] += gradient;
+                found.squares[position as usize] += gradient * gradient;
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{Trainer, known_rows};
 use crate::taken::{KappaGradient, permute};
 use ncs_features::Batch;
-use ncs_model::Draw;
+use ncs_model::CounterRng;
 
 /// What a task takes in of another's logits in one step, for each row of the batch.
 pub(super) struct Taken {
@@ -18,7 +18,12 @@ pub(super) struct Taken {
 impl Trainer<'_> {
     /// What a step for these tasks takes in; `None` where no task of them takes. The network of the other task
     /// runs forward as it would score, without dropout.
-    pub(super) fn taken(&mut self, batch: &Batch, tower: usize, tasks: &[usize]) -> Option<Taken> {
+    pub(super) fn taken(
+        &mut self,
+        batch: &Batch,
+        network: usize,
+        tasks: &[usize],
+    ) -> Option<Taken> {
         let plan = self.setting.plan.kappa?;
         let together = [plan.from, plan.to]
             .iter()
@@ -26,8 +31,8 @@ impl Trainer<'_> {
         // What gradients say of inputs is asked of each task alone.
         let applies = together && tasks.contains(&plan.to) && self.gradients.is_empty();
         applies.then_some(())?;
-        let mut other = self.take_subnets(tower, &[plan.from]);
-        let weights = self.model.tower(tower);
+        let mut other = self.take_subnets(network, &[plan.from]);
+        let weights = self.model.network(network);
         for subnet in &mut other.subnets {
             subnet.load(weights);
             subnet.run_on(None);
@@ -38,8 +43,9 @@ impl Trainer<'_> {
         let rows = known_rows(batch, plan.to);
         let mut centred = self.state.kappa.centre(&logits, &rows);
         if plan.permuted {
-            let draw = Draw::new(self.setting.plan.seed, "permuted logits").at(self.state.step);
-            permute(&mut centred, &rows, draw);
+            let rng =
+                CounterRng::new(self.setting.plan.seed, "permuted logits").at(self.state.step);
+            permute(&mut centred, &rows, rng);
         }
         let kappa = self.state.kappa.taken().kappa;
         Some(Taken {
@@ -53,7 +59,7 @@ impl Trainer<'_> {
     pub(super) fn move_kappa(
         &mut self,
         batch: &Batch,
-        tower: usize,
+        network: usize,
         tasks: &[usize],
         taken: &Taken,
         factor: f64,
@@ -74,10 +80,10 @@ impl Trainer<'_> {
         let state = &mut self.state.kappa;
         let objective = self.setting.schema.tasks[taken.to].objective;
         let gradient = KappaGradient::of(objective, state.taken().kappa, rows);
-        state.step(gradient, factor, self.phase.course.batches_per_epoch);
+        state.step(gradient, factor, self.phase.budget.batches_per_epoch);
         let found = state.taken();
         if self.setting.plan.kappa.is_some_and(|plan| !plan.permuted) {
-            self.model.tower_mut(tower).set_taken(found);
+            self.model.network_mut(network).set_taken(found);
         }
     }
 }

@@ -2,26 +2,26 @@
 
 use super::Trainer;
 use crate::plan::Keep;
-use crate::predict::Judgement;
-use crate::slots::{Best, Slot};
+use crate::predict::ValidationScore;
+use crate::slots::{Best, BestSlot};
 use ncs_model::Weights;
 use std::sync::Arc;
 
 impl Trainer<'_> {
     /// For each task of the schema: whether its slot improved.
-    pub(super) fn keep_best(&mut self, judged: &[Option<Judgement>]) -> Vec<bool> {
+    pub(super) fn keep_best(&mut self, judged: &[Option<ValidationScore>]) -> Vec<bool> {
         let mut improved = vec![false; judged.len()];
         if self.phase.keep == Keep::Last && self.phase.patience.is_none() {
             return improved;
         }
-        let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.towers().len()];
+        let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.networks().len()];
         for slot in &mut self.slots {
-            let judged: Option<Vec<Judgement>> =
+            let judged: Option<Vec<ValidationScore>> =
                 slot.tasks.iter().map(|&task| judged[task]).collect();
             let Some(judged) = judged else {
                 continue;
             };
-            let goodness = Judgement::joint_goodness(&judged);
+            let goodness = ValidationScore::joint_goodness(&judged);
             if slot
                 .best
                 .as_ref()
@@ -31,9 +31,9 @@ impl Trainer<'_> {
             }
             slot.tasks.iter().for_each(|&task| improved[task] = true);
             let mut weights = Vec::new();
-            for &tower in &slot.towers {
-                let copy = || Arc::new(self.model.tower(tower).weights());
-                weights.push(fresh[tower].get_or_insert_with(copy).clone());
+            for &network in &slot.networks {
+                let copy = || Arc::new(self.model.network(network).weights());
+                weights.push(fresh[network].get_or_insert_with(copy).clone());
             }
             slot.best = Some(Best {
                 goodness,
@@ -53,18 +53,18 @@ impl Trainer<'_> {
         self.swap_averages();
         let due = self.slots.iter_mut().zip(&self.phase.keep_at);
         for (slot, _) in due.filter(|(_, at)| **at == step) {
-            let copy = |&tower: &usize| Arc::new(self.model.tower(tower).weights());
+            let copy = |&network: &usize| Arc::new(self.model.network(network).weights());
             slot.best = Some(Best {
                 goodness: 0.0,
                 step,
-                weights: slot.towers.iter().map(copy).collect(),
+                weights: slot.networks.iter().map(copy).collect(),
             });
         }
         self.swap_averages();
     }
 
     /// What a slot holds, if that is what the training is for; otherwise it is the weights of its end.
-    pub(crate) fn kept<'s>(&self, slot: &'s Slot) -> Option<&'s Best> {
+    pub(crate) fn kept<'s>(&self, slot: &'s BestSlot) -> Option<&'s Best> {
         let wanted = self.phase.keep != Keep::Last || !self.phase.keep_at.is_empty();
         slot.best.as_ref().filter(|_| wanted)
     }

@@ -4,7 +4,7 @@ use super::Trainer;
 use crate::diagnosis::culprit;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::predict::{self, Forecast};
+use crate::predict::{self, Evaluator};
 use ncs_eval::Predictions;
 use ncs_features::Batch;
 use ncs_readers::batches::BatchPlan;
@@ -17,7 +17,7 @@ impl Trainer<'_> {
     /// The rows cannot be read, or a task that is trained has no score for any of them.
     pub(crate) fn predict(&mut self, part: &Cache) -> Result<Predictions, TrainError> {
         let mut predictions = predict::no_predictions(&self.setting.schema.tasks);
-        let forecast = Forecast::new(&self.model);
+        let forecast = Evaluator::new(&self.model);
         let mut lost: Option<Batch> = None;
         for batch in part.batches(BatchPlan::default()) {
             let batch = batch?;
@@ -44,12 +44,12 @@ impl Trainer<'_> {
             let found = &predictions.tasks[task];
             let known = found.labels.iter().filter(|label| !label.is_nan()).count() as u64;
             if known > 0 && found.rows_without_score() == known {
-                let tower = self.model.tower(self.model.tower_of(task));
+                let network = self.model.network(self.model.tower_of(task));
                 return Err(TrainError::NoScores {
                     phase: self.phase.name.clone(),
                     step: self.state.step,
                     task: found.name.clone(),
-                    culprit: culprit(tower, self.setting.schema, batch),
+                    culprit: culprit(network, self.setting.schema, batch),
                 });
             }
         }
@@ -68,7 +68,7 @@ impl Trainer<'_> {
             }
             for doubt in doubts {
                 let (phase, step) = (&self.phase.name, self.state.step);
-                listener.hear(&Event::Noted(&format!(
+                listener.on_event(&Event::Noted(&format!(
                     "warning: {phase}, step {step}: {doubt}"
                 )));
             }

@@ -3,8 +3,8 @@
 
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    Draw, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Real, SparseRows, Spec,
-    TableSpec, Weights,
+    CounterRng, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Real, SparseRows,
+    Spec, TableSpec, Weights,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const FILE: &str = concat!(
     "/../../../shared/reference/ncs_fixture.npz"
 );
 
-/// The dense parameters, in the order of a tower's layout.
+/// The dense parameters, in the order of a network's layout.
 pub(crate) const DENSE: [&str; 8] = [
     "fc_0_w", "fc_0_b", "fc_1_w", "fc_1_b", "ctr_w", "ctr_b", "cvr_w", "cvr_b",
 ];
@@ -42,7 +42,7 @@ impl Reference {
         array.unwrap_or_else(|| panic!("the fixture has no array {name}"))
     }
 
-    /// The arrays `prefix/fc_0_w` to `prefix/cvr_b`, end to end as in a tower's dense weights.
+    /// The arrays `prefix/fc_0_w` to `prefix/cvr_b`, end to end as in a network's dense weights.
     pub(crate) fn dense(&self, prefix: &str) -> Vec<f64> {
         let arrays = DENSE.map(|name| self.array(&format!("{prefix}/{name}")));
         arrays.concat()
@@ -67,8 +67,8 @@ impl Reference {
             dense: narrow(&self.dense("init")),
             tables: TABLES.map(table).into(),
         };
-        let mut model = Model::new(spec(pooling), Draw::new(1, "weights"));
-        model.tower_mut(0).restore(&weights).unwrap();
+        let mut model = Model::new(spec(pooling), CounterRng::new(1, "weights"));
+        model.network_mut(0).restore(&weights).unwrap();
         model.set_masks(Some(Arc::new(self.masks())));
         model
     }

@@ -1,6 +1,6 @@
 //! The vectors of AVX2 and AVX-512.
 
-use super::{Many, Simd, Vector, Work};
+use super::{Kernel, Many, Simd, Vector};
 use std::arch::x86_64::*;
 
 /// AVX2 with fused multiply-add.
@@ -31,7 +31,7 @@ impl Avx2 {
     /// # Safety
     /// The processor has AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn vectorized(work: impl Work<f32>) {
+    pub unsafe fn vectorized(work: impl Kernel<f32>) {
         // SAFETY: the caller's promise.
         unsafe { work.run::<Avx2>() }
     }
@@ -43,7 +43,7 @@ impl Avx512 {
     /// # Safety
     /// The processor has AVX2, FMA and the parts F, BW, DQ and VL of AVX-512.
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-    pub unsafe fn vectorized(work: impl Work<f32>) {
+    pub unsafe fn vectorized(work: impl Kernel<f32>) {
         // SAFETY: the caller's promise.
         unsafe { work.run::<Avx512>() }
     }

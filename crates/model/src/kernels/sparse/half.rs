@@ -3,10 +3,10 @@
 //! The processor's dot product of bfloat16 takes two inputs at a time. Two inputs that the same outputs
 //! use make a pair, so that nothing is multiplied in vain but in a pair that lacks its second.
 
-use super::Grid;
+use super::SparsityPattern;
 use super::buckets::GROUP;
-use crate::kernels::level::Set;
-use crate::kernels::{LANES, Lanes, Level};
+use crate::kernels::simd_level::Isa;
+use crate::kernels::{LANES, Lanes, SimdLevel};
 
 /// One feature of the 64 rows of a tile as bfloat16: the upper half of a single-precision number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,11 @@ impl HalfLanes {
 ///
 /// # Panics
 /// If the slices are of unlike lengths.
-pub fn narrow(level: Level, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
+pub fn narrow(level: SimdLevel, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
     assert_eq!(x.len(), y.len(), "other tiles");
     match level.set() {
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 if level.has_half() => {
+        Isa::Avx512 if level.has_half() => {
             // SAFETY: the processor has AVX-512 with bfloat16, and the lengths are the same.
             unsafe { super::avx512_half::narrow(x, y) }
         }
@@ -86,7 +86,7 @@ impl HalfProduct {
     ///
     /// # Panics
     /// If there is not a weight for each connection.
-    pub fn new(grid: &Grid, weights: &[f32]) -> HalfProduct {
+    pub fn new(grid: &SparsityPattern, weights: &[f32]) -> HalfProduct {
         assert_eq!(weights.len(), grid.n_kept(), "weights of another layer");
         let inputs = grid.inputs();
         let n_blocks = inputs.div_ceil(MOST).max(1);
@@ -117,7 +117,7 @@ impl HalfProduct {
 
     fn push(
         &mut self,
-        grid: &Grid,
+        grid: &SparsityPattern,
         weights: &[f32],
         first: usize,
         group: usize,
@@ -158,7 +158,7 @@ impl HalfProduct {
     /// If a slice is of another length.
     pub fn run(
         &self,
-        level: Level,
+        level: SimdLevel,
         bias: &[f32],
         x: &[HalfLanes],
         room: &mut Vec<Lanes<f32>>,
@@ -182,7 +182,7 @@ impl HalfProduct {
             };
             match level.set() {
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 if level.has_half() => {
+                Isa::Avx512 if level.has_half() => {
                     // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
                     unsafe { super::avx512_half::product(self, bias, x, room, y) }
                 }
@@ -240,7 +240,7 @@ impl HalfProduct {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::Draw;
+    use crate::counter_rng::CounterRng;
 
     #[test]
     fn numbers_are_rounded_to_the_nearest() {
@@ -262,32 +262,32 @@ mod tests {
             (200, 64, 1.0),
             (30, 8, 0.0),
         ] {
-            let draw = Draw::new(inputs as u64, "half");
-            let grid = Grid::from_fn(inputs, outputs, |i, o| {
-                draw.uniform((i * outputs + o) as u64) < density
+            let rng = CounterRng::new(inputs as u64, "half");
+            let grid = SparsityPattern::from_fn(inputs, outputs, |i, o| {
+                rng.uniform((i * outputs + o) as u64) < density
             });
             let weights: Vec<f32> = (0..grid.n_kept() as u64)
-                .map(|i| draw.at(1).normal(i) as f32)
+                .map(|i| rng.at(1).normal(i) as f32)
                 .collect();
             let bias: Vec<f32> = (0..outputs as u64)
-                .map(|i| draw.at(2).normal(i) as f32)
+                .map(|i| rng.at(2).normal(i) as f32)
                 .collect();
             let n_tiles = 3;
             let x: Vec<Lanes<f32>> = (0..n_tiles * inputs)
                 .map(|f| {
                     Lanes(std::array::from_fn(|l| {
-                        draw.at(3).normal((f * LANES + l) as u64) as f32
+                        rng.at(3).normal((f * LANES + l) as u64) as f32
                     }))
                 })
                 .collect();
             let halves: Vec<HalfLanes> = x.iter().map(HalfLanes::of).collect();
-            for level in Level::all() {
+            for level in SimdLevel::all() {
                 let mut narrowed = vec![HalfLanes([7; LANES]); x.len()];
                 narrow(level, &x, &mut narrowed);
                 assert!(narrowed == halves, "{level}");
             }
             let product = HalfProduct::new(&grid, &weights);
-            for level in Level::all() {
+            for level in SimdLevel::all() {
                 let mut single = vec![Lanes::all(7.0); n_tiles * outputs];
                 let mut half = vec![HalfLanes([7; LANES]); n_tiles * outputs];
                 let mut room = Vec::new();

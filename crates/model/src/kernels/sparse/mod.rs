@@ -3,14 +3,14 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512_half;
 mod buckets;
-mod columns;
-mod grid;
+mod column_groups;
 mod half;
-mod outer;
-mod product;
-mod squares;
+mod matmul;
+mod pattern;
+mod square_blocks;
+mod weight_gradient;
 
-pub use grid::Grid;
 pub use half::{HalfLanes, HalfOutputs, HalfProduct, narrow};
-pub use outer::Outer;
-pub use product::{FirstLanes, Product, Start};
+pub use matmul::{FirstLanes, SparseMatmul, Start};
+pub use pattern::SparsityPattern;
+pub use weight_gradient::WeightGradient;

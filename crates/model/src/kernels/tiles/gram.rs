@@ -1,6 +1,6 @@
 //! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
 
-use crate::kernels::versions::{Work, add, add_products};
+use crate::kernels::versions::{CompiledLoop, add, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
@@ -21,7 +21,7 @@ pub(super) struct Forward<'a, R> {
     pub(super) gram: &'a mut [Lanes<R>],
 }
 
-impl<R: Real> Work for Forward<'_, R> {
+impl<R: Real> CompiledLoop for Forward<'_, R> {
     type Out = ();
 
     #[inline(always)]
@@ -81,7 +81,7 @@ pub(super) struct Across<'a, R> {
     pub(super) gram: &'a mut [Lanes<R>],
 }
 
-impl<R: Real> Work for Across<'_, R> {
+impl<R: Real> CompiledLoop for Across<'_, R> {
     type Out = ();
 
     #[inline(always)]
@@ -142,7 +142,7 @@ pub(super) struct Backward<'a, R> {
     pub(super) d_vectors: &'a mut [Lanes<R>],
 }
 
-impl<R: Real> Work for Backward<'_, R> {
+impl<R: Real> CompiledLoop for Backward<'_, R> {
     type Out = ();
 
     #[inline(always)]
@@ -158,7 +158,7 @@ impl<R: Real> Work for Backward<'_, R> {
 }
 
 impl<R: Real> Backward<'_, R> {
-    /// The slopes of `LONG` places in the vectors of `BLOCK` fields, in `WIDTH` lanes; what lies past
+    /// The gradients of `LONG` places in the vectors of `BLOCK` fields, in `WIDTH` lanes; what lies past
     /// the last field or place is computed in vain.
     #[inline(always)]
     fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
@@ -175,20 +175,20 @@ impl<R: Real> Backward<'_, R> {
             let vector = &self.vectors[j * dim..(j + 1) * dim];
             let values: [&[R; WIDTH]; LONG] = std::array::from_fn(|k| lanes(&vector[d[k]], part));
             for k in 0..BLOCK {
-                let slopes = lanes(&self.d_gram[place(fields, i[k].min(j), i[k].max(j))], part);
+                let gradients = lanes(&self.d_gram[place(fields, i[k].min(j), i[k].max(j))], part);
                 for l in 0..LONG {
-                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], slopes, values[l]);
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], gradients, values[l]);
                 }
             }
         }
         for k in 0..BLOCK.min(fields - first_i) {
             // A vector stands on both sides of its own product: once more.
-            let slopes = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
+            let gradients = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
             for l in 0..LONG {
                 if first_d + l < dim {
                     let at = i[k] * dim + d[l];
                     let values = lanes(&self.vectors[at], part);
-                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], slopes, values);
+                    add_products::<FUSED, WIDTH, R>(&mut sums[k][l], gradients, values);
                     let d_values = lanes_mut(&mut self.d_vectors[at], part);
                     add::<WIDTH, R>(d_values, &sums[k][l]);
                 }

@@ -7,9 +7,9 @@ mod transpose;
 mod units;
 
 #[cfg(target_arch = "x86_64")]
-use super::level::Set;
+use super::simd_level::Isa;
 use super::versions::run;
-use super::{LANES, Lanes, Level};
+use super::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
 /// Rows into lanes: `lanes[d][r] = rows[r, d]` for `dim` features, `rows` being `[n_rows, dim]`. Lanes
@@ -17,14 +17,14 @@ use crate::number::Real;
 ///
 /// # Panics
 /// If there are more than 64 rows, or `lanes` is not `dim` long.
-pub fn into_lanes<R: Real>(level: Level, rows: &[R], dim: usize, lanes: &mut [Lanes<R>]) {
+pub fn into_lanes<R: Real>(level: SimdLevel, rows: &[R], dim: usize, lanes: &mut [Lanes<R>]) {
     assert_eq!(lanes.len(), dim, "lanes of another length");
     assert!(rows.len() <= LANES * dim, "more rows than lanes");
     if dim == 0 {
         return;
     }
     #[cfg(target_arch = "x86_64")]
-    if level.set() == Set::Avx512
+    if level.set() == Isa::Avx512
         && let (Some(rows), Some(lanes)) = (same(rows), same_mut(&mut *lanes))
     {
         // SAFETY: this level is made only where the processor has AVX-512.
@@ -39,7 +39,7 @@ pub fn into_lanes<R: Real>(level: Level, rows: &[R], dim: usize, lanes: &mut [La
 /// # Panics
 /// If there are more than 64 rows, rows overlap, or `rows` is too short.
 pub fn into_rows<R: Real>(
-    level: Level,
+    level: SimdLevel,
     lanes: &[Lanes<R>],
     n_rows: usize,
     step: usize,
@@ -56,7 +56,7 @@ pub fn into_rows<R: Real>(
         "no room for the rows"
     );
     #[cfg(target_arch = "x86_64")]
-    if level.set() == Set::Avx512
+    if level.set() == Isa::Avx512
         && let (Some(lanes), Some(rows)) = (same(lanes), same_mut(&mut *rows))
     {
         let work = transpose::IntoRows {
@@ -85,7 +85,7 @@ pub fn into_rows<R: Real>(
 /// # Panics
 /// If a slice is of another length.
 pub fn gram<R: Real>(
-    level: Level,
+    level: SimdLevel,
     fields: usize,
     dim: usize,
     vectors: &[Lanes<R>],
@@ -108,7 +108,7 @@ pub fn gram<R: Real>(
 /// # Panics
 /// If a slice is of another length.
 pub fn gram_across<R: Real>(
-    level: Level,
+    level: SimdLevel,
     dim: usize,
     constants: &[R],
     vectors: &[Lanes<R>],
@@ -128,13 +128,13 @@ pub fn gram_across<R: Real>(
     run(level, work);
 }
 
-/// Adds to the slopes of the vectors what those of the Gram matrix say: `de_i += dc_ij e_j`,
+/// Adds to the gradients of the vectors what those of the Gram matrix say: `de_i += dc_ij e_j`,
 /// `de_j += dc_ij e_i`.
 ///
 /// # Panics
 /// If a slice is of another length.
 pub fn gram_backward<R: Real>(
-    level: Level,
+    level: SimdLevel,
     fields: usize,
     dim: usize,
     vectors: &[Lanes<R>],
@@ -142,7 +142,7 @@ pub fn gram_backward<R: Real>(
     d_vectors: &mut [Lanes<R>],
 ) {
     assert_eq!(vectors.len(), fields * dim, "other vectors");
-    assert_eq!(d_vectors.len(), fields * dim, "slopes of other vectors");
+    assert_eq!(d_vectors.len(), fields * dim, "gradients of other vectors");
     assert_eq!(d_gram.len(), fields * (fields + 1) / 2, "another triangle");
     let work = gram::Backward {
         fields,
@@ -154,19 +154,19 @@ pub fn gram_backward<R: Real>(
     run(level, work);
 }
 
-/// Back through ReLU and dropout: the slope of a unit that is off or dropped (`y` is not positive)
+/// Back through ReLU and dropout: the gradient of a unit that is off or dropped (`y` is not positive)
 /// becomes 0, others grow by `scale`; their sums over lanes are added to `sums`, one for each unit.
 ///
 /// # Panics
 /// If the slices are of different lengths.
 pub fn rectify_backward<R: Real>(
-    level: Level,
+    level: SimdLevel,
     scale: R,
     y: &[Lanes<R>],
     dy: &mut [Lanes<R>],
     sums: &mut [R],
 ) {
-    assert_eq!(y.len(), dy.len(), "slopes of another layer");
+    assert_eq!(y.len(), dy.len(), "gradients of another layer");
     assert_eq!(y.len(), sums.len(), "sums of another layer");
     let work = units::RectifyBackward { scale, y, dy, sums };
     run(level, work);
@@ -176,30 +176,30 @@ pub fn rectify_backward<R: Real>(
 ///
 /// # Panics
 /// If there is not one weight for each unit.
-pub fn head<R: Real>(level: Level, bias: R, weights: &[R], h: &[Lanes<R>]) -> Lanes<R> {
+pub fn head<R: Real>(level: SimdLevel, bias: R, weights: &[R], h: &[Lanes<R>]) -> Lanes<R> {
     assert_eq!(weights.len(), h.len(), "weights of another head");
     run(level, units::Head { bias, weights, h })
 }
 
-/// Back through a head: adds `slopes * weights` to the slopes of its inputs `h`, and `slopes . h` to
+/// Back through a head: adds `gradients * weights` to the gradients of its inputs `h`, and `gradients . h` to
 /// those of the weights.
 ///
 /// # Panics
 /// If the slices are of different lengths.
 pub fn head_backward<R: Real>(
-    level: Level,
+    level: SimdLevel,
     weights: &[R],
-    slopes: &Lanes<R>,
+    gradients: &Lanes<R>,
     h: &[Lanes<R>],
     dh: &mut [Lanes<R>],
     sums: &mut [R],
 ) {
     assert_eq!(weights.len(), h.len(), "weights of another head");
-    assert_eq!(weights.len(), dh.len(), "slopes of another layer");
+    assert_eq!(weights.len(), dh.len(), "gradients of another layer");
     assert_eq!(weights.len(), sums.len(), "sums of another head");
     let work = units::HeadBackward {
         weights,
-        slopes,
+        gradients,
         h,
         dh,
         sums,

@@ -1,15 +1,15 @@
 //! Every level against plain loops in double precision.
 
 use super::*;
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use proptest::prelude::*;
 
 const DIMS: [usize; 7] = [1, 3, 8, 10, 16, 17, 33];
 
 /// Numbers of about the size of 1, the same for f32 and f64.
 fn values<R: Real>(n: usize, name: &str) -> Vec<R> {
-    let draw = Draw::new(3, name);
-    let value = |i| R::of(f64::from(draw.normal(i) as f32));
+    let rng = CounterRng::new(3, name);
+    let value = |i| R::of(f64::from(rng.normal(i) as f32));
     (0..n as u64).map(value).collect()
 }
 
@@ -28,14 +28,14 @@ fn close<R: Real>(found: R, expected: f64, n: usize) {
 }
 
 /// The two types at every level.
-fn at_all_levels(check: impl Fn(Level), check_wide: impl Fn(Level)) {
-    for level in Level::all() {
+fn at_all_levels(check: impl Fn(SimdLevel), check_wide: impl Fn(SimdLevel)) {
+    for level in SimdLevel::all() {
         check(level);
         check_wide(level);
     }
 }
 
-fn check_rows<R: Real>(level: Level, n_rows: usize, dim: usize, gap: usize) {
+fn check_rows<R: Real>(level: SimdLevel, n_rows: usize, dim: usize, gap: usize) {
     let rows: Vec<R> = values(n_rows * dim, "rows");
     let mut x = lanes(dim, "old");
     into_lanes(level, &rows, dim, &mut x);
@@ -62,15 +62,15 @@ fn check_rows<R: Real>(level: Level, n_rows: usize, dim: usize, gap: usize) {
     }
 }
 
-fn check_gram<R: Real>(level: Level, fields: usize, dim: usize) {
+fn check_gram<R: Real>(level: SimdLevel, fields: usize, dim: usize) {
     let pairs = fields * (fields + 1) / 2;
     let x: Vec<Lanes<R>> = lanes(fields * dim, "vectors");
     let mut c = lanes(pairs, "old");
     gram(level, fields, dim, &x, &mut c);
-    let slopes: Vec<Lanes<R>> = lanes(pairs, "slopes");
-    let old: Vec<Lanes<R>> = lanes(fields * dim, "old slopes");
+    let gradients: Vec<Lanes<R>> = lanes(pairs, "gradients");
+    let old: Vec<Lanes<R>> = lanes(fields * dim, "old gradients");
     let mut dx = old.clone();
-    gram_backward(level, fields, dim, &x, &slopes, &mut dx);
+    gram_backward(level, fields, dim, &x, &gradients, &mut dx);
     for lane in 0..LANES {
         let at = |x: &[Lanes<R>], i: usize, d: usize| x[i * dim + d].0[lane].wide();
         let mut expected = vec![0.0; fields * dim];
@@ -79,11 +79,11 @@ fn check_gram<R: Real>(level: Level, fields: usize, dim: usize) {
             for j in i..fields {
                 let products = (0..dim).map(|d| at(&x, i, d) * at(&x, j, d));
                 close(c[place].0[lane], products.sum(), dim);
-                let slope = slopes[place].0[lane].wide();
+                let gradient = gradients[place].0[lane].wide();
                 place += 1;
                 for d in 0..dim {
-                    expected[i * dim + d] += slope * at(&x, j, d);
-                    expected[j * dim + d] += slope * at(&x, i, d);
+                    expected[i * dim + d] += gradient * at(&x, j, d);
+                    expected[j * dim + d] += gradient * at(&x, i, d);
                 }
             }
         }
@@ -94,7 +94,7 @@ fn check_gram<R: Real>(level: Level, fields: usize, dim: usize) {
     }
 }
 
-fn check_gram_across<R: Real>(level: Level, n_constants: usize, fields: usize, dim: usize) {
+fn check_gram_across<R: Real>(level: SimdLevel, n_constants: usize, fields: usize, dim: usize) {
     let constants: Vec<R> = values(n_constants * dim, "constants");
     let x: Vec<Lanes<R>> = lanes(fields * dim, "vectors");
     let mut c = lanes::<R>(n_constants * fields, "old");
@@ -110,11 +110,11 @@ fn check_gram_across<R: Real>(level: Level, n_constants: usize, fields: usize, d
     }
 }
 
-fn check_units<R: Real>(level: Level, n: usize) {
+fn check_units<R: Real>(level: SimdLevel, n: usize) {
     let wide = |lanes: &Lanes<R>| lanes.0.map(R::wide);
-    let (h, old): (Vec<Lanes<R>>, Vec<Lanes<R>>) = (lanes(n, "h"), lanes(n, "old slopes"));
+    let (h, old): (Vec<Lanes<R>>, Vec<Lanes<R>>) = (lanes(n, "h"), lanes(n, "old gradients"));
     let (weights, old_sums): (Vec<R>, Vec<R>) = (values(n, "weights"), values(n, "old sums"));
-    let slopes = lanes::<R>(1, "slopes")[0];
+    let gradients = lanes::<R>(1, "gradients")[0];
     let logits = head(level, R::of(0.5), &weights, &h);
     for (lane, &logit) in logits.0.iter().enumerate() {
         let terms = weights.iter().zip(&h);
@@ -122,19 +122,19 @@ fn check_units<R: Real>(level: Level, n: usize) {
         close(logit, 0.5 + sum, n);
     }
     let (mut dh, mut sums) = (old.clone(), old_sums.clone());
-    head_backward(level, &weights, &slopes, &h, &mut dh, &mut sums);
+    head_backward(level, &weights, &gradients, &h, &mut dh, &mut sums);
     let mut rectified = (old.clone(), old_sums.clone());
     rectify_backward(level, R::of(1.25), &h, &mut rectified.0, &mut rectified.1);
     for unit in 0..n {
-        let (h, old, slopes) = (wide(&h[unit]), wide(&old[unit]), wide(&slopes));
+        let (h, old, gradients) = (wide(&h[unit]), wide(&old[unit]), wide(&gradients));
         let weight = weights[unit].wide();
         let mut totals = [old_sums[unit].wide(); 2];
         for lane in 0..LANES {
-            close(dh[unit].0[lane], old[lane] + weight * slopes[lane], 1);
-            totals[0] += slopes[lane] * h[lane];
-            let slope = if h[lane] > 0.0 { 1.25 * old[lane] } else { 0.0 };
-            close(rectified.0[unit].0[lane], slope, 1);
-            totals[1] += slope;
+            close(dh[unit].0[lane], old[lane] + weight * gradients[lane], 1);
+            totals[0] += gradients[lane] * h[lane];
+            let gradient = if h[lane] > 0.0 { 1.25 * old[lane] } else { 0.0 };
+            close(rectified.0[unit].0[lane], gradient, 1);
+            totals[1] += gradient;
         }
         close(sums[unit], totals[0], LANES);
         close(rectified.1[unit], totals[1], LANES);
@@ -155,7 +155,7 @@ fn rows_become_lanes_and_come_back() {
 }
 
 #[test]
-fn a_gram_matrix_and_its_slopes_are_those_of_plain_loops() {
+fn a_gram_matrix_and_its_gradients_are_those_of_plain_loops() {
     for (fields, dim) in [0, 1, 2, 3, 4, 5, 7]
         .into_iter()
         .flat_map(|n| DIMS.map(|dim| (n, dim)))
@@ -169,7 +169,7 @@ fn a_gram_matrix_and_its_slopes_are_those_of_plain_loops() {
 
 #[test]
 fn no_features_are_no_work() {
-    for level in Level::all() {
+    for level in SimdLevel::all() {
         into_lanes::<f32>(level, &[], 0, &mut []);
         into_rows::<f32>(level, &[], 3, 2, true, &mut []);
         let mut c = lanes::<f32>(3, "old");
@@ -181,7 +181,7 @@ fn no_features_are_no_work() {
 
 #[test]
 fn a_number_that_is_none_is_seen_in_its_lane_and_no_other() {
-    for level in Level::all() {
+    for level in SimdLevel::all() {
         let mut rows: Vec<f32> = values(LANES * 16, "rows");
         rows[5 * 16 + 3] = f32::NAN;
         let (mut x, mut c) = (lanes(32, "x"), lanes(3, "c"));

@@ -1,6 +1,6 @@
 //! Rows of a batch into lanes, and back.
 
-use crate::kernels::versions::Work;
+use crate::kernels::versions::CompiledLoop;
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
@@ -14,7 +14,7 @@ pub(super) struct IntoLanes<'a, R> {
     pub(super) lanes: &'a mut [Lanes<R>],
 }
 
-impl<R: Real> Work for IntoLanes<'_, R> {
+impl<R: Real> CompiledLoop for IntoLanes<'_, R> {
     type Out = ();
 
     #[inline(always)]
@@ -40,7 +40,7 @@ pub(super) struct IntoRows<'a, R> {
     pub(super) rows: &'a mut [R],
 }
 
-impl<R: Real> Work for IntoRows<'_, R> {
+impl<R: Real> CompiledLoop for IntoRows<'_, R> {
     type Out = ();
 
     #[inline(always)]

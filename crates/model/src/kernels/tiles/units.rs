@@ -1,6 +1,6 @@
 //! What happens to the units of a layer beside its product: ReLU backward, and heads.
 
-use crate::kernels::versions::{Work, add_product, add_products};
+use crate::kernels::versions::{CompiledLoop, add_product, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
@@ -15,15 +15,15 @@ pub(super) struct RectifyBackward<'a, R> {
     pub(super) sums: &'a mut [R],
 }
 
-impl<R: Real> Work for RectifyBackward<'_, R> {
+impl<R: Real> CompiledLoop for RectifyBackward<'_, R> {
     type Out = ();
 
     #[inline(always)]
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) {
         for ((y, dy), sum) in self.y.iter().zip(self.dy).zip(self.sums) {
             for (dy, &y) in dy.0.iter_mut().zip(&y.0) {
-                let slope = *dy * self.scale;
-                *dy = if y > R::ZERO { slope } else { R::ZERO };
+                let gradient = *dy * self.scale;
+                *dy = if y > R::ZERO { gradient } else { R::ZERO };
             }
             *sum += total(&dy.0);
         }
@@ -37,7 +37,7 @@ pub(super) struct Head<'a, R> {
     pub(super) h: &'a [Lanes<R>],
 }
 
-impl<R: Real> Work for Head<'_, R> {
+impl<R: Real> CompiledLoop for Head<'_, R> {
     type Out = Lanes<R>;
 
     #[inline(always)]
@@ -67,23 +67,23 @@ impl<R: Real> Work for Head<'_, R> {
 /// The arguments of [`super::head_backward`].
 pub(super) struct HeadBackward<'a, R> {
     pub(super) weights: &'a [R],
-    pub(super) slopes: &'a Lanes<R>,
+    pub(super) gradients: &'a Lanes<R>,
     pub(super) h: &'a [Lanes<R>],
     pub(super) dh: &'a mut [Lanes<R>],
     pub(super) sums: &'a mut [R],
 }
 
-impl<R: Real> Work for HeadBackward<'_, R> {
+impl<R: Real> CompiledLoop for HeadBackward<'_, R> {
     type Out = ();
 
     #[inline(always)]
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) {
         let units = self.weights.iter().zip(self.h).zip(self.dh).zip(self.sums);
         for (((&weight, h), dh), sum) in units {
-            for (dh, &slope) in dh.0.iter_mut().zip(&self.slopes.0) {
-                *dh = add_product::<FUSED, R>(*dh, weight, slope);
+            for (dh, &gradient) in dh.0.iter_mut().zip(&self.gradients.0) {
+                *dh = add_product::<FUSED, R>(*dh, weight, gradient);
             }
-            let products = std::array::from_fn(|lane| h.0[lane] * self.slopes.0[lane]);
+            let products = std::array::from_fn(|lane| h.0[lane] * self.gradients.0[lane]);
             *sum += total(&products);
         }
     }

@@ -1,8 +1,8 @@
 //! Blocks of first-layer connections, ranked for each task by the gradients of a warm-up.
 
-use crate::run::Bench;
+use crate::run::SearchContext;
 use crate::trainer::GradientSums;
-use ncs_model::{Draw, Mask, TaskMask, UnitOwners, masks};
+use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
 /// A block is pulled at beyond noise where `sum_b g` squared is so many times the sum of squares, which it would be
 /// once, on average, if batches pulled at random.
@@ -37,12 +37,12 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    pub(super) fn new(bench: &Bench<'_>, gradients: &[GradientSums]) -> Ranks {
+    pub(super) fn new(bench: &SearchContext<'_>, gradients: &[GradientSums]) -> Ranks {
         let groups = bench.spec.input_groups();
         let units = bench.spec.layer_shapes()[0].1;
         let counts = &bench.train.label_counts().tasks;
         let known: Vec<u64> = counts.iter().map(|counts| counts.known).collect();
-        // First-layer weights lie first in a tower, input by input.
+        // First-layer weights lie first in a network, input by input.
         let first_layer = |found: &GradientSums| GradientSums {
             sums: found.sums[..groups.len() * units].to_vec(),
             squares: found.squares[..groups.len() * units].to_vec(),
@@ -106,18 +106,18 @@ impl Ranks {
     /// The mask of a task at a density of the connections that it may keep.
     pub(super) fn mask(
         &self,
-        bench: &Bench<'_>,
+        bench: &SearchContext<'_>,
         task: usize,
         density: f64,
         owners: Option<UnitOwners>,
     ) -> TaskMask {
-        let draw = Draw::new(bench.plan.seed, "deeper layers").at(task as u64);
+        let rng = CounterRng::new(bench.plan.seed, "deeper layers").at(task as u64);
         let shapes = bench.spec.layer_shapes();
         let allowed = match owners {
             Some(owners) => owners.allowed(&shapes, task),
             None => masks::full(&shapes),
         };
-        self.mask_of(&allowed, task, density, draw)
+        self.mask_of(&allowed, task, density, rng)
     }
 
     /// The blocks into these units, the best first for a task.
@@ -141,7 +141,7 @@ impl Ranks {
         order.into_iter().map(|place| blocks[place]).collect()
     }
 
-    fn mask_of(&self, allowed: &[Mask], task: usize, density: f64, draw: Draw) -> TaskMask {
+    fn mask_of(&self, allowed: &[Mask], task: usize, density: f64, rng: CounterRng) -> TaskMask {
         // Of the first layer a task may keep all inputs of a unit or none.
         let is_usable: Vec<bool> = (0..self.units).map(|unit| allowed[0].keeps(unit)).collect();
         let n_units = is_usable.iter().filter(|usable| **usable).count();
@@ -173,7 +173,7 @@ impl Ranks {
             0 => Mask::from_fn(allowed.inputs(), allowed.outputs(), keeps),
             _ => {
                 let allowed = std::slice::from_ref(allowed);
-                masks::random_within(allowed, density, draw.at(number as u64)).swap_remove(0)
+                masks::random_within(allowed, density, rng.at(number as u64)).swap_remove(0)
             }
         };
         allowed.iter().enumerate().map(layer).collect()
@@ -214,7 +214,7 @@ mod tests {
     /// Units that read field 0, field 1 and their product.
     fn units(ranks: &Ranks, task: usize, density: f64) -> [usize; 3] {
         let allowed = masks::full(&[(5, 10), (10, 2)]);
-        let mask = ranks.mask_of(&allowed, task, density, Draw::new(1, "t"));
+        let mask = ranks.mask_of(&allowed, task, density, CounterRng::new(1, "t"));
         // The inputs of a group are kept together.
         for (a, b) in [(1, 2), (3, 4)] {
             assert!((0..10).all(|u| mask[0].keeps(a * 10 + u) == mask[0].keeps(b * 10 + u)));
@@ -249,8 +249,8 @@ mod tests {
         let ranks = found([100, 100]);
         let shapes = [(5, 10), (60, 50)];
         let mask = |task: u64| {
-            let draw = Draw::new(1, "t").at(task);
-            ranks.mask_of(&masks::full(&shapes), task as usize, 0.3, draw)[1].clone()
+            let rng = CounterRng::new(1, "t").at(task);
+            ranks.mask_of(&masks::full(&shapes), task as usize, 0.3, rng)[1].clone()
         };
         assert_eq!(mask(0).n_kept(), 900);
         assert_ne!(mask(0), mask(1));
@@ -267,7 +267,7 @@ mod tests {
                     owners.n_usable(10, task),
                     n_units - task * usize::from(common > 0.0)
                 );
-                let mask = ranks.mask_of(&allowed, task, 0.4, Draw::new(1, "t"));
+                let mask = ranks.mask_of(&allowed, task, 0.4, CounterRng::new(1, "t"));
                 for (mask, allowed) in mask.iter().zip(&allowed) {
                     assert!((0..mask.len()).all(|p| !mask.keeps(p) || allowed.keeps(p)));
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Question {
     /// The model, and which of its versions.
-    pub model: Wanted,
+    pub model: ModelSelector,
     /// The caller's name for this request; one is made where it is empty.
     pub id: String,
     /// The user, by whom a request is sent to the canary or not. `None`: the schema's group column says.
@@ -23,18 +23,18 @@ pub struct Question {
     pub timeout: Option<Duration>,
 }
 
-/// Which model is to answer.
+/// VersionSelector model is to answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ModelSelector {
     /// The model's name. `None`: the only one there is.
     pub name: Option<String>,
     /// One of its versions.
-    pub version: Which,
+    pub version: VersionSelector,
 }
 
-/// Which version of a model.
+/// VersionSelector version of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum VersionSelector {
     /// By the user's share: `canary` for some, `stable` for the others, the newest without labels.
     #[default]
     Routed,
@@ -70,7 +70,7 @@ pub struct Answer {
     pub outputs: Arc<[String]>,
     /// `scores[output][candidate]`, in the order of `candidates`.
     pub scores: Vec<Vec<f32>>,
-    /// Which candidates the scores are of, from 0, where only the best were asked for.
+    /// VersionSelector candidates the scores are of, from 0, where only the best were asked for.
     pub best: Option<Vec<u32>>,
 }
 

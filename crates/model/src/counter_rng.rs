@@ -3,15 +3,15 @@
 
 /// A stream of draws, addressed by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
+pub struct CounterRng {
     key: u64,
 }
 
-impl Draw {
+impl CounterRng {
     /// The stream `name` of `seed`.
-    pub fn new(seed: u64, name: &str) -> Draw {
+    pub fn new(seed: u64, name: &str) -> CounterRng {
         let start = mix(seed ^ 0x9e37_79b9_7f4a_7c15);
-        Draw {
+        CounterRng {
             key: name
                 .bytes()
                 .fold(start, |key, byte| mix(key ^ u64::from(byte))),
@@ -19,8 +19,8 @@ impl Draw {
     }
 
     /// A sub-stream.
-    pub fn at(self, position: u64) -> Draw {
-        Draw {
+    pub fn at(self, position: u64) -> CounterRng {
+        CounterRng {
             key: mix(self.key ^ mix(position)),
         }
     }
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn normal_draws_have_mean_zero_and_deviation_one() {
-        let draw = Draw::new(7, "test");
+        let rng = CounterRng::new(7, "test");
         let n = 100_000;
-        let values: Vec<f64> = (0..n).map(|i| draw.normal(i)).collect();
+        let values: Vec<f64> = (0..n).map(|i| rng.normal(i)).collect();
         let mean = values.iter().sum::<f64>() / n as f64;
         let variance = values.iter().map(|v| v * v).sum::<f64>() / n as f64;
         assert!(mean.abs() < 0.01, "{mean}");
@@ -70,11 +70,11 @@ mod tests {
 
     #[test]
     fn streams_differ_by_seed_name_and_position() {
-        let a = Draw::new(1, "a");
+        let a = CounterRng::new(1, "a");
         assert_ne!(a.bits(0), a.bits(1));
-        assert_ne!(a.bits(0), Draw::new(2, "a").bits(0));
-        assert_ne!(a.bits(0), Draw::new(1, "b").bits(0));
+        assert_ne!(a.bits(0), CounterRng::new(2, "a").bits(0));
+        assert_ne!(a.bits(0), CounterRng::new(1, "b").bits(0));
         assert_ne!(a.at(3).bits(0), a.at(4).bits(0));
-        assert_eq!(a.bits(5), Draw::new(1, "a").bits(5));
+        assert_eq!(a.bits(5), CounterRng::new(1, "a").bits(5));
     }
 }

@@ -1,13 +1,13 @@
-//! Slopes of kept weights: four columns of the layer side by side.
+//! Gradients of kept weights: four columns of the layer side by side.
 
 use super::buckets::blocks;
-use super::{Grid, Outer};
-use crate::kernels::simd::{Parts, Simd, Vector, Work, prefetch_lanes};
-use crate::kernels::{LANES, Lanes, Level};
+use super::{SparsityPattern, WeightGradient};
+use crate::kernels::simd::{Kernel, Parts, Simd, Vector, prefetch_lanes};
+use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 use std::ops::Range;
 
-/// Columns that are summed together: their slopes fill half of AVX-512's registers.
+/// ColumnGroups that are summed together: their gradients fill half of AVX-512's registers.
 const GROUP: usize = 4;
 
 /// Inputs of a block: their lanes, 28 KB of a tile, stay in the first-level cache.
@@ -16,7 +16,7 @@ const BLOCK: usize = 112;
 /// For each block of inputs: the layer's columns in groups of four with about as many connections
 /// each, and the connections of a group as steps, one of each column.
 #[derive(Clone, Debug)]
-pub(super) struct Columns {
+pub(super) struct ColumnGroups {
     inputs: usize,
     outputs: usize,
     /// Block after block.
@@ -33,10 +33,10 @@ struct Group {
     n_steps: usize,
 }
 
-impl Columns {
+impl ColumnGroups {
     /// The columns, and the number of the connection of each sum, four to a step.
-    pub(super) fn new(grid: &Grid) -> (Columns, Vec<u32>) {
-        let mut columns = Columns {
+    pub(super) fn new(grid: &SparsityPattern) -> (ColumnGroups, Vec<u32>) {
+        let mut columns = ColumnGroups {
             inputs: grid.inputs(),
             outputs: grid.outputs(),
             groups: Vec::new(),
@@ -49,7 +49,7 @@ impl Columns {
         (columns, numbers)
     }
 
-    fn push_block(&mut self, grid: &Grid, block: Range<usize>, numbers: &mut Vec<u32>) {
+    fn push_block(&mut self, grid: &SparsityPattern, block: Range<usize>, numbers: &mut Vec<u32>) {
         // The inputs of each column, and the numbers of their connections.
         let mut kept = vec![Vec::new(); grid.outputs()];
         for (at, input) in block.clone().enumerate() {
@@ -78,7 +78,7 @@ impl Columns {
         for step in 0..n_steps {
             let connections: [(u8, u32); GROUP] = std::array::from_fn(|column| {
                 let connection = group.get(column).and_then(|&output| kept[output].get(step));
-                *connection.unwrap_or(&(0, Outer::NONE))
+                *connection.unwrap_or(&(0, WeightGradient::NONE))
             });
             self.steps.push(connections.map(|(input, _)| input));
             numbers.extend(connections.map(|(_, number)| number));
@@ -96,7 +96,7 @@ impl Columns {
     /// If a slice is of another length.
     pub(super) fn add<R: Real>(
         &self,
-        level: Level,
+        level: SimdLevel,
         n_tiles: usize,
         x: &[Lanes<R>],
         dy: &[Lanes<R>],
@@ -121,13 +121,13 @@ impl Columns {
 
 /// The sums of one tile. The lengths of the slices fit the columns.
 struct Tile<'a, R> {
-    columns: &'a Columns,
+    columns: &'a ColumnGroups,
     x: &'a [Lanes<R>],
     dy: &'a [Lanes<R>],
     sums: &'a mut [R],
 }
 
-impl<R: Real> Work<R> for Tile<'_, R> {
+impl<R: Real> Kernel<R> for Tile<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd<R>>(self) {
         let mut steps = self.columns.steps.as_ptr();
@@ -149,13 +149,13 @@ impl<R: Real> Work<R> for Tile<'_, R> {
             // SAFETY: the caller promises the instructions. The lengths of `steps` and `sums` are
             // those of all groups together; the inputs of a step lie in its block, which `x` has.
             unsafe {
-                let mut slopes = [S::Tile::splat(R::ZERO); GROUP];
-                for (slopes, dy) in slopes.iter_mut().zip(dy) {
-                    *slopes = S::Tile::load(dy);
+                let mut gradients = [S::Tile::splat(R::ZERO); GROUP];
+                for (gradients, dy) in gradients.iter_mut().zip(dy) {
+                    *gradients = S::Tile::load(dy);
                 }
                 for _ in 0..group.n_steps {
                     let mut products = [S::Vector::splat(R::ZERO); GROUP];
-                    for ((product, dy), input) in products.iter_mut().zip(slopes).zip(*steps) {
+                    for ((product, dy), input) in products.iter_mut().zip(gradients).zip(*steps) {
                         let x = S::Tile::load(x.add(usize::from(input) * LANES));
                         *product = dy.dot_add(x, *product);
                     }

@@ -1,12 +1,12 @@
 //! Which instructions this processor has.
 
 /// A set of vector instructions. A value of this type says that the processor has them: only
-/// [`Level::best`] and [`Level::all`] make one, from what they detect.
+/// [`SimdLevel::best`] and [`SimdLevel::all`] make one, from what they detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Level(Set);
+pub struct SimdLevel(Isa);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Set {
+pub(crate) enum Isa {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -14,18 +14,18 @@ pub(crate) enum Set {
     Avx512,
 }
 
-impl Level {
+impl SimdLevel {
     /// What the compiler assumes of every machine of this architecture.
-    pub const PORTABLE: Level = Level(Set::Portable);
+    pub const PORTABLE: SimdLevel = SimdLevel(Isa::Portable);
 
     /// The best there is.
-    pub fn best() -> Level {
-        Level::all().pop().unwrap_or(Level::PORTABLE)
+    pub fn best() -> SimdLevel {
+        SimdLevel::all().pop().unwrap_or(SimdLevel::PORTABLE)
     }
 
     /// All there are, the best last.
-    pub fn all() -> Vec<Level> {
-        let mut all = vec![Level::PORTABLE];
+    pub fn all() -> Vec<SimdLevel> {
+        let mut all = vec![SimdLevel::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
             // The standard library keeps what it has detected.
@@ -35,10 +35,10 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             if avx2 {
-                all.push(Level(Set::Avx2));
+                all.push(SimdLevel(Isa::Avx2));
             }
             if avx2 && avx512 {
-                all.push(Level(Set::Avx512));
+                all.push(SimdLevel(Isa::Avx512));
             }
         }
         all
@@ -47,27 +47,27 @@ impl Level {
     /// Whether it has dot products in half precision (bfloat16).
     pub fn has_half(self) -> bool {
         match self.0 {
-            Set::Portable => false,
+            Isa::Portable => false,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => false,
+            Isa::Avx2 => false,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => is_x86_feature_detected!("avx512bf16"),
+            Isa::Avx512 => is_x86_feature_detected!("avx512bf16"),
         }
     }
 
-    pub(crate) fn set(self) -> Set {
+    pub(crate) fn set(self) -> Isa {
         self.0
     }
 }
 
-impl std::fmt::Display for Level {
+impl std::fmt::Display for SimdLevel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            Set::Portable => "portable",
+            Isa::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "AVX2",
+            Isa::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => "AVX-512",
+            Isa::Avx512 => "AVX-512",
         })
     }
 }

@@ -5,17 +5,17 @@
 //! number of threads but not on which thread was faster.
 //!
 //! A chunk runs a few tiles at a time, forward and straight back again while they are in the cache:
-//! the loss is asked for the slopes of these rows' logits in between.
+//! the loss is asked for the gradients of these rows' logits in between.
 
-use crate::draw::Draw;
-use crate::kernels::{LANES, Lanes, Level, tiles};
-use crate::located::{Fields, Located};
-use crate::networks::runner::{Activations, Outcome, Runner, TileRows};
+use crate::counter_rng::CounterRng;
+use crate::embedding_gradients::{self, TableGradient};
+use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
+use crate::network::Network;
+use crate::networks::executor::{Activations, GraphExecutor, SubnetOutput, TileRows};
 use crate::number::Real;
 use crate::numbers;
+use crate::resolved_ids::{Fields, ResolvedIds};
 use crate::subnet::Subnet;
-use crate::table_slopes::{self, TableGradient};
-use crate::tower::Tower;
 use ncs_features::Batch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -30,10 +30,10 @@ pub struct Dropout {
     /// In (0, 1).
     pub rate: f64,
     /// The draws of this step.
-    pub draw: Draw,
+    pub rng: CounterRng,
 }
 
-/// Logits of some rows, of which the loss is to say the slopes.
+/// Logits of some rows, of which the loss is to say the gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadRows<'a, R> {
     /// The head, counted over the subnets of the pass in their order.
@@ -46,30 +46,31 @@ pub struct HeadRows<'a, R> {
     pub logits: &'a [R],
 }
 
-/// A loss: fills in the slope of each logit and gives the sum of the rows' losses. It is called from
+/// A loss: fills in the gradient of each logit and gives the sum of the rows' losses. It is called from
 /// several threads, each row once for each head.
-pub type SlopesOf<'a, R> = dyn Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync + 'a;
+pub type LogitGradient<'a, R> = dyn Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync + 'a;
 
-/// A loss that couples heads: it gets the logits of all heads for the same rows, fills in the slopes
+/// A loss that couples heads: it gets the logits of all heads for the same rows, fills in the gradients
 /// of each, and adds each head's part of the loss. It is called from several threads, each row once.
-pub type CoupledSlopes<'a, R> = dyn Fn(&[HeadRows<'_, R>], &mut [&mut [R]], &mut [f64]) + Sync + 'a;
+pub type CoupledLogitGradients<'a, R> =
+    dyn Fn(&[HeadRows<'_, R>], &mut [&mut [R]], &mut [f64]) + Sync + 'a;
 
-/// What the slopes of logits come from.
+/// What the gradients of logits come from.
 #[derive(Clone, Copy)]
-enum LossSlopes<'a, R> {
-    Apart(&'a SlopesOf<'a, R>),
-    Coupled(&'a CoupledSlopes<'a, R>),
+enum GradientSource<'a, R> {
+    Apart(&'a LogitGradient<'a, R>),
+    Coupled(&'a CoupledLogitGradients<'a, R>),
 }
 
 /// The buffers of a pass; they grow to the largest batch and are used again.
 #[derive(Debug)]
-pub struct Pass<R = f32> {
+pub struct Workspace<R = f32> {
     n_threads: usize,
-    level: Level,
+    level: SimdLevel,
     chunks: Vec<Chunk<R>>,
     /// Where the table rows of the batch lie.
-    located: Located,
-    /// Slopes of the field vectors of all rows, `[rows, fields * dim]`.
+    located: ResolvedIds,
+    /// Gradients of the field vectors of all rows, `[rows, fields * dim]`.
     d_vectors: Vec<R>,
 }
 
@@ -79,38 +80,38 @@ struct Chunk<R> {
     rows: Range<usize>,
     /// The folded input of some tiles, `[tiles, folded inputs]`: Gram part, then field vectors.
     x: Vec<Lanes<R>>,
-    /// Its slopes.
+    /// Its gradients.
     d_x: Vec<Lanes<R>>,
     /// Vectors of one field, or of all, row after row.
     vectors: Vec<R>,
     /// One, or one for each subnet where a loss couples them.
     activations: Vec<Activations<R>>,
     /// One for each subnet.
-    outcomes: Vec<Outcome<R>>,
+    outcomes: Vec<SubnetOutput<R>>,
 }
 
 /// How the loss of a step changes with every weight.
 #[derive(Clone, Debug, Default)]
 pub struct Gradient<R = f32> {
-    /// Of layers and heads, by the tower's [`crate::Connections`].
+    /// Of layers and heads, by the network's [`crate::ParameterIndex`].
     pub dense: Vec<R>,
     /// One for each table: the touched rows.
     pub tables: Vec<TableGradient<R>>,
 }
 
-impl<R: Real> Pass<R> {
+impl<R: Real> Workspace<R> {
     /// Buffers for `n_threads` threads.
-    pub fn new(n_threads: usize) -> Pass<R> {
-        Pass::at_level(n_threads, Level::best())
+    pub fn new(n_threads: usize) -> Workspace<R> {
+        Workspace::at_level(n_threads, SimdLevel::best())
     }
 
     /// The same with these instructions only.
-    pub fn at_level(n_threads: usize, level: Level) -> Pass<R> {
-        Pass {
+    pub fn at_level(n_threads: usize, level: SimdLevel) -> Workspace<R> {
+        Workspace {
             n_threads: n_threads.max(1),
             level,
             chunks: Vec::new(),
-            located: Located::default(),
+            located: ResolvedIds::default(),
             d_vectors: Vec::new(),
         }
     }
@@ -153,7 +154,7 @@ impl<R: Real> Pass<R> {
 
 impl<R> Chunk<R> {
     /// The subnet that runs this head, and the head's place in it.
-    fn outcome_of(&self, mut head: usize) -> Option<(&Outcome<R>, usize)> {
+    fn outcome_of(&self, mut head: usize) -> Option<(&SubnetOutput<R>, usize)> {
         for outcome in &self.outcomes {
             match head.checked_sub(outcome.logits.len()) {
                 None => return Some((outcome, head)),
@@ -165,35 +166,35 @@ impl<R> Chunk<R> {
 }
 
 /// What is the same for all chunks of a pass.
-struct Run<'a, R> {
-    level: Level,
-    tower: &'a Tower<R>,
+struct SubnetRun<'a, R> {
+    level: SimdLevel,
+    network: &'a Network<R>,
     batch: &'a Batch,
     subnets: &'a [Subnet<R>],
     dropout: Option<Dropout>,
-    slopes_of: Option<LossSlopes<'a, R>>,
-    located: &'a Located,
+    gradients_of: Option<GradientSource<'a, R>>,
+    located: &'a ResolvedIds,
 }
 
-impl<R: Real> Tower<R> {
+impl<R: Real> Network<R> {
     /// Runs the subnets over a batch up to their logits. Ids must lie inside their tables.
-    pub fn forward(&self, batch: &Batch, subnets: &[Subnet<R>], pass: &mut Pass<R>) {
+    pub fn forward(&self, batch: &Batch, subnets: &[Subnet<R>], pass: &mut Workspace<R>) {
         self.run(batch, subnets, None, None, pass);
     }
 
-    /// Runs the subnets over a batch and back, from the slopes that `slopes_of` says to the gradient.
+    /// Runs the subnets over a batch and back, from the gradients that `gradients_of` says to the gradient.
     /// Ids must lie inside their tables, and all subnets be of the same masks.
     pub fn learn(
         &self,
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        slopes_of: &SlopesOf<'_, R>,
-        pass: &mut Pass<R>,
+        gradients_of: &LogitGradient<'_, R>,
+        pass: &mut Workspace<R>,
         gradient: &mut Gradient<R>,
     ) {
-        let slopes_of = LossSlopes::Apart(slopes_of);
-        self.learn_by(batch, subnets, dropout, slopes_of, pass, gradient);
+        let gradients_of = GradientSource::Apart(gradients_of);
+        self.learn_by(batch, subnets, dropout, gradients_of, pass, gradient);
     }
 
     /// The same from a loss that couples the heads.
@@ -205,12 +206,12 @@ impl<R: Real> Tower<R> {
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        slopes_of: &CoupledSlopes<'_, R>,
-        pass: &mut Pass<R>,
+        gradients_of: &CoupledLogitGradients<'_, R>,
+        pass: &mut Workspace<R>,
         gradient: &mut Gradient<R>,
     ) {
-        let slopes_of = LossSlopes::Coupled(slopes_of);
-        self.learn_by(batch, subnets, dropout, slopes_of, pass, gradient);
+        let gradients_of = GradientSource::Coupled(gradients_of);
+        self.learn_by(batch, subnets, dropout, gradients_of, pass, gradient);
     }
 
     fn learn_by(
@@ -218,12 +219,12 @@ impl<R: Real> Tower<R> {
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        slopes_of: LossSlopes<'_, R>,
-        pass: &mut Pass<R>,
+        gradients_of: GradientSource<'_, R>,
+        pass: &mut Workspace<R>,
         gradient: &mut Gradient<R>,
     ) {
-        self.run(batch, subnets, dropout, Some(slopes_of), pass);
-        let Pass {
+        self.run(batch, subnets, dropout, Some(gradients_of), pass);
+        let Workspace {
             chunks,
             located,
             d_vectors,
@@ -234,7 +235,7 @@ impl<R: Real> Tower<R> {
         let Gradient { dense, tables } = gradient;
         let mut of_layers = || sum_dense(self, subnets, chunks, dense);
         let mut of_tables =
-            || table_slopes::gather(spec, drawn, batch, located, d_vectors, n, tables);
+            || embedding_gradients::gather(spec, drawn, batch, located, d_vectors, n, tables);
         match n {
             1 => (of_layers(), of_tables()),
             _ => rayon::join(of_layers, of_tables),
@@ -246,50 +247,50 @@ impl<R: Real> Tower<R> {
         batch: &Batch,
         subnets: &[Subnet<R>],
         dropout: Option<Dropout>,
-        slopes_of: Option<LossSlopes<'_, R>>,
-        pass: &mut Pass<R>,
+        gradients_of: Option<GradientSource<'_, R>>,
+        pass: &mut Workspace<R>,
     ) {
         pass.divide(batch.n_rows);
         let n_threads = pass.n_threads;
         pass.located
             .find(&self.spec, &self.tables, batch, |_| true, n_threads);
-        let run = Run {
+        let run = SubnetRun {
             level: pass.level,
-            tower: self,
+            network: self,
             batch,
             subnets,
             dropout,
-            slopes_of,
+            gradients_of,
             located: &pass.located,
         };
         let width = self.spec.interaction().vectors();
-        let n_slopes = slopes_of.map_or(0, |_| batch.n_rows * width);
-        pass.d_vectors.resize(n_slopes, R::ZERO);
+        let n_gradients = gradients_of.map_or(0, |_| batch.n_rows * width);
+        pass.d_vectors.resize(n_gradients, R::ZERO);
         let mut rest = pass.d_vectors.as_mut_slice();
         let mut jobs = Vec::with_capacity(pass.chunks.len());
         for chunk in &mut pass.chunks {
-            let n = slopes_of.map_or(0, |_| chunk.rows.len() * width);
+            let n = gradients_of.map_or(0, |_| chunk.rows.len() * width);
             let (own, others) = rest.split_at_mut(n);
             rest = others;
             jobs.push((chunk, own));
         }
         match jobs.as_mut_slice() {
-            [(chunk, slopes)] => run.chunk(chunk, slopes),
+            [(chunk, gradients)] => run.chunk(chunk, gradients),
             _ => jobs
                 .into_par_iter()
-                .for_each(|(chunk, slopes)| run.chunk(chunk, slopes)),
+                .for_each(|(chunk, gradients)| run.chunk(chunk, gradients)),
         }
     }
 }
 
-impl<R: Real> Run<'_, R> {
-    /// Runs one chunk; `d_vectors` are the slopes of its rows' field vectors.
+impl<R: Real> SubnetRun<'_, R> {
+    /// Runs one chunk; `d_vectors` are the gradients of its rows' field vectors.
     fn chunk(&self, chunk: &mut Chunk<R>, d_vectors: &mut [R]) {
         chunk
             .outcomes
-            .resize_with(self.subnets.len(), Outcome::default);
+            .resize_with(self.subnets.len(), SubnetOutput::default);
         for (outcome, subnet) in chunk.outcomes.iter_mut().zip(self.subnets) {
-            outcome.clear(self.tower, subnet, self.slopes_of.is_some());
+            outcome.clear(self.network, subnet, self.gradients_of.is_some());
         }
         let mut written = false;
         for set in row_sets(self.subnets) {
@@ -334,37 +335,49 @@ impl<R: Real> Run<'_, R> {
         add: bool,
         d_vectors: &mut [R],
     ) {
-        let width = self.tower.spec.interaction().folded_inputs();
+        let width = self.network.spec.interaction().folded_inputs();
         let n_tiles = at.rows.len().div_ceil(LANES);
         chunk.x.resize(n_tiles * width, Lanes::all(R::ZERO));
         for (tile, rows) in chunk.x.chunks_exact_mut(width).zip(at.rows.chunks(LANES)) {
             self.look_up(rows, &mut chunk.vectors, tile);
         }
-        if self.slopes_of.is_some() {
+        if self.gradients_of.is_some() {
             chunk.d_x.resize(n_tiles * width, Lanes::all(R::ZERO));
         }
-        match self.slopes_of {
-            Some(LossSlopes::Coupled(slopes_of)) => self.run_coupled(chunk, set, at, slopes_of),
-            Some(LossSlopes::Apart(slopes_of)) => self.run_apart(chunk, set, at, Some(slopes_of)),
+        match self.gradients_of {
+            Some(GradientSource::Coupled(gradients_of)) => {
+                self.run_coupled(chunk, set, at, gradients_of)
+            }
+            Some(GradientSource::Apart(gradients_of)) => {
+                self.run_apart(chunk, set, at, Some(gradients_of))
+            }
             None => self.run_apart(chunk, set, at, None),
         }
-        if self.slopes_of.is_some() {
+        if self.gradients_of.is_some() {
             let first_row = chunk.rows.start;
             let tiles = chunk.x.chunks_exact(width);
             let tiles = tiles.zip(chunk.d_x.chunks_exact_mut(width));
             for ((x, d_x), rows) in tiles.zip(at.rows.chunks(LANES)) {
-                self.slopes_of_vectors(x, d_x, rows, first_row, add, &mut chunk.vectors, d_vectors);
+                self.gradients_of_vectors(
+                    x,
+                    d_x,
+                    rows,
+                    first_row,
+                    add,
+                    &mut chunk.vectors,
+                    d_vectors,
+                );
             }
         }
     }
 
-    fn runner(&self, number: usize) -> Runner<'_, R> {
-        Runner {
+    fn runner(&self, number: usize) -> GraphExecutor<'_, R> {
+        GraphExecutor {
             level: self.level,
-            tower: self.tower,
+            network: self.network,
             subnet: &self.subnets[number],
             dropout: self.dropout.map(|dropout| Dropout {
-                draw: dropout.draw.at(number as u64),
+                rng: dropout.rng.at(number as u64),
                 ..dropout
             }),
         }
@@ -382,7 +395,7 @@ impl<R: Real> Run<'_, R> {
         chunk: &mut Chunk<R>,
         set: &[usize],
         at: TileRows<'_>,
-        slopes_of: Option<&SlopesOf<'_, R>>,
+        gradients_of: Option<&LogitGradient<'_, R>>,
     ) {
         if chunk.activations.is_empty() {
             chunk.activations.push(Activations::default());
@@ -392,8 +405,14 @@ impl<R: Real> Run<'_, R> {
             let runner = self.runner(number);
             let outcome = &mut chunk.outcomes[number];
             runner.forward(at, &chunk.x, activations, outcome);
-            if let Some(slopes_of) = slopes_of {
-                runner.ask(at, slopes_of, self.first_head(number), activations, outcome);
+            if let Some(gradients_of) = gradients_of {
+                runner.ask(
+                    at,
+                    gradients_of,
+                    self.first_head(number),
+                    activations,
+                    outcome,
+                );
                 let (x, d_x) = (&chunk.x, &mut chunk.d_x);
                 runner.backward(at, x, activations, outcome, d_x, place > 0);
             }
@@ -406,7 +425,7 @@ impl<R: Real> Run<'_, R> {
         chunk: &mut Chunk<R>,
         set: &[usize],
         at: TileRows<'_>,
-        slopes_of: &CoupledSlopes<'_, R>,
+        gradients_of: &CoupledLogitGradients<'_, R>,
     ) {
         assert_eq!(
             set.len(),
@@ -428,10 +447,10 @@ impl<R: Real> Run<'_, R> {
             losses.extend(&outcome.losses);
             heads.extend(self.runner(number).head_rows(at, heads.len(), outcome));
         }
-        let slopes = chunk.activations.iter_mut();
-        let slopes = slopes.flat_map(|activations| &mut activations.logit_slopes);
-        let mut slopes: Vec<&mut [R]> = slopes.map(Vec::as_mut_slice).collect();
-        slopes_of(&heads, &mut slopes, &mut losses);
+        let gradients = chunk.activations.iter_mut();
+        let gradients = gradients.flat_map(|activations| &mut activations.logit_gradients);
+        let mut gradients: Vec<&mut [R]> = gradients.map(Vec::as_mut_slice).collect();
+        gradients_of(&heads, &mut gradients, &mut losses);
         let mut losses = losses.into_iter();
         for (place, &number) in set.iter().enumerate() {
             let outcome = &mut chunk.outcomes[number];
@@ -449,14 +468,14 @@ impl<R: Real> Run<'_, R> {
     /// Fills a tile's input for these rows: field vectors, then their Gram matrix. `pooled` is room
     /// for the vectors of one field.
     fn look_up(&self, rows: &[u32], pooled: &mut Vec<R>, tile: &mut [Lanes<R>]) {
-        let spec = &self.tower.spec;
+        let spec = &self.network.spec;
         let interaction = spec.interaction();
         let dim = interaction.dim;
         let (gram, vectors) = tile.split_at_mut(interaction.folded_gram());
         let (vectors, numbers) = vectors.split_at_mut(interaction.vectors());
         let fields = Fields {
             spec,
-            tables: &self.tower.tables,
+            tables: &self.network.tables,
             batch: self.batch,
             located: self.located,
         };
@@ -478,9 +497,9 @@ impl<R: Real> Run<'_, R> {
         }
     }
 
-    /// From the slopes of a tile's input to those of its rows' field vectors.
+    /// From the gradients of a tile's input to those of its rows' field vectors.
     #[expect(clippy::too_many_arguments, reason = "the mirror image of look_up")]
-    fn slopes_of_vectors(
+    fn gradients_of_vectors(
         &self,
         x: &[Lanes<R>],
         d_x: &mut [Lanes<R>],
@@ -490,14 +509,14 @@ impl<R: Real> Run<'_, R> {
         room: &mut Vec<R>,
         d_vectors: &mut [R],
     ) {
-        let interaction = self.tower.spec.interaction();
+        let interaction = self.network.spec.interaction();
         let (fields, dim) = (interaction.fields, interaction.dim);
         let n_gram = interaction.folded_gram();
         let width = interaction.vectors();
         let vectors = &x[n_gram..n_gram + width];
-        let (d_gram, slopes) = d_x[..n_gram + width].split_at_mut(n_gram);
+        let (d_gram, gradients) = d_x[..n_gram + width].split_at_mut(n_gram);
         if n_gram > 0 {
-            tiles::gram_backward(self.level, fields, dim, vectors, d_gram, slopes);
+            tiles::gram_backward(self.level, fields, dim, vectors, d_gram, gradients);
         }
         let Some((&first, &last)) = rows.first().zip(rows.last()) else {
             return;
@@ -512,15 +531,16 @@ impl<R: Real> Run<'_, R> {
             }
         };
         let add_here = add && side_by_side;
-        for (f, lanes) in slopes.chunks_exact(dim).enumerate() {
+        for (f, lanes) in gradients.chunks_exact(dim).enumerate() {
             let target = &mut target[f * dim..];
             tiles::into_rows(self.level, lanes, rows.len(), width, add_here, target);
         }
         if !side_by_side {
-            for (&row, slopes) in rows.iter().zip(room.chunks_exact(width)) {
+            for (&row, gradients) in rows.iter().zip(room.chunks_exact(width)) {
                 let start = (row as usize - first_row) * width;
                 let sums = d_vectors[start..start + width].iter_mut();
-                sums.zip(slopes).for_each(|(sum, &slope)| *sum += slope);
+                sums.zip(gradients)
+                    .for_each(|(sum, &gradient)| *sum += gradient);
             }
         }
     }
@@ -538,12 +558,12 @@ fn row_sets<R>(subnets: &[Subnet<R>]) -> Vec<Vec<usize>> {
 
 /// Adds up the sums of all chunks and subnets, by connection.
 fn sum_dense<R: Real>(
-    tower: &Tower<R>,
+    network: &Network<R>,
     subnets: &[Subnet<R>],
     chunks: &[Chunk<R>],
     dense: &mut Vec<R>,
 ) {
-    let Some(connections) = subnets.first().map(|subnet| &subnet.wiring.connections) else {
+    let Some(connections) = subnets.first().map(|subnet| &subnet.layout.connections) else {
         dense.clear();
         return;
     };
@@ -557,26 +577,26 @@ fn sum_dense<R: Real>(
         }
     };
     for (s, subnet) in subnets.iter().enumerate() {
-        for (l, wiring) in subnet.wiring.layers.iter().enumerate() {
+        for (l, layout) in subnet.layout.layers.iter().enumerate() {
             if !subnet.live_layers[l] {
                 continue;
             }
             let sums = chunks.iter().map(|c| &c.outcomes[s].sums.weights[l][..]);
             let sums: Vec<&[R]> = sums.collect();
-            wiring.spread(connections, &sums, dense);
+            layout.spread(connections, &sums, dense);
         }
         for chunk in chunks {
             let sums = &chunk.outcomes[s].sums;
-            for (layer, biases) in tower.layout.layers.iter().zip(&sums.biases) {
+            for (layer, biases) in network.layout.layers.iter().zip(&sums.biases) {
                 add(layer.bias.clone(), biases, dense);
             }
             for (&head, sums) in subnet.heads.iter().zip(&sums.heads) {
-                let head = &tower.layout.heads[head];
+                let head = &network.layout.heads[head];
                 let (weights, bias) = sums.split_at(head.inputs);
                 add(head.weights.clone(), weights, dense);
                 add(head.bias.clone(), bias, dense);
             }
-            for (stitch, sums) in tower.layout.stitches.iter().zip(&sums.stitches) {
+            for (stitch, sums) in network.layout.stitches.iter().zip(&sums.stitches) {
                 add(stitch.clone(), sums, dense);
             }
         }

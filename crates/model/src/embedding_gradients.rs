@@ -1,13 +1,13 @@
-//! From the slopes of field vectors to those of table rows: every id of a batch once.
+//! From the gradients of field vectors to those of table rows: every id of a batch once.
 //!
 //! The ids of a table are sorted by where their rows lie, those that are equal in the order of fields and
-//! rows; then the slopes of each are added up in this order. With several threads each sorts and adds up
+//! rows; then the gradients of each are added up in this order. With several threads each sorts and adds up
 //! a range of slots. So the sums do not depend on the number of threads.
 
 mod part;
 
-use crate::located::Located;
 use crate::number::Real;
+use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
 use crate::tables::Table;
 use ncs_features::Batch;
@@ -47,7 +47,7 @@ impl<R: Real> TableGradient<R> {
     }
 }
 
-/// Sums the slopes `d_vectors` of a batch's field vectors, `[rows, vector fields * dim]`, by table and id, on at
+/// Sums the gradients `d_vectors` of a batch's field vectors, `[rows, vector fields * dim]`, by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
 /// are replaced. `drawn` are the tables, whose rows that the batch points to are drawn, and `located` is
 /// where these lie.
@@ -58,7 +58,7 @@ pub fn gather<R: Real>(
     spec: &Spec,
     drawn: &[Table<R>],
     batch: &Batch,
-    located: &Located,
+    located: &ResolvedIds,
     d_vectors: &[R],
     n_threads: usize,
     tables: &mut Vec<TableGradient<R>>,
@@ -67,7 +67,7 @@ pub fn gather<R: Real>(
     assert_eq!(
         d_vectors.len(),
         n_vectors * spec.plan.dim,
-        "slopes of another batch"
+        "gradients of another batch"
     );
     tables.resize_with(spec.tables.len(), || {
         TableGradient::new(Vec::new(), Vec::new())
@@ -107,7 +107,7 @@ impl<R: Real> TableGradient<R> {
     fn divide(
         &mut self,
         spec: &Spec,
-        located: &Located,
+        located: &ResolvedIds,
         batch: &Batch,
         number: usize,
         n_threads: usize,
@@ -152,7 +152,7 @@ fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
 }
 
 /// First and last slot of each part: about as many ids of the batch in each, by a sample of them.
-fn cuts(spec: &Spec, located: &Located, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
+fn cuts(spec: &Spec, located: &ResolvedIds, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
     if n_parts == 1 {
         return vec![(0, u32::MAX)];
     }
@@ -181,7 +181,7 @@ fn cuts(spec: &Spec, located: &Located, table: usize, n_parts: usize) -> Vec<(u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::Draw;
+    use crate::counter_rng::CounterRng;
     use crate::plan::{Gram, NetworkKind, NetworkPlan};
     use crate::spec::FieldSpec;
     use crate::spec::TableSpec;
@@ -227,15 +227,15 @@ mod tests {
     }
 
     /// Ids that repeat, lists of 0 to 10 of them, and a scaled number.
-    fn batch(spec: &Spec, draw: Draw) -> Batch {
+    fn batch(spec: &Spec, rng: CounterRng) -> Batch {
         let field = |f: usize| {
-            let draw = draw.at(f as u64);
+            let rng = rng.at(f as u64);
             let n_rows = spec.tables[0].rows as f64;
-            let id = |i: u64| (n_rows * draw.uniform(2 * i).powi(3)) as u32;
+            let id = |i: u64| (n_rows * rng.uniform(2 * i).powi(3)) as u32;
             let length = |row: usize| match f {
                 0 => 1,
                 4 => 2,
-                _ => draw.bits(2 * row as u64 + 1) as usize % 11,
+                _ => rng.bits(2 * row as u64 + 1) as usize % 11,
             };
             let mut ids = FieldIds {
                 offsets: vec![0],
@@ -251,7 +251,7 @@ mod tests {
                 0 => ids.offsets.clear(),
                 4 => {
                     ids.weights = (0..ids.ids.len())
-                        .map(|i| draw.uniform(i as u64) as f32)
+                        .map(|i| rng.uniform(i as u64) as f32)
                         .collect()
                 }
                 _ => {}
@@ -274,15 +274,15 @@ mod tests {
         d_vectors: &[f32],
     ) -> BTreeMap<u32, [f32; DIM]> {
         let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
-        let mut located = Located::default();
+        let mut located = ResolvedIds::default();
         located.find(spec, drawn, batch, |_| true, 1);
         for f in fields_of(spec, table) {
             for row in 0..N_ROWS {
                 let start = (row * spec.fields.len() + f) * DIM;
                 located.each(batch, spec.fields[f], f, row, |slot, weight| {
                     let sums = sums.entry(drawn[table].ids()[slot as usize]).or_default();
-                    for (sum, slope) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
-                        *sum += weight as f32 * slope;
+                    for (sum, gradient) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
+                        *sum += weight as f32 * gradient;
                     }
                 });
             }
@@ -293,7 +293,7 @@ mod tests {
     /// The tables, with all rows of the batch drawn in the order of their ids.
     fn drawn(spec: &Spec, batch: &Batch) -> Vec<Table<f32>> {
         let table = |t: usize| {
-            let mut table = Table::new(spec.tables[t].rows, DIM, Draw::new(1, "table"), 0.1);
+            let mut table = Table::new(spec.tables[t].rows, DIM, CounterRng::new(1, "table"), 0.1);
             let ids = fields_of(spec, t).flat_map(|f| batch.fields[f].ids.clone());
             let mut ids: Vec<u32> = ids.chain([0]).collect();
             ids.sort_unstable();
@@ -312,14 +312,14 @@ mod tests {
         let mut tables = Vec::new();
         for (case, rows) in [1, 7, 5000, 20_000_000, 40].into_iter().enumerate() {
             let spec = spec(rows);
-            let draw = Draw::new(case as u64, "gather");
-            let batch = batch(&spec, draw);
+            let rng = CounterRng::new(case as u64, "gather");
+            let batch = batch(&spec, rng);
             let n = (N_ROWS * spec.fields.len() * DIM) as u64;
-            let d_vectors: Vec<f32> = (0..n).map(|i| draw.normal(i) as f32).collect();
+            let d_vectors: Vec<f32> = (0..n).map(|i| rng.normal(i) as f32).collect();
             let drawn = drawn(&spec, &batch);
             for n_threads in [1, 2, 3, 64] {
                 pool.install(|| {
-                    let mut located = Located::default();
+                    let mut located = ResolvedIds::default();
                     located.find(&spec, &drawn, &batch, |_| true, n_threads);
                     let tables = &mut tables;
                     gather(
@@ -348,7 +348,7 @@ mod tests {
         };
         let mut tables: Vec<TableGradient<f32>> = Vec::new();
         let drawn = drawn(&spec, &batch);
-        let mut located = Located::default();
+        let mut located = ResolvedIds::default();
         located.find(&spec, &drawn, &batch, |_| true, 1);
         gather(&spec, &drawn, &batch, &located, &[], 2, &mut tables);
         assert!(

@@ -1,6 +1,6 @@
 //! Tables, layers and heads that are trained together.
 
-use crate::draw::Draw;
+use crate::counter_rng::CounterRng;
 use crate::graph::Graph;
 use crate::model::Weights;
 use crate::networks;
@@ -13,15 +13,15 @@ use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where the numbers of layers and heads lie in a tower's dense weights, and in anything of the same
+/// Where the numbers of layers and heads lie in a network's dense weights, and in anything of the same
 /// length: gradients and moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenseLayout {
     /// The hidden layers, input side first: the maskable weights.
     pub layers: Vec<LayerLayout>,
-    /// One for each of the tower's tasks: a layer of one output. Never masked.
+    /// One for each of the network's tasks: a layer of one output. Never masked.
     pub heads: Vec<LayerLayout>,
-    /// The weights of each learned mixture of towers (cross-stitch). Never masked.
+    /// The weights of each learned mixture of networks (cross-stitch). Never masked.
     pub stitches: Vec<Range<usize>>,
     /// What a task takes of another's logit: [`TakenLogit`], or nothing. No weight: an optimizer of its own moves it.
     pub taken: Range<usize>,
@@ -81,7 +81,7 @@ impl DenseLayout {
 
 /// Tables, layers and heads that are trained together, for some of the tasks.
 #[derive(Clone, Debug)]
-pub struct Tower<R = f32> {
+pub struct Network<R = f32> {
     pub(crate) spec: Arc<Spec>,
     pub(crate) graph: Arc<Graph>,
     /// The tasks, by their number in the spec.
@@ -94,10 +94,10 @@ pub struct Tower<R = f32> {
     pub tables: Vec<Table<R>>,
 }
 
-impl<R: Real> Tower<R> {
-    /// Xavier-normal weights, zero biases; every number depends on `draw` and its place only, so that
-    /// a search, the training after it and the towers of other networks start alike.
-    pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, draw: Draw) -> Tower<R> {
+impl<R: Real> Network<R> {
+    /// Xavier-normal weights, zero biases; every number depends on `rng` and its place only, so that
+    /// a search, the training after it and the networks of other networks start alike.
+    pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, rng: CounterRng) -> Network<R> {
         let graph = networks::graph(&spec, &tasks);
         let layout = DenseLayout::new(&graph, &spec);
         let mut dense = vec![R::ZERO; layout.len];
@@ -105,21 +105,21 @@ impl<R: Real> Tower<R> {
             .layers
             .iter()
             .zip(0..)
-            .map(|(layer, i)| (layer, draw.at(i)));
+            .map(|(layer, i)| (layer, rng.at(i)));
         let heads = layout.heads.iter().zip(&tasks);
-        let heads = heads.map(|(head, &task)| (head, draw.at(1000 + task as u64)));
-        for (layer, draw) in layers.chain(heads) {
+        let heads = heads.map(|(head, &task)| (head, rng.at(1000 + task as u64)));
+        for (layer, rng) in layers.chain(heads) {
             let deviation = xavier(layer.inputs, layer.outputs);
             for (weight, i) in dense[layer.weights.clone()].iter_mut().zip(0..) {
-                *weight = R::of(draw.normal(i) * deviation);
+                *weight = R::of(rng.normal(i) * deviation);
             }
         }
         for (range, initial) in layout.stitches.iter().zip(&graph.stitches) {
             let weights = dense[range.clone()].iter_mut().zip(initial);
             weights.for_each(|(weight, &initial)| *weight = R::of(initial));
         }
-        let tables = tables(&spec, draw);
-        Tower {
+        let tables = tables(&spec, rng);
+        Network {
             spec,
             graph: Arc::new(graph),
             tasks,
@@ -129,7 +129,7 @@ impl<R: Real> Tower<R> {
         }
     }
 
-    /// How many numbers the layers and heads of such a tower have.
+    /// How many numbers the layers and heads of such a network have.
     pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
         DenseLayout::new(&networks::graph(spec, tasks), spec).len
     }
@@ -173,7 +173,7 @@ impl<R: Real> Tower<R> {
     }
 
     /// Takes the weights over; `None`, and nothing changed but maybe some tables, where they are of
-    /// another tower.
+    /// another network.
     #[must_use]
     pub fn restore(&mut self, weights: &Weights<R>) -> Option<()> {
         let fits =
@@ -196,14 +196,14 @@ fn xavier(inputs: usize, outputs: usize) -> f64 {
     (2.0 / (inputs + outputs) as f64).sqrt()
 }
 
-fn tables<R: Real>(spec: &Spec, draw: Draw) -> Vec<Table<R>> {
+fn tables<R: Real>(spec: &Spec, rng: CounterRng) -> Vec<Table<R>> {
     let dim = spec.plan.dim;
     let table = |(number, table): (usize, &crate::spec::TableSpec)| {
         let deviation = spec
             .plan
             .table_deviation
             .map_or(xavier(table.rows, dim), f64::from);
-        Table::new(table.rows, dim, draw.at(2000 + number as u64), deviation)
+        Table::new(table.rows, dim, rng.at(2000 + number as u64), deviation)
     };
     spec.tables.iter().enumerate().map(table).collect()
 }

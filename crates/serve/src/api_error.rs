@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 /// do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct Refusal {
+pub struct ApiError {
     /// What kind of refusal.
     pub kind: Kind,
     /// For the caller to read.
@@ -84,18 +84,18 @@ impl Kind {
     }
 
     /// The refusal of this kind with these words, at most [`MOST_WORDS`] characters of them.
-    pub fn says(self, what: impl Into<String>) -> Refusal {
+    pub fn says(self, what: impl Into<String>) -> ApiError {
         let mut what = what.into();
         if let Some((end, _)) = what.char_indices().nth(MOST_WORDS) {
             what.truncate(end);
             what.push_str("...");
             what.shrink_to_fit();
         }
-        Refusal { kind: self, what }
+        ApiError { kind: self, what }
     }
 }
 
-impl Refusal {
+impl ApiError {
     /// The JSON body of this refusal: `{"error": "..."}`.
     pub fn body(&self) -> Vec<u8> {
         serde_json::json!({ "error": self.what })
@@ -104,7 +104,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let mut response = Response::new(self.body().into());
@@ -121,8 +121,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Status {
+impl From<ApiError> for Status {
+    fn from(refusal: ApiError) -> Status {
         Status::new(refusal.kind.code(), refusal.what)
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ncs_model::tensor_file;
 
-const RECORD: &str = ".made_up.json";
+const RECORD: &str = ".synthetic.json";
 
 /// How the names of files end that a writer has not finished: `.train.csv.123.unfinished`.
 const UNFINISHED: &str = ".unfinished";

@@ -1,8 +1,8 @@
-//! Slopes of all weights: squares of four inputs and four outputs.
+//! Gradients of all weights: squares of four inputs and four outputs.
 
-use super::{Grid, Outer};
-use crate::kernels::simd::{Simd, Vector, Work};
-use crate::kernels::{LANES, Lanes, Level};
+use super::{SparsityPattern, WeightGradient};
+use crate::kernels::simd::{Kernel, Simd, Vector};
+use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
 /// Inputs, and outputs, of a square: its 16 sums are kept in registers.
@@ -17,7 +17,7 @@ const TILES: usize = 16;
 /// The squares of a layer: for each block of inputs, for each four outputs, for each four inputs. Those
 /// that reach beyond an edge repeat the last feature there.
 #[derive(Clone, Debug)]
-pub(super) struct Squares {
+pub(super) struct SquareBlocks {
     inputs: usize,
     outputs: usize,
 }
@@ -27,10 +27,10 @@ fn side(first: usize, n: usize) -> [usize; SIDE] {
     std::array::from_fn(|at| (first + at).min(n - 1))
 }
 
-impl Squares {
+impl SquareBlocks {
     /// The squares, and the number of the connection of each sum: 16 to a square, input after input.
-    pub(super) fn new(grid: &Grid) -> (Squares, Vec<u32>) {
-        let squares = Squares {
+    pub(super) fn new(grid: &SparsityPattern) -> (SquareBlocks, Vec<u32>) {
+        let squares = SquareBlocks {
             inputs: grid.inputs(),
             outputs: grid.outputs(),
         };
@@ -40,7 +40,7 @@ impl Squares {
                 for output in first_output..first_output + SIDE {
                     let inside = input < grid.inputs() && output < grid.outputs();
                     let number = inside.then(|| grid.number(input, output)).flatten();
-                    numbers.push(number.unwrap_or(Outer::NONE));
+                    numbers.push(number.unwrap_or(WeightGradient::NONE));
                 }
             }
         }
@@ -62,7 +62,7 @@ impl Squares {
     /// Adds the sums over all tiles. The lengths of the slices fit.
     pub(super) fn add<R: Real>(
         &self,
-        level: Level,
+        level: SimdLevel,
         n_tiles: usize,
         x: &[Lanes<R>],
         dy: &[Lanes<R>],
@@ -90,17 +90,17 @@ impl Squares {
 
 /// The sums of a few tiles. The lengths of the slices fit the squares.
 struct Tiles<'a, R> {
-    squares: &'a Squares,
+    squares: &'a SquareBlocks,
     n_tiles: usize,
     x: &'a [Lanes<R>],
     dy: &'a [Lanes<R>],
     sums: &'a mut [R],
 }
 
-impl<R: Real> Work<R> for Tiles<'_, R> {
+impl<R: Real> Kernel<R> for Tiles<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd<R>>(self) {
-        let Squares { inputs, outputs } = *self.squares;
+        let SquareBlocks { inputs, outputs } = *self.squares;
         let (n_tiles, x, dy) = (self.n_tiles, self.x.as_ptr(), self.dy.as_ptr());
         let x = Side::new(x, inputs, n_tiles);
         let dy = Side::new(dy, outputs, n_tiles);
@@ -159,13 +159,13 @@ unsafe fn add_rows<R: Real, V: Vector<R>, const N: usize>(
             for tile in 0..x.n_tiles {
                 let (x, dy) = (x.lanes.add(tile * x.step), dy.lanes.add(tile * dy.step));
                 for lane in (0..LANES).step_by(V::LANES) {
-                    let mut slopes = [V::splat(R::ZERO); SIDE];
-                    for (slope, column) in slopes.iter_mut().zip(columns) {
-                        *slope = V::load(dy.add(column * LANES + lane));
+                    let mut gradients = [V::splat(R::ZERO); SIDE];
+                    for (gradient, column) in gradients.iter_mut().zip(columns) {
+                        *gradient = V::load(dy.add(column * LANES + lane));
                     }
                     for (row, &at) in part.iter_mut().zip(&rows[first..]) {
                         let x = V::load(x.add(at * LANES + lane));
-                        for (sum, dy) in row.iter_mut().zip(slopes) {
+                        for (sum, dy) in row.iter_mut().zip(gradients) {
                             *sum = x.mul_add(dy, *sum);
                         }
                     }

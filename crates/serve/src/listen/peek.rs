@@ -1,6 +1,6 @@
 //! The bytes of a connection on their way through.
 
-use super::pulse::Pulse;
+use super::activity::ConnectionActivity;
 use super::refused;
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice};
@@ -21,11 +21,11 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Room for the first bytes; they come again when the connection is read.
 const FIRST_BYTES: usize = 2048;
 
-/// A stream that tells its [`Pulse`] what passes, gives hyper's own refusals a JSON body, and closes such
+/// A stream that tells its [`ConnectionActivity`] what passes, gives hyper's own refusals a JSON body, and closes such
 /// that the peer can read what was said.
-pub(super) struct Wire<S> {
+pub(super) struct PeekStream<S> {
     stream: S,
-    pulse: Arc<Pulse>,
+    activity: Arc<ConnectionActivity>,
     /// What was read to tell the protocol, and is to be read again.
     first: Bytes,
     header_bytes: usize,
@@ -44,11 +44,15 @@ pub(super) enum Protocol {
     Http2,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S, pulse: Arc<Pulse>, header_bytes: usize) -> Wire<S> {
-        Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
+    pub(super) fn new(
+        stream: S,
+        activity: Arc<ConnectionActivity>,
+        header_bytes: usize,
+    ) -> PeekStream<S> {
+        PeekStream {
             stream,
-            pulse,
+            activity,
             first: Bytes::new(),
             header_bytes,
             protocol: Protocol::Http1,
@@ -59,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// This wire, on which nobody reads and a refusal is about to be written.
-    pub(super) fn refusing(mut self) -> Wire<S> {
+    pub(super) fn refusing(mut self) -> PeekStream<S> {
         self.has_refused = true;
         self
     }
@@ -79,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 break Protocol::Http2;
             }
         };
-        self.pulse.read();
+        self.activity.read();
         self.first = first.freeze();
         self.protocol = protocol;
         Ok(Some(protocol))
@@ -90,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.replacement.is_some() {
             return true;
         }
-        if self.protocol == Protocol::Http2 || self.pulse.is_unflushed() {
+        if self.protocol == Protocol::Http2 || self.activity.is_unflushed() {
             return false;
         }
         self.replacement = refused::with_body(start, self.header_bytes);
@@ -115,11 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(n_bytes))
     }
 
-    /// Tells the pulse how a write went.
+    /// Tells the activity how a write went.
     fn told(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
-            Poll::Ready(_) => self.pulse.wrote(),
-            Poll::Pending => self.pulse.blocked(),
+            Poll::Ready(_) => self.activity.wrote(),
+            Poll::Pending => self.activity.blocked(),
         }
         written
     }
@@ -144,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PeekStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,13 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         let n_before = into.filled().len();
         ready!(Pin::new(&mut wire.stream).poll_read(cx, into))?;
         if into.filled().len() > n_before {
-            wire.pulse.read();
+            wire.activity.read();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PeekStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -198,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.pulse.flushed();
+        self.activity.flushed();
         Poll::Ready(Ok(()))
     }
 
@@ -206,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
-        if self.has_refused || self.pulse.has_left_unread() {
+        if self.has_refused || self.activity.has_left_unread() {
             return self.poll_linger(cx);
         }
         Poll::Ready(Ok(()))

@@ -1,15 +1,15 @@
-//! Some ids of a table: sorted, and their slopes summed.
+//! Some ids of a table: sorted, and their gradients summed.
 
 use crate::kernels::prefetch;
-use crate::located::Located;
 use crate::number::Real;
+use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
 use crate::tables::Table;
 use ncs_features::Batch;
 
 /// Most bits of an id that one pass of the sort looks at.
 const MOST_BITS: u32 = 12;
-/// So many terms ahead, slopes are asked for.
+/// So many terms ahead, gradients are asked for.
 const AHEAD: usize = 16;
 
 /// The rows of a table from one slot to another.
@@ -29,7 +29,7 @@ pub(super) struct Part<R> {
 /// What one id of a row adds to its gradient.
 #[derive(Clone, Copy, Debug, Default)]
 struct Term<R> {
-    /// The field vector whose slope it is.
+    /// The field vector whose gradient it is.
     vector: u32,
     weight: R,
 }
@@ -47,7 +47,7 @@ impl<R: Real> Part<R> {
         drawn: &Table<R>,
         batch: &Batch,
         table: usize,
-        located: &Located,
+        located: &ResolvedIds,
     ) {
         self.collect(spec, batch, table, located);
         let bits = u32::BITS - (drawn.ids().len().max(2) as u32 - 1).leading_zeros();
@@ -64,7 +64,7 @@ impl<R: Real> Part<R> {
         self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
     }
 
-    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, located: &Located) {
+    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, located: &ResolvedIds) {
         self.keys.clear();
         self.terms.clear();
         let own = self.first..=self.last;
@@ -86,7 +86,7 @@ impl<R: Real> Part<R> {
         }
     }
 
-    /// Writes its ids, in the order of slots (`drawn` has the id of each), and the sums of their slopes, `[ids, dim]`.
+    /// Writes its ids, in the order of slots (`drawn` has the id of each), and the sums of their gradients, `[ids, dim]`.
     pub(super) fn sum(&self, d_vectors: &[R], drawn: &[u32], ids: &mut [u32], values: &mut [R]) {
         if self.keys.is_empty() {
             return;
@@ -104,10 +104,10 @@ impl<R: Real> Part<R> {
                 }
                 at += 1;
                 let weight = term(key).weight;
-                let slopes = &d_vectors[start(key)..start(key) + dim];
+                let gradients = &d_vectors[start(key)..start(key) + dim];
                 match i {
-                    0 => set_scaled(sums, weight, slopes),
-                    _ => add_scaled(sums, weight, slopes),
+                    0 => set_scaled(sums, weight, gradients),
+                    _ => add_scaled(sums, weight, gradients),
                 }
             }
         }
@@ -135,12 +135,12 @@ fn sort_by_digit(keys: &[u64], sorted: &mut [u64], shift: u32, width: u32) {
     }
 }
 
-fn set_scaled<R: Real>(sums: &mut [R], weight: R, slopes: &[R]) {
-    let pairs = sums.iter_mut().zip(slopes);
-    pairs.for_each(|(sum, &slope)| *sum = weight * slope);
+fn set_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {
+    let pairs = sums.iter_mut().zip(gradients);
+    pairs.for_each(|(sum, &gradient)| *sum = weight * gradient);
 }
 
-fn add_scaled<R: Real>(sums: &mut [R], weight: R, slopes: &[R]) {
-    let pairs = sums.iter_mut().zip(slopes);
-    pairs.for_each(|(sum, &slope)| *sum += weight * slope);
+fn add_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {
+    let pairs = sums.iter_mut().zip(gradients);
+    pairs.for_each(|(sum, &gradient)| *sum += weight * gradient);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::problem::{Problem, hint, listed};
-use super::tree::{Entry, Node, Place, Value};
+use super::tree::{Entry, Node, Span, Value};
 
 /// Every way in which `node` differs from `schema`.
 pub(crate) fn problems(schema: &Json, node: &Node) -> Vec<Problem> {
@@ -22,7 +22,7 @@ struct Check<'s> {
 
 impl<'s> Check<'s> {
     /// `path` is the dotted key, `place` where the key stands.
-    fn node(&mut self, schema: &'s Json, node: &Node, path: &str, place: &Place) {
+    fn node(&mut self, schema: &'s Json, node: &Node, path: &str, place: &Span) {
         let leaves = self.leaves(schema);
         let fitting: Vec<&Json> = leaves
             .iter()
@@ -61,7 +61,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn text(&mut self, leaves: &[&Json], text: &str, path: &str, place: &Place) {
+    fn text(&mut self, leaves: &[&Json], text: &str, path: &str, place: &Span) {
         let names: Vec<&str> = leaves.iter().flat_map(|leaf| constants(leaf)).collect();
         let n_letters = text.chars().count() as u64;
         let free = leaves.iter().find(|leaf| constants(leaf).is_empty());
@@ -86,7 +86,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn number(&mut self, leaf: &Json, number: f64, path: &str, place: &Place) {
+    fn number(&mut self, leaf: &Json, number: f64, path: &str, place: &Span) {
         let fits = |number: f64| number.is_finite() && is_within(leaf, number);
         // Many numbers are used in 32 bits: there, too, they must be what is asked for.
         let in_32_bits = f64::from(number as f32);
@@ -106,7 +106,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn list(&mut self, leaf: &'s Json, items: &[Node], path: &str, place: &Place) {
+    fn list(&mut self, leaf: &'s Json, items: &[Node], path: &str, place: &Span) {
         let least = leaf["minItems"].as_u64().unwrap_or(0);
         if (items.len() as u64) < least {
             let found = match items.len() {
@@ -128,7 +128,7 @@ impl<'s> Check<'s> {
     }
 
     /// Of several tables the one whose tag (`kind`, `by`) is the table's.
-    fn choice(&mut self, leaves: &[&'s Json], node: &Node, path: &str, place: &Place) {
+    fn choice(&mut self, leaves: &[&'s Json], node: &Node, path: &str, place: &Span) {
         let Some((tag, names)) = tags(leaves) else {
             return self.table(leaves[0], node, path, place);
         };
@@ -151,7 +151,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn table(&mut self, leaf: &'s Json, node: &Node, path: &str, place: &Place) {
+    fn table(&mut self, leaf: &'s Json, node: &Node, path: &str, place: &Span) {
         let none = Map::new();
         let known = leaf["properties"].as_object().unwrap_or(&none);
         let required = leaf["required"]
@@ -160,7 +160,7 @@ impl<'s> Check<'s> {
             .flatten()
             .filter_map(Json::as_str);
         for key in required.filter(|key| node.get(key).is_none()) {
-            let place = if path.is_empty() { &Place::File } else { place };
+            let place = if path.is_empty() { &Span::File } else { place };
             let text = missing(&leaf["properties"][key], &dotted(path, key));
             self.say(place, text);
         }
@@ -196,7 +196,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn say(&mut self, place: &Place, text: String) {
+    fn say(&mut self, place: &Span, text: String) {
         self.found.push(Problem::new(place.clone(), text));
     }
 }

@@ -4,10 +4,10 @@ use super::ConnectionLimits;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
-/// The pulse of one connection: its wire and its requests tell it what happens, [`judge`](Pulse::judge)
+/// The activity of one connection: its wire and its requests tell it what happens, [`judge`](ConnectionActivity::judge)
 /// says what is to become of it.
 #[derive(Debug)]
-pub(super) struct Pulse(Mutex<State>);
+pub(super) struct ConnectionActivity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -31,7 +31,7 @@ struct State {
 
 /// What is to become of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Action {
     /// It may go on; ask again then.
     Wait(Instant),
     /// It idles: say goodbye.
@@ -40,9 +40,9 @@ pub(super) enum Verdict {
     Cut,
 }
 
-impl Pulse {
-    pub(super) fn new() -> Arc<Pulse> {
-        Arc::new(Pulse(Mutex::new(State {
+impl ConnectionActivity {
+    pub(super) fn new() -> Arc<ConnectionActivity> {
+        Arc::new(ConnectionActivity(Mutex::new(State {
             handled: 0,
             answers: 0,
             waiting_for_peer: 0,
@@ -106,7 +106,7 @@ impl Pulse {
         limits: &ConnectionLimits,
         is_http1: bool,
         is_leaving: bool,
-    ) -> Verdict {
+    ) -> Action {
         self.state()
             .judge(Instant::now(), limits, is_http1, is_leaving)
     }
@@ -123,7 +123,7 @@ impl State {
         limits: &ConnectionLimits,
         is_http1: bool,
         is_leaving: bool,
-    ) -> Verdict {
+    ) -> Action {
         let shortest = limits
             .header_time
             .min(limits.send_time)
@@ -132,49 +132,49 @@ impl State {
         let soon = now + shortest;
         let bounded = |end: Instant, verdict| match end <= now {
             true => verdict,
-            false => Verdict::Wait(end.min(soon)),
+            false => Action::Wait(end.min(soon)),
         };
         if let Some(since) = self.blocked_since {
-            return bounded(since + limits.send_time, Verdict::Cut);
+            return bounded(since + limits.send_time, Action::Cut);
         }
         if self.handled > 0 {
-            return Verdict::Wait(soon);
+            return Action::Wait(soon);
         }
         if self.waiting_for_peer > 0 {
-            return bounded(self.active + limits.send_time, Verdict::Cut);
+            return bounded(self.active + limits.send_time, Action::Cut);
         }
         if self.answers > 0 {
-            return Verdict::Wait(soon);
+            return Action::Wait(soon);
         }
         match self.head_since {
-            Some(since) if is_http1 => bounded(since + limits.header_time, Verdict::Cut),
-            _ if is_leaving => bounded(self.active + limits.send_time, Verdict::Cut),
-            _ => bounded(self.active + limits.idle_time, Verdict::Leave),
+            Some(since) if is_http1 => bounded(since + limits.header_time, Action::Cut),
+            _ if is_leaving => bounded(self.active + limits.send_time, Action::Cut),
+            _ => bounded(self.active + limits.idle_time, Action::Leave),
         }
     }
 }
 
 /// A request that the router works at.
-pub(super) struct Handled(Arc<Pulse>);
+pub(super) struct Handled(Arc<ConnectionActivity>);
 
 impl Handled {
-    pub(super) fn begin(pulse: &Arc<Pulse>) -> Handled {
-        let mut state = pulse.state();
+    pub(super) fn begin(activity: &Arc<ConnectionActivity>) -> Handled {
+        let mut state = activity.state();
         state.handled += 1;
         state.head_since = None;
         drop(state);
-        Handled(pulse.clone())
+        Handled(activity.clone())
     }
 
     /// The router has answered.
-    pub(super) fn answered(self) -> Answer {
+    pub(super) fn answered(self) -> Reply {
         let mut state = self.0.state();
         state.answers += 1;
         state.unflushed = true;
         state.active = Instant::now();
         drop(state);
-        Answer {
-            pulse: self.0.clone(),
+        Reply {
+            activity: self.0.clone(),
             is_waiting_for_peer: false,
         }
     }
@@ -187,16 +187,16 @@ impl Drop for Handled {
 }
 
 /// An answer on its way to the connection.
-pub(super) struct Answer {
-    pulse: Arc<Pulse>,
+pub(super) struct Reply {
+    activity: Arc<ConnectionActivity>,
     is_waiting_for_peer: bool,
 }
 
-impl Answer {
+impl Reply {
     /// The connection asks for the next part.
     pub(super) fn asked(&mut self) {
         if std::mem::take(&mut self.is_waiting_for_peer) {
-            let mut state = self.pulse.state();
+            let mut state = self.activity.state();
             state.waiting_for_peer -= 1;
             state.active = Instant::now();
         }
@@ -205,17 +205,17 @@ impl Answer {
     /// The connection has got a part, and asks again when the peer has taken it.
     pub(super) fn given(&mut self) {
         self.is_waiting_for_peer = true;
-        let mut state = self.pulse.state();
+        let mut state = self.activity.state();
         state.waiting_for_peer += 1;
         state.unflushed = true;
         state.active = Instant::now();
     }
 }
 
-impl Drop for Answer {
+impl Drop for Reply {
     fn drop(&mut self) {
         self.asked();
-        let mut state = self.pulse.state();
+        let mut state = self.activity.state();
         state.answers -= 1;
         state.active = Instant::now();
     }
@@ -241,16 +241,16 @@ mod tests {
 
     /// Judges an HTTP/1 connection until it is no longer told to wait; what then, and after how many
     /// seconds.
-    fn check(pulse: &Pulse, is_leaving: bool, expected: (Verdict, u64)) {
+    fn check(activity: &ConnectionActivity, is_leaving: bool, expected: (Action, u64)) {
         let start = Instant::now();
         let mut now = start;
         loop {
-            match pulse.state().judge(now, &limits(), true, is_leaving) {
-                Verdict::Wait(until) if until < start + Duration::from_secs(1000) => now = until,
+            match activity.state().judge(now, &limits(), true, is_leaving) {
+                Action::Wait(until) if until < start + Duration::from_secs(1000) => now = until,
                 verdict => {
                     let seconds = (now - start).as_secs_f64().round() as u64;
                     return match verdict {
-                        Verdict::Wait(_) => assert_eq!(expected.1, 1000),
+                        Action::Wait(_) => assert_eq!(expected.1, 1000),
                         verdict => assert_eq!((verdict, seconds), expected),
                     };
                 }
@@ -258,67 +258,67 @@ mod tests {
         }
     }
 
-    const FOREVER: (Verdict, u64) = (Verdict::Leave, 1000);
+    const FOREVER: (Action, u64) = (Action::Leave, 1000);
 
     #[test]
     fn a_connection_without_requests_leaves_and_is_cut_if_it_stays() {
-        let pulse = Pulse::new();
-        check(&pulse, false, (Verdict::Leave, IDLE_S));
-        check(&pulse, true, (Verdict::Cut, SEND_S));
+        let activity = ConnectionActivity::new();
+        check(&activity, false, (Action::Leave, IDLE_S));
+        check(&activity, true, (Action::Cut, SEND_S));
     }
 
     #[test]
     fn a_half_sent_head_is_cut_however_often_it_gets_another_byte() {
-        let pulse = Pulse::new();
-        pulse.read();
-        pulse.read();
-        check(&pulse, false, (Verdict::Cut, HEADER_S));
+        let activity = ConnectionActivity::new();
+        activity.read();
+        activity.read();
+        check(&activity, false, (Action::Cut, HEADER_S));
     }
 
     #[test]
     fn the_router_has_its_own_bounds() {
-        let pulse = Pulse::new();
-        pulse.read();
-        let handled = Handled::begin(&pulse);
-        pulse.read();
-        check(&pulse, false, FOREVER);
+        let activity = ConnectionActivity::new();
+        activity.read();
+        let handled = Handled::begin(&activity);
+        activity.read();
+        check(&activity, false, FOREVER);
         drop(handled);
-        check(&pulse, false, (Verdict::Leave, IDLE_S));
+        check(&activity, false, (Action::Leave, IDLE_S));
     }
 
     #[test]
     fn an_answer_waits_for_its_maker_but_not_for_its_reader() {
-        let pulse = Pulse::new();
-        let mut answer = Handled::begin(&pulse).answered();
-        check(&pulse, false, FOREVER);
+        let activity = ConnectionActivity::new();
+        let mut answer = Handled::begin(&activity).answered();
+        check(&activity, false, FOREVER);
         answer.given();
-        check(&pulse, false, (Verdict::Cut, SEND_S));
+        check(&activity, false, (Action::Cut, SEND_S));
         answer.asked();
-        check(&pulse, false, FOREVER);
+        check(&activity, false, FOREVER);
         answer.given();
         drop(answer);
-        check(&pulse, false, (Verdict::Leave, IDLE_S));
+        check(&activity, false, (Action::Leave, IDLE_S));
     }
 
     #[test]
     fn a_peer_that_takes_no_bytes_is_cut() {
-        let pulse = Pulse::new();
-        pulse.blocked();
-        check(&pulse, false, (Verdict::Cut, SEND_S));
-        pulse.wrote();
-        check(&pulse, false, (Verdict::Leave, IDLE_S));
+        let activity = ConnectionActivity::new();
+        activity.blocked();
+        check(&activity, false, (Action::Cut, SEND_S));
+        activity.wrote();
+        check(&activity, false, (Action::Leave, IDLE_S));
     }
 
     #[test]
     fn what_is_written_belongs_to_an_answer_until_it_is_flushed() {
-        let pulse = Pulse::new();
-        let mut answer = Handled::begin(&pulse).answered();
-        assert!(pulse.is_unflushed());
-        pulse.flushed();
+        let activity = ConnectionActivity::new();
+        let mut answer = Handled::begin(&activity).answered();
+        assert!(activity.is_unflushed());
+        activity.flushed();
         answer.given();
-        assert!(pulse.is_unflushed());
-        pulse.flushed();
+        assert!(activity.is_unflushed());
+        activity.flushed();
         drop(answer);
-        assert!(!pulse.is_unflushed());
+        assert!(!activity.is_unflushed());
     }
 }

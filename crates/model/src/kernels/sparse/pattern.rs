@@ -2,7 +2,7 @@
 
 /// The kept connections of a layer, numbered from 0 in the order of `(input, output)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grid {
+pub struct SparsityPattern {
     inputs: usize,
     outputs: usize,
     /// One bit a connection; each input begins a word.
@@ -12,9 +12,13 @@ pub struct Grid {
     n_kept: usize,
 }
 
-impl Grid {
+impl SparsityPattern {
     /// The connections for which `kept(input, output)` holds.
-    pub fn from_fn(inputs: usize, outputs: usize, kept: impl Fn(usize, usize) -> bool) -> Grid {
+    pub fn from_fn(
+        inputs: usize,
+        outputs: usize,
+        kept: impl Fn(usize, usize) -> bool,
+    ) -> SparsityPattern {
         let words_per_input = outputs.div_ceil(64);
         let mut words = vec![0u64; inputs * words_per_input];
         for (input, row) in words.chunks_exact_mut(words_per_input.max(1)).enumerate() {
@@ -29,7 +33,7 @@ impl Grid {
             before
         });
         let before = before.collect();
-        Grid {
+        SparsityPattern {
             inputs,
             outputs,
             words,
@@ -39,8 +43,8 @@ impl Grid {
     }
 
     /// All connections.
-    pub fn full(inputs: usize, outputs: usize) -> Grid {
-        Grid::from_fn(inputs, outputs, |_, _| true)
+    pub fn full(inputs: usize, outputs: usize) -> SparsityPattern {
+        SparsityPattern::from_fn(inputs, outputs, |_, _| true)
     }
 
     /// Number of inputs.
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn numbers_count_the_kept_connections_in_order() {
-        let grid = Grid::from_fn(3, 130, |i, o| (i * 7 + o * 5) % 3 == 0);
+        let grid = SparsityPattern::from_fn(3, 130, |i, o| (i * 7 + o * 5) % 3 == 0);
         let kept: Vec<_> = grid.kept().collect();
         assert_eq!(kept.len(), grid.n_kept());
         assert!(kept.is_sorted());
@@ -138,9 +142,9 @@ mod tests {
 
     #[test]
     fn a_layer_without_connections_has_no_numbers() {
-        let none = Grid::from_fn(4, 3, |_, _| false);
+        let none = SparsityPattern::from_fn(4, 3, |_, _| false);
         assert_eq!((none.n_kept(), none.kept().count()), (0, 0));
-        assert_eq!(Grid::full(0, 3).density(), 1.0);
-        assert_eq!(Grid::full(2, 0).kept().count(), 0);
+        assert_eq!(SparsityPattern::full(0, 3).density(), 1.0);
+        assert_eq!(SparsityPattern::full(2, 0).kept().count(), 0);
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// Where the table rows of a batch lie: for each field the slot of each of its ids. Looking ids up is a
 /// walk through memory, so it is done once a pass.
 #[derive(Clone, Debug, Default)]
-pub struct Located {
+pub struct ResolvedIds {
     fields: Vec<FieldSlots>,
 }
 
@@ -44,7 +44,7 @@ impl FieldSlots {
     }
 }
 
-impl Located {
+impl ResolvedIds {
     /// Looks the ids of the wanted fields up, on at most `n_threads` threads of the current pool. Ids
     /// must lie inside their tables.
     pub fn find<R: Real>(
@@ -113,7 +113,7 @@ pub(crate) struct Fields<'a, R> {
     pub(crate) spec: &'a Spec,
     pub(crate) tables: &'a [Table<R>],
     pub(crate) batch: &'a Batch,
-    pub(crate) located: &'a Located,
+    pub(crate) located: &'a ResolvedIds,
 }
 
 impl<R: Real> Fields<'_, R> {

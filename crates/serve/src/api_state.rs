@@ -1,12 +1,12 @@
-//! What both protocols check at the door: which port it is, who may come in, which model is meant.
+//! What both protocols check at the api: which port it is, who may come in, which model is meant.
 
+use crate::api_error::{ApiError, Kind};
 use crate::body::BodyLimits;
 use crate::budget::{Budget, Share};
 use crate::description::ModelDescription;
 use crate::guesses::Guesses;
 use crate::listen::Peer;
-use crate::question::Answer;
-use crate::refusal::{Kind, Refusal};
+use crate::rank_request::Answer;
 use crate::registry::Model;
 use crate::repository::{Entry, is_name};
 use crate::service::Service;
@@ -37,7 +37,7 @@ pub type Served = (Arc<Model>, Arc<Version>);
 
 /// A port's view of the service.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct ApiState {
     /// What answers.
     pub service: Arc<Service>,
     /// Of each request.
@@ -92,13 +92,13 @@ impl std::fmt::Debug for Admin {
     }
 }
 
-impl Door {
+impl ApiState {
     /// Lets only those who say the token change what is served, and only on the admin port. Wrong tokens
     /// are slowed.
     ///
     /// # Errors
     /// It is another port, or the token is absent or wrong.
-    pub async fn check_admin(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub async fn check_admin(&self, caller: &Caller) -> Result<(), ApiError> {
         let Some(admin) = &self.admin else {
             let what = "this port only answers questions; ask this on the admin port";
             return Err(Kind::Forbidden.says(what));
@@ -129,7 +129,7 @@ impl Door {
     ///
     /// # Errors
     /// It would be longer than an answer may be, or there is no room now.
-    pub fn room_for(&self, answer: &Answer) -> Result<Share, Refusal> {
+    pub fn room_for(&self, answer: &Answer) -> Result<Share, ApiError> {
         let n_bytes = answer.most_bytes();
         let most = self.body.bytes.max(1 << 20);
         if n_bytes > most {
@@ -145,7 +145,7 @@ impl Door {
     ///
     /// # Errors
     /// Too many ask at a time.
-    pub async fn index_of(&self, ready_only: bool) -> Result<Vec<Entry>, Refusal> {
+    pub async fn index_of(&self, ready_only: bool) -> Result<Vec<Entry>, ApiError> {
         let Ok(looks) = self.lookers.clone().try_acquire_owned() else {
             return Err(Kind::Overloaded.says(format!(
                 "{LOOKERS} indexes are being made already; ask again in a moment"
@@ -163,7 +163,7 @@ impl Door {
     ///
     /// # Errors
     /// There is none, or the name is none.
-    pub fn find(&self, name: &str, version: Option<&str>) -> Result<Served, Refusal> {
+    pub fn find(&self, name: &str, version: Option<&str>) -> Result<Served, ApiError> {
         check_name(name)?;
         let wanted = wanted(name, version)?;
         let registry = self.service.repository.registry();
@@ -175,8 +175,12 @@ impl Door {
     /// What a model takes and gives.
     ///
     /// # Errors
-    /// As [`Door::find`].
-    pub fn describe(&self, name: &str, version: Option<&str>) -> Result<ModelDescription, Refusal> {
+    /// As [`ApiState::find`].
+    pub fn describe(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<ModelDescription, ApiError> {
         let (model, version) = self.find(name, version)?;
         Ok(ModelDescription::of(&model, &version))
     }
@@ -184,12 +188,12 @@ impl Door {
     /// The versions that a statistics call is about: all of a model, or of all models.
     ///
     /// # Errors
-    /// As [`Door::find`].
+    /// As [`ApiState::find`].
     pub fn versions(
         &self,
         name: Option<&str>,
         version: Option<&str>,
-    ) -> Result<Vec<Served>, Refusal> {
+    ) -> Result<Vec<Served>, ApiError> {
         let version = version.filter(|version| !version.is_empty());
         if let (Some(name), Some(_)) = (name, version) {
             return Ok(vec![self.find(name, version)?]);
@@ -219,8 +223,8 @@ impl Door {
     /// What the work says, or that it failed.
     pub async fn off_the_network<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Service) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
+        work: impl FnOnce(&Service) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let service = self.service.clone();
         let done = tokio::task::spawn_blocking(move || work(&service)).await;
         done.unwrap_or_else(|_| {
@@ -233,7 +237,7 @@ impl Door {
 ///
 /// # Errors
 /// It has other characters than a name.
-pub fn check_name(name: &str) -> Result<(), Refusal> {
+pub fn check_name(name: &str) -> Result<(), ApiError> {
     match is_name(name) {
         true => Ok(()),
         false => Err(Kind::Invalid
@@ -258,7 +262,7 @@ fn is_same(said: &str, token: &str) -> bool {
 ///
 /// # Errors
 /// It is none.
-pub fn grpc_timeout(text: &str) -> Result<Duration, Refusal> {
+pub fn grpc_timeout(text: &str) -> Result<Duration, ApiError> {
     let wrong = || Kind::Invalid.says(format!("grpc-timeout \"{}\" is no time", shown(text)));
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))

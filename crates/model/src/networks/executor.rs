@@ -2,11 +2,11 @@
 
 use crate::graph::Op;
 use crate::kernels::sparse::Start;
-use crate::kernels::{LANES, Lanes, Level, mix, tiles};
+use crate::kernels::{LANES, Lanes, SimdLevel, mix, tiles};
+use crate::network::Network;
 use crate::number::Real;
-use crate::pass::{Dropout, HeadRows, SlopesOf};
 use crate::subnet::Subnet;
-use crate::tower::Tower;
+use crate::workspace::{Dropout, HeadRows, LogitGradient};
 
 /// What operations hold while some tiles run through them: used again for all tiles and subnets of a
 /// chunk.
@@ -14,17 +14,17 @@ use crate::tower::Tower;
 pub(crate) struct Activations<R> {
     /// Outputs of each node but the input, `[tiles, width]`.
     outputs: Vec<Vec<Lanes<R>>>,
-    /// Slopes of these outputs.
-    slopes: Vec<Vec<Lanes<R>>>,
-    /// Whether the slopes of a node hold anything yet.
+    /// Gradients of these outputs.
+    gradients: Vec<Vec<Lanes<R>>>,
+    /// Whether the gradients of a node hold anything yet.
     begun: Vec<bool>,
-    /// Slopes of the logits of each head: what the loss says.
-    pub(crate) logit_slopes: Vec<Vec<R>>,
+    /// Gradients of the logits of each head: what the loss says.
+    pub(crate) logit_gradients: Vec<Vec<R>>,
 }
 
 /// What one subnet's rows in a chunk come to.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome<R> {
+pub(crate) struct SubnetOutput<R> {
     /// Rows so far.
     pub(crate) n_rows: usize,
     /// `[heads][rows]`
@@ -34,10 +34,10 @@ pub(crate) struct Outcome<R> {
     pub(crate) sums: Sums<R>,
 }
 
-/// Sums of slopes over rows.
+/// Sums of gradients over rows.
 #[derive(Debug, Default)]
 pub(crate) struct Sums<R> {
-    /// In the order of each layer's [`crate::kernels::sparse::Outer`]; empty where nothing runs a layer.
+    /// In the order of each layer's [`crate::kernels::sparse::WeightGradient`]; empty where nothing runs a layer.
     pub(crate) weights: Vec<Vec<R>>,
     pub(crate) biases: Vec<Vec<R>>,
     /// Weights, then bias.
@@ -60,9 +60,9 @@ impl TileRows<'_> {
     }
 }
 
-impl<R: Real> Outcome<R> {
+impl<R: Real> SubnetOutput<R> {
     /// Forgets the rows of the last pass.
-    pub(crate) fn clear(&mut self, tower: &Tower<R>, subnet: &Subnet<R>, learns: bool) {
+    pub(crate) fn clear(&mut self, network: &Network<R>, subnet: &Subnet<R>, learns: bool) {
         let n_heads = subnet.heads.len();
         self.n_rows = 0;
         self.logits.resize_with(n_heads, Vec::new);
@@ -80,10 +80,10 @@ impl<R: Real> Outcome<R> {
             }
         };
         let sums = &mut self.sums;
-        let layout = &tower.layout;
+        let layout = &network.layout;
         let if_live = |(&is_live, n): (&bool, usize)| if is_live { n } else { 0 };
         let live = || subnet.live_layers.iter();
-        let layers = subnet.wiring.layers.iter();
+        let layers = subnet.layout.layers.iter();
         let weights = live().zip(layers.map(|layer| layer.outer.numbers().len()));
         zero(&mut sums.weights, &mut weights.map(if_live));
         let biases = live().zip(layout.layers.iter().map(|layer| layer.outputs));
@@ -99,9 +99,9 @@ impl<R: Real> Outcome<R> {
 }
 
 /// A subnet that runs over tiles.
-pub(crate) struct Runner<'a, R> {
-    pub(crate) level: Level,
-    pub(crate) tower: &'a Tower<R>,
+pub(crate) struct GraphExecutor<'a, R> {
+    pub(crate) level: SimdLevel,
+    pub(crate) network: &'a Network<R>,
     pub(crate) subnet: &'a Subnet<R>,
     pub(crate) dropout: Option<Dropout>,
 }
@@ -115,10 +115,10 @@ fn outputs_of<'a, R>(
     if node == 0 { x } else { &outputs[node] }
 }
 
-impl<R: Real> Runner<'_, R> {
+impl<R: Real> GraphExecutor<'_, R> {
     /// The nodes that the subnet needs, in order, without the input.
     fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, &crate::graph::Node)> {
-        let nodes = self.tower.graph.nodes.iter().enumerate().skip(1);
+        let nodes = self.network.graph.nodes.iter().enumerate().skip(1);
         nodes.filter(|(n, _)| self.subnet.live[*n])
     }
 
@@ -128,10 +128,10 @@ impl<R: Real> Runner<'_, R> {
         at: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut Outcome<R>,
+        outcome: &mut SubnetOutput<R>,
     ) {
         let n_tiles = at.n_tiles();
-        let n_nodes = self.tower.graph.nodes.len();
+        let n_nodes = self.network.graph.nodes.len();
         activations.outputs.resize_with(n_nodes, Vec::new);
         for (n, node) in self.nodes() {
             let (before, after) = activations.outputs.split_at_mut(n);
@@ -140,10 +140,10 @@ impl<R: Real> Runner<'_, R> {
             self.operate(&node.op, at, x, before, output);
         }
         for (logits, &place) in outcome.logits.iter_mut().zip(&self.subnet.heads) {
-            let head = &self.tower.layout.heads[place];
-            let bias = self.tower.dense[head.bias.start];
-            let weights = &self.tower.dense[head.weights.clone()];
-            let h = outputs_of(x, &activations.outputs, self.tower.graph.heads[place]);
+            let head = &self.network.layout.heads[place];
+            let bias = self.network.dense[head.bias.start];
+            let weights = &self.network.dense[head.weights.clone()];
+            let h = outputs_of(x, &activations.outputs, self.network.graph.heads[place]);
             for (h, rows) in h.chunks_exact(head.inputs).zip(at.rows.chunks(LANES)) {
                 let found = tiles::head(self.level, bias, weights, h);
                 logits.extend_from_slice(&found.0[..rows.len()]);
@@ -163,7 +163,7 @@ impl<R: Real> Runner<'_, R> {
     ) {
         let width = output.len() / at.n_tiles().max(1);
         let tile = |node: usize, t: usize| {
-            let width = self.tower.graph.nodes[node].width;
+            let width = self.network.graph.nodes[node].width;
             &outputs_of(x, before, node)[t * width..(t + 1) * width]
         };
         match op {
@@ -174,9 +174,9 @@ impl<R: Real> Runner<'_, R> {
                 rectify,
             } => {
                 let input = outputs_of(x, before, from);
-                let bias = self.tower.layout.layers[layer].bias.clone();
-                let bias = Start::Bias(&self.tower.dense[bias]);
-                let product = &self.subnet.wiring.layers[layer].forward;
+                let bias = self.network.layout.layers[layer].bias.clone();
+                let bias = Start::Bias(&self.network.dense[bias]);
+                let product = &self.subnet.layout.layers[layer].forward;
                 let values = &self.subnet.layers[layer].forward;
                 product.run(self.level, values, bias, rectify, input, output);
                 if let Some(dropout) = self.dropout.filter(|_| rectify) {
@@ -199,7 +199,7 @@ impl<R: Real> Runner<'_, R> {
                 }
             }
             Op::Stitch { parts, stitch } => {
-                let weights = &self.tower.dense[self.tower.layout.stitches[*stitch].clone()];
+                let weights = &self.network.dense[self.network.layout.stitches[*stitch].clone()];
                 output.fill(Lanes::all(R::ZERO));
                 for (&weight, &part) in weights.iter().zip(parts) {
                     let part = outputs_of(x, before, part).iter();
@@ -226,7 +226,7 @@ impl<R: Real> Runner<'_, R> {
         &self,
         at: TileRows<'r>,
         first_head: usize,
-        outcome: &'r Outcome<R>,
+        outcome: &'r SubnetOutput<R>,
     ) -> impl Iterator<Item = HeadRows<'r, R>> {
         let n_before = outcome.n_rows - at.rows.len();
         let heads = outcome.logits.iter().enumerate();
@@ -238,51 +238,51 @@ impl<R: Real> Runner<'_, R> {
         })
     }
 
-    /// Makes room for the slopes of the logits of each head.
+    /// Makes room for the gradients of the logits of each head.
     pub(crate) fn make_room(&self, at: TileRows<'_>, activations: &mut Activations<R>) {
-        let slopes = &mut activations.logit_slopes;
-        slopes.resize_with(self.subnet.heads.len(), Vec::new);
-        let resize = |slopes: &mut Vec<R>| slopes.resize(at.rows.len(), R::ZERO);
-        slopes.iter_mut().for_each(resize);
+        let gradients = &mut activations.logit_gradients;
+        gradients.resize_with(self.subnet.heads.len(), Vec::new);
+        let resize = |gradients: &mut Vec<R>| gradients.resize(at.rows.len(), R::ZERO);
+        gradients.iter_mut().for_each(resize);
     }
 
-    /// Asks the loss for the slopes of these logits, head by head.
+    /// Asks the loss for the gradients of these logits, head by head.
     pub(crate) fn ask(
         &self,
         at: TileRows<'_>,
-        slopes_of: &SlopesOf<'_, R>,
+        gradients_of: &LogitGradient<'_, R>,
         first_head: usize,
         activations: &mut Activations<R>,
-        outcome: &mut Outcome<R>,
+        outcome: &mut SubnetOutput<R>,
     ) {
         self.make_room(at, activations);
         let mut losses = std::mem::take(&mut outcome.losses);
         let heads = self.head_rows(at, first_head, outcome);
-        let places = losses.iter_mut().zip(&mut activations.logit_slopes);
-        for (rows, (loss, slopes)) in heads.zip(places) {
-            *loss += slopes_of(&rows, slopes);
+        let places = losses.iter_mut().zip(&mut activations.logit_gradients);
+        for (rows, (loss, gradients)) in heads.zip(places) {
+            *loss += gradients_of(&rows, gradients);
         }
         outcome.losses = losses;
     }
 
-    /// From the slopes of the logits of the tiles that ran last to the sums of the subnet, and to the
-    /// slopes of their input: `d_x` becomes these, or with `add` grows by them.
+    /// From the gradients of the logits of the tiles that ran last to the sums of the subnet, and to the
+    /// gradients of their input: `d_x` becomes these, or with `add` grows by them.
     pub(crate) fn backward(
         &self,
         at: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut Outcome<R>,
+        outcome: &mut SubnetOutput<R>,
         d_x: &mut Vec<Lanes<R>>,
         add: bool,
     ) {
-        let n_nodes = self.tower.graph.nodes.len();
-        activations.slopes.resize_with(n_nodes, Vec::new);
+        let n_nodes = self.network.graph.nodes.len();
+        activations.gradients.resize_with(n_nodes, Vec::new);
         activations.begun.clear();
         activations.begun.resize(n_nodes, false);
         activations.begun[0] = add;
-        // The slopes of the input are the caller's.
-        std::mem::swap(&mut activations.slopes[0], d_x);
+        // The gradients of the input are the caller's.
+        std::mem::swap(&mut activations.gradients[0], d_x);
         self.heads_backward(at, x, activations, outcome);
         for (n, node) in self.nodes().rev() {
             if activations.begun[n] {
@@ -290,22 +290,28 @@ impl<R: Real> Runner<'_, R> {
             }
         }
         if !activations.begun[0] {
-            activations.slopes[0].fill(Lanes::all(R::ZERO));
+            activations.gradients[0].fill(Lanes::all(R::ZERO));
         }
-        std::mem::swap(&mut activations.slopes[0], d_x);
+        std::mem::swap(&mut activations.gradients[0], d_x);
     }
 
-    /// Makes sure that the slopes of a node can be added to.
-    fn begin(&self, node: usize, n_tiles: usize, slopes: &mut [Vec<Lanes<R>>], begun: &mut [bool]) {
+    /// Makes sure that the gradients of a node can be added to.
+    fn begin(
+        &self,
+        node: usize,
+        n_tiles: usize,
+        gradients: &mut [Vec<Lanes<R>>],
+        begun: &mut [bool],
+    ) {
         if !begun[node] {
-            let width = self.tower.graph.nodes[node].width;
-            slopes[node].clear();
-            slopes[node].resize(n_tiles * width, Lanes::all(R::ZERO));
+            let width = self.network.graph.nodes[node].width;
+            gradients[node].clear();
+            gradients[node].resize(n_tiles * width, Lanes::all(R::ZERO));
             begun[node] = true;
         }
     }
 
-    /// Back through the operation of node `n`: to the slopes of what it reads, and of its weights.
+    /// Back through the operation of node `n`: to the gradients of what it reads, and of its weights.
     fn operate_back(
         &self,
         n: usize,
@@ -313,20 +319,20 @@ impl<R: Real> Runner<'_, R> {
         at: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut Outcome<R>,
+        outcome: &mut SubnetOutput<R>,
     ) {
         let n_tiles = at.n_tiles();
         let Activations {
             outputs,
-            slopes,
+            gradients,
             begun,
             ..
         } = activations;
-        let (below, above) = slopes.split_at_mut(n);
+        let (below, above) = gradients.split_at_mut(n);
         let dy = &mut above[0];
-        let width = self.tower.graph.nodes[n].width;
+        let width = self.network.graph.nodes[n].width;
         let span = |node: usize, t: usize| {
-            let width = self.tower.graph.nodes[node].width;
+            let width = self.network.graph.nodes[node].width;
             t * width..(t + 1) * width
         };
         if !matches!(op, Op::Layer { .. }) {
@@ -354,10 +360,10 @@ impl<R: Real> Runner<'_, R> {
                         }
                     }
                 }
-                let wiring = &self.subnet.wiring.layers[layer];
+                let layout = &self.subnet.layout.layers[layer];
                 let input = outputs_of(x, outputs, from);
                 let sums = &mut outcome.sums.weights[layer];
-                wiring.outer.add(self.level, n_tiles, input, dy, sums);
+                layout.outer.add(self.level, n_tiles, input, dy, sums);
                 let start = if begun[from] {
                     Start::Outputs
                 } else {
@@ -366,7 +372,7 @@ impl<R: Real> Runner<'_, R> {
                 let below = &mut below[from];
                 below.resize(input.len(), Lanes::all(R::ZERO));
                 let values = &self.subnet.layers[layer].backward;
-                let product = &wiring.backward;
+                let product = &layout.backward;
                 product.run(self.level, values, start, false, dy, below);
                 begun[from] = true;
             }
@@ -382,34 +388,39 @@ impl<R: Real> Runner<'_, R> {
                     for (k, &part) in parts.iter().enumerate() {
                         let place = t * parts.len() + k;
                         let factor = outputs[*gate][place];
-                        let slopes = below[part][span(part, t)].iter_mut().zip(dy);
-                        slopes.for_each(|(slope, dy)| mix::add_product(slope, &factor, dy));
-                        let mut slope = below[*gate][place];
+                        let gradients = below[part][span(part, t)].iter_mut().zip(dy);
+                        gradients
+                            .for_each(|(gradient, dy)| mix::add_product(gradient, &factor, dy));
+                        let mut gradient = below[*gate][place];
                         let features = outputs_of(x, outputs, part)[span(part, t)].iter().zip(dy);
-                        features.for_each(|(part, dy)| mix::add_product(&mut slope, part, dy));
-                        below[*gate][place] = slope;
+                        features.for_each(|(part, dy)| mix::add_product(&mut gradient, part, dy));
+                        below[*gate][place] = gradient;
                     }
                 }
             }
             Op::Stitch { parts, stitch } => {
-                let weights = &self.tower.dense[self.tower.layout.stitches[*stitch].clone()];
+                let weights = &self.network.dense[self.network.layout.stitches[*stitch].clone()];
                 let sums = outcome.sums.stitches[*stitch].iter_mut();
                 for ((&weight, sum), &part) in weights.iter().zip(sums).zip(parts) {
                     *sum += mix::inner(outputs_of(x, outputs, part), dy);
-                    let slopes = below[part].iter_mut().zip(dy.iter());
-                    slopes.for_each(|(slope, dy)| mix::add_scaled(slope, weight, dy));
+                    let gradients = below[part].iter_mut().zip(dy.iter());
+                    gradients.for_each(|(gradient, dy)| mix::add_scaled(gradient, weight, dy));
                 }
             }
             Op::Scores { pairs, scale } => {
                 let scale = R::of(*scale);
                 for t in 0..n_tiles {
                     for (k, &(a, b)) in pairs.iter().enumerate() {
-                        let mut slope = dy[t * pairs.len() + k];
-                        slope.0.iter_mut().for_each(|slope| *slope = *slope * scale);
+                        let mut gradient = dy[t * pairs.len() + k];
+                        gradient
+                            .0
+                            .iter_mut()
+                            .for_each(|gradient| *gradient = *gradient * scale);
                         for (of, other) in [(a, b), (b, a)] {
                             let other = &outputs_of(x, outputs, other)[span(other, t)];
-                            let slopes = below[of][span(of, t)].iter_mut().zip(other);
-                            slopes.for_each(|(sum, other)| mix::add_product(sum, &slope, other));
+                            let gradients = below[of][span(of, t)].iter_mut().zip(other);
+                            gradients
+                                .for_each(|(sum, other)| mix::add_product(sum, &gradient, other));
                         }
                     }
                 }
@@ -422,28 +433,28 @@ impl<R: Real> Runner<'_, R> {
         at: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut Outcome<R>,
+        outcome: &mut SubnetOutput<R>,
     ) {
         let Activations {
             outputs,
-            slopes: of_nodes,
+            gradients: of_nodes,
             begun,
-            logit_slopes,
+            logit_gradients,
         } = activations;
         for (h, &place) in self.subnet.heads.iter().enumerate() {
-            let slopes = &logit_slopes[h];
-            let node = self.tower.graph.heads[place];
+            let gradients = &logit_gradients[h];
+            let node = self.network.graph.heads[place];
             self.begin(node, at.n_tiles(), of_nodes, begun);
-            let head = &self.tower.layout.heads[place];
-            let weights = &self.tower.dense[head.weights.clone()];
+            let head = &self.network.layout.heads[place];
+            let weights = &self.network.dense[head.weights.clone()];
             let (sums, bias) = outcome.sums.heads[h].split_at_mut(weights.len());
             let tiles = outputs_of(x, outputs, node).chunks_exact(head.inputs);
             let tiles = tiles.zip(of_nodes[node].chunks_exact_mut(head.inputs));
-            for ((h, dh), slopes) in tiles.zip(slopes.chunks(LANES)) {
+            for ((h, dh), gradients) in tiles.zip(gradients.chunks(LANES)) {
                 let mut lanes = Lanes::all(R::ZERO);
-                lanes.0[..slopes.len()].copy_from_slice(slopes);
+                lanes.0[..gradients.len()].copy_from_slice(gradients);
                 tiles::head_backward(self.level, weights, &lanes, h, dh, sums);
-                bias[0] += slopes.iter().copied().sum();
+                bias[0] += gradients.iter().copied().sum();
             }
         }
     }
@@ -458,12 +469,12 @@ fn drop_units<R: Real>(
     dropout: Dropout,
 ) {
     let scale = R::of(1.0 / (1.0 - dropout.rate));
-    let draw = dropout.draw.at(layer as u64);
+    let rng = dropout.rng.at(layer as u64);
     for (tile, rows) in outputs.chunks_exact_mut(width).zip(rows.chunks(LANES)) {
         for (unit, lanes) in tile.iter_mut().enumerate() {
             for (h, &row) in lanes.0.iter_mut().zip(rows) {
                 let position = row as usize * width + unit;
-                let is_dropped = draw.uniform(position as u64) < dropout.rate;
+                let is_dropped = rng.uniform(position as u64) < dropout.rate;
                 *h = if is_dropped { R::ZERO } else { *h * scale };
             }
         }

@@ -1,14 +1,14 @@
 //! Inputs times kept weights: forward, and with the layer turned round, backward to the inputs.
 
-use super::Grid;
+use super::SparsityPattern;
 use super::buckets::{Buckets, GROUP};
-use crate::kernels::simd::{Simd, Vector, Work, prefetch_lanes};
-use crate::kernels::{LANES, Lanes, Level};
+use crate::kernels::simd::{Kernel, Simd, Vector, prefetch_lanes};
+use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
 /// A layer's connections in the order in which a product runs through them. Made once for a mask.
 #[derive(Clone, Debug)]
-pub struct Product {
+pub struct SparseMatmul {
     inputs: usize,
     outputs: usize,
     buckets: Buckets,
@@ -39,21 +39,21 @@ impl<'a, R> Start<'a, R> {
     }
 }
 
-impl Product {
+impl SparseMatmul {
     /// `y = x w`: from the layer's inputs to its outputs.
-    pub fn forward(grid: &Grid) -> Product {
+    pub fn forward(grid: &SparsityPattern) -> SparseMatmul {
         let (inputs, outputs) = (grid.inputs(), grid.outputs());
-        Product {
+        SparseMatmul {
             inputs,
             outputs,
             buckets: Buckets::new(inputs, outputs, |i, o| grid.number(i, o)),
         }
     }
 
-    /// `dx = dy wT`: from the slopes of the layer's outputs to those of its inputs.
-    pub fn backward(grid: &Grid) -> Product {
+    /// `dx = dy wT`: from the gradients of the layer's outputs to those of its inputs.
+    pub fn backward(grid: &SparsityPattern) -> SparseMatmul {
         let (inputs, outputs) = (grid.outputs(), grid.inputs());
-        Product {
+        SparseMatmul {
             inputs,
             outputs,
             buckets: Buckets::new(inputs, outputs, |i, o| grid.number(o, i)),
@@ -80,13 +80,13 @@ impl Product {
     /// For each tile: `y[o] = start + sum of values * x`, and with `rectify` what is
     /// negative becomes 0 (NaN stays).
     ///
-    /// `x` is `[n_tiles, inputs]`, `y` is `[n_tiles, outputs]`, `values` is of [`Product::load`].
+    /// `x` is `[n_tiles, inputs]`, `y` is `[n_tiles, outputs]`, `values` is of [`SparseMatmul::load`].
     ///
     /// # Panics
     /// If a slice is of another length.
     pub fn run<R: Real>(
         &self,
-        level: Level,
+        level: SimdLevel,
         values: &[R],
         start: Start<'_, R>,
         rectify: bool,
@@ -114,18 +114,18 @@ impl Product {
 /// A product for the first lanes of tiles.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstLanes<'a> {
-    product: &'a Product,
+    product: &'a SparseMatmul,
     n_lanes: usize,
 }
 
 impl FirstLanes<'_> {
-    /// As [`Product::run`]. What `y` then holds in other lanes is of no meaning.
+    /// As [`SparseMatmul::run`]. What `y` then holds in other lanes is of no meaning.
     ///
     /// # Panics
     /// If a slice is of another length.
     pub fn run<R: Real>(
         &self,
-        level: Level,
+        level: SimdLevel,
         values: &[R],
         start: Start<'_, R>,
         rectify: bool,
@@ -133,7 +133,7 @@ impl FirstLanes<'_> {
         y: &mut [Lanes<R>],
     ) {
         let FirstLanes { product, n_lanes } = *self;
-        let Product {
+        let SparseMatmul {
             inputs,
             outputs,
             buckets,
@@ -171,7 +171,7 @@ impl FirstLanes<'_> {
 
 /// A product on one tile. The lengths of the slices fit the product.
 struct Tile<'a, R> {
-    product: &'a Product,
+    product: &'a SparseMatmul,
     /// How many lanes of the tile, from the first, are computed at least.
     n_lanes: usize,
     values: &'a [R],
@@ -181,7 +181,7 @@ struct Tile<'a, R> {
     y: &'a mut [Lanes<R>],
 }
 
-impl<R: Real> Work<R> for Tile<'_, R> {
+impl<R: Real> Kernel<R> for Tile<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd<R>>(self) {
         // SAFETY: the caller's promise.
@@ -204,11 +204,11 @@ impl<R: Real> Tile<'_, R> {
     /// The processor has the instructions of `V`, and the slices are as long as the product says.
     #[inline(always)]
     unsafe fn strips<V: Vector<R>>(self) {
-        let Product {
+        let SparseMatmul {
             outputs, buckets, ..
         } = self.product;
         let mut groups = buckets.counts.iter();
-        let mut connections = Connections {
+        let mut connections = PackedConnections {
             inputs: buckets.inputs.as_ptr(),
             values: self.values.as_ptr(),
         };
@@ -301,12 +301,12 @@ unsafe fn begin_sums<R: Real, V: Vector<R>>(
 
 /// Where a product stands in its connections.
 #[derive(Clone, Copy)]
-struct Connections<R> {
+struct PackedConnections<R> {
     inputs: *const u8,
     values: *const R,
 }
 
-impl<R: Real> Connections<R> {
+impl<R: Real> PackedConnections<R> {
     /// Adds to the sums of a group what its connections in a block bring.
     ///
     /// # Safety
@@ -333,7 +333,7 @@ impl<R: Real> Connections<R> {
     /// Adds the connections of `n_inputs` inputs which the outputs of `PATTERN` use.
     ///
     /// # Safety
-    /// As [`Connections::add_group`], for these inputs.
+    /// As [`PackedConnections::add_group`], for these inputs.
     #[inline(always)]
     unsafe fn add_bucket<V: Vector<R>, const PATTERN: u32>(
         &mut self,

@@ -5,9 +5,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::column_shapes::*;
-pub(crate) use super::search_shapes::*;
-pub(crate) use super::training_shapes::*;
+pub(crate) use super::column_types::*;
+pub(crate) use super::search_types::*;
+pub(crate) use super::training_types::*;
 
 /// A run of ncs: data, columns, tasks, network, mask search, training.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
