@@ -1,4 +1,4 @@
-//! What a change must pass before it lands: `cargo xtask check`, and `cargo xtask clients`.
+//! Development commands of the workspace. CI runs `cargo xtask check` and `cargo xtask clients` for every change.
 
 mod attacks;
 mod check;
@@ -14,9 +14,9 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask attacks the scripts of ../shared/attacks under 1 GiB (docs/reliability.md)
        cargo xtask check   format, dependencies, clippy, tests (tidy among them), docs
        cargo xtask clients Python clients, tritonclient among them, against `ncs serve`
-       cargo xtask deny    only dependencies: licences, duplicates, bans, sources, and advisories by cargo-deny
+       cargo xtask deny    dependencies only: licences, duplicates, bans, sources, and advisories by cargo-deny
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
-       cargo xtask results run the shipped comparisons and write docs/results.md
+       cargo xtask results run the shipped comparisons; write docs/results.md and runs/compare/results.md
        cargo xtask soak    kill, starve and damage runs, --tries N of each kind (docs/reliability.md)";
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The folder of the workspace.
+/// Returns the root folder of the workspace.
 fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask lies in the workspace")

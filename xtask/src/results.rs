@@ -1,10 +1,12 @@
-//! `docs/results.md`: every shipped comparison, run to its end, one after the other.
+//! Runs every shipped comparison and writes its results: the full page beside the runs, a summary to `docs/results.md`.
+
+mod summary;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// In the order of the document.
+/// The comparisons of `examples/compare`, in the order of the page.
 const COMPARISONS: [&str; 7] = [
     "synthetic",
     "ebnerd",
@@ -15,19 +17,24 @@ const COMPARISONS: [&str; 7] = [
     "tencent_video",
 ];
 
+/// The full page: every comparison with its means, costs and settings. Not kept in the repository.
+const FULL: &str = "runs/compare/results.md";
+/// The summary that the repository keeps.
+const SUMMARY: &str = "docs/results.md";
+
 const HEAD: &str = "# Results
 
-Written by `cargo xtask results`, which runs every comparison of `examples/compare` with `ncs compare` and puts what each
-says of itself below the other. Runs that are finished are found again in `runs/compare`. Needs the data beside the
-project, in `../shared`. How methods are compared, and what a verdict means: [decision 10](decisions/0010-comparing-methods.md).
-Left out here for length: the tables of all paired differences, which stand in `comparison.md` and, with figures and the
-way to every run, in `report.html` of each folder. Differences that are separable are in the sentences.
+Written by `cargo xtask results`, which runs every comparison of `examples/compare` with `ncs compare` and joins their
+`comparison.md`. Finished runs in `runs/compare` are reused. Needs the data beside the
+project, in `../shared`. How methods are compared, and what a verdict means: docs/decisions/0010-comparing-methods.md.
+The tables of all paired differences are left out; they are in `comparison.md` and, with figures and a link to every run, in
+`report.html` of each folder. Significant differences are listed as sentences.
 ";
 
-/// Runs what is not finished, and writes the document.
+/// Runs the comparisons that are not finished, and writes both pages.
 ///
 /// # Errors
-/// A comparison fails; the error names its command.
+/// A comparison fails, with its command; a page cannot be read or written, or has no table of means.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut text = HEAD.to_owned();
     for name in COMPARISONS {
@@ -44,16 +51,22 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
             return Err(format!("failed: {command}"));
         }
         let file = root.join(&out).join("comparison.md");
-        let found =
+        let page =
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         text.push('\n');
-        text.push_str(&one_floor_down(&without_differences(&found)));
+        text.push_str(&one_heading_deeper(&without_differences(&page)));
     }
-    let file = root.join("docs/results.md");
-    fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))
+    write(root, SUMMARY, &summary::summary(&text)?)?;
+    write(root, FULL, &text)?;
+    println!("wrote {SUMMARY} and {FULL}");
+    Ok(())
 }
 
-/// A document without the tables of differences: caption, command and table are a paragraph each.
+fn write(root: &Path, name: &str, text: &str) -> Result<(), String> {
+    fs::write(root.join(name), text).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Removes the tables of differences: caption, command and table are a paragraph each.
 fn without_differences(text: &str) -> String {
     let mut paragraphs = text.trim_end().split("\n\n");
     let mut kept: Vec<&str> = Vec::new();
@@ -67,8 +80,8 @@ fn without_differences(text: &str) -> String {
     kept.join("\n\n") + "\n"
 }
 
-/// The headings of a document as parts of a larger one.
-fn one_floor_down(text: &str) -> String {
+/// Moves every heading one level deeper, so that the document becomes a section of a larger one.
+fn one_heading_deeper(text: &str) -> String {
     let line = |line: &str| match line.starts_with('#') {
         true => format!("#{line}\n"),
         false => format!("{line}\n"),
@@ -88,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn headings_go_one_floor_down() {
+    fn headings_move_one_level_deeper() {
         assert_eq!(
-            one_floor_down("# A\n\ntext # b\n## C\n"),
+            one_heading_deeper("# A\n\ntext # b\n## C\n"),
             "## A\n\ntext # b\n### C\n"
         );
     }
