@@ -478,7 +478,7 @@ fn a_column_in_another_unit_is_told() {
     let found: Value = serde_json::from_str(&text).unwrap();
     let warnings = found["warnings"].to_string();
     assert!(
-        warnings.contains("a column whose unit or scale changed looks like this"),
+        warnings.contains("the column's unit or scale may have changed"),
         "{warnings}"
     );
 }

@@ -380,7 +380,10 @@ fn one_seed_gives_no_verdict() {
         assert_eq!(difference.verdict, Verdict::TooFewSeeds);
     }
     let page = fs::read_to_string(folder.path().join("out/comparison.md")).unwrap();
-    assert!(page.contains("single seed gives no verdict"), "{page}");
+    assert!(
+        page.contains("no significance test with a single seed"),
+        "{page}"
+    );
 }
 
 /// A run that fails is told, and takes nothing else with it.

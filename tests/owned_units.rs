@@ -87,8 +87,8 @@ fn tasks_learn_in_units_of_their_own() {
     assert!(report.contains("share of common units") && report.contains("own_units"));
     let page = fs::read_to_string(folder.path().join("gradient-0.5/report.html")).unwrap();
     assert!(
-        page.contains("Units of a task's own"),
-        "whose the units are is drawn"
+        page.contains("A task's own units"),
+        "the page explains the task's own units"
     );
 }
 

@@ -30,16 +30,16 @@ pub fn weighted_auc<W: Real, S: Real>(
     Ranking::of(positives, scores)?.auc(|row| (positives[row].into(), negatives[row].into()))
 }
 
-/// AUC against the truth of a made-up log: a row of true probability p counts p times as a
-/// positive and 1 - p times as a negative row. Rows with a NaN truth do not count.
-pub fn soft_auc<P: Real, S: Real>(truth_probabilities: &[P], scores: &[S]) -> Option<f64> {
+/// AUC against the true probabilities of a synthetic log: a row of true probability p counts p times as a
+/// positive and 1 - p times as a negative row. Rows with a NaN probability do not count.
+pub fn soft_auc<P: Real, S: Real>(true_probabilities: &[P], scores: &[S]) -> Option<f64> {
     assert_eq!(
-        truth_probabilities.len(),
+        true_probabilities.len(),
         scores.len(),
-        "one truth for each score"
+        "one true probability for each score"
     );
-    Ranking::of(truth_probabilities, scores)?.auc(|row| {
-        let p: f64 = truth_probabilities[row].into();
+    Ranking::of(true_probabilities, scores)?.auc(|row| {
+        let p: f64 = true_probabilities[row].into();
         (p, 1.0 - p)
     })
 }
@@ -86,12 +86,12 @@ pub(crate) fn funnel_scores<T: Real>(p_ctr: &[T], p_cvr: &[T]) -> Vec<f64> {
         .collect()
 }
 
-/// AUC within groups (users, sessions), averaged by their impressions.
+/// Mean AUC within groups (users, sessions), weighted by their impressions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupedAuc {
     /// Mean of the groups' AUCs, each weighted by its known rows; `None` where no group counts.
     pub auc: Option<f64>,
-    /// Groups that have both classes, and so count.
+    /// Number of groups that have both classes and therefore count.
     pub groups: usize,
 }
 
@@ -137,7 +137,7 @@ fn rows_by_group<L: Real, S: Real>(
     Some(rows)
 }
 
-/// How often a row of this label counts as (positive, negative); unknown: neither.
+/// Weight of a row with this label as (positive, negative); zero for an unknown label.
 pub(crate) fn class_masses<L: Real>(label: L) -> (f64, f64) {
     let label: f64 = label.into();
     match label {
@@ -167,7 +167,7 @@ impl Ranking {
         (0..scores.len()).filter(known).map(key).collect()
     }
 
-    /// AUC where `masses(row)` says how often a row counts as (positive, negative).
+    /// Returns the AUC where `masses(row)` is the weight of a row as (positive, negative).
     fn auc(&self, masses: impl Fn(usize) -> (f64, f64)) -> Option<f64> {
         area(
             self.rows

@@ -1,4 +1,4 @@
-//! An interval for the AUC: rows, or whole groups of rows, are drawn again many times.
+//! Bootstrap confidence interval of the AUC, with rows or whole groups of rows resampled.
 //!
 //! Each resample counts a row (or all rows of a group) k times, k Poisson with mean 1: the
 //! bootstrap that needs neither a second sort nor random access, so a resample costs one pass.
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::auc::{Ranking, Real, area, class_masses};
 
-/// How an interval is drawn.
+/// Settings of the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resampling {
     /// Number of resamples; 0: no interval.
     pub resamples: usize,
-    /// Share of resamples between the two ends.
+    /// Confidence level: the share of resamples between the two ends.
     pub confidence: f64,
     /// The same seed gives the same interval, in every release.
     pub seed: u64,
@@ -32,10 +32,10 @@ impl Default for Resampling {
 
 /// Percentile bootstrap interval of the AUC over the rows whose label is known.
 ///
-/// With `groups` (one a row) whole groups are drawn, since rows of one user or session are not
-/// independent; with an empty slice single rows are, and so is each row without a group ([`NO_GROUP`]). `None` where the AUC itself is, where
-/// all rows are of one group, of which each resample would be a copy, or where fewer than half of the resamples
-/// hold both classes.
+/// With `groups` (one a row) whole groups are resampled, since rows of one user or session are not independent;
+/// with an empty slice single rows are, and so is each row without a group ([`NO_GROUP`]). Returns `None` if
+/// the AUC is `None`, if all rows belong to one group (each resample would be a copy of it), or if fewer than
+/// half of the resamples contain both classes.
 pub fn auc_interval<L: Real, S: Real>(
     labels: &[L],
     scores: &[S],
@@ -47,8 +47,8 @@ pub fn auc_interval<L: Real, S: Real>(
     if !groups.is_empty() && rows.n_groups < 2 {
         return None;
     }
-    let mut draw = SplitMix64(resampling.seed);
-    let resample = |_| rows.resampled_auc(&mut draw);
+    let mut rng = SplitMix64(resampling.seed);
+    let resample = |_| rows.resampled_auc(&mut rng);
     let mut areas: Vec<f64> = (0..resampling.resamples).filter_map(resample).collect();
     if areas.is_empty() || areas.len() * 2 < resampling.resamples {
         return None;
@@ -62,7 +62,7 @@ pub fn auc_interval<L: Real, S: Real>(
 struct RankedRows {
     keys: Vec<u64>,
     positive: Vec<bool>,
-    /// Index of each row's group; empty: every row is drawn by itself.
+    /// Index of each row's group; empty: every row is resampled by itself.
     group_of: Vec<u32>,
     n_groups: usize,
 }
@@ -80,23 +80,23 @@ impl RankedRows {
         })
     }
 
-    fn resampled_auc(&self, draw: &mut SplitMix64) -> Option<f64> {
+    fn resampled_auc(&self, rng: &mut SplitMix64) -> Option<f64> {
         let rows = self.keys.iter().zip(&self.positive);
         let masses = |positive: bool, times: f64| match positive {
             true => (times, 0.0),
             false => (0.0, times),
         };
         if self.group_of.is_empty() {
-            return area(rows.map(|(key, &positive)| (key, masses(positive, draw.poisson()))));
+            return area(rows.map(|(key, &positive)| (key, masses(positive, rng.poisson()))));
         }
-        let times: Vec<f64> = (0..self.n_groups).map(|_| draw.poisson()).collect();
+        let times: Vec<f64> = (0..self.n_groups).map(|_| rng.poisson()).collect();
         let rows = rows.zip(&self.group_of);
         area(rows.map(|((key, &positive), &g)| (key, masses(positive, times[g as usize]))))
     }
 }
 
-/// The group of each ranked row as an index in order of group name, and the number of groups. A row without a
-/// group has an index of its own, after those.
+/// Returns the group of each ranked row as an index in order of group name, and the number of groups. A row
+/// without a group gets an index of its own, after those.
 fn group_indices(ranking: &[(u64, u32)], groups: &[u64]) -> (Vec<u32>, usize) {
     if groups.is_empty() {
         return (Vec::new(), 0);
@@ -119,7 +119,7 @@ fn group_indices(ranking: &[(u64, u32)], groups: &[u64]) -> (Vec<u32>, usize) {
     (indices, n_groups)
 }
 
-/// Linear interpolation between the two nearest of the sorted values.
+/// Returns the quantile at `share`, by linear interpolation between the two nearest of the sorted values.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
@@ -127,7 +127,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014). Written out so that a stated seed gives the same
-/// interval whatever a library's next release draws.
+/// interval independent of library releases.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -138,14 +138,17 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A Poisson number of mean 1: how many of its distribution's steps the draw has passed.
+    /// Samples a Poisson number of mean 1 by inverting its cumulative distribution.
     fn poisson(&mut self) -> f64 {
-        let draw = (self.next() >> 32) as u32;
-        POISSON_STEPS.iter().filter(|step| draw >= **step).count() as f64
+        let uniform = (self.next() >> 32) as u32;
+        POISSON_STEPS
+            .iter()
+            .filter(|step| uniform >= **step)
+            .count() as f64
     }
 }
 
-/// P(k <= 0), P(k <= 1), ... of a Poisson number of mean 1, in units of 2^-32.
+/// Cumulative distribution P(k <= 0), P(k <= 1), ... of a Poisson number of mean 1, in units of 2^-32.
 const POISSON_STEPS: [u32; 10] = poisson_steps();
 
 const fn poisson_steps() -> [u32; 10] {
@@ -166,8 +169,8 @@ mod tests {
 
     #[test]
     fn poisson_numbers_have_mean_and_variance_one() {
-        let mut draw = SplitMix64(7);
-        let numbers: Vec<f64> = (0..100_000).map(|_| draw.poisson()).collect();
+        let mut rng = SplitMix64(7);
+        let numbers: Vec<f64> = (0..100_000).map(|_| rng.poisson()).collect();
         let mean = numbers.iter().sum::<f64>() / 1e5;
         let variance = numbers.iter().map(|k| (k - mean).powi(2)).sum::<f64>() / 1e5;
         assert!((mean - 1.0).abs() < 0.01, "mean {mean}");

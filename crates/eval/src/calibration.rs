@@ -1,4 +1,4 @@
-//! Whether predicted probabilities are the observed rates: in all, and bin by bin.
+//! //! Calibration: predicted probabilities against observed rates, in total and bin by bin.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::auc::{Ranking, Real};
 use crate::errors::known_pairs;
 
 /// PCOC: sum of predictions over sum of labels, over the rows whose label is known. Above 1 the
-/// model promises too much. `None` where nothing was observed.
+/// model over-predicts. `None` if the labels sum to zero.
 pub fn predicted_over_observed<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<f64> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
     let sum = |(labels, scores): (f64, f64), (label, score)| (labels + label, scores + score);
@@ -15,10 +15,10 @@ pub fn predicted_over_observed<L: Real, S: Real>(labels: &[L], scores: &[S]) -> 
     (observed > 0.0 && ratio.is_finite()).then_some(ratio)
 }
 
-/// How rows are put into bins by their score. A score never straddles two bins.
+/// Assignment of rows to bins by score. Rows of equal score are in the same bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binning {
-    /// This many bins of (nearly) as many rows each.
+    /// This many bins with (nearly) equal numbers of rows.
     EqualCount(usize),
     /// This many bins of equal width over [0, 1]; scores beyond fall into the outer bins.
     EqualWidth(usize),
@@ -35,8 +35,8 @@ pub struct CalibrationBin {
     pub rows: u64,
 }
 
-/// The filled bins in rising order of score, over the rows whose label is known. Empty where
-/// there are no rows or a score is not a number.
+/// Returns the non-empty bins in ascending order of score, over the rows whose label is known. Empty if there
+/// are no rows or a score is NaN.
 pub fn calibration_bins<L: Real, S: Real>(
     labels: &[L],
     scores: &[S],
@@ -63,7 +63,7 @@ pub fn calibration_bins<L: Real, S: Real>(
 }
 
 impl Binning {
-    /// The bin of a score that has `n_before` of `n_rows` rows below it.
+    /// Returns the bin of a score that has `n_before` of `n_rows` rows below it.
     fn bin_of(self, score: f64, n_before: usize, n_rows: usize) -> usize {
         match self {
             Binning::EqualCount(n_bins) => n_before * n_bins / n_rows,
@@ -98,8 +98,8 @@ impl Sums {
     }
 }
 
-/// ECE: mean distance between predicted and observed rate, bins weighted by their rows. `None`
-/// without bins.
+/// Returns the ECE: mean absolute difference between predicted and observed rate, bins weighted by their rows.
+/// `None` without bins.
 pub fn expected_calibration_error(bins: &[CalibrationBin]) -> Option<f64> {
     let distance = |bin: &CalibrationBin| bin.rows as f64 * (bin.predicted - bin.observed).abs();
     let n_rows: u64 = bins.iter().map(|bin| bin.rows).sum();

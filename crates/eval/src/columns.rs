@@ -1,4 +1,4 @@
-//! What the columns of a part hold against what training saw: sentences, and the rows of a table.
+//! //! Column values of a part of the data compared with the training rows: remarks, and the rows of a table.
 
 use crate::render::{fixed, percent, thousands};
 use crate::report::Note;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 /// The columns of one part of the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartColumns {
-    /// Such as `test`, or the files.
+    /// /// Name of the part, such as `test`, or the files.
     pub part: String,
-    /// In the order of the features.
+    /// /// Coverage of each column, in the order of the features.
     pub columns: Vec<ColumnCoverage>,
-    /// One for each column: its shares on the rows that it is compared with. Empty: with none.
+    /// One entry for each column: its shares on the rows that it is compared with. Empty: no comparison.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reference: Vec<Shares>,
-    /// What those rows are, such as `validation`.
+    /// Name of the part that the columns are compared with, such as `validation`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub compared_with: String,
 }
 
-/// From this share of unseen values, or of clipped numbers, on a column is worth a line.
-const WORTH_A_LINE: f64 = 0.01;
+/// Minimum share of unseen values, or of clipped numbers, at which a column is listed.
+const MIN_REPORTED_SHARE: f64 = 0.01;
 
 /// Names of the columns of [`PartColumns::rows`].
 pub const HEADER: [&str; 8] = [
@@ -36,8 +36,8 @@ pub const HEADER: [&str; 8] = [
 ];
 
 impl PartColumns {
-    /// What is wrong, or changed, with a column: a warning where a share jumped or most numbers were clipped,
-    /// a note where some were.
+    /// Returns remarks on columns that changed: a warning where a share jumped or most numbers were clipped, a
+    /// note where some numbers were clipped.
     pub fn remarks(&self) -> Vec<Note> {
         let remarks = (0..self.columns.len()).flat_map(|at| {
             let jumped = self.jumped(at).map(|text| Note {
@@ -63,8 +63,8 @@ impl PartColumns {
         };
         Some(match column.jump(reference)? {
             Jump::Unseen => format!(
-                "{}, column {name:?}: training never saw {} of the {} values{}{}; a column whose type or \
-                 spelling changed looks like this",
+                "{}, column {name:?}: {} of the {} values{} do not occur in the training rows{}; the column's \
+                 type or spelling may have changed",
                 self.part,
                 percent(shares.unseen.unwrap_or(0.0)),
                 thousands(column.values),
@@ -97,24 +97,24 @@ impl PartColumns {
             number(least),
             number(most),
             match is_clipped_mostly(column) {
-                true => "; a column whose unit or scale changed looks like this",
+                true => "; the column's unit or scale may have changed",
                 false => "",
             },
         ))
     }
 
-    /// Rows of a table, as [`HEADER`] names them: of all columns, or of those worth a line.
+    /// Returns the table rows for the columns of [`HEADER`]: of all columns, or only of the reported ones.
     pub fn rows(&self, all: bool) -> Vec<Vec<String>> {
-        let is_shown = |at: &usize| all || self.is_worth_a_line(*at);
+        let is_shown = |at: &usize| all || self.is_reported(*at);
         let rows = (0..self.columns.len()).filter(is_shown);
         rows.map(|at| self.row(at)).collect()
     }
 
-    fn is_worth_a_line(&self, at: usize) -> bool {
+    fn is_reported(&self, at: usize) -> bool {
         let column = &self.columns[at];
         let reference = self.reference.get(at).copied();
         is_clipped_much(column)
-            || column.shares().unseen >= Some(WORTH_A_LINE)
+            || column.shares().unseen >= Some(MIN_REPORTED_SHARE)
             || column.jump(reference).is_some()
     }
 
@@ -135,13 +135,13 @@ impl PartColumns {
     }
 }
 
-/// Whether clipped numbers are worth a word: one lies far off, or they are many.
+/// Returns true if clipped numbers should be reported: one lies far outside the range, or there are many.
 fn is_clipped_much(column: &ColumnCoverage) -> bool {
-    let is_many = column.clipped as f64 >= WORTH_A_LINE * column.values as f64;
+    let is_many = column.clipped as f64 >= MIN_REPORTED_SHARE * column.values as f64;
     column.clipped > 0 && (column.has_far_number() || is_many)
 }
 
-/// Whether at least half of the numbers were clipped, of so many that it is no chance.
+/// Returns true if at least half of the numbers were clipped, and at least `FEW`.
 fn is_clipped_mostly(column: &ColumnCoverage) -> bool {
     const FEW: u64 = 10;
     column.clipped >= FEW && 2 * column.clipped >= column.values
@@ -166,7 +166,7 @@ fn rates(labels: &[LabelsBySeen]) -> String {
     rates.join(", ")
 }
 
-/// Short, whatever its size.
+/// /// Formats a number briefly at any magnitude.
 fn number(x: f64) -> String {
     match x.abs() {
         size if size == 0.0 || (1e-4..1e7).contains(&size) => {
@@ -247,45 +247,45 @@ mod tests {
 
     #[test]
     fn a_column_that_changed_its_spelling_is_a_warning() {
-        let expected = "test, column \"vip\": training never saw 100.0 % of the 1,999 values (validation: \
-                        1.0 %), such as \"True\" (1,600), \"False\" (399); a column whose type or spelling \
-                        changed looks like this";
-        let found = texts(&part(vec![vip()], &[(0.01, 0.0)]));
-        assert_eq!(found, [(true, expected.to_owned())]);
+        let expected = "test, column \"vip\": 100.0 % of the 1,999 values (validation: 1.0 %) do not occur in \
+                        the training rows, such as \"True\" (1,600), \"False\" (399); the column's type or \
+                        spelling may have changed";
+        let actual = texts(&part(vec![vip()], &[(0.01, 0.0)]));
+        assert_eq!(actual, [(true, expected.to_owned())]);
         assert_eq!(texts(&part(vec![vip()], &[])).len(), 1);
     }
 
     #[test]
-    fn a_column_that_is_gone_is_a_warning() {
-        let found = texts(&part(vec![column("age", 500, 499, 0)], &[(0.0, 0.02)]));
+    fn a_column_without_values_is_a_warning() {
+        let actual = texts(&part(vec![column("age", 500, 499, 0)], &[(0.0, 0.02)]));
         let expected =
             "test, column \"age\": 99.8 % of the 500 rows have no value (validation: 2.0 %)";
-        assert_eq!(found, [(true, expected.to_owned())]);
+        assert_eq!(actual, [(true, expected.to_owned())]);
     }
 
     #[test]
     fn clipped_numbers_are_named_with_their_range_and_the_first() {
         let expected = "test, column \"price\": 2 of 2,000 numbers were clipped to the range of the training \
                         rows, -0.25 to 1.2345678e7; the first: 1e20 in test.csv: row 17";
-        let found = texts(&part(vec![price()], &[(0.0, 0.0)]));
-        assert_eq!(found, [(false, expected.to_owned())]);
+        let actual = texts(&part(vec![price()], &[(0.0, 0.0)]));
+        assert_eq!(actual, [(false, expected.to_owned())]);
     }
 
     #[test]
     fn a_column_in_another_unit_is_a_warning() {
         let other_unit = |clipped| ColumnCoverage { clipped, ..price() };
         let expected = "test, column \"price\": 1,000 of 2,000 numbers were clipped to the range of the training \
-                        rows, -0.25 to 1.2345678e7; the first: 1e20 in test.csv: row 17; a column whose unit or \
-                        scale changed looks like this";
-        let found = texts(&part(vec![other_unit(1000)], &[]));
-        assert_eq!(found, [(true, expected.to_owned())]);
-        let found = texts(&part(vec![other_unit(999)], &[]));
-        assert_eq!(found.len(), 1);
-        assert!(!found[0].0 && !found[0].1.contains("unit"), "{found:?}");
+                        rows, -0.25 to 1.2345678e7; the first: 1e20 in test.csv: row 17; the column's unit or \
+                        scale may have changed";
+        let actual = texts(&part(vec![other_unit(1000)], &[]));
+        assert_eq!(actual, [(true, expected.to_owned())]);
+        let actual = texts(&part(vec![other_unit(999)], &[]));
+        assert_eq!(actual.len(), 1);
+        assert!(!actual[0].0 && !actual[0].1.contains("unit"), "{actual:?}");
     }
 
     #[test]
-    fn a_few_numbers_that_are_merely_larger_are_not_worth_a_word() {
+    fn a_few_slightly_larger_numbers_are_not_reported() {
         let larger = |clipped| ColumnCoverage {
             clipped,
             first_clipped: Some(Clipped {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_before_has_neither_remark_nor_line() {
+    fn an_unchanged_column_has_neither_remark_nor_row() {
         let part = part(
             vec![column("user", 1000, 10, 5), vip()],
             &[(0.01, 0.0), (0.99, 0.0)],

@@ -1,10 +1,10 @@
-//! Methods compared on data sets: from measured runs to means, differences and verdicts.
+//! //! Comparison of methods on data sets: from measured runs to means, differences and verdicts.
 //!
-//! A [`ComparisonInput`] holds what was measured; [`Comparison::of`] judges it. A method is better or
-//! worse than a reference only where the paired difference, over common seeds and (where rows were
-//! kept) over test rows, is significant after Holm's correction. The family of a correction is one
-//! figure of one task of one data set against one reference: in such a family, equal methods are
-//! called different by mistake in `1 - confidence` of all comparisons at most.
+//! A [`ComparisonInput`] holds the measurements; [`Comparison::of`] evaluates them. A method is better or worse
+//! than a reference only if the paired difference, over common seeds and (where rows were kept) over test rows,
+//! is significant after Holm's correction. The family of a correction is one figure of one task of one data set
+//! against one reference: in such a family, equal methods are called different by mistake in at most `1 -
+//! confidence` of all comparisons.
 //!
 //! ```
 //! use ncs_eval::comparison::{Comparison, ComparisonInput};
@@ -30,25 +30,25 @@ use crate::statistics::{Difference, Estimate};
 
 pub use rows::{RowValues, row_values};
 
-/// What was measured, and how.
+/// /// Measurements of a comparison, and how they were taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonInput {
-    /// Headline.
+    /// /// Title of the report.
     pub title: String,
-    /// The command that measured all of it.
+    /// Command that ran the whole comparison.
     pub command: String,
-    /// Sentences on how it was run.
+    /// Sentences that describe the protocol.
     pub protocol: Vec<String>,
     /// Names of the methods that others are compared with.
     pub references: Vec<String>,
-    /// Share of intervals that hold the truth; one less this is the rate of wrong verdicts.
+    /// Confidence level of the intervals; one minus this is the significance level.
     pub confidence: f64,
-    /// The data sets, in the order of showing.
+    /// Data sets in display order.
     pub data: Vec<DataInput>,
 }
 
 impl Default for ComparisonInput {
-    /// Nothing, at 95 %.
+    /// /// An empty comparison at 95 % confidence.
     fn default() -> ComparisonInput {
         ComparisonInput {
             title: String::new(),
@@ -61,35 +61,35 @@ impl Default for ComparisonInput {
     }
 }
 
-/// One data set and what was measured on it.
+/// One data set and its measurements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataInput {
     /// The data set's name.
     pub name: String,
-    /// What it is: rows, tasks, split.
+    /// /// Description: rows, tasks, split.
     pub about: String,
-    /// The command that measured this part; empty: that of the whole comparison.
+    /// Command that measured this part; empty: that of the whole comparison.
     pub command: String,
-    /// Degree of sharing of a made-up log, 0 to 1.
+    /// Degree of sharing of a synthetic log, 0 to 1.
     pub share: Option<f64>,
-    /// Data sets of one group form the line over `share`.
+    /// Group of data sets that form one line over `share`.
     pub group: Option<String>,
-    /// Figures that others published.
+    /// Published figures.
     pub published: Vec<Published>,
-    /// The methods, in the order of showing.
+    /// Methods in display order.
     pub methods: Vec<MethodInput>,
 }
 
-/// A figure that others published for a data set.
+/// A published figure for a data set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Published {
-    /// The name that the method has here, so that ours can stand beside it.
+    /// Name of the corresponding method in this comparison.
     pub method: String,
     /// Task and figure, such as `cvr AUC`; the figure alone where only one task has it.
     pub figure: String,
     /// The published value.
     pub value: f64,
-    /// Where it stands, and in what the protocol differs.
+    /// /// Source, and the differences in protocol.
     pub source: String,
 }
 
@@ -98,72 +98,72 @@ pub struct Published {
 pub struct MethodInput {
     /// The method's name, the same on all data sets.
     pub name: String,
-    /// One sentence on it.
+    /// One-sentence description.
     pub about: String,
     /// Its settings as `key=value`, the tuned ones included.
     pub settings: Vec<String>,
-    /// Methods of one family form the line over density.
+    /// Family of methods that form one line over density.
     pub family: Option<String>,
-    /// What was tried before the settings were chosen.
+    /// Trials among which the settings were chosen.
     pub trials: Vec<Trial>,
-    /// Position of the chosen trial.
+    /// Index of the chosen trial.
     pub picked: Option<usize>,
-    /// The runs that are judged, one a seed.
+    /// Evaluated runs, one a seed.
     pub seeds: Vec<MeasuredRun>,
 }
 
-/// Settings that were tried.
+/// One trial of the tuning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// As `key=value`.
+    /// Settings as `key=value`.
     pub settings: Vec<String>,
-    /// The figure on validation rows that the choice was made by.
+    /// Validation figure by which the trial was chosen.
     pub validation: Option<f64>,
-    /// The run's folder, as seen from the report.
+    /// Folder of the run, relative to the report.
     pub folder: String,
 }
 
 /// One run with one seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredRun {
-    /// Of initial weights, order of rows and, for a made-up log, the log.
+    /// Seed of the initial weights, of the order of rows and, for a synthetic log, of the log.
     pub seed: u64,
-    /// The run's folder, as seen from the report.
+    /// Folder of the run, relative to the report.
     pub folder: String,
-    /// On test rows.
+    /// Metrics on test rows.
     pub metrics: Metrics,
-    /// What it took.
+    /// Cost of the run.
     pub cost: RunCost,
-    /// For each task: the share of connections that it keeps.
+    /// Share of connections that each task keeps.
     pub densities: Vec<(String, f64)>,
-    /// The masks, layer by layer.
+    /// Mask overlap by layer.
     pub sharing: Vec<LayerSharing>,
-    /// One for each task.
+    /// Learning curve of each task.
     pub learning: Vec<LearningCurve>,
-    /// One for each task.
+    /// Calibration curve of each task.
     pub calibration: Vec<CalibrationCurve>,
-    /// How figures vary over test rows. Not stored: a comparison that was read back keeps its verdicts
-    /// but cannot be judged again with rows.
+    /// Per-row values of the figures. Not stored: a comparison that was read back keeps its verdicts but cannot
+    /// be evaluated again with rows.
     #[serde(skip)]
     pub rows: Vec<(FigureKey, RowValues)>,
 }
 
-/// What a run took.
+/// Cost of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunCost {
-    /// Trainings from the start, the search's included.
+    /// Number of trainings, including those of the search.
     pub trainings: u32,
-    /// Rows that all trainings read.
+    /// Number of rows read by all trainings.
     pub samples: u64,
     /// Processor time, in seconds.
     pub seconds: f64,
-    /// Most memory at a time, in bytes.
+    /// Peak memory, in bytes.
     pub peak_bytes: u64,
-    /// Trained numbers, the tables' included.
+    /// Number of trained parameters, including embedding tables.
     pub parameters: u64,
-    /// Kept weights of layers and heads.
+    /// Number of kept weights of layers and heads.
     pub weights: u64,
-    /// Multiplications with addition for one score of all tasks.
+    /// Multiply-adds to score one row for all tasks.
     pub multiply_adds: u64,
 }
 
@@ -183,31 +183,31 @@ impl std::fmt::Display for FigureKey {
     }
 }
 
-/// What was measured, and what follows.
+/// Measurements and the results derived from them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// What was measured.
+    /// Measurements.
     pub input: ComparisonInput,
-    /// One for each data set, in their order.
+    /// Results of each data set, in their order.
     pub data: Vec<DataResult>,
     /// Verdicts counted over data sets.
     pub summary: Vec<SummaryRow>,
 }
 
-/// What follows for one data set.
+/// Results for one data set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataResult {
     /// The data set's name.
     pub name: String,
     /// Means over seeds, for each method and figure that applies.
     pub estimates: Vec<MethodEstimate>,
-    /// Every other method against each reference, by each decisive figure.
+    /// Differences of every other method from each reference, by each decisive figure.
     pub differences: Vec<MethodDifference>,
-    /// Every method against chance, by each area.
+    /// Comparison of every method with the chance level, by each AUC.
     pub chance: Vec<ChanceResult>,
-    /// The verdicts in words.
+    /// Verdicts as sentences.
     pub sentences: Vec<String>,
-    /// Our figures beside published ones.
+    /// Measured figures beside published ones.
     pub agreement: Vec<Agreement>,
 }
 
@@ -216,9 +216,9 @@ pub struct DataResult {
 pub struct MethodEstimate {
     /// The method's name.
     pub method: String,
-    /// Which figure.
+    /// The figure.
     pub key: FigureKey,
-    /// Its mean over seeds; the interval is over seeds too.
+    /// Mean and interval over seeds.
     pub estimate: Estimate,
 }
 
@@ -229,90 +229,90 @@ pub struct MethodDifference {
     pub method: String,
     /// The reference's name.
     pub reference: String,
-    /// Which figure.
+    /// The figure.
     pub key: FigureKey,
-    /// Method less reference: mean over common seeds, interval and p, both uncorrected.
+    /// Method minus reference: mean over common seeds, with uncorrected interval and p-value.
     pub difference: Difference,
-    /// What interval and p generalise to.
+    /// /// Sources of variation that interval and p-value account for.
     pub scope: Scope,
-    /// p after Holm's correction over the methods; null for a single common seed.
+    /// p-value after Holm's correction over the methods; null for a single common seed.
     pub adjusted: Option<f64>,
-    /// What follows.
+    /// Verdict from the adjusted p-value.
     pub verdict: Verdict,
 }
 
-/// What a statement generalises to.
+/// Sources of variation that a statement accounts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Other seeds. Where each seed has test rows of its own, this is other rows too; where all have the
-    /// same, it is these rows only.
+    /// Seeds. Where each seed has test rows of its own, this includes the sampling of test rows; where all
+    /// seeds share them, the statement holds for these rows only.
     Seeds,
-    /// Other seeds, and other test rows drawn as these were. The training rows stay what they are.
+    /// Seeds and the sampling of test rows. The training rows are fixed.
     SeedsAndRows,
 }
 
-/// Whether a method can be told from a reference, or from chance.
+/// Result of a significance test of a method against a reference, or against the chance level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is better; against chance: above it.
+    /// Significantly better; against the chance level: above it.
     Better,
-    /// It is worse.
+    /// Significantly worse.
     Worse,
-    /// No difference was shown. (Nor that there is none.)
+    /// Not significant: no difference was shown, which does not show that there is none.
     NotSeparable,
-    /// A single seed gives no verdict.
+    /// A single seed: no test is possible.
     TooFewSeeds,
 }
 
-/// A method's area against the 0.5 of a model that knows nothing.
+/// A method's AUC against the chance level of 0.5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChanceResult {
     /// The method's name.
     pub method: String,
-    /// Which area.
+    /// The AUC figure.
     pub key: FigureKey,
-    /// Mean over seeds, less 0.5.
+    /// Mean over seeds minus 0.5.
     pub above: f64,
-    /// One-sided p; null for a single seed.
+    /// One-sided p-value; null for a single seed.
     pub p_value: Option<f64>,
-    /// p after Holm's correction over the methods.
+    /// p-value after Holm's correction over the methods.
     pub adjusted: Option<f64>,
     /// `Better` or `NotSeparable`; `TooFewSeeds` for a single seed.
     pub verdict: Verdict,
 }
 
-/// How a method stands to a reference by one figure, over all data sets that have both.
+/// Verdicts of a method against a reference by one figure, counted over all data sets that have both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummaryRow {
     /// The method's name.
     pub method: String,
     /// The reference's name.
     pub reference: String,
-    /// Which figure.
+    /// The figure.
     pub key: FigureKey,
-    /// Data sets on which the method is better.
+    /// Number of data sets on which the method is better.
     pub better: usize,
-    /// Data sets on which it is worse.
+    /// Number of data sets on which it is worse.
     pub worse: usize,
-    /// Data sets on which no difference was shown.
+    /// Number of data sets without a significant difference.
     pub not_separable: usize,
-    /// Data sets with too few seeds.
+    /// Number of data sets with too few seeds.
     pub no_verdict: usize,
 }
 
-/// A published figure and ours.
+/// A published figure and the measured one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// What was published.
+    /// The published figure.
     pub published: Published,
-    /// What was measured here; null where the method or figure was not.
+    /// The measured figure; null if the method or figure was not measured.
     pub ours: Option<Estimate>,
 }
 
 impl Comparison {
-    /// Judges what was measured.
+    /// Evaluates the measurements.
     pub fn of(input: ComparisonInput) -> Comparison {
         let data: Vec<DataResult> = input
             .data
@@ -342,26 +342,26 @@ impl DataResult {
         }
     }
 
-    /// The estimate of a figure of a method.
+    /// Returns the estimate of a figure of a method.
     pub fn estimate(&self, method: &str, key: &FigureKey) -> Option<Estimate> {
-        let wanted = |found: &&MethodEstimate| found.method == method && found.key == *key;
-        self.estimates.iter().find(wanted).map(|e| e.estimate)
+        let matches = |one: &&MethodEstimate| one.method == method && one.key == *key;
+        self.estimates.iter().find(matches).map(|e| e.estimate)
     }
 
-    /// A method's difference to a reference.
+    /// Returns the difference between a method and a reference.
     pub fn difference(
         &self,
         method: &str,
         reference: &str,
         key: &FigureKey,
     ) -> Option<&MethodDifference> {
-        let wanted = |found: &&MethodDifference| {
-            found.method == method && found.reference == reference && found.key == *key
+        let matches = |one: &&MethodDifference| {
+            one.method == method && one.reference == reference && one.key == *key
         };
-        self.differences.iter().find(wanted)
+        self.differences.iter().find(matches)
     }
 
-    /// The figures that some method has, task by task, in the order of showing.
+    /// Returns the figures that some method has, task by task, in display order.
     pub fn keys(&self) -> Vec<FigureKey> {
         let mut keys: Vec<FigureKey> = Vec::new();
         for estimate in &self.estimates {

@@ -1,38 +1,37 @@
-//! The figures that methods are judged by, in the order of their columns: the one list for tables,
-//! differences and charts.
+//! //! Figures of merit in column order: the one list for tables, differences and charts.
 
 use crate::metrics::{FunnelMetrics, Metrics, TaskMetrics};
 use crate::report::{Better, ResultCell, ResultColumn};
 
-/// The product of click and conversion, where tasks are named.
+/// Task name of the product of click and conversion.
 pub const FUNNEL: &str = "CTCVR";
 
-/// The area under the ROC curve, where figures are named.
+/// Name of the figure for the area under the ROC curve.
 pub const AUC: &str = "AUC";
 
 /// A figure of one task.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// Such as `AUC`.
+    /// Name, such as `AUC`.
     pub name: &'static str,
-    /// Which values are good.
+    /// Direction of improvement.
     pub better: Better,
     /// Digits after the point.
     pub decimals: usize,
-    /// What it is good for.
+    /// Role in a comparison.
     pub role: Role,
-    /// Its value; `None` where it does not apply.
+    /// Computes the value; `None` if the figure does not apply.
     pub value: fn(&TaskMetrics) -> Option<f64>,
 }
 
-/// What a figure is good for in a comparison of methods.
+/// Role of a figure in a comparison of methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Methods are better or worse by it.
+    /// Methods are tested by it.
     Decisive,
-    /// Shown, without a verdict.
+    /// /// Shown without a test.
     Shown,
-    /// Whether predictions are rates; shown, without a verdict.
+    /// Measures calibration; shown without a test.
     Calibration,
 }
 
@@ -68,17 +67,17 @@ pub const FIGURES: [Figure; 7] = [
 ];
 
 impl Figure {
-    /// The figure of this name.
+    /// Returns the figure of this name.
     pub fn named(name: &str) -> Option<&'static Figure> {
         FIGURES.iter().find(|figure| figure.name == name)
     }
 
-    /// Whether 0.5 is what a model gets that knows nothing.
+    /// Returns true if the figure is an AUC, whose chance level is 0.5.
     pub fn is_area(&self) -> bool {
         self.name.ends_with(AUC)
     }
 
-    /// The figure as a column of a table.
+    /// Returns the figure as a column of a table.
     pub fn column(&self) -> ResultColumn {
         ResultColumn {
             name: self.name.to_owned(),
@@ -87,7 +86,7 @@ impl Figure {
         }
     }
 
-    /// The figure as a cell of a table, with the interval over rows where there is one.
+    /// Returns the figure as a cell of a table, with its interval over rows if there is one.
     pub fn cell(&self, metrics: &TaskMetrics) -> ResultCell {
         ResultCell {
             value: (self.value)(metrics),
@@ -97,7 +96,7 @@ impl Figure {
 }
 
 impl Metrics {
-    /// The figures of a task, or of the product where `task` is [`FUNNEL`].
+    /// Returns the figures of a task, or of the product if `task` is [`FUNNEL`].
     pub fn of_task(&self, task: &str) -> Option<TaskMetrics> {
         let product = || self.ctcvr.filter(|_| task == FUNNEL).map(TaskMetrics::from);
         self.tasks.get(task).copied().or_else(product)
@@ -105,7 +104,7 @@ impl Metrics {
 }
 
 impl From<FunnelMetrics> for TaskMetrics {
-    /// The product has an area only.
+    /// Converts the metrics of the product, which has an AUC only.
     fn from(product: FunnelMetrics) -> TaskMetrics {
         TaskMetrics {
             rows: product.rows,

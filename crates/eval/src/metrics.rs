@@ -1,5 +1,5 @@
-//! What a model predicted for some rows, and the figures that judge it, as `ncs evaluate --json`
-//! prints them.
+//! //! A model's predictions for some rows, and the metrics computed from them, as printed by `ncs evaluate
+//! --json`.
 
 use std::borrow::Cow;
 
@@ -16,11 +16,11 @@ use crate::errors::{LabelRange, known_pairs, log_loss, squared_error};
 /// Labels and scores of all tasks over the same rows.
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
-    /// One for each task, in the order of the run file.
+    /// Predictions of each task, in the order of the run file.
     pub tasks: Vec<TaskPredictions>,
     /// The group of each row, [`NO_GROUP`] where it has none; empty without a group column.
     pub groups: Vec<u64>,
-    /// Positions of the click and the conversion task, where conversions follow clicks.
+    /// Indices of the click and the conversion task, if conversions follow clicks.
     pub funnel: Option<(usize, usize)>,
 }
 
@@ -29,17 +29,17 @@ pub struct Predictions {
 pub struct TaskPredictions {
     /// The task's name in the run file.
     pub name: String,
-    /// Whether labels are 0 or 1; otherwise they are ratios.
+    /// True if labels are 0 or 1; otherwise they are ratios.
     pub binary: bool,
     /// Labels; NaN: unknown, the row does not count for this task.
     pub labels: Vec<f32>,
-    /// Predicted probabilities or ratios; NaN: the model says none, and no figure counts the row.
+    /// Predicted probabilities or ratios; NaN: no prediction, and no figure counts the row.
     pub scores: Vec<f32>,
-    /// True probabilities of a made-up log; empty otherwise.
+    /// True probabilities of a synthetic log; empty otherwise.
     pub truths: Vec<f32>,
 }
 
-/// Columns of predictions that do not fit together.
+/// An error in the shape of the predictions.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PredictionError {
     /// A column is longer or shorter than the first task's scores.
@@ -48,31 +48,31 @@ pub enum PredictionError {
          needs one entry a row"
     )]
     Length {
-        /// The task at fault; for groups, the first task.
+        /// Name of the task; for groups, the first task.
         task: String,
         /// `labels`, `scores`, `truths` or `groups`.
         column: &'static str,
-        /// Entries found.
+        /// /// Number of entries in the column.
         found: usize,
-        /// Rows of the first task.
+        /// /// Number of rows of the first task.
         expected: usize,
     },
-    /// The funnel names a task that is not there.
+    /// The funnel refers to a missing task.
     #[error("the funnel names task number {index}, but there are {n_tasks} tasks (from 0)")]
     Funnel {
-        /// The position that was given.
+        /// /// The given task index.
         index: usize,
         /// Number of tasks.
         n_tasks: usize,
     },
 }
 
-/// How metrics are taken.
+/// /// Settings of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MetricSettings {
     /// The bootstrap behind the intervals.
     pub resampling: Resampling,
-    /// Bins of the calibration error and its plot.
+    /// Bins of the calibration error and of its plot.
     pub binning: Binning,
 }
 
@@ -89,7 +89,7 @@ impl Default for MetricSettings {
 /// All figures of one model on one part of the data. Figures that do not apply are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// By task name, in the order of the run file.
+    /// Metrics by task name, in the order of the run file.
     pub tasks: IndexMap<String, TaskMetrics>,
     /// Clicked and converted, over all impressions; null without a funnel of two binary tasks.
     pub ctcvr: Option<FunnelMetrics>,
@@ -104,31 +104,32 @@ pub struct TaskMetrics {
     pub positives: u64,
     /// Binary tasks: area under the ROC curve.
     pub auc: Option<f64>,
-    /// Its bootstrap interval, over groups where there are any.
+    /// Bootstrap interval of `auc`, over groups if there are any.
     pub auc_interval: Option<[f64; 2]>,
     /// AUC within groups, weighted by impressions.
     pub gauc: Option<f64>,
-    /// Groups with both classes, over which `gauc` is the mean.
+    /// Number of groups with both classes, over which `gauc` is the mean.
     pub gauc_groups: Option<u64>,
     /// Binary tasks: mean cross-entropy, in nats.
     pub log_loss: Option<f64>,
     /// Ratio tasks: mean squared error over rows with a positive label, clipped to [0, 1].
     pub squared_error: Option<f64>,
-    /// The same against the label as logged.
+    /// Mean squared error against the label as logged.
     pub squared_error_unclipped: Option<f64>,
-    /// Predicted over observed, in sum. Ratio tasks: over rows with a positive label, clipped.
+    /// Sum of predictions over sum of labels. Ratio tasks: over rows with a positive label, clipped.
     pub pcoc: Option<f64>,
     /// Expected calibration error, over the same rows as `pcoc`.
     pub ece: Option<f64>,
-    /// Binary tasks of a made-up log: AUC against the true probabilities of all rows.
+    /// Binary tasks of a synthetic log: AUC against the true probabilities of all rows.
     pub auc_entire_space: Option<f64>,
-    /// Rows with a known label whose score is no number; no figure counts them.
+    /// Rows with a known label whose score is NaN; no figure counts them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_without_score: u64,
-    /// Rows with a known label and no group: left out of `gauc`, each drawn by itself for `auc_interval`.
+    /// Rows with a known label and no group: left out of `gauc`, each resampled by itself for `auc_interval`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_without_group: u64,
-    /// The score of all rows, where they all have the same: the network has learned nothing, or has died.
+    /// The common score of all rows, if all scores are equal: the network has learned nothing, or its units are
+    /// dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constant_score: Option<f64>,
 }
@@ -137,34 +138,33 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// Fewer rows may well have the same score.
-const FEWEST_CONSTANT: u64 = 10;
+/// Minimum number of rows for [`TaskMetrics::constant_score`]; fewer rows may have equal scores by coincidence.
+const MIN_CONSTANT_ROWS: u64 = 10;
 
 /// The figures of the product `p_ctr * p_cvr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunnelMetrics {
-    /// Impressions of which it is known whether they were clicked and converted.
+    /// Impressions for which "clicked and converted" is known.
     pub rows: u64,
-    /// Those that were.
+    /// /// Impressions that were clicked and converted.
     pub positives: u64,
     /// Area under the ROC curve.
     pub auc: Option<f64>,
-    /// Its bootstrap interval.
+    /// Bootstrap interval of `auc`.
     pub auc_interval: Option<[f64; 2]>,
 }
 
 impl Metrics {
-    /// Judges `predictions`. No rows, no groups or no labels give nulls, not errors.
+    /// Computes the metrics of `predictions`. No rows, no groups or no labels give nulls, not errors.
     ///
-    /// # Errors
-    /// Columns of different lengths; a funnel that names a missing task.
+    /// Fails if columns differ in length, or the funnel refers to a missing task.
     pub fn of(
         predictions: &Predictions,
         settings: &MetricSettings,
     ) -> Result<Metrics, PredictionError> {
         predictions.check()?;
         let groups = &predictions.groups;
-        let judged = |task: &TaskPredictions| {
+        let evaluated = |task: &TaskPredictions| {
             let rows_without_score = task.rows_without_score();
             let metrics = task.without_lost_rows().metrics(groups, settings);
             let metrics = TaskMetrics {
@@ -174,7 +174,7 @@ impl Metrics {
             (task.name.clone(), metrics)
         };
         Ok(Metrics {
-            tasks: predictions.tasks.iter().map(judged).collect(),
+            tasks: predictions.tasks.iter().map(evaluated).collect(),
             ctcvr: predictions.funnel_metrics(&settings.resampling),
         })
     }
@@ -257,13 +257,13 @@ fn check_optional_length(
 }
 
 impl TaskPredictions {
-    /// The points of the calibration plot; for a ratio over rows with a positive label, clipped.
+    /// Returns the points of the calibration plot; for a ratio over rows with a positive label, clipped.
     pub fn calibration_bins(&self, binning: Binning) -> Vec<CalibrationBin> {
         let task = self.without_lost_rows();
         calibration::calibration_bins(&task.calibration_labels(), &task.scores, binning)
     }
 
-    /// The same with labels and truths unknown where the score is no number.
+    /// Returns the predictions with labels and true probabilities set to unknown where the score is NaN.
     pub fn without_lost_rows(&self) -> Cow<'_, TaskPredictions> {
         if !self.scores.iter().any(|score| score.is_nan()) {
             return Cow::Borrowed(self);
@@ -272,29 +272,30 @@ impl TaskPredictions {
         for (row, score) in self.scores.iter().enumerate() {
             if score.is_nan() {
                 task.labels[row] = f32::NAN;
-                if let Some(truth) = task.truths.get_mut(row) {
-                    *truth = f32::NAN;
+                if let Some(probability) = task.truths.get_mut(row) {
+                    *probability = f32::NAN;
                 }
             }
         }
         Cow::Owned(task)
     }
 
-    /// Rows whose label is known and whose score is no number.
+    /// Returns the number of rows whose label is known and whose score is NaN.
     pub fn rows_without_score(&self) -> u64 {
-        let lost = |(label, score): (&f32, &f32)| score.is_nan() && !label.is_nan();
+        let is_lost = |(label, score): (&f32, &f32)| score.is_nan() && !label.is_nan();
         let rows = self.labels.iter().zip(&self.scores);
-        rows.filter(|row| lost(*row)).count() as u64
+        rows.filter(|row| is_lost(*row)).count() as u64
     }
 
-    /// The score of all rows whose label is known, where there are enough and they all have the same.
+    /// Returns the common score of all rows whose label is known, if there are enough rows and all scores are
+    /// equal.
     pub fn constant_score(&self) -> Option<f64> {
         let mut scores = known_pairs(&self.labels, &self.scores).map(|(_, score)| score);
         let first = scores.next()?;
         let (n, is_constant) = scores.fold((1, true), |(n, is_constant), score| {
             (n + 1, is_constant && score == first)
         });
-        (is_constant && n >= FEWEST_CONSTANT).then_some(first)
+        (is_constant && n >= MIN_CONSTANT_ROWS).then_some(first)
     }
 
     fn rows_without_group(&self, groups: &[u64]) -> u64 {
@@ -329,14 +330,14 @@ impl TaskPredictions {
     ) -> TaskMetrics {
         let grouped =
             (!groups.is_empty()).then(|| auc::grouped_auc(&self.labels, &self.scores, groups));
-        let has_truths = !self.truths.is_empty();
+        let has_probabilities = !self.truths.is_empty();
         TaskMetrics {
             auc: auc::auc(&self.labels, &self.scores),
             auc_interval: auc_interval(&self.labels, &self.scores, groups, resampling),
             gauc: grouped.and_then(|grouped| grouped.auc),
             gauc_groups: grouped.map(|grouped| grouped.groups as u64),
             log_loss: log_loss(&self.labels, &self.scores),
-            auc_entire_space: has_truths
+            auc_entire_space: has_probabilities
                 .then(|| auc::soft_auc(&self.truths, &self.scores))
                 .flatten(),
             ..counts
@@ -352,7 +353,7 @@ impl TaskPredictions {
         }
     }
 
-    /// The labels that predictions should meet on average: those the loss has.
+    /// Returns the labels that predictions should match on average: those of the training loss.
     fn calibration_labels(&self) -> Vec<f32> {
         let trained_on = |label: &f32| match *label {
             label if self.binary => label,

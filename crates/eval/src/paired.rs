@@ -1,20 +1,22 @@
-//! Two models on the same rows: the difference of their figures, and its standard error.
+//! //! Paired comparison of two models on the same rows: the difference of their figures and its standard
+//! error.
 
-/// By how much one model is better than another on the same rows.
+/// Difference between two models on the same rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedDifference {
-    /// The first's figure less the second's; above 0 where the first is better.
+    /// Figure of the first model minus that of the second, signed so that positive means that the first is
+    /// better.
     pub value: f64,
-    /// Its standard error over rows.
+    /// /// Standard error of the difference over rows.
     pub error: f64,
 }
 
-/// The difference of the AUC of `first` and of `second` against the same 0/1 labels, with the error of DeLong,
-/// DeLong and Clarke-Pearson (1988), in O(n log n). Rows with a NaN label, or a NaN score of either, do not count.
-/// `None` with less than two rows of a class.
+/// Returns the difference in AUC between `first` and `second` against the same 0/1 labels, with the standard
+/// error of DeLong, DeLong and Clarke-Pearson (1988), in O(n log n). Rows with a NaN label, or a NaN score of
+/// either, do not count. `None` with fewer than two rows of a class.
 ///
 /// # Panics
-/// If there are not as many scores as labels.
+/// Panics if the numbers of scores and labels differ.
 pub fn auc_difference(labels: &[f32], first: &[f32], second: &[f32]) -> Option<PairedDifference> {
     let (labels, first, second) = known(labels, first, second);
     let n_positive = labels.iter().filter(|&&label| label > 0.5).count();
@@ -37,11 +39,11 @@ pub fn auc_difference(labels: &[f32], first: &[f32], second: &[f32]) -> Option<P
     })
 }
 
-/// By how much the mean squared error of `first` is below that of `second` against the same labels, clipped to
-/// [0, 1]. Rows with a NaN label or score do not count. `None` with less than two rows.
+/// Returns the mean squared error of `second` minus that of `first` against the same labels, clipped to [0, 1].
+/// Rows with a NaN label or score do not count. `None` with fewer than two rows.
 ///
 /// # Panics
-/// If there are not as many scores as labels.
+/// Panics if the numbers of scores and labels differ.
 pub fn squared_error_difference(
     labels: &[f32],
     first: &[f32],
@@ -64,7 +66,7 @@ pub fn squared_error_difference(
     })
 }
 
-/// Labels and scores of the rows that have all of them.
+/// Returns the labels and scores of the rows that have all of them.
 fn known(labels: &[f32], first: &[f32], second: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     assert_eq!(labels.len(), first.len(), "a score for each label");
     assert_eq!(labels.len(), second.len(), "a score for each label");
@@ -78,7 +80,7 @@ fn known(labels: &[f32], first: &[f32], second: &[f32]) -> (Vec<f32>, Vec<f32>, 
     (pick(labels), pick(first), pick(second))
 }
 
-/// For each row the share of the other class that it is on the right side of, ties one half.
+/// Returns, for each row, the share of the other class that it is ranked correctly against, ties one half.
 fn placements(labels: &[f32], scores: &[f32]) -> Vec<f64> {
     let all = midranks(scores);
     let rows_of = |is_positive: bool| -> Vec<usize> {
@@ -99,7 +101,7 @@ fn placements(labels: &[f32], scores: &[f32]) -> Vec<f64> {
     placements
 }
 
-/// The rank of each score from 1, equal ones sharing their mean.
+/// Returns the rank of each score from 1; equal scores share their mean rank.
 fn midranks(scores: &[f32]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -118,7 +120,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Of a sample, around its mean.
+/// Returns the sample variance (n - 1).
 fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -134,21 +136,21 @@ mod tests {
     /// Two positives (.8, .4 and .4, .6), two negatives (.6, .2 and .5, .5). Placements of the first: 1, .5 | .5, 1;
     /// of the second: 0, 1 | .5, .5. Differences 1, -.5 | 0, .5: variances 1.125 and .125, over two rows each.
     #[test]
-    fn the_error_is_that_worked_out_by_hand() {
+    fn standard_errors_match_hand_computed_values() {
         let labels = [1.0, 1.0, 0.0, 0.0, f32::NAN];
         let first = [0.8, 0.4, 0.6, 0.2, 0.9];
         let second = [0.4, 0.6, 0.5, 0.5, 0.1];
-        let found = auc_difference(&labels, &first, &second).unwrap();
-        assert!((found.value - 0.25).abs() < 1e-12);
-        assert!((found.error - 0.625f64.sqrt()).abs() < 1e-12);
-        let found = squared_error_difference(&labels[..2], &first[..2], &second[..2]).unwrap();
+        let actual = auc_difference(&labels, &first, &second).unwrap();
+        assert!((actual.value - 0.25).abs() < 1e-12);
+        assert!((actual.error - 0.625f64.sqrt()).abs() < 1e-12);
+        let actual = squared_error_difference(&labels[..2], &first[..2], &second[..2]).unwrap();
         // .36 - .04 and .16 - .36.
-        assert!((found.value - 0.06).abs() < 1e-7);
-        assert!((found.error - 0.26).abs() < 1e-7);
+        assert!((actual.value - 0.06).abs() < 1e-7);
+        assert!((actual.error - 0.26).abs() < 1e-7);
     }
 
     #[test]
-    fn one_row_of_a_class_tells_no_error() {
+    fn one_row_of_a_class_gives_no_difference() {
         assert_eq!(auc_difference(&[1.0, 0.0, 0.0], &[0.1; 3], &[0.2; 3]), None);
         assert_eq!(squared_error_difference(&[1.0], &[0.1], &[0.2]), None);
         assert_eq!(auc_difference(&[], &[], &[]), None);
@@ -156,18 +158,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn differences_are_those_of_the_aucs(
+        fn differences_equal_those_of_the_aucs(
             rows in prop::collection::vec((any::<bool>(), 0u8..6, 0u8..6), 4..60),
         ) {
             let labels: Vec<f32> = rows.iter().map(|row| f32::from(u8::from(row.0))).collect();
             let first: Vec<f32> = rows.iter().map(|row| f32::from(row.1)).collect();
             let second: Vec<f32> = rows.iter().map(|row| f32::from(row.2)).collect();
-            if let Some(found) = auc_difference(&labels, &first, &second) {
+            if let Some(actual) = auc_difference(&labels, &first, &second) {
                 let expected = auc(&labels, &first).unwrap() - auc(&labels, &second).unwrap();
-                prop_assert!((found.value - expected).abs() < 1e-9);
+                prop_assert!((actual.value - expected).abs() < 1e-9);
                 let other = auc_difference(&labels, &second, &first).unwrap();
-                prop_assert!((found.value + other.value).abs() < 1e-9);
-                prop_assert!((found.error - other.error).abs() < 1e-9);
+                prop_assert!((actual.value + other.value).abs() < 1e-9);
+                prop_assert!((actual.error - other.error).abs() < 1e-9);
                 let same = auc_difference(&labels, &first, &first).unwrap();
                 prop_assert_eq!((same.value, same.error), (0.0, 0.0));
             }

@@ -1,5 +1,5 @@
-//! Draws a [`RunReport`](crate::RunReport): as text for a terminal, as one HTML file for the rest; and a
-//! [`Comparison`](crate::Comparison): as Markdown for documents, as one HTML file.
+//! //! Renders a [`RunReport`](crate::RunReport) as text for a terminal or as one HTML file, and a
+//! [`Comparison`](crate::Comparison) as Markdown or as one HTML file.
 
 mod bars;
 mod chart;

@@ -1,4 +1,4 @@
-//! What a run says of itself: plain data, stored as JSON, drawn by [`crate::render`].
+//! //! The report of a run: plain data, stored as JSON, rendered by [`crate::render`].
 
 use serde::{Deserialize, Serialize};
 
@@ -9,42 +9,43 @@ use crate::metrics::{Metrics, TaskMetrics};
 use crate::sharing::LayerSharing;
 use crate::statistics::Estimate;
 
-/// Everything worth knowing about a run. Empty parts are left out of the drawing.
+/// Contents of the report of a run. Empty parts are not rendered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
-    /// Headline.
+    /// Title.
     pub title: String,
-    /// One sentence below it: what was run, when, on what.
+    /// Sentence below the title: command, time and data.
     pub subtitle: String,
-    /// What a reader must know before believing the figures.
+    /// Warnings and notes that qualify the figures.
     pub notes: Vec<Note>,
-    /// Tables of results.
+    /// Result tables.
     pub results: Vec<ResultTable>,
-    /// The masks, layer by layer.
+    /// Mask overlap by layer.
     pub sharing: Vec<SharingPicture>,
-    /// One for each task whose mask was searched.
+    /// Search curve of each task whose mask was searched.
     pub search: Vec<SearchCurve>,
-    /// One for each network and task.
+    /// Learning curve of each network and task.
     pub learning: Vec<LearningCurve>,
-    /// One for each network and task.
+    /// Calibration curve of each network and task.
     pub calibration: Vec<CalibrationCurve>,
-    /// Rows and label rates.
+    /// Row counts and label rates.
     pub data: DataSummary,
-    /// The columns of each part, against what training saw.
+    /// Column values of each part, compared with the training rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<PartColumns>,
     /// The features.
     #[serde(default)]
     pub features: Vec<ColumnSummary>,
-    /// What the masks keep of each input of the first layer.
+    /// Share of the first layer's connections that the masks keep for each input.
     #[serde(default)]
     pub inputs: Vec<InputTable>,
-    /// Settings of the run, by name and value.
+    /// /// Settings of the run as (name, value).
     pub settings: Vec<(String, String)>,
-    /// The program and its version.
+    /// Program name and version.
     #[serde(default)]
     pub version: String,
-    /// Seconds that the run took. It is drawn, not stored: the same run gives the same stored report.
+    /// Wall time of the run in seconds. It is rendered but not stored, so that the same run gives the same
+    /// stored report.
     #[serde(skip)]
     pub seconds: Option<f64>,
 }
@@ -58,9 +59,9 @@ pub struct ColumnSummary {
     pub column: String,
     /// `categorical`, `list` or `numeric`.
     pub kind: String,
-    /// How values become ids or numbers.
+    /// Encoding of values as ids or numbers.
     pub ids: String,
-    /// Rows of its table.
+    /// Number of rows of its embedding table.
     pub table_rows: u64,
 }
 
@@ -71,43 +72,43 @@ pub struct InputTable {
     pub network: String,
     /// Names of the tasks.
     pub tasks: Vec<String>,
-    /// The features in their order, then their products.
+    /// The features in order, then their products.
     pub rows: Vec<InputRow>,
 }
 
-/// What is kept of one input.
+/// /// Kept connections of one input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InputRow {
     /// The feature's name.
     pub name: String,
-    /// The share that each task keeps.
+    /// Share of connections that each task keeps.
     pub kept: Vec<f64>,
-    /// The share that all tasks keep.
+    /// Share of connections that all tasks keep.
     pub shared: f64,
 }
 
 /// A data file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
-    /// The part that the run file names it under.
+    /// Part of the data that the run file lists the file under.
     pub part: String,
-    /// Where it lies.
+    /// Path of the file.
     pub path: String,
-    /// Its rows that could be used.
+    /// Number of valid rows.
     pub rows: u64,
 }
 
 /// A remark on the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Whether it puts the figures in doubt.
+    /// True if the remark puts the figures in doubt.
     pub warning: bool,
-    /// One sentence or two.
+    /// /// Text of one or two sentences.
     pub text: String,
 }
 
 impl Note {
-    /// On a line of its own: `warning: ...` or `note: ...`.
+    /// Formats the note as a line: `warning: ...` or `note: ...`.
     pub fn line(&self) -> String {
         let kind = if self.warning { "warning" } else { "note" };
         format!("{kind}: {}", self.text)
@@ -119,9 +120,9 @@ impl Note {
 pub struct DataSummary {
     /// Names of the tasks.
     pub tasks: Vec<String>,
-    /// Training, validation, test.
+    /// Parts: training, validation, test.
     pub parts: Vec<DataPart>,
-    /// The files.
+    /// Data files.
     #[serde(default)]
     pub files: Vec<DataFile>,
 }
@@ -129,18 +130,18 @@ pub struct DataSummary {
 /// One part of the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataPart {
-    /// Such as `train`.
+    /// Name of the part, such as `train`.
     pub name: String,
-    /// Rows read.
+    /// Number of rows read.
     pub rows: u64,
-    /// For each task.
+    /// Label summary of each task.
     pub labels: Vec<LabelSummary>,
 }
 
 /// The labels of one task in one part of the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelSummary {
-    /// Rows whose label is known.
+    /// Number of rows whose label is known.
     pub known: u64,
     /// Mean of the known labels; null without any.
     pub rate: Option<f64>,
@@ -149,54 +150,54 @@ pub struct LabelSummary {
 /// Figures of networks (or methods), task by task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultTable {
-    /// What is compared, on which rows.
+    /// /// Title: what is compared, on which rows.
     pub title: String,
-    /// The figures.
+    /// Columns of figures.
     pub columns: Vec<ResultColumn>,
-    /// In the order of drawing; rows of one task stand together.
+    /// Rows in display order; rows of one task are adjacent.
     pub rows: Vec<ResultRow>,
 }
 
-/// A figure by which networks are judged.
+/// A figure by which networks are compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultColumn {
-    /// Such as `AUC`.
+    /// Name, such as `AUC`.
     pub name: String,
-    /// Which values are good, so that the best of each task can be marked.
+    /// Direction of improvement, used to mark the best value of each task.
     pub better: Better,
     /// Digits after the point; 0 for counts.
     pub decimals: usize,
 }
 
-/// Which values of a figure are good.
+/// Direction of improvement of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
-    /// AUC.
+    /// Higher is better: AUC.
     Higher,
-    /// Losses and errors.
+    /// Lower is better: losses and errors.
     Lower,
-    /// Counts, and figures whose best value lies within.
+    /// Neither: counts, and figures whose best value is neither high nor low.
     Neither,
 }
 
-/// One network on one task.
+/// Results of one network on one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
     /// The task's name.
     pub task: String,
     /// The network's or method's name.
     pub network: String,
-    /// One for each column.
+    /// One cell for each column.
     pub cells: Vec<ResultCell>,
 }
 
-/// A figure and how sure it is.
+/// A figure and its confidence interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultCell {
-    /// Null where the figure does not apply.
+    /// Value; null if the figure does not apply.
     pub value: Option<f64>,
-    /// Its 95 % interval, where one was taken.
+    /// 95 % interval, if one was computed.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -218,27 +219,27 @@ impl From<Option<f64>> for ResultCell {
     }
 }
 
-/// How a task was learnt by a network.
+/// Learning curve of a network on a task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LearningCurve {
     /// The task's name.
     pub task: String,
     /// The network's name.
     pub network: String,
-    /// What positions count: `epoch` or `step`.
+    /// Unit of positions: `epoch` or `step`.
     pub position_name: String,
-    /// What the validation metric is, such as `AUC`.
+    /// Name of the validation metric, such as `AUC`.
     pub metric_name: String,
-    /// In rising order of position.
+    /// Points in ascending order of position.
     pub points: Vec<LearningPoint>,
-    /// The point whose weights were kept.
+    /// Index of the point whose weights were kept.
     pub picked: Option<usize>,
 }
 
-/// A moment of the training.
+/// A point of a learning curve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LearningPoint {
-    /// Epochs or steps done.
+    /// Number of completed epochs or steps.
     pub position: f64,
     /// Mean training loss since the last point.
     pub train_loss: Option<f64>,
@@ -248,16 +249,16 @@ pub struct LearningPoint {
     pub validation_metric: Option<f64>,
 }
 
-/// A task's mask search, round by round.
+/// Rounds of a task's mask search.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SearchCurve {
     /// The task's name.
     pub task: String,
-    /// What the validation metric is, such as `AUC`.
+    /// Name of the validation metric, such as `AUC`.
     pub metric_name: String,
-    /// In the order of pruning.
+    /// Rounds in the order of pruning.
     pub rounds: Vec<SearchRound>,
-    /// The round whose mask was taken.
+    /// Index of the round whose mask was selected.
     pub picked: Option<usize>,
 }
 
@@ -277,27 +278,27 @@ pub struct CalibrationCurve {
     pub task: String,
     /// The network's name.
     pub network: String,
-    /// In rising order of prediction.
+    /// Bins in ascending order of prediction.
     pub bins: Vec<CalibrationBin>,
 }
 
-/// Who keeps which connections of a network.
+/// Mask overlap of a network, by layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SharingPicture {
     /// The network's name.
     pub network: String,
     /// Names of the tasks, in the order of [`LayerSharing::only`].
     pub tasks: Vec<String>,
-    /// From the input on.
+    /// Layers from the input on.
     pub layers: Vec<LayerSharing>,
-    /// What else is to be said of what the tasks share, a sentence each.
+    /// Further remarks on the sharing, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
 }
 
 impl ResultTable {
-    /// The metrics of some networks (name first) side by side, rows of a task together. Figures
-    /// that apply to none are left out.
+    /// Builds a table of the metrics of some networks (name first), rows of a task together. Figures that apply
+    /// to none are left out.
     pub fn of_metrics(title: &str, networks: &[(String, Metrics)]) -> ResultTable {
         let rows = metric_rows(networks);
         let applies =
@@ -316,7 +317,7 @@ impl ResultTable {
         }
     }
 
-    /// Whether the cell is the best of its task in its column, among two or more.
+    /// Returns true if the cell is the best of its task in its column, among two or more.
     pub fn is_best(&self, row: usize, column: usize) -> bool {
         let value = |row: &ResultRow| row.cells.get(column).and_then(|cell| cell.value);
         let rivals = self
@@ -335,7 +336,7 @@ impl ResultTable {
     }
 }
 
-/// `(task, network, metrics)`, tasks in the order of their first network, the product last.
+/// Returns `(task, network, metrics)`, tasks in the order of their first network, the product last.
 fn metric_rows(networks: &[(String, Metrics)]) -> Vec<(String, String, TaskMetrics)> {
     let mut tasks: Vec<&String> = Vec::new();
     for task in networks

@@ -1,35 +1,35 @@
-//! What the masks share, layer by layer.
+//! //! Mask overlap between tasks, by layer.
 
 use serde::{Deserialize, Serialize};
 
-/// ParameterIndex of one layer by who keeps them. The counts add up to `inputs * outputs`.
+/// Connections of one layer by the tasks that keep them. The counts add up to `inputs * outputs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSharing {
     /// The layer's name, such as `fc_0`.
     pub name: String,
-    /// Inputs of the layer.
+    /// Number of inputs.
     pub inputs: usize,
-    /// Outputs of the layer.
+    /// Number of outputs.
     pub outputs: usize,
-    /// ParameterIndex kept by two tasks or more.
+    /// Number of connections kept by two or more tasks.
     pub shared: u64,
-    /// For each task: connections that it alone keeps.
+    /// Number of connections that each task alone keeps.
     pub only: Vec<u64>,
-    /// ParameterIndex that no task keeps.
+    /// Number of connections that no task keeps.
     pub pruned: u64,
-    /// For each task: units of the layer that it alone may use. Empty: all units are common.
+    /// Number of units of the layer that each task alone may use. Empty: all units are common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_units: Vec<usize>,
 }
 
 impl LayerSharing {
-    /// All connections of the layer.
+    /// Returns the number of connections of the layer.
     pub fn connections(&self) -> u64 {
         self.shared + self.only.iter().sum::<u64>() + self.pruned
     }
 
-    /// How alike the masks of two tasks are in this layer; `None` for another number of tasks,
-    /// where the counts do not tell, or where nothing is kept.
+    /// Returns the overlap of the masks of two tasks in this layer; `None` for another number of tasks, for
+    /// which the counts do not determine it, or if nothing is kept.
     pub fn overlap(&self) -> Option<Overlap> {
         let [first, second] = self.only[..] else {
             return None;
@@ -38,11 +38,11 @@ impl LayerSharing {
     }
 }
 
-/// Counts the connections of one layer. `masks[task][connection]`: whether the task keeps it, for
-/// `inputs * outputs` connections in any one order.
+/// Counts the connections of one layer. `masks[task][connection]` is true if the task keeps it, for `inputs *
+/// outputs` connections in the same order for all tasks.
 ///
 /// # Panics
-/// If a mask has another length.
+/// Panics if a mask has another length.
 pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]]) -> LayerSharing {
     for mask in masks {
         assert_eq!(
@@ -59,8 +59,8 @@ pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]
         ..LayerSharing::default()
     };
     for connection in 0..inputs * outputs {
-        let mut keepers = (0..masks.len()).filter(|task| masks[*task][connection]);
-        match (keepers.next(), keepers.next()) {
+        let mut tasks = (0..masks.len()).filter(|task| masks[*task][connection]);
+        match (tasks.next(), tasks.next()) {
             (None, _) => layer.pruned += 1,
             (Some(task), None) => layer.only[task] += 1,
             (Some(_), Some(_)) => layer.shared += 1,
@@ -69,19 +69,20 @@ pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]
     layer
 }
 
-/// How alike two masks are.
+/// Overlap of two masks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Overlap {
-    /// Share of connections that each mask keeps.
+    /// Density of each mask: the share of connections that it keeps.
     pub densities: [f64; 2],
-    /// Kept by both over kept by either (intersection over union).
+    /// Intersection over union of the kept connections.
     pub overlap: f64,
-    /// What random masks of these densities a, b would give: ab / (a + b - ab).
+    /// Chance level: the expected overlap of random masks of these densities a, b: ab / (a + b - ab).
     pub chance: f64,
 }
 
 impl Overlap {
-    /// From the connections kept by both and by one alone; `None` where neither keeps anything.
+    /// Computes the overlap from the numbers of connections kept by both and by one alone; `None` if neither
+    /// keeps anything.
     fn of_counts(both: u64, only: [u64; 2], connections: u64) -> Option<Overlap> {
         let either = both + only[0] + only[1];
         let densities = only.map(|only| (both + only) as f64 / connections as f64);
@@ -93,15 +94,16 @@ impl Overlap {
     }
 }
 
-/// Compares two masks over the same connections; `None` where neither keeps anything.
+/// Computes the overlap of two masks over the same connections; `None` if neither keeps anything.
 ///
 /// # Panics
-/// If the masks have different lengths.
+/// Panics if the masks have different lengths.
 pub fn mask_overlap(first: &[bool], second: &[bool]) -> Option<Overlap> {
     layer_sharing("", first.len(), 1, &[first, second]).overlap()
 }
 
-/// Expected intersection over union of two independent masks of these densities, in the large.
+/// Returns the expected intersection over union of two independent masks of these densities, for many
+/// connections.
 fn chance_overlap([a, b]: [f64; 2]) -> f64 {
     a * b / (a + b - a * b)
 }
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_for_equal_densities_is_p_over_two_minus_p() {
+    fn chance_level_for_equal_densities_is_p_over_two_minus_p() {
         let overlap = mask_overlap(&[true, true, false, false], &[true, false, true, false]);
         let overlap = overlap.unwrap();
         assert_eq!(overlap.overlap, 1.0 / 3.0);

@@ -1,5 +1,5 @@
-//! Means over few seeds, with Student's t intervals; paired differences between methods, over
-//! seeds alone or over seeds and rows; p values that were corrected for being many.
+//! //! Means over few seeds with Student's t intervals; paired differences between methods, over seeds alone or
+//! over seeds and rows; p-values corrected for multiple comparisons.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ pub struct Estimate {
     pub n: usize,
 }
 
-/// The mean of `values` with its t interval at `confidence` (such as 0.95). `None` without
-/// values or where one is not finite.
+/// Returns the mean of `values` with its t interval at `confidence` (such as 0.95). `None` without values or if
+/// one is not finite.
 pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
     let n = values.len();
     if n == 0 || values.iter().any(|value| !value.is_finite()) {
@@ -39,26 +39,26 @@ pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
     })
 }
 
-/// The mean of paired differences and whether it can be told from zero.
+/// The mean of paired differences, with a t test against zero.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Mean and interval of `ours[i] - theirs[i]`.
     pub estimate: Estimate,
-    /// Two-sided p of the t test; null for a single pair.
+    /// Two-sided p-value of the t test; null for a single pair.
     pub p_value: Option<f64>,
 }
 
-/// One of the independent parts that the variance of a mean is the sum of.
+/// One of the independent terms whose sum is the variance of a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VariancePart {
     /// The estimated variance of the mean.
     pub variance: f64,
-    /// How many free values it was estimated from; infinite where it is known.
+    /// Degrees of freedom of the estimate; infinite if the variance is known.
     pub degrees_of_freedom: f64,
 }
 
 impl VariancePart {
-    /// The variance of the mean of `values`; `None` for fewer than two.
+    /// Returns the variance of the mean of `values`; `None` for fewer than two.
     pub fn of_mean(values: impl Iterator<Item = f64> + Clone) -> Option<VariancePart> {
         let n = values.clone().count() as f64;
         let mean = values.clone().sum::<f64>() / n;
@@ -70,14 +70,14 @@ impl VariancePart {
     }
 }
 
-/// Compares two methods seed by seed. `None` without pairs, with unequal numbers of values or
-/// where one is not finite.
+/// Compares two methods seed by seed. `None` without pairs, with unequal numbers of values or if one is not
+/// finite.
 pub fn paired_difference(ours: &[f64], theirs: &[f64], confidence: f64) -> Option<Difference> {
     paired_difference_with(ours, theirs, &[], confidence)
 }
 
-/// The same where the mean difference varies for `further` reasons than the seeds, such as the
-/// test rows. Variances add up; the degrees of freedom are those of Welch and Satterthwaite.
+/// Compares two methods seed by seed where the mean difference has `further` sources of variance besides the
+/// seeds, such as the test rows. Variances add up; the degrees of freedom are those of Welch and Satterthwaite.
 pub fn paired_difference_with(
     ours: &[f64],
     theirs: &[f64],
@@ -110,12 +110,12 @@ pub fn paired_difference_with(
 pub struct MeanError {
     /// Standard deviation of the mean.
     pub deviation: f64,
-    /// Of the t distribution that it is judged by.
+    /// Degrees of freedom of the t distribution of the test.
     pub degrees_of_freedom: f64,
 }
 
 impl MeanError {
-    /// From the parts of the variance (Welch 1947, Satterthwaite 1946).
+    /// Combines the terms of the variance (Welch 1947, Satterthwaite 1946).
     pub fn of(parts: &[VariancePart]) -> MeanError {
         let variance: f64 = parts.iter().map(|part| part.variance).sum();
         let weight = |part: &VariancePart| part.variance.powi(2) / part.degrees_of_freedom;
@@ -129,7 +129,7 @@ impl MeanError {
         }
     }
 
-    /// The t interval around `mean`.
+    /// Returns the t interval around `mean`.
     pub fn interval(&self, mean: f64, confidence: f64) -> [f64; 2] {
         let half = match self.deviation > 0.0 {
             true => t_quantile(0.5 + confidence / 2.0, self.degrees_of_freedom) * self.deviation,
@@ -138,7 +138,7 @@ impl MeanError {
         [mean - half, mean + half]
     }
 
-    /// p of a mean this far from zero, on either side.
+    /// Returns the two-sided p-value of `mean` against zero.
     pub fn two_sided(&self, mean: f64) -> f64 {
         match (mean == 0.0, self.deviation == 0.0) {
             (true, _) => 1.0,
@@ -147,16 +147,15 @@ impl MeanError {
         }
     }
 
-    /// p of a mean this far above zero.
+    /// Returns the one-sided p-value of `mean` above zero.
     pub fn one_sided(&self, mean: f64) -> f64 {
         let half = 0.5 * self.two_sided(mean);
         if mean > 0.0 { half } else { 1.0 - half }
     }
 }
 
-/// Holm's correction: p values such that calling those below x significant is wrong about any of
-/// them with probability x at most, however they depend on each other (Holm 1979). In the order
-/// given.
+/// Returns p-values after Holm's correction, in the given order: calling those below x significant is wrong
+/// about any of them with probability x at most, whatever their dependence (Holm 1979).
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
@@ -170,11 +169,11 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// The t that a Student variable stays below with this probability (0.5 to 1). Infinite degrees
-/// of freedom give the normal distribution's.
+/// Returns the quantile of Student's t distribution at this probability (0.5 to 1). Infinite degrees of freedom
+/// give the normal distribution's.
 ///
 /// # Panics
-/// With no degrees of freedom.
+/// Panics without degrees of freedom.
 pub fn t_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
     let within = 2.0 * probability - 1.0;
     let mut high = 1.0;
@@ -192,10 +191,10 @@ pub fn t_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// Beyond these degrees of freedom the next digits are those of the normal distribution.
+/// Degrees of freedom beyond which the t distribution equals the normal one to working precision.
 const MOST_DEGREES_OF_FREEDOM: f64 = 1e6;
 
-/// Probability that a Student variable lies within -t and t (Abramowitz and Stegun 26.7.1).
+/// Returns the probability that a Student variable lies within -t and t (Abramowitz and Stegun 26.7.1).
 fn t_within(t: f64, degrees_of_freedom: f64) -> f64 {
     assert!(
         degrees_of_freedom > 0.0,
@@ -205,8 +204,8 @@ fn t_within(t: f64, degrees_of_freedom: f64) -> f64 {
     1.0 - incomplete_beta(n / (n + t * t), 0.5 * n, 0.5)
 }
 
-/// The regularised incomplete beta function I_x(a, b), by its continued fraction on the side where
-/// that converges fast (Abramowitz and Stegun 26.5.8).
+/// Returns the regularised incomplete beta function I_x(a, b), by its continued fraction on the side where that
+/// converges fast (Abramowitz and Stegun 26.5.8).
 fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
@@ -219,7 +218,7 @@ fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
     front * beta_fraction(x, a, b)
 }
 
-/// 1/(1 + d1/(1 + d2/(1 + ...))) by the method of Lentz.
+/// Returns 1/(1 + d1/(1 + d2/(1 + ...))) by the method of Lentz.
 fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
     const TINY: f64 = 1e-300;
     let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
@@ -243,8 +242,8 @@ fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
     fraction
 }
 
-/// ln of the gamma function of a positive number: Stirling's series, from 12 on, where seven
-/// terms fill a double.
+/// Returns ln of the gamma function of a positive number: Stirling's series from 12 on, where seven terms give
+/// double precision.
 fn ln_gamma(x: f64) -> f64 {
     const TERMS: [f64; 7] = [
         1.0 / 12.0,
@@ -269,7 +268,7 @@ fn ln_gamma(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Against the printed tables of Student's distribution.
+    /// Compares a quantile with the printed tables of Student's distribution.
     fn check_quantile(probability: f64, degrees_of_freedom: f64, expected: f64) {
         let t = t_quantile(probability, degrees_of_freedom);
         assert!(
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_those_of_the_tables() {
+    fn quantiles_match_printed_tables() {
         check_quantile(0.975, 1.0, 12.706);
         check_quantile(0.975, 2.0, 4.303);
         check_quantile(0.975, 3.0, 3.182);
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_cancel_what_seeds_have_in_common() {
+    fn pairing_removes_common_seed_effects() {
         let ours = [0.70, 0.75, 0.80, 0.72];
         let theirs = [0.69, 0.739, 0.791, 0.708];
         let difference = paired_difference(&ours, &theirs, 0.95).unwrap();
@@ -336,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn the_p_value_meets_the_quantile() {
+    fn p_values_agree_with_quantiles() {
         // t = 3.182 at 3 degrees of freedom leaves 5 % outside.
         assert!((1.0 - t_within(3.1824463, 3.0) - 0.05).abs() < 1e-7);
         assert!((1.0 - t_within(2.7764451, 4.0) - 0.05).abs() < 1e-7);
     }
 
     #[test]
-    fn broken_degrees_of_freedom_lie_between_the_whole_ones() {
+    fn fractional_degrees_of_freedom_lie_between_the_whole_ones() {
         // One and two degrees have closed forms: 2/pi atan(t), and t / sqrt(2 + t^2).
         for t in [0.3_f64, 1.0, 2.5, 40.0] {
             let one = std::f64::consts::FRAC_2_PI * t.atan();
@@ -355,8 +354,8 @@ mod tests {
     }
 
     #[test]
-    fn holm_agrees_with_the_hand() {
-        // Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, then 0.04 must not fall below its forerunner.
+    fn holm_matches_a_hand_computed_example() {
+        // Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, then 0.04 must not fall below its predecessor.
         let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
         for (adjusted, expected) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
             assert!((adjusted - expected).abs() < 1e-12, "{adjusted}");
@@ -383,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_reason_to_vary_widens_the_interval() {
+    fn a_further_source_of_variance_widens_the_interval() {
         let (ours, theirs) = ([0.70, 0.75, 0.80, 0.72], [0.69, 0.739, 0.791, 0.708]);
         let rows = VariancePart {
             variance: 1e-4,

@@ -1,50 +1,50 @@
 //! TensorBoard event files: scalars by tag and step, in the record framing of TFRecord files.
 //!
-//! Two small messages of TensorFlow's `event.proto` and `summary.proto` are written, and of what was
-//! written only the steps are read, so their dozen fields are encoded here by hand.
+//! Only two small messages of TensorFlow's `event.proto` and `summary.proto` are written, and only the step is
+//! read back, so their dozen fields are encoded here by hand.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes one event file. Each training and each resumption gets a file of its own; TensorBoard reads
-/// all files of a folder in the order of their names, and calls the folder a run.
+/// Writer of one event file. Each training and each resumption gets a file of its own; TensorBoard reads all
+/// files of a folder in the order of their names, and calls the folder a run.
 #[derive(Debug)]
 pub struct EventWriter {
     file: BufWriter<File>,
     path: PathBuf,
-    /// The step to start from, until the first event gives the time for the file's header.
-    unstarted: Option<Start>,
+    /// Start mode, until the first event gives the time for the file's header.
+    pending_start: Option<Start>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Start {
-    Afresh,
+    New,
     Resumed { step: u64 },
 }
 
 impl EventWriter {
-    /// Starts a new event file in `folder`, which is made if it is missing.
+    /// Starts a new event file in `folder`, which is created if missing.
     ///
     /// # Errors
-    /// Where the folder or file cannot be made.
+    /// Fails if the folder or file cannot be created.
     pub fn create(folder: &Path) -> io::Result<EventWriter> {
-        EventWriter::open(folder, Start::Afresh)
+        EventWriter::open(folder, Start::New)
     }
 
-    /// Starts a further event file where a training resumes after `step`. What earlier files say of later
-    /// steps is cut off, as these steps are done again; and a TensorBoard that has read it already is told
-    /// to drop it.
+    /// Starts a further event file for a training that resumes after `step`. Events of later steps are removed
+    /// from earlier files, since these steps are repeated; a mark makes a TensorBoard that has read them
+    /// already drop them.
     ///
     /// # Errors
-    /// Where the folder or a file cannot be made, read or cut.
+    /// Fails if the folder or a file cannot be created, read or truncated.
     pub fn resume(folder: &Path, step: u64) -> io::Result<EventWriter> {
         let files = event_files(folder)?;
         if files.is_empty() {
             return EventWriter::create(folder);
         }
         for file in files {
-            cut_after(&file, step)?;
+            truncate_after(&file, step)?;
         }
         EventWriter::open(folder, Start::Resumed { step: step + 1 })
     }
@@ -60,7 +60,7 @@ impl EventWriter {
                     return Ok(EventWriter {
                         file,
                         path,
-                        unstarted: Some(start),
+                        pending_start: Some(start),
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -69,7 +69,7 @@ impl EventWriter {
         }
     }
 
-    /// The file that is being written.
+    /// Returns the path of the file being written.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -77,7 +77,7 @@ impl EventWriter {
     /// Adds one point to the curve `tag`. `wall_time` is in seconds since 1970.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64, wall_time: f64) -> io::Result<()> {
         self.start(wall_time)?;
         let mut event = event(wall_time, step);
@@ -85,17 +85,17 @@ impl EventWriter {
         write_record(&mut self.file, &event)
     }
 
-    /// Hands everything over to the operating system.
+    /// Flushes all buffered bytes to the operating system.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
 
     /// Writes the header, and the mark of a resumption, before the first event.
     fn start(&mut self, wall_time: f64) -> io::Result<()> {
-        let Some(start) = self.unstarted.take() else {
+        let Some(start) = self.pending_start.take() else {
             return Ok(());
         };
         let mut header = event(wall_time, 0);
@@ -112,7 +112,7 @@ impl EventWriter {
     }
 }
 
-/// The event files of a folder; none where it is missing.
+/// Returns the event files of a folder; none if it is missing.
 fn event_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -128,13 +128,12 @@ fn event_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Ends a file before its first event of a step after `step`, or before a record that was not written to
-/// its end.
-fn cut_after(path: &Path, step: u64) -> io::Result<()> {
+/// Truncates a file before its first event of a step after `step`, or before an incomplete record.
+fn truncate_after(path: &Path, step: u64) -> io::Result<()> {
     let mut file = BufReader::new(File::open(path)?);
     let mut kept = 0;
     while let Some(record) = read_record(&mut file)? {
-        if step_of(&record).is_none_or(|found| found > step) {
+        if step_of(&record).is_none_or(|last| last > step) {
             break;
         }
         kept += RECORD_FRAME + record.len() as u64;
@@ -145,26 +144,27 @@ fn cut_after(path: &Path, step: u64) -> io::Result<()> {
 /// Bytes around a record: its length, and two checksums.
 const RECORD_FRAME: u64 = 16;
 
-/// Records are small: a longer one is none of ours.
-const LONGEST_RECORD: u64 = 1 << 20;
+/// Maximum record length; longer records were not written here.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 
-/// The next record; `None` at the end, and where the rest is cut short.
+/// Reads the next record; `None` at the end of the file and before an incomplete record.
 fn read_record(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut head = [0; 12];
-    if !is_filled(file, &mut head)? {
+    if !read_fully(file, &mut head)? {
         return Ok(None);
     }
     let n_bytes = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
-    if n_bytes > LONGEST_RECORD {
+    if n_bytes > MAX_RECORD_BYTES {
         return Ok(None);
     }
     let mut record = vec![0; n_bytes as usize];
     let mut sum = [0; 4];
-    let is_whole = is_filled(file, &mut record)? && is_filled(file, &mut sum)?;
+    let is_whole = read_fully(file, &mut record)? && read_fully(file, &mut sum)?;
     Ok(is_whole.then_some(record))
 }
 
-fn is_filled(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+/// Fills `bytes`; false at the end of the file.
+fn read_fully(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(bytes) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -172,7 +172,7 @@ fn is_filled(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// The step of an event as [`event`] begins it; `None` where the record is none.
+/// Returns the step of an event written by [`event`]; `None` for any other record.
 fn step_of(record: &[u8]) -> Option<u64> {
     let (time, rest) = record.split_at_checked(9)?;
     let (&tag, rest) = rest.split_first()?;
@@ -237,7 +237,7 @@ fn put_varint(message: &mut Vec<u8>, mut value: u64) {
     message.push(value as u8);
 }
 
-/// Length, its checksum, the bytes, their checksum; all little-endian.
+/// Writes length, its checksum, the bytes, their checksum; all little-endian.
 fn write_record(file: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = (bytes.len() as u64).to_le_bytes();
     file.write_all(&length)?;
@@ -246,7 +246,8 @@ fn write_record(file: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     file.write_all(&masked_checksum(bytes).to_le_bytes())
 }
 
-/// CRC-32C, rotated and shifted so that a checksum of checksums stays a good one.
+/// Returns the CRC-32C, rotated and offset as TFRecord defines it, so that a checksum over checksums stays well
+/// distributed.
 fn masked_checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
         .rotate_right(15)
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_those_of_the_format() {
+    fn checksums_match_the_format() {
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
         // Known from the first bytes of event files: 18 00 00 00 00 00 00 00 a3 7f 4b 22.
         assert_eq!(masked_checksum(&24u64.to_le_bytes()), 0x224b_7fa3);
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumption_writes_the_next_file_and_cuts_what_is_done_again() {
+    fn resuming_writes_the_next_file_and_removes_repeated_steps() {
         let folder = tempfile::tempdir().unwrap();
         let mut first = EventWriter::resume(folder.path(), 0).unwrap();
         for step in [300, 500, 700] {
@@ -319,9 +320,9 @@ mod tests {
         second.scalar("auc", 700, 0.5, 2.0).unwrap();
         second.flush().unwrap();
         assert_eq!(steps(&path), [0, 300, 300, 500, 500]);
-        let found = records(&fs::read(second.path()).unwrap());
-        assert_eq!(found.len(), 3);
-        assert_eq!(found[1][9..], [16, 245, 3, 58, 2, 8, 1]);
+        let resumed = records(&fs::read(second.path()).unwrap());
+        assert_eq!(resumed.len(), 3);
+        assert_eq!(resumed[1][9..], [16, 245, 3, 58, 2, 8, 1]);
 
         // A process that was killed leaves half a record.
         let whole = fs::read(&path).unwrap();

@@ -1,43 +1,43 @@
-//! What a tuning tried and found, to be drawn and stored.
+//! //! Trials and results of a tuning, for rendering and storage.
 
 use serde::{Deserialize, Serialize};
 
-/// The trials of a tuning and what they show.
+/// Trials of a tuning and its results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tuning {
-    /// The title of the page.
+    /// Title of the page.
     pub title: String,
-    /// The best trial of the last rung.
+    /// Best trial of the last rung.
     pub best: Option<TuningTrial>,
-    /// The goodness of trial 0, the run file as it is, in the last rung.
+    /// Score of trial 0, the unmodified run file, in the last rung.
     pub untouched: Option<f64>,
-    /// How much each setting mattered, the most first.
+    /// Effect of each setting, largest first.
     pub effects: Vec<TuningEffect>,
-    /// All trials in their order.
+    /// All trials in order.
     pub trials: Vec<TuningTrial>,
 }
 
 /// One training of a tuning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TuningTrial {
-    /// 0 is the run file as it is.
+    /// Trial number; 0 is the unmodified run file.
     pub number: usize,
-    /// The rung, from 0: later ones train longer.
+    /// Rung, from 0; later rungs train longer.
     pub rung: usize,
-    /// On the validation rows, higher is better; `None` where the training failed.
+    /// Validation score, higher is better; `None` if the training failed.
     pub goodness: Option<f64>,
-    /// Wall time.
+    /// Wall time in seconds.
     pub seconds: f64,
-    /// Keys of the run file and their values.
+    /// Run-file keys and their values.
     pub settings: Vec<(String, String)>,
 }
 
-/// The first rung's mean goodness by the values of one setting.
+/// Mean score in the first rung by the values of one setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TuningEffect {
-    /// The key of the run file.
+    /// Run-file key.
     pub setting: String,
-    /// Its values, or ranges of them.
+    /// Values of the setting, or ranges of them.
     pub levels: Vec<TuningLevel>,
 }
 
@@ -46,14 +46,14 @@ pub struct TuningEffect {
 pub struct TuningLevel {
     /// The value, or the first and the last of the range.
     pub name: String,
-    /// Mean goodness of its trials.
+    /// Mean score of the trials.
     pub mean: f64,
     /// Number of trials.
     pub trials: usize,
 }
 
 impl TuningEffect {
-    /// The difference between the best and the worst level.
+    /// Returns the difference between the best and the worst level.
     pub fn spread(&self) -> f64 {
         let means = || self.levels.iter().map(|level| level.mean);
         let spread =

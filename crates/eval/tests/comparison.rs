@@ -1,13 +1,12 @@
-//! Verdicts on methods: right where there is a difference, rarely wrong where there is none.
+//! //! Verdicts on methods: correct if there is a difference, rarely wrong if there is none.
 
-#[path = "comparison/draw.rs"]
-mod draw;
 #[path = "comparison/pages.rs"]
 mod pages;
+#[path = "comparison/rng.rs"]
+mod rng;
 #[path = "comparison/sample.rs"]
 mod sample;
 
-use draw::Draw;
 use ncs_eval::comparison::{
     Comparison, ComparisonInput, DataInput, FigureKey, MeasuredRun, MethodInput, RowValues, Scope,
     Verdict, row_values,
@@ -16,10 +15,11 @@ use ncs_eval::{
     LabelRange, MetricSettings, Metrics, Predictions, Resampling, TaskMetrics, TaskPredictions,
     auc, squared_error,
 };
+use rng::Rng;
 
 const REFERENCE: &str = "method_0";
 
-/// A run of which only the click AUC is known.
+/// A run with only a click AUC.
 fn run(seed: u64, area: f64) -> MeasuredRun {
     let task = TaskMetrics {
         rows: 10_000,
@@ -61,15 +61,15 @@ fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
     differences.map(|difference| difference.verdict).collect()
 }
 
-fn is_separable(verdict: &Verdict) -> bool {
+fn is_significant(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Better | Verdict::Worse)
 }
 
-/// Areas of `n_methods` equal methods that share what a seed brings.
-fn equal_methods(draw: &mut Draw, n_methods: usize, n_seeds: u64) -> Vec<Vec<f64>> {
-    let of_seed: Vec<f64> = draw.normals(n_seeds as usize);
+/// AUCs of `n_methods` equal methods with common seed effects.
+fn equal_methods(rng: &mut Rng, n_methods: usize, n_seeds: u64) -> Vec<Vec<f64>> {
+    let of_seed: Vec<f64> = rng.normals(n_seeds as usize);
     let method = |_| {
-        let area = |seed: &f64| 0.75 + 0.01 * seed + DEVIATION * draw.normal();
+        let area = |seed: &f64| 0.75 + 0.01 * seed + DEVIATION * rng.normal();
         of_seed.iter().map(area).collect()
     };
     (0..n_methods).map(method).collect()
@@ -84,8 +84,8 @@ fn runs(areas: Vec<f64>) -> Vec<MeasuredRun> {
 
 #[test]
 fn a_method_far_above_the_noise_is_better_and_one_below_worse() {
-    let mut draw = Draw(1);
-    let mut areas = equal_methods(&mut draw, 4, 5);
+    let mut rng = Rng(1);
+    let mut areas = equal_methods(&mut rng, 4, 5);
     areas[1].iter_mut().for_each(|area| *area += 0.02);
     areas[2].iter_mut().for_each(|area| *area -= 0.02);
     let comparison = compare(areas.into_iter().map(runs).collect());
@@ -99,7 +99,7 @@ fn a_method_far_above_the_noise_is_better_and_one_below_worse() {
     assert!(sentences[1].starts_with("click AUC: worse than method_0: method_2 (-0.0"));
     assert_eq!(
         sentences[2],
-        "click AUC: not separable from method_0: method_3"
+        "click AUC: no significant difference from method_0: method_3"
     );
     let counts = comparison.summary.iter();
     let counts: Vec<_> = counts
@@ -126,10 +126,10 @@ fn a_lower_error_is_better() {
 
 #[test]
 fn equal_methods_are_rarely_called_different() {
-    let mut draw = Draw(2);
+    let mut rng = Rng(2);
     let comparison = |_| {
         compare(
-            equal_methods(&mut draw, 6, 5)
+            equal_methods(&mut rng, 6, 5)
                 .into_iter()
                 .map(runs)
                 .collect(),
@@ -137,39 +137,41 @@ fn equal_methods_are_rarely_called_different() {
     };
     let wrong = (0..200).map(comparison);
     let wrong = wrong
-        .filter(|c| verdicts(c).iter().any(is_separable))
+        .filter(|c| verdicts(c).iter().any(is_significant))
         .count();
     // Of 200, 10 are expected at most; 20 are 3.2 deviations away.
     assert!(wrong <= 20, "{wrong} of 200");
 }
 
 #[test]
-fn five_deviations_are_found_nearly_always() {
-    let mut draw = Draw(3);
+fn a_difference_of_five_deviations_is_nearly_always_significant() {
+    let mut rng = Rng(3);
     let comparison = |_| {
-        let mut areas = equal_methods(&mut draw, 6, 5);
+        let mut areas = equal_methods(&mut rng, 6, 5);
         areas[3]
             .iter_mut()
             .for_each(|area| *area += 5.0 * DEVIATION);
         compare(areas.into_iter().map(runs).collect())
     };
-    let found = (0..200).map(comparison);
-    let found = found.filter(|c| verdicts(c)[2] == Verdict::Better).count();
-    assert!(found >= 180, "{found} of 200");
+    let detected = (0..200).map(comparison);
+    let detected = detected
+        .filter(|c| verdicts(c)[2] == Verdict::Better)
+        .count();
+    assert!(detected >= 180, "{detected} of 200");
 }
 
-/// What one method says of rows: what is to be seen, what the method makes of it whatever its
-/// seed, and what the seed adds. Over new rows all methods are equally good.
-fn scores(draw: &mut Draw, labels: &[f64], n_seeds: u64) -> Vec<Vec<f64>> {
-    let of_method = draw.normals(labels.len());
+/// Scores of one method: the label, a method effect that is the same for all seeds, and a seed effect. Over new
+/// rows all methods are equally good.
+fn scores(rng: &mut Rng, labels: &[f64], n_seeds: u64) -> Vec<Vec<f64>> {
+    let of_method = rng.normals(labels.len());
     let of_seed = |_| {
-        let score = |(label, own): (&f64, &f64)| label + own + 0.2 * draw.normal();
+        let score = |(label, own): (&f64, &f64)| label + own + 0.2 * rng.normal();
         labels.iter().zip(&of_method).map(score).collect()
     };
     (0..n_seeds).map(of_seed).collect()
 }
 
-fn judged(labels: &[f64], scores: &[f64], seed: u64, keep_rows: bool) -> MeasuredRun {
+fn evaluated(labels: &[f64], scores: &[f64], seed: u64, keep_rows: bool) -> MeasuredRun {
     let mut run = run(seed, auc(labels, scores).unwrap());
     let values = RowValues::of_auc(labels, scores).unwrap();
     if keep_rows {
@@ -178,12 +180,12 @@ fn judged(labels: &[f64], scores: &[f64], seed: u64, keep_rows: bool) -> Measure
     run
 }
 
-/// Verdicts on six equal methods that were judged on the same 300 rows.
-fn on_common_rows(draw: &mut Draw, keep_rows: bool) -> Comparison {
+/// Compares six equal methods that were evaluated on the same 300 rows.
+fn on_common_rows(rng: &mut Rng, keep_rows: bool) -> Comparison {
     let labels: Vec<f64> = (0..300).map(|row| f64::from(row % 3 == 0)).collect();
     let method = |_| {
-        let seeds = scores(draw, &labels, 5).into_iter().zip(1..);
-        let run = |(scores, seed): (Vec<f64>, u64)| judged(&labels, &scores, seed, keep_rows);
+        let seeds = scores(rng, &labels, 5).into_iter().zip(1..);
+        let run = |(scores, seed): (Vec<f64>, u64)| evaluated(&labels, &scores, seed, keep_rows);
         seeds.map(run).collect()
     };
     compare((0..6).map(method).collect())
@@ -192,33 +194,33 @@ fn on_common_rows(draw: &mut Draw, keep_rows: bool) -> Comparison {
 #[test]
 fn equal_methods_on_common_rows_are_rarely_called_different() {
     let wrong = |keep_rows: bool| {
-        let mut draw = Draw(4);
-        let comparisons = (0..200).map(|_| on_common_rows(&mut draw, keep_rows));
+        let mut rng = Rng(4);
+        let comparisons = (0..200).map(|_| on_common_rows(&mut rng, keep_rows));
         comparisons
-            .filter(|c| verdicts(c).iter().any(is_separable))
+            .filter(|c| verdicts(c).iter().any(is_significant))
             .count()
     };
     let with_rows = wrong(true);
     assert!(with_rows <= 20, "{with_rows} of 200");
-    // What the rows are kept for: seeds alone would call chance differences of these rows real.
+    // Rows are kept for this reason: a test over seeds alone calls random differences on these rows significant.
     let without = wrong(false);
     assert!(without >= 100, "{without} of 200");
 }
 
 #[test]
-fn rows_enter_only_where_all_seeds_were_judged_on_the_same() {
-    let mut draw = Draw(5);
+fn rows_enter_only_if_all_seeds_were_evaluated_on_the_same() {
+    let mut rng = Rng(5);
     let scope = |comparison: &Comparison| comparison.data[0].differences[0].scope;
-    assert_eq!(scope(&on_common_rows(&mut draw, true)), Scope::SeedsAndRows);
-    assert_eq!(scope(&on_common_rows(&mut draw, false)), Scope::Seeds);
-    let own_rows = |draw: &mut Draw| {
+    assert_eq!(scope(&on_common_rows(&mut rng, true)), Scope::SeedsAndRows);
+    assert_eq!(scope(&on_common_rows(&mut rng, false)), Scope::Seeds);
+    let own_rows = |rng: &mut Rng| {
         let run = |seed: u64| {
             let labels: Vec<f64> = (0..100 + seed).map(|row| (row % 2) as f64).collect();
-            judged(&labels, &scores(draw, &labels, 1)[0], seed, true)
+            evaluated(&labels, &scores(rng, &labels, 1)[0], seed, true)
         };
         (1..=3).map(run).collect::<Vec<_>>()
     };
-    let comparison = compare(vec![own_rows(&mut draw), own_rows(&mut draw)]);
+    let comparison = compare(vec![own_rows(&mut rng), own_rows(&mut rng)]);
     assert_eq!(scope(&comparison), Scope::Seeds);
 }
 
@@ -238,7 +240,7 @@ fn a_single_seed_gives_no_verdict() {
     );
     assert_eq!(
         data.sentences,
-        ["a single seed gives no verdict: method_1, method_2 against method_0"]
+        ["no significance test with a single seed: method_1, method_2 against method_0"]
     );
     let without = compare(vec![runs(vec![0.7, 0.8]), vec![run(2, 0.9), run(3, 0.9)]]);
     assert_eq!(
@@ -248,10 +250,10 @@ fn a_single_seed_gives_no_verdict() {
     );
 }
 
-/// Scores of as many seeds, which see this much of the labels.
-fn informed(draw: &mut Draw, labels: &[f64], seen: f64) -> Vec<MeasuredRun> {
+/// Runs of four seeds whose scores contain the label with weight `signal`.
+fn informed(rng: &mut Rng, labels: &[f64], signal: f64) -> Vec<MeasuredRun> {
     let run = |seed| {
-        let score = |label: &f64| (seen * label + draw.normal()) as f32;
+        let score = |label: &f64| (signal * label + rng.normal()) as f32;
         let task = TaskPredictions {
             name: "click".into(),
             binary: true,
@@ -281,34 +283,44 @@ fn informed(draw: &mut Draw, labels: &[f64], seen: f64) -> Vec<MeasuredRun> {
 }
 
 #[test]
-fn noise_is_not_separable_from_chance_and_knowledge_is() {
-    let mut draw = Draw(6);
+fn noise_is_at_chance_level_and_signal_is_above() {
+    let mut rng = Rng(6);
     let labels: Vec<f64> = (0..2000).map(|row| f64::from(row % 10 == 0)).collect();
-    let mut chance = |seen: [f64; 3]| {
-        let comparison = compare(seen.map(|seen| informed(&mut draw, &labels, seen)).into());
+    let mut against_chance = |signals: [f64; 3]| {
+        let comparison = compare(
+            signals
+                .map(|signal| informed(&mut rng, &labels, signal))
+                .into(),
+        );
         let data = &comparison.data[0];
         let verdicts: Vec<Verdict> = data.chance.iter().map(|one| one.verdict).collect();
-        let said = data.sentences.iter().filter(|s| s.contains("chance"));
-        (verdicts, said.cloned().collect::<Vec<_>>())
+        let sentences = data.sentences.iter().filter(|s| s.contains("chance"));
+        (verdicts, sentences.cloned().collect::<Vec<_>>())
     };
-    let (verdicts, said) = chance([0.0; 3]);
+    let (verdicts, sentences) = against_chance([0.0; 3]);
     assert_eq!(verdicts, [Verdict::NotSeparable; 3]);
-    assert_eq!(said, ["click AUC: not separable from chance"]);
-    let (verdicts, said) = chance([1.0, 0.0, 1.0]);
+    assert_eq!(
+        sentences,
+        ["click AUC: not significantly above chance level"]
+    );
+    let (verdicts, sentences) = against_chance([1.0, 0.0, 1.0]);
     let expected = [Verdict::Better, Verdict::NotSeparable, Verdict::Better];
     assert_eq!(verdicts, expected);
-    assert_eq!(said, ["click AUC: not separable from chance: method_1"]);
-    let (verdicts, said) = chance([1.0; 3]);
+    assert_eq!(
+        sentences,
+        ["click AUC: not significantly above chance level: method_1"]
+    );
+    let (verdicts, sentences) = against_chance([1.0; 3]);
     assert_eq!(verdicts, [Verdict::Better; 3]);
-    assert!(said.is_empty());
+    assert!(sentences.is_empty());
 }
 
 #[test]
-fn chance_is_rarely_called_knowledge() {
-    let mut draw = Draw(7);
+fn noise_is_rarely_called_above_chance_level() {
+    let mut rng = Rng(7);
     let labels: Vec<f64> = (0..200).map(|row| f64::from(row % 4 == 0)).collect();
     let comparison = |_| {
-        let noise = (0..4).map(|_| informed(&mut draw, &labels, 0.0));
+        let noise = (0..4).map(|_| informed(&mut rng, &labels, 0.0));
         compare(noise.collect())
     };
     let is_above = |c: &Comparison| {
@@ -321,8 +333,8 @@ fn chance_is_rarely_called_knowledge() {
     assert!(wrong <= 20, "{wrong} of 200");
 }
 
-/// Labels of which some are unknown, and scores of which many tie.
-fn tied(draw: &mut Draw, n_rows: usize) -> (Vec<f64>, Vec<f64>) {
+/// Labels, some of them unknown, and scores with many ties.
+fn tied(rng: &mut Rng, n_rows: usize) -> (Vec<f64>, Vec<f64>) {
     let label = |at: usize| match at % 7 {
         0 => f64::NAN,
         1 | 2 => 1.0,
@@ -330,8 +342,8 @@ fn tied(draw: &mut Draw, n_rows: usize) -> (Vec<f64>, Vec<f64>) {
     };
     let labels: Vec<f64> = (0..n_rows).map(label).collect();
     let scores = labels.iter().map(|label| {
-        let seen = if *label > 0.5 { 0.8 } else { 0.0 };
-        ((seen + draw.normal()) * 3.0).round() / 3.0
+        let signal = if *label > 0.5 { 0.8 } else { 0.0 };
+        ((signal + rng.normal()) * 3.0).round() / 3.0
     });
     (labels.clone(), scores.collect())
 }
@@ -345,9 +357,9 @@ fn means(values: &RowValues) -> Vec<f64> {
 
 #[test]
 fn each_stratum_has_the_figure_as_its_mean() {
-    let mut draw = Draw(8);
+    let mut rng = Rng(8);
     for n_rows in [20, 300, 2000] {
-        let (labels, scores) = tied(&mut draw, n_rows);
+        let (labels, scores) = tied(&mut rng, n_rows);
         let area = auc(&labels, &scores).unwrap();
         for mean in means(&RowValues::of_auc(&labels, &scores).unwrap()) {
             assert!((mean - area).abs() < 1e-6, "{mean} is not {area}");
@@ -359,15 +371,15 @@ fn each_stratum_has_the_figure_as_its_mean() {
 }
 
 #[test]
-fn the_variance_over_rows_is_that_of_a_bootstrap() {
-    let mut draw = Draw(9);
-    let (labels, scores) = tied(&mut draw, 1000);
+fn the_variance_over_rows_matches_a_bootstrap() {
+    let mut rng = Rng(9);
+    let (labels, scores) = tied(&mut rng, 1000);
     let values = RowValues::of_auc(&labels, &scores).unwrap();
     let parts = values.variance_parts().unwrap();
     let variance: f64 = parts.iter().map(|part| part.variance).sum();
     let mut resampled = |_| {
         let rows = (0..labels.len()).map(|_| {
-            let row = (draw.uniform() * labels.len() as f64) as usize;
+            let row = (rng.uniform() * labels.len() as f64) as usize;
             row.min(labels.len() - 1)
         });
         let rows: Vec<usize> = rows.collect();
@@ -384,7 +396,7 @@ fn the_variance_over_rows_is_that_of_a_bootstrap() {
 }
 
 #[test]
-fn row_values_are_those_of_the_metrics() {
+fn mean_row_values_equal_the_metrics() {
     let column = |values: &[f32]| values.to_vec();
     let task = |name: &str, binary, labels: &[f32], scores: &[f32]| TaskPredictions {
         name: name.into(),

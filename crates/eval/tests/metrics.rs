@@ -10,13 +10,13 @@ use proptest::prelude::*;
 
 const UNKNOWN: f32 = f32::NAN;
 
-fn check(found: Option<f64>, expected: Option<f64>) {
-    let near = match (found, expected) {
-        (Some(found), Some(expected)) => (found - expected).abs() < 1e-12,
+fn check(actual: Option<f64>, expected: Option<f64>) {
+    let is_close = match (actual, expected) {
+        (Some(actual), Some(expected)) => (actual - expected).abs() < 1e-12,
         (None, None) => true,
         _ => false,
     };
-    assert!(near, "{found:?} is not {expected:?}");
+    assert!(is_close, "{actual:?} is not {expected:?}");
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn ties_count_one_half() {
 }
 
 #[test]
-fn one_class_or_no_number_has_no_auc() {
+fn one_class_or_nan_scores_have_no_auc() {
     check(auc(&[1.0, 1.0], &[0.2, 0.7]), None);
     check(auc::<f32, f32>(&[], &[]), None);
     check(auc(&[0.0, 1.0], &[f32::NAN, 0.7]), None);
@@ -78,7 +78,7 @@ fn groups_count_by_their_impressions() {
 }
 
 #[test]
-fn rows_without_a_group_are_no_group() {
+fn rows_without_a_group_do_not_form_a_group() {
     let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
     let scores = [0.1, 0.5, 0.2, 0.9, 0.3];
     let groups = [1, 1, NO_GROUP, NO_GROUP, NO_GROUP];
@@ -100,24 +100,24 @@ fn rows_without_a_group_are_no_group() {
 }
 
 #[test]
-fn rows_without_a_group_are_drawn_one_by_one() {
+fn rows_without_a_group_are_resampled_individually() {
     let (labels, scores, _) = noisy_rows();
     let interval = |groups: &[u64]| {
         let [low, high] = auc_interval(&labels, &scores, groups, &Resampling::default()).unwrap();
         high - low
     };
-    let of_their_own: Vec<u64> = (0..labels.len() as u64).collect();
+    let single_rows: Vec<u64> = (0..labels.len() as u64).collect();
     let (own, none) = (
-        interval(&of_their_own),
+        interval(&single_rows),
         interval(&vec![NO_GROUP; labels.len()]),
     );
     assert!((own / none - 1.0).abs() < 0.25, "{own} {none}");
-    // As one group they would all be drawn or none, and every resample would be the same.
+    // // As one group they would be resampled together, and every resample would be the same.
     assert!(none > 0.0);
 }
 
 #[test]
-fn a_row_without_a_score_is_counted_and_the_others_are_judged() {
+fn a_row_without_a_score_is_counted_and_the_others_are_evaluated() {
     let settings = MetricSettings::default();
     let mut predictions = funnel_predictions();
     predictions.tasks[0] = task("click", &[0.0, 1.0, 1.0, 0.0], &[0.25, f32::NAN, 0.75, 0.5]);
@@ -142,7 +142,7 @@ fn a_row_without_a_score_is_counted_and_the_others_are_judged() {
 }
 
 #[test]
-fn scores_that_are_all_the_same_are_told() {
+fn constant_scores_are_reported() {
     let constant = |scores: &[f32]| {
         let labels: Vec<f32> = (0..scores.len()).map(|row| (row % 2) as f32).collect();
         task("click", &labels, scores).constant_score()
@@ -169,7 +169,7 @@ fn soft_labels_count_by_their_probability() {
 }
 
 #[test]
-fn the_funnel_knows_what_was_not_clicked() {
+fn unclicked_rows_count_as_not_converted() {
     let clicks = [0.0, 1.0, 1.0, 1.0];
     let conversions = [UNKNOWN, 1.0, 0.0, UNKNOWN];
     let p_ctr = [0.9, 0.5, 0.5, 0.9];
@@ -187,7 +187,7 @@ fn log_loss_is_clipped() {
 }
 
 #[test]
-fn squared_error_takes_positive_labels_clipped_or_not() {
+fn squared_error_uses_positive_labels_clipped_or_unclipped() {
     let (labels, scores) = ([0.0, 0.5, 1.5], [0.9, 0.75, 1.0]);
     check(
         squared_error(&labels, &scores, LabelRange::Clipped),
@@ -210,7 +210,7 @@ fn predicted_over_observed_compares_sums() {
 }
 
 #[test]
-fn bins_hold_as_many_rows_each_and_never_split_a_score() {
+fn bins_have_equal_counts_and_never_split_a_score() {
     let labels = [0.0, 1.0, 0.0, 1.0];
     let bins = calibration_bins(&labels, &[0.1, 0.3, 0.5, 0.9], Binning::EqualCount(2));
     assert_eq!(bins.iter().map(|bin| bin.rows).collect::<Vec<_>>(), [2, 2]);
@@ -226,7 +226,7 @@ fn bins_hold_as_many_rows_each_and_never_split_a_score() {
 }
 
 #[test]
-fn bins_of_equal_width_take_scores_beyond_the_ends() {
+fn equal_width_bins_include_scores_beyond_the_ends() {
     let bins = calibration_bins(&[0.0, 1.0, 1.0], &[-0.5, 1.0, 7.0], Binning::EqualWidth(10));
     assert_eq!(bins.iter().map(|bin| bin.rows).collect::<Vec<_>>(), [1, 2]);
 }
@@ -292,7 +292,7 @@ fn the_json_of_ncs_evaluate() {
 }
 
 #[test]
-fn columns_of_unequal_length_are_refused() {
+fn columns_of_unequal_length_are_rejected() {
     let mut predictions = funnel_predictions();
     predictions.tasks[1].labels.pop();
     let error = Metrics::of(&predictions, &MetricSettings::default()).unwrap_err();
@@ -323,7 +323,7 @@ fn noisy_rows() -> (Vec<f32>, Vec<f32>, Vec<u64>) {
 }
 
 #[test]
-fn the_interval_holds_the_auc_and_repeats_itself() {
+fn the_interval_contains_the_auc_and_is_reproducible() {
     let (labels, scores, groups) = noisy_rows();
     let area = auc(&labels, &scores).unwrap();
     for groups in [&[][..], &groups] {
@@ -343,8 +343,8 @@ fn the_interval_holds_the_auc_and_repeats_itself() {
 }
 
 #[test]
-fn the_interval_is_as_wide_as_theory_says() {
-    // Hanley and McNeil 1982: the standard error of an AUC of its size.
+fn the_interval_width_matches_theory() {
+    // // Hanley and McNeil 1982: the standard error of the AUC.
     let (labels, scores, _) = noisy_rows();
     let a = auc(&labels, &scores).unwrap();
     let positives = labels.iter().sum::<f32>() as f64;
@@ -366,7 +366,7 @@ fn the_interval_is_as_wide_as_theory_says() {
 }
 
 #[test]
-fn rows_that_repeat_within_a_group_do_not_narrow_the_interval() {
+fn repeated_rows_within_a_group_do_not_narrow_the_interval() {
     let (labels, scores, _) = noisy_rows();
     let four_times = |values: &[f32]| values.repeat(4);
     let groups: Vec<u64> = (0..4).flat_map(|_| 0..2000).collect();
@@ -375,9 +375,9 @@ fn rows_that_repeat_within_a_group_do_not_narrow_the_interval() {
         high - low
     };
     let (many, many_scores) = (four_times(&labels), four_times(&scores));
-    let honest = width(&labels, &scores, &[]);
-    assert!(width(&many, &many_scores, &groups) > 0.8 * honest);
-    assert!(width(&many, &many_scores, &[]) < 0.6 * honest);
+    let reference = width(&labels, &scores, &[]);
+    assert!(width(&many, &many_scores, &groups) > 0.8 * reference);
+    assert!(width(&many, &many_scores, &[]) < 0.6 * reference);
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn too_few_positives_have_no_interval() {
     assert_eq!(auc_interval(&[0.0, 1.0], &[0.1, 0.2], &[], &never), None);
 }
 
-/// The definition: every pair of a positive and a negative row, one by one.
+/// Returns the AUC by its definition, over every pair of a positive and a negative row.
 fn auc_by_pairs(labels: &[f32], scores: &[f32]) -> Option<f64> {
     let rows = |class: f32| {
         labels
@@ -413,13 +413,13 @@ fn auc_by_pairs(labels: &[f32], scores: &[f32]) -> Option<f64> {
             .filter(move |(label, _)| **label == class)
             .map(|(_, s)| *s)
     };
-    let won = |(p, n): (f32, f32)| match p.total_cmp(&n) {
+    let wins = |(p, n): (f32, f32)| match p.total_cmp(&n) {
         std::cmp::Ordering::Greater => 1.0,
         std::cmp::Ordering::Equal => 0.5,
         std::cmp::Ordering::Less => 0.0,
     };
     let pairs: Vec<f64> = rows(1.0)
-        .flat_map(|p| rows(0.0).map(move |n| won((p, n))))
+        .flat_map(|p| rows(0.0).map(move |n| wins((p, n))))
         .collect();
     (!pairs.is_empty()).then(|| pairs.iter().sum::<f64>() / pairs.len() as f64)
 }
@@ -434,20 +434,20 @@ fn rows() -> impl Strategy<Value = Vec<(f32, f32)>> {
 
 proptest! {
     #[test]
-    fn auc_is_its_definition(rows in rows()) {
+    fn auc_matches_its_definition(rows in rows()) {
         let (labels, scores): (Vec<f32>, Vec<f32>) = rows.into_iter().unzip();
         check(auc(&labels, &scores), auc_by_pairs(&labels, &scores));
     }
 
     #[test]
-    fn monotone_maps_change_nothing(rows in rows()) {
+    fn auc_is_invariant_under_monotone_maps(rows in rows()) {
         let (labels, scores): (Vec<f32>, Vec<f32>) = rows.into_iter().unzip();
         let mapped: Vec<f32> = scores.iter().map(|s| 1.0 / (1.0 + (-s).exp())).collect();
         prop_assert_eq!(auc(&labels, &scores), auc(&labels, &mapped));
     }
 
     #[test]
-    fn whole_weights_repeat_rows(rows in rows(), times in prop::collection::vec(0..4usize, 60)) {
+    fn integer_weights_equal_repeated_rows(rows in rows(), times in prop::collection::vec(0..4usize, 60)) {
         let weighted = rows.iter().zip(&times);
         let mass = |class: f32| {
             let mass = move |((label, _), times): (&(f32, f32), &usize)| {
@@ -462,7 +462,7 @@ proptest! {
     }
 
     #[test]
-    fn one_group_is_no_group(rows in rows()) {
+    fn one_group_gives_the_plain_auc(rows in rows()) {
         let (labels, scores): (Vec<f32>, Vec<f32>) = rows.into_iter().unzip();
         let grouped = grouped_auc(&labels, &scores, &vec![3; labels.len()]);
         check(grouped.auc, auc(&labels, &scores));

@@ -1,4 +1,4 @@
-//! A report drawn as text and as HTML.
+//! A report rendered as text and as HTML.
 
 use indexmap::IndexMap;
 use ncs_eval::report::{
@@ -13,11 +13,11 @@ use ncs_eval::{
 
 const NETWORKS: [&str; 3] = ["sparse_sharing", "shared_bottom", "single_task"];
 
-/// A report with made-up numbers.
+/// A sample report.
 fn sample() -> RunReport {
     RunReport {
         title: "Subnetworks for click and buy".into(),
-        subtitle: "examples/quickstart.toml, seed 7, 140,000 made-up impressions".into(),
+        subtitle: "examples/quickstart.toml, seed 7, 140,000 synthetic impressions".into(),
         notes: vec![
             Note {
                 warning: false,
@@ -81,7 +81,7 @@ fn files_columns_inputs_version_and_time_are_shown() {
     let stored = serde_json::to_string(&report).unwrap();
     assert!(
         !stored.contains("seconds"),
-        "two runs that are the same store the same"
+        "identical runs store identical reports"
     );
 }
 
@@ -161,10 +161,10 @@ fn sharing() -> SharingPicture {
     }
 }
 
-fn search(task: &str, start: f64, bend: f64) -> SearchCurve {
+fn search(task: &str, start: f64, decline: f64) -> SearchCurve {
     let round = |at: i32| SearchRound {
         density: 0.6687f64.powi(at),
-        validation_metric: Some(start + bend * at as f64 - 0.004 * (at * at) as f64),
+        validation_metric: Some(start + decline * at as f64 - 0.004 * (at * at) as f64),
     };
     let rounds = (0..5).map(round).collect();
     SearchCurve {
@@ -197,19 +197,19 @@ fn learning(network: &str, task: &str) -> LearningCurve {
 }
 
 fn calibration_curves() -> Vec<CalibrationCurve> {
-    let bin = |at: u32, slope: f64| {
+    let bin = |at: u32, ratio: f64| {
         let predicted = 0.01 + 0.0009 * (at * at) as f64;
         let wave = 1.0 + 0.2 * (at as f64 * 1.7).sin();
         CalibrationBin {
             predicted,
-            observed: predicted * slope * wave,
+            observed: predicted * ratio * wave,
             rows: 1024,
         }
     };
-    let curve = |network: &str, slope: f64| CalibrationCurve {
+    let curve = |network: &str, ratio: f64| CalibrationCurve {
         task: "click".into(),
         network: network.into(),
-        bins: (0..20).map(|at| bin(at, slope)).collect(),
+        bins: (0..20).map(|at| bin(at, ratio)).collect(),
     };
     vec![
         curve(NETWORKS[0], 1.0),
@@ -274,7 +274,7 @@ fn tables_are_aligned() {
 }
 
 #[test]
-fn short_rows_and_empty_tables_are_drawn() {
+fn short_rows_and_empty_tables_are_rendered() {
     let rows = [vec!["a".to_string()]];
     insta::assert_snapshot!(text_table(&["name", "n"], &rows), @"
     name  n
@@ -293,7 +293,7 @@ fn the_text_report() {
 }
 
 #[test]
-fn the_page_needs_nothing_beside_it() {
+fn the_page_is_self_contained() {
     let page = render_html(&sample());
     for reference in [
         "http:", "https:", "src=", "href=", "@import", "<script", "<link", "//",
@@ -306,14 +306,14 @@ fn the_page_needs_nothing_beside_it() {
         "{:?}",
         urls.collect::<Vec<_>>()
     );
-    // Read where it can be looked at: NCS_SAMPLE_REPORT=page.html cargo test -p ncs-eval
+    // // To view the page: NCS_SAMPLE_REPORT=page.html cargo test -p ncs-eval
     if let Ok(path) = std::env::var("NCS_SAMPLE_REPORT") {
         std::fs::write(path, page).unwrap();
     }
 }
 
 #[test]
-fn the_page_shows_what_the_report_holds() {
+fn the_page_has_every_section() {
     let page = render_html(&sample());
     let parts = [
         "Results",
@@ -332,19 +332,19 @@ fn the_page_shows_what_the_report_holds() {
     assert!(page.contains("fc_0"));
     assert!(
         !page.contains("NaN") && !page.contains("inf"),
-        "a place is not a number"
+        "a coordinate is not a number"
     );
 }
 
 #[test]
-fn an_empty_report_is_drawn() {
+fn an_empty_report_is_rendered() {
     let page = render_html(&RunReport::default());
     assert!(page.contains("<main>") && !page.contains("<h2>"));
     assert_eq!(render_text(&RunReport::default()), "");
 }
 
 #[test]
-fn curves_without_finite_values_are_drawn() {
+fn curves_without_finite_values_are_rendered() {
     let mut report = sample();
     for point in report
         .learning
@@ -359,7 +359,7 @@ fn curves_without_finite_values_are_drawn() {
     report.sharing[0].layers.push(LayerSharing::default());
     let page = render_html(&report);
     assert!(page.contains("No finite values to draw."));
-    assert!(!page.contains("NaN"), "a place is not a number");
+    assert!(!page.contains("NaN"), "a coordinate is not a number");
 }
 
 #[test]

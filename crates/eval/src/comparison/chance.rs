@@ -1,13 +1,13 @@
-//! Methods against chance: whether an area is above 0.5.
+//! //! Tests of methods against the chance level of the AUC, 0.5.
 
 use super::{ChanceResult, DataInput, FigureKey, MethodInput, Verdict};
 use crate::metrics::TaskMetrics;
 use crate::statistics::{MeanError, VariancePart, holm};
 
-/// What a model gets that knows nothing.
-const CHANCE: f64 = 0.5;
+/// AUC of a model whose scores are independent of the labels.
+const CHANCE_LEVEL: f64 = 0.5;
 
-/// Every method by every decisive area; a figure is one family of the correction.
+/// Tests every method by every decisive AUC; a figure is one family of the correction.
 pub(super) fn against_chance(data: &DataInput, confidence: f64) -> Vec<ChanceResult> {
     let is_area = |key: &FigureKey| key.known().is_some_and(|figure| figure.is_area());
     let keys = data.keys().into_iter();
@@ -33,10 +33,10 @@ fn family(data: &DataInput, key: &FigureKey, confidence: f64) -> Vec<ChanceResul
     family
 }
 
-/// Before correction; `None` where no seed has the figure.
+/// Returns the test of one method before correction; `None` if no seed has the figure.
 fn of_method(method: &MethodInput, key: &FigureKey) -> Option<ChanceResult> {
     let values = method.values(key);
-    let above = values.iter().sum::<f64>() / values.len() as f64 - CHANCE;
+    let above = values.iter().sum::<f64>() / values.len() as f64 - CHANCE_LEVEL;
     let parts = [
         VariancePart::of_mean(values.iter().copied()),
         over_rows(method, key),
@@ -56,15 +56,15 @@ fn of_method(method: &MethodInput, key: &FigureKey) -> Option<ChanceResult> {
     })
 }
 
-/// How an area varies over rows where scores know nothing of labels: (n1 + n0 + 1) / (12 n1 n0)
-/// for n1 positive and n0 negative rows (Mann and Whitney 1947). Seeds that have rows of their own
-/// share that between them.
+/// Returns the variance of an AUC over rows where scores are independent of labels: (n1 + n0 + 1) / (12 n1 n0)
+/// for n1 positive and n0 negative rows (Mann and Whitney 1947). Divided by the number of seeds if each seed
+/// has rows of its own.
 ///
-/// The entire space has more rows than those with a known label, which are counted here: the
-/// variance is rather too large.
+/// The entire space has more rows than those with a known label, which are counted here, so the variance is an
+/// overestimate.
 fn over_rows(method: &MethodInput, key: &FigureKey) -> Option<VariancePart> {
-    let judged = method.seeds.iter().filter(|run| run.figure(key).is_some());
-    let metrics = judged.map(|run| run.metrics.of_task(&key.task));
+    let evaluated = method.seeds.iter().filter(|run| run.figure(key).is_some());
+    let metrics = evaluated.map(|run| run.metrics.of_task(&key.task));
     let metrics: Option<Vec<TaskMetrics>> = metrics.collect();
     let counts: Vec<[f64; 2]> = metrics?.iter().map(classes).collect();
     let variance = |[positives, negatives]: &[f64; 2]| {
@@ -72,18 +72,18 @@ fn over_rows(method: &MethodInput, key: &FigureKey) -> Option<VariancePart> {
     };
     let mean = counts.iter().map(variance).sum::<f64>() / counts.len() as f64;
     let has_own_rows = counts.windows(2).any(|pair| pair[0] != pair[1]);
-    let n_draws = if has_own_rows {
+    let n_samples = if has_own_rows {
         counts.len() as f64
     } else {
         1.0
     };
     mean.is_finite().then_some(VariancePart {
-        variance: mean / n_draws,
+        variance: mean / n_samples,
         degrees_of_freedom: f64::INFINITY,
     })
 }
 
-/// Positive and negative rows.
+/// Returns the numbers of positive and negative rows.
 fn classes(metrics: &TaskMetrics) -> [f64; 2] {
     let negatives = metrics.rows.saturating_sub(metrics.positives);
     [metrics.positives as f64, negatives as f64]

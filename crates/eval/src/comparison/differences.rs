@@ -1,11 +1,12 @@
-//! Methods against references: paired differences, corrected for being many, and verdicts.
+//! //! Tests of methods against references: paired differences, corrected for multiple comparisons, and
+//! verdicts.
 
 use super::{ComparisonInput, DataInput, FigureKey, MeasuredRun, MethodDifference, MethodInput};
 use super::{RowValues, Scope, Verdict};
 use crate::report::Better;
 use crate::statistics::{VariancePart, holm, paired_difference_with};
 
-/// All differences of a data set. One reference by one figure is one family of the correction.
+/// Returns all differences of a data set. One reference by one figure is one family of the correction.
 pub(super) fn against_references(
     data: &DataInput,
     input: &ComparisonInput,
@@ -34,7 +35,7 @@ fn family(
     family
 }
 
-/// Fills in corrected p values and the verdicts that follow from them.
+/// Fills in adjusted p-values and the verdicts that follow from them.
 fn correct(family: &mut [MethodDifference], confidence: f64) {
     let tested: Vec<&mut MethodDifference> = family
         .iter_mut()
@@ -61,7 +62,7 @@ fn direction(mean: f64, key: &FigureKey) -> Verdict {
     }
 }
 
-/// Before correction; `None` where the methods have no seed with this figure in common.
+/// Returns the difference before correction; `None` if the methods have no seed with this figure in common.
 fn difference(
     method: &MethodInput,
     reference: &MethodInput,
@@ -88,7 +89,7 @@ fn difference(
     })
 }
 
-/// A run and its value of the figure in question.
+/// A run and its value of the figure.
 type Side<'a> = (&'a MeasuredRun, f64);
 
 fn common_seeds<'a>(
@@ -103,10 +104,10 @@ fn common_seeds<'a>(
     method.seeds.iter().filter_map(pair).collect()
 }
 
-/// The variance over test rows, where all seeds were judged on the same ones and rows were kept.
+/// Returns the variance over test rows, if all seeds were evaluated on the same ones and rows were kept.
 ///
-/// The variance over seeds already holds a part of how seeds and rows interact, which this counts
-/// again: intervals are a little too wide rather than too narrow.
+/// The variance over seeds already contains part of the interaction between seeds and rows, which is counted
+/// again here: intervals are slightly too wide rather than too narrow.
 fn over_rows(pairs: &[(Side, Side)], key: &FigureKey) -> Option<Vec<VariancePart>> {
     let ours: Option<Vec<_>> = pairs.iter().map(|pair| pair.0.0.row_values(key)).collect();
     let theirs: Option<Vec<_>> = pairs.iter().map(|pair| pair.1.0.row_values(key)).collect();

@@ -1,4 +1,4 @@
-//! Figures of methods, seed by seed and on average.
+//! //! Figures of methods, by seed and averaged.
 
 use super::{Agreement, DataInput, FigureKey, MethodEstimate, MethodInput, Published, RowValues};
 use super::{Comparison, DataResult, MeasuredRun};
@@ -6,7 +6,7 @@ use crate::figures::{FIGURES, FUNNEL, Figure, Role};
 use crate::statistics::{Estimate, estimate};
 
 impl FigureKey {
-    /// A figure of a task by their names.
+    /// Returns the key of a task and a figure, by name.
     pub fn of(task: &str, figure: &str) -> FigureKey {
         FigureKey {
             task: task.to_owned(),
@@ -14,12 +14,12 @@ impl FigureKey {
         }
     }
 
-    /// What is known of the figure; `None` for a name that is not in the list.
+    /// Returns the definition of the figure; `None` for an unknown name.
     pub fn known(&self) -> Option<&'static Figure> {
         Figure::named(&self.figure)
     }
 
-    /// Whether methods are better or worse by it.
+    /// Returns true if methods are compared by this figure.
     pub fn is_decisive(&self) -> bool {
         self.known()
             .is_some_and(|figure| figure.role == Role::Decisive)
@@ -27,25 +27,25 @@ impl FigureKey {
 }
 
 impl MeasuredRun {
-    /// The run's value of a figure.
+    /// Returns the run's value of a figure.
     pub fn figure(&self, key: &FigureKey) -> Option<f64> {
         (key.known()?.value)(&self.metrics.of_task(&key.task)?)
     }
 
-    /// How the figure varies over rows, where that was kept.
+    /// Returns the figure's per-row values, if they were kept.
     pub(super) fn row_values(&self, key: &FigureKey) -> Option<&RowValues> {
-        let wanted = |(found, _): &&(FigureKey, RowValues)| found == key;
-        self.rows.iter().find(wanted).map(|(_, values)| values)
+        let matches = |(row_key, _): &&(FigureKey, RowValues)| row_key == key;
+        self.rows.iter().find(matches).map(|(_, values)| values)
     }
 }
 
 impl DataInput {
-    /// The method of this name.
+    /// Returns the method of this name.
     pub fn method(&self, name: &str) -> Option<&MethodInput> {
         self.methods.iter().find(|method| method.name == name)
     }
 
-    /// Names of the tasks that some run has, the product along the funnel last.
+    /// Returns the names of the tasks that some run has, the product along the funnel last.
     pub fn tasks(&self) -> Vec<String> {
         let runs = || self.methods.iter().flat_map(|method| &method.seeds);
         let mut tasks: Vec<String> = Vec::new();
@@ -60,7 +60,7 @@ impl DataInput {
         tasks
     }
 
-    /// The figures that some run has, task by task.
+    /// Returns the figures that some run has, task by task.
     pub(super) fn keys(&self) -> Vec<FigureKey> {
         let applies = |key: &FigureKey| {
             let mut runs = self.methods.iter().flat_map(|method| &method.seeds);
@@ -73,21 +73,21 @@ impl DataInput {
 }
 
 impl MethodInput {
-    /// Whether tasks keep connections of their own.
+    /// Returns true if the method has masks.
     pub fn has_masks(&self) -> bool {
         self.family.is_some() || self.seeds.iter().any(|run| !run.densities.is_empty())
     }
 
-    /// Share of connections that `task` keeps, mean over seeds; for the product along the funnel,
-    /// mean over tasks too. `None` where no run has masks.
+    /// Returns the share of connections that `task` keeps, mean over seeds; for the product along the funnel,
+    /// mean over tasks too. `None` if no run has masks.
     pub fn density(&self, task: &str) -> Option<f64> {
         let densities = self.seeds.iter().flat_map(|run| &run.densities);
-        let wanted = densities.filter(|(name, _)| name == task || task == FUNNEL);
-        let shares: Vec<f64> = wanted.map(|(_, share)| *share).collect();
+        let of_task = densities.filter(|(name, _)| name == task || task == FUNNEL);
+        let shares: Vec<f64> = of_task.map(|(_, share)| *share).collect();
         (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
     }
 
-    /// The figure of each seed that has it.
+    /// Returns the figure of each seed that has it.
     pub(super) fn values(&self, key: &FigureKey) -> Vec<f64> {
         self.seeds
             .iter()
@@ -97,13 +97,13 @@ impl MethodInput {
 }
 
 impl Comparison {
-    /// The data sets with their results.
+    /// Returns the data sets with their results.
     pub fn data_sets(&self) -> impl Iterator<Item = (&DataInput, &DataResult)> {
         self.input.data.iter().zip(&self.data)
     }
 }
 
-/// Means of all figures that apply, figure by figure.
+/// Returns the means of all figures that apply, figure by figure.
 pub(super) fn estimates(data: &DataInput, confidence: f64) -> Vec<MethodEstimate> {
     let of_method = |key: &FigureKey, method: &MethodInput| {
         Some(MethodEstimate {
@@ -122,16 +122,16 @@ pub(super) fn estimates(data: &DataInput, confidence: f64) -> Vec<MethodEstimate
     data.keys().into_iter().flat_map(of_key).collect()
 }
 
-/// Our figures beside published ones.
+/// Returns the measured figures beside published ones.
 pub(super) fn agreement(published: &[Published], estimates: &[MethodEstimate]) -> Vec<Agreement> {
-    let beside = |published: &Published| Agreement {
+    let agreement = |published: &Published| Agreement {
         published: published.clone(),
         ours: ours(published, estimates),
     };
-    published.iter().map(beside).collect()
+    published.iter().map(agreement).collect()
 }
 
-/// By task and figure, or by the figure alone where it is no question which is meant.
+/// Finds the measured figure by task and figure, or by the figure alone if only one task has it.
 fn ours(published: &Published, estimates: &[MethodEstimate]) -> Option<Estimate> {
     let of_method = || estimates.iter().filter(|e| e.method == published.method);
     let exact = of_method().find(|e| e.key.to_string() == published.figure);
@@ -140,5 +140,5 @@ fn ours(published: &Published, estimates: &[MethodEstimate]) -> Option<Estimate>
         (Some(one), None) => Some(one),
         _ => None,
     };
-    exact.or(only).map(|found| found.estimate)
+    exact.or(only).map(|one| one.estimate)
 }

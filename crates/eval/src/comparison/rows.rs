@@ -1,4 +1,4 @@
-//! How a figure varies over test rows: the figure as a mean over rows.
+//! //! Variance of a figure over test rows, with the figure written as a mean over rows.
 
 use crate::auc::{Ranking, Real, funnel_labels, funnel_scores};
 use crate::comparison::FigureKey;
@@ -7,21 +7,21 @@ use crate::figures::{AUC, FUNNEL};
 use crate::metrics::{Predictions, TaskPredictions};
 use crate::statistics::VariancePart;
 
-/// The parts that a figure is a mean of, row by row, so that it has a variance over rows, and so has
-/// the difference of two figures over the same rows.
+/// Per-row values of which a figure is the mean, so that the figure has a variance over rows, and so has the
+/// difference of two figures over the same rows.
 ///
-/// Rows stand in strata that are drawn independently; the figure is the mean of each stratum, and
-/// its variance the sum over strata of variance / rows.
+/// Rows are in strata that are sampled independently; the figure is the mean of each stratum, and its variance
+/// the sum over strata of variance / rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowValues {
-    /// One value a row, rows in their order.
+    /// One value a row, in the order of the rows, by stratum.
     pub strata: Vec<Vec<f32>>,
 }
 
 impl RowValues {
-    /// The structural components of the AUC (DeLong, DeLong and Clarke-Pearson 1988): for each
-    /// positive row the share of negatives that it outranks, for each negative row the share of
-    /// positives that outrank it; ties count one half. `None` where [`auc`](crate::auc()) is.
+    /// Returns the structural components of the AUC (DeLong, DeLong and Clarke-Pearson 1988): for each positive
+    /// row the share of negatives that it outranks, for each negative row the share of positives that outrank
+    /// it; ties count one half. `None` if [`auc`](crate::auc()) is.
     pub fn of_auc<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
         assert_eq!(labels.len(), scores.len(), "one label for each score");
         let ranking = Ranking::of(labels, scores)?;
@@ -33,9 +33,9 @@ impl RowValues {
         let mut by_row = vec![f32::NAN; scores.len()];
         let mut below = Classes::default();
         for tied in ranking.rows.chunk_by(|a, b| a.0 == b.0) {
-            let beside = Classes::of(tied, is_positive);
-            let outranked = totals.outranked(&below, &beside);
-            let outranking = totals.outranking(&below, &beside);
+            let tied_classes = Classes::of(tied, is_positive);
+            let outranked = totals.outranked(&below, &tied_classes);
+            let outranking = totals.outranking(&below, &tied_classes);
             for &(_, row) in tied {
                 by_row[row as usize] = if is_positive(row) {
                     outranked
@@ -43,13 +43,13 @@ impl RowValues {
                     outranking
                 };
             }
-            below.positives += beside.positives;
-            below.negatives += beside.negatives;
+            below.positives += tied_classes.positives;
+            below.negatives += tied_classes.negatives;
         }
         Some(RowValues::of_classes(labels, &by_row))
     }
 
-    /// The known rows' values, positives and negatives apart.
+    /// Splits the values of the known rows into positives and negatives.
     fn of_classes<L: Real>(labels: &[L], by_row: &[f32]) -> RowValues {
         let stratum = |positive: bool| {
             let rows = labels.iter().zip(by_row);
@@ -64,8 +64,8 @@ impl RowValues {
         }
     }
 
-    /// The rows' errors behind [`squared_error`](crate::squared_error()) with labels clipped to
-    /// [0, 1]. `None` where that is.
+    /// Returns the rows' errors behind [`squared_error`](crate::squared_error()) with labels clipped to [0, 1].
+    /// `None` if that is.
     pub fn of_squared_error<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
         assert_eq!(labels.len(), scores.len(), "one label for each score");
         let errors: Vec<f32> = known_pairs(labels, scores)
@@ -78,20 +78,20 @@ impl RowValues {
         })
     }
 
-    /// Rows of each stratum.
+    /// Returns the number of rows of each stratum.
     pub fn lengths(&self) -> Vec<usize> {
         self.strata.iter().map(Vec::len).collect()
     }
 
-    /// The figure's variance over rows, stratum by stratum; `None` where one has a single row.
+    /// Returns the figure's variance over rows by stratum; `None` if a stratum has a single row.
     pub fn variance_parts(&self) -> Option<Vec<VariancePart>> {
         let part =
             |stratum: &Vec<f32>| VariancePart::of_mean(stratum.iter().copied().map(f64::from));
         self.strata.iter().map(part).collect()
     }
 
-    /// The mean of several runs' values less that of as many others', all over the same rows;
-    /// `None` without runs or where strata have other lengths.
+    /// Returns the mean of several runs' values minus that of as many others', all over the same rows; `None`
+    /// without runs or if strata differ in length.
     pub(super) fn mean_difference(ours: &[&RowValues], theirs: &[&RowValues]) -> Option<RowValues> {
         let lengths = ours.first()?.lengths();
         let all_alike = ours
@@ -134,21 +134,21 @@ impl Classes {
         }
     }
 
-    /// Share of all negatives that a row outranks.
-    fn outranked(&self, below: &Classes, beside: &Classes) -> f32 {
-        let won = below.negatives as f64 + 0.5 * beside.negatives as f64;
+    /// Returns the share of all negatives that a row outranks.
+    fn outranked(&self, below: &Classes, tied_classes: &Classes) -> f32 {
+        let won = below.negatives as f64 + 0.5 * tied_classes.negatives as f64;
         (won / self.negatives as f64) as f32
     }
 
-    /// Share of all positives that outrank a row.
-    fn outranking(&self, below: &Classes, beside: &Classes) -> f32 {
-        let won = (self.positives - below.positives) as f64 - 0.5 * beside.positives as f64;
+    /// Returns the share of all positives that outrank a row.
+    fn outranking(&self, below: &Classes, tied_classes: &Classes) -> f32 {
+        let won = (self.positives - below.positives) as f64 - 0.5 * tied_classes.positives as f64;
         (won / self.positives as f64) as f32
     }
 }
 
-/// The row values of every decisive figure that is a mean over labelled rows: each binary task's
-/// AUC, each ratio's squared error, and the AUC of the product along the funnel.
+/// Returns the row values of every decisive figure that is a mean over labelled rows: each binary task's AUC,
+/// each ratio's squared error, and the AUC of the product along the funnel.
 pub fn row_values(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
     let tasks = predictions.tasks.iter().filter_map(of_task);
     tasks.chain(of_funnel(predictions)).collect()
@@ -186,7 +186,7 @@ mod tests {
     use crate::{LabelRange, auc, squared_error};
 
     #[test]
-    fn components_are_shares_of_the_other_class_in_the_order_of_rows() {
+    fn auc_components_are_shares_of_the_other_class_in_row_order() {
         let labels = [1.0_f32, 0.0, f32::NAN, 1.0, 0.0];
         let scores = [0.9_f32, 0.5, 0.7, 0.5, 0.1];
         let values = RowValues::of_auc(&labels, &scores).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_those_of_the_metric() {
+    fn mean_row_error_equals_the_squared_error_metric() {
         let (labels, scores) = ([0.5_f32, 0.0, 2.0, f32::NAN], [0.4_f32, 0.9, 0.7, 0.1]);
         let values = RowValues::of_squared_error(&labels, &scores).unwrap();
         let mean = values.strata[0].iter().copied().map(f64::from).sum::<f64>() / 2.0;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn other_rows_have_no_common_difference() {
+    fn different_rows_have_no_mean_difference() {
         let short = RowValues {
             strata: vec![vec![0.1, 0.2]],
         };

@@ -1,13 +1,14 @@
-//! Verdicts in words.
+//! //! Verdicts as sentences.
 
 use super::{ChanceResult, ComparisonInput, DataInput, FigureKey, MethodDifference, Verdict};
 use crate::render::{p_value, signed};
 
-/// More methods than these that are all not separable are counted, not named.
+/// Methods without a significant difference are named up to this number, and counted above it.
 const MOST_NAMES: usize = 6;
 
-/// The sentences on one data set: by each figure, what is separable from chance, what is better or
-/// worse than each reference, and what is not separable from it; then what has too few seeds.
+/// Returns the sentences on one data set: by each figure, the methods that are not significantly above the
+/// chance level, those that are significantly better or worse than each reference, and those without a
+/// significant difference from it; then those with too few seeds.
 pub(super) fn of(
     data: &DataInput,
     input: &ComparisonInput,
@@ -19,18 +20,18 @@ pub(super) fn of(
         let chance: Vec<_> = chance.iter().filter(|one| one.key == key).collect();
         sentences.extend(on_chance(&key, &chance));
         for reference in &input.references {
-            let is_meant = |one: &&MethodDifference| one.key == key && one.reference == *reference;
-            let differences: Vec<_> = differences.iter().filter(is_meant).collect();
+            let matches = |one: &&MethodDifference| one.key == key && one.reference == *reference;
+            let differences: Vec<_> = differences.iter().filter(matches).collect();
             sentences.extend(on_verdict(&key, reference, Verdict::Better, &differences));
             sentences.extend(on_verdict(&key, reference, Verdict::Worse, &differences));
-            sentences.extend(on_equals(&key, reference, &differences));
+            sentences.extend(on_not_significant(&key, reference, &differences));
         }
     }
     sentences.extend(on_too_few_seeds(input, differences));
     sentences
 }
 
-/// `cvr AUC: better than shared_bottom: sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p 0.004)`.
+/// `cvr AUC: better than shared_bottom: sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p = 0.004)`.
 fn on_verdict(
     key: &FigureKey,
     reference: &str,
@@ -42,12 +43,12 @@ fn on_verdict(
         Verdict::Worse => "worse",
         Verdict::NotSeparable | Verdict::TooFewSeeds => return None,
     };
-    let meant = differences.iter().filter(|one| one.verdict == verdict);
-    let said: Vec<String> = meant.filter_map(|one| with_numbers(one)).collect();
-    (!said.is_empty()).then(|| format!("{key}: {word} than {reference}: {}", said.join(", ")))
+    let of_verdict = differences.iter().filter(|one| one.verdict == verdict);
+    let methods: Vec<String> = of_verdict.filter_map(|one| with_numbers(one)).collect();
+    (!methods.is_empty()).then(|| format!("{key}: {word} than {reference}: {}", methods.join(", ")))
 }
 
-/// `sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p 0.004)`
+/// `sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p = 0.004)`
 fn with_numbers(one: &MethodDifference) -> Option<String> {
     let p = p_value(one.adjusted?);
     let (mean, interval) = signed(&one.difference.estimate, &one.key);
@@ -57,31 +58,35 @@ fn with_numbers(one: &MethodDifference) -> Option<String> {
     ))
 }
 
-fn on_equals(
+fn on_not_significant(
     key: &FigureKey,
     reference: &str,
     differences: &[&MethodDifference],
 ) -> Option<String> {
-    let is_equal = |one: &&&MethodDifference| one.verdict == Verdict::NotSeparable;
-    let equal: Vec<_> = differences.iter().filter(is_equal).collect();
-    if equal.len() == differences.len() && equal.len() > 1 {
-        return Some(format!("{key}: no method is separable from {reference}"));
+    let is_not_significant = |one: &&&MethodDifference| one.verdict == Verdict::NotSeparable;
+    let similar: Vec<_> = differences.iter().filter(is_not_significant).collect();
+    if similar.len() == differences.len() && similar.len() > 1 {
+        return Some(format!(
+            "{key}: no method differs significantly from {reference}"
+        ));
     }
-    let equals = match equal.len() {
+    let similar_names = match similar.len() {
         n if n > MOST_NAMES => format!("the other {n}"),
-        _ => names(equal.iter().map(|one| one.method.as_str()))?,
+        _ => names(similar.iter().map(|one| one.method.as_str()))?,
     };
-    Some(format!("{key}: not separable from {reference}: {equals}"))
+    Some(format!(
+        "{key}: no significant difference from {reference}: {similar_names}"
+    ))
 }
 
-/// Says which methods are not separable from chance, if any.
+/// Lists the methods that are not significantly above the chance level, if any.
 fn on_chance(key: &FigureKey, results: &[&ChanceResult]) -> Option<String> {
-    let is_equal = |one: &&&ChanceResult| one.verdict == Verdict::NotSeparable;
-    let equals: Vec<_> = results.iter().filter(is_equal).collect();
-    let said = names(equals.iter().map(|one| one.method.as_str()))?;
-    Some(match equals.len() == results.len() {
-        true => format!("{key}: not separable from chance"),
-        false => format!("{key}: not separable from chance: {said}"),
+    let is_not_significant = |one: &&&ChanceResult| one.verdict == Verdict::NotSeparable;
+    let similar: Vec<_> = results.iter().filter(is_not_significant).collect();
+    let methods = names(similar.iter().map(|one| one.method.as_str()))?;
+    Some(match similar.len() == results.len() {
+        true => format!("{key}: not significantly above chance level"),
+        false => format!("{key}: not significantly above chance level: {methods}"),
     })
 }
 
@@ -95,13 +100,13 @@ fn on_too_few_seeds(
             .filter(|one| one.reference == *reference && one.verdict == Verdict::TooFewSeeds);
         let methods = names(few.map(|one| one.method.as_str()))?;
         Some(format!(
-            "a single seed gives no verdict: {methods} against {reference}"
+            "no significance test with a single seed: {methods} against {reference}"
         ))
     };
     input.references.iter().filter_map(of_reference)
 }
 
-/// The names, each once; `None` without any.
+/// Joins the distinct names; `None` without any.
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut distinct: Vec<&str> = Vec::new();
     for name in names {

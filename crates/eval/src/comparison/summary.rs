@@ -2,7 +2,7 @@
 
 use super::{DataResult, MethodDifference, SummaryRow, Verdict};
 
-/// One row for each method, reference and figure, in the order in which they are met.
+/// Counts verdicts: one row for each method, reference and figure, in order of first occurrence.
 pub(super) fn count(data: &[DataResult]) -> Vec<SummaryRow> {
     let mut rows: Vec<SummaryRow> = Vec::new();
     for difference in data.iter().flat_map(|data| &data.differences) {

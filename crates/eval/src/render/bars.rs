@@ -1,4 +1,4 @@
-//! The sharing picture: one bar a layer, from kept by all to kept by none.
+//! //! The sharing chart: one stacked bar a layer, from shared by all tasks to pruned.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::numbers::thousands;
 use crate::report::SharingPicture;
 use crate::sharing::LayerSharing;
 
-/// Fill of a segment and the colour of the text on it.
+/// Fill of a segment and colour of the text on it.
 struct Fill {
     paint: &'static str,
     ink: &'static str,
@@ -20,7 +20,7 @@ const PRUNED: Fill = Fill {
     paint: "#f4f4f1",
     ink: "#444",
 };
-/// For what one task alone keeps.
+/// Fills for connections that one task alone keeps.
 const ONLY: [Fill; 4] = [
     Fill {
         paint: "url(#stripes)",
@@ -47,7 +47,7 @@ const BAR: f64 = 30.0;
 const PITCH: f64 = 46.0;
 const TOP: f64 = 6.0;
 
-/// The hatches, once in each document.
+/// Returns the fill patterns, to be included once in each document.
 pub(super) fn patterns() -> Markup {
     html! {
         svg.patterns width="0" height="0" aria-hidden="true" {
@@ -75,7 +75,7 @@ pub(super) fn patterns() -> Markup {
     }
 }
 
-/// Names and samples of the segments.
+/// Returns the legend: names and samples of the segments.
 pub(super) fn legend(tasks: &[String]) -> Markup {
     let shared = if tasks.len() > 2 {
         "shared by two or more"
@@ -105,7 +105,7 @@ fn entry(fill: &Fill, name: &str) -> Markup {
     }
 }
 
-/// The bars of a network's layers over an axis in percent of each layer's connections.
+/// Draws the bars of a network's layers over an axis in percent of each layer's connections.
 pub(super) fn draw(picture: &SharingPicture) -> Markup {
     let bottom = TOP + PITCH * picture.layers.len() as f64;
     let view = format!("0 0 {WIDTH} {}", bottom + 44.0);
@@ -153,7 +153,7 @@ fn bar(layer: &LayerSharing, tasks: &[String], top: f64) -> Markup {
     }
 }
 
-/// Name, fill and connections of each part of a bar.
+/// Returns the name, fill and number of connections of each part of a bar.
 fn segments(layer: &LayerSharing, tasks: &[String]) -> Vec<(String, &'static Fill, u64)> {
     let mut segments = vec![("shared".to_string(), &SHARED, layer.shared)];
     for ((at, only), fill) in layer.only.iter().enumerate().zip(ONLY.iter().cycle()) {

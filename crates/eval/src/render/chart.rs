@@ -1,25 +1,25 @@
-//! Line charts in SVG: axes with names, lines told apart by lightness, dash and marker.
+//! //! Line charts in SVG: named axes, lines distinguished by lightness, dash and marker.
 
 use maud::{Markup, html};
 
-/// One picture. All points are in data units.
+/// A line chart. All points are in data units.
 #[derive(Default)]
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) x_name: String,
     pub(super) y_name: String,
     pub(super) series: Vec<Series>,
-    /// Draws y = x, and gives both axes one range.
+    /// Draws y = x and gives both axes the same range.
     pub(super) diagonal: bool,
-    /// The x axis ticks whole numbers only.
+    /// Puts ticks of the x axis at whole numbers only.
     pub(super) whole_x: bool,
-    /// Horizontal lines from one side to the other.
+    /// Horizontal lines across the chart.
     pub(super) levels: Vec<Level>,
     /// Draws y = 0.
     pub(super) zero: bool,
 }
 
-/// A value that holds everywhere on the x axis.
+/// A constant value over the whole x axis.
 pub(super) struct Level {
     pub(super) name: String,
     pub(super) value: f64,
@@ -31,19 +31,19 @@ pub(super) struct Level {
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
-    /// Which of the styles; lines of one network keep it in every chart.
+    /// Index of the line style; a network keeps its style in every chart.
     pub(super) style: usize,
-    /// Thin and without markers: the lesser of two lines of one style.
+    /// Draws the line thin and without markers: the secondary line of a style.
     pub(super) thin: bool,
-    /// The point to be ringed.
+    /// Point marked by a ring.
     pub(super) picked: Option<(f64, f64)>,
-    /// `(x, [low, high])`: intervals of some of the points.
+    /// Intervals of some of the points, as `(x, [low, high])`.
     pub(super) whiskers: Vec<(f64, [f64; 2])>,
-    /// Moves the line to the right, in the picture's units, so that whiskers stand side by side.
+    /// Horizontal offset in SVG units, so that whiskers do not overlap.
     pub(super) shift: f64,
 }
 
-/// A way of drawing a line that is told from the others without colour too.
+/// Style of a line, distinguishable without colour.
 pub(super) struct LineStyle {
     colour: &'static str,
     dash: &'static str,
@@ -80,7 +80,7 @@ impl LineStyle {
         &STYLES[index % STYLES.len()]
     }
 
-    /// A short sample of the line, for a legend.
+    /// Draws a short sample of the line, for a legend.
     pub(super) fn sample(&self, thin: bool) -> Markup {
         html! {
             svg.sample viewBox="0 0 34 12" aria-hidden="true" {
@@ -90,7 +90,7 @@ impl LineStyle {
         }
     }
 
-    /// A short sample of a level.
+    /// Draws a short sample of a level.
     pub(super) fn level_sample(&self) -> Markup {
         html! {
             svg.sample viewBox="0 0 34 12" aria-hidden="true" { (self.line("M1 6H33", LEVEL)) }
@@ -131,15 +131,15 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 50.0;
 
 impl Chart {
-    /// The chart as a figure with its title; a sentence where there is nothing to draw.
+    /// Draws the chart as a figure with its title; a sentence if there is nothing to draw.
     pub(super) fn draw(&self) -> Markup {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let margin = self.margin();
         let (left, right) = (LEFT + margin, WIDTH - RIGHT - margin);
-        let heights = points().map(|p| p.1).chain(self.further_heights());
+        let y_values = points().map(|p| p.1).chain(self.further_y_values());
         let (mut x, mut y) = (
             Axis::over(points().map(|p| p.0), self.whole_x, left, right),
-            Axis::over(heights, false, HEIGHT - BOTTOM, TOP),
+            Axis::over(y_values, false, HEIGHT - BOTTOM, TOP),
         );
         if self.diagonal {
             let both = || points().flat_map(|p| [p.0, p.1]).chain([0.0]);
@@ -157,15 +157,15 @@ impl Chart {
         }
     }
 
-    /// Room at both ends of the x axis for lines that were moved to the side.
+    /// Returns the margin at both ends of the x axis for offset lines.
     fn margin(&self) -> f64 {
         let shifts = self.series.iter().map(|series| series.shift.abs());
         let furthest = shifts.fold(0.0, f64::max);
         if furthest > 0.0 { furthest + 8.0 } else { 0.0 }
     }
 
-    /// What else the y axis must reach.
-    fn further_heights(&self) -> impl Iterator<Item = f64> {
+    /// /// Returns the further values that the y axis must include.
+    fn further_y_values(&self) -> impl Iterator<Item = f64> {
         let whiskers = self.series.iter().flat_map(|series| &series.whiskers);
         let levels = self.levels.iter().map(|level| level.value);
         let zero = self.zero.then_some(0.0);
@@ -283,7 +283,7 @@ fn zero(y: &Axis) -> Markup {
     html! { line.zero x1=(LEFT) x2=(WIDTH - RIGHT) y1=(place) y2=(place) {} }
 }
 
-/// A range of data laid over a range of the picture.
+/// A mapping from a range of data to a range of the picture.
 pub(super) struct Axis {
     low: f64,
     high: f64,
@@ -293,7 +293,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis whose ends are ticks around all finite values; `None` without any.
+    /// Returns an axis whose ends are ticks around all finite values; `None` without any.
     pub(super) fn over(
         values: impl Iterator<Item = f64>,
         whole: bool,
@@ -327,7 +327,7 @@ impl Axis {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    /// Place and label of each tick.
+    /// Returns the position and label of each tick.
     pub(super) fn ticks(&self) -> Vec<(String, String)> {
         let n_steps = ((self.high - self.low) / self.step).round() as usize;
         let decimals = (-self.step.log10() - 1e-9).ceil().clamp(0.0, 12.0) as usize;
@@ -347,7 +347,7 @@ impl Axis {
     }
 }
 
-/// Steps of a million and more are counted in millions, of a thousand and more in thousands.
+/// Formats a tick label; values from a million are in millions, values from ten thousand in thousands.
 fn tick_label(value: f64, decimals: usize) -> String {
     match value.abs() {
         large if large >= 1e6 => format!("{}M", value / 1e6),
@@ -356,7 +356,7 @@ fn tick_label(value: f64, decimals: usize) -> String {
     }
 }
 
-/// The next of 1, 2, 5, 10, ... times a power of ten.
+/// Rounds up to the next of 1, 2, 5, 10 times a power of ten.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let factor = [1.0, 2.0, 5.0]
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_hold_all_values() {
+    fn ticks_are_round_and_cover_all_values() {
         check_ticks(
             &[0.701, 0.742],
             false,

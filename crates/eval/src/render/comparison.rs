@@ -1,5 +1,4 @@
-//! Draws a [`Comparison`](crate::comparison::Comparison): as Markdown for the documents, as one HTML
-//! file with pictures.
+//! //! Renders a [`Comparison`](crate::comparison::Comparison) as Markdown or as one HTML file with charts.
 
 mod charts;
 mod forest;

@@ -1,4 +1,4 @@
-//! From the report's curves to charts: one row of panels for each task.
+//! //! Charts of the report's curves: one row of panels for each task.
 
 use maud::{Markup, html};
 
@@ -7,8 +7,8 @@ use super::numbers::{ABSENT, fixed, percent, thousands};
 use crate::report::{CalibrationCurve, LearningCurve, LearningPoint, RunReport, SearchCurve};
 use crate::sharing::LayerSharing;
 
-/// The networks of the report's curves in the order of their first curve; a network's position
-/// is its line style.
+/// Returns the networks of the report's curves in the order of their first curve; a network's index is its line
+/// style.
 pub(super) fn networks(report: &RunReport) -> Vec<&str> {
     let learning = report.learning.iter().map(|curve| &curve.network);
     let calibration = report.calibration.iter().map(|curve| &curve.network);
@@ -25,7 +25,7 @@ pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a s
     kept
 }
 
-/// Names and line samples of the networks.
+/// Returns the legend: names and line samples of the networks.
 pub(super) fn legend(networks: &[&str], remarks: &[(&str, bool)]) -> Markup {
     html! {
         p.legend {
@@ -49,7 +49,7 @@ pub(super) fn legend(networks: &[&str], remarks: &[(&str, bool)]) -> Markup {
     }
 }
 
-/// Loss and validation metric of each task over the training.
+/// Draws loss and validation metric of each task over the training.
 pub(super) fn learning(curves: &[LearningCurve], networks: &[&str]) -> Markup {
     let tasks = distinct(curves.iter().map(|curve| &curve.task));
     html! {
@@ -138,7 +138,7 @@ fn style_of(network: &str, networks: &[&str]) -> usize {
         .unwrap_or(0)
 }
 
-/// Validation metric against density, one panel for each task.
+/// Draws validation metric against density, one panel for each task.
 pub(super) fn search(curves: &[SearchCurve]) -> Markup {
     html! { div.panels { @for curve in curves { (search_chart(curve).draw()) } } }
 }
@@ -171,7 +171,7 @@ fn search_chart(curve: &SearchCurve) -> Chart {
     }
 }
 
-/// Predicted against observed, one panel for each task.
+/// Draws predicted against observed rates, one panel for each task.
 pub(super) fn calibration(curves: &[CalibrationCurve], networks: &[&str]) -> Markup {
     let tasks = distinct(curves.iter().map(|curve| &curve.task));
     html! {
@@ -205,15 +205,15 @@ fn calibration_chart(task: &str, curves: &[&CalibrationCurve], networks: &[&str]
     }
 }
 
-/// Header of the table below the sharing picture.
+/// Returns the header of the table below the sharing chart.
 pub(super) fn sharing_header(tasks: &[String]) -> Vec<String> {
     let mut header = vec!["layer".to_string(), "connections".into(), "shared".into()];
     header.extend(tasks.iter().map(|task| format!("{task} only")));
-    header.extend(["pruned", "overlap", "by chance"].map(String::from));
+    header.extend(["pruned", "overlap", "chance level"].map(String::from));
     header
 }
 
-/// A layer's row of that table.
+/// Returns a layer's row of that table.
 pub(super) fn sharing_row(layer: &LayerSharing) -> Vec<String> {
     let share = |count: u64| percent(count as f64 / layer.connections() as f64);
     let mut row = vec![
@@ -229,7 +229,7 @@ pub(super) fn sharing_row(layer: &LayerSharing) -> Vec<String> {
     row
 }
 
-/// Header and rows of whose the units of each layer are; `None` where all units of all layers are common.
+/// Returns header and rows of the table of units by owner; `None` if all units of all layers are common.
 pub fn units_table(
     tasks: &[String],
     layers: &[LayerSharing],

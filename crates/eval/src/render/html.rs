@@ -1,4 +1,4 @@
-//! One HTML file that needs nothing beside it: no network, no script.
+//! //! The report as one self-contained HTML file: no network, no scripts.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -7,12 +7,12 @@ use super::{bars, figures, text};
 use crate::columns::HEADER;
 use crate::report::{InputTable, ResultRow, ResultTable, RunReport, SharingPicture};
 
-/// The report as a self-contained page, readable on paper and in black and white.
+/// Renders the report as a self-contained page that can be read on paper and in black and white.
 pub fn render_html(report: &RunReport) -> String {
     page(&report.title, html! { (header(report)) (sections(report)) })
 }
 
-/// A self-contained page of this title.
+/// Returns a self-contained page of this title.
 pub(super) fn page(title: &str, content: Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -61,7 +61,7 @@ fn sections(report: &RunReport) -> Markup {
         }
         @if !report.inputs.is_empty() {
             section {
-                h2 { "What is kept of each input" }
+                h2 { "Connections kept per input" }
                 p.explained { (text::INPUTS) ", by each task and by all." }
                 @for table in &report.inputs { (inputs(table)) }
             }
@@ -69,7 +69,7 @@ fn sections(report: &RunReport) -> Markup {
         @if !report.search.is_empty() {
             section {
                 h2 { "Mask search" }
-                (figures::legend(&[], &[("the round that was picked", true)]))
+                (figures::legend(&[], &[("selected round", true)]))
                 (figures::search(&report.search))
             }
         }
@@ -105,8 +105,8 @@ fn calibration(report: &RunReport, networks: &[&str]) -> Markup {
         section {
             h2 { "Calibration" }
             p.explained {
-                "Rows in bins of rising score. On the grey diagonal, predictions are the observed "
-                "rates; below it they promise too much."
+                "Rows in bins of rising score. On the grey diagonal, predictions equal the observed "
+                "rates; below it the model over-predicts."
             }
             (figures::legend(networks, &[]))
             (figures::calibration(&report.calibration, networks))
@@ -129,13 +129,13 @@ fn results(table: &ResultTable) -> Markup {
             }
         }
         p.explained {
-            "Bold: the best figure of the task, separable from the next or not. In brackets: 95 % "
-            "intervals." (glossary(table))
+            "Bold: the best value of the task, whether or not the difference is significant. In brackets: "
+            "95 % intervals." (glossary(table))
         }
     }
 }
 
-/// What the abbreviations in the header mean.
+/// Explains the abbreviations in the header.
 fn glossary(table: &ResultTable) -> String {
     let meanings = [
         ("CTCVR", "click and conversion, over all impressions"),
@@ -179,14 +179,14 @@ fn sharing(picture: &SharingPicture) -> Markup {
         div.scroll { (bars::draw(picture)) }
         (plain_table(&figures::sharing_header(&picture.tasks), &rows))
         p.explained {
-            "Overlap: connections that both tasks keep over those that either keeps; by chance: "
-            "what random masks of the same densities would give."
+            "Overlap: intersection over union of the connections that two tasks keep. Chance level: the "
+            "expected overlap of random masks of the same densities."
         }
         @if let Some((header, rows)) = figures::units_table(&picture.tasks, &picture.layers) {
             (plain_table(&header, &rows))
             p.explained {
-                "Units of a task's own: no other task reads them or moves what leads into them; common units read "
-                "common ones only."
+                "A task's own units: no other task reads them or updates the weights that lead into them. "
+                "Common units read common units only."
             }
         }
         @for remark in &picture.remarks { p { (remark) } }
@@ -208,7 +208,7 @@ fn inputs(table: &InputTable) -> Markup {
     html! { h3 { (table.network) } (plain_table(&header, &rows)) }
 }
 
-/// A table of texts; the last column is a number.
+/// Returns a table of texts; the last column is a number.
 fn text_table(header: &[&str], rows: &[Vec<String>]) -> Markup {
     let is_last = |at: usize| at + 1 == header.len();
     html! {
@@ -235,14 +235,14 @@ fn columns(report: &RunReport) -> Markup {
         .collect();
     html! {
         p.explained {
-            "Unseen: values that no training row had; of a vocabulary, also those rarer than its min_count. "
-            "Clipped: numbers beyond the range of the training rows, read as the end of it."
+            "Unseen: values that occur in no training row; of a vocabulary, also those rarer than its min_count. "
+            "Clipped: numbers outside the range of the training rows, read as the nearer end of the range."
         }
         (plain_table(&HEADER.map(String::from), &rows))
     }
 }
 
-/// A table whose first column is text and whose others are numbers.
+/// Returns a table whose first column is text and whose others are numbers.
 fn plain_table(header: &[String], rows: &[Vec<String>]) -> Markup {
     html! {
         div.scroll {

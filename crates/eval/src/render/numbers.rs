@@ -1,13 +1,13 @@
-//! Numbers as people read them.
+//! Number formatting.
 
 use crate::comparison::FigureKey;
 use crate::report::{ResultCell, ResultColumn};
 use crate::statistics::Estimate;
 
-/// Stands where a figure does not apply.
+/// Placeholder for a figure that does not apply.
 pub(crate) const ABSENT: &str = "–";
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::new();
@@ -20,7 +20,7 @@ pub fn thousands(n: u64) -> String {
     grouped
 }
 
-/// With this many digits after the point; a dash for what is not a number.
+/// Formats a value with this many decimals; a dash if it is not finite.
 pub fn fixed(value: f64, decimals: usize) -> String {
     match value.is_finite() {
         true => format!("{value:.decimals$}"),
@@ -28,7 +28,7 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// `45 s`, `3 min 20 s`, `2 h 5 min`; below ten seconds with a tenth.
+/// Formats a duration: `45 s`, `3 min 20 s`, `2 h 5 min`; below ten seconds with one decimal.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -39,7 +39,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// `0.0312` as `3.1 %`, with more digits for small shares.
+/// Formats `0.0312` as `3.1 %`, with more digits for small shares.
 pub fn percent(share: f64) -> String {
     let decimals = match share.abs() {
         small if small < 0.001 && small > 0.0 => 3,
@@ -52,15 +52,16 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// `0.004`; what is smaller than the last digit is said to be.
+/// Formats a p-value with its relation: `= 0.004` or `< 0.001`.
 pub(crate) fn p_value(p: f64) -> String {
     match p < 0.001 {
         true => "< 0.001".to_owned(),
-        false => fixed(p, 3),
+        false => format!("= {}", fixed(p, 3)),
     }
 }
 
-/// `+0.0123` and, where there is one, `[+0.0100, +0.0146]`, with the digits of the figure.
+/// Formats a difference as `+0.0123` and its interval, if there is one, as `[+0.0100, +0.0146]`, with the
+/// digits of the figure.
 pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> (String, Option<String>) {
     let decimals = key.known().map_or(4, |figure| figure.decimals);
     let number = |value: f64| format!("{value:+.decimals$}");
@@ -69,7 +70,7 @@ pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> (String, Option<
     (number(difference.mean), interval)
 }
 
-/// A figure without its interval.
+/// Formats a figure without its interval.
 pub(crate) fn cell_value(cell: &ResultCell, column: &ResultColumn) -> String {
     match cell.value {
         None => ABSENT.to_string(),
@@ -78,7 +79,7 @@ pub(crate) fn cell_value(cell: &ResultCell, column: &ResultColumn) -> String {
     }
 }
 
-/// `[low, high]`, or nothing.
+/// Formats the interval as `[low, high]`, if there is one.
 pub(crate) fn cell_interval(cell: &ResultCell, column: &ResultColumn) -> Option<String> {
     let end = |value| fixed(value, column.decimals);
     cell.interval
@@ -97,9 +98,9 @@ mod tests {
 
     #[test]
     fn small_shares_get_more_digits() {
-        let written = [0.5, 0.0312, 0.00312, 0.000_312, 0.0, f64::NAN].map(percent);
+        let formatted = [0.5, 0.0312, 0.00312, 0.000_312, 0.0, f64::NAN].map(percent);
         assert_eq!(
-            written,
+            formatted,
             ["50.0 %", "3.1 %", "0.31 %", "0.031 %", "0.0 %", "–"]
         );
     }

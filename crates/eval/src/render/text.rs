@@ -1,4 +1,4 @@
-//! Aligned tables for the terminal.
+//! Aligned text tables for the terminal.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -9,8 +9,8 @@ use crate::report::{
     ResultRow, ResultTable, RunReport, SearchCurve, SearchRound, SharingPicture,
 };
 
-/// A table with a ruled header; columns of numbers stand to the right, others to the left. Rows
-/// may be shorter than the header. Ends in a line break.
+/// Returns a table with a ruled header; numeric columns are right-aligned, others left-aligned. Rows may be
+/// shorter than the header. Ends with a newline.
 pub fn text_table(header: &[&str], rows: &[Vec<String>]) -> String {
     let columns: Vec<TextColumn> = header
         .iter()
@@ -38,10 +38,10 @@ impl TextColumn {
     fn of(name: &str, at: usize, rows: &[Vec<String>]) -> TextColumn {
         let cells = || rows.iter().filter_map(|row| row.get(at));
         let widest = cells().map(|cell| cell.width()).max().unwrap_or(0);
-        let filled = |cell: &&String| !cell.is_empty() && *cell != ABSENT;
+        let is_filled = |cell: &&String| !cell.is_empty() && *cell != ABSENT;
         TextColumn {
             width: widest.max(name.width()),
-            numeric: cells().all(|cell| is_numeric(cell)) && cells().any(|cell| filled(&cell)),
+            numeric: cells().all(|cell| is_numeric(cell)) && cells().any(|cell| is_filled(&cell)),
         }
     }
 }
@@ -64,7 +64,7 @@ fn line<'a>(columns: &[TextColumn], cell: impl Fn(usize) -> &'a str) -> String {
     cells.join("  ").trim_end().to_string() + "\n"
 }
 
-/// The report's tables for a terminal; curves are left to [`crate::render_html`].
+/// Renders the report's tables for a terminal; curves are left to [`crate::render_html`].
 pub fn render_text(report: &RunReport) -> String {
     let mut parts = vec![heading(report), notes(report)];
     parts.extend(report.results.iter().map(results));
@@ -89,7 +89,7 @@ fn heading(report: &RunReport) -> String {
         .collect()
 }
 
-/// `ncs 0.1.0, 3 min 20 s`: what made the report, and how long the run took.
+/// Returns the version and the duration of the run: `ncs 0.1.0, took 3 min 20 s`.
 pub(super) fn made_by(report: &RunReport) -> String {
     let time = report
         .seconds
@@ -129,7 +129,7 @@ fn results(table: &ResultTable) -> String {
     )
 }
 
-/// The figure and, behind it, its interval.
+/// Formats the figure followed by its interval.
 fn cell_text(cell: &ResultCell, column: &ResultColumn) -> String {
     match cell_interval(cell, column) {
         Some(interval) => format!("{} {interval}", cell_value(cell, column)),
@@ -191,7 +191,7 @@ fn data(data: &DataSummary) -> String {
     titled("Data", &header, &rows)
 }
 
-/// Header and rows of the table of parts, for text and HTML alike.
+/// Returns header and rows of the table of parts, for text and HTML.
 pub(super) fn data_table(data: &DataSummary) -> (Vec<String>, Vec<Vec<String>>) {
     let of_task = |task: &String| [format!("{task} known"), format!("{task} positive")];
     let mut header = vec!["part".to_string(), "rows".to_string()];
@@ -207,10 +207,10 @@ pub(super) fn data_table(data: &DataSummary) -> (Vec<String>, Vec<Vec<String>>) 
     (header, data.parts.iter().map(row).collect())
 }
 
-/// Lines of columns at most; a report as HTML has them all.
+/// Maximum number of column rows in text; the HTML report has them all.
 const MOST_COLUMNS: usize = 30;
 
-/// The columns that are worth a line, against what training saw.
+/// Returns a table of the columns that differ from the training rows.
 pub fn columns_text(parts: &[PartColumns]) -> String {
     let mut rows: Vec<_> = parts.iter().flat_map(|part| part.rows(false)).collect();
     let more = rows.len().saturating_sub(MOST_COLUMNS);
@@ -222,7 +222,7 @@ pub fn columns_text(parts: &[PartColumns]) -> String {
     }
 }
 
-/// Files that a terminal shows; the page shows all.
+/// Maximum number of files in text; the HTML report lists all.
 const MOST_FILES: usize = 20;
 
 fn files(files: &[DataFile]) -> String {
@@ -241,7 +241,7 @@ fn files(files: &[DataFile]) -> String {
 /// Header of the table of files.
 pub(super) const FILES: [&str; 3] = ["part", "file", "rows"];
 
-/// Rows of the table of files, for text and HTML alike.
+/// Returns the rows of the table of files, for text and HTML.
 pub(super) fn file_rows(files: &[DataFile]) -> Vec<Vec<String>> {
     let row = |file: &DataFile| vec![file.part.clone(), file.path.clone(), thousands(file.rows)];
     files.iter().map(row).collect()
@@ -254,7 +254,7 @@ fn features(columns: &[ColumnSummary]) -> String {
 /// Header of the table of features.
 pub(super) const COLUMNS: [&str; 5] = ["feature", "column", "kind", "ids", "table rows"];
 
-/// Rows of the table of features, for text and HTML alike.
+/// Returns the rows of the table of features, for text and HTML.
 pub(super) fn column_rows(columns: &[ColumnSummary]) -> Vec<Vec<String>> {
     let row = |column: &ColumnSummary| {
         vec![
@@ -274,10 +274,10 @@ fn inputs(table: &InputTable) -> String {
     titled(&format!("{INPUTS}: {}", table.network), &header, &rows)
 }
 
-/// What the table of inputs shows.
-pub(super) const INPUTS: &str = "First layer, the share of an input's connections that is kept";
+/// Title of the table of inputs.
+pub(super) const INPUTS: &str = "First layer: share of each input's connections that is kept";
 
-/// Header and rows of the table of inputs, for text and HTML alike.
+/// Returns header and rows of the table of inputs, for text and HTML.
 pub(super) fn input_table(table: &InputTable) -> (Vec<String>, Vec<Vec<String>>) {
     let mut header = vec!["input".to_string()];
     header.extend(table.tasks.iter().cloned());

@@ -1,4 +1,4 @@
-//! A tuning as one HTML file: what was picked, how the search went, what mattered.
+//! //! A tuning as one HTML file: selected settings, progress of the search, effects of the settings.
 
 use maud::{Markup, html};
 
@@ -12,7 +12,7 @@ const LEFT: f64 = 210.0;
 const RIGHT: f64 = 90.0;
 const ROW: f64 = 24.0;
 
-/// The tuning as a self-contained page.
+/// Renders the tuning as a self-contained page.
 pub fn render_tuning_html(tuning: &Tuning) -> String {
     let content = html! {
         header {
@@ -20,19 +20,19 @@ pub fn render_tuning_html(tuning: &Tuning) -> String {
             p.explained { (summary(tuning)) }
         }
         section {
-            h2 { "Picked settings" }
+            h2 { "Selected settings" }
             (picked(tuning))
         }
         section {
-            h2 { "The search" }
+            h2 { "Search progress" }
             (progress(tuning))
         }
         section {
-            h2 { "What mattered" }
+            h2 { "Effect of each setting" }
             p.explained {
-                "Mean validation score of the first rung's trials by the values of each setting (and how many trials), the \
-                 setting with the largest difference first. Other settings vary at random beside it. All bars have one \
-                 scale, which begins at the lowest mean."
+                "Mean validation score of the first rung's trials by the values of each setting (number of trials in \
+                 brackets), the setting with the largest difference first. The other settings vary at random. All bars \
+                 have the same scale, which starts at the lowest mean."
             }
             @let scale = Scale::of(&tuning.effects);
             @for effect in &tuning.effects { (bars(effect, &scale)) }
@@ -45,9 +45,9 @@ fn summary(tuning: &Tuning) -> String {
     let seconds: f64 = tuning.trials.iter().map(|trial| trial.seconds).sum();
     let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
     format!(
-        "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the root of its labels of \
-         the rarer class): {} picked, {} as the run file is. The picked score is the best of many on the same rows, so \
-         new rows will show less of the difference.",
+        "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the square root of the number \
+         of labels of the rarer class): {} for the selected settings, {} for the unmodified run file. The selected score is the best of many on the \
+         same rows, so expect a smaller gain on new rows.",
         tuning.trials.len(),
         seconds,
         score(tuning.best.as_ref().and_then(|best| best.goodness)),
@@ -60,7 +60,7 @@ fn picked(tuning: &Tuning) -> Markup {
     let rows: Vec<&(String, String)> = settings.collect();
     html! {
         @if rows.is_empty() {
-            p { "The run file as it is: no other settings validated better." }
+            p { "The unmodified run file: no other settings had a better validation score." }
         } @else {
             table {
                 thead { tr { th { "setting" } th { "value" } } }
@@ -70,7 +70,7 @@ fn picked(tuning: &Tuning) -> Markup {
     }
 }
 
-/// The best score so far over time, rung by rung.
+/// Draws the best score so far over time, by rung.
 fn progress(tuning: &Tuning) -> Markup {
     let rungs = tuning.trials.iter().map(|trial| trial.rung + 1).max();
     let series = (0..rungs.unwrap_or(0)).map(|rung| Series {
@@ -109,7 +109,7 @@ fn best_so_far(trials: &[TuningTrial], rung: usize) -> Vec<(f64, f64)> {
     points
 }
 
-/// From the lowest mean of all settings to the highest.
+/// Range of means over all settings.
 struct Scale {
     lowest: f64,
     spread: f64,
@@ -131,7 +131,7 @@ impl Scale {
     }
 }
 
-/// One bar for each level.
+/// Draws one bar for each level.
 fn bars(effect: &TuningEffect, scale: &Scale) -> Markup {
     let height = ROW * effect.levels.len() as f64 + 4.0;
     let length = |mean: f64| scale.length(mean);
@@ -162,7 +162,7 @@ mod tests {
     use crate::tuning::TuningLevel;
 
     #[test]
-    fn the_page_shows_what_was_picked_and_what_mattered() {
+    fn the_page_shows_selected_settings_and_effects() {
         let trial = |number, rung, goodness| TuningTrial {
             number,
             rung,
@@ -192,7 +192,7 @@ mod tests {
         let html = render_tuning_html(&tuning);
         for part in [
             "3 trainings in 6 s",
-            "0.8100 picked, 0.7900 as the run file is",
+            "0.8100 for the selected settings, 0.7900 for the unmodified run file",
             "<td>training.batch</td>",
             "network.dim (difference 0.0500)",
             "&lt;16&gt; (3)",

@@ -1,4 +1,4 @@
-//! A comparison drawn as Markdown and as HTML, and stored as JSON.
+//! //! A comparison rendered as Markdown and as HTML, and stored as JSON.
 
 use crate::sample;
 use ncs_eval::comparison::{Comparison, ComparisonInput, DataInput, MeasuredRun, MethodInput};
@@ -20,7 +20,7 @@ fn a_comparison_survives_its_json() {
 }
 
 #[test]
-fn the_page_has_every_picture_and_leads_to_every_run() {
+fn the_page_has_every_chart_and_links_to_every_run() {
     let input = ComparisonInput {
         data: [sample::large().data, sample::small().data].concat(),
         ..sample::large()
@@ -28,17 +28,17 @@ fn the_page_has_every_picture_and_leads_to_every_run() {
     let page = render_comparison_html(&Comparison::of(input.clone()));
     let titles = [
         "Summary",
-        "From conflict to agreement: made_up",
+        "From conflict to agreement: synthetic",
         "cvr AUC: difference to single_task",
         "CTCVR AUC: difference to shared_bottom",
-        "made_up_0.25: cvr AUC over density",
-        "made_up_0.25: cvr entire-space AUC over density",
+        "synthetic_0.25: cvr AUC over density",
+        "synthetic_0.25: cvr entire-space AUC over density",
         "Differences to shared_bottom",
         "Sharing by layer, first seed",
         "cvr: calibration",
         "ctr: loss",
-        "made_up_0.5: published figures beside ours",
-        "made_up_0.5: trials",
+        "synthetic_0.5: published and measured figures",
+        "synthetic_0.5: trials",
     ];
     for title in titles {
         assert!(page.contains(&format!(">{title}<")), "no {title}");
@@ -46,14 +46,14 @@ fn the_page_has_every_picture_and_leads_to_every_run() {
     for folder in folders(&input) {
         assert!(
             page.contains(&format!("href=\"{folder}\"")),
-            "no way to {folder}"
+            "no link to {folder}"
         );
     }
     assert!(
         !page.contains("NaN") && !page.contains("inf"),
-        "a place is not a number"
+        "a coordinate is not a number"
     );
-    // Read where it can be looked at: NCS_SAMPLE_COMPARISON=page.html cargo test -p ncs-eval
+    // // To view the page: NCS_SAMPLE_COMPARISON=page.html cargo test -p ncs-eval
     if let Ok(path) = std::env::var("NCS_SAMPLE_COMPARISON") {
         std::fs::write(path, page).unwrap();
     }
@@ -71,7 +71,7 @@ fn folders(input: &ComparisonInput) -> Vec<String> {
 }
 
 #[test]
-fn little_is_drawn_of_little() {
+fn comparisons_with_little_data_are_rendered() {
     let empty = Comparison::of(ComparisonInput::default());
     assert!(render_comparison_html(&empty).contains("<main>"));
     let method = MethodInput {
@@ -86,14 +86,14 @@ fn little_is_drawn_of_little() {
         group: Some("logs".into()),
         ..DataInput::default()
     };
-    let little = Comparison::of(ComparisonInput {
+    let sparse = Comparison::of(ComparisonInput {
         references: vec!["absent".into(), "alone".into()],
         data: vec![data],
         ..ComparisonInput::default()
     });
-    let page = render_comparison_html(&little);
+    let page = render_comparison_html(&sparse);
     assert!(!page.contains("NaN") && page.contains("log: runs"));
-    assert!(comparison_markdown(&little).contains("## log"));
+    assert!(comparison_markdown(&sparse).contains("## log"));
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! Comparisons with made-up numbers.
+//! Sample comparisons.
 
-use crate::draw::Draw;
+use crate::rng::Rng;
 use ncs_eval::comparison::{
     ComparisonInput, DataInput, MeasuredRun, MethodInput, Published, RunCost, Trial,
 };
 use ncs_eval::report::{CalibrationCurve, LearningCurve, LearningPoint};
 use ncs_eval::{CalibrationBin, FunnelMetrics, LayerSharing, Metrics, TaskMetrics};
 
-/// A method's name, its family, its density, and how far its conversion AUC stands above that of a
-/// shared bottom where tasks are in conflict and where they agree.
+/// A method's name, its family, its density, and the difference of its conversion AUC to that of a shared
+/// bottom for conflicting and for agreeing tasks.
 type Method = (&'static str, Option<&'static str>, f64, [f64; 2]);
 
 const FEW: [Method; 3] = [
@@ -37,9 +37,9 @@ const MANY: [Method; 12] = [
     ("cross_stitch", None, 1.0, [0.002, -0.001]),
 ];
 
-/// Three methods on one data set, small enough to be read.
+/// Three methods on one data set, small enough to read.
 pub(crate) fn small() -> ComparisonInput {
-    let mut data = data_set("made_up_0.5", 0.5, &FEW, 3);
+    let mut data = data_set("synthetic_0.5", 0.5, &FEW, 3);
     data.published = vec![
         published(
             "shared_bottom",
@@ -57,18 +57,18 @@ pub(crate) fn small() -> ComparisonInput {
     comparison(vec![data])
 }
 
-/// Many methods on a row of data sets, to be looked at.
+/// Many methods on a series of data sets, for viewing.
 pub(crate) fn large() -> ComparisonInput {
-    let data_set = |share: f64| data_set(&format!("made_up_{share}"), share, &MANY, 5);
+    let data_set = |share: f64| data_set(&format!("synthetic_{share}"), share, &MANY, 5);
     comparison([0.0, 0.25, 0.5, 0.75, 1.0].map(data_set).into())
 }
 
 fn comparison(data: Vec<DataInput>) -> ComparisonInput {
     ComparisonInput {
-        title: "Ways of sharing, compared".into(),
+        title: "Comparison of sharing methods".into(),
         command: "ncs compare compare.toml --out compared".into(),
         protocol: vec![
-            "Settings were chosen on validation rows, with as many trials for each method.".into(),
+            "Settings were chosen on validation rows, with the same number of trials for each method.".into(),
             "Test rows were scored once.".into(),
         ],
         references: ["single_task", "shared_bottom"].map(String::from).into(),
@@ -95,15 +95,15 @@ fn trial(method: &str, density: f64) -> Trial {
 }
 
 fn data_set(name: &str, share: f64, methods: &[Method], n_seeds: u64) -> DataInput {
-    let mut draw = Draw((100.0 * share) as u64);
-    let of_seeds = draw.normals(n_seeds as usize);
-    let method = |method: &Method| self::method(name, share, method, &of_seeds, &mut draw);
+    let mut rng = Rng((100.0 * share) as u64);
+    let of_seeds = rng.normals(n_seeds as usize);
+    let method = |method: &Method| self::method(name, share, method, &of_seeds, &mut rng);
     DataInput {
         name: name.into(),
-        about: format!("A made-up log of 60,000 test rows; share {share}."),
+        about: format!("A synthetic log of 60,000 test rows; share {share}."),
         command: format!("ncs compare compare.toml --out compared --data {name}"),
         share: Some(share),
-        group: Some("made_up".into()),
+        group: Some("synthetic".into()),
         published: Vec::new(),
         methods: methods.iter().map(method).collect(),
     }
@@ -114,13 +114,13 @@ fn method(
     share: f64,
     (name, family, density, gains): &Method,
     of_seeds: &[f64],
-    draw: &mut Draw,
+    rng: &mut Rng,
 ) -> MethodInput {
     let gain = gains[0] + share * (gains[1] - gains[0]);
     let mut run = |(of_seed, seed): (&f64, u64)| MeasuredRun {
         seed,
         folder: format!("runs/{data}/{name}/seed-{seed}"),
-        metrics: metrics(gain, *of_seed, draw),
+        metrics: metrics(gain, *of_seed, rng),
         cost: cost(*density, family.is_some()),
         densities: match family {
             Some(_) => vec![("ctr".into(), *density), ("cvr".into(), 0.9 * density)],
@@ -139,7 +139,7 @@ fn method(
     };
     MethodInput {
         name: (*name).into(),
-        about: format!("What {name} does, in one sentence."),
+        about: format!("Description of {name} in one sentence."),
         settings: vec![
             format!("network.kind={name}"),
             format!("search.density={density}"),
@@ -150,9 +150,9 @@ fn method(
     }
 }
 
-fn metrics(gain: f64, of_seed: f64, draw: &mut Draw) -> Metrics {
+fn metrics(gain: f64, of_seed: f64, rng: &mut Rng) -> Metrics {
     let mut area =
-        |level: f64, gain: f64| Some(level + gain + 0.004 * of_seed + 0.001 * draw.normal());
+        |level: f64, gain: f64| Some(level + gain + 0.004 * of_seed + 0.001 * rng.normal());
     let ctr = TaskMetrics {
         rows: 60_000,
         positives: 6000,
@@ -225,7 +225,7 @@ fn learning(task: &str, gain: f64) -> LearningCurve {
     };
     LearningCurve {
         task: task.into(),
-        network: "as the run calls it".into(),
+        network: "network name in the run".into(),
         position_name: "epoch".into(),
         metric_name: "AUC".into(),
         points: (1..=6).map(point).collect(),
@@ -244,7 +244,7 @@ fn calibration(gain: f64) -> CalibrationCurve {
     };
     CalibrationCurve {
         task: "cvr".into(),
-        network: "as the run calls it".into(),
+        network: "network name in the run".into(),
         bins: (0..10).map(bin).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! From a comparison to lines: areas over density, differences over the degree of sharing.
+//! //! Line charts of a comparison: AUC over density, differences over the degree of sharing.
 
 use maud::{Markup, html};
 
@@ -7,14 +7,14 @@ use crate::render::chart::{Chart, Level, LineStyle, Series};
 use crate::render::figures::distinct;
 use crate::report::Better;
 
-/// A chart with more lines than this cannot be read.
+/// Maximum number of lines in a chart.
 pub(super) const MOST_LINES: usize = 6;
 
-/// Whiskers at one place stand this far apart.
+/// Horizontal distance between whiskers at the same x.
 const SHIFT: f64 = 5.0;
 
-/// Areas over density, a line for each family and a level for each reference that is of none;
-/// nothing without families.
+/// Draws AUC over density, a line for each family and a level for each reference outside the families; `None`
+/// without families.
 pub(super) fn density(
     comparison: &Comparison,
     data: &DataInput,
@@ -98,7 +98,7 @@ fn density_line<'a>(
 }
 
 impl Series {
-    /// A line through `(x, y, interval)` in rising order of x.
+    /// Returns a line through `(x, y, interval)` in ascending order of x.
     fn of_points(mut points: Vec<(f64, f64, Option<[f64; 2]>)>) -> Series {
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let whisker = |point: &(f64, f64, Option<[f64; 2]>)| Some((point.0, point.2?));
@@ -109,7 +109,7 @@ impl Series {
         }
     }
 
-    /// The line of this style among `n_lines`.
+    /// Names the line and sets its style among `n_lines`.
     fn named(self, name: &str, style: usize, n_lines: usize) -> Series {
         Series {
             name: name.to_owned(),
@@ -120,18 +120,19 @@ impl Series {
     }
 }
 
-/// The data sets of one group, at their degrees of sharing.
+/// Data sets of one group with their degrees of sharing.
 struct Group<'a> {
     members: Vec<(f64, &'a DataInput, &'a DataResult)>,
 }
 
-/// Names of the groups that have a degree of sharing.
+/// Returns the names of the groups that have a degree of sharing.
 pub(super) fn groups(comparison: &Comparison) -> Vec<&str> {
     let grouped = comparison.input.data.iter();
     distinct(grouped.filter_map(|data| data.share.and(data.group.as_ref())))
 }
 
-/// Differences to the first two references over the degree of sharing, in charts of few lines.
+/// Draws the differences to the first two references over the degree of sharing, split into charts of few
+/// lines.
 pub(super) fn sharing(comparison: &Comparison, group: &str) -> Markup {
     let group = Group::named(comparison, group);
     let references: Vec<&String> = comparison.input.references.iter().take(2).collect();
@@ -149,12 +150,12 @@ pub(super) fn sharing(comparison: &Comparison, group: &str) -> Markup {
     }
 }
 
-/// Names and line samples.
+/// Returns the legend: names and line samples.
 pub(super) fn legend(names: &[&str]) -> Markup {
     crate::render::figures::legend(names, &[])
 }
 
-/// Where the better values of a chart lie.
+/// Returns the direction of better values of a chart.
 fn better_end(key: &FigureKey) -> &'static str {
     match key.known().map(|figure| figure.better) {
         Some(Better::Lower) => "lower",
@@ -183,7 +184,7 @@ impl<'a> Group<'a> {
         keys
     }
 
-    /// First the methods with masks and the best of the others, then who is left.
+    /// Splits the methods into charts: first those with masks and the best of the others, then the rest.
     fn methods_by_chart(&self, references: &[&String]) -> Vec<Vec<&'a str>> {
         let masked = self.names(MethodInput::has_masks);
         let mut others = self.names(|method| !method.has_masks());
@@ -200,16 +201,17 @@ impl<'a> Group<'a> {
         charts.filter(|methods| !methods.is_empty()).collect()
     }
 
-    fn names(&self, wanted: impl Fn(&MethodInput) -> bool) -> Vec<&'a str> {
+    fn names(&self, matches: impl Fn(&MethodInput) -> bool) -> Vec<&'a str> {
         let methods = self.members.iter().flat_map(|(_, data, _)| &data.methods);
         distinct(
             methods
-                .filter(|method| wanted(method))
+                .filter(|method| matches(method))
                 .map(|method| &method.name),
         )
     }
 
-    /// How far above the references a method stands, on average over all figures.
+    /// Returns the mean difference of a method to the references over all figures, signed so that positive is
+    /// better.
     fn gain(&self, method: &str, references: &[&String]) -> f64 {
         let differences = self
             .members
@@ -233,7 +235,7 @@ impl<'a> Group<'a> {
         let lines = methods.iter().enumerate().map(line);
         let chart = Chart {
             title: format!("{key}: difference to {reference}"),
-            x_name: "share of the truth that both tasks have (0 to 1)".into(),
+            x_name: "degree of sharing between the tasks' true models (0 to 1)".into(),
             y_name: format!("difference ({} is better)", better_end(key)),
             series: lines.filter(|line| !line.points.is_empty()).collect(),
             zero: true,

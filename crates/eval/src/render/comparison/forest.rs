@@ -1,4 +1,4 @@
-//! Dots and whiskers: each method's difference to a reference, one below the other.
+//! //! Forest plot: each method's difference to a reference, one below the other.
 
 use maud::{Markup, html};
 
@@ -13,10 +13,10 @@ const TOP: f64 = 6.0;
 const PITCH: f64 = 22.0;
 const BOTTOM: f64 = 46.0;
 
-/// Labels of this axis stand closer than those of other charts.
+/// Maximum number of tick labels; this axis is narrower than those of other charts.
 const MOST_TICK_LABELS: usize = 5;
 
-/// Differences of one figure to one reference, methods from top to bottom. Separable ones are
+/// Draws the differences of one figure to one reference, methods from top to bottom. Significant ones are
 /// filled, others hollow.
 pub(super) fn draw(title: &str, differences: &[&MethodDifference]) -> Markup {
     let reach = |one: &&MethodDifference| {
@@ -51,7 +51,7 @@ fn draw_over(title: &str, axis: &Axis, differences: &[&MethodDifference]) -> Mar
     }
 }
 
-/// Which way is better, and by what.
+/// Returns the axis name with the direction of improvement.
 fn axis_name(differences: &[&MethodDifference]) -> String {
     let Some(first) = differences.first() else {
         return String::new();

@@ -1,11 +1,11 @@
-//! Markdown, for the documents.
+//! //! A comparison as Markdown, for documents.
 
 use super::tables::{self, Cell, Table};
 use super::words;
 use crate::comparison::{Comparison, DataInput, DataResult};
 
-/// The comparison as Markdown: the command stands above each table. Pictures and single runs are
-/// left to [`render_comparison_html`](crate::render_comparison_html).
+/// Renders the comparison as Markdown, with the command above each table. Charts and single runs are left to
+/// [`render_comparison_html`](crate::render_comparison_html).
 pub fn comparison_markdown(comparison: &Comparison) -> String {
     let input = &comparison.input;
     let mut parts = vec![format!("# {}", input.title)];
@@ -19,7 +19,7 @@ pub fn comparison_markdown(comparison: &Comparison) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// Verdicts over data sets, where there are several.
+/// Returns the verdicts counted over data sets, if there are several.
 fn summary(comparison: &Comparison) -> Vec<String> {
     if comparison.data.len() < 2 {
         return Vec::new();
@@ -57,7 +57,7 @@ fn data_set(comparison: &Comparison, data: &DataInput, result: &DataResult) -> V
 }
 
 impl Table {
-    /// Without columns that hold nothing but links: folders lie elsewhere.
+    /// Removes the last column, which has only links to run folders.
     fn without_links(mut self) -> Table {
         self.header.pop();
         self.rows.iter_mut().for_each(|row| {
@@ -72,7 +72,7 @@ fn list(sentences: &[String]) -> String {
     items.join("\n")
 }
 
-/// The command, the caption and the table; nothing where the table is empty.
+/// Returns caption, command and table; an empty string for an empty table.
 fn captioned(command: &str, table: &Table) -> String {
     if table.rows.is_empty() {
         return String::new();
@@ -109,7 +109,7 @@ fn cell(cell: &Cell) -> String {
     parts.join(", ")
 }
 
-/// A bar would end the cell, and a line break the table.
+/// Escapes bars, which end a cell, and newlines, which end a table.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

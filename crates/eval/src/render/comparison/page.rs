@@ -1,4 +1,4 @@
-//! One HTML file, with pictures and with the way to every run.
+//! //! A comparison as one HTML file, with charts and links to every run.
 
 use maud::{Markup, html};
 
@@ -8,8 +8,8 @@ use crate::comparison::{Comparison, DataInput, DataResult, MeasuredRun, MethodIn
 use crate::render::{bars, figures, html};
 use crate::report::{CalibrationCurve, LearningCurve, SharingPicture};
 
-/// The comparison as a self-contained page, readable on paper and in black and white. Addresses
-/// of runs are those of their folders, so the page should lie where these are seen from.
+/// Renders the comparison as a self-contained page that can be read on paper and in black and white. Links to
+/// runs are the paths of their folders, so the page must be in the folder that these are relative to.
 pub fn render_comparison_html(comparison: &Comparison) -> String {
     let content = html! {
         (header(comparison))
@@ -67,7 +67,7 @@ fn sharing_lines(comparison: &Comparison) -> Markup {
                 h2 { "From conflict to agreement: " (group) }
                 p.explained {
                     "Mean difference over seeds, with the uncorrected interval. First the methods "
-                    "with masks and the one of the others that is best on average, then the others."
+                    "with masks and the best of the others on average, then the remaining methods."
                 }
                 (charts::sharing(comparison, group))
             }
@@ -108,7 +108,7 @@ fn verdicts(result: &DataResult) -> Markup {
     }
 }
 
-/// Differences to the reference that people know best, by each decisive figure.
+/// Draws the differences to `shared_bottom`, or else the first reference, by each decisive figure.
 fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
     let references = &comparison.input.references;
     let known_best = references.iter().find(|name| *name == "shared_bottom");
@@ -116,13 +116,13 @@ fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
         return html! {};
     };
     let to_it = |key| {
-        let is_meant = move |one: &&crate::comparison::MethodDifference| {
+        let matches = move |one: &&crate::comparison::MethodDifference| {
             one.reference == *reference && one.key == key
         };
         result
             .differences
             .iter()
-            .filter(is_meant)
+            .filter(matches)
             .collect::<Vec<_>>()
     };
     let keys = result.keys().into_iter().filter(|key| key.is_decisive());
@@ -133,7 +133,7 @@ fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
     html! {
         @if !panels.is_empty() {
             h3 { "Differences to " (reference) }
-            p.explained { "Filled: better or worse after correction. Hollow: not separable, or a single seed." }
+            p.explained { "Filled: significant after correction. Hollow: not significant, or a single seed." }
             div.panels { @for (title, differences) in &panels { (forest::draw(title, differences)) } }
         }
     }
@@ -142,7 +142,7 @@ fn dots(comparison: &Comparison, result: &DataResult) -> Markup {
 fn density(comparison: &Comparison, data: &DataInput, result: &DataResult) -> Markup {
     html! {
         @if let Some(charts) = charts::density(comparison, data, result) {
-            h3 { "Area over density" }
+            h3 { "AUC over density" }
             p.explained { "Whiskers: interval of the mean over seeds." }
             (charts)
         }
@@ -163,7 +163,7 @@ fn sharing(data: &DataInput) -> Markup {
     }
 }
 
-/// The masks of the first seed.
+/// Returns the mask overlap of the first seed.
 fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
     let run = method.seeds.first().filter(|run| !run.sharing.is_empty())?;
     let tasks = match run.densities.is_empty() {
@@ -178,8 +178,8 @@ fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
     })
 }
 
-/// The curves of each method's first seed under the method's name, in as many parts as lines can be told
-/// apart in; each part with the names of its methods.
+/// Returns the curves of each method's first seed under the method's name, split into charts of at most
+/// [`charts::MOST_LINES`] lines; each part with the names of its methods.
 fn in_parts<C>(
     data: &DataInput,
     curves: impl Fn(&MeasuredRun, &str) -> Vec<C>,
@@ -276,7 +276,7 @@ fn table(table: &Table) -> Markup {
     }
 }
 
-/// A row; the first cell is left out where it repeats the row above.
+/// Renders a row; the first cell is left out if it repeats the row above.
 fn row(table: &Table, at: usize) -> Markup {
     let cells = &table.rows[at];
     let repeats = at > 0 && cells[0].text == table.rows[at - 1][0].text;
@@ -291,7 +291,7 @@ fn row(table: &Table, at: usize) -> Markup {
     }
 }
 
-/// Whether the cell should be broken into lines.
+/// Returns true if the cell should be broken into lines.
 fn is_long(cell: &Cell) -> bool {
     cell.is_words && cell.text.len() > 30
 }
@@ -304,9 +304,9 @@ fn cell(cell: &Cell) -> Markup {
     }
 }
 
-/// The folder as an address: signs that would end it are written otherwise.
+/// Percent-encodes a folder for use as a link.
 fn address(folder: &str) -> String {
-    let signs = [("%", "%25"), (" ", "%20"), ("#", "%23"), ("?", "%3F")];
-    let escaped = |address: String, (sign, code)| address.replace(sign, code);
-    signs.into_iter().fold(folder.to_owned(), escaped)
+    let codes = [("%", "%25"), (" ", "%20"), ("#", "%23"), ("?", "%3F")];
+    let escaped = |address: String, (character, code)| address.replace(character, code);
+    codes.into_iter().fold(folder.to_owned(), escaped)
 }

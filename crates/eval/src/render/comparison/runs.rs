@@ -1,10 +1,10 @@
-//! Every run and every trial, so that each number can be traced.
+//! //! Tables of every run and every trial, with links to their folders.
 
 use super::tables::{Cell, Table};
 use crate::comparison::{DataInput, DataResult, FigureKey, MeasuredRun, MethodInput, Trial};
 use crate::render::numbers::{ABSENT, fixed};
 
-/// The runs of a data set with their figures.
+/// Returns the runs of a data set with their figures.
 pub(super) fn runs(data: &DataInput, result: &DataResult) -> Table {
     let keys = result.keys();
     let row = |(method, run): (&MethodInput, &MeasuredRun)| {
@@ -32,7 +32,7 @@ pub(super) fn runs(data: &DataInput, result: &DataResult) -> Table {
     }
 }
 
-/// What was tried before settings were chosen; `None` where nothing was.
+/// Returns the trials before the settings were chosen; `None` without any.
 pub(super) fn trials(data: &DataInput) -> Option<Table> {
     let row = |(method, at, trial): (&MethodInput, usize, &Trial)| {
         let is_picked = method.picked == Some(at);

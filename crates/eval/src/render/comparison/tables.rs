@@ -1,4 +1,4 @@
-//! The tables of a comparison, for Markdown and HTML alike.
+//! Tables of a comparison, for Markdown and HTML.
 
 use super::words;
 use crate::comparison::{
@@ -11,23 +11,23 @@ use crate::render::numbers::{ABSENT, fixed, p_value, percent, signed, thousands}
 use crate::report::{ResultCell, ResultRow, ResultTable};
 use crate::statistics::Estimate;
 
-/// A table, as both drawings have it.
+/// A table, independent of the output format.
 pub(super) struct Table {
     pub(super) caption: String,
     pub(super) header: Vec<String>,
     pub(super) rows: Vec<Vec<Cell>>,
 }
 
-/// What stands in one place of a table.
+/// A cell of a table.
 #[derive(Default)]
 pub(super) struct Cell {
     pub(super) text: String,
-    /// Less important; stand below or behind.
+    /// Secondary texts, shown below or behind the text.
     pub(super) remarks: Vec<String>,
     pub(super) bold: bool,
-    /// Text that may be broken into lines; other cells are figures.
+    /// True if the text may be broken into lines; other cells are numbers.
     pub(super) is_words: bool,
-    /// Name and address of what the row can be traced to.
+    /// Links to the runs behind the row, as (name, folder).
     pub(super) links: Vec<(String, String)>,
 }
 
@@ -51,7 +51,7 @@ fn header(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Means of all figures, task by task; the last column leads to the runs.
+/// Returns the means of all figures by task; the last column links to the runs.
 pub(super) fn means(data: &DataInput, result: &DataResult) -> Table {
     let table = mean_table(data, result);
     let mut header = header(&["task", "method"]);
@@ -71,11 +71,11 @@ pub(super) fn means(data: &DataInput, result: &DataResult) -> Table {
     }
 }
 
-/// The means as a table of results, which knows the best of each task.
+/// Returns the means as a table of results, which marks the best of each task.
 fn mean_table(data: &DataInput, result: &DataResult) -> ResultTable {
     let keys = result.keys();
-    let is_there = |figure: &&Figure| keys.iter().any(|key| key.figure == figure.name);
-    let figures: Vec<&Figure> = FIGURES.iter().filter(is_there).collect();
+    let is_present = |figure: &&Figure| keys.iter().any(|key| key.figure == figure.name);
+    let figures: Vec<&Figure> = FIGURES.iter().filter(is_present).collect();
     let row = |task: &str, method: &MethodInput| ResultRow {
         task: task.to_owned(),
         network: method.name.clone(),
@@ -111,7 +111,7 @@ fn mean_cell(table: &ResultTable, row: usize, column: usize) -> Cell {
     }
 }
 
-/// `0.7412 ± 0.0031`.
+/// Formats a mean and half its interval: `0.7412 ± 0.0031`.
 fn plus_minus(cell: &ResultCell, decimals: usize) -> String {
     let Some(mean) = cell.value else {
         return ABSENT.to_owned();
@@ -133,7 +133,7 @@ fn links(method: Option<&MethodInput>) -> Cell {
     }
 }
 
-/// Every other method against one reference; `None` where nothing is compared with it.
+/// Returns the differences of every other method to one reference; `None` if nothing is compared with it.
 pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str) -> Option<Table> {
     let to_it = || {
         result
@@ -141,8 +141,8 @@ pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str
             .iter()
             .filter(|d| d.reference == reference)
     };
-    let is_there = |key: &FigureKey| to_it().any(|one| one.key == *key);
-    let keys: Vec<FigureKey> = result.keys().into_iter().filter(is_there).collect();
+    let is_present = |key: &FigureKey| to_it().any(|one| one.key == *key);
+    let keys: Vec<FigureKey> = result.keys().into_iter().filter(is_present).collect();
     let row = |method: &str| {
         let cell = |key: &FigureKey| {
             let difference = result.difference(method, reference, key);
@@ -168,7 +168,7 @@ pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str
 fn difference_cell(one: &MethodDifference) -> Cell {
     let (mean, interval) = signed(&one.difference.estimate, &one.key);
     let p = one.difference.p_value.zip(one.adjusted);
-    let p = p.map(|(p, adjusted)| format!("p {}, adjusted {}", p_value(p), p_value(adjusted)));
+    let p = p.map(|(p, adjusted)| format!("p {}, adjusted p {}", p_value(p), p_value(adjusted)));
     Cell {
         text: format!("{mean} {}", words::verdict(one.verdict)),
         remarks: interval.into_iter().chain(p).collect(),
@@ -177,15 +177,15 @@ fn difference_cell(one: &MethodDifference) -> Cell {
     }
 }
 
-/// How far areas stand above 0.5; `None` where all are separable from it, or could not be judged.
+/// Returns AUCs minus the chance level of 0.5; `None` if all are significantly above it or could not be tested.
 pub(super) fn chance(data: &DataInput, result: &DataResult) -> Option<Table> {
-    let is_equal = |one: &ChanceResult| one.verdict == Verdict::NotSeparable;
+    let is_not_significant = |one: &ChanceResult| one.verdict == Verdict::NotSeparable;
     let keys = distinct_keys(result.chance.iter().map(|one| &one.key));
     let row = |method: &str| {
         let cell = |key: &&FigureKey| {
             let of_method = |one: &&ChanceResult| one.method == method && one.key == **key;
-            let found = result.chance.iter().find(of_method);
-            found.map_or(Cell::number(ABSENT), chance_cell)
+            let test = result.chance.iter().find(of_method);
+            test.map_or(Cell::number(ABSENT), chance_cell)
         };
         let mut cells = vec![Cell::words(method)];
         cells.extend(keys.iter().map(cell));
@@ -194,8 +194,8 @@ pub(super) fn chance(data: &DataInput, result: &DataResult) -> Option<Table> {
     let mut header = header(&["method"]);
     header.extend(keys.iter().map(|key| key.to_string()));
     let methods = distinct(result.chance.iter().map(|one| &one.method));
-    result.chance.iter().any(is_equal).then(|| Table {
-        caption: format!("{}: how far areas stand above 0.5", data.name),
+    result.chance.iter().any(is_not_significant).then(|| Table {
+        caption: format!("{}: AUC above the chance level of 0.5", data.name),
         header,
         rows: methods.into_iter().map(row).collect(),
     })
@@ -203,7 +203,7 @@ pub(super) fn chance(data: &DataInput, result: &DataResult) -> Option<Table> {
 
 fn chance_cell(one: &ChanceResult) -> Cell {
     let word = match one.verdict {
-        Verdict::Better => "separable",
+        Verdict::Better => "significant",
         other => words::verdict(other),
     };
     let p = one.adjusted.map(|p| format!("adjusted p {}", p_value(p)));
@@ -224,7 +224,7 @@ fn distinct_keys<'a>(keys: impl Iterator<Item = &'a FigureKey>) -> Vec<&'a Figur
     kept
 }
 
-/// On how many data sets each method is better, worse and neither.
+/// Counts the data sets on which each method is better, worse and neither.
 pub(super) fn summary(comparison: &Comparison, reference: &str) -> Option<Table> {
     let rows = || {
         comparison
@@ -250,7 +250,7 @@ pub(super) fn summary(comparison: &Comparison, reference: &str) -> Option<Table>
         .collect();
     (!rows.is_empty()).then(|| Table {
         caption: format!(
-            "Against {reference}: data sets on which a method is better / worse / not separable"
+            "Against {reference}: data sets on which a method is better / worse / not significant"
         ),
         header,
         rows,
@@ -265,14 +265,14 @@ fn counts(row: &SummaryRow) -> String {
     }
 }
 
-/// What each method takes, mean over seeds.
+/// Returns the cost of each method, mean over seeds.
 pub(super) fn cost(data: &DataInput) -> Table {
     let row = |method: &MethodInput| {
         let mean = |cost: fn(&MeasuredRun) -> f64| {
             let costs: Vec<f64> = method.seeds.iter().map(cost).collect();
             costs.iter().sum::<f64>() / costs.len() as f64
         };
-        // A score file of another program tells the time at most.
+        // A score file of another program gives at most the processor time.
         let known = |value: f64, text: String| {
             Cell::number(if value > 0.0 { text } else { ABSENT.to_owned() })
         };
@@ -312,10 +312,10 @@ pub(super) fn cost(data: &DataInput) -> Table {
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-/// What each method is, and how it was set.
+/// Returns the description and settings of each method.
 pub(super) fn settings(data: &DataInput) -> Table {
     let row = |method: &MethodInput| {
-        let tried = match method.trials.len() {
+        let trials = match method.trials.len() {
             0 => ABSENT.to_owned(),
             n => n.to_string(),
         };
@@ -324,14 +324,14 @@ pub(super) fn settings(data: &DataInput) -> Table {
             Cell::words(&method.about),
             Cell::words(method.settings.join(", ")),
             Cell::words(densities(method)),
-            Cell::number(tried),
+            Cell::number(trials),
         ]
     };
     Table {
         caption: format!("{}: methods and their settings", data.name),
         header: header(&[
             "method",
-            "what it is",
+            "description",
             "settings",
             "connections kept",
             "trials",
@@ -340,7 +340,7 @@ pub(super) fn settings(data: &DataInput) -> Table {
     }
 }
 
-/// `ctr 40.0 %, cvr 40.0 %`, mean over seeds.
+/// Formats densities as `ctr 40.0 %, cvr 40.0 %`, mean over seeds.
 fn densities(method: &MethodInput) -> String {
     let tasks = method
         .seeds
@@ -355,7 +355,7 @@ fn densities(method: &MethodInput) -> String {
     }
 }
 
-/// Published figures beside ours; `None` without any.
+/// Returns published figures beside measured ones; `None` without any.
 pub(super) fn published(data: &DataInput, result: &DataResult) -> Option<Table> {
     let row = |one: &Agreement| {
         let decimals = decimals_of(&one.published.figure);
@@ -369,13 +369,13 @@ pub(super) fn published(data: &DataInput, result: &DataResult) -> Option<Table> 
         ]
     };
     (!result.agreement.is_empty()).then(|| Table {
-        caption: format!("{}: published figures beside ours", data.name),
-        header: header(&["method", "figure", "published", "ours", "source"]),
+        caption: format!("{}: published and measured figures", data.name),
+        header: header(&["method", "figure", "published", "measured", "source"]),
         rows: result.agreement.iter().map(row).collect(),
     })
 }
 
-/// Of the figure whose name ends in the longest known one.
+/// Returns the decimals of the figure that `name` ends with.
 fn decimals_of(name: &str) -> usize {
     let named = FIGURES.iter().find(|figure| name.ends_with(figure.name));
     named.map_or(4, |figure| figure.decimals)
