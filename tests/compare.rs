@@ -178,7 +178,7 @@ fn a_log_with_other_settings_is_refused_where_runs_learned_from_one() {
     let changed = small("[1, 2]").replace("share = 1.0", "share = 0.5");
     fs::write(folder.path().join("compare.toml"), changed).unwrap();
     let parts = [
-        "seed-1: this log was made with other settings",
+        "seed-1: this log was generated with other settings",
         "\"share\":1.0",
     ];
     refused(
@@ -257,7 +257,7 @@ fn processes_share_a_folder_and_go_on_after_a_stop() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(143), "{said}");
     assert!(
-        said.contains("run the same command again to go on"),
+        said.contains("run the same command again to resume"),
         "{said}"
     );
     let both = [start(), start()].map(|child| child.wait_with_output().unwrap());
@@ -427,7 +427,7 @@ fn what_is_wrong_is_told_before_anything_runs() {
     let right = format!("seeds = [1, 2]\n{RIGGED}");
     check(
         &right.replace("references = [\"honest\"]", "references = [\"honset\"]"),
-        &["compare.toml:3: \"honset\" is no method; did you mean honest?"],
+        &["compare.toml:3: \"honset\" is not a method; did you mean honest?"],
     );
     check(
         &right.replace("trials = 1", "trails = 1"),
@@ -435,7 +435,7 @@ fn what_is_wrong_is_told_before_anything_runs() {
     );
     check(
         &right.replace("run = \"run.toml\"", ""),
-        &["data set \"log\" needs run, a run file, or synth"],
+        &["data set \"log\" needs run (a run file) or synth"],
     );
     check(
         &right.replace("{ leak = \"categorical\" }", "{ leek = \"categorical\" }"),
@@ -453,16 +453,16 @@ fn what_is_wrong_is_told_before_anything_runs() {
     );
     check(
         &format!("{right}\n[methods.lost]\nmasks_of = \"nobody\"\n"),
-        &["\"nobody\" is no method"],
+        &["\"nobody\" is not a method"],
     );
     let wide = "[methods.wide]\nwidth = 2";
     check(
         &format!("{right}\n{wide}\nmasks_of = \"honest\"\n"),
-        &["method \"wide\" has width, and match, masks_of or weights_of says its widths already"],
+        &["method \"wide\" has width, but match, masks_of or weights_of already sets its widths"],
     );
     check(
         &format!("match = \"parameters\"\n{right}\n{wide}\n"),
-        &["method \"wide\" has width, and match"],
+        &["method \"wide\" has width, but match"],
     );
     check(
         &format!("{right}\n[methods.wide]\nwidth = 0\n"),
@@ -470,11 +470,11 @@ fn what_is_wrong_is_told_before_anything_runs() {
     );
     check(
         &right.replace("trials = 1", "trials = 1\nlearning_rate = [0.1, 0.01]"),
-        &["tuning.learning_rate falls from 0.1 to 0.01"],
+        &["tuning.learning_rate is 0.1 to 0.01"],
     );
     check(
         &right.replace("[methods.same]", "[methods.\"a/b\"]"),
-        &["is to be the name of a folder"],
+        &["becomes the name of a folder"],
     );
 }
 

@@ -273,13 +273,13 @@ fn a_file_that_does_not_fit_is_refused_before_anything_runs() {
     check(
         "row,p_ctr,p_cvr",
         &numbered,
-        &["judged row 1498 has scores already, in row 1499"],
+        &["evaluated row 1498 already has scores, in row 1499"],
     );
     let from_1 = |at: u64| format!("{},{}", at + 1, good(at));
     check(
         "row,p_ctr,p_cvr",
         &from_1,
-        &["1500 is not one of the judged rows, which count from 0 to 1499"],
+        &["1500 is not the index of an evaluated row, 0 to 1499"],
     );
     let of_other_row = |at: u64| format!("{},{}", good(at), u8::from(labels(10_001 + at).0));
     check(
@@ -291,13 +291,13 @@ fn a_file_that_does_not_fit_is_refused_before_anything_runs() {
     check(
         "p_ctr,p_cvr,seed",
         &of_seed_1,
-        &["the scores are of seed 1, but seed 2 was wanted"],
+        &["the scores are of seed 1; expected seed 2"],
     );
     let two_trainings = |at: u64| format!("{},{}", good(at), at / 1000);
     check(
         "p_ctr,p_cvr,cpu_seconds",
         &two_trainings,
-        &["row 1001: 1, but the first row says 0"],
+        &["row 1001: 1, but 0 in the first row"],
     );
     let backwards = |at: u64| format!("{},-3", good(at));
     check(
@@ -309,7 +309,7 @@ fn a_file_that_does_not_fit_is_refused_before_anything_runs() {
     refused(
         folder.path(),
         &arguments,
-        &["2.csv: 1 rows of scores for 1500 judged rows"],
+        &["2.csv: 1 rows of scores for 1500 evaluated rows"],
     );
     fs::remove_file(&wrong).unwrap();
     refused(
@@ -340,20 +340,20 @@ fn what_the_comparison_says_of_score_files_is_checked() {
     let more = |text: &str| format!("{PLAN}{text}\n");
     check(
         &more("set = { seed = 1 }"),
-        "method \"theirs\" is score files, which set says nothing of",
+        "method \"theirs\" consists of score files, to which set does not apply",
     );
     check(
         &more("masks_of = \"ours\""),
-        "which masks_of says nothing of",
+        "to which masks_of does not apply",
     );
     check(
         &more("[methods.kept]\nweights_of = \"theirs\""),
-        "\"theirs\" is score files, which have no masks",
+        "\"theirs\" consists of score files, which have no masks",
     );
     let two = "[data.again]\nrun = \"run.toml\"";
     check(
         &more(two),
-        "runs on 2 data sets, but its scores name one file for all; write {data}",
+        "runs on 2 data sets, but its scores name the same file for all; write {data}",
     );
     let one_file = PLAN.replace("theirs/{seed}.csv", "{data}.csv");
     let logs = "[data.made]\nsynth = { rows = 2000 }";

@@ -1,4 +1,4 @@
-//! From the folders of finished runs to what is compared.
+//! //! Collects the results of finished runs for the comparison report.
 
 use std::error::Error;
 use std::fs;
@@ -9,45 +9,45 @@ use ncs_eval::comparison::{
 };
 use ncs_eval::{LayerSharing, RunReport};
 
-use super::bench::{RunTable, Start, figures};
 use super::plan::{Cell, Plan};
+use super::run_table::{RunArguments, RunTable, figures};
 use super::scores::Scored;
 use super::toml_types::Match;
 use crate::progress::grouped;
 use crate::{cost, predictions_file, training};
 
-/// Share of intervals that hold the mean, and one minus the rate of wrong verdicts.
+/// Confidence level of intervals; one minus this is the significance level.
 const CONFIDENCE: f64 = 0.95;
 
-/// Everything that is finished.
+/// /// Collects all finished runs.
 ///
 /// # Errors
-/// Results cannot be read.
+/// Fails if results cannot be read.
 pub(crate) fn gather(
-    bench: &mut RunTable<'_>,
+    table: &mut RunTable<'_>,
     scored: &Scored,
 ) -> Result<ComparisonInput, Box<dyn Error>> {
-    let plan = bench.plan;
+    let plan = table.plan;
     let mut data = Vec::new();
     let mut protocol = protocol(plan);
     for (name, set) in &plan.file.data {
         let mut methods = Vec::new();
-        let mut unequal = Vec::new();
+        let mut off_size = Vec::new();
         for cell in plan.cells.iter().filter(|cell| cell.data == *name) {
-            let found = match scored.get(cell) {
+            let results = match scored.get(cell) {
                 Some(seeds) => score_files(plan, cell, seeds),
                 None => {
-                    let method = method(bench, cell)?;
-                    unequal.extend(off_budget(plan.matching, bench.budget(cell), &method));
+                    let method = method(table, cell)?;
+                    off_size.extend(off_budget(plan.matching, table.budget(cell), &method));
                     method
                 }
             };
-            methods.push(found);
+            methods.push(results);
         }
-        if !unequal.is_empty() {
+        if !off_size.is_empty() {
             protocol.push(format!(
-                "Not equal in the end on {name}: {}.",
-                unequal.join("; ")
+                "Sizes that differ from the budget on {name}: {}.",
+                off_size.join("; ")
             ));
         }
         data.push(DataInput {
@@ -84,14 +84,14 @@ fn command(plan: &Plan) -> String {
     )
 }
 
-/// How it was run, in sentences.
+/// Describes the protocol in sentences.
 fn protocol(plan: &Plan) -> Vec<String> {
     let tuning = &plan.file.tuning;
     let mut protocol = vec![format!(
-        "Each method on each data set: {} trials with seeds {:?} (the run file's own settings first, then \
+        "Each method on each data set: {} trials with seeds {:?} (first the settings of the run file, then \
          points of a Halton sequence over learning rate {} to {}, weight decay {} to {} and weight of the \
-         last task {} to {}), the best by the mean over tasks of validation AUC (or minus squared error); \
-         then seeds {:?} with these settings. The test rows are looked at once, at the end.",
+         last task {} to {}), selected by the mean validation AUC (or minus squared error) over tasks; \
+         then seeds {:?} with these settings. The test rows are evaluated once, at the end.",
         tuning.trials,
         tuning.seeds,
         tuning.learning_rate.0,
@@ -105,14 +105,14 @@ fn protocol(plan: &Plan) -> Vec<String> {
     protocol.push(match plan.matching {
         Match::None => "Hidden widths are those of the run file for every network.".to_owned(),
         Match::Parameters => "Hidden widths are scaled, before any mask is known, so that every network has \
-                              as many weights in layers and heads as the shared bottom of the run file: a \
-                              mask counts at the density that its search is told. A search that chooses \
-                              its density itself, and a method that takes masks or widths from another \
-                              one's runs, may end with more or fewer; the costs list what each kept."
+                              as many weights in layers and heads as the shared bottom of the run file; a \
+                              mask counts at the configured density. A search that chooses its own density, \
+                              and a method that reuses masks or widths of another method's runs, may end \
+                              with more or fewer weights; the costs list the kept weights."
             .to_owned(),
-        Match::Flops => "Hidden widths are scaled, before any mask is known, so that every network takes as \
+        Match::Flops => "Hidden widths are scaled, before any mask is known, so that every network needs as \
                          many multiplications a score as the shared bottom of the run file; the costs list \
-                         what each takes."
+                         the multiplications of each."
             .to_owned(),
     });
     protocol.push(
@@ -125,15 +125,16 @@ fn protocol(plan: &Plan) -> Vec<String> {
     let scored: Vec<&str> = scored.map(|(name, _)| name.as_str()).collect();
     if !scored.is_empty() {
         protocol.push(format!(
-            "Not trained here: {}. What other programs predicted for the test rows is read from files; widths,              trials and settings above are not theirs.",
+            "Not trained here: {}. Predictions of other programs for the test rows are read from files; the widths, \
+             trials and settings above do not apply to them.",
             scored.join(", ")
         ));
     }
     protocol
 }
 
-/// `gradient 180,432 weights (the budget is 65,310)`, where a method's finished runs are more than a tenth
-/// off what the networks were scaled to.
+/// Reports the size of a method whose finished runs differ from the budget by more than a tenth: `gradient
+/// 180,432 weights (the budget is 65,310)`.
 fn off_budget(by: Match, budget: f64, method: &MethodInput) -> Option<String> {
     let (size, unit): (fn(&MeasuredRun) -> u64, _) = match by {
         Match::None => return None,
@@ -149,24 +150,27 @@ fn off_budget(by: Match, budget: f64, method: &MethodInput) -> Option<String> {
     })
 }
 
-fn published(said: &super::toml_types::Published) -> Published {
+fn published(published: &super::toml_types::Published) -> Published {
     Published {
-        method: said.method.clone(),
-        figure: format!("{} {}", said.task, said.figure),
-        value: said.value,
-        source: said.source.clone(),
+        method: published.method.clone(),
+        figure: format!("{} {}", published.task, published.figure),
+        value: published.value,
+        source: published.source.clone(),
     }
 }
 
-fn method(bench: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
-    let plan = bench.plan;
-    let results = bench.results(cell)?;
+fn method(table: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
+    let plan = table.plan;
+    let results = table.results(cell)?;
     let trials = results.trials.iter().map(|(start, validation)| Trial {
         settings: tuned(plan, start),
         validation: *validation,
         folder: relative(plan, &start.folder),
     });
-    let settings = results.seeds.first().map(|start| said(plan, start));
+    let settings = results
+        .seeds
+        .first()
+        .map(|start| reported_settings(plan, start));
     let mut seeds = Vec::new();
     for start in &results.seeds {
         seeds.push(measured(plan, start)?);
@@ -177,12 +181,12 @@ fn method(bench: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn 
         settings: settings.unwrap_or_default(),
         family: plan.method(cell).family.clone(),
         trials: trials.collect(),
-        picked: results.picked.map(|trial| trial as usize),
+        picked: results.selected.map(|trial| trial as usize),
         seeds,
     })
 }
 
-/// A method that another program trained.
+/// Returns the results of a method that another program trained.
 fn score_files(plan: &Plan, cell: &Cell, seeds: &[MeasuredRun]) -> MethodInput {
     let method = plan.method(cell);
     let scores = method.scores.iter();
@@ -195,8 +199,8 @@ fn score_files(plan: &Plan, cell: &Cell, seeds: &[MeasuredRun]) -> MethodInput {
     }
 }
 
-/// The settings of a run without those that say where things lie.
-fn said(plan: &Plan, start: &Start) -> Vec<String> {
+/// Returns the settings of a run without paths, seed and evaluation settings.
+fn reported_settings(plan: &Plan, start: &RunArguments) -> Vec<String> {
     let hidden = [
         "data.cache=",
         "data.train=",
@@ -207,14 +211,14 @@ fn said(plan: &Plan, start: &Start) -> Vec<String> {
         "evaluation.",
     ];
     let of_data = super::plan::assignments(&plan.data(&start.run.cell).set);
-    let shown = |setting: &&String| {
+    let is_reported = |setting: &&String| {
         !of_data.contains(setting) && !hidden.iter().any(|key| setting.starts_with(key))
     };
-    start.settings.iter().filter(shown).cloned().collect()
+    start.settings.iter().filter(is_reported).cloned().collect()
 }
 
-/// The settings that the trial changed.
-fn tuned(plan: &Plan, start: &Start) -> Vec<String> {
+/// Returns the settings that the trial changed.
+fn tuned(plan: &Plan, start: &RunArguments) -> Vec<String> {
     let is_tuned = |setting: &&String| {
         let key = setting.split('=').next().unwrap_or_default();
         ["training.learning_rate", "training.weight_decay"].contains(&key)
@@ -233,7 +237,7 @@ fn relative(plan: &Plan, folder: &Path) -> String {
     path.display().to_string()
 }
 
-fn measured(plan: &Plan, start: &Start) -> Result<MeasuredRun, Box<dyn Error>> {
+fn measured(plan: &Plan, start: &RunArguments) -> Result<MeasuredRun, Box<dyn Error>> {
     let folder = &start.folder;
     let path = folder.join("report.json");
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -258,8 +262,8 @@ fn measured(plan: &Plan, start: &Start) -> Result<MeasuredRun, Box<dyn Error>> {
     })
 }
 
-/// The share of connections that each of two tasks keeps; nothing for another number of tasks, where the
-/// counts do not tell.
+/// Returns the share of connections that each of two tasks keeps; empty for another number of tasks, for which
+/// the counts do not determine it.
 fn densities(tasks: &[String], layers: &[LayerSharing]) -> Vec<(String, f64)> {
     let all: u64 = layers.iter().map(LayerSharing::connections).sum();
     if tasks.len() != 2 || all == 0 {
@@ -280,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_kept_more_than_it_was_given_is_named() {
+    fn a_method_above_the_budget_is_reported() {
         let method = |weights| {
             let mut run = MeasuredRun::default();
             run.cost.weights = weights;
@@ -291,11 +295,11 @@ mod tests {
             }
         };
         let check = |by, weights, expected: Option<&str>| {
-            let found = off_budget(by, 65_310.0, &method(weights));
-            assert_eq!(found.as_deref(), expected);
+            let actual = off_budget(by, 65_310.0, &method(weights));
+            assert_eq!(actual.as_deref(), expected);
         };
-        let told = "gradient 180,432 weights (the budget is 65,310)";
-        check(Match::Parameters, 180_432, Some(told));
+        let text = "gradient 180,432 weights (the budget is 65,310)";
+        check(Match::Parameters, 180_432, Some(text));
         check(Match::Parameters, 66_000, None);
         check(Match::None, 180_432, None);
         let unfinished = MethodInput::default();

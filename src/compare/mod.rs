@@ -1,19 +1,20 @@
-//! `ncs compare`: data sets, methods and seeds to results with intervals and verdicts.
+//! //! Comparison of methods (`ncs compare`): data sets, methods and seeds to results with intervals and
+//! verdicts.
 //!
-//! A plan lists cells, a method on a data set each. A cell first runs its trials, with one seed
-//! or a few, and picks the settings that are best on the validation rows; then it runs every seed with these.
-//! Every run is an `ncs train` of its own, in a folder whose name holds the hash of its settings: what is
-//! there is not run again, and settings that were changed get new folders. A run does not notice that the
-//! rows behind its run file, or the program, have changed since: then start a new folder.
+//! A plan lists cells, one method on one data set each. A cell first runs its trials, with one or more seeds,
+//! and selects the settings with the best validation score; then it runs every seed with these settings. Every
+//! run is an `ncs train` process of its own, in a folder whose name contains the hash of its settings: finished
+//! runs are not repeated, and changed settings get new folders. Changes to the rows behind a run file, or to
+//! the program, are not detected: start a new folder after them.
 //!
 //! ```text
 //! DIR/data/SET/seed-S/  runs/SET/METHOD/seed-S-HASH/  cache/  locks/
 //!     comparison.json  comparison.md  report.html
 //! ```
 
-mod bench;
 mod gather;
 mod plan;
+mod run_table;
 mod score_table;
 mod scores;
 mod sizes;
@@ -30,54 +31,53 @@ use ncs_eval::{comparison_markdown, render_comparison_html};
 use ncs_model::tensor_file;
 
 use crate::progress::Progress;
-use bench::RunTable;
 use plan::Plan;
+use run_table::RunTable;
 use scores::Scored;
 
 pub use toml_types::Match;
 
-/// How a comparison is run.
+/// Options of a comparison.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// Runs at a time; 0: one for each core that a run does not share.
+    /// Number of concurrent runs; 0: number of cores divided by the threads of a run.
     pub jobs: usize,
-    /// What is made equal between networks, where it is not what the file says.
+    /// Budget to equalise across networks (overrides the file).
     pub matching: Option<Match>,
-    /// Whether nothing is run: the report is of what is there.
+    /// True to run nothing and only report the finished runs.
     pub only_report: bool,
-    /// Where relative paths of score files start, if not at the comparison.
+    /// Folder that relative paths of score files start at; default: the folder of the comparison file.
     pub scores: Option<PathBuf>,
 }
 
-/// What came of a comparison.
+/// Outcome of a comparison.
 #[derive(Debug)]
 pub struct Compared {
     /// Results, differences and verdicts.
     pub comparison: Comparison,
-    /// Runs that failed, and why: `data set, method, seed: reason`.
+    /// Failed runs with their reasons: `folder: reason`.
     pub failed: Vec<String>,
 }
 
-/// The JSON schema of a comparison, as a text that ends in a line break: what `ncs schema compare` prints and
-/// the project ships.
+/// Returns the JSON schema of a comparison file, ending in a newline, as printed by `ncs schema compare` and
+/// shipped with the project.
 pub fn json_schema() -> String {
     crate::run_file::schema_of::<toml_types::CompareFile>()
 }
 
-/// Checks a comparison against its data without running anything; made-up logs, which are not there
-/// yet, are left out. The number of methods on data sets that were checked.
+/// Checks a comparison against its data without running anything, and returns the number of checked methods on
+/// data sets. Synthetic logs, which do not exist yet, are left out.
 ///
-/// # Errors
-/// Everything that is wrong with the file, or with the settings of the first wrong method.
+/// Fails with all errors in the file, or in the settings of the first invalid method.
 pub fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
     let plan = Plan::open(path, Path::new(""), None)?;
-    bench::check_files(&plan)
+    run_table::check_files(&plan)
 }
 
-/// Runs what the file at `path` says and is not finished yet, and writes the report into `folder`.
+/// Runs all unfinished runs of the file at `path`, and writes the report into `folder`.
 ///
-/// # Errors
-/// The file or the settings of a method are wrong, the folder cannot be written, or it was asked to stop.
+/// Fails if the file or the settings of a method are invalid, the folder cannot be written, or the process is
+/// interrupted.
 pub fn run(
     path: &Path,
     folder: &Path,
@@ -91,14 +91,14 @@ pub fn run(
     }
     std::fs::create_dir_all(folder).map_err(|error| {
         format!(
-            "{}: cannot make this folder: {error}; choose another with --out",
+            "{}: cannot create this folder: {error}; choose another with --out",
             folder.display()
         )
     })?;
     if !manner.only_report {
-        work::make_logs(&plan, progress, stop)?;
+        work::generate_logs(&plan, progress, stop)?;
     }
-    let mut bench = RunTable::new(&plan)?;
+    let mut table = RunTable::new(&plan)?;
     let scored = scores::read_all(&plan, progress, stop)?;
     if !manner.only_report {
         let jobs = match manner.jobs {
@@ -108,29 +108,29 @@ pub fn run(
             }
             jobs => jobs,
         };
-        let ran = work::run(&mut bench, jobs.max(1), progress, stop);
-        if ran.is_err() {
-            // What is finished is worth a look, and the reason is told below.
-            write(&mut bench, &scored)?;
+        let outcome = work::run(&mut table, jobs.max(1), progress, stop);
+        if outcome.is_err() {
+            // // Report the finished runs before returning the error.
+            write(&mut table, &scored)?;
         }
-        ran?;
+        outcome?;
     }
-    let comparison = write(&mut bench, &scored)?;
-    let failed = bench.failed.iter();
-    let failed = failed.map(|(folder, why)| format!("{}: {why}", folder.display()));
+    let comparison = write(&mut table, &scored)?;
+    let failed = table.failed.iter();
+    let failed = failed.map(|(folder, reason)| format!("{}: {reason}", folder.display()));
     Ok(Compared {
         comparison,
         failed: failed.collect(),
     })
 }
 
-/// Writes the report of what is finished.
-fn write(bench: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
-    let folder = bench.plan.folder.clone();
-    let comparison = Comparison::of(gather::gather(bench, scored)?);
+/// Writes the report of the finished runs.
+fn write(table: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
+    let folder = table.plan.folder.clone();
+    let comparison = Comparison::of(gather::gather(table, scored)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;
     json.push('\n');
-    // Comparisons that share a folder and end at once have the same drafts: one writes after the other.
+    // // Comparisons that share a folder use the same temporary files: the lock serialises their writes.
     let locks = folder.join("locks");
     std::fs::create_dir_all(&locks)?;
     let lock = std::fs::File::create(locks.join("report.lock"))?;

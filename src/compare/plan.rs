@@ -1,4 +1,4 @@
-//! What a comparison runs: for each data set and method its settings, checked before the first run.
+//! //! Plan of a comparison: the settings of each method on each data set, checked before the first run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use super::toml_types::{CompareFile, DataSet, Match, Method, MethodsFile};
 use super::{scores, trials};
 use crate::run_file::{RunFileError, Shaped};
 
-/// A comparison that was read and found right, as far as that can be told from its file.
+/// A comparison file that was read and validated, as far as possible without its data.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) file: CompareFile,
-    /// The file, for messages and the report.
+    /// Path of the file, for messages and the report.
     pub(crate) path: PathBuf,
-    /// Everything is written here.
+    /// Output folder.
     pub(crate) folder: PathBuf,
-    /// Relative paths of score files start here.
+    /// Folder that relative paths of score files start at.
     pub(crate) scores: PathBuf,
     pub(crate) matching: Match,
-    /// Data set by data set, in the order of the file: each method that runs on it.
+    /// Cells by data set in the order of the file: each method that runs on it.
     pub(crate) cells: Vec<Cell>,
 }
 
@@ -39,10 +39,9 @@ pub(crate) struct RunOf {
 }
 
 impl Plan {
-    /// Reads and checks `path`; `matching` overrides what it says of widths.
+    /// Reads and checks `path`; `matching` overrides the file's `match`.
     ///
-    /// # Errors
-    /// Everything that is wrong with it, each with its line.
+    /// Fails with all errors in the file, each with its line.
     pub(crate) fn open(
         path: &Path,
         folder: &Path,
@@ -78,12 +77,12 @@ impl Plan {
         &self.file.methods[&cell.method]
     }
 
-    /// Cells that are trained here.
+    /// Returns the cells that are trained here.
     pub(crate) fn trained_cells(&self) -> impl Iterator<Item = &Cell> {
         self.cells.iter().filter(|cell| !self.is_scored(cell))
     }
 
-    /// Cells that are score files of other programs.
+    /// Returns the cells that are score files of other programs.
     pub(crate) fn scored_cells(&self) -> impl Iterator<Item = &Cell> {
         self.cells.iter().filter(|cell| self.is_scored(cell))
     }
@@ -92,7 +91,7 @@ impl Plan {
         self.method(cell).scores.is_some()
     }
 
-    /// The cell whose masks or number of weights this one takes over.
+    /// Returns the cell whose masks or number of weights this one reuses.
     pub(crate) fn base(&self, cell: &Cell) -> Option<Cell> {
         let method = self.method(cell);
         let base = method.masks_of.as_ref().or(method.weights_of.as_ref())?;
@@ -102,7 +101,7 @@ impl Plan {
         })
     }
 
-    /// The run file of a data set; of a synthetic one without its own, that of a seed's log.
+    /// Returns the run file of a data set; of a synthetic one without its own, that of a seed's log.
     pub(crate) fn run_file(&self, data: &str, seed: u64) -> PathBuf {
         match &self.file.data[data].run {
             Some(run) => root(&self.path).join(run),
@@ -110,7 +109,7 @@ impl Plan {
         }
     }
 
-    /// Where the made-up log of a seed lies.
+    /// Returns the folder of the synthetic log of a seed.
     pub(crate) fn log_folder(&self, data: &str, seed: u64) -> PathBuf {
         self.folder
             .join("data")
@@ -118,7 +117,7 @@ impl Plan {
             .join(format!("seed-{seed}"))
     }
 
-    /// The files of a seed's synthetic log, as overrides of the run file that stands for all of them.
+    /// Returns the files of a seed's synthetic log as overrides of the run file that all seeds share.
     pub(crate) fn log_files(&self, data: &str, seed: u64) -> Vec<String> {
         let set = &self.file.data[data];
         if set.run.is_none() || set.synth.is_none() {
@@ -131,19 +130,19 @@ impl Plan {
             .into()
     }
 
-    /// What a data set lays over its run file, whatever the method.
+    /// Returns the overrides of a data set to its run file, which apply to every method.
     pub(crate) fn data_settings(&self, data: &str, seed: u64) -> Vec<String> {
         let mut settings = assignments(&self.file.data[data].set);
         settings.extend(self.log_files(data, seed));
         settings
     }
 
-    /// The first seed of the trials: settings are checked with its rows.
+    /// Returns the first seed of the trials; settings are checked with its rows.
     pub(crate) fn first_seed(&self) -> u64 {
         self.file.tuning.seeds.first().copied().unwrap_or(1)
     }
 
-    /// The seeds whose logs or runs are needed: those of the comparison, and those of the trials.
+    /// Returns the seeds whose logs or runs are needed: those of the comparison and those of the trials.
     pub(crate) fn all_seeds(&self) -> Vec<u64> {
         let mut seeds = self.file.tuning.seeds.clone();
         seeds.extend(&self.file.seeds);
@@ -152,16 +151,16 @@ impl Plan {
         seeds
     }
 
-    /// The settings of a data set and a method, as overrides of the run file. A method that takes masks
-    /// takes over the settings of the method that found them, but for those of the search.
+    /// Returns the settings of a data set and a method as overrides of the run file. A method with `masks_of`
+    /// inherits the settings of that method, except those of the search.
     pub(crate) fn settings(&self, cell: &Cell) -> Vec<String> {
         let mut settings = assignments(&self.data(cell).set);
         if let Some(base) = &self.method(cell).masks_of {
-            let is_taken = |setting: &String| {
+            let is_inherited = |setting: &String| {
                 !setting.starts_with("search.") && !setting.starts_with("network.kind=")
             };
             let of_base = assignments(&self.file.methods[base].set);
-            settings.extend(of_base.into_iter().filter(is_taken));
+            settings.extend(of_base.into_iter().filter(is_inherited));
             settings.extend([
                 "network.kind=\"sparse_sharing\"".to_owned(),
                 "search.kind=\"model\"".to_owned(),
@@ -171,7 +170,7 @@ impl Plan {
         settings
     }
 
-    /// The settings of a trial; `last_task` is the task whose weight is tried.
+    /// Returns the settings of a trial; `last_task` is the task whose weight is tuned.
     pub(crate) fn trial(&self, trial: u32, last_task: &str) -> Vec<String> {
         trials::settings(&self.file.tuning, trial, last_task)
     }
@@ -182,7 +181,7 @@ pub(crate) fn absolute(path: &Path) -> String {
     full.display().to_string()
 }
 
-/// Where the relative paths of a file start.
+/// Returns the folder that the relative paths in a file start at.
 fn root(file: &Path) -> &Path {
     let root = file.parent().filter(|root| *root != Path::new(""));
     root.unwrap_or(Path::new("."))
@@ -201,59 +200,60 @@ fn cells(file: &CompareFile) -> Vec<Cell> {
     file.data.iter().flat_map(of_data).collect()
 }
 
-/// `{ network = { kind = "mmoe" } }` becomes `network.kind="mmoe"`.
+/// Flattens tables into assignments: `{ network = { kind = "mmoe" } }` becomes `network.kind="mmoe"`.
 pub(crate) fn assignments(set: &Map<String, Value>) -> Vec<String> {
-    let mut found = Vec::new();
-    flatten("", set, &mut found);
-    found
+    let mut assignments = Vec::new();
+    flatten("", set, &mut assignments);
+    assignments
 }
 
-fn flatten(prefix: &str, set: &Map<String, Value>, found: &mut Vec<String>) {
+fn flatten(prefix: &str, set: &Map<String, Value>, assignments: &mut Vec<String>) {
     for (key, value) in set {
         let path = match prefix {
             "" => key.clone(),
             prefix => format!("{prefix}.{key}"),
         };
         match value {
-            Value::Object(inner) => flatten(&path, inner, found),
-            // JSON's numbers, texts and lists of them are TOML's.
-            value => found.push(format!("{path}={value}")),
+            Value::Object(inner) => flatten(&path, inner, assignments),
+            // // Numbers, strings and lists of them have the same syntax in JSON and TOML.
+            value => assignments.push(format!("{path}={value}")),
         }
     }
 }
 
-type Found = Vec<(Vec<String>, String)>;
+/// Errors with the keys that they refer to.
+type Problems = Vec<(Vec<String>, String)>;
 
-fn problems(file: &CompareFile) -> Found {
-    let mut found = Found::new();
-    let mut say = |path: &[&str], text: String| {
-        found.push((path.iter().map(|key| (*key).to_owned()).collect(), text));
+fn problems(file: &CompareFile) -> Problems {
+    let mut problems = Problems::new();
+    let mut add = |path: &[&str], text: String| {
+        problems.push((path.iter().map(|key| (*key).to_owned()).collect(), text));
     };
     if file.methods.is_empty() {
-        say(
+        add(
             &["methods"],
-            "there is no method; state [methods.NAME] or include".to_owned(),
+            "there is no method; add [methods.NAME] or include".to_owned(),
         );
     }
     let known = |name: &String| file.methods.contains_key(name);
     for name in file.references.iter().filter(|name| !known(name)) {
-        say(&["references"], unknown_method(name, file));
+        add(&["references"], unknown_method(name, file));
     }
     for (name, set) in &file.data {
         if set.run.is_none() && set.synth.is_none() {
             let text =
-                format!("data set {name:?} needs run, a run file, or synth, a log to be made up");
-            say(&["data", name], text);
+                format!("data set {name:?} needs run (a run file) or synth (a synthetic log)");
+            add(&["data", name], text);
         }
         for method in set.methods.iter().flatten().filter(|method| !known(method)) {
-            say(&["data", name, "methods"], unknown_method(method, file));
+            add(&["data", name, "methods"], unknown_method(method, file));
         }
         for published in set
             .published
             .iter()
             .filter(|published| !known(&published.method))
         {
-            say(
+            add(
                 &["data", name, "published"],
                 unknown_method(&published.method, file),
             );
@@ -267,47 +267,47 @@ fn problems(file: &CompareFile) -> Found {
         for (key, base) in bases {
             let Some(base) = base else { continue };
             match file.methods.get(base) {
-                None => say(&["methods", name, key], unknown_method(base, file)),
+                None => add(&["methods", name, key], unknown_method(base, file)),
                 Some(other) if other.masks_of.is_some() || other.weights_of.is_some() => {
-                    let text =
-                        format!("{base:?} takes over from another method itself; name that one");
-                    say(&["methods", name, key], text);
+                    let text = format!("{base:?} itself reuses another method; name that one");
+                    add(&["methods", name, key], text);
                 }
                 Some(other) if other.scores.is_some() => {
-                    let text =
-                        format!("{base:?} is score files, which have no masks and no widths");
-                    say(&["methods", name, key], text);
+                    let text = format!(
+                        "{base:?} consists of score files, which have no masks and no widths"
+                    );
+                    add(&["methods", name, key], text);
                 }
                 Some(_) => {}
             }
             for (data, set) in &file.data {
-                let lacks = |wanted: &String| {
+                let lacks = |method: &String| {
                     set.methods
                         .as_ref()
-                        .is_some_and(|own| !own.contains(wanted))
+                        .is_some_and(|own| !own.contains(method))
                 };
                 if lacks(base) && !lacks(name) {
                     let text =
                         format!("{name:?} needs {base:?}, which does not run on data set {data:?}");
-                    say(&["data", data, "methods"], text);
+                    add(&["data", data, "methods"], text);
                 }
             }
         }
         for text in scores::problems(name, method, file) {
-            say(&["methods", name], text);
+            add(&["methods", name], text);
         }
         let takes_widths = method.masks_of.is_some() || method.weights_of.is_some();
         if method.width.is_some() && (takes_widths || file.matching != Match::None) {
             let text = format!(
-                "method {name:?} has width, and match, masks_of or weights_of says its widths already"
+                "method {name:?} has width, but match, masks_of or weights_of already sets its widths"
             );
-            say(&["methods", name, "width"], text);
+            add(&["methods", name, "width"], text);
         }
         if method.masks_of.is_some() && method.weights_of.is_some() {
             let text = format!(
                 "method {name:?} has masks_of and weights_of; its widths are those of the masks"
             );
-            say(&["methods", name], text);
+            add(&["methods", name], text);
         }
     }
     let tuning = &file.tuning;
@@ -318,10 +318,10 @@ fn problems(file: &CompareFile) -> Found {
     ] {
         if range.0 > range.1 {
             let text = format!(
-                "tuning.{key} falls from {} to {}; the smaller comes first",
+                "tuning.{key} is {} to {}; the smaller number must come first",
                 range.0, range.1
             );
-            say(&["tuning", key], text);
+            add(&["tuning", key], text);
         }
     }
     let sets = file.data.keys().map(|name| ("data", name));
@@ -329,18 +329,19 @@ fn problems(file: &CompareFile) -> Found {
     for (key, name) in sets.chain(methods) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            let text =
-                format!("{name:?} is to be the name of a folder: letters, digits, _, - and . only");
-            say(&[key, name], text);
+            let text = format!(
+                "{name:?} becomes the name of a folder: use letters, digits, _, - and . only"
+            );
+            add(&[key, name], text);
         }
     }
-    found
+    problems
 }
 
 fn unknown_method(name: &str, file: &CompareFile) -> String {
     let known = file.methods.keys().map(String::as_str);
     format!(
-        "{name:?} is no method{}",
+        "{name:?} is not a method{}",
         crate::run_file::hint(name, known)
     )
 }

@@ -1,4 +1,4 @@
-//! A file of another program's scores: a row for each judged row, a column `p_TASK` for each task.
+//! //! A file of another program's scores: one row for each evaluated row, one column `p_TASK` for each task.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -6,32 +6,31 @@ use std::path::{Path, PathBuf};
 use ncs_features::{Block, Column, Values};
 use ncs_readers::{Reading, column_names};
 
-/// Number of the judged row, from 0; without it, rows are in the order of the judged ones.
+/// Index of the evaluated row, from 0; without it, rows are in the order of the evaluated rows.
 const ROW: &str = "row";
 /// Seed of the training.
 const SEED: &str = "seed";
 /// Processor time of the training, in seconds.
 const CPU_SECONDS: &str = "cpu_seconds";
 
-/// What a score file says, its rows in the order of the judged ones.
+/// Contents of a score file, in the order of the evaluated rows.
 #[derive(Debug)]
 pub(crate) struct ScoreTable {
     path: PathBuf,
     tasks: Vec<String>,
-    /// `[task][row]`
+    /// Scores, `[task][row]`.
     scores: Vec<Vec<f32>>,
-    /// Labels that stand beside the scores, `[task][row]`, NaN where unknown; `None` where none do.
+    /// Labels in the file, `[task][row]`, NaN where unknown; `None` for a task without a label column.
     labels: Vec<Option<Vec<f32>>>,
-    /// Processor time of the training; 0 where the file does not say.
+    /// Processor time of the training in seconds; 0 if the file does not have it.
     pub(crate) cpu_seconds: f64,
 }
 
 impl ScoreTable {
-    /// Reads the scores of `tasks` that a training with `seed` gave to `n_rows` rows.
+    /// Reads the scores of `tasks` for `n_rows` rows by a training with `seed`.
     ///
-    /// # Errors
-    /// The file cannot be read or lacks a task, has another number of rows, a value that is no probability, or
-    /// another seed.
+    /// Fails if the file cannot be read, lacks a task, has another number of rows, a value that is not a
+    /// probability, or another seed.
     pub(crate) fn read(
         path: &Path,
         tasks: &[String],
@@ -42,15 +41,15 @@ impl ScoreTable {
         columns.check_length(n_rows)?;
         columns.check_constant(SEED, |found| {
             (found != seed as f64)
-                .then(|| format!("the scores are of seed {found}, but seed {seed} was wanted"))
+                .then(|| format!("the scores are of seed {found}; expected seed {seed}"))
         })?;
         columns.check_constant(CPU_SECONDS, |found| {
-            let is_time = found.is_finite() && found >= 0.0;
-            (!is_time).then(|| format!("{found} is not a number of seconds"))
+            let is_valid = found.is_finite() && found >= 0.0;
+            (!is_valid).then(|| format!("{found} is not a number of seconds"))
         })?;
-        let places = columns.places()?;
-        let in_order = |values: &[f64]| match &places {
-            Some(places) => places.iter().map(|&row| values[row] as f32).collect(),
+        let order = columns.order()?;
+        let in_order = |values: &[f64]| match &order {
+            Some(order) => order.iter().map(|&row| values[row] as f32).collect(),
             None => values.iter().map(|&value| value as f32).collect(),
         };
         let mut table = ScoreTable {
@@ -67,11 +66,10 @@ impl ScoreTable {
         Ok(table)
     }
 
-    /// The scores of some judged rows, `[task][row]`.
+    /// Returns the scores of some evaluated rows, `[task][row]`.
     ///
-    /// # Errors
-    /// Labels stand beside the scores, and one is not that of its judged row. `labels` are these rows' own,
-    /// `[task][row]`, NaN where unknown.
+    /// Fails if a label in the file differs from that of the evaluated row. `labels` are the labels of these
+    /// rows, `[task][row]`, NaN where unknown.
     pub(crate) fn rows(
         &self,
         rows: std::ops::Range<usize>,
@@ -85,20 +83,20 @@ impl ScoreTable {
     }
 
     fn check_labels(&self, task: usize, first: usize, labels: &[f32]) -> Result<(), String> {
-        let Some(beside) = &self.labels[task] else {
+        let Some(file_labels) = &self.labels[task] else {
             return Ok(());
         };
         let differs = |(ours, theirs): (&f32, &f32)| !ours.is_nan() && ours != theirs;
-        match labels.iter().zip(&beside[first..]).position(differs) {
+        match labels.iter().zip(&file_labels[first..]).position(differs) {
             None => Ok(()),
             Some(at) => Err(format!(
-                "{}, column \"{}\": the label of row {} is {} there and {} in the data: the scores are of other \
+                "{}, column \"{}\": the label of row {} is {}, but {} in the data: the scores are for other \
                  rows, or in another order",
                 self.path.display(),
                 y(&self.tasks[task]),
                 first + at,
-                shown(beside[first + at]),
-                shown(labels[at]),
+                label_text(file_labels[first + at]),
+                label_text(labels[at]),
             )),
         }
     }
@@ -112,14 +110,14 @@ fn y(task: &str) -> String {
     format!("y_{task}")
 }
 
-fn shown(label: f32) -> String {
+fn label_text(label: f32) -> String {
     if label.is_nan() {
         return "unknown".to_owned();
     }
     label.to_string()
 }
 
-/// The columns of a file that mean something here, NaN where a row has no number.
+/// The known columns of a file, NaN where a row has no number.
 struct Columns {
     path: PathBuf,
     names: Vec<String>,
@@ -129,20 +127,20 @@ struct Columns {
 impl Columns {
     fn read(path: &Path, tasks: &[String]) -> Result<Columns, Box<dyn Error>> {
         let present = column_names(path, &Reading::default())?;
-        let wanted: Vec<String> = tasks.iter().map(|task| p(task)).collect();
-        if let Some(lost) = wanted.iter().find(|name| !present.contains(name)) {
-            let others = present.iter().filter(|name| !wanted.contains(name));
+        let expected: Vec<String> = tasks.iter().map(|task| p(task)).collect();
+        if let Some(missing) = expected.iter().find(|name| !present.contains(name)) {
+            let others = present.iter().filter(|name| !expected.contains(name));
             let text = format!(
-                "{}: no column \"{lost}\"; scores are in a column p_TASK for each task, here {}{}",
+                "{}: no column \"{missing}\"; scores are in a column p_TASK for each task, here {}{}",
                 path.display(),
-                wanted.join(", "),
-                crate::run_file::hint(lost, others.map(String::as_str))
+                expected.join(", "),
+                crate::run_file::hint(missing, others.map(String::as_str))
             );
             return Err(text.into());
         }
         let of_task = tasks.iter().flat_map(|task| [p(task), y(task)]);
-        let known = of_task.chain([ROW, SEED, CPU_SECONDS].map(str::to_owned));
-        let names: Vec<String> = known.filter(|name| present.contains(name)).collect();
+        let all = of_task.chain([ROW, SEED, CPU_SECONDS].map(str::to_owned));
+        let names: Vec<String> = all.filter(|name| present.contains(name)).collect();
         let mut columns = Columns {
             path: path.to_owned(),
             values: vec![Vec::new(); names.len()],
@@ -172,7 +170,7 @@ impl Columns {
     }
 
     fn get(&self, name: &str) -> Option<&[f64]> {
-        let at = self.names.iter().position(|found| found == name)?;
+        let at = self.names.iter().position(|column| column == name)?;
         Some(&self.values[at])
     }
 
@@ -188,19 +186,20 @@ impl Columns {
         )
     }
 
-    fn check_length(&self, wanted: usize) -> Result<(), String> {
+    fn check_length(&self, expected: usize) -> Result<(), String> {
         let found = self.values.first().map_or(0, Vec::len);
-        if found == wanted {
+        if found == expected {
             return Ok(());
         }
         Err(format!(
-            "{}: {found} rows of scores for {wanted} judged rows; one is needed for each, in their order or \
-             with a column \"{ROW}\" that counts them from 0",
+            "{}: {found} rows of scores for {expected} evaluated rows; one is needed for each, in their order or \
+             with a column \"{ROW}\" of their indices from 0",
             self.path.display()
         ))
     }
 
-    /// Every row of a column that tells of the whole training says the same, and `fault` finds nothing.
+    /// Checks that a column about the whole training is constant, and that `fault` returns no error for its
+    /// value.
     fn check_constant(
         &self,
         name: &str,
@@ -217,7 +216,7 @@ impl Columns {
             None => Ok(()),
             Some(row) => {
                 let text = format!(
-                    "{}, but the first row says {first}; a file is of one training",
+                    "{}, but {first} in the first row; a file must be of one training",
                     values[row]
                 );
                 Err(self.at(name, row, &text))
@@ -225,32 +224,36 @@ impl Columns {
         }
     }
 
-    /// For each judged row, where its scores stand; `None` where the file does not say.
-    fn places(&self) -> Result<Option<Vec<usize>>, String> {
+    /// Returns, for each evaluated row, the row of its scores in the file; `None` if the file has no column for
+    /// it.
+    fn order(&self) -> Result<Option<Vec<usize>>, String> {
         let Some(rows) = self.get(ROW) else {
             return Ok(None);
         };
-        let mut places = vec![usize::MAX; rows.len()];
+        let mut order = vec![usize::MAX; rows.len()];
         for (at, &row) in rows.iter().enumerate() {
-            let is_row = row >= 0.0 && row < rows.len() as f64 && row.fract() == 0.0;
-            if !is_row {
+            let is_valid = row >= 0.0 && row < rows.len() as f64 && row.fract() == 0.0;
+            if !is_valid {
                 let text = format!(
-                    "{row} is not one of the judged rows, which count from 0 to {}",
+                    "{row} is not the index of an evaluated row, 0 to {}",
                     rows.len() - 1
                 );
                 return Err(self.at(ROW, at, &text));
             }
-            let place = &mut places[row as usize];
+            let place = &mut order[row as usize];
             if *place != usize::MAX {
-                let text = format!("judged row {row} has scores already, in row {}", *place + 1);
+                let text = format!(
+                    "evaluated row {row} already has scores, in row {}",
+                    *place + 1
+                );
                 return Err(self.at(ROW, at, &text));
             }
             *place = at;
         }
-        Ok(Some(places))
+        Ok(Some(order))
     }
 
-    /// The scores of a task, each a probability.
+    /// Returns the scores of a task, and checks that they are probabilities.
     fn probabilities(&self, task: &str) -> Result<&[f64], String> {
         let name = p(task);
         let scores = self.get(&name).expect("the columns of all tasks were read");
@@ -259,7 +262,7 @@ impl Columns {
             Some(row) if scores[row].is_nan() => Err(self.at(
                 &name,
                 row,
-                "no number; every judged row needs a probability",
+                "no number; every evaluated row needs a probability",
             )),
             Some(row) => {
                 let text = format!(
@@ -272,13 +275,13 @@ impl Columns {
     }
 }
 
-/// A row's number; NaN where it has none.
+/// Returns a row's number; NaN if it has none.
 fn number(column: &Column, row: usize) -> Result<f64, ncs_features::EncodeError> {
     let Some(at) = column.only(row)? else {
         return Ok(f64::NAN);
     };
     match &column.values {
-        // NaN is how some programs write an unknown label.
+        // Some programs write an unknown label as NaN.
         Values::Float(numbers) => Ok(numbers[at]),
         _ => Ok(column.number(row, at)?.unwrap_or(f64::NAN)),
     }

@@ -1,5 +1,5 @@
-//! Methods that are score files: what another program, or another version of this one, predicted for the
-//! judged rows. They are judged as runs are, and nothing of theirs is tuned or trained here.
+//! //! Methods given as score files: predictions of another program, or of another version of this one, for the
+//! evaluated rows. They are evaluated like runs, but neither tuned nor trained here.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,28 +21,28 @@ use crate::run_file::RunFile;
 use crate::run_report::{Judged, calibration_curves};
 use crate::training;
 
-/// What is written of the data set's name and of the seed into the name of a file.
+/// Placeholders for the data set's name and the seed in a file name.
 const DATA: &str = "{data}";
 const SEED: &str = "{seed}";
 
-/// The judged score files of each cell, in the order of the seeds.
+/// Evaluated score files of each cell, in the order of the seeds.
 pub(crate) type Scored = HashMap<Cell, Vec<MeasuredRun>>;
 
-/// What is wrong with a method that is score files, as far as the comparison itself tells.
+/// Returns the errors of a method given as score files, as far as the comparison file determines them.
 pub(crate) fn problems(name: &str, method: &Method, file: &CompareFile) -> Vec<String> {
     let Some(scores) = &method.scores else {
         return Vec::new();
     };
-    let mut found = Vec::new();
+    let mut problems = Vec::new();
     let others = [
         ("set", !method.set.is_empty()),
         ("masks_of", method.masks_of.is_some()),
         ("weights_of", method.weights_of.is_some()),
         ("family", method.family.is_some()),
     ];
-    for (key, _) in others.iter().filter(|(_, is_said)| *is_said) {
-        found.push(format!(
-            "method {name:?} is score files, which {key} says nothing of; leave out {key} or scores"
+    for (key, _) in others.iter().filter(|(_, is_set)| *is_set) {
+        problems.push(format!(
+            "method {name:?} consists of score files, to which {key} does not apply; leave out {key} or scores"
         ));
     }
     let runs = |(_, set): &(&String, &DataSet)| {
@@ -52,23 +52,23 @@ pub(crate) fn problems(name: &str, method: &Method, file: &CompareFile) -> Vec<S
     };
     let sets: Vec<_> = file.data.iter().filter(runs).collect();
     if sets.len() > 1 && !scores.contains(DATA) {
-        found.push(format!(
-            "method {name:?} runs on {} data sets, but its scores name one file for all; write {DATA} for the \
-             data set's name",
+        problems.push(format!(
+            "method {name:?} runs on {} data sets, but its scores name the same file for all; write {DATA} for the \
+             name of the data set",
             sets.len()
         ));
     }
     let has_logs = sets.iter().any(|(_, set)| set.synth.is_some());
     if has_logs && file.seeds.len() > 1 && !scores.contains(SEED) {
-        found.push(format!(
-            "method {name:?}: every seed has a synthetic log of its own, so every seed needs scores of its own; \
+        problems.push(format!(
+            "method {name:?}: every seed has its own synthetic log, so every seed needs its own scores; \
              write {SEED} for the seed"
         ));
     }
-    found
+    problems
 }
 
-/// The score file of a cell and a seed.
+/// Returns the score file of a cell and a seed.
 fn path(plan: &Plan, cell: &Cell, seed: u64) -> PathBuf {
     let name = plan.method(cell).scores.as_deref().unwrap_or_default();
     let name = name
@@ -77,11 +77,10 @@ fn path(plan: &Plan, cell: &Cell, seed: u64) -> PathBuf {
     plan.scores.join(name)
 }
 
-/// Reads and judges the score files of all cells.
+/// Reads and evaluates the score files of all cells.
 ///
-/// # Errors
-/// A file is missing, does not fit the judged rows, or holds something that is no probability; rows of a data
-/// set cannot be read; or it was asked to stop.
+/// Fails if a file is missing, does not fit the evaluated rows, or has a value that is not a probability; if
+/// rows of a data set cannot be read; or if the process is interrupted.
 pub(crate) fn read_all(
     plan: &Plan,
     progress: Progress,
@@ -96,23 +95,23 @@ pub(crate) fn read_all(
             .scored_cells()
             .filter(|cell| cell.data == *data)
             .collect();
-        let mut before: Option<JudgedRows> = None;
+        let mut previous: Option<EvaluationRows> = None;
         for &seed in plan.file.seeds.iter().filter(|_| !cells.is_empty()) {
-            let rows = match before.take() {
+            let rows = match previous.take() {
                 Some(rows) if rows.are_common => rows,
-                _ => JudgedRows::open(plan, data, seed, progress, stop)?,
+                _ => EvaluationRows::open(plan, data, seed, progress, stop)?,
             };
             for &cell in &cells {
-                let run = rows.judge(plan, cell, seed)?;
+                let run = rows.evaluate(plan, cell, seed)?;
                 scored.entry(cell.clone()).or_default().push(run);
             }
-            before = Some(rows);
+            previous = Some(rows);
         }
     }
     Ok(scored)
 }
 
-/// Every seed has its file.
+/// Checks that every seed has its file.
 fn check_present(plan: &Plan, cell: &Cell) -> Result<(), String> {
     let of_seed = |&seed: &u64| (seed, path(plan, cell, seed));
     let files = plan.file.seeds.iter().map(of_seed);
@@ -131,22 +130,22 @@ fn check_present(plan: &Plan, cell: &Cell) -> Result<(), String> {
     ))
 }
 
-/// The rows on which a data set's methods are judged: test, or validation where there are no test rows.
-struct JudgedRows {
+/// Rows on which a data set's methods are evaluated: test, or validation if there are no test rows.
+struct EvaluationRows {
     data: Prepared,
     part: &'static str,
-    /// Whether other seeds are judged on these rows too.
+    /// True if other seeds are evaluated on the same rows.
     are_common: bool,
 }
 
-impl JudgedRows {
+impl EvaluationRows {
     fn open(
         plan: &Plan,
         data: &str,
         seed: u64,
         progress: Progress,
         stop: &AtomicBool,
-    ) -> Result<JudgedRows, Box<dyn Error>> {
+    ) -> Result<EvaluationRows, Box<dyn Error>> {
         let mut settings = plan.data_settings(data, seed);
         settings.push(format!(
             "data.cache={:?}",
@@ -161,12 +160,12 @@ impl JudgedRows {
             (None, Some(_)) => "valid",
             (None, None) => {
                 let text = format!(
-                    "data set {data:?}: no rows to judge score files on; its run file needs data.test"
+                    "data set {data:?}: no rows to evaluate score files on; its run file needs data.test"
                 );
                 return Err(text.into());
             }
         };
-        Ok(JudgedRows {
+        Ok(EvaluationRows {
             part,
             data: prepared,
             are_common: plan.file.data[data].synth.is_none(),
@@ -175,14 +174,14 @@ impl JudgedRows {
 
     fn rows(&self) -> &Cache {
         let rows = self.data.test.as_ref().or(self.data.valid.as_ref());
-        rows.expect("one of both, as was checked")
+        rows.expect("either test or validation rows, as checked")
     }
 
     fn schema(&self) -> &Schema {
         &self.data.schema
     }
 
-    fn judge(&self, plan: &Plan, cell: &Cell, seed: u64) -> Result<MeasuredRun, Box<dyn Error>> {
+    fn evaluate(&self, plan: &Plan, cell: &Cell, seed: u64) -> Result<MeasuredRun, Box<dyn Error>> {
         let path = path(plan, cell, seed);
         let tasks: Vec<String> = self
             .schema()
@@ -207,22 +206,22 @@ impl JudgedRows {
             },
             ..MetricSettings::default()
         };
-        let judged = Judged {
+        let evaluated = Judged {
             part: self.part,
             metrics: Metrics::of(&predictions, &settings)?,
             predictions,
         };
         let rows = if self.are_common {
-            row_values(&judged.predictions)
+            row_values(&evaluated.predictions)
         } else {
             Vec::new()
         };
         Ok(MeasuredRun {
             seed,
-            folder: shown(plan, &path),
-            calibration: calibration_curves(&cell.method, &judged),
+            folder: report_path(plan, &path),
+            calibration: calibration_curves(&cell.method, &evaluated),
             rows,
-            metrics: judged.metrics,
+            metrics: evaluated.metrics,
             cost: RunCost {
                 seconds: table.cpu_seconds,
                 ..RunCost::default()
@@ -231,7 +230,7 @@ impl JudgedRows {
         })
     }
 
-    /// The judged rows' labels, groups and true probabilities, with the file's scores.
+    /// Returns the evaluated rows' labels, groups and true probabilities, with the file's scores.
     fn predictions(&self, table: &ScoreTable) -> Result<Predictions, Box<dyn Error>> {
         let mut predictions = predict::no_predictions(&self.schema().tasks);
         let mut first = 0;
@@ -246,8 +245,8 @@ impl JudgedRows {
     }
 }
 
-/// The file as the report, which lies in the comparison's folder, can lead to it.
-fn shown(plan: &Plan, path: &Path) -> String {
+/// Returns the path of the file relative to the comparison's folder, or else its absolute path.
+fn report_path(plan: &Plan, path: &Path) -> String {
     match path.strip_prefix(&plan.folder) {
         Ok(inside) => inside.display().to_string(),
         Err(_) => absolute(path),

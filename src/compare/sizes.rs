@@ -1,4 +1,4 @@
-//! Hidden layers that fit a budget, so that networks of unlike shape are compared fairly.
+//! //! Hidden layers that fit a budget, so that networks of different structure are compared at equal size.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan};
 use ncs_model::{
@@ -9,10 +9,10 @@ use ncs_train::CommonUnits;
 use super::toml_types::Match;
 use crate::run_file::RunPlan;
 
-/// The smallest and the largest factor that widths are multiplied by.
+/// Minimum and maximum factor of the hidden widths.
 const FACTORS: [f64; 2] = [0.02, 50.0];
 
-/// The size of the network of a run, as far as it is known before the masks are.
+/// Returns the size of a run's network, as far as it is known before the masks are.
 pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 {
     let field = |field: &Field| FieldSpec {
         table: 0,
@@ -39,7 +39,7 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
         plan: network.clone(),
     };
     let search = &plan.train.search;
-    // Where the share of common units is chosen later, widths are matched as if all were.
+    // // If the share of common units is chosen later, widths are matched as if all units were common.
     let owners = match search.common_units {
         CommonUnits::Share(share) => UnitOwners::new(share, spec.tasks.len()),
         CommonUnits::Auto => None,
@@ -55,7 +55,7 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
     }
 }
 
-/// The size of the shared bottom with the widths of the run file: the budget.
+/// Returns the budget: the size of the shared bottom with the widths of the run file.
 pub(crate) fn budget(plan: &RunPlan, by: Match) -> f64 {
     let network = NetworkPlan {
         kind: NetworkKind::SharedBottom,
@@ -65,7 +65,7 @@ pub(crate) fn budget(plan: &RunPlan, by: Match) -> f64 {
     expected(plan, &network, by)
 }
 
-/// The hidden widths, all scaled alike, with which the network comes nearest to a budget.
+/// Returns the hidden widths, scaled by one factor, with which the network comes nearest to a budget.
 pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
     let scaled = |factor: f64| scaled(&plan.network.hidden, factor);
     let size = |hidden: &[usize]| {
@@ -90,7 +90,7 @@ pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
     }
 }
 
-/// Widths times a factor, at least 1.
+/// Returns the widths times a factor, at least 1.
 pub(crate) fn scaled(hidden: &[usize], factor: f64) -> Vec<usize> {
     let width = |&width: &usize| ((width as f64 * factor).round() as usize).max(1);
     hidden.iter().map(width).collect()

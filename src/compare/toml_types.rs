@@ -1,15 +1,15 @@
-//! A comparison as TOML holds it.
+//! The comparison file in TOML.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A comparison of ncs: data sets, methods, seeds.
+/// A comparison: data sets, methods, seeds.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompareFile {
-    /// Headline of the report.
+    /// Title of the report.
     #[serde(default = "title")]
     pub(crate) title: String,
     /// Seeds of the runs of each method on each data set.
@@ -20,32 +20,32 @@ pub(crate) struct CompareFile {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 4096))]
     pub(crate) threads: u32,
-    /// What is made equal between the networks by scaling their hidden layers. The budget is the shared
-    /// bottom's, with the widths of the data set's run file.
+    /// Budget to equalise across networks by scaling their hidden layers. The budget is that of the shared
+    /// bottom with the widths of the data set's run file.
     #[serde(rename = "match", default)]
     pub(crate) matching: Match,
-    /// Methods that all others are compared with.
+    /// Reference methods that all others are compared with.
     #[serde(default)]
     pub(crate) references: Vec<String>,
-    /// The search over learning rate, weight decay and weight, the same for every method.
+    /// Search over learning rate, weight decay and task weight, the same for every method.
     #[serde(default)]
     pub(crate) tuning: Tuning,
-    /// The data sets.
+    /// Data sets by name.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "mine": { "run": "run.toml" } }]))]
     pub(crate) data: IndexMap<String, DataSet>,
-    /// A file of methods that several comparisons share; a relative path starts at this file.
+    /// File of methods that several comparisons share, relative to this file.
     #[schemars(length(min = 1))]
     pub(crate) include: Option<String>,
-    /// The methods; of the same name, these replace the included ones.
+    /// Methods by name; they replace included methods of the same name.
     #[serde(default)]
     pub(crate) methods: IndexMap<String, Method>,
 }
 
-/// Methods that several comparisons share.
+/// File of methods that several comparisons share.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MethodsFile {
-    /// The methods.
+    /// Methods by name.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "mmoe": { "set": { "network": { "kind": "mmoe" } } } }]))]
     pub(crate) methods: IndexMap<String, Method>,
 }
@@ -62,37 +62,37 @@ fn one() -> u32 {
     1
 }
 
-/// What is made equal between the networks.
+/// Budget to equalise across networks.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
-    /// Nothing: widths are those of the run file.
+    /// None: the widths of the run file.
     #[default]
     None,
-    /// Weights and biases of layers and heads that some task keeps.
+    /// Number of weights and biases of layers and heads that any task keeps.
     Parameters,
-    /// Multiplications for one row scored for all tasks.
+    /// Number of multiplications to score one row for all tasks.
     Flops,
 }
 
-/// The search over settings, on validation rows.
+/// Search over settings on validation rows.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tuning {
-    /// Settings that are tried for each method on each data set; the first is the run file's own.
+    /// Number of settings to try for each method on each data set; the first are those of the run file.
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) trials: u32,
-    /// Seeds of the trials: settings are judged by their mean. Where validation rows have few labels of a
-    /// task, one seed judges by chance.
+    /// Seeds of the trials; settings are compared by their mean validation score. With few validation labels of a
+    /// task, a single seed selects settings at random.
     #[schemars(length(min = 1))]
     pub(crate) seeds: Vec<u64>,
-    /// From and to, by equal ratios.
+    /// Minimum and maximum learning rate, sampled on a log scale.
     pub(crate) learning_rate: Range,
-    /// From and to, by equal ratios.
+    /// Minimum and maximum weight decay, sampled on a log scale.
     pub(crate) weight_decay: Range,
-    /// From and to, by equal ratios: the weight of the last task.
+    /// Minimum and maximum weight of the last task, sampled on a log scale.
     pub(crate) weight: Range,
 }
 
@@ -127,53 +127,53 @@ impl JsonSchema for Range {
     }
 }
 
-/// A data set: a run file, or a made-up log.
+/// A data set: a run file, or a synthetic log.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataSet {
-    /// The run file that says columns, tasks and sizes. A relative path starts at this file. Beside synth: the
-    /// run file of the synthetic log, whose files take the place of its own.
+    /// Run file with columns, tasks and sizes, relative to this file. With synth: the run file of the synthetic
+    /// log, whose files replace those of the run file.
     #[schemars(length(min = 1))]
     pub(crate) run: Option<String>,
-    /// A log to be made up, one for each seed; without run, its run file is the one that ncs synth writes.
+    /// Synthetic log to generate, one for each seed; without run, its run file is the one that ncs synth writes.
     pub(crate) synth: Option<SynthLog>,
-    /// What it is, in a sentence.
+    /// One-sentence description.
     #[serde(default)]
     pub(crate) about: String,
-    /// Made-up logs of one group form the line over `share`.
+    /// Group of synthetic logs that form one line over `share`.
     pub(crate) group: Option<String>,
-    /// Settings laid over the run file.
+    /// Settings that override the run file.
     #[serde(default)]
     pub(crate) set: Map<String, Value>,
-    /// The methods that run on it; without it, all.
+    /// Methods to run on it; default: all.
     pub(crate) methods: Option<Vec<String>>,
-    /// Published numbers that stand beside ours.
+    /// Published figures to show beside the measured ones.
     #[serde(default)]
     pub(crate) published: Vec<Published>,
 }
 
-/// A log that is made up, as `ncs synth` does.
+/// A synthetic log, as `ncs synth` generates it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SynthLog {
-    /// Impressions.
+    /// Number of impressions.
     #[schemars(range(min = 5, max = 1_000_000_000_000u64))]
     pub(crate) rows: u64,
-    /// How much the tasks share.
+    /// Degree of sharing between the tasks.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) share: f64,
-    /// Where what is not shared is in conflict: network, vectors, both.
+    /// Place of the conflict between the tasks: network, vectors, both.
     pub(crate) conflict: SynthConflict,
-    /// Clicks an impression.
+    /// Clicks per impression.
     #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub(crate) click_rate: f64,
-    /// Conversions a click.
+    /// Conversions per click.
     #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub(crate) conversion_rate: f64,
 }
 
 impl Default for SynthLog {
-    /// Those of `ncs synth`.
+    /// Returns the defaults of `ncs synth`.
     fn default() -> SynthLog {
         SynthLog {
             rows: 140_000,
@@ -185,59 +185,58 @@ impl Default for SynthLog {
     }
 }
 
-/// Where the truths of the tasks are in conflict.
+/// Place of the conflict between the true models of the tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SynthConflict {
-    /// In the first-layer weights.
+    /// The first-layer weights.
     Network,
-    /// In the hidden vectors of the ids.
+    /// The hidden vectors of the ids.
     Vectors,
-    /// In both.
+    /// Both.
     Both,
 }
 
-/// A published number.
+/// A published figure.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Published {
-    /// Our name of the method.
+    /// Name of the method in this comparison.
     pub(crate) method: String,
-    /// The task.
+    /// Name of the task.
     pub(crate) task: String,
-    /// Such as AUC.
+    /// Name of the figure, such as AUC.
     pub(crate) figure: String,
-    /// The number.
+    /// Published value.
     pub(crate) value: f64,
-    /// Where it stands, and how its protocol differs.
+    /// Source, and the differences in protocol.
     pub(crate) source: String,
 }
 
-/// A method: settings laid over the run file, or score files of another program.
+/// A method: settings that override the run file, or score files of another program.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Method {
-    /// What it is, in a sentence.
+    /// One-sentence description.
     #[serde(default)]
     pub(crate) about: String,
-    /// Settings laid over the run file.
+    /// Settings that override the run file.
     #[serde(default)]
     pub(crate) set: Map<String, Value>,
-    /// Takes the masks of this method's run with the same seed, and its widths.
+    /// Method whose masks and widths to reuse, from its run with the same seed.
     pub(crate) masks_of: Option<String>,
-    /// Hidden layers are scaled to as many weights as this method's run keeps.
+    /// Method whose number of kept weights the hidden layers are scaled to.
     pub(crate) weights_of: Option<String>,
-    /// Hidden layers are so many times as wide as the data set's run file says; without it, as wide. Only with
-    /// match = "none".
+    /// Factor of the hidden widths of the data set's run file; default: 1. Only with match = "none".
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1000.0))]
     pub(crate) width: Option<f64>,
-    /// Methods of one family form the line over density.
+    /// Family of methods that form one line over density.
     pub(crate) family: Option<String>,
-    /// Files of another program's probabilities of the test rows, one for each seed, such as
-    /// "{data}/lightgbm-{seed}.parquet": {data} is the name of the data set. A relative path starts at this file,
-    /// or at the folder of --scores. A file has a column p_TASK for each task and a row for each test row, in
-    /// their order. Optional columns: row (the number of the test row, from 0), y_TASK (labels, which are
-    /// compared with those of the data), seed, cpu_seconds (of training).
+    /// Files of another program's predicted probabilities for the test rows, one for each seed, such as
+    /// "{data}/lightgbm-{seed}.parquet", where {data} is the name of the data set. Paths are relative to this
+    /// file, or to the folder of --scores. A file has a column p_TASK for each task and a row for each test row,
+    /// in their order. Optional columns: row (index of the test row, from 0), y_TASK (labels, checked against
+    /// those of the data), seed, cpu_seconds (of training).
     #[schemars(length(min = 1))]
     pub(crate) scores: Option<String>,
 }

@@ -1,13 +1,13 @@
-//! The settings that are tried: the same points for every method.
+//! //! Settings of the trials: the same points for every method.
 
 use super::toml_types::{Range, Tuning};
 
-/// The bases of the sequence, one for each setting.
+/// Bases of the Halton sequence, one for each setting.
 const BASES: [u32; 3] = [2, 3, 5];
 
-/// The settings of trial number `trial` as overrides of a run file; none for trial 0, which is the run
-/// file's own. The others are points of the Halton sequence (Halton 1960), whose first points already lie
-/// well apart. `last_task` is the task whose weight is tried.
+/// Returns the settings of trial number `trial` as overrides of a run file; none for trial 0, which uses the
+/// run file's own. The others are points of the Halton sequence (Halton 1960), whose first points are already
+/// well spread. `last_task` is the task whose weight is tuned.
 pub(crate) fn settings(tuning: &Tuning, trial: u32, last_task: &str) -> Vec<String> {
     if trial == 0 {
         return Vec::new();
@@ -23,7 +23,7 @@ pub(crate) fn settings(tuning: &Tuning, trial: u32, last_task: &str) -> Vec<Stri
         .collect()
 }
 
-/// The digits of `number` in `base`, mirrored at the point.
+/// Returns the radical inverse: the digits of `number` in `base`, mirrored at the point.
 fn radical_inverse(mut number: u32, base: u32) -> f64 {
     let (mut sum, mut place) = (0.0, 1.0);
     while number > 0 {
@@ -34,7 +34,7 @@ fn radical_inverse(mut number: u32, base: u32) -> f64 {
     sum
 }
 
-/// A point of a range by equal ratios, to three digits, so that it can be read.
+/// Returns a point of a range on a log scale, rounded to three digits for readability.
 fn within(range: Range, share: f64) -> f64 {
     let exact = range.0 * (range.1 / range.0).powf(share);
     format!("{exact:.2e}").parse().unwrap_or(exact)
@@ -51,9 +51,9 @@ mod tests {
             ..Tuning::default()
         };
         assert!(settings(&tuning, 0, "cvr").is_empty());
-        let found = settings(&tuning, 1, "cvr");
-        assert_eq!(found[0], "training.learning_rate=0.001");
-        assert!(found[2].starts_with("tasks.cvr.weight="));
+        let first = settings(&tuning, 1, "cvr");
+        assert_eq!(first[0], "training.learning_rate=0.001");
+        assert!(first[2].starts_with("tasks.cvr.weight="));
         for trial in 1..50 {
             for (text, range) in settings(&tuning, trial, "cvr").iter().zip([
                 tuning.learning_rate,

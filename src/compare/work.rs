@@ -1,5 +1,5 @@
-//! Runs as processes of their own: as many at a time as there are jobs, in any number of comparisons that
-//! share the folder.
+//! //! Runs as separate processes: at most `jobs` at a time, in any number of comparisons that share the
+//! folder.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -9,31 +9,30 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::bench::{Next, RunTable, Start};
 use super::plan::{Cell, Plan};
+use super::run_table::{CellState, RunArguments, RunTable};
 use super::toml_types::{SynthConflict, SynthLog};
 use crate::progress::{Job, Progress};
 use crate::run_folder;
 
-/// Time between two looks at the processes.
+/// Polling interval of the child processes.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Time between two looks at what other comparisons have finished.
-const LOOK: Duration = Duration::from_secs(1);
+/// Polling interval of runs by other comparisons.
+const SHARED_PAUSE: Duration = Duration::from_secs(1);
 
-/// A run under way. The lock says to other comparisons that it is taken; it goes when this is dropped, or
+/// A run in progress. The lock marks it as taken for other comparisons; it is released when this is dropped or
 /// the process ends.
-struct RunLock {
-    start: Start,
+struct ActiveRun {
+    start: RunArguments,
     child: Child,
     _lock: File,
 }
 
-/// Makes the logs that the plan wants made up, one for each seed; those that are there stay.
+/// Generates the synthetic logs of the plan, one for each seed; existing ones are kept.
 ///
-/// # Errors
-/// A log cannot be made, or it was asked to stop.
-pub(crate) fn make_logs(
+/// Fails if a log cannot be written, or the process is interrupted.
+pub(crate) fn generate_logs(
     plan: &Plan,
     progress: Progress,
     stop: &AtomicBool,
@@ -42,16 +41,24 @@ pub(crate) fn make_logs(
         let Some(log) = &set.synth else { continue };
         for seed in plan.all_seeds() {
             let folder = plan.log_folder(name, seed);
-            make_log(log, seed, &folder, &plan.folder)?;
-            crate::interrupt::refuse(stop, "run the same command again to go on")?;
+            generate_log(log, seed, &folder, &plan.folder)?;
+            crate::interrupt::refuse(stop, "run the same command again to resume")?;
         }
-        progress.say(&format!("{name}: {} made-up logs", plan.all_seeds().len()));
+        progress.say(&format!(
+            "{name}: {} synthetic logs",
+            plan.all_seeds().len()
+        ));
     }
     Ok(())
 }
 
-fn make_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(), Box<dyn Error>> {
-    let wanted = serde_json::to_string(log)? + "\n";
+fn generate_log(
+    log: &SynthLog,
+    seed: u64,
+    folder: &Path,
+    root: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let expected = serde_json::to_string(log)? + "\n";
     let record = folder.with_extension("json");
     let _lock = loop {
         match lock(root, folder)? {
@@ -60,17 +67,17 @@ fn make_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(),
         }
     };
     match fs::read_to_string(&record) {
-        Ok(found) if found == wanted => return Ok(()),
+        Ok(found) if found == expected => return Ok(()),
         Ok(found) => {
             let text = format!(
-                "{}: this log was made with other settings, {}, and runs learned from it; give the data \
+                "{}: this log was generated with other settings, {}, and runs were trained on it; give the data \
                  set another name, or choose another folder with --out",
                 folder.display(),
                 found.trim()
             );
             return Err(text.into());
         }
-        // Not made yet, or not to its end.
+        // Missing or incomplete.
         Err(_) => {}
     }
     let conflict = match log.conflict {
@@ -98,46 +105,46 @@ fn make_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(),
     }
     Ok(ncs_model::tensor_file::write_bytes(
         &record,
-        wanted.as_bytes(),
+        expected.as_bytes(),
     )?)
 }
 
-/// Runs everything that is not finished yet, `jobs` runs at a time. A run that fails is noted in the
-/// bench, and what does not need it goes on.
+/// Runs all unfinished runs, `jobs` at a time. A run that fails is recorded in the table, and runs that do not
+/// need it continue.
 ///
-/// # Errors
-/// It was asked to stop, or the folder cannot be written.
+/// Fails if the process is interrupted, or the folder cannot be written.
 pub(crate) fn run(
-    bench: &mut RunTable<'_>,
+    table: &mut RunTable<'_>,
     jobs: usize,
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<(), Box<dyn Error>> {
-    let total = n_runs(bench.plan);
+    let total = n_runs(table.plan);
     let mut job = progress.job("compare", Some(total), "runs");
-    let mut running: Vec<RunLock> = Vec::new();
-    let mut open: Vec<Cell> = bench.plan.trained_cells().cloned().collect();
-    let mut looked: Option<Instant> = None;
+    let mut running: Vec<ActiveRun> = Vec::new();
+    let mut open: Vec<Cell> = table.plan.trained_cells().cloned().collect();
+    let mut last_poll: Option<Instant> = None;
     loop {
         if stop.load(Ordering::Relaxed) {
-            end(running);
-            return Err("stopped; run the same command again to go on".into());
+            terminate(running);
+            return Err("stopped; run the same command again to resume".into());
         }
-        let ended = reap(bench, &mut running, &job)?;
-        let is_time = looked.is_none_or(|looked| running.len() < jobs && looked.elapsed() > LOOK);
-        if ended || is_time {
-            let more_may_come = fill(bench, &mut running, &mut open, jobs)?;
-            let done = bench.n_over();
-            match looked {
+        let ended = reap(table, &mut running, &job)?;
+        let is_poll_due =
+            last_poll.is_none_or(|time| running.len() < jobs && time.elapsed() > SHARED_PAUSE);
+        if ended || is_poll_due {
+            let may_continue = fill(table, &mut running, &mut open, jobs)?;
+            let done = table.n_ended();
+            match last_poll {
                 None => job.start_at(done),
                 Some(_) => job.reach(done),
             }
-            looked = Some(Instant::now());
+            last_poll = Some(Instant::now());
             if running.is_empty() && open.is_empty() {
                 break;
             }
-            if running.is_empty() && !more_may_come {
-                // What is left waits for runs that have failed.
+            if running.is_empty() && !may_continue {
+                // // The remaining runs need runs that have failed.
                 break;
             }
         }
@@ -147,7 +154,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Runs of a plan: the trials, and the seeds that were no trial.
+/// Returns the number of runs of a plan: the trials, and the seeds that are not seeds of trials.
 fn n_runs(plan: &Plan) -> u64 {
     let tuning = &plan.file.tuning;
     let more = plan
@@ -160,11 +167,12 @@ fn n_runs(plan: &Plan) -> u64 {
     (plan.trained_cells().count() * (trials + more)) as u64
 }
 
-/// Starts runs until `jobs` are under way. Returns whether a run may become possible without one of ours: some
-/// run elsewhere, or have just been found finished, which those before them in this pass still waited for.
+/// Starts runs until `jobs` are in progress. Returns true if further runs may become possible without a run of
+/// this process: another process has some of them, or cells just completed on which earlier cells of this pass
+/// depend.
 fn fill(
-    bench: &mut RunTable<'_>,
-    running: &mut Vec<RunLock>,
+    table: &mut RunTable<'_>,
+    running: &mut Vec<ActiveRun>,
     open: &mut Vec<Cell>,
     jobs: usize,
 ) -> Result<bool, Box<dyn Error>> {
@@ -174,18 +182,18 @@ fn fill(
         if running.len() >= jobs {
             break;
         }
-        match bench.next(cell)? {
-            Next::Done => {
+        match table.next(cell)? {
+            CellState::Done => {
                 done.insert((cell.data.clone(), cell.method.clone()));
             }
-            Next::Waits => {}
-            Next::Runs(starts) => {
+            CellState::Blocked => {}
+            CellState::Runs(starts) => {
                 for start in starts {
                     let is_ours = running.iter().any(|run| run.start.folder == start.folder);
                     if is_ours || running.len() >= jobs {
                         continue;
                     }
-                    match begin(start, &bench.plan.folder)? {
+                    match spawn(start, &table.plan.folder)? {
                         Some(run) => running.push(run),
                         None => elsewhere = true,
                     }
@@ -197,12 +205,12 @@ fn fill(
     Ok(elsewhere || !done.is_empty())
 }
 
-/// Starts a run; `None` where another comparison has it.
-fn begin(start: Start, root: &Path) -> Result<Option<RunLock>, Box<dyn Error>> {
+/// Starts a run; `None` if another comparison has it.
+fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn Error>> {
     let Some(lock) = lock(root, &start.folder)? else {
         return Ok(None);
     };
-    // A comparison that was killed leaves its runs behind: they work on.
+    // // The runs of a comparison that was killed are still running.
     if run_folder::is_held(&start.folder) {
         return Ok(None);
     }
@@ -216,21 +224,21 @@ fn begin(start: Start, root: &Path) -> Result<Option<RunLock>, Box<dyn Error>> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // Ctrl-C reaches this process alone, which asks each run to end: a second signal would end a run at
-    // once, without its checkpoint.
+    // // Ctrl-C reaches only this process, which asks each run to stop: a second signal would end a run at
+    // once, without a checkpoint.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    Ok(Some(RunLock {
+    Ok(Some(ActiveRun {
         child: command.spawn()?,
         start,
         _lock: lock,
     }))
 }
 
-/// Takes ended runs out; whether there was one.
+/// Removes ended runs; returns true if there was one.
 fn reap(
-    bench: &mut RunTable<'_>,
-    running: &mut Vec<RunLock>,
+    table: &mut RunTable<'_>,
+    running: &mut Vec<ActiveRun>,
     job: &Job,
 ) -> Result<bool, Box<dyn Error>> {
     let mut ended = false;
@@ -241,27 +249,27 @@ fn reap(
             continue;
         }
         ended = true;
-        let RunLock {
+        let ActiveRun {
             start,
             child,
             _lock,
         } = running.swap_remove(at);
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             let run = &start.run;
             job.say(&format!(
-                "{}, {}, seed {}: {said}",
+                "{}, {}, seed {}: {message}",
                 run.cell.data, run.cell.method, run.seed
             ));
-            bench.failed.insert(start.folder, said);
+            table.failed.insert(start.folder, message);
         }
     }
     Ok(ended)
 }
 
-/// Asks all runs to end, and waits until they have: each leaves a checkpoint.
-fn end(running: Vec<RunLock>) {
+/// Asks all runs to stop, and waits for them; each leaves a checkpoint.
+fn terminate(running: Vec<ActiveRun>) {
     for mut run in running {
         #[cfg(unix)]
         if let Some(process) = rustix::process::Pid::from_raw(run.child.id() as i32) {
@@ -273,7 +281,7 @@ fn end(running: Vec<RunLock>) {
     }
 }
 
-/// Takes a folder of the comparison for this process; `None` where another has it.
+/// Locks a folder of the comparison for this process; `None` if another process has it.
 fn lock(root: &Path, folder: &Path) -> Result<Option<File>, Box<dyn Error>> {
     let name = blake3::hash(
         folder

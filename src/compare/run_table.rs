@@ -1,4 +1,4 @@
-//! Where the runs of a comparison stand: which settings each has, which are finished, which can start.
+//! //! State of a comparison's runs: the settings of each run, the finished runs, and the runs that can start.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -16,51 +16,51 @@ use crate::cost;
 use crate::memory;
 use crate::run_file::RunFile;
 
-/// A plan and what is known of its runs.
+/// A plan and the state of its runs.
 #[derive(Debug)]
 pub(crate) struct RunTable<'a> {
     pub(crate) plan: &'a Plan,
-    /// What was found when the settings of each cell that is trained were checked, in their order.
+    /// Results of the settings check, one for each trained cell in order.
     checked: Vec<Checked>,
-    /// What finished trials came to on validation, by their folder.
+    /// Validation scores of finished trials, by run folder.
     validations: HashMap<PathBuf, Option<f64>>,
-    /// Folders of this comparison's runs that were found finished or failed.
-    over: HashSet<PathBuf>,
-    /// Why runs failed in this process, by their folder.
+    /// Folders of this comparison's runs that have finished or failed.
+    ended: HashSet<PathBuf>,
+    /// Reasons of runs that failed in this process, by run folder.
     pub(crate) failed: HashMap<PathBuf, String>,
 }
 
-/// What is known of a cell before it runs.
+/// Results of the settings check of a cell.
 #[derive(Debug)]
 struct Checked {
     last_task: String,
-    /// Widths that fit the budget.
+    /// Hidden widths that fit the budget.
     hidden: Option<Vec<usize>>,
-    /// What networks are scaled to, as the plan's [`Match`] counts it.
+    /// Size that networks are scaled to, in the units of the plan's [`Match`].
     budget: f64,
 }
 
-/// What a run is started with.
+/// Arguments to start a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
+pub(crate) struct RunArguments {
     pub(crate) run: RunOf,
     pub(crate) run_file: PathBuf,
     pub(crate) settings: Vec<String>,
     pub(crate) folder: PathBuf,
 }
 
-/// How far a cell is.
+/// State of a cell.
 #[derive(Debug)]
-pub(crate) enum Next {
-    /// These runs can start.
-    Runs(Vec<Start>),
-    /// It waits for runs of another method.
-    Waits,
-    /// All its runs are finished or have failed.
+pub(crate) enum CellState {
+    /// Runs that can start.
+    Runs(Vec<RunArguments>),
+    /// All remaining runs need runs of another method first.
+    Blocked,
+    /// All runs have finished or failed.
     Done,
 }
 
-/// `metrics.json` of a run.
+/// Contents of `metrics.json` of a run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) part: Option<String>,
@@ -70,23 +70,22 @@ pub(crate) struct Figures {
 }
 
 impl<'a> RunTable<'a> {
-    /// Checks the settings of every cell against its data. Made-up logs must be there.
+    /// Checks the settings of every cell against its data. Synthetic logs must exist.
     ///
-    /// # Errors
-    /// The first cell whose settings are wrong, with everything that is wrong with them.
+    /// Fails for the first cell with invalid settings, with all errors in them.
     pub(crate) fn new(plan: &'a Plan) -> Result<RunTable<'a>, Box<dyn Error>> {
-        let mut bench = RunTable {
+        let mut table = RunTable {
             plan,
             checked: Vec::new(),
             validations: HashMap::new(),
-            over: HashSet::new(),
+            ended: HashSet::new(),
             failed: HashMap::new(),
         };
         for cell in plan.trained_cells() {
-            let checked = bench.check(cell)?;
-            bench.checked.push(checked);
+            let checked = table.check(cell)?;
+            table.checked.push(checked);
         }
-        Ok(bench)
+        Ok(table)
     }
 
     fn check(&self, cell: &Cell) -> Result<Checked, Box<dyn Error>> {
@@ -96,7 +95,7 @@ impl<'a> RunTable<'a> {
         settings.extend(log.iter().cloned());
         let takes_masks = plan.method(cell).masks_of.is_some();
         if takes_masks {
-            // The masks are not there yet.
+            // The masks do not exist yet.
             settings.push("search.kind=\"random\"".to_owned());
         }
         let path = plan.run_file(&cell.data, plan.first_seed());
@@ -143,49 +142,49 @@ impl<'a> RunTable<'a> {
         })
     }
 
-    /// Weights, or multiplications a score, that the networks on the cell's data are scaled to.
+    /// Returns the budget of the networks on the cell's data: weights, or multiplications a score.
     pub(crate) fn budget(&self, cell: &Cell) -> f64 {
         self.checked(cell).budget
     }
 
     fn checked(&self, cell: &Cell) -> &Checked {
-        let place = self.plan.trained_cells().position(|known| known == cell);
-        &self.checked[place.expect("a trained cell of this plan")]
+        let index = self.plan.trained_cells().position(|other| other == cell);
+        &self.checked[index.expect("a trained cell of this plan")]
     }
 
-    /// What a cell can do next.
+    /// Returns the state of a cell.
     ///
     /// # Errors
-    /// Results of finished runs cannot be read.
-    pub(crate) fn next(&mut self, cell: &Cell) -> Result<Next, Box<dyn Error>> {
+    /// Fails if results of finished runs cannot be read.
+    pub(crate) fn next(&mut self, cell: &Cell) -> Result<CellState, Box<dyn Error>> {
         let tuning = &self.plan.file.tuning;
-        let runs: Vec<RunOf> = match self.picked(cell)? {
-            Picked::Waits => return Ok(Next::Waits),
-            Picked::Open => (0..tuning.trials)
+        let runs: Vec<RunOf> = match self.selected(cell)? {
+            Selection::Blocked => return Ok(CellState::Blocked),
+            Selection::Pending => (0..tuning.trials)
                 .flat_map(|trial| tuning.seeds.iter().map(move |&seed| (seed, trial)))
                 .map(|(seed, trial)| self.run_of(cell, seed, trial))
                 .collect(),
-            Picked::Trial(trial) => {
+            Selection::Trial(trial) => {
                 let seeds = self.plan.file.seeds.iter();
                 seeds.map(|&seed| self.run_of(cell, seed, trial)).collect()
             }
-            Picked::None => return Ok(Next::Done),
+            Selection::None => return Ok(CellState::Done),
         };
         let mut starts = Vec::new();
-        let mut waits = false;
+        let mut is_blocked = false;
         for run in runs {
             match self.start(run)? {
-                Some(start) if self.is_over(&start.folder) => {
-                    self.over.insert(start.folder);
+                Some(start) if self.has_ended(&start.folder) => {
+                    self.ended.insert(start.folder);
                 }
                 Some(start) => starts.push(start),
-                None => waits = true,
+                None => is_blocked = true,
             }
         }
-        Ok(match (starts.is_empty(), waits) {
-            (false, _) => Next::Runs(starts),
-            (true, true) => Next::Waits,
-            (true, false) => Next::Done,
+        Ok(match (starts.is_empty(), is_blocked) {
+            (false, _) => CellState::Runs(starts),
+            (true, true) => CellState::Blocked,
+            (true, false) => CellState::Done,
         })
     }
 
@@ -197,36 +196,36 @@ impl<'a> RunTable<'a> {
         }
     }
 
-    /// How many runs were found finished or failed so far.
-    pub(crate) fn n_over(&self) -> u64 {
-        self.over.len() as u64
+    /// Returns the number of runs that have finished or failed so far.
+    pub(crate) fn n_ended(&self) -> u64 {
+        self.ended.len() as u64
     }
 
-    pub(crate) fn is_over(&self, folder: &Path) -> bool {
+    pub(crate) fn has_ended(&self, folder: &Path) -> bool {
         cost::is_finished(folder) || self.failed.contains_key(folder)
     }
 
-    /// The finished runs of a cell with the picked settings, and all its trials.
+    /// Returns the finished runs of a cell with the selected settings, and all its trials.
     ///
     /// # Errors
-    /// Results of finished runs cannot be read.
+    /// Fails if results of finished runs cannot be read.
     pub(crate) fn results(&mut self, cell: &Cell) -> Result<CellResults, Box<dyn Error>> {
         let tuning = &self.plan.file.tuning;
         let mut trials = Vec::new();
         for trial in 0..tuning.trials {
             let first = self.run_of(cell, self.plan.first_seed(), trial);
             if let Some(start) = self.start(first)? {
-                let judged = self.judged(cell, trial)?;
-                trials.push((start, judged.value()));
+                let state = self.trial_state(cell, trial)?;
+                trials.push((start, state.value()));
             }
         }
-        let picked = match self.picked(cell)? {
-            Picked::Trial(trial) => Some(trial),
+        let selected = match self.selected(cell)? {
+            Selection::Trial(trial) => Some(trial),
             _ => None,
         };
         let mut seeds = Vec::new();
         for &seed in &self.plan.file.seeds {
-            let Some(trial) = picked else { break };
+            let Some(trial) = selected else { break };
             match self.start(self.run_of(cell, seed, trial))? {
                 Some(start) if cost::is_finished(&start.folder) => seeds.push(start),
                 _ => {}
@@ -234,48 +233,48 @@ impl<'a> RunTable<'a> {
         }
         Ok(CellResults {
             trials,
-            picked,
+            selected,
             seeds,
         })
     }
 
-    /// The trial whose settings are best on validation; ties go to the earlier.
-    fn picked(&mut self, cell: &Cell) -> Result<Picked, Box<dyn Error>> {
+    /// Selects the trial with the best validation score; ties go to the earlier.
+    fn selected(&mut self, cell: &Cell) -> Result<Selection, Box<dyn Error>> {
         let tuning = &self.plan.file.tuning;
         let mut best: Option<(u32, f64)> = None;
         for trial in 0..tuning.trials {
-            let value = match self.judged(cell, trial)? {
-                Judged::Waits => return Ok(Picked::Waits),
-                Judged::Open => return Ok(Picked::Open),
-                Judged::Over(value) => value,
+            let value = match self.trial_state(cell, trial)? {
+                TrialState::Blocked => return Ok(Selection::Blocked),
+                TrialState::Pending => return Ok(Selection::Pending),
+                TrialState::Ended(value) => value,
             };
             if let Some(value) = value.filter(|value| best.is_none_or(|best| *value > best.1)) {
                 best = Some((trial, value));
             }
         }
-        Ok(best.map_or(Picked::None, |(trial, _)| Picked::Trial(trial)))
+        Ok(best.map_or(Selection::None, |(trial, _)| Selection::Trial(trial)))
     }
 
-    /// What a trial comes to on validation: the mean over the seeds of trials.
-    fn judged(&mut self, cell: &Cell, trial: u32) -> Result<Judged, Box<dyn Error>> {
+    /// Returns the state of a trial; its validation score is the mean over the seeds of trials.
+    fn trial_state(&mut self, cell: &Cell, trial: u32) -> Result<TrialState, Box<dyn Error>> {
         let seeds = &self.plan.file.tuning.seeds;
         let mut values = Vec::new();
         for &seed in seeds {
             let Some(start) = self.start(self.run_of(cell, seed, trial))? else {
-                return Ok(Judged::Waits);
+                return Ok(TrialState::Blocked);
             };
-            if !self.is_over(&start.folder) {
-                return Ok(Judged::Open);
+            if !self.has_ended(&start.folder) {
+                return Ok(TrialState::Pending);
             }
             values.push(self.validation(&start.folder)?);
-            self.over.insert(start.folder);
+            self.ended.insert(start.folder);
         }
         let sum: Option<f64> = values.iter().copied().sum();
-        Ok(Judged::Over(sum.map(|sum| sum / values.len() as f64)))
+        Ok(TrialState::Ended(sum.map(|sum| sum / values.len() as f64)))
     }
 
-    /// What a run is started with; `None` while it waits for another method's run.
-    fn start(&mut self, run: RunOf) -> Result<Option<Start>, Box<dyn Error>> {
+    /// Returns the arguments of a run; `None` while it needs another method's run.
+    fn start(&mut self, run: RunOf) -> Result<Option<RunArguments>, Box<dyn Error>> {
         let plan = self.plan;
         let cell = run.cell.clone();
         let mut settings = plan.settings(&cell);
@@ -296,7 +295,7 @@ impl<'a> RunTable<'a> {
         }
         let last_task = &self.checked(&cell).last_task;
         settings.extend(plan.trial(run.trial, last_task));
-        // Where every seed has rows of its own, the scores of several are not compared row by row.
+        // If every seed has its own rows, scores are not compared row by row across seeds.
         let is_file = plan.data(&cell).synth.is_none();
         settings.extend([
             format!("seed={}", run.seed),
@@ -317,7 +316,7 @@ impl<'a> RunTable<'a> {
         if let Some(model) = model {
             settings.push(format!("search.model={:?}", absolute(&model)));
         }
-        Ok(Some(Start {
+        Ok(Some(RunArguments {
             folder: plan
                 .folder
                 .join("runs")
@@ -330,9 +329,9 @@ impl<'a> RunTable<'a> {
         }))
     }
 
-    /// The folder of the base method's run with this seed, once it is finished.
+    /// Returns the folder of the base method's run with this seed, once it is finished.
     fn finished_base(&mut self, base: &Cell, seed: u64) -> Result<Option<PathBuf>, Box<dyn Error>> {
-        let Picked::Trial(trial) = self.picked(base)? else {
+        let Selection::Trial(trial) = self.selected(base)? else {
             return Ok(None);
         };
         let start = self.start(self.run_of(base, seed, trial))?;
@@ -341,7 +340,7 @@ impl<'a> RunTable<'a> {
             .filter(|folder| cost::is_finished(folder)))
     }
 
-    /// Widths with which a method has as many weights as the run in `folder` keeps.
+    /// Returns the widths with which a method has as many weights as the run in `folder` keeps.
     fn widths_like(&self, cell: &Cell, folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
         let path = self.plan.run_file(&cell.data, self.plan.first_seed());
         let mut settings = self.plan.settings(cell);
@@ -352,11 +351,11 @@ impl<'a> RunTable<'a> {
         Ok(widths(Some(&hidden)))
     }
 
-    /// What a finished run came to on the validation rows: the mean over tasks of AUC, or of minus the
-    /// squared error. `None` where it failed or a task could not be judged.
+    /// Returns the validation score of a finished run: the mean over tasks of AUC, or of minus the squared
+    /// error. `None` if it failed or a task could not be evaluated.
     fn validation(&mut self, folder: &Path) -> Result<Option<f64>, Box<dyn Error>> {
-        if let Some(known) = self.validations.get(folder) {
-            return Ok(*known);
+        if let Some(cached) = self.validations.get(folder) {
+            return Ok(*cached);
         }
         if !cost::is_finished(folder) {
             return Ok(None);
@@ -376,69 +375,70 @@ impl<'a> RunTable<'a> {
     }
 }
 
-/// Checks the settings of every cell whose data set is a run file; how many there are.
+/// Checks the settings of every cell whose data set is a run file, and returns their number.
 ///
 /// # Errors
-/// The first cell whose settings are wrong.
+/// Fails for the first cell with invalid settings.
 pub(crate) fn check_files(plan: &Plan) -> Result<usize, Box<dyn Error>> {
-    let bench = RunTable {
+    let table = RunTable {
         plan,
         checked: Vec::new(),
         validations: HashMap::new(),
-        over: HashSet::new(),
+        ended: HashSet::new(),
         failed: HashMap::new(),
     };
     let of_files = plan
         .trained_cells()
         .filter(|cell| plan.data(cell).synth.is_none());
-    let checked: Result<Vec<Checked>, _> = of_files.map(|cell| bench.check(cell)).collect();
+    let checked: Result<Vec<Checked>, _> = of_files.map(|cell| table.check(cell)).collect();
     Ok(checked?.len())
 }
 
-/// How far a trial is.
-enum Judged {
-    /// It waits for another method.
-    Waits,
-    /// It is not finished with every seed.
-    Open,
-    /// It is; without a value where some seed failed or a task could not be judged.
-    Over(Option<f64>),
+/// /// State of a trial.
+enum TrialState {
+    /// Needs a run of another method first.
+    Blocked,
+    /// Not finished with every seed.
+    Pending,
+    /// Finished with every seed, with its validation score; `None` if a seed failed or a task could not be
+    /// evaluated.
+    Ended(Option<f64>),
 }
 
-impl Judged {
+impl TrialState {
     fn value(&self) -> Option<f64> {
         match self {
-            Judged::Over(value) => *value,
-            Judged::Waits | Judged::Open => None,
+            TrialState::Ended(value) => *value,
+            TrialState::Blocked | TrialState::Pending => None,
         }
     }
 }
 
-/// How far the trials of a cell are.
-enum Picked {
-    /// Some wait for another method.
-    Waits,
-    /// Some are not finished.
-    Open,
-    /// This one was best.
+/// /// Result of selecting a trial of a cell.
+enum Selection {
+    /// Some trials need a run of another method first.
+    Blocked,
+    /// Some trials are not finished.
+    Pending,
+    /// The best trial.
     Trial(u32),
-    /// All have failed.
+    /// All trials have failed.
     None,
 }
 
-/// What a cell has come to.
+/// /// Results of a cell.
 pub(crate) struct CellResults {
-    /// Each with its value on validation.
-    pub(crate) trials: Vec<(Start, Option<f64>)>,
-    pub(crate) picked: Option<u32>,
-    /// Finished runs with the picked settings.
-    pub(crate) seeds: Vec<Start>,
+    /// Trials with their validation scores.
+    pub(crate) trials: Vec<(RunArguments, Option<f64>)>,
+    pub(crate) selected: Option<u32>,
+    /// Finished runs with the selected settings.
+    pub(crate) seeds: Vec<RunArguments>,
 }
 
-/// `metrics.json` of a finished run.
+/// Reads `metrics.json` of a finished run.
 ///
 /// # Errors
-/// It cannot be read.
+/// Fails if it cannot be read.
 pub(crate) fn figures(folder: &Path) -> Result<Figures, Box<dyn Error>> {
     let path = folder.join("metrics.json");
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
