@@ -1,26 +1,26 @@
-//! Networks over several seeds: means with intervals, and differences seed by seed.
+//! Comparison of networks over several seeds: means with intervals, and paired differences.
 
 use ncs_eval::figures::{FIGURES, FUNNEL, Figure, Role};
 use ncs_eval::report::{Better, ResultCell, ResultRow, ResultTable};
 use ncs_eval::{Difference, Metrics, estimate, paired_difference};
 
-/// Share of intervals that hold the mean.
+/// Confidence level of the intervals.
 const CONFIDENCE: f64 = 0.95;
 
-/// The figures of one network, one for each seed, seeds in the same order for all networks.
+/// Metrics of one network, one entry for each seed, seeds in the same order for all networks.
 #[derive(Clone, Debug)]
 pub struct NetworkFigures {
     /// The network's name.
     pub network: String,
-    /// Its metrics on the same part of the data.
+    /// Metrics on the same part of the data.
     pub seeds: Vec<Metrics>,
 }
 
-/// A table of means and their intervals over seeds. Figures that apply to no task are left out.
+/// Returns a table of means and their intervals over seeds. Figures that apply to no task are left out.
 pub fn table(title: &str, networks: &[NetworkFigures]) -> ResultTable {
     let tasks = tasks(networks);
     let applies = |figure: &&Figure| {
-        let is_shown = figure.role != Role::Calibration; // the curves show that
+        let is_shown = figure.role != Role::Calibration; // the calibration curves show them
         is_shown
             && tasks.iter().any(|task| {
                 networks
@@ -61,15 +61,15 @@ fn tasks(networks: &[NetworkFigures]) -> Vec<String> {
     names
 }
 
-/// One value a seed; empty where some seed has none.
+/// Returns one value for each seed; empty if some seed has none.
 fn values(network: &NetworkFigures, task: &str, figure: &Figure) -> Vec<f64> {
     let value = |metrics: &Metrics| (figure.value)(&metrics.of_task(task)?);
     let all: Option<Vec<f64>> = network.seeds.iter().map(value).collect();
     all.unwrap_or_default()
 }
 
-/// Whether `ours` beats each of the others, task by task, in words: one line for each figure of AUC
-/// (or squared error), from paired differences over seeds.
+/// Compares `ours` with each of the others by task, in words: one line for each AUC (or squared error), from
+/// paired differences over seeds.
 pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String> {
     let mut lines = Vec::new();
     for task in tasks(std::slice::from_ref(ours)) {
@@ -77,11 +77,11 @@ pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String>
             for other in others {
                 let (mine, theirs) = (values(ours, &task, figure), values(other, &task, figure));
                 if let Some(difference) = paired_difference(&mine, &theirs, CONFIDENCE) {
-                    let what = format!(
+                    let pair = format!(
                         "{task} {}: {} against {}",
                         figure.name, ours.network, other.network
                     );
-                    lines.push(format!("{what}: {}", verdict(&difference, figure.better)));
+                    lines.push(format!("{pair}: {}", verdict(&difference, figure.better)));
                 }
             }
         }
@@ -89,16 +89,16 @@ pub fn verdicts(ours: &NetworkFigures, others: &[NetworkFigures]) -> Vec<String>
     lines
 }
 
-/// `+0.0123 [+0.0100, +0.0146], p = 0.002: better`
+/// Formats a difference: `+0.0123 [+0.0100, +0.0146], p = 0.002: better`.
 fn verdict(difference: &Difference, better: Better) -> String {
     let mean = difference.estimate.mean;
     let (Some([low, high]), Some(p)) = (difference.estimate.interval, difference.p_value) else {
-        return format!("{mean:+.4}: one seed gives no verdict");
+        return format!("{mean:+.4}: no significance test with one seed");
     };
     let word = match (low > 0.0, high < 0.0, better) {
         (true, _, Better::Higher) | (_, true, Better::Lower) => "better",
         (true, _, _) | (_, true, _) => "worse",
-        _ => "not separable",
+        _ => "not significant",
     };
     let p = match p < 0.001 {
         true => "p < 0.001".to_owned(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_needs_an_interval_clear_of_zero() {
+    fn a_verdict_needs_an_interval_that_excludes_zero() {
         let check = |ours: &[f64], theirs: &[f64], word: &str| {
             let lines = verdicts(&network("a", ours), &[network("b", theirs)]);
             assert_eq!(lines.len(), 1);
@@ -138,8 +138,12 @@ mod tests {
         };
         check(&[0.71, 0.72, 0.73], &[0.70, 0.71, 0.719], ": better");
         check(&[0.70, 0.71, 0.719], &[0.71, 0.72, 0.73], ": worse");
-        check(&[0.71, 0.72, 0.73], &[0.72, 0.71, 0.73], ": not separable");
-        check(&[0.71], &[0.70], ": one seed gives no verdict");
+        check(
+            &[0.71, 0.72, 0.73],
+            &[0.72, 0.71, 0.73],
+            ": not significant",
+        );
+        check(&[0.71], &[0.70], ": no significance test with one seed");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a run cost, for `cost.json`: trainings, samples, time, memory, and the size of what came of it.
+//! Cost of a run, for `cost.json`: trainings, samples, time, memory, and the size of the model.
 
 use std::error::Error;
 use std::fs;
@@ -13,64 +13,64 @@ use serde::{Deserialize, Serialize};
 const COST: &str = "cost.json";
 const CLOCK: &str = "clock.json";
 
-/// What the processes that worked on a run have used so far.
+/// Resources used so far by the processes of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Clock {
-    /// Processor time of all threads.
+struct Usage {
+    /// Processor time of all threads, in seconds.
     seconds: f64,
-    /// The most memory that one process held; 0 where the system does not tell.
+    /// Peak memory of one process in bytes; 0 if the system does not report it.
     peak_bytes: u64,
-    /// Time on the wall.
+    /// Wall time in seconds.
     #[serde(default)]
     wall_seconds: f64,
 }
 
-/// `cost.json`.
+/// Contents of `cost.json`.
 #[derive(Serialize, Deserialize)]
 struct CostFile {
     #[serde(flatten)]
     cost: RunCost,
-    /// Time on the wall; none in a file of an earlier version.
+    /// Wall time in seconds; none in a file of an earlier version.
     wall_seconds: Option<f64>,
 }
 
 /// Measures this process's part of a run.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    before: Clock,
+    before: Usage,
     start: Duration,
-    began: Instant,
+    started: Instant,
 }
 
 impl Meter {
-    /// Starts, on top of what earlier processes used for the run in `folder`.
+    /// Starts measuring, adding to the usage of earlier processes for the run in `folder`.
     pub(crate) fn start(folder: &Path) -> Meter {
         let text = fs::read_to_string(folder.join(CLOCK)).unwrap_or_default();
         Meter {
             before: serde_json::from_str(&text).unwrap_or_default(),
             start: processor_time(),
-            began: Instant::now(),
+            started: Instant::now(),
         }
     }
 
-    fn now(&self) -> Clock {
+    fn now(&self) -> Usage {
         let own = processor_time().saturating_sub(self.start);
-        Clock {
+        Usage {
             seconds: self.before.seconds + own.as_secs_f64(),
             peak_bytes: self.before.peak_bytes.max(peak_bytes()),
             wall_seconds: self.wall_seconds(),
         }
     }
 
-    /// Time on the wall of all processes that worked on the run.
+    /// Returns the wall time in seconds of all processes of the run.
     pub(crate) fn wall_seconds(&self) -> f64 {
-        self.before.wall_seconds + self.began.elapsed().as_secs_f64()
+        self.before.wall_seconds + self.started.elapsed().as_secs_f64()
     }
 
-    /// Notes what was used when a run was stopped, so that the next process counts on from there.
+    /// Saves the usage when a run is stopped, so that the next process continues from it.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn pause(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         let text = serde_json::to_string(&self.now())? + "\n";
         Ok(tensor_file::write_bytes(
@@ -79,10 +79,10 @@ impl Meter {
         )?)
     }
 
-    /// Writes `cost.json`; the report says the same `wall_seconds`.
+    /// Writes `cost.json`, with the same `wall_seconds` as the report.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn finish(
         &self,
         folder: &Path,
@@ -102,15 +102,14 @@ impl Meter {
     }
 }
 
-/// The cost of a finished run.
+/// Reads the cost of a finished run.
 ///
-/// # Errors
-/// The folder holds no finished run, or one that was changed.
+/// Fails if the folder has no finished run, or its file was changed.
 pub(crate) fn read(folder: &Path) -> Result<RunCost, Box<dyn Error>> {
     Ok(read_file(folder)?.cost)
 }
 
-/// Time on the wall that a finished run took, where its cost says so.
+/// Returns the wall time in seconds of a finished run, if its cost has it.
 pub(crate) fn wall_seconds(folder: &Path) -> Option<f64> {
     read_file(folder).ok()?.wall_seconds
 }
@@ -123,12 +122,12 @@ fn read_file(folder: &Path) -> Result<CostFile, Box<dyn Error>> {
     Ok(cost)
 }
 
-/// Whether the run in a folder was finished.
+/// Returns true if the run in a folder was finished.
 pub(crate) fn is_finished(folder: &Path) -> bool {
     folder.join(COST).exists()
 }
 
-fn cost(clock: Clock, trained: &Trained, scorer: &Scorer) -> RunCost {
+fn cost(clock: Usage, trained: &Trained, scorer: &Scorer) -> RunCost {
     let artifact = &trained.artifact;
     let kept = artifact.masks.as_deref().map_or(Kept::All, Kept::By);
     let size = NetworkSize::of(&artifact.spec, kept);
@@ -147,21 +146,21 @@ fn cost(clock: Clock, trained: &Trained, scorer: &Scorer) -> RunCost {
     }
 }
 
-/// Processor time of this process, all threads together.
+/// Returns the processor time of this process, all threads together.
 #[cfg(unix)]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// Time since the first call, where the system does not tell processor time.
+/// Returns the time since the first call, if the system does not report processor time.
 #[cfg(not(unix))]
 fn processor_time() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
 }
 
-/// The most memory that this process has held, as Linux tells it; 0 elsewhere.
+/// Returns the peak memory of this process in bytes, as Linux reports it; 0 elsewhere.
 fn peak_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

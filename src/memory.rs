@@ -1,8 +1,8 @@
-//! How much memory a training takes, from the run file alone, and whether there is as much: asked before the
-//! first row is read, and once more when the rows have shown how large the vocabularies are.
+//! Memory estimate of a training from the run file, compared with the available memory: before the first row is
+//! read, and again when the sizes of the vocabularies are known.
 //!
-//! The system hands out memory for a table's rows when they are first written, so a large table that
-//! few ids point into is no mistake; one that no machine could hold is.
+//! The system allocates memory for a table's rows when they are first written, so a large table with few used
+//! rows is acceptable; a table that no machine could hold is rejected.
 
 mod estimate;
 mod limit;
@@ -15,17 +15,17 @@ use crate::run_file::{RunFile, RunFileError, RunPlan};
 use estimate::{Estimate, count, rows_planned};
 use limit::Limit;
 
-/// Bytes of one table above which a run is refused: 1 TiB.
-const MOST_TABLE_BYTES: u128 = 1 << 40;
+/// Maximum bytes of one table: 1 TiB.
+const MAX_TABLE_BYTES: u128 = 1 << 40;
 
-/// What a machine is taken to have at most whose system does not tell: 1 TiB.
-const MOST_BYTES: u64 = 1 << 40;
+/// Memory limit if the system reports none: 1 TiB.
+const DEFAULT_LIMIT: u64 = 1 << 40;
 
 /// Bytes of a weight.
 const WEIGHT: u128 = 4;
 
-/// Bytes of all tables with their optimizer state, were every row seen. From the run file alone, a vocabulary
-/// counts with its `max_size`, or not at all where it has none: the `fitted` schema knows its size.
+/// Returns the bytes of all tables with their optimizer state if every row is used. From the run file alone, a
+/// vocabulary counts with its `max_size`, or not at all without one; the `fitted` schema has its size.
 pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
     let tables = plan.schema.tables.iter().enumerate();
     let rows = tables.map(|(number, table)| match fitted {
@@ -40,34 +40,34 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
     u64::try_from(values * estimate::n_towers(plan) as u128 * per_weight).unwrap_or(u64::MAX)
 }
 
-/// Bytes that a training takes at least, as far as the run file tells.
+/// Returns a lower bound of the bytes of a training, as far as the run file determines it.
 pub(crate) fn least(plan: &RunPlan) -> u64 {
     Estimate::of(plan, None).bytes() as u64
 }
 
-/// Refuses sizes that memory cannot hold: layers, experts, rounds, threads, batches, tables, resamples. Call it
-/// before anything is made from them.
+/// Rejects sizes that memory cannot hold: layers, experts, rounds, threads, batches, tables, resamples. Call it
+/// before any of them is allocated.
 ///
-/// # Errors
-/// There is one; the error names the largest part, the bytes it takes and those there are, and the key to change.
+/// Fails if the estimate exceeds the limit. The error names the largest part, its bytes, the available bytes,
+/// and the key to change.
 pub fn check(file: &RunFile) -> Result<(), RunFileError> {
     check_network(file)?;
     check_tables(file)?;
     check_within(file, None, &bound())
 }
 
-/// The same as if there were so many bytes.
+/// Checks the sizes as [`check`] does, with a limit of `bytes`.
 ///
 /// # Errors
 /// As [`check`].
 pub fn check_with(file: &RunFile, bytes: u64) -> Result<(), RunFileError> {
     check_network(file)?;
     check_tables(file)?;
-    let whose = "this machine has".to_owned();
-    check_within(file, None, &Limit { bytes, whose })
+    let subject = "this machine has".to_owned();
+    check_within(file, None, &Limit { bytes, subject })
 }
 
-/// The same with the vocabularies that the rows have shown.
+/// Checks the sizes with the vocabularies of the fitted schema.
 ///
 /// # Errors
 /// As [`check`].
@@ -76,14 +76,14 @@ pub(crate) fn check_fitted(file: &RunFile, schema: &Schema) -> Result<(), RunFil
 }
 
 fn bound() -> Limit {
-    let found = limit::tightest();
-    found.unwrap_or_else(|| Limit {
-        bytes: MOST_BYTES,
-        whose: "no machine is taken to have more than".to_owned(),
+    let limit = limit::tightest();
+    limit.unwrap_or_else(|| Limit {
+        bytes: DEFAULT_LIMIT,
+        subject: "the assumed maximum of any machine is".to_owned(),
     })
 }
 
-/// ParameterIndex are told apart by 32 bits.
+/// Checks the number of weights, which are indexed with 32 bits.
 fn check_network(file: &RunFile) -> Result<(), RunFileError> {
     let numbers = estimate::dense(&file.plan).numbers;
     if numbers <= MOST_NUMBERS {
@@ -91,7 +91,7 @@ fn check_network(file: &RunFile) -> Result<(), RunFileError> {
     }
     let key = estimate::largest_size(&file.plan);
     let text = format!(
-        "{} makes a network of {} weights; it can have {} at most: make it smaller",
+        "{} makes a network of {} weights; the maximum is {}: make it smaller",
         key.join("."),
         count(numbers),
         count(MOST_NUMBERS),
@@ -99,20 +99,19 @@ fn check_network(file: &RunFile) -> Result<(), RunFileError> {
     Err(error_at(file, &key, text))
 }
 
-/// Refuses a table that no machine could hold, were all its rows seen.
+/// Rejects a table that no machine could hold if all its rows are used.
 fn check_tables(file: &RunFile) -> Result<(), RunFileError> {
     let RunPlan {
         schema, network, ..
     } = &file.plan;
     let largest = schema.tables.iter().max_by_key(|table| rows_planned(table));
-    let Some(table) =
-        largest.filter(|table| bytes(rows_planned(table), network) > MOST_TABLE_BYTES)
+    let Some(table) = largest.filter(|table| bytes(rows_planned(table), network) > MAX_TABLE_BYTES)
     else {
         return Ok(());
     };
     let text = format!(
-        "table {:?} of {} rows, each a vector of {} numbers, takes {} GiB; no machine holds more \
-         than 1024 GiB: state fewer buckets, or a smaller network.dim",
+        "table {:?} of {} rows, each a vector of {} numbers, takes {} GiB; the maximum is \
+         1024 GiB: use fewer buckets, or a smaller network.dim",
         table.name,
         rows_planned(table),
         network.dim,
@@ -132,11 +131,11 @@ fn check_within(
     }
     let part = estimate.largest();
     let text = format!(
-        "training takes at least {} of memory, {} of it for {}, and {} {}: {} ({})",
+        "training takes at least {} of memory, {} of it for {}; {} {}: {} ({})",
         size(estimate.bytes()),
         size(part.bytes),
         part.what,
-        limit.whose,
+        limit.subject,
         size(limit.bytes as f64),
         part.remedy,
         part.key.join("."),
@@ -153,7 +152,7 @@ fn bytes(rows: u64, network: &NetworkPlan) -> u128 {
     u128::from(rows) * network.dim as u128 * WEIGHT
 }
 
-/// `1.5 MiB`, `2.0 TiB`, `7.1e9 EiB`
+/// Formats bytes: `1.5 MiB`, `2.0 TiB`, `7.1e9 EiB`.
 fn size(n_bytes: f64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut number = n_bytes / 1024.0;
@@ -196,7 +195,7 @@ dim = 10
     }
 
     #[test]
-    fn tables_and_moments_are_counted_for_every_tower() {
+    fn tables_and_moments_are_counted_for_every_network() {
         let check = |sets: &[&str], expected| assert_eq!(needed(&file(sets).plan, None), expected);
         let one = 1004 * 10 * 4;
         check(&[], 3 * one);
@@ -205,7 +204,7 @@ dim = 10
     }
 
     #[test]
-    fn only_a_table_that_no_machine_holds_is_refused() {
+    fn only_a_table_beyond_any_machine_is_rejected() {
         let large = "columns.user.buckets=4000000000";
         assert!(check_tables(&file(&[large, "network.dim=64"])).is_ok());
         let error = check_tables(&file(&[large, "network.dim=128"]))
@@ -220,18 +219,18 @@ dim = 10
         }
     }
 
-    /// What is told where there is 1 GiB: the key that is to blame, and the bytes.
+    /// Errors with a limit of 1 GiB name the key to change and the bytes.
     #[test]
-    fn sizes_that_memory_cannot_hold_are_refused_by_their_key() {
+    fn sizes_beyond_memory_are_rejected_with_their_key() {
         let limit = Limit {
             bytes: 1 << 30,
-            whose: "this machine has".to_owned(),
+            subject: "this machine has".to_owned(),
         };
         assert!(check_within(&file(&[]), None, &limit).is_ok());
         let check = |sets: &[&str], key: &str| {
             let file = file(sets);
-            let found = check_network(&file).and_then(|()| check_within(&file, None, &limit));
-            let error = found.expect_err(key).to_string();
+            let result = check_network(&file).and_then(|()| check_within(&file, None, &limit));
+            let error = result.expect_err(key).to_string();
             assert!(
                 error.contains(key) && error.len() < 400,
                 "{sets:?}: {error}"
@@ -283,7 +282,7 @@ dim = 10
     }
 
     #[test]
-    fn the_vocabularies_of_the_rows_count() {
+    fn fitted_vocabularies_are_counted() {
         let file = file(&["columns.user={kind=\"categorical\"}"]);
         let mut schema = Schema {
             fields: file.plan.schema.fields.clone(),
@@ -307,7 +306,7 @@ dim = 10
     }
 
     #[test]
-    fn bytes_are_shown_in_the_unit_that_fits() {
+    fn bytes_are_formatted_in_a_suitable_unit() {
         let check = |n_bytes: f64, expected: &str| assert_eq!(size(n_bytes), expected);
         check(1536.0, "1.5 KiB");
         check(3.0 * f64::from(1 << 30), "3.0 GiB");

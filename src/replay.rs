@@ -1,7 +1,7 @@
-//! A score log scored again, from its files, by the path of training: does the server say the same?
+//! Replay of a score log: scores its rows again by the offline path, and compares them with the logged scores.
 //!
-//! Rows of the very model are held to a tolerance. Rows of another one are told apart: of them it says how
-//! this model's scores would have differed.
+//! Rows of the same model must agree within a tolerance. For rows of other models, the differences are only
+//! reported.
 
 mod report;
 
@@ -19,31 +19,30 @@ use crate::interrupt;
 use crate::progress::Job;
 use crate::score_log::layout::Prefix;
 
-use report::Place;
 pub(crate) use report::Report;
+use report::RowId;
 
-/// Scores the rows of `log`, a file or a folder of `.parquet` files, and compares.
+/// Scores the rows of `log`, a file or a folder of `.parquet` files, and compares them with the logged scores.
 ///
-/// # Errors
-/// A file is none of a score log or cannot be read, a file of this very model lacks a column, no file can be
-/// compared, or it was asked to stop.
+/// Fails if a file is not part of a score log or cannot be read, a file of the same model lacks a column, no
+/// file can be compared, or the process is interrupted.
 pub(crate) fn replay(
     log: &Path,
     version: &Version,
     tolerance: f64,
-    asked: &AtomicBool,
+    stop: &AtomicBool,
     job: &mut Job,
 ) -> Result<Report, Box<dyn Error>> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let mut replay = Replay {
         version,
         encoder: Encoder::new(version.identity.schema.clone()),
-        pass: Workspace::new(cores),
+        workspace: Workspace::new(cores),
         report: Report::new(&version.identity, tolerance),
     };
     for file in files(log)? {
         match Comparable::find(&file, version)? {
-            Ok(file) => replay.file(&file, asked, job)?,
+            Ok(file) => replay.file(&file, stop, job)?,
             Err(reason) => replay.report.passed_over.push(reason),
         }
     }
@@ -54,14 +53,14 @@ pub(crate) fn replay(
     }
 }
 
-/// The file itself, or the Parquet files of the folder by name.
+/// Returns the file itself, or the Parquet files of the folder in order of their names.
 fn files(log: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut files = Vec::new();
     if !log.is_dir() {
         return Ok(vec![log.to_owned()]);
     }
-    for entry in std::fs::read_dir(log).map_err(|error| unread(log, &error))? {
-        let path = entry.map_err(|error| unread(log, &error))?.path();
+    for entry in std::fs::read_dir(log).map_err(|error| read_error(log, &error))? {
+        let path = entry.map_err(|error| read_error(log, &error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".parquet") && !name.starts_with('.') {
             files.push(path);
@@ -69,8 +68,8 @@ fn files(log: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     }
     if files.is_empty() {
         return Err(format!(
-            "{}: no .parquet file in this folder; name that of --score-log. What a server is writing has \
-             another name until it is closed: after --score-log-seconds, or when the server ends",
+            "{}: no .parquet file in this folder; use the folder of --score-log. A file that a server is \
+             writing has another name until it is closed: after --score-log-seconds, or when the server stops",
             log.display()
         )
         .into());
@@ -79,28 +78,28 @@ fn files(log: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(files)
 }
 
-fn unread(folder: &Path, error: &std::io::Error) -> String {
+fn read_error(folder: &Path, error: &std::io::Error) -> String {
     format!("{}: cannot read the folder: {error}", folder.display())
 }
 
-/// A file that holds what this model reads, and scores of it.
+/// A file with the columns that this model reads, and with logged scores.
 struct Comparable {
     path: PathBuf,
-    /// Whether this very model scored its first row, and so all of them.
+    /// True if the same model scored its first row, and therefore all rows.
     is_same: bool,
     prefix: Prefix,
-    /// Numbers of the outputs that it has scores of.
+    /// Indices of the outputs that it has scores of.
     outputs: Vec<usize>,
 }
 
 impl Comparable {
-    /// Looks at the columns of a file; a file of another model may lack some: then this is the reason why
-    /// it is passed over.
+    /// Checks the columns of a file. Returns the reason for skipping it as the inner error: a file of another
+    /// model may lack some columns.
     fn find(path: &Path, version: &Version) -> Result<Result<Comparable, String>, Box<dyn Error>> {
         let names = ncs_readers::column_names(path, &Reading::default())?;
         let prefix = Prefix::found_in(&names).ok_or_else(|| {
             format!(
-                "{}: no file of a score log: it has no column \"ncs_request_id\"; name a file that ncs \
+                "{}: not a file of a score log: it has no column \"ncs_request_id\"; use a file that ncs \
                  serve wrote, or its folder",
                 path.display()
             )
@@ -108,37 +107,37 @@ impl Comparable {
         let all = version.identity.outputs.iter();
         let outputs: Vec<String> = all.map(|output| prefix.of_output(output)).collect();
         let features = feature_columns(version.schema());
-        let absent = |column: &&String| !names.contains(column);
-        let lost = features.iter().chain(&outputs).find(absent);
+        let is_missing = |column: &&String| !names.contains(column);
+        let missing = features.iter().chain(&outputs).find(is_missing);
         let has_scores = |output: &usize| names.contains(&outputs[*output]);
-        let found = Comparable {
+        let comparable = Comparable {
             path: path.to_owned(),
             is_same: first_hash(path, &prefix)? == *version.identity.hash,
             outputs: (0..outputs.len()).filter(has_scores).collect(),
             prefix,
         };
-        let Some(lost) = lost else {
-            return Ok(Ok(found));
+        let Some(missing) = missing else {
+            return Ok(Ok(comparable));
         };
-        let reason = format!("{}: no column \"{lost}\"", path.display());
-        if found.is_same {
+        let reason = format!("{}: no column \"{missing}\"", path.display());
+        if comparable.is_same {
             return Err(format!(
-                "{reason}, which the model that scored it must have had; take the file as the server \
+                "{reason}, which the model that scored it has read; use the file as the server \
                  wrote it"
             )
             .into());
         }
         let is_scored = features.iter().all(|column| names.contains(column));
-        match is_scored && !found.outputs.is_empty() {
-            true => Ok(Ok(found)),
-            false => Ok(Err(format!("{reason}, which this model has"))),
+        match is_scored && !comparable.outputs.is_empty() {
+            true => Ok(Ok(comparable)),
+            false => Ok(Err(format!("{reason}, which this model reads"))),
         }
     }
 
-    /// Ours first: request, candidate, model, the scores in their order. Then the features'.
+    /// Returns the columns to read: request, candidate, model hash and the scores in order, then the features.
     fn columns(&self, version: &Version) -> Vec<String> {
-        let ours = ["request_id", "candidate", "model_hash"];
-        let mut columns: Vec<String> = ours.iter().map(|name| self.prefix.of(name)).collect();
+        let own = ["request_id", "candidate", "model_hash"];
+        let mut columns: Vec<String> = own.iter().map(|name| self.prefix.of(name)).collect();
         let outputs = self.outputs.iter().map(|&n| &version.identity.outputs[n]);
         columns.extend(outputs.map(|output| self.prefix.of_output(output)));
         columns.extend(feature_columns(version.schema()));
@@ -146,7 +145,7 @@ impl Comparable {
     }
 }
 
-/// The hash of the model of the first row.
+/// Returns the hash of the model of the first row.
 fn first_hash(path: &Path, prefix: &Prefix) -> Result<String, ReadError> {
     let columns = vec![prefix.of("model_hash")];
     let mut rows = Rows::open(vec![path.to_owned()], &Reading::default(), columns);
@@ -167,7 +166,7 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
 struct Replay<'a> {
     version: &'a Version,
     encoder: Encoder,
-    pass: Workspace,
+    workspace: Workspace,
     report: Report,
 }
 
@@ -175,19 +174,19 @@ impl Replay<'_> {
     fn file(
         &mut self,
         file: &Comparable,
-        asked: &AtomicBool,
+        stop: &AtomicBool,
         job: &mut Job,
     ) -> Result<(), Box<dyn Error>> {
         let columns = file.columns(self.version);
         let mut rows = Rows::open(vec![file.path.clone()], &Reading::default(), columns);
         self.report.files += 1;
         while let Some(rows) = rows.next_block()? {
-            interrupt::refuse(asked, "the rows that were compared so far are not reported")?;
+            interrupt::refuse(stop, "the rows that were compared so far are not reported")?;
             match self.encoder.encode_features(&rows.block) {
                 Ok(batch) => self.rows(file, &rows, &batch)?,
                 Err(error) if file.is_same => return Err(rows.error(error).into()),
                 Err(error) => {
-                    let reason = format!("{}; the rows from there on", rows.error(error));
+                    let reason = format!("{}; this and all later rows", rows.error(error));
                     self.report.passed_over.push(reason);
                     break;
                 }
@@ -198,13 +197,13 @@ impl Replay<'_> {
     }
 
     fn rows(&mut self, file: &Comparable, rows: &RowsBlock, batch: &Batch) -> Result<(), String> {
-        let mut said = self.version.scorer().score(batch, &mut self.pass);
+        let mut replayed = self.version.scorer().score(batch, &mut self.workspace);
         if let Some([first, second]) = self.version.product() {
-            let pairs = said[first].iter().zip(&said[second]);
-            said.push(pairs.map(|(first, second)| first * second).collect());
+            let pairs = replayed[first].iter().zip(&replayed[second]);
+            replayed.push(pairs.map(|(first, second)| first * second).collect());
         }
         let [requests, candidates, hashes, rest @ ..] = &rows.block.columns[..] else {
-            unreachable!("three columns were asked for")
+            unreachable!("three columns were requested")
         };
         let mut logged = Vec::new();
         for (&output, column) in file.outputs.iter().zip(rest) {
@@ -212,21 +211,21 @@ impl Replay<'_> {
         }
         for row in 0..rows.block.n_rows {
             let tally = self.report.tally(&text(hashes, row));
-            let place = || Place {
+            let row_id = || RowId {
                 request_id: text(requests, row),
                 candidate: text(candidates, row).parse().unwrap_or(-1),
             };
             let pairs = logged.iter().map(|(output, logged)| {
-                let said = f64::from(said[*output][row]);
-                (*output, [logged[row], said])
+                let replayed = f64::from(replayed[*output][row]);
+                (*output, [logged[row], replayed])
             });
-            tally.add(pairs, place);
+            tally.add(pairs, row_id);
         }
         Ok(())
     }
 }
 
-/// The scores of a column; NaN where it holds none. They were 32-bit numbers.
+/// Returns the scores of a column; NaN where it is null. Scores are logged as 32-bit numbers.
 fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, String> {
     let score = |row: usize| match (&column.values, column.is_null(row)) {
         (_, true) => Some(f64::NAN),
@@ -237,7 +236,7 @@ fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, Strin
     let scores: Option<Vec<f64>> = (0..block.n_rows).map(score).collect();
     scores.filter(|_| column.offsets.is_none()).ok_or_else(|| {
         format!(
-            "{}: column \"{}\" holds no numbers; take the file as the server wrote it",
+            "{}: column \"{}\" does not hold numbers; use the file as the server wrote it",
             path.display(),
             column.name
         )

@@ -1,7 +1,7 @@
-//! The score log as Parquet files: what a server was asked and what it said, a row a candidate.
+//! The score log as Parquet files: requests and responses of a server, one row a candidate.
 //!
-//! One file is open for each model hash, so that a file has the columns of one schema. It is a draft, named
-//! `.….unfinished`, until it is closed: after so many rows, after so much time, or with the server.
+//! One file is open for each model hash, so that a file has the columns of one schema. Until it is closed
+//! (after a number of rows, after a time, or when the server stops), it is a draft named `.….unfinished`.
 
 mod cells;
 mod draft;
@@ -27,41 +27,40 @@ pub struct ParquetLog {
     folder: PathBuf,
     rows: usize,
     age: Duration,
-    /// Bytes that all open files may hold in memory together.
-    most_held: usize,
-    /// By the hash of the model that scored their rows.
+    /// Maximum total of bytes that all open files buffer in memory.
+    max_held_bytes: usize,
+    /// Open files by the hash of the model that scored their rows.
     open: HashMap<Arc<str>, LogFile>,
 }
 
-/// Files that are open at a time: of the versions that answer, their shadows, and some that were swapped.
-const MOST_OPEN: usize = 8;
+/// Maximum number of open files: for the serving versions, their shadows, and some versions that were replaced.
+const MAX_OPEN_FILES: usize = 8;
 
 impl ParquetLog {
-    /// A log in `folder`, which is made where there is none. A file is closed once it has `rows` rows (those
-    /// of a request stay together) or is as old as `age`. Drafts that a killed process left are removed:
-    /// they lack what a Parquet file ends with, and cannot be read. Rows that are yet to be written take
-    /// `most_held` bytes of memory at most, and a request.
+    /// Opens a log in `folder`, which is created if missing. A file is closed once it has `rows` rows (those of
+    /// a request stay together) or reaches the age `age`. Drafts left by a killed process are removed: they
+    /// lack the footer of a Parquet file and cannot be read. Buffered rows take at most `max_held_bytes` bytes
+    /// of memory plus one request.
     ///
-    /// # Errors
-    /// The folder cannot be made or written to.
+    /// Fails if the folder cannot be created or written to.
     pub fn open(
         folder: &Path,
         rows: usize,
         age: Duration,
-        most_held: usize,
+        max_held_bytes: usize,
     ) -> Result<ParquetLog, String> {
-        let refused = |source: io::Error| {
+        let failed = |source: io::Error| {
             format!(
-                "{}: cannot write the score log there: {source}; let the server write to this folder, or \
-                 name another one",
+                "{}: cannot write the score log: {source}; make this folder writable for the server, or \
+                 choose another one",
                 folder.display()
             )
         };
-        fs::create_dir_all(folder).map_err(refused)?;
-        Draft::create(folder, "probe").map_err(refused)?;
-        for path in draft::remove_abandoned(folder).map_err(refused)? {
+        fs::create_dir_all(folder).map_err(failed)?;
+        Draft::create(folder, "probe").map_err(failed)?;
+        for path in draft::remove_abandoned(folder).map_err(failed)? {
             tracing::warn!(
-                "{}: removed; the process that wrote it was killed, and a draft cannot be read",
+                "{}: removed an unreadable draft of a process that was killed",
                 path.display()
             );
         }
@@ -69,12 +68,12 @@ impl ParquetLog {
             folder: folder.to_owned(),
             rows,
             age,
-            most_held,
+            max_held_bytes,
             open: HashMap::new(),
         })
     }
 
-    fn keep(&mut self, entry: &Entry) -> Kept {
+    fn append(&mut self, entry: &Entry) -> Kept {
         if entry.n_candidates() == 0 {
             return Kept::default();
         }
@@ -83,7 +82,7 @@ impl ParquetLog {
             Err(error) => return Kept::lost(entry.n_candidates(), error),
         };
         let hash = &entry.identity.hash;
-        // A file that fails is not put back: the next entry begins another one.
+        // A file that fails is not put back: the next entry starts a new one.
         let mut kept = Kept::default();
         let mut file = match self.open.remove(hash) {
             Some(file) => file,
@@ -103,7 +102,7 @@ impl ParquetLog {
         kept
     }
 
-    /// A file that got rows: closed where it has as many as it may, else open again.
+    /// Closes a file that has reached its number of rows, or else keeps it open.
     fn put_back(&mut self, mut file: LogFile) -> Kept {
         if file.rows() >= self.rows {
             return closed(file);
@@ -114,13 +113,13 @@ impl ParquetLog {
             return Kept::lost(file.rows(), error);
         }
         self.open.insert(file.hash().clone(), file);
-        self.hold_less()
+        self.limit_held()
     }
 
-    /// Writes what the files hold, the largest first, until they hold no more than they may.
-    fn hold_less(&mut self) -> Kept {
+    /// Writes buffered rows, the largest file first, until the total is within the limit.
+    fn limit_held(&mut self) -> Kept {
         let mut kept = Kept::default();
-        while self.open.values().map(LogFile::held_bytes).sum::<usize>() > self.most_held {
+        while self.open.values().map(LogFile::held_bytes).sum::<usize>() > self.max_held_bytes {
             let largest = self.open.values().max_by_key(|file| file.held_bytes());
             let Some(hash) = largest.map(|file| file.hash().clone()) else {
                 break;
@@ -135,9 +134,9 @@ impl ParquetLog {
         kept
     }
 
-    /// Closes the oldest file where one more would be too many.
+    /// Closes the oldest file if the maximum number of files is open.
     fn make_room(&mut self) -> Kept {
-        if self.open.len() < MOST_OPEN {
+        if self.open.len() < MAX_OPEN_FILES {
             return Kept::default();
         }
         let oldest = self.open.values().max_by_key(|file| file.age());
@@ -163,7 +162,7 @@ impl ParquetLog {
     }
 }
 
-/// Completes a file: its rows are written, or lost.
+/// Completes a file, and counts its rows as written or lost.
 fn closed(file: LogFile) -> Kept {
     let rows = file.rows();
     match file.finish() {
@@ -174,8 +173,8 @@ fn closed(file: LogFile) -> Kept {
 
 impl ScoreLog for ParquetLog {
     fn write(&mut self, entry: &Entry) -> Kept {
-        let mut kept = self.keep(entry);
-        // There is no tick while entries come one after another.
+        let mut kept = self.append(entry);
+        // There is no tick while entries arrive continuously.
         kept.add(self.close_old());
         kept
     }

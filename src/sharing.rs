@@ -1,11 +1,11 @@
-//! What the tasks of a model share, layer by layer: for `ncs inspect` and for the report.
+//! Sharing between the tasks of a model by layer, for `ncs inspect` and the report.
 
 use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 use ncs_features::Schema;
 use ncs_model::artifact::Artifact;
 use ncs_model::{Agreement, LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
 
-/// The connections of every layer by the tasks that keep them, input side first.
+/// Counts the connections of every layer by the tasks that keep them, input side first.
 ///
 /// Without masks, the tasks whose predictions depend on a layer keep all of it.
 pub fn layers(spec: &Spec, masks: Option<&Masks>) -> Vec<LayerSharing> {
@@ -17,11 +17,11 @@ pub fn layers(spec: &Spec, masks: Option<&Masks>) -> Vec<LayerSharing> {
     layers.map(sharing).collect()
 }
 
-/// How much a task takes of another's logit, in words; `None` where none does.
+/// Describes the share of another task's logit that a task adds to its own; `None` if no task does.
 pub fn taken(artifact: &Artifact) -> Option<String> {
     let ([from, to], taken) = artifact.taken()?;
     let error = taken.error().map_or(String::new(), |error| {
-        format!(" (standard error {error:.3}, the network being as it is)")
+        format!(" (standard error {error:.3}, given the network)")
     });
     let names = &artifact.spec.tasks;
     Some(format!(
@@ -30,14 +30,14 @@ pub fn taken(artifact: &Artifact) -> Option<String> {
     ))
 }
 
-/// How much the tasks agree on what they read, pair by pair, in words; none where it was not measured.
+/// Describes the measured gradient agreement of each pair of tasks; empty if it was not measured.
 pub fn agreements(artifact: &Artifact) -> Vec<String> {
     let names = &artifact.spec.tasks;
-    let in_words = |found: &Agreement| found.in_words(found.tasks.map(|task| &names[task][..]));
+    let in_words = |pair: &Agreement| pair.in_words(pair.tasks.map(|task| &names[task][..]));
     artifact.agreements.iter().map(in_words).collect()
 }
 
-/// The share of the connections that each task keeps, in the order of the tasks.
+/// Returns the share of the connections that each task keeps, in the order of the tasks.
 pub fn densities(spec: &Spec, masks: Option<&Masks>) -> Vec<f64> {
     match masks {
         Some(masks) => masks
@@ -49,16 +49,16 @@ pub fn densities(spec: &Spec, masks: Option<&Masks>) -> Vec<f64> {
     }
 }
 
-/// How alike the masks of two tasks are over all layers together.
+/// Overlap of the masks of two tasks over all layers together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairOverlap {
     /// Names of the two tasks.
     pub tasks: [String; 2],
-    /// Their overlap, beside that of random masks.
+    /// Their overlap, with the chance level of random masks.
     pub overlap: Overlap,
 }
 
-/// Every pair of tasks; a pair of which neither keeps anything is left out.
+/// Returns the overlap of every pair of tasks, without pairs of which neither keeps anything.
 pub fn overlaps(spec: &Spec, masks: &Masks) -> Vec<PairOverlap> {
     let all: Vec<Vec<bool>> = masks.tasks.iter().map(connections).collect();
     let n_tasks = all.len();
@@ -72,18 +72,18 @@ pub fn overlaps(spec: &Spec, masks: &Masks) -> Vec<PairOverlap> {
     pairs.filter_map(overlap).collect()
 }
 
-/// What the tasks read of one input of the first layer.
+/// Connections of one input of the first layer that the tasks keep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputUse {
-    /// The field; of a Gram matrix there is one line for all products of two fields.
+    /// Name of the field; the products of a Gram matrix share one entry.
     pub name: String,
-    /// The share of its first-layer connections that each task keeps.
+    /// Share of its first-layer connections that each task keeps.
     pub densities: Vec<f64>,
-    /// The share that all tasks keep.
+    /// Share that all tasks keep.
     pub shared: f64,
 }
 
-/// The inputs of the first layer, field by field in the order of the schema, and the products.
+/// Returns the inputs of the first layer: the fields in the order of the schema, then the products.
 pub fn inputs(schema: &Schema, spec: &Spec, masks: &Masks) -> Vec<InputUse> {
     let (groups, n_fields) = (spec.input_groups(), spec.fields.len());
     let (_, units) = spec.layer_shapes()[0];
@@ -137,14 +137,16 @@ fn masked(number: usize, layer: &LayerUse, masks: &Masks) -> LayerSharing {
     }
 }
 
-/// A layer of which nothing is pruned: of one task only, or shared.
+/// Returns a layer without masks: kept by one task only, or shared.
 fn whole(layer: LayerUse, n_tasks: usize) -> LayerSharing {
     let connections = (layer.inputs * layer.outputs) as u64;
-    let of = |is_theirs: bool| if is_theirs { connections } else { 0 };
+    let count = |is_kept: bool| if is_kept { connections } else { 0 };
     LayerSharing {
-        shared: of(layer.tasks.len() > 1),
-        only: (0..n_tasks).map(|task| of(layer.tasks == [task])).collect(),
-        pruned: of(layer.tasks.is_empty()),
+        shared: count(layer.tasks.len() > 1),
+        only: (0..n_tasks)
+            .map(|task| count(layer.tasks == [task]))
+            .collect(),
+        pruned: count(layer.tasks.is_empty()),
         name: layer.name,
         inputs: layer.inputs,
         outputs: layer.outputs,
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(found: &[LayerSharing], expected: &[(&str, u64, [u64; 2], u64)]) {
+    fn check(layers: &[LayerSharing], expected: &[(&str, u64, [u64; 2], u64)]) {
         let row = |layer: &LayerSharing| {
             (
                 layer.name.clone(),
@@ -193,18 +195,18 @@ mod tests {
                 layer.pruned,
             )
         };
-        let found: Vec<_> = found.iter().map(row).collect();
+        let actual: Vec<_> = layers.iter().map(row).collect();
         let expected: Vec<_> = expected
             .iter()
             .map(|(name, shared, only, pruned)| {
                 ((*name).to_owned(), *shared, only.to_vec(), *pruned)
             })
             .collect();
-        assert_eq!(found, expected);
+        assert_eq!(actual, expected);
     }
 
     #[test]
-    fn without_masks_the_network_says_who_keeps_what() {
+    fn without_masks_the_network_determines_the_sharing() {
         check(
             &layers(&spec(NetworkKind::SharedBottom), None),
             &[("fc_0", 4, [0, 0], 0), ("fc_1", 2, [0, 0], 0)],
@@ -250,7 +252,7 @@ mod tests {
                 ("cvr.fc_1", 0, [0, 2], 0),
             ],
         );
-        // The shared experts of the second level read what the first level's experts of all tasks say.
+        // The shared experts of the second level read the outputs of all first-level experts.
         check(
             &layers(&spec(ple(2)), None)[..6],
             &[
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_say_who_keeps_what() {
+    fn masks_determine_the_sharing() {
         let spec = spec(NetworkKind::SparseSharing);
         let first = |n: usize| {
             let shapes = spec.layer_shapes().into_iter();
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn units_of_each_tasks_own_are_counted() {
+    fn own_units_of_each_task_are_counted() {
         let mut spec = spec(NetworkKind::SparseSharing);
         spec.plan.hidden = vec![12, 7];
         let owners = UnitOwners::new(0.5, 2).unwrap();
@@ -327,11 +329,11 @@ mod tests {
             tasks: [0, 1].map(|task| owners.allowed(&shapes, task)).into(),
             owners: Some(owners),
         };
-        let found: Vec<Vec<usize>> = layers(&spec, Some(&masks))
+        let own_units: Vec<Vec<usize>> = layers(&spec, Some(&masks))
             .into_iter()
             .map(|layer| layer.own_units)
             .collect();
         // Of 12 units 4 are common, of 7 two.
-        assert_eq!(found, [[4, 4], [3, 2]]);
+        assert_eq!(own_units, [[4, 4], [3, 2]]);
     }
 }

@@ -329,7 +329,7 @@ fn checks(text: &str, sets: &[String]) -> Option<RunFile> {
     if let Err(error) = memory::check(&file) {
         assert!(
             error.to_string().contains("make it smaller")
-                || error.to_string().contains("state fewer"),
+                || error.to_string().contains("use fewer"),
             "{error}"
         );
     }

@@ -234,7 +234,7 @@ fn rows_of_another_model_are_told_apart() {
     fs::remove_dir_all(path.join("scores")).unwrap();
     write(path, &others);
     let text = done(path, &["replay", "scores", "run"]);
-    for part in ["none to check", "60 rows of another model, feedfeed"] {
+    for part in ["no rows to check", "60 rows of another model, feedfeed"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -266,7 +266,7 @@ fn files_of_a_model_that_reads_less_are_passed_over() {
     );
     write(path, &entries);
     let text = done(path, &["replay", "scores", "run"]);
-    for part in ["240 rows of model", "passed over", &missing] {
+    for part in ["240 rows of model", "skipped", &missing] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

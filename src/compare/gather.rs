@@ -1,4 +1,4 @@
-//! //! Collects the results of finished runs for the comparison report.
+//! Collects the results of finished runs for the comparison report.
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::{cost, predictions_file, training};
 /// Confidence level of intervals; one minus this is the significance level.
 const CONFIDENCE: f64 = 0.95;
 
-/// /// Collects all finished runs.
+/// Collects all finished runs.
 ///
 /// # Errors
 /// Fails if results cannot be read.

@@ -1,4 +1,4 @@
-//! //! Comparison of methods (`ncs compare`): data sets, methods and seeds to results with intervals and
+//! Comparison of methods (`ncs compare`): data sets, methods and seeds to results with intervals and
 //! verdicts.
 //!
 //! A plan lists cells, one method on one data set each. A cell first runs its trials, with one or more seeds,
@@ -110,7 +110,7 @@ pub fn run(
         };
         let outcome = work::run(&mut table, jobs.max(1), progress, stop);
         if outcome.is_err() {
-            // // Report the finished runs before returning the error.
+            // Report the finished runs before returning the error.
             write(&mut table, &scored)?;
         }
         outcome?;
@@ -130,7 +130,7 @@ fn write(table: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Box<dy
     let comparison = Comparison::of(gather::gather(table, scored)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;
     json.push('\n');
-    // // Comparisons that share a folder use the same temporary files: the lock serialises their writes.
+    // Comparisons that share a folder use the same temporary files: the lock serialises their writes.
     let locks = folder.join("locks");
     std::fs::create_dir_all(&locks)?;
     let lock = std::fs::File::create(locks.join("report.lock"))?;

@@ -1,4 +1,4 @@
-//! //! Plan of a comparison: the settings of each method on each data set, checked before the first run.
+//! Plan of a comparison: the settings of each method on each data set, checked before the first run.
 
 use std::path::{Path, PathBuf};
 
@@ -215,7 +215,7 @@ fn flatten(prefix: &str, set: &Map<String, Value>, assignments: &mut Vec<String>
         };
         match value {
             Value::Object(inner) => flatten(&path, inner, assignments),
-            // // Numbers, strings and lists of them have the same syntax in JSON and TOML.
+            // Numbers, strings and lists of them have the same syntax in JSON and TOML.
             value => assignments.push(format!("{path}={value}")),
         }
     }

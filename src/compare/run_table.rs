@@ -1,4 +1,4 @@
-//! //! State of a comparison's runs: the settings of each run, the finished runs, and the runs that can start.
+//! State of a comparison's runs: the settings of each run, the finished runs, and the runs that can start.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -394,7 +394,7 @@ pub(crate) fn check_files(plan: &Plan) -> Result<usize, Box<dyn Error>> {
     Ok(checked?.len())
 }
 
-/// /// State of a trial.
+/// State of a trial.
 enum TrialState {
     /// Needs a run of another method first.
     Blocked,
@@ -414,7 +414,7 @@ impl TrialState {
     }
 }
 
-/// /// Result of selecting a trial of a cell.
+/// Result of selecting a trial of a cell.
 enum Selection {
     /// Some trials need a run of another method first.
     Blocked,
@@ -426,7 +426,7 @@ enum Selection {
     None,
 }
 
-/// /// Results of a cell.
+/// Results of a cell.
 pub(crate) struct CellResults {
     /// Trials with their validation scores.
     pub(crate) trials: Vec<(RunArguments, Option<f64>)>,

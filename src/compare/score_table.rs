@@ -1,4 +1,4 @@
-//! //! A file of another program's scores: one row for each evaluated row, one column `p_TASK` for each task.
+//! A file of another program's scores: one row for each evaluated row, one column `p_TASK` for each task.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

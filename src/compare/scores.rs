@@ -1,4 +1,4 @@
-//! //! Methods given as score files: predictions of another program, or of another version of this one, for the
+//! Methods given as score files: predictions of another program, or of another version of this one, for the
 //! evaluated rows. They are evaluated like runs, but neither tuned nor trained here.
 
 use std::collections::HashMap;

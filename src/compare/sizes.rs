@@ -1,4 +1,4 @@
-//! //! Hidden layers that fit a budget, so that networks of different structure are compared at equal size.
+//! Hidden layers that fit a budget, so that networks of different structure are compared at equal size.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan};
 use ncs_model::{
@@ -39,7 +39,7 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
         plan: network.clone(),
     };
     let search = &plan.train.search;
-    // // If the share of common units is chosen later, widths are matched as if all units were common.
+    // If the share of common units is chosen later, widths are matched as if all units were common.
     let owners = match search.common_units {
         CommonUnits::Share(share) => UnitOwners::new(share, spec.tasks.len()),
         CommonUnits::Auto => None,

@@ -1,4 +1,4 @@
-//! //! Settings of the trials: the same points for every method.
+//! Settings of the trials: the same points for every method.
 
 use super::toml_types::{Range, Tuning};
 

@@ -1,4 +1,4 @@
-//! //! Runs as separate processes: at most `jobs` at a time, in any number of comparisons that share the
+//! Runs as separate processes: at most `jobs` at a time, in any number of comparisons that share the
 //! folder.
 
 use std::collections::HashSet;
@@ -144,7 +144,7 @@ pub(crate) fn run(
                 break;
             }
             if running.is_empty() && !may_continue {
-                // // The remaining runs need runs that have failed.
+                // The remaining runs need runs that have failed.
                 break;
             }
         }
@@ -210,7 +210,7 @@ fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn 
     let Some(lock) = lock(root, &start.folder)? else {
         return Ok(None);
     };
-    // // The runs of a comparison that was killed are still running.
+    // The runs of a comparison that was killed are still running.
     if run_folder::is_held(&start.folder) {
         return Ok(None);
     }
@@ -224,7 +224,7 @@ fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn 
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // // Ctrl-C reaches only this process, which asks each run to stop: a second signal would end a run at
+    // Ctrl-C reaches only this process, which asks each run to stop: a second signal would end a run at
     // once, without a checkpoint.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

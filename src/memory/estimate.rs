@@ -1,5 +1,5 @@
-//! What a training takes, from sizes alone. The numbers of bytes are those of the structures that are made;
-//! docs/decisions/0037-memory-before-anything.md holds them against what runs really took.
+//! Memory estimate of a training from its sizes. The numbers of bytes are those of the allocated structures;
+//! docs/decisions/0037-memory-before-anything.md compares them with measurements.
 
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
 use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
@@ -7,34 +7,34 @@ use ncs_train::{Balance, Keep, Optimizer, SearchKind, TrainPlan};
 
 use crate::run_file::RunPlan;
 
-/// Rows that run through the layers together, in each thread.
-const ROWS_AT_A_TIME: f64 = 1024.0;
+/// Rows that each thread runs through the layers together.
+const ROWS_PER_PASS: f64 = 1024.0;
 
-/// Batches that are in memory: the one in use and its selection, three that were read ahead, and the next.
+/// Number of batches in memory: the current one and its selection, three that were read ahead, and the next.
 const BATCHES: f64 = 6.0;
 
-/// Inputs of a number beside its pieces.
-const BESIDE_PIECES: usize = 3;
+/// Further inputs of a number besides its pieces.
+const EXTRA_INPUTS: usize = 3;
 
-/// A part of a training's memory, and what makes it smaller.
+/// A part of a training's memory, and the setting that reduces it.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// Such as `the network's layers (1,000 numbers)`.
+    /// Description, such as `the layers of the network (1,000 numbers)`.
     pub(super) what: String,
     pub(super) bytes: f64,
-    /// The key of the run file that says its size.
+    /// Run-file key that sets its size.
     pub(super) key: Vec<String>,
     pub(super) remedy: String,
 }
 
-/// A training's memory, part by part.
+/// A training's memory by part.
 #[derive(Clone, Debug)]
 pub(super) struct Estimate {
     pub(super) parts: Vec<Part>,
 }
 
 impl Estimate {
-    /// From the run file alone, or with the schema that was fitted to the rows.
+    /// Estimates the memory from the run file alone, or with the fitted schema.
     pub(super) fn of(plan: &RunPlan, fitted: Option<&Schema>) -> Estimate {
         let mut parts = vec![layers(plan), threads(plan), batch(plan), resamples(plan)];
         parts.extend(rounds(plan));
@@ -47,7 +47,7 @@ impl Estimate {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// The part that takes most.
+    /// Returns the largest part.
     pub(super) fn largest(&self) -> &Part {
         let all = self.parts.iter();
         let largest = all.max_by(|a, b| a.bytes.total_cmp(&b.bytes));
@@ -55,16 +55,16 @@ impl Estimate {
     }
 }
 
-/// The size of one network of the network.
+/// Returns the dense size of one network.
 pub(super) fn dense(plan: &RunPlan) -> DenseSize {
     let pieces = pieces(plan);
     let n_fields = pieces.iter().filter(|pieces| pieces.is_none()).count();
-    let n_numbers = pieces.iter().flatten().map(|pieces| pieces + BESIDE_PIECES);
+    let n_numbers = pieces.iter().flatten().map(|pieces| pieces + EXTRA_INPUTS);
     let n_tasks = plan.schema.tasks.len();
     DenseSize::of(&plan.network, n_fields, n_numbers.sum(), n_tasks)
 }
 
-/// For each field the pieces of its number, where it enters the first layer directly.
+/// Returns, for each field, the number of pieces if it is a number that enters the first layer directly.
 fn pieces(plan: &RunPlan) -> Vec<Option<usize>> {
     let of_field = |field: &Field| match plan.schema.tables[field.table].ids {
         IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
@@ -73,7 +73,7 @@ fn pieces(plan: &RunPlan) -> Vec<Option<usize>> {
     plan.schema.fields.iter().map(of_field).collect()
 }
 
-/// Fields that have a vector.
+/// Returns the number of fields with an embedding.
 fn n_vectors(plan: &RunPlan) -> f64 {
     pieces(plan)
         .iter()
@@ -81,20 +81,20 @@ fn n_vectors(plan: &RunPlan) -> f64 {
         .count() as f64
 }
 
-/// Rows of a step: as stated, or as few as are chosen.
+/// Returns the batch size: as configured, or else the smallest automatic one.
 fn rows_per_step(plan: &RunPlan) -> f64 {
     plan.train.batch.unwrap_or(512) as f64
 }
 
-/// Towers of the network: tables and layers stand in each.
-pub(super) fn n_towers(plan: &RunPlan) -> f64 {
+/// Returns the number of separately trained networks, each with its own tables and layers.
+pub(super) fn n_networks(plan: &RunPlan) -> f64 {
     match plan.network.kind {
         NetworkKind::SingleTask => plan.schema.tasks.len() as f64,
         _ => 1.0,
     }
 }
 
-/// Subnets of a network: one for each task where there are masks.
+/// Returns the number of subnetworks of a network: one for each task if there are masks.
 fn n_subnets(plan: &RunPlan) -> f64 {
     match plan.network.kind {
         NetworkKind::SparseSharing => plan.schema.tasks.len() as f64,
@@ -102,7 +102,7 @@ fn n_subnets(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Sets of weights of a network that are kept beside those in training.
+/// Returns the number of kept copies of the weights besides those in training.
 fn n_kept(plan: &RunPlan) -> f64 {
     match (plan.train.keep, plan.network.kind) {
         (Keep::Last, _) => 0.0,
@@ -113,19 +113,19 @@ fn n_kept(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Weights, where they lie, moments, gradients, kept weights, the orders in which products run through them, and
-/// what the first thread computes in them.
+/// Memory of the layers: weights, their positions, moments, gradients, kept copies, sparse layouts of the
+/// products, and the workspace of the first thread.
 fn layers(plan: &RunPlan) -> Part {
     const WEIGHTS: f64 = 4.0;
     const POSITIONS: f64 = 8.0;
     const MOMENTS: f64 = 8.0;
     const GRADIENT: f64 = 4.0;
-    /// Of a subnet: sources, numbers and values of three products.
+    /// Sparse layout of a subnetwork: indices, counts and values of three products.
     const SUBNET: f64 = 28.0;
-    /// A layer's name, its node and its vectors.
+    /// A layer's name, node and vectors.
     const LAYER: f64 = 300.0;
     let size = dense(plan);
-    let apart = match plan.train.balance {
+    let per_task = match plan.train.balance {
         Balance::PcGrad => plan.schema.tasks.len() as f64,
         _ => 0.0,
     };
@@ -144,21 +144,22 @@ fn layers(plan: &RunPlan) -> Part {
     let each = WEIGHTS * (1.0 + n_kept(plan) + sums + f64::from(u8::from(searches)))
         + POSITIONS
         + MOMENTS
-        + GRADIENT * (1.0 + apart)
+        + GRADIENT * (1.0 + per_task)
         + n_subnets(plan) * SUBNET * share_computed(plan)
         + plan.train.average.map_or(0.0, |_| WEIGHTS);
     Part {
         what: format!(
             "the layers of the network ({} numbers)",
-            count(size.numbers * n_towers(plan))
+            count(size.numbers * n_networks(plan))
         ),
-        bytes: n_towers(plan) * (size.numbers * each + size.layers * LAYER) + of_a_thread(plan),
+        bytes: n_networks(plan) * (size.numbers * each + size.layers * LAYER)
+            + workspace_bytes(plan),
         key: largest_size(plan),
         remedy: "make it smaller".to_owned(),
     }
 }
 
-/// The part of the connections that is computed: of a full Gram matrix one half.
+/// Returns the share of the connections that is computed: about half of a full Gram matrix.
 fn share_computed(plan: &RunPlan) -> f64 {
     let fields = n_vectors(plan);
     let inputs = dense(plan).inputs;
@@ -168,7 +169,7 @@ fn share_computed(plan: &RunPlan) -> f64 {
     }
 }
 
-/// The size that the run file states largest of all that layers are made from.
+/// Returns the key of the largest configured size that determines the layers.
 pub(super) fn largest_size(plan: &RunPlan) -> Vec<String> {
     let NetworkPlan {
         kind, dim, hidden, ..
@@ -194,34 +195,34 @@ pub(super) fn largest_size(plan: &RunPlan) -> Vec<String> {
     vec!["network".to_owned(), key.to_owned()]
 }
 
-/// What a thread holds while it computes: outputs and gradients of some tiles, and sums over rows.
-fn of_a_thread(plan: &RunPlan) -> f64 {
+/// Returns the bytes of a thread's workspace: outputs and gradients of some tiles, and sums over rows.
+fn workspace_bytes(plan: &RunPlan) -> f64 {
     let size = dense(plan);
-    let rows = ROWS_AT_A_TIME.min(rows_per_step(plan));
+    let rows = ROWS_PER_PASS.min(rows_per_step(plan));
     let tiles = rows * 2.0 * (size.inputs + size.outputs);
     let sums = n_subnets(plan) * size.numbers * share_computed(plan);
     4.0 * (tiles + sums)
 }
 
-/// What the threads beyond the first hold, and the stacks of all: without them it is the network that is too
-/// large.
+/// Memory of the workspaces beyond the first, and of all stacks; the first workspace counts as part of the
+/// layers.
 fn threads(plan: &RunPlan) -> Part {
     const STACK: f64 = 65_536.0;
     let n_threads = plan.train.threads as f64;
     // No thread gets fewer than 64 rows.
-    let busy = n_threads.min((rows_per_step(plan) / 64.0).ceil());
+    let active = n_threads.min((rows_per_step(plan) / 64.0).ceil());
     Part {
         what: format!("{} threads", plan.train.threads),
-        bytes: n_threads * STACK + (busy - 1.0).max(0.0) * of_a_thread(plan),
+        bytes: n_threads * STACK + (active - 1.0).max(0.0) * workspace_bytes(plan),
         key: vec!["threads".to_owned()],
-        remedy: "state fewer threads, or a smaller network".to_owned(),
+        remedy: "use fewer threads, or a smaller network".to_owned(),
     }
 }
 
-/// Rows of a step: their ids and labels, several times, and the gradients of their vectors.
+/// Memory of the batches: several copies of ids and labels, and the gradients of their embeddings.
 fn batch(plan: &RunPlan) -> Part {
     const ID: f64 = 4.0;
-    /// Where it lies, its row of the batch, and the order of rows.
+    /// Table row, row of the batch, and the order of rows.
     const LOOKED_UP: f64 = 24.0;
     let fields = plan.schema.fields.len() as f64;
     let vectors = n_vectors(plan);
@@ -233,21 +234,21 @@ fn batch(plan: &RunPlan) -> Part {
         what: format!("batches of {} rows", count(rows_per_step(plan))),
         bytes: row * rows_per_step(plan),
         key: vec!["training".to_owned(), "batch".to_owned()],
-        remedy: "state fewer rows".to_owned(),
+        remedy: "use fewer rows".to_owned(),
     }
 }
 
-/// Areas of the resamples, twice while they are sorted, of a task at a time.
+/// Memory of the resampled AUCs of one task, twice while they are sorted.
 fn resamples(plan: &RunPlan) -> Part {
     Part {
         what: format!("{} resamples", count(f64::from(plan.evaluation.bootstrap))),
         bytes: 24.0 * f64::from(plan.evaluation.bootstrap),
         key: vec!["evaluation".to_owned(), "bootstrap".to_owned()],
-        remedy: "state fewer".to_owned(),
+        remedy: "use fewer".to_owned(),
     }
 }
 
-/// A search by magnitude holds the masks of all its rounds, a bit for each connection.
+/// Memory of a search by magnitude, which keeps the masks of all rounds, one bit for each connection.
 fn rounds(plan: &RunPlan) -> Option<Part> {
     let TrainPlan { search, .. } = &plan.train;
     let searches = plan.network.kind == NetworkKind::SparseSharing
@@ -256,23 +257,23 @@ fn rounds(plan: &RunPlan) -> Option<Part> {
         what: format!("the masks of {} rounds", search.rounds),
         bytes: (f64::from(search.rounds) + 1.0) * dense(plan).maskable / 8.0,
         key: vec!["search".to_owned(), "rounds".to_owned()],
-        remedy: "state fewer rounds".to_owned(),
+        remedy: "use fewer rounds".to_owned(),
     })
 }
 
-/// Four bytes for each row of a table, a first chunk of vectors, and the vectors of the rows that are surely
-/// seen, with their moments.
+/// Memory of a table: four bytes for each row, a first chunk of embeddings, and the embeddings of the rows that
+/// are certainly used, with their moments.
 fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&Schema>) -> Part {
     const CHUNK: f64 = 4096.0;
     let rows = match (fitted, &table.ids) {
         (Some(schema), _) => schema.tables[number].ids.n_rows() as f64,
-        // As many as the rows will show: `max_size` is only a bound.
+        // Unknown before the rows are read: `max_size` is only a bound.
         (None, IdSpacePlan::Vocabulary { .. }) => 2.0,
         (None, _) => rows_planned(table) as f64,
     };
-    let all_seen = plan.train.parity_stale_momentum
+    let all_used = plan.train.parity_stale_momentum
         || fitted.is_some() && matches!(table.ids, IdSpacePlan::Vocabulary { .. });
-    let seen = if all_seen {
+    let used = if all_used {
         rows.max(CHUNK.min(rows))
     } else {
         CHUNK.min(rows)
@@ -280,17 +281,17 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     let vectors = match plan.train.table_optimizer {
         Optimizer::Adam { .. } => 3.0,
         Optimizer::Adagrad { .. } => 2.0,
-    } + n_kept(plan) * f64::from(u8::from(all_seen));
-    let bytes = 4.0 * rows + seen * plan.network.dim as f64 * 4.0 * vectors;
+    } + n_kept(plan) * f64::from(u8::from(all_used));
+    let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),
-        bytes: bytes * n_towers(plan),
+        bytes: bytes * n_networks(plan),
         key: table_key(plan, table),
-        remedy: "state fewer buckets or a smaller vocabulary, or a smaller network.dim".to_owned(),
+        remedy: "use fewer buckets or a smaller vocabulary, or a smaller network.dim".to_owned(),
     }
 }
 
-/// The key of the larger of a table's two sizes.
+/// Returns the key of the larger of a table's two sizes.
 fn table_key(plan: &RunPlan, table: &TablePlan) -> Vec<String> {
     if plan.network.dim as u128 > u128::from(rows_planned(table)) {
         return vec!["network".to_owned(), "dim".to_owned()];
@@ -298,7 +299,7 @@ fn table_key(plan: &RunPlan, table: &TablePlan) -> Vec<String> {
     vec!["columns".to_owned(), field(&plan.schema, table).to_owned()]
 }
 
-/// Rows of the table as far as the run file says, the reserved ones included.
+/// Returns the rows of the table as far as the run file determines them, including the reserved ones.
 pub(super) fn rows_planned(table: &TablePlan) -> u64 {
     match table.ids {
         IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 2,
@@ -309,7 +310,7 @@ pub(super) fn rows_planned(table: &TablePlan) -> u64 {
     }
 }
 
-/// The first column that looks into the table, where the table's own name is no column.
+/// Returns the first column that uses the table, or else the table's own name.
 pub(super) fn field<'s>(schema: &'s SchemaPlan, table: &'s TablePlan) -> &'s str {
     let number = schema.tables.iter().position(|other| other == table);
     let field = schema
@@ -319,7 +320,7 @@ pub(super) fn field<'s>(schema: &'s SchemaPlan, table: &'s TablePlan) -> &'s str
     field.map_or(&table.name, |field| &field.name)
 }
 
-/// `1,234,567`, and `1.2e20` beyond what can be read.
+/// Formats a count as `1,234,567`, or as `1.2e20` from 1e15 on.
 pub(super) fn count(number: f64) -> String {
     match number < 1e15 {
         true => crate::progress::grouped(number as u64),

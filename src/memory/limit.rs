@@ -1,28 +1,28 @@
-//! How much memory this process may still take: what the machine has, what its control groups allow, and what
-//! the shell allows (`ulimit -v`).
+//! Memory still available to this process: free memory of the machine, limits of its control groups, and limits
+//! of the shell (`ulimit -v`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A bound on memory, and who sets it.
+/// A bound on memory, and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
-    /// Bytes that may still be taken.
+    /// Bytes still available.
     pub(crate) bytes: u64,
-    /// `this machine has`, ...: what stands before the bytes in a message.
-    pub(crate) whose: String,
+    /// Words before the bytes in a message, such as `this machine has`.
+    pub(crate) subject: String,
 }
 
 impl Limit {
-    fn new(bytes: u64, whose: impl Into<String>) -> Limit {
+    fn new(bytes: u64, subject: impl Into<String>) -> Limit {
         Limit {
             bytes,
-            whose: whose.into(),
+            subject: subject.into(),
         }
     }
 }
 
-/// The tightest bound; `None` where the system tells of none.
+/// Returns the tightest bound; `None` if the system reports none.
 pub(crate) fn tightest() -> Option<Limit> {
     let own_groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -31,7 +31,7 @@ pub(crate) fn tightest() -> Option<Limit> {
     all.chain(of_process()).min_by_key(|limit| limit.bytes)
 }
 
-/// What programs can still get, swap space included, as Linux estimates it.
+/// Returns the memory available to programs, including swap space, as Linux estimates it.
 fn of_machine(meminfo: &str) -> Option<Limit> {
     let kilobytes = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
@@ -41,8 +41,8 @@ fn of_machine(meminfo: &str) -> Option<Limit> {
     Some(Limit::new(free.saturating_mul(1024), "this machine has"))
 }
 
-/// The tightest of the control groups that this process is in: a container's, a service's, a job's.
-/// `own` is `/proc/self/cgroup`: a line `0::/path` with version 2, lines `5:memory:/path` with version 1.
+/// Returns the tightest limit of the control groups of this process: a container's, a service's, a job's. `own`
+/// is `/proc/self/cgroup`: a line `0::/path` with version 2, lines `5:memory:/path` with version 1.
 fn control_groups(root: &Path, own: &str) -> Option<Limit> {
     let of_line = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -74,7 +74,7 @@ fn control_groups(root: &Path, own: &str) -> Option<Limit> {
     ))
 }
 
-/// Names of files: the limit, what is used, and the part of that which the system can take back.
+/// File names of the limit and the usage, and the name of the reclaimable part of the usage in `memory.stat`.
 type GroupFiles = [&'static str; 3];
 
 const VERSION_2: GroupFiles = ["memory.max", "memory.current", "inactive_file"];
@@ -89,7 +89,7 @@ fn left_in(folder: &Path, [limit, used, inactive]: GroupFiles) -> Option<u64> {
         let text = fs::read_to_string(folder.join(file)).ok()?;
         text.trim().parse::<u64>().ok()
     };
-    // `max`, or a number above all memory, where there is no limit.
+    // `max`, or a very large number, means no limit.
     let limit = number(limit).filter(|&limit| limit < 1 << 60)?;
     let statistics = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let reclaimable = statistics.lines().find_map(|line| {
@@ -102,28 +102,28 @@ fn left_in(folder: &Path, [limit, used, inactive]: GroupFiles) -> Option<u64> {
     Some(limit.saturating_sub(used))
 }
 
-/// `ulimit -v` and `ulimit -d`, less what the process has.
+/// Returns what remains of `ulimit -v` and `ulimit -d` after the process's current usage.
 #[cfg(unix)]
 fn of_process() -> Option<Limit> {
     use rustix::process::{Resource, getrlimit};
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let taken = |name: &str| {
+    let used = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         number.unwrap_or(0).saturating_mul(1024)
     };
-    let left = |resource, taken: u64, whose: &str| {
-        let most = getrlimit(resource).current?;
-        Some(Limit::new(most.saturating_sub(taken), whose))
+    let left = |resource, used: u64, subject: &str| {
+        let limit = getrlimit(resource).current?;
+        Some(Limit::new(limit.saturating_sub(used), subject))
     };
     let of_addresses = left(
         Resource::As,
-        taken("VmSize:"),
+        used("VmSize:"),
         "the limit on address space (ulimit -v) leaves",
     );
     let of_data = left(
         Resource::Data,
-        taken("VmData:"),
+        used("VmData:"),
         "the limit on data (ulimit -d) leaves",
     );
     of_addresses
@@ -142,13 +142,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_has_what_is_available_and_its_swap_space() {
+    fn a_machine_has_its_available_memory_and_swap_space() {
         let text = "MemTotal:  9000 kB\nMemAvailable:    500 kB\nSwapFree:  24 kB\n";
         assert_eq!(of_machine(text).unwrap().bytes, 524 << 10);
         assert_eq!(of_machine(""), None);
     }
 
-    /// Every group above the process bounds it: the tightest counts.
+    /// Every group above the process is a bound; the tightest counts.
     #[test]
     fn the_tightest_control_group_counts() {
         let root = tempfile::tempdir().unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_knows_its_bound() {
+    fn this_process_has_a_bound() {
         if cfg!(target_os = "linux") {
             assert!(tightest().unwrap().bytes > 1 << 20);
         }

@@ -1,4 +1,4 @@
-//! What a replay found, as numbers, as JSON and as text.
+//! Results of a replay, as numbers, as JSON and as text.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,74 +10,74 @@ use serde::Serialize;
 
 use crate::progress::grouped;
 
-/// So many rows beyond the tolerance are shown.
-const SHOWN: usize = 5;
+/// Maximum number of scores beyond the tolerance that are listed.
+const MAX_LISTED: usize = 5;
 
-/// What `--json` prints: a promise to programs.
+/// Output of `--json`, a stable interface for other programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Files that were compared.
+    /// Number of compared files.
     pub(crate) files: usize,
-    /// The hash of the model that scored anew.
+    /// Hash of the model that scored the rows again.
     model_hash: String,
     tolerance: f64,
-    /// Rows that this very model scored.
+    /// Rows scored by the same model.
     #[serde(flatten)]
     same: Tally,
-    /// Rows that other models scored, by their hash.
+    /// Rows scored by other models, by their hash.
     other_models: IndexMap<String, Tally>,
-    /// Files that cannot be compared, and why.
+    /// Files that cannot be compared, with reasons.
     pub(crate) passed_over: Vec<String>,
 }
 
-/// The rows that one model scored.
+/// Comparison of the rows that one model scored.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Tally {
     rows: u64,
-    /// Rows of which some score differs by more than the tolerance.
+    /// Number of rows with a score that differs by more than the tolerance.
     rows_beyond: u64,
     outputs: IndexMap<String, Difference>,
-    /// The first scores that do.
+    /// First scores that differ by more than the tolerance.
     first_beyond: Vec<Beyond>,
-    /// The names of this model's outputs.
+    /// Names of this model's outputs.
     #[serde(skip)]
     names: Arc<[String]>,
     #[serde(skip)]
     tolerance: f64,
 }
 
-/// How the scores of one output differ.
+/// Differences in the scores of one output.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Difference {
     largest_difference: f64,
-    /// The mean of the differences without their signs.
+    /// Mean absolute difference.
     mean_difference: f64,
     mean_logged: f64,
     mean_replayed: f64,
-    /// Of which these are the means.
+    /// Number of rows that the means are over.
     #[serde(skip)]
     rows: f64,
 }
 
-/// A score that differs.
+/// A score beyond the tolerance.
 #[derive(Clone, Debug, Serialize)]
 struct Beyond {
     #[serde(flatten)]
-    place: Place,
+    row_id: RowId,
     output: String,
     logged: f64,
     replayed: f64,
 }
 
-/// Which row of the log.
+/// Identifies a row of the log.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Place {
+pub(super) struct RowId {
     pub(super) request_id: String,
     pub(super) candidate: i64,
 }
 
 impl Report {
-    /// Nothing compared yet.
+    /// Returns an empty report.
     pub(super) fn new(identity: &Identity, tolerance: f64) -> Report {
         Report {
             files: 0,
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// The rows of the model of this hash.
+    /// Returns the tally of the model of this hash.
     pub(super) fn tally(&mut self, hash: &str) -> &mut Tally {
         if hash == self.model_hash {
             return &mut self.same;
@@ -101,12 +101,12 @@ impl Report {
         &mut self.other_models[hash]
     }
 
-    /// Rows of this very model that differ, and how many it has.
+    /// Returns the number of rows of the same model that differ, and its number of rows.
     pub(crate) fn beyond(&self) -> [u64; 2] {
         [self.same.rows_beyond, self.same.rows]
     }
 
-    /// As text.
+    /// Formats the report as text.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "{} rows of model {}, from {} files\n",
@@ -115,23 +115,23 @@ impl Report {
             self.files
         );
         if self.same.rows == 0 {
-            text += "none to check: the log holds no row that this very model scored\n";
+            text += "no rows to check: the log has no row that this model scored\n";
         } else {
             text += &self.same.table();
             let beyond = grouped(self.same.rows_beyond);
             let _ = writeln!(text, "{beyond} rows differ by more than {}", self.tolerance);
-            text += &self.same.shown();
+            text += &self.same.listed();
         }
         for (hash, tally) in &self.other_models {
             let rows = grouped(tally.rows);
             let _ = write!(
                 text,
-                "\n{rows} rows of another model, {hash}: what this one would have said\n{}",
+                "\n{rows} rows of another model, {hash}, compared with the scores of this one\n{}",
                 tally.table()
             );
         }
         for reason in &self.passed_over {
-            let _ = write!(text, "\npassed over: {reason}\n");
+            let _ = write!(text, "\nskipped: {reason}\n");
         }
         text
     }
@@ -146,42 +146,42 @@ impl Tally {
         }
     }
 
-    /// Adds a row: for each output, by its number, what was logged and what is said now.
+    /// Adds a row: for each output, by its index, the logged and the replayed score.
     pub(super) fn add(
         &mut self,
         scores: impl Iterator<Item = (usize, [f64; 2])>,
-        place: impl Fn() -> Place,
+        row_id: impl Fn() -> RowId,
     ) {
         self.rows += 1;
         let mut is_beyond = false;
         for (output, [logged, replayed]) in scores {
             let name = &self.names[output];
             let difference = difference(logged, replayed);
-            // Not the same as `>`: no number is within a tolerance that is none.
+            // Not the same as `>`: with a NaN tolerance no difference is within it.
             let is_within = difference <= self.tolerance;
             is_beyond |= !is_within;
-            if !is_within && self.first_beyond.len() < SHOWN {
+            if !is_within && self.first_beyond.len() < MAX_LISTED {
                 self.first_beyond.push(Beyond {
-                    place: place(),
+                    row_id: row_id(),
                     output: name.clone(),
                     logged,
                     replayed,
                 });
             }
-            let found = self.outputs.entry(name.clone()).or_default();
-            found.add(difference, logged, replayed);
+            let total = self.outputs.entry(name.clone()).or_default();
+            total.add(difference, logged, replayed);
         }
         self.rows_beyond += u64::from(is_beyond);
     }
 
     fn table(&self) -> String {
-        let row = |(name, found): (&String, &Difference)| {
+        let row = |(name, output): (&String, &Difference)| {
             vec![
                 name.clone(),
-                format!("{:.2e}", found.largest_difference),
-                format!("{:.2e}", found.mean_difference),
-                format!("{:.6}", found.mean_logged),
-                format!("{:.6}", found.mean_replayed),
+                format!("{:.2e}", output.largest_difference),
+                format!("{:.2e}", output.mean_difference),
+                format!("{:.6}", output.mean_logged),
+                format!("{:.6}", output.mean_replayed),
             ]
         };
         let rows: Vec<_> = self.outputs.iter().map(row).collect();
@@ -195,18 +195,18 @@ impl Tally {
         text_table(&header, &rows)
     }
 
-    fn shown(&self) -> String {
+    fn listed(&self) -> String {
         let line = |beyond: &Beyond| {
             let Beyond {
-                place,
+                row_id,
                 output,
                 logged,
                 replayed,
             } = beyond;
-            let Place {
+            let RowId {
                 request_id,
                 candidate,
-            } = place;
+            } = row_id;
             format!(
                 "  request \"{request_id}\", candidate {candidate}: {output} was {logged}, is {replayed}\n"
             )
@@ -230,7 +230,7 @@ impl Difference {
     }
 }
 
-/// Without its sign; without end where one of them is no number.
+/// Returns the absolute difference; infinity if only one of them is NaN.
 fn difference(logged: f64, replayed: f64) -> f64 {
     let difference = (logged - replayed).abs();
     match difference.is_nan() {
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_differs_without_end() {
+    fn a_nan_differs_infinitely_from_a_number() {
         let check = |logged: f64, replayed: f64, expected: f64| {
             assert_eq!(difference(logged, replayed), expected);
         };
@@ -255,16 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_kept_by_output_and_the_first_are_shown() {
+    fn differences_are_kept_by_output_and_the_first_are_listed() {
         let names = ["ctr".to_owned(), "cvr".to_owned()];
         let mut tally = Tally::new(names.into(), 1e-3);
         for row in 0..20 {
             let scores = [(0, [0.5, 0.5]), (1, [0.25, 0.25 + f64::from(row % 2)])];
-            let place = || Place {
+            let row_id = || RowId {
                 request_id: "r".into(),
                 candidate: i64::from(row),
             };
-            tally.add(scores.into_iter(), place);
+            tally.add(scores.into_iter(), row_id);
         }
         assert_eq!((tally.rows, tally.rows_beyond), (20, 10));
         assert_eq!(tally.outputs["ctr"].largest_difference, 0.0);
@@ -272,11 +272,11 @@ mod tests {
         assert_eq!(cvr.largest_difference, 1.0);
         assert!((cvr.mean_difference - 0.5).abs() < 1e-12);
         assert!((cvr.mean_replayed - 0.75).abs() < 1e-12);
-        let shown: Vec<i64> = tally
+        let listed: Vec<i64> = tally
             .first_beyond
             .iter()
-            .map(|beyond| beyond.place.candidate)
+            .map(|beyond| beyond.row_id.candidate)
             .collect();
-        assert_eq!(shown, [1, 3, 5, 7, 9]);
+        assert_eq!(listed, [1, 3, 5, 7, 9]);
     }
 }

@@ -1,4 +1,4 @@
-//! The values of entries, on their way into a column of a Parquet file.
+//! Conversion of entries to the columns of a Parquet file.
 
 use ncs_features::Column;
 use ncs_features::value::TextBuffer;
@@ -13,78 +13,82 @@ use std::time::SystemTime;
 
 use super::layout::{Kind, Part};
 
-/// So many values are handed on at once: as many are held in memory.
-const CELLS_AT_ONCE: usize = 65_536;
+/// Number of values that are buffered and written at once.
+const CELLS_PER_WRITE: usize = 65_536;
 
-/// Values with their levels, both as Parquet counts them: a row's first level begins it.
+/// Values with Parquet's definition and repetition levels; repetition level 0 starts a row.
 #[derive(Debug)]
 struct Cells<T> {
-    /// Those that are there.
+    /// Non-null values.
     values: Vec<T>,
-    /// Empty for a column without nulls.
-    defined: Vec<i16>,
-    /// Empty for a column without lists.
-    repeated: Vec<i16>,
+    /// Definition levels; empty for a column without nulls.
+    definition_levels: Vec<i16>,
+    /// Repetition levels; empty for a column without lists.
+    repetition_levels: Vec<i16>,
 }
 
 impl<T: Clone> Cells<T> {
     fn new() -> Cells<T> {
         Cells {
             values: Vec::new(),
-            defined: Vec::new(),
-            repeated: Vec::new(),
+            definition_levels: Vec::new(),
+            repetition_levels: Vec::new(),
         }
     }
 
-    /// A row that is a value or null.
+    /// Appends a row with a value or null.
     fn push(&mut self, value: Option<T>) {
-        self.defined.push(i16::from(value.is_some()));
+        self.definition_levels.push(i16::from(value.is_some()));
         self.values.extend(value);
     }
 
-    /// A row that is a list or null.
+    /// Appends a row with a list or null.
     fn push_list(&mut self, list: Option<impl ExactSizeIterator<Item = T>>) {
         let Some(items) = list else {
-            self.defined.push(0);
-            return self.repeated.push(0);
+            self.definition_levels.push(0);
+            return self.repetition_levels.push(0);
         };
         if items.len() == 0 {
-            self.defined.push(1);
-            return self.repeated.push(0);
+            self.definition_levels.push(1);
+            return self.repetition_levels.push(0);
         }
         for (n, item) in items.enumerate() {
             self.values.push(item);
-            self.defined.push(2);
-            self.repeated.push(i16::from(n > 0));
+            self.definition_levels.push(2);
+            self.repetition_levels.push(i16::from(n > 0));
         }
     }
 
     fn append(&mut self, rows: &Cells<T>) {
         self.values.extend_from_slice(&rows.values);
-        self.defined.extend_from_slice(&rows.defined);
-        self.repeated.extend_from_slice(&rows.repeated);
+        self.definition_levels
+            .extend_from_slice(&rows.definition_levels);
+        self.repetition_levels
+            .extend_from_slice(&rows.repetition_levels);
     }
 
     fn len(&self) -> usize {
-        self.values.len().max(self.defined.len())
+        self.values.len().max(self.definition_levels.len())
     }
 
     fn write<D: DataType<T = T>>(
         &mut self,
         column: &mut ColumnWriterImpl<'_, D>,
     ) -> Result<(), ParquetError> {
-        let levels = |levels: &Vec<i16>| !levels.is_empty();
-        let defined = levels(&self.defined).then_some(&self.defined[..]);
-        let repeated = levels(&self.repeated).then_some(&self.repeated[..]);
-        column.write_batch(&self.values, defined, repeated)?;
+        let is_used = |levels: &Vec<i16>| !levels.is_empty();
+        let definition_levels =
+            is_used(&self.definition_levels).then_some(&self.definition_levels[..]);
+        let repetition_levels =
+            is_used(&self.repetition_levels).then_some(&self.repetition_levels[..]);
+        column.write_batch(&self.values, definition_levels, repetition_levels)?;
         self.values.clear();
-        self.defined.clear();
-        self.repeated.clear();
+        self.definition_levels.clear();
+        self.repetition_levels.clear();
         Ok(())
     }
 }
 
-/// Writes what the column `name` holds of all candidates of some entries.
+/// Writes the values of the column `name` for all candidates of some entries.
 pub(super) fn write(
     part: Part,
     name: &str,
@@ -92,36 +96,40 @@ pub(super) fn write(
     column: &mut SerializedColumnWriter<'_>,
 ) -> Result<(), ParquetError> {
     match part {
-        Part::RequestId => same::<ByteArrayType>(column, entries, |entry| text(&entry.request_id)),
-        Part::Model => same::<ByteArrayType>(column, entries, |entry| text(&entry.identity.model)),
-        Part::Hash => same::<ByteArrayType>(column, entries, |entry| text(&entry.identity.hash)),
-        Part::Time => {
-            same::<Int64Type>(column, entries, |entry| required(microseconds(entry.time)))
+        Part::RequestId => {
+            shared::<ByteArrayType>(column, entries, |entry| text(&entry.request_id))
         }
-        Part::Version => same::<Int64Type>(column, entries, |entry| {
+        Part::Model => {
+            shared::<ByteArrayType>(column, entries, |entry| text(&entry.identity.model))
+        }
+        Part::Hash => shared::<ByteArrayType>(column, entries, |entry| text(&entry.identity.hash)),
+        Part::Time => {
+            shared::<Int64Type>(column, entries, |entry| required(microseconds(entry.time)))
+        }
+        Part::Version => shared::<Int64Type>(column, entries, |entry| {
             required(i64::try_from(entry.identity.number).unwrap_or(i64::MAX))
         }),
-        Part::Role => same::<ByteArrayType>(column, entries, |entry| role(entry.role)),
+        Part::Role => shared::<ByteArrayType>(column, entries, |entry| role(entry.role)),
         Part::Candidate => candidates(column, entries),
         Part::Feature(kind) => feature(kind, name, entries, column),
         Part::Raw(task) => scores(column, entries, |entry| &entry.raw[task]),
-        Part::Said(output) => scores(column, entries, |entry| &entry.said[output]),
+        Part::Answered(output) => scores(column, entries, |entry| &entry.said[output]),
     }
 }
 
-/// A value that all candidates of an entry share.
-fn same<D: DataType>(
+/// Writes a value that all candidates of an entry share.
+fn shared<D: DataType>(
     column: &mut SerializedColumnWriter<'_>,
     entries: &[Entry],
     row: impl Fn(&Entry) -> Cells<D::T>,
 ) -> Result<(), ParquetError> {
-    let one_for_all = |entry: &Entry, _: usize, cells: &mut Cells<D::T>| {
+    let once = |entry: &Entry, _: usize, cells: &mut Cells<D::T>| {
         *cells = row(entry);
     };
-    rows::<D>(column, entries, |_| true, one_for_all)
+    rows::<D>(column, entries, |_| true, once)
 }
 
-/// Writes a row a candidate; where all rows of an entry are the same, it is made once.
+/// Writes a row a candidate; a value that all rows of an entry share is computed once.
 fn rows<D: DataType>(
     column: &mut SerializedColumnWriter<'_>,
     entries: &[Entry],
@@ -141,7 +149,7 @@ fn rows<D: DataType>(
                 true => cells.append(&one),
                 false => row(entry, candidate, &mut cells),
             }
-            if cells.len() >= CELLS_AT_ONCE {
+            if cells.len() >= CELLS_PER_WRITE {
                 cells.write(column)?;
             }
         }
@@ -226,7 +234,7 @@ fn feature(
     }
 }
 
-/// The column of this name: of the context, of which row 0 is asked for only, or of the candidates.
+/// Returns the column of this name, from the context (row 0 only) or from the candidates.
 fn find<'a>(entry: &'a Entry, name: &str) -> Option<&'a Column> {
     let context = &entry.question.context;
     let of_context = context.column(name).filter(|_| context.n_rows > 0);
@@ -242,20 +250,20 @@ fn in_candidates<'a>(entry: &'a Entry, name: &str) -> Option<&'a Column> {
     entry.question.candidates.column(name)
 }
 
-/// The place of a row's only value. (Several would not have been answered, but for a group that no feature
-/// reads: such a group groups nothing.)
+/// Returns the index of a row's only value. (Rows with several values are rejected before, except in a group
+/// column that no feature reads, where they form no group.)
 fn only(column: &Column, row: usize) -> Option<usize> {
     let range = column.range(row);
     (range.len() == 1).then_some(range.start)
 }
 
-/// The text of a value, as it was sent.
+/// Returns the text of a value as it was sent.
 fn bytes(buffer: &mut TextBuffer, column: &Column, i: usize) -> ByteArray {
     ByteArray::from(buffer.plain(&column.values, i).to_vec())
 }
 
-/// The number that the encoder sees, also where a text says it. A text that says none is one of those
-/// that mean "missing", or it would not have been answered.
+/// Returns the number that the encoder reads, also from a text. A text without a number is a marker of a
+/// missing value; others are rejected before.
 fn number(column: &Column, row: usize) -> Option<f64> {
     column.number(row, only(column, row)?).ok().flatten()
 }

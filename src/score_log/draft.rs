@@ -1,5 +1,5 @@
-//! A file that has its name only once it is whole: until then `.NAME.unfinished`, and locked by the
-//! process that writes it.
+//! Drafts: files that get their final name only when complete. Until then they are named `.NAME.unfinished` and
+//! locked by the process that writes them.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const START: &str = ".scores-";
 const END: &str = ".parquet.unfinished";
 
-/// A draft. Dropped before [`Draft::finish`], it leaves nothing.
+/// A draft; removed if dropped before [`Draft::finish`].
 #[derive(Debug)]
 pub(super) struct Draft {
     path: PathBuf,
@@ -25,28 +25,28 @@ impl Draft {
                 return Ok((Draft { path, unfinished }, file));
             }
         }
-        unreachable!("numbers do not end")
+        unreachable!("the numbers are unbounded")
     }
 
-    /// The name that it is to have.
+    /// Returns the final path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final path.
     pub(super) fn finish(self) -> io::Result<()> {
         fs::rename(&self.unfinished, &self.path)
     }
 }
 
 impl Drop for Draft {
-    /// Takes an unfinished file away; after [`Draft::finish`] there is none.
+    /// Removes an unfinished file; after [`Draft::finish`] there is none.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.unfinished);
     }
 }
 
-/// The file `unfinished`, if nobody else has the name `path`.
+/// Creates the file `unfinished`; `None` if the name `path` is in use.
 fn claim(path: &Path, unfinished: &Path) -> io::Result<Option<File>> {
     let create = OpenOptions::new()
         .write(true)
@@ -58,7 +58,7 @@ fn claim(path: &Path, unfinished: &Path) -> io::Result<Option<File>> {
         Err(error) => return Err(error),
     };
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        // Someone who removes drafts took it for one that nobody writes.
+        // Another process locked it to remove it as abandoned.
         return Ok(None);
     }
     if path.try_exists()? {
@@ -68,7 +68,7 @@ fn claim(path: &Path, unfinished: &Path) -> io::Result<Option<File>> {
     Ok(unfinished.try_exists()?.then_some(file))
 }
 
-/// Removes the drafts that no process writes, and returns which.
+/// Removes the drafts that no process is writing, and returns their paths.
 pub(super) fn remove_abandoned(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -79,7 +79,7 @@ pub(super) fn remove_abandoned(folder: &Path) -> io::Result<Vec<PathBuf>> {
             continue;
         }
         let path = entry.path();
-        // Locked: it is being written. Without locks there is no telling.
+        // A locked draft is being written. If locks are unavailable, drafts are kept.
         let lock = OpenOptions::new().write(true).open(&path);
         let Ok(file) = lock else { continue };
         if file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_taken_is_passed_over() {
+    fn a_name_in_use_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("scores-a-1.parquet"), "whole").unwrap();
         let (second, _file) = Draft::create(folder.path(), "a").unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_drafts_that_nobody_writes_are_removed() {
+    fn only_abandoned_drafts_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (draft, _file) = Draft::create(folder.path(), "a").unwrap();
         let left = folder.path().join(".scores-b-1.parquet.unfinished");

@@ -1,4 +1,4 @@
-//! A file of the score log that is being written.
+//! An open file of the score log.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,20 +19,21 @@ use super::layout::{Layout, Part};
 use crate::clock::stamp;
 use crate::score_file::io_error;
 
-/// Rows of a row group: those of as many are held in memory, as they came.
+/// Rows of a row group; as many rows are buffered in memory, unencoded.
 const ROWS_PER_GROUP: usize = 65_536;
 
-/// A context stands in the rows of all its candidates: dictionaries pay.
+/// Size limit of dictionaries: a context repeats in the rows of all its candidates, so dictionaries compress
+/// well.
 const DICTIONARY_BYTES: usize = 8 << 20;
 
-/// An open file. Dropped before [`LogFile::finish`], it leaves nothing.
+/// An open file; removed if dropped before [`LogFile::finish`].
 pub(super) struct LogFile {
-    /// Of the model whose rows it holds.
+    /// Hash of the model whose rows it holds.
     hash: Arc<str>,
     draft: Draft,
     layout: Layout,
     file: SerializedFileWriter<BufWriter<File>>,
-    /// The rows of the next group.
+    /// Buffered rows of the next group.
     held: Vec<Entry>,
     held_rows: usize,
     held_bytes: usize,
@@ -55,10 +56,10 @@ impl LogFile {
         let hash = &first.identity.hash;
         let start_of_hash = hash.get(..8).unwrap_or(hash);
         let stem = format!("{}-{start_of_hash}", stamp(first.time));
-        let refused = |source: io::Error| failure(folder, &source, 0);
-        let (draft, file) = Draft::create(folder, &stem).map_err(refused)?;
+        let failed = |source: io::Error| failure(folder, &source, 0);
+        let (draft, file) = Draft::create(folder, &stem).map_err(failed)?;
         let layout = Layout::of(&first.identity);
-        let file = start(file, &layout).map_err(io_error).map_err(refused)?;
+        let file = start(file, &layout).map_err(io_error).map_err(failed)?;
         Ok(LogFile {
             hash: hash.clone(),
             draft,
@@ -72,32 +73,32 @@ impl LogFile {
         })
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Of the model whose rows it holds.
+    /// Returns the hash of the model whose rows it holds.
     pub(super) fn hash(&self) -> &Arc<str> {
         &self.hash
     }
 
-    /// Bytes of the rows that it holds in memory.
+    /// Returns the bytes of the buffered rows.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Whether it holds as many rows as a row group has.
+    /// Returns true if a full row group is buffered.
     pub(super) fn is_due(&self) -> bool {
         self.held_rows >= ROWS_PER_GROUP
     }
 
-    /// For how long it is open.
+    /// Returns the time since the file was opened.
     pub(super) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Appends the rows of an entry that takes `n_bytes`: they are held until they are written.
+    /// Buffers the rows of an entry of `n_bytes` bytes.
     pub(super) fn push(&mut self, entry: &Entry, n_bytes: usize) {
         self.held.push(entry.clone());
         self.held_rows += entry.n_candidates();
@@ -105,26 +106,26 @@ impl LogFile {
         self.rows += entry.n_candidates();
     }
 
-    /// Writes the rows that it holds. After an error the file is of no use.
+    /// Writes the buffered rows. After an error the file must be discarded.
     pub(super) fn write_held(&mut self) -> Result<(), String> {
         let written = self.write_group();
         written.map_err(|error| self.failure(error))
     }
 
-    /// Completes the file and gives it its name.
+    /// Completes the file and renames it to its final path.
     pub(super) fn finish(mut self) -> Result<(), String> {
         let written = self.write_group().and_then(|()| self.file.finish());
         written.map_err(|error| self.failure(error))?;
         let out = self.file.inner_mut();
-        // A name for bytes that never reached the disk would be a lie after a power cut.
+        // Sync before renaming, so that a file with its final name is complete after a power failure.
         let on_disk = out.flush().and_then(|()| out.get_ref().sync_all());
         on_disk.map_err(|error| failure(self.draft.path(), &error, self.rows))?;
         let path = self.draft.path().to_owned();
-        let named = self.draft.finish();
-        named.map_err(|error| failure(&path, &error, self.rows))
+        let renamed = self.draft.finish();
+        renamed.map_err(|error| failure(&path, &error, self.rows))
     }
 
-    /// Writes the held rows as one row group, where there are any.
+    /// Writes the buffered rows, if any, as one row group.
     fn write_group(&mut self) -> Result<(), ParquetError> {
         if self.held.is_empty() {
             return Ok(());
@@ -152,8 +153,8 @@ fn failure(path: &Path, source: &io::Error, rows: usize) -> String {
         rows => format!("; its {rows} rows are lost"),
     };
     format!(
-        "{}: cannot write the score log: {source}{lost}; make room on the disk, or let the server write \
-         there: the next request begins another file",
+        "{}: cannot write the score log: {source}{lost}; free disk space, or make the folder writable for \
+         the server: the next request starts a new file",
         path.display()
     )
 }
@@ -166,9 +167,9 @@ fn start(
         .set_compression(Compression::SNAPPY)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES);
     for (name, part) in &layout.columns {
-        if matches!(part, Part::Raw(_) | Part::Said(_)) {
+        if matches!(part, Part::Raw(_) | Part::Answered(_)) {
             let column = ColumnPath::new(vec![name.clone()]);
-            // Hardly any two are the same.
+            // Scores hardly ever repeat.
             properties = properties.set_column_dictionary_enabled(column, false);
         }
     }

@@ -1,7 +1,7 @@
-//! Which columns a file of the score log has, by the schema of the model that scored.
+//! Columns of a score-log file, by the schema of the model that scored.
 //!
-//! Features keep their columns' names, so that a run file reads the log as it reads any other; our own
-//! columns begin with `ncs_`, and with `ncs_ncs_` where a feature's column begins so, and so on.
+//! Features keep their column names, so that a run file reads the log like any other file; the log's own
+//! columns start with `ncs_`, or with `ncs_ncs_` if a feature's column starts with `ncs_`, and so on.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use parquet::schema::types::{Type, TypePtr};
 
 const PREFIX: &str = "ncs_";
 
-/// What the names of our own columns begin with.
+/// Prefix of the log's own columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(String);
 
 impl Prefix {
-    /// The shortest that none of these columns begins with.
+    /// Returns the shortest prefix that none of these columns starts with.
     fn unlike(columns: &[String]) -> Prefix {
         let mut prefix = PREFIX.to_owned();
         while columns.iter().any(|column| column.starts_with(&prefix)) {
@@ -27,31 +27,31 @@ impl Prefix {
         Prefix(prefix)
     }
 
-    /// That of a file with these columns; `None` where it is none of a score log.
+    /// Returns the prefix of a file with these columns; `None` if it is not a score-log file.
     pub(crate) fn found_in(columns: &[String]) -> Option<Prefix> {
         let end = Prefix(String::new()).of("request_id");
         let prefixes = columns.iter().filter_map(|column| {
             let prefix = column.strip_suffix(&end)?;
-            let is_ours = !prefix.is_empty() && prefix.replace(PREFIX, "").is_empty();
-            is_ours.then_some(prefix)
+            let is_prefix = !prefix.is_empty() && prefix.replace(PREFIX, "").is_empty();
+            is_prefix.then_some(prefix)
         });
-        // A feature may be called so as well; ours is the longest.
+        // A feature's column may have such a name too; the log's own prefix is the longest.
         let longest = prefixes.max_by_key(|prefix| prefix.len())?;
         Some(Prefix(longest.to_owned()))
     }
 
-    /// The name of one of our columns.
+    /// Returns the name of one of the log's own columns.
     pub(crate) fn of(&self, column: &str) -> String {
         format!("{}{column}", self.0)
     }
 
-    /// The name of the column with the answered scores of an output.
+    /// Returns the name of the column with the answered scores of an output.
     pub(crate) fn of_output(&self, output: &str) -> String {
         self.of(&format!("p_{output}"))
     }
 }
 
-/// What a column holds.
+/// Content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     RequestId,
@@ -62,13 +62,13 @@ pub(super) enum Part {
     Role,
     Candidate,
     Feature(Kind),
-    /// Of the task of this number.
+    /// Uncalibrated scores of the task of this index.
     Raw(usize),
-    /// Of the output of this number.
-    Said(usize),
+    /// Answered scores of the output of this index.
+    Answered(usize),
 }
 
-/// How the values of a feature's column are written.
+/// Storage type of a feature's column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -77,14 +77,14 @@ pub(super) enum Kind {
     Number,
 }
 
-/// The columns of a file, in order.
+/// Columns of a file, in order.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) columns: Vec<(String, Part)>,
 }
 
 impl Layout {
-    /// The columns for a model.
+    /// Returns the columns for a model.
     pub(super) fn of(identity: &Identity) -> Layout {
         let features = feature_columns(&identity.schema);
         let prefix = Prefix::unlike(&features);
@@ -105,11 +105,11 @@ impl Layout {
         let raw = tasks.map(|(n, task)| (prefix.of(&format!("raw_{}", task.name)), Part::Raw(n)));
         columns.extend(raw);
         let outputs = identity.outputs.iter().enumerate();
-        columns.extend(outputs.map(|(n, name)| (prefix.of_output(name), Part::Said(n))));
+        columns.extend(outputs.map(|(n, name)| (prefix.of_output(name), Part::Answered(n))));
         Layout { columns }
     }
 
-    /// The columns as Parquet's.
+    /// Returns the Parquet schema of the columns.
     pub(super) fn schema(&self) -> Result<TypePtr, ParquetError> {
         let fields = self.columns.iter().map(|(name, part)| part.column(name));
         let fields = fields.collect::<Result<_, _>>()?;
@@ -118,7 +118,7 @@ impl Layout {
     }
 }
 
-/// The columns that features read, in their order, then that which groups rows.
+/// Returns the columns that features read, in order, then the group column.
 fn feature_columns(schema: &Schema) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let columns = schema.fields.iter().map(|field| &field.column);
@@ -130,7 +130,7 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
     names
 }
 
-/// A list where one feature takes lists; a text where the encoder looks at the text.
+/// Returns the storage type of a column: a list if one feature reads lists; a text if the encoder reads text.
 fn kind(schema: &Schema, column: &str) -> Kind {
     let fields = schema.fields.iter().filter(|field| field.column == column);
     let reads_text = |table: usize| {
@@ -163,7 +163,7 @@ impl Part {
             Part::Time => value(name, required, Physical::INT64, Some(time)),
             Part::Version => value(name, required, Physical::INT64, None),
             Part::Candidate => value(name, required, Physical::INT32, None),
-            Part::Raw(_) | Part::Said(_) => value(name, required, Physical::FLOAT, None),
+            Part::Raw(_) | Part::Answered(_) => value(name, required, Physical::FLOAT, None),
         }
     }
 }
@@ -185,7 +185,7 @@ fn value(
     Ok(Arc::new(column.build()?))
 }
 
-/// A list that may be null, of texts that may not.
+/// Returns the type of a nullable list of non-null texts.
 fn texts(name: &str) -> Result<TypePtr, ParquetError> {
     let items = Type::group_type_builder("list")
         .with_repetition(Repetition::REPEATED)
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_columns_are_told_from_those_of_features() {
+    fn own_columns_have_a_prefix_unlike_feature_columns() {
         let check = |features: &[&str], expected: &str| {
             let mut columns: Vec<String> = features.iter().map(|&name| name.to_owned()).collect();
             let prefix = Prefix::unlike(&columns);

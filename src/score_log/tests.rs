@@ -4,11 +4,11 @@ use ncs_features::{
     Batch, Block, Column, Encoder, Field, HashFunction, IdSpace, Objective, Pooling, Population,
     Schema, Table, Task, Texts, Values,
 };
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Identity;
 use std::time::SystemTime;
 
-/// `user` is hashed, `tags` a list from a vocabulary, `price` and `prices` numbers; `session` groups.
+/// Schema: `user` is hashed, `tags` a list from a vocabulary, `price` and `prices` numbers; `session` is the group.
 fn schema() -> Arc<Schema> {
     let names = ["user", "tags", "price", "prices"];
     let field = |(table, name): (usize, &&str)| Field {
@@ -78,10 +78,10 @@ fn block(columns: Vec<Column>, n_rows: usize) -> Block {
 }
 
 fn entry(context: Vec<Column>, candidates: Vec<Column>, n: usize) -> Entry {
-    let question = Question {
+    let question = RankQuery {
         context: block(context, 1),
         candidates: block(candidates, n),
-        ..Question::default()
+        ..RankQuery::default()
     };
     let scores: Vec<f32> = (0..n).map(|i| 0.1 + i as f32 / 3.0).collect();
     Entry {
@@ -101,7 +101,7 @@ fn entry(context: Vec<Column>, candidates: Vec<Column>, n: usize) -> Entry {
     }
 }
 
-/// Whole numbers as users, some tags, prices of both kinds.
+/// Entry with integer users, some tags, and prices of both kinds.
 fn plain(n: usize) -> Entry {
     let users = Values::Int((0..n as i64).collect());
     let context = vec![
@@ -115,12 +115,12 @@ fn plain(n: usize) -> Entry {
     entry(context, candidates, n)
 }
 
-/// Bytes that open files may hold.
+/// Maximum bytes that open files buffer.
 const HELD: usize = 64 << 20;
 
-/// What went well.
+/// Checks that nothing was lost, and returns the number of written rows.
 #[track_caller]
-fn good(kept: Kept) -> u64 {
+fn written_rows(kept: Kept) -> u64 {
     assert_eq!((kept.lost, &kept.errors[..]), (0, &[][..]));
     kept.written
 }
@@ -149,8 +149,8 @@ fn read(path: &Path, columns: &[&str]) -> Block {
 /// Writes one entry and returns its file.
 fn written(folder: &Path, entry: &Entry) -> PathBuf {
     let mut log = log(folder);
-    good(log.write(entry));
-    good(log.finish());
+    written_rows(log.write(entry));
+    written_rows(log.finish());
     let [name] = &names(folder)[..] else {
         panic!("one file")
     };
@@ -159,8 +159,8 @@ fn written(folder: &Path, entry: &Entry) -> PathBuf {
 
 const FEATURES: [&str; 5] = ["user", "tags", "price", "prices", "session"];
 
-/// The rows that a request stands for: the context before each candidate.
-fn spread(entry: &Entry) -> Block {
+/// Returns the rows of a request: the context joined with each candidate.
+fn joined(entry: &Entry) -> Block {
     let n = entry.n_candidates();
     let mut rows = entry.question.context.select(&vec![0; n]);
     rows.columns
@@ -168,17 +168,17 @@ fn spread(entry: &Entry) -> Block {
     rows
 }
 
-/// What is read back is encoded as the request was.
+/// Checks that the rows read back are encoded like the request.
 fn check_ids(entry: &Entry) -> Block {
     let folder = tempfile::tempdir().unwrap();
     let rows = read(&written(folder.path(), entry), &FEATURES);
     let ids = |rows: &Block| -> Batch { Encoder::new(schema()).encode_features(rows).unwrap() };
-    assert_eq!(ids(&rows), ids(&spread(entry)));
+    assert_eq!(ids(&rows), ids(&joined(entry)));
     rows
 }
 
 #[test]
-fn a_file_holds_who_scored_and_what_was_said() {
+fn a_file_holds_the_model_and_the_scores() {
     let folder = tempfile::tempdir().unwrap();
     let entry = Entry {
         role: Some("canary"),
@@ -238,7 +238,7 @@ fn a_file_holds_who_scored_and_what_was_said() {
 }
 
 #[test]
-fn features_are_the_texts_and_numbers_that_the_encoder_saw() {
+fn features_are_logged_as_the_encoder_reads_them() {
     let rows = check_ids(&plain(3));
     let values: Vec<&Values> = rows.columns.iter().map(|column| &column.values).collect();
     assert_eq!(values[0], &texts(&["0", "1", "2"]));
@@ -246,7 +246,7 @@ fn features_are_the_texts_and_numbers_that_the_encoder_saw() {
     assert_eq!(rows.columns[1].offsets, Some(vec![0, 2, 4, 6]));
     assert_eq!(values[2], &Values::Float(vec![0.1; 3]));
     assert_eq!(values[3], &texts(&["1"; 3]));
-    assert_eq!(rows.columns[4].nulls, [true; 3], "no session came");
+    assert_eq!(rows.columns[4].nulls, [true; 3], "no session was sent");
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn nulls_empty_lists_and_odd_types_keep_their_ids() {
 }
 
 #[test]
-fn many_rows_make_several_groups_and_long_contexts_are_cut() {
+fn many_rows_form_several_groups_and_long_contexts_compress() {
     let folder = tempfile::tempdir().unwrap();
     let mut log =
         ParquetLog::open(folder.path(), 200_000, Duration::from_secs(3600), HELD).unwrap();
@@ -301,8 +301,8 @@ fn many_rows_make_several_groups_and_long_contexts_are_cut() {
     let mut entry = plain(5000);
     let question = Arc::make_mut(&mut entry.question);
     question.context.columns[0] = column("tags", Values::Int(items), Some(vec![0, 100]), &[]);
-    (0..30).for_each(|_| _ = good(log.write(&entry)));
-    good(log.finish());
+    (0..30).for_each(|_| _ = written_rows(log.write(&entry)));
+    written_rows(log.finish());
     let path = folder.path().join(&names(folder.path())[0]);
     let columns = ["user", "tags", "ncs_candidate"].map(str::to_owned);
     let mut rows = ncs_readers::open(&path, &Default::default(), &columns).unwrap();
@@ -323,7 +323,7 @@ fn many_rows_make_several_groups_and_long_contexts_are_cut() {
         n_rows += raw.block.n_rows as i64;
     }
     assert_eq!(n_rows, 150_000);
-    // A hundred items a row, and yet a few bytes.
+    // A hundred items a row take a few bytes.
     assert!(fs::metadata(&path).unwrap().len() < 150_000 * 30);
 }
 
@@ -333,22 +333,22 @@ fn files_are_closed_by_rows_and_by_age_and_drafts_are_hidden() {
     let path = folder.path();
     let whole = |name: &String| name.ends_with(".parquet");
     let mut log = ParquetLog::open(path, 10, Duration::from_secs(3600), HELD).unwrap();
-    good(log.write(&plain(0)));
+    written_rows(log.write(&plain(0)));
     assert!(names(path).is_empty());
-    good(log.write(&plain(6)));
-    good(log.tick());
+    written_rows(log.write(&plain(6)));
+    written_rows(log.tick());
     assert_eq!(
         names(path),
         [".scores-20260314T070809Z-01234567-1.parquet.unfinished"]
     );
-    good(log.write(&plain(6)));
-    good(log.write(&plain(6)));
+    written_rows(log.write(&plain(6)));
+    written_rows(log.write(&plain(6)));
     assert_eq!(names(path).iter().filter(|name| whole(name)).count(), 1);
-    good(log.finish());
+    written_rows(log.finish());
     assert_eq!(names(path).len(), 2);
     assert!(names(path).iter().all(whole));
     let mut log = ParquetLog::open(path, 10, Duration::ZERO, HELD).unwrap();
-    good(log.write(&plain(1)));
+    written_rows(log.write(&plain(1)));
     assert_eq!(names(path).len(), 3);
     assert!(names(path).iter().all(whole));
 }
@@ -360,16 +360,16 @@ fn each_model_has_a_file() {
     let mut other = plain(1);
     Arc::make_mut(&mut other.identity).hash = "fedcba9876543210".into();
     for entry in [&plain(1), &other, &plain(1)] {
-        good(log.write(entry));
+        written_rows(log.write(entry));
     }
-    good(log.finish());
+    written_rows(log.finish());
     let expected =
         ["01234567", "fedcba98"].map(|hash| format!("scores-20260314T070809Z-{hash}-1.parquet"));
     assert_eq!(names(folder.path()), expected);
 }
 
 #[test]
-fn what_a_killed_process_left_is_removed() {
+fn drafts_of_a_killed_process_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let draft = ".scores-20260101T000000Z-01234567-1.parquet.unfinished";
     fs::write(folder.path().join(draft), "PAR1").unwrap();
@@ -379,7 +379,7 @@ fn what_a_killed_process_left_is_removed() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_refused_at_once() {
+fn an_unwritable_folder_is_rejected_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "").unwrap();
@@ -391,11 +391,11 @@ fn a_folder_that_cannot_be_written_is_refused_at_once() {
 }
 
 #[test]
-fn a_failure_is_told_and_the_next_entry_begins_another_file() {
+fn a_failure_is_reported_and_the_next_entry_starts_a_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut log = log(&path);
-    good(log.write(&plain(3)));
+    written_rows(log.write(&plain(3)));
     fs::remove_dir_all(&path).unwrap();
     let kept = log.finish();
     assert_eq!((kept.written, kept.lost), (0, 3));
@@ -407,13 +407,13 @@ fn a_failure_is_told_and_the_next_entry_begins_another_file() {
         "{kept:?}"
     );
     fs::create_dir(&path).unwrap();
-    good(log.write(&plain(3)));
-    good(log.finish());
+    written_rows(log.write(&plain(3)));
+    written_rows(log.finish());
     assert_eq!(names(&path).len(), 1);
 }
 
 #[test]
-fn what_a_file_cannot_hold_is_refused_alone() {
+fn only_entries_that_a_file_cannot_hold_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = log(folder.path());
     let check = |log: &mut ParquetLog, context: Column, n: usize, part: &str| {
@@ -434,8 +434,8 @@ fn what_a_file_cannot_hold_is_refused_alone() {
     );
     let long = column("tags", texts(&["a".repeat(1 << 20).as_str()]), None, &[]);
     check(&mut log, long, 1025, "candidates");
-    good(log.write(&plain(1)));
-    good(log.finish());
+    written_rows(log.write(&plain(1)));
+    written_rows(log.finish());
     assert_eq!(names(folder.path()).len(), 1);
 }
 
@@ -443,42 +443,42 @@ fn what_a_file_cannot_hold_is_refused_alone() {
 fn rows_are_counted_when_their_file_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = ParquetLog::open(folder.path(), 10, Duration::from_secs(3600), HELD).unwrap();
-    let counted = [0, 0, 12, 0].map(|expected| (good(log.write(&plain(4))), expected));
+    let counted = [0, 0, 12, 0].map(|expected| (written_rows(log.write(&plain(4))), expected));
     assert!(
-        counted.iter().all(|(found, expected)| found == expected),
+        counted.iter().all(|(actual, expected)| actual == expected),
         "{counted:?}"
     );
-    assert_eq!(good(log.finish()), 4);
+    assert_eq!(written_rows(log.finish()), 4);
 }
 
 #[test]
-fn open_files_hold_no_more_than_they_may_together() {
+fn open_files_buffer_at_most_the_total_limit() {
     let folder = tempfile::tempdir().unwrap();
-    let most = plain(100).n_bytes() * 3;
+    let max_held = plain(100).n_bytes() * 3;
     let mut log =
-        ParquetLog::open(folder.path(), 100_000, Duration::from_secs(3600), most).unwrap();
+        ParquetLog::open(folder.path(), 100_000, Duration::from_secs(3600), max_held).unwrap();
     for round in 0..10 {
         for model in 0..4 {
             let mut entry = plain(100);
             Arc::make_mut(&mut entry.identity).hash = format!("{model:08}rest").into();
-            good(log.write(&entry));
+            written_rows(log.write(&entry));
             let held: usize = log.open.values().map(LogFile::held_bytes).sum();
-            assert!(held <= most, "{held} bytes in round {round}");
+            assert!(held <= max_held, "{held} bytes in round {round}");
         }
     }
-    assert_eq!(good(log.finish()), 4000);
+    assert_eq!(written_rows(log.finish()), 4000);
 }
 
 #[test]
-fn few_files_are_open_at_a_time() {
+fn the_number_of_open_files_is_limited() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = log(folder.path());
     let mut written = 0;
     for model in 0..20 {
         let mut entry = plain(3);
         Arc::make_mut(&mut entry.identity).hash = format!("{model:08}rest").into();
-        written += good(log.write(&entry));
-        assert!(log.open.len() <= MOST_OPEN);
+        written += written_rows(log.write(&entry));
+        assert!(log.open.len() <= MAX_OPEN_FILES);
     }
-    assert_eq!(written + good(log.finish()), 60);
+    assert_eq!(written + written_rows(log.finish()), 60);
 }

@@ -1,4 +1,4 @@
-//! //! Calibration: predicted probabilities against observed rates, in total and bin by bin.
+//! Calibration: predicted probabilities against observed rates, in total and bin by bin.
 
 use serde::{Deserialize, Serialize};
 

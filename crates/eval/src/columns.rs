@@ -1,4 +1,4 @@
-//! //! Column values of a part of the data compared with the training rows: remarks, and the rows of a table.
+//! Column values of a part of the data compared with the training rows: remarks, and the rows of a table.
 
 use crate::render::{fixed, percent, thousands};
 use crate::report::Note;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The columns of one part of the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartColumns {
-    /// /// Name of the part, such as `test`, or the files.
+    /// Name of the part, such as `test`, or the files.
     pub part: String,
-    /// /// Coverage of each column, in the order of the features.
+    /// Coverage of each column, in the order of the features.
     pub columns: Vec<ColumnCoverage>,
     /// One entry for each column: its shares on the rows that it is compared with. Empty: no comparison.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -166,7 +166,7 @@ fn rates(labels: &[LabelsBySeen]) -> String {
     rates.join(", ")
 }
 
-/// /// Formats a number briefly at any magnitude.
+/// Formats a number briefly at any magnitude.
 fn number(x: f64) -> String {
     match x.abs() {
         size if size == 0.0 || (1e-4..1e7).contains(&size) => {

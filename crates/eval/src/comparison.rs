@@ -1,4 +1,4 @@
-//! //! Comparison of methods on data sets: from measured runs to means, differences and verdicts.
+//! Comparison of methods on data sets: from measured runs to means, differences and verdicts.
 //!
 //! A [`ComparisonInput`] holds the measurements; [`Comparison::of`] evaluates them. A method is better or worse
 //! than a reference only if the paired difference, over common seeds and (where rows were kept) over test rows,
@@ -30,10 +30,10 @@ use crate::statistics::{Difference, Estimate};
 
 pub use rows::{RowValues, row_values};
 
-/// /// Measurements of a comparison, and how they were taken.
+/// Measurements of a comparison, and how they were taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonInput {
-    /// /// Title of the report.
+    /// Title of the report.
     pub title: String,
     /// Command that ran the whole comparison.
     pub command: String,
@@ -48,7 +48,7 @@ pub struct ComparisonInput {
 }
 
 impl Default for ComparisonInput {
-    /// /// An empty comparison at 95 % confidence.
+    /// An empty comparison at 95 % confidence.
     fn default() -> ComparisonInput {
         ComparisonInput {
             title: String::new(),
@@ -66,7 +66,7 @@ impl Default for ComparisonInput {
 pub struct DataInput {
     /// The data set's name.
     pub name: String,
-    /// /// Description: rows, tasks, split.
+    /// Description: rows, tasks, split.
     pub about: String,
     /// Command that measured this part; empty: that of the whole comparison.
     pub command: String,
@@ -89,7 +89,7 @@ pub struct Published {
     pub figure: String,
     /// The published value.
     pub value: f64,
-    /// /// Source, and the differences in protocol.
+    /// Source, and the differences in protocol.
     pub source: String,
 }
 
@@ -233,7 +233,7 @@ pub struct MethodDifference {
     pub key: FigureKey,
     /// Method minus reference: mean over common seeds, with uncorrected interval and p-value.
     pub difference: Difference,
-    /// /// Sources of variation that interval and p-value account for.
+    /// Sources of variation that interval and p-value account for.
     pub scope: Scope,
     /// p-value after Holm's correction over the methods; null for a single common seed.
     pub adjusted: Option<f64>,

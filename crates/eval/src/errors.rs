@@ -1,4 +1,4 @@
-//! //! Prediction errors: log-loss for binary tasks, squared error for ratios.
+//! Prediction errors: log-loss for binary tasks, squared error for ratios.
 
 use crate::auc::Real;
 
@@ -20,9 +20,9 @@ pub fn log_loss<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<f64> {
 /// Range of the label of a ratio task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelRange {
-    /// /// Clipped to [0, 1], as in the training loss.
+    /// Clipped to [0, 1], as in the training loss.
     Clipped,
-    /// /// As logged, as in the paper's released metric.
+    /// As logged, as in the paper's released metric.
     Unclipped,
 }
 
@@ -45,7 +45,7 @@ pub fn squared_error<L: Real, S: Real>(
     )
 }
 
-/// /// Returns `(label, score)` of the rows whose label is known.
+/// Returns `(label, score)` of the rows whose label is known.
 pub(crate) fn known_pairs<'a, L: Real, S: Real>(
     labels: &'a [L],
     scores: &'a [S],
@@ -57,7 +57,7 @@ pub(crate) fn known_pairs<'a, L: Real, S: Real>(
     pairs.filter(|(label, _): &(f64, f64)| !label.is_nan())
 }
 
-/// /// Returns the mean; `None` if it is not finite.
+/// Returns the mean; `None` if it is not finite.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, n) = values.fold((0.0, 0u64), |(sum, n), value| (sum + value, n + 1));
     let mean = sum / n as f64;

@@ -1,4 +1,4 @@
-//! //! Figures of merit in column order: the one list for tables, differences and charts.
+//! Figures of merit in column order: the one list for tables, differences and charts.
 
 use crate::metrics::{FunnelMetrics, Metrics, TaskMetrics};
 use crate::report::{Better, ResultCell, ResultColumn};
@@ -29,7 +29,7 @@ pub struct Figure {
 pub enum Role {
     /// Methods are tested by it.
     Decisive,
-    /// /// Shown without a test.
+    /// Shown without a test.
     Shown,
     /// Measures calibration; shown without a test.
     Calibration,

@@ -1,4 +1,4 @@
-//! //! Metrics of a model, comparisons between models, and reports that show them.
+//! Metrics of a model, comparisons between models, and reports that show them.
 //!
 //! [`Predictions`] (labels and scores, task by task) become [`Metrics`]; the masks become
 //! [`LayerSharing`]; both go into a [`RunReport`], which [`render_html`] and [`render_text`] draw.

@@ -1,4 +1,4 @@
-//! //! A model's predictions for some rows, and the metrics computed from them, as printed by `ncs evaluate
+//! A model's predictions for some rows, and the metrics computed from them, as printed by `ncs evaluate
 //! --json`.
 
 use std::borrow::Cow;
@@ -52,22 +52,22 @@ pub enum PredictionError {
         task: String,
         /// `labels`, `scores`, `truths` or `groups`.
         column: &'static str,
-        /// /// Number of entries in the column.
+        /// Number of entries in the column.
         found: usize,
-        /// /// Number of rows of the first task.
+        /// Number of rows of the first task.
         expected: usize,
     },
     /// The funnel refers to a missing task.
     #[error("the funnel names task number {index}, but there are {n_tasks} tasks (from 0)")]
     Funnel {
-        /// /// The given task index.
+        /// The given task index.
         index: usize,
         /// Number of tasks.
         n_tasks: usize,
     },
 }
 
-/// /// Settings of the metrics.
+/// Settings of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MetricSettings {
     /// The bootstrap behind the intervals.
@@ -146,7 +146,7 @@ const MIN_CONSTANT_ROWS: u64 = 10;
 pub struct FunnelMetrics {
     /// Impressions for which "clicked and converted" is known.
     pub rows: u64,
-    /// /// Impressions that were clicked and converted.
+    /// Impressions that were clicked and converted.
     pub positives: u64,
     /// Area under the ROC curve.
     pub auc: Option<f64>,

@@ -1,4 +1,4 @@
-//! //! Paired comparison of two models on the same rows: the difference of their figures and its standard
+//! Paired comparison of two models on the same rows: the difference of their figures and its standard
 //! error.
 
 /// Difference between two models on the same rows.
@@ -7,7 +7,7 @@ pub struct PairedDifference {
     /// Figure of the first model minus that of the second, signed so that positive means that the first is
     /// better.
     pub value: f64,
-    /// /// Standard error of the difference over rows.
+    /// Standard error of the difference over rows.
     pub error: f64,
 }
 

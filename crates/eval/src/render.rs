@@ -1,4 +1,4 @@
-//! //! Renders a [`RunReport`](crate::RunReport) as text for a terminal or as one HTML file, and a
+//! Renders a [`RunReport`](crate::RunReport) as text for a terminal or as one HTML file, and a
 //! [`Comparison`](crate::Comparison) as Markdown or as one HTML file.
 
 mod bars;

@@ -1,4 +1,4 @@
-//! //! The report of a run: plain data, stored as JSON, rendered by [`crate::render`].
+//! The report of a run: plain data, stored as JSON, rendered by [`crate::render`].
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub struct RunReport {
     /// Share of the first layer's connections that the masks keep for each input.
     #[serde(default)]
     pub inputs: Vec<InputTable>,
-    /// /// Settings of the run as (name, value).
+    /// Settings of the run as (name, value).
     pub settings: Vec<(String, String)>,
     /// Program name and version.
     #[serde(default)]
@@ -76,7 +76,7 @@ pub struct InputTable {
     pub rows: Vec<InputRow>,
 }
 
-/// /// Kept connections of one input.
+/// Kept connections of one input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InputRow {
     /// The feature's name.
@@ -103,7 +103,7 @@ pub struct DataFile {
 pub struct Note {
     /// True if the remark puts the figures in doubt.
     pub warning: bool,
-    /// /// Text of one or two sentences.
+    /// Text of one or two sentences.
     pub text: String,
 }
 
@@ -150,7 +150,7 @@ pub struct LabelSummary {
 /// Figures of networks (or methods), task by task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResultTable {
-    /// /// Title: what is compared, on which rows.
+    /// Title: what is compared, on which rows.
     pub title: String,
     /// Columns of figures.
     pub columns: Vec<ResultColumn>,

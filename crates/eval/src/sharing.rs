@@ -1,4 +1,4 @@
-//! //! Mask overlap between tasks, by layer.
+//! Mask overlap between tasks, by layer.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! //! Means over few seeds with Student's t intervals; paired differences between methods, over seeds alone or
+//! Means over few seeds with Student's t intervals; paired differences between methods, over seeds alone or
 //! over seeds and rows; p-values corrected for multiple comparisons.
 
 use serde::{Deserialize, Serialize};

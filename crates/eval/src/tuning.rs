@@ -1,4 +1,4 @@
-//! //! Trials and results of a tuning, for rendering and storage.
+//! Trials and results of a tuning, for rendering and storage.
 
 use serde::{Deserialize, Serialize};
 

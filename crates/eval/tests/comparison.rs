@@ -1,4 +1,4 @@
-//! //! Verdicts on methods: correct if there is a difference, rarely wrong if there is none.
+//! Verdicts on methods: correct if there is a difference, rarely wrong if there is none.
 
 #[path = "comparison/pages.rs"]
 mod pages;

@@ -112,7 +112,7 @@ fn rows_without_a_group_are_resampled_individually() {
         interval(&vec![NO_GROUP; labels.len()]),
     );
     assert!((own / none - 1.0).abs() < 0.25, "{own} {none}");
-    // // As one group they would be resampled together, and every resample would be the same.
+    // As one group they would be resampled together, and every resample would be the same.
     assert!(none > 0.0);
 }
 
@@ -344,7 +344,7 @@ fn the_interval_contains_the_auc_and_is_reproducible() {
 
 #[test]
 fn the_interval_width_matches_theory() {
-    // // Hanley and McNeil 1982: the standard error of the AUC.
+    // Hanley and McNeil 1982: the standard error of the AUC.
     let (labels, scores, _) = noisy_rows();
     let a = auc(&labels, &scores).unwrap();
     let positives = labels.iter().sum::<f32>() as f64;

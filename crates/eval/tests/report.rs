@@ -306,7 +306,7 @@ fn the_page_is_self_contained() {
         "{:?}",
         urls.collect::<Vec<_>>()
     );
-    // // To view the page: NCS_SAMPLE_REPORT=page.html cargo test -p ncs-eval
+    // To view the page: NCS_SAMPLE_REPORT=page.html cargo test -p ncs-eval
     if let Ok(path) = std::env::var("NCS_SAMPLE_REPORT") {
         std::fs::write(path, page).unwrap();
     }

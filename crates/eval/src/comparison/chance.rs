@@ -1,4 +1,4 @@
-//! //! Tests of methods against the chance level of the AUC, 0.5.
+//! Tests of methods against the chance level of the AUC, 0.5.
 
 use super::{ChanceResult, DataInput, FigureKey, MethodInput, Verdict};
 use crate::metrics::TaskMetrics;

@@ -1,4 +1,4 @@
-//! //! Tests of methods against references: paired differences, corrected for multiple comparisons, and
+//! Tests of methods against references: paired differences, corrected for multiple comparisons, and
 //! verdicts.
 
 use super::{ComparisonInput, DataInput, FigureKey, MeasuredRun, MethodDifference, MethodInput};

@@ -1,4 +1,4 @@
-//! //! Figures of methods, by seed and averaged.
+//! Figures of methods, by seed and averaged.
 
 use super::{Agreement, DataInput, FigureKey, MethodEstimate, MethodInput, Published, RowValues};
 use super::{Comparison, DataResult, MeasuredRun};

@@ -1,4 +1,4 @@
-//! //! Variance of a figure over test rows, with the figure written as a mean over rows.
+//! Variance of a figure over test rows, with the figure written as a mean over rows.
 
 use crate::auc::{Ranking, Real, funnel_labels, funnel_scores};
 use crate::comparison::FigureKey;

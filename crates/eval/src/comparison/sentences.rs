@@ -1,4 +1,4 @@
-//! //! Verdicts as sentences.
+//! Verdicts as sentences.
 
 use super::{ChanceResult, ComparisonInput, DataInput, FigureKey, MethodDifference, Verdict};
 use crate::render::{p_value, signed};

@@ -1,4 +1,4 @@
-//! //! The sharing chart: one stacked bar a layer, from shared by all tasks to pruned.
+//! The sharing chart: one stacked bar a layer, from shared by all tasks to pruned.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! //! Line charts in SVG: named axes, lines distinguished by lightness, dash and marker.
+//! Line charts in SVG: named axes, lines distinguished by lightness, dash and marker.
 
 use maud::{Markup, html};
 
@@ -164,7 +164,7 @@ impl Chart {
         if furthest > 0.0 { furthest + 8.0 } else { 0.0 }
     }
 
-    /// /// Returns the further values that the y axis must include.
+    /// Returns the further values that the y axis must include.
     fn further_y_values(&self) -> impl Iterator<Item = f64> {
         let whiskers = self.series.iter().flat_map(|series| &series.whiskers);
         let levels = self.levels.iter().map(|level| level.value);

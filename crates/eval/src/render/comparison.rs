@@ -1,4 +1,4 @@
-//! //! Renders a [`Comparison`](crate::comparison::Comparison) as Markdown or as one HTML file with charts.
+//! Renders a [`Comparison`](crate::comparison::Comparison) as Markdown or as one HTML file with charts.
 
 mod charts;
 mod forest;

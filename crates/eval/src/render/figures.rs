@@ -1,4 +1,4 @@
-//! //! Charts of the report's curves: one row of panels for each task.
+//! Charts of the report's curves: one row of panels for each task.
 
 use maud::{Markup, html};
 

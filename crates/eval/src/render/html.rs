@@ -1,4 +1,4 @@
-//! //! The report as one self-contained HTML file: no network, no scripts.
+//! The report as one self-contained HTML file: no network, no scripts.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -1,4 +1,4 @@
-//! //! A tuning as one HTML file: selected settings, progress of the search, effects of the settings.
+//! A tuning as one HTML file: selected settings, progress of the search, effects of the settings.
 
 use maud::{Markup, html};
 

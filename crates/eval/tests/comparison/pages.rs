@@ -1,4 +1,4 @@
-//! //! A comparison rendered as Markdown and as HTML, and stored as JSON.
+//! A comparison rendered as Markdown and as HTML, and stored as JSON.
 
 use crate::sample;
 use ncs_eval::comparison::{Comparison, ComparisonInput, DataInput, MeasuredRun, MethodInput};
@@ -53,7 +53,7 @@ fn the_page_has_every_chart_and_links_to_every_run() {
         !page.contains("NaN") && !page.contains("inf"),
         "a coordinate is not a number"
     );
-    // // To view the page: NCS_SAMPLE_COMPARISON=page.html cargo test -p ncs-eval
+    // To view the page: NCS_SAMPLE_COMPARISON=page.html cargo test -p ncs-eval
     if let Ok(path) = std::env::var("NCS_SAMPLE_COMPARISON") {
         std::fs::write(path, page).unwrap();
     }

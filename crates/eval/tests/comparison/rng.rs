@@ -1,4 +1,4 @@
-//! //! Pseudo-random numbers that are the same on every platform.
+//! Pseudo-random numbers that are the same on every platform.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Rng(pub(crate) u64);

@@ -1,4 +1,4 @@
-//! //! Line charts of a comparison: AUC over density, differences over the degree of sharing.
+//! Line charts of a comparison: AUC over density, differences over the degree of sharing.
 
 use maud::{Markup, html};
 

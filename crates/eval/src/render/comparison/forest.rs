@@ -1,4 +1,4 @@
-//! //! Forest plot: each method's difference to a reference, one below the other.
+//! Forest plot: each method's difference to a reference, one below the other.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! //! A comparison as Markdown, for documents.
+//! A comparison as Markdown, for documents.
 
 use super::tables::{self, Cell, Table};
 use super::words;

@@ -1,4 +1,4 @@
-//! //! A comparison as one HTML file, with charts and links to every run.
+//! A comparison as one HTML file, with charts and links to every run.
 
 use maud::{Markup, html};
 

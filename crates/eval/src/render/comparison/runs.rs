@@ -1,4 +1,4 @@
-//! //! Tables of every run and every trial, with links to their folders.
+//! Tables of every run and every trial, with links to their folders.
 
 use super::tables::{Cell, Table};
 use crate::comparison::{DataInput, DataResult, FigureKey, MeasuredRun, MethodInput, Trial};
