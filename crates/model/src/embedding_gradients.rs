@@ -1,8 +1,8 @@
-//! From the gradients of field vectors to those of table rows: every id of a batch once.
+//! Sums the gradients of field vectors by table row, each id of a batch once.
 //!
-//! The ids of a table are sorted by where their rows lie, those that are equal in the order of fields and
-//! rows; then the gradients of each are added up in this order. With several threads each sorts and adds up
-//! a range of slots. So the sums do not depend on the number of threads.
+//! The ids of a table are sorted by slot, equal ids in the order of fields and
+//! rows; then the gradients of each id are summed in this order. With several threads, each sorts and sums
+//! a range of slots, so the sums do not depend on the number of threads.
 
 mod part;
 
@@ -14,25 +14,25 @@ use ncs_features::Batch;
 use part::Part;
 use rayon::prelude::*;
 
-/// Fewer ids than this are not worth a thread.
+/// Minimum number of ids for a thread of their own.
 const LEAST_IDS: usize = 2048;
 
-/// The gradient of the rows that one step touches: each row once.
+/// The gradient of the table rows that a batch points to, each row once.
 #[derive(Clone, Debug, Default)]
 pub struct TableGradient<R> {
-    /// The touched rows, each once, in the order in which the table has drawn them.
+    /// The rows, each once, in the order in which the table has initialised them.
     pub ids: Vec<u32>,
     /// Their gradients, `[ids, dim]`.
     pub values: Vec<R>,
-    /// What sorts and sums; kept for the next batch.
+    /// Buffers for sorting and summing; reused for the next batch.
     parts: Vec<Part<R>>,
 }
 
 impl<R: Real> TableGradient<R> {
-    /// The gradients `values`, `[ids, dim]`, of these rows.
+    /// Creates a gradient from `values`, `[ids, dim]`, of these rows.
     ///
     /// # Panics
-    /// If the values are not a multiple of their number.
+    /// If the number of values is not a multiple of the number of ids.
     pub fn new(ids: Vec<u32>, values: Vec<R>) -> TableGradient<R> {
         assert_eq!(
             values.len() % ids.len().max(1),
@@ -48,20 +48,19 @@ impl<R: Real> TableGradient<R> {
 }
 
 /// Sums the gradients `d_vectors` of a batch's field vectors, `[rows, vector fields * dim]`, by table and id, on at
-/// most `n_threads` threads of the current pool. The buffers of `tables` are used again; their contents
-/// are replaced. `drawn` are the tables, whose rows that the batch points to are drawn, and `located` is
-/// where these lie.
+/// most `n_threads` threads of the current pool. The buffers of `gradients` are reused; their contents
+/// are replaced. `resolved` holds the slots of the batch's ids in `tables`; their rows must be initialised.
 ///
 /// # Panics
-/// If the sizes do not fit each other, or a row is not drawn.
+/// If the sizes do not match, or a row is not initialised.
 pub fn gather<R: Real>(
     spec: &Spec,
-    drawn: &[Table<R>],
+    tables: &[Table<R>],
     batch: &Batch,
-    located: &ResolvedIds,
+    resolved: &ResolvedIds,
     d_vectors: &[R],
     n_threads: usize,
-    tables: &mut Vec<TableGradient<R>>,
+    gradients: &mut Vec<TableGradient<R>>,
 ) {
     let n_vectors = batch.n_rows * spec.vector_fields().count();
     assert_eq!(
@@ -69,29 +68,29 @@ pub fn gather<R: Real>(
         n_vectors * spec.plan.dim,
         "gradients of another batch"
     );
-    tables.resize_with(spec.tables.len(), || {
+    gradients.resize_with(spec.tables.len(), || {
         TableGradient::new(Vec::new(), Vec::new())
     });
-    for (t, table) in tables.iter_mut().enumerate() {
-        table.divide(spec, located, batch, t, n_threads);
+    for (t, gradient) in gradients.iter_mut().enumerate() {
+        gradient.divide(spec, resolved, batch, t, n_threads);
     }
     let mut parts: Vec<(usize, &mut Part<R>)> = Vec::new();
-    for (t, table) in tables.iter_mut().enumerate() {
-        parts.extend(table.parts.iter_mut().map(|part| (t, part)));
+    for (t, gradient) in gradients.iter_mut().enumerate() {
+        parts.extend(gradient.parts.iter_mut().map(|part| (t, part)));
     }
     each_on(n_threads, parts, |(t, part)| {
-        part.sort(spec, &drawn[t], batch, t, located)
+        part.sort(spec, &tables[t], batch, t, resolved)
     });
-    let sums: Vec<_> = tables
+    let sums: Vec<_> = gradients
         .iter_mut()
-        .zip(drawn)
-        .flat_map(|(table, drawn)| {
-            let sums = table.sums(spec.plan.dim).into_iter();
-            sums.map(move |(part, ids, values)| (part, drawn.ids(), ids, values))
+        .zip(tables)
+        .flat_map(|(gradient, table)| {
+            let sums = gradient.sums(spec.plan.dim).into_iter();
+            sums.map(move |(part, ids, values)| (part, table.ids(), ids, values))
         })
         .collect();
-    each_on(n_threads, sums, |(part, drawn, ids, values)| {
-        part.sum(d_vectors, drawn, ids, values)
+    each_on(n_threads, sums, |(part, table_ids, ids, values)| {
+        part.sum(d_vectors, table_ids, ids, values)
     });
 }
 
@@ -107,7 +106,7 @@ impl<R: Real> TableGradient<R> {
     fn divide(
         &mut self,
         spec: &Spec,
-        located: &ResolvedIds,
+        resolved: &ResolvedIds,
         batch: &Batch,
         number: usize,
         n_threads: usize,
@@ -115,35 +114,35 @@ impl<R: Real> TableGradient<R> {
         let of_table = |n: usize| fields_of(spec, n).map(|f| batch.fields[f].ids.len());
         let n_ids: usize = of_table(number).sum();
         let all: usize = (0..spec.tables.len()).flat_map(of_table).sum();
-        // A share of the threads by the share of the ids, rounded up.
+        // Threads in proportion to the share of the ids, rounded up.
         let share = (n_ids * n_threads).div_ceil(all.max(1));
         let n_parts = share.min(n_ids / LEAST_IDS).max(1);
         self.parts.resize_with(n_parts, Part::default);
-        let cuts = cuts(spec, located, number, n_parts);
+        let cuts = cuts(spec, resolved, number, n_parts);
         for (part, (first, last)) in self.parts.iter_mut().zip(cuts) {
-            part.own(first, last);
+            part.set_slots(first, last);
         }
     }
 
-    /// Each part with the room for its ids and sums.
+    /// Returns each part with the buffers for its ids and sums.
     fn sums(&mut self, dim: usize) -> Vec<(&Part<R>, &mut [u32], &mut [R])> {
         let n_ids = self.parts.iter().map(|part| part.n_ids).sum();
-        // Every number is written: nothing needs to be cleared but what is new.
+        // Every value is overwritten: only new elements need to be set to zero.
         self.ids.resize(n_ids, 0);
         self.values.resize(n_ids * dim, R::ZERO);
         let (mut ids, mut values) = (self.ids.as_mut_slice(), self.values.as_mut_slice());
-        let mut rooms = Vec::with_capacity(self.parts.len());
+        let mut sums = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
-            let (own_ids, ids_behind) = ids.split_at_mut(part.n_ids);
-            let (own_values, values_behind) = values.split_at_mut(part.n_ids * dim);
-            (ids, values) = (ids_behind, values_behind);
-            rooms.push((part, own_ids, own_values));
+            let (own_ids, ids_after) = ids.split_at_mut(part.n_ids);
+            let (own_values, values_after) = values.split_at_mut(part.n_ids * dim);
+            (ids, values) = (ids_after, values_after);
+            sums.push((part, own_ids, own_values));
         }
-        rooms
+        sums
     }
 }
 
-/// The fields that look into a table.
+/// Returns the fields that use a table.
 fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
     let fields = spec.fields.iter().enumerate();
     fields
@@ -151,13 +150,13 @@ fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
         .map(|(f, _)| f)
 }
 
-/// First and last slot of each part: about as many ids of the batch in each, by a sample of them.
-fn cuts(spec: &Spec, located: &ResolvedIds, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
+/// Returns the first and last slot of each part, with about as many ids of the batch in each, estimated from a sample.
+fn cuts(spec: &Spec, resolved: &ResolvedIds, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
     if n_parts == 1 {
         return vec![(0, u32::MAX)];
     }
     const EVERY: usize = 61;
-    let fields = fields_of(spec, table).map(|f| located.slots_of(f));
+    let fields = fields_of(spec, table).map(|f| resolved.slots_of(f));
     let mut sample: Vec<u32> = fields
         .flat_map(|slots| slots.iter().step_by(EVERY).copied())
         .collect();
@@ -173,7 +172,7 @@ fn cuts(spec: &Spec, located: &ResolvedIds, table: usize, n_parts: usize) -> Vec
         .chain(firsts.iter().copied())
         .zip(ends)
         .collect();
-    // Where most ids are equal there are fewer parts: the rest own nothing.
+    // If most ids are equal there are fewer parts: the remaining ones stay empty.
     cuts.resize(n_parts, (1, 0));
     cuts
 }
@@ -191,7 +190,7 @@ mod tests {
     const DIM: usize = 3;
     const N_ROWS: usize = 700;
 
-    /// Five fields over two tables, with every way of pooling.
+    /// Five fields over two tables, with every kind of pooling.
     fn spec(rows: usize) -> Spec {
         let poolings = [
             None,
@@ -226,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Ids that repeat, lists of 0 to 10 of them, and a scaled number.
+    /// Repeated ids, lists of 0 to 10 ids, and a scaled number.
     fn batch(spec: &Spec, rng: CounterRng) -> Batch {
         let field = |f: usize| {
             let rng = rng.at(f as u64);
@@ -265,22 +264,22 @@ mod tests {
         }
     }
 
-    /// By the letter: field after field, row after row.
+    /// The reference sums: field after field, row after row.
     fn expected(
         spec: &Spec,
-        drawn: &[Table<f32>],
+        tables: &[Table<f32>],
         batch: &Batch,
         table: usize,
         d_vectors: &[f32],
     ) -> BTreeMap<u32, [f32; DIM]> {
         let mut sums: BTreeMap<u32, [f32; DIM]> = BTreeMap::new();
-        let mut located = ResolvedIds::default();
-        located.find(spec, drawn, batch, |_| true, 1);
+        let mut resolved = ResolvedIds::default();
+        resolved.find(spec, tables, batch, |_| true, 1);
         for f in fields_of(spec, table) {
             for row in 0..N_ROWS {
                 let start = (row * spec.fields.len() + f) * DIM;
-                located.each(batch, spec.fields[f], f, row, |slot, weight| {
-                    let sums = sums.entry(drawn[table].ids()[slot as usize]).or_default();
+                resolved.each(batch, spec.fields[f], f, row, |slot, weight| {
+                    let sums = sums.entry(tables[table].ids()[slot as usize]).or_default();
                     for (sum, gradient) in sums.iter_mut().zip(&d_vectors[start..start + DIM]) {
                         *sum += weight as f32 * gradient;
                     }
@@ -290,8 +289,8 @@ mod tests {
         sums
     }
 
-    /// The tables, with all rows of the batch drawn in the order of their ids.
-    fn drawn(spec: &Spec, batch: &Batch) -> Vec<Table<f32>> {
+    /// The tables, with all rows of the batch initialised in the order of their ids.
+    fn tables(spec: &Spec, batch: &Batch) -> Vec<Table<f32>> {
         let table = |t: usize| {
             let mut table = Table::new(spec.tables[t].rows, DIM, CounterRng::new(1, "table"), 0.1);
             let ids = fields_of(spec, t).flat_map(|f| batch.fields[f].ids.clone());
@@ -304,36 +303,39 @@ mod tests {
     }
 
     #[test]
-    fn the_sums_are_those_of_one_after_another_for_any_number_of_threads() {
+    fn sums_equal_the_sequential_ones_for_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(3)
             .build()
             .unwrap();
-        let mut tables = Vec::new();
+        let mut gradients = Vec::new();
         for (case, rows) in [1, 7, 5000, 20_000_000, 40].into_iter().enumerate() {
             let spec = spec(rows);
             let rng = CounterRng::new(case as u64, "gather");
             let batch = batch(&spec, rng);
             let n = (N_ROWS * spec.fields.len() * DIM) as u64;
             let d_vectors: Vec<f32> = (0..n).map(|i| rng.normal(i) as f32).collect();
-            let drawn = drawn(&spec, &batch);
+            let tables = tables(&spec, &batch);
             for n_threads in [1, 2, 3, 64] {
                 pool.install(|| {
-                    let mut located = ResolvedIds::default();
-                    located.find(&spec, &drawn, &batch, |_| true, n_threads);
-                    let tables = &mut tables;
+                    let mut ids = ResolvedIds::default();
+                    ids.find(&spec, &tables, &batch, |_| true, n_threads);
+                    let gradients = &mut gradients;
                     gather(
-                        &spec, &drawn, &batch, &located, &d_vectors, n_threads, tables,
+                        &spec, &tables, &batch, &ids, &d_vectors, n_threads, gradients,
                     )
                 });
-                for (t, found) in tables.iter().enumerate() {
-                    let expected = expected(&spec, &drawn, &batch, t, &d_vectors);
+                for (t, gradient) in gradients.iter().enumerate() {
+                    let expected = expected(&spec, &tables, &batch, t, &d_vectors);
                     assert!(
-                        found.ids.iter().eq(expected.keys()),
+                        gradient.ids.iter().eq(expected.keys()),
                         "{rows} rows, {n_threads} threads"
                     );
                     let expected: Vec<f32> = expected.into_values().flatten().collect();
-                    assert_eq!(found.values, expected, "{rows} rows, {n_threads} threads");
+                    assert_eq!(
+                        gradient.values, expected,
+                        "{rows} rows, {n_threads} threads"
+                    );
                 }
             }
         }
@@ -346,15 +348,15 @@ mod tests {
             fields: vec![FieldIds::default(); 5],
             ..Batch::default()
         };
-        let mut tables: Vec<TableGradient<f32>> = Vec::new();
-        let drawn = drawn(&spec, &batch);
-        let mut located = ResolvedIds::default();
-        located.find(&spec, &drawn, &batch, |_| true, 1);
-        gather(&spec, &drawn, &batch, &located, &[], 2, &mut tables);
+        let mut gradients: Vec<TableGradient<f32>> = Vec::new();
+        let tables = tables(&spec, &batch);
+        let mut ids = ResolvedIds::default();
+        ids.find(&spec, &tables, &batch, |_| true, 1);
+        gather(&spec, &tables, &batch, &ids, &[], 2, &mut gradients);
         assert!(
-            tables
+            gradients
                 .iter()
-                .all(|table| table.ids.is_empty() && table.values.is_empty())
+                .all(|gradient| gradient.ids.is_empty() && gradient.values.is_empty())
         );
     }
 }

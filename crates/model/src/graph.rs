@@ -1,10 +1,10 @@
-//! A network as operations over the features of a tile.
+//! A network as a graph of operations over the features of a tile.
 
-/// Operations in an order in which each reads earlier ones only. Node 0 is the folded input.
+/// Operations in topological order: each reads earlier nodes only. Node 0 is the folded input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
-    /// `(inputs, outputs)` of each layer; of those that read the input, as the paper counts inputs.
+    /// `(inputs, outputs)` of each layer; logical inputs for layers that read the input.
     pub(crate) shapes: Vec<(usize, usize)>,
     /// The name of each layer, such as `ctr.fc_0`.
     pub(crate) names: Vec<String>,
@@ -14,14 +14,14 @@ pub(crate) struct Graph {
     pub(crate) heads: Vec<usize>,
 }
 
-/// An operation and the number of features that it gives.
+/// An operation and the number of features that it computes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) op: Op,
     pub(crate) width: usize,
 }
 
-/// What a node does. Other nodes are meant by their numbers.
+/// The operation of a node. It refers to other nodes by their numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
     /// The input.
@@ -46,7 +46,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// The nodes that it reads.
+    /// Returns the nodes that it reads.
     pub(crate) fn reads(&self) -> Vec<usize> {
         match self {
             Op::Input => vec![],
@@ -59,7 +59,7 @@ impl Op {
 }
 
 impl Graph {
-    /// The input: `folded` features, which stand for `logical` ones.
+    /// Creates a graph with the input only, of `folded` features.
     pub(crate) fn of_input(folded: usize) -> Graph {
         let input = Node {
             op: Op::Input,
@@ -76,13 +76,12 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    /// A hidden layer with ReLU. `inputs`, the first of its shape, is the width of `from` as the paper
-    /// counts it.
+    /// Adds a hidden layer with ReLU. `shape` is `(inputs, outputs)`, with the logical width of `from`.
     pub(crate) fn hidden(&mut self, name: String, from: usize, shape: (usize, usize)) -> usize {
         self.layer(name, from, shape, true)
     }
 
-    /// A layer without ReLU.
+    /// Adds a layer without ReLU.
     pub(crate) fn linear(&mut self, name: String, from: usize, shape: (usize, usize)) -> usize {
         self.layer(name, from, shape, false)
     }
@@ -99,7 +98,7 @@ impl Graph {
         self.push(op, shape.1)
     }
 
-    /// The layer of another node, run again on `from`.
+    /// Adds a node that runs the layer of another node on `from`.
     pub(crate) fn again(&mut self, node: usize, from: usize) -> usize {
         let Node { op, width } = self.nodes[node].clone();
         let Op::Layer { layer, rectify, .. } = op else {
@@ -113,17 +112,19 @@ impl Graph {
         self.push(op, width)
     }
 
+    /// Adds a softmax over the features of a node.
     pub(crate) fn softmax(&mut self, from: usize) -> usize {
         let width = self.nodes[from].width;
         self.push(Op::Softmax { from }, width)
     }
 
+    /// Adds a mixture of parts, weighted by the features of `gate`.
     pub(crate) fn mix(&mut self, gate: usize, parts: Vec<usize>) -> usize {
         let width = self.nodes[parts[0]].width;
         self.push(Op::Mix { gate, parts }, width)
     }
 
-    /// A sum of parts with learned weights, which start from `initial`.
+    /// Adds a sum of parts with learned weights, which start from `initial`.
     pub(crate) fn stitch(&mut self, parts: Vec<usize>, initial: Vec<f64>) -> usize {
         let width = self.nodes[parts[0]].width;
         self.stitches.push(initial);
@@ -131,12 +132,13 @@ impl Graph {
         self.push(Op::Stitch { parts, stitch }, width)
     }
 
+    /// Adds scaled dot products of pairs of nodes.
     pub(crate) fn scores(&mut self, pairs: Vec<(usize, usize)>, scale: f64) -> usize {
         let width = pairs.len();
         self.push(Op::Scores { pairs, scale }, width)
     }
 
-    /// For each node: whether these heads depend on it.
+    /// Returns for each node: true if these heads depend on it.
     pub(crate) fn live(&self, heads: &[usize]) -> Vec<bool> {
         let mut live = vec![false; self.nodes.len()];
         for &head in heads {
@@ -154,7 +156,7 @@ impl Graph {
         live
     }
 
-    /// For each layer: whether one of these nodes runs it.
+    /// Returns for each layer: true if one of these nodes runs it.
     pub(crate) fn layers_run_by(&self, live: &[bool]) -> Vec<bool> {
         let mut run = vec![false; self.shapes.len()];
         for (node, _) in self.nodes.iter().zip(live).filter(|(_, live)| **live) {
@@ -165,7 +167,7 @@ impl Graph {
         run
     }
 
-    /// For each layer: whether it reads the input.
+    /// Returns for each layer: true if it reads the input.
     pub(crate) fn layers_on_input(&self) -> Vec<bool> {
         let mut on_input = vec![false; self.shapes.len()];
         for node in &self.nodes {
@@ -176,7 +178,7 @@ impl Graph {
         on_input
     }
 
-    /// For each layer, and then for each stitch: the heads that depend on it, one bit each.
+    /// Returns for each layer, and for each stitch, the heads that depend on it, one bit each.
     pub(crate) fn users(&self) -> (Vec<u64>, Vec<u64>) {
         let mut layers = vec![0; self.shapes.len()];
         let mut stitches = vec![0; self.stitches.len()];

@@ -13,7 +13,7 @@ use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where the numbers of layers and heads lie in a network's dense weights, and in anything of the same
+/// Positions of the parameters of layers and heads in a network's dense weights, and in anything of the same
 /// length: gradients and moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenseLayout {
@@ -23,13 +23,13 @@ pub struct DenseLayout {
     pub heads: Vec<LayerLayout>,
     /// The weights of each learned mixture of networks (cross-stitch). Never masked.
     pub stitches: Vec<Range<usize>>,
-    /// What a task takes of another's logit: [`TakenLogit`], or nothing. No weight: an optimizer of its own moves it.
+    /// The transfer of one task's logit to another: [`TakenLogit`], or empty. Not a weight: it has its own optimizer.
     pub taken: Range<usize>,
-    /// Number of numbers.
+    /// Number of parameters.
     pub len: usize,
 }
 
-/// Where one layer lies.
+/// Positions of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerLayout {
     /// Number of (logical) inputs.
@@ -86,7 +86,7 @@ pub struct Network<R = f32> {
     pub(crate) graph: Arc<Graph>,
     /// The tasks, by their number in the spec.
     pub tasks: Vec<usize>,
-    /// Where layers and heads lie in `dense`.
+    /// Positions of layers and heads in `dense`.
     pub layout: DenseLayout,
     /// Weights and biases of layers and heads.
     pub dense: Vec<R>,
@@ -95,8 +95,8 @@ pub struct Network<R = f32> {
 }
 
 impl<R: Real> Network<R> {
-    /// Xavier-normal weights, zero biases; every number depends on `rng` and its place only, so that
-    /// a search, the training after it and the networks of other networks start alike.
+    /// Initialises Xavier-normal weights and zero biases. Every number depends on `rng` and its position only, so that
+    /// a search, the training after it and networks of other kinds start from the same weights.
     pub(crate) fn new(spec: Arc<Spec>, tasks: Vec<usize>, rng: CounterRng) -> Network<R> {
         let graph = networks::graph(&spec, &tasks);
         let layout = DenseLayout::new(&graph, &spec);
@@ -129,12 +129,12 @@ impl<R: Real> Network<R> {
         }
     }
 
-    /// How many numbers the layers and heads of such a network have.
+    /// Returns the number of parameters that the layers and heads of such a network have.
     pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
         DenseLayout::new(&networks::graph(spec, tasks), spec).len
     }
 
-    /// Draws the table rows that a batch points to: before training on it.
+    /// Initialises the table rows that a batch points to; needed before training on it.
     pub fn touch(&mut self, batch: &Batch) {
         for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {
             let table = &mut self.tables[field.table];
@@ -145,15 +145,15 @@ impl<R: Real> Network<R> {
         }
     }
 
-    /// Draws all rows of all tables: for parity with code that trains whole tables.
+    /// Initialises all rows of all tables, for parity with code that trains whole tables.
     pub fn touch_all(&mut self) {
         for table in &mut self.tables {
             (0..table.n_rows() as u32).for_each(|id| table.touch(id));
         }
     }
 
-    /// Sets the weights with which heads read units that their tasks may not use to 0.
-    pub(crate) fn forget_units_of_others(&mut self, owners: UnitOwners) {
+    /// Sets the weights of heads on units that their tasks may not use to 0.
+    pub(crate) fn clear_units_of_others(&mut self, owners: UnitOwners) {
         for (&head, layout) in self.tasks.iter().zip(&self.layout.heads) {
             let task = self.spec.mask_of(head);
             for (unit, at) in layout.weights.clone().enumerate() {
@@ -164,7 +164,7 @@ impl<R: Real> Network<R> {
         }
     }
 
-    /// A copy of the weights.
+    /// Returns a copy of the weights.
     pub fn weights(&self) -> Weights<R> {
         Weights {
             dense: self.dense.clone(),
@@ -172,8 +172,8 @@ impl<R: Real> Network<R> {
         }
     }
 
-    /// Takes the weights over; `None`, and nothing changed but maybe some tables, where they are of
-    /// another network.
+    /// Restores the weights. Returns `None` if they are of another network; then some tables may have changed, and
+    /// nothing else.
     #[must_use]
     pub fn restore(&mut self, weights: &Weights<R>) -> Option<()> {
         let fits =
@@ -184,14 +184,14 @@ impl<R: Real> Network<R> {
         tables.try_for_each(|(table, rows)| table.restore(rows))
     }
 
-    /// Number of trainable numbers: layers, heads and all table rows.
+    /// Returns the number of trainable parameters: layers, heads and all table rows.
     pub fn n_parameters(&self) -> usize {
         let tables = self.tables.iter().map(|table| table.n_rows() * table.dim());
         self.dense.len() + tables.sum::<usize>()
     }
 }
 
-/// The deviation of Xavier-normal weights (Glorot and Bengio 2010).
+/// Returns the standard deviation of Xavier-normal weights (Glorot and Bengio 2010).
 fn xavier(inputs: usize, outputs: usize) -> f64 {
     (2.0 / (inputs + outputs) as f64).sqrt()
 }

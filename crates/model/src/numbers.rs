@@ -1,16 +1,16 @@
-//! Numbers as inputs of the first layer: from what rows hold of them ([`ncs_features::piecewise`]) to their
-//! pieces, the standardised number, the standardised logarithm, and whether it is missing. Training changes none
-//! of them, so nothing goes back through them.
+//! Numeric features as direct inputs of the first layer: from the encoded values ([`ncs_features::piecewise`]) to the
+//! pieces, the standardised number, the standardised logarithm and a missing-value indicator. Nothing here is trained,
+//! so there is no backward pass.
 
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 use ncs_features::piecewise::PER_ROW;
 
-/// Inputs beside the pieces: the standardised number, the standardised logarithm, "missing".
+/// Number of inputs beside the pieces: the standardised number, the standardised logarithm, the missing-value indicator.
 pub(crate) const BESIDE_PIECES: usize = 3;
 
-/// Fills the inputs of a number in some rows of a tile, `[pieces + 3]`; other lanes are 0. `numbers` are those of
-/// all rows of the batch.
+/// Fills the inputs of one numeric feature for some rows of a tile, `[pieces + 3]`; other lanes are 0. `numbers` holds
+/// the encoded values of all rows of the batch.
 pub(crate) fn fill_lanes<R: Real>(
     numbers: &[f32],
     rows: impl ExactSizeIterator<Item = usize>,
@@ -35,7 +35,7 @@ pub(crate) fn fill_lanes<R: Real>(
     }
 }
 
-/// The same for one row.
+/// Like [`fill_lanes`], for one row.
 pub(crate) fn fill_row(numbers: &[f32], row: usize, inputs: &mut [f32]) {
     let [place, standard, log] = of_row(numbers, row);
     let (pieces, beside) = inputs.split_at_mut(inputs.len() - BESIDE_PIECES);
@@ -50,7 +50,7 @@ fn of_row(numbers: &[f32], row: usize) -> [f32; PER_ROW] {
     std::array::from_fn(|i| numbers[first + i])
 }
 
-/// `x` within [0, 1]; 0 for NaN.
+/// Clamps `x` to [0, 1]; NaN becomes 0.
 #[inline]
 fn piece<R: Real>(x: R) -> R {
     if x > R::ONE {

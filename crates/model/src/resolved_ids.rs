@@ -1,4 +1,4 @@
-//! Ids to the vectors of fields.
+//! Look-up of a batch's ids in the embedding tables, and the field vectors that result.
 
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
@@ -6,30 +6,30 @@ use crate::tables::Table;
 use ncs_features::{Batch, FieldIds, Pooling};
 use rayon::prelude::*;
 
-/// Where the table rows of a batch lie: for each field the slot of each of its ids. Looking ids up is a
-/// walk through memory, so it is done once a pass.
+/// The table rows of a batch: for each field, the slot of each of its ids. Looking up ids is bound by memory latency,
+/// so it is done once for a pass.
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedIds {
     fields: Vec<FieldSlots>,
 }
 
-/// Those of one field.
+/// The slots of one field.
 #[derive(Clone, Debug, Default)]
 struct FieldSlots {
     /// In the order of the field's ids.
     slots: Vec<u32>,
-    /// Where row 0 lies: what lists are padded with.
+    /// The slot of row 0, with which lists are padded.
     padding: u32,
     /// The length of the field's longest list.
     longest: usize,
 }
 
-/// Ids ahead of which their slots are asked for.
+/// Slots are prefetched this many ids ahead.
 const SLOTS_AHEAD: usize = 32;
 
 impl FieldSlots {
     fn find<R: Real>(&mut self, table: &Table<R>, unknown: Option<u32>, ids: &FieldIds) {
-        // An id that training has not seen has the row of unknown ids.
+        // Ids not seen in training use the row of unknown ids.
         let unseen = unknown.map_or(0, |id| table.slot(id));
         self.slots.clear();
         for (i, &id) in ids.ids.iter().enumerate() {
@@ -45,23 +45,23 @@ impl FieldSlots {
 }
 
 impl ResolvedIds {
-    /// Looks the ids of the wanted fields up, on at most `n_threads` threads of the current pool. Ids
-    /// must lie inside their tables.
+    /// Looks up the ids of the fields for which `is_needed` is true, on at most `n_threads` threads of the current pool.
+    /// Ids must lie inside their tables.
     pub fn find<R: Real>(
         &mut self,
         spec: &Spec,
         tables: &[Table<R>],
         batch: &Batch,
-        wanted: impl Fn(usize) -> bool + Sync,
+        is_needed: impl Fn(usize) -> bool + Sync,
         n_threads: usize,
     ) {
         self.fields
             .resize_with(spec.fields.len(), FieldSlots::default);
-        let find = |(f, found): (usize, &mut FieldSlots)| {
-            if wanted(f) {
+        let find = |(f, slots): (usize, &mut FieldSlots)| {
+            if is_needed(f) {
                 let table = spec.fields[f].table;
                 let unknown = spec.tables[table].unknown;
-                found.find(&tables[table], unknown, &batch.fields[f]);
+                slots.find(&tables[table], unknown, &batch.fields[f]);
             }
         };
         match n_threads {
@@ -70,7 +70,7 @@ impl ResolvedIds {
         }
     }
 
-    /// The slots of all ids of a field, in their order.
+    /// Returns the slots of all ids of a field, in their order.
     pub(crate) fn slots_of(&self, f: usize) -> &[u32] {
         &self.fields[f].slots
     }
@@ -85,15 +85,15 @@ impl ResolvedIds {
         row: usize,
         mut each: impl FnMut(u32, f64),
     ) {
-        let (ids, found) = (&batch.fields[f], &self.fields[f]);
+        let (ids, field_slots) = (&batch.fields[f], &self.fields[f]);
         let range = ids.range(row);
         let length = range.len();
         let weight = match field.pooling {
             None | Some(Pooling::Sum) => 1.0,
             Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
-            Some(Pooling::PaddedMean) => 1.0 / found.longest.max(1) as f64,
+            Some(Pooling::PaddedMean) => 1.0 / field_slots.longest.max(1) as f64,
         };
-        let slots = &found.slots[range.clone()];
+        let slots = &field_slots.slots[range.clone()];
         if ids.weights.is_empty() {
             slots.iter().for_each(|&slot| each(slot, weight));
         } else {
@@ -101,19 +101,22 @@ impl ResolvedIds {
                 each(slot, f64::from(factor) * weight);
             }
         }
-        if field.pooling == Some(Pooling::PaddedMean) && length < found.longest {
-            each(found.padding, (found.longest - length) as f64 * weight);
+        if field.pooling == Some(Pooling::PaddedMean) && length < field_slots.longest {
+            each(
+                field_slots.padding,
+                (field_slots.longest - length) as f64 * weight,
+            );
         }
     }
 }
 
-/// The fields of a batch whose ids were looked up.
+/// The fields of a batch with their resolved ids.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a, R> {
     pub(crate) spec: &'a Spec,
     pub(crate) tables: &'a [Table<R>],
     pub(crate) batch: &'a Batch,
-    pub(crate) located: &'a ResolvedIds,
+    pub(crate) ids: &'a ResolvedIds,
 }
 
 impl<R: Real> Fields<'_, R> {
@@ -123,19 +126,18 @@ impl<R: Real> Fields<'_, R> {
         let (field, ids) = (self.spec.fields[f], &self.batch.fields[f]);
         let rows = self.tables[field.table].rows();
         if ids.offsets.is_empty() && ids.weights.is_empty() {
-            let slot = self.located.fields[f].slots[row];
+            let slot = self.ids.fields[f].slots[row];
             return vector.copy_from_slice(rows.row(slot));
         }
         vector.fill(R::ZERO);
-        self.located
-            .each(self.batch, field, f, row, |slot, weight| {
-                let weight = R::of(weight);
-                let values = vector.iter_mut().zip(rows.row(slot));
-                values.for_each(|(sum, &value)| *sum += weight * value);
-            });
+        self.ids.each(self.batch, field, f, row, |slot, weight| {
+            let weight = R::of(weight);
+            let values = vector.iter_mut().zip(rows.row(slot));
+            values.for_each(|(sum, &value)| *sum += weight * value);
+        });
     }
 
-    /// Fills `vectors`, `[rows, dim]`, with those of field `f` in some rows.
+    /// Fills `vectors`, `[rows, dim]`, with the vectors of field `f` in some rows.
     pub(crate) fn vectors(
         &self,
         f: usize,
@@ -143,20 +145,20 @@ impl<R: Real> Fields<'_, R> {
         vectors: &mut Vec<R>,
     ) {
         let dim = self.spec.plan.dim;
-        // Every number is written.
+        // Every value is overwritten.
         vectors.resize(rows.len() * dim, R::ZERO);
         for (row, vector) in rows.zip(vectors.chunks_exact_mut(dim)) {
             self.vector(f, row, vector);
         }
     }
 
-    /// Asks memory for the table rows of field `f`, if there is such a field.
-    pub(crate) fn ask_ahead(&self, f: Option<usize>, rows: impl Iterator<Item = usize>) {
+    /// Prefetches the table rows of field `f`, if there is such a field.
+    pub(crate) fn prefetch(&self, f: Option<usize>, rows: impl Iterator<Item = usize>) {
         let Some((f, field)) = f.and_then(|f| Some((f, self.spec.fields.get(f)?))) else {
             return;
         };
         let (table, ids) = (self.tables[field.table].rows(), &self.batch.fields[f]);
-        let slots = self.located.slots_of(f);
+        let slots = self.ids.slots_of(f);
         for row in rows {
             slots[ids.range(row)]
                 .iter()
@@ -165,7 +167,7 @@ impl<R: Real> Fields<'_, R> {
     }
 }
 
-/// The length of a field's longest list in a batch; 1 for fields of one id a row.
+/// Returns the length of a field's longest list in a batch; 1 for fields of one id a row.
 fn longest_list(ids: &FieldIds) -> usize {
     let lengths = ids
         .offsets

@@ -10,7 +10,7 @@ use crate::calibrator::Calibrator;
 use crate::counter_rng::CounterRng;
 use crate::masks::Masks;
 use crate::network::Network;
-use crate::networks::Wirings;
+use crate::networks::SparseLayouts;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
 use crate::workspace::Workspace;
@@ -60,7 +60,7 @@ impl Scorer {
             let mut network = Network::new(spec.clone(), tasks, CounterRng::new(0, "frozen"));
             network.restore(&member.weights)?;
             let tasks = with_needed(&spec, &answers);
-            let layouts = Wirings::new(&network, artifact.masks.as_ref());
+            let layouts = SparseLayouts::new(&network, artifact.masks.as_ref());
             let subnets = layouts.subnets(&network, &tasks);
             members.push(Frozen {
                 network,

@@ -9,36 +9,36 @@ use crate::parameter_index::ParameterIndex;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// The kept connections of all layers under one mask, in the orders in which the products run through
-/// them. Packing a mask takes some milliseconds at the paper's size, less than a step, and many steps
-/// run under one mask: it is made once for a mask.
+/// The kept connections of all layers under one mask, in the order in which each product reads them.
+/// Packing a mask takes a few milliseconds at the paper's size, less than a step. Many steps
+/// run under one mask, so a mask is packed once.
 #[derive(Debug)]
 pub(crate) struct SparseLayout {
-    pub(crate) connections: Arc<ParameterIndex>,
+    pub(crate) index: Arc<ParameterIndex>,
     pub(crate) layers: Vec<LayerLayout>,
 }
 
-/// Those of one layer. ParameterIndex are numbered among the layer's kept ones; in the first layer they
-/// are folded ones ([`Interaction`]), which carry the sum of one or two weights.
+/// The kept connections of one layer, numbered from 0. In layers that read the input they are folded connections
+/// ([`Interaction`]), each of which carries the sum of one or two weights.
 #[derive(Debug)]
 pub(crate) struct LayerLayout {
     pub(crate) forward: SparseMatmul,
     pub(crate) backward: SparseMatmul,
-    pub(crate) outer: WeightGradient,
-    /// Where the weight of each connection lies in [`Network::dense`].
+    pub(crate) weight_gradient: WeightGradient,
+    /// For each connection, the position of its weight in [`Network::dense`].
     sources: Vec<u32>,
-    /// Where the weight of its mirror image lies, or [`NONE`]; empty in layers without any.
+    /// The position of the mirrored weight, or [`NONE`]; empty in layers without any.
     mirrors: Vec<u32>,
 }
 
 const NONE: u32 = u32::MAX;
 
 impl SparseLayout {
-    /// The layout under the mask of one task, `None`: all connections.
+    /// Packs the mask of one task; `None`: all connections.
     pub(crate) fn new<R: Real>(
         network: &Network<R>,
         mask: Option<&[Mask]>,
-        connections: Arc<ParameterIndex>,
+        index: Arc<ParameterIndex>,
     ) -> SparseLayout {
         let layout = &network.layout;
         let interaction = network.spec.interaction();
@@ -52,7 +52,7 @@ impl SparseLayout {
         };
         let n_layers = layout.layers.len();
         SparseLayout {
-            connections,
+            index,
             layers: (0..n_layers).into_par_iter().map(layer).collect(),
         }
     }
@@ -71,16 +71,16 @@ impl LayerLayout {
         };
         let logical = |input| folding.map_or((input, None), |folding| folding.logical(input));
         let inputs = folding.map_or(inputs, Interaction::folded_inputs);
-        // The logical inputs of each input, looked up once.
+        // The logical inputs of each input, computed once.
         let logical: Vec<(usize, Option<usize>)> = (0..inputs).map(logical).collect();
-        let grid = SparsityPattern::from_fn(inputs, outputs, |input, output| {
+        let pattern = SparsityPattern::from_fn(inputs, outputs, |input, output| {
             let (a, b) = logical[input];
             keeps(a, output) || b.is_some_and(|b| keeps(b, output))
         });
         let position = |input: usize, output: usize| (first + input * outputs + output) as u32;
-        let mut sources = Vec::with_capacity(grid.n_kept());
+        let mut sources = Vec::with_capacity(pattern.n_kept());
         let mut mirrors = Vec::new();
-        for (input, output) in grid.kept() {
+        for (input, output) in pattern.kept() {
             let (a, b) = logical[input];
             let b = b.filter(|&b| keeps(b, output));
             let (source, mirror) = match (keeps(a, output), b) {
@@ -96,15 +96,15 @@ impl LayerLayout {
             mirrors = Vec::new();
         }
         LayerLayout {
-            forward: SparseMatmul::forward(&grid),
-            backward: SparseMatmul::backward(&grid),
-            outer: WeightGradient::new(&grid),
+            forward: SparseMatmul::forward(&pattern),
+            backward: SparseMatmul::backward(&pattern),
+            weight_gradient: WeightGradient::new(&pattern),
             sources,
             mirrors,
         }
     }
 
-    /// The weight of each connection.
+    /// Writes the weight of each connection to `weights`.
     fn weights<R: Real>(&self, dense: &[R], weights: &mut Vec<R>) {
         weights.clear();
         weights.extend(self.sources.iter().map(|&at| dense[at as usize]));
@@ -115,19 +115,19 @@ impl LayerLayout {
         }
     }
 
-    /// Adds the sums of several chunks, one after the other, to the gradients of the connections.
-    pub(crate) fn spread<R: Real>(
+    /// Adds the weight gradients of several chunks, in their order, to `gradients`, which are numbered by `index`.
+    pub(crate) fn scatter_add<R: Real>(
         &self,
-        connections: &ParameterIndex,
+        index: &ParameterIndex,
         chunks: &[&[R]],
         gradients: &mut [R],
     ) {
         let mut add = |position: u32, sum: R| {
-            if let Some(number) = connections.number(position as usize) {
+            if let Some(number) = index.number(position as usize) {
                 gradients[number] += sum;
             }
         };
-        for (k, &number) in self.outer.numbers().iter().enumerate() {
+        for (k, &number) in self.weight_gradient.numbers().iter().enumerate() {
             if number == WeightGradient::NONE {
                 continue;
             }
@@ -147,16 +147,16 @@ pub struct Subnet<R = f32> {
     /// Positions of its heads in the network's tasks.
     pub heads: Vec<usize>,
     pub(crate) layout: Arc<SparseLayout>,
-    /// For each node of the network's graph: whether the heads depend on it.
+    /// For each node of the network's graph: true if the heads depend on it.
     pub(crate) live: Vec<bool>,
-    /// For each layer: whether a live node runs it. Others are neither loaded nor summed.
+    /// For each layer: true if a live node runs it. The weights of other layers are not loaded, nor their gradients summed.
     pub(crate) live_layers: Vec<bool>,
     pub(crate) layers: Vec<LayerValues<R>>,
     /// The rows of the batch that it runs on, ascending; `None`: all.
     pub(crate) rows: Option<Vec<u32>>,
 }
 
-/// The weights of one layer in the orders of its products.
+/// The weights of one layer, packed for each of its products.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LayerValues<R> {
     by_number: Vec<R>,
@@ -165,7 +165,7 @@ pub(crate) struct LayerValues<R> {
 }
 
 impl<R: Real> Subnet<R> {
-    /// A subnet with the weights that the network has now.
+    /// Creates a subnet with the network's current weights.
     pub(crate) fn new(
         network: &Network<R>,
         heads: Vec<usize>,
@@ -185,7 +185,7 @@ impl<R: Real> Subnet<R> {
         subnet
     }
 
-    /// Takes over the weights that the network has now: after every change of them.
+    /// Loads the network's current weights; needed after every change of them.
     pub fn load(&mut self, network: &Network<R>) {
         let layouts = self.layout.layers.par_iter().zip(&self.live_layers);
         let layers = layouts.zip(&mut self.layers);
@@ -199,7 +199,7 @@ impl<R: Real> Subnet<R> {
         });
     }
 
-    /// Runs on these rows of the batch only (ascending); `None`: on all.
+    /// Restricts the subnet to these rows of the batch (ascending); `None`: all rows.
     pub fn run_on(&mut self, rows: Option<Vec<u32>>) {
         self.rows = rows;
     }

@@ -1,4 +1,4 @@
-//! Some ids of a table: sorted, and their gradients summed.
+//! Sorts the ids of a range of slots of a table, and sums their gradients.
 
 use crate::kernels::prefetch;
 use crate::number::Real;
@@ -7,50 +7,50 @@ use crate::spec::Spec;
 use crate::tables::Table;
 use ncs_features::Batch;
 
-/// Most bits of an id that one pass of the sort looks at.
+/// Maximum number of bits of a slot that one pass of the radix sort uses.
 const MOST_BITS: u32 = 12;
-/// So many terms ahead, gradients are asked for.
+/// Gradients are prefetched this many terms ahead.
 const AHEAD: usize = 16;
 
-/// The rows of a table from one slot to another.
+/// A range of slots of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part<R> {
     first: u32,
     last: u32,
-    /// The slot, and in the lower half the number of the term.
+    /// The slot in the upper half, the number of the term in the lower half.
     keys: Vec<u64>,
     spare: Vec<u64>,
     /// In the order of fields and rows.
     terms: Vec<Term<R>>,
-    /// Unlike ids.
+    /// Number of distinct ids.
     pub(super) n_ids: usize,
 }
 
-/// What one id of a row adds to its gradient.
+/// The contribution of one id of one row to the gradient of the id.
 #[derive(Clone, Copy, Debug, Default)]
 struct Term<R> {
-    /// The field vector whose gradient it is.
+    /// The number of the field vector whose gradient it is.
     vector: u32,
     weight: R,
 }
 
 impl<R: Real> Part<R> {
-    /// Is for the slots from `first` to `last`; for none if they fall.
-    pub(super) fn own(&mut self, first: u32, last: u32) {
+    /// Sets the range of slots, `first` to `last` inclusive; empty if `first > last`.
+    pub(super) fn set_slots(&mut self, first: u32, last: u32) {
         (self.first, self.last) = (first, last);
     }
 
-    /// Finds the terms of its ids, and sorts them by id.
+    /// Collects the terms of the ids in the range, and sorts them by slot.
     pub(super) fn sort(
         &mut self,
         spec: &Spec,
-        drawn: &Table<R>,
+        rows: &Table<R>,
         batch: &Batch,
         table: usize,
-        located: &ResolvedIds,
+        resolved: &ResolvedIds,
     ) {
-        self.collect(spec, batch, table, located);
-        let bits = u32::BITS - (drawn.ids().len().max(2) as u32 - 1).leading_zeros();
+        self.collect(spec, batch, table, resolved);
+        let bits = u32::BITS - (rows.ids().len().max(2) as u32 - 1).leading_zeros();
         let width = bits.div_ceil(bits.div_ceil(MOST_BITS));
         self.spare.resize(self.keys.len(), 0);
         for shift in (0..bits).step_by(width as usize) {
@@ -64,7 +64,7 @@ impl<R: Real> Part<R> {
         self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
     }
 
-    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, located: &ResolvedIds) {
+    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, resolved: &ResolvedIds) {
         self.keys.clear();
         self.terms.clear();
         let own = self.first..=self.last;
@@ -73,8 +73,8 @@ impl<R: Real> Part<R> {
         for (place, f) in of_table.filter(|&(_, f)| spec.fields[f].table == table) {
             for row in 0..batch.n_rows {
                 let vector = (row * n_vectors + place) as u32;
-                located.each(batch, spec.fields[f], f, row, |slot, weight| {
-                    assert!(slot != 0, "a row of the batch is not drawn");
+                resolved.each(batch, spec.fields[f], f, row, |slot, weight| {
+                    assert!(slot != 0, "a row of the batch is not initialised");
                     if own.contains(&slot) {
                         self.keys
                             .push(u64::from(slot) << 32 | self.terms.len() as u64);
@@ -86,8 +86,15 @@ impl<R: Real> Part<R> {
         }
     }
 
-    /// Writes its ids, in the order of slots (`drawn` has the id of each), and the sums of their gradients, `[ids, dim]`.
-    pub(super) fn sum(&self, d_vectors: &[R], drawn: &[u32], ids: &mut [u32], values: &mut [R]) {
+    /// Writes the ids, in the order of slots, and the sums of their gradients, `[ids, dim]`. `table_ids` holds the id of each
+    /// slot.
+    pub(super) fn sum(
+        &self,
+        d_vectors: &[R],
+        table_ids: &[u32],
+        ids: &mut [u32],
+        values: &mut [R],
+    ) {
         if self.keys.is_empty() {
             return;
         }
@@ -96,8 +103,8 @@ impl<R: Real> Part<R> {
         let start = |key: u64| term(key).vector as usize * dim;
         let runs = self.keys.chunk_by(|a, b| slot(*a) == slot(*b));
         let mut at = 0;
-        for ((run, to), sums) in runs.zip(ids).zip(values.chunks_exact_mut(dim)) {
-            *to = drawn[slot(run[0]) as usize];
+        for ((run, id), sums) in runs.zip(ids).zip(values.chunks_exact_mut(dim)) {
+            *id = table_ids[slot(run[0]) as usize];
             for (i, &key) in run.iter().enumerate() {
                 if let Some(&ahead) = self.keys.get(at + AHEAD) {
                     prefetch(d_vectors, start(ahead));
@@ -118,7 +125,7 @@ fn slot(key: u64) -> u32 {
     (key >> 32) as u32
 }
 
-/// Moves `keys` to `sorted` in the order of `width` bits from `shift` on, equals as they were.
+/// Copies `keys` to `sorted`, ordered by the `width` bits from bit `shift` on; the sort is stable.
 fn sort_by_digit(keys: &[u64], sorted: &mut [u64], shift: u32, width: u32) {
     let mask = (1 << width) - 1;
     let digit = |key: u64| (key >> shift & mask) as usize;

@@ -1,11 +1,11 @@
-//! Cross-stitch networks (Misra et al. 2016): a tower for each task, and behind every layer each task
-//! goes on with a learned mixture of all towers' outputs.
+//! Cross-stitch networks (Misra et al. 2016): a tower for each task; after every layer, each tower
+//! continues with a learned mixture of all towers' outputs.
 
 use super::Sizes;
 use crate::graph::Graph;
 
-/// The share of a task's own tower in the mixture at the start; the others share the rest. The paper
-/// found 0.9 and 0.1 good.
+/// Initial weight of a task's own tower in the mixture; the other towers share the rest. The paper
+/// recommends 0.9 and 0.1.
 const OWN: f64 = 0.9;
 
 pub(super) fn graph(sizes: &Sizes<'_>) -> Graph {

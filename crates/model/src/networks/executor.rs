@@ -1,31 +1,38 @@
-//! A subnet over some tiles, forward and backward: operation by operation, all tiles in each.
+//! Runs a subnet over some tiles, forward and backward: operation by operation, all tiles in each. Each operation has a
+//! file with its forward pass beside its backward pass.
 
-use crate::graph::Op;
-use crate::kernels::sparse::Start;
-use crate::kernels::{LANES, Lanes, SimdLevel, mix, tiles};
+mod head;
+mod layer;
+mod mix;
+mod scores;
+mod softmax;
+mod stitch;
+
+use crate::graph::{Graph, Node, Op};
+use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::network::Network;
 use crate::number::Real;
 use crate::subnet::Subnet;
 use crate::workspace::{Dropout, HeadRows, LogitGradient};
+use layer::LayerOp;
 
-/// What operations hold while some tiles run through them: used again for all tiles and subnets of a
-/// chunk.
+/// Outputs and gradients of the operations for some tiles; reused for all tiles and subnets of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Activations<R> {
     /// Outputs of each node but the input, `[tiles, width]`.
     outputs: Vec<Vec<Lanes<R>>>,
     /// Gradients of these outputs.
     gradients: Vec<Vec<Lanes<R>>>,
-    /// Whether the gradients of a node hold anything yet.
-    begun: Vec<bool>,
-    /// Gradients of the logits of each head: what the loss says.
+    /// For each node, true if its gradients hold a sum to add to.
+    started: Vec<bool>,
+    /// Gradients of the logits of each head, filled in by the loss.
     pub(crate) logit_gradients: Vec<Vec<R>>,
 }
 
-/// What one subnet's rows in a chunk come to.
+/// Results of one subnet on the rows of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct SubnetOutput<R> {
-    /// Rows so far.
+    /// Number of rows so far.
     pub(crate) n_rows: usize,
     /// `[heads][rows]`
     pub(crate) logits: Vec<Vec<R>>,
@@ -37,7 +44,7 @@ pub(crate) struct SubnetOutput<R> {
 /// Sums of gradients over rows.
 #[derive(Debug, Default)]
 pub(crate) struct Sums<R> {
-    /// In the order of each layer's [`crate::kernels::sparse::WeightGradient`]; empty where nothing runs a layer.
+    /// In the order of each layer's [`crate::kernels::sparse::WeightGradient`]; empty for layers that do not run.
     pub(crate) weights: Vec<Vec<R>>,
     pub(crate) biases: Vec<Vec<R>>,
     /// Weights, then bias.
@@ -48,9 +55,9 @@ pub(crate) struct Sums<R> {
 /// The rows of some tiles.
 #[derive(Clone, Copy)]
 pub(crate) struct TileRows<'a> {
-    /// Rows of the batch, 64 a tile but for the last tile.
+    /// Rows of the batch, 64 to a tile; the last tile may have fewer.
     pub(crate) rows: &'a [u32],
-    /// Place of the first of them among the rows that the subnet runs on.
+    /// Position of the first of them among the rows that the subnet runs on.
     pub(crate) first: usize,
 }
 
@@ -61,15 +68,15 @@ impl TileRows<'_> {
 }
 
 impl<R: Real> SubnetOutput<R> {
-    /// Forgets the rows of the last pass.
-    pub(crate) fn clear(&mut self, network: &Network<R>, subnet: &Subnet<R>, learns: bool) {
+    /// Discards the rows of the previous batch. With `with_gradients`, also sets the sums to zero.
+    pub(crate) fn clear(&mut self, network: &Network<R>, subnet: &Subnet<R>, with_gradients: bool) {
         let n_heads = subnet.heads.len();
         self.n_rows = 0;
         self.logits.resize_with(n_heads, Vec::new);
         self.logits.iter_mut().for_each(Vec::clear);
         self.losses.clear();
         self.losses.resize(n_heads, 0.0);
-        if !learns {
+        if !with_gradients {
             return;
         }
         let zero = |sums: &mut Vec<Vec<R>>, lengths: &mut dyn Iterator<Item = usize>| {
@@ -84,7 +91,7 @@ impl<R: Real> SubnetOutput<R> {
         let if_live = |(&is_live, n): (&bool, usize)| if is_live { n } else { 0 };
         let live = || subnet.live_layers.iter();
         let layers = subnet.layout.layers.iter();
-        let weights = live().zip(layers.map(|layer| layer.outer.numbers().len()));
+        let weights = live().zip(layers.map(|layer| layer.weight_gradient.numbers().len()));
         zero(&mut sums.weights, &mut weights.map(if_live));
         let biases = live().zip(layout.layers.iter().map(|layer| layer.outputs));
         zero(&mut sums.biases, &mut biases.map(if_live));
@@ -98,7 +105,68 @@ impl<R: Real> SubnetOutput<R> {
     }
 }
 
-/// A subnet that runs over tiles.
+/// Outputs of the nodes that an operation can read.
+#[derive(Clone, Copy)]
+struct NodeOutputs<'a, R> {
+    graph: &'a Graph,
+    /// Outputs of node 0, the input, `[tiles, folded inputs]`.
+    x: &'a [Lanes<R>],
+    /// Outputs of the other nodes; element 0 is not used.
+    outputs: &'a [Vec<Lanes<R>>],
+}
+
+impl<'a, R> NodeOutputs<'a, R> {
+    fn width(&self, node: usize) -> usize {
+        self.graph.nodes[node].width
+    }
+
+    /// The outputs of a node for all tiles, `[tiles, width]`.
+    fn all(&self, node: usize) -> &'a [Lanes<R>] {
+        match node {
+            0 => self.x,
+            _ => &self.outputs[node],
+        }
+    }
+
+    /// The outputs of a node for tile `t`.
+    fn tile(&self, node: usize, t: usize) -> &'a [Lanes<R>] {
+        let width = self.width(node);
+        &self.all(node)[t * width..(t + 1) * width]
+    }
+}
+
+/// Gradients of the outputs of the nodes that an operation reads.
+struct NodeGradients<'a, R> {
+    graph: &'a Graph,
+    /// `[tiles, width]` for each node.
+    gradients: &'a mut [Vec<Lanes<R>>],
+    /// For each node, true if its gradients hold a sum to add to.
+    started: &'a mut [bool],
+}
+
+impl<R: Real> NodeGradients<'_, R> {
+    fn width(&self, node: usize) -> usize {
+        self.graph.nodes[node].width
+    }
+
+    /// Sets the gradients of a node to zero if they hold no sum yet.
+    fn start(&mut self, node: usize, n_tiles: usize) {
+        if !self.started[node] {
+            let width = self.width(node);
+            self.gradients[node].clear();
+            self.gradients[node].resize(n_tiles * width, Lanes::all(R::ZERO));
+            self.started[node] = true;
+        }
+    }
+
+    /// The gradients of a node for tile `t`.
+    fn tile(&mut self, node: usize, t: usize) -> &mut [Lanes<R>] {
+        let width = self.width(node);
+        &mut self.gradients[node][t * width..(t + 1) * width]
+    }
+}
+
+/// Runs a subnet over tiles.
 pub(crate) struct GraphExecutor<'a, R> {
     pub(crate) level: SimdLevel,
     pub(crate) network: &'a Network<R>,
@@ -106,66 +174,44 @@ pub(crate) struct GraphExecutor<'a, R> {
     pub(crate) dropout: Option<Dropout>,
 }
 
-/// The outputs of a node: node 0 is the input.
-fn outputs_of<'a, R>(
-    x: &'a [Lanes<R>],
-    outputs: &'a [Vec<Lanes<R>>],
-    node: usize,
-) -> &'a [Lanes<R>] {
-    if node == 0 { x } else { &outputs[node] }
-}
-
 impl<R: Real> GraphExecutor<'_, R> {
     /// The nodes that the subnet needs, in order, without the input.
-    fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, &crate::graph::Node)> {
+    fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, &Node)> {
         let nodes = self.network.graph.nodes.iter().enumerate().skip(1);
         nodes.filter(|(n, _)| self.subnet.live[*n])
     }
 
-    /// Runs tiles `x`, `[tiles, folded inputs]`, up to the logits.
+    /// Computes the logits of tiles `x`, `[tiles, folded inputs]`.
     pub(crate) fn forward(
         &self,
-        at: TileRows<'_>,
+        tiles: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut SubnetOutput<R>,
+        output: &mut SubnetOutput<R>,
     ) {
-        let n_tiles = at.n_tiles();
-        let n_nodes = self.network.graph.nodes.len();
-        activations.outputs.resize_with(n_nodes, Vec::new);
+        let graph = &*self.network.graph;
+        let outputs = &mut activations.outputs;
+        outputs.resize_with(graph.nodes.len(), Vec::new);
         for (n, node) in self.nodes() {
-            let (before, after) = activations.outputs.split_at_mut(n);
+            let (outputs, after) = outputs.split_at_mut(n);
             let output = &mut after[0];
-            output.resize(n_tiles * node.width, Lanes::all(R::ZERO));
-            self.operate(&node.op, at, x, before, output);
+            output.resize(tiles.n_tiles() * node.width, Lanes::all(R::ZERO));
+            let nodes = NodeOutputs { graph, x, outputs };
+            self.op_forward(&node.op, tiles.rows, nodes, output);
         }
-        for (logits, &place) in outcome.logits.iter_mut().zip(&self.subnet.heads) {
-            let head = &self.network.layout.heads[place];
-            let bias = self.network.dense[head.bias.start];
-            let weights = &self.network.dense[head.weights.clone()];
-            let h = outputs_of(x, &activations.outputs, self.network.graph.heads[place]);
-            for (h, rows) in h.chunks_exact(head.inputs).zip(at.rows.chunks(LANES)) {
-                let found = tiles::head(self.level, bias, weights, h);
-                logits.extend_from_slice(&found.0[..rows.len()]);
-            }
-        }
-        outcome.n_rows += at.rows.len();
+        let nodes = NodeOutputs { graph, x, outputs };
+        self.heads_forward(tiles.rows, nodes, &mut output.logits);
+        output.n_rows += tiles.rows.len();
     }
 
-    /// One operation on all tiles, from the outputs of the nodes before it.
-    fn operate(
+    /// Runs one operation on all tiles, from the outputs of the nodes before it.
+    fn op_forward(
         &self,
         op: &Op,
-        at: TileRows<'_>,
-        x: &[Lanes<R>],
-        before: &[Vec<Lanes<R>>],
+        rows: &[u32],
+        nodes: NodeOutputs<'_, R>,
         output: &mut [Lanes<R>],
     ) {
-        let width = output.len() / at.n_tiles().max(1);
-        let tile = |node: usize, t: usize| {
-            let width = self.network.graph.nodes[node].width;
-            &outputs_of(x, before, node)[t * width..(t + 1) * width]
-        };
         match op {
             Op::Input => {}
             &Op::Layer {
@@ -173,172 +219,142 @@ impl<R: Real> GraphExecutor<'_, R> {
                 layer,
                 rectify,
             } => {
-                let input = outputs_of(x, before, from);
-                let bias = self.network.layout.layers[layer].bias.clone();
-                let bias = Start::Bias(&self.network.dense[bias]);
-                let product = &self.subnet.layout.layers[layer].forward;
-                let values = &self.subnet.layers[layer].forward;
-                product.run(self.level, values, bias, rectify, input, output);
-                if let Some(dropout) = self.dropout.filter(|_| rectify) {
-                    drop_units(output, width, at.rows, layer, dropout);
-                }
+                let op = LayerOp {
+                    from,
+                    layer,
+                    rectify,
+                };
+                self.layer_forward(op, rows, nodes, output);
             }
-            Op::Softmax { from } => {
-                for (t, output) in output.chunks_exact_mut(width).enumerate() {
-                    mix::softmax(tile(*from, t), output);
-                }
-            }
-            Op::Mix { gate, parts } => {
-                output.fill(Lanes::all(R::ZERO));
-                for (t, output) in output.chunks_exact_mut(width).enumerate() {
-                    for (gate, &part) in tile(*gate, t).iter().zip(parts) {
-                        let part = tile(part, t).iter();
-                        let pairs = output.iter_mut().zip(part);
-                        pairs.for_each(|(sum, part)| mix::add_product(sum, gate, part));
-                    }
-                }
-            }
+            Op::Softmax { from } => softmax::forward(nodes, *from, output),
+            Op::Mix { gate, parts } => mix::forward(nodes, *gate, parts, output),
             Op::Stitch { parts, stitch } => {
-                let weights = &self.network.dense[self.network.layout.stitches[*stitch].clone()];
-                output.fill(Lanes::all(R::ZERO));
-                for (&weight, &part) in weights.iter().zip(parts) {
-                    let part = outputs_of(x, before, part).iter();
-                    let pairs = output.iter_mut().zip(part);
-                    pairs.for_each(|(sum, part)| mix::add_scaled(sum, weight, part));
-                }
+                stitch::forward(nodes, self.stitch_weights(*stitch), parts, output);
             }
-            Op::Scores { pairs, scale } => {
-                let scale = R::of(*scale);
-                output.fill(Lanes::all(R::ZERO));
-                for (t, output) in output.chunks_exact_mut(width).enumerate() {
-                    for (score, &(a, b)) in output.iter_mut().zip(pairs) {
-                        let features = tile(a, t).iter().zip(tile(b, t));
-                        features.for_each(|(a, b)| mix::add_product(score, a, b));
-                        score.0.iter_mut().for_each(|score| *score = *score * scale);
-                    }
-                }
-            }
+            Op::Scores { pairs, scale } => scores::forward(nodes, pairs, *scale, output),
         }
     }
 
-    /// The logits of the tiles that ran last; heads are counted from `first_head`.
+    fn stitch_weights(&self, stitch: usize) -> &[R] {
+        &self.network.dense[self.network.layout.stitches[stitch].clone()]
+    }
+
+    /// The logits of the tiles that ran last; heads are numbered from `first_head`.
     pub(crate) fn head_rows<'r>(
         &self,
-        at: TileRows<'r>,
+        tiles: TileRows<'r>,
         first_head: usize,
-        outcome: &'r SubnetOutput<R>,
+        output: &'r SubnetOutput<R>,
     ) -> impl Iterator<Item = HeadRows<'r, R>> {
-        let n_before = outcome.n_rows - at.rows.len();
-        let heads = outcome.logits.iter().enumerate();
+        let n_before = output.n_rows - tiles.rows.len();
+        let heads = output.logits.iter().enumerate();
         heads.map(move |(h, logits)| HeadRows {
             head: first_head + h,
-            rows: at.rows,
-            first: at.first,
+            rows: tiles.rows,
+            first: tiles.first,
             logits: &logits[n_before..],
         })
     }
 
-    /// Makes room for the gradients of the logits of each head.
-    pub(crate) fn make_room(&self, at: TileRows<'_>, activations: &mut Activations<R>) {
+    /// Resizes the buffers for the gradients of the logits of each head.
+    pub(crate) fn resize_logit_gradients(
+        &self,
+        tiles: TileRows<'_>,
+        activations: &mut Activations<R>,
+    ) {
         let gradients = &mut activations.logit_gradients;
         gradients.resize_with(self.subnet.heads.len(), Vec::new);
-        let resize = |gradients: &mut Vec<R>| gradients.resize(at.rows.len(), R::ZERO);
+        let resize = |gradients: &mut Vec<R>| gradients.resize(tiles.rows.len(), R::ZERO);
         gradients.iter_mut().for_each(resize);
     }
 
-    /// Asks the loss for the gradients of these logits, head by head.
-    pub(crate) fn ask(
+    /// Evaluates the loss head by head: adds to the losses and fills in the gradients of the logits.
+    pub(crate) fn evaluate_loss(
         &self,
-        at: TileRows<'_>,
-        gradients_of: &LogitGradient<'_, R>,
+        tiles: TileRows<'_>,
+        loss: &LogitGradient<'_, R>,
         first_head: usize,
         activations: &mut Activations<R>,
-        outcome: &mut SubnetOutput<R>,
+        output: &mut SubnetOutput<R>,
     ) {
-        self.make_room(at, activations);
-        let mut losses = std::mem::take(&mut outcome.losses);
-        let heads = self.head_rows(at, first_head, outcome);
-        let places = losses.iter_mut().zip(&mut activations.logit_gradients);
-        for (rows, (loss, gradients)) in heads.zip(places) {
-            *loss += gradients_of(&rows, gradients);
+        self.resize_logit_gradients(tiles, activations);
+        let mut losses = std::mem::take(&mut output.losses);
+        let heads = self.head_rows(tiles, first_head, output);
+        let results = losses.iter_mut().zip(&mut activations.logit_gradients);
+        for (rows, (sum, gradients)) in heads.zip(results) {
+            *sum += loss(&rows, gradients);
         }
-        outcome.losses = losses;
+        output.losses = losses;
     }
 
-    /// From the gradients of the logits of the tiles that ran last to the sums of the subnet, and to the
-    /// gradients of their input: `d_x` becomes these, or with `add` grows by them.
+    /// Backpropagates the gradients of the logits of the tiles that ran last: adds to the sums of the subnet, and
+    /// writes the gradients of the input to `d_x`, or adds them with `add`.
     pub(crate) fn backward(
         &self,
-        at: TileRows<'_>,
+        tiles: TileRows<'_>,
         x: &[Lanes<R>],
         activations: &mut Activations<R>,
-        outcome: &mut SubnetOutput<R>,
+        output: &mut SubnetOutput<R>,
         d_x: &mut Vec<Lanes<R>>,
         add: bool,
     ) {
-        let n_nodes = self.network.graph.nodes.len();
-        activations.gradients.resize_with(n_nodes, Vec::new);
-        activations.begun.clear();
-        activations.begun.resize(n_nodes, false);
-        activations.begun[0] = add;
-        // The gradients of the input are the caller's.
-        std::mem::swap(&mut activations.gradients[0], d_x);
-        self.heads_backward(at, x, activations, outcome);
-        for (n, node) in self.nodes().rev() {
-            if activations.begun[n] {
-                self.operate_back(n, &node.op, at, x, activations, outcome);
-            }
-        }
-        if !activations.begun[0] {
-            activations.gradients[0].fill(Lanes::all(R::ZERO));
-        }
-        std::mem::swap(&mut activations.gradients[0], d_x);
-    }
-
-    /// Makes sure that the gradients of a node can be added to.
-    fn begin(
-        &self,
-        node: usize,
-        n_tiles: usize,
-        gradients: &mut [Vec<Lanes<R>>],
-        begun: &mut [bool],
-    ) {
-        if !begun[node] {
-            let width = self.network.graph.nodes[node].width;
-            gradients[node].clear();
-            gradients[node].resize(n_tiles * width, Lanes::all(R::ZERO));
-            begun[node] = true;
-        }
-    }
-
-    /// Back through the operation of node `n`: to the gradients of what it reads, and of its weights.
-    fn operate_back(
-        &self,
-        n: usize,
-        op: &Op,
-        at: TileRows<'_>,
-        x: &[Lanes<R>],
-        activations: &mut Activations<R>,
-        outcome: &mut SubnetOutput<R>,
-    ) {
-        let n_tiles = at.n_tiles();
+        let graph = &*self.network.graph;
+        let n_nodes = graph.nodes.len();
         let Activations {
             outputs,
             gradients,
-            begun,
-            ..
+            started,
+            logit_gradients,
         } = activations;
-        let (below, above) = gradients.split_at_mut(n);
-        let dy = &mut above[0];
-        let width = self.network.graph.nodes[n].width;
-        let span = |node: usize, t: usize| {
-            let width = self.network.graph.nodes[node].width;
-            t * width..(t + 1) * width
+        gradients.resize_with(n_nodes, Vec::new);
+        started.clear();
+        started.resize(n_nodes, false);
+        started[0] = add;
+        // The caller owns the gradients of the input.
+        std::mem::swap(&mut gradients[0], d_x);
+        let nodes = NodeOutputs { graph, x, outputs };
+        let mut below = NodeGradients {
+            graph,
+            gradients,
+            started,
         };
-        if !matches!(op, Op::Layer { .. }) {
-            for read in op.reads() {
-                self.begin(read, n_tiles, below, begun);
+        let n_tiles = tiles.n_tiles();
+        let sums = &mut output.sums;
+        self.heads_backward(n_tiles, nodes, logit_gradients, &mut below, sums);
+        for (n, node) in self.nodes().rev() {
+            if started[n] {
+                let (gradients, above) = gradients.split_at_mut(n);
+                let below = NodeGradients {
+                    graph,
+                    gradients,
+                    started,
+                };
+                self.op_backward(n, &node.op, nodes, &mut above[0], below, sums);
             }
+        }
+        if !started[0] {
+            gradients[0].fill(Lanes::all(R::ZERO));
+        }
+        std::mem::swap(&mut gradients[0], d_x);
+    }
+
+    /// Backpropagates through the operation of node `n`: from `dy`, the gradients of its outputs, to those of the nodes
+    /// that it reads, and of its weights.
+    fn op_backward(
+        &self,
+        n: usize,
+        op: &Op,
+        nodes: NodeOutputs<'_, R>,
+        dy: &mut [Lanes<R>],
+        mut below: NodeGradients<'_, R>,
+        sums: &mut Sums<R>,
+    ) {
+        let below = &mut below;
+        if !matches!(op, Op::Layer { .. }) {
+            let n_tiles = dy.len() / nodes.width(n);
+            op.reads()
+                .iter()
+                .for_each(|&node| below.start(node, n_tiles));
         }
         match op {
             Op::Input => {}
@@ -347,136 +363,21 @@ impl<R: Real> GraphExecutor<'_, R> {
                 layer,
                 rectify,
             } => {
-                let dropped = self.dropout.map_or(0.0, |dropout| dropout.rate);
-                let scale = R::of(1.0 / (1.0 - dropped));
-                let biases = &mut outcome.sums.biases[layer];
-                let tiles = outputs[n].chunks_exact(width);
-                for (y, dy) in tiles.zip(dy.chunks_exact_mut(width)) {
-                    if rectify {
-                        tiles::rectify_backward(self.level, scale, y, dy, biases);
-                    } else {
-                        for (sum, dy) in biases.iter_mut().zip(dy) {
-                            *sum += dy.0.iter().copied().sum();
-                        }
-                    }
-                }
-                let layout = &self.subnet.layout.layers[layer];
-                let input = outputs_of(x, outputs, from);
-                let sums = &mut outcome.sums.weights[layer];
-                layout.outer.add(self.level, n_tiles, input, dy, sums);
-                let start = if begun[from] {
-                    Start::Outputs
-                } else {
-                    Start::Zero
+                let op = LayerOp {
+                    from,
+                    layer,
+                    rectify,
                 };
-                let below = &mut below[from];
-                below.resize(input.len(), Lanes::all(R::ZERO));
-                let values = &self.subnet.layers[layer].backward;
-                let product = &layout.backward;
-                product.run(self.level, values, start, false, dy, below);
-                begun[from] = true;
+                self.layer_backward(op, n, nodes, dy, below, sums);
             }
-            Op::Softmax { from } => {
-                for t in 0..n_tiles {
-                    let (y, dy) = (&outputs[n][span(n, t)], &dy[span(n, t)]);
-                    mix::softmax_backward(y, dy, &mut below[*from][span(*from, t)]);
-                }
-            }
-            Op::Mix { gate, parts } => {
-                for t in 0..n_tiles {
-                    let dy = &dy[span(n, t)];
-                    for (k, &part) in parts.iter().enumerate() {
-                        let place = t * parts.len() + k;
-                        let factor = outputs[*gate][place];
-                        let gradients = below[part][span(part, t)].iter_mut().zip(dy);
-                        gradients
-                            .for_each(|(gradient, dy)| mix::add_product(gradient, &factor, dy));
-                        let mut gradient = below[*gate][place];
-                        let features = outputs_of(x, outputs, part)[span(part, t)].iter().zip(dy);
-                        features.for_each(|(part, dy)| mix::add_product(&mut gradient, part, dy));
-                        below[*gate][place] = gradient;
-                    }
-                }
-            }
+            Op::Softmax { from } => softmax::backward(*from, nodes.all(n), dy, below),
+            Op::Mix { gate, parts } => mix::backward(nodes, *gate, parts, dy, below),
             Op::Stitch { parts, stitch } => {
-                let weights = &self.network.dense[self.network.layout.stitches[*stitch].clone()];
-                let sums = outcome.sums.stitches[*stitch].iter_mut();
-                for ((&weight, sum), &part) in weights.iter().zip(sums).zip(parts) {
-                    *sum += mix::inner(outputs_of(x, outputs, part), dy);
-                    let gradients = below[part].iter_mut().zip(dy.iter());
-                    gradients.for_each(|(gradient, dy)| mix::add_scaled(gradient, weight, dy));
-                }
+                let weights = self.stitch_weights(*stitch);
+                let sums = &mut sums.stitches[*stitch];
+                stitch::backward(nodes, weights, parts, dy, below, sums);
             }
-            Op::Scores { pairs, scale } => {
-                let scale = R::of(*scale);
-                for t in 0..n_tiles {
-                    for (k, &(a, b)) in pairs.iter().enumerate() {
-                        let mut gradient = dy[t * pairs.len() + k];
-                        gradient
-                            .0
-                            .iter_mut()
-                            .for_each(|gradient| *gradient = *gradient * scale);
-                        for (of, other) in [(a, b), (b, a)] {
-                            let other = &outputs_of(x, outputs, other)[span(other, t)];
-                            let gradients = below[of][span(of, t)].iter_mut().zip(other);
-                            gradients
-                                .for_each(|(sum, other)| mix::add_product(sum, &gradient, other));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn heads_backward(
-        &self,
-        at: TileRows<'_>,
-        x: &[Lanes<R>],
-        activations: &mut Activations<R>,
-        outcome: &mut SubnetOutput<R>,
-    ) {
-        let Activations {
-            outputs,
-            gradients: of_nodes,
-            begun,
-            logit_gradients,
-        } = activations;
-        for (h, &place) in self.subnet.heads.iter().enumerate() {
-            let gradients = &logit_gradients[h];
-            let node = self.network.graph.heads[place];
-            self.begin(node, at.n_tiles(), of_nodes, begun);
-            let head = &self.network.layout.heads[place];
-            let weights = &self.network.dense[head.weights.clone()];
-            let (sums, bias) = outcome.sums.heads[h].split_at_mut(weights.len());
-            let tiles = outputs_of(x, outputs, node).chunks_exact(head.inputs);
-            let tiles = tiles.zip(of_nodes[node].chunks_exact_mut(head.inputs));
-            for ((h, dh), gradients) in tiles.zip(gradients.chunks(LANES)) {
-                let mut lanes = Lanes::all(R::ZERO);
-                lanes.0[..gradients.len()].copy_from_slice(gradients);
-                tiles::head_backward(self.level, weights, &lanes, h, dh, sums);
-                bias[0] += gradients.iter().copied().sum();
-            }
-        }
-    }
-}
-
-/// Drops units of each row by draws that depend on the row's place in the batch, not in the tile.
-fn drop_units<R: Real>(
-    outputs: &mut [Lanes<R>],
-    width: usize,
-    rows: &[u32],
-    layer: usize,
-    dropout: Dropout,
-) {
-    let scale = R::of(1.0 / (1.0 - dropout.rate));
-    let rng = dropout.rng.at(layer as u64);
-    for (tile, rows) in outputs.chunks_exact_mut(width).zip(rows.chunks(LANES)) {
-        for (unit, lanes) in tile.iter_mut().enumerate() {
-            for (h, &row) in lanes.0.iter_mut().zip(rows) {
-                let position = row as usize * width + unit;
-                let is_dropped = rng.uniform(position as u64) < dropout.rate;
-                *h = if is_dropped { R::ZERO } else { *h * scale };
-            }
+            Op::Scores { pairs, scale } => scores::backward(nodes, pairs, *scale, dy, below),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One file for each way of sharing: which operations the network is, and which subnetworks a step for
+//! Multi-task networks, one file for each: the operations of the network, and the subnetworks that a step for
 //! some tasks runs.
 
 mod aitm;
@@ -19,65 +19,68 @@ use crate::spec::Spec;
 use crate::subnet::{SparseLayout, Subnet};
 use std::sync::{Arc, OnceLock};
 
-/// What the subnets of a network are made from: its connections, and the layout under each mask, made
-/// when it is first asked for.
+/// Creates the subnets of a network, and caches the sparse layout of each mask, which is packed on first use.
 #[derive(Debug)]
-pub(crate) struct Wirings {
+pub(crate) struct SparseLayouts {
     kind: NetworkKind,
     masks: Option<Arc<Masks>>,
-    connections: Arc<ParameterIndex>,
-    /// One for each task of the spec where there are masks, one for all where there are none.
-    made: Vec<OnceLock<Arc<SparseLayout>>>,
+    index: Arc<ParameterIndex>,
+    /// One for each task of the spec with masks, a single one without.
+    layouts: Vec<OnceLock<Arc<SparseLayout>>>,
 }
 
-impl Wirings {
-    pub(crate) fn new<R: Real>(network: &Network<R>, masks: Option<&Arc<Masks>>) -> Wirings {
+impl SparseLayouts {
+    pub(crate) fn new<R: Real>(network: &Network<R>, masks: Option<&Arc<Masks>>) -> SparseLayouts {
         let kind = network.spec.plan.kind;
         let masks = masks.filter(|_| kind == NetworkKind::SparseSharing);
-        let connections = ParameterIndex::new(network, masks.map(|m| &**m));
+        let index = ParameterIndex::new(network, masks.map(|m| &**m));
         let n = masks.map_or(1, |masks| masks.tasks.len());
-        Wirings {
+        SparseLayouts {
             kind,
             masks: masks.cloned(),
-            connections: Arc::new(connections),
-            made: (0..n).map(|_| OnceLock::new()).collect(),
+            index: Arc::new(index),
+            layouts: (0..n).map(|_| OnceLock::new()).collect(),
         }
     }
 
-    pub(crate) fn connections(&self) -> &Arc<ParameterIndex> {
-        &self.connections
+    pub(crate) fn index(&self) -> &Arc<ParameterIndex> {
+        &self.index
     }
 
-    /// The subnets that the network runs for `tasks` (numbers of the spec, all of this network). Their
+    /// Returns the subnets that the network runs for `tasks` (numbers of the spec, all of this network). Their
     /// heads, in order, are those of `tasks`.
     pub(crate) fn subnets<R: Real>(&self, network: &Network<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
         match self.kind {
             NetworkKind::SparseSharing => sparse_sharing::subnets(self, network, tasks),
-            // One subnet that runs the heads of all these tasks.
+            // One subnet runs the heads of all these tasks.
             _ => {
                 let heads = tasks.iter().map(|&task| head(network, task)).collect();
-                vec![Subnet::new(network, heads, self.of_task(network, tasks[0]))]
+                vec![Subnet::new(
+                    network,
+                    heads,
+                    self.layout_of(network, tasks[0]),
+                )]
             }
         }
     }
 
-    /// The layout of a task.
-    fn of_task<R: Real>(&self, network: &Network<R>, task: usize) -> Arc<SparseLayout> {
+    /// Returns the layout of a task.
+    fn layout_of<R: Real>(&self, network: &Network<R>, task: usize) -> Arc<SparseLayout> {
         let task = network.spec.mask_of(task);
-        let place = if self.masks.is_some() { task } else { 0 };
+        let slot = if self.masks.is_some() { task } else { 0 };
         let make = || {
             let mask = self.masks.as_ref().map(|masks| &masks.tasks[task][..]);
-            Arc::new(SparseLayout::new(network, mask, self.connections.clone()))
+            Arc::new(SparseLayout::new(network, mask, self.index.clone()))
         };
-        self.made[place].get_or_init(make).clone()
+        self.layouts[slot].get_or_init(make).clone()
     }
 }
 
-/// The sizes that a network is made from.
+/// The sizes from which a network is built.
 struct Sizes<'a> {
-    /// Width of the input as it is computed.
+    /// Width of the folded input.
     folded: usize,
-    /// Width of the input as the paper counts it.
+    /// Width of the logical input.
     inputs: usize,
     /// Widths of the hidden layers.
     hidden: &'a [usize],
@@ -85,7 +88,7 @@ struct Sizes<'a> {
     tasks: Vec<&'a str>,
 }
 
-/// The operations of a network of these tasks.
+/// Builds the operations of a network of these tasks.
 pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let interaction = spec.interaction();
     let sizes = Sizes {
@@ -97,8 +100,8 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     match spec.plan.kind {
         NetworkKind::SparseSharing | NetworkKind::SharedBottom => shared_bottom::graph(&sizes, ""),
         NetworkKind::SingleTask => {
-            let whose = format!("{}.", sizes.tasks[0]);
-            shared_bottom::graph(&sizes, &whose)
+            let prefix = format!("{}.", sizes.tasks[0]);
+            shared_bottom::graph(&sizes, &prefix)
         }
         NetworkKind::CrossStitch => cross_stitch::graph(&sizes),
         NetworkKind::Mmoe { experts } => mmoe::graph(&sizes, experts),
@@ -111,11 +114,11 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     }
 }
 
-/// Hidden layers one after the other; `inputs` is the width of `from` as the paper counts it. Their
-/// names are `fc_FIRST` and so on, behind `whose`.
+/// Adds a stack of hidden layers and returns its last node. `inputs` is the logical width of `from`. The layers are
+/// named `PREFIXfc_FIRST` and so on.
 fn stack(
     graph: &mut Graph,
-    whose: &str,
+    prefix: &str,
     first: usize,
     from: usize,
     inputs: usize,
@@ -123,14 +126,14 @@ fn stack(
 ) -> usize {
     let mut end = (from, inputs);
     for (layer, &outputs) in (first..).zip(hidden) {
-        let name = format!("{whose}fc_{layer}");
+        let name = format!("{prefix}fc_{layer}");
         end = (graph.hidden(name, end.0, (end.1, outputs)), outputs);
     }
     end.0
 }
 
-/// Where the head of a task stands in its network.
+/// Returns the position of a task's head in its network.
 fn head<R: Real>(network: &Network<R>, task: usize) -> usize {
-    let place = network.tasks.iter().position(|&known| known == task);
-    place.expect("a tower runs its own tasks only")
+    let head = network.tasks.iter().position(|&other| other == task);
+    head.expect("a network runs its own tasks only")
 }

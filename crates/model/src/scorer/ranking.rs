@@ -237,7 +237,7 @@ impl Request<'_> {
             spec,
             tables,
             batch: context,
-            located,
+            ids: located,
         };
         for (&f, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             fields.vector(f, 0, vector);
@@ -333,9 +333,9 @@ impl Request<'_> {
         }
         let fields = self.fields(&buffers.of_candidates);
         let of_candidate = &split.candidate;
-        fields.ask_ahead(of_candidate.first().copied(), rows.clone());
+        fields.prefetch(of_candidate.first().copied(), rows.clone());
         for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
-            fields.ask_ahead(of_candidate.get(place + 1).copied(), rows.clone());
+            fields.prefetch(of_candidate.get(place + 1).copied(), rows.clone());
             fields.vectors(of_candidate[place], rows.clone(), &mut buffers.vectors);
             tiles::into_lanes(level, &buffers.vectors, dim, lanes);
         }
@@ -352,7 +352,7 @@ impl Request<'_> {
             spec: self.spec,
             tables: &self.member.network.tables,
             batch: self.candidates,
-            located,
+            ids: located,
         }
     }
 
