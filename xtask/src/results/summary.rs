@@ -281,7 +281,7 @@ mod tests {
 100 impressions.
 
 - cvr AUC: better than shared_bottom: sparse_sharing (+0.0100 [+0.0090, +0.0110], adjusted p 0.004)
-- cvr AUC: not separable from single_task: sparse_sharing
+- cvr AUC: no significant difference from single_task: sparse_sharing
 
 news: means over seeds:
 
