@@ -1,14 +1,14 @@
-//! Times of day in UTC, as names of files and messages have them.
+//! UTC times in file names and messages.
 
 use std::time::SystemTime;
 
-/// A time as names of files have it: `20260314T070809Z`.
+/// Formats a time for file names: `20260314T070809Z`.
 pub(crate) fn stamp(time: SystemTime) -> String {
     let [year, month, day, hour, minute, second] = parts(time);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// A time as messages have it: `2026-03-14 07:08:09 UTC`.
+/// Formats a time for messages: `2026-03-14 07:08:09 UTC`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let [year, month, day, hour, minute, second] = parts(time);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
@@ -22,8 +22,8 @@ fn parts(time: SystemTime) -> [u64; 6] {
     [year, month, day, hour, minute, second]
 }
 
-/// Year, month and day, so many days after 1 January 1970: Howard Hinnant's `civil_from_days`, for years
-/// that begin in March and eras of 400 of them.
+/// Returns year, month and day from days since 1 January 1970: Howard Hinnant's `civil_from_days`, with years
+/// that start in March and eras of 400 years.
 fn date(days: u64) -> [u64; 3] {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -42,7 +42,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_time_has_a_name_that_sorts() {
+    fn time_stamps_sort_by_time() {
         let check = |seconds: u64, expected: &str| {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(stamp(time), expected);

@@ -1,37 +1,38 @@
-//! How well a single column ranks a label.
+//! AUC of a single column against a label.
 
 use ncs_eval::auc::auc;
 
 /// The values of a column, by row.
 pub(crate) trait ColumnValues {
-    /// Distinct values.
+    /// Returns the number of distinct values.
     fn n_values(&self) -> usize;
 
-    /// The values of a row, as positions among the distinct values; empty where the row has none.
+    /// Returns the values of a row as indices of distinct values; empty if the row has none.
     fn values_of(&self, row: usize) -> &[u32];
 
-    /// The number of a row, where the column holds numbers.
+    /// Returns the number of a row, if the column has numbers.
     fn number_of(&self, row: usize) -> Option<f64>;
 }
 
-/// The AUC of label rates by value: every row is scored by the rows of the other half, so that a value that
-/// occurs once carries no information about its own label.
+/// Returns the AUC of label rates by value: every row is scored by the rows of the other half, so that a value
+/// that occurs once carries no information about its own label.
 pub(crate) fn auc_of_values(column: &impl ColumnValues, rows: &[usize], labels: &[f32]) -> f64 {
     auc(labels, &held_out_rates(column, rows, labels)).unwrap_or(0.5)
 }
 
-/// The AUC of the number itself, in the better direction, rows without a number placed first or last.
+/// Returns the AUC of the number itself, in the better direction, with rows without a number placed first or
+/// last.
 pub(crate) fn auc_of_number(column: &impl ColumnValues, rows: &[usize], labels: &[f32]) -> f64 {
     let with = |null: f64| {
         let score = |row: &usize| column.number_of(*row).unwrap_or(null);
         let scores: Vec<f64> = rows.iter().map(score).collect();
-        auc(labels, &scores).map_or(0.5, |found| found.max(1.0 - found))
+        auc(labels, &scores).map_or(0.5, |auc| auc.max(1.0 - auc))
     };
     with(f64::NEG_INFINITY).max(with(f64::INFINITY))
 }
 
 fn held_out_rates(column: &impl ColumnValues, rows: &[usize], labels: &[f32]) -> Vec<f64> {
-    // One more place, for rows without a value.
+    // One more entry, for rows without a value.
     let n_values = column.n_values();
     let values = |row: usize| match column.values_of(row) {
         [] => vec![n_values],
@@ -45,7 +46,7 @@ fn held_out_rates(column: &impl ColumnValues, rows: &[usize], labels: &[f32]) ->
     rows.iter().enumerate().map(score).collect()
 }
 
-/// The half that a row belongs to, by a hash of its position, so that no order of the rows favours one.
+/// Returns the half of a row by a hash of its position, independent of the order of the rows.
 pub(crate) fn half_of(position: usize) -> usize {
     ((position as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63) as usize
 }
@@ -76,7 +77,7 @@ impl Half {
         }
     }
 
-    /// The mean over the values of their label rates, each smoothed by one row at the overall rate.
+    /// Returns the mean label rate of the values, each smoothed by one row at the overall rate.
     fn rate(&self, values: &[usize]) -> f64 {
         let prior = (self.positives + 0.5) / (self.rows + 1.0);
         let rates = values.iter().map(|&value| {

@@ -1,4 +1,4 @@
-//! What the first rows show: for `ncs check`, before anything is trained.
+//! Preview of the data from its first rows, for `ncs check`, before training.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub(crate) use tasks::TaskLook;
 use crate::memory;
 use crate::progress::{Progress, grouped};
 use crate::run_file::{RunFile, RunPlan};
-use column::Sight;
+use column::FeaturePreview;
 use tasks::{labels_of, tasks, unclicked, ungrouped};
 
 mod column;
@@ -33,45 +33,45 @@ mod parts;
 mod rehearsal;
 mod tasks;
 
-/// The files of a run and what its first training rows hold.
+/// Files of a run and the contents of its first training rows.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FirstLook {
-    /// The files of each part.
+    /// Files of each part.
     pub(crate) files: Vec<FilesLook>,
-    /// Rows that were read and can be used.
+    /// Number of usable rows that were read.
     pub(crate) rows: u64,
-    /// Whether the training files hold no others.
+    /// True if the training files have no further rows.
     pub(crate) all_rows: bool,
-    /// Rows that cannot be used.
+    /// Number of rows that cannot be used.
     pub(crate) broken_rows: u64,
-    /// How the split divides the rows that were read.
+    /// Number of read rows in each part of the split.
     pub(crate) parts: IndexMap<&'static str, u64>,
-    /// The features.
+    /// Features.
     pub(crate) columns: Vec<ColumnLook>,
-    /// The columns of each part, against the first training rows.
+    /// Column values of each part, compared with the first training rows.
     pub(crate) coverage: Vec<PartColumns>,
-    /// The tasks.
+    /// Tasks.
     pub(crate) tasks: Vec<TaskLook>,
-    /// Bytes of the tables and their moments, were every row of them seen.
+    /// Bytes of the tables and their moments if all their rows are used.
     pub(crate) table_bytes: u64,
-    /// Bytes that a training takes at least.
+    /// Lower bound of the bytes of a training.
     pub(crate) training_bytes: u64,
-    /// Vocabularies that do not count in `table_bytes`: the rows decide how large they are.
+    /// Vocabularies without a size limit, which are not counted in `table_bytes`.
     pub(crate) open_tables: Vec<String>,
-    /// What is worth a second look.
+    /// Warnings.
     pub(crate) warnings: Vec<String>,
-    /// What is worth knowing, such as files without rows.
+    /// Notes, such as files without rows.
     pub(crate) notes: Vec<String>,
-    /// Why training would refuse the data, though every row can be read: all rows were looked at.
+    /// Reason why training would reject the data although every row can be read; needs all rows.
     #[serde(skip)]
     pub(crate) refusal: Option<String>,
-    /// Whether every row of every part was read, as training reads it before its first step.
+    /// True if every row of every part was read, as training reads it before its first step.
     #[serde(skip)]
     pub(crate) rehearsed: bool,
-    /// For each feature, whether it differs between training rows, where every row was read.
+    /// For each feature, true if it varies between training rows; empty unless every row was read.
     #[serde(skip)]
     pub(crate) varies: Vec<bool>,
-    /// What was looked at: `the first 10,000 rows of train`.
+    /// Descriptions of the previewed rows: `the first 10,000 rows of train`.
     #[serde(skip)]
     pub(crate) seen: Vec<String>,
 }
@@ -81,24 +81,23 @@ pub(crate) struct FirstLook {
 pub(crate) struct FilesLook {
     /// `train`, `valid` or `test`.
     pub(crate) part: &'static str,
-    /// How many there are.
+    /// Number of files.
     pub(crate) files: usize,
-    /// Their size together, on disk.
+    /// Total size on disk in bytes.
     pub(crate) bytes: u64,
 }
 
-/// Reads the first rows of the training files, fits and encodes them; and where `which` says so, does with
-/// every row what training does before its first step.
+/// Reads the first rows of the training files, fits and encodes them. If `which` or the size of the files
+/// requests it, also processes every row as training does before its first step.
 ///
-/// # Errors
-/// A file cannot be read, or a row cannot be used where none may be broken; it names file and row. Or what
-/// training would refuse.
+/// Fails if a file cannot be read, if a row cannot be used although none may be broken (the error names file
+/// and row), or for any reason for which training would reject the data.
 pub(crate) fn look(
     file: &RunFile,
     which: Which,
     progress: Progress,
 ) -> Result<FirstLook, Box<dyn std::error::Error>> {
-    let (file, notes) = divided(file)?;
+    let (file, notes) = with_resolved_split(file)?;
     let (file, plan) = (&file, &file.plan);
     let n_rows = which.rows.unwrap_or(ROWS);
     let (data, schema) = (&plan.data, &plan.schema);
@@ -106,7 +105,7 @@ pub(crate) fn look(
     let first = first_rows(data, &columns, n_rows)?;
     let all_rows = first.are_all;
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
-    let fitted = sift(plan, Some(&data.split), &mut rows)?;
+    let fitted = filter(plan, Some(&data.split), &mut rows)?;
     let mut look = FirstLook {
         files: files_of(data)?,
         rows: rows.n_rows(),
@@ -152,7 +151,7 @@ pub(crate) fn look(
     look.warnings
         .extend(ungrouped(schema.group.as_deref(), &rows.blocks, which));
     let labels = labels_of(&schema.tasks, &rows.blocks)?;
-    let sight = Sight {
+    let preview = FeaturePreview {
         plan: schema,
         fitted: fitted.as_ref(),
         labels: &labels,
@@ -160,7 +159,7 @@ pub(crate) fn look(
         later: later(data, &rows.blocks)?,
         which,
     };
-    look.columns = sight.looks(rows.blocks.iter().map(|rows| &rows.block));
+    look.columns = preview.previews(rows.blocks.iter().map(|rows| &rows.block));
     let advice = look
         .columns
         .iter()
@@ -171,7 +170,8 @@ pub(crate) fn look(
     look.warnings.extend(rows.doubts());
     look.coverage = coverage::of_parts(schema, &parts);
     for part in &look.coverage {
-        // The first rows show where their own numbers stand far off, and not yet the range of all.
+        // The first training rows are reported only if numbers are far outside their own range: they do not
+        // have the range of all rows.
         let is_train = part.part == Part::Train.name();
         let remarks = part.remarks().into_iter();
         let remarks = remarks.filter(|note| note.warning || is_train);
@@ -180,25 +180,25 @@ pub(crate) fn look(
     Ok(look)
 }
 
-/// The run file with a split that divides rows, and what is worth knowing of the split.
-fn divided(file: &RunFile) -> Result<(RunFile, Vec<String>), LatestError> {
+/// Returns the run file with a resolved split, and notes on the split.
+fn with_resolved_split(file: &RunFile) -> Result<(RunFile, Vec<String>), LatestError> {
     let mut file = file.clone();
     let data = &mut file.plan.data;
-    let found = resolve(data, &mut |_, _| ControlFlow::Continue(()))?;
+    let resolved = resolve(data, &mut |_, _| ControlFlow::Continue(()))?;
     let random = matches!(data.split, Split::Hash { .. } | Split::Row { .. });
-    let note = found.as_ref().map(Resolved::note);
+    let note = resolved.as_ref().map(Resolved::note);
     let note = note.or_else(|| (random && data.valid.is_empty()).then(|| NO_TIME.to_owned()));
-    if let Some(found) = found {
-        data.split = found.split;
+    if let Some(resolved) = resolved {
+        data.split = resolved.split;
     }
     Ok((file, note.into_iter().collect()))
 }
 
-/// Why validation should be later than training.
-const NO_TIME: &str = "validation rows are a random part. Where rows have a time, a time column would serve \
-    better (data.split = { by = \"time\", column = ... }): validation then is the latest part of the rows, so that it \
-    shows as many new ids as serving will. From a random part, training learns too little about new ids \
-    (training.id_dropout) and stops too late.";
+/// Note on a random validation split.
+const NO_TIME: &str = "validation rows are a random part. If rows have a time, a time column is better \
+    (data.split = { by = \"time\", column = ... }): validation is then the latest part of the rows, with as many \
+    new ids as in serving. With a random part, training learns too little about new ids (training.id_dropout) \
+    and stops too late.";
 
 fn open_tables(plan: &SchemaPlan) -> Vec<String> {
     let is_open = |table: &&TablePlan| {
@@ -211,36 +211,36 @@ fn open_tables(plan: &SchemaPlan) -> Vec<String> {
     tables.map(|table| table.name.clone()).collect()
 }
 
-/// Which rows are looked at.
+/// Rows to preview.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Which {
-    /// So many of each part are shown; [`ROWS`] without it.
+    /// Number of rows of each part to preview; default: [`ROWS`].
     pub(crate) rows: Option<usize>,
-    /// Every row is read, also where files are large or `rows` are stated.
+    /// True to read every row, even if files are large or `rows` is set.
     pub(crate) all: bool,
 }
 
-/// Rows of each part that are shown.
+/// Default number of rows of each part to preview.
 const ROWS: usize = 10_000;
 
-/// Files that are small enough to be read whole without asking: 64 MiB.
+/// Maximum total size of files that are read completely by default: 64 MiB.
 const SMALL_BYTES: u64 = 64 << 20;
 
-/// `the first 10,000 rows of train`
+/// Describes rows: `the first 10,000 rows of train`.
 fn seen(n_rows: u64, all_rows: bool, part: Part) -> String {
     let which = if all_rows { "all" } else { "the first" };
     format!("{which} {} rows of {}", grouped(n_rows), part.name())
 }
 
-/// Leaves out the rows that cannot be fitted to, encoded or split; the schema that the others give, or why
-/// they give none.
-fn sift(
+/// Leaves out the rows that cannot be fitted, encoded or split. Returns the schema of the remaining rows, or
+/// the reason why they do not give one.
+fn filter(
     plan: &RunPlan,
     split: Option<&Split>,
     rows: &mut Usable,
 ) -> Result<Result<Schema, FitError>, ReadError> {
     let schema = &plan.schema;
-    rows.sift(|block| {
+    rows.filter(|block| {
         Fit::new(schema.clone()).observe(block)?;
         labels(&schema.tasks, block)?;
         truths(&schema.tasks, block)?;
@@ -249,13 +249,13 @@ fn sift(
     let fitted = fit(plan, rows)?;
     if let Ok(schema) = &fitted {
         let encoder = Encoder::new(schema.clone().into());
-        rows.sift(|block| Ok(encoder.encode(block).map(drop)?))?;
+        rows.filter(|block| Ok(encoder.encode(block).map(drop)?))?;
     }
     rows.check_share(plan.data.reading.max_broken_share)?;
     Ok(fitted)
 }
 
-/// Rows of which those that cannot be used are left out and counted, or refused.
+/// Rows without the unusable ones, which are counted, or rejected unless broken rows are allowed.
 struct Usable {
     may_be_broken: bool,
     blocks: Vec<RowsBlock>,
@@ -263,7 +263,7 @@ struct Usable {
     first_broken: Option<(PathBuf, BrokenRow)>,
 }
 
-/// So many broken rows too many are borne until the end, in training as here.
+/// Number of excess broken rows that are tolerated until the end of reading, here and in training.
 const GRACE_ROWS: f64 = 100.0;
 
 impl Usable {
@@ -293,7 +293,7 @@ impl Usable {
             .collect()
     }
 
-    /// Rows that could be read but look wrong: the first of them, and how many there are.
+    /// Returns a warning about readable rows that look wrong: the first of them and their number.
     fn doubts(&self) -> Option<String> {
         let notes = self.blocks.iter();
         let mut notes = notes.flat_map(|rows| rows.notes.iter().map(move |note| (rows, note)));
@@ -305,17 +305,17 @@ impl Usable {
         })
     }
 
-    /// Refuses more broken rows than reading bears before its end.
-    fn check_share(&self, most: f64) -> Result<(), ReadError> {
+    /// Rejects more broken rows than reading tolerates before its end.
+    fn check_share(&self, max_share: f64) -> Result<(), ReadError> {
         let rows = self.n_rows() + self.n_broken;
         match (
-            self.n_broken as f64 > most * rows as f64 + GRACE_ROWS,
+            self.n_broken as f64 > max_share * rows as f64 + GRACE_ROWS,
             &self.first_broken,
         ) {
-            (true, Some(first)) if most > 0.0 => Err(ReadError::TooManyBroken {
+            (true, Some(first)) if max_share > 0.0 => Err(ReadError::TooManyBroken {
                 broken: self.n_broken,
                 rows,
-                share: most,
+                share: max_share,
                 path: first.0.clone(),
                 row: first.1.row,
                 what: first.1.what.clone(),
@@ -331,17 +331,20 @@ impl Usable {
             .sum()
     }
 
-    /// Leaves out the rows that `check` refuses, one after another.
-    fn sift(&mut self, check: impl Fn(&Block) -> Result<(), SplitError>) -> Result<(), ReadError> {
+    /// Leaves out the rows for which `check` fails, one by one.
+    fn filter(
+        &mut self,
+        check: impl Fn(&Block) -> Result<(), SplitError>,
+    ) -> Result<(), ReadError> {
         for rows in &mut self.blocks {
             while let Err(error) = check(&rows.block) {
                 let row = row_of(&error).filter(|_| self.may_be_broken);
-                let said = rows.split_error(error);
+                let located = rows.split_error(error);
                 let Some(row) = row else {
-                    return Err(said);
+                    return Err(located);
                 };
                 self.n_broken += 1;
-                let broken = leave_out(rows, row, &said);
+                let broken = leave_out(rows, row, &located);
                 self.first_broken.get_or_insert((rows.file.clone(), broken));
             }
         }
@@ -349,20 +352,21 @@ impl Usable {
     }
 }
 
-/// The row of the block, from 1, that an error is about, if it is about one.
+/// Returns the row of the block, from 1, that an error refers to, if any.
 fn row_of(error: &SplitError) -> Option<u64> {
     match error {
         SplitError::NoTime { row, .. } => Some(*row),
         SplitError::Unresolved { .. } => None,
         SplitError::Column(error) => {
-            let mut found = None;
-            let _ = error.clone().at(|row| *found.insert(row));
-            found
+            let mut error_row = None;
+            let _ = error.clone().at(|row| *error_row.insert(row));
+            error_row
         }
     }
 }
 
-/// Takes row `row`, from 1, out of the block, so that the numbers of the others stay right.
+/// Removes row `row`, from 1, from the block and records it as broken, so that the row numbers of the others
+/// stay correct.
 fn leave_out(rows: &mut RowsBlock, row: u64, error: &ReadError) -> BrokenRow {
     let what = match error {
         ReadError::Row { what, .. } => what.clone(),
@@ -379,7 +383,7 @@ fn leave_out(rows: &mut RowsBlock, row: u64, error: &ReadError) -> BrokenRow {
     broken
 }
 
-/// The schema that these rows would give; all of them, whatever their part.
+/// Fits a schema to all of these rows, whatever their part.
 fn fit(plan: &RunPlan, rows: &Usable) -> Result<Result<Schema, FitError>, ReadError> {
     let mut fit = Fit::new(plan.schema.clone());
     for rows in &rows.blocks {
@@ -397,7 +401,7 @@ fn parts(data: &DataPlan, rows: &Usable) -> Result<IndexMap<&'static str, u64>, 
     Ok(counts)
 }
 
-/// The part of every row, `[block][row]`.
+/// Returns the part of every row, `[block][row]`.
 fn parts_of(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Vec<Vec<Part>>, ReadError> {
     let mut first_row = 0;
     let mut of_block = |rows: &RowsBlock| {
@@ -408,7 +412,7 @@ fn parts_of(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Vec<Vec<Part>>, Rea
     blocks.iter().map(&mut of_block).collect()
 }
 
-/// Which rows a split by time puts behind those of training.
+/// Returns, for each row, true if a split by time puts it after the training rows; `None` for other splits.
 fn later(data: &DataPlan, blocks: &[RowsBlock]) -> Result<Option<Vec<bool>>, ReadError> {
     if !matches!(data.split, Split::Time { .. }) {
         return Ok(None);
@@ -422,7 +426,7 @@ fn files_of(data: &DataPlan) -> Result<Vec<FilesLook>, ReadError> {
         .into_iter()
         .zip([&data.train, &data.valid, &data.test]);
     let named = parts.filter(|(_, patterns)| !patterns.is_empty());
-    let look = |(part, patterns): (Part, &Vec<String>)| {
+    let files_of_part = |(part, patterns): (Part, &Vec<String>)| {
         let files = files(patterns, &data.root)?;
         Ok(FilesLook {
             part: part.name(),
@@ -430,10 +434,10 @@ fn files_of(data: &DataPlan) -> Result<Vec<FilesLook>, ReadError> {
             bytes: files.iter().map(n_bytes).sum(),
         })
     };
-    named.map(look).collect()
+    named.map(files_of_part).collect()
 }
 
-/// 0 where the file system does not tell: the size is shown, nothing depends on it.
+/// Returns the size of a file; 0 if the file system does not report it. It is only displayed.
 fn n_bytes(file: &PathBuf) -> u64 {
     std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }

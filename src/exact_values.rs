@@ -1,52 +1,52 @@
-//! Whether the exact values of a numeric column tell more than its place on a scale: statutory amounts, codes
-//! that are written as numbers, prices that end in .99.
+//! Test whether the exact values of a numeric column are more informative than their place on a scale:
+//! statutory amounts, codes written as numbers, prices that end in .99.
 
 use crate::column_auc::ColumnValues;
 
-/// With at most so many distinct values, a scale has a knot for each of them already (docs/decisions/0031).
-const FEWEST: usize = 18;
+/// Minimum number of distinct values; with fewer, a scale has a knot for each of them (docs/decisions/0031).
+const MIN_VALUES: usize = 18;
 
-/// With more distinct values, the column is not looked at: each has too few rows.
-const MOST: usize = 256;
+/// Maximum number of distinct values; with more, each has too few rows.
+const MAX_VALUES: usize = 256;
 
-/// Pieces of the scale that the exact values have to beat.
+/// Number of pieces of the scale that the exact values must beat.
 const PIECES: usize = 16;
 
-/// Rows at the rate of the scale that the rows of a value are averaged with.
+/// Number of prior rows at the rate of the scale, averaged with the rows of a value.
 const PRIOR_ROWS: f64 = 20.0;
 
-/// How far above zero the gain must be in one task, in standard errors.
-const CLEARLY_MORE: f64 = 5.0;
+/// Minimum gain in at least one task, in standard errors.
+const MIN_BEST_GAIN: f64 = 5.0;
 
-/// No task may lose more than so many standard errors.
-const CLEARLY_LESS: f64 = -3.0;
+/// Minimum gain in every task, in standard errors.
+const MIN_WORST_GAIN: f64 = -3.0;
 
-/// Rows that are looked at, of which there may be millions.
-const MOST_ROWS: usize = 100_000;
+/// Maximum number of rows that are tested.
+const MAX_ROWS: usize = 100_000;
 
-/// Which rows judge the rates that others give.
+/// Assignment of rows to fitting and evaluation.
 #[derive(Clone, Copy)]
 pub(crate) enum Folds<'a> {
-    /// Each half of the rows, picked by a hash, judges the rates of the other.
+    /// Rates of each half of the rows, chosen by a hash, are evaluated on the other half.
     Halves,
-    /// Rows of a later time, marked here, judge the rates of the earlier ones.
+    /// Rates of earlier rows are evaluated on the later ones, marked here.
     Later(&'a [bool]),
 }
 
-/// Whether a numeric column should also be a category: the label rate of each exact value predicts labels of
-/// other rows clearly better than the rates along the scale, interpolated, do. `labels` are those of the rows,
-/// `[task][row]`, NaN where unknown; a label above 0 counts as 1.
-pub(crate) fn tell_more<'l>(
+/// Returns true if a numeric column should also be a category: the label rate of each exact value predicts
+/// labels of other rows significantly better than interpolated rates along the scale. `labels` are those of the
+/// rows, `[task][row]`, NaN where unknown; a label above 0 counts as 1.
+pub(crate) fn are_informative<'l>(
     column: &impl ColumnValues,
     labels: impl Iterator<Item = &'l [f32]>,
     folds: Folds<'_>,
 ) -> bool {
     let gains = labels.filter_map(|labels| gain(column, labels, folds));
-    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    let (mut worst, mut best) = (f64::INFINITY, f64::NEG_INFINITY);
     for gain in gains {
-        (least, most) = (least.min(gain), most.max(gain));
+        (worst, best) = (worst.min(gain), best.max(gain));
     }
-    most > CLEARLY_MORE && least > CLEARLY_LESS
+    best > MIN_BEST_GAIN && worst > MIN_WORST_GAIN
 }
 
 /// A row with a number and a known label.
@@ -57,10 +57,10 @@ struct Row {
     is_second: bool,
 }
 
-/// The mean gain of log-likelihood a row, in standard errors. `None` where the column has too few or too many
-/// values, or a fold has no rows.
+/// Returns the mean gain of log-likelihood a row, in standard errors. `None` if the column has too few or too
+/// many values, or a fold has no rows.
 fn gain(column: &impl ColumnValues, labels: &[f32], folds: Folds<'_>) -> Option<f64> {
-    if !(FEWEST..=MOST).contains(&column.n_values()) {
+    if !(MIN_VALUES..=MAX_VALUES).contains(&column.n_values()) {
         return None;
     }
     let is_second = |row: usize| match folds {
@@ -77,7 +77,7 @@ fn gain(column: &impl ColumnValues, labels: &[f32], folds: Folds<'_>) -> Option<
             is_second,
         })
     });
-    let mut rows: Vec<Row> = known.take(MOST_ROWS).collect();
+    let mut rows: Vec<Row> = known.take(MAX_ROWS).collect();
     rows.sort_by(|a, b| a.number.total_cmp(&b.number));
     let mut gains = gains(&rows, false)?;
     if matches!(folds, Folds::Halves) {
@@ -89,8 +89,8 @@ fn gain(column: &impl ColumnValues, labels: &[f32], folds: Folds<'_>) -> Option<
     (variance > 0.0).then(|| mean / (variance / n).sqrt())
 }
 
-/// The gain of each row of one fold by the rates of the other: of the second by the first, or the other way
-/// round. `rows` are ascending in their numbers.
+/// Returns the gain of each row of one fold with rates of the other: of the second fold with rates of the
+/// first, or the reverse. `rows` are ascending in their numbers.
 fn gains(rows: &[Row], from_second: bool) -> Option<Vec<f64>> {
     let values = values(rows, from_second);
     let scale = scale(&values)?;
@@ -112,7 +112,7 @@ fn log_likelihood(rate: f64, row: &Row) -> f64 {
     row.label * rate.ln() + (1.0 - row.label) * (1.0 - rate).ln()
 }
 
-/// Rows and positive rows of a number, in one fold.
+/// Numbers of rows and positive rows of a value, in one fold.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     number: f64,
@@ -134,8 +134,8 @@ fn values(rows: &[Row], from_second: bool) -> Vec<Counts> {
     counts.collect()
 }
 
-/// Mean number and label rate of each piece, ascending. A value that holds a piece's share of the rows is a
-/// piece of its own, as in [`ncs_features::Piecewise`].
+/// Returns mean number and label rate of each piece, ascending. A value with at least a piece's share of the
+/// rows is a piece of its own, as in [`ncs_features::Piecewise`].
 fn scale(values: &[Counts]) -> Option<Vec<(f64, f64)>> {
     let rows: f64 = values.iter().map(|value| value.rows).sum();
     let positives: f64 = values.iter().map(|value| value.positives).sum();
@@ -165,7 +165,7 @@ fn scale(values: &[Counts]) -> Option<Vec<(f64, f64)>> {
             pieces.extend(current.map(|_| before));
             (current, before) = (Some(key), Counts::default());
         }
-        // Sums here; the mean is taken below.
+        // Sums; the means are computed below.
         before.number += value.number * value.rows;
         before.rows += value.rows;
         before.positives += value.positives;
@@ -179,7 +179,8 @@ fn scale(values: &[Counts]) -> Option<Vec<(f64, f64)>> {
     Some(points.collect())
 }
 
-/// The rate at a number, between those of the pieces beside it; beyond the ends that of the last piece.
+/// Interpolates the rate at a number between the pieces beside it; beyond the ends, it is that of the last
+/// piece.
 fn interpolated(scale: &[(f64, f64)], number: f64) -> f64 {
     let above = scale.partition_point(|(at, _)| *at <= number);
     let (low, high) = (scale[above.max(1) - 1], scale[above.min(scale.len() - 1)]);
@@ -194,7 +195,7 @@ fn interpolated(scale: &[(f64, f64)], number: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// A number a row; its distinct values are not listed.
+    /// One number for each row; distinct values are not listed.
     struct Numbers {
         numbers: Vec<f64>,
         distinct: usize,
@@ -214,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Row `i` of 20,000 has a number below `distinct`, the same in no order.
+    /// Returns 20,000 rows with numbers below `distinct` in pseudo-random order.
     fn column(distinct: usize) -> Numbers {
         let number = |row: usize| (row.wrapping_mul(7919) % distinct) as f64;
         Numbers {
@@ -223,36 +224,36 @@ mod tests {
         }
     }
 
-    /// Labels by a rate for each row, decided by a hash.
+    /// Samples labels at a rate for each row, by a hash.
     fn labels(column: &Numbers, rate: impl Fn(usize, f64) -> f64) -> Vec<f32> {
-        let draw = |row: usize| {
+        let uniform = |row: usize| {
             let hash = (row as u64 + 1).wrapping_mul(0x2545_F491_4F6C_DD1D);
             (hash >> 40) as f64 / (1u64 << 24) as f64
         };
         let rows = column.numbers.iter().enumerate();
-        rows.map(|(row, &x)| f32::from(draw(row) < rate(row, x)))
+        rows.map(|(row, &x)| f32::from(uniform(row) < rate(row, x)))
             .collect()
     }
 
-    fn told(column: &Numbers, labels: &[&[f32]], folds: Folds<'_>) -> bool {
-        tell_more(column, labels.iter().copied(), folds)
+    fn is_informative(column: &Numbers, labels: &[&[f32]], folds: Folds<'_>) -> bool {
+        are_informative(column, labels.iter().copied(), folds)
     }
 
     #[test]
-    fn values_that_jump_tell_more_than_the_scale() {
+    fn values_with_jumps_are_more_informative_than_the_scale() {
         let column = column(100);
         let jumps = labels(&column, |_, x| if x as usize % 7 == 3 { 0.4 } else { 0.1 });
-        assert!(told(&column, &[&jumps], Folds::Halves));
+        assert!(is_informative(&column, &[&jumps], Folds::Halves));
     }
 
     #[test]
     fn a_smooth_rate_needs_no_exact_values() {
         let column = column(100);
         let smooth = labels(&column, |_, x| 0.05 + 0.004 * x);
-        assert!(!told(&column, &[&smooth], Folds::Halves));
+        assert!(!is_informative(&column, &[&smooth], Folds::Halves));
         let jumps = labels(&column, |_, x| if x as usize % 7 == 3 { 0.4 } else { 0.1 });
         let other = column.numbers.iter().map(|_| 0.0);
-        assert!(told(
+        assert!(is_informative(
             &column,
             &[&jumps, &other.collect::<Vec<f32>>()],
             Folds::Halves
@@ -260,22 +261,25 @@ mod tests {
     }
 
     #[test]
-    fn what_later_rows_do_not_repeat_is_left() {
+    fn effects_that_later_rows_do_not_repeat_are_ignored() {
         let column = column(100);
         let later: Vec<bool> = (0..20_000).map(|row| row >= 15_000).collect();
         let jump = |row: usize, x: f64| x as usize % 7 == if row < 15_000 { 3 } else { 4 };
         let drifts = labels(&column, |row, x| if jump(row, x) { 0.4 } else { 0.1 });
-        assert!(!told(&column, &[&drifts], Folds::Later(&later)));
+        assert!(!is_informative(&column, &[&drifts], Folds::Later(&later)));
         let stays = labels(&column, |_, x| if jump(0, x) { 0.4 } else { 0.1 });
-        assert!(told(&column, &[&stays], Folds::Later(&later)));
+        assert!(is_informative(&column, &[&stays], Folds::Later(&later)));
     }
 
     #[test]
-    fn few_and_many_values_are_passed_over() {
+    fn few_and_many_values_are_skipped() {
         for distinct in [10, 17, 257, 1000] {
             let column = column(distinct);
             let jumps = labels(&column, |_, x| if x as usize % 7 == 3 { 0.4 } else { 0.1 });
-            assert!(!told(&column, &[&jumps], Folds::Halves), "{distinct}");
+            assert!(
+                !is_informative(&column, &[&jumps], Folds::Halves),
+                "{distinct}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A run file from the data alone: the columns by kind, what is left out and why, a split, the tasks.
-//! The rules are in docs/decisions; [`Draft::read`] applies them in order.
+//! Drafts a run file from the data alone: the kinds of the columns, left-out columns with reasons, a split, the
+//! tasks. The rules are in docs/decisions; [`Draft::read`] applies them in order.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -28,45 +28,45 @@ mod profile;
 mod sample;
 mod time;
 
-/// What is asked for.
+/// Options of `ncs init`.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    /// The files as they are read now: their paths start at the working folder.
+    /// Files to read; their paths are relative to the working directory.
     pub(crate) data: DataPlan,
     /// The tasks.
     pub(crate) tasks: Vec<TaskDraft>,
-    /// The time column, where it is not to be found.
+    /// Time column; `None`: to be found.
     pub(crate) time: Option<String>,
-    /// The column of the groups, where it is not to be guessed.
+    /// Group column; `None`: to be guessed.
     pub(crate) group: Option<String>,
 }
 
 /// A task of the run file.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskDraft {
-    /// Its name.
+    /// Name of the task.
     pub(crate) name: String,
-    /// Its label's column.
+    /// Column of the label.
     pub(crate) label: String,
-    /// The task whose positive rows it is about, if not all.
+    /// Task to whose positive rows this one is restricted; `None`: all rows.
     pub(crate) population: Option<String>,
-    /// Whether the label is a share and not 0 or 1.
+    /// True if the label is a ratio, not 0 or 1.
     pub(crate) is_ratio: bool,
 }
 
-/// A run file to be.
+/// A draft of a run file.
 pub(crate) struct Draft {
-    /// Paths as the run file is to state them.
+    /// Paths of training files as in the run file.
     pub(crate) train: Vec<String>,
-    /// The same, of validation files.
+    /// Paths of validation files as in the run file.
     pub(crate) valid: Vec<String>,
-    /// The same, of test files.
+    /// Paths of test files as in the run file.
     pub(crate) test: Vec<String>,
-    /// Keys of `[data]` that say how files are read, and their values as TOML.
+    /// Keys of `[data]` for reading files, with their values as TOML.
     pub(crate) reading: Vec<(&'static str, String)>,
-    /// How many rows were looked at.
+    /// Number of sampled rows.
     pub(crate) rows: usize,
-    /// The columns, in the order of the file; labels are not among them.
+    /// Columns in the order of the file, without labels.
     pub(crate) columns: Vec<Column>,
     all_rows: bool,
     broken: Option<String>,
@@ -76,25 +76,25 @@ pub(crate) struct Draft {
     group: Option<String>,
 }
 
-/// A column and what becomes of it.
+/// A column and the decision about it.
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// What it holds, for people.
-    described: String,
+    /// Description of its values.
+    description: String,
     decision: Decision,
     nulls: usize,
     known: usize,
     distinct: usize,
-    /// The values of an id, or of a list of ids.
+    /// Distinct values of an id column, or of a list of ids.
     ids: HashSet<Box<[u8]>>,
-    /// How fit it is to tell when a row happened.
+    /// Rank as a time column; `None` if it cannot be one.
     time: Option<(bool, bool, usize)>,
-    /// Whether a number should be a category as well.
+    /// True if a number should also be a category.
     has_exact_values: bool,
 }
 
 impl Column {
-    /// Why it is no feature, if it is none.
+    /// Returns the reason why it is not a feature, if it is left out.
     pub(crate) fn left_out(&self) -> Option<&str> {
         self.decision.out.as_deref()
     }
@@ -107,14 +107,13 @@ enum Split {
     Row { why: String },
 }
 
-/// Rows that cannot be read are left out up to this share; of more, something is wrong with the files.
-const MOST_BROKEN: f64 = 0.01;
+/// Maximum share of unreadable rows; above it the files are rejected.
+const MAX_BROKEN_SHARE: f64 = 0.01;
 
 impl Draft {
-    /// Reads rows of the files and decides. Paths of the draft are those of the wish.
+    /// Samples rows of the files and decides about the columns. Paths of the draft are those of the options.
     ///
-    /// # Errors
-    /// A file cannot be read, a column that is named is absent, or a label is no label.
+    /// Fails if a file cannot be read, a named column is missing, or a label is invalid.
     pub(crate) fn read(wish: &Wish, progress: Progress) -> Result<Draft, Box<dyn Error>> {
         let sample = Sample::read(&wish.data, progress)?;
         let broken = broken(&sample)?;
@@ -125,7 +124,7 @@ impl Draft {
         let mut tasks = wish.tasks.clone();
         let labels = label_values(&mut tasks, &sample)?;
         let mut columns = columns(&sample, &tasks, &labels);
-        absent_elsewhere(&wish.data, &mut columns)?;
+        leave_out_missing(&wish.data, &mut columns)?;
         share_tables(&mut columns);
         let group = wish.group.clone();
         let group = group.or_else(|| group::guess(&columns).map(|column| column.name.clone()));
@@ -162,10 +161,10 @@ impl Draft {
             )
         };
         let reasons: String = self.columns.iter().map(reason).collect();
-        format!("no column is left to be a feature:{reasons}")
+        format!("no column can be a feature:{reasons}")
     }
 
-    /// What is left out, with its reason, and what cannot be read.
+    /// Returns the left-out and unreadable columns with their reasons.
     pub(crate) fn left_out(&self) -> Vec<(&str, &str)> {
         let columns = self.columns.iter();
         let out = columns.filter_map(|column| Some((column.name.as_str(), column.left_out()?)));
@@ -175,7 +174,7 @@ impl Draft {
     }
 }
 
-/// A path as it was stated, without the `./` that the reader puts before it.
+/// Returns a path as given, without the `./` that the reader adds.
 fn shown_path(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
@@ -185,16 +184,16 @@ fn broken(sample: &Sample) -> Result<Option<String>, Box<dyn Error>> {
         return Ok(None);
     };
     let text = format!("{n} rows cannot be read; the first: {first}");
-    if *n as f64 > MOST_BROKEN * sample.n_rows() as f64 {
-        return Err(format!("{text}; mend the files, or state --delimiter or --header").into());
+    if *n as f64 > MAX_BROKEN_SHARE * sample.n_rows() as f64 {
+        return Err(format!("{text}; fix the files, or set --delimiter or --header").into());
     }
     Ok(Some(text))
 }
 
-/// The share of broken rows that the run file lets be left out.
+/// Returns the share of broken rows that the run file allows.
 fn broken_share(sample: &Sample) -> f64 {
     match sample.broken.1 {
-        Some(_) => MOST_BROKEN,
+        Some(_) => MAX_BROKEN_SHARE,
         None => 0.0,
     }
 }
@@ -214,7 +213,7 @@ fn require(name: &str, sample: &Sample) -> Result<(), Box<dyn Error>> {
     .into())
 }
 
-/// The labels of every task; a label of another kind than 0 and 1 makes its task one of shares.
+/// Returns the labels of every task; a task whose label has fractions in [0, 1] becomes a ratio task.
 fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>, Box<dyn Error>> {
     let bases: Vec<String> = tasks
         .iter()
@@ -223,9 +222,9 @@ fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>,
     for task in tasks.iter_mut() {
         let is_base = bases.contains(&task.name);
         let profile = Profile::of(&task.label, None, blocks(sample));
-        let is_share = |x: &f64| (0.0..=1.0).contains(x);
+        let is_ratio = |x: &f64| (0.0..=1.0).contains(x);
         let has_fraction = profile.numbers.iter().any(|x| x.fract() != 0.0);
-        task.is_ratio = !is_base && has_fraction && profile.numbers.iter().all(is_share);
+        task.is_ratio = !is_base && has_fraction && profile.numbers.iter().all(is_ratio);
     }
     let raw: Vec<Task> = tasks
         .iter()
@@ -242,7 +241,7 @@ fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>,
             )
         })
         .collect();
-    let mut found: Vec<Labels> = tasks
+    let mut all: Vec<Labels> = tasks
         .iter()
         .map(|task| Labels {
             column: task.label.clone(),
@@ -252,15 +251,15 @@ fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>,
         .collect();
     for rows in &sample.blocks {
         let of = |tasks: &[Task]| labels(tasks, &rows.block).map_err(|error| rows.error(error));
-        for ((found, raw), own) in found.iter_mut().zip(of(&raw)?).zip(of(&of_rows)?) {
-            found.raw.extend(raw);
-            found.of_rows.extend(own);
+        for ((labels, raw), own) in all.iter_mut().zip(of(&raw)?).zip(of(&of_rows)?) {
+            labels.raw.extend(raw);
+            labels.of_rows.extend(own);
         }
     }
-    for (task, labels) in tasks.iter().zip(&found).filter(|_| sample.all_rows) {
-        both_kinds(task, &labels.of_rows)?;
+    for (task, labels) in tasks.iter().zip(&all).filter(|_| sample.all_rows) {
+        check_both_classes(task, &labels.of_rows)?;
     }
-    Ok(found)
+    Ok(all)
 }
 
 fn to_task(task: &TaskDraft, population: Population) -> Task {
@@ -278,7 +277,7 @@ fn to_task(task: &TaskDraft, population: Population) -> Task {
     }
 }
 
-fn both_kinds(task: &TaskDraft, labels: &[f32]) -> Result<(), Box<dyn Error>> {
+fn check_both_classes(task: &TaskDraft, labels: &[f32]) -> Result<(), Box<dyn Error>> {
     let mut known = labels.iter().filter(|label| !label.is_nan());
     let Some(first) = known.next() else {
         return Err(format!(
@@ -291,7 +290,7 @@ fn both_kinds(task: &TaskDraft, labels: &[f32]) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     Err(format!(
-        "the label {:?} of task {:?} is {first} in every row where it is known: nothing can be learned",
+        "the label {:?} of task {:?} is {first} in every row where it is known; nothing can be learned",
         task.label, task.name
     )
     .into())
@@ -301,7 +300,7 @@ fn blocks(sample: &Sample) -> impl Iterator<Item = &Block> {
     sample.blocks.iter().map(|rows| &rows.block)
 }
 
-/// All columns but the labels, decided one by one.
+/// Returns all columns except the labels, with a decision about each.
 fn columns(sample: &Sample, tasks: &[TaskDraft], labels: &[Labels]) -> Vec<Column> {
     let is_label = |name: &&String| tasks.iter().any(|task| task.label == **name);
     let others = sample.columns.iter().filter(|name| !is_label(name));
@@ -312,7 +311,7 @@ fn column(name: &str, sample: &Sample, labels: &[Labels]) -> Column {
     let whole = Profile::of(name, None, blocks(sample));
     let mut decision = kind::decide(&whole, sample.all_rows);
     let time = time::rank(&whole);
-    let described = kind::described(&whole, &decision.kind);
+    let description = kind::description(&whole, &decision.kind);
     let profile = match decision.kind {
         Kind::List {
             separator: Some(separator),
@@ -330,7 +329,7 @@ fn column(name: &str, sample: &Sample, labels: &[Labels]) -> Column {
         && profile.counts.len() > 100;
     Column {
         name: name.to_owned(),
-        described,
+        description,
         nulls: profile.nulls,
         known: profile.known(),
         distinct: profile.counts.len(),
@@ -341,8 +340,8 @@ fn column(name: &str, sample: &Sample, labels: &[Labels]) -> Column {
     }
 }
 
-/// Leaves out columns that the files of another part lack.
-fn absent_elsewhere(data: &DataPlan, columns: &mut [Column]) -> Result<(), Box<dyn Error>> {
+/// Leaves out columns that are missing in the files of another part.
+fn leave_out_missing(data: &DataPlan, columns: &mut [Column]) -> Result<(), Box<dyn Error>> {
     for patterns in [&data.valid, &data.test] {
         let Some(file) = files(patterns, &data.root)?.into_iter().next() else {
             continue;
@@ -359,7 +358,7 @@ fn absent_elsewhere(data: &DataPlan, columns: &mut [Column]) -> Result<(), Box<d
     Ok(())
 }
 
-/// Lets lists of ids share the table of the column whose ids they hold.
+/// Makes lists of ids share the table of the column with the same ids.
 fn share_tables(columns: &mut [Column]) {
     for at in 0..columns.len() {
         let owner = owner_of_ids(&columns[at], columns).map(|owner| owner.name.clone());
@@ -372,7 +371,7 @@ fn share_tables(columns: &mut [Column]) {
     }
 }
 
-/// The single-valued column that holds the ids of a list, if one does.
+/// Returns the single-valued column with the ids of a list, if there is one.
 fn owner_of_ids<'a>(list: &Column, columns: &'a [Column]) -> Option<&'a Column> {
     let overlap = |other: &Column| {
         let both = list.ids.intersection(&other.ids).count();
@@ -383,15 +382,16 @@ fn owner_of_ids<'a>(list: &Column, columns: &'a [Column]) -> Option<&'a Column> 
         .filter(|column| column.decision.kind == Kind::Categorical && column.left_out().is_none());
     let shared = singles.map(|other| (overlap(other), other));
     let (share, other) = shared.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let are_same = || is_sparse(&other.ids) || names::share_a_thing(&list.name, &other.name);
-    (share > SAME_IDS && are_same()).then_some(other)
+    let are_same = || is_sparse(&other.ids) || names::share_entity(&list.name, &other.name);
+    (share > MIN_COMMON_IDS && are_same()).then_some(other)
 }
 
-/// Two columns hold the same ids if so many of the different ones of the smaller are in the other.
-const SAME_IDS: f64 = 0.2;
+/// Minimum share of the smaller column's distinct ids that the other column must contain for both to have the
+/// same ids.
+const MIN_COMMON_IDS: f64 = 0.2;
 
-/// Whether ids are texts or numbers with gaps between them, so that two columns hold the same ones hardly by
-/// chance.
+/// Returns true if ids are texts, or numbers with gaps, so that two columns hardly have common ids by
+/// coincidence.
 fn is_sparse(ids: &HashSet<Box<[u8]>>) -> bool {
     let number = |id: &[u8]| std::str::from_utf8(id).ok()?.parse::<f64>().ok();
     let numbers: Option<Vec<f64>> = ids.iter().map(|id| number(id)).collect();
@@ -415,16 +415,16 @@ fn split(
     let ranked = columns
         .iter()
         .filter_map(|column| Some((column.time?, &column.name)));
-    let found = ranked.max_by_key(|(rank, _)| *rank).map(|(_, name)| name);
-    let why = match wish.time.as_ref().or(found) {
-        None => "none was found: name one with --time".to_owned(),
+    let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, name)| name);
+    let why = match wish.time.as_ref().or(best) {
+        None => "none was found: set one with --time".to_owned(),
         Some(column) => match time::boundary(&wish.data, column, broken_share(sample), progress)? {
-            Ok(boundary) if later::divides(&boundary, sample, labels) => {
+            Ok(boundary) if later::splits_labels(&boundary, sample, labels) => {
                 let column = column.clone();
                 return Ok(Split::Time { column, boundary });
             }
             Ok(boundary) => format!(
-                "from {column} {} on, a label is always the same",
+                "a label is constant in the rows from {column} {} on",
                 boundary.from
             ),
             Err(why) => why,

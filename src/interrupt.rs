@@ -1,29 +1,29 @@
-//! Signals. Of Ctrl-C and SIGTERM, the first asks a verb to stop gracefully, the second ends it at once; SIGXFSZ
+//! Signals. The first Ctrl-C or SIGTERM requests a graceful stop, the second ends the program at once; SIGXFSZ
 //! (`ulimit -f`) becomes an error of the write.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+/// True once the program was stop to stop.
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// The signal that asked; 0 before.
+/// Number of the first signal; 0 before.
 static SIGNAL: AtomicU8 = AtomicU8::new(0);
 
-/// The number of SIGINT on every system, which Ctrl-C sends.
+/// Number of SIGINT on every system, which Ctrl-C sends.
 const INTERRUPT: u8 = 2;
 
-/// Listens from now on; the flag is set once the program was asked to end.
+/// Installs the signal handlers, and returns the flag that is set once the program is stop to stop.
 ///
-/// # Errors
-/// The system does not allow it.
+/// Fails if the system does not allow it.
 pub fn flag() -> std::io::Result<&'static AtomicBool> {
-    static LISTENS: std::sync::Once = std::sync::Once::new();
+    static LISTEN_ONCE: std::sync::Once = std::sync::Once::new();
     let mut outcome = Ok(());
-    LISTENS.call_once(|| outcome = listen());
-    outcome.map(|()| &ASKED)
+    LISTEN_ONCE.call_once(|| outcome = listen());
+    outcome.map(|()| &STOP_REQUESTED)
 }
 
-/// The exit code that tells which signal ended the program: 130 after Ctrl-C, 143 after SIGTERM. `None`
-/// where no signal came.
+/// Returns the exit code for the signal that ended the program: 130 after Ctrl-C, 143 after SIGTERM. `None`
+/// without a signal.
 pub fn exit_code() -> Option<u8> {
     match SIGNAL.load(Ordering::Relaxed) {
         0 => None,
@@ -32,14 +32,14 @@ pub fn exit_code() -> Option<u8> {
 }
 
 /// Records a signal; the second one ends the program.
-fn note(signal: u8) {
+fn record(signal: u8) {
     if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
         std::process::exit(128 + i32::from(signal));
     }
-    ASKED.store(true, Ordering::Relaxed);
-    // On a thread of its own: whoever should read the message may have stopped reading.
-    let tell = || crate::progress::tell("stopping; a second signal ends at once");
-    let _ = std::thread::Builder::new().spawn(tell);
+    STOP_REQUESTED.store(true, Ordering::Relaxed);
+    // On a separate thread, since writing blocks if the reader of standard error has stopped reading.
+    let print = || crate::progress::tell("stopping; a second signal ends at once");
+    let _ = std::thread::Builder::new().spawn(print);
 }
 
 #[cfg(unix)]
@@ -48,7 +48,7 @@ fn listen() -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let wait = move || {
         let numbers = signals.forever();
-        numbers.for_each(|number| note(u8::try_from(number).unwrap_or(INTERRUPT)));
+        numbers.for_each(|number| record(u8::try_from(number).unwrap_or(INTERRUPT)));
     };
     let thread = std::thread::Builder::new().name("signals".to_owned());
     thread.spawn(wait).map(drop)
@@ -56,28 +56,27 @@ fn listen() -> std::io::Result<()> {
 
 #[cfg(not(unix))]
 fn listen() -> std::io::Result<()> {
-    ctrlc::set_handler(|| note(INTERRUPT)).map_err(std::io::Error::other)
+    ctrlc::set_handler(|| record(INTERRUPT)).map_err(std::io::Error::other)
 }
 
-/// Makes a write beyond the size that `ulimit -f` allows fail like one to a full disk, with an error to report and
-/// to recover from. By default the system ends the program there without a message.
+/// Makes a write beyond the size that `ulimit -f` allows fail like one to a full disk, with an error that can
+/// be reported and handled. By default the system ends the program without a message.
 #[cfg(unix)]
 pub fn report_file_limits() {
     let exceeded = std::sync::Arc::new(AtomicBool::new(false));
-    // Where the system refuses a handler, its default stays.
+    // If no handler can be installed, the default behaviour stays.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, exceeded);
 }
 
-/// As on Unix, where there is such a limit; elsewhere there is nothing to do.
+/// Does nothing: this system has no such limit.
 #[cfg(not(unix))]
 pub fn report_file_limits() {}
 
-/// Refuses to go on once the program was asked to end: `what` was left undone.
+/// Fails once the program was stop to stop; `what` describes the consequence or the next step.
 ///
-/// # Errors
-/// It was asked.
-pub(crate) fn refuse(asked: &AtomicBool, what: &str) -> Result<(), String> {
-    match asked.load(Ordering::Relaxed) {
+/// Fails if a stop was requested.
+pub(crate) fn refuse(stop: &AtomicBool, what: &str) -> Result<(), String> {
+    match stop.load(Ordering::Relaxed) {
         true => Err(format!("stopped; {what}")),
         false => Ok(()),
     }

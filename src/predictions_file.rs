@@ -1,4 +1,4 @@
-//! Labels and scores of judged rows as a file, so that runs on the same rows can be compared row by row.
+//! Labels and scores of evaluated rows as a file, so that runs on the same rows can be compared row by row.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,17 +7,16 @@ use std::path::Path;
 use ncs_eval::{Predictions, TaskPredictions};
 use ncs_model::{Entry, TensorFile, Values, tensor_file};
 
-/// Writes labels and scores of every task: tensors `labels.TASK` and `scores.TASK`; NaN is an unknown
-/// label.
+/// Writes labels and scores of every task: tensors `labels.TASK` and `scores.TASK`; NaN marks an unknown label.
 ///
 /// # Errors
-/// The file cannot be written.
+/// Fails if the file cannot be written.
 pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Box<dyn Error>> {
     let mut entries = Vec::new();
     for task in &predictions.tasks {
-        for (what, values) in [("labels", &task.labels), ("scores", &task.scores)] {
+        for (kind, values) in [("labels", &task.labels), ("scores", &task.scores)] {
             entries.push(Entry {
-                name: format!("{what}.{}", task.name),
+                name: format!("{kind}.{}", task.name),
                 shape: vec![values.len()],
                 values: Values::F32(values),
             });
@@ -41,15 +40,15 @@ pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Reads what [`write`] wrote; truths and groups are not in it.
+/// Reads a file of [`write`]; true probabilities and groups are not in it.
 ///
 /// # Errors
-/// The file is missing, or was changed.
+/// Fails if the file is missing or was changed.
 pub(crate) fn read(path: &Path) -> Result<Predictions, Box<dyn Error>> {
     let file = TensorFile::read(path)?;
-    let said = |key: &str| file.metadata(key).unwrap_or("null");
-    let names: Vec<String> = serde_json::from_str(said("tasks"))?;
-    let binary: Vec<bool> = serde_json::from_str(said("binary"))?;
+    let metadata = |key: &str| file.metadata(key).unwrap_or("null");
+    let names: Vec<String> = serde_json::from_str(metadata("tasks"))?;
+    let binary: Vec<bool> = serde_json::from_str(metadata("binary"))?;
     let mut tasks = Vec::new();
     for (name, binary) in names.into_iter().zip(binary) {
         tasks.push(TaskPredictions {
@@ -63,7 +62,7 @@ pub(crate) fn read(path: &Path) -> Result<Predictions, Box<dyn Error>> {
     Ok(Predictions {
         tasks,
         groups: Vec::new(),
-        funnel: serde_json::from_str(said("funnel"))?,
+        funnel: serde_json::from_str(metadata("funnel"))?,
     })
 }
 
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn predictions_come_back() {
+    fn predictions_survive_a_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.safetensors");
         let task = |name: &str, binary| TaskPredictions {
@@ -88,7 +87,7 @@ mod tests {
             funnel: Some((0, 1)),
         };
         write(&path, &written).unwrap();
-        let found = read(&path).unwrap();
-        assert_eq!(format!("{found:?}"), format!("{written:?}"));
+        let loaded = read(&path).unwrap();
+        assert_eq!(format!("{loaded:?}"), format!("{written:?}"));
     }
 }

@@ -1,6 +1,6 @@
-//! How far a long job is: a bar on a terminal, a line every few seconds elsewhere, or nothing.
+//! Progress of long jobs: a bar on a terminal, a line every few seconds elsewhere, or nothing.
 //!
-//! It goes to standard error; standard output is for results.
+//! Written to standard error; standard output is for results.
 
 use std::fmt::Write;
 use std::io::{IsTerminal, Write as _};
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ncs_eval::render::duration;
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes a line to standard error. Nobody may read it, or its disk may be full: work goes on.
+/// Writes a line to standard error. Errors, such as a closed pipe or a full disk, are ignored.
 pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// How progress is shown.
+/// Display of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A bar that moves.
+    /// A progress bar.
     Bar,
     /// A line every few seconds.
     Lines,
-    /// Nothing.
+    /// No output.
     Quiet,
 }
 
 impl Progress {
-    /// A bar on a terminal, lines elsewhere, nothing where `quiet`.
+    /// Chooses a bar on a terminal, lines elsewhere, no output if `quiet`.
     pub fn new(quiet: bool) -> Progress {
         match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Progress::Quiet,
@@ -38,12 +38,12 @@ impl Progress {
         }
     }
 
-    /// Starts a job of `total` `units` (rows, steps), where the total is known.
+    /// Starts a job of `total` `units` (rows, steps), if the total is known.
     pub fn job(self, title: &str, total: Option<u64>, units: &'static str) -> Job {
         let bar = (self == Progress::Bar).then(|| bar(title, total, units));
         let now = Instant::now();
         Job {
-            way: self,
+            display: self,
             bar,
             title: title.to_owned(),
             total,
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// Says a line between jobs, such as a round's result.
+    /// Writes a line between jobs, such as a round's result.
     pub fn say(self, text: &str) {
         if self != Progress::Quiet {
             tell(text);
@@ -63,39 +63,39 @@ impl Progress {
     }
 }
 
-/// A job under way. Dropping it takes its bar away.
+/// A job in progress. Dropping it removes its bar.
 #[derive(Debug)]
 pub struct Job {
-    way: Progress,
+    display: Progress,
     bar: Option<ProgressBar>,
     title: String,
     total: Option<u64>,
     units: &'static str,
     done: u64,
-    /// Units that were done before this job began.
+    /// Units completed before this job started.
     before: u64,
     start: Instant,
     last: Instant,
 }
 
 impl Job {
-    /// `more` units are done.
+    /// Adds `more` completed units.
     pub fn advance(&mut self, more: u64) {
         self.reach(self.done + more);
     }
 
-    /// `done` units are done in all.
+    /// Sets the total of completed units to `done`.
     pub fn reach(&mut self, done: u64) {
         self.done = done;
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-        } else if self.way == Progress::Lines && self.last.elapsed() >= PAUSE {
+        } else if self.display == Progress::Lines && self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
             tell(&self.line());
         }
     }
 
-    /// The first `done` units were done earlier: they count for the share, not for the rate.
+    /// Marks the first `done` units as completed earlier: they count for the percentage, not for the rate.
     pub fn start_at(&mut self, done: u64) {
         self.done = done;
         self.before = done;
@@ -105,20 +105,20 @@ impl Job {
         }
     }
 
-    /// Says a line without disturbing the bar.
+    /// Writes a line without disturbing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| tell(text)),
-            None => self.way.say(text),
+            None => self.display.say(text),
         }
     }
 
-    /// Ends the job; a line says how much was done and how fast.
+    /// Ends the job, and writes a line with the completed units and the rate.
     pub fn finish(mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        self.way.say(&summary(
+        self.display.say(&summary(
             &self.title,
             self.done - self.before,
             self.units,
@@ -161,7 +161,7 @@ fn bar(title: &str, total: Option<u64>, units: &'static str) -> ProgressBar {
     bar.with_style(style).with_message(title.to_owned())
 }
 
-/// `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`
+/// Formats the state of a job: `train: 12,000 of 50,000 rows (24 %), 3,000 rows/s, 13 s left`.
 fn state(
     title: &str,
     [before, done]: [u64; 2],
@@ -188,7 +188,7 @@ fn state(
     line
 }
 
-/// `train: 50,000 rows in 16 s, 3,125 rows/s`
+/// Formats the summary of a job: `train: 50,000 rows in 16 s, 3,125 rows/s`.
 fn summary(title: &str, done: u64, units: &str, took: Duration) -> String {
     let mut line = format!(
         "{title}: {} {units} in {}",
@@ -201,8 +201,8 @@ fn summary(title: &str, done: u64, units: &str, took: Duration) -> String {
     line
 }
 
-/// `3,125 rows/s`, `2.5 steps/s`, `12 runs/min`, `3.0 runs/h`: in the largest unit of time that leaves a
-/// number of 1 or more.
+/// Formats a rate: `3,125 rows/s`, `2.5 steps/s`, `12 runs/min`, `3.0 runs/h`, in the shortest unit of time
+/// that gives a number of 1 or more.
 fn speed(per_second: f64, units: &str) -> String {
     let (rate, time) = match per_second {
         rate if rate >= 1.0 => (rate, "s"),
@@ -219,7 +219,7 @@ fn rate(done: u64, took: Duration) -> f64 {
     done as f64 / took.as_secs_f64().max(1e-9)
 }
 
-/// `1,234,567`
+/// Formats a number as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_share_rate_and_what_is_left() {
+    fn a_line_shows_percentage_rate_and_remaining_time() {
         let check = |done, total, seconds, expected: &str| {
             let took = Duration::from_secs(seconds);
             assert_eq!(state("train", [0, done], total, "rows", took), expected);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_tells_how_long_it_took() {
+    fn a_summary_shows_the_duration() {
         let took = Duration::from_secs(200);
         let expected = "read: 1,000,000 rows in 3 min 20 s, 5,000 rows/s";
         assert_eq!(summary("read", 1_000_000, "rows", took), expected);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_slow_is_told_by_the_minute_or_the_hour() {
+    fn slow_rates_are_shown_by_minute_or_hour() {
         let check = |done, seconds, expected: &str| {
             let rate = rate(done, Duration::from_secs(seconds));
             assert_eq!(speed(rate, "runs"), expected);

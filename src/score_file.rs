@@ -1,7 +1,8 @@
-//! Scores as a file: a column `p_TASK` of 32-bit numbers for each task, `p_ctcvr` where tasks form a funnel,
-//! and before them the columns of the rows that are kept. Parquet or CSV by its name.
+//! Score files: a column `p_TASK` of 32-bit numbers for each task, `p_ctcvr` if tasks form a funnel, preceded
+//! by the kept columns of the rows. Parquet or CSV, by file name.
 //!
-//! It is written beside and renamed when it is complete, so that a file under its name is whole.
+//! A file is written under a temporary name and renamed when complete, so that a file under its final name is
+//! complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -22,11 +23,10 @@ mod kept;
 
 use kept::Kind;
 
-/// Rows of a Parquet row group: as many are held in memory.
+/// Rows of a Parquet row group; as many rows are buffered in memory.
 const ROWS_PER_GROUP: usize = 131_072;
 
-/// A file of scores that is being written. Dropped before [`finish`](ScoreFile::finish), it leaves
-/// nothing.
+/// A score file that is being written. Removed if dropped before [`finish`](ScoreFile::finish).
 pub(crate) struct ScoreFile {
     path: PathBuf,
     unfinished: PathBuf,
@@ -34,20 +34,20 @@ pub(crate) struct ScoreFile {
     rows: u64,
 }
 
-/// A file of scores that cannot be written.
+/// A score file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot write the scores: {source}; nothing is left of them", path.display())]
+#[error("{}: cannot write the scores: {source}; the partial file was removed", path.display())]
 pub(crate) struct ScoreFileError {
     path: PathBuf,
     source: io::Error,
 }
 
 impl ScoreFile {
-    /// Starts the file `path` with the columns `keep` of the rows and these outputs: Parquet where its name
-    /// ends in `.parquet`, CSV otherwise.
+    /// Starts the file `path` with the columns `keep` of the rows and these outputs: Parquet if its name ends
+    /// in `.parquet`, CSV otherwise.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// Fails on an error of the file system.
     pub(crate) fn create(
         path: &Path,
         keep: &[String],
@@ -72,8 +72,7 @@ impl ScoreFile {
 
     /// Appends some rows: their kept columns, in the order of the file, and their scores, `[output][row]`.
     ///
-    /// # Errors
-    /// The file system refuses; or a kept column holds another type than it did in the rows before.
+    /// Fails on an error of the file system, or if a kept column has another type than in earlier rows.
     pub(crate) fn write(
         &mut self,
         kept: Block,
@@ -83,15 +82,15 @@ impl ScoreFile {
         self.columns.write(kept, scores).map_err(at(&self.path))
     }
 
-    /// Rows that were written so far.
+    /// Returns the number of rows written so far.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Completes the file, gives it its name and returns its number of rows.
+    /// Completes the file, renames it to its final path and returns its number of rows.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// Fails on an error of the file system.
     pub(crate) fn finish(mut self) -> Result<u64, ScoreFileError> {
         self.columns.finish().map_err(at(&self.path))?;
         fs::rename(&self.unfinished, &self.path).map_err(at(&self.path))?;
@@ -100,13 +99,13 @@ impl ScoreFile {
 }
 
 impl Drop for ScoreFile {
-    /// Takes an unfinished file away; after [`ScoreFile::finish`] there is none.
+    /// Removes an unfinished file; after [`ScoreFile::finish`] there is none.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.unfinished);
     }
 }
 
-/// The name of the column that holds an output's scores.
+/// Returns the name of the column with an output's scores.
 pub(crate) fn column_of(output: &str) -> String {
     format!("p_{output}")
 }
@@ -147,7 +146,8 @@ impl Columns {
     }
 }
 
-/// Kept values as the rows hold them, and the shortest texts that are read as the same 32-bit numbers.
+/// Writes kept values as they are in the rows, and scores as the shortest texts that parse to the same 32-bit
+/// numbers.
 fn write_csv(file: &mut csv::Writer<File>, kept: &Block, scores: &[Vec<f32>]) -> io::Result<()> {
     let mut text = Vec::new();
     for row in 0..scores.first().map_or(0, Vec::len) {
@@ -164,15 +164,15 @@ fn write_csv(file: &mut csv::Writer<File>, kept: &Block, scores: &[Vec<f32>]) ->
     Ok(())
 }
 
-/// A Parquet file of scores; what its kept columns hold is known with its first row group.
+/// A Parquet score file; the types of its kept columns are determined by its first row group.
 struct ParquetScores {
     layout: Layout,
-    /// Until the first row group is written.
-    unopened: Option<File>,
-    opened: Option<(SerializedFileWriter<BufWriter<File>>, Vec<Kind>)>,
-    /// Rows of the next group.
+    /// The file, until the first row group is written.
+    unstarted: Option<File>,
+    started: Option<(SerializedFileWriter<BufWriter<File>>, Vec<Kind>)>,
+    /// Kept columns of the rows of the next group.
     kept: Vec<Block>,
-    /// The same, `[output][row]`.
+    /// Scores of the rows of the next group, `[output][row]`.
     scores: Vec<Vec<f32>>,
 }
 
@@ -181,16 +181,16 @@ impl ParquetScores {
         ParquetScores {
             scores: vec![Vec::new(); layout.scores.len()],
             layout,
-            unopened: Some(file),
-            opened: None,
+            unstarted: Some(file),
+            started: None,
             kept: Vec::new(),
         }
     }
 
     fn write(&mut self, kept: Block, scores: Vec<Vec<f32>>) -> io::Result<()> {
         self.kept.push(kept);
-        for (held, scores) in self.scores.iter_mut().zip(scores) {
-            held.extend(scores);
+        for (buffered, scores) in self.scores.iter_mut().zip(scores) {
+            buffered.extend(scores);
         }
         if self.scores.first().map_or(0, Vec::len) < ROWS_PER_GROUP {
             return Ok(());
@@ -200,23 +200,23 @@ impl ParquetScores {
 
     fn finish(&mut self) -> io::Result<()> {
         self.write_group()?;
-        if let Some((file, _)) = &mut self.opened {
+        if let Some((file, _)) = &mut self.started {
             file.finish().map_err(io_error)?;
             file.inner_mut().flush()?;
         }
         Ok(())
     }
 
-    /// Writes the held rows as one row group, where there are any.
+    /// Writes the buffered rows, if any, as one row group.
     fn write_group(&mut self) -> io::Result<()> {
-        if let Some(file) = self.unopened.take() {
+        if let Some(file) = self.unstarted.take() {
             let columns = 0..self.layout.keep.len();
             let kinds: Vec<Kind> = columns.map(|c| Kind::of(&self.kept, c)).collect();
             let file = self.layout.start(file, &kinds).map_err(io_error)?;
-            self.opened = Some((file, kinds));
+            self.started = Some((file, kinds));
         }
         let kept = std::mem::take(&mut self.kept);
-        let Some((file, kinds)) = &mut self.opened else {
+        let Some((file, kinds)) = &mut self.started else {
             return Ok(());
         };
         if self.scores.first().is_none_or(Vec::is_empty) {
@@ -244,14 +244,14 @@ fn next<'a>(
     group: &'a mut SerializedRowGroupWriter<'_, BufWriter<File>>,
 ) -> io::Result<SerializedColumnWriter<'a>> {
     let column = group.next_column().map_err(io_error)?;
-    Ok(column.expect("a column for each kept one and each output"))
+    Ok(column.expect("a column for each kept column and each output"))
 }
 
-/// The columns of a file of scores.
+/// Columns of a score file.
 struct Layout {
-    /// Columns of the rows that are written beside the scores.
+    /// Kept columns of the rows.
     keep: Vec<String>,
-    /// `p_TASK` and the like.
+    /// Score columns, such as `p_TASK`.
     scores: Vec<String>,
 }
 
@@ -283,10 +283,10 @@ impl Layout {
     }
 }
 
-/// The file system's error in that of the library.
+/// Returns the file system's error inside an error of the library.
 pub(crate) fn io_error(error: ParquetError) -> io::Error {
     match error {
-        // Keeps the file system's own words, such as "no space left on device".
+        // Keeps the message of the file system, such as "no space left on device".
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(source) => *source,
             Err(source) => io::Error::other(source),
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unfinished_file_leaves_nothing() {
+    fn an_unfinished_file_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["scores.csv", "scores.parquet"] {
             let path = folder.path().join(name);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn several_row_groups_hold_all_rows() {
+    fn several_row_groups_contain_all_rows() {
         use ncs_features::Values;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.parquet");
@@ -322,14 +322,14 @@ mod tests {
         assert_eq!(file.finish().unwrap(), 350_000);
         let columns = ["p_ctr".to_owned()];
         let mut rows = ncs_readers::open(&path, &Default::default(), &columns).unwrap();
-        let mut found = Vec::new();
+        let mut scores = Vec::new();
         while let Some(raw) = rows.next_block().unwrap() {
             let Values::Float(numbers) = &raw.block.columns[0].values else {
                 panic!("numbers");
             };
-            found.extend_from_slice(numbers);
+            scores.extend_from_slice(numbers);
         }
         let expected: Vec<f64> = (0..350_000).map(|row| f64::from(row / 50_000)).collect();
-        assert!(found == expected);
+        assert!(scores == expected);
     }
 }

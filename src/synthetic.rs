@@ -1,23 +1,23 @@
-//! The run file of a made-up log: what stands beside the files of `ncs synth` and of the quick start.
+//! The run file of a synthetic log, written beside the files of `ncs synth` and of the quick start.
 
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, TRUTHS, Written};
 
-/// The files of a made-up log, as its run file names them.
+/// Files of a synthetic log, as named in its run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeUpFiles {
-    /// The training part, relative to the run file.
+    /// Training part, relative to the run file.
     pub train: String,
-    /// The validation part.
+    /// Validation part.
     pub valid: Option<String>,
-    /// The test part.
+    /// Test part.
     pub test: Option<String>,
-    /// What stands between the items of a list, in a format that has no lists: CSV.
+    /// Separator of list items in a format without lists: CSV.
     pub separator: Option<char>,
 }
 
 impl MadeUpFiles {
-    /// From the files that were written; the run file stands in their folder. Lists of CSV files are
+    /// Collects the names of the written files; the run file is in the same folder. Lists in CSV files are
     /// texts.
     pub fn of(written: &[Written]) -> MadeUpFiles {
         let name = |part: Part| {
@@ -34,8 +34,8 @@ impl MadeUpFiles {
     }
 }
 
-/// A run file for a made-up log, which `ncs train` takes as it is. `network` is a `network.kind`:
-/// sparse_sharing, single_task or shared_bottom; the mask search stands in the first one only.
+/// Returns a run file for a synthetic log, ready for `ncs train`. `network` is a `network.kind`:
+/// sparse_sharing, single_task or shared_bottom; only the first one has a mask search.
 pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
     let search = match network {
         "sparse_sharing" => SEARCH,
@@ -54,9 +54,9 @@ pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
     .concat()
 }
 
-/// First line of the run file of a made-up log.
+/// First line of the run file of a synthetic log.
 const HEADLINE: &str =
-    "# A made-up log: clicks, and conversions of the clicked, with their true probabilities.";
+    "# A synthetic log: clicks, and conversions after clicks, with their true probabilities.";
 
 const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";
 
@@ -91,7 +91,7 @@ fn data(files: &MadeUpFiles) -> String {
     .concat()
 }
 
-/// Numbers that are codes, such as the hour, are categories.
+/// Returns the columns; numbers that are codes, such as the hour, are categories.
 fn columns(separator: Option<char>) -> String {
     let separator = separator.map(|c| format!(", separator = {}", quoted(&c.to_string())));
     let kind = |name: &str| match name {
@@ -127,7 +127,7 @@ group = {GROUP:?}
     )
 }
 
-/// A TOML text: its escapes are those of JSON.
+/// Returns a TOML string; its escapes are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -140,7 +140,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_run_file_is_right_for_every_network() {
+    fn the_run_file_is_valid_for_every_network() {
         let files = MadeUpFiles {
             train: "train \"1\".csv".to_owned(),
             valid: Some("valid.csv".to_owned()),

@@ -1,7 +1,6 @@
-//! The folder of a made-up log: which files in it `ncs synth` wrote and may replace.
+//! The folder of a synthetic log, with a record of the files that `ncs synth` wrote and may replace.
 //!
-//! A record beside them holds the hash of each. A file that is not in it, or is no longer what was
-//! written, belongs to somebody else.
+//! The record has the hash of each file. A file that is not in it, or has changed since, is never replaced.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,25 +12,24 @@ use ncs_model::tensor_file;
 
 const RECORD: &str = ".synthetic.json";
 
-/// How the names of files end that a writer has not finished: `.train.csv.123.unfinished`.
+/// Suffix of unfinished files: `.train.csv.123.unfinished`.
 const UNFINISHED: &str = ".unfinished";
 
-/// A folder that holds nothing, or a log that is being made up.
+/// An empty folder, or one with a synthetic log that is being written.
 #[derive(Debug)]
 pub(crate) struct MadeUpFolder {
     path: PathBuf,
-    /// The BLAKE3 hash of each file that was written, by name.
+    /// BLAKE3 hash of each written file, by name.
     written: BTreeMap<String, String>,
 }
 
 impl MadeUpFolder {
-    /// Makes the folder, or takes away the made-up log that it holds.
+    /// Creates the folder, or removes the synthetic log in it.
     ///
-    /// # Errors
-    /// It holds a file that was not written here or was changed since, and is left as it is; or the
-    /// file system refuses.
+    /// Fails if the folder has a file that was not written here or was changed since (nothing is removed then),
+    /// or on an error of the file system.
     pub(crate) fn open(path: &Path) -> Result<MadeUpFolder, String> {
-        fs::create_dir_all(path).map_err(cannot(path, "make the folder"))?;
+        fs::create_dir_all(path).map_err(cannot(path, "create the folder"))?;
         let record = record(path);
         let mut own = Vec::new();
         for entry in fs::read_dir(path).map_err(cannot(path, "read"))? {
@@ -41,7 +39,7 @@ impl MadeUpFolder {
             }
             own.push(path.join(name));
         }
-        // The record last: as long as a file is left, it says whose it is.
+        // The record last, so that the remaining files stay identifiable after an interruption.
         own.sort_by_key(|file| file.ends_with(RECORD));
         for file in own {
             fs::remove_file(&file).map_err(cannot(&file, "replace"))?;
@@ -54,8 +52,7 @@ impl MadeUpFolder {
 
     /// Records that the file `name` was written.
     ///
-    /// # Errors
-    /// It cannot be read, or the record cannot be written.
+    /// Fails if the file cannot be read, or the record cannot be written.
     pub(crate) fn add(&mut self, name: &str) -> Result<(), Box<dyn Error>> {
         let file = self.path.join(name);
         let hash = hash(&file).map_err(cannot(&file, "read"))?;
@@ -68,18 +65,19 @@ impl MadeUpFolder {
     }
 }
 
-/// What was written earlier; nothing where there is no record, or none that can be read.
+/// Reads the record of files that were written earlier; empty if it is missing or unreadable.
 fn record(folder: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(folder.join(RECORD)).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
 
 fn is_own(folder: &Path, name: &str, record: &BTreeMap<String, String>) -> bool {
-    let as_written = |wanted: &String| hash(&folder.join(name)).is_ok_and(|hash| hash == *wanted);
-    is_unfinished(name) || name == RECORD || record.get(name).is_some_and(as_written)
+    let is_unchanged =
+        |recorded: &String| hash(&folder.join(name)).is_ok_and(|hash| hash == *recorded);
+    is_unfinished(name) || name == RECORD || record.get(name).is_some_and(is_unchanged)
 }
 
-/// `.train.csv.123.unfinished`, where 123 is any number.
+/// Returns true for names such as `.train.csv.123.unfinished`, with any number.
 fn is_unfinished(name: &str) -> bool {
     const NAMES: [&str; 3] = [".train.", ".valid.", ".test."];
     let draft = name.strip_suffix(UNFINISHED);
@@ -96,15 +94,15 @@ fn hash(file: &Path) -> io::Result<String> {
 
 fn foreign(folder: &Path, name: &str) -> String {
     format!(
-        "{}: the folder holds {name}, which `ncs synth` did not write or which was changed since; \
-         name another folder, or empty this one",
+        "{}: the folder contains {name}, which was not written by `ncs synth` or was changed since; \
+         choose another folder, or empty this one",
         folder.display()
     )
 }
 
-fn cannot(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> String {
+fn cannot(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> String {
     let path = path.to_owned();
-    move |error| format!("{}: cannot {doing}: {error}", path.display())
+    move |error| format!("{}: cannot {action}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -112,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drafts_are_told_by_their_names() {
+    fn unfinished_files_are_recognised_by_name() {
         let check = |name, expected| assert_eq!(is_unfinished(name), expected, "{name}");
         check(".train.csv.123.unfinished", true);
         check(".test.parquet.9.unfinished", true);

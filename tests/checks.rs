@@ -157,7 +157,7 @@ fn texts_that_look_like_lists_are_told_the_setting_that_splits_them() {
     warns(
         "\"list\"",
         |i| lists(i, "", ";", ""),
-        "state separator = \";\"",
+        "set separator = \";\"",
     );
     let weights = "weights are not supported";
     warns(category, |i| lists(i, "", ":0.5|", ":1.25"), weights);

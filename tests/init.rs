@@ -473,7 +473,7 @@ fn kinds_follow_names_and_values() {
             ("tags", "{ kind = \"list\", separator = \" \" }", "text"),
             ("when", "# ", "a time"),
             ("published_at", "# ", "a time"),
-            ("order_row", "# ", "nearly every row has a value of its own"),
+            ("order_row", "# ", "nearly every row has its own value"),
         ],
     );
     assert!(
@@ -492,7 +492,7 @@ fn without_a_time_rows_are_split_at_random() {
         text.contains("split = { by = \"row\", valid = 0.1 }"),
         "{text}"
     );
-    assert!(text.contains("A time column would serve better"), "{text}");
+    assert!(text.contains("A time column is better"), "{text}");
     assert!(text.contains("group = \"user_id\""), "{text}");
     let session: (&str, &dyn Fn(u64) -> String) = ("session_id", &|row| format!("s{}", row / 5));
     let text = init(&[user, session], &[]);

@@ -110,7 +110,7 @@ fn check_shows_where_the_latest_rows_begin_and_asks_for_a_time_column() {
     };
     let (latest, random) = (
         "validation: the rows from ",
-        "a time column would serve better",
+        "a time column is better",
     );
     check(
         "{ by = \"time\", column = \"price\", valid = 0.3 }",
@@ -328,7 +328,7 @@ fn synth_writes_over_its_own_files_only() {
         refused(
             folder.path(),
             &synth,
-            &["log: the folder holds", changed, "another folder"],
+            &["log: the folder contains", changed, "another folder"],
         );
         assert_eq!(fs::read_to_string(log.join(changed)).unwrap(), "mine");
         assert!(names(&log).contains(&"valid.parquet".to_owned()));

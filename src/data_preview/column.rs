@@ -1,4 +1,4 @@
-//! What the first rows hold of a feature.
+//! Preview of a feature.
 
 use ncs_features::{
     Block, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan,
@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::gathered::Gathered;
 use super::{doubts, leak, list_texts};
-use crate::exact_values::{Folds, tell_more};
+use crate::exact_values::{Folds, are_informative};
 
-/// What the first rows hold of a feature.
+/// Preview of a feature from the first rows.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ColumnLook {
     /// The feature's name.
@@ -18,43 +18,43 @@ pub(crate) struct ColumnLook {
     pub(crate) column: String,
     /// `categorical`, `list` or `numeric`.
     pub(crate) kind: &'static str,
-    /// What the file holds: `text`, `integer`, `number` or `time`.
+    /// Type of the values in the file: `text`, `integer`, `number` or `time`.
     pub(crate) holds: &'static str,
-    /// The id space.
+    /// Id space.
     pub(crate) table: String,
-    /// How values become ids.
+    /// Encoding of values as ids.
     pub(crate) ids: String,
-    /// Different values.
+    /// Number of distinct values.
     pub(crate) distinct: usize,
-    /// Rows without a value.
+    /// Number of rows without a value.
     pub(crate) nulls: u64,
-    /// The most frequent values.
+    /// Most frequent values.
     pub(crate) examples: Vec<String>,
-    /// What is worth a second look.
+    /// Warnings.
     pub(crate) warnings: Vec<String>,
-    /// A setting that would use more of it.
+    /// Advice on a setting that would use more of the column's information.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) advice: Option<String>,
 }
 
-/// What the features are looked at with.
-pub(super) struct Sight<'a> {
+/// Inputs for the preview of the features.
+pub(super) struct FeaturePreview<'a> {
     pub(super) plan: &'a SchemaPlan,
-    /// The schema that the rows give; `None` where they give none.
+    /// Schema fitted to the rows; `None` if fitting failed.
     pub(super) fitted: Option<&'a Schema>,
-    /// The labels of the rows, `[task][row]`.
+    /// Labels of the rows, `[task][row]`.
     pub(super) labels: &'a [Vec<f32>],
-    /// For each feature, whether it differs between training rows; empty where that is not known.
+    /// For each feature, true if it varies between training rows; empty if unknown.
     pub(super) varies: Vec<bool>,
-    /// Which rows a split by time puts behind those of training.
+    /// For each row, true if a split by time puts it after the training rows; `None` for other splits.
     pub(super) later: Option<Vec<bool>>,
-    /// `in these rows`, or `on all rows`.
+    /// Words for the previewed rows: `in these rows`, or `on all rows`.
     pub(super) which: &'static str,
 }
 
-impl Sight<'_> {
-    /// One look for each feature.
-    pub(super) fn looks<'b>(
+impl FeaturePreview<'_> {
+    /// Returns the preview of each feature.
+    pub(super) fn previews<'b>(
         &self,
         blocks: impl Iterator<Item = &'b Block> + Clone,
     ) -> Vec<ColumnLook> {
@@ -92,7 +92,7 @@ impl Sight<'_> {
         }
     }
 
-    /// One that says that nothing is there to learn from makes the others pointless.
+    /// Returns the warnings. If nothing can be learned from the feature, other warnings are left out.
     fn warnings(
         &self,
         number: usize,
@@ -100,7 +100,7 @@ impl Sight<'_> {
         ids: &IdSpacePlan,
         gathered: &Gathered,
     ) -> Vec<String> {
-        // The first rows may be of one kind where others, which were read as well, are not.
+        // The first rows may be constant although later rows, which were also read, are not.
         let is_mixed = self.varies.get(number) == Some(&true);
         let same = doubts::same(field, gathered, self.which).filter(|_| !is_mixed);
         let unknown = || doubts::unknown(field, self.vocabulary(field), ids, gathered, self.which);
@@ -119,7 +119,7 @@ impl Sight<'_> {
         warnings
     }
 
-    /// That a number should be a category as well, where it should and is not.
+    /// Advises to make a number a category as well, if it should be and is not.
     fn exact_values(
         &self,
         field: &Field,
@@ -137,16 +137,16 @@ impl Sight<'_> {
         let folds = self.later.as_deref().map_or(Folds::Halves, Folds::Later);
         let labels = self.labels.iter().map(Vec::as_slice);
         let column = &field.column;
-        tell_more(gathered, labels, folds).then(|| {
+        are_informative(gathered, labels, folds).then(|| {
             format!(
-                "the exact values of {column:?} predict labels better than a scale of them does; add a feature \
+                "the exact values of {column:?} predict labels better than a scale; add a feature \
                  {:?} = {{ kind = \"categorical\", column = {column:?} }}",
                 format!("{}_value", field.name)
             )
         })
     }
 
-    /// The values that have rows of their own.
+    /// Returns the values that have their own table rows.
     fn vocabulary(&self, field: &Field) -> Option<&[String]> {
         match &self.fitted?.tables[field.table].ids {
             IdSpace::Vocabulary { values } => Some(values),

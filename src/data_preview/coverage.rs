@@ -1,4 +1,4 @@
-//! The first rows of each part against the first training rows.
+//! Column coverage: the first rows of each part compared with the first training rows.
 
 use std::sync::Arc;
 
@@ -8,40 +8,41 @@ use ncs_features::{Block, ColumnCoverage, Coverage, Encoder, Fit, Schema, Schema
 use ncs_readers::RowsBlock;
 use ncs_readers::split::Part;
 
-/// The columns of each part that has rows. Validation rows are compared with how far the second half of the training
-/// rows goes beyond the first, since ids of a few thousand rows are never all; test rows with validation rows.
+/// Returns the column coverage of each part that has rows. Validation rows are compared with the coverage of
+/// the second half of the training rows by the first, since a few thousand rows never contain all ids; test
+/// rows with validation rows.
 pub(super) fn of_parts(plan: &SchemaPlan, parts: &[(Part, Vec<RowsBlock>)]) -> Vec<PartColumns> {
     let Some((_, train)) = parts.first() else {
         return Vec::new();
     };
-    let Some(learned) = Learned::of(plan, blocks(train)) else {
-        // What cannot be fitted to these rows is said elsewhere.
+    let Some(fitted) = FittedRows::of(plan, blocks(train)) else {
+        // A failure to fit these rows is reported elsewhere.
         return Vec::new();
     };
     let mut reference = ("later training".to_owned(), by_halves(plan, train));
-    let mut found = Vec::new();
+    let mut coverage = Vec::new();
     for (part, rows) in parts {
         if rows.iter().all(|rows| rows.block.n_rows == 0) {
             continue;
         }
-        let columns = learned.coverage(rows, *part == Part::Train);
+        let columns = fitted.coverage(rows, *part == Part::Train);
         let own: Vec<Shares> = columns.iter().map(ColumnCoverage::shares).collect();
         let (compared_with, shares) = match part {
             Part::Train => ("training".to_owned(), own),
             Part::Valid => std::mem::replace(&mut reference, ("validation".to_owned(), own)),
             Part::Test => reference.clone(),
         };
-        found.push(PartColumns {
+        coverage.push(PartColumns {
             part: part.name().to_owned(),
             columns,
             reference: shares,
             compared_with,
         });
     }
-    found
+    coverage
 }
 
-/// What the first half of the rows makes of the second; nothing where one cannot be learned from.
+/// Returns the coverage of the second half of the rows by the first; empty if the first cannot be fitted.
 fn by_halves(plan: &SchemaPlan, rows: &[RowsBlock]) -> Vec<Shares> {
     let n_rows: usize = rows.iter().map(|rows| rows.block.n_rows).sum();
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -55,8 +56,8 @@ fn by_halves(plan: &SchemaPlan, rows: &[RowsBlock]) -> Vec<Shares> {
         second.push(rest);
         done += n;
     }
-    let learned = Learned::of(plan, first.iter());
-    let columns = learned.map_or(Vec::new(), |learned| learned.coverage(&second, false));
+    let fitted = FittedRows::of(plan, first.iter());
+    let columns = fitted.map_or(Vec::new(), |fitted| fitted.coverage(&second, false));
     columns.iter().map(ColumnCoverage::shares).collect()
 }
 
@@ -64,18 +65,18 @@ fn blocks(rows: &[RowsBlock]) -> impl Iterator<Item = &Block> + Clone {
     rows.iter().map(|rows| &rows.block)
 }
 
-/// What some rows teach about values.
-struct Learned {
+/// Schema and ids fitted to some rows.
+struct FittedRows {
     schema: Arc<Schema>,
     encoder: Encoder,
     seen: SeenIds,
 }
 
-impl Learned {
+impl FittedRows {
     fn of<'a>(
         plan: &SchemaPlan,
         blocks: impl Iterator<Item = &'a Block> + Clone,
-    ) -> Option<Learned> {
+    ) -> Option<FittedRows> {
         let mut fit = Fit::new(plan.clone());
         for block in blocks.clone() {
             fit.observe(block).ok()?;
@@ -87,7 +88,7 @@ impl Learned {
             let batch = encoder.encode_features(block).ok()?;
             seen.observe(&batch, &(0..batch.n_rows).collect::<Vec<_>>());
         }
-        Some(Learned {
+        Some(FittedRows {
             schema,
             encoder,
             seen,
@@ -98,7 +99,7 @@ impl Learned {
         let is_unseen = |field: usize, id: u32| !of_themselves && self.seen.is_unseen(field, id);
         let mut coverage = Coverage::new(&self.schema);
         for rows in rows {
-            // These rows were encoded before, by all rows of the file.
+            // These rows have been encoded before, with a schema of all rows of the file.
             let Ok(batch) = self.encoder.encode(&rows.block) else {
                 continue;
             };

@@ -1,4 +1,5 @@
-//! Features of which nothing can be learned, and features that seem to be declared as another kind.
+//! Warnings about features from which nothing can be learned, and features that seem to be of another kind than
+//! declared.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use ncs_features::{Field, IdSpacePlan, NumericPlan};
 use super::gathered::Gathered;
 use crate::progress::grouped;
 
-/// Says of a feature that it is the same on all rows, if so.
+/// Warns if a feature is constant.
 pub(super) fn same(field: &Field, gathered: &Gathered, which: &str) -> Option<String> {
     let (column, n_rows) = (&field.column, gathered.n_rows() as u64);
     if n_rows == 0 {
@@ -16,8 +17,8 @@ pub(super) fn same(field: &Field, gathered: &Gathered, which: &str) -> Option<St
     }
     if gathered.nulls == n_rows {
         return Some(format!(
-            "column {column:?} is null {which}: nothing can be learned from it; leave it out, or look at the \
-             file and at its missing"
+            "column {column:?} is null {which}: nothing can be learned from it; leave it out, or check the \
+             file and the setting missing"
         ));
     }
     if gathered.counts.len() == 1 && gathered.nulls == 0 && is_once_a_row(gathered) {
@@ -30,7 +31,7 @@ pub(super) fn same(field: &Field, gathered: &Gathered, which: &str) -> Option<St
     None
 }
 
-/// Says of a feature that its values do not come again often enough, if so. `vocabulary` holds those that do.
+/// Warns if the values of a feature do not repeat often enough. `vocabulary` has the values that do.
 pub(super) fn unknown(
     field: &Field,
     vocabulary: Option<&[String]>,
@@ -44,8 +45,8 @@ pub(super) fn unknown(
     }
     if is_never_repeated(field, ids, gathered) {
         return Some(format!(
-            "no value of column {column:?} is seen 2 times {which}: what one row teaches helps no other, and new \
-             values are unknown; leave it out"
+            "no value of column {column:?} is seen 2 times {which}: nothing learned from one row applies to another, and \
+             new values are unknown; leave it out"
         ));
     }
     let IdSpacePlan::Vocabulary { min_count, .. } = ids else {
@@ -56,24 +57,24 @@ pub(super) fn unknown(
     gathered.counts.keys().all(|value| is_unknown(value)).then(|| {
         format!(
             "no value of column {column:?} is seen {min_count} times {which}: all {} values are unknown, so \
-             nothing can be learned from them; state buckets, or vocabulary = {{ min_count = 1 }} if they come \
-             again, or leave it out",
+             nothing can be learned from them; set buckets, or vocabulary = {{ min_count = 1 }} if they \
+             repeat, or leave it out",
             grouped(gathered.counts.len() as u64)
         )
     })
 }
 
-/// Whether each row has an id of its own.
+/// Returns true if each row has its own id.
 fn is_never_repeated(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> bool {
     let is_id = field.pooling.is_none() && !matches!(ids, IdSpacePlan::Numeric(_));
-    is_id && gathered.n_values() >= FEW_ROWS && gathered.counts.values().all(|n| *n == 1)
+    is_id && gathered.n_values() >= MIN_ROWS && gathered.counts.values().all(|n| *n == 1)
 }
 
 fn is_once_a_row(gathered: &Gathered) -> bool {
     gathered.n_values() == gathered.n_rows()
 }
 
-/// Why a feature seems to be declared as another kind than it is, or to be read as it is not meant.
+/// Warns about a feature that seems to be of another kind than declared, or to be read in an unintended way.
 pub(super) fn of_kind(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
     match ids {
         IdSpacePlan::Numeric(plan) => number(field, *plan, gathered),
@@ -82,16 +83,16 @@ pub(super) fn of_kind(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> 
     }
 }
 
-/// Says of a column of ids that a floating-point number holds them, which does not keep their digits, if so.
+/// Warns about a column of ids stored as floating-point numbers, which lose digits.
 pub(super) fn coarse(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
     let is_value = |text: &[u8]| gathered.counts.contains_key(text);
-    let found = gathered.coarse.iter().filter(|(text, _)| is_value(text));
-    let n: u64 = found.clone().map(|(_, n)| n).sum();
-    let (first, _) = found.into_iter().next()?;
+    let coarse = gathered.coarse.iter().filter(|(text, _)| is_value(text));
+    let n: u64 = coarse.clone().map(|(_, n)| n).sum();
+    let (first, _) = coarse.into_iter().next()?;
     (!matches!(ids, IdSpacePlan::Numeric(_))).then(|| {
         format!(
-            "column {:?} holds floating-point numbers of 2^53 or more in {} rows, such as {}: they keep some 16 digits, \
-             so ids that differ behind these are one; write the column as integers or as texts",
+            "column {:?} holds floating-point numbers of 2^53 or more in {} rows, such as {}: they keep about 16 digits, \
+             so ids that differ in later digits become equal; write the column as integers or as texts",
             field.column,
             grouped(n),
             shown_text(first),
@@ -99,23 +100,23 @@ pub(super) fn coarse(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> O
     })
 }
 
-/// Fewer rows say too little.
-const FEW_ROWS: usize = 20;
+/// Minimum number of rows for a warning.
+const MIN_ROWS: usize = 20;
 
-/// A list whose rows hold one value each.
+/// Warns about a list with at most one value in each row.
 fn scalar(field: &Field, gathered: &Gathered) -> Option<String> {
     let n_rows = gathered.n_rows();
     let is_single = (0..n_rows).all(|row| gathered.row(row).len() <= 1);
-    (is_single && n_rows >= FEW_ROWS).then(|| {
+    (is_single && n_rows >= MIN_ROWS).then(|| {
         format!(
             "column {:?} is declared a list, but no row holds more than one value; declare it categorical, or \
-             state the separator that stands between items",
+             set the separator of its items",
             field.column
         )
     })
 }
 
-/// A list of numbers with fractions, each read as an id.
+/// Warns about a list of numbers with fractions, each read as an id.
 fn vector(field: &Field, gathered: &Gathered) -> Option<String> {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
     let (mut numbers, mut fractions) = (0, 0);
@@ -130,11 +131,11 @@ fn vector(field: &Field, gathered: &Gathered) -> Option<String> {
     is_vector.then(|| vector_text(field, gathered.counts.len()))
 }
 
-/// What is said of a list of numbers that is read as a list of ids.
+/// Returns the warning about a list of numbers that is read as a list of ids.
 pub(super) fn vector_text(field: &Field, n_distinct: usize) -> String {
     format!(
-        "column {:?} holds lists of numbers with fractions, and reads each of {} different numbers as an id of \
-         its own; lists of numbers as vectors are not supported: make a column of each number, with kind = \
+        "column {:?} holds lists of numbers with fractions, and each of its {} distinct numbers is read as a \
+         separate id; lists of numbers as vectors are not supported: make a column of each number, with kind = \
          \"numeric\"",
         field.column,
         grouped(n_distinct as u64)
@@ -148,29 +149,29 @@ fn number(field: &Field, plan: NumericPlan, gathered: &Gathered) -> Option<Strin
     })
 }
 
-/// Numbers below zero, of which no logarithm is taken.
+/// Warns about negative numbers with a log transform.
 fn negatives(field: &Field, gathered: &Gathered) -> Option<String> {
     let below = || gathered.numbers.iter().filter(|x| **x < 0.0);
     let least = below().copied().fold(f64::INFINITY, f64::min);
     let n = below().count();
     (n > 0).then(|| {
         format!(
-            "column {:?} has transform = \"log\", and {} of its numbers are below 0 (the least is {least}): of \
-             those, minus the log of their size is taken; if such a number means \"unknown\", name it in \
-             missing, otherwise transform = \"quantiles\" makes no such cut",
+            "column {:?} has transform = \"log\", and {} of its numbers are below 0 (the least is {least}): they \
+             are replaced by minus the log of their absolute value; if such a number means \"unknown\", add it to \
+             missing, otherwise transform = \"quantiles\" treats all numbers alike",
             field.column,
             grouped(n as u64)
         )
     })
 }
 
-/// Ends of the names of ids.
+/// Suffixes of the names of ids.
 const ID_NAMES: [&str; 17] = [
     "id", "ids", "uid", "uuid", "guid", "gid", "pid", "code", "hash", "key", "sku", "zip", "asin",
     "ean", "isbn", "cookie", "idx",
 ];
 
-/// Whole numbers that seem to name something: by the column's name, or because nearly each row has its own.
+/// Warns about integers that seem to be ids: by the column's name, or because nearly each row has its own.
 fn id(field: &Field, gathered: &Gathered) -> Option<String> {
     let numbers: Vec<f64> = gathered
         .numbers
@@ -189,14 +190,14 @@ fn id(field: &Field, gathered: &Gathered) -> Option<String> {
     let is_huge = least.abs().max(most.abs()) >= 1e9 && distinct * 2 >= numbers.len();
     let why = match (is_named_id(&field.column), is_counted, is_huge) {
         (true, ..) => "its name says so",
-        (_, true, _) => "nearly every row has a number of its own, one after another",
-        (_, _, true) => "its numbers are huge and seldom repeated",
+        (_, true, _) => "nearly every row has its own number, in sequence",
+        (_, _, true) => "its numbers are huge and seldom repeat",
         _ => return None,
     };
     let column = &field.column;
     Some(format!(
-        "column {column:?} is declared numeric, but looks like an id ({why}): ids have no order, and as a number \
-         they teach little; declare it {{ kind = \"categorical\", buckets = 100_000 }} or the like, or leave it \
+        "column {column:?} is declared numeric, but looks like an id ({why}): ids have no order and are of little \
+         use as numbers; declare it {{ kind = \"categorical\", buckets = 100_000 }} or the like, or leave it \
          out"
     ))
 }
@@ -207,7 +208,7 @@ fn range(numbers: &[f64]) -> (f64, f64) {
     (least, most)
 }
 
-/// Whether all numbers may be moments from 2000 to 2050, in seconds or smaller units.
+/// Returns true if all numbers may be times from 2000 to 2050, in seconds or smaller units.
 fn is_time(numbers: &[f64]) -> bool {
     const YEARS: [f64; 2] = [946_684_800.0, 2_524_608_000.0];
     let (least, most) = range(numbers);
@@ -217,7 +218,7 @@ fn is_time(numbers: &[f64]) -> bool {
         .any(|unit| least >= YEARS[0] * unit && most <= YEARS[1] * unit)
 }
 
-/// `user_id`, `userId`, `USERID` and `uid`, but not `paid`.
+/// Returns true for `user_id`, `userId`, `USERID` and `uid`, but not for `paid`.
 fn is_named_id(column: &str) -> bool {
     let mut words: Vec<String> = vec![String::new()];
     let mut before_is_lower = false;
@@ -244,7 +245,7 @@ fn is_named_id(column: &str) -> bool {
     last.is_some_and(|word| ID_NAMES.contains(&word.as_str()) || is_thing_id(word))
 }
 
-/// A text in quotes, short.
+/// Returns a shortened text in quotes.
 pub(super) fn quoted(text: &[u8]) -> String {
     format!("{:?}", shown_text(text))
 }
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_ids_are_known() {
+    fn names_of_ids_are_recognised() {
         for name in [
             "user_id", "userId", "USER_ID", "userid", "id", "item.uid", "ad-id", "zip",
         ] {
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_no_ids() {
+    fn times_are_not_ids() {
         assert!(is_time(&[1_763_900_000.0, 1_763_990_000.0]));
         assert!(is_time(&[1_763_900_000_000.0]));
         assert!(!is_time(&[17.0, 1_763_900_000.0]));

@@ -1,4 +1,4 @@
-//! The values of a feature in the rows that are looked at, as the encoder reads them.
+//! Values of a feature in the previewed rows, as the encoder reads them.
 
 use indexmap::IndexMap;
 use ncs_features::canonical::{canonical, trimmed};
@@ -7,32 +7,32 @@ use ncs_features::{Block, Column, Field, Values};
 
 use crate::column_auc::ColumnValues;
 
-/// How many values are shown.
+/// Maximum number of example values.
 const EXAMPLES: usize = 3;
 
-/// Different whole texts that are kept to see whether they are lists.
-const MOST_TEXTS: usize = 5_000;
+/// Maximum number of distinct whole texts that are kept to detect lists.
+const MAX_TEXTS: usize = 5_000;
 
-/// What some rows hold of a feature.
+/// Values of a feature in some rows.
 pub(super) struct Gathered {
-    /// What the file holds: `text`, `integer`, `number` and the like.
+    /// Type of the values in the file: `text`, `integer`, `number` and the like.
     pub(super) holds: &'static str,
-    /// Whether the file holds lists.
+    /// True if the file has lists.
     pub(super) has_lists: bool,
-    /// Rows without a value.
+    /// Number of rows without a value.
     pub(super) nulls: u64,
-    /// Different values and how often each is there, in the order in which they came.
+    /// Distinct values with their counts, in order of first occurrence.
     pub(super) counts: IndexMap<Box<[u8]>, u64>,
-    /// Where the values of each row start in `values`: one more than there are rows.
+    /// Start of each row's values in `values`, plus the end of the last row.
     starts: Vec<u32>,
-    /// Positions in `counts`.
+    /// Values as indices into `counts`.
     values: Vec<u32>,
-    /// For a numeric feature the number of each row, NaN where there is none; otherwise empty.
+    /// Number of each row of a numeric feature, NaN if it has none; empty for other features.
     pub(super) numbers: Vec<f64>,
-    /// Floating-point numbers that are too large to keep the digits of an id, as texts, and how often each is
-    /// there: so many of them as [`MOST_TEXTS`].
+    /// Floating-point numbers that are too large to keep the digits of an id, as texts with their counts; at
+    /// most [`MAX_TEXTS`].
     pub(super) coarse: IndexMap<Box<[u8]>, u64>,
-    /// Whole texts and how many rows hold each, where the file holds texts: before a separator cuts them.
+    /// Whole texts before splitting, with the number of their rows, if the file has texts.
     pub(super) texts: IndexMap<Box<[u8]>, u64>,
 }
 
@@ -57,7 +57,7 @@ impl Gathered {
             if let Some(column) = block.column(&field.column) {
                 gathered.add_file_values(column, block.n_rows);
             }
-            // The rows were encoded before they came here, so that reading them cannot fail.
+            // The rows have been encoded before, so that reading them cannot fail.
             let _ = match is_numeric {
                 true => gathered.add_numbers(field, block),
                 false => gathered.add_texts(field, block),
@@ -82,7 +82,7 @@ impl Gathered {
             let text = texts.get(i).trim_ascii();
             if let Some(n) = self.texts.get_mut(text) {
                 *n += 1;
-            } else if !text.is_empty() && self.texts.len() < MOST_TEXTS {
+            } else if !text.is_empty() && self.texts.len() < MAX_TEXTS {
                 self.texts.insert(text.into(), 1);
             }
         }
@@ -97,7 +97,7 @@ impl Gathered {
             let text = buffer.text(&column.values, i);
             if let Some(n) = self.coarse.get_mut(text) {
                 *n += 1;
-            } else if self.coarse.len() < MOST_TEXTS {
+            } else if self.coarse.len() < MAX_TEXTS {
                 self.coarse.insert(text.into(), 1);
             }
         }
@@ -134,17 +134,17 @@ impl Gathered {
     }
 
     fn add(&mut self, text: &[u8]) {
-        let place = match self.counts.get_full_mut(text) {
-            Some((place, _, n)) => {
+        let index = match self.counts.get_full_mut(text) {
+            Some((index, _, n)) => {
                 *n += 1;
-                place
+                index
             }
             None => self.counts.insert_full(text.into(), 1).0,
         };
-        self.values.push(place as u32);
+        self.values.push(index as u32);
     }
 
-    /// Ends rows until there are `n_rows`.
+    /// Ends rows until there are `n_rows` rows.
     fn end_rows(&mut self, n_rows: usize) {
         while self.n_rows() < n_rows {
             let end = self.values.len() as u32;
@@ -157,17 +157,17 @@ impl Gathered {
         self.starts.len() - 1
     }
 
-    /// The values of a row, as positions in `counts`.
+    /// Returns the values of a row as indices into `counts`.
     pub(super) fn row(&self, row: usize) -> &[u32] {
         &self.values[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
-    /// Values of all rows together.
+    /// Returns the number of values of all rows.
     pub(super) fn n_values(&self) -> usize {
         self.values.len()
     }
 
-    /// The most frequent values, ties by text.
+    /// Returns the most frequent values, ties by text.
     pub(super) fn examples(&self) -> Vec<String> {
         let mut values: Vec<(&[u8], u64)> = self.counts.iter().map(|(t, n)| (&**t, *n)).collect();
         values.sort_unstable_by(|(a, n_a), (b, n_b)| n_b.cmp(n_a).then_with(|| a.cmp(b)));
@@ -176,8 +176,8 @@ impl Gathered {
     }
 }
 
-/// Whether a value is a floating-point number of 2^53 or more, or the text of one as programs write it
-/// (`1.2345678901234567e+19`): from there on whole numbers share one.
+/// Returns true if a value is a floating-point number of 2^53 or more, or its text as programs write it
+/// (`1.2345678901234567e+19`): from there on, distinct integers become equal.
 fn is_coarse(values: &Values, i: usize) -> bool {
     const DIGITS_END: f64 = 9_007_199_254_740_992.0; // 2^53
     let number = match values {
@@ -185,8 +185,8 @@ fn is_coarse(values: &Values, i: usize) -> bool {
         Values::Text(texts) => {
             let text = texts.get(i);
             let is_scientific = text.contains(&b'e') || text.contains(&b'E');
-            let is_read = || canonical(text, &mut Vec::new()) != trimmed(text);
-            let number = (is_scientific && is_read()).then(|| said_number(text));
+            let is_converted = || canonical(text, &mut Vec::new()) != trimmed(text);
+            let number = (is_scientific && is_converted()).then(|| said_number(text));
             number.flatten()
         }
         Values::Int(_) | Values::Time(_) => None,

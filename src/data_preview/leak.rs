@@ -1,4 +1,4 @@
-//! Features that tell a label too well to be known before it.
+//! Features that predict a label too well to be known before it.
 
 use ncs_features::{Field, SchemaPlan, Task};
 
@@ -6,17 +6,17 @@ use crate::column_auc::{auc_of_number, auc_of_values};
 
 use super::gathered::Gathered;
 
-/// An AUC that no feature alone reaches that is known before the event.
-const TOO_GOOD: f64 = 0.98;
+/// AUC that no single feature known before the event reaches.
+const SUSPICIOUS_AUC: f64 = 0.98;
 
-/// Fewer labels of a kind than this prove nothing.
-const FEW: usize = 10;
+/// Minimum number of labels of each class for a test.
+const MIN_LABELS: usize = 10;
 
-/// Rows that are looked at, of which there may be millions.
-const MOST_ROWS: usize = 100_000;
+/// Maximum number of rows that are tested.
+const MAX_ROWS: usize = 100_000;
 
-/// Why a feature is suspected to be written after the event that a label tells, if it is; `labels` are those
-/// of the rows, `[task][row]`.
+/// Warns about a feature that seems to be written after the labelled event. `labels` are those of the rows,
+/// `[task][row]`.
 pub(super) fn suspicion(
     field: &Field,
     plan: &SchemaPlan,
@@ -24,48 +24,48 @@ pub(super) fn suspicion(
     labels: &[Vec<f32>],
 ) -> Option<String> {
     let tasks = plan.tasks.iter().zip(labels);
-    let mut found = tasks.filter_map(|(task, labels)| of_task(field, task, gathered, labels));
-    found.next()
+    let mut warnings = tasks.filter_map(|(task, labels)| of_task(field, task, gathered, labels));
+    warnings.next()
 }
 
 fn of_task(field: &Field, task: &Task, gathered: &Gathered, labels: &[f32]) -> Option<String> {
     let known = (0..gathered.n_rows().min(labels.len())).filter(|&row| !labels[row].is_nan());
-    let rows: Vec<usize> = known.take(MOST_ROWS).collect();
-    let truths: Vec<f32> = rows
+    let rows: Vec<usize> = known.take(MAX_ROWS).collect();
+    let classes: Vec<f32> = rows
         .iter()
         .map(|&row| f32::from(labels[row] > 0.0))
         .collect();
-    let positives = truths.iter().filter(|truth| **truth == 1.0).count();
-    if positives < FEW || truths.len() - positives < FEW {
+    let positives = classes.iter().filter(|class| **class == 1.0).count();
+    if positives < MIN_LABELS || classes.len() - positives < MIN_LABELS {
         return None;
     }
     let label = format!("the label of task {:?}", task.name);
-    let what = match nulls_tell(gathered, &rows, &truths) {
+    let what = match label_of_nulls(gathered, &rows, &classes) {
         Some(at) => format!("is null exactly where {label} is {at}"),
         None => {
-            let by_values = auc_of_values(gathered, &rows, &truths);
-            let found = by_values.max(auc_of_number(gathered, &rows, &truths));
-            if found <= TOO_GOOD {
+            let by_values = auc_of_values(gathered, &rows, &classes);
+            let best = by_values.max(auc_of_number(gathered, &rows, &classes));
+            if best <= SUSPICIOUS_AUC {
                 return None;
             }
-            format!("alone ranks {label} with an AUC of {found:.3}")
+            format!("alone ranks {label} with an AUC of {best:.3}")
         }
     };
     Some(format!(
-        "column {:?} {what}: a leak, it seems, that is written after the event; leave it out unless it is known \
-         when the model is asked",
+        "column {:?} {what}: probably a leak, written after the event; leave it out unless it is known when the \
+         model is queried",
         field.column
     ))
 }
 
-/// The label at which there is no value, where there is none exactly there.
-fn nulls_tell(gathered: &Gathered, rows: &[usize], truths: &[f32]) -> Option<f32> {
+/// Returns the label whose rows are exactly those without a value, if there is one.
+fn label_of_nulls(gathered: &Gathered, rows: &[usize], classes: &[f32]) -> Option<f32> {
     let pairs = || {
         let is_null = rows.iter().map(|&row| gathered.row(row).is_empty());
-        is_null.zip(truths)
+        is_null.zip(classes)
     };
-    let tells = |at: &f32| pairs().all(|(is_null, truth)| is_null == (truth == at));
-    [0.0, 1.0].into_iter().find(tells)
+    let matches = |at: &f32| pairs().all(|(is_null, class)| is_null == (class == at));
+    [0.0, 1.0].into_iter().find(matches)
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
             population: Population::All,
             objective: Objective::CrossEntropy,
             weight: 1.0,
-            truth: None,
+            class: None,
         }
     }
 
@@ -112,8 +112,8 @@ mod tests {
             group: None,
         };
         let gathered = Gathered::of(&field, is_numeric, [&block].into_iter());
-        let found = suspicion(&field, &plan, &gathered, &[labels.to_vec()]);
-        found.unwrap_or_default()
+        let warning = suspicion(&field, &plan, &gathered, &[labels.to_vec()]);
+        warning.unwrap_or_default()
     }
 
     fn labels() -> Vec<f32> {
@@ -130,27 +130,27 @@ mod tests {
     fn a_column_that_is_null_where_the_label_is_0_is_suspected() {
         let labels = labels();
         let nulls: Vec<bool> = labels.iter().map(|label| *label == 0.0).collect();
-        let found = suspected(Values::Int((0..400).collect()), nulls.clone(), &labels);
+        let warning = suspected(Values::Int((0..400).collect()), nulls.clone(), &labels);
         assert!(
-            found.contains("is null exactly where the label of task \"cvr\" is 0"),
-            "{found}"
+            warning.contains("is null exactly where the label of task \"cvr\" is 0"),
+            "{warning}"
         );
-        let found = suspected(texts(|row| format!("order {row}")), nulls, &labels);
-        assert!(found.contains("of task \"cvr\""), "{found}");
+        let warning = suspected(texts(|row| format!("order {row}")), nulls, &labels);
+        assert!(warning.contains("of task \"cvr\""), "{warning}");
     }
 
     #[test]
-    fn a_number_or_a_category_that_tells_the_label_is_suspected() {
+    fn a_number_or_a_category_that_predicts_the_label_is_suspected() {
         let labels = labels();
         let revenue = |label: &f32| f64::from(*label) * 9.5;
         let revenue = Values::Float(labels.iter().map(revenue).collect());
-        let found = suspected(revenue, vec![], &labels);
-        assert!(found.contains("an AUC of 1.000"), "{found}");
+        let warning = suspected(revenue, vec![], &labels);
+        assert!(warning.contains("an AUC of 1.000"), "{warning}");
         let less = Values::Float(labels.iter().map(|label| f64::from(-label)).collect());
         assert!(!suspected(less, vec![], &labels).is_empty());
         let state = texts(|row| ["shown", "paid"][usize::from(row % 7 == 0)].to_owned());
         assert!(!suspected(state, vec![], &labels).is_empty());
-        // Codes in no order of the label.
+        // Codes that are not in the order of the label.
         let middle = |row: usize| {
             if row.is_multiple_of(7) {
                 5
@@ -163,18 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_many_values_are_not_accused() {
+    fn ids_with_many_values_are_not_suspected() {
         let labels = labels();
         for n_ids in [400, 200, 37] {
-            let found = suspected(
+            let warning = suspected(
                 texts(|row| format!("user {}", row * 31 % n_ids)),
                 vec![],
                 &labels,
             );
-            assert_eq!(found, "", "{n_ids} ids");
+            assert_eq!(warning, "", "{n_ids} ids");
         }
-        let found = suspected(Values::Int((0..400).collect()), vec![], &labels);
-        assert_eq!(found, "");
+        let warning = suspected(Values::Int((0..400).collect()), vec![], &labels);
+        assert_eq!(warning, "");
         let few = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
         let revenue = Values::Float(few.iter().map(|label| f64::from(*label)).collect());
         assert_eq!(suspected(revenue, vec![], &few), "");

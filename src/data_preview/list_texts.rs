@@ -1,4 +1,4 @@
-//! Texts that look like lists, and are not read as lists, or not as they are meant.
+//! Warnings about texts that look like lists but are not read as lists, or are read in an unintended way.
 
 use std::collections::HashSet;
 
@@ -7,27 +7,27 @@ use ncs_features::{Field, IdSpacePlan, list_text};
 use super::doubts::{quoted, vector_text};
 use super::gathered::Gathered;
 
-/// What often stands between the items of a list that is a text; the first that fits is taken.
+/// Candidate separators of lists in texts; the first that fits is used.
 const SEPARATORS: [char; 12] = [
     '|', ';', '\t', '\u{1}', '\u{2}', '\u{3}', '^', '~', '#', '&', ',', ' ',
 ];
 
-/// What is worth saying of a feature whose texts look like lists.
+/// Warns about a feature whose texts look like lists.
 pub(super) fn warning(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
     let texts = Texts::of(gathered);
     let is_id = !matches!(ids, IdSpacePlan::Numeric(_));
     if !is_id || texts.rows == 0 || gathered.has_lists {
         return None;
     }
-    if texts.share(is_written) > 0.5 {
-        return written(field, &texts);
+    if texts.share(is_bracketed) > 0.5 {
+        return bracketed(field, &texts);
     }
     nested(field, &texts)
         .or_else(|| weights(field, &texts))
         .or_else(|| separated(field, &texts))
 }
 
-/// The different texts of a column, without those of empty lists.
+/// Distinct texts of a column with their counts, without empty lists.
 struct Texts<'a> {
     texts: Vec<(&'a [u8], u64)>,
     rows: u64,
@@ -44,27 +44,27 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The share of the rows whose text is so.
-    fn share(&self, is_so: impl Fn(&[u8]) -> bool) -> f64 {
-        let rows = self.texts.iter().filter(|(text, _)| is_so(text));
+    /// Returns the share of the rows whose text matches.
+    fn share(&self, is_match: impl Fn(&[u8]) -> bool) -> f64 {
+        let rows = self.texts.iter().filter(|(text, _)| is_match(text));
         rows.map(|(_, n)| *n).sum::<u64>() as f64 / self.rows as f64
     }
 
-    fn first(&self, is_so: impl Fn(&[u8]) -> bool) -> &'a [u8] {
+    fn first(&self, is_match: impl Fn(&[u8]) -> bool) -> &'a [u8] {
         let mut texts = self.texts.iter().map(|(text, _)| *text);
-        texts.find(|text| is_so(text)).unwrap_or_default()
+        texts.find(|text| is_match(text)).unwrap_or_default()
     }
 }
 
-/// Whether a text is a list in brackets that can be read.
-fn is_written(text: &[u8]) -> bool {
+/// Returns true if a text is a readable list in brackets.
+fn is_bracketed(text: &[u8]) -> bool {
     list_text::items_of(text).is_some()
 }
 
-/// Lists in brackets: read where the feature is a list.
-fn written(field: &Field, texts: &Texts<'_>) -> Option<String> {
+/// Warns about lists in brackets, which are read if the feature is a list.
+fn bracketed(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let column = &field.column;
-    let example = texts.first(is_written);
+    let example = texts.first(is_bracketed);
     let items = list_text::items_of(example).unwrap_or_default();
     if are_fractions(items.iter().map(|item| &**item)) {
         return Some(vector_text(field, texts.texts.len()));
@@ -79,7 +79,7 @@ fn written(field: &Field, texts: &Texts<'_>) -> Option<String> {
     ))
 }
 
-/// Items such as `t1:0.5` in brackets.
+/// Warns about items such as `t1:0.5` in brackets.
 fn items_with_weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let (mut all, mut with) = (0, 0);
     let mut example = Vec::new();
@@ -95,11 +95,11 @@ fn items_with_weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
     (all > 0 && with * 5 >= all * 4).then(|| weights_text(field, &example, ""))
 }
 
-/// Brackets around more than a list.
+/// Warns about nested brackets.
 fn nested(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let column = &field.column;
     let is_other =
-        |text: &[u8]| matches!(text, [b'[', .., b']'] | [b'{', .., b'}']) && !is_written(text);
+        |text: &[u8]| matches!(text, [b'[', .., b']'] | [b'{', .., b'}']) && !is_bracketed(text);
     if texts.share(is_other) <= 0.5 {
         return None;
     }
@@ -109,13 +109,13 @@ fn nested(field: &Field, texts: &Texts<'_>) -> Option<String> {
         _ => "lists in lists are",
     };
     Some(format!(
-        "column {column:?} holds texts such as {}: {what} not supported; write a list of the items alone, such as \
-         [\"a\", \"b\"], and weights into columns of their own",
+        "column {column:?} holds texts such as {}: {what} not supported; write a list of only the items, such as \
+         [\"a\", \"b\"], and weights into separate columns",
         quoted(example)
     ))
 }
 
-/// The items of a text between separators, without blanks around them.
+/// Splits a text into items, without blanks around them.
 fn items(text: &[u8], separator: Option<char>) -> Vec<&[u8]> {
     let (Some(separator), Ok(text)) = (separator, std::str::from_utf8(text)) else {
         return vec![text.trim_ascii()];
@@ -126,7 +126,7 @@ fn items(text: &[u8], separator: Option<char>) -> Vec<&[u8]> {
     items.filter(|item| !item.is_empty()).collect()
 }
 
-/// `t1:0.5` as `t1`, where a number stands behind the last colon (or equals sign).
+/// Returns `t1` for `t1:0.5`, if a number follows the last colon (or equals sign).
 fn weighted(item: &[u8]) -> Option<&[u8]> {
     let at = item.iter().rposition(|byte| matches!(byte, b':' | b'='))?;
     let number = std::str::from_utf8(&item[at + 1..]).ok()?.trim();
@@ -134,7 +134,7 @@ fn weighted(item: &[u8]) -> Option<&[u8]> {
     (at > 0 && is_number).then(|| item[..at].trim_ascii())
 }
 
-/// Items that end in a weight.
+/// Warns about items that end in a weight.
 fn weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let own = field.separator.map(Some);
     let others = SEPARATORS.into_iter().map(Some).chain([None]);
@@ -158,7 +158,7 @@ fn weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
         }
         (Some(_), None, Some(separator)) => {
             let separator = separator.to_string();
-            format!(" (separator = {separator:?} cuts the texts into items)")
+            format!(" (separator = {separator:?} splits the texts into items)")
         }
         _ => String::new(),
     };
@@ -167,9 +167,9 @@ fn weights(field: &Field, texts: &Texts<'_>) -> Option<String> {
 
 fn weights_text(field: &Field, example: &[u8], cut: &str) -> String {
     format!(
-        "column {:?} holds items with a number behind a colon, such as {}: weights are not supported, and the \
-         number becomes part of the id; write the items without weights{cut}, or the weights into columns of \
-         their own",
+        "column {:?} holds items with a number after a colon, such as {}: weights are not supported, and the \
+         number becomes part of the id; write the items without weights{cut}, or the weights into separate \
+         columns",
         field.column,
         quoted(example)
     )
@@ -191,7 +191,7 @@ fn has_weights(texts: &Texts<'_>, separator: Option<char>) -> bool {
             }
         }
     }
-    // Of single items, such as 12:30, only words with many numbers each are taken for weighted ones.
+    // Single items, such as 12:30, count as weighted only if they are words with many numbers each.
     let is_word = |key: &&[u8]| key.iter().any(u8::is_ascii_alphabetic);
     let are_lists = several * 5 >= texts.rows;
     let recur = keys.len() * 2 <= whole.len() && keys.iter().all(is_word);
@@ -221,7 +221,7 @@ fn are_fractions<'a>(items: impl Iterator<Item = &'a [u8]>) -> bool {
     n > 0
 }
 
-/// Texts that a separator would cut into items.
+/// Warns about texts that a separator would split into items.
 fn separated(field: &Field, texts: &Texts<'_>) -> Option<String> {
     let is_list = field.pooling.is_some();
     let cuts = |separator: char| {
@@ -244,48 +244,48 @@ fn separated(field: &Field, texts: &Texts<'_>) -> Option<String> {
     }
     let fits = |separator: &char| {
         let share = cuts(*separator);
-        share > 0.0 && Cut::of(texts, *separator).is_list(*separator, share, is_list)
+        share > 0.0 && SplitStatistics::of(texts, *separator).is_list(*separator, share, is_list)
     };
-    let found = SEPARATORS.into_iter().find(fits)?;
-    let text = texts.first(|text| items(text, Some(found)).len() > 1);
-    Some(unsplit(field, found, text))
+    let separator = SEPARATORS.into_iter().find(fits)?;
+    let text = texts.first(|text| items(text, Some(separator)).len() > 1);
+    Some(unsplit(field, separator, text))
 }
 
-fn unsplit(field: &Field, found: char, text: &[u8]) -> String {
-    let (column, text, found) = (&field.column, quoted(text), found.to_string());
+fn unsplit(field: &Field, separator: char, text: &[u8]) -> String {
+    let (column, text, separator) = (&field.column, quoted(text), separator.to_string());
     match (field.pooling, field.separator) {
         (Some(_), None) => format!(
-            "column {column:?} is a list without a separator, so every text is one item, but most texts hold \
-             {found:?}, such as {text}; state separator = {found:?} if it stands between items"
+            "column {column:?} is a list without a separator, so every text is one item, but most texts contain \
+             {separator:?}, such as {text}; set separator = {separator:?} if it separates items"
         ),
         (Some(_), Some(own)) => format!(
-            "column {column:?} has separator = {:?}, which no text holds, so every text is one item, such as \
-             {text}; state separator = {found:?} if it stands between items",
+            "column {column:?} has separator = {:?}, which no text contains, so every text is one item, such as \
+             {text}; set separator = {separator:?} if it separates items",
             own.to_string()
         ),
         (None, _) => format!(
             "column {column:?} holds texts that look like lists, such as {text}, and each text is one category; \
-             declare {{ kind = \"list\", separator = {found:?} }} if {found:?} stands between items"
+             declare {{ kind = \"list\", separator = {separator:?} }} if {separator:?} separates items"
         ),
     }
 }
 
-/// What a separator makes of texts.
-struct Cut {
-    /// Different texts that it cuts.
+/// Statistics of splitting texts at a separator.
+struct SplitStatistics {
+    /// Number of distinct texts that are split.
     texts: usize,
-    /// Different items of these.
+    /// Number of distinct items of these texts.
     items: usize,
-    /// Whether they have different numbers of items.
+    /// True if the texts differ in the number of items.
     varies: bool,
-    /// The share of the items that hold a blank.
+    /// Share of the items that contain a blank.
     with_blank: f64,
-    /// Whether the items are parts of dates and times.
+    /// True if the items are parts of dates and times.
     is_time: bool,
 }
 
-impl Cut {
-    fn of(texts: &Texts<'_>, separator: char) -> Cut {
+impl SplitStatistics {
+    fn of(texts: &Texts<'_>, separator: char) -> SplitStatistics {
         let mut distinct = HashSet::new();
         let mut lengths = HashSet::new();
         let (mut n_texts, mut n_items, mut with_blank, mut of_time) = (0, 0, 0, 0);
@@ -303,7 +303,7 @@ impl Cut {
                 distinct.insert(item);
             }
         }
-        Cut {
+        SplitStatistics {
             texts: n_texts,
             items: distinct.len(),
             varies: lengths.len() > 1,
@@ -312,8 +312,8 @@ impl Cut {
         }
     }
 
-    /// Whether the texts are lists, it seems: items come again in other texts, and lists differ in length.
-    /// Words and blanks stand in much that is no list, so they must show more.
+    /// Returns true if the texts seem to be lists: items recur in other texts, and lists differ in length.
+    /// Commas and blanks also occur in ordinary texts, so they need stronger evidence.
     fn is_list(&self, separator: char, share: f64, is_declared: bool) -> bool {
         let recur = self.texts >= 3 && self.items < self.texts;
         if self.is_time {
@@ -329,7 +329,7 @@ impl Cut {
     }
 }
 
-/// Digits with colons, dashes or slashes between them.
+/// Returns true for digits with colons, dashes or slashes between them.
 fn is_of_time(item: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b":-/.+TZ".contains(byte);
     item.iter().all(is_part) && item.iter().any(|byte| b":-/".contains(byte)) && item.len() > 3
@@ -340,7 +340,7 @@ mod tests {
     use super::*;
     use ncs_features::{Block, Column, Pooling, Texts as Values};
 
-    fn look(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>) -> String {
+    fn warning_of(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>) -> String {
         let mut values = Values::default();
         texts.iter().for_each(|text| values.push(text.as_bytes()));
         let field = Field {
@@ -370,20 +370,20 @@ mod tests {
 
     #[track_caller]
     fn category(texts: &[&str], expected: &str) {
-        let found = look(texts, None, None);
-        assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
-        assert!(found.contains(expected), "{found}");
+        let text = warning_of(texts, None, None);
+        assert_eq!(text.is_empty(), expected.is_empty(), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
 
     #[track_caller]
     fn list(texts: &[&str], separator: Option<char>, expected: &str) {
-        let found = look(texts, Some(Pooling::Mean), separator);
-        assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
-        assert!(found.contains(expected), "{found}");
+        let text = warning_of(texts, Some(Pooling::Mean), separator);
+        assert_eq!(text.is_empty(), expected.is_empty(), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]
-    fn a_category_that_looks_like_a_list_is_told_how_to_be_one() {
+    fn a_category_that_looks_like_a_list_gets_advice() {
         let brackets = "kind = \"list\", which reads them";
         category(&["['a', 'b']", "['b']", "[]"], brackets);
         category(&["[\"a\",\"b\"]", "[\"c\"]"], brackets);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_blanks_and_marks_are_no_lists() {
+    fn texts_with_blanks_and_punctuation_are_not_lists() {
         category(
             &[
                 "New York",
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_told() {
+    fn weights_are_reported() {
         let not = "weights are not supported";
         category(&["a:0.5|b:1", "b:2|c:0.1", "a:1"], not);
         list(&["a:0.5|b:1", "b:2|a:0.1", "a:1"], Some('|'), not);
@@ -437,9 +437,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_nothing_cuts_is_told_its_separator() {
-        list(&["a|b", "c", "d|e"], None, "state separator = \"|\"");
-        list(&["a|b", "c|d"], Some(','), "which no text holds");
+    fn an_unsplit_list_gets_advice_on_its_separator() {
+        list(&["a|b", "c", "d|e"], None, "set separator = \"|\"");
+        list(&["a|b", "c|d"], Some(','), "which no text contains");
         list(&["a,b", "c"], Some(','), "");
         list(&["['a', 'b']", "[]", "['c']"], None, "");
         list(&["['a', 'b']", "[]", "['c']"], Some(','), "");

@@ -1,4 +1,4 @@
-//! What stands in the validation and test rows, and in files that the first rows did not reach.
+//! Preview of the validation and test rows, and of the start of every file.
 
 use std::path::Path;
 
@@ -9,18 +9,18 @@ use ncs_readers::{
     column_names, columns_of, files, first_rows, folders_passed_over, open, split_tally,
 };
 
-use super::{FirstLook, Usable, parts_of, seen, sift, tasks};
+use super::{FirstLook, Usable, filter, parts_of, seen, tasks};
 use crate::run_file::RunPlan;
 
 /// The first rows of each part.
 pub(super) type PartRows = Vec<(Part, Vec<RowsBlock>)>;
 
-/// Looks at validation and test rows, those that the split takes from `train` included, and at the
-/// start of every file. Returns the rows of each part, the training part included, and whether all rows of
-/// their own files were seen.
+/// Previews validation and test rows, including those that the split takes from `train`, and the start of every
+/// file. Returns the rows of each part, including the training part, and true if all rows of the parts' own
+/// files were read.
 ///
-/// # Errors
-/// A file cannot be read, all of a part are empty, or a row cannot be used where none may be broken.
+/// Fails if a file cannot be read, all files of a part are empty, or a row cannot be used although none may be
+/// broken.
 pub(super) fn look(
     plan: &RunPlan,
     n_rows: usize,
@@ -30,7 +30,7 @@ pub(super) fn look(
     let mut rows = vec![(Part::Train, split_off(&plan.data, Part::Train, train)?)];
     let mut are_whole = true;
     for part in [Part::Valid, Part::Test] {
-        let (of_part, is_whole) = look_at(plan, n_rows, part, train, look)?;
+        let (of_part, is_whole) = preview_part(plan, n_rows, part, train, look)?;
         rows.push((part, of_part));
         are_whole &= is_whole;
     }
@@ -51,7 +51,7 @@ fn patterns(data: &DataPlan, part: Part) -> &[String] {
     }
 }
 
-fn look_at(
+fn preview_part(
     plan: &RunPlan,
     n_rows: usize,
     part: Part,
@@ -76,7 +76,7 @@ fn look_at(
     Ok((blocks, are_whole))
 }
 
-/// The rows of `train` that the split puts into `part`.
+/// Returns the rows of `train` that the split puts into `part`.
 fn split_off(data: &DataPlan, part: Part, train: &Usable) -> Result<Vec<RowsBlock>, ReadError> {
     let parts = parts_of(data, &train.blocks)?;
     let kept = |(rows, parts): (&RowsBlock, Vec<Part>)| {
@@ -88,8 +88,7 @@ fn split_off(data: &DataPlan, part: Part, train: &Usable) -> Result<Vec<RowsBloc
     Ok(train.blocks.iter().zip(parts).map(kept).collect())
 }
 
-/// The first rows of the files of `part`, those left out that cannot be used, and whether there are
-/// no others.
+/// Returns the usable first rows of the files of `part`, and true if the files have no others.
 fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool), ReadError> {
     let data = DataPlan {
         train: patterns(&plan.data, part).to_vec(),
@@ -98,13 +97,13 @@ fn own_rows(plan: &RunPlan, n_rows: usize, part: Part) -> Result<(Usable, bool),
     let columns = columns_of(&plan.data, &plan.schema);
     let first = first_rows(&data, &columns, n_rows)?;
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
-    // Nothing is fitted to these rows: what they would not suffice for is no matter.
-    let _ = sift(plan, None, &mut rows)?;
+    // No schema is fitted to these rows, so a failure to fit them does not matter.
+    let _ = filter(plan, None, &mut rows)?;
     Ok((rows, first.are_all))
 }
 
-/// Labels of one kind cannot judge. For the validation rows training may refuse that; the test rows may well
-/// be of one kind, as rows that were all shown and rated are.
+/// Warns about labels of one class, on which metrics are undefined. Training may reject such validation rows;
+/// test rows may have one class, for example if they are all shown and rated rows.
 fn labels(
     of_schema: &[Task],
     blocks: &[RowsBlock],
@@ -121,8 +120,8 @@ fn labels(
     Ok(())
 }
 
-/// Why no run should use the split, if so. A split by time is judged by all rows, of which its column
-/// alone is read: a log that is sorted by time begins with training rows only.
+/// Returns the reason why the split is unusable, if it is. A split by time is checked on all rows, of which
+/// only the time column is read: a log that is sorted by time starts with training rows only.
 pub(super) fn split_fault(
     data: &DataPlan,
     rows: &Usable,
@@ -142,8 +141,7 @@ pub(super) fn split_fault(
     }
 }
 
-/// Reads the first rows of every file, so that one that is cut off there is known now; says how many
-/// hold none.
+/// Reads the first rows of every file, to detect truncated files early, and reports files without rows.
 fn starts(plan: &RunPlan, patterns: &[String]) -> Result<Option<String>, ReadError> {
     let columns = columns_of(&plan.data, &plan.schema);
     let reading = &plan.data.reading;
@@ -170,16 +168,16 @@ fn starts(plan: &RunPlan, patterns: &[String]) -> Result<Option<String>, ReadErr
     Ok(empty.first().map(|first| {
         let (n, first) = (empty.len(), first.display());
         match n {
-            1 => format!("{first}: the file holds no rows; it is passed over"),
+            1 => format!("{first}: the file has no rows; it is skipped"),
             _ => format!(
-                "{n} of {} files hold no rows; they are passed over, the first: {first}",
+                "{n} of {} files have no rows and are skipped, the first: {first}",
                 files.len()
             ),
         }
     }))
 }
 
-/// The first rows of a file; `None` where it holds none.
+/// Returns the first rows of a file; `None` if it has none.
 fn first_block(
     file: &Path,
     reading: &Reading,
@@ -192,7 +190,7 @@ fn first_block(
     }
 }
 
-/// Of several files without a list of their columns, only the first must have all of them.
+/// Opens a file. Of several files without a list of columns, only the first must have all columns.
 fn open_start(
     file: &Path,
     reading: &Reading,
@@ -202,8 +200,8 @@ fn open_start(
     match open(file, reading, columns) {
         Err(ReadError::MissingColumn { .. }) if may_lack && !lists_columns(file, reading) => {
             let present = column_names(file, reading)?;
-            let wanted = columns.iter().filter(|column| present.contains(column));
-            open(file, reading, &wanted.cloned().collect::<Vec<_>>())
+            let own = columns.iter().filter(|column| present.contains(column));
+            open(file, reading, &own.cloned().collect::<Vec<_>>())
         }
         opened => opened,
     }

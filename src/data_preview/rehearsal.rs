@@ -1,4 +1,4 @@
-//! What training does before its first step, done for `ncs check`, so that both refuse the same.
+//! Dry run of the steps of training before its first step, so that `ncs check` rejects the same data.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -13,11 +13,10 @@ use crate::progress::Progress;
 use crate::run_file::{RunFile, RunPlan};
 use crate::training;
 
-/// Reads, fits, splits and encodes every row, and keeps nothing; the fitted schema. What training would then
-/// refuse stands in the look, which shows why.
+/// Reads, fits, splits and encodes every row, without keeping them, and returns the fitted schema. Reasons for
+/// which training would reject the data are stored in the preview.
 ///
-/// # Errors
-/// What training would refuse of files and rows.
+/// Fails for files and rows that training would reject.
 pub(super) fn run(
     file: &RunFile,
     progress: Progress,
@@ -43,8 +42,8 @@ fn refusal(file: &RunFile, schema: &Schema, report: &Report) -> Option<String> {
     let counts = |part: Part| {
         let mut parts = report.parts.iter();
         parts
-            .find(|found| found.part == part)
-            .map(|found| &found.labels)
+            .find(|counts| counts.part == part)
+            .map(|counts| &counts.labels)
     };
     let none = LabelCounts::new(schema.tasks.len());
     let train = counts(Part::Train).unwrap_or(&none);
@@ -59,10 +58,9 @@ fn refusal(file: &RunFile, schema: &Schema, report: &Report) -> Option<String> {
     (!problems.is_empty()).then(|| problems.join("\n"))
 }
 
-/// What the rows that were looked at let one expect, where they are not all: warnings.
+/// Adds warnings from the first rows, if they are not all rows.
 ///
-/// # Errors
-/// The files cannot be found, or one of them stands in two parts.
+/// Fails if the files cannot be found, or if a file is in two parts.
 pub(super) fn forecast(
     plan: &RunPlan,
     fitted: Result<Schema, FitError>,

@@ -1,4 +1,4 @@
-//! What the first rows hold of the tasks.
+//! Preview of the tasks.
 
 use std::collections::HashSet;
 
@@ -10,41 +10,41 @@ use serde::Serialize;
 
 use crate::progress::grouped;
 
-/// What the first rows hold of a task.
+/// Preview of a task from the first rows.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TaskLook {
     /// The task's name.
     pub(crate) name: String,
-    /// Its label's column.
+    /// Column of the label.
     pub(crate) label: String,
-    /// Rows that it is about.
+    /// Number of rows in the task's population.
     pub(crate) rows: u64,
-    /// Rows of them whose label is known.
+    /// Number of these rows with a known label.
     pub(crate) known: u64,
-    /// Rows of them whose label is above 0.
+    /// Number of these rows with a label above 0.
     pub(crate) positives: u64,
-    /// Positives over known.
+    /// Positives divided by known.
     pub(crate) rate: Option<f64>,
-    /// The smallest label.
+    /// Smallest label.
     pub(crate) min: Option<f32>,
-    /// The largest label.
+    /// Largest label.
     pub(crate) max: Option<f32>,
 }
 
 impl TaskLook {
-    /// Why nothing can be learned from these labels, if so.
+    /// Returns the reason why nothing can be learned from these labels, if so.
     pub(crate) fn fault(&self) -> Option<String> {
         let TaskLook {
             name, label, known, ..
         } = self;
         match (self.min, self.max) {
             (None, _) => Some(format!(
-                "task {name:?}: no row has a known label in column {label:?}; look at the column, \
-                 and at where"
+                "task {name:?}: no row has a known label in column {label:?}; check the column \
+                 and the setting where"
             )),
             (Some(least), Some(most)) if least == most => Some(format!(
                 "task {name:?}: the label {label:?} is {least} on all {known} rows where it is \
-                 known; nothing can be learned from a constant: look at the column, or leave the \
+                 known; nothing can be learned from a constant: check the column, or leave the \
                  task out"
             )),
             _ => None,
@@ -52,10 +52,10 @@ impl TaskLook {
     }
 }
 
-/// One look for each task.
+/// Returns the preview of each task.
 ///
 /// # Errors
-/// A label is none.
+/// Fails if a label is invalid.
 pub(super) fn tasks(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<TaskLook>, ReadError> {
     let mut looks: Vec<TaskLook> = tasks.iter().map(no_rows).collect();
     for rows in blocks {
@@ -74,7 +74,7 @@ pub(super) fn tasks(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<TaskLook
     Ok(looks)
 }
 
-/// The labels of all rows, `[task][row]`.
+/// Returns the labels of all rows, `[task][row]`.
 pub(super) fn labels_of(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<Vec<f32>>, ReadError> {
     let mut all = vec![Vec::new(); tasks.len()];
     for rows in blocks {
@@ -86,28 +86,28 @@ pub(super) fn labels_of(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<Vec<
     Ok(all)
 }
 
-/// Rows whose label is 1 for a task that is about another's positives, and is 0 for that other: conversions
-/// without a click.
+/// Warns about rows that are positive for a task restricted to another's positives, but not positive for that
+/// other: conversions without a click.
 pub(super) fn unclicked(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<String>, ReadError> {
-    let whole: Vec<Task> = tasks.iter().map(whole).collect();
-    let labels = labels_of(&whole, blocks)?;
+    let unrestricted: Vec<Task> = tasks.iter().map(with_all_rows).collect();
+    let labels = labels_of(&unrestricted, blocks)?;
     let of_task = |(task, own): (&Task, &Vec<f32>)| {
         let Population::Where(other) = task.population else {
             return None;
         };
         let pairs = own.iter().zip(&labels[other]);
-        let without = |wanted: fn(f32) -> bool| {
+        let count = |matches: fn(f32) -> bool| {
             pairs
                 .clone()
-                .filter(|(own, other)| **own > 0.0 && wanted(**other))
+                .filter(|(own, other)| **own > 0.0 && matches(**other))
                 .count() as u64
         };
-        let (zero, unknown) = (without(|other| other == 0.0), without(f32::is_nan));
+        let (zero, unknown) = (count(|other| other == 0.0), count(f32::is_nan));
         let n = own.iter().filter(|label| **label > 0.0).count() as u64;
         (zero + unknown > 0).then(|| {
             format!(
-                "task {:?}: of {} rows whose label {:?} is above 0, {} have a {:?} of 0{}: they count for \
-                 nothing, since the task is about the rows where that is 1; look at how the two were joined",
+                "task {:?}: of {} rows whose label {:?} is above 0, {} have a {:?} of 0{}: they are \
+                 ignored, since the task is restricted to rows where that is 1; check how the two were joined",
                 task.name,
                 grouped(n),
                 task.label,
@@ -123,7 +123,7 @@ pub(super) fn unclicked(tasks: &[Task], blocks: &[RowsBlock]) -> Result<Vec<Stri
     Ok(tasks.iter().zip(&labels).filter_map(of_task).collect())
 }
 
-/// Says of the column of groups that it makes no groups, if so. `which` rows were looked at: `on all rows`.
+/// Warns if the group column forms no groups. `which` describes the previewed rows: `on all rows`.
 pub(super) fn ungrouped(group: Option<&str>, blocks: &[RowsBlock], which: &str) -> Option<String> {
     let group = group?;
     let mut names = HashSet::new();
@@ -131,7 +131,7 @@ pub(super) fn ungrouped(group: Option<&str>, blocks: &[RowsBlock], which: &str) 
     for block in blocks.iter().map(|rows| &rows.block) {
         let column = block.column(group)?;
         for row in 0..block.n_rows {
-            // The rows were encoded before they came here: each has one value at most. A null is told apart.
+            // The rows have been encoded before, so each has at most one value. Nulls are handled separately.
             let name = match column.only(row) {
                 Ok(Some(i)) => buffer.text(&column.values, i).to_vec(),
                 _ => Vec::new(),
@@ -143,21 +143,21 @@ pub(super) fn ungrouped(group: Option<&str>, blocks: &[RowsBlock], which: &str) 
         }
     }
     let what = match names.contains(b"".as_slice()) {
-        true => "null: there is no grouped AUC, and for intervals each row is drawn by itself",
+        true => "null: there is no grouped AUC, and intervals resample single rows",
         false => {
-            "the same: grouped AUC is the AUC, and there are no intervals, which are drawn from whole groups"
+            "the same: grouped AUC is the AUC, and there are no intervals, which resample whole groups"
         }
     };
     (!names.is_empty()).then(|| {
         format!(
-            "evaluation.group: column {group:?} is {what} ({which}); name the column of an impression, a session or \
+            "evaluation.group: column {group:?} is {what} ({which}); set it to the column of an impression, a session or \
              a user, or leave evaluation.group out"
         )
     })
 }
 
-/// The task, were it about every row.
-fn whole(task: &Task) -> Task {
+/// Returns the task with all rows as its population.
+fn with_all_rows(task: &Task) -> Task {
     Task {
         population: Population::All,
         ..task.clone()

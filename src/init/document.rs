@@ -1,25 +1,25 @@
-//! The run file as text.
+//! Formatting of the run file.
 
 use super::kind::Kind;
 use super::{Column, Draft, Split, TaskDraft};
 use crate::progress::grouped;
 
-/// A line's place for comments, where the line is not longer.
-const COMMENTS_AT: usize = 40;
+/// Column at which comments start after shorter lines.
+const COMMENT_COLUMN: usize = 40;
 
 impl Draft {
-    /// The run file; `name` is what it is to be called.
+    /// Formats the run file; `name` is its file name.
     pub(crate) fn text(&self, name: &str) -> String {
-        let chapters = [
+        let sections = [
             self.head(name),
             self.data(),
             self.columns(),
             self.tasks(),
             self.evaluation(),
         ];
-        chapters
+        sections
             .into_iter()
-            .filter(|chapter| !chapter.is_empty())
+            .filter(|section| !section.is_empty())
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -32,8 +32,8 @@ impl Draft {
             format!("{rows} of the rows")
         };
         format!(
-            "# Written by ncs init from {rows}: the columns by kind, all else at its default.\n\
-             # Check every column: a line that begins with # is no feature, for the reason beside it. Then:\n\
+            "# Written by ncs init from {rows}: the kinds of the columns; all other settings have their defaults.\n\
+             # Check every column: a line that starts with # is not a feature, for the reason given. Then run:\n\
              #     ncs check {name}\n\
              #     ncs train {name} --out DIR\n"
         )
@@ -96,13 +96,13 @@ impl Draft {
         format!("[columns]\n{}\n", lines.join("\n"))
     }
 
-    /// Categories of the exact values of numbers, under names that no column has.
+    /// Returns features for the exact values of numbers, under unused names.
     fn exact_values(&self) -> impl Iterator<Item = String> {
-        let is_taken = |name: &str| self.columns.iter().any(|column| column.name == name);
+        let is_used = |name: &str| self.columns.iter().any(|column| column.name == name);
         let columns = self.columns.iter().filter(|column| column.has_exact_values);
         columns.map(move |column| {
             let mut name = format!("{}_value", column.name);
-            while is_taken(&name) {
+            while is_used(&name) {
                 name.push('_');
             }
             let setting = format!(
@@ -110,7 +110,7 @@ impl Draft {
                 key(&name),
                 quoted(&column.name)
             );
-            let why = "its exact values predict labels better than a scale does";
+            let why = "its exact values predict labels better than a scale";
             with_comment(&setting, why)
         })
     }
@@ -129,8 +129,8 @@ impl Draft {
 
 fn no_time(why: &str) -> String {
     format!(
-        "# Validation: a tenth of the rows at random. A time column would serve better, with the latest rows\n\
-         # as validation; {}.\n",
+        "# Validation: a random tenth of the rows. A time column is better, with the latest rows as\n\
+         # validation; {}.\n",
         one_line(why)
     )
 }
@@ -139,7 +139,7 @@ fn line(column: &Column) -> String {
     let setting = format!("{} = {}", key(&column.name), kind(&column.decision.kind));
     let out = column.left_out().map(one_line);
     let why = out.as_deref().unwrap_or(column.decision.why);
-    let parts = [column.described.as_str(), why]
+    let parts = [column.description.as_str(), why]
         .into_iter()
         .filter(|part| !part.is_empty());
     let comment = parts.collect::<Vec<_>>().join("; ");
@@ -187,7 +187,7 @@ fn task(task: &TaskDraft) -> String {
         let line = format!("where = {}", quoted(other));
         text += &format!(
             "{}\n",
-            with_comment(&line, "counts clicked rows only; a null label is unknown")
+            with_comment(&line, "only clicked rows; a null label is unknown")
         );
     }
     if task.is_ratio {
@@ -197,7 +197,7 @@ fn task(task: &TaskDraft) -> String {
 }
 
 fn with_comment(line: &str, comment: &str) -> String {
-    format!("{line:COMMENTS_AT$} # {comment}")
+    format!("{line:COMMENT_COLUMN$} # {comment}")
 }
 
 fn array(items: &[String]) -> String {
@@ -214,7 +214,7 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// A bare key where that is possible. One on several lines would break out of its comment.
+/// Returns a bare key if possible. A key on several lines would break out of its comment.
 fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(is_bare) {

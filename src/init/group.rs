@@ -1,8 +1,8 @@
-//! Which column groups the rows within which a model ranks.
+//! The column by which rows are grouped for ranking metrics.
 
 use super::Column;
 
-/// Names of groups, those first whose rows are shown together.
+/// Names of group columns, in order of preference: rows that are shown together first.
 const GROUPS: [&[&str]; 3] = [
     &[
         "impressionid",
@@ -33,7 +33,7 @@ const GROUPS: [&[&str]; 3] = [
     ],
 ];
 
-/// A column whose rows are shown together or are of one user, by its name.
+/// Guesses by name the column whose rows are shown together or belong to one user.
 pub(super) fn guess(columns: &[Column]) -> Option<&Column> {
     let letters = |name: &str| -> String {
         let letters = name.chars().filter(|c| c.is_alphanumeric());
@@ -41,17 +41,17 @@ pub(super) fn guess(columns: &[Column]) -> Option<&Column> {
     };
     let names = GROUPS.into_iter().flatten();
     let of_name = |name: &&str| {
-        let mut named = columns
+        let mut candidates = columns
             .iter()
             .filter(|column| letters(&column.name) == *name);
-        named.find(|column| {
+        candidates.find(|column| {
             column.nulls == 0 && column.distinct * 3 <= column.known * 2 && column.distinct > 1
         })
     };
     names.copied().find_map(|name| of_name(&name))
 }
 
-/// Whether the rows of a group belong together, unlike those of a user.
+/// Returns true if the group is one event, unlike the rows of a user.
 pub(super) fn is_event(name: &str) -> bool {
-    super::names::named(name) == Some(super::names::Named::Event)
+    super::names::name_hint(name) == Some(super::names::NameHint::Event)
 }

@@ -1,33 +1,33 @@
-//! The kind of a column, by rules that docs/decisions state.
+//! The kind of a column, by the rules in docs/decisions.
 
 use super::lists::{self, ListText};
-use super::names::{Named, named};
-use super::profile::{Holds, Profile};
+use super::names::{NameHint, name_hint};
+use super::profile::{Profile, ValueType};
 use super::time;
 use crate::progress::grouped;
 
-/// How a column enters the network.
+/// Kind of a feature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Categorical,
-    /// A number; texts that mean that there is none.
+    /// A number, with the texts of missing values.
     Numeric {
         missing: Vec<String>,
     },
-    /// A list; what stands between items where it is a text, and the column whose ids it shares.
+    /// A list, with the separator if it is a text, and the column whose ids it shares.
     List {
         separator: Option<char>,
         table: Option<String>,
     },
 }
 
-/// What becomes of a column.
+/// Decision about a column.
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
     pub(super) kind: Kind,
-    /// Why this kind, where that is not plain.
+    /// Reason for the kind, if it is not obvious.
     pub(super) why: &'static str,
-    /// Why it is no feature, if it is none.
+    /// Reason why it is not a feature, if it is left out.
     pub(super) out: Option<String>,
 }
 
@@ -48,27 +48,27 @@ impl Decision {
     }
 }
 
-/// Integers of at most so many values are categories, whatever they are called.
-const FEW: usize = 10;
-/// Integers of at most so many values are categories, unless their name says that they are quantities.
-const SMALL: usize = 20;
-/// Fewer rows do not show that values never come again.
-const ENOUGH_ROWS: usize = 200;
+/// Maximum number of distinct integers that are categories regardless of the name.
+const FEW_VALUES: usize = 10;
+/// Maximum number of distinct integers that are categories unless the name hints at a quantity.
+const SMALL_RANGE: usize = 20;
+/// Minimum number of rows to conclude that values do not repeat.
+const MIN_ROWS: usize = 200;
 
-/// Decides what becomes of a column. `all_rows` says whether the files hold no other rows.
+/// Decides about a column. `all_rows` is true if the files have no other rows.
 pub(super) fn decide(profile: &Profile, all_rows: bool) -> Decision {
     let decision = by_values(profile);
     if decision.out.is_some() {
         return decision;
     }
     let (distinct, known) = (profile.counts.len(), profile.known());
-    let is_many = distinct > FEW * FEW && distinct * 100 >= known;
-    if named(&profile.name) == Some(Named::Event) && is_many {
-        return decision.out("names one event: the rows to predict have others");
+    let is_many = distinct > FEW_VALUES * FEW_VALUES && distinct * 100 >= known;
+    if name_hint(&profile.name) == Some(NameHint::Event) && is_many {
+        return decision.out("names one event: rows to predict have other values");
     }
-    let is_unique = known >= ENOUGH_ROWS && distinct * 50 >= known * 49;
+    let is_unique = known >= MIN_ROWS && distinct * 50 >= known * 49;
     if decision.kind == Kind::Categorical && is_unique && (all_rows || counts_rows(profile)) {
-        return decision.out("nearly every row has a value of its own: nothing comes again");
+        return decision.out("nearly every row has its own value: values do not repeat");
     }
     decision
 }
@@ -79,17 +79,18 @@ fn by_values(profile: &Profile) -> Decision {
         return categorical().out("no row has a value");
     }
     if profile.counts.len() == 1 && profile.nulls == 0 && profile.n_values() == profile.n_rows() {
-        let value = profile.counts.keys().next().map(|text| shown(text));
+        let value = profile.counts.keys().next().map(|text| quoted(text));
         return categorical().out(format!("constant: {}", value.unwrap_or_default()));
     }
     if profile.is_list {
         return list(profile, None);
     }
     if time::is_time(profile) {
-        let reason = "a time: the rows to predict have later ones; derive hour or weekday from it beforehand";
+        let reason =
+            "a time: rows to predict have later ones; derive hour or weekday from it beforehand";
         return categorical().out(reason);
     }
-    match numeric_words(profile) {
+    match non_numeric_texts(profile) {
         Some(missing) => number(profile, missing),
         None => text(profile),
     }
@@ -110,8 +111,8 @@ fn list(profile: &Profile, separator: Option<char>) -> Decision {
     decision
 }
 
-/// The texts beside numbers, such as `NA`, where nearly all values are numbers; `None` where they are not.
-fn numeric_words(profile: &Profile) -> Option<Vec<String>> {
+/// Returns the texts among numbers, such as `NA`, if nearly all values are numbers; `None` otherwise.
+fn non_numeric_texts(profile: &Profile) -> Option<Vec<String>> {
     if profile.share(|_, x| !x.is_nan()) < 0.95 {
         return None;
     }
@@ -131,25 +132,29 @@ fn number(profile: &Profile, mut missing: Vec<String>) -> Decision {
         Decision::of(Kind::Numeric { missing }, why)
     };
     let categorical = |why| Decision::of(Kind::Categorical, why);
-    let name = named(&profile.name);
+    let name = name_hint(&profile.name);
     let distinct = profile.counts.len();
     if numbers().any(|x| x.fract() != 0.0) {
         return match name {
-            Some(Named::Code) if profile.holds == Holds::Text => categorical("named like a code"),
+            Some(NameHint::Code) if profile.value_type == ValueType::Text => {
+                categorical("named like a code")
+            }
             _ => numeric(""),
         };
     }
     match name {
-        _ if distinct <= FEW => categorical("few values"),
-        Some(Named::Code | Named::Event) => categorical("named like an id or a code"),
-        Some(Named::Calendar) if distinct <= 60 => categorical("part of a calendar"),
-        Some(Named::Quantity | Named::Time | Named::Calendar) => numeric("named like a quantity"),
-        None if distinct <= SMALL => categorical("few values"),
+        _ if distinct <= FEW_VALUES => categorical("few values"),
+        Some(NameHint::Code | NameHint::Event) => categorical("named like an id or a code"),
+        Some(NameHint::Calendar) if distinct <= 60 => categorical("part of a calendar"),
+        Some(NameHint::Quantity | NameHint::Time | NameHint::Calendar) => {
+            numeric("named like a quantity")
+        }
+        None if distinct <= SMALL_RANGE => categorical("few values"),
         None => by_shape(profile, numeric, categorical),
     }
 }
 
-/// `-1` where it is the only number below 0: it stands for "unknown" then.
+/// Returns `-1` if it is the only number below 0: it then means "unknown".
 fn sentinel(profile: &Profile) -> Option<String> {
     let below: Vec<f64> = profile
         .numbers
@@ -160,8 +165,8 @@ fn sentinel(profile: &Profile) -> Option<String> {
     (below == [-1.0] && profile.counts.len() > 2).then(|| "-1".to_owned())
 }
 
-/// Integers whose name says nothing. Of few different ones, quantities are as frequent as their neighbours; of
-/// many, most are small. Codes are neither.
+/// Decides about integers whose name gives no hint. Quantities with few distinct values are as frequent as
+/// their neighbours; with many, most values are small. Codes have neither property.
 fn by_shape(
     profile: &Profile,
     numeric: impl Fn(&'static str) -> Decision,
@@ -174,7 +179,7 @@ fn by_shape(
     let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize].0;
     let middle = (at(0.5) - at(0.0)) / (at(0.95) - at(0.0)).max(1.0);
     let is_dense = values.len() <= 200 && profile.known() >= 5 * values.len();
-    if is_dense && neighbours_agree(&values) > 0.7 {
+    if is_dense && neighbour_correlation(&values) > 0.7 {
         return numeric(
             "as frequent as their neighbours, like a quantity; if these are codes: \"categorical\"",
         );
@@ -187,15 +192,15 @@ fn by_shape(
     categorical("in no order, like codes; if these are a quantity: \"numeric\"")
 }
 
-/// The correlation between how often a value is there and how often the next one is, in logarithms.
-fn neighbours_agree(values: &[(f64, usize)]) -> f64 {
+/// Returns the correlation between the log frequency of a value and that of the next value.
+fn neighbour_correlation(values: &[(f64, usize)]) -> f64 {
     let logs: Vec<f64> = values.iter().map(|(_, n)| (*n as f64).ln()).collect();
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     let variance: f64 = logs.iter().map(|x| (x - mean).powi(2)).sum();
     let pairs = logs.windows(2);
-    let together: f64 = pairs.map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum();
+    let covariance: f64 = pairs.map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum();
     if variance > 0.0 {
-        together / variance
+        covariance / variance
     } else {
         1.0
     }
@@ -206,7 +211,7 @@ fn text(profile: &Profile) -> Decision {
     match lists::of(profile) {
         Some(ListText::Separated(separator)) => return list(profile, Some(separator)),
         Some(ListText::Weighted) => {
-            let reason = "items with a number behind a colon: write the items alone";
+            let reason = "items with a number after a colon: write only the items";
             return categorical.out(reason);
         }
         None => {}
@@ -223,7 +228,7 @@ fn text(profile: &Profile) -> Decision {
     categorical
 }
 
-/// Whether each row has the number after that of the row before.
+/// Returns true if the numbers count up by one from row to row.
 fn counts_rows(profile: &Profile) -> bool {
     let numbers: Vec<Option<f64>> = (0..profile.n_rows())
         .map(|row| profile.number(row))
@@ -233,13 +238,13 @@ fn counts_rows(profile: &Profile) -> bool {
     next.count() * 100 >= numbers.len() * 99
 }
 
-/// A value in quotes, short.
-fn shown(text: &[u8]) -> String {
+/// Returns a shortened value in quotes.
+fn quoted(text: &[u8]) -> String {
     format!("{:?}", ncs_features::value::shown_text(text))
 }
 
-/// What the file holds of a column: `integer, 8,312 distinct, 1.5 % null`.
-pub(super) fn described(profile: &Profile, kind: &Kind) -> String {
+/// Describes the values of a column: `integer, 8,312 distinct, 1.5 % null`.
+pub(super) fn description(profile: &Profile, kind: &Kind) -> String {
     if profile.known() == 0 {
         return String::new();
     }
@@ -250,15 +255,18 @@ pub(super) fn described(profile: &Profile, kind: &Kind) -> String {
             .iter()
             .all(|x| x.is_nan() || x.fract() == 0.0)
     };
-    let holds = match profile.holds {
-        Holds::Text if numeric_words(profile).is_some() && !profile.counts.is_empty() => {
-            if whole() { "integer" } else { "float" }
-        }
-        Holds::Text => "text",
-        Holds::Integer => "integer",
-        Holds::Float if !is_number && whole() => "integer",
-        Holds::Float => "float",
-    };
+    let type_name =
+        match profile.value_type {
+            ValueType::Text
+                if non_numeric_texts(profile).is_some() && !profile.counts.is_empty() =>
+            {
+                if whole() { "integer" } else { "float" }
+            }
+            ValueType::Text => "text",
+            ValueType::Integer => "integer",
+            ValueType::Float if !is_number && whole() => "integer",
+            ValueType::Float => "float",
+        };
     let list = if profile.is_list { "lists of " } else { "" };
     let distinct = grouped(profile.counts.len() as u64);
     let nulls = match 100.0 * profile.nulls as f64 / profile.n_rows().max(1) as f64 {
@@ -266,5 +274,5 @@ pub(super) fn described(profile: &Profile, kind: &Kind) -> String {
         share if share < 0.1 => ", under 0.1 % null".to_owned(),
         share => format!(", {share:.1} % null"),
     };
-    format!("{list}{holds}, {distinct} distinct{nulls}")
+    format!("{list}{type_name}, {distinct} distinct{nulls}")
 }

@@ -1,4 +1,4 @@
-//! What rows of a later time show of the earlier ones.
+//! Comparison of later rows with earlier ones.
 
 use super::kind::Kind;
 use super::leak::Labels;
@@ -10,7 +10,7 @@ use crate::exact_values::{self, Folds};
 use ncs_features::Block;
 use ncs_readers::split::Part;
 
-/// Marks the numbers whose exact values tell more than a scale.
+/// Marks the numbers whose exact values are more informative than a scale.
 pub(super) fn find_exact_values(
     columns: &mut [Column],
     sample: &Sample,
@@ -28,12 +28,12 @@ pub(super) fn find_exact_values(
     for column in columns.iter_mut().filter(is_number) {
         let profile = Profile::of(&column.name, None, blocks(sample));
         let labels = labels.iter().map(|labels| labels.of_rows.as_slice());
-        column.has_exact_values = exact_values::tell_more(&profile, labels, folds);
+        column.has_exact_values = exact_values::are_informative(&profile, labels, folds);
     }
 }
 
-/// Whether both parts have labels of both kinds, as far as the rows show that were looked at.
-pub(super) fn divides(boundary: &Boundary, sample: &Sample, labels: &[Labels]) -> bool {
+/// Returns true if both parts have labels of both classes, as far as the sampled rows show.
+pub(super) fn splits_labels(boundary: &Boundary, sample: &Sample, labels: &[Labels]) -> bool {
     let is_late = is_late(boundary, sample);
     let differ = |labels: &Labels, late: bool| {
         let own = labels
@@ -49,7 +49,7 @@ pub(super) fn divides(boundary: &Boundary, sample: &Sample, labels: &[Labels]) -
         .all(|labels| differ(labels, true) && differ(labels, false))
 }
 
-/// Whether each row lies behind the boundary.
+/// Returns, for each row, true if it is after the boundary.
 fn is_late(boundary: &Boundary, sample: &Sample) -> Vec<bool> {
     let of_block = |block: &Block| -> Vec<bool> {
         let parts = boundary.split.parts(block, 0).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Columns that tell a label too well to be known before it.
+//! Columns that predict a label too well to be known before it.
 
 use crate::column_auc::{auc_of_number, auc_of_values};
 
@@ -6,24 +6,24 @@ use super::kind::Kind;
 use super::names::is_after_the_event;
 use super::profile::Profile;
 
-/// An AUC that no column alone reaches that is known before the event.
-const TOO_GOOD: f64 = 0.98;
-/// Fewer labels of a kind than this prove nothing.
-const FEW: u32 = 30;
-/// A column that is known at positive rows only is so by chance with less than this probability.
-const CHANCE: f64 = 1e-6;
+/// AUC that no single column known before the event reaches.
+const SUSPICIOUS_AUC: f64 = 0.98;
+/// Minimum number of labels of each class for a test.
+const MIN_LABELS: u32 = 30;
+/// Significance level of the test for columns that are known only in positive rows.
+const SIGNIFICANCE: f64 = 1e-6;
 
-/// The labels of a task in the rows that are looked at.
+/// Labels of a task in the sampled rows.
 pub(super) struct Labels {
-    /// The label's column.
+    /// Column of the label.
     pub(super) column: String,
-    /// The label of each row, NaN where the task is not about it or the label is unknown.
+    /// Label of each row, NaN if the row is outside the task's population or the label is unknown.
     pub(super) of_rows: Vec<f32>,
-    /// The label of each row, of whatever task's population; NaN where it is unknown.
+    /// Label of each row regardless of the task's population; NaN where unknown.
     pub(super) raw: Vec<f32>,
 }
 
-/// Why a column is suspected to be written after the event that a label tells, if it is.
+/// Returns the reason why a column seems to be written after the labelled event, if it does.
 pub(super) fn suspicion(profile: &Profile, kind: &Kind, labels: &[Labels]) -> Option<String> {
     let all = labels.iter();
     let copy = all.clone().find_map(|labels| copy_of(profile, labels));
@@ -33,11 +33,11 @@ pub(super) fn suspicion(profile: &Profile, kind: &Kind, labels: &[Labels]) -> Op
             .iter()
             .find_map(|labels| ranks(profile, kind, labels))
     };
-    let named = || {
+    let by_name = || {
         let reason = "named like what happens after a click";
         is_after_the_event(&profile.name).then(|| reason.to_owned())
     };
-    copy.or(filled).or_else(ranked).or_else(named)
+    copy.or(filled).or_else(ranked).or_else(by_name)
 }
 
 fn copy_of(profile: &Profile, labels: &Labels) -> Option<String> {
@@ -46,19 +46,19 @@ fn copy_of(profile: &Profile, labels: &Labels) -> Option<String> {
         let number = profile.number(*row).or(flag(profile, *row));
         number == Some(f64::from(labels.raw[*row]))
     };
-    (known.len() >= FEW as usize && known.iter().all(same))
+    (known.len() >= MIN_LABELS as usize && known.iter().all(same))
         .then(|| format!("a copy of {}", labels.column))
 }
 
-/// `true` and `false` as numbers.
+/// Returns `true` and `false` as numbers.
 fn flag(profile: &Profile, row: usize) -> Option<f64> {
     let value = profile.row(row).first()?;
     let (text, _) = profile.counts.get_index(*value as usize)?;
     let flags: [(&[u8], f64); 2] = [(b"true", 1.0), (b"false", 0.0)];
-    let found = flags
+    let flag = flags
         .into_iter()
         .find(|(flag, _)| text.eq_ignore_ascii_case(flag));
-    found.map(|(_, number)| number)
+    flag.map(|(_, number)| number)
 }
 
 fn rows(labels: &[f32]) -> Vec<usize> {
@@ -67,7 +67,8 @@ fn rows(labels: &[f32]) -> Vec<usize> {
         .collect()
 }
 
-/// A column that has a value, or another one than 0, only where the label is 1 (or only where it is 0).
+/// Tests for a column that has a value, or a value other than 0, only where the label is 1 (or only where it is
+/// 0).
 fn filled_after(profile: &Profile, labels: &Labels) -> Option<String> {
     let rows = rows(&labels.of_rows);
     let is_known = |row: usize| !profile.row(row).is_empty();
@@ -89,9 +90,9 @@ fn filled_after(profile: &Profile, labels: &Labels) -> Option<String> {
     None
 }
 
-/// Whether rows with label `at` are the only ones that are set, exactly or nearly, and so many that even a
-/// feature which multiplies the odds of that label tenfold would hardly ever do it. For label 0 they must also be
-/// half of its rows: a rare flag of what is never clicked may well be known in time.
+/// Returns true if only rows with label `at` are set, exactly or nearly, and so many that even a feature which
+/// multiplies the odds of that label tenfold would hardly ever do so. For label 0 they must also be half of its
+/// rows: a rare flag of items that are never clicked may well be known in time.
 fn only_at(at: f32, rows: &[usize], labels: &[f32], is_set: impl Fn(usize) -> bool) -> bool {
     let (mut own, mut own_set, mut others, mut others_set) = (0u32, 0u32, 0u32, 0u32);
     for &row in rows {
@@ -103,32 +104,33 @@ fn only_at(at: f32, rows: &[usize], labels: &[f32], is_set: impl Fn(usize) -> bo
             (others, others_set) = (others + 1, others_set + set);
         }
     }
-    if own < FEW || others < FEW || own_set < FEW {
+    if own < MIN_LABELS || others < MIN_LABELS || own_set < MIN_LABELS {
         return false;
     }
     let odds = 10.0 * f64::from(own) / f64::from(others);
-    let is_no_chance = f64::from(own_set) * (odds / (1.0 + odds)).ln() < CHANCE.ln();
+    let is_significant = f64::from(own_set) * (odds / (1.0 + odds)).ln() < SIGNIFICANCE.ln();
     let is_exact = others_set == 0 && at > 0.0;
     let is_nearly = others_set * 200 <= others && own_set * 2 >= own;
-    is_no_chance && (is_exact || is_nearly)
+    is_significant && (is_exact || is_nearly)
 }
 
-/// A column that ranks the labels nearly without a mistake.
+/// Tests for a column that ranks the labels almost perfectly.
 fn ranks(profile: &Profile, kind: &Kind, labels: &Labels) -> Option<String> {
     let rows = rows(&labels.of_rows);
-    let truths: Vec<f32> = rows
+    let classes: Vec<f32> = rows
         .iter()
         .map(|row| f32::from(labels.of_rows[*row] > 0.0))
         .collect();
-    let positives = truths.iter().filter(|truth| **truth > 0.0).count();
-    if positives.min(truths.len() - positives) < FEW as usize {
+    let positives = classes.iter().filter(|class| **class > 0.0).count();
+    if positives.min(classes.len() - positives) < MIN_LABELS as usize {
         return None;
     }
-    let by_value = auc_of_values(profile, &rows, &truths);
+    let by_value = auc_of_values(profile, &rows, &classes);
     let by_number = match kind {
-        Kind::Numeric { .. } => auc_of_number(profile, &rows, &truths),
+        Kind::Numeric { .. } => auc_of_number(profile, &rows, &classes),
         _ => 0.5,
     };
-    let found = by_value.max(by_number);
-    (found > TOO_GOOD).then(|| format!("alone ranks {} with an AUC of {found:.3}", labels.column))
+    let best = by_value.max(by_number);
+    (best > SUSPICIOUS_AUC)
+        .then(|| format!("alone ranks {} with an AUC of {best:.3}", labels.column))
 }

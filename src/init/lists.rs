@@ -1,26 +1,26 @@
-//! Texts that are lists.
+//! Detection of texts that are lists.
 
 use std::collections::HashSet;
 
 use super::profile::{Profile, items};
 
-/// A list that is a text.
+/// Format of a list in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListText {
-    /// Items with this between them.
+    /// Items with a separator.
     Separated(char),
     /// Items that end in a number, such as `sport:0.7`.
     Weighted,
 }
 
-/// What stands between items; the first that fits is taken.
+/// Candidate separators; the first that fits is used.
 const SEPARATORS: [char; 10] = ['|', ';', '\t', '\u{1}', '\u{2}', '^', '~', '#', ',', ' '];
 
-/// How the texts of a column are lists, if they are.
+/// Returns the list format of a column's texts, if they are lists.
 pub(super) fn of(profile: &Profile) -> Option<ListText> {
     let separator = SEPARATORS
         .into_iter()
-        .find(|separator| Cut::of(profile, *separator).is_list(*separator))?;
+        .find(|separator| SplitStatistics::of(profile, *separator).is_list(*separator))?;
     let texts = profile.counts.keys();
     let (mut n_items, mut weighted) = (0, 0);
     for item in texts.flat_map(|text| items(text, separator)) {
@@ -40,22 +40,22 @@ fn has_weight(item: &[u8]) -> bool {
     number.is_some_and(|number| number.parse::<f64>().is_ok())
 }
 
-/// What a separator makes of the texts of a column.
-struct Cut {
-    /// The share of the rows whose text it cuts.
+/// Statistics of splitting a column's texts at a separator.
+struct SplitStatistics {
+    /// Share of the rows whose text is split.
     share: f64,
-    /// Different texts that it cuts.
+    /// Number of distinct texts that are split.
     texts: usize,
-    /// Different items of these.
+    /// Number of distinct items of these texts.
     items: usize,
-    /// Whether they have different numbers of items.
+    /// True if the texts differ in the number of items.
     varies: bool,
-    /// The share of the items that hold a blank.
+    /// Share of the items that contain a blank.
     with_blank: f64,
 }
 
-impl Cut {
-    fn of(profile: &Profile, separator: char) -> Cut {
+impl SplitStatistics {
+    fn of(profile: &Profile, separator: char) -> SplitStatistics {
         let (mut distinct, mut lengths) = (HashSet::new(), HashSet::new());
         let (mut texts, mut n_items, mut with_blank, mut rows) = (0, 0, 0, 0);
         for (text, n) in &profile.counts {
@@ -70,7 +70,7 @@ impl Cut {
             with_blank += items.iter().filter(|item| item.contains(&b' ')).count();
             distinct.extend(items);
         }
-        Cut {
+        SplitStatistics {
             share: rows as f64 / profile.n_values().max(1) as f64,
             texts,
             items: distinct.len(),
@@ -79,8 +79,8 @@ impl Cut {
         }
     }
 
-    /// Whether the texts are lists: items come again in other texts, and lists differ in length. Commas and
-    /// blanks stand in much that is no list, so they must show more.
+    /// Returns true if the texts are lists: items recur in other texts, and lists differ in length. Commas and
+    /// blanks also occur in ordinary texts, so they need stronger evidence.
     fn is_list(&self, separator: char) -> bool {
         let recur = self.texts >= 5 && self.items < self.texts;
         let is_common = self.share > 0.3 && self.varies && recur;

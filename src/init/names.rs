@@ -1,15 +1,15 @@
-//! What the name of a column says of its values: the last of its words that is known decides.
+//! Hints from the name of a column about its values: the last known word decides.
 
-/// What a column's name says.
+/// Hint from a column's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// A request, an impression, a session or a row: later rows have others.
+pub(super) enum NameHint {
+    /// A request, an impression, a session or a row: later rows have other values.
     Event,
-    /// A thing or a code: `user_id`, `city`, `status`.
+    /// An entity or a code: `user_id`, `city`, `status`.
     Code,
     /// A part of a calendar: `hour`, `weekday`.
     Calendar,
-    /// A moment: `ts`, `created_at`.
+    /// A time: `ts`, `created_at`.
     Time,
     /// A quantity: `price`, `n_views`.
     Quantity,
@@ -41,95 +41,94 @@ const QUANTITIES: &str = "count counts cnt n num number numerical numeric total 
     purchases visits sales stock qty quantity temperature lat lon latitude longitude recency \
     gains losses dividends weeks months prev hist history diff delta gap elapsed discount";
 
-/// Things that are named with `id` and no space: `userid`.
-const THINGS: &str = "user item session device product article ad campaign video news movie shop cate category \
+/// Entities that are written together with `id`: `userid`.
+const ENTITIES: &str = "user item session device product article ad campaign video news movie shop cate category \
     brand member visitor customer request impression";
 
 fn is_in(list: &str, word: &str) -> bool {
     list.split(' ').any(|other| other == word)
 }
 
-/// What the name says, if anything.
-pub(super) fn named(column: &str) -> Option<Named> {
+/// Returns the hint from a name, if it has one.
+pub(super) fn name_hint(column: &str) -> Option<NameHint> {
     let words = words(column);
     let has = |list: &str| words.iter().any(|word| is_in(list, word));
     let is_event = match words.as_slice() {
         [] => return None,
         [only] => is_in(EVENTS, only) || is_event_id(only),
-        [.., thing, last] => is_id(last) && is_in(ID_EVENTS, thing) || is_event_id(last),
+        [.., entity, last] => is_id(last) && is_in(ID_EVENTS, entity) || is_event_id(last),
     };
     if is_event || has("unnamed seqnum pvid") {
-        return Some(Named::Event);
+        return Some(NameHint::Event);
     }
     if matches!(words[0].as_str(), "is" | "has") {
-        return Some(Named::Code);
+        return Some(NameHint::Code);
     }
     if has("per") {
-        return Some(Named::Quantity);
+        return Some(NameHint::Quantity);
     }
     words.iter().rev().find_map(|word| of_word(word))
 }
 
-/// Whether a name says that this is an item's or a user's own time, and not that of the row.
-pub(super) fn is_of_a_thing(column: &str) -> bool {
+/// Returns true if the name is that of a time of an item or a user, not of the row.
+pub(super) fn is_of_entity(column: &str) -> bool {
     const OWN: &str = "birth born publish published created create release released upload register registered \
         signup expire updated modified last first";
     words(column).iter().any(|word| is_in(OWN, word))
 }
 
-/// Whether the name is that of how long something was read or watched, and not of a mean over the past.
+/// Returns true if the name is that of a duration of reading or watching, not of a mean over the past.
 pub(super) fn is_after_the_event(column: &str) -> bool {
-    const DOING: &str = "play played watch watched dwell stay stayed read";
-    const HOW_LONG: &str = "time seconds secs sec s ms millis duration ratio percent pct";
+    const ACTIONS: &str = "play played watch watched dwell stay stayed read";
+    const DURATIONS: &str = "time seconds secs sec s ms millis duration ratio percent pct";
     const PAST: &str = "hist history prev past mean avg median last total user u item a";
     let words = words(column);
     let has = |list| words.iter().any(|word| is_in(list, word));
-    has(DOING) && has(HOW_LONG) && !has(PAST)
+    has(ACTIONS) && has(DURATIONS) && !has(PAST)
 }
 
-/// Whether the name is one of a moment.
+/// Returns true if the name is that of a time.
 pub(super) fn is_time(column: &str) -> bool {
     words(column).iter().any(|word| is_in(TIMES, word))
 }
 
-/// Whether two names have the name of a thing in common: `hist_items` and `item_id`.
-pub(super) fn share_a_thing(one: &str, other: &str) -> bool {
-    let things = |name: &str| -> Vec<String> {
+/// Returns true if two names contain the same entity: `hist_items` and `item_id`.
+pub(super) fn share_entity(one: &str, other: &str) -> bool {
+    let entities = |name: &str| -> Vec<String> {
         let words = words(name).into_iter();
         let singular = words.map(|word| word.strip_suffix('s').map_or(word.clone(), str::to_owned));
         let of_id =
             singular.map(|word| word.strip_suffix("id").map_or(word.clone(), str::to_owned));
-        of_id.filter(|word| is_in(THINGS, word)).collect()
+        of_id.filter(|word| is_in(ENTITIES, word)).collect()
     };
-    let others = things(other);
-    things(one).iter().any(|thing| others.contains(thing))
+    let others = entities(other);
+    entities(one).iter().any(|entity| others.contains(entity))
 }
 
-fn of_word(word: &str) -> Option<Named> {
+fn of_word(word: &str) -> Option<NameHint> {
     let lists = [
-        (CALENDAR, Named::Calendar),
-        (TIMES, Named::Time),
-        (QUANTITIES, Named::Quantity),
-        (CODES, Named::Code),
+        (CALENDAR, NameHint::Calendar),
+        (TIMES, NameHint::Time),
+        (QUANTITIES, NameHint::Quantity),
+        (CODES, NameHint::Code),
     ];
-    let found = lists.iter().find(|(list, _)| is_in(list, word));
-    found
-        .map(|(_, named)| *named)
-        .or(is_id(word).then_some(Named::Code))
+    let hint = lists.iter().find(|(list, _)| is_in(list, word));
+    hint.map(|(_, name_hint)| *name_hint)
+        .or(is_id(word).then_some(NameHint::Code))
 }
 
 fn is_id(word: &str) -> bool {
-    let thing = word.strip_suffix("id");
+    let entity = word.strip_suffix("id");
     matches!(word, "id" | "ids" | "uuid" | "guid" | "key")
-        || thing.is_some_and(|thing| is_in(THINGS, thing))
+        || entity.is_some_and(|entity| is_in(ENTITIES, entity))
 }
 
 fn is_event_id(word: &str) -> bool {
-    let thing = word.strip_suffix("id");
-    thing.is_some_and(|thing| is_in(ID_EVENTS, thing))
+    let entity = word.strip_suffix("id");
+    entity.is_some_and(|entity| is_in(ID_EVENTS, entity))
 }
 
-/// The words of `userId`, `USER_ID` and `user-id2`, in small letters and without numbers.
+/// Returns the words of `userId`, `USER_ID` and `user-id2`, in lower case and without numbers.
 fn words(column: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -155,7 +154,7 @@ mod tests {
     fn the_last_known_word_decides() {
         let check = |expected, names: &[&str]| {
             for name in names {
-                assert_eq!(named(name), expected, "{name}");
+                assert_eq!(name_hint(name), expected, "{name}");
             }
         };
         let ids = [
@@ -168,7 +167,7 @@ mod tests {
             "is_paid",
             "zip2",
         ];
-        check(Some(Named::Code), &ids);
+        check(Some(NameHint::Code), &ids);
         let events = [
             "impression_id",
             "sessionId",
@@ -177,7 +176,7 @@ mod tests {
             "seqnum",
             "session",
         ];
-        check(Some(Named::Event), &events);
+        check(Some(NameHint::Event), &events);
         let quantities = [
             "price",
             "n_inview",
@@ -186,14 +185,14 @@ mod tests {
             "video_views",
             "follow_user_num",
         ];
-        check(Some(Named::Quantity), &quantities);
-        check(Some(Named::Calendar), &["hour", "H", "event_hour"]);
-        check(Some(Named::Time), &["ts", "created_at", "event_time"]);
+        check(Some(NameHint::Quantity), &quantities);
+        check(Some(NameHint::Calendar), &["hour", "H", "event_hour"]);
+        check(Some(NameHint::Time), &["ts", "created_at", "event_time"]);
         check(None, &["grid", "vet_benefits", "205", ""]);
     }
 
     #[test]
-    fn what_happens_after_a_click_is_told_from_means_of_the_past() {
+    fn durations_after_a_click_differ_from_means_of_the_past() {
         for name in ["read_seconds", "playTimeMs", "dwell_time", "watch_ratio"] {
             assert!(is_after_the_event(name), "{name}");
         }

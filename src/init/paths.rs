@@ -1,12 +1,11 @@
-//! Paths as another folder sees them.
+//! Paths relative to another folder.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// A path that starts at the working folder, as one that starts at `folder`. Absolute paths stay.
+/// Converts a path relative to the working directory to one relative to `folder`. Absolute paths are unchanged.
 ///
-/// # Errors
-/// The working folder or `folder` is not to be found.
+/// Fails if the working directory or `folder` cannot be resolved.
 pub(crate) fn seen_from(folder: &Path, path: &str) -> io::Result<String> {
     if Path::new(path).is_absolute() {
         return Ok(path.to_owned());
@@ -16,13 +15,14 @@ pub(crate) fn seen_from(folder: &Path, path: &str) -> io::Result<String> {
     Ok(if folder == here {
         path.to_owned()
     } else {
-        way(&folder, &here, path)
+        relative(&folder, &here, path)
     })
 }
 
-/// The way from `folder` to `path`, which starts at `here`; both folders are absolute and hold no links.
-fn way(folder: &Path, here: &Path, path: &str) -> String {
-    // Only leading dots are resolved: after a name, which may be a link, `..` stays what it is.
+/// Returns the path from `folder` to `path`, which is relative to `here`; both folders are absolute and contain
+/// no links.
+fn relative(folder: &Path, here: &Path, path: &str) -> String {
+    // Only leading dots are resolved: `..` after a name, which may be a link, is kept.
     let mut target = here.to_owned();
     let mut rest = Path::new(path).components().peekable();
     while let Some(Component::ParentDir | Component::CurDir) = rest.peek() {
@@ -38,8 +38,8 @@ fn way(folder: &Path, here: &Path, path: &str) -> String {
         .skip(common)
         .map(|_| Component::ParentDir);
     let down = target.components().skip(common);
-    let way: PathBuf = up.chain(down).collect();
-    way.display().to_string()
+    let relative: PathBuf = up.chain(down).collect();
+    relative.display().to_string()
 }
 
 #[cfg(test)]
@@ -47,9 +47,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_lead_up_to_what_is_common_and_down() {
+    fn relative_paths_go_through_the_common_folder() {
         let check = |folder: &str, path: &str, expected: &str| {
-            assert_eq!(way(folder.as_ref(), "/a/b".as_ref(), path), expected);
+            assert_eq!(relative(folder.as_ref(), "/a/b".as_ref(), path), expected);
         };
         check("/a/b/runs", "logs/*.csv", "../logs/*.csv");
         check("/a/b/logs/x", "logs/1.csv", "../1.csv");

@@ -1,4 +1,4 @@
-//! What the rows that are looked at hold of one column.
+//! Values of one column in the sampled rows.
 
 use indexmap::IndexMap;
 use ncs_features::value::TextBuffer;
@@ -6,12 +6,12 @@ use ncs_features::{Block, Values};
 
 use crate::column_auc::ColumnValues;
 
-/// What the file holds.
+/// Type of the values in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    /// Texts, which may well be numbers: a CSV file has nothing else.
+pub(super) enum ValueType {
+    /// Texts, which may represent numbers: a CSV file has only texts.
     Text,
-    /// Whole numbers and booleans.
+    /// Integers and booleans.
     Integer,
     /// Floating-point numbers.
     Float,
@@ -20,23 +20,23 @@ pub(super) enum Holds {
 /// The values of a column.
 pub(super) struct Profile {
     pub(super) name: String,
-    pub(super) holds: Holds,
-    /// Whether the file holds lists.
+    pub(super) value_type: ValueType,
+    /// True if the file has lists.
     pub(super) is_list: bool,
     /// Rows without a value.
     pub(super) nulls: usize,
-    /// Different values and how often each is there, in the order in which they came.
+    /// Distinct values with their counts, in order of first occurrence.
     pub(super) counts: IndexMap<Box<[u8]>, usize>,
-    /// The number that each different value is, NaN where it is none.
+    /// Number of each distinct value, NaN if it is not a number.
     pub(super) numbers: Vec<f64>,
-    /// Where the values of each row start in `values`: one more than there are rows.
+    /// Start of each row's values in `values`, plus the end of the last row.
     starts: Vec<u32>,
-    /// Positions in `counts`.
+    /// Values as indices into `counts`.
     values: Vec<u32>,
 }
 
 impl Profile {
-    /// The values of column `name`; a `separator` cuts texts into items.
+    /// Collects the values of column `name`; a `separator` splits texts into items.
     pub(super) fn of<'a>(
         name: &str,
         separator: Option<char>,
@@ -44,7 +44,7 @@ impl Profile {
     ) -> Profile {
         let mut profile = Profile {
             name: name.to_owned(),
-            holds: Holds::Integer,
+            value_type: ValueType::Integer,
             is_list: false,
             nulls: 0,
             counts: IndexMap::new(),
@@ -79,17 +79,17 @@ impl Profile {
     }
 
     fn note_type(&mut self, values: &Values) {
-        let found = if matches!(values, Values::Int(_)) {
-            Holds::Integer
+        let own = if matches!(values, Values::Int(_)) {
+            ValueType::Integer
         } else if matches!(values, Values::Float(_)) {
-            Holds::Float
+            ValueType::Float
         } else {
-            Holds::Text
+            ValueType::Text
         };
-        self.holds = match (self.holds, found) {
-            (Holds::Text, _) | (_, Holds::Text) => Holds::Text,
-            (Holds::Float, _) | (_, Holds::Float) => Holds::Float,
-            _ => Holds::Integer,
+        self.value_type = match (self.value_type, own) {
+            (ValueType::Text, _) | (_, ValueType::Text) => ValueType::Text,
+            (ValueType::Float, _) | (_, ValueType::Float) => ValueType::Float,
+            _ => ValueType::Integer,
         };
     }
 
@@ -98,14 +98,14 @@ impl Profile {
         {
             return;
         }
-        let place = match self.counts.get_full_mut(text) {
-            Some((place, _, n)) => {
+        let index = match self.counts.get_full_mut(text) {
+            Some((index, _, n)) => {
                 *n += 1;
-                place
+                index
             }
             None => self.counts.insert_full(text.into(), 1).0,
         };
-        self.values.push(place as u32);
+        self.values.push(index as u32);
     }
 
     fn end_row(&mut self) {
@@ -118,41 +118,41 @@ impl Profile {
         self.starts.len() - 1
     }
 
-    /// Rows with a value.
+    /// Returns the number of rows with a value.
     pub(super) fn known(&self) -> usize {
         self.n_rows() - self.nulls
     }
 
-    /// The values of a row, as positions in `counts`.
+    /// Returns the values of a row as indices into `counts`.
     pub(super) fn row(&self, row: usize) -> &[u32] {
         &self.values[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
-    /// The number of a row, if its value is one.
+    /// Returns the number of a row, if its value is a number.
     pub(super) fn number(&self, row: usize) -> Option<f64> {
         let value = self.row(row).first()?;
         Some(self.numbers[*value as usize]).filter(|x| !x.is_nan())
     }
 
-    /// Values of all rows together.
+    /// Returns the number of values of all rows.
     pub(super) fn n_values(&self) -> usize {
         self.values.len()
     }
 
-    /// The share of the values that are so.
-    pub(super) fn share(&self, is_so: impl Fn(&[u8], f64) -> bool) -> f64 {
+    /// Returns the share of the values for which `is_match` is true.
+    pub(super) fn share(&self, is_match: impl Fn(&[u8], f64) -> bool) -> f64 {
         let values = self.counts.iter().zip(&self.numbers);
-        let so = values.filter(|((text, _), number)| is_so(text, **number));
-        let n: usize = so.map(|((_, n), _)| *n).sum();
+        let matching = values.filter(|((text, _), number)| is_match(text, **number));
+        let n: usize = matching.map(|((_, n), _)| *n).sum();
         n as f64 / self.values.len().max(1) as f64
     }
 
-    /// The most frequent value.
+    /// Returns the most frequent value.
     pub(super) fn mode(&self) -> Option<u32> {
         let counts = self.counts.values().enumerate();
         counts
             .max_by_key(|(_, n)| **n)
-            .map(|(place, _)| place as u32)
+            .map(|(index, _)| index as u32)
     }
 }
 
@@ -170,20 +170,22 @@ impl ColumnValues for Profile {
     }
 }
 
-/// The items of a text.
+/// Splits a text into items.
 pub(super) fn items(text: &[u8], separator: char) -> impl Iterator<Item = &[u8]> {
-    // Separators are ASCII here.
+    // All candidate separators are ASCII.
     let items = text.split(move |byte| *byte == separator as u8);
     items
         .map(<[u8]>::trim_ascii)
         .filter(|item| !item.is_empty())
 }
 
-/// The number that a text says; none for `007`, which is a code.
+/// Parses a text as a number; `None` for `007`, which is a code.
 fn parsed(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let digits = text.trim_start_matches(['-', '+']);
     let is_padded = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
-    let starts_well = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    text.parse().ok().filter(|_| !is_padded && starts_well)
+    let starts_with_digit = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    text.parse()
+        .ok()
+        .filter(|_| !is_padded && starts_with_digit)
 }

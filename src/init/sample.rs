@@ -1,43 +1,43 @@
-//! The rows that are looked at: few, but from all over the files.
+//! Sampling of rows from all parts of the files.
 
 use ncs_readers::{DataPlan, ReadError, Rows, RowsBlock, column_names, files};
 
 use super::shown_path;
 use crate::progress::Progress;
 
-/// Rows that are looked at, at most.
-const ROWS: usize = 100_000;
-/// Values that are held at most: of very many columns fewer rows are looked at.
-const VALUES: usize = 20_000_000;
-/// Files of so many bytes together are read whole, and rows from all over them are kept.
-const WHOLE_BYTES: u64 = 256 << 20;
-/// Of more, so many files are looked at, from their start.
-const FILES: usize = 32;
+/// Maximum number of sampled rows.
+const MAX_ROWS: usize = 100_000;
+/// Maximum number of sampled values: with very many columns, fewer rows are sampled.
+const MAX_VALUES: usize = 20_000_000;
+/// Maximum total size of files that are read completely, with rows sampled from all of them.
+const MAX_WHOLE_BYTES: u64 = 256 << 20;
+/// Maximum number of larger files that are read, from their start.
+const MAX_FILES: usize = 32;
 
-/// Some rows of the training files.
+/// A sample of the training rows.
 pub(super) struct Sample {
-    /// All columns of the first file that can be read, in its order.
+    /// All readable columns of the first file, in its order.
     pub(super) columns: Vec<String>,
-    /// Runs of rows that follow each other in a file.
+    /// Blocks of consecutive rows of a file.
     pub(super) blocks: Vec<RowsBlock>,
-    /// Whether the files hold no other rows.
+    /// True if the files have no other rows.
     pub(super) all_rows: bool,
-    /// Rows that cannot be read, and the first of them.
+    /// Number of unreadable rows, and the first of them.
     pub(super) broken: (u64, Option<String>),
-    /// Columns that no feature can be made of, with the reason.
+    /// Columns that cannot be features, with reasons.
     pub(super) unreadable: Vec<(String, String)>,
 }
 
 impl Sample {
-    /// How many rows it holds.
+    /// Returns the number of sampled rows.
     pub(super) fn n_rows(&self) -> usize {
         self.blocks.iter().map(|rows| rows.block.n_rows).sum()
     }
 
-    /// Reads rows of `data.train`; columns that cannot be read are left out.
+    /// Samples rows of `data.train`; columns that cannot be read are left out.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// Fails if a file cannot be read.
     pub(super) fn read(data: &DataPlan, progress: Progress) -> Result<Sample, ReadError> {
         let files = files(&data.train, &data.root)?;
         let Some(first) = files.first() else {
@@ -51,8 +51,8 @@ impl Sample {
         let mut columns = column_names(first, &data.reading)?;
         let mut unreadable = Vec::new();
         loop {
-            let found = Reader::new(data, columns.clone()).read(&files, progress);
-            let (column, reason) = match found {
+            let result = Reader::new(data, columns.clone()).read(&files, progress);
+            let (column, reason) = match result {
                 Ok(sample) => {
                     return Ok(Sample {
                         unreadable,
@@ -76,9 +76,9 @@ impl Sample {
 struct Reader {
     reading: ncs_readers::Reading,
     columns: Vec<String>,
-    most_rows: usize,
+    max_rows: usize,
     kept: Vec<RowsBlock>,
-    /// Of the blocks that are read, each so-many-th is kept.
+    /// Every `stride`-th block is kept.
     stride: usize,
     n_read: usize,
     broken: (u64, Option<String>),
@@ -87,11 +87,11 @@ struct Reader {
 impl Reader {
     fn new(data: &DataPlan, columns: Vec<String>) -> Reader {
         let mut reading = data.reading.clone();
-        // Broken rows are counted and told, not refused: the run file says how many may be left out.
+        // Broken rows are counted and reported, not rejected: the run file sets how many may be left out.
         reading.max_broken_share = 0.999;
         Reader {
             reading,
-            most_rows: ROWS.min(VALUES / columns.len().max(1)).max(1),
+            max_rows: MAX_ROWS.min(MAX_VALUES / columns.len().max(1)).max(1),
             columns,
             kept: Vec::new(),
             stride: 1,
@@ -107,7 +107,7 @@ impl Reader {
     ) -> Result<Sample, ReadError> {
         let n_bytes =
             |file: &std::path::PathBuf| std::fs::metadata(file).map_or(0, |data| data.len());
-        let whole = files.iter().map(n_bytes).sum::<u64>() <= WHOLE_BYTES;
+        let whole = files.iter().map(n_bytes).sum::<u64>() <= MAX_WHOLE_BYTES;
         let mut job = progress.job("read", None, "rows");
         let mut all_rows = whole;
         if whole {
@@ -119,7 +119,7 @@ impl Reader {
             all_rows = self.stride == 1;
         } else {
             for file in spread(files) {
-                let quota = self.most_rows.div_ceil(files.len().min(FILES));
+                let quota = self.max_rows.div_ceil(files.len().min(MAX_FILES));
                 job.advance(self.start_of(file, quota)? as u64);
             }
         }
@@ -133,9 +133,9 @@ impl Reader {
         })
     }
 
-    /// Keeps every `stride`-th block; doubles the stride where that becomes too many.
+    /// Keeps every `stride`-th block, and doubles the stride when there are too many.
     fn keep(&mut self, block: RowsBlock) {
-        self.note_broken(&block);
+        self.count_broken(&block);
         let number = self.n_read;
         self.n_read += 1;
         if !number.is_multiple_of(self.stride) {
@@ -143,7 +143,7 @@ impl Reader {
         }
         self.kept.push(block);
         let n_rows: usize = self.kept.iter().map(|rows| rows.block.n_rows).sum();
-        if n_rows > self.most_rows && self.kept.len() > 1 {
+        if n_rows > self.max_rows && self.kept.len() > 1 {
             let mut at = 0;
             self.kept.retain(|_| {
                 at += 1;
@@ -164,13 +164,13 @@ impl Reader {
                 block.block = block.block.select(&(0..left).collect::<Vec<_>>());
             }
             left -= block.block.n_rows;
-            self.note_broken(&block);
+            self.count_broken(&block);
             self.kept.push(block);
         }
         Ok(quota - left)
     }
 
-    fn note_broken(&mut self, block: &RowsBlock) {
+    fn count_broken(&mut self, block: &RowsBlock) {
         self.broken.0 += block.broken.len() as u64;
         if let (None, Some(first)) = (&self.broken.1, block.broken.first()) {
             self.broken.1 = Some(format!("{}: {}", shown_path(&block.file), first.what));
@@ -178,11 +178,11 @@ impl Reader {
     }
 }
 
-/// Some of many files, the first and the last among them.
+/// Returns evenly spaced files, including the first and the last.
 fn spread(files: &[std::path::PathBuf]) -> Vec<&std::path::PathBuf> {
-    if files.len() <= FILES {
+    if files.len() <= MAX_FILES {
         return files.iter().collect();
     }
-    let at = |i: usize| &files[i * (files.len() - 1) / (FILES - 1)];
-    (0..FILES).map(at).collect()
+    let at = |i: usize| &files[i * (files.len() - 1) / (MAX_FILES - 1)];
+    (0..MAX_FILES).map(at).collect()
 }

@@ -1,4 +1,4 @@
-//! Which column tells when a row happened, and from where on rows are validation.
+//! The time column, and the boundary of the validation rows.
 
 use std::ops::ControlFlow;
 
@@ -9,12 +9,12 @@ use super::names;
 use super::profile::Profile;
 use crate::progress::Progress;
 
-/// The share of the rows that is validation.
+/// Target share of validation rows.
 const VALID: f64 = 0.1;
-/// A boundary between days may lie so that more of the rows come after it, but not more than this.
-const MOST_VALID: f64 = 0.35;
+/// Maximum share of validation rows: a boundary between days may have more rows after it than the target.
+const MAX_VALID: f64 = 0.35;
 
-/// Whether the values are moments.
+/// Returns true if the values are times.
 pub(super) fn is_time(profile: &Profile) -> bool {
     let is_iso = |text: &[u8], _| is_iso(text);
     if profile.share(is_iso) > 0.99 {
@@ -25,15 +25,16 @@ pub(super) fn is_time(profile: &Profile) -> bool {
         return false;
     }
     let increases = || increases(profile) && profile.counts.len() >= 10;
-    let named = names::named(&profile.name);
+    let hint = names::name_hint(&profile.name);
     if epoch_or_date(&profile.numbers) {
-        is_named || named.is_none() && increases()
+        is_named || hint.is_none() && increases()
     } else {
-        named == Some(names::Named::Time) && increases()
+        hint == Some(names::NameHint::Time) && increases()
     }
 }
 
-/// Whether all numbers may be moments from 2000 to 2050, in seconds or smaller units, or days as `20261130`.
+/// Returns true if all numbers may be times from 2000 to 2050, in seconds or smaller units, or days such as
+/// `20261130`.
 fn epoch_or_date(numbers: &[f64]) -> bool {
     const YEARS: [f64; 2] = [946_684_800.0, 2_524_608_000.0];
     let is_date = |x: &f64| {
@@ -49,7 +50,7 @@ fn epoch_or_date(numbers: &[f64]) -> bool {
     [1.0, 1e3, 1e6, 1e9].into_iter().any(of_unit) || numbers.iter().all(is_date)
 }
 
-/// Whether the numbers or texts never fall from row to row, with few exceptions, and rise.
+/// Returns true if the numbers or texts increase over the rows, with few exceptions.
 fn increases(profile: &Profile) -> bool {
     let key = |row: usize| {
         let value = *profile.row(row).first()? as usize;
@@ -74,7 +75,7 @@ fn increases(profile: &Profile) -> bool {
     rises && falls.count() * 1000 <= keys.len()
 }
 
-/// `2026-11-30`, and what may follow in ISO 8601.
+/// Returns true for a date such as `2026-11-30`, with an optional time in ISO 8601.
 fn is_iso(text: &[u8]) -> bool {
     let Some((date, rest)) = text.split_at_checked(10) else {
         return false;
@@ -84,8 +85,8 @@ fn is_iso(text: &[u8]) -> bool {
         [0, 1, 2, 3, 5, 6, 8, 9].into_iter().all(is_digit) && date[4] == b'-' && date[7] == b'-';
     let is_clock = match rest.split_first() {
         None => true,
-        Some((between, clock)) => {
-            matches!(between, b'T' | b't' | b' ')
+        Some((separator, clock)) => {
+            matches!(separator, b'T' | b't' | b' ')
                 && clock.len() >= 5
                 && clock
                     .iter()
@@ -95,7 +96,7 @@ fn is_iso(text: &[u8]) -> bool {
     is_date && is_clock
 }
 
-/// Whether the values are dates such as `11/30/2026`.
+/// Returns true if the values are dates such as `11/30/2026`.
 pub(super) fn is_other_date(profile: &Profile) -> bool {
     let is_date = |text: &[u8], _| {
         let mut parts = text.split(|byte| b"/. -".contains(byte));
@@ -109,32 +110,31 @@ pub(super) fn is_other_date(profile: &Profile) -> bool {
     profile.share(is_date) > 0.95
 }
 
-/// What makes one time column more likely than another to tell when the row happened; `None` for one that
-/// cannot divide rows.
+/// Returns the rank of a time column: higher is more likely to be the time of the row; `None` for a column that
+/// cannot split rows.
 pub(super) fn rank(profile: &Profile) -> Option<(bool, bool, usize)> {
-    let may_be = is_time(profile) && profile.nulls == 0 && !names::is_of_a_thing(&profile.name);
+    let may_be = is_time(profile) && profile.nulls == 0 && !names::is_of_entity(&profile.name);
     may_be.then(|| {
-        let is_named = names::named(&profile.name) == Some(names::Named::Time);
+        let is_named = names::name_hint(&profile.name) == Some(names::NameHint::Time);
         (increases(profile), is_named, profile.counts.len())
     })
 }
 
-/// From where on rows are validation.
+/// Boundary of the validation rows.
 #[derive(Clone, Debug)]
 pub(super) struct Boundary {
-    /// The split by a moment that the share comes to.
+    /// Split at the time of the boundary.
     pub(super) split: Split,
-    /// The moment.
+    /// Time of the boundary.
     pub(super) from: Moment,
-    /// The share of the rows from there on.
+    /// Share of the rows from the boundary on.
     pub(super) share: f64,
 }
 
-/// Where the latest tenth of the rows begins, by the time column of every row of `data.train`; or why it divides them
-/// badly. Rows without a time are left out where `max_broken_share` lets some be.
+/// Returns the boundary of the latest tenth of the rows, by the time column of every row of `data.train`; or
+/// the reason why it splits them badly. Rows without a time are left out up to `max_broken_share`.
 ///
-/// # Errors
-/// The training files cannot be found.
+/// Fails if the training files cannot be found.
 pub(super) fn boundary(
     data: &DataPlan,
     column: &str,
@@ -150,28 +150,28 @@ pub(super) fn boundary(
         format: None,
     };
     let mut job = progress.job("read times", None, "rows");
-    let found = resolve(&data, &mut |rows, _| {
+    let resolved = resolve(&data, &mut |rows, _| {
         job.reach(rows);
         ControlFlow::Continue(())
     });
     job.finish();
-    let found = match found {
-        Ok(found) => found,
+    let resolved = match resolved {
+        Ok(resolved) => resolved,
         Err(LatestError::Read(error @ ReadError::Row { .. })) => return Ok(Err(error.to_string())),
         Err(LatestError::Read(error)) => return Err(error),
         Err(LatestError::NoBoundary(_) | LatestError::Stopped) => None,
     };
-    let few = || format!("{column} has too few different times");
-    let boundary = found.and_then(|found| match found.split {
+    let few = || format!("{column} has too few distinct times");
+    let boundary = resolved.and_then(|resolved| match resolved.split {
         Split::Time { valid_from, .. } => Some(Boundary {
             from: valid_from,
-            share: found.shares[Part::Valid as usize],
-            split: found.split,
+            share: resolved.shares[Part::Valid as usize],
+            split: resolved.split,
         }),
         _ => None,
     });
     Ok(boundary
-        .filter(|boundary| boundary.share <= MOST_VALID)
+        .filter(|boundary| boundary.share <= MAX_VALID)
         .ok_or_else(few))
 }
 
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_of_iso_8601_are_moments() {
+    fn iso_8601_dates_are_times() {
         for text in [
             "2026-11-30",
             "2026-11-30 12:30:00",

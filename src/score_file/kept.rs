@@ -1,4 +1,4 @@
-//! Columns of the rows that go into a file of scores as they are: ids, mostly.
+//! Columns of the rows that are copied into a score file unchanged, mostly ids.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use parquet::schema::types::{Type, TypePtr};
 
 use super::io_error;
 
-/// Whole numbers up to here are floating-point numbers too.
+/// Largest integer up to which every integer is exactly a floating-point number.
 const EXACT: u64 = 1 << 53;
 
 /// Appends the text of row `row`: the empty text for null, a JSON list for a list.
@@ -45,7 +45,7 @@ pub(super) fn write_text(column: &Column, row: usize, text: &mut Vec<u8>) {
     text.push(b']');
 }
 
-/// A text as the file holds it, a number in decimal.
+/// Returns a text unchanged, a number in decimal.
 fn value<'a>(buffer: &'a mut TextBuffer, values: &'a Values, i: usize) -> &'a [u8] {
     match values {
         Values::Text(texts) => texts.get(i),
@@ -53,40 +53,40 @@ fn value<'a>(buffer: &'a mut TextBuffer, values: &'a Values, i: usize) -> &'a [u
     }
 }
 
-/// What a kept column holds in a Parquet file.
+/// Parquet type of a kept column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    holds: Holds,
+    value_type: ValueType,
     is_list: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Holds {
+enum ValueType {
     Integers,
     Numbers,
     Texts,
 }
 
 impl Kind {
-    /// What column `c` of the blocks holds: the narrowest type that takes all its values.
+    /// Returns the type of column `c` of the blocks: the narrowest type that fits all its values.
     pub(super) fn of(blocks: &[Block], c: usize) -> Kind {
         let columns = || blocks.iter().map(|block| &block.columns[c]);
-        let mut found: Option<Holds> = None;
+        let mut common: Option<ValueType> = None;
         for column in columns().filter(|column| has_value(column)) {
-            let own = Holds::of(column);
-            found = Some(match found {
-                Some(before) if before != own && is_wide(columns()) => Holds::Texts,
+            let own = ValueType::of(column);
+            common = Some(match common {
+                Some(before) if before != own && is_wide(columns()) => ValueType::Texts,
                 Some(before) => before.max(own),
                 None => own,
             });
         }
         Kind {
-            holds: found.unwrap_or(Holds::Texts),
+            value_type: common.unwrap_or(ValueType::Texts),
             is_list: columns().any(|column| column.offsets.is_some()),
         }
     }
 
-    /// The column of this name as Parquet declares it: every row may be null.
+    /// Returns the Parquet declaration of the column; every row may be null.
     pub(super) fn column(self, name: &str) -> Result<TypePtr, ParquetError> {
         if !self.is_list {
             return self.value(name, Repetition::OPTIONAL);
@@ -102,10 +102,10 @@ impl Kind {
     }
 
     fn value(self, name: &str, repetition: Repetition) -> Result<TypePtr, ParquetError> {
-        let (physical, logical) = match self.holds {
-            Holds::Integers => (Physical::INT64, None),
-            Holds::Numbers => (Physical::DOUBLE, None),
-            Holds::Texts => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        let (physical, logical) = match self.value_type {
+            ValueType::Integers => (Physical::INT64, None),
+            ValueType::Numbers => (Physical::DOUBLE, None),
+            ValueType::Texts => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         };
         let column = Type::primitive_type_builder(name, physical)
             .with_repetition(repetition)
@@ -115,22 +115,21 @@ impl Kind {
 
     /// Writes column `c` of the blocks.
     ///
-    /// # Errors
-    /// A value does not fit the type; the file system refuses.
+    /// Fails if a value does not fit the type, or on an error of the file system.
     pub(super) fn write(
         self,
         blocks: &[Block],
         c: usize,
         to: &mut SerializedColumnWriter<'_>,
     ) -> io::Result<()> {
-        match self.holds {
-            Holds::Integers => {
+        match self.value_type {
+            ValueType::Integers => {
                 self.write_as::<Int64Type>(blocks, c, to, |values, i| match values {
                     Values::Int(numbers) => Some(numbers[i]),
                     _ => None,
                 })
             }
-            Holds::Numbers => {
+            ValueType::Numbers => {
                 self.write_as::<DoubleType>(blocks, c, to, |values, i| match values {
                     Values::Float(numbers) => Some(numbers[i]),
                     Values::Int(numbers) => {
@@ -139,7 +138,7 @@ impl Kind {
                     _ => None,
                 })
             }
-            Holds::Texts => {
+            ValueType::Texts => {
                 let mut buffer = TextBuffer::default();
                 self.write_as::<ByteArrayType>(blocks, c, to, |values, i| {
                     Some(ByteArray::from(value(&mut buffer, values, i).to_vec()))
@@ -155,47 +154,48 @@ impl Kind {
         to: &mut SerializedColumnWriter<'_>,
         mut value: impl FnMut(&Values, usize) -> Option<D::T>,
     ) -> io::Result<()> {
-        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut values, mut definition_levels, mut repetition_levels) =
+            (Vec::new(), Vec::new(), Vec::new());
         for block in blocks {
             let column = &block.columns[c];
             for row in 0..block.n_rows {
                 let range = column.range(row);
                 if range.is_empty() {
-                    defined.push(i16::from(self.is_list && !column.is_null(row)));
-                    repeated.push(0);
+                    definition_levels.push(i16::from(self.is_list && !column.is_null(row)));
+                    repetition_levels.push(0);
                 }
                 for (n, i) in range.enumerate() {
-                    values.push(value(&column.values, i).ok_or_else(|| self.other(column))?);
-                    defined.push(if self.is_list { 2 } else { 1 });
-                    repeated.push(i16::from(n > 0));
+                    values.push(value(&column.values, i).ok_or_else(|| self.type_error(column))?);
+                    definition_levels.push(if self.is_list { 2 } else { 1 });
+                    repetition_levels.push(i16::from(n > 0));
                 }
                 if column.offsets.is_some() && !self.is_list {
-                    return Err(self.other(column));
+                    return Err(self.type_error(column));
                 }
             }
         }
-        let repeated = self.is_list.then_some(&repeated[..]);
+        let repetition_levels = self.is_list.then_some(&repetition_levels[..]);
         let to = to.typed::<D>();
-        to.write_batch(&values, Some(&defined), repeated)
+        to.write_batch(&values, Some(&definition_levels), repetition_levels)
             .map_err(io_error)?;
         Ok(())
     }
 
-    fn other(self, column: &Column) -> io::Error {
+    fn type_error(self, column: &Column) -> io::Error {
         let name = &column.name;
         io::Error::other(format!(
-            "column {name:?}, which --keep names, holds other values than in the rows before, where its type \
-             was settled; name a file that ends in .csv"
+            "column {name:?} of --keep has values of another type than the earlier rows, which determined its type; \
+             write to a file that ends in .csv"
         ))
     }
 }
 
-impl Holds {
-    fn of(column: &Column) -> Holds {
+impl ValueType {
+    fn of(column: &Column) -> ValueType {
         match column.values {
-            Values::Int(_) => Holds::Integers,
-            Values::Float(_) => Holds::Numbers,
-            _ => Holds::Texts,
+            Values::Int(_) => ValueType::Integers,
+            Values::Float(_) => ValueType::Numbers,
+            _ => ValueType::Texts,
         }
     }
 }
@@ -207,7 +207,7 @@ fn has_value(column: &Column) -> bool {
     }
 }
 
-/// Whether some whole number is no floating-point number.
+/// Returns true if some integer is not exactly a floating-point number.
 fn is_wide<'a>(mut columns: impl Iterator<Item = &'a Column>) -> bool {
     columns.any(|column| match &column.values {
         Values::Int(numbers) => numbers.iter().any(|x| x.unsigned_abs() > EXACT),
@@ -234,16 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn a_column_has_the_narrowest_type_that_takes_all_its_values() {
+    fn a_column_has_the_narrowest_type_that_fits_all_its_values() {
         let ints = |x: i64| block(Values::Int(vec![x]), &[false]);
         let floats = || block(Values::Float(vec![0.5]), &[false]);
         let nulls = || block(Values::default(), &[true]);
         let check = |blocks: &[Block], expected| {
-            assert_eq!(Kind::of(blocks, 0).holds, expected);
+            assert_eq!(Kind::of(blocks, 0).value_type, expected);
         };
-        check(&[nulls(), ints(7)], Holds::Integers);
-        check(&[ints(7), floats()], Holds::Numbers);
-        check(&[ints(i64::MAX), floats()], Holds::Texts);
-        check(&[nulls()], Holds::Texts);
+        check(&[nulls(), ints(7)], ValueType::Integers);
+        check(&[ints(7), floats()], ValueType::Numbers);
+        check(&[ints(i64::MAX), floats()], ValueType::Texts);
+        check(&[nulls()], ValueType::Texts);
     }
 }
