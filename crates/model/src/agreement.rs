@@ -1,20 +1,20 @@
-//! How much tasks agree on what they read, as a training measured it.
+//! Gradient agreement between tasks, as measured in a training.
 
 use serde::{Deserialize, Serialize};
 
-/// The agreement of two tasks: the correlation, free of the batches' noise, of the gradients by which each moves the
-/// first layer of a copy of its own, from the same weights and over common tables.
+/// The agreement of two tasks: the noise-corrected correlation of their gradients of the first layer. Each task
+/// trains its own copy of the network, from the same initial weights and over common tables.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The two tasks, by their numbers.
     pub tasks: [usize; 2],
-    /// About 1 where both pull alike, 0 where they have nothing to do with each other; `None` where the gradients of
-    /// one of them are noise.
+    /// About 1 if the gradients agree, 0 if they are unrelated; `None` if the gradients of
+    /// one task cannot be told from noise.
     pub rho: Option<f64>,
 }
 
 impl Agreement {
-    /// In a sentence, `names` being those of the two tasks.
+    /// Describes the agreement in a sentence, with the names of the two tasks.
     pub fn in_words(&self, [first, second]: [&str; 2]) -> String {
         match self.rho {
             Some(rho) => {

@@ -1,14 +1,17 @@
-//! A model as files: `weights.safetensors`, `manifest.json`, and the manifest's BLAKE3 sum.
+//! A model as files: `weights.safetensors`, `manifest.json`, and the BLAKE3 checksum of the manifest.
 //!
 //! The manifest holds the format's version, the fitted schema (vocabularies included), the network's
-//! sizes, which weights belong to which task, and the BLAKE3 of every tensor. Tables are saved by
-//! their drawn rows: a row that training never met is the zero vector. Tensors of member `i`:
+//! sizes, the weight set of each task, and the BLAKE3 of every tensor. Of each table only the
+//! initialised rows are saved; every other row is the zero vector. The tensors of weight set `i` are
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
-//! `member.i.table.t.values`; masks: `mask.t.fc_l`, one bit a connection, as [`Mask::to_bytes`]. Where the
-//! model has rows to test itself on, they are in `self_test.json`, whose BLAKE3 the manifest holds.
+//! `member.i.table.t.values`; masks are `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of
+//! an optional self-test are in `self_test.json`, whose BLAKE3 is in the manifest.
 
 mod exchange;
 mod fits;
+mod manifest;
+
+pub use manifest::VERSION;
 
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
@@ -19,54 +22,37 @@ use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
 use crate::units::UnitOwners;
+use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
+use ncs_features::Schema;
 use ncs_features::coverage::Shares;
-use ncs_features::{Schema, ValueRule};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Newest version of the files; readers refuse later ones.
-pub const VERSION: u32 = 4;
-
-/// Version of files without a task that takes another's logit in.
-const RANGED: u32 = 3;
-
-/// Version of files with calibrators, without ranges, and with texts as the log writes them. A release
-/// that knew no ranges, no rule for texts or no calibrators must not read a model that has some: it would
-/// say other scores.
-const CALIBRATED: u32 = 2;
-
-/// Version of files with neither, which every release reads.
-const PLAIN: u32 = 1;
-
-const FORMAT: &str = "ncs4cvr model";
-const MANIFEST: &str = "manifest.json";
-const MANIFEST_SUM: &str = "manifest.json.b3";
 const WEIGHTS: &str = "weights.safetensors";
 const SELF_TEST: &str = "self_test.json";
 
-/// A trained model, before it is made to run.
+/// A trained model as plain data; a [`crate::Scorer`] runs it.
 #[derive(Clone, Debug)]
 pub struct Artifact {
     /// The fitted schema.
     pub schema: Arc<Schema>,
     /// The sizes.
     pub spec: Spec,
-    /// The masks of all tasks, where the network has any.
+    /// The masks of all tasks, if the network has masks.
     pub masks: Option<Arc<Masks>>,
-    /// Sets of weights.
+    /// The weight sets.
     pub members: Vec<WeightSet>,
-    /// For each task: the member that answers for it.
+    /// For each task, the index of the weight set in `members` that scores it.
     pub of_task: Vec<usize>,
-    /// For each task: what its scores are calibrated by, if they are. Empty: none are.
+    /// For each task, the calibrator of its scores, if any. Empty: no task has one.
     pub calibrators: Vec<Option<Calibrator>>,
-    /// Rows to test on, with what the model says of them.
+    /// Rows with their expected scores, to check a loaded model.
     pub self_test: Option<SelfTest>,
-    /// For each feature: shares of unseen values and of nulls on the validation rows, to compare those of other
-    /// rows with. Empty: not known.
+    /// For each feature, the shares of unseen values and of nulls on the validation rows, as a reference for
+    /// other rows. Empty: unknown.
     pub shares: Vec<Shares>,
-    /// How much the tasks agree on what they read, pair by pair, where that was measured.
+    /// The gradient agreement of each pair of tasks, if it was measured.
     pub agreements: Vec<Agreement>,
 }
 
@@ -79,13 +65,13 @@ pub struct WeightSet {
     pub weights: Arc<Weights>,
 }
 
-/// An artifact that cannot be written or read.
+/// An error in writing or reading an artifact.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// A file that cannot be written or read, or that was changed.
+    /// A file cannot be written or read, or was changed.
     #[error(transparent)]
     File(#[from] TensorFileError),
-    /// The folder is no model.
+    /// The folder does not hold a model.
     #[error("{}: no model here ({reason}); name the folder that `ncs train` wrote, such as DIR/model", path.display())]
     None {
         /// The folder.
@@ -93,7 +79,7 @@ pub enum ArtifactError {
         /// What is missing.
         reason: String,
     },
-    /// The manifest was changed, or is of another version.
+    /// The manifest was changed, or has another version.
     #[error("{}: {what}; train again, or take the model from where it came from", path.display())]
     Manifest {
         /// The file.
@@ -103,44 +89,16 @@ pub enum ArtifactError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    format: String,
-    version: u32,
-    spec: Spec,
-    of_task: Vec<usize>,
-    /// The network of each member.
-    #[serde(rename = "towers")]
-    networks: Vec<usize>,
-    has_masks: bool,
-    /// Whose the hidden units are, where not all are common.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owners: Option<UnitOwners>,
-    /// BLAKE3 of every tensor.
-    tensors: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    calibrators: Vec<Option<Calibrator>>,
-    /// BLAKE3 of the self-test's file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    self_test: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    shares: Vec<Shares>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    agreements: Vec<Agreement>,
-    schema: Schema,
-}
-
 impl Artifact {
-    /// Writes the files into `folder`; what stood there before is replaced in one move, where the file system
-    /// has one.
+    /// Writes the files into `folder`. An existing folder is replaced atomically where the file system supports it.
     ///
     /// # Errors
-    /// The file system refuses; then what stood there is untouched.
+    /// The file system reports an error; an existing folder is then unchanged.
     pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
         let draft = beside(folder, "tmp");
         let old = beside(folder, "old");
-        let at = |path: &Path, done: std::io::Result<()>| {
-            done.map_err(|error| TensorFileError::unwritten(path, error))
+        let at = |path: &Path, result: std::io::Result<()>| {
+            result.map_err(|error| TensorFileError::unwritten(path, error))
         };
         at(folder, exchange::recover(folder, &old))?;
         for stale in [&draft, &old] {
@@ -151,7 +109,7 @@ impl Artifact {
         at(&draft, std::fs::create_dir_all(&draft))?;
         let written = self.write_files(&draft);
         if written.is_err() {
-            // The error at hand says more than one about the leftovers would.
+            // The first error is reported; one about the temporary folder would add nothing.
             let _ = std::fs::remove_dir_all(&draft);
             return written;
         }
@@ -168,10 +126,10 @@ impl Artifact {
                 values,
             });
         };
-        for (i, member) in self.members.iter().enumerate() {
-            let dense = &member.weights.dense;
+        for (i, weight_set) in self.members.iter().enumerate() {
+            let dense = &weight_set.weights.dense;
             entry(format!("member.{i}.dense"), dense.len(), Values::F32(dense));
-            for (t, rows) in member.weights.tables.iter().enumerate() {
+            for (t, rows) in weight_set.weights.tables.iter().enumerate() {
                 let name = |part: &str| format!("member.{i}.table.{t}.{part}");
                 entry(name("ids"), rows.ids.len(), Values::U32(&rows.ids));
                 entry(name("values"), rows.values.len(), Values::F32(&rows.values));
@@ -186,10 +144,10 @@ impl Artifact {
             .map(|(name, hash)| (name, hash.to_hex().to_string()));
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            version: self.version(),
+            version: manifest::version(self),
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
-            networks: self.members.iter().map(|member| member.network).collect(),
+            networks: self.members.iter().map(|set| set.network).collect(),
             has_masks: self.masks.is_some(),
             owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
@@ -199,28 +157,10 @@ impl Artifact {
             agreements: self.agreements.clone(),
             schema: Schema::clone(&self.schema),
         };
-        let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
-        tensor_file::write_bytes(&folder.join(MANIFEST), text.as_bytes())?;
-        let sum = sum_line(text.as_bytes());
-        tensor_file::write_bytes(&folder.join(MANIFEST_SUM), sum.as_bytes())?;
-        Ok(())
+        Ok(manifest.write(folder)?)
     }
 
-    /// The oldest version whose readers score as it does.
-    fn version(&self) -> u32 {
-        let has_ranges = self.schema.tables.iter().any(|table| table.range.is_some());
-        if self.spec.takes().is_some() {
-            VERSION
-        } else if has_ranges || self.schema.value_rule != ValueRule::Verbatim {
-            RANGED
-        } else if self.calibrators.iter().any(Option::is_some) {
-            CALIBRATED
-        } else {
-            PLAIN
-        }
-    }
-
-    /// The BLAKE3 of its file.
+    /// Writes the self-test, if there is one, and returns the BLAKE3 of its file.
     fn write_self_test(&self, folder: &Path) -> Result<Option<String>, ArtifactError> {
         let Some(test) = &self.self_test else {
             return Ok(None);
@@ -243,11 +183,11 @@ impl Artifact {
         masks.tasks.iter().enumerate().flat_map(of_task).collect()
     }
 
-    /// Reads the files in `folder` and checks every byte of them. A model that is replaced meanwhile is read
-    /// again, so that all files are of one model.
+    /// Reads the files in `folder` and checks every byte of them. If the model is replaced meanwhile it is read
+    /// again, so that all files belong to one model.
     ///
     /// # Errors
-    /// A file is missing, was changed, or is of another version.
+    /// A file is missing, was changed, or has another version.
     pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
         const ATTEMPTS: usize = 5;
         let sum = || std::fs::read(folder.join(MANIFEST_SUM)).ok();
@@ -262,7 +202,7 @@ impl Artifact {
     }
 
     fn read_once(folder: &Path) -> Result<Artifact, ArtifactError> {
-        let manifest = read_manifest(folder)?;
+        let manifest = Manifest::read(folder)?;
         let path = folder.join(WEIGHTS);
         let wrong = |what: &str| ArtifactError::Manifest {
             path: path.clone(),
@@ -279,10 +219,10 @@ impl Artifact {
                 )));
             }
         }
-        let fits = fits::check(&manifest, most_numbers(&file, manifest.networks.len()));
+        let fits = fits::check(&manifest, max_dense(&file, manifest.networks.len()));
         fits.map_err(|what| wrong(&what))?;
         let n_tables = manifest.spec.tables.len();
-        let member = |(i, &network): (usize, &usize)| {
+        let weight_set = |(i, &network): (usize, &usize)| {
             let table = |t: usize| {
                 Ok(SparseRows {
                     ids: file.u32(&format!("member.{i}.table.{t}.ids"))?,
@@ -300,7 +240,7 @@ impl Artifact {
                 weights: Arc::new(weights),
             })
         };
-        let members = manifest.networks.iter().enumerate().map(member);
+        let members = manifest.networks.iter().enumerate().map(weight_set);
         let artifact = Artifact {
             masks: manifest
                 .has_masks
@@ -311,7 +251,7 @@ impl Artifact {
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
             shares: manifest.shares,
             agreements: manifest.agreements,
-            calibrators: checked(folder, &manifest.spec, manifest.calibrators)?,
+            calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,
             of_task: manifest.of_task,
@@ -322,7 +262,7 @@ impl Artifact {
         }
     }
 
-    /// BLAKE3 of the manifest, which holds that of every tensor: the model's name among models.
+    /// Returns the BLAKE3 of the manifest, which identifies the model: the manifest holds the BLAKE3 of every tensor.
     ///
     /// # Errors
     /// The manifest cannot be read.
@@ -331,16 +271,16 @@ impl Artifact {
     }
 }
 
-/// How many numbers the layers and heads of the largest member have.
-fn most_numbers(file: &TensorFile, n_members: usize) -> usize {
-    let of_member = |member: usize| {
-        let values = file.f32_values(&format!("member.{member}.dense"));
+/// Returns the number of layer and head parameters of the largest weight set.
+fn max_dense(file: &TensorFile, n_weight_sets: usize) -> usize {
+    let n_dense = |i: usize| {
+        let values = file.f32_values(&format!("member.{i}.dense"));
         values.map_or(0, |values| values.len())
     };
-    (0..n_members).map(of_member).max().unwrap_or(0)
+    (0..n_weight_sets).map(n_dense).max().unwrap_or(0)
 }
 
-/// The rows to test on, where the manifest has the hash of their file.
+/// Reads the self-test if the manifest holds the hash of its file.
 fn read_self_test(folder: &Path, hash: Option<&str>) -> Result<Option<SelfTest>, ArtifactError> {
     let Some(hash) = hash else {
         return Ok(None);
@@ -356,11 +296,11 @@ fn read_self_test(folder: &Path, hash: Option<&str>) -> Result<Option<SelfTest>,
         ));
     }
     let test = SelfTest::from_json(&text);
-    test.map(Some).ok_or_else(|| wrong("it is no self-test"))
+    test.map(Some).ok_or_else(|| wrong("it is not a self-test"))
 }
 
-/// Calibrators of which each is one, and as many as tasks or none.
-fn checked(
+/// Checks that the calibrators are valid, and as many as tasks or none.
+fn check_calibrators(
     folder: &Path,
     spec: &Spec,
     calibrators: Vec<Option<Calibrator>>,
@@ -370,48 +310,24 @@ fn checked(
         what,
     };
     if !calibrators.is_empty() && calibrators.len() != spec.tasks.len() {
-        return Err(wrong("it has not a calibrator for each task".to_owned()));
+        return Err(wrong(
+            "it does not have a calibrator for each task".to_owned(),
+        ));
     }
     for (task, calibrator) in spec.tasks.iter().zip(&calibrators) {
         if let Some(calibrator) = calibrator {
-            let checked = calibrator.check();
-            checked.map_err(|what| wrong(format!("the calibrator of task \"{task}\": {what}")))?;
+            let result = calibrator.check();
+            result.map_err(|what| wrong(format!("the calibrator of task \"{task}\": {what}")))?;
         }
     }
     Ok(calibrators)
-}
-
-fn read_manifest(folder: &Path) -> Result<Manifest, ArtifactError> {
-    let path = folder.join(MANIFEST);
-    let wrong = |what: String| ArtifactError::Manifest {
-        path: path.clone(),
-        what,
-    };
-    let text = read_file(&path, folder)?;
-    let sum = read_file(&folder.join(MANIFEST_SUM), folder)?;
-    if sum != sum_line(&text).as_bytes() {
-        return Err(wrong(
-            "it fails its checksum: some byte was changed".to_owned(),
-        ));
-    }
-    let json: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    let version = json["version"].as_u64().unwrap_or(0);
-    let is_known = (u64::from(PLAIN)..=u64::from(VERSION)).contains(&version);
-    if json["format"] != FORMAT || !is_known {
-        let found = format!("{} {}", json["format"], json["version"]);
-        return Err(wrong(format!(
-            "it is {found}; this program reads \"{FORMAT}\" {PLAIN} to {VERSION}"
-        )));
-    }
-    serde_json::from_value(json).map_err(|error| wrong(error.to_string()))
 }
 
 fn read_file(path: &Path, folder: &Path) -> Result<Vec<u8>, ArtifactError> {
     std::fs::read(path).map_err(|error| unread(path, folder, error))
 }
 
-/// A folder without the file is no model; anything else that is wrong is wrong with the file.
+/// Converts a read error: a folder without the file is not a model; any other error is one of the file.
 fn unread(path: &Path, folder: &Path, error: std::io::Error) -> ArtifactError {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     if !matches!(error.kind(), NotFound | NotADirectory) {
@@ -425,11 +341,6 @@ fn unread(path: &Path, folder: &Path, error: std::io::Error) -> ArtifactError {
         path: folder.to_owned(),
         reason: format!("{}: {error}", name.display()),
     }
-}
-
-/// As `b3sum` prints it.
-fn sum_line(text: &[u8]) -> String {
-    format!("{}  {MANIFEST}\n", blake3::hash(text))
 }
 
 fn mask_name(task: usize, layer: usize) -> String {

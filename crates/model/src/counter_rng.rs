@@ -1,14 +1,14 @@
-//! Random draws that depend on a seed and a position only, never on the order of calls: the initial
-//! weights are a function of the run's seed, so a search and the training after it start alike.
+//! A counter-based random number generator: numbers depend on a seed and a position only, never on the order of calls.
+//! So the initial weights are a function of the run's seed, the same in a search and in the training after it.
 
-/// A stream of draws, addressed by position.
+/// A stream of random numbers, addressed by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterRng {
     key: u64,
 }
 
 impl CounterRng {
-    /// The stream `name` of `seed`.
+    /// Creates the stream `name` of `seed`.
     pub fn new(seed: u64, name: &str) -> CounterRng {
         let start = mix(seed ^ 0x9e37_79b9_7f4a_7c15);
         CounterRng {
@@ -18,26 +18,26 @@ impl CounterRng {
         }
     }
 
-    /// A sub-stream.
+    /// Returns the sub-stream number `position`.
     pub fn at(self, position: u64) -> CounterRng {
         CounterRng {
             key: mix(self.key ^ mix(position)),
         }
     }
 
-    /// 64 random bits at `position`.
+    /// Returns 64 random bits at `position`.
     pub fn bits(self, position: u64) -> u64 {
         mix(self
             .key
             .wrapping_add(position.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// Uniform in [0, 1).
+    /// Returns a uniform number in [0, 1).
     pub fn uniform(self, position: u64) -> f64 {
         (self.bits(position) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Standard normal, by Box and Muller.
+    /// Returns a standard normal number, by the Box-Muller transform.
     pub fn normal(self, position: u64) -> f64 {
         let bits = self.bits(position);
         let radius = ((bits >> 32) as f64 + 1.0) / 4_294_967_296.0;
@@ -46,7 +46,7 @@ impl CounterRng {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+/// Mixes bits by the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normal_draws_have_mean_zero_and_deviation_one() {
+    fn normal_numbers_have_mean_zero_and_deviation_one() {
         let rng = CounterRng::new(7, "test");
         let n = 100_000;
         let values: Vec<f64> = (0..n).map(|i| rng.normal(i)).collect();

@@ -12,7 +12,7 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Every connection kept.
+    /// Creates a mask that keeps every connection.
     pub fn full(inputs: usize, outputs: usize) -> Mask {
         let mut mask = Mask {
             inputs,
@@ -23,7 +23,7 @@ impl Mask {
         mask
     }
 
-    /// The connections for which `kept(position)` holds, `position = input * outputs + output`.
+    /// Creates a mask of the connections for which `kept(position)` is true, `position = input * outputs + output`.
     pub fn from_fn(inputs: usize, outputs: usize, kept: impl Fn(usize) -> bool) -> Mask {
         let mut words = vec![0u64; (inputs * outputs).div_ceil(64)];
         for position in 0..inputs * outputs {
@@ -36,7 +36,7 @@ impl Mask {
         }
     }
 
-    /// From the bytes of [`Mask::to_bytes`]; `None` if their number does not fit the shape.
+    /// Reads the bytes of [`Mask::to_bytes`]; `None` if their number does not match the shape.
     pub fn from_bytes(inputs: usize, outputs: usize, bytes: &[u8]) -> Option<Mask> {
         if bytes.len() != (inputs * outputs).div_ceil(64) * 8 {
             return None;
@@ -53,7 +53,7 @@ impl Mask {
         Some(mask)
     }
 
-    /// 64 connections a little-endian word, the first in the lowest bit.
+    /// Returns the mask as little-endian words of 64 connections, the first in the lowest bit.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.words
             .iter()
@@ -61,33 +61,33 @@ impl Mask {
             .collect()
     }
 
-    /// Whether the connection at `position = input * outputs + output` is kept.
+    /// Returns true if the connection at `position = input * outputs + output` is kept.
     #[inline]
     pub fn keeps(&self, position: usize) -> bool {
         self.words[position / 64] >> (position % 64) & 1 == 1
     }
 
-    /// Number of inputs.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Number of outputs.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Number of connections, kept or not.
+    /// Returns the number of connections, kept or not.
     pub fn len(&self) -> usize {
         self.inputs * self.outputs
     }
 
-    /// Whether the layer has no connection at all.
+    /// Returns true if the layer has no connection at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of kept connections.
+    /// Returns the number of kept connections.
     pub fn n_kept(&self) -> usize {
         self.words
             .iter()
@@ -95,7 +95,7 @@ impl Mask {
             .sum()
     }
 
-    /// Whether each connection is kept, in the order of positions.
+    /// Returns true for each kept connection, in the order of positions.
     pub fn to_bools(&self) -> Vec<bool> {
         (0..self.len())
             .map(|position| self.keeps(position))
@@ -118,13 +118,13 @@ pub type TaskMask = Vec<Mask>;
 pub struct Masks {
     /// One for each task.
     pub tasks: Vec<TaskMask>,
-    /// Whose the units are; `None`: all are common. Masks of owned units keep only what [`UnitOwners::allowed`]
-    /// says.
+    /// The owners of the units; `None`: all units are common. Masks of owned units keep only connections in
+    /// [`UnitOwners::allowed`].
     pub owners: Option<UnitOwners>,
 }
 
 impl Masks {
-    /// Every connection kept by every task.
+    /// Creates masks in which every task keeps every connection.
     pub fn full(shapes: &[(usize, usize)], n_tasks: usize) -> Masks {
         Masks {
             tasks: vec![full(shapes); n_tasks],
@@ -132,14 +132,14 @@ impl Masks {
         }
     }
 
-    /// `(inputs, outputs)` of each layer.
+    /// Returns `(inputs, outputs)` of each layer.
     pub fn shapes(&self) -> Vec<(usize, usize)> {
         let first = self.tasks.first().into_iter().flatten();
         first.map(|mask| (mask.inputs, mask.outputs)).collect()
     }
 }
 
-/// Every connection of every layer kept; `shapes` are `(inputs, outputs)`.
+/// Creates a mask that keeps every connection of every layer; `shapes` are `(inputs, outputs)`.
 pub fn full(shapes: &[(usize, usize)]) -> TaskMask {
     shapes
         .iter()
@@ -147,7 +147,7 @@ pub fn full(shapes: &[(usize, usize)]) -> TaskMask {
         .collect()
 }
 
-/// Share of kept connections over all layers.
+/// Returns the share of kept connections over all layers.
 pub fn density(mask: &[Mask]) -> f64 {
     let kept: usize = mask.iter().map(Mask::n_kept).sum();
     let all: usize = mask.iter().map(Mask::len).sum();
@@ -157,13 +157,13 @@ pub fn density(mask: &[Mask]) -> f64 {
 /// Prunes the share `rate` of the kept connections that are smallest in magnitude, over all layers
 /// together (NCS4CVR, algorithm 1; the released code's `prune_global`).
 ///
-/// The cut is `sorted[round_half_even(rate * n)]` of the `n` kept magnitudes; a connection goes if it
-/// is strictly below the cut, so ties at the cut stay. Where the index would be `n` (`rate` 1) all go.
+/// The threshold is `sorted[round_half_even(rate * n)]` of the `n` kept magnitudes. A connection is pruned if it
+/// is strictly below the threshold, so ties are kept. If the index is `n` (`rate` 1) all are pruned.
 pub fn prune_smallest(mask: &[Mask], weights: &[&[f32]], rate: f64) -> TaskMask {
     prune_lowest(mask, |layer, position| weights[layer][position].abs(), rate)
 }
 
-/// As [`prune_smallest`], by any score of a connection: the lowest scores go.
+/// Like [`prune_smallest`], by any score of a connection: the lowest scores are pruned.
 pub fn prune_lowest(mask: &[Mask], score: impl Fn(usize, usize) -> f32, rate: f64) -> TaskMask {
     let mut scores: Vec<f32> = Vec::new();
     for (layer, mask) in mask.iter().enumerate() {
@@ -174,14 +174,14 @@ pub fn prune_lowest(mask: &[Mask], score: impl Fn(usize, usize) -> f32, rate: f6
         );
     }
     let index = (rate * scores.len() as f64).round_ties_even() as usize;
-    let cut = if index < scores.len() {
+    let threshold = if index < scores.len() {
         *scores.select_nth_unstable_by(index, f32::total_cmp).1
     } else {
         f32::INFINITY
     };
     let keep = |layer: usize, mask: &Mask| {
         Mask::from_fn(mask.inputs, mask.outputs, |p| {
-            mask.keeps(p) && score(layer, p) >= cut
+            mask.keeps(p) && score(layer, p) >= threshold
         })
     };
     mask.iter()
@@ -190,18 +190,18 @@ pub fn prune_lowest(mask: &[Mask], score: impl Fn(usize, usize) -> f32, rate: f6
         .collect()
 }
 
-/// The rate of one of `rounds` equal rounds that together leave the share `density`:
+/// Returns the pruning rate of each of `rounds` equal rounds that together leave the share `density`:
 /// `1 - density^(1 / rounds)`.
 pub fn round_rate(density: f64, rounds: u32) -> f64 {
     1.0 - density.powf(1.0 / f64::from(rounds))
 }
 
-/// A mask drawn at random that keeps `round(density * all)` connections: the control.
+/// Creates a random mask that keeps `round(density * all)` connections, as a control.
 pub fn random(shapes: &[(usize, usize)], density: f64, rng: CounterRng) -> TaskMask {
     random_within(&full(shapes), density, rng)
 }
 
-/// As [`random`], among the connections of `allowed`: `round(density * those)` of them.
+/// Like [`random`], among the `n` connections of `allowed`: keeps `round(density * n)` of them.
 pub fn random_within(allowed: &[Mask], density: f64, rng: CounterRng) -> TaskMask {
     let score =
         |layer: usize, position: usize| rng.at(layer as u64).uniform(position as u64) as f32;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_at_the_cut_stay() {
+    fn ties_at_the_threshold_are_kept() {
         let mask = full(&[(1, 4)]);
         let pruned = prune_smallest(&mask, &[&[0.5, -0.5, 0.5, 2.0]], 0.5);
         assert_eq!(kept(&pruned), 4);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        /// Pruning never brings a connection back, and what goes is never larger than what stays.
+        /// Pruning never restores a connection, and a pruned weight is never larger than a kept one.
         #[test]
         fn pruning_keeps_the_largest(
             weights in prop::collection::vec(-1.0f32..1.0, 70),
@@ -267,13 +267,13 @@ mod tests {
             let before = vec![Mask::from_fn(7, 10, |p| start[p])];
             let after = prune_smallest(&before, &[&weights], rate);
             let mut smallest_kept = f32::INFINITY;
-            let mut largest_gone = 0f32;
+            let mut largest_pruned = 0f32;
             for (p, weight) in weights.iter().enumerate() {
                 prop_assert!(before[0].keeps(p) || !after[0].keeps(p));
                 if after[0].keeps(p) { smallest_kept = smallest_kept.min(weight.abs()); }
-                else if before[0].keeps(p) { largest_gone = largest_gone.max(weight.abs()); }
+                else if before[0].keeps(p) { largest_pruned = largest_pruned.max(weight.abs()); }
             }
-            prop_assert!(largest_gone < smallest_kept);
+            prop_assert!(largest_pruned < smallest_kept);
             let n = before[0].n_kept() as f64;
             let expected = n - (rate * n).round_ties_even();
             prop_assert!(after[0].n_kept() as f64 >= expected);

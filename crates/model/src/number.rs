@@ -1,4 +1,4 @@
-//! The numbers that a model is made of: `f32` at work, `f64` where gradients are checked.
+//! The floating-point types of a model: `f32` in production, `f64` for gradient checks.
 
 use crate::kernels::SimdLevel;
 use crate::kernels::simd::{self, Kernel};
@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
-/// A floating-point number that the model can be computed in.
+/// A floating-point type in which a model can be computed.
 pub trait Real:
     Copy
     + Debug
@@ -28,19 +28,18 @@ pub trait Real:
     const ZERO: Self;
     /// 1
     const ONE: Self;
-    /// The nearest number of this type.
+    /// Returns the nearest number of this type.
     fn of(x: f64) -> Self;
-    /// The number in double precision.
+    /// Returns the number in double precision.
     fn wide(self) -> f64;
-    /// Square root.
+    /// Returns the square root.
     fn root(self) -> Self;
-    /// `self * factor + sum`, rounded once. Slow where the compiler may not use the instruction for it.
+    /// Returns `self * factor + sum`, rounded once. Slow if the compiler may not use the FMA instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
 
-    /// Runs a kernel compiled for the instructions of `level`, as far as there are vectors of this
-    /// type for them.
+    /// Runs a kernel compiled for the instructions of `level`, if it has vectors of this type.
     #[doc(hidden)]
-    fn vectorized(level: SimdLevel, work: impl Kernel<Self>);
+    fn vectorized(level: SimdLevel, kernel: impl Kernel<Self>);
 }
 
 macro_rules! real {
@@ -70,8 +69,8 @@ macro_rules! real {
             }
 
             #[inline]
-            fn vectorized(level: SimdLevel, work: impl Kernel<Self>) {
-                $vectorized(level, work)
+            fn vectorized(level: SimdLevel, kernel: impl Kernel<Self>) {
+                $vectorized(level, kernel)
             }
         }
     )*};

@@ -1,11 +1,11 @@
-//! The numbers of a network's layers and heads that its tasks keep, side by side.
+//! Numbering of the layer and head parameters that a network's tasks keep.
 
 use crate::masks::Masks;
 use crate::network::Network;
 use std::ops::Range;
 
-/// The layer and head weights that at least one of a network's tasks keeps, numbered so that those with
-/// the same keepers lie side by side. Gradients and moments have one number for each of them, and none
+/// The layer and head parameters that at least one of a network's tasks keeps, numbered so that parameters kept by
+/// the same tasks are contiguous. Gradients and moments have one value for each of them, and none
 /// for connections that every task has pruned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterIndex {
@@ -14,29 +14,28 @@ pub struct ParameterIndex {
     groups: Vec<ParameterGroup>,
 }
 
-/// ParameterIndex that the same tasks keep.
+/// Parameters that the same tasks keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterGroup {
-    /// The tasks, one bit each, by their place in the network.
+    /// The tasks, one bit each, by their position in the network.
     pub tasks: u64,
-    /// Whether weight decay applies: to weights, not to biases.
+    /// True if weight decay applies: to weights, not to biases.
     pub decays: bool,
-    /// Their numbers.
+    /// The numbers of the parameters.
     pub range: Range<usize>,
 }
 
 impl ParameterIndex {
     const NONE: u32 = u32::MAX;
 
-    /// The connections of a network that runs `tasks` (numbers of the spec) under these masks; without
-    /// masks, all that any of them uses.
+    /// Numbers the parameters of a network under these masks; without masks, all parameters that a head uses.
     pub(crate) fn new<R: crate::Real>(
         network: &Network<R>,
         masks: Option<&Masks>,
     ) -> ParameterIndex {
         let (layout, tasks) = (&network.layout, &network.tasks);
         let (of_layers, of_stitches) = network.graph.users();
-        let keepers = |layer: usize, position: usize| match masks {
+        let keeping_tasks = |layer: usize, position: usize| match masks {
             None => of_layers[layer],
             Some(masks) => {
                 let keeps =
@@ -46,24 +45,24 @@ impl ParameterIndex {
             }
         };
         let owners = masks.and_then(|masks| masks.owners);
-        // Whether the head or bias at this place may see that unit: of units that belong to others, never.
+        // True if the head at this position may read the unit: not the units of other tasks.
         let may_use = |place: usize, width: usize, unit: usize| {
             let task = network.spec.mask_of(tasks[place]);
             owners.is_none_or(|owners| owners.may_use(width, unit, task))
         };
-        let bias_keepers = |users: u64, width: usize, unit: usize| {
+        let bias_tasks = |users: u64, width: usize, unit: usize| {
             let places = (0..tasks.len()).filter(|&place| may_use(place, width, unit));
             users & places.map(|place| 1 << place).sum::<u64>()
         };
-        // ParameterGroup and decay of every position; a stable sort brings equals together.
+        // Tasks, decay and position of every parameter; sorting makes the groups contiguous.
         let mut kinds: Vec<(u64, bool, u32)> = Vec::with_capacity(layout.len);
         for (l, layer) in layout.layers.iter().enumerate() {
             let weights = layer.weights.clone().zip(0..);
-            kinds.extend(weights.map(|(p, position)| (keepers(l, position), true, p as u32)));
+            kinds.extend(weights.map(|(p, position)| (keeping_tasks(l, position), true, p as u32)));
             let biases = layer.bias.clone().enumerate();
             kinds.extend(biases.map(|(unit, p)| {
-                let keepers = bias_keepers(of_layers[l], layer.outputs, unit);
-                (keepers, false, p as u32)
+                let tasks = bias_tasks(of_layers[l], layer.outputs, unit);
+                (tasks, false, p as u32)
             }));
         }
         for (place, head) in layout.heads.iter().enumerate() {
@@ -99,39 +98,39 @@ impl ParameterIndex {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of parameters.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no parameter.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
 
-    /// By number: where each lies in [`crate::Network::dense`].
+    /// Returns the position of each parameter in [`crate::Network::dense`], by number.
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }
 
-    /// The number of what lies at `position` of [`crate::Network::dense`]; `None` if nobody keeps it.
+    /// Returns the number of the parameter at `position` of [`crate::Network::dense`]; `None` if no task keeps it.
     #[inline]
     pub fn number(&self, position: usize) -> Option<usize> {
         let number = self.numbers[position];
         (number != Self::NONE).then_some(number as usize)
     }
 
-    /// The groups, in the order of their numbers.
+    /// Returns the groups, in the order of their numbers.
     pub fn groups(&self) -> &[ParameterGroup] {
         &self.groups
     }
 
-    /// Numbers by connection, spread over the network's layout: 0 for what nobody keeps.
+    /// Scatters values by number to the network's layout, with 0 for parameters that no task keeps.
     pub fn spread<R: crate::Real>(&self, values: &[R]) -> Vec<R> {
-        let mut spread = vec![R::ZERO; self.numbers.len()];
+        let mut dense = vec![R::ZERO; self.numbers.len()];
         for (&position, &value) in self.positions.iter().zip(values) {
-            spread[position as usize] = value;
+            dense[position as usize] = value;
         }
-        spread
+        dense
     }
 }

@@ -8,12 +8,12 @@ use ncs_features::{IdSpace, Piecewise, Pooling, Schema};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What a model is made for: fields, tables, tasks, and the network's plan.
+/// The specification of a model: fields, tables, tasks, and the network's plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     /// The fields, in the order of the field vectors.
     pub fields: Vec<FieldSpec>,
-    /// The tables that the fields look into.
+    /// The embedding tables of the fields.
     pub tables: Vec<TableSpec>,
     /// Names of the tasks.
     pub tasks: Vec<String>,
@@ -21,21 +21,21 @@ pub struct Spec {
     pub plan: NetworkPlan,
 }
 
-/// A field, as the model sees it.
+/// A field of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldSpec {
     /// Index into the tables.
     pub table: usize,
-    /// `None`: one vector a row (or the weighted vectors of a scaled number, summed).
+    /// The pooling of lists; `None`: one vector for each row (or the weighted sum of vectors of a scaled number).
     pub pooling: Option<Pooling>,
-    /// A number that enters the first layer directly, in so many pieces ([`ncs_features::Piecewise`]): it has
-    /// no vector.
+    /// Number of pieces of a numeric feature that is a direct input of the first layer ([`ncs_features::Piecewise`]) and
+    /// has no vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pieces: Option<usize>,
 }
 
 impl FieldSpec {
-    /// Inputs of the first layer that hold the number itself; 0 for a field that has a vector.
+    /// Returns the number of direct inputs of the first layer; 0 for a field that has a vector.
     pub fn n_numbers(&self) -> usize {
         self.pieces
             .map_or(0, |pieces| pieces + numbers::BESIDE_PIECES)
@@ -47,17 +47,17 @@ impl FieldSpec {
 pub struct TableSpec {
     /// Unique name.
     pub name: String,
-    /// Number of rows, reserved ones included.
+    /// Number of rows, including reserved ones.
     pub rows: usize,
-    /// The row of ids that training has not seen, where the rows themselves cannot tell (hashed ids).
+    /// The row for ids not seen in training, if the id space has no reserved id for them (hashed ids).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u32>,
 }
 
-/// A layer, and whose it is.
+/// A layer, and the tasks that use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerUse {
-    /// Its name: whose it is, if anybody's, and what. Such as `fc_0`, `ctr.fc_0`, `expert_0.fc_0`,
+    /// Its name, with a prefix for its task or expert: `fc_0`, `ctr.fc_0`, `expert_0.fc_0`,
     /// `ctr.gate`.
     pub name: String,
     /// Number of (logical) inputs.
@@ -69,7 +69,7 @@ pub struct LayerUse {
 }
 
 impl Spec {
-    /// The sizes of a network over a schema's fields.
+    /// Builds the specification of a network over a schema's fields.
     pub fn of(schema: &Schema, plan: &NetworkPlan) -> Spec {
         let fields = schema.fields.iter().map(|field| FieldSpec {
             table: field.table,
@@ -96,7 +96,7 @@ impl Spec {
         }
     }
 
-    /// The interaction of the field vectors, and the numbers beside it.
+    /// Returns the shape of the first layer's input.
     pub fn interaction(&self) -> Interaction {
         Interaction {
             fields: self.vector_fields().count(),
@@ -106,7 +106,7 @@ impl Spec {
         }
     }
 
-    /// The fields that have a vector, in the order of the vectors.
+    /// Iterates over the fields that have a vector, in the order of the vectors.
     pub fn vector_fields(&self) -> impl Iterator<Item = usize> + Clone {
         let fields = self.fields.iter().enumerate();
         fields
@@ -114,8 +114,8 @@ impl Spec {
             .map(|(f, _)| f)
     }
 
-    /// The fields whose number enters the first layer directly, and the places of their inputs among those of
-    /// all numbers.
+    /// Iterates over the numeric fields that are direct inputs of the first layer, with the positions of their inputs
+    /// among all direct inputs.
     pub fn number_fields(&self) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
         let fields = self.fields.iter().enumerate();
         let places = fields.scan(0, |end, (f, field)| {
@@ -126,8 +126,8 @@ impl Spec {
         places.filter(|(_, places)| !places.is_empty())
     }
 
-    /// For each logical input of the first layer what it is of: a field, by its number, or from the number of
-    /// fields on a pair of fields whose product it is.
+    /// Returns the group of each logical input of the first layer: the number of its field, or, from the number of
+    /// fields on, the pair of fields whose product it is.
     pub fn input_groups(&self) -> Vec<usize> {
         let interaction = self.interaction();
         let fields: Vec<usize> = self.vector_fields().collect();
@@ -140,14 +140,14 @@ impl Spec {
         of_vectors.chain(of_numbers).collect()
     }
 
-    /// `(inputs, outputs)` of each hidden layer: the maskable layers.
+    /// Returns `(inputs, outputs)` of each hidden layer: the maskable layers.
     pub fn layer_shapes(&self) -> Vec<(usize, usize)> {
         let inputs = [self.interaction().inputs()].into_iter();
         let inputs = inputs.chain(self.plan.hidden.iter().copied());
         inputs.zip(self.plan.hidden.iter().copied()).collect()
     }
 
-    /// Every layer of the network but the heads, and the tasks that use it: an expert may serve all
+    /// Returns every layer of the network but the heads, with the tasks that use it: an expert may serve all
     /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], network by network.
     pub fn layers(&self) -> Vec<LayerUse> {
         let n_tasks = self.tasks.len();
@@ -171,7 +171,7 @@ impl Spec {
         self.networks().into_iter().flat_map(of_network).collect()
     }
 
-    /// The tasks of each network; the helper's head, if there is one, stands behind them as if it were a
+    /// Returns the tasks of each network; an auxiliary head comes after them, as if it were a
     /// task.
     pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
@@ -181,26 +181,25 @@ impl Spec {
         }
     }
 
-    /// The number of the helper's head ([`crate::plan::Heads::helper_of`]), one above the tasks'.
+    /// Returns the number of the auxiliary head ([`crate::plan::Heads::helper_of`]), which follows the tasks.
     pub fn helper(&self) -> Option<usize> {
-        let helps = self.plan.kind != NetworkKind::SingleTask;
-        let helper_of = self.plan.heads.helper_of.filter(|_| helps);
+        let is_shared = self.plan.kind != NetworkKind::SingleTask;
+        let helper_of = self.plan.heads.helper_of.filter(|_| is_shared);
         helper_of.map(|_| self.tasks.len())
     }
 
-    /// The tasks `[from, to]` of which the second takes the first one's logit in ([`crate::plan::Heads::takes`]):
-    /// of one network.
+    /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network for both.
     pub fn takes(&self) -> Option<[usize; 2]> {
-        let together = self.plan.kind != NetworkKind::SingleTask;
-        self.plan.heads.takes.filter(|_| together)
+        let is_shared = self.plan.kind != NetworkKind::SingleTask;
+        self.plan.heads.takes.filter(|_| is_shared)
     }
 
-    /// The name of a task, or `helper` of the helper's head.
+    /// Returns the name of a task, or `helper` for the auxiliary head.
     pub(crate) fn head_name(&self, head: usize) -> &str {
         self.tasks.get(head).map_or("helper", String::as_str)
     }
 
-    /// The task whose mask a head runs under: its own, and for the helper's the one that it helps.
+    /// Returns the task whose mask a head uses: its own, or for the auxiliary head that of [`crate::plan::Heads::helper_of`].
     pub fn mask_of(&self, head: usize) -> usize {
         match self.plan.heads.helper_of {
             Some(task) if head == self.tasks.len() => task,
@@ -208,8 +207,8 @@ impl Spec {
         }
     }
 
-    /// From the probabilities that the heads say, `[task][row]`, to those of the tasks. A quotient needs
-    /// both its heads; without one of them nothing changes.
+    /// Converts the probabilities of the heads, `[task][row]`, to those of the tasks. A quotient needs
+    /// both heads; without one of them nothing changes.
     pub fn answers(&self, probabilities: &mut [Vec<f32>]) {
         let Some([first, second]) = self.plan.heads.joint else {
             return;

@@ -1,5 +1,5 @@
-//! Ids to vectors. A row is drawn when training first meets its id, so that rows no id points to are
-//! never written; a row that no training row has touched is the zero vector.
+//! Embedding tables. A row is initialised when training first sees its id; rows that no training row points to are
+//! never written, and read as the zero vector.
 
 mod slot_rows;
 mod zero_rows;
@@ -11,22 +11,22 @@ use crate::counter_rng::CounterRng;
 use crate::kernels::prefetch;
 use crate::number::Real;
 
-/// An embedding table, `[rows, dim]`. Only drawn rows take memory, beside four bytes for each row: they
-/// lie side by side in the order in which they were drawn, so that the ids that come often, and so come
-/// first, share pages and caches.
+/// An embedding table, `[rows, dim]`. Only initialised rows take memory, beside four bytes for each row. They are
+/// stored contiguously in the order of initialisation, so that frequent ids, which tend to come
+/// first, share pages and cache lines.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
-    /// For each row, where it lies in `rows`; 0, the row of zeros, until it is drawn. The system hands
-    /// out the memory as it is written.
+    /// For each row, its slot in `rows`; 0, the row of zeros, until it is initialised. The system provides
+    /// the memory as it is written.
     slots: Vec<u32>,
-    /// The number of the row that lies at each slot.
+    /// The number of the row in each slot.
     ids: Vec<u32>,
     rows: SlotRows<R>,
     rng: CounterRng,
     deviation: f64,
 }
 
-/// The drawn rows of a table: what is saved of it.
+/// The initialised rows of a table, which are the rows that are saved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SparseRows<R> {
     /// Row numbers, ascending.
@@ -36,8 +36,8 @@ pub struct SparseRows<R> {
 }
 
 impl<R: Real> Table<R> {
-    /// A table of `rows` rows, none drawn yet; row `i` will be drawn at position `i` of `rng`, from a
-    /// normal distribution of this deviation.
+    /// Creates a table of `rows` rows, none initialised. Row `i` will be initialised from position `i` of `rng`, by a
+    /// normal distribution with this standard deviation.
     pub fn new(rows: usize, dim: usize, rng: CounterRng, deviation: f64) -> Table<R> {
         Table {
             slots: vec![0; rows],
@@ -48,53 +48,53 @@ impl<R: Real> Table<R> {
         }
     }
 
-    /// Length of a vector.
+    /// Returns the length of a vector.
     pub fn dim(&self) -> usize {
         self.rows.width()
     }
 
-    /// Number of rows, drawn or not.
+    /// Returns the number of rows, initialised or not.
     pub fn n_rows(&self) -> usize {
         self.slots.len()
     }
 
-    /// The vector of row `id`.
+    /// Returns the vector of row `id`.
     #[inline]
     pub fn row(&self, id: u32) -> &[R] {
         self.rows.row(self.slot(id))
     }
 
-    /// The vector of row `id`, to be changed.
+    /// Returns the vector of row `id`, mutably.
     ///
     /// # Panics
-    /// If the row is not drawn.
+    /// If the row is not initialised.
     #[inline]
     pub fn row_mut(&mut self, id: u32) -> &mut [R] {
         self.rows.row_mut(self.slot(id))
     }
 
-    /// Where row `id` lies among the drawn rows, from 1 in the order of drawing; 0 if it is not drawn.
+    /// Returns the slot of row `id`: from 1 in the order of initialisation, or 0 if it is not initialised.
     #[inline]
     pub fn slot(&self, id: u32) -> u32 {
         self.slots[id as usize]
     }
 
-    /// The row that lies at each slot; the first has none.
+    /// Returns the number of the row in each slot; slot 0 has none.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// The vectors by slot.
+    /// Returns the vectors by slot.
     pub fn rows(&self) -> &SlotRows<R> {
         &self.rows
     }
 
-    /// The vectors by slot, to be changed.
+    /// Returns the vectors by slot, mutably.
     pub fn rows_mut(&mut self) -> &mut SlotRows<R> {
         &mut self.rows
     }
 
-    /// Asks for the vector of row `id`, which will soon be read.
+    /// Prefetches the vector of row `id`.
     #[inline]
     pub fn prefetch(&self, id: u32) {
         if let Some(&slot) = self.slots.get(id as usize) {
@@ -102,28 +102,28 @@ impl<R: Real> Table<R> {
         }
     }
 
-    /// Asks for where row `id` lies: ahead of [`Table::prefetch`].
+    /// Prefetches the slot of row `id`, ahead of [`Table::prefetch`].
     #[inline]
     pub fn prefetch_slot(&self, id: u32) {
         prefetch(&self.slots, id as usize);
     }
 
-    /// Whether row `id` was drawn.
+    /// Returns true if row `id` is initialised.
     #[inline]
     pub fn is_drawn(&self, id: u32) -> bool {
         self.slot(id) != 0
     }
 
-    /// Draws row `id` unless it is drawn already.
+    /// Initialises row `id` unless it is initialised already.
     #[inline]
     pub fn touch(&mut self, id: u32) {
         if !self.is_drawn(id) {
             let (rng, deviation) = (self.rng, self.deviation);
-            draw_row(self.add(id), id, rng, deviation);
+            init_row(self.add(id), id, rng, deviation);
         }
     }
 
-    /// Gives a row its place.
+    /// Assigns the next slot to a row.
     fn add(&mut self, id: u32) -> &mut [R] {
         let slot = self.ids.len() as u32;
         self.ids.push(id);
@@ -132,11 +132,11 @@ impl<R: Real> Table<R> {
         self.rows.row_mut(slot)
     }
 
-    /// Draws those of these rows that are not drawn yet. Where all are, as in most steps, it takes
-    /// about a nanosecond for each.
+    /// Initialises those of these rows that are not initialised yet. If all are, as in most steps, it takes
+    /// about a nanosecond for each row.
     pub fn touch_all_of(&mut self, ids: &[u32]) {
         for block in ids.chunks(64) {
-            // Without a branch, so that the look-ups of a block are under way together.
+            // Without a branch, so that the look-ups of a block overlap.
             let all = block.iter().fold(true, |all, &id| all & self.is_drawn(id));
             if !all {
                 block.iter().for_each(|&id| self.touch(id));
@@ -144,19 +144,19 @@ impl<R: Real> Table<R> {
         }
     }
 
-    /// Number of drawn rows.
+    /// Returns the number of initialised rows.
     pub fn n_drawn(&self) -> usize {
         self.ids.len() - 1
     }
 
-    /// The numbers of the drawn rows, ascending.
+    /// Iterates over the numbers of the initialised rows, ascending.
     pub fn drawn_ids(&self) -> impl Iterator<Item = u32> {
-        // Slots first: after the last of 2^32 - 1 rows there is no next number to make.
+        // Slots first: `zip` must not advance the counter beyond the last of 2^32 - 1 rows.
         let slots = self.slots.iter().zip(0..);
         slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id)
     }
 
-    /// A copy of the drawn rows.
+    /// Returns a copy of the initialised rows.
     pub fn sparse_rows(&self) -> SparseRows<R> {
         let n_drawn = self.n_drawn();
         let mut rows = SparseRows {
@@ -170,7 +170,7 @@ impl<R: Real> Table<R> {
         rows
     }
 
-    /// Makes `rows` the drawn rows, and no others. `None`, and the table unchanged, where they do not
+    /// Replaces the initialised rows by `rows`. Returns `None`, with the table unchanged, if they do not
     /// fit it.
     #[must_use]
     pub fn restore(&mut self, rows: &SparseRows<R>) -> Option<()> {
@@ -179,7 +179,7 @@ impl<R: Real> Table<R> {
             && rows.ids.is_sorted_by(|a, b| a < b)
             && rows.ids.last().is_none_or(|&id| (id as usize) < n_rows);
         fits.then_some(())?;
-        self.forget();
+        self.clear();
         let dim = self.dim().max(1);
         for (&id, values) in rows.ids.iter().zip(rows.values.chunks_exact(dim)) {
             self.add(id).copy_from_slice(values);
@@ -187,8 +187,8 @@ impl<R: Real> Table<R> {
         Some(())
     }
 
-    /// Makes these rows the drawn rows, and no others; `values` are their numbers, row after row. `None`
-    /// where they do not fit the table, which is unchanged then. Ids are each there once.
+    /// Replaces the initialised rows; `values` holds their vectors, row after row. Returns `None`, with the table unchanged,
+    /// if they do not fit it. Ids must be ascending and unique.
     #[must_use]
     pub fn restore_drawn(
         &mut self,
@@ -199,7 +199,7 @@ impl<R: Real> Table<R> {
             && ids.is_sorted_by(|a, b| a < b)
             && ids.last().is_none_or(|&id| (id as usize) < self.n_rows());
         fits.then_some(())?;
-        self.forget();
+        self.clear();
         let mut values = values;
         for &id in ids {
             let row = self.add(id).iter_mut();
@@ -208,7 +208,7 @@ impl<R: Real> Table<R> {
         Some(())
     }
 
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         self.slots = vec![0; self.n_rows()];
         self.ids.truncate(1);
         self.rows = SlotRows::new(self.dim(), self.n_rows());
@@ -216,7 +216,7 @@ impl<R: Real> Table<R> {
 }
 
 #[cold]
-fn draw_row<R: Real>(row: &mut [R], id: u32, rng: CounterRng, deviation: f64) {
+fn init_row<R: Real>(row: &mut [R], id: u32, rng: CounterRng, deviation: f64) {
     let first = u64::from(id) * row.len() as u64;
     for (value, position) in row.iter_mut().zip(first..) {
         *value = R::of(rng.normal(position) * deviation);
@@ -232,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_zero_until_it_is_touched_and_drawn_once() {
+    fn a_row_is_zero_until_it_is_initialised_once() {
         let mut table = table();
         assert_eq!(table.row(7), [0.0; 3]);
         table.touch(7);
-        let drawn = table.row(7).to_vec();
-        assert!(drawn.iter().all(|&x| x != 0.0));
+        let initial = table.row(7).to_vec();
+        assert!(initial.iter().all(|&x| x != 0.0));
         table.row_mut(7)[0] = 5.0;
         table.touch(7);
         assert_eq!(table.row(7)[0], 5.0);
@@ -245,14 +245,14 @@ mod tests {
         other.touch_all_of(&[3, 7, 3]);
         assert_eq!(
             other.row(7),
-            drawn,
-            "a row does not depend on what was touched before"
+            initial,
+            "a row does not depend on the rows initialised before it"
         );
         assert_eq!((other.n_drawn(), other.is_drawn(8)), (2, false));
     }
 
     #[test]
-    fn drawn_rows_come_back() {
+    fn initialised_rows_are_restored() {
         let mut table = table();
         table.touch_all_of(&[99, 0, 64]);
         let rows = table.sparse_rows();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn drawn_rows_come_back_one_number_after_the_other() {
+    fn initialised_rows_are_restored_from_an_iterator() {
         let mut table = table();
         table.touch_all_of(&[99, 0, 64]);
         let rows = table.sparse_rows();
@@ -292,11 +292,11 @@ mod tests {
         }
     }
 
-    /// Fifteen million rows of which a thousand are touched: a clone of the whole would be seen in the
-    /// memory that is resident.
+    /// Of fifteen million rows a thousand are initialised: a clone of the whole would show in the
+    /// resident memory.
     #[cfg(target_os = "linux")]
     #[test]
-    fn untouched_rows_are_never_written() {
+    fn uninitialised_rows_are_never_written() {
         let resident = || {
             let text = std::fs::read_to_string("/proc/self/statm").unwrap();
             text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096

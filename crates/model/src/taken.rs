@@ -1,28 +1,27 @@
-//! What a task takes of another task's logit.
+//! Logit transfer between two tasks.
 //!
-//! `z_to = f_to(x) + kappa (z_from - mean)`: the tasks meet behind their heads, by one learned number. In training no
-//! gradient goes back through `z_from`; `mean` is that of `z_from` over the rows of the task that takes, so that what
-//! is taken tells rows apart and does not shift them.
+//! `z_to = f_to(x) + kappa (z_from - mean)`: the logit of one task is added to that of another with one learned
+//! coefficient. In training no gradient flows through `z_from`. `mean` is the mean of `z_from` over the rows of the
+//! receiving task, so that the transfer changes the order of rows and not their mean.
 
 use crate::artifact::Artifact;
 use crate::network::Network;
 use crate::number::Real;
 
-/// The numbers behind the heads of a network whose second task takes in the first one's logit
-/// ([`crate::plan::Heads::takes`]).
+/// The parameters of a logit transfer ([`crate::plan::Heads::takes`]), stored after the heads of the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TakenLogit {
-    /// How much of the other logit is taken.
+    /// The coefficient of the other logit.
     pub kappa: f64,
-    /// The mean of the other logit over the rows of the task that takes.
+    /// The mean of the other logit over the rows of the receiving task.
     pub mean: f64,
-    /// The information about kappa in about one pass over the training labels, everything else being as it is: of a
-    /// cross-entropy `sum p (1 - p) (z_from - mean)^2`.
+    /// The Fisher information about kappa in about one pass over the training labels, with all other parameters fixed:
+    /// for cross-entropy `sum p (1 - p) (z_from - mean)^2`.
     pub information: f64,
 }
 
 impl TakenLogit {
-    /// How many numbers of a network it takes.
+    /// Number of values in a network's dense weights.
     pub(crate) const NUMBERS: usize = 3;
 
     fn of<R: Real>(numbers: &[R]) -> Option<TakenLogit> {
@@ -36,26 +35,26 @@ impl TakenLogit {
         })
     }
 
-    /// The logit of the task that takes, from what its head says and the other task's logit.
+    /// Returns the logit of the receiving task, from the output of its head and the other task's logit.
     pub fn add(self, own: f64, other: f64) -> f64 {
         own + self.kappa * (other - self.mean)
     }
 
-    /// The standard error of kappa, everything else being as it is; `None` before the first step.
+    /// Returns the standard error of kappa, with all other parameters fixed; `None` before the first step.
     pub fn error(self) -> Option<f64> {
         (self.information > 0.0).then(|| self.information.sqrt().recip())
     }
 }
 
 impl<R: Real> Network<R> {
-    /// The tasks `[from, to]` of which the second takes the first one's logit in, and by how much.
+    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters; `None` without a transfer.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;
         let taken = TakenLogit::of(&self.dense[self.layout.taken.clone()])?;
         Some((tasks, taken))
     }
 
-    /// Sets how much is taken; nothing where no task takes.
+    /// Sets the parameters of the logit transfer; without a transfer it does nothing.
     pub fn set_taken(&mut self, taken: TakenLogit) {
         let numbers = [taken.kappa, taken.mean, taken.information];
         let places = &mut self.dense[self.layout.taken.clone()];
@@ -66,12 +65,12 @@ impl<R: Real> Network<R> {
 }
 
 impl Artifact {
-    /// The tasks `[from, to]` of which the second takes the first one's logit in, and by how much in the weights that
-    /// answer for it; `None` where no task takes, or its weights are of another network.
+    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`. `None`
+    /// without a transfer, or if the weights are of another network.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;
         let member = self.members.get(*self.of_task.get(tasks[1])?)?;
-        // These numbers come last.
+        // The parameters come last.
         let dense = &member.weights.dense;
         let first = dense.len().checked_sub(TakenLogit::NUMBERS)?;
         Some((tasks, TakenLogit::of(&dense[first..])?))

@@ -4,29 +4,29 @@
 //!
 //! `n_common = round(n phi / (T - (T - 1) phi))`
 //!
-//! are common; the others go to the tasks in turn. So a task may use about `n / (T - (T - 1) phi)` units: all where
-//! every unit is common (`phi` = 1), and `n / T` where none is (`phi` = 0); for two tasks `n / (2 - phi)`, of which the
-//! share `phi` is common. A task keeps connections only into units that it may use. Beyond the first hidden layer a
-//! common unit reads common units only, and a task's own unit reads common ones and that task's own. So what a task
-//! learns reaches the units of no other, and what a common unit says does not depend on who asks. A head reads the
-//! units that its task may use, and the bias of an owned unit is its task's alone.
+//! are common; the others are assigned to the tasks in turn. So a task may use about `n / (T - (T - 1) phi)` units: all if
+//! every unit is common (`phi` = 1), and `n / T` if none is (`phi` = 0); for two tasks `n / (2 - phi)`, of which the
+//! share `phi` is common. A task keeps connections only into units that it may use. After the first hidden layer a
+//! common unit reads common units only, and a task's own unit reads common units and that task's own. So the gradient of
+//! a task does not reach the units of other tasks, and the value of a common unit is the same for all tasks. A head reads
+//! the units that its task may use, and only the owner trains the bias of an owned unit.
 
 use crate::masks::{Mask, Masks};
 use serde::{Deserialize, Serialize};
 
-/// How the units of every hidden layer are divided between the tasks, where not all of them are common.
+/// Division of the units of every hidden layer among the tasks, if not all of them are common.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnitOwners {
     common: f64,
     n_tasks: usize,
 }
 
-/// A share in [0, 1) is never NaN.
+/// The share is in [0, 1), never NaN.
 impl Eq for UnitOwners {}
 
 impl UnitOwners {
-    /// The share `common` (phi, in [0, 1]) of the units that a task may use is common to all `n_tasks` tasks; `None`
-    /// where that makes every unit common: `common` 1, or one task.
+    /// Makes the share `common` (phi, in [0, 1]) of the units that a task may use common to all `n_tasks` tasks. Returns
+    /// `None` if that makes every unit common: `common` is 1, or there is one task.
     ///
     /// # Panics
     /// If `common` is not in [0, 1].
@@ -35,42 +35,42 @@ impl UnitOwners {
         (common < 1.0 && n_tasks > 1).then_some(UnitOwners { common, n_tasks })
     }
 
-    /// The share of the units that a task may use that is common to all tasks, in [0, 1).
+    /// Returns phi: of the units that a task may use, the share that is common to all tasks, in [0, 1).
     pub fn common(self) -> f64 {
         self.common
     }
 
-    /// The number of tasks.
+    /// Returns the number of tasks.
     pub fn n_tasks(self) -> usize {
         self.n_tasks
     }
 
-    /// The common units of a layer of `width` units; they come first.
+    /// Returns the number of common units of a layer of `width` units; they come first.
     pub fn n_common(self, width: usize) -> usize {
         let n_tasks = self.n_tasks as f64;
         let share = self.common / (n_tasks - (n_tasks - 1.0) * self.common);
         (width as f64 * share).round() as usize
     }
 
-    /// The task that owns unit number `unit` of a layer of `width` units; `None`: it is common.
+    /// Returns the task that owns unit number `unit` of a layer of `width` units; `None`: it is common.
     pub fn owner(self, width: usize, unit: usize) -> Option<usize> {
         let own = unit.checked_sub(self.n_common(width))?;
         Some(own % self.n_tasks)
     }
 
-    /// Whether a task may use a unit of a layer of `width` units: its own and common ones.
+    /// Returns true if a task may use a unit of a layer of `width` units: its own or a common one.
     pub fn may_use(self, width: usize, unit: usize, task: usize) -> bool {
         self.owner(width, unit).is_none_or(|owner| owner == task)
     }
 
-    /// How many units of a layer of `width` units a task may use.
+    /// Returns the number of units of a layer of `width` units that a task may use.
     pub fn n_usable(self, width: usize, task: usize) -> usize {
         (0..width)
             .filter(|&unit| self.may_use(width, unit, task))
             .count()
     }
 
-    /// For each hidden layer, input side first, of `(inputs, outputs)`: the connections that a task may keep.
+    /// Returns the connections that a task may keep, for each hidden layer of shape `(inputs, outputs)`, input side first.
     pub fn allowed(self, shapes: &[(usize, usize)], task: usize) -> Vec<Mask> {
         let layer = |(number, &(inputs, outputs)): (usize, &(usize, usize))| {
             Mask::from_fn(inputs, outputs, |position| {
@@ -87,7 +87,7 @@ impl UnitOwners {
     /// Checks that every task may use a unit of every layer of these widths.
     ///
     /// # Errors
-    /// The first layer that is too narrow, in words.
+    /// A text that names the first layer that is too narrow.
     pub fn check(self, hidden: &[usize]) -> Result<(), String> {
         let has_units = |width: usize| (0..self.n_tasks).all(|t| self.n_usable(width, t) > 0);
         match hidden.iter().find(|&&width| !has_units(width)) {
@@ -100,7 +100,7 @@ impl UnitOwners {
         }
     }
 
-    /// Whether no task keeps a connection that it may not.
+    /// Returns true if every task keeps only connections that it may keep.
     pub fn fit(self, masks: &Masks) -> bool {
         let shapes = masks.shapes();
         let fits = |(task, mask): (usize, &Vec<Mask>)| {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_of_the_units_is_common_where_half_of_a_tasks_units_are() {
+    fn a_third_of_all_units_is_common_at_half_of_a_tasks_units() {
         let half = owners(0.5, 2);
         assert_eq!(half.n_common(12), 4);
         let of_units: Vec<Option<usize>> = (0..12).map(|unit| half.owner(12, unit)).collect();
@@ -139,23 +139,22 @@ mod tests {
     }
 
     #[test]
-    fn nobody_owns_where_all_is_common() {
+    fn no_unit_is_owned_if_all_are_common() {
         assert_eq!(UnitOwners::new(1.0, 2), None);
         assert_eq!(UnitOwners::new(0.0, 1), None);
     }
 
     #[test]
-    fn a_layer_too_narrow_is_told() {
+    fn a_too_narrow_layer_is_reported() {
         assert_eq!(owners(0.0, 2).check(&[8, 2]), Ok(()));
         let error = owners(0.0, 3).check(&[8, 2]).unwrap_err();
         assert!(error.starts_with("a layer of 2 units has none for some of the 3 tasks"));
     }
 
-    /// The units of a layer, by the first letter of who may use them: what the rule says of each connection,
-    /// written out.
+    /// The rule for each connection of two small layers, written out.
     #[test]
     fn own_units_read_common_and_own_ones() {
-        // Four units: 4 * (1/2) / (2 - 1/2) = 1.33 is 1 common one, then clicks', conversions', clicks'.
+        // Of four units, 4 * (1/2) / (2 - 1/2) = 1.33, rounded to 1, is common; then click, conversion, click.
         let half = owners(0.5, 2);
         let mask = half.allowed(&[(1, 4), (4, 4)], 1);
         let bits = |mask: &Mask| {
@@ -167,17 +166,17 @@ mod tests {
         assert_eq!(bits(&mask[0]), [1, 0, 1, 0]);
         let expected = [
             [1, 0, 1, 0], // common: read by common and own units
-            [0, 0, 0, 0], // clicks'
-            [0, 0, 1, 0], // conversions': read by its own units only
+            [0, 0, 0, 0], // owned by click
+            [0, 0, 1, 0], // owned by conversion: read by its own units only
             [0, 0, 0, 0],
         ];
         assert_eq!(bits(&mask[1]), expected.concat());
     }
 
     proptest! {
-        /// No connection of an owned unit reads or feeds another task's, and what reaches a common unit is common.
+        /// No connection joins units of two tasks, and a common unit reads common units only.
         #[test]
-        fn tasks_meet_in_common_units_only(
+        fn tasks_share_common_units_only(
             common in prop::sample::select(vec![0.0, 0.2, 0.5, 0.8, 0.99]),
             n_tasks in 2usize..5,
             widths in prop::collection::vec(4usize..20, 2..4),
@@ -214,9 +213,9 @@ mod tests {
             }
         }
 
-        /// The units of all tasks and the common ones are all units, and turns are fair.
+        /// Own and common units together are all units, and own units are divided evenly.
         #[test]
-        fn every_unit_is_somebodys(common in 0.0f64..0.999, n_tasks in 2usize..6, width in 1usize..300) {
+        fn every_unit_is_common_or_owned(common in 0.0f64..0.999, n_tasks in 2usize..6, width in 1usize..300) {
             let owners = owners(common, n_tasks);
             let usable: Vec<usize> = (0..n_tasks).map(|task| owners.n_usable(width, task)).collect();
             let n_common = owners.n_common(width);

@@ -1,14 +1,14 @@
-//! A folder put in the place of another, without a moment in which there is none.
+//! Replaces a folder by another, so that one of them exists at any time.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Puts `draft` in the place of `folder`, whatever stood there; what stood there is deleted.
+/// Replaces `folder` by `draft` and deletes the previous contents.
 ///
-/// Linux and macOS exchange two names in one move: `folder` is the old one or the new one at any time, also
-/// after a loss of power. Where the file system cannot (some network file systems, other systems), the old one
-/// is renamed to `old` first, so that for a moment there is none; [`recover`] brings it back if the process
+/// Linux and macOS exchange two names atomically: `folder` is the old or the new folder at any time, also
+/// after a power loss. If the file system does not support this (some network file systems, other systems), the old
+/// folder is renamed to `old` first, and `folder` is missing for a moment; [`recover`] restores it if the process
 /// ends in this moment.
 pub(super) fn replace(draft: &Path, folder: &Path, old: &Path) -> io::Result<()> {
     if folder.exists() {
@@ -18,7 +18,7 @@ pub(super) fn replace(draft: &Path, folder: &Path, old: &Path) -> io::Result<()>
         }
         fs::rename(folder, old)?;
         if let Err(error) = fs::rename(draft, folder) {
-            // What stood there is to stand there again; the first error is the one to tell.
+            // Restore the old folder; the first error is the one to report.
             let _ = fs::rename(old, folder);
             return Err(error);
         }
@@ -32,7 +32,7 @@ pub(super) fn replace(draft: &Path, folder: &Path, old: &Path) -> io::Result<()>
     }
 }
 
-/// Brings back what a process has put aside and not replaced before it was killed.
+/// Restores a folder that a process renamed and did not replace before it was killed.
 pub(super) fn recover(folder: &Path, old: &Path) -> io::Result<()> {
     match old.exists() && !folder.exists() {
         true => fs::rename(old, folder),
@@ -51,7 +51,7 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Makes renames last through a loss of power.
+/// Makes renames durable across a power loss.
 fn flush_parent(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().filter(|parent| *parent != Path::new(""));
     let parent: PathBuf = parent.unwrap_or(Path::new(".")).to_owned();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_takes_the_place_of_another() {
+    fn a_folder_replaces_another() {
         let root = tempfile::tempdir().unwrap();
         let [draft, folder, old] = ["draft", "folder", "old"].map(|name| root.path().join(name));
         for text in ["first", "second", "third"] {
@@ -82,35 +82,35 @@ mod tests {
         }
     }
 
-    /// A reader that looks all the time finds a model every time.
+    /// A reader that polls without pause finds a folder every time.
     #[cfg(target_os = "linux")]
     #[test]
-    fn there_is_a_folder_at_any_time() {
+    fn a_folder_exists_at_any_time() {
         use std::sync::atomic::{AtomicBool, Ordering};
         let root = tempfile::tempdir().unwrap();
         let [draft, folder, old] = ["draft", "folder", "old"].map(|name| root.path().join(name));
         folder_of(&folder, "first");
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let looks = scope.spawn(|| {
-                let mut looks = 0;
-                while !done.load(Ordering::Relaxed) || looks == 0 {
-                    assert!(folder.is_dir(), "after {looks} looks");
-                    looks += 1;
+            let polls = scope.spawn(|| {
+                let mut polls = 0;
+                while !done.load(Ordering::Relaxed) || polls == 0 {
+                    assert!(folder.is_dir(), "after {polls} polls");
+                    polls += 1;
                 }
-                looks
+                polls
             });
             for _ in 0..200 {
                 folder_of(&draft, "next");
                 replace(&draft, &folder, &old).unwrap();
             }
             done.store(true, Ordering::Relaxed);
-            assert!(looks.join().unwrap() > 0);
+            assert!(polls.join().unwrap() > 0);
         });
     }
 
     #[test]
-    fn what_was_put_aside_comes_back() {
+    fn a_renamed_folder_is_recovered() {
         let root = tempfile::tempdir().unwrap();
         let [folder, old] = ["folder", "old"].map(|name| root.path().join(name));
         recover(&folder, &old).unwrap();

@@ -1,5 +1,5 @@
-//! Whether the parts of a manifest can be a model, asked before anything is made from them: sums show that
-//! no byte was changed, not who wrote it.
+//! Checks that the parts of a manifest form a model, before anything is built from them: checksums show that
+//! no byte was changed, not that the writer was correct.
 
 use super::Manifest;
 use crate::dense_size::DenseSize;
@@ -7,13 +7,13 @@ use crate::plan::NetworkKind;
 use crate::spec::{FieldSpec, Spec};
 use ncs_features::{IdSpace, Population, Schema};
 
-/// Heads have a bit each.
+/// Maximum number of heads: each has one bit of a 64-bit set.
 const MOST_HEADS: usize = 64;
 
 /// Checks a manifest whose largest set of weights has `n_numbers` in layers and heads.
 ///
 /// # Errors
-/// The text says which parts do not fit.
+/// A text that names the parts that do not match.
 pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String> {
     let (schema, spec) = (&manifest.schema, &manifest.spec);
     check_columns(schema)?;
@@ -64,14 +64,17 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
         if let Population::Where(other) = task.population
             && (other >= n || other == number)
         {
-            return Err(format!("task \"{}\" is about rows of no other", task.name));
+            return Err(format!(
+                "the population of task \"{}\" is not another task",
+                task.name
+            ));
         }
     }
     let heads = &spec.plan.heads;
     let joint = heads.joint.into_iter().flatten();
     let taken = heads.takes.into_iter().flatten();
-    let named = joint.chain(taken).chain(heads.helper_of);
-    let is_there = named.into_iter().all(|task| task < n);
+    let tasks = joint.chain(taken).chain(heads.helper_of);
+    let is_there = tasks.into_iter().all(|task| task < n);
     let mut pairs = heads.joint.into_iter().chain(heads.takes);
     let is_pair = pairs.all(|[first, second]| first != second);
     let n_heads = n + heads.helper_of.map_or(0, |_| 1);
@@ -81,7 +84,7 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     }
 }
 
-/// Units can have owners where there are masks, one for each task.
+/// Checks that owners of units come with masks, one for each task.
 fn check_owners(manifest: &Manifest) -> Result<(), String> {
     let Some(owners) = manifest.owners else {
         return Ok(());
@@ -95,17 +98,20 @@ fn check_owners(manifest: &Manifest) -> Result<(), String> {
     }
 }
 
-/// What was measured of pairs of tasks is of tasks that are there.
+/// Checks that measured agreements refer to existing tasks.
 fn check_agreements(manifest: &Manifest) -> Result<(), String> {
     let n = manifest.spec.tasks.len();
-    let mut tasks = manifest.agreements.iter().flat_map(|found| found.tasks);
+    let mut tasks = manifest
+        .agreements
+        .iter()
+        .flat_map(|agreement| agreement.tasks);
     match tasks.all(|task| task < n) {
         true => Ok(()),
-        false => Err("it tells of an agreement of tasks that it has not".to_owned()),
+        false => Err("it has an agreement of tasks that do not exist".to_owned()),
     }
 }
 
-/// What a run file must say of a network, too.
+/// Checks the sizes of the network, as for a run file.
 fn check_network(spec: &Spec) -> Result<(), String> {
     let plan = &spec.plan;
     let is_kind = match plan.kind {
@@ -124,16 +130,16 @@ fn check_network(spec: &Spec) -> Result<(), String> {
     }
 }
 
-/// Every task has a member that answers for it.
+/// Checks that every task has a weight set that scores it.
 fn check_members(manifest: &Manifest) -> Result<(), String> {
     let (spec, of_task) = (&manifest.spec, &manifest.of_task);
     let networks = spec.networks();
     let network = |member: usize| networks.get(*manifest.networks.get(member)?);
-    let answers = |(task, &member): (usize, &usize)| {
+    let is_scored = |(task, &member): (usize, &usize)| {
         network(member).is_some_and(|tasks| tasks.contains(&task))
     };
     let fits = of_task.len() == spec.tasks.len()
-        && of_task.iter().enumerate().all(answers)
+        && of_task.iter().enumerate().all(is_scored)
         && (0..manifest.networks.len()).all(|member| network(member).is_some());
     match fits {
         true => Ok(()),

@@ -1,23 +1,23 @@
-//! Rows that are added one after the other, in chunks: growing neither moves nor doubles them.
+//! A growing matrix in chunks: adding rows neither moves nor copies the existing ones.
 
 use super::ZeroRows;
 use crate::number::Real;
 
-/// Rows of a chunk.
+/// Number of rows in a chunk.
 const CHUNK: usize = 1 << 12;
 
-/// A growing matrix `[rows, width]`. Row 0 is there from the start and stays zero: what has no row of
-/// its own may point to it.
+/// A growing matrix `[rows, width]`. Row 0 exists from the start and stays zero: ids without a row of
+/// their own point to it.
 #[derive(Clone, Debug)]
 pub struct SlotRows<R> {
     width: usize,
     n_rows: usize,
-    /// Rows of a chunk, fewer than usual where there will never be so many.
+    /// Number of rows in a chunk; smaller for a matrix that cannot fill a chunk.
     per_chunk: usize,
     chunks: Vec<ZeroRows<R>>,
 }
 
-/// Some chunks of it, to be changed by one thread.
+/// Some chunks of a [`SlotRows`], for one thread to change.
 #[derive(Debug)]
 pub struct SlotRowsPart<'a, R> {
     per_chunk: usize,
@@ -26,9 +26,9 @@ pub struct SlotRowsPart<'a, R> {
 }
 
 impl<R: Real> SlotRows<R> {
-    /// The row of zeros, and room for at most so many rows more.
-    pub fn new(width: usize, most: usize) -> SlotRows<R> {
-        let per_chunk = CHUNK.min(most + 1);
+    /// Creates a matrix with the row of zeros, which can grow by at most `max` rows.
+    pub fn new(width: usize, max: usize) -> SlotRows<R> {
+        let per_chunk = CHUNK.min(max + 1);
         SlotRows {
             width,
             n_rows: 1,
@@ -37,12 +37,12 @@ impl<R: Real> SlotRows<R> {
         }
     }
 
-    /// Number of rows, the row of zeros included.
+    /// Returns the number of rows, including the row of zeros.
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    /// Length of a row.
+    /// Returns the length of a row.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -55,20 +55,20 @@ impl<R: Real> SlotRows<R> {
         }
     }
 
-    /// One row.
+    /// Returns one row.
     ///
     /// # Panics
-    /// If there is none of this number.
+    /// If there is no such row.
     #[inline]
     pub fn row(&self, slot: u32) -> &[R] {
         let (chunk, row) = place(slot, self.per_chunk);
         self.chunks[chunk].row(row)
     }
 
-    /// One row, to be changed.
+    /// Returns one row, mutably.
     ///
     /// # Panics
-    /// If there is none of this number, or it is the row of zeros.
+    /// If there is no such row, or it is the row of zeros.
     #[inline]
     pub fn row_mut(&mut self, slot: u32) -> &mut [R] {
         assert!(slot != 0, "the row of zeros stays");
@@ -76,7 +76,7 @@ impl<R: Real> SlotRows<R> {
         self.chunks[chunk].row_mut(row)
     }
 
-    /// Asks for a row that will soon be read or written.
+    /// Prefetches a row.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
         let (chunk, row) = place(slot, self.per_chunk);
@@ -85,15 +85,15 @@ impl<R: Real> SlotRows<R> {
         }
     }
 
-    /// The first row of the chunk behind that of `slot`: where parts may end.
+    /// Returns the first row after the chunk of `slot`; parts may end there.
     pub fn end_of_chunk(&self, slot: u32) -> usize {
         (place(slot, self.per_chunk).0 + 1) * self.per_chunk
     }
 
-    /// All rows cut into parts that end before these rows: ends of chunks, or beyond the last row.
+    /// Splits all rows into parts that end before these rows, which must be ends of chunks or beyond the last row.
     ///
     /// # Panics
-    /// If the ends fall, or are no ends of chunks.
+    /// If the ends are not ascending, or not ends of chunks.
     pub fn split(&mut self, ends: &[usize]) -> Vec<SlotRowsPart<'_, R>> {
         let per_chunk = self.per_chunk;
         let n_chunks = self.chunks.len();
@@ -102,8 +102,8 @@ impl<R: Real> SlotRows<R> {
         let part = |&end: &usize| {
             assert!(end.is_multiple_of(per_chunk), "a part ends at row {end}");
             let end = n_chunks.min(end / per_chunk);
-            let (chunks, behind) = std::mem::take(&mut rest).split_at_mut(end - first_chunk);
-            rest = behind;
+            let (chunks, after) = std::mem::take(&mut rest).split_at_mut(end - first_chunk);
+            rest = after;
             let part = SlotRowsPart {
                 per_chunk,
                 first_chunk,
@@ -117,10 +117,10 @@ impl<R: Real> SlotRows<R> {
 }
 
 impl<R: Real> SlotRowsPart<'_, R> {
-    /// The row that has this number in the whole, to be changed.
+    /// Returns the row with this number in the whole matrix, mutably.
     ///
     /// # Panics
-    /// If it lies outside of this part, or is the row of zeros.
+    /// If it lies outside this part, or is the row of zeros.
     #[inline]
     pub fn row_mut(&mut self, slot: u32) -> &mut [R] {
         assert!(slot != 0, "the row of zeros stays");
@@ -128,7 +128,7 @@ impl<R: Real> SlotRowsPart<'_, R> {
         self.chunks[chunk - self.first_chunk].row_mut(row)
     }
 
-    /// Asks for a row of this part that will soon be read or written.
+    /// Prefetches a row of this part.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
         let (chunk, row) = place(slot, self.per_chunk);
@@ -138,7 +138,7 @@ impl<R: Real> SlotRowsPart<'_, R> {
     }
 }
 
-/// The chunk of a row, and the row's place in it.
+/// Returns the chunk of a row, and the row's position in it.
 #[inline]
 fn place(slot: u32, per_chunk: usize) -> (usize, u32) {
     if per_chunk == CHUNK {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_stay_where_they_are_while_others_come() {
+    fn rows_do_not_move_as_the_matrix_grows() {
         let mut rows: SlotRows<f32> = SlotRows::new(3, 1_000_000);
         rows.grow_to(3);
         rows.row_mut(2).copy_from_slice(&[1.0, 2.0, 3.0]);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the row of zeros stays")]
-    fn the_row_of_zeros_is_not_to_be_changed() {
+    fn the_row_of_zeros_cannot_be_changed() {
         SlotRows::<f32>::new(3, 10).row_mut(0);
     }
 }

@@ -1,25 +1,25 @@
-//! Rows of numbers that take no memory until they are written.
+//! A matrix of zeros that takes no memory until it is written.
 
 use crate::kernels::prefetch;
 use crate::number::Real;
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// A matrix `[rows, width]` that is zero where nothing was written. The system hands out its memory
-/// page by page as it is written, so that rows nobody writes cost nothing. The first row begins on a
-/// cache line: rows of 16 or 32 `f32` touch no more lines than they must.
+/// A matrix `[rows, width]`, initially zero. The system provides its memory
+/// page by page as it is written, so rows that are never written cost nothing. The first row is aligned to a
+/// cache line, so that rows of 16 or 32 `f32` span as few lines as possible.
 #[derive(Clone, Debug)]
 pub(super) struct ZeroRows<R> {
     width: usize,
-    /// Some numbers more than there are, so that `start` can be chosen.
+    /// The values, with padding for the alignment.
     values: Vec<R>,
-    /// Where the first row begins.
+    /// The start of the first row in `values`.
     start: usize,
 }
 
 impl<R: Real> ZeroRows<R> {
-    /// `n_rows` rows of `width` zeros.
+    /// Creates `n_rows` rows of `width` zeros.
     pub(super) fn new(n_rows: usize, width: usize) -> ZeroRows<R> {
         let slack = LINE / size_of::<R>();
         let values = vec![R::ZERO; n_rows * width + slack];
@@ -31,27 +31,27 @@ impl<R: Real> ZeroRows<R> {
         }
     }
 
-    /// One row.
+    /// Returns one row.
     ///
     /// # Panics
-    /// If there is none of this number.
+    /// If there is no such row.
     #[inline]
     pub(super) fn row(&self, row: u32) -> &[R] {
         let start = self.start + row as usize * self.width;
         &self.values[start..start + self.width]
     }
 
-    /// One row, to be changed.
+    /// Returns one row, mutably.
     ///
     /// # Panics
-    /// If there is none of this number.
+    /// If there is no such row.
     #[inline]
     pub(super) fn row_mut(&mut self, row: u32) -> &mut [R] {
         let start = self.start + row as usize * self.width;
         &mut self.values[start..start + self.width]
     }
 
-    /// Asks for a row that will soon be read or written.
+    /// Prefetches a row.
     #[inline]
     pub(super) fn prefetch(&self, row: u32) {
         prefetch_row(
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_zero_aligned_and_apart() {
+    fn rows_are_zero_aligned_and_separate() {
         let mut rows: ZeroRows<f32> = ZeroRows::new(10, 16);
         assert!((0..10).all(|row| rows.row(row) == [0.0; 16]));
         assert_eq!(rows.row(3).as_ptr() as usize % LINE, 0);

@@ -3,10 +3,10 @@ use safetensors::tensor::Dtype;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a file could not be written or read.
+/// An error in writing or reading a tensor file.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFileError {
-    /// The disk, or the user's part of it, is full.
+    /// The disk, or the user's quota, is full.
     #[error(
         "{}: no space left: free some and run again; the previous file is untouched",
         path.display()
@@ -24,10 +24,10 @@ pub enum TensorFileError {
     Unwritten {
         /// The file to be written.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is in place, but might not outlast a loss of power.
+    /// The file is in place, but might not survive a power loss.
     #[error(
         "{}: written, but its folder could not be flushed to disk ({source}): {}",
         path.display(),
@@ -36,15 +36,15 @@ pub enum TensorFileError {
     Unflushed {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What was to be written has no place in such a file: a mistake of the calling code.
+    /// The format cannot hold the entries or the metadata: a mistake of the calling code.
     #[error("{}: cannot be written: {problem}", path.display())]
     Unwritable {
         /// The file to be written.
         path: PathBuf,
-        /// What is wrong and where.
+        /// The problem and its place.
         problem: String,
     },
     /// The file cannot be read.
@@ -56,10 +56,10 @@ pub enum TensorFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is cut off, its header has changed, or something else wrote it.
+    /// The file is truncated, its header has changed, or another program wrote it.
     #[error(
         "{}: damaged, or not a file of ncs4cvr: {problem}; take a copy, or make it anew",
         path.display()
@@ -67,7 +67,7 @@ pub enum TensorFileError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The bytes of a tensor have changed.
@@ -82,7 +82,7 @@ pub enum TensorFileError {
         /// The tensor.
         tensor: String,
     },
-    /// There is no tensor of that name.
+    /// There is no tensor of this name.
     #[error(
         "{}: no tensor {tensor:?}; it has {names}: use a file of this version and kind",
         path.display()
@@ -90,12 +90,12 @@ pub enum TensorFileError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// The tensor asked for.
+        /// The requested tensor.
         tensor: String,
-        /// Those it has.
+        /// The tensors in the file.
         names: String,
     },
-    /// A tensor holds numbers of another type.
+    /// A tensor has values of another type.
     #[error(
         "{}: tensor {tensor:?} is of {found}, not {expected}: use a file of this version and kind",
         path.display()
@@ -107,7 +107,7 @@ pub enum TensorFileError {
         tensor: String,
         /// Its type.
         found: Dtype,
-        /// The type asked for.
+        /// The expected type.
         expected: Dtype,
     },
 }

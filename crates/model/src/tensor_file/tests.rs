@@ -1,8 +1,10 @@
+use super::replace::temporary;
 use super::*;
 use crate::tables::SlotRows;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder of one test's own, removed at its end.
+/// A folder for one test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -33,7 +35,7 @@ impl Drop for Folder {
     }
 }
 
-/// Lets so many bytes through, then has no space left.
+/// A writer that accepts this many bytes, then has no space left.
 struct FullAfter<'a> {
     out: &'a mut dyn Write,
     bytes: usize,
@@ -297,7 +299,7 @@ fn a_file_of_another_writer_is_refused() {
 }
 
 #[test]
-fn a_disk_that_fills_up_anywhere_leaves_the_previous_file() {
+fn a_full_disk_at_any_byte_leaves_the_previous_file() {
     let folder = Folder::new();
     write_bytes(&folder.path(), b"previous").unwrap();
     let (entries, notes, length) = (entries(), notes(), small_file().len());
@@ -320,13 +322,13 @@ fn a_disk_that_fills_up_anywhere_leaves_the_previous_file() {
     TensorFile::read(&folder.path()).unwrap();
 }
 
-/// The system's own full device stands where the file beside is to be written.
+/// The temporary file is a link to the system's full device.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_device_leaves_the_previous_file_and_says_what_to_do() {
+fn a_full_device_leaves_the_previous_file_and_gives_advice() {
     let folder = Folder::new();
     write_bytes(&folder.path(), b"previous").unwrap();
-    std::os::unix::fs::symlink("/dev/full", beside(&folder.path())).unwrap();
+    std::os::unix::fs::symlink("/dev/full", temporary(&folder.path())).unwrap();
     let error = write(&folder.path(), &entries(), &notes()).unwrap_err();
     let expected = format!(
         "{}: no space left: free some and run again; the previous file is untouched",
@@ -349,7 +351,7 @@ fn a_path_that_cannot_be_written_or_read_is_named() {
         Err(TensorFileError::Unreadable { .. })
     ));
 
-    // A folder in the way lets the file beside be written, but not renamed.
+    // With a folder at this path the temporary file can be written, but not renamed.
     fs::create_dir(folder.path()).unwrap();
     let error = write_bytes(&folder.path(), b"").unwrap_err();
     assert!(matches!(error, TensorFileError::Unwritten { .. }));
@@ -357,9 +359,9 @@ fn a_path_that_cannot_be_written_or_read_is_named() {
 }
 
 #[test]
-fn a_file_left_beside_by_a_crash_is_written_over() {
+fn a_temporary_file_left_by_a_crash_is_overwritten() {
     let folder = Folder::new();
-    fs::write(beside(&folder.path()), [7; 10_000]).unwrap();
+    fs::write(temporary(&folder.path()), [7; 10_000]).unwrap();
     write_bytes(&folder.path(), b"new").unwrap();
     assert_eq!(fs::read(folder.path()).unwrap(), b"new");
     assert_eq!(folder.names(), ["model.safetensors"]);
@@ -380,7 +382,7 @@ fn check_unwritable(entries: &[Entry<'_>], key: &str, expected: &str) {
 }
 
 #[test]
-fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
+fn invalid_entries_are_rejected_before_anything_is_written() {
     let byte = |name, shape: &[usize]| entry(name, shape, Values::U8(&[0]));
     check_unwritable(
         &[byte("a", &[2])],

@@ -1,4 +1,4 @@
-//! The numbers of a tensor on their way into a file.
+//! The values of a tensor, as they are written to a file.
 
 use crate::tables::SlotRows;
 use safetensors::tensor::Dtype;
@@ -6,27 +6,27 @@ use std::io;
 
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// The numbers of a tensor, row-major.
+/// The values of a tensor, row-major.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     /// Weights and moments.
     F32(&'a [f32]),
-    /// The same, of some rows of a large matrix: they are written from where they stand.
+    /// Weights and moments of some rows of a large matrix, written without a copy of the whole.
     F32Rows(PickedRows<'a>),
     /// Ids and counts below 2^32.
     U32(&'a [u32]),
-    /// Counts and states of generators.
+    /// Counts and states of random number generators.
     U64(&'a [u64]),
     /// Bits and bytes.
     U8(&'a [u8]),
 }
 
-/// Some rows of a matrix, in an order of their own.
+/// Some rows of a matrix, in the given order.
 #[derive(Clone, Copy, Debug)]
 pub struct PickedRows<'a> {
     /// The matrix.
     pub rows: &'a SlotRows<f32>,
-    /// The rows.
+    /// The numbers of the rows.
     pub picked: &'a [u32],
 }
 
@@ -40,7 +40,7 @@ impl Values<'_> {
         }
     }
 
-    /// Bytes of a number.
+    /// Returns the size of a value in bytes.
     pub(super) fn size(&self) -> usize {
         self.dtype().bitsize() / 8
     }
@@ -65,7 +65,7 @@ impl Values<'_> {
         hasher.finalize()
     }
 
-    /// Visits the little-endian bytes piece by piece, so that a large tensor is never copied whole.
+    /// Visits the little-endian bytes in chunks, so that a large tensor is never copied whole.
     pub(super) fn visit_bytes(&self, visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         match self {
             Values::F32(values) => visit_chunks(values, f32::to_le_bytes, visit),

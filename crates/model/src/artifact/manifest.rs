@@ -1,0 +1,119 @@
+//! The manifest of a model: its contents, its versions and its checksum.
+
+use super::{Artifact, ArtifactError, read_file};
+use crate::agreement::Agreement;
+use crate::calibrator::Calibrator;
+use crate::spec::Spec;
+use crate::tensor_file::{self, TensorFileError};
+use crate::units::UnitOwners;
+use ncs_features::coverage::Shares;
+use ncs_features::{Schema, ValueRule};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The newest version of the files; readers reject later ones.
+pub const VERSION: u32 = 4;
+
+/// Version of files without transfer of one task's logit to another.
+const RANGED: u32 = 3;
+
+/// Version of files with calibrators, without ranges, and with texts as written in the log. A release
+/// without support for ranges, text rules or calibrators must not read a model that uses them: it would
+/// compute other scores.
+const CALIBRATED: u32 = 2;
+
+/// Version of files without any of these, which every release reads.
+const PLAIN: u32 = 1;
+
+pub(super) const FORMAT: &str = "ncs4cvr model";
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST_SUM: &str = "manifest.json.b3";
+
+/// The contents of `manifest.json`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) format: String,
+    pub(super) version: u32,
+    pub(super) spec: Spec,
+    pub(super) of_task: Vec<usize>,
+    /// The network of each weight set.
+    #[serde(rename = "towers")]
+    pub(super) networks: Vec<usize>,
+    pub(super) has_masks: bool,
+    /// The owners of hidden units, if not all units are common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owners: Option<UnitOwners>,
+    /// BLAKE3 of every tensor.
+    pub(super) tensors: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) calibrators: Vec<Option<Calibrator>>,
+    /// BLAKE3 of the self-test's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) self_test: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shares: Vec<Shares>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) agreements: Vec<Agreement>,
+    pub(super) schema: Schema,
+}
+
+impl Manifest {
+    /// Writes the manifest and its checksum into `folder`.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), TensorFileError> {
+        let text = serde_json::to_string_pretty(self).expect("a manifest is plain data");
+        tensor_file::write_bytes(&folder.join(MANIFEST), text.as_bytes())?;
+        let sum = sum_line(text.as_bytes());
+        tensor_file::write_bytes(&folder.join(MANIFEST_SUM), sum.as_bytes())
+    }
+
+    /// Reads the manifest in `folder` and verifies its checksum and version.
+    pub(super) fn read(folder: &Path) -> Result<Manifest, ArtifactError> {
+        let path = folder.join(MANIFEST);
+        let wrong = |what: String| ArtifactError::Manifest {
+            path: path.clone(),
+            what,
+        };
+        let text = read_file(&path, folder)?;
+        let sum = read_file(&folder.join(MANIFEST_SUM), folder)?;
+        if sum != sum_line(&text).as_bytes() {
+            return Err(wrong(
+                "it fails its checksum: some byte was changed".to_owned(),
+            ));
+        }
+        let json: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+        let version = json["version"].as_u64().unwrap_or(0);
+        let is_known = (u64::from(PLAIN)..=u64::from(VERSION)).contains(&version);
+        if json["format"] != FORMAT || !is_known {
+            let found = format!("{} {}", json["format"], json["version"]);
+            return Err(wrong(format!(
+                "it is {found}; this program reads \"{FORMAT}\" {PLAIN} to {VERSION}"
+            )));
+        }
+        serde_json::from_value(json).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Returns the oldest version whose readers compute the same scores.
+pub(super) fn version(artifact: &Artifact) -> u32 {
+    let has_ranges = artifact
+        .schema
+        .tables
+        .iter()
+        .any(|table| table.range.is_some());
+    if artifact.spec.takes().is_some() {
+        VERSION
+    } else if has_ranges || artifact.schema.value_rule != ValueRule::Verbatim {
+        RANGED
+    } else if artifact.calibrators.iter().any(Option::is_some) {
+        CALIBRATED
+    } else {
+        PLAIN
+    }
+}
+
+/// Returns the checksum line in the format of `b3sum`.
+fn sum_line(text: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", blake3::hash(text))
+}
