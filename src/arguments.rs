@@ -1,4 +1,4 @@
-//! What the command line says.
+//! Command-line arguments.
 
 pub mod init;
 pub mod serve;
@@ -335,7 +335,7 @@ pub enum Cache {
     Clear(CacheFolder),
 }
 
-/// Where the id cache is.
+/// Location of the id cache.
 #[derive(Args, Clone, Debug)]
 pub struct CacheFolder {
     /// A run's folder, or the one that data.cache names. Default: NCS_CACHE, or the one in which earlier

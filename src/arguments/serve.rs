@@ -7,17 +7,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ncs_serve::repository::Source;
 
-/// The most threads that compute: beyond all machines, threads only take memory.
-const MOST_THREADS: usize = 1024;
+/// Maximum number of worker threads; more would only take memory.
+const MAX_THREADS: usize = 1024;
 
-/// The most of what is counted: connections, requests, candidates.
-const MOST: usize = 10_000_000;
+/// Maximum of counts: connections, requests, candidates.
+const MAX_COUNT: usize = 10_000_000;
 
-/// The most mebibytes of one request: a message of gRPC tells its length in 32 bits.
-const MOST_BODY: usize = 2047;
+/// Maximum MiB of one request: a gRPC message has a length of 32 bits.
+const MAX_BODY: usize = 2047;
 
-/// The most mebibytes of anything.
-const MOST_MEMORY: usize = 1 << 20;
+/// Maximum MiB of any memory limit.
+const MAX_MEMORY: usize = 1 << 20;
 
 /// `ncs serve`
 #[derive(Args, Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct Serve {
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Poll the folders for new versions every N seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub watch: Option<Duration>,
     /// Ignore unknown columns; treat missing ones as null.
     #[arg(long)]
@@ -71,7 +71,7 @@ pub struct Serve {
         missing_docs,
         reason = "a comment here would replace the help of the verb"
     )]
-    pub telling: ObservabilityArgs,
+    pub observability: ObservabilityArgs,
 }
 
 /// Limits of a server.
@@ -79,7 +79,7 @@ pub struct Serve {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Maximum candidates in one request.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive_count)]
     pub max_candidates: usize,
     /// Maximum size of one request in MiB, decompressed.
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = body)]
@@ -88,21 +88,21 @@ pub struct Limits {
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = memory)]
     pub max_total_body: usize,
     /// Requests that may wait for a worker thread; more get 503.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive_count)]
     pub max_queue: usize,
     /// Maximum connections per port.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive_count)]
     pub max_connections: usize,
     /// Deadline of a request in milliseconds; then it gets 504.
     #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
     pub timeout_ms: Duration,
     /// Seconds within which the head of a request, and then its body, must arrive.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = positive_seconds)]
     pub receive_timeout: Duration,
     /// Seconds after SIGTERM in which new connections are still accepted while the server reports that it is not
     /// ready, so that a load balancer stops sending requests.
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
-    pub linger: Duration,
+    #[arg(long, value_name = "SECONDS", default_value = "0", alias = "linger", value_parser = seconds)]
+    pub shutdown_delay: Duration,
     /// Seconds that requests in progress may then take to finish.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub drain: Duration,
@@ -116,19 +116,19 @@ pub struct ObservabilityArgs {
     #[arg(long, value_name = "DIR")]
     pub score_log: Option<PathBuf>,
     /// Candidates per file of the score log.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = positive_count)]
     pub score_log_rows: usize,
     /// Seconds after which a file of the score log is closed.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = some_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = positive_seconds)]
     pub score_log_seconds: Duration,
     /// Candidates that may wait to be logged; more are dropped and counted.
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = positive_count)]
     pub score_log_queue: usize,
     /// MiB that may wait to be logged, and as much that may wait to be written; more are dropped and counted.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = memory)]
     pub score_log_memory: usize,
     /// Candidates that may wait for shadow versions; beyond that the oldest are dropped and counted.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = positive_count)]
     pub shadow_queue: usize,
     /// Format of the server's log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -170,49 +170,49 @@ pub struct Replay {
     pub json: bool,
 }
 
-/// A whole number from 1 to `most`.
+/// Parses a whole number from 1 to `most`.
 fn within(text: &str, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (1..=most).contains(n));
     number.ok_or_else(|| format!("expected a whole number from 1 to {most}"))
 }
 
-fn some(text: &str) -> Result<usize, String> {
-    within(text, MOST)
+fn positive_count(text: &str) -> Result<usize, String> {
+    within(text, MAX_COUNT)
 }
 
 fn threads(text: &str) -> Result<usize, String> {
-    within(text, MOST_THREADS)
+    within(text, MAX_THREADS)
 }
 
 fn body(text: &str) -> Result<usize, String> {
-    within(text, MOST_BODY)
+    within(text, MAX_BODY)
 }
 
 fn memory(text: &str) -> Result<usize, String> {
-    within(text, MOST_MEMORY)
+    within(text, MAX_MEMORY)
 }
 
-/// The longest time that a setting may be: a day.
-const MOST_SECONDS: f64 = 86_400.0;
+/// Maximum seconds of any setting: a day.
+const MAX_SECONDS: f64 = 86_400.0;
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
-    let seconds = seconds.filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
+    let seconds = seconds.filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds));
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("expected a number of seconds, from 0 to {MOST_SECONDS}"))
+    time.ok_or_else(|| format!("expected a number of seconds, from 0 to {MAX_SECONDS}"))
 }
 
-/// Seconds where none at all would be a mistake.
-fn some_seconds(text: &str) -> Result<Duration, String> {
+/// Parses seconds, greater than zero.
+fn positive_seconds(text: &str) -> Result<Duration, String> {
     let time = seconds(text)?;
-    let is_some = time >= Duration::from_millis(1);
-    is_some
+    let is_positive = time >= Duration::from_millis(1);
+    is_positive
         .then_some(time)
-        .ok_or_else(|| format!("expected a number of seconds, from 0.001 to {MOST_SECONDS}"))
+        .ok_or_else(|| format!("expected a number of seconds, from 0.001 to {MAX_SECONDS}"))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
-    let most = MOST_SECONDS as usize * 1000;
+    let most = MAX_SECONDS as usize * 1000;
     within(text, most).map(|number| Duration::from_millis(number as u64))
 }
 
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_have_bounds() {
+    fn numbers_and_times_are_limited() {
         let check = |parsed: Result<usize, String>, expected: Option<usize>| {
             assert_eq!(parsed.ok(), expected);
         };
@@ -230,7 +230,7 @@ mod tests {
         check(threads("1025"), None);
         check(threads("99999999999999999999"), None);
         check(body("2048"), None);
-        check(some("-1"), None);
+        check(positive_count("-1"), None);
         let check = |parsed: Result<Duration, String>, expected: Option<u64>| {
             let expected = expected.map(Duration::from_millis);
             assert_eq!(parsed.ok(), expected);
@@ -241,9 +241,9 @@ mod tests {
         check(seconds("-1"), None);
         check(seconds("NaN"), None);
         check(seconds("inf"), None);
-        check(some_seconds("0"), None);
-        check(some_seconds("1e-9"), None);
-        check(some_seconds("5"), Some(5000));
+        check(positive_seconds("0"), None);
+        check(positive_seconds("1e-9"), None);
+        check(positive_seconds("5"), Some(5000));
         check(milliseconds("0"), None);
         check(milliseconds("18446744073709551615"), None);
         check(milliseconds("1000"), Some(1000));

@@ -21,64 +21,66 @@ use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
 use crate::interrupt;
 use crate::score_log::ParquetLog;
 
-/// How often the flag of the signals is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval of checking the flag set by the signal handler.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Answers until it is asked to end.
+/// Serves until a signal requests the shutdown.
 ///
 /// # Errors
-/// A model cannot be loaded, a port is taken, a file that is named cannot be read.
+/// A model cannot be loaded, a port is in use, or a file given cannot be read.
 pub fn run(arguments: &Serve) -> Outcome {
-    let asked = interrupt::flag()?;
-    // Lines that wait are written when it is dropped.
+    let shutdown_requested = interrupt::flag()?;
+    // Waiting lines are written when it is dropped.
     let _logging = logs::start(
-        &arguments.telling.log_level,
-        format(arguments.telling.log_format),
+        &arguments.observability.log_level,
+        format(arguments.observability.log_format),
     )?;
     let settings = settings(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("no threads for the network: {error}"))?;
+        .map_err(|error| format!("cannot start the network threads: {error}"))?;
     let ended = runtime.block_on(async {
         let server = Server::new(settings).await?;
         let addresses = server.addresses();
-        server.run(stop(asked), || say(addresses)).await
+        server
+            .run(stop(shutdown_requested), || print_ready(addresses))
+            .await
     });
-    // What is stuck, on a folder that does not answer, is left behind.
-    runtime.shutdown_timeout(LEAVE);
+    // Work that is stuck, on a folder that does not respond, is abandoned.
+    runtime.shutdown_timeout(ABANDON_AFTER);
     Ok(ended?)
 }
 
-/// How long work that is under way gets once the server has ended.
-const LEAVE: Duration = Duration::from_millis(500);
+/// Time for blocking work to end after the server has stopped.
+const ABANDON_AFTER: Duration = Duration::from_millis(500);
 
-/// One line for whoever started it, once it answers.
-fn say(addresses: Addresses) {
+/// Prints the addresses on one line once the server is ready.
+fn print_ready(addresses: Addresses) {
     let Addresses { http, grpc, admin } = addresses;
     if let Err(error) = print(&format!("ready http={http} grpc={grpc} admin={admin}\n")) {
         crate::progress::tell(&error.to_string());
     }
 }
 
-/// Becomes true once the program was asked to end.
-fn stop(asked: &'static AtomicBool) -> watch::Receiver<bool> {
-    let (say, hear) = watch::channel(false);
+/// Returns a receiver that becomes true once a signal requests the shutdown.
+fn stop(shutdown_requested: &'static AtomicBool) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
-        while !asked.load(Ordering::Relaxed) {
-            tokio::time::sleep(LOOK).await;
+        while !shutdown_requested.load(Ordering::Relaxed) {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        // Nobody hears it where the server has ended already.
-        let _ = say.send(true);
+        // The receiver is gone if the server has already ended.
+        let _ = sender.send(true);
     });
-    hear
+    receiver
 }
 
 fn settings(arguments: &Serve) -> Result<Settings, String> {
-    let (limits, telling) = (&arguments.limits, &arguments.telling);
+    let (limits, observability) = (&arguments.limits, &arguments.observability);
     if limits.max_total_body < 2 * limits.max_body {
         return Err(format!(
-            "--max-total-body {}: all requests and answers together need room for at least two of the \
+            "--max-total-body {}: the requests and responses in progress need room for at least two of the \
              largest; give at least twice --max-body, {}",
             limits.max_total_body,
             2 * limits.max_body
@@ -116,52 +118,55 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         },
         watch: arguments.watch,
         drain: DrainTimes {
-            lame_duck: limits.linger,
+            shutdown_delay: limits.shutdown_delay,
             finish: limits.drain,
         },
-        shadow_waiting: telling.shadow_queue,
-        log: log(telling)?,
+        shadow_waiting: observability.shadow_queue,
+        log: log(observability)?,
         log_waiting: Weight {
-            count: telling.score_log_queue,
-            bytes: telling.score_log_memory << 20,
+            count: observability.score_log_queue,
+            bytes: observability.score_log_memory << 20,
         },
-        telemetry: Telemetry::new(traces(telling)?),
+        telemetry: Telemetry::new(traces(observability)?),
     })
 }
 
-/// Where requests and scores are kept, if anywhere.
-fn log(telling: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, String> {
-    let Some(folder) = &telling.score_log else {
+/// Opens the score log, if requested.
+fn log(observability: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, String> {
+    let Some(folder) = &observability.score_log else {
         return Ok(None);
     };
-    let (rows, age) = (telling.score_log_rows, telling.score_log_seconds);
-    let most_held = telling.score_log_memory << 20;
-    let log = ParquetLog::open(folder, rows, age, most_held)?;
+    let (rows, age) = (
+        observability.score_log_rows,
+        observability.score_log_seconds,
+    );
+    let max_held = observability.score_log_memory << 20;
+    let log = ParquetLog::open(folder, rows, age, max_held)?;
     Ok(Some(Box::new(log)))
 }
 
-/// Where traces go, if anywhere.
-fn traces(telling: &ObservabilityArgs) -> Result<Option<Traces>, String> {
-    let start = |endpoint: &String| traces::start(endpoint, "ncs4cvr", telling.otlp_share);
-    let started = telling.otlp.as_ref().map(start).transpose();
+/// Starts traces, if requested.
+fn traces(observability: &ObservabilityArgs) -> Result<Option<Traces>, String> {
+    let start = |endpoint: &String| traces::start(endpoint, "ncs4cvr", observability.otlp_share);
+    let started = observability.otlp.as_ref().map(start).transpose();
     started.map_err(|error| format!("--otlp: {error}"))
 }
 
-fn format(said: LogFormat) -> logs::LogFormat {
-    match said {
+fn format(format: LogFormat) -> logs::LogFormat {
+    match format {
         LogFormat::Text => logs::LogFormat::Text,
         LogFormat::Json => logs::LogFormat::Json,
     }
 }
 
-/// The admin port's token, from its file or the environment.
+/// Reads the admin port's token from its file or the environment.
 fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
     const VARIABLE: &str = "NCS_ADMIN_TOKEN";
-    let (place, text) = match &arguments.admin_token_file {
+    let (source, text) = match &arguments.admin_token_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
-            warn_of_readers(path);
+            warn_if_world_readable(path);
             (path.display().to_string(), text)
         }
         None => match std::env::var(VARIABLE) {
@@ -173,17 +178,17 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
     match token.len() >= 8 && token.chars().all(|c| c.is_ascii_graphic()) {
         true => Ok(Some(token.into())),
         false => Err(format!(
-            "{place}: a token has at least 8 characters, none of them blank"
+            "{source}: a token must have at least 8 characters and no blanks"
         )),
     }
 }
 
-/// Warns of a token that everyone on the machine can read.
-fn warn_of_readers(path: &Path) {
+/// Warns if every user of the machine can read the token's file.
+fn warn_if_world_readable(path: &Path) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         if mode & 0o004 != 0 {
             tracing::warn!(
                 "{}: everyone on this machine can read the admin token; chmod o-r, or mount it with mode 0440",

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     by_grpc(grpc, &request).await
 }
 
-/// The rank call in JSON. A program that asks often keeps its connections.
+/// Sends the rank call in JSON. A program with many requests keeps its connections open.
 async fn by_http(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     let (mut sender, connection) =
@@ -38,15 +38,16 @@ async fn by_http(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
-    let said: Value = serde_json::from_slice(&body)?;
+    let response: Value = serde_json::from_slice(&body)?;
     if !status.is_success() {
-        return Err(format!("{status}: {}", said["error"]).into());
+        return Err(format!("{status}: {}", response["error"]).into());
     }
-    println!("http ctcvr {}", said["scores"]["ctcvr"]);
+    println!("http ctcvr {}", response["scores"]["ctcvr"]);
     Ok(())
 }
 
-/// The rank call in protobuf. A channel is one connection for many requests at a time; clone it.
+/// Sends the rank call in protobuf. A channel is one connection for many concurrent requests; it can be
+/// cloned.
 async fn by_grpc(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
     let channel = tonic::transport::Channel::from_shared(format!("http://{address}"))?;
     let mut client = RankingClient::new(channel.connect().await?);
@@ -56,7 +57,7 @@ async fn by_grpc(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
         column(name, values)
     };
     let columns = |part: &str| request[part].as_object().into_iter().flatten();
-    let mut question = tonic::Request::new(RankRequest {
+    let mut call = tonic::Request::new(RankRequest {
         id: "example-3".to_owned(),
         context: columns("context")
             .map(of_context)
@@ -66,9 +67,9 @@ async fn by_grpc(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
             .collect::<Result<_, _>>()?,
         ..RankRequest::default()
     });
-    // The server stops working on a request whose time is over.
-    question.set_timeout(Duration::from_millis(500));
-    let answer = client.rank(question).await?.into_inner();
+    // The server stops working on a request whose timeout is exceeded.
+    call.set_timeout(Duration::from_millis(500));
+    let answer = client.rank(call).await?.into_inner();
     println!("grpc {} version {}", answer.model, answer.version);
     for scores in answer.scores {
         println!("grpc {} {:?}", scores.output, scores.values);
@@ -76,7 +77,7 @@ async fn by_grpc(address: &str, request: &Value) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A column of values, or of lists of values; a null is a row without one.
+/// Builds a column of values, or of lists of values; a null is a row without a value.
 fn column(name: &str, rows: &[Value]) -> Result<Column, Box<dyn Error>> {
     let has_lists = rows.iter().any(Value::is_array);
     let list = |row: &Value| match row {
@@ -97,7 +98,7 @@ fn column(name: &str, rows: &[Value]) -> Result<Column, Box<dyn Error>> {
 
 fn values(values: &[Value]) -> Result<Values, Box<dyn Error>> {
     let known = || values.iter().filter(|value| !value.is_null());
-    // A null keeps its place among the values, with any value.
+    // A null takes a place among the values, with an arbitrary value.
     Ok(if known().all(Value::is_i64) {
         let numbers = values.iter().map(|value| value.as_i64().unwrap_or(0));
         Values::Ints(Ints {

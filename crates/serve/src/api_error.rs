@@ -1,92 +1,92 @@
-//! Why a request gets no scores, in the words of HTTP and of gRPC.
+//! Errors of requests, with their codes in HTTP and gRPC.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tonic::{Code, Status};
 
-/// A request that is refused: its kind says who is to act, its text what is wrong, where, and what to
-/// do.
+/// Error of a refused request: a kind, which fixes the codes, and a message that states what is wrong,
+/// where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ApiError {
-    /// What kind of refusal.
-    pub kind: Kind,
-    /// For the caller to read.
+    /// Kind of the error.
+    pub kind: ErrorKind,
+    /// Message for the caller.
     pub what: String,
 }
 
-/// The most characters of a refusal, whatever it repeats.
-pub const MOST_WORDS: usize = 2000;
+/// Maximum number of characters of an error message, including text of the caller that it repeats.
+pub const MAX_MESSAGE_CHARS: usize = 2000;
 
-/// Kinds of refusals, each with its code in HTTP and in gRPC.
+/// Kinds of errors, each with its code in HTTP and in gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// The request says something that cannot be. 400, `INVALID_ARGUMENT`.
+pub enum ErrorKind {
+    /// The request is invalid. 400, `INVALID_ARGUMENT`.
     Invalid,
-    /// No token, or a wrong one. 401, `UNAUTHENTICATED`.
+    /// The token is missing or wrong. 401, `UNAUTHENTICATED`.
     Unauthenticated,
-    /// This port does not do that. 403, `PERMISSION_DENIED`.
+    /// The call is not allowed on this port. 403, `PERMISSION_DENIED`.
     Forbidden,
-    /// No such model, version or path. 404, `NOT_FOUND`.
+    /// There is no such model, version or path. 404, `NOT_FOUND`.
     NotFound,
-    /// The path is there, but not for this method. 405, `UNIMPLEMENTED`.
+    /// The path does not allow this method. 405, `UNIMPLEMENTED`.
     Method,
     /// The body did not arrive in time. 408, `DEADLINE_EXCEEDED`.
     Slow,
-    /// More bytes or candidates than the server takes. 413, `RESOURCE_EXHAUSTED`.
+    /// The request exceeds a limit on bytes or candidates. 413, `RESOURCE_EXHAUSTED`.
     TooLarge,
-    /// An encoding of the body that the server does not read. 415, `UNIMPLEMENTED`.
+    /// The content encoding of the body is not supported. 415, `UNIMPLEMENTED`.
     Encoding,
-    /// More work than the server can do now. 503 and `Retry-After`, `RESOURCE_EXHAUSTED`.
+    /// The server is at its capacity. 503 with `Retry-After`, `RESOURCE_EXHAUSTED`.
     Overloaded,
-    /// Not ready, or about to end. 503, `UNAVAILABLE`.
+    /// The server is not ready or is shutting down. 503, `UNAVAILABLE`.
     Unavailable,
-    /// The caller's time, or the server's limit, ran out. 504, `DEADLINE_EXCEEDED`.
+    /// The caller's timeout or the server's limit is exceeded. 504, `DEADLINE_EXCEEDED`.
     Late,
-    /// A part of the protocol that the server does not have. 501, `UNIMPLEMENTED`.
+    /// An unsupported protocol feature. 501, `UNIMPLEMENTED`.
     Unsupported,
-    /// A mistake of the server. 500, `INTERNAL`.
+    /// A fault of the server. 500, `INTERNAL`.
     Internal,
 }
 
-impl Kind {
-    /// The status in HTTP.
+impl ErrorKind {
+    /// Returns the HTTP status.
     pub fn status(self) -> StatusCode {
         match self {
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Kind::Forbidden => StatusCode::FORBIDDEN,
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Kind::Slow => StatusCode::REQUEST_TIMEOUT,
-            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Kind::Overloaded | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Late => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Method => StatusCode::METHOD_NOT_ALLOWED,
+            ErrorKind::Slow => StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Late => StatusCode::GATEWAY_TIMEOUT,
+            ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// The code in gRPC.
+    /// Returns the gRPC code.
     pub fn code(self) -> Code {
         match self {
-            Kind::Invalid => Code::InvalidArgument,
-            Kind::Unauthenticated => Code::Unauthenticated,
-            Kind::Forbidden => Code::PermissionDenied,
-            Kind::NotFound => Code::NotFound,
-            Kind::Slow | Kind::Late => Code::DeadlineExceeded,
-            Kind::TooLarge | Kind::Overloaded => Code::ResourceExhausted,
-            Kind::Unavailable => Code::Unavailable,
-            Kind::Method | Kind::Encoding | Kind::Unsupported => Code::Unimplemented,
-            Kind::Internal => Code::Internal,
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::Unauthenticated => Code::Unauthenticated,
+            ErrorKind::Forbidden => Code::PermissionDenied,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::Slow | ErrorKind::Late => Code::DeadlineExceeded,
+            ErrorKind::TooLarge | ErrorKind::Overloaded => Code::ResourceExhausted,
+            ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Method | ErrorKind::Encoding | ErrorKind::Unsupported => Code::Unimplemented,
+            ErrorKind::Internal => Code::Internal,
         }
     }
 
-    /// The refusal of this kind with these words, at most [`MOST_WORDS`] characters of them.
-    pub fn says(self, what: impl Into<String>) -> ApiError {
+    /// Returns an error of this kind with this message, cut to [`MAX_MESSAGE_CHARS`] characters.
+    pub fn error(self, what: impl Into<String>) -> ApiError {
         let mut what = what.into();
-        if let Some((end, _)) = what.char_indices().nth(MOST_WORDS) {
+        if let Some((end, _)) = what.char_indices().nth(MAX_MESSAGE_CHARS) {
             what.truncate(end);
             what.push_str("...");
             what.shrink_to_fit();
@@ -96,7 +96,7 @@ impl Kind {
 }
 
 impl ApiError {
-    /// The JSON body of this refusal: `{"error": "..."}`.
+    /// Returns the JSON body of this error: `{"error": "..."}`.
     pub fn body(&self) -> Vec<u8> {
         serde_json::json!({ "error": self.what })
             .to_string()
@@ -111,8 +111,8 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.kind.status();
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         let (name, value) = match self.kind {
-            Kind::Overloaded => (header::RETRY_AFTER, "1"),
-            Kind::Unauthenticated => (header::WWW_AUTHENTICATE, "Bearer"),
+            ErrorKind::Overloaded => (header::RETRY_AFTER, "1"),
+            ErrorKind::Unauthenticated => (header::WWW_AUTHENTICATE, "Bearer"),
             _ => return response,
         };
         let value = HeaderValue::from_static(value);
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_reads_the_same_in_both_protocols() {
-        let refusal = Kind::Overloaded.says("the queue is full (\"64\")");
+    fn an_error_has_the_same_message_in_both_protocols() {
+        let refusal = ErrorKind::Overloaded.error("the queue is full (\"64\")");
         assert_eq!(refusal.body(), br#"{"error":"the queue is full (\"64\")"}"#);
         let status = Status::from(refusal.clone());
         assert_eq!(status.code(), Code::ResourceExhausted);

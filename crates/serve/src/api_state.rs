@@ -1,17 +1,17 @@
-//! What both protocols check at the api: which port it is, who may come in, which model is meant.
+//! State shared by the HTTP and gRPC handlers of a port: admission, admin authorisation, model lookup.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::body::BodyLimits;
 use crate::budget::{Budget, Share};
 use crate::description::ModelDescription;
-use crate::guesses::Guesses;
+use crate::guesses::TokenThrottle;
 use crate::listen::Peer;
-use crate::rank_request::Answer;
+use crate::rank_request::RankScores;
 use crate::registry::Model;
 use crate::repository::{Entry, is_name};
 use crate::service::Service;
 use crate::version::Version;
-use crate::wire::infer::wanted;
+use crate::wire::infer::model_selector;
 use crate::words::shown;
 use http::HeaderMap;
 use http::request::Parts;
@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Name of the server in its metadata.
+/// Name of the server in its metadata response.
 pub const SERVER: &str = "ncs4cvr";
 
-/// What of the protocol beyond its core the server has.
+/// Protocol extensions that the server supports.
 pub const EXTENSIONS: [&str; 5] = [
     "binary_tensor_data",
     "model_configuration",
@@ -32,28 +32,28 @@ pub const EXTENSIONS: [&str; 5] = [
     "rank",
 ];
 
-/// A model, and one of its versions.
+/// A model and one of its versions.
 pub type Served = (Arc<Model>, Arc<Version>);
 
-/// A port's view of the service.
+/// State of the handlers of one port.
 #[derive(Clone, Debug)]
 pub struct ApiState {
-    /// What answers.
+    /// The service that answers requests.
     pub service: Arc<Service>,
-    /// Of each request.
+    /// Limits of each request body.
     pub body: BodyLimits,
-    /// Of all requests and answers together.
+    /// Memory budget of all requests and responses in progress.
     pub budget: Arc<Budget>,
-    /// Who may look at the folders now, for callers that need no token.
-    pub lookers: Arc<Semaphore>,
-    /// `Some` on the admin port.
+    /// Permits for concurrent index calls, which read the model folders and need no token.
+    pub index_permits: Arc<Semaphore>,
+    /// Authorisation of the admin port; `None` on other ports.
     pub admin: Option<Admin>,
 }
 
-/// Indexes that are made at a time, from the folders; others wait, and beyond so many they are refused.
-pub const LOOKERS: usize = 4;
+/// Maximum number of concurrent index calls; more are refused.
+pub const MAX_INDEX_CALLS: usize = 4;
 
-/// Who calls, as far as it matters to who may come in.
+/// Credentials and address of a caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     authorization: Option<String>,
@@ -61,7 +61,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Who sent this head.
+    /// Reads the caller's credentials and address from the head of its request.
     pub fn of(head: &Parts) -> Caller {
         Caller {
             authorization: authorization(&head.headers),
@@ -75,13 +75,13 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
-/// The admin port's rule.
+/// Authorisation of the admin port.
 #[derive(Clone)]
 pub struct Admin {
-    /// Who says it may load and unload. `None`: nobody may.
+    /// Token required to load, unload and label models. `None`: these calls are refused.
     pub token: Option<Arc<str>>,
-    /// Who said a wrong one.
-    pub guesses: Arc<Guesses>,
+    /// Rate limit of wrong tokens.
+    pub throttle: Arc<TokenThrottle>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -93,86 +93,87 @@ impl std::fmt::Debug for Admin {
 }
 
 impl ApiState {
-    /// Lets only those who say the token change what is served, and only on the admin port. Wrong tokens
-    /// are slowed.
+    /// Checks that this is the admin port and that the caller has its token. Wrong tokens are rate-limited.
     ///
     /// # Errors
-    /// It is another port, or the token is absent or wrong.
+    /// This is another port, or the token is missing or wrong.
     pub async fn check_admin(&self, caller: &Caller) -> Result<(), ApiError> {
         let Some(admin) = &self.admin else {
-            let what = "this port only answers questions; ask this on the admin port";
-            return Err(Kind::Forbidden.says(what));
+            let what = "admin calls are not allowed on this port; use the admin port";
+            return Err(ErrorKind::Forbidden.error(what));
         };
         let Some(token) = &admin.token else {
-            return Err(Kind::Forbidden.says(
+            return Err(ErrorKind::Forbidden.error(
                 "the server was started without a token for such calls; start it with \
                  --admin-token-file, or NCS_ADMIN_TOKEN in its environment",
             ));
         };
-        let said = caller.authorization.as_deref().and_then(bearer);
-        let is_right = match said {
+        let given = caller.authorization.as_deref().and_then(bearer);
+        let is_valid = match given {
             None => false,
-            Some(said) => {
-                let checked = admin.guesses.check(caller.address, || is_same(said, token));
+            Some(given) => {
+                let checked = admin
+                    .throttle
+                    .check(caller.address, || is_equal(given, token));
                 checked.await?
             }
         };
-        match is_right {
+        match is_valid {
             true => Ok(()),
-            false => Err(Kind::Unauthenticated.says(
+            false => Err(ErrorKind::Unauthenticated.error(
                 "this call needs the server's token, in the header Authorization: Bearer TOKEN",
             )),
         }
     }
 
-    /// Room for an answer in memory, as much as it may take as text.
+    /// Reserves memory for a response, at its maximum size in any format.
     ///
     /// # Errors
-    /// It would be longer than an answer may be, or there is no room now.
-    pub fn room_for(&self, answer: &Answer) -> Result<Share, ApiError> {
-        let n_bytes = answer.most_bytes();
+    /// The response would exceed the limit, or the budget is exhausted.
+    pub fn reserve(&self, answer: &RankScores) -> Result<Share, ApiError> {
+        let n_bytes = answer.max_bytes();
         let most = self.body.bytes.max(1 << 20);
         if n_bytes > most {
-            return Err(Kind::TooLarge.says(format!(
-                "the answer could have {n_bytes} bytes, and {most} are the most; ask for fewer candidates, \
+            return Err(ErrorKind::TooLarge.error(format!(
+                "the response could have {n_bytes} bytes, more than the limit of {most}; send fewer candidates, \
                  or start the server with a higher --max-body"
             )));
         }
         self.budget.take(n_bytes)
     }
 
-    /// Every version that is there, loaded or not.
+    /// Lists all versions in the model folders, loaded or not.
     ///
     /// # Errors
-    /// Too many ask at a time.
+    /// Too many index calls are in progress.
     pub async fn index_of(&self, ready_only: bool) -> Result<Vec<Entry>, ApiError> {
-        let Ok(looks) = self.lookers.clone().try_acquire_owned() else {
-            return Err(Kind::Overloaded.says(format!(
-                "{LOOKERS} indexes are being made already; ask again in a moment"
+        let Ok(permit) = self.index_permits.clone().try_acquire_owned() else {
+            return Err(ErrorKind::Overloaded.error(format!(
+                "{MAX_INDEX_CALLS} index calls are in progress; try again in a moment"
             )));
         };
         let index = move |service: &Service| {
             let entries = service.repository.index(ready_only);
-            drop(looks);
+            drop(permit);
             Ok(entries)
         };
-        self.off_the_network(index).await
+        self.run_blocking(index).await
     }
 
-    /// The model and its version that a path names.
+    /// Returns the model and the version that a path names.
     ///
     /// # Errors
-    /// There is none, or the name is none.
+    /// There is no such model or version, or a name is invalid.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Served, ApiError> {
         check_name(name)?;
-        let wanted = wanted(name, version)?;
+        let selector = model_selector(name, version)?;
         let registry = self.service.repository.registry();
-        let model = registry.model(wanted.name.as_deref())?;
-        let (version, _) = model.version(&wanted.version, |_| None)?;
+        let model = registry.model(selector.name.as_deref())?;
+        let (version, _) = model.version(&selector.version, |_| None)?;
         Ok((model, version))
     }
 
-    /// What a model takes and gives.
+    /// Describes the inputs and outputs of a model.
     ///
     /// # Errors
     /// As [`ApiState::find`].
@@ -185,7 +186,7 @@ impl ApiState {
         Ok(ModelDescription::of(&model, &version))
     }
 
-    /// The versions that a statistics call is about: all of a model, or of all models.
+    /// Returns the versions of a statistics call: one version, all of a model, or all of all models.
     ///
     /// # Errors
     /// As [`ApiState::find`].
@@ -217,53 +218,59 @@ impl ApiState {
         Ok(pairs.collect())
     }
 
-    /// Runs what reads files or waits away from the network's threads.
+    /// Runs blocking work (file access, waiting) outside the async threads.
     ///
     /// # Errors
-    /// What the work says, or that it failed.
-    pub async fn off_the_network<T: Send + 'static>(
+    /// The error of the work, or an internal error if it panicked.
+    pub async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Service) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let service = self.service.clone();
         let done = tokio::task::spawn_blocking(move || work(&service)).await;
         done.unwrap_or_else(|_| {
-            Err(Kind::Internal.says("the call failed; the server's log says how"))
+            Err(ErrorKind::Internal.error("the call failed; see the server's log"))
         })
     }
 }
 
-/// Refuses what cannot be a model's name.
+/// Checks that a text is a valid model name.
 ///
 /// # Errors
-/// It has other characters than a name.
+/// It contains other characters than a name may have.
 pub fn check_name(name: &str) -> Result<(), ApiError> {
     match is_name(name) {
         true => Ok(()),
-        false => Err(Kind::Invalid
-            .says("a model's name has letters, digits, _, . and -, and does not begin with a dot")),
+        false => Err(ErrorKind::Invalid.error(
+            "a model's name has letters, digits, _, . and -, and does not begin with a dot",
+        )),
     }
 }
 
-/// The token of an `Authorization` header; the scheme may be written in any case (RFC 9110, section 11.1).
-fn bearer(said: &str) -> Option<&str> {
-    let (scheme, token) = said.trim().split_once(' ')?;
+/// Returns the token of an `Authorization` header; the scheme is case-insensitive (RFC 9110, section 11.1).
+fn bearer(given: &str) -> Option<&str> {
+    let (scheme, token) = given.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares in a time that does not depend on where they differ.
-fn is_same(said: &str, token: &str) -> bool {
-    let (said, token) = (said.as_bytes(), token.as_bytes());
-    let differs = said.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
-    said.len() == token.len() && differs == 0
+/// Compares two tokens in constant time for equal lengths.
+fn is_equal(given: &str, token: &str) -> bool {
+    let (given, token) = (given.as_bytes(), token.as_bytes());
+    let differs = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
+    given.len() == token.len() && differs == 0
 }
 
-/// The time that gRPC's header `grpc-timeout` gives: up to eight digits and a unit.
+/// Parses gRPC's header `grpc-timeout`: up to eight digits and a unit.
 ///
 /// # Errors
-/// It is none.
+/// The text is not such a value.
 pub fn grpc_timeout(text: &str) -> Result<Duration, ApiError> {
-    let wrong = || Kind::Invalid.says(format!("grpc-timeout \"{}\" is no time", shown(text)));
+    let wrong = || {
+        ErrorKind::Invalid.error(format!(
+            "grpc-timeout \"{}\" is not a valid timeout",
+            shown(text)
+        ))
+    };
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(wrong)?;
@@ -306,8 +313,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_follows_its_scheme() {
-        let check = |said: &str, expected: Option<&str>| assert_eq!(bearer(said), expected);
+    fn a_token_follows_the_bearer_scheme() {
+        let check = |given: &str, expected: Option<&str>| assert_eq!(bearer(given), expected);
         check("Bearer secret", Some("secret"));
         check("bEARER  secret ", Some("secret"));
         check("Basic secret", None);
@@ -318,9 +325,9 @@ mod tests {
 
     #[test]
     fn tokens_are_compared_whole() {
-        assert!(is_same("secret", "secret"));
-        assert!(!is_same("secre", "secret"));
-        assert!(!is_same("", "secret"));
-        assert!(!is_same("secreT", "secret"));
+        assert!(is_equal("secret", "secret"));
+        assert!(!is_equal("secre", "secret"));
+        assert!(!is_equal("", "secret"));
+        assert!(!is_equal("secreT", "secret"));
     }
 }

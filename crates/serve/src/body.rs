@@ -1,14 +1,14 @@
-//! Bodies of requests, read and decoded within [`BodyLimits`], and bodies of answers, encoded.
+//! Request bodies, read and decoded within [`BodyLimits`], and encoding of response bodies.
 //!
-//! [`read`] does all of it. A route that decodes on threads of its own asks [`Encoding::of`] first, then
-//! [`read_raw`], then [`decode`] over there.
+//! [`read`] does all of it. A route that decodes on its own threads calls [`Encoding::of`], [`read_raw`]
+//! and, on those threads, [`decode`].
 
 mod capped;
 mod encoding;
 
 pub use encoding::{Encoding, decode, encode, pack};
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::{Budget, Share};
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// What the body of a request may take.
+/// Limits of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
-    /// Its size, as sent and as decoded.
+    /// Maximum size in bytes, both as sent and as decoded.
     pub bytes: usize,
-    /// Until its last byte has come, from when it is first read.
+    /// Maximum time from the first read until the last byte has arrived.
     pub time: Duration,
 }
 
@@ -38,11 +38,12 @@ impl Default for BodyLimits {
     }
 }
 
-/// Reads a body and decodes it, by its `Content-Encoding`, on a thread that may block.
+/// Reads a body and decodes it by its `Content-Encoding`, on a blocking thread.
 ///
-/// Refused are a body over the limit ([`Kind::TooLarge`], before any byte is read if its length is told),
-/// one that takes too long ([`Kind::Slow`]), an encoding that is not known ([`Kind::Encoding`]), and a body
-/// that is damaged or breaks off ([`Kind::Invalid`]).
+/// # Errors
+/// The body exceeds the limit ([`ErrorKind::TooLarge`]; before any byte is read if the declared length does),
+/// takes too long ([`ErrorKind::Slow`]), has an unknown encoding ([`ErrorKind::Encoding`]), or is damaged or truncated
+/// ([`ErrorKind::Invalid`]).
 pub async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -58,24 +59,25 @@ pub async fn read(
     let decoding = tokio::task::spawn_blocking(move || decode(encoding, bytes, limit));
     decoding.await.unwrap_or_else(|error| {
         tracing::error!(%error, "decoding a body failed");
-        Err(Kind::Internal.says("the server could not decode the body; its log says why"))
+        Err(ErrorKind::Internal.error("the server could not decode the body; see its log"))
     })
 }
 
-/// Reads a body as it was sent. Its bytes are taken from the budget while they come, and given back when the
-/// last view of them is gone.
-///
-/// They are gathered in one buffer, however small their pieces are.
+/// Reads a body as it was sent, into one contiguous buffer. Its bytes are taken from the budget as they
+/// arrive and returned when the last reference to them is dropped.
 pub async fn read_raw(
     headers: &HeaderMap,
     body: Body,
     limits: &BodyLimits,
     budget: &Arc<Budget>,
 ) -> Result<Bytes, ApiError> {
-    let told = told_length(headers).unwrap_or(0);
-    let told = told.max(body.size_hint().lower());
-    if usize::try_from(told).map_or(true, |told| told > limits.bytes) {
-        return Err(too_large(&format!("has {told} bytes, more"), limits.bytes));
+    let declared = declared_length(headers).unwrap_or(0);
+    let declared = declared.max(body.size_hint().lower());
+    if usize::try_from(declared).map_or(true, |declared| declared > limits.bytes) {
+        return Err(too_large(
+            &format!("has {declared} bytes, more"),
+            limits.bytes,
+        ));
     }
     let end = Instant::now() + limits.time;
     timeout_at(end, gather(body, limits.bytes, budget.take(0)?))
@@ -91,10 +93,10 @@ async fn gather(mut body: Body, limit: usize, share: Share) -> Result<Bytes, Api
     Ok(gathered.into_bytes())
 }
 
-/// The next piece of a body; trailers are passed over.
+/// Returns the next data frame of a body, skipping trailers.
 pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken_off(&error))?;
+        let frame = frame.map_err(|error| truncated(&error))?;
         if let Ok(piece) = frame.into_data() {
             return Ok(Some(piece));
         }
@@ -102,28 +104,28 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
     Ok(None)
 }
 
-/// What the header says that the body has. (A header that is no number does not come through hyper.)
-fn told_length(headers: &HeaderMap) -> Option<u64> {
+/// Returns the declared `Content-Length`. (hyper rejects a header that is not a number.)
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     value.trim().parse().ok()
 }
 
 pub(crate) fn too_large(what: &str, limit: usize) -> ApiError {
-    Kind::TooLarge.says(format!(
-        "the body {what} than the {limit} bytes that this server reads here; divide the request into \
+    ErrorKind::TooLarge.error(format!(
+        "the body {what} than the {limit} bytes that this server reads here; split the request into \
          smaller ones, or start the server with a higher --max-body"
     ))
 }
 
 pub(crate) fn slow(time: Duration) -> ApiError {
-    Kind::Slow.says(format!(
-        "the body did not arrive in {} ms; send it at once, or divide the request into smaller ones",
+    ErrorKind::Slow.error(format!(
+        "the body did not arrive in {} ms; send it at once, or split the request into smaller ones",
         time.as_millis()
     ))
 }
 
-fn broken_off(error: &axum::Error) -> ApiError {
-    Kind::Invalid.says(format!(
-        "the body breaks off or is malformed ({error}); send as many bytes as its headers say"
+fn truncated(error: &axum::Error) -> ApiError {
+    ErrorKind::Invalid.error(format!(
+        "the body is truncated or malformed ({error}); send as many bytes as its headers declare"
     ))
 }

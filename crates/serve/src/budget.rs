@@ -1,27 +1,27 @@
-//! The memory that all requests and answers under way may take together.
+//! Memory budget of all requests and responses in progress.
 //!
-//! Each of them has a limit of its own, and there are thousands of connections: what bounds their sum is a
-//! [`Budget`]. Heads, bodies and answers take a [`Share`] of it before they take memory, and give it back
-//! when their bytes are freed, wherever these are then: in a queue, at a worker's, or in a connection that
-//! its peer does not read.
+//! Each request is limited on its own, but there can be thousands of connections; the [`Budget`] limits
+//! their sum. Heads, bodies and responses take a [`Share`] before they allocate, and return it when their
+//! bytes are freed, wherever that happens: in a queue, in a worker, or in a connection whose peer does not
+//! read.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A share above this is large: a quarter of the budget is left to those that are not, so that a few large
-/// bodies do not shut out everyone else.
+/// Shares above this size are large: they may use three quarters of the budget only, so that a few large
+/// bodies do not lock out all other requests.
 const LARGE: usize = 1 << 20;
 
-/// Bytes for all requests and answers under way.
+/// Budget of bytes for all requests and responses in progress.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
 }
 
-/// A part of a [`Budget`], given back when it is dropped.
+/// A part of a [`Budget`], returned on drop.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -29,7 +29,7 @@ pub struct Share {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Creates a budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Budget> {
         Arc::new(Budget {
             limit,
@@ -37,21 +37,21 @@ impl Budget {
         })
     }
 
-    /// All bytes that there are.
+    /// Returns the size of the budget in bytes.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Bytes that are taken now.
+    /// Returns the number of bytes in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes so many bytes for a request's head. A part of the budget is left to heads, so that bodies do not
-    /// shut out those who only ask whether the server lives.
+    /// Takes bytes for the head of a request. Heads may use the whole budget, bodies only a part of it, so
+    /// that bodies do not lock out health checks.
     ///
     /// # Errors
-    /// So many are not left: [`Kind::Overloaded`].
+    /// Too few bytes are left: [`ErrorKind::Overloaded`].
     pub fn admit(self: &Arc<Self>, n_bytes: usize) -> Result<Share, ApiError> {
         self.add(n_bytes, self.limit)?;
         Ok(Share {
@@ -60,10 +60,10 @@ impl Budget {
         })
     }
 
-    /// Takes so many bytes.
+    /// Takes bytes for a body or response.
     ///
     /// # Errors
-    /// So many are not left: [`Kind::Overloaded`].
+    /// Too few bytes are left: [`ErrorKind::Overloaded`].
     pub fn take(self: &Arc<Self>, n_bytes: usize) -> Result<Share, ApiError> {
         let mut share = Share {
             budget: self.clone(),
@@ -75,26 +75,26 @@ impl Budget {
 
     fn add(&self, n_bytes: usize, limit: usize) -> Result<(), ApiError> {
         let more = |used: usize| used.checked_add(n_bytes).filter(|used| *used <= limit);
-        let taken = self
+        let updated = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map(drop).map_err(|_| self.refusal())
+        updated.map(drop).map_err(|_| self.refusal())
     }
 
     fn refusal(&self) -> ApiError {
-        Kind::Overloaded.says(format!(
-            "requests and answers under way take the {} MiB that this server has for them \
-             (--max-total-body); ask again in a moment",
+        ErrorKind::Overloaded.error(format!(
+            "requests and responses in progress take all of the {} MiB that this server has for them \
+             (--max-total-body); try again in a moment",
             self.limit >> 20
         ))
     }
 }
 
 impl Share {
-    /// Takes so many bytes more.
+    /// Takes more bytes.
     ///
     /// # Errors
-    /// So many are not left: [`Kind::Overloaded`]; the share stays as it is.
+    /// Too few bytes are left: [`ErrorKind::Overloaded`]; the share is unchanged.
     pub fn grow(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let is_large = self.n_bytes.saturating_add(n_bytes) > LARGE;
         let all = self.budget.limit;
@@ -104,19 +104,19 @@ impl Share {
         Ok(())
     }
 
-    /// Gives so many bytes back.
+    /// Returns `n_bytes` to the budget.
     pub fn shrink(&mut self, n_bytes: usize) {
         let n_bytes = n_bytes.min(self.n_bytes);
         self.n_bytes -= n_bytes;
         self.budget.used.fetch_sub(n_bytes, Ordering::Relaxed);
     }
 
-    /// Gives back all but so many bytes.
+    /// Returns all but `n_bytes` to the budget.
     pub fn shrink_to(&mut self, n_bytes: usize) {
         self.shrink(self.n_bytes.saturating_sub(n_bytes));
     }
 
-    /// Takes so many bytes out of this share, into one of their own.
+    /// Moves `n_bytes` of this share into a new share.
     pub fn split(&mut self, n_bytes: usize) -> Share {
         let n_bytes = n_bytes.min(self.n_bytes);
         self.n_bytes -= n_bytes;
@@ -126,7 +126,7 @@ impl Share {
         }
     }
 
-    /// Bytes whose share is given back when the last view of them is dropped.
+    /// Wraps bytes so that the share is returned when the last reference to them is dropped.
     pub fn hold(self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(Held {
             bytes,
@@ -157,10 +157,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_counts_until_its_last_view_is_gone() {
+    fn held_bytes_count_until_their_last_reference_is_dropped() {
         let budget = Budget::new(10);
         let mut share = budget.take(4).unwrap();
-        assert_eq!(share.grow(7).unwrap_err().kind, Kind::Overloaded);
+        assert_eq!(share.grow(7).unwrap_err().kind, ErrorKind::Overloaded);
         share.grow(6).unwrap();
         share.shrink(5);
         assert_eq!(budget.used(), 5);

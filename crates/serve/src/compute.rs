@@ -1,6 +1,6 @@
-//! Threads that only compute, so that a heavy request never holds up the network's threads.
+//! Worker threads, which keep heavy computation off the async threads.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::queue::{Queue, Weight};
 use ncs_model::{RankBuffers, Workspace};
 use std::fmt;
@@ -10,34 +10,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What a thread computes with: buffers that grow to the largest request and are used again.
+/// Scratch memory of a worker thread: buffers that grow to the largest request and are reused.
 #[derive(Debug)]
 pub struct WorkerScratch {
-    /// For whole rows.
-    pub pass: Workspace,
-    /// For a context and its candidates.
-    pub ranks: RankBuffers,
-    /// When the work that is under way is of no more use.
-    pub until: Option<Instant>,
+    /// Workspace for scoring whole rows.
+    pub workspace: Workspace,
+    /// Buffers for scoring a context with its candidates.
+    pub rank_buffers: RankBuffers,
+    /// Deadline of the request in progress.
+    pub deadline: Option<Instant>,
 }
 
 impl WorkerScratch {
-    /// Empty buffers.
+    /// Creates empty buffers.
     pub fn new() -> WorkerScratch {
         WorkerScratch {
-            pass: Workspace::new(1),
-            ranks: RankBuffers::default(),
-            until: None,
+            workspace: Workspace::new(1),
+            rank_buffers: RankBuffers::default(),
+            deadline: None,
         }
     }
 
-    /// Refuses to go on with what nobody waits for any more.
+    /// Checks the deadline of the request in progress.
     ///
     /// # Errors
-    /// Its time is over.
+    /// The deadline has passed.
     pub fn check_time(&self) -> Result<(), ApiError> {
-        match self.until.is_some_and(|until| Instant::now() >= until) {
-            true => Err(Kind::Late.says("no answer in time")),
+        match self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            true => Err(ErrorKind::Late.error("the deadline of the request has passed")),
             false => Ok(()),
         }
     }
@@ -49,10 +52,10 @@ impl Default for WorkerScratch {
     }
 }
 
-/// Something to compute.
+/// A unit of work for a worker thread.
 pub type Job = Box<dyn FnOnce(&mut WorkerScratch) + Send>;
 
-/// Threads with a scratch each, and the queue before them.
+/// Worker threads, each with its scratch memory, and their queue.
 pub struct Workers {
     queue: Arc<Queue<Job>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -68,10 +71,10 @@ impl fmt::Debug for Workers {
 }
 
 impl Workers {
-    /// Starts `n_threads` threads, before which at most `waiting` jobs wait.
+    /// Starts `n_threads` threads with a queue of at most `waiting` jobs.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// A thread cannot be created.
     pub fn start(n_threads: usize, waiting: usize) -> io::Result<Workers> {
         let queue = Arc::new(Queue::new(Weight::counted(waiting)));
         let thread = |number| {
@@ -89,38 +92,41 @@ impl Workers {
         })
     }
 
-    /// Has a job done as soon as a thread is free.
+    /// Queues a job.
     ///
     /// # Errors
-    /// The queue is full: [`Kind::Overloaded`]; the job is dropped.
+    /// The queue is full: [`ErrorKind::Overloaded`]; the job is dropped.
     pub fn submit(&self, job: Job) -> Result<(), ApiError> {
         let full = |_| {
-            Kind::Overloaded.says(format!(
-                "the queue is full ({} waiting, the most that this server lets wait); ask again in a moment",
+            ErrorKind::Overloaded.error(format!(
+                "the queue is full ({} requests waiting, the maximum of this server); try again in a moment",
                 self.queue.limit().count
             ))
         };
         self.queue.push(job, Weight::counted(1)).map_err(full)
     }
 
-    /// How many jobs wait.
+    /// Returns the number of queued jobs.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Lets the threads finish what waits, and waits for them until then; whether they did.
-    pub fn stop(&self, until: Instant) -> bool {
+    /// Closes the queue and waits until `deadline` for the threads to finish it. Returns true if they did.
+    pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.close();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        // A job that panics is caught in `work`.
-        threads.drain(..).all(|thread| ends(&thread, until))
+        // Jobs that panic are caught in `work`.
+        threads
+            .drain(..)
+            .all(|thread| finished_by(&thread, deadline))
     }
 }
 
-/// Waits for a thread's end, but not for ever: one that is stuck must not hold up the server's end.
-pub(crate) fn ends(thread: &JoinHandle<()>, until: Instant) -> bool {
+/// Waits for a thread to end, until `deadline` at most, so that a stuck thread cannot block the shutdown.
+/// Returns true if it ended.
+pub(crate) fn finished_by(thread: &JoinHandle<()>, deadline: Instant) -> bool {
     while !thread.is_finished() {
-        if Instant::now() >= until {
+        if Instant::now() >= deadline {
             return false;
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -137,10 +143,10 @@ impl Drop for Workers {
 fn work(queue: &Queue<Job>) {
     let mut scratch = WorkerScratch::new();
     while let Some(job) = queue.pop() {
-        // The job's caller sees that no answer comes, and says so; the others must not suffer.
+        // The caller of this job gets an internal error; other requests are unaffected.
         if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut scratch))).is_err() {
             tracing::error!(
-                "a request made the scorer panic; the thread goes on with fresh buffers"
+                "a request made the scorer panic; the thread continues with fresh buffers"
             );
             scratch = WorkerScratch::new();
         }
@@ -155,25 +161,25 @@ mod tests {
     #[test]
     fn a_panic_costs_one_job_and_a_full_queue_refuses() {
         let workers = Workers::start(1, 1).unwrap();
-        let (say, hear) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
         workers.submit(Box::new(|_| panic!("on purpose"))).unwrap();
         while workers.waiting() > 0 {
             std::thread::yield_now();
         }
-        let waits = say.clone();
+        let waits = sender.clone();
         let job = move |_: &mut WorkerScratch| {
             waits.send("began").unwrap();
             gate.recv().unwrap();
         };
         workers.submit(Box::new(job)).unwrap();
-        assert_eq!(hear.recv(), Ok("began"));
-        let last = move |_: &mut WorkerScratch| say.send("last").unwrap();
+        assert_eq!(receiver.recv(), Ok("began"));
+        let last = move |_: &mut WorkerScratch| sender.send("last").unwrap();
         workers.submit(Box::new(last)).unwrap();
         let refusal = workers.submit(Box::new(|_| ())).unwrap_err();
-        assert_eq!(refusal.kind, Kind::Overloaded);
+        assert_eq!(refusal.kind, ErrorKind::Overloaded);
         open.send(()).unwrap();
         assert!(workers.stop(Instant::now() + Duration::from_secs(60)));
-        assert_eq!(hear.recv(), Ok("last"));
+        assert_eq!(receiver.recv(), Ok("last"));
     }
 }

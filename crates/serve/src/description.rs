@@ -1,4 +1,4 @@
-//! What a model takes and gives, as the protocol describes it.
+//! Descriptions of a model for the protocol: metadata, configuration, statistics.
 
 use crate::proto::inference as proto;
 use crate::registry::Model;
@@ -6,32 +6,32 @@ use crate::version::Version;
 use ncs_features::{Field, IdSpace, Schema};
 use serde::Serialize;
 
-/// What Triton calls the backend.
+/// Platform and backend name in Triton's terms.
 pub const PLATFORM: &str = "ncs4cvr";
 
-/// A tensor without its values.
+/// Name, type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TensorDescription {
-    /// The column, or the output.
+    /// Name of the column or output.
     pub name: String,
-    /// `BYTES` or a number.
+    /// Datatype: `BYTES` or a numeric type.
     pub datatype: &'static str,
-    /// -1 where any size will do.
+    /// Shape; -1 for a variable dimension.
     pub shape: Vec<i64>,
 }
 
-/// A model's tensors.
+/// Metadata of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ModelDescription {
-    /// The model.
+    /// Name of the model.
     pub name: String,
-    /// Its loaded versions.
+    /// Loaded versions.
     pub versions: Vec<String>,
-    /// See [`PLATFORM`].
+    /// Platform: [`PLATFORM`].
     pub platform: &'static str,
-    /// One for each column.
+    /// Inputs, one per column.
     pub inputs: Vec<TensorDescription>,
-    /// The tasks and their product.
+    /// Outputs: the tasks, then their product.
     pub outputs: Vec<TensorDescription>,
 }
 
@@ -52,7 +52,7 @@ impl ModelDescription {
         }
     }
 
-    /// The same as protobuf.
+    /// Converts to the protobuf message.
     pub fn to_proto(&self) -> proto::ModelMetadataResponse {
         let tensor = |tensor: &TensorDescription| proto::model_metadata_response::TensorMetadata {
             name: tensor.name.clone(),
@@ -68,7 +68,7 @@ impl ModelDescription {
         }
     }
 
-    /// As Triton's model configuration, in JSON.
+    /// Returns Triton's model configuration as JSON.
     pub fn config_json(&self) -> serde_json::Value {
         let tensor = |tensor: &TensorDescription| {
             serde_json::json!({
@@ -87,7 +87,7 @@ impl ModelDescription {
         })
     }
 
-    /// As Triton's model configuration.
+    /// Returns Triton's model configuration as protobuf.
     pub fn config_proto(&self) -> proto::ModelConfig {
         let data_type = |tensor: &TensorDescription| match tensor.datatype {
             "BYTES" => proto::DataType::TypeString,
@@ -122,7 +122,7 @@ fn config_type(tensor: &TensorDescription) -> &'static str {
     }
 }
 
-/// A tensor for each column; where several fields read one, the first says what it is.
+/// Returns a tensor for each column; the first of several fields that read a column gives the type.
 fn inputs(schema: &Schema) -> Vec<TensorDescription> {
     let mut inputs: Vec<TensorDescription> = Vec::new();
     for field in &schema.fields {
@@ -144,7 +144,7 @@ fn datatype(field: &Field, schema: &Schema) -> &'static str {
     }
 }
 
-/// What a version did, as protobuf.
+/// Returns the statistics of a version as protobuf.
 pub fn statistics(model: &Model, version: &Version) -> proto::ModelStatistics {
     let statistics = &version.statistics;
     let duration = |total: &crate::statistics::Total| {
@@ -170,20 +170,20 @@ pub fn statistics(model: &Model, version: &Version) -> proto::ModelStatistics {
     }
 }
 
-/// The same in JSON.
+/// Returns the statistics of a version as JSON.
 pub fn statistics_json(model: &Model, version: &Version) -> serde_json::Value {
-    let said = statistics(model, version);
-    let duration = |said: &Option<proto::StatisticDuration>| {
-        let said = said.unwrap_or_default();
-        serde_json::json!({ "count": said.count, "ns": said.ns })
+    let statistics = statistics(model, version);
+    let duration = |total: &Option<proto::StatisticDuration>| {
+        let total = total.unwrap_or_default();
+        serde_json::json!({ "count": total.count, "ns": total.ns })
     };
-    let inference = said.inference_stats.unwrap_or_default();
+    let inference = statistics.inference_stats.unwrap_or_default();
     serde_json::json!({
-        "name": said.name,
-        "version": said.version,
-        "last_inference": said.last_inference,
-        "inference_count": said.inference_count,
-        "execution_count": said.execution_count,
+        "name": statistics.name,
+        "version": statistics.version,
+        "last_inference": statistics.last_inference,
+        "inference_count": statistics.inference_count,
+        "execution_count": statistics.execution_count,
         "inference_stats": {
             "success": duration(&inference.success),
             "fail": duration(&inference.fail),

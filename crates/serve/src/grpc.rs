@@ -1,21 +1,21 @@
-//! The services of gRPC.
+//! The gRPC services.
 //!
-//! Messages are read here, not by a library's server: their bytes come within the limits that HTTP's bodies
-//! have, a worker decompresses them and counts what they would take in memory, and only then are they decoded.
+//! Messages are read here, not by a library's server: their bytes are subject to the same limits as HTTP
+//! bodies. A worker decompresses them and counts the memory that they would take before they are decoded.
 
 mod answer;
 mod message;
 mod small;
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::api_state::{ApiState, check_name, grpc_timeout};
 use crate::body::{BodyLimits, Encoding};
 use crate::http::{plain_id, plain_trace};
 use crate::proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use crate::rank_request::Answer;
+use crate::rank_request::RankScores;
 use crate::service::RequestContext;
 use crate::telemetry::{Call, Protocol, Stage};
-use crate::wire::infer::InferQuestion;
+use crate::wire::infer::InferQuery;
 use crate::wire::{Accepts, infer_proto, rank_proto};
 use crate::words::shown;
 use answer::{framed, packing, refused, stream, unary};
@@ -33,18 +33,18 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a stream may be without a question.
+/// Maximum time between two requests of a stream.
 const STREAM_IDLE: Duration = Duration::from_secs(75);
 
-/// The most bytes of a message that asks no question.
-const SMALL: usize = 64 << 10;
+/// Maximum size in bytes of a message other than a rank or infer request.
+const MAX_SMALL_BYTES: usize = 64 << 10;
 
-/// All services of a port that speaks gRPC alone.
+/// Routes of a port that speaks gRPC only.
 pub fn router(api: ApiState) -> Router {
     Router::new().fallback(handle).with_state(api)
 }
 
-/// The services, by their paths.
+/// Routes of the gRPC services.
 pub fn services(api: ApiState) -> Router {
     Router::new()
         .route("/inference.GRPCInferenceService/{method}", any(handle))
@@ -52,22 +52,22 @@ pub fn services(api: ApiState) -> Router {
         .with_state(api)
 }
 
-/// Whether a request is a call of gRPC.
+/// True if a request is a gRPC call.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let content = headers.get(header::CONTENT_TYPE);
     content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A call of gRPC that finds no service, in words.
+/// Returns the error of a gRPC call to an unknown service.
 pub(crate) fn no_service(path: &str) -> ApiError {
-    Kind::Unsupported.says(format!(
+    ErrorKind::Unsupported.error(format!(
         "no service at {}; there are inference.GRPCInferenceService and ncs4cvr.v1.Ranking, on the port \
          for gRPC",
         shown(path)
     ))
 }
 
-/// A refusal as a response that the caller of a request can read.
+/// Converts an error to a response in the protocol of the caller.
 pub(crate) fn refusal(headers: &HeaderMap, refusal: ApiError) -> Response {
     match is_grpc(headers) {
         true => refused(refusal),
@@ -78,12 +78,12 @@ pub(crate) fn refusal(headers: &HeaderMap, refusal: ApiError) -> Response {
 async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if !is_grpc(&head.headers) {
-        // Words for a caller that speaks no gRPC.
-        let asked = RequestContext::now(Protocol::Http, Call::Other);
+        // A plain HTTP error for a caller that does not speak gRPC.
+        let context = RequestContext::now(Protocol::Http, Call::Other);
         let what = "this port speaks gRPC; HTTP has a port of its own";
         return api
             .service
-            .refuse(&asked, Kind::NotFound.says(what))
+            .refuse(&context, ErrorKind::NotFound.error(what))
             .into_response();
     }
     api.call(&head, body).await.unwrap_or_else(refused)
@@ -93,7 +93,9 @@ impl ApiState {
     async fn call(&self, head: &Parts, body: Body) -> Result<Response, ApiError> {
         let path = head.uri.path().trim_start_matches('/');
         let called = match path.split_once('/') {
-            _ if head.method != Method::POST => Err(Kind::Method.says("a call of gRPC is a POST")),
+            _ if head.method != Method::POST => {
+                Err(ErrorKind::Method.error("a call of gRPC is a POST"))
+            }
             Some(("ncs4cvr.v1.Ranking", "Rank")) => {
                 return self.rank_by_proto(&head.headers, body).await;
             }
@@ -105,68 +107,69 @@ impl ApiState {
             }
             Some(("inference.GRPCInferenceService", method)) => match Call::small(method) {
                 Some(call) => return self.small_call(call, head, body).await,
-                None => Err(small::not_had(method)),
+                None => Err(small::unsupported(method)),
             },
             Some(("ncs4cvr.v1.Ranking", method)) => {
                 Err(small::no_method(method, "ncs4cvr.v1.Ranking has Rank"))
             }
             _ => Err(no_service(path)),
         };
-        let asked = RequestContext::now(Protocol::Grpc, Call::Other);
-        called.map_err(|refusal| self.service.refuse(&asked, refusal))
+        let context = RequestContext::now(Protocol::Grpc, Call::Other);
+        called.map_err(|refusal| self.service.refuse(&context, refusal))
     }
 
     async fn rank_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-        let (asked, packed) = self.received(Call::Rank, headers, body).await?;
+        let (context, packed) = self.received(Call::Rank, headers, body).await?;
         let limit = self.body.bytes;
         let read = move |accepts: &Accepts| {
             let request = rank_proto::decode(packed.unpack(limit)?, accepts)?;
-            Ok((rank_proto::question(request, accepts)?, ()))
+            Ok((rank_proto::read(request, accepts)?, ()))
         };
         let (api, packing) = (self.clone(), packing(headers));
-        let say = move |answer: Answer, (): ()| {
-            let share = api.room_for(&answer)?;
+        let respond = move |answer: RankScores, (): ()| {
+            let share = api.reserve(&answer)?;
             Ok(framed(&rank_proto::answer(answer), packing, share))
         };
-        let answer = self.service.ask(asked, read, say).await?;
+        let answer = self.service.score(context, read, respond).await?;
         Ok(unary(answer, packing))
     }
 
     async fn infer_by_proto(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-        let (asked, packed) = self.received(Call::Infer, headers, body).await?;
+        let (context, packed) = self.received(Call::Infer, headers, body).await?;
         let packing = packing(headers);
-        let whole = |response| response;
+        let wrap = |response| response;
         let answer = self
-            .infer_packed(asked, packed, packing, Arc::default(), whole)
+            .infer_packed(context, packed, packing, Arc::default(), wrap)
             .await?;
         Ok(unary(answer, packing))
     }
 
-    /// The only message of a call that asks a question; why it is refused is told.
+    /// Reads the only message of a rank or infer call; a failure is reported to the telemetry.
     async fn received(
         &self,
         call: Call,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(RequestContext, Packed), ApiError> {
-        let mut asked = RequestContext::now(Protocol::Grpc, call);
+        let mut context = RequestContext::now(Protocol::Grpc, call);
         let received = async {
-            asked.said_by(headers)?;
+            context.read_metadata(headers)?;
             message::only(headers, body, &self.body, &self.budget).await
         };
         match received.await {
             Ok(packed) => {
-                asked.clock.end(Stage::Receive);
-                Ok((asked, packed))
+                context.clock.end(Stage::Receive);
+                Ok((context, packed))
             }
-            Err(refusal) => Err(self.service.refuse(&asked, refusal)),
+            Err(refusal) => Err(self.service.refuse(&context, refusal)),
         }
     }
 
-    /// The answer to an infer question, in what `wrap` makes of it. The question's id is kept in `id`.
+    /// Answers one infer request; `wrap` builds the message from the response. The request's id is stored in
+    /// `id`.
     async fn infer_packed<M: prost::Message>(
         &self,
-        asked: RequestContext,
+        context: RequestContext,
         packed: Packed,
         packing: Encoding,
         id: Arc<OnceLock<String>>,
@@ -175,38 +178,38 @@ impl ApiState {
         let limit = self.body.bytes;
         let read = move |accepts: &Accepts| {
             let request: ModelInferRequest = infer_proto::decode(packed.unpack(limit)?, accepts)?;
-            // A question is read once.
+            // A request is read once.
             let _ = id.set(request.id.clone());
             check_name(&request.model_name)?;
-            let mut asked = infer_proto::read(request, accepts)?;
-            Ok((std::mem::take(&mut asked.question), asked))
+            let mut query = infer_proto::read(request, accepts)?;
+            Ok((std::mem::take(&mut query.rank), query))
         };
         let api = self.clone();
-        let say = move |answer: Answer, asked: InferQuestion| {
-            let share = api.room_for(&answer)?;
-            let response = infer_proto::say(&answer, asked.outputs.as_deref())?;
+        let respond = move |answer: RankScores, query: InferQuery| {
+            let share = api.reserve(&answer)?;
+            let response = infer_proto::respond(&answer, query.outputs.as_deref())?;
             Ok(framed(&wrap(response), packing, share))
         };
-        self.service.ask(asked, read, say).await
+        self.service.score(context, read, respond).await
     }
 
-    /// Questions and answers in turn: an answer that fails does not end the stream.
+    /// Answers the requests of a stream in order: a failed request does not end the stream.
     async fn infer_stream(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
         let mut first = RequestContext::now(Protocol::Grpc, Call::Infer);
         let begun = first
-            .said_by(headers)
+            .read_metadata(headers)
             .and_then(|()| Messages::of(headers, body, self.body, &self.budget));
-        let mut questions = begun.map_err(|refusal| self.service.refuse(&first, refusal))?;
+        let mut requests = begun.map_err(|refusal| self.service.refuse(&first, refusal))?;
         let (answers, receiver) = mpsc::channel(1);
         let (api, packing) = (self.clone(), packing(headers));
         tokio::spawn(async move {
-            // A caller that says nothing for long is gone, or holds a place for nothing.
-            while let Ok(question) = timeout(STREAM_IDLE, questions.next()).await {
-                let Some(question) = question.transpose() else {
+            // A caller that sends nothing for this long is gone, or holds a connection without use.
+            while let Ok(request) = timeout(STREAM_IDLE, requests.next()).await {
+                let Some(request) = request.transpose() else {
                     return;
                 };
-                let answer = match question {
-                    Ok(question) => api.next_answer(&first, question, packing).await,
+                let answer = match request {
+                    Ok(request) => api.next_answer(&first, request, packing).await,
                     Err(refusal) => Err(api.service.refuse(&first, refusal)),
                 };
                 let is_last = answer.is_err();
@@ -218,51 +221,51 @@ impl ApiState {
         Ok(stream(receiver, packing))
     }
 
-    /// The next answer of a stream; only a fault of the server ends it.
+    /// Returns the next response of a stream; only an internal error ends the stream.
     async fn next_answer(
         &self,
         first: &RequestContext,
-        question: Packed,
+        request: Packed,
         packing: Encoding,
     ) -> Result<Bytes, ApiError> {
-        let mut asked = RequestContext::now(Protocol::Grpc, Call::Infer);
-        asked.id = first.id.clone();
-        asked.traceparent = first.traceparent.clone();
+        let mut context = RequestContext::now(Protocol::Grpc, Call::Infer);
+        context.id = first.id.clone();
+        context.traceparent = first.traceparent.clone();
         let id: Arc<OnceLock<String>> = Arc::default();
         let wrap = |answer| ModelStreamInferResponse {
             infer_response: Some(answer),
             ..ModelStreamInferResponse::default()
         };
         match self
-            .infer_packed(asked, question, packing, id.clone(), wrap)
+            .infer_packed(context, request, packing, id.clone(), wrap)
             .await
         {
-            Err(refusal) if refusal.kind != Kind::Internal => {
-                let said = ModelStreamInferResponse {
+            Err(refusal) if refusal.kind != ErrorKind::Internal => {
+                let response = ModelStreamInferResponse {
                     error_message: refusal.what,
                     infer_response: Some(ModelInferResponse {
                         id: id.get().cloned().unwrap_or_default(),
                         ..ModelInferResponse::default()
                     }),
                 };
-                answer::small(&said, packing, &self.budget)
+                answer::small(&response, packing, &self.budget)
             }
             answered => answered,
         }
     }
 
-    /// The limits of a message that asks no question.
+    /// Limits of messages other than rank and infer requests.
     fn small_body(&self) -> BodyLimits {
         BodyLimits {
-            bytes: SMALL.min(self.body.bytes),
+            bytes: MAX_SMALL_BYTES.min(self.body.bytes),
             ..self.body
         }
     }
 }
 
 impl RequestContext {
-    /// Takes what the metadata of a call say of it.
-    fn said_by(&mut self, metadata: &HeaderMap) -> Result<(), ApiError> {
+    /// Reads request id, trace parent and timeout from the metadata of a call.
+    fn read_metadata(&mut self, metadata: &HeaderMap) -> Result<(), ApiError> {
         let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
         self.id = text("x-request-id").and_then(plain_id);
         self.traceparent = text("traceparent").and_then(plain_trace);

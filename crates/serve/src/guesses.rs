@@ -1,6 +1,6 @@
-//! Guesses at a token, which are slowed: two at a time from an address, half a second each.
+//! Rate limit of wrong admin tokens: two checks at a time per address, half a second for each wrong token.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,95 +9,95 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-/// How long a wrong token holds its turn.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Delay after a wrong token, during which it occupies its permit.
+const DELAY: Duration = Duration::from_millis(500);
 
-/// Tokens from one address that are looked at at a time.
-const TURNS: usize = 2;
+/// Concurrent token checks per address.
+const CHECKS_PER_ADDRESS: usize = 2;
 
-/// Tokens from one address that wait for their turn; more are refused unseen.
-const MOST_WAITING: usize = 32;
+/// Maximum number of waiting checks per address; more are refused without a check.
+const MAX_WAITING: usize = 32;
 
-/// Addresses that are told apart; beyond them all are one.
-const MOST_ADDRESSES: usize = 1024;
+/// Maximum number of addresses that are limited separately; beyond it all share one limit.
+const MAX_ADDRESSES: usize = 1024;
 
-/// See the module.
+/// Rate limit of wrong tokens, by address.
 #[derive(Debug)]
-pub struct Guesses {
-    addresses: Mutex<HashMap<Option<IpAddr>, Arc<Turns>>>,
-    pause: Duration,
+pub struct TokenThrottle {
+    addresses: Mutex<HashMap<Option<IpAddr>, Arc<Permits>>>,
+    delay: Duration,
 }
 
-impl Default for Guesses {
-    fn default() -> Guesses {
-        Guesses::slowed_by(PAUSE)
+impl Default for TokenThrottle {
+    fn default() -> TokenThrottle {
+        TokenThrottle::with_delay(DELAY)
     }
 }
 
 #[derive(Debug)]
-struct Turns {
+struct Permits {
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-impl Guesses {
-    fn slowed_by(pause: Duration) -> Guesses {
-        Guesses {
+impl TokenThrottle {
+    fn with_delay(delay: Duration) -> TokenThrottle {
+        TokenThrottle {
             addresses: Mutex::default(),
-            pause,
+            delay,
         }
     }
 
-    /// Whether a token is right, in its turn; after a wrong one the address has a turn less for a while,
-    /// even if its connection has gone.
+    /// Waits for a permit, then returns the result of `is_valid`. A wrong token keeps its permit for the
+    /// delay, even if its connection has closed.
     ///
     /// # Errors
-    /// Too many from this address wait: [`Kind::Overloaded`].
+    /// Too many checks of this address are waiting: [`ErrorKind::Overloaded`].
     pub async fn check(
         &self,
         address: Option<IpAddr>,
-        is_right: impl FnOnce() -> bool,
+        is_valid: impl FnOnce() -> bool,
     ) -> Result<bool, ApiError> {
-        let turns = self.of(address);
-        let waits = Waits::begin(&turns)?;
-        let turn = turns.free.clone().acquire_owned().await;
+        let permits = self.permits_of(address);
+        let waits = Waiting::begin(&permits)?;
+        let permit = permits.free.clone().acquire_owned().await;
         drop(waits);
-        if is_right() {
+        if is_valid() {
             return Ok(true);
         }
-        let pause = self.pause;
-        let pausing = tokio::spawn(async move {
-            sleep(pause).await;
-            drop((turn, turns));
+        let delay = self.delay;
+        let delayed = tokio::spawn(async move {
+            sleep(delay).await;
+            drop((permit, permits));
         });
-        // It sleeps, and does nothing else.
-        let _ = pausing.await;
+        // The task only sleeps.
+        let _ = delayed.await;
         Ok(false)
     }
 
-    fn of(&self, address: Option<IpAddr>) -> Arc<Turns> {
+    fn permits_of(&self, address: Option<IpAddr>) -> Arc<Permits> {
         let mut addresses = self
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if addresses.len() >= MOST_ADDRESSES {
-            addresses.retain(|_, turns| Arc::strong_count(turns) > 1);
+        if addresses.len() >= MAX_ADDRESSES {
+            addresses.retain(|_, permits| Arc::strong_count(permits) > 1);
         }
-        let address = match addresses.len() < MOST_ADDRESSES {
+        let address = match addresses.len() < MAX_ADDRESSES {
             true => address.map(network),
             false => None,
         };
-        let turns = || {
-            Arc::new(Turns {
-                free: Arc::new(Semaphore::new(TURNS)),
+        let permits = || {
+            Arc::new(Permits {
+                free: Arc::new(Semaphore::new(CHECKS_PER_ADDRESS)),
                 waiting: AtomicUsize::new(0),
             })
         };
-        addresses.entry(address).or_insert_with(turns).clone()
+        addresses.entry(address).or_insert_with(permits).clone()
     }
 }
 
-/// An address, but for version 6 the network of 64 bits that one subscriber has.
+/// Returns the address; for IPv6 its /64 network, which one subscriber has.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -105,23 +105,23 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One that waits for its turn.
-struct Waits<'a>(&'a Turns);
+/// A waiting check.
+struct Waiting<'a>(&'a Permits);
 
-impl Waits<'_> {
-    fn begin(turns: &Turns) -> Result<Waits<'_>, ApiError> {
-        let waits = Waits(turns);
-        match turns.waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
+impl Waiting<'_> {
+    fn begin(permits: &Permits) -> Result<Waiting<'_>, ApiError> {
+        let waits = Waiting(permits);
+        match permits.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
             true => Ok(waits),
-            false => Err(Kind::Overloaded.says(
-                "too many tokens from this address wait to be looked at; wrong ones are slowed: ask again \
+            false => Err(ErrorKind::Overloaded.error(
+                "too many tokens from this address wait to be checked; wrong ones are rate-limited: try again \
                  in a moment",
             )),
         }
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -139,45 +139,45 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     #[tokio::test]
-    async fn wrong_tokens_take_time_and_right_ones_none() {
-        let guesses = Guesses::slowed_by(SHORT);
+    async fn wrong_tokens_are_delayed_and_right_ones_are_not() {
+        let throttle = TokenThrottle::with_delay(SHORT);
         let began = Instant::now();
         for _ in 0..3 {
-            assert_eq!(guesses.check(HERE, || false).await, Ok(false));
+            assert_eq!(throttle.check(HERE, || false).await, Ok(false));
         }
         assert!(began.elapsed() >= 3 * SHORT);
-        let guesses = Guesses::slowed_by(Duration::from_secs(3600));
-        assert_eq!(guesses.check(HERE, || true).await, Ok(true));
+        let throttle = TokenThrottle::with_delay(Duration::from_secs(3600));
+        assert_eq!(throttle.check(HERE, || true).await, Ok(true));
     }
 
     #[tokio::test]
-    async fn leaving_early_does_not_shorten_the_pause() {
-        let guesses = Guesses::slowed_by(Duration::from_secs(3600));
-        for _ in 0..TURNS {
-            let guess = guesses.check(HERE, || false);
+    async fn disconnecting_does_not_shorten_the_delay() {
+        let throttle = TokenThrottle::with_delay(Duration::from_secs(3600));
+        for _ in 0..CHECKS_PER_ADDRESS {
+            let guess = throttle.check(HERE, || false);
             assert!(timeout(Duration::from_millis(1), guess).await.is_err());
         }
-        assert_eq!(guesses.check(THERE, || true).await, Ok(true));
-        assert!(timeout(SHORT, guesses.check(HERE, || true)).await.is_err());
+        assert_eq!(throttle.check(THERE, || true).await, Ok(true));
+        assert!(timeout(SHORT, throttle.check(HERE, || true)).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_crowd_is_refused_unseen() {
-        let guesses = Arc::new(Guesses::slowed_by(Duration::from_millis(1)));
+    async fn too_many_waiting_checks_are_refused() {
+        let throttle = Arc::new(TokenThrottle::with_delay(Duration::from_millis(1)));
         let guess = |_| {
-            let guesses = guesses.clone();
-            tokio::spawn(async move { guesses.check(HERE, || false).await })
+            let throttle = throttle.clone();
+            tokio::spawn(async move { throttle.check(HERE, || false).await })
         };
-        let crowd: Vec<_> = (0..100).map(guess).collect();
+        let checks: Vec<_> = (0..100).map(guess).collect();
         let mut n_refused = 0;
-        for guess in crowd {
+        for guess in checks {
             n_refused += u32::from(guess.await.unwrap().is_err());
         }
         assert!(n_refused >= 60, "{n_refused}");
     }
 
     #[test]
-    fn a_subscriber_has_a_network_of_64_bits() {
+    fn an_ipv6_address_counts_as_its_64_network() {
         let network = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("192.0.2.7"), "192.0.2.7");

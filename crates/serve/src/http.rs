@@ -1,5 +1,5 @@
-//! The paths of HTTP: the Open Inference Protocol v2 with the repository, configuration and statistics
-//! extensions, and the rank call beside them.
+//! HTTP paths: the Open Inference Protocol v2 with the repository, configuration and statistics extensions,
+//! and the rank call.
 //!
 //! ```text
 //! GET  /v2, /v2/health/{live,ready}
@@ -12,20 +12,20 @@
 mod answers;
 mod path;
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::api_state::{ApiState, Caller, EXTENSIONS, SERVER, check_name};
 use crate::body;
 use crate::body::BodyLimits;
 use crate::budget::Share;
 use crate::grpc;
-use crate::rank_request::{Answer, ModelSelector, Question, VersionSelector};
+use crate::rank_request::{ModelSelector, RankQuery, RankScores, VersionSelector};
 use crate::registry::Labels;
 use crate::service::RequestContext;
 use crate::telemetry::{Call, Protocol, Stage};
-use crate::wire::infer::{InferQuestion, wanted};
+use crate::wire::infer::{InferQuery, model_selector};
 use crate::wire::{Accepts, infer_json, rank_json};
 use crate::words::shown;
-use answers::{Said, json, text};
+use answers::{EncodedResponse, json, text};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -33,44 +33,44 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
-use path::{Of, Path};
+use path::{ModelPath, Path};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json as value;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The most bytes of a body that asks no question.
-const SMALL: usize = 64 << 10;
+/// Maximum size in bytes of a body other than a rank or infer request.
+const MAX_SMALL_BYTES: usize = 64 << 10;
 
-/// How many bytes at the beginning of a body are JSON.
+/// Header with the number of bytes at the start of a body that are JSON.
 const JSON_LENGTH: &str = "inference-header-content-length";
 
-/// All paths of a port.
+/// Routes of a port.
 pub fn router(api: ApiState) -> Router {
-    // One function for all: every path, every method and every mistake has its answer in JSON.
+    // A single handler, so that every path, method and error gets a JSON response.
     Router::new().fallback(handle).with_state(api)
 }
 
 async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if grpc::is_grpc(&head.headers) {
-        let asked = RequestContext::now(Protocol::Grpc, Call::Other);
+        let context = RequestContext::now(Protocol::Grpc, Call::Other);
         let refusal = grpc::no_service(head.uri.path());
-        return grpc::refusal(&head.headers, api.service.refuse(&asked, refusal));
+        return grpc::refusal(&head.headers, api.service.refuse(&context, refusal));
     }
     let path = match Path::parse(&head.method, head.uri.path()) {
         Ok(path) => path,
         Err(refusal) => {
-            let asked = RequestContext::now(Protocol::Http, Call::Other);
-            return api.service.refuse(&asked, refusal).into_response();
+            let context = RequestContext::now(Protocol::Http, Call::Other);
+            return api.service.refuse(&context, refusal).into_response();
         }
     };
     let call = path.call();
-    let asked = RequestContext::now(Protocol::Http, call);
+    let context = RequestContext::now(Protocol::Http, call);
     let answer = api.answer(path, &head, body).await;
     if !matches!(call, Call::Rank | Call::Infer) {
-        // Questions are told by the service, which knows more of them.
-        api.service.done(&asked, answer.as_ref().err());
+        // The service reports rank and infer requests itself, with more detail.
+        api.service.done(&context, answer.as_ref().err());
     }
     answer.unwrap_or_else(IntoResponse::into_response)
 }
@@ -84,9 +84,8 @@ impl ApiState {
             Path::Live => Ok(json(&value!({ "live": true }))),
             Path::Ready => match self.service.is_ready() {
                 true => Ok(json(&value!({ "ready": true }))),
-                false => {
-                    Err(Kind::Unavailable.says("not ready: models are loading, or the server ends"))
-                }
+                false => Err(ErrorKind::Unavailable
+                    .error("not ready: models are loading, or the server is shutting down")),
             },
             Path::Server => Ok(json(&value!({
                 "name": SERVER,
@@ -99,7 +98,7 @@ impl ApiState {
                 Ok(json(&value!({ "ready": true })))
             }
             Path::Config(of) => Ok(json(&self.describe(of.model, of.version)?.config_json())),
-            Path::Statistics(of) => self.all_statistics(of),
+            Path::Statistics(of) => self.statistics(of),
             Path::Metrics => self.metrics(),
             Path::Index => self.index(headers, body).await,
             Path::Load(model) => self.load(model, head, body).await,
@@ -111,7 +110,7 @@ impl ApiState {
 
     async fn rank(
         &self,
-        of: Option<Of<'_>>,
+        of: Option<ModelPath<'_>>,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, ApiError> {
@@ -120,24 +119,24 @@ impl ApiState {
             None => None,
         };
         let read = move |body: &[u8], accepts: &Accepts| {
-            let mut question = rank_json::question(body, accepts)?;
+            let mut query = rank_json::read(body, accepts)?;
             if let Some(model) = model {
-                question.model = merged(model, question.model)?;
+                query.model = merged(model, query.model)?;
             }
-            Ok((question, ()))
+            Ok((query, ()))
         };
-        let say = |answer: Answer, (): ()| {
-            Ok(Said {
+        let respond = |answer: RankScores, (): ()| {
+            Ok(EncodedResponse {
                 body: rank_json::answer(&answer),
                 json_length: None,
             })
         };
-        self.ask(Call::Rank, headers, body, read, say).await
+        self.handle(Call::Rank, headers, body, read, respond).await
     }
 
     async fn infer(
         &self,
-        of: Of<'_>,
+        of: ModelPath<'_>,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, ApiError> {
@@ -150,37 +149,37 @@ impl ApiState {
         let (model, version) = (of.model.to_owned(), of.version.map(str::to_owned));
         let read = move |body: &[u8], accepts: &Accepts| {
             let path = (model.as_str(), version.as_deref());
-            let mut asked = infer_json::read(body, json_length, path, accepts)?;
-            Ok((std::mem::take(&mut asked.question), asked))
+            let mut query = infer_json::read(body, json_length, path, accepts)?;
+            Ok((std::mem::take(&mut query.rank), query))
         };
-        let say = |answer: Answer, asked: InferQuestion| {
-            let (body, json_length) = infer_json::say(&answer, &asked)?;
-            Ok(Said { body, json_length })
+        let respond = |answer: RankScores, query: InferQuery| {
+            let (body, json_length) = infer_json::respond(&answer, &query)?;
+            Ok(EncodedResponse { body, json_length })
         };
-        self.ask(Call::Infer, headers, body, read, say).await
+        self.handle(Call::Infer, headers, body, read, respond).await
     }
 
-    /// The model that a path names; the refusal, if it cannot, is told.
-    fn named(&self, call: Call, of: Of<'_>) -> Result<ModelSelector, ApiError> {
-        let wanted = check_name(of.model).and_then(|()| wanted(of.model, of.version));
-        wanted.map_err(|refusal| {
+    /// Returns the model that a path names; a failure is reported to the telemetry.
+    fn named(&self, call: Call, of: ModelPath<'_>) -> Result<ModelSelector, ApiError> {
+        let selector = check_name(of.model).and_then(|()| model_selector(of.model, of.version));
+        selector.map_err(|refusal| {
             self.service
                 .refuse(&RequestContext::now(Protocol::Http, call), refusal)
         })
     }
 
-    /// Reads the body here, and has the rest done by a worker.
-    async fn ask<X: Send + 'static>(
+    /// Reads the body here; a worker does the rest.
+    async fn handle<X: Send + 'static>(
         &self,
         call: Call,
         headers: &HeaderMap,
         body: Body,
-        read: impl FnOnce(&[u8], &Accepts) -> Result<(Question, X), ApiError> + Send + 'static,
-        say: impl FnOnce(Answer, X) -> Result<Said, ApiError> + Send + 'static,
+        read: impl FnOnce(&[u8], &Accepts) -> Result<(RankQuery, X), ApiError> + Send + 'static,
+        respond: impl FnOnce(RankScores, X) -> Result<EncodedResponse, ApiError> + Send + 'static,
     ) -> Result<Response, ApiError> {
-        let mut asked = RequestContext::now(Protocol::Http, call);
-        let begun = self.begin(&mut asked, headers, body).await;
-        let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&asked, refusal))?;
+        let mut context = RequestContext::now(Protocol::Http, call);
+        let begun = self.begin(&mut context, headers, body).await;
+        let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&context, refusal))?;
         let limit = self.body.bytes;
         let accepts_encoding = headers.get(http::header::ACCEPT_ENCODING).cloned();
         let read = move |accepts: &Accepts| {
@@ -188,30 +187,30 @@ impl ApiState {
             read(&body, accepts)
         };
         let api = self.clone();
-        let say = move |answer: Answer, rest: X| {
-            let room: Share = api.room_for(&answer)?;
-            Ok(say(answer, rest)?.into_response(accepts_encoding.as_ref(), room))
+        let respond = move |answer: RankScores, rest: X| {
+            let share: Share = api.reserve(&answer)?;
+            Ok(respond(answer, rest)?.into_response(accepts_encoding.as_ref(), share))
         };
-        self.service.ask(asked, read, say).await
+        self.service.score(context, read, respond).await
     }
 
     async fn begin(
         &self,
-        asked: &mut RequestContext,
+        context: &mut RequestContext,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(body::Encoding, Bytes), ApiError> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        asked.id = header("x-request-id").and_then(plain_id);
-        asked.traceparent = header("traceparent").and_then(plain_trace);
-        asked.timeout = timeout(headers)?;
+        context.id = header("x-request-id").and_then(plain_id);
+        context.traceparent = header("traceparent").and_then(plain_trace);
+        context.timeout = timeout(headers)?;
         let encoding = body::Encoding::of(headers)?;
         let bytes = body::read_raw(headers, body, &self.body, &self.budget).await?;
-        asked.clock.end(Stage::Receive);
+        context.clock.end(Stage::Receive);
         Ok((encoding, bytes))
     }
 
-    fn all_statistics(&self, of: Option<Of<'_>>) -> Result<Response, ApiError> {
+    fn statistics(&self, of: Option<ModelPath<'_>>) -> Result<Response, ApiError> {
         let versions = match of {
             Some(of) => self.versions(Some(of.model), of.version)?,
             None => self.versions(None, None)?,
@@ -226,26 +225,29 @@ impl ApiState {
     fn metrics(&self) -> Result<Response, ApiError> {
         match self.admin {
             Some(_) => Ok(text(self.service.metrics())),
-            None => Err(Kind::NotFound.says("metrics are on the admin port, under /metrics")),
+            None => Err(ErrorKind::NotFound.error("metrics are on the admin port, under /metrics")),
         }
     }
 
     async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-        let said: Index = self.small(headers, body).await?;
-        let entries = self.index_of(said.ready.unwrap_or(false)).await?;
+        let options: Index = self.small(headers, body).await?;
+        let entries = self.index_of(options.ready.unwrap_or(false)).await?;
         Ok(json(&entries))
     }
 
     async fn load(&self, model: &str, head: &Parts, body: Body) -> Result<Response, ApiError> {
         self.check_admin(&Caller::of(head)).await?;
-        let said: Load = self.small(&head.headers, body).await?;
-        if said.parameters.is_some_and(|said| !said.is_empty()) {
-            return Err(Kind::Unsupported.says(
+        let options: Load = self.small(&head.headers, body).await?;
+        if options
+            .parameters
+            .is_some_and(|parameters| !parameters.is_empty())
+        {
+            return Err(ErrorKind::Unsupported.error(
                 "models are loaded from their folders as they are; leave \"parameters\" out",
             ));
         }
         let model = model.to_owned();
-        self.off_the_network(move |service| service.repository.load(&model))
+        self.run_blocking(move |service| service.repository.load(&model))
             .await?;
         Ok(json(&value!({})))
     }
@@ -254,7 +256,7 @@ impl ApiState {
         self.check_admin(&Caller::of(head)).await?;
         let Unload {} = self.small(&head.headers, body).await?;
         let model = model.to_owned();
-        self.off_the_network(move |service| service.repository.unload(&model))
+        self.run_blocking(move |service| service.repository.unload(&model))
             .await?;
         Ok(json(&value!({})))
     }
@@ -278,10 +280,10 @@ impl ApiState {
             service.repository.set_labels(&model, &labels)?;
             Ok(labels)
         };
-        Ok(json(&self.off_the_network(set).await?))
+        Ok(json(&self.run_blocking(set).await?))
     }
 
-    /// A body that is an object or nothing. It is small, so it is decoded and parsed here.
+    /// Reads a body that is an object or empty. It is small, so it is decoded and parsed here.
     async fn small<T: DeserializeOwned + Default>(
         &self,
         headers: &HeaderMap,
@@ -289,7 +291,7 @@ impl ApiState {
     ) -> Result<T, ApiError> {
         let encoding = body::Encoding::of(headers)?;
         let limits = BodyLimits {
-            bytes: SMALL.min(self.body.bytes),
+            bytes: MAX_SMALL_BYTES.min(self.body.bytes),
             ..self.body
         };
         let bytes = body::read_raw(headers, body, &limits, &self.budget).await?;
@@ -297,44 +299,46 @@ impl ApiState {
         let text = bytes.trim_ascii();
         match text.first() {
             None => Ok(T::default()),
-            // A list of an object's values would do for the parser.
-            Some(b'[') => Err(Kind::Invalid.says("the request's body: expected a JSON object")),
+            // serde would accept a list of the object's values.
+            Some(b'[') => {
+                Err(ErrorKind::Invalid.error("the request's body: expected a JSON object"))
+            }
             Some(_) => serde_json::from_slice(text).map_err(|error| {
                 let what = ncs_features::json::explained(text, &error);
-                Kind::Invalid.says(format!("the request's body: {what}"))
+                ErrorKind::Invalid.error(format!("the request's body: {what}"))
             }),
         }
     }
 }
 
-/// The body of an index call; what it does not know is passed over.
+/// Body of an index call; unknown keys are ignored.
 #[derive(Default, serde::Deserialize)]
 struct Index {
     #[serde(default)]
     ready: Option<bool>,
 }
 
-/// The body of a load call.
+/// Body of a load call.
 #[derive(Default, serde::Deserialize)]
 struct Load {
     #[serde(default)]
     parameters: Option<HashMap<String, IgnoredAny>>,
 }
 
-/// The body of an unload call.
+/// Body of an unload call.
 #[derive(Default, serde::Deserialize)]
 struct Unload {}
 
-/// The model of the path, with the label of the body.
+/// Combines the model of the path with the version or label of the body.
 fn merged(path: ModelSelector, body: ModelSelector) -> Result<ModelSelector, ApiError> {
     if body.name.is_some() && body.name != path.name {
-        return Err(Kind::Invalid.says("the body names another model than the path"));
+        return Err(ErrorKind::Invalid.error("the body names another model than the path"));
     }
     let version = match (path.version, body.version) {
         (version, VersionSelector::Routed) => version,
         (VersionSelector::Routed, version) => version,
         (one, other) if one == other => one,
-        _ => return Err(Kind::Invalid.says("the body names another version than the path")),
+        _ => return Err(ErrorKind::Invalid.error("the body names another version than the path")),
     };
     Ok(ModelSelector {
         name: path.name,
@@ -349,13 +353,13 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
         number.ok_or_else(|| {
             let value = format!("{value:?}");
             let value = shown(&value);
-            Kind::Invalid.says(format!("{JSON_LENGTH}: {value} is no number of bytes"))
+            ErrorKind::Invalid.error(format!("{JSON_LENGTH}: {value} is no number of bytes"))
         })
     };
     headers.get(JSON_LENGTH).map(number).transpose()
 }
 
-/// The header `x-request-timeout-ms`.
+/// Parses the header `x-request-timeout-ms`.
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     const NAME: &str = "x-request-timeout-ms";
     let time = |value: &HeaderValue| {
@@ -367,25 +371,25 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
         time.ok_or_else(|| {
             let value = format!("{value:?}");
             let value = shown(&value);
-            Kind::Invalid.says(format!("{NAME}: {value} is no number of milliseconds"))
+            ErrorKind::Invalid.error(format!("{NAME}: {value} is no number of milliseconds"))
         })
     };
     headers.get(NAME).map(time).transpose()
 }
 
-/// A name for a request that may stand in a log: of plain characters, and not long.
+/// Returns a request id that is safe to log: at most 128 printable ASCII characters.
 pub(crate) fn plain_id(text: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_graphic();
     let is_id = !text.is_empty() && text.len() <= 128 && text.chars().all(is_plain);
     is_id.then(|| text.to_owned())
 }
 
-/// The header `traceparent`, which has 55 characters, and more in versions to come.
+/// Returns the header `traceparent`; it has 55 characters, more in future versions.
 pub(crate) fn plain_trace(text: &str) -> Option<String> {
-    (text.len() <= crate::words::MOST_SHOWN).then(|| text.to_owned())
+    (text.len() <= crate::words::MAX_SHOWN).then(|| text.to_owned())
 }
 
 impl Path<'_> {
-    /// Methods that a path could be asked with.
+    /// Methods allowed where a path requires GET.
     pub(super) const GET: [Method; 2] = [Method::GET, Method::HEAD];
 }

@@ -1,5 +1,5 @@
-//! The server: a [`question`] about one user and many candidates comes in over HTTP or
-//! gRPC, a worker encodes it by the model's schema and scores it, the answer goes back.
+//! Prediction server. A [request](rank_request) about one user and many candidates arrives over HTTP or
+//! gRPC, a worker encodes it with the model's schema and scores it, and the scores are returned.
 
 pub mod api_error;
 pub mod api_state;
@@ -28,4 +28,4 @@ pub mod wire;
 pub mod words;
 pub mod worst_case;
 
-pub use api_error::{ApiError, Kind};
+pub use api_error::{ApiError, ErrorKind};

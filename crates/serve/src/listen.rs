@@ -1,10 +1,10 @@
-//! ParameterIndex: a [`Port`] is bound, [`serve`] takes its connections and hands their requests to a router,
-//! a [`Drain`] ends them in order.
+//! Connections: a [`Port`] is bound, [`serve`] accepts its connections and passes their requests to a
+//! router, a [`Drain`] shuts them down gracefully.
 //!
-//! HTTP/1.1 and HTTP/2 are spoken on the same port, with TLS or without; the first bytes tell which. No
-//! peer holds a connection for long without a request in hand: see [`ConnectionLimits`]. What the server
-//! refuses by itself, before the router hears of it, has a JSON body `{"error": "..."}` too, but for
-//! HTTP/2, where a bad stream is reset and a head that is too large is answered 431 without a body.
+//! HTTP/1.1 and HTTP/2 share a port, with or without TLS; the first bytes select the protocol. Connections
+//! without a request are limited in time: see [`ConnectionLimits`]. Errors that the server sends before the
+//! router is called also have a JSON body `{"error": "..."}`, except over HTTP/2, where a bad stream is
+//! reset and a head that is too large gets 431 without a body.
 
 mod activity;
 mod connection;
@@ -31,22 +31,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// What the connections of one port may take.
+/// Limits of the connections of one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// ParameterIndex that are open at a time. One more is told 503 (over TLS, nothing) and closed.
+    /// Maximum number of open connections. One more gets 503 (over TLS, nothing) and is closed.
     pub connections: usize,
-    /// For a TLS handshake, for a connection's first bytes, and for the head of an HTTP/1 request from
+    /// Timeout of a TLS handshake, of a connection's first bytes, and of the head of an HTTP/1 request from
     /// its first byte to its last.
     pub header_time: Duration,
-    /// How long a connection stays open without a request. (An HTTP/2 connection whose peer pings it is
-    /// in use.)
+    /// Time that a connection may stay open without a request. (HTTP/2 pings count as activity.)
     pub idle_time: Duration,
-    /// How long an answer waits for a peer that does not take it.
+    /// Time that a response waits for a peer that does not read it.
     pub send_time: Duration,
-    /// The head of a request. It has at most 100 headers too.
+    /// Maximum size of the head of a request in bytes. It may have at most 100 headers too.
     pub header_bytes: usize,
-    /// HTTP/2: requests at a time on one connection.
+    /// Maximum concurrent requests on an HTTP/2 connection.
     pub streams: u32,
 }
 
@@ -63,47 +62,49 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// What a connection reads ahead of its requests at most: HTTP/1's buffer, HTTP/2's window for all of its
-/// streams where there are many connections.
+/// Maximum bytes that a connection reads ahead of its requests: HTTP/1's buffer, or HTTP/2's window for all
+/// of its streams if there are many connections.
 pub const READ_AHEAD: usize = 64 << 10;
 
-/// What else a connection takes at most: its state, HPACK tables, TLS.
+/// Maximum bytes of other memory of a connection: its state, HPACK tables, TLS.
 pub const CONNECTION_STATE: usize = 64 << 10;
 
 impl ConnectionLimits {
-    /// HTTP/2's window: the more connections, the smaller, so that together they take no more than
-    /// [`READ_AHEAD`] times a thousand, or each the least that the protocol's default is.
+    /// Returns HTTP/2's window: it shrinks with the number of connections, so that together they take at
+    /// most [`READ_AHEAD`] times 1024, but is never below the default of the protocol.
     fn window(&self) -> u32 {
         let share = (READ_AHEAD << 10) / self.connections.max(1);
         share.clamp(READ_AHEAD - 1, 1 << 20) as u32
     }
 
-    /// Bytes that all connections of a port may take, besides their requests and answers.
-    pub fn most_bytes(&self) -> usize {
+    /// Returns the maximum bytes of all connections of a port, besides their requests and responses.
+    pub fn max_bytes(&self) -> usize {
         let each = self.window() as usize + self.header_bytes + CONNECTION_STATE;
         self.connections.saturating_mul(each)
     }
 }
 
-/// Headers of an HTTP/1 request. (Hyper's default: another number makes it allocate for each request.)
-const MOST_HEADERS: usize = 100;
+/// Maximum number of headers of an HTTP/1 request. (hyper's default: any other number makes it allocate for
+/// each request.)
+const MAX_HEADERS: usize = 100;
 
-/// ParameterIndex over the limit that are told so at a time; more are closed without a word.
-const MOST_REFUSED: usize = 64;
+/// Maximum number of connections over the limit that get a response at the same time; more are closed
+/// without one.
+const MAX_REFUSING: usize = 64;
 
-/// What connections that are cut get to end.
-const AFTER_CUT: Duration = Duration::from_millis(100);
+/// Time for aborted connections to end.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Who is at the other end of a request's connection; among the request's extensions.
+/// The peer of a request's connection; stored in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The peer's address. Behind a proxy it is the proxy's.
+    /// The peer's address; that of the proxy behind a proxy.
     pub address: SocketAddr,
-    /// Whether the connection is encrypted.
+    /// True if the connection is encrypted.
     pub is_secure: bool,
 }
 
-/// What became of a port's connections so far.
+/// Counters of a port's connections.
 #[derive(Debug, Default)]
 pub struct Counts {
     open: AtomicU64,
@@ -114,27 +115,27 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// ParameterIndex that are open now.
+    /// Returns the number of open connections.
     pub fn n_open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// ParameterIndex that were accepted.
+    /// Returns the number of accepted connections.
     pub fn n_accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// ParameterIndex that were refused, because as many as may be were open.
+    /// Returns the number of connections refused because the limit was reached.
     pub fn n_refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// ParameterIndex that were cut because their peer was too slow.
+    /// Returns the number of connections closed because their peer was too slow.
     pub fn n_slow(&self) -> u64 {
         self.slow.load(Ordering::Relaxed)
     }
 
-    /// Times that the system had no connection to give, such as with too many open files.
+    /// Returns the number of failed accepts, for example because of too many open files.
     pub fn n_failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -144,15 +145,15 @@ impl Counts {
     }
 }
 
-/// How the connections of a port ended.
+/// Result of shutting a port down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// ParameterIndex that did not finish in time and were cut.
-    pub n_cut: usize,
+    /// Connections that did not finish in time and were aborted.
+    pub n_aborted: usize,
 }
 
-/// Serves a port until its end: see [`Drain`]. Readiness is the router's to answer, by
-/// [`Drain::has_begun`]. Requests take what they cost besides their bodies from the budget.
+/// Serves a port until it is shut down: see [`Drain`]. The router reports readiness by [`Drain::has_begun`].
+/// The memory of requests other than their bodies is taken from the budget.
 pub async fn serve(
     port: Port,
     router: Router,
@@ -169,45 +170,45 @@ pub async fn serve(
         tls,
         counts: counts.clone(),
     });
-    let mut door = Acceptor::new(listener, counts);
+    let mut acceptor = Acceptor::new(listener, counts);
     let mut connections = ConnectionSet::new(context.clone());
     let mut closing = pin!(context.drain.closing());
     loop {
         tokio::select! {
             biased;
             () = &mut closing => break,
-            () = connections.one_leaves() => {}
-            (stream, address) = door.next() => connections.receive(stream, address),
+            () = connections.next_ended() => {}
+            (stream, address) = acceptor.next() => connections.receive(stream, address),
         }
     }
-    // Who was connected before the listener closes is heard.
+    // Connections queued before the listener closes are still served.
     for _ in 0..context.limits.connections {
-        let waiting = timeout(Duration::from_millis(1), door.listener.accept());
+        let waiting = timeout(Duration::from_millis(1), acceptor.listener.accept());
         let Ok(Ok((stream, address))) = waiting.await else {
             break;
         };
         connections.receive(stream, address);
     }
-    drop(door);
+    drop(acceptor);
     connections.finish(&context.drain).await
 }
 
-/// The listener, which survives what accepting may meet.
+/// The listener, with recovery from accept errors.
 struct Acceptor {
     listener: TcpListener,
     counts: Arc<Counts>,
-    pause: Duration,
+    delay: Duration,
 }
 
 impl Acceptor {
-    const FIRST_PAUSE: Duration = Duration::from_millis(10);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+    const FIRST_DELAY: Duration = Duration::from_millis(10);
+    const MAX_DELAY: Duration = Duration::from_secs(1);
 
     fn new(listener: TcpListener, counts: Arc<Counts>) -> Acceptor {
         Acceptor {
             listener,
             counts,
-            pause: Acceptor::FIRST_PAUSE,
+            delay: Acceptor::FIRST_DELAY,
         }
     }
 
@@ -215,27 +216,27 @@ impl Acceptor {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => {
-                    self.pause = Acceptor::FIRST_PAUSE;
+                    self.delay = Acceptor::FIRST_DELAY;
                     return accepted;
                 }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => self.wait_for_room(&error).await,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => self.back_off(&error).await,
             }
         }
     }
 
-    /// The system has no room, for files or memory: the connection stays in its queue.
-    async fn wait_for_room(&mut self, error: &io::Error) {
+    /// Waits after the system ran out of files or memory: the connection stays in its queue.
+    async fn back_off(&mut self, error: &io::Error) {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%error, "no connection could be accepted; are too few files allowed (ulimit -n)?");
-        let pause = self.pause;
-        self.pause = (2 * pause).min(Acceptor::LONGEST_PAUSE);
-        sleep(pause).await;
+        tracing::warn!(%error, "no connection could be accepted; is the limit of open files too low (ulimit -n)?");
+        let delay = self.delay;
+        self.delay = (2 * delay).min(Acceptor::MAX_DELAY);
+        sleep(delay).await;
     }
 }
 
-/// Whether accepting failed for this connection only, and the next may be fine.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns true if accepting failed for this connection only.
+fn is_transient(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
@@ -246,24 +247,24 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// The open connections.
 struct ConnectionSet {
     context: Arc<ListenerContext>,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    seated: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl ConnectionSet {
     fn new(context: Arc<ListenerContext>) -> ConnectionSet {
-        let n_seats = context.limits.connections.min(Semaphore::MAX_PERMITS);
+        let n_permits = context.limits.connections.min(Semaphore::MAX_PERMITS);
         ConnectionSet {
             context,
-            seats: Arc::new(Semaphore::new(n_seats)),
-            refusals: Arc::new(Semaphore::new(MOST_REFUSED)),
-            seated: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(n_permits)),
+            refusals: Arc::new(Semaphore::new(MAX_REFUSING)),
+            tasks: JoinSet::new(),
         }
     }
 
     fn receive(&mut self, stream: TcpStream, address: SocketAddr) {
-        let Ok(seat) = self.seats.clone().try_acquire_owned() else {
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return self.refuse(stream);
         };
         self.context.counts.accepted.fetch_add(1, Ordering::Relaxed);
@@ -272,14 +273,14 @@ impl ConnectionSet {
             address,
             is_secure: context.tls.is_some(),
         };
-        let open = Open::new(context.counts.clone(), seat);
-        self.seated.spawn(async move {
-            connection::attend(context, stream, peer).await;
+        let open = OpenConnection::new(context.counts.clone(), permit);
+        self.tasks.spawn(async move {
+            connection::serve_connection(context, stream, peer).await;
             drop(open);
         });
     }
 
-    /// Says in a few bytes that there is no room, without keeping anyone waiting.
+    /// Sends a 503 response if the connection limit is reached, without waiting.
     fn refuse(&self, stream: TcpStream) {
         self.context.counts.refused.fetch_add(1, Ordering::Relaxed);
         let Ok(permit) = self.refusals.clone().try_acquire_owned() else {
@@ -289,16 +290,16 @@ impl ConnectionSet {
             return;
         }
         let limits = &self.context.limits;
-        let answer = refused::over_the_limit(limits.connections);
-        let mut wire = peek::PeekStream::new(
+        let response = refused::over_the_limit(limits.connections);
+        let mut stream = peek::PeekStream::new(
             stream,
             activity::ConnectionActivity::new(),
             limits.header_bytes,
         )
         .refusing();
         let refusing = timeout(limits.header_time, async move {
-            if wire.write_all(&answer).await.is_ok() {
-                let _ = wire.shutdown().await;
+            if stream.write_all(&response).await.is_ok() {
+                let _ = stream.shutdown().await;
             }
         });
         tokio::spawn(async move {
@@ -308,59 +309,59 @@ impl ConnectionSet {
     }
 
     /// Waits until a connection ends.
-    async fn one_leaves(&mut self) {
-        match self.seated.join_next().await {
-            Some(ended) => note(ended),
+    async fn next_ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(ended) => log_panic(ended),
             None => std::future::pending().await,
         }
     }
 
-    /// Waits until all connections have ended, or are cut.
+    /// Waits until all connections have ended or are aborted.
     async fn finish(mut self, drain: &Drain) -> Ended {
-        let mut cutting = pin!(drain.cutting());
-        while !self.seated.is_empty() {
+        let mut aborting = pin!(drain.aborting());
+        while !self.tasks.is_empty() {
             tokio::select! {
                 biased;
-                () = self.one_leaves() => {}
-                () = &mut cutting => break,
+                () = self.next_ended() => {}
+                () = &mut aborting => break,
             }
         }
-        while let Some(ended) = self.seated.try_join_next() {
-            note(ended);
+        while let Some(ended) = self.tasks.try_join_next() {
+            log_panic(ended);
         }
-        let n_cut = self.seated.len();
-        self.seated.abort_all();
-        let ended = async { while self.seated.join_next().await.is_some() {} };
-        // One that does not yield is left to itself.
-        let _ = timeout(AFTER_CUT, ended).await;
-        Ended { n_cut }
+        let n_aborted = self.tasks.len();
+        self.tasks.abort_all();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // A task that does not yield is abandoned.
+        let _ = timeout(ABORT_TIMEOUT, ended).await;
+        Ended { n_aborted }
     }
 }
 
-/// Says that a connection made the server panic: its answer did, as it was sent.
-fn note(ended: Result<(), JoinError>) {
+/// Logs the panic of a connection's task, which was raised while its response was sent.
+fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection made the server panic");
     }
 }
 
-/// A seat that is taken.
-struct Open {
+/// The permit of an open connection.
+struct OpenConnection {
     counts: Arc<Counts>,
-    _seat: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Open {
-    fn new(counts: Arc<Counts>, seat: OwnedSemaphorePermit) -> Open {
+impl OpenConnection {
+    fn new(counts: Arc<Counts>, permit: OwnedSemaphorePermit) -> OpenConnection {
         counts.open.fetch_add(1, Ordering::Relaxed);
-        Open {
+        OpenConnection {
             counts,
-            _seat: seat,
+            _permit: permit,
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,29 +1,29 @@
-//! Queues with a bound: what does not fit is handed back, or the oldest makes room.
+//! Bounded queues: an item that does not fit is returned to the caller, or evicts the oldest.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A queue between threads, bounded by the weight of what waits in it.
+/// A queue between threads, bounded by the total weight of its items.
 #[derive(Debug)]
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    /// The most weight that waits.
+    /// Maximum total weight.
     limit: Weight,
 }
 
-/// What an item weighs: in what is counted, such as candidates, and in bytes of memory.
+/// Weight of an item: a count, for example of candidates, and bytes of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
-    /// How many.
+    /// Count.
     pub count: usize,
-    /// How many bytes.
+    /// Bytes of memory.
     pub bytes: usize,
 }
 
 impl Weight {
-    /// A weight that is counted only.
+    /// Returns a weight with a count only.
     pub fn counted(count: usize) -> Weight {
         Weight { count, bytes: 0 }
     }
@@ -47,13 +47,13 @@ impl Weight {
     }
 }
 
-/// What came of waiting for an item.
+/// Result of waiting for an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Popped<T> {
     /// The oldest item.
     Item(T),
-    /// None came in time.
-    Nothing,
+    /// No item arrived in time.
+    TimedOut,
     /// The queue is closed and empty.
     Closed,
 }
@@ -66,7 +66,7 @@ struct State<T> {
 }
 
 impl<T> Queue<T> {
-    /// An empty queue in which at most `limit` of weight waits.
+    /// Creates an empty queue of at most `limit` total weight.
     pub fn new(limit: Weight) -> Queue<T> {
         Queue {
             state: Mutex::new(State {
@@ -79,7 +79,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The most weight that waits.
+    /// Returns the maximum total weight.
     pub fn limit(&self) -> Weight {
         self.limit
     }
@@ -87,7 +87,7 @@ impl<T> Queue<T> {
     /// Appends an item.
     ///
     /// # Errors
-    /// It does not fit, or the queue is closed; the item comes back.
+    /// The item does not fit or the queue is closed; it is returned.
     pub fn push(&self, item: T, weight: Weight) -> Result<(), T> {
         let mut state = self.lock();
         if state.is_closed || !state.weight.plus(weight).fits(self.limit) {
@@ -99,8 +99,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Appends an item, for which the oldest make room; returns how many were lost, the item itself
-    /// where it does not fit into an empty queue or the queue is closed.
+    /// Appends an item and evicts the oldest to make room. Returns the number of items lost; the item itself
+    /// is lost if it does not fit into an empty queue or the queue is closed.
     pub fn push_over(&self, item: T, weight: Weight) -> usize {
         let mut state = self.lock();
         if state.is_closed || !weight.fits(self.limit) {
@@ -116,7 +116,7 @@ impl<T> Queue<T> {
         lost.len()
     }
 
-    /// The oldest item; waits for one. `None` once the queue is closed and empty.
+    /// Removes the oldest item, waiting for one. `None` once the queue is closed and empty.
     pub fn pop(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -133,18 +133,18 @@ impl<T> Queue<T> {
         }
     }
 
-    /// As [`Queue::pop`], but waits no longer than `time`.
+    /// Like [`Queue::pop`], but waits for at most `time`.
     pub fn pop_within(&self, time: Duration) -> Popped<T> {
-        let until = Instant::now() + time;
+        let deadline = Instant::now() + time;
         let mut state = self.lock();
         loop {
             if let Some(item) = state.take() {
                 return Popped::Item(item);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             match (state.is_closed, left.is_zero()) {
                 (true, _) => return Popped::Closed,
-                (false, true) => return Popped::Nothing,
+                (false, true) => return Popped::TimedOut,
                 (false, false) => {}
             }
             let waited = self.changed.wait_timeout(state, left);
@@ -152,24 +152,24 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes no more items; those that wait can still be popped.
+    /// Closes the queue to new items; queued items can still be popped.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
     }
 
-    /// Takes all that waits.
+    /// Removes all items.
     pub fn drain(&self) -> Vec<T> {
         let mut state = self.lock();
         std::iter::from_fn(|| state.take()).collect()
     }
 
-    /// How many items wait.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.lock().items.len()
     }
 
-    /// Whether none waits.
+    /// Returns true if the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_comes_back_or_the_oldest_goes() {
+    fn excess_items_are_returned_or_evict_the_oldest() {
         let queue = Queue::new(Weight {
             count: 10,
             bytes: 100,

@@ -1,82 +1,88 @@
-//! What is asked and what is answered, whatever the protocol.
+//! Rank requests and their scores, independent of the protocol.
 
 use ncs_features::Block;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One user and some candidates to be scored.
+/// A request to score candidates for one user.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Question {
-    /// The model, and which of its versions.
+pub struct RankQuery {
+    /// Model and version.
     pub model: ModelSelector,
-    /// The caller's name for this request; one is made where it is empty.
+    /// Request id from the caller; generated if empty.
     pub id: String,
-    /// The user, by whom a request is sent to the canary or not. `None`: the schema's group column says.
+    /// User, which decides between stable and canary version. `None`: the value of the schema's group
+    /// column.
     pub user: Option<String>,
-    /// Columns that are the same for all candidates: one row, or no column at all.
+    /// Columns that are equal for all candidates: one row, or no columns.
     pub context: Block,
-    /// The other columns, a row a candidate.
+    /// The other columns, one row per candidate.
     pub candidates: Block,
-    /// Answer only the best so many candidates, best first.
+    /// Return only the best candidates, best first.
     pub top: Option<Top>,
-    /// How long the caller waits, counted from when the request began.
+    /// The caller's timeout, counted from the start of the request.
     pub timeout: Option<Duration>,
 }
 
-/// VersionSelector model is to answer.
+/// Former name of [`RankQuery`]; tests/replay.rs uses it.
+pub type Question = RankQuery;
+
+/// Selection of a model and version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelSelector {
-    /// The model's name. `None`: the only one there is.
+    /// Name of the model. `None`: the only model.
     pub name: Option<String>,
-    /// One of its versions.
+    /// Version of the model.
     pub version: VersionSelector,
 }
 
-/// VersionSelector version of a model.
+/// Selection of a version of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum VersionSelector {
-    /// By the user's share: `canary` for some, `stable` for the others, the newest without labels.
+    /// By the user's share: `canary` for some users, `stable` for the others; the newest version if there
+    /// are no labels.
     #[default]
     Routed,
-    /// This one.
+    /// The version with this number.
     Number(u64),
-    /// The one with this label.
+    /// The version with this label.
     Labelled(String),
 }
 
-/// The best candidates only.
+/// Selection of the best candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Top {
-    /// How many.
+    /// Number of candidates.
     pub n: usize,
-    /// By the scores of this output. `None`: the product of the tasks, or else the first task.
+    /// Output to sort by. `None`: the product of the tasks, or the first task if there is none.
     pub by: Option<String>,
 }
 
-/// The scores that answer a [`Question`].
+/// The scores of a [`RankQuery`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The request's name.
+pub struct RankScores {
+    /// Request id.
     pub id: String,
-    /// Who answers.
+    /// Name of the model.
     pub model: Arc<str>,
-    /// Its version.
+    /// Version of the model.
     pub version: u64,
-    /// BLAKE3 of its manifest, in hex.
+    /// BLAKE3 hash of the model's manifest, in hex.
     pub hash: Arc<str>,
-    /// Under which label it was asked, where under one.
+    /// Label that selected the version, if any.
     pub label: Option<&'static str>,
     /// Names of the outputs: the tasks, then their product.
     pub outputs: Arc<[String]>,
-    /// `scores[output][candidate]`, in the order of `candidates`.
+    /// `scores[output][candidate]`, in the order of the candidates.
     pub scores: Vec<Vec<f32>>,
-    /// VersionSelector candidates the scores are of, from 0, where only the best were asked for.
+    /// Indices of the candidates that the scores belong to, from 0, if only the best were requested.
     pub best: Option<Vec<u32>>,
 }
 
-impl Answer {
-    /// More bytes than it takes in any form: a score has 16 characters at most.
-    pub fn most_bytes(&self) -> usize {
+impl RankScores {
+    /// Returns an upper bound of the response's size in bytes in any format: a score takes at most 16
+    /// characters.
+    pub fn max_bytes(&self) -> usize {
         let scores: usize = self.scores.iter().map(Vec::len).sum();
         let best = self.best.as_ref().map_or(0, Vec::len);
         let names: usize = self.outputs.iter().map(String::len).sum();

@@ -1,6 +1,6 @@
-//! The models that are served: by name, version and label, swapped in one move.
+//! The models being served, by name, version and label; replaced atomically.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::rank_request::{ModelSelector, VersionSelector};
 use crate::version::Version;
 use crate::wire::{listed, nearest};
@@ -11,45 +11,46 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Label of the version that answers where nothing else is said.
+/// Label of the default version.
 pub const STABLE: &str = "stable";
-/// Label of the version that answers a share of the users.
+/// Label of the version for a share of the users.
 pub const CANARY: &str = "canary";
 
-/// VersionSelector versions play which part: `labels.json` beside the versions.
+/// Labels of a model's versions: `labels.json` beside the versions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
-    /// Answers whoever is not the canary's. `None`: the newest version.
+    /// Serves all users outside the canary's share. `None`: the newest version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<u64>,
-    /// Answers a share of the users.
+    /// Serves a share of the users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// Score what the others answer, after the answer, for the metrics and the score log.
+    /// Versions that also score the requests of others, after the response, for the metrics and the score
+    /// log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadow: Vec<u64>,
 }
 
-/// A version that some users get.
+/// A version for a share of the users.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
-    /// Its number.
+    /// Version number.
     pub version: u64,
-    /// The share of users, from 0 to 1.
+    /// Share of users, from 0 to 1.
     pub share: f64,
 }
 
 impl Labels {
-    /// The versions that are named.
+    /// Returns the versions that have a label.
     pub fn versions(&self) -> impl Iterator<Item = u64> {
         let one = self.stable.into_iter();
         one.chain(self.canary.map(|canary| canary.version))
             .chain(self.shadow.iter().copied())
     }
 
-    /// The labels of a version.
+    /// Returns the labels of a version.
     pub fn of(&self, number: u64) -> Vec<&'static str> {
         let parts = [
             (self.stable == Some(number), STABLE),
@@ -59,19 +60,22 @@ impl Labels {
             ),
             (self.shadow.contains(&number), crate::shadow::SHADOW),
         ];
-        let held = parts.into_iter().filter(|(is_held, _)| *is_held);
-        held.map(|(_, label)| label).collect()
+        let assigned = parts.into_iter().filter(|(is_assigned, _)| *is_assigned);
+        assigned.map(|(_, label)| label).collect()
     }
 
-    /// What is wrong, if anything.
+    /// Checks the values.
     ///
     /// # Errors
-    /// A share outside 0 to 1, or a shadow twice.
+    /// The share is outside 0 to 1, or a shadow is listed twice.
     pub fn check(&self) -> Result<(), String> {
         let mut shadows = self.shadow.clone();
         shadows.sort_unstable();
         if let Some(pair) = shadows.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("version {} comes twice among the shadows", pair[0]));
+            return Err(format!(
+                "version {} is listed twice among the shadows",
+                pair[0]
+            ));
         }
         match self.canary {
             Some(canary) if !(0.0..=1.0).contains(&canary.share) => Err(format!(
@@ -83,40 +87,40 @@ impl Labels {
     }
 }
 
-/// A model: its loaded versions.
+/// A model with its loaded versions.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Its name.
+    /// Name of the model.
     pub name: Arc<str>,
-    /// By number.
+    /// Loaded versions by number.
     pub versions: BTreeMap<u64, Arc<Version>>,
-    /// Who plays which part; all of them are loaded.
+    /// Labels; all versions they name are loaded.
     pub labels: Labels,
 }
 
-/// A version, and the label under which it was found.
-pub type Found = (Arc<Version>, Option<&'static str>);
+/// A version and the label that selected it, if any.
+pub type Selected = (Arc<Version>, Option<&'static str>);
 
 impl Model {
-    /// The version that is asked for. `user` says who asks, where that matters.
+    /// Selects a version. `user` returns the user of the request and is called only if it matters.
     ///
     /// # Errors
     /// There is no such version or label.
     pub fn version(
         &self,
-        which: &VersionSelector,
+        selector: &VersionSelector,
         user: impl FnOnce(&Version) -> Option<String>,
-    ) -> Result<Found, ApiError> {
-        match which {
+    ) -> Result<Selected, ApiError> {
+        match selector {
             VersionSelector::Number(number) => Ok((self.number(*number)?, None)),
             VersionSelector::Labelled(label) if label == STABLE => self.stable(),
             VersionSelector::Labelled(label) if label == CANARY => match self.labels.canary {
                 Some(canary) => Ok((self.number(canary.version)?, Some(CANARY))),
-                None => Err(self.no(format!("\"{CANARY}\" is no label"))),
+                None => Err(self.not_found(format!("\"{CANARY}\" is no label"))),
             },
             VersionSelector::Labelled(label) => {
                 let hint = nearest(label, [STABLE, CANARY]);
-                Err(self.no(format!("\"{}\" is no label{hint}", shown(label))))
+                Err(self.not_found(format!("\"{}\" is no label{hint}", shown(label))))
             }
             VersionSelector::Routed => {
                 let (stable, label) = self.stable()?;
@@ -124,7 +128,7 @@ impl Model {
                     return Ok((stable, label));
                 };
                 let user = user(&stable);
-                match user.is_some_and(|user| self.is_canarys(&user, canary.share)) {
+                match user.is_some_and(|user| self.is_in_canary_share(&user, canary.share)) {
                     true => Ok((self.number(canary.version)?, Some(CANARY))),
                     false => Ok((stable, label)),
                 }
@@ -132,11 +136,11 @@ impl Model {
         }
     }
 
-    fn stable(&self) -> Result<Found, ApiError> {
+    fn stable(&self) -> Result<Selected, ApiError> {
         match (self.labels.stable, self.versions.values().next_back()) {
             (Some(number), _) => Ok((self.number(number)?, Some(STABLE))),
             (None, Some(newest)) => Ok((newest.clone(), None)),
-            (None, None) => Err(self.no("no version is loaded".to_owned())),
+            (None, None) => Err(self.not_found("no version is loaded".to_owned())),
         }
     }
 
@@ -144,81 +148,81 @@ impl Model {
         let version = self.versions.get(&number).cloned();
         version.ok_or_else(|| {
             let loaded: Vec<String> = self.versions.keys().map(u64::to_string).collect();
-            self.no(format!(
+            self.not_found(format!(
                 "version {number} is not loaded; loaded are {}",
                 loaded.join(", ")
             ))
         })
     }
 
-    fn no(&self, what: String) -> ApiError {
-        Kind::NotFound.says(format!("model \"{}\": {what}", self.name))
+    fn not_found(&self, what: String) -> ApiError {
+        ErrorKind::NotFound.error(format!("model \"{}\": {what}", self.name))
     }
 
-    /// Whether a user is among the canary's share: the same users at every request and on every server,
-    /// others for another model.
-    fn is_canarys(&self, user: &str, share: f64) -> bool {
+    /// Returns true if a user is in the canary's share. The choice is the same for all requests and servers,
+    /// and independent between models.
+    fn is_in_canary_share(&self, user: &str, share: f64) -> bool {
         let hash = HashFunction::Xxh3.hash(format!("{}\n{user}", self.name).as_bytes());
-        // The upper 53 bits as a fraction of all.
+        // The upper 53 bits as a fraction.
         ((hash >> 11) as f64) < share * (1u64 << 53) as f64
     }
 }
 
-/// All models, as they are at one moment.
+/// A snapshot of all models.
 pub type Models = BTreeMap<Arc<str>, Arc<Model>>;
 
-/// VersionSelector models there are now. A request looks once and keeps what it saw.
+/// The models being served. A request takes one snapshot and keeps it.
 #[derive(Debug, Default)]
 pub struct Registry {
     models: ArcSwap<Models>,
 }
 
 impl Registry {
-    /// The models of this moment.
+    /// Returns the current snapshot.
     pub fn models(&self) -> Arc<Models> {
         self.models.load_full()
     }
 
-    /// The model of this name, or the only one where none is named.
+    /// Returns the model of this name, or the only one if the name is `None`.
     ///
     /// # Errors
-    /// There is none, or several and no name.
+    /// There is no such model, or no name is given and there are several.
     pub fn model(&self, name: Option<&str>) -> Result<Arc<Model>, ApiError> {
         let models = self.models.load();
         let names: Vec<&str> = models.keys().map(|name| &**name).collect();
         match (name, models.len()) {
             (Some(name), _) => models.get(name).cloned().ok_or_else(|| {
                 let hint = nearest(name, names);
-                Kind::NotFound.says(format!("no model \"{}\"{hint}", shown(name)))
+                ErrorKind::NotFound.error(format!("no model \"{}\"{hint}", shown(name)))
             }),
             (None, 1) => Ok(models.values().next().cloned().expect("there is one")),
             (None, _) => {
-                Err(Kind::Invalid.says(format!("say which model; there are {}", listed(&names))))
+                Err(ErrorKind::Invalid.error(format!("name a model; there are {}", listed(&names))))
             }
         }
     }
 
-    /// The version that is to answer. See [`Model::version`].
+    /// Selects the model and version of a request. See [`Model::version`].
     ///
     /// # Errors
     /// There is no such model, version or label.
     pub fn find(
         &self,
-        wanted: &ModelSelector,
+        selector: &ModelSelector,
         user: impl FnOnce(&Version) -> Option<String>,
-    ) -> Result<Found, ApiError> {
-        self.model(wanted.name.as_deref())?
-            .version(&wanted.version, user)
+    ) -> Result<Selected, ApiError> {
+        self.model(selector.name.as_deref())?
+            .version(&selector.version, user)
     }
 
-    /// Puts a model in the place of the one with its name. One caller at a time.
+    /// Inserts or replaces a model. Must not be called concurrently.
     pub(crate) fn put(&self, model: Model) {
         let mut models = Models::clone(&self.models.load());
         models.insert(model.name.clone(), Arc::new(model));
         self.models.store(Arc::new(models));
     }
 
-    /// Takes a model away. One caller at a time.
+    /// Removes a model. Must not be called concurrently.
     pub(crate) fn remove(&self, name: &str) -> Option<Arc<Model>> {
         let mut models = Models::clone(&self.models.load());
         let removed = models.remove(name);

@@ -1,15 +1,15 @@
-//! Folders of models, and what of them is loaded.
+//! Model folders and the versions loaded from them.
 //!
 //! ```text
 //! DIR/manifest.json ...          a model: version 1
-//! DIR/model/manifest.json ...    the folder of a training: version 1
-//! DIR/3/, DIR/4/, ...            versions, each as one of the above; DIR/labels.json
+//! DIR/model/manifest.json ...    the folder of a training run: version 1
+//! DIR/3/, DIR/4/, ...            versions, each in one of the above forms; DIR/labels.json
 //! ```
 //!
-//! Of several versions the newest is loaded, and those that `labels.json` names. A version that fails its
-//! checks leaves what is served as it is.
+//! The newest version is loaded, and those that `labels.json` names. If a version fails its checks, the
+//! versions being served are unchanged.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::registry::{Labels, Model, Registry};
 use crate::version::Version;
 use serde::Serialize;
@@ -21,23 +21,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 const LABELS: &str = "labels.json";
 
-/// How long a replaced version is kept for requests that still use it, before the loader stops waiting.
+/// Maximum time that the thread that frees replaced versions waits for requests that still use them.
 const RETIRE: Duration = Duration::from_secs(60);
 
-/// A model by its folder.
+/// A model's name and folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The model's name: letters, digits, `_`, `.` and `-`.
     pub name: Arc<str>,
-    /// Where it lies.
+    /// The folder.
     pub folder: PathBuf,
 }
 
 impl Source {
-    /// From `NAME=DIR`, or `DIR`, whose last part is then the name.
+    /// Parses `NAME=DIR`, or `DIR`, whose last part becomes the name.
     ///
     /// # Errors
-    /// The name has other characters, or there is no such folder.
+    /// The name contains other characters, or there is no such folder.
     pub fn parse(text: &str) -> Result<Source, String> {
         let (name, folder) = match text.split_once('=') {
             Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
@@ -48,7 +48,7 @@ impl Source {
         };
         if !is_name(&name) {
             return Err(format!(
-                "{text}: \"{name}\" is no name for a model (letters, digits, _, . and -); give it one \
+                "{text}: \"{name}\" is not a valid model name (letters, digits, _, . and -); set one \
                  with NAME=DIR"
             ));
         }
@@ -62,7 +62,7 @@ impl Source {
     }
 }
 
-/// The last part of a path; of `DIR/model` as `ncs train` writes it, the part before.
+/// Returns the last part of a path; for `DIR/model` as written by `ncs train`, the part before.
 fn name_of(folder: &Path) -> String {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let own = folder.file_name().unwrap_or_default();
@@ -74,55 +74,55 @@ fn name_of(folder: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Whether a text may name a model: it does not lead out of a folder, or into a header.
+/// Returns true if a text is a valid model name: it cannot escape a folder or inject a header.
 pub fn is_name(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     !text.is_empty() && text.len() <= 128 && !text.starts_with('.') && text.chars().all(is_plain)
 }
 
-/// The state of a version, as the protocol's index tells it.
+/// State of a version in the protocol's index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// The model.
+    /// Name of the model.
     pub name: String,
-    /// The version.
+    /// Version number.
     pub version: String,
     /// `READY` or `UNAVAILABLE`.
     pub state: &'static str,
-    /// Why it is not ready.
+    /// Reason why it is not ready.
     pub reason: String,
 }
 
-/// What was seen of a folder: names, sizes and times of its files. Another one is worth another try.
+/// State of a folder: names, sizes and modification times of its files. A changed folder is loaded again.
 type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// What is known of a version that is not as its folder says.
+/// A version that could not be loaded, or whose folder changed since and could not be loaded again.
 #[derive(Clone, Debug)]
 struct Failure {
     reason: String,
-    seen: Fingerprint,
+    fingerprint: Fingerprint,
 }
 
-/// MetricsWatcher of loads and unloads.
+/// Listener for loads and unloads.
 pub trait Watcher: Send + Sync {
-    /// A version was loaded, and from now on answers.
+    /// A version was loaded and is served from now on.
     fn loaded(&self, version: &Version);
-    /// A version answers under these labels from now on.
+    /// The labels of a version changed.
     fn labelled(&self, version: &Version, labels: &[&str]);
     /// A version of this model failed its checks.
     fn failed(&self, model: &str);
 }
 
-/// See the module.
+/// Model folders and the versions loaded from them.
 pub struct Repository {
     sources: BTreeMap<Arc<str>, PathBuf>,
     registry: Registry,
     watcher: Box<dyn Watcher>,
-    /// Versions that no longer answer, to be freed.
+    /// Versions that are no longer served, to be freed.
     retired: mpsc::Sender<Vec<Arc<Version>>>,
-    /// Held while models are loaded: one at a time.
+    /// Locked while models are loaded: one load at a time.
     state: Mutex<State>,
-    /// Those that failed; apart from the state, so that an index waits for no load.
+    /// Versions that failed; separate from the state, so that an index does not wait for a load.
     failures: Mutex<Failures>,
 }
 
@@ -130,9 +130,9 @@ type Failures = BTreeMap<(Arc<str>, u64), Failure>;
 
 #[derive(Default)]
 struct State {
-    /// What was loaded, as its folder was then.
+    /// Loaded versions with the state of their folders when they were loaded.
     loaded: BTreeMap<(Arc<str>, u64), Fingerprint>,
-    /// Unloaded by a call; not loaded again until another call.
+    /// Models unloaded by a call; not loaded again until a load call.
     unloaded: Vec<Arc<str>>,
 }
 
@@ -145,10 +145,10 @@ impl std::fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// The models of these folders, none of them loaded yet.
+    /// Creates a repository of these folders; no model is loaded yet.
     ///
     /// # Errors
-    /// Two have one name, or the system gives no thread.
+    /// Two models have the same name, or the thread cannot be created.
     pub fn new(sources: Vec<Source>, watcher: Box<dyn Watcher>) -> Result<Repository, String> {
         let mut by_name = BTreeMap::new();
         for Source { name, folder } in sources {
@@ -174,15 +174,15 @@ impl Repository {
         })
     }
 
-    /// The models that are loaded.
+    /// Returns the registry of the loaded models.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Loads every model; where the newest version of one is bad, the next older one that is good.
+    /// Loads every model; if its newest version is invalid, the next older valid one.
     ///
     /// # Errors
-    /// A model has no good version.
+    /// A model has no valid version.
     pub fn load_all(&self) -> Result<(), String> {
         self.sources.keys().try_for_each(|name| {
             let loaded = self.refresh(name, true);
@@ -190,17 +190,18 @@ impl Repository {
         })
     }
 
-    /// Loads the newest version of a model and those that its labels name, as far as they are not loaded
-    /// as they are. What is served changes in one move, and only if all of them are good.
+    /// Loads the newest version of a model and those that its labels name, unless they are loaded and
+    /// unchanged. The model is replaced atomically, and only if all of them are valid.
     ///
     /// # Errors
-    /// There is no such model, or one of its versions is bad; then what was served still is.
+    /// There is no such model, or one of its versions is invalid; then the versions being served are
+    /// unchanged.
     pub fn load(&self, name: &str) -> Result<(), ApiError> {
         self.lock().unloaded.retain(|other| **other != *name);
         self.refresh(name, false)
     }
 
-    /// Takes a model away.
+    /// Unloads a model.
     ///
     /// # Errors
     /// There is no such model.
@@ -208,7 +209,7 @@ impl Repository {
         let (name, _) = self.source(name)?;
         let mut state = self.lock();
         let Some(model) = self.registry.remove(&name) else {
-            return Err(Kind::NotFound.says(format!("model \"{name}\" is not loaded")));
+            return Err(ErrorKind::NotFound.error(format!("model \"{name}\" is not loaded")));
         };
         state.unloaded.push(name);
         state.loaded.retain(|(of, _), _| *of != model.name);
@@ -218,16 +219,19 @@ impl Repository {
         Ok(())
     }
 
-    /// Gives a model's versions their parts, and keeps that in its folder.
+    /// Sets the labels of a model's versions and writes them to its folder.
     ///
     /// # Errors
-    /// A share is none, a version is bad or absent, or the folder cannot be written; then all is as before.
+    /// A share is invalid, a version is invalid or absent, or the folder cannot be written; then nothing
+    /// changes.
     pub fn set_labels(&self, name: &str, labels: &Labels) -> Result<(), ApiError> {
-        labels.check().map_err(|what| Kind::Invalid.says(what))?;
+        labels
+            .check()
+            .map_err(|what| ErrorKind::Invalid.error(what))?;
         let (name, folder) = self.source(name)?;
         if is_model(folder) {
-            return Err(Kind::Invalid.says(format!(
-                "model \"{name}\" is one model, not a folder of versions; labels need versions"
+            return Err(ErrorKind::Invalid.error(format!(
+                "model \"{name}\" is a single model, not a folder of versions; labels need versions"
             )));
         }
         let path = folder.join(LABELS);
@@ -236,8 +240,8 @@ impl Repository {
         let text = serde_json::to_string_pretty(labels).expect("labels are plain data");
         let write = |bytes: &[u8]| ncs_model::tensor_file::write_bytes(&path, bytes);
         write(format!("{text}\n").as_bytes())
-            .map_err(|error| Kind::Internal.says(error.to_string()))?;
-        // A bad newest version is no reason against labels that do not name it.
+            .map_err(|error| ErrorKind::Internal.error(error.to_string()))?;
+        // An invalid newest version does not matter for labels that do not name it.
         let loaded = self.refresh_locked(&name, folder, true, &mut state);
         if loaded.is_err() {
             let restored = match before {
@@ -245,25 +249,25 @@ impl Repository {
                 None => fs::remove_file(&path).map_err(|error| error.to_string()),
             };
             if let Err(error) = restored {
-                tracing::error!(model = %name, "the labels could not be put back: {error}");
+                tracing::error!(model = %name, "the labels could not be restored: {error}");
             }
         }
         loaded
     }
 
-    /// Loads what is new in the folders, as [`Repository::load`] does; a model that was unloaded by a call
-    /// stays so. Failures are told to the watcher once for each state of the folder.
-    pub fn look(&self) {
+    /// Polls the folders and loads new versions, as [`Repository::load`] does; models unloaded by a call
+    /// stay unloaded. A failure is reported to the watcher once for each state of the folder.
+    pub fn poll(&self) {
         for (name, folder) in &self.sources {
             let mut state = self.lock();
             if !state.unloaded.contains(name) {
-                // The watcher was told.
+                // The watcher has been notified.
                 let _ = self.refresh_locked(name, folder, false, &mut state);
             }
         }
     }
 
-    /// Every version that is there, loaded or not.
+    /// Lists all versions in the folders, loaded or not.
     pub fn index(&self, ready_only: bool) -> Vec<Entry> {
         let failures = self.failures().clone();
         let models = self.registry.models();
@@ -301,7 +305,7 @@ impl Repository {
         found.ok_or_else(|| {
             let hint = crate::wire::nearest(name, self.sources.keys().map(|name| &**name));
             let name = crate::words::shown(name);
-            Kind::NotFound.says(format!("no model \"{name}\"{hint}"))
+            ErrorKind::NotFound.error(format!("no model \"{name}\"{hint}"))
         })
     }
 
@@ -318,7 +322,7 @@ impl Repository {
         state: &mut State,
     ) -> Result<(), ApiError> {
         let found = versions(folder);
-        let labels = labels(folder).map_err(|what| Kind::Invalid.says(what))?;
+        let labels = labels(folder).map_err(|what| ErrorKind::Invalid.error(what))?;
         let old = self.registry.models().get(name).cloned();
         let mut loading = Loading {
             repository: self,
@@ -337,7 +341,7 @@ impl Repository {
                 .as_ref()
                 .and_then(|old| old.versions.values().next_back())
             {
-                version.prepare_as(before);
+                version.warm_up(before);
             }
             self.watcher.loaded(version);
         }
@@ -347,7 +351,7 @@ impl Repository {
         if old.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        let gone = gone(old.as_deref(), &versions);
+        let removed = removed_versions(old.as_deref(), &versions);
         for (number, version) in &versions {
             self.watcher.labelled(version, &labels.of(*number));
         }
@@ -357,18 +361,18 @@ impl Repository {
             versions,
             labels,
         });
-        for version in &gone {
+        for version in &removed {
             let key = (name.clone(), version.identity.number);
             if !new.iter().any(|new| new.identity.number == key.1) {
                 state.loaded.remove(&key);
             }
         }
-        self.retire(gone);
+        self.retire(removed);
         Ok(())
     }
 
     fn retire(&self, versions: Vec<Arc<Version>>) {
-        // The thread ends only with the repository.
+        // The thread runs as long as the repository exists.
         let _ = self.retired.send(versions);
     }
 
@@ -382,8 +386,8 @@ impl Repository {
     }
 }
 
-/// The versions of `old` that are not among `new`.
-fn gone(old: Option<&Model>, new: &BTreeMap<u64, Arc<Version>>) -> Vec<Arc<Version>> {
+/// Returns the versions of `old` that are not in `new`.
+fn removed_versions(old: Option<&Model>, new: &BTreeMap<u64, Arc<Version>>) -> Vec<Arc<Version>> {
     let old = old.into_iter().flat_map(|model| &model.versions);
     let stays = |number: &u64, version: &Arc<Version>| {
         new.get(number).is_some_and(|new| Arc::ptr_eq(new, version))
@@ -393,9 +397,9 @@ fn gone(old: Option<&Model>, new: &BTreeMap<u64, Arc<Version>>) -> Vec<Arc<Versi
         .collect()
 }
 
-/// Frees versions that no longer answer, once the requests that still use them are done: to free gigabytes
-/// takes a while, which no request is to wait for. One thread for all of them, so that the allocator does
-/// not keep a pool for each.
+/// Frees versions that are no longer served, once the requests that use them have ended: freeing gigabytes
+/// takes a while, which must not delay a request. A single thread does it, so that the allocator does not
+/// keep a pool per version.
 fn free_retired(retired: &mpsc::Receiver<Vec<Arc<Version>>>) {
     let is_used = |version: &Arc<Version>| Arc::strong_count(version) > 1;
     while let Ok(versions) = retired.recv() {
@@ -406,7 +410,7 @@ fn free_retired(retired: &mpsc::Receiver<Vec<Arc<Version>>>) {
     }
 }
 
-/// Versions of a model on their way into the registry.
+/// Versions of a model being loaded.
 struct Loading<'a> {
     repository: &'a Repository,
     name: &'a Arc<str>,
@@ -414,7 +418,7 @@ struct Loading<'a> {
     old: Option<&'a Model>,
     state: &'a mut State,
     versions: BTreeMap<u64, Arc<Version>>,
-    /// Those that were not loaded before.
+    /// Versions that were not loaded before.
     new: Vec<Arc<Version>>,
 }
 
@@ -422,7 +426,7 @@ impl Loading<'_> {
     fn labelled(&mut self, labels: &Labels) -> Result<(), ApiError> {
         for number in labels.versions() {
             if !self.found.contains_key(&number) {
-                return Err(Kind::Invalid.says(format!(
+                return Err(ErrorKind::Invalid.error(format!(
                     "model \"{}\": {LABELS} names version {number}, and there is no such folder",
                     self.name
                 )));
@@ -432,7 +436,7 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// The newest version; at the start, the newest good one.
+    /// Loads the newest version; with `or_older`, the newest valid one.
     fn newest(&mut self, folder: &Path, or_older: bool) -> Result<(), ApiError> {
         let mut first_failure = None;
         for &number in self.found.keys().rev() {
@@ -443,7 +447,7 @@ impl Loading<'_> {
             }
         }
         Err(first_failure.unwrap_or_else(|| {
-            Kind::Invalid.says(format!(
+            ErrorKind::Invalid.error(format!(
                 "{}: no model here; name the folder that `ncs train` wrote, or one whose folders are \
                  numbers of versions",
                 folder.display()
@@ -457,17 +461,17 @@ impl Loading<'_> {
         }
         let folder = &self.found[&number];
         let key = (self.name.clone(), number);
-        let seen = fingerprint(folder);
+        let fingerprint = fingerprint(folder);
         let old = self.old.and_then(|old| old.versions.get(&number));
-        if let Some(old) = old.filter(|_| self.state.loaded.get(&key) == Some(&seen)) {
+        if let Some(old) = old.filter(|_| self.state.loaded.get(&key) == Some(&fingerprint)) {
             self.versions.insert(number, old.clone());
             self.repository.failures().remove(&key);
             return Ok(());
         }
-        let version = self.try_load(folder, &key, &seen)?;
+        let version = self.try_load(folder, &key, &fingerprint)?;
         tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "loaded");
         self.repository.failures().remove(&key);
-        self.state.loaded.insert(key, seen);
+        self.state.loaded.insert(key, fingerprint);
         self.versions.insert(number, version.clone());
         self.new.push(version);
         Ok(())
@@ -477,14 +481,14 @@ impl Loading<'_> {
         &mut self,
         folder: &Path,
         key: &(Arc<str>, u64),
-        seen: &Fingerprint,
+        fingerprint: &Fingerprint,
     ) -> Result<Arc<Version>, ApiError> {
         let invalid = |reason: &str| {
             let (name, number) = key;
-            Kind::Invalid.says(format!("model \"{name}\", version {number}: {reason}"))
+            ErrorKind::Invalid.error(format!("model \"{name}\", version {number}: {reason}"))
         };
         let known = self.repository.failures().get(key).cloned();
-        if let Some(failure) = known.filter(|failure| failure.seen == *seen) {
+        if let Some(failure) = known.filter(|failure| failure.fingerprint == *fingerprint) {
             return Err(invalid(&failure.reason));
         }
         Version::load(folder, &key.0, key.1)
@@ -493,20 +497,23 @@ impl Loading<'_> {
                 tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");
                 self.repository.watcher.failed(&key.0);
                 let refusal = invalid(&reason);
-                let seen = seen.clone();
-                let failure = Failure { reason, seen };
+                let fingerprint = fingerprint.clone();
+                let failure = Failure {
+                    reason,
+                    fingerprint,
+                };
                 self.repository.failures().insert(key.clone(), failure);
                 refusal
             })
     }
 }
 
-/// Whether a folder is itself a model, or one of a training.
+/// Returns true if a folder is a model or a training run's folder.
 fn is_model(folder: &Path) -> bool {
     folder.join("manifest.json").exists() || folder.join("model/manifest.json").exists()
 }
 
-/// The folder of the model that `folder` names: itself, or the `model` in the folder of a training.
+/// Returns the model's folder: `folder` itself, or the `model` in the folder of a training run.
 fn model_in(folder: &Path) -> PathBuf {
     let inner = folder.join("model");
     match inner.is_dir() && !folder.join("manifest.json").exists() {
@@ -515,7 +522,7 @@ fn model_in(folder: &Path) -> PathBuf {
     }
 }
 
-/// The versions in a folder, by number.
+/// Returns the versions in a folder, by number.
 fn versions(folder: &Path) -> BTreeMap<u64, PathBuf> {
     if is_model(folder) {
         return BTreeMap::from([(1, model_in(folder))]);
@@ -524,7 +531,7 @@ fn versions(folder: &Path) -> BTreeMap<u64, PathBuf> {
     let numbered = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let number: u64 = name.parse().ok()?;
-        // 07 would be another folder of version 7.
+        // 07 would be a second folder of version 7.
         let is_plain = number.to_string() == name && entry.path().is_dir();
         is_plain.then(|| (number, model_in(&entry.path())))
     });
@@ -573,7 +580,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_models_are_plain() {
+    fn model_names_are_checked() {
         let check = |name: &str, expected: bool| assert_eq!(is_name(name), expected, "{name:?}");
         check("feed-v2_1.b", true);
         check("", false);

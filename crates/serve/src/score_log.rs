@@ -1,9 +1,9 @@
-//! What was asked and answered, for whoever wants to train on it or to check it: written by a thread of
-//! its own, never in the way of a request.
+//! Score log: requests and their scores, for training or checks, written by a thread of its own that never
+//! blocks a request.
 
-use crate::compute::ends;
+use crate::compute::finished_by;
 use crate::queue::{Popped, Queue, Weight};
-use crate::rank_request::Question;
+use crate::rank_request::RankQuery;
 use crate::version::Identity;
 use ncs_features::{Column, Values};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,32 +11,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-/// One request and what one version said of it.
+/// A request and the scores of one version.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The request's name.
+    /// Request id.
     pub request_id: Arc<str>,
-    /// When it was answered.
+    /// Time of the response.
     pub time: SystemTime,
-    /// Who scored it.
+    /// The version that scored it.
     pub identity: Arc<Identity>,
-    /// `stable`, `canary` or `shadow`; `None` where no label led to the version.
+    /// `stable`, `canary` or `shadow`; `None` if no label selected the version.
     pub role: Option<&'static str>,
-    /// What was asked: the features as they came.
-    pub question: Arc<Question>,
-    /// `raw[task][candidate]`, before calibration.
+    /// The request, with its features as they arrived.
+    pub question: Arc<RankQuery>,
+    /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Arc<[Vec<f32>]>,
-    /// `said[output][candidate]`, as answered.
+    /// Calibrated scores `said[output][candidate]`, as returned.
     pub said: Arc<[Vec<f32>]>,
 }
 
 impl Entry {
-    /// How many candidates it has.
+    /// Returns the number of candidates.
     pub fn n_candidates(&self) -> usize {
         self.question.candidates.n_rows
     }
 
-    /// Bytes that it takes while it is held.
+    /// Returns the bytes of memory that the entry takes.
     pub fn n_bytes(&self) -> usize {
         let question = &self.question;
         let blocks = [&question.context, &question.candidates];
@@ -48,7 +48,7 @@ impl Entry {
         ENTRY + self.request_id.len() + user + blocks + scores
     }
 
-    /// What it weighs in a queue.
+    /// Returns its weight in a queue.
     pub fn weight(&self) -> Weight {
         Weight {
             count: self.n_candidates().max(1),
@@ -57,7 +57,7 @@ impl Entry {
     }
 }
 
-/// Bytes of an entry besides what it holds, and of a column.
+/// Bytes of an entry besides its contents, and of a column besides its values.
 const ENTRY: usize = 512;
 const COLUMN: usize = 128;
 
@@ -78,19 +78,19 @@ fn column_bytes(column: &Column) -> usize {
     COLUMN + column.name.len() + values + offsets + column.nulls.len()
 }
 
-/// What became of candidates since the last call.
+/// Candidates written and lost since the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// They are where they can be read.
+    /// Candidates that are in a closed file and can be read.
     pub written: u64,
-    /// They never will be.
+    /// Candidates that are lost.
     pub lost: u64,
-    /// Why not.
+    /// Errors that caused the loss.
     pub errors: Vec<String>,
 }
 
 impl Kept {
-    /// So many are written.
+    /// Returns a result with `n` written candidates.
     pub fn written(n: usize) -> Kept {
         Kept {
             written: n as u64,
@@ -98,7 +98,7 @@ impl Kept {
         }
     }
 
-    /// So many are lost.
+    /// Returns a result with `n` lost candidates.
     pub fn lost(n: usize, error: String) -> Kept {
         Kept {
             lost: n as u64,
@@ -107,7 +107,7 @@ impl Kept {
         }
     }
 
-    /// Both.
+    /// Adds another result.
     pub fn add(&mut self, other: Kept) {
         self.written += other.written;
         self.lost += other.lost;
@@ -115,37 +115,37 @@ impl Kept {
     }
 }
 
-/// Where entries go. Called from one thread. What is kept may be written later: each call tells what became
-/// of candidates until now, each of them once.
+/// Destination of entries, called from one thread. Writing may be delayed: each call returns the candidates
+/// whose fate was decided since the last one; each candidate is counted once.
 pub trait ScoreLog: Send {
-    /// Keeps an entry. If it cannot be kept, the next one is tried all the same.
+    /// Writes an entry. After a failure the next entry is tried again.
     fn write(&mut self, entry: &Entry) -> Kept;
 
-    /// Called now and then, also when nothing is asked: the moment to close a file that is old enough.
+    /// Called periodically, also without requests: closes files that are old enough.
     fn tick(&mut self) -> Kept;
 
-    /// The last call: whatever is open is closed.
+    /// Closes all files. This is the last call.
     fn finish(&mut self) -> Kept;
 }
 
-/// Counts of a score log, in candidates.
+/// Counters of a score log, in candidates.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Of answers that were to be kept.
+    /// Offered to the log.
     pub offered: AtomicU64,
     /// Written.
     pub written: AtomicU64,
-    /// Lost, because the log was behind or failed.
+    /// Dropped, because the queue was full or writing failed.
     pub dropped: AtomicU64,
 }
 
 impl Counts {
-    /// What was written, and what was dropped.
+    /// Returns the counts of written and dropped candidates.
     pub fn get(&self) -> [u64; 2] {
         [&self.written, &self.dropped].map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// What is neither yet.
+    /// Returns the number of candidates that are neither written nor dropped yet.
     pub fn pending(&self) -> u64 {
         let [written, dropped] = self.get();
         let offered = self.offered.load(Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Counts {
     }
 }
 
-/// The bounded way to a [`ScoreLog`].
+/// The bounded queue of a [`ScoreLog`] and its thread.
 #[derive(Debug)]
 pub struct LogQueue {
     queue: Arc<Queue<Entry>>,
@@ -169,19 +169,19 @@ pub struct LogQueue {
 const TICK: Duration = Duration::from_secs(1);
 
 impl LogQueue {
-    /// What writing takes besides the rows: dictionaries, pages.
+    /// Memory of the writer besides the rows in bytes: dictionaries, pages.
     pub const WRITER: usize = 32 << 20;
 
-    /// Starts the thread that writes; at most so many candidates, of so many bytes, wait for it.
+    /// Starts the writer thread, with a queue of at most `waiting` candidates and bytes.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The thread cannot be created.
     pub fn start(log: Box<dyn ScoreLog>, waiting: Weight) -> std::io::Result<LogQueue> {
         let queue = Arc::new(Queue::new(waiting));
         let counts = Arc::new(Counts::default());
         let thread = std::thread::Builder::new().name("score log".to_owned());
-        let (its_queue, its_counts) = (queue.clone(), counts.clone());
-        let thread = thread.spawn(move || write_all(log, &its_queue, &its_counts))?;
+        let (thread_queue, thread_counts) = (queue.clone(), counts.clone());
+        let thread = thread.spawn(move || write_all(log, &thread_queue, &thread_counts))?;
         Ok(LogQueue {
             queue,
             counts,
@@ -189,7 +189,7 @@ impl LogQueue {
         })
     }
 
-    /// Has an entry written, or counts its candidates as dropped.
+    /// Queues an entry, or counts its candidates as dropped.
     pub fn push(&self, entry: Entry) {
         let (n, weight) = (entry.n_candidates() as u64, entry.weight());
         self.counts.offered.fetch_add(n, Ordering::Relaxed);
@@ -198,17 +198,19 @@ impl LogQueue {
         }
     }
 
-    /// What was written and what was dropped.
+    /// Returns the counters.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
-    /// Writes what waits and closes the log, until then; whether it could. A log that is stuck, on a disk that
-    /// does not answer, is left: what it has not written counts as dropped.
-    pub fn stop(&self, until: Instant) -> bool {
+    /// Closes the queue and waits until `deadline` for it to be written. Returns true if it was. A log that
+    /// is stuck, on a disk that does not respond, is abandoned: its unwritten candidates count as dropped.
+    pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.close();
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = thread.take().is_none_or(|thread| ends(&thread, until));
+        let has_ended = thread
+            .take()
+            .is_none_or(|thread| finished_by(&thread, deadline));
         let pending = self.counts.pending();
         self.counts.dropped.fetch_add(pending, Ordering::Relaxed);
         if pending > 0 {
@@ -217,46 +219,47 @@ impl LogQueue {
                 "the score log did not end in time: rows that were not written are lost"
             );
         }
-        is_over
+        has_ended
     }
 }
 
 fn write_all(mut log: Box<dyn ScoreLog>, queue: &Queue<Entry>, counts: &Counts) {
-    let mut complaint = Complaint::default();
-    let mut tell = |kept: Kept| {
+    let mut failures = FailureLog::default();
+    let mut record = |kept: Kept| {
         counts.add(&kept);
-        complaint.about(&kept);
+        failures.record(&kept);
     };
     loop {
         match queue.pop_within(TICK) {
-            Popped::Item(entry) => tell(log.write(&entry)),
-            Popped::Nothing => tell(log.tick()),
-            Popped::Closed => return tell(log.finish()),
+            Popped::Item(entry) => record(log.write(&entry)),
+            Popped::TimedOut => record(log.tick()),
+            Popped::Closed => return record(log.finish()),
         }
     }
 }
 
-/// Says what fails, once until it works again: a full disk must not fill the log as well.
+/// Logs the first error and the recovery, but not the errors between, so that a full disk does not fill the
+/// server's log as well.
 #[derive(Default)]
-struct Complaint {
-    is_open: bool,
-    /// Rows that were lost and not told of.
+struct FailureLog {
+    is_failing: bool,
+    /// Rows lost since the logged error.
     lost: u64,
 }
 
-impl Complaint {
-    fn about(&mut self, kept: &Kept) {
+impl FailureLog {
+    fn record(&mut self, kept: &Kept) {
         let error = kept.errors.join("; ");
-        match (self.is_open, error.is_empty()) {
+        match (self.is_failing, error.is_empty()) {
             (false, false) => {
-                self.is_open = true;
+                self.is_failing = true;
                 tracing::error!("the score log loses rows: {error}");
             }
             (true, false) => self.lost += kept.lost,
-            // It works again where rows are where they should be.
+            // Recovered once rows have been written again.
             (true, true) if kept.written > 0 => {
                 let lost = std::mem::take(&mut self.lost);
-                self.is_open = false;
+                self.is_failing = false;
                 tracing::info!(more_lost = lost, "the score log works again");
             }
             _ => {}
@@ -272,13 +275,13 @@ mod tests {
 
     struct Gate {
         began: Sender<usize>,
-        go_on: Receiver<()>,
+        proceed: Receiver<()>,
     }
 
     impl ScoreLog for Gate {
         fn write(&mut self, entry: &Entry) -> Kept {
             self.began.send(entry.n_candidates()).unwrap();
-            match self.go_on.recv() {
+            match self.proceed.recv() {
                 Ok(()) => Kept::written(entry.n_candidates()),
                 Err(error) => Kept::lost(entry.n_candidates(), error.to_string()),
             }
@@ -311,19 +314,19 @@ mod tests {
                 outputs: [].into(),
             }),
             role: None,
-            question: Arc::new(Question {
+            question: Arc::new(RankQuery {
                 candidates: Block {
                     n_rows: n,
                     columns: vec![],
                 },
-                ..Question::default()
+                ..RankQuery::default()
             }),
             raw: [].into(),
             said: [].into(),
         }
     }
 
-    fn soon() -> Instant {
+    fn in_a_minute() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
 
@@ -335,8 +338,8 @@ mod tests {
     #[test]
     fn a_slow_log_loses_rows_and_counts_them() {
         let (began, begins) = channel();
-        let (open, go_on) = channel();
-        let log = LogQueue::start(Box::new(Gate { began, go_on }), WAITING).unwrap();
+        let (open, proceed) = channel();
+        let log = LogQueue::start(Box::new(Gate { began, proceed }), WAITING).unwrap();
         log.push(entry(1));
         assert_eq!(begins.recv(), Ok(1));
         log.push(entry(8));
@@ -344,16 +347,16 @@ mod tests {
         assert_eq!((log.counts().get(), log.counts().pending()), ([0, 3], 9));
         open.send(()).unwrap();
         open.send(()).unwrap();
-        assert!(log.stop(soon()));
+        assert!(log.stop(in_a_minute()));
         assert_eq!((begins.recv(), begins.recv()), (Ok(8), Ok(0)));
         assert_eq!(log.counts().get(), [9, 3]);
     }
 
     #[test]
-    fn long_ids_and_texts_weigh() {
+    fn long_ids_and_texts_have_weight() {
         let (began, begins) = channel();
-        let (_open, go_on) = channel();
-        let log = LogQueue::start(Box::new(Gate { began, go_on }), WAITING).unwrap();
+        let (_open, proceed) = channel();
+        let log = LogQueue::start(Box::new(Gate { began, proceed }), WAITING).unwrap();
         log.push(entry(1));
         assert_eq!(begins.recv(), Ok(1));
         let long = Entry {
@@ -365,10 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_log_is_left_and_its_rows_count_as_lost() {
+    fn a_stuck_log_is_abandoned_and_its_rows_count_as_lost() {
         let (began, begins) = channel();
-        let (_never, go_on) = channel();
-        let log = LogQueue::start(Box::new(Gate { began, go_on }), WAITING).unwrap();
+        let (_never, proceed) = channel();
+        let log = LogQueue::start(Box::new(Gate { began, proceed }), WAITING).unwrap();
         log.push(entry(2));
         log.push(entry(3));
         assert_eq!(begins.recv(), Ok(2));

@@ -1,10 +1,10 @@
-//! From settings to a server that answers, and to its end.
+//! Startup, operation and graceful shutdown of a server.
 
-use crate::api_state::{Admin, ApiState, LOOKERS};
+use crate::api_state::{Admin, ApiState, MAX_INDEX_CALLS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
 use crate::compute::Workers;
-use crate::guesses::Guesses;
+use crate::guesses::TokenThrottle;
 use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
 use crate::queue::Weight;
 use crate::repository::{Repository, Source, Watcher};
@@ -24,49 +24,49 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::rustls::ServerConfig;
 
-/// How long the last traces may take to be sent.
+/// Maximum time for sending the last traces.
 const FLUSH: Duration = Duration::from_secs(3);
 
-/// How long the score log gets to be closed at least.
-const LEAST_FLUSH: Duration = Duration::from_secs(1);
+/// Minimum time for closing the score log.
+const MIN_LOG_FLUSH: Duration = Duration::from_secs(1);
 
-/// Everything that a server is told when it starts.
+/// Settings of a server.
 pub struct Settings {
-    /// The models.
+    /// Model folders.
     pub models: Vec<Source>,
-    /// Where HTTP is spoken.
+    /// Address of the HTTP port.
     pub http: SocketAddr,
-    /// Where gRPC is spoken.
+    /// Address of the gRPC port.
     pub grpc: SocketAddr,
-    /// Where models are loaded and metrics read, over both protocols.
+    /// Address of the admin port, which serves both protocols.
     pub admin: SocketAddr,
-    /// Certificate and key, as PEM files, of all ports.
+    /// Certificate and key of all ports, as PEM files.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Who says it may load and unload; `None`: nobody may.
+    /// Token for load, unload and labels; `None`: these calls are refused.
     pub admin_token: Option<Arc<str>>,
-    /// Threads that compute.
+    /// Number of worker threads.
     pub threads: usize,
-    /// Requests that wait for them.
+    /// Maximum number of requests waiting for a worker.
     pub waiting: usize,
-    /// What a request may hold.
+    /// Limits of a request's contents.
     pub accepts: Accepts,
-    /// How long and how large a body may be.
+    /// Limits of a request body.
     pub body: BodyLimits,
-    /// Bytes that all requests and answers under way may take together.
+    /// Maximum bytes of all requests and responses in progress.
     pub total_bytes: usize,
-    /// A request is answered within this time, or refused.
+    /// Timeout of a request.
     pub time: Duration,
-    /// Of each port.
+    /// Limits of the connections of each port.
     pub connections: ConnectionLimits,
-    /// How often the folders are looked at for new versions; `None`: never.
+    /// Interval of polling the folders for new versions; `None`: never.
     pub watch: Option<Duration>,
-    /// How it ends.
+    /// Durations of the graceful shutdown.
     pub drain: DrainTimes,
-    /// Candidates that wait for the shadows.
+    /// Maximum number of candidates waiting for the shadows.
     pub shadow_waiting: usize,
-    /// Where requests and scores are kept.
+    /// Destination of the score log, if any.
     pub log: Option<Box<dyn ScoreLog>>,
-    /// What waits to be logged.
+    /// Maximum weight of entries waiting for the score log.
     pub log_waiting: Weight,
     /// Metrics, logs and traces.
     pub telemetry: Arc<Telemetry>,
@@ -80,18 +80,18 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Where a server listens.
+/// Addresses that a server listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// HTTP.
     pub http: SocketAddr,
     /// gRPC.
     pub grpc: SocketAddr,
-    /// Both, for operators.
+    /// Admin port (both protocols).
     pub admin: SocketAddr,
 }
 
-/// A server whose ports are bound and whose models are not loaded yet.
+/// A server with bound ports whose models are not loaded yet.
 #[derive(Debug)]
 pub struct Server {
     service: Arc<Service>,
@@ -108,7 +108,7 @@ impl Server {
     /// Binds the ports and starts the threads.
     ///
     /// # Errors
-    /// A port is taken, a certificate cannot be read, two models have one name.
+    /// A port is in use, a certificate cannot be read, or two models have the same name.
     pub async fn new(settings: Settings) -> Result<Server, String> {
         let tls = settings.tls.as_ref();
         let tls = tls.map(|(certificate, key)| listen::tls(certificate, key));
@@ -137,18 +137,18 @@ impl Server {
             shadows.map_err(no_thread)?,
         ));
         let budget = Budget::new(settings.total_bytes);
-        let lookers = Arc::new(Semaphore::new(LOOKERS));
-        service.budgets(&budget);
+        let index_permits = Arc::new(Semaphore::new(MAX_INDEX_CALLS));
+        service.register_budget(&budget);
         let api = |admin| ApiState {
             service: service.clone(),
             body: settings.body,
             budget: budget.clone(),
-            lookers: lookers.clone(),
+            index_permits: index_permits.clone(),
             admin,
         };
         let admin = api(Some(Admin {
             token: settings.admin_token,
-            guesses: Arc::new(Guesses::default()),
+            throttle: Arc::new(TokenThrottle::default()),
         }));
         let addresses = Addresses {
             http: http_port.address(),
@@ -173,20 +173,21 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the addresses of the ports.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What answers.
+    /// Returns the service.
     pub fn service(&self) -> &Arc<Service> {
         &self.service
     }
 
-    /// Listens, loads the models, says `on_ready`, and answers until `stop` is set; then ends in order.
+    /// Loads the models while listening, calls `on_ready`, and serves until `stop` is true; then shuts down
+    /// gracefully.
     ///
     /// # Errors
-    /// A model has no good version.
+    /// A model has no valid version.
     pub async fn run(
         self,
         mut stop: watch::Receiver<bool>,
@@ -196,48 +197,51 @@ impl Server {
         let mut listening = tokio::task::JoinSet::new();
         for (name, port, router) in self.ports {
             tracing::debug!(port = name, address = %port.address(), "listening");
-            self.service.listens(name, port.counts());
+            self.service.register_port(name, port.counts());
             let (limits, budget) = (self.connections.clone(), self.budget.clone());
             let serving = listen::serve(port, router, limits, budget, drain.clone());
             listening.spawn(serving);
         }
         let service = self.service.clone();
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
-        loaded.map_err(|_| "the models could not be loaded; the log says why".to_owned())??;
-        state(&self.worst_case, &self.service);
+        loaded.map_err(|_| "the models could not be loaded; see the log".to_owned())??;
+        report_memory(&self.worst_case, &self.service);
         self.service.enter(Phase::Ready);
         on_ready();
         let watching = self
             .watch
-            .map(|every| tokio::spawn(look(self.service.clone(), every)));
-        // An error means that nobody can ask any more: then it ends as well.
+            .map(|every| tokio::spawn(poll(self.service.clone(), every)));
+        // An error means that the sender is gone: then the server stops as well.
         let _ = stop.wait_for(|stop| *stop).await;
-        self.service.enter(Phase::Ending);
+        self.service.enter(Phase::Draining);
         tracing::info!(
-            seconds = self.drain.lame_duck.as_secs_f64(),
-            "no longer ready; still answering"
+            seconds = self.drain.shutdown_delay.as_secs_f64(),
+            "shutting down: no longer ready, still serving"
         );
         drain.begin();
         let ended = listening.join_all().await;
         if let Some(watching) = watching {
             watching.abort();
         }
-        let n_cut: usize = ended.iter().map(|ended| ended.n_cut).sum();
-        if n_cut > 0 {
+        let n_aborted: usize = ended.iter().map(|ended| ended.n_aborted).sum();
+        if n_aborted > 0 {
             tracing::warn!(
-                connections = n_cut,
-                "were cut: their time to finish is over"
+                connections = n_aborted,
+                "connections were aborted: their time to finish is over"
             );
         }
         let (service, finish) = (self.service, self.drain.finish);
-        // What is stuck is left behind: nothing holds up the end.
+        // Anything that is stuck is abandoned, so that it cannot block the shutdown.
         let end = move || {
-            let until = Instant::now() + finish;
-            let have_ended = [service.workers.stop(until), service.shadows.stop(until)];
+            let deadline = Instant::now() + finish;
+            let ended_in_time = [
+                service.workers.stop(deadline),
+                service.shadows.stop(deadline),
+            ];
             if let Some(log) = &service.log {
-                log.stop(until.max(Instant::now() + LEAST_FLUSH));
+                log.stop(deadline.max(Instant::now() + MIN_LOG_FLUSH));
             }
-            if have_ended.contains(&false) {
+            if ended_in_time.contains(&false) {
                 tracing::warn!("requests were still being scored when the time to finish was over");
             }
             service.telemetry.close(FLUSH);
@@ -248,8 +252,8 @@ impl Server {
     }
 }
 
-/// Says how much memory the server takes at most.
-fn state(worst_case: &WorstCase, service: &Service) {
+/// Logs the upper bound of the server's memory and sets its metric.
+fn report_memory(worst_case: &WorstCase, service: &Service) {
     let in_use = resident_bytes().unwrap_or(0.0) as usize;
     let models = service.repository.registry().models();
     let versions = models.values().flat_map(|model| model.versions.values());
@@ -258,7 +262,7 @@ fn state(worst_case: &WorstCase, service: &Service) {
         .telemetry
         .memory_bound
         .set(worst_case.total() as i64);
-    tracing::info!("memory: {worst_case}; while a version is swapped, its own once more");
+    tracing::info!("memory: {worst_case}; while a version is replaced, its size once more");
 }
 
 async fn bind(address: SocketAddr, tls: &Option<Arc<ServerConfig>>) -> Result<Port, String> {
@@ -266,17 +270,17 @@ async fn bind(address: SocketAddr, tls: &Option<Arc<ServerConfig>>) -> Result<Po
     bound.map_err(|error| error.to_string())
 }
 
-/// Looks for new versions now and then.
-async fn look(service: Arc<Service>, every: Duration) {
+/// Polls the folders for new versions.
+async fn poll(service: Arc<Service>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let service = service.clone();
-        // What fails is told to the watcher.
-        let _ = tokio::task::spawn_blocking(move || service.repository.look()).await;
+        // Failures are reported to the watcher.
+        let _ = tokio::task::spawn_blocking(move || service.repository.poll()).await;
     }
 }
 
-/// Passes on to the metrics what happens to models.
+/// Reports changes of models to the metrics.
 struct MetricsWatcher(Arc<Telemetry>);
 
 impl Watcher for MetricsWatcher {

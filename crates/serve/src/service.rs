@@ -1,10 +1,10 @@
-//! The way of a request: in at a api, over a worker's scratch, and out again.
+//! Processing of requests: from a handler through a worker and back.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::Budget;
 use crate::compute::{Job, WorkerScratch, Workers};
 use crate::listen::Counts;
-use crate::rank_request::{Answer, Question, Top};
+use crate::rank_request::{RankQuery, RankScores, Top};
 use crate::repository::Repository;
 use crate::score_log::{Entry, LogQueue};
 use crate::shadow::{ShadowJob, Shadows};
@@ -17,69 +17,69 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
-/// Everything that answers, shared by all connections.
+/// The service behind all connections.
 #[derive(Debug)]
 pub struct Service {
-    /// The models.
+    /// Model folders and loaded models.
     pub repository: Repository,
-    /// The threads that compute.
+    /// Worker threads.
     pub workers: Workers,
-    /// What a request may hold.
+    /// Limits of a request's contents.
     pub accepts: Accepts,
-    /// A request is answered within this time, or refused.
+    /// Timeout of a request.
     pub time: Duration,
     /// Metrics, logs and traces.
     pub telemetry: Arc<Telemetry>,
-    /// Where requests and scores are kept.
+    /// Score log, if any.
     pub log: Option<Arc<LogQueue>>,
-    /// Who else scores what is asked.
+    /// Shadow versions.
     pub shadows: Shadows,
     phase: AtomicU8,
     ports: Mutex<Vec<(&'static str, Arc<Counts>)>>,
     budget: OnceLock<Arc<Budget>>,
 }
 
-/// Where a service is in its life.
+/// Phase of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Its models are being loaded; questions are refused.
+    /// The models are being loaded; requests are refused.
     Loading,
-    /// It answers.
+    /// Requests are served.
     Ready,
-    /// It still answers, but whoever can should ask another.
-    Ending,
+    /// Requests are still served, but the server is shutting down and reports that it is not ready.
+    Draining,
 }
 
-/// How a request came, before its body is read.
+/// Context of a request, from before its body is read.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    /// Over which protocol.
+    /// Protocol.
     pub protocol: Protocol,
-    /// What is asked.
+    /// Call.
     pub call: Call,
-    /// Its time so far.
+    /// Times of its stages.
     pub clock: Clock,
-    /// The caller's limit.
+    /// The caller's timeout.
     pub timeout: Option<Duration>,
-    /// The caller's name for it, where the body has none.
+    /// Request id from the headers, used if the body has none.
     pub id: Option<String>,
-    /// The trace that it is a part of, as W3C's header says.
+    /// Trace that the request belongs to (W3C header `traceparent`).
     pub traceparent: Option<String>,
 }
 
-/// Where the time of a request goes: one stage after another.
+/// Times of a request's stages, which follow each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: SystemTime,
     began: Instant,
-    /// When the last stage ended.
+    /// End of the last stage.
     last: Instant,
     stages: Stages,
 }
 
 impl Clock {
-    /// Starts now.
+    /// Starts the clock.
     pub fn start() -> Clock {
         let began = Instant::now();
         Clock {
@@ -90,26 +90,26 @@ impl Clock {
         }
     }
 
-    /// A stage ended now, which began where the last one ended.
+    /// Ends a stage now; it began at the end of the last one.
     pub fn end(&mut self, stage: Stage) {
         self.add(stage, self.last.elapsed());
     }
 
-    /// A stage that took so long, from where the last one ended.
+    /// Adds a stage of this length after the last one.
     pub fn add(&mut self, stage: Stage, length: Duration) {
         let from = self.last;
         self.last += length;
         self.stages.set(stage, from, self.last);
     }
 
-    /// How long a stage took; zero if it was not reached.
+    /// Returns the duration of a stage; zero if it did not happen.
     fn time(&self, stage: Stage) -> Duration {
         self.stages.duration(stage).unwrap_or_default()
     }
 }
 
 impl RequestContext {
-    /// A request that begins now.
+    /// Creates the context of a request that starts now.
     pub fn now(protocol: Protocol, call: Call) -> RequestContext {
         RequestContext {
             protocol,
@@ -122,26 +122,26 @@ impl RequestContext {
     }
 }
 
-/// What is known of a request when its work ends, well or not.
+/// Outcome of a request for the telemetry.
 struct Outcome<A> {
-    said: Result<A, ApiError>,
+    result: Result<A, ApiError>,
     clock: Clock,
     id: String,
     served: Option<(Arc<Version>, Option<&'static str>)>,
     n_candidates: usize,
 }
 
-/// What is left of an answered request: for the log, the shadows and the metrics.
+/// A scored request, to be recorded after its response: metrics, shadows, score log.
 struct Completed {
     version: Arc<Version>,
     role: Option<&'static str>,
     id: String,
-    question: Question,
+    query: RankQuery,
     scores: Scores,
 }
 
 impl Service {
-    /// A service that is not ready yet.
+    /// Creates a service in the phase [`Phase::Loading`].
     pub fn new(
         repository: Repository,
         workers: Workers,
@@ -165,12 +165,12 @@ impl Service {
         }
     }
 
-    /// Whether new requests are welcome.
+    /// Returns true if the service accepts new requests.
     pub fn is_ready(&self) -> bool {
         self.is_in(Phase::Ready)
     }
 
-    /// Goes on to the next phase.
+    /// Enters a phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
         self.telemetry.ready.set((phase == Phase::Ready).into());
@@ -180,18 +180,18 @@ impl Service {
         self.phase.load(Ordering::Acquire) == phase as u8
     }
 
-    /// The connections of a port are to be told with the metrics.
-    pub fn listens(&self, port: &'static str, counts: Arc<Counts>) {
+    /// Registers the connection counters of a port for the metrics.
+    pub fn register_port(&self, port: &'static str, counts: Arc<Counts>) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.push((port, counts));
     }
 
-    /// What is taken of this budget is to be told with the metrics.
-    pub fn budgets(&self, budget: &Arc<Budget>) {
+    /// Registers the memory budget for the metrics.
+    pub fn register_budget(&self, budget: &Arc<Budget>) {
         self.budget.get_or_init(|| budget.clone());
     }
 
-    /// All metrics, as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn metrics(&self) -> String {
         let telemetry = &self.telemetry;
         telemetry.queue_depth.set(self.workers.waiting() as i64);
@@ -216,66 +216,69 @@ impl Service {
     fn submit(&self, job: Job) -> Result<(), ApiError> {
         match self.is_in(Phase::Loading) {
             true => {
-                Err(Kind::Unavailable.says("the models are being loaded; ask again in a moment"))
+                Err(ErrorKind::Unavailable
+                    .error("the models are being loaded; try again in a moment"))
             }
             false => self.workers.submit(job),
         }
     }
 
-    /// Has a worker read a question, score it, and say the answer: `read` and `say` run on the worker.
+    /// Has a worker read a request, score it and build the response: `read` and `respond` run on the worker.
     ///
     /// # Errors
-    /// Whatever is wrong with the request; too many wait; the time is over.
-    pub async fn ask<X, A>(
+    /// The request is invalid, the queue is full, or the timeout is exceeded.
+    pub async fn score<X, A>(
         self: &Arc<Self>,
-        asked: RequestContext,
-        read: impl FnOnce(&Accepts) -> Result<(Question, X), ApiError> + Send + 'static,
-        say: impl FnOnce(Answer, X) -> Result<A, ApiError> + Send + 'static,
+        context: RequestContext,
+        read: impl FnOnce(&Accepts) -> Result<(RankQuery, X), ApiError> + Send + 'static,
+        respond: impl FnOnce(RankScores, X) -> Result<A, ApiError> + Send + 'static,
     ) -> Result<A, ApiError>
     where
         X: Send + 'static,
         A: Send + 'static,
     {
-        let time = asked.timeout.map_or(self.time, |time| time.min(self.time));
-        let deadline = asked.clock.began + time;
-        let (reply, heard) = oneshot::channel();
-        let (service, its) = (self.clone(), asked.clone());
+        let time = context
+            .timeout
+            .map_or(self.time, |time| time.min(self.time));
+        let deadline = context.clock.began + time;
+        let (reply, receiver) = oneshot::channel();
+        let (service, worker_context) = (self.clone(), context.clone());
         let job = move |scratch: &mut WorkerScratch| {
-            let reading = Reading {
+            let request = WorkerRequest {
                 service: &service,
-                asked: its,
+                context: worker_context,
                 deadline,
             };
-            let (outcome, left) = reading.answer(read, say, scratch);
-            // Where the caller has gone, nobody hears it; the log keeps what was scored all the same.
+            let (outcome, completed) = request.process(read, respond, scratch);
+            // If the caller has gone, nobody receives it; the scores are recorded all the same.
             let _ = reply.send(outcome);
-            if let Some(left) = left {
-                service.keep(left);
+            if let Some(completed) = completed {
+                service.record(completed);
             }
         };
         let refused = |refusal| Outcome {
-            said: Err(refusal),
-            clock: asked.clock,
-            id: asked.id.clone().unwrap_or_default(),
+            result: Err(refusal),
+            clock: context.clock,
+            id: context.id.clone().unwrap_or_default(),
             served: None,
             n_candidates: 0,
         };
         let outcome = match self.submit(Box::new(job)) {
             Err(refusal) => refused(refusal),
-            Ok(()) => match tokio::time::timeout_at(deadline.into(), heard).await {
+            Ok(()) => match tokio::time::timeout_at(deadline.into(), receiver).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => {
-                    refused(Kind::Internal.says("the scorer failed; the server's log says how"))
+                    refused(ErrorKind::Internal.error("the scorer failed; see the server's log"))
                 }
                 Err(_) => refused(late(time)),
             },
         };
-        self.tell(&asked, outcome)
+        self.report(&context, outcome)
     }
 
-    /// Tells the metrics, the log and the traces of a request, and passes its result on.
-    fn tell<A>(&self, asked: &RequestContext, outcome: Outcome<A>) -> Result<A, ApiError> {
-        let refused = outcome.said.as_ref().err().cloned();
+    /// Reports a request to the metrics, log and traces, and returns its result.
+    fn report<A>(&self, context: &RequestContext, outcome: Outcome<A>) -> Result<A, ApiError> {
+        let refused = outcome.result.as_ref().err().cloned();
         if let Some((version, _)) = &outcome.served {
             count(
                 version,
@@ -286,66 +289,66 @@ impl Service {
         }
         let served = outcome.served.as_ref();
         self.telemetry.done(&Record {
-            protocol: asked.protocol,
-            call: asked.call,
+            protocol: context.protocol,
+            call: context.call,
             request_id: outcome.id,
-            traceparent: asked.traceparent.clone(),
+            traceparent: context.traceparent.clone(),
             served: served.and_then(|(version, _)| version.served().cloned()),
             label: served.and_then(|(_, label)| *label),
             n_candidates: outcome.n_candidates,
             refused,
-            started: asked.clock.started,
-            began: asked.clock.began,
+            started: context.clock.started,
+            began: context.clock.began,
             stages: outcome.clock.stages,
         });
-        outcome.said
+        outcome.result
     }
 
-    /// A request that was refused before a worker saw it.
-    pub fn refuse(&self, asked: &RequestContext, refusal: ApiError) -> ApiError {
-        self.done(asked, Some(&refusal));
+    /// Reports a request that was refused before it reached a worker, and returns the error.
+    pub fn refuse(&self, context: &RequestContext, refusal: ApiError) -> ApiError {
+        self.done(context, Some(&refusal));
         refusal
     }
 
-    /// A request that no worker saw is done.
-    pub fn done(&self, asked: &RequestContext, refused: Option<&ApiError>) {
+    /// Reports a request that needed no worker.
+    pub fn done(&self, context: &RequestContext, refused: Option<&ApiError>) {
         let outcome = Outcome {
-            said: refused.cloned().map_or(Ok(()), Err),
-            clock: asked.clock,
-            id: asked.id.clone().unwrap_or_default(),
+            result: refused.cloned().map_or(Ok(()), Err),
+            clock: context.clock,
+            id: context.id.clone().unwrap_or_default(),
             served: None,
             n_candidates: 0,
         };
-        // It comes back as it went in.
-        let _ = self.tell(asked, outcome);
+        // The result is returned unchanged.
+        let _ = self.report(context, outcome);
     }
 
-    /// After the answer: the metrics of its scores, the shadows, the score log.
-    fn keep(&self, left: Completed) {
+    /// Records a scored request after its response: score metrics, shadows, score log.
+    fn record(&self, completed: Completed) {
         let Completed {
             version,
             role,
             id,
-            question,
+            query,
             scores,
-        } = left;
+        } = completed;
         version.count_scores(&scores);
         let entry = Entry {
             request_id: id.into(),
             time: SystemTime::now(),
             identity: version.identity.clone(),
             role,
-            question: Arc::new(question),
+            question: Arc::new(query),
             raw: scores.raw.into(),
             said: scores.said.into(),
         };
-        self.look_in_shadows(&version, &entry);
+        self.push_to_shadows(&version, &entry);
         if let Some(log) = &self.log {
             log.push(entry);
         }
     }
 
-    fn look_in_shadows(&self, version: &Arc<Version>, entry: &Entry) {
+    fn push_to_shadows(&self, version: &Arc<Version>, entry: &Entry) {
         let models = self.repository.registry().models();
         let Some(model) = models.get(&version.identity.model) else {
             return;
@@ -363,7 +366,7 @@ impl Service {
 }
 
 fn late(time: Duration) -> ApiError {
-    Kind::Late.says(format!("no answer within {} ms", time.as_millis()))
+    ErrorKind::Late.error(format!("no answer within {} ms", time.as_millis()))
 }
 
 fn count(version: &Version, clock: &Clock, n_candidates: usize, is_answered: bool) {
@@ -382,76 +385,76 @@ fn count(version: &Version, clock: &Clock, n_candidates: usize, is_answered: boo
     statistics.answered(n_candidates);
 }
 
-/// A request on a worker's scratch.
-struct Reading<'a> {
+/// A request being processed by a worker.
+struct WorkerRequest<'a> {
     service: &'a Service,
-    asked: RequestContext,
+    context: RequestContext,
     deadline: Instant,
 }
 
-impl Reading<'_> {
-    fn answer<X, A>(
+impl WorkerRequest<'_> {
+    fn process<X, A>(
         mut self,
-        read: impl FnOnce(&Accepts) -> Result<(Question, X), ApiError>,
-        say: impl FnOnce(Answer, X) -> Result<A, ApiError>,
+        read: impl FnOnce(&Accepts) -> Result<(RankQuery, X), ApiError>,
+        respond: impl FnOnce(RankScores, X) -> Result<A, ApiError>,
         scratch: &mut WorkerScratch,
     ) -> (Outcome<A>, Option<Completed>) {
-        self.asked.clock.end(Stage::Queue);
+        self.context.clock.end(Stage::Queue);
         let mut outcome = Outcome {
-            said: Err(Kind::Internal.says("")),
-            clock: self.asked.clock,
-            id: self.asked.id.take().unwrap_or_default(),
+            result: Err(ErrorKind::Internal.error("")),
+            clock: self.context.clock,
+            id: self.context.id.take().unwrap_or_default(),
             served: None,
             n_candidates: 0,
         };
-        let mut left = None;
-        outcome.said = self.check_time().and_then(|()| {
-            let (question, rest) = read(&self.service.accepts)?;
+        let mut completed = None;
+        outcome.result = self.check_time().and_then(|()| {
+            let (query, rest) = read(&self.service.accepts)?;
             outcome.clock.end(Stage::Parse);
-            let (answer, scored) = self.score(question, scratch, &mut outcome)?;
-            let said = say(answer, rest);
+            let (answer, scored) = self.score(query, scratch, &mut outcome)?;
+            let response = respond(answer, rest);
             outcome.clock.end(Stage::Answer);
-            left = said.is_ok().then_some(scored);
-            said
+            completed = response.is_ok().then_some(scored);
+            response
         });
-        (outcome, left)
+        (outcome, completed)
     }
 
     fn check_time(&self) -> Result<(), ApiError> {
         match Instant::now() < self.deadline {
             true => Ok(()),
-            false => Err(late(self.deadline - self.asked.clock.began)),
+            false => Err(late(self.deadline - self.context.clock.began)),
         }
     }
 
     fn score<A>(
         &mut self,
-        mut question: Question,
+        mut query: RankQuery,
         scratch: &mut WorkerScratch,
         outcome: &mut Outcome<A>,
-    ) -> Result<(Answer, Completed), ApiError> {
-        if let Some(time) = question.timeout {
+    ) -> Result<(RankScores, Completed), ApiError> {
+        if let Some(time) = query.timeout {
             let time = time.min(self.service.time);
-            self.deadline = self.deadline.min(self.asked.clock.began + time);
+            self.deadline = self.deadline.min(self.context.clock.began + time);
         }
         self.check_time()?;
-        let given = std::mem::take(&mut question.id);
-        outcome.id = match (given.is_empty(), outcome.id.is_empty()) {
-            (false, _) => given,
+        let body_id = std::mem::take(&mut query.id);
+        outcome.id = match (body_id.is_empty(), outcome.id.is_empty()) {
+            (false, _) => body_id,
             (true, false) => std::mem::take(&mut outcome.id),
             (true, true) => new_id(),
         };
-        outcome.n_candidates = question.candidates.n_rows;
+        outcome.n_candidates = query.candidates.n_rows;
         let registry = self.service.repository.registry();
-        let user = |version: &Version| user(&question, version);
-        let (version, label) = registry.find(&question.model, user)?;
+        let user = |version: &Version| user(&query, version);
+        let (version, label) = registry.find(&query.model, user)?;
         outcome.served = Some((version.clone(), label));
         let lenient = self.service.accepts.lenient;
-        scratch.until = Some(self.deadline);
-        let scores = version.score(&mut question, lenient, scratch)?;
+        scratch.deadline = Some(self.deadline);
+        let scores = version.score(&mut query, lenient, scratch)?;
         outcome.clock.add(Stage::Encode, scores.encode);
         outcome.clock.add(Stage::Score, scores.score);
-        let mut answer = Answer {
+        let mut answer = RankScores {
             id: outcome.id.clone(),
             model: version.identity.model.clone(),
             version: version.identity.number,
@@ -461,42 +464,42 @@ impl Reading<'_> {
             scores: scores.said.clone(),
             best: None,
         };
-        if let Some(top) = &question.top {
-            // The product is last; without one, the first task decides.
+        if let Some(top) = &query.top {
+            // The product is last; without one, the first task is used.
             let n_tasks = version.schema().tasks.len();
             let by_default = (answer.outputs.len() > n_tasks).then_some(n_tasks);
             keep_best(&mut answer, top, by_default.unwrap_or(0))?;
         }
-        let left = Completed {
+        let completed = Completed {
             version,
             role: label,
             id: outcome.id.clone(),
-            question,
+            query,
             scores,
         };
-        Ok((answer, left))
+        Ok((answer, completed))
     }
 }
 
-/// Who asks: as the request says, or by the column that groups rows.
-fn user(question: &Question, version: &Version) -> Option<String> {
-    let of_column = || {
+/// Returns the user: as given by the request, or from the schema's group column.
+fn user(query: &RankQuery, version: &Version) -> Option<String> {
+    let from_column = || {
         let group = version.schema().group.as_deref()?;
-        let blocks = [&question.context, &question.candidates];
+        let blocks = [&query.context, &query.candidates];
         let rows = blocks.into_iter().filter(|block| block.n_rows > 0);
         rows.filter_map(|block| only_text(block, group)).next()
     };
-    question.user.clone().or_else(of_column)
+    query.user.clone().or_else(from_column)
 }
 
-/// Leaves the best candidates, best first; of equals, the first in the request.
-fn keep_best(answer: &mut Answer, top: &Top, by_default: usize) -> Result<(), ApiError> {
+/// Keeps the best candidates, best first; ties in the order of the request.
+fn keep_best(answer: &mut RankScores, top: &Top, by_default: usize) -> Result<(), ApiError> {
     let by = match &top.by {
         Some(name) => {
-            let place = answer.outputs.iter().position(|output| output == name);
-            place.ok_or_else(|| {
+            let index = answer.outputs.iter().position(|output| output == name);
+            index.ok_or_else(|| {
                 let hint = nearest(name, answer.outputs.iter().map(String::as_str));
-                Kind::Invalid.says(format!("\"top_by\": no output \"{}\"{hint}", shown(name)))
+                ErrorKind::Invalid.error(format!("\"top_by\": no output \"{}\"{hint}", shown(name)))
             })?
         }
         None => by_default,
@@ -519,7 +522,7 @@ fn keep_best(answer: &mut Answer, top: &Top, by_default: usize) -> Result<(), Ap
     Ok(())
 }
 
-/// A name for a request that has none: unlike any other of this process, and of others by their start.
+/// Generates a request id that is unique in this process and, by its start time, among others.
 fn new_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();

@@ -1,9 +1,9 @@
-//! Versions that score what others answered, to be compared with them: after the answer, on a thread of
-//! their own, and only as far as it keeps up.
+//! Shadow versions: they score requests that another version answered, for comparison, on a thread of their
+//! own after the response and only as far as it keeps up.
 
-use crate::compute::{WorkerScratch, ends};
+use crate::compute::{WorkerScratch, finished_by};
 use crate::queue::{Queue, Weight};
-use crate::rank_request::Question;
+use crate::rank_request::RankQuery;
 use crate::score_log::{Entry, LogQueue};
 use crate::telemetry::Telemetry;
 use crate::version::Version;
@@ -12,25 +12,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The part that a shadow's rows have in the score log.
+/// Role of a shadow's rows in the score log.
 pub const SHADOW: &str = "shadow";
 
-/// A request takes no longer than this.
-const MOST_TIME: Duration = Duration::from_secs(10);
+/// Maximum time for one request.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// Bytes of requests that wait for the shadows.
-pub const MOST_BYTES: usize = 32 << 20;
+/// Maximum bytes of requests waiting for the shadows.
+pub const MAX_BYTES: usize = 32 << 20;
 
-/// An answered request, and a version that is to score it as well.
+/// An answered request, and a version that is to score it too.
 #[derive(Debug)]
 pub struct ShadowJob {
-    /// The shadow.
+    /// The shadow version.
     pub by: Arc<Version>,
-    /// What was asked, and what was answered.
+    /// The request and its scores.
     pub entry: Entry,
 }
 
-/// The thread of the shadows, and the queue before it: what is oldest is lost where it falls behind.
+/// The thread of the shadows and its queue, which drops its oldest items if the thread falls behind.
 #[derive(Debug)]
 pub struct Shadows {
     queue: Arc<Queue<ShadowJob>>,
@@ -39,10 +39,10 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    /// Starts the thread; at most `waiting` candidates, of [`MOST_BYTES`], wait for it.
+    /// Starts the thread, with a queue of at most `waiting` candidates and [`MAX_BYTES`].
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The thread cannot be created.
     pub fn start(
         waiting: usize,
         telemetry: Arc<Telemetry>,
@@ -50,12 +50,12 @@ impl Shadows {
     ) -> std::io::Result<Shadows> {
         let limit = Weight {
             count: waiting,
-            bytes: MOST_BYTES,
+            bytes: MAX_BYTES,
         };
         let queue = Arc::new(Queue::new(limit));
         let thread = std::thread::Builder::new().name("shadow".to_owned());
-        let its_queue = queue.clone();
-        let thread = thread.spawn(move || score_all(&its_queue, log.as_deref()))?;
+        let thread_queue = queue.clone();
+        let thread = thread.spawn(move || score_all(&thread_queue, log.as_deref()))?;
         Ok(Shadows {
             queue,
             telemetry,
@@ -63,38 +63,40 @@ impl Shadows {
         })
     }
 
-    /// Has a request scored by its shadow, as soon as the thread comes to it.
-    pub fn push(&self, seen: ShadowJob) {
-        let weight = seen.entry.weight();
-        let lost = self.queue.push_over(seen, weight);
+    /// Queues a request for its shadow.
+    pub fn push(&self, job: ShadowJob) {
+        let weight = job.entry.weight();
+        let lost = self.queue.push_over(job, weight);
         self.telemetry.shadow_dropped.inc_by(lost as u64);
     }
 
-    /// Scores what waits until then, and ends; whether it did.
-    pub fn stop(&self, until: Instant) -> bool {
+    /// Closes the queue and waits until `deadline` for the thread to finish it. Returns true if it did.
+    pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.close();
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // A panic is caught in `score_all`.
-        let is_over = thread.take().is_none_or(|thread| ends(&thread, until));
+        // Panics are caught in `score_all`.
+        let has_ended = thread
+            .take()
+            .is_none_or(|thread| finished_by(&thread, deadline));
         self.telemetry
             .shadow_dropped
             .inc_by(self.queue.drain().len() as u64);
-        is_over
+        has_ended
     }
 }
 
 fn score_all(queue: &Queue<ShadowJob>, log: Option<&LogQueue>) {
     let mut scratch = WorkerScratch::new();
-    while let Some(seen) = queue.pop() {
-        let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&seen, &mut scratch)));
+    while let Some(job) = queue.pop() {
+        let scored = std::panic::catch_unwind(AssertUnwindSafe(|| score(&job, &mut scratch)));
         match scored {
             Ok(Ok(entry)) => {
-                compare(&seen, &entry);
+                compare(&job, &entry);
                 if let Some(log) = log {
                     log.push(entry);
                 }
             }
-            Ok(Err(what)) => tracing::debug!(model = %seen.by.identity.model, "shadow: {what}"),
+            Ok(Err(what)) => tracing::debug!(model = %job.by.identity.model, "shadow: {what}"),
             Err(_) => {
                 tracing::error!("a request made a shadow's scorer panic");
                 scratch = WorkerScratch::new();
@@ -103,33 +105,32 @@ fn score_all(queue: &Queue<ShadowJob>, log: Option<&LogQueue>) {
     }
 }
 
-/// Counts by how much the shadow differs from what was answered, output by output as they are called.
-fn compare(seen: &ShadowJob, by_shadow: &Entry) {
-    let Some(served) = seen.by.served() else {
+/// Records the differences between the shadow's scores and those returned, for outputs of the same name.
+fn compare(job: &ShadowJob, by_shadow: &Entry) {
+    let Some(served) = job.by.served() else {
         return;
     };
-    let answered = &seen.entry.identity.outputs;
-    for (place, output) in by_shadow.identity.outputs.iter().enumerate() {
-        let said = answered.iter().position(|other| other == output);
-        if let Some(said) = said.and_then(|said| seen.entry.said.get(said)) {
-            served.shadow_differences(place, said, &by_shadow.said[place]);
+    let answered = &job.entry.identity.outputs;
+    for (i, output) in by_shadow.identity.outputs.iter().enumerate() {
+        let position = answered.iter().position(|other| other == output);
+        if let Some(scores) = position.and_then(|position| job.entry.said.get(position)) {
+            served.shadow_differences(i, scores, &by_shadow.said[i]);
         }
     }
 }
 
-/// What the shadow says of the same request. It reads what columns it can: those of another version may be
-/// others.
-fn score(seen: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> {
-    let mut question = Question::clone(&seen.entry.question);
-    scratch.until = Some(Instant::now() + MOST_TIME);
-    let scores = seen.by.score(&mut question, true, scratch);
+/// Scores the request with the shadow. Lenient, since another version may read other columns.
+fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> {
+    let mut query = RankQuery::clone(&job.entry.question);
+    scratch.deadline = Some(Instant::now() + MAX_TIME);
+    let scores = job.by.score(&mut query, true, scratch);
     let scores = scores.map_err(|refusal| refusal.what)?;
     Ok(Entry {
-        request_id: seen.entry.request_id.clone(),
+        request_id: job.entry.request_id.clone(),
         time: SystemTime::now(),
-        identity: seen.by.identity.clone(),
+        identity: job.by.identity.clone(),
         role: Some(SHADOW),
-        question: seen.entry.question.clone(),
+        question: job.entry.question.clone(),
         raw: scores.raw.into(),
         said: scores.said.into(),
     })

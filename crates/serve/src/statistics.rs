@@ -1,9 +1,9 @@
-//! What a model version did since it was loaded, as the protocol's statistics call tells it.
+//! Statistics of a model version since it was loaded, for the protocol's statistics call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// How often, and how long in all.
+/// A count and a total time.
 #[derive(Debug, Default)]
 pub struct Total {
     count: AtomicU64,
@@ -11,42 +11,42 @@ pub struct Total {
 }
 
 impl Total {
-    /// Adds one that took this long.
+    /// Adds one event of this duration.
     pub fn add(&self, time: Duration) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// How many, and how many nanoseconds in all.
+    /// Returns the count and the total nanoseconds.
     pub fn get(&self) -> (u64, u64) {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         (get(&self.count), get(&self.nanoseconds))
     }
 }
 
-/// See the module.
+/// Statistics of a model version.
 #[derive(Debug, Default)]
 pub struct Statistics {
-    /// Requests that were answered.
+    /// Requests that succeeded.
     pub success: Total,
-    /// Requests that were refused once the model was known.
+    /// Requests that failed after the model was selected.
     pub fail: Total,
-    /// Waiting for a thread.
+    /// Time waiting for a worker thread.
     pub queue: Total,
-    /// Reading and encoding.
+    /// Time parsing and encoding.
     pub input: Total,
-    /// Scoring.
+    /// Time scoring.
     pub infer: Total,
-    /// Writing the answer.
+    /// Time writing the response.
     pub output: Total,
     candidates: AtomicU64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970 of the last success.
     last: AtomicU64,
 }
 
 impl Statistics {
-    /// Counts the candidates of an answered request.
+    /// Counts the candidates of a successful request.
     pub fn answered(&self, candidates: usize) {
         self.candidates
             .fetch_add(candidates as u64, Ordering::Relaxed);
@@ -55,12 +55,12 @@ impl Statistics {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// Candidates that were scored.
+    /// Returns the number of scored candidates.
     pub fn candidates(&self) -> u64 {
         self.candidates.load(Ordering::Relaxed)
     }
 
-    /// When a request was last answered, in milliseconds since 1970; 0 if none was.
+    /// Returns the time of the last success in milliseconds since 1970; 0 if there was none.
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
     }

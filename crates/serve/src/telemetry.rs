@@ -1,9 +1,8 @@
-//! What the server tells those who run it: metrics in OpenMetrics text, [`logs`] and [`traces`].
+//! Metrics in OpenMetrics text, [`logs`] and [`traces`] for operators.
 //!
-//! A request leaves one [`Record`] when it has been answered; [`Telemetry::done`] turns it into
-//! counters, a line in the log and spans. What is counted for a version of a model stands in its
-//! [`ServedVersion`], which is made when the version is loaded; when the last owner drops it, its
-//! series are gone.
+//! Each request produces one [`Record`] when it has been answered; [`Telemetry::done`] turns it into
+//! counters, a log line and spans. The counters of a model version are in its [`ServedVersion`], which is
+//! created when the version is loaded; when its last owner drops it, its series are removed.
 //!
 //! ```
 //! use ncs_serve::telemetry::*;
@@ -51,24 +50,24 @@ use traces::Traces;
 /// The content type of [`Telemetry::metrics`].
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All that is counted, logged and traced. Shared by the whole server.
+/// Metrics, logs and traces, shared by the whole server.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// Requests that wait for a worker.
+    /// Requests waiting for a worker.
     pub queue_depth: Gauge,
-    /// Bytes that requests and answers under way take.
+    /// Bytes of requests and responses in progress.
     pub body_bytes: Gauge,
-    /// The most memory that the server takes, by its limits.
+    /// Upper bound of the server's memory in bytes, computed from its limits.
     pub memory_bound: Gauge,
-    /// 1 while the server is ready for requests, else 0.
+    /// 1 if the server is ready, else 0.
     pub ready: Gauge,
-    /// Rows in files of the score log that are closed.
+    /// Rows in closed files of the score log.
     pub score_log_rows: Counter,
-    /// Rows that the score log lost: its queue was full, or a file failed.
+    /// Rows lost by the score log because its queue was full or writing failed.
     pub score_log_dropped: Counter,
-    /// Rows of which neither is known yet.
+    /// Rows that are neither written nor lost yet.
     pub score_log_pending: Gauge,
-    /// Requests that the shadow left out, because its queue was full.
+    /// Requests that the shadows skipped because their queue was full.
     pub shadow_dropped: Counter,
     connections: Family<[(&'static str, String); 1], Gauge>,
     loads: Family<[(&'static str, String); 2], Counter>,
@@ -79,17 +78,17 @@ pub struct Telemetry {
     traces: Option<Traces>,
 }
 
-/// How the loading of a version ended.
+/// Result of loading a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadOutcome {
-    /// It can answer.
+    /// The version is valid.
     Loaded,
-    /// It cannot; what was served before is served still.
+    /// The version is invalid; the versions being served are unchanged.
     Failed,
 }
 
 impl Telemetry {
-    /// Nothing counted yet; spans go to `traces`, where there are some.
+    /// Creates the telemetry with all counters at zero; spans are sent to `traces`, if given.
     pub fn new(traces: Option<Traces>) -> Arc<Telemetry> {
         let mut telemetry = Telemetry {
             queue_depth: Gauge::default(),
@@ -117,27 +116,27 @@ impl Telemetry {
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         gauge(
             "ncs_queue_depth",
-            "Requests that wait for a worker",
+            "Requests waiting for a worker",
             &self.queue_depth,
         );
         gauge(
             "ncs_body_bytes",
-            "Bytes that requests and answers under way take",
+            "Bytes of requests and responses in progress",
             &self.body_bytes,
         );
         gauge(
             "ncs_memory_bound_bytes",
-            "The most memory that the server takes, by its limits",
+            "Upper bound of the server's memory, computed from its limits",
             &self.memory_bound,
         );
         gauge(
             "ncs_ready",
-            "1 while the server is ready for requests",
+            "1 if the server is ready for requests",
             &self.ready,
         );
         gauge(
             "ncs_score_log_pending_rows",
-            "Rows that wait for the score log, or for its open files to be closed",
+            "Rows waiting for the score log or in its open files",
             &self.score_log_pending,
         );
         let mut count = |name, help, count: &Counter| registry.register(name, help, count.clone());
@@ -148,12 +147,12 @@ impl Telemetry {
         );
         count(
             "ncs_score_log_dropped",
-            "Rows that the score log lost: its queue was full, or a file failed",
+            "Rows lost by the score log: its queue was full, or writing failed",
             &self.score_log_dropped,
         );
         count(
             "ncs_shadow_dropped",
-            "Requests left out by the shadow, whose queue was full",
+            "Requests skipped by the shadows: their queue was full",
             &self.shadow_dropped,
         );
         registry.register(
@@ -163,18 +162,18 @@ impl Telemetry {
         );
         registry.register(
             "ncs_model_loads",
-            "Versions loaded, or tried",
+            "Attempts to load a version",
             self.loads.clone(),
         );
-        registry.register("ncs_build", "The server that this is", build());
+        registry.register("ncs_build", "Version and platform of the server", build());
         registry.register_collector(Box::new(self.durations.clone()));
         registry.register_collector(Box::new(self.models.clone()));
         registry.register_collector(Box::new(process::Process));
     }
 
-    /// A version that is served from now on: its outputs (the tasks, then their product) and its
-    /// columns, in the order in which they are counted later. Its series live as long as it does; where
-    /// the same version is served anew, they start from zero.
+    /// Registers a version: its outputs (the tasks, then their product) and its columns, in the order of the
+    /// later indices. Its series exist as long as it does; if the same version is registered again, they
+    /// start from zero.
     pub fn serve(
         &self,
         by: ServedBy,
@@ -184,14 +183,14 @@ impl Telemetry {
         self.models.serve(by, tasks, columns)
     }
 
-    /// The open connections of one port: `inc` for each that opens, `dec` when it closes. Ask once.
+    /// Returns the gauge of open connections of a port. Call it once per port.
     pub fn connections(&self, port: &str) -> Gauge {
         self.connections
             .get_or_create_owned(&[("port", port.to_owned())])
     }
 
-    /// Counts a version of `model` that was loaded, or could not be. Only for models that the server
-    /// knows, since each name is kept.
+    /// Counts the result of loading a version of `model`. Call it for the server's own models only, since
+    /// each name is kept.
     pub fn loaded(&self, model: &str, outcome: LoadOutcome) {
         let outcome = match outcome {
             LoadOutcome::Loaded => "loaded",
@@ -201,17 +200,17 @@ impl Telemetry {
         self.loads.get_or_create(&labels).inc();
     }
 
-    /// Counts, logs and traces a request that was answered just now.
+    /// Counts, logs and traces a request that has just been answered.
     pub fn done(&self, record: &Record) {
         self.done_at(record, Instant::now());
     }
 
-    /// As [`done`](Self::done), for a request that was answered at `ended`.
+    /// Like [`done`](Self::done), for a request that was answered at `ended`.
     pub fn done_at(&self, record: &Record, ended: Instant) {
         self.durations.count(record, ended);
         match &record.served {
             Some(served) => served.requests.count(record),
-            None => self.models.nameless.count(record),
+            None => self.models.unmatched.count(record),
         }
         if let Some(traces) = &self.traces {
             traces.record(record, ended);
@@ -219,15 +218,15 @@ impl Telemetry {
         self.refusals.log(record, ended);
     }
 
-    /// All metrics, as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn metrics(&self) -> String {
-        let mut written = String::new();
-        text::encode(&mut written, &self.registry).expect("text takes all that is written");
-        written
+        let mut output = String::new();
+        text::encode(&mut output, &self.registry).expect("writing to a string does not fail");
+        output
     }
 
-    /// Logs what was left out of the log, and sends the spans that wait, for `bound` at most. The last
-    /// thing that a server does; it blocks.
+    /// Logs the number of suppressed log lines and sends waiting spans, for at most `bound`. Blocks; must be
+    /// the last call.
     pub fn close(&self, bound: Duration) {
         self.refusals.close();
         if let Some(traces) = &self.traces {

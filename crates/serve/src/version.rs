@@ -1,12 +1,12 @@
-//! A model version that answers: its files made to run, and what it does with a question.
+//! A loaded model version and how it scores requests.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::compute::WorkerScratch;
-use crate::rank_request::Question;
+use crate::rank_request::RankQuery;
 use crate::rankers::Rankers;
 use crate::statistics::Statistics;
 use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
-use crate::wire::bounds::MOST_NAME;
+use crate::wire::bounds::MAX_NAME;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
 use ncs_features::coverage::{count_values, farthest};
@@ -20,71 +20,71 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// VersionSelector model this is, in answers, logs and metrics.
+/// Identity of a version in responses, logs and metrics.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The model's name.
+    /// Name of the model.
     pub model: Arc<str>,
-    /// The version's number.
+    /// Version number.
     pub number: u64,
-    /// BLAKE3 of its manifest, in hex.
+    /// BLAKE3 hash of its manifest, in hex.
     pub hash: Arc<str>,
-    /// What its rows mean.
+    /// Schema of its rows.
     pub schema: Arc<Schema>,
-    /// Names of the outputs: the tasks, then their product where one task is about another's positives.
+    /// Names of the outputs: the tasks, then their product if one task is defined on another's positives.
     pub outputs: Arc<[String]>,
 }
 
-/// A version that is loaded and checked.
+/// A version that is loaded and verified.
 #[derive(Debug)]
 pub struct Version {
-    /// Who it is.
+    /// Identity of the version.
     pub identity: Arc<Identity>,
-    /// What it did since it was loaded.
+    /// Statistics since it was loaded.
     pub statistics: Statistics,
     scorer: Arc<Scorer>,
     encoder: Encoder,
-    /// The fields that read a column.
+    /// Indices of the fields that read a column.
     fields_of: HashMap<Box<str>, Vec<usize>>,
     /// The two tasks whose product is the last output.
     product: Option<Product>,
     rankers: Rankers,
-    /// Where it is counted, once it answers.
+    /// Its metrics, once registered.
     served: OnceLock<Arc<ServedVersion>>,
-    /// Requests so far, to count the values of some.
-    turns: AtomicU32,
+    /// Number of requests so far, for sampling those whose values are counted.
+    n_requests: AtomicU32,
 }
 
-/// Values of one request in so many are counted: looking up whether an id was met costs time.
-pub(crate) const COUNTED: u32 = 8;
+/// The values of one in this many requests are counted: looking up whether training saw an id takes time.
+pub(crate) const COUNT_EVERY: u32 = 8;
 
-/// What a version says of the candidates of a question.
+/// Scores of the candidates of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// `raw[task][candidate]`: before calibration.
+    /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Vec<Vec<f32>>,
-    /// `said[output][candidate]`: calibrated, the product last.
+    /// Calibrated scores `said[output][candidate]`, the product last.
     pub said: Vec<Vec<f32>>,
-    /// How long the encoding took, and the scoring.
+    /// Time for encoding.
     pub encode: Duration,
-    /// How long the scoring took.
+    /// Time for scoring.
     pub score: Duration,
-    /// The ids of the context's fields and of the candidates', for who wants to count them.
+    /// Ids of the context's fields and of the candidates' fields, for counting them.
     pub ids: [Batch; 2],
 }
 
 impl Version {
-    /// Reads the model in `folder`, checks every byte of it, and that it still scores the rows that it
-    /// was saved with as it did then.
+    /// Reads the model in `folder`, verifies its checksums, and checks that it still scores the rows of its
+    /// self test as it did when it was saved.
     ///
     /// # Errors
-    /// A file is missing or was changed, or the scores are others; the text says which.
+    /// A file is missing or was changed, or the scores differ; the message names which.
     pub fn load(folder: &Path, model: &Arc<str>, number: u64) -> Result<Version, String> {
         let artifact = Artifact::read(folder).map_err(|error| error.to_string())?;
         let hash = Artifact::hash(folder).map_err(|error| error.to_string())?;
         let scorer = Scorer::new(&artifact).ok_or_else(|| {
             format!(
-                "{}: the weights are of another network than the manifest; train again, or take the model \
+                "{}: the weights do not match the network of the manifest; train again, or take the model \
                  from where it came from",
                 folder.display()
             )
@@ -133,11 +133,11 @@ impl Version {
             fields_of,
             product,
             served: OnceLock::new(),
-            turns: AtomicU32::new(0),
+            n_requests: AtomicU32::new(0),
         }
     }
 
-    /// Has its scores and values counted from now on.
+    /// Registers the version with the telemetry, so that its scores and values are counted.
     pub fn count_by(&self, telemetry: &Telemetry) {
         let by = ServedBy {
             model: self.identity.model.clone(),
@@ -150,13 +150,13 @@ impl Version {
             .get_or_init(|| telemetry.serve(by, &self.identity.outputs, &columns));
     }
 
-    /// Where it is counted.
+    /// Returns its metrics, if registered.
     pub fn served(&self) -> Option<&Arc<ServedVersion>> {
         self.served.get()
     }
 
-    /// Counts scores that were answered, and of some requests the values that training never saw and the numbers
-    /// that were clipped to its range.
+    /// Counts the scores of a response, and for a sample of the requests the values that training never saw
+    /// and the numbers clipped to its range.
     pub fn count_scores(&self, scores: &Scores) {
         let Some(served) = self.served.get() else {
             return;
@@ -164,8 +164,8 @@ impl Version {
         for (output, scores) in scores.said.iter().enumerate() {
             served.scores(output, scores);
         }
-        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        if turn.is_multiple_of(COUNTED) {
+        let request = self.n_requests.fetch_add(1, Ordering::Relaxed);
+        if request.is_multiple_of(COUNT_EVERY) {
             for f in 0..self.schema().fields.len() {
                 let (mut values, mut unseen, mut clipped) = (0, 0, 0);
                 for ids in scores.ids.iter().map(|part| &part.fields[f]) {
@@ -178,23 +178,24 @@ impl Version {
         }
     }
 
-    /// The frozen network.
+    /// Returns the scorer.
     pub fn scorer(&self) -> &Arc<Scorer> {
         &self.scorer
     }
 
-    /// What its rows mean.
+    /// Returns the schema.
     pub fn schema(&self) -> &Schema {
         &self.identity.schema
     }
 
-    /// The two tasks whose product is the last output, where there is one.
+    /// Returns the two tasks whose product is the last output, if there is one.
     pub fn product(&self) -> Option<[usize; 2]> {
         self.product.as_ref().map(|product| product.tasks)
     }
 
-    /// Gets ready for the kinds of questions that `old` was asked, so that the first of them is not slow.
-    pub fn prepare_as(&self, old: &Version) {
+    /// Builds the rankers for the context columns that `old` was used with, so that the first requests are
+    /// not slow.
+    pub fn warm_up(&self, old: &Version) {
         for columns in old.rankers.contexts() {
             let names = columns.iter().map(|&f| &old.schema().fields[f].column);
             let fields = names.filter_map(|name| self.fields_of.get(name.as_str()));
@@ -205,40 +206,40 @@ impl Version {
         }
     }
 
-    /// Scores all candidates of a question. Where `lenient`, columns that no field reads are passed over,
-    /// and a field whose column is absent is null.
+    /// Scores all candidates of a request. If `lenient`, columns that no field reads are ignored, and a
+    /// field whose column is absent is null.
     ///
     /// # Errors
-    /// A column is unknown, missing, in both parts, or holds what its fields cannot read; or a number is so
-    /// large that the network's sums overflow.
+    /// A column is unknown, missing, in both parts, or has values that its fields cannot read; or a number
+    /// is so large that the network overflows.
     pub fn score(
         &self,
-        question: &mut Question,
+        query: &mut RankQuery,
         lenient: bool,
         scratch: &mut WorkerScratch,
     ) -> Result<Scores, ApiError> {
         let began = Instant::now();
-        let context_fields = self.check_columns(question, lenient)?;
+        let context_fields = self.check_columns(query, lenient)?;
         let in_context = |f: usize| context_fields.binary_search(&f).is_ok();
         let wrong = |part: &'static str| {
-            move |error: EncodeError| Kind::Invalid.says(format!("{part}: {error}"))
+            move |error: EncodeError| ErrorKind::Invalid.error(format!("{part}: {error}"))
         };
-        let context = self.encoder.encode_some(&question.context, in_context);
+        let context = self.encoder.encode_some(&query.context, in_context);
         let mut context = context.map_err(wrong("context"))?;
         context.n_rows = 1;
         let candidates = self
             .encoder
-            .encode_some(&question.candidates, |f| !in_context(f));
+            .encode_some(&query.candidates, |f| !in_context(f));
         let candidates = candidates.map_err(wrong("candidates"))?;
         let encoded = Instant::now();
         let raw = match self.rankers.get(&context_fields) {
             Some(ranker) => ranked(&ranker, &context, &candidates, scratch),
-            None => self.by_rows(&context_fields, &context, &candidates, scratch)?,
+            None => self.score_rows(&context_fields, &context, &candidates, scratch)?,
         };
-        if let Some(row) = no_number(&raw) {
-            return Err(self.no_score(row, &context, &candidates));
+        if let Some(row) = first_nan(&raw) {
+            return Err(self.overflow_error(row, &context, &candidates));
         }
-        let said = self.said(&raw);
+        let said = self.calibrated(&raw);
         Ok(Scores {
             raw,
             said,
@@ -248,16 +249,12 @@ impl Version {
         })
     }
 
-    /// The fields of the context, ascending.
-    fn check_columns(
-        &self,
-        question: &mut Question,
-        lenient: bool,
-    ) -> Result<Vec<usize>, ApiError> {
+    /// Checks the columns of a request and returns the fields of the context, in ascending order.
+    fn check_columns(&self, query: &mut RankQuery, lenient: bool) -> Result<Vec<usize>, ApiError> {
         let mut read_by = vec![None; self.schema().fields.len()];
         let parts = [
-            (&question.context, "context"),
-            (&question.candidates, "candidates"),
+            (&query.context, "context"),
+            (&query.candidates, "candidates"),
         ];
         for (block, part) in parts {
             for column in &block.columns {
@@ -267,7 +264,7 @@ impl Version {
                 };
                 for &f in fields {
                     if let Some(other) = read_by[f].replace(part) {
-                        return Err(Kind::Invalid.says(format!(
+                        return Err(ErrorKind::Invalid.error(format!(
                             "column \"{}\" comes twice, in {other} and in {part}; send it once",
                             shown(&column.name)
                         )));
@@ -283,17 +280,17 @@ impl Version {
             for f in absent {
                 read_by[f] = Some("context");
                 let name = &self.schema().fields[f].column;
-                if question.context.column(name).is_none() {
-                    question.context.columns.push(null(name));
-                    question.context.n_rows = 1;
+                if query.context.column(name).is_none() {
+                    query.context.columns.push(null(name));
+                    query.context.n_rows = 1;
                 }
             }
         }
-        let of_context = |&f: &usize| read_by[f] == Some("context");
-        Ok((0..read_by.len()).filter(of_context).collect())
+        let is_context = |&f: &usize| read_by[f] == Some("context");
+        Ok((0..read_by.len()).filter(is_context).collect())
     }
 
-    /// A column that no field reads: the one that groups rows may come all the same, for it names the user.
+    /// Checks a column that no field reads. The group column is allowed, since it names the user.
     fn check_unread(&self, column: &Column, part: &str, lenient: bool) -> Result<(), ApiError> {
         let schema = self.schema();
         if lenient || schema.group.as_ref() == Some(&column.name) {
@@ -308,7 +305,7 @@ impl Version {
             "{part}: column \"{}\" is no feature of this model{hint}",
             shown(&column.name)
         );
-        Err(Kind::Invalid.says(what))
+        Err(ErrorKind::Invalid.error(what))
     }
 
     fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), ApiError> {
@@ -324,16 +321,16 @@ impl Version {
             1 => ("column", "it"),
             _ => ("columns", "them"),
         };
-        Err(Kind::Invalid.says(format!(
+        Err(ErrorKind::Invalid.error(format!(
             "{word} missing: {}; send {them} in the context or for each candidate, null where a value is \
              unknown",
             listed(&names)
         )))
     }
 
-    /// Candidates as whole rows, for networks that have no ranker: so many at a time that the context, which
-    /// is repeated for each, does not take much memory.
-    fn by_rows(
+    /// Scores candidates as whole rows, for networks without a ranker, in chunks that limit the memory of
+    /// the context, which is repeated for each row.
+    fn score_rows(
         &self,
         context_fields: &[usize],
         context: &Batch,
@@ -341,7 +338,7 @@ impl Version {
         scratch: &mut WorkerScratch,
     ) -> Result<Vec<Vec<f32>>, ApiError> {
         let lengths = context_fields.iter().map(|&f| context.fields[f].ids.len());
-        let n_rows = MOST_REPEATED / lengths.sum::<usize>().max(1);
+        let n_rows = MAX_REPEATED_VALUES / lengths.sum::<usize>().max(1);
         let mut scores = vec![Vec::new(); self.schema().tasks.len()];
         let mut from = 0;
         while from < candidates.n_rows {
@@ -352,48 +349,51 @@ impl Version {
             for &f in context_fields {
                 rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
             }
-            let of_part = self.scorer.score_uncalibrated(&rows, &mut scratch.pass);
-            for (all, part) in scores.iter_mut().zip(of_part) {
+            let part_scores = self
+                .scorer
+                .score_uncalibrated(&rows, &mut scratch.workspace);
+            for (all, part) in scores.iter_mut().zip(part_scores) {
                 all.extend_from_slice(&part);
             }
         }
         Ok(scores)
     }
 
-    /// The network's sums overflowed for a candidate: it holds a number beyond all that training saw.
-    fn no_score(&self, row: usize, context: &Batch, candidates: &Batch) -> ApiError {
+    /// Builds the error for a candidate whose scores overflowed: it has a number far outside the training
+    /// data.
+    fn overflow_error(&self, row: usize, context: &Batch, candidates: &Batch) -> ApiError {
         let far = farthest(context, 0).into_iter();
         let far = far.chain(farthest(candidates, row));
         match far.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-            Some((distance, f)) => Kind::Invalid.says(format!(
+            Some((distance, f)) => ErrorKind::Invalid.error(format!(
                 "candidate {}: column \"{}\" holds a number too far from those that the model was \
                  trained on, {distance:e} deviations from their mean; send null where it is unknown",
                 row + 1,
                 self.schema().fields[f].column
             )),
-            None => Kind::Internal.says(format!(
-                "candidate {}: the model's weights give no score; train again",
+            None => ErrorKind::Internal.error(format!(
+                "candidate {}: the model's weights give a NaN score; train again",
                 row + 1
             )),
         }
     }
 
-    /// What is answered: calibrated, with the product.
-    fn said(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        let mut said = raw.to_vec();
-        self.scorer.calibrate(&mut said);
-        said.extend(self.product.as_ref().map(|product| product.of(&said)));
-        said
+    /// Returns the scores to return: calibrated, with the product.
+    fn calibrated(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let mut scores = raw.to_vec();
+        self.scorer.calibrate(&mut scores);
+        scores.extend(self.product.as_ref().map(|product| product.of(&scores)));
+        scores
     }
 }
 
-/// Values of contexts that are repeated at a time.
-const MOST_REPEATED: usize = 1 << 20;
+/// Maximum number of context values repeated at a time.
+const MAX_REPEATED_VALUES: usize = 1 << 20;
 
-/// The first candidate that some task has no number for.
-fn no_number(scores: &[Vec<f32>]) -> Option<usize> {
-    let of_task = |scores: &Vec<f32>| scores.iter().position(|score| score.is_nan());
-    scores.iter().filter_map(of_task).min()
+/// Returns the first candidate with a NaN score.
+fn first_nan(scores: &[Vec<f32>]) -> Option<usize> {
+    let position = |scores: &Vec<f32>| scores.iter().position(|score| score.is_nan());
+    scores.iter().filter_map(position).min()
 }
 
 fn ranked(
@@ -405,17 +405,17 @@ fn ranked(
     let n_tasks = ranker.scorer().spec().tasks.len();
     let mut scores = vec![Vec::new(); n_tasks];
     if candidates.n_rows > 0 {
-        ranker.score_uncalibrated(context, candidates, &mut scratch.ranks, &mut scores);
+        ranker.score_uncalibrated(context, candidates, &mut scratch.rank_buffers, &mut scores);
     }
     scores
 }
 
-/// Some rows of the candidates; the fields of the context are left empty.
+/// Returns a range of the candidates' rows; the fields of the context are left empty.
 fn rows_of(candidates: &Batch, context_fields: &[usize], part: Range<usize>) -> Batch {
     if part == (0..candidates.n_rows) {
         return candidates.clone();
     }
-    let of_field = |(f, ids): (usize, &FieldIds)| {
+    let field_rows = |(f, ids): (usize, &FieldIds)| {
         let mut rows = FieldIds::default();
         if context_fields.binary_search(&f).is_err() {
             part.clone().for_each(|row| rows.push_row(ids, row));
@@ -424,21 +424,26 @@ fn rows_of(candidates: &Batch, context_fields: &[usize], part: Range<usize>) -> 
     };
     Batch {
         n_rows: part.len(),
-        fields: candidates.fields.iter().enumerate().map(of_field).collect(),
+        fields: candidates
+            .fields
+            .iter()
+            .enumerate()
+            .map(field_rows)
+            .collect(),
         labels: candidates.labels.clone(),
         truths: candidates.truths.clone(),
         groups: Vec::new(),
     }
 }
 
-/// The ids of one row, `n` times.
+/// Returns `n` copies of the ids of one row.
 fn repeated(one: &FieldIds, n: usize) -> FieldIds {
     let mut rows = FieldIds::default();
     (0..n).for_each(|_| rows.push_row(one, 0));
     rows
 }
 
-/// A column of one null.
+/// Returns a column with one null.
 fn null(name: &str) -> Column {
     Column {
         name: name.to_owned(),
@@ -448,14 +453,14 @@ fn null(name: &str) -> Column {
     }
 }
 
-/// The beginning of the text of the only value that a block has in this column.
+/// Returns the only value of a block's column as text, cut to [`MAX_NAME`] bytes.
 pub(crate) fn only_text(block: &Block, name: &str) -> Option<String> {
     let column = block.column(name)?;
     let value = column.only(0).ok()??;
     let mut buffer = ncs_features::value::TextBuffer::default();
     let text = buffer.text(&column.values, value);
-    // Enough to tell users apart.
-    let text = &text[..text.len().min(MOST_NAME)];
+    // Long enough to distinguish users.
+    let text = &text[..text.len().min(MAX_NAME)];
     Some(String::from_utf8_lossy(text).into_owned())
 }
 

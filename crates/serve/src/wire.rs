@@ -1,5 +1,5 @@
-//! Requests and answers as bytes: JSON and protobuf, the rank call and the Open Inference Protocol.
-//! Nothing here knows a model: columns get their meaning when they are encoded.
+//! Requests and responses in JSON and protobuf: the rank call and the Open Inference Protocol. This module
+//! is independent of models: columns are interpreted when they are encoded.
 
 pub mod bounds;
 pub mod columns_json;
@@ -14,28 +14,28 @@ pub mod tensors;
 
 pub(crate) use count_proto::malformed as proto_malformed;
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::words::shown;
 
-/// What the server takes, whatever the model.
+/// Limits of the contents of a request, for all models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepts {
-    /// Candidates in one request.
+    /// Maximum number of candidates in one request.
     pub candidates: usize,
-    /// Bytes that the columns of one request may take in memory: as many as its body may have.
+    /// Maximum bytes of memory for the columns of one request: the maximum size of its body.
     pub bytes: usize,
-    /// Whether a column that is absent counts as null, and one that is unknown is passed over.
+    /// True if absent columns are null and unknown columns are ignored.
     pub lenient: bool,
 }
 
-/// More columns than this in one request are a mistake.
-pub const MOST_COLUMNS: usize = 4096;
+/// Maximum number of columns in one request.
+pub const MAX_COLUMNS: usize = 4096;
 
 impl Accepts {
-    /// Refuses more candidates than one request may have.
+    /// Checks the number of candidates of a request.
     ///
     /// # Errors
-    /// There are more.
+    /// There are too many.
     pub fn check_candidates(&self, n: usize) -> Result<(), ApiError> {
         match n <= self.candidates {
             true => Ok(()),
@@ -44,32 +44,31 @@ impl Accepts {
     }
 
     fn too_many(&self) -> ApiError {
-        Kind::TooLarge.says(format!(
-            "more than {} candidates, the most that one request may have here; send them in several \
+        ErrorKind::TooLarge.error(format!(
+            "more than {} candidates, the limit for one request; send them in several \
              requests, or start the server with a higher --max-candidates",
             self.candidates
         ))
     }
 }
 
-/// Characters of a name that are compared with known ones: comparing takes as long as the product of both
-/// lengths.
-const MOST_COMPARED: usize = 64;
+/// Maximum number of characters of a name compared with known ones: the time is the product of both lengths.
+const MAX_COMPARED: usize = 64;
 
-/// The most known names that are compared.
-const MOST_KNOWN: usize = 1000;
+/// Maximum number of known names compared.
+const MAX_KNOWN: usize = 1000;
 
-/// `, did you mean "x"?` where a known name is near, else the known names.
+/// Returns `; did you mean "x"?` if a known name is similar, else a list of the known names.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     fn compared(name: &str) -> &str {
-        let end = name.char_indices().nth(MOST_COMPARED);
+        let end = name.char_indices().nth(MAX_COMPARED);
         end.map_or(name, |(end, _)| &name[..end])
     }
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     let name = compared(name);
     let distance = |other: &&str| strsim::damerau_levenshtein(name, compared(other));
-    let near = known.iter().copied().take(MOST_KNOWN).min_by_key(distance);
+    let near = known.iter().copied().take(MAX_KNOWN).min_by_key(distance);
     let Some(near) = near else {
         return "; there are none".to_owned();
     };
@@ -83,15 +82,15 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     )
 }
 
-/// Names in quotes, at most twenty of them.
+/// Returns names in quotes, at most twenty of them.
 pub(crate) fn listed(names: &[&str]) -> String {
-    const MOST: usize = 20;
+    const MAX: usize = 20;
     let shown: Vec<String> = names
         .iter()
-        .take(MOST)
+        .take(MAX)
         .map(|name| format!("{:?}", shown(name)))
         .collect();
-    let rest = names.len().saturating_sub(MOST);
+    let rest = names.len().saturating_sub(MAX);
     match (shown.len(), rest) {
         (0, _) => "none".to_owned(),
         (_, 0) => shown.join(", "),

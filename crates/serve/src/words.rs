@@ -1,14 +1,13 @@
-//! Texts of callers on their way into answers and logs.
+//! Truncation of callers' texts in responses and logs.
 
 use std::borrow::Cow;
 
-/// The most characters of a caller's text that an answer or a log repeats.
-pub const MOST_SHOWN: usize = 200;
+/// Maximum number of characters of a caller's text that a response or log repeats.
+pub const MAX_SHOWN: usize = 200;
 
-/// A caller's text as it may be repeated: its first [`MOST_SHOWN`] characters, and how long it is if that
-/// is not all of it.
+/// Truncates a caller's text to [`MAX_SHOWN`] characters and appends its length if it was longer.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MOST_SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         None => text.into(),
         Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()).into(),
     }
@@ -19,10 +18,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_cut_between_characters() {
+    fn long_texts_are_truncated_between_characters() {
         assert_eq!(shown("a\u{e9}"), "a\u{e9}");
-        let long = "\u{e9}".repeat(MOST_SHOWN + 1);
-        let expected = format!("{}... (402 bytes)", "\u{e9}".repeat(MOST_SHOWN));
+        let long = "\u{e9}".repeat(MAX_SHOWN + 1);
+        let expected = format!("{}... (402 bytes)", "\u{e9}".repeat(MAX_SHOWN));
         assert_eq!(shown(&long), expected);
     }
 }

@@ -1,7 +1,8 @@
-//! The most memory that a server takes, from its limits.
+//! Upper bound of the server's memory, computed from its limits.
 //!
-//! Every part is bounded by a setting, and while it is filled: bodies and answers by their [budget](crate::budget), what a
-//! request becomes by the [bounds](crate::wire::bounds) of its columns, queues by the bytes that wait in them.
+//! Every part is bounded by a setting and enforced while it is filled: bodies and responses by the
+//! [budget](crate::budget), parsed requests by the [bounds](crate::wire::bounds) of their columns, queues by
+//! the bytes of their items.
 
 use crate::listen::ConnectionLimits;
 use crate::rankers;
@@ -11,40 +12,41 @@ use crate::shadow;
 use crate::version::Version;
 use std::fmt;
 
-/// A request that is read, encoded and scored takes so many times the bytes that its body may have, besides
-/// the body itself.
-const AT_WORK: usize = 3;
+/// Memory of a request that is read, encoded and scored, as a multiple of the maximum body size, besides the
+/// body itself.
+const REQUEST_FACTOR: usize = 3;
 
-/// Of each thread that computes: its stack, and buffers that do not grow with requests.
+/// Bytes of each worker thread: its stack and buffers that do not grow with requests.
 const THREAD: usize = 2 << 20;
 
-/// Log lines and spans that wait to be written or sent.
-const TOLD: usize = 16 << 20;
+/// Bytes of log lines and spans waiting to be written or sent.
+const TELEMETRY: usize = 16 << 20;
 
-/// The score log holds what waits, what its files hold, and once more what it is writing.
-const LOG_TIMES: usize = 3;
+/// Memory of the score log as a multiple of its limit: waiting entries, open files, and the file being
+/// written.
+const LOG_FACTOR: usize = 3;
 
-/// Bytes by what takes them.
+/// Upper bound of memory in bytes, by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorstCase {
     parts: Vec<(usize, String)>,
 }
 
 impl WorstCase {
-    /// What these settings allow, without what is in use once the models are loaded.
+    /// Computes the bound for these settings, without the memory in use after the models are loaded.
     pub fn of(settings: &Settings) -> WorstCase {
         let body = settings.body.bytes;
-        let at_work = settings.threads * (AT_WORK * body + THREAD);
-        let ports = 3 * ConnectionLimits::most_bytes(&settings.connections);
+        let workers = settings.threads * (REQUEST_FACTOR * body + THREAD);
+        let ports = 3 * ConnectionLimits::max_bytes(&settings.connections);
         let mut parts = vec![
             (
                 settings.total_bytes,
                 "requests and answers under way (--max-total-body)".to_owned(),
             ),
             (
-                at_work,
+                workers,
                 format!(
-                    "{} threads at work (each {AT_WORK} x --max-body)",
+                    "{} threads at work (each {REQUEST_FACTOR} x --max-body)",
                     settings.threads
                 ),
             ),
@@ -53,25 +55,25 @@ impl WorstCase {
                 format!("3 x {} connections", settings.connections.connections),
             ),
             (
-                shadow::MOST_BYTES + AT_WORK * body + THREAD,
+                shadow::MAX_BYTES + REQUEST_FACTOR * body + THREAD,
                 "shadow versions".to_owned(),
             ),
-            (TOLD, "logs and traces".to_owned()),
+            (TELEMETRY, "logs and traces".to_owned()),
         ];
         if settings.log.is_some() {
-            let n_bytes = LOG_TIMES * settings.log_waiting.bytes + body + LogQueue::WRITER;
+            let n_bytes = LOG_FACTOR * settings.log_waiting.bytes + body + LogQueue::WRITER;
             parts.push((n_bytes, "the score log (--score-log-memory)".to_owned()));
         }
         WorstCase { parts }
     }
 
-    /// Adds what the process has in use, and what loaded versions may still make for their callers.
+    /// Adds the memory in use, and the rankers that loaded versions may still build.
     pub fn with_models<'a>(
         &self,
         in_use: usize,
         versions: impl IntoIterator<Item = &'a Version>,
     ) -> WorstCase {
-        let rankers = versions.into_iter().map(rankers::most_bytes).sum();
+        let rankers = versions.into_iter().map(rankers::max_bytes).sum();
         let mut all = self.clone();
         all.parts
             .insert(0, (in_use, "in use with the models loaded".to_owned()));
@@ -80,7 +82,7 @@ impl WorstCase {
         all
     }
 
-    /// All parts together.
+    /// Returns the sum of all parts.
     pub fn total(&self) -> usize {
         self.parts.iter().map(|(n_bytes, _)| n_bytes).sum()
     }
@@ -91,8 +93,8 @@ impl fmt::Display for WorstCase {
         let mib = |n_bytes: usize| n_bytes.div_ceil(1 << 20);
         write!(f, "at most {} MiB:", mib(self.total()))?;
         let parts = self.parts.iter().filter(|(n_bytes, _)| *n_bytes > 0);
-        for (place, (n_bytes, what)) in parts.enumerate() {
-            let comma = if place == 0 { "" } else { "," };
+        for (i, (n_bytes, what)) in parts.enumerate() {
+            let comma = if i == 0 { "" } else { "," };
             write!(f, "{comma} {} {what}", mib(*n_bytes))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What bodies may cost in memory. A process of its own, in which one thing happens at a time.
+//! Tests of the memory of bodies. In a separate process, one test at a time.
 
 mod support;
 
@@ -8,28 +8,28 @@ use support::{Server, Settings, check_refused};
 
 const MB: usize = 1 << 20;
 
-/// Most that these bodies may add to the process, where that can be told: far below what they cost when
-/// they are kept in pieces or decoded to their end.
-const MOST_MB: usize = 40;
+/// Maximum memory in MB that these bodies may add to the process: far below the memory if they were kept in
+/// pieces or decoded completely.
+const MAX_MB: usize = 40;
 
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does something, which must not cost much memory where that can be told (Linux).
+/// Runs `work` and checks that it takes little memory (Linux only).
 #[track_caller]
 fn check_cheap(work: impl FnOnce()) {
-    // Forgets the most memory that this process has had so far.
+    // Resets the peak memory of this process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = peak_mb();
     work();
     if let (Some(before), Some(after)) = (before, peak_mb()) {
-        assert!(after - before < MOST_MB, "{before} MB became {after} MB");
+        assert!(after - before < MAX_MB, "{before} MB became {after} MB");
     }
 }
 
-/// The most memory that this process has had, in MB.
+/// Returns the peak memory of this process in MB.
 fn peak_mb() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let (_, after) = status.split_once("VmHWM:")?;
@@ -38,7 +38,7 @@ fn peak_mb() -> Option<usize> {
 }
 
 #[test]
-fn six_hundred_thousand_chunks_of_a_byte_cost_one_buffer() {
+fn six_hundred_thousand_chunks_of_a_byte_take_one_buffer() {
     let _one = one_at_a_time();
     let head = "POST /length HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
         transfer-encoding: chunked\r\n\r\n";
@@ -46,13 +46,13 @@ fn six_hundred_thousand_chunks_of_a_byte_cost_one_buffer() {
     let server = Server::start(Settings::default());
     server.check_answers();
     check_cheap(|| {
-        let answer = server.says(request.as_bytes());
+        let answer = server.exchange(request.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(answer.ends_with("\r\n\r\n600000"), "{answer}");
     });
 }
 
-/// A gigabyte of zeros, compressed.
+/// Returns a gigabyte of zeros, compressed.
 fn bomb(mut stream: Compress) -> Vec<u8> {
     let zeros = vec![0; MB];
     let mut packed = Vec::with_capacity(8 * MB);
@@ -86,7 +86,7 @@ fn check_bomb(encoding: &str, stream: Compress) {
     let server = Server::start(settings);
     server.check_answers();
     check_cheap(|| {
-        let answer = server.says(&request);
+        let answer = server.exchange(&request);
         check_refused(&answer, 413, "more bytes, once decoded, than the 8388608");
     });
 }
@@ -102,7 +102,7 @@ fn a_deflate_bomb_is_refused_at_the_limit() {
 }
 
 #[test]
-fn a_promised_length_costs_nothing() {
+fn a_declared_length_takes_no_memory() {
     let _one = one_at_a_time();
     let mut settings = Settings::default();
     settings.bodies.bytes = 1 << 40;

@@ -1,6 +1,6 @@
-//! The log: valid JSON lines, few of many refusals, nothing that breaks a line.
+//! Tests of the log: valid JSON lines, rate limit of refusals, escaping.
 
-use ncs_serve::Kind;
+use ncs_serve::ErrorKind;
 use ncs_serve::telemetry::logs::{self, LogFormat};
 use ncs_serve::telemetry::*;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is logged, kept.
+/// A writer that keeps the log.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -22,7 +22,7 @@ impl io::Write for Written {
     }
 }
 
-/// The lines that `log` logs, under a filter.
+/// Returns the lines that `log` writes with a filter.
 fn lines(filter: &str, format: LogFormat, log: impl FnOnce()) -> Vec<String> {
     let written = Written::default();
     let writer = written.clone();
@@ -51,9 +51,9 @@ fn record() -> Record {
     record
 }
 
-fn refused(kind: Kind) -> Record {
+fn refused(kind: ErrorKind) -> Record {
     let mut record = record();
-    record.refused = Some(kind.says("line 1\nline 2 \u{1b}[31m"));
+    record.refused = Some(kind.error("line 1\nline 2 \u{1b}[31m"));
     record
 }
 
@@ -102,33 +102,33 @@ fn an_answer_is_a_json_line_with_its_stages() {
 }
 
 #[test]
-fn refusals_are_as_important_as_those_who_are_to_mend_them() {
+fn client_errors_are_info_and_server_errors_warnings() {
     let check = |kind, filter, expected: &[&str]| {
         let telemetry = Telemetry::new(None);
         let lines = json(filter, || telemetry.done(&refused(kind)));
         let levels = lines.iter().map(|line| line["level"].as_str().unwrap());
         assert_eq!(levels.collect::<Vec<_>>(), expected);
     };
-    check(Kind::Internal, "info", &["WARN"]);
-    check(Kind::Overloaded, "info", &["WARN"]);
-    check(Kind::Invalid, "info", &["INFO"]);
-    check(Kind::Invalid, "warn", &[]);
-    check(Kind::Internal, "off", &[]);
-    check(Kind::Internal, "info,ncs_serve=error", &[]);
+    check(ErrorKind::Internal, "info", &["WARN"]);
+    check(ErrorKind::Overloaded, "info", &["WARN"]);
+    check(ErrorKind::Invalid, "info", &["INFO"]);
+    check(ErrorKind::Invalid, "warn", &[]);
+    check(ErrorKind::Internal, "off", &[]);
+    check(ErrorKind::Internal, "info,ncs_serve=error", &[]);
 }
 
 #[test]
-fn of_many_refusals_few_are_logged_and_the_others_counted() {
+fn refusals_are_rate_limited_and_the_others_counted() {
     let telemetry = Telemetry::new(None);
-    let record = refused(Kind::Internal);
+    let record = refused(ErrorKind::Internal);
     let at = |seconds| record.began + Duration::from_secs(seconds);
     let lines = json("info", || {
         (0..25).for_each(|_| telemetry.done_at(&record, at(0)));
         (0..12).for_each(|_| telemetry.done_at(&record, at(2)));
         telemetry.close(Duration::ZERO);
     });
-    let told = |line: &Value| line["left_out"].as_u64();
-    let left_out: Vec<_> = lines.iter().map(told).collect();
+    let left_out = |line: &Value| line["left_out"].as_u64();
+    let left_out: Vec<_> = lines.iter().map(left_out).collect();
     let expected = [
         vec![None; 10],
         vec![Some(15)],
@@ -142,7 +142,7 @@ fn of_many_refusals_few_are_logged_and_the_others_counted() {
 fn no_request_breaks_a_line_of_text() {
     let telemetry = Telemetry::new(None);
     let lines = lines("info", LogFormat::Text, || {
-        telemetry.done(&refused(Kind::Invalid));
+        telemetry.done(&refused(ErrorKind::Invalid));
     });
     let [line] = &lines[..] else {
         panic!("{lines:?}")
@@ -155,7 +155,7 @@ fn no_request_breaks_a_line_of_text() {
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused() {
+fn an_invalid_filter_is_refused() {
     let check = |filter: &str, expected: &str| {
         let subscriber = logs::subscriber(filter, LogFormat::Text, io::sink);
         let error = subscriber.err().expect("is refused").to_string();

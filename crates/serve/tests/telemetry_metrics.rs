@@ -1,6 +1,6 @@
-//! Metrics as text: what is counted, and that the text is OpenMetrics.
+//! Tests of metrics: their values, and that the text is valid OpenMetrics.
 
-use ncs_serve::Kind;
+use ncs_serve::ErrorKind;
 use ncs_serve::telemetry::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 type Labels = BTreeMap<String, String>;
 
-/// All samples of a text, by name and labels.
+/// The samples of a text, by name and labels.
 type Samples = BTreeMap<(String, Labels), f64>;
 
 fn record(protocol: Protocol, call: Call, served: Option<&Arc<ServedVersion>>) -> Record {
@@ -26,7 +26,7 @@ fn serve(telemetry: &Telemetry, model: &str, version: u64) -> Arc<ServedVersion>
     telemetry.serve(by, &["ctr", "cvr"], &["user", "item"])
 }
 
-/// The samples of `text`, which must be OpenMetrics.
+/// Parses the samples of `text`, which must be valid OpenMetrics.
 fn samples(text: &str) -> Samples {
     let mut families = BTreeSet::new();
     let (mut family, mut kind) = (String::new(), String::new());
@@ -60,7 +60,7 @@ fn suffixes(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// One line: `name{label="value",...} number`.
+/// Parses a line: `name{label="value",...} number`.
 fn sample(line: &str) -> (String, Labels, f64) {
     let end = line.find(['{', ' ']).expect(line);
     let (name, mut rest) = line.split_at(end);
@@ -81,7 +81,7 @@ fn sample(line: &str) -> (String, Labels, f64) {
     (name.to_owned(), labels, number.parse().expect(line))
 }
 
-/// A label's value up to its closing quote, and what follows it.
+/// Splits a label's value at its closing quote.
 fn unescaped(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -111,7 +111,7 @@ fn check(samples: &Samples, name: &str, of: &[(&str, &str)], expected: f64) {
     assert_eq!(found, Some(&expected), "{name} {of:?}");
 }
 
-/// Buckets grow to the count, and each histogram has its sum.
+/// Checks that buckets increase up to the count and that each histogram has its sum.
 fn check_histograms(samples: &Samples) {
     let mut buckets: BTreeMap<(String, Labels), Vec<(f64, f64)>> = BTreeMap::new();
     for ((name, labels), n) in samples {
@@ -141,14 +141,14 @@ fn requests_are_counted_by_protocol_call_model_and_code() {
     let served = serve(&telemetry, "m", 1);
     telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
     telemetry.done(&record(Protocol::Http, Call::Rank, Some(&served)));
-    let refuse = |protocol, kind: Kind, served| {
+    let refuse = |protocol, kind: ErrorKind, served| {
         let mut record = record(protocol, Call::Infer, served);
-        record.refused = Some(kind.says("no"));
+        record.refused = Some(kind.error("no"));
         telemetry.done(&record);
     };
-    refuse(Protocol::Http, Kind::Overloaded, Some(&served));
-    refuse(Protocol::Http, Kind::Unavailable, Some(&served));
-    refuse(Protocol::Grpc, Kind::NotFound, None);
+    refuse(Protocol::Http, ErrorKind::Overloaded, Some(&served));
+    refuse(Protocol::Http, ErrorKind::Unavailable, Some(&served));
+    refuse(Protocol::Grpc, ErrorKind::NotFound, None);
     let samples = samples(&telemetry.metrics());
     let check = |protocol, call, model, code, n| {
         let labels = [
@@ -298,7 +298,7 @@ fn a_thousand_swaps_leave_no_series_behind() {
 }
 
 #[test]
-fn a_version_served_anew_has_its_series_once() {
+fn a_version_served_again_has_its_series_once() {
     let telemetry = Telemetry::new(None);
     let older = serve(&telemetry, "m", 1);
     older.scores(0, &[0.1, 0.2]);

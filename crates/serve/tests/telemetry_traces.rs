@@ -1,10 +1,10 @@
-//! Traces, as a collector gets them.
+//! Tests of traces, as a collector receives them.
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use ncs_serve::Kind;
+use ncs_serve::ErrorKind;
 use ncs_serve::telemetry::traces::{self, Traces};
 use ncs_serve::telemetry::*;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -22,13 +22,13 @@ use tokio::runtime::Runtime;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// Long enough to be no clock of any test.
+/// Longer than any test runs.
 const BOUND: Duration = Duration::from_secs(60);
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// A collector that keeps what it gets.
+/// A collector that stores the spans that it receives.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -44,7 +44,7 @@ impl TraceService for Collector {
 }
 
 impl Collector {
-    /// Starts it, and says where it is.
+    /// Starts the collector and returns its address.
     fn start(&self, runtime: &Runtime) -> String {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -76,7 +76,7 @@ async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-/// The spans that a collector gets of `records`.
+/// Returns the spans that a collector receives for `records`.
 fn sent(ratio: f64, records: impl FnOnce(&Telemetry)) -> (Vec<Span>, Collector) {
     let runtime = Runtime::new().unwrap();
     let collector = Collector::default();
@@ -103,7 +103,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Attributes as text, sorted.
+/// Formats attributes as sorted text.
 fn attributes(attributes: &[KeyValue]) -> Vec<String> {
     let shown = |attribute: &KeyValue| {
         let value = match attribute.value.clone().unwrap().value.unwrap() {
@@ -174,12 +174,12 @@ fn a_request_is_a_span_of_its_caller_with_its_stages() {
 }
 
 #[test]
-fn a_refusal_is_an_error_where_the_server_is_to_mend_it() {
-    let check = |protocol, kind: Kind, code: &str, expected: Option<StatusCode>| {
+fn only_server_errors_have_an_error_status() {
+    let check = |protocol, kind: ErrorKind, code: &str, expected: Option<StatusCode>| {
         let (spans, _) = sent(1.0, |telemetry| {
             let mut record = record(None);
             record.protocol = protocol;
-            record.refused = Some(kind.says("no"));
+            record.refused = Some(kind.error("no"));
             telemetry.done(&record);
         });
         let [span] = &spans[..] else {
@@ -194,26 +194,26 @@ fn a_refusal_is_an_error_where_the_server_is_to_mend_it() {
     let error = Some(StatusCode::Error);
     check(
         Protocol::Http,
-        Kind::Internal,
+        ErrorKind::Internal,
         "http.response.status_code=500",
         error,
     );
     check(
         Protocol::Grpc,
-        Kind::Overloaded,
+        ErrorKind::Overloaded,
         "rpc.grpc.status_code=8",
         error,
     );
     check(
         Protocol::Http,
-        Kind::Invalid,
+        ErrorKind::Invalid,
         "http.response.status_code=400",
         None,
     );
 }
 
 #[test]
-fn the_caller_says_whether_to_trace_and_else_the_ratio() {
+fn the_caller_decides_on_sampling_and_otherwise_the_ratio() {
     let check = |traceparent: Option<String>, ratio, expected| {
         let (spans, _) = sent(ratio, |telemetry| telemetry.done(&record(traceparent)));
         assert_eq!(spans.len(), expected);
@@ -239,12 +239,12 @@ fn probes_leave_no_spans() {
 }
 
 #[test]
-fn a_collector_that_is_away_fails_no_request() {
-    // Bound and never accepted from: nobody answers there.
+fn an_unavailable_collector_fails_no_request() {
+    // Bound but never accepted from: it does not respond.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let telemetry = Telemetry::new(Some(traces::start(&endpoint, "ncs", 1.0).unwrap()));
-    // More than there is room for.
+    // More spans than fit into the queue.
     (0..20_000).for_each(|_| telemetry.done(&record(None)));
     telemetry.close(Duration::from_millis(1));
     telemetry.done(&record(None));
@@ -259,7 +259,7 @@ fn a_server_in_a_task_can_drop_its_traces() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused() {
+fn invalid_settings_are_refused() {
     let check = |endpoint: &str, ratio, expected: &str| {
         let started: Result<Traces, _> = traces::start(endpoint, "ncs", ratio);
         assert_eq!(started.expect_err("is refused").to_string(), expected);

@@ -12,7 +12,7 @@ use ncs_features::{Block, Column, IdSpace, Schema, Texts, Values};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Heads, NetworkKind, Scorer, SelfTest};
 use ncs_serve::compute::WorkerScratch;
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
 use std::path::Path;
 use tempfile::TempDir;
@@ -155,7 +155,7 @@ fn read(folder: &Path) -> Result<String, String> {
 }
 
 /// Candidates with a value for every column of the schema but those of the first fields.
-fn question(schema: &Schema, n_absent: usize) -> Question {
+fn question(schema: &Schema, n_absent: usize) -> RankQuery {
     let mut candidates = Block {
         n_rows: 5,
         columns: Vec::new(),
@@ -169,9 +169,9 @@ fn question(schema: &Schema, n_absent: usize) -> Question {
             });
         }
     }
-    Question {
+    RankQuery {
         candidates,
-        ..Question::default()
+        ..RankQuery::default()
     }
 }
 

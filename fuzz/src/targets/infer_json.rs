@@ -3,7 +3,7 @@
 
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
-use ncs_serve::wire::infer_json::{read, say};
+use ncs_serve::wire::infer_json::{read, respond};
 
 pub(super) const TARGET: Target = Target {
     name: "infer_json",
@@ -19,10 +19,10 @@ fn run(input: &[u8]) -> Result<String, String> {
     questions::ask(
         |accepts| {
             let asked = read(&body, json_length, ("feed", None), accepts)?;
-            Ok((asked.question.clone(), asked))
+            Ok((asked.rank.clone(), asked))
         },
         |answer, asked| {
-            let (body, json_length) = say(answer, asked)?;
+            let (body, json_length) = respond(answer, asked)?;
             let json = &body[..json_length.unwrap_or(body.len())];
             let said: serde_json::Value = serde_json::from_slice(json).expect("it is JSON");
             assert!(said["outputs"].is_array());

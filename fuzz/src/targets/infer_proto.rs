@@ -7,7 +7,7 @@ use ncs_serve::proto::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
 };
 use ncs_serve::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest};
-use ncs_serve::wire::infer_proto::{decode, read, say};
+use ncs_serve::wire::infer_proto::{decode, read, respond};
 use prost::Message;
 
 pub(super) const TARGET: Target = Target {
@@ -23,10 +23,10 @@ fn run(input: &[u8]) -> Result<String, String> {
     questions::ask(
         |accepts| {
             let asked = read(decode(input.to_vec().into(), accepts)?, accepts)?;
-            Ok((asked.question, asked.outputs))
+            Ok((asked.rank, asked.outputs))
         },
         |answer, outputs| {
-            let said = say(answer, outputs.as_deref())?;
+            let said = respond(answer, outputs.as_deref())?;
             assert_eq!(said.outputs.len(), said.raw_output_contents.len());
             Ok(())
         },

@@ -5,7 +5,7 @@ use ncs_features::{Block, Column, Values};
 use ncs_model::{Heads, NetworkKind};
 use ncs_serve::ApiError;
 use ncs_serve::compute::WorkerScratch;
-use ncs_serve::rank_request::{Answer, Question};
+use ncs_serve::rank_request::{RankQuery, RankScores};
 use ncs_serve::version::{Scores, Version};
 use ncs_serve::wire::{Accepts, rank_json};
 use std::cell::RefCell;
@@ -67,8 +67,8 @@ thread_local! {
 /// Reads a request strictly and leniently, scores it, and has `say` write each answer; the kind of
 /// question that it is, or why it is refused.
 pub(super) fn ask<X>(
-    read: impl Fn(&Accepts) -> Result<(Question, X), ApiError>,
-    say: impl Fn(&Answer, &X) -> Result<(), ApiError>,
+    read: impl Fn(&Accepts) -> Result<(RankQuery, X), ApiError>,
+    say: impl Fn(&RankScores, &X) -> Result<(), ApiError>,
 ) -> Result<String, String> {
     let [strict, lenient] = accepts().map(|accepts| {
         let (question, rest) = read(&accepts).map_err(|refusal| refusal.what)?;
@@ -87,9 +87,9 @@ pub(super) fn ask<X>(
 
 /// What all models say of a question.
 fn score(
-    question: &Question,
+    question: &RankQuery,
     lenient: bool,
-    say: impl Fn(&Answer) -> Result<(), ApiError>,
+    say: impl Fn(&RankScores) -> Result<(), ApiError>,
 ) -> Result<Vec<Vec<Vec<f32>>>, String> {
     // Taken out, so that a panic leaves nothing half done behind.
     let kept = MODELS.take().filter(|(models, _)| models.n_asked < ASKED);
@@ -128,8 +128,8 @@ fn check_same(strict: &[Vec<Vec<f32>>], lenient: &[Vec<Vec<f32>>]) {
     }
 }
 
-pub(super) fn answer(version: &Version, scores: &Scores, question: &Question) -> Answer {
-    Answer {
+pub(super) fn answer(version: &Version, scores: &Scores, question: &RankQuery) -> RankScores {
+    RankScores {
         id: question.id.clone(),
         model: version.identity.model.clone(),
         version: version.identity.number,
@@ -142,7 +142,7 @@ pub(super) fn answer(version: &Version, scores: &Scores, question: &Question) ->
 }
 
 /// The answer in JSON says the scores as they are.
-fn check_text(answer: &Answer) {
+fn check_text(answer: &RankScores) {
     let text = rank_json::answer(answer);
     let read: serde_json::Value = serde_json::from_slice(&text).expect("an answer is JSON");
     assert_eq!(read["id"], *answer.id);
@@ -157,7 +157,7 @@ fn check_text(answer: &Answer) {
 }
 
 /// What a question is like, coarsely.
-fn kind_of(question: &Question) -> String {
+fn kind_of(question: &RankQuery) -> String {
     let top = match question.top {
         Some(_) => ", the best",
         None => "",

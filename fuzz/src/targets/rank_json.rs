@@ -2,7 +2,7 @@
 
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
-use ncs_serve::wire::rank_json::question;
+use ncs_serve::wire::rank_json::read;
 
 pub(super) const TARGET: Target = Target {
     name: "rank_json",
@@ -15,7 +15,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> Result<String, String> {
     questions::ask(
-        |accepts| Ok((question(input, accepts)?, ())),
+        |accepts| Ok((read(input, accepts)?, ())),
         |_, ()| Ok(()),
     )
 }

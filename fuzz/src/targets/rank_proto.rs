@@ -2,11 +2,11 @@
 
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
-use ncs_serve::Kind;
+use ncs_serve::ErrorKind;
 use ncs_serve::proto::ranking::column::Values;
 use ncs_serve::proto::ranking::rank_request::Which;
 use ncs_serve::proto::ranking::{Column, Floats, Ints, Lengths, RankRequest, Texts};
-use ncs_serve::wire::rank_proto::{answer, decode, question};
+use ncs_serve::wire::rank_proto::{answer, decode, read};
 use prost::Message;
 
 pub(super) const TARGET: Target = Target {
@@ -22,13 +22,13 @@ fn run(input: &[u8]) -> Result<String, String> {
     questions::ask(
         |accepts| {
             let request = decode(input.to_vec().into(), accepts)?;
-            Ok((question(request, accepts)?, ()))
+            Ok((read(request, accepts)?, ()))
         },
         |said, ()| {
             let bytes = answer(said.clone()).encode_to_vec();
             (!bytes.is_empty())
                 .then_some(())
-                .ok_or(Kind::Internal.says("nothing is said"))
+                .ok_or(ErrorKind::Internal.error("nothing is said"))
         },
     )
 }

@@ -6,7 +6,7 @@
 use super::{Target, WORDS, questions};
 use crate::mutate::Form;
 use ncs_features::Column;
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::wire::tensors::{Datatype, Tensor, blocks, n_values};
 
 pub(super) const TARGET: Target = Target {
@@ -51,10 +51,10 @@ fn run(mut input: &[u8]) -> Result<String, String> {
         for column in &candidates.columns {
             check_column(column, candidates.n_rows);
         }
-        let question = Question {
+        let question = RankQuery {
             context,
             candidates,
-            ..Question::default()
+            ..RankQuery::default()
         };
         Ok((question, ()))
     };

@@ -1,4 +1,4 @@
-//! The command line: `--flag value ...`.
+//! Command line: `--flag value ...`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ const FLAGS: [&str; 13] = [
     "server",
 ];
 
-/// The value of each flag.
+/// Values of the flags.
 pub(crate) struct Flags(BTreeMap<String, String>);
 
 impl Flags {
@@ -27,20 +27,20 @@ impl Flags {
         let mut flags = BTreeMap::new();
         while let Some(word) = words.next() {
             let name = word.strip_prefix("--").filter(|name| FLAGS.contains(name));
-            let name = name.ok_or_else(|| format!("no place for `{word}`"))?;
+            let name = name.ok_or_else(|| format!("unexpected argument `{word}`"))?;
             let value = words.next().ok_or_else(|| format!("{word} has no value"))?;
             flags.insert(name.to_owned(), value);
         }
         Ok(Flags(flags))
     }
 
-    /// `None` where the flag is not there.
+    /// Returns the value of a flag; `None` if it is absent.
     pub(crate) fn maybe<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(text) = self.0.get(name) else {
             return Ok(None);
         };
         let value = text.parse();
-        let value = value.map_err(|_| format!("--{name}: what is `{text}`?"))?;
+        let value = value.map_err(|_| format!("--{name}: invalid value `{text}`"))?;
         Ok(Some(value))
     }
 
@@ -48,8 +48,8 @@ impl Flags {
         Ok(self.maybe(name)?.unwrap_or(default))
     }
 
-    pub(crate) fn needed<T: FromStr>(&self, name: &str) -> Result<T, String> {
+    pub(crate) fn required<T: FromStr>(&self, name: &str) -> Result<T, String> {
         self.maybe(name)?
-            .ok_or_else(|| format!("--{name} is needed"))
+            .ok_or_else(|| format!("--{name} is required"))
     }
 }

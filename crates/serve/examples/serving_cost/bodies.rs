@@ -1,4 +1,4 @@
-//! Requests as bytes, made once before the measurement.
+//! Requests as bytes, built once before the measurement.
 
 use crate::workload::{Form, LIST_LENGTH, MODEL, N_CANDIDATES, RawColumn, Request};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
-/// How a request goes over the wire.
+/// Format of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     RankJson,
@@ -34,7 +34,7 @@ impl FromStr for Wire {
 }
 
 impl Wire {
-    /// The bytes of a request: of HTTP with its head, of gRPC the message.
+    /// Returns the bytes of a request: for HTTP with its head, for gRPC the message.
     pub(crate) fn bytes(self, request: &Request, form: Form) -> Bytes {
         match self {
             Wire::RankJson => post("rank", "", &rank_json(request, form)),

@@ -1,37 +1,37 @@
-//! Latencies, and the CPU time of a process as Linux tells it.
+//! Latencies, and the CPU time of a process on Linux.
 
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
-/// Ticks a second in `/proc`, on every Linux that this runs on.
+/// Clock ticks per second in `/proc`.
 const TICKS: f64 = 100.0;
 
-/// CPU seconds of a process so far, ended threads included; NaN where the system does not tell.
+/// Returns the CPU seconds of a process, including ended threads; NaN if the system does not provide them.
 pub(crate) fn cpu_seconds(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold blanks.
+    // The name, in parentheses, may contain spaces.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok());
+    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
     match (ticks(11), ticks(12)) {
         (Some(user), Some(system)) => (user + system) / TICKS,
         _ => f64::NAN,
     }
 }
 
-/// Lets threads that are started from now on wake within microseconds of the time they sleep until,
-/// rather than the usual 50; where the system refuses, they are that late.
+/// Reduces the timer slack of threads started from now on, so that they wake within microseconds of their
+/// time rather than 50; has no effect if the system refuses.
 pub(crate) fn sleep_exactly() {
     let _ = fs::write("/proc/self/timerslack_ns", "1");
 }
 
-/// What the latencies of all requests say: milliseconds, and requests a second.
+/// Summarises latencies in milliseconds, and requests per second.
 pub(crate) fn summary(mut latencies: Vec<Duration>, wall: Duration) -> Value {
     latencies.sort_unstable();
     let at = |share: f64| {
-        let place = (share * latencies.len() as f64).ceil() as usize;
-        let latency = latencies.get(place.saturating_sub(1));
+        let index = (share * latencies.len() as f64).ceil() as usize;
+        let latency = latencies.get(index.saturating_sub(1));
         latency.map_or(f64::NAN, |latency| milliseconds(*latency))
     };
     json!({

@@ -1,4 +1,4 @@
-//! gRPC whose messages stay bytes: neither side of the client's codec costs anything.
+//! A gRPC client that sends and receives bytes, so that encoding takes no time.
 
 use crate::bodies::Wire;
 use crate::load::Connection;
@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 const RANK: &str = "/ncs4cvr.v1.Ranking/Rank";
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
-/// A channel of one connection, driven by the thread that calls.
+/// A channel with one connection, driven by the calling thread.
 pub(crate) struct Calls {
     runtime: Runtime,
     client: Grpc<Channel>,
@@ -59,7 +59,7 @@ impl Connection for Calls {
     }
 }
 
-/// The codec that changes nothing.
+/// A codec that leaves bytes unchanged.
 #[derive(Clone, Copy, Default)]
 struct AsBytes;
 

@@ -1,4 +1,5 @@
-//! As little HTTP/1.1 as a kept connection needs: the client must not eat the server's cores.
+//! A minimal HTTP/1.1 client for a persistent connection, which uses little of the CPU that the server
+//! needs.
 
 use crate::load::Connection;
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 1 << 20;
 
-/// A kept connection.
+/// A persistent connection.
 pub(crate) struct Http {
     to: SocketAddr,
     stream: Option<TcpStream>,
@@ -66,7 +67,7 @@ fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The status and the length of the whole answer, once its head is here.
+/// Returns the status and the length of the whole response, once its head has arrived.
 fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
     const END: &[u8] = b"\r\n\r\n";
     let Some(end) = answer.windows(END.len()).position(|four| four == END) else {

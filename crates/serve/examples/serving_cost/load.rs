@@ -1,4 +1,4 @@
-//! Load on a server, from kept connections, each with a thread of its own.
+//! Load on a server over persistent connections, each with a thread of its own.
 
 use crate::arguments::Flags;
 use crate::bodies::Wire;
@@ -17,37 +17,37 @@ use std::time::{Duration, Instant};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// One request at a time.
+/// A connection with one request at a time.
 pub(crate) trait Connection {
-    /// Waits for the whole answer; an error is a code.
+    /// Sends a request and waits for the whole response; an error is a code.
     fn call(&mut self, request: &Bytes) -> Result<(), String>;
 }
 
-/// What is asked of whom, and how.
+/// Parameters of a load test.
 struct Plan {
     to: SocketAddr,
     wire: Wire,
     requests: Vec<Bytes>,
     connections: usize,
     seconds: Duration,
-    /// When requests are to be sent, from the start; `None`: each as soon as the one before is answered.
+    /// Send times from the start; `None`: each request is sent when the previous one has been answered.
     due: Option<Vec<Duration>>,
 }
 
-/// What one connection saw.
+/// Measurements of one connection.
 #[derive(Default)]
-struct Seen {
+struct Measurements {
     latencies: Vec<Duration>,
     errors: BTreeMap<String, u64>,
-    /// How much later than meant a request left that had a connection waiting for its time.
+    /// Delays of requests behind their send time, for connections that were waiting for it.
     late: Vec<Duration>,
-    /// Requests whose time had come before a connection was free.
+    /// Requests whose send time passed before a connection was free.
     waited: u64,
 }
 
-/// Loads the server, and says what its callers saw.
+/// Runs the load test and returns its measurements.
 pub(crate) fn load(flags: &Flags) -> Result<Value, String> {
-    let wire: String = flags.needed("wire")?;
+    let wire: String = flags.required("wire")?;
     let values: String = flags.or("values", "strings".to_owned())?;
     let rate: Option<f64> = flags.maybe("rate")?;
     let arrivals: String = flags.or("arrivals", "poisson".to_owned())?;
@@ -80,12 +80,12 @@ fn plan(
     let due = match (rate, arrivals) {
         (None, _) => None,
         (Some(rate), "poisson") => Some(poisson(rate, seconds)),
-        (Some(rate), "even") => Some(even(rate, seconds)),
+        (Some(rate), "even") => Some(evenly_spaced(rate, seconds)),
         _ => return Err("--arrivals poisson|even".to_owned()),
     };
     let requests = Request::all();
     Ok(Plan {
-        to: flags.needed("to")?,
+        to: flags.required("to")?,
         wire,
         requests: requests.iter().map(|one| wire.bytes(one, form)).collect(),
         connections: flags.or("connections", 1)?,
@@ -94,7 +94,7 @@ fn plan(
     })
 }
 
-/// Times that do not know of each other, `rate` a second on average.
+/// Returns the times of a Poisson process with `rate` events per second.
 fn poisson(rate: f64, seconds: Duration) -> Vec<Duration> {
     let rng = CounterRng::new(1, "arrivals");
     let gaps = (0..).map(|i| -(1.0 - rng.uniform(i)).ln() / rate);
@@ -105,7 +105,7 @@ fn poisson(rate: f64, seconds: Duration) -> Vec<Duration> {
     times.take_while(|time| *time < seconds).collect()
 }
 
-fn even(rate: f64, seconds: Duration) -> Vec<Duration> {
+fn evenly_spaced(rate: f64, seconds: Duration) -> Vec<Duration> {
     let times = (0..).map(|i| Duration::from_secs_f64(f64::from(i) / rate));
     times.take_while(|time| *time < seconds).collect()
 }
@@ -124,8 +124,8 @@ fn run(plan: &Plan, server: &str) -> Result<Value, String> {
         let began = Instant::now();
         let mut connection = connection?;
         Ok(match &plan.due {
-            None => as_fast_as_answered(plan, &mut *connection, number, began),
-            Some(due) => at_their_times(plan, &mut *connection, due, &next, began),
+            None => closed_loop(plan, &mut *connection, number, began),
+            Some(due) => open_loop(plan, &mut *connection, due, &next, began),
         })
     };
     std::thread::scope(|scope| {
@@ -136,13 +136,15 @@ fn run(plan: &Plan, server: &str) -> Result<Value, String> {
             .collect();
         barrier.wait();
         let (began, before) = (Instant::now(), cpu(server));
-        let seen = threads.into_iter().map(|thread| thread.join());
-        let seen: Result<Vec<Seen>, String> = seen.map(|seen| seen.expect("it calls")).collect();
-        Ok(record(seen?, began.elapsed(), [before, cpu(server)]))
+        let measured = threads.into_iter().map(|thread| thread.join());
+        let measured: Result<Vec<Measurements>, String> = measured
+            .map(|measured| measured.expect("it calls"))
+            .collect();
+        Ok(record(measured?, began.elapsed(), [before, cpu(server)]))
     })
 }
 
-/// CPU seconds of the client and of the server.
+/// Returns the CPU seconds of the client and of the server.
 fn cpu(server: &str) -> [f64; 2] {
     [cpu_seconds("self"), cpu_seconds(server)]
 }
@@ -156,10 +158,10 @@ fn connect(plan: &Plan) -> Result<Box<dyn Connection>, String> {
 
 fn warm_up(plan: &Plan, connection: &mut dyn Connection, number: usize) {
     let began = Instant::now();
-    // With times to keep, there are many connections, which would make a load of their own.
+    // With given send times there are many connections, whose warm-up would be a load of its own.
     let most = plan.due.as_ref().map_or(usize::MAX, |_| 4);
     for turn in 0..most {
-        // What goes wrong here goes wrong later, too, where it is counted.
+        // Errors are counted later, in the measurement.
         let _ = connection.call(request(plan, number + turn));
         if began.elapsed() > WARM_UP {
             return;
@@ -171,61 +173,61 @@ fn request(plan: &Plan, turn: usize) -> &Bytes {
     &plan.requests[turn % plan.requests.len()]
 }
 
-fn as_fast_as_answered(
+fn closed_loop(
     plan: &Plan,
     connection: &mut dyn Connection,
     number: usize,
     began: Instant,
-) -> Seen {
-    let mut seen = Seen::default();
-    // ParameterIndex start at different requests.
+) -> Measurements {
+    let mut measured = Measurements::default();
+    // Connections start with different requests.
     let mut turn = number * 7;
     while began.elapsed() < plan.seconds {
-        seen.call(connection, request(plan, turn), Instant::now());
+        measured.call(connection, request(plan, turn), Instant::now());
         turn += 1;
     }
-    seen
+    measured
 }
 
-/// Whoever is free takes the next time, waits for it, and calls. Where nobody was free in time, the
-/// latency counts from the time that was meant all the same.
-fn at_their_times(
+/// Sends requests at the given times. A free connection takes the next time and waits for it; if none was
+/// free in time, the latency still counts from that time.
+fn open_loop(
     plan: &Plan,
     connection: &mut dyn Connection,
     due: &[Duration],
     next: &AtomicUsize,
     began: Instant,
-) -> Seen {
-    let mut seen = Seen::default();
+) -> Measurements {
+    let mut measured = Measurements::default();
     loop {
         let turn = next.fetch_add(1, Ordering::Relaxed);
         let Some(&time) = due.get(turn) else {
-            return seen;
+            return measured;
         };
-        let meant = began + time;
-        let left = meant.saturating_duration_since(Instant::now());
+        let scheduled = began + time;
+        let left = scheduled.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            seen.waited += 1;
+            measured.waited += 1;
         } else {
             std::thread::sleep(left);
-            seen.late.push(meant.elapsed());
+            measured.late.push(scheduled.elapsed());
         }
-        seen.call(connection, request(plan, turn), meant);
+        measured.call(connection, request(plan, turn), scheduled);
     }
 }
 
-impl Seen {
-    fn call(&mut self, connection: &mut dyn Connection, request: &Bytes, meant: Instant) {
+impl Measurements {
+    fn call(&mut self, connection: &mut dyn Connection, request: &Bytes, scheduled: Instant) {
         match connection.call(request) {
-            Ok(()) => self.latencies.push(meant.elapsed()),
+            Ok(()) => self.latencies.push(scheduled.elapsed()),
             Err(code) => *self.errors.entry(code).or_default() += 1,
         }
     }
 }
 
-fn record(seen: Vec<Seen>, wall: Duration, [before, after]: [[f64; 2]; 2]) -> Value {
-    let mut all = Seen::default();
-    for one in seen {
+fn record(measured: Vec<Measurements>, wall: Duration, [before, after]: [[f64; 2]; 2]) -> Value {
+    let mut all = Measurements::default();
+    for one in measured {
         all.latencies.extend(one.latencies);
         all.late.extend(one.late);
         all.waited += one.waited;
@@ -236,10 +238,10 @@ fn record(seen: Vec<Seen>, wall: Duration, [before, after]: [[f64; 2]; 2]) -> Va
     all.late.sort_unstable();
     let late = all.late.get(all.late.len() * 99 / 100).copied();
     let n = all.latencies.len() as f64;
-    let a_request = |who: usize| (after[who] - before[who]) * 1e3 / n;
+    let per_request = |side: usize| (after[side] - before[side]) * 1e3 / n;
     let mut record = summary(all.latencies, wall);
-    record["client_cpu_ms"] = json!(a_request(0));
-    record["server_cpu_ms"] = json!(a_request(1));
+    record["client_cpu_ms"] = json!(per_request(0));
+    record["server_cpu_ms"] = json!(per_request(1));
     record["errors"] = json!(all.errors);
     record["sent_late_p99_ms"] = json!(late.map(milliseconds));
     record["waited_for_a_connection"] = json!(all.waited);

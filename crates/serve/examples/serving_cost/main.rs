@@ -1,13 +1,13 @@
-//! What answering costs at the paper's size: one JSON object a line, for `tools/bench_serving/run.py`,
-//! which starts the server and runs ONNX Runtime beside it.
+//! Cost of serving at the paper's model size: prints one JSON object per line, for
+//! `tools/bench_serving/run.py`, which starts the server and runs ONNX Runtime for comparison.
 //!
 //!     serving_cost model --out DIR                the model, and the same numbers for the peer
 //!     serving_cost score --model DIR/model --values strings --threads 2      in process
 //!     serving_cost load --to 127.0.0.1:8000 --wire rank-json --connections 4     through the server
 //!     serving_cost load --to 127.0.0.1:8001 --wire rank-grpc --rate 500 --seconds 60
 //!
-//! `load` goes as fast as it can over `--connections`, or, with `--rate`, sends at times that do not
-//! depend on the answers and counts each latency from the time that was meant.
+//! `load` sends as fast as it can over `--connections`, or with `--rate` at times independent of the
+//! responses, and measures each latency from the scheduled time.
 
 mod arguments;
 mod bodies;

@@ -1,8 +1,8 @@
-//! The model of the paper's size with drawn weights and masks: as an artifact, and as plain arrays for
-//! the peer, with the ids of all requests and our scores of them.
+//! The model of the paper's size with random weights and masks: as an artifact, and as plain arrays for the
+//! compared runtime, with the ids of all requests and our scores of them.
 
 use crate::arguments::Flags;
-use crate::scorer::Ready;
+use crate::scorer::PreparedRanker;
 use crate::workload::{self, Form, LIST_LENGTH, N_CANDIDATES, N_SINGLE, Request};
 use ncs_features::{Batch, FieldIds};
 use ncs_model::artifact::{Artifact, WeightSet};
@@ -19,9 +19,9 @@ const DENSITY: f64 = 0.2;
 
 /// Writes `--out`/model and `--out`/peer.
 pub(crate) fn write(flags: &Flags) -> Result<Value, String> {
-    let out: PathBuf = flags.needed("out")?;
+    let out: PathBuf = flags.required("out")?;
     let density = flags.or("density", DENSITY)?;
-    let model = drawn(density);
+    let model = random_model(density);
     let artifact = artifact(&model);
     let written = artifact.write(&out.join("model"));
     written.map_err(|error| error.to_string())?;
@@ -41,8 +41,8 @@ pub(crate) fn write(flags: &Flags) -> Result<Value, String> {
     }))
 }
 
-/// All weights drawn, all rows met, random masks.
-fn drawn(density: f64) -> Model {
+/// Creates a model with all weights and rows initialised and random masks.
+fn random_model(density: f64) -> Model {
     let plan = NetworkPlan {
         kind: NetworkKind::SparseSharing,
         dim: 16,
@@ -81,19 +81,19 @@ fn artifact(model: &Model) -> Artifact {
     }
 }
 
-/// The share of connections that each task keeps.
+/// Returns the share of connections that each task keeps.
 fn kept(model: &Model) -> Vec<f64> {
     let masks = model.masks().map(|masks| masks.tasks.iter());
     let tasks = masks.into_iter().flatten();
     tasks.map(|mask| masks::density(mask)).collect()
 }
 
-/// Files of bare numbers, little end first.
+/// Files of raw little-endian numbers.
 struct Arrays<'a>(&'a Path);
 
 impl Arrays<'_> {
-    /// All tables, one below the other; each task's layers as dense weights `[inputs, outputs]` with
-    /// zeros where pruned, and biases.
+    /// Writes all tables, concatenated; each task's layers as dense weights `[inputs, outputs]` with zeros
+    /// where pruned, and biases.
     fn write_network(&self, model: &Model) -> std::io::Result<()> {
         let network = model.network(0);
         let mut table = Vec::new();
@@ -130,21 +130,23 @@ impl Arrays<'_> {
         self.floats(&format!("{name}.bias"), &dense[layer.bias.clone()])
     }
 
-    /// Ids of whole rows, the user's in each, `[request, row, field]` and `[request, row, list, item]`;
-    /// scores `[request, task, row]`.
+    /// Writes the ids of whole rows, the user's repeated in each: `[request, row, field]` and `[request,
+    /// row, list, item]`; and the scores `[request, task, row]`.
     fn write_requests(&self, artifact: &Artifact) -> std::io::Result<()> {
         let scorer = Scorer::new(artifact).expect("its own weights");
-        let mut ready = Ready::new(&Arc::new(scorer));
+        let mut ranker = PreparedRanker::new(&Arc::new(scorer));
         let (mut single, mut lists, mut scores) = (Vec::new(), Vec::new(), Vec::new());
         for request in Request::all() {
-            let (context, candidates) = ready.batches(&request.question(Form::Integers));
+            let (context, candidates) = ranker.batches(&request.query(Form::Integers));
             for row in 0..N_CANDIDATES {
                 let ids = |field| global_ids(field, row, &context, &candidates);
                 (0..N_SINGLE).for_each(|field| single.extend(ids(field)));
                 (N_SINGLE..workload::N_FIELDS).for_each(|field| lists.extend(ids(field)));
             }
-            let found = ready.score(&context, &candidates);
-            found.iter().for_each(|task| scores.extend_from_slice(task));
+            let task_scores = ranker.score(&context, &candidates);
+            task_scores
+                .iter()
+                .for_each(|task| scores.extend_from_slice(task));
         }
         assert_eq!(
             single.len() * LIST_LENGTH,
@@ -167,15 +169,15 @@ impl Arrays<'_> {
     }
 }
 
-/// The ids of a field in one candidate's row, counted over all tables.
+/// Returns the ids of a field in one candidate's row, as offsets in the concatenated tables.
 fn global_ids(field: usize, row: usize, context: &Batch, candidates: &Batch) -> Vec<i64> {
-    let rows_a_table = workload::schema().tables[field].ids.n_rows();
+    let rows_per_table = workload::schema().tables[field].ids.n_rows();
     let ids = |ids: &FieldIds, row| {
         let ids = ids.ids[ids.range(row)].iter();
-        ids.map(|&id| (field * rows_a_table) as i64 + i64::from(id))
+        ids.map(|&id| (field * rows_per_table) as i64 + i64::from(id))
             .collect()
     };
-    match workload::is_of_user(field) {
+    match workload::is_user_field(field) {
         true => ids(&context.fields[field], 0),
         false => ids(&candidates.fields[field], row),
     }

@@ -1,12 +1,12 @@
-//! The scorer in process: no network, no queue, a scratch for each thread.
+//! The scorer in process: no network, no queue, scratch memory for each thread.
 
 use crate::arguments::Flags;
 use crate::clock::{cpu_seconds, summary};
-use crate::workload::{Form, MODEL, N_FIELDS, Request, is_of_user};
+use crate::workload::{Form, MODEL, N_FIELDS, Request, is_user_field};
 use ncs_features::{Batch, Encoder};
 use ncs_model::{RankBuffers, Ranker, Scorer};
 use ncs_serve::compute::WorkerScratch;
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// Scores as fast as `--threads` can: ids that are ready, or columns of integers or strings, which are
+/// Measures scoring with `--threads`: of encoded ids, or of columns of integers or strings, which are
 /// encoded first.
 pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
-    let folder: PathBuf = flags.needed("model")?;
+    let folder: PathBuf = flags.required("model")?;
     let values: String = flags.or("values", "ids".to_owned())?;
     let threads: usize = flags.or("threads", 1)?;
     let pace = Pace {
@@ -40,14 +40,15 @@ pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
     Ok(record)
 }
 
-/// How long, and with which pause after each call: a server's thread waits for its next request, too.
+/// Duration of a run, and the pause after each call, since a server's thread also waits for its next
+/// request.
 #[derive(Clone, Copy)]
 struct Pace {
     seconds: Duration,
     pause: Duration,
 }
 
-/// Has each thread do its work over and over, and says what one call takes.
+/// Repeats the work on each thread and returns the latencies and the CPU time per call.
 fn run<W: FnMut(usize)>(threads: usize, pace: Pace, work: impl Fn() -> W + Sync) -> Value {
     let barrier = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
@@ -90,40 +91,42 @@ fn repeat(pace: Pace, work: &mut impl FnMut(usize)) -> Vec<Duration> {
 }
 
 fn on_ids(version: &Version) -> impl FnMut(usize) {
-    let mut ready = Ready::new(version.scorer());
+    let mut ranker = PreparedRanker::new(version.scorer());
     let batches: Vec<(Batch, Batch)> = Request::all()
         .iter()
-        .map(|request| ready.batches(&request.question(Form::Integers)))
+        .map(|request| ranker.batches(&request.query(Form::Integers)))
         .collect();
     move |number| {
         let (context, candidates) = &batches[number % batches.len()];
-        black_box(ready.score(context, candidates));
+        black_box(ranker.score(context, candidates));
     }
 }
 
 fn on_columns(version: &Version, form: Form) -> impl FnMut(usize) {
     let requests = Request::all();
-    let mut questions: Vec<Question> = requests.iter().map(|one| one.question(form)).collect();
+    let mut queries: Vec<RankQuery> = requests.iter().map(|one| one.query(form)).collect();
     let mut scratch = WorkerScratch::new();
     move |number| {
-        let place = number % questions.len();
-        let scores = version.score(&mut questions[place], false, &mut scratch);
+        let index = number % queries.len();
+        let scores = version.score(&mut queries[index], false, &mut scratch);
         black_box(scores.expect("its own columns"));
     }
 }
 
-/// A ranker with its buffers.
-pub(crate) struct Ready {
+/// A ranker with its encoder and buffers.
+pub(crate) struct PreparedRanker {
     encoder: Encoder,
     ranker: Ranker,
     buffers: RankBuffers,
     scores: Vec<Vec<f32>>,
 }
 
-impl Ready {
-    pub(crate) fn new(scorer: &Arc<Scorer>) -> Ready {
-        let user: Vec<usize> = (0..N_FIELDS).filter(|&field| is_of_user(field)).collect();
-        Ready {
+impl PreparedRanker {
+    pub(crate) fn new(scorer: &Arc<Scorer>) -> PreparedRanker {
+        let user: Vec<usize> = (0..N_FIELDS)
+            .filter(|&field| is_user_field(field))
+            .collect();
+        PreparedRanker {
             encoder: Encoder::new(scorer.schema().clone()),
             ranker: Ranker::new(scorer, &user).expect("a stack of layers"),
             buffers: RankBuffers::default(),
@@ -131,17 +134,17 @@ impl Ready {
         }
     }
 
-    /// The ids of the context and of the candidates.
-    pub(crate) fn batches(&self, question: &Question) -> (Batch, Batch) {
-        let context = self.encoder.encode_some(&question.context, is_of_user);
+    /// Encodes the context and the candidates.
+    pub(crate) fn batches(&self, query: &RankQuery) -> (Batch, Batch) {
+        let context = self.encoder.encode_some(&query.context, is_user_field);
         let candidates = self
             .encoder
-            .encode_some(&question.candidates, |field| !is_of_user(field));
+            .encode_some(&query.candidates, |field| !is_user_field(field));
         let known = "columns of the schema";
         (context.expect(known), candidates.expect(known))
     }
 
-    /// `[task][candidate]`.
+    /// Returns the scores `[task][candidate]`.
     pub(crate) fn score(&mut self, context: &Batch, candidates: &Batch) -> &[Vec<f32>] {
         self.ranker
             .score(context, candidates, &mut self.buffers, &mut self.scores);

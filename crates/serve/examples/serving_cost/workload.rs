@@ -1,12 +1,12 @@
-//! The requests: one user and 500 candidates, 20 columns of which ten are the user's, values by Zipf's
-//! law as in `tools/bench/workload.py`; and the schema that they are encoded by.
+//! The requests: one user and 500 candidates, 20 columns of which ten belong to the user, values with a Zipf
+//! distribution as in `tools/bench/workload.py`; and their schema.
 
 use ncs_features::{
     Block, Column, Field, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
     Task, Texts, Values,
 };
 use ncs_model::CounterRng;
-use ncs_serve::rank_request::{ModelSelector, Question};
+use ncs_serve::rank_request::{ModelSelector, RankQuery};
 use std::str::FromStr;
 
 pub(crate) const N_SINGLE: usize = 15;
@@ -15,22 +15,22 @@ pub(crate) const N_FIELDS: usize = N_SINGLE + N_LISTS;
 pub(crate) const LIST_LENGTH: usize = 6;
 pub(crate) const N_CANDIDATES: usize = 500;
 
-/// So many requests are asked in turn, each with values of its own.
+/// Number of different requests, which are sent in turn.
 pub(crate) const N_REQUESTS: usize = 64;
 
-/// The name that the server knows the model by.
+/// Name of the model in the server.
 pub(crate) const MODEL: &str = "paper";
 
-/// These single columns, and all lists, are the user's.
+/// Number of single-valued user columns; all lists belong to the user too.
 const N_USER_SINGLE: usize = 5;
 
-/// How many values a column may have.
+/// Number of different values of a column.
 const N_VALUES: u64 = 1_000_000;
 
-/// Rows of a table, but for the one of what is missing.
+/// Rows of a table, without the row for missing values.
 const BUCKETS: u32 = 100_000;
 
-/// In which form the values are sent.
+/// Type of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Integers,
@@ -53,17 +53,17 @@ impl FromStr for Form {
 pub(crate) struct RawColumn {
     pub(crate) name: String,
     pub(crate) values: Vec<u64>,
-    /// A list of [`LIST_LENGTH`] a row.
+    /// True if it has a list of [`LIST_LENGTH`] values per row.
     pub(crate) is_list: bool,
 }
 
 impl RawColumn {
-    /// The values as texts.
+    /// Returns the values as texts.
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
         self.values.iter().map(|value| format!("v{value}"))
     }
 
-    /// The values as numbers.
+    /// Returns the values as numbers.
     pub(crate) fn integers(&self) -> impl Iterator<Item = i64> {
         self.values.iter().map(|&value| value as i64)
     }
@@ -86,17 +86,17 @@ impl RawColumn {
     }
 }
 
-/// One request, whatever its form.
+/// A request, independent of its format.
 pub(crate) struct Request {
     pub(crate) context: Vec<RawColumn>,
     pub(crate) candidates: Vec<RawColumn>,
 }
 
 impl Request {
-    /// Request `number`, always the same.
+    /// Generates request `number`; deterministic.
     pub(crate) fn new(number: usize) -> Request {
         let rng = CounterRng::new(number as u64, "requests");
-        let is_user = |field: &usize| is_of_user(*field);
+        let is_user = |field: &usize| is_user_field(*field);
         let column = |field: usize| raw_column(rng.at(field as u64), field);
         Request {
             context: (0..N_FIELDS).filter(is_user).map(column).collect(),
@@ -107,15 +107,15 @@ impl Request {
         }
     }
 
-    /// All requests.
+    /// Generates all requests.
     pub(crate) fn all() -> Vec<Request> {
         (0..N_REQUESTS).map(Request::new).collect()
     }
 
-    /// As the server sees it once it is read.
-    pub(crate) fn question(&self, form: Form) -> Question {
+    /// Returns the request as parsed by the server.
+    pub(crate) fn query(&self, form: Form) -> RankQuery {
         let columns = |raw: &[RawColumn]| raw.iter().map(|raw| raw.column(form)).collect();
-        Question {
+        RankQuery {
             model: ModelSelector {
                 name: Some(MODEL.to_owned()),
                 ..ModelSelector::default()
@@ -128,19 +128,19 @@ impl Request {
                 n_rows: N_CANDIDATES,
                 columns: columns(&self.candidates),
             },
-            ..Question::default()
+            ..RankQuery::default()
         }
     }
 }
 
-/// Whether a field is the user's.
-pub(crate) fn is_of_user(field: usize) -> bool {
+/// Returns true if a field belongs to the user.
+pub(crate) fn is_user_field(field: usize) -> bool {
     !(N_USER_SINGLE..N_SINGLE).contains(&field)
 }
 
 fn raw_column(rng: CounterRng, field: usize) -> RawColumn {
     let is_list = field >= N_SINGLE;
-    let n = match (is_list, is_of_user(field)) {
+    let n = match (is_list, is_user_field(field)) {
         (true, _) => LIST_LENGTH,
         (false, true) => 1,
         (false, false) => N_CANDIDATES,
@@ -152,7 +152,7 @@ fn raw_column(rng: CounterRng, field: usize) -> RawColumn {
     }
 }
 
-/// A value whose rank falls off as Zipf's law has it, scattered.
+/// Returns a value whose rank is Zipf-distributed, with ranks scattered over the values.
 fn value(uniform: f64) -> u64 {
     let rank = (N_VALUES as f64).powf(uniform) as u64 - 1;
     rank.wrapping_mul(2_654_435_761) % N_VALUES
@@ -162,7 +162,7 @@ fn name(field: usize) -> String {
     format!("field_{field}")
 }
 
-/// 20 columns, each hashed into a table of its own, and two tasks.
+/// Returns the schema: 20 columns, each hashed into a table of its own, and two tasks.
 pub(crate) fn schema() -> Schema {
     let field = |number: usize| Field {
         name: name(number),

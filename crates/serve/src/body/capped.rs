@@ -1,20 +1,20 @@
-//! A buffer that never takes more than its limit.
+//! A buffer with a size limit.
 
 use super::too_large;
 use crate::api_error::ApiError;
 use crate::budget::Share;
 use bytes::Bytes;
 
-/// Bytes that are gathered in one buffer, which doubles as they come and has room for one byte more than the
-/// limit at most: what a peer only promises to send costs nothing.
+/// A contiguous buffer that doubles as bytes arrive, up to its limit plus one byte. Bytes that a peer has
+/// only announced take no memory.
 pub(super) struct Capped {
     bytes: Vec<u8>,
     limit: usize,
-    /// What the buffer takes of a budget, where there is one.
+    /// Share of a budget that the buffer has taken, if it has one.
     share: Option<Share>,
 }
 
-/// The first allocation, unless the limit is lower.
+/// Size of the first allocation, unless the limit is lower.
 const FIRST_BYTES: usize = 4 << 10;
 
 impl Capped {
@@ -26,7 +26,7 @@ impl Capped {
         }
     }
 
-    /// A buffer whose bytes are taken from a budget.
+    /// Creates a buffer whose bytes are taken from a budget.
     pub(super) fn sharing(limit: usize, share: Share) -> Capped {
         Capped {
             share: Some(share),
@@ -46,8 +46,8 @@ impl Capped {
         Ok(())
     }
 
-    /// The buffer with room for at least one more byte, if only the one beyond the limit that tells an
-    /// end from more to come: [`check`](Capped::check) what was written.
+    /// Returns the buffer with room for at least one more byte, possibly one beyond the limit, which
+    /// distinguishes the end of a stream from excess data. Call [`check`](Capped::check) after writing.
     pub(super) fn with_room(&mut self) -> Result<&mut Vec<u8>, ApiError> {
         if self.bytes.len() == self.bytes.capacity() {
             self.grow(self.bytes.len() + 1)?;
@@ -55,7 +55,7 @@ impl Capped {
         Ok(&mut self.bytes)
     }
 
-    /// Refuses what is beyond the limit.
+    /// Checks that the limit is not exceeded.
     pub(super) fn check(&self) -> Result<(), ApiError> {
         match self.bytes.len() > self.limit {
             true => Err(too_large("has more bytes, once decoded,", self.limit)),
@@ -73,12 +73,12 @@ impl Capped {
     fn grow(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let before = self.bytes.capacity();
         let doubled = before.saturating_mul(2).max(FIRST_BYTES);
-        let wanted = doubled.min(self.limit).max(n_bytes);
+        let capacity = doubled.min(self.limit).max(n_bytes);
         if let Some(share) = &mut self.share {
-            // Both buffers are there while the bytes move.
-            share.grow(wanted)?;
+            // Both buffers exist while the bytes are copied.
+            share.grow(capacity)?;
         }
-        self.bytes.reserve_exact(wanted - self.bytes.len());
+        self.bytes.reserve_exact(capacity - self.bytes.len());
         if let Some(share) = &mut self.share {
             share.shrink(before);
         }
@@ -89,20 +89,20 @@ impl Capped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api_error::Kind;
+    use crate::api_error::ErrorKind;
 
     #[test]
-    fn a_buffer_takes_its_limit_and_no_more() {
+    fn a_buffer_does_not_exceed_its_limit() {
         let mut capped = Capped::new(100_000);
         for _ in 0..100 {
             capped.push(&[7; 1000]).unwrap();
             assert!(capped.bytes.capacity() <= 100_000);
         }
         assert_eq!(capped.push(&[]), Ok(()));
-        assert_eq!(capped.push(&[7]).unwrap_err().kind, Kind::TooLarge);
+        assert_eq!(capped.push(&[7]).unwrap_err().kind, ErrorKind::TooLarge);
         capped.check().unwrap();
         capped.with_room().unwrap().push(7);
         assert_eq!(capped.bytes.capacity(), 100_001);
-        assert_eq!(capped.check().unwrap_err().kind, Kind::TooLarge);
+        assert_eq!(capped.check().unwrap_err().kind, ErrorKind::TooLarge);
     }
 }

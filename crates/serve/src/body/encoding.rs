@@ -1,36 +1,36 @@
-//! Content codings: gzip, deflate, and none.
+//! Content encodings: gzip, deflate and identity.
 
 use super::capped::Capped;
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-/// How a body is encoded (RFC 9110, section 8.4.1).
+/// Content encoding of a body (RFC 9110, section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it is.
+    /// No encoding.
     Identity,
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// RFC 1950 (zlib); RFC 1951 without zlib's header is read too, because clients send it.
+    /// zlib (RFC 1950); raw deflate (RFC 1951) is accepted too, because clients send it.
     Deflate,
 }
 
-/// The base-2 logarithm of the largest window that a stream may ask for: 32 KiB, all that deflate has.
+/// Base-2 logarithm of the largest window that a stream may use: 32 KiB, the maximum of deflate.
 const WINDOW_BITS: u8 = 15;
 
-/// Answers below this are sent as they are: they fit into a packet.
-const FEWEST_BYTES: usize = 1024;
+/// Responses with fewer bytes are sent uncompressed, since they fit into a packet.
+const MIN_BYTES: usize = 1024;
 
 impl Encoding {
-    /// What a request's `Content-Encoding` says.
+    /// Parses a request's `Content-Encoding`.
     pub fn of(headers: &HeaderMap) -> Result<Encoding, ApiError> {
         Encoding::named(headers, &header::CONTENT_ENCODING)
     }
 
-    /// What a header of this name says.
+    /// Parses an encoding from the given header.
     pub(crate) fn named(headers: &HeaderMap, header: &HeaderName) -> Result<Encoding, ApiError> {
         let mut values = headers.get_all(header).iter();
         let (first, second) = (values.next(), values.next());
@@ -39,7 +39,7 @@ impl Encoding {
         };
         let name = value.as_bytes().trim_ascii();
         if second.is_some() || name.contains(&b',') {
-            return Err(unknown(header, "several encodings, one over the other,"));
+            return Err(unknown(header, "several encodings in sequence"));
         }
         let known = [
             ("", Encoding::Identity),
@@ -48,7 +48,7 @@ impl Encoding {
             ("x-gzip", Encoding::Gzip),
             ("deflate", Encoding::Deflate),
         ];
-        let found = known
+        let encoding = known
             .iter()
             .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
         let shown = || format!("\"{}\"", name[..name.len().min(40)].escape_ascii());
@@ -57,7 +57,7 @@ impl Encoding {
             .ok_or_else(|| unknown(header, &shown()))
     }
 
-    /// Its name in headers.
+    /// Returns the name in headers.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Identity => "identity",
@@ -68,14 +68,14 @@ impl Encoding {
 }
 
 fn unknown(header: &HeaderName, what: &str) -> ApiError {
-    Kind::Encoding.says(format!(
+    ErrorKind::Encoding.error(format!(
         "{what} cannot be read as {header}; send gzip, deflate (zlib) or identity"
     ))
 }
 
-/// Decodes a body; no more than `limit` bytes are ever made.
+/// Decodes a body to at most `limit` bytes.
 ///
-/// This computes for as long as it takes, so not on threads that serve connections.
+/// This is CPU-bound work: do not call it on async threads.
 pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, ApiError> {
     match encoding {
         Encoding::Identity => Ok(bytes),
@@ -93,7 +93,7 @@ pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, A
     }
 }
 
-/// A gzip file may have several members, one after the other.
+/// Decodes a gzip file, which may consist of several members.
 fn gunzip(mut bytes: &[u8], limit: usize) -> Result<Bytes, ApiError> {
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
     let mut decoded = Capped::new(limit);
@@ -108,7 +108,7 @@ fn gunzip(mut bytes: &[u8], limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Whether bytes begin as RFC 1950 says.
+/// Returns true if the bytes begin with a zlib header (RFC 1950).
 fn is_zlib(bytes: &[u8]) -> bool {
     let &[method, flags, ..] = bytes else {
         return true;
@@ -116,7 +116,7 @@ fn is_zlib(bytes: &[u8]) -> bool {
     method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([method, flags]) % 31 == 0
 }
 
-/// Decodes one stream; gives what comes after it.
+/// Decodes one stream and returns the bytes after it.
 fn inflate<'a>(
     mut stream: Decompress,
     bytes: &'a [u8],
@@ -135,13 +135,13 @@ fn inflate<'a>(
             return Ok(rest);
         }
         if (stream.total_in(), stream.total_out()) == before {
-            return Err(damaged(encoding, "it breaks off"));
+            return Err(damaged(encoding, "it is truncated"));
         }
     }
 }
 
 fn damaged(encoding: Encoding, what: &str) -> ApiError {
-    Kind::Invalid.says(format!(
+    ErrorKind::Invalid.error(format!(
         "the body is not {}, as its Content-Encoding says: {what}; send it whole, or without that header",
         encoding.name()
     ))
@@ -151,11 +151,11 @@ fn trailing(encoding: Encoding, n_bytes: usize) -> ApiError {
     damaged(encoding, &format!("{n_bytes} bytes come after its end"))
 }
 
-/// Encodes an answer as its reader prefers, by the request's `Accept-Encoding`; gives what is to be its
-/// `Content-Encoding`, if any. Answers that are short, or that do not get shorter, stay as they are.
+/// Encodes a response by the request's `Accept-Encoding` and returns its `Content-Encoding`, if any. A
+/// response that is short or does not shrink stays unencoded.
 pub fn encode(accepted: Option<&HeaderValue>, bytes: Vec<u8>) -> (Vec<u8>, Option<HeaderValue>) {
     let encoding = match accepted.and_then(|accepted| accepted.to_str().ok()) {
-        Some(accepted) if bytes.len() >= FEWEST_BYTES => preferred(accepted),
+        Some(accepted) if bytes.len() >= MIN_BYTES => preferred(accepted),
         _ => Encoding::Identity,
     };
     match pack(encoding, &bytes) {
@@ -164,7 +164,7 @@ pub fn encode(accepted: Option<&HeaderValue>, bytes: Vec<u8>) -> (Vec<u8>, Optio
     }
 }
 
-/// The bytes in an encoding, if that makes them shorter.
+/// Returns the encoded bytes if they are shorter.
 pub fn pack(encoding: Encoding, bytes: &[u8]) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Identity => None,
@@ -173,18 +173,18 @@ pub fn pack(encoding: Encoding, bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The bytes compressed, if that makes them shorter.
+/// Returns the compressed bytes if they are shorter.
 fn deflate(mut stream: Compress, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut made = Vec::with_capacity(bytes.len());
-    let status = stream.compress_vec(bytes, &mut made, FlushCompress::Finish);
-    let is_shorter = matches!(status, Ok(Status::StreamEnd)) && made.len() < bytes.len();
+    let mut compressed = Vec::with_capacity(bytes.len());
+    let status = stream.compress_vec(bytes, &mut compressed, FlushCompress::Finish);
+    let is_shorter = matches!(status, Ok(Status::StreamEnd)) && compressed.len() < bytes.len();
     is_shorter.then(|| {
-        made.shrink_to_fit();
-        made
+        compressed.shrink_to_fit();
+        compressed
     })
 }
 
-/// VersionSelector encoding a reader prefers (RFC 9110, section 12.5.3); gzip where it does not care.
+/// Returns the encoding that the client prefers (RFC 9110, section 12.5.3); gzip if it has no preference.
 fn preferred(accepted: &str) -> Encoding {
     let weight = |name: &str| {
         let entries = accepted.split(',').map(entry);
@@ -204,7 +204,7 @@ fn preferred(accepted: &str) -> Encoding {
     }
 }
 
-/// A name and its weight, 0 if that is no number.
+/// Parses a name and its weight; 0 if the weight is not a number.
 fn entry(entry: &str) -> (&str, f32) {
     let mut parts = entry.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();

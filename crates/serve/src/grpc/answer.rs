@@ -1,7 +1,7 @@
-//! Answers of gRPC: messages in their frames, and the status behind them.
+//! gRPC responses: framed messages and the status in the trailers.
 
 use super::message::{ENCODING, PREFIX};
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::body::{Encoding, pack};
 use crate::budget::{Budget, Share};
 use axum::body::Body;
@@ -21,8 +21,8 @@ use tonic::Status;
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// How answers are compressed: as the caller's messages are, if it reads that. Nearly all clients say that
-/// they do, and to compress scores takes longer than to send them.
+/// Chooses the compression of responses: that of the caller's messages, if the caller accepts it. Nearly all
+/// clients accept compression, but compressing scores takes longer than sending them.
 pub(super) fn packing(headers: &HeaderMap) -> Encoding {
     let sent = Encoding::named(headers, &ENCODING).unwrap_or(Encoding::Identity);
     let accepted = headers
@@ -35,7 +35,7 @@ pub(super) fn packing(headers: &HeaderMap) -> Encoding {
     }
 }
 
-/// A message in its frame, held by a share that is as large as it needs at least.
+/// Frames a message; `share` is at least as large as it needs.
 pub(super) fn framed(message: &impl Message, packing: Encoding, mut share: Share) -> Bytes {
     let mut bytes = Vec::with_capacity(PREFIX + message.encoded_len());
     bytes.extend_from_slice(&[0; PREFIX]);
@@ -51,7 +51,7 @@ pub(super) fn framed(message: &impl Message, packing: Encoding, mut share: Share
     share.hold(bytes)
 }
 
-/// A message of the server's own making in its frame.
+/// Frames a small message, with a new share of the budget.
 pub(super) fn small(
     message: &impl Message,
     packing: Encoding,
@@ -61,13 +61,13 @@ pub(super) fn small(
     Ok(framed(message, packing, share))
 }
 
-/// The response of a call that has one answer.
+/// Builds the response of a call with one message.
 pub(super) fn unary(answer: Bytes, packing: Encoding) -> Response {
     let end = std::future::ready(Some(Ok(trailers(&Status::ok("")))));
     respond(Body::new(Full::new(answer).with_trailers(end)), packing)
 }
 
-/// The response of a call that has many.
+/// Builds the response of a streaming call.
 pub(super) fn stream(
     answers: mpsc::Receiver<Result<Bytes, ApiError>>,
     packing: Encoding,
@@ -79,11 +79,11 @@ pub(super) fn stream(
     respond(Body::new(answers), packing)
 }
 
-/// The response of a call that is refused.
+/// Builds the response of a failed call.
 pub(super) fn refused(refusal: ApiError) -> Response {
-    let is_of_encoding = refusal.kind == Kind::Encoding;
+    let is_encoding_error = refusal.kind == ErrorKind::Encoding;
     let mut response: Response = Status::from(refusal).into_http();
-    if is_of_encoding {
+    if is_encoding_error {
         let known = HeaderValue::from_static("identity,gzip,deflate");
         response.headers_mut().insert(ACCEPT_ENCODING, known);
     }
@@ -102,12 +102,12 @@ fn respond(body: Body, packing: Encoding) -> Response {
 
 fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    // Only metadata can be wrong, and there are none.
+    // Only metadata can be invalid, and there is none.
     let _ = status.add_header(&mut trailers);
     trailers
 }
 
-/// The answers of a stream, and its status.
+/// The body of a streaming response: its messages, then the status.
 struct Answers {
     answers: mpsc::Receiver<Result<Bytes, ApiError>>,
     is_over: bool,
@@ -140,7 +140,7 @@ mod tests {
     use crate::proto::inference::ServerMetadataResponse;
 
     #[test]
-    fn answers_are_packed_for_callers_who_pack() {
+    fn responses_are_compressed_if_requests_are() {
         let check = |encoding: Option<&'static str>, accepted: &'static str, expected| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accepted));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_says_how_long_it_is_and_whether_it_is_packed() {
+    fn a_frame_has_its_length_and_compression_flag() {
         let budget = Budget::new(1 << 20);
         let message = ServerMetadataResponse {
             name: "n".repeat(1000),

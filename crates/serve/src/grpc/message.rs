@@ -1,7 +1,7 @@
-//! Messages as gRPC frames them: a byte that says whether it is compressed, its length in four bytes, and
-//! as many bytes. They are decompressed and decoded by whoever asks, within limits.
+//! Messages in gRPC frames: a byte that is 1 if the message is compressed, the length in four bytes, and the
+//! message. The caller decompresses and decodes them, within limits.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::body::{self, BodyLimits, Encoding};
 use crate::budget::{Budget, Share};
 use axum::body::Body;
@@ -11,7 +11,7 @@ use http::header::HeaderName;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// What comes before each message.
+/// Length of the prefix of each message in bytes.
 pub(super) const PREFIX: usize = 5;
 
 pub(super) const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -24,13 +24,13 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// The message, of at most so many bytes. This computes for as long as it takes.
+    /// Decompresses the message to at most `limit` bytes. This is CPU-bound work.
     pub(super) fn unpack(self, limit: usize) -> Result<Bytes, ApiError> {
         body::decode(self.encoding, self.bytes, limit)
     }
 }
 
-/// How the messages of a call are compressed, those that are.
+/// Returns the compression of a call's compressed messages.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
     Encoding::named(headers, &ENCODING)
 }
@@ -49,25 +49,25 @@ pub(super) async fn only(
     };
     let mut bytes = body::read_raw(headers, body, &with_prefix, budget).await?;
     if bytes.is_empty() {
-        return Err(Kind::Invalid.says("the call has no message; it needs one"));
+        return Err(ErrorKind::Invalid.error("the call has no message; it needs one"));
     }
-    let prefix = Prefix::read(&bytes).ok_or_else(breaks_off)?;
+    let prefix = Prefix::read(&bytes).ok_or_else(truncated)?;
     let encoding = prefix.encoding(encoding)?;
     bytes.advance(PREFIX);
     match bytes.len().cmp(&prefix.length) {
         std::cmp::Ordering::Equal => Ok(Packed { encoding, bytes }),
-        std::cmp::Ordering::Less => Err(breaks_off()),
+        std::cmp::Ordering::Less => Err(truncated()),
         std::cmp::Ordering::Greater => {
-            Err(Kind::Invalid.says("the call has several messages; send one"))
+            Err(ErrorKind::Invalid.error("the call has several messages; send one"))
         }
     }
 }
 
-fn breaks_off() -> ApiError {
-    Kind::Invalid.says("the message breaks off; send as many bytes as its prefix says")
+fn truncated() -> ApiError {
+    ErrorKind::Invalid.error("the message is truncated; send as many bytes as its prefix declares")
 }
 
-/// What stands before a message.
+/// The prefix of a message.
 #[derive(Clone, Copy, Debug)]
 struct Prefix {
     flag: u8,
@@ -83,27 +83,27 @@ impl Prefix {
         })
     }
 
-    fn encoding(self, of_call: Encoding) -> Result<Encoding, ApiError> {
-        match (self.flag, of_call) {
+    fn encoding(self, call_encoding: Encoding) -> Result<Encoding, ApiError> {
+        match (self.flag, call_encoding) {
             (0, _) => Ok(Encoding::Identity),
-            (1, Encoding::Identity) => Err(Kind::Invalid.says(
-                "a message says that it is compressed, and the call does not say how: send grpc-encoding",
+            (1, Encoding::Identity) => Err(ErrorKind::Invalid.error(
+                "a message is flagged as compressed, but the call has no encoding: send grpc-encoding",
             )),
             (1, encoding) => Ok(encoding),
-            (flag, _) => Err(Kind::Invalid.says(format!(
-                "a message begins with {flag}, where 0 or 1 says whether it is compressed"
+            (flag, _) => Err(ErrorKind::Invalid.error(format!(
+                "a message begins with {flag}; its compression flag must be 0 or 1"
             ))),
         }
     }
 }
 
-/// The messages of a stream, one after the other.
+/// The messages of a stream.
 pub(super) struct Messages {
     body: Body,
     encoding: Encoding,
     limits: BodyLimits,
     share: Share,
-    /// What was read and belongs to no message yet.
+    /// Bytes read that belong to the next message.
     rest: Vec<u8>,
 }
 
@@ -123,8 +123,8 @@ impl Messages {
         })
     }
 
-    /// The next message; `None` at the stream's end. It may begin at any time, and must then come within
-    /// the time of a body.
+    /// Reads the next message; `None` at the end of the stream. Waits for its first byte without limit; the
+    /// rest must arrive within the body timeout.
     pub(super) async fn next(&mut self) -> Result<Option<Packed>, ApiError> {
         while self.rest.is_empty() {
             if !self.read().await? {
@@ -136,7 +136,7 @@ impl Messages {
         message.unwrap_or_else(|_| Err(body::slow(time))).map(Some)
     }
 
-    /// Reads a message that has begun.
+    /// Reads the rest of a message that has begun.
     async fn finish(&mut self) -> Result<Packed, ApiError> {
         loop {
             let prefix = Prefix::read(&self.rest);
@@ -147,7 +147,7 @@ impl Messages {
                 }
             }
             if !self.read().await? {
-                return Err(breaks_off());
+                return Err(truncated());
             }
         }
     }
@@ -162,7 +162,7 @@ impl Messages {
         }
     }
 
-    /// Takes a message that is there from what was read.
+    /// Takes a complete message from the buffer.
     fn cut(&mut self, prefix: Prefix) -> Result<Packed, ApiError> {
         let encoding = prefix.encoding(self.encoding)?;
         let end = PREFIX + prefix.length;
@@ -175,12 +175,12 @@ impl Messages {
         Ok(Packed { encoding, bytes })
     }
 
-    /// Reads a piece; whether there was one.
+    /// Reads a frame of the body; returns false at its end.
     async fn read(&mut self) -> Result<bool, ApiError> {
         let Some(piece) = body::next(&mut self.body).await? else {
             return Ok(false);
         };
-        // Twice, for the buffer grows ahead of what is in it.
+        // Twice, since the capacity of the buffer grows ahead of its length.
         self.share.grow(2 * piece.len())?;
         self.rest.extend_from_slice(&piece);
         Ok(true)
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_message_is_read_and_nothing_else() {
+    async fn exactly_one_message_is_read() {
         let budget = Budget::new(1 << 20);
         let read = async |bytes: Vec<u8>| {
             let packed = only(&HeaderMap::new(), bytes.into(), &LIMITS, &budget).await;
@@ -210,23 +210,33 @@ mod tests {
         };
         assert_eq!(read(framed(0, 3, b"abc")).await.unwrap(), &b"abc"[..]);
         assert_eq!(read(framed(0, 0, b"")).await.unwrap(), &b""[..]);
-        let check = async |bytes: Vec<u8>, kind: Kind, part: &str| {
+        let check = async |bytes: Vec<u8>, kind: ErrorKind, part: &str| {
             let refusal = read(bytes).await.unwrap_err();
             assert_eq!(refusal.kind, kind, "{refusal}");
             assert!(refusal.what.contains(part), "{refusal}");
         };
-        check(vec![], Kind::Invalid, "no message").await;
-        check(vec![0, 0], Kind::Invalid, "breaks off").await;
-        check(framed(0, 4, b"abc"), Kind::Invalid, "breaks off").await;
-        check(framed(0, 3, b"abcd"), Kind::Invalid, "several messages").await;
-        check(framed(1, 3, b"abc"), Kind::Invalid, "send grpc-encoding").await;
-        check(framed(7, 3, b"abc"), Kind::Invalid, "begins with 7").await;
-        check(framed(0, 11, &[0; 11]), Kind::TooLarge, "15 bytes").await;
+        check(vec![], ErrorKind::Invalid, "no message").await;
+        check(vec![0, 0], ErrorKind::Invalid, "truncated").await;
+        check(framed(0, 4, b"abc"), ErrorKind::Invalid, "truncated").await;
+        check(
+            framed(0, 3, b"abcd"),
+            ErrorKind::Invalid,
+            "several messages",
+        )
+        .await;
+        check(
+            framed(1, 3, b"abc"),
+            ErrorKind::Invalid,
+            "send grpc-encoding",
+        )
+        .await;
+        check(framed(7, 3, b"abc"), ErrorKind::Invalid, "begins with 7").await;
+        check(framed(0, 11, &[0; 11]), ErrorKind::TooLarge, "15 bytes").await;
         assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]
-    async fn messages_of_a_stream_are_told_apart() {
+    async fn messages_of_a_stream_are_separated() {
         let budget = Budget::new(1 << 20);
         let bytes = [
             framed(0, 3, b"abc"),
@@ -240,7 +250,7 @@ mod tests {
             let message = messages.next().await.unwrap().unwrap();
             assert_eq!(message.bytes, expected);
         }
-        assert_eq!(messages.next().await.unwrap_err().kind, Kind::TooLarge);
+        assert_eq!(messages.next().await.unwrap_err().kind, ErrorKind::TooLarge);
         drop(messages);
         assert_eq!(budget.used(), 0);
         let cut = framed(0, 3, b"ab").into();
@@ -251,7 +261,7 @@ mod tests {
                 .await
                 .unwrap_err()
                 .what
-                .contains("breaks off")
+                .contains("truncated")
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Calls that ask no question: of the server, of a model, of the repository.
+//! Calls other than rank and infer: about the server, a model, or the repository.
 
 use super::answer::{packing, small, unary};
 use super::message::only;
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::api_state::{ApiState, Caller, EXTENSIONS, SERVER};
 use crate::description::statistics;
 use crate::proto::inference::{
@@ -23,8 +23,8 @@ use axum::response::Response;
 use http::request::Parts;
 use prost::Message;
 
-/// Calls of the protocol that the server does not have, and clients do; what it has not.
-pub(super) fn not_had(method: &str) -> ApiError {
+/// Returns the error of a method of the protocol that this server does not support.
+pub(super) fn unsupported(method: &str) -> ApiError {
     let what = match method {
         "TraceSetting" => "trace settings; start it with --otlp",
         "LogSettings" => "log settings; set NCS_LOG when it starts",
@@ -36,16 +36,16 @@ pub(super) fn not_had(method: &str) -> ApiError {
         | "CudaSharedMemoryUnregister" => "shared memory",
         _ => return no_method(method, "see crates/serve/proto/inference.proto"),
     };
-    Kind::Unsupported.says(format!("not supported: this server has no {what}"))
+    ErrorKind::Unsupported.error(format!("not supported: this server has no {what}"))
 }
 
-/// A method that a service does not have.
+/// Returns the error of a method that a service does not have.
 pub(super) fn no_method(method: &str, hint: &str) -> ApiError {
-    Kind::Unsupported.says(format!("no method \"{}\"; {hint}", shown(method)))
+    ErrorKind::Unsupported.error(format!("no method \"{}\"; {hint}", shown(method)))
 }
 
 impl Call {
-    /// The call of `GRPCInferenceService` with this name, among those that ask no question.
+    /// Returns the call of `GRPCInferenceService` with this name, other than infer.
     pub(super) fn small(method: &str) -> Option<Call> {
         Some(match method {
             "ServerLive" => Call::Live,
@@ -63,30 +63,35 @@ impl Call {
     }
 }
 
-/// A version that a message names; an empty text names none.
+/// Returns the version that a message names; `None` for an empty text.
 fn named(version: &str) -> Option<&str> {
     Some(version).filter(|version| !version.is_empty())
 }
 
 impl ApiState {
-    /// Does something that no worker is needed for, and tells of it.
+    /// Answers a call that needs no worker, and reports it to the telemetry.
     pub(super) async fn small_call(
         &self,
         call: Call,
         head: &Parts,
         body: Body,
     ) -> Result<Response, ApiError> {
-        let asked = RequestContext::now(Protocol::Grpc, call);
-        let answered = match call {
-            Call::Live | Call::Ready | Call::Metadata => self.of_server(call, head, body).await,
-            Call::Index | Call::Load | Call::Unload => self.of_repository(call, head, body).await,
-            _ => self.of_model(call, head, body).await,
+        let context = RequestContext::now(Protocol::Grpc, call);
+        let response = match call {
+            Call::Live | Call::Ready | Call::Metadata => self.server_call(call, head, body).await,
+            Call::Index | Call::Load | Call::Unload => self.repository_call(call, head, body).await,
+            _ => self.model_call(call, head, body).await,
         };
-        self.service.done(&asked, answered.as_ref().err());
-        answered
+        self.service.done(&context, response.as_ref().err());
+        response
     }
 
-    async fn of_server(&self, call: Call, head: &Parts, body: Body) -> Result<Response, ApiError> {
+    async fn server_call(
+        &self,
+        call: Call,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Response, ApiError> {
         match call {
             Call::Live => {
                 self.read::<ServerLiveRequest>(head, body).await?;
@@ -109,31 +114,31 @@ impl ApiState {
         }
     }
 
-    async fn of_model(&self, call: Call, head: &Parts, body: Body) -> Result<Response, ApiError> {
+    async fn model_call(&self, call: Call, head: &Parts, body: Body) -> Result<Response, ApiError> {
         match call {
             Call::ModelReady => {
-                let asked: ModelReadyRequest = self.read(head, body).await?;
-                let ready = match self.find(&asked.name, named(&asked.version)) {
+                let request: ModelReadyRequest = self.read(head, body).await?;
+                let ready = match self.find(&request.name, named(&request.version)) {
                     Ok(_) => true,
-                    Err(refusal) if refusal.kind == Kind::NotFound => false,
+                    Err(refusal) if refusal.kind == ErrorKind::NotFound => false,
                     Err(refusal) => return Err(refusal),
                 };
                 self.reply(head, &ModelReadyResponse { ready })
             }
             Call::ModelMetadata => {
-                let asked: ModelMetadataRequest = self.read(head, body).await?;
-                let description = self.describe(&asked.name, named(&asked.version))?;
+                let request: ModelMetadataRequest = self.read(head, body).await?;
+                let description = self.describe(&request.name, named(&request.version))?;
                 self.reply(head, &description.to_proto())
             }
             Call::ModelConfig => {
-                let asked: ModelConfigRequest = self.read(head, body).await?;
-                let description = self.describe(&asked.name, named(&asked.version))?;
+                let request: ModelConfigRequest = self.read(head, body).await?;
+                let description = self.describe(&request.name, named(&request.version))?;
                 let config = Some(description.config_proto());
                 self.reply(head, &ModelConfigResponse { config })
             }
             _ => {
-                let asked: ModelStatisticsRequest = self.read(head, body).await?;
-                let versions = self.versions(named(&asked.name), named(&asked.version))?;
+                let request: ModelStatisticsRequest = self.read(head, body).await?;
+                let versions = self.versions(named(&request.name), named(&request.version))?;
                 let model_stats = versions
                     .iter()
                     .map(|(model, version)| statistics(model, version))
@@ -143,7 +148,7 @@ impl ApiState {
         }
     }
 
-    async fn of_repository(
+    async fn repository_call(
         &self,
         call: Call,
         head: &Parts,
@@ -158,29 +163,29 @@ impl ApiState {
             }
             Call::Load => {
                 self.check_admin(&Caller::of(head)).await?;
-                let asked: RepositoryModelLoadRequest = self.read(head, body).await?;
-                if !asked.parameters.is_empty() {
+                let request: RepositoryModelLoadRequest = self.read(head, body).await?;
+                if !request.parameters.is_empty() {
                     let what = "models are loaded from their folders as they are; leave the \
                                 parameters out";
-                    return Err(Kind::Unsupported.says(what));
+                    return Err(ErrorKind::Unsupported.error(what));
                 }
-                let name = asked.model_name;
-                self.off_the_network(move |service| service.repository.load(&name))
+                let name = request.model_name;
+                self.run_blocking(move |service| service.repository.load(&name))
                     .await?;
                 self.reply(head, &RepositoryModelLoadResponse {})
             }
             _ => {
                 self.check_admin(&Caller::of(head)).await?;
-                let asked: RepositoryModelUnloadRequest = self.read(head, body).await?;
-                let name = asked.model_name;
-                self.off_the_network(move |service| service.repository.unload(&name))
+                let request: RepositoryModelUnloadRequest = self.read(head, body).await?;
+                let name = request.model_name;
+                self.run_blocking(move |service| service.repository.unload(&name))
                     .await?;
                 self.reply(head, &RepositoryModelUnloadResponse {})
             }
         }
     }
 
-    /// The message of a call. It is small, so it is decoded here.
+    /// Reads the message of a call. It is small, so it is decoded here.
     async fn read<M: Message + Default>(&self, head: &Parts, body: Body) -> Result<M, ApiError> {
         let limits = self.small_body();
         let packed = only(&head.headers, body, &limits, &self.budget).await?;
@@ -208,9 +213,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_does_not_have_is_said_in_words() {
+    fn unsupported_methods_are_explained() {
         let check = |method: &str, expected: &str| {
-            let refusal = not_had(method);
+            let refusal = unsupported(method);
             assert_eq!(refusal.kind.code(), tonic::Code::Unimplemented);
             assert!(refusal.what.contains(expected), "{refusal}");
         };

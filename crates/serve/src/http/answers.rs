@@ -1,4 +1,4 @@
-//! Answers as responses.
+//! Construction of HTTP responses.
 
 use super::JSON_LENGTH;
 use crate::body;
@@ -6,15 +6,15 @@ use crate::budget::Share;
 use axum::response::Response;
 use http::{HeaderValue, header};
 
-/// The body of an answer, and how much of it is JSON where tensors follow.
-pub(super) struct Said {
+/// The body of a response, and the number of its bytes that are JSON if tensors follow.
+pub(super) struct EncodedResponse {
     pub(super) body: Vec<u8>,
     pub(super) json_length: Option<usize>,
 }
 
-impl Said {
-    /// The response, in an encoding that the caller reads, where that is worth it. The share is what it
-    /// takes at most.
+impl EncodedResponse {
+    /// Converts to a response, compressed if the caller accepts it and it pays off. `share` is the maximum
+    /// size, reserved before.
     pub(super) fn into_response(
         self,
         accepts_encoding: Option<&HeaderValue>,
@@ -38,13 +38,13 @@ impl Said {
     }
 }
 
-/// A value as JSON.
+/// Returns a value as a JSON response.
 pub(super) fn json(value: &impl serde::Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("it is plain data");
     typed(body.into(), "application/json")
 }
 
-/// Metrics.
+/// Returns metrics as a response.
 pub(super) fn text(text: String) -> Response {
     typed(text.into(), crate::telemetry::METRICS_CONTENT_TYPE)
 }

@@ -1,30 +1,30 @@
-//! Paths and what they mean.
+//! Parsing of request paths.
 
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::telemetry::Call;
 use crate::words::shown;
 use http::Method;
 
-/// A model, and maybe one of its versions.
+/// A model and optionally one of its versions, as a path names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Of<'a> {
+pub(super) struct ModelPath<'a> {
     pub(super) model: &'a str,
     pub(super) version: Option<&'a str>,
 }
 
-/// What a path asks for.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Path<'a> {
     Server,
     Live,
     Ready,
     Metrics,
-    Model(Of<'a>),
-    ModelReady(Of<'a>),
-    Config(Of<'a>),
-    Statistics(Option<Of<'a>>),
-    Infer(Of<'a>),
-    Rank(Option<Of<'a>>),
+    Model(ModelPath<'a>),
+    ModelReady(ModelPath<'a>),
+    Config(ModelPath<'a>),
+    Statistics(Option<ModelPath<'a>>),
+    Infer(ModelPath<'a>),
+    Rank(Option<ModelPath<'a>>),
     Index,
     Load(&'a str),
     Unload(&'a str),
@@ -33,7 +33,7 @@ pub(super) enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// What it counts as.
+    /// Returns the call that the request counts as in the telemetry.
     pub(super) fn call(&self) -> Call {
         match self {
             Path::Server => Call::Metadata,
@@ -53,10 +53,10 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Reads a path.
+    /// Parses a path.
     ///
     /// # Errors
-    /// There is nothing there, or not for this method, or a part of the protocol that we do not have.
+    /// There is no such path, the method is not allowed, or it is an unsupported protocol feature.
     pub(super) fn parse(method: &Method, path: &'a str) -> Result<Path<'a>, ApiError> {
         let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
         let first = parts.next();
@@ -67,7 +67,7 @@ impl<'a> Path<'a> {
         let (allowed, found) = match (first, rest.as_slice()) {
             (Some("metrics"), []) => ("GET", Path::Metrics),
             (Some("v2"), rest) => under_v2(method, rest)?,
-            _ => return Err(nothing(path)),
+            _ => return Err(not_found(path)),
         };
         let is_allowed = match allowed {
             "GET" => Path::GET.contains(method),
@@ -75,7 +75,7 @@ impl<'a> Path<'a> {
         };
         match is_allowed {
             true => Ok(found),
-            false => Err(Kind::Method.says(format!(
+            false => Err(ErrorKind::Method.error(format!(
                 "{} {}: use {allowed}",
                 shown(method.as_str()),
                 shown(path)
@@ -99,57 +99,62 @@ fn under_v2<'a>(method: &Method, rest: &[&'a str]) -> Result<(&'static str, Path
             _ => ("GET", Path::Labels(model)),
         },
         ["models", model, "versions", version, ref rest @ ..] => {
-            let of = Of {
+            let target = ModelPath {
                 model,
                 version: Some(version),
             };
-            of_model(of, rest)?
+            model_path(target, rest)?
         }
         ["models", model, ref rest @ ..] => {
-            let of = Of {
+            let target = ModelPath {
                 model,
                 version: None,
             };
-            of_model(of, rest)?
+            model_path(target, rest)?
         }
-        ["systemsharedmemory" | "cudasharedmemory", ..] => return Err(not_had("shared memory")),
+        ["systemsharedmemory" | "cudasharedmemory", ..] => {
+            return Err(unsupported("shared memory"));
+        }
         ["trace", ..] => {
-            return Err(not_had("trace settings; start it with --otlp"));
+            return Err(unsupported("trace settings; start it with --otlp"));
         }
         ["logging", ..] => {
-            return Err(not_had("log settings; set NCS_LOG when it starts"));
+            return Err(unsupported("log settings; set NCS_LOG when it starts"));
         }
-        _ => return Err(nothing(&format!("/v2/{}", rest.join("/")))),
+        _ => return Err(not_found(&format!("/v2/{}", rest.join("/")))),
     })
 }
 
-fn of_model<'a>(of: Of<'a>, rest: &[&str]) -> Result<(&'static str, Path<'a>), ApiError> {
+fn model_path<'a>(
+    target: ModelPath<'a>,
+    rest: &[&str],
+) -> Result<(&'static str, Path<'a>), ApiError> {
     Ok(match *rest {
-        [] => ("GET", Path::Model(of)),
-        ["ready"] => ("GET", Path::ModelReady(of)),
-        ["config"] => ("GET", Path::Config(of)),
-        ["stats"] => ("GET", Path::Statistics(Some(of))),
-        ["infer"] => ("POST", Path::Infer(of)),
-        ["rank"] => ("POST", Path::Rank(Some(of))),
-        ["trace", ..] => return Err(not_had("trace settings; start it with --otlp")),
-        ["generate" | "generate_stream"] => return Err(not_had("the generate extension")),
+        [] => ("GET", Path::Model(target)),
+        ["ready"] => ("GET", Path::ModelReady(target)),
+        ["config"] => ("GET", Path::Config(target)),
+        ["stats"] => ("GET", Path::Statistics(Some(target))),
+        ["infer"] => ("POST", Path::Infer(target)),
+        ["rank"] => ("POST", Path::Rank(Some(target))),
+        ["trace", ..] => return Err(unsupported("trace settings; start it with --otlp")),
+        ["generate" | "generate_stream"] => return Err(unsupported("the generate extension")),
         _ => {
-            return Err(nothing(&format!(
+            return Err(not_found(&format!(
                 "/v2/models/{}/{}",
-                of.model,
+                target.model,
                 rest.join("/")
             )));
         }
     })
 }
 
-fn not_had(what: &str) -> ApiError {
-    Kind::Unsupported.says(format!("not supported: this server has no {what}"))
+fn unsupported(what: &str) -> ApiError {
+    ErrorKind::Unsupported.error(format!("not supported: this server has no {what}"))
 }
 
-fn nothing(path: &str) -> ApiError {
-    Kind::NotFound.says(format!(
-        "nothing at {}; questions go to /v2/models/MODEL/rank or /v2/models/MODEL/infer",
+fn not_found(path: &str) -> ApiError {
+    ErrorKind::NotFound.error(format!(
+        "nothing at {}; send requests to /v2/models/MODEL/rank or /v2/models/MODEL/infer",
         shown(path)
     ))
 }
@@ -159,19 +164,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_and_methods_have_their_meaning() {
-        let check = |method: Method, path: &str, expected: Result<Path<'_>, Kind>| {
+    fn paths_and_methods_are_parsed() {
+        let check = |method: Method, path: &str, expected: Result<Path<'_>, ErrorKind>| {
             let found = Path::parse(&method, path).map_err(|refusal| refusal.kind);
             assert_eq!(found, expected, "{method} {path}");
         };
-        let of = |version| Of {
+        let of = |version| ModelPath {
             model: "m",
             version,
         };
         check(Method::GET, "/v2", Ok(Path::Server));
         check(Method::GET, "/v2/", Ok(Path::Server));
         check(Method::HEAD, "/v2/health/live", Ok(Path::Live));
-        check(Method::POST, "/v2/health/live", Err(Kind::Method));
+        check(Method::POST, "/v2/health/live", Err(ErrorKind::Method));
         check(Method::GET, "/v2/models/m", Ok(Path::Model(of(None))));
         check(Method::GET, "/v2/models/stats", Ok(Path::Statistics(None)));
         check(
@@ -179,7 +184,7 @@ mod tests {
             "/v2/models/m/infer",
             Ok(Path::Infer(of(None))),
         );
-        check(Method::GET, "/v2/models/m/infer", Err(Kind::Method));
+        check(Method::GET, "/v2/models/m/infer", Err(ErrorKind::Method));
         let path = "/v2/models/m/versions/3/infer";
         check(Method::POST, path, Ok(Path::Infer(of(Some("3")))));
         check(Method::PUT, "/v2/models/m/labels", Ok(Path::SetLabels("m")));
@@ -187,12 +192,16 @@ mod tests {
         check(
             Method::GET,
             "/v2/systemsharedmemory/status",
-            Err(Kind::Unsupported),
+            Err(ErrorKind::Unsupported),
         );
-        check(Method::POST, "/v2/trace/setting", Err(Kind::Unsupported));
-        check(Method::GET, "/", Err(Kind::NotFound));
-        check(Method::GET, "//v2", Err(Kind::NotFound));
-        check(Method::GET, "/v2/models/m/else", Err(Kind::NotFound));
-        check(Method::GET, "/v3", Err(Kind::NotFound));
+        check(
+            Method::POST,
+            "/v2/trace/setting",
+            Err(ErrorKind::Unsupported),
+        );
+        check(Method::GET, "/", Err(ErrorKind::NotFound));
+        check(Method::GET, "//v2", Err(ErrorKind::NotFound));
+        check(Method::GET, "/v2/models/m/else", Err(ErrorKind::NotFound));
+        check(Method::GET, "/v3", Err(ErrorKind::NotFound));
     }
 }

@@ -1,43 +1,44 @@
-//! What a connection is doing and since when, so that none can hold its place by doing nothing.
+//! Activity of a connection over time, so that idle and slow connections can be closed.
 
 use super::ConnectionLimits;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
-/// The activity of one connection: its wire and its requests tell it what happens, [`judge`](ConnectionActivity::judge)
-/// says what is to become of it.
+/// Activity of one connection: its stream and its requests report events, and
+/// [`next_action`](ConnectionActivity::next_action) decides whether the connection is kept.
 #[derive(Debug)]
 pub(super) struct ConnectionActivity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests that the router works at; it bounds their time itself.
+    /// Number of requests in the router, which limits their time itself.
     handled: usize,
-    /// Answers that are not wholly handed over to the connection.
+    /// Number of responses that have not been handed over completely to the connection.
     answers: usize,
-    /// Those of them whose next part is there and waits for the peer to take what came before.
+    /// Number of these whose next part waits for the peer to read the previous one.
     waiting_for_peer: usize,
-    /// When the first bytes of a request's head came in (HTTP/1).
+    /// Time of the first bytes of a request's head (HTTP/1).
     head_since: Option<Instant>,
-    /// When the peer stopped taking bytes.
+    /// Time since which writing has been blocked.
     blocked_since: Option<Instant>,
-    /// When something last went out, or ended.
+    /// Time of the last write or end of a request.
     active: Instant,
-    /// Whether bytes of the router's answers are yet to be written. If not, what is written is hyper's own.
+    /// True if bytes of the router's responses have not been flushed. Otherwise written bytes are hyper's
+    /// own.
     unflushed: bool,
-    /// Whether a request was answered before its body was read.
+    /// True if a request was answered before its body was read.
     left_unread: bool,
 }
 
-/// What is to become of a connection.
+/// Decision about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// It may go on; ask again then.
+    /// Keep it; check again at this time.
     Wait(Instant),
-    /// It idles: say goodbye.
-    Leave,
-    /// Its peer is too slow.
-    Cut,
+    /// Shut it down gracefully: it is idle.
+    ShutDown,
+    /// Abort it: its peer is too slow.
+    Abort,
 }
 
 impl ConnectionActivity {
@@ -54,7 +55,7 @@ impl ConnectionActivity {
         })))
     }
 
-    /// Bytes came in.
+    /// Records that bytes arrived.
     pub(super) fn read(&self) {
         let mut state = self.state();
         if state.handled == 0 && state.answers == 0 && state.head_since.is_none() {
@@ -62,53 +63,53 @@ impl ConnectionActivity {
         }
     }
 
-    /// Bytes went out.
+    /// Records that bytes were written.
     pub(super) fn wrote(&self) {
         let mut state = self.state();
         state.active = Instant::now();
         state.blocked_since = None;
     }
 
-    /// Bytes could not go out.
+    /// Records that a write was blocked.
     pub(super) fn blocked(&self) {
         self.state().blocked_since.get_or_insert_with(Instant::now);
     }
 
-    /// The connection is told goodbye, and gets its time to go.
-    pub(super) fn told_goodbye(&self) {
+    /// Records that a graceful shutdown was started, which starts the idle time again.
+    pub(super) fn shutdown_started(&self) {
         self.state().active = Instant::now();
     }
 
-    /// All bytes went out.
+    /// Records that all bytes were flushed.
     pub(super) fn flushed(&self) {
         self.state().unflushed = false;
     }
 
-    /// Whether bytes that are written now belong to an answer of the router.
+    /// Returns true if bytes written now belong to a response of the router.
     pub(super) fn is_unflushed(&self) -> bool {
         self.state().unflushed
     }
 
-    /// A request was answered, or left, before its body was read.
+    /// Records that a request was answered or dropped before its body was read.
     pub(super) fn left_unread(&self) {
         self.state().left_unread = true;
     }
 
-    /// Whether the peer may still be sending what nobody reads.
+    /// Returns true if the peer may still be sending a body that is not read.
     pub(super) fn has_left_unread(&self) -> bool {
         self.state().left_unread
     }
 
-    /// What is to become of this connection; `is_http1` because HTTP/2 sends more than heads between
-    /// requests, and `is_leaving` when it was told goodbye already.
-    pub(super) fn judge(
+    /// Decides about this connection. `is_http1`: HTTP/2 sends frames other than heads between requests.
+    /// `is_shutting_down`: its graceful shutdown has been started.
+    pub(super) fn next_action(
         &self,
         limits: &ConnectionLimits,
         is_http1: bool,
-        is_leaving: bool,
+        is_shutting_down: bool,
     ) -> Action {
         self.state()
-            .judge(Instant::now(), limits, is_http1, is_leaving)
+            .next_action(Instant::now(), limits, is_http1, is_shutting_down)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,44 +118,44 @@ impl ConnectionActivity {
 }
 
 impl State {
-    fn judge(
+    fn next_action(
         &self,
         now: Instant,
         limits: &ConnectionLimits,
         is_http1: bool,
-        is_leaving: bool,
+        is_shutting_down: bool,
     ) -> Action {
         let shortest = limits
             .header_time
             .min(limits.send_time)
             .min(limits.idle_time);
-        // Whatever begins after now ends after this.
-        let soon = now + shortest;
-        let bounded = |end: Instant, verdict| match end <= now {
-            true => verdict,
-            false => Action::Wait(end.min(soon)),
+        // Anything that begins after now ends after this time.
+        let next_check = now + shortest;
+        let bounded = |end: Instant, action| match end <= now {
+            true => action,
+            false => Action::Wait(end.min(next_check)),
         };
         if let Some(since) = self.blocked_since {
-            return bounded(since + limits.send_time, Action::Cut);
+            return bounded(since + limits.send_time, Action::Abort);
         }
         if self.handled > 0 {
-            return Action::Wait(soon);
+            return Action::Wait(next_check);
         }
         if self.waiting_for_peer > 0 {
-            return bounded(self.active + limits.send_time, Action::Cut);
+            return bounded(self.active + limits.send_time, Action::Abort);
         }
         if self.answers > 0 {
-            return Action::Wait(soon);
+            return Action::Wait(next_check);
         }
         match self.head_since {
-            Some(since) if is_http1 => bounded(since + limits.header_time, Action::Cut),
-            _ if is_leaving => bounded(self.active + limits.send_time, Action::Cut),
-            _ => bounded(self.active + limits.idle_time, Action::Leave),
+            Some(since) if is_http1 => bounded(since + limits.header_time, Action::Abort),
+            _ if is_shutting_down => bounded(self.active + limits.send_time, Action::Abort),
+            _ => bounded(self.active + limits.idle_time, Action::ShutDown),
         }
     }
 }
 
-/// A request that the router works at.
+/// A request in the router.
 pub(super) struct Handled(Arc<ConnectionActivity>);
 
 impl Handled {
@@ -166,7 +167,7 @@ impl Handled {
         Handled(activity.clone())
     }
 
-    /// The router has answered.
+    /// Records that the router has returned a response.
     pub(super) fn answered(self) -> Reply {
         let mut state = self.0.state();
         state.answers += 1;
@@ -186,15 +187,15 @@ impl Drop for Handled {
     }
 }
 
-/// An answer on its way to the connection.
+/// A response being sent.
 pub(super) struct Reply {
     activity: Arc<ConnectionActivity>,
     is_waiting_for_peer: bool,
 }
 
 impl Reply {
-    /// The connection asks for the next part.
-    pub(super) fn asked(&mut self) {
+    /// Records that the connection polls for the next part.
+    pub(super) fn polled(&mut self) {
         if std::mem::take(&mut self.is_waiting_for_peer) {
             let mut state = self.activity.state();
             state.waiting_for_peer -= 1;
@@ -202,8 +203,8 @@ impl Reply {
         }
     }
 
-    /// The connection has got a part, and asks again when the peer has taken it.
-    pub(super) fn given(&mut self) {
+    /// Records that the connection got a part; it polls again when the peer has read it.
+    pub(super) fn sent(&mut self) {
         self.is_waiting_for_peer = true;
         let mut state = self.activity.state();
         state.waiting_for_peer += 1;
@@ -214,7 +215,7 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        self.asked();
+        self.polled();
         let mut state = self.activity.state();
         state.answers -= 1;
         state.active = Instant::now();
@@ -239,83 +240,86 @@ mod tests {
         }
     }
 
-    /// Judges an HTTP/1 connection until it is no longer told to wait; what then, and after how many
-    /// seconds.
-    fn check(activity: &ConnectionActivity, is_leaving: bool, expected: (Action, u64)) {
+    /// Applies the actions for an HTTP/1 connection until one is not `Wait`, and checks this action and the
+    /// seconds until then.
+    fn check(activity: &ConnectionActivity, is_shutting_down: bool, expected: (Action, u64)) {
         let start = Instant::now();
         let mut now = start;
         loop {
-            match activity.state().judge(now, &limits(), true, is_leaving) {
+            match activity
+                .state()
+                .next_action(now, &limits(), true, is_shutting_down)
+            {
                 Action::Wait(until) if until < start + Duration::from_secs(1000) => now = until,
-                verdict => {
+                action => {
                     let seconds = (now - start).as_secs_f64().round() as u64;
-                    return match verdict {
+                    return match action {
                         Action::Wait(_) => assert_eq!(expected.1, 1000),
-                        verdict => assert_eq!((verdict, seconds), expected),
+                        action => assert_eq!((action, seconds), expected),
                     };
                 }
             }
         }
     }
 
-    const FOREVER: (Action, u64) = (Action::Leave, 1000);
+    const NEVER: (Action, u64) = (Action::ShutDown, 1000);
 
     #[test]
-    fn a_connection_without_requests_leaves_and_is_cut_if_it_stays() {
+    fn an_idle_connection_is_shut_down_and_aborted_if_it_stays() {
         let activity = ConnectionActivity::new();
-        check(&activity, false, (Action::Leave, IDLE_S));
-        check(&activity, true, (Action::Cut, SEND_S));
+        check(&activity, false, (Action::ShutDown, IDLE_S));
+        check(&activity, true, (Action::Abort, SEND_S));
     }
 
     #[test]
-    fn a_half_sent_head_is_cut_however_often_it_gets_another_byte() {
+    fn an_incomplete_head_is_aborted_even_if_bytes_keep_arriving() {
         let activity = ConnectionActivity::new();
         activity.read();
         activity.read();
-        check(&activity, false, (Action::Cut, HEADER_S));
+        check(&activity, false, (Action::Abort, HEADER_S));
     }
 
     #[test]
-    fn the_router_has_its_own_bounds() {
+    fn requests_in_the_router_have_no_timeout_here() {
         let activity = ConnectionActivity::new();
         activity.read();
         let handled = Handled::begin(&activity);
         activity.read();
-        check(&activity, false, FOREVER);
+        check(&activity, false, NEVER);
         drop(handled);
-        check(&activity, false, (Action::Leave, IDLE_S));
+        check(&activity, false, (Action::ShutDown, IDLE_S));
     }
 
     #[test]
-    fn an_answer_waits_for_its_maker_but_not_for_its_reader() {
+    fn a_response_waits_for_the_router_but_not_for_its_peer() {
         let activity = ConnectionActivity::new();
         let mut answer = Handled::begin(&activity).answered();
-        check(&activity, false, FOREVER);
-        answer.given();
-        check(&activity, false, (Action::Cut, SEND_S));
-        answer.asked();
-        check(&activity, false, FOREVER);
-        answer.given();
+        check(&activity, false, NEVER);
+        answer.sent();
+        check(&activity, false, (Action::Abort, SEND_S));
+        answer.polled();
+        check(&activity, false, NEVER);
+        answer.sent();
         drop(answer);
-        check(&activity, false, (Action::Leave, IDLE_S));
+        check(&activity, false, (Action::ShutDown, IDLE_S));
     }
 
     #[test]
-    fn a_peer_that_takes_no_bytes_is_cut() {
+    fn a_peer_that_reads_nothing_is_aborted() {
         let activity = ConnectionActivity::new();
         activity.blocked();
-        check(&activity, false, (Action::Cut, SEND_S));
+        check(&activity, false, (Action::Abort, SEND_S));
         activity.wrote();
-        check(&activity, false, (Action::Leave, IDLE_S));
+        check(&activity, false, (Action::ShutDown, IDLE_S));
     }
 
     #[test]
-    fn what_is_written_belongs_to_an_answer_until_it_is_flushed() {
+    fn written_bytes_belong_to_a_response_until_flushed() {
         let activity = ConnectionActivity::new();
         let mut answer = Handled::begin(&activity).answered();
         assert!(activity.is_unflushed());
         activity.flushed();
-        answer.given();
+        answer.sent();
         assert!(activity.is_unflushed());
         activity.flushed();
         drop(answer);

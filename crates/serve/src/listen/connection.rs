@@ -1,9 +1,9 @@
-//! One connection, from its first byte to its last.
+//! A single connection.
 
 use super::activity::{Action, ConnectionActivity, Handled, Reply};
 use super::peek::{PeekStream, Protocol};
 use super::{ConnectionLimits, Counts, Drain, Peer, READ_AHEAD};
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::{Budget, Share};
 use crate::words::shown;
 use axum::Router;
@@ -30,17 +30,17 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-/// What a connection that has not said anything gets when listeners close: its request may be on the way.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// Grace period for the first request of a connection after listeners close: it may be in transit.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(250);
 
-/// HTTP/2: what is kept of answers that the peer does not take, for each stream.
+/// HTTP/2: bytes buffered for each stream while the peer does not read.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
-/// HTTP/2: streams that a peer may open and reset before the server has looked at them, and streams that
-/// the server may have to reset for the peer's mistakes, until the connection ends.
-const MOST_RESETS: usize = 64;
+/// HTTP/2: maximum number of streams that a peer may open and reset before the server handles them, and of
+/// streams that the server may have to reset because of the peer's errors, before the connection is closed.
+const MAX_RESETS: usize = 64;
 
-/// What all connections of a port share.
+/// State shared by all connections of a port.
 pub(super) struct ListenerContext {
     pub(super) router: Router,
     pub(super) limits: ConnectionLimits,
@@ -51,52 +51,52 @@ pub(super) struct ListenerContext {
 }
 
 /// Serves one connection until it ends.
-pub(super) async fn attend(context: Arc<ListenerContext>, stream: TcpStream, peer: Peer) {
-    // Answers go out at once; where the system refuses that, they are only slower.
+pub(super) async fn serve_connection(context: Arc<ListenerContext>, stream: TcpStream, peer: Peer) {
+    // Sends responses without delay. If the system refuses this option, they are only slower.
     let _ = stream.set_nodelay(true);
     let Some(tls) = &context.tls else {
-        return speak(context, stream, peer).await;
+        return serve_http(context, stream, peer).await;
     };
-    match in_time(&context, tls.accept(stream)).await {
-        Some(Ok(stream)) => speak(context, stream, peer).await,
+    match open_in_time(&context, tls.accept(stream)).await {
+        Some(Ok(stream)) => serve_http(context, stream, peer).await,
         Some(Err(error)) => tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
         None => {}
     }
 }
 
-/// Speaks HTTP on a stream, whichever version the peer begins with.
-async fn speak<S>(context: Arc<ListenerContext>, stream: S, peer: Peer)
+/// Serves HTTP on a stream, in the version that the peer starts with.
+async fn serve_http<S>(context: Arc<ListenerContext>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = ConnectionActivity::new();
-    let mut wire = PeekStream::new(stream, activity.clone(), context.limits.header_bytes);
-    let Some(Ok(Some(protocol))) = in_time(&context, wire.protocol()).await else {
+    let mut stream = PeekStream::new(stream, activity.clone(), context.limits.header_bytes);
+    let Some(Ok(Some(protocol))) = open_in_time(&context, stream.protocol()).await else {
         return;
     };
-    let stream = TokioIo::new(wire);
+    let stream = TokioIo::new(stream);
     let shared = (context.clone(), activity.clone());
     let service = service_fn(move |request| {
         let (context, activity) = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&context, &activity, peer, request).await) }
+        async move { Ok::<_, Infallible>(respond(&context, &activity, peer, request).await) }
     });
     match protocol {
         Protocol::Http1 => {
-            let connection = of_http1(&context.limits).serve_connection(stream, service);
-            until_it_ends(&context, &activity, peer, connection, true).await;
+            let connection = http1_builder(&context.limits).serve_connection(stream, service);
+            drive(&context, &activity, peer, connection, true).await;
         }
         Protocol::Http2 => {
-            let connection = of_http2(&context.limits).serve_connection(stream, service);
-            until_it_ends(&context, &activity, peer, connection, false).await;
+            let connection = http2_builder(&context.limits).serve_connection(stream, service);
+            drive(&context, &activity, peer, connection, false).await;
         }
     }
 }
 
-/// What must happen before a request can be heard; `None` if it takes too long.
-async fn in_time<T>(context: &ListenerContext, opening: impl Future<Output = T>) -> Option<T> {
+/// Runs the opening of a connection (TLS handshake or first bytes); `None` if it takes too long.
+async fn open_in_time<T>(context: &ListenerContext, opening: impl Future<Output = T>) -> Option<T> {
     let closing = async {
         context.drain.closing().await;
-        sleep(LAST_WORDS).await;
+        sleep(FIRST_REQUEST_GRACE).await;
     };
     tokio::select! {
         biased;
@@ -107,18 +107,19 @@ async fn in_time<T>(context: &ListenerContext, opening: impl Future<Output = T>)
     }
 }
 
-fn of_http1(limits: &ConnectionLimits) -> http1::Builder {
+fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // The activity tells a half-sent head from an idle connection, which hyper does not.
+        // [`ConnectionActivity`] distinguishes an incomplete head from an idle connection, which hyper does
+        // not.
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .max_buf_size(READ_AHEAD.max(limits.header_bytes));
     builder
 }
 
-fn of_http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
     let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -128,13 +129,14 @@ fn of_http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(limits.window())
         .max_header_list_size(header_bytes)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(MOST_RESETS)
-        .max_local_error_reset_streams(MOST_RESETS);
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS);
     builder
 }
 
-/// Drives a connection; it goes when it idles, when the server ends, or when its peer is too slow.
-async fn until_it_ends<C>(
+/// Drives a connection until it ends; shuts it down if it is idle or the server shuts down, and aborts it if
+/// its peer is too slow.
+async fn drive<C>(
     context: &ListenerContext,
     activity: &ConnectionActivity,
     peer: Peer,
@@ -146,23 +148,23 @@ async fn until_it_ends<C>(
 {
     let mut connection = pin!(connection);
     let mut closing = pin!(context.drain.closing());
-    let mut is_leaving = false;
+    let mut is_shutting_down = false;
     loop {
-        let wait = match activity.judge(&context.limits, is_http1, is_leaving) {
+        let wait = match activity.next_action(&context.limits, is_http1, is_shutting_down) {
             Action::Wait(until) => until,
-            Action::Leave => {
+            Action::ShutDown => {
                 connection.as_mut().graceful_shutdown();
-                activity.told_goodbye();
-                is_leaving = true;
+                activity.shutdown_started();
+                is_shutting_down = true;
                 continue;
             }
-            Action::Cut => {
-                tracing::debug!(peer = %peer.address, "connection cut: its peer is too slow");
+            Action::Abort => {
+                tracing::debug!(peer = %peer.address, "connection aborted: its peer is too slow");
                 return context.counts.slow();
             }
         };
         tokio::select! {
-            // What has been read is looked at before the connection is told goodbye.
+            // Bytes already received are handled before the connection is shut down.
             biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
@@ -170,18 +172,18 @@ async fn until_it_ends<C>(
                 }
                 return;
             }
-            () = &mut closing, if !is_leaving => {
+            () = &mut closing, if !is_shutting_down => {
                 connection.as_mut().graceful_shutdown();
-                activity.told_goodbye();
-                is_leaving = true;
+                activity.shutdown_started();
+                is_shutting_down = true;
             }
             () = sleep_until(wait) => {}
         }
     }
 }
 
-/// The router's answer to a request, or what is said in its place when it panics.
-async fn answer(
+/// Returns the router's response to a request, or an error response if it panics.
+async fn respond(
     context: &ListenerContext,
     activity: &Arc<ConnectionActivity>,
     peer: Peer,
@@ -203,7 +205,7 @@ async fn answer(
     let mut router = context.router.clone();
     let answered = async {
         match &admitted {
-            Ok(_) => unless_it_panics(async move { router.call(request).await }).await,
+            Ok(_) => catch_panic(async move { router.call(request).await }).await,
             Err(refusal) => Ok(Ok(crate::grpc::refusal(request.headers(), refusal.clone()))),
         }
     };
@@ -212,26 +214,26 @@ async fn answer(
         Err(Panicked) => {
             let path = shown(uri.path());
             tracing::error!(path = &*path, "a request made the server panic");
-            let what = "the server made a mistake; its log says which: report it";
-            Kind::Internal.says(what).into_response()
+            let what = "internal error: see the server's log, and report it";
+            ErrorKind::Internal.error(what).into_response()
         }
     };
     if is_http1 && context.drain.has_begun() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    let answer = handled.answered();
+    let reply = handled.answered();
     response.map(|body| Sent {
         body,
-        answer,
+        response: reply,
         _cost: admitted.ok(),
     })
 }
 
-/// What a request costs besides its body and its answer, while it is handled.
+/// Memory of a request besides its body and response while it is handled, in bytes.
 const REQUEST: usize = 8 << 10;
 
-/// Lets a request in: it must say to which host it goes, and there must be room for its head.
+/// Admits a request: it must have a valid `Host`, and the budget must have room for its head.
 fn admit<B>(context: &ListenerContext, request: &Request<B>) -> Result<Share, ApiError> {
     if request.version() == Version::HTTP_11 {
         check_host(request.headers())?;
@@ -244,24 +246,24 @@ fn admit<B>(context: &ListenerContext, request: &Request<B>) -> Result<Share, Ap
     context.budget.admit(REQUEST + head + uri)
 }
 
-/// Refuses a request of HTTP/1.1 without one good `Host` (RFC 9112, section 3.2).
+/// Checks that an HTTP/1.1 request has exactly one valid `Host` (RFC 9112, section 3.2).
 fn check_host(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let what = match (hosts.next(), hosts.next()) {
-        (None, _) => "the request has no header Host, which HTTP/1.1 wants; send one",
-        (_, Some(_)) => "the request has several headers Host; send one",
+        (None, _) => "the request has no Host header, which HTTP/1.1 requires; send one",
+        (_, Some(_)) => "the request has several Host headers; send one",
         (Some(host), None) if host.is_empty() => return Ok(()),
         (Some(host), None) => match Authority::try_from(host.as_bytes()) {
             Ok(host) if !host.as_str().contains('@') => return Ok(()),
-            _ => "the header Host is no host; send a name or an address, with a port if need be",
+            _ => "the Host header is invalid; send a name or an address, with a port if needed",
         },
     };
-    Err(Kind::Invalid.says(what))
+    Err(ErrorKind::Invalid.error(what))
 }
 
 struct Panicked;
 
-async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut work = pin!(work);
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
@@ -273,7 +275,7 @@ async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T, Panicke
     .await
 }
 
-/// A request's body, which notices that it was not read to its end.
+/// A request's body; records if it was not read to its end.
 struct Received {
     body: Incoming,
     has_ended: bool,
@@ -310,11 +312,11 @@ impl Drop for Received {
     }
 }
 
-/// An answer's body, which tells how it gets on.
+/// A response's body; records its progress.
 struct Sent {
     body: axum::body::Body,
-    answer: Reply,
-    /// Given back with the body.
+    response: Reply,
+    /// Returned with the body.
     _cost: Option<Share>,
 }
 
@@ -326,10 +328,10 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.answer.asked();
+        self.response.polled();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(_))) = polled {
-            self.answer.given();
+            self.response.sent();
         }
         polled
     }

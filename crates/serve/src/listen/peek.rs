@@ -1,4 +1,4 @@
-//! The bytes of a connection on their way through.
+//! Wrapper of a connection's byte stream.
 
 use super::activity::ConnectionActivity;
 use super::refused;
@@ -11,33 +11,33 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a connection that was answered early reads on, so that its peer gets to read the answer: a
-/// socket that is closed with unread bytes takes back what it sent.
+/// Time that a connection that was answered early continues to read, so that its peer can read the response
+/// (lingering close): closing a socket with unread bytes discards what was sent.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What every HTTP/2 connection begins with.
+/// Preface of every HTTP/2 connection.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Room for the first bytes; they come again when the connection is read.
+/// Buffer size for the first bytes, which are returned again when the connection is read.
 const FIRST_BYTES: usize = 2048;
 
-/// A stream that tells its [`ConnectionActivity`] what passes, gives hyper's own refusals a JSON body, and closes such
-/// that the peer can read what was said.
+/// A stream that reports to its [`ConnectionActivity`], adds a JSON body to hyper's own error responses, and
+/// closes such that the peer can read the last response.
 pub(super) struct PeekStream<S> {
     stream: S,
     activity: Arc<ConnectionActivity>,
-    /// What was read to tell the protocol, and is to be read again.
+    /// Bytes read to detect the protocol; they are returned again.
     first: Bytes,
     header_bytes: usize,
     protocol: Protocol,
-    /// What is written in place of a refusal of hyper's.
+    /// Bytes written in place of an error response of hyper.
     replacement: Option<Bytes>,
     has_refused: bool,
-    /// Reads on until this is over, once the other direction is shut.
+    /// Time until which bytes are read and discarded after the write side is shut down.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is spoken on a connection.
+/// Protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
@@ -62,24 +62,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
         }
     }
 
-    /// This wire, on which nobody reads and a refusal is about to be written.
+    /// Prepares this stream for writing an error response without reading a request.
     pub(super) fn refusing(mut self) -> PeekStream<S> {
         self.has_refused = true;
         self
     }
 
-    /// Reads as much as it takes to tell the protocol; `None` if the peer leaves.
+    /// Reads until the protocol is known; `None` if the peer closes.
     pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
         let mut first = BytesMut::with_capacity(FIRST_BYTES);
         let protocol = loop {
             if self.stream.read_buf(&mut first).await? == 0 {
                 return Ok(None);
             }
-            let seen = first.len().min(HTTP2_PREFACE.len());
-            if first[..seen] != HTTP2_PREFACE[..seen] {
+            let n_compared = first.len().min(HTTP2_PREFACE.len());
+            if first[..n_compared] != HTTP2_PREFACE[..n_compared] {
                 break Protocol::Http1;
             }
-            if seen == HTTP2_PREFACE.len() {
+            if n_compared == HTTP2_PREFACE.len() {
                 break Protocol::Http2;
             }
         };
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
         Ok(Some(protocol))
     }
 
-    /// Whether hyper is about to write an answer of its own; if so, prepares what is written instead.
+    /// Returns true if hyper is about to write an error response of its own, and prepares its replacement.
     fn replaces(&mut self, start: &[u8]) -> bool {
         if self.replacement.is_some() {
             return true;
@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
         self.replacement.is_some()
     }
 
-    /// Writes the replacement, then says that the `n_bytes` which it replaces are written.
+    /// Writes the replacement, then reports the `n_bytes` that it replaces as written.
     fn poll_replace(&mut self, cx: &mut Context<'_>, n_bytes: usize) -> Poll<io::Result<usize>> {
         while let Some(rest) = self
             .replacement
@@ -119,8 +119,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
         Poll::Ready(Ok(n_bytes))
     }
 
-    /// Tells the activity how a write went.
-    fn told(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Records the result of a write.
+    fn record_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(_) => self.activity.wrote(),
             Poll::Pending => self.activity.blocked(),
@@ -128,18 +128,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekStream<S> {
         written
     }
 
-    /// Reads and forgets, until the peer has nothing more to say or the time is over.
+    /// Reads and discards bytes until the peer closes or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let over = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        // So many reads at a time, then others get their turn.
+        // Limits the reads per poll, so that other tasks can run.
         for _ in 0..16 {
-            let mut forgotten = [0; 8192];
-            let mut forgotten = ReadBuf::new(&mut forgotten);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut forgotten));
-            if read.is_err() || forgotten.filled().is_empty() {
+            let mut discarded = [0; 8192];
+            let mut discarded = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut discarded));
+            if read.is_err() || discarded.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -154,16 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PeekStream<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let wire = &mut *self;
-        if wire.first.has_remaining() {
-            let n_bytes = wire.first.len().min(into.remaining());
-            into.put_slice(&wire.first.split_to(n_bytes));
+        let this = &mut *self;
+        if this.first.has_remaining() {
+            let n_bytes = this.first.len().min(into.remaining());
+            into.put_slice(&this.first.split_to(n_bytes));
             return Poll::Ready(Ok(()));
         }
         let n_before = into.filled().len();
-        ready!(Pin::new(&mut wire.stream).poll_read(cx, into))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
         if into.filled().len() > n_before {
-            wire.activity.read();
+            this.activity.read();
         }
         Poll::Ready(Ok(()))
     }
@@ -175,12 +175,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PeekStream<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wire = &mut *self;
-        let written = match wire.replaces(bytes) {
-            true => wire.poll_replace(cx, bytes.len()),
-            false => Pin::new(&mut wire.stream).poll_write(cx, bytes),
+        let this = &mut *self;
+        let written = match this.replaces(bytes) {
+            true => this.poll_replace(cx, bytes.len()),
+            false => Pin::new(&mut this.stream).poll_write(cx, bytes),
         };
-        wire.told(written)
+        this.record_write(written)
     }
 
     fn poll_write_vectored(
@@ -188,12 +188,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PeekStream<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wire = &mut *self;
-        let written = match wire.replaces(slices.first().map_or(&[], |first| first)) {
-            true => wire.poll_replace(cx, slices.iter().map(|slice| slice.len()).sum()),
-            false => Pin::new(&mut wire.stream).poll_write_vectored(cx, slices),
+        let this = &mut *self;
+        let written = match this.replaces(slices.first().map_or(&[], |first| first)) {
+            true => this.poll_replace(cx, slices.iter().map(|slice| slice.len()).sum()),
+            false => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
         };
-        wire.told(written)
+        this.record_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Where a server listens, and its certificate.
+//! Listening ports and their TLS certificates.
 
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
 
 use super::Counts;
 
-/// A port that is bound: connections queue until [`serve`](super::serve) takes them.
+/// A bound port: connections queue until [`serve`](super::serve) accepts them.
 #[derive(Debug)]
 pub struct Port {
     pub(super) listener: TcpListener,
@@ -23,14 +23,15 @@ pub struct Port {
 }
 
 impl Port {
-    /// Binds an address (port 0: the system picks one), to speak TLS where a certificate is given. Must run
-    /// inside a tokio runtime.
+    /// Binds an address (port 0: the system picks one), with TLS if a configuration is given. Must be called
+    /// in a tokio runtime.
     pub async fn bind(
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Port, ListenError> {
         let refused = |error| ListenError::Address { address, error };
-        // The standard library's listener queues as many connections as the system allows, tokio's 1024.
+        // The standard library's listener queues as many connections as the system allows; tokio's only
+        // 1024.
         let listener = std::net::TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -42,17 +43,17 @@ impl Port {
         })
     }
 
-    /// The address, with the port that the system picked.
+    /// Returns the address, with the port that the system picked.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether this port speaks TLS.
+    /// Returns true if this port uses TLS.
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// What becomes of this port's connections, for metrics.
+    /// Returns the counters of this port's connections.
     pub fn counts(&self) -> Arc<Counts> {
         self.counts.clone()
     }
@@ -62,22 +63,22 @@ impl Port {
     }
 }
 
-/// A certificate chain (the server's own first) and its private key, both PEM files, for HTTP/2 and
+/// Reads a certificate chain (the server's own first) and its private key from PEM files, for HTTP/2 and
 /// HTTP/1.1 over TLS 1.2 and 1.3.
 pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, ListenError> {
     let chain = read_chain(certificate)?;
     let private = read_key(key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unfit(certificate, key, error))?
+        .map_err(|error| unusable(certificate, key, error))?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| unfit(certificate, key, error))?;
+        .map_err(|error| unusable(certificate, key, error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn unfit(certificate: &Path, key: &Path, error: rustls::Error) -> ListenError {
+fn unusable(certificate: &Path, key: &Path, error: rustls::Error) -> ListenError {
     ListenError::Unfit {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
@@ -99,21 +100,21 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError> 
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     match found {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(ListenError::pem(path, CERTIFICATE, "holds none")),
+        Ok(_) => Err(ListenError::pem(path, CERTIFICATE, "has none")),
         Err(error) => Err(ListenError::pem(path, CERTIFICATE, &damage(&error))),
     }
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ListenError> {
     let bytes = read(path)?;
-    let locked = b"ENCRYPTED".as_slice();
-    let is_locked = bytes.windows(locked.len()).any(|found| found == locked);
+    let marker = b"ENCRYPTED".as_slice();
+    let is_encrypted = bytes.windows(marker.len()).any(|found| found == marker);
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let what = match error {
-            _ if is_locked => {
-                "holds one locked by a passphrase; unlock it with `openssl pkey`".into()
+            _ if is_encrypted => {
+                "has one that is encrypted with a passphrase; decrypt it with `openssl pkey`".into()
             }
-            PemError::NoItemsFound => "holds none".into(),
+            PemError::NoItemsFound => "has none".into(),
             other => damage(&other),
         };
         ListenError::pem(path, KEY, &what)
@@ -123,25 +124,25 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ListenError> {
 const CERTIFICATE: &str = "BEGIN CERTIFICATE";
 const KEY: &str = "BEGIN PRIVATE KEY";
 
-/// What is wrong with a PEM file. (The error itself shows bytes of the file as numbers.)
+/// Describes the damage of a PEM file. (The error itself prints bytes of the file as numbers.)
 fn damage(error: &PemError) -> String {
     match error {
-        PemError::MissingSectionEnd { .. } => "breaks off before its END line".into(),
+        PemError::MissingSectionEnd { .. } => "ends before its END line".into(),
         PemError::IllegalSectionStart { .. } => "has a damaged BEGIN line".into(),
-        PemError::Base64Decode(_) => "holds text that is not base64".into(),
+        PemError::Base64Decode(_) => "has text that is not base64".into(),
         other => format!("is damaged: {other}"),
     }
 }
 
-/// Why a port cannot be listened on.
+/// Error of binding a port or reading its certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The system does not give the address.
+    /// The system refuses the address.
     #[error("cannot listen on {address}: {error}; {}", advice(error))]
     Address {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the system.
         error: io::Error,
     },
     /// A file cannot be read.
@@ -152,20 +153,20 @@ pub enum ListenError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         error: io::Error,
     },
-    /// A file is not PEM, or not the right one.
-    #[error("{}: should hold \"{section}\" and {what}; give the PEM file", path.display())]
+    /// A file is not PEM, or not of the required kind.
+    #[error("{}: expected \"{section}\", but the file {what}; give the PEM file", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
         /// The section that is missing or damaged.
         section: &'static str,
-        /// What is wrong with it.
+        /// Description of the problem.
         what: String,
     },
-    /// Certificate and key do not serve together.
+    /// Certificate and key cannot be used together.
     #[error(
         "the certificate {} cannot be served with the key {}: {what}; give a certificate (the server's \
          own first, then those that sign it) and the key that it was made for",
@@ -176,7 +177,7 @@ pub enum ListenError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
 }

@@ -1,13 +1,13 @@
-//! Refusals that are said without the router: JSON bodies like its own.
+//! Error responses that are sent without the router, with JSON bodies like the router's.
 
-use crate::api_error::Kind;
+use crate::api_error::ErrorKind;
 use bytes::Bytes;
 
-/// What a connection over the limit is told. Valid for a peer that speaks HTTP/1; one that speaks HTTP/2
-/// sees its connection fail.
+/// Returns the response to a connection over the limit. It is HTTP/1; a peer that uses HTTP/2 sees its
+/// connection fail.
 pub(super) fn over_the_limit(connections: usize) -> Vec<u8> {
-    let refusal = Kind::Overloaded.says(format!(
-        "{connections} connections are open, as many as this server takes; close idle ones, or try again \
+    let refusal = ErrorKind::Overloaded.error(format!(
+        "{connections} connections are open, the limit of this server; close idle ones, or try again \
          later or elsewhere"
     ));
     let body = refusal.body();
@@ -18,7 +18,7 @@ pub(super) fn over_the_limit(connections: usize) -> Vec<u8> {
     [head.as_bytes(), b"\r\n", &body].concat()
 }
 
-/// A refusal by hyper itself, which has no body, with one; `None` if these bytes are none.
+/// Adds a body to an error response of hyper, which has none; `None` if these bytes are not one.
 pub(super) fn with_body(refusal: &[u8], header_bytes: usize) -> Option<Bytes> {
     let text = std::str::from_utf8(refusal).ok()?;
     let status = text.strip_prefix("HTTP/1.")?.get(2..5)?;
@@ -27,7 +27,7 @@ pub(super) fn with_body(refusal: &[u8], header_bytes: usize) -> Option<Bytes> {
     if !after.ends_with("\r\n\r\n") && after != "\r\n" {
         return None;
     }
-    let body = Kind::Invalid.says(what).body();
+    let body = ErrorKind::Invalid.error(what).body();
     let head = format!("{before}{}{after}", content_headers(&body));
     Some([head.as_bytes(), &body].concat().into())
 }
@@ -37,17 +37,17 @@ fn content_headers(body: &[u8]) -> String {
     format!("content-type: application/json\r\ncontent-length: {n_bytes}\r\n")
 }
 
-/// What is wrong with a head that hyper refuses with this status.
+/// Describes the error of a head that hyper refuses with this status.
 fn what(status: &str, header_bytes: usize) -> Option<String> {
     Some(match status {
         "400" => "the request is not HTTP: its first line or a header is malformed, or headers contradict \
-                  each other on the body's length; send HTTP/1.1, as RFC 9112 has it, or HTTP/2"
+                  each other on the body's length; send HTTP/1.1 (RFC 9112) or HTTP/2"
             .to_owned(),
         "414" => "the request's path is too long; send data in the body".to_owned(),
         "431" => format!(
             "the request's head has more than {header_bytes} bytes or more than {} headers; send fewer, \
              and data in the body",
-            super::MOST_HEADERS
+            super::MAX_HEADERS
         ),
         _ => return None,
     })
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_of_hypers_gets_a_body() {
+    fn only_error_responses_of_hyper_get_a_body() {
         let check = |refusal: &str, expected: Option<&str>| {
             let found = with_body(refusal.as_bytes(), 100);
             let found = found.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());

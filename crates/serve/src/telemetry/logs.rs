@@ -1,4 +1,4 @@
-//! The log: a line for each thing that happened, on standard error, as JSON or as text.
+//! The server's log on standard error, one line per event, as JSON or as text.
 
 use super::rate_limit::RateLimit;
 use super::{Record, Stage};
@@ -9,50 +9,51 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Filters the log instead of the level that [`start`] is given, where it is set.
+/// Environment variable with a filter that overrides the level given to [`start`].
 pub const FILTER_VARIABLE: &str = "NCS_LOG";
 
-/// Refused requests that are logged in a second, of those that the caller is to mend and of those that
-/// we are. Each line is written while a caller waits.
+/// Maximum number of refused requests logged per second, separately for client errors and server errors.
+/// Each line is written before the caller gets its response.
 const REFUSALS_PER_SECOND: u32 = 10;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// How a line is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Human-readable text.
     Text,
 }
 
-/// Why there is no log.
+/// Error of starting the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// A level that there is not.
+    /// An unknown level.
     #[error("log level {0:?}; there is off, error, warn, info, debug, trace, or target=level")]
     Level(String),
-    /// A filter that cannot be read.
+    /// An invalid filter.
     #[error("log filter {0:?}: {1}")]
     Filter(String, ParseError),
-    /// This process logs already.
-    #[error("the log is started already")]
+    /// The log of this process has already been started.
+    #[error("the log has already been started")]
     Started,
 }
 
-/// Lines that wait to be written; more are lost, so that a reader that is stuck holds up nobody.
+/// Maximum number of lines waiting to be written; more are dropped, so that a stuck reader does not block
+/// the server.
 const WAITING_LINES: usize = 4096;
 
-/// A log that has been started. Dropped, it writes the lines that wait, for a second at most.
+/// A started log. On drop it writes waiting lines, for at most a second.
 #[derive(Debug)]
 #[must_use]
 pub struct Logging {
     _writer: WorkerGuard,
 }
 
-/// Logs the whole process to standard error from now on: what is as important as `level` or more (as
-/// `info`, or `warn,ncs_serve=debug`), or what [`FILTER_VARIABLE`] says. Times are UTC, RFC 3339.
+/// Starts logging of the whole process to standard error: events of `level` or above (`info`, or
+/// `warn,ncs_serve=debug`), or as [`FILTER_VARIABLE`] specifies. Times are UTC, RFC 3339.
 pub fn start(level: &str, format: LogFormat) -> Result<Logging, LogsError> {
     let variable = std::env::var(FILTER_VARIABLE).ok();
     let variable = variable.filter(|filter| !filter.is_empty());
@@ -67,7 +68,7 @@ pub fn start(level: &str, format: LogFormat) -> Result<Logging, LogsError> {
     Ok(Logging { _writer: guard })
 }
 
-/// What [`start`] starts, with any filter and writer.
+/// Returns the subscriber that [`start`] installs, with any filter and writer.
 pub fn subscriber<W>(
     filter: &str,
     format: LogFormat,
@@ -77,7 +78,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(parsed(filter)?)
+        .with_env_filter(parse_filter(filter)?)
         .with_writer(writer);
     Ok(match format {
         LogFormat::Text => Box::new(lines.finish()),
@@ -92,8 +93,8 @@ where
     })
 }
 
-fn parsed(filter: &str) -> Result<EnvFilter, LogsError> {
-    // To the library a word that is no level is the name of a target: a typing error logs nothing.
+fn parse_filter(filter: &str) -> Result<EnvFilter, LogsError> {
+    // The library takes an unknown word as a target, so that a misspelled level would log nothing.
     let words = filter.split(',').map(str::trim);
     let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
     if let Some(word) = words
@@ -102,11 +103,11 @@ fn parsed(filter: &str) -> Result<EnvFilter, LogsError> {
     {
         return Err(LogsError::Level(word.to_owned()));
     }
-    let told = |error| LogsError::Filter(filter.to_owned(), error);
-    EnvFilter::builder().parse(filter).map_err(told)
+    let invalid = |error| LogsError::Filter(filter.to_owned(), error);
+    EnvFilter::builder().parse(filter).map_err(invalid)
 }
 
-/// Logs one request at a level.
+/// Logs a request at the given level.
 macro_rules! log {
     ($level:expr, $message:literal, $record:expr, $ended:expr) => {
         tracing::event!(
@@ -134,57 +135,56 @@ macro_rules! log {
     };
 }
 
-/// VersionSelector refusals were logged lately.
+/// Rate limits of logged refusals.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    /// 4xx.
-    theirs: RateLimit,
-    /// 5xx.
-    ours: RateLimit,
+    /// Client errors (4xx).
+    client_errors: RateLimit,
+    /// Server errors (5xx).
+    server_errors: RateLimit,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         Refusals {
-            theirs: RateLimit::new(REFUSALS_PER_SECOND),
-            ours: RateLimit::new(REFUSALS_PER_SECOND),
+            client_errors: RateLimit::new(REFUSALS_PER_SECOND),
+            server_errors: RateLimit::new(REFUSALS_PER_SECOND),
         }
     }
 }
 
 impl Refusals {
-    /// Logs a request: an answer at `debug`, a refusal at `info` where the caller is to mend something
-    /// and at `warn` where we are. Of refusals there are only so many in a second; then one line says
-    /// how many more there were.
+    /// Logs a request: a success at `debug`, a client error at `info`, a server error at `warn`. Errors are
+    /// limited per second; a later line reports how many were suppressed.
     pub(super) fn log(&self, record: &Record, ended: Instant) {
-        log_left_out(self.theirs.left_out(ended), self.ours.left_out(ended));
+        log_suppressed(
+            self.client_errors.suppressed(ended),
+            self.server_errors.suppressed(ended),
+        );
         match record.kind().map(|kind| kind.status().is_server_error()) {
             None => log!(Level::DEBUG, "answered", record, ended),
-            Some(true) if self.ours.admits(ended) => {
+            Some(true) if self.server_errors.admits(ended) => {
                 log!(Level::WARN, "refused", record, ended)
             }
-            Some(false) if self.theirs.admits(ended) => {
+            Some(false) if self.client_errors.admits(ended) => {
                 log!(Level::INFO, "refused", record, ended)
             }
             Some(_) => {}
         }
     }
 
-    /// Says how many refusals were not logged and not told of.
+    /// Logs the number of suppressed lines that has not been reported.
     pub(super) fn close(&self) {
-        log_left_out(self.theirs.rest(), self.ours.rest());
+        log_suppressed(self.client_errors.rest(), self.server_errors.rest());
     }
 }
 
-fn log_left_out(theirs: Option<u64>, ours: Option<u64>) {
-    if let Some(left_out) = theirs {
-        tracing::info!(left_out, "more requests were refused, for callers to mend");
+fn log_suppressed(client_errors: Option<u64>, server_errors: Option<u64>) {
+    if let Some(left_out) = client_errors {
+        tracing::info!(left_out, "more requests were refused (client errors)");
     }
-    if let Some(left_out) = ours {
-        tracing::warn!(
-            left_out,
-            "more requests were refused, for the server to mend"
-        );
+    if let Some(left_out) = server_errors {
+        tracing::warn!(left_out, "more requests were refused (server errors)");
     }
 }
 

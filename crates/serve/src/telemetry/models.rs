@@ -1,9 +1,9 @@
-//! The versions that are served now, and their series.
+//! Metrics of the versions being served.
 
 use super::histogram::Histogram;
 use super::requests::Requests;
 use super::served::{ColumnValues, ServedBy, ServedVersion, TaskScores};
-use crate::version::COUNTED;
+use crate::version::COUNT_EVERY;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -13,17 +13,17 @@ use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What is served now. It owns none of it: what nobody serves any more is not counted any more.
+/// The versions being served, held by weak references: a version that is no longer served has no series.
 #[derive(Debug, Default)]
 pub(super) struct Models {
-    /// Requests that found no model.
-    pub(super) nameless: Requests,
+    /// Requests that matched no model.
+    pub(super) unmatched: Requests,
     served: Mutex<Served>,
 }
 
 #[derive(Debug, Default)]
 struct Served {
-    /// Where a version is served anew before its last request has ended, the newer one.
+    /// If a version is loaded again before its last request has ended, the newer one.
     versions: BTreeMap<(Arc<str>, u64), Weak<ServedVersion>>,
     requests: BTreeMap<Arc<str>, Weak<Requests>>,
 }
@@ -39,7 +39,7 @@ impl Models {
         columns: &[impl AsRef<str>],
     ) -> Arc<ServedVersion> {
         let mut served = self.lock();
-        served.forget();
+        served.remove_dropped();
         let requests = served.requests(&by.model);
         let key = (by.model.clone(), by.version);
         let version = Arc::new(ServedVersion::new(by, requests, tasks, columns));
@@ -47,10 +47,10 @@ impl Models {
         version
     }
 
-    /// What is served now, held for as long as it is written.
-    fn now(&self) -> (Versions, ByModel) {
+    /// Returns the versions being served, held while their metrics are written.
+    fn snapshot(&self) -> (Versions, ByModel) {
         let mut served = self.lock();
-        served.forget();
+        served.remove_dropped();
         let versions = served.versions.values().filter_map(Weak::upgrade).collect();
         let requests = served.requests.iter();
         let requests = requests.filter_map(|(name, weak)| Some((name.clone(), weak.upgrade()?)));
@@ -63,8 +63,8 @@ impl Models {
 }
 
 impl Served {
-    /// Drops what is served no more, so that swaps leave nothing behind.
-    fn forget(&mut self) {
+    /// Removes versions that are no longer served.
+    fn remove_dropped(&mut self) {
         self.versions.retain(|_, weak| weak.strong_count() > 0);
         self.requests.retain(|_, weak| weak.strong_count() > 0);
     }
@@ -82,26 +82,26 @@ impl Served {
 
 impl Collector for Models {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let (versions, by_model) = self.now();
+        let (versions, by_model) = self.snapshot();
         self.encode_requests(&mut encoder, &by_model)?;
         encode_candidates(&mut encoder, &by_model)?;
         encode_info(&mut encoder, &versions)?;
-        let help = "Scores that were answered.";
+        let help = "Scores of responses.";
         encode_scores(&mut encoder, "ncs_score", help, &versions, |task| {
             &task.scores
         })?;
-        let help = "Absolute differences of a shadow's scores from those answered.";
+        let help = "Absolute differences between a shadow's scores and those returned.";
         let name = "ncs_shadow_difference";
         encode_scores(&mut encoder, name, help, &versions, |task| {
             &task.differences
         })?;
-        let sampled = format!("one request in {COUNTED} is counted");
+        let sampled = format!("one request in {COUNT_EVERY} is counted");
         let help = format!("Values in requests ({sampled}).");
         encode_values(&mut encoder, "ncs_values", &help, &versions, |column| {
             &column.values
         })?;
         let help = format!(
-            "Values that training never saw: not in the vocabulary, or in a bucket of no training row \
+            "Values that training never saw: not in the vocabulary, or in a hash bucket without training rows \
              ({sampled})."
         );
         let name = "ncs_unseen_values";
@@ -129,7 +129,7 @@ impl Models {
         let named = by_model
             .iter()
             .map(|(name, requests)| (&**name, &**requests));
-        for (model, requests) in [("", &self.nameless)].into_iter().chain(named) {
+        for (model, requests) in [("", &self.unmatched)].into_iter().chain(named) {
             requests.each(|protocol, call, code, n| {
                 let labels = [
                     ("protocol", protocol.as_str()),
@@ -145,7 +145,7 @@ impl Models {
 }
 
 fn encode_candidates(encoder: &mut DescriptorEncoder<'_>, by_model: &ByModel) -> Result<(), Error> {
-    let help = "Candidates in requests that were answered.";
+    let help = "Candidates in successful requests.";
     let mut family =
         encoder.encode_descriptor("ncs_candidates", help, None, MetricType::Histogram)?;
     for (model, requests) in by_model {
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_serves_is_forgotten() {
+    fn versions_that_are_no_longer_served_are_removed() {
         let models = Models::default();
         let serve = |version| {
             let by = ServedBy {
@@ -233,10 +233,10 @@ mod tests {
         }
         assert_eq!(models.lock().versions.len(), 1);
         let kept = serve(1000);
-        let (versions, by_model) = models.now();
+        let (versions, by_model) = models.snapshot();
         assert_eq!((versions.len(), by_model.len()), (1, 1));
         drop((kept, versions, by_model));
-        models.now();
+        models.snapshot();
         let served = models.lock();
         assert!(served.versions.is_empty() && served.requests.is_empty());
     }

@@ -1,4 +1,4 @@
-//! The process itself, as Prometheus names its metrics. Only where there is a `/proc`.
+//! Metrics of the process, with Prometheus' standard names. Only available with `/proc`.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -9,10 +9,10 @@ use prometheus_client::registry::Unit;
 use std::fmt::Error;
 use std::fs;
 
-/// Clock ticks a second: what Linux shows to programs, whatever its own clock (`USER_HZ`).
+/// Clock ticks per second in `/proc` on Linux (`USER_HZ`), independent of the kernel's own clock.
 const TICKS: f64 = 100.0;
 
-/// Reads the process's own figures at each scrape.
+/// Reads the metrics of the process at each scrape.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -75,20 +75,20 @@ fn start_seconds() -> Option<f64> {
     Some(booted + field(&stat, 22)? / TICKS)
 }
 
-/// Bytes of memory in use, where that can be told.
+/// Returns the resident memory in bytes, if available.
 pub(crate) fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     Some(number_after(&status, "VmRSS:")? * 1024.0)
 }
 
 fn open_files() -> Option<f64> {
-    // One of them is the folder that is being read.
+    // One of them is the folder being read.
     let n = fs::read_dir("/proc/self/fd").ok()?.count();
     Some(n.saturating_sub(1) as f64)
 }
 
-/// A field of `/proc/self/stat`, counted from 1 as in proc(5). The second is the program's name in
-/// parentheses, which may hold anything.
+/// Returns a field of `/proc/self/stat`, counted from 1 as in proc(5). The second is the program's name in
+/// parentheses, which may contain any character.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace()
@@ -97,7 +97,7 @@ fn field(stat: &str, number: usize) -> Option<f64> {
         .ok()
 }
 
-/// The number in the line that starts with `name`.
+/// Returns the number in the line that starts with `name`.
 fn number_after(text: &str, name: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_may_be_called_anything() {
+    fn a_program_name_may_contain_any_character() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 0 0 0 0 0 250 50 0 0 20 0 1 0 9000 0 0";
         assert_eq!(field(stat, 14), Some(250.0));
         assert_eq!(field(stat, 15), Some(50.0));

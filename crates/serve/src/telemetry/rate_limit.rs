@@ -1,18 +1,18 @@
-//! So many in a second, and how many more there were.
+//! Rate limit of events, with a count of those suppressed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lets a few through in each second, and counts the others.
+/// Admits a number of events per second, and counts the others.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     per_second: u32,
     second: Mutex<Second>,
-    left_out: AtomicU64,
+    suppressed: AtomicU64,
 }
 
-/// A second that starts with the first that is let through.
+/// One second, which starts with its first admitted event.
 #[derive(Debug, Default)]
 struct Second {
     from: Option<Instant>,
@@ -24,11 +24,11 @@ impl RateLimit {
         RateLimit {
             per_second,
             second: Mutex::default(),
-            left_out: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
         }
     }
 
-    /// Whether one more may go through at `now`.
+    /// Returns true if one more event is admitted at `now`.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let mut second = self.lock();
         if second.is_over(now) {
@@ -41,29 +41,29 @@ impl RateLimit {
         if admitted {
             second.n_admitted += 1;
         } else {
-            self.left_out.fetch_add(1, Relaxed);
+            self.suppressed.fetch_add(1, Relaxed);
         }
         admitted
     }
 
-    /// How many were left out in a second that is over at `now`: told once.
-    pub(super) fn left_out(&self, now: Instant) -> Option<u64> {
-        // Almost always nothing was; then nobody waits for the lock.
-        if self.left_out.load(Relaxed) == 0 {
+    /// Returns the number of events suppressed in a second that is over at `now`; each is reported once.
+    pub(super) fn suppressed(&self, now: Instant) -> Option<u64> {
+        // Usually none were; then no lock is taken.
+        if self.suppressed.load(Relaxed) == 0 {
             return None;
         }
         let second = self.lock();
         let n = if second.is_over(now) {
-            self.left_out.swap(0, Relaxed)
+            self.suppressed.swap(0, Relaxed)
         } else {
             0
         };
         (n > 0).then_some(n)
     }
 
-    /// How many were left out and not told: told once.
+    /// Returns the number of suppressed events not reported yet.
     pub(super) fn rest(&self) -> Option<u64> {
-        let n = self.left_out.swap(0, Relaxed);
+        let n = self.suppressed.swap(0, Relaxed);
         (n > 0).then_some(n)
     }
 
@@ -85,15 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_go_through_and_the_others_are_counted() {
+    fn excess_events_are_suppressed_and_counted() {
         let limit = RateLimit::new(2);
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let admitted = [0, 10, 20, 999].map(|moment| limit.admits(at(moment)));
         assert_eq!(admitted, [true, true, false, false]);
-        assert_eq!(limit.left_out(at(999)), None);
-        assert_eq!(limit.left_out(at(1000)), Some(2));
-        assert_eq!(limit.left_out(at(1000)), None);
+        assert_eq!(limit.suppressed(at(999)), None);
+        assert_eq!(limit.suppressed(at(1000)), Some(2));
+        assert_eq!(limit.suppressed(at(1000)), None);
         let admitted = [1000, 1001, 1002].map(|moment| limit.admits(at(moment)));
         assert_eq!(admitted, [true, true, false]);
         assert_eq!(limit.rest(), Some(1));

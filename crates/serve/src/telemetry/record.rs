@@ -1,41 +1,41 @@
-//! What is known of a request when it has been answered.
+//! The record of a completed request.
 
 use super::ServedVersion;
-use crate::{ApiError, Kind};
+use crate::{ApiError, ErrorKind};
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tonic::Code;
 
-/// One request that was answered or refused.
+/// A request that was answered or refused.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The protocol it came in.
+    /// Protocol.
     pub protocol: Protocol,
-    /// What was called.
+    /// Call.
     pub call: Call,
-    /// The request's name, the caller's or ours.
+    /// Request id, from the caller or generated.
     pub request_id: String,
-    /// The header `traceparent` (W3C Trace Context), as it came.
+    /// The header `traceparent` (W3C Trace Context), as received.
     pub traceparent: Option<String>,
-    /// The version that answered, or that would have.
+    /// The selected version, if any.
     pub served: Option<Arc<ServedVersion>>,
-    /// The label under which that version was asked, where under one.
+    /// The label that selected the version, if any.
     pub label: Option<&'static str>,
-    /// How many candidates were to be scored.
+    /// Number of candidates.
     pub n_candidates: usize,
-    /// Why it was refused, where it was.
+    /// The error, if it was refused.
     pub refused: Option<ApiError>,
-    /// When its first byte was read, by the calendar.
+    /// Wall-clock time of the first byte.
     pub started: SystemTime,
-    /// The same moment, by the clock that stages are measured with.
+    /// The same time on the monotonic clock of the stages.
     pub began: Instant,
-    /// What took how long.
+    /// Times of the stages.
     pub stages: Stages,
 }
 
 impl Record {
-    /// A request of which nothing else is known yet.
+    /// Creates a record with no other information yet.
     pub fn new(protocol: Protocol, call: Call, started: SystemTime, began: Instant) -> Record {
         Record {
             protocol,
@@ -52,23 +52,23 @@ impl Record {
         }
     }
 
-    /// The code of the answer: the status in HTTP, the name of the code in gRPC.
+    /// Returns the code of the response: the status in HTTP, the name of the code in gRPC.
     pub fn code(&self) -> String {
         code(self.protocol, self.kind())
     }
 
-    /// What kind of refusal it got, if it did.
-    pub(super) fn kind(&self) -> Option<Kind> {
+    /// Returns the kind of its error, if any.
+    pub(super) fn kind(&self) -> Option<ErrorKind> {
         self.refused.as_ref().map(|refusal| refusal.kind)
     }
 
-    /// The calendar's time of a moment of this request.
-    pub(super) fn calendar(&self, moment: Instant) -> SystemTime {
+    /// Returns the wall-clock time of a moment of this request.
+    pub(super) fn wall_clock(&self, moment: Instant) -> SystemTime {
         self.started + moment.saturating_duration_since(self.began)
     }
 }
 
-/// A protocol that requests come in.
+/// Protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP with JSON or binary tensors.
@@ -78,10 +78,10 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// All of them, each at its place.
+    /// All variants, in the order of their indices.
     pub(super) const ALL: [Protocol; 2] = [Protocol::Http, Protocol::Grpc];
 
-    /// The name in metrics and logs.
+    /// Returns the name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Protocol::Http => "http",
@@ -90,43 +90,43 @@ impl Protocol {
     }
 }
 
-/// What a request calls.
+/// Call of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Score the candidates of one user.
+    /// Score the candidates of one user (rank call).
     Rank,
-    /// The same in the words of the Open Inference Protocol.
+    /// Score candidates with the infer call of the Open Inference Protocol.
     Infer,
-    /// Is the server alive?
+    /// Liveness of the server.
     Live,
-    /// Is it ready?
+    /// Readiness of the server.
     Ready,
-    /// Is a model ready?
+    /// Readiness of a model.
     ModelReady,
-    /// The metrics themselves.
+    /// Metrics.
     Metrics,
-    /// What the server is.
+    /// Metadata of the server.
     Metadata,
-    /// What a model takes and gives.
+    /// Metadata of a model.
     ModelMetadata,
-    /// A model's settings.
+    /// Configuration of a model.
     ModelConfig,
-    /// A model's statistics.
+    /// Statistics of models.
     ModelStatistics,
-    /// VersionSelector models there are.
+    /// Index of the repository.
     Index,
     /// Load a model.
     Load,
     /// Unload a model.
     Unload,
-    /// Move a label to another version.
+    /// Read or set the labels of a model.
     Label,
     /// Anything else.
     Other,
 }
 
 impl Call {
-    /// All of them, each at its place.
+    /// All variants, in the order of their indices.
     pub(super) const ALL: [Call; 15] = [
         Call::Rank,
         Call::Infer,
@@ -145,7 +145,7 @@ impl Call {
         Call::Other,
     ];
 
-    /// The name in metrics, logs and traces.
+    /// Returns the name in metrics, logs and traces.
     pub fn as_str(self) -> &'static str {
         match self {
             Call::Rank => "rank",
@@ -166,7 +166,7 @@ impl Call {
         }
     }
 
-    /// Whether this is asked every few seconds by those who watch the server, and so not traced.
+    /// Returns true for calls that monitoring makes every few seconds; they are not traced.
     pub(super) fn is_probe(self) -> bool {
         matches!(
             self,
@@ -175,25 +175,25 @@ impl Call {
     }
 }
 
-/// A part of the work on a request.
+/// Stage of processing a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Its body arrives.
+    /// Receiving the body.
     Receive,
-    /// It waits for a worker.
+    /// Waiting for a worker thread.
     Queue,
-    /// Bytes become columns.
+    /// Parsing bytes into columns.
     Parse,
-    /// Columns become ids.
+    /// Encoding columns into ids.
     Encode,
-    /// Ids become scores.
+    /// Scoring.
     Score,
-    /// Scores become bytes.
+    /// Writing the response.
     Answer,
 }
 
 impl Stage {
-    /// All of them, each at its place.
+    /// All variants, in the order of their indices.
     pub(super) const ALL: [Stage; 6] = [
         Stage::Receive,
         Stage::Queue,
@@ -203,7 +203,7 @@ impl Stage {
         Stage::Answer,
     ];
 
-    /// The name in metrics, logs and traces.
+    /// Returns the name in metrics, logs and traces.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Receive => "receive",
@@ -216,40 +216,40 @@ impl Stage {
     }
 }
 
-/// From when until when each [`Stage`] lasted, of those that happened.
+/// Start and end of each [`Stage`] that happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stages([Option<(Instant, Instant)>; Stage::ALL.len()]);
 
 impl Stages {
-    /// `stage` lasted from `from` until `until`.
+    /// Sets the start and end of `stage`.
     pub fn set(&mut self, stage: Stage, from: Instant, until: Instant) {
         self.0[stage as usize] = Some((from, until));
     }
 
-    /// From when until when `stage` lasted, if it happened.
+    /// Returns the start and end of `stage`, if it happened.
     pub fn get(&self, stage: Stage) -> Option<(Instant, Instant)> {
         self.0[stage as usize]
     }
 
-    /// How long `stage` lasted, if it happened.
+    /// Returns the duration of `stage`, if it happened.
     pub fn duration(&self, stage: Stage) -> Option<Duration> {
         let (from, until) = self.get(stage)?;
         Some(until.saturating_duration_since(from))
     }
 }
 
-/// The code of an answer, or of a refusal of some kind.
-pub(super) fn code(protocol: Protocol, refused: Option<Kind>) -> String {
+/// Returns the code of a success (`None`) or of an error of this kind.
+pub(super) fn code(protocol: Protocol, refused: Option<ErrorKind>) -> String {
     match protocol {
         Protocol::Http => refused
-            .map_or(StatusCode::OK, Kind::status)
+            .map_or(StatusCode::OK, ErrorKind::status)
             .as_str()
             .to_owned(),
-        Protocol::Grpc => grpc_name(refused.map_or(Code::Ok, Kind::code)).to_owned(),
+        Protocol::Grpc => grpc_name(refused.map_or(Code::Ok, ErrorKind::code)).to_owned(),
     }
 }
 
-/// A code's name in gRPC's own spelling.
+/// Returns a code's name as gRPC spells it.
 fn grpc_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -277,11 +277,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_stand_at_their_places() {
-        let check = |places: &[usize]| {
+    fn all_is_in_the_order_of_the_indices() {
+        let check = |indices: &[usize]| {
             assert!(
-                places.iter().copied().eq(0..places.len()),
-                "{places:?} is out of order"
+                indices.iter().copied().eq(0..indices.len()),
+                "{indices:?} is out of order"
             );
         };
         check(&Protocol::ALL.map(|protocol| protocol as usize));

@@ -1,9 +1,9 @@
-//! Requests by how they ended, and how long they took.
+//! Counts of requests by outcome, and their durations.
 
 use super::histogram::{CANDIDATES, Histogram, REQUEST_SECONDS, STAGE_SECONDS};
 use super::record::code;
 use super::{Call, Protocol, Record, Stage};
-use crate::Kind;
+use crate::ErrorKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -13,7 +13,7 @@ use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Requests of all models by how long they took.
+/// Durations of the requests of all models.
 #[derive(Debug)]
 pub(super) struct Durations {
     calls: [Histogram; Call::ALL.len()],
@@ -69,7 +69,7 @@ fn encode_seconds(
     Ok(())
 }
 
-/// Requests of one model, whatever the version; or those that found none.
+/// Requests of one model, of all versions; or those that matched no model.
 #[derive(Debug)]
 pub(super) struct Requests {
     ended: Box<[AtomicU64]>, // [protocol, call, outcome]
@@ -101,7 +101,7 @@ impl Requests {
         &self.ended[call * N_OUTCOMES + outcome]
     }
 
-    /// Calls `each` with how many requests of a protocol and call ended with a code, where some did.
+    /// Calls `each` with every non-zero count of requests by protocol, call and code.
     pub(super) fn each(
         &self,
         mut each: impl FnMut(Protocol, Call, &str, u64) -> Result<(), Error>,
@@ -116,7 +116,7 @@ impl Requests {
         Ok(())
     }
 
-    /// Several kinds of refusal can share a code.
+    /// Returns the counts by code. Several kinds of errors can share a code.
     fn by_code(&self, protocol: Protocol, call: Call) -> BTreeMap<String, u64> {
         let mut by_code = BTreeMap::new();
         for refused in [None].into_iter().chain(KINDS.map(Some)) {
@@ -129,41 +129,41 @@ impl Requests {
     }
 }
 
-const KINDS: [Kind; 13] = [
-    Kind::Invalid,
-    Kind::Unauthenticated,
-    Kind::Forbidden,
-    Kind::NotFound,
-    Kind::Method,
-    Kind::Slow,
-    Kind::TooLarge,
-    Kind::Encoding,
-    Kind::Overloaded,
-    Kind::Unavailable,
-    Kind::Late,
-    Kind::Unsupported,
-    Kind::Internal,
+const KINDS: [ErrorKind; 13] = [
+    ErrorKind::Invalid,
+    ErrorKind::Unauthenticated,
+    ErrorKind::Forbidden,
+    ErrorKind::NotFound,
+    ErrorKind::Method,
+    ErrorKind::Slow,
+    ErrorKind::TooLarge,
+    ErrorKind::Encoding,
+    ErrorKind::Overloaded,
+    ErrorKind::Unavailable,
+    ErrorKind::Late,
+    ErrorKind::Unsupported,
+    ErrorKind::Internal,
 ];
 
 const N_OUTCOMES: usize = KINDS.len() + 1;
 
-/// The place of an outcome: 0 for an answer, then the refusals in the order of [`KINDS`].
-fn outcome(refused: Option<Kind>) -> usize {
+/// Returns the index of an outcome: 0 for a success, then the kinds in the order of [`KINDS`].
+fn outcome(refused: Option<ErrorKind>) -> usize {
     match refused {
         None => 0,
-        Some(Kind::Invalid) => 1,
-        Some(Kind::Unauthenticated) => 2,
-        Some(Kind::Forbidden) => 3,
-        Some(Kind::NotFound) => 4,
-        Some(Kind::Method) => 5,
-        Some(Kind::Slow) => 6,
-        Some(Kind::TooLarge) => 7,
-        Some(Kind::Encoding) => 8,
-        Some(Kind::Overloaded) => 9,
-        Some(Kind::Unavailable) => 10,
-        Some(Kind::Late) => 11,
-        Some(Kind::Unsupported) => 12,
-        Some(Kind::Internal) => 13,
+        Some(ErrorKind::Invalid) => 1,
+        Some(ErrorKind::Unauthenticated) => 2,
+        Some(ErrorKind::Forbidden) => 3,
+        Some(ErrorKind::NotFound) => 4,
+        Some(ErrorKind::Method) => 5,
+        Some(ErrorKind::Slow) => 6,
+        Some(ErrorKind::TooLarge) => 7,
+        Some(ErrorKind::Encoding) => 8,
+        Some(ErrorKind::Overloaded) => 9,
+        Some(ErrorKind::Unavailable) => 10,
+        Some(ErrorKind::Late) => 11,
+        Some(ErrorKind::Unsupported) => 12,
+        Some(ErrorKind::Internal) => 13,
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_stand_at_their_places() {
+    fn kinds_are_in_the_order_of_their_indices() {
         assert!(
             KINDS
                 .map(|kind| outcome(Some(kind)))

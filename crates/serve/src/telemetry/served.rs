@@ -1,30 +1,29 @@
-//! What is counted for one version of a model while it is served.
+//! Metrics of one model version while it is served.
 
 use super::histogram::{DIFFERENCES, Histogram, SCORES};
 use super::requests::Requests;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A version of a model, as metrics, logs and traces name it.
+/// Identity of a model version in metrics, logs and traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedBy {
-    /// The model.
+    /// Name of the model.
     pub model: Arc<str>,
-    /// Its version.
+    /// Version number.
     pub version: u64,
-    /// BLAKE3 of its manifest, in hex.
+    /// BLAKE3 hash of its manifest, in hex.
     pub hash: Arc<str>,
 }
 
-/// The metrics of one version, found once and then counted in without a look-up. Made by
-/// [`Telemetry::serve`](super::Telemetry::serve).
+/// Metrics of one version, looked up once. Created by [`Telemetry::serve`](super::Telemetry::serve).
 #[derive(Debug)]
 pub struct ServedVersion {
     pub(super) by: ServedBy,
     /// `by.version` as a label.
     pub(super) version: String,
     labels: Mutex<String>,
-    /// Those of all versions of this model.
+    /// Requests of all versions of this model.
     pub(super) requests: Arc<Requests>,
     pub(super) tasks: Box<[TaskScores]>,
     pub(super) columns: Box<[ColumnValues]>,
@@ -68,21 +67,21 @@ impl ServedVersion {
         }
     }
 
-    /// VersionSelector version this is.
+    /// Returns the identity of the version.
     pub fn by(&self) -> &ServedBy {
         &self.by
     }
 
-    /// Counts scores that were answered, all of one output. `task` is its place among the tasks that
-    /// this version was made with; others are not counted.
+    /// Counts the scores of one output. `task` is the index of the output as registered; other indices are
+    /// ignored.
     pub fn scores(&self, task: usize, scores: &[f32]) {
         if let Some(task) = self.tasks.get(task) {
             task.scores.observe_all(scores);
         }
     }
 
-    /// Counts by how much the scores of this version, as a shadow, differ from those that were answered
-    /// by another.
+    /// Counts the absolute differences between the scores of this version, as a shadow, and those returned
+    /// from another.
     pub fn shadow_differences(&self, task: usize, served: &[f32], shadow: &[f32]) {
         let Some(task) = self.tasks.get(task) else {
             return;
@@ -98,8 +97,8 @@ impl ServedVersion {
         }
     }
 
-    /// Counts values of a column, how many of them training never saw, and how many were numbers that were
-    /// clipped to its range.
+    /// Counts the values of a column, how many of them training never saw, and how many were numbers clipped
+    /// to its range.
     pub fn values(&self, column: usize, n_values: u64, n_unseen: u64, n_clipped: u64) {
         if let Some(column) = self.columns.get(column) {
             column.values.fetch_add(n_values, Relaxed);
@@ -108,7 +107,7 @@ impl ServedVersion {
         }
     }
 
-    /// The labels under which this version is asked from now on.
+    /// Sets the labels of this version.
     pub fn set_labels(&self, labels: &[impl AsRef<str>]) {
         let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
         *self.labels.lock().unwrap_or_else(PoisonError::into_inner) = labels.join(",");

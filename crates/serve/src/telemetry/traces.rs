@@ -1,9 +1,9 @@
-//! Traces: a span for each request, with one for each of its stages, sent to an OpenTelemetry
+//! Traces: a span for each request, with a child span for each of its stages, sent to an OpenTelemetry
 //! collector (OTLP over gRPC).
 //!
-//! Spans are made after the request has been answered and wait in a queue that drops what it has no
-//! room for; a thread of its own sends them. So a collector that is slow or away costs spans, and
-//! never a request.
+//! Spans are created after the request has been answered and wait in a bounded queue that drops excess
+//! spans; a separate thread sends them. A slow or unavailable collector therefore costs spans, never
+//! requests.
 
 use super::{Protocol, Record, Stage};
 use http::Uri;
@@ -22,45 +22,45 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
 
-/// Spans that wait to be sent at most: of a thousand requests or so.
+/// Maximum number of spans waiting to be sent: those of about a thousand requests.
 const QUEUE: usize = 8192;
 
-/// How long a span waits for others at most.
-const SENT_EVERY: Duration = Duration::from_secs(1);
+/// Maximum time that a span waits for others.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// Where spans go. Dropped without [`shutdown`](Self::shutdown), it loses those that wait.
+/// Destination of spans. If it is dropped without [`shutdown`](Self::shutdown), waiting spans are lost.
 #[derive(Debug)]
 pub struct Traces {
     tracer: SdkTracer,
     provider: SdkTracerProvider,
     propagator: TraceContextPropagator,
-    /// Its own, so that it needs no worker of the server's, and works in a program without any.
+    /// A separate runtime, so that it uses none of the server's threads and works without a server.
     runtime: Option<Runtime>,
 }
 
-/// Why there are no traces.
+/// Error of starting traces.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// The address of the collector is none.
+    /// The endpoint is not a valid address.
     #[error(
         "traces endpoint {0:?}: must be the address of a collector, like http://localhost:4317"
     )]
     Endpoint(String),
-    /// The ratio is none.
+    /// The sample ratio is not valid.
     #[error("traces sample ratio {0}: must be between 0 and 1")]
     Ratio(f64),
-    /// A setting of the exporter that it does not take.
+    /// An invalid setting of the exporter.
     #[error("traces: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// No thread to send them.
+    /// The thread that sends spans cannot be created.
     #[error("traces: no thread to send them: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// Sends spans to the collector at `endpoint` (`http://host:4317`), under the name `service_name`.
-/// Requests with a `traceparent` are traced as it says, of the others the part `sample_ratio`. Does not
-/// try to reach the collector. Settings that have no argument here come from the variables
-/// `OTEL_EXPORTER_OTLP_*` and `OTEL_RESOURCE_ATTRIBUTES`.
+/// Starts sending spans to the collector at `endpoint` (`http://host:4317`), with the service name
+/// `service_name`. Requests with a `traceparent` follow its sampling decision; of the others, the share
+/// `sample_ratio` is traced. Does not connect to the collector. Settings without an argument here come from
+/// the variables `OTEL_EXPORTER_OTLP_*` and `OTEL_RESOURCE_ATTRIBUTES`.
 pub fn start(endpoint: &str, service_name: &str, sample_ratio: f64) -> Result<Traces, TracesError> {
     check(endpoint, sample_ratio)?;
     let runtime = Builder::new_multi_thread()
@@ -102,11 +102,11 @@ fn check(endpoint: &str, sample_ratio: f64) -> Result<(), TracesError> {
 fn provider(exporter: SpanExporter, service_name: &str, sample_ratio: f64) -> SdkTracerProvider {
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
-        .with_scheduled_delay(SENT_EVERY)
+        .with_scheduled_delay(MAX_DELAY)
         .build();
-    let exporter = Watched {
+    let exporter = LoggingExporter {
         exporter,
-        fails: AtomicBool::new(false),
+        is_failing: AtomicBool::new(false),
     };
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches);
     let by_ratio = Sampler::TraceIdRatioBased(sample_ratio);
@@ -121,7 +121,7 @@ fn provider(exporter: SpanExporter, service_name: &str, sample_ratio: f64) -> Sd
 }
 
 impl Traces {
-    /// Makes the spans of a request that was answered at `ended`, if it is one of those that are traced.
+    /// Creates the spans of a request that was answered at `ended`, if it is sampled.
     pub(super) fn record(&self, record: &Record, ended: Instant) {
         if record.call.is_probe() {
             return;
@@ -140,7 +140,7 @@ impl Traces {
         if context.span().is_recording() {
             self.stages(record, &context);
             describe(record, &context);
-            context.span().end_with_timestamp(record.calendar(ended));
+            context.span().end_with_timestamp(record.wall_clock(ended));
         }
     }
 
@@ -152,13 +152,13 @@ impl Traces {
             let builder = self
                 .tracer
                 .span_builder(stage.as_str())
-                .with_start_time(record.calendar(from));
+                .with_start_time(record.wall_clock(from));
             let mut span = self.tracer.build_with_context(builder, context);
-            opentelemetry::trace::Span::end_with_timestamp(&mut span, record.calendar(until));
+            opentelemetry::trace::Span::end_with_timestamp(&mut span, record.wall_clock(until));
         }
     }
 
-    /// Sends what waits, for `bound` at most; from then on nothing is traced. It blocks.
+    /// Sends waiting spans, for at most `bound`; afterwards nothing is traced. Blocks.
     pub fn shutdown(&self, bound: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(bound) {
             tracing::debug!(%error, "some spans may not have been sent");
@@ -168,7 +168,8 @@ impl Traces {
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        // Else the provider would wait for 5 s, and the runtime must not be waited for in another's task.
+        // Otherwise the provider would wait for 5 s, and a runtime must not be waited for in a task of
+        // another.
         let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -176,7 +177,7 @@ impl Drop for Traces {
     }
 }
 
-/// What a request's span says.
+/// Sets the attributes of a request's span.
 fn describe(record: &Record, context: &Context) {
     let span = context.span();
     span.set_attribute(code(record));
@@ -194,7 +195,7 @@ fn describe(record: &Record, context: &Context) {
     }
     if let Some(refusal) = &record.refused {
         span.set_attribute(text("ncs.refusal", refusal.what.clone()));
-        // A server's span has no error where the caller is to mend something (semantic conventions).
+        // A server span has no error status for client errors (semantic conventions).
         if refusal.kind.status().is_server_error() {
             span.set_status(Status::error(refusal.what.clone()));
         }
@@ -205,7 +206,7 @@ fn text(key: &'static str, value: impl Into<opentelemetry::StringValue>) -> KeyV
     KeyValue::new(key, Value::String(value.into()))
 }
 
-/// The code by the names of the semantic conventions.
+/// Returns the code by the attribute names of the semantic conventions.
 fn code(record: &Record) -> KeyValue {
     let kind = record.kind();
     match record.protocol {
@@ -220,7 +221,7 @@ fn code(record: &Record) -> KeyValue {
     }
 }
 
-/// The one header that says who asked.
+/// Extractor for the header `traceparent` only.
 struct TraceParent<'a>(Option<&'a str>);
 
 impl Extractor for TraceParent<'_> {
@@ -233,17 +234,17 @@ impl Extractor for TraceParent<'_> {
     }
 }
 
-/// Says once that the collector cannot be reached, and once that it can again.
+/// Exporter that logs once when the collector becomes unreachable, and once when it is reachable again.
 #[derive(Debug)]
-struct Watched {
+struct LoggingExporter {
     exporter: SpanExporter,
-    fails: AtomicBool,
+    is_failing: AtomicBool,
 }
 
-impl sdk::SpanExporter for Watched {
+impl sdk::SpanExporter for LoggingExporter {
     async fn export(&self, batch: Vec<sdk::SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        match (&result, self.fails.swap(result.is_err(), Relaxed)) {
+        match (&result, self.is_failing.swap(result.is_err(), Relaxed)) {
             (Err(error), false) => tracing::warn!(%error, "spans cannot be sent and are lost"),
             (Ok(()), true) => tracing::info!("spans can be sent again"),
             _ => {}

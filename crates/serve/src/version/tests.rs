@@ -3,7 +3,7 @@ use ncs_features::{Field, IdSpace, Objective, Population, Table, Task, Values};
 use ncs_model::artifact::WeightSet;
 use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
 
-/// A number, scaled.
+/// Returns a schema with one scaled number.
 fn schema() -> Schema {
     Schema {
         value_rule: ncs_features::ValueRule::CURRENT,
@@ -69,7 +69,7 @@ fn version() -> Version {
     Version::new(Arc::new(scorer), &"feed".into(), 1, "")
 }
 
-fn ask(price: f64, in_context: bool) -> Result<Scores, ApiError> {
+fn score_price(price: f64, in_context: bool) -> Result<Scores, ApiError> {
     let block = |n_rows, prices: Vec<f64>| Block {
         n_rows,
         columns: vec![Column {
@@ -78,29 +78,29 @@ fn ask(price: f64, in_context: bool) -> Result<Scores, ApiError> {
             ..Column::default()
         }],
     };
-    let mut question = Question {
+    let mut query = RankQuery {
         candidates: block(2, vec![1.5, price]),
-        ..Question::default()
+        ..RankQuery::default()
     };
     if in_context {
-        question.context = block(1, vec![price]);
-        question.candidates.columns.clear();
+        query.context = block(1, vec![price]);
+        query.candidates.columns.clear();
     }
-    version().score(&mut question, false, &mut WorkerScratch::new())
+    version().score(&mut query, false, &mut WorkerScratch::new())
 }
 
 #[test]
-fn a_number_that_no_sum_can_hold_is_refused_and_its_column_named() {
+fn a_number_that_overflows_is_refused_and_its_column_named() {
     for price in [1e300, -1e300] {
         for (in_context, candidate) in [(false, 2), (true, 1)] {
-            let refusal = ask(price, in_context).unwrap_err();
+            let refusal = score_price(price, in_context).unwrap_err();
             let expected =
                 format!("candidate {candidate}: column \"price\" holds a number too far");
             assert!(refusal.what.starts_with(&expected), "{refusal}");
-            assert_eq!(refusal.kind, Kind::Invalid);
+            assert_eq!(refusal.kind, ErrorKind::Invalid);
         }
     }
-    let scores = ask(1e4, false).unwrap();
+    let scores = score_price(1e4, false).unwrap();
     assert!(
         scores.said[0]
             .iter()

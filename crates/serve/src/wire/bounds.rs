@@ -1,43 +1,42 @@
-//! What a request may hold, counted while it is read: a few bytes on the wire can stand for many in
+//! Memory bound of a request, enforced while it is read: a few bytes in a message can expand to many in
 //! memory.
 
 use super::Accepts;
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::words::shown;
 use ncs_features::json::{Cell as Value, explained};
 use serde::de::Error;
 use std::cell::{Cell, RefCell};
 
-/// The most bytes of a name: of a column, a model, a label, an output, a user.
-pub const MOST_NAME: usize = 1024;
+/// Maximum bytes of a name: of a column, a model, a label, an output, a user.
+pub const MAX_NAME: usize = 1024;
 
-/// The most bytes of a request's id, which goes into answers, logs and the score log.
-pub const MOST_ID: usize = 200;
+/// Maximum bytes of a request id, which is copied to responses, logs and the score log.
+pub const MAX_ID: usize = 200;
 
-/// What a column costs besides its values.
+/// Bytes of a column besides its values.
 const COLUMN: usize = 256;
 
-/// What a number or a row of a column costs.
+/// Bytes of a number or a row of a column.
 pub(super) const NUMBER: usize = 8;
 
-/// What a text costs besides its bytes.
+/// Bytes of a text besides its contents.
 pub(super) const TEXT: usize = 4;
 
-/// An item of a list while the list is being read.
+/// Bytes of a list's item while the list is read.
 const ITEM: usize = size_of::<Value<'static>>();
 
-/// What is left of a request's allowance: its columns may take as many bytes in memory as its body may
-/// have.
+/// Remaining memory of a request: its columns may take as many bytes as its body may have.
 #[derive(Debug)]
 pub struct Bounds<'a> {
     pub(super) accepts: &'a Accepts,
     left: Cell<usize>,
-    /// Why reading stopped, where it did because of a bound.
+    /// The error that stopped a parser, if it was a bound.
     refused: RefCell<Option<ApiError>>,
 }
 
 impl<'a> Bounds<'a> {
-    /// The whole allowance.
+    /// Creates the full allowance.
     pub fn new(accepts: &'a Accepts) -> Bounds<'a> {
         Bounds {
             accepts,
@@ -46,17 +45,17 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// Takes so many bytes.
+    /// Takes bytes from the allowance.
     ///
     /// # Errors
-    /// They are not left: [`Kind::TooLarge`].
+    /// Too few bytes are left: [`ErrorKind::TooLarge`].
     pub fn take(&self, n_bytes: usize) -> Result<(), ApiError> {
         match self.left.get().checked_sub(n_bytes) {
             Some(left) => {
                 self.left.set(left);
                 Ok(())
             }
-            None => Err(Kind::TooLarge.says(format!(
+            None => Err(ErrorKind::TooLarge.error(format!(
                 "the request's values take more than {} bytes in memory, the most that one request may \
                  take here; divide it into smaller ones, or start the server with a higher --max-body",
                 self.accepts.bytes
@@ -64,75 +63,75 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// Takes what a column of this name costs before it has values.
+    /// Takes the bytes of an empty column of this name.
     ///
     /// # Errors
-    /// The name is too long, or too little is left.
+    /// The name is too long, or too few bytes are left.
     pub fn column(&self, name: &str) -> Result<(), ApiError> {
-        check_length("a column's name", name.as_bytes(), MOST_NAME)?;
+        check_length("a column's name", name.as_bytes(), MAX_NAME)?;
         self.take(COLUMN + 2 * name.len())
     }
 
-    /// The most items that a list may have now.
-    pub(super) fn most_items(&self) -> usize {
+    /// Returns the maximum number of items that a list may have now.
+    pub(super) fn max_items(&self) -> usize {
         self.left.get() / ITEM
     }
 
-    /// What a parser is told of a refusal, which [`Bounds::refusal`] then gives.
+    /// Returns the parser's error for an exceeded bound, and keeps the original for [`Bounds::explained`].
     pub(super) fn stop<E: Error>(&self, refusal: ApiError) -> E {
         let what = refusal.what.clone();
         self.refused.borrow_mut().get_or_insert(refusal);
         E::custom(what)
     }
 
-    /// As [`Bounds::take`], in a parser.
+    /// Like [`Bounds::take`], in a parser.
     pub(super) fn spend<E: Error>(&self, n_bytes: usize) -> Result<(), E> {
         self.take(n_bytes).map_err(|refusal| self.stop(refusal))
     }
 
-    /// Refuses more candidates than a request may have, in a parser.
+    /// Like [`Accepts::check_candidates`], in a parser.
     pub(super) fn count<E: Error>(&self, n: usize) -> Result<(), E> {
         let checked = self.accepts.check_candidates(n);
         checked.map_err(|refusal| self.stop(refusal))
     }
 
-    /// Why a parser stopped: at a bound, or at what is no request.
+    /// Returns the error of a parser: an exceeded bound, or an invalid request.
     pub(super) fn explained(&self, body: &[u8], error: &serde_json::Error) -> ApiError {
         let at_bound = self.refused.borrow_mut().take();
         at_bound.unwrap_or_else(|| {
-            Kind::Invalid.says(format!("the request's body: {}", explained(body, error)))
+            ErrorKind::Invalid.error(format!("the request's body: {}", explained(body, error)))
         })
     }
 }
 
-/// Refuses a text that is longer than so many bytes.
+/// Checks that a text has at most `most` bytes.
 ///
 /// # Errors
-/// It is; the refusal repeats its beginning.
+/// It is longer; the message includes its beginning.
 pub(super) fn check_length(what: &str, text: &[u8], most: usize) -> Result<(), ApiError> {
     if text.len() <= most {
         return Ok(());
     }
     let beginning = String::from_utf8_lossy(&text[..most]);
-    Err(Kind::Invalid.says(format!(
+    Err(ErrorKind::Invalid.error(format!(
         "{what} has {} bytes, and {most} are the most: \"{}\"",
         text.len(),
         shown(&beginning)
     )))
 }
 
-/// What the values of one column take, which become texts where one of them is a text.
+/// Counts the memory of a column's values, which all become texts if one of them is a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ColumnWeight {
     is_text: bool,
     has_float: bool,
     has_long_int: bool,
-    /// What the numbers so far would take as texts.
+    /// Bytes that the numbers so far would take as texts.
     as_texts: usize,
 }
 
 impl ColumnWeight {
-    /// Takes what a row that holds this value costs.
+    /// Takes the bytes of a row with this value.
     pub(super) fn row<E: Error>(
         &mut self,
         bounds: &Bounds<'_>,
@@ -148,13 +147,13 @@ impl ColumnWeight {
         }
     }
 
-    /// Takes what a value costs.
+    /// Takes the bytes of a value.
     pub(super) fn value<E: Error>(
         &mut self,
         bounds: &Bounds<'_>,
         value: &Value<'_>,
     ) -> Result<(), E> {
-        /// Whole numbers up to here are floating-point numbers too.
+        /// Whole numbers up to this one are exact as floating-point numbers.
         const EXACT: u64 = 1 << 53;
         let as_text = match value {
             Value::Int(x) => {
@@ -189,7 +188,7 @@ impl ColumnWeight {
     }
 }
 
-/// The most characters of a number in decimal, which has no exponent.
+/// Returns the maximum number of characters of a number in decimal notation without an exponent.
 fn text_length(x: f64) -> usize {
     let digits = x.abs().log10();
     match digits.is_finite() {

@@ -1,7 +1,7 @@
 //! Columns in JSON: `{"column": value}` for one row, `{"column": [value, ...]}` or
 //! `[{"column": value}, ...]` for many.
 
-use super::MOST_COLUMNS;
+use super::MAX_COLUMNS;
 use super::bounds::{Bounds, ColumnWeight, NUMBER};
 use super::short_json::Short;
 use crate::words::shown;
@@ -22,7 +22,7 @@ pub(super) struct ManyRows<'a, 'b>(pub(super) &'a Bounds<'b>);
 struct Columns<'a, 'b> {
     columns: Vec<ColumnBuilder>,
     weights: Vec<ColumnWeight>,
-    places: HashMap<Box<str>, usize>,
+    indices: HashMap<Box<str>, usize>,
     bounds: &'a Bounds<'b>,
 }
 
@@ -31,43 +31,43 @@ impl<'a, 'b> Columns<'a, 'b> {
         Columns {
             columns: Vec::new(),
             weights: Vec::new(),
-            places: HashMap::new(),
+            indices: HashMap::new(),
             bounds,
         }
     }
 
     fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        // Rows name their columns in the same order, nearly always.
+        // Rows nearly always list their columns in the same order.
         match self.columns.get(guess) {
             Some(column) if column.name() == name => Some(guess),
-            _ => self.places.get(name).copied(),
+            _ => self.indices.get(name).copied(),
         }
     }
 
     fn add<E: Error>(&mut self, name: &str) -> Result<usize, E> {
-        let place = self.columns.len();
-        if place == MOST_COLUMNS {
-            let what = format!("more than {MOST_COLUMNS} columns");
+        let index = self.columns.len();
+        if index == MAX_COLUMNS {
+            let what = format!("more than {MAX_COLUMNS} columns");
             return Err(E::custom(what));
         }
-        let paid = self.bounds.column(name);
-        paid.map_err(|refusal| self.bounds.stop(refusal))?;
+        let taken = self.bounds.column(name);
+        taken.map_err(|refusal| self.bounds.stop(refusal))?;
         self.columns.push(ColumnBuilder::new(name));
         self.weights.push(ColumnWeight::default());
-        self.places.insert(name.into(), place);
-        Ok(place)
+        self.indices.insert(name.into(), index);
+        Ok(index)
     }
 
-    /// Appends a value to the row that a column is at.
-    fn push<E: Error>(&mut self, place: usize, cell: &Cell<'_>) -> Result<(), E> {
-        self.weights[place].row(self.bounds, cell)?;
-        cell.push_to(&mut self.columns[place]);
+    /// Appends a value to the current row of a column.
+    fn push<E: Error>(&mut self, index: usize, cell: &Cell<'_>) -> Result<(), E> {
+        self.weights[index].row(self.bounds, cell)?;
+        cell.push_to(&mut self.columns[index]);
         Ok(())
     }
 
-    /// Reads cells: their lists are held to what is left.
+    /// Returns a seed for a cell, which limits its list to the remaining allowance.
     fn cell(&self) -> CellSeed {
-        CellSeed::within(self.bounds.most_items())
+        CellSeed::within(self.bounds.max_items())
     }
 
     fn finish(mut self, n_rows: usize) -> Block {
@@ -99,9 +99,9 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
             if row.find(&name, usize::MAX).is_some() {
                 return Err(twice(&name));
             }
-            let place = row.add(&name)?;
+            let index = row.add(&name)?;
             let cell = map.next_value_seed(row.cell());
-            let pushed = cell.and_then(|cell| row.push(place, &cell));
+            let pushed = cell.and_then(|cell| row.push(index, &cell));
             pushed.map_err(|error| in_column(&name, error))?;
         }
         row.columns.iter_mut().for_each(ColumnBuilder::end_row);
@@ -131,10 +131,10 @@ impl<'de> Visitor<'de> for ManyRows<'_, '_> {
             if rows.find(&name, usize::MAX).is_some() {
                 return Err(twice(&name));
             }
-            let place = rows.add(&name)?;
+            let index = rows.add(&name)?;
             let column = WholeColumn {
                 rows: &mut rows,
-                place,
+                index,
             };
             let n = map.next_value_seed(column);
             let n = n.map_err(|error| in_column(&name, error))?;
@@ -157,12 +157,12 @@ impl<'de> Visitor<'de> for ManyRows<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Block, A::Error> {
         let mut rows = Columns::new(self.0);
         let mut n_rows = 0;
-        let mut last_seen = Vec::new();
+        let mut last_row = Vec::new();
         loop {
             let row = Row {
                 rows: &mut rows,
                 number: n_rows,
-                last_seen: &mut last_seen,
+                last_row: &mut last_row,
                 lenient: self.0.accepts.lenient,
             };
             if list.next_element_seed(row)?.is_none() {
@@ -174,10 +174,10 @@ impl<'de> Visitor<'de> for ManyRows<'_, '_> {
     }
 }
 
-/// All values of a column.
+/// Reads all values of a column.
 struct WholeColumn<'r, 'a, 'b> {
     rows: &'r mut Columns<'a, 'b>,
-    place: usize,
+    index: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for WholeColumn<'_, '_, '_> {
@@ -198,8 +198,8 @@ impl<'de> Visitor<'de> for WholeColumn<'_, '_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<usize, A::Error> {
         let mut n = 0;
         while let Some(cell) = list.next_element_seed(self.rows.cell())? {
-            self.rows.push(self.place, &cell)?;
-            self.rows.columns[self.place].end_row();
+            self.rows.push(self.index, &cell)?;
+            self.rows.columns[self.index].end_row();
             n += 1;
             self.rows.bounds.count(n)?;
         }
@@ -207,12 +207,12 @@ impl<'de> Visitor<'de> for WholeColumn<'_, '_, '_> {
     }
 }
 
-/// One of many rows.
+/// Reads one of many rows.
 struct Row<'r, 'a, 'b> {
     rows: &'r mut Columns<'a, 'b>,
     number: usize,
-    /// For each column: one more than the last row that had it.
-    last_seen: &'r mut Vec<usize>,
+    /// For each column, one more than the last row that has it.
+    last_row: &'r mut Vec<usize>,
     lenient: bool,
 }
 
@@ -233,10 +233,10 @@ impl<'de> Visitor<'de> for Row<'_, '_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut n = 0;
-        while let Some(place) = map.next_key_seed(KeyOfRow(&mut self, n))? {
+        while let Some(index) = map.next_key_seed(KeyOfRow(&mut self, n))? {
             let cell = map.next_value_seed(self.rows.cell());
-            let pushed = cell.and_then(|cell| self.rows.push(place, &cell));
-            pushed.map_err(|error| in_column(self.rows.columns[place].name(), error))?;
+            let pushed = cell.and_then(|cell| self.rows.push(index, &cell));
+            pushed.map_err(|error| in_column(self.rows.columns[index].name(), error))?;
             n += 1;
         }
         self.end(n)
@@ -246,15 +246,12 @@ impl<'de> Visitor<'de> for Row<'_, '_, '_> {
 impl Row<'_, '_, '_> {
     fn end<E: Error>(&mut self, n_columns: usize) -> Result<(), E> {
         if n_columns < self.rows.columns.len() && !self.lenient {
-            let absent = self
-                .last_seen
-                .iter()
-                .position(|&row| row != self.number + 1);
-            if let Some(place) = absent {
-                return Err(self.lacks(self.number, self.rows.columns[place].name()));
+            let missing = self.last_row.iter().position(|&row| row != self.number + 1);
+            if let Some(index) = missing {
+                return Err(self.lacks_column(self.number, self.rows.columns[index].name()));
             }
         }
-        // Those that this row lacks are null in it.
+        // Columns that this row lacks are null.
         let n_absent = self.rows.columns.len() - n_columns;
         self.rows.bounds.spend(NUMBER * n_absent)?;
         self.rows
@@ -264,7 +261,7 @@ impl Row<'_, '_, '_> {
         Ok(())
     }
 
-    fn lacks<E: Error>(&self, row: usize, name: &str) -> E {
+    fn lacks_column<E: Error>(&self, row: usize, name: &str) -> E {
         E::custom(format!(
             "candidate {} lacks column \"{}\", which another has; write null where it is unknown",
             row + 1,
@@ -272,27 +269,27 @@ impl Row<'_, '_, '_> {
         ))
     }
 
-    fn place<E: Error>(&mut self, name: &str, guess: usize) -> Result<usize, E> {
-        let place = match self.rows.find(name, guess) {
-            Some(place) => place,
-            None if self.number > 0 && !self.lenient => return Err(self.lacks(0, name)),
+    fn column_index<E: Error>(&mut self, name: &str, guess: usize) -> Result<usize, E> {
+        let index = match self.rows.find(name, guess) {
+            Some(index) => index,
+            None if self.number > 0 && !self.lenient => return Err(self.lacks_column(0, name)),
             None => {
-                let place = self.rows.add(name)?;
+                let index = self.rows.add(name)?;
                 self.rows.bounds.spend(NUMBER * self.number)?;
-                (0..self.number).for_each(|_| self.rows.columns[place].end_row());
-                self.last_seen.push(0);
-                place
+                (0..self.number).for_each(|_| self.rows.columns[index].end_row());
+                self.last_row.push(0);
+                index
             }
         };
-        if self.last_seen[place] == self.number + 1 {
+        if self.last_row[index] == self.number + 1 {
             return Err(twice(name));
         }
-        self.last_seen[place] = self.number + 1;
-        Ok(place)
+        self.last_row[index] = self.number + 1;
+        Ok(index)
     }
 }
 
-/// A key of a row, and which column one expects there.
+/// Reads a key of a row; the number is the expected column.
 struct KeyOfRow<'k, 'r, 'a, 'b>(&'k mut Row<'r, 'a, 'b>, usize);
 
 impl<'de> DeserializeSeed<'de> for KeyOfRow<'_, '_, '_, '_> {
@@ -311,7 +308,7 @@ impl Visitor<'_> for KeyOfRow<'_, '_, '_, '_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        self.0.place(name, self.1)
+        self.0.column_index(name, self.1)
     }
 }
 

@@ -1,13 +1,13 @@
-//! What a protobuf message would take in memory, counted from its bytes before anything is made of it: two
-//! bytes of an empty submessage become hundreds.
+//! Counts the memory that a protobuf message would take, from its bytes and before it is decoded: two bytes
+//! of an empty submessage become hundreds.
 //!
-//! The shapes below follow `proto/`. Fields that they do not name are passed over, as the decoder does.
+//! The shapes below follow `proto/`. Other fields are ignored, as by the decoder.
 
-use super::MOST_COLUMNS;
-use super::bounds::{Bounds, MOST_ID, MOST_NAME, check_length};
-use crate::api_error::{ApiError, Kind};
+use super::MAX_COLUMNS;
+use super::bounds::{Bounds, MAX_ID, MAX_NAME, check_length};
+use crate::api_error::{ApiError, ErrorKind};
 
-/// A message by its fields.
+/// Fields of a message type.
 #[derive(Debug)]
 pub(super) struct Shape(&'static [Field]);
 
@@ -16,100 +16,112 @@ pub(super) struct Shape(&'static [Field]);
 struct Field {
     number: u64,
     name: &'static str,
-    /// How often it may come.
+    /// Maximum number of occurrences.
     most: usize,
-    /// What each of it costs: each element, where it is a list of numbers.
+    /// Bytes per occurrence; per element for a list of numbers.
     cost: usize,
-    of: Of,
+    contents: Contents,
 }
 
-/// What a field holds.
+/// Contents of a field.
 #[derive(Clone, Copy, Debug)]
-enum Of {
-    /// A text that goes where texts are short.
+enum Contents {
+    /// A text with a maximum length.
     Short {
         most: usize,
     },
     /// A text or bytes that are copied.
     Copied,
-    /// Bytes that are not.
-    Viewed,
-    /// Numbers of a variable length; or of so many bytes each.
+    /// Bytes that are not copied.
+    Borrowed,
+    /// Numbers of variable length.
     Varints,
     Fixed(usize),
     Message(&'static Shape),
 }
 
-/// A parameter map has few entries.
-const MOST_PARAMETERS: usize = 64;
+/// Maximum number of entries of a parameter map.
+const MAX_PARAMETERS: usize = 64;
 
-/// More sizes are no shape of a tensor.
-const MOST_SIZES: usize = 8;
+/// Maximum number of dimensions of a shape.
+const MAX_SIZES: usize = 8;
 
 const ANY: usize = usize::MAX;
 
-const fn field(number: u64, name: &'static str, most: usize, cost: usize, of: Of) -> Field {
+const fn field(
+    number: u64,
+    name: &'static str,
+    most: usize,
+    cost: usize,
+    contents: Contents,
+) -> Field {
     Field {
         number,
         name,
         most,
         cost,
-        of,
+        contents,
     }
 }
 
 const fn short(number: u64, name: &'static str) -> Field {
-    field(number, name, ANY, 0, Of::Short { most: MOST_NAME })
+    field(number, name, ANY, 0, Contents::Short { most: MAX_NAME })
 }
 
-const fn list(number: u64, name: &'static str, cost: usize, of: Of) -> Field {
-    field(number, name, ANY, cost, of)
+const fn list(number: u64, name: &'static str, cost: usize, contents: Contents) -> Field {
+    field(number, name, ANY, cost, contents)
 }
 
 pub(super) static RANK: Shape = Shape(&[
     short(1, "model"),
     short(3, "label"),
-    field(4, "id", ANY, 0, Of::Short { most: MOST_ID }),
+    field(4, "id", ANY, 0, Contents::Short { most: MAX_ID }),
     short(5, "user"),
-    field(6, "context", MOST_COLUMNS, 256, Of::Message(&COLUMN)),
-    field(7, "candidates", MOST_COLUMNS, 256, Of::Message(&COLUMN)),
+    field(6, "context", MAX_COLUMNS, 256, Contents::Message(&COLUMN)),
+    field(
+        7,
+        "candidates",
+        MAX_COLUMNS,
+        256,
+        Contents::Message(&COLUMN),
+    ),
     short(9, "top_by"),
 ]);
 
 static COLUMN: Shape = Shape(&[
     short(1, "name"),
-    field(2, "texts", ANY, 0, Of::Message(&TEXTS)),
-    field(3, "ints", ANY, 0, Of::Message(&INTS)),
-    field(4, "floats", ANY, 0, Of::Message(&FLOATS)),
-    field(5, "lengths", ANY, 0, Of::Message(&LENGTHS)),
-    list(6, "null_rows", 4, Of::Varints),
+    field(2, "texts", ANY, 0, Contents::Message(&TEXTS)),
+    field(3, "ints", ANY, 0, Contents::Message(&INTS)),
+    field(4, "floats", ANY, 0, Contents::Message(&FLOATS)),
+    field(5, "lengths", ANY, 0, Contents::Message(&LENGTHS)),
+    list(6, "null_rows", 4, Contents::Varints),
 ]);
 
-static TEXTS: Shape = Shape(&[list(1, "values", 4, Of::Copied)]);
-static INTS: Shape = Shape(&[list(1, "values", 8, Of::Varints)]);
-static FLOATS: Shape = Shape(&[list(1, "values", 8, Of::Fixed(8))]);
-// Where the lists begin is kept beside them.
-static LENGTHS: Shape = Shape(&[list(1, "values", 8, Of::Varints)]);
+static TEXTS: Shape = Shape(&[list(1, "values", 4, Contents::Copied)]);
+static INTS: Shape = Shape(&[list(1, "values", 8, Contents::Varints)]);
+static FLOATS: Shape = Shape(&[list(1, "values", 8, Contents::Fixed(8))]);
+// The offsets of the lists are stored too.
+static LENGTHS: Shape = Shape(&[list(1, "values", 8, Contents::Varints)]);
 
 pub(super) static INFER: Shape = Shape(&[
     short(1, "model_name"),
     short(2, "model_version"),
-    field(3, "id", ANY, 0, Of::Short { most: MOST_ID }),
+    field(3, "id", ANY, 0, Contents::Short { most: MAX_ID }),
     field(
         4,
         "parameters",
-        MOST_PARAMETERS,
+        MAX_PARAMETERS,
         160,
-        Of::Message(&PARAMETER),
+        Contents::Message(&PARAMETER),
     ),
-    field(5, "inputs", MOST_COLUMNS, 512, Of::Message(&INPUT)),
-    field(6, "outputs", MOST_COLUMNS, 160, Of::Message(&OUTPUT)),
-    field(7, "raw_input_contents", MOST_COLUMNS, 48, Of::Viewed),
+    field(5, "inputs", MAX_COLUMNS, 512, Contents::Message(&INPUT)),
+    field(6, "outputs", MAX_COLUMNS, 160, Contents::Message(&OUTPUT)),
+    field(7, "raw_input_contents", MAX_COLUMNS, 48, Contents::Borrowed),
 ]);
 
 static PARAMETER: Shape = Shape(&[
     short(1, "key"),
-    field(2, "value", ANY, 0, Of::Message(&CHOICE)),
+    field(2, "value", ANY, 0, Contents::Message(&CHOICE)),
 ]);
 
 static CHOICE: Shape = Shape(&[short(3, "string_param")]);
@@ -117,15 +129,15 @@ static CHOICE: Shape = Shape(&[short(3, "string_param")]);
 static INPUT: Shape = Shape(&[
     short(1, "name"),
     short(2, "datatype"),
-    field(3, "shape", MOST_SIZES, 8, Of::Varints),
+    field(3, "shape", MAX_SIZES, 8, Contents::Varints),
     field(
         4,
         "parameters",
-        MOST_PARAMETERS,
+        MAX_PARAMETERS,
         160,
-        Of::Message(&PARAMETER),
+        Contents::Message(&PARAMETER),
     ),
-    field(5, "contents", ANY, 0, Of::Message(&CONTENTS)),
+    field(5, "contents", ANY, 0, Contents::Message(&CONTENTS)),
 ]);
 
 static OUTPUT: Shape = Shape(&[
@@ -133,77 +145,77 @@ static OUTPUT: Shape = Shape(&[
     field(
         2,
         "parameters",
-        MOST_PARAMETERS,
+        MAX_PARAMETERS,
         160,
-        Of::Message(&PARAMETER),
+        Contents::Message(&PARAMETER),
     ),
 ]);
 
-// What is decoded, and what it becomes as a column.
+// Bytes as decoded and as a column.
 static CONTENTS: Shape = Shape(&[
-    list(1, "bool_contents", 1 + 8, Of::Varints),
-    list(2, "int_contents", 4 + 8, Of::Varints),
-    list(3, "int64_contents", 8, Of::Varints),
-    list(4, "uint_contents", 4 + 8, Of::Varints),
-    list(5, "uint64_contents", 8 + 8 + 24, Of::Varints),
-    list(6, "fp32_contents", 4 + 8, Of::Fixed(4)),
-    list(7, "fp64_contents", 8, Of::Fixed(8)),
-    list(8, "bytes_contents", 64, Of::Copied),
+    list(1, "bool_contents", 1 + 8, Contents::Varints),
+    list(2, "int_contents", 4 + 8, Contents::Varints),
+    list(3, "int64_contents", 8, Contents::Varints),
+    list(4, "uint_contents", 4 + 8, Contents::Varints),
+    list(5, "uint64_contents", 8 + 8 + 24, Contents::Varints),
+    list(6, "fp32_contents", 4 + 8, Contents::Fixed(4)),
+    list(7, "fp64_contents", 8, Contents::Fixed(8)),
+    list(8, "bytes_contents", 64, Contents::Copied),
 ]);
 
-/// Counts a message.
+/// Counts the memory of a message.
 ///
 /// # Errors
-/// It would take more than is left ([`Kind::TooLarge`]); a field comes too often or is too long, or the
-/// bytes are no message ([`Kind::Invalid`]).
+/// It would take more than the allowance ([`ErrorKind::TooLarge`]); a field occurs too often or is too long, or
+/// the bytes are not a message ([`ErrorKind::Invalid`]).
 pub(super) fn count(shape: &Shape, message: &[u8], bounds: &Bounds<'_>) -> Result<(), ApiError> {
     let mut seen = [0usize; 10];
     let mut rest = Rest(message);
     while let Some(value) = rest.next()? {
         let found = shape.0.iter().position(|field| field.number == value.field);
-        let Some(place) = found else { continue };
-        let field = &shape.0[place];
-        let n = field.of.count(&value);
-        seen[place] += n;
-        if seen[place] > field.most {
+        let Some(index) = found else { continue };
+        let field = &shape.0[index];
+        let n = field.contents.count(&value);
+        seen[index] += n;
+        if seen[index] > field.most {
             let (most, name) = (field.most, field.name);
-            return Err(Kind::Invalid.says(format!("more than {most} {name}")));
+            return Err(ErrorKind::Invalid.error(format!("more than {most} {name}")));
         }
         bounds.take(n.saturating_mul(field.cost))?;
         let Some(bytes) = value.bytes else { continue };
-        match field.of {
-            Of::Message(shape) => count(shape, bytes, bounds)?,
-            Of::Copied => bounds.take(bytes.len())?,
-            Of::Short { most } => {
+        match field.contents {
+            Contents::Message(shape) => count(shape, bytes, bounds)?,
+            Contents::Copied => bounds.take(bytes.len())?,
+            Contents::Short { most } => {
                 check_length(field.name, bytes, most)?;
                 bounds.take(2 * bytes.len())?;
             }
-            Of::Viewed | Of::Varints | Of::Fixed(_) => {}
+            Contents::Borrowed | Contents::Varints | Contents::Fixed(_) => {}
         }
     }
     Ok(())
 }
 
-impl Of {
-    /// How many elements one value of such a field is.
+impl Contents {
+    /// Returns the number of elements in one occurrence of a field.
     fn count(self, value: &Value<'_>) -> usize {
         let Some(bytes) = value.bytes else { return 1 };
         match self {
-            // The last byte of a number has no continuation bit.
-            Of::Varints => bytes.iter().filter(|byte| **byte < 0x80).count(),
-            Of::Fixed(size) => bytes.len() / size,
+            // The last byte of a varint has no continuation bit.
+            Contents::Varints => bytes.iter().filter(|byte| **byte < 0x80).count(),
+            Contents::Fixed(size) => bytes.len() / size,
             _ => 1,
         }
     }
 }
 
-/// A field's number, and its bytes where it has a length.
+/// A field number, and the bytes of a length-delimited field.
 struct Value<'a> {
     field: u64,
     bytes: Option<&'a [u8]>,
 }
 
-/// What of a message is not read yet.
+/// The rest of a message.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -236,27 +248,27 @@ impl<'a> Rest<'a> {
     fn cut(&mut self, length: u64) -> Result<&'a [u8], ApiError> {
         let length = usize::try_from(length).ok();
         let parts = length.and_then(|length| self.0.split_at_checked(length));
-        let (cut, rest) = parts.ok_or_else(|| malformed("it breaks off"))?;
+        let (cut, rest) = parts.ok_or_else(|| malformed("it is truncated"))?;
         self.0 = rest;
         Ok(cut)
     }
 
     fn varint(&mut self) -> Result<u64, ApiError> {
         let mut number = 0u64;
-        for (place, byte) in self.0.iter().take(10).enumerate() {
-            number |= u64::from(byte & 0x7f) << (7 * place as u32);
+        for (index, byte) in self.0.iter().take(10).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index as u32);
             if *byte < 0x80 {
-                self.0 = &self.0[place + 1..];
+                self.0 = &self.0[index + 1..];
                 return Ok(number);
             }
         }
-        Err(malformed("it breaks off in a number"))
+        Err(malformed("it is truncated in a number"))
     }
 }
 
-/// Bytes that are no message.
+/// Returns the error for bytes that are not a message.
 pub(crate) fn malformed(what: &str) -> ApiError {
-    Kind::Invalid.says(format!(
+    ErrorKind::Invalid.error(format!(
         "the message cannot be decoded: {what}; send what the service's .proto file declares"
     ))
 }
@@ -277,34 +289,44 @@ mod tests {
     };
 
     #[track_caller]
-    fn check(shape: &Shape, message: &[u8], kind: Kind, part: &str) {
+    fn check(shape: &Shape, message: &[u8], kind: ErrorKind, part: &str) {
         let refusal = count(shape, message, &Bounds::new(&ACCEPTS)).unwrap_err();
         assert_eq!(refusal.kind, kind, "{refusal}");
         assert!(refusal.what.contains(part), "{refusal}");
     }
 
     #[test]
-    fn what_is_small_on_the_wire_and_large_in_memory_is_refused() {
+    fn small_messages_that_are_large_in_memory_are_refused() {
         check(
             &INFER,
             &b"\x3a\0".repeat(5000),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "more than 4096 raw_input_contents",
         );
         check(
             &INFER,
             &b"\x2a\0".repeat(5000),
-            Kind::TooLarge,
+            ErrorKind::TooLarge,
             "250000 bytes in memory",
         );
-        check(&INFER, &b"\x32\0".repeat(5000), Kind::TooLarge, "in memory");
+        check(
+            &INFER,
+            &b"\x32\0".repeat(5000),
+            ErrorKind::TooLarge,
+            "in memory",
+        );
         check(
             &INFER,
             &b"\x22\0".repeat(65),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "more than 64 parameters",
         );
-        check(&RANK, &b"\x32\0".repeat(5000), Kind::TooLarge, "in memory");
+        check(
+            &RANK,
+            &b"\x32\0".repeat(5000),
+            ErrorKind::TooLarge,
+            "in memory",
+        );
         let numbers = |n: usize| {
             let values = Some(Values::Ints(Ints { values: vec![1; n] }));
             let column = Column {
@@ -321,7 +343,7 @@ mod tests {
         check(
             &RANK,
             &numbers(32_000).encode_to_vec(),
-            Kind::TooLarge,
+            ErrorKind::TooLarge,
             "in memory",
         );
         let texts: Texts = std::iter::repeat_n("", 70_000).collect();
@@ -333,7 +355,12 @@ mod tests {
             context: vec![column],
             ..RankRequest::default()
         };
-        check(&RANK, &texts.encode_to_vec(), Kind::TooLarge, "in memory");
+        check(
+            &RANK,
+            &texts.encode_to_vec(),
+            ErrorKind::TooLarge,
+            "in memory",
+        );
     }
 
     #[test]
@@ -345,7 +372,7 @@ mod tests {
         check(
             &RANK,
             &long.encode_to_vec(),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "id has 201 bytes",
         );
         let input = |shape: usize, name: usize| ModelInferRequest {
@@ -362,13 +389,13 @@ mod tests {
         check(
             &INFER,
             &input(9, 1).encode_to_vec(),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "more than 8 shape",
         );
         check(
             &INFER,
             &input(1, 1025).encode_to_vec(),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "name has 1025 bytes",
         );
         for broken in [
@@ -378,7 +405,7 @@ mod tests {
             b"\x0b",
             b"\x09abc",
         ] {
-            check(&INFER, broken, Kind::Invalid, "cannot be decoded");
+            check(&INFER, broken, ErrorKind::Invalid, "cannot be decoded");
         }
     }
 }

@@ -1,53 +1,53 @@
-//! What both forms of the protocol's infer call have in common.
+//! Common parts of the infer call in JSON and protobuf.
 
 use super::{Accepts, nearest, tensors};
-use crate::api_error::{ApiError, Kind};
-use crate::rank_request::{Answer, ModelSelector, Question, VersionSelector};
+use crate::api_error::{ApiError, ErrorKind};
+use crate::rank_request::{ModelSelector, RankQuery, RankScores, VersionSelector};
 use crate::words::shown;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// A question, and which outputs the caller wants to see.
+/// An infer request: the rank request and the requested outputs.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct InferQuestion {
-    /// The question.
-    pub question: Question,
-    /// VersionSelector outputs, in this order. `None`: all.
-    pub outputs: Option<Vec<WantedOutput>>,
-    /// Whether outputs are binary where nothing is said of them. In JSON only.
+pub struct InferQuery {
+    /// The rank request.
+    pub rank: RankQuery,
+    /// Requested outputs, in this order. `None`: all.
+    pub outputs: Option<Vec<RequestedOutput>>,
+    /// Default for outputs without `binary_data`. In JSON only.
     pub binary: bool,
 }
 
-/// An output that was asked for.
+/// A requested output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedOutput {
-    /// Its name.
+pub struct RequestedOutput {
+    /// Name.
     pub name: String,
-    /// Whether as bytes; `None`: as the request says of all.
+    /// Return it as bytes; `None`: the default of the request.
     pub binary: Option<bool>,
 }
 
-/// What a request says besides its tensors.
+/// Parameters of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Parameters {
-    /// Asks for the version with this label.
+    /// Label of the version.
     pub(super) label: Option<String>,
-    /// The user, for the canary's share.
+    /// User, for the canary's share.
     pub(super) user: Option<String>,
-    /// In microseconds, as Triton counts it.
+    /// Timeout in microseconds, as in Triton.
     pub(super) timeout: Option<u64>,
 }
 
-/// The model of a path: its name, and maybe a version.
+/// Returns the selector for a path: the name of the model and optionally a version.
 ///
 /// # Errors
-/// The version is no number.
-pub fn wanted(name: &str, version: Option<&str>) -> Result<ModelSelector, ApiError> {
+/// The version is not a number.
+pub fn model_selector(name: &str, version: Option<&str>) -> Result<ModelSelector, ApiError> {
     let version = match version {
         None | Some("") => VersionSelector::Routed,
         Some(text) => VersionSelector::Number(text.parse().map_err(|_| {
             let text = shown(text);
-            Kind::Invalid.says(format!("\"{text}\" is no version: versions are numbers"))
+            ErrorKind::Invalid.error(format!("\"{text}\" is no version: versions are numbers"))
         })?),
     };
     Ok(ModelSelector {
@@ -56,22 +56,24 @@ pub fn wanted(name: &str, version: Option<&str>) -> Result<ModelSelector, ApiErr
     })
 }
 
-/// The question of these tensors.
-pub(super) fn question(
+/// Builds the rank request of these tensors.
+pub(super) fn rank_query(
     mut model: ModelSelector,
     id: String,
     parameters: Parameters,
     inputs: Vec<tensors::Tensor>,
     accepts: &Accepts,
-) -> Result<Question, ApiError> {
+) -> Result<RankQuery, ApiError> {
     if let Some(label) = parameters.label {
         if model.version != VersionSelector::Routed {
-            return Err(Kind::Invalid.says("both a version and the parameter \"label\"; say one"));
+            return Err(
+                ErrorKind::Invalid.error("both a version and the parameter \"label\"; say one")
+            );
         }
         model.version = VersionSelector::Labelled(label);
     }
     let (context, candidates) = tensors::blocks(inputs, accepts)?;
-    Ok(Question {
+    Ok(RankQuery {
         model,
         id,
         user: parameters.user,
@@ -82,43 +84,44 @@ pub(super) fn question(
     })
 }
 
-/// Refuses an output that is asked for twice: an answer must not be longer than what there is to say.
+/// Checks that no output is requested twice, which would make the response longer than its
+/// bound.
 ///
 /// # Errors
-/// There is one.
-pub(super) fn check_outputs(outputs: &[WantedOutput]) -> Result<(), ApiError> {
+/// An output is requested twice.
+pub(super) fn check_outputs(outputs: &[RequestedOutput]) -> Result<(), ApiError> {
     let mut names = HashSet::new();
     match outputs.iter().find(|output| !names.insert(&output.name)) {
         None => Ok(()),
-        Some(output) => Err(Kind::Invalid.says(format!(
+        Some(output) => Err(ErrorKind::Invalid.error(format!(
             "output \"{}\" is asked for twice; once is enough",
             shown(&output.name)
         ))),
     }
 }
 
-/// The outputs that are wanted: their places in the answer, and whether as bytes.
+/// Returns the indices of the requested outputs, and whether each is returned as bytes.
 ///
 /// # Errors
-/// A name that no output has.
-pub fn chosen(
-    answer: &Answer,
-    wanted: Option<&[WantedOutput]>,
+/// There is no output of a requested name.
+pub fn selected_outputs(
+    answer: &RankScores,
+    requested: Option<&[RequestedOutput]>,
     binary: bool,
 ) -> Result<Vec<(usize, bool)>, ApiError> {
-    let Some(wanted) = wanted else {
+    let Some(requested) = requested else {
         return Ok((0..answer.outputs.len())
-            .map(|place| (place, binary))
+            .map(|index| (index, binary))
             .collect());
     };
-    let place = |output: &WantedOutput| {
-        let place = answer.outputs.iter().position(|name| *name == output.name);
+    let index = |output: &RequestedOutput| {
+        let index = answer.outputs.iter().position(|name| *name == output.name);
         let names = answer.outputs.iter().map(String::as_str);
-        let place = place.ok_or_else(|| {
+        let index = index.ok_or_else(|| {
             let hint = nearest(&output.name, names);
-            Kind::Invalid.says(format!("no output \"{}\"{hint}", shown(&output.name)))
+            ErrorKind::Invalid.error(format!("no output \"{}\"{hint}", shown(&output.name)))
         })?;
-        Ok((place, output.binary.unwrap_or(binary)))
+        Ok((index, output.binary.unwrap_or(binary)))
     };
-    wanted.iter().map(place).collect()
+    requested.iter().map(index).collect()
 }

@@ -4,17 +4,18 @@ use super::Accepts;
 use super::bounds::Bounds;
 use super::count_proto::{self, count, malformed};
 use super::infer::{
-    InferQuestion, Parameters, WantedOutput, check_outputs, chosen, question, wanted,
+    InferQuery, Parameters, RequestedOutput, check_outputs, model_selector, rank_query,
+    selected_outputs,
 };
 use super::tensors::{Datatype, Tensor, n_values};
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
 use crate::proto::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
-use crate::rank_request::Answer;
+use crate::rank_request::RankScores;
 use crate::words::shown;
 use bytes::Bytes;
 use ncs_features::value::widen;
@@ -22,10 +23,10 @@ use ncs_features::{Texts, Values};
 use prost::Message;
 use std::collections::HashMap;
 
-/// Decodes a request, whose parts are counted first.
+/// Decodes a request, after counting its memory.
 ///
 /// # Errors
-/// It is no such message, or would take more memory than a request may.
+/// It is not such a message, or would take more memory than a request may.
 pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, ApiError> {
     count(&count_proto::INFER, &message, &Bounds::new(accepts))?;
     ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
@@ -34,47 +35,50 @@ pub fn decode(message: Bytes, accepts: &Accepts) -> Result<ModelInferRequest, Ap
 /// Reads a request.
 ///
 /// # Errors
-/// Its tensors do not fit their shapes or each other, or there are too many candidates.
-pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuestion, ApiError> {
+/// Its tensors do not match their shapes or each other, or there are too many candidates.
+pub fn read(request: ModelInferRequest, accepts: &Accepts) -> Result<InferQuery, ApiError> {
     if request.model_name.is_empty() {
-        return Err(Kind::Invalid.says("no model_name"));
+        return Err(ErrorKind::Invalid.error("no model_name"));
     }
-    let model = wanted(&request.model_name, Some(&request.model_version))?;
+    let model = model_selector(&request.model_name, Some(&request.model_version))?;
     let parameters = parameters(&request.parameters)?;
     let inputs = inputs(request.inputs, &request.raw_input_contents, accepts)?;
     let outputs = request.outputs.into_iter().map(|output| {
         check_output(&output.parameters)?;
-        Ok(WantedOutput {
+        Ok(RequestedOutput {
             name: output.name,
             binary: None,
         })
     });
-    let outputs: Vec<WantedOutput> = outputs.collect::<Result<_, ApiError>>()?;
+    let outputs: Vec<RequestedOutput> = outputs.collect::<Result<_, ApiError>>()?;
     check_outputs(&outputs)?;
-    Ok(InferQuestion {
-        question: question(model, request.id, parameters, inputs, accepts)?,
+    Ok(InferQuery {
+        rank: rank_query(model, request.id, parameters, inputs, accepts)?,
         outputs: Some(outputs).filter(|outputs| !outputs.is_empty()),
         binary: true,
     })
 }
 
-fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, ApiError> {
+fn parameters(parameters: &HashMap<String, InferParameter>) -> Result<Parameters, ApiError> {
     let choice = |name: &str| {
-        said.get(name)
-            .and_then(|said| said.parameter_choice.clone())
+        parameters
+            .get(name)
+            .and_then(|parameter| parameter.parameter_choice.clone())
     };
     let text = |name: &str| match choice(name) {
         None => Ok(None),
         Some(ParameterChoice::StringParam(text)) => Ok(Some(text)),
         Some(ParameterChoice::Int64Param(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(Kind::Invalid.says(format!("parameter \"{name}\" must be a string"))),
+        Some(_) => Err(ErrorKind::Invalid.error(format!("parameter \"{name}\" must be a string"))),
     };
     let timeout = match choice("timeout") {
         None => None,
         Some(ParameterChoice::Int64Param(time)) if time >= 0 => Some(time as u64),
         Some(ParameterChoice::Uint64Param(time)) => Some(time),
         Some(_) => {
-            return Err(Kind::Invalid.says("parameter \"timeout\" must be whole microseconds"));
+            return Err(
+                ErrorKind::Invalid.error("parameter \"timeout\" must be whole microseconds")
+            );
         }
     };
     Ok(Parameters {
@@ -84,108 +88,117 @@ fn parameters(said: &HashMap<String, InferParameter>) -> Result<Parameters, ApiE
     })
 }
 
-fn check_output(said: &HashMap<String, InferParameter>) -> Result<(), ApiError> {
-    if said.contains_key("classification") {
+fn check_output(parameters: &HashMap<String, InferParameter>) -> Result<(), ApiError> {
+    if parameters.contains_key("classification") {
         let what = "this server does not have the classification extension";
-        return Err(Kind::Unsupported.says(what));
+        return Err(ErrorKind::Unsupported.error(what));
     }
-    match is_shared(said) {
-        true => Err(Kind::Unsupported.says("this server has no shared memory")),
+    match is_shared(parameters) {
+        true => Err(ErrorKind::Unsupported.error("this server has no shared memory")),
         false => Ok(()),
     }
 }
 
 fn inputs(
-    said: Vec<InferInputTensor>,
+    inputs: Vec<InferInputTensor>,
     raw: &[Bytes],
     accepts: &Accepts,
 ) -> Result<Vec<Tensor>, ApiError> {
-    // First, for such an input has no raw contents.
-    if let Some(shared) = said.iter().find(|said| is_shared(&said.parameters)) {
+    // Checked first, since such an input has no raw contents.
+    if let Some(shared) = inputs.iter().find(|input| is_shared(&input.parameters)) {
         let what = "this server has no shared memory; send the values";
         let name = shown(&shared.name);
-        return Err(Kind::Invalid.says(format!("input \"{name}\": {what}")));
+        return Err(ErrorKind::Invalid.error(format!("input \"{name}\": {what}")));
     }
-    if !raw.is_empty() && raw.len() != said.len() {
-        return Err(Kind::Invalid.says(format!(
+    if !raw.is_empty() && raw.len() != inputs.len() {
+        return Err(ErrorKind::Invalid.error(format!(
             "{} inputs and {} raw_input_contents; each input has one, in the same order",
-            said.len(),
+            inputs.len(),
             raw.len()
         )));
     }
     let bounds = Bounds::new(accepts);
-    let tensor = |(i, said): (usize, InferInputTensor)| {
-        let (name, raw) = (said.name.clone(), raw.get(i));
-        let datatype = Datatype::parse(&said.datatype);
+    let tensor = |(i, tensor): (usize, InferInputTensor)| {
+        let (name, raw) = (tensor.name.clone(), raw.get(i));
+        let datatype = Datatype::parse(&tensor.datatype);
         if let (Some(raw), Ok(datatype)) = (raw, &datatype) {
             bounds.take(datatype.cost(raw.len()))?;
         }
-        let read = datatype.and_then(|datatype| input(said, datatype, raw));
-        read.map_err(|what| Kind::Invalid.says(format!("input \"{}\": {what}", shown(&name))))
+        let read = datatype.and_then(|datatype| input(tensor, datatype, raw));
+        read.map_err(|what| ErrorKind::Invalid.error(format!("input \"{}\": {what}", shown(&name))))
     };
-    said.into_iter().enumerate().map(tensor).collect()
+    inputs.into_iter().enumerate().map(tensor).collect()
 }
 
-fn is_shared(said: &HashMap<String, InferParameter>) -> bool {
-    said.contains_key("shared_memory_region")
+fn is_shared(parameters: &HashMap<String, InferParameter>) -> bool {
+    parameters.contains_key("shared_memory_region")
 }
 
 fn input(
-    said: InferInputTensor,
+    tensor: InferInputTensor,
     datatype: Datatype,
     raw: Option<&Bytes>,
 ) -> Result<Tensor, String> {
-    let n = n_values(&said.shape)?;
-    let values = match (raw, said.contents) {
+    let n = n_values(&tensor.shape)?;
+    let values = match (raw, tensor.contents) {
         (Some(_), Some(_)) => return Err("both contents and raw_input_contents".to_owned()),
         (Some(bytes), None) => datatype.read(bytes, n)?,
         (None, contents) => typed(datatype, contents.unwrap_or_default(), n)?,
     };
     Ok(Tensor {
-        name: said.name,
-        shape: said.shape,
+        name: tensor.name,
+        shape: tensor.shape,
         values,
     })
 }
 
-fn typed(datatype: Datatype, said: InferTensorContents, n: usize) -> Result<Values, String> {
+fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<Values, String> {
     let wide = |numbers: Vec<i32>| numbers.into_iter().map(i64::from).collect();
     let (found, values) = match datatype {
         Datatype::Bool => {
-            let numbers: Vec<i64> = said.bool_contents.into_iter().map(i64::from).collect();
+            let numbers: Vec<i64> = contents.bool_contents.into_iter().map(i64::from).collect();
             (numbers.len(), Values::Int(numbers))
         }
-        Datatype::Int(8) => (said.int64_contents.len(), Values::Int(said.int64_contents)),
+        Datatype::Int(8) => (
+            contents.int64_contents.len(),
+            Values::Int(contents.int64_contents),
+        ),
         Datatype::Int(_) => (
-            said.int_contents.len(),
-            Values::Int(wide(said.int_contents)),
+            contents.int_contents.len(),
+            Values::Int(wide(contents.int_contents)),
         ),
         Datatype::Uint(8) => {
-            let bytes: Vec<u8> = said
+            let bytes: Vec<u8> = contents
                 .uint64_contents
                 .iter()
                 .flat_map(|x| x.to_le_bytes())
                 .collect();
-            let n = said.uint64_contents.len();
+            let n = contents.uint64_contents.len();
             (n, datatype.read(&bytes, n)?)
         }
         Datatype::Uint(_) => {
-            let numbers = said.uint_contents.into_iter().map(i64::from);
+            let numbers = contents.uint_contents.into_iter().map(i64::from);
             let numbers: Vec<i64> = numbers.collect();
             (numbers.len(), Values::Int(numbers))
         }
         Datatype::Fp32 => {
-            let numbers = said.fp32_contents.into_iter().map(widen);
+            let numbers = contents.fp32_contents.into_iter().map(widen);
             let numbers: Vec<f64> = numbers.collect();
             (numbers.len(), Values::Float(numbers))
         }
-        Datatype::Fp64 => (said.fp64_contents.len(), Values::Float(said.fp64_contents)),
+        Datatype::Fp64 => (
+            contents.fp64_contents.len(),
+            Values::Float(contents.fp64_contents),
+        ),
         Datatype::Fp16 | Datatype::Bf16 => {
             return Err("FP16 and BF16 come in raw_input_contents only".to_owned());
         }
         Datatype::Bytes => {
             let mut texts = Texts::default();
-            said.bytes_contents.iter().for_each(|text| texts.push(text));
+            contents
+                .bytes_contents
+                .iter()
+                .for_each(|text| texts.push(text));
             if let Some(text) = texts.not_utf8() {
                 return Err(format!("text {text} is not UTF-8"));
             }
@@ -200,19 +213,19 @@ fn typed(datatype: Datatype, said: InferTensorContents, n: usize) -> Result<Valu
     }
 }
 
-/// Says an answer, its values as raw bytes.
+/// Builds a response, with its values as raw bytes.
 ///
 /// # Errors
-/// An output that there is not.
-pub fn say(
-    answer: &Answer,
-    outputs: Option<&[WantedOutput]>,
+/// There is no output of a requested name.
+pub fn respond(
+    answer: &RankScores,
+    outputs: Option<&[RequestedOutput]>,
 ) -> Result<ModelInferResponse, ApiError> {
-    let chosen = chosen(answer, outputs, true)?;
-    let tensor = |&(place, _): &(usize, bool)| InferOutputTensor {
-        name: answer.outputs[place].clone(),
+    let selected = selected_outputs(answer, outputs, true)?;
+    let tensor = |&(index, _): &(usize, bool)| InferOutputTensor {
+        name: answer.outputs[index].clone(),
         datatype: "FP32".to_owned(),
-        shape: vec![answer.scores[place].len() as i64],
+        shape: vec![answer.scores[index].len() as i64],
         ..InferOutputTensor::default()
     };
     Ok(ModelInferResponse {
@@ -220,15 +233,15 @@ pub fn say(
         model_version: answer.version.to_string(),
         id: answer.id.clone(),
         parameters: HashMap::new(),
-        outputs: chosen.iter().map(tensor).collect(),
-        raw_output_contents: chosen
+        outputs: selected.iter().map(tensor).collect(),
+        raw_output_contents: selected
             .iter()
-            .map(|&(place, _)| raw(&answer.scores[place]))
+            .map(|&(index, _)| raw(&answer.scores[index]))
             .collect(),
     })
 }
 
-/// Numbers as bytes, little end first.
+/// Returns numbers as little-endian bytes.
 pub(super) fn raw(numbers: &[f32]) -> Bytes {
     let mut bytes = Vec::with_capacity(4 * numbers.len());
     numbers
@@ -264,24 +277,24 @@ mod tests {
             parameters,
             contents: None,
         };
-        let ask = |of_input, of_output| {
+        let read_request = |input_parameters, output_parameters| {
             let output = InferRequestedOutputTensor {
                 name: "ctr".to_owned(),
-                parameters: of_output,
+                parameters: output_parameters,
             };
             let request = ModelInferRequest {
                 model_name: "m".to_owned(),
-                inputs: vec![input("a", of_input)],
+                inputs: vec![input("a", input_parameters)],
                 outputs: vec![output],
                 raw_input_contents: vec![vec![1].into()],
                 ..ModelInferRequest::default()
             };
             read(request, &accepts).map_err(|refusal| refusal.what)
         };
-        assert!(ask(HashMap::new(), HashMap::new()).is_ok());
-        let of_input = ask(shared(), HashMap::new()).unwrap_err();
-        assert!(of_input.starts_with("input \"a\": this server has no shared memory"));
-        let of_output = ask(HashMap::new(), shared()).unwrap_err();
-        assert_eq!(of_output, "this server has no shared memory");
+        assert!(read_request(HashMap::new(), HashMap::new()).is_ok());
+        let input_parameters = read_request(shared(), HashMap::new()).unwrap_err();
+        assert!(input_parameters.starts_with("input \"a\": this server has no shared memory"));
+        let output_parameters = read_request(HashMap::new(), shared()).unwrap_err();
+        assert_eq!(output_parameters, "this server has no shared memory");
     }
 }

@@ -7,19 +7,19 @@
 //!  "top_k": 1}
 //! ```
 //!
-//! is answered by
+//! gets the response
 //!
 //! ```json
 //! {"id": "7f3a", "model": {"name": "feed", "version": 3, "hash": "..."},
 //!  "scores": {"ctr": [0.11], "cvr": [0.02], "ctcvr": [0.0022]}, "best": [1]}
 //! ```
 
-use super::bounds::{Bounds, MOST_ID};
+use super::bounds::{Bounds, MAX_ID};
 use super::columns_json::{ManyRows, OneRow};
 use super::short_json::{OrNull, Short, Word};
 use super::{Accepts, nearest};
-use crate::api_error::{ApiError, Kind};
-use crate::rank_request::{Answer, Question, Top, VersionSelector};
+use crate::api_error::{ApiError, ErrorKind};
+use crate::rank_request::{RankQuery, RankScores, Top, VersionSelector};
 use crate::words::shown;
 use ncs_features::json::{brief, long_numbers_quoted};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
@@ -41,29 +41,29 @@ const KEYS: [&str; 9] = [
 /// Reads a request.
 ///
 /// # Errors
-/// It is no JSON, or not of this shape, or has too many candidates; the text says at which character.
-pub fn question(body: &[u8], accepts: &Accepts) -> Result<Question, ApiError> {
+/// It is not JSON, not of this form, or has too many candidates; the message gives the position.
+pub fn read(body: &[u8], accepts: &Accepts) -> Result<RankQuery, ApiError> {
     // Checked as a whole, which is faster than string by string.
     let body = &*long_numbers_quoted(body);
     let text = std::str::from_utf8(body).map_err(|error| {
-        let place = error.valid_up_to() + 1;
-        Kind::Invalid.says(format!("the request's body: not UTF-8 at byte {place}"))
+        let position = error.valid_up_to() + 1;
+        ErrorKind::Invalid.error(format!("the request's body: not UTF-8 at byte {position}"))
     })?;
     let bounds = Bounds::new(accepts);
     let mut json = serde_json::Deserializer::from_str(text);
-    let question = json.deserialize_map(Rank(&bounds)).and_then(|question| {
+    let query = json.deserialize_map(Rank(&bounds)).and_then(|query| {
         json.end()?;
-        Ok(question)
+        Ok(query)
     });
-    question.map_err(|error| bounds.explained(body, &error))
+    query.map_err(|error| bounds.explained(body, &error))
 }
 
 struct Rank<'a, 'b>(&'a Bounds<'b>);
 
-/// What came so far.
+/// The keys parsed so far.
 #[derive(Default)]
 struct Parts {
-    question: Question,
+    query: RankQuery,
     seen: [bool; KEYS.len()],
     version: Option<u64>,
     label: Option<String>,
@@ -72,20 +72,20 @@ struct Parts {
 }
 
 impl<'de> Visitor<'de> for Rank<'_, '_> {
-    type Value = Question;
+    type Value = RankQuery;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with \"context\" and \"candidates\"")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Question, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RankQuery, A::Error> {
         let mut parts = Parts::default();
         while let Some(key) = map.next_key_seed(Short::name("a key", self.0))? {
-            let Some(place) = KEYS.iter().position(|known| *known == key) else {
+            let Some(position) = KEYS.iter().position(|known| *known == key) else {
                 let (key, hint) = (shown(&key), nearest(&key, KEYS));
                 return Err(A::Error::custom(format!("unknown key \"{key}\"{hint}")));
             };
-            if std::mem::replace(&mut parts.seen[place], true) {
+            if std::mem::replace(&mut parts.seen[position], true) {
                 return Err(A::Error::custom(format!("\"{key}\" comes twice")));
             }
             let read = self.read(&key, &mut map, &mut parts);
@@ -102,20 +102,20 @@ impl Rank<'_, '_> {
         map: &mut A,
         parts: &mut Parts,
     ) -> Result<(), A::Error> {
-        let question = &mut parts.question;
+        let query = &mut parts.query;
         let name = Short::name("it", self.0);
         let id = Short {
-            most: MOST_ID,
+            most: MAX_ID,
             ..name
         };
         match key {
-            "model" => question.model.name = map.next_value_seed(OrNull(name))?,
-            "version" => parts.version = map.next_value_seed(Version(Word(name)))?,
+            "model" => query.model.name = map.next_value_seed(OrNull(name))?,
+            "version" => parts.version = map.next_value_seed(VersionNumber(Word(name)))?,
             "label" => parts.label = map.next_value_seed(OrNull(name))?,
-            "id" => question.id = map.next_value_seed(Word(id))?.unwrap_or_default(),
-            "user" => question.user = map.next_value_seed(Word(name))?,
-            "context" => question.context = map.next_value_seed(OneRow(self.0))?,
-            "candidates" => question.candidates = map.next_value_seed(ManyRows(self.0))?,
+            "id" => query.id = map.next_value_seed(Word(id))?.unwrap_or_default(),
+            "user" => query.user = map.next_value_seed(Word(name))?,
+            "context" => query.context = map.next_value_seed(OneRow(self.0))?,
+            "candidates" => query.candidates = map.next_value_seed(ManyRows(self.0))?,
             "top_k" => parts.top_k = map.next_value()?,
             _ => parts.top_by = map.next_value_seed(OrNull(name))?,
         }
@@ -124,35 +124,35 @@ impl Rank<'_, '_> {
 }
 
 impl Parts {
-    fn finish<E: Error>(self) -> Result<Question, E> {
-        let mut question = self.question;
+    fn finish<E: Error>(self) -> Result<RankQuery, E> {
+        let mut query = self.query;
         if !self.seen[KEYS
             .iter()
             .position(|key| *key == "candidates")
             .unwrap_or(0)]
         {
-            return Err(E::custom("no \"candidates\"; say what is to be scored"));
+            return Err(E::custom("no \"candidates\"; add the rows to score"));
         }
-        question.model.version = match (self.version, self.label) {
+        query.model.version = match (self.version, self.label) {
             (Some(_), Some(_)) => return Err(E::custom("both \"version\" and \"label\"; say one")),
             (Some(version), None) => VersionSelector::Number(version),
             (None, Some(label)) => VersionSelector::Labelled(label),
             (None, None) => VersionSelector::Routed,
         };
-        question.top = match (self.top_k, self.top_by) {
+        query.top = match (self.top_k, self.top_by) {
             (Some(0), _) => return Err(E::custom("\"top_k\" is 0; leave it out to get all")),
             (Some(n), by) => Some(Top { n, by }),
             (None, Some(_)) => return Err(E::custom("\"top_by\" without \"top_k\"")),
             (None, None) => None,
         };
-        Ok(question)
+        Ok(query)
     }
 }
 
-/// A version: a number, also as a text.
-struct Version<'a, 'b>(Word<'a, 'b>);
+/// Parses a version: a number, or a text with one.
+struct VersionNumber<'a, 'b>(Word<'a, 'b>);
 
-impl<'de> DeserializeSeed<'de> for Version<'_, '_> {
+impl<'de> DeserializeSeed<'de> for VersionNumber<'_, '_> {
     type Value = Option<u64>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<u64>, D::Error> {
@@ -166,18 +166,18 @@ impl<'de> DeserializeSeed<'de> for Version<'_, '_> {
     }
 }
 
-/// Writes an answer.
-pub fn answer(answer: &Answer) -> Vec<u8> {
+/// Writes a response.
+pub fn answer(answer: &RankScores) -> Vec<u8> {
     let numbers = answer.scores.iter().map(Vec::len).sum::<usize>();
     let mut body = Vec::with_capacity(256 + 14 * numbers);
-    serde_json::to_writer(&mut body, &Said(answer)).expect("an answer is plain data");
+    serde_json::to_writer(&mut body, &ResponseJson(answer)).expect("a response is plain data");
     body
 }
 
-struct Said<'a>(&'a Answer);
+struct ResponseJson<'a>(&'a RankScores);
 
 #[derive(serde::Serialize)]
-struct SaidModel<'a> {
+struct ModelJson<'a> {
     name: &'a str,
     version: u64,
     hash: &'a str,
@@ -185,19 +185,19 @@ struct SaidModel<'a> {
     label: Option<&'static str>,
 }
 
-impl Serialize for Said<'_> {
+impl Serialize for ResponseJson<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let answer = self.0;
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("id", &answer.id)?;
-        let model = SaidModel {
+        let model = ModelJson {
             name: &answer.model,
             version: answer.version,
             hash: &answer.hash,
             label: answer.label,
         };
         map.serialize_entry("model", &model)?;
-        map.serialize_entry("scores", &SaidScores(answer))?;
+        map.serialize_entry("scores", &ScoresJson(answer))?;
         if let Some(best) = &answer.best {
             map.serialize_entry("best", best)?;
         }
@@ -205,9 +205,9 @@ impl Serialize for Said<'_> {
     }
 }
 
-struct SaidScores<'a>(&'a Answer);
+struct ScoresJson<'a>(&'a RankScores);
 
-impl Serialize for SaidScores<'_> {
+impl Serialize for ScoresJson<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let outputs = self.0.outputs.iter();
         to.collect_map(outputs.zip(&self.0.scores))
@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn both_ways_of_writing_candidates_are_the_same() {
-        let ask = |candidates: &str| {
+        let read_candidates = |candidates: &str| {
             let body = format!("{{\"context\": {{\"u\": 7}}, \"candidates\": {candidates}}}");
-            question(body.as_bytes(), &ACCEPTS).unwrap()
+            read(body.as_bytes(), &ACCEPTS).unwrap()
         };
-        let by_column = ask("{\"a\": [\"x\", null], \"b\": [[1, 2], []]}");
-        let by_row = ask("[{\"a\": \"x\", \"b\": [1, 2]}, {\"b\": [], \"a\": null}]");
+        let by_column = read_candidates("{\"a\": [\"x\", null], \"b\": [[1, 2], []]}");
+        let by_row = read_candidates("[{\"a\": \"x\", \"b\": [1, 2]}, {\"b\": [], \"a\": null}]");
         assert_eq!(by_column, by_row);
         assert_eq!(by_row.candidates.n_rows, 2);
         assert_eq!(by_row.context.columns[0].values, Values::Int(vec![7]));
@@ -241,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_describe_the_problem() {
         let check = |body: &str, expected: &str| {
-            let refusal = question(body.as_bytes(), &ACCEPTS).unwrap_err();
+            let refusal = read(body.as_bytes(), &ACCEPTS).unwrap_err();
             assert!(refusal.what.contains(expected), "{body}: {refusal}");
         };
         check("", "EOF while parsing");
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_its_outputs() {
-        let said = Answer {
+        let scores = RankScores {
             id: "7".into(),
             model: "feed".into(),
             version: 3,
@@ -322,6 +322,6 @@ mod tests {
         };
         let expected = "{\"id\":\"7\",\"model\":{\"name\":\"feed\",\"version\":3,\"hash\":\"abc\"},\
                         \"scores\":{\"ctr\":[0.1,0.25],\"cvr\":[0.5,1e-7]},\"best\":[4,2]}";
-        assert_eq!(String::from_utf8(answer(&said)).unwrap(), expected);
+        assert_eq!(String::from_utf8(answer(&scores)).unwrap(), expected);
     }
 }

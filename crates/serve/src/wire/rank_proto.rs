@@ -3,20 +3,21 @@
 use super::Accepts;
 use super::bounds::Bounds;
 use super::count_proto::{self, count, malformed};
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::proto::ranking::{
-    Column as Said, RankRequest, RankResponse, Scores, column::Values as SaidValues, rank_request,
+    Column as ColumnProto, RankRequest, RankResponse, Scores, column::Values as ValuesProto,
+    rank_request,
 };
-use crate::rank_request::{Answer, ModelSelector, Question, Top, VersionSelector};
+use crate::rank_request::{ModelSelector, RankQuery, RankScores, Top, VersionSelector};
 use crate::words::shown;
 use bytes::Bytes;
 use ncs_features::{Block, Column, Values};
 use prost::Message;
 
-/// Decodes a request, whose parts are counted first.
+/// Decodes a request, after counting its memory.
 ///
 /// # Errors
-/// It is no such message, or would take more memory than a request may.
+/// It is not such a message, or would take more memory than a request may.
 pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, ApiError> {
     count(&count_proto::RANK, &message, &Bounds::new(accepts))?;
     RankRequest::decode(message).map_err(|error| malformed(&error.to_string()))
@@ -25,8 +26,8 @@ pub fn decode(message: Bytes, accepts: &Accepts) -> Result<RankRequest, ApiError
 /// Reads a request.
 ///
 /// # Errors
-/// Its columns do not fit each other, or there are too many candidates.
-pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, ApiError> {
+/// Its columns do not match each other, or there are too many candidates.
+pub fn read(request: RankRequest, accepts: &Accepts) -> Result<RankQuery, ApiError> {
     let context = block(request.context, "context")?;
     let is_one_row = context.n_rows == 1;
     if let Some(column) = context.columns.first().filter(|_| !is_one_row) {
@@ -36,19 +37,19 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Api
              `lengths`)",
             context.n_rows
         );
-        return Err(Kind::Invalid.says(what));
+        return Err(ErrorKind::Invalid.error(what));
     }
     let candidates = block(request.candidates, "candidates")?;
     accepts.check_candidates(candidates.n_rows)?;
     let top = match (request.top_k, request.top_by) {
         (0, by) if by.is_empty() => None,
-        (0, _) => return Err(Kind::Invalid.says("top_by without top_k")),
+        (0, _) => return Err(ErrorKind::Invalid.error("top_by without top_k")),
         (n, by) => Some(Top {
             n: n as usize,
             by: Some(by).filter(|by| !by.is_empty()),
         }),
     };
-    Ok(Question {
+    Ok(RankQuery {
         model: ModelSelector {
             name: Some(request.model).filter(|name| !name.is_empty()),
             version: match request.which {
@@ -66,17 +67,17 @@ pub fn question(request: RankRequest, accepts: &Accepts) -> Result<Question, Api
     })
 }
 
-fn block(said: Vec<Said>, part: &str) -> Result<Block, ApiError> {
-    let wrong = |what: String| Kind::Invalid.says(format!("{part}: {what}"));
+fn block(columns: Vec<ColumnProto>, part: &str) -> Result<Block, ApiError> {
+    let wrong = |what: String| ErrorKind::Invalid.error(format!("{part}: {what}"));
     let mut block = Block::default();
     let mut names = std::collections::HashSet::new();
-    for said in said {
-        let name = said.name.clone();
+    for proto in columns {
+        let name = proto.name.clone();
         if !names.insert(name.clone()) {
             return Err(wrong(format!("column \"{}\" comes twice", shown(&name))));
         }
         let in_column = |what| wrong(format!("column \"{}\": {what}", shown(&name)));
-        let (n_rows, column) = column(said).map_err(in_column)?;
+        let (n_rows, column) = column(proto).map_err(in_column)?;
         match block.columns.first() {
             None => block.n_rows = n_rows,
             Some(first) if block.n_rows != n_rows => {
@@ -95,15 +96,15 @@ fn block(said: Vec<Said>, part: &str) -> Result<Block, ApiError> {
     Ok(block)
 }
 
-/// The column and its number of rows.
-fn column(said: Said) -> Result<(usize, Column), String> {
-    let (n_values, values) = match said.values {
-        Some(SaidValues::Ints(ints)) => (ints.values.len(), Values::Int(ints.values)),
-        Some(SaidValues::Floats(floats)) => (floats.values.len(), Values::Float(floats.values)),
-        Some(SaidValues::Texts(texts)) => (texts.values.len(), Values::Text(texts.values)),
+/// Converts a column; returns it with its number of rows.
+fn column(proto: ColumnProto) -> Result<(usize, Column), String> {
+    let (n_values, values) = match proto.values {
+        Some(ValuesProto::Ints(ints)) => (ints.values.len(), Values::Int(ints.values)),
+        Some(ValuesProto::Floats(floats)) => (floats.values.len(), Values::Float(floats.values)),
+        Some(ValuesProto::Texts(texts)) => (texts.values.len(), Values::Text(texts.values)),
         None => return Err("it has no values; set texts, ints or floats".to_owned()),
     };
-    let offsets = said
+    let offsets = proto
         .lengths
         .map(|lengths| offsets(&lengths.values, n_values));
     let offsets = offsets.transpose()?;
@@ -111,7 +112,7 @@ fn column(said: Said) -> Result<(usize, Column), String> {
         .as_ref()
         .map_or(n_values, |offsets| offsets.len() - 1);
     let mut nulls = Vec::new();
-    for row in said.null_rows {
+    for row in proto.null_rows {
         nulls.resize(n_rows, false);
         match nulls.get_mut(row as usize) {
             Some(null) => *null = true,
@@ -119,7 +120,7 @@ fn column(said: Said) -> Result<(usize, Column), String> {
         }
     }
     let column = Column {
-        name: said.name,
+        name: proto.name,
         values,
         offsets,
         nulls,
@@ -127,7 +128,7 @@ fn column(said: Said) -> Result<(usize, Column), String> {
     Ok((n_rows, column))
 }
 
-/// Where the list of each row starts, from how long it is.
+/// Returns the offsets of the rows' lists from their lengths.
 pub(super) fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, String> {
     let mut offsets = Vec::with_capacity(lengths.len() + 1);
     let mut end = 0u64;
@@ -144,8 +145,8 @@ pub(super) fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, Stri
     }
 }
 
-/// Says an answer.
-pub fn answer(answer: Answer) -> RankResponse {
+/// Builds a response.
+pub fn answer(answer: RankScores) -> RankResponse {
     let outputs = answer.outputs.iter().cloned();
     let scores = outputs.zip(answer.scores);
     RankResponse {
@@ -166,10 +167,10 @@ mod tests {
     use super::*;
     use crate::proto::ranking::{Ints, Lengths};
 
-    fn ints(name: &str, values: &[i64], lengths: Option<&[u32]>, null_rows: &[u32]) -> Said {
-        Said {
+    fn ints(name: &str, values: &[i64], lengths: Option<&[u32]>, null_rows: &[u32]) -> ColumnProto {
+        ColumnProto {
             name: name.into(),
-            values: Some(SaidValues::Ints(Ints {
+            values: Some(ValuesProto::Ints(Ints {
                 values: values.into(),
             })),
             lengths: lengths.map(|lengths| Lengths {
@@ -179,7 +180,10 @@ mod tests {
         }
     }
 
-    fn ask(context: Vec<Said>, candidates: Vec<Said>) -> Result<Question, ApiError> {
+    fn read_request(
+        context: Vec<ColumnProto>,
+        candidates: Vec<ColumnProto>,
+    ) -> Result<RankQuery, ApiError> {
         let request = RankRequest {
             context,
             candidates,
@@ -190,24 +194,24 @@ mod tests {
             bytes: 4096,
             lenient: false,
         };
-        question(request, &accepts)
+        read(request, &accepts)
     }
 
     #[test]
     fn lists_and_nulls_keep_their_rows() {
         let history = ints("history", &[4, 5], Some(&[2]), &[]);
         let item = ints("item", &[1, 0, 3], None, &[1]);
-        let asked = ask(vec![history], vec![item]).unwrap();
-        assert_eq!(asked.context.n_rows, 1);
-        assert_eq!(asked.context.columns[0].offsets, Some(vec![0, 2]));
-        assert_eq!(asked.candidates.n_rows, 3);
-        assert_eq!(asked.candidates.columns[0].nulls, [false, true, false]);
+        let request = read_request(vec![history], vec![item]).unwrap();
+        assert_eq!(request.context.n_rows, 1);
+        assert_eq!(request.context.columns[0].offsets, Some(vec![0, 2]));
+        assert_eq!(request.candidates.n_rows, 3);
+        assert_eq!(request.candidates.columns[0].nulls, [false, true, false]);
     }
 
     #[test]
-    fn columns_that_do_not_fit_are_refused() {
-        let check = |context: Vec<Said>, candidates: Vec<Said>, expected: &str| {
-            let refusal = ask(context, candidates).unwrap_err();
+    fn columns_of_different_lengths_are_refused() {
+        let check = |context: Vec<ColumnProto>, candidates: Vec<ColumnProto>, expected: &str| {
+            let refusal = read_request(context, candidates).unwrap_err();
             assert!(refusal.what.contains(expected), "{refusal}");
         };
         let one = |name: &str, n: usize| ints(name, &[1, 2, 3, 4][..n], None, &[]);
@@ -230,9 +234,9 @@ mod tests {
             vec![ints("a", &[1], Some(&[u32::MAX, 2]), &[])],
             "lengths add up to",
         );
-        let empty = Said {
+        let empty = ColumnProto {
             name: "a".into(),
-            ..Said::default()
+            ..ColumnProto::default()
         };
         check(vec![], vec![empty], "it has no values");
     }

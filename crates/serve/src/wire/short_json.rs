@@ -1,12 +1,12 @@
-//! Texts in JSON that may not be long: names, labels, ids.
+//! Parsers of short texts in JSON: names, labels, ids.
 
-use super::bounds::{Bounds, MOST_NAME, check_length};
+use super::bounds::{Bounds, MAX_NAME, check_length};
 use ncs_features::json::{Cell, CellSeed};
 use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Reads a text of so many bytes at most.
+/// Parses a text of at most `most` bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Short<'a, 'b> {
     pub(super) what: &'static str,
@@ -15,11 +15,11 @@ pub(super) struct Short<'a, 'b> {
 }
 
 impl<'a, 'b> Short<'a, 'b> {
-    /// Reads a name.
+    /// Creates a parser for a name.
     pub(super) fn name(what: &'static str, bounds: &'a Bounds<'b>) -> Short<'a, 'b> {
         Short {
             what,
-            most: MOST_NAME,
+            most: MAX_NAME,
             bounds,
         }
     }
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for Short<'_, '_> {
     }
 }
 
-/// A string or null.
+/// Parses a string or null.
 pub(super) struct OrNull<'a, 'b>(pub(super) Short<'a, 'b>);
 
 impl<'de> DeserializeSeed<'de> for OrNull<'_, '_> {
@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for OrNull<'_, '_> {
     }
 }
 
-/// A text, or a whole number as one; `None` for null.
+/// Parses a string, or a whole number as one; `None` for null.
 pub(super) struct Word<'a, 'b>(pub(super) Short<'a, 'b>);
 
 impl<'de> DeserializeSeed<'de> for Word<'_, '_> {

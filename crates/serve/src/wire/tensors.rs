@@ -1,27 +1,27 @@
-//! Tensors of the Open Inference Protocol, and how they become columns.
+//! Tensors of the Open Inference Protocol and their conversion to columns.
 //!
-//! A tensor is named as its column. `[1, ...]` belongs to the context, `[N, ...]` to the candidates (all
-//! do where `N` is 1). `[N]` and `[N, 1]` hold one value a row, `[N, L]` a list of `L`; a tensor
-//! `NAME:lengths` of `N` whole numbers says how many of the `L` count.
+//! A tensor has the name of its column. `[1, ...]` is a column of the context, `[N, ...]` of the candidates
+//! (all are candidates if `N` is 1). `[N]` and `[N, 1]` have one value per row, `[N, L]` a list of `L`
+//! values; a tensor `NAME:lengths` of `N` whole numbers gives the used length of each list.
 
 use super::Accepts;
-use crate::api_error::{ApiError, Kind};
+use crate::api_error::{ApiError, ErrorKind};
 use crate::words::shown;
 use ncs_features::value::{widen, widen_bfloat, widen_half};
 use ncs_features::{Block, Column, Texts, Values};
 
-/// What the values of a tensor are.
+/// Datatype of a tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datatype {
     /// One byte, 0 or 1.
     Bool,
-    /// Whole numbers of so many bytes without sign.
+    /// Unsigned integers of this many bytes.
     Uint(usize),
-    /// Whole numbers of so many bytes with sign.
+    /// Signed integers of this many bytes.
     Int(usize),
     /// IEEE 754 half precision.
     Fp16,
-    /// The upper half of single precision.
+    /// bfloat16: the upper half of single precision.
     Bf16,
     /// Single precision.
     Fp32,
@@ -32,10 +32,10 @@ pub enum Datatype {
 }
 
 impl Datatype {
-    /// By the protocol's name.
+    /// Parses the protocol's name.
     ///
     /// # Errors
-    /// There is no such type.
+    /// There is no such datatype.
     pub fn parse(name: &str) -> Result<Datatype, String> {
         Ok(match name {
             "BOOL" => Datatype::Bool,
@@ -73,20 +73,20 @@ impl Datatype {
         }
     }
 
-    /// Bytes that values of this type take in memory when they are read from so many bytes.
+    /// Returns the bytes of memory that values of this type take when read from `n_bytes` bytes.
     pub(super) fn cost(self, n_bytes: usize) -> usize {
         match self {
-            // Beyond 63 bits they become texts.
+            // Numbers beyond 63 bits become texts.
             Datatype::Uint(8) => 3 * n_bytes,
             datatype => datatype.size().map_or(n_bytes, |size| n_bytes / size * 8),
         }
     }
 
-    /// Whether values that were read from text are of this type.
+    /// Returns true if values parsed from JSON are of this type.
     pub(super) fn holds(self, values: &Values) -> bool {
         match (self, values) {
             (Datatype::Bytes, Values::Text(_)) => true,
-            // A whole number beyond 63 bits is kept as text.
+            // A whole number beyond 63 bits is stored as text.
             (Datatype::Uint(8), Values::Text(_)) => true,
             (Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64, values) => {
                 !matches!(values, Values::Text(_))
@@ -96,10 +96,10 @@ impl Datatype {
         }
     }
 
-    /// `n` values from bytes, little end first; a text has its length (32 bits) before it.
+    /// Reads `n` values from little-endian bytes; each text is preceded by its length (32 bits).
     ///
     /// # Errors
-    /// The bytes are more or fewer than `n` values.
+    /// The bytes are not exactly `n` values.
     pub fn read(self, bytes: &[u8], n: usize) -> Result<Values, String> {
         match self.size() {
             None => texts(bytes, n).map(Values::Text),
@@ -136,7 +136,7 @@ impl Datatype {
     }
 }
 
-/// Numbers of `size` bytes; their sign is spread by shifting up and back by `spare` bits.
+/// Reads numbers of `size` bytes; shifting up and back by `spare` bits extends their sign.
 fn wide(bytes: &[u8], size: usize, spare: u32) -> Vec<i64> {
     if size == 8 {
         let numbers = bytes.as_chunks().0.iter();
@@ -150,7 +150,7 @@ fn wide(bytes: &[u8], size: usize, spare: u32) -> Vec<i64> {
     bytes.chunks_exact(size).map(number).collect()
 }
 
-/// Numbers beyond 63 bits make a column of texts, as in JSON.
+/// Reads unsigned 64-bit numbers; beyond 63 bits they make a column of texts, as in JSON.
 fn unsigned(bytes: &[u8]) -> Values {
     let numbers: Vec<u64> = bytes
         .as_chunks()
@@ -174,7 +174,7 @@ fn texts(mut bytes: &[u8], n: usize) -> Result<Texts, String> {
         let length = u32::from_le_bytes(*length) as usize;
         let Some((text, rest)) = rest.split_at_checked(length) else {
             return Err(format!(
-                "text {} says that it has {length} bytes, and {} are left",
+                "text {} declares {length} bytes, but {} are left",
                 texts.len(),
                 rest.len()
             ));
@@ -198,38 +198,41 @@ fn texts(mut bytes: &[u8], n: usize) -> Result<Texts, String> {
 /// A tensor with its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// The column, or `NAME:lengths`.
+    /// Name of the column, or `NAME:lengths`.
     pub name: String,
-    /// One or two sizes.
+    /// One or two dimensions.
     pub shape: Vec<i64>,
-    /// As many as the shape says.
+    /// Values; their number is the product of the shape.
     pub values: Values,
 }
 
-/// How many values a shape has.
+/// Returns the number of values of a shape.
 ///
 /// # Errors
-/// It has none or more than two sizes, or a negative one, or more than 32 bits count.
+/// It has no or more than two dimensions, a negative one, or the number exceeds 32 bits.
 pub fn n_values(shape: &[i64]) -> Result<usize, String> {
-    let said = || format!("shape {shape:?}");
+    let description = || format!("shape {shape:?}");
     if shape.is_empty() || shape.len() > 2 {
-        return Err(format!("{}: a column is [rows] or [rows, list]", said()));
+        return Err(format!(
+            "{}: a column is [rows] or [rows, list]",
+            description()
+        ));
     }
     let size = |&size: &i64| u32::try_from(size).ok();
     let sizes: Option<Vec<u32>> = shape.iter().map(size).collect();
     let product = sizes.and_then(|sizes| sizes.into_iter().try_fold(1u32, u32::checked_mul));
     match product {
         Some(n) => Ok(n as usize),
-        None => Err(format!("{}: no such number of values", said())),
+        None => Err(format!("{}: no such number of values", description())),
     }
 }
 
 const LENGTHS: &str = ":lengths";
 
-/// The context and the candidates.
+/// Splits tensors into the context and the candidates.
 ///
 /// # Errors
-/// Shapes that do not fit each other, a name twice, lengths without their list, too many candidates.
+/// Shapes do not match, a name is repeated, lengths have no list, or there are too many candidates.
 pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block), ApiError> {
     let rows = |tensor: &Tensor| tensor.shape[0] as usize;
     let n_rows = tensors.iter().map(rows).max().unwrap_or(0);
@@ -250,7 +253,7 @@ pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block),
     for tensor in columns {
         let name = tensor.name.clone();
         let wrong =
-            |what: String| Kind::Invalid.says(format!("input \"{}\": {what}", shown(&name)));
+            |what: String| ErrorKind::Invalid.error(format!("input \"{}\": {what}", shown(&name)));
         if !names.insert(name.clone()) {
             return Err(wrong("it comes twice".to_owned()));
         }
@@ -265,16 +268,16 @@ pub fn blocks(tensors: Vec<Tensor>, accepts: &Accepts) -> Result<(Block, Block),
                 )));
             }
         };
-        let is_its = |tensor: &&mut Option<Tensor>| {
+        let is_lengths = |tensor: &&mut Option<Tensor>| {
             let lengths = tensor.as_ref();
             lengths.is_some_and(|lengths| lengths.name.strip_suffix(LENGTHS) == Some(&name))
         };
-        let lengths = lengths.iter_mut().find(is_its).and_then(Option::take);
+        let lengths = lengths.iter_mut().find(is_lengths).and_then(Option::take);
         block.columns.push(column(tensor, lengths).map_err(wrong)?);
     }
     match lengths.into_iter().flatten().next() {
         None => Ok((context, candidates)),
-        Some(rest) => Err(Kind::Invalid.says(format!(
+        Some(rest) => Err(ErrorKind::Invalid.error(format!(
             "input \"{}\": there is no input with lists of that name",
             shown(&rest.name)
         ))),
@@ -306,7 +309,7 @@ fn column(tensor: Tensor, lengths: Option<Tensor>) -> Result<Column, String> {
     })
 }
 
-/// How many of the `width` values of each row count.
+/// Returns the list length of each row, at most `width`.
 fn counts(lengths: &Tensor, n_rows: usize, width: usize) -> Result<Vec<usize>, String> {
     let Values::Int(numbers) = &lengths.values else {
         return Err("its lengths must be whole numbers".to_owned());
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_do_not_fit_are_refused() {
+    fn bytes_that_do_not_match_the_shape_are_refused() {
         let check = |datatype: Datatype, bytes: &[u8], n, expected: &str| {
             let error = datatype.read(bytes, n).unwrap_err();
             assert!(error.contains(expected), "{error}");
@@ -378,12 +381,7 @@ mod tests {
             "7 bytes where the shape says 2 values of 4",
         );
         check(Datatype::Fp32, &[0; 8], usize::MAX, "8 bytes where");
-        check(
-            Datatype::Bytes,
-            &[9, 0, 0, 0, b'a'],
-            1,
-            "says that it has 9 bytes",
-        );
+        check(Datatype::Bytes, &[9, 0, 0, 0, b'a'], 1, "declares 9 bytes");
         check(
             Datatype::Bytes,
             &[1, 0, 0, 0, b'a', 0],
@@ -430,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_that_do_not_fit_are_refused() {
+    fn shapes_that_do_not_match_are_refused() {
         let check = |tensors: Vec<Tensor>, expected: &str| {
             let refusal = blocks(tensors, &ACCEPTS).unwrap_err();
             assert!(refusal.what.contains(expected), "{refusal}");

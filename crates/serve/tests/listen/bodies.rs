@@ -1,4 +1,4 @@
-//! Bodies of requests, over a socket.
+//! Tests of request bodies over a socket.
 
 use crate::support::{SHORT, Server, Settings, check_refused};
 use flate2::Compression;
@@ -35,22 +35,22 @@ fn check_length(answer: &str, n_bytes: usize) {
 fn ten_gigabytes_are_refused_before_the_first_byte() {
     let server = Server::start(Settings::default());
     let head = b"POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: 10737418240\r\n\r\n";
-    let says = "10737418240 bytes, more than the 1048576";
-    check_refused(&server.says(head), 413, says);
+    let message = "10737418240 bytes, more than the 1048576";
+    check_refused(&server.exchange(head), 413, message);
 }
 
 #[test]
-fn a_peer_that_sends_all_before_it_reads_hears_why_it_is_refused() {
+fn a_peer_that_sends_everything_before_reading_gets_the_error() {
     let server = Server::start(Settings::default());
-    let answer = server.says(&post("", &vec![0; 3 << 20]));
+    let answer = server.exchange(&post("", &vec![0; 3 << 20]));
     check_refused(&answer, 413, "3145728 bytes");
 }
 
 #[test]
-fn who_asks_before_sending_is_told_no_and_sends_nothing() {
+fn expect_continue_is_refused_before_the_body_is_sent() {
     let server = Server::start(Settings::default());
     let head = "POST /length HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n";
-    let answer = server.says(format!("{head}content-length: 2000000\r\n\r\n").as_bytes());
+    let answer = server.exchange(format!("{head}content-length: 2000000\r\n\r\n").as_bytes());
     check_refused(&answer, 413, "2000000 bytes");
     let mut client = server.connect();
     client.send(format!("{head}content-length: 3\r\n\r\nabc").as_bytes());
@@ -64,25 +64,25 @@ fn who_asks_before_sending_is_told_no_and_sends_nothing() {
 }
 
 #[test]
-fn bodies_are_read_however_they_come() {
+fn bodies_are_read_with_length_chunked_and_encoded() {
     let server = Server::start(Settings::default());
-    check_length(&server.says(&post("", b"")), 0);
-    check_length(&server.says(&post("", b"abc")), 3);
-    check_length(&server.says(&post("", &vec![7; 1 << 20])), 1 << 20);
+    check_length(&server.exchange(&post("", b"")), 0);
+    check_length(&server.exchange(&post("", b"abc")), 3);
+    check_length(&server.exchange(&post("", &vec![7; 1 << 20])), 1 << 20);
     let chunked = b"POST /length HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
         transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nchecksum: 1\r\n\r\n";
-    check_length(&server.says(chunked), 5);
+    check_length(&server.exchange(chunked), 5);
     let long = vec![7; 500_000];
     check_length(
-        &server.says(&post("content-encoding: gzip\r\n", &gzip(&long))),
+        &server.exchange(&post("content-encoding: gzip\r\n", &gzip(&long))),
         500_000,
     );
     check_length(
-        &server.says(&post("content-encoding: deflate\r\n", &zlib(&long))),
+        &server.exchange(&post("content-encoding: deflate\r\n", &zlib(&long))),
         500_000,
     );
     check_length(
-        &server.says(&post("content-encoding: identity\r\n", b"abc")),
+        &server.exchange(&post("content-encoding: identity\r\n", b"abc")),
         3,
     );
 }
@@ -95,8 +95,8 @@ fn chunks_over_the_limit_are_refused() {
         "POST /length HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{}",
         chunk.repeat(12)
     );
-    let says = "more bytes than the 1048576";
-    check_refused(&server.says(request.as_bytes()), 413, says);
+    let message = "more bytes than the 1048576";
+    check_refused(&server.exchange(request.as_bytes()), 413, message);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_malformed_chunk_is_refused() {
         "ffffffffffffffffff\r\n",
         "3\r\nabcdef\r\n",
     ] {
-        let answer = server.says(format!("{head}{chunk}").as_bytes());
+        let answer = server.exchange(format!("{head}{chunk}").as_bytes());
         check_refused(&answer, 400, "malformed");
     }
 }
@@ -117,13 +117,13 @@ fn a_malformed_chunk_is_refused() {
 #[test]
 fn encoded_bodies_that_are_damaged_are_refused() {
     let server = Server::start(Settings::default());
-    let check = |encoding: &str, body: &[u8], status: u16, says: &str| {
+    let check = |encoding: &str, body: &[u8], status: u16, message: &str| {
         let request = post(&format!("content-encoding: {encoding}\r\n"), body);
-        check_refused(&server.says(&request), status, says);
+        check_refused(&server.exchange(&request), status, message);
     };
     let body = b"click and conversion ".repeat(100);
     let whole = gzip(&body);
-    check("gzip", &whole[..whole.len() - 9], 400, "breaks off");
+    check("gzip", &whole[..whole.len() - 9], 400, "truncated");
     check(
         "gzip",
         &[&whole[..], b"more"].concat(),
@@ -143,5 +143,5 @@ fn a_slow_body_is_refused() {
     settings.bodies.time = SHORT;
     let server = Server::start(settings);
     let head = b"POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nabc";
-    check_refused(&server.says(head), 408, "did not arrive in 300 ms");
+    check_refused(&server.exchange(head), 408, "did not arrive in 300 ms");
 }

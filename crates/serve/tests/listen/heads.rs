@@ -1,12 +1,12 @@
-//! Heads of requests.
+//! Tests of request heads.
 
 use crate::support::{Server, Settings, check_refused};
 
 #[test]
 fn malformed_heads_are_refused_in_json() {
     let server = Server::start(Settings::default());
-    let check = |bytes: &str, status: u16, says: &str| {
-        check_refused(&server.says(bytes.as_bytes()), status, says);
+    let check = |bytes: &str, status: u16, message: &str| {
+        check_refused(&server.exchange(bytes.as_bytes()), status, message);
     };
     let not_http = "the request is not HTTP";
     check("rubbish\r\n\r\n", 400, not_http);
@@ -30,9 +30,9 @@ fn a_malformed_head_after_a_good_request_is_refused_in_json_too() {
 }
 
 #[test]
-fn an_empty_answer_of_the_router_stays_empty() {
+fn an_empty_response_of_the_router_stays_empty() {
     let server = Server::start(Settings::default());
-    let answer = server.says(b"PUT /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let answer = server.exchange(b"PUT /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
@@ -42,7 +42,11 @@ fn ten_thousand_headers_are_refused() {
     let server = Server::start(Settings::default());
     let headers: String = (0..10_000).map(|i| format!("a{i}: b\r\n")).collect();
     let head = format!("GET /ready HTTP/1.1\r\n{headers}\r\n");
-    check_refused(&server.says(head.as_bytes()), 431, "more than 100 headers");
+    check_refused(
+        &server.exchange(head.as_bytes()),
+        431,
+        "more than 100 headers",
+    );
     server.check_answers();
 }
 
@@ -50,17 +54,21 @@ fn ten_thousand_headers_are_refused() {
 fn a_header_of_a_megabyte_is_refused() {
     let server = Server::start(Settings::default());
     let head = format!("GET /ready HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1 << 20));
-    let says = "more than 16384 bytes";
-    check_refused(&server.says(head.as_bytes()), 431, says);
+    let message = "more than 16384 bytes";
+    check_refused(&server.exchange(head.as_bytes()), 431, message);
     server.check_answers();
 }
 
 #[test]
-fn lengths_that_contradict_each_other_are_refused() {
+fn contradicting_lengths_are_refused() {
     let server = Server::start(Settings::default());
     let check = |headers: &str| {
         let request = format!("POST /length HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\nabc");
-        check_refused(&server.says(request.as_bytes()), 400, "the body's length");
+        check_refused(
+            &server.exchange(request.as_bytes()),
+            400,
+            "the body's length",
+        );
     };
     check("content-length: -3");
     check("content-length: +3");
@@ -80,7 +88,7 @@ fn nothing_is_smuggled_behind_a_length_beside_chunks() {
         let hidden = "GET /ready HTTP/1.1\r\nhost: a\r\n\r\n";
         let request =
             format!("POST /length HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n{body}{hidden}");
-        let answers = server.says(request.as_bytes());
+        let answers = server.exchange(request.as_bytes());
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     };
     let chunked = "0\r\n\r\n";

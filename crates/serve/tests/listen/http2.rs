@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, on the same port as HTTP/1.
+//! Tests of HTTP/2 without TLS, on the same port as HTTP/1.
 
 use crate::support::{SHORT, Server, Settings, eventually};
 use http::{Request, Response, StatusCode};
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// A connection, and when it ends.
+/// Opens a connection; the second value completes when it ends.
 pub(crate) async fn connect<S>(stream: S) -> (Sender, JoinHandle<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -41,7 +41,7 @@ pub(crate) async fn text(response: Response<Incoming>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_versions_are_spoken_on_one_port() {
+async fn both_versions_share_a_port() {
     let server = Server::start(Settings::default());
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (mut sender, _ended) = connect(stream).await;
@@ -68,7 +68,7 @@ async fn streams_in_flight_finish_when_the_server_ends() {
     assert_eq!(held.await.unwrap(), "held");
     ended.await.unwrap();
     drop(sender);
-    assert_eq!(server.ended(), Ended { n_cut: 0 });
+    assert_eq!(server.ended(), Ended { n_aborted: 0 });
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -89,10 +89,10 @@ fn beginning() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// `GET http://a/`, in HPACK.
+/// `GET http://a/` in HPACK.
 const GET_ROOT: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
 
-/// The kinds of frames in what a server sent.
+/// Returns the types of the frames that a server sent.
 fn kinds(mut bytes: &[u8]) -> Vec<u8> {
     let mut kinds = Vec::new();
     while let [a, b, c, kind, ..] = *bytes {
@@ -104,7 +104,7 @@ fn kinds(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_connection_without_streams_is_told_goodbye() {
+fn a_connection_without_streams_gets_goaway() {
     let mut settings = Settings::default();
     settings.connections.idle_time = SHORT;
     settings.connections.send_time = SHORT;
@@ -125,7 +125,7 @@ fn half_a_preface_is_closed() {
     assert_eq!(client.until_closed(), "");
 }
 
-/// Asserts that frames end their connection, and harm no other.
+/// Checks that the frames end their connection and do not affect others.
 fn check_flood(name: &str, frames: &[u8]) {
     let server = Server::start(Settings::default());
     let mut client = server.connect();
@@ -159,7 +159,7 @@ fn endless_continuations_end_the_connection() {
 }
 
 #[test]
-fn a_flood_of_pings_and_settings_harms_nobody() {
+fn a_flood_of_pings_and_settings_does_not_affect_others() {
     let server = Server::start(Settings::default());
     let mut client = server.connect();
     client.send(&beginning());

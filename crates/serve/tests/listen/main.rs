@@ -1,4 +1,4 @@
-//! What peers may do to a server that it must withstand, one test for each.
+//! Tests of hostile or faulty peers.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,11 +1,11 @@
-//! Who holds a connection, and for how long.
+//! Tests of the time limits of connections.
 
 use crate::support::{PATIENCE, SHORT, Server, Settings, check_refused, eventually};
 use std::thread;
 use std::time::Instant;
 
 #[test]
-fn half_sent_requests_are_closed_and_the_server_answers() {
+fn incomplete_requests_are_closed_and_others_answered() {
     let mut settings = Settings::default();
     settings.connections.header_time = SHORT;
     let server = Server::start(settings);
@@ -24,7 +24,7 @@ fn half_sent_requests_are_closed_and_the_server_answers() {
 }
 
 #[test]
-fn a_head_that_drips_is_cut() {
+fn a_head_that_arrives_byte_by_byte_is_aborted() {
     let mut settings = Settings::default();
     settings.connections.header_time = SHORT;
     let server = Server::start(settings);
@@ -39,7 +39,7 @@ fn a_head_that_drips_is_cut() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed() {
+fn a_connection_that_sends_nothing_is_closed() {
     let mut settings = Settings::default();
     settings.connections.header_time = SHORT;
     let server = Server::start(settings);
@@ -47,7 +47,7 @@ fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[test]
-fn an_idle_connection_outlives_the_time_for_a_head() {
+fn an_idle_connection_is_not_limited_by_the_header_timeout() {
     let mut settings = Settings::default();
     settings.connections.header_time = SHORT;
     let server = Server::start(settings);
@@ -58,7 +58,7 @@ fn an_idle_connection_outlives_the_time_for_a_head() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_in_its_time() {
+fn an_idle_connection_is_closed_after_the_idle_timeout() {
     let mut settings = Settings::default();
     settings.connections.idle_time = SHORT;
     let server = Server::start(settings);
@@ -67,7 +67,7 @@ fn an_idle_connection_is_closed_in_its_time() {
 }
 
 #[test]
-fn a_request_in_hand_outlives_these_times() {
+fn a_request_in_progress_is_not_limited_by_these_timeouts() {
     let mut settings = Settings::default();
     settings.connections.idle_time = SHORT;
     settings.connections.send_time = SHORT;
@@ -81,7 +81,7 @@ fn a_request_in_hand_outlives_these_times() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_cut() {
+fn a_peer_that_does_not_read_is_aborted() {
     let mut settings = Settings::default();
     settings.connections.send_time = SHORT;
     let server = Server::start(settings);
@@ -92,46 +92,46 @@ fn a_peer_that_does_not_read_is_cut() {
 }
 
 #[test]
-fn a_connection_too_many_is_told_so() {
+fn a_connection_over_the_limit_gets_503() {
     let mut settings = Settings::default();
     settings.connections.connections = 2;
     let server = Server::start(settings);
     let request = b"GET /ready HTTP/1.1\r\nhost: a\r\n\r\n";
-    let mut seated = [server.known_client(), server.known_client()];
+    let mut connected = [server.known_client(), server.known_client()];
     for _ in 0..200 {
         let _ = server.connect();
     }
-    let told = || server.says(request);
+    let refusal = || server.exchange(request);
     let mut answer = String::new();
-    // Those before may still be told, and only some are told at a time.
+    // Earlier refusals may still be in progress, and only some are answered at a time.
     eventually(|| {
-        answer = told();
+        answer = refusal();
         !answer.is_empty()
     });
     check_refused(&answer, 503, "2 connections are open");
     assert!(answer.contains("retry-after: 1"), "{answer}");
-    seated[0].send(request);
-    assert!(seated[0].answer().starts_with("HTTP/1.1 200"));
-    drop(seated);
+    connected[0].send(request);
+    assert!(connected[0].answer().starts_with("HTTP/1.1 200"));
+    drop(connected);
     eventually(|| server.counts.n_open() == 0);
     server.check_answers();
 }
 
 #[test]
-fn a_panic_is_answered_and_the_connection_lives() {
+fn a_panic_gets_500_and_the_connection_stays_open() {
     let server = Server::start(Settings::default());
     let mut client = server.connect();
     for _ in 0..2 {
         client.send(b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n");
-        check_refused(&client.answer(), 500, "mistake");
+        check_refused(&client.answer(), 500, "internal error");
     }
     server.check_answers();
 }
 
 #[test]
-fn a_panic_while_an_answer_is_sent_ends_its_connection_only() {
+fn a_panic_while_sending_ends_only_its_connection() {
     let server = Server::start(Settings::default());
-    let answer = server.says(b"GET /late-panic HTTP/1.1\r\nhost: a\r\n\r\n");
+    let answer = server.exchange(b"GET /late-panic HTTP/1.1\r\nhost: a\r\n\r\n");
     assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
     server.check_answers();
 }

@@ -1,4 +1,4 @@
-//! TLS.
+//! Tests of TLS.
 
 use crate::http2;
 use crate::support::{SHORT, Server, Settings, eventually};
@@ -14,21 +14,21 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-fn made_up() -> CertifiedKey<KeyPair> {
+fn certified_key() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap()
 }
 
-/// A certificate and its key as files.
-fn files(made_up: &CertifiedKey<KeyPair>) -> TempDir {
+/// Writes a certificate and its key to files.
+fn files(certified_key: &CertifiedKey<KeyPair>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("cert.pem"), made_up.cert.pem()).unwrap();
-    let key = made_up.signing_key.serialize_pem();
+    fs::write(folder.path().join("cert.pem"), certified_key.cert.pem()).unwrap();
+    let key = certified_key.signing_key.serialize_pem();
     fs::write(folder.path().join("key.pem"), key).unwrap();
     folder
 }
 
-fn secure(made_up: &CertifiedKey<KeyPair>) -> Settings {
-    let folder = files(made_up);
+fn secure(certified_key: &CertifiedKey<KeyPair>) -> Settings {
+    let folder = files(certified_key);
     let config = tls(
         &folder.path().join("cert.pem"),
         &folder.path().join("key.pem"),
@@ -39,14 +39,14 @@ fn secure(made_up: &CertifiedKey<KeyPair>) -> Settings {
     }
 }
 
-/// A client that trusts one certificate and offers these protocols.
+/// Connects a client that trusts one certificate and offers these protocols.
 async fn connect(
     server: &Server,
-    made_up: &CertifiedKey<KeyPair>,
+    certified_key: &CertifiedKey<KeyPair>,
     protocols: &[&str],
 ) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
-    roots.add(made_up.cert.der().clone()).unwrap();
+    roots.add(certified_key.cert.der().clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config = builder
         .with_safe_default_protocol_versions()
@@ -64,11 +64,11 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn http1_is_spoken_over_tls() {
-    let made_up = made_up();
-    let server = Server::start(secure(&made_up));
+async fn http1_works_over_tls() {
+    let certified_key = certified_key();
+    let server = Server::start(secure(&certified_key));
     for protocols in [["http/1.1"].as_slice(), &[]] {
-        let mut stream = connect(&server, &made_up, protocols).await;
+        let mut stream = connect(&server, &certified_key, protocols).await;
         let agreed = stream.get_ref().1.alpn_protocol();
         assert_eq!(agreed, protocols.first().map(|name| name.as_bytes()));
         let request = b"POST /length HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
@@ -82,9 +82,9 @@ async fn http1_is_spoken_over_tls() {
 
 #[tokio::test]
 async fn http2_is_preferred_over_tls() {
-    let made_up = made_up();
-    let server = Server::start(secure(&made_up));
-    let stream = connect(&server, &made_up, &["http/1.1", "h2"]).await;
+    let certified_key = certified_key();
+    let server = Server::start(secure(&certified_key));
+    let stream = connect(&server, &certified_key, &["http/1.1", "h2"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     let (mut sender, _ended) = http2::connect(stream).await;
     let answer = http2::send(&mut sender, "/length", b"abc").await;
@@ -93,7 +93,7 @@ async fn http2_is_preferred_over_tls() {
 
 #[test]
 fn a_handshake_that_stops_is_closed() {
-    let mut settings = secure(&made_up());
+    let mut settings = secure(&certified_key());
     settings.connections.header_time = SHORT;
     let server = Server::start(settings);
     let mut silent = server.connect();
@@ -106,37 +106,37 @@ fn a_handshake_that_stops_is_closed() {
 
 #[test]
 fn http_without_tls_is_closed() {
-    let server = Server::start(secure(&made_up()));
+    let server = Server::start(secure(&certified_key()));
     let mut client = server.connect();
     client.send(b"GET /ready HTTP/1.1\r\nhost: a\r\n\r\n");
     client.bytes_until_closed();
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed_without_a_word() {
-    let made_up = made_up();
-    let mut settings = secure(&made_up);
+async fn a_connection_over_the_limit_is_closed_without_a_response() {
+    let certified_key = certified_key();
+    let mut settings = secure(&certified_key);
     settings.connections.connections = 1;
     let server = Server::start(settings);
-    let seated = connect(&server, &made_up, &[]).await;
+    let connected = connect(&server, &certified_key, &[]).await;
     assert_eq!(server.connect().until_closed(), "");
     assert_eq!(server.counts.n_refused(), 1);
-    drop(seated);
+    drop(connected);
 }
 
 #[test]
-fn files_that_do_not_serve_are_named_with_what_to_do() {
-    let made_up = made_up();
-    let folder = files(&made_up);
+fn errors_name_unusable_files_and_what_to_do() {
+    let certified_key = certified_key();
+    let folder = files(&certified_key);
     let path = |name: &str| folder.path().join(name);
-    let check = |certificate: &str, key: &str, says: &[&str]| {
+    let check = |certificate: &str, key: &str, parts: &[&str]| {
         let error = tls(&path(certificate), &path(key)).unwrap_err().to_string();
-        for words in says {
-            assert!(error.contains(words), "{error}");
+        for part in parts {
+            assert!(error.contains(part), "{error}");
         }
     };
     let write = |name: &str, text: &str| fs::write(path(name), text).unwrap();
-    let pem = made_up.cert.pem();
+    let pem = certified_key.cert.pem();
     write("empty.pem", "");
     write("half.pem", &pem[..pem.len() / 2]);
     write(
@@ -163,13 +163,13 @@ fn files_that_do_not_serve_are_named_with_what_to_do() {
     check(
         "key.pem",
         "key.pem",
-        &["key.pem", "BEGIN CERTIFICATE", "holds none"],
+        &["key.pem", "BEGIN CERTIFICATE", "has none"],
     );
-    check("empty.pem", "key.pem", &["empty.pem", "holds none"]);
+    check("empty.pem", "key.pem", &["empty.pem", "has none"]);
     check(
         "half.pem",
         "key.pem",
-        &["half.pem", "breaks off before its END line"],
+        &["half.pem", "ends before its END line"],
     );
     check("noise.pem", "key.pem", &["noise.pem", "not base64"]);
     check(
@@ -180,7 +180,7 @@ fn files_that_do_not_serve_are_named_with_what_to_do() {
     check(
         "cert.pem",
         "cert.pem",
-        &["cert.pem", "BEGIN PRIVATE KEY", "holds none"],
+        &["cert.pem", "BEGIN PRIVATE KEY", "has none"],
     );
     check(
         "cert.pem",
@@ -195,13 +195,13 @@ fn files_that_do_not_serve_are_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_says_so() {
+async fn an_address_in_use_is_reported() {
     let any = "127.0.0.1:0".parse().unwrap();
     let port = Port::bind(any, None).await.unwrap();
     let error = Port::bind(port.address(), None).await.unwrap_err();
     assert!(matches!(error, ListenError::Address { .. }));
-    let says = format!("cannot listen on {}", port.address());
-    assert!(error.to_string().starts_with(&says), "{error}");
+    let expected = format!("cannot listen on {}", port.address());
+    assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(
         error
             .to_string()

@@ -1,4 +1,4 @@
-//! A server on a thread of its own, and a client that sends whatever bytes a test wants.
+//! A test server on a thread of its own, and a client that sends arbitrary bytes.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Frame;
-use ncs_serve::Kind;
+use ncs_serve::ErrorKind;
 use ncs_serve::body::{self, BodyLimits};
 use ncs_serve::budget::Budget;
 use ncs_serve::listen::{ConnectionLimits, Counts, Drain, DrainTimes, Ended, Port, serve};
@@ -25,27 +25,27 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
-/// Long enough for whatever should happen, on any machine.
+/// Maximum time that a test waits for an event, long enough for any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A short time that a test waits out.
+/// A timeout that a test waits for.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
-/// A time that no test waits out.
+/// A timeout longer than any test.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// What a test server does: see [`Server::start`].
+/// Settings of a test server: see [`Server::start`].
 pub(crate) struct Settings {
     pub(crate) connections: ConnectionLimits,
     pub(crate) bodies: BodyLimits,
-    /// Bytes of all requests and answers together.
+    /// Maximum bytes of all requests and responses in progress.
     pub(crate) total_bytes: usize,
     pub(crate) drain: DrainTimes,
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 impl Default for Settings {
-    /// Nothing takes too long.
+    /// Timeouts that no test reaches.
     fn default() -> Settings {
         Settings {
             connections: ConnectionLimits {
@@ -60,7 +60,7 @@ impl Default for Settings {
             },
             total_bytes: 256 << 20,
             drain: DrainTimes {
-                lame_duck: LONG,
+                shutdown_delay: LONG,
                 finish: LONG,
             },
             tls: None,
@@ -68,19 +68,19 @@ impl Default for Settings {
     }
 }
 
-/// A server that ends with the test.
+/// A server that stops at the end of the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) drain: Drain,
     pub(crate) counts: Arc<Counts>,
-    house: ListenerContext,
+    state: ServerState,
     entered: mpsc::Receiver<()>,
     thread: Option<JoinHandle<Ended>>,
 }
 
-/// What the routes of a test server share.
+/// State shared by the routes of a test server.
 #[derive(Clone)]
-struct ListenerContext {
+struct ServerState {
     bodies: BodyLimits,
     budget: Arc<Budget>,
     drain: Drain,
@@ -89,20 +89,21 @@ struct ListenerContext {
 }
 
 impl Server {
-    /// `POST /length` says how long the body is, `GET /ready` what a probe sees, `POST /hold` answers when
-    /// it is let, `GET /panic` panics, `GET /late-panic` does so while it is sent, `GET /big` answers 64 MB.
+    /// `POST /length` returns the length of the body, `GET /ready` the readiness, `POST /hold` waits for
+    /// [`Server::release`], `GET /panic` panics, `GET /late-panic` panics while sending, `GET /big` returns
+    /// 64 MB.
     pub(crate) fn start(settings: Settings) -> Server {
         let drain = Drain::new(settings.drain);
         let (sender, entered) = mpsc::channel();
         let budget = Budget::new(settings.total_bytes);
-        let house = ListenerContext {
+        let state = ServerState {
             bodies: settings.bodies,
             budget: budget.clone(),
             drain: drain.clone(),
             entered: Arc::new(Mutex::new(sender)),
             released: Arc::new(Semaphore::new(0)),
         };
-        let router = router(house.clone());
+        let router = router(state.clone());
         let (sender, bound) = mpsc::channel();
         let served = drain.clone();
         let thread = thread::spawn(move || {
@@ -123,19 +124,19 @@ impl Server {
             address,
             drain,
             counts,
-            house,
+            state,
             entered,
             thread: Some(thread),
         }
     }
 
-    /// A connection to this server.
+    /// Opens a connection to this server.
     pub(crate) fn connect(&self) -> Client {
         Client::new(TcpStream::connect(self.address).unwrap())
     }
 
-    /// What the server says to some bytes, until it closes.
-    pub(crate) fn says(&self, bytes: &[u8]) -> String {
+    /// Sends bytes and returns what the server sends until it closes.
+    pub(crate) fn exchange(&self, bytes: &[u8]) -> String {
         let mut client = self.connect();
         client.send(bytes);
         client.until_closed()
@@ -146,18 +147,18 @@ impl Server {
         self.entered.recv_timeout(PATIENCE).unwrap();
     }
 
-    /// Lets a request at `/hold` be answered.
+    /// Lets a request at `/hold` continue.
     pub(crate) fn release(&self) {
-        self.house.released.add_permits(1);
+        self.state.released.add_permits(1);
     }
 
-    /// Waits for the end, which must have begun.
+    /// Waits for the end of the shutdown, which must have begun.
     pub(crate) fn ended(mut self) -> Ended {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// A connection that has been answered once. (Where times are short, a busy machine may need several
-    /// attempts.)
+    /// Opens a connection and waits for a response on it. (With short timeouts, a busy machine may need
+    /// several attempts.)
     pub(crate) fn known_client(&self) -> Client {
         let mut known = None;
         eventually(|| {
@@ -172,7 +173,7 @@ impl Server {
         known.unwrap()
     }
 
-    /// Asserts that a new connection is answered.
+    /// Checks that a new connection is answered.
     pub(crate) fn check_answers(&self) {
         self.known_client();
     }
@@ -180,14 +181,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.drain.cut();
+        self.drain.abort();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn router(house: ListenerContext) -> Router {
+fn router(state: ServerState) -> Router {
     Router::new()
         .route("/length", post(length))
         .route("/ready", get(ready))
@@ -195,35 +196,37 @@ fn router(house: ListenerContext) -> Router {
         .route("/panic", get(panic))
         .route("/late-panic", get(late_panic))
         .route("/big", get(big))
-        .with_state(house)
+        .with_state(state)
 }
 
-async fn length(State(house): State<ListenerContext>, request: Request) -> Response {
+async fn length(State(state): State<ServerState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    match body::read(&head.headers, body, &house.bodies, &house.budget).await {
+    match body::read(&head.headers, body, &state.bodies, &state.budget).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn ready(State(house): State<ListenerContext>) -> Response {
-    match house.drain.has_begun() {
-        true => Kind::Unavailable.says("about to end").into_response(),
+async fn ready(State(state): State<ServerState>) -> Response {
+    match state.drain.has_begun() {
+        true => ErrorKind::Unavailable
+            .error("shutting down")
+            .into_response(),
         false => StatusCode::OK.into_response(),
     }
 }
 
-async fn hold(State(house): State<ListenerContext>) -> &'static str {
-    house.entered.lock().unwrap().send(()).unwrap();
-    house.released.acquire().await.unwrap().forget();
+async fn hold(State(state): State<ServerState>) -> &'static str {
+    state.entered.lock().unwrap().send(()).unwrap();
+    state.released.acquire().await.unwrap().forget();
     "held"
 }
 
 async fn panic() -> StatusCode {
-    panic!("as the test wants it")
+    panic!("on purpose")
 }
 
-/// A body that panics when it is asked for.
+/// A body that panics when it is polled.
 struct Panicking;
 
 impl hyper::body::Body for Panicking {
@@ -234,7 +237,7 @@ impl hyper::body::Body for Panicking {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        panic!("as the test wants it")
+        panic!("on purpose")
     }
 }
 
@@ -246,7 +249,7 @@ async fn big() -> Body {
     vec![0; 64 << 20].into()
 }
 
-/// A socket and what a test does with it.
+/// A socket with helper functions.
 pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
@@ -262,12 +265,12 @@ impl Client {
         }
     }
 
-    /// Sends bytes; the server may have closed already.
+    /// Sends bytes; the server may have closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// What comes until the server closes, one way or the other.
+    /// Returns the bytes received until the server closes.
     pub(crate) fn bytes_until_closed(&mut self) -> Vec<u8> {
         let mut buffer = [0; 4096];
         loop {
@@ -288,14 +291,14 @@ impl Client {
         String::from_utf8(self.bytes_until_closed()).unwrap()
     }
 
-    /// One answer that tells its length, while the connection stays open.
+    /// Returns a response with a content length; the connection stays open.
     pub(crate) fn answer(&mut self) -> String {
         let answer = self.try_answer();
         answer
             .unwrap_or_else(|| panic!("closed after {:?}", String::from_utf8_lossy(&self.received)))
     }
 
-    /// One answer, or `None` if the connection closes.
+    /// Returns a response, or `None` if the connection closes.
     fn try_answer(&mut self) -> Option<String> {
         let mut buffer = [0; 4096];
         loop {
@@ -314,7 +317,7 @@ impl Client {
     }
 }
 
-/// How long an answer is, if all of it is there.
+/// Returns the length of a response if it is complete.
 fn answer_length(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -323,23 +326,23 @@ fn answer_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= end + n_bytes).then_some(end + n_bytes)
 }
 
-/// Asserts the status of an answer, and that its body is an error in JSON which says this.
+/// Checks the status of a response, and that its body is a JSON error with this text.
 #[track_caller]
-pub(crate) fn check_refused(answer: &str, status: u16, says: &str) {
+pub(crate) fn check_refused(answer: &str, status: u16, message: &str) {
     let start = format!("HTTP/1.1 {status} ");
     assert!(answer.starts_with(&start), "{status}: {answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-type: application/json"), "{answer}");
     let body: serde_json::Value = serde_json::from_str(body).expect(answer);
     let error = body["error"].as_str().expect("an error");
-    assert!(error.contains(says), "{error}");
+    assert!(error.contains(message), "{error}");
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
-pub(crate) fn eventually(mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(start.elapsed() < PATIENCE, "it did not happen");
         thread::sleep(Duration::from_millis(10));
     }

@@ -2,10 +2,10 @@ use super::*;
 use proptest::prelude::*;
 
 fn packed(mut stream: Compress, bytes: &[u8]) -> Bytes {
-    let mut made = Vec::with_capacity(bytes.len() + 1000);
-    let status = stream.compress_vec(bytes, &mut made, FlushCompress::Finish);
+    let mut compressed = Vec::with_capacity(bytes.len() + 1000);
+    let status = stream.compress_vec(bytes, &mut compressed, FlushCompress::Finish);
     assert_eq!(status.unwrap(), Status::StreamEnd);
-    made.into()
+    compressed.into()
 }
 
 fn gzip(bytes: &[u8]) -> Bytes {
@@ -21,10 +21,10 @@ fn raw(bytes: &[u8]) -> Bytes {
 }
 
 #[track_caller]
-fn check_refused(encoding: Encoding, bytes: &[u8], limit: usize, kind: Kind, says: &str) {
+fn check_refused(encoding: Encoding, bytes: &[u8], limit: usize, kind: ErrorKind, message: &str) {
     let refusal = decode(encoding, Bytes::copy_from_slice(bytes), limit).unwrap_err();
     assert_eq!(refusal.kind, kind, "{refusal}");
-    assert!(refusal.what.contains(says), "{refusal}");
+    assert!(refusal.what.contains(message), "{refusal}");
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn a_body_at_the_limit_is_decoded_and_one_byte_more_refused() {
         ];
         for (encoding, sent) in cases {
             assert_eq!(decode(encoding, sent.clone(), n_bytes).unwrap(), body);
-            let says = format!("than the {} bytes", n_bytes - 1);
-            check_refused(encoding, &sent, n_bytes - 1, Kind::TooLarge, &says);
+            let message = format!("than the {} bytes", n_bytes - 1);
+            check_refused(encoding, &sent, n_bytes - 1, ErrorKind::TooLarge, &message);
         }
     }
 }
 
 #[test]
-fn a_body_that_breaks_off_anywhere_is_refused() {
+fn a_body_truncated_anywhere_is_refused() {
     let body: Vec<u8> = (0..2000_u32).map(|i| (i * i / 7) as u8).collect();
     let cases = [
         (Encoding::Gzip, gzip(&body)),
@@ -54,13 +54,19 @@ fn a_body_that_breaks_off_anywhere_is_refused() {
     ];
     for (encoding, sent) in cases {
         for end in 0..sent.len() {
-            check_refused(encoding, &sent[..end], 1 << 20, Kind::Invalid, "breaks off");
+            check_refused(
+                encoding,
+                &sent[..end],
+                1 << 20,
+                ErrorKind::Invalid,
+                "truncated",
+            );
         }
     }
 }
 
 #[test]
-fn what_comes_after_the_end_is_refused_unless_it_is_another_member() {
+fn bytes_after_the_end_are_refused_unless_they_are_another_member() {
     let twice = [gzip(b"one "), gzip(b"two")].concat();
     let read = decode(Encoding::Gzip, twice.into(), 100).unwrap();
     assert_eq!(read, b"one two".as_slice());
@@ -71,38 +77,38 @@ fn what_comes_after_the_end_is_refused_unless_it_is_another_member() {
     ];
     for (encoding, sent) in cases {
         let more = [&sent[..], b"xyz"].concat();
-        let says = "3 bytes come after its end";
-        check_refused(encoding, &more, 100, Kind::Invalid, says);
+        let message = "3 bytes come after its end";
+        check_refused(encoding, &more, 100, ErrorKind::Invalid, message);
     }
 }
 
 #[test]
-fn a_damaged_byte_changes_nothing_unseen() {
+fn a_damaged_byte_does_not_change_the_content_unnoticed() {
     let body = b"click and conversion, click and conversion".as_slice();
     let sent = gzip(body);
-    // The ten bytes before have a time and a system, which nobody reads.
+    // The first ten bytes hold a time and an operating system, which the decoder ignores.
     for at in 10..sent.len() {
         let mut damaged = sent.to_vec();
         damaged[at] ^= 0x10;
         match decode(Encoding::Gzip, damaged.into(), 100) {
-            // A bit behind the last code means nothing.
+            // Bits after the last code are ignored.
             Ok(decoded) => assert_eq!(decoded, body),
-            Err(refusal) => assert_eq!(refusal.kind, Kind::Invalid),
+            Err(refusal) => assert_eq!(refusal.kind, ErrorKind::Invalid),
         }
     }
 }
 
 #[test]
-fn an_encoding_is_known_or_named_beside_those_that_are() {
+fn an_unknown_encoding_is_refused_and_the_known_ones_listed() {
     let check = |values: &[&str], expected: Result<Encoding, &str>| {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::CONTENT_ENCODING, value.parse().unwrap());
         }
         match (Encoding::of(&headers), expected) {
-            (Err(refusal), Err(says)) => {
-                assert_eq!(refusal.kind, Kind::Encoding);
-                assert!(refusal.what.contains(says), "{refusal}");
+            (Err(refusal), Err(message)) => {
+                assert_eq!(refusal.kind, ErrorKind::Encoding);
+                assert!(refusal.what.contains(message), "{refusal}");
                 assert!(refusal.what.contains("gzip, deflate (zlib) or identity"));
             }
             (found, expected) => assert_eq!(found.ok(), expected.ok(), "{values:?}"),
@@ -118,7 +124,7 @@ fn an_encoding_is_known_or_named_beside_those_that_are() {
 }
 
 #[test]
-fn a_reader_gets_what_it_prefers() {
+fn the_preferred_encoding_is_chosen() {
     let check = |accepted: &str, expected: Encoding| {
         assert_eq!(preferred(accepted), expected, "{accepted}");
     };
@@ -137,7 +143,7 @@ fn a_reader_gets_what_it_prefers() {
 }
 
 #[test]
-fn answers_are_encoded_where_that_makes_them_shorter() {
+fn responses_are_encoded_if_that_makes_them_shorter() {
     let check = |accepted: Option<&str>, body: &[u8], expected: Encoding| {
         let accepted = accepted.map(|accepted| accepted.parse().unwrap());
         let sent = encode(accepted.as_ref(), body.to_vec());
@@ -167,8 +173,8 @@ fn answers_are_encoded_where_that_makes_them_shorter() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_decoding_panic_or_exceed_its_limit(bytes: Vec<u8>, starts_well: bool) {
-        let start: &[u8] = match starts_well {
+    fn decoding_never_panics_or_exceeds_its_limit(bytes: Vec<u8>, has_gzip_header: bool) {
+        let start: &[u8] = match has_gzip_header {
             true => &gzip(b"")[..10],
             false => &[],
         };

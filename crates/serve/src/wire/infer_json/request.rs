@@ -1,8 +1,7 @@
-//! The JSON of an infer call, read within bounds. Keys that mean nothing here are passed over, as the
-//! protocol wants.
+//! JSON of an infer request, parsed within bounds. Unknown keys are ignored, as the protocol requires.
 
-use super::super::MOST_COLUMNS;
-use super::super::bounds::{Bounds, ColumnWeight, MOST_ID};
+use super::super::MAX_COLUMNS;
+use super::super::bounds::{Bounds, ColumnWeight, MAX_ID};
 use super::super::short_json::{OrNull, Short, Word};
 use ncs_features::Values;
 use ncs_features::columns::ColumnBuilder;
@@ -11,23 +10,23 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use std::fmt;
 use std::marker::PhantomData;
 
-/// What an input costs besides its name and values, and an output.
+/// Bytes of an input besides its name and values, and of an output besides its name.
 const INPUT: usize = 512;
 const OUTPUT: usize = 128;
 
-/// More sizes than this are no shape.
-const MOST_SIZES: usize = 8;
+/// Maximum number of dimensions of a shape.
+const MAX_SIZES: usize = 8;
 
 #[derive(Default)]
-pub(super) struct SaidRequest {
+pub(super) struct RequestJson {
     pub(super) id: Option<String>,
-    pub(super) parameters: SaidParameters,
-    pub(super) inputs: Vec<SaidInput>,
-    pub(super) outputs: Option<Vec<SaidOutput>>,
+    pub(super) parameters: ParametersJson,
+    pub(super) inputs: Vec<InputJson>,
+    pub(super) outputs: Option<Vec<OutputJson>>,
 }
 
 #[derive(Default)]
-pub(super) struct SaidParameters {
+pub(super) struct ParametersJson {
     pub(super) binary_data_output: Option<bool>,
     pub(super) binary_data_size: Option<usize>,
     pub(super) binary_data: Option<bool>,
@@ -39,30 +38,30 @@ pub(super) struct SaidParameters {
 }
 
 #[derive(Default)]
-pub(super) struct SaidInput {
+pub(super) struct InputJson {
     pub(super) name: String,
     pub(super) shape: Vec<i64>,
     pub(super) datatype: String,
-    pub(super) parameters: SaidParameters,
+    pub(super) parameters: ParametersJson,
     pub(super) data: Option<Flat>,
 }
 
 #[derive(Default)]
-pub(super) struct SaidOutput {
+pub(super) struct OutputJson {
     pub(super) name: String,
-    pub(super) parameters: SaidParameters,
+    pub(super) parameters: ParametersJson,
 }
 
-/// An object that is read key by key.
+/// An object that is parsed key by key.
 trait Keyed: Default {
-    /// What it is.
+    /// Description for error messages.
     const WHAT: &'static str;
-    /// Its keys, those first that it must have.
+    /// Its keys, the required ones first.
     const KEYS: &'static [&'static str];
-    /// How many of them it must have.
+    /// Number of required keys.
     const N_REQUIRED: usize;
 
-    /// Reads the value of one of its keys.
+    /// Parses the value of a key.
     fn read<'de, A: MapAccess<'de>>(
         &mut self,
         key: &str,
@@ -71,7 +70,7 @@ trait Keyed: Default {
     ) -> Result<(), A::Error>;
 }
 
-/// Reads an object.
+/// Parses an object.
 pub(super) struct Object<'a, 'b, T>(&'a Bounds<'b>, PhantomData<T>);
 
 impl<'a, 'b, T> Object<'a, 'b, T> {
@@ -97,26 +96,26 @@ impl<'de, T: Keyed> Visitor<'de> for Object<'_, '_, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let bounds = self.0;
-        let mut said = T::default();
+        let mut object = T::default();
         let mut seen = [false; 16];
         while let Some(key) = map.next_key_seed(Short::name("a key", bounds))? {
-            let Some(place) = T::KEYS.iter().position(|known| *known == key) else {
+            let Some(index) = T::KEYS.iter().position(|known| *known == key) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if std::mem::replace(&mut seen[place], true) {
-                return Err(A::Error::duplicate_field(T::KEYS[place]));
+            if std::mem::replace(&mut seen[index], true) {
+                return Err(A::Error::duplicate_field(T::KEYS[index]));
             }
-            said.read(T::KEYS[place], &mut map, bounds)?;
+            object.read(T::KEYS[index], &mut map, bounds)?;
         }
         match seen[..T::N_REQUIRED].iter().position(|seen| !seen) {
-            Some(place) => Err(A::Error::missing_field(T::KEYS[place])),
-            None => Ok(said),
+            Some(index) => Err(A::Error::missing_field(T::KEYS[index])),
+            None => Ok(object),
         }
     }
 }
 
-impl Keyed for SaidRequest {
+impl Keyed for RequestJson {
     const WHAT: &'static str = "an infer request: an object with \"inputs\"";
     const KEYS: &'static [&'static str] = &["inputs", "id", "parameters", "outputs"];
     const N_REQUIRED: usize = 1;
@@ -129,20 +128,20 @@ impl Keyed for SaidRequest {
     ) -> Result<(), A::Error> {
         let id = Short {
             what: "\"id\"",
-            most: MOST_ID,
+            most: MAX_ID,
             bounds,
         };
         match key {
             "inputs" => self.inputs = map.next_value_seed(Many::of(INPUT, bounds))?,
             "id" => self.id = map.next_value_seed(OrNull(id))?,
             "parameters" => self.parameters = map.next_value_seed(Object::within(bounds))?,
-            _ => self.outputs = map.next_value_seed(OrNothing(Many::of(OUTPUT, bounds)))?,
+            _ => self.outputs = map.next_value_seed(Optional(Many::of(OUTPUT, bounds)))?,
         }
         Ok(())
     }
 }
 
-impl Keyed for SaidParameters {
+impl Keyed for ParametersJson {
     const WHAT: &'static str = "an object of parameters";
     const KEYS: &'static [&'static str] = &[
         "binary_data_output",
@@ -175,7 +174,7 @@ impl Keyed for SaidParameters {
             "label" => {
                 self.label = map.next_value_seed(OrNull(Short::name("\"label\"", bounds)))?
             }
-            // A whole number too, as in the rank call.
+            // A whole number is accepted too, as in the rank call.
             "user" => self.user = map.next_value_seed(Word(Short::name("\"user\"", bounds)))?,
             _ => self.timeout = map.next_value()?,
         }
@@ -183,7 +182,7 @@ impl Keyed for SaidParameters {
     }
 }
 
-impl Keyed for SaidInput {
+impl Keyed for InputJson {
     const WHAT: &'static str = "an input: an object with \"name\", \"shape\" and \"datatype\"";
     const KEYS: &'static [&'static str] = &["name", "shape", "datatype", "parameters", "data"];
     const N_REQUIRED: usize = 3;
@@ -206,13 +205,13 @@ impl Keyed for SaidInput {
                 self.datatype = map.next_value_seed(short("a datatype"))?.into_owned();
             }
             "parameters" => self.parameters = map.next_value_seed(Object::within(bounds))?,
-            _ => self.data = map.next_value_seed(OrNothing(Data(bounds)))?,
+            _ => self.data = map.next_value_seed(Optional(Data(bounds)))?,
         }
         Ok(())
     }
 }
 
-impl Keyed for SaidOutput {
+impl Keyed for OutputJson {
     const WHAT: &'static str = "an output: an object with \"name\"";
     const KEYS: &'static [&'static str] = &["name", "parameters"];
     const N_REQUIRED: usize = 1;
@@ -235,7 +234,7 @@ impl Keyed for SaidOutput {
     }
 }
 
-/// A list of objects, each of which costs so much.
+/// Parses a list of objects, each of which takes `cost` bytes.
 struct Many<'a, 'b, T> {
     cost: usize,
     bounds: &'a Bounds<'b>,
@@ -270,9 +269,9 @@ impl<'de, T: Keyed> Visitor<'de> for Many<'_, '_, T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut all = Vec::new();
         while let Some(one) = list.next_element_seed(Object::within(self.bounds))? {
-            if all.len() == MOST_COLUMNS {
+            if all.len() == MAX_COLUMNS {
                 return Err(A::Error::custom(format!(
-                    "more than {MOST_COLUMNS} in one list"
+                    "more than {MAX_COLUMNS} in one list"
                 )));
             }
             self.bounds.spend(self.cost)?;
@@ -282,10 +281,10 @@ impl<'de, T: Keyed> Visitor<'de> for Many<'_, '_, T> {
     }
 }
 
-/// What is absent where null stands.
-struct OrNothing<S>(S);
+/// Parses an optional value; null is `None`.
+struct Optional<S>(S);
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OrNothing<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Optional<S> {
     type Value = Option<S::Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
@@ -293,7 +292,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OrNothing<S> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for OrNothing<S> {
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Optional<S> {
     type Value = Option<S::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,7 +312,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for OrNothing<S> {
     }
 }
 
-/// A few whole numbers.
+/// Parses a short list of whole numbers.
 struct Shape;
 
 impl<'de> DeserializeSeed<'de> for Shape {
@@ -334,7 +333,7 @@ impl<'de> Visitor<'de> for Shape {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<i64>, A::Error> {
         let mut sizes = Vec::new();
         while let Some(size) = list.next_element()? {
-            if sizes.len() == MOST_SIZES {
+            if sizes.len() == MAX_SIZES {
                 return Err(A::Error::custom(
                     "a shape of many sizes; a column has two at most",
                 ));
@@ -345,10 +344,10 @@ impl<'de> Visitor<'de> for Shape {
     }
 }
 
-/// All values of nested lists, in their order.
+/// All values of nested lists in order, and their number.
 pub(super) struct Flat(pub(super) Values, pub(super) usize);
 
-/// Reads the values of an input.
+/// Parses the values of an input.
 struct Data<'a, 'b>(&'a Bounds<'b>);
 
 impl<'de> DeserializeSeed<'de> for Data<'_, '_> {
@@ -388,7 +387,7 @@ impl Flattened<'_, '_> {
 
 struct Item<'f, 'a, 'b> {
     of: &'f mut Flattened<'a, 'b>,
-    /// How many lists it lies in.
+    /// Number of lists around this item.
     depth: usize,
 }
 
