@@ -86,7 +86,7 @@ pub struct Tune {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub run: Run,
     /// Time to spend, such as 10m or 2h. A trial that has started is finished.
@@ -103,7 +103,7 @@ pub struct Check {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub run: Run,
     /// Look at the first N rows of each part only. Default: 10,000 rows are shown, and all rows are read where the
@@ -124,7 +124,7 @@ pub struct Train {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub run: Run,
     /// Folder for checkpoints, the model and the report.
@@ -167,7 +167,7 @@ pub struct Evaluate {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub rows: Rows,
     /// Print JSON.
@@ -207,7 +207,7 @@ pub struct Score {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub rows: Rows,
     /// Output file, .parquet or .csv.

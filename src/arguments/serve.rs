@@ -63,13 +63,13 @@ pub struct Serve {
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub limits: Limits,
     #[command(flatten)]
     #[expect(
         missing_docs,
-        reason = "a comment here would replace the help of the verb"
+        reason = "a comment here would replace the help of the command"
     )]
     pub observability: ObservabilityArgs,
 }

@@ -80,7 +80,7 @@ async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     if !is_grpc(&head.headers) {
         // A plain HTTP error for a caller that does not speak gRPC.
         let context = RequestContext::now(Protocol::Http, Call::Other);
-        let what = "this port speaks gRPC; HTTP has a port of its own";
+        let what = "this port serves gRPC only; HTTP has a separate port";
         return api
             .service
             .refuse(&context, ErrorKind::NotFound.error(what))
@@ -94,7 +94,7 @@ impl ApiState {
         let path = head.uri.path().trim_start_matches('/');
         let called = match path.split_once('/') {
             _ if head.method != Method::POST => {
-                Err(ErrorKind::Method.error("a call of gRPC is a POST"))
+                Err(ErrorKind::Method.error("a gRPC call must be a POST request"))
             }
             Some(("ncs4cvr.v1.Ranking", "Rank")) => {
                 return self.rank_by_proto(&head.headers, body).await;

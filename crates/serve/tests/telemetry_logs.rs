@@ -163,8 +163,8 @@ fn an_invalid_filter_is_refused() {
     };
     check(
         "inof",
-        r#"log level "inof"; there is off, error, warn, info"#,
+        r#"unknown log level "inof"; use off, error, warn, info"#,
     );
-    check("", r#"log level """#);
-    check("ncs_serve=loud", r#"log filter "ncs_serve=loud": "#);
+    check("", r#"unknown log level """#);
+    check("ncs_serve=loud", r#"invalid log filter "ncs_serve=loud": "#);
 }

@@ -142,13 +142,13 @@ fn inflate<'a>(
 
 fn damaged(encoding: Encoding, what: &str) -> ApiError {
     ErrorKind::Invalid.error(format!(
-        "the body is not {}, as its Content-Encoding says: {what}; send it whole, or without that header",
+        "the body is not {}, contrary to its Content-Encoding: {what}; send it whole, or without that header",
         encoding.name()
     ))
 }
 
 fn trailing(encoding: Encoding, n_bytes: usize) -> ApiError {
-    damaged(encoding, &format!("{n_bytes} bytes come after its end"))
+    damaged(encoding, &format!("{n_bytes} bytes follow its end"))
 }
 
 /// Encodes a response by the request's `Accept-Encoding` and returns its `Content-Encoding`, if any. A

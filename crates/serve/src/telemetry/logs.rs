@@ -31,10 +31,10 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// An unknown level.
-    #[error("log level {0:?}; there is off, error, warn, info, debug, trace, or target=level")]
+    #[error("unknown log level {0:?}; use off, error, warn, info, debug, trace, or target=level")]
     Level(String),
     /// An invalid filter.
-    #[error("log filter {0:?}: {1}")]
+    #[error("invalid log filter {0:?}: {1}")]
     Filter(String, ParseError),
     /// The log of this process has already been started.
     #[error("the log has already been started")]

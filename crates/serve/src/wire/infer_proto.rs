@@ -191,7 +191,7 @@ fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<
             Values::Float(contents.fp64_contents),
         ),
         Datatype::Fp16 | Datatype::Bf16 => {
-            return Err("FP16 and BF16 come in raw_input_contents only".to_owned());
+            return Err("FP16 and BF16 are supported in raw_input_contents only".to_owned());
         }
         Datatype::Bytes => {
             let mut texts = Texts::default();

@@ -128,7 +128,7 @@ fn encoded_bodies_that_are_damaged_are_refused() {
         "gzip",
         &[&whole[..], b"more"].concat(),
         400,
-        "4 bytes come after",
+        "4 bytes follow",
     );
     check("gzip", b"not gzip at all", 400, "not gzip");
     check("deflate", b"\x78\x9cnot deflate at all", 400, "not deflate");

@@ -77,7 +77,7 @@ fn bytes_after_the_end_are_refused_unless_they_are_another_member() {
     ];
     for (encoding, sent) in cases {
         let more = [&sent[..], b"xyz"].concat();
-        let message = "3 bytes come after its end";
+        let message = "3 bytes follow its end";
         check_refused(encoding, &more, 100, ErrorKind::Invalid, message);
     }
 }
