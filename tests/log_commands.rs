@@ -108,10 +108,7 @@ fn check_shows_where_the_latest_rows_begin_and_asks_for_a_time_column() {
         let text = done(folder.path(), &["check", "run.toml"]);
         assert!(text.contains(expected) && !text.contains(absent), "{text}");
     };
-    let (latest, random) = (
-        "validation: the rows from ",
-        "a time column is better",
-    );
+    let (latest, random) = ("validation: the rows from ", "a time column is better");
     check(
         "{ by = \"time\", column = \"price\", valid = 0.3 }",
         "validation: the rows from 2.5 on by column \"price\" (33.3 % of 6 rows)",
