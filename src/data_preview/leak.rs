@@ -80,7 +80,7 @@ mod tests {
             population: Population::All,
             objective: Objective::CrossEntropy,
             weight: 1.0,
-            class: None,
+            truth: None,
         }
     }
 

@@ -45,9 +45,9 @@ fn summary(tuning: &Tuning) -> String {
     let seconds: f64 = tuning.trials.iter().map(|trial| trial.seconds).sum();
     let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
     format!(
-        "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the square root of the number \
-         of labels of the rarer class): {} for the selected settings, {} for the unmodified run file. The selected score is the best of many on the \
-         same rows, so expect a smaller gain on new rows.",
+        "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the square root \
+         of the number of labels of the rarer class): {} for the selected settings, {} for the unmodified run file. \
+         The selected score is the best of many on the same rows, so expect a smaller gain on new rows.",
         tuning.trials.len(),
         seconds,
         score(tuning.best.as_ref().and_then(|best| best.goodness)),
