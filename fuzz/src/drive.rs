@@ -1,158 +1,159 @@
-//! The loop: an input out of those that were kept, its outcome, and whether to keep it.
+//! The fuzzing loop: mutates an input, runs the target, and keeps inputs with new outcomes.
 
 use crate::random::Random;
 use crate::shrink::{key, shrink};
 use crate::targets::Target;
-use crate::watch::{Seen, watch};
+use crate::watch::{Observation, watch};
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// How long to go on, and from where.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many inputs, the seeds included.
+    /// Number of inputs, including the seeds.
     pub inputs: u64,
-    /// The same seed makes the same inputs.
+    /// The random seed; the same seed generates the same inputs.
     pub seed: u64,
-    /// Whether failing inputs are made small, which takes many tries.
-    pub shrinks: bool,
+    /// True if failing inputs are shrunk, which takes many runs.
+    pub shrink: bool,
 }
 
-/// What came of it.
+/// The results of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// Inputs that were tried.
+pub struct Statistics {
+    /// Number of inputs.
     pub inputs: u64,
-    /// Those that were answered.
+    /// Number of accepted inputs.
     pub accepted: u64,
-    /// Kinds of refusals.
-    pub refusals: usize,
-    /// Inputs that were kept, because something new came of them.
+    /// Number of kinds of errors.
+    pub errors: usize,
+    /// Number of inputs kept for a new outcome.
     pub kept: usize,
-    /// The most bytes at one time.
+    /// Peak memory of an input, in bytes.
     pub peak: u64,
     /// The longest time of one input.
     pub slowest: Duration,
-    /// The time of all.
+    /// The total time.
     pub time: Duration,
-    /// What must not be, by the place where it happened.
+    /// The failures, by the place where they happened.
     pub failures: BTreeMap<String, Failure>,
 }
 
-/// What must not be.
+/// A failure of a target.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Why.
-    pub why: String,
-    /// An input that does it.
+    /// The message.
+    pub message: String,
+    /// An input that causes it.
     pub input: Vec<u8>,
-    /// How many inputs did.
-    pub times: u64,
+    /// Number of inputs that caused it.
+    pub count: u64,
 }
 
-/// Most inputs that are kept.
-const MOST_KEPT: usize = 4000;
+/// Maximum number of kept inputs.
+const MAX_KEPT: usize = 4000;
 
-/// Where a run stands.
+/// The state of a run.
 struct Run<'a> {
     target: &'a Target,
     plan: Plan,
-    /// Those that were answered, and those that were refused.
+    /// Accepted inputs, and rejected inputs.
     kept: [Vec<Vec<u8>>; 2],
-    known: HashSet<String>,
-    figures: Figures,
+    outcomes: HashSet<String>,
+    statistics: Statistics,
 }
 
-/// Tries inputs. `before` hears of each before it is tried, `progress` of the figures now and then.
+/// Runs a target on generated inputs. Calls `before` with each input before it is run, and `progress` after every
+/// 100,000 inputs.
 pub fn run(
     target: &Target,
     plan: Plan,
     mut before: impl FnMut(&[u8]),
-    mut progress: impl FnMut(&Figures),
-) -> Figures {
-    let began = Instant::now();
+    mut progress: impl FnMut(&Statistics),
+) -> Statistics {
+    let start = Instant::now();
     let mut run = Run {
         target,
         plan,
         kept: [Vec::new(), Vec::new()],
-        known: HashSet::new(),
-        figures: Figures::default(),
+        outcomes: HashSet::new(),
+        statistics: Statistics::default(),
     };
     for seed in (target.seeds)() {
         before(&seed);
-        run.attempt(seed);
+        run.run_input(seed);
     }
     let mut random = Random::new(plan.seed, target.name);
-    while run.figures.inputs < plan.inputs {
-        let input = run.next(&mut random);
+    while run.statistics.inputs < plan.inputs {
+        let input = run.next_input(&mut random);
         before(&input);
-        run.attempt(input);
-        run.figures.time = began.elapsed();
-        if run.figures.inputs.is_multiple_of(100_000) {
-            progress(&run.figures);
+        run.run_input(input);
+        run.statistics.time = start.elapsed();
+        if run.statistics.inputs.is_multiple_of(100_000) {
+            progress(&run.statistics);
         }
     }
-    run.figures
+    run.statistics
 }
 
 impl Run<'_> {
-    /// One of those that were kept, more often one that was answered, with parts of another.
-    fn next(&self, random: &mut Random) -> Vec<u8> {
+    /// Mutates a kept input, more often an accepted one, with parts of another.
+    fn next_input(&self, random: &mut Random) -> Vec<u8> {
         let one = |random: &mut Random| {
-            let [answered, refused] = &self.kept;
-            let is_answered = refused.is_empty() || !random.once_in(3);
-            let kept = if is_answered { answered } else { refused };
+            let [accepted, rejected] = &self.kept;
+            let is_accepted = rejected.is_empty() || !random.once_in(3);
+            let kept = if is_accepted { accepted } else { rejected };
             kept.get(random.below(kept.len()))
                 .map_or(&[][..], |input| input)
         };
         let (one, other) = (one(random), one(random));
-        self.target.changes().change(one, other, random)
+        self.target.mutator().mutate(one, other, random)
     }
 
-    fn attempt(&mut self, input: Vec<u8>) {
-        let seen = watch(self.target, &input);
-        let figures = &mut self.figures;
-        figures.inputs += 1;
-        figures.accepted += u64::from(seen.said.is_ok());
-        figures.peak = figures.peak.max(seen.peak);
-        figures.slowest = figures.slowest.max(seen.time);
-        if let Some(why) = seen.failure {
-            return self.fail(why, input);
+    fn run_input(&mut self, input: Vec<u8>) {
+        let observation = watch(self.target, &input);
+        let statistics = &mut self.statistics;
+        statistics.inputs += 1;
+        statistics.accepted += u64::from(observation.outcome.is_ok());
+        statistics.peak = statistics.peak.max(observation.peak);
+        statistics.slowest = statistics.slowest.max(observation.time);
+        if let Some(message) = observation.failure {
+            return self.fail(message, input);
         }
-        if self.known.len() < MOST_KEPT && self.known.insert(shape(&seen)) {
-            let is_refused = usize::from(seen.said.is_err());
-            self.figures.refusals += is_refused;
-            self.figures.kept += 1;
-            self.kept[is_refused].push(input);
+        if self.outcomes.len() < MAX_KEPT && self.outcomes.insert(shape(&observation)) {
+            let is_rejected = usize::from(observation.outcome.is_err());
+            self.statistics.errors += is_rejected;
+            self.statistics.kept += 1;
+            self.kept[is_rejected].push(input);
         }
     }
 
-    fn fail(&mut self, why: String, input: Vec<u8>) {
-        let place = key(&why).to_owned();
-        if let Some(failure) = self.figures.failures.get_mut(&place) {
-            failure.times += 1;
+    fn fail(&mut self, message: String, input: Vec<u8>) {
+        let place = key(&message).to_owned();
+        if let Some(failure) = self.statistics.failures.get_mut(&place) {
+            failure.count += 1;
             return;
         }
-        let input = match self.plan.shrinks {
-            true => shrink(self.target, &input, &why),
+        let input = match self.plan.shrink {
+            true => shrink(self.target, &input, &message),
             false => input,
         };
         let failure = Failure {
-            why,
+            message,
             input,
-            times: 1,
+            count: 1,
         };
-        self.figures.failures.insert(place, failure);
+        self.statistics.failures.insert(place, failure);
     }
 }
 
-/// An outcome without what the caller put into it: no digits, nothing from the first quotation mark to the
-/// last, no long tail.
-fn shape(seen: &Seen) -> String {
-    let (Ok(text) | Err(text)) = &seen.said;
+/// Returns an outcome without the parts that depend on the input: no digits, nothing from the first quotation mark to
+/// the last, and at most 80 characters before and after.
+fn shape(observation: &Observation) -> String {
+    let (Ok(text) | Err(text)) = &observation.outcome;
     let marks = ['"', '`'];
     let before = text.split(marks).next().unwrap_or_default();
-    let behind = match before.len() < text.len() {
+    let after = match before.len() < text.len() {
         true => text.rsplit(marks).next().unwrap_or_default(),
         false => "",
     };
@@ -160,8 +161,12 @@ fn shape(seen: &Seen) -> String {
         let letters = text.chars().filter(|c| !c.is_ascii_digit());
         letters.take(80).collect()
     };
-    let said = if seen.said.is_ok() { "answered" } else { "" };
-    format!("{said}{}\"{}", letters(before), letters(behind))
+    let kind = if observation.outcome.is_ok() {
+        "accepted"
+    } else {
+        ""
+    };
+    format!("{kind}{}\"{}", letters(before), letters(after))
 }
 
 #[cfg(test)]
@@ -169,10 +174,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_apart_by_their_words_alone() {
+    fn errors_are_distinguished_by_their_words() {
         let shape = |text: &str| {
-            super::shape(&Seen {
-                said: Err(text.to_owned()),
+            super::shape(&Observation {
+                outcome: Err(text.to_owned()),
                 failure: None,
                 peak: 0,
                 time: Duration::ZERO,
@@ -186,17 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_does_the_same() {
+    fn the_same_seed_gives_the_same_results() {
         let target = crate::targets::named("labels").unwrap();
-        let figures = |seed| {
+        let statistics = |seed| {
             let plan = Plan {
                 inputs: 500,
                 seed,
-                shrinks: false,
+                shrink: false,
             };
-            let figures = run(&target, plan, |_| (), |_| ());
-            (figures.accepted, figures.kept, figures.refusals)
+            let statistics = run(&target, plan, |_| (), |_| ());
+            (statistics.accepted, statistics.kept, statistics.errors)
         };
-        assert_eq!(figures(1), figures(1));
+        assert_eq!(statistics(1), statistics(1));
     }
 }

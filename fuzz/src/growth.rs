@@ -1,8 +1,8 @@
-//! Cost by size: the same kind of input, twice as large again and again, so that a loop within a loop shows.
+//! Cost by input size: doubles an input repeatedly, to detect quadratic algorithms.
 //!
-//! Each [`Growth`] makes an input out of its number of things and reads it. [`measure`] gives the time and the memory
-//! of one size; [`exponent`] tells from a smallest and a largest how the cost grows: 1 where it grows as the input does,
-//! 2 where every thing is compared with every other.
+//! Each [`Growth`] generates inputs of a given number of items. [`measure`] returns the time and the memory
+//! of one size; [`exponent`] estimates the order of growth from the smallest and the largest size: 1 if the cost is
+//! linear, 2 if every item is compared with every other.
 
 use crate::targets::{files, named};
 use ncs_features::{Block, Column, Texts, Values};
@@ -13,40 +13,40 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Costs that grow faster than this power of the size are too high.
-pub const MOST_EXPONENT: f64 = 1.5;
+/// Maximum exponent of the cost as a power of the size.
+pub const MAX_EXPONENT: f64 = 1.5;
 
-/// A kind of input that can be as large as one likes.
+/// A kind of input of variable size.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
-    /// What there is more and more of, and in what.
+    /// The items, and the format.
     pub name: &'static str,
-    /// The number of things in the smallest input; the largest has 16 times as many.
+    /// The number of items in the smallest input; the largest has 16 times as many.
     pub smallest: usize,
     make: fn(usize) -> Input,
 }
 
-/// What is read.
+/// An input.
 enum Input {
     File(TempDir, Format),
-    /// For a target of this name.
+    /// The name of a target, and its input.
     Body(&'static str, Vec<u8>),
 }
 
-/// What one size cost.
+/// The cost of one size.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Bytes of the input.
+    /// Size of the input in bytes.
     pub n_bytes: usize,
-    /// Processor time of the fastest of some repetitions.
+    /// Processor time of the fastest repetition.
     pub time: Duration,
-    /// The most bytes that were allocated at one time.
+    /// Peak memory, in bytes.
     pub peak: u64,
-    /// All bytes that were allocated, one after another.
+    /// Total bytes allocated.
     pub allocated: u64,
 }
 
-/// All kinds.
+/// All kinds of inputs.
 pub const ALL: [Growth; 11] = [
     Growth::new("keys of JSON lines", 5_000, |n| {
         columns(Format::JsonLines, n)
@@ -95,16 +95,16 @@ impl Growth {
         }
     }
 
-    /// The sizes, each twice the one before.
+    /// Returns the sizes, each twice the previous one.
     pub fn sizes(&self) -> [usize; 5] {
         [1, 2, 4, 8, 16].map(|times| times * self.smallest)
     }
 }
 
-/// Reads an input of `n` things `repetitions` times.
+/// Reads an input of `n` items `repetitions` times.
 ///
 /// # Errors
-/// A file is refused. (Requests may be: that costs as well.)
+/// A file is rejected. (Requests may be rejected, which costs time too.)
 pub fn measure(growth: &Growth, n: usize, repetitions: usize) -> Result<Cost, String> {
     let input = (growth.make)(n);
     let mut cost = Cost {
@@ -115,23 +115,23 @@ pub fn measure(growth: &Growth, n: usize, repetitions: usize) -> Result<Cost, St
     };
     for _ in 0..repetitions.max(1) {
         let mut read = Ok(());
-        let began = processor_time();
+        let start = processor_time();
         let memory = allocation_counter::measure(|| read = input.read());
-        cost.time = cost.time.min(processor_time().saturating_sub(began));
+        cost.time = cost.time.min(processor_time().saturating_sub(start));
         (cost.peak, cost.allocated) = (memory.bytes_max, memory.bytes_total);
         read.map_err(|error| format!("{}, {n}: {error}", growth.name))?;
     }
     Ok(cost)
 }
 
-/// What this thread has taken of a processor, which others do not change.
+/// Returns the processor time of this thread, which does not depend on other threads.
 #[cfg(unix)]
 fn processor_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
 }
 
-/// The time since the first call, where the system's clocks are others.
+/// Returns the time since the first call, on systems without thread clocks.
 #[cfg(not(unix))]
 fn processor_time() -> Duration {
     static FIRST: std::sync::LazyLock<std::time::Instant> =
@@ -139,10 +139,10 @@ fn processor_time() -> Duration {
     FIRST.elapsed()
 }
 
-/// The power of the size by which a cost grows from one size to another.
+/// Returns the exponent of the cost as a power of the size, from two sizes.
 pub fn exponent(sizes: [usize; 2], costs: [f64; 2]) -> f64 {
-    let of_sizes = sizes[1] as f64 / sizes[0] as f64;
-    (costs[1] / costs[0]).ln() / of_sizes.ln()
+    let ratio = sizes[1] as f64 / sizes[0] as f64;
+    (costs[1] / costs[0]).ln() / ratio.ln()
 }
 
 const FILE: &str = "wide";
@@ -164,8 +164,8 @@ impl Input {
                 files::read(&folder.path().join(FILE), *format).map(drop)
             }
             Input::Body(target, bytes) => {
-                let target = named(target).expect("a target of ours");
-                // A refusal is an answer too.
+                let target = named(target).expect("a known target");
+                // The request may be rejected.
                 let _ = (target.run)(bytes);
                 Ok(())
             }
@@ -178,7 +178,7 @@ fn body(target: &'static str, start: &str, piece: &str, end: &str, n: usize) -> 
     Input::Body(target, text.into_bytes())
 }
 
-/// Two rows of `n` columns.
+/// Returns two rows of `n` columns.
 fn columns(format: Format, n: usize) -> Input {
     let column = |i: usize| Column {
         name: format!("column_{i}"),
@@ -189,7 +189,7 @@ fn columns(format: Format, n: usize) -> Input {
     file(format, Block { n_rows: 2, columns })
 }
 
-/// A row with a list of `n` values.
+/// Returns a row with a list of `n` values.
 fn list(format: Format, n: usize) -> Input {
     let column = Column {
         name: "tags".to_owned(),

@@ -1,11 +1,11 @@
-//! Wrong inputs for everything that reads bytes from outside: request bodies, models and files of rows.
+//! Fuzzing of all code that reads external bytes: request bodies, models and data files.
 //!
-//! A [`Target`] reads one input and must come back, with an answer or a refusal. [`drive::run`] makes
-//! inputs out of its seeds, keeps those that are answered in a new way, and fails where a target panics,
-//! takes more memory than [`watch::most_bytes`], or more time than [`watch::MOST_TIME`].
+//! A [`Target`] reads one input and must return a result or an error. [`drive::run`] mutates
+//! its seeds, keeps inputs with a new outcome, and reports a failure if a target panics,
+//! takes more memory than [`watch::max_bytes`], or more time than [`watch::MAX_TIME`].
 //!
 //! ```
-//! let target = ncs_fuzz::targets::named("labels").expect("one of them");
+//! let target = ncs_fuzz::targets::named("labels").expect("a known target");
 //! assert!((target.run)(br#"{"stable": 3}"#).is_ok());
 //! assert!((target.run)(b"{").is_err());
 //! ```

@@ -1,32 +1,32 @@
 //! `cargo run --release -p ncs-fuzz -- TARGET|all [--inputs N] [--seed S] [--input FILE] [--keep-last]`, or `growth`
 
-use ncs_fuzz::drive::{Figures, Plan, run};
-use ncs_fuzz::growth::{self, MOST_EXPONENT, exponent, measure};
+use ncs_fuzz::drive::{Plan, Statistics, run};
+use ncs_fuzz::growth::{self, MAX_EXPONENT, exponent, measure};
 use ncs_fuzz::targets::{ALL, Target, named};
 use ncs_fuzz::watch::watch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: ncs-fuzz TARGET|all [--inputs N] [--seed S]   make inputs and try them
-       ncs-fuzz TARGET --input FILE               try this one
-       ncs-fuzz growth                            cost by size
---keep-last writes each input to a file before it is tried: for one that ends the process";
+const USAGE: &str = "usage: ncs-fuzz TARGET|all [--inputs N] [--seed S]   generate inputs and run the target on them
+       ncs-fuzz TARGET --input FILE               run the target on this input
+       ncs-fuzz growth                            measure cost by input size
+--keep-last writes each input to a file before it is run, to find one that ends the process";
 
 struct Arguments {
     targets: Vec<Target>,
     plan: Plan,
     input: Option<PathBuf>,
-    keeps_last: bool,
+    keep_last: bool,
 }
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
-    let outcome = match words.peek().map(String::as_str) {
+    let result = match words.peek().map(String::as_str) {
         Some("growth") => grow(),
-        _ => arguments(words).and_then(|arguments| work(&arguments)),
+        _ => arguments(words).and_then(|arguments| fuzz(&arguments)),
     };
-    match outcome {
+    match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(n) => {
             eprintln!("{n} failures");
@@ -50,10 +50,10 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
         plan: Plan {
             inputs: 1_000_000,
             seed: 1,
-            shrinks: true,
+            shrink: true,
         },
         input: None,
-        keeps_last: false,
+        keep_last: false,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(USAGE);
@@ -61,7 +61,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--inputs" => arguments.plan.inputs = value()?.parse().map_err(|_| USAGE)?,
             "--seed" => arguments.plan.seed = value()?.parse().map_err(|_| USAGE)?,
             "--input" => arguments.input = Some(value()?.into()),
-            "--keep-last" => arguments.keeps_last = true,
+            "--keep-last" => arguments.keep_last = true,
             _ => return Err(USAGE.to_owned()),
         }
     }
@@ -73,35 +73,35 @@ fn unknown(name: &str) -> String {
     format!("no target \"{name}\"; there are {known}, and all")
 }
 
-/// The number of failures.
-fn work(arguments: &Arguments) -> Result<usize, String> {
+/// Runs the targets, or one input. Returns the number of failures.
+fn fuzz(arguments: &Arguments) -> Result<usize, String> {
     if let Some(path) = &arguments.input {
-        return again(&arguments.targets[0], path);
+        return run_input(&arguments.targets[0], path);
     }
     let mut n_failures = 0;
     for target in &arguments.targets {
         let last = failures().join(format!("{}-last", target.name));
         let before = |input: &[u8]| {
-            if arguments.keeps_last {
+            if arguments.keep_last {
                 write(&last, input);
             }
         };
-        let figures = run(target, arguments.plan, before, |figures| {
-            say(target, figures)
+        let statistics = run(target, arguments.plan, before, |statistics| {
+            print_statistics(target, statistics)
         });
-        say(target, &figures);
-        figures
+        print_statistics(target, &statistics);
+        statistics
             .failures
             .values()
-            .for_each(|failure| tell(target, failure));
-        n_failures += figures.failures.len();
+            .for_each(|failure| report(target, failure));
+        n_failures += statistics.failures.len();
     }
     Ok(n_failures)
 }
 
-/// Prints what each kind of input costs by its size; the number of kinds whose cost grows too fast.
+/// Prints the cost of each kind of input by its size. Returns the number of kinds whose cost grows too fast.
 fn grow() -> Result<usize, String> {
-    println!("| what grows | number | bytes | ms | most memory, bytes | power of the size |");
+    println!("| input | number | bytes | ms | peak memory, bytes | exponent |");
     println!("|---|---:|---:|---:|---:|---:|");
     let mut n_failures = 0;
     for kind in &growth::ALL {
@@ -113,7 +113,7 @@ fn grow() -> Result<usize, String> {
             let power = match costs[..] {
                 [(first, before), .., (last, after)] if costs.len() == kind.sizes().len() => {
                     let power = exponent([first, last], [before, after]);
-                    n_failures += usize::from(power > MOST_EXPONENT);
+                    n_failures += usize::from(power > MAX_EXPONENT);
                     format!("{power:.2}")
                 }
                 _ => String::new(),
@@ -127,51 +127,51 @@ fn grow() -> Result<usize, String> {
     Ok(n_failures)
 }
 
-/// Tries one input.
-fn again(target: &Target, path: &Path) -> Result<usize, String> {
+/// Runs a target on one input.
+fn run_input(target: &Target, path: &Path) -> Result<usize, String> {
     let input = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let seen = watch(target, &input);
-    println!("{seen:#?}");
-    Ok(usize::from(seen.failure.is_some()))
+    let observation = watch(target, &input);
+    println!("{observation:#?}");
+    Ok(usize::from(observation.failure.is_some()))
 }
 
-fn say(target: &Target, figures: &Figures) {
+fn print_statistics(target: &Target, statistics: &Statistics) {
     println!(
-        "{:<12} {:>8} inputs, {:>4.1} % accepted, {:>4} refusals, {:>4} kept, {:>9} bytes at most, \
+        "{:<12} {:>8} inputs, {:>4.1} % accepted, {:>4} errors, {:>4} kept, {:>9} bytes at most, \
          slowest {:>5.1} ms, {:>6.1} s, {} failures",
         target.name,
-        figures.inputs,
-        100.0 * figures.accepted as f64 / figures.inputs.max(1) as f64,
-        figures.refusals,
-        figures.kept,
-        figures.peak,
-        1e3 * figures.slowest.as_secs_f64(),
-        figures.time.as_secs_f64(),
-        figures.failures.len(),
+        statistics.inputs,
+        100.0 * statistics.accepted as f64 / statistics.inputs.max(1) as f64,
+        statistics.errors,
+        statistics.kept,
+        statistics.peak,
+        1e3 * statistics.slowest.as_secs_f64(),
+        statistics.time.as_secs_f64(),
+        statistics.failures.len(),
     );
 }
 
-fn tell(target: &Target, failure: &ncs_fuzz::drive::Failure) {
+fn report(target: &Target, failure: &ncs_fuzz::drive::Failure) {
     let hash = blake3::hash(&failure.input).to_hex();
     let path = failures().join(format!("{}-{}", target.name, &hash[..12]));
     write(&path, &failure.input);
     println!(
         "\n{}: {} ({} inputs)\n  cargo run --release -p ncs-fuzz -- {} --input {}",
         target.name,
-        failure.why,
-        failure.times,
+        failure.message,
+        failure.count,
         target.name,
         path.display()
     );
 }
 
-/// Where failing inputs are kept.
+/// Returns the folder of failing inputs.
 fn failures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("failures")
 }
 
 fn write(path: &Path, bytes: &[u8]) {
-    let folder = path.parent().expect("it lies in a folder");
+    let folder = path.parent().expect("the path has a folder");
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, bytes));
     if let Err(error) = written {
         eprintln!("{}: {error}", path.display());

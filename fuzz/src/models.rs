@@ -1,4 +1,4 @@
-//! Small models with drawn weights, whose fields read every kind of value.
+//! Small models with random weights, with fields for every kind of value.
 
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population, Schema, Table,
@@ -10,7 +10,7 @@ use ncs_model::{
 };
 use std::sync::Arc;
 
-/// A schema of nine fields over eight columns, with click and conversion.
+/// Returns a schema of nine fields over eight columns, with click and conversion.
 pub fn schema() -> Schema {
     let hash = |function| IdSpace::Hash {
         buckets: 20,
@@ -51,7 +51,7 @@ pub fn schema() -> Schema {
 }
 
 fn fields() -> Vec<Field> {
-    let list = |pooling, most| (Some(pooling), most);
+    let list = |pooling, max| (Some(pooling), max);
     let fields = [
         ("user", "user", 0, (None, None)),
         ("hour", "hour", 1, (None, None)),
@@ -90,7 +90,7 @@ fn tasks() -> Vec<Task> {
     ]
 }
 
-/// A schema with only the first field, a number and both tasks: a manifest that fits on a screen.
+/// Returns a schema with only the first field, a number and both tasks, for a short manifest.
 pub fn short_schema() -> Schema {
     let whole = schema();
     let mut fields = [&whole.fields[..1], &whole.fields[6..7]].concat();
@@ -104,7 +104,7 @@ pub fn short_schema() -> Schema {
     }
 }
 
-/// A model of a schema; all rows of its tables are drawn.
+/// Returns a model of a schema, with all table rows initialised.
 pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     let plan = NetworkPlan {
         kind,
@@ -120,13 +120,13 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     for network in 0..model.networks().len() {
         model.network_mut(network).touch(&every_row(&spec));
     }
-    let member = |network| WeightSet {
+    let weight_set = |network| WeightSet {
         network,
         weights: Arc::new(model.network(network).weights()),
     };
     Artifact {
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
-        members: (0..model.networks().len()).map(member).collect(),
+        members: (0..model.networks().len()).map(weight_set).collect(),
         of_task: (0..2).map(|task| model.tower_of(task)).collect(),
         calibrators: vec![
             Some(Calibrator::Platt {
@@ -146,7 +146,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     }
 }
 
-/// A batch with every id of every field.
+/// Returns a batch with every id of every field.
 fn every_row(spec: &Spec) -> Batch {
     let ids = |field: &ncs_model::FieldSpec| FieldIds {
         ids: (0..spec.tables[field.table].rows as u32).collect(),

@@ -1,33 +1,33 @@
-//! Inputs out of others.
+//! Mutation of inputs.
 
 mod json;
 mod protobuf;
 
 use crate::random::Random;
 
-/// What inputs are made of, so that a part of the changes keeps to it.
+/// The format of inputs, which some of the mutations preserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Bytes.
     Bytes,
-    /// JSON from the first bracket to the next zero byte; there may be more of it behind that byte.
+    /// JSON from the first bracket to the next zero byte; more JSON may follow that byte.
     Json,
-    /// A message of protobuf.
+    /// A protobuf message.
     Protobuf,
 }
 
-/// How the inputs of a target are changed.
+/// The mutator of the inputs of a target.
 #[derive(Clone, Copy, Debug)]
-pub struct Changes {
-    /// What they are made of.
+pub struct Mutator {
+    /// The format of the inputs.
     pub form: Form,
-    /// What may stand in them.
+    /// Words to insert.
     pub words: &'static [&'static str],
-    /// Their largest size.
-    pub longest: usize,
+    /// Their maximum size in bytes.
+    pub max_length: usize,
 }
 
-/// Numbers at which something ends.
+/// Boundary values.
 const NUMBERS: [i64; 18] = [
     0,
     1,
@@ -49,29 +49,29 @@ const NUMBERS: [i64; 18] = [
     i64::MIN,
 ];
 
-impl Changes {
-    /// `input`, changed; parts of `other` may come into it.
-    pub fn change(&self, input: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
+impl Mutator {
+    /// Returns a mutated copy of `input`, which may contain parts of `other`.
+    pub fn mutate(&self, input: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         let mut bytes = input.to_vec();
         for _ in 0..random.few(4) {
-            self.change_once(&mut bytes, other, random);
+            self.mutate_once(&mut bytes, other, random);
         }
-        bytes.truncate(self.longest);
+        bytes.truncate(self.max_length);
         bytes
     }
 
-    fn change_once(&self, bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    fn mutate_once(&self, bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         let keeps_form = !random.once_in(3);
         match self.form {
-            Form::Json if keeps_form => json::change(bytes, other, self.words, random),
-            Form::Protobuf if keeps_form => protobuf::change(bytes, other, self.words, random),
-            _ => change_bytes(bytes, other, self.words, random),
+            Form::Json if keeps_form => json::mutate(bytes, other, self.words, random),
+            Form::Protobuf if keeps_form => protobuf::mutate(bytes, other, self.words, random),
+            _ => mutate_bytes(bytes, other, self.words, random),
         }
     }
 }
 
-/// A change that knows nothing of what the bytes mean.
-fn change_bytes(
+/// Mutates bytes of any format.
+fn mutate_bytes(
     bytes: &mut Vec<u8>,
     other: &[u8],
     words: &'static [&'static str],
@@ -112,32 +112,32 @@ fn flip(bytes: &mut [u8], random: &mut Random) {
     }
 }
 
-fn insert(bytes: &mut Vec<u8>, what: &[u8], random: &mut Random) {
+fn insert(bytes: &mut Vec<u8>, inserted: &[u8], random: &mut Random) {
     let at = random.below(bytes.len() + 1);
-    bytes.splice(at..at, what.iter().copied());
+    bytes.splice(at..at, inserted.iter().copied());
 }
 
-fn overwrite(bytes: &mut [u8], what: &[u8], random: &mut Random) {
+fn overwrite(bytes: &mut [u8], new: &[u8], random: &mut Random) {
     let at = random.below(bytes.len() + 1);
-    let places = bytes[at..].iter_mut().zip(what);
+    let places = bytes[at..].iter_mut().zip(new);
     places.for_each(|(to, from)| *to = *from);
 }
 
-/// A number at an end, in one to eight bytes.
+/// Returns a boundary value in one to eight bytes.
 fn number_bytes(random: &mut Random) -> Vec<u8> {
     let number = number(random).to_le_bytes();
     number[..1 << random.below(4)].to_vec()
 }
 
-/// A number at which something ends, or one beside it.
+/// Returns a boundary value, or one next to it.
 fn number(random: &mut Random) -> i64 {
     let near = random.below(3) as i64 - 1;
     random.pick(&NUMBERS).wrapping_add(near)
 }
 
-/// A word of the target, or one of those that are odd everywhere.
+/// Returns a word of the target, or one that is special in many formats.
 fn word<'a>(words: &'a [&'a str], random: &mut Random) -> &'a str {
-    const ODD: [&str; 24] = [
+    const SPECIAL: [&str; 24] = [
         "",
         " ",
         "\n",
@@ -164,7 +164,7 @@ fn word<'a>(words: &'a [&'a str], random: &mut Random) -> &'a str {
         "18446744073709551615",
     ];
     match words.is_empty() || random.once_in(3) {
-        true => ODD[random.below(ODD.len())],
+        true => SPECIAL[random.below(SPECIAL.len())],
         false => words[random.below(words.len())],
     }
 }
@@ -174,17 +174,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_same_inputs_and_none_is_too_long() {
+    fn a_seed_gives_the_same_inputs_within_the_maximum_length() {
         for form in [Form::Bytes, Form::Json, Form::Protobuf] {
-            let changes = Changes {
+            let mutator = Mutator {
                 form,
                 words: &["context"],
-                longest: 60,
+                max_length: 60,
             };
             let inputs = |seed| {
                 let mut random = Random::new(seed, "test");
-                let change = |_| changes.change(b"{\"a\": [1, 2]}", b"\x0a\x01x", &mut random);
-                (0..1000).map(change).collect::<Vec<_>>()
+                let mutate = |_| mutator.mutate(b"{\"a\": [1, 2]}", b"\x0a\x01x", &mut random);
+                (0..1000).map(mutate).collect::<Vec<_>>()
             };
             assert_eq!(inputs(1), inputs(1));
             assert_ne!(inputs(1), inputs(2));

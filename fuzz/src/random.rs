@@ -1,8 +1,8 @@
-//! Draws one after the other: the same seed gives the same inputs.
+//! A sequential random number generator: the same seed gives the same inputs.
 
 use ncs_model::CounterRng;
 
-/// A stream of draws.
+/// A stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Random {
     rng: CounterRng,
@@ -10,7 +10,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// The stream `name` of `seed`.
+    /// Creates the stream `name` of `seed`.
     pub fn new(seed: u64, name: &str) -> Random {
         Random {
             rng: CounterRng::new(seed, name),
@@ -18,42 +18,42 @@ impl Random {
         }
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.position += 1;
         self.rng.bits(self.position)
     }
 
-    /// From 0 to below `n`; 0 where `n` is 0.
+    /// Returns a number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() % n.max(1) as u64) as usize
     }
 
-    /// Mostly small, from 1 to `most` (at least 1).
-    pub fn few(&mut self, most: usize) -> usize {
-        let bound = 1 << self.below(most.max(1).ilog2() as usize + 1);
-        1 + self.below(bound.min(most))
+    /// Returns a number from 1 to `max` (at least 1), with a bias to small ones.
+    pub fn few(&mut self, max: usize) -> usize {
+        let bound = 1 << self.below(max.max(1).ilog2() as usize + 1);
+        1 + self.below(bound.min(max))
     }
 
-    /// Whether a thing happens that happens once in `n` times.
+    /// Returns true with probability `1 / n`.
     pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// One of these.
+    /// Returns a random item.
     ///
     /// # Panics
-    /// If there is none.
-    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        &among[self.below(among.len())]
+    /// If there are no items.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
     }
 
-    /// A span of at least one and at most `most` of `n` places; empty where `n` is 0.
-    pub fn span(&mut self, n: usize, most: usize) -> std::ops::Range<usize> {
+    /// Returns a span of 1 to `max` of `n` positions; empty if `n` is 0.
+    pub fn span(&mut self, n: usize, max: usize) -> std::ops::Range<usize> {
         if n == 0 {
             return 0..0;
         }
-        let length = self.few(most.min(n));
+        let length = self.few(max.min(n));
         let start = self.below(n - length + 1);
         start..start + length
     }

@@ -1,4 +1,4 @@
-//! What reads bytes from outside, one function a file: an answer's kind, or the refusal.
+//! The targets, one file each: functions that read external bytes, and return the kind of result or an error.
 
 mod artifact;
 mod body;
@@ -6,42 +6,42 @@ pub(crate) mod files;
 mod infer_json;
 mod infer_proto;
 mod labels;
-mod questions;
 mod rank_json;
 mod rank_proto;
+mod requests;
 mod tensors;
 
-use crate::mutate::{Changes, Form};
+use crate::mutate::{Form, Mutator};
 
-/// Something that reads bytes.
+/// A function that reads bytes, with its inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// Reads them: what kind of answer they have, or the text of the refusal.
+    /// Reads an input, and returns the kind of result or the error message.
     pub run: fn(&[u8]) -> Result<String, String>,
-    /// Inputs to begin with.
+    /// The initial inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// What they are made of.
+    /// The format of the inputs.
     pub form: Form,
-    /// What may stand in them.
+    /// Words to insert into inputs.
     pub words: &'static [&'static str],
-    /// The largest input, in bytes.
-    pub longest: usize,
+    /// The maximum size of an input in bytes.
+    pub max_length: usize,
 }
 
 impl Target {
-    /// How its inputs are changed.
-    pub fn changes(&self) -> Changes {
-        Changes {
+    /// Returns the mutator of its inputs.
+    pub fn mutator(&self) -> Mutator {
+        Mutator {
             form: self.form,
             words: self.words,
-            longest: self.longest,
+            max_length: self.max_length,
         }
     }
 }
 
-/// All of them.
+/// All targets.
 pub const ALL: [Target; 12] = [
     rank_json::TARGET,
     rank_proto::TARGET,
@@ -57,12 +57,12 @@ pub const ALL: [Target; 12] = [
     files::TFRECORD,
 ];
 
-/// The target of this name.
+/// Returns the target of this name.
 pub fn named(name: &str) -> Option<Target> {
     ALL.into_iter().find(|target| target.name == name)
 }
 
-/// Columns of the models, keys of the requests, and values that mean something to them.
+/// Columns of the models, keys of the requests, and values with a special meaning.
 const WORDS: &[&str] = &[
     "user",
     "hour",

@@ -1,4 +1,4 @@
-//! One input under observation: its outcome, its memory, its time.
+//! Runs a target on one input, and records its outcome, memory and time.
 
 use crate::targets::Target;
 use std::cell::{Cell, RefCell};
@@ -6,24 +6,24 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-/// More time than this on one input is a failure.
-pub const MOST_TIME: Duration = Duration::from_secs(10);
+/// Maximum time for one input.
+pub const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// The most bytes that may be allocated at one time for an input of so many.
-pub fn most_bytes(n_bytes: usize) -> u64 {
+/// Returns the maximum memory for an input of `n_bytes` bytes.
+pub fn max_bytes(n_bytes: usize) -> u64 {
     (16 << 20) + 64 * n_bytes as u64
 }
 
-/// What an input did.
+/// The observed behaviour of a target on an input.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// What kind of answer, or the refusal.
-    pub said: Result<String, String>,
-    /// Why it must not be so, if it must not.
+pub struct Observation {
+    /// The kind of result, or the error.
+    pub outcome: Result<String, String>,
+    /// The failure, if there is one.
     pub failure: Option<String>,
-    /// The most bytes that were allocated at one time, on this thread.
+    /// Peak memory on this thread, in bytes.
     pub peak: u64,
-    /// How long it took.
+    /// The time.
     pub time: Duration,
 }
 
@@ -33,26 +33,26 @@ thread_local! {
 }
 
 /// Runs a target on an input.
-pub fn watch(target: &Target, input: &[u8]) -> Seen {
+pub fn watch(target: &Target, input: &[u8]) -> Observation {
     static HOOK: Once = Once::new();
-    HOOK.call_once(note_panics);
-    let mut said = Ok(Ok(String::new()));
-    let began = Instant::now();
+    HOOK.call_once(record_panics);
+    let mut result = Ok(Ok(String::new()));
+    let start = Instant::now();
     IS_WATCHED.set(true);
     let memory = allocation_counter::measure(|| {
-        said = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+        result = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     });
     IS_WATCHED.set(false);
-    let time = began.elapsed();
-    let (said, panic) = match said {
-        Ok(said) => (said, None),
+    let time = start.elapsed();
+    let (outcome, panic) = match result {
+        Ok(outcome) => (outcome, None),
         Err(_) => (Err(String::new()), Some(PANIC.take())),
     };
     let failure = panic
         .or_else(|| too_much(memory.bytes_max, input.len()))
-        .or_else(|| (time > MOST_TIME).then(|| "it takes too long".to_owned()));
-    Seen {
-        said,
+        .or_else(|| (time > MAX_TIME).then(|| "it takes too long".to_owned()));
+    Observation {
+        outcome,
         failure,
         peak: memory.bytes_max,
         time,
@@ -60,24 +60,24 @@ pub fn watch(target: &Target, input: &[u8]) -> Seen {
 }
 
 fn too_much(peak: u64, n_bytes: usize) -> Option<String> {
-    (peak > most_bytes(n_bytes)).then(|| "it takes too much memory".to_owned())
+    (peak > max_bytes(n_bytes)).then(|| "it takes too much memory".to_owned())
 }
 
-/// Keeps the words of panics on watched threads instead of printing them.
-fn note_panics() {
-    let others = std::panic::take_hook();
+/// Records the messages of panics on watched threads instead of printing them.
+fn record_panics() {
+    let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         match IS_WATCHED.get() {
-            false => others(info),
-            true => PANIC.set(words(info)),
+            false => previous(info),
+            true => PANIC.set(message(info)),
         }
     }));
 }
 
-fn words(info: &PanicHookInfo<'_>) -> String {
+fn message(info: &PanicHookInfo<'_>) -> String {
     let place = info.location().map(ToString::to_string);
-    let said = info.payload_as_str().unwrap_or("a panic without words");
-    format!("{}: {said}", place.unwrap_or_default())
+    let text = info.payload_as_str().unwrap_or("a panic without a message");
+    format!("{}: {text}", place.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -87,17 +87,17 @@ mod tests {
 
     fn target(run: fn(&[u8]) -> Result<String, String>) -> Target {
         Target {
-            name: "made up",
+            name: "test",
             run,
             seeds: Vec::new,
             form: Form::Bytes,
             words: &[],
-            longest: 10,
+            max_length: 10,
         }
     }
 
     #[test]
-    fn panics_and_greed_are_failures_and_refusals_are_not() {
+    fn panics_and_excessive_memory_are_failures_and_errors_are_not() {
         let check = |run, expected: Option<&str>| {
             let failure = watch(&target(run), b"x").failure;
             match (failure, expected) {
@@ -105,7 +105,7 @@ mod tests {
                 (failure, expected) => assert_eq!(failure.as_deref(), expected),
             }
         };
-        check(|_| Err("refused".to_owned()), None);
+        check(|_| Err("rejected".to_owned()), None);
         check(|_| panic!("on purpose"), Some("watch.rs"));
         check(|_| panic!("on purpose"), Some("on purpose"));
         let greedy = |_: &[u8]| Ok(vec![1u8; 70 << 20].len().to_string());

@@ -1,34 +1,34 @@
-//! Changes that leave JSON to be JSON.
+//! Mutations that preserve valid JSON.
 
 use super::{number, word};
 use crate::random::Random;
 use serde_json::{Map, Value};
 use std::ops::Range;
 
-/// Changes a value of the JSON in `bytes`, where that is JSON.
-pub(super) fn change(
+/// Mutates a value of the JSON in `bytes`; other bytes are mutated without a format.
+pub(super) fn mutate(
     bytes: &mut Vec<u8>,
     other: &[u8],
     words: &'static [&'static str],
     random: &mut Random,
 ) {
-    let place = place(bytes, random.once_in(4));
-    let Ok(mut value) = serde_json::from_slice::<Value>(&bytes[place.clone()]) else {
-        return super::change_bytes(bytes, other, words, random);
+    let range = json_range(bytes, random.once_in(4));
+    let Ok(mut value) = serde_json::from_slice::<Value>(&bytes[range.clone()]) else {
+        return super::mutate_bytes(bytes, other, words, random);
     };
-    let others = serde_json::from_slice::<Value>(&other[self::place(other, false)]).ok();
+    let others = serde_json::from_slice::<Value>(&other[json_range(other, false)]).ok();
     let chosen = random.below(count(&value));
     if let Some(node) = nth(&mut value, &mut { chosen }) {
-        change_node(node, others, words, random);
+        mutate_node(node, others, words, random);
     }
-    bytes.splice(place, value.to_string().into_bytes());
+    bytes.splice(range, value.to_string().into_bytes());
 }
 
-/// From the first bracket, or the first behind it that follows a zero byte, to the next zero byte.
-fn place(bytes: &[u8], is_second: bool) -> Range<usize> {
-    let from = |start: usize, wanted: fn(&u8) -> bool| {
-        let found = bytes[start..].iter().position(wanted);
-        found.map_or(bytes.len(), |at| start + at)
+/// Returns the range from the first bracket, or from the next one after a zero byte, to the next zero byte.
+fn json_range(bytes: &[u8], is_second: bool) -> Range<usize> {
+    let from = |start: usize, matches: fn(&u8) -> bool| {
+        let position = bytes[start..].iter().position(matches);
+        position.map_or(bytes.len(), |at| start + at)
     };
     let is_open = |byte: &u8| matches!(byte, b'{' | b'[');
     let is_zero = |byte: &u8| *byte == 0;
@@ -40,7 +40,7 @@ fn place(bytes: &[u8], is_second: bool) -> Range<usize> {
     start..from(start, is_zero)
 }
 
-/// How many values there are, the whole included.
+/// Returns the number of values, including the whole.
 fn count(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(count).sum(),
@@ -49,7 +49,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The value of this number, counted down on the way.
+/// Returns the value number `left`, in depth-first order; `left` is counted down.
 fn nth<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
     if *left == 0 {
         return Some(value);
@@ -62,7 +62,7 @@ fn nth<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
-fn change_node(
+fn mutate_node(
     node: &mut Value,
     other: Option<Value>,
     words: &'static [&'static str],
@@ -72,8 +72,8 @@ fn change_node(
         (0, _) => *node = leaf(words, random),
         (1, _) => *node = other.map_or(Value::Null, |other| part(other, random)),
         (2, _) => *node = Value::Array(vec![node.clone(); random.below(4)]),
-        (_, Value::Array(items)) => change_list(items, words, random),
-        (_, Value::Object(map)) => change_map(map, other, words, random),
+        (_, Value::Array(items)) => mutate_list(items, words, random),
+        (_, Value::Object(map)) => mutate_map(map, other, words, random),
         (_, Value::String(text)) => text.push_str(word(words, random)),
         (_, Value::Number(old)) => {
             let near = old
@@ -114,7 +114,7 @@ fn part(mut whole: Value, random: &mut Random) -> Value {
     part.unwrap_or(Value::Null)
 }
 
-fn change_list(items: &mut Vec<Value>, words: &'static [&'static str], random: &mut Random) {
+fn mutate_list(items: &mut Vec<Value>, words: &'static [&'static str], random: &mut Random) {
     let n = items.len();
     match random.below(3) {
         0 => {
@@ -128,7 +128,7 @@ fn change_list(items: &mut Vec<Value>, words: &'static [&'static str], random: &
     }
 }
 
-fn change_map(
+fn mutate_map(
     map: &mut Map<String, Value>,
     other: Option<Value>,
     words: &'static [&'static str],

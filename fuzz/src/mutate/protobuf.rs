@@ -1,9 +1,9 @@
-//! Changes that leave a message of protobuf to be one, whatever its fields mean.
+//! Mutations that preserve a valid protobuf message, without its schema.
 
 use super::{number, word};
 use crate::random::Random;
 
-/// A field with its number and kind, as it lies in a message.
+/// A field of a message, with its number and wire type.
 #[derive(Clone, Debug)]
 struct Field {
     key: u64,
@@ -14,23 +14,24 @@ struct Field {
 enum FieldValue {
     Number(u64),
     Fixed(Vec<u8>),
-    /// A text, packed numbers, or a message of its own.
+    /// A string, packed numbers, or a nested message.
     Bytes(Vec<u8>),
 }
 
-/// Changes a field of the message in `bytes`, where that is one; often a field of a field.
-pub(super) fn change(
+/// Mutates a field of the message in `bytes`, often a field of a nested message; other bytes are mutated without a
+/// format.
+pub(super) fn mutate(
     bytes: &mut Vec<u8>,
     other: &[u8],
     words: &'static [&'static str],
     random: &mut Random,
 ) {
     let Some(mut fields) = parse(bytes) else {
-        return super::change_bytes(bytes, other, words, random);
+        return super::mutate_bytes(bytes, other, words, random);
     };
-    let place = random.below(fields.len());
-    match (random.below(10), fields.get_mut(place)) {
-        (0, Some(_)) => drop(fields.remove(place)),
+    let position = random.below(fields.len());
+    match (random.below(10), fields.get_mut(position)) {
+        (0, Some(_)) => drop(fields.remove(position)),
         (1, Some(field)) => {
             let copies = vec![field.clone(); random.few(16)];
             fields.extend(copies);
@@ -41,16 +42,16 @@ pub(super) fn change(
             let chosen = others.get(random.below(others.len())).cloned();
             fields.extend(chosen);
         }
-        (_, Some(field)) => change_value(&mut field.value, other, words, random),
+        (_, Some(field)) => mutate_value(&mut field.value, other, words, random),
         _ => fields.push(Field {
             key: (random.below(12) << 3) as u64 | 2,
             value: FieldValue::Bytes(word(words, random).into()),
         }),
     }
-    *bytes = written(&fields);
+    *bytes = encode(&fields);
 }
 
-fn change_value(
+fn mutate_value(
     value: &mut FieldValue,
     other: &[u8],
     words: &'static [&'static str],
@@ -60,12 +61,12 @@ fn change_value(
         FieldValue::Number(x) => *x = number(random) as u64,
         FieldValue::Fixed(bytes) => super::overwrite(bytes, &super::number_bytes(random), random),
         FieldValue::Bytes(bytes) if random.once_in(4) => *bytes = word(words, random).into(),
-        // A text may look like a message; no harm is done.
-        FieldValue::Bytes(bytes) => change(bytes, other, words, random),
+        // A string may look like a message, which does no harm.
+        FieldValue::Bytes(bytes) => mutate(bytes, other, words, random),
     }
 }
 
-/// The fields of a message; `None` where the bytes are none, or empty.
+/// Parses the fields of a message; `None` if the bytes are not a message, or empty.
 fn parse(mut bytes: &[u8]) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -97,7 +98,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn written(fields: &[Field]) -> Vec<u8> {
+fn encode(fields: &[Field]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
         push_varint(&mut bytes, field.key);
@@ -126,12 +127,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_written_as_it_was_read() {
+    fn messages_round_trip() {
         let message =
             b"\x0a\x03abc\x10\xac\x02\x1d\x01\x02\x03\x04\x21\x01\x02\x03\x04\x05\x06\x07\x08";
         let fields = parse(message).unwrap();
         assert_eq!(fields.len(), 4);
-        assert_eq!(written(&fields), message);
+        assert_eq!(encode(&fields), message);
         assert!(parse(b"\x0a\x09abc").is_none());
     }
 }

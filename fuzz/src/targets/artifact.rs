@@ -1,11 +1,12 @@
-//! A model on disk: its manifest, the manifest's sum, its self-test, its weights.
+//! A model on disk: its manifest, the manifest's checksum, its self-test and its weights.
 //!
-//! An input is a byte, the manifest, a zero byte, the self-test, a zero byte, and the weights. Sums are made anew, so that what lies
-//! behind them is reached; the lowest bits of the first byte leave one of them as it is.
+//! An input is a byte, the manifest, a zero byte, the self-test, a zero byte, and the weights. The checksums are
+//! recomputed, so that mutated contents are read; each of the lowest bits of the first byte disables this for one
+//! checksum.
 
 mod seal;
 
-use super::{Target, questions};
+use super::{Target, requests};
 use crate::models;
 use crate::mutate::Form;
 use ncs_features::{Block, Column, IdSpace, Schema, Texts, Values};
@@ -114,14 +115,14 @@ pub(super) const TARGET: Target = Target {
         "F32",
         "U8",
     ],
-    longest: 24 << 10,
+    max_length: 24 << 10,
 };
 
-/// Tables with more rows than this are left alone: a row takes four bytes before any id is met, and
-/// how many there are is the user's to say.
-const MOST_ROWS: usize = 1 << 20;
+/// Maximum number of table rows that are loaded: a row takes four bytes before it is initialised, and
+/// the user chooses their number.
+const MAX_ROWS: usize = 1 << 20;
 
-/// A folder in memory, where there is one.
+/// Creates a folder, in memory if possible.
 pub(super) fn folder() -> std::io::Result<TempDir> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
@@ -140,22 +141,22 @@ fn run(input: &[u8]) -> Result<String, String> {
 
 fn read(folder: &Path) -> Result<String, String> {
     let in_folder = folder.display().to_string();
-    let shorter = |error: String| error.replace(&in_folder, "");
-    let artifact = Artifact::read(folder).map_err(|error| shorter(error.to_string()))?;
+    let without_folder = |error: String| error.replace(&in_folder, "");
+    let artifact = Artifact::read(folder).map_err(|error| without_folder(error.to_string()))?;
     let n_rows = artifact.spec.tables.iter().map(|table| table.rows);
-    if n_rows.fold(0, usize::saturating_add) > MOST_ROWS {
+    if n_rows.fold(0, usize::saturating_add) > MAX_ROWS {
         return Ok("large tables".to_owned());
     }
-    let version = Version::load(folder, &"feed".into(), 1).map_err(shorter)?;
-    let mut question = question(version.schema(), 1);
-    let scores = version.score(&mut question, true, &mut WorkerScratch::new());
-    let scores = scores.map_err(|refusal| refusal.what)?;
-    questions::check(&version, &scores, question.candidates.n_rows);
+    let version = Version::load(folder, &"feed".into(), 1).map_err(without_folder)?;
+    let mut query = query(version.schema(), 1);
+    let scores = version.score(&mut query, true, &mut WorkerScratch::new());
+    let scores = scores.map_err(|error| error.what)?;
+    requests::check(&version, &scores, query.candidates.n_rows);
     Ok(format!("{:?}", artifact.spec.plan.kind))
 }
 
-/// Candidates with a value for every column of the schema but those of the first fields.
-fn question(schema: &Schema, n_absent: usize) -> RankQuery {
+/// Returns candidates with a value for every column of the schema but those of the first `n_absent` fields.
+fn query(schema: &Schema, n_absent: usize) -> RankQuery {
     let mut candidates = Block {
         n_rows: 5,
         columns: Vec::new(),
@@ -212,21 +213,21 @@ fn seeds() -> Vec<Vec<u8>> {
         .map(|kind| seed(models::short_schema(), kind, Heads::default()))
         .to_vec();
     seeds.push(seed(models::schema(), NetworkKind::SparseSharing, heads));
-    // One for each sum that is left as it is.
-    let unsealed = (0..5).map(|bit| {
+    // One seed for each checksum that is not recomputed.
+    let wrong_checksums = (0..5).map(|bit| {
         let mut seed = seeds[0].clone();
         seed[0] = 1 << bit;
         seed
     });
-    let unsealed: Vec<_> = unsealed.collect();
-    seeds.extend(unsealed);
+    let wrong_checksums: Vec<_> = wrong_checksums.collect();
+    seeds.extend(wrong_checksums);
     seeds
 }
 
 fn seed(schema: Schema, kind: NetworkKind, heads: Heads) -> Vec<u8> {
     let folder = folder().expect("a temporary folder");
     let path = folder.path().join("model");
-    let rows = question(&schema, 0).candidates;
+    let rows = query(&schema, 0).candidates;
     let mut artifact = models::artifact(schema, kind, heads);
     let scorer = Scorer::new(&artifact).expect("its own weights");
     artifact.self_test = SelfTest::record(&scorer, &rows);

@@ -1,5 +1,5 @@
-//! Bodies that are compressed, and encodings that answers may have. The first byte of an input says how:
-//! its lowest two bits the encoding, the others the limit.
+//! Compressed bodies, and content negotiation of responses. The first byte of an input selects
+//! the encoding (lowest two bits) and the size limit (other bits).
 
 use super::Target;
 use crate::mutate::Form;
@@ -22,7 +22,7 @@ pub(super) const TARGET: Target = Target {
         ";q=",
         "x-gzip",
     ],
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
@@ -32,14 +32,14 @@ fn run(input: &[u8]) -> Result<String, String> {
         0 => Encoding::Gzip,
         1 => Encoding::Deflate,
         2 => Encoding::Identity,
-        _ => return both_ways(rest),
+        _ => return round_trip(rest),
     };
     let decoded = decode(encoding, Bytes::copy_from_slice(rest), limit);
-    let decoded = decoded.map_err(|refusal| refusal.what)?;
+    let decoded = decoded.map_err(|error| error.what)?;
     if encoding != Encoding::Identity {
         assert!(
             decoded.len() <= limit,
-            "{} bytes where {limit} are the most",
+            "{} bytes, the limit is {limit}",
             decoded.len()
         );
     }
@@ -50,24 +50,24 @@ fn run(input: &[u8]) -> Result<String, String> {
     ))
 }
 
-/// What is encoded as a header says (it ends at the first zero byte) comes back.
-fn both_ways(input: &[u8]) -> Result<String, String> {
+/// Checks that a body encoded by the header (the input up to its first zero byte) is decoded to itself.
+fn round_trip(input: &[u8]) -> Result<String, String> {
     let end = input
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(input.len());
     let header = HeaderValue::from_bytes(&input[..end]).map_err(|error| error.to_string())?;
     let body = input[end..].repeat(64);
-    let (encoded, said) = encode(Some(&header), body.clone());
-    let encoding = match said.as_ref().map(HeaderValue::as_bytes) {
+    let (encoded, content_encoding) = encode(Some(&header), body.clone());
+    let encoding = match content_encoding.as_ref().map(HeaderValue::as_bytes) {
         None => Encoding::Identity,
         Some(b"gzip") => Encoding::Gzip,
         Some(b"deflate") => Encoding::Deflate,
-        Some(other) => panic!("{} is no encoding", other.escape_ascii()),
+        Some(other) => panic!("{} is not an encoding", other.escape_ascii()),
     };
     let decoded = decode(encoding, encoded.into(), body.len());
     assert_eq!(decoded, Ok(body.into()));
-    Ok(format!("both ways {}", encoding.name()))
+    Ok(format!("round trip {}", encoding.name()))
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,7 +1,8 @@
-//! Files of rows, in each format: their columns are listed and all rows of them read, broken ones left out.
+//! Data files in each format: their columns are listed, and all rows are read, without malformed ones.
 //!
-//! An input is the file's bytes; for TFRecord, a byte whose lowest bit leaves the last checksum wrong, then records, each
-//! behind its length in two bytes: lengths and checksums of the file are made from them, so that what lies behind is reached.
+//! An input is the contents of a file. For TFRecord, it is a byte whose lowest bit makes the last checksum wrong,
+//! then records, each preceded by its length in two bytes. The lengths and checksums of the file are computed from
+//! them, so that mutated records are read.
 
 use super::Target;
 use crate::mutate::Form;
@@ -18,7 +19,7 @@ pub(super) const CSV: Target = Target {
     seeds: || seeds(Format::Csv, "a.csv"),
     form: Form::Bytes,
     words: &["\"", ",", "\r\n", "\"\"", "user", "click", "NaN", "|"],
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 pub(super) const JSON_LINES: Target = Target {
@@ -27,7 +28,7 @@ pub(super) const JSON_LINES: Target = Target {
     seeds: || seeds(Format::JsonLines, "a.jsonl"),
     form: Form::Bytes,
     words: &["{", "}", "[", "]", "\":", "user", "click", "null", "\\u00"],
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 pub(super) const PARQUET: Target = Target {
@@ -36,19 +37,19 @@ pub(super) const PARQUET: Target = Target {
     seeds: || seeds(Format::Parquet, "a.parquet"),
     form: Form::Bytes,
     words: &["PAR1", "PARE", "list", "element", "user", "\u{15}\0"],
-    longest: 32 << 10,
+    max_length: 32 << 10,
 };
 
 pub(super) const TFRECORD: Target = Target {
     name: "tfrecord",
-    run: |input| run(&sealed(input), Format::TfRecord, "a.tfrecord"),
+    run: |input| run(&to_tfrecord(input), Format::TfRecord, "a.tfrecord"),
     seeds: || {
         let seeds = seeds(Format::TfRecord, "a.tfrecord");
-        seeds.iter().map(|file| unsealed(file)).collect()
+        seeds.iter().map(|file| from_tfrecord(file)).collect()
     },
     form: Form::Bytes,
     words: &["user", "click", "\u{a}\u{5}", "\u{1a}\u{3}"],
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 thread_local! {
@@ -64,7 +65,7 @@ fn run(input: &[u8], format: Format, name: &str) -> Result<String, String> {
     })
 }
 
-/// Reads all columns of all rows; says how many rows there were, and how many broken ones.
+/// Reads all columns of all rows; returns the number of rows, and of malformed ones.
 pub(crate) fn read(path: &Path, format: Format) -> Result<String, String> {
     let reading = Reading {
         format: Some(format),
@@ -90,8 +91,8 @@ pub(crate) fn read(path: &Path, format: Format) -> Result<String, String> {
     Ok(format!("{} rows, {} broken", bits(n_rows), bits(n_broken)))
 }
 
-/// A TFRecord file of the records in an input.
-fn sealed(input: &[u8]) -> Vec<u8> {
+/// Returns the TFRecord file of the records in an input.
+fn to_tfrecord(input: &[u8]) -> Vec<u8> {
     let crc = |bytes: &[u8]| {
         let rotated = crc32c::crc32c(bytes).rotate_right(15);
         rotated.wrapping_add(0xA282_EAD8).to_le_bytes()
@@ -113,26 +114,26 @@ fn sealed(input: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The input for a TFRecord file of short records.
-fn unsealed(file: &[u8]) -> Vec<u8> {
+/// Returns the input for a TFRecord file of short records.
+fn from_tfrecord(file: &[u8]) -> Vec<u8> {
     let mut input = vec![0];
     let mut rest = file;
     while let Some((length, after)) = rest.split_first_chunk() {
         let n = u64::from_le_bytes(*length) as usize;
         input.extend((n as u16).to_le_bytes());
-        // Behind the length's checksum and before the record's.
+        // The record is between the checksum of its length and its own.
         input.extend_from_slice(&after[4..4 + n]);
         rest = &after[n + 8..];
     }
     input
 }
 
-/// The number of binary digits: a kind of answer, and not each number one of its own.
+/// Returns the number of binary digits, so that similar counts are one kind of result.
 fn bits(n: usize) -> u32 {
     usize::BITS - n.leading_zeros()
 }
 
-/// A synthetic log of few rows, and rows with nulls, lists, texts of any bytes and numbers at their ends.
+/// Returns a synthetic log of a few rows, and rows with nulls, lists, special texts and boundary values.
 fn seeds(format: Format, name: &str) -> Vec<Vec<u8>> {
     let folder = super::artifact::folder().expect("a temporary folder");
     let path = folder.path().join(name);
@@ -142,20 +143,20 @@ fn seeds(format: Format, name: &str) -> Vec<Vec<u8>> {
         items: 20,
         ..SyntheticPlan::default()
     };
-    let log = |rows| Synthetic::new(plan(rows)).expect("a plan that is right");
-    let written = |blocks: Box<dyn Iterator<Item = Block>>| {
+    let log = |rows| Synthetic::new(plan(rows)).expect("a valid plan");
+    let file = |blocks: Box<dyn Iterator<Item = Block>>| {
         write_blocks(&path, format, blocks).expect("a temporary folder");
         fs::read(&path).expect("it was just written")
     };
     vec![
-        written(Box::new(log(1))),
-        written(Box::new(log(60))),
-        written(Box::new(std::iter::once(odd_rows()))),
-        written(Box::new([odd_rows(), odd_rows()].into_iter())),
+        file(Box::new(log(1))),
+        file(Box::new(log(60))),
+        file(Box::new(std::iter::once(special_rows()))),
+        file(Box::new([special_rows(), special_rows()].into_iter())),
     ]
 }
 
-fn odd_rows() -> Block {
+fn special_rows() -> Block {
     let mut texts = Texts::default();
     for text in ["v1", "", "é", "a,b\"c", " 7 ", "null"] {
         texts.push(text.as_bytes());

@@ -1,7 +1,7 @@
-//! The body of an infer call in JSON, tensors after it. The first byte of an input says where the JSON
-//! ends: 0 at the end of the body, 1 at its first zero byte, else where the next two bytes say.
+//! The body of an inference request in JSON, followed by binary tensors. The first byte of an input selects the end of
+//! the JSON: 0 the end of the body, 1 its first zero byte, otherwise the length in the next two bytes.
 
-use super::{Target, WORDS, questions};
+use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_serve::wire::infer_json::{read, respond};
 
@@ -11,27 +11,27 @@ pub(super) const TARGET: Target = Target {
     seeds,
     form: Form::Json,
     words: WORDS,
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
     let (body, json_length) = parts(input);
-    questions::ask(
+    requests::handle(
         |accepts| {
-            let asked = read(&body, json_length, ("feed", None), accepts)?;
-            Ok((asked.rank.clone(), asked))
+            let request = read(&body, json_length, ("feed", None), accepts)?;
+            Ok((request.rank.clone(), request))
         },
-        |answer, asked| {
-            let (body, json_length) = respond(answer, asked)?;
+        |response, request| {
+            let (body, json_length) = respond(response, request)?;
             let json = &body[..json_length.unwrap_or(body.len())];
-            let said: serde_json::Value = serde_json::from_slice(json).expect("it is JSON");
-            assert!(said["outputs"].is_array());
+            let json: serde_json::Value = serde_json::from_slice(json).expect("valid JSON");
+            assert!(json["outputs"].is_array());
             Ok(())
         },
     )
 }
 
-/// The body, and how much of it is JSON.
+/// Returns the body, and the length of its JSON; `None`: all of it.
 fn parts(input: &[u8]) -> (Vec<u8>, Option<usize>) {
     match input {
         [0, body @ ..] => (body.to_vec(), None),
@@ -49,7 +49,7 @@ fn parts(input: &[u8]) -> (Vec<u8>, Option<usize>) {
     }
 }
 
-/// A tensor: its name, shape, datatype, and its data or parameters.
+/// Returns a tensor in JSON: its name, shape, datatype, and its data or parameters.
 fn tensor((name, shape, datatype, rest): (&str, &str, &str, &str)) -> String {
     format!(r#"{{"name": "{name}", "shape": {shape}, "datatype": "{datatype}", {rest}}}"#)
 }

@@ -1,6 +1,6 @@
-//! The message of an infer call.
+//! The message of an inference request in protobuf.
 
-use super::{Target, WORDS, questions};
+use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_serve::proto::inference::infer_parameter::ParameterChoice;
 use ncs_serve::proto::inference::model_infer_request::{
@@ -16,18 +16,18 @@ pub(super) const TARGET: Target = Target {
     seeds,
     form: Form::Protobuf,
     words: WORDS,
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
-    questions::ask(
+    requests::handle(
         |accepts| {
-            let asked = read(decode(input.to_vec().into(), accepts)?, accepts)?;
-            Ok((asked.rank, asked.outputs))
+            let request = read(decode(input.to_vec().into(), accepts)?, accepts)?;
+            Ok((request.rank, request.outputs))
         },
-        |answer, outputs| {
-            let said = respond(answer, outputs.as_deref())?;
-            assert_eq!(said.outputs.len(), said.raw_output_contents.len());
+        |response, outputs| {
+            let message = respond(response, outputs.as_deref())?;
+            assert_eq!(message.outputs.len(), message.raw_output_contents.len());
             Ok(())
         },
     )

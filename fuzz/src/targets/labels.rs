@@ -1,4 +1,4 @@
-//! `labels.json`, and the body that replaces it.
+//! `labels.json`, and the request body that replaces it.
 
 use super::Target;
 use crate::mutate::Form;
@@ -19,7 +19,7 @@ pub(super) const TARGET: Target = Target {
         "-0.0",
         "0.1",
     ],
-    longest: 4 << 10,
+    max_length: 4 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {

@@ -1,6 +1,6 @@
-//! The body of a rank call in JSON.
+//! The body of a rank request in JSON.
 
-use super::{Target, WORDS, questions};
+use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_serve::wire::rank_json::read;
 
@@ -10,14 +10,11 @@ pub(super) const TARGET: Target = Target {
     seeds,
     form: Form::Json,
     words: WORDS,
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
-    questions::ask(
-        |accepts| Ok((read(input, accepts)?, ())),
-        |_, ()| Ok(()),
-    )
+    requests::handle(|accepts| Ok((read(input, accepts)?, ())), |_, ()| Ok(()))
 }
 
 fn seeds() -> Vec<Vec<u8>> {

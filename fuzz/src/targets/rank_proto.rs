@@ -1,6 +1,6 @@
-//! The message of a rank call.
+//! The message of a rank request in protobuf.
 
-use super::{Target, WORDS, questions};
+use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_serve::ErrorKind;
 use ncs_serve::proto::ranking::column::Values;
@@ -15,20 +15,20 @@ pub(super) const TARGET: Target = Target {
     seeds,
     form: Form::Protobuf,
     words: WORDS,
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 fn run(input: &[u8]) -> Result<String, String> {
-    questions::ask(
+    requests::handle(
         |accepts| {
             let request = decode(input.to_vec().into(), accepts)?;
             Ok((read(request, accepts)?, ()))
         },
-        |said, ()| {
-            let bytes = answer(said.clone()).encode_to_vec();
+        |response, ()| {
+            let bytes = answer(response.clone()).encode_to_vec();
             (!bytes.is_empty())
                 .then_some(())
-                .ok_or(ErrorKind::Internal.error("nothing is said"))
+                .ok_or(ErrorKind::Internal.error("the message is empty"))
         },
     )
 }
@@ -45,11 +45,11 @@ fn column(name: &str, values: Values, lengths: &[u32], null_rows: &[u32]) -> Col
 }
 
 fn texts(name: &str, values: &[&str], lengths: &[u32]) -> Column {
-    let mut said = Texts::default();
+    let mut texts = Texts::default();
     values
         .iter()
-        .for_each(|text| said.values.push(text.as_bytes()));
-    column(name, Values::Texts(said), lengths, &[])
+        .for_each(|text| texts.values.push(text.as_bytes()));
+    column(name, Values::Texts(texts), lengths, &[])
 }
 
 fn ints(name: &str, values: &[i64], null_rows: &[u32]) -> Column {

@@ -1,9 +1,9 @@
 //! Tensors as bytes: their shapes, datatypes and values, and how they become columns.
 //!
-//! An input is tensors one after the other: a byte each for the name, the datatype and the number of
-//! sizes, four bytes for each size, two for the number of the value's bytes, and these.
+//! An input is a sequence of tensors: a byte each for the name, the datatype and the number of
+//! sizes, four bytes for each size, two for the number of value bytes, and the values.
 
-use super::{Target, WORDS, questions};
+use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_features::Column;
 use ncs_serve::rank_request::RankQuery;
@@ -15,7 +15,7 @@ pub(super) const TARGET: Target = Target {
     seeds,
     form: Form::Bytes,
     words: WORDS,
-    longest: 16 << 10,
+    max_length: 16 << 10,
 };
 
 const NAMES: [&str; 12] = [
@@ -43,7 +43,7 @@ fn run(mut input: &[u8]) -> Result<String, String> {
     while !input.is_empty() {
         tensors.push(tensor(&mut input)?);
     }
-    let question = |accepts: &_| {
+    let query = |accepts: &_| {
         let (context, candidates) = blocks(tensors.clone(), accepts)?;
         for column in &context.columns {
             check_column(column, 1);
@@ -51,18 +51,18 @@ fn run(mut input: &[u8]) -> Result<String, String> {
         for column in &candidates.columns {
             check_column(column, candidates.n_rows);
         }
-        let question = RankQuery {
+        let query = RankQuery {
             context,
             candidates,
             ..RankQuery::default()
         };
-        Ok((question, ()))
+        Ok((query, ()))
     };
-    questions::ask(question, |_, ()| Ok(()))
+    requests::handle(query, |_, ()| Ok(()))
 }
 
 fn tensor(input: &mut &[u8]) -> Result<Tensor, String> {
-    let short = || "it breaks off".to_owned();
+    let short = || "it is truncated".to_owned();
     let [name, datatype, n_sizes] = *take::<3>(input).ok_or_else(short)?;
     let sizes = (0..n_sizes % 4).map(|_| take(input).map(|&size| i32::from_le_bytes(size).into()));
     let shape: Vec<i64> = sizes.collect::<Option<_>>().ok_or_else(short)?;
@@ -78,12 +78,12 @@ fn tensor(input: &mut &[u8]) -> Result<Tensor, String> {
 }
 
 fn take<'a, const N: usize>(input: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (taken, rest) = input.split_first_chunk()?;
+    let (first, rest) = input.split_first_chunk()?;
     *input = rest;
-    Some(taken)
+    Some(first)
 }
 
-/// Every row of a column is there.
+/// Checks that a column has every row.
 fn check_column(column: &Column, n_rows: usize) {
     let n_values = column.values.len();
     match &column.offsets {
@@ -101,30 +101,30 @@ fn check_column(column: &Column, n_rows: usize) {
     }
 }
 
-/// A tensor as an input has it: places in the lists of names and datatypes, sizes, bytes.
-fn written(name: u8, datatype: u8, shape: &[i32], bytes: &[u8]) -> Vec<u8> {
+/// Encodes a tensor for an input: positions in the lists of names and datatypes, sizes, bytes.
+fn encode(name: u8, datatype: u8, shape: &[i32], bytes: &[u8]) -> Vec<u8> {
     let sizes = shape.iter().flat_map(|size| size.to_le_bytes());
-    let mut written = vec![name, datatype, shape.len() as u8];
-    written.extend(sizes);
-    written.extend((bytes.len() as u16).to_le_bytes());
-    written.extend(bytes);
-    written
+    let mut bytes_out = vec![name, datatype, shape.len() as u8];
+    bytes_out.extend(sizes);
+    bytes_out.extend((bytes.len() as u16).to_le_bytes());
+    bytes_out.extend(bytes);
+    bytes_out
 }
 
 fn seeds() -> Vec<Vec<u8>> {
     let whole = [
-        written(0, 0, &[1], b"\x02\0\0\0u7"),
-        written(1, 2, &[1], &[21]),
-        written(2, 0, &[1, 2], b"\x02\0\0\0v1\x01\0\0\0x"),
-        written(3, 4, &[1], &[1, 0, 0, 0]),
-        written(4, 9, &[2], &[255; 16]),
-        written(5, 0, &[2, 1], b"\x04\0\0\0news\0\0\0\0"),
-        written(7, 10, &[2], &[0, 60, 0, 192]),
-        written(8, 13, &[1, 1], &33f64.to_le_bytes()),
-        written(9, 3, &[2, 2], &[1, 0, 2, 0, 3, 0, 4, 0]),
-        written(10, 1, &[2], &[0, 1]),
+        encode(0, 0, &[1], b"\x02\0\0\0u7"),
+        encode(1, 2, &[1], &[21]),
+        encode(2, 0, &[1, 2], b"\x02\0\0\0v1\x01\0\0\0x"),
+        encode(3, 4, &[1], &[1, 0, 0, 0]),
+        encode(4, 9, &[2], &[255; 16]),
+        encode(5, 0, &[2, 1], b"\x04\0\0\0news\0\0\0\0"),
+        encode(7, 10, &[2], &[0, 60, 0, 192]),
+        encode(8, 13, &[1, 1], &33f64.to_le_bytes()),
+        encode(9, 3, &[2, 2], &[1, 0, 2, 0, 3, 0, 4, 0]),
+        encode(10, 1, &[2], &[0, 1]),
     ];
-    let numbers = (1..14).map(|datatype| written(4, datatype, &[1, 0], &[]));
+    let numbers = (1..14).map(|datatype| encode(4, datatype, &[1, 0], &[]));
     let mut seeds: Vec<Vec<u8>> = numbers.collect();
     seeds.push(whole.concat());
     seeds.push(whole[4..].concat());

@@ -1,4 +1,4 @@
-//! Files of a model, with sums that are right whatever was changed.
+//! Files of a model, with checksums recomputed after mutation.
 
 use serde_json::Value;
 use std::fs;
@@ -10,7 +10,7 @@ const MANIFEST_SUM: &str = "manifest.json.b3";
 const SELF_TEST: &str = "self_test.json";
 const WEIGHTS: &str = "weights.safetensors";
 
-/// What `ncs_model::tensor_file` begins a header with.
+/// The start of a header by `ncs_model::tensor_file`.
 const HEADER_START: &str = r#"{"__metadata__":{"b3":""#;
 const DIGITS: usize = 64;
 
@@ -31,9 +31,9 @@ impl Files {
     }
 }
 
-/// The input that stands for the model in `folder`.
+/// Returns the input for the model in `folder`.
 pub(super) fn input(folder: &Path) -> io::Result<Vec<u8>> {
-    // Written short: what is to be changed is the contents.
+    // Without whitespace, so that mutations change the contents.
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join(MANIFEST))?)?;
     let self_test = fs::read(folder.join(SELF_TEST))?;
     let weights = fs::read(folder.join(WEIGHTS))?;
@@ -41,19 +41,19 @@ pub(super) fn input(folder: &Path) -> io::Result<Vec<u8>> {
     Ok([&[0], manifest.as_bytes(), &[0], &self_test, &[0], &weights].concat())
 }
 
-/// The files that an input stands for; `None` where it has too few parts.
+/// Returns the files of an input; `None` if it has too few parts.
 pub(super) fn files(input: &[u8]) -> Option<Files> {
-    let (&kept, rest) = input.split_first()?;
+    let (&flags, rest) = input.split_first()?;
     let mut parts = rest.splitn(3, |&byte| byte == 0);
     let mut manifest = parts.next()?.to_vec();
     let self_test = parts.next()?.to_vec();
     let mut weights = parts.next()?.to_vec();
-    let keeps = |bit: u8| kept >> bit & 1 == 1;
+    let keeps = |bit: u8| flags >> bit & 1 == 1;
     if !keeps(0) {
         weights = with_tensor_sums(&weights).unwrap_or(weights);
     }
     if !keeps(1) {
-        put_header_sum(&mut weights);
+        update_header_sum(&mut weights);
     }
     if !keeps(2) {
         manifest = with_tensors_of(&manifest, &weights).unwrap_or(manifest);
@@ -73,7 +73,7 @@ pub(super) fn files(input: &[u8]) -> Option<Files> {
     })
 }
 
-/// The header of a weights file, and where its tensors begin.
+/// Returns the header of a weights file, and the offset of its tensors.
 fn header(weights: &[u8]) -> Option<(Value, usize)> {
     let length = usize::try_from(u64::from_le_bytes(*weights.first_chunk()?)).ok()?;
     let end = length.checked_add(8)?;
@@ -81,7 +81,7 @@ fn header(weights: &[u8]) -> Option<(Value, usize)> {
     Some((header, end))
 }
 
-/// The weights with the sums of their tensors made anew.
+/// Recomputes the checksums of the tensors.
 fn with_tensor_sums(weights: &[u8]) -> Option<Vec<u8>> {
     let (mut header, start) = header(weights)?;
     let sums = tensor_sums(&header, &weights[start..])?;
@@ -109,7 +109,8 @@ fn tensor_sums(header: &Value, data: &[u8]) -> Option<Vec<(String, String)>> {
     tensors.map(sum).collect()
 }
 
-fn put_header_sum(weights: &mut [u8]) {
+/// Recomputes the checksum of the header.
+fn update_header_sum(weights: &mut [u8]) {
     let Some(length) = weights
         .first_chunk()
         .map(|&length| u64::from_le_bytes(length))
@@ -130,7 +131,7 @@ fn put_header_sum(weights: &mut [u8]) {
     }
 }
 
-/// The manifest with the sums that the weights say.
+/// Copies the checksums of the tensors from the weights to the manifest.
 fn with_tensors_of(manifest: &[u8], weights: &[u8]) -> Option<Vec<u8>> {
     let mut manifest: Value = serde_json::from_slice(manifest).ok()?;
     let (header, _) = header(weights)?;
@@ -141,7 +142,7 @@ fn with_tensors_of(manifest: &[u8], weights: &[u8]) -> Option<Vec<u8>> {
     Some(manifest.to_string().into_bytes())
 }
 
-/// The manifest with the sum of the self-test, if it says one.
+/// Recomputes the checksum of the self-test in the manifest, if it has one.
 fn with_self_test(manifest: &[u8], self_test: &[u8]) -> Option<Vec<u8>> {
     let mut manifest: Value = serde_json::from_slice(manifest).ok()?;
     let sum = blake3::hash(self_test).to_hex().to_string();

@@ -1,4 +1,4 @@
-//! A question that was read goes on: small models score it, and the answer is written.
+//! Handling of a request that was read: small models score it, and the response is encoded.
 
 use crate::models;
 use ncs_features::{Block, Column, Values};
@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// What a server takes, where a column that is absent is an error and where it is null.
+/// Returns the limits of a server, strict (missing columns are errors) and lenient (missing columns are null).
 pub(super) fn accepts() -> [Accepts; 2] {
     [false, true].map(|lenient| Accepts {
         candidates: 1000,
@@ -21,14 +21,15 @@ pub(super) fn accepts() -> [Accepts; 2] {
     })
 }
 
-/// The models. A version makes rankers for the first sets of context columns that it meets, so it is
-/// loaded anew after a while.
+/// The models. A version caches rankers for the first sets of context columns that it receives, so it is
+/// reloaded regularly.
 struct Models {
     versions: [Version; 2],
-    n_asked: usize,
+    n_requests: usize,
 }
 
-const ASKED: usize = 5000;
+/// Number of requests after which the models are reloaded.
+const MAX_REQUESTS: usize = 5000;
 
 impl Models {
     fn load() -> Models {
@@ -40,12 +41,12 @@ impl Models {
         };
         Models {
             versions: ["masked", "mixed"].map(load),
-            n_asked: 0,
+            n_requests: 0,
         }
     }
 }
 
-/// One model that has rankers, and one that has none.
+/// Writes a model with rankers, and one without.
 fn write_models() -> std::io::Result<TempDir> {
     let folder = super::artifact::folder()?;
     let kinds = [
@@ -64,57 +65,59 @@ thread_local! {
     static MODELS: RefCell<Option<(Models, WorkerScratch)>> = const { RefCell::new(None) };
 }
 
-/// Reads a request strictly and leniently, scores it, and has `say` write each answer; the kind of
-/// question that it is, or why it is refused.
-pub(super) fn ask<X>(
+/// Reads a request strictly and leniently, scores it, and encodes each response with `respond`. Returns the kind of
+/// request, or the error.
+pub(super) fn handle<X>(
     read: impl Fn(&Accepts) -> Result<(RankQuery, X), ApiError>,
-    say: impl Fn(&RankScores, &X) -> Result<(), ApiError>,
+    respond: impl Fn(&RankScores, &X) -> Result<(), ApiError>,
 ) -> Result<String, String> {
     let [strict, lenient] = accepts().map(|accepts| {
-        let (question, rest) = read(&accepts).map_err(|refusal| refusal.what)?;
-        let kind = kind_of(&question);
-        let scores = score(&question, accepts.lenient, |answer| say(answer, &rest))?;
+        let (query, rest) = read(&accepts).map_err(|error| error.what)?;
+        let kind = kind_of(&query);
+        let scores = score(&query, accepts.lenient, |response| respond(response, &rest))?;
         Ok((kind, scores))
     });
     match (&strict, lenient) {
         (Ok((_, strict)), Ok((_, lenient))) => check_same(strict, &lenient),
-        (Ok(_), Err(refusal)) => panic!("refused where lenient only: {refusal}"),
-        (Err::<_, String>(_), Err(refusal)) => return Err(refusal),
-        (Err(refusal), Ok((kind, _))) => return Ok(format!("{kind}, where lenient: {refusal}")),
+        (Ok(_), Err(error)) => panic!("rejected only if lenient: {error}"),
+        (Err::<_, String>(_), Err(error)) => return Err(error),
+        (Err(error), Ok((kind, _))) => return Ok(format!("{kind}, if lenient: {error}")),
     }
     strict.map(|(kind, _)| kind)
 }
 
-/// What all models say of a question.
+/// Scores a request with all models.
 fn score(
-    question: &RankQuery,
+    query: &RankQuery,
     lenient: bool,
-    say: impl Fn(&RankScores) -> Result<(), ApiError>,
+    respond: impl Fn(&RankScores) -> Result<(), ApiError>,
 ) -> Result<Vec<Vec<Vec<f32>>>, String> {
-    // Taken out, so that a panic leaves nothing half done behind.
-    let kept = MODELS.take().filter(|(models, _)| models.n_asked < ASKED);
+    // Taken out, so that a panic leaves no inconsistent state.
+    let kept = MODELS
+        .take()
+        .filter(|(models, _)| models.n_requests < MAX_REQUESTS);
     let (mut models, mut scratch) = kept.unwrap_or_else(|| (Models::load(), WorkerScratch::new()));
-    models.n_asked += 1;
+    models.n_requests += 1;
     let of_version = |version: &Version| {
-        let scores = version.score(&mut question.clone(), lenient, &mut scratch)?;
-        check(version, &scores, question.candidates.n_rows);
-        let answer = answer(version, &scores, question);
-        check_text(&answer);
-        say(&answer)?;
+        let scores = version.score(&mut query.clone(), lenient, &mut scratch)?;
+        check(version, &scores, query.candidates.n_rows);
+        let response = response(version, &scores, query);
+        check_json(&response);
+        respond(&response)?;
         Ok(scores.said)
     };
-    let said: Result<Vec<_>, ApiError> = models.versions.iter().map(of_version).collect();
+    let scores: Result<Vec<_>, ApiError> = models.versions.iter().map(of_version).collect();
     MODELS.set(Some((models, scratch)));
-    said.map_err(|refusal| refusal.what)
+    scores.map_err(|error| error.what)
 }
 
-/// A probability for each output and candidate.
+/// Checks that there is a probability for each output and candidate.
 pub(super) fn check(version: &Version, scores: &Scores, n_candidates: usize) {
     assert_eq!(scores.said.len(), version.identity.outputs.len());
     for scores in scores.said.iter().chain(&scores.raw) {
-        assert_eq!(scores.len(), n_candidates, "a score a candidate");
+        assert_eq!(scores.len(), n_candidates, "a score for each candidate");
         let wrong = scores.iter().find(|score| !(0.0..=1.0).contains(*score));
-        assert_eq!(wrong, None, "no probability");
+        assert_eq!(wrong, None, "not a probability");
     }
 }
 
@@ -123,30 +126,30 @@ fn check_same(strict: &[Vec<Vec<f32>>], lenient: &[Vec<Vec<f32>>]) {
     for (strict, lenient) in all(strict).into_iter().zip(all(lenient)) {
         assert!(
             (strict - lenient).abs() < 1e-3,
-            "{strict} is {lenient} where lenient"
+            "{strict} is {lenient} if lenient"
         );
     }
 }
 
-pub(super) fn answer(version: &Version, scores: &Scores, question: &RankQuery) -> RankScores {
+fn response(version: &Version, scores: &Scores, query: &RankQuery) -> RankScores {
     RankScores {
-        id: question.id.clone(),
+        id: query.id.clone(),
         model: version.identity.model.clone(),
         version: version.identity.number,
         hash: version.identity.hash.clone(),
         label: None,
         outputs: version.identity.outputs.clone(),
         scores: scores.said.clone(),
-        best: question.top.as_ref().map(|_| vec![0]),
+        best: query.top.as_ref().map(|_| vec![0]),
     }
 }
 
-/// The answer in JSON says the scores as they are.
-fn check_text(answer: &RankScores) {
-    let text = rank_json::answer(answer);
-    let read: serde_json::Value = serde_json::from_slice(&text).expect("an answer is JSON");
-    assert_eq!(read["id"], *answer.id);
-    for (output, scores) in answer.outputs.iter().zip(&answer.scores) {
+/// Checks that the scores in the JSON response are exact.
+fn check_json(response: &RankScores) {
+    let text = rank_json::answer(response);
+    let read: serde_json::Value = serde_json::from_slice(&text).expect("valid JSON");
+    assert_eq!(read["id"], *response.id);
+    for (output, scores) in response.outputs.iter().zip(&response.scores) {
         let read = read["scores"][output].as_array().expect("a list");
         let read: Vec<f32> = read
             .iter()
@@ -156,23 +159,23 @@ fn check_text(answer: &RankScores) {
     }
 }
 
-/// What a question is like, coarsely.
-fn kind_of(question: &RankQuery) -> String {
-    let top = match question.top {
+/// Describes the kind of a request.
+fn kind_of(query: &RankQuery) -> String {
+    let top = match query.top {
         Some(_) => ", the best",
         None => "",
     };
-    let rows = match question.candidates.n_rows {
+    let rows = match query.candidates.n_rows {
         0 => "no rows",
         1..=3 => "few rows",
         4..=64 => "a tile of rows",
         _ => "many rows",
     };
-    let (context, candidates) = (kind(&question.context), kind(&question.candidates));
+    let (context, candidates) = (kind(&query.context), kind(&query.candidates));
     format!("{context}; {rows} of {candidates}{top}")
 }
 
-/// The types of the columns, and whether there are lists and nulls among them.
+/// Lists the types of the columns, with lists and nulls.
 fn kind(block: &Block) -> String {
     let columns = &block.columns;
     let has = |is: fn(&Column) -> bool| columns.iter().any(is);
@@ -192,6 +195,6 @@ fn kind(block: &Block) -> String {
         ("lists ", has(|column| column.offsets.is_some())),
         ("nulls ", has(|column| column.nulls.contains(&true))),
     ];
-    let found = kinds.iter().filter(|(_, has)| *has);
-    found.map(|(kind, _)| *kind).collect()
+    let present = kinds.iter().filter(|(_, has)| *has);
+    present.map(|(kind, _)| *kind).collect()
 }
