@@ -1,8 +1,8 @@
-//! The products of the paper's layers over kept connections, against the dense ones of `gemm`, one
-//! thread, 4096 rows that stream through the caches: `cargo bench -p ncs-model --bench kernels`.
+//! Benchmarks of the sparse products of the paper's layers, with the dense products of `gemm` for comparison, on one
+//! thread, with 4096 rows that stream through the caches: `cargo bench -p ncs-model --bench kernels`.
 //!
-//! The counted items are multiply-adds of a dense layer, so that throughputs of all densities compare:
-//! pruned connections count as done.
+//! The counted items are the multiply-adds of a dense layer, including pruned connections, so that throughputs at all
+//! densities are comparable.
 
 mod gemm;
 
@@ -19,7 +19,7 @@ fn main() {
 const ROWS: usize = 4096;
 const N_TILES: usize = ROWS / LANES;
 
-/// Tiles that run through a layer together, as in a pass.
+/// Number of tiles that run through a layer together, as in a pass.
 const TOGETHER: usize = 16;
 
 /// Inputs and outputs; the first layer's inputs are folded.
@@ -33,7 +33,7 @@ fn cases() -> impl Iterator<Item = (usize, u32)> {
     layers.flat_map(|layer| DENSITIES.map(|density| (layer, density)))
 }
 
-fn grid(layer: usize, percent: u32) -> SparsityPattern {
+fn pattern(layer: usize, percent: u32) -> SparsityPattern {
     let (inputs, outputs) = LAYERS[layer];
     let rng = CounterRng::new(1, "mask");
     SparsityPattern::from_fn(inputs, outputs, |i, o| {
@@ -83,37 +83,49 @@ fn product(
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn forward(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
-    let grid = grid(layer, percent);
-    let forward = SparseMatmul::forward(&grid);
-    product(bencher, SimdLevel::best(), layer, &forward, grid.n_kept());
+    let pattern = pattern(layer, percent);
+    let forward = SparseMatmul::forward(&pattern);
+    product(
+        bencher,
+        SimdLevel::best(),
+        layer,
+        &forward,
+        pattern.n_kept(),
+    );
 }
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_inputs(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
-    let grid = grid(layer, percent);
-    let backward = SparseMatmul::backward(&grid);
-    product(bencher, SimdLevel::best(), layer, &backward, grid.n_kept());
+    let pattern = pattern(layer, percent);
+    let backward = SparseMatmul::backward(&pattern);
+    product(
+        bencher,
+        SimdLevel::best(),
+        layer,
+        &backward,
+        pattern.n_kept(),
+    );
 }
 
-fn outer(bencher: Bencher<'_, '_>, level: SimdLevel, layer: usize, percent: u32) {
+fn weight_gradient(bencher: Bencher<'_, '_>, level: SimdLevel, layer: usize, percent: u32) {
     let (inputs, outputs) = LAYERS[layer];
-    let outer = WeightGradient::new(&grid(layer, percent));
-    let mut sums = vec![0.0f32; outer.numbers().len()];
+    let weight_gradient = WeightGradient::new(&pattern(layer, percent));
+    let mut sums = vec![0.0f32; weight_gradient.numbers().len()];
     let (x, dy) = (tiles(inputs), tiles(outputs));
     bencher.counter(multiply_adds(layer)).bench_local(|| {
         let x = x.chunks(TOGETHER * inputs);
         for (x, dy) in x.zip(dy.chunks(TOGETHER * outputs)) {
-            outer.add(level, TOGETHER, x, dy, &mut sums);
+            weight_gradient.add(level, TOGETHER, x, dy, &mut sums);
         }
     });
 }
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
-    outer(bencher, SimdLevel::best(), layer, percent);
+    weight_gradient(bencher, SimdLevel::best(), layer, percent);
 }
 
-/// Every set of instructions that this processor has, on the largest layer.
+/// Lists every SIMD level of this processor, for the largest layer.
 fn levels() -> impl Iterator<Item = (String, u32)> {
     let levels = SimdLevel::all().into_iter();
     levels.flat_map(|level| [5, 20, 60, 100].map(|percent| (level.to_string(), percent)))
@@ -121,23 +133,23 @@ fn levels() -> impl Iterator<Item = (String, u32)> {
 
 fn level(name: &str) -> SimdLevel {
     let known = SimdLevel::all().into_iter();
-    let mut known = known.filter(|level| level.to_string() == name);
-    known.next().expect("a level of this processor")
+    let mut levels = known.filter(|level| level.to_string() == name);
+    levels.next().expect("a level of this processor")
 }
 
 #[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
 fn level_forward(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
-    let grid = grid(0, *percent);
-    let forward = SparseMatmul::forward(&grid);
-    product(bencher, level(name), 0, &forward, grid.n_kept());
+    let pattern = pattern(0, *percent);
+    let forward = SparseMatmul::forward(&pattern);
+    product(bencher, level(name), 0, &forward, pattern.n_kept());
 }
 
 #[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
 fn level_backward_to_weights(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
-    outer(bencher, level(name), 0, *percent);
+    weight_gradient(bencher, level(name), 0, *percent);
 }
 
-/// The dense products, whatever the mask.
+/// Benchmarks the dense product, which does not depend on the mask.
 #[divan::bench(args = 0..LAYERS.len(), sample_count = 15, sample_size = 1)]
 fn gemm_forward(bencher: Bencher<'_, '_>, layer: usize) {
     let (inputs, outputs) = LAYERS[layer];

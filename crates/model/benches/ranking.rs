@@ -1,5 +1,5 @@
-//! One request: a user of 8 single fields and 4 lists of 6, and candidates of 7 single fields and a
-//! list of 6, both tasks, one thread: `cargo bench -p ncs-model --bench ranking`. In the steady state
+//! Benchmarks of one request: a user with 8 single fields and 4 lists of 6 ids, and candidates with 7 single fields
+//! and a list of 6 ids, both tasks, one thread: `cargo bench -p ncs-model --bench ranking`. In the steady state
 //! nothing is allocated.
 
 use divan::counter::ItemsCount;
@@ -44,7 +44,7 @@ fn batch(seed: u64, n_rows: usize) -> Batch {
     }
 }
 
-/// The masks agree on the share `alike` of the connections, at least.
+/// Returns a ranker whose masks agree on at least the share `alike` of the connections.
 fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     let field = |table| FieldSpec {
         table,
@@ -123,7 +123,7 @@ fn request<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
     );
 }
 
-/// Masks that agree on so many per cent of the connections: what both keep in the first layer is computed
+/// Benchmarks masks that agree on this percentage of the connections: common first-layer connections are computed
 /// once.
 #[divan::bench(args = [64, 500], consts = [50, 70, 90], sample_count = 100)]
 fn request_alike<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
@@ -134,7 +134,7 @@ fn request_alike<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
     );
 }
 
-/// Weights and activations in half precision.
+/// Benchmarks weights and activations in half precision.
 #[divan::bench(args = [16, 64, 500], consts = [20, 30], sample_count = 100)]
 fn request_in_half<const PER_CENT: usize>(bencher: Bencher, n_candidates: usize) {
     bench(

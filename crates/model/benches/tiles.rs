@@ -1,5 +1,5 @@
-//! What a pass does to one tile beside products, at the paper's size (20 fields of 16, 64 rows), by
-//! level: `cargo bench -p ncs-model --bench tiles`.
+//! Benchmarks of the operations on one tile other than products, at the paper's size (20 fields of 16, 64 rows), by
+//! SIMD level: `cargo bench -p ncs-model --bench tiles`.
 
 use divan::{Bencher, black_box};
 use ncs_model::CounterRng;
@@ -54,7 +54,7 @@ fn gram(bencher: Bencher, level: &SimdLevel) {
     bencher.bench_local(|| tiles::gram(*level, FIELDS, DIM, black_box(&x), &mut gram));
 }
 
-/// 12 fields of a request with the 8 of its candidates.
+/// Benchmarks 12 fields of a request with the 8 fields of its candidates.
 #[divan::bench(args = SimdLevel::all())]
 fn gram_across(bencher: Bencher, level: &SimdLevel) {
     let (constants, x, mut gram) = (values(12 * DIM), lanes(8 * DIM), lanes(12 * 8));

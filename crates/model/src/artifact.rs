@@ -76,15 +76,15 @@ pub enum ArtifactError {
     None {
         /// The folder.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
     /// The manifest was changed, or has another version.
-    #[error("{}: {what}; train again, or take the model from where it came from", path.display())]
+    #[error("{}: {what}; train again, or restore a copy of the model", path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
 }

@@ -1,51 +1,51 @@
-//! From the probability that a network says to the rate that was observed.
+//! Calibration of predicted probabilities to observed rates.
 
 use serde::{Deserialize, Serialize};
 
-/// A rising function of a probability, fitted to rows that the network did not learn from.
+/// An increasing function of a probability, fitted to rows that the network was not trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Calibrator {
     /// The logistic function of `slope * logit(p) + offset` (Platt 1999, on the logit).
     Platt {
-        /// Above 0.
+        /// The factor of the logit; above 0.
         slope: f64,
-        /// Any number.
+        /// The offset of the logit; any finite number.
         offset: f64,
     },
-    /// Straight lines between points, level outside them (Zadrozny and Elkan 2002).
+    /// Linear interpolation between points, constant outside them (Zadrozny and Elkan 2002).
     Isotonic {
-        /// Probabilities that the network says, rising.
+        /// Predicted probabilities, strictly increasing.
         at: Vec<f32>,
-        /// The rates that were observed there, not falling.
+        /// The rates observed there, non-decreasing.
         to: Vec<f32>,
     },
 }
 
-/// Probabilities are kept this far from 0 and 1 before their logit is taken.
+/// Minimum distance of a probability from 0 and 1 in [`logit`].
 const EDGE: f64 = 1e-7;
 
-/// `log(p / (1 - p))`, finite.
+/// Returns `log(p / (1 - p))`, clamped to a finite value.
 pub fn logit(p: f64) -> f64 {
     let p = p.clamp(EDGE, 1.0 - EDGE);
     (p / (1.0 - p)).ln()
 }
 
 impl Calibrator {
-    /// The calibrated probability; NaN where the network says none.
+    /// Returns the calibrated probability; NaN for NaN.
     pub fn apply(&self, p: f32) -> f32 {
         match self {
             Calibrator::Platt { slope, offset } => {
                 crate::scorer::sigmoid(slope * logit(p.into()) + offset) as f32
             }
-            Calibrator::Isotonic { at, to } => between(at, to, p),
+            Calibrator::Isotonic { at, to } => interpolate(at, to, p),
         }
     }
 
-    /// What keeps it from being one, if anything: after a file was read.
+    /// Checks a calibrator that was read from a file.
     ///
     /// # Errors
-    /// It falls somewhere, or leaves [0, 1].
+    /// It decreases somewhere, or leaves [0, 1].
     pub fn check(&self) -> Result<(), &'static str> {
         let is_probability = |p: &f32| (0.0..=1.0).contains(p);
         let fits = match self {
@@ -61,11 +61,12 @@ impl Calibrator {
             }
         };
         fits.then_some(())
-            .ok_or("it is no rising function of a probability")
+            .ok_or("it is not an increasing function of a probability")
     }
 }
 
-fn between(at: &[f32], to: &[f32], p: f32) -> f32 {
+/// Interpolates linearly between the points.
+fn interpolate(at: &[f32], to: &[f32], p: f32) -> f32 {
     if p.is_nan() {
         return p;
     }
@@ -76,9 +77,9 @@ fn between(at: &[f32], to: &[f32], p: f32) -> f32 {
     if above == at.len() {
         return to[above - 1];
     }
-    let part = (p - at[above - 1]) / (at[above] - at[above - 1]);
+    let fraction = (p - at[above - 1]) / (at[above] - at[above - 1]);
     let (low, high) = (to[above - 1], to[above]);
-    (low + part * (high - low)).clamp(low, high)
+    (low + fraction * (high - low)).clamp(low, high)
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_join_the_points_and_are_level_outside() {
+    fn isotonic_interpolates_and_is_constant_outside() {
         let calibrator = isotonic(&[0.2, 0.4], &[0.1, 0.3]);
         let check = |p, expected: f32| assert!((calibrator.apply(p) - expected).abs() < 1e-6);
         check(0.0, 0.1);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_that_is_no_number_gets_no_rate() {
+    fn nan_stays_nan() {
         let platt = Calibrator::Platt {
             slope: 0.5,
             offset: -2.0,
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_falls_and_stays_a_probability() {
+    fn calibrators_are_increasing_probabilities() {
         let calibrators = [
             Calibrator::Platt {
                 slope: 0.3,
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_leaves_what_is_calibrated_as_it_is() {
+    fn slope_one_is_the_identity() {
         let same = Calibrator::Platt {
             slope: 1.0,
             offset: 0.0,
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn invalid_calibrators_are_rejected() {
         for wrong in [
             isotonic(&[], &[]),
             isotonic(&[0.1, 0.1], &[0.1, 0.2]),

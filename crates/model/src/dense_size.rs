@@ -1,31 +1,31 @@
-//! How large the layers of a network would be, from its plan alone: no number here can overflow, and nothing
-//! is made, however large the sizes that a run file states.
+//! The size of a network's layers, computed from its plan alone: nothing overflows and nothing
+//! is allocated, however large the sizes in a run file.
 
 use crate::plan::{Gram, NetworkKind, NetworkPlan};
 use crate::taken::TakenLogit;
 
-/// Layers, heads and mixtures of one network. Counts are `f64`, so that absurd sizes give absurd counts and no
+/// The size of the layers, heads and mixtures of one network. Counts are `f64`, so that extreme sizes do not
 /// overflow; they are exact up to 2^53.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DenseSize {
-    /// Weights and biases.
+    /// Number of weights and biases.
     pub numbers: f64,
-    /// Layers.
+    /// Number of layers.
     pub layers: f64,
-    /// Outputs of all operations together, for one row.
+    /// Number of outputs of all operations, for one row.
     pub outputs: f64,
-    /// Width of the input as it is computed.
+    /// Width of the folded input.
     pub inputs: f64,
-    /// Weights of the layers that masks can prune.
+    /// Number of weights of the layers that masks can prune.
     pub maskable: f64,
 }
 
-/// Numbers that the layers of a network can have: 32 bits tell them apart.
+/// Maximum number of parameters in the layers of a network: positions are 32-bit numbers.
 pub const MOST_NUMBERS: f64 = u32::MAX as f64 - 1.0;
 
 impl DenseSize {
-    /// The size of one network of a network over so many fields that have vectors, and inputs that hold numbers as
-    /// they are, for so many tasks of the run.
+    /// Returns the size of one network, for `n_fields` fields with vectors, `n_numbers` direct inputs and
+    /// `n_tasks` tasks of the run.
     pub fn of(plan: &NetworkPlan, n_fields: usize, n_numbers: usize, n_tasks: usize) -> DenseSize {
         let heads = match plan.kind {
             NetworkKind::SingleTask => 1.0,
@@ -60,7 +60,7 @@ impl DenseSize {
             NetworkKind::Aitm => {
                 count.stack(heads, inputs, &hidden);
                 let after_first = (heads - 1.0).max(0.0);
-                // Transfer, values, keys, queries; three of them run twice, scores and weights are pairs.
+                // Transfer, values, keys and queries; the last three run twice. Scores and weights are pairs.
                 count.layer(4.0 * after_first, last, last);
                 count.size.outputs += after_first * (4.0 * last + 4.0);
             }
@@ -73,7 +73,7 @@ impl DenseSize {
     }
 }
 
-/// Widths of the input: as the paper counts it, and as it is computed.
+/// Returns the logical and the folded width of the input.
 fn inputs(plan: &NetworkPlan, fields: f64, numbers: f64) -> (f64, f64) {
     let triangle = fields * (fields + 1.0) / 2.0;
     let beside = fields * plan.dim as f64 + numbers;
@@ -84,20 +84,21 @@ fn inputs(plan: &NetworkPlan, fields: f64, numbers: f64) -> (f64, f64) {
     }
 }
 
+/// Adds up the size of a network.
 struct Count {
     heads: f64,
     size: DenseSize,
 }
 
 impl Count {
-    /// So many layers of these sizes.
+    /// Adds `times` layers of these sizes.
     fn layer(&mut self, times: f64, inputs: f64, outputs: f64) {
         self.size.numbers += times * (inputs * outputs + outputs);
         self.size.outputs += times * outputs;
         self.size.layers += times;
     }
 
-    /// So many times these layers, one behind the other.
+    /// Adds `times` stacks of these layers.
     fn stack(&mut self, times: f64, mut inputs: f64, hidden: &[f64]) {
         for &outputs in hidden {
             self.layer(times, inputs, outputs);
@@ -105,7 +106,7 @@ impl Count {
         }
     }
 
-    /// So many gates of so many parts, and the mixtures that they weigh.
+    /// Adds `times` gates of `parts` parts, with their mixtures.
     fn gate(&mut self, times: f64, inputs: f64, parts: f64, width: f64) {
         self.layer(times, inputs, parts);
         self.size.outputs += times * (parts + width);
@@ -174,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sizes_are_those_of_the_network_that_is_made(
+        fn sizes_match_the_network(
             kind in kind(),
             gram in prop_oneof![Just(Gram::Full), Just(Gram::Triangle), Just(Gram::None)],
             dim in 1usize..5,
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_sizes_have_absurd_counts() {
+    fn extreme_sizes_do_not_overflow() {
         let most = usize::MAX;
         for kind in [
             NetworkKind::SharedBottom,

@@ -190,7 +190,7 @@ mod tests {
     const DIM: usize = 3;
     const N_ROWS: usize = 700;
 
-    /// Five fields over two tables, with every kind of pooling.
+    /// Returns five fields over two tables, with every kind of pooling.
     fn spec(rows: usize) -> Spec {
         let poolings = [
             None,
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Repeated ids, lists of 0 to 10 ids, and a scaled number.
+    /// Returns repeated ids, lists of 0 to 10 ids, and a scaled number.
     fn batch(spec: &Spec, rng: CounterRng) -> Batch {
         let field = |f: usize| {
             let rng = rng.at(f as u64);
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// The reference sums: field after field, row after row.
+    /// Returns the reference sums: field after field, row after row.
     fn expected(
         spec: &Spec,
         tables: &[Table<f32>],
@@ -289,7 +289,7 @@ mod tests {
         sums
     }
 
-    /// The tables, with all rows of the batch initialised in the order of their ids.
+    /// Returns the tables, with all rows of the batch initialised in the order of their ids.
     fn tables(spec: &Spec, batch: &Batch) -> Vec<Table<f32>> {
         let table = |t: usize| {
             let mut table = Table::new(spec.tables[t].rows, DIM, CounterRng::new(1, "table"), 0.1);

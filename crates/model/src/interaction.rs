@@ -1,10 +1,10 @@
-//! Field vectors to the input of the first layer: the Gram matrix of the field vectors, and the
+//! The input of the first layer: the Gram matrix of the field vectors, and the
 //! vectors themselves (NCS4CVR; the interaction of DLRM with both triangles).
 //!
-//! The *logical* input is what the paper's first layer sees: `[gram, flattened vectors]`, 720 wide for
-//! 20 fields of 16. The full Gram matrix is symmetric, so what is computed is the *folded* input: its
-//! upper triangle and the vectors, 530 wide. Numbers that enter the first layer directly (`numbers.rs`) lie
-//! behind them in both. A folded connection carries the sum of the two logical
+//! The *logical* input is that of the paper's first layer: `[gram, flattened vectors]`, 720 wide for
+//! 20 fields of 16. The full Gram matrix is symmetric, so only the *folded* input is computed: its
+//! upper triangle and the vectors, 530 wide. Direct numeric inputs (`numbers.rs`) follow
+//! in both. A folded connection carries the sum of the two logical
 //! weights, each under its own mask; both receive the same gradient. This is exact.
 
 use crate::number::Real;
@@ -17,14 +17,14 @@ pub struct Interaction {
     pub fields: usize,
     /// Length of a field vector.
     pub dim: usize,
-    /// The part of the Gram matrix that the network sees.
+    /// The part of the Gram matrix that is an input.
     pub gram: Gram,
-    /// Number of inputs that hold numbers as they are, behind the vectors.
+    /// Number of direct numeric inputs, which follow the vectors.
     pub numbers: usize,
 }
 
 impl Interaction {
-    /// Width of the logical input.
+    /// Returns the width of the logical input.
     pub fn inputs(&self) -> usize {
         let gram = match self.gram {
             Gram::Full => self.fields * self.fields,
@@ -34,12 +34,12 @@ impl Interaction {
         gram + self.vectors() + self.numbers
     }
 
-    /// Width of the flattened vectors.
+    /// Returns the width of the flattened vectors.
     pub fn vectors(&self) -> usize {
         self.fields * self.dim
     }
 
-    /// Width of the Gram part of the folded input.
+    /// Returns the width of the Gram part of the folded input.
     pub fn folded_gram(&self) -> usize {
         match self.gram {
             Gram::Full | Gram::Triangle => self.triangle(),
@@ -47,13 +47,13 @@ impl Interaction {
         }
     }
 
-    /// Width of the folded input.
+    /// Returns the width of the folded input.
     pub fn folded_inputs(&self) -> usize {
         self.folded_gram() + self.vectors() + self.numbers
     }
 
-    /// For each logical input of the Gram matrix and the vectors the group that it belongs to: the field whose vector it is part of, or the pair
-    /// of fields whose product it is (a product stands twice in a full Gram matrix). Fields come first.
+    /// Returns the group of each logical input of the Gram matrix and the vectors: the field whose vector it is part
+    /// of, or the pair of fields whose product it is (a full Gram matrix has each product twice). Fields come first.
     pub(crate) fn groups(&self) -> Vec<usize> {
         let pair = |i: usize, j: usize| {
             let (i, j) = (i.min(j), i.max(j));
@@ -77,7 +77,7 @@ impl Interaction {
         self.fields * (self.fields + 1) / 2
     }
 
-    /// The logical inputs that folded input `folded` stands for: one, or two mirror images.
+    /// Returns the logical inputs for which folded input `folded` stands: one, or two mirrored ones.
     pub fn logical(&self, folded: usize) -> (usize, Option<usize>) {
         let gram = self.folded_gram();
         if self.gram != Gram::Full {
@@ -90,7 +90,7 @@ impl Interaction {
         (i * self.fields + j, (i != j).then_some(j * self.fields + i))
     }
 
-    /// The pair of fields `i <= j` at place `folded` of the upper triangle, row by row.
+    /// Returns the pair of fields `i <= j` at position `folded` of the upper triangle, row by row.
     fn pair(&self, folded: usize) -> (usize, usize) {
         let mut start = 0;
         for i in 0..self.fields {
@@ -103,7 +103,7 @@ impl Interaction {
         unreachable!("a folded input within the triangle")
     }
 
-    /// First-layer weights `[inputs, outputs]`, folded: `[folded_inputs, outputs]`.
+    /// Folds first-layer weights `[inputs, outputs]` to `[folded_inputs, outputs]`.
     ///
     /// `kept(position)` is the mask over the logical connections.
     pub(crate) fn fold<R: Real>(
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_papers_sizes() {
+    fn the_sizes_of_the_paper() {
         let paper = Interaction {
             fields: 20,
             dim: 16,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_of_one_group_are_of_one_field_or_one_pair() {
+    fn groups_are_fields_or_pairs() {
         for gram in [Gram::Full, Gram::Triangle, Gram::None] {
             let shape = Interaction {
                 fields: 4,

@@ -1,9 +1,8 @@
-//! The numbers: tables, interaction, masked networks, artifacts, the scorer.
+//! Models: embedding tables, feature interaction, masked networks, artifacts and scoring.
 //!
-//! A [`Model`] is one or more [`Network`]s: tables, layers and heads that are trained together. A
-//! forward [`Workspace`] turns a batch into logits and keeps what the backward pass needs; the result of
-//! that is a [`Gradient`], which only an optimizer turns into a change of the model. A trained model is written as an
-//! [`artifact`] and read back as a [`Scorer`].
+//! A [`Model`] consists of one or more [`Network`]s: tables, layers and heads that are trained together. A
+//! pass with a [`Workspace`] computes the logits of a batch, and in training their [`Gradient`], by which an optimizer
+//! updates the model. A trained model is written as an [`artifact`] and read back as a [`Scorer`].
 //!
 //! ```
 //! use ncs_features::{Batch, FieldIds};
@@ -26,10 +25,10 @@
 //! let model: Model = Model::new(spec, CounterRng::new(1, "weights"));
 //! let ids = |ids: &[u32]| FieldIds { ids: ids.into(), ..FieldIds::default() };
 //! let batch = Batch { n_rows: 2, fields: vec![ids(&[1, 2]), ids(&[3, 3])], ..Batch::default() };
-//! let mut pass = Workspace::new(1);
+//! let mut workspace = Workspace::new(1);
 //! let subnets = model.subnets(0, &[0, 1]);
-//! model.network(0).forward(&batch, &subnets, &mut pass);
-//! assert_eq!(pass.logits(0).len(), 2);
+//! model.network(0).forward(&batch, &subnets, &mut workspace);
+//! assert_eq!(workspace.logits(0).len(), 2);
 //! ```
 
 mod agreement;

@@ -24,7 +24,7 @@ pub struct Model<R = f32> {
 /// The weights of a network, in the form in which they are saved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights<R = f32> {
-    /// Of layers and heads.
+    /// Parameters of layers and heads.
     pub dense: Vec<R>,
     /// The initialised rows of each table.
     pub tables: Vec<SparseRows<R>>,
@@ -58,8 +58,8 @@ impl<R: Real> Model<R> {
     /// weights of heads on the units of other tasks become 0 and stay so; scoring then needs the masks alone.
     ///
     /// # Panics
-    /// If the shapes or the number of tasks differ from the network's, or the masks keep connections that their owners do not
-    /// allow.
+    /// If the shapes or the number of tasks differ from the network's, or the masks keep connections that their
+    /// owners do not allow.
     pub fn set_masks(&mut self, masks: Option<Arc<Masks>>) {
         if let Some(masks) = &masks {
             assert_eq!(

@@ -6,7 +6,8 @@ use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 use ncs_features::piecewise::PER_ROW;
 
-/// Number of inputs beside the pieces: the standardised number, the standardised logarithm, the missing-value indicator.
+/// Number of inputs beside the pieces: the standardised number, the standardised logarithm, the missing-value
+/// indicator.
 pub(crate) const BESIDE_PIECES: usize = 3;
 
 /// Fills the inputs of one numeric feature for some rows of a tile, `[pieces + 3]`; other lanes are 0. `numbers` holds

@@ -45,8 +45,8 @@ impl FieldSlots {
 }
 
 impl ResolvedIds {
-    /// Looks up the ids of the fields for which `is_needed` is true, on at most `n_threads` threads of the current pool.
-    /// Ids must lie inside their tables.
+    /// Looks up the ids of the fields for which `is_needed` is true, on at most `n_threads` threads of the current
+    /// pool. Ids must lie inside their tables.
     pub fn find<R: Real>(
         &mut self,
         spec: &Spec,

@@ -1,4 +1,4 @@
-//! Rows to scores from a frozen model: the forward half of a pass, and nothing that training needs.
+//! Scoring with a frozen model: the forward pass only.
 
 mod branch;
 mod common;
@@ -26,23 +26,23 @@ pub struct Scorer {
     spec: Arc<Spec>,
     masks: Option<Arc<Masks>>,
     members: Vec<Frozen>,
-    /// For each task, if it has one.
+    /// The calibrator of each task, if it has one.
     calibrators: Vec<Option<Calibrator>>,
 }
 
-/// A network with the weights of one moment, and the tasks that it answers for.
+/// A network with one weight set, and the tasks that it scores.
 #[derive(Clone, Debug)]
 struct Frozen {
     network: Network,
     /// The tasks whose heads run.
     tasks: Vec<usize>,
-    /// Those among them that it answers for.
-    answers: Vec<usize>,
+    /// The tasks among them whose scores are used.
+    scored: Vec<usize>,
     subnets: Vec<Subnet>,
 }
 
 impl Scorer {
-    /// Makes an artifact run; `None` where its weights are of another network.
+    /// Creates a scorer from an artifact; `None` if its weights are of another network.
     pub fn new(artifact: &Artifact) -> Option<Scorer> {
         let spec = Arc::new(artifact.spec.clone());
         let networks = spec.networks();
@@ -50,22 +50,22 @@ impl Scorer {
         for (number, member) in artifact.members.iter().enumerate() {
             let tasks = networks.get(member.network)?.clone();
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
-            let answers: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
-            if answers.is_empty() {
+            let scored: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
+            if scored.is_empty() {
                 continue;
             }
-            // Before room is made for weights that may not be there.
+            // Checked before memory for the weights is allocated.
             let fits = Network::<f32>::n_dense(&spec, &tasks) == member.weights.dense.len();
             fits.then_some(())?;
             let mut network = Network::new(spec.clone(), tasks, CounterRng::new(0, "frozen"));
             network.restore(&member.weights)?;
-            let tasks = with_needed(&spec, &answers);
+            let tasks = with_needed(&spec, &scored);
             let layouts = SparseLayouts::new(&network, artifact.masks.as_ref());
             let subnets = layouts.subnets(&network, &tasks);
             members.push(Frozen {
                 network,
                 tasks,
-                answers,
+                scored,
                 subnets,
             });
         }
@@ -80,30 +80,30 @@ impl Scorer {
         })
     }
 
-    /// The schema that rows are encoded by.
+    /// Returns the schema by which rows are encoded.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
-    /// The sizes of the network.
+    /// Returns the specification of the network.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// The masks of all tasks, where the network has any.
+    /// Returns the masks of all tasks, if the network has masks.
     pub fn masks(&self) -> Option<&Masks> {
         self.masks.as_deref()
     }
 
-    /// The probability (or ratio) of every task for every row: `[task][row]`; calibrated where the model
+    /// Returns the probability (or ratio) of every task for every row, `[task][row]`; calibrated if the task
     /// has a calibrator.
-    pub fn score(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
-        let mut scores = self.score_uncalibrated(batch, pass);
+    pub fn score(&self, batch: &Batch, workspace: &mut Workspace) -> Vec<Vec<f32>> {
+        let mut scores = self.score_uncalibrated(batch, workspace);
         self.calibrate(&mut scores);
         scores
     }
 
-    /// Calibrates what the network says, `[task][row]`.
+    /// Calibrates the probabilities of the network, `[task][row]`.
     pub fn calibrate(&self, scores: &mut [Vec<f32>]) {
         for (scores, calibrator) in scores.iter_mut().zip(&self.calibrators) {
             if let Some(calibrator) = calibrator {
@@ -112,43 +112,44 @@ impl Scorer {
         }
     }
 
-    /// For each task, what its scores are calibrated by.
+    /// Returns the calibrator of each task, if it has one.
     pub fn calibrators(&self) -> &[Option<Calibrator>] {
         &self.calibrators
     }
 
-    /// As [`Scorer::score`], but what the network says.
-    pub fn score_uncalibrated(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
+    /// Like [`Scorer::score`], without calibration.
+    pub fn score_uncalibrated(&self, batch: &Batch, workspace: &mut Workspace) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.spec.tasks.len()];
-        let mut said = vec![Vec::new(); self.spec.tasks.len()];
+        let mut probabilities = vec![Vec::new(); self.spec.tasks.len()];
         for member in &self.members {
             let (network, tasks) = (&member.network, &member.tasks);
-            network.probabilities(batch, &member.subnets, tasks, pass, &mut said);
-            self.spec.answers(&mut said);
-            for &task in &member.answers {
-                scores[task] = std::mem::take(&mut said[task]);
+            network.probabilities(batch, &member.subnets, tasks, workspace, &mut probabilities);
+            self.spec.answers(&mut probabilities);
+            for &task in &member.scored {
+                scores[task] = std::mem::take(&mut probabilities[task]);
             }
         }
         scores
     }
 
-    /// Whether training met table row `id` of a field, for any task; every other row is the zero vector.
+    /// Returns true if table row `id` of a field was seen in training, for any task; every other row is the zero
+    /// vector.
     pub fn is_met(&self, field: usize, id: u32) -> bool {
         let table = self.spec.fields[field].table;
-        let met = |member: &Frozen| member.network.tables[table].slot(id) > 0;
-        self.members.iter().any(met)
+        let is_seen = |member: &Frozen| member.network.tables[table].slot(id) > 0;
+        self.members.iter().any(is_seen)
     }
 
-    /// Numbers of layers and heads, once for each subnetwork that runs: what a [`Ranker`] holds anew.
+    /// Returns the number of layer and head parameters, once for each subnetwork: those that a [`Ranker`] copies.
     pub fn n_dense(&self) -> usize {
-        let of_member = |member: &Frozen| {
+        let n_dense = |member: &Frozen| {
             Network::<f32>::n_dense(&self.spec, &member.network.tasks) * member.subnets.len().max(1)
         };
-        self.members.iter().map(of_member).sum()
+        self.members.iter().map(n_dense).sum()
     }
 
-    /// Whether an id of a field stands for values that training never saw: in a vocabulary, the id of all that
-    /// it does not hold; in a hashed column, a bucket whose table row was not met. A number has no id to be seen.
+    /// Returns true if an id of a field stands for values not seen in training: in a vocabulary, the id of all
+    /// other values; in a hashed column, a bucket whose table row was not seen. Numeric fields have no such id.
     pub fn is_unseen(&self, field: usize, id: u32) -> bool {
         let ids = &self.schema.tables[self.schema.fields[field].table].ids;
         match ids {
@@ -157,7 +158,7 @@ impl Scorer {
         }
     }
 
-    /// Trainable numbers: layers, heads and all rows of all tables, of one moment of the training.
+    /// Returns the number of trainable parameters: layers, heads and all rows of all tables, each network once.
     pub fn n_parameters(&self) -> usize {
         let mut networks: Vec<(&[usize], usize)> = Vec::new();
         for member in &self.members {
@@ -174,36 +175,38 @@ impl Scorer {
 }
 
 impl Network {
-    /// What the heads of these tasks say of every row of a batch, `[task][row]`; other tasks' stay as they
-    /// are. The heads of `subnets`, in their order, are those of `tasks`.
+    /// Computes the probabilities of the heads of these tasks for every row of a batch, `[task][row]`; those of other
+    /// tasks stay unchanged. The heads of `subnets`, in their order, are those of `tasks`.
     pub fn probabilities(
         &self,
         batch: &Batch,
         subnets: &[Subnet],
         tasks: &[usize],
-        pass: &mut Workspace,
-        said: &mut [Vec<f32>],
+        workspace: &mut Workspace,
+        probabilities: &mut [Vec<f32>],
     ) {
-        self.forward(batch, subnets, pass);
-        let mut logits: Vec<Vec<f64>> = (0..tasks.len()).map(|head| pass.logits(head)).collect();
-        let place = |task: usize| tasks.iter().position(|&known| known == task);
+        self.forward(batch, subnets, workspace);
+        let mut logits: Vec<Vec<f64>> = (0..tasks.len())
+            .map(|head| workspace.logits(head))
+            .collect();
+        let position = |task: usize| tasks.iter().position(|&other| other == task);
         if let Some(([from, to], taken)) = self.taken()
-            && let (Some(from), Some(to)) = (place(from), place(to))
+            && let (Some(from), Some(to)) = (position(from), position(to))
         {
             let others = logits[from].clone();
             let own = logits[to].iter_mut().zip(others);
             own.for_each(|(own, other)| *own = taken.add(*own, other));
         }
         for (&task, logits) in tasks.iter().zip(logits) {
-            said[task] = logits.into_iter().map(|z| sigmoid(z) as f32).collect();
+            probabilities[task] = logits.into_iter().map(|z| sigmoid(z) as f32).collect();
         }
     }
 }
 
-/// The tasks and what they are made from: where the probability of one of them is a quotient, what it is divided
-/// by, and where its logit takes in another's, that task.
-fn with_needed(spec: &Spec, answers: &[usize]) -> Vec<usize> {
-    let mut tasks = answers.to_vec();
+/// Returns the tasks, and the tasks on which they depend: the divisor of a task whose probability is a quotient, and
+/// the source of a logit transfer.
+fn with_needed(spec: &Spec, scored: &[usize]) -> Vec<usize> {
+    let mut tasks = scored.to_vec();
     for [first, second] in spec.plan.heads.joint.into_iter().chain(spec.takes()) {
         if tasks.contains(&second) && !tasks.contains(&first) {
             tasks.push(first);
@@ -212,7 +215,7 @@ fn with_needed(spec: &Spec, answers: &[usize]) -> Vec<usize> {
     tasks
 }
 
-/// `1 / (1 + e^-z)`, without overflow.
+/// Returns `1 / (1 + e^-z)`, without overflow.
 pub fn sigmoid(z: f64) -> f64 {
     let e = (-z.abs()).exp();
     if z >= 0.0 {

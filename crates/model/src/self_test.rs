@@ -1,5 +1,5 @@
-//! Rows that a model is saved with, and what it said of them: whoever loads it sees whether it still
-//! says the same, encoding included.
+//! Rows saved with a model, and their scores: on loading, they verify that the model still computes the same scores,
+//! encoding included.
 
 use crate::scorer::Scorer;
 use crate::workspace::Workspace;
@@ -7,15 +7,15 @@ use ncs_features::value::TextBuffer;
 use ncs_features::{Block, Column, Encoder, Texts, Values};
 use serde::{Deserialize, Serialize};
 
-/// The most that a score may differ on another processor or at another level of instructions.
+/// Maximum difference of a score on another processor or SIMD level.
 const TOLERANCE: f32 = 1e-5;
 
 /// Raw rows, and the scores of the model that was saved with them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfTest {
-    /// The rows: every column that some field reads.
+    /// The rows, with every column that some field reads.
     pub rows: Block,
-    /// `scores[task][row]`, as [`Scorer::score`] says them.
+    /// `scores[task][row]`, as computed by [`Scorer::score`].
     pub scores: Vec<Vec<f32>>,
 }
 
@@ -31,7 +31,7 @@ struct FileColumn {
     name: String,
     #[serde(flatten)]
     values: FileValues,
-    /// How many values each row has, where rows are lists.
+    /// Number of values in each row, for lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lengths: Option<Vec<u32>>,
     /// Rows without a value.
@@ -48,8 +48,8 @@ enum FileValues {
 }
 
 impl SelfTest {
-    /// What `scorer` says of `rows`, of which only the columns that it reads are kept. `None` where it
-    /// cannot read one of them, or one is no text that a file of JSON can hold.
+    /// Records the scores of `rows`, of which only the columns that the scorer reads are kept. Returns `None` if a
+    /// column cannot be read, or holds a text that JSON cannot represent.
     pub fn record(scorer: &Scorer, rows: &Block) -> Option<SelfTest> {
         let is_read = |column: &&Column| {
             let mut fields = scorer.schema().fields.iter();
@@ -66,20 +66,20 @@ impl SelfTest {
         SelfTest::from_json(&test.to_json()).filter(|read| *read == test)
     }
 
-    /// Compares with what `scorer` says now.
+    /// Compares the recorded scores with those of `scorer`.
     ///
     /// # Errors
-    /// A row cannot be read, or a score is another.
+    /// A row cannot be read, or a score differs.
     pub fn check(&self, scorer: &Scorer) -> Result<(), String> {
-        let found = score(scorer, &self.rows)?;
+        let scores = score(scorer, &self.rows)?;
         let tasks = scorer.spec().tasks.iter();
-        for ((task, expected), found) in tasks.zip(&self.scores).zip(&found) {
-            for (row, (expected, found)) in expected.iter().zip(found).enumerate() {
-                // A score that is no number differs from any.
-                let is_same = (expected - found).abs() <= TOLERANCE;
+        for ((task, expected), scores) in tasks.zip(&self.scores).zip(&scores) {
+            for (row, (expected, score)) in expected.iter().zip(scores).enumerate() {
+                // NaN differs from any score.
+                let is_same = (expected - score).abs() <= TOLERANCE;
                 if !is_same {
                     return Err(format!(
-                        "row {} of the self-test scores {found} for task \"{task}\" and scored {expected} \
+                        "row {} of the self-test scores {score} for task \"{task}\" and scored {expected} \
                          when the model was saved",
                         row + 1
                     ));
@@ -98,7 +98,7 @@ impl SelfTest {
         serde_json::to_vec(&file).expect("a self-test is plain data")
     }
 
-    /// `None` where the text is no self-test.
+    /// Parses a self-test; `None` if the text is not one.
     pub(crate) fn from_json(text: &[u8]) -> Option<SelfTest> {
         let file: File = serde_json::from_slice(text).ok()?;
         let column = |column| from_file(column, file.rows);
@@ -114,7 +114,7 @@ impl SelfTest {
     }
 }
 
-/// The column as a file gives it back: without flags where no row is null, as a larger block leaves them.
+/// Returns the column as it is read from a file: without null flags if no row is null.
 fn plain(column: &Column) -> Column {
     let mut column = column.clone();
     if !column.nulls.contains(&true) {
@@ -136,7 +136,7 @@ fn to_file(column: &Column) -> FileColumn {
         Values::Float(numbers) if numbers.iter().all(|x| x.is_finite()) => {
             FileValues::Float(numbers.clone())
         }
-        // A text says the same value, and JSON has no NaN.
+        // JSON has no NaN and no times: write the text of the value.
         values => {
             let mut buffer = TextBuffer::default();
             let mut text = |i| String::from_utf8_lossy(buffer.plain(values, i)).into_owned();
@@ -153,17 +153,17 @@ fn to_file(column: &Column) -> FileColumn {
     }
 }
 
-fn from_file(said: FileColumn, n_rows: usize) -> Option<Column> {
-    let (n, values) = match said.values {
+fn from_file(column: FileColumn, n_rows: usize) -> Option<Column> {
+    let (n, values) = match column.values {
         FileValues::Int(numbers) => (numbers.len(), Values::Int(numbers)),
         FileValues::Float(numbers) => (numbers.len(), Values::Float(numbers)),
-        FileValues::Text(said) => {
+        FileValues::Text(strings) => {
             let mut texts = Texts::default();
-            said.iter().for_each(|text| texts.push(text.as_bytes()));
-            (said.len(), Values::Text(texts))
+            strings.iter().for_each(|text| texts.push(text.as_bytes()));
+            (strings.len(), Values::Text(texts))
         }
     };
-    let offsets = said.lengths.map(|lengths| {
+    let offsets = column.lengths.map(|lengths| {
         let mut offsets = vec![0u32];
         let mut end = 0u32;
         offsets.extend(lengths.iter().map(|length| {
@@ -172,18 +172,18 @@ fn from_file(said: FileColumn, n_rows: usize) -> Option<Column> {
         }));
         offsets
     });
-    let (rows, values_wanted) = match &offsets {
+    let (rows, n_values) = match &offsets {
         Some(offsets) => (offsets.len() - 1, *offsets.last()? as usize),
         None => (n, n_rows),
     };
-    // Before anything of that size is made.
-    (rows == n_rows && n == values_wanted).then_some(())?;
-    let mut nulls = vec![false; if said.nulls.is_empty() { 0 } else { n_rows }];
-    for row in said.nulls {
+    // Checked before anything of this size is allocated.
+    (rows == n_rows && n == n_values).then_some(())?;
+    let mut nulls = vec![false; if column.nulls.is_empty() { 0 } else { n_rows }];
+    for row in column.nulls {
         *nulls.get_mut(row)? = true;
     }
     Some(Column {
-        name: said.name,
+        name: column.name,
         values,
         offsets,
         nulls,
@@ -220,12 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_it_exactly() {
+    fn json_round_trips() {
         assert_eq!(SelfTest::from_json(&test().to_json()), Some(test()));
     }
 
     #[test]
-    fn what_json_cannot_say_is_a_text() {
+    fn values_without_json_type_become_texts() {
         let column = |values| Column {
             name: "x".into(),
             values,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_say_of_no_row_that_it_is_null_are_left_out() {
+    fn null_flags_are_omitted_if_no_row_is_null() {
         let column = |nulls: &[bool]| Column {
             name: "x".into(),
             values: Values::Int(vec![1, 2]),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_none() {
+    fn inconsistent_files_are_rejected() {
         let text = String::from_utf8(test().to_json()).unwrap();
         let check = |from: &str, to: &str| {
             assert!(text.contains(from), "{from} in {text}");

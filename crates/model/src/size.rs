@@ -1,4 +1,4 @@
-//! How large a network is: weights that some task keeps, and multiplications for one row.
+//! The size of a network: weights that some task keeps, and multiply-adds for one row.
 
 use crate::graph::{Graph, Op};
 use crate::masks::Masks;
@@ -10,29 +10,29 @@ use crate::units::UnitOwners;
 /// The size of a network without its tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NetworkSize {
-    /// Weights and biases of layers, heads and stitches that some head uses; a connection that every
-    /// task has pruned does not count.
+    /// Number of weights and biases of layers, heads and stitches that some head uses; connections that every
+    /// task has pruned do not count.
     pub weights: f64,
-    /// Multiplications (with their additions) that score one row for all tasks, without the
-    /// interaction of the field vectors: once for what tasks share, and for each task under its mask.
+    /// Number of multiply-adds to score one row for all tasks, without the
+    /// interaction of the field vectors: once for shared layers, and for each task under its mask.
     pub multiply_adds: f64,
 }
 
-/// What the tasks keep of the connections of a layer.
+/// The connections of a layer that the tasks keep.
 #[derive(Clone, Copy, Debug)]
 pub enum Kept<'a> {
-    /// Everything.
+    /// All connections.
     All,
-    /// What these masks keep.
+    /// The connections in these masks.
     By(&'a Masks),
-    /// Masks of these densities, one a task, drawn independently of each other: what is expected.
+    /// The expectation over independent random masks of these densities, one for each task.
     AtRandom(&'a [f64]),
-    /// The same within the units that these owners leave to each task.
+    /// The same within the units that each task may use.
     Owned(UnitOwners, &'a [f64]),
 }
 
 impl Kept<'_> {
-    /// The share of a layer's connections that any task keeps.
+    /// Returns the share of a layer's connections that any task keeps.
     fn by_any(&self, layer: usize, shapes: &[(usize, usize)]) -> f64 {
         match self {
             Kept::All => 1.0,
@@ -52,7 +52,7 @@ impl Kept<'_> {
         }
     }
 
-    /// The shares that the tasks keep, added up; 1 where all run the same weights.
+    /// Returns the sum over tasks of the kept shares; 1 if all tasks run the same weights.
     fn by_each(&self, layer: usize, shapes: &[(usize, usize)]) -> f64 {
         match self {
             Kept::All => 1.0,
@@ -73,7 +73,7 @@ impl Kept<'_> {
 }
 
 impl Kept<'_> {
-    /// Units of the last layer, of so many, that a head reads.
+    /// Returns the number of units of the last layer, of `width` units, that a head reads.
     fn of_head(&self, head: usize, width: usize) -> usize {
         let owners = match self {
             Kept::By(masks) => masks.owners,
@@ -86,7 +86,7 @@ impl Kept<'_> {
     }
 }
 
-/// The share of a layer's connections that lead into common units, and of those into each task's own.
+/// Returns the share of a layer's connections into common units, and the share into each task's own units.
 fn shares(owners: UnitOwners, layer: usize, shapes: &[(usize, usize)]) -> (f64, Vec<f64>) {
     let all = (shapes[layer].0 * shapes[layer].1).max(1) as f64;
     let common = match layer {
@@ -107,17 +107,17 @@ fn shares(owners: UnitOwners, layer: usize, shapes: &[(usize, usize)]) -> (f64, 
 }
 
 impl NetworkSize {
-    /// The size of the network of `spec`. Masks count for sparse sharing only.
+    /// Returns the size of the network of `spec`. Masks apply to sparse sharing only.
     pub fn of(spec: &Spec, kept: Kept<'_>) -> NetworkSize {
         let is_masked = spec.plan.kind == NetworkKind::SparseSharing;
         let kept = if is_masked { kept } else { Kept::All };
         let mut size = NetworkSize::default();
         for tasks in spec.networks() {
             let graph = networks::graph(spec, &tasks);
-            let helper = usize::from(tasks.last() == spec.helper().as_ref());
-            let answers: Vec<usize> = (0..tasks.len() - helper).collect();
+            let n_auxiliary = usize::from(tasks.last() == spec.helper().as_ref());
+            let heads: Vec<usize> = (0..tasks.len() - n_auxiliary).collect();
             size.weights += weights(&graph, kept);
-            size.multiply_adds += multiply_adds(&graph, &answers, kept);
+            size.multiply_adds += multiply_adds(&graph, &heads, kept);
         }
         size
     }
@@ -136,8 +136,8 @@ fn weights(graph: &Graph, kept: Kept<'_>) -> f64 {
     layers + heads.chain(stitches).sum::<usize>() as f64
 }
 
-fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
-    let live = graph.live(answers);
+fn multiply_adds(graph: &Graph, heads: &[usize], kept: Kept<'_>) -> f64 {
+    let live = graph.live(heads);
     let of_node = |n: usize| {
         let node = &graph.nodes[n];
         let product = |parts: usize| (parts * node.width) as f64;
@@ -155,7 +155,7 @@ fn multiply_adds(graph: &Graph, answers: &[usize], kept: Kept<'_>) -> f64 {
         }
     };
     let nodes = (0..graph.nodes.len()).filter(|&n| live[n]).map(of_node);
-    let heads = answers
+    let heads = heads
         .iter()
         .map(|&head| graph.nodes[graph.heads[head]].width);
     nodes.sum::<f64>() + heads.sum::<usize>() as f64
@@ -204,7 +204,7 @@ mod tests {
         // 10 inputs, layers 8 and 4: 80 + 32 connections, 12 biases; a head has 4 + 1.
         check(NetworkKind::SharedBottom, 124 + 10, 112 + 8);
         check(NetworkKind::SingleTask, 2 * (124 + 5), 2 * (112 + 4));
-        // Two experts 10 x 8, a gate 10 x 2 a task, a tower 8 x 4 a task.
+        // Two experts 10 x 8; for each task a gate 10 x 2 and a tower 8 x 4.
         let mmoe = NetworkKind::Mmoe { experts: 2 };
         check(
             mmoe,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_count_what_they_keep() {
+    fn masks_count_kept_connections() {
         let spec = spec(NetworkKind::SparseSharing);
         let shapes = spec.layer_shapes();
         let mask = |t| masks::random(&shapes, 0.25, CounterRng::new(t, "mask"));
@@ -231,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn owned_units_are_counted_once_and_read_their_own() {
+    fn owned_units_are_counted_once() {
         let spec = spec(NetworkKind::SparseSharing);
         let shapes = spec.layer_shapes();
-        // Half of each layer is each task's: 10 x 4 and 4 x 2 twice, a head reads two units.
+        // Each task owns half of each layer: 10 x 4 and 4 x 2 twice, and a head reads two units.
         let owners = UnitOwners::new(0.0, 2).unwrap();
         let masks = Masks {
             tasks: [0, 1].map(|task| owners.allowed(&shapes, task)).into(),

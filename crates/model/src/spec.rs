@@ -28,8 +28,8 @@ pub struct FieldSpec {
     pub table: usize,
     /// The pooling of lists; `None`: one vector for each row (or the weighted sum of vectors of a scaled number).
     pub pooling: Option<Pooling>,
-    /// Number of pieces of a numeric feature that is a direct input of the first layer ([`ncs_features::Piecewise`]) and
-    /// has no vector.
+    /// Number of pieces of a numeric feature that is a direct input of the first layer ([`ncs_features::Piecewise`])
+    /// and has no vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pieces: Option<usize>,
 }
@@ -188,7 +188,8 @@ impl Spec {
         helper_of.map(|_| self.tasks.len())
     }
 
-    /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network for both.
+    /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network
+    /// for both.
     pub fn takes(&self) -> Option<[usize; 2]> {
         let is_shared = self.plan.kind != NetworkKind::SingleTask;
         self.plan.heads.takes.filter(|_| is_shared)
@@ -199,7 +200,8 @@ impl Spec {
         self.tasks.get(head).map_or("helper", String::as_str)
     }
 
-    /// Returns the task whose mask a head uses: its own, or for the auxiliary head that of [`crate::plan::Heads::helper_of`].
+    /// Returns the task whose mask a head uses: its own, or for the auxiliary head that of
+    /// [`crate::plan::Heads::helper_of`].
     pub fn mask_of(&self, head: usize) -> usize {
         match self.plan.heads.helper_of {
             Some(task) if head == self.tasks.len() => task,

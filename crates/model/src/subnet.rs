@@ -149,7 +149,8 @@ pub struct Subnet<R = f32> {
     pub(crate) layout: Arc<SparseLayout>,
     /// For each node of the network's graph: true if the heads depend on it.
     pub(crate) live: Vec<bool>,
-    /// For each layer: true if a live node runs it. The weights of other layers are not loaded, nor their gradients summed.
+    /// For each layer: true if a live node runs it. The weights of other layers are not loaded, nor their gradients
+    /// summed.
     pub(crate) live_layers: Vec<bool>,
     pub(crate) layers: Vec<LayerValues<R>>,
     /// The rows of the batch that it runs on, ascending; `None`: all.

@@ -187,8 +187,8 @@ impl<R: Real> Table<R> {
         Some(())
     }
 
-    /// Replaces the initialised rows; `values` holds their vectors, row after row. Returns `None`, with the table unchanged,
-    /// if they do not fit it. Ids must be ascending and unique.
+    /// Replaces the initialised rows; `values` holds their vectors, row after row. Returns `None`, with the table
+    /// unchanged, if they do not fit it. Ids must be ascending and unique.
     #[must_use]
     pub fn restore_drawn(
         &mut self,
@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Of fifteen million rows a thousand are initialised: a clone of the whole would show in the
+    /// A thousand of fifteen million rows are initialised: a clone of the whole would show in the
     /// resident memory.
     #[cfg(target_os = "linux")]
     #[test]

@@ -65,8 +65,8 @@ impl<R: Real> Network<R> {
 }
 
 impl Artifact {
-    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`. `None`
-    /// without a transfer, or if the weights are of another network.
+    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`.
+    /// `None` without a transfer, or if the weights are of another network.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;
         let member = self.members.get(*self.of_task.get(tasks[1])?)?;

@@ -4,12 +4,12 @@
 //!
 //! `n_common = round(n phi / (T - (T - 1) phi))`
 //!
-//! are common; the others are assigned to the tasks in turn. So a task may use about `n / (T - (T - 1) phi)` units: all if
-//! every unit is common (`phi` = 1), and `n / T` if none is (`phi` = 0); for two tasks `n / (2 - phi)`, of which the
-//! share `phi` is common. A task keeps connections only into units that it may use. After the first hidden layer a
-//! common unit reads common units only, and a task's own unit reads common units and that task's own. So the gradient of
-//! a task does not reach the units of other tasks, and the value of a common unit is the same for all tasks. A head reads
-//! the units that its task may use, and only the owner trains the bias of an owned unit.
+//! are common; the others are assigned to the tasks in turn. So a task may use about `n / (T - (T - 1) phi)` units:
+//! all if every unit is common (`phi` = 1), and `n / T` if none is (`phi` = 0); for two tasks `n / (2 - phi)`, of
+//! which the share `phi` is common. A task keeps connections only into units that it may use. After the first hidden
+//! layer a common unit reads common units only, and a task's own unit reads common units and that task's own. So the
+//! gradient of a task does not reach the units of other tasks, and the value of a common unit is the same for all
+//! tasks. A head reads the units that its task may use, and only the owner trains the bias of an owned unit.
 
 use crate::masks::{Mask, Masks};
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub struct UnitOwners {
 impl Eq for UnitOwners {}
 
 impl UnitOwners {
-    /// Makes the share `common` (phi, in [0, 1]) of the units that a task may use common to all `n_tasks` tasks. Returns
-    /// `None` if that makes every unit common: `common` is 1, or there is one task.
+    /// Makes the share `common` (phi, in [0, 1]) of the units that a task may use common to all `n_tasks` tasks.
+    /// Returns `None` if that makes every unit common: `common` is 1, or there is one task.
     ///
     /// # Panics
     /// If `common` is not in [0, 1].
@@ -70,7 +70,8 @@ impl UnitOwners {
             .count()
     }
 
-    /// Returns the connections that a task may keep, for each hidden layer of shape `(inputs, outputs)`, input side first.
+    /// Returns the connections that a task may keep, for each hidden layer of shape `(inputs, outputs)`, input side
+    /// first.
     pub fn allowed(self, shapes: &[(usize, usize)], task: usize) -> Vec<Mask> {
         let layer = |(number, &(inputs, outputs)): (usize, &(usize, usize))| {
             Mask::from_fn(inputs, outputs, |position| {

@@ -1,4 +1,4 @@
-//! A model on disk: what is written comes back bit for bit, and what was changed is refused.
+//! Tests of models on disk: they are read back bit for bit, and changed files are rejected.
 
 use ncs_features::coverage::Shares;
 use ncs_features::{
@@ -17,10 +17,10 @@ use tempfile::tempdir;
 
 const FILES: [&str; 3] = ["manifest.json", "manifest.json.b3", "weights.safetensors"];
 const N_ROWS: usize = 70;
-/// Ids that a batch of the training shows; those above are never drawn.
-const N_DRAWN: u64 = 8;
+/// Number of ids in a training batch; rows of higher ids are never initialised.
+const N_SEEN: u64 = 8;
 
-/// A vocabulary, a hashed list, and a scaled number.
+/// Returns a vocabulary, a hashed list, and a scaled number.
 fn schema() -> Schema {
     let field = |(table, name): (usize, &str)| Field {
         name: name.into(),
@@ -73,7 +73,7 @@ fn schema() -> Schema {
     }
 }
 
-/// Rows of ids below `n_ids`.
+/// Returns rows of ids below `n_ids`.
 fn batch(seed: u64, n_ids: u64) -> Batch {
     let rng = CounterRng::new(seed, "batch");
     let id = |field: u64, i: usize| (rng.at(field).bits(i as u64) % n_ids) as u32;
@@ -100,9 +100,9 @@ fn batch(seed: u64, n_ids: u64) -> Batch {
     }
 }
 
-/// As after a training: the rows of its batches are drawn, and nothing is zero any more.
+/// Simulates training: the rows of its batches are initialised, and no weight is zero.
 fn train(network: &mut Network, rng: CounterRng) {
-    network.touch(&batch(1, N_DRAWN));
+    network.touch(&batch(1, N_SEEN));
     for (weight, i) in network.dense.iter_mut().zip(0..) {
         *weight += rng.normal(i) as f32 * 0.1;
     }
@@ -156,12 +156,12 @@ fn artifact(kind: NetworkKind) -> Artifact {
     }
 }
 
-/// Two networks, a member each.
+/// Returns two networks, with a weight set each.
 fn single_task() -> Artifact {
     artifact(NetworkKind::SingleTask)
 }
 
-/// One network whose two tasks are best at different moments: two members, and masks.
+/// Returns one network whose two tasks are best at different times: two weight sets, and masks.
 fn sparse_sharing() -> Artifact {
     let mut artifact = artifact(NetworkKind::SparseSharing);
     let mut model = Model::new(artifact.spec.clone(), CounterRng::new(2, "weights"));
@@ -174,19 +174,19 @@ fn sparse_sharing() -> Artifact {
     artifact
 }
 
-/// The bits of all scores of known and unknown ids.
+/// Returns the bits of all scores of known and unknown ids.
 fn scores(artifact: &Artifact) -> Vec<u32> {
     let scorer = Scorer::new(artifact).unwrap();
-    let mut pass = Workspace::new(1);
-    let batches = [batch(1, N_DRAWN), batch(2, 12)];
-    let scores = batches.map(|batch| scorer.score(&batch, &mut pass).concat());
+    let mut workspace = Workspace::new(1);
+    let batches = [batch(1, N_SEEN), batch(2, 12)];
+    let scores = batches.map(|batch| scorer.score(&batch, &mut workspace).concat());
     let scores = scores.concat();
     assert_eq!(scores.len(), 2 * 2 * N_ROWS);
     assert_ne!(scores[0], scores[1]);
     scores.into_iter().map(f32::to_bits).collect()
 }
 
-fn complaint(folder: &Path) -> String {
+fn read_error(folder: &Path) -> String {
     Artifact::read(folder).unwrap_err().to_string()
 }
 
@@ -199,7 +199,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn scores_are_the_same_before_and_after() {
+fn scores_are_the_same_after_reading() {
     for artifact in [single_task(), sparse_sharing()] {
         let parent = tempdir().unwrap();
         let folder = parent.path().join("model");
@@ -209,24 +209,24 @@ fn scores_are_the_same_before_and_after() {
         assert_eq!(read.schema, artifact.schema);
         assert_eq!((read.spec, read.masks), (artifact.spec, artifact.masks));
         assert_eq!(read.of_task, artifact.of_task);
-        for (read, member) in read.members.iter().zip(&artifact.members) {
+        for (read, written) in read.members.iter().zip(&artifact.members) {
             assert_eq!(
                 (read.network, &read.weights),
-                (member.network, &member.weights)
+                (written.network, &written.weights)
             );
         }
     }
 }
 
-/// Releases that do not know what is taken must not read such a model.
+/// Releases without logit transfer must not read such a model.
 #[test]
-fn what_a_task_takes_is_kept_under_a_version_of_its_own() {
+fn a_logit_transfer_is_kept_and_has_its_own_version() {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
     let mut artifact = sparse_sharing();
     artifact.spec.plan.heads.takes = Some([0, 1]);
-    for member in &mut artifact.members {
-        Arc::make_mut(&mut member.weights)
+    for weight_set in &mut artifact.members {
+        Arc::make_mut(&mut weight_set.weights)
             .dense
             .extend([0.25, -2.0, 100.0]);
     }
@@ -240,12 +240,12 @@ fn what_a_task_takes_is_kept_under_a_version_of_its_own() {
     for takes in [[0, 2], [1, 1]] {
         artifact.spec.plan.heads.takes = Some(takes);
         artifact.write(&folder).unwrap();
-        assert!(complaint(&folder).contains("its heads are not those of its tasks"));
+        assert!(read_error(&folder).contains("its heads are not those of its tasks"));
     }
 }
 
 #[test]
-fn each_task_is_answered_by_its_own_member_under_its_own_mask() {
+fn each_task_uses_its_own_weight_set_and_mask() {
     let artifact = sparse_sharing();
     let whole = scores(&artifact);
     let mut swapped = artifact.clone();
@@ -258,7 +258,7 @@ fn each_task_is_answered_by_its_own_member_under_its_own_mask() {
 }
 
 #[test]
-fn a_changed_byte_is_refused_and_the_file_named() {
+fn a_changed_byte_is_reported_with_the_name_of_the_file() {
     for artifact in [single_task(), sparse_sharing()] {
         let parent = tempdir().unwrap();
         let folder = parent.path().join("model");
@@ -266,17 +266,17 @@ fn a_changed_byte_is_refused_and_the_file_named() {
         for name in FILES {
             let path = folder.join(name);
             let whole = fs::read(&path).unwrap();
-            // A wrong sum and a wrong manifest look alike: the manifest is named.
+            // A wrong checksum and a wrong manifest cannot be told apart: the manifest is reported.
             let named = name.trim_end_matches(".b3");
             for at in (0..whole.len()).step_by(97) {
                 let mut changed = whole.clone();
                 changed[at] ^= 1;
                 fs::write(&path, changed).unwrap();
-                let complaint = complaint(&folder);
-                assert!(complaint.contains(named), "{name}, byte {at}: {complaint}");
+                let error = read_error(&folder);
+                assert!(error.contains(named), "{name}, byte {at}: {error}");
             }
             fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-            assert!(complaint(&folder).contains(named), "{name}, cut off");
+            assert!(read_error(&folder).contains(named), "{name}, cut off");
             fs::write(&path, whole).unwrap();
         }
         Artifact::read(&folder).unwrap();
@@ -284,7 +284,7 @@ fn a_changed_byte_is_refused_and_the_file_named() {
 }
 
 #[test]
-fn weights_of_another_model_are_refused() {
+fn weights_of_another_model_are_rejected() {
     let parent = tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| parent.path().join(name));
     single_task().write(&a).unwrap();
@@ -292,33 +292,30 @@ fn weights_of_another_model_are_refused() {
     other.members.swap(0, 1);
     other.write(&b).unwrap();
     fs::copy(b.join(FILES[2]), a.join(FILES[2])).unwrap();
-    let complaint = complaint(&a);
-    assert!(
-        complaint.contains("not the one in the manifest"),
-        "{complaint}"
-    );
+    let error = read_error(&a);
+    assert!(error.contains("not the one in the manifest"), "{error}");
 }
 
 #[test]
-fn a_missing_file_says_that_no_model_is_here() {
+fn a_missing_file_is_reported_as_no_model() {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
-    assert!(complaint(&folder).contains("no model here"));
+    assert!(read_error(&folder).contains("no model here"));
     for name in FILES {
         single_task().write(&folder).unwrap();
         fs::remove_file(folder.join(name)).unwrap();
-        let complaint = complaint(&folder);
-        assert!(complaint.contains("no model here"), "{complaint}");
-        assert!(complaint.contains(name), "{complaint}");
+        let error = read_error(&folder);
+        assert!(error.contains("no model here"), "{error}");
+        assert!(error.contains(name), "{error}");
     }
 }
 
 #[test]
-fn an_existing_folder_is_replaced_and_nothing_is_left_beside_it() {
+fn an_existing_folder_is_replaced_without_leftovers() {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
     single_task().write(&folder).unwrap();
-    // What an interrupted write may leave behind.
+    // Leftovers of an interrupted write.
     for stale in [".model.tmp", ".model.old"] {
         fs::create_dir(parent.path().join(stale)).unwrap();
         fs::write(parent.path().join(stale).join("manifest.json"), "{}").unwrap();
@@ -332,7 +329,7 @@ fn an_existing_folder_is_replaced_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
+fn an_uninitialised_row_is_the_zero_vector_after_reading() {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
     sparse_sharing().write(&folder).unwrap();
@@ -349,16 +346,16 @@ fn a_row_that_was_never_drawn_is_the_zero_vector_after_reading() {
     }
 
     let scorer = Scorer::new(&read).unwrap();
-    let mut rows = batch(1, N_DRAWN);
+    let mut rows = batch(1, N_SEEN);
     let mut score = |word: u32| {
         rows.fields[0].ids.fill(word);
         scorer.score(&rows, &mut Workspace::new(1))
     };
-    assert_eq!(score(8), score(11), "unknown words are alike");
+    assert_eq!(score(8), score(11), "unknown words score the same");
     assert_ne!(score(8), score(7));
 }
 
-/// Raw rows of the schema's columns, one number each.
+/// Returns raw rows of the schema's columns, with one number each.
 fn rows(artifact: &Artifact) -> Block {
     let column = |field: &Field| Column {
         name: field.column.clone(),
@@ -374,7 +371,7 @@ fn rows(artifact: &Artifact) -> Block {
     Block { n_rows: 5, columns }
 }
 
-/// With a calibrator for the second task, and rows to test itself on.
+/// Returns a model with a calibrator for the second task, and a self-test.
 fn complete() -> Artifact {
     let mut artifact = sparse_sharing();
     let platt = Calibrator::Platt {
@@ -399,8 +396,8 @@ fn calibrators_and_a_self_test_are_kept() {
     assert_eq!(read.self_test, artifact.self_test);
     let scorer = Scorer::new(&read).unwrap();
     read.self_test.unwrap().check(&scorer).unwrap();
-    let mut raw = scorer.score_uncalibrated(&batch(1, N_DRAWN), &mut Workspace::new(1));
-    let calibrated = scorer.score(&batch(1, N_DRAWN), &mut Workspace::new(1));
+    let mut raw = scorer.score_uncalibrated(&batch(1, N_SEEN), &mut Workspace::new(1));
+    let calibrated = scorer.score(&batch(1, N_SEEN), &mut Workspace::new(1));
     assert_eq!(raw[0], calibrated[0]);
     assert_ne!(raw[1], calibrated[1]);
     scorer.calibrate(&mut raw);
@@ -408,7 +405,7 @@ fn calibrators_and_a_self_test_are_kept() {
 }
 
 #[test]
-fn a_model_that_scores_otherwise_fails_its_test() {
+fn a_model_with_other_scores_fails_its_self_test() {
     let mut artifact = complete();
     let test = artifact.self_test.clone().unwrap();
     artifact.calibrators = vec![];
@@ -418,27 +415,27 @@ fn a_model_that_scores_otherwise_fails_its_test() {
 }
 
 #[test]
-fn wrong_calibrators_and_a_changed_self_test_are_refused() {
+fn invalid_calibrators_and_a_changed_self_test_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     let check = |change: &dyn Fn(&mut Artifact), expected: &str| {
         let mut artifact = complete();
         change(&mut artifact);
         artifact.write(&model).unwrap();
-        let error = complaint(&model);
+        let error = read_error(&model);
         assert!(error.contains(expected), "{error}");
     };
     check(
         &|artifact| _ = artifact.calibrators.pop(),
         "a calibrator for each task",
     );
-    let falling = Calibrator::Platt {
+    let decreasing = Calibrator::Platt {
         slope: -1.0,
         offset: 0.0,
     };
     check(
-        &|artifact| artifact.calibrators[0] = Some(falling.clone()),
-        "no rising function",
+        &|artifact| artifact.calibrators[0] = Some(decreasing.clone()),
+        "not an increasing function",
     );
     complete().write(&model).unwrap();
     let path = model.join("self_test.json");
@@ -446,20 +443,20 @@ fn wrong_calibrators_and_a_changed_self_test_are_refused() {
     text[20] ^= 1;
     std::fs::write(&path, text).unwrap();
     assert!(
-        complaint(&model).contains("self_test.json"),
+        read_error(&model).contains("self_test.json"),
         "{}",
-        complaint(&model)
+        read_error(&model)
     );
     std::fs::remove_file(&path).unwrap();
     assert!(
-        complaint(&model).contains("self_test.json"),
+        read_error(&model).contains("self_test.json"),
         "{}",
-        complaint(&model)
+        read_error(&model)
     );
 }
 
 #[test]
-fn a_model_without_them_has_the_files_that_it_always_had() {
+fn a_model_without_them_has_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     sparse_sharing().write(&model).unwrap();
@@ -468,7 +465,7 @@ fn a_model_without_them_has_the_files_that_it_always_had() {
     assert_eq!(names(&model).len(), 3);
 }
 
-/// The version that the manifest of a model has, and what is read from it.
+/// Writes a model; returns the version in its manifest, and the model read back.
 fn written(artifact: &Artifact) -> (serde_json::Value, Artifact) {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
@@ -482,7 +479,7 @@ fn written(artifact: &Artifact) -> (serde_json::Value, Artifact) {
 }
 
 #[test]
-fn ranges_are_kept_and_earlier_releases_refuse_them() {
+fn ranges_are_kept_and_have_their_own_version() {
     assert_eq!(written(&sparse_sharing()).0, 1);
     let mut artifact = complete();
     assert_eq!(written(&artifact).0, 2);
@@ -500,7 +497,7 @@ fn ranges_are_kept_and_earlier_releases_refuse_them() {
 }
 
 #[test]
-fn the_rule_of_texts_is_kept_and_earlier_releases_refuse_it() {
+fn the_text_rule_is_kept_and_has_its_own_version() {
     let mut artifact = sparse_sharing();
     let old = Schema::clone(&artifact.schema);
     artifact.schema = Arc::new(Schema {
@@ -509,12 +506,12 @@ fn the_rule_of_texts_is_kept_and_earlier_releases_refuse_it() {
     });
     let (version, read) = written(&artifact);
     assert_eq!((version, read.schema), (3.into(), artifact.schema));
-    let mut of_its_time = serde_json::to_value(&old).unwrap();
-    of_its_time.as_object_mut().unwrap().remove("value_rule");
-    assert_eq!(serde_json::from_value::<Schema>(of_its_time).unwrap(), old);
+    let mut without_rule = serde_json::to_value(&old).unwrap();
+    without_rule.as_object_mut().unwrap().remove("value_rule");
+    assert_eq!(serde_json::from_value::<Schema>(without_rule).unwrap(), old);
 }
 
-/// Writes a model whose manifest has another value at `place`, and the sum that fits.
+/// Writes a model whose manifest has another value at `place`, with a valid checksum.
 fn with_manifest(artifact: &Artifact, place: &str, value: serde_json::Value) -> tempfile::TempDir {
     let parent = tempdir().unwrap();
     let folder = parent.path().join("model");
@@ -531,11 +528,11 @@ fn with_manifest(artifact: &Artifact, place: &str, value: serde_json::Value) -> 
 }
 
 #[test]
-fn a_manifest_whose_parts_do_not_fit_is_refused_before_anything_is_made_from_it() {
+fn an_inconsistent_manifest_is_rejected_before_anything_is_built() {
     let check = |place: &str, value: serde_json::Value, expected: &str| {
         let parent = with_manifest(&single_task(), place, value);
-        let complaint = complaint(&parent.path().join("model"));
-        assert!(complaint.contains(expected), "{place}: {complaint}");
+        let error = read_error(&parent.path().join("model"));
+        assert!(error.contains(expected), "{place}: {error}");
     };
     fn json(value: impl Into<serde_json::Value>) -> serde_json::Value {
         value.into()
@@ -553,14 +550,18 @@ fn a_manifest_whose_parts_do_not_fit_is_refused_before_anything_is_made_from_it(
     check(&plan("heads/helper_of"), json(2), "its heads are not");
     check("/spec/fields/0/table", json(9), "its sizes are not");
     let population = serde_json::json!({"where": 2});
-    check("/schema/tasks/1/population", population, "of no other");
+    check(
+        "/schema/tasks/1/population",
+        population,
+        "is not another task",
+    );
     check("/of_task", json(vec![1, 0]), "its parts do not fit");
     check("/of_task", json(vec![0, 2]), "its parts do not fit");
     check("/towers", json(vec![0, 2]), "its parts do not fit");
 }
 
 #[test]
-fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
+fn missing_and_invalid_tables_are_rejected() {
     let check = |change: fn(&mut Schema), expected: &str| {
         let mut artifact = single_task();
         let mut schema = schema();
@@ -570,7 +571,7 @@ fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
         let parent = tempdir().unwrap();
         let folder = parent.path().join("model");
         artifact.write(&folder).unwrap();
-        assert!(complaint(&folder).contains(expected));
+        assert!(read_error(&folder).contains(expected));
     };
     check(|schema| schema.fields[0].table = 3, "has no table");
     let no_buckets = |schema: &mut Schema| {
@@ -588,7 +589,7 @@ fn a_table_that_is_not_there_or_has_no_buckets_is_refused() {
 }
 
 #[test]
-fn a_member_that_answers_for_no_task_is_passed_over() {
+fn an_unused_weight_set_is_ignored() {
     let mut artifact = single_task();
     let scores_before = scores(&artifact);
     artifact.members.push(artifact.members[0].clone());

@@ -1,4 +1,4 @@
-//! Forward and backward against the reference of the authors' network: `../shared/reference`.
+//! Tests of the forward and backward pass against fixtures of the authors' network: `../shared/reference`.
 
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::kernels::SimdLevel;
@@ -144,9 +144,9 @@ fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
     }
 }
 
-fn close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+fn close(actual: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    for (i, (a, b)) in actual.iter().zip(expected).enumerate() {
         assert!((a - b).abs() <= tolerance, "{what}[{i}]: {a}, expected {b}");
     }
 }
@@ -168,33 +168,35 @@ fn check_gradient<R: Real>(
     for (layer, name) in ranges.zip(["fc_0", "fc_1", "ctr", "cvr"]) {
         for (range, part) in [(&layer.weights, "w"), (&layer.bias, "b")] {
             let key = format!("{prefix}/{name}_{part}");
-            let found = wide(&dense[range.clone()]);
+            let actual = wide(&dense[range.clone()]);
             if fixture.arrays[&key].is_null() {
-                assert!(found.iter().all(|&gradient| gradient == 0.0), "{key}");
+                assert!(actual.iter().all(|&gradient| gradient == 0.0), "{key}");
             } else {
-                close(&found, &fixture.array(&key), tolerance, &key);
+                close(&actual, &fixture.array(&key), tolerance, &key);
             }
         }
     }
     for (table, name) in gradient.tables.iter().zip(["uid", "vid", "cat", "tag"]) {
         let key = format!("{prefix}/emb/{name}");
         let expected = fixture.array(&key);
-        let mut found = vec![0.0; expected.len()];
+        let mut actual = vec![0.0; expected.len()];
         for (&id, gradients) in table.ids.iter().zip(table.values.chunks(4)) {
-            found[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(gradients));
+            actual[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(gradients));
         }
-        close(&found, &expected, tolerance, &key);
+        close(&actual, &expected, tolerance, &key);
     }
 }
 
-/// A loss whose gradients are known beforehand, for each head and row.
-fn given<R: Real>(gradients: &[Vec<f64>]) -> impl Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync {
-    |rows, found| {
-        let known = gradients[rows.head][rows.first..].iter();
-        found
+/// Returns a loss with given gradients, for each head and row.
+fn fixed_gradients<R: Real>(
+    gradients: &[Vec<f64>],
+) -> impl Fn(&HeadRows<'_, R>, &mut [R]) -> f64 + Sync {
+    |rows, actual| {
+        let expected = gradients[rows.head][rows.first..].iter();
+        actual
             .iter_mut()
-            .zip(known)
-            .for_each(|(gradient, &known)| *gradient = R::of(known));
+            .zip(expected)
+            .for_each(|(gradient, &expected)| *gradient = R::of(expected));
         0.0
     }
 }
@@ -208,20 +210,27 @@ fn check_pool<R: Real>(
 ) {
     let batch = fixture.batch();
     let mut model: Model<R> = fixture.model(NetworkKind::SparseSharing, pooling);
-    let mut pass = Workspace::at_level(1, level);
+    let mut workspace = Workspace::at_level(1, level);
     let mut gradient = Gradient::default();
     model.set_masks(Some(Arc::new(fixture.masks())));
     for (task, name, loss, factor) in [(0, "ctr", "focal_ctr", 1.0), (1, "cvr", "wmse_cvr", 1.5)] {
         let subnets = model.subnets(0, &[task]);
         let network = model.network(0);
-        network.forward(&batch, &subnets, &mut pass);
+        network.forward(&batch, &subnets, &mut workspace);
         let prefix = format!("fwd/{pool}/{name}");
         let key = format!("{prefix}/logit_{name}");
-        close(&pass.logits(0), &fixture.array(&key), tolerance, &key);
+        close(&workspace.logits(0), &fixture.array(&key), tolerance, &key);
         let gradients = fixture.array(&format!("{prefix}/dlogit/{loss}"));
         let gradients = [gradients.iter().map(|gradient| factor * gradient).collect()];
-        let gradients = given(&gradients);
-        network.learn(&batch, &subnets, None, &gradients, &mut pass, &mut gradient);
+        let gradients = fixed_gradients(&gradients);
+        network.learn(
+            &batch,
+            &subnets,
+            None,
+            &gradients,
+            &mut workspace,
+            &mut gradient,
+        );
         check_gradient(
             fixture,
             &model,
@@ -233,16 +242,28 @@ fn check_pool<R: Real>(
     let model: Model<R> = fixture.model(NetworkKind::SharedBottom, pooling);
     let subnets = model.subnets(0, &[0, 1]);
     let network = model.network(0);
-    network.forward(&batch, &subnets, &mut pass);
+    network.forward(&batch, &subnets, &mut workspace);
     let prefix = format!("fwd/{pool}/none");
     for (head, name) in ["ctr", "cvr"].into_iter().enumerate() {
         let key = format!("{prefix}/logit_{name}");
-        close(&pass.logits(head), &fixture.array(&key), tolerance, &key);
+        close(
+            &workspace.logits(head),
+            &fixture.array(&key),
+            tolerance,
+            &key,
+        );
     }
     let gradients =
         ["ctr", "cvr"].map(|name| fixture.array(&format!("{prefix}/dlogit/esmm_{name}")));
-    let gradients = given(&gradients);
-    network.learn(&batch, &subnets, None, &gradients, &mut pass, &mut gradient);
+    let gradients = fixed_gradients(&gradients);
+    network.learn(
+        &batch,
+        &subnets,
+        None,
+        &gradients,
+        &mut workspace,
+        &mut gradient,
+    );
     check_gradient(
         fixture,
         &model,
@@ -253,7 +274,7 @@ fn check_pool<R: Real>(
 }
 
 #[test]
-fn logits_and_gradients_are_those_of_the_authors() {
+fn logits_and_gradients_match_the_authors_code() {
     let Some(fixture) = Fixture::open() else {
         return;
     };
@@ -266,7 +287,7 @@ fn logits_and_gradients_are_those_of_the_authors() {
 }
 
 #[test]
-fn pruning_is_that_of_the_authors() {
+fn pruning_matches_the_authors_code() {
     let Some(file) = read("pruning.json") else {
         return;
     };
@@ -287,12 +308,12 @@ fn pruning_is_that_of_the_authors() {
     };
     let check = |mask: &[Mask], expected: &Value| {
         for (mask, expected) in mask.iter().zip(expected.as_array().unwrap()) {
-            let found: Vec<f32> = mask
+            let actual: Vec<f32> = mask
                 .to_bools()
                 .iter()
                 .map(|&kept| f32::from(u8::from(kept)))
                 .collect();
-            assert_eq!(found, numbers(expected));
+            assert_eq!(actual, numbers(expected));
         }
     };
     let rounds = &file["rounds_0.2_4"];

@@ -1,4 +1,4 @@
-//! The dense products that the kernels are measured against are right themselves.
+//! Tests of the dense products with which the kernels are compared.
 
 #[path = "../benches/gemm/mod.rs"]
 mod gemm;
@@ -12,14 +12,14 @@ fn values(n: usize, name: &str) -> Vec<f64> {
     (0..n as u64).map(|i| rng.normal(i)).collect()
 }
 
-fn close(found: &[f64], expected: &[f64]) {
-    for (a, b) in found.iter().zip(expected) {
+fn close(actual: &[f64], expected: &[f64]) {
+    for (a, b) in actual.iter().zip(expected) {
         assert!((a - b).abs() < 1e-11, "{a} {b}");
     }
 }
 
 #[test]
-fn dense_products_are_those_of_the_reference() {
+fn dense_products_match_the_reference() {
     for (rows, inputs, outputs) in [(0, 3, 2), (1, 1, 1), (5, 3, 2), (63, 33, 17), (64, 40, 1)] {
         let (x, w) = (values(rows * inputs, "x"), values(inputs * outputs, "w"));
         let (bias, dy) = (values(outputs, "bias"), values(rows * outputs, "dy"));
@@ -40,7 +40,7 @@ fn dense_products_are_those_of_the_reference() {
 
 #[test]
 #[should_panic(expected = "left is too short")]
-fn a_slice_that_is_too_short_is_refused() {
+fn a_short_slice_is_rejected() {
     // Two rows of two inputs are four numbers.
     forward(&[1.0; 3], &[1.0; 4], &[0.0; 2], &mut [0.0; 4], 2);
 }

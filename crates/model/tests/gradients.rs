@@ -1,4 +1,4 @@
-//! Every gradient against finite differences in double precision, for every way of sharing.
+//! Tests of every gradient against finite differences in double precision, for every kind of network.
 
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
@@ -51,7 +51,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
     }
 }
 
-/// Single values, lists of nought to four values, and a scaled number that is sometimes missing.
+/// Returns single values, lists of 0 to 4 values, and a scaled number that is sometimes missing.
 fn batch() -> Batch {
     let rng = CounterRng::new(5, "batch");
     let id = |f: u64, i: usize, n: u64| (rng.at(f).bits(i as u64) % n) as u32;
@@ -135,7 +135,7 @@ fn model_with(
     model
 }
 
-/// The second subnet, if there is one, runs on every third row only.
+/// Returns the subnets; the second, if there is one, runs on every third row only.
 fn subnets(model: &Model<f64>, network: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
     let some: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
     let mut subnets = model.subnets(network, tasks);
@@ -145,8 +145,8 @@ fn subnets(model: &Model<f64>, network: usize, tasks: &[usize]) -> Vec<Subnet<f6
     subnets
 }
 
-/// A loss that couples the heads, with its gradient: `sum_r c_r (z_0r + 2 z_1r + 3 z_2r)^2 / 2`, heads
-/// that are not there left out.
+/// Computes a loss that couples the heads, and its gradient: `sum_r c_r (z_0r + 2 z_1r + 3 z_2r)^2 / 2`, without
+/// the terms of missing heads.
 fn learn_coupled(
     model: &Model<f64>,
     tasks: &[usize],
@@ -166,21 +166,28 @@ fn learn_coupled(
             }
         }
     };
-    let (mut pass, mut gradient) = (Workspace::new(2), Gradient::default());
+    let (mut workspace, mut gradient) = (Workspace::new(2), Gradient::default());
     let subnets = model.subnets(0, tasks);
     let network = model.network(0);
-    network.learn_coupled(&batch(), &subnets, dropout, &loss, &mut pass, &mut gradient);
-    (pass.loss(0), gradient)
+    network.learn_coupled(
+        &batch(),
+        &subnets,
+        dropout,
+        &loss,
+        &mut workspace,
+        &mut gradient,
+    );
+    (workspace.loss(0), gradient)
 }
 
-/// A loss whose gradients differ from row to row and head to head: `sum_k sum_r c_kr z_kr^2 / 2`, and its
+/// Computes a loss with other gradients for each row and head, `sum_k sum_r c_kr z_kr^2 / 2`, and its
 /// gradient.
 fn learn(
     model: &Model<f64>,
     network: usize,
     tasks: &[usize],
     dropout: Option<Dropout>,
-    pass: &mut Workspace<f64>,
+    workspace: &mut Workspace<f64>,
 ) -> (f64, Gradient<f64>) {
     let subnets = subnets(model, network, tasks);
     let rng = CounterRng::new(4, "loss");
@@ -196,8 +203,8 @@ fn learn(
     };
     let mut gradient = Gradient::default();
     let weights = model.network(network);
-    weights.learn(&batch(), &subnets, dropout, &loss, pass, &mut gradient);
-    let sum = (0..tasks.len()).map(|head| pass.loss(head)).sum();
+    weights.learn(&batch(), &subnets, dropout, &loss, workspace, &mut gradient);
+    let sum = (0..tasks.len()).map(|head| workspace.loss(head)).sum();
     (sum, gradient)
 }
 
@@ -209,27 +216,27 @@ fn check(
     dropout: Option<Dropout>,
 ) {
     let mut model = model(kind, gram, hidden);
-    let mut pass = Workspace::new(threads);
+    let mut workspace = Workspace::new(threads);
     for network in 0..model.networks().len() {
         let tasks = model.network(network).tasks.clone();
-        let (_, gradient) = learn(&model, network, &tasks, dropout, &mut pass);
+        let (_, gradient) = learn(&model, network, &tasks, dropout, &mut workspace);
         let dense = model.connections(network).spread(&gradient.dense);
         let mut difference = |change: &dyn Fn(&mut Model<f64>, f64)| {
             let step = 1e-6;
             let mut at = |x: f64| {
                 let mut changed = model.clone();
                 change(&mut changed, x);
-                learn(&changed, network, &tasks, dropout, &mut pass).0
+                learn(&changed, network, &tasks, dropout, &mut workspace).0
             };
             (at(step) - at(-step)) / (2.0 * step)
         };
         let n = dense.len();
         for i in (0..n).step_by(n / 60 + 1).chain(n - 6..n) {
-            let found = difference(&|model, x| model.network_mut(network).dense[i] += x);
+            let expected = difference(&|model, x| model.network_mut(network).dense[i] += x);
             let ours = dense[i];
             assert!(
-                (found - ours).abs() < 1e-7,
-                "{kind:?} {gram:?} {i}: {ours}, expected {found}"
+                (expected - ours).abs() < 1e-7,
+                "{kind:?} {gram:?} {i}: {ours}, expected {expected}"
             );
         }
         for (t, table) in gradient.tables.iter().enumerate() {
@@ -238,10 +245,10 @@ fn check(
                     let change = |model: &mut Model<f64>, x| {
                         model.network_mut(network).tables[t].row_mut(id)[d] += x;
                     };
-                    let found = difference(&change);
+                    let expected = difference(&change);
                     assert!(
-                        (found - ours).abs() < 1e-7,
-                        "{kind:?} table {t}: {ours}, {found}"
+                        (expected - ours).abs() < 1e-7,
+                        "{kind:?} table {t}: {ours}, expected {expected}"
                     );
                 }
             }
@@ -262,7 +269,7 @@ fn every_gradient_is_the_gradient_of_the_loss() {
 }
 
 #[test]
-fn so_is_that_of_every_way_of_sharing() {
+fn gradients_of_all_kinds_of_networks_are_correct() {
     use NetworkKind::{Aitm, CrossStitch, Mmoe, Ple};
     let ple = |levels| Ple {
         levels,
@@ -278,36 +285,33 @@ fn so_is_that_of_every_way_of_sharing() {
 }
 
 #[test]
-fn a_step_for_one_task_leaves_what_only_others_use() {
+fn a_step_for_one_task_has_no_gradient_for_parameters_of_others() {
     let kind = NetworkKind::Mmoe { experts: 2 };
     let model = model(kind, Gram::Full, &[5, 4]);
     let (_, gradient) = learn(&model, 0, &[1], None, &mut Workspace::new(1));
-    let connections = model.connections(0);
-    for group in connections.groups() {
+    let index = model.connections(0);
+    for group in index.groups() {
         let gradients = &gradient.dense[group.range.clone()];
         let is_used = group.tasks & 0b10 != 0;
         assert_eq!(gradients.iter().any(|&gradient| gradient != 0.0), is_used);
     }
-    let tasks: Vec<u64> = connections
-        .groups()
-        .iter()
-        .map(|group| group.tasks)
-        .collect();
+    let tasks: Vec<u64> = index.groups().iter().map(|group| group.tasks).collect();
     assert!([0b01, 0b10, 0b11].iter().all(|kind| tasks.contains(kind)));
 }
 
 #[test]
-fn a_pass_forgets_the_layers_that_another_task_ran() {
+fn a_reused_workspace_discards_layers_of_other_tasks() {
     let model = model(NetworkKind::Mmoe { experts: 2 }, Gram::Full, &[5, 4]);
-    let step =
-        |task: usize, pass: &mut Workspace<f64>| learn(&model, 0, &[task], None, pass).1.dense;
+    let step = |task: usize, workspace: &mut Workspace<f64>| {
+        learn(&model, 0, &[task], None, workspace).1.dense
+    };
     let (mut fresh, mut used) = (Workspace::new(1), Workspace::new(1));
     step(1, &mut used);
     assert_eq!(step(0, &mut used), step(0, &mut fresh));
 }
 
 #[test]
-fn dropout_has_the_right_gradient_too() {
+fn gradients_with_dropout_are_correct() {
     let dropout = Some(Dropout {
         rate: 0.3,
         rng: CounterRng::new(9, "dropout"),
@@ -326,8 +330,8 @@ fn dropout_has_the_right_gradient_too() {
 fn threads_change_rounding_only_and_repeat_exactly() {
     let model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
     let gradient = |threads| {
-        let mut pass = Workspace::new(threads);
-        let (loss, gradient) = learn(&model, 0, &[0, 1], None, &mut pass);
+        let mut workspace = Workspace::new(threads);
+        let (loss, gradient) = learn(&model, 0, &[0, 1], None, &mut workspace);
         (loss, gradient.dense)
     };
     let (one, two) = (gradient(1), gradient(2));
@@ -337,10 +341,10 @@ fn threads_change_rounding_only_and_repeat_exactly() {
 }
 
 #[test]
-fn a_pruned_connection_has_no_gradient_and_no_say() {
+fn a_pruned_connection_has_no_gradient_and_no_effect() {
     let mut model = model(NetworkKind::SparseSharing, Gram::Full, &[6, 4]);
-    let mut pass = Workspace::new(1);
-    let (before, gradient) = learn(&model, 0, &[0], None, &mut pass);
+    let mut workspace = Workspace::new(1);
+    let (before, gradient) = learn(&model, 0, &[0], None, &mut workspace);
     let dense = model.connections(0).spread(&gradient.dense);
     let masks = model.masks().unwrap().clone();
     let layers = model.network(0).layout.layers.clone();
@@ -350,11 +354,11 @@ fn a_pruned_connection_has_no_gradient_and_no_say() {
             model.network_mut(0).dense[layer.weights.start + position] += 100.0;
         }
     }
-    assert_eq!(learn(&model, 0, &[0], None, &mut pass).0, before);
+    assert_eq!(learn(&model, 0, &[0], None, &mut workspace).0, before);
 }
 
 #[test]
-fn gradients_of_a_coupled_loss_are_right_with_a_helper_too() {
+fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
     let dropout = Dropout {
         rate: 0.3,
         rng: CounterRng::new(8, "dropout"),
@@ -407,7 +411,7 @@ fn gradients_of_a_coupled_loss_are_right_with_a_helper_too() {
     }
 }
 
-/// Short lists of rows, subnets and sums: a few for each subnet and layer.
+/// The allocations are short lists of rows, subnets and sums: a few for each subnet and layer.
 #[test]
 fn a_step_allocates_little_after_the_first() {
     for kind in [NetworkKind::SparseSharing, NetworkKind::SharedBottom] {
@@ -417,10 +421,11 @@ fn a_step_allocates_little_after_the_first() {
             gradients.fill(1.0);
             0.0
         };
-        let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
-        let mut step = || network.learn(&batch, &subnets, None, &loss, &mut pass, &mut gradient);
+        let (mut workspace, mut gradient) = (Workspace::new(1), Gradient::default());
+        let mut step =
+            || network.learn(&batch, &subnets, None, &loss, &mut workspace, &mut gradient);
         step();
-        let found = allocation_counter::measure(step);
-        assert!(found.count_total <= 32, "{found:?}");
+        let actual = allocation_counter::measure(step);
+        assert!(actual.count_total <= 32, "{actual:?}");
     }
 }

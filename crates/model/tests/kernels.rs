@@ -1,4 +1,4 @@
-//! Every set of instructions against the plain loops in double precision.
+//! Tests of the kernels at every SIMD level against plain loops in double precision.
 
 use ncs_model::kernels::sparse::{SparseMatmul, SparsityPattern, Start, WeightGradient};
 use ncs_model::kernels::{LANES, Lanes, SimdLevel, reference};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 /// A layer with random weights, 0 where pruned, and random rows.
 struct Layer {
-    grid: SparsityPattern,
+    pattern: SparsityPattern,
     rows: usize,
     /// `[inputs, outputs]`
     weights: Vec<f64>,
@@ -18,18 +18,18 @@ struct Layer {
     dy: Vec<f64>,
 }
 
-/// A number that single precision holds exactly, so that only sums are rounded.
+/// Returns a number that is exact in single precision, so that only sums are rounded.
 fn number(rng: CounterRng, position: usize) -> f64 {
     f64::from(rng.normal(position as u64) as f32)
 }
 
 impl Layer {
-    fn new(rows: usize, grid: SparsityPattern, rng: CounterRng) -> Layer {
+    fn new(rows: usize, pattern: SparsityPattern, rng: CounterRng) -> Layer {
         let numbers =
             |n: usize, what: u64| -> Vec<f64> { (0..n).map(|i| number(rng.at(what), i)).collect() };
-        let (inputs, outputs) = (grid.inputs(), grid.outputs());
+        let (inputs, outputs) = (pattern.inputs(), pattern.outputs());
         let mut weights = vec![0.0; inputs * outputs];
-        for (i, o) in grid.kept() {
+        for (i, o) in pattern.kept() {
             weights[i * outputs + o] = number(rng.at(1), i * outputs + o);
         }
         Layer {
@@ -38,17 +38,17 @@ impl Layer {
             x: numbers(rows * inputs, 3),
             dy: numbers(rows * outputs, 4),
             rows,
-            grid,
+            pattern,
         }
     }
 
     fn by_number<R: Real>(&self) -> Vec<R> {
-        let weight = |(i, o)| R::of(self.weights[i * self.grid.outputs() + o]);
-        self.grid.kept().map(weight).collect()
+        let weight = |(i, o)| R::of(self.weights[i * self.pattern.outputs() + o]);
+        self.pattern.kept().map(weight).collect()
     }
 }
 
-/// Rows `[rows, width]` as tiles; lanes without a row are `rest`.
+/// Converts rows `[rows, width]` to tiles; lanes without a row are set to `rest`.
 fn tiles<R: Real>(values: &[f64], rows: usize, width: usize, rest: f64) -> Vec<Lanes<R>> {
     let mut tiles = vec![Lanes::all(R::of(rest)); rows.div_ceil(LANES) * width];
     for row in 0..rows {
@@ -60,8 +60,8 @@ fn tiles<R: Real>(values: &[f64], rows: usize, width: usize, rest: f64) -> Vec<L
     tiles
 }
 
-/// What sums of `terms` rounded products may differ by: each of the roundings by half a unit of the
-/// largest partial sum (Higham 2002, section 4.2), which the sum of magnitudes bounds.
+/// Returns the error bound of a sum of `terms` rounded products: each rounding adds at most half a unit of the
+/// largest partial sum (Higham 2002, section 4.2), which is bounded by the sum of magnitudes.
 fn bound<R: Real>(terms: usize, magnitude: f64) -> f64 {
     let unit = if std::mem::size_of::<R>() == 4 {
         6e-8
@@ -76,7 +76,7 @@ fn magnitudes(values: &[f64]) -> Vec<f64> {
 }
 
 fn check_rows<R: Real>(
-    found: &[Lanes<R>],
+    actual: &[Lanes<R>],
     expected: &[f64],
     sizes: &[f64],
     width: usize,
@@ -85,17 +85,17 @@ fn check_rows<R: Real>(
 ) {
     for (place, (&expected, &size)) in expected.iter().zip(sizes).enumerate() {
         let (row, feature) = (place / width, place % width);
-        let found = found[row / LANES * width + feature].0[row % LANES].wide();
-        let error = (found - expected).abs();
+        let actual = actual[row / LANES * width + feature].0[row % LANES].wide();
+        let error = (actual - expected).abs();
         assert!(
             error <= bound::<R>(terms, size),
-            "{what}: row {row}, feature {feature}: {found}, not {expected}"
+            "{what}: row {row}, feature {feature}: {actual}, not {expected}"
         );
     }
 }
 
 fn check<R: Real>(layer: &Layer, level: SimdLevel) {
-    let (inputs, outputs, rows) = (layer.grid.inputs(), layer.grid.outputs(), layer.rows);
+    let (inputs, outputs, rows) = (layer.pattern.inputs(), layer.pattern.outputs(), layer.rows);
     let weights = layer.by_number::<R>();
     let (x, dy) = (
         tiles::<R>(&layer.x, rows, inputs, 0.0),
@@ -105,7 +105,7 @@ fn check<R: Real>(layer: &Layer, level: SimdLevel) {
     let mut values = Vec::new();
     let sized = |x: &[f64]| magnitudes(x);
 
-    let product = SparseMatmul::forward(&layer.grid);
+    let product = SparseMatmul::forward(&layer.pattern);
     product.load(&weights, &mut values);
     let mut expected = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
     reference::forward(
@@ -139,7 +139,7 @@ fn check<R: Real>(layer: &Layer, level: SimdLevel) {
         assert_eq!(rectified.0, expected);
     }
 
-    // From sums that lie elsewhere: as from those of the outputs.
+    // Starting from other sums, here those of the outputs.
     let mut sums = vec![Lanes::all(R::of(7.0)); dy.len()];
     product.run(level, &values, Start::Sums(&y, &bias), false, &x, &mut sums);
     let twice = expected.map(|values| values.iter().map(|y| 2.0 * y).collect::<Vec<_>>());
@@ -152,7 +152,7 @@ fn check<R: Real>(layer: &Layer, level: SimdLevel) {
         "forward, on sums",
     );
 
-    let product = SparseMatmul::backward(&layer.grid);
+    let product = SparseMatmul::backward(&layer.pattern);
     product.load(&weights, &mut values);
     let mut expected = [vec![0.0; rows * inputs], vec![0.0; rows * inputs]];
     reference::backward_inputs(&layer.dy, &layer.weights, &mut expected[0], rows);
@@ -160,7 +160,7 @@ fn check<R: Real>(layer: &Layer, level: SimdLevel) {
     let mut dx = vec![Lanes::all(R::of(7.0)); x.len()];
     product.run(level, &values, Start::Zero, false, &dy, &mut dx);
     check_rows(&dx, &expected[0], &expected[1], inputs, outputs, "backward");
-    // Once more on top of it: twice as much.
+    // Added once more, the result doubles.
     product.run(level, &values, Start::Outputs, false, &dy, &mut dx);
     let twice = expected.map(|values| values.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
     check_rows(
@@ -172,27 +172,27 @@ fn check<R: Real>(layer: &Layer, level: SimdLevel) {
         "backward, added",
     );
 
-    let outer = WeightGradient::new(&layer.grid);
-    let mut sums = vec![R::ONE; outer.numbers().len()];
+    let weight_gradient = WeightGradient::new(&layer.pattern);
+    let mut sums = vec![R::ONE; weight_gradient.numbers().len()];
     let n_tiles = rows.div_ceil(LANES);
-    outer.add(level, n_tiles, &x, &dy, &mut sums);
+    weight_gradient.add(level, n_tiles, &x, &dy, &mut sums);
     let mut expected = [vec![1.0; inputs * outputs], vec![1.0; inputs * outputs]];
     reference::backward_weights(&layer.x, &layer.dy, &mut expected[0], rows);
     reference::backward_weights(&sizes[0], &sized(&layer.dy), &mut expected[1], rows);
-    let mut by_number = vec![None; layer.grid.n_kept()];
-    for (&number, sum) in outer.numbers().iter().zip(&sums) {
+    let mut by_number = vec![None; layer.pattern.n_kept()];
+    for (&number, sum) in weight_gradient.numbers().iter().zip(&sums) {
         if number != WeightGradient::NONE {
             let before = by_number[number as usize].replace(sum.wide());
             assert_eq!(before, None, "each connection has one sum");
         }
     }
-    for ((i, o), found) in layer.grid.kept().zip(by_number) {
-        let found = found.expect("each connection has a sum");
+    for ((i, o), actual) in layer.pattern.kept().zip(by_number) {
+        let actual = actual.expect("each connection has a sum");
         let (expected, size) = (expected[0][i * outputs + o], expected[1][i * outputs + o]);
-        let error = (found - expected).abs();
+        let error = (actual - expected).abs();
         assert!(
             error <= bound::<R>(rows, size),
-            "weight ({i}, {o}): {found}, not {expected}"
+            "weight ({i}, {o}): {actual}, not {expected}"
         );
     }
 }
@@ -204,8 +204,8 @@ fn check_all(layer: &Layer) {
     }
 }
 
-/// Keeps connections at random, but none of some inputs and outputs, and more of the first outputs.
-fn random_grid(
+/// Returns a random pattern; if skewed, without some inputs and outputs, and denser for the first outputs.
+fn random_pattern(
     inputs: usize,
     outputs: usize,
     density: f64,
@@ -229,7 +229,7 @@ fn random_grid(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn products_are_those_of_the_reference(
+    fn products_match_the_reference(
         rows in prop::sample::select(vec![0usize, 1, 5, 63, 64, 65, 130]),
         inputs in 1usize..260,
         outputs in 1usize..70,
@@ -238,26 +238,26 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let rng = CounterRng::new(seed, "layer");
-        let grid = random_grid(inputs, outputs, density, skewed, rng);
-        check_all(&Layer::new(rows, grid, rng));
+        let pattern = random_pattern(inputs, outputs, density, skewed, rng);
+        check_all(&Layer::new(rows, pattern, rng));
     }
 }
 
 #[test]
-fn a_large_batch_and_a_wide_layer_too() {
+fn large_batches_and_wide_layers_match() {
     for (rows, inputs, outputs, density) in
         [(4096, 20, 9, 0.3), (4096, 12, 8, 1.0), (3, 66_000, 2, 0.1)]
     {
         let rng = CounterRng::new(rows as u64, "large");
-        let grid = random_grid(inputs, outputs, density, false, rng);
-        check_all(&Layer::new(rows, grid, rng));
+        let pattern = random_pattern(inputs, outputs, density, false, rng);
+        check_all(&Layer::new(rows, pattern, rng));
     }
 }
 
-/// What pruning by magnitude leaves, as a search does it, of weights whose inputs and outputs differ in
-/// size as those of a trained layer do: some units end without connections, others keep nearly all.
+/// Masks of magnitude pruning, as in a search, of weights whose magnitudes vary by input and output as in a
+/// trained layer: some units lose all connections, others keep nearly all.
 #[test]
-fn masks_that_pruning_leaves() {
+fn pruned_masks_match() {
     let (inputs, outputs) = (300, 80);
     let rng = CounterRng::new(7, "trained");
     let size = |of: u64, i: usize| (1.5 * rng.at(of).normal(i as u64)).exp();
@@ -270,19 +270,19 @@ fn masks_that_pruning_leaves() {
     for _ in 0..5 {
         mask = masks::prune_smallest(&mask, &[&weights], masks::round_rate(0.1, 5));
     }
-    let grid = SparsityPattern::from_fn(inputs, outputs, |i, o| mask[0].keeps(i * outputs + o));
-    let kept = |o: usize| (0..inputs).filter(|&i| grid.keeps(i, o)).count();
-    assert!((0..inputs).any(|i| (0..outputs).all(|o| !grid.keeps(i, o))));
+    let pattern = SparsityPattern::from_fn(inputs, outputs, |i, o| mask[0].keeps(i * outputs + o));
+    let kept = |o: usize| (0..inputs).filter(|&i| pattern.keeps(i, o)).count();
+    assert!((0..inputs).any(|i| (0..outputs).all(|o| !pattern.keeps(i, o))));
     assert!((0..outputs).any(|o| kept(o) < 5) && (0..outputs).any(|o| kept(o) > 100));
-    check_all(&Layer::new(130, grid, rng));
+    check_all(&Layer::new(130, pattern, rng));
 }
 
-/// NaN is seen behind a layer, whatever ReLU does.
+/// NaN passes through a layer, despite ReLU.
 #[test]
-fn what_is_no_number_stays() {
+fn nan_is_propagated() {
     for level in SimdLevel::all() {
-        let grid = SparsityPattern::full(3, 5);
-        let product = SparseMatmul::forward(&grid);
+        let pattern = SparsityPattern::full(3, 5);
+        let product = SparseMatmul::forward(&pattern);
         let mut values = Vec::new();
         product.load(&[1.0f32; 15], &mut values);
         let mut x = [Lanes::all(1.0f32); 3];
@@ -298,7 +298,7 @@ fn what_is_no_number_stays() {
 
 #[test]
 #[should_panic(expected = "inputs of other tiles")]
-fn other_tiles_are_refused() {
+fn wrong_lengths_are_rejected() {
     let product = SparseMatmul::forward(&SparsityPattern::full(3, 5));
     let mut values = Vec::new();
     product.load(&[1.0f32; 15], &mut values);

@@ -1,5 +1,5 @@
-//! Logits and gradients of every way of sharing against PyTorch, which knows the papers and not our code:
-//! `tools/oracle/networks.py`.
+//! Tests of the logits and gradients of every kind of network against an independent PyTorch implementation of the
+//! papers: `tools/oracle/networks.py`.
 
 use ncs_features::{Batch, FieldIds};
 use ncs_model::kernels::SimdLevel;
@@ -16,7 +16,7 @@ struct Fixture {
     networks: Vec<Case>,
 }
 
-/// What every case is given.
+/// The input of all cases.
 #[derive(Deserialize)]
 struct Input {
     dim: usize,
@@ -28,15 +28,15 @@ struct Input {
     ids: Vec<Vec<u32>>,
     /// `[tasks][rows]`
     labels: Vec<Vec<f64>>,
-    /// What a task's mean cross-entropy counts.
+    /// The weight of each task's mean cross-entropy.
     task_weights: Vec<f64>,
 }
 
-/// A case, and what it comes to.
+/// A case, with the expected results.
 #[derive(Deserialize)]
 struct Case {
     kind: NetworkKind,
-    /// `[tasks][layers][inputs * outputs]` for sparse sharing; no layers for the others.
+    /// `[tasks][layers][inputs * outputs]` for sparse sharing; no layers for other kinds.
     masks: Vec<Vec<Vec<u8>>>,
     dense: Vec<f64>,
     /// `[tasks][rows]`
@@ -108,7 +108,7 @@ impl Input {
         model
     }
 
-    /// The gradients of the tasks' mean cross-entropies, weighted, with respect to the logits.
+    /// Computes the gradients of the weighted sum of the tasks' mean cross-entropies with respect to the logits.
     fn gradients<R: Real>(&self, at: &HeadRows<'_, R>, gradients: &mut [R]) -> f64 {
         let labels = &self.labels[at.head];
         let weight = self.task_weights[at.head] / labels.len() as f64;
@@ -134,7 +134,7 @@ impl Case {
     }
 }
 
-/// The logits of both tasks, and the gradients of all numbers.
+/// Checks the logits of both tasks, and the gradients of all parameters.
 fn check_network<R: Real>(
     input: &Input,
     case: &Case,
@@ -143,44 +143,55 @@ fn check_network<R: Real>(
 ) {
     let (name, model) = (format!("{:?}", case.kind), input.model::<R>(case));
     let (network, subnets) = (model.network(0), model.subnets(0, &[0, 1]));
-    let (mut pass, mut gradient) = (Workspace::at_level(1, level), Gradient::default());
+    let (mut workspace, mut gradient) = (Workspace::at_level(1, level), Gradient::default());
     let gradients = |at: &HeadRows<'_, R>, gradients: &mut [R]| input.gradients(at, gradients);
     let batch = input.batch();
-    network.learn(&batch, &subnets, None, &gradients, &mut pass, &mut gradient);
+    network.learn(
+        &batch,
+        &subnets,
+        None,
+        &gradients,
+        &mut workspace,
+        &mut gradient,
+    );
     for (head, logits) in case.logits.iter().enumerate() {
-        check(&pass.logits(head), logits, format!("{name}: logit {head}"));
+        check(
+            &workspace.logits(head),
+            logits,
+            format!("{name}: logit {head}"),
+        );
     }
     let wide = |values: &[R]| values.iter().map(|x| x.wide()).collect::<Vec<f64>>();
     let dense = model.connections(0).spread(&gradient.dense);
     check(&wide(&dense), &case.d_dense, format!("{name}: dense"));
     assert_eq!(gradient.tables.len(), case.d_tables.len());
     for (t, (table, expected)) in gradient.tables.iter().zip(&case.d_tables).enumerate() {
-        let mut found = vec![0.0; expected.len()];
+        let mut actual = vec![0.0; expected.len()];
         let rows = table.ids.iter().zip(table.values.chunks(input.dim));
         for (&id, gradients) in rows {
             let first = id as usize * input.dim;
-            found[first..first + input.dim].copy_from_slice(&wide(gradients));
+            actual[first..first + input.dim].copy_from_slice(&wide(gradients));
         }
-        check(&found, expected, format!("{name}: table {t}"));
+        check(&actual, expected, format!("{name}: table {t}"));
     }
 }
 
-/// As far apart as `tolerance` says, of the expected number or of `floor` where that is larger.
+/// Compares numbers with the relative tolerance `tolerance`, of the expected number or of `floor` if that is larger.
 fn close(tolerance: f64, floor: f64) -> impl Fn(&[f64], &[f64], String) {
-    move |found, expected, what| {
-        assert_eq!(found.len(), expected.len(), "{what}");
-        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+    move |actual, expected, what| {
+        assert_eq!(actual.len(), expected.len(), "{what}");
+        for (i, (actual, expected)) in actual.iter().zip(expected).enumerate() {
             let allowed = tolerance * expected.abs().max(floor);
             assert!(
-                (found - expected).abs() <= allowed,
-                "{what} {i}: {found}, expected {expected}"
+                (actual - expected).abs() <= allowed,
+                "{what} {i}: {actual}, expected {expected}"
             );
         }
     }
 }
 
 #[test]
-fn every_way_of_sharing_is_that_of_its_paper() {
+fn every_kind_of_network_matches_its_paper() {
     let Fixture { input, networks } = fixture();
     for case in &networks {
         for level in SimdLevel::all() {
@@ -190,14 +201,14 @@ fn every_way_of_sharing_is_that_of_its_paper() {
     }
 }
 
-/// PyTorch's gradients of connections that both masks prune are 0; ours do not even have a place.
+/// PyTorch's gradients of connections that both masks prune are 0; our gradient has no element for them.
 #[test]
-fn what_both_tasks_prune_has_no_gradient() {
+fn connections_pruned_by_both_tasks_have_no_gradient() {
     let Fixture { input, networks } = fixture();
     let masked = |case: &&Case| case.kind == NetworkKind::SparseSharing;
     let case = networks.iter().find(masked).unwrap();
     let model = input.model::<f64>(case);
-    let connections = model.connections(0);
+    let index = model.connections(0);
     let [a, b] = &model.masks().unwrap().tasks[..] else {
         panic!("two tasks");
     };
@@ -206,11 +217,11 @@ fn what_both_tasks_prune_has_no_gradient() {
         let is_pruned = |&position: &usize| !a[l].keeps(position) && !b[l].keeps(position);
         for position in (0..layer.weights.len()).filter(is_pruned) {
             let place = layer.weights.start + position;
-            assert_eq!(connections.number(place), None);
+            assert_eq!(index.number(place), None);
             assert_eq!(case.d_dense[place], 0.0);
             n_pruned += 1;
         }
     }
     assert!(n_pruned > 0);
-    assert_eq!(connections.len() + n_pruned, case.dense.len());
+    assert_eq!(index.len() + n_pruned, case.dense.len());
 }

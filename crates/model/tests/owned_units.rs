@@ -1,4 +1,4 @@
-//! Hidden units that belong to a task: gradients, what a task's subnetwork depends on, requests, files.
+//! Tests of hidden units owned by a task: gradients, dependencies of a task's subnetwork, requests, files.
 
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Population, Schema, Table, Task,
@@ -82,7 +82,7 @@ fn spec(n_tasks: usize, hidden: &[usize]) -> Spec {
     Spec::of(&schema(n_tasks), &plan)
 }
 
-/// Random masks of this density within the units of each task.
+/// Returns random masks of this density within the units of each task.
 fn owned(spec: &Spec, common: f64, density: f64) -> Masks {
     let owners = UnitOwners::new(common, spec.tasks.len());
     let shapes = spec.layer_shapes();
@@ -99,7 +99,7 @@ fn owned(spec: &Spec, common: f64, density: f64) -> Masks {
     }
 }
 
-/// As after a training: nothing is zero but what must be.
+/// Simulates training: only parameters that must be zero are zero.
 fn model<R: Real>(n_tasks: usize, hidden: &[usize], common: f64) -> Model<R> {
     model_of(spec(n_tasks, hidden), common, 0.7)
 }
@@ -112,7 +112,7 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
     let rng = CounterRng::new(3, "bias");
     for layer in network.layout.layers.clone() {
         for at in layer.bias {
-            // Above 0, so that units speak that nothing leads to.
+            // Above 0, so that units without inputs are active.
             network.dense[at] = R::of(0.1 + 0.3 * rng.uniform(at as u64));
         }
     }
@@ -120,7 +120,7 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
     model
 }
 
-/// `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
+/// Computes `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
 fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
     let rng = CounterRng::new(4, "loss");
     let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
@@ -132,15 +132,25 @@ fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
         }
         sum
     };
-    let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
+    let (mut workspace, mut gradient) = (Workspace::new(1), Gradient::default());
     let subnets = model.subnets(0, tasks);
     let network = model.network(0);
-    network.learn(&batch(90), &subnets, None, &loss, &mut pass, &mut gradient);
-    ((0..tasks.len()).map(|head| pass.loss(head)).sum(), gradient)
+    network.learn(
+        &batch(90),
+        &subnets,
+        None,
+        &loss,
+        &mut workspace,
+        &mut gradient,
+    );
+    (
+        (0..tasks.len()).map(|head| workspace.loss(head)).sum(),
+        gradient,
+    )
 }
 
 #[test]
-fn every_gradient_is_that_of_finite_differences() {
+fn gradients_match_finite_differences() {
     for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.3)] {
         let model = model::<f64>(n_tasks, &[9, 7], common);
         let tasks: Vec<usize> = (0..n_tasks).collect();
@@ -155,10 +165,10 @@ fn every_gradient_is_that_of_finite_differences() {
         };
         let kept = model.connections(0).positions();
         for (&position, ours) in kept.iter().zip(&gradient.dense).step_by(3) {
-            let found = quotient(&|model, x| model.network_mut(0).dense[position as usize] += x);
+            let expected = quotient(&|model, x| model.network_mut(0).dense[position as usize] += x);
             assert!(
-                (found - ours).abs() < 1e-7,
-                "{position}: {ours}, expected {found}"
+                (expected - ours).abs() < 1e-7,
+                "{position}: {ours}, expected {expected}"
             );
         }
         for (&id, ours) in gradient.tables[0]
@@ -166,49 +176,49 @@ fn every_gradient_is_that_of_finite_differences() {
             .iter()
             .zip(gradient.tables[0].values.chunks(3))
         {
-            let found = quotient(&|model, x| model.network_mut(0).tables[0].row_mut(id)[1] += x);
+            let expected = quotient(&|model, x| model.network_mut(0).tables[0].row_mut(id)[1] += x);
             assert!(
-                (found - ours[1]).abs() < 1e-7,
-                "row {id}: {}, expected {found}",
+                (expected - ours[1]).abs() < 1e-7,
+                "row {id}: {}, expected {expected}",
                 ours[1]
             );
         }
     }
 }
 
-/// The places of a layer's weights and bias, and of the heads', that belong to one task alone.
-fn places_of(model: &Model<f64>, owner: usize) -> Vec<usize> {
+/// Returns the positions of weights and biases of layers and heads that belong to one task alone.
+fn positions_of(model: &Model<f64>, owner: usize) -> Vec<usize> {
     let network = model.network(0);
     let owners = model.masks().unwrap().owners.unwrap();
     let is_own = |width: usize, unit: usize| owners.owner(width, unit) == Some(owner);
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for layer in &network.layout.layers {
         let weights = layer.weights.clone().enumerate();
-        places.extend(
+        positions.extend(
             weights.filter_map(|(p, at)| is_own(layer.outputs, p % layer.outputs).then_some(at)),
         );
         let biases = layer.bias.clone().enumerate();
-        places.extend(biases.filter_map(|(unit, at)| is_own(layer.outputs, unit).then_some(at)));
+        positions.extend(biases.filter_map(|(unit, at)| is_own(layer.outputs, unit).then_some(at)));
     }
     let head = &network.layout.heads[owner];
-    places.extend(head.weights.start..head.bias.end);
-    places
+    positions.extend(head.weights.start..head.bias.end);
+    positions
 }
 
 #[test]
-fn no_task_hears_of_anothers_units() {
+fn tasks_do_not_depend_on_units_of_others() {
     for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.4)] {
         let model = model::<f64>(n_tasks, &[9, 7], common);
         for task in 0..n_tasks {
             let before = learn(&model, &[task]).0;
             let mut changed = model.clone();
             for other in (0..n_tasks).filter(|&other| other != task) {
-                for at in places_of(&model, other) {
+                for at in positions_of(&model, other) {
                     changed.network_mut(0).dense[at] += 100.0;
                 }
             }
             assert_eq!(learn(&changed, &[task]).0, before, "task {task}");
-            for at in places_of(&model, task) {
+            for at in positions_of(&model, task) {
                 changed.network_mut(0).dense[at] += 1.0;
             }
             assert_ne!(learn(&changed, &[task]).0, before, "task {task}");
@@ -217,28 +227,28 @@ fn no_task_hears_of_anothers_units() {
 }
 
 #[test]
-fn what_a_task_owns_is_kept_by_no_other() {
+fn owned_parameters_are_kept_by_their_task_only() {
     for (n_tasks, common) in [(2, 0.0), (2, 0.5), (3, 0.4)] {
         let model = model::<f64>(n_tasks, &[9, 7], common);
-        let connections = model.connections(0);
+        let index = model.connections(0);
         for task in 0..n_tasks {
-            for at in places_of(&model, task) {
-                let Some(number) = connections.number(at) else {
+            for at in positions_of(&model, task) {
+                let Some(number) = index.number(at) else {
                     continue;
                 };
-                let group = connections
+                let group = index
                     .groups()
                     .iter()
                     .find(|group| group.range.contains(&number));
-                assert_eq!(group.unwrap().tasks, 1 << task, "place {at}");
+                assert_eq!(group.unwrap().tasks, 1 << task, "position {at}");
             }
         }
     }
 }
 
-/// Heads read units of others with weights of 0, which nothing moves.
+/// The weights of heads on units of other tasks are 0 and not trained.
 #[test]
-fn heads_forget_the_units_of_others() {
+fn heads_ignore_units_of_others() {
     let model = model::<f64>(2, &[9, 8], 0.0);
     let network = model.network(0);
     for (task, head) in network.layout.heads.iter().enumerate() {
@@ -252,7 +262,7 @@ fn heads_forget_the_units_of_others() {
 
 #[test]
 #[should_panic(expected = "masks within the units of their tasks")]
-fn masks_beyond_the_units_of_a_task_are_no_masks() {
+fn masks_beyond_the_units_of_a_task_are_rejected() {
     let mut model: Model = model(2, &[9, 8], 0.5);
     let shapes = model.spec().layer_shapes();
     model.set_masks(Some(Arc::new(Masks {
@@ -281,9 +291,9 @@ fn artifact(common: f64) -> Artifact {
     }
 }
 
-/// A request scores as its rows do, and what leads into common units is computed once.
+/// Requests have the scores of their rows, and connections into common units are computed once.
 #[test]
-fn requests_score_as_their_rows_do() {
+fn requests_match_rows() {
     for common in [0.0, 0.5, 1.0] {
         let scorer = Arc::new(Scorer::new(&artifact(common)).unwrap());
         let mut rows = batch(130);
@@ -302,16 +312,16 @@ fn requests_score_as_their_rows_do() {
         };
         let expected = scorer.score(&rows, &mut Workspace::new(1));
         let whole = Ranker::new(&scorer, &[0]).unwrap();
-        // Where half of a task's units are common, that is a third of all.
+        // If half of a task's units are common, a third of all units are.
         assert_eq!(whole.computes_shared_once(), common > 0.0, "{common}");
         let half = Ranker::in_half(&scorer, &[0]).unwrap();
         for (ranker, tolerance) in [(whole, 1e-5), (half, 0.02)] {
-            let mut found = vec![vec![]; 2];
-            ranker.score(&context, &rows, &mut RankBuffers::default(), &mut found);
-            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            let mut actual = vec![vec![]; 2];
+            ranker.score(&context, &rows, &mut RankBuffers::default(), &mut actual);
+            for (actual, expected) in actual.iter().flatten().zip(expected.iter().flatten()) {
                 assert!(
-                    (found - expected).abs() < tolerance,
-                    "{found} for {expected}"
+                    (actual - expected).abs() < tolerance,
+                    "{actual} for {expected}"
                 );
             }
         }
@@ -319,7 +329,7 @@ fn requests_score_as_their_rows_do() {
 }
 
 #[test]
-fn a_file_keeps_whose_units_are_whose() {
+fn owners_are_written_and_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
     let artifact = artifact(0.5);
@@ -333,13 +343,16 @@ fn a_file_keeps_whose_units_are_whose() {
     };
     all_common.write(&path).unwrap();
     let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
-    assert!(!manifest.contains("owners"), "as before there were any");
+    assert!(
+        !manifest.contains("owners"),
+        "the manifest is unchanged without owners"
+    );
 }
 
-/// A sum shows that no byte was changed, not who wrote it.
+/// A valid checksum does not prove that the contents are consistent.
 #[test]
-fn a_file_whose_owners_do_not_fit_is_refused() {
-    let refused = |change: &dyn Fn(&mut Artifact)| {
+fn inconsistent_owners_are_rejected() {
+    let read_error = |change: &dyn Fn(&mut Artifact)| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
         let mut artifact = artifact(0.5);
@@ -347,7 +360,7 @@ fn a_file_whose_owners_do_not_fit_is_refused() {
         artifact.write(&path).unwrap();
         Artifact::read(&path).unwrap_err().to_string()
     };
-    let beyond = refused(&|artifact| {
+    let beyond = read_error(&|artifact| {
         let shapes = artifact.spec.layer_shapes();
         artifact.masks = Some(Arc::new(Masks {
             owners: UnitOwners::new(0.5, 2),
@@ -358,7 +371,7 @@ fn a_file_whose_owners_do_not_fit_is_refused() {
         beyond.contains("its masks are not those of its layers"),
         "{beyond}"
     );
-    let others = refused(&|artifact| {
+    let others = read_error(&|artifact| {
         let masks = artifact.masks.as_deref().unwrap().clone();
         artifact.masks = Some(Arc::new(Masks {
             owners: UnitOwners::new(0.5, 3),

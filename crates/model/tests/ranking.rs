@@ -1,4 +1,4 @@
-//! A request, scored at once, against the scorer on rows that hold context and candidate together.
+//! Tests of the ranker against the scorer on rows that hold context and candidate together.
 
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const N_IDS: u64 = 30;
 const COUNTS: [usize; 8] = [0, 1, 5, 16, 17, 64, 65, 500];
 
-/// Lists of every kind among single values; the last is a scaled number.
+/// Single values, and lists with every kind of pooling; the last is a scaled number.
 const FIELDS: [Option<Pooling>; 8] = [
     None,
     Some(Pooling::Mean),
@@ -27,7 +27,7 @@ const FIELDS: [Option<Pooling>; 8] = [
     None,
 ];
 
-/// Behind them two numbers that enter the first layer directly.
+/// Two numbers that are direct inputs of the first layer follow.
 const N_FIELDS: usize = FIELDS.len() + 2;
 
 fn number_field(number: usize) -> Field {
@@ -42,7 +42,7 @@ fn number_field(number: usize) -> Field {
     }
 }
 
-/// A scale of so many pieces.
+/// Returns a table of a numeric field with this number of pieces.
 fn number_table(pieces: u32) -> Table {
     Table {
         name: format!("{pieces} pieces"),
@@ -102,18 +102,18 @@ fn schema() -> Schema {
     }
 }
 
-/// Two tasks, each answered by a member of its own where `apart`, under masks of their own.
+/// Returns a scorer of two tasks with their own masks; if `apart`, each task has its own weight set.
 fn scorer(kind: NetworkKind, gram: Gram, dim: usize, apart: bool) -> Arc<Scorer> {
     scorer_of(kind, gram, dim, apart, 0.0)
 }
 
-/// The same; the masks agree on this share of the connections, at least.
+/// Like [`scorer`]; the masks agree on at least the share `alike` of the connections.
 fn scorer_of(kind: NetworkKind, gram: Gram, dim: usize, apart: bool, alike: f64) -> Arc<Scorer> {
     let artifact = artifact(kind, gram, dim, apart, alike, None);
     Arc::new(Scorer::new(&artifact).unwrap())
 }
 
-/// The same as it is saved; with `kappa` the second task takes so much of the first one's logit.
+/// Returns the artifact of [`scorer_of`]; with `kappa`, the first task's logit is transferred to the second task.
 fn artifact(
     kind: NetworkKind,
     gram: Gram,
@@ -193,7 +193,7 @@ fn artifact(
     }
 }
 
-/// Rows with lists of nought to four ids.
+/// Returns rows with lists of 0 to 4 ids.
 fn batch(name: &str, n_rows: usize) -> Batch {
     let rng = CounterRng::new(7, name);
     let bits = |field: usize, i: usize| rng.at(field as u64).bits(i as u64);
@@ -243,7 +243,7 @@ fn batch(name: &str, n_rows: usize) -> Batch {
     }
 }
 
-/// The rows of candidates, with the context written into each.
+/// Returns the candidate rows, with the context copied into each.
 fn expanded(context: &Batch, candidates: &Batch, of_context: &[usize]) -> Batch {
     let mut rows = candidates.clone();
     for &field in of_context {
@@ -292,7 +292,7 @@ fn check(
 }
 
 #[test]
-fn a_request_scores_as_its_rows_do() {
+fn requests_match_rows() {
     let (best, mut buffers) = ([SimdLevel::best()], RankBuffers::default());
     for (kind, apart) in [
         (NetworkKind::SparseSharing, false),
@@ -313,9 +313,9 @@ fn a_request_scores_as_its_rows_do() {
     }
 }
 
-/// What a task takes of another's logit is the same over rows and in a request, whoever answers for the other.
+/// A logit transfer is the same for rows and in a request, and uses the weight set of the receiving task.
 #[test]
-fn a_logit_that_is_taken_is_that_of_the_same_weights() {
+fn a_transferred_logit_is_of_the_same_weights() {
     let mut buffers = RankBuffers::default();
     for (kind, apart) in [
         (NetworkKind::SparseSharing, false),
@@ -329,16 +329,16 @@ fn a_logit_that_is_taken_is_that_of_the_same_weights() {
         check(&with, &[0, 2, 4, 5, 8], &[SimdLevel::best()], &mut buffers);
         let rows = batch("rows", 70);
         let score = |scorer: &Scorer| scorer.score(&rows, &mut Workspace::new(1));
-        let (own, found) = (score(&without), score(&with));
-        assert_eq!(own[0], found[0], "the first task takes nothing");
-        // The click's logit under the weights that answer for conversions.
+        let (own, actual) = (score(&without), score(&with));
+        assert_eq!(own[0], actual[0], "the first task receives no logit");
+        // The click logit under the weight set of the conversion task.
         let mut alike = make(0.0);
         alike.of_task[0] = alike.of_task[1];
         let clicks = &score(&scorer(&alike))[0];
         let logit = |p: f32| (f64::from(p) / (1.0 - f64::from(p))).ln();
-        for ((own, found), &click) in own[1].iter().zip(&found[1]).zip(clicks) {
+        for ((own, actual), &click) in own[1].iter().zip(&actual[1]).zip(clicks) {
             let expected = logit(*own) + 0.7 * (logit(click) - 0.3);
-            assert!((logit(*found) - expected).abs() < 1e-4, "{kind:?} {apart}");
+            assert!((logit(*actual) - expected).abs() < 1e-4, "{kind:?} {apart}");
         }
         let (tasks, taken) = make(0.7).taken().unwrap();
         assert_eq!((tasks, taken.error()), ([0, 1], Some(1.0 / 3.0)));
@@ -347,7 +347,7 @@ fn a_logit_that_is_taken_is_that_of_the_same_weights() {
 }
 
 #[test]
-fn what_both_tasks_keep_is_computed_once_where_that_saves_anything() {
+fn common_connections_are_computed_once_if_that_saves_time() {
     let is_once = |alike: f64, gram, apart| {
         let scorer = scorer_of(NetworkKind::SparseSharing, gram, 8, apart, alike);
         check(
@@ -365,14 +365,14 @@ fn what_both_tasks_keep_is_computed_once_where_that_saves_anything() {
     assert!(is_once(0.9, Gram::Full, false));
     assert!(is_once(0.9, Gram::Triangle, false));
     assert!(!is_once(0.0, Gram::Full, false));
-    // The weights of two members are others.
+    // Two weight sets have different weights.
     assert!(!is_once(1.0, Gram::Full, true));
 }
 
 #[test]
-fn any_split_of_the_fields_will_do() {
+fn any_split_of_the_fields_matches() {
     let scorer = scorer(NetworkKind::SparseSharing, Gram::Full, 8, true);
-    // The same buffers for all of them: what a larger split leaves behind is no matter.
+    // The buffers are reused: leftovers of a larger split must not matter.
     let mut buffers = RankBuffers::default();
     for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[7, 0], &[9, 1], &[]] {
         check(&scorer, of_context, &SimdLevel::all(), &mut buffers);
@@ -382,7 +382,7 @@ fn any_split_of_the_fields_will_do() {
 }
 
 #[test]
-fn padding_reaches_to_the_longest_list_of_its_own_side() {
+fn padding_depends_on_the_longest_list_of_the_same_side() {
     let scorer = scorer(NetworkKind::SharedBottom, Gram::Full, 4, false);
     let (context, candidates) = (batch("context", 1), batch("candidates", 40));
     let score = |of_context: &[usize], candidates: &Batch| {

@@ -1,10 +1,10 @@
-//! The dense products of a layer by the crate `gemm`, on the calling thread: what the kernels are measured
-//! against.
+//! Dense products of a layer by the crate `gemm`, on the calling thread, for comparison with the
+//! kernels.
 
 use gemm::{Parallelism, gemm};
 use ncs_model::Real;
 
-/// A matrix in a slice: element `(row, column)` lies at `row * row_step + column * column_step`.
+/// A matrix in a slice; element `(row, column)` is at `row * row_step + column * column_step`.
 #[derive(Clone, Copy)]
 struct View<'a, R> {
     values: &'a [R],
@@ -13,7 +13,7 @@ struct View<'a, R> {
 }
 
 impl<'a, R> View<'a, R> {
-    /// `[rows, columns]`, row after row.
+    /// Wraps `[rows, columns]`, row by row.
     fn rows(values: &'a [R], columns: usize) -> Self {
         View {
             values,
@@ -31,7 +31,7 @@ impl<'a, R> View<'a, R> {
     }
 }
 
-/// `y = bias + x w`, as `kernels::reference::forward`.
+/// Computes `y = bias + x w`, like `kernels::reference::forward`.
 pub(crate) fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) {
     let outputs = bias.len();
     let inputs = w.len() / outputs.max(1);
@@ -41,7 +41,7 @@ pub(crate) fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: 
     add_product(y, [rows, outputs, inputs], x, w);
 }
 
-/// `dx = dy wT`, as `kernels::reference::backward_inputs`.
+/// Computes `dx = dy wT`, like `kernels::reference::backward_inputs`.
 pub(crate) fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
     let outputs = dy.len() / rows.max(1);
     let inputs = dx.len() / rows.max(1);
@@ -50,7 +50,7 @@ pub(crate) fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: us
     add_product(dx, [rows, inputs, outputs], dy, w);
 }
 
-/// `dw += xT dy`, as `kernels::reference::backward_weights`.
+/// Computes `dw += xT dy`, like `kernels::reference::backward_weights`.
 pub(crate) fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: usize) {
     let outputs = dy.len() / rows.max(1);
     let inputs = x.len() / rows.max(1);
@@ -58,7 +58,7 @@ pub(crate) fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: u
     add_product(dw, [inputs, outputs, rows], x, dy);
 }
 
-/// `out += left right` for `[m, k]` times `[k, n]`; `out` is `[m, n]`, row after row.
+/// Computes `out += left right` for `[m, k]` times `[k, n]`; `out` is `[m, n]`, row by row.
 ///
 /// # Panics
 /// If a slice is shorter than its matrix.
@@ -79,8 +79,8 @@ fn add_product<R: Real>(
     assert!(right.values.len() > end(right, k, n), "right is too short");
     // SAFETY: `gemm` reads elements (i, j) of `left` and `right` at `i * row_step + j * column_step`
     // for i < m, j < k and i < k, j < n, and reads and writes those of `out` at `i * n + j`. The three
-    // assertions above say that the largest of these offsets lie inside the slices, and `out` is
-    // borrowed exclusively, so it overlaps neither. `R` is f32 or f64, which `gemm` knows.
+    // assertions above ensure that the largest of these offsets are inside the slices, and `out` is
+    // borrowed exclusively, so it overlaps neither. `R` is f32 or f64, which `gemm` supports.
     unsafe {
         gemm(
             m,

@@ -86,8 +86,8 @@ impl<R: Real> Part<R> {
         }
     }
 
-    /// Writes the ids, in the order of slots, and the sums of their gradients, `[ids, dim]`. `table_ids` holds the id of each
-    /// slot.
+    /// Writes the ids, in the order of slots, and the sums of their gradients, `[ids, dim]`. `table_ids` holds the id
+    /// of each slot.
     pub(super) fn sum(
         &self,
         d_vectors: &[R],

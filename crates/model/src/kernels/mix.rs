@@ -1,9 +1,9 @@
-//! Softmax, mixtures and inner products of tiles, forward and back. `[features]` lanes are one tile.
+//! Softmax, mixtures and inner products of tiles, forward and backward. One tile is `[features]` lanes.
 
 use super::{LANES, Lanes};
 use crate::number::Real;
 
-/// Softmax over the features, in each lane.
+/// Computes the softmax over the features, in each lane.
 pub(crate) fn softmax<R: Real>(x: &[Lanes<R>], y: &mut [Lanes<R>]) {
     let mut largest = Lanes::all(R::of(f64::NEG_INFINITY));
     for x in x {
@@ -41,21 +41,21 @@ pub(crate) fn softmax_backward<R: Real>(y: &[Lanes<R>], dy: &[Lanes<R>], dx: &mu
     }
 }
 
-/// `sum += a * b`, lane by lane.
+/// Computes `sum += a * b`, lane by lane.
 pub(crate) fn add_product<R: Real>(sum: &mut Lanes<R>, a: &Lanes<R>, b: &Lanes<R>) {
     for ((sum, &a), &b) in sum.0.iter_mut().zip(&a.0).zip(&b.0) {
         *sum += a * b;
     }
 }
 
-/// `sum += factor * x`, lane by lane.
+/// Computes `sum += factor * x`, lane by lane.
 pub(crate) fn add_scaled<R: Real>(sum: &mut Lanes<R>, factor: R, x: &Lanes<R>) {
     for (sum, &x) in sum.0.iter_mut().zip(&x.0) {
         *sum += factor * x;
     }
 }
 
-/// The sum over lanes and features of `a * b`.
+/// Returns the sum over lanes and features of `a * b`.
 pub(crate) fn inner<R: Real>(a: &[Lanes<R>], b: &[Lanes<R>]) -> R {
     let mut sums = Lanes::all(R::ZERO);
     a.iter()

@@ -1,8 +1,8 @@
-//! The arithmetic of layers. [`mod@reference`] defines what is right; [`sparse`] and [`tiles`] are what
-//! a pass runs.
+//! The arithmetic of layers. [`mod@reference`] is the reference implementation; a pass runs [`sparse`] and
+//! [`tiles`].
 //!
-//! The reference takes row-major matrices: inputs `[rows, inputs]`, weights `[inputs, outputs]`,
-//! outputs `[rows, outputs]`. The others take tiles of [`LANES`] rows, feature after feature.
+//! The reference works on row-major matrices: inputs `[rows, inputs]`, weights `[inputs, outputs]`,
+//! outputs `[rows, outputs]`. The others work on tiles of [`LANES`] rows, feature by feature.
 
 mod lanes;
 pub(crate) mod mix;

@@ -1,26 +1,26 @@
-//! The product of a layer for a few rows, with dense weights: tiles would be almost empty.
+//! The product of a layer for a few rows, with dense weights, since tiles would be almost empty.
 
 use super::versions::{CompiledLoop, add_products, run};
 use super::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
-/// Vectors whose sums are built side by side.
+/// Number of vectors that are summed together.
 const SUMS: usize = 4;
 
-/// The weights of a layer in panels of 64 outputs, so that they are read one after the other.
+/// The weights of a layer in panels of 64 outputs, so that they are read sequentially.
 #[derive(Clone, Debug)]
 pub struct Panels<R> {
     inputs: usize,
     outputs: usize,
-    /// `[panels, inputs]`, 0 past the last output.
+    /// `[panels, inputs]`, 0 beyond the last output.
     weights: Vec<Lanes<R>>,
 }
 
 impl<R: Real> Panels<R> {
-    /// From weights `[inputs, outputs]`, row-major.
+    /// Packs weights `[inputs, outputs]`, row-major.
     ///
     /// # Panics
-    /// If there are fewer or more weights.
+    /// If the number of weights does not match.
     pub fn new(inputs: usize, outputs: usize, weights: &[R]) -> Panels<R> {
         assert_eq!(weights.len(), inputs * outputs, "weights of another layer");
         let mut panels = Vec::with_capacity(outputs.div_ceil(LANES) * inputs);
@@ -39,29 +39,29 @@ impl<R: Real> Panels<R> {
         }
     }
 
-    /// Number of inputs.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Number of outputs.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// `y = start + x w`, and with `rectify` what is negative becomes 0 (NaN stays). Inputs that are 0
-    /// are left out: infinite weights are none of theirs.
+    /// Computes `y = start + x w`, and with `rectify` sets negative values to 0 (NaN stays). Inputs that are 0
+    /// are skipped, so that they ignore infinite weights.
     ///
     /// `x` is `[n_rows, inputs]`, `start` `[outputs]`, `y` `[n_rows, outputs]`.
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub fn run(&self, level: SimdLevel, x: &[R], start: &[R], rectify: bool, y: &mut [R]) {
         let n_rows = y.len() / self.outputs.max(1);
         assert_eq!(start.len(), self.outputs, "starts of another layer");
         assert_eq!(y.len(), n_rows * self.outputs, "outputs of other rows");
         assert_eq!(x.len(), n_rows * self.inputs, "inputs of other rows");
-        let work = Rows {
+        let kernel = Rows {
             panels: self,
             n_rows,
             x,
@@ -69,7 +69,7 @@ impl<R: Real> Panels<R> {
             rectify,
             y,
         };
-        run(level, work);
+        run(level, kernel);
     }
 }
 
@@ -101,7 +101,7 @@ impl<R: Real> CompiledLoop for Rows<'_, R> {
 }
 
 impl<R: Real> Rows<'_, R> {
-    /// Some of the outputs of a panel, in one row.
+    /// Computes some of the outputs of a panel, in one row.
     #[inline(always)]
     fn part<const FUSED: bool, const WIDTH: usize>(
         &mut self,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_are_those_of_the_reference() {
+    fn few_rows_match_the_reference() {
         for (n_rows, inputs, outputs) in [
             (0, 3, 2),
             (1, 0, 5),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_seen() {
+    fn nan_is_propagated() {
         let panels = Panels::new(2, 1, &[1.0f32, 1.0]);
         let mut y = [0.0; 2];
         panels.run(

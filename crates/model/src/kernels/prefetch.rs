@@ -1,18 +1,18 @@
-//! Hints to fetch memory that will be read soon. They change no result.
+//! Prefetch hints. They do not change results.
 
 use std::ops::Range;
 
-/// Bytes that come from memory together.
+/// Size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// Asks for item `index`, all its cache lines. Nothing happens where there is none, and on processors
-/// that this does not know.
+/// Prefetches item `index`, all its cache lines. Does nothing if there is no such item, and on unsupported
+/// processors.
 #[inline]
 pub fn prefetch<T>(values: &[T], index: usize) {
     prefetch_range(values, index..index.saturating_add(1));
 }
 
-/// Asks for the cache lines of a range of items. Nothing happens if one of them is not there.
+/// Prefetches the cache lines of a range of items. Does nothing if the range is out of bounds.
 #[inline]
 pub fn prefetch_range<T>(values: &[T], range: Range<usize>) {
     let Some(items) = values.get(range) else {
@@ -32,8 +32,8 @@ pub fn prefetch_range<T>(values: &[T], range: Range<usize>) {
 #[inline]
 fn fetch(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: every x86-64 processor has this instruction, and it neither faults nor changes what any
-    // address holds.
+    // SAFETY: every x86-64 processor has this instruction, and it neither faults nor changes
+    // memory.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_not_asked_for() {
+    fn items_out_of_bounds_are_ignored() {
         let values = [[1.0f32; 16]; 3];
         for index in [0, 2, 3, usize::MAX] {
             prefetch(&values, index);

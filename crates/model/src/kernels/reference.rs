@@ -1,8 +1,8 @@
-//! The products of a layer as plain loops: what every faster kernel must agree with.
+//! Reference implementation of the products of a layer as plain loops; every faster kernel is tested against it.
 
 use crate::number::Real;
 
-/// `y[r, o] = bias[o] + sum_i x[r, i] w[i, o]`.
+/// Computes `y[r, o] = bias[o] + sum_i x[r, i] w[i, o]`.
 pub fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) {
     let (inputs, outputs) = (x.len() / rows.max(1), bias.len());
     for r in 0..rows {
@@ -13,7 +13,7 @@ pub fn forward<R: Real>(x: &[R], w: &[R], bias: &[R], y: &mut [R], rows: usize) 
     }
 }
 
-/// `dx[r, i] = sum_o dy[r, o] w[i, o]`.
+/// Computes `dx[r, i] = sum_o dy[r, o] w[i, o]`.
 pub fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
     let (inputs, outputs) = (dx.len() / rows.max(1), dy.len() / rows.max(1));
     for r in 0..rows {
@@ -24,7 +24,7 @@ pub fn backward_inputs<R: Real>(dy: &[R], w: &[R], dx: &mut [R], rows: usize) {
     }
 }
 
-/// `dw[i, o] += sum_r x[r, i] dy[r, o]`.
+/// Computes `dw[i, o] += sum_r x[r, i] dy[r, o]`.
 pub fn backward_weights<R: Real>(x: &[R], dy: &[R], dw: &mut [R], rows: usize) {
     let (inputs, outputs) = (x.len() / rows.max(1), dy.len() / rows.max(1));
     for i in 0..inputs {

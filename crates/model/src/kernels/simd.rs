@@ -1,8 +1,8 @@
-//! Vectors of numbers, so that a kernel is written once and compiled for every instruction set.
+//! SIMD vectors: a kernel is written once and compiled for every instruction set.
 //!
 //! A kernel is a [`Kernel`]: [`Real::vectorized`](crate::number::Real::vectorized) runs it compiled for
-//! the instructions of a [`SimdLevel`](super::SimdLevel). Everything on the way is `#[inline(always)]`: only
-//! what is inlined into the functions at the end of this file is compiled for more than the baseline.
+//! the instructions of a [`SimdLevel`](super::SimdLevel). All functions involved are `#[inline(always)]`: only
+//! code that is inlined into the functions at the end of this file is compiled for more than the baseline.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -14,48 +14,48 @@ use super::simd_level::Isa;
 use super::{Lanes, SimdLevel};
 use crate::number::Real;
 
-/// Some numbers that are computed at once.
+/// A SIMD vector.
 pub trait Vector<R: Real>: Copy {
-    /// How many.
+    /// Number of lanes.
     const LANES: usize;
 
-    /// The same number everywhere.
+    /// Fills all lanes with the same number.
     ///
     /// # Safety
-    /// The processor has the instructions of this vector; so for every function of this trait.
+    /// The processor has the instructions of this vector. This holds for every function of this trait.
     unsafe fn splat(value: R) -> Self;
 
-    /// The numbers at `from`.
+    /// Loads the numbers at `from`.
     ///
     /// # Safety
-    /// `from` is good to read [`Vector::LANES`] numbers.
+    /// `from` is valid for reads of [`Vector::LANES`] numbers.
     unsafe fn load(from: *const R) -> Self;
 
-    /// Puts the numbers at `to`.
+    /// Stores the numbers at `to`.
     ///
     /// # Safety
-    /// `to` is good to write [`Vector::LANES`] numbers.
+    /// `to` is valid for writes of [`Vector::LANES`] numbers.
     unsafe fn store(self, to: *mut R);
 
-    /// `self * factor + term`, rounded once or twice.
+    /// Returns `self * factor + term`, rounded once or twice.
     ///
     /// # Safety
     /// As [`Vector::splat`].
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
 
-    /// What is negative becomes 0; NaN stays.
+    /// Sets negative numbers to 0; NaN stays.
     ///
     /// # Safety
     /// As [`Vector::splat`].
     unsafe fn rectify(self) -> Self;
 
-    /// Adds to four numbers at `sums` the sums over the lanes of four vectors.
+    /// Adds the sums over the lanes of four vectors to four numbers at `sums`.
     ///
     /// # Safety
-    /// `sums` is good to read and write four numbers.
+    /// `sums` is valid for reads and writes of four numbers.
     unsafe fn add_sums(vectors: [Self; 4], sums: *mut R);
 
-    /// Asks for the cache line at `at`, which may be anywhere, to come to the second-level cache.
+    /// Prefetches the cache line at `at`, which may be any address, to the second-level cache.
     ///
     /// # Safety
     /// As [`Vector::splat`].
@@ -64,28 +64,28 @@ pub trait Vector<R: Real>: Copy {
 
 /// The vectors of an instruction set.
 pub trait Simd<R: Real> {
-    /// One register, or a few where registers are small.
+    /// One register, or a few if registers are small.
     type Vector: Vector<R>;
-    /// The widest strip of lanes of which four sums and an input fit the registers.
+    /// The widest strip of lanes such that four sums and an input fit the registers.
     type Strip: Vector<R>;
-    /// Half a tile, or a strip where that is less.
+    /// Half a tile, or a strip if that is smaller.
     type HalfStrip: Vector<R>;
     /// All lanes of a tile.
     type Tile: Parts<R, Self::Vector>;
-    /// Vectors of which four times as many, a few more and one fit the registers: 4, 2 or 1.
+    /// Number of rows of a square block whose sums fit the registers, with inputs and gradients: 4, 2 or 1.
     const QUARTER: usize;
 }
 
 /// A kernel that can be compiled for several instruction sets.
 pub trait Kernel<R: Real> {
-    /// Does it. An implementation must be `#[inline(always)]`.
+    /// Runs the kernel. An implementation must be `#[inline(always)]`.
     ///
     /// # Safety
     /// The processor has the instructions of `S`.
     unsafe fn run<S: Simd<R>>(self);
 }
 
-/// Asks for one feature of a tile, which may be anywhere.
+/// Prefetches one feature of a tile, which may be at any address.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -97,13 +97,13 @@ pub unsafe fn prefetch_lanes<R: Real, V: Vector<R>>(lanes: *const Lanes<R>) {
     }
 }
 
-/// Several vectors side by side.
+/// Several vectors as one.
 #[derive(Clone, Copy)]
 pub struct Many<V, const N: usize>(pub [V; N]);
 
-/// A vector of several.
+/// A vector that consists of several.
 pub trait Parts<R: Real, V: Vector<R>>: Vector<R> {
-    /// The products of two vectors, summed over the parts and added to `sum`.
+    /// Returns `sum` plus the products of two vectors, summed over the parts.
     ///
     /// # Safety
     /// As [`Vector::splat`].
@@ -132,7 +132,7 @@ impl<R: Real, V: Vector<R>, const N: usize> Vector<R> for Many<V, N> {
 
     #[inline(always)]
     unsafe fn load(from: *const R) -> Self {
-        // SAFETY: the parts lie one after the other inside what the caller promises.
+        // SAFETY: the parts are contiguous inside the range that the caller promises.
         unsafe {
             let mut parts = [V::splat(R::ZERO); N];
             for (at, part) in parts.iter_mut().enumerate() {
@@ -144,7 +144,7 @@ impl<R: Real, V: Vector<R>, const N: usize> Vector<R> for Many<V, N> {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut R) {
-        // SAFETY: the parts lie one after the other inside what the caller promises.
+        // SAFETY: the parts are contiguous inside the range that the caller promises.
         unsafe {
             for (at, part) in self.0.into_iter().enumerate() {
                 part.store(to.add(at * V::LANES));
@@ -187,7 +187,7 @@ impl<R: Real, V: Vector<R>, const N: usize> Vector<R> for Many<V, N> {
     }
 }
 
-/// Eight numbers in whatever registers the compiler finds.
+/// Eight numbers, in registers that the compiler chooses.
 #[derive(Clone, Copy)]
 #[repr(align(16))]
 pub struct Plain<R>([R; 8]);
@@ -241,7 +241,7 @@ impl<R: Real> Vector<R> for Plain<R> {
     unsafe fn prefetch<T>(_: *const T) {}
 }
 
-/// One number, where a vector would reach too far.
+/// A vector of one number.
 #[derive(Clone, Copy)]
 pub struct Single<R>(R);
 
@@ -291,7 +291,7 @@ impl<R: Real> Vector<R> for Single<R> {
     unsafe fn prefetch<T>(_: *const T) {}
 }
 
-/// No instructions but the baseline's.
+/// The baseline instructions.
 pub struct Baseline;
 
 impl<R: Real> Simd<R> for Baseline {
@@ -302,21 +302,21 @@ impl<R: Real> Simd<R> for Baseline {
     const QUARTER: usize = 1;
 }
 
-/// Runs `work` on what every processor of this architecture has.
-pub fn baseline<R: Real>(_: SimdLevel, work: impl Kernel<R>) {
-    // SAFETY: the baseline is what the whole program is compiled for.
-    unsafe { work.run::<Baseline>() }
+/// Runs a kernel with the baseline instructions of the architecture.
+pub fn baseline<R: Real>(_: SimdLevel, kernel: impl Kernel<R>) {
+    // SAFETY: the whole program is compiled for the baseline.
+    unsafe { kernel.run::<Baseline>() }
 }
 
-/// Runs `work` in single precision, compiled for `level`.
-pub fn single(level: SimdLevel, work: impl Kernel<f32>) {
-    match level.set() {
-        Isa::Portable => baseline(level, work),
-        // SAFETY: the level says that the processor has these instructions.
+/// Runs a kernel in single precision, compiled for `level`.
+pub fn single(level: SimdLevel, kernel: impl Kernel<f32>) {
+    match level.isa() {
+        Isa::Portable => baseline(level, kernel),
+        // SAFETY: the level proves that the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { Avx2::vectorized(work) },
-        // SAFETY: the level says that the processor has these instructions.
+        Isa::Avx2 => unsafe { Avx2::vectorized(kernel) },
+        // SAFETY: the level proves that the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { Avx512::vectorized(work) },
+        Isa::Avx512 => unsafe { Avx512::vectorized(kernel) },
     }
 }

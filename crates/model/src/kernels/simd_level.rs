@@ -1,7 +1,7 @@
-//! Which instructions this processor has.
+//! Detection of the processor's vector instructions.
 
-/// A set of vector instructions. A value of this type says that the processor has them: only
-/// [`SimdLevel::best`] and [`SimdLevel::all`] make one, from what they detect.
+/// A set of vector instructions. A value of this type proves that the processor supports them: only
+/// [`SimdLevel::best`] and [`SimdLevel::all`] create one, from what they detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimdLevel(Isa);
 
@@ -15,20 +15,20 @@ pub(crate) enum Isa {
 }
 
 impl SimdLevel {
-    /// What the compiler assumes of every machine of this architecture.
+    /// The baseline instructions of the architecture.
     pub const PORTABLE: SimdLevel = SimdLevel(Isa::Portable);
 
-    /// The best there is.
+    /// Returns the best level of this processor.
     pub fn best() -> SimdLevel {
         SimdLevel::all().pop().unwrap_or(SimdLevel::PORTABLE)
     }
 
-    /// All there are, the best last.
+    /// Returns all levels of this processor, the best last.
     pub fn all() -> Vec<SimdLevel> {
         let mut all = vec![SimdLevel::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
-            // The standard library keeps what it has detected.
+            // The standard library caches the detected features.
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -44,7 +44,7 @@ impl SimdLevel {
         all
     }
 
-    /// Whether it has dot products in half precision (bfloat16).
+    /// Returns true if the level has dot products in half precision (bfloat16).
     pub fn has_half(self) -> bool {
         match self.0 {
             Isa::Portable => false,
@@ -55,7 +55,7 @@ impl SimdLevel {
         }
     }
 
-    pub(crate) fn set(self) -> Isa {
+    pub(crate) fn isa(self) -> Isa {
         self.0
     }
 }

@@ -1,48 +1,48 @@
-//! Arithmetic that is written once and compiled for each set of instructions.
+//! Loops that are written once, and compiled and vectorised by the compiler for each instruction set.
 
 use crate::kernels::SimdLevel;
 use crate::kernels::simd_level::Isa;
 use crate::number::Real;
 
-/// What a kernel does, with its arguments.
+/// A loop with its arguments.
 pub(crate) trait CompiledLoop {
-    /// What it returns.
+    /// The return type.
     type Out;
 
-    /// Does it, with `WIDTH` lanes (f32) to a vector, sums in blocks of `BLOCK` times 4 vectors (what
-    /// the registers hold), and products and sums in one instruction if there is one (`FUSED`).
+    /// Runs the loop with `WIDTH` lanes (f32) to a vector, sums in blocks of `BLOCK` times 4 vectors (as many as
+    /// fit the registers), and fused multiply-add if available (`FUSED`).
     ///
-    /// To be marked `#[inline(always)]`, with everything that it calls: only so it takes over the
-    /// instructions of the function around it. Arithmetic in a closure may be left out of that.
+    /// Implementations and all functions that they call must be `#[inline(always)]`, to be compiled with the
+    /// instructions of the calling function. This may not apply to arithmetic in closures.
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(self) -> Self::Out;
 }
 
-/// Does the work with the instructions of a level.
-pub(crate) fn run<W: CompiledLoop>(level: SimdLevel, work: W) -> W::Out {
-    match level.set() {
-        Isa::Portable => work.run::<false, 4, 2>(),
+/// Runs a loop with the instructions of a level.
+pub(crate) fn run<W: CompiledLoop>(level: SimdLevel, kernel: W) -> W::Out {
+    match level.isa() {
+        Isa::Portable => kernel.run::<false, 4, 2>(),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a level is made only where the processor has its instructions.
-        Isa::Avx2 => unsafe { with_avx2(work) },
+        // SAFETY: a level exists only if the processor has its instructions.
+        Isa::Avx2 => unsafe { with_avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx512 => unsafe { with_avx512(work) },
+        Isa::Avx512 => unsafe { with_avx512(kernel) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2<W: CompiledLoop>(work: W) -> W::Out {
-    work.run::<true, 8, 2>()
+fn with_avx2<W: CompiledLoop>(kernel: W) -> W::Out {
+    kernel.run::<true, 8, 2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn with_avx512<W: CompiledLoop>(work: W) -> W::Out {
-    work.run::<true, 16, 4>()
+fn with_avx512<W: CompiledLoop>(kernel: W) -> W::Out {
+    kernel.run::<true, 16, 4>()
 }
 
-/// `sums += a * b`, lane by lane.
+/// Computes `sums += a * b`, lane by lane.
 #[inline(always)]
 pub(crate) fn add_products<const FUSED: bool, const WIDTH: usize, R: Real>(
     sums: &mut [R; WIDTH],
@@ -54,7 +54,7 @@ pub(crate) fn add_products<const FUSED: bool, const WIDTH: usize, R: Real>(
     }
 }
 
-/// `sum + a * b`.
+/// Returns `sum + a * b`.
 #[inline(always)]
 pub(crate) fn add_product<const FUSED: bool, R: Real>(sum: R, a: R, b: R) -> R {
     if FUSED {
@@ -64,7 +64,7 @@ pub(crate) fn add_product<const FUSED: bool, R: Real>(sum: R, a: R, b: R) -> R {
     }
 }
 
-/// `sums += values`, lane by lane.
+/// Computes `sums += values`, lane by lane.
 #[inline(always)]
 pub(super) fn add<const WIDTH: usize, R: Real>(sums: &mut [R; WIDTH], values: &[R; WIDTH]) {
     for lane in 0..WIDTH {

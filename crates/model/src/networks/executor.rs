@@ -120,7 +120,7 @@ impl<'a, R> NodeOutputs<'a, R> {
         self.graph.nodes[node].width
     }
 
-    /// The outputs of a node for all tiles, `[tiles, width]`.
+    /// Returns the outputs of a node for all tiles, `[tiles, width]`.
     fn all(&self, node: usize) -> &'a [Lanes<R>] {
         match node {
             0 => self.x,
@@ -128,7 +128,7 @@ impl<'a, R> NodeOutputs<'a, R> {
         }
     }
 
-    /// The outputs of a node for tile `t`.
+    /// Returns the outputs of a node for tile `t`.
     fn tile(&self, node: usize, t: usize) -> &'a [Lanes<R>] {
         let width = self.width(node);
         &self.all(node)[t * width..(t + 1) * width]
@@ -159,7 +159,7 @@ impl<R: Real> NodeGradients<'_, R> {
         }
     }
 
-    /// The gradients of a node for tile `t`.
+    /// Returns the gradients of a node for tile `t`.
     fn tile(&mut self, node: usize, t: usize) -> &mut [Lanes<R>] {
         let width = self.width(node);
         &mut self.gradients[node][t * width..(t + 1) * width]
@@ -175,7 +175,7 @@ pub(crate) struct GraphExecutor<'a, R> {
 }
 
 impl<R: Real> GraphExecutor<'_, R> {
-    /// The nodes that the subnet needs, in order, without the input.
+    /// Returns the nodes that the subnet needs, in order, without the input.
     fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, &Node)> {
         let nodes = self.network.graph.nodes.iter().enumerate().skip(1);
         nodes.filter(|(n, _)| self.subnet.live[*n])
@@ -239,7 +239,7 @@ impl<R: Real> GraphExecutor<'_, R> {
         &self.network.dense[self.network.layout.stitches[stitch].clone()]
     }
 
-    /// The logits of the tiles that ran last; heads are numbered from `first_head`.
+    /// Returns the logits of the tiles that ran last; heads are numbered from `first_head`.
     pub(crate) fn head_rows<'r>(
         &self,
         tiles: TileRows<'r>,

@@ -1,4 +1,4 @@
-//! One subnetwork of a ranker: its kept weights, packed for many rows and for few.
+//! One subnetwork of a ranker, with its kept weights packed for many and for few rows.
 
 use super::Frozen;
 use super::common::Common;
@@ -12,10 +12,10 @@ use crate::masks::TaskMask;
 use crate::network::LayerLayout;
 use crate::spec::Spec;
 
-/// The layers that some tasks of one member share, and their heads.
+/// The layers that some tasks of one weight set share, and their heads.
 #[derive(Clone, Debug)]
 pub(super) struct Branch {
-    /// Weights of the first layer for what is fixed in a request, `[fixed inputs, outputs]`.
+    /// Weights of the first layer for the inputs that are fixed in a request, `[fixed inputs, outputs]`.
     fixed: Panels<f32>,
     layers: Vec<Layer>,
     heads: Vec<Head>,
@@ -24,12 +24,12 @@ pub(super) struct Branch {
 #[derive(Clone, Debug)]
 struct Layer {
     bias: Vec<f32>,
-    /// All weights, 0 where pruned: for few rows.
+    /// All weights, with 0 for pruned ones; used for few rows.
     dense: Panels<f32>,
-    /// The kept connections, in the first layer without those of [`Common`]: for tiles.
+    /// The kept connections, in the first layer without those of [`Common`]; used for tiles.
     product: SparseMatmul,
     values: Vec<f32>,
-    /// The same in half precision, where that was asked for.
+    /// The same in half precision, if requested.
     half: Option<HalfProduct>,
 }
 
@@ -40,18 +40,18 @@ struct Head {
     weights: Vec<f32>,
 }
 
-/// Activations of a branch on their way up.
+/// Buffers for the activations of a branch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activations {
     lanes: [Vec<Lanes<f32>>; 2],
     halves: [Vec<HalfLanes>; 2],
-    room: Vec<Lanes<f32>>,
+    buffer: Vec<Lanes<f32>>,
     rows: [Vec<f32>; 2],
 }
 
 impl Branch {
-    /// The branch of a member that answers for `tasks`; `None` for a network without hidden layers. What
-    /// `common` holds is left to it.
+    /// Packs the branch of a weight set that scores `tasks`; `None` for a network without hidden layers. Connections
+    /// in `common` are left out.
     pub(super) fn new(
         spec: &Spec,
         member: &Frozen,
@@ -70,32 +70,32 @@ impl Branch {
         let folded = interaction.fold(weights, first.outputs, |at| kept(0, at));
         let (fixed, varying) = (&split.fixed, &split.varying);
         let own = |at: usize| kept(0, at) && !common.is_some_and(|common| common.keeps(at));
-        let (grid, own) = folded_part(interaction, weights, first.outputs, varying, own);
+        let (pattern, own) = folded_part(interaction, weights, first.outputs, varying, own);
         let mut layers = vec![Layer::new(
             dense,
             first,
             pick(&folded, varying, first.outputs),
             &own,
-            &grid,
+            &pattern,
             half,
         )];
         for (number, layer) in shapes {
-            let grid = SparsityPattern::from_fn(layer.inputs, layer.outputs, |input, output| {
+            let pattern = SparsityPattern::from_fn(layer.inputs, layer.outputs, |input, output| {
                 kept(number, input * layer.outputs + output)
             });
             let masked = |(at, &weight)| if kept(number, at) { weight } else { 0.0 };
             let weights = dense[layer.weights.clone()].iter().enumerate();
             let weights: Vec<f32> = weights.map(masked).collect();
-            let kept = by_number(&grid, &weights);
-            layers.push(Layer::new(dense, layer, weights, &kept, &grid, half));
+            let kept = by_number(&pattern, &weights);
+            layers.push(Layer::new(dense, layer, weights, &kept, &pattern, half));
         }
         let head = |&task: &usize| {
-            let place = member
+            let position = member
                 .network
                 .tasks
                 .iter()
-                .position(|&known| known == task)?;
-            let head = &member.network.layout.heads[place];
+                .position(|&other| other == task)?;
+            let head = &member.network.layout.heads[position];
             Some(Head {
                 task,
                 bias: dense[head.bias.start],
@@ -112,7 +112,7 @@ impl Branch {
         })
     }
 
-    /// What the first layer's sums start from in a request: bias, and all that is fixed.
+    /// Computes the initial first-layer sums of a request: biases and fixed inputs.
     pub(super) fn start(&self, level: SimdLevel, fixed: &[f32], start: &mut Vec<f32>) {
         let bias = &self.layers[0].bias;
         start.clear();
@@ -120,12 +120,9 @@ impl Branch {
         self.fixed.run(level, fixed, bias, false, start);
     }
 
-    /// Hands the logits of each head on tiles of inputs, `[n_tiles, varying inputs]`, to `found`, by
-    /// task and tile; in the first `lanes` lanes of each. `sums` are those of [`Common`], if it has any.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "inputs, room and what is done with the result"
-    )]
+    /// Computes the logits of each head for tiles of inputs, `[n_tiles, varying inputs]`, in the first `lanes` lanes
+    /// of each, and passes them to `on_logits` by task and tile. `sums` are those of [`Common`], if there are any.
+    #[expect(clippy::too_many_arguments, reason = "inputs, buffers and a callback")]
     pub(super) fn run_tiles(
         &self,
         level: SimdLevel,
@@ -135,9 +132,9 @@ impl Branch {
         x: &[Lanes<f32>],
         sums: Option<&[Lanes<f32>]>,
         activations: &mut Activations,
-        mut found: impl FnMut(usize, usize, &Lanes<f32>),
+        mut on_logits: impl FnMut(usize, usize, &Lanes<f32>),
     ) {
-        // Up to two vectors of lanes single precision is no slower.
+        // Up to two vectors of lanes, single precision is as fast.
         let in_half = lanes > LANES / 2 && self.layers.iter().all(|layer| layer.half.is_some());
         let last = if in_half {
             self.layers_in_half(level, start, n_tiles, x, activations)
@@ -149,15 +146,15 @@ impl Branch {
             let tiles = last.chunks_exact(width.max(1)).take(n_tiles);
             for (tile, h) in tiles.enumerate() {
                 let logits = tiles::head(level, head.bias, &head.weights, h);
-                found(head.task, tile, &logits);
+                on_logits(head.task, tile, &logits);
             }
         }
     }
 
-    /// All layers, up to the outputs of the last.
+    /// Runs all layers, and returns the outputs of the last.
     #[expect(
         clippy::too_many_arguments,
-        reason = "inputs and room, as in `run_tiles`"
+        reason = "inputs and buffers, as in `run_tiles`"
     )]
     fn layers<'a>(
         &self,
@@ -189,7 +186,7 @@ impl Branch {
         below
     }
 
-    /// The same in half precision.
+    /// Like [`Branch::layers`], in half precision.
     fn layers_in_half<'a>(
         &self,
         level: SimdLevel,
@@ -210,13 +207,13 @@ impl Branch {
                 true => HalfOutputs::Single(fit(last, n_outputs, Lanes::all(0.0))),
                 false => HalfOutputs::Half(fit(above, n_outputs, HalfLanes([0; LANES]))),
             };
-            product.run(level, bias, x, &mut activations.room, y);
+            product.run(level, bias, x, &mut activations.buffer, y);
             std::mem::swap(above, below);
         }
         last
     }
 
-    /// As [`Branch::run_tiles`] on rows of inputs, `[n_rows, varying inputs]`, by task and row.
+    /// Like [`Branch::run_tiles`], for rows of inputs, `[n_rows, varying inputs]`, by task and row.
     pub(super) fn run_rows(
         &self,
         level: SimdLevel,
@@ -224,7 +221,7 @@ impl Branch {
         n_rows: usize,
         x: &[f32],
         activations: &mut Activations,
-        mut found: impl FnMut(usize, usize, f32),
+        mut on_logits: impl FnMut(usize, usize, f32),
     ) {
         let [mut above, mut below] = std::mem::take(&mut activations.rows);
         for (number, layer) in self.layers.iter().enumerate() {
@@ -240,7 +237,7 @@ impl Branch {
             let rows = below.chunks_exact(head.weights.len().max(1)).take(n_rows);
             for (row, h) in rows.enumerate() {
                 let terms = h.iter().zip(&head.weights).map(|(h, weight)| h * weight);
-                found(head.task, row, head.bias + terms.sum::<f32>());
+                on_logits(head.task, row, head.bias + terms.sum::<f32>());
             }
         }
         activations.rows = [above, below];
@@ -253,24 +250,24 @@ impl Layer {
         layout: &LayerLayout,
         weights: Vec<f32>,
         kept: &[f32],
-        grid: &SparsityPattern,
+        pattern: &SparsityPattern,
         half: bool,
     ) -> Layer {
-        let product = SparseMatmul::forward(grid);
+        let product = SparseMatmul::forward(pattern);
         let mut values = Vec::new();
         product.load(kept, &mut values);
         Layer {
             bias: dense[layout.bias.clone()].to_vec(),
-            dense: Panels::new(grid.inputs(), grid.outputs(), &weights),
-            half: half.then(|| HalfProduct::new(grid, kept)),
+            dense: Panels::new(pattern.inputs(), pattern.outputs(), &weights),
+            half: half.then(|| HalfProduct::new(pattern, kept)),
             product,
             values,
         }
     }
 }
 
-/// The connections of the folded first layer between some of its inputs and its outputs that stand for a
-/// kept one, and their weights by number. `kept(position)` is a mask over the logical connections.
+/// Returns the connections of the folded first layer from some of its inputs that stand for a
+/// kept connection, and their weights by number. `kept(position)` is a mask over the logical connections.
 pub(super) fn folded_part(
     interaction: Interaction,
     weights: &[f32],
@@ -283,27 +280,27 @@ pub(super) fn folded_part(
         let mut logical = [Some(one), mirrored].into_iter().flatten();
         logical.any(|input| kept(input * outputs + output))
     };
-    let grid = SparsityPattern::from_fn(inputs.len(), outputs, |input, output| {
+    let pattern = SparsityPattern::from_fn(inputs.len(), outputs, |input, output| {
         folded_kept(inputs[input], output)
     });
     let folded = interaction.fold(weights, outputs, kept);
-    let weights = by_number(&grid, &pick(&folded, inputs, outputs));
-    (grid, weights)
+    let weights = by_number(&pattern, &pick(&folded, inputs, outputs));
+    (pattern, weights)
 }
 
-/// The weights of the connections of a grid, out of a matrix `[inputs, outputs]`.
-fn by_number(grid: &SparsityPattern, weights: &[f32]) -> Vec<f32> {
-    let at = |(input, output): (usize, usize)| weights[input * grid.outputs() + output];
-    grid.kept().map(at).collect()
+/// Returns the weights of the connections of a pattern, from a matrix `[inputs, outputs]`.
+fn by_number(pattern: &SparsityPattern, weights: &[f32]) -> Vec<f32> {
+    let at = |(input, output): (usize, usize)| weights[input * pattern.outputs() + output];
+    pattern.kept().map(at).collect()
 }
 
-/// Some of the rows of a matrix of `width` columns.
+/// Returns some rows of a matrix of `width` columns.
 fn pick(matrix: &[f32], rows: &[usize], width: usize) -> Vec<f32> {
     let row = |&row: &usize| &matrix[row * width..(row + 1) * width];
     rows.iter().flat_map(row).copied().collect()
 }
 
-/// The first `n` places of a buffer that grows and never shrinks.
+/// Returns the first `n` elements of a buffer, which grows if needed and never shrinks.
 pub(super) fn fit<T: Clone>(buffer: &mut Vec<T>, n: usize, value: T) -> &mut [T] {
     if buffer.len() < n {
         buffer.resize(n, value);

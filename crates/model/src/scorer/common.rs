@@ -1,5 +1,5 @@
-//! What two subnetworks of one member have in common: the first-layer connections that both keep have
-//! the same weights and the same inputs, so their sums are the same for both, and computed once.
+//! The first-layer connections that all subnetworks of a weight set keep. They have
+//! the same weights and the same inputs, so their sums are equal for all tasks and are computed once.
 
 use super::Frozen;
 use super::branch::{fit, folded_part};
@@ -9,14 +9,14 @@ use crate::kernels::{Lanes, SimdLevel};
 use crate::masks::{Mask, TaskMask};
 use crate::spec::Spec;
 
-/// Reading sums costs about as much as so many connections for each output and task.
+/// Cost of reading the sums, in connections for each output and task.
 const COST_OF_SUMS: usize = 3;
 
-/// So much must be saved of the connections that are computed apart: connections that are spread over two
-/// products come in smaller groups, which cost more each.
+/// Minimum share of connections that must be saved: dividing the connections between two
+/// products makes their groups smaller and less efficient.
 const LEAST_SAVED: f64 = 0.1;
 
-/// The first-layer connections that all tasks of a member keep, for what varies in a request.
+/// The first-layer connections that all tasks of a weight set keep, for the inputs that vary in a request.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     masks: Vec<Mask>,
@@ -25,9 +25,9 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// `None` where it would save nothing: one task, or masks that share too little. (Folded, a pair of
-    /// fields stands for two connections; where the tasks share but one of them, it is computed three
-    /// times instead of twice.)
+    /// Packs the common connections. Returns `None` if this saves nothing: for one task, or masks that share too
+    /// little. (A folded pair of fields stands for two connections; if the tasks share only one of them, it is
+    /// computed three times instead of twice.)
     pub(super) fn new(
         spec: &Spec,
         member: &Frozen,
@@ -42,17 +42,17 @@ impl Common {
             folded_part(interaction, weights, layout.outputs, inputs, kept)
         };
         let in_all = |at: usize| masks.iter().all(|mask| mask.keeps(at));
-        let (grid, kept) = part(&in_all);
-        let mut apart = 0;
-        let mut together = kept.len();
+        let (pattern, kept) = part(&in_all);
+        let mut n_separate = 0;
+        let mut n_with_common = kept.len();
         for mask in &masks {
-            apart += part(&|at| mask.keeps(at)).1.len();
-            together += part(&|at| mask.keeps(at) && !in_all(at)).1.len();
-            together += COST_OF_SUMS * layout.outputs;
+            n_separate += part(&|at| mask.keeps(at)).1.len();
+            n_with_common += part(&|at| mask.keeps(at) && !in_all(at)).1.len();
+            n_with_common += COST_OF_SUMS * layout.outputs;
         }
-        let saved = 1.0 - together as f64 / apart.max(1) as f64;
+        let saved = 1.0 - n_with_common as f64 / n_separate.max(1) as f64;
         (masks.len() > 1 && saved > LEAST_SAVED).then_some(())?;
-        let product = SparseMatmul::forward(&grid);
+        let product = SparseMatmul::forward(&pattern);
         let mut values = Vec::new();
         product.load(&kept, &mut values);
         Some(Common {
@@ -62,13 +62,13 @@ impl Common {
         })
     }
 
-    /// Whether a logical connection of the first layer is one of all tasks.
+    /// Returns true if all tasks keep a logical connection of the first layer.
     pub(super) fn keeps(&self, at: usize) -> bool {
         self.masks.iter().all(|mask| mask.keeps(at))
     }
 
-    /// The sums over these connections in tiles of inputs, `[n_tiles, varying inputs]`:
-    /// `[n_tiles, outputs]`, in the first `lanes` lanes of each.
+    /// Computes the sums over these connections, `[n_tiles, outputs]`, for tiles of inputs `[n_tiles, varying inputs]`,
+    /// in the first `lanes` lanes of each tile.
     pub(super) fn sums<'a>(
         &self,
         level: SimdLevel,

@@ -1,9 +1,9 @@
 //! One request: a user (the context) and candidates, scored for all tasks.
 //!
-//! What depends on the context alone is computed once: its field vectors, their Gram matrix, and the
-//! first layer's sums over them. So are the first-layer connections that both tasks keep, where that saves
-//! anything. A candidate then has its own inputs only: the paper's first layer is
-//! 530 wide (folded), of which 260 are left for a context of 12 fields among 20.
+//! The part that depends on the context alone is computed once: its field vectors, their Gram matrix, and the
+//! first layer's sums over them. So are the first-layer connections that both tasks keep, if that saves
+//! time. For each candidate only its own inputs remain: the paper's first layer is
+//! 530 wide (folded), of which 260 remain for a context of 12 fields among 20.
 
 use super::branch::{Activations, Branch, fit};
 use super::common::Common;
@@ -19,63 +19,62 @@ use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Up to as many rows go row by row, with weights that are read as if nothing were pruned: a tile with
-/// so few lanes in use costs more. Measured at the paper's size, density 0.2: from 4 rows on.
+/// Up to this many rows are computed row by row with dense weights; a tile with
+/// so few lanes in use costs more. At the paper's size and density 0.2, tiles are faster from 4 rows on.
 const FEW_ROWS: usize = 3;
 
-/// Tiles that go through a layer together, so that its weights are read once for all of them.
+/// Number of tiles that run through a layer together, so that its weights are read once for all of them.
 const TILES: usize = 8;
 
-/// Scores the candidates of a request; made once for a model and a split of its fields.
+/// Scores the candidates of a request; built once for a model and a split of its fields.
 ///
-/// Its scores are those of [`Scorer::score`] on rows that hold context and candidate together, up to
-/// the order of sums. The exception is [`PaddedMean`](ncs_features::Pooling::PaddedMean), whose divisor is the longest list of a
-/// batch: here of the candidates for a candidate's field, and the context's own list for one of the
-/// context's.
+/// Its scores equal those of [`Scorer::score`] on rows that hold context and candidate together, up to the order of
+/// summation. The exception is [`PaddedMean`](ncs_features::Pooling::PaddedMean), whose divisor is the longest list
+/// of a batch: here the longest list of the candidates for a field of the candidates, and the context's own list for
+/// a field of the context.
 #[derive(Clone, Debug)]
 pub struct Ranker {
     scorer: Arc<Scorer>,
     level: SimdLevel,
     split: Split,
-    /// For each member of the scorer: its subnetworks, and what they have in common.
+    /// For each weight set of the scorer: its subnetworks, and their common connections.
     branches: Vec<(Vec<Branch>, Option<Common>)>,
 }
 
-/// The buffers of a [`Ranker`]; they grow to the largest request and are used again.
+/// The buffers of a [`Ranker`]; they grow to the largest request and are reused.
 #[derive(Clone, Debug, Default)]
 pub struct RankBuffers {
     /// Vectors of the context's fields, `[fields, dim]`.
     context: Vec<f32>,
     /// The fixed part of the folded input.
     fixed: Vec<f32>,
-    /// One for each branch.
+    /// The initial first-layer sums of each branch.
     starts: Vec<Vec<f32>>,
-    /// Where the table rows of the context lie, and those of the candidates.
-    of_context: ResolvedIds,
-    of_candidates: ResolvedIds,
+    context_ids: ResolvedIds,
+    candidate_ids: ResolvedIds,
     /// The vectors of a field, `[rows of a tile, dim]`.
     vectors: Vec<f32>,
     tiles: Vec<Lanes<f32>>,
     rows: Vec<f32>,
-    /// First-layer sums of what the subnetworks have in common.
+    /// First-layer sums of the common connections.
     sums: Vec<Lanes<f32>>,
     activations: Activations,
-    /// Logits of a task that another member answers for, where a task of this one takes them in.
-    others: Vec<f32>,
+    /// Logits of the source of a logit transfer, if another weight set scores that task.
+    source_logits: Vec<f32>,
 }
 
 impl Ranker {
-    /// A ranker whose requests have these fields in their context, and all others in their candidates.
-    /// `None` where a context field is not there or named twice, where the network has no hidden layer,
-    /// and where it is not one stack of layers (experts, stitches) or a head says a joint probability:
-    /// [`Scorer::score`] runs these.
+    /// Creates a ranker for requests with these fields in the context, and all others in the candidates.
+    /// Returns `None` if a context field does not exist or is given twice, if the network has no hidden layer,
+    /// is not one stack of layers (experts, stitches), or a head predicts a joint probability:
+    /// use [`Scorer::score`] then.
     pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
         Ranker::of(scorer, context, false)
     }
 
-    /// As [`Ranker::new`], but weights and activations of the hidden layers are bfloat16 (sums are not),
-    /// where a request has more than a few candidates. Faster where the processor multiplies these
-    /// ([`SimdLevel::has_half`]); slower, with the same scores, where it does not.
+    /// Like [`Ranker::new`], with weights and activations of the hidden layers in bfloat16 (sums in single precision),
+    /// for requests with more than a few candidates. Faster if the processor has bfloat16 instructions
+    /// ([`SimdLevel::has_half`]); otherwise slower, with the same scores.
     pub fn in_half(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
         Ranker::of(scorer, context, true)
     }
@@ -95,7 +94,7 @@ impl Ranker {
                     let tasks = member.tasks.iter();
                     let of_tasks: Vec<&TaskMask> =
                         tasks.clone().map(|&task| &masks.tasks[task]).collect();
-                    // The products in half precision have no start but a bias.
+                    // Products in half precision can start from a bias only.
                     let common =
                         (!half).then(|| Common::new(&scorer.spec, member, &of_tasks, &split));
                     let common = common.flatten();
@@ -125,27 +124,27 @@ impl Ranker {
         })
     }
 
-    /// The scorer it was made from.
+    /// Returns the scorer from which it was created.
     pub fn scorer(&self) -> &Arc<Scorer> {
         &self.scorer
     }
 
-    /// Whether first-layer connections that both tasks keep are computed once. That is so where it saves
-    /// anything: the tasks of one member share enough of them.
+    /// Returns true if first-layer connections that both tasks keep are computed once, because the tasks of one
+    /// weight set share enough of them.
     pub fn computes_shared_once(&self) -> bool {
         self.branches.iter().any(|(_, common)| common.is_some())
     }
 
-    /// The same at another level of instructions.
+    /// Returns the same ranker at another SIMD level.
     pub fn at(self, level: SimdLevel) -> Ranker {
         Ranker { level, ..self }
     }
 
-    /// The probability (or ratio) of every task for every candidate: `scores[task][candidate]`, whose
-    /// contents are replaced; calibrated where the model has a calibrator.
+    /// Computes the probability (or ratio) of every task for every candidate, `scores[task][candidate]`, whose
+    /// contents are replaced; calibrated if the task has a calibrator.
     ///
     /// # Panics
-    /// As [`Ranker::score_uncalibrated`].
+    /// As for [`Ranker::score_uncalibrated`].
     pub fn score(
         &self,
         context: &Batch,
@@ -157,13 +156,14 @@ impl Ranker {
         self.scorer.calibrate(scores);
     }
 
-    /// As [`Ranker::score`], but what the network says.
+    /// Like [`Ranker::score`], without calibration.
     ///
-    /// Both batches have a place for every field of the schema; of `context`, one row, only the
-    /// context's fields are read, of `candidates` only the others. Ids must lie inside their tables.
+    /// Both batches have an entry for every field of the schema. `context` has one row, of which only the
+    /// context's fields are read; of `candidates` only the other fields are read. Ids must lie inside their tables.
     ///
     /// # Panics
-    /// If `scores` has not a list for each task, `context` is not one row, or a batch lacks fields.
+    /// If the number of lists in `scores` is not that of the tasks, `context` does not have one row, or a batch lacks
+    /// fields.
     pub fn score_uncalibrated(
         &self,
         context: &Batch,
@@ -187,24 +187,24 @@ impl Ranker {
                 candidates,
             };
             request.start(context, buffers);
-            // The place of what only others need is lent to them.
-            let needed = member
+            // A task that runs only as the source of a transfer must not overwrite its scores.
+            let source_only = member
                 .tasks
                 .iter()
-                .find(|task| !member.answers.contains(task));
-            if let Some(&task) = needed {
-                let mut others = std::mem::take(&mut buffers.others);
-                others.clear();
-                others.resize(candidates.n_rows, 0.0);
-                let answered = std::mem::replace(&mut scores[task], others);
+                .find(|task| !member.scored.contains(task));
+            if let Some(&task) = source_only {
+                let mut source_logits = std::mem::take(&mut buffers.source_logits);
+                source_logits.clear();
+                source_logits.resize(candidates.n_rows, 0.0);
+                let own_scores = std::mem::replace(&mut scores[task], source_logits);
                 request.score(buffers, scores);
-                request.take(scores);
-                buffers.others = std::mem::replace(&mut scores[task], answered);
+                request.transfer_logit(scores);
+                buffers.source_logits = std::mem::replace(&mut scores[task], own_scores);
             } else {
                 request.score(buffers, scores);
-                request.take(scores);
+                request.transfer_logit(scores);
             }
-            for &task in &member.answers {
+            for &task in &member.scored {
                 let scores = scores[task].iter_mut();
                 scores.for_each(|logit| *logit = sigmoid(f64::from(*logit)) as f32);
             }
@@ -212,7 +212,7 @@ impl Ranker {
     }
 }
 
-/// What a request asks of one member.
+/// A request to one weight set.
 struct Request<'a> {
     ranker: &'a Ranker,
     spec: &'a Spec,
@@ -223,7 +223,7 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Everything that is the same for all candidates.
+    /// Computes everything that is the same for all candidates.
     fn start(&self, context: &Batch, buffers: &mut RankBuffers) {
         let (split, dim) = (&self.ranker.split, self.spec.plan.dim);
         let vectors = &mut buffers.context;
@@ -231,19 +231,19 @@ impl Request<'_> {
         vectors.resize(split.context.len() * dim, 0.0);
         let (spec, tables) = (self.spec, &self.member.network.tables);
         let is_of_context = |f: usize| split.is_of_context(f);
-        let located = &mut buffers.of_context;
-        located.find(spec, tables, context, is_of_context, 1);
+        let ids = &mut buffers.context_ids;
+        ids.find(spec, tables, context, is_of_context, 1);
         let fields = Fields {
             spec,
             tables,
             batch: context,
-            ids: located,
+            ids,
         };
         for (&f, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             fields.vector(f, 0, vector);
         }
-        let located = &mut buffers.of_candidates;
-        located.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
+        let ids = &mut buffers.candidate_ids;
+        ids.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
         buffers.fixed.clear();
         if spec.interaction().folded_gram() > 0 {
             triangle(vectors, dim, |product| buffers.fixed.push(product));
@@ -261,12 +261,12 @@ impl Request<'_> {
         }
     }
 
-    /// From logits to logits: a task takes in that of another.
-    fn take(&self, scores: &mut [Vec<f32>]) {
+    /// Adds the logit of one task to that of another.
+    fn transfer_logit(&self, scores: &mut [Vec<f32>]) {
         let Some(([from, to], taken)) = self.member.network.taken() else {
             return;
         };
-        if !self.member.answers.contains(&to) {
+        if !self.member.scored.contains(&to) {
             return;
         }
         let Ok([others, own]) = scores.get_disjoint_mut([from, to]) else {
@@ -277,7 +277,7 @@ impl Request<'_> {
         }
     }
 
-    /// Fills in logits. Whole tiles first; a rest of few rows goes row by row.
+    /// Fills in logits: whole tiles first, then a remainder of few rows row by row.
     fn score(&self, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let n_rows = self.candidates.n_rows;
         let rest = n_rows % LANES;
@@ -301,26 +301,35 @@ impl Request<'_> {
             let first = rows.start + tile * LANES;
             self.fill_tile(first..rows.end.min(first + LANES), buffers, x);
         }
-        // A single tile need not be computed in lanes that nobody asked for.
+        // A single tile is computed only in the lanes that are used.
         let lanes = rows.len().min(LANES);
         let sums = self.common.map(|common| {
             let sums = &mut buffers.sums;
             common.sums(level, lanes, n_tiles, x, sums)
         });
         for (branch, start) in self.branches.iter().zip(&buffers.starts) {
-            let found = |task: usize, tile: usize, logits: &Lanes<f32>| {
+            let on_logits = |task: usize, tile: usize, logits: &Lanes<f32>| {
                 let scores = &mut scores[task][rows.start + tile * LANES..rows.end];
                 for (score, &logit) in scores.iter_mut().zip(&logits.0) {
                     *score = logit;
                 }
             };
             let activations = &mut buffers.activations;
-            branch.run_tiles(level, lanes, start, n_tiles, x, sums, activations, found);
+            branch.run_tiles(
+                level,
+                lanes,
+                start,
+                n_tiles,
+                x,
+                sums,
+                activations,
+                on_logits,
+            );
         }
         buffers.tiles = tiles;
     }
 
-    /// The inputs of up to 64 candidates.
+    /// Fills in the inputs of up to 64 candidates.
     fn fill_tile(&self, rows: Range<usize>, buffers: &mut RankBuffers, x: &mut [Lanes<f32>]) {
         let (level, split) = (self.ranker.level, &self.ranker.split);
         let dim = self.spec.plan.dim;
@@ -331,7 +340,7 @@ impl Request<'_> {
             numbers::fill_lanes(&self.candidates.fields[f].numbers, rows.clone(), own);
             inputs = rest;
         }
-        let fields = self.fields(&buffers.of_candidates);
+        let fields = self.fields(&buffers.candidate_ids);
         let of_candidate = &split.candidate;
         fields.prefetch(of_candidate.first().copied(), rows.clone());
         for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
@@ -346,13 +355,13 @@ impl Request<'_> {
         }
     }
 
-    /// The candidates' fields.
-    fn fields<'a>(&'a self, located: &'a ResolvedIds) -> Fields<'a, f32> {
+    /// Returns the fields of the candidates.
+    fn fields<'a>(&'a self, ids: &'a ResolvedIds) -> Fields<'a, f32> {
         Fields {
             spec: self.spec,
             tables: &self.member.network.tables,
             batch: self.candidates,
-            ids: located,
+            ids,
         }
     }
 
@@ -368,7 +377,7 @@ impl Request<'_> {
                 numbers::fill_row(&self.candidates.fields[f].numbers, row, own);
                 inputs = rest;
             }
-            let fields = self.fields(&buffers.of_candidates);
+            let fields = self.fields(&buffers.candidate_ids);
             for (&f, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
                 fields.vector(f, row, vector);
             }
@@ -388,20 +397,20 @@ impl Request<'_> {
             }
         }
         for (branch, start) in self.branches.iter().zip(&buffers.starts) {
-            let found = |task: usize, row: usize, logit: f32| {
+            let on_logits = |task: usize, row: usize, logit: f32| {
                 scores[task][rows.start + row] = logit;
             };
             let activations = &mut buffers.activations;
-            branch.run_rows(level, start, n_rows, x, activations, found);
+            branch.run_rows(level, start, n_rows, x, activations, on_logits);
         }
     }
 }
 
-/// The upper triangle of the Gram matrix of vectors, row by row.
-fn triangle(vectors: &[f32], dim: usize, mut found: impl FnMut(f32)) {
+/// Passes the upper triangle of the Gram matrix of vectors to `on_product`, row by row.
+fn triangle(vectors: &[f32], dim: usize, mut on_product: impl FnMut(f32)) {
     for (i, one) in vectors.chunks_exact(dim).enumerate() {
         for other in vectors[i * dim..].chunks_exact(dim) {
-            found(dot(one, other));
+            on_product(dot(one, other));
         }
     }
 }

@@ -1,18 +1,18 @@
-//! The fields of a request and those of its candidates, and what that makes of the folded input.
+//! The division of fields between context and candidates, and the resulting division of the folded input.
 
 use crate::spec::Spec;
 use std::ops::Range;
 
-/// A split of the fields: the context's are the same for all candidates of a request.
+/// A split of the fields: those of the context are the same for all candidates of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
     /// Fields of the context that have a vector, ascending.
     pub(super) context: Vec<usize>,
     /// The other fields that have a vector, ascending.
     pub(super) candidate: Vec<usize>,
-    /// Fields of the context whose number is an input itself, ascending, and how many inputs each has.
+    /// Numeric fields of the context that are direct inputs, ascending, with the number of inputs of each.
     pub(super) context_numbers: Vec<(usize, usize)>,
-    /// The other such fields.
+    /// The other numeric fields.
     pub(super) candidate_numbers: Vec<(usize, usize)>,
     /// Folded inputs that are the same for all candidates: pairs of context fields (upper triangle, row
     /// by row), the vectors of the context fields, then their numbers.
@@ -20,25 +20,25 @@ pub(super) struct Split {
     /// Folded inputs of a candidate: pairs of a context field with each of the candidate's, pairs of
     /// two of the candidate's fields (upper triangle), the vectors of the candidate's fields, then their numbers.
     pub(super) varying: Vec<usize>,
-    /// How many of `varying` are pairs with a context field.
+    /// Number of `varying` inputs that are pairs with a context field.
     pub(super) n_across: usize,
-    /// How many of `varying` are pairs of any kind.
+    /// Number of `varying` inputs that are pairs of any kind.
     pub(super) n_pairs: usize,
-    /// How many of `varying` are of vectors.
+    /// Number of `varying` inputs that are elements of vectors.
     pub(super) n_vectors: usize,
 }
 
 impl Split {
-    /// `None` where a context field is not there, or named twice.
+    /// Splits the fields; `None` if a context field does not exist, or is given twice.
     pub(super) fn new(spec: &Spec, fields: &[usize]) -> Option<Split> {
         let interaction = spec.interaction();
         let mut fields = fields.to_vec();
         fields.sort_unstable();
-        let is_split = fields.is_sorted_by(|a, b| a < b);
-        let is_there = fields.last().is_none_or(|&last| last < spec.fields.len());
-        (is_split && is_there).then_some(())?;
+        let is_unique = fields.is_sorted_by(|a, b| a < b);
+        let exists = fields.last().is_none_or(|&last| last < spec.fields.len());
+        (is_unique && exists).then_some(())?;
         let is_of_context = |f: &usize| fields.binary_search(f).is_ok();
-        // Vectors, by their place among all vectors.
+        // Vectors, by their position among all vectors.
         let vectors: Vec<usize> = spec.vector_fields().collect();
         let places = 0..vectors.len();
         let (context, candidate): (Vec<usize>, Vec<usize>) =
@@ -94,7 +94,7 @@ impl Split {
         })
     }
 
-    /// Whether a field of the schema is one of the context's.
+    /// Returns true if a field of the schema belongs to the context.
     pub(super) fn is_of_context(&self, f: usize) -> bool {
         let mut numbers = self.context_numbers.iter();
         self.context.binary_search(&f).is_ok() || numbers.any(|&(number, _)| number == f)

@@ -61,7 +61,7 @@ pub enum TensorFileError {
     },
     /// The file is truncated, its header has changed, or another program wrote it.
     #[error(
-        "{}: damaged, or not a file of ncs4cvr: {problem}; take a copy, or make it anew",
+        "{}: damaged, or not a file of ncs4cvr: {problem}; restore a copy, or create it again",
         path.display()
     )]
     Damaged {
@@ -72,8 +72,8 @@ pub enum TensorFileError {
     },
     /// The bytes of a tensor have changed.
     #[error(
-        "{}: tensor {tensor:?} is damaged: its bytes do not match their checksum; take a copy of \
-         the file, or make it anew",
+        "{}: tensor {tensor:?} is damaged: its bytes do not match their checksum; restore a \
+         copy of the file, or create it again",
         path.display()
     )]
     DamagedTensor {

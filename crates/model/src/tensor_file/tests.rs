@@ -84,7 +84,7 @@ fn notes() -> BTreeMap<String, String> {
         .into()
 }
 
-/// The bytes of a small file.
+/// Returns the bytes of a small file.
 fn small_file() -> Vec<u8> {
     let mut bytes = Vec::new();
     FilePlan::new(&entries(), &notes())
@@ -103,7 +103,7 @@ fn header_end(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn every_type_comes_back_as_it_was_written() {
+fn every_type_round_trips() {
     let folder = Folder::new();
     let hashes = write(&folder.path(), &entries(), &notes()).unwrap();
     let file = TensorFile::read(&folder.path()).unwrap();
@@ -142,7 +142,7 @@ fn every_type_comes_back_as_it_was_written() {
 }
 
 #[test]
-fn picked_rows_are_written_as_a_copy_of_them_would_be() {
+fn picked_rows_are_written_like_a_copy() {
     let mut rows: SlotRows<f32> = SlotRows::new(3, 30_000);
     rows.grow_to(30_001);
     for slot in 1..=30_000u32 {
@@ -186,14 +186,14 @@ fn nans_keep_their_bits() {
 }
 
 #[test]
-fn a_file_without_tensors_or_metadata_is_a_file() {
+fn an_empty_file_is_valid() {
     let folder = Folder::new();
     assert_eq!(write(&folder.path(), &[], &BTreeMap::new()).unwrap(), []);
     assert_eq!(TensorFile::read(&folder.path()).unwrap().names().count(), 0);
 }
 
 #[test]
-fn tensors_of_many_pieces_come_back() {
+fn large_tensors_round_trip() {
     let weights: Vec<f32> = (0..100_003).map(|i| i as f32 / 7.0).collect();
     let bytes: Vec<u8> = (0..200_003).map(|i| (i % 251) as u8).collect();
     let entries = [
@@ -229,25 +229,25 @@ fn any_reader_of_the_format_reads_the_file() {
 }
 
 #[test]
-fn every_changed_bit_of_the_header_is_refused() {
+fn every_changed_bit_of_the_header_is_detected() {
     let whole = small_file();
     for bit in 0..8 * header_end(&whole) {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let found = parse(bytes);
+        let actual = parse(bytes);
         assert!(
-            matches!(found, Err(TensorFileError::Damaged { .. })),
-            "bit {bit}: {found:?}"
+            matches!(actual, Err(TensorFileError::Damaged { .. })),
+            "bit {bit}: {actual:?}"
         );
     }
 }
 
 #[test]
-fn a_changed_byte_of_a_tensor_is_refused_by_the_tensors_name() {
+fn a_changed_byte_is_reported_with_the_name_of_its_tensor() {
     let whole = small_file();
     let (start, mut state) = (header_end(&whole), 7_u64);
     for _ in 0..1000 {
-        // Knuth's MMIX generator; its upper bits.
+        // The upper bits of Knuth's MMIX generator.
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -264,19 +264,19 @@ fn a_changed_byte_of_a_tensor_is_refused_by_the_tensors_name() {
         };
         match parse(bytes) {
             Err(TensorFileError::DamagedTensor { tensor, .. }) => assert_eq!(tensor, expected),
-            found => panic!("byte {offset} changed by {change}: {found:?}"),
+            actual => panic!("byte {offset} changed by {change}: {actual:?}"),
         }
     }
 }
 
 #[test]
-fn a_file_cut_off_or_longer_anywhere_is_refused() {
+fn truncated_and_extended_files_are_rejected() {
     let whole = small_file();
     for length in 0..whole.len() {
-        let found = parse(whole[..length].to_vec());
+        let actual = parse(whole[..length].to_vec());
         assert!(
-            matches!(found, Err(TensorFileError::Damaged { .. })),
-            "{length}: {found:?}"
+            matches!(actual, Err(TensorFileError::Damaged { .. })),
+            "{length}: {actual:?}"
         );
     }
     let longer = [&whole[..], &[0]].concat();
@@ -287,14 +287,14 @@ fn a_file_cut_off_or_longer_anywhere_is_refused() {
 }
 
 #[test]
-fn a_file_of_another_writer_is_refused() {
+fn files_of_other_programs_are_rejected() {
     let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![64], &[1; 64]).unwrap();
     let bytes = safetensors::serialize([("a tensor of another program", view)], None).unwrap();
     let error = parse(bytes).unwrap_err().to_string();
     assert_eq!(
         error,
-        "w.safetensors: damaged, or not a file of ncs4cvr: its header carries no checksum; take a \
-         copy, or make it anew"
+        "w.safetensors: damaged, or not a file of ncs4cvr: its header carries no checksum; \
+         restore a copy, or create it again"
     );
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Chunk<R> {
 }
 
 impl<R> Chunk<R> {
-    /// The output of the subnet that runs this head, and the head's position in it.
+    /// Returns the output of the subnet that runs this head, and the head's position in it.
     pub(super) fn output_of(&self, mut head: usize) -> Option<(&SubnetOutput<R>, usize)> {
         for output in &self.outputs {
             match head.checked_sub(output.logits.len()) {
@@ -89,7 +89,7 @@ impl<R: Real> ChunkRunner<'_, R> {
         }
     }
 
-    /// The rows of a chunk that a subnet runs on, and the number of its rows before the chunk.
+    /// Returns the rows of a chunk that a subnet runs on, and the number of its rows before the chunk.
     fn rows_of(&self, subnet: usize, chunk: Range<usize>) -> (Vec<u32>, usize) {
         let (start, end) = (chunk.start as u32, chunk.end as u32);
         match &self.subnets[subnet].rows {
@@ -144,7 +144,7 @@ impl<R: Real> ChunkRunner<'_, R> {
         }
     }
 
-    /// The number of the first head of a subnet.
+    /// Returns the number of the first head of a subnet.
     fn first_head(&self, subnet: usize) -> usize {
         let before = self.subnets[..subnet].iter();
         before.map(|subnet| subnet.heads.len()).sum()
@@ -219,7 +219,7 @@ impl<R: Real> ChunkRunner<'_, R> {
     }
 }
 
-/// The subnets grouped by the rows that they run on. Those that run on all rows come first and share the look-up.
+/// Groups the subnets by the rows that they run on. Those that run on all rows come first and share the look-up.
 fn row_sets<R>(subnets: &[Subnet<R>]) -> Vec<Vec<usize>> {
     let all = (0..subnets.len()).filter(|&s| subnets[s].rows.is_none());
     let some = (0..subnets.len()).filter(|&s| subnets[s].rows.is_some());

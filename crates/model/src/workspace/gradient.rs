@@ -10,9 +10,9 @@ use std::ops::Range;
 /// The gradient of a step's loss with respect to all weights.
 #[derive(Clone, Debug, Default)]
 pub struct Gradient<R = f32> {
-    /// Of layers and heads, by the network's [`crate::ParameterIndex`].
+    /// Gradients of layers and heads, numbered by the network's [`crate::ParameterIndex`].
     pub dense: Vec<R>,
-    /// One for each table: the rows that the batch points to.
+    /// For each table, the gradients of the rows that the batch points to.
     pub tables: Vec<TableGradient<R>>,
 }
 

@@ -1,4 +1,4 @@
-//! The vectors of AVX2 and AVX-512.
+//! SIMD vectors of AVX2 and AVX-512.
 
 use super::{Kernel, Many, Simd, Vector};
 use std::arch::x86_64::*;
@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 /// AVX2 with fused multiply-add.
 pub struct Avx2;
 
-/// AVX-512 with its byte, double-word and short-vector parts.
+/// AVX-512 with the extensions BW, DQ and VL.
 pub struct Avx512;
 
 impl Simd<f32> for Avx2 {
@@ -26,26 +26,26 @@ impl Simd<f32> for Avx512 {
 }
 
 impl Avx2 {
-    /// Runs `work` compiled for AVX2.
+    /// Runs a kernel compiled for AVX2.
     ///
     /// # Safety
     /// The processor has AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn vectorized(work: impl Kernel<f32>) {
+    pub unsafe fn vectorized(kernel: impl Kernel<f32>) {
         // SAFETY: the caller's promise.
-        unsafe { work.run::<Avx2>() }
+        unsafe { kernel.run::<Avx2>() }
     }
 }
 
 impl Avx512 {
-    /// Runs `work` compiled for AVX-512.
+    /// Runs a kernel compiled for AVX-512.
     ///
     /// # Safety
-    /// The processor has AVX2, FMA and the parts F, BW, DQ and VL of AVX-512.
+    /// The processor has AVX2, FMA and AVX-512 F, BW, DQ and VL.
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-    pub unsafe fn vectorized(work: impl Kernel<f32>) {
+    pub unsafe fn vectorized(kernel: impl Kernel<f32>) {
         // SAFETY: the caller's promise.
-        unsafe { work.run::<Avx512>() }
+        unsafe { kernel.run::<Avx512>() }
     }
 }
 

@@ -1,16 +1,16 @@
-//! The product in half precision for AVX-512 with bfloat16: a tile's 64 lanes are two vectors of
-//! inputs and four of sums.
+//! The product in half precision for AVX-512 with bfloat16: the 64 lanes of a tile are two vectors of
+//! inputs and four vectors of sums.
 
 use super::buckets::GROUP;
 use super::half::{HalfLanes, HalfOutputs, HalfProduct, PATTERNS};
 use crate::kernels::{LANES, Lanes};
 use std::arch::x86_64::*;
 
-/// Lanes of a vector of inputs.
+/// Number of lanes in a vector of inputs.
 const VECTOR: usize = 32;
 
-/// Repeats a block for each value of a constant. Arrays that only constants index stay in registers,
-/// which loops over them do not promise.
+/// Repeats a block for each value of a constant. Arrays that are indexed by constants only stay in registers,
+/// which loops do not guarantee.
 macro_rules! unroll {
     ($name:ident in [$($value:literal)*] $body:block) => {{$({
         const $name: usize = $value;
@@ -18,20 +18,20 @@ macro_rules! unroll {
     })*}};
 }
 
-/// One tile of [`HalfProduct::run`].
+/// Computes one tile of [`HalfProduct::run`].
 ///
-/// Pairs are made by interleaving two vectors of inputs, which leaves the sums in another order of
-/// lanes; they are put in order when they are written.
+/// Pairs are formed by interleaving two vectors of inputs, which changes the order of lanes in the sums;
+/// the order is restored when they are written.
 ///
 /// # Safety
 /// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `x` must have a vector for each input, `bias`,
-/// `room` and `y` one for each output.
+/// `buffer` and `y` one for each output.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn product(
     product: &HalfProduct,
     bias: &[f32],
     x: &[HalfLanes],
-    room: &mut [Lanes<f32>],
+    buffer: &mut [Lanes<f32>],
     mut y: HalfOutputs<'_>,
 ) {
     let zero = _mm512_setzero_ps();
@@ -39,16 +39,16 @@ pub(super) unsafe fn product(
     let mut counts = product.counts.as_ptr();
     let mut places = product.places.as_ptr();
     let mut weights = product.weights.as_ptr();
-    let room = room.as_mut_ptr().cast::<f32>();
+    let buffer = buffer.as_mut_ptr().cast::<f32>();
     // SAFETY: there are counts for every block and group, and `HalfProduct::push` has pushed two places
-    // for each pair that they count, and a weight for each output of its pattern. Places are below the
-    // length of their block, and patterns name existing outputs only; the caller vouches for lengths.
+    // for each counted pair, and a weight for each output of its pattern. Places are below the
+    // length of their block, and patterns contain existing outputs only; the caller guarantees the lengths.
     unsafe {
         for block in 0..n_blocks {
             let x = x.as_ptr().add(block * product.length).cast::<u16>();
             for group in (0..product.outputs).step_by(GROUP) {
                 let n = GROUP.min(product.outputs - group);
-                let room = room.add(group * LANES);
+                let buffer = buffer.add(group * LANES);
                 let mut sums = [[zero; 4]; GROUP];
                 unroll!(Q in [0 1 2 3] {
                     if Q < n {
@@ -57,7 +57,7 @@ pub(super) unsafe fn product(
                             sums[Q] = [_mm512_set1_ps(bias); 4];
                         } else {
                             unroll!(W in [0 1 2 3] {
-                                sums[Q][W] = _mm512_load_ps(room.add(Q * LANES + W * 16));
+                                sums[Q][W] = _mm512_load_ps(buffer.add(Q * LANES + W * 16));
                             });
                         }
                     }
@@ -90,7 +90,7 @@ pub(super) unsafe fn product(
                     if Q < n {
                         if block + 1 < n_blocks {
                             unroll!(W in [0 1 2 3] {
-                                _mm512_store_ps(room.add(Q * LANES + W * 16), sums[Q][W]);
+                                _mm512_store_ps(buffer.add(Q * LANES + W * 16), sums[Q][W]);
                             });
                         } else {
                             write(&mut y, group + Q, sums[Q]);
@@ -105,12 +105,12 @@ pub(super) unsafe fn product(
 /// Rounds tiles to half precision.
 ///
 /// # Safety
-/// The processor must have AVX-512 (F, BW, DQ, VL, BF16), and the slices be of like lengths.
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16), and the slices the same length.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn narrow(x: &[Lanes<f32>], y: &mut [HalfLanes]) {
     for (x, y) in x.iter().zip(y) {
         let (x, y) = (x.0.as_ptr(), y.0.as_mut_ptr());
-        // SAFETY: both are 64 numbers on lines of their own.
+        // SAFETY: both are 64 numbers, aligned to cache lines.
         unsafe {
             unroll!(W in [0 1] {
                 let low = _mm512_load_ps(x.add(W * VECTOR));
@@ -123,7 +123,7 @@ pub(super) unsafe fn narrow(x: &[Lanes<f32>], y: &mut [HalfLanes]) {
     }
 }
 
-/// `sum + a . b`, two terms a lane.
+/// Returns `sum + a . b`, with two terms in each lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
@@ -137,19 +137,19 @@ fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
     _mm512_dpbf16_ps(sum, a, b)
 }
 
-/// Writes the rectified sums of one output, their lanes in order.
+/// Writes the rectified sums of one output, with the order of lanes restored.
 ///
 /// # Safety
-/// The output must be there.
+/// The output must exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
     let zero = _mm512_setzero_ps();
-    // Interleaving has put lanes 0-3, 8-11, 16-19, 24-27 into the first vector and those between into
+    // Interleaving has moved lanes 0-3, 8-11, 16-19, 24-27 to the first vector and the others to
     // the second.
     let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     let second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-    // The second operand is the result where one is NaN.
+    // If one operand is NaN, the result is the second.
     let sums = [
         _mm512_max_ps(zero, sums[0]),
         _mm512_max_ps(zero, sums[1]),
@@ -162,7 +162,7 @@ unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
         _mm512_permutex2var_ps(sums[2], first, sums[3]),
         _mm512_permutex2var_ps(sums[2], second, sums[3]),
     ];
-    // SAFETY: the caller vouches for the output, whose lanes are 64 numbers on lines of their own.
+    // SAFETY: the caller guarantees the output, whose lanes are 64 numbers, aligned to cache lines.
     unsafe {
         match y {
             HalfOutputs::Single(y) => {

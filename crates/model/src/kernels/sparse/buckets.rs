@@ -1,25 +1,25 @@
-//! The order in which a product runs through its connections.
+//! The order in which a product reads its connections.
 
 use std::ops::Range;
 
-/// Outputs whose sums are kept in registers together.
+/// Number of outputs whose sums are kept in registers together.
 pub(super) const GROUP: usize = 4;
 
-/// Inputs of the longest block; they are numbered in a byte. The lanes of so many, 34 KB of a tile, nearly
-/// stay in the first-level cache; shorter blocks read and write the sums more often.
+/// Maximum number of inputs in a block; they are numbered in a byte. Their lanes, 34 KB of a tile, nearly
+/// fit the first-level cache; shorter blocks read and write the sums more often.
 const LONGEST: usize = 136;
 
-/// A set of outputs of a group, one bit an output.
+/// A set of outputs of a group, one bit for each output.
 type Pattern = usize;
 
-/// For each block of inputs and each group of outputs, the inputs by which outputs of the group use
-/// them: a bucket for each of the 15 patterns.
+/// For each block of inputs and each group of outputs, the inputs sorted by the outputs of the group that use
+/// them, with a bucket for each of the 15 patterns.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
     n_inputs: usize,
-    /// Inputs of every bucket; block after block, in it group after group. Pattern 0 has none.
+    /// Number of inputs in every bucket, by block, then by group. Pattern 0 has none.
     pub(super) counts: Vec<[u8; 16]>,
-    /// Inputs, counted from the first of their block, bucket after bucket.
+    /// Inputs, numbered from the first of their block, by bucket.
     pub(super) inputs: Vec<u8>,
     /// Numbers of the connections: for each of `inputs`, one for each output of the pattern.
     pub(super) numbers: Vec<u32>,
@@ -47,7 +47,7 @@ impl Buckets {
         buckets
     }
 
-    /// The blocks that the inputs are cut into.
+    /// Returns the blocks into which the inputs are divided.
     pub(super) fn blocks(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
         blocks(self.n_inputs, LONGEST)
     }
@@ -89,8 +89,8 @@ impl Buckets {
     }
 }
 
-/// Inputs cut into blocks of about the same length, `longest` at most; one, and that empty, where
-/// there are none.
+/// Divides inputs into blocks of about the same length, at most `longest`; without inputs there is one empty
+/// block.
 pub(super) fn blocks(
     n_inputs: usize,
     longest: usize,

@@ -1,4 +1,4 @@
-//! Gradients of kept weights: four columns of the layer side by side.
+//! Gradients of kept weights, four columns of the layer at a time.
 
 use super::buckets::blocks;
 use super::{SparsityPattern, WeightGradient};
@@ -7,10 +7,10 @@ use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 use std::ops::Range;
 
-/// ColumnGroups that are summed together: their gradients fill half of AVX-512's registers.
+/// Number of columns that are summed together: their gradients fill half of the AVX-512 registers.
 const GROUP: usize = 4;
 
-/// Inputs of a block: their lanes, 28 KB of a tile, stay in the first-level cache.
+/// Number of inputs in a block: their lanes, 28 KB of a tile, fit the first-level cache.
 const BLOCK: usize = 112;
 
 /// For each block of inputs: the layer's columns in groups of four with about as many connections
@@ -19,41 +19,46 @@ const BLOCK: usize = 112;
 pub(super) struct ColumnGroups {
     inputs: usize,
     outputs: usize,
-    /// Block after block.
+    /// The groups, by block.
     groups: Vec<Group>,
-    /// The inputs of every step, counted from the first of their block.
+    /// The inputs of every step, numbered from the first of their block.
     steps: Vec<[u8; GROUP]>,
 }
 
 #[derive(Clone, Debug)]
 struct Group {
-    /// Of the block.
+    /// The first input of the block.
     first_input: usize,
     outputs: [usize; GROUP],
     n_steps: usize,
 }
 
 impl ColumnGroups {
-    /// The columns, and the number of the connection of each sum, four to a step.
-    pub(super) fn new(grid: &SparsityPattern) -> (ColumnGroups, Vec<u32>) {
+    /// Returns the groups, and the number of the connection of each sum, four for each step.
+    pub(super) fn new(pattern: &SparsityPattern) -> (ColumnGroups, Vec<u32>) {
         let mut columns = ColumnGroups {
-            inputs: grid.inputs(),
-            outputs: grid.outputs(),
+            inputs: pattern.inputs(),
+            outputs: pattern.outputs(),
             groups: Vec::new(),
             steps: Vec::new(),
         };
         let mut numbers = Vec::new();
-        for block in blocks(grid.inputs(), BLOCK) {
-            columns.push_block(grid, block, &mut numbers);
+        for block in blocks(pattern.inputs(), BLOCK) {
+            columns.push_block(pattern, block, &mut numbers);
         }
         (columns, numbers)
     }
 
-    fn push_block(&mut self, grid: &SparsityPattern, block: Range<usize>, numbers: &mut Vec<u32>) {
+    fn push_block(
+        &mut self,
+        pattern: &SparsityPattern,
+        block: Range<usize>,
+        numbers: &mut Vec<u32>,
+    ) {
         // The inputs of each column, and the numbers of their connections.
-        let mut kept = vec![Vec::new(); grid.outputs()];
+        let mut kept = vec![Vec::new(); pattern.outputs()];
         for (at, input) in block.clone().enumerate() {
-            for (output, number) in grid.row(input) {
+            for (output, number) in pattern.row(input) {
                 kept[output].push((at as u8, number));
             }
         }
@@ -65,7 +70,7 @@ impl ColumnGroups {
         }
     }
 
-    /// Pads shorter columns with the first input of the block.
+    /// Adds a group; shorter columns are padded with the first input of the block.
     fn push_group(
         &mut self,
         first_input: usize,
@@ -73,7 +78,7 @@ impl ColumnGroups {
         kept: &[Vec<(u8, u32)>],
         numbers: &mut Vec<u32>,
     ) {
-        // The last is the longest.
+        // The last column is the longest.
         let n_steps = group.last().map_or(0, |&output| kept[output].len());
         for step in 0..n_steps {
             let connections: [(u8, u32); GROUP] = std::array::from_fn(|column| {
@@ -93,7 +98,7 @@ impl ColumnGroups {
     /// Adds the sums over all tiles.
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub(super) fn add<R: Real>(
         &self,
         level: SimdLevel,
@@ -119,7 +124,7 @@ impl ColumnGroups {
     }
 }
 
-/// The sums of one tile. The lengths of the slices fit the columns.
+/// The sums of one tile. The lengths of the slices match the columns.
 struct Tile<'a, R> {
     columns: &'a ColumnGroups,
     x: &'a [Lanes<R>],
@@ -132,7 +137,7 @@ impl<R: Real> Kernel<R> for Tile<'_, R> {
     unsafe fn run<S: Simd<R>>(self) {
         let mut steps = self.columns.steps.as_ptr();
         let mut sums = self.sums.as_mut_ptr();
-        // The next tile lies behind this one: it is fetched meanwhile, since groups jump about in it.
+        // The next tile follows this one. It is prefetched meanwhile, since groups access it in random order.
         let n_groups = self.columns.groups.len();
         let mut next = [self.x, self.dy].map(|lanes| lanes.as_ptr_range().end);
         let shares = [self.x, self.dy].map(|lanes| lanes.len().div_ceil(n_groups));
@@ -147,7 +152,7 @@ impl<R: Real> Kernel<R> for Tile<'_, R> {
             let x = self.x[group.first_input..].as_ptr().cast::<R>();
             let dy = group.outputs.map(|output| self.dy[output].0.as_ptr());
             // SAFETY: the caller promises the instructions. The lengths of `steps` and `sums` are
-            // those of all groups together; the inputs of a step lie in its block, which `x` has.
+            // those of all groups together; the inputs of a step are in its block, which `x` holds.
             unsafe {
                 let mut gradients = [S::Tile::splat(R::ZERO); GROUP];
                 for (gradients, dy) in gradients.iter_mut().zip(dy) {

@@ -1,7 +1,7 @@
-//! Inputs times kept weights in half precision (bfloat16), summed in single precision: for scoring.
+//! Inputs times kept weights in half precision (bfloat16), summed in single precision; used for scoring.
 //!
-//! The processor's dot product of bfloat16 takes two inputs at a time. Two inputs that the same outputs
-//! use make a pair, so that nothing is multiplied in vain but in a pair that lacks its second.
+//! The processor's dot product of bfloat16 takes two inputs at a time. Inputs that are used by the same outputs
+//! form pairs, so that only incomplete pairs waste a multiplication.
 
 use super::SparsityPattern;
 use super::buckets::GROUP;
@@ -14,7 +14,7 @@ use crate::kernels::{LANES, Lanes, SimdLevel};
 pub struct HalfLanes(pub [u16; LANES]);
 
 impl HalfLanes {
-    /// The numbers, each rounded to the nearest.
+    /// Rounds each number to the nearest bfloat16.
     pub fn of(lanes: &Lanes<f32>) -> HalfLanes {
         HalfLanes(lanes.0.map(rounded))
     }
@@ -23,10 +23,10 @@ impl HalfLanes {
 /// Rounds tiles to half precision.
 ///
 /// # Panics
-/// If the slices are of unlike lengths.
+/// If the lengths of the slices differ.
 pub fn narrow(level: SimdLevel, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
     assert_eq!(x.len(), y.len(), "other tiles");
-    match level.set() {
+    match level.isa() {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 if level.has_half() => {
             // SAFETY: the processor has AVX-512 with bfloat16, and the lengths are the same.
@@ -36,7 +36,7 @@ pub fn narrow(level: SimdLevel, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
     }
 }
 
-/// The nearest bfloat16, ties to even; NaN stays one.
+/// Returns the nearest bfloat16, ties to even; NaN stays NaN.
 pub(super) fn rounded(x: f32) -> u16 {
     if x.is_nan() {
         return 0x7fc0;
@@ -49,50 +49,50 @@ fn widened(half: u16) -> f32 {
     f32::from_bits(u32::from(half) << 16)
 }
 
-/// The ways in which a group of outputs can use an input: which of them, but not none.
+/// Number of non-empty sets of outputs of a group that can use an input.
 pub(super) const PATTERNS: usize = (1 << GROUP) - 1;
 
-/// Inputs of a block at most. Half as wide as in single precision, more of them fit the first-level
-/// cache.
-const MOST: usize = 192;
+/// Maximum number of inputs in a block. More fit the first-level cache than in single
+/// precision.
+const MAX_BLOCK: usize = 192;
 
-/// A layer's kept connections as pairs of inputs, with their weights. Made once for a mask and its
+/// A layer's kept connections as pairs of inputs, with their weights. Built once for a mask and its
 /// weights.
 #[derive(Clone, Debug)]
 pub struct HalfProduct {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    /// Inputs of a block.
+    /// Number of inputs in a block.
     pub(super) length: usize,
     /// Number of pairs, `[blocks, groups, PATTERNS]`.
     pub(super) counts: Vec<u8>,
-    /// Inputs, counted in their block, `[pairs, 2]`.
+    /// Inputs, numbered in their block, `[pairs, 2]`.
     pub(super) places: Vec<u8>,
     /// For each pair, the two weights of each output that uses it, the first in the lower half.
     pub(super) weights: Vec<u32>,
 }
 
-/// Where a product's sums go.
+/// The destination of a product's sums.
 #[derive(Debug)]
 pub enum HalfOutputs<'a> {
-    /// To another layer, `[n_tiles, outputs]`.
+    /// Inputs of another layer, `[n_tiles, outputs]`.
     Half(&'a mut [HalfLanes]),
-    /// To the heads.
+    /// Inputs of the heads, `[n_tiles, outputs]`.
     Single(&'a mut [Lanes<f32>]),
 }
 
 impl HalfProduct {
-    /// From the layer's inputs to its outputs; `weights` are those of the kept connections, by number.
+    /// Packs a layer; `weights` holds the weights of the kept connections, by number.
     ///
     /// # Panics
-    /// If there is not a weight for each connection.
-    pub fn new(grid: &SparsityPattern, weights: &[f32]) -> HalfProduct {
-        assert_eq!(weights.len(), grid.n_kept(), "weights of another layer");
-        let inputs = grid.inputs();
-        let n_blocks = inputs.div_ceil(MOST).max(1);
+    /// If the number of weights is not that of the connections.
+    pub fn new(pattern: &SparsityPattern, weights: &[f32]) -> HalfProduct {
+        assert_eq!(weights.len(), pattern.n_kept(), "weights of another layer");
+        let inputs = pattern.inputs();
+        let n_blocks = inputs.div_ceil(MAX_BLOCK).max(1);
         let mut product = HalfProduct {
             inputs,
-            outputs: grid.outputs(),
+            outputs: pattern.outputs(),
             length: inputs.div_ceil(n_blocks).max(1),
             counts: Vec::new(),
             places: Vec::new(),
@@ -100,14 +100,14 @@ impl HalfProduct {
         };
         for block in 0..n_blocks {
             let first = block * product.length;
-            let members = first..inputs.min(first + product.length);
-            for group in (0..grid.outputs()).step_by(GROUP) {
-                for pattern in 1..=PATTERNS {
-                    let uses = |&input: &usize| grid.four(input, group) == pattern;
-                    let members: Vec<usize> = members.clone().filter(uses).collect();
-                    product.counts.push(members.len().div_ceil(2) as u8);
-                    for pair in members.chunks(2) {
-                        product.push(grid, weights, first, group, pattern, pair);
+            let block_inputs = first..inputs.min(first + product.length);
+            for group in (0..pattern.outputs()).step_by(GROUP) {
+                for usage in 1..=PATTERNS {
+                    let uses = |&input: &usize| pattern.four(input, group) == usage;
+                    let inputs: Vec<usize> = block_inputs.clone().filter(uses).collect();
+                    product.counts.push(inputs.len().div_ceil(2) as u8);
+                    for pair in inputs.chunks(2) {
+                        product.push(pattern, weights, first, group, usage, pair);
                     }
                 }
             }
@@ -117,20 +117,20 @@ impl HalfProduct {
 
     fn push(
         &mut self,
-        grid: &SparsityPattern,
+        pattern: &SparsityPattern,
         weights: &[f32],
         first: usize,
         group: usize,
-        pattern: usize,
+        usage: usize,
         pair: &[usize],
     ) {
-        // A pair that lacks its second has its first again, at no weight.
+        // An incomplete pair repeats its first input, with weight 0.
         let places = [pair[0], pair[pair.len() - 1]];
         self.places
             .extend(places.map(|input| (input - first) as u8));
-        for output in (0..GROUP).filter(|q| pattern >> q & 1 == 1) {
+        for output in (0..GROUP).filter(|q| usage >> q & 1 == 1) {
             let weight = |input: Option<&usize>| {
-                let number = input.and_then(|&input| grid.number(input, group + output));
+                let number = input.and_then(|&input| pattern.number(input, group + output));
                 let weight = number.map_or(0.0, |number| weights[number as usize]);
                 u32::from(rounded(weight))
             };
@@ -139,29 +139,29 @@ impl HalfProduct {
         }
     }
 
-    /// Features of a tile that it reads.
+    /// Returns the number of features of a tile that it reads.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Features of a tile that it writes.
+    /// Returns the number of features of a tile that it writes.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// For each tile: `y[o] = max(bias[o] + sum of weights * x, 0)` (NaN stays). `room` is for sums on
-    /// their way.
+    /// Computes for each tile `y[o] = max(bias[o] + sum of weights * x, 0)` (NaN stays). `buffer` is for
+    /// intermediate sums.
     ///
     /// `x` is `[n_tiles, inputs]`, `bias` `[outputs]`.
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub fn run(
         &self,
         level: SimdLevel,
         bias: &[f32],
         x: &[HalfLanes],
-        room: &mut Vec<Lanes<f32>>,
+        buffer: &mut Vec<Lanes<f32>>,
         mut y: HalfOutputs<'_>,
     ) {
         let n_outputs = match &y {
@@ -172,7 +172,7 @@ impl HalfProduct {
         assert_eq!(n_outputs, n_tiles * self.outputs, "outputs of other tiles");
         assert_eq!(x.len(), n_tiles * self.inputs, "inputs of other tiles");
         assert_eq!(bias.len(), self.outputs, "biases of another layer");
-        room.resize(self.outputs, Lanes::all(0.0));
+        buffer.resize(self.outputs, Lanes::all(0.0));
         for tile in 0..n_tiles {
             let x = &x[tile * self.inputs..(tile + 1) * self.inputs];
             let own = tile * self.outputs..(tile + 1) * self.outputs;
@@ -180,39 +180,39 @@ impl HalfProduct {
                 HalfOutputs::Half(y) => HalfOutputs::Half(&mut y[own]),
                 HalfOutputs::Single(y) => HalfOutputs::Single(&mut y[own]),
             };
-            match level.set() {
+            match level.isa() {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 if level.has_half() => {
                     // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
-                    unsafe { super::avx512_half::product(self, bias, x, room, y) }
+                    unsafe { super::avx512_half::product(self, bias, x, buffer, y) }
                 }
-                _ => self.run_portable(bias, x, room, y),
+                _ => self.run_portable(bias, x, buffer, y),
             }
         }
     }
 
-    /// One tile, with plain arithmetic: to check the fast way, which is what this is for.
+    /// Computes one tile with plain arithmetic: the reference for the fast kernel, and the fallback.
     fn run_portable(
         &self,
         bias: &[f32],
         x: &[HalfLanes],
-        room: &mut [Lanes<f32>],
+        buffer: &mut [Lanes<f32>],
         y: HalfOutputs<'_>,
     ) {
-        for (sums, &bias) in room.iter_mut().zip(bias) {
+        for (sums, &bias) in buffer.iter_mut().zip(bias) {
             *sums = Lanes::all(bias);
         }
         let mut places = self.places.as_chunks::<2>().0.iter();
         let mut weights = self.weights.iter();
         let n_groups = self.outputs.div_ceil(GROUP).max(1);
         for (at, &count) in self.counts.iter().enumerate() {
-            let (pattern, group) = (at % PATTERNS + 1, at / PATTERNS % n_groups * GROUP);
+            let (usage, group) = (at % PATTERNS + 1, at / PATTERNS % n_groups * GROUP);
             let block = at / PATTERNS / n_groups * self.length;
             for pair in places.by_ref().take(usize::from(count)) {
-                let outputs = (0..GROUP).filter(|q| pattern >> q & 1 == 1);
+                let outputs = (0..GROUP).filter(|q| usage >> q & 1 == 1);
                 for (output, &weight) in outputs.zip(weights.by_ref()) {
                     let halves = [weight as u16, (weight >> 16) as u16].map(widened);
-                    let sums = &mut room[group + output].0;
+                    let sums = &mut buffer[group + output].0;
                     for (&place, weight) in pair.iter().zip(halves) {
                         let x = &x[block + usize::from(place)].0;
                         let sums = sums.iter_mut().zip(x);
@@ -224,12 +224,12 @@ impl HalfProduct {
         let rectified = |sum: f32| if sum < 0.0 { 0.0 } else { sum };
         match y {
             HalfOutputs::Half(y) => {
-                for (y, sums) in y.iter_mut().zip(room) {
+                for (y, sums) in y.iter_mut().zip(buffer) {
                     *y = HalfLanes(sums.0.map(|sum| rounded(rectified(sum))));
                 }
             }
             HalfOutputs::Single(y) => {
-                for (y, sums) in y.iter_mut().zip(room) {
+                for (y, sums) in y.iter_mut().zip(buffer) {
                     *y = Lanes(sums.0.map(rectified));
                 }
             }
@@ -252,9 +252,9 @@ mod tests {
         assert_eq!(widened(rounded(f32::MAX)), f32::INFINITY);
     }
 
-    /// Both ways agree, and lie as near to the exact sum as halves can.
+    /// Both kernels agree, and are as close to the exact sum as half precision allows.
     #[test]
-    fn half_precision_is_near() {
+    fn half_precision_is_accurate() {
         for (inputs, outputs, density) in [
             (1, 1, 1.0),
             (7, 5, 0.5),
@@ -263,10 +263,10 @@ mod tests {
             (30, 8, 0.0),
         ] {
             let rng = CounterRng::new(inputs as u64, "half");
-            let grid = SparsityPattern::from_fn(inputs, outputs, |i, o| {
+            let pattern = SparsityPattern::from_fn(inputs, outputs, |i, o| {
                 rng.uniform((i * outputs + o) as u64) < density
             });
-            let weights: Vec<f32> = (0..grid.n_kept() as u64)
+            let weights: Vec<f32> = (0..pattern.n_kept() as u64)
                 .map(|i| rng.at(1).normal(i) as f32)
                 .collect();
             let bias: Vec<f32> = (0..outputs as u64)
@@ -286,23 +286,23 @@ mod tests {
                 narrow(level, &x, &mut narrowed);
                 assert!(narrowed == halves, "{level}");
             }
-            let product = HalfProduct::new(&grid, &weights);
+            let product = HalfProduct::new(&pattern, &weights);
             for level in SimdLevel::all() {
                 let mut single = vec![Lanes::all(7.0); n_tiles * outputs];
                 let mut half = vec![HalfLanes([7; LANES]); n_tiles * outputs];
-                let mut room = Vec::new();
+                let mut buffer = Vec::new();
                 product.run(
                     level,
                     &bias,
                     &halves,
-                    &mut room,
+                    &mut buffer,
                     HalfOutputs::Single(&mut single),
                 );
                 product.run(
                     level,
                     &bias,
                     &halves,
-                    &mut room,
+                    &mut buffer,
                     HalfOutputs::Half(&mut half),
                 );
                 for (place, (single, half)) in single.iter().zip(&half).enumerate() {
@@ -310,7 +310,7 @@ mod tests {
                     for lane in 0..LANES {
                         let (mut exact, mut size) = (f64::from(bias[output]), 0.0);
                         for input in 0..inputs {
-                            if let Some(number) = grid.number(input, output) {
+                            if let Some(number) = pattern.number(input, output) {
                                 let x = f64::from(x[tile * inputs + input].0[lane]);
                                 let term = f64::from(weights[number as usize]) * x;
                                 exact += term;

@@ -1,4 +1,4 @@
-//! Inputs times kept weights: forward, and with the layer turned round, backward to the inputs.
+//! Inputs times kept weights: forward, and with the transposed layer backward to the inputs.
 
 use super::SparsityPattern;
 use super::buckets::{Buckets, GROUP};
@@ -6,7 +6,7 @@ use crate::kernels::simd::{Kernel, Simd, Vector, prefetch_lanes};
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
-/// A layer's connections in the order in which a product runs through them. Made once for a mask.
+/// A layer's connections in the order in which a product reads them. Built once for a mask.
 #[derive(Clone, Debug)]
 pub struct SparseMatmul {
     inputs: usize,
@@ -14,21 +14,21 @@ pub struct SparseMatmul {
     buckets: Buckets,
 }
 
-/// What the sums over connections start from.
+/// Initial values of the sums over connections.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a, R> {
     /// 0.
     Zero,
     /// A number for each output.
     Bias(&'a [R]),
-    /// What the outputs hold already.
+    /// The current values of the outputs.
     Outputs,
-    /// Sums from elsewhere, `[n_tiles, outputs]`, and a number for each output.
+    /// Other sums, `[n_tiles, outputs]`, plus a number for each output.
     Sums(&'a [Lanes<R>], &'a [R]),
 }
 
 impl<'a, R> Start<'a, R> {
-    /// The start of one tile.
+    /// Returns the initial values of one tile.
     fn of_tile(self, tile: usize, outputs: usize) -> Start<'a, R> {
         match self {
             Start::Sums(sums, bias) => {
@@ -40,50 +40,50 @@ impl<'a, R> Start<'a, R> {
 }
 
 impl SparseMatmul {
-    /// `y = x w`: from the layer's inputs to its outputs.
-    pub fn forward(grid: &SparsityPattern) -> SparseMatmul {
-        let (inputs, outputs) = (grid.inputs(), grid.outputs());
+    /// Creates the forward product `y = x w`: from the layer's inputs to its outputs.
+    pub fn forward(pattern: &SparsityPattern) -> SparseMatmul {
+        let (inputs, outputs) = (pattern.inputs(), pattern.outputs());
         SparseMatmul {
             inputs,
             outputs,
-            buckets: Buckets::new(inputs, outputs, |i, o| grid.number(i, o)),
+            buckets: Buckets::new(inputs, outputs, |i, o| pattern.number(i, o)),
         }
     }
 
-    /// `dx = dy wT`: from the gradients of the layer's outputs to those of its inputs.
-    pub fn backward(grid: &SparsityPattern) -> SparseMatmul {
-        let (inputs, outputs) = (grid.outputs(), grid.inputs());
+    /// Creates the backward product `dx = dy wT`: from the gradients of the layer's outputs to those of its inputs.
+    pub fn backward(pattern: &SparsityPattern) -> SparseMatmul {
+        let (inputs, outputs) = (pattern.outputs(), pattern.inputs());
         SparseMatmul {
             inputs,
             outputs,
-            buckets: Buckets::new(inputs, outputs, |i, o| grid.number(o, i)),
+            buckets: Buckets::new(inputs, outputs, |i, o| pattern.number(o, i)),
         }
     }
 
-    /// Features of a tile that it reads.
+    /// Returns the number of features of a tile that it reads.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Features of a tile that it writes.
+    /// Returns the number of features of a tile that it writes.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Puts the weights of the connections, by number, into this product's order.
+    /// Copies the weights of the connections, given by number, to this product's order.
     pub fn load<R: Real>(&self, weights: &[R], values: &mut Vec<R>) {
         values.clear();
         let numbers = self.buckets.numbers.iter();
         values.extend(numbers.map(|&number| weights[number as usize]));
     }
 
-    /// For each tile: `y[o] = start + sum of values * x`, and with `rectify` what is
-    /// negative becomes 0 (NaN stays).
+    /// Computes for each tile `y[o] = start + sum of values * x`, and with `rectify` sets
+    /// negative values to 0 (NaN stays).
     ///
-    /// `x` is `[n_tiles, inputs]`, `y` is `[n_tiles, outputs]`, `values` is of [`SparseMatmul::load`].
+    /// `x` is `[n_tiles, inputs]`, `y` is `[n_tiles, outputs]`, `values` is from [`SparseMatmul::load`].
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub fn run<R: Real>(
         &self,
         level: SimdLevel,
@@ -97,8 +97,8 @@ impl SparseMatmul {
         all.run(level, values, start, rectify, x, y);
     }
 
-    /// The same for tiles of which only the first lanes are of interest: 16 take a quarter to two
-    /// fifths of the time of 64, the less the more is kept.
+    /// Restricts the product to the first lanes of tiles: 16 lanes take a quarter to two
+    /// fifths of the time of 64, less at higher density.
     ///
     /// # Panics
     /// If a tile has fewer lanes.
@@ -119,10 +119,10 @@ pub struct FirstLanes<'a> {
 }
 
 impl FirstLanes<'_> {
-    /// As [`SparseMatmul::run`]. What `y` then holds in other lanes is of no meaning.
+    /// Like [`SparseMatmul::run`]. The other lanes of `y` are unspecified.
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub fn run<R: Real>(
         &self,
         level: SimdLevel,
@@ -169,10 +169,10 @@ impl FirstLanes<'_> {
     }
 }
 
-/// A product on one tile. The lengths of the slices fit the product.
+/// A product on one tile. The lengths of the slices match the product.
 struct Tile<'a, R> {
     product: &'a SparseMatmul,
-    /// How many lanes of the tile, from the first, are computed at least.
+    /// Minimum number of lanes to compute, from the first.
     n_lanes: usize,
     values: &'a [R],
     start: Start<'a, R>,
@@ -198,10 +198,10 @@ impl<R: Real> Kernel<R> for Tile<'_, R> {
 }
 
 impl<R: Real> Tile<'_, R> {
-    /// Runs through the connections for as many lanes at a time as `V` has.
+    /// Runs the product for as many lanes at a time as `V` has.
     ///
     /// # Safety
-    /// The processor has the instructions of `V`, and the slices are as long as the product says.
+    /// The processor has the instructions of `V`, and the lengths of the slices match the product.
     #[inline(always)]
     unsafe fn strips<V: Vector<R>>(self) {
         let SparseMatmul {
@@ -214,8 +214,8 @@ impl<R: Real> Tile<'_, R> {
         };
         let last = buckets.blocks().len() - 1;
         for (at, block) in buckets.blocks().enumerate() {
-            // What is read next, of this tile or the one after it, lies behind this block. Each group
-            // asks for its share: the first groups of a block would wait for it.
+            // The data read next, of this tile or the next one, follows this block. Each group
+            // prefetches its share, so that the first groups of the next block do not wait for it.
             let mut next = self.x[block.end..].as_ptr();
             let share = match self.n_lanes {
                 LANES => block.len().div_ceil(outputs.div_ceil(GROUP)),
@@ -237,7 +237,7 @@ impl<R: Real> Tile<'_, R> {
                     next = next.wrapping_add(1);
                 }
                 if at == 0 && self.n_lanes == LANES {
-                    // Later blocks find the sums in the second-level cache.
+                    // Later blocks read the sums from the second-level cache.
                     for output in GROUP..2 * GROUP {
                         let y = y.cast::<Lanes<R>>().wrapping_add(output);
                         // SAFETY: the caller promises the instructions.
@@ -247,10 +247,10 @@ impl<R: Real> Tile<'_, R> {
                 let begin = connections;
                 for lane in (0..self.n_lanes).step_by(V::LANES) {
                     connections = begin;
-                    // SAFETY: `y` has `live` features; a bucket's inputs lie in its block, which `x`
-                    // has; `lane + V::LANES` is at most `LANES`, both being powers of two. Buckets
-                    // come in the order in which they were pushed, so `connections` has the inputs
-                    // that `counts` counts, and a value for each of their connections.
+                    // SAFETY: `y` has `live` features; a bucket's inputs are in its block, which `x`
+                    // holds; `lane + V::LANES` is at most `LANES`, both being powers of two. Buckets
+                    // are read in the order in which they were pushed, so `connections` has the inputs
+                    // counted by `counts`, and a value for each of their connections.
                     unsafe {
                         let y = y.add(lane);
                         let mut sums = begin_sums::<R, V>(start, first, live, lane, y);
@@ -266,11 +266,11 @@ impl<R: Real> Tile<'_, R> {
     }
 }
 
-/// What the sums of the `live` outputs from `first` start from. `y` is where they will lie.
+/// Returns the initial sums of the `live` outputs from `first`. `y` is the place of the outputs.
 ///
 /// # Safety
-/// The processor has the instructions of `V`; `y` has `live` features from `lane` on; a bias has the
-/// outputs, and so have sums.
+/// The processor has the instructions of `V`; `y` has `live` features from `lane` on; bias and sums in
+/// `start` have all outputs.
 #[inline(always)]
 unsafe fn begin_sums<R: Real, V: Vector<R>>(
     start: Start<'_, R>,
@@ -299,7 +299,7 @@ unsafe fn begin_sums<R: Real, V: Vector<R>>(
     }
 }
 
-/// Where a product stands in its connections.
+/// The position of a product in its connections.
 #[derive(Clone, Copy)]
 struct PackedConnections<R> {
     inputs: *const u8,
@@ -307,11 +307,11 @@ struct PackedConnections<R> {
 }
 
 impl<R: Real> PackedConnections<R> {
-    /// Adds to the sums of a group what its connections in a block bring.
+    /// Adds the connections of a group in a block to its sums.
     ///
     /// # Safety
-    /// The processor has the instructions of `V`. At `self` lie the inputs that `counts` counts, and
-    /// their values; `x` has the features of the block.
+    /// The processor has the instructions of `V`. `self` points to the inputs counted by `counts`, and
+    /// to their values; `x` has the features of the block.
     #[inline(always)]
     unsafe fn add_group<V: Vector<R>>(
         &mut self,
@@ -330,10 +330,10 @@ impl<R: Real> PackedConnections<R> {
         }
     }
 
-    /// Adds the connections of `n_inputs` inputs which the outputs of `PATTERN` use.
+    /// Adds the connections of `n_inputs` inputs to the outputs in `PATTERN`.
     ///
     /// # Safety
-    /// As [`PackedConnections::add_group`], for these inputs.
+    /// As for [`PackedConnections::add_group`], for these inputs.
     #[inline(always)]
     unsafe fn add_bucket<V: Vector<R>, const PATTERN: u32>(
         &mut self,

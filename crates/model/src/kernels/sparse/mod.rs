@@ -1,4 +1,4 @@
-//! The products of a layer over its kept connections only, on tiles.
+//! Products of a layer over its kept connections only, on tiles.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512_half;

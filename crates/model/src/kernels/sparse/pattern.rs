@@ -1,11 +1,11 @@
-//! Which connections of a layer are kept, and their numbers.
+//! The kept connections of a layer, and their numbers.
 
 /// The kept connections of a layer, numbered from 0 in the order of `(input, output)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SparsityPattern {
     inputs: usize,
     outputs: usize,
-    /// One bit a connection; each input begins a word.
+    /// One bit for each connection; each input starts a new word.
     words: Vec<u64>,
     /// For each word, the number of kept connections before it.
     before: Vec<u32>,
@@ -13,7 +13,7 @@ pub struct SparsityPattern {
 }
 
 impl SparsityPattern {
-    /// The connections for which `kept(input, output)` holds.
+    /// Creates a pattern of the connections for which `kept(input, output)` is true.
     pub fn from_fn(
         inputs: usize,
         outputs: usize,
@@ -42,27 +42,27 @@ impl SparsityPattern {
         }
     }
 
-    /// All connections.
+    /// Creates a pattern of all connections.
     pub fn full(inputs: usize, outputs: usize) -> SparsityPattern {
         SparsityPattern::from_fn(inputs, outputs, |_, _| true)
     }
 
-    /// Number of inputs.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Number of outputs.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Number of kept connections.
+    /// Returns the number of kept connections.
     pub fn n_kept(&self) -> usize {
         self.n_kept
     }
 
-    /// The share of connections that is kept; 1 for a layer without any.
+    /// Returns the share of kept connections; 1 for a layer without connections.
     pub fn density(&self) -> f64 {
         match self.inputs * self.outputs {
             0 => 1.0,
@@ -70,13 +70,13 @@ impl SparsityPattern {
         }
     }
 
-    /// Whether a connection is kept.
+    /// Returns true if a connection is kept.
     #[inline]
     pub fn keeps(&self, input: usize, output: usize) -> bool {
         self.words[input * self.outputs.div_ceil(64) + output / 64] >> (output % 64) & 1 == 1
     }
 
-    /// The number of a connection, if it is kept.
+    /// Returns the number of a connection, if it is kept.
     #[inline]
     pub fn number(&self, input: usize, output: usize) -> Option<u32> {
         let at = input * self.outputs.div_ceil(64) + output / 64;
@@ -85,7 +85,7 @@ impl SparsityPattern {
         (word >> bit & 1 == 1).then(|| self.before[at] + before)
     }
 
-    /// Four connections of an input as bits, those to `first` and the next outputs; `first` is a
+    /// Returns four connections of an input as bits, to output `first` and the next three; `first` must be a
     /// multiple of 4.
     #[inline]
     pub(super) fn four(&self, input: usize, first: usize) -> usize {
@@ -93,7 +93,7 @@ impl SparsityPattern {
         (word >> (first % 64) & 0b1111) as usize
     }
 
-    /// `(output, number)` of every kept connection of an input, by number.
+    /// Iterates over `(output, number)` of every kept connection of an input, by number.
     pub(super) fn row(&self, input: usize) -> impl Iterator<Item = (usize, u32)> + '_ {
         let first = input * self.outputs.div_ceil(64);
         let numbers = self.before.get(first).copied().unwrap_or(0)..;
@@ -108,13 +108,13 @@ impl SparsityPattern {
             .flat_map(|(at, &word)| bits(word).map(move |bit| at * 64 + bit))
     }
 
-    /// `(input, output)` of every kept connection, by number.
+    /// Iterates over `(input, output)` of every kept connection, by number.
     pub fn kept(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         (0..self.inputs).flat_map(|input| self.outputs_of(input).map(move |output| (input, output)))
     }
 }
 
-/// The places of the bits that are set, ascending.
+/// Iterates over the positions of the bits that are set, ascending.
 fn bits(word: u64) -> impl Iterator<Item = usize> {
     let rest = |&bits: &u64| Some(bits & (bits - 1)).filter(|&rest| rest != 0);
     let words = std::iter::successors(Some(word).filter(|&word| word != 0), rest);
@@ -127,17 +127,17 @@ mod tests {
 
     #[test]
     fn numbers_count_the_kept_connections_in_order() {
-        let grid = SparsityPattern::from_fn(3, 130, |i, o| (i * 7 + o * 5) % 3 == 0);
-        let kept: Vec<_> = grid.kept().collect();
-        assert_eq!(kept.len(), grid.n_kept());
+        let pattern = SparsityPattern::from_fn(3, 130, |i, o| (i * 7 + o * 5) % 3 == 0);
+        let kept: Vec<_> = pattern.kept().collect();
+        assert_eq!(kept.len(), pattern.n_kept());
         assert!(kept.is_sorted());
         for (number, &(i, o)) in kept.iter().enumerate() {
-            assert!(grid.keeps(i, o));
-            assert_eq!(grid.number(i, o), Some(number as u32));
+            assert!(pattern.keeps(i, o));
+            assert_eq!(pattern.number(i, o), Some(number as u32));
         }
         let all = (0..3).flat_map(|i| (0..130).map(move |o| (i, o)));
         let others = all.filter(|pair| !kept.contains(pair));
-        others.for_each(|(i, o)| assert_eq!(grid.number(i, o), None));
+        others.for_each(|(i, o)| assert_eq!(pattern.number(i, o), None));
     }
 
     #[test]

@@ -1,45 +1,45 @@
-//! Gradients of all weights: squares of four inputs and four outputs.
+//! Gradients of all weights of a layer, in squares of four inputs and four outputs.
 
 use super::{SparsityPattern, WeightGradient};
 use crate::kernels::simd::{Kernel, Simd, Vector};
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
-/// Inputs, and outputs, of a square: its 16 sums are kept in registers.
+/// Number of inputs, and of outputs, of a square: its 16 sums are kept in registers.
 const SIDE: usize = 4;
 
-/// Inputs whose lanes, over [`TILES`] tiles, stay in the second-level cache.
+/// Number of inputs whose lanes, over [`TILES`] tiles, fit the second-level cache.
 const BLOCK: usize = 64;
 
-/// Tiles that are summed before sums over lanes are taken.
+/// Number of tiles that are summed before the sums over lanes are computed.
 const TILES: usize = 16;
 
-/// The squares of a layer: for each block of inputs, for each four outputs, for each four inputs. Those
-/// that reach beyond an edge repeat the last feature there.
+/// The squares of a layer, ordered by block of inputs, then outputs, then inputs. Squares
+/// that extend beyond an edge repeat the last feature.
 #[derive(Clone, Debug)]
 pub(super) struct SquareBlocks {
     inputs: usize,
     outputs: usize,
 }
 
-/// The features of a side that begins at `first`: those beyond the last of `n` are the last again.
+/// Returns the features of a side that begins at `first`; beyond the last of `n` features the last is repeated.
 fn side(first: usize, n: usize) -> [usize; SIDE] {
     std::array::from_fn(|at| (first + at).min(n - 1))
 }
 
 impl SquareBlocks {
-    /// The squares, and the number of the connection of each sum: 16 to a square, input after input.
-    pub(super) fn new(grid: &SparsityPattern) -> (SquareBlocks, Vec<u32>) {
+    /// Returns the squares, and the number of the connection of each sum: 16 for each square, input by input.
+    pub(super) fn new(pattern: &SparsityPattern) -> (SquareBlocks, Vec<u32>) {
         let squares = SquareBlocks {
-            inputs: grid.inputs(),
-            outputs: grid.outputs(),
+            inputs: pattern.inputs(),
+            outputs: pattern.outputs(),
         };
         let mut numbers = Vec::new();
         for (first_input, first_output) in squares.each() {
             for input in first_input..first_input + SIDE {
                 for output in first_output..first_output + SIDE {
-                    let inside = input < grid.inputs() && output < grid.outputs();
-                    let number = inside.then(|| grid.number(input, output)).flatten();
+                    let inside = input < pattern.inputs() && output < pattern.outputs();
+                    let number = inside.then(|| pattern.number(input, output)).flatten();
                     numbers.push(number.unwrap_or(WeightGradient::NONE));
                 }
             }
@@ -47,7 +47,7 @@ impl SquareBlocks {
         (squares, numbers)
     }
 
-    /// The first input and the first output of every square.
+    /// Iterates over the first input and the first output of every square.
     fn each(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (inputs, outputs) = (self.inputs, self.outputs);
         (0..inputs).step_by(BLOCK).flat_map(move |block| {
@@ -59,7 +59,10 @@ impl SquareBlocks {
         })
     }
 
-    /// Adds the sums over all tiles. The lengths of the slices fit.
+    /// Adds the sums over all tiles.
+    ///
+    /// # Panics
+    /// If a slice has a wrong length.
     pub(super) fn add<R: Real>(
         &self,
         level: SimdLevel,
@@ -88,7 +91,7 @@ impl SquareBlocks {
     }
 }
 
-/// The sums of a few tiles. The lengths of the slices fit the squares.
+/// The sums of a few tiles. The lengths of the slices match the squares.
 struct Tiles<'a, R> {
     squares: &'a SquareBlocks,
     n_tiles: usize,
@@ -121,10 +124,10 @@ impl<R: Real> Kernel<R> for Tiles<'_, R> {
     }
 }
 
-/// Some tiles.
+/// The inputs or gradients of some tiles.
 struct Side<R> {
     lanes: *const R,
-    /// Numbers from a tile to the next.
+    /// Distance between tiles, in numbers.
     step: usize,
     n_tiles: usize,
 }

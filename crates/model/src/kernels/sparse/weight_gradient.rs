@@ -1,4 +1,4 @@
-//! Inputs times gradients of outputs, summed over rows, for kept connections: the gradients of weights.
+//! Gradients of the kept weights: inputs times gradients of outputs, summed over rows.
 
 use super::SparsityPattern;
 use super::column_groups::ColumnGroups;
@@ -6,17 +6,17 @@ use super::square_blocks::SquareBlocks;
 use crate::kernels::{Lanes, SimdLevel};
 use crate::number::Real;
 
-/// The share of kept connections from which all are computed: it is faster then.
+/// Density from which all connections are computed, which is faster then.
 const DENSE: f64 = 0.8;
 
-/// A layer's connections in the order in which the gradients of its weights are summed. Made once for a
+/// A layer's connections in the order in which the gradients of its weights are summed. Built once for a
 /// mask.
 #[derive(Clone, Debug)]
 pub struct WeightGradient {
     inputs: usize,
     outputs: usize,
     order: Order,
-    /// Of each sum.
+    /// The number of the connection of each sum.
     numbers: Vec<u32>,
 }
 
@@ -29,53 +29,53 @@ enum Order {
 }
 
 impl WeightGradient {
-    /// The number of a sum that belongs to no kept connection.
+    /// The number of sums that belong to no kept connection.
     pub const NONE: u32 = u32::MAX;
 
-    /// The sums of a layer.
-    pub fn new(grid: &SparsityPattern) -> WeightGradient {
-        match grid.density() < DENSE {
-            true => WeightGradient::sparse(grid),
-            false => WeightGradient::dense(grid),
+    /// Chooses the faster order for a layer.
+    pub fn new(pattern: &SparsityPattern) -> WeightGradient {
+        match pattern.density() < DENSE {
+            true => WeightGradient::sparse(pattern),
+            false => WeightGradient::dense(pattern),
         }
     }
 
-    /// The sums of a layer, computed for kept connections only whatever their share.
+    /// Computes kept connections only, at any density.
     #[doc(hidden)]
-    pub fn sparse(grid: &SparsityPattern) -> WeightGradient {
-        let (columns, numbers) = ColumnGroups::new(grid);
+    pub fn sparse(pattern: &SparsityPattern) -> WeightGradient {
+        let (columns, numbers) = ColumnGroups::new(pattern);
         WeightGradient {
-            inputs: grid.inputs(),
-            outputs: grid.outputs(),
+            inputs: pattern.inputs(),
+            outputs: pattern.outputs(),
             order: Order::Sparse(columns),
             numbers,
         }
     }
 
-    /// The sums of a layer, computed for all connections whatever the share of the kept ones.
+    /// Computes all connections, at any density.
     #[doc(hidden)]
-    pub fn dense(grid: &SparsityPattern) -> WeightGradient {
-        let (squares, numbers) = SquareBlocks::new(grid);
+    pub fn dense(pattern: &SparsityPattern) -> WeightGradient {
+        let (squares, numbers) = SquareBlocks::new(pattern);
         WeightGradient {
-            inputs: grid.inputs(),
-            outputs: grid.outputs(),
+            inputs: pattern.inputs(),
+            outputs: pattern.outputs(),
             order: Order::Dense(squares),
             numbers,
         }
     }
 
-    /// The number of the connection that each sum belongs to, or [`WeightGradient::NONE`]: padding.
+    /// Returns the number of the connection of each sum, or [`WeightGradient::NONE`] for padding.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
     }
 
-    /// `sums += x dy`, over all lanes of all tiles. What lies in padding is of no meaning.
+    /// Computes `sums += x dy`, over all lanes of all tiles. Sums of padding are unspecified.
     ///
-    /// `x` is `[n_tiles, inputs]`, `dy` is `[n_tiles, outputs]`, `sums` as long as
+    /// `x` is `[n_tiles, inputs]`, `dy` is `[n_tiles, outputs]`, `sums` has the length of
     /// [`WeightGradient::numbers`].
     ///
     /// # Panics
-    /// If a slice is of another length.
+    /// If a slice has a wrong length.
     pub fn add<R: Real>(
         &self,
         level: SimdLevel,

@@ -1,13 +1,13 @@
-//! The Gram matrix and back, in blocks of fields: the sums of a block stay in registers.
+//! The Gram matrix, forward and backward, in blocks of fields: the sums of a block stay in registers.
 
 use crate::kernels::versions::{CompiledLoop, add, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
-/// Fields, or places of a vector, on the long side of a block.
+/// Number of fields, or of elements of a vector, on the long side of a block.
 const LONG: usize = 4;
 
-/// The place of the pair `i <= j` in the upper triangle, row by row.
+/// Returns the position of the pair `i <= j` in the upper triangle, row by row.
 #[inline(always)]
 fn place(fields: usize, i: usize, j: usize) -> usize {
     i * (2 * fields + 1 - i) / 2 + j - i
@@ -37,8 +37,8 @@ impl<R: Real> CompiledLoop for Forward<'_, R> {
 }
 
 impl<R: Real> Forward<'_, R> {
-    /// `BLOCK` times `LONG` pairs of fields, in `WIDTH` lanes. Fields past the last are the last one
-    /// again, and are computed in vain, as are pairs below the diagonal.
+    /// Computes `BLOCK` times `LONG` pairs of fields, in `WIDTH` lanes. Beyond the last field, the last field
+    /// is repeated; these pairs and those below the diagonal are discarded.
     #[inline(always)]
     fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
         &mut self,
@@ -97,7 +97,7 @@ impl<R: Real> CompiledLoop for Across<'_, R> {
 }
 
 impl<R: Real> Across<'_, R> {
-    /// As [`Forward::block`].
+    /// Like [`Forward::block`].
     #[inline(always)]
     fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
         &mut self,
@@ -158,8 +158,8 @@ impl<R: Real> CompiledLoop for Backward<'_, R> {
 }
 
 impl<R: Real> Backward<'_, R> {
-    /// The gradients of `LONG` places in the vectors of `BLOCK` fields, in `WIDTH` lanes; what lies past
-    /// the last field or place is computed in vain.
+    /// Computes the gradients of `LONG` elements in the vectors of `BLOCK` fields, in `WIDTH` lanes; results beyond
+    /// the last field or element are discarded.
     #[inline(always)]
     fn block<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(
         &mut self,
@@ -182,7 +182,7 @@ impl<R: Real> Backward<'_, R> {
             }
         }
         for k in 0..BLOCK.min(fields - first_i) {
-            // A vector stands on both sides of its own product: once more.
+            // The product of a vector with itself counts twice.
             let gradients = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
             for l in 0..LONG {
                 if first_d + l < dim {
@@ -197,7 +197,7 @@ impl<R: Real> Backward<'_, R> {
     }
 }
 
-/// Part number `part` of `WIDTH` lanes.
+/// Returns part number `part` of `WIDTH` lanes.
 #[inline(always)]
 fn lanes<const WIDTH: usize, R>(lanes: &Lanes<R>, part: usize) -> &[R; WIDTH] {
     &lanes.0.as_chunks().0[part]

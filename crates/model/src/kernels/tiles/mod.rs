@@ -1,4 +1,4 @@
-//! What a pass does to tiles beside the products of layers.
+//! Operations on tiles other than the products of layers: transposition, Gram matrix, ReLU backward, heads.
 
 mod gram;
 #[cfg(test)]
@@ -12,8 +12,8 @@ use super::versions::run;
 use super::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
-/// Rows into lanes: `lanes[d][r] = rows[r, d]` for `dim` features, `rows` being `[n_rows, dim]`. Lanes
-/// without a row become 0.
+/// Transposes rows into lanes: `lanes[d][r] = rows[r, d]` for `dim` features, `rows` being `[n_rows, dim]`. Lanes
+/// without a row are set to 0.
 ///
 /// # Panics
 /// If there are more than 64 rows, or `lanes` is not `dim` long.
@@ -24,17 +24,17 @@ pub fn into_lanes<R: Real>(level: SimdLevel, rows: &[R], dim: usize, lanes: &mut
         return;
     }
     #[cfg(target_arch = "x86_64")]
-    if level.set() == Isa::Avx512
+    if level.isa() == Isa::Avx512
         && let (Some(rows), Some(lanes)) = (same(rows), same_mut(&mut *lanes))
     {
-        // SAFETY: this level is made only where the processor has AVX-512.
+        // SAFETY: this level exists only if the processor has AVX-512.
         return unsafe { transpose::avx512::into_lanes(transpose::IntoLanes { rows, dim, lanes }) };
     }
     run(level, transpose::IntoLanes { rows, dim, lanes });
 }
 
-/// Lanes into rows: `rows[r * step + d]` becomes, or with `add` grows by, `lanes[d][r]`, for the first
-/// `n_rows` lanes. The last row may end with its last feature.
+/// Transposes lanes into rows: sets `rows[r * step + d] = lanes[d][r]`, or adds with `add`, for the first
+/// `n_rows` lanes. The last row may end after its last feature.
 ///
 /// # Panics
 /// If there are more than 64 rows, rows overlap, or `rows` is too short.
@@ -56,34 +56,34 @@ pub fn into_rows<R: Real>(
         "no room for the rows"
     );
     #[cfg(target_arch = "x86_64")]
-    if level.set() == Isa::Avx512
+    if level.isa() == Isa::Avx512
         && let (Some(lanes), Some(rows)) = (same(lanes), same_mut(&mut *rows))
     {
-        let work = transpose::IntoRows {
+        let kernel = transpose::IntoRows {
             lanes,
             n_rows,
             step,
             add,
             rows,
         };
-        // SAFETY: this level is made only where the processor has AVX-512.
-        return unsafe { transpose::avx512::into_rows(work) };
+        // SAFETY: this level exists only if the processor has AVX-512.
+        return unsafe { transpose::avx512::into_rows(kernel) };
     }
-    let work = transpose::IntoRows {
+    let kernel = transpose::IntoRows {
         lanes,
         n_rows,
         step,
         add,
         rows,
     };
-    run(level, work);
+    run(level, kernel);
 }
 
-/// The upper triangle of the Gram matrix of `fields` vectors, row by row: `gram[at] = e_i . e_j` for
+/// Computes the upper triangle of the Gram matrix of `fields` vectors, row by row: `gram[at] = e_i . e_j` for
 /// `i <= j`. `vectors` is `[fields, dim]` lanes.
 ///
 /// # Panics
-/// If a slice is of another length.
+/// If a slice has a wrong length.
 pub fn gram<R: Real>(
     level: SimdLevel,
     fields: usize,
@@ -93,20 +93,20 @@ pub fn gram<R: Real>(
 ) {
     assert_eq!(vectors.len(), fields * dim, "other vectors");
     assert_eq!(gram.len(), fields * (fields + 1) / 2, "another triangle");
-    let work = gram::Forward {
+    let kernel = gram::Forward {
         fields,
         dim,
         vectors,
         gram,
     };
-    run(level, work);
+    run(level, kernel);
 }
 
-/// The Gram matrix between vectors that are the same in all lanes and those of the lanes:
+/// Computes the Gram matrix between vectors that are the same in all lanes and vectors of each lane:
 /// `gram[i * fields + j] = c_i . e_j`. `constants` is `[_, dim]`, `vectors` `[fields, dim]` lanes.
 ///
 /// # Panics
-/// If a slice is of another length.
+/// If a slice has a wrong length.
 pub fn gram_across<R: Real>(
     level: SimdLevel,
     dim: usize,
@@ -119,20 +119,20 @@ pub fn gram_across<R: Real>(
     assert_eq!(constants.len(), n_constants * dim, "other constants");
     assert_eq!(vectors.len(), fields * dim, "other vectors");
     assert_eq!(gram.len(), n_constants * fields, "another matrix");
-    let work = gram::Across {
+    let kernel = gram::Across {
         dim,
         constants,
         vectors,
         gram,
     };
-    run(level, work);
+    run(level, kernel);
 }
 
-/// Adds to the gradients of the vectors what those of the Gram matrix say: `de_i += dc_ij e_j`,
+/// Backpropagates the gradients of the Gram matrix to those of the vectors: `de_i += dc_ij e_j`,
 /// `de_j += dc_ij e_i`.
 ///
 /// # Panics
-/// If a slice is of another length.
+/// If a slice has a wrong length.
 pub fn gram_backward<R: Real>(
     level: SimdLevel,
     fields: usize,
@@ -144,18 +144,18 @@ pub fn gram_backward<R: Real>(
     assert_eq!(vectors.len(), fields * dim, "other vectors");
     assert_eq!(d_vectors.len(), fields * dim, "gradients of other vectors");
     assert_eq!(d_gram.len(), fields * (fields + 1) / 2, "another triangle");
-    let work = gram::Backward {
+    let kernel = gram::Backward {
         fields,
         dim,
         vectors,
         d_gram,
         d_vectors,
     };
-    run(level, work);
+    run(level, kernel);
 }
 
-/// Back through ReLU and dropout: the gradient of a unit that is off or dropped (`y` is not positive)
-/// becomes 0, others grow by `scale`; their sums over lanes are added to `sums`, one for each unit.
+/// Backpropagates through ReLU and dropout: the gradient of an inactive or dropped unit (`y` is not positive)
+/// becomes 0, others are multiplied by `scale`; their sums over lanes are added to `sums`, one for each unit.
 ///
 /// # Panics
 /// If the slices are of different lengths.
@@ -168,20 +168,20 @@ pub fn rectify_backward<R: Real>(
 ) {
     assert_eq!(y.len(), dy.len(), "gradients of another layer");
     assert_eq!(y.len(), sums.len(), "sums of another layer");
-    let work = units::RectifyBackward { scale, y, dy, sums };
-    run(level, work);
+    let kernel = units::RectifyBackward { scale, y, dy, sums };
+    run(level, kernel);
 }
 
-/// A head: `bias + sum of weights * h`, for each lane.
+/// Computes a head, `bias + sum of weights * h`, for each lane.
 ///
 /// # Panics
-/// If there is not one weight for each unit.
+/// If the number of weights is not that of the units.
 pub fn head<R: Real>(level: SimdLevel, bias: R, weights: &[R], h: &[Lanes<R>]) -> Lanes<R> {
     assert_eq!(weights.len(), h.len(), "weights of another head");
     run(level, units::Head { bias, weights, h })
 }
 
-/// Back through a head: adds `gradients * weights` to the gradients of its inputs `h`, and `gradients . h` to
+/// Backpropagates through a head: adds `gradients * weights` to the gradients of its inputs `h`, and `gradients . h` to
 /// those of the weights.
 ///
 /// # Panics
@@ -197,18 +197,18 @@ pub fn head_backward<R: Real>(
     assert_eq!(weights.len(), h.len(), "weights of another head");
     assert_eq!(weights.len(), dh.len(), "gradients of another layer");
     assert_eq!(weights.len(), sums.len(), "sums of another head");
-    let work = units::HeadBackward {
+    let kernel = units::HeadBackward {
         weights,
         gradients,
         h,
         dh,
         sums,
     };
-    run(level, work);
+    run(level, kernel);
 }
 
 #[cfg(target_arch = "x86_64")]
-/// The same values, where `A` and `B` are the same type.
+/// Returns the same values if `A` and `B` are the same type.
 pub(super) fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
     let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     // SAFETY: the types are the same, and so are lifetime and length.
@@ -216,7 +216,7 @@ pub(super) fn same<A: 'static, B: 'static>(values: &[A]) -> Option<&[B]> {
 }
 
 #[cfg(target_arch = "x86_64")]
-/// As [`same`].
+/// Like [`same`], for mutable slices.
 pub(super) fn same_mut<A: 'static, B: 'static>(values: &mut [A]) -> Option<&mut [B]> {
     let is_same = std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>();
     let (first, len) = (values.as_mut_ptr().cast(), values.len());

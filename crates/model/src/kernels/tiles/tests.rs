@@ -1,4 +1,4 @@
-//! Every level against plain loops in double precision.
+//! Tests every level against plain loops in double precision.
 
 use super::*;
 use crate::counter_rng::CounterRng;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 const DIMS: [usize; 7] = [1, 3, 8, 10, 16, 17, 33];
 
-/// Numbers of about the size of 1, the same for f32 and f64.
+/// Returns numbers of magnitude about 1, the same for f32 and f64.
 fn values<R: Real>(n: usize, name: &str) -> Vec<R> {
     let rng = CounterRng::new(3, name);
     let value = |i| R::of(f64::from(rng.normal(i) as f32));
@@ -19,15 +19,18 @@ fn lanes<R: Real>(n: usize, name: &str) -> Vec<Lanes<R>> {
     lanes.map(|&values| Lanes(values)).collect()
 }
 
-/// A sum of `n` products of numbers below 5 may be off by their number of rounding steps.
-fn close<R: Real>(found: R, expected: f64, n: usize) {
+/// Checks a sum of `n` products of numbers below 5, with a tolerance for their rounding errors.
+fn close<R: Real>(actual: R, expected: f64, n: usize) {
     let step = if size_of::<R>() == 4 { 6e-8 } else { 1.2e-16 };
     let bound = 25.0 * step * ((n + 2) * (n + 2)) as f64;
-    let found = found.wide();
-    assert!((found - expected).abs() <= bound, "{found} for {expected}");
+    let actual = actual.wide();
+    assert!(
+        (actual - expected).abs() <= bound,
+        "{actual} for {expected}"
+    );
 }
 
-/// The two types at every level.
+/// Runs the checks of both types at every level.
 fn at_all_levels(check: impl Fn(SimdLevel), check_wide: impl Fn(SimdLevel)) {
     for level in SimdLevel::all() {
         check(level);
@@ -102,10 +105,10 @@ fn check_gram_across<R: Real>(level: SimdLevel, n_constants: usize, fields: usiz
     for (at, c) in c.iter().enumerate() {
         let constant = &constants[at / fields * dim..][..dim];
         let vector = &x[at % fields * dim..][..dim];
-        for (lane, &found) in c.0.iter().enumerate() {
+        for (lane, &actual) in c.0.iter().enumerate() {
             let products = constant.iter().zip(vector);
             let sum = products.map(|(a, b)| a.wide() * b.0[lane].wide()).sum();
-            close(found, sum, dim);
+            close(actual, sum, dim);
         }
     }
 }
@@ -142,7 +145,7 @@ fn check_units<R: Real>(level: SimdLevel, n: usize) {
 }
 
 #[test]
-fn rows_become_lanes_and_come_back() {
+fn rows_are_transposed_to_lanes_and_back() {
     for (dim, n_rows) in DIMS
         .into_iter()
         .flat_map(|dim| (0..=LANES).map(move |n| (dim, n)))
@@ -155,7 +158,7 @@ fn rows_become_lanes_and_come_back() {
 }
 
 #[test]
-fn a_gram_matrix_and_its_gradients_are_those_of_plain_loops() {
+fn the_gram_matrix_and_its_gradients_match_plain_loops() {
     for (fields, dim) in [0, 1, 2, 3, 4, 5, 7]
         .into_iter()
         .flat_map(|n| DIMS.map(|dim| (n, dim)))
@@ -168,7 +171,7 @@ fn a_gram_matrix_and_its_gradients_are_those_of_plain_loops() {
 }
 
 #[test]
-fn no_features_are_no_work() {
+fn empty_inputs_do_nothing() {
     for level in SimdLevel::all() {
         into_lanes::<f32>(level, &[], 0, &mut []);
         into_rows::<f32>(level, &[], 3, 2, true, &mut []);
@@ -180,7 +183,7 @@ fn no_features_are_no_work() {
 }
 
 #[test]
-fn a_number_that_is_none_is_seen_in_its_lane_and_no_other() {
+fn nan_stays_in_its_lane() {
     for level in SimdLevel::all() {
         let mut rows: Vec<f32> = values(LANES * 16, "rows");
         rows[5 * 16 + 3] = f32::NAN;
@@ -206,7 +209,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
-    fn any_shape_is_right(fields in 0usize..24, dim in 1usize..40, n_rows in 0..=LANES) {
+    fn any_shape_matches(fields in 0usize..24, dim in 1usize..40, n_rows in 0..=LANES) {
         at_all_levels(
             |level| {
                 check_gram::<f32>(level, fields, dim);

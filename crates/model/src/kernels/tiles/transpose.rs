@@ -1,10 +1,10 @@
-//! Rows of a batch into lanes, and back.
+//! Transposition of batch rows to lanes, and back.
 
 use crate::kernels::versions::CompiledLoop;
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
-/// Rows, and features, that the portable version turns round at once.
+/// Number of rows, and features, that the portable version transposes at once.
 const SIDE: usize = 16;
 
 /// The arguments of [`super::into_lanes`].
@@ -57,16 +57,16 @@ impl<R: Real> CompiledLoop for IntoRows<'_, R> {
     }
 }
 
-/// With AVX-512, 16 rows and 16 features at once, in registers.
+/// The AVX-512 version: 16 rows and 16 features at once, in registers.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512 {
     use super::{IntoLanes, IntoRows, LANES};
     use std::arch::x86_64::*;
 
-    /// Rows of a square in registers: as many as a register has lanes.
+    /// Number of rows of a square in registers: the number of lanes of a register.
     const SIDE: usize = 16;
 
-    /// The first `n` of the lanes of a register.
+    /// Returns the mask of the first `n` lanes of a register.
     fn first(n: usize) -> __mmask16 {
         u16::MAX
             .checked_shr(SIDE.saturating_sub(n) as u32)
@@ -74,8 +74,8 @@ pub(super) mod avx512 {
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(in super::super) fn into_lanes(work: IntoLanes<'_, f32>) {
-        let IntoLanes { rows, dim, lanes } = work;
+    pub(in super::super) fn into_lanes(args: IntoLanes<'_, f32>) {
+        let IntoLanes { rows, dim, lanes } = args;
         let n_rows = rows.len() / dim;
         for (part, lanes) in lanes.chunks_mut(SIDE).enumerate() {
             let (first_d, within) = (part * SIDE, first(lanes.len()));
@@ -83,9 +83,9 @@ pub(super) mod avx512 {
                 let mut square = [_mm512_setzero_ps(); SIDE];
                 for (row, vector) in (first_row..n_rows).zip(&mut square) {
                     let values = &rows[row * dim + first_d..(row + 1) * dim];
-                    // SAFETY: `within` lets through no more lanes than `lanes` has features from
-                    // `first_d` on, which is at most the length of `values`; what is not let through
-                    // is not read.
+                    // SAFETY: `within` selects no more lanes than `lanes` has features from
+                    // `first_d` on, which is at most the length of `values`; other lanes
+                    // are not read.
                     *vector = unsafe { _mm512_maskz_loadu_ps(within, values.as_ptr()) };
                 }
                 transpose(&mut square);
@@ -99,14 +99,14 @@ pub(super) mod avx512 {
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(in super::super) fn into_rows(work: IntoRows<'_, f32>) {
+    pub(in super::super) fn into_rows(args: IntoRows<'_, f32>) {
         let IntoRows {
             lanes,
             n_rows,
             step,
             add,
             rows,
-        } = work;
+        } = args;
         for (part, lanes) in lanes.chunks(SIDE).enumerate() {
             let (first_d, within) = (part * SIDE, first(lanes.len()));
             for first_row in (0..n_rows).step_by(SIDE) {
@@ -121,8 +121,8 @@ pub(super) mod avx512 {
                     let start = row * step + first_d;
                     let values = &mut rows[start..start + lanes.len().min(SIDE)];
                     let place = values.as_mut_ptr();
-                    // SAFETY: `within` lets through as many lanes as `values` has numbers; what is not
-                    // let through is neither read nor written.
+                    // SAFETY: `within` selects as many lanes as `values` has numbers; other lanes
+                    // are neither read nor written.
                     unsafe {
                         let old = _mm512_maskz_loadu_ps(within, place);
                         let new = if add {
@@ -137,7 +137,7 @@ pub(super) mod avx512 {
         }
     }
 
-    /// Turns a square round: number `c` of vector `r` becomes number `r` of vector `c`.
+    /// Transposes a square: number `c` of vector `r` becomes number `r` of vector `c`.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn transpose(square: &mut [__m512; SIDE]) {

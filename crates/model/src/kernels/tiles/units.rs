@@ -1,10 +1,10 @@
-//! What happens to the units of a layer beside its product: ReLU backward, and heads.
+//! Operations on the units of a layer: ReLU backward, and heads.
 
 use crate::kernels::versions::{CompiledLoop, add_product, add_products};
 use crate::kernels::{LANES, Lanes};
 use crate::number::Real;
 
-/// Vectors whose sums are built side by side.
+/// Number of vectors that are summed together.
 const SUMS: usize = 4;
 
 /// The arguments of [`super::rectify_backward`].
@@ -89,7 +89,7 @@ impl<R: Real> CompiledLoop for HeadBackward<'_, R> {
     }
 }
 
-/// The sum over lanes, in pairs.
+/// Returns the sum over lanes, added pairwise.
 #[inline(always)]
 fn total<R: Real>(lanes: &[R; LANES]) -> R {
     let mut sums = *lanes;
