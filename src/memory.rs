@@ -37,7 +37,7 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
         Optimizer::Adam { .. } => 3,
         Optimizer::Adagrad { .. } => 2,
     };
-    u64::try_from(values * estimate::n_towers(plan) as u128 * per_weight).unwrap_or(u64::MAX)
+    u64::try_from(values * estimate::n_networks(plan) as u128 * per_weight).unwrap_or(u64::MAX)
 }
 
 /// Returns a lower bound of the bytes of a training, as far as the run file determines it.
