@@ -1,5 +1,5 @@
-//! The scripts of `../shared/attacks`, where they lie beside the clone: each is run against the program under 1 GiB
-//! of addresses, and must do no harm. `tests/attacks.rs` and `tests/serving/` have short forms of them, for every build.
+//! Runs the scripts of `../shared/attacks`, if they are beside the clone, against the program under 1 GiB of address
+//! space; none may do harm. `tests/attacks.rs` and `tests/serving/` have short forms of them, run in every build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 const SCRIPTS: &str = "../shared/attacks";
 
-/// What the program must not come to, in what a script or the program prints.
+/// Signs of harm in the output of a script or of the program.
 const HARM: [&str; 10] = [
     "panicked",
     "DIED",
@@ -22,25 +22,25 @@ const HARM: [&str; 10] = [
     "rc -",
 ];
 
-/// A script, what it is given, and what it must print besides.
+/// A script, its arguments, and the text that it must print.
 struct Script {
     file: &'static str,
     arguments: &'static [&'static str],
-    must_say: &'static str,
-    /// What else would be harm.
+    must_print: &'static str,
+    /// Further signs of harm.
     harm: &'static [&'static str],
 }
 
-const fn script(file: &'static str, must_say: &'static str) -> Script {
+const fn script(file: &'static str, must_print: &'static str) -> Script {
     Script {
         file,
         arguments: &[],
-        must_say,
+        must_print,
         harm: &[],
     }
 }
 
-/// All of them. The server's say how it ended.
+/// All scripts. Those of the server print its exit code.
 const ALL: [Script; 14] = [
     script("01_huge_network.sh", "make it smaller"),
     script("02_many_keys.py", "160000 keys"),
@@ -67,16 +67,16 @@ const ALL: [Script; 14] = [
     script("19_scorelog_disk_full.py", "stop 0"),
 ];
 
-/// Runs the scripts. Arguments: `--python PATH` (with requests, grpcio and pyarrow; else `target/clients`, as
-/// `cargo xtask clients` makes it), `--binary PATH` (else a release build), `--only PREFIX` (of the scripts' names).
+/// Runs the scripts. Arguments: `--python PATH` (with requests, grpcio and pyarrow; default: `target/clients`, made by
+/// `cargo xtask clients`), `--binary PATH` (default: a release build), `--only PREFIX` (of the scripts' names).
 ///
 /// # Errors
-/// A script did harm, or the folder for them cannot be made.
+/// A script did harm, or their folder cannot be made.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let scripts = root.join(SCRIPTS);
     if !scripts.is_dir() {
         println!(
-            "nothing to run: {SCRIPTS} does not lie beside this clone; the short forms are in tests/attacks.rs"
+            "nothing to run: {SCRIPTS} is not beside this clone; the short forms are in tests/attacks.rs"
         );
         return Ok(());
     }
@@ -129,7 +129,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-/// The Parquet files among the scripts.
+/// Returns the Parquet files among the scripts, sorted.
 fn damaged(scripts: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(scripts).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -138,7 +138,7 @@ fn damaged(scripts: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The folder that the scripts expect to run in.
+/// The working folder that the scripts expect.
 struct Place {
     folder: PathBuf,
     scripts: PathBuf,
@@ -146,7 +146,7 @@ struct Place {
 }
 
 impl Place {
-    /// Makes `folder`: a program that is limited to 1 GiB, a log, a model, and the scripts' own modules.
+    /// Makes `folder`: a program limited to 1 GiB, a log, a model, and the scripts' modules.
     fn prepare(
         scripts: &Path,
         folder: PathBuf,
@@ -174,9 +174,9 @@ impl Place {
         let root = folder.join("attack").display().to_string();
         for module in ["common.py", "srv.py"] {
             let text = fs::read_to_string(scripts.join(module)).map_err(failed)?;
-            // Paths in a run file begin at its folder.
+            // Paths in a run file start at its folder.
             let text = text.replace("ROOT='attack'", &format!("ROOT={root:?}"));
-            // A low priority would add the other programs' time to that of a script's deadline.
+            // At a low priority the time of other programs would count against a script's deadline.
             let text = text.replace("os.nice(10)", "os.nice(0)");
             fs::write(folder.join("attack/tools").join(module), text).map_err(failed)?;
         }
@@ -190,7 +190,7 @@ impl Place {
         Ok(place)
     }
 
-    /// The files of script 03; its run file lies in `attack/cases`, where its paths begin.
+    /// Writes the files of script 03. Its run file is in `attack/cases`, where its paths start.
     #[cfg(unix)]
     fn odd_names(&self) -> std::io::Result<()> {
         use std::os::unix::ffi::OsStrExt;
@@ -212,7 +212,7 @@ impl Place {
         Ok(())
     }
 
-    /// A log in `attack/syn`, and a model of it.
+    /// Generates a log in `attack/syn` and trains a model on it.
     fn model(&self) -> Result<(), String> {
         let synth = "synth --rows 6000 --click-rate 0.3 --conversion-rate 0.3 --out attack/syn";
         let train = "train attack/syn/run.toml --out attack/models/feed/3 --set training.epochs=1 \
@@ -231,8 +231,8 @@ impl Place {
         Ok(())
     }
 
-    /// What a script or a command printed, both streams.
-    fn said(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
+    /// Runs a script or a command and returns its output, both streams.
+    fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new("timeout");
         command
             .args(["-s", "KILL", "900"])
@@ -247,37 +247,38 @@ impl Place {
         Ok(String::from_utf8_lossy(&[out, err].concat()).into_owned())
     }
 
-    /// The harm that a script did, if any. One that needs what this machine lacks is told and passed over.
+    /// Runs a script and returns the harm that it did, if any. A script whose requirements this machine lacks counts
+    /// as not run.
     fn run(&self, script: &Script) -> Result<Option<String>, String> {
         let file = self.scripts.join(script.file).display().to_string();
         let program = match script.file.ends_with(".sh") {
             true => Path::new("sh"),
             false => &self.python,
         };
-        let said = self.said(program, &[&[file.as_str()], script.arguments].concat())?;
+        let printed = self.output(program, &[&[file.as_str()], script.arguments].concat())?;
         let log = self.folder.join("attack/log").join(script.file);
-        fs::write(&log, &said).map_err(|error| format!("{}: {error}", log.display()))?;
+        fs::write(&log, &printed).map_err(|error| format!("{}: {error}", log.display()))?;
         for lack in [
             "ModuleNotFoundError",
             "mount: ",
             "returned non-zero exit status 32",
         ] {
-            if let Some(line) = said.lines().find(|line| line.contains(lack)) {
+            if let Some(line) = printed.lines().find(|line| line.contains(lack)) {
                 return Ok(Some(format!("not run: {line}")));
             }
         }
         let harm = HARM.iter().chain(script.harm);
-        let found = harm.into_iter().find(|word| said.contains(**word));
+        let found = harm.into_iter().find(|word| printed.contains(**word));
         Ok(match found {
             Some(word) => Some(format!("{word:?}, see {}", log.display())),
-            None if !said.contains(script.must_say) => {
-                Some(format!("no {:?}, see {}", script.must_say, log.display()))
+            None if !printed.contains(script.must_print) => {
+                Some(format!("no {:?}, see {}", script.must_print, log.display()))
             }
             None => None,
         })
     }
 
-    /// What is wrong with how a damaged Parquet file is told.
+    /// Checks that a damaged Parquet file gives an error of one line; returns the output otherwise.
     fn check_damaged(&self, file: &Path) -> Result<Option<String>, String> {
         let run = format!(
             "[data]\ntrain = {:?}\nsplit = {{ by = \"row\", valid = 0.2 }}\n[columns]\nuser = \"categorical\"\n\
@@ -286,12 +287,12 @@ impl Place {
         );
         let path = self.folder.join("attack/cases/damaged.toml");
         fs::write(&path, run).map_err(|error| format!("{}: {error}", path.display()))?;
-        let said = self.said(
+        let printed = self.output(
             Path::new("target/release/ncs"),
             &["check", "attack/cases/damaged.toml"],
         )?;
-        let is_told = said.contains("damaged") && said.lines().count() == 1;
-        Ok((!is_told).then_some(said))
+        let is_one_error = printed.contains("damaged") && printed.lines().count() == 1;
+        Ok((!is_one_error).then_some(printed))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Format, dependencies, clippy, tests, docs, in this order, up to the first that fails.
+//! Runs format, dependencies, clippy, tests and docs, in this order, up to the first that fails.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Instant;
 /// Runs every step in `root`.
 ///
 /// # Errors
-/// A step fails; the error names its command, to be run again alone.
+/// A step fails; the error names its command.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     step(root, "cargo fmt --all --check")?;
     println!("\n== cargo xtask deny");
@@ -52,7 +52,7 @@ fn step(root: &Path, command: &str) -> Result<TestCounts, String> {
     }
 }
 
-/// Tests of all the test programs of one run.
+/// Test counts, summed over all test programs of one run.
 #[derive(Debug, Default, PartialEq)]
 struct TestCounts {
     passed: u64,
@@ -60,7 +60,7 @@ struct TestCounts {
 }
 
 impl TestCounts {
-    /// Adds what a test program says at its end: `test result: ok. 3 passed; 0 failed; ...`.
+    /// Adds the last line of a test program: `test result: ok. 3 passed; 0 failed; ...`.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line
             .trim()
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_fails_says_which() {
+    fn a_failing_step_is_named_in_the_error() {
         let root = Path::new(".");
         assert_eq!(step(root, "false").unwrap_err(), "failed: false");
         assert!(

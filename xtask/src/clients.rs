@@ -1,4 +1,4 @@
-//! Clients that others wrote against a server of ours: `tests/clients`, in Python.
+//! Runs third-party clients against the server: `tests/clients`, in Python.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 const TESTS: &str = "tests/clients";
 
-/// Builds the server, installs what `tests/clients/requirements.txt` names into a virtual environment of
+/// Builds the server, installs `tests/clients/requirements.txt` into a virtual environment in
 /// the target folder, and runs the tests.
 ///
 /// # Errors
@@ -15,7 +15,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = root.join(target.unwrap_or_else(|| "target".into()));
     let python = environment(&root.join(TESTS), &target.join("clients"))?;
-    // All of the workspace, as the tests of `check` are built: then there is nothing left to do.
+    // The whole workspace, as for the tests of `check`, so that nothing is built twice.
     let build = ["build", "--workspace", "--bin", "ncs", "--example", "rank"];
     step(Command::new("cargo").args(build).current_dir(root))?;
     let built = target.join("debug");
@@ -35,14 +35,15 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     )
 }
 
-/// The Python of the environment in `folder`, which has what the tests require.
+/// Returns the Python of the environment in `folder`, with the requirements of the tests installed.
 fn environment(tests: &Path, folder: &Path) -> Result<PathBuf, String> {
     const INSTALLED: &str = "requirements.txt";
     let required = tests.join("requirements.txt");
-    let wanted = fs::read(&required).map_err(|error| format!("{}: {error}", required.display()))?;
+    let requirements =
+        fs::read(&required).map_err(|error| format!("{}: {error}", required.display()))?;
     let programs = if cfg!(windows) { "Scripts" } else { "bin" };
     let python = folder.join(programs).join("python");
-    if fs::read(folder.join(INSTALLED)).ok().as_ref() == Some(&wanted) {
+    if fs::read(folder.join(INSTALLED)).ok().as_ref() == Some(&requirements) {
         return Ok(python);
     }
     let system = if cfg!(windows) { "python" } else { "python3" };
@@ -69,8 +70,8 @@ fn environment(tests: &Path, folder: &Path) -> Result<PathBuf, String> {
         "--requirement",
     ];
     step(Command::new(&python).args(pip).arg(&required))?;
-    // Last, so that an installation that was stopped is done again.
-    let installed = fs::write(folder.join(INSTALLED), wanted);
+    // Written last, so that an interrupted installation is repeated.
+    let installed = fs::write(folder.join(INSTALLED), requirements);
     installed.map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(python)
 }

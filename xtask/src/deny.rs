@@ -1,5 +1,5 @@
-//! `deny.toml`: licences, duplicates, bans and sources of all dependencies. What cargo knows offline is checked
-//! here, on any machine; where cargo-deny is installed it checks the same, for all targets, and advisories.
+//! Checks licences, duplicates, bans and sources of all dependencies by `deny.toml`, offline, with the data of cargo.
+//! If cargo-deny is installed it checks the same for all targets, and advisories.
 
 mod licence;
 
@@ -11,10 +11,10 @@ use toml::{Table, Value};
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Prints what was checked.
+/// Checks all dependencies and prints a summary.
 ///
 /// # Errors
-/// A dependency is not as `deny.toml` allows; or cargo fails.
+/// `deny.toml` does not allow a dependency, or cargo fails.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let rules = table(&root.join("deny.toml"))?;
     let packages = packages(root)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     found.extend(foreign(&table(&root.join("Cargo.lock"))?));
     if !found.is_empty() {
         return Err(format!(
-            "{}\ndeny.toml forbids {} things",
+            "{}\n{} violations of deny.toml",
             found.join("\n"),
             found.len()
         ));
@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     with_cargo_deny(root)
 }
 
-/// A package that is built from: name, version, licence.
+/// A package of the build: name, version, licence.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Package {
     name: String,
@@ -50,7 +50,7 @@ fn table(path: &Path) -> Result<Table, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// All packages that the workspace is built and tested from on this system.
+/// Returns all packages that the workspace is built and tested with on this system.
 fn packages(root: &Path) -> Result<Vec<Package>, String> {
     let tree = "tree --locked --workspace --edges normal,build,dev --prefix none --format {p}\t{l}";
     let output = Command::new("cargo")
@@ -68,7 +68,7 @@ fn packages(root: &Path) -> Result<Vec<Package>, String> {
     Ok(packages)
 }
 
-/// `ring v0.17.14 Apache-2.0 AND ISC (*)`: where it stood before, cargo ends the line with a star.
+/// Parses `ring v0.17.14 Apache-2.0 AND ISC (*)`; cargo marks repeated packages with the star.
 fn package(line: &str) -> Option<Package> {
     let (package, licence) = line.split_once('\t')?;
     let mut words = package.split(' ');
@@ -143,7 +143,7 @@ fn banned(rules: &Table, packages: &[Package]) -> Vec<String> {
     packages.iter().filter_map(reason).collect()
 }
 
-/// Packages of the lock file that come from elsewhere than crates.io.
+/// Returns the packages of the lock file that do not come from crates.io.
 fn foreign(lock: &Table) -> Vec<String> {
     let packages = lock
         .get("package")
@@ -160,7 +160,7 @@ fn foreign(lock: &Table) -> Vec<String> {
     packages.iter().filter_map(other).collect()
 }
 
-/// The same again and advisories by cargo-deny, where there is one.
+/// Runs cargo-deny, if it is installed: the same checks for all targets, and advisories.
 fn with_cargo_deny(root: &Path) -> Result<(), String> {
     let cargo_deny = |arguments: &str| {
         let mut command = Command::new("cargo");

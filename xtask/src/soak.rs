@@ -1,6 +1,6 @@
-//! The long form of the tests of docs/reliability.md, outside the server: runs that are killed at random moments
-//! and at system calls, disks that fail, files whose bytes change, folders and caches that runs share, and sizes
-//! that memory cannot hold. `cargo xtask soak --tries 100` takes minutes to hours; every failure is printed.
+//! The long form of the tests of docs/reliability.md, without the server: runs killed at random moments and at
+//! system calls, failing disks, changed bytes, folders and caches shared by runs, and sizes beyond the memory.
+//! `cargo xtask soak --tries 100` takes minutes to hours; every failure is printed.
 
 mod attacks;
 mod faults;
@@ -14,28 +14,28 @@ use ncs::Ncs;
 const USAGE: &str = "usage: cargo xtask soak [--tries N] [--seed S] [--binary target/debug/ncs] [--only ATTACK]
 ATTACK: kills, crash_points, disk_errors, flips_in_a_model, flips_in_a_run, two_runs, one_cache, sizes";
 
-/// One attack: what is attacked, the number of tries, and where chance comes from.
-type Attack = fn(&Ncs, u64, &mut Random) -> Result<Option<Outcome>, String>;
+/// An attack: takes the program, the number of tries, and random numbers.
+type Attack = fn(&Ncs, u64, &mut Random) -> Result<Option<AttackResult>, String>;
 
-/// How long and where.
+/// The arguments of the command.
 struct Plan {
     tries: u64,
     seed: u64,
     binary: Option<PathBuf>,
-    /// The name of one attack; else all.
+    /// The name of the only attack to run (default: all).
     only: Option<String>,
 }
 
-/// What a kind of attack came to.
-struct Outcome {
-    what: &'static str,
+/// The result of one attack.
+struct AttackResult {
+    name: &'static str,
     tries: u64,
-    /// Kills, errors, flips: what was done in these tries.
-    blows: u64,
+    /// Number of kills, injected errors or flipped bits in these tries.
+    faults: u64,
     failures: Vec<String>,
 }
 
-/// Random numbers: SplitMix64.
+/// Random numbers by SplitMix64.
 struct Random(u64);
 
 impl Random {
@@ -54,7 +54,7 @@ impl Random {
 /// Runs every attack and prints a table.
 ///
 /// # Errors
-/// An attack did harm, or could not be made.
+/// An attack did harm, or could not be run.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let plan = plan(arguments)?;
     let binary = match &plan.binary {
@@ -78,26 +78,26 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
         ("one_cache", attacks::runs_on_one_cache),
         ("sizes", attacks::sizes),
     ];
-    println!("| attack | tries | blows | harm | s |\n|---|---:|---:|---:|---:|");
+    println!("| attack | tries | faults | harm | s |\n|---|---:|---:|---:|---:|");
     let mut failures = Vec::new();
-    let is_wanted = |name: &str| plan.only.as_ref().is_none_or(|only| only == name);
-    for (_, attack) in attacks.into_iter().filter(|(name, _)| is_wanted(name)) {
+    let is_selected = |name: &str| plan.only.as_ref().is_none_or(|only| only == name);
+    for (_, attack) in attacks.into_iter().filter(|(name, _)| is_selected(name)) {
         let start = Instant::now();
         let mut random = Random(plan.seed);
-        if let Some(outcome) = attack(&ncs, plan.tries, &mut random)? {
+        if let Some(result) = attack(&ncs, plan.tries, &mut random)? {
             println!(
                 "| {} | {} | {} | {} | {} |",
-                outcome.what,
-                outcome.tries,
-                outcome.blows,
-                outcome.failures.len(),
+                result.name,
+                result.tries,
+                result.faults,
+                result.failures.len(),
                 start.elapsed().as_secs()
             );
-            // At once: a soak may be stopped before its end.
-            for failure in &outcome.failures {
+            // Printed at once, since a soak may be stopped early.
+            for failure in &result.failures {
                 println!("{failure}");
             }
-            failures.extend(outcome.failures);
+            failures.extend(result.failures);
         }
     }
     match failures.is_empty() {
@@ -126,10 +126,10 @@ fn plan(arguments: &[&str]) -> Result<Plan, String> {
     Ok(plan)
 }
 
-/// Builds the program for release; its path.
+/// Builds the program for release and returns its path.
 ///
 /// # Errors
-/// It cannot be built.
+/// The build fails.
 pub(crate) fn built(root: &Path) -> Result<PathBuf, String> {
     let status = std::process::Command::new("cargo")
         .args(["build", "--release", "--bin", "ncs"])

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md promises and no compiler checks.
+//! Checks the rules of ARCHITECTURE.md that no compiler checks.
 
 mod floors;
 mod sources;
@@ -6,10 +6,10 @@ mod sources;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Prints what is untidy.
+/// Checks the repository.
 ///
 /// # Errors
-/// Something is.
+/// A rule is broken; the error lists every place.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let found = untidy(root);
     match found.len() {
@@ -18,7 +18,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     }
 }
 
-/// Everything that is untidy under `root`, one sentence each.
+/// Returns a sentence for each broken rule under `root`.
 fn untidy(root: &Path) -> Vec<String> {
     let mut found = lost_paths(root);
     found.extend(floors::wrong_imports(root));
@@ -32,7 +32,7 @@ fn untidy(root: &Path) -> Vec<String> {
     found
 }
 
-/// Paths that ARCHITECTURE.md names in backticks and that are gone.
+/// Returns the paths that ARCHITECTURE.md names in backticks and that do not exist.
 fn lost_paths(root: &Path) -> Vec<String> {
     const MAP: &str = "ARCHITECTURE.md";
     let text = match fs::read_to_string(root.join(MAP)) {
@@ -45,8 +45,8 @@ fn lost_paths(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Texts in single backticks that are paths inside the repository: with a slash, or ending in `.md`.
-/// `../...` lies outside, and a name with `*` or `<...>` stands for many.
+/// Returns the texts in single backticks that are paths inside the repository: with a slash, or ending in `.md`.
+/// `../...` is outside, and a name with `*` or `<...>` stands for several.
 fn named_paths(text: &str) -> Vec<&str> {
     let is_path = |quoted: &&str| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
@@ -61,7 +61,7 @@ fn named_paths(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// All files under `root` with this ending, in order; build output and hidden folders left out.
+/// Returns all files under `root` with this extension, sorted, without build output and hidden folders.
 fn files(root: &Path, ending: &str) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(root)
         .into_iter()
@@ -85,7 +85,7 @@ fn files(root: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// `path` as seen from `root`, with `/` on every system.
+/// Returns `path` relative to `root`, with `/` on every system.
 fn shown(root: &Path, path: &Path) -> String {
     let path = path.strip_prefix(root).unwrap_or(path);
     path.to_string_lossy().replace('\\', "/")
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_told_from_other_code() {
+    fn paths_are_distinguished_from_other_code() {
         let check = |text: &str, expected: &[&str]| assert_eq!(named_paths(text), expected);
         check(
             "see `crates/x/src/y.rs` and `README.md`",

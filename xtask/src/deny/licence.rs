@@ -1,6 +1,6 @@
 //! Licence expressions of packages (SPDX): `(MIT OR Apache-2.0) AND Unicode-3.0`.
 
-/// Whether a licence expression can be met with the allowed licences alone. `/` is an old `OR`.
+/// Returns true if the allowed licences satisfy a licence expression. `/` is an old form of `OR`.
 pub(super) fn is_allowed(expression: &str, allowed: &[&str]) -> bool {
     let spaced = expression
         .replace('/', " OR ")
@@ -20,8 +20,8 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn take(&mut self, wanted: &str) -> bool {
-        let is_next = self.words.first() == Some(&wanted);
+    fn take(&mut self, expected: &str) -> bool {
+        let is_next = self.words.first() == Some(&expected);
         if is_next {
             self.words = &self.words[1..];
         }

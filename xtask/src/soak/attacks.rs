@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ncs::{Ncs, misbehaved, output, text};
-use super::{Outcome, Random};
+use super::{AttackResult, Random};
 
-type Attacked = Result<Option<Outcome>, String>;
+type Attacked = Result<Option<AttackResult>, String>;
 
-fn outcome(what: &'static str, tries: u64, blows: u64, failures: Vec<String>) -> Attacked {
-    Ok(Some(Outcome {
-        what,
+fn result(name: &'static str, tries: u64, faults: u64, failures: Vec<String>) -> Attacked {
+    Ok(Some(AttackResult {
+        name,
         tries,
-        blows,
+        faults,
         failures,
     }))
 }
 
-/// Runs that are killed at random moments until they have ended by themselves.
+/// Kills runs at random moments until they finish.
 pub(super) fn kills(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
-    let (mut blows, mut failures) = (0, Vec::new());
+    let (mut faults, mut failures) = (0, Vec::new());
     for number in 0..tries {
         let out = ncs.fresh("killed");
         let cache = match number % 2 {
@@ -28,13 +28,13 @@ pub(super) fn kills(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
             _ => ncs.folder.join("cache-of-1"),
         };
         let whole = ncs.whole_run.as_micros() as u64;
-        // What is killed too early makes no headway: the last attempts are left alone.
+        // A run that is always killed early makes no progress, so the last attempts are not killed.
         for attempt in 0.. {
             let mut command = ncs.train(&out, 1, &cache);
             let mut child = command.spawn().map_err(|error| error.to_string())?;
             if attempt < 8 {
                 std::thread::sleep(Duration::from_micros(random.below(whole)));
-                blows += u64::from(child.kill().is_ok());
+                faults += u64::from(child.kill().is_ok());
             }
             let output = child
                 .wait_with_output()
@@ -52,10 +52,10 @@ pub(super) fn kills(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
         }
         failures.extend(ncs.differs(&out, 1));
     }
-    outcome("kill -9 at random moments", tries, blows, failures)
+    result("kill -9 at random moments", tries, faults, failures)
 }
 
-/// A byte changed in a file of a model: the model is refused, or scores as before.
+/// Flips a bit in a file of a model: the model is refused, or its scores are unchanged.
 pub(super) fn flips_in_a_model(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
     let rows = ncs.folder.join("log/test.parquet").display().to_string();
     let scores = ncs.folder.join("scores.csv");
@@ -79,14 +79,14 @@ pub(super) fn flips_in_a_model(ncs: &Ncs, tries: u64, random: &mut Random) -> At
         let output = score(&model)?;
         failures.extend(misbehaved(&output).map(|how| format!("{flipped}: {how}")));
         if output.status.success() && fs::read(&scores).ok().as_ref() != Some(&expected) {
-            failures.push(format!("{flipped}: other scores, and no word"));
+            failures.push(format!("{flipped}: other scores, and no error"));
         }
     }
-    outcome("one bit changed in a model", tries, tries, failures)
+    result("one bit changed in a model", tries, tries, failures)
 }
 
-/// A byte changed in what an interrupted run resumes from, its cache among that: the run says so, or ends with
-/// the same results.
+/// Flips a bit in the files from which an interrupted run resumes, its cache included: the run reports it, or ends
+/// with the same results.
 pub(super) fn flips_in_a_run(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
     let (half, half_cache) = (ncs.fresh("half"), ncs.fresh("cache-half"));
     let mut child = ncs
@@ -109,7 +109,7 @@ pub(super) fn flips_in_a_run(ncs: &Ncs, tries: u64, random: &mut Random) -> Atta
             failures.extend(ncs.differs(&out, 1).map(|how| format!("{flipped}: {how}")));
         }
     }
-    outcome(
+    result(
         "one bit changed in a half-finished run or its cache",
         tries,
         tries,
@@ -117,7 +117,7 @@ pub(super) fn flips_in_a_run(ncs: &Ncs, tries: u64, random: &mut Random) -> Atta
     )
 }
 
-/// Two runs that start at once in one folder: one has it, the other is told, nothing is mixed.
+/// Starts two runs at once in one folder: one gets it, the other fails with an error, and nothing is mixed.
 pub(super) fn two_runs_in_a_folder(ncs: &Ncs, tries: u64, _: &mut Random) -> Attacked {
     let mut failures = Vec::new();
     for number in 0..tries {
@@ -134,22 +134,23 @@ pub(super) fn two_runs_in_a_folder(ncs: &Ncs, tries: u64, _: &mut Random) -> Att
             let output = child
                 .wait_with_output()
                 .map_err(|error| error.to_string())?;
-            let said = text(&output);
+            let printed = text(&output);
             if output.status.success() {
                 winners.push(seed);
-            } else if !said.contains("works in this folder") && !said.contains("another run") {
-                failures.push(format!("pair {number}: {said}"));
+            } else if !printed.contains("works in this folder") && !printed.contains("another run")
+            {
+                failures.push(format!("pair {number}: {printed}"));
             }
         }
         match winners[..] {
             [seed] => failures.extend(ncs.differs(&out, seed)),
-            _ => failures.push(format!("pair {number}: {} runs ended well", winners.len())),
+            _ => failures.push(format!("pair {number}: {} runs succeeded", winners.len())),
         }
     }
-    outcome("two runs in one folder", tries, 2 * tries, failures)
+    result("two runs in one folder", tries, 2 * tries, failures)
 }
 
-/// Runs that start at once and find no cache: each makes it, one names it.
+/// Starts three runs at once without a cache: each writes it, and one of the drafts gets its name.
 pub(super) fn runs_on_one_cache(ncs: &Ncs, tries: u64, _: &mut Random) -> Attacked {
     let mut failures = Vec::new();
     for number in 0..tries {
@@ -170,10 +171,10 @@ pub(super) fn runs_on_one_cache(ncs: &Ncs, tries: u64, _: &mut Random) -> Attack
             }
         }
     }
-    outcome("three runs that make one cache", tries, 3 * tries, failures)
+    result("three runs that make one cache", tries, 3 * tries, failures)
 }
 
-/// Settings that no machine of 1 GiB can hold, alone and in pairs, under a limit of 1 GiB of addresses.
+/// Trains with sizes that do not fit into 1 GiB, alone and in pairs, under a limit of 1 GiB of address space.
 pub(super) fn sizes(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
     if !cfg!(unix) {
         return Ok(None);
@@ -209,27 +210,28 @@ pub(super) fn sizes(ncs: &Ncs, tries: u64, random: &mut Random) -> Attacked {
             "ulimit -v 1048576; exec timeout -s KILL 60 \"$@\"",
             "sh",
         ]);
-        // The first step is enough: what memory cannot hold shows when it is made.
+        // One epoch is enough: memory is allocated before the first step.
         let (out, cache) = (ncs.fresh("sized"), ncs.folder.join("cache-of-1"));
         let mut command = ncs.train_under(command, &out, &cache);
         command.args(["--set", "training.epochs=1"]);
-        let mut said = Vec::new();
+        let mut settings = Vec::new();
         for _ in 0..=random.below(2) {
             let key = keys[random.below(keys.len() as u64) as usize];
             let size = sizes[random.below(sizes.len() as u64) as usize];
             for set in key.split(' ') {
-                said.push(set.replace('N', size));
-                command.args(["--set", said[said.len() - 1].as_str()]);
+                settings.push(set.replace('N', size));
+                command.args(["--set", settings[settings.len() - 1].as_str()]);
             }
         }
         let output = output(&mut command)?;
-        // A run may be right and long: then the minute ends it.
+        // A valid run may be long; it is ended after a minute.
         let is_long = output.status.code() == Some(137) || output.status.code().is_none();
         if !is_long || text(&output).contains("memory allocation") {
-            failures.extend(misbehaved(&output).map(|how| format!("{}: {how}", said.join(" "))));
+            failures
+                .extend(misbehaved(&output).map(|how| format!("{}: {how}", settings.join(" "))));
         }
     }
-    outcome("sizes under 1 GiB of addresses", tries, tries, failures)
+    result("sizes under 1 GiB of addresses", tries, tries, failures)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
@@ -246,7 +248,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Changes a random bit of a random file below `folder`; says where.
+/// Flips a random bit of a random file below `folder`; returns its place.
 fn flip(folder: &Path, random: &mut Random) -> Result<String, String> {
     let mut files = Vec::new();
     collect(folder, &mut files);
@@ -259,7 +261,7 @@ fn flip(folder: &Path, random: &mut Random) -> Result<String, String> {
     Ok(format!("{}, byte {at}", file.display()))
 }
 
-/// The files that hold something, but for logs and curves, from which nothing resumes.
+/// Collects the non-empty files from which a run resumes: all but logs and curves.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,13 +1,13 @@
-//! System calls that end the process or fail, by strace.
+//! System calls that kill the process or fail, injected by strace.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
 use super::ncs::{Ncs, misbehaved, output, text};
-use super::{Outcome, Random};
+use super::{AttackResult, Random};
 
-/// What a run asks of the disk.
+/// The system calls of a run for files.
 const CALLS: [&str; 9] = [
     "openat",
     "write",
@@ -20,17 +20,17 @@ const CALLS: [&str; 9] = [
     "flock",
 ];
 
-/// Calls of `openat` before the program's own: those of the loader, which nothing of ours can outlive.
+/// Calls of `openat` by the loader, before those of the program: without them no program starts.
 const CALLS_OF_THE_LOADER: u64 = 20;
 
 const ERRORS: [&str; 5] = ["ENOSPC", "EIO", "EDQUOT", "EMFILE", "EACCES"];
 
-/// Runs that end at a system call, and then run again undisturbed.
+/// Kills runs at a system call, and then runs them again without faults.
 pub(super) fn crash_points(
     ncs: &Ncs,
     tries: u64,
     random: &mut Random,
-) -> Result<Option<Outcome>, String> {
+) -> Result<Option<AttackResult>, String> {
     attack(
         ncs,
         "killed at a system call",
@@ -43,12 +43,12 @@ pub(super) fn crash_points(
     )
 }
 
-/// Runs in which a system call fails, once or from then on, and that then run again undisturbed.
+/// Makes a system call of a run fail, once or from then on, and then runs it again without faults.
 pub(super) fn disk_errors(
     ncs: &Ncs,
     tries: u64,
     random: &mut Random,
-) -> Result<Option<Outcome>, String> {
+) -> Result<Option<AttackResult>, String> {
     attack(
         ncs,
         "a system call fails",
@@ -68,7 +68,7 @@ pub(super) fn disk_errors(
     )
 }
 
-/// How often an undisturbed run makes each call: by its busiest thread, since strace counts for each.
+/// Returns how often a run without faults makes each call, in its busiest thread, since strace counts per thread.
 fn count_calls(ncs: &Ncs) -> Result<BTreeMap<&'static str, u64>, String> {
     let trace = ncs.folder.join("calls.txt");
     let (out, cache) = (ncs.fresh("counted"), ncs.fresh("cache-counted"));
@@ -98,7 +98,7 @@ fn count_calls(ncs: &Ncs) -> Result<BTreeMap<&'static str, u64>, String> {
     Ok(most)
 }
 
-/// One of the calls that a run makes, and how often it does.
+/// Picks one of the calls that a run makes; returns it with its count.
 fn pick_call(calls: &BTreeMap<&'static str, u64>, random: &mut Random) -> (&'static str, u64) {
     let place = random.below(calls.len() as u64) as usize;
     let picked = calls.iter().nth(place);
@@ -111,21 +111,21 @@ fn pick<'a>(from: &[&'a str], random: &mut Random) -> &'a str {
 
 fn attack(
     ncs: &Ncs,
-    what: &'static str,
+    name: &'static str,
     tries: u64,
     random: &mut Random,
     injection: impl Fn(&BTreeMap<&'static str, u64>, &mut Random) -> String,
-) -> Result<Option<Outcome>, String> {
+) -> Result<Option<AttackResult>, String> {
     if !Command::new("strace")
         .arg("-V")
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        println!("not tried: {what}; it needs strace");
+        println!("not tried: {name}; it needs strace");
         return Ok(None);
     }
     let calls = count_calls(ncs)?;
-    let (mut blows, mut failures) = (0, Vec::new());
+    let (mut faults, mut failures) = (0, Vec::new());
     for number in 0..tries {
         let out = ncs.fresh("faulty");
         let cache = match number % 2 {
@@ -145,7 +145,7 @@ fn attack(
         ]);
         strace.args(["-e", &format!("inject={injected}")]);
         let disturbed = output(&mut ncs.train_under(strace, &out, &cache))?;
-        blows += u64::from(!disturbed.status.success());
+        faults += u64::from(!disturbed.status.success());
         let killed = injected.contains("KILL") && !text(&disturbed).contains("panicked");
         if !killed {
             failures.extend(misbehaved(&disturbed).map(|how| format!("{injected}: {how}")));
@@ -153,13 +153,13 @@ fn attack(
         let again = output(&mut ncs.train(&out, 1, &cache))?;
         match again.status.success() {
             true => failures.extend(ncs.differs(&out, 1).map(|how| format!("{injected}: {how}"))),
-            false => failures.push(format!("{injected}: cannot go on: {}", text(&again))),
+            false => failures.push(format!("{injected}: cannot resume: {}", text(&again))),
         }
     }
-    Ok(Some(Outcome {
-        what,
+    Ok(Some(AttackResult {
+        name,
         tries,
-        blows,
+        faults,
         failures,
     }))
 }

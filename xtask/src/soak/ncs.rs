@@ -1,4 +1,4 @@
-//! The program under attack: how it is started, and what a run must come to.
+//! The program under attack: its commands, and the expected results of a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,18 +19,18 @@ const SETTINGS: [&str; 9] = [
     "threads=1",
 ];
 
-/// The program, a log, and what a run on it comes to.
+/// The program, a log, and the results of a run on it.
 pub(super) struct Ncs {
     binary: PathBuf,
-    /// Everything happens below it.
+    /// All files are below it.
     pub(super) folder: PathBuf,
-    /// Files of a run that nothing disturbed, by their names: with seed 1 and with seed 2.
+    /// Result files of runs without faults, by name: with seed 1 and with seed 2.
     pub(super) expected: [BTreeMap<String, Vec<u8>>; 2],
     pub(super) whole_run: Duration,
 }
 
 impl Ncs {
-    /// Makes a log and runs on it twice.
+    /// Generates a log and trains on it twice.
     pub(super) fn prepare(binary: PathBuf, folder: PathBuf) -> Result<Ncs, String> {
         let _ = fs::remove_dir_all(&folder);
         let made = fs::create_dir_all(&folder);
@@ -58,7 +58,7 @@ impl Ncs {
         Ok(ncs)
     }
 
-    /// A command of the program, quiet.
+    /// Returns a quiet command of the program.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--quiet").args(arguments);
@@ -69,14 +69,14 @@ impl Ncs {
         command
     }
 
-    /// A training into `out`.
+    /// Returns the command of a training into `out`.
     pub(super) fn train(&self, out: &Path, seed: usize, cache: &Path) -> Command {
         let mut command = self.command(&["train"]);
         command.args(self.train_arguments(out, seed, cache));
         command
     }
 
-    /// The same behind another program, such as strace.
+    /// Returns the same command, started by another program, such as strace.
     pub(super) fn train_under(&self, mut program: Command, out: &Path, cache: &Path) -> Command {
         program.arg(&self.binary).args(["--quiet", "train"]);
         program.args(self.train_arguments(out, 1, cache));
@@ -104,7 +104,7 @@ impl Ncs {
         arguments
     }
 
-    /// Runs what nothing disturbs.
+    /// Runs a command that must succeed.
     pub(super) fn must(&self, command: &mut Command) -> Result<(), String> {
         let output = output(command)?;
         match output.status.success() {
@@ -113,14 +113,14 @@ impl Ncs {
         }
     }
 
-    /// An empty folder of this name.
+    /// Makes an empty folder of this name.
     pub(super) fn fresh(&self, name: &str) -> PathBuf {
         let path = self.folder.join(name);
         let _ = fs::remove_dir_all(&path);
         path
     }
 
-    /// What is wrong with the results of a run, if anything.
+    /// Compares the results of a run with the expected ones; returns the difference, if any.
     pub(super) fn differs(&self, out: &Path, seed: usize) -> Option<String> {
         let found = results(out);
         let expected = &self.expected[seed - 1];
@@ -136,26 +136,27 @@ impl Ncs {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command and returns its output.
 pub(super) fn output(command: &mut Command) -> Result<Output, String> {
     command
         .output()
         .map_err(|error| format!("{command:?}: {error}"))
 }
 
-/// What it said.
+/// Returns the standard error of a command, trimmed.
 pub(super) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
-/// How a program ended badly: by a panic, a signal, or without a word.
+/// Returns how a program misbehaved, if it did: a panic, a signal, or an error without a message.
 pub(super) fn misbehaved(output: &Output) -> Option<String> {
-    let said = text(output);
-    let is_told = output.status.code() == Some(1) && !said.is_empty() && !said.contains("panicked");
-    (!output.status.success() && !is_told).then(|| format!("{}: {said}", output.status))
+    let error = text(output);
+    let is_clean =
+        output.status.code() == Some(1) && !error.is_empty() && !error.contains("panicked");
+    (!output.status.success() && !is_clean).then(|| format!("{}: {error}", output.status))
 }
 
-/// The files that a run comes to: the model and its figures.
+/// Returns the result files of a run: the model and its metrics.
 fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for folder in ["model", ""] {

@@ -1,10 +1,10 @@
-//! A crate imports only crates below it.
+//! Checks that a crate imports only crates of lower floors.
 
 use std::fs;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The floor of each crate, as drawn in ARCHITECTURE.md.
+/// The floor of each crate, as in ARCHITECTURE.md.
 const FLOORS: [(&str, u32); 8] = [
     ("ncs-features", 0),
     ("ncs-readers", 1),
@@ -16,14 +16,14 @@ const FLOORS: [(&str, u32); 8] = [
     ("ncs4cvr", 4),
 ];
 
-/// Crates that a crate must not import, though they stand below it or come from outside: a frozen model
+/// Further crates that a crate must not import, from lower floors or from outside: a frozen model
 /// runs without file formats, and so does the server.
 const BARRED: [(&str, &[&str]); 2] = [
     ("ncs-model", &["parquet", "arrow", "csv"]),
     ("ncs-serve", &["parquet", "arrow", "csv", "ncs-readers"]),
 ];
 
-/// Imports of the workspace's crates that go up or sideways.
+/// Returns the imports between crates of the workspace that are not from a lower floor.
 pub(super) fn wrong_imports(root: &Path) -> Vec<String> {
     let crates = fs::read_dir(root.join("crates")).into_iter().flatten();
     let folders = crates.filter_map(|entry| Some(entry.ok()?.path()));
@@ -46,12 +46,12 @@ pub(super) fn wrong_imports(root: &Path) -> Vec<String> {
     manifests.iter().flat_map(of_file).collect()
 }
 
-/// What one manifest imports and should not. Tests may import whatever they want.
+/// Returns the forbidden imports of one manifest. Tests may import any crate.
 fn wrong_imports_of(manifest: &Table) -> Vec<String> {
     let name = manifest["package"]["name"].as_str().unwrap_or_default();
     let Some(own) = floor(name) else {
         return vec![format!(
-            "{name} stands on no floor; add it to ARCHITECTURE.md and to the tidy test"
+            "{name} has no floor; add it to ARCHITECTURE.md and to the tidy test"
         )];
     };
     let barred = BARRED
@@ -62,11 +62,11 @@ fn wrong_imports_of(manifest: &Table) -> Vec<String> {
     let mut found = Vec::new();
     for other in imports(manifest) {
         if barred.contains(&other) {
-            found.push(format!("{name} imports {other}, which it must do without"));
+            found.push(format!("{name} imports {other}, which is forbidden for it"));
         }
         if floor(other).is_some_and(|floor| floor >= own) {
             found.push(format!(
-                "{name} imports {other}, which does not stand below it"
+                "{name} imports {other}, which is not on a lower floor"
             ));
         }
     }
@@ -80,7 +80,7 @@ fn floor(name: &str) -> Option<u32> {
         .map(|(_, floor)| *floor)
 }
 
-/// Names of the crates that a package is built with, for any target.
+/// Returns the names of the crates that a package is built with, for any target.
 fn imports(manifest: &Table) -> Vec<&str> {
     let targets = manifest.get("target").and_then(Value::as_table);
     let targets = targets
@@ -118,12 +118,12 @@ mod tests {
         check(
             "ncs-model",
             "[target.'cfg(unix)'.dependencies]\nncs-readers.workspace = true",
-            &["ncs-model imports ncs-readers, which does not stand below it"],
+            &["ncs-model imports ncs-readers, which is not on a lower floor"],
         );
         check(
             "ncs-model",
             "[dependencies]\nparquet = { version = \"60\" }",
-            &["ncs-model imports parquet, which it must do without"],
+            &["ncs-model imports parquet, which is forbidden for it"],
         );
         check(
             "ncs-features",
@@ -133,7 +133,7 @@ mod tests {
         check(
             "ncs-common",
             "",
-            &["ncs-common stands on no floor; add it to ARCHITECTURE.md and to the tidy test"],
+            &["ncs-common has no floor; add it to ARCHITECTURE.md and to the tidy test"],
         );
     }
 

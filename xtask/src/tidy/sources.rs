@@ -1,30 +1,29 @@
-//! Rules for one source file.
+//! Checks one source file.
 
-/// Most lines that a file may have.
+/// Maximum number of lines of a file.
 const MOST_LINES: usize = 600;
 
-/// The only folders where unsafe code may stand: the kernels, and the library that they are measured
-/// against.
+/// The only folders with unsafe code: the kernels, and the library of their benchmark.
 const KERNELS: &str = "crates/model/src/kernels/";
 const MEASURED: &str = "crates/model/benches/gemm/";
 
-// Written in two halves, so that this file keeps its own rules.
+// Written in two halves, so that this file obeys its own rules.
 const UNSAFE: &str = concat!("un", "safe");
 const IGNORE: &str = concat!("#[", "ignore");
 
-/// What is untidy in file `name`, whose path starts at the workspace.
+/// Returns a sentence for each broken rule in file `name`, a path relative to the workspace.
 pub(super) fn untidy(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let n_lines = text.lines().count();
     if n_lines > MOST_LINES {
         found.push(format!(
-            "{name}: {n_lines} lines, at most {MOST_LINES}; divide it by nouns"
+            "{name}: {n_lines} lines, at most {MOST_LINES}; split it"
         ));
     }
     for (line, number) in text.lines().zip(1..) {
         if line.contains(IGNORE) {
             found.push(format!(
-                "{name}:{number}: an ignored test; mend it or delete it"
+                "{name}:{number}: an ignored test; fix it or delete it"
             ));
         }
         let may = name.starts_with(KERNELS) || name.starts_with(MEASURED);
@@ -35,7 +34,7 @@ pub(super) fn untidy(name: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// The line without its comment. (Two slashes in a text end it too, so a URL may hide what follows.)
+/// Returns the line without its comment. (Two slashes in a text end it too, so a URL may hide the rest.)
 fn code(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
@@ -55,8 +54,8 @@ mod tests {
             assert_eq!(untidy(name, text), expected);
         };
         let block = format!("let x =\n    {UNSAFE} {{ f() }};");
-        let told = format!("crates/train/src/a.rs:2: {UNSAFE} code outside {KERNELS}");
-        check("crates/train/src/a.rs", &block, &[&told]);
+        let expected = format!("crates/train/src/a.rs:2: {UNSAFE} code outside {KERNELS}");
+        check("crates/train/src/a.rs", &block, &[&expected]);
         check("crates/model/src/kernels/a.rs", &block, &[]);
         check("crates/model/benches/gemm/a.rs", &block, &[]);
         check(
@@ -67,13 +66,13 @@ mod tests {
         check(
             "a.rs",
             &format!("{IGNORE} = \"slow\"]"),
-            &["a.rs:1: an ignored test; mend it or delete it"],
+            &["a.rs:1: an ignored test; fix it or delete it"],
         );
         check("a.rs", &"\n".repeat(600), &[]);
         check(
             "a.rs",
             &"\n".repeat(601),
-            &["a.rs: 601 lines, at most 600; divide it by nouns"],
+            &["a.rs: 601 lines, at most 600; split it"],
         );
     }
 }
