@@ -52,7 +52,7 @@ impl Encoding {
             .iter()
             .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
         let shown = || format!("\"{}\"", name[..name.len().min(40)].escape_ascii());
-        found
+        encoding
             .map(|(_, encoding)| *encoding)
             .ok_or_else(|| unknown(header, &shown()))
     }
