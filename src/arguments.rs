@@ -290,6 +290,8 @@ pub enum FileFormat {
     JsonLines,
     /// TFRecord of tf.train.Example.
     Tfrecord,
+    /// Arrow, the file format (Feather) or the stream format.
+    Arrow,
 }
 
 /// The encoding of texts.

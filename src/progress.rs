@@ -4,12 +4,17 @@
 
 use std::fmt::Write;
 use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ncs_eval::render::duration;
 
-/// Time between two lines without a terminal.
+mod watchers;
+
+pub use watchers::{Watched, WatcherId};
+
+/// Time between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Writes a line to standard error. Errors, such as a closed pipe or a full disk, are ignored.
@@ -26,6 +31,20 @@ pub enum Progress {
     Lines,
     /// No output.
     Quiet,
+    /// What a program does with it that runs a verb from inside; see [`Watched`].
+    To(WatcherId),
+}
+
+/// Hears of progress in a program that runs a verb from inside.
+pub trait Watcher: Send + Sync {
+    /// A job began, of which `done` of `total` units were done before, where the total is known.
+    fn began(&self, title: &str, total: Option<u64>, units: &str, done: u64);
+    /// So many units are done.
+    fn reached(&self, done: u64);
+    /// The job that began last has ended, or was given up.
+    fn ended(&self);
+    /// A line between jobs, or about the one under way.
+    fn said(&self, text: &str);
 }
 
 impl Progress {
@@ -41,10 +60,15 @@ impl Progress {
     /// Starts a job of `total` `units` (rows, steps), if the total is known.
     pub fn job(self, title: &str, total: Option<u64>, units: &'static str) -> Job {
         let bar = (self == Progress::Bar).then(|| bar(title, total, units));
+        let watcher = self.watcher();
+        if let Some(watcher) = &watcher {
+            watcher.began(title, total, units, 0);
+        }
         let now = Instant::now();
         Job {
             display: self,
             bar,
+            watcher: OneWatcher(watcher),
             title: title.to_owned(),
             total,
             units,
@@ -57,8 +81,21 @@ impl Progress {
 
     /// Writes a line between jobs, such as a round's result.
     pub fn say(self, text: &str) {
-        if self != Progress::Quiet {
-            tell(text);
+        match self {
+            Progress::Quiet => {}
+            Progress::Bar | Progress::Lines => tell(text),
+            Progress::To(_) => {
+                if let Some(watcher) = self.watcher() {
+                    watcher.said(text);
+                }
+            }
+        }
+    }
+
+    fn watcher(self) -> Option<Arc<dyn Watcher>> {
+        match self {
+            Progress::To(id) => watchers::find(id),
+            _ => None,
         }
     }
 }
@@ -68,6 +105,7 @@ impl Progress {
 pub struct Job {
     display: Progress,
     bar: Option<ProgressBar>,
+    watcher: OneWatcher,
     title: String,
     total: Option<u64>,
     units: &'static str,
@@ -87,7 +125,9 @@ impl Job {
     /// Sets the total of completed units to `done`.
     pub fn reach(&mut self, done: u64) {
         self.done = done;
-        if let Some(bar) = &self.bar {
+        if let Some(watcher) = &self.watcher.0 {
+            watcher.reached(done);
+        } else if let Some(bar) = &self.bar {
             bar.set_position(done);
         } else if self.display == Progress::Lines && self.last.elapsed() >= PAUSE {
             self.last = Instant::now();
@@ -99,6 +139,9 @@ impl Job {
     pub fn start_at(&mut self, done: u64) {
         self.done = done;
         self.before = done;
+        if let Some(watcher) = &self.watcher.0 {
+            watcher.reached(done);
+        }
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.reset_eta();
@@ -139,6 +182,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if let Some(watcher) = &self.watcher.0 {
+            watcher.ended();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -19,7 +19,7 @@ use ncs_features::ColumnCoverage;
 use ncs_model::{Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all};
-use ncs_train::{RefitRows, Run, TrainError, Trained, predict};
+use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, TrainError, Trained, predict};
 use serde::Serialize;
 
 mod frozen;
@@ -152,6 +152,20 @@ pub fn run_in(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Finished, Box<dyn Error>> {
+    run_heard(file, folder, progress, stop, &mut NoopListener)
+}
+
+/// As [`run_in`]; `listener` hears what happens in the training, after the log has.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_heard(
+    file: &RunFile,
+    folder: &RunFolder,
+    progress: Progress,
+    stop: &AtomicBool,
+    listener: &mut (dyn Listener + Send),
+) -> Result<Finished, Box<dyn Error>> {
     if !folder.is_locked() {
         progress.say(
             "note: the file system of the run's folder has no locks; see to it that no other run uses it",
@@ -188,7 +202,11 @@ pub fn run_in(
     };
     let mut log = RunLog::open(folder, progress)
         .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
-    let trained = match run.run(&mut log) {
+    let mut both = Both {
+        log: &mut log,
+        listener,
+    };
+    let trained = match run.run(&mut both) {
         Ok(trained) => trained,
         Err(error) => {
             if let TrainError::Stopped { .. } = error {
@@ -209,6 +227,19 @@ pub fn run_in(
         all: all.as_ref(),
     };
     finish(file, folder, data, &trained, clock)
+}
+
+/// The log of a run, and who else listens.
+struct Both<'a> {
+    log: &'a mut RunLog,
+    listener: &'a mut (dyn Listener + Send),
+}
+
+impl Listener for Both<'_> {
+    fn on_event(&mut self, event: &Event<'_>) {
+        self.log.on_event(event);
+        self.listener.on_event(event);
+    }
 }
 
 fn refit_rows(all: &Prepared) -> RefitRows<'_> {

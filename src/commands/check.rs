@@ -1,12 +1,16 @@
 //! `ncs check`
 
+use std::error::Error;
+
 use ncs_eval::{columns_text, text_table};
+use serde::Serialize;
 
 use super::{Outcome, open, print, print_json, size};
 use crate::arguments::Check;
 use crate::data_preview::{ColumnLook, FilesLook, FirstLook, TaskLook, Which, look};
 use crate::memory;
 use crate::progress::{Progress, grouped};
+use crate::run_file::RunFile;
 
 /// Checks the run file and shows what the first rows hold.
 ///
@@ -14,18 +18,40 @@ use crate::progress::{Progress, grouped};
 /// The run file is wrong, its files cannot be read, or a row or a label is not what it should be.
 pub fn run(arguments: &Check, progress: Progress) -> Outcome {
     let file = open(&arguments.run, progress)?;
-    memory::check(&file)?;
-    let which = Which {
-        rows: arguments.rows,
-        all: arguments.all,
-    };
-    let look = look(&file, which, progress)?;
-    if let Some(refusal) = &look.refusal {
-        return Err(format!("{}{refusal}", warnings(&look)).into());
-    }
+    let checked = check(&file, arguments.rows, arguments.all, progress)?;
     match arguments.json {
-        true => print_json(&look),
-        false => print(&text(&look)),
+        true => print_json(&checked.0),
+        false => print(&checked.text()),
+    }
+}
+
+/// What `ncs check` found; as JSON, what `--json` prints.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Checked(FirstLook);
+
+impl Checked {
+    /// The same in tables.
+    pub fn text(&self) -> String {
+        text(&self.0)
+    }
+}
+
+/// Looks at the first `rows` rows of each part, at as many as usual where it is `None`, or at `all`.
+///
+/// # Errors
+/// As [`run`].
+pub fn check(
+    file: &RunFile,
+    rows: Option<usize>,
+    all: bool,
+    progress: Progress,
+) -> Result<Checked, Box<dyn Error>> {
+    memory::check(file)?;
+    let look = look(file, Which { rows, all }, progress)?;
+    match &look.refusal {
+        Some(refusal) => Err(format!("{}{refusal}", warnings(&look)).into()),
+        None => Ok(Checked(look)),
     }
 }
 

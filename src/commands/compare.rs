@@ -12,12 +12,7 @@ use ncs_eval::Comparison;
 /// # Errors
 /// The file, its settings or the folder; a run that failed; or it was asked to stop.
 pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
-    let manner = Manner {
-        jobs: arguments.jobs.unwrap_or(0),
-        matching: arguments.matching,
-        only_report: arguments.only_report,
-        scores: arguments.scores.clone(),
-    };
+    let manner = Manner::of(arguments);
     let compared = compare::run(
         &arguments.file,
         &arguments.out,

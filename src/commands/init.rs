@@ -19,6 +19,14 @@ use crate::run_file::{RunFile, list_columns, user_cache};
 /// # Errors
 /// The data cannot be read, a column is absent, a label is no label, or the file exists.
 pub fn run(arguments: &Init, progress: Progress) -> Outcome {
+    print(&write(arguments, progress)?)
+}
+
+/// Writes the run file and returns what there is to say of it.
+///
+/// # Errors
+/// As [`run`].
+pub fn write(arguments: &Init, progress: Progress) -> Result<String, Box<dyn Error>> {
     let out = &arguments.out;
     if out.exists() && !arguments.force {
         let text = "exists already; state another --out, or --force to overwrite it";
@@ -40,7 +48,7 @@ pub fn run(arguments: &Init, progress: Progress) -> Outcome {
     // What is written must be read again.
     RunFile::parse(&name, &text, folder, &[], &list_columns)?;
     tensor_file::write_bytes(out, text.as_bytes())?;
-    print(&summary(&draft, &name))
+    Ok(summary(&draft, &name))
 }
 
 fn wish(arguments: &Init) -> Result<Wish, Box<dyn Error>> {
@@ -102,6 +110,7 @@ fn reading_keys(arguments: &Init) -> Vec<(&'static str, String)> {
         FileFormat::Parquet => "parquet",
         FileFormat::Csv => "csv",
         FileFormat::JsonLines => "json_lines",
+        FileFormat::Arrow => "arrow",
         FileFormat::Tfrecord => "tfrecord",
     });
     let delimiter = arguments

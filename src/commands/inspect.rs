@@ -5,14 +5,15 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
 use ncs_features::{Field, Objective, Pooling, Population, Schema};
-use ncs_model::artifact::Artifact;
+use ncs_model::artifact::{Artifact, ArtifactError};
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
-use super::{Outcome, model, print, print_json};
+use super::{Outcome, print, print_json};
 use crate::arguments::Inspect;
 use crate::progress::grouped;
 use crate::run_report::{ids_in_words, network_name};
+use crate::scoring::LoadedModel;
 use crate::sharing;
 
 /// Shows what a model holds.
@@ -20,16 +21,24 @@ use crate::sharing;
 /// # Errors
 /// The model cannot be read.
 pub fn run(arguments: &Inspect) -> Outcome {
-    let artifact = model::read(&arguments.model)?;
-    let n_parameters = model::scorer_of(&arguments.model, &artifact)?.n_parameters();
-    if arguments.json {
-        return print_json(&Summary::of(&artifact, n_parameters));
+    let loaded = LoadedModel::open(&arguments.model)?;
+    match arguments.json {
+        true => print_json(&summary(&loaded)),
+        false => print(&text(&loaded)?),
     }
-    print(&text(
-        &model::folder(&arguments.model),
-        &artifact,
-        n_parameters,
-    )?)
+}
+
+/// What `--json` prints: sizes, densities, what the tasks share.
+pub fn summary(model: &LoadedModel) -> impl Serialize + use<'_> {
+    Summary::of(&model.artifact, model.scorer.n_parameters())
+}
+
+/// What is printed otherwise: the same in tables, with the columns and the tables of the model.
+///
+/// # Errors
+/// The manifest is gone meanwhile.
+pub fn text(model: &LoadedModel) -> Result<String, ArtifactError> {
+    text_of(&model.folder, &model.artifact, model.scorer.n_parameters())
 }
 
 /// What `--json` prints: a promise to programs.
@@ -106,11 +115,11 @@ fn by_task<'a, T: Copy>(spec: &'a Spec, values: &[T]) -> IndexMap<&'a str, T> {
     names.zip(values.iter().copied()).collect()
 }
 
-fn text(
+fn text_of(
     folder: &Path,
     artifact: &Artifact,
     n_parameters: usize,
-) -> Result<String, Box<dyn std::error::Error>> {
+) -> Result<String, ArtifactError> {
     let plan = &artifact.spec.plan;
     let kind = network_name(plan.kind);
     let hidden: Vec<String> = plan.hidden.iter().map(usize::to_string).collect();

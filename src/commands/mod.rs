@@ -21,12 +21,35 @@ use std::io::{self, Write};
 
 use ncs_readers::{Encoding, Format};
 
-use crate::arguments::{FileFormat, TextEncoding};
+use crate::arguments::{Command, FileFormat, TextEncoding};
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunFileError};
 
 /// Done, or the reason why not, worded for people.
 pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Runs a command.
+///
+/// # Errors
+/// It failed, or it was asked to stop.
+pub fn run(command: &Command, progress: Progress) -> Outcome {
+    match command {
+        Command::Quickstart(arguments) => quickstart::run(arguments, progress),
+        Command::Init(arguments) => init::run(arguments, progress),
+        Command::Check(arguments) => check::run(arguments, progress),
+        Command::Train(arguments) => train::run(arguments, progress),
+        Command::Tune(arguments) => tune::run(arguments, progress),
+        Command::Compare(arguments) => compare::run(arguments, progress),
+        Command::Evaluate(arguments) => evaluate::run(arguments, progress),
+        Command::Score(arguments) => score::run(arguments, progress),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments, progress),
+        Command::Synth(arguments) => synth::run(arguments, progress),
+        Command::Cache(arguments) => cache::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
+    }
+}
 
 /// Opens a run file and says what is worth knowing about it.
 fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunFileError> {
@@ -43,6 +66,7 @@ fn file_format(said: FileFormat) -> Format {
         FileFormat::Parquet => Format::Parquet,
         FileFormat::Csv => Format::Csv,
         FileFormat::JsonLines => Format::JsonLines,
+        FileFormat::Arrow => Format::Arrow,
         FileFormat::Tfrecord => Format::TfRecord,
     }
 }

@@ -2,7 +2,7 @@
 
 use ncs_serve::version::Version;
 
-use super::{Outcome, model, print, print_json};
+use super::{Outcome, print, print_json};
 use crate::arguments::serve::Replay;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -15,7 +15,11 @@ use crate::replay;
 /// has another score.
 pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
     let asked = interrupt::flag()?;
-    let version = Version::load(&model::folder(&arguments.model), &"replay".into(), 0)?;
+    let version = Version::load(
+        &crate::scoring::model_folder(&arguments.model),
+        &"replay".into(),
+        0,
+    )?;
     let mut job = progress.job("replay", None, "rows");
     let report = replay::replay(
         &arguments.log,

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{PartColumns, columns_text};
-use ncs_features::{Coverage, Encoder, Schema};
-use ncs_readers::Encoded;
+use ncs_features::Encoder;
 
 use super::{Outcome, model, print};
 use crate::arguments::Score;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::score_file::{ScoreFile, column_of};
+use crate::scoring::{self, LoadedModel, Rows};
 
 /// Writes the probability (or ratio) of every task for every row, in the order of the rows (as many as the files
 /// hold), and the product
@@ -21,40 +21,29 @@ use crate::score_file::{ScoreFile, column_of};
 /// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let asked = interrupt::flag()?;
-    let artifact = model::read(&arguments.model)?;
-    let scorer = model::scorer_of(&arguments.model, &artifact)?;
+    let loaded = LoadedModel::open(&arguments.model)?;
     let files = model::files(&arguments.rows)?;
     refuse_own_input(&arguments.out, &files)?;
-    let reading = model::reading(&arguments.rows);
     let mut pass = model::pass(&arguments.rows);
-    let outputs = outputs(scorer.schema());
+    let outputs = loaded.outputs();
     let keep = kept_columns(&arguments.keep, &outputs)?;
-    let product = scorer.schema().product();
     let mut out = ScoreFile::create(&arguments.out, &keep, &outputs)?;
     let mut job = progress.job("score", None, "rows");
-    let encoder = Encoder::new(scorer.schema().clone());
-    let mut coverage = Coverage::new(scorer.schema());
-    let mut encoded = Encoded::open_keeping(files, &reading, encoder, false, &keep);
-    while let Some(next) = encoded.next_rows() {
-        let (rows, batch) = next?;
-        interrupt::refuse(asked, "no scores were written")?;
-        let mut scores = scorer.score(&batch, &mut pass);
-        model::check_scores(&rows, &batch, &scores, &scorer)?;
-        model::cover(&mut coverage, &scorer, &rows, &batch);
-        scores.extend(product.as_ref().map(|product| product.of(&scores)));
-        out.write(encoded.kept(&rows.block), scores)?;
-        job.advance(batch.n_rows as u64);
-    }
+    let rows = Rows::Files {
+        files,
+        reading: model::reading(&arguments.rows),
+    };
+    let mut encoded = rows.encoded(Encoder::new(loaded.schema().clone()), false, &keep)?;
+    let columns = scoring::score(&loaded, &mut encoded, &mut pass, asked, |kept, scores| {
+        let n_rows = kept.n_rows;
+        out.write(kept, scores)?;
+        job.advance(n_rows as u64);
+        Ok(())
+    })?;
     refuse_other_number(out.rows(), encoded.rows_read())?;
     let n_rows = out.finish()?;
     job.finish();
     model::say_notes(&encoded, &arguments.rows, progress)?;
-    let columns = PartColumns {
-        part: "rows".to_owned(),
-        columns: coverage.finish(|field, id| scorer.is_unseen(field, id)),
-        reference: artifact.shares,
-        compared_with: "validation".to_owned(),
-    };
     say_columns(progress, &columns);
     print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
 }
@@ -78,14 +67,6 @@ fn say_columns(progress: Progress, columns: &PartColumns) {
     for note in columns.remarks() {
         progress.say(&note.line());
     }
-}
-
-/// The tasks, then their product where one is about another's positives.
-fn outputs(schema: &Schema) -> Vec<String> {
-    let tasks = schema.tasks.iter().map(|task| task.name.clone());
-    tasks
-        .chain(schema.product().map(|product| product.name))
-        .collect()
 }
 
 /// The columns to keep, each once.

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ncs_serve::body::BodyLimits;
@@ -36,6 +37,15 @@ pub fn run(arguments: &Serve) -> Outcome {
         format(arguments.observability.log_format),
     )?;
     let settings = settings(arguments)?;
+    Ok(serve(settings, || stop(shutdown_requested), print_ready)?)
+}
+
+/// Serves until the receiver of `stop` is set; calls `ready` with the addresses once the server is ready.
+fn serve(
+    settings: Settings,
+    stop: impl FnOnce() -> watch::Receiver<bool>,
+    ready: impl FnOnce(Addresses),
+) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -43,13 +53,77 @@ pub fn run(arguments: &Serve) -> Outcome {
     let ended = runtime.block_on(async {
         let server = Server::new(settings).await?;
         let addresses = server.addresses();
-        server
-            .run(stop(shutdown_requested), || print_ready(addresses))
-            .await
+        server.run(stop(), || ready(addresses)).await
     });
     // Work that is stuck, on a folder that does not respond, is abandoned.
     runtime.shutdown_timeout(ABANDON_AFTER);
-    Ok(ended?)
+    ended
+}
+
+/// A server on a thread of its own, in a program that does other things meanwhile.
+#[derive(Debug)]
+pub struct Serving {
+    addresses: Addresses,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl Serving {
+    /// Starts it, and waits until it answers. It logs nothing, as a process has one log.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn start(arguments: &Serve) -> Result<Serving, String> {
+        let settings = settings(arguments)?;
+        let (stop, stopped) = watch::channel(false);
+        let (told, ready) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("server".to_owned());
+        let thread = thread.spawn(move || {
+            serve(
+                settings,
+                || stopped,
+                |addresses| {
+                    // Whoever started it waits for this.
+                    let _ = told.send(addresses);
+                },
+            )
+        });
+        let thread = thread.map_err(|error| format!("no thread: {error}"))?;
+        match ready.recv() {
+            Ok(addresses) => Ok(Serving {
+                addresses,
+                stop,
+                thread: Some(thread),
+            }),
+            // It ended before it answered.
+            Err(_) => Err(joined(thread).err().unwrap_or_default()),
+        }
+    }
+
+    /// Where it answers.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Lets it finish what is under way, and waits until it has.
+    ///
+    /// # Errors
+    /// It failed meanwhile.
+    pub fn stop(&mut self) -> Result<(), String> {
+        let _ = self.stop.send(true);
+        self.thread.take().map_or(Ok(()), joined)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+fn joined(thread: JoinHandle<Result<(), String>>) -> Result<(), String> {
+    let ended = thread.join();
+    ended.unwrap_or_else(|_| Err("the server panicked; please report this".to_owned()))
 }
 
 /// Time for blocking work to end after the server has stopped.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_model::tensor_file;
@@ -23,16 +24,28 @@ const RUN_FILE: &str = "run.toml";
 /// # Errors
 /// The folder holds something else or cannot be written, or it was asked to stop.
 pub fn run(arguments: &Synth, progress: Progress) -> Outcome {
-    let asked = interrupt::flag()?;
+    let (written, run_file) = make(arguments, progress, interrupt::flag()?)?;
+    let line = |file: &Written| format!("{}: {} rows\n", file.path.display(), file.rows);
+    let lines: String = written.iter().map(line).collect();
+    print(&format!("{lines}{}: the run file\n", run_file.display()))
+}
+
+/// Writes the log and its run file; returns the files, and where the run file is.
+///
+/// # Errors
+/// As [`run`].
+pub fn make(
+    arguments: &Synth,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<(Vec<Written>, PathBuf), Box<dyn Error>> {
     let mut folder = MadeUpFolder::open(&arguments.out)?;
-    let written = write(arguments, &mut folder, progress, asked)?;
+    let written = write(arguments, &mut folder, progress, stop)?;
     let text = run_toml(&MadeUpFiles::of(&written), "sparse_sharing", arguments.seed);
     let run_file = arguments.out.join(RUN_FILE);
     tensor_file::write_bytes(&run_file, text.as_bytes())?;
     folder.add(RUN_FILE)?;
-    let line = |file: &Written| format!("{}: {} rows\n", file.path.display(), file.rows);
-    let lines: String = written.iter().map(line).collect();
-    print(&format!("{lines}{}: the run file\n", run_file.display()))
+    Ok((written, run_file))
 }
 
 fn write(
@@ -108,6 +121,7 @@ fn extension(format: Format) -> &'static str {
         Format::Parquet => "parquet",
         Format::Csv => "csv",
         Format::JsonLines => "jsonl",
+        Format::Arrow => "arrow",
     }
 }
 

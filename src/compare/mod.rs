@@ -50,6 +50,18 @@ pub struct Manner {
     pub scores: Option<PathBuf>,
 }
 
+impl Manner {
+    /// As the command line says.
+    pub fn of(arguments: &crate::arguments::Compare) -> Manner {
+        Manner {
+            jobs: arguments.jobs.unwrap_or(0),
+            matching: arguments.matching,
+            only_report: arguments.only_report,
+            scores: arguments.scores.clone(),
+        }
+    }
+}
+
 /// Outcome of a comparison.
 #[derive(Debug)]
 pub struct Compared {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ fn generate_log(
         ("--seed", seed.to_string()),
         ("--out", folder.display().to_string()),
     ];
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = crate::program::command()?;
     command.args(["--quiet", "synth"]);
     for (flag, value) in arguments {
         command.args([flag, &value]);
@@ -214,7 +214,7 @@ fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn 
     if run_folder::is_held(&start.folder) {
         return Ok(None);
     }
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = crate::program::command()?;
     command.args(["--quiet", "train"]).arg(&start.run_file);
     command.arg("--out").arg(&start.folder);
     for setting in &start.settings {

@@ -213,9 +213,11 @@ fn lists_columns(file: &Path, reading: &Reading) -> bool {
         .unwrap_or_default()
         .to_string_lossy()
         .to_lowercase();
-    let named = [".csv", ".tsv", ".parquet", ".pq"];
+    let named = [
+        ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc",
+    ];
     match reading.format {
-        Some(format) => matches!(format, Format::Csv | Format::Parquet),
+        Some(format) => matches!(format, Format::Csv | Format::Parquet | Format::Arrow),
         None => named.iter().any(|end| name.contains(end)),
     }
 }

@@ -139,6 +139,7 @@ fn format(said: toml_types::Format) -> Format {
         toml_types::Format::Parquet => Format::Parquet,
         toml_types::Format::Csv => Format::Csv,
         toml_types::Format::JsonLines => Format::JsonLines,
+        toml_types::Format::Arrow => Format::Arrow,
     }
 }
 

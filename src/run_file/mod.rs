@@ -24,7 +24,7 @@ mod units;
 mod validate;
 mod written;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ncs_features::SchemaPlan;
 use ncs_model::NetworkPlan;
@@ -92,15 +92,29 @@ impl RunFile {
     /// # Errors
     /// Everything that is wrong with it, each with its line or its assignment.
     pub fn open(path: &Path, assignments: &[String]) -> Result<RunFile, RunFileError> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let text = format!("cannot read the run file: {error}");
-            RunFileError::new(&name, vec![Problem::new(Span::File, text)])
-        })?;
-        // "." and not "": with an empty root a glob would start at the root of the file system.
-        let parent = path.parent().filter(|parent| *parent != Path::new(""));
-        let root = parent.unwrap_or(Path::new("."));
-        RunFile::parse(&name, &text, root, assignments, &list_columns)
+        let (name, text) = read(path)?;
+        RunFile::parse(&name, &text, root_of(path), assignments, &list_columns)
+    }
+
+    /// As [`RunFile::open`], or from settings that a program states; `lister` finds the columns of the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line, its key or its assignment.
+    pub fn of(
+        said: &Said,
+        assignments: &[String],
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
+        match said {
+            Said::File(path) => {
+                let (name, text) = read(path)?;
+                RunFile::parse(&name, &text, root_of(path), assignments, lister)
+            }
+            Said::Settings { name, table, root } => {
+                let tree = Node::of_toml(&toml::Value::Table(table.clone()));
+                RunFile::of_tree(name, with(tree, assignments), root, lister)
+            }
+        }
     }
 
     /// The same from a text: `name` is what messages call it, `root` the folder that its relative
@@ -115,8 +129,17 @@ impl RunFile {
         assignments: &[String],
         lister: &ColumnLister<'_>,
     ) -> Result<RunFile, RunFileError> {
+        RunFile::of_tree(name, tree(text, assignments), root, lister)
+    }
+
+    fn of_tree(
+        name: &str,
+        tree: Result<Node, Vec<Problem>>,
+        root: &Path,
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
         let wrong = |problems| RunFileError::new(name, problems);
-        let tree = tree(text, assignments).map_err(wrong)?;
+        let tree = tree.map_err(wrong)?;
         let said = shape(&tree).map_err(wrong)?;
         let mut checks = Checks::new(&tree);
         let plan = plan(&said, root, lister, &mut checks);
@@ -163,6 +186,62 @@ impl RunFile {
         let problem = Problem::new(self.tree.place_of(path), text);
         RunFileError::new(&self.name, vec![problem])
     }
+}
+
+/// Where the settings of a run are said.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// In a run file.
+    File(PathBuf),
+    /// By a program.
+    Settings {
+        /// What messages call them.
+        name: String,
+        /// What they say.
+        table: toml::Table,
+        /// The folder that relative paths start at.
+        root: PathBuf,
+    },
+}
+
+impl Said {
+    /// Settings that a program states as JSON.
+    ///
+    /// # Errors
+    /// They are no table, or hold what TOML has no values for, such as null.
+    pub fn of_json(name: &str, json: &str, root: &Path) -> Result<Said, RunFileError> {
+        match serde_json::from_str(json) {
+            Ok(table) => Ok(Said::Settings {
+                name: name.to_owned(),
+                table,
+                root: root.to_owned(),
+            }),
+            Err(error) => {
+                let text = format!("no settings: {error}");
+                Err(RunFileError::new(
+                    name,
+                    vec![Problem::new(Span::File, text)],
+                ))
+            }
+        }
+    }
+}
+
+/// What messages call the file, and its text.
+fn read(path: &Path) -> Result<(String, String), RunFileError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = format!("cannot read the run file: {error}");
+        RunFileError::new(&name, vec![Problem::new(Span::File, text)])
+    })?;
+    Ok((name, text))
+}
+
+/// The folder that the relative paths of a run file start at: "." and not "", since with an empty root a glob would
+/// start at the root of the file system.
+fn root_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
 }
 
 /// A file of settings of another kind, read and checked against its own schema.
@@ -227,7 +306,13 @@ fn make_absolute(paths: &mut toml::Value, root: &Path) {
 }
 
 fn tree(text: &str, assignments: &[String]) -> Result<Node, Vec<Problem>> {
-    let mut tree = Node::parse(text).map_err(|problem| vec![problem])?;
+    with(
+        Node::parse(text).map_err(|problem| vec![problem])?,
+        assignments,
+    )
+}
+
+fn with(mut tree: Node, assignments: &[String]) -> Result<Node, Vec<Problem>> {
     let set = |assignment: &String| tree.set(assignment).err();
     let problems: Vec<Problem> = assignments.iter().filter_map(set).collect();
     if problems.is_empty() {

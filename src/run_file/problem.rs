@@ -56,6 +56,19 @@ impl RunFileError {
         }
     }
 
+    /// What messages call the run file.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Each thing that is wrong: its line, from 1, where it has one, and what it is.
+    pub fn problems(&self) -> impl Iterator<Item = (Option<usize>, &str)> {
+        self.problems.iter().map(|problem| match problem.place {
+            Span::Line(line) => (Some(line), problem.text.as_str()),
+            _ => (None, problem.text.as_str()),
+        })
+    }
+
     /// How many things are wrong, at least 1.
     pub fn n_problems(&self) -> usize {
         self.problems.len()

@@ -121,6 +121,8 @@ pub(crate) enum Format {
     Csv,
     /// One JSON object a line, plain, .gz or .zst.
     JsonLines,
+    /// Arrow: the file format (Feather of version 2) or the stream format.
+    Arrow,
 }
 
 /// The encoding of texts.

@@ -104,6 +104,28 @@ impl Node {
         place
     }
 
+    /// What a program states: nothing of it was written at a line.
+    pub(crate) fn of_toml(value: &toml::Value) -> Node {
+        let place = Span::File;
+        let value = match value {
+            toml::Value::String(text) => Value::Text(text.clone()),
+            toml::Value::Integer(number) => Value::Whole(*number),
+            toml::Value::Float(number) => Value::Number(*number),
+            toml::Value::Boolean(truth) => Value::Bool(*truth),
+            toml::Value::Datetime(moment) => Value::Text(moment.to_string()),
+            toml::Value::Array(items) => Value::List(items.iter().map(Node::of_toml).collect()),
+            toml::Value::Table(table) => {
+                let entries = table.iter().map(|(key, value)| Entry {
+                    key: key.clone(),
+                    place: place.clone(),
+                    node: Node::of_toml(value),
+                });
+                Value::Table(entries.collect())
+            }
+        };
+        Node { place, value }
+    }
+
     /// The same without places.
     pub(crate) fn to_toml(&self) -> toml::Value {
         match &self.value {

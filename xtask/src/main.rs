@@ -1,12 +1,14 @@
-//! Development commands of the workspace. CI runs `cargo xtask check` and `cargo xtask clients` for every change.
+//! Development commands of the workspace. CI runs `cargo xtask check`, `cargo xtask clients` and `cargo xtask wheel` for every change.
 
 mod attacks;
 mod check;
 mod clients;
 mod deny;
+mod python;
 mod results;
 mod soak;
 mod tidy;
+mod wheel;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask attacks the scripts of ../shared/attacks
        cargo xtask deny    dependencies only: licences, duplicates, bans, sources, and advisories by cargo-deny
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
        cargo xtask results run the shipped comparisons; write docs/results.md and runs/compare/results.md
+       cargo xtask integrations the Python package in a local Spark and a local Ray (0.5 GB of packages, and Java 17)
+       cargo xtask wheel   build the Python package, install it where nothing is, run its tests [--release: as shipped]
        cargo xtask soak    kill, starve and damage runs, --tries N of each kind (docs/reliability.md)";
 
 fn main() -> ExitCode {
@@ -26,9 +30,11 @@ fn main() -> ExitCode {
         ["check"] => check::run(root()),
         ["clients"] => clients::run(root()),
         ["deny"] => deny::run(root()),
+        ["integrations"] => wheel::integrations(root()),
         ["results"] => results::run(root()),
         ["soak", ref rest @ ..] => soak::run(root(), rest),
         ["tidy"] => tidy::run(root()),
+        ["wheel", ref rest @ ..] => wheel::run(root(), rest),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

@@ -75,6 +75,7 @@ fn written(name: &str) -> (TempDir, PathBuf) {
         _ if name.contains("csv") => Format::Csv,
         _ if name.contains("jsonl") => Format::JsonLines,
         _ if name.contains("parquet") => Format::Parquet,
+        _ if name.contains("arrow") => Format::Arrow,
         _ => Format::TfRecord,
     };
     let log = Synthetic::new(SyntheticPlan {

@@ -14,6 +14,26 @@ pub(crate) const LONGEST_ROW: usize = 16 << 20;
 /// A list of more values is no value of a row.
 pub(crate) const LONGEST_LIST: usize = 1 << 20;
 
+/// How many of these rows, at least one, make a block: up to what it may hold, or to a row that holds
+/// more than a row may.
+pub(crate) fn fitting(sizes: &[usize]) -> usize {
+    let mut sum = 0usize;
+    let fits = |size: &&usize| {
+        sum = sum.saturating_add(**size);
+        sum <= BLOCK_BYTES
+    };
+    sizes.iter().take_while(fits).count().max(1)
+}
+
+/// A row that holds more than a row may, most of it in `column`.
+pub(crate) fn too_large(row: u64, column: &str) -> BrokenRow {
+    let what = format!(
+        "row {row}: column {column:?} holds more than a row may: {} MiB, or a list of {LONGEST_LIST} values",
+        LONGEST_ROW >> 20,
+    );
+    BrokenRow { row, what }
+}
+
 /// A format that comes row by row.
 pub(crate) trait ReadRow: Send {
     /// Reads one row into `rows`, which it ends or breaks; `false` after the last row.

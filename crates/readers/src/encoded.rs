@@ -1,5 +1,6 @@
-//! Rows of files as batches, without a cache: for scoring and evaluation.
+//! Rows of files and frames as batches, without a cache: for scoring and evaluation.
 
+use crate::arrow::Frame;
 use crate::plan::Reading;
 use crate::prepare::columns_read;
 use crate::rows::{Rows, RowsBlock};
@@ -45,16 +46,31 @@ impl Encoded {
             max_broken_share: 0.0,
             ..reading.clone()
         };
-        let schema = encoder.schema();
-        let mut columns = match with_labels {
-            true => columns_read(&schema.fields, &schema.tasks, schema.group.as_ref()),
-            false => columns_read(&schema.fields, &[], None),
-        };
-        let is_new = |name: &&String| !columns.contains(name);
-        let more: Vec<String> = keep.iter().filter(is_new).cloned().collect();
-        columns.extend(more);
+        let columns = columns(&encoder, with_labels, keep);
+        Encoded::of(
+            Rows::open(files, &reading, columns),
+            encoder,
+            with_labels,
+            keep,
+        )
+    }
+
+    /// As [`Encoded::open`], of the rows of a frame.
+    ///
+    /// # Errors
+    /// A column is absent, or of a type that has no values for us.
+    pub fn of_frame(
+        frame: Frame,
+        encoder: Encoder,
+        with_labels: bool,
+    ) -> Result<Encoded, ReadError> {
+        let rows = Rows::of_frame(frame, columns(&encoder, with_labels, &[]))?;
+        Ok(Encoded::of(rows, encoder, with_labels, &[]))
+    }
+
+    fn of(rows: Rows, encoder: Encoder, with_labels: bool, keep: &[String]) -> Encoded {
         Encoded {
-            rows: Rows::open(files, &reading, columns),
+            rows,
             encoder,
             with_labels,
             rows_read: 0,
@@ -110,6 +126,19 @@ impl Encoded {
             Err(error) => Err(rows.error(error)),
         }
     }
+}
+
+/// The columns that are read: those of the features, those of labels where they are wanted, those to keep.
+fn columns(encoder: &Encoder, with_labels: bool, keep: &[String]) -> Vec<String> {
+    let schema = encoder.schema();
+    let mut columns = match with_labels {
+        true => columns_read(&schema.fields, &schema.tasks, schema.group.as_ref()),
+        false => columns_read(&schema.fields, &[], None),
+    };
+    let is_new = |name: &&String| !columns.contains(name);
+    let more: Vec<String> = keep.iter().filter(is_new).cloned().collect();
+    columns.extend(more);
+    columns
 }
 
 impl Iterator for Encoded {

@@ -49,7 +49,9 @@ pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
         _ if start.get(257..262) == Some(b"ustar") => {
             "it is a tar archive; take the files out of it"
         }
-        _ if is(b"ARROW1") => "it is an Arrow or Feather file; write it as Parquet",
+        _ if is(b"FEA1") => {
+            "it is a Feather file of version 1; write it as version 2, or as Parquet"
+        }
         _ if is(b"Obj\x01") => "it is an Avro file; write it as Parquet",
         [b'O', b'R', b'C', next, ..] if !(b' '..=b'~').contains(next) => {
             "it is an ORC file; write it as Parquet"
@@ -66,6 +68,7 @@ pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
 /// The same of a file that should hold text: encodings of several bytes a character, and formats of rows.
 pub(crate) fn unread_text(start: &[u8]) -> Option<&'static str> {
     let share_of_zeros = zeros(start);
+    let is = |magic: &[u8]| start.starts_with(magic);
     Some(match start {
         _ if is_start(start) => {
             "it is a TFRecord file; set format to \"tfrecord\", or name it .tfrecord"
@@ -74,6 +77,9 @@ pub(crate) fn unread_text(start: &[u8]) -> Option<&'static str> {
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => UTF_16,
         _ if share_of_zeros > 0.55 => UTF_32,
         _ if share_of_zeros > 0.2 => UTF_16,
+        _ if is(b"ARROW1\0\0") => {
+            "it is an Arrow file; set format to \"arrow\", or name it .arrow or .feather"
+        }
         [b'P', b'A', b'R', b'1', next, ..] if !(b' '..=b'~').contains(next) => {
             "it is a Parquet file; set format to \"parquet\", or name it .parquet"
         }

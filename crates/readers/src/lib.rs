@@ -1,9 +1,10 @@
-//! Where rows come from: files of four formats, a made-up log, and the id cache.
+//! Where rows come from: files of five formats, record batches of a program, a made-up log, and the id cache.
 //!
 //! [`prepare`](prepare::prepare) turns the files of a [`DataPlan`] into ids in the cache once;
 //! [`Cache`] gives them back in batches as often as a search needs them. [`Encoded`] turns files into
 //! batches without a cache, and [`Rows`] gives their raw rows.
 
+pub mod arrow;
 pub mod batches;
 pub mod cache;
 mod checked;
@@ -16,6 +17,7 @@ mod input;
 mod json_lines;
 mod kinds;
 pub mod open;
+mod panics;
 mod parquet;
 mod partitions;
 pub mod plan;
@@ -24,10 +26,12 @@ pub mod rows;
 mod shuffle;
 pub mod source;
 pub mod split;
+mod stored;
 pub mod synthetic;
 mod tfrecord;
 mod unique;
 
+pub use arrow::Frame;
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
 pub use encoding::Encoding;

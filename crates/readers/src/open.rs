@@ -1,5 +1,6 @@
 //! Which reader for which file: the only place that looks at formats.
 
+use crate::arrow;
 use crate::checked::Checked;
 use crate::columns::ByRow;
 use crate::csv::Csv;
@@ -63,6 +64,7 @@ fn own_names(path: &Path, reading: &Reading, n_rows: usize) -> Result<Vec<String
     match format(path, reading)? {
         Format::Csv => Ok(Csv::open(path, reading)?.names().to_vec()),
         Format::Parquet => parquet::names(path),
+        Format::Arrow => arrow::names(path),
         Format::JsonLines => json_lines::keys(path, reading, n_rows),
         Format::TfRecord => tfrecord::names(path, n_rows),
     }
@@ -112,6 +114,7 @@ fn open_file(
     let present = || column_names(path, reading);
     Ok(match format {
         Format::Parquet => Box::new(Parquet::open(path, columns)?),
+        Format::Arrow => Box::new(arrow::open(path, columns)?),
         Format::Csv => {
             let csv = Csv::open(path, reading)?.with_columns(columns)?;
             Box::new(ByRow::open(csv, path, columns, true, present)?)
@@ -162,7 +165,7 @@ fn wanted_partitions(
     Ok(wanted)
 }
 
-/// The format as the plan states it, or by the file's name, or TFRecord and Parquet by content.
+/// The format as the plan states it, or by the file's name, or TFRecord, Parquet and Arrow by content.
 fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
     let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
     refuse_unless_file(path, &metadata)?;
@@ -186,6 +189,7 @@ fn format_by_name(path: &Path) -> Option<Format> {
         "csv" | "tsv" => Some(Format::Csv),
         "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
         "parquet" | "pq" => Some(Format::Parquet),
+        "arrow" | "arrows" | "feather" | "ipc" => Some(Format::Arrow),
         // Also shards: `train.tfrecord-00000-of-00010`.
         _ if end.starts_with("tfrecord") => Some(Format::TfRecord),
         _ => None,
@@ -200,6 +204,7 @@ fn format_by_content(path: &Path) -> Result<Option<Format>, ReadError> {
     Ok(match start {
         _ if tfrecord::is_start(start) => Some(Format::TfRecord),
         _ if start.starts_with(b"PAR1") => Some(Format::Parquet),
+        _ if start.starts_with(arrow::MAGIC) => Some(Format::Arrow),
         _ => None,
     })
 }
@@ -217,6 +222,8 @@ mod tests {
         check("a.csv.zst", Some(Format::Csv));
         check("a.jsonl.gz", Some(Format::JsonLines));
         check("a.snappy.parquet", Some(Format::Parquet));
+        check("a.feather", Some(Format::Arrow));
+        check("a.arrows", Some(Format::Arrow));
         check("a.tfrecord-00001-of-00010", Some(Format::TfRecord));
         check("a.tfrecords.gz", Some(Format::TfRecord));
         check("part-r-00002.gz", None);

@@ -2,7 +2,7 @@
 //!
 //! Values and lists of values are read: see `values.rs`; a null in a list is left out.
 
-use crate::columns::{BLOCK_BYTES, BLOCK_ROWS, LONGEST_LIST, LONGEST_ROW};
+use crate::columns::{BLOCK_BYTES, BLOCK_ROWS, LONGEST_ROW, fitting, too_large};
 use crate::source::{BrokenRow, RawBlock, ReadError, Source};
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::data_type::DataType;
@@ -133,12 +133,7 @@ impl Parquet {
         }
         self.rows_left_in_group -= 1;
         let row = self.rows_done + 1;
-        let what = format!(
-            "row {row}: column {:?} holds more than a row may: {} MiB, or a list of {LONGEST_LIST} values",
-            largest.1,
-            LONGEST_ROW >> 20,
-        );
-        Ok(BrokenRow { row, what })
+        Ok(too_large(row, largest.1))
     }
 
     fn bytes_read(&self) -> u64 {
@@ -177,17 +172,6 @@ fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> 
             "a column is said to be {size} bytes from byte {start} on, in a file of {n_bytes} bytes"
         ))),
     }
-}
-
-/// How many of these rows, at least one, make a block: up to what it may hold, or to a row that holds
-/// more than a row may.
-fn fitting(sizes: &[usize]) -> usize {
-    let mut sum = 0usize;
-    let fits = |size: &&usize| {
-        sum = sum.saturating_add(**size);
-        sum <= BLOCK_BYTES
-    };
-    sizes.iter().take_while(fits).count().max(1)
 }
 
 /// The names of all columns.

@@ -67,6 +67,8 @@ pub enum Format {
     Csv,
     /// One JSON object a line, plain, `.gz` or `.zst`.
     JsonLines,
+    /// Arrow: the file format (Feather of version 2) or the stream format.
+    Arrow,
 }
 
 /// How the rows of [`DataPlan::train`] are divided into training, validation and test.

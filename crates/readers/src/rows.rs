@@ -1,5 +1,8 @@
 //! The rows of several files, one after another.
 
+use crate::arrow::Frame;
+use crate::checked::Checked;
+use crate::encoding::Encoding;
 use crate::open::open_with;
 use crate::plan::Reading;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source, row_in_file, shown_path};
@@ -29,7 +32,8 @@ pub struct Rows {
 struct Open {
     path: PathBuf,
     source: Box<dyn Source>,
-    state: FileState,
+    /// `None` for what is no file.
+    state: Option<FileState>,
     rows: u64,
 }
 
@@ -127,6 +131,28 @@ impl Rows {
         }
     }
 
+    /// The rows of a frame, whose name stands where that of a file would.
+    ///
+    /// # Errors
+    /// A column is absent, or of a type that has no values for us.
+    pub fn of_frame(frame: Frame, columns: Vec<String>) -> Result<Rows, ReadError> {
+        let path = PathBuf::from(frame.name());
+        let source = Box::new(Checked {
+            rows: Box::new(frame.rows(&columns)?),
+            encoding: Encoding::Utf8,
+            partitions: Vec::new(),
+        });
+        let mut rows = Rows::open(Vec::new(), &Reading::default(), columns);
+        rows.n_opened = 1;
+        rows.current = Some(Open {
+            path,
+            source,
+            state: None,
+            rows: 0,
+        });
+        Ok(rows)
+    }
+
     /// The next rows of the same file or of the next one; `None` after the last. Files without rows are
     /// passed over, and [noted](Rows::notes).
     ///
@@ -144,14 +170,17 @@ impl Rows {
                 continue;
             };
             let next = file.source.next_block();
-            let next = next.map_err(|error| file.state.blamed(&file.path, error))?;
+            let next = next.map_err(|error| file.blamed(error))?;
             if let Some(raw) = next {
                 return self.take_block(file, raw).map(Some);
             }
-            file.state.check(&file.path)?;
-            self.bytes_of_files_done += file.state.n_bytes;
+            if let Some(state) = &file.state {
+                state.check(&file.path)?;
+                self.bytes_of_files_done += state.n_bytes;
+            }
             match file.rows {
-                0 => self.seen.empty(file.path),
+                0 if file.state.is_some() => self.seen.empty(file.path),
+                // A program may hand over no rows, and gets nothing for them.
                 _ => self.n_with_rows += 1,
             }
         }
@@ -176,7 +205,7 @@ impl Rows {
         };
         self.seen.doubtful(&rows);
         let counted = self.broken.add(&rows.file, rows.block.n_rows, &rows.broken);
-        counted.map_err(|error| file.state.blamed(&file.path, error))?;
+        counted.map_err(|error| file.blamed(error))?;
         self.current = Some(file);
         Ok(rows)
     }
@@ -197,7 +226,7 @@ impl Rows {
             Ok(source) => Ok(Some(Open {
                 path,
                 source,
-                state,
+                state: Some(state),
                 rows: 0,
             })),
             Err(ReadError::NoRows { .. }) => {
@@ -205,6 +234,16 @@ impl Rows {
                 Ok(None)
             }
             Err(error) => Err(state.blamed(&path, error)),
+        }
+    }
+}
+
+impl Open {
+    /// The error itself, or that the file changed, which explains it.
+    fn blamed(&self, error: ReadError) -> ReadError {
+        match &self.state {
+            Some(state) => state.blamed(&self.path, error),
+            None => error,
         }
     }
 }

@@ -132,7 +132,7 @@ pub enum ReadError {
     /// Neither the name nor the content tells the format.
     #[error(
         "{}: cannot tell its format from its name; set `format` to one of tfrecord, parquet, csv, \
-         json_lines, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst)",
+         json_lines, arrow, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst), .arrow or .feather",
         shown_path(path)
     )]
     UnknownFormat {
@@ -254,6 +254,13 @@ pub enum ReadError {
     },
 }
 
+/// The column that a text names as `column "x"`.
+fn named(what: &str) -> Option<String> {
+    let (_, rest) = what.split_once("column \"")?;
+    let (column, _) = rest.split_once('"')?;
+    Some(column.to_owned())
+}
+
 /// `; relative paths start at /logs`, where `pattern` is one and that says more than the file looked for.
 fn starting_at(pattern: &str, root: &Path) -> String {
     match Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
@@ -286,6 +293,50 @@ fn after_rows(rows: u64) -> String {
 }
 
 impl ReadError {
+    /// The file (or what messages call the frame) that it is about, where it is about one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            ReadError::Pattern { .. } => None,
+            ReadError::Io { path, .. }
+            | ReadError::NoFiles { path, .. }
+            | ReadError::NoFile { path, .. }
+            | ReadError::Changed { path, .. }
+            | ReadError::EmptyFolder { path }
+            | ReadError::UnknownFormat { path }
+            | ReadError::MissingColumn { path, .. }
+            | ReadError::ColumnType { path, .. }
+            | ReadError::Damaged { path, .. }
+            | ReadError::Unsupported { path, .. }
+            | ReadError::NamedTwice { path, .. }
+            | ReadError::InFileAndFolder { path, .. }
+            | ReadError::NoRows { path, .. }
+            | ReadError::Row { path, .. }
+            | ReadError::TooManyBroken { path, .. }
+            | ReadError::Encode { path, .. } => Some(path),
+        }
+    }
+
+    /// The row of the file, from 1, that it is about, where it is about one.
+    pub fn row(&self) -> Option<u64> {
+        match self {
+            ReadError::Row { row, .. } | ReadError::TooManyBroken { row, .. } => Some(*row),
+            _ => None,
+        }
+    }
+
+    /// The column that it is about, where it is about one; of a row, the one that its words name.
+    pub fn column(&self) -> Option<String> {
+        match self {
+            ReadError::MissingColumn { column, .. }
+            | ReadError::ColumnType { column, .. }
+            | ReadError::NamedTwice { column, .. }
+            | ReadError::InFileAndFolder { column, .. } => Some(column.clone()),
+            ReadError::Row { what, .. } | ReadError::TooManyBroken { what, .. } => named(what),
+            ReadError::Encode { error, .. } => named(&error.to_string()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ReadError {
         let path = path.to_owned();
         move |source| ReadError::Io {
@@ -410,6 +461,22 @@ mod tests {
             error.to_string(),
             "a.csv: no column \"click\"; the nearest is \" click\"; it has user, \" click\", \"long read\""
         );
+    }
+
+    #[test]
+    fn an_error_tells_file_row_and_column() {
+        let error = ReadError::Row {
+            path: "a.csv".into(),
+            row: 7,
+            what: "row 7 (line 8): column \"price\": text where a number belongs".to_owned(),
+        };
+        assert_eq!(error.file(), Some(Path::new("a.csv")));
+        assert_eq!(
+            (error.row(), error.column()),
+            (Some(7), Some("price".to_owned()))
+        );
+        let error = ReadError::no_rows("a.csv".as_ref(), 1);
+        assert_eq!((error.row(), error.column()), (None, None));
     }
 
     #[test]

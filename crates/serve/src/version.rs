@@ -106,7 +106,8 @@ impl Version {
         ))
     }
 
-    fn new(scorer: Arc<Scorer>, model: &Arc<str>, number: u64, hash: &str) -> Version {
+    /// A version of a model that was read elsewhere; `hash` is that of its manifest, in hex.
+    pub fn new(scorer: Arc<Scorer>, model: &Arc<str>, number: u64, hash: &str) -> Version {
         let schema = scorer.schema().clone();
         let product = schema.product();
         let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();

@@ -1,12 +1,9 @@
 //! Errors of the Parquet library, and its panics, as errors of ours.
 
+use crate::panics::caught;
 use crate::source::ReadError;
 use ::parquet::errors::ParquetError;
-use std::any::Any;
-use std::cell::Cell;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Once;
 
 /// Why a file, or the rows after some, could not be read.
 pub(super) enum Failure {
@@ -77,47 +74,12 @@ fn unsupported(error: &ParquetError) -> Option<String> {
         .then(|| text.clone())
 }
 
-thread_local! {
-    /// Whether a panic of this thread is awaited, so that nothing need be printed.
-    static AWAITED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Has panics that are awaited print no message and no backtrace; all others are told as before.
-fn keep_awaited_panics_quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !AWAITED.get() {
-                usual(info);
-            }
-        }));
-    });
-}
-
 /// What `read` returns; an error where it panics. Nothing that it left half done is read again: a file
 /// that failed is given up.
 pub(super) fn guarded<T, E: Into<Failure>>(
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, Failure> {
-    keep_awaited_panics_quiet();
-    let before = AWAITED.replace(true);
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(read));
-    AWAITED.set(before);
-    match caught {
-        Ok(result) => result.map_err(Into::into),
-        Err(panic) => Err(Failure::Panic(words(panic.as_ref()))),
-    }
-}
-
-/// What a panic said, at most 200 characters of it.
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no reason given")
-        .chars()
-        .take(200)
-        .collect()
+    caught(read)
+        .map_err(Failure::Panic)
+        .and_then(|result| result.map_err(Into::into))
 }

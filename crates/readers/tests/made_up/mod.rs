@@ -10,7 +10,8 @@ use ncs_readers::synthetic::{SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Reading, Split};
 use std::path::{Path, PathBuf};
 
-pub(crate) const FORMATS: [Format; 4] = [
+pub(crate) const FORMATS: [Format; 5] = [
+    Format::Arrow,
     Format::Csv,
     Format::JsonLines,
     Format::Parquet,

@@ -1,5 +1,6 @@
 //! Blocks of rows as files: written beside, then renamed, so that a file under its name is whole.
 
+mod arrow;
 mod csv;
 mod json_lines;
 mod output;
@@ -62,13 +63,14 @@ fn extension(format: Format) -> &'static str {
         Format::Parquet => "parquet",
         Format::Csv => "csv",
         Format::JsonLines => "jsonl",
+        Format::Arrow => "arrow",
     }
 }
 
 /// Writes blocks of the same columns into one file and returns the number of rows. Except for
-/// Parquet, a path that ends in `.gz` is compressed.
+/// Parquet and Arrow, a path that ends in `.gz` is compressed.
 ///
-/// A null is an empty CSV value, a JSON null, a Parquet null and an absent TFRecord feature. Lists
+/// A null is an empty CSV value, a JSON null, a Parquet or Arrow null and an absent TFRecord feature. Lists
 /// are joined by [`LIST_SEPARATOR`] in CSV. TFRecord keeps numbers with a fraction in 32 bits.
 ///
 /// # Errors
@@ -112,12 +114,14 @@ fn write(
     format: Format,
     blocks: impl Iterator<Item = Block>,
 ) -> Result<u64, WriteError> {
-    let gzip = format != Format::Parquet && path.extension().is_some_and(|end| end == "gz");
+    let is_plain = matches!(format, Format::Parquet | Format::Arrow);
+    let gzip = !is_plain && path.extension().is_some_and(|end| end == "gz");
     let output = Output::create(unfinished, gzip).map_err(WriteError::io(path, "create"))?;
     let (output, rows) = match format {
         Format::Parquet => parquet::write(output, blocks),
         Format::Csv => csv::write(output, blocks),
         Format::JsonLines => json_lines::write(output, blocks),
+        Format::Arrow => arrow::write(output, blocks),
         Format::TfRecord => tfrecord::write(output, blocks),
     }
     .map_err(|wrong| wrong.at(path))?;

@@ -1,0 +1,709 @@
+"""The settings of a run, for completion in editors and for type checkers.
+
+Written by tools/config.py from schema/run.schema.json. At run time they are plain dictionaries, and the run file's own
+checks hold: unknown keys name the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypedDict, Union
+
+
+Balance = Union[Literal["fixed"], Literal["uncertainty"], Literal["pcgrad"]]
+
+
+CalibrationKind = Union[Literal["auto"], Literal["none"], Literal["platt"], Literal["isotonic"]]
+
+
+class Calibration(TypedDict, total=False):
+    """How probabilities become rates.
+
+    Keys:
+        kind: The calibrator that the model carries for each task, fitted to the validation rows.
+    """
+
+    kind: CalibrationKind
+
+
+ClickLogit = Union[Literal["none"], Literal["learned"], Literal["permuted"]]
+
+
+ColumnKind = Union[Literal["categorical"], Literal["list"], Literal["numeric"]]
+
+
+Hash = Union[Literal["xxh3"], Literal["farm"]]
+
+
+Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]
+
+
+Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
+
+
+class Vocabulary(TypedDict, total=False):
+    """Ids by vocabulary.
+
+    Keys:
+        max_size: Keep at most so many values, the most frequent.
+        min_count: Values seen fewer times than this in training are unknown.
+    """
+
+    max_size: int
+    min_count: int
+
+
+class ColumnSettingsCategorical(TypedDict, total=False):
+    """One value a row, turned into an id.
+
+    Keys:
+        buckets: Ids by hash, into so many buckets.
+        column: The column of the log; without it, the name of the feature.
+        hash: The hash, with buckets.
+        kind:
+        missing: Texts that mean "missing", beside null and the empty text.
+        table: The id space: the name of another column that it shares ids with, or a name of its own.
+        vocabulary: Ids by vocabulary: values seen often enough in training have rows of their own.
+    """
+
+    buckets: int
+    column: str
+    hash: Hash
+    kind: Literal["categorical"]
+    missing: list[str]
+    table: str
+    vocabulary: Vocabulary
+
+
+class ColumnSettingsList(TypedDict, total=False):
+    """Several values a row, turned into ids; their vectors are pooled into one.
+
+    Keys:
+        buckets: Ids by hash, into so many buckets.
+        column: The column of the log; without it, the name of the feature.
+        hash: The hash, with buckets.
+        kind:
+        max_values: Keep the first so many values.
+        missing: Texts that mean "missing", beside null and the empty text.
+        pooling: How the vectors of the values become one.
+        separator: Splits a text into values.
+        table: The id space: the name of another column that it shares ids with, or a name of its own.
+        vocabulary: Ids by vocabulary: values seen often enough in training have rows of their own.
+    """
+
+    buckets: int
+    column: str
+    hash: Hash
+    kind: Literal["list"]
+    max_values: int
+    missing: list[str]
+    pooling: Pooling
+    separator: str
+    table: str
+    vocabulary: Vocabulary
+
+
+class ColumnSettingsNumeric(TypedDict, total=False):
+    """A number.
+
+    Keys:
+        buckets: Number of pieces, with transform = "piecewise" (default: 16), or of quantiles, with transform =
+            "quantiles" (default: 32).
+        column: The column of the log; without it, the name of the feature.
+        kind:
+        missing: Texts that mean "missing", beside null and the empty text.
+        transform: How it enters the network.
+    """
+
+    buckets: int
+    column: str
+    kind: Literal["numeric"]
+    missing: list[str]
+    transform: Transform
+
+
+ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric]
+
+
+Column = Union[ColumnKind, ColumnSettings]
+
+
+CommonUnitsName = Literal["auto"]
+
+
+CommonUnits = Union[CommonUnitsName, float]
+
+
+Control = Union[Literal["none"], Literal["random"], Literal["shuffled"], Literal["one_mask"]]
+
+
+Encoding = Union[Literal["utf-8"], Literal["latin-1"], Literal["windows-1252"]]
+
+
+Files = Union[str, list[str]]
+
+
+Format = Union[Literal["tfrecord"], Literal["parquet"], Literal["csv"], Literal["json_lines"], Literal["arrow"]]
+
+
+Moment = Union[float, str]
+
+
+class SplitHash(TypedDict, total=False):
+    """By a hash of a column, so that a user or a session is in one part only. Rows without a value are placed by their
+        number.
+
+    Keys:
+        by:
+        column: The column that is hashed.
+        seed: Another seed gives another split. It is not the run's seed: runs with several seeds are compared on the
+            same rows.
+        test: Share of test.
+        valid: Share of validation.
+    """
+
+    by: Literal["hash"]
+    column: str
+    seed: int
+    test: float
+    valid: float
+
+
+class SplitRow(TypedDict, total=False):
+    """By a hash of the row's number, for logs without users or sessions, or where the test rows show the same users as
+        the training rows.
+
+    Keys:
+        by:
+        seed: Another seed gives another split; it is not the run's seed.
+        test: Share of test.
+        valid: Share of validation.
+    """
+
+    by: Literal["row"]
+    seed: int
+    test: float
+    valid: float
+
+
+class SplitTime(TypedDict, total=False):
+    """By a time column: dates and time stamps, texts in ISO 8601 or another form, or numbers. Without valid and
+        valid_from, the latest tenth of the rows is validation.
+
+    Keys:
+        by:
+        column: The column.
+        format: How the column's texts write times, where not in ISO 8601, in the letters of strftime: `%m/%d/%Y
+            %H:%M`.
+        test: Share of test, the latest rows of all; default: 0.
+        test_from: Rows from here on are test; beside valid_from.
+        valid: Share of validation: the latest rows, up to those of test. Rows of one time are in one part, so that
+            the share is met as nearly as the times allow; ncs check and ncs train say where it begins.
+        valid_from: Rows from here on are validation; instead of valid.
+    """
+
+    by: Literal["time"]
+    column: str
+    format: str
+    test: float
+    test_from: Moment
+    valid: float
+    valid_from: Moment
+
+
+Split = Union[SplitHash, SplitRow, SplitTime]
+
+
+class Data(TypedDict, total=False):
+    """Where rows come from.
+
+    Keys:
+        cache: Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
+        delimiter: Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
+        encoding: Encoding of texts; default: "utf-8". Applies to CSV files and JSON lines as a whole, and in Parquet
+            and TFRecord to texts that are not valid UTF-8.
+        format: The format; without it, each file's name tells.
+        header: Column names of CSV files that have no header line.
+        max_broken_share: Share of broken rows above which reading stops with an error; 0 refuses the first one.
+        split: How the rows of train are divided; files under valid and test are used whole, beside.
+        test: Files, globs and folders of the test part.
+        train: Files, globs and folders of the training part, or of everything where split divides it. Relative paths
+            start at the run file.
+        valid: Files, globs and folders of the validation part.
+    """
+
+    cache: str
+    delimiter: str
+    encoding: Encoding
+    format: Format
+    header: list[str]
+    max_broken_share: float
+    split: Split
+    test: Files
+    train: Files
+    valid: Files
+
+
+DecayName = Union[Literal["none"], Literal["linear"], Literal["cosine"]]
+
+
+class DecaySettingsLinear(TypedDict, total=False):
+    """Linearly.
+
+    Keys:
+        floor: Final share of the learning rate.
+        kind:
+    """
+
+    floor: float
+    kind: Literal["linear"]
+
+
+class DecaySettingsCosine(TypedDict, total=False):
+    """Along a half cosine.
+
+    Keys:
+        floor: Final share of the learning rate.
+        kind:
+    """
+
+    floor: float
+    kind: Literal["cosine"]
+
+
+DecaySettings = Union[DecaySettingsLinear, DecaySettingsCosine]
+
+
+Decay = Union[DecayName, DecaySettings]
+
+
+DensityName = Union[Literal["evidence"], Literal["auto"]]
+
+
+Share = float
+
+
+Density = Union[DensityName, float, Mapping[str, Share]]
+
+
+EvidenceName = Union[Literal["auto"], Literal["guarded"], Literal["none"]]
+
+
+class EvidenceSettings(TypedDict, total=False):
+    """A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the task's
+        rate p.
+
+    Keys:
+        cap: The part of a row with all the evidence in the world.
+        guarded: Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
+        k: The information at which a row moves by half of cap; without it, derived for each table.
+    """
+
+    cap: float
+    guarded: bool
+    k: float
+
+
+EmbeddingEvidence = Union[EvidenceName, EvidenceSettings]
+
+
+class Evaluation(TypedDict, total=False):
+    """How a model is judged.
+
+    Keys:
+        bootstrap: Resamplings for each interval; 0 gives no intervals.
+        group: Column that groups rows for grouped AUC: a user or a session.
+        keep_scores: Keep labels and scores of the judged rows in scores.safetensors.
+    """
+
+    bootstrap: int
+    group: str
+    keep_scores: bool
+
+
+FunnelLossName = Union[Literal["clicked"], Literal["esmm"], Literal["escm2_ips"], Literal["escm2_dr"], Literal["dcmt"], Literal["aitm"]]
+
+
+class FunnelLossSettingsClicked(TypedDict, total=False):
+    """Each task from its own known labels.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["clicked"]
+
+
+class FunnelLossSettingsEsmm(TypedDict, total=False):
+    """The product of both probabilities.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["esmm"]
+
+
+class FunnelLossSettingsEscm2Ips(TypedDict, total=False):
+    """Clicked rows by inverse propensity, and the product.
+
+    Keys:
+        ctcvr_weight: Weight of the product's loss.
+        floor: Smallest propensity that a row is divided by.
+        kind:
+    """
+
+    ctcvr_weight: float
+    floor: float
+    kind: Literal["escm2_ips"]
+
+
+class FunnelLossSettingsEscm2Dr(TypedDict, total=False):
+    """Doubly robust with an imputed loss, and the product.
+
+    Keys:
+        ctcvr_weight: Weight of the product's loss.
+        floor: Smallest propensity that a row is divided by.
+        kind:
+    """
+
+    ctcvr_weight: float
+    floor: float
+    kind: Literal["escm2_dr"]
+
+
+class FunnelLossSettingsDcmt(TypedDict, total=False):
+    """Inverse propensity with a counterfactual head, and the product.
+
+    Keys:
+        ctcvr_weight: Weight of the product's loss.
+        floor: Smallest propensity that a row is divided by.
+        kind:
+        regularizer: Weight of |1 - p_cvr - p_counterfactual|.
+    """
+
+    ctcvr_weight: float
+    floor: float
+    kind: Literal["dcmt"]
+    regularizer: float
+
+
+class FunnelLossSettingsAitm(TypedDict, total=False):
+    """The conversion's head says the product itself.
+
+    Keys:
+        constraint: Weight of what it exceeds the click's probability by.
+        kind:
+    """
+
+    constraint: float
+    kind: Literal["aitm"]
+
+
+FunnelLossSettings = Union[FunnelLossSettingsClicked, FunnelLossSettingsEsmm, FunnelLossSettingsEscm2Ips, FunnelLossSettingsEscm2Dr, FunnelLossSettingsDcmt, FunnelLossSettingsAitm]
+
+
+FunnelLoss = Union[FunnelLossName, FunnelLossSettings]
+
+
+Gram = Union[Literal["full"], Literal["triangle"], Literal["none"]]
+
+
+IdDropoutName = Union[Literal["auto"], Literal["none"]]
+
+
+IdDropout = Union[IdDropoutName, float]
+
+
+Keep = Union[Literal["best_per_task"], Literal["best_joint"], Literal["last"]]
+
+
+LossName = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"]]
+
+
+class LossSettingsFocal(TypedDict, total=False):
+    """Focal loss: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros.
+
+    Keys:
+        alpha: Weight of the ones.
+        gamma: Focus on hard rows.
+        kind:
+    """
+
+    alpha: float
+    gamma: float
+    kind: Literal["focal"]
+
+
+class LossSettingsCrossEntropy(TypedDict, total=False):
+    """Cross-entropy of a label in {0, 1}.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["cross_entropy"]
+
+
+class LossSettingsRatio(TypedDict, total=False):
+    """Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["ratio"]
+
+
+LossSettings = Union[LossSettingsFocal, LossSettingsCrossEntropy, LossSettingsRatio]
+
+
+Loss = Union[LossName, LossSettings]
+
+
+NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"]]
+
+
+class Network(TypedDict, total=False):
+    """Which network, and its sizes.
+
+    Keys:
+        dim: Length of a field vector.
+        dropout: Probability that a hidden unit is dropped in a training step.
+        experts: `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
+        gram: The part of the Gram matrix of the field vectors that the network sees.
+        hidden: Widths of the hidden layers, input side first.
+        kind: How the tasks share.
+        levels: `ple`: levels of extraction, one hidden layer each. Without it, 1.
+        shared_experts: `ple`: shared experts at each level. Without it, 1.
+        table_deviation: Standard deviation of a table's initial values; without it, Xavier-normal.
+    """
+
+    dim: int
+    dropout: float
+    experts: int
+    gram: Gram
+    hidden: list[int]
+    kind: NetworkKind
+    levels: int
+    shared_experts: int
+    table_deviation: float
+
+
+OptimizerName = Union[Literal["adam"], Literal["adagrad"]]
+
+
+class OptimizerSettingsAdam(TypedDict, total=False):
+    """Adam.
+
+    Keys:
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        epsilon: Added to the root of the second moment.
+        kind:
+    """
+
+    beta1: float
+    beta2: float
+    epsilon: float
+    kind: Literal["adam"]
+
+
+class OptimizerSettingsAdagrad(TypedDict, total=False):
+    """Adagrad.
+
+    Keys:
+        epsilon: Added to the root of the accumulated squares.
+        kind:
+    """
+
+    epsilon: float
+    kind: Literal["adagrad"]
+
+
+OptimizerSettings = Union[OptimizerSettingsAdam, OptimizerSettingsAdagrad]
+
+
+Optimizer = Union[OptimizerName, OptimizerSettings]
+
+
+class Parity(TypedDict, total=False):
+    """Faults of the paper's released code, for comparison with it.
+
+    Keys:
+        stale_momentum: A step for a task moves weights outside its mask by stale momentum.
+    """
+
+    stale_momentum: bool
+
+
+Pick = Union[Literal["best"], Literal["last"]]
+
+
+class RewindAfter(TypedDict, total=False):
+    """The weights after some steps of joint training.
+
+    Keys:
+        steps: Number of steps.
+    """
+
+    steps: int
+
+
+RewindName = Literal["initial"]
+
+
+Rewind = Union[RewindName, RewindAfter]
+
+
+SearchKind = Union[Literal["gradient"], Literal["magnitude"], Literal["random"], Literal["model"]]
+
+
+class Search(TypedDict, total=False):
+    """How masks are found.
+
+    Keys:
+        common_units: Share of the hidden units that a task may use which is common to all tasks; the others are each
+            task's own, and no other reads or moves them (default: 1, all units are common). Of n units a task may use
+            n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0,
+            0.5 or 1, by the size of the data, unless a short training of each tells otherwise on validation rows.
+        control: What is put in the place of the masks that were found, to see what their choice is worth.
+        density: Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for
+            `gradient` "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
+        epochs_per_round: `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the
+            warm-up, and for each density that is tried. May be a fraction.
+        kind: The learner of the masks.
+        model: Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts at
+            the run file.
+        pick: Which round's mask a task gets.
+        rewind: What kept weights go back to after a round.
+        rounds: `magnitude`: rounds of training and pruning.
+        seed: Seed of the initial weights that the search trains; without it, those of joint training, as it should
+            be.
+    """
+
+    common_units: CommonUnits
+    control: Control
+    density: Density
+    epochs_per_round: float
+    kind: SearchKind
+    model: str
+    pick: Pick
+    rewind: Rewind
+    rounds: int
+    seed: int
+
+
+Steps = Union[Literal["alternating"], Literal["joint"]]
+
+
+class Task(TypedDict, total=False):
+    """Something to predict of a row.
+
+    Keys:
+        label: The label's column; a null label is unknown.
+        loss: What is minimised.
+        truth: Column with the true probability, where the log is made up: for evaluation only.
+        weight: Factor of its loss in joint training.
+        where: The task counts only rows where this other task's label is 1.
+    """
+
+    label: str
+    loss: Loss
+    truth: str
+    weight: float
+    where: str
+
+
+class Training(TypedDict, total=False):
+    """How the model learns.
+
+    Keys:
+        average: Decay, a step, of the running average of layers and heads that is validated and kept in the place of
+            the last weights; 0: none.
+        balance: How the losses of the tasks become one joint step.
+        batch: Rows a step (default: 512, more from a million training rows on, 4096 at most).
+        checkpoint_steps: Steps between checkpoints at most; one is written every minute in any case, or, where that
+            takes long, in a tenth of the time.
+        click_logit: Whether a task that counts the rows of another (tasks.*.where) takes that task's logit, less its
+            mean, into its own, times a number that is learned from 0 and told with its error: how much conversions
+            take from clicks.
+        clip_norm: Largest norm of the network's gradient; without it, not clipped.
+        decay: How the learning rate falls until the last step.
+        embedding_evidence: How far a task that counts the rows of another (tasks.*.where) may move each row of a
+            table: by what its labels say about that row. Without it, "auto" where it goes with the rest.
+        epochs: Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep =
+            "last").
+        evaluations_per_epoch: Validations an epoch.
+        id_dropout: Which ids become unknown in a training step, so that the model knows what to say of ids that it
+            has never seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
+        keep: Which weights the model holds in the end.
+        learning_rate: Learning rate of the network.
+        loss: What click and conversion learn from together.
+        optimizer: The optimizer of the network.
+        parity: Faults of the paper's released code, for comparison with it.
+        patience: Stop once no task has improved for so many validations (default: 4 where epochs is not stated;
+            otherwise all epochs are run).
+        refit: Train the model again on training and validation rows, once validation has chosen: from the same
+            initial weights, under the same masks, for as many passes as were best. Validation figures and calibrators
+            stay those of the first training.
+        steps: Whether tasks take turns or step together. Without it they take turns, but for a loss or a balance that
+            needs them together.
+        table_learning_rate: Learning rate of the tables; without it, the network's.
+        table_optimizer: The optimizer of the tables; without it, the network's.
+        warmup_steps: Steps over which the learning rate rises from 0.
+        weight_decay: Decoupled weight decay of network weights.
+    """
+
+    average: float
+    balance: Balance
+    batch: int
+    checkpoint_steps: int
+    click_logit: ClickLogit
+    clip_norm: float
+    decay: Decay
+    embedding_evidence: EmbeddingEvidence
+    epochs: int
+    evaluations_per_epoch: int
+    id_dropout: IdDropout
+    keep: Keep
+    learning_rate: float
+    loss: FunnelLoss
+    optimizer: Optimizer
+    parity: Parity
+    patience: int
+    refit: bool
+    steps: Steps
+    table_learning_rate: float
+    table_optimizer: Optimizer
+    warmup_steps: int
+    weight_decay: float
+
+
+class RunConfig(TypedDict, total=False):
+    """A run of ncs: data, columns, tasks, network, mask search, training.
+
+    Keys:
+        calibration: How its probabilities become rates.
+        columns: The features, in the order of the network's fields.
+        data: Where rows come from.
+        evaluation: How a model is judged.
+        network: Which network, and its sizes.
+        search: How masks are found, for network.kind = "sparse_sharing".
+        seed: Seed of the initial weights, the order of rows, and dropout.
+        tasks: What is predicted.
+        threads: Worker threads. The result is the same, byte for byte, for the same number of threads. Without it:
+            all cores of the machine.
+        training: How the model learns.
+    """
+
+    calibration: Calibration
+    columns: Mapping[str, Column]
+    data: Data
+    evaluation: Evaluation
+    network: Network
+    search: Search
+    seed: int
+    tasks: Mapping[str, Task]
+    threads: int
+    training: Training

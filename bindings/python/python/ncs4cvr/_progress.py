@@ -1,0 +1,70 @@
+"""How far a long call is: a bar of tqdm where it is installed and the call is asked for it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+
+class Watcher(Protocol):
+    """What the core tells of jobs."""
+
+    def began(self, title: str, total: int | None, units: str, done: int) -> None: ...
+    def reached(self, done: int) -> None: ...
+    def ended(self) -> None: ...
+    def said(self, text: str) -> None: ...
+
+
+class Bars:
+    """A bar for each job; lines go above it."""
+
+    def __init__(self, tqdm: Any) -> None:
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def began(self, title: str, total: int | None, units: str, done: int) -> None:
+        self.ended()
+        self._bar = self._tqdm(total=total, initial=done, desc=title, unit=f" {units}", leave=False)
+
+    def reached(self, done: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def ended(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def said(self, text: str) -> None:
+        self._tqdm.write(text, file=sys.stderr)
+
+
+class Lines:
+    """Only what is worth a line."""
+
+    def began(self, title: str, total: int | None, units: str, done: int) -> None: ...
+    def reached(self, done: int) -> None: ...
+    def ended(self) -> None: ...
+
+    def said(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+
+def watcher(progress: bool | None) -> Watcher | None:
+    """None: a bar in notebooks and on terminals, nothing elsewhere."""
+    if progress is None:
+        progress = _is_watched()
+    if not progress:
+        return None
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return Lines()
+    return Bars(tqdm)
+
+
+def _is_watched() -> bool:
+    shell = sys.modules.get("IPython")
+    if shell is not None and shell.get_ipython() is not None:
+        return True
+    return sys.stderr is not None and sys.stderr.isatty()

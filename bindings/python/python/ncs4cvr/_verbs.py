@@ -1,0 +1,105 @@
+"""Synthetic logs, comparisons, and a server."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from . import _core
+from ._frames import Path
+from ._html import table
+from ._progress import watcher
+
+#: What starts the command line: comparisons run each training as a process.
+PROGRAM = [sys.executable, "-m", "ncs4cvr"]
+
+
+class Log(NamedTuple):
+    """A synthetic log."""
+
+    #: Its run file.
+    run_file: str
+    #: Training, validation and test.
+    files: list[str]
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    """``--rows=1000`` for ``rows=1000``; a flag alone for True; nothing for None and False."""
+    words: list[str] = []
+    for name, value in settings.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            words.append(f"{flag}={os.fspath(value) if isinstance(value, os.PathLike) else value}")
+    return words
+
+
+def synth(out: Path, *, progress: bool | None = None, **settings: Any) -> Log:
+    """Generates a synthetic log with known probabilities, and a run file for it.
+
+    Args:
+        out: a folder: new, empty, or as an earlier call left it.
+        settings: as the flags of ``ncs synth``: ``rows``, ``share``, ``conflict``, ``click_rate``,
+            ``conversion_rate``, ``unseen``, ``days``, ``drift``, ``seed``, ``format``.
+    """
+    made = _core.synth([*_flags(settings), f"--out={os.fspath(out)}"], watcher(progress))
+    return Log(run_file=made["run_file"], files=made["files"])
+
+
+class Comparison:
+    """What a comparison found; its report is ``report.html`` in its folder."""
+
+    def __init__(self, path: Path, found: dict[str, Any], failed: list[str]) -> None:
+        self.path = pathlib.Path(path)
+        #: ``comparison.json``.
+        self.found = found
+        #: Runs that failed, and why.
+        self.failed = failed
+
+    @property
+    def sentences(self) -> dict[str, list[str]]:
+        """What it says of each data set."""
+        return {data["name"]: list(data["sentences"]) for data in self.found["data"]}
+
+    def __repr__(self) -> str:
+        return f"Comparison({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, said) for name, sentences in self.sentences.items() for said in sentences]
+        return table(str(self.path / "report.html"), ["data", "verdict"], rows)
+
+
+def compare(
+    file: Path,
+    *,
+    out: Path,
+    jobs: int | None = None,
+    match: str | None = None,
+    only_report: bool = False,
+    scores: Path | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Compares methods on data sets over several seeds, as ``ncs compare``. Resumes an interrupted comparison."""
+    flags = _flags({"out": out, "jobs": jobs, "match": match, "only_report": only_report, "scores": scores})
+    found, failed = _core.compare([os.fspath(file), *flags], PROGRAM, watcher(progress))
+    return Comparison(out, found, failed)
+
+
+def serve(models: Path | Iterable[Path], **settings: Any) -> _core.Server:
+    """Serves models over HTTP and gRPC from a thread of this process, and returns once it answers.
+
+    It answers at ``server.http`` and ``server.grpc`` until ``server.stop()``, or until nothing holds it.
+
+    Args:
+        models: folders of models, or ``NAME=DIR``.
+        settings: as the flags of ``ncs serve``, such as ``http_port=0`` for a free port (the default of all three
+            ports here), ``threads=2``, ``lenient=True``.
+    """
+    names = [models] if isinstance(models, (str, os.PathLike)) else list(models)
+    ports = {"http_port": 0, "grpc_port": 0, "admin_port": 0}
+    words = [os.fspath(name) for name in names]
+    return _core.serve([*words, *_flags({**ports, **settings})])

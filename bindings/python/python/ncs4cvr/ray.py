@@ -1,0 +1,42 @@
+"""Scoring in Ray: each actor loads the model once. Needs Ray and pyarrow."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pyarrow as pa
+
+from ._frames import Path
+from ._model import Model
+
+
+class Scorer:
+    """What ``map_batches`` runs in an actor: batches with the scores behind their columns."""
+
+    def __init__(self, path: str) -> None:
+        self._model = Model.load(path)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        scores = self._model.predict(batch, threads=1)
+        for output in self._model.outputs:
+            batch = batch.append_column(output, pa.array(scores[output], pa.float32()))
+        return batch
+
+
+def score(dataset: Any, model: Path, *, concurrency: int = 1, **options: Any) -> Any:
+    """A Ray dataset with the scores of ``dataset`` behind its columns.
+
+    Args:
+        dataset: a ``ray.data.Dataset``.
+        model: the model's folder, which every node can read.
+        concurrency: actors that score.
+        options: further arguments of ``map_batches``, such as ``batch_size``.
+    """
+    return dataset.map_batches(
+        Scorer,
+        fn_constructor_args=(os.fspath(model),),
+        batch_format="pyarrow",
+        concurrency=concurrency,
+        **options,
+    )

@@ -1,0 +1,178 @@
+"""A classifier with scikit-learn's interface: one task, columns by their type. Needs scikit-learn and pyarrow."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from ._model import Model
+from ._run import train
+
+LABEL = "__label"
+
+
+class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Two classes, from a data frame or an array.
+
+    Columns of floating-point numbers are numeric; all others (whole numbers, texts, categories) are categorical. The
+    model is held in memory, so that a fitted classifier can be pickled and copied.
+
+    Args:
+        epochs: most passes over the rows; validation ends a training earlier.
+        batch: rows a step.
+        learning_rate: of the optimizer.
+        hidden: widths of the layers.
+        dim: length of the vectors of values.
+        valid: share of the rows that decides which weights are kept.
+        threads: worker threads.
+        random_state: the seed.
+        settings: further settings by dotted key of the run file.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int = 20,
+        batch: int = 256,
+        learning_rate: float = 0.003,
+        hidden: tuple[int, ...] = (64, 32),
+        dim: int = 8,
+        valid: float = 0.15,
+        threads: int = 1,
+        random_state: int = 1,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.epochs = epochs
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.hidden = hidden
+        self.dim = dim
+        self.valid = valid
+        self.threads = threads
+        self.random_state = random_state
+        self.settings = settings
+
+    def fit(self, X: Any, y: Any) -> NcsClassifier:
+        """Trains on rows ``X`` with two classes ``y``."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        labels = column_or_1d(y, warn=True)
+        _refuse_other_targets(labels)
+        frame = _frame(self, X, reset=True)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError("Classifier can't train when only one class is present.")
+        if len(labels) != frame.num_rows:
+            raise ValueError(f"{frame.num_rows} rows and {len(labels)} labels")
+        kinds = {
+            field.name: "numeric" if pa.types.is_floating(field.type) else "categorical" for field in frame.schema
+        }
+        positive = labels == self.classes_[1]
+        frame = frame.append_column(LABEL, pa.array(positive.astype(np.int8)))
+        judged = self._judged(positive)
+        with tempfile.TemporaryDirectory() as folder:
+            run = train(
+                self._run(kinds, bool(judged.any())),
+                train=frame.filter(pa.array(~judged)),
+                valid=frame.filter(pa.array(judged)) if judged.any() else None,
+                out=pathlib.Path(folder) / "out",
+                settings=self.settings,
+                progress=False,
+            )
+            model = run.path / "model"
+            self.files_ = {path.name: path.read_bytes() for path in sorted(model.iterdir())}
+            self._model: Model | None = Model.load(model)
+        return self
+
+    def _judged(self, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The rows that validation holds back: the same share of both classes, or none where a class is too small."""
+        chance = np.random.default_rng(self.random_state)
+        judged = np.zeros(len(positive), dtype=bool)
+        for rows in (np.flatnonzero(positive), np.flatnonzero(~positive)):
+            n = round(self.valid * len(rows))
+            if n == 0 or n == len(rows):
+                return np.zeros(len(positive), dtype=bool)
+            judged[chance.permutation(rows)[:n]] = True
+        return judged
+
+    def _run(self, kinds: dict[str, str], has_judged: bool) -> dict[str, Any]:
+        keep = "best_per_task" if has_judged else "last"
+        return {
+            "seed": int(self.random_state or 1),
+            "threads": self.threads,
+            "data": {"train": LABEL},
+            "columns": kinds,
+            "tasks": {"y": {"label": LABEL}},
+            "network": {"kind": "single_task", "hidden": list(self.hidden), "dim": self.dim},
+            "training": {"epochs": self.epochs, "batch": self.batch, "learning_rate": self.learning_rate, "keep": keep},
+            "evaluation": {"bootstrap": 0},
+        }
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """The probability of each class, ``[rows, 2]``."""
+        check_is_fitted(self, "files_")
+        frame = _frame(self, X, reset=False)
+        positive = self.model().predict(frame, threads=self.threads)["y"].astype(np.float64)
+        return np.column_stack([1 - positive, positive])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The more probable class of each row."""
+        check_is_fitted(self, "files_")
+        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]  # type: ignore[no-any-return]
+
+    def model(self) -> Model:
+        """The trained model."""
+        check_is_fitted(self, "files_")
+        if getattr(self, "_model", None) is None:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in self.files_.items():
+                    (pathlib.Path(folder) / name).write_bytes(content)
+                self._model = Model.load(folder)
+        found = self._model
+        assert found is not None
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_model", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _refuse_other_targets(labels: NDArray[Any]) -> None:
+    kind = type_of_target(labels, input_name="y", raise_unknown=True)
+    if kind == "multiclass":
+        raise ValueError("Only binary classification is supported. The type of the target is multiclass.")
+    if kind != "binary":
+        raise ValueError(f"Unknown label type: {kind}. Only binary classification is supported.")
+
+
+def _frame(estimator: NcsClassifier, X: Any, *, reset: bool) -> pa.Table:
+    """The rows as an Arrow table; columns of arrays are named x0, x1 ..."""
+    if hasattr(X, "__arrow_c_stream__") and hasattr(X, "columns"):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return pa.table(X)
+    values = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True)
+    columns = {f"x{i}": _column(values[:, i]) for i in range(values.shape[1])}
+    return pa.table(columns)
+
+
+def _column(values: NDArray[Any]) -> pa.Array:
+    if values.dtype.kind in "fiub":
+        return pa.array(values)
+    return pa.array([None if value is None else str(value) for value in values])

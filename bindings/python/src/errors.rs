@@ -1,0 +1,178 @@
+//! Errors of the library as exceptions of the package: `NcsError` and its kinds, with file, row and column.
+
+use std::error::Error;
+
+use ncs_features::{EncodeError, FitError};
+use ncs_model::artifact::ArtifactError;
+use ncs_readers::arrow::KeepError;
+use ncs_readers::cache::CacheError;
+use ncs_readers::{LatestError, PrepareError, ReadError};
+use ncs_serve::refusal::Refusal;
+use ncs_train::TrainError;
+use ncs4cvr::run_file::RunFileError;
+use ncs4cvr::scoring::{AbsentLabel, ModelError, NoScore};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// An error on its way from a thread of Rust to Python.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Fault>);
+
+#[derive(Debug, Default)]
+struct Fault {
+    /// The name of the exception's class.
+    class: &'static str,
+    text: String,
+    file: Option<String>,
+    row: Option<u64>,
+    column: Option<String>,
+    /// Of a run file: line, from 1, and what is wrong there.
+    problems: Vec<(Option<usize>, String)>,
+}
+
+impl Failure {
+    pub(crate) fn new(class: &'static str, text: impl Into<String>) -> Failure {
+        Fault {
+            class,
+            text: text.into(),
+            ..Fault::default()
+        }
+        .boxed()
+    }
+
+    /// The exception.
+    pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
+        let fault = *self.0;
+        let made = || -> PyResult<PyErr> {
+            let class = py.import("ncs4cvr._errors")?.getattr(fault.class)?;
+            let known = PyDict::new(py);
+            known.set_item("file", &fault.file)?;
+            known.set_item("row", fault.row)?;
+            known.set_item("column", &fault.column)?;
+            known.set_item("problems", &fault.problems)?;
+            Ok(PyErr::from_value(class.call((&fault.text,), Some(&known))?))
+        };
+        made().unwrap_or_else(|error| error)
+    }
+}
+
+impl Fault {
+    fn boxed(self) -> Failure {
+        Failure(Box::new(self))
+    }
+
+    fn read(error: &ReadError) -> Fault {
+        Fault {
+            class: "DataError",
+            text: error.to_string(),
+            file: error.file().map(|file| file.display().to_string()),
+            row: error.row(),
+            column: error.column(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn config(error: &RunFileError) -> Fault {
+        let problems = error.problems();
+        Fault {
+            class: "ConfigError",
+            text: error.to_string(),
+            file: Some(error.file().to_owned()),
+            problems: problems
+                .map(|(line, text)| (line, text.to_owned()))
+                .collect(),
+            ..Fault::default()
+        }
+    }
+
+    fn no_score(error: &NoScore) -> Fault {
+        Fault {
+            class: "DataError",
+            text: error.to_string(),
+            file: Some(error.file.display().to_string()),
+            row: Some(error.row),
+            column: error.column.clone(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl From<Box<dyn Error>> for Failure {
+    fn from(error: Box<dyn Error>) -> Failure {
+        of(error.as_ref()).unwrap_or_else(|| Failure::new("NcsError", error.to_string()))
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure::new("NcsError", text)
+    }
+}
+
+macro_rules! from_error {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Failure {
+                Failure::from(Box::<dyn Error>::from(error))
+            }
+        }
+    )*};
+}
+
+from_error!(
+    ModelError,
+    ReadError,
+    RunFileError,
+    ArtifactError,
+    EncodeError,
+    Refusal
+);
+
+/// The exception of an error of a known kind.
+fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
+    let text = error.to_string();
+    if let Some(error) = error.downcast_ref::<RunFileError>() {
+        return Some(Fault::config(error).boxed());
+    }
+    if let Some(error) = error.downcast_ref::<NoScore>() {
+        return Some(Fault::no_score(error).boxed());
+    }
+    if let Some(error) = read_error(error) {
+        let read = Fault::read(error);
+        return Some(Fault { text, ..read }.boxed());
+    }
+    let is = |class| Some(Failure::new(class, &text));
+    if error.is::<PrepareError>() || error.is::<LatestError>() || error.is::<EncodeError>() {
+        return is("DataError");
+    }
+    if error.is::<FitError>() || error.is::<CacheError>() || error.is::<KeepError>() {
+        return is("DataError");
+    }
+    if error.is::<Refusal>() {
+        return is("DataError");
+    }
+    if error.is::<ModelError>() || error.is::<ArtifactError>() {
+        return is("ModelError");
+    }
+    if error.is::<TrainError>() {
+        return is("TrainingError");
+    }
+    None
+}
+
+/// The error of reading that an error is or carries.
+fn read_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ReadError> {
+    if let Some(AbsentLabel { error, .. }) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(PrepareError::Read(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(KeepError::Read(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(LatestError::Read(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    error.downcast_ref()
+}

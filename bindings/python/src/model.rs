@@ -1,0 +1,305 @@
+//! A trained model: predictions, evaluation, what it holds.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ncs_features::{Encoder, IdSpace};
+use ncs_model::artifact::Artifact;
+use ncs_model::{Mask, Workspace};
+use ncs_serve::version::Version;
+use ncs4cvr::commands::inspect;
+use ncs4cvr::scoring::{self, EvaluationListener, LoadedModel};
+use ncs4cvr::sharing;
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::errors::Failure;
+use crate::frames::Data;
+use crate::table::{Table, wrong};
+use crate::{json, rank, work};
+
+/// Passes that a model keeps for the next call.
+const KEPT_PASSES: usize = 8;
+
+/// A model that was read; several threads may use it at once.
+#[pyclass(frozen, module = "ncs4cvr._core")]
+pub(crate) struct Model {
+    loaded: LoadedModel,
+    hash: String,
+    /// Idle passes and their threads.
+    passes: Mutex<Vec<(usize, Workspace)>>,
+    /// What answers requests, made by the first.
+    version: OnceLock<Version>,
+}
+
+/// Rows of a table: their numbers, vectors `[rows, dim]`, and the texts that they stand for, where a vocabulary has
+/// them.
+type Embeddings<'py> = (
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray2<f32>>,
+    Option<Vec<Option<String>>>,
+);
+
+impl Model {
+    fn encoder(&self) -> Encoder {
+        Encoder::new(self.loaded.schema().clone())
+    }
+
+    fn version(&self) -> &Version {
+        let made = || {
+            Version::new(
+                self.loaded.scorer.clone(),
+                &Arc::from("model"),
+                1,
+                &self.hash,
+            )
+        };
+        self.version.get_or_init(made)
+    }
+
+    /// Runs `work` with a pass of so many threads.
+    fn with_pass<T>(&self, threads: Option<usize>, work: impl FnOnce(&mut Workspace) -> T) -> T {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let threads = threads.unwrap_or_else(cores).max(1);
+        let mut pass = self
+            .idle_pass(threads)
+            .unwrap_or_else(|| Workspace::new(threads));
+        let done = work(&mut pass);
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        if passes.len() < KEPT_PASSES {
+            passes.push((threads, pass));
+        }
+        done
+    }
+
+    fn idle_pass(&self, threads: usize) -> Option<Workspace> {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = passes.iter().position(|(known, _)| *known == threads)?;
+        Some(passes.swap_remove(at).1)
+    }
+
+    /// The place of a feature's table.
+    fn table_of(&self, feature: &str) -> Result<usize, Failure> {
+        let fields = &self.loaded.schema().fields;
+        let found = fields
+            .iter()
+            .find(|field| field.name == feature || field.column == feature);
+        found.map(|field| field.table).ok_or_else(|| {
+            let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            Failure::new(
+                "ModelError",
+                format!("no feature {feature:?}; there are {}", known.join(", ")),
+            )
+        })
+    }
+
+    /// The set of weights that answers for a task; for the first one where none is named.
+    fn member_of(&self, task: Option<&str>) -> Result<usize, Failure> {
+        let tasks = &self.loaded.artifact.spec.tasks;
+        let place = match task {
+            None => Some(0),
+            Some(task) => tasks.iter().position(|known| known == task),
+        };
+        place
+            .map(|place| self.loaded.artifact.of_task[place])
+            .ok_or_else(|| {
+                let task = task.unwrap_or_default();
+                Failure::new(
+                    "ModelError",
+                    format!("no task {task:?}; there are {}", tasks.join(", ")),
+                )
+            })
+    }
+}
+
+#[pymethods]
+impl Model {
+    /// Reads the model in `path`, or that of the run whose folder it is.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Model> {
+        work::run(py, |_| {
+            let loaded = LoadedModel::open(&path)?;
+            let hash = Artifact::hash(&loaded.folder)?.to_hex().to_string();
+            Ok(Model {
+                loaded,
+                hash,
+                passes: Mutex::default(),
+                version: OnceLock::new(),
+            })
+        })
+    }
+
+    /// The folder.
+    #[getter]
+    fn path(&self) -> String {
+        self.loaded.folder.display().to_string()
+    }
+
+    /// BLAKE3 of its manifest, in hex.
+    #[getter]
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The columns of its scores: the tasks, then their product.
+    #[getter]
+    fn outputs(&self) -> Vec<String> {
+        self.loaded.outputs()
+    }
+
+    /// The columns that its features read, each once.
+    #[getter]
+    fn columns(&self) -> Vec<String> {
+        rank::columns(self.loaded.schema())
+    }
+
+    /// The scores of all rows, in their order, as `ncs score` gives them.
+    #[pyo3(signature = (data, threads=None))]
+    fn predict(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        threads: Option<usize>,
+    ) -> PyResult<Table> {
+        work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
+        let data = Data::of(data, "frame")?;
+        let outputs = self.loaded.outputs();
+        let mut all: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
+        work::run(py, |stop| {
+            let mut encoded = data.rows()?.encoded(self.encoder(), false, &[])?;
+            self.with_pass(threads, |pass| {
+                scoring::score(&self.loaded, &mut encoded, pass, stop, |_, scores| {
+                    for (all, scores) in all.iter_mut().zip(scores) {
+                        all.extend(scores);
+                    }
+                    Ok(())
+                })
+            })?;
+            Ok(())
+        })?;
+        Table::of_scores(&outputs, all).map_err(wrong)
+    }
+
+    /// The JSON of `ncs evaluate --json`.
+    #[pyo3(signature = (data, threads=None))]
+    fn evaluate(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        threads: Option<usize>,
+    ) -> PyResult<Py<PyAny>> {
+        work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
+        let data = Data::of(data, "frame")?;
+        let value = work::run(py, |stop| {
+            let rows = data.rows()?;
+            let mut listener = EvaluationListener {
+                note: &mut |_| {},
+                advance: &mut |_| {},
+                finish: &mut |_| Ok(()),
+            };
+            let evaluation = self.with_pass(threads, |pass| {
+                scoring::evaluate(&self.loaded, rows, pass, stop, &mut listener)
+            })?;
+            json::text(&evaluation)
+        })?;
+        json::to_python(py, &value)
+    }
+
+    /// Scores the candidates of one context, as a server does: the best `top_k` of them, best first, by the output
+    /// `by`, with their places in `index`.
+    #[pyo3(signature = (context, candidates, top_k=None, by=None))]
+    fn rank(
+        &self,
+        py: Python<'_>,
+        context: &Bound<'_, PyAny>,
+        candidates: &Bound<'_, PyAny>,
+        top_k: Option<usize>,
+        by: Option<String>,
+    ) -> PyResult<Table> {
+        work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
+        let context = rank::wanted(context, "context")?;
+        let candidates = rank::wanted(candidates, "candidates")?;
+        let outputs = self.loaded.outputs();
+        let (index, scores) = work::run(py, |stop| {
+            rank::rank(
+                self.version(),
+                context,
+                candidates,
+                rank::Best { top_k, by },
+                stop,
+            )
+        })?;
+        let table = Table::of_scores(&outputs, scores).map_err(wrong)?;
+        table.with_front("index", index).map_err(wrong)
+    }
+
+    /// The JSON of `ncs inspect --json`.
+    fn inspect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let value = work::run(py, |_| json::text(&inspect::summary(&self.loaded)))?;
+        json::to_python(py, &value)
+    }
+
+    /// The text of `ncs inspect`.
+    fn describe(&self, py: Python<'_>) -> PyResult<String> {
+        work::run(py, |_| Ok(inspect::text(&self.loaded)?))
+    }
+
+    /// The vectors of a feature's table that training has seen, for a task where each has its own.
+    #[pyo3(signature = (feature, task=None))]
+    fn embeddings<'py>(
+        &self,
+        py: Python<'py>,
+        feature: &str,
+        task: Option<&str>,
+    ) -> PyResult<Embeddings<'py>> {
+        let find = || Ok((self.table_of(feature)?, self.member_of(task)?));
+        let (table, member) = find().map_err(|failure: Failure| failure.raised(py))?;
+        let artifact = &self.loaded.artifact;
+        let rows = &artifact.members[member].weights.tables[table];
+        let dim = artifact.spec.plan.dim;
+        let vectors = PyArray1::from_slice(py, &rows.values).reshape([rows.ids.len(), dim])?;
+        let texts = match &artifact.schema.tables[table].ids {
+            IdSpace::Vocabulary { values } => {
+                let text = |id: &u32| values.get((*id as usize).checked_sub(2)?).cloned();
+                Some(rows.ids.iter().map(text).collect())
+            }
+            _ => None,
+        };
+        Ok((PyArray1::from_slice(py, &rows.ids), vectors, texts))
+    }
+
+    /// By task, then by layer: which connections the task keeps, `[inputs, outputs]`. Empty without masks.
+    fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let by_task = PyDict::new(py);
+        let artifact = &self.loaded.artifact;
+        let Some(masks) = artifact.masks.as_deref() else {
+            return Ok(by_task);
+        };
+        let layers = sharing::layers(&artifact.spec, Some(masks));
+        for (task, masks) in artifact.spec.tasks.iter().zip(&masks.tasks) {
+            let by_layer = PyDict::new(py);
+            for (layer, mask) in layers.iter().zip(masks) {
+                by_layer.set_item(&layer.name, array(py, mask)?)?;
+            }
+            by_task.set_item(task, by_layer)?;
+        }
+        Ok(by_task)
+    }
+
+    /// The tasks: name, label and whose positives they are about.
+    fn tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let names = self
+            .loaded
+            .schema()
+            .tasks
+            .iter()
+            .map(|task| task.name.as_str());
+        PyList::new(py, names.collect::<Vec<_>>())
+    }
+}
+
+fn array<'py>(py: Python<'py>, mask: &Mask) -> PyResult<Bound<'py, PyArray2<bool>>> {
+    let bools = PyArray1::from_vec(py, mask.to_bools());
+    bools.reshape([mask.inputs(), mask.outputs()])
+}

@@ -1,0 +1,124 @@
+//! A context and its candidates, scored as a server scores them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ncs_features::{Block, Schema};
+use ncs_readers::{Frame, Rows};
+use ncs_serve::compute::Desk;
+use ncs_serve::question::Question;
+use ncs_serve::version::Version;
+use ncs4cvr::scoring::Stopped;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use crate::errors::Failure;
+
+/// Which candidates are wanted.
+pub(crate) struct Best {
+    /// How many; `None`: all, in the order in which they came.
+    pub(crate) top_k: Option<usize>,
+    /// By which output; `None`: the last, the product of the tasks where there is one.
+    pub(crate) by: Option<String>,
+}
+
+/// The frame that is needed here.
+pub(crate) fn wanted(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Frame> {
+    let found = crate::frames::frame(data, name)?;
+    found.ok_or_else(|| {
+        PyTypeError::new_err(format!(
+            "{name}: expected a data frame or a dict of columns"
+        ))
+    })
+}
+
+/// The columns that features read, each once.
+pub(crate) fn columns(schema: &Schema) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for field in &schema.fields {
+        if !columns.contains(&field.column) {
+            columns.push(field.column.clone());
+        }
+    }
+    columns
+}
+
+/// The rows of a frame, of which only columns that features read are taken.
+fn blocks(frame: Frame, schema: &Schema) -> Result<Vec<Block>, Failure> {
+    let known = frame.columns();
+    let wanted = columns(schema)
+        .into_iter()
+        .filter(|column| known.contains(column));
+    let mut rows = Rows::of_frame(frame, wanted.collect())?;
+    let mut blocks = Vec::new();
+    while let Some(rows) = rows.next_block()? {
+        blocks.push(rows.block);
+    }
+    Ok(blocks)
+}
+
+/// Places of candidates and their scores, `[output][candidate]`.
+pub(crate) fn rank(
+    version: &Version,
+    context: Frame,
+    candidates: Frame,
+    best: Best,
+    stop: &AtomicBool,
+) -> Result<(Vec<i64>, Vec<Vec<f32>>), Failure> {
+    let schema = version.schema();
+    let outputs = &version.identity.outputs;
+    let by = output(outputs, best.by.as_deref())?;
+    let mut context = blocks(context, schema)?;
+    let context = match (context.pop(), context.pop()) {
+        (Some(block), None) if block.n_rows == 1 => block,
+        _ => return Err(Failure::new("DataError", "context: expected one row")),
+    };
+    let mut scores: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
+    let mut desk = Desk::new();
+    for candidates in blocks(candidates, schema)? {
+        if stop.load(Ordering::Relaxed) {
+            let left_undone = "nothing was ranked";
+            return Err(Failure::new(
+                "NcsError",
+                Stopped { left_undone }.to_string(),
+            ));
+        }
+        let mut question = Question {
+            context: context.clone(),
+            candidates,
+            ..Question::default()
+        };
+        let found = version.score(&mut question, false, &mut desk)?;
+        for (all, some) in scores.iter_mut().zip(found.said) {
+            all.extend(some);
+        }
+    }
+    Ok(picked(scores, by, best.top_k))
+}
+
+fn output(outputs: &[String], by: Option<&str>) -> Result<usize, Failure> {
+    let Some(by) = by else {
+        return Ok(outputs.len() - 1);
+    };
+    outputs
+        .iter()
+        .position(|output| output == by)
+        .ok_or_else(|| {
+            Failure::new(
+                "ModelError",
+                format!("no output {by:?}; there are {}", outputs.join(", ")),
+            )
+        })
+}
+
+/// The best, best first; of equal ones the first.
+fn picked(scores: Vec<Vec<f32>>, by: usize, top_k: Option<usize>) -> (Vec<i64>, Vec<Vec<f32>>) {
+    let n_candidates = scores[by].len();
+    let mut places: Vec<usize> = (0..n_candidates).collect();
+    if let Some(top_k) = top_k {
+        places.sort_by(|&a, &b| scores[by][b].total_cmp(&scores[by][a]));
+        places.truncate(top_k);
+    }
+    let of_places = |scores: Vec<f32>| places.iter().map(|&place| scores[place]).collect();
+    let scores = scores.into_iter().map(of_places).collect();
+    (places.iter().map(|&place| place as i64).collect(), scores)
+}

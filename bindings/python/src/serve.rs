@@ -1,0 +1,78 @@
+//! A server on a thread of this process.
+
+use std::sync::{Mutex, PoisonError};
+
+use ncs4cvr::arguments::Command;
+use ncs4cvr::commands::serve::Serving;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::errors::Failure;
+use crate::verbs::parsed;
+use crate::work;
+
+/// A server that answers; it stops when it is let go.
+#[pyclass(frozen, module = "ncs4cvr._core")]
+pub(crate) struct Server {
+    /// `None` once it was stopped.
+    serving: Mutex<Option<Serving>>,
+    addresses: [String; 3],
+}
+
+/// Starts a server by the arguments of `ncs serve`, and waits until it answers.
+#[pyfunction]
+pub(crate) fn serve(py: Python<'_>, arguments: Vec<String>) -> PyResult<Server> {
+    work::run(py, |_| {
+        let Command::Serve(arguments) = parsed("serve", arguments)? else {
+            return Err(Failure::new("NcsError", "no arguments of a server"));
+        };
+        let serving = Serving::start(&arguments)?;
+        let addresses = serving.addresses();
+        let addresses = [addresses.http, addresses.grpc, addresses.admin];
+        Ok(Server {
+            serving: Mutex::new(Some(serving)),
+            addresses: addresses.map(|address| address.to_string()),
+        })
+    })
+}
+
+#[pymethods]
+impl Server {
+    /// Address and port of HTTP.
+    #[getter]
+    fn http(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// Address and port of gRPC.
+    #[getter]
+    fn grpc(&self) -> &str {
+        &self.addresses[1]
+    }
+
+    /// Address and port for operators.
+    #[getter]
+    fn admin(&self) -> &str {
+        &self.addresses[2]
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.stop(py)
+    }
+
+    /// Lets it finish what is under way, and waits until it has.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let mut serving = self
+            .serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let stopped = py.detach(|| serving.as_mut().map_or(Ok(()), Serving::stop));
+        stopped.map_err(|text| Failure::from(text).raised(py))
+    }
+}

@@ -1,0 +1,139 @@
+//! Other verbs of the command line, by its arguments: their checks and defaults are the command line's.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use ncs4cvr::arguments::{Arguments, Command};
+use ncs4cvr::commands::{init as init_verb, synth as synth_verb};
+use ncs4cvr::compare::{self as comparisons, Manner};
+use ncs4cvr::{program, tune as tune_verb};
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+
+use crate::errors::Failure;
+use crate::run::{progress, watched};
+use crate::{json as to_json, work};
+
+/// The command that the arguments of a verb are.
+pub(crate) fn parsed(verb: &str, arguments: Vec<String>) -> Result<Command, Failure> {
+    let words = ["ncs".to_owned(), verb.to_owned()]
+        .into_iter()
+        .chain(arguments);
+    match Arguments::try_parse_from(words) {
+        Ok(arguments) => Ok(arguments.command),
+        Err(error) => {
+            let text = error.to_string();
+            let text = text.split("\n\nUsage:").next().unwrap_or_default();
+            Err(Failure::new(
+                "ConfigError",
+                text.trim_start_matches("error: ").trim(),
+            ))
+        }
+    }
+}
+
+fn other(verb: &str) -> Failure {
+    Failure::new("NcsError", format!("no arguments of ncs {verb}"))
+}
+
+/// Writes a synthetic log; returns its files and its run file.
+#[pyfunction]
+#[pyo3(signature = (arguments, watcher))]
+pub(crate) fn synth(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let watched = watched(watcher);
+    let value = work::run(py, |stop| {
+        let Command::Synth(arguments) = parsed("synth", arguments)? else {
+            return Err(other("synth"));
+        };
+        let (files, run_file) = synth_verb::make(&arguments, progress(watched.as_ref()), stop)?;
+        let paths = files.iter().map(|file| file.path.display().to_string());
+        let paths: Vec<String> = paths.collect();
+        Ok(json!({ "files": paths, "run_file": run_file.display().to_string() }))
+    })?;
+    to_json::to_python(py, &value)
+}
+
+/// Writes a run file for data; returns what there is to say of it.
+#[pyfunction]
+#[pyo3(signature = (arguments, watcher))]
+pub(crate) fn init(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let watched = watched(watcher);
+    work::run(py, |_| {
+        let Command::Init(arguments) = parsed("init", arguments)? else {
+            return Err(other("init"));
+        };
+        Ok(init_verb::write(&arguments, progress(watched.as_ref()))?)
+    })
+}
+
+/// Runs a comparison, each training as a process that `program` starts; returns its JSON and the runs that failed.
+#[pyfunction]
+#[pyo3(signature = (arguments, program, watcher))]
+pub(crate) fn compare(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    program: Vec<OsString>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<(Py<PyAny>, Vec<String>)> {
+    program::is_started_by(program);
+    let watched = watched(watcher);
+    let (value, failed): (Value, _) = work::run(py, |stop| {
+        let Command::Compare(arguments) = parsed("compare", arguments)? else {
+            return Err(other("compare"));
+        };
+        let manner = Manner::of(&arguments);
+        let progress = progress(watched.as_ref());
+        let compared = comparisons::run(&arguments.file, &arguments.out, manner, progress, stop)?;
+        Ok((to_json::text(&compared.comparison)?, compared.failed))
+    })?;
+    Ok((to_json::to_python(py, &value)?, failed))
+}
+
+/// Tunes a run file; returns what the tuning found, as JSON.
+#[pyfunction]
+#[pyo3(signature = (arguments, watcher))]
+pub(crate) fn tune(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let watched = watched(watcher);
+    let value = work::run(py, |stop| {
+        let Command::Tune(arguments) = parsed("tune", arguments)? else {
+            return Err(other("tune"));
+        };
+        let tuning = tune_verb::run(
+            &arguments.run.file,
+            &arguments.run.assignments,
+            &arguments.out,
+            arguments.budget,
+            progress(watched.as_ref()),
+            stop,
+        )?;
+        to_json::text(&tuning)
+    })?;
+    to_json::to_python(py, &value)
+}
+
+/// The command line `ncs`: runs `arguments`, returns the exit code. `program` starts it again, for comparisons.
+#[pyfunction]
+pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>, program: Vec<OsString>) -> u8 {
+    program::is_started_by(program);
+    let words = std::iter::once(OsString::from("ncs")).chain(arguments);
+    match Arguments::try_parse_from(words) {
+        Ok(arguments) => py.detach(|| program::run(&arguments)),
+        Err(error) => {
+            // Help and versions come this way too.
+            let _ = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(2)
+        }
+    }
+}

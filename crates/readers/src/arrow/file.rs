@@ -1,0 +1,87 @@
+//! Arrow files: the file format (Feather of version 2), known by its first bytes, and the stream format.
+
+use super::{ArrowRows, failed, index_of, names_of, stopped};
+use crate::panics::caught;
+use crate::source::ReadError;
+use arrow_array::RecordBatchReader;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::ArrowError;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a file in the file format begins.
+pub(crate) const MAGIC: &[u8] = b"ARROW1\0\0";
+
+type Batches = Box<dyn RecordBatchReader + Send>;
+
+/// The names of a file's columns.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
+    let batches = batches(path, None, Arc::default())?;
+    Ok(names_of(&batches.schema()))
+}
+
+/// The rows of a file, of which `columns` are wanted, in that order.
+pub(crate) fn open(path: &Path, columns: &[String]) -> Result<ArrowRows, ReadError> {
+    let schema = batches(path, None, Arc::default())?.schema();
+    let places = columns.iter().map(|name| index_of(path, &schema, name));
+    let mut places: Vec<usize> = places.collect::<Result<_, _>>()?;
+    places.sort_unstable();
+    places.dedup();
+    let bytes_read: Arc<AtomicU64> = Arc::default();
+    let batches = batches(path, Some(places), bytes_read.clone())?;
+    ArrowRows::new(path, batches, columns, bytes_read)
+}
+
+/// The batches of a file with the columns at `places` only.
+fn batches(
+    path: &Path,
+    places: Option<Vec<usize>>,
+    bytes_read: Arc<AtomicU64>,
+) -> Result<Batches, ReadError> {
+    let mut file = File::open(path).map_err(ReadError::io(path, "open"))?;
+    let mut start = Vec::new();
+    let begin = (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start);
+    begin
+        .and_then(|_| file.rewind())
+        .map_err(ReadError::io(path, "read"))?;
+    let file = BufReader::new(Counted { file, bytes_read });
+    let is_file = start == MAGIC;
+    let opened = caught(move || -> Result<Batches, ArrowError> {
+        Ok(match is_file {
+            true => Box::new(FileReader::try_new(file, places)?),
+            false => Box::new(StreamReader::try_new(file, places)?),
+        })
+    });
+    let opened = opened.map_err(|text| stopped(path, 0, &text))?;
+    opened.map_err(|error| match error {
+        ArrowError::IoError(..) | ArrowError::NotYetImplemented(_) => failed(path, 0, error),
+        error => ReadError::damaged(
+            path,
+            0,
+            format!("no Arrow file, or one cut short ({error}); copy or write it again"),
+        ),
+    })
+}
+
+/// A file that counts the bytes that are read.
+struct Counted {
+    file: File,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}

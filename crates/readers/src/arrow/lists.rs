@@ -1,0 +1,212 @@
+//! Types of Arrow that have values for us, lists of them, and how much they hold.
+
+use super::values;
+use crate::columns::LONGEST_LIST;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ByteArrayType, ByteViewType};
+use arrow_array::{Array, ArrayRef, GenericByteArray, GenericByteViewArray};
+use arrow_buffer::ArrowNativeType;
+use arrow_schema::{ArrowError, DataType, FieldRef};
+use ncs_features::Values;
+use std::ops::Range;
+
+/// What a value takes besides its bytes: a number, or the end of a text.
+const VALUE_BYTES: usize = 8;
+
+/// Whether a column of this type is values or lists of values; the error says what it is instead.
+pub(super) fn check(kind: &DataType) -> Result<(), String> {
+    match item_field(kind) {
+        None => check_value(kind),
+        Some(item) => {
+            check_value(item.data_type()).map_err(|found| match item_field(item.data_type()) {
+                Some(_) => "a list of lists or of groups".to_owned(),
+                None => format!("a list whose items are {found}"),
+            })
+        }
+    }
+}
+
+fn check_value(kind: &DataType) -> Result<(), String> {
+    use DataType as D;
+    let found = match kind {
+        D::Struct(_) | D::Map(..) => "a group of several columns",
+        D::Union(..) => "a union of several types",
+        D::RunEndEncoded(..) => "run-end encoded",
+        D::Interval(_) => "an interval",
+        D::Decimal32(_, scale)
+        | D::Decimal64(_, scale)
+        | D::Decimal128(_, scale)
+        | D::Decimal256(_, scale)
+            if *scale < 0 =>
+        {
+            "a decimal with a negative scale"
+        }
+        D::Dictionary(_, values) => return check_value(values),
+        kind if item_field(kind).is_some() => "a list",
+        _ => return Ok(()),
+    };
+    Err(found.to_owned())
+}
+
+/// The items of a list; `None` where it is none.
+pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
+    match kind {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(item),
+        _ => None,
+    }
+}
+
+/// The items of the lists of an array, and which of them belong to each row; `None` where it holds no lists.
+/// A null has no items.
+pub(super) fn list(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
+    let (items, mut ranges) = match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            (list.values(), windows(list.value_offsets()))
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            (list.values(), windows(list.value_offsets()))
+        }
+        DataType::FixedSizeList(_, _) => {
+            let list = array.as_fixed_size_list();
+            let n_items = list.value_length().max(0) as usize;
+            let start = |row: usize| row * n_items;
+            let range = |row| start(row)..start(row) + n_items;
+            (list.values(), (0..list.len()).map(range).collect())
+        }
+        DataType::ListView(_) => {
+            let list = array.as_list_view::<i32>();
+            (
+                list.values(),
+                views(list.value_offsets(), list.value_sizes()),
+            )
+        }
+        DataType::LargeListView(_) => {
+            let list = array.as_list_view::<i64>();
+            (
+                list.values(),
+                views(list.value_offsets(), list.value_sizes()),
+            )
+        }
+        _ => return None,
+    };
+    for (row, range) in ranges.iter_mut().enumerate() {
+        if array.is_null(row) {
+            *range = 0..0;
+        }
+    }
+    Some(part(items, ranges))
+}
+
+/// Only the items that some range needs, so that a slice of many lists costs what it holds.
+fn part(items: &ArrayRef, mut ranges: Vec<Range<usize>>) -> (ArrayRef, Vec<Range<usize>>) {
+    let held = || ranges.iter().filter(|range| !range.is_empty());
+    let start = held().map(|range| range.start).min().unwrap_or(0);
+    let end = held().map(|range| range.end).max().unwrap_or(start);
+    for range in &mut ranges {
+        *range = match range.start >= range.end {
+            true => 0..0,
+            false => range.start - start..range.end - start,
+        };
+    }
+    (items.slice(start, end - start), ranges)
+}
+
+fn windows<T: Copy + Into<i64>>(offsets: &[T]) -> Vec<Range<usize>> {
+    let place = |offset: T| offset.into().max(0) as usize;
+    let pairs = offsets.windows(2);
+    pairs.map(|pair| place(pair[0])..place(pair[1])).collect()
+}
+
+fn views<T: Copy + Into<i64>>(offsets: &[T], sizes: &[T]) -> Vec<Range<usize>> {
+    let number = |number: T| number.into().max(0) as usize;
+    let pairs = offsets.iter().zip(sizes);
+    let range = |(&offset, &size): (&T, &T)| number(offset)..number(offset) + number(size);
+    pairs.map(range).collect()
+}
+
+/// Where each row's values start once nulls are left out, and the places of those values among the items.
+pub(super) fn places(items: &ArrayRef, ranges: &[Range<usize>]) -> (Vec<u32>, Vec<usize>) {
+    let nulls = items.logical_nulls();
+    let is_value = |place: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place));
+    let mut offsets = vec![0];
+    let mut places = Vec::new();
+    for range in ranges {
+        places.extend(range.clone().filter(is_value));
+        // A block has at most 8192 lists of 2^20 values, and ends where it is full.
+        offsets.push(places.len() as u32);
+    }
+    (offsets, places)
+}
+
+/// Adds to `sizes` the bytes of each row; a list that is too long counts as more than any row may hold.
+pub(super) fn add_sizes(array: &ArrayRef, sizes: &mut [usize]) -> Result<(), ArrowError> {
+    let Some((items, ranges)) = list(array) else {
+        let bytes = bytes(array)?;
+        for (row, size) in sizes.iter_mut().enumerate() {
+            *size = size.saturating_add(VALUE_BYTES + bytes(row));
+        }
+        return Ok(());
+    };
+    let bytes = bytes(&items)?;
+    for (range, size) in ranges.into_iter().zip(sizes) {
+        *size = match range.len() > LONGEST_LIST {
+            true => usize::MAX,
+            false => size.saturating_add(range.map(|item| VALUE_BYTES + bytes(item)).sum()),
+        };
+    }
+    Ok(())
+}
+
+/// How many bytes a value has beside what each has; 0 for numbers.
+fn bytes<'a>(array: &'a dyn Array) -> Result<Box<dyn Fn(usize) -> usize + 'a>, ArrowError> {
+    Ok(match array.data_type() {
+        DataType::Utf8 => of_texts(array.as_string::<i32>()),
+        DataType::LargeUtf8 => of_texts(array.as_string::<i64>()),
+        DataType::Binary => of_texts(array.as_binary::<i32>()),
+        DataType::LargeBinary => of_texts(array.as_binary::<i64>()),
+        DataType::Utf8View => of_views(array.as_string_view()),
+        DataType::BinaryView => of_views(array.as_binary_view()),
+        DataType::FixedSizeBinary(n) => {
+            let n = 2 * (*n).max(0) as usize;
+            Box::new(move |_| n)
+        }
+        DataType::Dictionary(_, _) => {
+            let dictionary = array.as_any_dictionary();
+            let of_value = bytes(dictionary.values().as_ref())?;
+            let keys = dictionary.keys();
+            let n_values = dictionary.values().len();
+            let valid: Vec<usize> = (0..keys.len()).filter(|&row| keys.is_valid(row)).collect();
+            let Values::Int(numbers) = values::values(keys, &valid, false)? else {
+                return Ok(Box::new(|_| 0));
+            };
+            let mut key_of = vec![None; keys.len()];
+            for (row, key) in valid.into_iter().zip(numbers) {
+                key_of[row] = usize::try_from(key).ok().filter(|key| *key < n_values);
+            }
+            Box::new(move |row| key_of[row].map_or(0, &of_value))
+        }
+        _ => Box::new(|_| 0),
+    })
+}
+
+fn of_texts<'a, T: ByteArrayType>(
+    array: &'a GenericByteArray<T>,
+) -> Box<dyn Fn(usize) -> usize + 'a> {
+    let offsets = array.value_offsets();
+    let place = |i: usize| -> usize { offsets[i].as_usize() };
+    Box::new(move |row| place(row + 1).saturating_sub(place(row)))
+}
+
+/// The first 32 bits of a view are the length.
+fn of_views<'a, T: ByteViewType + ?Sized>(
+    array: &'a GenericByteViewArray<T>,
+) -> Box<dyn Fn(usize) -> usize + 'a> {
+    let views = array.views();
+    Box::new(move |row| views[row] as u32 as usize)
+}
