@@ -100,6 +100,17 @@ impl Progress {
     }
 }
 
+/// The watcher of a job, if it has one.
+struct OneWatcher(Option<Arc<dyn Watcher>>);
+
+impl std::fmt::Debug for OneWatcher {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("OneWatcher")
+            .field(&self.0.is_some())
+            .finish()
+    }
+}
+
 /// A job in progress. Dropping it removes its bar.
 #[derive(Debug)]
 pub struct Job {
