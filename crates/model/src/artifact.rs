@@ -68,6 +68,17 @@ pub struct Artifact {
     pub shares: Vec<Shares>,
     /// How much the tasks agree on what they read, pair by pair, where that was measured.
     pub agreements: Vec<Agreement>,
+    /// The trainings that it goes on from, the first one first. Empty: it was trained from random weights.
+    pub ancestry: Vec<Ancestor>,
+}
+
+/// One step from a model to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// BLAKE3 of the manifest of the model that was trained further, in hexadecimal.
+    pub model: String,
+    /// The training rows that it was trained further on.
+    pub rows: u64,
 }
 
 /// The weights of one network at one moment of the training.
@@ -127,6 +138,8 @@ struct Manifest {
     shares: Vec<Shares>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     agreements: Vec<Agreement>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ancestry: Vec<Ancestor>,
     schema: Schema,
 }
 
@@ -197,6 +210,7 @@ impl Artifact {
             self_test: self.write_self_test(folder)?,
             shares: self.shares.clone(),
             agreements: self.agreements.clone(),
+            ancestry: self.ancestry.clone(),
             schema: Schema::clone(&self.schema),
         };
         let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
@@ -311,6 +325,7 @@ impl Artifact {
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
             shares: manifest.shares,
             agreements: manifest.agreements,
+            ancestry: manifest.ancestry,
             calibrators: checked(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,

@@ -138,6 +138,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
