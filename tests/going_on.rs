@@ -185,7 +185,7 @@ fn every_difference_is_refused_with_its_remedy() {
         &["price", "another way than in the model"],
     );
     check(
-        &["columns.item={ kind = \"hashed\", buckets = 100 }"],
+        &["columns.item={ kind = \"categorical\", buckets = 100 }"],
         &["\"item\"", "another way than in the model"],
     );
     check(&["columns.hour2={ kind = \"categorical\", column = \"hour\" }"], &["\"hour2\" is not a feature of the model"]);
