@@ -130,6 +130,9 @@ pub struct Train {
     /// Folder for checkpoints, the model and the report.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Go on from the model in this folder: sets start.model.
+    #[arg(long, value_name = "MODEL")]
+    pub from: Option<PathBuf>,
     /// Start over, even if the folder holds a checkpoint of the same run.
     #[arg(long)]
     pub fresh: bool,

@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use ncs_eval::report::Note;
 use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
 };
-use ncs_features::ColumnCoverage;
-use ncs_model::{Scorer, Workspace, tensor_file};
+use ncs_features::{ColumnCoverage, Schema, continued};
+use ncs_model::{NetworkKind, Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
-use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all};
-use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, TrainError, Trained, predict};
+use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from};
+use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, SearchKind, TrainError, Trained, predict};
 use serde::Serialize;
 
 mod frozen;
@@ -27,7 +28,7 @@ mod rows;
 
 use crate::cost::{self, Meter};
 use crate::predictions_file;
-use crate::progress::{Job, Progress};
+use crate::progress::{Job, Progress, grouped};
 use crate::run_file::{RunFile, RunFileError, RunPlan};
 use crate::run_folder::RunFolder;
 use crate::run_log::RunLog;
@@ -62,14 +63,59 @@ pub fn prepare_rows(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Prepared, Box<dyn Error>> {
-    let prepared = read(progress, stop, |on| prepare(&plan.data, &plan.schema, on))?;
+    let earlier = plan.start.as_ref().map(|start| &start.earlier);
+    let prepared = read(progress, stop, |on| match earlier {
+        Some(earlier) => prepare_from(&plan.data, &plan.schema, &earlier.artifact.schema, on),
+        None => prepare(&plan.data, &plan.schema, on),
+    })?;
     if prepared.was_cached {
         progress.say("rows: found in the id cache");
     }
     for note in &prepared.report.notes {
         progress.say(&format!("note: {note}"));
     }
+    if let Some(earlier) = earlier {
+        for note in growth(&earlier.artifact.schema, &prepared.schema) {
+            progress.say(&note);
+        }
+    }
     Ok(prepared)
+}
+
+/// Describes the tables that new values made larger: `item_id: 120 new values (table rows 1,002 -> 1,122)`.
+fn growth(earlier: &Schema, now: &Schema) -> Vec<String> {
+    let grown = continued::growth(earlier, now).into_iter();
+    let line = |(table, before, after): (&str, usize, usize)| {
+        format!(
+            "{table}: {} new values (table rows {} -> {})",
+            grouped((after - before) as u64),
+            grouped(before as u64),
+            grouped(after as u64)
+        )
+    };
+    grown.map(line).collect()
+}
+
+/// Notes which model the training went on from, and what it gained.
+fn went_on(plan: &RunPlan, schema: &Schema) -> Option<Note> {
+    let earlier = &plan.start.as_ref()?.earlier;
+    let grown = growth(&earlier.artifact.schema, schema);
+    let grown = match grown.is_empty() {
+        true => "No table grew.".to_owned(),
+        false => format!("{}.", grown.join("; ")),
+    };
+    let masks = match (&plan.train.search.kind, plan.network.kind) {
+        (_, kind) if kind != NetworkKind::SparseSharing => "",
+        (SearchKind::Given(_), _) => " Its masks were kept.",
+        _ => " New masks were searched from its weights.",
+    };
+    let text = format!(
+        "The training went on from model {:.16}, whose ids, scales and weights it keeps; optimizer moments started \
+         anew.{masks} {grown}",
+        earlier.hash.to_hex()
+    );
+    let warning = false;
+    Some(Note { warning, text })
 }
 
 /// The rows of a plan once more, for a training on all of them, where the plan asks for it.
@@ -199,6 +245,7 @@ pub fn run_heard(
         checkpoint_every: CHECKPOINT_EVERY,
         stop,
         refit: all.as_ref().map(refit_rows),
+        earlier: plan.start.as_ref().map(|start| &start.earlier),
     };
     let mut log = RunLog::open(folder, progress)
         .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
@@ -327,6 +374,7 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &judged);
     report.notes.extend(notes);
+    report.notes.extend(went_on(plan, &data.schema));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     write_json(

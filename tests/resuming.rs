@@ -59,6 +59,7 @@ impl Bench {
         let stop = AtomicBool::new(false);
         let run = Run {
             refit: None,
+            earlier: None,
             network: &self.file.plan.network,
             plan: &self.file.plan.train,
             schema: &self.data.schema,

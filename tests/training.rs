@@ -257,6 +257,7 @@ fn interrupted(
             schema: &all.schema,
             data_key: all.key,
         }),
+        earlier: None,
         network: &file.plan.network,
         plan: &file.plan.train,
         schema: &data.schema,

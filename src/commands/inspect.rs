@@ -169,6 +169,13 @@ fn extras(artifact: &Artifact) -> String {
     for agreement in sharing::agreements(artifact) {
         text += &format!("{agreement}\n");
     }
+    for ancestor in &artifact.ancestry {
+        text += &format!(
+            "trained further from model {:.16} on {} rows\n",
+            ancestor.model,
+            grouped(ancestor.rows)
+        );
+    }
     if let Some(test) = &artifact.self_test {
         text += &format!("self-test: {} rows\n", test.rows.n_rows);
     }

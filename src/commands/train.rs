@@ -14,7 +14,14 @@ use ncs_eval::render_text;
 /// # Errors
 /// The run file, its data or the folder; or the run was asked to stop.
 pub fn run(arguments: &Train, progress: Progress) -> Outcome {
-    let file = open(&arguments.run, progress)?;
+    let mut run = arguments.run.clone();
+    if let Some(model) = &arguments.from {
+        // Relative to where the command runs, not to the run file.
+        let model = std::path::absolute(model)?.display().to_string();
+        run.assignments
+            .push(format!("start.model={}", toml::Value::String(model)));
+    }
+    let file = open(&run, progress)?;
     memory::check(&file)?;
     let folder = RunFolder::hold(&arguments.out)?;
     if arguments.fresh {

@@ -15,6 +15,7 @@ mod problem;
 mod reference;
 mod schema;
 mod search_types;
+mod start;
 mod tasks;
 mod toml_types;
 mod training;
@@ -38,6 +39,7 @@ pub use data::{ColumnLister, FileColumns, ListingError, list_columns, shared_cac
 pub use problem::RunFileError;
 pub(crate) use problem::hint;
 pub use schema::{reference, text as json_schema};
+pub use start::StartPlan;
 pub use tree::{ASSIGNMENT_WANTED, is_assignment};
 
 use checks::Checks;
@@ -57,6 +59,8 @@ pub struct RunPlan {
     pub network: NetworkPlan,
     /// How it learns, mask search included.
     pub train: TrainPlan,
+    /// The model that it goes on from.
+    pub start: Option<StartPlan>,
     /// How it is judged.
     pub evaluation: EvaluationPlan,
     /// What its probabilities are calibrated by, on the validation rows.
@@ -170,11 +174,11 @@ impl RunFile {
                 }
             }
         }
-        if let Some(model) = settings
-            .get_mut("search")
-            .and_then(|search| search.get_mut("model"))
-        {
-            make_absolute(model, &self.plan.data.root);
+        for table in ["search", "start"] {
+            let table = settings.get_mut(table);
+            if let Some(model) = table.and_then(|table| table.get_mut("model")) {
+                make_absolute(model, &self.plan.data.root);
+            }
         }
         let text = written::document(&settings);
         format!("# {}, with all overrides\n\n{text}", self.name)
@@ -339,7 +343,8 @@ fn plan(
 ) -> Option<RunPlan> {
     let data = data::plan(&said.data, root, lister, checks)?;
     let schema = columns::plan(said, checks);
-    let (network, train) = training::plan(said, &schema.tasks, &data, checks);
+    let (network, mut train) = training::plan(said, &schema.tasks, &data, checks);
+    let start = start::plan(said, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
         bootstrap: said.evaluation.bootstrap,
         keep_scores: said.evaluation.keep_scores,
@@ -363,6 +368,7 @@ fn plan(
         schema,
         network,
         train,
+        start,
         evaluation,
         calibration,
     })

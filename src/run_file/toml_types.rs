@@ -40,6 +40,8 @@ pub(crate) struct RunFile {
     /// How the model learns.
     #[serde(default)]
     pub(crate) training: Training,
+    /// The model that training goes on from.
+    pub(crate) start: Option<Start>,
     /// How its probabilities become rates.
     #[serde(default)]
     pub(crate) calibration: Calibration,
@@ -47,6 +49,30 @@ pub(crate) struct RunFile {
 
 fn one() -> u64 {
     1
+}
+
+/// The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its own;
+/// values that are new in the training rows get rows of their own.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    /// A folder written by ncs train, or the model in it. A relative path starts at the run file.
+    #[schemars(length(min = 1))]
+    pub(crate) model: String,
+    /// Masks of network.kind = "sparse_sharing".
+    #[serde(default)]
+    pub(crate) masks: StartMasks,
+}
+
+/// Masks of a training that goes on from a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StartMasks {
+    /// Those of the model.
+    #[default]
+    Keep,
+    /// New ones, searched as [search] states, from the model's weights.
+    Search,
 }
 
 /// Where rows come from.

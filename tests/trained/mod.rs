@@ -110,6 +110,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         members: members(&model),

@@ -44,6 +44,7 @@ pub mod batch;
 pub mod block;
 pub mod canonical;
 pub mod columns;
+pub mod continued;
 pub mod coverage;
 pub mod encode;
 pub mod error;

@@ -54,6 +54,17 @@ pub struct Artifact {
     pub shares: Vec<Shares>,
     /// The gradient agreement of each pair of tasks, if it was measured.
     pub agreements: Vec<Agreement>,
+    /// The trainings that it goes on from, the first one first. Empty: it was trained from random weights.
+    pub ancestry: Vec<Ancestor>,
+}
+
+/// One step from a model to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// BLAKE3 of the manifest of the model that was trained further, in hexadecimal.
+    pub model: String,
+    /// The training rows that it was trained further on.
+    pub rows: u64,
 }
 
 /// The weights of one network at one moment of the training.
@@ -155,6 +166,7 @@ impl Artifact {
             self_test: self.write_self_test(folder)?,
             shares: self.shares.clone(),
             agreements: self.agreements.clone(),
+            ancestry: self.ancestry.clone(),
             schema: Schema::clone(&self.schema),
         };
         Ok(manifest.write(folder)?)
@@ -251,6 +263,7 @@ impl Artifact {
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
             shares: manifest.shares,
             agreements: manifest.agreements,
+            ancestry: manifest.ancestry,
             calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,

@@ -142,6 +142,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {

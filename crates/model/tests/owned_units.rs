@@ -279,6 +279,7 @@ fn artifact(common: f64) -> Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),

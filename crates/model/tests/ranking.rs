@@ -184,6 +184,7 @@ fn artifact(
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         schema,
         spec,

@@ -211,9 +211,44 @@ pub fn prepare_all(
     key.update(b"training and validation rows")
         .update(&base.key);
     let key = *key.finalize().as_bytes();
+    let base = passes::Base {
+        schema: &base.schema,
+        joins_validation: true,
+    };
     let what = passes::What {
         schema,
-        base: Some(&base.schema),
+        base: Some(base),
+        files: &files,
+    };
+    cached(plan, what, key, on)
+}
+
+/// Prepares `plan` for a training that goes on from a model of the schema `earlier`: its vocabularies are extended by
+/// the values of the training rows, and every id, scale and knot stays what it was. The caller has checked that the
+/// plan fits ([`ncs_features::continued::misfits`]).
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_from(
+    plan: &DataPlan,
+    schema: &SchemaPlan,
+    earlier: &Schema,
+    on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Prepared, PrepareError> {
+    let files = PlanFiles::find(plan)?;
+    let json = serde_json::to_vec(earlier).expect("a schema is plain data");
+    let mut key = blake3::Hasher::new();
+    key.update(b"extended schema")
+        .update(&key::key(plan, schema, &files)?)
+        .update(blake3::hash(&json).as_bytes());
+    let key = *key.finalize().as_bytes();
+    let base = passes::Base {
+        schema: earlier,
+        joins_validation: false,
+    };
+    let what = passes::What {
+        schema,
+        base: Some(base),
         files: &files,
     };
     cached(plan, what, key, on)
@@ -237,18 +272,23 @@ pub fn check_files(plan: &DataPlan) -> Result<(), PrepareError> {
     PlanFiles::find(plan).map(drop)
 }
 
-/// What [`prepare`] would find and give, without anything written: it fails exactly where that would fail,
-/// but for the disk.
+/// Finds what [`prepare`] would give (or [`prepare_from`], with an earlier schema), without anything written: it fails
+/// exactly where that would fail, but for the disk.
 ///
 /// # Errors
 /// See [`PrepareError`].
 pub fn rehearse(
     plan: &DataPlan,
     schema: &SchemaPlan,
+    earlier: Option<&Schema>,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Schema, Report), PrepareError> {
     let files = PlanFiles::find(plan)?;
-    let record = passes::rehearse(plan, schema, &files, on)?;
+    let base = earlier.map(|schema| passes::Base {
+        schema,
+        joins_validation: false,
+    });
+    let record = passes::rehearse(plan, schema, base, &files, on)?;
     Ok((record.schema, record.report))
 }
 

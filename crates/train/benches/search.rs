@@ -168,6 +168,7 @@ fn mask_search_and_training(bencher: Bencher) {
         .bench_local_refs(|folder| {
             let run = Run {
                 refit: None,
+                earlier: None,
                 network: &network,
                 plan: &plan,
                 schema: &data.schema,

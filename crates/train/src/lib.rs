@@ -9,6 +9,7 @@ pub mod calibrate;
 mod checkpoint;
 mod diagnosis;
 pub mod entire_space;
+mod earlier;
 mod error;
 pub mod events;
 mod evidence;
@@ -27,6 +28,7 @@ mod step_loss;
 mod taken;
 mod trainer;
 
+pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed};
 pub use evidence::EvidenceRule;

@@ -81,6 +81,7 @@ pub(crate) fn run(
         evidence: count_evidence(plan.evidence, rows.schema, rows.train, &bench.id_dropout)?,
         id_dropout: bench.id_dropout.clone(),
         rates_of: bench.rates_of,
+        earlier: bench.earlier,
     };
     let phase = phase(bench, &again, first);
     listener.on_event(&Event::Noted(&said(&phase, first, rows.train.n_rows())));

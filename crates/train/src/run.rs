@@ -1,5 +1,6 @@
 //! A whole run: checks of the labels, the mask search, the training, and what came of it.
 
+use crate::earlier::Earlier;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::evidence::{Evidence, EvidenceRule};
@@ -10,7 +11,7 @@ use crate::search::{self, TaskSearch, UnitChoice};
 use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer, TrainerContext, ValidationRecord};
 use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
-use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::artifact::{Ancestor, Artifact, WeightSet};
 use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
@@ -42,6 +43,8 @@ pub struct Run<'a> {
     pub stop: &'a AtomicBool,
     /// What the model is trained on again, once validation has chosen; needed where the plan asks for it.
     pub refit: Option<RefitRows<'a>>,
+    /// The model that the training goes on from; `None`: it starts from random weights.
+    pub earlier: Option<&'a Earlier>,
 }
 
 /// What came of a run.
@@ -88,6 +91,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) id_dropout: IdDropout,
     /// Rows whose rates the heads start at.
     pub(crate) rates_of: &'a LabelCounts,
+    /// The model that every training starts from.
+    pub(crate) earlier: Option<&'a Earlier>,
 }
 
 impl SearchContext<'_> {
@@ -96,7 +101,7 @@ impl SearchContext<'_> {
         self.initial(self.plan.seed)
     }
 
-    /// A model with the initial weights of a seed.
+    /// A model with the initial weights of a seed, or those of the earlier model.
     pub(crate) fn initial(&self, seed: u64) -> Model {
         let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
         let rates = rates(&self.rates_of.tasks, self.schema, &self.spec);
@@ -109,6 +114,9 @@ impl SearchContext<'_> {
                     network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
                 }
             }
+        }
+        if let Some(earlier) = self.earlier {
+            earlier.restore(&mut model);
         }
         model
     }
@@ -207,6 +215,7 @@ impl Run<'_> {
             evidence: count_evidence(self.plan.evidence, self.schema, self.train, &id_dropout)?,
             id_dropout,
             rates_of: self.train.label_counts(),
+            earlier: self.earlier,
         };
         let mut model = bench.model();
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
@@ -238,6 +247,7 @@ impl Run<'_> {
             chosen = Some(std::mem::replace(&mut artifact, again));
         }
         artifact.agreements = agreements;
+        artifact.ancestry = self.ancestry();
         Ok(Trained {
             trainings,
             artifact,
@@ -246,6 +256,19 @@ impl Run<'_> {
             searches,
             units,
         })
+    }
+
+    /// The trainings before this one, the first one first, and what this one goes on from.
+    fn ancestry(&self) -> Vec<Ancestor> {
+        let Some(earlier) = self.earlier else {
+            return Vec::new();
+        };
+        let mut ancestry = earlier.artifact.ancestry.clone();
+        ancestry.push(Ancestor {
+            model: earlier.hash.to_hex().to_string(),
+            rows: self.train.n_rows(),
+        });
+        ancestry
     }
 
     fn phase(&self, bench: &SearchContext<'_>) -> Phase {
@@ -275,6 +298,9 @@ impl Run<'_> {
         };
         hasher.update(format!("{:?} {plan:?}", self.network).as_bytes());
         hasher.update(&self.data_key);
+        if let Some(earlier) = self.earlier {
+            hasher.update(earlier.hash.as_bytes());
+        }
         hasher.finalize().to_hex().to_string()
     }
 
@@ -328,6 +354,7 @@ pub(crate) fn artifact(
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         schema: schema.clone(),
         spec: bench.spec.clone(),

@@ -1,6 +1,6 @@
 //! The manifest of a model: its contents, its versions and its checksum.
 
-use super::{Artifact, ArtifactError, read_file};
+use super::{Ancestor, Artifact, ArtifactError, read_file};
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
 use crate::spec::Spec;
@@ -55,6 +55,8 @@ pub(super) struct Manifest {
     pub(super) shares: Vec<Shares>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) agreements: Vec<Agreement>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) ancestry: Vec<Ancestor>,
     pub(super) schema: Schema,
 }
 

@@ -28,10 +28,17 @@ const BLOCKS_AHEAD: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct What<'a> {
     pub(super) schema: &'a SchemaPlan,
-    /// The schema that is extended, with validation rows among the training rows; `None`: it is fitted to training
-    /// rows alone.
-    pub(super) base: Option<&'a Schema>,
+    /// The schema that is extended; `None`: it is fitted to the training rows alone.
+    pub(super) base: Option<Base<'a>>,
     pub(super) files: &'a PlanFiles,
+}
+
+/// A schema that is extended by the values of more rows.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub(super) schema: &'a Schema,
+    /// True if validation rows count among the training rows.
+    pub(super) joins_validation: bool,
 }
 
 /// Fits and encodes, and completes the data set in the cache.
@@ -68,6 +75,7 @@ pub(super) fn run(
 pub(super) fn rehearse(
     plan: &DataPlan,
     schema: &SchemaPlan,
+    base: Option<Base<'_>>,
     files: &PlanFiles,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Record, PrepareError> {
@@ -76,7 +84,7 @@ pub(super) fn rehearse(
         plan: &plan,
         columns: columns_of(&plan, schema),
         files,
-        base: None,
+        base,
         on,
     };
     let schema = passes.fit(schema)?;
@@ -114,8 +122,7 @@ struct Passes<'a> {
     plan: &'a DataPlan,
     columns: Vec<String>,
     files: &'a PlanFiles,
-    /// The schema that is extended, with validation rows among the training rows.
-    base: Option<&'a Schema>,
+    base: Option<Base<'a>>,
     on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
 }
 
@@ -124,8 +131,11 @@ impl Passes<'_> {
         let (mut fit, parts) = match self.base {
             None => (Fit::new(plan.clone()), &[Part::Train][..]),
             Some(base) => (
-                Fit::extending(plan.clone(), base),
-                &[Part::Train, Part::Valid][..],
+                Fit::extending(plan.clone(), base.schema),
+                match base.joins_validation {
+                    true => &[Part::Train, Part::Valid][..],
+                    false => &[Part::Train][..],
+                },
             ),
         };
         if fit.needs_rows() {
@@ -246,7 +256,7 @@ impl Passes<'_> {
             if part == Part::Train {
                 tally.add(&self.plan.split, &sifted.block, &sifted.parts);
             }
-            if self.base.is_some() {
+            if self.base.is_some_and(|base| base.joins_validation) {
                 let is_valid = |part: &&mut Part| **part == Part::Valid;
                 let valid = sifted.parts.iter_mut().filter(is_valid);
                 valid.for_each(|part| *part = Part::Train);

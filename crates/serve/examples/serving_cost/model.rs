@@ -77,6 +77,7 @@ fn artifact(model: &Model) -> Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
     }
 }

@@ -61,6 +61,7 @@ fn version() -> Version {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         schema: Arc::new(schema),
         spec,

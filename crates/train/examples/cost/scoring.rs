@@ -67,6 +67,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
+        ancestry: vec![],
         shares: vec![],
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),

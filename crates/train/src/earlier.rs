@@ -1,0 +1,58 @@
+//! Going on from an earlier model: its weights are where the training starts.
+
+use ncs_features::Schema;
+use ncs_model::Model;
+use ncs_model::artifact::{Artifact, WeightSet};
+use std::sync::Arc;
+
+/// A trained model that a run goes on from. Its schema must be extended by that of the run
+/// ([`ncs_features::continued::misfits`]) and its network the same.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// The model.
+    pub artifact: Arc<Artifact>,
+    /// BLAKE3 of its manifest.
+    pub hash: blake3::Hash,
+}
+
+impl Earlier {
+    /// Puts the weights into every network of `model`. Where several weight sets of one network answer for different
+    /// tasks, those of the first of these tasks are taken. Rows of tables beyond the earlier ones stay uninitialised.
+    ///
+    /// # Panics
+    /// If the network is another, which the run file is checked for.
+    pub(crate) fn restore(&self, model: &mut Model) {
+        for number in 0..model.networks().len() {
+            let network = model.network_mut(number);
+            let first = network.tasks[0];
+            let set: &WeightSet = &self.artifact.members[self.artifact.of_task[first]];
+            let restored = network.restore(&set.weights);
+            restored.expect("the network is that of the earlier model");
+        }
+    }
+}
+
+/// Says what cannot be carried over from one weight set for each task to one training, for every network where that is
+/// so: `ctr, cvr`.
+pub fn merged_tasks(artifact: &Artifact, schema: &Schema) -> Vec<String> {
+    let networks = artifact.spec.networks().into_iter();
+    let tasks = networks.map(|tasks| {
+        tasks
+            .into_iter()
+            .filter(|&task| task < schema.tasks.len())
+            .collect::<Vec<usize>>()
+    });
+    let differ = |tasks: &Vec<usize>| {
+        let mut sets = tasks.iter().map(|&task| artifact.of_task[task]);
+        let first = sets.next();
+        sets.any(|set| Some(set) != first)
+    };
+    let names = |tasks: Vec<usize>| -> String {
+        let names: Vec<&str> = tasks
+            .iter()
+            .map(|&task| schema.tasks[task].name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    tasks.filter(differ).map(names).collect()
+}

@@ -1,0 +1,200 @@
+//! Training that goes on from an earlier model: what is carried over, what is refused, and that it can be interrupted.
+
+mod short_run;
+mod trained;
+
+use std::fs;
+use std::path::Path;
+
+use ncs_features::IdSpace;
+use ncs_model::artifact::Artifact;
+use ncs4cvr::run_file::RunFile;
+use trained::{done, refused};
+
+const SETS: [&str; 6] = [
+    "data.cache=\"cache\"",
+    "threads=1",
+    "network.hidden=[16, 8]",
+    "training.epochs=1",
+    "training.batch=512",
+    "training.checkpoint_steps=2",
+];
+
+/// The later days: the rows that validated the first model.
+const LATER: [&str; 3] = [
+    "data.train=\"valid.parquet\"",
+    "data.valid=\"test.parquet\"",
+    "data.test=[]",
+];
+
+/// A log of ten days with new items every day, and a model of its first days in `first`.
+fn log() -> tempfile::TempDir {
+    let folder = short_run::log(&["--unseen", "0.4", "--days", "10"]);
+    train(folder.path(), "first", &[]);
+    folder
+}
+
+fn open(folder: &Path, sets: &[&str]) -> RunFile {
+    short_run::open(folder, &SETS, sets)
+}
+
+fn train(folder: &Path, out: &str, sets: &[&str]) -> Artifact {
+    short_run::train(&open(folder, sets), &folder.join(out))
+}
+
+/// The settings of a training on the later days from the model of the first ones.
+fn from_first<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&LATER[..], &["start.model=\"../first\""], more].concat()
+}
+
+fn values(artifact: &Artifact, table: &str) -> Vec<String> {
+    let table = artifact.schema.tables.iter().find(|t| t.name == table);
+    match &table.unwrap().ids {
+        IdSpace::Vocabulary { values } => values.clone(),
+        ids => panic!("{ids:?}"),
+    }
+}
+
+#[test]
+fn ids_stay_and_new_values_get_rows_behind_them() {
+    let folder = log();
+    let first = Artifact::read(&folder.path().join("first/model")).unwrap();
+    let next = train(folder.path(), "next", &from_first(&[]));
+    let (before, after) = (values(&first, "item"), values(&next, "item"));
+    assert!(after.len() > before.len(), "no item is new");
+    assert_eq!(after[..before.len()], before);
+    assert_eq!(values(&first, "hour"), values(&next, "hour"));
+    for (was, is) in first.schema.tables.iter().zip(&next.schema.tables) {
+        assert_eq!(was.range, is.range, "{}", was.name);
+        if was.ids.piecewise().is_some() {
+            assert_eq!(was.ids, is.ids, "{}", was.name);
+        }
+    }
+    // Its masks are kept, and a search from its weights is another choice.
+    assert_eq!(first.masks, next.masks);
+    let searched = train(folder.path(), "searched", &from_first(&["start.masks=\"search\""]));
+    assert!(searched.masks.is_some());
+    let report = fs::read_to_string(folder.path().join("next/report.html")).unwrap();
+    for part in ["went on from model", "Its masks were kept", "item: "] {
+        assert!(report.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn weights_begin_where_the_earlier_model_ended() {
+    let folder = log();
+    let first = Artifact::read(&folder.path().join("first/model")).unwrap();
+    // A step of no length.
+    let still = ["training.learning_rate=1e-30", "training.weight_decay=0"];
+    let next = train(folder.path(), "still", &from_first(&still));
+    let [was, is] = [&first, &next].map(|artifact| {
+        let member = &artifact.members[artifact.of_task[0]];
+        member.weights.clone()
+    });
+    for (was, is) in was.dense.iter().zip(&is.dense) {
+        assert!((was - is).abs() <= 1e-6 * was.abs().max(1e-3), "{was} {is}");
+    }
+    // Rows of the earlier model are what they were; the others are of new values.
+    for (was, is) in was.tables.iter().zip(&is.tables) {
+        let dim = first.spec.plan.dim;
+        for (place, id) in was.ids.iter().enumerate() {
+            let found = is.ids.binary_search(id).expect("a row of the earlier model");
+            let row = |values: &[f32], at: usize| values[at * dim..(at + 1) * dim].to_vec();
+            let (was, is) = (row(&was.values, place), row(&is.values, found));
+            for (was, is) in was.iter().zip(&is) {
+                assert!((was - is).abs() <= 1e-6 * was.abs().max(1e-3), "{was} {is}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_model_says_what_it_goes_on_from() {
+    let folder = log();
+    let next = train(folder.path(), "next", &from_first(&[]));
+    let [step] = &next.ancestry[..] else {
+        panic!("{:?}", next.ancestry);
+    };
+    let hash = Artifact::hash(&folder.path().join("first/model")).unwrap();
+    assert_eq!(step.model, hash.to_hex().to_string());
+    assert!(step.rows > 1000, "{step:?}");
+    let third = train(
+        folder.path(),
+        "third",
+        &[&LATER[..], &["start.model=\"../next/model\""]].concat(),
+    );
+    assert_eq!(third.ancestry.len(), 2);
+    assert_eq!(third.ancestry[0], *step);
+    let told = done(folder.path(), &["inspect", "third"]);
+    assert_eq!(told.matches("trained further from model").count(), 2, "{told}");
+    // A training from nothing has none.
+    let first = Artifact::read(&folder.path().join("first/model")).unwrap();
+    assert!(first.ancestry.is_empty());
+}
+
+#[test]
+fn an_interrupted_one_ends_with_the_same_bytes() {
+    let folder = log();
+    let sets = from_first(&["start.masks=\"search\"", "training.refit=true"]);
+    train(folder.path(), "whole", &sets);
+    for after in [1, 4, 6] {
+        let out = format!("cut-{after}");
+        short_run::dies(&open(folder.path(), &sets), &folder.path().join(&out), after);
+        train(folder.path(), &out, &sets);
+        let [cut, whole] = [&out[..], "whole"].map(|out| short_run::bytes(&folder.path().join(out)));
+        assert!(cut == whole, "{after}");
+    }
+}
+
+#[test]
+fn the_command_takes_the_model_from_where_it_runs() {
+    let folder = log();
+    let sets: Vec<String> = SETS
+        .iter()
+        .chain(&LATER)
+        .flat_map(|set| ["--set".to_owned(), (*set).to_owned()])
+        .collect();
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let train = ["train", "log/run.toml", "--from", "first", "--out", "next"];
+    done(folder.path(), &[&train[..], &sets].concat());
+    let next = Artifact::read(&folder.path().join("next/model")).unwrap();
+    assert_eq!(next.ancestry.len(), 1);
+    // Its run file stands alone, with the model's path.
+    let text = fs::read_to_string(folder.path().join("next/run.toml")).unwrap();
+    assert!(text.contains("[start]"), "{text}");
+    RunFile::open(&folder.path().join("next/run.toml"), &[]).unwrap();
+}
+
+#[test]
+fn every_difference_is_refused_with_its_remedy() {
+    let folder = log();
+    let check = |more: &[&str], parts: &[&str]| {
+        let sets = from_first(more);
+        let sets = SETS.iter().chain(&sets).flat_map(|set| ["--set", set]);
+        let sets: Vec<&str> = sets.collect();
+        let train = ["train", "log/run.toml", "--out", "other"];
+        refused(folder.path(), &[&train[..], &sets].concat(), parts);
+        assert!(!folder.path().join("other/model").exists());
+    };
+    check(
+        &["network.hidden=[16, 4]"],
+        &["cannot go on from", "network.hidden is [16, 8] in the model", "train a new model"],
+    );
+    check(
+        &["columns.price={ kind = \"numeric\", transform = \"standardise\" }"],
+        &["price", "another way than in the model"],
+    );
+    check(
+        &["columns.item={ kind = \"categorical\", buckets = 100 }"],
+        &["\"item\"", "another way than in the model"],
+    );
+    check(&["columns.hour2={ kind = \"categorical\", column = \"hour\" }"], &["\"hour2\" is not a feature of the model"]);
+    check(
+        &["tasks.cvr.loss=\"focal\""],
+        &["task \"cvr\" has another population or loss"],
+    );
+    check(
+        &["start.model=\"../nowhere\""],
+        &["no model here"],
+    );
+}
