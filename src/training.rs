@@ -19,8 +19,12 @@ use ncs_eval::{
 use ncs_features::{ColumnCoverage, Schema, continued};
 use ncs_model::{NetworkKind, Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
-use ncs_readers::{Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from};
-use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, SearchKind, TrainError, Trained, predict};
+use ncs_readers::{
+    Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from,
+};
+use ncs_train::{
+    Event, Listener, NoopListener, RefitRows, Run, SearchKind, TrainError, Trained, predict,
+};
 use serde::Serialize;
 
 mod frozen;

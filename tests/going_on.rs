@@ -72,7 +72,11 @@ fn ids_stay_and_new_values_get_rows_behind_them() {
     }
     // Its masks are kept, and a search from its weights is another choice.
     assert_eq!(first.masks, next.masks);
-    let searched = train(folder.path(), "searched", &from_first(&["start.masks=\"search\""]));
+    let searched = train(
+        folder.path(),
+        "searched",
+        &from_first(&["start.masks=\"search\""]),
+    );
     assert!(searched.masks.is_some());
     let report = fs::read_to_string(folder.path().join("next/report.html")).unwrap();
     for part in ["went on from model", "Its masks were kept", "item: "] {
@@ -98,7 +102,10 @@ fn weights_begin_where_the_earlier_model_ended() {
     for (was, is) in was.tables.iter().zip(&is.tables) {
         let dim = first.spec.plan.dim;
         for (place, id) in was.ids.iter().enumerate() {
-            let found = is.ids.binary_search(id).expect("a row of the earlier model");
+            let found = is
+                .ids
+                .binary_search(id)
+                .expect("a row of the earlier model");
             let row = |values: &[f32], at: usize| values[at * dim..(at + 1) * dim].to_vec();
             let (was, is) = (row(&was.values, place), row(&is.values, found));
             for (was, is) in was.iter().zip(&is) {
@@ -126,7 +133,11 @@ fn the_model_says_what_it_goes_on_from() {
     assert_eq!(third.ancestry.len(), 2);
     assert_eq!(third.ancestry[0], *step);
     let told = done(folder.path(), &["inspect", "third"]);
-    assert_eq!(told.matches("trained further from model").count(), 2, "{told}");
+    assert_eq!(
+        told.matches("trained further from model").count(),
+        2,
+        "{told}"
+    );
     // A training from nothing has none.
     let first = Artifact::read(&folder.path().join("first/model")).unwrap();
     assert!(first.ancestry.is_empty());
@@ -139,9 +150,14 @@ fn an_interrupted_one_ends_with_the_same_bytes() {
     train(folder.path(), "whole", &sets);
     for after in [1, 4, 6] {
         let out = format!("cut-{after}");
-        short_run::dies(&open(folder.path(), &sets), &folder.path().join(&out), after);
+        short_run::dies(
+            &open(folder.path(), &sets),
+            &folder.path().join(&out),
+            after,
+        );
         train(folder.path(), &out, &sets);
-        let [cut, whole] = [&out[..], "whole"].map(|out| short_run::bytes(&folder.path().join(out)));
+        let [cut, whole] =
+            [&out[..], "whole"].map(|out| short_run::bytes(&folder.path().join(out)));
         assert!(cut == whole, "{after}");
     }
 }
@@ -178,7 +194,11 @@ fn every_difference_is_refused_with_its_remedy() {
     };
     check(
         &["network.hidden=[16, 4]"],
-        &["cannot go on from", "network.hidden is [16, 8] in the model", "train a new model"],
+        &[
+            "cannot go on from",
+            "network.hidden is [16, 8] in the model",
+            "train a new model",
+        ],
     );
     check(
         &["columns.price={ kind = \"numeric\", transform = \"standardise\" }"],
@@ -188,13 +208,13 @@ fn every_difference_is_refused_with_its_remedy() {
         &["columns.item={ kind = \"categorical\", buckets = 100 }"],
         &["\"item\"", "another way than in the model"],
     );
-    check(&["columns.hour2={ kind = \"categorical\", column = \"hour\" }"], &["\"hour2\" is not a feature of the model"]);
+    check(
+        &["columns.hour2={ kind = \"categorical\", column = \"hour\" }"],
+        &["\"hour2\" is not a feature of the model"],
+    );
     check(
         &["tasks.cvr.loss=\"focal\""],
         &["task \"cvr\" has another population or loss"],
     );
-    check(
-        &["start.model=\"../nowhere\""],
-        &["no model here"],
-    );
+    check(&["start.model=\"../nowhere\""], &["no model here"]);
 }

@@ -24,7 +24,10 @@ pub(super) fn run(
 ) -> Result<Schema, Box<dyn Error>> {
     let plan = &file.plan;
     let mut job = progress.job("check every row", None, "rows");
-    let earlier = plan.start.as_ref().map(|start| &*start.earlier.artifact.schema);
+    let earlier = plan
+        .start
+        .as_ref()
+        .map(|start| &*start.earlier.artifact.schema);
     let (schema, report) = rehearse(&plan.data, &plan.schema, earlier, &mut |now: Rows| {
         if now.stage == Stage::Encode {
             job.reach(now.rows);

@@ -40,7 +40,8 @@ pub(crate) fn plan(
     let folder = root.join(&start.model);
     let inner = folder.join("model");
     let folder = if inner.is_dir() { inner } else { folder };
-    let read = Artifact::read(&folder).and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
+    let read =
+        Artifact::read(&folder).and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
     let (artifact, hash) = match read {
         Ok(read) => read,
         Err(error) => {

@@ -7,7 +7,7 @@ use ncs_model::artifact::ArtifactError;
 use ncs_readers::arrow::KeepError;
 use ncs_readers::cache::CacheError;
 use ncs_readers::{LatestError, PrepareError, ReadError};
-use ncs_serve::refusal::Refusal;
+use ncs_serve::ApiError;
 use ncs_train::TrainError;
 use ncs4cvr::run_file::RunFileError;
 use ncs4cvr::scoring::{AbsentLabel, ModelError, NoScore};
@@ -125,7 +125,7 @@ from_error!(
     RunFileError,
     ArtifactError,
     EncodeError,
-    Refusal
+    ApiError
 );
 
 /// The exception of an error of a known kind.
@@ -148,7 +148,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
     if error.is::<FitError>() || error.is::<CacheError>() || error.is::<KeepError>() {
         return is("DataError");
     }
-    if error.is::<Refusal>() {
+    if error.is::<ApiError>() {
         return is("DataError");
     }
     if error.is::<ModelError>() || error.is::<ArtifactError>() {

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_features::{Block, Schema};
 use ncs_readers::{Frame, Rows};
-use ncs_serve::compute::Desk;
-use ncs_serve::question::Question;
+use ncs_serve::compute::WorkerScratch;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
 use ncs4cvr::scoring::Stopped;
 use pyo3::exceptions::PyTypeError;
@@ -73,7 +73,7 @@ pub(crate) fn rank(
         _ => return Err(Failure::new("DataError", "context: expected one row")),
     };
     let mut scores: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
-    let mut desk = Desk::new();
+    let mut desk = WorkerScratch::new();
     for candidates in blocks(candidates, schema)? {
         if stop.load(Ordering::Relaxed) {
             let left_undone = "nothing was ranked";
@@ -82,10 +82,10 @@ pub(crate) fn rank(
                 Stopped { left_undone }.to_string(),
             ));
         }
-        let mut question = Question {
+        let mut question = RankQuery {
             context: context.clone(),
             candidates,
-            ..Question::default()
+            ..RankQuery::default()
         };
         let found = version.score(&mut question, false, &mut desk)?;
         for (all, some) in scores.iter_mut().zip(found.said) {

@@ -69,7 +69,7 @@ pub(crate) struct EventTeller<'a> {
 }
 
 impl Listener for EventTeller<'_> {
-    fn hear(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event<'_>) {
         if self.is_heard
             && let Some(said) = said(event)
         {

@@ -110,9 +110,8 @@ fn id_space(is: &IdSpace, plan: &IdSpacePlan) -> Option<String> {
 }
 
 fn tasks(earlier: &[Task], now: &[Task], found: &mut Vec<String>) {
-    let names = |tasks: &[Task]| -> Vec<String> {
-        tasks.iter().map(|task| task.name.clone()).collect()
-    };
+    let names =
+        |tasks: &[Task]| -> Vec<String> { tasks.iter().map(|task| task.name.clone()).collect() };
     let (before, here) = (names(earlier), names(now));
     if before != here {
         found.push(format!(

@@ -25,6 +25,7 @@ use crate::units::UnitOwners;
 use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
 use ncs_features::Schema;
 use ncs_features::coverage::Shares;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

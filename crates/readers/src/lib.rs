@@ -40,8 +40,7 @@ pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{
     FileReport, FirstRows, PrepareError, Prepared, Progress, Report, Stage, check_files,
-    columns_of, first_rows, prepare, prepare_all, prepare_from,
-    rehearse,
+    columns_of, first_rows, prepare, prepare_all, prepare_from, rehearse,
 };
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source, shown_path};
