@@ -15,6 +15,7 @@ pub mod frames;
 mod init;
 pub mod interrupt;
 pub mod memory;
+mod past_rates;
 mod predictions_file;
 pub mod program;
 pub mod progress;

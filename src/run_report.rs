@@ -7,7 +7,7 @@ use ncs_eval::report::{
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{ColumnCoverage, Field, IdSpace, Objective, Schema, Task};
+use ncs_features::{ColumnCoverage, Field, IdSpace, Objective, Rate, Schema, Task};
 use ncs_model::{NetworkKind, artifact::Artifact};
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
@@ -95,7 +95,10 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
     let table = &schema.tables[field.table];
     let is_number = matches!(
         table.ids,
-        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_)
+        IdSpace::Scaled { .. }
+            | IdSpace::Quantiles { .. }
+            | IdSpace::Piecewise(_)
+            | IdSpace::Rate(_)
     );
     let kind = match field.pooling {
         Some(_) => "list",
@@ -104,11 +107,20 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
     };
     ColumnSummary {
         name: field.name.clone(),
-        column: field.column.clone(),
+        column: match table.ids.rate() {
+            Some(rate) => rate_columns(schema, rate),
+            None => field.column.clone(),
+        },
         kind: kind.to_owned(),
         ids: ids_in_words(&table.ids),
         table_rows: table.ids.n_rows() as u64,
     }
+}
+
+/// `user_id`, `user_id + category`.
+fn rate_columns(schema: &Schema, rate: &Rate) -> String {
+    let columns = rate.of.iter().map(|&f| schema.fields[f].column.as_str());
+    columns.collect::<Vec<&str>>().join(" + ")
 }
 
 /// How values become ids, in a word or two.
@@ -123,6 +135,7 @@ pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
         IdSpace::Scaled { log: false, .. } => "number".to_owned(),
         IdSpace::Quantiles { .. } => "quantiles".to_owned(),
         IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
+        IdSpace::Rate(rate) => format!("past of {} values", grouped(rate.counts.len() as u64)),
     }
 }
 

@@ -155,6 +155,7 @@ fn read(
             let title = match now.stage {
                 Stage::Times => "read times",
                 Stage::Fit => "read columns",
+                Stage::Past => "count the past",
                 Stage::Encode => "encode rows",
             };
             if let Some((_, job)) = job.take() {

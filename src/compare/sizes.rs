@@ -1,5 +1,6 @@
 //! Hidden layers that fit a budget, so that networks of different structure are compared at equal size.
 
+use ncs_features::rates::PIECES;
 use ncs_features::{Field, IdSpacePlan, NumericPlan};
 use ncs_model::{
     FieldSpec, Kept, NetworkKind, NetworkPlan, NetworkSize, Spec, TableSpec, UnitOwners,
@@ -27,8 +28,15 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
         rows: 1,
         unknown: None,
     };
+    let fields = plan.schema.fields.iter().map(field);
+    let past = FieldSpec {
+        table: 0,
+        pooling: None,
+        pieces: Some(PIECES as usize),
+    };
+    let past = std::iter::repeat_n(past, plan.schema.rates.n_fields());
     let spec = Spec {
-        fields: plan.schema.fields.iter().map(field).collect(),
+        fields: fields.chain(past).collect(),
         tables: vec![table],
         tasks: plan
             .schema

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::gathered::Gathered;
 use super::{doubts, leak, list_texts};
 use crate::exact_values::{Folds, are_informative};
+use crate::past_rates::worth;
 
 /// Preview of a feature from the first rows.
 #[derive(Clone, Debug, Serialize)]
@@ -87,7 +88,10 @@ impl FeaturePreview<'_> {
             distinct: gathered.counts.len(),
             nulls: gathered.nulls,
             examples: gathered.examples(),
-            advice: self.exact_values(field, &table.ids, &gathered),
+            advice: match is_numeric {
+                true => self.exact_values(field, &table.ids, &gathered),
+                false => self.past_rate(field, &gathered),
+            },
             warnings: self.warnings(number, field, &table.ids, &gathered),
         }
     }
@@ -146,7 +150,29 @@ impl FeaturePreview<'_> {
         })
     }
 
-    /// Returns the values that have their own table rows.
+    /// That a category's past rates would be features worth having, where the run file has none.
+    fn past_rate(&self, field: &Field, gathered: &Gathered) -> Option<String> {
+        if !self.plan.rates.is_none() || field.pooling.is_some() {
+            return None;
+        }
+        let folds = self.later.as_deref().map_or(Folds::Halves, Folds::Later);
+        let on = match folds {
+            Folds::Halves => "on the other half of the rows",
+            Folds::Later(_) => "on validation rows",
+        };
+        let tasks = self.plan.tasks.iter().zip(self.labels);
+        let binary = tasks.filter(|(task, _)| task.objective.is_binary());
+        let found =
+            binary.filter_map(|(task, labels)| Some((worth(gathered, labels, folds)?, task)));
+        let (auc, task) = found.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        Some(format!(
+            "a past rate of {:?} alone, by the labels of task {:?}, has AUC {auc:.2} {on}; features.rates = \"auto\" \
+             makes features of such rates where they help",
+            field.name, task.name
+        ))
+    }
+
+    /// The values that have rows of their own.
     fn vocabulary(&self, field: &Field) -> Option<&[String]> {
         match &self.fitted?.tables[field.table].ids {
             IdSpace::Vocabulary { values } => Some(values),

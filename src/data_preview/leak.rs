@@ -110,6 +110,7 @@ mod tests {
             tables: vec![],
             tasks: vec![task()],
             group: None,
+            rates: Default::default(),
         };
         let gathered = Gathered::of(&field, is_numeric, [&block].into_iter());
         let warning = suspicion(&field, &plan, &gathered, &[labels.to_vec()]);

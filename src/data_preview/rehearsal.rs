@@ -38,6 +38,9 @@ pub(super) fn run(
     look.rehearsed = true;
     look.refusal = refusal(file, &schema, &report);
     look.varies = report.varies;
+    let is_new = |note: &String| !look.notes.contains(note);
+    let notes: Vec<String> = report.notes.into_iter().filter(is_new).collect();
+    look.notes.extend(notes);
     Ok(schema)
 }
 

@@ -1,6 +1,7 @@
 //! Memory estimate of a training from its sizes. The numbers of bytes are those of the allocated structures;
 //! docs/decisions/0037-memory-before-anything.md compares them with measurements.
 
+use ncs_features::rates::PIECES;
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
 use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
 use ncs_train::{Balance, Keep, Optimizer, SearchKind, TrainPlan};
@@ -70,7 +71,9 @@ fn pieces(plan: &RunPlan) -> Vec<Option<usize>> {
         IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
         _ => None,
     };
-    plan.schema.fields.iter().map(of_field).collect()
+    let past = std::iter::repeat_n(Some(PIECES as usize), plan.schema.rates.n_fields());
+    let fields = plan.schema.fields.iter().map(of_field);
+    fields.chain(past).collect()
 }
 
 /// Returns the number of fields with an embedding.

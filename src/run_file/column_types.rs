@@ -148,3 +148,52 @@ pub(crate) enum Transform {
     /// The quantile that it falls into is its id.
     Quantiles,
 }
+
+/// Features that follow from others.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Features {
+    /// Counts and rates of the past: how often an id was shown in training, and how often its rows were clicked or bought.
+    /// A training row knows earlier rows only, later rows all training rows; requests send ids as before. A list names
+    /// them: `[[features.rates]]` with `of = ["user_id"]`, or two categorical features, and the `tasks`, if not all.
+    #[serde(default)]
+    pub(crate) rates: PastRates,
+}
+
+/// Counts and rates of the past.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum PastRates {
+    /// By name.
+    Named(PastRatesName),
+    /// These, each of one column or a pair.
+    These(Vec<PastRate>),
+}
+
+impl Default for PastRates {
+    fn default() -> PastRates {
+        PastRates::Named(PastRatesName::None)
+    }
+}
+
+/// Which counts and rates of the past are features, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PastRatesName {
+    /// None.
+    None,
+    /// Those of each categorical column of more than 100 values, where they predict labels of later training rows.
+    Auto,
+}
+
+/// Rates of the past, for each task, and the number of rows.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PastRate {
+    /// The categorical feature, or the two of a pair.
+    #[schemars(length(min = 1, max = 2))]
+    pub(crate) of: Vec<String>,
+    /// The tasks whose rates are wanted; default: all with labels of 0 and 1.
+    #[schemars(length(min = 1))]
+    pub(crate) tasks: Option<Vec<String>>,
+}

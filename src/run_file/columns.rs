@@ -5,6 +5,7 @@ use ncs_features::{Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, Schem
 
 use super::checks::Checks;
 use super::problem::nearest;
+use super::rates;
 use super::tasks;
 use super::toml_types::{self, Column, ColumnKind, ColumnSettings};
 
@@ -33,11 +34,13 @@ pub(crate) fn plan(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Schem
     if let Some(group) = &group {
         checks.column(&["evaluation", "group"], group);
     }
+    let rates = rates::plan(&said.features.rates, &fields, &tables, &tasks, checks);
     SchemaPlan {
         fields,
         tables,
         tasks,
         group,
+        rates,
     }
 }
 

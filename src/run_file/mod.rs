@@ -12,6 +12,7 @@ mod data;
 mod funnel;
 mod given_masks;
 mod problem;
+mod rates;
 mod reference;
 mod schema;
 mod search_types;

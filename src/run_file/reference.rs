@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Sections in the order in which one writes a run file.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "data",
     "columns",
+    "features",
     "tasks",
     "network",
     "search",

@@ -26,6 +26,9 @@ pub(crate) struct RunFile {
     /// The features, in the order of the network's fields.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "user_id": "categorical" }]))]
     pub(crate) columns: IndexMap<String, Column>,
+    /// Features that follow from others.
+    #[serde(default)]
+    pub(crate) features: Features,
     /// What is predicted.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "ctr": { "label": "click" } }]))]
     pub(crate) tasks: IndexMap<String, Task>,

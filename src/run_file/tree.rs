@@ -97,6 +97,12 @@ impl Node {
         let mut place = self.place.clone();
         let mut node = self;
         for key in path {
+            if let Value::List(items) = &node.value {
+                let item = key.parse().ok().and_then(|at: usize| items.get(at));
+                let Some(item) = item else { break };
+                node = item;
+                continue;
+            }
             let Some(entry) = node.get(key) else { break };
             place = entry.place.clone();
             node = &entry.node;

@@ -1,6 +1,7 @@
 //! What a wrong run file is told: file, line, what was found, and the nearest known name.
 
 mod losses;
+mod rates;
 
 use std::path::Path;
 

@@ -25,6 +25,10 @@ const UNKNOWN: [&str; 5] = ["session", "click", "conversion", "p_click", "p_conv
 
 const ROWS: usize = 100_000;
 
+/// Past rates of the context, of the candidate, and of pairs within the context and across.
+const RATES: &str = "features.rates=[{ of = [\"user\"] }, { of = [\"item\"] }, { of = [\"user\", \"city\"] }, \
+                     { of = [\"category\", \"user\"], tasks = [\"ctr\"] }]";
+
 #[test]
 fn rows_score_the_same_whichever_way_they_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -58,7 +62,7 @@ fn rows_score_the_same_whichever_way_they_go() {
     assert_eq!(said["rows_beyond"], json!(0));
 }
 
-/// Trains on a small part of a log with the large part as test rows, whose scores the evaluation keeps.
+/// Trains, with counts and rates of the past, on a small part of a log with the large part as test rows, whose scores the evaluation keeps.
 fn trained(folder: &Path) -> Scores {
     let rows = (ROWS * 10 / 6 + 5000).to_string();
     let synth = [
@@ -86,6 +90,8 @@ fn trained(folder: &Path) -> Scores {
         "search.rounds=1",
         "--set",
         "training.epochs=1",
+        "--set",
+        RATES,
         "--set",
         "evaluation.keep_scores=true",
         "--set",

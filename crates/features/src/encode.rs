@@ -9,6 +9,7 @@ use crate::error::EncodeError;
 use crate::hash::TextHash;
 use crate::labels;
 use crate::piecewise::{Piecewise, signed_log};
+use crate::rates::Rate;
 use crate::schema::{Field, HashFunction, IdSpace, Schema};
 use crate::value::{FieldReader, TextBuffer};
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ pub struct Encoder {
     schema: Arc<Schema>,
     /// One for each table; empty but for vocabularies.
     vocabularies: Arc<[Vocabulary]>,
+    /// The fields that are counts and rates of the past.
+    rates: Arc<[usize]>,
 }
 
 type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
@@ -32,7 +35,9 @@ impl Encoder {
             .iter()
             .map(|table| vocabulary(&table.ids))
             .collect();
+        let rates = (0..schema.fields.len()).filter(|&f| schema.rate(f).is_some());
         Encoder {
+            rates: rates.collect(),
             schema,
             vocabularies,
         }
@@ -80,13 +85,49 @@ impl Encoder {
             true => self.field(field, block),
             false => Ok(FieldIds::default()),
         });
-        Ok(Batch {
+        let mut batch = Batch {
             n_rows: block.n_rows,
             fields: fields.collect::<Result<_, _>>()?,
             labels: vec![Vec::new(); n_tasks],
             truths: vec![Vec::new(); n_tasks],
             groups: Vec::new(),
-        })
+        };
+        for &f in &*self.rates {
+            let is_whole = |rate: &Rate| rate.of.iter().all(|&of| wanted(of));
+            if let Some(rate) = self
+                .schema
+                .rate(f)
+                .filter(|rate| wanted(f) && is_whole(rate))
+            {
+                let ids = |field: usize| (&batch.fields[field], false);
+                batch.fields[f] = rate.encode(&self.schema, batch.n_rows, ids);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Fills in counts and rates of pairs of which one id is the request's and the other the candidate's: `context`,
+    /// one row, and `candidates` are what [`Encoder::encode_some`] made of the fields that are `in_context` and of
+    /// the others.
+    pub fn encode_across(
+        &self,
+        context: &Batch,
+        candidates: &mut Batch,
+        in_context: impl Fn(usize) -> bool,
+    ) {
+        for &f in &*self.rates {
+            let Some(rate) = self.schema.rate(f) else {
+                continue;
+            };
+            let n_shared = rate.of.iter().filter(|&&of| in_context(of)).count();
+            if (1..rate.of.len()).contains(&n_shared) {
+                let ids = |field: usize| match in_context(field) {
+                    true => (&context.fields[field], true),
+                    false => (&candidates.fields[field], false),
+                };
+                candidates.fields[f] = rate.encode(&self.schema, candidates.n_rows, ids);
+            }
+        }
     }
 
     fn field(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
@@ -104,6 +145,8 @@ impl Encoder {
             IdSpace::Vocabulary { .. } => rows.looked_up(&self.vocabularies[field.table]),
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
             IdSpace::Piecewise(scale) => rows.placed(scale),
+            // It follows from the ids of other fields, once these are there.
+            IdSpace::Rate(_) => Ok(FieldIds::default()),
             IdSpace::Scaled {
                 log,
                 mean,

@@ -340,7 +340,7 @@ impl Moments {
 }
 
 /// A uniform sample of at most `size` numbers (reservoir sampling, Vitter's algorithm R).
-struct Sample {
+pub(crate) struct Sample {
     size: usize,
     seen: u64,
     numbers: Vec<f64>,
@@ -350,7 +350,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(size: usize) -> Sample {
+    pub(crate) fn new(size: usize) -> Sample {
         Sample {
             size,
             seen: 0,
@@ -360,7 +360,7 @@ impl Sample {
         }
     }
 
-    fn add(&mut self, x: Option<f64>) {
+    pub(crate) fn add(&mut self, x: Option<f64>) {
         let Some(x) = x else { return };
         let [least, most] = self.extent.unwrap_or([x, x]);
         self.extent = Some([least.min(x), most.max(x)]);
@@ -376,7 +376,7 @@ impl Sample {
     }
 
     /// The range of a column that is scaled; `None` without numbers.
-    fn range(&self) -> Option<[f64; 2]> {
+    pub(crate) fn range(&self) -> Option<[f64; 2]> {
         let mut distinct = self.numbers.clone();
         distinct.extend(self.extent?);
         distinct.sort_unstable_by(f64::total_cmp);
@@ -384,9 +384,14 @@ impl Sample {
         range(&distinct)
     }
 
-    fn piecewise(mut self, pieces: u32, range: [f64; 2]) -> IdSpace {
+    fn piecewise(self, pieces: u32, range: [f64; 2]) -> IdSpace {
+        IdSpace::Piecewise(self.scale(pieces, range))
+    }
+
+    /// The scale of at most `pieces` pieces of a column with numbers.
+    pub(crate) fn scale(mut self, pieces: u32, range: [f64; 2]) -> Piecewise {
         self.numbers.sort_unstable_by(f64::total_cmp);
-        IdSpace::Piecewise(Piecewise::fit(&self.numbers, range, pieces))
+        Piecewise::fit(&self.numbers, range, pieces)
     }
 
     /// Boundary `k` of `buckets` is the value that `k / buckets` of the numbers are below; equal ones

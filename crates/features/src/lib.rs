@@ -24,6 +24,7 @@
 //!     }],
 //!     tasks: vec![],
 //!     group: None,
+//!     rates: RatesPlan::None,
 //! };
 //! let rows = Block {
 //!     n_rows: 4,
@@ -56,6 +57,7 @@ pub mod labels;
 pub mod list_text;
 pub mod piecewise;
 mod range;
+pub mod rates;
 pub mod schema;
 pub mod shown;
 pub mod system;
@@ -71,6 +73,7 @@ pub use error::{EncodeError, FitError};
 pub use fit::Fit;
 pub use labels::{LabelCounts, TaskCounts};
 pub use piecewise::Piecewise;
+pub use rates::{Histories, PastRates, Rate, RateNote, RatePlan, RatesPlan};
 pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
     Product, Schema, SchemaPlan, Table, TablePlan, Task,

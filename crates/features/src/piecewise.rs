@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// standardised logarithm. The place of a missing one is NaN.
 pub const PER_ROW: usize = 3;
 
+/// What a row holds of a missing number.
+pub const MISSING: [f32; PER_ROW] = [f32::NAN, 0.0, 0.0];
+
 /// The scale of a column, fitted to the training rows. Numbers outside the knots count as the nearest knot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Piecewise {
@@ -54,7 +57,7 @@ impl Piecewise {
     /// What a row holds of a number, [`PER_ROW`] of them.
     pub fn encode(&self, x: Option<f64>) -> [f32; PER_ROW] {
         let Some((x, (&first, &last))) = x.zip(self.knots.first().zip(self.knots.last())) else {
-            return [f32::NAN, 0.0, 0.0];
+            return MISSING;
         };
         let x = x.clamp(first, last);
         let above = self.knots.partition_point(|&knot| knot <= x);

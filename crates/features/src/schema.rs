@@ -2,6 +2,7 @@
 
 use crate::canonical::ValueRule;
 use crate::piecewise::Piecewise;
+use crate::rates::{Rate, RatesPlan};
 use serde::{Deserialize, Serialize};
 
 /// What the run file says of the columns, before any row was read.
@@ -17,6 +18,9 @@ pub struct SchemaPlan {
     pub tasks: Vec<Task>,
     /// Column that groups rows for grouped AUC (a user or a session).
     pub group: Option<String>,
+    /// Counts and rates of the past, which become fields behind `fields`.
+    #[serde(default, skip_serializing_if = "RatesPlan::is_none")]
+    pub rates: RatesPlan,
 }
 
 /// The fitted schema: immutable, shared by all, saved in the artifact.
@@ -36,6 +40,11 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The count or rate of the past that a field is: no column holds it, its number follows from ids.
+    pub fn rate(&self, field: usize) -> Option<&Rate> {
+        self.tables.get(self.fields.get(field)?.table)?.ids.rate()
+    }
+
     /// The product of two tasks that is answered beside them, where there is one.
     pub fn product(&self) -> Option<Product> {
         let tasks = self.tasks.iter().enumerate();
@@ -204,6 +213,8 @@ pub enum IdSpace {
     },
     /// Inputs of the first layer; no rows.
     Piecewise(Piecewise),
+    /// A count or rate of the past, as such inputs; no rows. What it needs are the ids of other fields.
+    Rate(Rate),
 }
 
 impl IdSpace {
@@ -216,7 +227,7 @@ impl IdSpace {
             IdSpace::Vocabulary { values } => values.len() + 2,
             IdSpace::Scaled { .. } => 3,
             IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
-            IdSpace::Piecewise(_) => 0,
+            IdSpace::Piecewise(_) | IdSpace::Rate(_) => 0,
         }
     }
 
@@ -237,6 +248,15 @@ impl IdSpace {
     pub fn piecewise(&self) -> Option<&Piecewise> {
         match self {
             IdSpace::Piecewise(piecewise) => Some(piecewise),
+            IdSpace::Rate(rate) => Some(&rate.scale),
+            _ => None,
+        }
+    }
+
+    /// The count or rate of the past that it is.
+    pub fn rate(&self) -> Option<&Rate> {
+        match self {
+            IdSpace::Rate(rate) => Some(rate),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ fn fitted(ids: IdSpacePlan, columns: Vec<Column>) -> Result<Schema, String> {
         }],
         tasks: vec![],
         group: None,
+        rates: Default::default(),
     });
     let Values::Float(numbers) = &columns[0].values else {
         panic!("these tests fit numbers");
@@ -229,6 +230,7 @@ fn hashes_need_no_rows() {
         }],
         tasks: vec![],
         group: None,
+        rates: Default::default(),
     };
     let fit = Fit::new(plan);
     assert!(!fit.needs_rows());
@@ -266,6 +268,7 @@ fn an_extended_schema_has_new_values_at_its_end_and_all_else_as_it_was() {
         ],
         tasks: vec![],
         group: None,
+        rates: Default::default(),
     };
     let block = |a: &[f64], x: &[f64]| Block {
         n_rows: a.len(),

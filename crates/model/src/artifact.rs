@@ -1,6 +1,6 @@
 //! A model as files: `weights.safetensors`, `manifest.json`, and the BLAKE3 checksum of the manifest.
 //!
-//! The manifest holds the format's version, the fitted schema (vocabularies included), the network's
+//! The manifest holds the format's version, the fitted schema (vocabularies and past counts included), the network's
 //! sizes, the weight set of each task, and the BLAKE3 of every tensor. Of each table only the
 //! initialised rows are saved; every other row is the zero vector. The tensors of weight set `i` are
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and

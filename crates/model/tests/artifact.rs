@@ -106,13 +106,23 @@ fn batch(seed: u64, n_ids: u64) -> Batch {
 
 /// Simulates training: the rows of its batches are initialised, and no weight is zero.
 fn train(network: &mut Network, rng: CounterRng) {
-    network.touch(&batch(1, N_SEEN));
+    let mut batch = batch(1, N_SEEN);
+    // A number, where the network has one beside the columns of the batch.
+    batch.fields.push(FieldIds {
+        numbers: vec![0.5; 3 * N_ROWS],
+        ..FieldIds::default()
+    });
+    network.touch(&batch);
     for (weight, i) in network.dense.iter_mut().zip(0..) {
         *weight += rng.normal(i) as f32 * 0.1;
     }
 }
 
 fn artifact(kind: NetworkKind) -> Artifact {
+    artifact_of(kind, schema())
+}
+
+fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
     let plan = NetworkPlan {
         kind,
         dim: 3,
@@ -122,7 +132,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
         table_deviation: Some(0.5),
         heads: ncs_model::Heads::default(),
     };
-    let schema = Arc::new(schema());
+    let schema = Arc::new(schema);
     let spec = Spec::of(&schema, &plan);
     let mut model = Model::new(spec.clone(), CounterRng::new(2, "weights"));
     let mut members = Vec::new();

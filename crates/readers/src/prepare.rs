@@ -4,6 +4,7 @@
 mod filter;
 mod key;
 mod passes;
+mod past;
 mod tally;
 
 use crate::cache::{Cache, CacheError, Folder};
@@ -100,6 +101,8 @@ pub enum Stage {
     Times,
     /// Vocabularies and scales are learned from the training rows.
     Fit,
+    /// Counts and rates of the past are gathered from the training rows; only where some are features.
+    Past,
     /// Rows become ids.
     Encode,
 }

@@ -13,8 +13,9 @@ use std::ops::Range;
 
 pub use latest::{LatestError, Resolved, resolve};
 pub use tally::{SplitTally, split_tally};
+use times::no_instant;
+pub(crate) use times::time_of;
 pub use times::{Moment, TimeFormat};
-use times::{no_instant, time_of};
 
 /// A part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -64,6 +64,7 @@ fn schema() -> SchemaPlan {
             .into(),
         tasks: vec![task("click", Population::All, None)],
         group: None,
+        rates: Default::default(),
     }
 }
 

@@ -40,6 +40,7 @@ fn timed(folder: &Path, n: u64) -> (DataPlan, SchemaPlan) {
         tables: vec![],
         tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
         group: None,
+        rates: Default::default(),
     };
     (plan(folder, "a.csv"), schema)
 }

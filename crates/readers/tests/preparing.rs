@@ -229,6 +229,7 @@ fn rows_without_a_key_stay_in_their_part_beside_broken_ones() {
         tables: vec![],
         tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
         group: None,
+        rates: Default::default(),
     };
     let mut plan = plan(folder.path(), "a.jsonl");
     plan.reading.max_broken_share = 0.1;
@@ -368,6 +369,7 @@ fn a_row_without_time_is_broken() {
         tables: vec![],
         tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
         group: None,
+        rates: Default::default(),
     };
     let mut plan = plan(folder.path(), "a.csv");
     plan.split = Split::Time {

@@ -125,8 +125,8 @@ fn config_type(tensor: &TensorDescription) -> &'static str {
 /// Returns a tensor for each column; the first of several fields that read a column gives the type.
 fn inputs(schema: &Schema) -> Vec<TensorDescription> {
     let mut inputs: Vec<TensorDescription> = Vec::new();
-    for field in &schema.fields {
-        if inputs.iter().all(|input| input.name != field.column) {
+    for (f, field) in schema.fields.iter().enumerate() {
+        if schema.rate(f).is_none() && inputs.iter().all(|input| input.name != field.column) {
             inputs.push(TensorDescription {
                 name: field.column.clone(),
                 datatype: datatype(field, schema),
@@ -140,7 +140,10 @@ fn inputs(schema: &Schema) -> Vec<TensorDescription> {
 fn datatype(field: &Field, schema: &Schema) -> &'static str {
     match schema.tables[field.table].ids {
         IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => "BYTES",
-        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => "FP64",
+        IdSpace::Scaled { .. }
+        | IdSpace::Quantiles { .. }
+        | IdSpace::Piecewise(_)
+        | IdSpace::Rate(_) => "FP64",
     }
 }
 

@@ -113,7 +113,9 @@ impl Version {
         let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
         outputs.extend(product.as_ref().map(|product| product.name.clone()));
         let mut fields_of: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        for (f, field) in schema.fields.iter().enumerate() {
+        // A past rate is of ids that other fields read.
+        let columns = schema.fields.iter().enumerate();
+        for (f, field) in columns.filter(|&(f, _)| schema.rate(f).is_none()) {
             fields_of
                 .entry(field.column.as_str().into())
                 .or_default()
@@ -203,7 +205,7 @@ impl Version {
             let mut fields: Vec<usize> = fields.flatten().copied().collect();
             fields.sort_unstable();
             fields.dedup();
-            self.rankers.get(&fields);
+            self.rankers.get(&self.with_rates(fields));
         }
     }
 
@@ -231,7 +233,9 @@ impl Version {
         let candidates = self
             .encoder
             .encode_some(&query.candidates, |f| !in_context(f));
-        let candidates = candidates.map_err(wrong("candidates"))?;
+        let mut candidates = candidates.map_err(wrong("candidates"))?;
+        self.encoder
+            .encode_across(&context, &mut candidates, in_context);
         let encoded = Instant::now();
         let raw = match self.rankers.get(&context_fields) {
             Some(ranker) => ranked(&ranker, &context, &candidates, scratch),
@@ -273,8 +277,9 @@ impl Version {
                 }
             }
         }
+        let is_rate = |f: usize| self.schema().rate(f).is_some();
         let absent: Vec<usize> = (0..read_by.len())
-            .filter(|&f| read_by[f].is_none())
+            .filter(|&f| read_by[f].is_none() && !is_rate(f))
             .collect();
         if !absent.is_empty() {
             self.check_absent(&absent, lenient)?;
@@ -287,8 +292,21 @@ impl Version {
                 }
             }
         }
-        let is_context = |&f: &usize| read_by[f] == Some("context");
-        Ok((0..read_by.len()).filter(is_context).collect())
+        let of_context = |&f: &usize| read_by[f] == Some("context");
+        Ok(self.with_rates((0..read_by.len()).filter(of_context).collect()))
+    }
+
+    /// The fields of a context, ascending, with the past rates that follow from them alone.
+    fn with_rates(&self, mut fields: Vec<usize>) -> Vec<usize> {
+        let columns = fields.clone();
+        let is_there = |of: &usize| columns.binary_search(of).is_ok();
+        let follows = |&f: &usize| {
+            let rate = self.schema().rate(f);
+            rate.is_some_and(|rate| rate.of.iter().all(is_there))
+        };
+        fields.extend((0..self.schema().fields.len()).filter(follows));
+        fields.sort_unstable();
+        fields
     }
 
     /// Checks a column that no field reads. The group column is allowed, since it names the user.

@@ -82,6 +82,7 @@ fn schema() -> SchemaPlan {
         tables: names().map(table).collect(),
         tasks: LABELS.into_iter().enumerate().map(task).collect(),
         group: Some(GROUP.into()),
+        rates: Default::default(),
     }
 }
 

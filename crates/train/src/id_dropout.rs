@@ -7,6 +7,7 @@
 //! the training rows themselves. The network then learns from the other columns what to say of such rows, and the
 //! row "unknown" what the average id is worth (docs/decisions/0032-ids-that-become-unknown.md).
 
+use ncs_features::piecewise::{MISSING, PER_ROW};
 use ncs_features::{Batch, Field, FieldIds, Schema};
 use ncs_model::CounterRng;
 use ncs_readers::batches::BatchPlan;
@@ -33,6 +34,8 @@ pub enum IdDropoutPlan {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdDropout {
     fields: Vec<Option<(f64, u32)>>,
+    /// Past rates and the fields that they are of: nothing is known of the past of an id that is unknown.
+    rates: Vec<(usize, Vec<usize>)>,
 }
 
 impl IdDropout {
@@ -54,7 +57,9 @@ impl IdDropout {
             _ => return Ok(IdDropout::default()),
         };
         let pairs = rates.into_iter().zip(unknown);
+        let past = (0..schema.fields.len()).filter_map(|f| Some((f, schema.rate(f)?.of.clone())));
         Ok(IdDropout {
+            rates: past.collect(),
             fields: pairs
                 .map(|(rate, id)| id.filter(|_| rate > 0.0).map(|id| (rate, id)))
                 .collect(),
@@ -77,6 +82,25 @@ impl IdDropout {
                 if *id != 0 && rng.uniform(i) < rate {
                     *id = unknown;
                 }
+            }
+        }
+        for (rate, of) in &self.rates {
+            for &f in of {
+                self.forget(batch, *rate, f);
+            }
+        }
+    }
+
+    /// Makes a past rate of a field missing in the rows whose id is unknown.
+    fn forget(&self, batch: &mut Batch, rate: usize, of: usize) {
+        let Some((_, unknown)) = self.of_field(of) else {
+            return;
+        };
+        for row in 0..batch.n_rows {
+            if batch.fields[of].ids[row] == unknown {
+                let place = row * PER_ROW;
+                let numbers = &mut batch.fields[rate].numbers[place..place + PER_ROW];
+                numbers.copy_from_slice(&MISSING);
             }
         }
     }
@@ -166,6 +190,7 @@ mod tests {
         };
         let dropout = IdDropout {
             fields: vec![Some((0.25, 1)), None],
+            rates: vec![],
         };
         let dropped = |rng| {
             let mut batch = batch.clone();
@@ -184,5 +209,37 @@ mod tests {
         );
         assert_eq!(dropped(rng), fields, "the same step, the same ids");
         assert_ne!(dropped(rng.at(1)), fields);
+    }
+
+    #[test]
+    fn the_past_of_an_unknown_id_is_missing() {
+        let n_rows = 1000;
+        let ids = || FieldIds {
+            ids: vec![7; n_rows],
+            ..FieldIds::default()
+        };
+        let mut batch = Batch {
+            n_rows,
+            fields: vec![
+                ids(),
+                ids(),
+                FieldIds {
+                    numbers: vec![0.5; n_rows * PER_ROW],
+                    ..FieldIds::default()
+                },
+            ],
+            ..Batch::default()
+        };
+        let dropout = IdDropout {
+            fields: vec![Some((0.25, 1)), None, None],
+            rates: vec![(2, vec![1, 0])],
+        };
+        dropout.apply(&mut batch, CounterRng::new(1, "ids"));
+        let rows = batch.fields[2].numbers.chunks(PER_ROW);
+        for (id, numbers) in batch.fields[0].ids.iter().zip(rows) {
+            assert_eq!(*id == 1, numbers[0].is_nan());
+            assert!(*id == 1 || *numbers == [0.5; PER_ROW]);
+        }
+        assert!(batch.fields[0].ids.contains(&1));
     }
 }

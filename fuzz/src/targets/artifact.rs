@@ -178,9 +178,10 @@ fn query(schema: &Schema, n_absent: usize) -> RankQuery {
 
 fn values(ids: &IdSpace) -> Values {
     match ids {
-        IdSpace::Scaled { .. } | IdSpace::Quantiles { .. } | IdSpace::Piecewise(_) => {
-            Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0])
-        }
+        IdSpace::Scaled { .. }
+        | IdSpace::Quantiles { .. }
+        | IdSpace::Piecewise(_)
+        | IdSpace::Rate(_) => Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0]),
         IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {
             let mut texts = Texts::default();
             let each = ["v1", "", "7", "news|sport", "-"].into_iter();

@@ -36,7 +36,7 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
 }
 
 fn check_columns(schema: &Schema) -> Result<(), String> {
-    for field in &schema.fields {
+    for (place, field) in schema.fields.iter().enumerate() {
         let Some(table) = schema.tables.get(field.table) else {
             return Err(format!("feature \"{}\" has no table", field.name));
         };
@@ -53,6 +53,9 @@ fn check_columns(schema: &Schema) -> Result<(), String> {
             && (scale.knots.is_empty() || field.pooling.is_some())
         {
             return Err(format!("table \"{}\" has no knots", table.name));
+        }
+        if let Some(rate) = table.ids.rate() {
+            rate.check(schema, place)?;
         }
     }
     Ok(())

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The newest version of the files; readers reject later ones.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+
+/// Version of files without past counts and rates.
+const TRANSFERRED: u32 = 4;
 
 /// Version of files without transfer of one task's logit to another.
 const RANGED: u32 = 3;
@@ -104,8 +107,11 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .tables
         .iter()
         .any(|table| table.range.is_some());
-    if artifact.spec.takes().is_some() {
+    let mut tables = artifact.schema.tables.iter();
+    if tables.any(|table| table.ids.rate().is_some()) {
         VERSION
+    } else if artifact.spec.takes().is_some() {
+        TRANSFERRED
     } else if has_ranges || artifact.schema.value_rule != ValueRule::Verbatim {
         RANGED
     } else if artifact.calibrators.iter().any(Option::is_some) {

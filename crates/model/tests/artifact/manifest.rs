@@ -1,9 +1,9 @@
 //! Tests of versions in the manifest, and of inconsistent manifests.
 
-use crate::{complete, read_error, schema, single_task, sparse_sharing};
+use crate::{artifact_of, complete, read_error, schema, single_task, sparse_sharing};
 use ncs_features::coverage::Shares;
 use ncs_features::{HashFunction, IdSpace, Schema};
-use ncs_model::Spec;
+use ncs_model::{NetworkKind, Spec};
 use ncs_model::artifact::Artifact;
 use std::fs;
 use std::sync::Arc;
@@ -53,6 +53,65 @@ fn the_text_rule_is_kept_and_has_its_own_version() {
     let mut without_rule = serde_json::to_value(&old).unwrap();
     without_rule.as_object_mut().unwrap().remove("value_rule");
     assert_eq!(serde_json::from_value::<Schema>(without_rule).unwrap(), old);
+}
+
+/// The schema with a past rate of its first column: two known ids.
+fn schema_with_rate(of: &[usize]) -> Schema {
+    let mut schema = schema();
+    let rate = serde_json::json!({
+        "of": of,
+        "measure": { "task": { "task": 1, "overall": 0.1, "strength": 12.5 } },
+        "counts": "AgIFAQMJAA",
+        "scale": {
+            "knots": [-1.0, 0.0, 1.0 / 3.0], "mean": 0.1, "deviation": 1.5, "log_mean": 0.0, "log_deviation": 1.0
+        },
+    });
+    schema.fields.push(ncs_features::Field {
+        name: "word.past_cvr".into(),
+        table: 3,
+        ..schema.fields[0].clone()
+    });
+    schema.tables.push(ncs_features::Table {
+        name: "word.past_cvr".into(),
+        ids: IdSpace::Rate(serde_json::from_value(rate).unwrap()),
+        range: None,
+    });
+    schema
+}
+
+#[test]
+fn past_rates_are_kept_and_have_their_own_version() {
+    let artifact = artifact_of(NetworkKind::SingleTask, schema_with_rate(&[0]));
+    let (version, read) = written(&artifact);
+    assert_eq!((version, &read.schema), (5.into(), &artifact.schema));
+    let rate = read.schema.rate(3).unwrap();
+    assert_eq!(
+        (rate.counts.get(2), rate.counts.get(5)),
+        (Some((5, 1)), Some((9, 0)))
+    );
+    assert_eq!((rate.counts.get(3), rate.value(3)), (None, None));
+    // Of a number, and of itself.
+    for of in [2, 3] {
+        let parent = tempdir().unwrap();
+        let folder = parent.path().join("model");
+        let artifact = artifact_of(NetworkKind::SingleTask, schema_with_rate(&[of]));
+        artifact.write(&folder).unwrap();
+        let error = read_error(&folder);
+        assert!(
+            error.contains("\"word.past_cvr\" is none of categories"),
+            "{error}"
+        );
+    }
+    let parent = with_manifest(
+        &artifact,
+        "/schema/tables/3/ids/Rate/counts",
+        "AgIFAQMJ".into(),
+    );
+    let error = read_error(&parent.path().join("model"));
+    assert!(
+        error.contains("counts of the past that are none"),
+        "{error}"
+    );
 }
 
 /// Writes a model whose manifest has another value at `place`, with a valid checksum.

@@ -1,6 +1,7 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
 use super::filter::{Sieve, Sifted};
+use super::past::{Past, Times};
 use super::tally::Tally;
 use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
@@ -61,9 +62,9 @@ pub(super) fn run(
         base,
         on,
     };
-    let schema = passes.fit(schema)?;
+    let (schema, past) = passes.fit(schema)?;
     let draft = folder.draft()?;
-    let mut report = passes.encode(&schema, Some(&draft))?;
+    let mut report = passes.encode(&schema, past, Some(&draft))?;
     report.notes.splice(0..0, note);
     files.refuse_changed(states)?;
     let record = Record { schema, report };
@@ -87,8 +88,8 @@ pub(super) fn rehearse(
         base,
         on,
     };
-    let schema = passes.fit(schema)?;
-    let mut report = passes.encode(&schema, None)?;
+    let (schema, past) = passes.fit(schema)?;
+    let mut report = passes.encode(&schema, past, None)?;
     report.notes.splice(0..0, note);
     Ok(Record { schema, report })
 }
@@ -118,30 +119,36 @@ fn resolved(
     Ok((plan, note))
 }
 
-struct Passes<'a> {
+pub(super) struct Passes<'a> {
     plan: &'a DataPlan,
     columns: Vec<String>,
     files: &'a PlanFiles,
-    base: Option<Base<'a>>,
+    pub(super) base: Option<Base<'a>>,
     on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
 }
 
 impl Passes<'_> {
-    fn fit(&mut self, plan: &SchemaPlan) -> Result<Schema, PrepareError> {
-        let (mut fit, parts) = match self.base {
-            None => (Fit::new(plan.clone()), &[Part::Train][..]),
-            Some(base) => (
-                Fit::extending(plan.clone(), base.schema),
-                match base.joins_validation {
-                    true => &[Part::Train, Part::Valid][..],
-                    false => &[Part::Train][..],
-                },
-            ),
+    /// Returns the parts whose files hold training rows.
+    pub(super) fn training_parts(&self) -> &'static [Part] {
+        match self.base.is_some_and(|base| base.joins_validation) {
+            true => &[Part::Train, Part::Valid],
+            false => &[Part::Train],
+        }
+    }
+
+    fn fit(&mut self, plan: &SchemaPlan) -> Result<(Schema, Past), PrepareError> {
+        let mut fit = match self.base {
+            None => Fit::new(plan.clone()),
+            Some(base) => Fit::extending(plan.clone(), base.schema),
         };
-        if fit.needs_rows() {
+        let mut times = Times::new(&plan.rates, &self.plan.split);
+        let mut n_valid = 0;
+        if fit.needs_rows() || times.are_wanted() {
             let encoder = unfitted_encoder(plan);
+            let parts = self.training_parts();
             let counted = self.pass(Stage::Fit, parts, &encoder, |sifted| {
                 let rows = rows_of(&sifted.parts, Part::Train);
+                times.observe(&sifted.block, &rows);
                 let training = sifted.block.select(&rows);
                 // The rows were encoded, so they can be observed.
                 fit.observe(&training)
@@ -149,13 +156,16 @@ impl Passes<'_> {
                 Ok(())
             })?;
             self.refuse_split(&counted)?;
+            n_valid = counted.tally.n_rows_of(Part::Valid);
         }
-        Ok(fit.finish()?)
+        let schema = fit.finish()?;
+        self.gather(plan, schema, times, n_valid)
     }
 
     fn encode(
         &mut self,
         schema: &Schema,
+        mut past: Past,
         draft: Option<&Draft<'_>>,
     ) -> Result<Report, PrepareError> {
         let schema_of_all = Arc::new(schema.clone());
@@ -167,7 +177,8 @@ impl Passes<'_> {
             parts: [None, None, None],
         };
         let mut variation = Variation::new(schema.fields.len());
-        let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |sifted| {
+        let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |mut sifted| {
+            past.put_back(&mut sifted);
             tally.observe(&sifted);
             variation.observe(&sifted.batch, &rows_of(&sifted.parts, Part::Train));
             writers.push(sifted)
@@ -190,14 +201,19 @@ impl Passes<'_> {
         Ok(Report {
             parts: parts.map(part).collect(),
             broken_rows: counted.broken,
-            notes: self.notes(counted.notes)?,
+            notes: self.notes(counted.notes, past.notes)?,
             files: counted.files,
             varies: variation.finish(),
         })
     }
 
     /// What is worth telling of the files, with the folders that were passed over.
-    fn notes(&self, mut notes: Vec<String>) -> Result<Vec<String>, ReadError> {
+    fn notes(
+        &self,
+        mut notes: Vec<String>,
+        of_the_past: Vec<String>,
+    ) -> Result<Vec<String>, ReadError> {
+        notes.extend(of_the_past);
         for patterns in [&self.plan.train, &self.plan.valid, &self.plan.test] {
             notes.extend(folders_passed_over(patterns, &self.plan.root)?);
         }
@@ -212,7 +228,7 @@ impl Passes<'_> {
     }
 
     /// Hands every block of the files of `parts` to `take`, without the rows that cannot be used.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         stage: Stage,
         parts: &[Part],
@@ -303,7 +319,7 @@ fn refuse_parts_without_rows(
 }
 
 /// What a pass saw.
-struct Counted {
+pub(super) struct Counted {
     /// How the split divides them.
     tally: SplitTally,
     /// Rows of the training files.

@@ -41,6 +41,11 @@ impl SplitTally {
         });
     }
 
+    /// The rows of a part.
+    pub fn n_rows_of(&self, part: Part) -> u64 {
+        self.rows[part as usize]
+    }
+
     /// How many rows there are.
     pub fn n_rows(&self) -> u64 {
         self.rows.iter().sum()

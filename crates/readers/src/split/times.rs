@@ -123,7 +123,7 @@ impl Serialize for TimeFormat {
 ///
 /// # Errors
 /// The row has none, or several values, or a text that says none.
-pub(super) fn time_of(
+pub(crate) fn time_of(
     column: &Column,
     row: usize,
     format: Option<&TimeFormat>,

@@ -81,6 +81,7 @@ pub(crate) fn schema() -> SchemaPlan {
             task("conversion", Population::Where(0), Some("p_conversion")),
         ],
         group: Some("session".into()),
+        rates: Default::default(),
     }
 }
 

@@ -1,0 +1,106 @@
+//! Counts and rates of the past, checked against features and tasks.
+
+use ncs_features::{Field, IdSpacePlan, RatePlan, RatesPlan, TablePlan, Task};
+
+use super::checks::Checks;
+use super::problem::hint;
+use super::toml_types::{PastRate, PastRates, PastRatesName};
+
+/// The plan of `features.rates`.
+pub(crate) fn plan(
+    said: &PastRates,
+    fields: &[Field],
+    tables: &[TablePlan],
+    tasks: &[Task],
+    checks: &mut Checks<'_>,
+) -> RatesPlan {
+    let said = match said {
+        PastRates::Named(PastRatesName::None) => return RatesPlan::None,
+        PastRates::Named(PastRatesName::Auto) => return RatesPlan::Auto,
+        PastRates::These(these) => these,
+    };
+    let mut rates: Vec<RatePlan> = Vec::new();
+    for (number, said) in said.iter().enumerate() {
+        let rate = RatePlan {
+            of: categories(number, said, fields, tables, checks),
+            tasks: of_tasks(number, said, tasks, checks),
+        };
+        if rates.iter().any(|other| other.of == rate.of) {
+            let text = format!("features.rates names {} twice", said.of.join(" and "));
+            say(number, "of", text, checks);
+        }
+        rates.push(rate);
+    }
+    match rates.is_empty() {
+        true => RatesPlan::None,
+        false => RatesPlan::These(rates),
+    }
+}
+
+fn say(number: usize, key: &str, text: String, checks: &mut Checks<'_>) {
+    let number = number.to_string();
+    checks.say(&["features", "rates", &number, key], text);
+}
+
+/// The fields that a rate is of: categories, each once.
+fn categories(
+    number: usize,
+    said: &PastRate,
+    fields: &[Field],
+    tables: &[TablePlan],
+    checks: &mut Checks<'_>,
+) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in &said.of {
+        let Some(f) = fields.iter().position(|field| field.name == *name) else {
+            let near = hint(name, fields.iter().map(|field| field.name.as_str()));
+            let text = format!("features.rates: {name:?} is no feature{near}");
+            say(number, "of", text, checks);
+            continue;
+        };
+        let is_number = matches!(tables[fields[f].table].ids, IdSpacePlan::Numeric(_));
+        let what = match (is_number, fields[f].pooling.is_some()) {
+            (true, _) => Some("a number"),
+            (_, true) => Some("a list"),
+            _ if found.contains(&f) => Some("named twice"),
+            _ => None,
+        };
+        if let Some(what) = what {
+            let text =
+                format!("features.rates: {name:?} is {what}; a rate is of categories, one or two");
+            say(number, "of", text, checks);
+        }
+        found.push(f);
+    }
+    found
+}
+
+fn of_tasks(number: usize, said: &PastRate, tasks: &[Task], checks: &mut Checks<'_>) -> Vec<usize> {
+    let Some(names) = &said.tasks else {
+        let tasks = tasks.iter().enumerate();
+        let binary = tasks.filter(|(_, task)| task.objective.is_binary());
+        return binary.map(|(t, _)| t).collect();
+    };
+    let mut found = Vec::new();
+    for name in names {
+        match tasks.iter().position(|task| task.name == *name) {
+            Some(t) if !tasks[t].objective.is_binary() => {
+                let text = format!(
+                    "features.rates: the label of task {name:?} is a ratio; a rate is of labels of 0 and 1"
+                );
+                say(number, "tasks", text, checks);
+            }
+            Some(t) if found.contains(&t) => {
+                let text = format!("features.rates names task {name:?} twice");
+                say(number, "tasks", text, checks);
+            }
+            Some(t) => found.push(t),
+            None => {
+                let near = hint(name, tasks.iter().map(|task| task.name.as_str()));
+                let text = format!("features.rates: {name:?} is no task{near}");
+                say(number, "tasks", text, checks);
+            }
+        }
+    }
+    found
+}
