@@ -14,8 +14,8 @@ use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, SearchKind, TaskSearch,
-    TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, SearchKind, Shrinkage,
+    TaskSearch, TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
 };
 
 use crate::progress::grouped;
@@ -62,7 +62,7 @@ pub fn report(
     RunReport {
         title: format!("{network}: {}", tasks_in_words(schema)),
         subtitle: subtitle(plan, data),
-        notes: notes(data, judged),
+        notes: notes(data, trained, judged),
         results: judged.iter().map(table).collect(),
         sharing: vec![sharing_picture(
             &network,
@@ -233,7 +233,7 @@ pub fn doubts(rows: &str, predictions: &Predictions, metrics: &Metrics) -> Vec<N
     doubts.chain(without_group).collect()
 }
 
-fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
+fn notes(data: &DataReport, trained: &Trained, judged: &[Judged]) -> Vec<Note> {
     let mut notes = vec![Note {
         warning: false,
         text: "One seed: the intervals are over rows, not over seeds. Compare networks over five \
@@ -259,6 +259,10 @@ fn notes(data: &DataReport, judged: &[Judged]) -> Vec<Note> {
         notes.extend(doubts(&rows, &judged.predictions, &judged.metrics));
     }
     notes.extend(part_columns(data).iter().flat_map(PartColumns::remarks));
+    notes.extend(trained.shrinkage.iter().map(|why| Note {
+        warning: false,
+        text: format!("Of two trainings, by validation: {why}."),
+    }));
     notes
 }
 
@@ -409,13 +413,18 @@ fn loss_in_words(plan: &TrainPlan) -> String {
     }
 }
 
-fn evidence_in_words(rule: Option<EvidenceRule>) -> String {
+fn evidence_in_words(rule: Option<EvidenceRule>, shrinkage: Shrinkage) -> String {
     let Some(EvidenceRule { k, cap, guarded }) = rule else {
         return "not asked for".to_owned();
     };
     let k = k.map_or("k derived for each table".to_owned(), |k| format!("k {k}"));
     let guarded = if guarded { ", over that of clicks" } else { "" };
-    format!("{k}, cap {cap}{guarded}")
+    let tasks = match shrinkage {
+        Shrinkage::Conversions => "",
+        Shrinkage::All => ", for all tasks",
+        Shrinkage::Validated => ", for which tasks by validation",
+    };
+    format!("{k}, cap {cap}{guarded}{tasks}")
 }
 
 fn id_dropout_in_words(plan: IdDropoutPlan) -> String {
@@ -448,7 +457,10 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ("epochs at most", train.epochs.to_string()),
         ("steps", format!("{:?}", train.steps).to_lowercase()),
         ("loss", loss_in_words(train)),
-        ("evidence for table rows", evidence_in_words(train.evidence)),
+        (
+            "evidence for table rows",
+            evidence_in_words(train.evidence, train.shrinkage),
+        ),
         (
             "ids that become unknown",
             id_dropout_in_words(train.id_dropout),

@@ -293,6 +293,18 @@ fn so_does_one_that_trains_again_on_all_rows() {
     cut_at(&demanding, "shared_bottom", &[30, 48, 50, 55]);
 }
 
+#[test]
+fn so_does_one_that_trains_with_both_rules_of_shrinkage() {
+    let validated = ["training.shrinkage=\"validated\"", "training.refit=true"];
+    let demanding = [DEMANDING, &validated].concat();
+    let demanding: Vec<&str> = demanding
+        .into_iter()
+        .filter(|set| !set.starts_with("search"))
+        .collect();
+    // 48 steps of each training, the others of the refit.
+    cut_at(&demanding, "shared_bottom", &[30, 48, 50, 80, 96, 100]);
+}
+
 fn ends_with_the_same_bytes(demanding: &[&str]) {
     // Steps of the warm-up, of the search and of the training.
     cut_at(demanding, "sparse_sharing", &[3, 9, 22, 40, 61, 80, 95]);

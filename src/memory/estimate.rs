@@ -4,7 +4,7 @@
 use ncs_features::rates::PIECES;
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
 use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
-use ncs_train::{Balance, Keep, Optimizer, SearchKind, TrainPlan};
+use ncs_train::{Balance, Keep, Optimizer, SearchKind, Shrinkage, TrainPlan};
 
 use crate::run_file::RunPlan;
 
@@ -105,14 +105,20 @@ fn n_subnets(plan: &RunPlan) -> f64 {
     }
 }
 
-/// Returns the number of kept copies of the weights besides those in training.
+/// Sets of weights of a network that are kept beside those in training: of each training where there are two, of a first
+/// one those of its end at least.
 fn n_kept(plan: &RunPlan) -> f64 {
-    match (plan.train.keep, plan.network.kind) {
-        (Keep::Last, _) => 0.0,
+    let (of_one, of_first) = match (plan.train.keep, plan.network.kind) {
+        (Keep::Last, _) => (0.0, 1.0),
         (Keep::BestPerTask, kind) if kind != NetworkKind::SingleTask => {
-            plan.schema.tasks.len() as f64
+            let each = plan.schema.tasks.len() as f64;
+            (each, each)
         }
-        _ => 1.0,
+        _ => (1.0, 1.0),
+    };
+    match plan.train.shrinkage {
+        Shrinkage::Validated => of_one + of_first,
+        Shrinkage::Conversions | Shrinkage::All => of_one,
     }
 }
 

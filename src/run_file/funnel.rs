@@ -201,14 +201,27 @@ pub(crate) fn evidence(
     said: &toml_types::RunFile,
     checks: &mut Checks<'_>,
 ) -> Option<EvidenceRule> {
+    let usual = said.training.shrinkage == toml_types::Shrinkage::Conversions;
     let derived = EvidenceRule {
         k: None,
         cap: 1.0,
         guarded: false,
     };
+    let mut key = "embedding_evidence";
     let rule = match said.training.embedding_evidence {
-        None => return misfit(said).is_none().then_some(derived),
-        Some(EmbeddingEvidence::Named(EvidenceName::None)) => return None,
+        None if usual => return misfit(said, key).is_none().then_some(derived),
+        None => {
+            key = "shrinkage";
+            derived
+        }
+        Some(EmbeddingEvidence::Named(EvidenceName::None)) => {
+            if !usual {
+                let text = "shrinkage says for which tasks embedding_evidence holds, and that is \"none\"; state one of \
+                            them";
+                checks.say(&["training", "shrinkage"], text.to_owned());
+            }
+            return None;
+        }
         Some(EmbeddingEvidence::Named(EvidenceName::Auto)) => derived,
         Some(EmbeddingEvidence::Named(EvidenceName::Guarded)) => EvidenceRule {
             guarded: true,
@@ -220,26 +233,26 @@ pub(crate) fn evidence(
             guarded: rule.guarded,
         },
     };
-    if let Some(text) = misfit(said) {
-        checks.say(&["training", "embedding_evidence"], text.to_owned());
+    if let Some(text) = misfit(said, key) {
+        checks.say(&["training", key], text);
     }
     Some(rule)
 }
 
-/// Why evidence for table rows does not go with the rest.
-fn misfit(said: &toml_types::RunFile) -> Option<&'static str> {
-    if said.tasks.values().all(|task| task.population.is_none()) {
-        return Some(
-            "embedding_evidence is of tasks that count the rows of another, and no task states where",
-        );
+/// Why evidence for table rows does not go with the rest; `key` is what asks for it.
+fn misfit(said: &toml_types::RunFile, key: &str) -> Option<String> {
+    let usual = said.training.shrinkage == toml_types::Shrinkage::Conversions;
+    if usual && said.tasks.values().all(|task| task.population.is_none()) {
+        return Some(format!(
+            "{key} is of tasks that count the rows of another, and no task states where; training.shrinkage = \"all\" \
+             is for all tasks"
+        ));
     }
     if kind(said.training.loss).is_some() {
-        return Some(
-            "embedding_evidence needs a loss for each task; training.loss is one loss of both",
-        );
+        return Some(format!(
+            "{key} needs a loss for each task; training.loss is one loss of both"
+        ));
     }
     let pcgrad = said.training.balance == toml_types::Balance::Pcgrad;
-    pcgrad.then_some(
-        "embedding_evidence and pcgrad both change the sum of gradients; state one of them",
-    )
+    pcgrad.then(|| format!("{key} and pcgrad both change the sum of gradients; state one of them"))
 }

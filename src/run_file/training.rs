@@ -4,7 +4,7 @@ use ncs_features::Task;
 use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
     Balance, Control, Decay, IdDropoutPlan, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
-    SearchPlan, TrainPlan,
+    SearchPlan, Shrinkage, TrainPlan,
 };
 
 use super::checks::Checks;
@@ -104,6 +104,8 @@ fn needs_validation(
         "training.patience"
     } else if said.training.refit {
         "training.refit"
+    } else if said.training.shrinkage == toml_types::Shrinkage::Validated {
+        "training.shrinkage = \"validated\""
     } else if said.training.keep != toml_types::Keep::Last {
         "training.keep"
     } else if searches
@@ -189,6 +191,11 @@ fn train(
         funnel: None,
         kappa: None,
         evidence: funnel::evidence(said, checks),
+        shrinkage: match training.shrinkage {
+            toml_types::Shrinkage::Conversions => Shrinkage::Conversions,
+            toml_types::Shrinkage::All => Shrinkage::All,
+            toml_types::Shrinkage::Validated => Shrinkage::Validated,
+        },
         id_dropout: match said.training.id_dropout {
             toml_types::IdDropout::Named(toml_types::IdDropoutName::Auto) => IdDropoutPlan::Auto,
             toml_types::IdDropout::Named(toml_types::IdDropoutName::None) => IdDropoutPlan::None,

@@ -119,6 +119,8 @@ pub(crate) struct Training {
     /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
     /// its labels say about that row. Without it, "auto" where it goes with the rest.
     pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
+    /// For which tasks that holds: how far each may move a row is a shrinkage towards none by the evidence of its labels.
+    pub(crate) shrinkage: Shrinkage,
     /// Whether a task that counts the rows of another (tasks.*.where) takes that task's logit, less its mean, into
     /// its own, times a number that is learned from 0 and told with its error: how much conversions take from clicks.
     pub(crate) click_logit: ClickLogit,
@@ -179,6 +181,7 @@ impl Default for Training {
             loss: FunnelLoss::Named(FunnelLossName::Clicked),
             balance: Balance::Fixed,
             embedding_evidence: None,
+            shrinkage: Shrinkage::Conversions,
             click_logit: ClickLogit::None,
             id_dropout: IdDropout::Named(IdDropoutName::Auto),
             average: 0.99,
@@ -210,6 +213,19 @@ pub(crate) enum Balance {
     Uncertainty,
     /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
     Pcgrad,
+}
+
+/// For which tasks the steps of table rows shrink by evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Shrinkage {
+    /// Those that count the rows of another (tasks.*.where).
+    Conversions,
+    /// All: for logs with many ids and few labels for each.
+    All,
+    /// Validation says it, task by task: the training runs twice, with each of the two, and a task's weights are those of
+    /// "all" where these validate better by more than two standard errors. Takes twice the time.
+    Validated,
 }
 
 /// Whether a task takes in the logit of the one whose rows it counts.

@@ -1,9 +1,10 @@
 //! The settings that are tried: those that the run file leaves open.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ncs_eval::tuning::{TuningEffect, TuningLevel, TuningTrial};
 use ncs_model::CounterRng;
+use ncs_train::Balance;
 
 use crate::run_file::RunFile;
 
@@ -16,24 +17,37 @@ enum Values {
     OneOf(&'static [&'static str]),
 }
 
-const SETTINGS: [(&str, Values); 10] = [
+/// What is tried beside the default, which most trials keep.
+const SETTINGS: [(&str, Values); 12] = [
     ("training.learning_rate", Values::Ratio(3e-4, 4e-3)),
     ("training.table_learning_rate", Values::Ratio(1e-4, 4e-3)),
-    ("training.weight_decay", Values::Ratio(1e-7, 1e-2)),
-    ("training.batch", Values::OneOf(&["256", "512", "1024"])),
-    ("training.average", Values::OneOf(&["0", "0.99", "0.997"])),
+    ("training.weight_decay", Values::Ratio(1e-4, 1e1)),
+    ("training.batch", Values::OneOf(&["256", "1024", "2048"])),
+    ("training.average", Values::OneOf(&["0", "0.997"])),
+    (SHRINKAGE, Values::OneOf(&["\"all\""])),
+    (
+        "training.id_dropout",
+        Values::OneOf(&["\"none\"", "0.05", "0.2"]),
+    ),
     (
         "network.kind",
-        Values::OneOf(&["\"sparse_sharing\"", "\"shared_bottom\"", "\"single_task\""]),
+        Values::OneOf(&["\"shared_bottom\"", "\"single_task\""]),
     ),
-    ("network.dim", Values::OneOf(&["8", "16", "32"])),
+    ("network.dim", Values::OneOf(&["8", "32"])),
     (
         "network.hidden",
-        Values::OneOf(&["[128, 64]", "[256, 128]", "[512, 256, 128]"]),
+        Values::OneOf(&["[64, 32]", "[256, 128]", "[1024, 512, 256]"]),
     ),
     ("network.gram", Values::OneOf(&["\"none\"", "\"triangle\""])),
-    ("network.dropout", Values::OneOf(&["0", "0.1", "0.2"])),
+    ("network.dropout", Values::OneOf(&["0.1", "0.3"])),
 ];
+
+/// Goes only where the rule that it is about goes.
+const SHRINKAGE: &str = "training.shrinkage";
+
+/// The probability that a trial changes a setting. The defaults are good and the trials few: one that differs in a few
+/// settings can be better by any of them, one that differs in all is seldom better at all.
+const CHANGED: f64 = 0.25;
 
 /// The weight of the task that counts the rows of another.
 const WEIGHT: (f64, f64) = (0.3, 3.0);
@@ -65,7 +79,9 @@ impl Space {
         });
         let settings = known.into_iter().chain(weight);
         Space {
-            settings: settings.filter(|(key, _)| is_open(key)).collect(),
+            settings: settings
+                .filter(|(key, _)| is_open(key) && (key != SHRINKAGE || can_shrink(file)))
+                .collect(),
             seed: file.plan.train.seed,
             states_epochs: file.states(&["training", "epochs"]),
         }
@@ -76,17 +92,28 @@ impl Space {
         !self.states_epochs
     }
 
-    /// The settings of a trial as overrides of the run file; none for trial 0.
+    /// The settings that a trial changes, as overrides of the run file: one at least, none for trial 0.
     pub(super) fn settings(&self, trial: usize) -> Vec<String> {
-        if trial == 0 {
+        let n = self.settings.len();
+        if trial == 0 || n == 0 {
             return Vec::new();
         }
         let rng = CounterRng::new(self.seed, "tuning").at(trial as u64);
-        let pairs = self.settings.iter().zip(0..);
+        let one = (rng.at(1).uniform(0) * n as f64) as usize;
+        let is_changed = |i: usize| i == one || rng.at(2).uniform(i as u64) < CHANGED;
+        let pairs = self.settings.iter().enumerate();
         pairs
-            .map(|((key, values), i)| format!("{key}={}", values.at(rng.uniform(i))))
+            .filter(|(i, _)| is_changed(*i))
+            .map(|(i, (key, values))| format!("{key}={}", values.at(rng.uniform(i as u64))))
             .collect()
     }
+}
+
+/// Whether shrinkage for all tasks goes with what the run file states.
+fn can_shrink(file: &RunFile) -> bool {
+    let train = &file.plan.train;
+    let is_off = file.states(&["training", "embedding_evidence"]) && train.evidence.is_none();
+    train.funnel.is_none() && train.balance != Balance::PcGrad && !is_off
 }
 
 impl Values {
@@ -107,23 +134,43 @@ impl Values {
     }
 }
 
+/// The level of the trials that do not change a setting.
+const UNCHANGED: &str = "as it is";
+
 /// How the first rung's mean goodness differs between the values of each setting, the largest difference first.
 pub(super) fn effects(trials: &[TuningTrial]) -> Vec<TuningEffect> {
     let first = trials.iter().filter(|trial| trial.rung == 0);
     let judged: Vec<(&TuningTrial, f64)> = first
         .filter_map(|trial| Some((trial, trial.goodness?)))
         .collect();
-    let mut by_setting: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
-    for (trial, goodness) in &judged {
-        for (key, value) in &trial.settings {
-            by_setting.entry(key).or_default().push((value, *goodness));
+    let keys = judged.iter().flat_map(|(trial, _)| &trial.settings);
+    let keys: BTreeSet<&str> = keys.map(|(key, _)| key.as_str()).collect();
+    let effect = |setting: &str| {
+        let of_trial = |(trial, goodness): &(&'_ TuningTrial, f64)| {
+            let mut settings = trial.settings.iter();
+            let own = settings.find(|(key, _)| key == setting);
+            (own.map(|(_, value)| value.clone()), *goodness)
+        };
+        let (changed, unchanged): (Vec<_>, Vec<_>) = judged
+            .iter()
+            .map(of_trial)
+            .partition(|(value, _)| value.is_some());
+        let changed = changed.iter();
+        let changed = changed.filter_map(|(value, goodness)| Some((value.as_deref()?, *goodness)));
+        let unchanged: Vec<f64> = unchanged
+            .into_iter()
+            .map(|(_, goodness)| goodness)
+            .collect();
+        let mut levels = levels(changed.collect());
+        if !unchanged.is_empty() {
+            levels.insert(0, level((UNCHANGED.to_owned(), unchanged)));
         }
-    }
-    let effect = |(setting, values): (&str, Vec<(&str, f64)>)| TuningEffect {
-        setting: setting.to_owned(),
-        levels: levels(values),
+        TuningEffect {
+            setting: setting.to_owned(),
+            levels,
+        }
     };
-    let mut effects: Vec<TuningEffect> = by_setting.into_iter().map(effect).collect();
+    let mut effects: Vec<TuningEffect> = keys.into_iter().map(effect).collect();
     effects.sort_by(|a, b| b.spread().total_cmp(&a.spread()));
     effects
 }
@@ -131,7 +178,7 @@ pub(super) fn effects(trials: &[TuningTrial]) -> Vec<TuningEffect> {
 fn levels(values: Vec<(&str, f64)>) -> Vec<TuningLevel> {
     let mut groups: Vec<(String, Vec<f64>)> = Vec::new();
     let numbers: Option<Vec<f64>> = values.iter().map(|(text, _)| text.parse().ok()).collect();
-    let distinct: std::collections::BTreeSet<&str> = values.iter().map(|v| v.0).collect();
+    let distinct: BTreeSet<&str> = values.iter().map(|v| v.0).collect();
     match numbers.filter(|_| distinct.len() > LEVELS) {
         Some(numbers) => {
             let mut order: Vec<usize> = (0..values.len()).collect();
@@ -158,12 +205,15 @@ fn levels(values: Vec<(&str, f64)>) -> Vec<TuningLevel> {
             }
         }
     }
-    let level = |(name, own): (String, Vec<f64>)| TuningLevel {
+    groups.into_iter().map(level).collect()
+}
+
+fn level((name, own): (String, Vec<f64>)) -> TuningLevel {
+    TuningLevel {
         name,
         mean: own.iter().sum::<f64>() / own.len() as f64,
         trials: own.len(),
-    };
-    groups.into_iter().map(level).collect()
+    }
 }
 
 #[cfg(test)]
@@ -185,11 +235,8 @@ mod tests {
     #[test]
     fn what_the_run_file_states_is_not_tried() {
         let keys = |more: &str| -> Vec<String> {
-            let settings = Space::of(&file(more)).settings(5);
-            settings
-                .iter()
-                .map(|text| text.split('=').next().unwrap().to_owned())
-                .collect()
+            let settings = Space::of(&file(more)).settings;
+            settings.into_iter().map(|(key, _)| key).collect()
         };
         let all = keys("");
         assert_eq!(all.len(), SETTINGS.len() + 1);
@@ -197,6 +244,28 @@ mod tests {
         let some = keys("[network]\nkind = \"shared_bottom\"\ndim = 4\n");
         assert_eq!(some.len(), all.len() - 2);
         assert!(!some.contains(&"network.dim".to_owned()));
+        for refuses in [
+            "loss = \"esmm\"",
+            "balance = \"pcgrad\"",
+            "embedding_evidence = \"none\"",
+        ] {
+            let some = keys(&format!("[training]\n{refuses}\n"));
+            assert!(!some.contains(&SHRINKAGE.to_owned()), "{refuses}");
+        }
+    }
+
+    #[test]
+    fn a_trial_changes_a_few_settings() {
+        let space = Space::of(&file(""));
+        let changed: Vec<usize> = (1..200).map(|trial| space.settings(trial).len()).collect();
+        let mean = changed.iter().sum::<usize>() as f64 / changed.len() as f64;
+        assert!(changed.iter().all(|&n| n > 0));
+        assert!((3.0..5.5).contains(&mean), "{mean}");
+        let key = |text: &String| text.split('=').next().unwrap_or_default().to_owned();
+        let seen: BTreeSet<String> = (1..60)
+            .flat_map(|trial| space.settings(trial).iter().map(key).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(seen.len(), SETTINGS.len() + 1, "every setting is tried");
     }
 
     #[test]
@@ -238,5 +307,12 @@ mod tests {
         // In the order of numbers, not of texts.
         assert_eq!(found[1].levels[0].name, "8");
         assert!((found[1].spread() - 0.01).abs() < 1e-9);
+        let one = trial(5, "0.5", "8", 0.9);
+        let mut without = trial(6, "0.5", "8", 0.4);
+        without.settings.clear();
+        let found = effects(&[one, without]);
+        assert_eq!(found[0].levels[0].name, UNCHANGED);
+        assert_eq!(found[0].levels[0].trials, 1);
+        assert!((found[0].spread() - 0.5).abs() < 1e-9);
     }
 }

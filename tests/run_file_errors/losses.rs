@@ -119,6 +119,48 @@ fn table_rows_move_by_evidence_unless_that_does_not_go_with_the_rest() {
 }
 
 #[test]
+fn shrinkage_is_of_conversions_all_tasks_or_as_validation_says() {
+    use ncs_train::Shrinkage;
+    let plan = |text: &str, sets: &[&str]| parse(text, sets).unwrap().plan.train;
+    let all = "training.shrinkage=\"all\"";
+    assert_eq!(plan(RUN, &[]).shrinkage, Shrinkage::Conversions);
+    assert_eq!(plan(RUN, &[all]).shrinkage, Shrinkage::All);
+    let validated = "training.shrinkage=\"validated\"";
+    assert_eq!(plan(RUN, &[validated]).shrinkage, Shrinkage::Validated);
+    // Tasks beside each other have nothing but "all".
+    let parallel = RUN.replace("where = \"ctr\"\n", "");
+    assert!(plan(&parallel, &[]).evidence.is_none());
+    assert!(plan(&parallel, &[all]).evidence.is_some());
+    let stated = plan(RUN, &[all, "training.embedding_evidence={k=30}"])
+        .evidence
+        .unwrap();
+    assert_eq!(stated.k, Some(30.0));
+    let check = |sets: &[&str], expected: &str| {
+        let found = parse(RUN, sets).map(|file| file.plan).unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    };
+    check(
+        &[all, "training.embedding_evidence=\"none\""],
+        "shrinkage says for which tasks embedding_evidence holds, and that is \"none\"",
+    );
+    check(
+        &[all, "training.loss=\"esmm\""],
+        "shrinkage needs a loss for each task",
+    );
+    check(
+        &[all, "training.balance=\"pcgrad\""],
+        "shrinkage and pcgrad both change the sum of gradients",
+    );
+    let blind = RUN.replace("valid = \"valid.parquet\"\n", "");
+    let sets = [validated, "training.keep=\"last\""];
+    let found = parse(&blind, &sets).map(|file| file.plan).unwrap_err();
+    assert!(
+        found.contains("training.shrinkage = \"validated\" needs validation rows"),
+        "{found}"
+    );
+}
+
+#[test]
 fn masks_are_searched_by_gradients_unless_said_otherwise() {
     let silent = RUN.replace("[search]\ndensity = { ctr = 0.4, cvr = 0.3 }\n", "");
     let search = |sets: &[&str]| parse(&silent, sets).map(|file| file.plan.train.search);

@@ -12,7 +12,7 @@ use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPla
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
 use ncs_train::{
     Decay, Keep, NoopListener, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan,
-    Steps, TrainPlan,
+    Shrinkage, Steps, TrainPlan,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -124,6 +124,7 @@ fn plan() -> TrainPlan {
         balance: ncs_train::Balance::Fixed,
         funnel: None,
         evidence: None,
+        shrinkage: Shrinkage::Conversions,
         id_dropout: ncs_train::IdDropoutPlan::None,
         average: None,
         optimizer: ADAM,

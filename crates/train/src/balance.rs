@@ -123,6 +123,25 @@ pub(crate) fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> 
     whole.expect("there is a gradient")
 }
 
+/// Divides the parts of each table row, `parts[task][table][id of the gradient]`, by the largest of the tasks', and
+/// gives that: of a sum of gradients that all count in part, the step has to be that part of a whole one, since a factor
+/// on the whole gradient cancels in Adam.
+pub(crate) fn relative_to_the_largest(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
+    let Some((first, others)) = parts.split_first() else {
+        return Vec::new();
+    };
+    let mut largest = first.clone();
+    for other in others {
+        let rows = largest.iter_mut().flatten().zip(other.iter().flatten());
+        rows.for_each(|(largest, &other)| *largest = largest.max(other));
+    }
+    for own in parts {
+        let rows = own.iter_mut().flatten().zip(largest.iter().flatten());
+        rows.for_each(|(own, &largest)| *own = if largest > 0.0 { *own / largest } else { 0.0 });
+    }
+    largest
+}
+
 fn add(sum: &mut Gradient, factor: f64, other: &Gradient) {
     let factor = factor as f32;
     let tables = sum.tables.iter_mut().map(|table| &mut table.values);
@@ -161,6 +180,19 @@ mod tests {
             (sum.dense, sum.tables[0].values.clone()),
             (vec![2.0], vec![1.0])
         );
+    }
+
+    #[test]
+    fn parts_are_relative_to_the_largest_of_each_row() {
+        let mut parts = [
+            vec![vec![0.5, 0.0, 0.2], vec![]],
+            vec![vec![0.25, 0.0, 0.8], vec![]],
+        ];
+        let largest = relative_to_the_largest(&mut parts);
+        assert_eq!(largest, [vec![0.5, 0.0, 0.8], vec![]]);
+        assert_eq!(parts[0], [vec![1.0, 0.0, 0.25], vec![]]);
+        assert_eq!(parts[1], [vec![0.5, 0.0, 1.0], vec![]]);
+        assert!(relative_to_the_largest(&mut []).is_empty());
     }
 
     #[test]

@@ -10,14 +10,16 @@
 //! `1 / k = max(0, (Q - (R - 1)) / (sum I - sum I^2 / sum I))`; where that is 0 the table's rows do not differ for
 //! this task beyond chance, and it moves none of them. In a step of that task alone the row moves by
 //! `s` times its step; in a joint step the task's gradient counts `s` times, and the row makes one step of the
-//! sum (a factor on a whole gradient would cancel in Adam).
+//! sum (a factor on a whole gradient would cancel in Adam). Where every task of a joint step has to show evidence, the
+//! row goes the largest part of theirs of the way, and the gradients count relative to it.
 //!
 //! *Guarded*, the task is measured against the one whose rows it counts (clicks): `s' = s / s_click` where
 //! `s_click > s`, else `s`. Where clicks themselves do not know a row well, few conversions are no reason to
 //! hold back; and `s'` is never above 1 nor below `s`.
 
+use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
-use ncs_features::{Batch, Schema};
+use ncs_features::{Batch, Population, Schema, Task};
 use ncs_model::TableGradient;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
@@ -102,6 +104,40 @@ impl Evidence {
         let part = |id: &u32| self.parts[table].get(id).copied().unwrap_or(0.0);
         gradient.ids.iter().map(part).collect()
     }
+}
+
+/// For each task what its labels say of each table row, where there is a rule; without `of_all` for those alone that
+/// count the rows of another.
+pub(crate) fn of_tasks(
+    rule: Option<EvidenceRule>,
+    of_all: bool,
+    schema: &Schema,
+    train: &Cache,
+    id_dropout: &IdDropout,
+) -> Result<Vec<Option<Evidence>>, TrainError> {
+    let Some(rule) = rule else {
+        return Ok(Vec::new());
+    };
+    let count = |rule: EvidenceRule, number: usize| {
+        Evidence::count(rule, schema, number, train, id_dropout)
+    };
+    let of_task = |(number, task): (usize, &Task)| {
+        let click = match task.population {
+            Population::All if of_all => return Ok(count(rule, number)?),
+            Population::All => return Ok(None),
+            Population::Where(click) => click,
+        };
+        let own = count(rule, number)?;
+        if !rule.guarded || own.is_none() {
+            return Ok(own);
+        }
+        let clicks = count(EvidenceRule { cap: 1.0, ..rule }, click)?;
+        Ok(match (own, clicks) {
+            (Some(own), Some(clicks)) => Some(own.guarded_by(&clicks)),
+            (own, _) => own,
+        })
+    };
+    schema.tasks.iter().enumerate().map(of_task).collect()
 }
 
 impl EvidenceRule {

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod calibrate;
 mod checkpoint;
 mod diagnosis;
+mod difference;
 mod earlier;
 pub mod entire_space;
 mod error;
@@ -16,12 +17,14 @@ mod evidence;
 pub mod id_dropout;
 pub mod loss;
 pub mod optim;
+mod outcome;
 pub mod plan;
 pub mod predict;
 mod refit;
 mod run;
 mod schedule;
 mod search;
+mod shrinkage;
 mod slots;
 pub mod step;
 mod step_loss;
@@ -35,7 +38,7 @@ pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
-    SearchPlan, Steps, TrainPlan,
+    SearchPlan, Shrinkage, Steps, TrainPlan,
 };
 pub use refit::RefitRows;
 pub use run::{Run, Trained, Training, check_labels, label_problems};

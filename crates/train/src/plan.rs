@@ -31,6 +31,8 @@ pub struct TrainPlan {
     pub average: Option<f64>,
     /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
     pub evidence: Option<EvidenceRule>,
+    /// For which tasks that holds.
+    pub shrinkage: Shrinkage,
     /// A task that takes in another's logit by as much as it learns; `None`: none does.
     pub kappa: Option<KappaPlan>,
     /// The optimizer of the network.
@@ -79,6 +81,18 @@ fn chosen_batch(rows: u64) -> usize {
     let [least, most] = BATCHES;
     let fitting = rows.div_ceil(STEPS_PER_EPOCH).min(most).next_power_of_two();
     fitting.clamp(least, most) as usize
+}
+
+/// For which tasks the step of a table row shrinks by the evidence of its labels ([`EvidenceRule`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shrinkage {
+    /// Those that count the rows of another.
+    Conversions,
+    /// All.
+    All,
+    /// The training runs once with each of the two, and each set of kept weights is that of the one that validates
+    /// better: all tasks only if beyond doubt.
+    Validated,
 }
 
 /// Whether tasks take turns.

@@ -8,15 +8,17 @@
 
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::plan::TrainPlan;
-use crate::run::{SearchContext, Training, artifact, count_evidence};
+use crate::outcome::{self, Kept, Outcome, Start};
+use crate::run::{SearchContext, Training};
+use crate::shrinkage::{self, Chosen};
 use crate::step::StepBudget;
 use crate::trainer::{Phase, Trainer};
 use ncs_features::Schema;
+use ncs_model::Spec;
 use ncs_model::artifact::Artifact;
-use ncs_model::{Masks, Spec, Weights};
 use ncs_readers::batches::Rows;
 use ncs_readers::cache::Cache;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Training and validation rows as one part.
@@ -31,90 +33,94 @@ pub struct RefitRows<'a> {
     pub data_key: [u8; 32],
 }
 
-/// What a refit needs of the first training.
-pub(crate) struct First {
-    phase: Phase,
-    /// For each slot the step whose weights were kept.
-    steps: Vec<u64>,
-    masks: Option<Arc<Masks>>,
-    /// The weights that it began with, where a search left them.
-    start: Option<Weights>,
-}
-
-impl First {
-    /// Of a training that has ended.
-    pub(crate) fn of(trainer: &Trainer<'_>, start: Option<Weights>) -> First {
-        let last = trainer.state.step;
-        let slots = trainer.slots.iter();
-        First {
-            phase: trainer.phase.clone(),
-            steps: slots
-                .map(|slot| trainer.kept(slot).map_or(last, |best| best.step))
-                .collect(),
-            masks: trainer.model.masks().cloned(),
-            start,
-        }
-    }
-}
-
-/// Trains again and gives the model of it. `bench` is that of the first training.
+/// Trains again, once for each training whose weights were taken, and gives the model of it and what it took. `bench` is
+/// that of the first training.
 pub(crate) fn run(
     bench: &SearchContext<'_>,
     rows: RefitRows<'_>,
-    first: &First,
+    start: &Start,
+    first: &Chosen,
     listener: &mut dyn Listener,
-) -> Result<(Artifact, Training), TrainError> {
-    let plan: &TrainPlan = bench.plan;
+) -> Result<(Artifact, Vec<Training>), TrainError> {
     let identity = format!("{} {}", bench.run, blake3::Hash::from(rows.data_key));
-    let again = SearchContext {
-        plan,
+    let mut again = SearchContext {
+        plan: bench.plan,
         schema: rows.schema,
         spec: Spec::of(rows.schema, &bench.spec.plan),
         train: rows.train,
         valid: None,
         folder: bench.folder,
-        // The first training's stays, so that a run that was stopped here finds it finished.
-        checkpoint: bench.folder.join("refit.safetensors"),
+        checkpoint: PathBuf::new(),
         checkpoint_every: bench.checkpoint_every,
         run: &identity,
         stop: bench.stop,
-        evidence: count_evidence(plan.evidence, rows.schema, rows.train, &bench.id_dropout)?,
+        evidence: Vec::new(),
         id_dropout: bench.id_dropout.clone(),
         rates_of: bench.rates_of,
         earlier: bench.earlier,
     };
-    let phase = phase(bench, &again, first);
-    listener.on_event(&Event::Noted(&said(&phase, first, rows.train.n_rows())));
-    let mut model = again.model();
-    if let Some(start) = &first.start {
-        let restored = model.network_mut(0).restore(start);
-        restored.expect("ids are what they were in the first training");
+    let mut trainings = Vec::new();
+    let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];
+    for (number, variant) in first.variants.iter().enumerate() {
+        let is_own = |&slot: &usize| first.of_slot[slot] == number;
+        let own: Vec<usize> = (0..kept.len()).filter(is_own).collect();
+        if own.is_empty() {
+            continue;
+        }
+        // The first training's stays, so that a run that was stopped here finds it finished.
+        again.checkpoint = shrinkage::checkpoint(bench, "refit", number > 0);
+        again.evidence = shrinkage::count(&again, rows.train, variant.of_all)?;
+        let phase = phase(bench, &again, &variant.outcome, &own);
+        let said = said(&phase, &variant.outcome, &own, rows.train.n_rows());
+        listener.on_event(&Event::Noted(&said));
+        let setting = again.setting();
+        let mut trainer = Trainer::new(&setting, phase, start.model(&again));
+        trainer.run(listener)?;
+        let mut outcome = Outcome::of(&again, trainer);
+        for slot in own.into_iter().rev() {
+            kept[slot] = Some(outcome.kept.remove(slot));
+        }
+        trainings.push(outcome.training);
     }
-    // After the weights: masks with owned units clear weights that no task may use.
-    model.set_masks(first.masks.clone());
-    let setting = again.setting();
-    let mut trainer = Trainer::new(&setting, phase, model);
-    trainer.run(listener)?;
-    let training = again.training(&trainer.phase, trainer.state.step);
-    Ok((artifact(&again, rows.schema, &trainer), training))
+    let kept = kept.iter().flatten();
+    let artifact = outcome::artifact(&again, rows.schema, start.masks.clone(), kept);
+    Ok((artifact, trainings))
 }
 
-fn phase(bench: &SearchContext<'_>, again: &SearchContext<'_>, first: &First) -> Phase {
+/// The training of the slots `own`, as long as was best for them.
+fn phase(
+    bench: &SearchContext<'_>,
+    again: &SearchContext<'_>,
+    first: &Outcome,
+    own: &[usize],
+) -> Phase {
     let rows_per_batch = first.phase.rows_per_batch;
     let [n, more] = [bench, again].map(|bench| bench.train.n_rows() as f64);
     let total_steps = scaled(first.phase.budget.total_steps, more / n);
+    let steps = first
+        .kept
+        .iter()
+        .enumerate()
+        .map(|(slot, kept)| match own.contains(&slot) {
+            true => scaled(kept.step, more / n).min(total_steps),
+            // No step: another training has these.
+            false => 0,
+        });
+    let second = first.phase.name != first.phase.draws;
     Phase {
-        name: "refit".to_owned(),
+        name: if second {
+            "refit/shrinkage-all"
+        } else {
+            "refit"
+        }
+        .to_owned(),
+        draws: "refit".to_owned(),
         budget: StepBudget {
             batches_per_epoch: again.batches(Rows::All, rows_per_batch).max(1),
             total_steps,
             validations_per_epoch: 0,
         },
-        keep_at: first
-            .steps
-            .iter()
-            .map(|&step| scaled(step, more / n).min(total_steps))
-            .collect(),
+        keep_at: steps.collect(),
         patience: None,
         validates: false,
         ..first.phase.clone()
@@ -127,15 +133,16 @@ fn scaled(steps: u64, ratio: f64) -> u64 {
 }
 
 /// `refit: 1600 steps over all 112000 rows, as the best of training were its first 1200`
-fn said(phase: &Phase, first: &First, n_rows: u64) -> String {
-    let steps = |steps: &[u64]| {
-        let mut texts: Vec<String> = steps.iter().map(u64::to_string).collect();
+fn said(phase: &Phase, first: &Outcome, own: &[usize], n_rows: u64) -> String {
+    let steps = |of_slot: &dyn Fn(usize) -> u64| {
+        let mut texts: Vec<String> = own.iter().map(|&slot| of_slot(slot).to_string()).collect();
         texts.dedup();
         texts.join(" and ")
     };
     format!(
-        "refit: {} steps over all {n_rows} rows, since the best weights were those of step {}",
-        steps(&phase.keep_at),
-        steps(&first.steps),
+        "{}: {} steps over all {n_rows} rows, since the best weights were those of step {}",
+        phase.name,
+        steps(&|slot| phase.keep_at[slot]),
+        steps(&|slot| first.kept[slot].step),
     )
 }

@@ -2,17 +2,19 @@
 
 use crate::earlier::Earlier;
 use crate::error::TrainError;
-use crate::events::{Event, Listener};
-use crate::evidence::{Evidence, EvidenceRule};
+use crate::events::Listener;
+use crate::evidence::{self, Evidence};
 use crate::id_dropout::IdDropout;
-use crate::plan::{Keep, Pick, SearchKind, TrainPlan};
+use crate::outcome::{self, Start};
+use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
 use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch, UnitChoice};
+use crate::shrinkage;
 use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer, TrainerContext, ValidationRecord};
-use ncs_features::{LabelCounts, Objective, Population, Schema, Task, TaskCounts};
-use ncs_model::artifact::{Ancestor, Artifact, WeightSet};
-use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, Weights, tensor_file};
+use crate::trainer::{Phase, TrainerContext, ValidationRecord};
+use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
+use ncs_model::artifact::{Ancestor, Artifact};
+use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
 use std::path::Path;
@@ -60,6 +62,8 @@ pub struct Trained {
     pub searches: Vec<TaskSearch>,
     /// How the share of common units was chosen, where it was not stated.
     pub units: Option<UnitChoice>,
+    /// How it was chosen for which tasks the steps of table rows shrink, in words, where validation did.
+    pub shrinkage: Option<String>,
     /// Every training of the run, whether in this process or before.
     pub trainings: Vec<Training>,
 }
@@ -212,49 +216,49 @@ impl Run<'_> {
             checkpoint_every: self.checkpoint_every,
             run: identity,
             stop: self.stop,
-            evidence: count_evidence(self.plan.evidence, self.schema, self.train, &id_dropout)?,
+            // Masks are searched with the usual rule, whatever the training after it does.
+            evidence: evidence::of_tasks(
+                self.plan.evidence,
+                false,
+                self.schema,
+                self.train,
+                &id_dropout,
+            )?,
             id_dropout,
             rates_of: self.train.label_counts(),
             earlier: self.earlier,
         };
-        let mut model = bench.model();
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
-        let (mut units, mut start) = (None, None);
+        let (mut units, mut start) = (None, Start::default());
         if self.network.kind == NetworkKind::SparseSharing {
             let found = search::run(&bench, listener)?;
-            let restored = model.network_mut(0).restore(&found.start);
-            restored.expect("the start is of this network");
-            model.set_masks(Some(Arc::new(found.masks)));
+            start.masks = Some(Arc::new(found.masks));
+            start.weights = Some(found.start);
             (searches, agreements) = (found.searches, found.agreements);
-            (units, start) = (found.units, Some(found.start));
+            units = found.units;
         }
-        let setting = bench.setting();
-        let mut trainer = Trainer::new(&setting, self.phase(&bench), model);
-        trainer.run(listener)?;
-        if let Some(told) = kappa_in_words(self.schema, self.plan, &trainer) {
-            listener.on_event(&Event::Noted(&told));
-        }
+        let chosen = shrinkage::train(&bench, self.schema, &start, &self.phase(&bench), listener)?;
         let mut trainings = search::trainings(&bench, &searches);
-        trainings.push(bench.training(&trainer.phase, trainer.state.step));
-        let mut artifact = artifact(&bench, self.schema, &trainer);
-        let history = std::mem::take(&mut trainer.state.history);
-        let mut chosen = None;
+        let variants = chosen.variants.iter();
+        trainings.extend(variants.map(|variant| variant.outcome.training.clone()));
+        let masks = start.masks.clone();
+        let mut artifact = outcome::artifact(&bench, self.schema, masks, chosen.kept());
+        let mut before = None;
         if let Some(rows) = self.refit.filter(|_| self.plan.refit) {
-            let first = refit::First::of(&trainer, start);
-            drop(trainer);
-            let (again, training) = refit::run(&bench, rows, &first, listener)?;
-            trainings.push(training);
-            chosen = Some(std::mem::replace(&mut artifact, again));
+            let (again, more) = refit::run(&bench, rows, &start, &chosen, listener)?;
+            trainings.extend(more);
+            before = Some(std::mem::replace(&mut artifact, again));
         }
         artifact.agreements = agreements;
         artifact.ancestry = self.ancestry();
         Ok(Trained {
             trainings,
             artifact,
-            chosen,
-            history,
+            chosen: before,
+            history: chosen.history(),
             searches,
             units,
+            shrinkage: chosen.why,
         })
     }
 
@@ -276,6 +280,7 @@ impl Run<'_> {
         let per_epoch = u64::from(self.plan.evaluations_per_epoch);
         Phase {
             name: "train".to_owned(),
+            draws: "train".to_owned(),
             tasks: (0..self.schema.tasks.len()).collect(),
             rows: Rows::All,
             rows_per_batch: bench.rows_per_step(),
@@ -326,89 +331,6 @@ impl Run<'_> {
             folder: self.folder.to_owned(),
         }
     }
-}
-
-/// The kept weights of every task; those of the end where no moment was kept.
-pub(crate) fn artifact(
-    bench: &SearchContext<'_>,
-    schema: &Arc<Schema>,
-    trainer: &Trainer<'_>,
-) -> Artifact {
-    let mut members: Vec<WeightSet> = Vec::new();
-    let mut of_task = vec![0; schema.tasks.len()];
-    for slot in &trainer.slots {
-        let best = trainer.kept(slot);
-        for (place, &network) in slot.networks.iter().enumerate() {
-            let weights = match best {
-                Some(best) => best.weights[place].clone(),
-                None => Arc::new(trainer.model.network(network).weights()),
-            };
-            let member = member_of(&mut members, network, weights);
-            let tasks = trainer.model.network(network).tasks.iter();
-            for &task in tasks.filter(|task| slot.tasks.contains(task)) {
-                of_task[task] = member;
-            }
-        }
-    }
-    Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        shares: vec![],
-        schema: schema.clone(),
-        spec: bench.spec.clone(),
-        masks: trainer.model.masks().cloned(),
-        members,
-        of_task,
-    }
-}
-
-/// For each task that counts the rows of another: what its labels say of each table row, where there is a rule.
-pub(crate) fn count_evidence(
-    rule: Option<EvidenceRule>,
-    schema: &Schema,
-    train: &Cache,
-    id_dropout: &IdDropout,
-) -> Result<Vec<Option<Evidence>>, TrainError> {
-    let Some(rule) = rule else {
-        return Ok(Vec::new());
-    };
-    let tasks = schema.tasks.iter().enumerate();
-    let count = |rule: EvidenceRule, number: usize| {
-        Evidence::count(rule, schema, number, train, id_dropout)
-    };
-    let of_task = |(number, task): (usize, &Task)| {
-        let Population::Where(click) = task.population else {
-            return Ok(None);
-        };
-        let own = count(rule, number)?;
-        if !rule.guarded || own.is_none() {
-            return Ok(own);
-        }
-        let clicks = count(EvidenceRule { cap: 1.0, ..rule }, click)?;
-        Ok(match (own, clicks) {
-            (Some(own), Some(clicks)) => Some(own.guarded_by(&clicks)),
-            (own, _) => own,
-        })
-    };
-    tasks.map(of_task).collect()
-}
-
-/// What a task took of another's logit in the end of its training.
-fn kappa_in_words(schema: &Schema, plan: &TrainPlan, trainer: &Trainer<'_>) -> Option<String> {
-    let plan = plan.kappa?;
-    let taken = trainer.state.kappa.taken();
-    let [from, to] = [plan.from, plan.to].map(|task| &schema.tasks[task].name);
-    let error = taken.error()?;
-    let what = match plan.permuted {
-        false => "of the logit",
-        true => "of the permuted logit (control: nothing is taken in scoring)",
-    };
-    Some(format!(
-        "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
-        taken.kappa
-    ))
 }
 
 /// What each head says of every row before it has learned anything: its task's rate among the rows that it is
@@ -474,7 +396,8 @@ fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
             SearchKind::Gradient => !search.candidates.is_empty(),
             SearchKind::Random | SearchKind::Given(_) => false,
         };
-    plan.keep != Keep::Last || plan.patience.is_some() || picks
+    let compares = plan.shrinkage == Shrinkage::Validated;
+    plan.keep != Keep::Last || plan.patience.is_some() || picks || compares
 }
 
 /// The tasks that have not labels of both kinds in a part of the data.
@@ -505,13 +428,4 @@ fn problems_of_part(
     };
     let tasks = schema.tasks.iter().zip(&counts.tasks);
     tasks.filter_map(problem).collect()
-}
-
-fn member_of(members: &mut Vec<WeightSet>, network: usize, weights: Arc<Weights>) -> usize {
-    let same =
-        |member: &WeightSet| member.network == network && Arc::ptr_eq(&member.weights, &weights);
-    members.iter().position(same).unwrap_or_else(|| {
-        members.push(WeightSet { network, weights });
-        members.len() - 1
-    })
 }

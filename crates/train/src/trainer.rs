@@ -54,6 +54,8 @@ pub(crate) struct TrainerContext<'a> {
 pub(crate) struct Phase {
     /// Unique in its run, such as `search/ctr/round-1`.
     pub(crate) name: String,
+    /// Seeds the order of rows and dropout: two trainings with the same one read the same batches.
+    pub(crate) draws: String,
     /// The tasks that are trained and validated.
     pub(crate) tasks: Vec<usize>,
     /// The rows of a step.
@@ -218,7 +220,7 @@ impl<'a> Trainer<'a> {
         let batches = self.setting.train.batches(BatchPlan {
             rows_per_batch: self.phase.rows_per_batch,
             order: Order::Shuffled {
-                seed: seeded_hash(self.phase.name.as_bytes(), self.setting.plan.seed),
+                seed: seeded_hash(self.phase.draws.as_bytes(), self.setting.plan.seed),
                 epoch,
             },
             rows: self.phase.rows,
@@ -381,7 +383,7 @@ impl<'a> Trainer<'a> {
         let rate = f64::from(self.model.spec().plan.dropout);
         let dropout = (rate > 0.0).then(|| Dropout {
             rate,
-            rng: CounterRng::new(plan.seed, &self.phase.name)
+            rng: CounterRng::new(plan.seed, &self.phase.draws)
                 .at(self.state.step)
                 .at(turn),
         });
@@ -409,7 +411,10 @@ impl<'a> Trainer<'a> {
             let of_heads = gradients.iter_mut().enumerate();
             of_heads.for_each(|(head, gradient)| learn(Some(head), gradient));
             let pairs = running.tasks.iter().zip(&gradients);
-            let shares: Vec<_> = pairs.map(|(task, found)| parts_of(task, found)).collect();
+            let mut shares: Vec<_> = pairs.map(|(task, found)| parts_of(task, found)).collect();
+            if running.tasks.iter().all(|task| evidence(task).is_some()) {
+                parts = balance::relative_to_the_largest(&mut shares);
+            }
             *gradient = match plan.balance {
                 Balance::PcGrad => balance::without_conflict(&gradients),
                 _ => balance::sum_in_part(gradients, &shares),

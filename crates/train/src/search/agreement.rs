@@ -82,6 +82,7 @@ pub(super) fn phase(bench: &SearchContext<'_>) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     Phase {
         name: "search/agreement".to_owned(),
+        draws: "search/agreement".to_owned(),
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),

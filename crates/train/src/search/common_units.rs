@@ -2,18 +2,16 @@
 //!
 //! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as it took. What the size
 //! of the data says is taken unless one of the others is better on the validation rows by more than twice the
-//! standard error of the difference, over the same rows. The difference is the mean of the tasks' (of AUC, or of
-//! squared error), each weighed by the root of the labels that it rests on, as where the best moment of a training is
-//! chosen; the errors of the tasks are taken as independent.
+//! standard error of the difference, over the same rows ([`difference`]).
 
 use super::levels::SearchLevel;
 use super::pick::metric_name;
+use crate::difference::{self, TOLD};
 use crate::error::TrainError;
 use crate::run::SearchContext;
-use ncs_eval::{PairedDifference, auc_difference, squared_error_difference};
+use ncs_eval::PairedDifference;
 use ncs_features::{Objective, Task};
 use ncs_model::UnitOwners;
-use ncs_readers::batches::BatchPlan;
 
 /// The shares that are tried.
 const TRIED: [f64; 3] = [0.0, 0.5, 1.0];
@@ -23,9 +21,6 @@ const TRIED: [f64; 3] = [0.0, 0.5, 1.0];
 const LARGE_ROWS: u64 = 100_000;
 const LARGE_LABELS: u64 = 1_000;
 const FEW_FEATURES: usize = 2;
-
-/// A difference is told where it is so many standard errors.
-const TOLD: f64 = 2.0;
 
 /// The share of a task's units that is common, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,9 +104,9 @@ pub(super) fn choose(
 ) -> Result<UnitChoice, TrainError> {
     let shares = tried(bench);
     let by_size = by_size(bench);
-    let labels = match shares.is_empty() {
-        true => Vec::new(),
-        false => labels(bench)?,
+    let labels = match bench.valid.filter(|_| !shares.is_empty()) {
+        Some(valid) => difference::labels(valid, bench.schema.tasks.len())?,
+        None => Vec::new(),
     };
     let tried = |(at, &common): (usize, &f64)| TriedUnits {
         common,
@@ -125,9 +120,9 @@ pub(super) fn choose(
         let tasks = bench.schema.tasks.iter().zip(&labels).enumerate();
         let of_task = |(number, (task, labels)): (usize, (&Task, &Vec<f32>))| {
             let scores = |at: usize| &levels[at + 1][number].scores[..];
-            of_task(task.objective, labels, scores(first), scores(second))
+            difference::of_task(task.objective, labels, scores(first), scores(second))
         };
-        joint(tasks.map(of_task).collect::<Option<Vec<_>>>()?)
+        difference::joint(&tasks.map(of_task).collect::<Option<Vec<_>>>()?)
     };
     let names: Vec<String> = bench
         .schema
@@ -138,53 +133,6 @@ pub(super) fn choose(
     let (common, why) = decide(&shares, by_size, difference);
     let why = format!("common units: {why}{}", in_words(&tried, &names));
     Ok(UnitChoice { common, why, tried })
-}
-
-/// The labels of the validation rows, `[task][row]`.
-fn labels(bench: &SearchContext<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
-    let mut labels = vec![Vec::new(); bench.schema.tasks.len()];
-    if let Some(valid) = bench.valid {
-        for batch in valid.batches(BatchPlan::default()) {
-            let batch = batch?;
-            for (all, own) in labels.iter_mut().zip(&batch.labels) {
-                all.extend_from_slice(own);
-            }
-        }
-    }
-    Ok(labels)
-}
-
-/// A task's difference, and the number of labels that it rests on.
-fn of_task(
-    objective: Objective,
-    labels: &[f32],
-    first: &[f32],
-    second: &[f32],
-) -> Option<(PairedDifference, usize)> {
-    let known = labels.iter().filter(|label| !label.is_nan());
-    let n_positive = known.clone().filter(|&&label| label > 0.5).count();
-    let n_known = known.count();
-    match objective {
-        Objective::Ratio => Some((squared_error_difference(labels, first, second)?, n_known)),
-        _ => {
-            let difference = auc_difference(labels, first, second)?;
-            Some((difference, n_positive.min(n_known - n_positive)))
-        }
-    }
-}
-
-/// The mean of the tasks' differences.
-fn joint(tasks: Vec<(PairedDifference, usize)>) -> Option<PairedDifference> {
-    let weight = |n: usize| (n as f64).sqrt();
-    let weights: f64 = tasks.iter().map(|(_, n)| weight(*n)).sum();
-    let value = tasks.iter().map(|(found, n)| weight(*n) * found.value);
-    let squares = tasks
-        .iter()
-        .map(|(found, n)| (weight(*n) * found.error).powi(2));
-    (weights > 0.0).then(|| PairedDifference {
-        value: value.sum::<f64>() / weights,
-        error: squares.sum::<f64>().sqrt() / weights,
-    })
 }
 
 /// What the size of the data says, unless another share is better beyond doubt; `difference(a, b)` is that of tried
@@ -305,14 +253,6 @@ mod tests {
         assert!(rule(5, 4, 3).1.starts_with(
             "5 training rows, 4 labels of the rarest class and 3 features are too little"
         ));
-    }
-
-    #[test]
-    fn tasks_weigh_by_the_root_of_their_labels() {
-        let joint = joint(vec![(found(0.01, 0.003), 900), (found(-0.02, 0.02), 100)]).unwrap();
-        assert!((joint.value - 0.0025).abs() < 1e-12);
-        let error = (0.75 * 0.003f64).hypot(0.25 * 0.02);
-        assert!((joint.error - error).abs() < 1e-12);
     }
 
     #[test]

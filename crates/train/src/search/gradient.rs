@@ -183,14 +183,16 @@ pub(super) fn phases(bench: &SearchContext<'_>) -> Vec<Phase> {
 fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     let tried = (number as usize).checked_sub(1).map(|at| candidates[at]);
+    let name = match tried {
+        None => "search/warm-up of masks".to_owned(),
+        Some(Candidate {
+            density: Some(_), ..
+        }) => format!("search/density-{number}"),
+        Some(Candidate { common, .. }) => format!("search/common-units-{common}"),
+    };
     Phase {
-        name: match tried {
-            None => "search/warm-up of masks".to_owned(),
-            Some(Candidate {
-                density: Some(_), ..
-            }) => format!("search/density-{number}"),
-            Some(Candidate { common, .. }) => format!("search/common-units-{common}"),
-        },
+        draws: name.clone(),
+        name,
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),

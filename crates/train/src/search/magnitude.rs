@@ -143,8 +143,10 @@ pub(super) fn phase(bench: &SearchContext<'_>, task: usize, number: u32) -> Phas
     let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;
     let rows_per_batch = ((bench.rows_per_step() as f64 * share).round() as usize).max(1);
     let batches = bench.batches(rows, rows_per_batch);
+    let name = format!("search/{}/level-{number}", bench.schema.tasks[task].name);
     Phase {
-        name: format!("search/{}/level-{number}", bench.schema.tasks[task].name),
+        draws: name.clone(),
+        name,
         tasks: vec![task],
         rows,
         rows_per_batch,

@@ -46,6 +46,7 @@ pub(super) fn phase(bench: &SearchContext<'_>) -> Option<Phase> {
     };
     Some(Phase {
         name: "search/warm-up".to_owned(),
+        draws: "search/warm-up".to_owned(),
         tasks: (0..bench.schema.tasks.len()).collect(),
         rows: Rows::All,
         rows_per_batch: bench.rows_per_step(),

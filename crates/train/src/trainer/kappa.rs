@@ -16,6 +16,22 @@ pub(super) struct Taken {
 }
 
 impl Trainer<'_> {
+    /// What a task takes of another's logit now, in words; `None` where none does.
+    pub(crate) fn kappa_in_words(&self) -> Option<String> {
+        let plan = self.setting.plan.kappa?;
+        let taken = self.state.kappa.taken();
+        let [from, to] = [plan.from, plan.to].map(|task| &self.setting.schema.tasks[task].name);
+        let error = taken.error()?;
+        let what = match plan.permuted {
+            false => "of the logit",
+            true => "of the permuted logit (control: nothing is taken in scoring)",
+        };
+        Some(format!(
+            "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
+            taken.kappa
+        ))
+    }
+
     /// What a step for these tasks takes in; `None` where no task of them takes. The network of the other task
     /// runs forward as it would score, without dropout.
     pub(super) fn taken(

@@ -1,0 +1,74 @@
+//! Which of two models is better on the validation rows: the paired difference of their tasks, and its error.
+//!
+//! Of several tasks it is the mean of their differences (of AUC, or of squared error), each weighed by the root of the
+//! labels that it rests on, as where the best moment of a training is chosen; the errors of the tasks are taken as
+//! independent.
+
+use crate::error::TrainError;
+use ncs_eval::{PairedDifference, auc_difference, squared_error_difference};
+use ncs_features::Objective;
+use ncs_readers::batches::BatchPlan;
+use ncs_readers::cache::Cache;
+
+/// A difference is told where it is more than so many standard errors.
+pub(crate) const TOLD: f64 = 2.0;
+
+/// The labels of some rows, `[task][row]`.
+pub(crate) fn labels(rows: &Cache, n_tasks: usize) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut labels = vec![Vec::new(); n_tasks];
+    for batch in rows.batches(BatchPlan::default()) {
+        let batch = batch?;
+        for (all, own) in labels.iter_mut().zip(&batch.labels) {
+            all.extend_from_slice(own);
+        }
+    }
+    Ok(labels)
+}
+
+/// By how much a task's `first` scores are better than its `second`, and the number of labels that it rests on.
+/// `None` where the labels do not tell.
+pub(crate) fn of_task(
+    objective: Objective,
+    labels: &[f32],
+    first: &[f32],
+    second: &[f32],
+) -> Option<(PairedDifference, usize)> {
+    let known = labels.iter().filter(|label| !label.is_nan());
+    let n_positive = known.clone().filter(|&&label| label > 0.5).count();
+    let n_known = known.count();
+    match objective {
+        Objective::Ratio => Some((squared_error_difference(labels, first, second)?, n_known)),
+        _ => {
+            let difference = auc_difference(labels, first, second)?;
+            Some((difference, n_positive.min(n_known - n_positive)))
+        }
+    }
+}
+
+/// The mean of the tasks' differences.
+pub(crate) fn joint(tasks: &[(PairedDifference, usize)]) -> Option<PairedDifference> {
+    let weight = |n: usize| (n as f64).sqrt();
+    let weights: f64 = tasks.iter().map(|(_, n)| weight(*n)).sum();
+    let value = tasks.iter().map(|(found, n)| weight(*n) * found.value);
+    let squares = tasks
+        .iter()
+        .map(|(found, n)| (weight(*n) * found.error).powi(2));
+    (weights > 0.0).then(|| PairedDifference {
+        value: value.sum::<f64>() / weights,
+        error: squares.sum::<f64>().sqrt() / weights,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_weigh_by_the_root_of_their_labels() {
+        let found = |value, error| PairedDifference { value, error };
+        let joint = joint(&[(found(0.01, 0.003), 900), (found(-0.02, 0.02), 100)]).unwrap();
+        assert!((joint.value - 0.0025).abs() < 1e-12);
+        let error = (0.75 * 0.003f64).hypot(0.25 * 0.02);
+        assert!((joint.error - error).abs() < 1e-12);
+    }
+}

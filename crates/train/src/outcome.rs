@@ -1,0 +1,151 @@
+//! What a training starts from, and what it ends with.
+
+use crate::error::TrainError;
+use crate::run::{SearchContext, Training};
+use crate::trainer::{Phase, Trainer, ValidationRecord};
+use ncs_eval::Predictions;
+use ncs_features::Schema;
+use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::{Masks, Model, Scorer, Weights, Workspace};
+use ncs_readers::batches::BatchPlan;
+use ncs_readers::cache::Cache;
+use std::sync::Arc;
+
+/// What a search leaves to the training after it; nothing without one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    pub(crate) masks: Option<Arc<Masks>>,
+    /// In the place of the initial weights.
+    pub(crate) weights: Option<Weights>,
+}
+
+impl Start {
+    /// A model at its first step.
+    pub(crate) fn model(&self, bench: &SearchContext<'_>) -> Model {
+        let mut model = bench.model();
+        if let Some(weights) = &self.weights {
+            let restored = model.network_mut(0).restore(weights);
+            restored.expect("the start is of this network, with the ids that it had");
+        }
+        // After the weights: masks with owned units clear weights that no task may use.
+        model.set_masks(self.masks.clone());
+        model
+    }
+}
+
+/// A training that has ended.
+pub(crate) struct Outcome {
+    pub(crate) phase: Phase,
+    /// The kept weights, slot by slot.
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) history: Vec<ValidationRecord>,
+    /// What it took.
+    pub(crate) training: Training,
+}
+
+/// Weights that are kept, for some tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) tasks: Vec<usize>,
+    /// The step that they are of.
+    pub(crate) step: u64,
+    networks: Vec<KeptNetwork>,
+}
+
+/// A network of them.
+#[derive(Clone, Debug)]
+struct KeptNetwork {
+    network: usize,
+    /// The tasks that it answers.
+    tasks: Vec<usize>,
+    weights: Arc<Weights>,
+}
+
+impl Outcome {
+    /// The kept weights of a trainer; those of the end where no moment was kept.
+    pub(crate) fn of(bench: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
+        let last = trainer.state.step;
+        let slots = trainer.slots.iter().map(|slot| {
+            let best = trainer.kept(slot);
+            let network = |(place, &network): (usize, &usize)| {
+                let found = trainer.model.network(network);
+                let own = found.tasks.iter().filter(|task| slot.tasks.contains(task));
+                KeptNetwork {
+                    network,
+                    tasks: own.copied().collect(),
+                    weights: match best {
+                        Some(best) => best.weights[place].clone(),
+                        None => Arc::new(found.weights()),
+                    },
+                }
+            };
+            Kept {
+                tasks: slot.tasks.clone(),
+                step: best.map_or(last, |best| best.step),
+                networks: slot.networks.iter().enumerate().map(network).collect(),
+            }
+        });
+        Outcome {
+            kept: slots.collect(),
+            training: bench.training(&trainer.phase, last),
+            phase: trainer.phase.clone(),
+            history: std::mem::take(&mut trainer.state.history),
+        }
+    }
+}
+
+/// The model of kept weights: those of every slot.
+pub(crate) fn artifact<'k>(
+    bench: &SearchContext<'_>,
+    schema: &Arc<Schema>,
+    masks: Option<Arc<Masks>>,
+    kept: impl Iterator<Item = &'k Kept>,
+) -> Artifact {
+    let mut members: Vec<WeightSet> = Vec::new();
+    let mut of_task = vec![0; schema.tasks.len()];
+    for kept in kept.flat_map(|kept| &kept.networks) {
+        let member = member_of(&mut members, kept.network, &kept.weights);
+        kept.tasks.iter().for_each(|&task| of_task[task] = member);
+    }
+    Artifact {
+        calibrators: vec![],
+        self_test: None,
+        agreements: vec![],
+        ancestry: vec![],
+        shares: vec![],
+        schema: schema.clone(),
+        spec: bench.spec.clone(),
+        masks,
+        members,
+        of_task,
+    }
+}
+
+fn member_of(members: &mut Vec<WeightSet>, network: usize, weights: &Arc<Weights>) -> usize {
+    let same =
+        |member: &WeightSet| member.network == network && Arc::ptr_eq(&member.weights, weights);
+    members.iter().position(same).unwrap_or_else(|| {
+        members.push(WeightSet {
+            network,
+            weights: weights.clone(),
+        });
+        members.len() - 1
+    })
+}
+
+/// What a model says of some rows.
+pub(crate) fn predictions(
+    threads: usize,
+    artifact: &Artifact,
+    rows: &Cache,
+) -> Result<Predictions, TrainError> {
+    let scorer = Scorer::new(artifact).expect("the weights are of this network");
+    let mut pass = Workspace::new(threads);
+    let mut predictions = crate::predict::no_predictions(&artifact.schema.tasks);
+    for batch in rows.batches(BatchPlan::default()) {
+        let batch = batch?;
+        let scores = scorer.score_uncalibrated(&batch, &mut pass);
+        crate::predict::append(&mut predictions, &batch, &scores);
+    }
+    Ok(predictions)
+}

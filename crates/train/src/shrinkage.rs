@@ -1,0 +1,239 @@
+//! For which tasks the steps of table rows shrink, and validation's word on it.
+//!
+//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row that few labels
+//! speak for is scaled towards none. It always goes for tasks that count the rows of another; whether it helps the others
+//! depends on the log: where ids are many and labels few for each it does, where they are plenty it costs
+//! (docs/decisions/0053-shrinkage-for-every-task.md). [`Shrinkage::Validated`] trains with both, from the
+//! same start under the same masks on the same batches, one after the other. Each slot, the weights of a task or of all,
+//! is the usual training's unless the other is better on the validation rows by more than two standard errors of the
+//! paired difference (docs/decisions/0055-shrinkage-by-validation.md).
+
+use crate::difference::{self, TOLD};
+use crate::error::TrainError;
+use crate::events::{Event, Listener};
+use crate::evidence::{self, Evidence};
+use crate::outcome::{self, Kept, Outcome, Start};
+use crate::plan::Shrinkage;
+use crate::run::SearchContext;
+use crate::trainer::{Phase, Trainer, TrainerContext, ValidationRecord};
+use ncs_eval::PairedDifference;
+use ncs_features::{Schema, Task};
+use ncs_model::artifact::Artifact;
+use ncs_readers::cache::Cache;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A training with its rule.
+pub(crate) struct Variant {
+    /// Whether the steps of every task shrink.
+    pub(crate) of_all: bool,
+    pub(crate) outcome: Outcome,
+}
+
+/// The trainings of a run and, slot by slot, whose weights are taken.
+pub(crate) struct Chosen {
+    pub(crate) variants: Vec<Variant>,
+    /// For each slot the place of its variant.
+    pub(crate) of_slot: Vec<usize>,
+    /// How they were chosen, where they were.
+    pub(crate) why: Option<String>,
+}
+
+impl Chosen {
+    /// Those weights.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Kept> {
+        let slots = self.of_slot.iter().enumerate();
+        slots.map(|(slot, &variant)| &self.variants[variant].outcome.kept[slot])
+    }
+
+    /// The validations of each task in the training that its weights are of.
+    pub(crate) fn history(&self) -> Vec<ValidationRecord> {
+        let own = self
+            .variants
+            .iter()
+            .enumerate()
+            .flat_map(|(number, variant)| {
+                let history = variant.outcome.history.iter();
+                history.filter(move |point| self.variant_of(point.task) == Some(number))
+            });
+        own.cloned().collect()
+    }
+
+    fn variant_of(&self, task: usize) -> Option<usize> {
+        let slots = &self.variants[0].outcome.kept;
+        let slot = slots.iter().position(|kept| kept.tasks.contains(&task))?;
+        Some(self.of_slot[slot])
+    }
+}
+
+/// Whether the variants of a plan shrink the steps of every task, in their order.
+fn variants(plan: Shrinkage) -> &'static [bool] {
+    match plan {
+        Shrinkage::Conversions => &[false],
+        Shrinkage::All => &[true],
+        Shrinkage::Validated => &[false, true],
+    }
+}
+
+/// Where the checkpoint of a variant lies: `NAME.safetensors` of the first, `NAME-shrinkage.safetensors` of the second.
+pub(crate) fn checkpoint(bench: &SearchContext<'_>, name: &str, is_second: bool) -> PathBuf {
+    let more = if is_second { "-shrinkage" } else { "" };
+    bench.folder.join(format!("{name}{more}.safetensors"))
+}
+
+/// Trains as often as the plan says, and chooses.
+pub(crate) fn train(
+    bench: &SearchContext<'_>,
+    schema: &Arc<Schema>,
+    start: &Start,
+    phase: &Phase,
+    listener: &mut dyn Listener,
+) -> Result<Chosen, TrainError> {
+    let plan = bench.plan;
+    let mut trained = Vec::new();
+    for (number, &of_all) in variants(plan.shrinkage).iter().enumerate() {
+        let is_second = number > 0;
+        let evidence = count(bench, bench.train, of_all)?;
+        let checkpoint = checkpoint(bench, "checkpoint", is_second);
+        let setting = TrainerContext {
+            evidence: &evidence,
+            checkpoint: &checkpoint,
+            ..bench.setting()
+        };
+        let mut phase = phase.clone();
+        if is_second {
+            phase.name += "/shrinkage-all";
+        }
+        let mut trainer = Trainer::new(&setting, phase, start.model(bench));
+        trainer.run(listener)?;
+        if let Some(told) = trainer.kappa_in_words() {
+            listener.on_event(&Event::Noted(&told));
+        }
+        let outcome = Outcome::of(bench, trainer);
+        trained.push(Variant { of_all, outcome });
+    }
+    let n_slots = trained[0].outcome.kept.len();
+    let mut chosen = Chosen {
+        of_slot: vec![0; n_slots],
+        variants: trained,
+        why: None,
+    };
+    if let (Shrinkage::Validated, Some(valid)) = (plan.shrinkage, bench.valid) {
+        choose(bench, schema, start, valid, &mut chosen)?;
+    }
+    if let Some(why) = &chosen.why {
+        listener.on_event(&Event::Noted(why));
+    }
+    Ok(chosen)
+}
+
+/// The evidence of these rows, for every task or for conversions alone.
+pub(crate) fn count(
+    bench: &SearchContext<'_>,
+    train: &Cache,
+    of_all: bool,
+) -> Result<Vec<Option<Evidence>>, TrainError> {
+    let rule = bench.plan.evidence;
+    evidence::of_tasks(rule, of_all, bench.schema, train, &bench.id_dropout)
+}
+
+/// Takes the second variant's weights where they are better beyond doubt.
+fn choose(
+    bench: &SearchContext<'_>,
+    schema: &Arc<Schema>,
+    start: &Start,
+    valid: &Cache,
+    chosen: &mut Chosen,
+) -> Result<(), TrainError> {
+    let model = |variant: &Variant| -> Artifact {
+        let kept = variant.outcome.kept.iter();
+        outcome::artifact(bench, schema, start.masks.clone(), kept)
+    };
+    let mut found = Vec::new();
+    for variant in &chosen.variants {
+        let artifact = model(variant);
+        found.push(outcome::predictions(bench.plan.threads, &artifact, valid)?);
+    }
+    let difference = |&task: &usize| {
+        let [usual, other] = [&found[0].tasks[task], &found[1].tasks[task]];
+        let objective = schema.tasks[task].objective;
+        difference::of_task(objective, &usual.labels, &other.scores, &usual.scores)
+    };
+    let mut words = Vec::new();
+    for (slot, kept) in chosen.variants[0].outcome.kept.iter().enumerate() {
+        let tasks: Option<Vec<_>> = kept.tasks.iter().map(difference).collect();
+        let joint = tasks.and_then(|tasks| difference::joint(&tasks));
+        chosen.of_slot[slot] = usize::from(is_better(joint));
+        let tasks: Vec<&Task> = kept.tasks.iter().map(|&task| &schema.tasks[task]).collect();
+        words.push(in_words(&tasks, joint));
+    }
+    chosen.why = Some(format!("shrinkage: {}", words.join("; ")));
+    Ok(())
+}
+
+fn is_better(found: Option<PairedDifference>) -> bool {
+    found.is_some_and(|found| found.value > TOLD * found.error)
+}
+
+/// `ctr of the training that shrinks the steps of all tasks, which validates better by 0.0060 (standard error 0.0011)`
+fn in_words(tasks: &[&Task], found: Option<PairedDifference>) -> String {
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let names = names.join(" and ");
+    let Some(difference) = found else {
+        return format!("{names} for conversions, since validation rows do not tell");
+    };
+    let PairedDifference { value, error } = difference;
+    match is_better(found) {
+        true => format!(
+            "{names} for all tasks, which validates better by {value:.4} (standard error {error:.4})"
+        ),
+        false => format!(
+            "{names} for conversions: for all tasks it validates by {value:.4} (standard error {error:.4}), not better \
+             by more than two standard errors"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_features::{Objective, Population};
+
+    #[test]
+    fn the_usual_training_is_taken_unless_the_other_is_better_beyond_doubt() {
+        let task = Task {
+            name: "ctr".into(),
+            label: "y".into(),
+            population: Population::All,
+            objective: Objective::CrossEntropy,
+            weight: 1.0,
+            truth: None,
+        };
+        let check = |found: Option<(f64, f64)>, expected: bool, words: &str| {
+            let found = found.map(|(value, error)| PairedDifference { value, error });
+            assert_eq!(is_better(found), expected);
+            let said = in_words(&[&task], found);
+            assert!(said.contains(words), "{said}");
+        };
+        check(
+            Some((0.006, 0.001)),
+            true,
+            "better by 0.0060 (standard error 0.0010)",
+        );
+        check(
+            Some((0.002, 0.001)),
+            false,
+            "for conversions: for all tasks it validates by 0.0020",
+        );
+        check(Some((-0.1, 0.001)), false, "by -0.1000");
+        check(Some((0.0, 0.0)), false, "for conversions");
+        check(None, false, "do not tell");
+    }
+
+    #[test]
+    fn the_usual_training_comes_first_where_both_are_made() {
+        assert_eq!(variants(Shrinkage::Conversions), [false]);
+        assert_eq!(variants(Shrinkage::All), [true]);
+        assert_eq!(variants(Shrinkage::Validated), [false, true]);
+    }
+}
