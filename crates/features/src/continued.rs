@@ -11,7 +11,12 @@ use std::collections::HashSet;
 /// vocabularies. A task's weight, its column of true probabilities and the grouping column may differ.
 pub fn misfits(earlier: &Schema, plan: &SchemaPlan) -> Vec<String> {
     let mut found = Vec::new();
-    if earlier.tables.iter().any(|table| table.ids.rate().is_some()) || !plan.rates.is_none() {
+    if earlier
+        .tables
+        .iter()
+        .any(|table| table.ids.rate().is_some())
+        || !plan.rates.is_none()
+    {
         let text = "past counts and rates (features.rates) of the rows before are not carried over; train a new model, \
                     or one without them";
         return vec![text.to_owned()];

@@ -145,7 +145,7 @@ fn later_rows_have_the_final_state_and_training_rows_an_earlier_one() {
     assert_eq!(numbers(&again.train, RATE), numbers(&prepared.train, RATE));
     let without = prepare(&plan, &schema(), &mut |_| GO).unwrap();
     assert!(!without.was_cached && without.schema.fields.len() == RATE);
-    let (rehearsed, report) = rehearse(&plan, &with_rates(of_user()), &mut |_| GO).unwrap();
+    let (rehearsed, report) = rehearse(&plan, &with_rates(of_user()), None, &mut |_| GO).unwrap();
     assert_eq!(
         (&rehearsed, &report.notes),
         (&*prepared.schema, &prepared.report.notes)

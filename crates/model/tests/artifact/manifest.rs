@@ -3,8 +3,8 @@
 use crate::{artifact_of, complete, read_error, schema, single_task, sparse_sharing};
 use ncs_features::coverage::Shares;
 use ncs_features::{HashFunction, IdSpace, Schema};
-use ncs_model::{NetworkKind, Spec};
 use ncs_model::artifact::Artifact;
+use ncs_model::{NetworkKind, Spec};
 use std::fs;
 use std::sync::Arc;
 use tempfile::tempdir;
