@@ -12,7 +12,7 @@ import ncs4cvr.ray
 
 
 def test_a_dataset_is_scored(folder: pathlib.Path, rows: pyarrow.Table, expected: pyarrow.Table) -> None:
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init(num_cpus=4, include_dashboard=False)
     try:
         dataset = ray.data.from_arrow(rows).repartition(4)
         scored = ncs4cvr.ray.score(dataset, folder / "out", concurrency=2, batch_size=200).to_pandas()
