@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(measure.value(0, 0), None);
         assert!((measure.rate(10, 10) - 0.55).abs() < 1e-12);
         assert!((measure.rate(90, 0) - 0.01).abs() < 1e-12);
-        assert_eq!(measure.value(10, 1).unwrap().abs() < 1e-12, true);
+        assert!(measure.value(10, 1).unwrap().abs() < 1e-12);
         assert!(measure.value(10, 5).unwrap() > 0.0);
         assert!(measure.value(10, 0).unwrap() < 0.0);
         assert_eq!(Measure::Rows { factor: 2.0 }.value(7, 0), Some(14.0));

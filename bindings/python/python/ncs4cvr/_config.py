@@ -321,6 +321,37 @@ class Evaluation(TypedDict, total=False):
     keep_scores: bool
 
 
+class PastRate(TypedDict, total=False):
+    """Rates of the past, for each task, and the number of rows.
+
+    Keys:
+        of: The categorical feature, or the two of a pair.
+        tasks: The tasks whose rates are wanted; default: all with labels of 0 and 1.
+    """
+
+    of: list[str]
+    tasks: list[str]
+
+
+PastRatesName = Union[Literal["none"], Literal["auto"]]
+
+
+PastRates = Union[PastRatesName, list[PastRate]]
+
+
+class Features(TypedDict, total=False):
+    """Features that follow from others.
+
+    Keys:
+        rates: Counts and rates of the past: how often an id was shown in training, and how often its rows were
+            clicked or bought. A training row knows earlier rows only, later rows all training rows; requests send ids
+            as before. A list names them: `[[features.rates]]` with `of = ["user_id"]`, or two categorical features,
+            and the `tasks`, if not all.
+    """
+
+    rates: PastRates
+
+
 FunnelLossName = Union[Literal["clicked"], Literal["esmm"], Literal["escm2_ips"], Literal["escm2_dr"], Literal["dcmt"], Literal["aitm"]]
 
 
@@ -573,6 +604,9 @@ class Search(TypedDict, total=False):
         epochs_per_round: `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the
             warm-up, and for each density that is tried. May be a fraction.
         kind: The learner of the masks.
+        measure_rho: Whether to measure how much the tasks agree on what they read (rho), for the report and ncs
+            inspect: one more pass over the rows, with a copy of the network for each task. It changes nothing in the
+            model.
         model: Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts at
             the run file.
         pick: Which round's mask a task gets.
@@ -587,11 +621,31 @@ class Search(TypedDict, total=False):
     density: Density
     epochs_per_round: float
     kind: SearchKind
+    measure_rho: bool
     model: str
     pick: Pick
     rewind: Rewind
     rounds: int
     seed: int
+
+
+Shrinkage = Union[Literal["conversions"], Literal["all"], Literal["validated"]]
+
+
+StartMasks = Union[Literal["keep"], Literal["search"]]
+
+
+class Start(TypedDict, total=False):
+    """The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its
+        own; values that are new in the training rows get rows of their own.
+
+    Keys:
+        masks: Masks of network.kind = "sparse_sharing".
+        model: A folder written by ncs train, or the model in it. A relative path starts at the run file.
+    """
+
+    masks: StartMasks
+    model: str
 
 
 Steps = Union[Literal["alternating"], Literal["joint"]]
@@ -647,6 +701,8 @@ class Training(TypedDict, total=False):
         refit: Train the model again on training and validation rows, once validation has chosen: from the same
             initial weights, under the same masks, for as many passes as were best. Validation figures and calibrators
             stay those of the first training.
+        shrinkage: For which tasks that holds: how far each may move a row is a shrinkage towards none by the evidence
+            of its labels.
         steps: Whether tasks take turns or step together. Without it they take turns, but for a loss or a balance that
             needs them together.
         table_learning_rate: Learning rate of the tables; without it, the network's.
@@ -673,6 +729,7 @@ class Training(TypedDict, total=False):
     parity: Parity
     patience: int
     refit: bool
+    shrinkage: Shrinkage
     steps: Steps
     table_learning_rate: float
     table_optimizer: Optimizer
@@ -688,9 +745,11 @@ class RunConfig(TypedDict, total=False):
         columns: The features, in the order of the network's fields.
         data: Where rows come from.
         evaluation: How a model is judged.
+        features: Features that follow from others.
         network: Which network, and its sizes.
         search: How masks are found, for network.kind = "sparse_sharing".
         seed: Seed of the initial weights, the order of rows, and dropout.
+        start: The model that training goes on from.
         tasks: What is predicted.
         threads: Worker threads. The result is the same, byte for byte, for the same number of threads. Without it:
             all cores of the machine.
@@ -701,9 +760,11 @@ class RunConfig(TypedDict, total=False):
     columns: Mapping[str, Column]
     data: Data
     evaluation: Evaluation
+    features: Features
     network: Network
     search: Search
     seed: int
+    start: Start
     tasks: Mapping[str, Task]
     threads: int
     training: Training

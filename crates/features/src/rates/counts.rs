@@ -93,7 +93,7 @@ impl TryFrom<String> for Counts {
     }
 }
 
-fn read(bytes: &mut (impl Iterator<Item = u8> + ExactSizeIterator)) -> Option<Table> {
+fn read(bytes: &mut impl ExactSizeIterator<Item = u8>) -> Option<Table> {
     let n_keys = usize::try_from(take(bytes)?).ok()?;
     // A key takes three bytes at least.
     if n_keys > MOST_KEYS || n_keys > bytes.len() / 3 {
