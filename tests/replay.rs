@@ -277,7 +277,10 @@ fn what_is_no_score_log_is_refused() {
     let path = folder.path();
     let check = |log: &str, parts: &[&str]| refused(path, &["replay", log, "run"], parts);
     check("none.parquet", &["none.parquet", "cannot open"]);
-    check("log/test.csv", &["log/test.csv", "no file of a score log"]);
+    check(
+        "log/test.csv",
+        &["log/test.csv", "not a file of a score log"],
+    );
     fs::create_dir(path.join("empty")).unwrap();
     fs::write(path.join("empty/.scores-a-1.parquet.unfinished"), "PAR1").unwrap();
     check(

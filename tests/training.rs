@@ -257,7 +257,7 @@ fn interrupted(
             schema: &all.schema,
             data_key: all.key,
         }),
-        earlier: None,
+        earlier: file.plan.start.as_ref().map(|start| &start.earlier),
         network: &file.plan.network,
         plan: &file.plan.train,
         schema: &data.schema,

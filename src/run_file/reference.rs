@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Sections in the order in which one writes a run file.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "data",
     "columns",
     "features",
@@ -13,6 +13,7 @@ const ORDER: [&str; 9] = [
     "network",
     "search",
     "training",
+    "start",
     "calibration",
     "evaluation",
 ];

@@ -401,7 +401,11 @@ fn guesses_at_the_token_are_slowed() {
         twice.error()
     );
     let twice = server.admin("PUT", labels, r#"{"shadow": [1, 1]}"#);
-    assert!(twice.error().contains("comes twice"), "{}", twice.error());
+    assert!(
+        twice.error().contains("is listed twice"),
+        "{}",
+        twice.error()
+    );
     let large = format!("{{\"stable\": {}1}}", " ".repeat(1 << 17));
     assert_eq!(server.admin("PUT", labels, &large).status, 413);
 }

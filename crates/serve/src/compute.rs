@@ -99,7 +99,7 @@ impl Workers {
     pub fn submit(&self, job: Job) -> Result<(), ApiError> {
         let full = |_| {
             ErrorKind::Overloaded.error(format!(
-                "the queue is full ({} requests waiting, the maximum of this server); try again in a moment",
+                "the queue is full ({} waiting, the maximum of this server); try again in a moment",
                 self.queue.limit().count
             ))
         };

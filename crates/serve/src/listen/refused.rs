@@ -41,7 +41,7 @@ fn content_headers(body: &[u8]) -> String {
 fn what(status: &str, header_bytes: usize) -> Option<String> {
     Some(match status {
         "400" => "the request is not HTTP: its first line or a header is malformed, or headers contradict \
-                  each other on the body's length; send HTTP/1.1 (RFC 9112) or HTTP/2"
+                  each other on the body's length; send HTTP 1.1 (RFC 9112) or HTTP/2"
             .to_owned(),
         "414" => "the request's path is too long; send data in the body".to_owned(),
         "431" => format!(
