@@ -181,6 +181,23 @@ fn the_command_takes_the_model_from_where_it_runs() {
     RunFile::open(&folder.path().join("next/run.toml"), &[]).unwrap();
 }
 
+/// A tuning tries what the model leaves open: no other network, no other columns.
+#[test]
+fn a_tuning_keeps_the_columns_and_the_network_of_the_model() {
+    let folder = log();
+    let sets = from_first(&["data.test=[]"]);
+    // The network is that of the model, unstated.
+    let sets = SETS.iter().chain(&sets).flat_map(|set| ["--set", set]);
+    let sets: Vec<&str> = sets.collect();
+    let tune = ["tune", "log/run.toml", "--budget", "4s", "--out", "tuned"];
+    done(folder.path(), &[&tune[..], &sets].concat());
+    let tuned = fs::read_to_string(folder.path().join("tuned/tuned.toml")).unwrap();
+    assert!(tuned.contains("[start]"), "{tuned}");
+    assert!(!tuned.contains("rates"), "{tuned}");
+    let file = RunFile::open(&folder.path().join("tuned/tuned.toml"), &[]).unwrap();
+    assert!(file.plan.start.is_some());
+}
+
 #[test]
 fn every_difference_is_refused_with_its_remedy() {
     let folder = log();

@@ -18,7 +18,7 @@ enum Values {
 }
 
 /// What is tried beside the default, which most trials keep.
-const SETTINGS: [(&str, Values); 12] = [
+const SETTINGS: [(&str, Values); 13] = [
     ("training.learning_rate", Values::Ratio(3e-4, 4e-3)),
     ("training.table_learning_rate", Values::Ratio(1e-4, 4e-3)),
     ("training.weight_decay", Values::Ratio(1e-4, 1e1)),
@@ -40,10 +40,13 @@ const SETTINGS: [(&str, Values); 12] = [
     ),
     ("network.gram", Values::OneOf(&["\"none\"", "\"triangle\""])),
     ("network.dropout", Values::OneOf(&["0.1", "0.3"])),
+    (RATES, Values::OneOf(&["\"auto\""])),
 ];
 
-/// Goes only where the rule that it is about goes.
+/// Tried only where the rule that it extends is allowed.
 const SHRINKAGE: &str = "training.shrinkage";
+
+const RATES: &str = "features.rates";
 
 /// The probability that a trial changes a setting. The defaults are good and the trials few: one that differs in a few
 /// settings can be better by any of them, one that differs in all is seldom better at all.
@@ -81,6 +84,7 @@ impl Space {
         Space {
             settings: settings
                 .filter(|(key, _)| is_open(key) && (key != SHRINKAGE || can_shrink(file)))
+                .filter(|(key, _)| file.plan.start.is_none() || keeps_the_model(key))
                 .collect(),
             seed: file.plan.train.seed,
             states_epochs: file.states(&["training", "epochs"]),
@@ -107,6 +111,11 @@ impl Space {
             .map(|(i, (key, values))| format!("{key}={}", values.at(rng.uniform(i as u64))))
             .collect()
     }
+}
+
+/// True if a training that goes on from a model may change the setting: its columns and its network are given.
+fn keeps_the_model(key: &str) -> bool {
+    key == "network.dropout" || (key != RATES && !key.starts_with("network."))
 }
 
 /// Whether shrinkage for all tasks goes with what the run file states.
