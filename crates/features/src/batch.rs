@@ -11,7 +11,7 @@ pub struct Batch {
     pub fields: Vec<FieldIds>,
     /// `labels[task][row]`; NaN where unknown (null, or outside the task's population).
     pub labels: Vec<Vec<f32>>,
-    /// `truths[task][row]`: the true probability where the log is made up; empty otherwise.
+    /// `truths[task][row]`: the true probability in a synthetic log; empty otherwise.
     pub truths: Vec<Vec<f32>>,
     /// The hashed value of the group column of each row, [`NO_GROUP`] where it has none; empty without such a
     /// column.
@@ -30,8 +30,8 @@ pub struct FieldIds {
     pub offsets: Vec<u32>,
     /// For scaled numbers: the factor of each id's vector. Empty: all 1.
     pub weights: Vec<f32>,
-    /// The row of each number that was clipped to its table's range, ascending. Only the encoder says;
-    /// rows that were gathered, selected or cached have forgotten it.
+    /// Row of each number that was clipped to its table's range, ascending. Only the encoder fills this in;
+    /// it is empty after rows are gathered, selected or cached.
     pub clipped: Vec<u32>,
     /// For numbers that enter the first layer directly ([`crate::Piecewise`]): [`PER_ROW`] a row, and no ids.
     pub numbers: Vec<f32>,

@@ -21,7 +21,7 @@ pub struct Column {
     pub name: String,
     /// The values, list items one after another.
     pub values: Values,
-    /// Where each row's list starts; `None` for one value a row.
+    /// Offset at which each row's list starts; `None` for one value per row.
     pub offsets: Option<Vec<u32>>,
     /// One flag a row: the row's value is null. Empty: none is. (The value at a null is arbitrary;
     /// a null list is an empty list.)
@@ -33,8 +33,8 @@ pub struct Column {
 pub enum Values {
     /// Texts, stored end to end.
     Text(Texts),
-    /// Whole numbers, and booleans as 0 and 1. (Those beyond 64 bits and decimals of many digits are
-    /// texts: they keep all their digits.)
+    /// Whole numbers, and booleans as 0 and 1. (Integers beyond 64 bits and long decimals are stored as
+    /// texts, which keep all digits.)
     Int(Vec<i64>),
     /// Floating-point numbers. NaN is no value.
     Float(Vec<f64>),
@@ -53,7 +53,7 @@ impl Values {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Values::Text(texts) => texts.len(),
@@ -63,7 +63,7 @@ impl Values {
         }
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -146,14 +146,14 @@ impl Texts {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 }
 
 impl Column {
-    /// Whether row `row` holds no value.
+    /// Returns true if row `row` holds no value.
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.get(row).copied().unwrap_or(false)
     }

@@ -8,11 +8,11 @@ use crate::value::TextBuffer;
 #[derive(Debug)]
 pub struct ColumnBuilder {
     name: String,
-    /// Whether the column was in some row of the file.
+    /// True if some row of the file has the column.
     seen: bool,
     values: Option<Values>,
     n_values: u32,
-    /// Where the values of each row end; a row without is null.
+    /// Offset at which the values of each row end; a row without values is null.
     ends: Vec<u32>,
     has_nulls: bool,
     is_list: bool,
@@ -20,7 +20,7 @@ pub struct ColumnBuilder {
     empty_lists: Vec<usize>,
 }
 
-/// Whole numbers up to here are floating-point numbers too.
+/// Largest whole number up to which every integer is exact in floating point.
 const EXACT: u64 = 1 << 53;
 
 impl ColumnBuilder {
@@ -48,7 +48,7 @@ impl ColumnBuilder {
         self.values.as_ref().map_or(0, Values::n_bytes) + 4 * self.ends.len()
     }
 
-    /// Whether some row had this column, if only as a null.
+    /// Returns true if some row had this column, even if only as a null.
     pub fn is_seen(&self) -> bool {
         self.seen
     }
@@ -131,7 +131,7 @@ impl ColumnBuilder {
         self.ends.push(self.n_values);
     }
 
-    /// What was gathered; the next block begins.
+    /// Returns the collected column and starts the next block.
     pub fn finish(&mut self) -> Column {
         let ends = std::mem::take(&mut self.ends);
         let mut nulls = Vec::new();

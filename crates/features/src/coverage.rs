@@ -18,7 +18,7 @@ use frequent::Frequent;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Of fewer rows a share says nothing.
+/// Minimum number of rows for a share to be meaningful.
 const FEWEST_ROWS: u64 = 10;
 
 /// New values that are shown of a column.
@@ -62,7 +62,7 @@ pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u6
     (rows.filter(has_number).count() as u64, 0)
 }
 
-/// What some rows hold of a column.
+/// Coverage counts of one column over some rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColumnCoverage {
     /// The feature's name.
@@ -91,7 +91,7 @@ pub struct ColumnCoverage {
     pub labels: Vec<LabelsBySeen>,
 }
 
-/// A number that was clipped, and where it stands.
+/// A clipped number and its position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clipped {
     /// Its file and row.
@@ -105,7 +105,7 @@ pub struct Clipped {
 pub struct NewValue {
     /// Its text, control characters escaped, at most 60 characters.
     pub value: String,
-    /// How often it was found, at least.
+    /// Lower bound of its number of occurrences.
     pub count: u64,
 }
 
@@ -170,8 +170,8 @@ impl ColumnCoverage {
         }
     }
 
-    /// Whether a number lies more than a width of the range beyond it: no number that is merely larger than those
-    /// of the training rows, as some of every part are.
+    /// Returns true if a number lies more than one range width beyond the range. Numbers that are only
+    /// slightly larger than those of the training rows, which any part may have, do not count.
     pub fn has_far_number(&self) -> bool {
         let first = self.first_clipped.as_ref().zip(self.range);
         first.is_some_and(|(first, range)| is_far(first.value, range))
@@ -194,8 +194,9 @@ impl ColumnCoverage {
         }
     }
 
-    /// Whether a share of ten rows or more is far above that of `reference`: at least half, and what it leaves is less than half
-    /// of what the reference's leaves. Without a reference, only 95 % and more is far above.
+    /// Returns the kind of share that is far above that of `reference`, if any; `None` for less than ten rows.
+    /// Far above means: at least half, with a remainder less than half of the reference's remainder. Without a
+    /// reference, only 95 % and more is far above.
     pub fn jump(&self, reference: Option<Shares>) -> Option<Jump> {
         if self.rows < FEWEST_ROWS {
             return None;
@@ -250,8 +251,8 @@ impl Coverage {
         }
     }
 
-    /// Counts all rows of a batch, whose texts are not at hand. `is_unseen(field, id)` says what training
-    /// never saw.
+    /// Counts all rows of a batch whose texts are not available. `is_unseen(field, id)` returns true for ids
+    /// that training did not see.
     pub fn observe(&mut self, batch: &Batch, is_unseen: impl Fn(usize, u32) -> bool) {
         let rows: Vec<usize> = (0..batch.n_rows).collect();
         let labels = Labels::new(&batch.labels, &rows);
@@ -262,8 +263,8 @@ impl Coverage {
         }
     }
 
-    /// Counts the rows `rows` (ascending) of a batch, and the texts of `block`, which it was encoded from.
-    /// `place(row)` says where a row stands, for messages.
+    /// Counts the rows `rows` (ascending) of a batch, and the texts of `block`, from which it was encoded.
+    /// `place(row)` returns the position of a row, for messages.
     pub fn observe_rows(
         &mut self,
         block: &Block,
@@ -304,8 +305,8 @@ impl Coverage {
         }
     }
 
-    /// What was counted, with the most frequent new values. `is_unseen` says which of them are new after all
-    /// rows are known; a task without known labels is left out.
+    /// Returns the counts with the most frequent new values. `is_unseen` returns true for values that are
+    /// still new after all rows were read; a task without known labels is left out.
     pub fn finish(self, is_unseen: impl Fn(usize, u32) -> bool) -> Vec<ColumnCoverage> {
         let columns = self.columns.into_iter().zip(self.new_values).enumerate();
         let finished = |(f, (mut column, new_values)): (usize, (ColumnCoverage, Frequent))| {
@@ -349,7 +350,7 @@ impl<'a> Labels<'a> {
         labels
     }
 
-    /// Those of some rows, task by task; none where rows have no labels.
+    /// Returns the known labels of some rows, task by task; empty if rows have no labels.
     fn of(&self, rows: &[usize]) -> Vec<KnownLabels> {
         let of_task = |labels: &Vec<f32>| {
             let mut counts = KnownLabels::default();

@@ -48,10 +48,10 @@ impl Encoder {
         &self.schema
     }
 
-    /// The rows of `block` with their labels, truths and groups.
+    /// Encodes the rows of `block` with their labels, true probabilities and groups.
     ///
     /// # Errors
-    /// A column is absent, a number is none, a label is outside its range: see [`EncodeError`].
+    /// A column is absent, a number is not valid, or a label is outside its range: see [`EncodeError`].
     pub fn encode(&self, block: &Block) -> Result<Batch, EncodeError> {
         let mut batch = self.encode_features(block)?;
         batch.labels = labels::labels(&self.schema.tasks, block)?;
@@ -69,11 +69,12 @@ impl Encoder {
         self.encode_some(block, |_| true)
     }
 
-    /// As [`Encoder::encode_features`], but only the fields (by their place in the schema) that are
-    /// `wanted`, as those of a request's context; the others hold no ids, and their columns may be absent.
+    /// Encodes like [`Encoder::encode_features`], but only the fields (by their position in the schema) that
+    /// are `wanted`, such as those of a request's context. The other fields hold no ids, and their columns
+    /// may be absent.
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
+    /// The same as [`Encoder::encode`].
     pub fn encode_some(
         &self,
         block: &Block,

@@ -62,7 +62,7 @@ impl Fit {
         }
     }
 
-    /// Whether some table learns from rows; otherwise the pass can be left out.
+    /// Returns true if some table learns from rows; otherwise the pass can be skipped.
     pub fn needs_rows(&self) -> bool {
         self.learners.iter().any(Learner::needs_rows)
     }
@@ -119,7 +119,7 @@ impl Fit {
     }
 }
 
-/// What one table has learned so far.
+/// State that one table has learned so far.
 enum Learner {
     /// A hash needs no rows.
     Hash,
@@ -269,7 +269,7 @@ fn most_frequent(
     }
 }
 
-/// What a scaled column learns.
+/// Statistics of a scaled column.
 struct Scale {
     log: bool,
     /// Of the numbers as they are scaled, after the logarithm.
@@ -394,8 +394,8 @@ impl Sample {
         Piecewise::fit(&self.numbers, range, pieces)
     }
 
-    /// Boundary `k` of `buckets` is the value that `k / buckets` of the numbers are below; equal ones
-    /// count once, and none stands at the smallest number.
+    /// Returns the bucket boundaries: below boundary `k` of `buckets` lie `k / buckets` of the numbers. Equal
+    /// boundaries count once, and there is no boundary at the smallest number.
     fn quantiles(mut self, buckets: u32, least: f64) -> IdSpace {
         self.numbers.sort_unstable_by(f64::total_cmp);
         let n = self.numbers.len();

@@ -7,11 +7,12 @@ use crate::schema::{Population, Task};
 use crate::value::{said_number, shown_label};
 use serde::{Deserialize, Serialize};
 
-/// The labels of every task, `[task][row]`: NaN where null, empty, NaN, or outside the task's population.
+/// Returns the labels of every task, `[task][row]`: NaN if null, empty, NaN, or outside the task's
+/// population.
 ///
 /// # Errors
-/// A label's column is absent; a binary label is neither the number 0 or 1 nor a text that says one
-/// (`1`, `1.00`, `1e0`, `+1`, `true`); a ratio is negative or not finite.
+/// A label's column is absent; a binary label is neither the number 0 or 1 nor a text of one (`1`, `1.00`,
+/// `1e0`, `+1`, `true`); a ratio is negative or not finite.
 pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
     let read = |task: &Task| {
         let column = block.require(&task.label, &format!("the label of task \"{}\"", task.name))?;
@@ -54,8 +55,8 @@ fn truth(column: &Column, row: usize) -> Result<f32, EncodeError> {
     Ok(number.map_or(f32::NAN, |x| x as f32))
 }
 
-/// Whether row `row` is in the population of task `t`, and of the task that this one refers to, and
-/// so on. A chain is no longer than there are tasks.
+/// Returns true if row `row` is in the population of task `t`, of the task that it refers to, and so on. A
+/// chain has at most as many tasks as the schema.
 fn is_about(tasks: &[Task], labels: &[Vec<f32>], t: usize, row: usize) -> bool {
     let mut population = tasks[t].population;
     for _ in tasks {
@@ -101,7 +102,7 @@ fn ratio(values: &Values, i: usize) -> Option<f32> {
     (ratio.is_finite() && ratio >= 0.0).then_some(ratio)
 }
 
-/// The number that a value is or says, but for dates and times: midnight is no label.
+/// Returns the number of a value or of its text; `None` for dates and times, since midnight is not a label.
 fn label_number(values: &Values, i: usize) -> Option<f64> {
     match values {
         Values::Int(numbers) => Some(numbers[i] as f64),
@@ -111,7 +112,7 @@ fn label_number(values: &Values, i: usize) -> Option<f64> {
     }
 }
 
-/// How many rows there are and what is known of them, task by task.
+/// Number of rows, and counts of their known labels, task by task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelCounts {
     /// Number of rows.

@@ -58,7 +58,7 @@ fn is_divided_by_blanks(inner: &[u8]) -> bool {
     has_blank
 }
 
-/// What is left to read between the brackets.
+/// Unread text between the brackets.
 struct Scan<'a> {
     rest: &'a [u8],
     bracket: Bracket,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// standardised logarithm. The place of a missing one is NaN.
 pub const PER_ROW: usize = 3;
 
-/// What a row holds of a missing number.
+/// Encoding of a missing number.
 pub const MISSING: [f32; PER_ROW] = [f32::NAN, 0.0, 0.0];
 
 /// The scale of a column, fitted to the training rows. Numbers outside the knots count as the nearest knot.
@@ -54,7 +54,7 @@ impl Piecewise {
         self.knots.len().saturating_sub(1)
     }
 
-    /// What a row holds of a number, [`PER_ROW`] of them.
+    /// Returns the [`PER_ROW`] inputs that encode a number.
     pub fn encode(&self, x: Option<f64>) -> [f32; PER_ROW] {
         let Some((x, (&first, &last))) = x.zip(self.knots.first().zip(self.knots.last())) else {
             return MISSING;

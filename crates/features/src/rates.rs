@@ -36,19 +36,20 @@ pub enum RatesPlan {
     /// None.
     #[default]
     None,
-    /// Those of single categorical columns of more than 100 values that predict labels of later training rows.
+    /// Rates of single categorical columns of more than 100 values that predict labels of later training
+    /// rows.
     Auto,
     /// These.
     These(Vec<RatePlan>),
 }
 
 impl RatesPlan {
-    /// Whether there is none.
+    /// Returns true if there are no rates.
     pub fn is_none(&self) -> bool {
         *self == RatesPlan::None
     }
 
-    /// How many fields they are, where the plan says which.
+    /// Returns the number of fields, if the plan lists them.
     pub fn n_fields(&self) -> usize {
         match self {
             RatesPlan::None | RatesPlan::Auto => 0,
@@ -71,15 +72,15 @@ pub struct RatePlan {
 pub struct Rate {
     /// The categorical fields, by their place in the schema, each before this one.
     pub of: Vec<usize>,
-    /// What is told of them.
+    /// Quantity that the feature measures.
     pub measure: Measure,
     /// Rows by the ids of those fields.
     pub counts: Counts,
-    /// How the number enters the first layer; fitted to what the training rows see.
+    /// Encoding of the number in the first layer, fitted to the values that training rows have.
     pub scale: Piecewise,
 }
 
-/// What is told of an id.
+/// Quantity measured for an id.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -121,7 +122,7 @@ impl Measure {
         }
     }
 
-    /// Whether its numbers are such.
+    /// Returns true if its numbers are valid.
     fn is_sound(&self, n_tasks: usize) -> bool {
         match *self {
             Measure::Rows { factor } => factor.is_finite() && factor > 0.0,
@@ -148,8 +149,8 @@ impl Rate {
         self.measure.value(known, positives)
     }
 
-    /// What the rows of a batch hold of it; `ids_of(field)` are the ids of a field and whether they are the one row
-    /// that all rows share.
+    /// Returns the values for the rows of a batch; `ids_of(field)` returns the ids of a field and true if
+    /// they are the one row that all rows share.
     pub(crate) fn encode<'b>(
         &self,
         schema: &Schema,
@@ -169,10 +170,10 @@ impl Rate {
         out
     }
 
-    /// Whether it is a count or rate of fields of this schema, standing at field `place`.
+    /// Checks that this is a count or rate of fields of this schema, at position `place`.
     ///
     /// # Errors
-    /// The text says what is wrong.
+    /// The text describes the error.
     pub fn check(&self, schema: &Schema, place: usize) -> Result<(), String> {
         let is_category = |&f: &usize| {
             f < place

@@ -5,7 +5,7 @@ use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
 use serde::{Deserialize, Serialize};
 
-/// What the run file says of the columns, before any row was read.
+/// Settings of the columns in the run file, before any row is read.
 ///
 /// [`crate::fit::Fit`] turns it into a [`Schema`] by one pass over the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl Product {
 /// One feature: a column of the log, read into ids of one table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
-    /// Unique name; the column's name unless the run file says otherwise.
+    /// Unique name; default: the column's name.
     pub name: String,
     /// The column of the log that it reads.
     pub column: String,
@@ -101,7 +101,7 @@ pub struct Field {
     pub missing: Vec<String>,
 }
 
-/// How the vectors of a list become one vector.
+/// Pooling of the vectors of a list into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -117,13 +117,13 @@ pub enum Pooling {
 /// An id space as planned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TablePlan {
-    /// Unique name; that of its first field unless the run file says otherwise.
+    /// Unique name; default: the name of its first field.
     pub name: String,
-    /// How values become ids.
+    /// Mapping from values to ids.
     pub ids: IdSpacePlan,
 }
 
-/// How values of an id space become ids, before fitting.
+/// Mapping from values of an id space to ids, before fitting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpacePlan {
     /// `1 + hash(text) mod buckets`; 0 is "missing", `buckets + 1` "unknown".
@@ -144,7 +144,7 @@ pub enum IdSpacePlan {
     Numeric(NumericPlan),
 }
 
-/// How a numeric column enters the network.
+/// Encoding of a numeric column in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumericPlan {
@@ -169,7 +169,7 @@ pub enum NumericPlan {
 pub struct Table {
     /// Unique name.
     pub name: String,
-    /// How values become ids.
+    /// Mapping from values to ids.
     pub ids: IdSpace,
     /// The least and the largest number of a numeric table: others are clipped to it. `None`: nothing is
     /// clipped, as in models of earlier versions.
@@ -177,7 +177,7 @@ pub struct Table {
     pub range: Option<[f64; 2]>,
 }
 
-/// How values of an id space become ids, fitted to the training rows.
+/// Mapping from values of an id space to ids, fitted to the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpace {
     /// `1 + hash(text) mod buckets`; 0 is "missing". `buckets + 1` rows, and one for "unknown".
@@ -186,7 +186,7 @@ pub enum IdSpace {
         buckets: u32,
         /// The hash function.
         function: HashFunction,
-        /// Whether row `buckets + 1` stands for ids that no training row has; without it they are the
+        /// True if row `buckets + 1` is shared by the ids that are in no training row; if false, they are the
         /// zero vector, as in models of earlier versions.
         #[serde(default)]
         unknown: bool,
@@ -261,7 +261,7 @@ impl IdSpace {
         }
     }
 
-    /// Whether an id is that of all values that a vocabulary does not hold.
+    /// Returns true if an id is the shared id of all values outside a vocabulary.
     pub fn is_unknown(&self, id: u32) -> bool {
         matches!(self, IdSpace::Vocabulary { .. }) && id == 1
     }
@@ -287,11 +287,11 @@ pub struct Task {
     pub label: String,
     /// The rows that it is about.
     pub population: Population,
-    /// What is minimised.
+    /// Objective to minimise.
     pub objective: Objective,
     /// Factor of its loss in joint training.
     pub weight: f64,
-    /// Column with the true probability, where the log is made up: evaluation only, never a feature.
+    /// Column with the true probability in a synthetic log: for evaluation only, never a feature.
     pub truth: Option<String>,
 }
 
@@ -305,7 +305,7 @@ pub enum Population {
     Where(usize),
 }
 
-/// What a task minimises.
+/// Objective of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
@@ -323,7 +323,7 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// Whether labels are 0 or 1.
+    /// Returns true if labels are 0 or 1.
     pub fn is_binary(&self) -> bool {
         !matches!(self, Objective::Ratio)
     }

@@ -37,7 +37,7 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// How many of it make a second; `None` for days.
+    /// Returns the number of units per second; `None` for days.
     fn per_second(self) -> Option<i64> {
         match self {
             TimeUnit::Days => None,
@@ -80,7 +80,7 @@ impl Timestamp {
         Timestamp::new(count.div_euclid(per_second), nanos as u32)
     }
 
-    /// As [`Timestamp::of`], with a fraction.
+    /// Returns the instant of a count with a fraction; see [`Timestamp::of`].
     pub fn of_f64(count: f64, unit: TimeUnit) -> Timestamp {
         if count.trunc() == count {
             return Timestamp::of(count as i64, unit);
@@ -116,9 +116,9 @@ impl Timestamp {
         self.nanos
     }
 
-    /// The instant that an ISO 8601 text says: a date, or date and time of day after a blank or `T`, with
-    /// or without seconds, fraction (nine digits at most) and offset (`Z`, ` UTC`, `+02:00`, `+0200`,
-    /// `+02`, with or without a blank before it). `None` for any other text.
+    /// Parses an ISO 8601 text: a date, or a date and time of day after a blank or `T`, with or without
+    /// seconds, fraction (at most nine digits) and offset (`Z`, ` UTC`, `+02:00`, `+0200`, `+02`, with or
+    /// without a blank before it). Returns `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Timestamp> {
         let (date, rest) = text.split_at_checked(10)?;
         let midnight = parse_date(date)?.checked_mul(DAY)?;
@@ -162,7 +162,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The seconds since midnight that a text `hh:mm:ss`, with or without a fraction, says.
+/// Parses a text `hh:mm:ss`, with or without a fraction, as seconds since midnight.
 pub(crate) fn time_of_day(text: &[u8]) -> Option<Timestamp> {
     let (clock, rest) = parse_clock(text)?;
     let has_seconds = text.get(5) == Some(&b':');

@@ -54,12 +54,12 @@ pub fn widen(x: f32) -> f64 {
     text.parse().unwrap_or(f64::from(x))
 }
 
-/// As [`widen`], for the bits of a half-precision number: 0.1 for the nearest to it that 16 bits hold.
+/// Widens the bits of a half-precision number like [`widen`]: the 16-bit number nearest to 0.1 becomes 0.1.
 pub fn widen_half(bits: u16) -> f64 {
     shortest(f16::from_bits(bits).to_f32(), |x| f16::from_f32(x).to_f32())
 }
 
-/// As [`widen`], for the upper half of the bits of a 32-bit number.
+/// Widens the upper half of the bits of a 32-bit number like [`widen`].
 pub fn widen_bfloat(bits: u16) -> f64 {
     let round = |x| bf16::from_f32(x).to_f32();
     shortest(bf16::from_bits(bits).to_f32(), round)
@@ -80,7 +80,8 @@ pub fn shown(values: &Values, i: usize) -> String {
     shown_text(buffer.plain(values, i))
 }
 
-/// As [`shown`], in quotes unless it reads as a number: a CSV file has no other way to hold one.
+/// Returns the text of [`shown`], in quotes if it does not read as a number: a CSV file can hold a number
+/// only as text.
 pub(crate) fn shown_label(values: &Values, i: usize) -> String {
     let shown = shown(values, i);
     match shown.trim().parse::<f64>() {
@@ -107,7 +108,7 @@ impl Column {
         Ok(self.only_stored(row)?.filter(|&i| !self.says_nothing(i)))
     }
 
-    /// As [`Column::only`], but for blanks and NaN, which are values here.
+    /// Returns the index of the only value like [`Column::only`], but counts blanks and NaN as values.
     fn only_stored(&self, row: usize) -> Result<Option<usize>, EncodeError> {
         let range = self.range(row);
         match range.len() {
@@ -130,7 +131,7 @@ impl Column {
         }
     }
 
-    /// Whether numbers with fractions are among the values, of whatever row: such are no ids.
+    /// Returns true if some value in any row is a number with a fraction: such numbers cannot be ids.
     fn has_fractions(&self) -> bool {
         let is_fraction = |x: &f64| x.is_finite() && x.fract() != 0.0;
         matches!(&self.values, Values::Float(numbers) if numbers.iter().any(is_fraction))
@@ -146,7 +147,7 @@ impl Column {
         x.map(|x| self.finite(row, x)).transpose()
     }
 
-    /// As [`Column::number`], finite or not.
+    /// Returns the number of [`Column::number`], finite or not.
     fn any_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
         Ok(match &self.values {
             Values::Text(texts) => self.parse(row, texts.get(i))?,
@@ -156,7 +157,7 @@ impl Column {
         })
     }
 
-    /// The number that a text says, finite or not; `None` for one that says nothing.
+    /// Parses the number in a text, finite or not; `None` for a text without a value.
     fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
         let mut scratch = Vec::new();
         let said = canonical(text, &mut scratch);
@@ -184,7 +185,7 @@ impl Column {
     }
 }
 
-/// The number that a text says: `7`, `1.50`, `1e3`, `true`; `None` for a date as for any other text.
+/// Parses the number in a text: `7`, `1.50`, `1e3`, `true`; `None` for a date or any other text.
 pub fn said_number(text: &[u8]) -> Option<f64> {
     let mut scratch = Vec::new();
     let said = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
@@ -192,10 +193,10 @@ pub fn said_number(text: &[u8]) -> Option<f64> {
 }
 
 impl Block {
-    /// The column of this name, which `wanted_by` reads.
+    /// Returns the column of this name, which `wanted_by` reads.
     ///
     /// # Errors
-    /// There is none; the error names those that there are. Or one of its texts is not UTF-8.
+    /// The column does not exist (the error lists the existing ones), or one of its texts is not UTF-8.
     pub fn require(&self, name: &str, wanted_by: &str) -> Result<&Column, EncodeError> {
         let column = self
             .column(name)
@@ -319,7 +320,7 @@ impl<'a> FieldReader<'a> {
         Ok(())
     }
 
-    /// As [`Self::texts`], for numbers, which must be finite.
+    /// Returns numbers like [`Self::texts`]; they must be finite.
     pub(crate) fn numbers(
         &mut self,
         row: usize,
@@ -371,10 +372,10 @@ pub fn each_text(
     Ok(())
 }
 
-/// As [`each_text`], for a numeric field.
+/// Visits numbers like [`each_text`], for a numeric field.
 ///
 /// # Errors
-/// As [`crate::Encoder::encode_features`].
+/// The same as [`crate::Encoder::encode_features`].
 pub fn each_number(
     field: &Field,
     block: &Block,

@@ -80,7 +80,7 @@ fn these(of: &[&[usize]]) -> RatesPlan {
     RatesPlan::These(of.iter().map(rate).collect())
 }
 
-/// What training on all rows of a block gives.
+/// Result of training on all rows of a block.
 struct Trained {
     encoder: Encoder,
     past: PastRates,
@@ -115,12 +115,12 @@ impl Trained {
         }
     }
 
-    /// What a training row knows of a field.
+    /// Returns the value of a field for a training row.
     fn known(&self, field: usize, row: usize) -> Option<f64> {
         self.past.value(field, &self.batch, row, self.blocks[row])
     }
 
-    /// What a later row with the same ids knows.
+    /// Returns the value of a field for a later row with the same ids.
     fn later(&self, field: usize, row: usize) -> Option<f64> {
         let rate = self.encoder.schema().rate(field).unwrap();
         let ids = rate.of.iter().map(|&of| self.batch.fields[of].ids[row]);

@@ -10,8 +10,8 @@ const KEPT: usize = 1024;
 /// Bytes of a text that are kept: what is shown of it.
 const LONGEST: usize = 256;
 
-/// Counts texts by the rule of Misra and Gries (1982): of `n` texts, each that was added more than `n / 1024`
-/// times is there, and its count is too small by no more than that.
+/// Counter of texts by the rule of Misra and Gries (1982): of `n` texts, each that was added more than `n /
+/// 1024` times is present, and its count is too small by at most that number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frequent {
     /// The id of each text, and its count.

@@ -57,8 +57,8 @@ impl SeenIds {
         }
     }
 
-    /// Whether id `id` of field number `field` was never seen: in a hashed table, that no row had it; in a
-    /// vocabulary, that it is the id of all values that are not among its own.
+    /// Returns true if id `id` of field number `field` was not seen in training: in a hashed table, if no row
+    /// had it; in a vocabulary, if it is the shared id of all values outside the vocabulary.
     pub fn is_unseen(&self, field: usize, id: u32) -> bool {
         let table = self.schema.fields[field].table;
         match &self.tables[table] {

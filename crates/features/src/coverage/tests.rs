@@ -84,7 +84,7 @@ fn rows(rows: &[Row<'_>]) -> (Block, Batch) {
     (block, batch)
 }
 
-/// What `test` holds where training had `train`.
+/// Returns the coverage of `test` for the training rows `train`.
 fn coverage(train: &[Row<'_>], test: &[Row<'_>]) -> Vec<ColumnCoverage> {
     let mut seen = SeenIds::new(&schema());
     let (_, batch) = rows(train);

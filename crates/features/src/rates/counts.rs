@@ -47,7 +47,7 @@ impl Counts {
         self.table.keys.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no counts.
     pub fn is_empty(&self) -> bool {
         self.table.keys.is_empty()
     }
@@ -118,7 +118,7 @@ fn read(bytes: &mut impl ExactSizeIterator<Item = u8>) -> Option<Table> {
     bytes.next().is_none().then_some(table)
 }
 
-/// Seven bits a byte, low ones first; the top bit says that more follow.
+/// Appends a number in seven bits per byte, low bits first; the top bit marks that more bytes follow.
 fn push(mut number: u64, bytes: &mut Vec<u8>) {
     while number > 0x7F {
         bytes.push(number as u8 | 0x80);

@@ -1,4 +1,4 @@
-//! How strong evidence must be: the method of moments of the beta-binomial distribution.
+//! Strength of the prior for rates: the method of moments of the beta-binomial distribution.
 
 use super::Measure;
 
