@@ -49,7 +49,7 @@ impl Frame {
         }
     }
 
-    /// What messages call it.
+    /// Returns the name shown in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -85,7 +85,7 @@ struct Wanted {
     name: String,
     /// Among all columns.
     index: usize,
-    /// Whether its bytes are UUIDs, as their type says.
+    /// True if the type marks its bytes as UUIDs.
     is_uuid: bool,
 }
 
@@ -238,7 +238,7 @@ fn nulls(array: &dyn Array) -> Vec<bool> {
     })
 }
 
-/// Whether the field, or the items of its lists, are marked as UUIDs.
+/// Returns true if the field, or the items of its lists, are marked as UUIDs.
 fn is_uuid(field: &Field) -> bool {
     let is_named = |field: &Field| field.extension_type_name() == Some("arrow.uuid");
     is_named(field) || lists::item_field(field.data_type()).is_some_and(|item| is_named(item))
@@ -278,7 +278,7 @@ fn failed(path: &Path, rows: u64, error: ArrowError) -> ReadError {
             Err(source) => source.to_string(),
         },
         ArrowError::NotYetImplemented(what) => return ReadError::unsupported(path, what),
-        // What a program said that makes the batches.
+        // Error text of the program that produces the batches.
         ArrowError::CDataInterface(text) => text,
         error => format!("its rows are damaged ({error}); write them again"),
     };

@@ -165,7 +165,7 @@ struct Reader {
     blocks: Vec<Batch>,
     /// Its rows, in order.
     picks: Vec<Pick>,
-    /// How many of them are used.
+    /// Number of used rows.
     used: usize,
 }
 

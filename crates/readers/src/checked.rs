@@ -1,4 +1,4 @@
-//! What holds for the rows of every format: texts are UTF-8, and folders named `NAME=VALUE` are columns.
+//! Checks for the rows of every format: texts are UTF-8, and folders named `NAME=VALUE` are columns.
 
 use crate::encoding::Encoding;
 use crate::partitions::Partition;
@@ -34,7 +34,7 @@ impl Source for Checked {
     }
 }
 
-/// Decodes texts that are no UTF-8, or says of their rows, counted from 0, what is wrong.
+/// Decodes texts that are not UTF-8, or records the error of their rows, counted from 0.
 fn make_utf8(column: &mut Column, encoding: Encoding, broken: &mut BTreeMap<usize, String>) {
     let Values::Text(texts) = &column.values else {
         return;

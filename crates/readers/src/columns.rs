@@ -14,8 +14,8 @@ pub(crate) const LONGEST_ROW: usize = 16 << 20;
 /// A list of more values is no value of a row.
 pub(crate) const LONGEST_LIST: usize = 1 << 20;
 
-/// How many of these rows, at least one, make a block: up to what it may hold, or to a row that holds
-/// more than a row may.
+/// Returns the number of these rows, at least one, that make a block: up to the size limit of a block, or to
+/// a row that exceeds the limit of a row.
 pub(crate) fn fitting(sizes: &[usize]) -> usize {
     let mut sum = 0usize;
     let fits = |size: &&usize| {
@@ -157,7 +157,7 @@ impl RowsBuilder {
         self.n_rows + self.broken.len() >= BLOCK_ROWS || n_bytes() >= BLOCK_BYTES
     }
 
-    /// What was gathered, `None` where nothing was; the next block begins.
+    /// Returns the collected rows, `None` if there are none, and starts the next block.
     fn finish(&mut self, bytes_read: u64) -> Option<RawBlock> {
         let first_row = self.rows_before + 1;
         self.rows_before = self.rows_done();

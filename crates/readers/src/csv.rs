@@ -22,7 +22,7 @@ pub(crate) struct Csv {
     fields: Fields,
     delimiter: u8,
     names: Vec<String>,
-    /// Where the columns that were asked for are in a record.
+    /// Positions of the requested columns in a record.
     places: Vec<usize>,
 }
 
@@ -125,7 +125,7 @@ impl Csv {
         n > 0 && n + 1 == self.names.len()
     }
 
-    /// What is worth a second look in a record of several lines, if anything.
+    /// Returns a warning about a suspicious record of several lines, if there is one.
     fn doubt(&self, n_lines: u64) -> Option<String> {
         let n_breaks = n_lines - 1;
         let n_inner = self.inner_lines().count();
@@ -184,7 +184,7 @@ impl ReadRow for Csv {
     }
 }
 
-/// What is wrong with a record that begins in `line`.
+/// Describes the error in a record that begins in `line`.
 fn complaint(found: &Found, line: u64) -> String {
     let remedy = "close it, or write a quote that is part of a text twice, in a text in quotes";
     match found {

@@ -33,8 +33,8 @@ impl Encoded {
         Encoded::open_keeping(files, reading, encoder, with_labels, &[])
     }
 
-    /// As [`Encoded::open`]; [`Encoded::kept`] hands on the columns `keep` of the rows behind a batch, as the files
-    /// hold them.
+    /// Opens files like [`Encoded::open`]; [`Encoded::kept`] returns the columns `keep` of the rows of a
+    /// batch, as they are in the files.
     pub fn open_keeping(
         files: Vec<PathBuf>,
         reading: &Reading,
@@ -55,10 +55,10 @@ impl Encoded {
         )
     }
 
-    /// As [`Encoded::open`], of the rows of a frame.
+    /// Encodes the rows of a frame like [`Encoded::open`].
     ///
     /// # Errors
-    /// A column is absent, or of a type that has no values for us.
+    /// A column is absent, or of an unsupported type.
     pub fn of_frame(
         frame: Frame,
         encoder: Encoder,
@@ -84,7 +84,7 @@ impl Encoded {
         self.rows_read
     }
 
-    /// What is worth telling of the files; see [`Rows::notes`].
+    /// Returns notes about the files; see [`Rows::notes`].
     pub fn notes(&self) -> Vec<String> {
         self.rows.notes()
     }

@@ -87,7 +87,7 @@ fn not_looked_into(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(others)
 }
 
-/// Whether a file that is not hidden lies in the folder, however deep.
+/// Returns true if the folder holds a file that is not hidden, at any depth.
 fn holds_a_file(folder: &Path) -> bool {
     let shown = entries(folder).filter_entry(|entry| !is_hidden(entry.file_name()));
     shown.flatten().any(|entry| entry.file_type().is_file())
@@ -268,7 +268,7 @@ impl<'p> Part<'p> {
     }
 }
 
-/// What a glob names, by name.
+/// Returns the paths that match a glob, sorted by name.
 fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut found = vec![root.to_owned()];
     for part in Path::new(pattern).components() {

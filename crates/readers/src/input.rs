@@ -34,7 +34,7 @@ impl Input {
         let start = file.fill_buf().map_err(ReadError::io(path, "read"))?;
         refuse(path, start, unread)?;
         let mut reader = decompressed(file).map_err(ReadError::io(path, "read"))?;
-        // What is wrong with the compressed bytes is said when rows are read.
+        // Errors in the compressed bytes are reported when rows are read.
         if let Ok(start) = reader.fill_buf() {
             refuse(path, start, unread)?;
         }
@@ -62,7 +62,7 @@ impl Input {
     }
 }
 
-/// Refuses a file whose first bytes `unread` knows.
+/// Returns an error for a file whose first bytes `unread` recognises.
 fn refuse(
     path: &Path,
     start: &[u8],
@@ -112,7 +112,7 @@ fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn BufRead + Send> {
     Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
 }
 
-/// Whether these bytes begin a zlib stream. Its header has but two bytes, so a little of the rest must
+/// Returns true if these bytes begin a zlib stream. Its header has only two bytes, so a part of the rest must
 /// decompress too; after `x^`, which may begin a text, to a TFRecord.
 fn is_zlib(start: &[u8]) -> bool {
     let &[0x78, second, ..] = start else {

@@ -80,7 +80,7 @@ impl JsonLines {
             .trim_ascii()
     }
 
-    /// What is wrong with the line, in the parser's words, and what to do.
+    /// Describes the error in the line, with the parser's message and advice.
     fn complaint(&self, line: &Line, error: Option<&serde_json::Error>) -> String {
         let text = self.text();
         match (line, error) {
@@ -96,7 +96,7 @@ impl JsonLines {
     }
 }
 
-/// What to do with a line that shows that the file is JSON, but not one object a line.
+/// Returns advice for a line that shows that the file is JSON, but not one object per line.
 fn hint(path: &Path, text: &[u8]) -> Option<String> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let file = file.trim_end_matches(".gz").trim_end_matches(".zst");

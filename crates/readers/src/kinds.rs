@@ -2,7 +2,7 @@
 
 use crate::tfrecord::is_start;
 
-/// What a file that begins so is, and what to do with it; `None` where it may be read.
+/// Returns the kind of a file by its first bytes, with advice; `None` if the file may be readable.
 pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| start.starts_with(magic);
     Some(match start {

@@ -122,7 +122,7 @@ impl Parquet {
         Ok(sizes)
     }
 
-    /// Leaves out the next row, which holds too much, and says in which column most of it is.
+    /// Skips the next row, which is too large, and reports the column that holds most of it.
     fn skip_row(&mut self) -> Result<BrokenRow, ParquetError> {
         let mut largest = (0, "");
         for (leaf, reader) in self.leaves.iter().zip(&mut self.readers) {
@@ -216,7 +216,7 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// The leaf of the top-level field `root`; the error says what the field is instead.
+    /// Returns the leaf of the top-level field `root`; the error names the unsupported type of the field.
     fn find(schema: &SchemaDescriptor, root: usize) -> Result<Leaf, String> {
         let mut leaves =
             (0..schema.num_columns()).filter(|&i| schema.get_column_root_idx(i) == root);

@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 /// The value of a folder whose rows have none.
 const NULL: &[u8] = b"__HIVE_DEFAULT_PARTITION__";
 
-/// A column that a folder on the way to a file stands for: one value for all rows.
+/// A column defined by a folder on the path of a file: one value for all rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Partition {
     /// The column's name.
@@ -17,7 +17,7 @@ pub(crate) struct Partition {
     value: Option<Vec<u8>>,
 }
 
-/// Whether a folder of this name stands for a column.
+/// Returns true if a folder of this name defines a column.
 pub(crate) fn is_partition(folder: &OsStr) -> bool {
     partition(folder).is_some()
 }

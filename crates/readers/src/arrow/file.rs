@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How a file in the file format begins.
+/// First bytes of a file in the file format.
 pub(crate) const MAGIC: &[u8] = b"ARROW1\0\0";
 
 type Batches = Box<dyn RecordBatchReader + Send>;

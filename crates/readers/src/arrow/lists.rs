@@ -10,10 +10,10 @@ use arrow_schema::{ArrowError, DataType, FieldRef};
 use ncs_features::Values;
 use std::ops::Range;
 
-/// What a value takes besides its bytes: a number, or the end of a text.
+/// Bytes per value besides its content: a number, or the end offset of a text.
 const VALUE_BYTES: usize = 8;
 
-/// Whether a column of this type is values or lists of values; the error says what it is instead.
+/// Checks that a column of this type holds values or lists of values; the error names the unsupported type.
 pub(super) fn check(kind: &DataType) -> Result<(), String> {
     match item_field(kind) {
         None => check_value(kind),
@@ -48,7 +48,7 @@ fn check_value(kind: &DataType) -> Result<(), String> {
     Err(found.to_owned())
 }
 
-/// The items of a list; `None` where it is none.
+/// Returns the items of a list type; `None` for any other type.
 pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
     match kind {
         DataType::List(item)
@@ -130,7 +130,8 @@ fn views<T: Copy + Into<i64>>(offsets: &[T], sizes: &[T]) -> Vec<Range<usize>> {
     pairs.map(range).collect()
 }
 
-/// Where each row's values start once nulls are left out, and the places of those values among the items.
+/// Returns the offset of each row's values with nulls left out, and the positions of those values among the
+/// items.
 pub(super) fn places(items: &ArrayRef, ranges: &[Range<usize>]) -> (Vec<u32>, Vec<usize>) {
     let nulls = items.logical_nulls();
     let is_value = |place: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place));
@@ -163,7 +164,7 @@ pub(super) fn add_sizes(array: &ArrayRef, sizes: &mut [usize]) -> Result<(), Arr
     Ok(())
 }
 
-/// How many bytes a value has beside what each has; 0 for numbers.
+/// Returns the variable size of a value in bytes, besides the fixed size of each; 0 for numbers.
 fn bytes<'a>(array: &'a dyn Array) -> Result<Box<dyn Fn(usize) -> usize + 'a>, ArrowError> {
     Ok(match array.data_type() {
         DataType::Utf8 => of_texts(array.as_string::<i32>()),

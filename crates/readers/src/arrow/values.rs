@@ -1,4 +1,4 @@
-//! What the values of an Arrow array say: the same as in a Parquet file.
+//! Conversion of Arrow arrays to values, with the same results as for a Parquet file.
 //!
 //! | Arrow | read as |
 //! |---|---|

@@ -12,7 +12,7 @@
 use ncs_features::piecewise::PER_ROW;
 use ncs_features::{Batch, FieldIds, IdSpace, Schema};
 
-/// What a block of a schema's rows holds.
+/// Layout of a block of a schema's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     fields: Vec<FieldLayout>,

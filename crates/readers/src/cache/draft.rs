@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 /// Locked by the process that writes the draft.
 const LOCK: &str = "lock";
 
-/// A draft that nobody has locked and nobody has written to for so long is a killed process's. On file
-/// systems without locks the time alone must tell.
+/// Age of a draft that is considered abandoned by a killed process, if no process has locked it or written to
+/// it since. On file systems without locks only the age is used.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A data set in the making; removed unless it is completed.
@@ -35,7 +35,7 @@ impl<'a> Draft<'a> {
         // Fails where there is one: two processes never write into one folder.
         fs::create_dir(&path).map_err(CacheError::io(&path, "create"))?;
         let lock = File::create(path.join(LOCK)).map_err(CacheError::io(&path, "create"))?;
-        // Where there are no locks, the time of writing tells that it is in use.
+        // Without locks, the time of the last write shows that the draft is in use.
         let _ = lock.try_lock();
         Ok(Draft {
             folder,
@@ -94,7 +94,7 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Whether a process has locked the draft.
+/// Returns true if a process has locked the draft.
 pub(super) fn is_in_use(draft: &Path) -> bool {
     let lock = File::open(draft.join(LOCK));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))

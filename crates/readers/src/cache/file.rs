@@ -36,7 +36,7 @@ pub(crate) struct PartFile {
     pub(crate) n_bytes: u64,
 }
 
-/// Where a block lies and what it holds.
+/// Position and content of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BlockEntry {
     pub(crate) offset: u64,

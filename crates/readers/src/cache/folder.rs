@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Length of a folder's name: half of the key, in hexadecimal.
 const NAME_LENGTH: usize = 32;
 
-/// Where the data set of one key lies, or will lie.
+/// Folder of the data set of one key, which may not exist yet.
 pub(crate) struct Folder {
     pub(super) key: [u8; 32],
     pub(super) path: PathBuf,
@@ -60,7 +60,7 @@ pub struct CacheEntry {
     pub path: PathBuf,
     /// Size of its files in bytes.
     pub n_bytes: u64,
-    /// Whether it was completed: a run that was stopped leaves an incomplete one.
+    /// True if it was completed: an interrupted run leaves an incomplete one.
     pub is_complete: bool,
 }
 
@@ -107,7 +107,7 @@ pub fn remove(entry: &CacheEntry) -> Result<(), CacheError> {
     delete(&entry.path)
 }
 
-/// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
+/// Returns true if the data set in a folder was completed; `None` if the folder does not belong to a cache.
 pub(super) fn completeness(path: &Path) -> Option<bool> {
     let name = path.file_name()?.to_str()?;
     let (key, rest) = name.split_at_checked(NAME_LENGTH)?;

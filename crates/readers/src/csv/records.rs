@@ -1,15 +1,15 @@
-//! Where records begin and end: line breaks within quotes do not end one.
+//! Boundaries of records: line breaks within quotes do not end a record.
 //!
-//! The parser of the `csv` crate ends a quoted field at the end of the file as if it were closed, and
-//! knows no way back. Here a record that cannot be right is left at its first line, so that the rows
-//! after it are read.
+//! The parser of the `csv` crate ends an unclosed quoted field at the end of the file as if it were closed,
+//! and cannot go back. This module skips only the first line of a record that cannot be right, so that the
+//! rows after it are read.
 
 use crate::columns::LONGEST_ROW;
 use crate::input::Input;
 use memchr::{memchr, memchr2};
 use std::io::{self, BufRead};
 
-/// What comes next in the file.
+/// Next item in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing.
@@ -21,7 +21,7 @@ pub(super) enum Found {
     },
     /// A quote that is not closed before the file ends, or before the longest row does.
     Unclosed {
-        /// Whether it is the end of the file.
+        /// True if the end of the file was reached.
         at_end: bool,
     },
     /// A quote that is closed in a later line, with more text after it.
@@ -48,7 +48,7 @@ pub(super) struct Records {
     line: u64,
 }
 
-/// Where in a record a byte is.
+/// State of the parser at a byte of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     FieldStart,
@@ -180,7 +180,7 @@ impl Records {
         }
     }
 
-    /// The length of the line break at a place after `start`; 0 where there is none.
+    /// Returns the length of the line break at a position after `start`; 0 if there is none.
     fn break_at(&mut self, place: usize) -> io::Result<usize> {
         while self.bytes.len() < self.start + place + 2 && self.read_more()? {}
         Ok(match &self.bytes[self.start + place..] {
@@ -214,7 +214,7 @@ impl Records {
         if self.is_at_end {
             return Ok(false);
         }
-        // What is consumed makes room, once it is more than what is kept.
+        // Consumed bytes are removed once they are more than the remaining ones.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;

@@ -108,7 +108,7 @@ pub(super) struct Pending<T: DataType> {
     /// The definition level of a value; 0 where all rows have one.
     max_defined: i16,
     rows: Taken<T>,
-    /// Whole rows in `rows`, which may end with a part of another one.
+    /// Number of complete rows in `rows`, which may end with a part of another row.
     n_ready: usize,
     /// Rows to ask for next.
     step: usize,
@@ -236,10 +236,10 @@ impl<T: DataType> Pending<T> {
         }
     }
 
-    /// The next `n_rows` rows, which must be ready.
+    /// Returns the next `n_rows` rows, which must be ready.
     ///
     /// # Errors
-    /// They are not: the chunk holds fewer rows than its group says.
+    /// They are not ready: the chunk holds fewer rows than its group states.
     pub(super) fn take(&mut self, n_rows: usize) -> Result<Taken<T>, ParquetError> {
         if n_rows > self.n_ready {
             return Err(too_few(self.n_ready, n_rows));
@@ -266,7 +266,7 @@ impl<T: DataType> Pending<T> {
     }
 }
 
-/// What a value takes besides its bytes: a number, or the end of a text.
+/// Bytes per value besides its content: a number, or the end offset of a text.
 const VALUE_BYTES: usize = 8;
 
 /// The first levels; none where the column has none.
@@ -297,7 +297,7 @@ pub(super) fn too_few(found: usize, wanted: usize) -> ParquetError {
     ParquetError::General(format!("{found} values where {wanted} belong"))
 }
 
-/// How many values the pages may hold that a step begins.
+/// Maximum number of values in the pages that a step begins.
 #[derive(Clone, Default)]
 struct Budget(Arc<AtomicUsize>);
 
