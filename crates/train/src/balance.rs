@@ -1,4 +1,4 @@
-//! How the losses of several tasks become one step: learned weights, and gradients without conflict.
+//! Methods that combine the losses of several tasks into one step: learned weights, and gradients without conflict.
 
 use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl LogVariances {
         }
     }
 
-    /// What a task's loss is multiplied by: `exp(-s)`.
+    /// Returns the factor of a task's loss: `exp(-s)`.
     pub fn weight(&self, task: usize) -> f64 {
         (-self.tasks[task].value).exp()
     }
