@@ -1,4 +1,4 @@
-//! Where a number that is none came from: a number in the rows, a field's vectors, or a layer's weights.
+//! Source of a NaN or infinity: a number in the rows, a field's vectors, or a layer's weights.
 
 use ncs_features::coverage::farthest;
 use ncs_features::{Batch, IdSpace, Schema};
