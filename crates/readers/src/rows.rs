@@ -37,7 +37,7 @@ struct Open {
     rows: u64,
 }
 
-/// What is worth telling of files that could be read.
+/// Notes about files that could be read.
 #[derive(Default)]
 struct Seen {
     n_empty: u64,
@@ -59,7 +59,7 @@ pub struct RowsBlock {
     pub broken: Vec<BrokenRow>,
     /// Bytes on disk that were read so far, of all files.
     pub bytes_read: u64,
-    /// What is worth a second look in rows that could be read.
+    /// Warnings about rows that could be read.
     pub notes: Vec<String>,
     /// Which of the files it is, from 0.
     pub(crate) file_number: usize,
@@ -131,10 +131,10 @@ impl Rows {
         }
     }
 
-    /// The rows of a frame, whose name stands where that of a file would.
+    /// Returns the rows of a frame; its name is used instead of a file name.
     ///
     /// # Errors
-    /// A column is absent, or of a type that has no values for us.
+    /// A column is absent, or of an unsupported type.
     pub fn of_frame(frame: Frame, columns: Vec<String>) -> Result<Rows, ReadError> {
         let path = PathBuf::from(frame.name());
         let source = Box::new(Checked {
@@ -186,8 +186,8 @@ impl Rows {
         }
     }
 
-    /// What is worth telling of the files that were read so far: those without rows, and rows that could be
-    /// read but look wrong.
+    /// Returns notes about the files that were read so far: files without rows, and rows that could be read
+    /// but look wrong.
     pub fn notes(&self) -> Vec<String> {
         self.seen.notes(self.n_opened)
     }
@@ -284,7 +284,7 @@ impl Seen {
     }
 }
 
-/// What tells that a file is another one, or was written to.
+/// Attributes that show that a file was replaced or modified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileState {
     n_bytes: u64,
@@ -360,7 +360,7 @@ impl BrokenRows {
         }
     }
 
-    /// How many there were.
+    /// Returns the number of broken rows.
     pub(crate) fn n_broken(&self) -> u64 {
         self.broken
     }

@@ -16,7 +16,7 @@ pub(crate) const WINDOW_BLOCKS: usize = 16;
 /// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Order {
-    /// As they lie in the file.
+    /// Order of the file.
     #[default]
     Sequential,
     /// Shuffled; every epoch otherwise.
@@ -43,7 +43,7 @@ pub enum Rows {
 pub(crate) struct Window {
     /// The blocks' numbers.
     pub(crate) blocks: Vec<usize>,
-    /// How many of their rows are visited.
+    /// Number of their rows that are visited.
     pub(crate) rows: u64,
     /// Seed of the order of rows; `None`: as they lie in the file.
     seed: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) fn windows(blocks: &[BlockEntry], order: Order, rows: Rows) -> Vec<Wi
     wanted.chunks(length).enumerate().map(window).collect()
 }
 
-/// How many rows of a block are visited.
+/// Returns the number of rows of a block that are visited.
 pub(crate) fn visited_rows(block: &BlockEntry, rows: Rows) -> u64 {
     match rows {
         Rows::All => u64::from(block.rows),

@@ -1,4 +1,4 @@
-//! What every format's reader is, and what can be wrong with a file.
+//! Interface of the readers of all formats, and the errors in a file.
 
 use crate::partitions::partitions;
 use ncs_features::{Block, shown};
@@ -25,9 +25,9 @@ pub struct RawBlock {
     pub first_row: u64,
     /// The rows that could not be read, in file order.
     pub broken: Vec<BrokenRow>,
-    /// How much of the file was read so far: bytes on disk, compressed or not.
+    /// Number of bytes on disk read so far, compressed or not.
     pub bytes_read: u64,
-    /// What is worth a second look in rows that could be read, the row's number included.
+    /// Warnings about rows that could be read, with the row's number.
     pub notes: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn row_in_file(first_row: u64, broken: &[BrokenRow], row: u64) -> u64
 pub struct BrokenRow {
     /// Its number in the file, from 1; a header line does not count.
     pub row: u64,
-    /// What is wrong with it, its number included.
+    /// Description of the error, with the row's number.
     pub what: String,
 }
 
@@ -68,7 +68,7 @@ pub enum ReadError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// Operation that failed.
         doing: &'static str,
         /// Why not.
         source: io::Error,
@@ -80,11 +80,11 @@ pub enum ReadError {
         starting_at(pattern, root)
     )]
     NoFiles {
-        /// As the plan states it.
+        /// Pattern in the plan.
         pattern: String,
-        /// Where it was looked for.
+        /// Path that was searched.
         path: PathBuf,
-        /// Where relative paths start.
+        /// Start of relative paths.
         root: PathBuf,
     },
     /// A pipe, a device or the like, where a file is needed.
@@ -96,7 +96,7 @@ pub enum ReadError {
     NoFile {
         /// Its place.
         path: PathBuf,
-        /// What it is.
+        /// Kind of the file.
         found: &'static str,
     },
     /// The file is not as it was when it was opened.
@@ -108,7 +108,7 @@ pub enum ReadError {
     Changed {
         /// The file.
         path: PathBuf,
-        /// What changed.
+        /// Description of the change.
         what: String,
     },
     /// A folder without files.
@@ -121,12 +121,12 @@ pub enum ReadError {
         /// The folder.
         path: PathBuf,
     },
-    /// A glob that is none.
+    /// An invalid glob.
     #[error("\"{pattern}\": no glob: {what}")]
     Pattern {
-        /// As the plan states it.
+        /// Pattern in the plan.
         pattern: String,
-        /// What is wrong with it.
+        /// Description of the error.
         what: String,
     },
     /// Neither the name nor the content tells the format.
@@ -175,7 +175,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Rows that were read before.
         rows: u64,
-        /// What is wrong, and what to do.
+        /// Description of the error, with advice.
         what: String,
     },
     /// The file is as it was written, but nothing here can read it.
@@ -183,7 +183,7 @@ pub enum ReadError {
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What cannot be read, and what to do.
+        /// Description of the unsupported content, with advice.
         what: String,
     },
     /// Two columns of one name, of which it is not clear which is meant.
@@ -194,7 +194,7 @@ pub enum ReadError {
         /// Their name.
         column: String,
     },
-    /// A column of the file that a folder on its way stands for too.
+    /// A column of the file that a folder on its path defines too.
     #[error(
         "{}: column {column:?} is in the file, and a folder on its way is named {column}=...; it is \
          not clear which is meant: rename the folder, or leave the column out of the files",
@@ -211,7 +211,7 @@ pub enum ReadError {
     NoRows {
         /// The file, or the first of them.
         path: PathBuf,
-        /// How many there are.
+        /// Number of files.
         files: u64,
     },
     /// A row that cannot be used, where none may be left out.
@@ -221,7 +221,7 @@ pub enum ReadError {
         path: PathBuf,
         /// The row, from 1.
         row: u64,
-        /// What is wrong with it, its number included.
+        /// Description of the error, with the row's number.
         what: String,
     },
     /// More rows cannot be used than may be left out.
@@ -231,7 +231,7 @@ pub enum ReadError {
         shown_path(path)
     )]
     TooManyBroken {
-        /// How many rows cannot be used.
+        /// Number of rows that cannot be used.
         broken: u64,
         /// Out of how many.
         rows: u64,
@@ -241,7 +241,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Its row, from 1.
         row: u64,
-        /// What is wrong with it, its number included.
+        /// Description of the error, with the row's number.
         what: String,
     },
     /// The features and the rows do not fit, whatever the row.
@@ -249,7 +249,7 @@ pub enum ReadError {
     Encode {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Cause of the error.
         error: ncs_features::EncodeError,
     },
 }
@@ -261,7 +261,8 @@ fn named(what: &str) -> Option<String> {
     Some(column.to_owned())
 }
 
-/// `; relative paths start at /logs`, where `pattern` is one and that says more than the file looked for.
+/// Returns `; relative paths start at /logs` if `pattern` is relative and `root` is not empty; otherwise an
+/// empty text.
 fn starting_at(pattern: &str, root: &Path) -> String {
     match Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
         true => String::new(),

@@ -21,11 +21,11 @@ pub use times::{Moment, TimeFormat};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// What the model learns from.
+    /// Rows from which the model learns.
     Train,
-    /// What every choice is made on.
+    /// Rows for every choice of model and settings.
     Valid,
-    /// What is looked at once.
+    /// Rows for a single, final evaluation.
     Test,
 }
 
@@ -65,7 +65,7 @@ pub enum SplitError {
         /// The row, from 1.
         row: u64,
     },
-    /// Shares of time of which nobody asked the files where they begin.
+    /// Shares of time whose boundaries were not resolved on the files.
     #[error(
         "column \"{column}\": the split states shares of time; resolve it before rows are divided"
     )]
@@ -100,19 +100,19 @@ impl Split {
         }
     }
 
-    /// The part of each row of a block of the training files, whose first row is number `first_row`
+    /// Returns the part of each row of a block of the training files, whose first row is number `first_row`
     /// (from 0, over all of them).
     ///
-    /// By hash, a row's place in [0, 1) is XXH3 under the seed, of its value's text or of the eight
-    /// little-endian bytes of its number; the first `valid` of it is validation, the next `test`
-    /// test. A row without a value is placed by its number, so that shares are kept and nobody is
-    /// in two parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on
-    /// validation; instants are compared as such, whatever unit, zone and form they are written in.
+    /// By hash, a row's position in [0, 1) is XXH3 under the seed, of its value's text or of the eight
+    /// little-endian bytes of its number; the first `valid` of the interval is validation, the next `test` is
+    /// test. A row without a value is placed by its number, so that shares are kept and no value is in two
+    /// parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on are validation;
+    /// instants are compared as such, in any unit, zone and format.
     ///
     /// # Errors
-    /// The column is absent, holds several values in a row, no time where one is needed, a text that is
-    /// no time, or a number that is none beside a boundary that is an instant; or shares of time are not
-    /// [resolved](resolve).
+    /// The column is absent, or holds several values in a row, no time where one is needed, a text that is
+    /// not a time, or a number that is not valid beside a boundary that is an instant; or shares of time are
+    /// not [resolved](resolve).
     pub fn parts(&self, block: &Block, first_row: u64) -> Result<Vec<Part>, SplitError> {
         let rows = 0..block.n_rows;
         match self {

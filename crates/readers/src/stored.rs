@@ -1,10 +1,10 @@
-//! What stored decimals, unsigned numbers and bytes say, the same from Parquet and from Arrow.
+//! Conversion of stored decimals, unsigned numbers and bytes to values, the same for Parquet and Arrow.
 
 use ncs_features::{Texts, Values};
 use num_bigint::BigInt;
 use std::fmt::Write;
 
-/// Whole numbers; beyond 63 bits texts of all their digits.
+/// Converts to whole numbers; numbers beyond 63 bits become texts of all their digits.
 pub(crate) fn unsigned(numbers: Vec<u64>) -> Values {
     let whole = numbers.iter().map(|&x| i64::try_from(x).ok());
     match whole.collect::<Option<Vec<i64>>>() {
@@ -18,8 +18,8 @@ const EXACT: u128 = 1_000_000_000_000_000;
 /// Ten to the powers up to this one is exact too.
 const EXACT_SCALE: u32 = 22;
 
-/// Whole numbers where the scale is 0, numbers where they keep all digits, texts otherwise: either way
-/// a value has one text.
+/// Converts to whole numbers if the scale is 0, to numbers if they keep all digits, and to texts otherwise.
+/// The canonical text of a value is the same in each case.
 pub(crate) fn decimals(unscaled: Vec<i128>, scale: u32) -> Values {
     let whole = unscaled.iter().map(|&x| i64::try_from(x).ok());
     if scale == 0

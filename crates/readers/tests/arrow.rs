@@ -1,4 +1,4 @@
-//! Record batches: what each type says, that it does not matter where batches end, and that damage is an error.
+//! Record batches: the values of each type, independence of batch boundaries, and errors for damaged data.
 
 use arrow_array::types::*;
 use arrow_array::*;
@@ -344,7 +344,7 @@ fn write_file(path: &Path, batches: &[RecordBatch]) {
 #[test]
 fn files_and_streams_are_told_apart_and_read_the_same() {
     let folder = tempdir().unwrap();
-    // One dictionary for all batches, as the file format wants it.
+    // One dictionary for all batches, as the file format requires.
     let all = rows(0, 9100);
     let batches = [all.slice(0, 9000), all.slice(9000, 100)];
     let file = folder.path().join("a.feather");

@@ -56,7 +56,7 @@ fn columns(path: &Path, wanted: &[&str]) -> Vec<Column> {
     blocks.remove(0).block.columns
 }
 
-/// What is said of a file, without its path.
+/// Returns the error message of a file, without its path.
 fn complaint(path: &Path, reading: &Reading, wanted: &[&str]) -> String {
     let error = blocks(path, reading, wanted).unwrap_err().to_string();
     error.replace(&path.display().to_string(), "FILE")

@@ -1,4 +1,4 @@
-//! What the types of Parquet say, as texts: ids of any width, decimals, dates, times and bytes.
+//! Values of the Parquet types as texts: ids of any width, decimals, dates, times and bytes.
 
 use ncs_features::Block;
 use ncs_features::value::TextBuffer;

@@ -17,7 +17,7 @@ use tempfile::tempdir;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());
 
-/// Where the schema has `user`, and the first past rate.
+/// Position of `user` in the schema, and of the first past rate.
 const USER: usize = 0;
 const RATE: usize = 6;
 
@@ -119,7 +119,7 @@ fn later_rows_have_the_final_state_and_training_rows_an_earlier_one() {
         "{notes}"
     );
     check_later_rows(&prepared);
-    // The first of 32 blocks knows nothing, and so do the first rows of each user.
+    // Rows of the first of 32 blocks have no past counts, and neither have the first rows of each user.
     let missing = share_missing(&prepared.train, RATE + 2);
     assert!((0.03..0.3).contains(&missing), "{missing}");
     let rate = prepared.schema.rate(RATE).unwrap();

@@ -58,7 +58,7 @@ fn put(path: &Path, row: usize, place: usize, value: &str) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-/// Where the made-up log has its columns.
+/// Positions of the columns of the synthetic log.
 const PRICE: usize = 4;
 const CLICK: usize = 16;
 

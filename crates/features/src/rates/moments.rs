@@ -2,14 +2,14 @@
 
 use super::Measure;
 
-/// Rates that do not differ beyond chance count as if so many rows stood against each.
+/// Upper bound of the prior's strength, in rows: used when rates do not differ significantly.
 const MOST_STRENGTH: f64 = 1e6;
 
-/// Sums over the keys of a state, from which its overall rate and its evidence strength follow.
+/// Sums over the keys of a state, from which its overall rate and the strength of its prior are computed.
 ///
-/// The rate `p_i` of a key with `n_i` rows varies by `m (1 - m) / n_i (1 + (n_i - 1) r)`, where `r = 1 / (k + 1)` is the
-/// correlation between two rows of a key. Summed over `K` keys with `N` rows and weighted by `n_i`, less what the
-/// estimate `m = P / N` of the mean takes away,
+/// The rate `p_i` of a key with `n_i` rows has variance `m (1 - m) / n_i (1 + (n_i - 1) r)`, where
+/// `r = 1 / (k + 1)` is the correlation between two rows of a key. Summed over `K` keys with `N` rows and weighted
+/// by `n_i`, minus the part that the estimate `m = P / N` of the mean removes,
 ///
 /// ```text
 /// sum n_i (p_i - m)^2 = m (1 - m) ((K - 1) + r (N - sum n_i^2 / N - (K - 1)))

@@ -16,7 +16,7 @@ pub(super) struct Sifted<'a> {
     pub(super) parts: Vec<Part>,
     /// All rows that were left out, by the reader before or here, in file order.
     pub(super) broken: Vec<BrokenRow>,
-    /// Where they come from.
+    /// The rows before encoding.
     pub(super) rows: &'a RowsBlock,
 }
 
@@ -31,7 +31,7 @@ impl Sifted<'_> {
 /// Encodes rows and finds their parts.
 pub(super) struct Sieve<'a> {
     pub(super) encoder: &'a Encoder,
-    /// How the rows are divided; `None`: all are of `part`.
+    /// Division of the rows; `None`: all are of `part`.
     pub(super) split: Option<&'a Split>,
     pub(super) part: Part,
     /// Number of the block's first row, over all files that are divided.
@@ -39,10 +39,10 @@ pub(super) struct Sieve<'a> {
 }
 
 impl Sieve<'_> {
-    /// Whole blocks mostly; one that fails is searched for the rows that make it fail.
+    /// Encodes blocks, mostly as a whole; a block that fails is searched for the rows that cause the failure.
     ///
     /// # Errors
-    /// What is wrong is not a row.
+    /// The error is not in a row.
     pub(super) fn sift<'b>(&self, rows: &'b RowsBlock) -> Result<Sifted<'b>, ReadError> {
         let block = &rows.block;
         let error = match self.encode(block) {

@@ -12,7 +12,7 @@ use std::fs::Metadata;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// What the bytes of a cache follow from.
+/// Inputs that determine the bytes of a cache.
 #[derive(Serialize)]
 struct KeyOf<'a> {
     version: u32,
@@ -44,7 +44,7 @@ struct FileIdentity {
     on_unix: Option<OnUnix>,
 }
 
-/// What Unix knows of a file besides.
+/// Additional attributes of a file on Unix.
 #[derive(Serialize)]
 struct OnUnix {
     /// Time of the last change of content or metadata: seconds and nanoseconds since 1970.

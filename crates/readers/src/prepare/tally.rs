@@ -1,4 +1,4 @@
-//! What the rows of each part hold against the training rows, counted while they are encoded.
+//! Coverage of each part's rows by the training rows, counted while rows are encoded.
 
 use super::PrepareError;
 use super::filter::Sifted;

@@ -1,4 +1,4 @@
-//! How a split divides all rows, and whether a run can use what it leaves.
+//! Division of all rows by a split, and checks that a run can use the parts.
 
 use super::Part;
 use super::times::{Moment, time_of};
@@ -13,7 +13,7 @@ use ncs_features::time::{TimeUnit, Timestamp};
 const FEW_ROWS: u64 = 100;
 const FEW_SHARE: f64 = 0.01;
 
-/// How a split divides rows, and the range of their times.
+/// Number of rows in each part of a split, and the range of their times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SplitTally {
     /// Rows of training, validation and test.
@@ -46,7 +46,7 @@ impl SplitTally {
         self.rows[part as usize]
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> u64 {
         self.rows.iter().sum()
     }
@@ -118,7 +118,7 @@ impl SplitTally {
         ranges.join(" and ")
     }
 
-    /// Numbers that count time since 1970 in one unit here and in another there, told by their size.
+    /// Detects numbers that count time since 1970 in different units, by their size.
     fn units(&self, split: &Split) -> Option<String> {
         let Split::Time { column, .. } = split else {
             return None;
@@ -163,7 +163,7 @@ fn name(unit: TimeUnit) -> &'static str {
     }
 }
 
-/// Whether the rows of a part come from the split alone.
+/// Returns true if the rows of a part come from the split alone.
 fn is_made(plan: &DataPlan, part: Part) -> bool {
     match (&plan.split, part) {
         (Split::Files, _) => false,
@@ -177,11 +177,11 @@ fn is_made(plan: &DataPlan, part: Part) -> bool {
     }
 }
 
-/// How the split divides all rows of the training files, of which its column alone is read. Rows
+/// Counts the rows of the training files in each part of the split; reads the split's column only. Rows
 /// without a time are left out where rows may be broken.
 ///
 /// # Errors
-/// A file cannot be read, or a row has no time and none may be broken.
+/// A file cannot be read, or a row has no time and no rows may be broken.
 pub fn split_tally(plan: &DataPlan) -> Result<SplitTally, ReadError> {
     let columns: Vec<String> = plan.split.column().map(str::to_owned).into_iter().collect();
     let mut rows = Rows::open(files(&plan.train, &plan.root)?, &plan.reading, columns);

@@ -24,7 +24,7 @@ pub enum Moment {
 const LEAST_EPOCH: f64 = 1e8;
 
 impl Moment {
-    /// The moment that a text says: in ISO 8601 (a month is its first day), in `format`, or as a number.
+    /// Parses the moment in a text: in ISO 8601 (a month is its first day), in `format`, or as a number.
     pub fn parse(text: &str, format: Option<&TimeFormat>) -> Option<Moment> {
         let text = text.trim();
         let month = || Timestamp::parse(format!("{text}-01").as_bytes());
@@ -34,7 +34,7 @@ impl Moment {
         instant.map(Moment::Instant).or_else(number)
     }
 
-    /// Whether it is at `other` or later; `None` where a number is no time beside a date.
+    /// Returns true if it is at `other` or later; `None` if a number is compared with a date.
     pub fn is_from(self, other: Moment) -> Option<bool> {
         Some(match (self, other) {
             (Moment::Number(time), Moment::Number(from)) => time >= from,
@@ -119,10 +119,10 @@ impl Serialize for TimeFormat {
     }
 }
 
-/// The time of row `row`.
+/// Returns the time of row `row`.
 ///
 /// # Errors
-/// The row has none, or several values, or a text that says none.
+/// The row has no time, several values, or a text that is not a time.
 pub(crate) fn time_of(
     column: &Column,
     row: usize,

@@ -11,7 +11,7 @@ use super::{FIRST_OF_SAMPLE, MOST_ROWS, SyntheticError};
 use crate::split::Part;
 use ncs_features::time::{TimeUnit, Timestamp};
 
-/// How items arrive in a synthetic log.
+/// Arrival of items in a synthetic log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrivals {
     /// Expected share of test rows whose item is in no training row, in (0, 1). Which shares there can be depends on
@@ -160,9 +160,9 @@ impl Calendar {
         weights.into_iter().map(|weight| weight / sum).collect()
     }
 
-    /// The expected share of test rows whose item is in no training row: all items that arrived after
-    /// training, and of the others those that training happened not to show (rows are drawn independently, so
-    /// that an item with `n` expected rows has none with chance `exp(-n)`).
+    /// Returns the expected share of test rows whose item is in no training row: all items that arrived after
+    /// training, and those earlier items that training did not show by chance. (Rows are sampled
+    /// independently, so an item with `n` expected rows has none with probability `exp(-n)`.)
     fn unseen(&self, decay: f64) -> f64 {
         let ages = self.age_chances(decay);
         let [_, n_training_days, first, end] = self.first_days.map(|day| day as usize);
@@ -230,7 +230,7 @@ impl Calendar {
         )
     }
 
-    /// What is added to the intercepts of clicks and conversions on a day.
+    /// Returns the change of the intercepts of clicks and conversions on a day.
     pub(super) fn drift(&self, day: u32) -> [f64; 2] {
         [0, 1].map(|task: usize| self.drift[task][day as usize])
     }

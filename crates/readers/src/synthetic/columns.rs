@@ -1,4 +1,4 @@
-//! Rows of the made-up log as columns.
+//! Columns of the rows of a synthetic log.
 
 use super::calibration::Probabilities;
 use super::fields::{FIELDS, Row};

@@ -1,4 +1,4 @@
-//! What a made-up log must be, seen from outside.
+//! Tests of the properties of a synthetic log, through its public interface.
 
 use super::*;
 use ncs_features::Values;

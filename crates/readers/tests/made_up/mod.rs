@@ -1,4 +1,4 @@
-//! Plans for the made-up log, shared by the tests.
+//! Plans for the synthetic log, shared by the tests.
 #![allow(
     dead_code,
     reason = "each test file is compiled on its own and uses a part of this"
