@@ -1,7 +1,7 @@
-//! Which share of a task's units is common to all tasks, where the run file leaves it open.
+//! Choice of the share of a task's units that is common to all tasks, if the run file does not state it.
 //!
-//! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as it took. What the size
-//! of the data says is taken unless one of the others is better on the validation rows by more than twice the
+//! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as the warm-up. The share
+//! that the size of the data suggests is chosen unless another is better on the validation rows by more than twice the
 //! standard error of the difference, over the same rows ([`difference`]).
 
 use super::levels::SearchLevel;
@@ -29,7 +29,7 @@ pub struct UnitChoice {
     pub common: f64,
     /// Why, in words.
     pub why: String,
-    /// What was tried, in its order; empty without validation rows.
+    /// Shares that were tried, in order; empty without validation rows.
     pub tried: Vec<TriedUnits>,
 }
 
@@ -63,7 +63,7 @@ fn fits(bench: &SearchContext<'_>, common: f64) -> bool {
     }
 }
 
-/// The share that the size of the training part says, and why.
+/// Returns the share that the size of the training part suggests, and the reason.
 pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
     let counts = bench.train.label_counts();
     let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
@@ -135,8 +135,8 @@ pub(super) fn choose(
     Ok(UnitChoice { common, why, tried })
 }
 
-/// What the size of the data says, unless another share is better beyond doubt; `difference(a, b)` is that of tried
-/// shares by their places.
+/// Returns the share that the size of the data suggests, unless another is significantly better; `difference(a, b)`
+/// compares two tried shares by their positions.
 fn decide(
     shares: &[f64],
     (usual, by_size): (f64, String),

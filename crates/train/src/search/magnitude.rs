@@ -57,7 +57,7 @@ fn n_levels(bench: &SearchContext<'_>) -> u32 {
     plan.rounds + u32::from(plan.pick != Pick::Last)
 }
 
-/// Trainings that a search took: none where masks were drawn or given.
+/// Returns the number of trainings that a search took: 0 if masks are random or given.
 pub(super) fn n_trained(bench: &SearchContext<'_>, search: &TaskSearch) -> u32 {
     if search.levels.is_empty() {
         0

@@ -15,7 +15,7 @@ const LEAST_OF_FIELD: f64 = 0.5;
 /// The smallest density that is derived.
 const LEAST: f64 = 0.05;
 
-/// What says how much each task wants each block of first-layer connections.
+/// Ranks of the blocks of first-layer connections for each task.
 pub(super) struct Ranks {
     /// The group of each input.
     groups: Vec<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Ranks {
     n_fields: usize,
     /// Units of the first layer.
     units: usize,
-    /// By task, `[group, unit]`: how much it pulls at the block.
+    /// By task, `[group, unit]`: strength of the gradient signal of the block.
     pulls: Vec<Vec<f64>>,
     /// By task: the part of its ranks that it borrows from the lead.
     borrowed: Vec<f64>,
