@@ -1,8 +1,7 @@
-//! Inputs that once caused harm, each under 1 GiB of address space (`ulimit -v`): they end with a result or a
-//! message.
+//! Inputs that once caused harm, each under 1 GiB of address space (`ulimit -v`): they end with a result or a message.
+//!
 //! Short forms of the scripts of `../shared/attacks`, by their numbers. Those of the server are in `tests/serving/`,
 //! sizes (01) and two runs in a folder (05) in `tests/run_life.rs`. `cargo xtask attacks` runs the scripts themselves.
-//! and two runs in a folder (05) in `tests/run_life.rs`. `cargo xtask attacks` runs the scripts themselves.
 
 #![cfg(unix)]
 
