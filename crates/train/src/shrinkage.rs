@@ -23,24 +23,24 @@ use ncs_readers::cache::Cache;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A training with its rule.
+/// Training with its shrinkage rule.
 pub(crate) struct Variant {
-    /// Whether the steps of every task shrink.
+    /// True if the steps of every task shrink.
     pub(crate) of_all: bool,
     pub(crate) outcome: Outcome,
 }
 
-/// The trainings of a run and, slot by slot, whose weights are taken.
+/// Trainings of a run and, slot by slot, the variant with the chosen weights.
 pub(crate) struct Chosen {
     pub(crate) variants: Vec<Variant>,
-    /// For each slot the place of its variant.
+    /// For each slot, the index of its variant.
     pub(crate) of_slot: Vec<usize>,
-    /// How they were chosen, where they were.
+    /// Reason for the choice, if there was one.
     pub(crate) why: Option<String>,
 }
 
 impl Chosen {
-    /// Those weights.
+    /// Returns the chosen weights, slot by slot.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &Kept> {
         let slots = self.of_slot.iter().enumerate();
         slots.map(|(slot, &variant)| &self.variants[variant].outcome.kept[slot])
@@ -66,7 +66,7 @@ impl Chosen {
     }
 }
 
-/// Whether the variants of a plan shrink the steps of every task, in their order.
+/// Returns the variants of a plan, in order: true if a variant shrinks the steps of every task.
 fn variants(plan: Shrinkage) -> &'static [bool] {
     match plan {
         Shrinkage::Conversions => &[false],
@@ -75,13 +75,13 @@ fn variants(plan: Shrinkage) -> &'static [bool] {
     }
 }
 
-/// Where the checkpoint of a variant lies: `NAME.safetensors` of the first, `NAME-shrinkage.safetensors` of the second.
+/// Returns the checkpoint path of a variant: `NAME.safetensors` (first) or `NAME-shrinkage.safetensors` (second).
 pub(crate) fn checkpoint(bench: &SearchContext<'_>, name: &str, is_second: bool) -> PathBuf {
     let more = if is_second { "-shrinkage" } else { "" };
     bench.folder.join(format!("{name}{more}.safetensors"))
 }
 
-/// Trains as often as the plan says, and chooses.
+/// Trains each variant of the plan, and chooses between them.
 pub(crate) fn train(
     bench: &SearchContext<'_>,
     schema: &Arc<Schema>,

@@ -1,8 +1,8 @@
 //! Agreement of tasks on the inputs that they use: rho.
 //!
 //! Gradients of a joint network cannot show it: heads that start apart give each unit a random sign for each task,
-//! and the common part of the tasks gets opposite gradients. So each task trains a copy of the network for one pass over
-//! the rows, from the same weights and the same head, over common tables. Gradients of the first layer are added up over
+//! and the common part of the tasks gets opposite gradients. So each task trains a copy of the network for one pass
+//! over the rows, from the same weights and head, over common tables. Gradients of the first layer are summed over
 //! every other batch, `G_0`, and over the others, `G_1`. For tasks `c` and `v`
 //!
 //! `rho = (G_c0 . G_v1 + G_c1 . G_v0) / 2 / sqrt((G_c0 . G_c1) (G_v0 . G_v1))`
