@@ -29,7 +29,7 @@ use crate::training;
 use record::Record;
 use space::Space;
 
-/// Epochs of each rung; the last runs as long as the run file says.
+/// Epochs of each rung; the last runs as long as the run file states.
 const RUNGS: [Option<u32>; 3] = [Some(1), Some(3), None];
 
 /// One of so many trials goes on to the next rung.
@@ -140,7 +140,7 @@ impl Tuner<'_> {
         })
     }
 
-    /// How good the trained trial is on the validation rows.
+    /// Trains a trial and returns its validation metric.
     fn train(
         &self,
         trial: usize,
@@ -152,7 +152,7 @@ impl Tuner<'_> {
         let finished = training::run(&file, &folder, Progress::new(true), self.stop)?;
         let valid = finished.judged.iter().find(|judged| judged.part == "valid");
         let goodness = valid.and_then(|judged| goodness(&judged.metrics));
-        // Weights of a trial are worth nothing once it is judged.
+        // Weights of a trial are not needed after its evaluation.
         fs::remove_dir_all(&folder)?;
         Ok(goodness)
     }

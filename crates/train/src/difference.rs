@@ -10,7 +10,7 @@ use ncs_features::Objective;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
-/// A difference is told where it is more than so many standard errors.
+/// Number of standard errors above which a difference is significant.
 pub(crate) const TOLD: f64 = 2.0;
 
 /// The labels of some rows, `[task][row]`.

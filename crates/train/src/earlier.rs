@@ -32,8 +32,8 @@ impl Earlier {
     }
 }
 
-/// Says what cannot be carried over from one weight set for each task to one training, for every network where that is
-/// so: `ctr, cvr`.
+/// Returns the tasks whose separate weight sets cannot be carried over to one training, for each such network:
+/// `ctr, cvr`.
 pub fn merged_tasks(artifact: &Artifact, schema: &Schema) -> Vec<String> {
     let networks = artifact.spec.networks().into_iter();
     let tasks = networks.map(|tasks| {
