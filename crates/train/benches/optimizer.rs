@@ -230,7 +230,7 @@ fn gather_and_step(bencher: Bencher, (n_tables, how): (usize, &str)) {
         });
 }
 
-/// Whether the rows of a batch are drawn: all are.
+/// Benchmark of the check for uninitialised rows of a batch: all are initialised.
 #[divan::bench(args = TABLES, sample_count = 50, sample_size = 1)]
 fn touch(bencher: Bencher, (n_tables, how): (usize, &str)) {
     let mut tables = Tables::new(n_tables, how);

@@ -1,4 +1,4 @@
-//! What a step moves, and what it must not: against the reference's twenty steps, and as properties.
+//! Weights that a step moves, and those that it must not: against the reference's twenty steps, and as properties.
 
 mod reference;
 
@@ -37,7 +37,7 @@ fn settings(optimizer: Optimizer) -> OptimSettings {
 
 // ---- the twenty steps of the reference
 
-/// The reference's modes say what is left alone; ours, what leaks.
+/// Converts a mode of the reference, which names the weights left unchanged, to [`Leaks`], which names those moved.
 fn leaks(mode: &str) -> Leaks {
     Leaks {
         pruned: !mode.contains("masked"),
@@ -190,7 +190,7 @@ const N_TASKS: usize = 3;
 const N_ROWS: u32 = 7;
 const DIM: usize = 2;
 
-/// Three tasks over two hidden layers, each under a random mask; one table, all its rows drawn.
+/// Returns three tasks over two hidden layers, each under a random mask, and one table with all rows initialised.
 fn model(seed: u64, density: f64) -> Model<f64> {
     model_with(seed, density, 1.0)
 }

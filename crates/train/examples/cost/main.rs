@@ -1,4 +1,4 @@
-//! What a step, a search, a request and a pass over a log cost, at the paper's size: one JSON object
+//! Cost of a step, a search, a request and a pass over a log, at the paper's size: one JSON object
 //! a line, for `tools/bench/run.py`, which runs PyTorch and ONNX Runtime beside it.
 //!
 //!     cargo run --release -p ncs-train --example cost -- step --density 0.3 0.2 --threads 2
@@ -95,7 +95,7 @@ fn memory(arguments: &Arguments) -> Value {
     })
 }
 
-/// What every record of a cost says; `rows` are those of one call.
+/// Returns the common fields of every cost record; `rows` are those of one call.
 fn base(arguments: &Arguments, cost: Cost, rows: usize) -> Value {
     json!({
         "what": arguments.kind,
