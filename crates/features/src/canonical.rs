@@ -21,7 +21,7 @@ impl ValueRule {
     /// The rule of schemas that are fitted now.
     pub const CURRENT: ValueRule = ValueRule::Canonical;
 
-    /// The rule of schemas that name none.
+    /// Returns the rule for schemas that do not name one.
     pub(crate) fn unnamed() -> ValueRule {
         ValueRule::Verbatim
     }
@@ -50,8 +50,8 @@ impl TryFrom<u32> for ValueRule {
     }
 }
 
-/// Texts that mean "no value" wherever they stand: how programs write NaN, NaT and NA. (Not `None`,
-/// `null` or `NA`, which can be values: state `missing` for these.)
+/// Texts that mean "no value" in every column: the way programs write NaN, NaT and NA. (Not `None`, `null` or
+/// `NA`, which can be values: set `missing` for these.)
 const MISSING: [&[u8]; 6] = [b"nan", b"NaN", b"NAN", b"-nan", b"NaT", b"<NA>"];
 
 /// Returns the canonical text of the value in `text`; empty if there is no value. The result borrows
@@ -176,7 +176,7 @@ fn scientific(text: &[u8], rest: &[u8]) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// The text of a floating-point number: a whole one in decimal without a point, any other by the
+/// Returns the text of a floating-point number: a whole one in decimal without a point, any other by the
 /// shortest text that is this number.
 pub(crate) fn write_number(x: f64, scratch: &mut Vec<u8>) -> &[u8] {
     const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0; // 2^63

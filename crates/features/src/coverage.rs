@@ -1,8 +1,8 @@
-//! Rows against what training saw, column by column: values never seen, nulls, numbers clipped.
+//! Coverage of rows by the training rows, column by column: unseen values, nulls, clipped numbers.
 //!
-//! A value of a vocabulary is seen where the vocabulary holds it (one that was rarer in training than its
-//! `min_count` is not); a value of a hashed column where some training row had its bucket. What was seen of
-//! hashed columns, [`SeenIds`] tells over rows, and a trained model by the table rows that it holds.
+//! A value of a vocabulary is seen if the vocabulary holds it (not if it was rarer in training than its
+//! `min_count`); a value of a hashed column is seen if some training row had its bucket. For hashed columns,
+//! [`SeenIds`] records this over rows, and a trained model by the table rows that it holds.
 
 mod frequent;
 mod seen;
@@ -27,8 +27,8 @@ const SHOWN: usize = 5;
 /// So many deviations from the mean no column of a log goes, and from there the sums of a network may overflow.
 pub const FAR: f32 = 1e6;
 
-/// The scaled number of a row that is farthest from the mean, in deviations, and its field, where it is farther
-/// than [`FAR`] or no number: what a score that is no number is to be blamed on.
+/// Returns the scaled number of a row that is farthest from the mean, in deviations, and its field, if it is
+/// farther than [`FAR`] or not a number. It is the likely cause of a score that is not a number.
 pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
     let scaled = batch.fields.iter().enumerate();
     let scaled = scaled.filter(|(_, ids)| !ids.weights.is_empty());
@@ -42,8 +42,8 @@ pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
     far.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
-/// The values of a field in all rows of a batch, and those of them that training never saw; a number is one
-/// value, and has no id to be seen.
+/// Returns the number of values of a field in all rows of a batch, and of those that training did not see; a
+/// number is one value, and has no id.
 pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u64) {
     if !ids.numbers.is_empty() {
         let rows = ids.numbers.chunks(PER_ROW);
@@ -80,7 +80,7 @@ pub struct ColumnCoverage {
     /// The range of the training rows, for numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
-    /// The first number that was clipped and lies far off, or the first of all that were clipped.
+    /// First clipped number that lies far beyond the range, or else the first clipped number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_clipped: Option<Clipped>,
     /// The most frequent values that training never saw, where the rows' texts were at hand.
@@ -136,7 +136,7 @@ impl KnownLabels {
         self.positives += u64::from(label > 0.0);
     }
 
-    /// Share of positives; `None` where no label is known.
+    /// Returns the share of positives; `None` where no label is known.
     pub fn rate(&self) -> Option<f64> {
         (self.known > 0).then(|| self.positives as f64 / self.known as f64)
     }
@@ -229,7 +229,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// No rows yet.
+    /// Creates a counter without rows.
     pub fn new(schema: &Arc<Schema>) -> Coverage {
         let labels = |_: &Field| -> Vec<LabelsBySeen> {
             let of_task = |task: &crate::schema::Task| LabelsBySeen {
@@ -409,7 +409,7 @@ fn is_far(x: f64, [least, most]: [f64; 2]) -> bool {
     x < least - width || most + width < x
 }
 
-/// The number of a row that lies beyond the range, the farthest of several.
+/// Returns the number of a row that lies beyond the range, the farthest of several.
 fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> Option<f64> {
     let mut found: Option<(f64, f64)> = None;
     let read = reader.numbers(row, |x| {
@@ -422,7 +422,7 @@ fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> 
     read.ok().and(found).map(|(_, x)| x)
 }
 
-/// On one line and short, whatever the rows hold.
+/// Returns the text on one short line, with special characters escaped.
 fn escaped(text: &[u8]) -> String {
     let shown = shown_text(text);
     shown

@@ -28,7 +28,7 @@ pub struct Encoder {
 type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
 
 impl Encoder {
-    /// An encoder by `schema`.
+    /// Creates an encoder for `schema`.
     pub fn new(schema: Arc<Schema>) -> Encoder {
         let vocabularies = schema
             .tables
@@ -43,7 +43,7 @@ impl Encoder {
         }
     }
 
-    /// The schema that it encodes by.
+    /// Returns the schema of the encoder.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
@@ -60,11 +60,11 @@ impl Encoder {
         Ok(batch)
     }
 
-    /// The rows of `block` without labels, truths and groups, whose columns may be absent: one empty
-    /// vector a task, and no group.
+    /// Encodes the rows of `block` without labels, true probabilities and groups, whose columns may be
+    /// absent: one empty vector per task, and no group.
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
+    /// The same as [`Encoder::encode`].
     pub fn encode_features(&self, block: &Block) -> Result<Batch, EncodeError> {
         self.encode_some(block, |_| true)
     }
@@ -156,7 +156,7 @@ impl Encoder {
         }
     }
 
-    /// XXH3 of each row's group, [`NO_GROUP`] where it is null.
+    /// Returns the XXH3 hash of each row's group, [`NO_GROUP`] if it is null.
     fn groups(&self, block: &Block) -> Result<Vec<u64>, EncodeError> {
         let Some(name) = &self.schema.group else {
             return Ok(Vec::new());
@@ -190,7 +190,7 @@ struct Rows<'a> {
     range: Option<[f64; 2]>,
 }
 
-/// `x`, or the end of the range that it lies beyond; then `row` is noted.
+/// Returns `x`, clipped to the range; the row of a clipped number is recorded.
 fn clip(range: Option<[f64; 2]>, x: f64, row: usize, clipped: &mut Vec<u32>) -> f64 {
     let Some([least, most]) = range.filter(|[least, most]| x < *least || *most < x) else {
         return x;

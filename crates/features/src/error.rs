@@ -167,12 +167,12 @@ fn instead_of_many(fractions: bool) -> &'static str {
 }
 
 impl EncodeError {
-    /// The same error where the block's first row comes after `rows` rows of the file.
+    /// Returns the same error where the block's first row comes after `rows` rows of the file.
     pub fn after(self, rows: u64) -> EncodeError {
         self.at(|row| row + rows)
     }
 
-    /// The same error where row `row` of the block is row `place(row)` of something else.
+    /// Returns the same error where row `row` of the block is row `place(row)` of something else.
     pub fn at(mut self, place: impl FnOnce(u64) -> u64) -> EncodeError {
         match &mut self {
             EncodeError::NotANumber { row, .. }

@@ -11,7 +11,7 @@ const K2: u64 = 0x9ae1_6a3b_2f90_404f;
 /// Bytes that one round of the long form mixes in.
 const ROUND: usize = 64;
 
-/// The fingerprint of some bytes.
+/// Returns the fingerprint of some bytes.
 pub(crate) fn fingerprint64(text: &[u8]) -> u64 {
     match text.len() {
         0..=16 => up_to_16(text),

@@ -39,8 +39,8 @@ impl Cell<'_> {
     }
 }
 
-/// `json` with the whole numbers that 64 bits do not hold as strings of their digits: the parser would
-/// make floating-point numbers of them, and two ids one.
+/// Returns `json` with integers beyond 64 bits as strings of their digits: the parser would convert them to
+/// floating-point numbers, and different ids could become equal.
 pub fn long_numbers_quoted(json: &[u8]) -> Cow<'_, [u8]> {
     if !has_long_run(json) {
         return Cow::Borrowed(json);
@@ -145,7 +145,7 @@ pub fn brief(error: &impl fmt::Display) -> String {
     brief.0
 }
 
-/// The word at which the parser stopped: on its first letter, or before it at a minus sign.
+/// Returns the word at which the parser stopped: on its first letter, or before it at a minus sign.
 fn not_json(line: &[u8], column: usize) -> Option<&'static str> {
     const NO_JSON: [&str; 2] = ["NaN", "Infinity"];
     let end = column.min(line.len());
@@ -174,7 +174,7 @@ impl Default for CellSeed {
 }
 
 impl CellSeed {
-    /// Reads a value whose list, where it is one, has at most so many items.
+    /// Reads a value; a list may have at most `most_items` items.
     pub fn within(most_items: usize) -> CellSeed {
         CellSeed {
             in_list: false,

@@ -1,4 +1,4 @@
-//! Which rows count for which task, and how many of them there are.
+//! Labels of rows: the population of each task, and counts of labels.
 
 use crate::batch::Batch;
 use crate::block::{Block, Column, Values};
@@ -32,7 +32,8 @@ pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeErro
     Ok((0..tasks.len()).map(of_task).collect())
 }
 
-/// The true probabilities of every task, `[task][row]`; empty for a task without, NaN at a null.
+/// Returns the true probabilities of every task, `[task][row]`; empty for a task without them, NaN for a
+/// null.
 ///
 /// # Errors
 /// A column is absent or holds something other than finite numbers.
@@ -133,7 +134,7 @@ pub struct TaskCounts {
 }
 
 impl LabelCounts {
-    /// No rows of `n_tasks` tasks.
+    /// Creates counts without rows for `n_tasks` tasks.
     pub fn new(n_tasks: usize) -> LabelCounts {
         LabelCounts {
             rows: 0,
@@ -161,14 +162,14 @@ impl TaskCounts {
         self.range = Some((least.min(label), most.max(label)));
     }
 
-    /// The label that every known row has, if they all have the same.
+    /// Returns the label that every known row has, if they all have the same.
     pub fn constant(&self) -> Option<f32> {
         self.range
             .filter(|(least, most)| least == most)
             .map(|(label, _)| label)
     }
 
-    /// Share of positives among the known rows; 0 where none is known.
+    /// Returns the share of positives among the rows with known labels; 0 if there are none.
     pub fn rate(&self) -> f64 {
         self.positives as f64 / self.known.max(1) as f64
     }

@@ -33,8 +33,9 @@ pub struct Piecewise {
 }
 
 impl Piecewise {
-    /// The scale of ascending numbers, those outside `range` clipped to it: at most `pieces` pieces. A value that takes
-    /// up as many numbers as a piece should is a knot; the others are quantiles of the rest.
+    /// Returns the scale of ascending numbers, those outside `range` clipped to it: at most `pieces` pieces.
+    /// A value that takes up as many numbers as a piece should is a knot; the others are quantiles of the
+    /// rest.
     pub(crate) fn fit(sorted: &[f64], range: [f64; 2], pieces: u32) -> Piecewise {
         let [least, most] = range;
         let kept: Vec<f64> = sorted.iter().map(|x| x.clamp(least, most)).collect();
@@ -49,7 +50,7 @@ impl Piecewise {
         }
     }
 
-    /// Number of pieces.
+    /// Returns the number of pieces.
     pub fn pieces(&self) -> usize {
         self.knots.len().saturating_sub(1)
     }

@@ -6,13 +6,14 @@
 //! [`FAR`] times the range so far; a number beyond counts as one such width away from it. The range depends
 //! on the distinct numbers alone: a fill value in half of the rows is treated like one in a single row.
 
-/// A gap of so many widths of the numbers within separates those beyond from them.
+/// Width of a separating gap, as a multiple of the width of the numbers inside the range.
 const FAR: f64 = 10.0;
 
 /// Minimum number of distinct numbers for detecting those that are far off.
 const FEWEST: usize = 5;
 
-/// The least and the largest number that is not clipped, of training numbers in ascending order, each once.
+/// Returns the least and the largest number that is not clipped, of training numbers in ascending order, each
+/// once.
 pub(crate) fn range(distinct: &[f64]) -> Option<[f64; 2]> {
     let (first, last) = (*distinct.first()?, *distinct.last()?);
     if distinct.len() < FEWEST {
@@ -56,7 +57,8 @@ pub(crate) fn range(distinct: &[f64]) -> Option<[f64; 2]> {
     Some([least, most])
 }
 
-/// Mean and deviation, the latter 1 where all numbers are the same; finite for all finite numbers.
+/// Returns the mean and deviation, the latter 1 where all numbers are the same; finite for all finite
+/// numbers.
 pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let largest = numbers.clone().fold(0.0f64, |most, x| most.max(x.abs()));
     if largest == 0.0 {
@@ -125,7 +127,7 @@ mod tests {
         );
     }
 
-    /// The quantile of the normal distribution, by the logistic one: near enough for a heavy tail.
+    /// Returns the quantile of the normal distribution, by the logistic one: near enough for a heavy tail.
     fn probit(p: f64) -> f64 {
         (p / (1.0 - p)).ln() / 1.702
     }

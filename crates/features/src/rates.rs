@@ -29,7 +29,7 @@ pub const MOST_COLUMNS: usize = 2;
 /// Pieces of the scale of a number (docs/decisions/0031-numbers-piecewise.md).
 pub const PIECES: u32 = 16;
 
-/// Which counts and rates of the past are features, before any row was read.
+/// Selection of past counts and rates as features, before any row is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RatesPlan {
@@ -95,13 +95,13 @@ pub enum Measure {
         task: usize,
         /// Its overall rate, in (0, 1).
         overall: f64,
-        /// The evidence strength: the overall rate counts as so many rows.
+        /// Strength of the prior: the number of rows as which the overall rate counts.
         strength: f64,
     },
 }
 
 impl Measure {
-    /// The number, from the known labels and the positive ones; `None` where none is known.
+    /// Returns the number, from the known labels and the positive ones; `None` where none is known.
     pub fn value(&self, known: u32, positives: u32) -> Option<f64> {
         if known == 0 {
             return None;
@@ -112,7 +112,7 @@ impl Measure {
         })
     }
 
-    /// The smoothed rate; 1 for a number of rows.
+    /// Returns the smoothed rate; 1 for a number of rows.
     pub fn rate(&self, known: u32, positives: u32) -> f64 {
         match *self {
             Measure::Rows { .. } => 1.0,
@@ -143,7 +143,7 @@ fn logit(p: f64) -> f64 {
 }
 
 impl Rate {
-    /// The number of rows with these ids.
+    /// Returns the number of rows with these ids.
     pub fn value(&self, key: u64) -> Option<f64> {
         let (known, positives) = self.counts.get(key)?;
         self.measure.value(known, positives)
@@ -214,7 +214,7 @@ impl Keys {
         }
     }
 
-    /// `None` where a value is missing or unknown.
+    /// Returns the key of the ids; `None` if a value is missing or unknown.
     pub(crate) fn key(&self, ids: impl Iterator<Item = u32>) -> Option<u64> {
         let mut key = 0;
         for (id, unknown) in ids.zip(&self.unknown) {
@@ -226,7 +226,7 @@ impl Keys {
         Some(key)
     }
 
-    /// The key of a row of a batch.
+    /// Returns the key of a row of a batch.
     pub(crate) fn of_row(&self, batch: &Batch, of: &[usize], row: usize) -> Option<u64> {
         self.key(of.iter().map(|&field| batch.fields[field].ids[row]))
     }

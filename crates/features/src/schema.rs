@@ -40,12 +40,13 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The count or rate of the past that a field is: no column holds it, its number follows from ids.
+    /// Returns the past count or rate of a field, if it is one: its number is computed from ids, not read
+    /// from a column.
     pub fn rate(&self, field: usize) -> Option<&Rate> {
         self.tables.get(self.fields.get(field)?.table)?.ids.rate()
     }
 
-    /// The product of two tasks that is answered beside them, where there is one.
+    /// Returns the product of two tasks that is predicted with them, if there is one.
     pub fn product(&self) -> Option<Product> {
         let tasks = self.tasks.iter().enumerate();
         let mut pairs = tasks.filter_map(|(task, about)| match about.population {
@@ -74,7 +75,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// The product of the two tasks' scores, `[task][row]`, row by row.
+    /// Returns the product of the two tasks' scores, `[task][row]`, row by row.
     pub fn of(&self, scores: &[Vec<f32>]) -> Vec<f32> {
         let [first, second] = self.tasks.map(|task| &scores[task]);
         first.iter().zip(second).map(|(a, b)| a * b).collect()
@@ -94,7 +95,7 @@ pub struct Field {
     pub pooling: Option<Pooling>,
     /// Splits a text value into a list (lists in CSV and the like).
     pub separator: Option<char>,
-    /// Keep the first so many values of a list.
+    /// Maximum number of values of a list; the first ones are kept.
     pub max_values: Option<usize>,
     /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
     /// are: by their one text.
@@ -137,7 +138,7 @@ pub enum IdSpacePlan {
     Vocabulary {
         /// Values seen fewer times than this in training are unknown.
         min_count: u32,
-        /// Keep at most so many values, the most frequent.
+        /// Maximum number of values; the most frequent ones are kept.
         max_size: Option<u32>,
     },
     /// A number.
@@ -218,7 +219,7 @@ pub enum IdSpace {
 }
 
 impl IdSpace {
-    /// Number of table rows, reserved ones included.
+    /// Returns the number of table rows, reserved ones included.
     pub fn n_rows(&self) -> usize {
         match self {
             IdSpace::Hash {
@@ -244,7 +245,7 @@ impl IdSpace {
         }
     }
 
-    /// The pieces of a number that enters the first layer directly.
+    /// Returns the pieces of a number that enters the first layer directly.
     pub fn piecewise(&self) -> Option<&Piecewise> {
         match self {
             IdSpace::Piecewise(piecewise) => Some(piecewise),
@@ -253,7 +254,7 @@ impl IdSpace {
         }
     }
 
-    /// The count or rate of the past that it is.
+    /// Returns the past count or rate, if the field is one.
     pub fn rate(&self) -> Option<&Rate> {
         match self {
             IdSpace::Rate(rate) => Some(rate),

@@ -29,7 +29,7 @@ pub fn advice(error: &Error, usual: &'static str) -> &'static str {
     }
 }
 
-/// The advice as the end of a sentence, where there is any.
+/// Returns the advice as the end of a sentence, if there is any.
 pub fn after(error: &Error) -> String {
     match advice(error, "") {
         "" => String::new(),

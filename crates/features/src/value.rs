@@ -17,7 +17,7 @@ pub struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// The one text of value `i`, whatever its type: that of [`canonical`], empty where the value is
+    /// Returns the canonical text of value `i`, of any type (see [`canonical`]); empty if the value is
     /// missing (blank or NaN).
     pub fn text<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
         match values {
@@ -27,7 +27,7 @@ impl TextBuffer {
         }
     }
 
-    /// Value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
+    /// Returns value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
     /// `7.0` as a floating-point number), other numbers by their shortest decimal text (`NaN` is one),
     /// instants in UTC.
     pub fn plain<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
@@ -44,7 +44,7 @@ impl TextBuffer {
     }
 }
 
-/// The number that has the shortest decimal text of `x`: 0.1 for 0.1f32, so that a number has the
+/// Returns the number that has the shortest decimal text of `x`: 0.1 for 0.1f32, so that a number has the
 /// same text whether a file holds it in 32 bits, in 64, or in decimal.
 pub fn widen(x: f32) -> f64 {
     if x.trunc() == x || !x.is_finite() {
@@ -65,7 +65,7 @@ pub fn widen_bfloat(bits: u16) -> f64 {
     shortest(bf16::from_bits(bits).to_f32(), round)
 }
 
-/// The number of the fewest decimal digits that `round` takes to `x`.
+/// Returns the number of the fewest decimal digits that `round` takes to `x`.
 fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
     let says = |text: &String| text.parse().is_ok_and(|said: f32| round(said) == x);
     let texts = (0..8).map(|digits| format!("{x:.digits$e}"));
@@ -74,7 +74,7 @@ fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
         .unwrap_or(f64::from(x))
 }
 
-/// Value `i` as a text to show in a message, at most 60 characters of it.
+/// Returns value `i` as a text to show in a message, at most 60 characters of it.
 pub fn shown(values: &Values, i: usize) -> String {
     let mut buffer = TextBuffer::default();
     shown_text(buffer.plain(values, i))
@@ -90,7 +90,7 @@ pub(crate) fn shown_label(values: &Values, i: usize) -> String {
     }
 }
 
-/// A text to show in a message, at most 60 characters of it.
+/// Returns a text to show in a message, at most 60 characters of it.
 pub fn shown_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match text.char_indices().nth(60) {
@@ -100,7 +100,7 @@ pub fn shown_text(text: &[u8]) -> String {
 }
 
 impl Column {
-    /// The index of the only value of row `row`, `None` where it is null, blank, NaN or an empty list.
+    /// Returns the index of the only value of row `row`, `None` if it is null, blank, NaN or an empty list.
     ///
     /// # Errors
     /// The row holds several values.
@@ -137,8 +137,8 @@ impl Column {
         matches!(&self.values, Values::Float(numbers) if numbers.iter().any(is_fraction))
     }
 
-    /// Value `i` as a finite number, `None` where it is a blank text or NaN. That of an instant is its
-    /// seconds since 1970, that of a time of day its seconds since midnight.
+    /// Returns value `i` as a finite number, `None` for a blank text or NaN. An instant is converted to
+    /// seconds since 1970, a time of day to seconds since midnight.
     ///
     /// # Errors
     /// It is another text, or infinite. `row` is the row it belongs to, from 0.
@@ -392,7 +392,7 @@ fn is_missing(missing: &[String], text: &[u8]) -> bool {
     text.is_empty() || missing.iter().any(|missing| missing.as_bytes() == text)
 }
 
-/// The items of a text that holds a list, cut at the separator; the empty text is the empty list.
+/// Returns the items of a text that holds a list, cut at the separator; the empty text is the empty list.
 pub fn items<'a>(text: &'a [u8], separator: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = (!text.is_empty()).then_some(text);
     std::iter::from_fn(move || {

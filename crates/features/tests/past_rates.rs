@@ -134,7 +134,7 @@ fn labels(n_rows: usize, rate: impl Fn(usize) -> f64) -> Vec<i64> {
     (0..n_rows).map(label).collect()
 }
 
-/// The share of pairs, of a positive and a negative row, that scores put in order.
+/// Returns the share of pairs, of a positive and a negative row, that scores put in order.
 fn auc(labels: &[i64], scores: &[f64]) -> f64 {
     let of = |wanted: i64| {
         let pairs = labels.iter().zip(scores);

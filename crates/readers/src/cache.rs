@@ -43,7 +43,7 @@ use std::sync::Arc;
 /// Version of the bytes in a cache and of what they mean; part of every key.
 pub(crate) const VERSION: u32 = 2;
 
-/// Number of rows of a block, the last of a file excepted.
+/// Number of rows of a block, except the last of a file.
 pub(crate) const BLOCK_ROWS: usize = 8192;
 
 const RECORD: &str = "prepared.json";
@@ -73,7 +73,7 @@ impl Cache {
         Ok(Cache { part })
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> u64 {
         self.part.counts.rows
     }
@@ -83,17 +83,17 @@ impl Cache {
         &self.part.counts
     }
 
-    /// Size of the file in bytes.
+    /// Returns the size of the file in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.part.n_bytes
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.part.path
     }
 
-    /// The first `n_rows` rows (or all, if fewer), in file order.
+    /// Returns the first `n_rows` rows (or all, if fewer), in file order.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.

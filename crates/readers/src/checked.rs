@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Checked {
     pub(crate) rows: Box<dyn Source>,
     pub(crate) encoding: Encoding,
-    /// Columns that are not in the file, by their place among those that were asked for, in order.
+    /// Columns that are not in the file, by their position among the requested columns, in order.
     pub(crate) partitions: Vec<(usize, Partition)>,
 }
 
@@ -80,7 +80,7 @@ fn decoded(texts: &Texts, encoding: Encoding) -> Texts {
     all
 }
 
-/// The first bytes, those that are not ASCII as `\xF6`.
+/// Returns the first bytes, those that are not ASCII as `\xF6`.
 fn shown(text: &[u8]) -> String {
     let bad = text.iter().position(|byte| !byte.is_ascii()).unwrap_or(0);
     let start = bad.saturating_sub(20);

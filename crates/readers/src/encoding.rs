@@ -34,7 +34,7 @@ impl Encoding {
         }
     }
 
-    /// A text that is no UTF-8, read in this encoding; `None` in UTF-8.
+    /// Decodes a text that is not UTF-8 from this encoding; `None` for UTF-8.
     pub(crate) fn decoded(self, text: &[u8]) -> Option<Vec<u8>> {
         if self == Encoding::Utf8 {
             return None;

@@ -19,10 +19,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file; its first bytes tell whether it is compressed by gzip, zlib or Zstandard.
+    /// Opens a file; detects compression by gzip, zlib or Zstandard from its first bytes.
     ///
     /// # Errors
-    /// It cannot be opened, or its first bytes are those of a kind that is not read.
+    /// It cannot be opened, or its first bytes are those of an unsupported kind.
     pub(crate) fn open(path: &Path) -> Result<Input, ReadError> {
         let file = File::open(path).map_err(ReadError::io(path, "open"))?;
         let bytes_read = Arc::new(AtomicU64::new(0));
@@ -92,7 +92,7 @@ impl BufRead for Input {
 
 fn decompressed(mut file: BufReader<Counted>) -> io::Result<Box<dyn BufRead + Send>> {
     let start = file.fill_buf()?;
-    // The length of a plain TFRecord's first record may look like anything; its checksum tells.
+    // The length of a plain TFRecord's first record may look like anything; its checksum identifies it.
     if tfrecord::is_start(start) {
         return Ok(Box::new(file));
     }

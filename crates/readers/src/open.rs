@@ -1,4 +1,4 @@
-//! Which reader for which file: the only place that looks at formats.
+//! Selection of the reader for a file: the only code that depends on formats.
 
 use crate::arrow;
 use crate::checked::Checked;
@@ -36,10 +36,10 @@ pub fn column_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadE
     Ok(names)
 }
 
-/// The columns of the first of these files that shows any: one without rows may not.
+/// Returns the columns of the first of these files that has any: a file without rows may have none.
 ///
 /// # Errors
-/// As [`column_names`]; none of them shows any.
+/// The same as [`column_names`]; or no file has columns.
 pub fn first_column_names(
     files: &[PathBuf],
     reading: &Reading,
@@ -58,7 +58,7 @@ pub fn first_column_names(
     }
 }
 
-/// The names of the columns that are in the file itself, of JSON lines and TFRecord in the first
+/// Returns the names of the columns that are in the file itself, of JSON lines and TFRecord in the first
 /// `n_rows` rows.
 fn own_names(path: &Path, reading: &Reading, n_rows: usize) -> Result<Vec<String>, ReadError> {
     match format(path, reading)? {
@@ -136,7 +136,7 @@ fn open_file(
     })
 }
 
-/// The folders on the way to a file that stand for wanted columns, and the columns' places.
+/// Returns the folders on the path of a file that define requested columns, and the columns' positions.
 fn wanted_partitions(
     path: &Path,
     reading: &Reading,
@@ -165,7 +165,7 @@ fn wanted_partitions(
     Ok(wanted)
 }
 
-/// The format as the plan states it, or by the file's name, or TFRecord, Parquet and Arrow by content.
+/// Returns the format in the plan, or by the file's name, or by content for TFRecord, Parquet and Arrow.
 fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
     let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
     refuse_unless_file(path, &metadata)?;

@@ -83,7 +83,7 @@ impl Parquet {
         Ok(true)
     }
 
-    /// The next rows, as many as fit; or one row that is broken.
+    /// Returns the next rows, as many as fit; or one row that is broken.
     fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ParquetError> {
         if !self.next_group()? {
             let claimed = self.file.metadata().file_metadata().num_rows().max(0) as usize;
@@ -174,7 +174,7 @@ fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> 
     }
 }
 
-/// The names of all columns.
+/// Returns the names of all columns.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
     Ok(names_of(
         open_file(path)?.metadata().file_metadata().schema_descr(),
@@ -186,7 +186,7 @@ fn names_of(schema: &SchemaDescriptor) -> Vec<String> {
     fields.iter().map(|field| field.name().to_owned()).collect()
 }
 
-/// The top-level field of this name.
+/// Returns the top-level field of this name.
 fn root_of(path: &Path, schema: &SchemaDescriptor, name: &str) -> Result<usize, ReadError> {
     let fields = schema.root_schema().get_fields().iter().enumerate();
     let mut roots = fields.filter(|(_, field)| field.name() == name);
@@ -240,7 +240,7 @@ impl Leaf {
         })
     }
 
-    /// The next `n_rows` rows.
+    /// Returns the next `n_rows` rows.
     fn read(&self, reader: &mut ColumnReader, n_rows: usize) -> Result<Column, ParquetError> {
         let mut levels = Levels::default();
         let values = values::read(self.kind, reader, n_rows, &mut levels)?;
@@ -303,7 +303,7 @@ fn is_repeated(field: &Type) -> bool {
     info.has_repetition() && info.repetition() == Repetition::REPEATED
 }
 
-/// The definition level at which a list has an item; `None` without a repeated field.
+/// Returns the definition level at which a list has an item; `None` without a repeated field.
 fn item_level(root: &Type) -> Option<i16> {
     let mut level = 0;
     let mut field = root;

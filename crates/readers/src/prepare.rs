@@ -197,9 +197,10 @@ fn cached(
     opened(&folder, record, key, false)
 }
 
-/// The same data set with its validation rows among the training rows, for a training on all of them: `base` is what
-/// [`prepare`] gave for the same plan. Vocabularies have the values that only validation rows hold at their
-/// end; every other id, and every number, is what it is in `base`. The test rows are encoded anew.
+/// Returns the same data set with its validation rows among the training rows, for a training on all of them:
+/// `base` is what [`prepare`] gave for the same plan. Vocabularies have the values that only validation rows
+/// hold at their end; every other id, and every number, is what it is in `base`. The test rows are encoded
+/// anew.
 ///
 /// # Errors
 /// As [`prepare`].
@@ -364,14 +365,14 @@ impl PlanFiles {
         files.try_for_each(|((_, file), state)| state.check(file))
     }
 
-    /// All files with the parts under which the plan lists them.
+    /// Returns all files with the parts under which the plan lists them.
     fn iter(&self) -> impl Iterator<Item = (Part, &PathBuf)> {
         let parts = Part::ALL.into_iter().zip(&self.parts);
         parts.flat_map(|(part, files)| files.iter().map(move |file| (part, file)))
     }
 }
 
-/// The columns of the log that a run reads, each once: those of the features, the labels, the truths,
+/// Returns the columns of the log that a run reads, each once: those of the features, the labels, the truths,
 /// the group and the split.
 pub fn columns_of(plan: &DataPlan, schema: &SchemaPlan) -> Vec<String> {
     let mut columns = columns_read(&schema.fields, &schema.tasks, schema.group.as_ref());
@@ -379,7 +380,7 @@ pub fn columns_of(plan: &DataPlan, schema: &SchemaPlan) -> Vec<String> {
     without_repeats(columns)
 }
 
-/// The columns of features, labels, truths and the group, each once.
+/// Returns the columns of features, labels, truths and the group, each once.
 pub(crate) fn columns_read(
     fields: &[Field],
     tasks: &[Task],
@@ -416,8 +417,8 @@ pub struct FirstRows {
 /// Memory limit of [`first_rows`], which may be exceeded by one block.
 const FIRST_ROWS_BYTES: usize = 32 << 20;
 
-/// The first `n` rows of the training files, or fewer where they are wide or there are no more: to look
-/// at them before a run. Files without rows are passed over.
+/// Returns the first `n` rows of the training files, or fewer where they are wide or there are no more: to
+/// look at them before a run. Files without rows are passed over.
 ///
 /// # Errors
 /// There is no such file, one cannot be read or lacks a column, or rows are broken.

@@ -72,7 +72,7 @@ impl RowsBlock {
         row_in_file(self.first_row, &self.broken, row)
     }
 
-    /// An error of a row of this block as one of its file.
+    /// Returns an error of a row of this block as one of its file.
     pub fn error(&self, error: EncodeError) -> ReadError {
         let path = self.file.clone();
         match row_of(&error) {
@@ -87,7 +87,7 @@ impl RowsBlock {
 }
 
 impl RowsBlock {
-    /// An error of the part of a row of this block as one of its file.
+    /// Returns an error of the part of a row of this block as one of its file.
     pub fn split_error(&self, error: SplitError) -> ReadError {
         match error {
             SplitError::Column(error) => self.error(error),
@@ -153,8 +153,8 @@ impl Rows {
         Ok(rows)
     }
 
-    /// The next rows of the same file or of the next one; `None` after the last. Files without rows are
-    /// passed over, and [noted](Rows::notes).
+    /// Returns the next rows of the same file or of the next one; `None` after the last. Files without rows
+    /// are passed over, and [noted](Rows::notes).
     ///
     /// # Errors
     /// A file cannot be read, changed meanwhile or lacks a column, no file holds rows, or more rows are
@@ -239,7 +239,7 @@ impl Rows {
 }
 
 impl Open {
-    /// The error itself, or that the file changed, which explains it.
+    /// Returns the error itself, or that the file changed, which explains it.
     fn blamed(&self, error: ReadError) -> ReadError {
         match &self.state {
             Some(state) => state.blamed(&self.path, error),
@@ -321,7 +321,7 @@ impl FileState {
         Err(ReadError::Changed { path, what })
     }
 
-    /// The error itself, or that the file changed, which explains it.
+    /// Returns the error itself, or that the file changed, which explains it.
     fn blamed(&self, path: &Path, error: ReadError) -> ReadError {
         self.check(path).err().unwrap_or(error)
     }

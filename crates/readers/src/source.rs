@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rows of one file, in order.
 pub trait Source: Send {
-    /// The next rows, about 8192 of them or 16 MiB; `None` after the last.
+    /// Returns the next rows, about 8192 of them or 16 MiB; `None` after the last.
     ///
     /// # Errors
     /// The file cannot be read on; a row that cannot be read is no error here but a
@@ -254,7 +254,7 @@ pub enum ReadError {
     },
 }
 
-/// The column that a text names as `column "x"`.
+/// Returns the column that a text names as `column "x"`.
 fn named(what: &str) -> Option<String> {
     let (_, rest) = what.split_once("column \"")?;
     let (column, _) = rest.split_once('"')?;
@@ -277,7 +277,7 @@ fn no_rows(files: u64) -> String {
     }
 }
 
-/// A path as it is shown: without characters that a terminal would obey.
+/// Returns a path as it is shown: without characters that a terminal would obey.
 pub fn shown_path(path: &Path) -> String {
     let escaped = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -294,7 +294,7 @@ fn after_rows(rows: u64) -> String {
 }
 
 impl ReadError {
-    /// The file (or what messages call the frame) that it is about, where it is about one.
+    /// Returns the file (or what messages call the frame) that it is about, where it is about one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             ReadError::Pattern { .. } => None,
@@ -325,7 +325,7 @@ impl ReadError {
         }
     }
 
-    /// The column that it is about, where it is about one; of a row, the one that its words name.
+    /// Returns the column that it is about, where it is about one; of a row, the one that its words name.
     pub fn column(&self) -> Option<String> {
         match self {
             ReadError::MissingColumn { column, .. }
@@ -432,7 +432,7 @@ fn nearest(column: &str, present: &[String]) -> String {
     }
 }
 
-/// The first names of many.
+/// Returns the first names of many.
 fn listed(names: &[String]) -> String {
     match names {
         [] => "no column".to_owned(),

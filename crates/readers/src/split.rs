@@ -42,7 +42,7 @@ impl Part {
         }
     }
 
-    /// The name of its file in the cache.
+    /// Returns the name of its file in the cache.
     pub(crate) fn file_name(self) -> String {
         format!("{}.ids", self.name())
     }
@@ -76,7 +76,7 @@ pub enum SplitError {
 }
 
 impl SplitError {
-    /// The same error where the block's first row comes after `rows` rows of the file.
+    /// Returns the same error where the block's first row comes after `rows` rows of the file.
     pub fn after(self, rows: u64) -> SplitError {
         match self {
             SplitError::Column(error) => SplitError::Column(error.after(rows)),
@@ -90,7 +90,7 @@ impl SplitError {
 }
 
 impl Split {
-    /// The column that it looks at.
+    /// Returns the column that it looks at.
     pub fn column(&self) -> Option<&str> {
         match self {
             Split::Files | Split::Row { .. } => None,
@@ -160,7 +160,7 @@ impl Split {
     }
 }
 
-/// The places of rows by the text of their value, or by their number where they have none.
+/// Returns the places of rows by the text of their value, or by their number where they have none.
 fn places(
     column: &Column,
     rows: Range<usize>,
@@ -180,7 +180,7 @@ fn place_of_number(row: u64, seed: u64) -> f64 {
     place(&row.to_le_bytes(), seed)
 }
 
-/// A number in [0, 1).
+/// Returns a number in [0, 1).
 fn place(name: &[u8], seed: u64) -> f64 {
     (seeded_hash(name, seed) >> 11) as f64 / (1u64 << 53) as f64
 }

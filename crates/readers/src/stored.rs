@@ -53,7 +53,7 @@ pub(crate) fn decimals_of_bytes<'a>(
     })
 }
 
-/// The shortest text of a whole number that is divided by ten to the power of `scale`.
+/// Returns the shortest text of a whole number that is divided by ten to the power of `scale`.
 fn decimal_text(unscaled: &str, scale: u32) -> String {
     let scale = scale as usize;
     let (sign, digits) = match unscaled.strip_prefix('-') {
@@ -68,7 +68,7 @@ fn decimal_text(unscaled: &str, scale: u32) -> String {
     }
 }
 
-/// The text of 16 bytes, with hyphens.
+/// Returns the text of 16 bytes, with hyphens.
 pub(crate) fn uuid(bytes: &[u8]) -> String {
     let digits = hexadecimal(bytes);
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);

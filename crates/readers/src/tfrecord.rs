@@ -142,7 +142,7 @@ impl ReadRow for TfRecord {
     }
 }
 
-/// The names of the features of the first `n` records, in order of appearance.
+/// Returns the names of the features of the first `n` records, in order of appearance.
 pub(crate) fn names(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
     let mut file = TfRecord::open(path, &[])?;
     let mut names: Vec<String> = Vec::new();
@@ -298,7 +298,7 @@ fn ints(list: &[u8]) -> Option<Vec<i64>> {
     Some(ints)
 }
 
-/// The length-delimited fields of this number in a message.
+/// Returns the length-delimited fields of this number in a message.
 fn messages(bytes: &[u8], number: u64) -> impl Iterator<Item = Option<&[u8]>> {
     Fields { bytes }.filter_map(move |field| match field {
         None => Some(None),

@@ -289,7 +289,7 @@ fn bytes_that_are_no_utf_8_are_a_broken_row() {
     assert!(matches!(&error, ReadError::Row { row: 3, .. }), "{error}");
 }
 
-/// A batch of 3 columns whose text names its rows.
+/// Returns a batch of 3 columns whose text names its rows.
 fn rows(from: usize, n: usize) -> RecordBatch {
     let numbers = Int64Array::from_iter_values((from..from + n).map(|row| row as i64));
     let words = (from..from + n).map(|row| format!("word {}, which is long", row % 700));
@@ -310,7 +310,7 @@ fn wanted() -> Vec<String> {
     COLUMNS.map(str::to_owned).to_vec()
 }
 
-/// All values of a column, as texts.
+/// Returns all values of a column, as texts.
 fn all_texts(mut rows: Rows, place: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut buffer = ncs_features::value::TextBuffer::default();

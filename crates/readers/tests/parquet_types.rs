@@ -22,7 +22,7 @@ enum Stored<'a> {
     Fixed(&'a [&'a [u8]]),
 }
 
-/// A column of this type, written and read.
+/// Returns a column of this type, written and read.
 fn read(kind: &str, stored: &Stored<'_>) -> Block {
     let folder = tempdir().unwrap();
     let path = folder.path().join("a.parquet");

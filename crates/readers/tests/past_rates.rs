@@ -40,7 +40,7 @@ fn batches(cache: &Cache) -> Vec<Batch> {
     cache.batches(plan).map(Result::unwrap).collect()
 }
 
-/// All numbers of a field, as bits.
+/// Returns all numbers of a field, as bits.
 fn numbers(cache: &Cache, field: usize) -> Vec<u32> {
     let batches = batches(cache);
     let of = |ids: &FieldIds| ids.numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -50,7 +50,7 @@ fn numbers(cache: &Cache, field: usize) -> Vec<u32> {
         .collect()
 }
 
-/// The places of missing numbers.
+/// Returns the places of missing numbers.
 fn share_missing(cache: &Cache, field: usize) -> f64 {
     let numbers = numbers(cache, field);
     let rows: Vec<_> = numbers.chunks(3).collect();
@@ -231,7 +231,7 @@ fn users_of_a_split_by_user_have_no_past_in_training_either() {
     }
 }
 
-/// A number in [0, 1) from another: the same in every run.
+/// Returns a number in [0, 1) from another: the same in every run.
 fn noise(number: u64) -> f64 {
     let mut state = number;
     (ncs_features::hash::split_mix(&mut state) >> 11) as f64 / (1u64 << 53) as f64

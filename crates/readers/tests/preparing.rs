@@ -30,7 +30,7 @@ fn complaint(plan: &DataPlan, schema: &SchemaPlan) -> String {
     error.replace(&plan.root.display().to_string(), "ROOT")
 }
 
-/// All rows, as text, in which NaN is itself.
+/// Returns all rows, as text, in which NaN is itself.
 fn rows(cache: &Cache) -> String {
     let batches: Vec<Batch> = cache
         .batches(BatchPlan::default())

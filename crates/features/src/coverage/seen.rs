@@ -23,11 +23,11 @@ enum Ids {
     Some(HashSet<u32>),
 }
 
-/// Up to so many table rows there is a bit for each, 2 MiB in all.
+/// Maximum number of table rows with one bit each, 2 MiB in all.
 const MOST_BITS: usize = 1 << 24;
 
 impl SeenIds {
-    /// None yet.
+    /// Creates an empty set of seen ids.
     pub fn new(schema: &Arc<Schema>) -> SeenIds {
         let ids = |ids: &IdSpace| match ids {
             IdSpace::Hash { .. } if ids.n_rows() <= MOST_BITS => {

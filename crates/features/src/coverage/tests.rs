@@ -5,7 +5,7 @@ use crate::schema::{HashFunction, IdSpace, Objective, Pooling, Population, Table
 
 const N_FIELDS: usize = 3;
 
-/// A hashed `user`, a list `tags` by vocabulary, a number `price`.
+/// Returns a hashed `user`, a list `tags` by vocabulary, a number `price`.
 fn schema() -> Arc<Schema> {
     let field = |(table, name): (usize, &str)| Field {
         name: name.into(),

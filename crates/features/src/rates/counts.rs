@@ -36,13 +36,13 @@ impl Counts {
         }
     }
 
-    /// The known labels of a key and the positive ones.
+    /// Returns the known labels of a key and the positive ones.
     pub fn get(&self, key: u64) -> Option<(u32, u32)> {
         let place = self.table.keys.binary_search(&key).ok()?;
         Some(self.table.counts[place])
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.table.keys.len()
     }
@@ -52,13 +52,13 @@ impl Counts {
         self.table.keys.is_empty()
     }
 
-    /// Known labels of all keys.
+    /// Returns the number of known labels of all keys.
     pub fn rows(&self) -> u64 {
         let known = self.table.counts.iter().map(|(known, _)| u64::from(*known));
         known.sum()
     }
 
-    /// Memory that they take.
+    /// Returns the memory size of the counts in bytes.
     pub fn n_bytes(&self) -> usize {
         16 * self.len()
     }

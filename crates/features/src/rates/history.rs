@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::schema::{IdSpace, Schema, Task};
 use std::collections::HashMap;
 
-/// Cells, of a key and a block, that are kept: some 50 bytes each.
+/// Maximum number of cells (one for each key and block) that are kept, about 50 bytes each.
 const MOST_CELLS: usize = 4_000_000;
 
 /// `RatesPlan::Auto` looks at columns of more values: the rows of fewer learn their rates themselves.
@@ -105,8 +105,8 @@ impl Histories {
         }
     }
 
-    /// The schema with the counts and rates as its last fields, what training rows know of them, and what is worth
-    /// telling. `base` has the scales, where a schema is extended.
+    /// Returns the schema with the counts and rates as its last fields, the past counts of training rows, and
+    /// notes. `base` provides the scales if a schema is extended.
     pub fn finish(
         self,
         mut schema: Schema,
@@ -182,7 +182,7 @@ impl History {
         }
     }
 
-    /// All cells with their numbers, by key and block.
+    /// Returns all cells with their numbers, by key and block.
     pub(super) fn sorted(&self) -> Vec<((u64, u8), &[u32])> {
         let stride = self.stride();
         let cells = self.cells.iter();

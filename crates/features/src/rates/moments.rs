@@ -46,7 +46,7 @@ impl Moments {
         self.rows
     }
 
-    /// The rate of a task by these sums.
+    /// Returns the rate of a task by these sums.
     pub(super) fn task(&self, task: usize) -> Measure {
         Measure::Task {
             task,
@@ -80,7 +80,7 @@ mod tests {
         }
     }
 
-    /// A uniform number by a hash.
+    /// Returns a uniform number by a hash.
     fn uniform(state: &mut u64) -> f64 {
         *state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
         let mixed = (*state ^ *state >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);

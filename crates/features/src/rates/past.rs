@@ -11,7 +11,7 @@ use crate::schema::{Field, IdSpace, Schema, Table};
 /// Numbers from which a scale is fitted.
 const SAMPLE: usize = 200_000;
 
-/// Under `RatesPlan::Auto` a rate must gain so many standard errors of log-likelihood.
+/// Minimum gain of a rate in log-likelihood under `RatesPlan::Auto`, in standard errors.
 const CLEARLY_MORE: f64 = 5.0;
 
 /// Past counts and rates for training rows: those of the blocks before their own.
@@ -26,7 +26,7 @@ pub struct PastRates {
 struct PastField {
     /// Its place in the schema.
     field: usize,
-    /// Which of the histories it reads, and which of its numbers.
+    /// Index of the history that it reads; `slot` selects the numbers.
     history: usize,
     slot: Slot,
     /// Block by block.
@@ -34,7 +34,7 @@ struct PastField {
     scale: Piecewise,
 }
 
-/// Which numbers of a cell are read.
+/// Numbers of a cell that are read.
 #[derive(Clone, Copy, Debug)]
 enum Slot {
     Rows,
@@ -125,7 +125,7 @@ impl Cells {
         }
     }
 
-    /// The ranges of cells of one key.
+    /// Returns the ranges of cells of one key.
     fn keys(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let mut start = 0;
         let runs = self.known.cells.chunk_by(|a, b| a.0 == b.0);
@@ -150,7 +150,7 @@ impl Cells {
         (own.0 + before.0, own.1 + before.1)
     }
 
-    /// The sums of each state: before each block, and after all.
+    /// Returns the sums of each state: before each block, and after all.
     fn moments(&self, slot: Slot) -> Vec<Moments> {
         let mut moments = vec![Moments::default(); self.n_blocks + 1];
         for cells in self.keys() {
@@ -177,13 +177,13 @@ impl Cells {
         Counts::new(totals.filter(|(_, (known, _))| *known > 0).take(MOST_KEYS))
     }
 
-    /// The number that the rows of a cell see.
+    /// Returns the value of the feature for the rows of a cell.
     fn value(&self, cell: usize, slot: Slot, measures: &[Measure]) -> Option<f64> {
         let (known, positives) = self.before(cell, slot);
         measures[usize::from(self.known.cells[cell].1)].value(known, positives)
     }
 
-    /// The scale of the numbers that training rows see.
+    /// Returns the scale fitted to the values of training rows.
     fn scale(&self, slot: Slot, measures: &[Measure]) -> Piecewise {
         let mut sample = Sample::new(SAMPLE);
         for cell in 0..self.known.cells.len() {
@@ -231,7 +231,7 @@ impl Cells {
     }
 }
 
-/// The AUC of values with so many positives and negatives each; 1/2 without one of either.
+/// Returns the AUC of values with the given numbers of positives and negatives; 1/2 without either.
 fn auc(mut ranked: Vec<(f64, f64, f64)>) -> f64 {
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut area, mut positives) = (0.0, 0.0, 0.0);

@@ -76,7 +76,7 @@ pub fn keep(
         Ok(path)
     });
     if placed.is_err() {
-        // The first error is the one to tell; what is left is harmless.
+        // The first error is reported; a leftover file is harmless.
         let _ = fs::remove_file(&draft);
     }
     placed
@@ -120,7 +120,7 @@ fn write(
     Ok(hashed.hasher.finalize())
 }
 
-/// The places of the wanted columns, and the schema that has them only.
+/// Returns the positions of the requested columns, and the schema with these columns only.
 fn wanted(
     name: &str,
     reader: &dyn RecordBatchReader,

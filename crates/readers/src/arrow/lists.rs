@@ -60,8 +60,8 @@ pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
     }
 }
 
-/// The items of the lists of an array, and which of them belong to each row; `None` where it holds no lists.
-/// A null has no items.
+/// Returns the items of the lists of an array, and the range of items of each row; `None` if the array holds
+/// no lists. A null has no items.
 pub(super) fn list(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
     let (items, mut ranges) = match array.data_type() {
         DataType::List(_) => {
@@ -103,7 +103,7 @@ pub(super) fn list(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
     Some(part(items, ranges))
 }
 
-/// Only the items that some range needs, so that a slice of many lists costs what it holds.
+/// Returns only the items that some range needs, so that the cost of a slice depends on its size.
 fn part(items: &ArrayRef, mut ranges: Vec<Range<usize>>) -> (ArrayRef, Vec<Range<usize>>) {
     let held = || ranges.iter().filter(|range| !range.is_empty());
     let start = held().map(|range| range.start).min().unwrap_or(0);
@@ -204,7 +204,7 @@ fn of_texts<'a, T: ByteArrayType>(
     Box::new(move |row| place(row + 1).saturating_sub(place(row)))
 }
 
-/// The first 32 bits of a view are the length.
+/// Returns the size of a text from its view, whose first 32 bits are the length.
 fn of_views<'a, T: ByteViewType + ?Sized>(
     array: &'a GenericByteViewArray<T>,
 ) -> Box<dyn Fn(usize) -> usize + 'a> {

@@ -24,7 +24,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A new folder for a data set of `folder`, in the folder of all caches.
+    /// Creates a new folder for a data set of `folder`, in the folder of all caches.
     pub(super) fn create(folder: &'a Folder) -> Result<Draft<'a>, CacheError> {
         let all = folder.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(all).map_err(CacheError::io(all, "create"))?;
@@ -70,8 +70,8 @@ impl<'a> Draft<'a> {
         renamed.map_err(CacheError::io(&self.folder.path, "name"))
     }
 
-    /// Reads a part back. What was written may not be what lies there: a failing disk, or a program that
-    /// writes into our folder.
+    /// Reads a part back, since the stored bytes may differ from those written: a disk may fail, or another
+    /// program may write into the folder.
     fn check(&self, report: &PartReport) -> Result<(), CacheError> {
         let path = self.part_path(report.part);
         let not_as_written = |what: String| CacheError::NotAsWritten {
@@ -117,7 +117,7 @@ fn remove_abandoned(all: &Path) {
     }
 }
 
-/// When anything in a folder was last written.
+/// Returns the time of the last write in a folder.
 fn last_written(folder: &Path) -> Option<SystemTime> {
     let own = fs::metadata(folder).and_then(|metadata| metadata.modified());
     let mut last = own.ok()?;

@@ -20,7 +20,7 @@ impl Folder {
         Folder { key, path }
     }
 
-    /// The record, `None` where this data set was not cached yet.
+    /// Reads the record, `None` if this data set is not cached yet.
     pub(crate) fn record(&self) -> Result<Option<Record>, CacheError> {
         if !self.path.exists() {
             return Ok(None);
@@ -37,7 +37,7 @@ impl Folder {
             .map_err(|error| CacheError::damaged(&path, error.to_string()))
     }
 
-    /// One part of the data set.
+    /// Opens one part of the data set.
     pub(crate) fn part(&self, part: Part) -> Result<Cache, CacheError> {
         let path = self.path.join(part.file_name());
         let cache = Cache::open(&path)?;
@@ -47,7 +47,7 @@ impl Folder {
         Ok(cache)
     }
 
-    /// A folder beside this one, to write in.
+    /// Creates a folder beside this one, to write in.
     pub(crate) fn draft(&self) -> Result<Draft<'_>, CacheError> {
         Draft::create(self)
     }
@@ -64,7 +64,7 @@ pub struct CacheEntry {
     pub is_complete: bool,
 }
 
-/// The cached data sets in the folder `dir`, by name; none where there is no such folder.
+/// Lists the cached data sets in the folder `dir`, by name; empty if there is no such folder.
 ///
 /// # Errors
 /// The folder cannot be read.

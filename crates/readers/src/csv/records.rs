@@ -12,7 +12,7 @@ use std::io::{self, BufRead};
 /// Next item in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing.
+    /// End of the file.
     End,
     /// A record.
     Record {
@@ -76,12 +76,12 @@ impl Records {
         self.input.bytes_read()
     }
 
-    /// The number of the line in which the record begins, from 1.
+    /// Returns the number of the line in which the record begins, from 1.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// The record that was found, without its line end.
+    /// Returns the record that was found, without its line end.
     pub(super) fn record(&self) -> &[u8] {
         &self.bytes[self.start..][..self.record]
     }
@@ -111,7 +111,7 @@ impl Records {
         }
     }
 
-    /// Finds the next record; blank lines are none.
+    /// Finds the next record; blank lines are skipped.
     pub(super) fn find(&mut self) -> io::Result<Found> {
         self.begin()?;
         if !self.skip_breaks()? {
@@ -127,7 +127,7 @@ impl Records {
         self.follow_quotes()
     }
 
-    /// The quotes of the first line, and of those after it as long as one is open.
+    /// Follows the quotes of the first line, and of the lines after it while a quote is open.
     fn follow_quotes(&mut self) -> io::Result<Found> {
         let mut state = State::FieldStart;
         let mut n_lines = 1;
@@ -190,7 +190,8 @@ impl Records {
         })
     }
 
-    /// The end of the line that goes on at `from`, both counted from `start`; `None` where that is too far.
+    /// Returns the end of the line that continues at `from`, both counted from `start`; `None` if it is too
+    /// far.
     fn line_end(&mut self, mut from: usize) -> io::Result<Option<usize>> {
         loop {
             let rest = &self.bytes[self.start + from..];
@@ -228,8 +229,8 @@ impl Records {
     }
 }
 
-/// The state after some bytes of a line, and whether a quote that was open in the beginning is closed with
-/// more text after it.
+/// Returns the state after some bytes of a line, and whether a quote that was open in the beginning is closed
+/// with more text after it.
 fn scan(mut state: State, line: &[u8], delimiter: u8) -> (State, bool) {
     let was_open = state == State::Quoted;
     let mut is_first = true;
@@ -266,7 +267,7 @@ fn scan(mut state: State, line: &[u8], delimiter: u8) -> (State, bool) {
     (state, closed_in_text)
 }
 
-/// Line breaks within a record.
+/// Counts line breaks within a record.
 fn count_breaks(record: &[u8]) -> u64 {
     let returns = memchr::memchr_iter(b'\r', record);
     let lone = returns.filter(|&place| record.get(place + 1) != Some(&b'\n'));

@@ -20,7 +20,7 @@ impl From<ParquetError> for Failure {
 }
 
 impl Failure {
-    /// The error of a file of which `rows` rows were read; `what` is wrong with it, unless it holds
+    /// Returns the error of a file of which `rows` rows were read; `what` is wrong with it, unless it holds
     /// something that is not supported.
     pub(super) fn of_file(self, path: &Path, rows: u64, what: &str) -> ReadError {
         let text = match self {

@@ -1,5 +1,5 @@
-//! Values of a column chunk that are decoded and not yet given out, so that a block can end where it
-//! is full, however wide its rows are.
+//! Decoded values of a column chunk that were not returned yet, so that a block can end at its size limit,
+//! for rows of any width.
 
 use crate::columns::{BLOCK_BYTES, LONGEST_LIST};
 use ::parquet::basic::Type as Physical;
@@ -46,7 +46,7 @@ macro_rules! each {
 }
 
 impl ColumnReader {
-    /// A reader of the pages of a column chunk.
+    /// Returns a reader of the pages of a column chunk.
     pub(super) fn new(leaf: ColumnDescPtr, pages: Box<dyn PageReader>) -> ColumnReader {
         let budget = Budget::default();
         let pages = Box::new(Metered {
@@ -110,7 +110,7 @@ pub(super) struct Pending<T: DataType> {
     rows: Taken<T>,
     /// Number of complete rows in `rows`, which may end with a part of another row.
     n_ready: usize,
-    /// Rows to ask for next.
+    /// Number of rows to request next.
     step: usize,
 }
 
@@ -287,7 +287,7 @@ fn size_of<T: AsBytes>(values: &[T]) -> usize {
     bytes.sum::<usize>() + VALUE_BYTES * values.len()
 }
 
-/// Twice as many rows, as long as they are narrow.
+/// Returns twice the number of rows, as long as they are narrow.
 fn next_step(rows: usize, n_bytes: usize) -> usize {
     let fitting = STEP_BYTES.saturating_mul(rows) / n_bytes.max(1);
     fitting.clamp(1, 2 * rows.max(1))

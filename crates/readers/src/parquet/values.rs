@@ -92,7 +92,7 @@ fn unit(unit: ParquetUnit) -> TimeUnit {
     }
 }
 
-/// The values of the next `n_rows` rows, without nulls.
+/// Returns the values of the next `n_rows` rows, without nulls.
 pub(super) fn read(
     kind: Kind,
     reader: &mut ColumnReader,

@@ -94,7 +94,7 @@ pub(super) fn rehearse(
     Ok(Record { schema, report })
 }
 
-/// The plan with a split that divides rows, and what is worth telling of it.
+/// Returns the plan with a split that divides rows, and what is worth telling of it.
 fn resolved(
     plan: &DataPlan,
     files: &PlanFiles,
@@ -401,7 +401,7 @@ fn each_block(
     })
 }
 
-/// An encoder that accepts the rows that the fitted one will accept.
+/// Returns an encoder that accepts the rows that the fitted one will accept.
 fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
     let table = |table: &TablePlan| Table {
         name: table.name.clone(),

@@ -50,7 +50,8 @@ impl Blocks {
         }
     }
 
-    /// The blocks of all rows of a block of the files, whose first is number `first` of those that can be used.
+    /// Returns the blocks of all rows of a block of the files, whose first is number `first` of those that
+    /// can be used.
     fn of(&self, rows: &Block, first: u64) -> Vec<u8> {
         let hashed = |name: &[u8]| (seeded_hash(name, SEED) % HASHED_BLOCKS as u64) as u8;
         let by_number = |row: usize| hashed(&(first + row as u64).to_le_bytes());
@@ -87,7 +88,7 @@ impl Blocks {
     }
 }
 
-/// A number in the order of times, of which a column has one kind.
+/// Returns a number in the order of times, of which a column has one kind.
 fn place(time: Moment) -> f64 {
     match time {
         Moment::Number(number) => number,
@@ -199,8 +200,8 @@ impl Past {
 }
 
 impl Passes<'_> {
-    /// The schema with the counts and rates of the past that the plan asks for, by a pass over the training rows.
-    /// `later` is the number of validation rows.
+    /// Returns the schema with the counts and rates of the past that the plan asks for, by a pass over the
+    /// training rows. `later` is the number of validation rows.
     pub(super) fn gather(
         &mut self,
         plan: &SchemaPlan,

@@ -79,7 +79,7 @@ impl Tally {
     }
 }
 
-/// The counts of `ids` with what only the rows themselves tell.
+/// Returns the counts of `ids` with what only the rows themselves tell.
 fn with_texts(ids: ColumnCoverage, rows: ColumnCoverage) -> ColumnCoverage {
     ColumnCoverage {
         clipped: rows.clipped,

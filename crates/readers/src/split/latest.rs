@@ -75,6 +75,7 @@ pub enum LatestError {
 /// the share of the rows is nearest to the requested share; of two equally near times, the earlier one. Rows
 /// without a time are left out where rows may be broken.
 ///
+/// # Errors
 /// A file cannot be read, a row has no time and no rows may be broken, times are partly numbers and partly
 /// instants, or there are too few different times.
 pub fn resolve(
@@ -256,7 +257,7 @@ struct Times<'a> {
 }
 
 impl Times<'_> {
-    /// The time from which on there are about so many rows; `None` where all rows have one time.
+    /// Returns the time from which on there are about so many rows; `None` where all rows have one time.
     fn boundary(&mut self, all: &Counts, wanted: f64) -> Result<Option<Boundary>, LatestError> {
         let begin = all.counters.values().next().map(|counter| counter.first);
         let mut found = search(all, wanted, 0);
@@ -350,7 +351,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The boundary by sorting all times.
+    /// Returns the boundary by sorting all times.
     fn by_sorting(times: &[Key], wanted: f64) -> Option<Boundary> {
         let mut different = times.to_vec();
         different.sort_unstable();
@@ -366,7 +367,7 @@ mod tests {
         })
     }
 
-    /// The boundary by passes with so few counters.
+    /// Returns the boundary by passes with so few counters.
     fn by_passes(times: &[Key], wanted: f64, most: usize) -> (Option<Boundary>, usize) {
         let count = |first: Key, last: Key| {
             let mut counts = Counts::new(Kind::Number, most);

@@ -41,7 +41,7 @@ impl SplitTally {
         });
     }
 
-    /// The rows of a part.
+    /// Returns the rows of a part.
     pub fn n_rows_of(&self, part: Part) -> u64 {
         self.rows[part as usize]
     }
@@ -144,7 +144,7 @@ fn wider<T: PartialOrd + Copy>(range: Option<(T, T)>, time: T) -> (T, T) {
     )
 }
 
-/// The unit of a number that is a time of the years 2000 to 2100 in it.
+/// Returns the unit of a number that is a time of the years 2000 to 2100 in it.
 fn epoch_unit(count: f64) -> Option<TimeUnit> {
     let unit = TimeUnit::of_size(count);
     let year = |text: &[u8]| Timestamp::parse(text).unwrap_or_default();

@@ -48,7 +48,7 @@ impl Moment {
     }
 }
 
-/// The instant that a number counts since 1970, in the unit that its size tells.
+/// Returns the instant that a number counts since 1970, in the unit that its size tells.
 fn since_1970(count: f64) -> Timestamp {
     Timestamp::of_f64(count, TimeUnit::of_size(count))
 }
@@ -70,7 +70,7 @@ pub struct TimeFormat {
 }
 
 impl TimeFormat {
-    /// The form that `text` describes.
+    /// Returns the form that `text` describes.
     ///
     /// # Errors
     /// It has a letter behind a `%` that means nothing.
@@ -87,7 +87,8 @@ impl TimeFormat {
         })
     }
 
-    /// The instant of a text in this form; without an offset it is UTC, without a time of day midnight.
+    /// Returns the instant of a text in this form; without an offset it is UTC, without a time of day
+    /// midnight.
     pub fn parse(&self, text: &str) -> Option<Timestamp> {
         let mut parsed = Parsed::new();
         chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
@@ -170,7 +171,7 @@ fn other_form(column: &Column, row: usize, i: usize, format: Option<&TimeFormat>
     not_comparable(column, row, what)
 }
 
-/// The error of a time that is a number beside a boundary that is an instant.
+/// Returns the error of a time that is a number beside a boundary that is an instant.
 pub(super) fn no_instant(column: &Column, row: usize, time: Moment, from: Moment) -> SplitError {
     let what = format!(
         "the number {time} cannot be compared with {from}, a boundary of the split; write the boundary \

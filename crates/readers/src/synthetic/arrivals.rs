@@ -77,7 +77,7 @@ impl Arrivals {
         })
     }
 
-    /// The first day of each part, and the number of days.
+    /// Returns the first day of each part, and the number of days.
     fn first_days(&self) -> [u32; 4] {
         let total: u64 = self.rows.iter().sum();
         let at = |rows: u64| (f64::from(self.days) * rows as f64 / total as f64).round() as u32;
@@ -150,7 +150,7 @@ impl Calendar {
         Ok(())
     }
 
-    /// The chance of each age, in days from 0.
+    /// Returns the chance of each age, in days from 0.
     fn age_chances(&self, decay: f64) -> Vec<f64> {
         let oldest = OLDEST * self.first_days[3];
         let weights: Vec<f64> = (0..=oldest)
@@ -192,8 +192,8 @@ impl Calendar {
         (0..self.per_day as usize).map(missed).sum()
     }
 
-    /// The day, from 0, of row number `index` of all rows that there could be. Sessions are spread evenly over
-    /// the days of their part, in order; rows that no part has are of the training days in turn.
+    /// Returns the day, from 0, of row number `index` of all rows that there could be. Sessions are spread
+    /// evenly over the days of their part, in order; rows that no part has are of the training days in turn.
     pub(super) fn day(&self, index: u64) -> u32 {
         let session = index / ROWS_PER_SESSION;
         if index >= FIRST_OF_SAMPLE {
@@ -208,7 +208,7 @@ impl Calendar {
         (first + day as u32).min(end.max(first + 1) - 1)
     }
 
-    /// The item of a row of this day: its number is the same in every part.
+    /// Returns the item of a row of this day: its number is the same in every part.
     pub(super) fn item(&self, day: u32, of_row: &mut Draws) -> u32 {
         let chance = of_row.uniform();
         let age = self.ages.partition_point(|&up_to| up_to <= chance);
@@ -217,7 +217,7 @@ impl Calendar {
         (OLDEST * self.first_days[3] + day - age) * self.per_day + rank
     }
 
-    /// The instant of a row: within the hour of its session, the rows of a session a second apart.
+    /// Returns the instant of a row: within the hour of its session, the rows of a session a second apart.
     pub(super) fn time(&self, index: u64, hour: u32) -> Timestamp {
         let session = index / ROWS_PER_SESSION;
         let mut of_session = Draws::new(self.seed, Purpose::Time, session);
@@ -236,7 +236,7 @@ impl Calendar {
     }
 }
 
-/// A random walk over the days whose mean over the training days is 0.
+/// Returns a random walk over the days whose mean over the training days is 0.
 fn drift(arrivals: &Arrivals, n_training_days: u32, seed: u64, task: u64) -> Vec<f64> {
     let mut draws = Draws::new(seed, Purpose::Drift, task);
     let mut at = 0.0;

@@ -30,7 +30,7 @@ pub(super) enum Purpose {
 pub(super) struct Draws(u64);
 
 impl Draws {
-    /// The stream of (`seed`, `purpose`, `index`).
+    /// Returns the stream of (`seed`, `purpose`, `index`).
     pub(super) fn new(seed: u64, purpose: Purpose, index: u64) -> Draws {
         let mut state = seed;
         state = split_mix(&mut state) ^ purpose as u64;
@@ -85,7 +85,7 @@ impl Zipf {
         Zipf { cumulative }
     }
 
-    /// The chance of an id.
+    /// Returns the chance of an id.
     pub(super) fn chance(&self, id: usize) -> f64 {
         let before = id
             .checked_sub(1)

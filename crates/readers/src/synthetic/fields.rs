@@ -86,7 +86,7 @@ pub(super) struct Population {
 }
 
 impl Population {
-    /// The population of a plan.
+    /// Returns the population of a plan.
     ///
     /// # Errors
     /// No decay of popularity gives the planned share of unseen items.

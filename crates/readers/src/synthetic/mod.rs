@@ -222,12 +222,12 @@ impl Synthetic {
         })
     }
 
-    /// The plan that it is made of.
+    /// Returns the plan that it is made of.
     pub fn plan(&self) -> &SyntheticPlan {
         &self.plan
     }
 
-    /// The next rows, `None` after the last.
+    /// Returns the next rows, `None` after the last.
     pub fn next_block(&mut self) -> Option<Block> {
         let end = self.plan.rows.min(self.next_row + BLOCK_ROWS);
         let rows = self.next_row..end;

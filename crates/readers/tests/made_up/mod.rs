@@ -100,7 +100,7 @@ pub(crate) fn write(folder: &Path, format: Format, rows: u64) -> PathBuf {
     files[0].path.clone()
 }
 
-/// A plan that reads `train` in `folder` and keeps its cache there.
+/// Returns a plan that reads `train` in `folder` and keeps its cache there.
 pub(crate) fn plan(folder: &Path, train: &str) -> DataPlan {
     DataPlan {
         train: vec![train.into()],

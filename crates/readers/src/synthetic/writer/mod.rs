@@ -98,7 +98,7 @@ pub fn write_blocks(
     written
 }
 
-/// The file beside `path` that is written first.
+/// Returns the file beside `path` that is written first.
 fn unfinished(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(
