@@ -141,7 +141,7 @@ pub fn prepare_refit(
     Ok(Some(all))
 }
 
-/// Reads, and shows how far it is.
+/// Reads the rows and shows the progress.
 fn read(
     progress: Progress,
     stop: &AtomicBool,

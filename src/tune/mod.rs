@@ -3,8 +3,8 @@
 //!
 //! Many settings are trained for one epoch, the best third of them for three, the best third of those until
 //! validation no longer improves; each rung may spend a third of the budget. Trial 0 is the run file as it is and
-//! goes through all rungs, so what is picked validates at least as well. Test rows are never scored. What was
-//! finished is in `trials.json`: called again with the same folder, a tuning continues.
+//! goes through all rungs, so the chosen settings validate at least as well. Test rows are never scored. Finished
+//! trials are in `trials.json`: called again with the same folder, a tuning resumes.
 //!
 //! ```text
 //! DIR/trials.json  tuned.toml  tune.html  tune.json  trials/NUMBER-RUNG/
@@ -32,7 +32,7 @@ use space::Space;
 /// Epochs of each rung; the last runs as long as the run file states.
 const RUNGS: [Option<u32>; 3] = [Some(1), Some(3), None];
 
-/// One of so many trials goes on to the next rung.
+/// Ratio of a rung's trials to those that go on to the next rung.
 const KEPT: usize = 3;
 
 /// Most trials of the first rung.
@@ -96,7 +96,7 @@ impl Tuner<'_> {
             let until = self.budget.mul_f64((rung + 1) as f64 / RUNGS.len() as f64);
             for (place, &trial) in candidates.iter().enumerate() {
                 let is_known = self.record.find(trial, rung).is_some();
-                // The file as it is always gets through, and something to compare it with.
+                // Trial 0 and others to compare it with are trained even if the budget is spent.
                 if !is_known && place >= KEPT && self.record.spent() >= until {
                     break;
                 }

@@ -18,8 +18,8 @@ pub enum Calibration {
     Isotonic,
 }
 
-/// The calibrator of a task by the rows whose label is known and that have a score. `None` where they do not allow one: no rows,
-/// one class only, or a fit that would not rise.
+/// Fits the calibrator of a task to the rows with a known label and a score. `None` if they do not allow one: no rows,
+/// one class only, or a fit that does not increase.
 pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
     let known = task.labels.iter().zip(&task.scores);
     let known = known.filter(|(label, score)| !label.is_nan() && !score.is_nan());

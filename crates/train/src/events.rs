@@ -13,14 +13,14 @@ pub trait Listener {
 pub struct Resumed {
     /// Epochs done.
     pub epoch: f64,
-    /// When the checkpoint was written, where the file system tells.
+    /// Time at which the checkpoint was written, if the file system provides it.
     pub saved: Option<SystemTime>,
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// A training begins or goes on.
+    /// A training begins or resumes.
     Began {
         /// Such as `search/ctr/round-1` or `train`.
         phase: &'a str,

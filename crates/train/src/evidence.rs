@@ -141,8 +141,8 @@ pub(crate) fn of_tasks(
 }
 
 impl EvidenceRule {
-    /// The parts of a table's rows, of which so many labels and positives were counted, and those of rows that
-    /// ids get so many more labels by being dropped; `rate` is the task's.
+    /// Returns the factors of a table's rows from the `counts` of labels and positives, with the additional labels
+    /// of rows that dropped ids add (`dropped`); `rate` is the task's.
     fn parts(
         self,
         counts: HashMap<u32, [u32; 2]>,

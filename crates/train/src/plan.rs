@@ -66,12 +66,12 @@ pub struct TrainPlan {
 /// The smallest and the largest batch that is chosen.
 const BATCHES: [u64; 2] = [512, 4096];
 
-/// A training of one pass over so many rows takes at most about so many steps, while the batch can grow.
+/// Approximate maximum of steps of one pass over the rows, while the batch can grow.
 const STEPS_PER_EPOCH: u64 = 2000;
 
 impl TrainPlan {
-    /// Rows of a step over a training part of so many rows: as stated, or the power of two from 512 to 4096 with
-    /// which an epoch has at most about 2000 steps.
+    /// Returns the rows of a step for a training part of `rows` rows: as stated, or the power of two from 512 to 4096
+    /// with which an epoch has at most about 2000 steps.
     pub fn rows_per_step(&self, rows: u64) -> usize {
         self.batch.unwrap_or_else(|| chosen_batch(rows))
     }
@@ -91,7 +91,7 @@ pub enum Shrinkage {
     /// All.
     All,
     /// The training runs once with each of the two, and each set of kept weights is that of the one that validates
-    /// better: all tasks only if beyond doubt.
+    /// better: all tasks only if significantly better.
     Validated,
 }
 
@@ -213,7 +213,7 @@ pub struct SearchPlan {
 pub enum CommonUnits {
     /// This share of the units that a task may use, in [0, 1]; 1: all units are common.
     Share(f64),
-    /// None, half or all of them: by the size of the data, unless validation tells otherwise. For
+    /// None, half or all of them: by the size of the data, unless validation decides otherwise. For
     /// [`SearchKind::Gradient`].
     Auto,
 }

@@ -141,8 +141,8 @@ impl ValidationScore {
         })
     }
 
-    /// The mean goodness of some tasks, each weighed by the root of the labels that it rests on: the error of
-    /// an AUC falls with that root, and a moment is not to be chosen by the noise of the task with the fewest.
+    /// Returns the mean metric of some tasks, each weighted by the root of its number of labels: the error of
+    /// an AUC falls with that root, and the noise of the task with the fewest labels must not choose the best step.
     pub(crate) fn joint_goodness(judged: &[ValidationScore]) -> f64 {
         let weight = |judged: &ValidationScore| (judged.n_labels as f64).sqrt();
         let weights: f64 = judged.iter().map(weight).sum();

@@ -38,14 +38,14 @@ pub struct Run<'a> {
     pub data_key: [u8; 32],
     /// Folder for checkpoints and the levels of the search.
     pub folder: &'a Path,
-    /// The most time between two checkpoints, as far as they are quickly written: where writing one takes
+    /// Maximum time between two checkpoints, if they are quick to write; if writing one takes
     /// long, the time in between is nine times as long.
     pub checkpoint_every: Duration,
     /// Set it, and the run ends after the step under way, with a checkpoint.
     pub stop: &'a AtomicBool,
     /// Rows of the refit after validation has chosen; required if the plan asks for a refit.
     pub refit: Option<RefitRows<'a>>,
-    /// The model that the training goes on from; `None`: it starts from random weights.
+    /// Earlier model from which the training continues; `None`: it starts from random weights.
     pub earlier: Option<&'a Earlier>,
 }
 
@@ -262,7 +262,7 @@ impl Run<'_> {
         })
     }
 
-    /// The trainings before this one, the first one first, and what this one goes on from.
+    /// Returns the earlier trainings, oldest first, and the model from which this one continues.
     fn ancestry(&self) -> Vec<Ancestor> {
         let Some(earlier) = self.earlier else {
             return Vec::new();

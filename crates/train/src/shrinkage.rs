@@ -1,12 +1,12 @@
-//! For which tasks the steps of table rows shrink, and validation's word on it.
+//! Choice of the tasks with shrinkage of table rows, by the plan or by validation.
 //!
-//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row that few labels
-//! speak for is scaled towards none. It always goes for tasks that count the rows of another; whether it helps the others
-//! depends on the log: where ids are many and labels few for each it does, where they are plenty it costs
+//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row with few labels
+//! is scaled towards zero. It always applies to tasks that count the rows of another. For the others the effect
+//! depends on the log: it helps if there are many ids with few labels each, and harms if labels are plentiful
 //! (docs/decisions/0053-shrinkage-for-every-task.md). [`Shrinkage::Validated`] trains with both, from the
-//! same start under the same masks on the same batches, one after the other. Each slot, the weights of a task or of all,
-//! is the usual training's unless the other is better on the validation rows by more than two standard errors of the
-//! paired difference (docs/decisions/0055-shrinkage-by-validation.md).
+//! same start under the same masks on the same batches, one after the other. Each slot (the weights of a task or of
+//! all) keeps the weights of the usual training unless the other is better on the validation rows by more than two
+//! standard errors of the paired difference (docs/decisions/0055-shrinkage-by-validation.md).
 
 use crate::difference::{self, TOLD};
 use crate::error::TrainError;
@@ -137,7 +137,7 @@ pub(crate) fn count(
     evidence::of_tasks(rule, of_all, bench.schema, train, &bench.id_dropout)
 }
 
-/// Takes the second variant's weights where they are better beyond doubt.
+/// Chooses the second variant's weights if they are significantly better.
 fn choose(
     bench: &SearchContext<'_>,
     schema: &Arc<Schema>,

@@ -2,7 +2,7 @@
 //!
 //! `z_to = f_to(x) + kappa c`, `c = z_from - mean`, where no gradient goes back through `z_from` ([`TakenLogit`]). The
 //! mean is a moving average over the rows that the task is trained on. Kappa starts at 0 and has its own Adam, with
-//! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is added up
+//! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is summed
 //! over the steps of about one pass: `sum p (1 - p) c^2`, the information of these labels about kappa, all else fixed.
 //! So the standard error is that of kappa beside a fixed network, and smaller than the deviation between seeds.
 

@@ -236,7 +236,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
 }
 
 /// A gradient for everything that some task keeps, other heads included, and for some table rows: an
-/// optimizer that trusts the gradient to be zero elsewhere is found out.
+/// test with it detects an optimizer that assumes a zero gradient elsewhere.
 fn gradients(model: &Model<f64>, rng: CounterRng, rows: &[u32]) -> Gradient<f64> {
     let gradient = |&id: &u32| [0, 1].map(|k| rng.at(1).normal(u64::from(id) * 2 + k));
     let table = TableGradient::new(rows.to_vec(), rows.iter().flat_map(gradient).collect());

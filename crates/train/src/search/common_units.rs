@@ -16,8 +16,8 @@ use ncs_model::UnitOwners;
 /// The shares that are tried.
 const TRIED: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// From so many training rows, with so many labels of the rarer class of every task, on more than so many features
-/// tasks get units of their own where validation does not tell.
+/// Thresholds above which tasks get units of their own if validation does not decide: training rows, labels of the
+/// rarer class of every task, and features (strictly more).
 const LARGE_ROWS: u64 = 100_000;
 const LARGE_LABELS: u64 = 1_000;
 const FEW_FEATURES: usize = 2;
@@ -38,7 +38,7 @@ pub struct UnitChoice {
 pub struct TriedUnits {
     /// The share, in [0, 1].
     pub common: f64,
-    /// For each task its metric on the validation rows, where they tell.
+    /// Metric of each task on the validation rows, if they allow one.
     pub validation: Vec<Option<f64>>,
 }
 

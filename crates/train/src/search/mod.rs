@@ -2,7 +2,7 @@
 //!
 //! A search is a row of *levels* for each task: level 0 is the whole network, level `k` the
 //! subnetwork after `k` prunings. Every finished level is kept in the run's folder, so a search that
-//! was stopped goes on where it was: finished levels return at once.
+//! was stopped resumes: finished levels return at once.
 
 mod agreement;
 mod common_units;
