@@ -409,7 +409,7 @@ fn is_far(x: f64, [least, most]: [f64; 2]) -> bool {
     x < least - width || most + width < x
 }
 
-/// Returns the number of a row that lies beyond the range, the farthest of several.
+/// Returns the number of a row that lies beyond the range; of several, the farthest.
 fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> Option<f64> {
     let mut found: Option<(f64, f64)> = None;
     let read = reader.numbers(row, |x| {

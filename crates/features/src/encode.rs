@@ -107,9 +107,9 @@ impl Encoder {
         Ok(batch)
     }
 
-    /// Fills in counts and rates of pairs of which one id is the request's and the other the candidate's: `context`,
-    /// one row, and `candidates` are what [`Encoder::encode_some`] made of the fields that are `in_context` and of
-    /// the others.
+    /// Fills in past counts and rates of pairs with one id of the request and one of the candidate. `context`
+    /// (one row) is the result of [`Encoder::encode_some`] for the fields that are `in_context`, and
+    /// `candidates` for the others.
     pub fn encode_across(
         &self,
         context: &Batch,

@@ -101,7 +101,8 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// Returns the number, from the known labels and the positive ones; `None` where none is known.
+    /// Returns the value from the numbers of known and of positive labels; `None` if there are no known
+    /// labels.
     pub fn value(&self, known: u32, positives: u32) -> Option<f64> {
         if known == 0 {
             return None;

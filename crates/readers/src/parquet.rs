@@ -83,7 +83,7 @@ impl Parquet {
         Ok(true)
     }
 
-    /// Returns the next rows, as many as fit; or one row that is broken.
+    /// Reads the next rows, as many as fit; or one row that is broken.
     fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ParquetError> {
         if !self.next_group()? {
             let claimed = self.file.metadata().file_metadata().num_rows().max(0) as usize;
@@ -240,7 +240,7 @@ impl Leaf {
         })
     }
 
-    /// Returns the next `n_rows` rows.
+    /// Reads the next `n_rows` rows.
     fn read(&self, reader: &mut ColumnReader, n_rows: usize) -> Result<Column, ParquetError> {
         let mut levels = Levels::default();
         let values = values::read(self.kind, reader, n_rows, &mut levels)?;
@@ -319,7 +319,7 @@ fn item_level(root: &Type) -> Option<i16> {
     }
 }
 
-/// The levels of some values: whether they are null, and whether they begin a row.
+/// Levels of values: they encode nulls and the beginnings of rows.
 #[derive(Default)]
 struct Levels {
     defined: Vec<i16>,

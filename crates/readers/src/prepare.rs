@@ -72,7 +72,7 @@ pub struct FileReport {
 /// Counts of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartReport {
-    /// Which part.
+    /// The part.
     pub part: Part,
     /// Its rows and labels.
     pub labels: LabelCounts,
@@ -84,7 +84,7 @@ pub struct PartReport {
 /// Progress of a pass over the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Which pass.
+    /// The pass.
     pub stage: Stage,
     /// Rows that were read so far.
     pub rows: u64,
@@ -197,13 +197,13 @@ fn cached(
     opened(&folder, record, key, false)
 }
 
-/// Returns the same data set with its validation rows among the training rows, for a training on all of them:
-/// `base` is what [`prepare`] gave for the same plan. Vocabularies have the values that only validation rows
-/// hold at their end; every other id, and every number, is what it is in `base`. The test rows are encoded
-/// anew.
+/// Prepares the same data set with its validation rows among the training rows, for training on all of them.
+/// `base` is the result of [`prepare`] for the same plan. Values that only validation rows hold are appended
+/// to the vocabularies; every other id and every number is the same as in `base`. The test rows are encoded
+/// again.
 ///
 /// # Errors
-/// As [`prepare`].
+/// The same as [`prepare`].
 pub fn prepare_all(
     plan: &DataPlan,
     schema: &SchemaPlan,
@@ -227,12 +227,12 @@ pub fn prepare_all(
     cached(plan, what, key, on)
 }
 
-/// Prepares `plan` for a training that goes on from a model of the schema `earlier`: its vocabularies are extended by
-/// the values of the training rows, and every id, scale and knot stays what it was. The caller has checked that the
-/// plan fits ([`ncs_features::continued::misfits`]).
+/// Prepares `plan` for training that continues from a model of the schema `earlier`: its vocabularies are
+/// extended by the values of the training rows, and all ids, scales and knots are unchanged. The caller has
+/// checked that the plan fits ([`ncs_features::continued::misfits`]).
 ///
 /// # Errors
-/// As [`prepare`].
+/// The same as [`prepare`].
 pub fn prepare_from(
     plan: &DataPlan,
     schema: &SchemaPlan,
@@ -372,15 +372,15 @@ impl PlanFiles {
     }
 }
 
-/// Returns the columns of the log that a run reads, each once: those of the features, the labels, the truths,
-/// the group and the split.
+/// Returns the columns of the log that a run reads, each once: those of the features, the labels, the true
+/// probabilities, the group and the split.
 pub fn columns_of(plan: &DataPlan, schema: &SchemaPlan) -> Vec<String> {
     let mut columns = columns_read(&schema.fields, &schema.tasks, schema.group.as_ref());
     columns.extend(plan.split.column().map(str::to_owned));
     without_repeats(columns)
 }
 
-/// Returns the columns of features, labels, truths and the group, each once.
+/// Returns the columns of features, labels, true probabilities and the group, each once.
 pub(crate) fn columns_read(
     fields: &[Field],
     tasks: &[Task],
@@ -417,8 +417,8 @@ pub struct FirstRows {
 /// Memory limit of [`first_rows`], which may be exceeded by one block.
 const FIRST_ROWS_BYTES: usize = 32 << 20;
 
-/// Returns the first `n` rows of the training files, or fewer where they are wide or there are no more: to
-/// look at them before a run. Files without rows are passed over.
+/// Reads the first `n` rows of the training files, for a preview before a run; fewer if the rows are wide or
+/// the files hold fewer. Files without rows are skipped.
 ///
 /// # Errors
 /// There is no such file, one cannot be read or lacks a column, or rows are broken.

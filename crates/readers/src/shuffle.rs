@@ -49,7 +49,7 @@ pub(crate) struct Window {
     seed: Option<u64>,
 }
 
-/// Returns the windows of an epoch, in order; blocks without a row to visit are left out.
+/// Returns the windows of an epoch, in order; blocks without rows to visit are left out.
 pub(crate) fn windows(blocks: &[BlockEntry], order: Order, rows: Rows) -> Vec<Window> {
     let visited = |&block: &usize| visited_rows(&blocks[block], rows);
     let mut wanted: Vec<usize> = (0..blocks.len())
@@ -80,7 +80,7 @@ pub(crate) fn visited_rows(block: &BlockEntry, rows: Rows) -> u64 {
 }
 
 impl Window {
-    /// Returns the rows to visit, in their order, once the window's blocks are read.
+    /// Returns the rows to visit, in their order, after the window's blocks are read.
     pub(crate) fn picks(&self, blocks: &[Batch], rows: Rows) -> Vec<Pick> {
         let mut picks = Vec::with_capacity(self.rows as usize);
         for (source, block) in blocks.iter().enumerate() {

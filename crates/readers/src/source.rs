@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 /// The rows of one file, in order.
 pub trait Source: Send {
-    /// Returns the next rows, about 8192 of them or 16 MiB; `None` after the last.
+    /// Reads the next rows, about 8192 of them or 16 MiB; `None` after the last.
     ///
     /// # Errors
-    /// The file cannot be read on; a row that cannot be read is no error here but a
-    /// [`BrokenRow`] of its block.
+    /// The rest of the file cannot be read. A row that cannot be read is not an error but a [`BrokenRow`] of
+    /// its block.
     fn next_block(&mut self) -> Result<Option<RawBlock>, ReadError>;
 }
 
 /// Rows that follow each other in a file, those that could not be read left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawBlock {
-    /// The rows that could be read: the columns that were asked for, in that order.
+    /// The rows that could be read: the requested columns, in the requested order.
     pub block: Block,
     /// Number in the file, from 1, of the first row that was looked at, broken or not.
     pub first_row: u64,
@@ -32,13 +32,13 @@ pub struct RawBlock {
 }
 
 impl RawBlock {
-    /// Number in the file of row `row` of the block; both count from 1.
+    /// Returns the number in the file of row `row` of the block; both count from 1.
     pub fn in_file(&self, row: u64) -> u64 {
         row_in_file(self.first_row, &self.broken, row)
     }
 }
 
-/// Number in the file of row `row` of a block, from 1, whose rows begin at `first_row`.
+/// Returns the number in the file of row `row`, from 1, of a block whose rows begin at `first_row`.
 pub(crate) fn row_in_file(first_row: u64, broken: &[BrokenRow], row: u64) -> u64 {
     let mut number = first_row + row - 1;
     for broken in broken {
@@ -129,7 +129,7 @@ pub enum ReadError {
         /// Description of the error.
         what: String,
     },
-    /// Neither the name nor the content tells the format.
+    /// The format cannot be detected from the name or the content.
     #[error(
         "{}: cannot tell its format from its name; set `format` to one of tfrecord, parquet, csv, \
          json_lines, arrow, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst), .arrow or .feather",
@@ -168,7 +168,7 @@ pub enum ReadError {
         /// Its type.
         found: String,
     },
-    /// The bytes are not what the format asks for, so that no later row can be found.
+    /// The bytes are not valid in the format, so that no later row can be found.
     #[error("{}: {}{what}", shown_path(path), after_rows(*.rows))]
     Damaged {
         /// The file.
@@ -277,7 +277,7 @@ fn no_rows(files: u64) -> String {
     }
 }
 
-/// Returns a path as it is shown: without characters that a terminal would obey.
+/// Returns a path for display, with control characters escaped.
 pub fn shown_path(path: &Path) -> String {
     let escaped = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -294,7 +294,7 @@ fn after_rows(rows: u64) -> String {
 }
 
 impl ReadError {
-    /// Returns the file (or what messages call the frame) that it is about, where it is about one.
+    /// Returns the file (or the name of the frame) of the error, if it has one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             ReadError::Pattern { .. } => None,
@@ -317,7 +317,7 @@ impl ReadError {
         }
     }
 
-    /// The row of the file, from 1, that it is about, where it is about one.
+    /// Returns the row of the file, from 1, of the error, if it has one.
     pub fn row(&self) -> Option<u64> {
         match self {
             ReadError::Row { row, .. } | ReadError::TooManyBroken { row, .. } => Some(*row),
@@ -325,7 +325,7 @@ impl ReadError {
         }
     }
 
-    /// Returns the column that it is about, where it is about one; of a row, the one that its words name.
+    /// Returns the column of the error, if it has one; for an error of a row, the column named in its text.
     pub fn column(&self) -> Option<String> {
         match self {
             ReadError::MissingColumn { column, .. }
@@ -355,7 +355,7 @@ impl ReadError {
         }
     }
 
-    /// `need` is what the file needs that no reader here has.
+    /// Returns the error of a file that needs the unsupported feature `need`.
     pub(crate) fn unsupported(path: &Path, need: impl fmt::Display) -> ReadError {
         let what = format!(
             "this kind of file is not supported ({need}); it is not damaged: write it in another way"
@@ -366,7 +366,7 @@ impl ReadError {
         }
     }
 
-    /// The file's first bytes say that it `is` of a kind that is not read, and what to do.
+    /// Returns the error of a file whose first bytes show that it `is` of an unsupported kind, with advice.
     pub(crate) fn unread(path: &Path, is: &str) -> ReadError {
         ReadError::Unsupported {
             path: path.to_owned(),
@@ -381,7 +381,7 @@ impl ReadError {
         }
     }
 
-    /// None of `files` files, of which `path` is the first, holds a row.
+    /// Returns the error that none of `files` files, of which `path` is the first, holds a row.
     pub(crate) fn no_rows(path: &Path, files: u64) -> ReadError {
         ReadError::NoRows {
             path: path.to_owned(),
@@ -389,7 +389,8 @@ impl ReadError {
         }
     }
 
-    /// Neither the columns of the file, `present`, nor the folders on its way have this one.
+    /// Returns the error that neither the columns of the file, `present`, nor the folders on its path have
+    /// this column.
     pub(crate) fn missing(path: &Path, column: &str, present: &[String]) -> ReadError {
         let folders = partitions(path).into_iter().map(|partition| partition.name);
         let folders = folders.filter(|name| !present.contains(name));
@@ -402,7 +403,8 @@ impl ReadError {
         }
     }
 
-    /// `source` came while bytes were read (and decompressed), after `rows` rows.
+    /// Returns the error for `source`, which occurred while bytes were read (and decompressed), after `rows`
+    /// rows.
     pub(crate) fn reading(path: &Path, rows: u64, source: io::Error) -> ReadError {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => ReadError::damaged(
@@ -419,7 +421,7 @@ impl ReadError {
     }
 }
 
-/// `; the nearest is "click"`, where some name is like `column`.
+/// Returns `; the nearest is "click"` if some name is similar to `column`.
 fn nearest(column: &str, present: &[String]) -> String {
     let start = |name: &str| shown::start(name).to_lowercase();
     let wanted = start(column);

@@ -1,4 +1,4 @@
-//! Which rows are for training, validation and test.
+//! Division of rows into training, validation and test.
 
 mod latest;
 mod tally;
@@ -76,7 +76,7 @@ pub enum SplitError {
 }
 
 impl SplitError {
-    /// Returns the same error where the block's first row comes after `rows` rows of the file.
+    /// Returns the same error for a block whose first row comes after `rows` rows of the file.
     pub fn after(self, rows: u64) -> SplitError {
         match self {
             SplitError::Column(error) => SplitError::Column(error.after(rows)),
@@ -90,7 +90,7 @@ impl SplitError {
 }
 
 impl Split {
-    /// Returns the column that it looks at.
+    /// Returns the column that the split reads.
     pub fn column(&self) -> Option<&str> {
         match self {
             Split::Files | Split::Row { .. } => None,
@@ -160,7 +160,8 @@ impl Split {
     }
 }
 
-/// Returns the places of rows by the text of their value, or by their number where they have none.
+/// Returns the positions of rows in [0, 1), by the text of their value, or by their number if they have no
+/// value.
 fn places(
     column: &Column,
     rows: Range<usize>,
@@ -180,7 +181,7 @@ fn place_of_number(row: u64, seed: u64) -> f64 {
     place(&row.to_le_bytes(), seed)
 }
 
-/// Returns a number in [0, 1).
+/// Returns a position in [0, 1).
 fn place(name: &[u8], seed: u64) -> f64 {
     (seeded_hash(name, seed) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -35,7 +35,7 @@ pub(crate) fn decimals(unscaled: Vec<i128>, scale: u32) -> Values {
     texts(unscaled.into_iter().map(text))
 }
 
-/// Big-endian two's complements of any length; the error names one that is too long for any decimal.
+/// Converts big-endian two's complements of any length; the error names one that is too long for any decimal.
 pub(crate) fn decimals_of_bytes<'a>(
     values: impl Iterator<Item = &'a [u8]> + Clone,
     scale: u32,

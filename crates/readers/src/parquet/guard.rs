@@ -20,8 +20,7 @@ impl From<ParquetError> for Failure {
 }
 
 impl Failure {
-    /// Returns the error of a file of which `rows` rows were read; `what` is wrong with it, unless it holds
-    /// something that is not supported.
+    /// Returns the error of a file after `rows` rows; `what` describes it, except for unsupported content.
     pub(super) fn of_file(self, path: &Path, rows: u64, what: &str) -> ReadError {
         let text = match self {
             Failure::Panic(text) => {

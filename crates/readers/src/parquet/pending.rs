@@ -46,7 +46,7 @@ macro_rules! each {
 }
 
 impl ColumnReader {
-    /// Returns a reader of the pages of a column chunk.
+    /// Creates a reader of the pages of a column chunk.
     pub(super) fn new(leaf: ColumnDescPtr, pages: Box<dyn PageReader>) -> ColumnReader {
         let budget = Budget::default();
         let pages = Box::new(Metered {
@@ -269,7 +269,7 @@ impl<T: DataType> Pending<T> {
 /// Bytes per value besides its content: a number, or the end offset of a text.
 const VALUE_BYTES: usize = 8;
 
-/// The first levels; none where the column has none.
+/// Returns the first `n` levels; empty if the column has none.
 fn first(levels: &mut Vec<i16>, n: usize) -> Vec<i16> {
     let n = n.min(levels.len());
     levels.drain(..n).collect()

@@ -92,7 +92,7 @@ fn unit(unit: ParquetUnit) -> TimeUnit {
     }
 }
 
-/// Returns the values of the next `n_rows` rows, without nulls.
+/// Reads the values of the next `n_rows` rows, without nulls.
 pub(super) fn read(
     kind: Kind,
     reader: &mut ColumnReader,

@@ -1,4 +1,4 @@
-//! The rows of a block that can be used, and the reasons why others cannot.
+//! Usable rows of a block, and the errors of the other rows.
 
 use crate::plan::Split;
 use crate::rows::{RowsBlock, row_of};
@@ -12,7 +12,7 @@ use std::ops::Range;
 pub(super) struct Sifted<'a> {
     pub(super) block: Cow<'a, Block>,
     pub(super) batch: Batch,
-    /// One a row.
+    /// One part per row.
     pub(super) parts: Vec<Part>,
     /// All rows that were left out, by the reader before or here, in file order.
     pub(super) broken: Vec<BrokenRow>,
@@ -21,7 +21,7 @@ pub(super) struct Sifted<'a> {
 }
 
 impl Sifted<'_> {
-    /// File and row, counted from 1, of row `row` of the block, counted from 0.
+    /// Returns the file and row, counted from 1, of row `row` of the block, counted from 0.
     pub(super) fn place(&self, row: usize) -> String {
         let in_file = row_in_file(self.rows.first_row, &self.broken, row as u64 + 1);
         format!("{}: row {in_file}", self.rows.file.display())

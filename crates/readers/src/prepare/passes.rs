@@ -94,7 +94,7 @@ pub(super) fn rehearse(
     Ok(Record { schema, report })
 }
 
-/// Returns the plan with a split that divides rows, and what is worth telling of it.
+/// Returns the plan with a resolved split, and notes about it.
 fn resolved(
     plan: &DataPlan,
     files: &PlanFiles,
@@ -331,7 +331,7 @@ pub(super) struct Counted {
     files: Vec<FileReport>,
 }
 
-/// Which fields are not the same on all training rows so far.
+/// Fields that are not constant on the training rows so far.
 struct Variation {
     fields: Vec<Option<Field>>,
 }
@@ -401,7 +401,7 @@ fn each_block(
     })
 }
 
-/// Returns an encoder that accepts the rows that the fitted one will accept.
+/// Returns an encoder that accepts the same rows as the fitted one.
 fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
     let table = |table: &TablePlan| Table {
         name: table.name.clone(),

@@ -50,8 +50,8 @@ impl Blocks {
         }
     }
 
-    /// Returns the blocks of all rows of a block of the files, whose first is number `first` of those that
-    /// can be used.
+    /// Returns the block of each row of a block of the files, whose first row is number `first` of the usable
+    /// rows.
     fn of(&self, rows: &Block, first: u64) -> Vec<u8> {
         let hashed = |name: &[u8]| (seeded_hash(name, SEED) % HASHED_BLOCKS as u64) as u8;
         let by_number = |row: usize| hashed(&(first + row as u64).to_le_bytes());
@@ -88,7 +88,7 @@ impl Blocks {
     }
 }
 
-/// Returns a number in the order of times, of which a column has one kind.
+/// Converts a time to a number of the same order; all times of a column have one type.
 fn place(time: Moment) -> f64 {
     match time {
         Moment::Number(number) => number,
@@ -200,8 +200,8 @@ impl Past {
 }
 
 impl Passes<'_> {
-    /// Returns the schema with the counts and rates of the past that the plan asks for, by a pass over the
-    /// training rows. `later` is the number of validation rows.
+    /// Returns the schema with the past counts and rates of the plan, by a pass over the training rows.
+    /// `later` is the number of validation rows.
     pub(super) fn gather(
         &mut self,
         plan: &SchemaPlan,

@@ -1,4 +1,4 @@
-//! The latest share of the rows by time: from a share to the moment from which on rows belong to it, exactly, by
+//! Latest share of the rows by time: converts a share to the exact time from which on rows belong to it, by
 //! passes over the time column in bounded memory.
 //!
 //! Times become whole numbers in their order. A pass counts them by their leading bits, and drops one more bit
@@ -257,7 +257,7 @@ struct Times<'a> {
 }
 
 impl Times<'_> {
-    /// Returns the time from which on there are about so many rows; `None` where all rows have one time.
+    /// Returns the time from which on there are about `wanted` rows; `None` if all rows have one time.
     fn boundary(&mut self, all: &Counts, wanted: f64) -> Result<Option<Boundary>, LatestError> {
         let begin = all.counters.values().next().map(|counter| counter.first);
         let mut found = search(all, wanted, 0);
@@ -319,8 +319,8 @@ impl Times<'_> {
     }
 }
 
-/// Of a time with at least as many rows from it on as wanted, and the next one with fewer, the nearer; never the first
-/// time of all, before which there is nothing to learn from.
+/// Returns the nearer of two times: the one from which on there are at least as many rows as wanted, and the
+/// next one with fewer. Never returns the first time of all, before which there are no training rows.
 fn nearest(
     time: Counter,
     after: u64,
@@ -367,7 +367,7 @@ mod tests {
         })
     }
 
-    /// Returns the boundary by passes with so few counters.
+    /// Returns the boundary by passes with at most `most` counters.
     fn by_passes(times: &[Key], wanted: f64, most: usize) -> (Option<Boundary>, usize) {
         let count = |first: Key, last: Key| {
             let mut counts = Counts::new(Kind::Number, most);

@@ -25,7 +25,7 @@ pub struct SplitTally {
 }
 
 impl SplitTally {
-    /// Counts rows of a block, whose parts these are.
+    /// Counts the rows of a block by their `parts`.
     pub fn add(&mut self, split: &Split, block: &Block, parts: &[Part]) {
         parts.iter().for_each(|&part| self.rows[part as usize] += 1);
         let Split::Time { column, format, .. } = split else {
@@ -51,8 +51,8 @@ impl SplitTally {
         self.rows.iter().sum()
     }
 
-    /// Why no run should use the split, if so: it leaves too few rows of a part that has no files of its
-    /// own, or its times are of several units.
+    /// Returns the reason why no run should use the split, if there is one: it leaves too few rows of a part
+    /// that has no files of its own, or its times are in several units.
     pub fn fault(&self, plan: &DataPlan) -> Option<String> {
         if let Some(units) = self.units(&plan.split) {
             return Some(units);
@@ -144,7 +144,7 @@ fn wider<T: PartialOrd + Copy>(range: Option<(T, T)>, time: T) -> (T, T) {
     )
 }
 
-/// Returns the unit of a number that is a time of the years 2000 to 2100 in it.
+/// Returns the unit in which a number is a time of the years 2000 to 2100.
 fn epoch_unit(count: f64) -> Option<TimeUnit> {
     let unit = TimeUnit::of_size(count);
     let year = |text: &[u8]| Timestamp::parse(text).unwrap_or_default();

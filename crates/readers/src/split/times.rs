@@ -19,8 +19,8 @@ pub enum Moment {
     Instant(Timestamp),
 }
 
-/// Smaller numbers are not taken for seconds since 1970 (or a finer unit), beside a date: as such they
-/// would be of 1973 at the latest.
+/// Smallest number that, beside a date, is read as seconds since 1970 (or a finer unit): smaller ones would
+/// be of 1973 at the latest.
 const LEAST_EPOCH: f64 = 1e8;
 
 impl Moment {
@@ -48,7 +48,7 @@ impl Moment {
     }
 }
 
-/// Returns the instant that a number counts since 1970, in the unit that its size tells.
+/// Returns the instant of a number that counts time since 1970, in the unit given by its size.
 fn since_1970(count: f64) -> Timestamp {
     Timestamp::of_f64(count, TimeUnit::of_size(count))
 }
@@ -70,10 +70,10 @@ pub struct TimeFormat {
 }
 
 impl TimeFormat {
-    /// Returns the form that `text` describes.
+    /// Parses the time format in `text`.
     ///
     /// # Errors
-    /// It has a letter behind a `%` that means nothing.
+    /// It has an invalid letter after a `%`.
     pub fn new(text: &str) -> Result<TimeFormat, String> {
         let items = StrftimeItems::new(text).parse_to_owned().map_err(|_| {
             format!(
@@ -87,8 +87,7 @@ impl TimeFormat {
         })
     }
 
-    /// Returns the instant of a text in this form; without an offset it is UTC, without a time of day
-    /// midnight.
+    /// Parses a text in this format; without an offset it is UTC, without a time of day midnight.
     pub fn parse(&self, text: &str) -> Option<Timestamp> {
         let mut parsed = Parsed::new();
         chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
