@@ -54,7 +54,7 @@ struct Tuner<'a> {
 /// and what mattered into `folder`.
 ///
 /// # Errors
-/// The run file or its data are wrong, there are no validation rows, every trial failed, or it was asked to stop.
+/// The run file or its data are wrong, there are no validation rows, every trial failed, or a stop was requested.
 pub fn run(
     run: &Path,
     assignments: &[String],
@@ -162,7 +162,7 @@ impl Tuner<'_> {
         self.folder.join("trials").join(name)
     }
 
-    /// The run file with these settings, for so many epochs, without test rows.
+    /// Opens the run file with these settings, for `epochs` epochs if it does not state them, without test rows.
     fn open(&self, settings: &[String], epochs: Option<u32>) -> Result<RunFile, Box<dyn Error>> {
         let mut assignments = self.assignments.to_vec();
         assignments.extend(settings.iter().cloned());

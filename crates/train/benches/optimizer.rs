@@ -75,7 +75,7 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
 
 // ---- layers and heads
 
-/// Adam for one task: about so many connections of the 533 thousand are kept by it.
+/// Adam for one task, which keeps about this many of the 533 thousand connections.
 #[divan::bench(args = [200_000, 533_000], sample_count = 100)]
 fn dense(bencher: Bencher, n_kept: usize) {
     let spec = Spec {

@@ -23,7 +23,7 @@ const SIZE: Size = Size {
 fn training(percent: u32, tasks: &[usize]) -> Training {
     let density = f64::from(percent) / 100.0;
     let mut training = Training::new(SIZE, paper::model(SIZE, [density; 2]), tasks);
-    // The first step draws the rows and meets fresh memory; all others do not.
+    // The first step initialises the rows and touches fresh memory; all others do not.
     training.step(&paper::batch(SIZE, 0));
     training
 }

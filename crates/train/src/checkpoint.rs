@@ -54,7 +54,7 @@ impl Clock {
 /// Changes with what a checkpoint holds: one of another version is refused.
 const FORMAT: &str = "4";
 
-/// An opened checkpoint of the phase that asked for it.
+/// Opened checkpoint of the requested phase.
 pub(crate) struct Saved {
     path: PathBuf,
     /// Time of writing, if the file system provides it.

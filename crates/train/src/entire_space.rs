@@ -87,11 +87,11 @@ pub struct FunnelRow {
     pub conversion: Option<f64>,
     /// Gradient of the click's part by the click's logit.
     pub click_gradient: f64,
-    /// Gradients of the conversion's part by the logits of click, conversion and helper.
+    /// Gradients of the conversion's part with respect to the logits of click, conversion and auxiliary head.
     pub gradients: [f64; 3],
 }
 
-/// A value and its gradients by the logits of click, conversion and helper.
+/// Value and its gradients with respect to the logits of click, conversion and auxiliary head.
 #[derive(Clone, Copy, Default)]
 struct Term {
     value: f64,
@@ -107,7 +107,7 @@ impl Term {
 }
 
 impl FunnelLoss {
-    /// The loss of one row with these labels (NaN: unknown) and logits of click, conversion and helper.
+    /// Returns the loss of one row with these labels (NaN: unknown) and logits of click, conversion and auxiliary head.
     /// `scale` multiplies the weight of the product, or the constraint, beside the conversion's own loss.
     pub fn row(&self, click: f32, conversion: f32, logits: [f64; 3], scale: f64) -> FunnelRow {
         if click.is_nan() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Training ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// It was asked to stop; a checkpoint was written.
+    /// A stop was requested; a checkpoint was written.
     #[error("stopped at step {step} of {phase}; run the same command again to go on from there")]
     Stopped {
         /// Phase of the run.
@@ -15,7 +15,7 @@ pub enum TrainError {
         /// Steps that are done and saved.
         step: u64,
     },
-    /// A loss that is no number.
+    /// A loss that is NaN or infinite.
     #[error(
         "{phase}, step {step} (epoch {epoch}, batch {batch}): the loss of task \"{task}\" is {loss}; \
          {culprit}"

@@ -22,7 +22,7 @@ pub struct TrainPlan {
     pub steps: Steps,
     /// Method that combines the losses of the tasks into one step.
     pub balance: Balance,
-    /// A loss over the entire space; `None`: every task learns from its own known labels.
+    /// Loss over the entire space; `None`: every task is trained on its own known labels.
     pub funnel: Option<FunnelLoss>,
     /// Which ids become unknown in training.
     pub id_dropout: IdDropoutPlan,
@@ -47,7 +47,7 @@ pub struct TrainPlan {
     pub clip_norm: Option<f32>,
     /// Validate this many times an epoch, at least 1.
     pub evaluations_per_epoch: u32,
-    /// Stop once no task has improved for so many evaluations; `None`: run all epochs.
+    /// Number of evaluations without improvement of any task after which training stops; `None`: run all epochs.
     pub patience: Option<u32>,
     /// Which weights the artifact holds.
     pub keep: Keep,
@@ -141,7 +141,7 @@ pub enum Optimizer {
 /// The learning rate over time, as a factor of the optimizer's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Rises linearly from 0 over so many steps.
+    /// Number of steps of a linear warm-up from 0.
     pub warmup_steps: u64,
     /// Decay after the warm-up.
     pub decay: Decay,
@@ -249,7 +249,7 @@ pub enum SearchKind {
 pub enum Rewind {
     /// The common initial weights.
     Initial,
-    /// The weights after so many steps of joint training from the initial ones.
+    /// Weights after this many steps of joint training from the initial ones.
     AfterSteps(u64),
 }
 

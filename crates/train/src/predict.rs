@@ -90,7 +90,7 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The tasks of a network, without the helper's head.
+/// Returns the tasks of a network, without the auxiliary head.
 fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
     let helper = usize::from(network.tasks.last() == model.spec().helper().as_ref());
     &network.tasks[..network.tasks.len() - helper]

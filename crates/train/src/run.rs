@@ -51,7 +51,7 @@ pub struct Run<'a> {
 
 /// Result of a run.
 pub struct Trained {
-    /// The model, as it is saved and served.
+    /// Model, as it is saved and served.
     pub artifact: Artifact,
     /// Model chosen on the validation rows, if a refit on all rows followed; it was
     /// not trained on the validation rows.
@@ -112,7 +112,7 @@ impl SearchContext<'_> {
         for t in 0..model.networks().len() {
             let network = model.network_mut(t);
             for (place, task) in network.tasks.clone().into_iter().enumerate() {
-                // The helper's head has no labels of its own.
+                // The auxiliary head has no labels of its own.
                 if let Some(&Some(rate)) = rates.get(task) {
                     let bias = network.layout.heads[place].bias.start;
                     network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;

@@ -31,7 +31,7 @@ impl Schedule {
     }
 }
 
-/// From 1 (nothing `fallen`) to the floor (all of it), which is met exactly.
+/// Decays from 1 (`fallen` = 0) to the floor (`fallen` = 1), which is reached exactly.
 fn fall_to(floor: f32, fallen: f64) -> f64 {
     let floor = f64::from(floor);
     (1.0 - fallen) + floor * fallen

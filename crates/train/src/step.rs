@@ -12,7 +12,7 @@ pub struct StepBudget {
 }
 
 impl StepBudget {
-    /// A budget of so many epochs, which may be a fraction.
+    /// Returns a budget in epochs, which may be a fraction.
     pub fn of_epochs(
         batches_per_epoch: u64,
         epochs: f64,

@@ -44,7 +44,7 @@ pub(crate) struct TaskLoss {
 }
 
 impl<'a> StepLoss<'a> {
-    /// The loss of `heads` (tasks, and the helper's head as one more), each task's times its weight.
+    /// Returns the loss of `heads` (tasks, and the auxiliary head as one more), each task's times its weight.
     pub(crate) fn new(
         tasks: &[Task],
         batch: &'a Batch,

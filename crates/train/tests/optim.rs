@@ -54,7 +54,7 @@ fn close<R: Real>(found: &[R], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// First and second moments, laid out as weights: 0 for connections that nobody keeps.
+/// First and second moments, laid out as weights: 0 for connections that no task keeps.
 fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>; 2] {
     let (network, state) = (model.network(0), &optimizers.networks[0]);
     let all_rows = |table: &Table<R>, of_row: &dyn Fn(u32) -> Vec<R>| SparseRows {
@@ -381,7 +381,7 @@ proptest! {
     }
 }
 
-/// By how much one step for task 1 moves each dense weight, after so many steps for task 0.
+/// Returns the change of each dense weight in one step for task 1, after the given steps for task 0.
 fn first_step_of_task_1(steps_before: u64, leaks: Leaks) -> Vec<f64> {
     let mut model = model(5, 0.5);
     let settings = OptimSettings {

@@ -61,7 +61,7 @@ fn run_over_batches(arguments: &Arguments, work: fn(&mut Training, &Batch)) -> V
     let batches = paper::batches(size);
     let model = paper::model(size, arguments.density);
     let mut training = Training::new(size, model, &[0, 1]);
-    // Draws the rows that forward passes look up, and meets fresh memory.
+    // Initialises the rows that forward passes look up, and touches fresh memory.
     batches.iter().for_each(|batch| training.step(batch));
     let mut turn = batches.iter().cycle();
     let next = || work(&mut training, turn.next().expect("a cycle has no end"));

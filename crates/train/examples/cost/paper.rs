@@ -130,7 +130,7 @@ impl Training {
         }
     }
 
-    /// Table rows that some batch has met.
+    /// Returns the number of initialised table rows.
     pub(crate) fn n_drawn_rows(&self) -> usize {
         let tables = self.model.network(0).tables.iter();
         tables.map(|table| table.n_drawn()).sum()

@@ -4,7 +4,7 @@ use super::rule::Rule;
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
 use rayon::prelude::*;
 
-/// Fewer rows than this are not worth a thread.
+/// Minimum number of rows for a thread.
 const LEAST_ROWS: usize = 2048;
 /// Rows that are asked for together, and moved while the next ones are on their way. First the weights
 /// of all of them, then the moments: in turn they take longer, since each waits for its page.

@@ -136,7 +136,7 @@ fn model(
     model
 }
 
-/// Batches of rows that this task learns from, as many an epoch as joint training has.
+/// Returns a phase on batches of rows with a label of this task, as many per epoch as in joint training.
 pub(super) fn phase(bench: &SearchContext<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
     let counts = bench.train.label_counts();

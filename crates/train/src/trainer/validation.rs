@@ -34,7 +34,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Predictions of which some are no number, if others are one. `batch` holds such a row.
+    /// Returns the predictions unless all known rows of a task lack a score. `batch` holds a row without one.
     fn check_lost(
         &self,
         batch: &Batch,
