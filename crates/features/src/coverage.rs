@@ -161,7 +161,7 @@ pub enum Jump {
 }
 
 impl ColumnCoverage {
-    /// Its shares; 0 where there is nothing to have one.
+    /// Returns the shares; 0 without values.
     pub fn shares(&self) -> Shares {
         let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
         Shares {

@@ -356,7 +356,7 @@ impl<'a> FieldReader<'a> {
 /// category or a list; `None` for a missing value, of which a list has none.
 ///
 /// # Errors
-/// As [`crate::Encoder::encode_features`].
+/// The same as [`crate::Encoder::encode_features`].
 pub fn each_text(
     field: &Field,
     block: &Block,

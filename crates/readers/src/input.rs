@@ -44,7 +44,7 @@ impl Input {
     /// Opens a file of text in an encoding, which becomes UTF-8.
     ///
     /// # Errors
-    /// As [`open`](Input::open); or its text is UTF-16 or UTF-32, or it is no text.
+    /// The same as [`open`](Input::open); or its text is UTF-16 or UTF-32, or it is not text.
     pub(crate) fn open_text(path: &Path, encoding: Encoding) -> Result<Input, ReadError> {
         let mut input = Input::open(path)?;
         if let Ok(start) = input.fill_buf() {

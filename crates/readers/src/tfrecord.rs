@@ -41,7 +41,7 @@ pub(crate) struct TfRecord {
     path: PathBuf,
     input: Input,
     record: Vec<u8>,
-    /// Which column a feature is, of those that were asked for.
+    /// Index of the requested column of each feature.
     wanted: HashMap<Vec<u8>, usize>,
 }
 
@@ -92,7 +92,7 @@ impl TfRecord {
         }
     }
 
-    /// Reads so many bytes into `record`; `false` where the file ended before them.
+    /// Reads that many bytes into `record`; returns `false` if the file ends before them.
     fn fill(&mut self, n_bytes: u64, rows: u64) -> Result<bool, ReadError> {
         self.record.clear();
         let mut limited = (&mut self.input).take(n_bytes);

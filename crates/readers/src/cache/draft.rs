@@ -32,7 +32,7 @@ impl<'a> Draft<'a> {
         let path = folder
             .path
             .with_extension(format!("{:016x}.tmp", unique_number()));
-        // Fails where there is one: two processes never write into one folder.
+        // Fails if the folder exists: two processes never write into one folder.
         fs::create_dir(&path).map_err(CacheError::io(&path, "create"))?;
         let lock = File::create(path.join(LOCK)).map_err(CacheError::io(&path, "create"))?;
         // Without locks, the time of the last write shows that the draft is in use.

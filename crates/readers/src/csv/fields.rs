@@ -73,7 +73,7 @@ impl Fields {
             n_text += n_out;
             self.n += n_ends;
             match result {
-                // Nothing follows, which ends the record.
+                // The end of the input ends the record.
                 ReadRecordResult::InputEmpty => input = &[],
                 ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len() + 8, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len() + 8, 0),

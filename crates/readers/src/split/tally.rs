@@ -9,7 +9,7 @@ use crate::source::ReadError;
 use ncs_features::Block;
 use ncs_features::time::{TimeUnit, Timestamp};
 
-/// A part that is smaller than both is nearly empty: so many rows, and this share of all rows.
+/// Limits of a nearly empty part: fewer rows than this number, and a smaller share of all rows than this.
 const FEW_ROWS: u64 = 100;
 const FEW_SHARE: f64 = 0.01;
 

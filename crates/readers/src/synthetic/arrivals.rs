@@ -25,7 +25,7 @@ pub struct Arrivals {
     pub rows: [u64; 3],
 }
 
-/// An item is shown until it is so many times as old as the log is long.
+/// Maximum age of a shown item, as a multiple of the length of the log.
 const OLDEST: u32 = 4;
 
 /// Training rows for each item that arrives in training, at least: of fewer, most items would be unseen by
@@ -96,7 +96,7 @@ pub(super) struct Calendar {
     rows: [u64; 3],
     /// Items that arrive on each day.
     per_day: u32,
-    /// Chance of an age of so many days or less.
+    /// Cumulative probability of an age, by days.
     ages: Vec<f64>,
     ranks: Zipf,
     /// `[task][day]`: what is added to the intercept. Its mean over the training days is 0.

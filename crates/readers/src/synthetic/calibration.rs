@@ -78,7 +78,7 @@ struct Point {
     drift: f64,
 }
 
-/// `intercept + drift + slope * score`.
+/// The linear function `intercept + drift + slope * score`.
 #[derive(Clone, Copy, Debug)]
 struct Logit {
     intercept: f64,

@@ -5,7 +5,7 @@ use super::draws::{Draws, Purpose, Zipf};
 use super::{SyntheticError, SyntheticPlan};
 use ncs_features::time::Timestamp;
 
-/// Which task's truth reads a field.
+/// Tasks whose true model reads a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsedBy {
     /// Clicks and conversions.

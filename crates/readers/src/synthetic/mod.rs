@@ -39,7 +39,7 @@ use ncs_features::Block;
 pub const GROUP: &str = "session";
 /// The time of a row, a column of logs with [`Arrivals`] only.
 pub const TIME: &str = "time";
-/// The label columns: the conversion is null where there is no click.
+/// Label columns: the conversion is null for rows without a click.
 pub const LABELS: [&str; 2] = ["click", "conversion"];
 /// The true probability of each label, the second given a click, on every row: evaluation only.
 pub const TRUTHS: [&str; 2] = ["p_click", "p_conversion"];
@@ -57,12 +57,13 @@ const FIRST_OF_SAMPLE: u64 = 1 << 60;
 pub struct SyntheticPlan {
     /// Number of impressions, 1 to 2^40.
     pub rows: u64,
-    /// Which rows: those of each part are others, from the same truth.
+    /// Part of the rows: each part has different rows, from the same true model.
     pub part: Part,
     /// Share of the true model below the heads that the two tasks have in common, in [0, 1], to the nearest
     /// of 32 hidden units or of 16 dimensions. 1: one head each on the same hidden units.
     pub share: f64,
-    /// Another seed makes another truth and other rows. Clicks are the same at every `share`.
+    /// Random seed: another seed gives another true model and other rows. Clicks are the same at every
+    /// `share`.
     pub seed: u64,
     /// Parts of the true model in which the tasks conflict, outside the common share.
     pub conflict: Conflict,
@@ -114,7 +115,7 @@ pub enum SyntheticError {
     /// A number outside its range.
     #[error("made-up log: {setting} must be {wanted}, found {found}")]
     Setting {
-        /// Which setting.
+        /// Name of the setting.
         setting: &'static str,
         /// Valid range.
         wanted: &'static str,

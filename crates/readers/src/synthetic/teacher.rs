@@ -25,10 +25,10 @@ const N_OWN: usize = 4;
 const N_READ: usize = N_COMMON + N_OWN;
 
 type Vector = [f64; WIDTH];
-/// The hidden vectors of a row, `[field]`, of the fields that some truth reads.
+/// Hidden vectors of a row, `[field]`, of the fields that some true model reads.
 type Vectors = [Vector; N_READ];
 
-/// The truth of both tasks up to scale and intercept.
+/// True model of both tasks, up to scale and intercept.
 #[derive(Clone, Debug)]
 pub(super) struct Teacher {
     seed: u64,

@@ -41,7 +41,7 @@ pub(crate) fn task(name: &str, population: Population, truth: Option<&str>) -> T
     }
 }
 
-/// Every kind of id space, a list, nulls, truths and a group.
+/// Returns a schema with every kind of id space, a list, nulls, true probabilities and a group.
 pub(crate) fn schema() -> SchemaPlan {
     let vocabulary = || IdSpacePlan::Vocabulary {
         min_count: 2,
@@ -94,7 +94,7 @@ pub(crate) fn log(rows: u64) -> SyntheticPlan {
     }
 }
 
-/// Writes `train` of so many rows and returns the file.
+/// Writes `train` with the given number of rows and returns the file.
 pub(crate) fn write(folder: &Path, format: Format, rows: u64) -> PathBuf {
     let files = write_log(&log(rows), folder, format, &[(Part::Train, rows)]).unwrap();
     files[0].path.clone()

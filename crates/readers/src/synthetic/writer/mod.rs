@@ -22,7 +22,7 @@ pub const LIST_SEPARATOR: char = '|';
 /// A file of a synthetic log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Which part it holds.
+    /// Part that it holds.
     pub part: Part,
     /// The file.
     pub path: PathBuf,
