@@ -1,5 +1,5 @@
-//! A training whose rows a program hands over: they are kept in the run's folder first, so that a run that was
-//! stopped goes on, and `ncs train DIR/run.toml` does it again.
+//! Training on rows passed in by a program. The rows are first written into the run's folder, so that an interrupted
+//! run can be resumed and `ncs train DIR/run.toml` can repeat it.
 //!
 //! ```text
 //! DIR/frames/train-HASH.arrows  valid-HASH.arrows  test-HASH.arrows
@@ -19,31 +19,31 @@ use crate::run_file::{FileColumns, ListingError, RunFile, RunFileError, Said, li
 use crate::run_folder::RunFolder;
 use crate::training::{self, Finished};
 
-/// Where the rows of frames are kept, in a run's folder.
+/// Subfolder of a run's folder for the rows of frames.
 const FRAMES: &str = "frames";
 
-/// The rows of a part, by the key of `[data]` that they stand for: `train`, `valid` or `test`.
+/// Rows of a part, with its key in `[data]`: `train`, `valid` or `test`.
 pub type PartFrame = (&'static str, Frame);
 
-/// A training that a program asks for.
+/// Training requested by a program.
 #[derive(Debug)]
 pub struct Training<'a> {
-    /// The settings.
+    /// Settings.
     pub said: Said,
-    /// Overrides, as after `--set`.
+    /// Overrides, as given with `--set`.
     pub assignments: Vec<String>,
-    /// Rows that are handed over, in place of files.
+    /// Rows passed in, replacing files.
     pub frames: Vec<PartFrame>,
-    /// The folder of the run.
+    /// Folder of the run.
     pub out: &'a Path,
-    /// Whether it starts over, whatever the folder holds.
+    /// True to start from scratch, ignoring earlier results in the folder.
     pub fresh: bool,
 }
 
-/// Trains as `ncs train` does, on frames where there are any.
+/// Trains as `ncs train` does, on the given frames if there are any.
 ///
 /// # Errors
-/// As those of `ncs train`; a frame lacks a column; or `stop` was set.
+/// The errors of `ncs train`; a frame lacks a column; or `stop` was set.
 pub fn train(
     training: Training<'_>,
     progress: Progress,
@@ -79,10 +79,10 @@ pub fn train(
     training::run_heard(&file, &folder, progress, stop, listener)
 }
 
-/// The checked settings; the columns of frames are those that they have.
+/// Checks the settings against the columns of the frames and files, and returns the run file.
 ///
 /// # Errors
-/// Everything that is wrong with them.
+/// All errors in the settings.
 pub fn open(
     said: &Said,
     assignments: &[String],
@@ -100,7 +100,7 @@ pub fn open(
     Ok(file)
 }
 
-/// The columns of frames, and those of the first files of the other parts.
+/// Lists the columns of frames, and those of the first files of the other parts.
 fn listed(
     plan: &DataPlan,
     frames: &[(&str, FileColumns)],
@@ -126,7 +126,8 @@ fn columns((key, frame): &PartFrame) -> (&'static str, FileColumns) {
     (key, columns)
 }
 
-/// Keeps the wanted columns of a frame, all of them where none are named, in a folder; the absolute path of the file.
+/// Writes the selected columns of a frame (all if none are named) into a folder; returns the absolute path of the
+/// file.
 ///
 /// # Errors
 /// The frame cannot be read, the file cannot be written, or `stop` was set.
@@ -158,7 +159,7 @@ pub fn keep_frame(
     }
 }
 
-/// A TOML text.
+/// Formats a string as TOML.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

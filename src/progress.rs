@@ -31,19 +31,19 @@ pub enum Progress {
     Lines,
     /// No output.
     Quiet,
-    /// What a program does with it that runs a verb from inside; see [`Watched`].
+    /// Sent to a watcher of the program that runs a command as a library; see [`Watched`].
     To(WatcherId),
 }
 
-/// Hears of progress in a program that runs a verb from inside.
+/// Receiver of progress in a program that runs a command as a library.
 pub trait Watcher: Send + Sync {
-    /// A job began, of which `done` of `total` units were done before, where the total is known.
+    /// Called when a job begins: `done` of `total` units (if known) were completed earlier.
     fn began(&self, title: &str, total: Option<u64>, units: &str, done: u64);
-    /// So many units are done.
+    /// Called with the number of completed units.
     fn reached(&self, done: u64);
-    /// The job that began last has ended, or was given up.
+    /// Called when the latest job has ended or was abandoned.
     fn ended(&self);
-    /// A line between jobs, or about the one under way.
+    /// Called with a line between jobs, or about the current one.
     fn said(&self, text: &str);
 }
 
@@ -100,7 +100,7 @@ impl Progress {
     }
 }
 
-/// The watcher of a job, if it has one.
+/// Returns the watcher of a job, if it has one.
 struct OneWatcher(Option<Arc<dyn Watcher>>);
 
 impl std::fmt::Debug for OneWatcher {

@@ -1,4 +1,4 @@
-//! A trained model run on rows: what `ncs score`, `ncs evaluate` and the Python package share.
+//! Running a trained model on rows: shared by `ncs score`, `ncs evaluate` and the Python package.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::run_report::doubts;
 
-/// The folder of the model that `path` names: itself, or the `model` in a folder of `ncs train`.
+/// Returns the model folder that `path` names: `path` itself, or `model` inside a run folder of `ncs train`.
 pub fn model_folder(path: &Path) -> PathBuf {
     let inner = path.join("model");
     match inner.is_dir() && !path.join("manifest.json").exists() {
@@ -27,40 +27,40 @@ pub fn model_folder(path: &Path) -> PathBuf {
     }
 }
 
-/// A model that was read, ready to run.
+/// Loaded model, ready to score.
 #[derive(Clone, Debug)]
 pub struct LoadedModel {
-    /// The folder that holds it.
+    /// Folder of the model.
     pub folder: PathBuf,
-    /// What the folder holds.
+    /// Contents of the folder.
     pub artifact: Arc<Artifact>,
-    /// The same, made to run.
+    /// Scorer built from the artifact.
     pub scorer: Arc<Scorer>,
 }
 
-/// A model that cannot be run.
+/// Error of loading a model.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// It cannot be read.
+    /// The model cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// Its files do not belong together.
+    /// The weights do not match the manifest.
     #[error(
         "{}: the weights are of another network than the manifest; train again, or take the model from where it \
          came from",
         folder.display()
     )]
     Unfit {
-        /// The folder.
+        /// Folder of the model.
         folder: PathBuf,
     },
 }
 
 impl LoadedModel {
-    /// Reads the model that `path` names: its folder, or that of the run that made it.
+    /// Reads the model that `path` names: a model folder, or a run folder.
     ///
     /// # Errors
-    /// There is no model, or it was changed.
+    /// There is no model, or its files were modified.
     pub fn open(path: &Path) -> Result<LoadedModel, ModelError> {
         let folder = model_folder(path);
         let artifact = Artifact::read(&folder)?;
@@ -74,12 +74,13 @@ impl LoadedModel {
         }
     }
 
-    /// What rows mean to it.
+    /// Returns the schema of the input rows.
     pub fn schema(&self) -> &Arc<Schema> {
         self.scorer.schema()
     }
 
-    /// The tasks, then their product where one is about another's positives: the columns of its scores.
+    /// Returns the names of the score columns: the tasks, then their product if one task is defined on another's
+    /// positives.
     pub fn outputs(&self) -> Vec<String> {
         let tasks = self.schema().tasks.iter().map(|task| task.name.clone());
         let product = self.schema().product().map(|product| product.name);
@@ -87,22 +88,22 @@ impl LoadedModel {
     }
 }
 
-/// Labelled or unlabelled rows that a model is run on.
+/// Labelled or unlabelled rows to score.
 #[derive(Debug)]
 pub enum Rows {
     /// Files, in order.
     Files {
-        /// Their paths.
+        /// Paths of the files.
         files: Vec<PathBuf>,
-        /// How they are read.
+        /// Options of the reader.
         reading: Reading,
     },
-    /// Record batches of a program.
+    /// Record batches of a calling program.
     Frame(Frame),
 }
 
 impl Rows {
-    /// What messages call the rows, and their columns; `None` without files.
+    /// Returns the name used for the rows in messages, and their columns; `None` if there are no files.
     fn columns(&self) -> Result<Option<(PathBuf, Vec<String>)>, ReadError> {
         match self {
             Rows::Files { files, reading } => ncs_readers::first_column_names(files, reading),
@@ -110,10 +111,10 @@ impl Rows {
         }
     }
 
-    /// The rows as batches; of files, the columns `keep` too, as they are.
+    /// Opens the rows as encoded batches; for files, the columns `keep` are also returned unchanged.
     ///
     /// # Errors
-    /// A frame lacks a column, or has one of a type without values for us.
+    /// A frame lacks a column, or has one of an unsupported type.
     pub fn encoded(
         self,
         encoder: Encoder,
@@ -133,22 +134,22 @@ impl Rows {
     }
 }
 
-/// A pass with so many threads; all cores where none are stated.
+/// Creates a workspace with `threads` threads (default: all cores).
 pub fn pass(threads: Option<usize>) -> Workspace {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     Workspace::new(threads.unwrap_or_else(cores))
 }
 
-/// It was asked to stop.
+/// Error of an interrupted command.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("stopped; {left_undone}")]
 pub struct Stopped {
-    /// What was left undone.
+    /// Description of the unfinished work.
     pub left_undone: &'static str,
 }
 
-/// Scores rows: `each` gets the kept columns of some rows, and their scores `[output][row]`, in order. Returns the
-/// columns against what training saw.
+/// Scores rows: calls `each`, in order, with the kept columns of some rows and their scores `[output][row]`. Returns
+/// the columns compared with those of the training.
 ///
 /// # Errors
 /// A row cannot be read or has no score, `each` fails, or `stop` was set.
@@ -189,20 +190,20 @@ fn part_columns(model: &LoadedModel, columns: Vec<ColumnCoverage>) -> PartColumn
     }
 }
 
-/// How good a model is on labelled rows: as JSON, what `ncs evaluate --json` prints.
+/// Result of an evaluation on labelled rows; its JSON is the output of `ncs evaluate --json`.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// The figures.
+    /// Metrics.
     pub metrics: Metrics,
-    /// The columns against what training saw.
+    /// Columns compared with those of the training.
     pub columns: PartColumns,
-    /// What is worth knowing.
+    /// Notes for the user.
     pub notes: Vec<Note>,
 }
 
 impl Serialize for Evaluation {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// The figures, and beside them the columns.
+        /// JSON form: the metrics, with the columns and notes beside them.
         #[derive(Serialize)]
         struct Shown<'a> {
             #[serde(flatten)]
@@ -219,13 +220,13 @@ impl Serialize for Evaluation {
     }
 }
 
-/// How an evaluation tells what it does.
+/// Callbacks of an evaluation.
 pub struct EvaluationListener<'a> {
-    /// Hears of what is left out.
+    /// Called with a note on each omitted part.
     pub note: &'a mut dyn FnMut(String),
-    /// Hears of so many more rows.
+    /// Called with the number of further rows processed.
     pub advance: &'a mut dyn FnMut(u64),
-    /// Hears what is worth telling of the files, at the end.
+    /// Called at the end with the reader, to report on the files.
     pub finish: &'a mut dyn FnMut(&Encoded) -> Result<(), ReadError>,
 }
 
@@ -286,7 +287,7 @@ fn predictions(
     Ok((predictions, columns))
 }
 
-/// The schema without the group and the truths that the rows lack: what they are for is left out.
+/// Removes the group and the true labels that the rows lack from the schema; metrics that need them are omitted.
 fn present(
     schema: &Arc<Schema>,
     file: &Path,
@@ -311,19 +312,19 @@ fn present(
     Arc::new(schema)
 }
 
-/// A label that is absent from rows to be evaluated.
+/// Error: a label is absent from the rows to evaluate.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{error}; it is the label of task {task:?}, and a model is judged by labels (ncs score needs none)"
 )]
 pub struct AbsentLabel {
-    /// Which column is missing, and where.
+    /// Missing column, with its location.
     pub error: ReadError,
-    /// The task that it belongs to.
+    /// Task of the label.
     pub task: String,
 }
 
-/// Says of a missing column that it is a label, and what works without.
+/// Converts the error of a missing column to [`AbsentLabel`] if the column is a label.
 fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
     let ReadError::MissingColumn { column, .. } = &error else {
         return error.into();
@@ -337,7 +338,7 @@ fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
     }
 }
 
-/// Counts rows, against what the training of `scorer` saw.
+/// Counts rows, comparing them with the training data of `scorer`.
 fn cover(coverage: &mut Coverage, scorer: &Scorer, rows: &RowsBlock, batch: &Batch) {
     let all: Vec<usize> = (0..batch.n_rows).collect();
     let place = |row| {
@@ -349,26 +350,26 @@ fn cover(coverage: &mut Coverage, scorer: &Scorer, rows: &RowsBlock, batch: &Bat
     });
 }
 
-/// File and row, counted from 1, of row `row` of a block, counted from 0.
+/// Returns file and row (counted from 1) of row `row` (counted from 0) of a block.
 fn place(rows: &RowsBlock, row: usize) -> (PathBuf, u64) {
     (rows.file.clone(), rows.in_file(row as u64 + 1))
 }
 
-/// A score that is no number.
+/// Error: a score is NaN.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: row {row}: {what}", file.display())]
 pub struct NoScore {
-    /// The file.
+    /// File of the row.
     pub file: PathBuf,
-    /// The row in it, from 1.
+    /// Row in the file, from 1.
     pub row: u64,
-    /// The column that is to blame, where one is.
+    /// Column that causes it, if known.
     pub column: Option<String>,
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
 }
 
-/// Refuses a score that is no number, and names the row, the column and the value that are to blame.
+/// Fails if a score is NaN, naming the row and, if known, the column and value that cause it.
 fn check_scores(
     rows: &RowsBlock,
     batch: &Batch,

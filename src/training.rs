@@ -1,4 +1,4 @@
-//! One run from its plan to its folder: prepare the rows, search and train, judge, write.
+//! One run from its plan to its folder: prepare the rows, search and train, evaluate, write.
 //!
 //! ```text
 //! DIR/run.toml  model/  metrics.json  report.html  report.json  log.txt  tensorboard/
@@ -40,16 +40,16 @@ use crate::run_report::{self, Judged};
 
 const UNFIT: &str = "the trained weights do not fit the network";
 
-/// Labels and scores of the judged rows, where `evaluation.keep_scores` asks for them.
+/// File of labels and scores of the evaluated rows, if `evaluation.keep_scores` asks for them.
 pub const SCORES: &str = "scores.safetensors";
 
-/// Where a run keeps its rows as ids, unless it is told where.
+/// Default folder of a run's rows as ids, within the run's folder.
 pub(crate) const ROWS: &str = "rows";
 
-/// The most time that a crash costs, as far as checkpoints are quickly written.
+/// Maximum time that a crash costs, if checkpoints are quick to write.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
-/// What a finished run showed.
+/// Results of a finished run.
 #[derive(Debug)]
 pub struct Finished {
     /// The report, as it was written.
@@ -122,10 +122,10 @@ fn went_on(plan: &RunPlan, schema: &Schema) -> Option<Note> {
     Some(Note { warning, text })
 }
 
-/// The rows of a plan once more, for a training on all of them, where the plan asks for it.
+/// Prepares the rows of a plan again, for a refit on all of them, if the plan asks for it.
 ///
 /// # Errors
-/// As [`prepare_rows`].
+/// The errors of [`prepare_rows`].
 pub fn prepare_refit(
     plan: &RunPlan,
     base: &Prepared,
@@ -141,7 +141,7 @@ pub fn prepare_refit(
     Ok(Some(all))
 }
 
-/// Reads, and shows how far it is.
+/// Reads the rows and shows the progress.
 fn read(
     progress: Progress,
     stop: &AtomicBool,
@@ -193,10 +193,10 @@ pub fn run(
     run_in(file, &RunFolder::hold(path)?, progress, stop)
 }
 
-/// The same in a folder that this process holds already.
+/// Runs as [`run`] does, in a folder that this process has already locked.
 ///
 /// # Errors
-/// As [`run`].
+/// The errors of [`run`].
 pub fn run_in(
     file: &RunFile,
     folder: &RunFolder,
@@ -206,10 +206,10 @@ pub fn run_in(
     run_heard(file, folder, progress, stop, &mut NoopListener)
 }
 
-/// As [`run_in`]; `listener` hears what happens in the training, after the log has.
+/// Runs as [`run_in`] does; `listener` receives the events of the training, after the log.
 ///
 /// # Errors
-/// As [`run`].
+/// The errors of [`run`].
 pub fn run_heard(
     file: &RunFile,
     folder: &RunFolder,
@@ -310,7 +310,7 @@ struct Data<'a> {
     all: Option<&'a Prepared>,
 }
 
-/// The plan of a run in this folder: rows are cached there, unless the plan says where.
+/// Returns the plan of a run in this folder: rows are cached there, unless the plan states another place.
 fn in_folder(plan: &RunPlan, folder: &Path) -> RunPlan {
     let mut plan = plan.clone();
     if !plan.shares_cache {
@@ -335,7 +335,7 @@ pub(crate) fn check_features(file: &RunFile, varies: &[bool]) -> Result<(), RunF
     ))
 }
 
-/// Labels that cannot teach or judge are a mistake in the run file: the error names its line.
+/// Adds the line of the run file to an error about labels that do not allow training or evaluation.
 pub(crate) fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
     match &error {
         TrainError::Labels { task, .. } => file
@@ -345,7 +345,7 @@ pub(crate) fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
     }
 }
 
-/// Judges and writes; `clock` is `None` where this process had nothing left to do.
+/// Evaluates and writes; `clock` is `None` if the training was already complete.
 fn finish(
     file: &RunFile,
     folder: &Path,

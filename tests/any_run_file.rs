@@ -1,5 +1,5 @@
-//! No run file makes the program panic: random values of every key of the schema, extremes among them, go
-//! through all checks, and what passes them through its first step.
+//! Run files never make the program panic: random values of every key of the schema, including extremes, go through
+//! all checks; accepted run files also run their first step.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-/// A right run file; its values are replaced by others.
+/// Valid run file whose values the tests replace.
 const RUN: &str = r#"threads = 1
 [data]
 train = "log.csv"
@@ -37,10 +37,10 @@ batch = 64
 bootstrap = 2
 "#;
 
-/// Bytes that the models of the trainings that begin here may take.
+/// Memory limit in bytes for the models of the trainings that are started here.
 const SMALL: u64 = 64 << 20;
 
-/// A folder with the log of [`RUN`].
+/// Creates a folder with the log of [`RUN`].
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let make = || {
@@ -64,7 +64,7 @@ fn folder() -> &'static Path {
     FOLDER.get_or_init(make).path()
 }
 
-/// A schema, and the names that its tables of free names get.
+/// Schema of a run file or a comparison, with the keys to use in its tables of free names.
 #[derive(Clone, Copy)]
 struct Schema {
     root: &'static Json,
@@ -145,7 +145,7 @@ fn number() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// A text that the schema names, or one that leads astray: no path leaves the folder.
+/// Generates a string from the schema, or a misleading one; no path leaves the folder.
 fn text(leaf: &'static Json) -> BoxedStrategy<String> {
     let names = leaf["enum"]
         .as_array()
@@ -182,7 +182,7 @@ fn text(leaf: &'static Json) -> BoxedStrategy<String> {
 }
 
 impl Schema {
-    /// The schemas that one chooses between, references followed.
+    /// Returns the alternatives of a schema, with references resolved.
     fn leaves(self, schema: &'static Json) -> Vec<&'static Json> {
         if let Some(name) = schema["$ref"].as_str() {
             return self.leaves(&self.root["$defs"][name.trim_start_matches("#/$defs/")]);
@@ -197,7 +197,7 @@ impl Schema {
         }
     }
 
-    /// A value as TOML on one line; sometimes of another type.
+    /// Generates a value as TOML on one line, sometimes of another type.
     fn value(self, schema: &'static Json) -> BoxedStrategy<String> {
         let leaves = self.leaves(schema).into_iter();
         let fitting = prop::strategy::Union::new(leaves.map(|leaf| self.value_of(leaf)));
@@ -223,14 +223,14 @@ impl Schema {
             "array" => prop::collection::vec(self.value(&leaf["items"]), 0..4)
                 .prop_map(|items| format!("[{}]", items.join(", ")))
                 .boxed(),
-            // Settings of run files, in a comparison.
+            // Run-file settings inside a comparison.
             "object" if leaf["additionalProperties"] == true => of_run().table(of_run().root),
             "object" => self.table(leaf),
             _ => text(leaf),
         }
     }
 
-    /// Some of the properties; those that are required nearly always.
+    /// Generates a table with some of the properties; required ones are nearly always present.
     fn table(self, leaf: &'static Json) -> BoxedStrategy<String> {
         let required: Vec<&Json> = leaf["required"].as_array().into_iter().flatten().collect();
         let known = leaf["properties"].as_object().into_iter().flatten();
@@ -257,7 +257,7 @@ impl Schema {
         entries.prop_map(join).boxed()
     }
 
-    /// A key at any depth, and a value for it.
+    /// Generates a key at any depth, with a value.
     fn assignment(self) -> BoxedStrategy<(String, String)> {
         let mut found = Vec::new();
         self.keys("", self.root, &mut found);
@@ -294,7 +294,7 @@ impl Schema {
     }
 }
 
-/// Overrides of keys of a run file.
+/// Generates overrides for keys of a run file.
 fn sets(most: usize) -> impl Strategy<Value = Vec<String>> {
     let assignment = of_run()
         .assignment()
@@ -313,7 +313,7 @@ fn parse(text: &str, sets: &[String]) -> Option<RunFile> {
     }
 }
 
-/// Whatever is accepted can be written down and read again, and is checked against memory.
+/// Checks that an accepted run file can be written and read again, and passes through the memory check.
 fn checks(text: &str, sets: &[String]) -> Option<RunFile> {
     let file = parse(text, sets)?;
     let alone = RunFile::parse(
@@ -336,7 +336,7 @@ fn checks(text: &str, sets: &[String]) -> Option<RunFile> {
     Some(file)
 }
 
-/// A comparison, key by key.
+/// Comparison, key by key.
 const COMPARISON: [(&str, &str); 7] = [
     ("seeds", "[1, 2]"),
     ("threads", "1"),
@@ -347,7 +347,7 @@ const COMPARISON: [(&str, &str); 7] = [
     ("tuning.trials", "2"),
 ];
 
-/// The comparison with some of its keys replaced, or others added.
+/// Generates the comparison with some keys replaced or added.
 fn comparison(changes: &[(String, String)]) -> String {
     let mut lines: Vec<(String, String)> = COMPARISON
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -376,7 +376,7 @@ proptest! {
     fn any_document_is_checked(document in of_run().table(of_run().root)) {
         let chapters = document.trim_start_matches('{').trim_end_matches('}');
         let lines = chapters.split(", ").collect::<Vec<_>>().join("\n");
-        // As the line breaks fall, this is TOML or not; whole, it is a value of any chapter.
+        // The split lines may or may not be valid TOML; the whole document is used as the value of a section.
         checks(&lines, &[]);
         for chapter in ["training", "columns.user", "data"] {
             checks(RUN, &[format!("{chapter}={document}")]);
@@ -398,7 +398,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// What is accepted and small makes its first step, or says why not.
+    /// Accepted small run files run their first step, or fail with a message.
     #[test]
     fn any_small_run_begins(sets in sets(4)) {
         let Some(file) = checks(RUN, &sets) else { return Ok(()) };
@@ -416,7 +416,7 @@ proptest! {
     }
 }
 
-/// Nesting without end, and names without end: told, in no time, and shortly.
+/// Unlimited nesting and unlimited names are reported quickly and briefly.
 #[test]
 fn endless_nesting_and_endless_names_are_told() {
     let deep = 100_000;

@@ -1,7 +1,7 @@
-//! Inputs that once did harm, each under 1 GiB of addresses (`ulimit -v`): they end with a result or with a message.
+//! Inputs that once caused harm, each under 1 GiB of address space (`ulimit -v`): they end with a result or a message.
 //!
-//! Short forms of the scripts of `../shared/attacks`, by their numbers; those of the server are in `tests/serving/`, sizes (01)
-//! and two runs in a folder (05) in `tests/run_life.rs`. `cargo xtask attacks` runs the scripts themselves.
+//! Short forms of the scripts of `../shared/attacks`, by their numbers. Those of the server are in `tests/serving/`,
+//! sizes (01) and two runs in a folder (05) in `tests/run_life.rs`. `cargo xtask attacks` runs the scripts themselves.
 
 #![cfg(unix)]
 
@@ -32,7 +32,7 @@ epochs = 1
 bootstrap = 1
 "#;
 
-/// Runs `ncs` under 1 GiB of addresses and `limits`, further commands of the shell.
+/// Runs `ncs` under 1 GiB of address space and `limits`, further shell commands.
 fn ncs(folder: &Path, limits: &str, arguments: &[&str]) -> Output {
     let script = format!("ulimit -v 1048576; {limits} exec \"$@\"");
     let mut command = Command::new("sh");
@@ -55,7 +55,7 @@ fn done(output: &Output) {
     );
 }
 
-/// It ended with exit code 1 and a message of one line, without a panic or a backtrace.
+/// Asserts exit code 1 and a one-line message, without a panic or a backtrace.
 #[track_caller]
 fn refused(output: &Output) -> String {
     let text = said(output);
@@ -65,7 +65,7 @@ fn refused(output: &Output) -> String {
     text
 }
 
-/// A folder with `run.toml` for files of this name.
+/// Creates a folder with `run.toml` for files of this name.
 fn folder(train: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let run = RUN.replace("TRAIN", train);
@@ -81,8 +81,8 @@ fn rows(n: usize) -> String {
 
 const TRAIN: [&str; 4] = ["train", "run.toml", "--out", "out"];
 
-/// Script 02: when each key was compared with every other, these took half a minute of a processor. `ulimit -t` counts
-/// the time of the processor, which other programs do not change.
+/// Script 02: when each key was compared with every other, these inputs took half a minute of CPU time. `ulimit -t`
+/// counts CPU time, which other programs do not affect.
 #[test]
 fn rows_of_a_hundred_thousand_keys_take_little_memory_and_time() {
     let folder = folder("log.jsonl");
@@ -105,7 +105,7 @@ fn names_that_are_no_utf_8_are_found_and_read() {
     done(&ncs(folder.path(), "", &TRAIN));
 }
 
-/// Script 04: whatever happens to a file while it is read, its rows are not taken for those of one log.
+/// Script 04: if a file changes while it is read, its rows are not accepted as those of one log.
 #[test]
 fn files_that_change_while_they_are_read_are_told_and_leave_no_cache() {
     let append = |path: &Path| {
@@ -154,7 +154,7 @@ fn files_that_change_while_they_are_read_are_told_and_leave_no_cache() {
     }
 }
 
-/// Script 07: a process that was killed while it claimed a folder, by an earlier release.
+/// Script 07: a process of an earlier release was killed while it claimed a folder.
 #[test]
 fn a_claim_that_was_killed_is_no_obstacle() {
     let folder = folder("log.csv");
@@ -164,7 +164,7 @@ fn a_claim_that_was_killed_is_no_obstacle() {
     done(&ncs(folder.path(), "", &TRAIN));
 }
 
-/// A file larger than `ulimit -f` allows fails like one on a full disk; what was there stays, and the run goes on.
+/// A file larger than `ulimit -f` allows fails as on a full disk; existing files stay, and the run can be resumed.
 #[test]
 fn a_limit_on_files_ends_a_run_with_a_message_and_it_resumes() {
     let folder = folder("log.csv");
@@ -181,7 +181,7 @@ fn a_limit_on_files_ends_a_run_with_a_message_and_it_resumes() {
     assert_eq!(metrics("out"), metrics("apart"));
 }
 
-/// Found by `cargo xtask soak --seed 3`: the failure to print an error was a panic, and 101 the exit code.
+/// Found by `cargo xtask soak --seed 3`: failing to print an error caused a panic and exit code 101.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_error_that_cannot_be_printed_has_its_exit_code() {
@@ -195,7 +195,7 @@ fn an_error_that_cannot_be_printed_has_its_exit_code() {
     assert_eq!(status.code(), Some(1));
 }
 
-/// Damage in a file that we wrote ourselves: it is told, or lies where nothing is read.
+/// Damage in a file written by `ncs synth` is reported, or lies in bytes that are never read.
 #[test]
 fn parquet_files_with_a_changed_byte_are_read_or_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -210,7 +210,7 @@ fn parquet_files_with_a_changed_byte_are_read_or_refused_in_one_line() {
     let mut n_refused = 0;
     for number in 0..60 {
         let mut bytes = whole.clone();
-        // From the end: the footer, which says where everything is, then pages.
+        // Start at the end: the footer, which locates everything else, then pages.
         let at = bytes.len() - 1 - number * (bytes.len() - 5) / 60;
         bytes[at] ^= [1, 0x80, 0x55][number % 3];
         fs::write(&path, &bytes).unwrap();
@@ -223,7 +223,7 @@ fn parquet_files_with_a_changed_byte_are_read_or_refused_in_one_line() {
     assert!(n_refused >= 20, "{n_refused} of 60 were refused");
 }
 
-/// The files over which the library panicked.
+/// Files on which the library panicked.
 #[test]
 fn parquet_files_of_an_earlier_attack_are_refused_in_one_line() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/attacks");

@@ -1,4 +1,4 @@
-//! A model that is trained with a calibrator: its probabilities are rates, and it tests itself.
+//! Model trained with a calibrator: its probabilities match the observed rates, and it passes its self-test.
 
 mod trained;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use trained::{done, refused};
 
-/// Trains on clicks by focal loss, whose probabilities are not rates.
+/// Trains on clicks with focal loss, whose probabilities are not calibrated.
 fn train(folder: &Path, out: &str, kind: &str) -> Value {
     let kind = format!("calibration.kind={kind}");
     let arguments = [
@@ -53,7 +53,7 @@ fn a_calibrated_model_says_rates_and_ranks_as_before() {
             "{kind}: PCOC {pcoc:.4}, ECE {ece:.4}; none: {:.4}",
             figure(&plain, "pcoc")
         );
-        // Three deviations of 600 clicks on either side.
+        // Three standard deviations of 600 clicks on either side.
         assert!((pcoc - 1.0).abs() < 0.2, "{kind}: {pcoc}");
         assert!(ece < 0.5 * figure(&plain, "ece"), "{kind}: {ece}");
         assert!(figure(&calibrated, "log_loss") < figure(&plain, "log_loss"));

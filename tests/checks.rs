@@ -1,4 +1,4 @@
-//! What `ncs check` says of columns that cannot teach, and that it refuses exactly what `ncs train` refuses.
+//! Warnings of `ncs check` about uninformative columns; it refuses exactly the inputs that `ncs train` refuses.
 
 mod trained;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trained::{done, draw, ncs, refused};
 
-/// A run over `log.csv` with these columns, small enough to be trained in no time.
+/// Run over `log.csv` with these columns, small enough to train quickly.
 fn run_toml(columns: &str) -> String {
     format!(
         "seed = 1
@@ -40,7 +40,7 @@ batch = 64
     )
 }
 
-/// A log of 400 rows: `more` names further columns, and `row` says what stands in them.
+/// Writes a log of 400 rows: `more` names further columns, and `row` returns their values.
 fn log(more: &str, row: impl Fn(usize) -> String) -> String {
     let line = |i: usize| {
         let click = u8::from(i * 7 % 11 < 4);
@@ -58,7 +58,7 @@ fn folder(columns: &str, log: &str) -> TempDir {
     folder
 }
 
-/// The warnings about a column `x` of this kind beside a good one.
+/// Returns the warnings about a column `x` of this kind beside an informative one.
 fn warnings(kind: &str, x: impl Fn(usize) -> String) -> Vec<String> {
     let columns = format!("user = \"categorical\"\nx = {kind}");
     let folder = folder(&columns, &log("x", x));
@@ -85,7 +85,7 @@ fn is_silent(kind: &str, x: impl Fn(usize) -> String) {
     assert_eq!(warnings(kind, x), Vec::<String>::new());
 }
 
-/// One of some values, in no order that follows the labels.
+/// Returns one of the values, in an order independent of the labels.
 fn one_of<'a>(values: &[&'a str], i: usize) -> &'a str {
     values[i * 17 % 29 % values.len()]
 }
@@ -280,7 +280,7 @@ fn conversions_without_a_click_are_counted() {
     assert!(text.contains(&part), "{part}: {text}");
 }
 
-/// Whether `ncs check` and `ncs train` succeed, which must be the same.
+/// Returns true if `ncs check` and `ncs train` succeed; asserts that they agree.
 #[track_caller]
 fn both(folder: &TempDir) -> bool {
     let path = folder.path();
@@ -343,7 +343,7 @@ fn check_refuses_what_train_refuses_and_nothing_else() {
         }
     });
     check(&numbers, &late, false);
-    // Broken rows: too many at the end, and few enough.
+    // Broken rows: too many at the end, then few enough.
     let broken = |n: usize| {
         let lines = (0..n).map(|_| "u1,0,0,dear\n");
         good.clone() + &lines.collect::<String>()
@@ -361,7 +361,7 @@ fn check_refuses_what_train_refuses_and_nothing_else() {
         )
     };
     check(&good, &twice, false);
-    // Validation rows of one kind matter where they decide.
+    // Validation rows of one class matter only if they are used for a choice.
     let valid = |run: String| {
         run.replace(
             "split = { by = \"row\", valid = 0.2, test = 0.2 }",
@@ -378,8 +378,8 @@ fn check_refuses_what_train_refuses_and_nothing_else() {
     }
 }
 
-/// Prices, some of which nearly always lead to a click, are offered as categories beside the
-/// number; by `ncs check` too, where the run file has the number alone.
+/// Prices, some of which nearly always lead to a click, are suggested as categories beside the number; `ncs check`
+/// suggests it too if the run file has only the number.
 #[test]
 fn exact_values_that_tell_more_become_categories() {
     let folder = tempfile::tempdir().unwrap();

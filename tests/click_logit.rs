@@ -1,4 +1,4 @@
-//! Conversions that take in the click's logit, from the run file to what is told of them.
+//! Conversion tasks with the click logit as input, from the run file to the reports.
 
 mod short_run;
 mod trained;

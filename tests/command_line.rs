@@ -1,4 +1,4 @@
-//! What programs that call `ncs` rely on: exit codes, and which stream says what.
+//! Guarantees for programs that call `ncs`: exit codes, and the output on each stream.
 
 use std::process::{Command, Output};
 

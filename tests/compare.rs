@@ -1,4 +1,5 @@
-//! Comparisons at the front door: they run, go on, share a folder, are not fooled, and say what is wrong.
+//! Comparisons on the command line: running, resuming, sharing a folder, rejecting changed inputs, and error
+//! messages.
 
 mod trained;
 
@@ -27,7 +28,7 @@ fn comparison(out: &Path) -> Comparison {
     serde_json::from_str(&fs::read_to_string(out.join("comparison.json")).unwrap()).unwrap()
 }
 
-/// Folders of runs, and when each was finished.
+/// Returns the run folders with the time at which each was finished.
 fn runs(out: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
     let list = |folder: PathBuf| {
         let entries = fs::read_dir(folder).into_iter().flatten();
@@ -97,7 +98,7 @@ fn small(seeds: &str) -> String {
     format!("seeds = {seeds}\n{SMALL}")
 }
 
-/// The shipped comparison in small: two logs, three methods, two seeds.
+/// Small version of the shipped comparison: two logs, three methods, two seeds.
 #[test]
 fn the_smoke_comparison_runs_and_every_number_is_traced() {
     let folder = tempfile::tempdir().unwrap();
@@ -169,7 +170,7 @@ fn runs_are_added_and_none_runs_twice() {
     assert_eq!(seeds, [3; 4]);
 }
 
-/// Runs learned from a log: another log must not take its place.
+/// Runs trained on one log must not be reused for another log.
 #[test]
 fn a_log_with_other_settings_is_refused_where_runs_learned_from_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,7 +207,7 @@ fn controls_have_the_masks_and_sizes_of_what_they_control() {
     }
 }
 
-/// At twice the width each task has as many units as the data set says, and its shuffled masks stay within them.
+/// At twice the width each task has as many units as the data set specifies, and its shuffled masks stay within them.
 #[test]
 fn owned_units_are_as_wide_as_stated_and_shuffled_within_themselves() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,8 +225,7 @@ fn owned_units_are_as_wide_as_stated_and_shuffled_within_themselves() {
     assert!(owned.iter().all(|layer| layer.shared == 0));
 }
 
-/// One process is killed, others go on with what it left, at the same time: the same results as of one
-/// that ran alone.
+/// One process is killed, and others resume its work at the same time: the results equal those of a single process.
 #[cfg(unix)]
 #[test]
 fn processes_share_a_folder_and_go_on_after_a_stop() {
@@ -280,7 +280,7 @@ fn runs_begun(out: &Path) -> usize {
     list(out.join("runs")).flat_map(list).flat_map(list).count()
 }
 
-/// Rows in which `leak` is the conversion itself, and `noise` says nothing.
+/// Writes rows in which `leak` equals the conversion, and `noise` is uninformative.
 fn leaky_log(folder: &Path) {
     let mut text = String::from("noise,leak,click,buy\n");
     for row in 0..6000u64 {
@@ -386,7 +386,7 @@ fn one_seed_gives_no_verdict() {
     );
 }
 
-/// A run that fails is told, and takes nothing else with it.
+/// A failed run is reported and does not affect other runs.
 #[test]
 fn a_run_that_fails_is_told_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -499,13 +499,13 @@ fn the_shipped_comparisons_fit_their_data() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(n >= 16, "{name}: {n}");
     }
-    // Score files are made elsewhere, and synthetic logs later.
+    // Score files come from other programs, and synthetic logs do not exist yet.
     let n =
         compare::check(&folder.join("baselines.toml")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(n, 5);
 }
 
-/// Figures of the report are those of the runs' own reports.
+/// The figures of the report equal those in the reports of the runs.
 #[test]
 fn reports_of_runs_are_left_as_they_are() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Comparisons with score files of other programs: judged as runs are, and refused with a reason where they do
-//! not fit the rows.
+//! Comparisons with score files of other programs: evaluated as runs are, and refused with a reason if they do not
+//! match the rows.
 
 mod trained;
 
@@ -11,13 +11,13 @@ use trained::{done, refused};
 
 const TEST_ROWS: u64 = 1500;
 
-/// Whether a row is clicked, and whether it is bought then: neither can be told from its number.
+/// Returns click and conversion (given the click) of a row; neither is predictable from the row number.
 fn labels(row: u64) -> (bool, bool) {
     let bits = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     (bits.is_multiple_of(3), (bits / 3).is_multiple_of(4))
 }
 
-/// Three thousand rows to learn from and half as many to judge on, of which `hint` tells a little.
+/// Writes 3,000 training rows and 1,500 test rows, with a weakly informative column `hint`.
 fn log(folder: &Path) {
     for (name, rows) in [("train", 0..3000), ("test", 10_000..10_000 + TEST_ROWS)] {
         let mut text = String::from("user,hint,click,buy\n");
@@ -60,14 +60,14 @@ epochs = 1
     fs::write(folder.join("run.toml"), run).unwrap();
 }
 
-/// A score file of the test rows, `row` by `row`: what it is to say after the header.
+/// Writes a score file of the test rows: `header`, then the result of `row` for each row.
 fn write_scores(path: &Path, header: &str, row: impl Fn(u64) -> String) {
     let lines = (0..TEST_ROWS).map(|at| row(at) + "\n");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, format!("{header}\n{}", lines.collect::<String>())).unwrap();
 }
 
-/// Clicks are known but for a little noise; purchases are not.
+/// Scores clicks with a little noise, and conversions with a constant.
 fn good(at: u64) -> String {
     let (click, _) = labels(10_000 + at);
     let noise = (at % 100) as f64 / 1000.0;
@@ -152,7 +152,7 @@ fn a_better_program_is_found_better_and_its_cost_is_told() {
     );
 }
 
-/// The folder of a seed's only run of the method `ours`.
+/// Returns the folder of the only run of the method `ours` for a seed.
 fn run_of(folder: &Path, seed: u64) -> PathBuf {
     let runs = fs::read_dir(folder.join("out/runs/log/ours")).unwrap();
     let mut runs = runs.map(|entry| entry.unwrap().path());
@@ -160,7 +160,7 @@ fn run_of(folder: &Path, seed: u64) -> PathBuf {
     runs.find(is_of_seed).unwrap()
 }
 
-/// Scores are judged by the same figures whether a run has them or a file.
+/// Scores get the same metrics from a run and from a file.
 #[test]
 fn what_ncs_score_wrote_is_judged_as_the_run_was() {
     let folder = tempfile::tempdir().unwrap();
@@ -360,7 +360,7 @@ fn what_the_comparison_says_of_score_files_is_checked() {
     check(&format!("{one_file}{logs}\n"), "write {seed} for the seed");
 }
 
-/// Probabilities of a log's own truth, as CSV.
+/// Returns the true probabilities of a log, as CSV.
 fn write_truth(log: &Path, path: &Path) {
     let columns = ["p_click", "p_conversion"].map(str::to_owned);
     let mut rows = ncs_readers::open(log, &Default::default(), &columns).unwrap();
@@ -374,7 +374,7 @@ fn write_truth(log: &Path, path: &Path) {
     fs::write(path, text).unwrap();
 }
 
-/// A run file of one's own describes every seed's log.
+/// A custom run file describes the log of every seed.
 #[test]
 fn synthetic_logs_have_a_run_file_and_scores_of_each_seed() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ fn run_files() -> Vec<PathBuf> {
     files_in("examples")
 }
 
-/// Run files that say nothing but columns by kind, tasks and data.
+/// Run files with nothing but columns by kind, tasks and data.
 fn untouched() -> Vec<PathBuf> {
     files_in("examples/untouched")
 }
@@ -29,7 +29,7 @@ fn files_in(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// No file to look at: every column is there.
+/// Column lister without files: every column exists.
 fn unseen(_: &DataPlan) -> Result<Vec<FileColumns>, ListingError> {
     Ok(Vec::new())
 }
@@ -73,7 +73,7 @@ fn every_example_fits_its_data() {
         println!("skipped: ../shared is absent");
         return;
     }
-    // Files of synthetic logs are made when they are needed.
+    // Files of synthetic logs are generated on demand.
     let is_there = |path: &PathBuf| !path.ends_with("untouched/synthetic.toml");
     for path in [run_files(), untouched()]
         .concat()
@@ -198,7 +198,7 @@ fn untouched_run_files_set_nothing() {
             assert!(known.contains(&&*key), "{name}: {key}");
         }
         for (column, kind) in said["columns"].as_table().unwrap() {
-            // What ncs init adds: a number that is a category too.
+            // Added by ncs init: a number that is also used as a category.
             let is_value = kind.as_table().is_some_and(|table| {
                 table["kind"].as_str() == Some("categorical")
                     && keys(table) == ["kind", "column"]

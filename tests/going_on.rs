@@ -1,4 +1,4 @@
-//! Training that goes on from an earlier model: what is carried over, what is refused, and that it can be interrupted.
+//! Continued training from an earlier model: reused state, refused settings, and resuming after an interruption.
 
 mod short_run;
 mod trained;
@@ -20,14 +20,14 @@ const SETS: [&str; 6] = [
     "training.checkpoint_steps=2",
 ];
 
-/// The later days: the rows that validated the first model.
+/// Later days: the validation rows of the first model.
 const LATER: [&str; 3] = [
     "data.train=\"valid.parquet\"",
     "data.valid=\"test.parquet\"",
     "data.test=[]",
 ];
 
-/// A log of ten days with new items every day, and a model of its first days in `first`.
+/// Writes a log of ten days with new items every day, and trains a model on its first days into `first`.
 fn log() -> tempfile::TempDir {
     let folder = short_run::log(&["--unseen", "0.4", "--days", "10"]);
     train(folder.path(), "first", &[]);
@@ -42,7 +42,7 @@ fn train(folder: &Path, out: &str, sets: &[&str]) -> Artifact {
     short_run::train(&open(folder, sets), &folder.join(out))
 }
 
-/// The settings of a training on the later days from the model of the first ones.
+/// Returns the settings of a training on the later days that continues from the model of the first days.
 fn from_first<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&LATER[..], &["start.model=\"../first\""], more].concat()
 }
@@ -70,7 +70,7 @@ fn ids_stay_and_new_values_get_rows_behind_them() {
             assert_eq!(was.ids, is.ids, "{}", was.name);
         }
     }
-    // Its masks are kept, and a search from its weights is another choice.
+    // The masks of the model are kept; a search from its weights is a separate option.
     assert_eq!(first.masks, next.masks);
     let searched = train(
         folder.path(),
@@ -88,7 +88,7 @@ fn ids_stay_and_new_values_get_rows_behind_them() {
 fn weights_begin_where_the_earlier_model_ended() {
     let folder = log();
     let first = Artifact::read(&folder.path().join("first/model")).unwrap();
-    // A step of no length.
+    // Learning rate and weight decay that move nothing.
     let still = ["training.learning_rate=1e-30", "training.weight_decay=0"];
     let next = train(folder.path(), "still", &from_first(&still));
     let [was, is] = [&first, &next].map(|artifact| {
@@ -98,7 +98,7 @@ fn weights_begin_where_the_earlier_model_ended() {
     for (was, is) in was.dense.iter().zip(&is.dense) {
         assert!((was - is).abs() <= 1e-6 * was.abs().max(1e-3), "{was} {is}");
     }
-    // Rows of the earlier model are what they were; the others are of new values.
+    // Rows of the earlier model are unchanged; additional rows belong to new values.
     for (was, is) in was.tables.iter().zip(&is.tables) {
         let dim = first.spec.plan.dim;
         for (place, id) in was.ids.iter().enumerate() {
@@ -138,7 +138,7 @@ fn the_model_says_what_it_goes_on_from() {
         2,
         "{told}"
     );
-    // A training from nothing has none.
+    // A training from scratch has none.
     let first = Artifact::read(&folder.path().join("first/model")).unwrap();
     assert!(first.ancestry.is_empty());
 }
@@ -175,18 +175,18 @@ fn the_command_takes_the_model_from_where_it_runs() {
     done(folder.path(), &[&train[..], &sets].concat());
     let next = Artifact::read(&folder.path().join("next/model")).unwrap();
     assert_eq!(next.ancestry.len(), 1);
-    // Its run file stands alone, with the model's path.
+    // The run file in its folder is self-contained, with the model's path.
     let text = fs::read_to_string(folder.path().join("next/run.toml")).unwrap();
     assert!(text.contains("[start]"), "{text}");
     RunFile::open(&folder.path().join("next/run.toml"), &[]).unwrap();
 }
 
-/// A tuning tries what the model leaves open: no other network, no other columns.
+/// Tuning tries only the settings that the model leaves open: no other network, no other columns.
 #[test]
 fn a_tuning_keeps_the_columns_and_the_network_of_the_model() {
     let folder = log();
     let sets = from_first(&["data.test=[]"]);
-    // The network is that of the model, unstated.
+    // The network is that of the model, although the run file does not set it.
     let sets = SETS.iter().chain(&sets).flat_map(|set| ["--set", set]);
     let sets: Vec<&str> = sets.collect();
     let tune = ["tune", "log/run.toml", "--budget", "4s", "--out", "tuned"];

@@ -1,4 +1,4 @@
-//! A trained model that scores in half precision ranks as it does in single precision.
+//! Trained models rank the same in half precision as in single precision.
 
 mod trained;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use trained::done;
 
-/// Trains on a made-up log, and reads its test rows.
+/// Trains on a synthetic log, and reads its test rows.
 fn trained_model(folder: &Path) -> (Arc<Scorer>, Vec<Batch>) {
     let rates = ["--click-rate", "0.3", "--conversion-rate", "0.3"];
     let synth = [

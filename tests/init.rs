@@ -1,4 +1,4 @@
-//! `ncs init`: a run file from the data alone, that passes `ncs check` and trains as it was written.
+//! `ncs init`: writes a run file from data alone, which passes `ncs check` and trains without edits.
 
 mod trained;
 
@@ -14,7 +14,7 @@ use trained::{done, draw, refused};
 
 const ROWS: u64 = 3_000;
 
-/// A row of a log; two conversions in five clicks.
+/// Row of a log; two conversions in five clicks.
 struct Row {
     impression: u64,
     user: u64,
@@ -184,7 +184,7 @@ fn write_parquet(path: &Path) {
     file.close().unwrap();
 }
 
-/// The line of a column, its comment included.
+/// Returns the line of a column, including its comment.
 #[track_caller]
 fn line<'t>(text: &'t str, column: &str) -> &'t str {
     let is_its = |line: &&str| {
@@ -195,7 +195,7 @@ fn line<'t>(text: &'t str, column: &str) -> &'t str {
     found.unwrap_or_else(|| panic!("no line for {column}: {text}"))
 }
 
-/// Each column has a line that begins so and says this.
+/// Asserts that each column has a line with this setting and this text.
 #[track_caller]
 fn check(text: &str, expected: &[(&str, &str, &str)]) {
     for (column, setting, says) in expected {
@@ -321,7 +321,7 @@ fn a_parquet_log_gets_the_same_columns() {
     done(path, &["check", "run.toml"]);
 }
 
-/// Writes a log with a click in every third row and the given columns, and returns what init makes of it.
+/// Writes a log with a click in every third row and the given columns, and returns the result of init.
 fn init(columns: &[(&str, &dyn Fn(u64) -> String)], arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
@@ -375,7 +375,7 @@ fn leaks_are_told_from_features_that_are_good() {
                 }
             }),
             ("watch_seconds", &|row| draw(row, 8, 60).to_string()),
-            // One row in four for each: their rates on their own rows would tell every label.
+            // One value for every four rows: a value's click rate over its own rows would reveal the labels.
             ("user_id", &|row| (draw(row / 4, 5, 1 << 40)).to_string()),
             ("good", &|row| {
                 format!(

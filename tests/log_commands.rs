@@ -1,4 +1,4 @@
-//! The verbs that look at logs or make them: check, synth, cache.
+//! Commands that inspect or write logs: check, synth, cache.
 
 mod trained;
 
@@ -37,7 +37,7 @@ u1,,,0,
 u3,4,b,0,
 ";
 
-/// A folder with `run.toml` and `log.csv`.
+/// Creates a folder with `run.toml` and `log.csv`.
 fn folder(run: &str, log: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("run.toml"), run).unwrap();
@@ -348,7 +348,7 @@ fn a_synth_that_is_asked_to_stop_leaves_a_folder_that_it_can_use() {
 
 const PARTS: &str = "train = \"log.csv\"\nvalid = \"valid.csv\"\ntest = \"t*.csv\"";
 
-/// `RUN` with validation and test files.
+/// Returns `RUN` with validation and test files.
 fn folder_of_parts(valid: &str, test: &str) -> tempfile::TempDir {
     let folder = folder(&RUN.replace("train = \"log.csv\"", PARTS), LOG);
     fs::write(folder.path().join("valid.csv"), valid).unwrap();

@@ -1,5 +1,4 @@
-//! Files as exporters leave them, through every command that reads rows: folders by day, quotes that never
-//! close, encodings.
+//! Files as exporters write them, through every command that reads rows: folders by day, unclosed quotes, encodings.
 
 mod trained;
 
@@ -10,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use trained::{done, refused};
 
-/// Rows of `user,city,click`, users of two cities, of whom those of Köln click.
+/// Writes rows of `user,city,click`: users of two cities, of which those in Köln click.
 fn rows(range: std::ops::Range<usize>) -> String {
     let mut text = "user,city,click\n".to_owned();
     for i in range {
@@ -34,7 +33,7 @@ fn scores(folder: &Path, name: &str) -> Vec<f64> {
     numbers.collect()
 }
 
-/// The value of a partition is read from the folder's name, in training and in scoring.
+/// The value of a partition is read from the folder name, in training and in scoring.
 #[test]
 fn the_day_of_a_folder_is_a_column() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +82,7 @@ fn the_day_of_a_folder_is_a_column() {
     assert_eq!(all[..100], scores(path, "flat_scores.csv"));
 }
 
-/// Five hundred rows are not swallowed by a quote: its row is named with its line, and `score` writes nothing.
+/// An unclosed quote does not swallow 500 rows: the error names its row and line, and `score` writes nothing.
 #[test]
 fn a_quote_that_never_closes_is_told_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +112,7 @@ fn a_quote_that_never_closes_is_told_with_its_line() {
     refused(path, &["evaluate", "run", "--data", "bad.csv"], &told);
 }
 
-/// The same ids from a Latin-1 file as from the UTF-8 file that was trained on.
+/// A Latin-1 file gives the same ids as the UTF-8 training file.
 #[test]
 fn latin_1_is_read_where_it_is_stated() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The verbs that look at a trained model or run it: evaluate, score, inspect.
+//! Commands that inspect or run a trained model: evaluate, score, inspect.
 
 mod trained;
 
@@ -74,7 +74,7 @@ fn evaluate_prints_a_table_and_takes_the_folder_of_a_run() {
     }
 }
 
-/// The log's rows without some of its columns.
+/// Returns the rows of the log without some of its columns.
 fn without(folder: &Path, columns: &[&str], name: &str) {
     let mut reader = csv::Reader::from_path(folder.join("log/test.csv")).unwrap();
     let header = reader.headers().unwrap().clone();
@@ -136,7 +136,7 @@ fn a_missing_column_is_named() {
     assert!(found["tasks"]["ctr"]["auc_entire_space"].is_null());
 }
 
-/// The scores in a file of scores.
+/// Reads the scores of a score file.
 fn scores(path: &Path) -> Vec<Vec<f32>> {
     let names = ["p_ctr", "p_cvr", "p_ctcvr"].map(str::to_owned);
     let found = ncs_readers::column_names(path, &Default::default()).unwrap();
@@ -179,7 +179,7 @@ fn scores_are_the_same_in_both_formats_and_for_every_kind_of_network() {
     }
 }
 
-/// The texts of a column of a file, a list as its items.
+/// Returns the values of a column of a file as strings; a list gives its items.
 fn texts(path: &Path, column: &str) -> Vec<Vec<String>> {
     let mut rows = ncs_readers::open(path, &Default::default(), &[column.to_owned()]).unwrap();
     let mut buffer = ncs_features::value::TextBuffer::default();
@@ -354,7 +354,7 @@ fn inspect_prints_what_programs_rely_on() {
         (&"fc_1".into(), &8.into(), &4.into())
     );
     assert_eq!((&last["shared"], &last["pruned"]), (&10.into(), &5.into()));
-    // The fields in their order, then their products: the masks are as dense everywhere.
+    // The fields in order, then their products: the masks have the same density in each.
     let inputs = found["inputs"].as_array().unwrap();
     assert_eq!(inputs.last().unwrap()["name"], "products of two");
     for input in inputs {
@@ -411,7 +411,7 @@ fn a_flipped_byte_is_refused_and_its_file_named() {
     for file in files {
         let right = fs::read(&file).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap();
-        // The sum's own file is about the manifest, which the message names.
+        // A damaged checksum file is reported for the manifest, whose name the message contains.
         let named = name.strip_suffix(".b3").unwrap_or(name);
         for at in [0, right.len() / 2, right.len() - 2] {
             let mut wrong = right.clone();

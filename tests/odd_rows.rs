@@ -1,5 +1,5 @@
-//! Rows unlike those of the training: numbers far off, values never seen, rows without a group, and a network
-//! that has died. What is told of them, and that no score is ever NaN.
+//! Rows unlike those of the training: extreme numbers, unseen values, rows without a group, and a network with dead
+//! units. Tests the warnings, and that no score is NaN.
 
 mod trained;
 
@@ -11,7 +11,7 @@ use ncs_model::artifact::Artifact;
 use serde_json::Value;
 use trained::{done, ncs, refused};
 
-/// A row of the log, as CSV writes it.
+/// Row of the log, with values as in CSV.
 struct Row {
     session: String,
     vip: &'static str,
@@ -19,7 +19,7 @@ struct Row {
     click: bool,
 }
 
-/// Row number `i`: vips click more often, and so do those who are shown low prices.
+/// Returns row number `i`: VIP users click more often, and so do users with low prices.
 fn row(i: usize) -> Row {
     let noise = (i * 7919) % 101;
     let vip = i.is_multiple_of(3);
@@ -80,7 +80,7 @@ group = "session"
 bootstrap = 20
 "#;
 
-/// A log of three parts and its run file.
+/// Writes a log of three parts and its run file.
 fn log(folder: &Path) {
     write(folder, "train.csv", 0..2_000, |_, _| {});
     write(folder, "valid.csv", 2_000..2_400, |_, _| {});
@@ -92,7 +92,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// What `ncs` says on standard error; it must succeed.
+/// Returns the standard error of `ncs`, which must succeed.
 #[track_caller]
 fn said(folder: &Path, arguments: &[&str]) -> String {
     let output = ncs(folder, arguments);
@@ -108,7 +108,7 @@ fn holds(text: &str, parts: &[&str]) {
     }
 }
 
-/// The scores that `ncs score` writes for the rows of a file.
+/// Returns the scores that `ncs score` writes for the rows of a file.
 fn scores(folder: &Path, data: &str) -> Vec<f32> {
     done(
         folder,
@@ -180,7 +180,7 @@ fn fill_values_in_every_part_leave_training_and_figures_sound() {
     let said = said(folder, &["train", "run.toml", "--out", "out"]);
     holds(&said, &[told, "test, column \"price\": 10 of 400 numbers"]);
     let metrics = json(&folder.join("out/metrics.json"));
-    // The price alone tells much.
+    // The price alone is highly informative.
     assert!(
         metrics["tasks"]["ctr"]["auc"].as_f64().unwrap() > 0.6,
         "{metrics}"
@@ -205,7 +205,7 @@ fn a_model_without_ranges_refuses_what_it_cannot_score() {
     )
     .unwrap();
     done(folder, &["train", "run.toml", "--out", "out"]);
-    // As an earlier version wrote it.
+    // Format of an earlier version.
     let model = folder.join("out/model");
     let mut artifact = Artifact::read(&model).unwrap();
     let mut schema = (*artifact.schema).clone();
@@ -264,7 +264,7 @@ fn values_never_seen_are_told_by_column_and_part() {
         &fs::read_to_string(folder.join("out/report.html")).unwrap(),
         &["NO", "unseen"],
     );
-    // The model remembers how it was in validation.
+    // The model stores its validation statistics.
     let told = [
         "rows, column \"vip\": 100.0 % of the 400 values (validation: 0.0 %) do not occur in the training rows",
     ];
@@ -320,7 +320,7 @@ fn a_network_that_has_died_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     log(folder);
-    // To the network, rows that are all alike look as any rows do to one that has died.
+    // Identical rows give identical scores, as a dead network does for any rows.
     let alike = |_: usize, row: &mut Row| {
         row.vip = "yes";
         row.price = "7".into();

@@ -1,4 +1,4 @@
-//! Hidden units of each task's own, from the run file to what is told of them.
+//! Task-owned hidden units, from the run file to the reports.
 
 mod short_run;
 mod trained;
@@ -35,7 +35,7 @@ fn bytes(folder: &Path, out: &str) -> Vec<Vec<u8>> {
     short_run::bytes(&folder.join(out))
 }
 
-/// The masks stay within each task's units, and no head has learned to read those of others.
+/// Masks stay within each task's units, and no head has learned weights for the units of other tasks.
 fn check_owners(artifact: &Artifact, common: f64) {
     let masks = artifact.masks.as_deref().unwrap();
     let owners = masks.owners.unwrap();
@@ -44,7 +44,7 @@ fn check_owners(artifact: &Artifact, common: f64) {
     let n_units = artifact.spec.plan.hidden[1];
     for member in &artifact.members {
         let dense = &member.weights.dense;
-        // The heads come last, each with its bias.
+        // The heads come last, each followed by its bias.
         let heads = dense[dense.len() - 2 * (n_units + 1)..].chunks(n_units + 1);
         for (task, head) in heads.enumerate() {
             for (unit, &weight) in head[..n_units].iter().enumerate() {
@@ -106,13 +106,13 @@ fn all_units_are_common_unless_stated() {
     assert!(!String::from_utf8_lossy(&stated[3]).contains("common units"));
 }
 
-/// Masks that are taken over bring the owners along; shuffled, they stay within them.
+/// Masks taken from a model keep its owners; shuffled masks stay within them.
 #[test]
 fn owners_are_taken_over_and_controls_keep_them() {
     let folder = log();
     let owned = ["search.common_units=0.5", "search.density=0.5"];
     let base = train(folder.path(), "base", &owned).masks.unwrap();
-    // Relative to the run file.
+    // Paths are relative to the run file.
     let takes = ["search.kind=\"model\"", "search.model=\"../base\""];
     let taken = train(folder.path(), "taken", &takes);
     assert_eq!(taken.masks.as_deref(), Some(&*base));
@@ -134,7 +134,7 @@ fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     let report = fs::read_to_string(folder.path().join("whole/report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let why = report["sharing"][0]["remarks"][0].as_str().unwrap();
-    // 3,600 rows are few: all units are common, unless validation tells otherwise.
+    // With only 3,600 rows all units are common unless validation selects otherwise.
     assert!(why.starts_with("common units: "), "{why}");
     assert!(why.contains("AUC at 0 %, 50 %, 100 %: 0."), "{why}");
     let chosen = whole
@@ -149,7 +149,7 @@ fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     let page = fs::read_to_string(folder.path().join("whole/report.html")).unwrap();
     assert!(page.contains("common units: "));
     let file = open(folder.path(), &auto);
-    // In the warm-up, in the three trainings that are compared, and in the training after them.
+    // In the warm-up, in the three compared trainings, and in the final training.
     for after in [2, 6, 11, 15, 22, 30] {
         let out = format!("cut-{after}");
         short_run::dies(&file, &folder.path().join(&out), after);
@@ -162,7 +162,7 @@ fn the_share_is_chosen_told_and_the_same_after_an_interruption() {
     }
 }
 
-/// It is told, ends the same after an interruption, and changes no weight.
+/// The measurement is reported, ends the same after an interruption, and changes no weight.
 #[test]
 fn how_much_tasks_agree_is_measured_beside() {
     let folder = log();
@@ -184,7 +184,7 @@ fn how_much_tasks_agree_is_measured_beside() {
     let report = fs::read_to_string(folder.path().join("whole/report.html")).unwrap();
     assert!(report.contains("in the first layer (rho): "));
     let file = open(folder.path(), &rho);
-    // In the warm-up, in the pass of the copies, and in the training after it.
+    // In the warm-up, in the pass of the copies, and in the final training.
     for after in [3, 8, 17] {
         let out = format!("cut-{after}");
         short_run::dies(&file, &folder.path().join(&out), after);

@@ -1,4 +1,4 @@
-//! Training again on all rows, at the front door.
+//! Refit on all rows, on the command line.
 
 mod trained;
 
@@ -11,7 +11,7 @@ use ncs4cvr::run_file::RunFile;
 use ncs4cvr::training;
 use trained::{done, refused};
 
-/// A run over 12,000 training, 4,000 validation and 4,000 test rows.
+/// Writes a run over 12,000 training, 4,000 validation and 4,000 test rows.
 fn train(folder: &Path, out: &str, sets: &[&str]) -> training::Finished {
     let always = [
         "data.cache=\"cache\"",
@@ -28,7 +28,7 @@ fn train(folder: &Path, out: &str, sets: &[&str]) -> training::Finished {
     training::run(&file, &folder.join(out), Progress::Quiet, &stop).unwrap()
 }
 
-/// The step of `train` and that of `refit` that the log of a run says.
+/// Returns the steps of `train` and of `refit` from the log of a run.
 fn refit_steps(folder: &Path, out: &str) -> (Vec<u64>, Vec<u64>) {
     let log = std::fs::read_to_string(folder.join(out).join("log.txt")).unwrap();
     let line = log

@@ -1,4 +1,4 @@
-//! A score log from a server's scores to the model and back: what it holds is what was scored.
+//! Score log from a server's scores to the model and back: it holds exactly the scored values.
 
 mod trained;
 
@@ -25,7 +25,7 @@ fn version(folder: &Path, model: &str) -> Version {
     Version::load(&folder.join(model), &"shop".into(), 1).unwrap()
 }
 
-/// The columns that the model reads of the first test rows.
+/// Returns the model's input columns of the first test rows.
 fn rows(folder: &Path, version: &Version) -> Block {
     let mut columns: Vec<String> = Vec::new();
     for field in &version.schema().fields {
@@ -40,7 +40,7 @@ fn rows(folder: &Path, version: &Version) -> Block {
     block.select(&first)
 }
 
-/// Requests of some rows each, whose first two columns are the context's.
+/// Builds requests of some rows each; the first two columns belong to the context.
 fn questions(rows: &Block) -> Vec<Question> {
     let question = |request: usize| {
         let first = request * CANDIDATES;
@@ -59,7 +59,7 @@ fn questions(rows: &Block) -> Vec<Question> {
     (0..REQUESTS).map(question).collect()
 }
 
-/// What a server keeps of a request.
+/// Score-log entry of a request, as a server writes it.
 fn entry(version: &Version, mut question: Question) -> Entry {
     let scores = version.score(&mut question, false, &mut WorkerScratch::new());
     let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.what));
@@ -110,7 +110,7 @@ fn a_log_replays_to_the_scores_that_were_given() {
         let folder = folder(kind);
         let path = folder.path();
         write(path, &entries(path, "run/model"));
-        // 240 rows: of 100 and more, requests whole.
+        // 240 rows: at least 100, in whole requests.
         assert_eq!(files(path).len(), 3);
         let found = json(&done(path, &["replay", "scores", "run", "--json"]));
         assert_eq!(found["files"], 3);
@@ -137,7 +137,7 @@ fn a_log_is_encoded_as_the_rows_were() {
     let version = version(path, "run/model");
     let mut rows = rows(path, &version);
     let entries = questions(&rows);
-    // What a request says once stands for all its candidates.
+    // A context value applies to all candidates of its request.
     let first: Vec<usize> = (0..rows.n_rows).map(|row| row - row % CANDIDATES).collect();
     let context = rows.select(&first).columns.into_iter().take(2);
     rows.columns.splice(..2, context);
@@ -199,7 +199,7 @@ fn a_score_that_changed_is_found() {
     done(path, &["replay", "scores", "run", "--tolerance", "0.2"]);
 }
 
-/// As if another model had scored.
+/// Simulates scores of another model.
 fn by_another(entry: &Entry) -> Entry {
     let identity = Identity {
         hash: "feedfeedfeedfeed".into(),
@@ -239,7 +239,7 @@ fn rows_of_another_model_are_told_apart() {
     }
 }
 
-/// As if a model without the column of the first feature had scored.
+/// Simulates scores of a model without the column of the first feature.
 fn by_one_that_reads_less(entry: &Entry) -> Entry {
     let mut entry = by_another(entry);
     let identity = Arc::make_mut(&mut entry.identity);

@@ -1,4 +1,4 @@
-//! What a run leaves in its folder, and what it says and keeps when it is called again.
+//! Files that a run leaves in its folder, and its messages and results when it is called again.
 
 mod trained;
 
@@ -26,7 +26,7 @@ const SETS: [&str; 5] = [
     "training.evaluations_per_epoch=3",
 ];
 
-/// A run over a made-up log of 3,000 training rows.
+/// Writes a run over a synthetic log of 3,000 training rows.
 struct Bench {
     folder: tempfile::TempDir,
     file: RunFile,
@@ -83,7 +83,7 @@ impl Bench {
     }
 }
 
-/// Writes the log of a run that dies after so many steps, unless it is 0.
+/// Run log whose run panics after this many steps (0: never).
 struct Mortal {
     log: RunLog,
     left: u64,
@@ -99,7 +99,7 @@ impl Listener for Mortal {
     }
 }
 
-/// How often each point of each curve is in the event files of a run: by file's folder, tag and step.
+/// Counts each point of each curve in the event files of a run, by folder, tag and step.
 fn points(folder: &Path) -> BTreeMap<(String, String, u64), usize> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.join("tensorboard")];
@@ -119,14 +119,14 @@ fn points(folder: &Path) -> BTreeMap<(String, String, u64), usize> {
     found
 }
 
-/// Tags and steps of the scalars in an event file.
+/// Returns tags and steps of the scalars in an event file.
 fn scalars(mut bytes: &[u8]) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let n_bytes = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let record = &bytes[12..12 + n_bytes];
         bytes = &bytes[12 + n_bytes + 4..];
-        // The time, the step as a varint, then the summary with its value, whose first field is the tag.
+        // Time, step as a varint, then the summary with its value, whose first field is the tag.
         let digits = record[10..]
             .iter()
             .take_while(|byte| **byte >= 0x80)
@@ -149,7 +149,7 @@ fn a_resumed_run_says_from_where_and_draws_no_point_twice() {
     let whole = points(&bench.path("whole"));
     assert!(whole.len() > 10, "{whole:?}");
     assert!(whole.values().all(|n| *n == 1), "{whole:?}");
-    // In the search's warm-up, and twice in the training.
+    // In the warm-up of the search, and twice in the training.
     for dies_at in [3, 11, 14] {
         bench.train("cut", dies_at, Duration::MAX);
     }
@@ -229,7 +229,7 @@ fn rows_lie_beside_the_run_and_a_finished_run_costs_nothing_more() {
         report
     );
 
-    // Other rows replace those that are kept.
+    // Other rows replace the stored ones.
     let log = fs::read_to_string(path.join("log/train.csv")).unwrap();
     let (last, _) = log.trim_end().rsplit_once('\n').unwrap();
     fs::write(path.join("log/train.csv"), last).unwrap();

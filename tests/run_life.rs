@@ -1,5 +1,5 @@
-//! The life of a run's folder: who may work in it, what a kill leaves, what damage is told, and what memory allows.
-//! The long form is `cargo xtask soak`; docs/reliability.md has its figures.
+//! Life cycle of a run's folder: locking, killed processes, damaged files, and memory limits. The long form is `cargo
+//! xtask soak`; docs/reliability.md has its figures.
 
 #![cfg(unix)]
 
@@ -26,7 +26,7 @@ fn ncs(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A folder with a small log and its run file.
+/// Creates a folder with a small log and its run file.
 fn log() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let synth = [
@@ -62,7 +62,7 @@ fn done(mut command: Command) {
     assert!(output.status.success(), "{}", said(&output));
 }
 
-/// It ended with exit code 1 and told why, without a panic.
+/// Asserts exit code 1 and a reason, without a panic.
 #[track_caller]
 fn refused(mut command: Command) -> String {
     let output = command.output().unwrap();
@@ -125,7 +125,7 @@ fn a_folder_has_one_run_at_a_time_and_a_killed_one_is_no_obstacle() {
     );
 }
 
-/// As many kills as a test has time for, spread over the run: reading rows, training, writing.
+/// Kills the process a limited number of times, spread over the run: reading rows, training, writing.
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_same_bytes() {
     let folder = log();
@@ -148,7 +148,7 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bytes() {
     }
 }
 
-/// What a damaged checkpoint says to do is what helps.
+/// The advice in the message about a damaged checkpoint works.
 #[test]
 fn the_remedy_for_a_damaged_checkpoint_helps() {
     let folder = log();
@@ -177,7 +177,7 @@ fn the_remedy_for_a_damaged_checkpoint_helps() {
     );
 }
 
-/// Under 1 GiB of addresses no size ends in an abort: `ncs check` and `ncs train` name the key.
+/// Under 1 GiB of address space no size aborts the process: `ncs check` and `ncs train` name the key.
 #[test]
 fn sizes_that_memory_cannot_hold_are_told_before_anything_is_made() {
     let folder = log();
@@ -242,7 +242,7 @@ fn sizes_that_memory_cannot_hold_are_told_before_anything_is_made() {
     }
 }
 
-/// A number like 1e308 among prices is clipped and not blamed on the learning rate.
+/// An outlier such as 1e308 among prices is clipped and not attributed to the learning rate.
 #[test]
 fn a_price_out_of_all_proportion_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
@@ -290,7 +290,7 @@ fn too_many_open_files_are_told_as_that() {
         .stderr(Stdio::piped());
     let mut tight = command;
     let output = tight.output().unwrap();
-    // Whether 4 are enough depends on the system; where they are not, the message must say so.
+    // The system determines if 4 are enough; if they are not, the message must name the limit.
     if !output.status.success() {
         let text = said(&output);
         assert!(

@@ -1,4 +1,4 @@
-//! For which tasks the steps of table rows shrink by evidence: stated, or chosen by validation.
+//! Empirical-Bayes shrinkage of embedding-row updates: its tasks are set in the run file, or chosen by validation.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use ncs4cvr::run_file::RunFile;
 use ncs4cvr::synthetic::{MadeUpFiles, run_toml};
 use ncs4cvr::training::{self, Finished};
 
-/// A log of many users with few rows each, and its run file.
+/// Writes a log of many users with few rows each, and its run file.
 fn log(folder: &Path) {
     let plan = SyntheticPlan {
         users: 6_000,
@@ -51,14 +51,14 @@ fn weights(folder: &Path, out: &str) -> Vec<u8> {
     std::fs::read(folder.join(out).join("model/weights.safetensors")).unwrap()
 }
 
-/// What a model says of a task on the test rows.
+/// Returns the model's predictions for a task on the test rows.
 fn scores(finished: &Finished, task: usize) -> &[f32] {
     assert_eq!(finished.judged[0].part, "test");
     &finished.judged[0].predictions.tasks[task].scores
 }
 
-/// Evidence that is never enough leaves tables as they were initialised, as a rate that moves nothing does; without
-/// "all" clicks move them.
+/// With an unreachable evidence threshold, tables stay as initialised, as with a learning rate near zero; without
+/// "all", click gradients move them.
 #[test]
 fn with_all_no_task_moves_a_row_without_evidence() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,8 +78,9 @@ fn with_all_no_task_moves_a_row_without_evidence() {
     }
 }
 
-/// Each task has the weights of the training that the report names, refitted or not. Evidence is never enough, so that
-/// tables stand still in the second: which is better differs between tasks at a wild learning rate.
+/// Each task has the weights of the training that the report names, with and without refit. The evidence threshold is
+/// unreachable, so that tables do not change in the second training: at an extreme learning rate, the better training
+/// differs between tasks.
 #[test]
 fn validation_chooses_between_the_two_trainings_task_by_task() {
     let mut mixed = 0;
@@ -112,7 +113,7 @@ fn validation_chooses_between_the_two_trainings_task_by_task() {
         let shrinks = |words: &str| words.contains("for all tasks, which");
         mixed += usize::from(shrinks(words[0]) != shrinks(words[1]));
         for (task, why) in words.into_iter().enumerate() {
-            // A conversion task that is trained alone has the same rule in both.
+            // A conversion task that is trained alone has the same rule in both trainings.
             let is_alone = network == "single_task" && task == 1;
             assert!(
                 (scores(&usual, task) == scores(&all, task)) == is_alone,
@@ -135,7 +136,7 @@ fn validation_chooses_between_the_two_trainings_task_by_task() {
     assert!(mixed > 0, "no run took weights of both trainings");
 }
 
-/// One set of weights for all tasks comes from one training.
+/// A single set of weights for all tasks comes from one training.
 #[test]
 fn weights_that_are_kept_together_are_chosen_together() {
     let folder = tempfile::tempdir().unwrap();

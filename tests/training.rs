@@ -1,5 +1,5 @@
-//! Training at the front door: it learns, it repeats, it goes on where it was stopped, and it refuses
-//! what cannot be learnt, before it starts.
+//! Training on the command line: it learns, is reproducible, resumes after an interruption, and refuses invalid input
+//! before it starts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -18,7 +18,7 @@ use ncs4cvr::run_file::RunFile;
 use ncs4cvr::synthetic::{MadeUpFiles, run_toml};
 use ncs4cvr::training;
 
-/// A small made-up log with a run file beside it.
+/// Creates a small synthetic log with a run file beside it.
 fn log(folder: &Path, network: &str) {
     let plan = SyntheticPlan {
         users: 300,
@@ -134,7 +134,7 @@ fn every_loss_and_balance_teaches_both_tasks() {
             assert!(aucs[0] > 0.62, "{network} {how}: click {}", aucs[0]);
             assert!(aucs[1] > 0.55, "{network} {how}: conversion {}", aucs[1]);
             assert!(product > 0.65, "{network} {how}: both {product}");
-            // What is written scores as what was judged: a quotient of heads, no helper.
+            // The written model scores as the evaluated one: a quotient of heads, without the auxiliary head.
             let pcoc = metrics
                 .tasks
                 .values()
@@ -146,7 +146,7 @@ fn every_loss_and_balance_teaches_both_tasks() {
     }
 }
 
-/// Masks of a model are those of the model that takes them over, or of the same size under a control.
+/// Masks read from a model equal those of that model; under a control they have the same size.
 #[test]
 fn masks_are_taken_over_and_controlled() {
     let folder = tempfile::tempdir().unwrap();
@@ -202,7 +202,7 @@ fn the_same_run_gives_the_same_bytes() {
     );
 }
 
-/// Counts steps over all phases; dies or asks to stop at one of them.
+/// Counts steps over all phases; panics or requests a stop at one of them.
 struct Interrupter<'a> {
     seen: u64,
     dies_at: u64,
@@ -222,7 +222,7 @@ impl Listener for Interrupter<'_> {
     }
 }
 
-/// Everything that has a state: warm-up, search, dropout, momentum, early stopping, best weights.
+/// All stateful parts: warm-up, search, dropout, momentum, early stopping, best weights.
 const DEMANDING: &[&str] = &[
     "network.dropout=0.1",
     "search.kind=\"magnitude\"",
@@ -289,7 +289,7 @@ fn so_does_one_that_trains_again_on_all_rows() {
         .into_iter()
         .filter(|set| !set.starts_with("search"))
         .collect();
-    // 48 steps of the first training, the others of the refit, which has 8 at least.
+    // 48 steps in the first training, the others in the refit, which has at least 8.
     cut_at(&demanding, "shared_bottom", &[30, 48, 50, 55]);
 }
 
@@ -301,12 +301,12 @@ fn so_does_one_that_trains_with_both_rules_of_shrinkage() {
         .into_iter()
         .filter(|set| !set.starts_with("search"))
         .collect();
-    // 48 steps of each training, the others of the refit.
+    // 48 steps in each training, the others in the refit.
     cut_at(&demanding, "shared_bottom", &[30, 48, 50, 80, 96, 100]);
 }
 
 fn ends_with_the_same_bytes(demanding: &[&str]) {
-    // Steps of the warm-up, of the search and of the training.
+    // Steps in the warm-up, in the search and in the training.
     cut_at(demanding, "sparse_sharing", &[3, 9, 22, 40, 61, 80, 95]);
 }
 
@@ -337,7 +337,7 @@ fn cut_at(demanding: &[&str], network: &str, steps: &[u64]) {
     }
 }
 
-/// Learned loss weights and a helper's head are part of what is saved.
+/// Learned loss weights and an auxiliary head are part of the saved state.
 #[test]
 fn so_does_one_whose_loss_has_a_state() {
     let folder = tempfile::tempdir().unwrap();
@@ -363,7 +363,7 @@ fn so_does_one_whose_loss_has_a_state() {
     }
 }
 
-/// The program itself, killed as the system kills it, and asked to end as a cluster asks.
+/// The executable itself, killed with SIGKILL, and stopped gracefully with SIGTERM.
 #[cfg(unix)]
 #[test]
 fn a_killed_program_ends_with_the_same_bytes() {
@@ -460,7 +460,7 @@ fn a_folder_of_other_files_is_left_alone() {
     );
 }
 
-/// The run file in a run's folder runs from there, and is the same run.
+/// The run file in a run's folder can be run from there, and describes the same run.
 #[test]
 fn the_run_file_of_a_run_stands_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -525,7 +525,7 @@ fn labels_that_teach_nothing_are_refused_with_their_line() {
     check("2", "the label of task \"ctr\" is 2; it must be 0 or 1");
 }
 
-/// An absurd learning rate makes weights infinite, and their difference no number.
+/// An absurd learning rate makes weights infinite, and their difference NaN.
 #[test]
 fn a_loss_that_is_no_number_ends_the_run_and_names_the_culprit() {
     let folder = tempfile::tempdir().unwrap();
@@ -542,8 +542,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_names_the_culprit() {
     assert!(!out.join("metrics.json").exists());
 }
 
-/// Linux has a device that is always full; a folder on it cannot be had, so the checkpoint's own name
-/// leads there.
+/// Linux has a device that is always full, but no such folder: the checkpoint's name is a link to the device.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_the_run_and_loses_nothing() {

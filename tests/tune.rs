@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use trained::{done, refused};
 
-/// A small log, and what keeps its trials short.
+/// Small log, and settings that keep its trials short.
 const SHORT: [&str; 8] = [
     "--set",
     "network.hidden=[8]",
@@ -63,7 +63,7 @@ fn a_tuning_resumes_and_its_run_file_trains() {
         trials.any(|trial| trial["number"] == 0 && trial["rung"] == rung)
     };
     assert!((0..3).all(untouched), "{trials:?}");
-    // Trials leave nothing behind but their scores, and test rows have none.
+    // Trials leave only their scores, and have no scores on test rows.
     assert_eq!(
         std::fs::read_dir(folder.join("tuned/trials"))
             .unwrap()
@@ -72,7 +72,7 @@ fn a_tuning_resumes_and_its_run_file_trains() {
     );
     assert!(folder.join("tuned/tune.html").exists());
 
-    // The last trial is made again, with the same score, and nothing else.
+    // The last trial is repeated with the same score, and no other.
     let mut cut = json(&record);
     let last = cut["trials"].as_array_mut().unwrap().pop().unwrap();
     std::fs::write(&record, serde_json::to_string(&cut).unwrap()).unwrap();

@@ -51,7 +51,7 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// As the command line says.
+    /// Reads the options from the command line.
     pub fn of(arguments: &crate::arguments::Compare) -> Manner {
         Manner {
             jobs: arguments.jobs.unwrap_or(0),

@@ -1,11 +1,11 @@
-//! Who hears of progress, by number: a [`Progress`] is copied into every job and cannot hold what hears of it.
+//! Registry of progress watchers by id: [`Progress`] is copied into every job and cannot hold a watcher itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Progress, Watcher};
 
-/// Which [`Watcher`] is meant.
+/// Identifier of a [`Watcher`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatcherId(u64);
 
@@ -13,12 +13,12 @@ type Known = Vec<(WatcherId, Arc<dyn Watcher>)>;
 
 static WATCHERS: Mutex<Known> = Mutex::new(Vec::new());
 
-/// A watcher that hears of jobs until this is dropped.
+/// Registration of a watcher; dropping it removes the watcher.
 #[derive(Debug)]
 pub struct Watched(WatcherId);
 
 impl Watched {
-    /// From now on jobs of [`Watched::progress`] are told to `watcher`.
+    /// Registers `watcher`: it receives the jobs of [`Watched::progress`].
     pub fn by(watcher: Arc<dyn Watcher>) -> Watched {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = WatcherId(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -26,7 +26,7 @@ impl Watched {
         Watched(id)
     }
 
-    /// For the verb that is watched.
+    /// Returns the progress to pass to the watched command.
     pub fn progress(&self) -> Progress {
         Progress::To(self.0)
     }
@@ -38,7 +38,7 @@ impl Drop for Watched {
     }
 }
 
-/// The watcher of this number, while it wants to hear.
+/// Returns the watcher with this id while it is registered.
 pub(super) fn find(id: WatcherId) -> Option<Arc<dyn Watcher>> {
     known(|watchers| {
         let found = watchers.iter().find(|(known, _)| *known == id);

@@ -1,4 +1,4 @@
-//! What a trained model is given before it is written: calibrators, and rows to test itself on.
+//! Additions to a trained model before it is written: calibrators, and rows for its self-test.
 
 use std::error::Error;
 
@@ -16,20 +16,20 @@ use super::UNFIT;
 use crate::progress::grouped;
 use crate::run_file::RunPlan;
 
-/// Rows that a model is saved with.
+/// Number of rows that are saved with a model for its self-test.
 const TEST_ROWS: usize = 32;
 
-/// What a training leaves.
+/// Artifacts of a training, and notes for the report.
 pub(super) struct Frozen {
     /// The model with its calibrators and its self-test.
     pub(super) artifact: Artifact,
-    /// Where that was trained on the validation rows too: the one before, with the same calibrators.
+    /// Model before the refit on the validation rows, if there was one, with the same calibrators.
     pub(super) chosen: Option<Artifact>,
-    /// What the report is to say of them.
+    /// Notes for the report.
     pub(super) notes: Vec<Note>,
 }
 
-/// The artifact of a training with its calibrators and its self-test.
+/// Returns the artifact of a training with its calibrators and its self-test.
 ///
 /// # Errors
 /// The validation rows cannot be read.

@@ -1,4 +1,4 @@
-//! The rows that a run keeps as ids in its own folder: one data set, said and measured.
+//! Rows that a run keeps as ids in its own folder: one data set, logged with its size.
 
 use std::path::Path;
 
@@ -8,8 +8,9 @@ use ncs_readers::cache::{self, CacheError};
 use crate::commands::size;
 use crate::progress::{Progress, grouped};
 
-/// Deletes the data sets in `folder` that are not this one, nor `all` of its rows for a refit, as an earlier state of the files left them, and
-/// says what stays.
+/// Deletes the data sets in `folder` other than this one and `all` of its rows for a refit, such as those of an earlier
+/// state of the files, and
+/// logs the rest.
 ///
 /// # Errors
 /// The file system refuses.

@@ -3,8 +3,8 @@
 //!
 //! Many settings are trained for one epoch, the best third of them for three, the best third of those until
 //! validation no longer improves; each rung may spend a third of the budget. Trial 0 is the run file as it is and
-//! goes through all rungs, so what is picked validates at least as well. Test rows are never scored. What was
-//! finished is in `trials.json`: called again with the same folder, a tuning continues.
+//! goes through all rungs, so the chosen settings validate at least as well. Test rows are never scored. Finished
+//! trials are in `trials.json`: called again with the same folder, a tuning resumes.
 //!
 //! ```text
 //! DIR/trials.json  tuned.toml  tune.html  tune.json  trials/NUMBER-RUNG/
@@ -29,10 +29,10 @@ use crate::training;
 use record::Record;
 use space::Space;
 
-/// Epochs of each rung; the last runs as long as the run file says.
+/// Epochs of each rung; the last runs as long as the run file states.
 const RUNGS: [Option<u32>; 3] = [Some(1), Some(3), None];
 
-/// One of so many trials goes on to the next rung.
+/// Ratio of a rung's trials to those that go on to the next rung.
 const KEPT: usize = 3;
 
 /// Most trials of the first rung.
@@ -54,7 +54,7 @@ struct Tuner<'a> {
 /// and what mattered into `folder`.
 ///
 /// # Errors
-/// The run file or its data are wrong, there are no validation rows, every trial failed, or it was asked to stop.
+/// The run file or its data are wrong, there are no validation rows, every trial failed, or a stop was requested.
 pub fn run(
     run: &Path,
     assignments: &[String],
@@ -96,7 +96,7 @@ impl Tuner<'_> {
             let until = self.budget.mul_f64((rung + 1) as f64 / RUNGS.len() as f64);
             for (place, &trial) in candidates.iter().enumerate() {
                 let is_known = self.record.find(trial, rung).is_some();
-                // The file as it is always gets through, and something to compare it with.
+                // Trial 0 and others to compare it with are trained even if the budget is spent.
                 if !is_known && place >= KEPT && self.record.spent() >= until {
                     break;
                 }
@@ -140,7 +140,7 @@ impl Tuner<'_> {
         })
     }
 
-    /// How good the trained trial is on the validation rows.
+    /// Trains a trial and returns its validation metric.
     fn train(
         &self,
         trial: usize,
@@ -152,7 +152,7 @@ impl Tuner<'_> {
         let finished = training::run(&file, &folder, Progress::new(true), self.stop)?;
         let valid = finished.judged.iter().find(|judged| judged.part == "valid");
         let goodness = valid.and_then(|judged| goodness(&judged.metrics));
-        // Weights of a trial are worth nothing once it is judged.
+        // Weights of a trial are not needed after its evaluation.
         fs::remove_dir_all(&folder)?;
         Ok(goodness)
     }
@@ -162,7 +162,7 @@ impl Tuner<'_> {
         self.folder.join("trials").join(name)
     }
 
-    /// The run file with these settings, for so many epochs, without test rows.
+    /// Opens the run file with these settings, for `epochs` epochs if it does not state them, without test rows.
     fn open(&self, settings: &[String], epochs: Option<u32>) -> Result<RunFile, Box<dyn Error>> {
         let mut assignments = self.assignments.to_vec();
         assignments.extend(settings.iter().cloned());

@@ -68,7 +68,7 @@ impl Record {
         Duration::from_secs_f64(self.trials.iter().map(|trial| trial.seconds).sum())
     }
 
-    /// The best of a rung, one of so many that succeeded, the best first; trial 0 is among them.
+    /// Returns the best of a rung, one in `one_of` of the successful trials, best first; trial 0 is among them.
     pub(super) fn best(&self, rung: usize, one_of: usize) -> Vec<usize> {
         let trials = self.trials.iter().filter(|trial| trial.rung == rung);
         let judged = trials.filter_map(|trial| Some((trial.number, trial.goodness?)));

@@ -17,7 +17,7 @@ enum Values {
     OneOf(&'static [&'static str]),
 }
 
-/// What is tried beside the default, which most trials keep.
+/// Settings that are tried beside the default, which most trials keep.
 const SETTINGS: [(&str, Values); 13] = [
     ("training.learning_rate", Values::Ratio(3e-4, 4e-3)),
     ("training.table_learning_rate", Values::Ratio(1e-4, 4e-3)),
@@ -67,7 +67,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// What a run file does not state.
+    /// Returns the settings that a run file does not state.
     pub(super) fn of(file: &RunFile) -> Space {
         let is_open = |key: &str| {
             let path: Vec<&str> = key.split('.').collect();
@@ -91,7 +91,7 @@ impl Space {
         }
     }
 
-    /// Whether the length of a training is open, so that the first rungs may shorten it.
+    /// Returns true if the run file does not state the epochs, so that the first rungs may shorten a training.
     pub(super) fn may_shorten(&self) -> bool {
         !self.states_epochs
     }
@@ -118,7 +118,7 @@ fn keeps_the_model(key: &str) -> bool {
     key == "network.dropout" || (key != RATES && !key.starts_with("network."))
 }
 
-/// Whether shrinkage for all tasks goes with what the run file states.
+/// Returns true if shrinkage for all tasks is compatible with the run file.
 fn can_shrink(file: &RunFile) -> bool {
     let train = &file.plan.train;
     let is_off = file.states(&["training", "embedding_evidence"]) && train.evidence.is_none();
@@ -146,7 +146,7 @@ impl Values {
 /// The level of the trials that do not change a setting.
 const UNCHANGED: &str = "as it is";
 
-/// How the first rung's mean goodness differs between the values of each setting, the largest difference first.
+/// Returns, for each setting, the difference of the first rung's mean metric between its values, largest first.
 pub(super) fn effects(trials: &[TuningTrial]) -> Vec<TuningEffect> {
     let first = trials.iter().filter(|trial| trial.rung == 0);
     let judged: Vec<(&TuningTrial, f64)> = first

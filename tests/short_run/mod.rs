@@ -1,4 +1,4 @@
-//! Runs on a small synthetic log: trained to their end, or until they die.
+//! Runs on a small synthetic log: trained to the end, or until they are aborted.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -16,7 +16,7 @@ use ncs4cvr::training;
 
 use crate::trained::done;
 
-/// A synthetic log of 3,600 training rows, with more options of `ncs synth`.
+/// Generates a synthetic log of 3,600 training rows, with further options of `ncs synth`.
 pub(crate) fn log(more: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let rates = ["--click-rate", "0.3", "--conversion-rate", "0.3"];
@@ -25,7 +25,7 @@ pub(crate) fn log(more: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-/// The run file of the log with the settings of a test and of a run.
+/// Opens the run file of the log with the settings of a test and of a run.
 pub(crate) fn open(folder: &Path, of_all: &[&str], sets: &[&str]) -> RunFile {
     let sets = of_all.iter().chain(sets).map(|set| (*set).to_owned());
     let sets: Vec<String> = sets.collect();
@@ -39,7 +39,7 @@ pub(crate) fn train(file: &RunFile, out: &Path) -> Artifact {
     Artifact::read(&out.join("model")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What two runs that are the same write alike.
+/// Reads the files that two identical runs write identically.
 pub(crate) fn bytes(out: &Path) -> Vec<Vec<u8>> {
     let files = [
         "model/weights.safetensors",
@@ -50,7 +50,7 @@ pub(crate) fn bytes(out: &Path) -> Vec<Vec<u8>> {
     files.map(|file| fs::read(out.join(file)).unwrap()).into()
 }
 
-/// Dies after so many steps, unless it is 0.
+/// Listener that panics after this many steps (0: never).
 struct Mortal(u64);
 
 impl Listener for Mortal {
@@ -62,7 +62,7 @@ impl Listener for Mortal {
     }
 }
 
-/// Trains until the process dies, in effect, after so many steps.
+/// Trains until a simulated crash after this many steps.
 pub(crate) fn dies(file: &RunFile, out: &Path, after: u64) {
     let stop = AtomicBool::new(false);
     let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();

@@ -1,5 +1,5 @@
-//! What the tests of several verbs need: the command, a made-up log, and a model for it whose weights
-//! are drawn, not trained.
+//! Common helpers of command tests: the command, a synthetic log, and a model for it with randomly initialised,
+//! untrained weights.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -23,7 +23,7 @@ pub(crate) fn ncs(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs `ncs`, which must succeed, and returns what it prints.
+/// Runs `ncs`, which must succeed, and returns its standard output.
 #[track_caller]
 pub(crate) fn done(folder: &Path, arguments: &[&str]) -> String {
     let output = ncs(folder, arguments);
@@ -32,7 +32,7 @@ pub(crate) fn done(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs `ncs`, which must fail with code 1, print nothing, and say each of `parts`.
+/// Runs `ncs`, which must fail with code 1, print nothing on standard output, and report each of `parts`.
 #[track_caller]
 pub(crate) fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
     let output = ncs(folder, arguments);
@@ -44,8 +44,8 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
     }
 }
 
-/// Runs `ncs` in `folder`, asks it to end once it has begun to write into `out`, and checks that it
-/// does so with the code of SIGTERM, a reason, and no draft left.
+/// Runs `ncs` in `folder`, sends SIGTERM once it has begun to write into `out`, and asserts the exit code of SIGTERM,
+/// a reason, and that no temporary file is left.
 #[cfg(unix)]
 #[track_caller]
 pub(crate) fn stopped(folder: &Path, arguments: &[&str], out: &Path) {
@@ -75,8 +75,8 @@ pub(crate) fn stopped(folder: &Path, arguments: &[&str], out: &Path) {
     assert_eq!(drafts(), 0);
 }
 
-/// A folder with a made-up log `log/train.csv` and so on, its `log/run.toml`, and a model of
-/// `kind` at `run/model`.
+/// Creates a folder with a synthetic log `log/train.csv` and so on, its `log/run.toml`, and a model of `kind` at
+/// `run/model`.
 pub(crate) fn folder(kind: NetworkKind) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let rows = ["synth", "--rows", "5000", "--format", "csv", "--out", "log"];
@@ -87,7 +87,7 @@ pub(crate) fn folder(kind: NetworkKind) -> tempfile::TempDir {
     folder
 }
 
-/// A model for a run file: all rows of the tables that its first rows meet are drawn.
+/// Builds a model for a run file: the table rows of its first log rows are all initialised.
 fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
     let mut plan = RunFile::open(run_file, &[])
         .unwrap_or_else(|error| panic!("{error}"))
@@ -142,7 +142,7 @@ fn masks(spec: &Spec) -> Masks {
     }
 }
 
-/// A number that looks random, below `below`: always the same for a row and a purpose.
+/// Returns a pseudo-random number below `below`, constant for a row and a purpose.
 pub(crate) fn draw(row: u64, what: u64, below: u64) -> u64 {
     let mut x =
         (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ what.wrapping_mul(0xD1B5_4A32_D192_ED03);

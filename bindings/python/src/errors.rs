@@ -1,4 +1,5 @@
-//! Errors of the library as exceptions of the package: `NcsError` and its kinds, with file, row and column.
+//! Conversion of the library's errors into exceptions of the package: `NcsError` and its subclasses, with file, row
+//! and column.
 
 use std::error::Error;
 
@@ -14,19 +15,19 @@ use ncs4cvr::scoring::{AbsentLabel, ModelError, NoScore};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// An error on its way from a thread of Rust to Python.
+/// Error that a Rust thread passes to Python.
 #[derive(Debug)]
 pub(crate) struct Failure(Box<Fault>);
 
 #[derive(Debug, Default)]
 struct Fault {
-    /// The name of the exception's class.
+    /// Name of the exception class.
     class: &'static str,
     text: String,
     file: Option<String>,
     row: Option<u64>,
     column: Option<String>,
-    /// Of a run file: line, from 1, and what is wrong there.
+    /// Problems of a run file: the line (from 1) and its message.
     problems: Vec<(Option<usize>, String)>,
 }
 
@@ -40,7 +41,7 @@ impl Failure {
         .boxed()
     }
 
-    /// The exception.
+    /// Converts the failure into its Python exception.
     pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
         let fault = *self.0;
         let made = || -> PyResult<PyErr> {
@@ -128,7 +129,7 @@ from_error!(
     ApiError
 );
 
-/// The exception of an error of a known kind.
+/// Returns the failure for an error of a known type, or `None` for other types.
 fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
     let text = error.to_string();
     if let Some(error) = error.downcast_ref::<RunFileError>() {
@@ -160,7 +161,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
     None
 }
 
-/// The error of reading that an error is or carries.
+/// Returns the [`ReadError`] that an error is or contains.
 fn read_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ReadError> {
     if let Some(AbsentLabel { error, .. }) = error.downcast_ref() {
         return Some(error);

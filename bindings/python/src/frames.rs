@@ -1,4 +1,4 @@
-//! What Python hands over as rows: paths, or anything that offers Arrow batches.
+//! Rows passed in from Python: paths, or any object that exports Arrow batches.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use pyo3::prelude::*;
 
 use crate::errors::Failure;
 
-/// Rows that were not opened yet.
+/// Rows that are not open yet.
 pub(crate) enum Data {
     Paths(Vec<String>),
     Frame(Frame),
 }
 
 impl Data {
-    /// `data` is a path, several of them, or a frame, which messages call `name`.
+    /// Parses `data`: a path, a list of paths, or a frame, which messages call `name`.
     pub(crate) fn of(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Data> {
         if let Some(frame) = frame(data, name)? {
             return Ok(Data::Frame(frame));
@@ -38,7 +38,7 @@ impl Data {
         )))
     }
 
-    /// The rows: relative paths start at the working folder.
+    /// Opens the rows; relative paths start at the working folder.
     pub(crate) fn rows(self) -> Result<Rows, Failure> {
         match self {
             Data::Frame(frame) => Ok(Rows::Frame(frame)),
@@ -50,7 +50,7 @@ impl Data {
     }
 }
 
-/// The frame that an object offers; `None` where it offers none.
+/// Returns the frame that an object exports, or `None` if it exports none.
 pub(crate) fn frame(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Frame>> {
     let reader: Box<dyn RecordBatchReader + Send> = if data.hasattr("__arrow_c_stream__")? {
         Box::new(RecordBatchStreamReader::from_pyarrow_bound(data)?)

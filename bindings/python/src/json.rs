@@ -1,17 +1,17 @@
-//! Values of the library as Python's: through their JSON, which is a promise already.
+//! Conversion of library values to Python values through their JSON form, which is already stable.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The text that Python makes a value of.
+/// Serialises a value to the JSON text that Python parses.
 pub(crate) fn text(value: &impl Serialize) -> Result<Value, crate::errors::Failure> {
     let value = serde_json::to_value(value);
     value.map_err(|error| error.to_string().into())
 }
 
-/// Dictionaries, lists, numbers and texts.
+/// Parses JSON text into dictionaries, lists, numbers and strings.
 pub(crate) fn to_python(py: Python<'_>, value: &Value) -> PyResult<Py<PyAny>> {
     Ok(match value {
         Value::Null => py.None(),

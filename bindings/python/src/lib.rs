@@ -1,7 +1,7 @@
-//! The module `ncs4cvr._core`: what Python calls of the library, with the interpreter released while Rust works.
+//! The module `ncs4cvr._core`: the compiled part of the package. It releases the interpreter while Rust works.
 //!
-//! It is thin. What a call does is in the crates below; here Python's values become theirs, results become Python's,
-//! and errors become exceptions. The package in `python/ncs4cvr` puts names and types on it.
+//! The module is thin: it converts arguments from Python, calls the crates below, and converts results and errors
+//! back. The package in `python/ncs4cvr` adds names and types.
 
 mod errors;
 mod frames;

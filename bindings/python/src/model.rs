@@ -1,4 +1,4 @@
-//! A trained model: predictions, evaluation, what it holds.
+//! Trained model: predictions, evaluation, inspection.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,22 +19,22 @@ use crate::frames::Data;
 use crate::table::{Table, wrong};
 use crate::{json, rank, work};
 
-/// Passes that a model keeps for the next call.
+/// Number of idle workspaces that a model keeps for later calls.
 const KEPT_PASSES: usize = 8;
 
-/// A model that was read; several threads may use it at once.
+/// Loaded model; several threads may use it at once.
 #[pyclass(frozen, module = "ncs4cvr._core")]
 pub(crate) struct Model {
     loaded: LoadedModel,
     hash: String,
-    /// Idle passes and their threads.
+    /// Idle workspaces with their numbers of threads.
     passes: Mutex<Vec<(usize, Workspace)>>,
-    /// What answers requests, made by the first.
+    /// Serving version of the model, created by the first request.
     version: OnceLock<Version>,
 }
 
-/// Rows of a table: their numbers, vectors `[rows, dim]`, and the texts that they stand for, where a vocabulary has
-/// them.
+/// Embedding table rows: row numbers, vectors `[rows, dim]`, and the vocabulary values of the rows where there is a
+/// vocabulary.
 type Embeddings<'py> = (
     Bound<'py, PyArray1<u32>>,
     Bound<'py, PyArray2<f32>>,
@@ -58,7 +58,7 @@ impl Model {
         self.version.get_or_init(made)
     }
 
-    /// Runs `work` with a pass of so many threads.
+    /// Runs `work` with a workspace of `threads` threads.
     fn with_pass<T>(&self, threads: Option<usize>, work: impl FnOnce(&mut Workspace) -> T) -> T {
         let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let threads = threads.unwrap_or_else(cores).max(1);
@@ -79,7 +79,7 @@ impl Model {
         Some(passes.swap_remove(at).1)
     }
 
-    /// The place of a feature's table.
+    /// Returns the index of a feature's embedding table.
     fn table_of(&self, feature: &str) -> Result<usize, Failure> {
         let fields = &self.loaded.schema().fields;
         let found = fields
@@ -94,7 +94,7 @@ impl Model {
         })
     }
 
-    /// The set of weights that answers for a task; for the first one where none is named.
+    /// Returns the index of the weight set that scores a task; the first one if `task` is `None`.
     fn member_of(&self, task: Option<&str>) -> Result<usize, Failure> {
         let tasks = &self.loaded.artifact.spec.tasks;
         let place = match task {
@@ -115,7 +115,7 @@ impl Model {
 
 #[pymethods]
 impl Model {
-    /// Reads the model in `path`, or that of the run whose folder it is.
+    /// Reads the model in `path`; `path` may also be a run folder.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Model> {
         work::run(py, |_| {
@@ -130,31 +130,31 @@ impl Model {
         })
     }
 
-    /// The folder.
+    /// Folder of the model.
     #[getter]
     fn path(&self) -> String {
         self.loaded.folder.display().to_string()
     }
 
-    /// BLAKE3 of its manifest, in hex.
+    /// BLAKE3 hash of the manifest, in hex.
     #[getter]
     fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The columns of its scores: the tasks, then their product.
+    /// Names of the score columns: the tasks, then their product if there is one.
     #[getter]
     fn outputs(&self) -> Vec<String> {
         self.loaded.outputs()
     }
 
-    /// The columns that its features read, each once.
+    /// Columns that the features read, without duplicates.
     #[getter]
     fn columns(&self) -> Vec<String> {
         rank::columns(self.loaded.schema())
     }
 
-    /// The scores of all rows, in their order, as `ncs score` gives them.
+    /// Scores all rows in order, as `ncs score` does.
     #[pyo3(signature = (data, threads=None))]
     fn predict(
         &self,
@@ -181,7 +181,7 @@ impl Model {
         Table::of_scores(&outputs, all).map_err(wrong)
     }
 
-    /// The JSON of `ncs evaluate --json`.
+    /// Evaluates the model on labelled rows; returns the JSON of `ncs evaluate --json`.
     #[pyo3(signature = (data, threads=None))]
     fn evaluate(
         &self,
@@ -206,8 +206,8 @@ impl Model {
         json::to_python(py, &value)
     }
 
-    /// Scores the candidates of one context, as a server does: the best `top_k` of them, best first, by the output
-    /// `by`, with their places in `index`.
+    /// Scores the candidates of one context, as a server does. Returns the best `top_k`, best first, by the output
+    /// `by`, with their positions in `index`.
     #[pyo3(signature = (context, candidates, top_k=None, by=None))]
     fn rank(
         &self,
@@ -234,18 +234,19 @@ impl Model {
         table.with_front("index", index).map_err(wrong)
     }
 
-    /// The JSON of `ncs inspect --json`.
+    /// Returns the JSON of `ncs inspect --json`.
     fn inspect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let value = work::run(py, |_| json::text(&inspect::summary(&self.loaded)))?;
         json::to_python(py, &value)
     }
 
-    /// The text of `ncs inspect`.
+    /// Returns the text of `ncs inspect`.
     fn describe(&self, py: Python<'_>) -> PyResult<String> {
         work::run(py, |_| Ok(inspect::text(&self.loaded)?))
     }
 
-    /// The vectors of a feature's table that training has seen, for a task where each has its own.
+    /// Returns the vectors of the rows of a feature's table that training has seen; `task` selects the weight set if
+    /// each task has its own.
     #[pyo3(signature = (feature, task=None))]
     fn embeddings<'py>(
         &self,
@@ -269,7 +270,8 @@ impl Model {
         Ok((PyArray1::from_slice(py, &rows.ids), vectors, texts))
     }
 
-    /// By task, then by layer: which connections the task keeps, `[inputs, outputs]`. Empty without masks.
+    /// Returns the masks by task, then by layer: the connections that the task keeps, `[inputs, outputs]`. Empty
+    /// without masks.
     fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let by_task = PyDict::new(py);
         let artifact = &self.loaded.artifact;
@@ -287,7 +289,7 @@ impl Model {
         Ok(by_task)
     }
 
-    /// The tasks: name, label and whose positives they are about.
+    /// Returns the tasks: name, label, and the task on whose positives each is defined.
     fn tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let names = self
             .loaded

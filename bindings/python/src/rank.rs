@@ -1,4 +1,4 @@
-//! A context and its candidates, scored as a server scores them.
+//! Scoring of one context with its candidates, as a server does it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,15 +13,15 @@ use pyo3::prelude::*;
 
 use crate::errors::Failure;
 
-/// Which candidates are wanted.
+/// Selection of candidates.
 pub(crate) struct Best {
-    /// How many; `None`: all, in the order in which they came.
+    /// Number of candidates; `None` returns all, in their input order.
     pub(crate) top_k: Option<usize>,
-    /// By which output; `None`: the last, the product of the tasks where there is one.
+    /// Output to sort by; `None` selects the last, which is the product of the tasks if there is one.
     pub(crate) by: Option<String>,
 }
 
-/// The frame that is needed here.
+/// Returns the frame of `data`, or a `TypeError` if it is not a frame.
 pub(crate) fn wanted(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Frame> {
     let found = crate::frames::frame(data, name)?;
     found.ok_or_else(|| {
@@ -31,7 +31,7 @@ pub(crate) fn wanted(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Frame> {
     })
 }
 
-/// The columns that features read, each once.
+/// Returns the columns that features read, without duplicates.
 pub(crate) fn columns(schema: &Schema) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for field in &schema.fields {
@@ -42,7 +42,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<String> {
     columns
 }
 
-/// The rows of a frame, of which only columns that features read are taken.
+/// Reads the rows of a frame, only the columns that features read.
 fn blocks(frame: Frame, schema: &Schema) -> Result<Vec<Block>, Failure> {
     let known = frame.columns();
     let wanted = columns(schema)
@@ -56,7 +56,7 @@ fn blocks(frame: Frame, schema: &Schema) -> Result<Vec<Block>, Failure> {
     Ok(blocks)
 }
 
-/// Places of candidates and their scores, `[output][candidate]`.
+/// Returns the positions of the selected candidates and their scores, `[output][candidate]`.
 pub(crate) fn rank(
     version: &Version,
     context: Frame,
@@ -110,7 +110,7 @@ fn output(outputs: &[String], by: Option<&str>) -> Result<usize, Failure> {
         })
 }
 
-/// The best, best first; of equal ones the first.
+/// Selects the best candidates, best first; ties keep their input order.
 fn picked(scores: Vec<Vec<f32>>, by: usize, top_k: Option<usize>) -> (Vec<i64>, Vec<Vec<f32>>) {
     let n_candidates = scores[by].len();
     let mut places: Vec<usize> = (0..n_candidates).collect();

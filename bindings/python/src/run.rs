@@ -1,4 +1,4 @@
-//! `train`, `check` and `schema`: a run file or settings, and rows.
+//! `train`, `check` and `schema`: from a run file or settings, and rows.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::errors::Failure;
 use crate::watch::{EventTeller, PythonWatcher};
 use crate::{json, work};
 
-/// What messages call settings that are no file.
+/// Name that messages use for settings given without a file.
 const SETTINGS: &str = "run";
 
-/// Where the settings of a run are said: the path of a run file, or JSON.
+/// Source of a run's settings: the path of a run file, or JSON.
 pub(crate) struct RunSaid {
     path: Option<PathBuf>,
     settings: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct RunSaid {
 impl<'py> FromPyObject<'_, 'py> for RunSaid {
     type Error = PyErr;
 
-    /// `(path, None)` or `(None, JSON)`.
+    /// Extracts `(path, None)` or `(None, JSON)`.
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<RunSaid> {
         let (path, settings) = object.extract()?;
         Ok(RunSaid { path, settings })
@@ -35,7 +35,7 @@ impl<'py> FromPyObject<'_, 'py> for RunSaid {
 }
 
 impl RunSaid {
-    /// Relative paths of settings start at the working folder.
+    /// Converts to [`Said`]; relative paths in settings start at the working folder.
     fn said(self) -> Result<Said, Failure> {
         match (self.path, self.settings) {
             (Some(path), _) => Ok(Said::File(path)),
@@ -48,7 +48,7 @@ impl RunSaid {
     }
 }
 
-/// Tells progress to an object of Python, if there is one, until it is dropped.
+/// Forwards progress to a Python object, if given, until the result is dropped.
 pub(crate) fn watched(watcher: Option<Py<PyAny>>) -> Option<Watched> {
     watcher.map(|object| Watched::by(PythonWatcher::new(object)))
 }
@@ -57,7 +57,7 @@ pub(crate) fn progress(watched: Option<&Watched>) -> Progress {
     watched.map_or(Progress::Quiet, Watched::progress)
 }
 
-/// The frames of the parts `train`, `valid` and `test`.
+/// Returns the frames of the parts `train`, `valid` and `test`.
 fn part_frames(frames: &Bound<'_, PyDict>) -> PyResult<Vec<PartFrame>> {
     let mut found = Vec::new();
     for (key, data) in frames {
@@ -76,7 +76,7 @@ fn part_frames(frames: &Bound<'_, PyDict>) -> PyResult<Vec<PartFrame>> {
     Ok(found)
 }
 
-/// Trains into the folder `out`, from where it stopped if it did; returns the report.
+/// Trains into the folder `out`, resuming an interrupted run; returns the report.
 #[pyfunction]
 #[pyo3(signature = (run, assignments, frames, out, fresh, watcher, on_event))]
 #[expect(
@@ -112,7 +112,7 @@ pub(crate) fn train(
     json::to_python(py, &report)
 }
 
-/// What the rows of a run hold: the JSON of `ncs check --json`, and its text. Frames are kept in `folder` meanwhile.
+/// Checks the rows of a run; returns the JSON of `ncs check --json` and its text.
 #[pyfunction]
 #[pyo3(signature = (run, assignments, rows, all_rows, watcher))]
 pub(crate) fn check(
@@ -133,7 +133,7 @@ pub(crate) fn check(
     Ok((json::to_python(py, &value)?, text))
 }
 
-/// The run file's settings after the overrides, checked, as TOML with absolute paths.
+/// Returns the settings after the overrides, checked, as TOML with absolute paths.
 #[pyfunction]
 pub(crate) fn standing_alone(
     py: Python<'_>,
@@ -146,7 +146,7 @@ pub(crate) fn standing_alone(
     })
 }
 
-/// Writes all columns of a frame into `folder` as an Arrow file that is named by its content; returns its path.
+/// Writes all columns of a frame into `folder` as an Arrow file named after its content hash; returns its path.
 #[pyfunction]
 pub(crate) fn keep_frame(
     py: Python<'_>,
@@ -169,7 +169,7 @@ pub(crate) fn keep_frame(
     })
 }
 
-/// The JSON schema of the run file.
+/// Returns the JSON schema of the run file.
 #[pyfunction]
 pub(crate) fn schema(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let parsed: Result<Value, _> = serde_json::from_str(&json_schema());

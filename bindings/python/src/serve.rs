@@ -1,4 +1,4 @@
-//! A server on a thread of this process.
+//! Server on a thread of this process.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,15 +11,15 @@ use crate::errors::Failure;
 use crate::verbs::parsed;
 use crate::work;
 
-/// A server that answers; it stops when it is let go.
+/// Running server; it stops when it is dropped.
 #[pyclass(frozen, module = "ncs4cvr._core")]
 pub(crate) struct Server {
-    /// `None` once it was stopped.
+    /// Handle of the server; `None` after it stopped.
     serving: Mutex<Option<Serving>>,
     addresses: [String; 3],
 }
 
-/// Starts a server by the arguments of `ncs serve`, and waits until it answers.
+/// Starts a server with the arguments of `ncs serve`, and waits until it is ready.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, arguments: Vec<String>) -> PyResult<Server> {
     work::run(py, |_| {
@@ -38,19 +38,19 @@ pub(crate) fn serve(py: Python<'_>, arguments: Vec<String>) -> PyResult<Server> 
 
 #[pymethods]
 impl Server {
-    /// Address and port of HTTP.
+    /// HTTP address and port.
     #[getter]
     fn http(&self) -> &str {
         &self.addresses[0]
     }
 
-    /// Address and port of gRPC.
+    /// gRPC address and port.
     #[getter]
     fn grpc(&self) -> &str {
         &self.addresses[1]
     }
 
-    /// Address and port for operators.
+    /// Address and port of the admin API.
     #[getter]
     fn admin(&self) -> &str {
         &self.addresses[2]
@@ -65,7 +65,7 @@ impl Server {
         self.stop(py)
     }
 
-    /// Lets it finish what is under way, and waits until it has.
+    /// Stops the server gracefully: waits until the requests in progress are answered.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let mut serving = self
             .serving

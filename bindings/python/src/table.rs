@@ -1,4 +1,4 @@
-//! Columns that the package hands back: an Arrow table of its own, so that no library is needed to hold it.
+//! Arrow table that the package returns, so that no data frame library is required.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
 
-/// Some named columns of one length. Anything that reads Arrow takes it: `polars.DataFrame(table)`,
-/// `pyarrow.table(table)`, `duckdb.from_arrow(table.to_pyarrow())`.
+/// Named columns of equal length. Any Arrow reader accepts it: `polars.DataFrame(table)`, `pyarrow.table(table)`,
+/// `duckdb.from_arrow(table.to_pyarrow())`.
 #[pyclass(frozen, module = "ncs4cvr")]
 pub(crate) struct Table {
     batch: RecordBatch,
 }
 
 impl Table {
-    /// Columns of scores, `[output][row]`.
+    /// Builds a table from columns of scores, `[output][row]`.
     pub(crate) fn of_scores(names: &[String], scores: Vec<Vec<f32>>) -> Result<Table, ArrowError> {
         let columns = names.iter().zip(scores);
         let columns = columns.map(|(name, scores)| {
@@ -52,7 +52,7 @@ pub(crate) fn wrong(error: impl std::fmt::Display) -> PyErr {
 
 #[pymethods]
 impl Table {
-    /// Columns of Python values: whole numbers, floats, truths or texts; None is null.
+    /// Builds a table from columns of Python values: integers, floats, booleans or strings; None becomes null.
     #[staticmethod]
     fn of_columns(columns: &Bound<'_, PyDict>) -> PyResult<Table> {
         let mut made: Vec<(String, ArrayRef)> = Vec::new();
@@ -64,7 +64,7 @@ impl Table {
         Ok(Table { batch })
     }
 
-    /// The names of the columns, in order.
+    /// Names of the columns, in order.
     #[getter]
     fn column_names(&self) -> Vec<String> {
         let schema = self.batch.schema();
@@ -75,7 +75,7 @@ impl Table {
             .collect()
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     #[getter]
     fn num_rows(&self) -> usize {
         self.batch.num_rows()
@@ -85,7 +85,7 @@ impl Table {
         self.batch.num_rows()
     }
 
-    /// A column: as a numpy array where it holds numbers without nulls, otherwise as a list.
+    /// Returns a column: a numpy array if it holds numbers without nulls, otherwise a list.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let Some(array) = self.batch.column_by_name(name) else {
             let names = self.column_names().join(", ");
@@ -119,17 +119,17 @@ impl Table {
         }
     }
 
-    /// A `pyarrow.Table` of the same memory.
+    /// Converts to a `pyarrow.Table` without copying.
     fn to_pyarrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("pyarrow")?.call_method1("table", (slf,))
     }
 
-    /// A `pandas.DataFrame`, by pyarrow.
+    /// Converts to a `pandas.DataFrame` through pyarrow.
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         Table::to_pyarrow(slf)?.call_method0("to_pandas")
     }
 
-    /// A `polars.DataFrame` of the same memory.
+    /// Converts to a `polars.DataFrame` without copying.
     fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("polars")?.call_method1("DataFrame", (slf,))
     }
@@ -142,20 +142,20 @@ impl Table {
         )
     }
 
-    /// The first rows, for notebooks.
+    /// Renders the first rows as HTML for notebooks.
     fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py()
             .import("ncs4cvr._html")?
             .call_method1("first_rows", (slf,))
     }
 
-    /// The schema, for whoever reads Arrow.
+    /// Exports the schema through the Arrow C interface.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         let schema = FFI_ArrowSchema::try_from(self.batch.schema().as_ref()).map_err(wrong)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
-    /// The rows, for whoever reads Arrow. A schema that is asked for is not looked at.
+    /// Exports the rows through the Arrow C interface. The requested schema is ignored.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -169,7 +169,7 @@ impl Table {
     }
 }
 
-/// Values, as Python lists them.
+/// Returns the values as a Python list.
 fn listed<'py, T: IntoPyObject<'py>>(
     py: Python<'py>,
     values: impl ExactSizeIterator<Item = Option<T>>,
@@ -197,7 +197,7 @@ fn column(values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     lists(values)
 }
 
-/// Lists of whole numbers or of texts.
+/// Converts lists of integers or strings.
 fn lists(values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     if let Ok(rows) = values.extract::<Vec<Option<Vec<Option<i64>>>>>() {
         return Ok(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(

@@ -1,4 +1,4 @@
-//! Other verbs of the command line, by its arguments: their checks and defaults are the command line's.
+//! Other commands of the command line, called with its arguments; it checks them and supplies the defaults.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use crate::errors::Failure;
 use crate::run::{progress, watched};
 use crate::{json as to_json, work};
 
-/// The command that the arguments of a verb are.
+/// Parses the arguments of a command.
 pub(crate) fn parsed(verb: &str, arguments: Vec<String>) -> Result<Command, Failure> {
     let words = ["ncs".to_owned(), verb.to_owned()]
         .into_iter()
@@ -36,7 +36,7 @@ fn other(verb: &str) -> Failure {
     Failure::new("NcsError", format!("no arguments of ncs {verb}"))
 }
 
-/// Writes a synthetic log; returns its files and its run file.
+/// Generates a synthetic log; returns its files and its run file.
 #[pyfunction]
 #[pyo3(signature = (arguments, watcher))]
 pub(crate) fn synth(
@@ -57,7 +57,7 @@ pub(crate) fn synth(
     to_json::to_python(py, &value)
 }
 
-/// Writes a run file for data; returns what there is to say of it.
+/// Writes a run file for data; returns its messages.
 #[pyfunction]
 #[pyo3(signature = (arguments, watcher))]
 pub(crate) fn init(
@@ -74,7 +74,7 @@ pub(crate) fn init(
     })
 }
 
-/// Runs a comparison, each training as a process that `program` starts; returns its JSON and the runs that failed.
+/// Runs a comparison with each training as a process started by `program`; returns its JSON and the failed runs.
 #[pyfunction]
 #[pyo3(signature = (arguments, program, watcher))]
 pub(crate) fn compare(
@@ -97,7 +97,7 @@ pub(crate) fn compare(
     Ok((to_json::to_python(py, &value)?, failed))
 }
 
-/// Tunes a run file; returns what the tuning found, as JSON.
+/// Tunes a run file; returns the result as JSON.
 #[pyfunction]
 #[pyo3(signature = (arguments, watcher))]
 pub(crate) fn tune(
@@ -123,7 +123,7 @@ pub(crate) fn tune(
     to_json::to_python(py, &value)
 }
 
-/// The command line `ncs`: runs `arguments`, returns the exit code. `program` starts it again, for comparisons.
+/// Runs the command line `ncs` with `arguments`; returns the exit code. Comparisons use `program` to start it again.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>, program: Vec<OsString>) -> u8 {
     program::is_started_by(program);
@@ -131,7 +131,7 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>, program: Vec<OsStri
     match Arguments::try_parse_from(words) {
         Ok(arguments) => py.detach(|| program::run(&arguments)),
         Err(error) => {
-            // Help and versions come this way too.
+            // `--help` and `--version` also end up here.
             let _ = error.print();
             u8::try_from(error.exit_code()).unwrap_or(2)
         }

@@ -1,4 +1,4 @@
-//! What a run says while it works, on its way to callbacks of Python.
+//! Progress and events of a run, forwarded to Python callbacks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::work::Teller;
 
-/// The least time between two calls that say how far a job is.
+/// Minimum time between two progress calls.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An object of Python that hears of jobs: it has `began`, `reached`, `ended` and `said`.
+/// Python object that receives progress: it has the methods `began`, `reached`, `ended` and `said`.
 pub(crate) struct PythonWatcher {
     object: Py<PyAny>,
     last: Mutex<Instant>,
@@ -27,7 +27,8 @@ impl PythonWatcher {
         })
     }
 
-    /// Progress is for people: where showing it fails, the work goes on.
+    /// Calls a method of the object. Errors are reported as unraisable and do not stop the work: progress is only for
+    /// display.
     fn call(&self, name: &str, arguments: impl for<'py> pyo3::call::PyCallArgs<'py>) {
         Python::attach(|py| {
             if let Err(error) = self.object.bind(py).call_method1(name, arguments) {
@@ -61,10 +62,10 @@ impl Watcher for PythonWatcher {
     }
 }
 
-/// Tells the events of a training to who called it.
+/// Listener that sends the events of a training to the calling thread.
 pub(crate) struct EventTeller<'a> {
     pub(crate) teller: &'a mut Teller,
-    /// Whether anyone hears.
+    /// True if there is a callback.
     pub(crate) is_heard: bool,
 }
 
@@ -78,7 +79,7 @@ impl Listener for EventTeller<'_> {
     }
 }
 
-/// What Python is told of an event; nothing of single steps.
+/// Converts an event to the JSON value passed to Python; `None` for single steps.
 fn said(event: &Event<'_>) -> Option<Value> {
     Some(match *event {
         Event::Stepped { .. } => return None,

@@ -1,5 +1,5 @@
-//! Work of Rust in a process of Python: on a thread of its own, with the interpreter released, ended by Ctrl-C, and
-//! refused after a fork.
+//! Rust work inside a Python process: on its own thread, with the interpreter released; stopped by Ctrl-C; refused
+//! after a fork.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,27 +11,27 @@ use serde_json::Value;
 use crate::errors::Failure;
 use crate::json;
 
-/// How often signals are looked at.
+/// Interval between two checks for signals.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Tells the thread that called what happens, and waits until it has heard.
+/// Sender of events to the calling thread; it waits until each event has been handled.
 pub(crate) struct Teller {
     events: Sender<Value>,
     heard: Receiver<()>,
 }
 
 impl Teller {
-    /// Says something to who called.
+    /// Sends an event to the calling thread.
     pub(crate) fn tell(&self, event: Value) {
-        // The caller waits as long as there is work.
+        // The calling thread receives until the work ends.
         if self.events.send(event).is_ok() {
             let _ = self.heard.recv();
         }
     }
 }
 
-/// Runs `work` without holding the interpreter. A signal that raises, as Ctrl-C does, sets the flag that `work` is
-/// given, waits until it has ended, and is raised then.
+/// Runs `work` without holding the interpreter. If a signal handler raises, as for Ctrl-C, the flag passed to `work`
+/// is set, and the exception is raised after `work` has ended.
 pub(crate) fn run<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send,
@@ -39,8 +39,8 @@ pub(crate) fn run<T: Send>(
     run_telling(py, None, |stop, _| work(stop))
 }
 
-/// As [`run`]; what `work` tells is told to `on_event`, on the thread that called. What that raises ends the work as a
-/// signal does.
+/// Runs `work` like [`run`], and calls `on_event` on the calling thread with each event. An exception in `on_event`
+/// stops the work as a signal does.
 pub(crate) fn run_telling<T: Send>(
     py: Python<'_>,
     on_event: Option<Bound<'_, PyAny>>,
@@ -53,7 +53,7 @@ pub(crate) fn run_telling<T: Send>(
         let stop = &stop;
         let (events, mut told) = channel();
         let (say_heard, heard) = channel();
-        // The teller goes with the work: without it, nothing is left to wait for.
+        // The worker owns the sender: when it ends, the channel disconnects and the loop below stops.
         let worker = scope.spawn(move || work(stop, &mut Teller { events, heard }));
         loop {
             let told = &mut told;
@@ -82,7 +82,7 @@ pub(crate) fn run_telling<T: Send>(
     }
 }
 
-/// Sets the flag and keeps the exception, if there is one and none was before.
+/// Sets the flag and keeps the exception, if there is one and no earlier one.
 fn end_after(outcome: PyResult<()>, stop: &AtomicBool, raised: &mut Option<PyErr>) {
     if let Err(error) = outcome {
         stop.store(true, Ordering::Relaxed);
@@ -90,8 +90,8 @@ fn end_after(outcome: PyResult<()>, stop: &AtomicBool, raised: &mut Option<PyErr
     }
 }
 
-/// Refuses work in a child of a process that has worked: threads of the pools are not there after a fork, and
-/// whoever waits for them waits for ever.
+/// Refuses work in a forked child of a process that has already worked: the threads of the pools do not exist after a
+/// fork, and waiting for them would never end.
 pub(crate) fn refuse_after_fork() -> Result<(), Failure> {
     static WORKS: AtomicU32 = AtomicU32::new(0);
     let me = std::process::id();

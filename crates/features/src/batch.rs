@@ -11,7 +11,7 @@ pub struct Batch {
     pub fields: Vec<FieldIds>,
     /// `labels[task][row]`; NaN where unknown (null, or outside the task's population).
     pub labels: Vec<Vec<f32>>,
-    /// `truths[task][row]`: the true probability where the log is made up; empty otherwise.
+    /// `truths[task][row]`: the true probability in a synthetic log; empty otherwise.
     pub truths: Vec<Vec<f32>>,
     /// The hashed value of the group column of each row, [`NO_GROUP`] where it has none; empty without such a
     /// column.
@@ -30,8 +30,8 @@ pub struct FieldIds {
     pub offsets: Vec<u32>,
     /// For scaled numbers: the factor of each id's vector. Empty: all 1.
     pub weights: Vec<f32>,
-    /// The row of each number that was clipped to its table's range, ascending. Only the encoder says;
-    /// rows that were gathered, selected or cached have forgotten it.
+    /// Row of each number that was clipped to its table's range, ascending. Only the encoder fills this in;
+    /// it is empty after rows are gathered, selected or cached.
     pub clipped: Vec<u32>,
     /// For numbers that enter the first layer directly ([`crate::Piecewise`]): [`PER_ROW`] a row, and no ids.
     pub numbers: Vec<f32>,
@@ -40,14 +40,14 @@ pub struct FieldIds {
 /// A row of one of several batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pick {
-    /// Which batch.
+    /// Index of the batch.
     pub source: u32,
-    /// Which of its rows.
+    /// Index of the row in the batch.
     pub row: u32,
 }
 
 impl Pick {
-    /// Row `row` of batch `source`.
+    /// Selects row `row` of batch `source`.
     pub fn new(source: usize, row: usize) -> Pick {
         Pick {
             source: source as u32,
@@ -57,13 +57,13 @@ impl Pick {
 }
 
 impl FieldIds {
-    /// The numbers of `row`: [`PER_ROW`] of them, or none where the field has ids.
+    /// Returns the numbers of `row`: [`PER_ROW`] of them, or none where the field has ids.
     pub fn numbers_of(&self, row: usize) -> &[f32] {
         let range = row * PER_ROW..(row + 1) * PER_ROW;
         self.numbers.get(range).unwrap_or_default()
     }
 
-    /// The range of `ids` that belongs to `row`.
+    /// Returns the range of `ids` that belongs to `row`.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
         if !self.numbers.is_empty() {
             0..0
@@ -124,7 +124,7 @@ fn gather_values<'a, T: Copy + 'a>(
 }
 
 impl Batch {
-    /// An empty batch with the layout of `like`.
+    /// Returns an empty batch with the layout of `like`.
     pub fn empty_like(like: &Batch) -> Batch {
         let field = |f: &FieldIds| FieldIds {
             offsets: if f.offsets.is_empty() {
@@ -158,7 +158,7 @@ impl Batch {
         self.groups.extend(other.groups.get(row));
     }
 
-    /// The rows `rows` of this batch, in that order.
+    /// Returns the rows `rows` of this batch, in that order.
     pub fn select(&self, rows: &[usize]) -> Batch {
         let mut selected = Batch::empty_like(self);
         let picks: Vec<Pick> = rows.iter().map(|&row| Pick::new(0, row)).collect();
@@ -195,7 +195,7 @@ impl Batch {
         );
     }
 
-    /// The least number of bytes that hold these rows.
+    /// Returns the least number of bytes that hold these rows.
     pub fn n_bytes(&self) -> usize {
         let fields = self
             .fields

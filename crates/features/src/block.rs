@@ -2,12 +2,12 @@
 
 use crate::time::Timestamp;
 
-/// Some rows of a log, in file order, one [`Column`] for each column that was asked for.
+/// Rows of a log, in file order, with one [`Column`] for each requested column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block {
     /// Number of rows.
     pub n_rows: usize,
-    /// The columns, in the order in which they were asked for.
+    /// Columns, in the requested order.
     pub columns: Vec<Column>,
 }
 
@@ -21,7 +21,7 @@ pub struct Column {
     pub name: String,
     /// The values, list items one after another.
     pub values: Values,
-    /// Where each row's list starts; `None` for one value a row.
+    /// Offset at which each row's list starts; `None` for one value per row.
     pub offsets: Option<Vec<u32>>,
     /// One flag a row: the row's value is null. Empty: none is. (The value at a null is arbitrary;
     /// a null list is an empty list.)
@@ -33,8 +33,8 @@ pub struct Column {
 pub enum Values {
     /// Texts, stored end to end.
     Text(Texts),
-    /// Whole numbers, and booleans as 0 and 1. (Those beyond 64 bits and decimals of many digits are
-    /// texts: they keep all their digits.)
+    /// Whole numbers, and booleans as 0 and 1. (Integers beyond 64 bits and long decimals are stored as
+    /// texts, which keep all digits.)
     Int(Vec<i64>),
     /// Floating-point numbers. NaN is no value.
     Float(Vec<f64>),
@@ -43,7 +43,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// Memory that they take.
+    /// Returns the memory size of the values in bytes.
     pub fn n_bytes(&self) -> usize {
         match self {
             Values::Text(texts) => texts.n_bytes(),
@@ -53,7 +53,7 @@ impl Values {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Values::Text(texts) => texts.len(),
@@ -63,17 +63,17 @@ impl Values {
         }
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The values at these places, in that order.
+    /// Returns the values at these places, in that order.
     pub fn select(&self, places: impl Iterator<Item = usize>) -> Values {
         self.select_or_fill(places.map(Some))
     }
 
-    /// The values at these places, in that order: an empty text, 0 or the start of 1970 at `None`.
+    /// Returns the values at these places, in that order: an empty text, 0 or the start of 1970 at `None`.
     pub fn select_or_fill(&self, places: impl Iterator<Item = Option<usize>>) -> Values {
         fn selected<T: Copy + Default>(
             values: &[T],
@@ -116,18 +116,18 @@ impl Texts {
         self.ends.push(self.bytes.len());
     }
 
-    /// Memory that the texts take.
+    /// Returns the memory size of the texts in bytes.
     pub fn n_bytes(&self) -> usize {
         self.bytes.len() + size_of::<usize>() * self.ends.len()
     }
 
-    /// The bytes of text `i`, as the file holds them (not necessarily valid UTF-8).
+    /// Returns the bytes of text `i`, as the file holds them (not necessarily valid UTF-8).
     pub fn get(&self, i: usize) -> &[u8] {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
-    /// The first text that is not UTF-8.
+    /// Returns the index of the first text that is not UTF-8.
     pub fn not_utf8(&self) -> Option<usize> {
         // All of them at once: they are if they are end to end, and none ends inside a character.
         let whole = std::str::from_utf8(&self.bytes);
@@ -141,19 +141,19 @@ impl Texts {
         }
     }
 
-    /// Number of texts.
+    /// Returns the number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 }
 
 impl Column {
-    /// Whether row `row` holds no value.
+    /// Returns true if row `row` holds no value.
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.get(row).copied().unwrap_or(false)
     }
@@ -187,7 +187,7 @@ impl Column {
         }
     }
 
-    /// The first row, from 0, with a text that is not UTF-8.
+    /// Returns the first row, from 0, with a text that is not UTF-8.
     pub fn not_utf8(&self) -> Option<usize> {
         let Values::Text(texts) = &self.values else {
             return None;
@@ -199,7 +199,7 @@ impl Column {
         })
     }
 
-    /// The range of values that row `row` holds.
+    /// Returns the range of values that row `row` holds.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
         match &self.offsets {
             Some(offsets) => offsets[row] as usize..offsets[row + 1] as usize,
@@ -210,7 +210,7 @@ impl Column {
 }
 
 impl Block {
-    /// Memory that the values take.
+    /// Returns the memory size of the values in bytes.
     pub fn n_bytes(&self) -> usize {
         self.columns
             .iter()
@@ -218,12 +218,12 @@ impl Block {
             .sum()
     }
 
-    /// The column of this name.
+    /// Returns the column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The rows `rows` of this block, in that order.
+    /// Returns the rows `rows` of this block, in that order.
     pub fn select(&self, rows: &[usize]) -> Block {
         Block {
             n_rows: rows.len(),

@@ -1,7 +1,7 @@
-//! The one text of a value: what ids, vocabularies, groups and split keys are made of.
+//! Canonical text of a value: the input to ids, vocabularies, groups and split keys.
 //!
-//! The rule looks at one value at a time and knows neither the column's type nor other rows, so that
-//! a file, a request and a program agree without asking each other. `docs/decisions/` has the table.
+//! The rule depends on one value only, not on the column's type or on other rows, so a file, a request and a
+//! program give the same text independently. `docs/decisions/` has the table.
 
 use crate::time::{Timestamp, time_of_day, write_clock};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ impl ValueRule {
     /// The rule of schemas that are fitted now.
     pub const CURRENT: ValueRule = ValueRule::Canonical;
 
-    /// The rule of schemas that name none.
+    /// Returns the rule for schemas that do not name one.
     pub(crate) fn unnamed() -> ValueRule {
         ValueRule::Verbatim
     }
@@ -50,14 +50,14 @@ impl TryFrom<u32> for ValueRule {
     }
 }
 
-/// Texts that mean "no value" wherever they stand: how programs write NaN, NaT and NA. (Not `None`,
-/// `null` or `NA`, which can be values: state `missing` for these.)
+/// Texts that mean "no value" in every column: the way programs write NaN, NaT and NA. (Not `None`, `null` or
+/// `NA`, which can be values: set `missing` for these.)
 const MISSING: [&[u8]; 6] = [b"nan", b"NaN", b"NAN", b"-nan", b"NaT", b"<NA>"];
 
-/// The one text of the value that `text` says; empty where it says none. `scratch` holds it where it
-/// has to be written.
+/// Returns the canonical text of the value in `text`; empty if there is no value. The result borrows
+/// `scratch` if it has to be written.
 ///
-/// - Blanks around it are [trimmed]; `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` are no value.
+/// - Surrounding blanks are [trimmed]; `nan`, `NaN`, `NAN`, `-nan`, `NaT` and `<NA>` mean no value.
 /// - `true` and `false` in any case are `1` and `0`.
 /// - A whole number with zeros behind its point is that number (`12.0` is `12`, `-0.0` is `0`), as is
 ///   one in scientific notation as programs write it (`1.2e+01`, `1.2E1`). Other numbers stay as they
@@ -76,9 +76,9 @@ pub fn canonical<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     }
 }
 
-/// The text without the blanks around it: white space as Unicode defines it, non-breaking blanks among it,
-/// and what has no width at all (zero-width blanks, word joiners, byte order marks), which nobody sees in a
-/// table. Bytes that are no UTF-8 lose the blanks of ASCII only.
+/// Removes surrounding blanks: Unicode white space, non-breaking blanks included, and characters of zero
+/// width (zero-width blanks, word joiners, byte order marks), which are invisible in a table. Only ASCII
+/// blanks are removed from bytes that are not UTF-8.
 pub fn trimmed(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
     let is_no_blank = |byte: Option<&u8>| byte.is_none_or(|&byte| byte.is_ascii() && byte != 0x0B);
@@ -92,7 +92,7 @@ pub fn trimmed(text: &[u8]) -> &[u8] {
     }
 }
 
-/// As [`canonical`], in memory of its own.
+/// Returns the text of [`canonical`] as an owned string.
 pub fn canonical_text(text: &str) -> String {
     let mut scratch = Vec::new();
     String::from_utf8_lossy(canonical(text.as_bytes(), &mut scratch)).into_owned()
@@ -140,7 +140,7 @@ fn written(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     scratch
 }
 
-/// Whether these digits are a number as it is written without a format: no zeros before it.
+/// Returns true if these digits are a number written without a format: no leading zeros.
 fn is_plain(whole: &[u8], sign: usize) -> bool {
     match whole[sign..] {
         [] => false,
@@ -153,9 +153,9 @@ fn is_zeros(fraction: &[u8]) -> bool {
     !fraction.is_empty() && fraction.iter().all(|&digit| digit == b'0')
 }
 
-/// The number that `text` says in scientific notation: one digit, perhaps a fraction, and an exponent
-/// with a sign, or without one behind a fraction. (`1e5` may as well be an id in hexadecimal digits.)
-/// `rest` is what follows the first digit.
+/// Parses a number in scientific notation: one digit, an optional fraction, and an exponent with a sign; the
+/// sign is optional after a fraction. (`1e5` may also be a hexadecimal id.) `rest` is the text after the
+/// first digit.
 fn scientific(text: &[u8], rest: &[u8]) -> Option<f64> {
     let at = rest.iter().position(|c| matches!(c, b'e' | b'E'))?;
     let (fraction, exponent) = (&rest[..at], &rest[at + 1..]);
@@ -176,7 +176,7 @@ fn scientific(text: &[u8], rest: &[u8]) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// The text of a floating-point number: a whole one in decimal without a point, any other by the
+/// Returns the text of a floating-point number: a whole one in decimal without a point, any other by the
 /// shortest text that is this number.
 pub(crate) fn write_number(x: f64, scratch: &mut Vec<u8>) -> &[u8] {
     const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0; // 2^63

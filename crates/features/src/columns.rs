@@ -8,11 +8,11 @@ use crate::value::TextBuffer;
 #[derive(Debug)]
 pub struct ColumnBuilder {
     name: String,
-    /// Whether the column was in some row of the file.
+    /// True if some row of the file has the column.
     seen: bool,
     values: Option<Values>,
     n_values: u32,
-    /// Where the values of each row end; a row without is null.
+    /// Offset at which the values of each row end; a row without values is null.
     ends: Vec<u32>,
     has_nulls: bool,
     is_list: bool,
@@ -20,11 +20,11 @@ pub struct ColumnBuilder {
     empty_lists: Vec<usize>,
 }
 
-/// Whole numbers up to here are floating-point numbers too.
+/// Largest whole number up to which every integer is exact in floating point.
 const EXACT: u64 = 1 << 53;
 
 impl ColumnBuilder {
-    /// A column without rows.
+    /// Returns a column without rows.
     pub fn new(name: &str) -> ColumnBuilder {
         ColumnBuilder {
             name: name.to_owned(),
@@ -38,27 +38,27 @@ impl ColumnBuilder {
         }
     }
 
-    /// The column's name.
+    /// Returns the column's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Memory that the values of the block in the making take.
+    /// Returns the memory size of the values of the current block in bytes.
     pub fn n_bytes(&self) -> usize {
         self.values.as_ref().map_or(0, Values::n_bytes) + 4 * self.ends.len()
     }
 
-    /// Whether some row had this column, if only as a null.
+    /// Returns true if some row had this column, even if only as a null.
     pub fn is_seen(&self) -> bool {
         self.seen
     }
 
-    /// The row has this column, if only as a null.
+    /// Marks the column as present in the row, even if only as a null.
     pub fn see(&mut self) {
         self.seen = true;
     }
 
-    /// The row holds a list of `n_items`, which follow.
+    /// Begins a list of `n_items`, which follow.
     pub fn begin_list(&mut self, n_items: usize) {
         self.seen = true;
         self.is_list = true;
@@ -67,7 +67,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     pub fn push_int(&mut self, x: i64) {
         self.count();
         match self.values.get_or_insert_with(|| Values::Int(Vec::new())) {
@@ -77,7 +77,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A floating-point number.
+    /// Adds a floating-point number.
     pub fn push_float(&mut self, x: f64) {
         self.count();
         if let Some(Values::Int(numbers)) = &self.values
@@ -92,7 +92,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A text.
+    /// Adds a text.
     pub fn push_text(&mut self, text: &[u8]) {
         self.count();
         self.texts().push(text);
@@ -108,7 +108,7 @@ impl ColumnBuilder {
         self.texts().push(buffer.plain(value, 0));
     }
 
-    /// The values as texts, now and from now on.
+    /// Converts the values to texts, for this and all later values.
     fn texts(&mut self) -> &mut Texts {
         if !matches!(self.values, Some(Values::Text(_))) {
             let mut texts = Texts::default();
@@ -124,14 +124,14 @@ impl ColumnBuilder {
         }
     }
 
-    /// The row ends; it is null where no value was pushed and no list begun.
+    /// Ends the row; it is null if no value was added and no list was begun.
     pub fn end_row(&mut self) {
         let start = self.ends.last().copied().unwrap_or(0);
         self.has_nulls |= start == self.n_values;
         self.ends.push(self.n_values);
     }
 
-    /// What was gathered; the next block begins.
+    /// Returns the collected column and starts the next block.
     pub fn finish(&mut self) -> Column {
         let ends = std::mem::take(&mut self.ends);
         let mut nulls = Vec::new();

@@ -1,4 +1,4 @@
-//! Training that goes on from an earlier model: whether new rows mean what its rows meant.
+//! Training that continues from an earlier model: checks that new rows have the same meaning.
 
 use crate::canonical::ValueRule;
 use crate::schema::{Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Task};

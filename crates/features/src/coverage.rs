@@ -1,8 +1,8 @@
-//! Rows against what training saw, column by column: values never seen, nulls, numbers clipped.
+//! Coverage of rows by the training rows, column by column: unseen values, nulls, clipped numbers.
 //!
-//! A value of a vocabulary is seen where the vocabulary holds it (one that was rarer in training than its
-//! `min_count` is not); a value of a hashed column where some training row had its bucket. What was seen of
-//! hashed columns, [`SeenIds`] tells over rows, and a trained model by the table rows that it holds.
+//! A value of a vocabulary is seen if the vocabulary holds it (not if it was rarer in training than its
+//! `min_count`); a value of a hashed column is seen if some training row had its bucket. For hashed columns,
+//! [`SeenIds`] records this over rows, and a trained model by the table rows that it holds.
 
 mod frequent;
 mod seen;
@@ -18,7 +18,7 @@ use frequent::Frequent;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Of fewer rows a share says nothing.
+/// Minimum number of rows for a share to be meaningful.
 const FEWEST_ROWS: u64 = 10;
 
 /// New values that are shown of a column.
@@ -27,8 +27,8 @@ const SHOWN: usize = 5;
 /// So many deviations from the mean no column of a log goes, and from there the sums of a network may overflow.
 pub const FAR: f32 = 1e6;
 
-/// The scaled number of a row that is farthest from the mean, in deviations, and its field, where it is farther
-/// than [`FAR`] or no number: what a score that is no number is to be blamed on.
+/// Returns the scaled number of a row that is farthest from the mean, in deviations, and its field, if it is
+/// farther than [`FAR`] or not a number. It is the likely cause of a score that is not a number.
 pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
     let scaled = batch.fields.iter().enumerate();
     let scaled = scaled.filter(|(_, ids)| !ids.weights.is_empty());
@@ -42,8 +42,8 @@ pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
     far.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
-/// The values of a field in all rows of a batch, and those of them that training never saw; a number is one
-/// value, and has no id to be seen.
+/// Returns the number of values of a field in all rows of a batch, and of those that training did not see; a
+/// number is one value, and has no id.
 pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u64) {
     if !ids.numbers.is_empty() {
         let rows = ids.numbers.chunks(PER_ROW);
@@ -62,7 +62,7 @@ pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u6
     (rows.filter(has_number).count() as u64, 0)
 }
 
-/// What some rows hold of a column.
+/// Coverage counts of one column over some rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColumnCoverage {
     /// The feature's name.
@@ -80,7 +80,7 @@ pub struct ColumnCoverage {
     /// The range of the training rows, for numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
-    /// The first number that was clipped and lies far off, or the first of all that were clipped.
+    /// First clipped number that lies far beyond the range, or else the first clipped number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_clipped: Option<Clipped>,
     /// The most frequent values that training never saw, where the rows' texts were at hand.
@@ -91,7 +91,7 @@ pub struct ColumnCoverage {
     pub labels: Vec<LabelsBySeen>,
 }
 
-/// A number that was clipped, and where it stands.
+/// A clipped number and its position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clipped {
     /// Its file and row.
@@ -105,7 +105,7 @@ pub struct Clipped {
 pub struct NewValue {
     /// Its text, control characters escaped, at most 60 characters.
     pub value: String,
-    /// How often it was found, at least.
+    /// Lower bound of its number of occurrences.
     pub count: u64,
 }
 
@@ -136,7 +136,7 @@ impl KnownLabels {
         self.positives += u64::from(label > 0.0);
     }
 
-    /// Share of positives; `None` where no label is known.
+    /// Returns the share of positives; `None` where no label is known.
     pub fn rate(&self) -> Option<f64> {
         (self.known > 0).then(|| self.positives as f64 / self.known as f64)
     }
@@ -161,7 +161,7 @@ pub enum Jump {
 }
 
 impl ColumnCoverage {
-    /// Its shares; 0 where there is nothing to have one.
+    /// Returns the shares; 0 without values.
     pub fn shares(&self) -> Shares {
         let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
         Shares {
@@ -170,8 +170,8 @@ impl ColumnCoverage {
         }
     }
 
-    /// Whether a number lies more than a width of the range beyond it: no number that is merely larger than those
-    /// of the training rows, as some of every part are.
+    /// Returns true if a number lies more than one range width beyond the range. Numbers that are only
+    /// slightly larger than those of the training rows, which any part may have, do not count.
     pub fn has_far_number(&self) -> bool {
         let first = self.first_clipped.as_ref().zip(self.range);
         first.is_some_and(|(first, range)| is_far(first.value, range))
@@ -194,8 +194,9 @@ impl ColumnCoverage {
         }
     }
 
-    /// Whether a share of ten rows or more is far above that of `reference`: at least half, and what it leaves is less than half
-    /// of what the reference's leaves. Without a reference, only 95 % and more is far above.
+    /// Returns the kind of share that is far above that of `reference`, if any; `None` for less than ten rows.
+    /// Far above means: at least half, with a remainder less than half of the reference's remainder. Without a
+    /// reference, only 95 % and more is far above.
     pub fn jump(&self, reference: Option<Shares>) -> Option<Jump> {
         if self.rows < FEWEST_ROWS {
             return None;
@@ -228,7 +229,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// No rows yet.
+    /// Creates a counter without rows.
     pub fn new(schema: &Arc<Schema>) -> Coverage {
         let labels = |_: &Field| -> Vec<LabelsBySeen> {
             let of_task = |task: &crate::schema::Task| LabelsBySeen {
@@ -250,8 +251,8 @@ impl Coverage {
         }
     }
 
-    /// Counts all rows of a batch, whose texts are not at hand. `is_unseen(field, id)` says what training
-    /// never saw.
+    /// Counts all rows of a batch whose texts are not available. `is_unseen(field, id)` returns true for ids
+    /// that training did not see.
     pub fn observe(&mut self, batch: &Batch, is_unseen: impl Fn(usize, u32) -> bool) {
         let rows: Vec<usize> = (0..batch.n_rows).collect();
         let labels = Labels::new(&batch.labels, &rows);
@@ -262,8 +263,8 @@ impl Coverage {
         }
     }
 
-    /// Counts the rows `rows` (ascending) of a batch, and the texts of `block`, which it was encoded from.
-    /// `place(row)` says where a row stands, for messages.
+    /// Counts the rows `rows` (ascending) of a batch, and the texts of `block`, from which it was encoded.
+    /// `place(row)` returns the position of a row, for messages.
     pub fn observe_rows(
         &mut self,
         block: &Block,
@@ -304,8 +305,8 @@ impl Coverage {
         }
     }
 
-    /// What was counted, with the most frequent new values. `is_unseen` says which of them are new after all
-    /// rows are known; a task without known labels is left out.
+    /// Returns the counts with the most frequent new values. `is_unseen` returns true for values that are
+    /// still new after all rows were read; a task without known labels is left out.
     pub fn finish(self, is_unseen: impl Fn(usize, u32) -> bool) -> Vec<ColumnCoverage> {
         let columns = self.columns.into_iter().zip(self.new_values).enumerate();
         let finished = |(f, (mut column, new_values)): (usize, (ColumnCoverage, Frequent))| {
@@ -349,7 +350,7 @@ impl<'a> Labels<'a> {
         labels
     }
 
-    /// Those of some rows, task by task; none where rows have no labels.
+    /// Returns the known labels of some rows, task by task; empty if rows have no labels.
     fn of(&self, rows: &[usize]) -> Vec<KnownLabels> {
         let of_task = |labels: &Vec<f32>| {
             let mut counts = KnownLabels::default();
@@ -408,7 +409,7 @@ fn is_far(x: f64, [least, most]: [f64; 2]) -> bool {
     x < least - width || most + width < x
 }
 
-/// The number of a row that lies beyond the range, the farthest of several.
+/// Returns the number of a row that lies beyond the range; of several, the farthest.
 fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> Option<f64> {
     let mut found: Option<(f64, f64)> = None;
     let read = reader.numbers(row, |x| {
@@ -421,7 +422,7 @@ fn beyond(reader: &mut FieldReader<'_>, row: usize, [least, most]: [f64; 2]) -> 
     read.ok().and(found).map(|(_, x)| x)
 }
 
-/// On one line and short, whatever the rows hold.
+/// Returns the text on one short line, with special characters escaped.
 fn escaped(text: &[u8]) -> String {
     let shown = shown_text(text);
     shown

@@ -28,7 +28,7 @@ pub struct Encoder {
 type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
 
 impl Encoder {
-    /// An encoder by `schema`.
+    /// Creates an encoder for `schema`.
     pub fn new(schema: Arc<Schema>) -> Encoder {
         let vocabularies = schema
             .tables
@@ -43,15 +43,15 @@ impl Encoder {
         }
     }
 
-    /// The schema that it encodes by.
+    /// Returns the schema of the encoder.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
-    /// The rows of `block` with their labels, truths and groups.
+    /// Encodes the rows of `block` with their labels, true probabilities and groups.
     ///
     /// # Errors
-    /// A column is absent, a number is none, a label is outside its range: see [`EncodeError`].
+    /// A column is absent, a number is not valid, or a label is outside its range: see [`EncodeError`].
     pub fn encode(&self, block: &Block) -> Result<Batch, EncodeError> {
         let mut batch = self.encode_features(block)?;
         batch.labels = labels::labels(&self.schema.tasks, block)?;
@@ -60,20 +60,21 @@ impl Encoder {
         Ok(batch)
     }
 
-    /// The rows of `block` without labels, truths and groups, whose columns may be absent: one empty
-    /// vector a task, and no group.
+    /// Encodes the rows of `block` without labels, true probabilities and groups, whose columns may be
+    /// absent: one empty vector per task, and no group.
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
+    /// The same as [`Encoder::encode`].
     pub fn encode_features(&self, block: &Block) -> Result<Batch, EncodeError> {
         self.encode_some(block, |_| true)
     }
 
-    /// As [`Encoder::encode_features`], but only the fields (by their place in the schema) that are
-    /// `wanted`, as those of a request's context; the others hold no ids, and their columns may be absent.
+    /// Encodes like [`Encoder::encode_features`], but only the fields (by their position in the schema) that
+    /// are `wanted`, such as those of a request's context. The other fields hold no ids, and their columns
+    /// may be absent.
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
+    /// The same as [`Encoder::encode`].
     pub fn encode_some(
         &self,
         block: &Block,
@@ -106,9 +107,9 @@ impl Encoder {
         Ok(batch)
     }
 
-    /// Fills in counts and rates of pairs of which one id is the request's and the other the candidate's: `context`,
-    /// one row, and `candidates` are what [`Encoder::encode_some`] made of the fields that are `in_context` and of
-    /// the others.
+    /// Fills in past counts and rates of pairs with one id of the request and one of the candidate. `context`
+    /// (one row) is the result of [`Encoder::encode_some`] for the fields that are `in_context`, and
+    /// `candidates` for the others.
     pub fn encode_across(
         &self,
         context: &Batch,
@@ -155,7 +156,7 @@ impl Encoder {
         }
     }
 
-    /// XXH3 of each row's group, [`NO_GROUP`] where it is null.
+    /// Returns the XXH3 hash of each row's group, [`NO_GROUP`] if it is null.
     fn groups(&self, block: &Block) -> Result<Vec<u64>, EncodeError> {
         let Some(name) = &self.schema.group else {
             return Ok(Vec::new());
@@ -189,7 +190,7 @@ struct Rows<'a> {
     range: Option<[f64; 2]>,
 }
 
-/// `x`, or the end of the range that it lies beyond; then `row` is noted.
+/// Returns `x`, clipped to the range; the row of a clipped number is recorded.
 fn clip(range: Option<[f64; 2]>, x: f64, row: usize, clipped: &mut Vec<u32>) -> f64 {
     let Some([least, most]) = range.filter(|[least, most]| x < *least || *most < x) else {
         return x;

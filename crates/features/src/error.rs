@@ -1,4 +1,4 @@
-//! What can be wrong with the rows.
+//! Errors in rows.
 
 /// A row that cannot be encoded, or a column that is absent.
 ///
@@ -78,7 +78,7 @@ pub enum EncodeError {
         task: String,
         /// The value.
         found: String,
-        /// What the task accepts.
+        /// Values that the task accepts.
         wanted: &'static str,
     },
     /// Several values in one row of a single-valued column.
@@ -91,9 +91,9 @@ pub enum EncodeError {
         column: String,
         /// The row, from 1.
         row: u64,
-        /// How many there are.
+        /// Number of values.
         n: usize,
-        /// Whether they are numbers with fractions, which are no ids.
+        /// True if the values are numbers with fractions, which cannot be ids.
         fractions: bool,
     },
     /// A time of another kind than the moment that it is compared with.
@@ -120,7 +120,7 @@ pub enum EncodeError {
 const NO_VECTORS: &str = "lists of numbers as vectors are not supported: make a column of each number, with \
                           kind = \"numeric\"";
 
-/// Whether a comma stands between the digits of one number: `1,50`, `1.234,5`, `1,000,000`, `1,234.5`.
+/// Returns true if a comma separates digits of one number: `1,50`, `1.234,5`, `1,000,000`, `1,234.5`.
 fn has_comma(found: &str) -> bool {
     let digits = found.trim_start_matches(['-', '+']);
     let is_digits = |part: &str| {
@@ -167,12 +167,12 @@ fn instead_of_many(fractions: bool) -> &'static str {
 }
 
 impl EncodeError {
-    /// The same error where the block's first row comes after `rows` rows of the file.
+    /// Returns the same error where the block's first row comes after `rows` rows of the file.
     pub fn after(self, rows: u64) -> EncodeError {
         self.at(|row| row + rows)
     }
 
-    /// The same error where row `row` of the block is row `place(row)` of something else.
+    /// Returns the same error where row `row` of the block is row `place(row)` of something else.
     pub fn at(mut self, place: impl FnOnce(u64) -> u64) -> EncodeError {
         match &mut self {
             EncodeError::NotANumber { row, .. }

@@ -1,8 +1,8 @@
 //! FarmHash's Fingerprint64 (Google, 2014; MIT licence): the hash of TensorFlow's
 //! `string_to_hash_bucket_fast`, Guava's `farmHashFingerprint64` and BigQuery's `FARM_FINGERPRINT`.
 //!
-//! The function is frozen by its authors. It stands here because the crate `farmhash` is no longer maintained,
-//! and hashes texts of 128, 192, 256, ... bytes unlike the reference.
+//! The function is frozen by its authors. It is implemented here because the crate `farmhash` is no longer
+//! maintained, and its hashes of texts of 128, 192, 256, ... bytes differ from the reference.
 
 const K0: u64 = 0xc3a5_c85c_97cb_3127;
 const K1: u64 = 0xb492_b66f_be98_f273;
@@ -11,7 +11,7 @@ const K2: u64 = 0x9ae1_6a3b_2f90_404f;
 /// Bytes that one round of the long form mixes in.
 const ROUND: usize = 64;
 
-/// The fingerprint of some bytes.
+/// Returns the fingerprint of some bytes.
 pub(crate) fn fingerprint64(text: &[u8]) -> u64 {
     match text.len() {
         0..=16 => up_to_16(text),
@@ -105,7 +105,7 @@ impl Ends {
     }
 }
 
-/// What the long form carries from round to round.
+/// State of the long form between rounds.
 struct State {
     x: u64,
     y: u64,

@@ -31,7 +31,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Nothing seen yet.
+    /// Starts a fit without rows.
     pub fn new(plan: SchemaPlan) -> Fit {
         let learners = plan
             .tables
@@ -62,7 +62,7 @@ impl Fit {
         }
     }
 
-    /// Whether some table learns from rows; otherwise the pass can be left out.
+    /// Returns true if some table learns from rows; otherwise the pass can be skipped.
     pub fn needs_rows(&self) -> bool {
         self.learners.iter().any(Learner::needs_rows)
     }
@@ -79,7 +79,7 @@ impl Fit {
         Ok(())
     }
 
-    /// The schema.
+    /// Returns the schema.
     ///
     /// # Errors
     /// Some table needs rows, and there were none, or none with a number.
@@ -119,7 +119,7 @@ impl Fit {
     }
 }
 
-/// What one table has learned so far.
+/// State that one table has learned so far.
 enum Learner {
     /// A hash needs no rows.
     Hash,
@@ -214,7 +214,7 @@ impl Learner {
 }
 
 impl Learner {
-    /// The table with the values that it lacks at the end of its vocabulary.
+    /// Returns the table, with missing values appended to its vocabulary.
     fn extended(self, plan: TablePlan, base: Table) -> Table {
         let (
             Learner::Vocabulary(mut counts),
@@ -251,7 +251,7 @@ fn count(counts: &mut HashMap<Box<[u8]>, u64, TextHash>, text: Option<&[u8]>) {
     }
 }
 
-/// The values seen often enough, most frequent first, ties by text.
+/// Returns the values seen often enough, most frequent first, ties by text.
 fn most_frequent(
     counts: HashMap<Box<[u8]>, u64, TextHash>,
     min_count: u32,
@@ -269,7 +269,7 @@ fn most_frequent(
     }
 }
 
-/// What a scaled column learns.
+/// Statistics of a scaled column.
 struct Scale {
     log: bool,
     /// Of the numbers as they are scaled, after the logarithm.
@@ -289,8 +289,8 @@ impl Scale {
         if self.log { signed_log(x) } else { x }
     }
 
-    /// The scale and the range; `None` without numbers. Where numbers stand far off, mean and deviation
-    /// are those of the clipped numbers.
+    /// Returns the scale and the range; `None` without numbers. If some numbers are far off, mean and
+    /// deviation are computed on the clipped numbers.
     fn finish(self) -> Option<(IdSpace, [f64; 2])> {
         let extent = self.sample.extent?;
         let range = self.sample.range()?;
@@ -331,7 +331,8 @@ impl Moments {
         self.squares += delta * (x - self.mean);
     }
 
-    /// Mean and deviation, the latter 1 where all numbers are the same; `None` where they overflow.
+    /// Returns the mean and deviation, the latter 1 where all numbers are the same; `None` where they
+    /// overflow.
     fn finish(&self) -> Option<(f64, f64)> {
         let deviation = (self.squares / self.n).sqrt();
         let found = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
@@ -375,7 +376,7 @@ impl Sample {
         }
     }
 
-    /// The range of a column that is scaled; `None` without numbers.
+    /// Returns the range of a column that is scaled; `None` without numbers.
     pub(crate) fn range(&self) -> Option<[f64; 2]> {
         let mut distinct = self.numbers.clone();
         distinct.extend(self.extent?);
@@ -388,14 +389,14 @@ impl Sample {
         IdSpace::Piecewise(self.scale(pieces, range))
     }
 
-    /// The scale of at most `pieces` pieces of a column with numbers.
+    /// Returns the scale of at most `pieces` pieces of a column with numbers.
     pub(crate) fn scale(mut self, pieces: u32, range: [f64; 2]) -> Piecewise {
         self.numbers.sort_unstable_by(f64::total_cmp);
         Piecewise::fit(&self.numbers, range, pieces)
     }
 
-    /// Boundary `k` of `buckets` is the value that `k / buckets` of the numbers are below; equal ones
-    /// count once, and none stands at the smallest number.
+    /// Returns the bucket boundaries: below boundary `k` of `buckets` lie `k / buckets` of the numbers. Equal
+    /// boundaries count once, and there is no boundary at the smallest number.
     fn quantiles(mut self, buckets: u32, least: f64) -> IdSpace {
         self.numbers.sort_unstable_by(f64::total_cmp);
         let n = self.numbers.len();

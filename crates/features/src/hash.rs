@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 impl HashFunction {
-    /// The 64-bit hash of the bytes of a text.
+    /// Returns the 64-bit hash of the bytes of a text.
     pub fn hash(&self, text: &[u8]) -> u64 {
         match self {
             HashFunction::Xxh3 => xxh3_64_with_seed(text, 0),
@@ -15,12 +15,12 @@ impl HashFunction {
     }
 }
 
-/// XXH3, 64 bits, of a text under a seed: what splits and groups are made of.
+/// Returns the 64-bit XXH3 hash of a text under a seed, for splits and groups.
 pub fn seeded_hash(text: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(text, seed)
 }
 
-/// The next number of a seeded stream, and the stream moved on: SplitMix64 (Steele, Lea, Flood 2014).
+/// Returns the next number of a seeded stream and advances the stream: SplitMix64 (Steele, Lea, Flood 2014).
 pub fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
@@ -29,7 +29,7 @@ pub fn split_mix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number below `bound` (at least 1), all equally likely to within `bound / 2^64`.
+/// Returns a random number below `bound` (at least 1), uniform to within `bound / 2^64`.
 pub fn below(state: &mut u64, bound: u64) -> u64 {
     ((u128::from(split_mix(state)) * u128::from(bound)) >> 64) as u64
 }

@@ -39,8 +39,8 @@ impl Cell<'_> {
     }
 }
 
-/// `json` with the whole numbers that 64 bits do not hold as strings of their digits: the parser would
-/// make floating-point numbers of them, and two ids one.
+/// Returns `json` with integers beyond 64 bits as strings of their digits: the parser would convert them to
+/// floating-point numbers, and different ids could become equal.
 pub fn long_numbers_quoted(json: &[u8]) -> Cow<'_, [u8]> {
     if !has_long_run(json) {
         return Cow::Borrowed(json);
@@ -71,7 +71,8 @@ pub fn long_numbers_quoted(json: &[u8]) -> Cow<'_, [u8]> {
 /// Digits of the shortest whole number that 64 bits may not hold.
 const LONG: usize = 19;
 
-/// Whether so many digits stand in a row, in a string or not. Only every 19th byte is looked at.
+/// Returns true if the text has a run of that many digits, in a string or not. Only every 19th byte is
+/// checked.
 fn has_long_run(json: &[u8]) -> bool {
     let is_digit = |c: &&u8| c.is_ascii_digit();
     (LONG - 1..json.len()).step_by(LONG).any(|at| {
@@ -92,8 +93,8 @@ fn is_beyond_64_bits(token: &[u8]) -> bool {
         && text().parse::<u64>().is_err()
 }
 
-/// What is wrong with a text that should be JSON. Python writes `NaN` and `Infinity`, of which the parser
-/// says only that no value begins so.
+/// Describes the error in a text that should be JSON. Python writes `NaN` and `Infinity`, for which the
+/// parser reports only that no value begins with these characters.
 pub fn explained(text: &[u8], error: &serde_json::Error) -> String {
     let mut lines = text.split(|&byte| byte == b'\n');
     let line = lines.nth(error.line().saturating_sub(1));
@@ -117,8 +118,8 @@ pub fn explained(text: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-/// What an error says, at most 400 characters of it: a parser's error repeats the value that it did not
-/// expect, however long that is.
+/// Returns the message of an error, at most 400 characters of it: a parser's error repeats the value that it
+/// did not expect, at any length.
 pub fn brief(error: &impl fmt::Display) -> String {
     struct Brief(String);
 
@@ -144,7 +145,7 @@ pub fn brief(error: &impl fmt::Display) -> String {
     brief.0
 }
 
-/// The word at which the parser stopped: on its first letter, or before it at a minus sign.
+/// Returns the word at which the parser stopped: on its first letter, or before it at a minus sign.
 fn not_json(line: &[u8], column: usize) -> Option<&'static str> {
     const NO_JSON: [&str; 2] = ["NaN", "Infinity"];
     let end = column.min(line.len());
@@ -173,7 +174,7 @@ impl Default for CellSeed {
 }
 
 impl CellSeed {
-    /// Reads a value whose list, where it is one, has at most so many items.
+    /// Reads a value; a list may have at most `most_items` items.
     pub fn within(most_items: usize) -> CellSeed {
         CellSeed {
             in_list: false,

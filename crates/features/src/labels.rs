@@ -1,4 +1,4 @@
-//! Which rows count for which task, and how many of them there are.
+//! Labels of rows: the population of each task, and counts of labels.
 
 use crate::batch::Batch;
 use crate::block::{Block, Column, Values};
@@ -7,11 +7,12 @@ use crate::schema::{Population, Task};
 use crate::value::{said_number, shown_label};
 use serde::{Deserialize, Serialize};
 
-/// The labels of every task, `[task][row]`: NaN where null, empty, NaN, or outside the task's population.
+/// Returns the labels of every task, `[task][row]`: NaN if null, empty, NaN, or outside the task's
+/// population.
 ///
 /// # Errors
-/// A label's column is absent; a binary label is neither the number 0 or 1 nor a text that says one
-/// (`1`, `1.00`, `1e0`, `+1`, `true`); a ratio is negative or not finite.
+/// A label's column is absent; a binary label is neither the number 0 or 1 nor a text of one (`1`, `1.00`,
+/// `1e0`, `+1`, `true`); a ratio is negative or not finite.
 pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
     let read = |task: &Task| {
         let column = block.require(&task.label, &format!("the label of task \"{}\"", task.name))?;
@@ -31,7 +32,8 @@ pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeErro
     Ok((0..tasks.len()).map(of_task).collect())
 }
 
-/// The true probabilities of every task, `[task][row]`; empty for a task without, NaN at a null.
+/// Returns the true probabilities of every task, `[task][row]`; empty for a task without them, NaN for a
+/// null.
 ///
 /// # Errors
 /// A column is absent or holds something other than finite numbers.
@@ -54,8 +56,8 @@ fn truth(column: &Column, row: usize) -> Result<f32, EncodeError> {
     Ok(number.map_or(f32::NAN, |x| x as f32))
 }
 
-/// Whether row `row` is in the population of task `t`, and of the task that this one refers to, and
-/// so on. A chain is no longer than there are tasks.
+/// Returns true if row `row` is in the population of task `t`, of the task that it refers to, and so on. A
+/// chain has at most as many tasks as the schema.
 fn is_about(tasks: &[Task], labels: &[Vec<f32>], t: usize, row: usize) -> bool {
     let mut population = tasks[t].population;
     for _ in tasks {
@@ -101,7 +103,7 @@ fn ratio(values: &Values, i: usize) -> Option<f32> {
     (ratio.is_finite() && ratio >= 0.0).then_some(ratio)
 }
 
-/// The number that a value is or says, but for dates and times: midnight is no label.
+/// Returns the number of a value or of its text; `None` for dates and times, since midnight is not a label.
 fn label_number(values: &Values, i: usize) -> Option<f64> {
     match values {
         Values::Int(numbers) => Some(numbers[i] as f64),
@@ -111,7 +113,7 @@ fn label_number(values: &Values, i: usize) -> Option<f64> {
     }
 }
 
-/// How many rows there are and what is known of them, task by task.
+/// Number of rows, and counts of their known labels, task by task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelCounts {
     /// Number of rows.
@@ -132,7 +134,7 @@ pub struct TaskCounts {
 }
 
 impl LabelCounts {
-    /// No rows of `n_tasks` tasks.
+    /// Creates counts without rows for `n_tasks` tasks.
     pub fn new(n_tasks: usize) -> LabelCounts {
         LabelCounts {
             rows: 0,
@@ -160,14 +162,14 @@ impl TaskCounts {
         self.range = Some((least.min(label), most.max(label)));
     }
 
-    /// The label that every known row has, if they all have the same.
+    /// Returns the label that every known row has, if they all have the same.
     pub fn constant(&self) -> Option<f32> {
         self.range
             .filter(|(least, most)| least == most)
             .map(|(label, _)| label)
     }
 
-    /// Share of positives among the known rows; 0 where none is known.
+    /// Returns the share of positives among the rows with known labels; 0 if there are none.
     pub fn rate(&self) -> f64 {
         self.positives as f64 / self.known.max(1) as f64
     }

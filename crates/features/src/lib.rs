@@ -1,8 +1,8 @@
-//! What a row means: columns, id spaces and tasks ([`Schema`]), raw rows as they come from a log
-//! ([`Block`]), and rows as the network sees them ([`Batch`]). No files, no model.
+//! Definition of rows: columns, id spaces and tasks ([`Schema`]), raw rows of a log ([`Block`]), and encoded
+//! rows for the network ([`Batch`]). This crate reads no files and holds no model.
 //!
-//! A log line becomes ids along one path only, used by training and by serving alike: [`Fit`] turns
-//! the plan into a schema, [`Encoder`] turns rows into batches.
+//! Training and serving turn a log line into ids by the same code: [`Fit`] turns the plan into a schema, and
+//! [`Encoder`] turns rows into batches.
 //!
 //! ```
 //! use ncs_features::*;

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-/// The items of a text that writes a list in brackets, an empty item for `None` and `null`. `None` where the
-/// text writes no such list: lists of lists and dictionaries are none either.
+/// Returns the items of a text that is a list in brackets, an empty item for `None` and `null`. Returns
+/// `None` if the text is not such a list; lists of lists and dictionaries are not supported.
 pub fn items_of(text: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
     let text = text.trim_ascii();
     let bracket = Bracket::of(text)?;
@@ -42,7 +42,7 @@ impl Bracket {
     }
 }
 
-/// NumPy writes blanks between items and no comma outside of quotes.
+/// Returns true if items are separated by blanks: NumPy writes no comma outside of quotes.
 fn is_divided_by_blanks(inner: &[u8]) -> bool {
     let mut quote = None;
     let mut has_blank = false;
@@ -58,7 +58,7 @@ fn is_divided_by_blanks(inner: &[u8]) -> bool {
     has_blank
 }
 
-/// What is left to read between the brackets.
+/// Unread text between the brackets.
 struct Scan<'a> {
     rest: &'a [u8],
     bracket: Bracket,
@@ -111,8 +111,8 @@ impl<'a> Scan<'a> {
         Some(items)
     }
 
-    /// An item without quotes. Round brackets stand around much that is no list, so only numbers and
-    /// constants may be without.
+    /// Returns an item without quotes. Many texts in round brackets are not lists, so only numbers and
+    /// constants may be unquoted.
     fn word(&self, word: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         if word.is_empty() || word.iter().any(|byte| b"[](){}'\"".contains(byte)) {
             return None;
@@ -131,7 +131,7 @@ impl<'a> Scan<'a> {
         Some(Cow::Borrowed(word))
     }
 
-    /// An item in quotes at the front; the inner `None` where its quotes or escapes are broken.
+    /// Returns an item in quotes at the front; the inner `None` where its quotes or escapes are broken.
     fn quoted(&mut self) -> Option<Option<Cow<'a, [u8]>>> {
         let (quote, inner) = match self.rest {
             [quote @ (b'\'' | b'"'), inner @ ..] => (*quote, inner),
@@ -158,7 +158,7 @@ fn is_number(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|word| word.parse::<f64>().is_ok())
 }
 
-/// A text without its escapes; `None` where one is broken.
+/// Returns a text without its escapes; `None` where one is broken.
 fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !text.contains(&b'\\') {
         return Some(Cow::Borrowed(text));
@@ -190,7 +190,7 @@ fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(plain))
 }
 
-/// The character of `\uXXXX`, or of two of them that are a surrogate pair.
+/// Returns the character of `\uXXXX`, or of two of them that are a surrogate pair.
 fn push_unicode(plain: &mut Vec<u8>, rest: &mut &[u8]) -> Option<()> {
     let first = hexadecimal(rest, 4)?;
     let code = match first {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// standardised logarithm. The place of a missing one is NaN.
 pub const PER_ROW: usize = 3;
 
-/// What a row holds of a missing number.
+/// Encoding of a missing number.
 pub const MISSING: [f32; PER_ROW] = [f32::NAN, 0.0, 0.0];
 
 /// The scale of a column, fitted to the training rows. Numbers outside the knots count as the nearest knot.
@@ -33,8 +33,9 @@ pub struct Piecewise {
 }
 
 impl Piecewise {
-    /// The scale of ascending numbers, those outside `range` clipped to it: at most `pieces` pieces. A value that takes
-    /// up as many numbers as a piece should is a knot; the others are quantiles of the rest.
+    /// Returns the scale of ascending numbers, those outside `range` clipped to it: at most `pieces` pieces.
+    /// A value that takes up as many numbers as a piece should is a knot; the others are quantiles of the
+    /// rest.
     pub(crate) fn fit(sorted: &[f64], range: [f64; 2], pieces: u32) -> Piecewise {
         let [least, most] = range;
         let kept: Vec<f64> = sorted.iter().map(|x| x.clamp(least, most)).collect();
@@ -49,12 +50,12 @@ impl Piecewise {
         }
     }
 
-    /// Number of pieces.
+    /// Returns the number of pieces.
     pub fn pieces(&self) -> usize {
         self.knots.len().saturating_sub(1)
     }
 
-    /// What a row holds of a number, [`PER_ROW`] of them.
+    /// Returns the [`PER_ROW`] inputs that encode a number.
     pub fn encode(&self, x: Option<f64>) -> [f32; PER_ROW] {
         let Some((x, (&first, &last))) = x.zip(self.knots.first().zip(self.knots.last())) else {
             return MISSING;

@@ -1,18 +1,19 @@
 //! The range of a numeric column: numbers beyond it are clipped to it before they are scaled.
 //!
-//! A range is that of the training numbers. Where some of them stand far off, such as a fill value of
-//! 1e20, one of them would make mean and deviation useless for all others. So the range grows outward from
-//! the middle half of the distinct numbers and ends before the first gap that is wider than [`FAR`] times
-//! what it holds by then; what stands beyond counts as one such width away from it. It depends on the
-//! distinct numbers alone: a fill value in half of the rows stands as far off as one in a single row.
+//! The range is computed from the training numbers. If some of them are far off, such as a fill value of
+//! 1e20, one of them would make the mean and the deviation useless for all others. The range therefore grows
+//! outward from the middle half of the distinct numbers and ends before the first gap that is wider than
+//! [`FAR`] times the range so far; a number beyond counts as one such width away from it. The range depends
+//! on the distinct numbers alone: a fill value in half of the rows is treated like one in a single row.
 
-/// A gap of so many widths of the numbers within separates those beyond from them.
+/// Width of a separating gap, as a multiple of the width of the numbers inside the range.
 const FAR: f64 = 10.0;
 
-/// Of fewer distinct numbers nobody can tell which stand far off.
+/// Minimum number of distinct numbers for detecting those that are far off.
 const FEWEST: usize = 5;
 
-/// The least and the largest number that is not clipped, of training numbers in ascending order, each once.
+/// Returns the least and the largest number that is not clipped, of training numbers in ascending order, each
+/// once.
 pub(crate) fn range(distinct: &[f64]) -> Option<[f64; 2]> {
     let (first, last) = (*distinct.first()?, *distinct.last()?);
     if distinct.len() < FEWEST {
@@ -56,7 +57,8 @@ pub(crate) fn range(distinct: &[f64]) -> Option<[f64; 2]> {
     Some([least, most])
 }
 
-/// Mean and deviation, the latter 1 where all numbers are the same; finite for all finite numbers.
+/// Returns the mean and deviation, the latter 1 where all numbers are the same; finite for all finite
+/// numbers.
 pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let largest = numbers.clone().fold(0.0f64, |most, x| most.max(x.abs()));
     if largest == 0.0 {
@@ -108,7 +110,7 @@ mod tests {
         check(&[-1e308, 0.0, 1.0, 2.0, 3.0, 4.0, 1e308], [-4.0, 8.0]);
         let several: Vec<f64> = (0..10).map(f64::from).chain([1e20, 1e25, 1e30]).collect();
         check(&several, [0.0, 18.0]);
-        // Not beyond the number that stands there.
+        // A range does not extend beyond the number at its end.
         check(&[0.0, 1e-9, 2e-9, 3e-9, 4e-9, 6e-8], [0.0, 8e-9]);
     }
 
@@ -125,7 +127,7 @@ mod tests {
         );
     }
 
-    /// The quantile of the normal distribution, by the logistic one: near enough for a heavy tail.
+    /// Returns the quantile of the normal distribution, by the logistic one: near enough for a heavy tail.
     fn probit(p: f64) -> f64 {
         (p / (1.0 - p)).ln() / 1.702
     }

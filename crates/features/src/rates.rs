@@ -29,26 +29,27 @@ pub const MOST_COLUMNS: usize = 2;
 /// Pieces of the scale of a number (docs/decisions/0031-numbers-piecewise.md).
 pub const PIECES: u32 = 16;
 
-/// Which counts and rates of the past are features, before any row was read.
+/// Selection of past counts and rates as features, before any row is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RatesPlan {
     /// None.
     #[default]
     None,
-    /// Those of single categorical columns of more than 100 values that predict labels of later training rows.
+    /// Rates of single categorical columns of more than 100 values that predict labels of later training
+    /// rows.
     Auto,
     /// These.
     These(Vec<RatePlan>),
 }
 
 impl RatesPlan {
-    /// Whether there is none.
+    /// Returns true if there are no rates.
     pub fn is_none(&self) -> bool {
         *self == RatesPlan::None
     }
 
-    /// How many fields they are, where the plan says which.
+    /// Returns the number of fields, if the plan lists them.
     pub fn n_fields(&self) -> usize {
         match self {
             RatesPlan::None | RatesPlan::Auto => 0,
@@ -71,15 +72,15 @@ pub struct RatePlan {
 pub struct Rate {
     /// The categorical fields, by their place in the schema, each before this one.
     pub of: Vec<usize>,
-    /// What is told of them.
+    /// Quantity that the feature measures.
     pub measure: Measure,
     /// Rows by the ids of those fields.
     pub counts: Counts,
-    /// How the number enters the first layer; fitted to what the training rows see.
+    /// Encoding of the number in the first layer, fitted to the values that training rows have.
     pub scale: Piecewise,
 }
 
-/// What is told of an id.
+/// Quantity measured for an id.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -94,13 +95,14 @@ pub enum Measure {
         task: usize,
         /// Its overall rate, in (0, 1).
         overall: f64,
-        /// The evidence strength: the overall rate counts as so many rows.
+        /// Strength of the prior: the number of rows as which the overall rate counts.
         strength: f64,
     },
 }
 
 impl Measure {
-    /// The number, from the known labels and the positive ones; `None` where none is known.
+    /// Returns the value from the numbers of known and of positive labels; `None` if there are no known
+    /// labels.
     pub fn value(&self, known: u32, positives: u32) -> Option<f64> {
         if known == 0 {
             return None;
@@ -111,7 +113,7 @@ impl Measure {
         })
     }
 
-    /// The smoothed rate; 1 for a number of rows.
+    /// Returns the smoothed rate; 1 for a number of rows.
     pub fn rate(&self, known: u32, positives: u32) -> f64 {
         match *self {
             Measure::Rows { .. } => 1.0,
@@ -121,7 +123,7 @@ impl Measure {
         }
     }
 
-    /// Whether its numbers are such.
+    /// Returns true if its numbers are valid.
     fn is_sound(&self, n_tasks: usize) -> bool {
         match *self {
             Measure::Rows { factor } => factor.is_finite() && factor > 0.0,
@@ -142,14 +144,14 @@ fn logit(p: f64) -> f64 {
 }
 
 impl Rate {
-    /// The number of rows with these ids.
+    /// Returns the number of rows with these ids.
     pub fn value(&self, key: u64) -> Option<f64> {
         let (known, positives) = self.counts.get(key)?;
         self.measure.value(known, positives)
     }
 
-    /// What the rows of a batch hold of it; `ids_of(field)` are the ids of a field and whether they are the one row
-    /// that all rows share.
+    /// Returns the values for the rows of a batch; `ids_of(field)` returns the ids of a field and true if
+    /// they are the one row that all rows share.
     pub(crate) fn encode<'b>(
         &self,
         schema: &Schema,
@@ -169,10 +171,10 @@ impl Rate {
         out
     }
 
-    /// Whether it is a count or rate of fields of this schema, standing at field `place`.
+    /// Checks that this is a count or rate of fields of this schema, at position `place`.
     ///
     /// # Errors
-    /// The text says what is wrong.
+    /// The text describes the error.
     pub fn check(&self, schema: &Schema, place: usize) -> Result<(), String> {
         let is_category = |&f: &usize| {
             f < place
@@ -213,7 +215,7 @@ impl Keys {
         }
     }
 
-    /// `None` where a value is missing or unknown.
+    /// Returns the key of the ids; `None` if a value is missing or unknown.
     pub(crate) fn key(&self, ids: impl Iterator<Item = u32>) -> Option<u64> {
         let mut key = 0;
         for (id, unknown) in ids.zip(&self.unknown) {
@@ -225,7 +227,7 @@ impl Keys {
         Some(key)
     }
 
-    /// The key of a row of a batch.
+    /// Returns the key of a row of a batch.
     pub(crate) fn of_row(&self, batch: &Batch, of: &[usize], row: usize) -> Option<u64> {
         self.key(of.iter().map(|&field| batch.fields[field].ids[row]))
     }

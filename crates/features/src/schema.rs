@@ -5,7 +5,7 @@ use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
 use serde::{Deserialize, Serialize};
 
-/// What the run file says of the columns, before any row was read.
+/// Settings of the columns in the run file, before any row is read.
 ///
 /// [`crate::fit::Fit`] turns it into a [`Schema`] by one pass over the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,12 +40,13 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The count or rate of the past that a field is: no column holds it, its number follows from ids.
+    /// Returns the past count or rate of a field, if it is one: its number is computed from ids, not read
+    /// from a column.
     pub fn rate(&self, field: usize) -> Option<&Rate> {
         self.tables.get(self.fields.get(field)?.table)?.ids.rate()
     }
 
-    /// The product of two tasks that is answered beside them, where there is one.
+    /// Returns the product of two tasks that is predicted with them, if there is one.
     pub fn product(&self) -> Option<Product> {
         let tasks = self.tasks.iter().enumerate();
         let mut pairs = tasks.filter_map(|(task, about)| match about.population {
@@ -74,7 +75,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// The product of the two tasks' scores, `[task][row]`, row by row.
+    /// Returns the product of the two tasks' scores, `[task][row]`, row by row.
     pub fn of(&self, scores: &[Vec<f32>]) -> Vec<f32> {
         let [first, second] = self.tasks.map(|task| &scores[task]);
         first.iter().zip(second).map(|(a, b)| a * b).collect()
@@ -84,7 +85,7 @@ impl Product {
 /// One feature: a column of the log, read into ids of one table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
-    /// Unique name; the column's name unless the run file says otherwise.
+    /// Unique name; default: the column's name.
     pub name: String,
     /// The column of the log that it reads.
     pub column: String,
@@ -94,14 +95,14 @@ pub struct Field {
     pub pooling: Option<Pooling>,
     /// Splits a text value into a list (lists in CSV and the like).
     pub separator: Option<char>,
-    /// Keep the first so many values of a list.
+    /// Maximum number of values of a list; the first ones are kept.
     pub max_values: Option<usize>,
     /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
     /// are: by their one text.
     pub missing: Vec<String>,
 }
 
-/// How the vectors of a list become one vector.
+/// Pooling of the vectors of a list into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -117,13 +118,13 @@ pub enum Pooling {
 /// An id space as planned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TablePlan {
-    /// Unique name; that of its first field unless the run file says otherwise.
+    /// Unique name; default: the name of its first field.
     pub name: String,
-    /// How values become ids.
+    /// Mapping from values to ids.
     pub ids: IdSpacePlan,
 }
 
-/// How values of an id space become ids, before fitting.
+/// Mapping from values of an id space to ids, before fitting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpacePlan {
     /// `1 + hash(text) mod buckets`; 0 is "missing", `buckets + 1` "unknown".
@@ -137,14 +138,14 @@ pub enum IdSpacePlan {
     Vocabulary {
         /// Values seen fewer times than this in training are unknown.
         min_count: u32,
-        /// Keep at most so many values, the most frequent.
+        /// Maximum number of values; the most frequent ones are kept.
         max_size: Option<u32>,
     },
     /// A number.
     Numeric(NumericPlan),
 }
 
-/// How a numeric column enters the network.
+/// Encoding of a numeric column in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumericPlan {
@@ -169,7 +170,7 @@ pub enum NumericPlan {
 pub struct Table {
     /// Unique name.
     pub name: String,
-    /// How values become ids.
+    /// Mapping from values to ids.
     pub ids: IdSpace,
     /// The least and the largest number of a numeric table: others are clipped to it. `None`: nothing is
     /// clipped, as in models of earlier versions.
@@ -177,7 +178,7 @@ pub struct Table {
     pub range: Option<[f64; 2]>,
 }
 
-/// How values of an id space become ids, fitted to the training rows.
+/// Mapping from values of an id space to ids, fitted to the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum IdSpace {
     /// `1 + hash(text) mod buckets`; 0 is "missing". `buckets + 1` rows, and one for "unknown".
@@ -186,7 +187,7 @@ pub enum IdSpace {
         buckets: u32,
         /// The hash function.
         function: HashFunction,
-        /// Whether row `buckets + 1` stands for ids that no training row has; without it they are the
+        /// True if row `buckets + 1` is shared by the ids that are in no training row; if false, they are the
         /// zero vector, as in models of earlier versions.
         #[serde(default)]
         unknown: bool,
@@ -218,7 +219,7 @@ pub enum IdSpace {
 }
 
 impl IdSpace {
-    /// Number of table rows, reserved ones included.
+    /// Returns the number of table rows, reserved ones included.
     pub fn n_rows(&self) -> usize {
         match self {
             IdSpace::Hash {
@@ -244,7 +245,7 @@ impl IdSpace {
         }
     }
 
-    /// The pieces of a number that enters the first layer directly.
+    /// Returns the pieces of a number that enters the first layer directly.
     pub fn piecewise(&self) -> Option<&Piecewise> {
         match self {
             IdSpace::Piecewise(piecewise) => Some(piecewise),
@@ -253,7 +254,7 @@ impl IdSpace {
         }
     }
 
-    /// The count or rate of the past that it is.
+    /// Returns the past count or rate, if the field is one.
     pub fn rate(&self) -> Option<&Rate> {
         match self {
             IdSpace::Rate(rate) => Some(rate),
@@ -261,7 +262,7 @@ impl IdSpace {
         }
     }
 
-    /// Whether an id is that of all values that a vocabulary does not hold.
+    /// Returns true if an id is the shared id of all values outside a vocabulary.
     pub fn is_unknown(&self, id: u32) -> bool {
         matches!(self, IdSpace::Vocabulary { .. }) && id == 1
     }
@@ -287,11 +288,11 @@ pub struct Task {
     pub label: String,
     /// The rows that it is about.
     pub population: Population,
-    /// What is minimised.
+    /// Objective to minimise.
     pub objective: Objective,
     /// Factor of its loss in joint training.
     pub weight: f64,
-    /// Column with the true probability, where the log is made up: evaluation only, never a feature.
+    /// Column with the true probability in a synthetic log: for evaluation only, never a feature.
     pub truth: Option<String>,
 }
 
@@ -305,7 +306,7 @@ pub enum Population {
     Where(usize),
 }
 
-/// What a task minimises.
+/// Objective of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
@@ -323,7 +324,7 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// Whether labels are 0 or 1.
+    /// Returns true if labels are 0 or 1.
     pub fn is_binary(&self) -> bool {
         !matches!(self, Objective::Ratio)
     }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// Characters of a name that are shown.
 const LONGEST: usize = 64;
 
-/// A column's name: as it is where that can be misread in no way, else in quotes, so that blanks show,
-/// and with characters that a terminal would obey escaped; at most 64 characters of it.
+/// Returns a column's name: unchanged if it cannot be misread, otherwise in quotes, so that blanks are
+/// visible, and with control characters escaped; at most 64 characters of it.
 pub fn name(name: &str) -> Cow<'_, str> {
     if let Some((end, _)) = name.char_indices().nth(LONGEST) {
         return format!("{:?}...", &name[..end]).into();
@@ -21,7 +21,7 @@ pub fn name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The start of a name, as long as it is shown: what a likeness to it is computed on.
+/// Returns the start of a name, up to the displayed length, for computing similarity.
 pub fn start(name: &str) -> &str {
     match name.char_indices().nth(LONGEST) {
         Some((end, _)) => &name[..end],
@@ -29,7 +29,7 @@ pub fn start(name: &str) -> &str {
     }
 }
 
-/// `a, " b", c`, cut after forty names.
+/// Returns the names as `a, " b", c`, at most forty of them.
 pub fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const MOST: usize = 40;
     let more = names.len().saturating_sub(MOST);

@@ -1,9 +1,9 @@
-//! What to do when the system refuses.
+//! Advice for errors of the operating system.
 
 use std::io::{Error, ErrorKind};
 
-/// What to do about an error of the system: `usual`, unless the error says that files and folders are as they
-/// should be and something else has run out.
+/// Returns advice for an error of the operating system: `usual`, except for errors that mean that files and
+/// folders are correct and another resource is exhausted.
 pub fn advice(error: &Error, usual: &'static str) -> &'static str {
     const TOO_MANY_IN_PROCESS: i32 = 24;
     const TOO_MANY_IN_SYSTEM: i32 = 23;
@@ -29,7 +29,7 @@ pub fn advice(error: &Error, usual: &'static str) -> &'static str {
     }
 }
 
-/// The advice as the end of a sentence, where there is any.
+/// Returns the advice as the end of a sentence, if there is any.
 pub fn after(error: &Error) -> String {
     match advice(error, "") {
         "" => String::new(),

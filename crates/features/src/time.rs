@@ -37,7 +37,7 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// How many of it make a second; `None` for days.
+    /// Returns the number of units per second; `None` for days.
     fn per_second(self) -> Option<i64> {
         match self {
             TimeUnit::Days => None,
@@ -48,9 +48,9 @@ impl TimeUnit {
         }
     }
 
-    /// The unit of a number that counts time since 1970, by its size: days below 10^6, seconds below
-    /// 10^11, milliseconds below 10^14, microseconds below 10^17, nanoseconds from there on. All of
-    /// them mean the years 1973 to 5138, days those to 4707.
+    /// Returns the unit of a number that counts time since 1970, by its size: days below 10^6, seconds below
+    /// 10^11, milliseconds below 10^14, microseconds below 10^17, nanoseconds from there on. All of them mean
+    /// the years 1973 to 5138, days those to 4707.
     pub fn of_size(count: f64) -> TimeUnit {
         match count.abs() {
             size if size < 1e6 => TimeUnit::Days,
@@ -63,7 +63,7 @@ impl TimeUnit {
 }
 
 impl Timestamp {
-    /// So many seconds and nanoseconds after the start of 1970.
+    /// Returns the instant that many seconds and nanoseconds after the start of 1970.
     pub fn new(seconds: i64, nanos: u32) -> Timestamp {
         Timestamp {
             seconds: seconds.saturating_add(i64::from(nanos / SECOND)),
@@ -71,7 +71,7 @@ impl Timestamp {
         }
     }
 
-    /// So many units after the start of 1970.
+    /// Returns the instant `count` units after the start of 1970.
     pub fn of(count: i64, unit: TimeUnit) -> Timestamp {
         let Some(per_second) = unit.per_second() else {
             return Timestamp::new(count.saturating_mul(DAY), 0);
@@ -80,7 +80,7 @@ impl Timestamp {
         Timestamp::new(count.div_euclid(per_second), nanos as u32)
     }
 
-    /// As [`Timestamp::of`], with a fraction.
+    /// Returns the instant of a count with a fraction; see [`Timestamp::of`].
     pub fn of_f64(count: f64, unit: TimeUnit) -> Timestamp {
         if count.trunc() == count {
             return Timestamp::of(count as i64, unit);
@@ -93,7 +93,7 @@ impl Timestamp {
         Timestamp::new(whole as i64, ((seconds - whole) * f64::from(SECOND)) as u32)
     }
 
-    /// Parquet's 96 bits: nanoseconds within a Julian day.
+    /// Converts Parquet's 96-bit timestamp: nanoseconds within a Julian day.
     pub fn of_julian(day: u32, nanos: i64) -> Timestamp {
         const JULIAN_1970: i64 = 2_440_588;
         let since = Timestamp::of(nanos, TimeUnit::Nanos);
@@ -111,14 +111,14 @@ impl Timestamp {
         self.seconds
     }
 
-    /// The nanoseconds after its whole seconds.
+    /// Returns the nanoseconds after its whole seconds.
     pub fn nanos(self) -> u32 {
         self.nanos
     }
 
-    /// The instant that an ISO 8601 text says: a date, or date and time of day after a blank or `T`, with
-    /// or without seconds, fraction (nine digits at most) and offset (`Z`, ` UTC`, `+02:00`, `+0200`,
-    /// `+02`, with or without a blank before it). `None` for any other text.
+    /// Parses an ISO 8601 text: a date, or a date and time of day after a blank or `T`, with or without
+    /// seconds, fraction (at most nine digits) and offset (`Z`, ` UTC`, `+02:00`, `+0200`, `+02`, with or
+    /// without a blank before it). Returns `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Timestamp> {
         let (date, rest) = text.split_at_checked(10)?;
         let midnight = parse_date(date)?.checked_mul(DAY)?;
@@ -162,7 +162,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The seconds since midnight that a text `hh:mm:ss`, with or without a fraction, says.
+/// Parses a text `hh:mm:ss`, with or without a fraction, as seconds since midnight.
 pub(crate) fn time_of_day(text: &[u8]) -> Option<Timestamp> {
     let (clock, rest) = parse_clock(text)?;
     let has_seconds = text.get(5) == Some(&b':');
@@ -181,7 +181,7 @@ pub fn write_clock(second: i64, nanos: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// The text of a time of day that is so many units after midnight.
+/// Returns the text of the time of day `count` units after midnight.
 pub fn clock_text(count: i64, unit: TimeUnit) -> Vec<u8> {
     let time = Timestamp::of(count, unit);
     let mut text = Vec::new();
@@ -222,7 +222,7 @@ fn parse_clock(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     exists.then_some((time, rest))
 }
 
-/// The seconds by which a clock with this offset is ahead of UTC.
+/// Returns the seconds by which a clock with this offset is ahead of UTC.
 fn parse_offset(text: &[u8]) -> Option<i64> {
     let text = match text {
         b"" => return Some(0),
@@ -275,7 +275,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * ERA + day_of_era - FROM_MARCH_0
 }
 
-/// Year, month and day of a day since 1970-01-01: the inverse of [`days_since_1970`].
+/// Returns year, month and day of a day since 1970-01-01: the inverse of [`days_since_1970`].
 fn civil(day: i64) -> (i64, i64, i64) {
     let day = day + FROM_MARCH_0;
     let (era, day) = (day.div_euclid(ERA), day.rem_euclid(ERA));

@@ -17,7 +17,7 @@ pub struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// The one text of value `i`, whatever its type: that of [`canonical`], empty where the value is
+    /// Returns the canonical text of value `i`, of any type (see [`canonical`]); empty if the value is
     /// missing (blank or NaN).
     pub fn text<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
         match values {
@@ -27,7 +27,7 @@ impl TextBuffer {
         }
     }
 
-    /// Value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
+    /// Returns value `i` as text: texts as they are, whole numbers in decimal (`7`, also where the file holds
     /// `7.0` as a floating-point number), other numbers by their shortest decimal text (`NaN` is one),
     /// instants in UTC.
     pub fn plain<'a>(&'a mut self, values: &'a Values, i: usize) -> &'a [u8] {
@@ -44,7 +44,7 @@ impl TextBuffer {
     }
 }
 
-/// The number that has the shortest decimal text of `x`: 0.1 for 0.1f32, so that a number has the
+/// Returns the number that has the shortest decimal text of `x`: 0.1 for 0.1f32, so that a number has the
 /// same text whether a file holds it in 32 bits, in 64, or in decimal.
 pub fn widen(x: f32) -> f64 {
     if x.trunc() == x || !x.is_finite() {
@@ -54,18 +54,18 @@ pub fn widen(x: f32) -> f64 {
     text.parse().unwrap_or(f64::from(x))
 }
 
-/// As [`widen`], for the bits of a half-precision number: 0.1 for the nearest to it that 16 bits hold.
+/// Widens the bits of a half-precision number like [`widen`]: the 16-bit number nearest to 0.1 becomes 0.1.
 pub fn widen_half(bits: u16) -> f64 {
     shortest(f16::from_bits(bits).to_f32(), |x| f16::from_f32(x).to_f32())
 }
 
-/// As [`widen`], for the upper half of the bits of a 32-bit number.
+/// Widens the upper half of the bits of a 32-bit number like [`widen`].
 pub fn widen_bfloat(bits: u16) -> f64 {
     let round = |x| bf16::from_f32(x).to_f32();
     shortest(bf16::from_bits(bits).to_f32(), round)
 }
 
-/// The number of the fewest decimal digits that `round` takes to `x`.
+/// Returns the number of the fewest decimal digits that `round` takes to `x`.
 fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
     let says = |text: &String| text.parse().is_ok_and(|said: f32| round(said) == x);
     let texts = (0..8).map(|digits| format!("{x:.digits$e}"));
@@ -74,13 +74,14 @@ fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
         .unwrap_or(f64::from(x))
 }
 
-/// Value `i` as a text to show in a message, at most 60 characters of it.
+/// Returns value `i` as a text to show in a message, at most 60 characters of it.
 pub fn shown(values: &Values, i: usize) -> String {
     let mut buffer = TextBuffer::default();
     shown_text(buffer.plain(values, i))
 }
 
-/// As [`shown`], in quotes unless it reads as a number: a CSV file has no other way to hold one.
+/// Returns the text of [`shown`], in quotes if it does not read as a number: a CSV file can hold a number
+/// only as text.
 pub(crate) fn shown_label(values: &Values, i: usize) -> String {
     let shown = shown(values, i);
     match shown.trim().parse::<f64>() {
@@ -89,7 +90,7 @@ pub(crate) fn shown_label(values: &Values, i: usize) -> String {
     }
 }
 
-/// A text to show in a message, at most 60 characters of it.
+/// Returns a text to show in a message, at most 60 characters of it.
 pub fn shown_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match text.char_indices().nth(60) {
@@ -99,7 +100,7 @@ pub fn shown_text(text: &[u8]) -> String {
 }
 
 impl Column {
-    /// The index of the only value of row `row`, `None` where it is null, blank, NaN or an empty list.
+    /// Returns the index of the only value of row `row`, `None` if it is null, blank, NaN or an empty list.
     ///
     /// # Errors
     /// The row holds several values.
@@ -107,7 +108,7 @@ impl Column {
         Ok(self.only_stored(row)?.filter(|&i| !self.says_nothing(i)))
     }
 
-    /// As [`Column::only`], but for blanks and NaN, which are values here.
+    /// Returns the index of the only value like [`Column::only`], but counts blanks and NaN as values.
     fn only_stored(&self, row: usize) -> Result<Option<usize>, EncodeError> {
         let range = self.range(row);
         match range.len() {
@@ -130,14 +131,14 @@ impl Column {
         }
     }
 
-    /// Whether numbers with fractions are among the values, of whatever row: such are no ids.
+    /// Returns true if some value in any row is a number with a fraction: such numbers cannot be ids.
     fn has_fractions(&self) -> bool {
         let is_fraction = |x: &f64| x.is_finite() && x.fract() != 0.0;
         matches!(&self.values, Values::Float(numbers) if numbers.iter().any(is_fraction))
     }
 
-    /// Value `i` as a finite number, `None` where it is a blank text or NaN. That of an instant is its
-    /// seconds since 1970, that of a time of day its seconds since midnight.
+    /// Returns value `i` as a finite number, `None` for a blank text or NaN. An instant is converted to
+    /// seconds since 1970, a time of day to seconds since midnight.
     ///
     /// # Errors
     /// It is another text, or infinite. `row` is the row it belongs to, from 0.
@@ -146,7 +147,7 @@ impl Column {
         x.map(|x| self.finite(row, x)).transpose()
     }
 
-    /// As [`Column::number`], finite or not.
+    /// Returns the number of [`Column::number`], finite or not.
     fn any_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
         Ok(match &self.values {
             Values::Text(texts) => self.parse(row, texts.get(i))?,
@@ -156,7 +157,7 @@ impl Column {
         })
     }
 
-    /// The number that a text says, finite or not; `None` for one that says nothing.
+    /// Parses the number in a text, finite or not; `None` for a text without a value.
     fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
         let mut scratch = Vec::new();
         let said = canonical(text, &mut scratch);
@@ -184,7 +185,7 @@ impl Column {
     }
 }
 
-/// The number that a text says: `7`, `1.50`, `1e3`, `true`; `None` for a date as for any other text.
+/// Parses the number in a text: `7`, `1.50`, `1e3`, `true`; `None` for a date or any other text.
 pub fn said_number(text: &[u8]) -> Option<f64> {
     let mut scratch = Vec::new();
     let said = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
@@ -192,10 +193,10 @@ pub fn said_number(text: &[u8]) -> Option<f64> {
 }
 
 impl Block {
-    /// The column of this name, which `wanted_by` reads.
+    /// Returns the column of this name, which `wanted_by` reads.
     ///
     /// # Errors
-    /// There is none; the error names those that there are. Or one of its texts is not UTF-8.
+    /// The column does not exist (the error lists the existing ones), or one of its texts is not UTF-8.
     pub fn require(&self, name: &str, wanted_by: &str) -> Result<&Column, EncodeError> {
         let column = self
             .column(name)
@@ -319,7 +320,7 @@ impl<'a> FieldReader<'a> {
         Ok(())
     }
 
-    /// As [`Self::texts`], for numbers, which must be finite.
+    /// Returns numbers like [`Self::texts`]; they must be finite.
     pub(crate) fn numbers(
         &mut self,
         row: usize,
@@ -355,7 +356,7 @@ impl<'a> FieldReader<'a> {
 /// category or a list; `None` for a missing value, of which a list has none.
 ///
 /// # Errors
-/// As [`crate::Encoder::encode_features`].
+/// The same as [`crate::Encoder::encode_features`].
 pub fn each_text(
     field: &Field,
     block: &Block,
@@ -371,10 +372,10 @@ pub fn each_text(
     Ok(())
 }
 
-/// As [`each_text`], for a numeric field.
+/// Visits numbers like [`each_text`], for a numeric field.
 ///
 /// # Errors
-/// As [`crate::Encoder::encode_features`].
+/// The same as [`crate::Encoder::encode_features`].
 pub fn each_number(
     field: &Field,
     block: &Block,
@@ -391,7 +392,7 @@ fn is_missing(missing: &[String], text: &[u8]) -> bool {
     text.is_empty() || missing.iter().any(|missing| missing.as_bytes() == text)
 }
 
-/// The items of a text that holds a list, cut at the separator; the empty text is the empty list.
+/// Returns the items of a text that holds a list, cut at the separator; the empty text is the empty list.
 pub fn items<'a>(text: &'a [u8], separator: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = (!text.is_empty()).then_some(text);
     std::iter::from_fn(move || {

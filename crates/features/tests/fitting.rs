@@ -103,7 +103,7 @@ fn the_range_is_that_of_the_training_numbers() {
     assert_eq!(schema.tables[0].range, None);
 }
 
-/// How a column of 0 to 99 enters the network where training had `n` fill values besides.
+/// Fits a column of 0 to 99 with `n` additional fill values in training and returns the encoding.
 fn with_fill(plan: NumericPlan, fill: f64, n: usize) -> (Schema, Vec<f32>) {
     let near = (0..100).map(f64::from);
     let numbers: Vec<f64> = near.chain(std::iter::repeat_n(fill, n)).collect();

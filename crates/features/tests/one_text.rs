@@ -55,7 +55,7 @@ fn hash() -> IdSpace {
     }
 }
 
-/// The ids of these values, each of a row of its own.
+/// Returns the ids of these values, each of a row of its own.
 fn ids(field: Field, values: Values) -> Vec<u32> {
     let encoder = encoder(field, hash(), ValueRule::CURRENT);
     let batch = encoder.encode(&block(values)).unwrap();

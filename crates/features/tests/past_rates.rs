@@ -80,7 +80,7 @@ fn these(of: &[&[usize]]) -> RatesPlan {
     RatesPlan::These(of.iter().map(rate).collect())
 }
 
-/// What training on all rows of a block gives.
+/// Result of training on all rows of a block.
 struct Trained {
     encoder: Encoder,
     past: PastRates,
@@ -115,12 +115,12 @@ impl Trained {
         }
     }
 
-    /// What a training row knows of a field.
+    /// Returns the value of a field for a training row.
     fn known(&self, field: usize, row: usize) -> Option<f64> {
         self.past.value(field, &self.batch, row, self.blocks[row])
     }
 
-    /// What a later row with the same ids knows.
+    /// Returns the value of a field for a later row with the same ids.
     fn later(&self, field: usize, row: usize) -> Option<f64> {
         let rate = self.encoder.schema().rate(field).unwrap();
         let ids = rate.of.iter().map(|&of| self.batch.fields[of].ids[row]);
@@ -134,7 +134,7 @@ fn labels(n_rows: usize, rate: impl Fn(usize) -> f64) -> Vec<i64> {
     (0..n_rows).map(label).collect()
 }
 
-/// The share of pairs, of a positive and a negative row, that scores put in order.
+/// Returns the share of pairs, of a positive and a negative row, that scores put in order.
 fn auc(labels: &[i64], scores: &[f64]) -> f64 {
     let of = |wanted: i64| {
         let pairs = labels.iter().zip(scores);

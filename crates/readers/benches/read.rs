@@ -25,7 +25,8 @@ fn main() {
     divan::main();
 }
 
-/// All features of the made-up log, hashed; the price scaled; both labels and the group.
+/// Returns a schema of all features of the synthetic log, hashed; the price scaled; both labels and the
+/// group.
 fn schema() -> Schema {
     let names = || FIELDS.iter().map(|(name, _)| *name);
     let field = |(table, name): (usize, &str)| Field {

@@ -41,7 +41,7 @@ impl fmt::Debug for Frame {
 }
 
 impl Frame {
-    /// The batches of `reader`; messages call them `name`.
+    /// Creates a frame from the batches of `reader`; `name` is used in messages.
     pub fn new(name: impl Into<String>, reader: Box<dyn RecordBatchReader + Send>) -> Frame {
         Frame {
             name: name.into(),
@@ -49,12 +49,12 @@ impl Frame {
         }
     }
 
-    /// What messages call it.
+    /// Returns the name shown in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The names of its columns, in order.
+    /// Returns the names of its columns, in order.
     pub fn columns(&self) -> Vec<String> {
         names_of(&self.reader.schema())
     }
@@ -85,7 +85,7 @@ struct Wanted {
     name: String,
     /// Among all columns.
     index: usize,
-    /// Whether its bytes are UUIDs, as their type says.
+    /// True if the type marks its bytes as UUIDs.
     is_uuid: bool,
 }
 
@@ -108,7 +108,7 @@ impl ArrowRows {
         })
     }
 
-    /// The next rows, as many as fit; or one row that is broken.
+    /// Reads the next rows, as many as fit; or one row that is broken.
     fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ArrowError> {
         let Some((batch, first)) = self.next_batch()? else {
             return Ok(None);
@@ -134,7 +134,7 @@ impl ArrowRows {
         Ok(Some((Block { n_rows, columns }, Vec::new())))
     }
 
-    /// The batch that has rows left, and the first of them; `None` after the last.
+    /// Returns the batch that has rows left, and the first of them; `None` after the last.
     fn next_batch(&mut self) -> Result<Option<(RecordBatch, usize)>, ArrowError> {
         loop {
             if let Some((batch, first)) = self.batch.take()
@@ -149,7 +149,7 @@ impl ArrowRows {
         }
     }
 
-    /// The column that holds most of row `row`.
+    /// Returns the column that holds most of row `row`.
     fn widest(&self, batch: &RecordBatch, row: usize) -> Result<String, ArrowError> {
         let mut widest = (0, "");
         for column in &self.columns {
@@ -207,7 +207,7 @@ impl Wanted {
         }
     }
 
-    /// The next `n_rows` rows of a batch from row `first` on.
+    /// Returns the next `n_rows` rows of a batch from row `first` on.
     fn read(&self, batch: &RecordBatch, first: usize, n_rows: usize) -> Result<Column, ArrowError> {
         let array = batch.column(self.index).slice(first, n_rows);
         let mut column = self.empty();
@@ -230,7 +230,7 @@ impl Wanted {
     }
 }
 
-/// One flag a row: it is null. Empty where none is.
+/// Returns one flag per row, true for a null; empty if there are no nulls.
 fn nulls(array: &dyn Array) -> Vec<bool> {
     let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
     nulls.map_or(Vec::new(), |nulls| {
@@ -238,7 +238,7 @@ fn nulls(array: &dyn Array) -> Vec<bool> {
     })
 }
 
-/// Whether the field, or the items of its lists, are marked as UUIDs.
+/// Returns true if the field, or the items of its lists, are marked as UUIDs.
 fn is_uuid(field: &Field) -> bool {
     let is_named = |field: &Field| field.extension_type_name() == Some("arrow.uuid");
     is_named(field) || lists::item_field(field.data_type()).is_some_and(|item| is_named(item))
@@ -249,7 +249,7 @@ fn names_of(schema: &Schema) -> Vec<String> {
     names.collect()
 }
 
-/// The only column of this name.
+/// Returns the only column of this name.
 fn index_of(path: &Path, schema: &Schema, name: &str) -> Result<usize, ReadError> {
     let fields = schema.fields().iter().enumerate();
     let mut found = fields.filter(|(_, field)| field.name() == name);
@@ -260,7 +260,7 @@ fn index_of(path: &Path, schema: &Schema, name: &str) -> Result<usize, ReadError
     }
 }
 
-/// The library stopped over bytes that are damaged.
+/// Returns the error for a panic of the library on damaged bytes.
 fn stopped(path: &Path, rows: u64, text: &str) -> ReadError {
     let what = format!(
         "the Arrow library stopped over these bytes (\"{text}\"): they are damaged, or of a kind that it does \
@@ -269,7 +269,7 @@ fn stopped(path: &Path, rows: u64, text: &str) -> ReadError {
     ReadError::damaged(path, rows, what)
 }
 
-/// An error of the Arrow library, or of who made the batches, after `rows` rows.
+/// Converts an error of the Arrow library, or of the producer of the batches, after `rows` rows.
 fn failed(path: &Path, rows: u64, error: ArrowError) -> ReadError {
     let text = match error {
         ArrowError::IoError(_, source) => return ReadError::reading(path, rows, source),
@@ -278,7 +278,7 @@ fn failed(path: &Path, rows: u64, error: ArrowError) -> ReadError {
             Err(source) => source.to_string(),
         },
         ArrowError::NotYetImplemented(what) => return ReadError::unsupported(path, what),
-        // What a program said that makes the batches.
+        // Error text of the program that produces the batches.
         ArrowError::CDataInterface(text) => text,
         error => format!("its rows are damaged ({error}); write them again"),
     };

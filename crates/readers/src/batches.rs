@@ -13,7 +13,7 @@ pub use crate::shuffle::{Order, Rows};
 /// Batches that are read ahead, beside the one in use.
 const BATCHES_AHEAD: usize = 3;
 
-/// Which rows come in which order, and how many at a time.
+/// Order of the rows, and the size of batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPlan {
     /// Rows of a batch, at least 1; the last batch may be smaller.
@@ -24,7 +24,7 @@ pub struct BatchPlan {
     pub rows: Rows,
     /// Read ahead on a thread. The batches are the same.
     pub prefetch: bool,
-    /// Leave out the first so many batches: the stream goes on exactly as if they had been taken.
+    /// Number of batches to skip: the stream continues exactly as if they had been read.
     pub skip: u64,
 }
 
@@ -41,7 +41,7 @@ impl Default for BatchPlan {
 }
 
 impl Cache {
-    /// The batches of one pass over the cache.
+    /// Returns the batches of one pass over the cache.
     ///
     /// Errors (an unreadable or damaged file) come as an item; no item follows one.
     pub fn batches(&self, plan: BatchPlan) -> Batches {
@@ -55,7 +55,7 @@ impl Cache {
         Batches { source, left }
     }
 
-    /// Number of batches of a whole pass, those that `skip` leaves out included.
+    /// Returns the number of batches of a whole pass, those that `skip` leaves out included.
     pub fn n_batches(&self, plan: &BatchPlan) -> u64 {
         let rows = self
             .part()
@@ -165,7 +165,7 @@ struct Reader {
     blocks: Vec<Batch>,
     /// Its rows, in order.
     picks: Vec<Pick>,
-    /// How many of them are used.
+    /// Number of used rows.
     used: usize,
 }
 

@@ -43,14 +43,14 @@ use std::sync::Arc;
 /// Version of the bytes in a cache and of what they mean; part of every key.
 pub(crate) const VERSION: u32 = 2;
 
-/// Number of rows of a block, the last of a file excepted.
+/// Number of rows of a block, except the last of a file.
 pub(crate) const BLOCK_ROWS: usize = 8192;
 
 const RECORD: &str = "prepared.json";
 /// The record's BLAKE3 sum, in the manner of `b3sum`.
 const RECORD_SUM: &str = "prepared.json.b3";
 
-/// What a cache says of itself, beside its rows.
+/// Metadata of a cache, besides its rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) schema: Schema,
@@ -73,27 +73,27 @@ impl Cache {
         Ok(Cache { part })
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> u64 {
         self.part.counts.rows
     }
 
-    /// How many labels are known and positive, task by task.
+    /// Returns the number of known and of positive labels, task by task.
     pub fn label_counts(&self) -> &LabelCounts {
         &self.part.counts
     }
 
-    /// Size of the file in bytes.
+    /// Returns the size of the file in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.part.n_bytes
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.part.path
     }
 
-    /// The first `n_rows` rows (or all, if fewer), in file order.
+    /// Returns the first `n_rows` rows (or all, if fewer), in file order.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
@@ -120,7 +120,7 @@ pub enum CacheError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried: read, write and the like.
+        /// Operation that failed: read, write and so on.
         doing: &'static str,
         /// Why not.
         source: io::Error,
@@ -130,10 +130,10 @@ pub enum CacheError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Description of the mismatch.
         what: String,
     },
-    /// What was written cannot be read back.
+    /// Written data that cannot be read back.
     #[error(
         "{}: the id cache was written, but is not what lies on the disk ({what}); check the disk, see that no \
          other program writes into this folder, and run again", path.display()
@@ -141,7 +141,7 @@ pub enum CacheError {
     NotAsWritten {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Description of the mismatch.
         what: String,
     },
     /// Written by another version of this program.

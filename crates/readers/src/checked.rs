@@ -1,4 +1,4 @@
-//! What holds for the rows of every format: texts are UTF-8, and folders named `NAME=VALUE` are columns.
+//! Checks for the rows of every format: texts are UTF-8, and folders named `NAME=VALUE` are columns.
 
 use crate::encoding::Encoding;
 use crate::partitions::Partition;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Checked {
     pub(crate) rows: Box<dyn Source>,
     pub(crate) encoding: Encoding,
-    /// Columns that are not in the file, by their place among those that were asked for, in order.
+    /// Columns that are not in the file, by their position among the requested columns, in order.
     pub(crate) partitions: Vec<(usize, Partition)>,
 }
 
@@ -34,7 +34,7 @@ impl Source for Checked {
     }
 }
 
-/// Decodes texts that are no UTF-8, or says of their rows, counted from 0, what is wrong.
+/// Decodes texts that are not UTF-8, or records the error of their rows, counted from 0.
 fn make_utf8(column: &mut Column, encoding: Encoding, broken: &mut BTreeMap<usize, String>) {
     let Values::Text(texts) = &column.values else {
         return;
@@ -80,7 +80,7 @@ fn decoded(texts: &Texts, encoding: Encoding) -> Texts {
     all
 }
 
-/// The first bytes, those that are not ASCII as `\xF6`.
+/// Returns the first bytes, those that are not ASCII as `\xF6`.
 fn shown(text: &[u8]) -> String {
     let bad = text.iter().position(|byte| !byte.is_ascii()).unwrap_or(0);
     let start = bad.saturating_sub(20);

@@ -5,17 +5,17 @@ use ncs_features::Block;
 use ncs_features::columns::ColumnBuilder;
 use std::path::Path;
 
-/// Rows of a block, the last of a file excepted.
+/// Rows of a block, except the last of a file.
 pub(crate) const BLOCK_ROWS: usize = 8192;
 /// A block that holds this much ends earlier.
 pub(crate) const BLOCK_BYTES: usize = 16 << 20;
 /// A row that holds more is broken, in every format.
 pub(crate) const LONGEST_ROW: usize = 16 << 20;
-/// A list of more values is no value of a row.
+/// Maximum length of a list; a longer one is not a valid value.
 pub(crate) const LONGEST_LIST: usize = 1 << 20;
 
-/// How many of these rows, at least one, make a block: up to what it may hold, or to a row that holds
-/// more than a row may.
+/// Returns the number of these rows, at least one, that make a block: up to the size limit of a block, or to
+/// a row that exceeds the limit of a row.
 pub(crate) fn fitting(sizes: &[usize]) -> usize {
     let mut sum = 0usize;
     let fits = |size: &&usize| {
@@ -25,7 +25,7 @@ pub(crate) fn fitting(sizes: &[usize]) -> usize {
     sizes.iter().take_while(fits).count().max(1)
 }
 
-/// A row that holds more than a row may, most of it in `column`.
+/// Returns the error of a row that exceeds the size limit, with most of its data in `column`.
 pub(crate) fn too_large(row: u64, column: &str) -> BrokenRow {
     let what = format!(
         "row {row}: column {column:?} holds more than a row may: {} MiB, or a list of {LONGEST_LIST} values",
@@ -134,14 +134,14 @@ impl RowsBuilder {
         self.columns.iter_mut().for_each(ColumnBuilder::end_row);
     }
 
-    /// The row cannot be read; none of its values was pushed. In a text it begins in `line`, from 1.
+    /// Marks the row as broken; none of its values was added. In a text it begins in `line`, from 1.
     pub(crate) fn break_row(&mut self, line: Option<u64>, what: &str) {
         let row = self.rows_done() + 1;
         let what = format!("{}: {what}", place(row, line));
         self.broken.push(BrokenRow { row, what });
     }
 
-    /// The row that ended last could be read, but look at it again.
+    /// Records a warning about the last completed row, which could be read.
     pub(crate) fn doubt_last_row(&mut self, line: Option<u64>, why: &str) {
         let row = self.rows_done();
         self.notes.push(format!("{}: {why}", place(row, line)));
@@ -157,7 +157,7 @@ impl RowsBuilder {
         self.n_rows + self.broken.len() >= BLOCK_ROWS || n_bytes() >= BLOCK_BYTES
     }
 
-    /// What was gathered, `None` where nothing was; the next block begins.
+    /// Returns the collected rows, `None` if there are none, and starts the next block.
     fn finish(&mut self, bytes_read: u64) -> Option<RawBlock> {
         let first_row = self.rows_before + 1;
         self.rows_before = self.rows_done();

@@ -22,7 +22,7 @@ pub(crate) struct Csv {
     fields: Fields,
     delimiter: u8,
     names: Vec<String>,
-    /// Where the columns that were asked for are in a record.
+    /// Positions of the requested columns in a record.
     places: Vec<usize>,
 }
 
@@ -46,12 +46,12 @@ impl Csv {
         Ok(csv)
     }
 
-    /// The names of all columns; none in an empty file.
+    /// Returns the names of all columns; none in an empty file.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The same file, of which these columns are wanted.
+    /// Returns the reader of the same file, restricted to these columns.
     pub(crate) fn with_columns(mut self, columns: &[String]) -> Result<Csv, ReadError> {
         if self.names.is_empty() {
             return Err(ReadError::no_rows(&self.path, 1));
@@ -90,7 +90,7 @@ impl Csv {
         found.map_err(|source| ReadError::reading(&self.path, rows, source))
     }
 
-    /// The record has another number of fields than there are columns.
+    /// Marks the record as broken: its number of fields differs from the number of columns.
     fn break_record(&mut self, n_lines: u64, rows: &mut RowsBuilder) {
         let (found, wanted) = (self.fields.len(), self.names.len());
         let what =
@@ -103,13 +103,13 @@ impl Csv {
         }
     }
 
-    /// Lines of the record, the first and the last left out, that have the fields of a row.
+    /// Counts lines of the record, the first and the last left out, that have the fields of a row.
     fn rows_in_record(&self) -> usize {
         let lines = self.inner_lines();
         lines.filter(|line| self.looks_like_a_row(line)).count()
     }
 
-    /// The lines of the record between the first and the last.
+    /// Returns the lines of the record between the first and the last.
     fn inner_lines(&self) -> impl Iterator<Item = &[u8]> {
         let record = self.records.record();
         let ends = memchr::memchr(b'\n', record).zip(memchr::memrchr(b'\n', record));
@@ -125,7 +125,7 @@ impl Csv {
         n > 0 && n + 1 == self.names.len()
     }
 
-    /// What is worth a second look in a record of several lines, if anything.
+    /// Returns a warning about a suspicious record of several lines, if there is one.
     fn doubt(&self, n_lines: u64) -> Option<String> {
         let n_breaks = n_lines - 1;
         let n_inner = self.inner_lines().count();
@@ -184,7 +184,7 @@ impl ReadRow for Csv {
     }
 }
 
-/// What is wrong with a record that begins in `line`.
+/// Describes the error in a record that begins in `line`.
 fn complaint(found: &Found, line: u64) -> String {
     let remedy = "close it, or write a quote that is part of a text twice, in a text in quotes";
     match found {

@@ -16,14 +16,14 @@ pub struct Encoded {
     encoder: Encoder,
     with_labels: bool,
     rows_read: u64,
-    /// Columns that are handed on as they are.
+    /// Columns that are returned unchanged.
     keep: Vec<String>,
     is_done: bool,
 }
 
 impl Encoded {
-    /// Nothing read yet. Without labels, only the columns of the features need be there;
-    /// [`Reading::max_broken_share`] is not looked at.
+    /// Opens the files. Without labels, only the columns of the features must exist;
+    /// [`Reading::max_broken_share`] is ignored.
     pub fn open(
         files: Vec<PathBuf>,
         reading: &Reading,
@@ -33,8 +33,8 @@ impl Encoded {
         Encoded::open_keeping(files, reading, encoder, with_labels, &[])
     }
 
-    /// As [`Encoded::open`]; [`Encoded::kept`] hands on the columns `keep` of the rows behind a batch, as the files
-    /// hold them.
+    /// Opens files like [`Encoded::open`]; [`Encoded::kept`] returns the columns `keep` of the rows of a
+    /// batch, as they are in the files.
     pub fn open_keeping(
         files: Vec<PathBuf>,
         reading: &Reading,
@@ -55,10 +55,10 @@ impl Encoded {
         )
     }
 
-    /// As [`Encoded::open`], of the rows of a frame.
+    /// Encodes the rows of a frame like [`Encoded::open`].
     ///
     /// # Errors
-    /// A column is absent, or of a type that has no values for us.
+    /// A column is absent, or of an unsupported type.
     pub fn of_frame(
         frame: Frame,
         encoder: Encoder,
@@ -84,15 +84,15 @@ impl Encoded {
         self.rows_read
     }
 
-    /// What is worth telling of the files; see [`Rows::notes`].
+    /// Returns notes about the files; see [`Rows::notes`].
     pub fn notes(&self) -> Vec<String> {
         self.rows.notes()
     }
 
-    /// The next batch with the rows that it was encoded from, row by row.
+    /// Returns the next batch with the rows that it was encoded from, row by row.
     ///
     /// # Errors
-    /// As the iterator.
+    /// The same as the iterator.
     pub fn next_rows(&mut self) -> Option<Result<(RowsBlock, Batch), ReadError>> {
         if self.is_done {
             return None;
@@ -102,7 +102,7 @@ impl Encoded {
         rows
     }
 
-    /// The columns of a block that are to be handed on, in the order in which they were asked for.
+    /// Returns the columns of a block to keep, in the requested order.
     pub fn kept(&self, block: &Block) -> Block {
         let kept = self.keep.iter().filter_map(|name| block.column(name));
         Block {
@@ -128,7 +128,7 @@ impl Encoded {
     }
 }
 
-/// The columns that are read: those of the features, those of labels where they are wanted, those to keep.
+/// Returns the columns to read: those of the features, those of labels if requested, and those to keep.
 fn columns(encoder: &Encoder, with_labels: bool, keep: &[String]) -> Vec<String> {
     let schema = encoder.schema();
     let mut columns = match with_labels {

@@ -4,7 +4,7 @@ use encoding_rs::{WINDOWS_1252, mem};
 use serde::Serialize;
 use std::io::{self, BufRead, Read};
 
-/// How the bytes of texts stand for characters.
+/// Character encoding of texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Encoding {
     /// UTF-8; other bytes break their row.
@@ -17,7 +17,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Whether texts are UTF-8 as they are.
+    /// Returns true if texts are UTF-8 without conversion.
     pub fn is_utf8(&self) -> bool {
         *self == Encoding::Utf8
     }
@@ -34,7 +34,7 @@ impl Encoding {
         }
     }
 
-    /// A text that is no UTF-8, read in this encoding; `None` in UTF-8.
+    /// Decodes a text that is not UTF-8 from this encoding; `None` for UTF-8.
     pub(crate) fn decoded(self, text: &[u8]) -> Option<Vec<u8>> {
         if self == Encoding::Utf8 {
             return None;
@@ -50,7 +50,7 @@ pub(crate) struct Decoded<R> {
     input: R,
     encoding: Encoding,
     text: Vec<u8>,
-    /// How much of `text` was given out.
+    /// Number of bytes of `text` that were returned.
     place: usize,
 }
 

@@ -10,15 +10,15 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
-/// The files that files, globs and folders name, in their order; those of a folder or glob by name.
-/// Each is listed once. Of the folders inside a folder only those named `NAME=VALUE` are looked into;
-/// names that begin with `.` or `_` (such as `_SUCCESS`) are left out unless they are named in full.
+/// Returns the files that match files, globs and folders, in their order; those of a folder or glob by name.
+/// Each is listed once. Of the folders inside a folder only those named `NAME=VALUE` are searched; names that
+/// begin with `.` or `_` (such as `_SUCCESS`) are left out unless they are named in full.
 ///
-/// In a glob, `*`, `?`, `[...]` and `{one,other}` stand within one folder, and `**` for any number of
+/// In a glob, `*`, `?`, `[...]` and `{one,other}` match within one folder, and `**` matches any number of
 /// folders.
 ///
 /// # Errors
-/// One of them names nothing, or what is no file (a pipe, a device), or a folder holds no file.
+/// A pattern matches nothing, or something that is not a file (a pipe, a device), or a folder holds no file.
 pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut known = HashSet::new();
@@ -32,8 +32,8 @@ pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError
     Ok(files)
 }
 
-/// Says which folders inside those that `patterns` name hold files that [`files`] leaves out, because they are
-/// not named `NAME=VALUE`; `None` where there are none.
+/// Describes the folders inside those of `patterns` that hold files that [`files`] leaves out, because they
+/// are not named `NAME=VALUE`; `None` if there are none.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -68,7 +68,7 @@ pub fn folders_passed_over(patterns: &[String], root: &Path) -> Result<Option<St
     )))
 }
 
-/// The folders in a folder, and in those in it that are named `NAME=VALUE`, that are named otherwise.
+/// Returns the folders not named `NAME=VALUE` in a folder and in its subfolders that are.
 fn not_looked_into(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut others = Vec::new();
     let is_looked_into = |entry: &DirEntry| {
@@ -87,7 +87,7 @@ fn not_looked_into(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(others)
 }
 
-/// Whether a file that is not hidden lies in the folder, however deep.
+/// Returns true if the folder holds a file that is not hidden, at any depth.
 fn holds_a_file(folder: &Path) -> bool {
     let shown = entries(folder).filter_entry(|entry| !is_hidden(entry.file_name()));
     shown.flatten().any(|entry| entry.file_type().is_file())
@@ -156,7 +156,7 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// The files of a folder and of the folders in it that are named `NAME=VALUE`, by name.
+/// Returns the files of a folder and of the folders in it that are named `NAME=VALUE`, by name.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let is_looked_at = |entry: &DirEntry| {
         let name = entry.file_name();
@@ -190,7 +190,7 @@ fn entries(folder: &Path) -> walkdir::IntoIter {
         .into_iter()
 }
 
-/// The entry; `None` for one that is hidden anyway, such as the broken link that is an editor's lock.
+/// Returns the entry; `None` for a hidden one, such as the broken link of an editor's lock.
 fn readable(entry: Result<DirEntry, walkdir::Error>) -> Result<Option<DirEntry>, ReadError> {
     entry.map(Some).or_else(|error| {
         let name = error.path().and_then(Path::file_name);
@@ -268,7 +268,7 @@ impl<'p> Part<'p> {
     }
 }
 
-/// What a glob names, by name.
+/// Returns the paths that match a glob, sorted by name.
 fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut found = vec![root.to_owned()];
     for part in Path::new(pattern).components() {
@@ -285,7 +285,7 @@ fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found)
 }
 
-/// The entries of a folder whose name `is_named`; none of what is no folder.
+/// Returns the entries of a folder for whose name `is_named` returns true; empty if it is not a folder.
 fn named(folder: &Path, is_named: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, ReadError> {
     let folder = match folder.as_os_str().is_empty() {
         true => Path::new("."),
@@ -306,7 +306,7 @@ fn named(folder: &Path, is_named: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf
     Ok(found)
 }
 
-/// The folders in a folder, however deep, but for hidden ones.
+/// Returns the folders in a folder, at any depth, except for hidden ones.
 fn folders_below(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let is_looked_at =
         |entry: &DirEntry| !is_hidden(entry.file_name()) && entry.file_type().is_dir();

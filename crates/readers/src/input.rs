@@ -19,10 +19,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file; its first bytes tell whether it is compressed by gzip, zlib or Zstandard.
+    /// Opens a file; detects compression by gzip, zlib or Zstandard from its first bytes.
     ///
     /// # Errors
-    /// It cannot be opened, or its first bytes are those of a kind that is not read.
+    /// It cannot be opened, or its first bytes are those of an unsupported kind.
     pub(crate) fn open(path: &Path) -> Result<Input, ReadError> {
         let file = File::open(path).map_err(ReadError::io(path, "open"))?;
         let bytes_read = Arc::new(AtomicU64::new(0));
@@ -34,7 +34,7 @@ impl Input {
         let start = file.fill_buf().map_err(ReadError::io(path, "read"))?;
         refuse(path, start, unread)?;
         let mut reader = decompressed(file).map_err(ReadError::io(path, "read"))?;
-        // What is wrong with the compressed bytes is said when rows are read.
+        // Errors in the compressed bytes are reported when rows are read.
         if let Ok(start) = reader.fill_buf() {
             refuse(path, start, unread)?;
         }
@@ -44,7 +44,7 @@ impl Input {
     /// Opens a file of text in an encoding, which becomes UTF-8.
     ///
     /// # Errors
-    /// As [`open`](Input::open); or its text is UTF-16 or UTF-32, or it is no text.
+    /// The same as [`open`](Input::open); or its text is UTF-16 or UTF-32, or it is not text.
     pub(crate) fn open_text(path: &Path, encoding: Encoding) -> Result<Input, ReadError> {
         let mut input = Input::open(path)?;
         if let Ok(start) = input.fill_buf() {
@@ -62,7 +62,7 @@ impl Input {
     }
 }
 
-/// Refuses a file whose first bytes `unread` knows.
+/// Returns an error for a file whose first bytes `unread` recognises.
 fn refuse(
     path: &Path,
     start: &[u8],
@@ -92,7 +92,7 @@ impl BufRead for Input {
 
 fn decompressed(mut file: BufReader<Counted>) -> io::Result<Box<dyn BufRead + Send>> {
     let start = file.fill_buf()?;
-    // The length of a plain TFRecord's first record may look like anything; its checksum tells.
+    // The length of a plain TFRecord's first record may look like anything; its checksum identifies it.
     if tfrecord::is_start(start) {
         return Ok(Box::new(file));
     }
@@ -112,7 +112,7 @@ fn buffered(decoder: impl Read + Send + 'static) -> Box<dyn BufRead + Send> {
     Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
 }
 
-/// Whether these bytes begin a zlib stream. Its header has but two bytes, so a little of the rest must
+/// Returns true if these bytes begin a zlib stream. Its header has only two bytes, so a part of the rest must
 /// decompress too; after `x^`, which may begin a text, to a TFRecord.
 fn is_zlib(start: &[u8]) -> bool {
     let &[0x78, second, ..] = start else {

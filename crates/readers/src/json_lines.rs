@@ -21,14 +21,14 @@ pub(crate) struct JsonLines {
     line: Vec<u8>,
     /// Number of the line, from 1.
     line_number: u64,
-    /// Which column a key is, of those that were asked for.
+    /// Index of the requested column of each key.
     wanted: HashMap<String, usize>,
 }
 
 /// A line that is not blank.
 enum Line {
     Whole,
-    /// Longer than a row may be; the rest of it was passed over.
+    /// Longer than the limit of a row; the rest of it was skipped.
     TooLong,
 }
 
@@ -47,7 +47,7 @@ impl JsonLines {
         })
     }
 
-    /// The next line that is not blank; `None` at the end.
+    /// Reads the next line that is not blank; `None` at the end.
     fn next_line(&mut self, rows: u64) -> Result<Option<Line>, ReadError> {
         self.read_line()
             .map_err(|source| ReadError::reading(&self.path, rows, source))
@@ -80,7 +80,7 @@ impl JsonLines {
             .trim_ascii()
     }
 
-    /// What is wrong with the line, in the parser's words, and what to do.
+    /// Describes the error in the line, with the parser's message and advice.
     fn complaint(&self, line: &Line, error: Option<&serde_json::Error>) -> String {
         let text = self.text();
         match (line, error) {
@@ -96,7 +96,7 @@ impl JsonLines {
     }
 }
 
-/// What to do with a line that shows that the file is JSON, but not one object a line.
+/// Returns advice for a line that shows that the file is JSON, but not one object per line.
 fn hint(path: &Path, text: &[u8]) -> Option<String> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let file = file.trim_end_matches(".gz").trim_end_matches(".zst");
@@ -160,10 +160,10 @@ impl ReadRow for JsonLines {
     }
 }
 
-/// The keys of the first `n` objects, in order of appearance.
+/// Returns the keys of the first `n` objects, in order of appearance.
 ///
 /// # Errors
-/// A line is no object: the first, where no row may be broken; else where none is one.
+/// A line is not an object: the first line, if no row may be broken; otherwise all lines.
 pub(crate) fn keys(path: &Path, reading: &Reading, n: usize) -> Result<Vec<String>, ReadError> {
     let mut file = JsonLines::open(path, reading, &[])?;
     let mut keys = Keys::default();
@@ -212,7 +212,7 @@ impl Keys {
     }
 }
 
-/// Adds the keys of an object, whose values are passed over.
+/// Visitor that adds the keys of an object and skips its values.
 struct KeysOf<'k>(&'k mut Keys);
 
 impl<'de> Visitor<'de> for KeysOf<'_> {
@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for KeysOf<'_> {
     }
 }
 
-/// The values of the wanted columns in one line; `None` for an absent key.
+/// Returns the values of the wanted columns in one line; `None` for an absent key.
 fn cells<'a>(
     line: &'a [u8],
     wanted: &HashMap<String, usize>,

@@ -2,11 +2,11 @@
 
 use crate::tfrecord::is_start;
 
-/// What a file that begins so is, and what to do with it; `None` where it may be read.
+/// Returns the kind of a file by its first bytes, with advice; `None` if the file may be readable.
 pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| start.starts_with(magic);
     Some(match start {
-        // A TFRecord begins with a number, which may look like anything; its checksum tells.
+        // A TFRecord begins with a number, which may look like anything; its checksum identifies it.
         _ if is_start(start) => return None,
         [
             b'B',
@@ -65,7 +65,8 @@ pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The same of a file that should hold text: encodings of several bytes a character, and formats of rows.
+/// Returns the kind of a file that should hold text, like `unread`: encodings of several bytes per character,
+/// and formats of rows.
 pub(crate) fn unread_text(start: &[u8]) -> Option<&'static str> {
     let share_of_zeros = zeros(start);
     let is = |magic: &[u8]| start.starts_with(magic);
@@ -87,8 +88,8 @@ pub(crate) fn unread_text(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The share of zeros among the first bytes, if they stand as in UTF-16 or UTF-32: a character of ASCII
-/// is its byte there, and one or three zeros; 0 if they do not.
+/// Returns the share of zeros among the first bytes if they are placed as in UTF-16 or UTF-32, in which an
+/// ASCII character is its byte and one or three zeros; 0 otherwise.
 fn zeros(start: &[u8]) -> f64 {
     const LOOKED_AT: usize = 4096;
     let start = &start[..start.len().min(LOOKED_AT)];

@@ -1,4 +1,4 @@
-//! Where rows come from: files of five formats, record batches of a program, a made-up log, and the id cache.
+//! Sources of rows: files of five formats, record batches of a program, a synthetic log, and the id cache.
 //!
 //! [`prepare`](prepare::prepare) turns the files of a [`DataPlan`] into ids in the cache once;
 //! [`Cache`] gives them back in batches as often as a search needs them. [`Encoded`] turns files into

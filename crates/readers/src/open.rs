@@ -1,4 +1,4 @@
-//! Which reader for which file: the only place that looks at formats.
+//! Selection of the reader for a file: the only code that depends on formats.
 
 use crate::arrow;
 use crate::checked::Checked;
@@ -17,15 +17,15 @@ use std::path::{Path, PathBuf};
 
 /// Rows that [`column_names`] looks at where a file has no list of its columns.
 const ROWS_FOR_NAMES: usize = 8192;
-/// Rows that are looked at for a column that a folder stands for too.
+/// Number of rows searched for a column that a folder defines too.
 const ROWS_FOR_FOLDERS: usize = 100;
 
-/// The names of a file's columns: those of the header or the schema, or those that appear in the
-/// first 8192 rows of JSON lines and TFRecord; then those of folders named `NAME=VALUE` on its way.
+/// Returns the names of a file's columns: those of the header or the schema, or those in the first 8192 rows
+/// of JSON lines and TFRecord; then those of folders named `NAME=VALUE` on its path.
 ///
 /// # Errors
-/// The file cannot be read, or its format cannot be told; or the first row of JSON lines is none, unless
-/// broken rows may be left out and others are right.
+/// The file cannot be read, or its format cannot be detected; or the first row of JSON lines is not valid,
+/// except where broken rows may be left out and other rows are valid.
 pub fn column_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadError> {
     let mut names = own_names(path, reading, ROWS_FOR_NAMES)?;
     for partition in partitions(path) {
@@ -36,10 +36,10 @@ pub fn column_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadE
     Ok(names)
 }
 
-/// The columns of the first of these files that shows any: one without rows may not.
+/// Returns the columns of the first of these files that has any: a file without rows may have none.
 ///
 /// # Errors
-/// As [`column_names`]; none of them shows any.
+/// The same as [`column_names`]; or no file has columns.
 pub fn first_column_names(
     files: &[PathBuf],
     reading: &Reading,
@@ -58,7 +58,7 @@ pub fn first_column_names(
     }
 }
 
-/// The names of the columns that are in the file itself, of JSON lines and TFRecord in the first
+/// Returns the names of the columns that are in the file itself, of JSON lines and TFRecord in the first
 /// `n_rows` rows.
 fn own_names(path: &Path, reading: &Reading, n_rows: usize) -> Result<Vec<String>, ReadError> {
     match format(path, reading)? {
@@ -70,11 +70,11 @@ fn own_names(path: &Path, reading: &Reading, n_rows: usize) -> Result<Vec<String
     }
 }
 
-/// The rows of a file, of which `columns` are wanted, in that order.
+/// Opens the rows of a file and reads `columns`, in that order.
 ///
 /// # Errors
-/// The file cannot be read, its format cannot be told, or it lacks a column: JSON lines and TFRecord
-/// lack one that is in none of the first rows (about 8192).
+/// The file cannot be read, its format cannot be detected, or it lacks a column. JSON lines and TFRecord lack
+/// a column if it is in none of the first rows (about 8192).
 pub fn open(
     path: &Path,
     reading: &Reading,
@@ -83,8 +83,8 @@ pub fn open(
     open_with(path, reading, columns, false)
 }
 
-/// As [`open`]; with `absent_is_null`, a column that no row of JSON lines or TFRecord has is null
-/// everywhere. So a small file may lack what is rare, such as the conversions of the few that clicked.
+/// Opens a file like [`open`]. With `absent_is_null`, a column that is in no row of JSON lines or TFRecord is
+/// null in every row, so a small file may lack rare columns, such as the conversions after few clicks.
 pub(crate) fn open_with(
     path: &Path,
     reading: &Reading,
@@ -136,7 +136,7 @@ fn open_file(
     })
 }
 
-/// The folders on the way to a file that stand for wanted columns, and the columns' places.
+/// Returns the folders on the path of a file that define requested columns, and the columns' positions.
 fn wanted_partitions(
     path: &Path,
     reading: &Reading,
@@ -165,7 +165,7 @@ fn wanted_partitions(
     Ok(wanted)
 }
 
-/// The format as the plan states it, or by the file's name, or TFRecord, Parquet and Arrow by content.
+/// Returns the format in the plan, or by the file's name, or by content for TFRecord, Parquet and Arrow.
 fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
     let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
     refuse_unless_file(path, &metadata)?;

@@ -6,11 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
 thread_local! {
-    /// Whether a panic of this thread is awaited, so that nothing need be printed.
+    /// True if a panic of this thread is expected, so that nothing is printed.
     static AWAITED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has panics that are awaited print no message and no backtrace; all others are told as before.
+/// Suppresses the message and the backtrace of expected panics; all others are reported as before.
 fn keep_awaited_panics_quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -23,8 +23,8 @@ fn keep_awaited_panics_quiet() {
     });
 }
 
-/// What `read` returns; where it panics, what the panic said. Nothing that it left half done is read again: a
-/// file that failed is given up.
+/// Returns the result of `read`, or the message of its panic. State that a panic left incomplete is not used
+/// again: reading of that file ends.
 pub(crate) fn caught<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     keep_awaited_panics_quiet();
     let before = AWAITED.replace(true);
@@ -33,7 +33,7 @@ pub(crate) fn caught<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     caught.map_err(|panic| words(panic.as_ref()))
 }
 
-/// What a panic said, at most 200 characters of it.
+/// Returns the message of a panic, at most 200 characters of it.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

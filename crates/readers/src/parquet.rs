@@ -83,7 +83,7 @@ impl Parquet {
         Ok(true)
     }
 
-    /// The next rows, as many as fit; or one row that is broken.
+    /// Reads the next rows, as many as fit; or one row that is broken.
     fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ParquetError> {
         if !self.next_group()? {
             let claimed = self.file.metadata().file_metadata().num_rows().max(0) as usize;
@@ -122,7 +122,7 @@ impl Parquet {
         Ok(sizes)
     }
 
-    /// Leaves out the next row, which holds too much, and says in which column most of it is.
+    /// Skips the next row, which is too large, and reports the column that holds most of it.
     fn skip_row(&mut self) -> Result<BrokenRow, ParquetError> {
         let mut largest = (0, "");
         for (leaf, reader) in self.leaves.iter().zip(&mut self.readers) {
@@ -174,7 +174,7 @@ fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> 
     }
 }
 
-/// The names of all columns.
+/// Returns the names of all columns.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
     Ok(names_of(
         open_file(path)?.metadata().file_metadata().schema_descr(),
@@ -186,7 +186,7 @@ fn names_of(schema: &SchemaDescriptor) -> Vec<String> {
     fields.iter().map(|field| field.name().to_owned()).collect()
 }
 
-/// The top-level field of this name.
+/// Returns the top-level field of this name.
 fn root_of(path: &Path, schema: &SchemaDescriptor, name: &str) -> Result<usize, ReadError> {
     let fields = schema.root_schema().get_fields().iter().enumerate();
     let mut roots = fields.filter(|(_, field)| field.name() == name);
@@ -216,7 +216,7 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// The leaf of the top-level field `root`; the error says what the field is instead.
+    /// Returns the leaf of the top-level field `root`; the error names the unsupported type of the field.
     fn find(schema: &SchemaDescriptor, root: usize) -> Result<Leaf, String> {
         let mut leaves =
             (0..schema.num_columns()).filter(|&i| schema.get_column_root_idx(i) == root);
@@ -240,7 +240,7 @@ impl Leaf {
         })
     }
 
-    /// The next `n_rows` rows.
+    /// Reads the next `n_rows` rows.
     fn read(&self, reader: &mut ColumnReader, n_rows: usize) -> Result<Column, ParquetError> {
         let mut levels = Levels::default();
         let values = values::read(self.kind, reader, n_rows, &mut levels)?;
@@ -303,7 +303,7 @@ fn is_repeated(field: &Type) -> bool {
     info.has_repetition() && info.repetition() == Repetition::REPEATED
 }
 
-/// The definition level at which a list has an item; `None` without a repeated field.
+/// Returns the definition level at which a list has an item; `None` without a repeated field.
 fn item_level(root: &Type) -> Option<i16> {
     let mut level = 0;
     let mut field = root;
@@ -319,7 +319,7 @@ fn item_level(root: &Type) -> Option<i16> {
     }
 }
 
-/// The levels of some values: whether they are null, and whether they begin a row.
+/// Levels of values: they encode nulls and the beginnings of rows.
 #[derive(Default)]
 struct Levels {
     defined: Vec<i16>,

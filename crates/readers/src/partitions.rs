@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 /// The value of a folder whose rows have none.
 const NULL: &[u8] = b"__HIVE_DEFAULT_PARTITION__";
 
-/// A column that a folder on the way to a file stands for: one value for all rows.
+/// A column defined by a folder on the path of a file: one value for all rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Partition {
     /// The column's name.
@@ -17,13 +17,13 @@ pub(crate) struct Partition {
     value: Option<Vec<u8>>,
 }
 
-/// Whether a folder of this name stands for a column.
+/// Returns true if a folder of this name defines a column.
 pub(crate) fn is_partition(folder: &OsStr) -> bool {
     partition(folder).is_some()
 }
 
-/// The columns that the folders of a path stand for, the outermost first. Names and values may be
-/// percent-encoded, as the writers do for characters that a path cannot hold.
+/// Returns the columns defined by the folders of a path, the outermost first. Names and values may be
+/// percent-encoded, as writers do for characters that a path cannot hold.
 pub(crate) fn partitions(path: &Path) -> Vec<Partition> {
     let folders = path.parent().unwrap_or(Path::new("")).components();
     let names = folders.filter_map(|folder| match folder {
@@ -47,7 +47,7 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 }
 
 impl Partition {
-    /// The column in `n_rows` rows.
+    /// Returns the column in `n_rows` rows.
     pub(crate) fn column(&self, n_rows: usize) -> Column {
         let mut texts = Texts::default();
         let value = self.value.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where rows come from, as the run file states it.
+//! Sources of rows in the run file.
 
 use crate::encoding::Encoding;
 use crate::split::{Moment, TimeFormat};
@@ -19,15 +19,15 @@ pub struct DataPlan {
     pub test: Vec<String>,
     /// Folder that relative paths start from: the run file's.
     pub root: PathBuf,
-    /// How files are read.
+    /// Settings for reading files.
     pub reading: Reading,
-    /// How rows are divided into parts.
+    /// Division of rows into parts.
     pub split: Split,
     /// Folder of the id cache.
     pub cache: PathBuf,
 }
 
-/// How files are read.
+/// Settings for reading files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reading {
     /// The format; `None`: by each file's name.
@@ -38,8 +38,8 @@ pub struct Reading {
     pub delimiter: Option<u8>,
     /// Column names of CSV files that have no header line.
     pub header: Option<Vec<String>>,
-    /// How the bytes of texts stand for characters: of CSV files and JSON lines as a whole; in Parquet and
-    /// TFRecord, of texts that are no UTF-8.
+    /// Character encoding of texts: in CSV files and JSON lines, of the whole file; in Parquet and TFRecord,
+    /// of texts that are not UTF-8.
     #[serde(skip_serializing_if = "Encoding::is_utf8")]
     pub encoding: Encoding,
 }
@@ -71,7 +71,7 @@ pub enum Format {
     Arrow,
 }
 
-/// How the rows of [`DataPlan::train`] are divided into training, validation and test.
+/// Division of the rows of [`DataPlan::train`] into training, validation and test.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Split {
     /// By files.

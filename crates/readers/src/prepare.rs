@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub struct Prepared {
     /// The fitted schema.
     pub schema: Arc<Schema>,
-    /// What was read.
+    /// Report on the rows that were read.
     pub report: Report,
     /// The training part.
     pub train: Cache,
@@ -35,18 +35,18 @@ pub struct Prepared {
     pub test: Option<Cache>,
     /// The key of the data set in the cache.
     pub key: [u8; 32],
-    /// Whether it was there already.
+    /// True if it was in the cache already.
     pub was_cached: bool,
 }
 
-/// What was read, part by part.
+/// Report on the rows that were read, part by part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The parts that have rows.
     pub parts: Vec<PartReport>,
     /// Rows that could not be read and were left out.
     pub broken_rows: u64,
-    /// What is worth telling of the files: those without rows, rows that look wrong.
+    /// Notes about the files: files without rows, rows that look wrong.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The files, in their order. Empty where an earlier version wrote the cache.
@@ -69,10 +69,10 @@ pub struct FileReport {
     pub rows: u64,
 }
 
-/// What one part holds.
+/// Counts of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartReport {
-    /// Which part.
+    /// The part.
     pub part: Part,
     /// Its rows and labels.
     pub labels: LabelCounts,
@@ -81,10 +81,10 @@ pub struct PartReport {
     pub columns: Vec<ColumnCoverage>,
 }
 
-/// How far a pass over the files is.
+/// Progress of a pass over the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Which pass.
+    /// The pass.
     pub stage: Stage,
     /// Rows that were read so far.
     pub rows: u64,
@@ -97,7 +97,7 @@ pub struct Progress {
 /// A pass over the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Where the latest shares of the rows begin is looked for; only where the split states shares of time.
+    /// Search for the beginning of the latest shares of the rows; only if the split is by shares of time.
     Times,
     /// Vocabularies and scales are learned from the training rows.
     Fit,
@@ -122,7 +122,7 @@ pub enum PrepareError {
     /// The plan names no training file.
     #[error("no training files: `train` is empty; name files, globs or folders")]
     NoTrainingFiles,
-    /// One file under two keys: its rows would be learned from and judged on.
+    /// One file under two keys: its rows would be used for both training and evaluation.
     #[error(
         "{}: the file is named by `{first}` and by `{second}`; name it in one of them, or have \
          `split` divide it", path.display()
@@ -155,14 +155,14 @@ pub enum PrepareError {
     },
 }
 
-/// Reads, fits, splits and encodes the files of `plan` into its cache, unless they are there: a data
-/// set is known by its files (their places, sizes and times of change), how they are read and split,
-/// and `schema`. `on` is told about every block of about 8192 rows; its `Break` ends the work with
-/// [`PrepareError::Stopped`].
+/// Reads, fits, splits and encodes the files of `plan` into its cache if it does not hold them. The key of a
+/// data set depends on its files (paths, sizes and modification times), the settings for reading and
+/// splitting, and `schema`. `on` receives the progress after every block of about 8192 rows; its `Break` ends
+/// the work with [`PrepareError::Stopped`].
 ///
 /// Rows that cannot be read or encoded are left out and counted, up to
-/// [`max_broken_share`](crate::plan::Reading::max_broken_share). The result does not depend on how
-/// fast the threads are that read and encode.
+/// [`max_broken_share`](crate::plan::Reading::max_broken_share). The result does not depend on the speed of
+/// the threads that read and encode.
 ///
 /// # Errors
 /// See [`PrepareError`]. Nothing is left in the cache.
@@ -181,7 +181,7 @@ pub fn prepare(
     cached(plan, what, key, on)
 }
 
-/// What the cache holds under `key`, made first where it holds nothing.
+/// Returns the content of the cache for `key`, and creates it if it is missing.
 fn cached(
     plan: &DataPlan,
     what: passes::What<'_>,
@@ -197,12 +197,13 @@ fn cached(
     opened(&folder, record, key, false)
 }
 
-/// The same data set with its validation rows among the training rows, for a training on all of them: `base` is what
-/// [`prepare`] gave for the same plan. Vocabularies have the values that only validation rows hold at their
-/// end; every other id, and every number, is what it is in `base`. The test rows are encoded anew.
+/// Prepares the same data set with its validation rows among the training rows, for training on all of them.
+/// `base` is the result of [`prepare`] for the same plan. Values that only validation rows hold are appended
+/// to the vocabularies; every other id and every number is the same as in `base`. The test rows are encoded
+/// again.
 ///
 /// # Errors
-/// As [`prepare`].
+/// The same as [`prepare`].
 pub fn prepare_all(
     plan: &DataPlan,
     schema: &SchemaPlan,
@@ -226,12 +227,12 @@ pub fn prepare_all(
     cached(plan, what, key, on)
 }
 
-/// Prepares `plan` for a training that goes on from a model of the schema `earlier`: its vocabularies are extended by
-/// the values of the training rows, and every id, scale and knot stays what it was. The caller has checked that the
-/// plan fits ([`ncs_features::continued::misfits`]).
+/// Prepares `plan` for training that continues from a model of the schema `earlier`: its vocabularies are
+/// extended by the values of the training rows, and all ids, scales and knots are unchanged. The caller has
+/// checked that the plan fits ([`ncs_features::continued::misfits`]).
 ///
 /// # Errors
-/// As [`prepare`].
+/// The same as [`prepare`].
 pub fn prepare_from(
     plan: &DataPlan,
     schema: &SchemaPlan,
@@ -270,7 +271,7 @@ impl From<LatestError> for PrepareError {
 /// Finds the files of a plan.
 ///
 /// # Errors
-/// There is none for training, or one stands in two parts; see [`PrepareError`].
+/// There is no file for training, or a file is in two parts; see [`PrepareError`].
 pub fn check_files(plan: &DataPlan) -> Result<(), PrepareError> {
     PlanFiles::find(plan).map(drop)
 }
@@ -353,7 +354,7 @@ impl PlanFiles {
         Ok(())
     }
 
-    /// How the files are now.
+    /// Returns the current state of the files.
     fn states(&self) -> Result<Vec<FileState>, ReadError> {
         self.iter().map(|(_, file)| FileState::of(file)).collect()
     }
@@ -364,22 +365,22 @@ impl PlanFiles {
         files.try_for_each(|((_, file), state)| state.check(file))
     }
 
-    /// All files with the parts under which the plan lists them.
+    /// Returns all files with the parts under which the plan lists them.
     fn iter(&self) -> impl Iterator<Item = (Part, &PathBuf)> {
         let parts = Part::ALL.into_iter().zip(&self.parts);
         parts.flat_map(|(part, files)| files.iter().map(move |file| (part, file)))
     }
 }
 
-/// The columns of the log that a run reads, each once: those of the features, the labels, the truths,
-/// the group and the split.
+/// Returns the columns of the log that a run reads, each once: those of the features, the labels, the true
+/// probabilities, the group and the split.
 pub fn columns_of(plan: &DataPlan, schema: &SchemaPlan) -> Vec<String> {
     let mut columns = columns_read(&schema.fields, &schema.tasks, schema.group.as_ref());
     columns.extend(plan.split.column().map(str::to_owned));
     without_repeats(columns)
 }
 
-/// The columns of features, labels, truths and the group, each once.
+/// Returns the columns of features, labels, true probabilities and the group, each once.
 pub(crate) fn columns_read(
     fields: &[Field],
     tasks: &[Task],
@@ -409,15 +410,15 @@ fn without_repeats(mut names: Vec<String>) -> Vec<String> {
 pub struct FirstRows {
     /// Block by block.
     pub blocks: Vec<RowsBlock>,
-    /// Whether the files hold no others.
+    /// True if the files hold no other rows.
     pub are_all: bool,
 }
 
-/// What [`first_rows`] keeps in memory, and one block more.
+/// Memory limit of [`first_rows`], which may be exceeded by one block.
 const FIRST_ROWS_BYTES: usize = 32 << 20;
 
-/// The first `n` rows of the training files, or fewer where they are wide or there are no more: to look
-/// at them before a run. Files without rows are passed over.
+/// Reads the first `n` rows of the training files, for a preview before a run; fewer if the rows are wide or
+/// the files hold fewer. Files without rows are skipped.
 ///
 /// # Errors
 /// There is no such file, one cannot be read or lacks a column, or rows are broken.
@@ -447,7 +448,7 @@ pub fn first_rows(plan: &DataPlan, columns: &[String], n: usize) -> Result<First
     Ok(FirstRows { blocks, are_all })
 }
 
-/// Whether only the training files are split; other files keep their part.
+/// Returns the split for training files; `None` for other files, which keep their part.
 pub(crate) fn split_of(part: Part, split: &Split) -> Option<&Split> {
     (part == Part::Train).then_some(split)
 }

@@ -37,7 +37,7 @@ struct Open {
     rows: u64,
 }
 
-/// What is worth telling of files that could be read.
+/// Notes about files that could be read.
 #[derive(Default)]
 struct Seen {
     n_empty: u64,
@@ -46,33 +46,33 @@ struct Seen {
     first_doubtful: Option<String>,
 }
 
-/// Some rows of a file; the columns are in the order in which they were asked for.
+/// Rows of a file; the columns are in the requested order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowsBlock {
     /// The rows that could be read.
     pub block: Block,
     /// The file.
     pub file: PathBuf,
-    /// Number in the file, from 1, of the first row that was looked at.
+    /// Number in the file, from 1, of the first row that was read, broken or not.
     pub first_row: u64,
     /// The rows of the file, from there on, that could not be read.
     pub broken: Vec<BrokenRow>,
     /// Bytes on disk that were read so far, of all files.
     pub bytes_read: u64,
-    /// What is worth a second look in rows that could be read.
+    /// Warnings about rows that could be read.
     pub notes: Vec<String>,
-    /// Which of the files it is, from 0.
+    /// Index of the file, from 0.
     pub(crate) file_number: usize,
 }
 
 impl RowsBlock {
-    /// Number in the file of row `row` of the block; both count from 1, as errors do:
+    /// Returns the number in the file of row `row` of the block; both count from 1, as in errors:
     /// `error.at(|row| rows.in_file(row))`.
     pub fn in_file(&self, row: u64) -> u64 {
         row_in_file(self.first_row, &self.broken, row)
     }
 
-    /// An error of a row of this block as one of its file.
+    /// Converts an error of a row of this block to an error of its file.
     pub fn error(&self, error: EncodeError) -> ReadError {
         let path = self.file.clone();
         match row_of(&error) {
@@ -87,7 +87,7 @@ impl RowsBlock {
 }
 
 impl RowsBlock {
-    /// An error of the part of a row of this block as one of its file.
+    /// Converts an error in the part of a row of this block to an error of its file.
     pub fn split_error(&self, error: SplitError) -> ReadError {
         match error {
             SplitError::Column(error) => self.error(error),
@@ -108,7 +108,7 @@ impl RowsBlock {
     }
 }
 
-/// The row that an error is about, if it is about one.
+/// Returns the row of an error, if it has one.
 pub(crate) fn row_of(error: &EncodeError) -> Option<u64> {
     let mut found = None;
     let _ = error.clone().at(|row| *found.insert(row));
@@ -116,7 +116,7 @@ pub(crate) fn row_of(error: &EncodeError) -> Option<u64> {
 }
 
 impl Rows {
-    /// Nothing read yet.
+    /// Creates a reader of the files; no file is read yet.
     pub fn open(files: Vec<PathBuf>, reading: &Reading, columns: Vec<String>) -> Rows {
         Rows {
             files: files.into(),
@@ -131,10 +131,10 @@ impl Rows {
         }
     }
 
-    /// The rows of a frame, whose name stands where that of a file would.
+    /// Returns the rows of a frame; its name is used instead of a file name.
     ///
     /// # Errors
-    /// A column is absent, or of a type that has no values for us.
+    /// A column is absent, or of an unsupported type.
     pub fn of_frame(frame: Frame, columns: Vec<String>) -> Result<Rows, ReadError> {
         let path = PathBuf::from(frame.name());
         let source = Box::new(Checked {
@@ -153,13 +153,13 @@ impl Rows {
         Ok(rows)
     }
 
-    /// The next rows of the same file or of the next one; `None` after the last. Files without rows are
-    /// passed over, and [noted](Rows::notes).
+    /// Reads the next rows of the same file or of the next one; `None` after the last. Files without rows are
+    /// skipped, and [noted](Rows::notes).
     ///
     /// # Errors
-    /// A file cannot be read, changed meanwhile or lacks a column, no file holds rows, or more rows are
-    /// broken than [`Reading::max_broken_share`] allows. A column need not be in every file of JSON lines
-    /// or TFRecord: where the first one has it, it is null in a file without it.
+    /// A file cannot be read, was modified during reading or lacks a column, no file holds rows, or more rows
+    /// are broken than [`Reading::max_broken_share`] allows. In JSON lines and TFRecord a column need not be
+    /// in every file: if the first file has it, it is null in a file without it.
     pub fn next_block(&mut self) -> Result<Option<RowsBlock>, ReadError> {
         loop {
             let Some(mut file) = self.current.take() else {
@@ -186,8 +186,8 @@ impl Rows {
         }
     }
 
-    /// What is worth telling of the files that were read so far: those without rows, and rows that could be
-    /// read but look wrong.
+    /// Returns notes about the files that were read so far: files without rows, and rows that could be read
+    /// but look wrong.
     pub fn notes(&self) -> Vec<String> {
         self.seen.notes(self.n_opened)
     }
@@ -239,7 +239,7 @@ impl Rows {
 }
 
 impl Open {
-    /// The error itself, or that the file changed, which explains it.
+    /// Returns the error, or the error that the file was modified, if it was.
     fn blamed(&self, error: ReadError) -> ReadError {
         match &self.state {
             Some(state) => state.blamed(&self.path, error),
@@ -284,7 +284,7 @@ impl Seen {
     }
 }
 
-/// What tells that a file is another one, or was written to.
+/// Attributes that show that a file was replaced or modified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileState {
     n_bytes: u64,
@@ -321,7 +321,7 @@ impl FileState {
         Err(ReadError::Changed { path, what })
     }
 
-    /// The error itself, or that the file changed, which explains it.
+    /// Returns the error, or the error that the file was modified, if it was.
     fn blamed(&self, path: &Path, error: ReadError) -> ReadError {
         self.check(path).err().unwrap_or(error)
     }
@@ -347,7 +347,8 @@ pub(crate) struct BrokenRows {
     first: Option<(PathBuf, BrokenRow)>,
 }
 
-/// So many broken rows too many are borne until the end, as they may stand close together.
+/// Number of broken rows beyond the allowed share that are tolerated until the end, as they may be close
+/// together.
 const GRACE_ROWS: f64 = 100.0;
 
 impl BrokenRows {
@@ -360,7 +361,7 @@ impl BrokenRows {
         }
     }
 
-    /// How many there were.
+    /// Returns the number of broken rows.
     pub(crate) fn n_broken(&self) -> u64 {
         self.broken
     }

@@ -16,7 +16,7 @@ pub(crate) const WINDOW_BLOCKS: usize = 16;
 /// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Order {
-    /// As they lie in the file.
+    /// Order of the file.
     #[default]
     Sequential,
     /// Shuffled; every epoch otherwise.
@@ -43,13 +43,13 @@ pub enum Rows {
 pub(crate) struct Window {
     /// The blocks' numbers.
     pub(crate) blocks: Vec<usize>,
-    /// How many of their rows are visited.
+    /// Number of their rows that are visited.
     pub(crate) rows: u64,
     /// Seed of the order of rows; `None`: as they lie in the file.
     seed: Option<u64>,
 }
 
-/// The windows of an epoch, in order; blocks without a row to visit are left out.
+/// Returns the windows of an epoch, in order; blocks without rows to visit are left out.
 pub(crate) fn windows(blocks: &[BlockEntry], order: Order, rows: Rows) -> Vec<Window> {
     let visited = |&block: &usize| visited_rows(&blocks[block], rows);
     let mut wanted: Vec<usize> = (0..blocks.len())
@@ -71,7 +71,7 @@ pub(crate) fn windows(blocks: &[BlockEntry], order: Order, rows: Rows) -> Vec<Wi
     wanted.chunks(length).enumerate().map(window).collect()
 }
 
-/// How many rows of a block are visited.
+/// Returns the number of rows of a block that are visited.
 pub(crate) fn visited_rows(block: &BlockEntry, rows: Rows) -> u64 {
     match rows {
         Rows::All => u64::from(block.rows),
@@ -80,7 +80,7 @@ pub(crate) fn visited_rows(block: &BlockEntry, rows: Rows) -> u64 {
 }
 
 impl Window {
-    /// The rows to visit, in their order, once the window's blocks are read.
+    /// Returns the rows to visit, in their order, after the window's blocks are read.
     pub(crate) fn picks(&self, blocks: &[Batch], rows: Rows) -> Vec<Pick> {
         let mut picks = Vec::with_capacity(self.rows as usize);
         for (source, block) in blocks.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What every format's reader is, and what can be wrong with a file.
+//! Interface of the readers of all formats, and the errors in a file.
 
 use crate::partitions::partitions;
 use ncs_features::{Block, shown};
@@ -8,37 +8,37 @@ use std::path::{Path, PathBuf};
 
 /// The rows of one file, in order.
 pub trait Source: Send {
-    /// The next rows, about 8192 of them or 16 MiB; `None` after the last.
+    /// Reads the next rows, about 8192 of them or 16 MiB; `None` after the last.
     ///
     /// # Errors
-    /// The file cannot be read on; a row that cannot be read is no error here but a
-    /// [`BrokenRow`] of its block.
+    /// The rest of the file cannot be read. A row that cannot be read is not an error but a [`BrokenRow`] of
+    /// its block.
     fn next_block(&mut self) -> Result<Option<RawBlock>, ReadError>;
 }
 
 /// Rows that follow each other in a file, those that could not be read left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawBlock {
-    /// The rows that could be read: the columns that were asked for, in that order.
+    /// The rows that could be read: the requested columns, in the requested order.
     pub block: Block,
     /// Number in the file, from 1, of the first row that was looked at, broken or not.
     pub first_row: u64,
     /// The rows that could not be read, in file order.
     pub broken: Vec<BrokenRow>,
-    /// How much of the file was read so far: bytes on disk, compressed or not.
+    /// Number of bytes on disk read so far, compressed or not.
     pub bytes_read: u64,
-    /// What is worth a second look in rows that could be read, the row's number included.
+    /// Warnings about rows that could be read, with the row's number.
     pub notes: Vec<String>,
 }
 
 impl RawBlock {
-    /// Number in the file of row `row` of the block; both count from 1.
+    /// Returns the number in the file of row `row` of the block; both count from 1.
     pub fn in_file(&self, row: u64) -> u64 {
         row_in_file(self.first_row, &self.broken, row)
     }
 }
 
-/// Number in the file of row `row` of a block, from 1, whose rows begin at `first_row`.
+/// Returns the number in the file of row `row`, from 1, of a block whose rows begin at `first_row`.
 pub(crate) fn row_in_file(first_row: u64, broken: &[BrokenRow], row: u64) -> u64 {
     let mut number = first_row + row - 1;
     for broken in broken {
@@ -52,7 +52,7 @@ pub(crate) fn row_in_file(first_row: u64, broken: &[BrokenRow], row: u64) -> u64
 pub struct BrokenRow {
     /// Its number in the file, from 1; a header line does not count.
     pub row: u64,
-    /// What is wrong with it, its number included.
+    /// Description of the error, with the row's number.
     pub what: String,
 }
 
@@ -68,7 +68,7 @@ pub enum ReadError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// Operation that failed.
         doing: &'static str,
         /// Why not.
         source: io::Error,
@@ -80,11 +80,11 @@ pub enum ReadError {
         starting_at(pattern, root)
     )]
     NoFiles {
-        /// As the plan states it.
+        /// Pattern in the plan.
         pattern: String,
-        /// Where it was looked for.
+        /// Path that was searched.
         path: PathBuf,
-        /// Where relative paths start.
+        /// Start of relative paths.
         root: PathBuf,
     },
     /// A pipe, a device or the like, where a file is needed.
@@ -96,7 +96,7 @@ pub enum ReadError {
     NoFile {
         /// Its place.
         path: PathBuf,
-        /// What it is.
+        /// Kind of the file.
         found: &'static str,
     },
     /// The file is not as it was when it was opened.
@@ -108,7 +108,7 @@ pub enum ReadError {
     Changed {
         /// The file.
         path: PathBuf,
-        /// What changed.
+        /// Description of the change.
         what: String,
     },
     /// A folder without files.
@@ -121,15 +121,15 @@ pub enum ReadError {
         /// The folder.
         path: PathBuf,
     },
-    /// A glob that is none.
+    /// An invalid glob.
     #[error("\"{pattern}\": no glob: {what}")]
     Pattern {
-        /// As the plan states it.
+        /// Pattern in the plan.
         pattern: String,
-        /// What is wrong with it.
+        /// Description of the error.
         what: String,
     },
-    /// Neither the name nor the content tells the format.
+    /// The format cannot be detected from the name or the content.
     #[error(
         "{}: cannot tell its format from its name; set `format` to one of tfrecord, parquet, csv, \
          json_lines, arrow, or name it .tfrecord, .parquet, .csv, .tsv or .jsonl (then .gz or .zst), .arrow or .feather",
@@ -168,14 +168,14 @@ pub enum ReadError {
         /// Its type.
         found: String,
     },
-    /// The bytes are not what the format asks for, so that no later row can be found.
+    /// The bytes are not valid in the format, so that no later row can be found.
     #[error("{}: {}{what}", shown_path(path), after_rows(*.rows))]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Rows that were read before.
         rows: u64,
-        /// What is wrong, and what to do.
+        /// Description of the error, with advice.
         what: String,
     },
     /// The file is as it was written, but nothing here can read it.
@@ -183,7 +183,7 @@ pub enum ReadError {
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What cannot be read, and what to do.
+        /// Description of the unsupported content, with advice.
         what: String,
     },
     /// Two columns of one name, of which it is not clear which is meant.
@@ -194,7 +194,7 @@ pub enum ReadError {
         /// Their name.
         column: String,
     },
-    /// A column of the file that a folder on its way stands for too.
+    /// A column of the file that a folder on its path defines too.
     #[error(
         "{}: column {column:?} is in the file, and a folder on its way is named {column}=...; it is \
          not clear which is meant: rename the folder, or leave the column out of the files",
@@ -211,7 +211,7 @@ pub enum ReadError {
     NoRows {
         /// The file, or the first of them.
         path: PathBuf,
-        /// How many there are.
+        /// Number of files.
         files: u64,
     },
     /// A row that cannot be used, where none may be left out.
@@ -221,7 +221,7 @@ pub enum ReadError {
         path: PathBuf,
         /// The row, from 1.
         row: u64,
-        /// What is wrong with it, its number included.
+        /// Description of the error, with the row's number.
         what: String,
     },
     /// More rows cannot be used than may be left out.
@@ -231,7 +231,7 @@ pub enum ReadError {
         shown_path(path)
     )]
     TooManyBroken {
-        /// How many rows cannot be used.
+        /// Number of rows that cannot be used.
         broken: u64,
         /// Out of how many.
         rows: u64,
@@ -241,7 +241,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Its row, from 1.
         row: u64,
-        /// What is wrong with it, its number included.
+        /// Description of the error, with the row's number.
         what: String,
     },
     /// The features and the rows do not fit, whatever the row.
@@ -249,19 +249,20 @@ pub enum ReadError {
     Encode {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Cause of the error.
         error: ncs_features::EncodeError,
     },
 }
 
-/// The column that a text names as `column "x"`.
+/// Returns the column that a text names as `column "x"`.
 fn named(what: &str) -> Option<String> {
     let (_, rest) = what.split_once("column \"")?;
     let (column, _) = rest.split_once('"')?;
     Some(column.to_owned())
 }
 
-/// `; relative paths start at /logs`, where `pattern` is one and that says more than the file looked for.
+/// Returns `; relative paths start at /logs` if `pattern` is relative and `root` is not empty; otherwise an
+/// empty text.
 fn starting_at(pattern: &str, root: &Path) -> String {
     match Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
         true => String::new(),
@@ -276,7 +277,7 @@ fn no_rows(files: u64) -> String {
     }
 }
 
-/// A path as it is shown: without characters that a terminal would obey.
+/// Returns a path for display, with control characters escaped.
 pub fn shown_path(path: &Path) -> String {
     let escaped = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -293,7 +294,7 @@ fn after_rows(rows: u64) -> String {
 }
 
 impl ReadError {
-    /// The file (or what messages call the frame) that it is about, where it is about one.
+    /// Returns the file (or the name of the frame) of the error, if it has one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             ReadError::Pattern { .. } => None,
@@ -316,7 +317,7 @@ impl ReadError {
         }
     }
 
-    /// The row of the file, from 1, that it is about, where it is about one.
+    /// Returns the row of the file, from 1, of the error, if it has one.
     pub fn row(&self) -> Option<u64> {
         match self {
             ReadError::Row { row, .. } | ReadError::TooManyBroken { row, .. } => Some(*row),
@@ -324,7 +325,7 @@ impl ReadError {
         }
     }
 
-    /// The column that it is about, where it is about one; of a row, the one that its words name.
+    /// Returns the column of the error, if it has one; for an error of a row, the column named in its text.
     pub fn column(&self) -> Option<String> {
         match self {
             ReadError::MissingColumn { column, .. }
@@ -354,7 +355,7 @@ impl ReadError {
         }
     }
 
-    /// `need` is what the file needs that no reader here has.
+    /// Returns the error of a file that needs the unsupported feature `need`.
     pub(crate) fn unsupported(path: &Path, need: impl fmt::Display) -> ReadError {
         let what = format!(
             "this kind of file is not supported ({need}); it is not damaged: write it in another way"
@@ -365,7 +366,7 @@ impl ReadError {
         }
     }
 
-    /// The file's first bytes say that it `is` of a kind that is not read, and what to do.
+    /// Returns the error of a file whose first bytes show that it `is` of an unsupported kind, with advice.
     pub(crate) fn unread(path: &Path, is: &str) -> ReadError {
         ReadError::Unsupported {
             path: path.to_owned(),
@@ -380,7 +381,7 @@ impl ReadError {
         }
     }
 
-    /// None of `files` files, of which `path` is the first, holds a row.
+    /// Returns the error that none of `files` files, of which `path` is the first, holds a row.
     pub(crate) fn no_rows(path: &Path, files: u64) -> ReadError {
         ReadError::NoRows {
             path: path.to_owned(),
@@ -388,7 +389,8 @@ impl ReadError {
         }
     }
 
-    /// Neither the columns of the file, `present`, nor the folders on its way have this one.
+    /// Returns the error that neither the columns of the file, `present`, nor the folders on its path have
+    /// this column.
     pub(crate) fn missing(path: &Path, column: &str, present: &[String]) -> ReadError {
         let folders = partitions(path).into_iter().map(|partition| partition.name);
         let folders = folders.filter(|name| !present.contains(name));
@@ -401,7 +403,8 @@ impl ReadError {
         }
     }
 
-    /// `source` came while bytes were read (and decompressed), after `rows` rows.
+    /// Returns the error for `source`, which occurred while bytes were read (and decompressed), after `rows`
+    /// rows.
     pub(crate) fn reading(path: &Path, rows: u64, source: io::Error) -> ReadError {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => ReadError::damaged(
@@ -418,7 +421,7 @@ impl ReadError {
     }
 }
 
-/// `; the nearest is "click"`, where some name is like `column`.
+/// Returns `; the nearest is "click"` if some name is similar to `column`.
 fn nearest(column: &str, present: &[String]) -> String {
     let start = |name: &str| shown::start(name).to_lowercase();
     let wanted = start(column);
@@ -431,7 +434,7 @@ fn nearest(column: &str, present: &[String]) -> String {
     }
 }
 
-/// The first names of many.
+/// Returns the first names of many.
 fn listed(names: &[String]) -> String {
     match names {
         [] => "no column".to_owned(),

@@ -1,4 +1,4 @@
-//! Which rows are for training, validation and test.
+//! Division of rows into training, validation and test.
 
 mod latest;
 mod tally;
@@ -21,11 +21,11 @@ pub use times::{Moment, TimeFormat};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// What the model learns from.
+    /// Rows from which the model learns.
     Train,
-    /// What every choice is made on.
+    /// Rows for every choice of model and settings.
     Valid,
-    /// What is looked at once.
+    /// Rows for a single, final evaluation.
     Test,
 }
 
@@ -42,7 +42,7 @@ impl Part {
         }
     }
 
-    /// The name of its file in the cache.
+    /// Returns the name of its file in the cache.
     pub(crate) fn file_name(self) -> String {
         format!("{}.ids", self.name())
     }
@@ -65,7 +65,7 @@ pub enum SplitError {
         /// The row, from 1.
         row: u64,
     },
-    /// Shares of time of which nobody asked the files where they begin.
+    /// Shares of time whose boundaries were not resolved on the files.
     #[error(
         "column \"{column}\": the split states shares of time; resolve it before rows are divided"
     )]
@@ -76,7 +76,7 @@ pub enum SplitError {
 }
 
 impl SplitError {
-    /// The same error where the block's first row comes after `rows` rows of the file.
+    /// Returns the same error for a block whose first row comes after `rows` rows of the file.
     pub fn after(self, rows: u64) -> SplitError {
         match self {
             SplitError::Column(error) => SplitError::Column(error.after(rows)),
@@ -90,7 +90,7 @@ impl SplitError {
 }
 
 impl Split {
-    /// The column that it looks at.
+    /// Returns the column that the split reads.
     pub fn column(&self) -> Option<&str> {
         match self {
             Split::Files | Split::Row { .. } => None,
@@ -100,19 +100,19 @@ impl Split {
         }
     }
 
-    /// The part of each row of a block of the training files, whose first row is number `first_row`
+    /// Returns the part of each row of a block of the training files, whose first row is number `first_row`
     /// (from 0, over all of them).
     ///
-    /// By hash, a row's place in [0, 1) is XXH3 under the seed, of its value's text or of the eight
-    /// little-endian bytes of its number; the first `valid` of it is validation, the next `test`
-    /// test. A row without a value is placed by its number, so that shares are kept and nobody is
-    /// in two parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on
-    /// validation; instants are compared as such, whatever unit, zone and form they are written in.
+    /// By hash, a row's position in [0, 1) is XXH3 under the seed, of its value's text or of the eight
+    /// little-endian bytes of its number; the first `valid` of the interval is validation, the next `test` is
+    /// test. A row without a value is placed by its number, so that shares are kept and no value is in two
+    /// parts. By time, rows from `test_from` on are test, earlier ones from `valid_from` on are validation;
+    /// instants are compared as such, in any unit, zone and format.
     ///
     /// # Errors
-    /// The column is absent, holds several values in a row, no time where one is needed, a text that is
-    /// no time, or a number that is none beside a boundary that is an instant; or shares of time are not
-    /// [resolved](resolve).
+    /// The column is absent, or holds several values in a row, no time where one is needed, a text that is
+    /// not a time, or a number that is not valid beside a boundary that is an instant; or shares of time are
+    /// not [resolved](resolve).
     pub fn parts(&self, block: &Block, first_row: u64) -> Result<Vec<Part>, SplitError> {
         let rows = 0..block.n_rows;
         match self {
@@ -160,7 +160,8 @@ impl Split {
     }
 }
 
-/// The places of rows by the text of their value, or by their number where they have none.
+/// Returns the positions of rows in [0, 1), by the text of their value, or by their number if they have no
+/// value.
 fn places(
     column: &Column,
     rows: Range<usize>,
@@ -180,7 +181,7 @@ fn place_of_number(row: u64, seed: u64) -> f64 {
     place(&row.to_le_bytes(), seed)
 }
 
-/// A number in [0, 1).
+/// Returns a position in [0, 1).
 fn place(name: &[u8], seed: u64) -> f64 {
     (seeded_hash(name, seed) >> 11) as f64 / (1u64 << 53) as f64
 }

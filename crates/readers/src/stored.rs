@@ -1,10 +1,10 @@
-//! What stored decimals, unsigned numbers and bytes say, the same from Parquet and from Arrow.
+//! Conversion of stored decimals, unsigned numbers and bytes to values, the same for Parquet and Arrow.
 
 use ncs_features::{Texts, Values};
 use num_bigint::BigInt;
 use std::fmt::Write;
 
-/// Whole numbers; beyond 63 bits texts of all their digits.
+/// Converts to whole numbers; numbers beyond 63 bits become texts of all their digits.
 pub(crate) fn unsigned(numbers: Vec<u64>) -> Values {
     let whole = numbers.iter().map(|&x| i64::try_from(x).ok());
     match whole.collect::<Option<Vec<i64>>>() {
@@ -18,8 +18,8 @@ const EXACT: u128 = 1_000_000_000_000_000;
 /// Ten to the powers up to this one is exact too.
 const EXACT_SCALE: u32 = 22;
 
-/// Whole numbers where the scale is 0, numbers where they keep all digits, texts otherwise: either way
-/// a value has one text.
+/// Converts to whole numbers if the scale is 0, to numbers if they keep all digits, and to texts otherwise.
+/// The canonical text of a value is the same in each case.
 pub(crate) fn decimals(unscaled: Vec<i128>, scale: u32) -> Values {
     let whole = unscaled.iter().map(|&x| i64::try_from(x).ok());
     if scale == 0
@@ -35,7 +35,7 @@ pub(crate) fn decimals(unscaled: Vec<i128>, scale: u32) -> Values {
     texts(unscaled.into_iter().map(text))
 }
 
-/// Big-endian two's complements of any length; the error names one that is too long for any decimal.
+/// Converts big-endian two's complements of any length; the error names one that is too long for any decimal.
 pub(crate) fn decimals_of_bytes<'a>(
     values: impl Iterator<Item = &'a [u8]> + Clone,
     scale: u32,
@@ -53,7 +53,7 @@ pub(crate) fn decimals_of_bytes<'a>(
     })
 }
 
-/// The shortest text of a whole number that is divided by ten to the power of `scale`.
+/// Returns the shortest text of a whole number that is divided by ten to the power of `scale`.
 fn decimal_text(unscaled: &str, scale: u32) -> String {
     let scale = scale as usize;
     let (sign, digits) = match unscaled.strip_prefix('-') {
@@ -68,7 +68,7 @@ fn decimal_text(unscaled: &str, scale: u32) -> String {
     }
 }
 
-/// The text of 16 bytes, with hyphens.
+/// Returns the text of 16 bytes, with hyphens.
 pub(crate) fn uuid(bytes: &[u8]) -> String {
     let digits = hexadecimal(bytes);
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);

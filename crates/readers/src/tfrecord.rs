@@ -22,14 +22,14 @@ pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
         .wrapping_add(0xA282_EAD8)
 }
 
-/// Whether a file of records may start with these bytes.
+/// Returns true if a file of records may start with these bytes.
 pub(crate) fn is_start(bytes: &[u8]) -> bool {
     bytes
         .first_chunk()
         .is_some_and(|header| length(header).is_some())
 }
 
-/// The length that a header says; `None` where it fails its checksum.
+/// Returns the length in a header; `None` if the checksum is wrong.
 fn length(header: &[u8; HEADER_BYTES]) -> Option<u64> {
     let (length, crc) = header.split_at(8);
     let is_right = masked_crc(length).to_le_bytes() == crc;
@@ -41,7 +41,7 @@ pub(crate) struct TfRecord {
     path: PathBuf,
     input: Input,
     record: Vec<u8>,
-    /// Which column a feature is, of those that were asked for.
+    /// Index of the requested column of each feature.
     wanted: HashMap<Vec<u8>, usize>,
 }
 
@@ -92,7 +92,7 @@ impl TfRecord {
         }
     }
 
-    /// Reads so many bytes into `record`; `false` where the file ended before them.
+    /// Reads that many bytes into `record`; returns `false` if the file ends before them.
     fn fill(&mut self, n_bytes: u64, rows: u64) -> Result<bool, ReadError> {
         self.record.clear();
         let mut limited = (&mut self.input).take(n_bytes);
@@ -142,7 +142,7 @@ impl ReadRow for TfRecord {
     }
 }
 
-/// The names of the features of the first `n` records, in order of appearance.
+/// Returns the names of the features of the first `n` records, in order of appearance.
 pub(crate) fn names(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
     let mut file = TfRecord::open(path, &[])?;
     let mut names: Vec<String> = Vec::new();
@@ -166,9 +166,9 @@ pub(crate) fn names(path: &Path, n: usize) -> Result<Vec<String>, ReadError> {
     Ok(names)
 }
 
-/// How a record was found.
+/// Result of reading a record.
 enum Record {
-    /// As it was written.
+    /// The record is intact.
     Right,
     /// It fails its checksum.
     Damaged,
@@ -207,7 +207,7 @@ fn push(column: &mut ColumnBuilder, feature: Option<&Feature<'_>>) {
     }
 }
 
-/// The features of the wanted columns; the error says why the bytes are no row.
+/// Returns the features of the requested columns; the error describes why the bytes are not a row.
 fn wanted_features<'a>(
     example: &'a [u8],
     wanted: &HashMap<Vec<u8>, usize>,
@@ -298,7 +298,7 @@ fn ints(list: &[u8]) -> Option<Vec<i64>> {
     Some(ints)
 }
 
-/// The length-delimited fields of this number in a message.
+/// Returns the length-delimited fields of this number in a message.
 fn messages(bytes: &[u8], number: u64) -> impl Iterator<Item = Option<&[u8]>> {
     Fields { bytes }.filter_map(move |field| match field {
         None => Some(None),
@@ -307,7 +307,8 @@ fn messages(bytes: &[u8], number: u64) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// The fields of a protobuf message: number and value; `None`, and no more, where it is none.
+/// Iterator over the fields of a protobuf message: number and value; yields `None` once and ends if the
+/// message is invalid.
 struct Fields<'a> {
     bytes: &'a [u8],
 }
@@ -376,7 +377,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As TensorFlow wrote it before a record of 872 bytes.
+    /// The header is the one that TensorFlow wrote before a record of 872 bytes.
     #[test]
     fn checksums_are_those_of_tensorflow() {
         assert_eq!(masked_crc(&872u64.to_le_bytes()), 0x7DC9_AD04);

@@ -4,8 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::SystemTime;
 
-/// A number that nobody else draws: from the system's random numbers, the process and the time. A process
-/// number alone is not enough: in containers every process may be number 1.
+/// Returns a number unique to this call, from the system's random numbers, the process and the time. A
+/// process number alone is not enough: in containers every process may be number 1.
 pub fn unique_number() -> u64 {
     RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }

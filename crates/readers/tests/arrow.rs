@@ -1,4 +1,4 @@
-//! Record batches: what each type says, that it does not matter where batches end, and that damage is an error.
+//! Record batches: the values of each type, independence of batch boundaries, and errors for damaged data.
 
 use arrow_array::types::*;
 use arrow_array::*;
@@ -289,7 +289,7 @@ fn bytes_that_are_no_utf_8_are_a_broken_row() {
     assert!(matches!(&error, ReadError::Row { row: 3, .. }), "{error}");
 }
 
-/// A batch of 3 columns whose text names its rows.
+/// Returns a batch of 3 columns whose text names its rows.
 fn rows(from: usize, n: usize) -> RecordBatch {
     let numbers = Int64Array::from_iter_values((from..from + n).map(|row| row as i64));
     let words = (from..from + n).map(|row| format!("word {}, which is long", row % 700));
@@ -310,7 +310,7 @@ fn wanted() -> Vec<String> {
     COLUMNS.map(str::to_owned).to_vec()
 }
 
-/// All values of a column, as texts.
+/// Returns all values of a column, as texts.
 fn all_texts(mut rows: Rows, place: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut buffer = ncs_features::value::TextBuffer::default();
@@ -344,7 +344,7 @@ fn write_file(path: &Path, batches: &[RecordBatch]) {
 #[test]
 fn files_and_streams_are_told_apart_and_read_the_same() {
     let folder = tempdir().unwrap();
-    // One dictionary for all batches, as the file format wants it.
+    // One dictionary for all batches, as the file format requires.
     let all = rows(0, 9100);
     let batches = [all.slice(0, 9000), all.slice(9000, 100)];
     let file = folder.path().join("a.feather");

@@ -1,4 +1,4 @@
-//! What a part holds against the training rows, whether its rows come after them or among them.
+//! Coverage of a part by the training rows, both for parts later in time and for random parts.
 
 mod made_up;
 

@@ -33,7 +33,7 @@ fn in_folder(folder: &Path) -> Vec<PathBuf> {
     files(&[".".to_owned()], folder).unwrap()
 }
 
-/// The values of a column as text; `None` for a null.
+/// Returns the values of a column as text; `None` for a null.
 fn texts(column: &Column, n_rows: usize) -> Vec<Option<String>> {
     let mut buffer = ncs_features::value::TextBuffer::default();
     let mut text = |row| {

@@ -49,14 +49,14 @@ fn blocks(path: &Path, reading: &Reading, columns: &[&str]) -> Result<Vec<RowsBl
     Ok(blocks)
 }
 
-/// The columns of a file of one block.
+/// Returns the columns of a file of one block.
 fn columns(path: &Path, wanted: &[&str]) -> Vec<Column> {
     let mut blocks = blocks(path, &Reading::default(), wanted).unwrap();
     assert_eq!(blocks.len(), 1);
     blocks.remove(0).block.columns
 }
 
-/// What is said of a file, without its path.
+/// Returns the error message of a file, without its path.
 fn complaint(path: &Path, reading: &Reading, wanted: &[&str]) -> String {
     let error = blocks(path, reading, wanted).unwrap_err().to_string();
     error.replace(&path.display().to_string(), "FILE")
@@ -266,7 +266,7 @@ fn a_tfrecord_without_a_telling_name_is_known_by_its_content() {
     );
 }
 
-/// A record of these bytes; the checksum of the bytes is left to be wrong.
+/// Returns a record of these bytes; the checksum of the bytes is left to be wrong.
 fn record(bytes: &[u8]) -> Vec<u8> {
     let length = (bytes.len() as u64).to_le_bytes();
     let crc = crc32c::crc32c(&length)
@@ -278,7 +278,7 @@ fn record(bytes: &[u8]) -> Vec<u8> {
     [&length[..], &crc.to_le_bytes(), bytes, &data.to_le_bytes()].concat()
 }
 
-/// An example of features of one whole number each.
+/// Returns an example of features of one whole number each.
 fn example(features: &[(&str, u8)]) -> Vec<u8> {
     let feature = |(name, x): &(&str, u8)| {
         let value = [0x1A, 3, 0x0A, 1, *x];
@@ -291,7 +291,7 @@ fn example(features: &[(&str, u8)]) -> Vec<u8> {
     message(1, &all)
 }
 
-/// A field of a protobuf message that holds bytes.
+/// Returns a field of a protobuf message that holds bytes.
 fn message(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut field = vec![number << 3 | 2];
     let mut length = bytes.len();
@@ -492,7 +492,7 @@ fn columns_of_a_run_come_once() {
     assert_eq!(columns_of(&plan, &schema()), expected);
 }
 
-/// A file of 30 rows of every format.
+/// Returns a file of 30 rows of every format.
 fn small_files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {

@@ -124,7 +124,7 @@ fn all_rows_are_encoded_as_they_were_with_new_values_at_the_end() {
             (before, after) => assert_eq!(before, after),
         }
     }
-    // Where new values are unknown again, all rows are the rows of both parts.
+    // If new values become unknown again, all rows are the rows of both parts.
     let ids = |cache: &Cache| -> Vec<u32> {
         let batches = cache.batches(BatchPlan::default()).map(Result::unwrap);
         batches

@@ -41,7 +41,7 @@ fn encoder() -> Encoder {
     }))
 }
 
-/// The ids of all rows of a file, column by column.
+/// Returns the ids of all rows of a file, column by column.
 fn ids(file: PathBuf) -> Vec<Vec<u32>> {
     let wanted = COLUMNS.map(str::to_owned).to_vec();
     let mut rows = Rows::open(vec![file], &Reading::default(), wanted);

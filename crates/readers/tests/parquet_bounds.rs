@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::{TempDir, tempdir};
 
-/// What a block may hold, and twice: a row may be as large, and pages are read whole.
+/// Maximum size of a block, doubled: a row may be as large, and pages are read whole.
 const BLOCK: usize = 16 << 20;
 
 /// The values of a column with their definition and repetition levels.

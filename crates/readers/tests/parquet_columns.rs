@@ -92,7 +92,7 @@ fn written() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The column in the first row group; the second must be the same.
+/// Returns the column in the first row group; the second must be the same.
 fn read(path: &Path, name: &str) -> Column {
     let mut file = open(path, &Reading::default(), &[name.to_owned()]).unwrap();
     let first = file.next_block().unwrap().unwrap();

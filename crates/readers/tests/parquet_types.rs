@@ -1,4 +1,4 @@
-//! What the types of Parquet say, as texts: ids of any width, decimals, dates, times and bytes.
+//! Values of the Parquet types as texts: ids of any width, decimals, dates, times and bytes.
 
 use ncs_features::Block;
 use ncs_features::value::TextBuffer;
@@ -22,7 +22,7 @@ enum Stored<'a> {
     Fixed(&'a [&'a [u8]]),
 }
 
-/// A column of this type, written and read.
+/// Returns a column of this type, written and read.
 fn read(kind: &str, stored: &Stored<'_>) -> Block {
     let folder = tempdir().unwrap();
     let path = folder.path().join("a.parquet");

@@ -17,7 +17,7 @@ use tempfile::tempdir;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());
 
-/// Where the schema has `user`, and the first past rate.
+/// Position of `user` in the schema, and of the first past rate.
 const USER: usize = 0;
 const RATE: usize = 6;
 
@@ -40,7 +40,7 @@ fn batches(cache: &Cache) -> Vec<Batch> {
     cache.batches(plan).map(Result::unwrap).collect()
 }
 
-/// All numbers of a field, as bits.
+/// Returns all numbers of a field, as bits.
 fn numbers(cache: &Cache, field: usize) -> Vec<u32> {
     let batches = batches(cache);
     let of = |ids: &FieldIds| ids.numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -50,7 +50,7 @@ fn numbers(cache: &Cache, field: usize) -> Vec<u32> {
         .collect()
 }
 
-/// The places of missing numbers.
+/// Returns the places of missing numbers.
 fn share_missing(cache: &Cache, field: usize) -> f64 {
     let numbers = numbers(cache, field);
     let rows: Vec<_> = numbers.chunks(3).collect();
@@ -119,7 +119,7 @@ fn later_rows_have_the_final_state_and_training_rows_an_earlier_one() {
         "{notes}"
     );
     check_later_rows(&prepared);
-    // The first of 32 blocks knows nothing, and so do the first rows of each user.
+    // Rows of the first of 32 blocks have no past counts, and neither have the first rows of each user.
     let missing = share_missing(&prepared.train, RATE + 2);
     assert!((0.03..0.3).contains(&missing), "{missing}");
     let rate = prepared.schema.rate(RATE).unwrap();
@@ -231,7 +231,7 @@ fn users_of_a_split_by_user_have_no_past_in_training_either() {
     }
 }
 
-/// A number in [0, 1) from another: the same in every run.
+/// Returns a number in [0, 1) from another: the same in every run.
 fn noise(number: u64) -> f64 {
     let mut state = number;
     (ncs_features::hash::split_mix(&mut state) >> 11) as f64 / (1u64 << 53) as f64

@@ -30,7 +30,7 @@ fn complaint(plan: &DataPlan, schema: &SchemaPlan) -> String {
     error.replace(&plan.root.display().to_string(), "ROOT")
 }
 
-/// All rows, as text, in which NaN is itself.
+/// Returns all rows, as text, in which NaN is itself.
 fn rows(cache: &Cache) -> String {
     let batches: Vec<Batch> = cache
         .batches(BatchPlan::default())
@@ -58,7 +58,7 @@ fn put(path: &Path, row: usize, place: usize, value: &str) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-/// Where the made-up log has its columns.
+/// Positions of the columns of the synthetic log.
 const PRICE: usize = 4;
 const CLICK: usize = 16;
 

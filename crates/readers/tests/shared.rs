@@ -13,7 +13,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     Some(path.join(name))
 }
 
-/// All blocks of a file.
+/// Returns all blocks of a file.
 fn blocks(path: PathBuf, columns: &[&str]) -> Vec<Block> {
     let columns = columns.iter().map(|&name| name.to_owned()).collect();
     let mut rows = Rows::open(vec![path], &Reading::default(), columns);

@@ -1,4 +1,4 @@
-//! Rows of CSV and JSON lines that cannot be right: each is told with its line, and the rows after it are read.
+//! Invalid rows of CSV and JSON lines: each is reported with its line, and the rows after it are read.
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -23,7 +23,7 @@ fn some_may_break() -> Reading {
     }
 }
 
-/// What a file holds: values of one column as text, complaints about rows, notes.
+/// Content of a file: values of one column as text, errors of rows, notes.
 #[derive(Debug, Default, PartialEq)]
 struct Read {
     values: Vec<String>,
@@ -47,7 +47,7 @@ fn read(path: &Path, reading: &Reading, column: &str) -> Result<Read, ReadError>
     Ok(read)
 }
 
-/// The values of column `a` that can be read, and the start of what is said of the others.
+/// Checks the valid values of column `a`, and the start of the error messages of the other rows.
 fn check(name: &str, bytes: &[u8], values: &[&str], broken: &[&str]) {
     let (_folder, path) = file(name, bytes);
     let found = read(&path, &some_may_break(), "a").unwrap();

@@ -75,7 +75,7 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
 
 // ---- layers and heads
 
-/// Adam for one task: about so many connections of the 533 thousand are kept by it.
+/// Adam for one task, which keeps about this many of the 533 thousand connections.
 #[divan::bench(args = [200_000, 533_000], sample_count = 100)]
 fn dense(bencher: Bencher, n_kept: usize) {
     let spec = Spec {
@@ -230,7 +230,7 @@ fn gather_and_step(bencher: Bencher, (n_tables, how): (usize, &str)) {
         });
 }
 
-/// Whether the rows of a batch are drawn: all are.
+/// Benchmark of the check for uninitialised rows of a batch: all are initialised.
 #[divan::bench(args = TABLES, sample_count = 50, sample_size = 1)]
 fn touch(bencher: Bencher, (n_tables, how): (usize, &str)) {
     let mut tables = Tables::new(n_tables, how);

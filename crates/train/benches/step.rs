@@ -23,7 +23,7 @@ const SIZE: Size = Size {
 fn training(percent: u32, tasks: &[usize]) -> Training {
     let density = f64::from(percent) / 100.0;
     let mut training = Training::new(SIZE, paper::model(SIZE, [density; 2]), tasks);
-    // The first step draws the rows and meets fresh memory; all others do not.
+    // The first step initialises the rows and touches fresh memory; all others do not.
     training.step(&paper::batch(SIZE, 0));
     training
 }
@@ -61,7 +61,7 @@ fn joint_step(bencher: Bencher<'_, '_>, percent: u32) {
     bench(bencher, training(percent, &[0, 1]), Training::step);
 }
 
-/// What a change of masks costs once: the kept connections in the order of every product.
+/// One-time cost of a change of masks: the kept connections in the order of every product.
 #[divan::bench(args = DENSITIES, sample_count = 10, sample_size = 1)]
 fn packing(bencher: Bencher<'_, '_>, percent: u32) {
     let density = f64::from(percent) / 100.0;

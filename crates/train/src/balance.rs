@@ -1,4 +1,4 @@
-//! How the losses of several tasks become one step: learned weights, and gradients without conflict.
+//! Methods that combine the losses of several tasks into one step: learned weights, and gradients without conflict.
 
 use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl LogVariances {
         }
     }
 
-    /// What a task's loss is multiplied by: `exp(-s)`.
+    /// Returns the factor of a task's loss: `exp(-s)`.
     pub fn weight(&self, task: usize) -> f64 {
         (-self.tasks[task].value).exp()
     }
@@ -123,8 +123,8 @@ pub(crate) fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> 
     whole.expect("there is a gradient")
 }
 
-/// Divides the parts of each table row, `parts[task][table][id of the gradient]`, by the largest of the tasks', and
-/// gives that: of a sum of gradients that all count in part, the step has to be that part of a whole one, since a factor
+/// Divides the factors of each table row, `parts[task][table][id of the gradient]`, by the largest of the tasks', and
+/// returns the largest. A sum of scaled gradients needs a step scaled by that factor, since a factor
 /// on the whole gradient cancels in Adam.
 pub(crate) fn relative_to_the_largest(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
     let Some((first, others)) = parts.split_first() else {

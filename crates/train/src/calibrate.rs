@@ -6,11 +6,11 @@ use ncs_model::{Calibrator, logit, sigmoid};
 /// Labels of the rarer class from which [`Calibration::Auto`] fits a curve.
 const FEWEST_LABELS: f64 = 1000.0;
 
-/// How scores are calibrated.
+/// Calibration method for scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calibration {
-    /// [`Calibration::Platt`] where there are 1000 labels of each class or more, which its two numbers are sure
-    /// enough from; none elsewhere.
+    /// [`Calibration::Platt`] if each class has 1000 labels or more, which suffice for a reliable fit of two
+    /// numbers; otherwise none.
     Auto,
     /// A logistic curve over the logit, two numbers (Platt 1999): for few positives.
     Platt,
@@ -18,8 +18,8 @@ pub enum Calibration {
     Isotonic,
 }
 
-/// The calibrator of a task by the rows whose label is known and that have a score. `None` where they do not allow one: no rows,
-/// one class only, or a fit that would not rise.
+/// Fits the calibrator of a task to the rows with a known label and a score. `None` if they do not allow one: no rows,
+/// one class only, or a fit that does not increase.
 pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
     let known = task.labels.iter().zip(&task.scores);
     let known = known.filter(|(label, score)| !label.is_nan() && !score.is_nan());
@@ -42,7 +42,7 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
     calibrator.check().ok().map(|()| calibrator)
 }
 
-/// Newton's method on the cross-entropy, which is convex in both numbers. Labels are drawn in by Platt's
+/// Fits by Newton's method on the cross-entropy, which is convex in both numbers. Labels are smoothed by Platt's
 /// rule, `(n + 1) / (n + 2)` and `1 / (n + 2)`, so that separable rows have a finite fit.
 fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
     const MOST_STEPS: usize = 100;
@@ -93,7 +93,7 @@ fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
             break;
         }
     }
-    // A slope that does not rise would turn the ranking round.
+    // A negative coefficient would reverse the ranking, and zero would flatten it.
     (slope > 0.0).then_some(Calibrator::Platt { slope, offset })
 }
 
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// Rows whose rate at logit `x` is that of `slope * x + offset`.
+    /// Returns rows whose rate at logit `x` is the sigmoid of `slope * x + offset`.
     fn drawn(slope: f64, offset: f64) -> TaskPredictions {
         let mut rows = Vec::new();
         for step in 0..200 {

@@ -1,7 +1,7 @@
-//! Stop and go on, bit for bit: weights, moments, best weights and the place in the data, in one file.
+//! Checkpoints for a bit-exact resume: weights, moments, best weights and the position in the data, in one file.
 //!
-//! Writing takes no memory but a buffer: tensors are written from where they stand, of tables the drawn
-//! rows. Going on reads the file whole, then fills tables and moments from it.
+//! Writing needs only a buffer of memory: tensors are written in place, and of embedding tables only the initialised
+//! rows. Resuming reads the whole file, then fills tables and moments from it.
 
 use crate::error::TrainError;
 use crate::optim::NetworkState;
@@ -23,11 +23,11 @@ pub(crate) struct Clock {
     every: Duration,
     /// When the last one was complete, or the training began.
     last: Instant,
-    /// How long it took to write.
+    /// Time that the last write took.
     took: Duration,
 }
 
-/// Where writing takes long, training takes this many times as long in between.
+/// Minimum ratio of training time between two writes to the time of a write.
 const WORK_PER_WRITE: u32 = 9;
 
 impl Clock {
@@ -54,16 +54,16 @@ impl Clock {
 /// Changes with what a checkpoint holds: one of another version is refused.
 const FORMAT: &str = "4";
 
-/// An opened checkpoint of the phase that asked for it.
+/// Opened checkpoint of the requested phase.
 pub(crate) struct Saved {
     path: PathBuf,
-    /// When it was written, where the file system tells.
+    /// Time of writing, if the file system provides it.
     pub(crate) time: Option<SystemTime>,
     file: TensorFile,
     state: SavedState,
 }
 
-/// What is no tensor.
+/// State other than tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedState {
     state: State,
@@ -89,7 +89,7 @@ struct SavedBest {
     weights: Vec<usize>,
 }
 
-/// The drawn rows of a table, by their numbers, and where each lies.
+/// Initialised rows of an embedding table, by number, and the position of each.
 struct Drawn {
     ids: Vec<u32>,
     slots: Vec<u32>,
@@ -134,7 +134,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// A network and its optimizer as they stand: of tables the drawn rows.
+    /// Adds a network and its optimizer in their current state; of embedding tables, only the initialised rows.
     fn network(
         &mut self,
         number: usize,

@@ -1,11 +1,11 @@
-//! Where a number that is none came from: a number in the rows, a field's vectors, or a layer's weights.
+//! Source of a NaN or infinity: a number in the rows, a field's vectors, or a layer's weights.
 
 use ncs_features::coverage::farthest;
 use ncs_features::{Batch, IdSpace, Schema};
 use ncs_model::Network;
 
-/// The first culprit, in words, and what to do. The rows are blamed before the weights: a number far from
-/// all others spoils the weights that meet it.
+/// Returns the first source found, as text, and a remedy. The rows are checked before the weights: a number far from
+/// all others corrupts the weights that it is multiplied with.
 pub(crate) fn culprit(network: &Network, schema: &Schema, batch: &Batch) -> String {
     if let Some(found) = number(schema, batch) {
         return format!(
@@ -23,7 +23,7 @@ pub(crate) fn culprit(network: &Network, schema: &Schema, batch: &Batch) -> Stri
         .to_owned()
 }
 
-/// The number that is farthest from the mean of its column, where it is too far.
+/// Returns the number that is farthest from the mean of its column, if it is too far.
 fn number(schema: &Schema, batch: &Batch) -> Option<String> {
     let far = (0..batch.n_rows).filter_map(|row| Some((farthest(batch, row)?, row)));
     let ((distance, f), row) = far.max_by(|((a, _), _), ((b, _), _)| a.total_cmp(b))?;

@@ -1,7 +1,7 @@
-//! Which of two models is better on the validation rows: the paired difference of their tasks, and its error.
+//! Comparison of two models on the validation rows: the paired difference of their tasks, and its standard error.
 //!
-//! Of several tasks it is the mean of their differences (of AUC, or of squared error), each weighed by the root of the
-//! labels that it rests on, as where the best moment of a training is chosen; the errors of the tasks are taken as
+//! For several tasks it is the mean of the differences (AUC or squared error), each weighted by the root of the
+//! number of labels, as in the choice of the best step of a training; the errors of the tasks are assumed to be
 //! independent.
 
 use crate::error::TrainError;
@@ -10,7 +10,7 @@ use ncs_features::Objective;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
-/// A difference is told where it is more than so many standard errors.
+/// Number of standard errors above which a difference is significant.
 pub(crate) const TOLD: f64 = 2.0;
 
 /// The labels of some rows, `[task][row]`.
@@ -25,8 +25,8 @@ pub(crate) fn labels(rows: &Cache, n_tasks: usize) -> Result<Vec<Vec<f32>>, Trai
     Ok(labels)
 }
 
-/// By how much a task's `first` scores are better than its `second`, and the number of labels that it rests on.
-/// `None` where the labels do not tell.
+/// Returns the improvement of a task's `first` scores over its `second`, and the number of labels used.
+/// `None` if the labels do not allow a comparison.
 pub(crate) fn of_task(
     objective: Objective,
     labels: &[f32],

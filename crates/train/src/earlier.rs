@@ -1,11 +1,11 @@
-//! Going on from an earlier model: its weights are where the training starts.
+//! Training that continues from an earlier model and starts from its weights.
 
 use ncs_features::Schema;
 use ncs_model::Model;
 use ncs_model::artifact::{Artifact, WeightSet};
 use std::sync::Arc;
 
-/// A trained model that a run goes on from. Its schema must be extended by that of the run
+/// Trained model from which a run continues. Its schema must be extended by that of the run
 /// ([`ncs_features::continued::misfits`]) and its network the same.
 #[derive(Clone, Debug)]
 pub struct Earlier {
@@ -16,7 +16,7 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Puts the weights into every network of `model`. Where several weight sets of one network answer for different
+    /// Copies the weights into every network of `model`. If several weight sets of one network serve different
     /// tasks, those of the first of these tasks are taken. Rows of tables beyond the earlier ones stay uninitialised.
     ///
     /// # Panics
@@ -32,8 +32,8 @@ impl Earlier {
     }
 }
 
-/// Says what cannot be carried over from one weight set for each task to one training, for every network where that is
-/// so: `ctr, cvr`.
+/// Returns the tasks whose separate weight sets cannot be carried over to one training, for each such network:
+/// `ctr, cvr`.
 pub fn merged_tasks(artifact: &Artifact, schema: &Schema) -> Vec<String> {
     let networks = artifact.spec.networks().into_iter();
     let tasks = networks.map(|tasks| {

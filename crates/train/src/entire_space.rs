@@ -3,8 +3,8 @@
 //! For a row with click `o`, conversion `r`, logits `z` and probabilities `p` of click (`c`) and
 //! conversion (`v`), and `L` the cross-entropy: the click's part is the mean of `L(o, p_c)` over the rows
 //! whose click is known. The conversion's part is a mean over those of them of which it is also known
-//! whether they converted: rows without a click, and clicked rows with a label. [`EntireSpace`] says
-//! which mean. Propensities `p_c` in a denominator are constants: no gradient flows through them.
+//! whether they converted: rows without a click, and clicked rows with a label. [`EntireSpace`] selects
+//! the mean. Propensities `p_c` in a denominator are constants: no gradient flows through them.
 //!
 //! ```
 //! use ncs_train::entire_space::{EntireSpace, FunnelLoss, FunnelRow};
@@ -19,7 +19,7 @@
 use crate::loss::sigmoid;
 use ncs_features::schema::Objective;
 
-/// What the conversion task learns from.
+/// Loss of the conversion task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum EntireSpace {
     /// The product `p_c p_v` against click and conversion (ESMM: Ma et al. 2018, equation 4).
@@ -35,18 +35,18 @@ pub enum EntireSpace {
     Dcmt {
         /// Propensities, and the part of the product.
         propensity: Propensity,
-        /// What `|1 - p_v - p_h|` is multiplied by.
+        /// Factor of `|1 - p_v - p_h|`.
         regularizer: f64,
     },
-    /// The conversion's head says `p_c p_v` itself, and is charged where it exceeds `p_c` (AITM: Xi et
+    /// The conversion's head predicts `p_c p_v` itself, with a penalty if it exceeds `p_c` (AITM: Xi et
     /// al. 2021, equations 9 and 10).
     Aitm {
-        /// What the excess is multiplied by; the authors': 0.6.
+        /// Factor of the excess; 0.6 in the paper.
         constraint: f64,
     },
 }
 
-/// How propensities are used.
+/// Use of the propensities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Propensity {
     /// The smallest propensity that a row is divided by, in (0, 1].
@@ -56,12 +56,12 @@ pub struct Propensity {
 }
 
 impl EntireSpace {
-    /// Whether training needs a head beside those of the two tasks.
+    /// Returns true if training needs an auxiliary head beside those of the two tasks.
     pub fn has_helper(&self) -> bool {
         matches!(self, EntireSpace::Escm2Dr(_) | EntireSpace::Dcmt { .. })
     }
 
-    /// Whether the conversion's head says the probability of click and conversion together.
+    /// Returns true if the conversion's head predicts the joint probability of click and conversion.
     pub fn is_joint(&self) -> bool {
         matches!(self, EntireSpace::Aitm { .. })
     }
@@ -74,7 +74,7 @@ pub struct FunnelLoss {
     pub click: usize,
     /// The conversion task, which counts clicked rows.
     pub conversion: usize,
-    /// What the conversion task learns from.
+    /// Loss of the conversion task.
     pub kind: EntireSpace,
 }
 
@@ -87,11 +87,11 @@ pub struct FunnelRow {
     pub conversion: Option<f64>,
     /// Gradient of the click's part by the click's logit.
     pub click_gradient: f64,
-    /// Gradients of the conversion's part by the logits of click, conversion and helper.
+    /// Gradients of the conversion's part with respect to the logits of click, conversion and auxiliary head.
     pub gradients: [f64; 3],
 }
 
-/// A value and its gradients by the logits of click, conversion and helper.
+/// Value and its gradients with respect to the logits of click, conversion and auxiliary head.
 #[derive(Clone, Copy, Default)]
 struct Term {
     value: f64,
@@ -107,7 +107,7 @@ impl Term {
 }
 
 impl FunnelLoss {
-    /// The loss of one row with these labels (NaN: unknown) and logits of click, conversion and helper.
+    /// Returns the loss of one row with these labels (NaN: unknown) and logits of click, conversion and auxiliary head.
     /// `scale` multiplies the weight of the product, or the constraint, beside the conversion's own loss.
     pub fn row(&self, click: f32, conversion: f32, logits: [f64; 3], scale: f64) -> FunnelRow {
         if click.is_nan() {
@@ -263,7 +263,7 @@ fn excess([z_click, z_conversion, _]: [f64; 3]) -> Term {
     }
 }
 
-/// What the two parts of a loss are multiplied by.
+/// Factors of the two parts of a loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FunnelWeights {
     /// Of the click's part.
@@ -330,7 +330,7 @@ impl<'a> FunnelBatch<'a> {
     }
 }
 
-/// Whether a task's loss can be part of a loss over the entire space.
+/// Returns true if a task's loss can be part of a loss over the entire space.
 pub fn fits(objective: Objective) -> bool {
     objective == Objective::CrossEntropy
 }

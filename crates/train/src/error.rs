@@ -7,21 +7,21 @@ use std::path::PathBuf;
 /// Training ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// It was asked to stop; a checkpoint was written.
+    /// A stop was requested; a checkpoint was written.
     #[error("stopped at step {step} of {phase}; run the same command again to go on from there")]
     Stopped {
-        /// What was under way.
+        /// Phase of the run.
         phase: String,
         /// Steps that are done and saved.
         step: u64,
     },
-    /// A loss that is no number.
+    /// A loss that is NaN or infinite.
     #[error(
         "{phase}, step {step} (epoch {epoch}, batch {batch}): the loss of task \"{task}\" is {loss}; \
          {culprit}"
     )]
     NotFinite {
-        /// What was under way.
+        /// Phase of the run.
         phase: String,
         /// The step, from 1.
         step: u64,
@@ -33,7 +33,7 @@ pub enum TrainError {
         task: String,
         /// The loss.
         loss: f64,
-        /// Where the first number that is none was found.
+        /// Location of the first NaN or infinity.
         culprit: String,
     },
     /// No validation row has a score.
@@ -41,13 +41,13 @@ pub enum TrainError {
         "{phase}, step {step}: the score of task \"{task}\" is no number on all validation rows; {culprit}"
     )]
     NoScores {
-        /// What was under way.
+        /// Phase of the run.
         phase: String,
         /// Steps that are done.
         step: u64,
         /// The task.
         task: String,
-        /// Where the first number that is none was found.
+        /// Location of the first NaN or infinity.
         culprit: String,
     },
     /// A part of the data lacks what a task needs.
@@ -59,9 +59,9 @@ pub enum TrainError {
         purpose: &'static str,
         /// The task.
         task: String,
-        /// What was found.
+        /// Labels that were found.
         found: String,
-        /// What to do.
+        /// Suggested remedy.
         remedy: &'static str,
     },
     /// The folder is in use by a run with other settings or data.
@@ -84,7 +84,7 @@ pub enum TrainError {
     Unfit {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Mismatch that was found.
         what: String,
     },
     /// A file that the run was to resume from has changed or is cut short.
@@ -95,7 +95,7 @@ pub enum TrainError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the error.
         what: String,
     },
     /// A folder cannot be made.
@@ -109,7 +109,7 @@ pub enum TrainError {
     /// Threads could not be started.
     #[error("cannot start {threads} worker threads: {reason}; lower `threads`")]
     Threads {
-        /// How many.
+        /// Number of threads.
         threads: usize,
         /// Why not.
         reason: String,

@@ -1,8 +1,8 @@
-//! What a run tells its listeners: progress bars, logs, TensorBoard.
+//! Events of a run, for its listeners: progress bars, logs, TensorBoard.
 
 use std::time::SystemTime;
 
-/// Hears what a run is doing. It cannot change it.
+/// Receiver of the events of a run. It cannot change the run.
 pub trait Listener {
     /// Something happened.
     fn on_event(&mut self, event: &Event<'_>);
@@ -13,14 +13,14 @@ pub trait Listener {
 pub struct Resumed {
     /// Epochs done.
     pub epoch: f64,
-    /// When the checkpoint was written, where the file system tells.
+    /// Time at which the checkpoint was written, if the file system provides it.
     pub saved: Option<SystemTime>,
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// A training begins or goes on.
+    /// A training begins or resumes.
     Began {
         /// Such as `search/ctr/round-1` or `train`.
         phase: &'a str,
@@ -28,9 +28,9 @@ pub enum Event<'a> {
         total_steps: u64,
         /// Steps that were done before; 0 at the start.
         done: u64,
-        /// Where it goes on, if a checkpoint was found.
+        /// Position from which the training resumes, if a checkpoint was found.
         resumed: Option<Resumed>,
-        /// Whether nothing is left to do.
+        /// True if the training is already complete.
         finished: bool,
     },
     /// Steps were made.
@@ -56,7 +56,7 @@ pub enum Event<'a> {
         metric: &'static str,
         /// Its value on the validation rows.
         value: f64,
-        /// Whether it is the best so far.
+        /// True if it is the best so far.
         best: bool,
     },
     /// A training ended.
@@ -72,7 +72,7 @@ pub enum Event<'a> {
     Noted(&'a str),
 }
 
-/// Hears nothing.
+/// Listener that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoopListener;
 

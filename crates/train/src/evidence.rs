@@ -1,10 +1,10 @@
-//! How far a task may move each row of a table: by how much its training rows say about that row.
+//! Empirical-Bayes shrinkage of the steps of table rows, by the information of a task's training rows about each row.
 //!
-//! A task with few labels drags the vectors of rare ids along by chance, and what tasks share suffers for
-//! it. For row `r` of a table let `n` be the training rows of the task with a known label that hold `r`,
+//! A task with few labels moves the vectors of rare ids by noise, which harms the other tasks that share
+//! them. For row `r` of a table let `n` be the training rows of the task with a known label that hold `r`,
 //! `p` the share of positives among all of the task's labelled rows, and `I = n p (1 - p)`: the information of
-//! these labels about a logit. The task's part in the row is `s = cap I / (I + k)`: what a mean of such
-//! precision is worth beside a prior of precision `k` (empirical Bayes). `k` is stated, or derived for each
+//! these labels about a logit. The task's factor for the row is `s = cap I / (I + k)`: the weight of a mean of such
+//! precision beside a prior of precision `k` (empirical Bayes). `k` is stated, or derived for each
 //! table: `1 / k` is the variance of the rows' effects, by the moments of DerSimonian and Laird (1986). With
 //! `x` positives in a row, `Q = sum (x - n p)^2 / I` over the `R` rows that labels reach, and
 //! `1 / k = max(0, (Q - (R - 1)) / (sum I - sum I^2 / sum I))`; where that is 0 the table's rows do not differ for
@@ -14,8 +14,8 @@
 //! row goes the largest part of theirs of the way, and the gradients count relative to it.
 //!
 //! *Guarded*, the task is measured against the one whose rows it counts (clicks): `s' = s / s_click` where
-//! `s_click > s`, else `s`. Where clicks themselves do not know a row well, few conversions are no reason to
-//! hold back; and `s'` is never above 1 nor below `s`.
+//! `s_click > s`, else `s`. If clicks too have little information about a row, few conversions are no reason to
+//! shrink; and `s'` is never above 1 nor below `s`.
 
 use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
@@ -32,7 +32,7 @@ pub struct EvidenceRule {
     pub k: Option<f64>,
     /// The part of a row with all the evidence in the world, in (0, 1].
     pub cap: f64,
-    /// Whether the part is measured against that of the task whose rows are counted.
+    /// If true, the factor is relative to that of the task whose rows are counted.
     pub guarded: bool,
 }
 
@@ -106,8 +106,8 @@ impl Evidence {
     }
 }
 
-/// For each task what its labels say of each table row, where there is a rule; without `of_all` for those alone that
-/// count the rows of another.
+/// Returns, if there is a rule, the evidence of each task's labels about each table row; without `of_all`, only for
+/// tasks that count the rows of another.
 pub(crate) fn of_tasks(
     rule: Option<EvidenceRule>,
     of_all: bool,
@@ -141,8 +141,8 @@ pub(crate) fn of_tasks(
 }
 
 impl EvidenceRule {
-    /// The parts of a table's rows, of which so many labels and positives were counted, and those of rows that
-    /// ids get so many more labels by being dropped; `rate` is the task's.
+    /// Returns the factors of a table's rows from the `counts` of labels and positives, with the additional labels
+    /// of rows that dropped ids add (`dropped`); `rate` is the task's.
     fn parts(
         self,
         counts: HashMap<u32, [u32; 2]>,
@@ -180,7 +180,7 @@ fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
     }
     let excess = spread - (counts.len() as f64 - 1.0);
     let variance = excess / (sum - squares / sum);
-    // One row, or labels of one kind only, say nothing.
+    // One row, or labels of one class only, carry no information.
     if variance.is_finite() {
         variance.max(0.0)
     } else {
@@ -249,7 +249,7 @@ mod tests {
         assert!((0.799..0.8).contains(&part(1_000_000)));
     }
 
-    /// Rows of 400 labels whose rates are drawn around a tenth: `effects` are deviations of the logit.
+    /// Returns rows of 400 labels with rates around 0.1: `effects` are deviations of the logit.
     fn counted(effects: impl Fn(u32) -> f64) -> HashMap<u32, [u32; 2]> {
         let rng = ncs_model::CounterRng::new(1, "labels");
         let row = |id: u32| {

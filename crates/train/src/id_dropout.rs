@@ -1,11 +1,11 @@
 //! Ids that become unknown in training as often as they will be unknown later.
 //!
 //! An id that training has not seen has the vector of the row "unknown". Trained on rare ids alone, or not at all,
-//! that row says what rare ids have in common; what a model is asked about later are *new* ids. So in each
+//! that row describes what rare ids have in common; the ids that a model scores later are *new* ids. So in each
 //! training step an id becomes unknown with probability `p = (U_v - U_t) / (1 - U_t)`, column by column: `U_v` is
 //! the share of unknown values in the validation rows (the latest, where the split is by time), `U_t` that in
-//! the training rows themselves. The network then learns from the other columns what to say of such rows, and the
-//! row "unknown" what the average id is worth (docs/decisions/0032-ids-that-become-unknown.md).
+//! the training rows themselves. The network then learns to score such rows from the other columns, and the
+//! row "unknown" learns the average effect of an id (docs/decisions/0032-ids-that-become-unknown.md).
 
 use ncs_features::piecewise::{MISSING, PER_ROW};
 use ncs_features::{Batch, Field, FieldIds, Schema};
@@ -13,7 +13,7 @@ use ncs_model::CounterRng;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
 
-/// However many ids are new later, training must see some of them.
+/// Maximum probability: training must see some ids, even if most later ids are new.
 const MOST: f64 = 0.9;
 
 /// Which ids become unknown.

@@ -1,7 +1,7 @@
-//! How a model learns: losses, optimizers, the loop, checkpoints, and the mask search.
+//! Training: losses, optimizers, the training loop, checkpoints, and the mask search.
 //!
-//! A [`Run`] owns nothing but settings: it drives a trainer through the phases of the mask search and
-//! the training proper, tells a [`Listener`] what happens, and ends with an artifact.
+//! A [`Run`] owns only settings: it drives a trainer through the phases of the mask search and
+//! the final training, reports events to a [`Listener`], and returns an artifact.
 
 mod averages;
 pub mod balance;

@@ -56,7 +56,7 @@ pub struct BatchLoss<'a> {
     objective: Objective,
     labels: &'a [f32],
     n_rows: usize,
-    /// What the mean is multiplied by in the gradients.
+    /// Factor of the mean in the gradients.
     weight: f64,
 }
 

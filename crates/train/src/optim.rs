@@ -17,14 +17,14 @@ use rule::Rule;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// ParameterIndex whose weights are brought together, moved and taken back in one go.
+/// Connections whose weights are gathered, moved and scattered at once.
 const BLOCK: usize = 256;
 
-/// What the released code of the paper moves beside what a step should move. For parity only.
+/// Additional weights that a step of the paper's released code moves. For parity only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaks {
     /// A step for one task moves the connections of hidden layers that only others keep, by stale
-    /// momentum. What nobody keeps has no momentum and stays.
+    /// momentum. Connections that no task keeps have no momentum and stay.
     pub pruned: bool,
     /// Table rows outside the batch move by stale momentum.
     pub rows: bool,
@@ -125,11 +125,11 @@ impl<R: Real> Optimizers<R> {
         self.step_in_part(number, network, gradient, places, factor, &[]);
     }
 
-    /// The same, but each table row goes a part of the way only, its moments too: `parts[table][id of the
-    /// gradient]`; empty: all of it.
+    /// Makes the same step, but moves each table row and its moments by a fraction only: `parts[table][id of the
+    /// gradient]`; empty: the whole step.
     ///
     /// # Panics
-    /// As [`Optimizers::step`].
+    /// The conditions of [`Optimizers::step`].
     pub fn step_in_part(
         &mut self,
         number: usize,
@@ -249,7 +249,7 @@ fn take_back<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
     }
 }
 
-/// Those of a group that belong to hidden layers, which lie before the heads.
+/// Returns the connections of a group that belong to hidden layers, which lie before the heads.
 fn hidden(connections: &ParameterIndex, group: &ParameterGroup, layers_end: usize) -> Range<usize> {
     let Range { start, end } = group.range;
     let positions = &connections.positions()[start..end];

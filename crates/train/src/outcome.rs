@@ -1,4 +1,4 @@
-//! What a training starts from, and what it ends with.
+//! Start and end of a training: weights, masks and results.
 
 use crate::error::TrainError;
 use crate::run::{SearchContext, Training};
@@ -11,16 +11,16 @@ use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 use std::sync::Arc;
 
-/// What a search leaves to the training after it; nothing without one.
+/// Result of a search for the training after it; empty without a search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     pub(crate) masks: Option<Arc<Masks>>,
-    /// In the place of the initial weights.
+    /// Weights that replace the initial weights.
     pub(crate) weights: Option<Weights>,
 }
 
 impl Start {
-    /// A model at its first step.
+    /// Returns a model at its first step.
     pub(crate) fn model(&self, bench: &SearchContext<'_>) -> Model {
         let mut model = bench.model();
         if let Some(weights) = &self.weights {
@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
     /// The kept weights, slot by slot.
     pub(crate) kept: Vec<Kept>,
     pub(crate) history: Vec<ValidationRecord>,
-    /// What it took.
+    /// Steps and rows of the training.
     pub(crate) training: Training,
 }
 
@@ -133,7 +133,7 @@ fn member_of(members: &mut Vec<WeightSet>, network: usize, weights: &Arc<Weights
     })
 }
 
-/// What a model says of some rows.
+/// Returns the predictions of a model for a set of rows, without calibration.
 pub(crate) fn predictions(
     threads: usize,
     artifact: &Artifact,

@@ -1,4 +1,4 @@
-//! How a model learns, as the run file states it: settings, checked before the first row is read.
+//! Training settings of the run file, checked before the first row is read.
 
 use crate::entire_space::FunnelLoss;
 use crate::evidence::EvidenceRule;
@@ -18,18 +18,18 @@ pub struct TrainPlan {
     pub batch: Option<usize>,
     /// Most passes over the training rows.
     pub epochs: u32,
-    /// Whether tasks take turns or step together.
+    /// Alternating or joint steps of the tasks.
     pub steps: Steps,
-    /// How the losses of the tasks become one step.
+    /// Method that combines the losses of the tasks into one step.
     pub balance: Balance,
-    /// A loss over the entire space; `None`: every task learns from its own known labels.
+    /// Loss over the entire space; `None`: every task is trained on its own known labels.
     pub funnel: Option<FunnelLoss>,
     /// Which ids become unknown in training.
     pub id_dropout: IdDropoutPlan,
     /// The decay of the running average of layers and heads that is validated and kept, in (0, 1); `None`: the
     /// weights themselves are.
     pub average: Option<f64>,
-    /// How far a task that counts the rows of another may move each table row; `None`: as far as it likes.
+    /// Shrinkage of table rows for a task that counts the rows of another; `None`: no shrinkage.
     pub evidence: Option<EvidenceRule>,
     /// For which tasks that holds.
     pub shrinkage: Shrinkage,
@@ -47,18 +47,18 @@ pub struct TrainPlan {
     pub clip_norm: Option<f32>,
     /// Validate this many times an epoch, at least 1.
     pub evaluations_per_epoch: u32,
-    /// Stop once no task has improved for so many evaluations; `None`: run all epochs.
+    /// Number of evaluations without improvement of any task after which training stops; `None`: run all epochs.
     pub patience: Option<u32>,
     /// Which weights the artifact holds.
     pub keep: Keep,
-    /// Whether the model is trained again on training and validation rows, from the same initial weights under the same
+    /// If true, trains the model again on training and validation rows, from the same initial weights under the same
     /// masks, for as many passes as validation found best.
     pub refit: bool,
     /// Steps between checkpoints.
     pub checkpoint_steps: u64,
     /// The mask search, for `sparse_sharing`.
     pub search: SearchPlan,
-    /// Whether a step for a task may move weights outside its mask by stale momentum, as the paper's
+    /// If true, a step for a task may move weights outside its mask by stale momentum, as the paper's
     /// released code does. For parity only.
     pub parity_stale_momentum: bool,
 }
@@ -66,12 +66,12 @@ pub struct TrainPlan {
 /// The smallest and the largest batch that is chosen.
 const BATCHES: [u64; 2] = [512, 4096];
 
-/// A training of one pass over so many rows takes at most about so many steps, while the batch can grow.
+/// Approximate maximum of steps of one pass over the rows, while the batch can grow.
 const STEPS_PER_EPOCH: u64 = 2000;
 
 impl TrainPlan {
-    /// Rows of a step over a training part of so many rows: as stated, or the power of two from 512 to 4096 with
-    /// which an epoch has at most about 2000 steps.
+    /// Returns the rows of a step for a training part of `rows` rows: as stated, or the power of two from 512 to 4096
+    /// with which an epoch has at most about 2000 steps.
     pub fn rows_per_step(&self, rows: u64) -> usize {
         self.batch.unwrap_or_else(|| chosen_batch(rows))
     }
@@ -86,16 +86,16 @@ fn chosen_batch(rows: u64) -> usize {
 /// For which tasks the step of a table row shrinks by the evidence of its labels ([`EvidenceRule`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shrinkage {
-    /// Those that count the rows of another.
+    /// Tasks that count the rows of another.
     Conversions,
     /// All.
     All,
     /// The training runs once with each of the two, and each set of kept weights is that of the one that validates
-    /// better: all tasks only if beyond doubt.
+    /// better: all tasks only if significantly better.
     Validated,
 }
 
-/// Whether tasks take turns.
+/// Order of the tasks' steps: in turn or joint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {
     /// On each batch a step for each task in turn: the paper's.
@@ -104,7 +104,7 @@ pub enum Steps {
     Joint,
 }
 
-/// How the losses of the tasks become one step; other than [`Balance::Fixed`], for joint steps only.
+/// Method that combines the losses of the tasks into one step; all but [`Balance::Fixed`] need joint steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// Their sum, each times its task's weight.
@@ -141,13 +141,13 @@ pub enum Optimizer {
 /// The learning rate over time, as a factor of the optimizer's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Rises linearly from 0 over so many steps.
+    /// Number of steps of a linear warm-up from 0.
     pub warmup_steps: u64,
-    /// What it does afterwards.
+    /// Decay after the warm-up.
     pub decay: Decay,
 }
 
-/// How the learning rate falls until the last step.
+/// Decay of the learning rate until the last step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decay {
     /// It does not.
@@ -179,31 +179,32 @@ pub enum Keep {
 /// The mask search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchPlan {
-    /// How masks are found.
+    /// Method that finds the masks.
     pub kind: SearchKind,
     /// Rounds of training and pruning, at least 1. The paper's: 4.
     pub rounds: u32,
     /// Final density of each task's mask, in (0, 1], in the order of the tasks.
     pub density: Vec<f64>,
-    /// Whether [`SearchKind::Gradient`] keeps as many connections as are pulled at beyond noise; `density` is 1 then.
+    /// If true, [`SearchKind::Gradient`] keeps as many connections as have a gradient signal-to-noise above 2, and
+    /// `density` is 1.
     pub by_evidence: bool,
     /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,
     /// Which of the hidden units are common to the tasks; [`SearchKind::Magnitude`] has common ones only.
     pub common_units: CommonUnits,
-    /// Whether to measure how much the tasks agree: one more pass, with a copy of the network for each task.
+    /// If true, measures the agreement of the tasks: one more pass, with a copy of the network for each task.
     pub measure_rho: bool,
     /// Passes over the task's rows in each round; may be a fraction.
     pub epochs_per_round: f64,
-    /// What kept weights go back to after a round.
+    /// Values to which kept weights are reset after a round.
     pub rewind: Rewind,
     /// Which round's mask a task gets.
     pub pick: Pick,
     /// Seed of the initial weights that the search trains, where they are not those of joint training:
     /// a control.
     pub seed: Option<u64>,
-    /// What is put in the place of the masks that were found.
+    /// Replacement of the masks that were found.
     pub control: Control,
 }
 
@@ -212,12 +213,12 @@ pub struct SearchPlan {
 pub enum CommonUnits {
     /// This share of the units that a task may use, in [0, 1]; 1: all units are common.
     Share(f64),
-    /// None, half or all of them: by the size of the data, unless validation tells otherwise. For
+    /// None, half or all of them: by the size of the data, unless validation decides otherwise. For
     /// [`SearchKind::Gradient`].
     Auto,
 }
 
-/// What is put in the place of masks that were found, to see what their choice is worth.
+/// Replacement of the masks that were found, to measure the value of their choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Nothing: the masks as they were found.
@@ -230,25 +231,25 @@ pub enum Control {
     OneMask,
 }
 
-/// How masks are found.
+/// Method that finds the masks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchKind {
     /// Iterative magnitude pruning: the paper's.
     Magnitude,
     /// Blocks of first-layer connections by the gradients of a joint warm-up; deeper layers at random.
     Gradient,
-    /// Masks drawn at random with the final densities: the control that any search must beat.
+    /// Random masks with the final densities: the control that any search must beat.
     Random,
     /// Not at all: those of a trained model.
     Given(Arc<Masks>),
 }
 
-/// What kept weights go back to after a round of the search.
+/// Values to which kept weights are reset after a round of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewind {
     /// The common initial weights.
     Initial,
-    /// The weights after so many steps of joint training from the initial ones.
+    /// Weights after this many steps of joint training from the initial ones.
     AfterSteps(u64),
 }
 

@@ -41,7 +41,7 @@ pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>])
     predictions.groups.extend(&batch.groups);
 }
 
-/// What puts the figures of a task in doubt: rows whose score is no number, and a score that is the same for all.
+/// Returns the reasons to doubt the metrics of a task: rows with a NaN score, and one constant score for all rows.
 pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
     let name = &predictions.name;
     let mut doubts = Vec::new();
@@ -63,7 +63,7 @@ pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
 /// A model that scores batches with the weights that it has now.
 pub(crate) struct Evaluator<'a> {
     model: &'a Model,
-    /// Those of each network.
+    /// Subnetworks of each network.
     subnets: Vec<Vec<Subnet>>,
 }
 
@@ -90,13 +90,13 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The tasks of a network, without the helper's head.
+/// Returns the tasks of a network, without the auxiliary head.
 fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
     let helper = usize::from(network.tasks.last() == model.spec().helper().as_ref());
     &network.tasks[..network.tasks.len() - helper]
 }
 
-/// How good a task is on some rows.
+/// Metrics of a task on a set of rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValidationScore {
     /// Its loss, as in training.
@@ -110,7 +110,7 @@ pub struct ValidationScore {
 }
 
 impl ValidationScore {
-    /// Judges a task by its rows with a score; `None` where they do not allow it (none, or one class only).
+    /// Evaluates a task on its rows with a score; `None` if they do not allow it (no rows, or only one class).
     pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<ValidationScore> {
         let predictions = predictions.without_lost_rows();
         let logit = |&p: &f32| {
@@ -141,8 +141,8 @@ impl ValidationScore {
         })
     }
 
-    /// The mean goodness of some tasks, each weighed by the root of the labels that it rests on: the error of
-    /// an AUC falls with that root, and a moment is not to be chosen by the noise of the task with the fewest.
+    /// Returns the mean metric of some tasks, each weighted by the root of its number of labels: the error of
+    /// an AUC falls with that root, and the noise of the task with the fewest labels must not choose the best step.
     pub(crate) fn joint_goodness(judged: &[ValidationScore]) -> f64 {
         let weight = |judged: &ValidationScore| (judged.n_labels as f64).sqrt();
         let weights: f64 = judged.iter().map(weight).sum();

@@ -1,9 +1,9 @@
-//! Training again on all rows, once validation has chosen for how long.
+//! Refit on all rows, after validation has chosen the number of steps.
 //!
-//! Validation rows are the latest where the split is by time, so the ones most like those of serving, and a model that
-//! stops by them has not learned from them. A refit trains anew from the same initial weights, under the same
+//! Validation rows are the latest if the split is by time, so the most similar to those of serving, and a model that
+//! stops by them is not trained on them. A refit trains anew from the same initial weights, under the same
 //! masks, on training and validation rows together, for as many passes as were best: `s` steps over `n` rows become
-//! `s N / n` over `N`. Nothing is left to choose by, so its validation figures are those of the first training, and so
+//! `s N / n` over `N`. No validation rows remain, so its validation metrics are those of the first training, and so
 //! are its calibrators (docs/decisions/0045-training-again-on-all-rows.md).
 
 use crate::error::TrainError;
@@ -33,7 +33,7 @@ pub struct RefitRows<'a> {
     pub data_key: [u8; 32],
 }
 
-/// Trains again, once for each training whose weights were taken, and gives the model of it and what it took. `bench` is
+/// Trains again, once for each training whose weights were chosen, and returns the model and its trainings. `bench` is
 /// that of the first training.
 pub(crate) fn run(
     bench: &SearchContext<'_>,
@@ -127,7 +127,7 @@ fn phase(
     }
 }
 
-/// So many passes over more rows.
+/// Returns the steps for the same number of passes over `ratio` times the rows.
 fn scaled(steps: u64, ratio: f64) -> u64 {
     ((steps as f64 * ratio).round() as u64).max(1)
 }

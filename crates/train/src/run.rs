@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// What a run works on.
+/// Inputs of a run.
 pub struct Run<'a> {
     /// The network.
     pub network: &'a NetworkPlan,
-    /// How it learns.
+    /// Training settings.
     pub plan: &'a TrainPlan,
     /// The fitted schema.
     pub schema: &'a Arc<Schema>,
@@ -38,31 +38,31 @@ pub struct Run<'a> {
     pub data_key: [u8; 32],
     /// Folder for checkpoints and the levels of the search.
     pub folder: &'a Path,
-    /// The most time between two checkpoints, as far as they are quickly written: where writing one takes
+    /// Maximum time between two checkpoints, if they are quick to write; if writing one takes
     /// long, the time in between is nine times as long.
     pub checkpoint_every: Duration,
     /// Set it, and the run ends after the step under way, with a checkpoint.
     pub stop: &'a AtomicBool,
-    /// What the model is trained on again, once validation has chosen; needed where the plan asks for it.
+    /// Rows of the refit after validation has chosen; required if the plan asks for a refit.
     pub refit: Option<RefitRows<'a>>,
-    /// The model that the training goes on from; `None`: it starts from random weights.
+    /// Earlier model from which the training continues; `None`: it starts from random weights.
     pub earlier: Option<&'a Earlier>,
 }
 
-/// What came of a run.
+/// Result of a run.
 pub struct Trained {
-    /// The model, as it is saved and served.
+    /// Model, as it is saved and served.
     pub artifact: Artifact,
-    /// Where the model was trained again on all rows: the one that was chosen on the validation rows, which it has
-    /// not learned from.
+    /// Model chosen on the validation rows, if a refit on all rows followed; it was
+    /// not trained on the validation rows.
     pub chosen: Option<Artifact>,
     /// The validations of the training.
     pub history: Vec<ValidationRecord>,
     /// One for each task, where masks were searched.
     pub searches: Vec<TaskSearch>,
-    /// How the share of common units was chosen, where it was not stated.
+    /// Choice of the share of common units, if the run file did not state it.
     pub units: Option<UnitChoice>,
-    /// How it was chosen for which tasks the steps of table rows shrink, in words, where validation did.
+    /// Explanation of the choice of tasks with shrinkage of table rows, if validation made it.
     pub shrinkage: Option<String>,
     /// Every training of the run, whether in this process or before.
     pub trainings: Vec<Training>,
@@ -79,7 +79,7 @@ pub struct Training {
     pub samples: u64,
 }
 
-/// What the trainings of a search share.
+/// Inputs and settings shared by the trainings of a search.
 pub(crate) struct SearchContext<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) schema: &'a Schema,
@@ -112,7 +112,7 @@ impl SearchContext<'_> {
         for t in 0..model.networks().len() {
             let network = model.network_mut(t);
             for (place, task) in network.tasks.clone().into_iter().enumerate() {
-                // The helper's head has no labels of its own.
+                // The auxiliary head has no labels of its own.
                 if let Some(&Some(rate)) = rates.get(task) {
                     let bias = network.layout.heads[place].bias.start;
                     network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
@@ -140,7 +140,7 @@ impl SearchContext<'_> {
         }
     }
 
-    /// What `steps` of a phase read.
+    /// Returns the training of `steps` steps of a phase.
     pub(crate) fn training(&self, phase: &Phase, steps: u64) -> Training {
         let per_epoch = phase.budget.batches_per_epoch;
         let counts = self.train.label_counts();
@@ -176,8 +176,8 @@ impl Run<'_> {
     /// the same weights as if it had not been interrupted.
     ///
     /// # Errors
-    /// Labels that cannot teach or judge a task; a folder of another run; a loss that is no number;
-    /// files that cannot be read or written; and [`TrainError::Stopped`] when it was asked to stop.
+    /// Labels that do not allow training or evaluation of a task; a folder of another run; a NaN or infinite loss;
+    /// files that cannot be read or written; and [`TrainError::Stopped`] if a stop was requested.
     pub fn run(&self, listener: &mut (dyn Listener + Send)) -> Result<Trained, TrainError> {
         let valid = self.valid.map(Cache::label_counts);
         check_labels(
@@ -262,7 +262,7 @@ impl Run<'_> {
         })
     }
 
-    /// The trainings before this one, the first one first, and what this one goes on from.
+    /// Returns the earlier trainings, oldest first, and the model from which this one continues.
     fn ancestry(&self) -> Vec<Ancestor> {
         let Some(earlier) = self.earlier else {
             return Vec::new();
@@ -333,9 +333,9 @@ impl Run<'_> {
     }
 }
 
-/// What each head says of every row before it has learned anything: its task's rate among the rows that it is
-/// about, of a head that says a joint probability that of both labels. `None` where labels are no classes, or
-/// all of one.
+/// Returns the initial prediction of each head for every row: its task's positive rate among the rows that it
+/// covers; for a head that predicts a joint probability, the rate of both labels. `None` if labels are not classes
+/// or all belong to one class.
 fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>> {
     let rate = |(number, task): (usize, &Task)| {
         let all = match spec.plan.heads.joint {
@@ -348,11 +348,11 @@ fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>
     schema.tasks.iter().enumerate().map(rate).collect()
 }
 
-/// Checks that every task has something to learn, and something to be judged by where that decides: what a
-/// run checks before its first step.
+/// Checks, before the first step of a run, that every task has labels to train on, and labels to validate on if
+/// validation decides.
 ///
 /// # Errors
-/// The first task that has not, and in which part; [`label_problems`] finds all of them.
+/// The first task without such labels, and the part; [`label_problems`] returns all of them.
 pub fn check_labels(
     schema: &Schema,
     network: &NetworkPlan,
@@ -387,7 +387,7 @@ pub fn label_problems(
     problems
 }
 
-/// Whether the validation rows decide what is kept, when training ends or which mask is taken.
+/// Returns true if the validation rows decide on the kept weights, the end of training or the choice of mask.
 fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
     let search = &plan.search;
     let picks = network.kind == NetworkKind::SparseSharing

@@ -4,11 +4,11 @@ use crate::plan::{Decay, Schedule};
 use std::f64::consts::PI;
 
 impl Schedule {
-    /// What to multiply the learning rate by at `step` (from 0) of a run of `total_steps`, in [0, 1].
+    /// Returns the factor of the learning rate at `step` (from 0) of a run of `total_steps`, in [0, 1].
     ///
-    /// Warm-up gives `(step + 1) / warmup_steps`, so that the first step moves and the last of the
-    /// warm-up has the full rate. The fall begins with the full rate at step `warmup_steps` and is at
-    /// the floor at step `total_steps - 1` and after it.
+    /// Warm-up gives `(step + 1) / warmup_steps`, so that the first step has a non-zero rate and the last of the
+    /// warm-up has the full rate. The decay begins with the full rate at step `warmup_steps` and reaches
+    /// the floor at step `total_steps - 1`, where it stays.
     pub fn factor(&self, step: u64, total_steps: u64) -> f64 {
         if step < self.warmup_steps {
             return (step + 1) as f64 / self.warmup_steps as f64;
@@ -21,7 +21,7 @@ impl Schedule {
         }
     }
 
-    /// How much of the way from the end of the warm-up to the last step is done, in [0, 1].
+    /// Returns the completed fraction of the steps from the end of the warm-up to the last step, in [0, 1].
     fn way(&self, step: u64, total_steps: u64) -> f64 {
         let last = total_steps.saturating_sub(1);
         if step >= last {
@@ -31,7 +31,7 @@ impl Schedule {
     }
 }
 
-/// From 1 (nothing `fallen`) to the floor (all of it), which is met exactly.
+/// Decays from 1 (`fallen` = 0) to the floor (`fallen` = 1), which is reached exactly.
 fn fall_to(floor: f32, fallen: f64) -> f64 {
     let floor = f64::from(floor);
     (1.0 - fallen) + floor * fallen

@@ -1,12 +1,12 @@
-//! For which tasks the steps of table rows shrink, and validation's word on it.
+//! Choice of the tasks with shrinkage of table rows, by the plan or by validation.
 //!
-//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row that few labels
-//! speak for is scaled towards none. It always goes for tasks that count the rows of another; whether it helps the others
-//! depends on the log: where ids are many and labels few for each it does, where they are plenty it costs
+//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row with few labels
+//! is scaled towards zero. It always applies to tasks that count the rows of another. For the others the effect
+//! depends on the log: it helps if there are many ids with few labels each, and harms if labels are plentiful
 //! (docs/decisions/0053-shrinkage-for-every-task.md). [`Shrinkage::Validated`] trains with both, from the
-//! same start under the same masks on the same batches, one after the other. Each slot, the weights of a task or of all,
-//! is the usual training's unless the other is better on the validation rows by more than two standard errors of the
-//! paired difference (docs/decisions/0055-shrinkage-by-validation.md).
+//! same start under the same masks on the same batches, one after the other. Each slot (the weights of a task or of
+//! all) keeps the weights of the usual training unless the other is better on the validation rows by more than two
+//! standard errors of the paired difference (docs/decisions/0055-shrinkage-by-validation.md).
 
 use crate::difference::{self, TOLD};
 use crate::error::TrainError;
@@ -23,24 +23,24 @@ use ncs_readers::cache::Cache;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A training with its rule.
+/// Training with its shrinkage rule.
 pub(crate) struct Variant {
-    /// Whether the steps of every task shrink.
+    /// True if the steps of every task shrink.
     pub(crate) of_all: bool,
     pub(crate) outcome: Outcome,
 }
 
-/// The trainings of a run and, slot by slot, whose weights are taken.
+/// Trainings of a run and, slot by slot, the variant with the chosen weights.
 pub(crate) struct Chosen {
     pub(crate) variants: Vec<Variant>,
-    /// For each slot the place of its variant.
+    /// For each slot, the index of its variant.
     pub(crate) of_slot: Vec<usize>,
-    /// How they were chosen, where they were.
+    /// Reason for the choice, if there was one.
     pub(crate) why: Option<String>,
 }
 
 impl Chosen {
-    /// Those weights.
+    /// Returns the chosen weights, slot by slot.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &Kept> {
         let slots = self.of_slot.iter().enumerate();
         slots.map(|(slot, &variant)| &self.variants[variant].outcome.kept[slot])
@@ -66,7 +66,7 @@ impl Chosen {
     }
 }
 
-/// Whether the variants of a plan shrink the steps of every task, in their order.
+/// Returns the variants of a plan, in order: true if a variant shrinks the steps of every task.
 fn variants(plan: Shrinkage) -> &'static [bool] {
     match plan {
         Shrinkage::Conversions => &[false],
@@ -75,13 +75,13 @@ fn variants(plan: Shrinkage) -> &'static [bool] {
     }
 }
 
-/// Where the checkpoint of a variant lies: `NAME.safetensors` of the first, `NAME-shrinkage.safetensors` of the second.
+/// Returns the checkpoint path of a variant: `NAME.safetensors` (first) or `NAME-shrinkage.safetensors` (second).
 pub(crate) fn checkpoint(bench: &SearchContext<'_>, name: &str, is_second: bool) -> PathBuf {
     let more = if is_second { "-shrinkage" } else { "" };
     bench.folder.join(format!("{name}{more}.safetensors"))
 }
 
-/// Trains as often as the plan says, and chooses.
+/// Trains each variant of the plan, and chooses between them.
 pub(crate) fn train(
     bench: &SearchContext<'_>,
     schema: &Arc<Schema>,
@@ -137,7 +137,7 @@ pub(crate) fn count(
     evidence::of_tasks(rule, of_all, bench.schema, train, &bench.id_dropout)
 }
 
-/// Takes the second variant's weights where they are better beyond doubt.
+/// Chooses the second variant's weights if they are significantly better.
 fn choose(
     bench: &SearchContext<'_>,
     schema: &Arc<Schema>,

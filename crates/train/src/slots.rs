@@ -12,7 +12,7 @@ pub(crate) struct BestSlot {
     pub(crate) best: Option<Best>,
 }
 
-/// The best moment so far.
+/// Best step so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Best {
     pub(crate) goodness: f64,

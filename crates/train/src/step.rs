@@ -1,4 +1,4 @@
-//! Where a training is: steps, epochs, and when to validate, as one type.
+//! Position of a training: steps, epochs, and the validation schedule, as one type.
 
 /// The shape of a training in steps; a step is one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct StepBudget {
 }
 
 impl StepBudget {
-    /// A budget of so many epochs, which may be a fraction.
+    /// Returns a budget in epochs, which may be a fraction.
     pub fn of_epochs(
         batches_per_epoch: u64,
         epochs: f64,
@@ -42,7 +42,7 @@ impl StepBudget {
         done as f64 / self.batches_per_epoch as f64
     }
 
-    /// Whether to validate after `done` steps: at equal distances, the ends of epochs included, and
+    /// Returns true if validation is due after `done` steps: at equal distances, the ends of epochs included, and
     /// at the end.
     pub fn validates_after(&self, done: u64) -> bool {
         let (per_epoch, n) = (self.validations_per_epoch, self.batches_per_epoch);

@@ -13,21 +13,21 @@ pub(crate) struct StepLoss<'a> {
 
 /// A head of the step.
 struct Head<'a> {
-    /// The task; the helper's head has none.
+    /// The task; `None` for the auxiliary head.
     task: Option<usize>,
     loss: Option<BatchLoss<'a>>,
-    /// What is added to its logit, for each row of the batch.
+    /// Term that is added to its logit, for each row of the batch.
     taken: Option<&'a [f64]>,
 }
 
 /// A loss over the logits of several heads.
 struct Funnel<'a> {
     loss: FunnelBatch<'a>,
-    /// The heads of click, conversion and helper.
+    /// The heads of click, conversion and the auxiliary head.
     heads: [Option<usize>; 3],
 }
 
-/// What a step's gradients are taken of.
+/// Inputs from which a step's gradients are computed.
 #[derive(Clone, Copy)]
 pub(crate) struct StepInputs<'a> {
     pub(crate) network: &'a Network,
@@ -44,7 +44,7 @@ pub(crate) struct TaskLoss {
 }
 
 impl<'a> StepLoss<'a> {
-    /// The loss of `heads` (tasks, and the helper's head as one more), each task's times its weight.
+    /// Returns the loss of `heads` (tasks, and the auxiliary head as one more), each task's times its weight.
     pub(crate) fn new(
         tasks: &[Task],
         batch: &'a Batch,

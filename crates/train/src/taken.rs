@@ -1,10 +1,10 @@
-//! How much a task takes of another's logit: one number, learned beside the network.
+//! Coefficient (kappa) of another task's logit: one scalar, learned beside the network.
 //!
 //! `z_to = f_to(x) + kappa c`, `c = z_from - mean`, where no gradient goes back through `z_from` ([`TakenLogit`]). The
-//! mean follows that of the rows that the task learns from. Kappa starts from 0 and moves by an Adam of its own, with
-//! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is added up
-//! over the steps of about one pass: `sum p (1 - p) c^2`, what these labels say of kappa with everything else as it is.
-//! So the error is that of kappa beside a network that stands still, and smaller than that over other seeds.
+//! mean is a moving average over the rows that the task is trained on. Kappa starts at 0 and has its own Adam, with
+//! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is summed
+//! over the steps of about one pass: `sum p (1 - p) c^2`, the information of these labels about kappa, all else fixed.
+//! So the standard error is that of kappa beside a fixed network, and smaller than the deviation between seeds.
 
 use crate::loss::{row_loss, sigmoid};
 use ncs_features::Objective;
@@ -18,8 +18,8 @@ pub struct KappaPlan {
     pub from: usize,
     /// The task that takes it.
     pub to: usize,
-    /// Whether the rows' logits are exchanged among each other first: a control. What is taken then says nothing, so
-    /// nothing is taken where the model scores.
+    /// If true, permutes the rows' logits first: a control. The coefficient then has no meaning, so
+    /// the model does not use it in scoring.
     pub permuted: bool,
 }
 
@@ -33,7 +33,7 @@ const EPSILON: f64 = 1e-8;
 /// The most that the mean keeps of itself in a step.
 const MEAN_DECAY: f64 = 0.99;
 
-/// Where kappa is.
+/// State of kappa and its optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KappaState {
     kappa: f64,
@@ -45,7 +45,7 @@ pub(crate) struct KappaState {
 }
 
 impl KappaState {
-    /// What the model is to take.
+    /// Returns the coefficient, mean and information for the model.
     pub(crate) fn taken(self) -> TakenLogit {
         TakenLogit {
             kappa: self.kappa,
@@ -78,7 +78,7 @@ impl KappaState {
     }
 }
 
-/// How the mean loss of a batch changes with kappa, and what the batch says of it.
+/// Gradient of the mean loss of a batch with respect to kappa, and the batch's information about kappa.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct KappaGradient {
     pub(crate) gradient: f64,
@@ -86,7 +86,7 @@ pub(crate) struct KappaGradient {
 }
 
 impl KappaGradient {
-    /// From rows: what the task's own head says, the centred other logit, and the label.
+    /// Computes both from rows of the task's own prediction, the centred other logit, and the label.
     pub(crate) fn of(
         objective: Objective,
         kappa: f64,

@@ -31,17 +31,17 @@ use std::time::{Duration, Instant};
 
 pub(crate) use gradients::GradientSums;
 
-/// What all trainings of a run have in common.
+/// Inputs and settings shared by all trainings of a run.
 pub(crate) struct TrainerContext<'a> {
     pub(crate) plan: &'a TrainPlan,
     pub(crate) schema: &'a Schema,
     pub(crate) train: &'a Cache,
     pub(crate) valid: Option<&'a Cache>,
-    /// Where the checkpoint lies.
+    /// Path of the checkpoint.
     pub(crate) checkpoint: &'a Path,
     /// The most time between two of them.
     pub(crate) checkpoint_every: Duration,
-    /// Says whose checkpoint it is.
+    /// Identifier of the run that owns the checkpoint.
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
     /// One for each task of the schema that has to show some.
@@ -64,12 +64,12 @@ pub(crate) struct Phase {
     pub(crate) budget: StepBudget,
     pub(crate) keep: Keep,
     pub(crate) patience: Option<u32>,
-    /// Whether the end is validated where `keep` and `patience` do not ask for it.
+    /// If true, validates at the end even if `keep` and `patience` do not require it.
     pub(crate) validates: bool,
     /// Decay of the running average of layers and heads, where it is validated and kept in their place.
     pub(crate) average: Option<f64>,
-    /// For each slot the step after which its weights are kept, whatever validation says; the training ends with the
-    /// last. Empty: validation decides.
+    /// For each slot, the step after which its weights are kept, regardless of validation; the training ends with the
+    /// last. If empty, validation decides.
     pub(crate) keep_at: Vec<u64>,
 }
 
@@ -94,8 +94,8 @@ pub(crate) struct Trainer<'a> {
     subnets: Vec<ActiveSubnets>,
     /// Tasks whose validation was said to be in doubt.
     doubted: Vec<usize>,
-    /// For each task of the schema what its gradients add up to; empty where nobody wants them. Tasks take
-    /// turns then.
+    /// Sums of the gradients of each task of the schema; empty if they are not needed. If present, tasks take
+    /// turns.
     pub(crate) gradients: Vec<GradientSums>,
     /// ActiveSubnets averages of layers and heads, where they are kept.
     pub(crate) averages: Option<Averages>,
@@ -109,7 +109,7 @@ struct ActiveSubnets {
     subnets: Vec<Subnet>,
 }
 
-/// How far it is.
+/// Progress of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) step: u64,
@@ -120,7 +120,7 @@ pub(crate) struct State {
     pub(crate) losses: Vec<(f64, u64)>,
     /// Learned loss weights.
     pub(crate) variances: LogVariances,
-    /// How much a task takes of another's logit.
+    /// Coefficient (kappa) of another task's logit.
     #[serde(default)]
     pub(crate) kappa: KappaState,
     pub(crate) history: Vec<ValidationRecord>,
@@ -141,7 +141,7 @@ pub struct ValidationRecord {
     pub validation_loss: f64,
     /// `AUC` or `squared error` on the validation rows.
     pub validation_metric: f64,
-    /// Whether the weights of this moment were, or are, kept for this task.
+    /// True if the weights of this step were, or are, kept for this task.
     pub best: bool,
 }
 
@@ -464,7 +464,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Judges the tasks on the validation rows and keeps the weights that are the best so far.
+    /// Evaluates the tasks on the validation rows and keeps the best weights so far.
     fn validate(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let wanted =
             self.phase.validates || self.phase.patience.is_some() || self.phase.keep != Keep::Last;

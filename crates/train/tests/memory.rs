@@ -1,4 +1,4 @@
-//! How much memory tables take. The only test of its process: the resident memory is all its own.
+//! Memory use of embedding tables. The only test of its process: all of the resident memory is its own.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,4 @@
-//! What a step moves, and what it must not: against the reference's twenty steps, and as properties.
+//! Weights that a step moves, and those that it must not: against the reference's twenty steps, and as properties.
 
 mod reference;
 
@@ -37,7 +37,7 @@ fn settings(optimizer: Optimizer) -> OptimSettings {
 
 // ---- the twenty steps of the reference
 
-/// The reference's modes say what is left alone; ours, what leaks.
+/// Converts a mode of the reference, which names the weights left unchanged, to [`Leaks`], which names those moved.
 fn leaks(mode: &str) -> Leaks {
     Leaks {
         pruned: !mode.contains("masked"),
@@ -54,7 +54,7 @@ fn close<R: Real>(found: &[R], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// First and second moments, laid out as weights: 0 for connections that nobody keeps.
+/// First and second moments, laid out as weights: 0 for connections that no task keeps.
 fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>; 2] {
     let (network, state) = (model.network(0), &optimizers.networks[0]);
     let all_rows = |table: &Table<R>, of_row: &dyn Fn(u32) -> Vec<R>| SparseRows {
@@ -190,7 +190,7 @@ const N_TASKS: usize = 3;
 const N_ROWS: u32 = 7;
 const DIM: usize = 2;
 
-/// Three tasks over two hidden layers, each under a random mask; one table, all its rows drawn.
+/// Returns three tasks over two hidden layers, each under a random mask, and one table with all rows initialised.
 fn model(seed: u64, density: f64) -> Model<f64> {
     model_with(seed, density, 1.0)
 }
@@ -236,7 +236,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
 }
 
 /// A gradient for everything that some task keeps, other heads included, and for some table rows: an
-/// optimizer that trusts the gradient to be zero elsewhere is found out.
+/// test with it detects an optimizer that assumes a zero gradient elsewhere.
 fn gradients(model: &Model<f64>, rng: CounterRng, rows: &[u32]) -> Gradient<f64> {
     let gradient = |&id: &u32| [0, 1].map(|k| rng.at(1).normal(u64::from(id) * 2 + k));
     let table = TableGradient::new(rows.to_vec(), rows.iter().flat_map(gradient).collect());
@@ -381,7 +381,7 @@ proptest! {
     }
 }
 
-/// By how much one step for task 1 moves each dense weight, after so many steps for task 0.
+/// Returns the change of each dense weight in one step for task 1, after the given steps for task 0.
 fn first_step_of_task_1(steps_before: u64, leaks: Leaks) -> Vec<f64> {
     let mut model = model(5, 0.5);
     let settings = OptimSettings {

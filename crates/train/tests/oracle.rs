@@ -48,7 +48,7 @@ fn kind(case: &Value) -> Option<EntireSpace> {
     }
 }
 
-/// Value and gradients by the logits of click, conversion and helper.
+/// Value and gradients with respect to the logits of click, conversion and auxiliary head.
 fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
     let [clicks, conversions] = ["click", "conversion"].map(|key| labels(case, key));
     let logits = ["z_c", "z_v", "z_h"].map(|key| numbers(case, key));

@@ -1,7 +1,7 @@
-"""Click and conversion prediction with one subnetwork for each task, found inside one network.
+"""Click and conversion prediction with one subnetwork per task inside a shared network.
 
 Train with :func:`train`, which returns a :class:`Run`; load a trained model with :meth:`Model.load`. Rows are data
-frames of any library that offers Arrow (polars, pandas, pyarrow, DuckDB), or files. The guide is ``docs/python.md``.
+frames of any library that exports Arrow (polars, pandas, pyarrow, DuckDB), or files. The guide is ``docs/python.md``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m ncs4cvr``: the command line ``ncs``."""
+"""Entry point of ``python -m ncs4cvr``, the command line ``ncs``."""
 
 from __future__ import annotations
 

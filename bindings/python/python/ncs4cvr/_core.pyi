@@ -1,4 +1,4 @@
-"""The compiled part of the package; use it through ``ncs4cvr``."""
+"""Compiled part of the package; use it through ``ncs4cvr``."""
 
 import os
 from typing import Any

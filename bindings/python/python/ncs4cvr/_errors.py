@@ -1,16 +1,16 @@
-"""Exceptions. Each carries where the fault is, as far as that is known."""
+"""Exceptions, with the location of the error as far as it is known."""
 
 from __future__ import annotations
 
 
 class NcsError(Exception):
-    """Something that cannot be done: the text says what is wrong, where, and what to do.
+    """Base class of all errors. The message states the problem, its location, and how to fix it.
 
     Attributes:
-        file: the file, or what messages call the data frame.
-        row: the row in it, from 1.
+        file: the file, or the name of the data frame in messages.
+        row: the row in the file, from 1.
         column: the column.
-        problems: of a run file, each thing that is wrong: its line, from 1, or None, and what it is.
+        problems: all errors in a run file, each with its line (from 1, or None) and its message.
     """
 
     file: str | None
@@ -34,7 +34,7 @@ class NcsError(Exception):
         self.problems = list(problems or [])
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survives the way between processes with all that it carries."""
+        """Supports pickling with all attributes."""
         return (_again, (type(self), str(self), self.file, self.row, self.column, self.problems))
 
 
@@ -50,20 +50,20 @@ def _again(
 
 
 class DataError(NcsError):
-    """Rows that cannot be read or used: a file or frame, a row, a column."""
+    """Unreadable or unusable data: a file or frame, a row, a column."""
 
 
 class ConfigError(NcsError, ValueError):
-    """Settings that are wrong: unknown keys with the nearest known one, values out of range, absent columns."""
+    """Invalid settings: unknown keys (with the nearest known one), values out of range, absent columns."""
 
 
 class ModelError(NcsError):
-    """No model, one that was changed, or a part of it that is not there."""
+    """Missing model, modified model, or a missing part of a model."""
 
 
 class TrainingError(NcsError):
-    """A training that cannot go on: other settings in the folder, labels that cannot teach, a loss that is no number."""
+    """Training that cannot continue: other settings in the folder, unusable labels, a loss that is NaN."""
 
 
 class ForkError(NcsError, RuntimeError):
-    """Use in a process that was forked from one that had used the package: it would wait for ever."""
+    """Use in a process forked from one that had already used the package, where calls would wait forever."""

@@ -1,4 +1,4 @@
-"""What happens in a training, for callbacks."""
+"""Training events for callbacks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Callable, Protocol, Union
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """A training begins or goes on: ``train``, or a round of a search such as ``search/ctr/round-1``."""
+    """A training phase starts or resumes: ``train``, or a round of a search such as ``search/ctr/round-1``."""
 
     phase: str
-    #: Steps that it takes at most, and those that were done before.
+    #: Maximum number of steps; ``done`` is the number of steps completed earlier.
     total_steps: int
     done: int
-    #: Whether nothing is left to do.
+    #: True if no steps are left.
     finished: bool
 
 
 @dataclass(frozen=True)
 class Validated:
-    """A task was validated."""
+    """A task was evaluated on the validation rows."""
 
     phase: str
     step: int
@@ -29,16 +29,16 @@ class Validated:
     #: Mean training loss since the last validation.
     train_loss: float | None
     validation_loss: float
-    #: ``AUC`` or ``squared error``, and its value on the validation rows.
+    #: ``AUC`` or ``squared error``; ``value`` is the metric on the validation rows.
     metric: str
     value: float
-    #: Whether it is the best so far.
+    #: True if it is the best value so far.
     best: bool
 
 
 @dataclass(frozen=True)
 class PhaseEnded:
-    """A training ended, and why."""
+    """A training phase ended, with the reason."""
 
     phase: str
     steps: int
@@ -47,14 +47,14 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something worth a line in the log."""
+    """A log message."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The run is finished: its figures by name, such as ``test/ctr/auc``, and its folder."""
+    """The run is finished: its metrics by name, such as ``test/ctr/auc``, and its folder."""
 
     metrics: dict[str, float]
     path: str
@@ -64,7 +64,10 @@ Event = Union[PhaseStarted, Validated, PhaseEnded, Noted, Ended]
 
 
 class Callback(Protocol):
-    """Hears what happens in a training, on the thread that called it. What it raises stops the run, which can be resumed, and is raised by train."""
+    """Receives training events on the thread that called :func:`train`.
+
+    An exception in a callback stops the run, which can be resumed, and is raised by :func:`train`.
+    """
 
     def __call__(self, event: Event, /) -> None: ...
 
@@ -78,6 +81,6 @@ _KINDS: dict[str, Callable[..., Event]] = {
 
 
 def event_of(said: dict[str, Any]) -> Event:
-    """The event that the core tells as a dictionary."""
+    """Converts a dictionary from the core to an event."""
     values = dict(said)
     return _KINDS[values.pop("kind")](**values)

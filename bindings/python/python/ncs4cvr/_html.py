@@ -1,4 +1,4 @@
-"""Small tables in HTML, for notebooks."""
+"""HTML tables for notebooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def shown(value: Any) -> str:
-    """A value in a cell."""
+    """Formats a value for a cell."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
@@ -17,7 +17,7 @@ def shown(value: Any) -> str:
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A titled table."""
+    """Renders a table with a caption."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{shown(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption style='text-align:left'>{escape(title)}</caption>"
@@ -25,7 +25,7 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> s
 
 
 def first_rows(columns: Any, n: int = 10) -> str:
-    """The first rows of a table."""
+    """Renders the first ``n`` rows of a table."""
     names = columns.column_names
     rows = zip(*(list(columns[name][:n]) for name in names))
     cells = ([float(cell) if isinstance(cell, float) or hasattr(cell, "dtype") else cell for cell in row] for row in rows)

@@ -1,4 +1,4 @@
-"""A trained model."""
+"""Trained model."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ if TYPE_CHECKING:
 
 
 class Embeddings(NamedTuple):
-    """The vectors of a feature that training has seen."""
+    """Embedding vectors of the values of a feature that training has seen."""
 
-    #: Row numbers of the table, ascending: buckets of a hashed column, 2 + place in a vocabulary.
+    #: Row numbers of the table, ascending: buckets of a hashed column, 2 + index in a vocabulary.
     rows: NDArray[np.uint32]
-    #: ``[rows, dim]``.
+    #: Vectors, ``[rows, dim]``.
     vectors: NDArray[np.float32]
-    #: What the rows stand for, where a vocabulary says so; None for "missing" and "unknown".
+    #: Values of the rows, if the feature has a vocabulary; None for "missing" and "unknown".
     values: list[str | None] | None
 
 
 class Model:
-    """A frozen model. Several threads may use one at once; a process that was forked loads its own."""
+    """Trained model, read-only. Several threads may use it at once; forked processes must load their own."""
 
     def __init__(self, core: _core.Model) -> None:
         self._core = core
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Reads the model in a folder: that of a run, or the model in it.
+        """Reads a model from its folder, or from a run folder.
 
         Raises:
-            ModelError: there is no model, or it was changed.
+            ModelError: there is no model, or its files were modified.
         """
         return cls(_core.Model.load(os.fspath(path)))
 
     @property
     def path(self) -> str:
-        """The model's folder."""
+        """Folder of the model."""
         return self._core.path
 
     @property
     def hash(self) -> str:
-        """BLAKE3 of the manifest, in hex: two models with one hash are the same, byte for byte."""
+        """BLAKE3 hash of the manifest, in hex: models with equal hashes are identical byte for byte."""
         return self._core.hash
 
     @property
     def tasks(self) -> list[str]:
-        """The names of the tasks."""
+        """Names of the tasks."""
         return self._core.tasks()
 
     @property
     def outputs(self) -> list[str]:
-        """The columns of the scores: the tasks, then their product where one is about another's positives."""
+        """Names of the score columns: the tasks, then their product if one task is defined on another's positives."""
         return self._core.outputs
 
     @property
     def columns(self) -> list[str]:
-        """The columns that the features read."""
+        """Columns that the features read."""
         return self._core.columns
 
     def predict(self, data: Data, *, threads: int | None = None) -> _core.Table:
-        """Scores rows: a table with a column for each of :attr:`outputs`, in the order of the rows.
+        """Scores rows. Returns a table with a column for each of :attr:`outputs`, in the order of the rows.
 
-        The scores are those of ``ncs score``: calibrated where the model has a calibrator. Columns that no feature
-        reads are left alone; labels need not be there. Memory: the scores, and one batch of the rows.
+        The scores are those of ``ncs score``: calibrated if the model has a calibrator. Columns that no feature
+        reads are ignored; labels are not required. Memory: the scores, and one batch of the rows.
 
         Args:
             data: a data frame, or files, globs and folders.
-            threads: worker threads; all cores where none are stated.
+            threads: worker threads (default: all cores).
 
         Raises:
             DataError: a row cannot be read or has no score.
@@ -82,7 +82,7 @@ class Model:
         return self._core.predict(data, threads)
 
     def evaluate(self, data: Data, *, threads: int | None = None) -> dict[str, Any]:
-        """The figures of labelled rows, as ``ncs evaluate --json`` prints them.
+        """Evaluates the model on labelled rows; returns the metrics of ``ncs evaluate --json``.
 
         Raises:
             DataError: a label is absent, a row cannot be read or has no score.
@@ -97,39 +97,39 @@ class Model:
         *,
         by: str | None = None,
     ) -> _core.Table:
-        """Scores the candidates of one context (a user), as a server does: what is the user's is computed once.
+        """Scores the candidates of one context (a user), as a server does: user features are computed once.
 
         Args:
             context: one row; a dict of values or a data frame.
-            candidates: a row for each candidate.
-            top_k: only so many, best first; None: all, in their order.
-            by: the output to sort by; the product of the tasks, or the last task, where none is named.
+            candidates: one row per candidate.
+            top_k: number of candidates to return, best first; None: all, in input order.
+            by: the output to sort by (default: the product of the tasks, or else the last task).
 
         Returns:
-            ``index`` (the candidate's place, from 0) and a column for each output.
+            ``index`` (the candidate's position, from 0) and a column for each output.
         """
         one = {name: [value] for name, value in context.items()} if isinstance(context, Mapping) else context
         return self._core.rank(frame_of(one), frame_of(candidates), top_k, by)
 
     def inspect(self) -> dict[str, Any]:
-        """Sizes, densities and what the tasks share, as ``ncs inspect --json`` prints them."""
+        """Returns sizes, densities and parameter sharing between tasks, as in ``ncs inspect --json``."""
         return self._core.inspect()  # type: ignore[no-any-return]
 
     def describe(self) -> str:
-        """The text of ``ncs inspect``."""
+        """Returns the text of ``ncs inspect``."""
         return self._core.describe()
 
     def embeddings(self, feature: str, *, task: str | None = None) -> Embeddings:
-        """The vectors of a feature's table that training has seen.
+        """Returns the embedding vectors of a feature's table that training has seen.
 
         Args:
-            feature: its name, or its column.
-            task: whose vectors, where the tasks have tables of their own.
+            feature: name of the feature, or of its column.
+            task: the task whose table is returned, if each task has its own.
         """
         return Embeddings(*self._core.embeddings(feature, task))
 
     def masks(self) -> dict[str, dict[str, NDArray[np.bool_]]]:
-        """By task, then by layer: which connections the task keeps, ``[inputs, outputs]``. Empty without masks."""
+        """Returns the masks by task, then by layer: connections kept, ``[inputs, outputs]``. Empty without masks."""
         return self._core.masks()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How far a long call is: a bar of tqdm where it is installed and the call is asked for it."""
+"""Progress of long calls: a tqdm bar if tqdm is installed and progress is on, otherwise lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Watcher(Protocol):
-    """What the core tells of jobs."""
+    """Receiver of progress from the core."""
 
     def began(self, title: str, total: int | None, units: str, done: int) -> None: ...
     def reached(self, done: int) -> None: ...
@@ -16,7 +16,7 @@ class Watcher(Protocol):
 
 
 class Bars:
-    """A bar for each job; lines go above it."""
+    """One tqdm bar per job; messages are printed above it."""
 
     def __init__(self, tqdm: Any) -> None:
         self._tqdm = tqdm
@@ -40,7 +40,7 @@ class Bars:
 
 
 class Lines:
-    """Only what is worth a line."""
+    """Messages only, for use without tqdm."""
 
     def began(self, title: str, total: int | None, units: str, done: int) -> None: ...
     def reached(self, done: int) -> None: ...
@@ -51,7 +51,7 @@ class Lines:
 
 
 def watcher(progress: bool | None) -> Watcher | None:
-    """None: a bar in notebooks and on terminals, nothing elsewhere."""
+    """Returns a watcher, or None for no progress. ``progress=None``: only in notebooks and on terminals."""
     if progress is None:
         progress = _is_watched()
     if not progress:

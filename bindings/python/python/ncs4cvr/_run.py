@@ -1,4 +1,4 @@
-"""A training and what it left in its folder."""
+"""Training, and the results in its folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ._html import table
 from ._model import Model
 from ._progress import watcher
 
-#: A run file's path, or its settings.
+#: Path of a run file, or its settings.
 RunSaid = Union[Path, RunConfig, Mapping[str, Any]]
 
 
 class Run:
-    """The folder of a run: its report, its figures, how it learned, its model."""
+    """Folder of a run: report, metrics, learning curves and model."""
 
     def __init__(self, path: Path) -> None:
         self.path = pathlib.Path(path)
@@ -35,24 +35,24 @@ class Run:
 
     @property
     def report(self) -> dict[str, Any]:
-        """``report.json``: everything that the report shows."""
+        """``report.json``: all data of the report."""
         return self._read("report.json")  # type: ignore[no-any-return]
 
     @property
     def figures(self) -> dict[str, Any]:
-        """``metrics.json``: the figures of the test rows (or the validation rows), of the others, of the columns."""
+        """``metrics.json``: metrics on the test rows (or the validation rows), on the other part, and of columns."""
         return self._read("metrics.json")  # type: ignore[no-any-return]
 
     @property
     def metrics(self) -> _core.Table:
-        """The figures as a table: part, task, figure, value, and the interval where there is one."""
+        """Metrics as a table: part, task, figure, value, and the interval if there is one."""
         rows = [row for row in _figures(self.figures) if row[3] is not None]
         names = ["part", "task", "figure", "value", "low", "high"]
         return _core.Table.of_columns({name: [row[i] for row in rows] for i, name in enumerate(names)})
 
     @property
     def history(self) -> _core.Table:
-        """The learning curves as a table: task, position (epochs or steps), losses, metric, whether it was picked."""
+        """Learning curves as a table: task, position (epochs or steps), losses, metric, ``picked`` (selected)."""
         columns: dict[str, list[Any]] = {
             name: []
             for name in ["task", "position", "train_loss", "validation_loss", "validation_metric", "picked"]
@@ -68,16 +68,16 @@ class Run:
 
     @property
     def model(self) -> Model:
-        """The trained model, read anew."""
+        """Trained model; each access reads it from disk."""
         return Model.load(self.path)
 
     @property
     def html(self) -> pathlib.Path:
-        """The report, a page that needs nothing else."""
+        """Path of the report, a self-contained HTML page."""
         return self.path / "report.html"
 
     def scalars(self) -> dict[str, float]:
-        """The figures by name, such as ``test/ctr/auc``: what trackers take."""
+        """Returns the metrics by name, such as ``test/ctr/auc``, for experiment trackers."""
         return {f"{row[0]}/{row[1]}/{row[2]}": row[3] for row in _figures(self.figures) if row[3] is not None}
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class Run:
 
 
 def _figures(figures: dict[str, Any]) -> list[list[Any]]:
-    """Part, task, figure, value, low, high."""
+    """Returns rows of part, task, figure, value, low, high."""
     rows: list[list[Any]] = []
     parts = [(figures.get("part"), figures), ("valid", figures.get("valid"))]
     for part, metrics in parts:
@@ -113,7 +113,7 @@ def _said(run: RunSaid) -> tuple[str | None, str | None]:
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null: a key that is None is not stated."""
+    """Removes keys that are None, because TOML has no null."""
     if isinstance(value, Mapping):
         return {str(key): _without_none(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, (list, tuple)):
@@ -124,7 +124,7 @@ def _without_none(value: Any) -> Any:
 
 
 def _assignments(settings: Mapping[str, Any] | None, data: Mapping[str, Data | None]) -> list[str]:
-    """Overrides as after ``--set``: settings by dotted key, then the files of parts."""
+    """Returns overrides in the form of ``--set``: settings by dotted key, then the files of parts."""
     given = dict(settings or {})
     for part, rows in data.items():
         if rows is not None and not is_frame(rows):
@@ -133,12 +133,12 @@ def _assignments(settings: Mapping[str, Any] | None, data: Mapping[str, Data | N
 
 
 def _toml(value: Any) -> str:
-    """A TOML value on one line."""
+    """Formats a TOML value on one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml(str(key))} = {_toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    # Texts, numbers and truths are written as in JSON, but for a character that TOML wants escaped.
+    # Strings, numbers and booleans are written as in JSON, except one character that TOML requires to be escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -160,23 +160,23 @@ def train(
 ) -> Run:
     """Trains a model into a folder: searches masks, trains, evaluates, writes. Resumes an interrupted run.
 
-    Ctrl-C stops within a second and leaves a run that the same call goes on with.
+    Ctrl-C stops the run within a second; the same call resumes it.
 
     Args:
         run: the path of a run file, or its settings as a dict (:class:`RunConfig` for completion in editors). Relative
             paths start at the run file's folder, those of a dict at the working folder.
-        train, valid, test: rows in place of the run file's files: data frames, or paths. Rows of frames are kept in
+        train, valid, test: rows that replace the files of the run file: data frames, or paths. Frames are stored in
             ``out/frames``, so that the run can be resumed, and repeated from ``out/run.toml``.
         out: the folder of the run.
         settings: overrides by dotted key, such as ``{"training.epochs": 3}``.
-        callbacks: called with each :data:`Event`. What one raises stops the run and is raised here.
-        fresh: start over, even if the folder holds a checkpoint of the same run.
-        progress: show a bar; None: in notebooks and on terminals.
+        callbacks: called with each :data:`Event`. An exception in one stops the run and is raised here.
+        fresh: start from scratch, even if the folder holds a checkpoint of the same run.
+        progress: show a progress bar; None: only in notebooks and on terminals.
 
     Raises:
-        ConfigError: settings that are wrong, each with its line and the nearest known name.
-        DataError: rows that cannot be read.
-        TrainingError: the folder holds another run, or a loss that is no number.
+        ConfigError: invalid settings, each with its line and the nearest known name.
+        DataError: unreadable rows.
+        TrainingError: the folder holds another run, or a loss is NaN.
     """
     data = {"train": train, "valid": valid, "test": test}
     hear = list(callbacks)
@@ -212,10 +212,10 @@ def check(
     all_rows: bool = False,
     progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Checks settings against data: the JSON of ``ncs check --json``, with its text under ``"text"``.
+    """Checks settings against data. Returns the JSON of ``ncs check --json``, with its text under ``"text"``.
 
     Raises:
-        ConfigError, DataError: what a training would refuse, too.
+        ConfigError, DataError: errors that a training would raise, too.
     """
     data = {"train": train, "valid": valid, "test": test}
     with tempfile.TemporaryDirectory() as folder:
@@ -225,7 +225,7 @@ def check(
 
 
 def _kept(data: Mapping[str, Data | None], folder: str) -> dict[str, Data | None]:
-    """Frames as files in a folder; files as they are."""
+    """Writes frames to files in a folder; returns paths unchanged."""
     return {
         part: _core.keep_frame(rows, part, folder) if rows is not None and is_frame(rows) else rows
         for part, rows in data.items()
@@ -242,13 +242,13 @@ def tune(
     settings: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Tunes the settings that the run leaves open, on validation rows: ``out/tuned.toml`` is the best run file.
+    """Tunes unset settings of a run on validation rows, and writes the best run file, ``out/tuned.toml``.
 
     Args:
-        budget: time to spend, such as ``"10m"`` or ``"2h"``; a trial that has started is finished.
+        budget: time to spend, such as ``"10m"`` or ``"2h"``; a started trial is completed.
 
     Returns:
-        The best settings, the trials, how much each setting mattered; ``"tuned"`` is the path of the best run file.
+        The best settings, the trials, the importance of each setting; ``"tuned"`` is the path of the best run file.
     """
     folder = pathlib.Path(out)
     given = _kept({"train": train, "valid": valid}, str(folder / "frames"))
@@ -278,10 +278,10 @@ def init(
 ) -> str:
     """Writes a run file for a log: columns by kind, suspected label leaks left out, a split, the tasks.
 
-    Rows of frames are kept in ``frames`` beside the run file.
+    Frames are stored in ``frames`` beside the run file.
 
     Returns:
-        What there is to say of it, as ``ncs init`` prints it.
+        The messages that ``ncs init`` prints.
     """
     folder = str(pathlib.Path(out).absolute().parent / "frames")
     given = _kept({"train": data, "valid": valid, "test": test}, folder)

@@ -13,21 +13,21 @@ from ._frames import Path
 from ._html import table
 from ._progress import watcher
 
-#: What starts the command line: comparisons run each training as a process.
+#: Command that starts the command line: comparisons run each training as a separate process.
 PROGRAM = [sys.executable, "-m", "ncs4cvr"]
 
 
 class Log(NamedTuple):
-    """A synthetic log."""
+    """Generated synthetic log."""
 
-    #: Its run file.
+    #: Path of the run file.
     run_file: str
-    #: Training, validation and test.
+    #: Training, validation and test files.
     files: list[str]
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:
-    """``--rows=1000`` for ``rows=1000``; a flag alone for True; nothing for None and False."""
+    """Converts keyword arguments to flags: ``--rows=1000``; a bare flag for True; nothing for None and False."""
     words: list[str] = []
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
@@ -42,7 +42,7 @@ def synth(out: Path, *, progress: bool | None = None, **settings: Any) -> Log:
     """Generates a synthetic log with known probabilities, and a run file for it.
 
     Args:
-        out: a folder: new, empty, or as an earlier call left it.
+        out: a folder that is new, empty, or written by an earlier call.
         settings: as the flags of ``ncs synth``: ``rows``, ``share``, ``conflict``, ``click_rate``,
             ``conversion_rate``, ``unseen``, ``days``, ``drift``, ``seed``, ``format``.
     """
@@ -51,18 +51,18 @@ def synth(out: Path, *, progress: bool | None = None, **settings: Any) -> Log:
 
 
 class Comparison:
-    """What a comparison found; its report is ``report.html`` in its folder."""
+    """Result of a comparison; its report is ``report.html`` in its folder."""
 
     def __init__(self, path: Path, found: dict[str, Any], failed: list[str]) -> None:
         self.path = pathlib.Path(path)
-        #: ``comparison.json``.
+        #: Contents of ``comparison.json``.
         self.found = found
-        #: Runs that failed, and why.
+        #: Failed runs with their reasons.
         self.failed = failed
 
     @property
     def sentences(self) -> dict[str, list[str]]:
-        """What it says of each data set."""
+        """Conclusions for each data set."""
         return {data["name"]: list(data["sentences"]) for data in self.found["data"]}
 
     def __repr__(self) -> str:
@@ -90,9 +90,10 @@ def compare(
 
 
 def serve(models: Path | Iterable[Path], **settings: Any) -> _core.Server:
-    """Serves models over HTTP and gRPC from a thread of this process, and returns once it answers.
+    """Serves models over HTTP and gRPC from a thread of this process; returns once the server is ready.
 
-    It answers at ``server.http`` and ``server.grpc`` until ``server.stop()``, or until nothing holds it.
+    The server listens at ``server.http`` and ``server.grpc`` until ``server.stop()``, or until it is
+    garbage-collected.
 
     Args:
         models: folders of models, or ``NAME=DIR``.

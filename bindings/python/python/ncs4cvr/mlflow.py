@@ -1,4 +1,4 @@
-"""Tracking in MLflow: a callback. Needs mlflow (or mlflow-skinny). Other trackers take the same interface."""
+"""Callback for MLflow tracking. Needs mlflow (or mlflow-skinny). Other trackers can use the same interface."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ._events import Ended, Event, Validated
 
 
 class MlflowCallback:
-    """Logs validation as it comes, and the figures, the report and the run file at the end.
+    """Logs validation metrics during training, and the final metrics, report and run file at the end.
 
-    It logs into the MLflow run that is active, or starts and ends one of its own.
+    Uses the active MLflow run, or starts and ends its own.
 
     Args:
-        run_name: the name of the run that it starts.
+        run_name: name of the MLflow run to start.
         artifacts: files of the run's folder to log; the model is a folder, ``"model"``.
     """
 
@@ -52,7 +52,7 @@ class MlflowCallback:
                 self._mlflow.end_run()
 
     def _log(self, figures: dict[str, float], step: int | None = None) -> None:
-        """MLflow allows letters, digits and some signs in names."""
+        """Logs metrics; characters that MLflow does not allow in names are replaced by ``_``."""
         named = {re.sub(r"[^\w\-. /]", "_", name): value for name, value in figures.items()}
         self._mlflow.log_metrics(named, step=step)
 

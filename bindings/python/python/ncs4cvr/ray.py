@@ -12,7 +12,7 @@ from ._model import Model
 
 
 class Scorer:
-    """What ``map_batches`` runs in an actor: batches with the scores behind their columns."""
+    """Actor for ``map_batches``: appends the scores to the columns of each batch."""
 
     def __init__(self, path: str) -> None:
         self._model = Model.load(path)
@@ -25,12 +25,12 @@ class Scorer:
 
 
 def score(dataset: Any, model: Path, *, concurrency: int = 1, **options: Any) -> Any:
-    """A Ray dataset with the scores of ``dataset`` behind its columns.
+    """Returns a Ray dataset with the columns of ``dataset`` and the scores.
 
     Args:
         dataset: a ``ray.data.Dataset``.
         model: the model's folder, which every node can read.
-        concurrency: actors that score.
+        concurrency: number of scoring actors.
         options: further arguments of ``map_batches``, such as ``batch_size``.
     """
     return dataset.map_batches(

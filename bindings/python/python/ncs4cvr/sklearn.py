@@ -1,4 +1,4 @@
-"""A classifier with scikit-learn's interface: one task, columns by their type. Needs scikit-learn and pyarrow."""
+"""Classifier with scikit-learn's interface: one task, column kinds from data types. Needs scikit-learn and pyarrow."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ LABEL = "__label"
 
 
 class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Two classes, from a data frame or an array.
+    """Binary classifier on a data frame or an array.
 
-    Columns of floating-point numbers are numeric; all others (whole numbers, texts, categories) are categorical. The
+    Columns of floating-point numbers are numeric; all others (integers, strings, categories) are categorical. The
     model is held in memory, so that a fitted classifier can be pickled and copied.
 
     Args:
-        epochs: most passes over the rows; validation ends a training earlier.
-        batch: rows a step.
-        learning_rate: of the optimizer.
-        hidden: widths of the layers.
-        dim: length of the vectors of values.
-        valid: share of the rows that decides which weights are kept.
+        epochs: maximum number of epochs; early stopping on validation rows may end training earlier.
+        batch: batch size in rows.
+        learning_rate: learning rate of the optimizer.
+        hidden: widths of the hidden layers.
+        dim: embedding dimension.
+        valid: share of the rows used for validation, which selects the weights to keep.
         threads: worker threads.
-        random_state: the seed.
+        random_state: random seed.
         settings: further settings by dotted key of the run file.
     """
 
@@ -93,7 +93,7 @@ class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _judged(self, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The rows that validation holds back: the same share of both classes, or none where a class is too small."""
+        """Selects the validation rows: the same share of both classes, or none if a class is too small."""
         chance = np.random.default_rng(self.random_state)
         judged = np.zeros(len(positive), dtype=bool)
         for rows in (np.flatnonzero(positive), np.flatnonzero(~positive)):
@@ -117,19 +117,19 @@ class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """The probability of each class, ``[rows, 2]``."""
+        """Returns the probability of each class, ``[rows, 2]``."""
         check_is_fitted(self, "files_")
         frame = _frame(self, X, reset=False)
         positive = self.model().predict(frame, threads=self.threads)["y"].astype(np.float64)
         return np.column_stack([1 - positive, positive])
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The more probable class of each row."""
+        """Returns the more probable class of each row."""
         check_is_fitted(self, "files_")
         return self.classes_[np.argmax(self.predict_proba(X), axis=1)]  # type: ignore[no-any-return]
 
     def model(self) -> Model:
-        """The trained model."""
+        """Returns the trained model."""
         check_is_fitted(self, "files_")
         if getattr(self, "_model", None) is None:
             with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +163,7 @@ def _refuse_other_targets(labels: NDArray[Any]) -> None:
 
 
 def _frame(estimator: NcsClassifier, X: Any, *, reset: bool) -> pa.Table:
-    """The rows as an Arrow table; columns of arrays are named x0, x1 ..."""
+    """Converts rows to an Arrow table; array columns are named x0, x1 ..."""
     if hasattr(X, "__arrow_c_stream__") and hasattr(X, "columns"):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return pa.table(X)

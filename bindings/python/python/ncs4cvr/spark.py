@@ -15,12 +15,12 @@ from ._model import Model
 
 @functools.lru_cache(maxsize=4)
 def _loaded(path: str) -> Model:
-    """One model for each worker process."""
+    """Loads the model once per worker process."""
     return Model.load(path)
 
 
 def scorer(path: Path, keep: Sequence[str] | None = None) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What ``mapInArrow`` runs: batches to batches with the scores behind the columns ``keep``; None: all of them."""
+    """Returns a function for ``mapInArrow`` that yields the columns ``keep`` (None: all) and the scores."""
     name = os.fspath(path)
     kept = None if keep is None else list(keep)
 
@@ -36,12 +36,12 @@ def scorer(path: Path, keep: Sequence[str] | None = None) -> Callable[[Iterable[
 
 
 def score(df: Any, model: Path, *, keep: Sequence[str] | None = None) -> Any:
-    """A Spark data frame with the scores of ``df`` behind its columns.
+    """Returns a Spark data frame with the columns of ``df`` and the scores.
 
     Args:
         df: a ``pyspark.sql.DataFrame``.
         model: the model's folder, which every worker can read.
-        keep: the columns to keep; None: all.
+        keep: columns of ``df`` to keep; None: all.
     """
     from pyspark.sql.types import FloatType, StructField, StructType
 

@@ -10,8 +10,8 @@ const KEPT: usize = 1024;
 /// Bytes of a text that are kept: what is shown of it.
 const LONGEST: usize = 256;
 
-/// Counts texts by the rule of Misra and Gries (1982): of `n` texts, each that was added more than `n / 1024`
-/// times is there, and its count is too small by no more than that.
+/// Counter of texts by the rule of Misra and Gries (1982): of `n` texts, each that was added more than `n /
+/// 1024` times is present, and its count is too small by at most that number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frequent {
     /// The id of each text, and its count.
@@ -33,7 +33,7 @@ impl Frequent {
         }
     }
 
-    /// Adds the values of a row that training never saw; `ids` are those of its values, in their order.
+    /// Adds the values of a row that training did not see; `ids` are the ids of its values, in their order.
     pub(super) fn add_row(
         &mut self,
         reader: &mut FieldReader<'_>,
@@ -52,7 +52,7 @@ impl Frequent {
         });
     }
 
-    /// Text, id and count, the most frequent first, ties by text.
+    /// Returns text, id and count, the most frequent first, ties by text.
     pub(super) fn most_frequent(self) -> Vec<(Box<[u8]>, u32, u64)> {
         let texts = self.texts.into_iter();
         let mut found: Vec<_> = texts.map(|(text, (id, count))| (text, id, count)).collect();

@@ -23,11 +23,11 @@ enum Ids {
     Some(HashSet<u32>),
 }
 
-/// Up to so many table rows there is a bit for each, 2 MiB in all.
+/// Maximum number of table rows with one bit each, 2 MiB in all.
 const MOST_BITS: usize = 1 << 24;
 
 impl SeenIds {
-    /// None yet.
+    /// Creates an empty set of seen ids.
     pub fn new(schema: &Arc<Schema>) -> SeenIds {
         let ids = |ids: &IdSpace| match ids {
             IdSpace::Hash { .. } if ids.n_rows() <= MOST_BITS => {
@@ -57,8 +57,8 @@ impl SeenIds {
         }
     }
 
-    /// Whether id `id` of field number `field` was never seen: in a hashed table, that no row had it; in a
-    /// vocabulary, that it is the id of all values that are not among its own.
+    /// Returns true if id `id` of field number `field` was not seen in training: in a hashed table, if no row
+    /// had it; in a vocabulary, if it is the shared id of all values outside the vocabulary.
     pub fn is_unseen(&self, field: usize, id: u32) -> bool {
         let table = self.schema.fields[field].table;
         match &self.tables[table] {

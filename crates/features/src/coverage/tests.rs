@@ -5,7 +5,7 @@ use crate::schema::{HashFunction, IdSpace, Objective, Pooling, Population, Table
 
 const N_FIELDS: usize = 3;
 
-/// A hashed `user`, a list `tags` by vocabulary, a number `price`.
+/// Returns a hashed `user`, a list `tags` by vocabulary, a number `price`.
 fn schema() -> Arc<Schema> {
     let field = |(table, name): (usize, &str)| Field {
         name: name.into(),
@@ -84,7 +84,7 @@ fn rows(rows: &[Row<'_>]) -> (Block, Batch) {
     (block, batch)
 }
 
-/// What `test` holds where training had `train`.
+/// Returns the coverage of `test` for the training rows `train`.
 fn coverage(train: &[Row<'_>], test: &[Row<'_>]) -> Vec<ColumnCoverage> {
     let mut seen = SeenIds::new(&schema());
     let (_, batch) = rows(train);

@@ -36,29 +36,29 @@ impl Counts {
         }
     }
 
-    /// The known labels of a key and the positive ones.
+    /// Returns the known labels of a key and the positive ones.
     pub fn get(&self, key: u64) -> Option<(u32, u32)> {
         let place = self.table.keys.binary_search(&key).ok()?;
         Some(self.table.counts[place])
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.table.keys.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no counts.
     pub fn is_empty(&self) -> bool {
         self.table.keys.is_empty()
     }
 
-    /// Known labels of all keys.
+    /// Returns the number of known labels of all keys.
     pub fn rows(&self) -> u64 {
         let known = self.table.counts.iter().map(|(known, _)| u64::from(*known));
         known.sum()
     }
 
-    /// Memory that they take.
+    /// Returns the memory size of the counts in bytes.
     pub fn n_bytes(&self) -> usize {
         16 * self.len()
     }
@@ -118,7 +118,7 @@ fn read(bytes: &mut impl ExactSizeIterator<Item = u8>) -> Option<Table> {
     bytes.next().is_none().then_some(table)
 }
 
-/// Seven bits a byte, low ones first; the top bit says that more follow.
+/// Appends a number in seven bits per byte, low bits first; the top bit marks that more bytes follow.
 fn push(mut number: u64, bytes: &mut Vec<u8>) {
     while number > 0x7F {
         bytes.push(number as u8 | 0x80);

@@ -1,4 +1,4 @@
-//! What training rows know of the past: counts by key and block of rows, gathered in one pass.
+//! Past counts for training rows: counts by key and block of rows, gathered in one pass.
 
 use super::past::{Cells, PastRates, RateNote};
 use super::{Keys, RatesPlan};
@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::schema::{IdSpace, Schema, Task};
 use std::collections::HashMap;
 
-/// Cells, of a key and a block, that are kept: some 50 bytes each.
+/// Maximum number of cells (one for each key and block) that are kept, about 50 bytes each.
 const MOST_CELLS: usize = 4_000_000;
 
 /// `RatesPlan::Auto` looks at columns of more values: the rows of fewer learn their rates themselves.
@@ -20,7 +20,7 @@ pub(super) const OF_ROWS: usize = 1;
 pub struct Histories {
     all: Vec<History>,
     n_blocks: usize,
-    /// Whether only those stay that predict labels.
+    /// True if only rates that predict labels are kept.
     is_auto: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct History {
     pub(super) of: Vec<usize>,
     pub(super) tasks: Vec<usize>,
     pub(super) keys: Keys,
-    /// Where the numbers of a key and block begin in `numbers`.
+    /// Offset in `numbers` at which the counts of a key and block begin.
     cells: HashMap<(u64, u8), usize>,
     /// Rows, then known and positive labels of each task.
     numbers: Vec<u32>,
@@ -39,8 +39,8 @@ pub(super) struct History {
 }
 
 impl Histories {
-    /// Nothing seen yet. Rows will be told to lie in one of `n_blocks` blocks, 256 at most, and know those before
-    /// their own. `schema` is fitted, but for the rates.
+    /// Creates empty histories. Rows are assigned to one of `n_blocks` blocks, at most 256, and use the
+    /// counts of earlier blocks. `schema` is fitted, except for the rates.
     pub fn new(schema: &Schema, plan: &RatesPlan, n_blocks: usize) -> Histories {
         let is_binary = |task: &Task| task.objective.is_binary();
         let tasks = schema.tasks.iter().enumerate();
@@ -68,7 +68,7 @@ impl Histories {
         }
     }
 
-    /// As [`Histories::new`], for the rates that `base` has, whose scales stay.
+    /// Creates empty histories like [`Histories::new`], for the rates of `base`, whose scales are kept.
     pub fn extending(schema: &Schema, base: &Schema, n_blocks: usize) -> Histories {
         let mut rates: Vec<super::RatePlan> = Vec::new();
         for table in &base.tables {
@@ -91,7 +91,7 @@ impl Histories {
         Histories::new(schema, &RatesPlan::These(rates), n_blocks)
     }
 
-    /// Whether there is nothing to gather.
+    /// Returns true if there is nothing to gather.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -105,8 +105,8 @@ impl Histories {
         }
     }
 
-    /// The schema with the counts and rates as its last fields, what training rows know of them, and what is worth
-    /// telling. `base` has the scales, where a schema is extended.
+    /// Returns the schema with the counts and rates as its last fields, the past counts of training rows, and
+    /// notes. `base` provides the scales if a schema is extended.
     pub fn finish(
         self,
         mut schema: Schema,
@@ -125,7 +125,7 @@ impl Histories {
     }
 }
 
-/// Whether a field is a category with a single value a row and many values.
+/// Returns true if a field is categorical, with a single value per row and many distinct values.
 fn has_many_values(schema: &Schema, field: usize) -> bool {
     let field = &schema.fields[field];
     let n_values = match &schema.tables[field.table].ids {
@@ -182,7 +182,7 @@ impl History {
         }
     }
 
-    /// All cells with their numbers, by key and block.
+    /// Returns all cells with their numbers, by key and block.
     pub(super) fn sorted(&self) -> Vec<((u64, u8), &[u32])> {
         let stride = self.stride();
         let cells = self.cells.iter();

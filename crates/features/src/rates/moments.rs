@@ -1,15 +1,15 @@
-//! How strong evidence must be: the method of moments of the beta-binomial distribution.
+//! Strength of the prior for rates: the method of moments of the beta-binomial distribution.
 
 use super::Measure;
 
-/// Rates that do not differ beyond chance count as if so many rows stood against each.
+/// Upper bound of the prior's strength, in rows: used when rates do not differ significantly.
 const MOST_STRENGTH: f64 = 1e6;
 
-/// Sums over the keys of a state, from which its overall rate and its evidence strength follow.
+/// Sums over the keys of a state, from which its overall rate and the strength of its prior are computed.
 ///
-/// The rate `p_i` of a key with `n_i` rows varies by `m (1 - m) / n_i (1 + (n_i - 1) r)`, where `r = 1 / (k + 1)` is the
-/// correlation between two rows of a key. Summed over `K` keys with `N` rows and weighted by `n_i`, less what the
-/// estimate `m = P / N` of the mean takes away,
+/// The rate `p_i` of a key with `n_i` rows has variance `m (1 - m) / n_i (1 + (n_i - 1) r)`, where
+/// `r = 1 / (k + 1)` is the correlation between two rows of a key. Summed over `K` keys with `N` rows and weighted
+/// by `n_i`, minus the part that the estimate `m = P / N` of the mean removes,
 ///
 /// ```text
 /// sum n_i (p_i - m)^2 = m (1 - m) ((K - 1) + r (N - sum n_i^2 / N - (K - 1)))
@@ -46,7 +46,7 @@ impl Moments {
         self.rows
     }
 
-    /// The rate of a task by these sums.
+    /// Returns the rate of a task by these sums.
     pub(super) fn task(&self, task: usize) -> Measure {
         Measure::Task {
             task,
@@ -80,7 +80,7 @@ mod tests {
         }
     }
 
-    /// A uniform number by a hash.
+    /// Returns a uniform number by a hash.
     fn uniform(state: &mut u64) -> f64 {
         *state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
         let mixed = (*state ^ *state >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,10 +11,10 @@ use crate::schema::{Field, IdSpace, Schema, Table};
 /// Numbers from which a scale is fitted.
 const SAMPLE: usize = 200_000;
 
-/// Under `RatesPlan::Auto` a rate must gain so many standard errors of log-likelihood.
+/// Minimum gain of a rate in log-likelihood under `RatesPlan::Auto`, in standard errors.
 const CLEARLY_MORE: f64 = 5.0;
 
-/// What training rows know of counts and rates: the blocks before their own.
+/// Past counts and rates for training rows: those of the blocks before their own.
 #[derive(Debug, Default)]
 pub struct PastRates {
     fields: Vec<PastField>,
@@ -26,7 +26,7 @@ pub struct PastRates {
 struct PastField {
     /// Its place in the schema.
     field: usize,
-    /// Which of the histories it reads, and which of its numbers.
+    /// Index of the history that it reads; `slot` selects the numbers.
     history: usize,
     slot: Slot,
     /// Block by block.
@@ -34,7 +34,7 @@ struct PastField {
     scale: Piecewise,
 }
 
-/// Which numbers of a cell are read.
+/// Numbers of a cell that are read.
 #[derive(Clone, Copy, Debug)]
 enum Slot {
     Rows,
@@ -51,7 +51,7 @@ impl Slot {
     }
 }
 
-/// What is known before each cell.
+/// Totals before each cell.
 #[derive(Debug)]
 struct Known {
     of: Vec<usize>,
@@ -62,7 +62,7 @@ struct Known {
     stride: usize,
 }
 
-/// What is worth telling of a count or rate.
+/// Report on one count or rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateNote {
     /// The field's name.
@@ -75,11 +75,11 @@ pub struct RateNote {
     pub keys: usize,
     /// The evidence strength.
     pub strength: f64,
-    /// How well the rate alone, as training rows know it, ranks their labels.
+    /// AUC of the rate alone on the labels of training rows, with the values that these rows have.
     pub auc: f64,
     /// Its gain of log-likelihood over the overall rate on these rows, in standard errors over keys.
     pub gain: f64,
-    /// Whether it is a feature.
+    /// True if it is used as a feature.
     pub is_kept: bool,
     /// Training rows that were not counted, since there were too many keys.
     pub left_out: u64,
@@ -125,7 +125,7 @@ impl Cells {
         }
     }
 
-    /// The ranges of cells of one key.
+    /// Returns the ranges of cells of one key.
     fn keys(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let mut start = 0;
         let runs = self.known.cells.chunk_by(|a, b| a.0 == b.0);
@@ -143,14 +143,14 @@ impl Cells {
         self.known.before(cell, slot)
     }
 
-    /// What a key has after all its cells.
+    /// Returns the totals of a key after all its cells.
     fn total(&self, cells: &std::ops::Range<usize>, slot: Slot) -> (u32, u32) {
         let last = cells.end - 1;
         let (own, before) = (self.own(last, slot), self.before(last, slot));
         (own.0 + before.0, own.1 + before.1)
     }
 
-    /// The sums of each state: before each block, and after all.
+    /// Returns the sums of each state: before each block, and after all.
     fn moments(&self, slot: Slot) -> Vec<Moments> {
         let mut moments = vec![Moments::default(); self.n_blocks + 1];
         for cells in self.keys() {
@@ -177,13 +177,13 @@ impl Cells {
         Counts::new(totals.filter(|(_, (known, _))| *known > 0).take(MOST_KEYS))
     }
 
-    /// The number that the rows of a cell see.
+    /// Returns the value of the feature for the rows of a cell.
     fn value(&self, cell: usize, slot: Slot, measures: &[Measure]) -> Option<f64> {
         let (known, positives) = self.before(cell, slot);
         measures[usize::from(self.known.cells[cell].1)].value(known, positives)
     }
 
-    /// The scale of the numbers that training rows see.
+    /// Returns the scale fitted to the values of training rows.
     fn scale(&self, slot: Slot, measures: &[Measure]) -> Piecewise {
         let mut sample = Sample::new(SAMPLE);
         for cell in 0..self.known.cells.len() {
@@ -198,7 +198,7 @@ impl Cells {
         }
     }
 
-    /// How the rates that the rows of each cell see fit their labels: AUC, and gain over the overall rate in
+    /// Measures the fit of the rates of each cell to its labels: AUC, and gain over the overall rate in
     /// standard errors.
     fn fit(&self, slot: Slot, measures: &[Measure]) -> (f64, f64) {
         let (mut ranked, mut sum, mut squares) = (Vec::new(), 0.0, 0.0);
@@ -231,7 +231,7 @@ impl Cells {
     }
 }
 
-/// The AUC of values with so many positives and negatives each; 1/2 without one of either.
+/// Returns the AUC of values with the given numbers of positives and negatives; 1/2 without either.
 fn auc(mut ranked: Vec<(f64, f64, f64)>) -> f64 {
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut area, mut positives) = (0.0, 0.0, 0.0);
@@ -254,7 +254,7 @@ impl Known {
         slot.of(&self.before[cell * self.stride..][..self.stride])
     }
 
-    /// What the rows of a key and block know; `None` for a key that was not counted.
+    /// Returns the past counts of a key for a block; `None` for a key that was not counted.
     fn find(&self, key: u64, block: u8, slot: Slot) -> Option<(u32, u32)> {
         let cell = self.cells.binary_search(&(key, block)).ok()?;
         Some(self.before(cell, slot))
@@ -262,7 +262,7 @@ impl Known {
 }
 
 impl PastRates {
-    /// Whether there is none.
+    /// Returns true if there are no past counts.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -281,7 +281,8 @@ impl PastRates {
         }
     }
 
-    /// The number that a training row in block `block` knows of the field at `field` of the schema, before any scale.
+    /// Returns the unscaled value, for a training row in block `block`, of the field at position `field` of
+    /// the schema.
     pub fn value(&self, field: usize, batch: &Batch, row: usize, block: u8) -> Option<f64> {
         let found = self.fields.iter().find(|past| past.field == field)?;
         let known = &self.histories[found.history];
@@ -320,7 +321,7 @@ impl PastRates {
                 self.push(found, schema);
             }
         }
-        // A number of rows predicts nothing alone: it says how much a rate is worth.
+        // The number of rows is not predictive alone: it gives the reliability of a rate.
         if self.fields.len() > n_before || !is_auto {
             let found = Found::of(&cells, Slot::Rows, None, schema, base);
             notes.push(found.note(schema, 0.5, 0.0, true));

@@ -12,18 +12,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How a file in the file format begins.
+/// First bytes of a file in the file format.
 pub(crate) const MAGIC: &[u8] = b"ARROW1\0\0";
 
 type Batches = Box<dyn RecordBatchReader + Send>;
 
-/// The names of a file's columns.
+/// Returns the names of a file's columns.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
     let batches = batches(path, None, Arc::default())?;
     Ok(names_of(&batches.schema()))
 }
 
-/// The rows of a file, of which `columns` are wanted, in that order.
+/// Opens the rows of a file and reads `columns`, in that order.
 pub(crate) fn open(path: &Path, columns: &[String]) -> Result<ArrowRows, ReadError> {
     let schema = batches(path, None, Arc::default())?.schema();
     let places = columns.iter().map(|name| index_of(path, &schema, name));
@@ -35,7 +35,7 @@ pub(crate) fn open(path: &Path, columns: &[String]) -> Result<ArrowRows, ReadErr
     ArrowRows::new(path, batches, columns, bytes_read)
 }
 
-/// The batches of a file with the columns at `places` only.
+/// Returns the batches of a file with the columns at `places` only.
 fn batches(
     path: &Path,
     places: Option<Vec<usize>>,

@@ -24,7 +24,7 @@ pub enum KeepError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// Operation that failed.
         doing: &'static str,
         /// Why not.
         source: io::Error,
@@ -34,15 +34,15 @@ pub enum KeepError {
         "stopped before all rows of {name} were kept; run it again, and they are read from the first one"
     )]
     Stopped {
-        /// What messages call the frame.
+        /// Name of the frame in messages.
         name: String,
     },
 }
 
 /// Writes the columns `columns` of a frame into `folder`, as an Arrow stream named by its content,
-/// `STEM-HASH.arrows`, and returns the file: the same rows have the same file, which is left as it is where it is
-/// there already, so that a run goes on with it. Batches have 8192 rows, whatever those of the frame have.
-/// `on` hears how many rows were written; its `Break` ends the work with [`KeepError::Stopped`].
+/// `STEM-HASH.arrows`, and returns the file. The same rows give the same file; an existing file is left
+/// unchanged, so that a run can be resumed with it. Batches have 8192 rows, independent of the batches of the
+/// frame. `on` receives the number of rows written; its `Break` ends the work with [`KeepError::Stopped`].
 ///
 /// # Errors
 /// See [`KeepError`]. Nothing is left in the folder.
@@ -76,7 +76,7 @@ pub fn keep(
         Ok(path)
     });
     if placed.is_err() {
-        // The first error is the one to tell; what is left is harmless.
+        // The first error is reported; a leftover file is harmless.
         let _ = fs::remove_file(&draft);
     }
     placed
@@ -120,7 +120,7 @@ fn write(
     Ok(hashed.hasher.finalize())
 }
 
-/// The places of the wanted columns, and the schema that has them only.
+/// Returns the positions of the requested columns, and the schema with these columns only.
 fn wanted(
     name: &str,
     reader: &dyn RecordBatchReader,

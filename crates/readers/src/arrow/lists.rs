@@ -10,10 +10,10 @@ use arrow_schema::{ArrowError, DataType, FieldRef};
 use ncs_features::Values;
 use std::ops::Range;
 
-/// What a value takes besides its bytes: a number, or the end of a text.
+/// Bytes per value besides its content: a number, or the end offset of a text.
 const VALUE_BYTES: usize = 8;
 
-/// Whether a column of this type is values or lists of values; the error says what it is instead.
+/// Checks that a column of this type holds values or lists of values; the error names the unsupported type.
 pub(super) fn check(kind: &DataType) -> Result<(), String> {
     match item_field(kind) {
         None => check_value(kind),
@@ -48,7 +48,7 @@ fn check_value(kind: &DataType) -> Result<(), String> {
     Err(found.to_owned())
 }
 
-/// The items of a list; `None` where it is none.
+/// Returns the items of a list type; `None` for any other type.
 pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
     match kind {
         DataType::List(item)
@@ -60,8 +60,8 @@ pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
     }
 }
 
-/// The items of the lists of an array, and which of them belong to each row; `None` where it holds no lists.
-/// A null has no items.
+/// Returns the items of the lists of an array, and the range of items of each row; `None` if the array holds
+/// no lists. A null has no items.
 pub(super) fn list(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
     let (items, mut ranges) = match array.data_type() {
         DataType::List(_) => {
@@ -103,7 +103,7 @@ pub(super) fn list(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
     Some(part(items, ranges))
 }
 
-/// Only the items that some range needs, so that a slice of many lists costs what it holds.
+/// Returns only the items that some range needs, so that the cost of a slice depends on its size.
 fn part(items: &ArrayRef, mut ranges: Vec<Range<usize>>) -> (ArrayRef, Vec<Range<usize>>) {
     let held = || ranges.iter().filter(|range| !range.is_empty());
     let start = held().map(|range| range.start).min().unwrap_or(0);
@@ -130,7 +130,8 @@ fn views<T: Copy + Into<i64>>(offsets: &[T], sizes: &[T]) -> Vec<Range<usize>> {
     pairs.map(range).collect()
 }
 
-/// Where each row's values start once nulls are left out, and the places of those values among the items.
+/// Returns the offset of each row's values with nulls left out, and the positions of those values among the
+/// items.
 pub(super) fn places(items: &ArrayRef, ranges: &[Range<usize>]) -> (Vec<u32>, Vec<usize>) {
     let nulls = items.logical_nulls();
     let is_value = |place: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place));
@@ -163,7 +164,7 @@ pub(super) fn add_sizes(array: &ArrayRef, sizes: &mut [usize]) -> Result<(), Arr
     Ok(())
 }
 
-/// How many bytes a value has beside what each has; 0 for numbers.
+/// Returns the variable size of a value in bytes, besides the fixed size of each; 0 for numbers.
 fn bytes<'a>(array: &'a dyn Array) -> Result<Box<dyn Fn(usize) -> usize + 'a>, ArrowError> {
     Ok(match array.data_type() {
         DataType::Utf8 => of_texts(array.as_string::<i32>()),
@@ -203,7 +204,7 @@ fn of_texts<'a, T: ByteArrayType>(
     Box::new(move |row| place(row + 1).saturating_sub(place(row)))
 }
 
-/// The first 32 bits of a view are the length.
+/// Returns the size of a text from its view, whose first 32 bits are the length.
 fn of_views<'a, T: ByteViewType + ?Sized>(
     array: &'a GenericByteViewArray<T>,
 ) -> Box<dyn Fn(usize) -> usize + 'a> {

@@ -1,4 +1,4 @@
-//! What the values of an Arrow array say: the same as in a Parquet file.
+//! Conversion of Arrow arrays to values, with the same results as for a Parquet file.
 //!
 //! | Arrow | read as |
 //! |---|---|
@@ -22,10 +22,10 @@ use ncs_features::Values;
 use ncs_features::time::{TimeUnit, Timestamp, clock_text};
 use ncs_features::value::{widen, widen_half};
 
-/// The values at these places, none of which is null.
+/// Returns the values at these positions, none of which is null.
 ///
 /// # Errors
-/// The type has no values for us, or a value lies outside its buffer.
+/// The type is not supported, or a value lies outside its buffer.
 pub(super) fn values(
     array: &dyn Array,
     places: &[usize],
@@ -51,7 +51,7 @@ fn booleans(array: &dyn Array, places: &[usize]) -> Values {
     Values::Int(places.iter().map(value).collect())
 }
 
-/// The values of the keys.
+/// Returns the values of a dictionary for its keys.
 fn of_dictionary(array: &dyn Array, places: &[usize], is_uuid: bool) -> Result<Values, ArrowError> {
     let dictionary = array.as_any_dictionary();
     let Values::Int(keys) = values(dictionary.keys(), places, false)? else {
@@ -209,7 +209,7 @@ fn bytes(array: &dyn Array, places: &[usize], is_uuid: bool) -> Result<Values, A
     }
 }
 
-/// The bytes as they are: whether they are UTF-8 is looked at later, as in every format.
+/// Returns the bytes unchanged: UTF-8 is checked later, as in every format.
 fn of_texts<T: ByteArrayType>(
     array: &GenericByteArray<T>,
     places: &[usize],

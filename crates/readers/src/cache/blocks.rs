@@ -12,7 +12,7 @@
 use ncs_features::piecewise::PER_ROW;
 use ncs_features::{Batch, FieldIds, IdSpace, Schema};
 
-/// What a block of a schema's rows holds.
+/// Layout of a block of a schema's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     fields: Vec<FieldLayout>,
@@ -54,7 +54,7 @@ impl Layout {
         self.truths.len()
     }
 
-    /// No rows.
+    /// Returns a batch without rows.
     pub(crate) fn empty_batch(&self) -> Batch {
         let field = |field: &FieldLayout| FieldIds {
             offsets: if field.lists { vec![0] } else { Vec::new() },
@@ -117,7 +117,7 @@ impl Layout {
         out.extend(batch.groups.iter().flat_map(|x| x.to_le_bytes()));
     }
 
-    /// The batch that [`Layout::write`] wrote; `None` where the bytes are no such batch.
+    /// Reads the batch that [`Layout::write`] wrote; `None` if the bytes are not a valid batch.
     pub(crate) fn read(&self, bytes: &[u8]) -> Option<Batch> {
         let mut bytes = Bytes(bytes);
         let n_rows = bytes.u32()? as usize;

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 /// Locked by the process that writes the draft.
 const LOCK: &str = "lock";
 
-/// A draft that nobody has locked and nobody has written to for so long is a killed process's. On file
-/// systems without locks the time alone must tell.
+/// Age of a draft that is considered abandoned by a killed process, if no process has locked it or written to
+/// it since. On file systems without locks only the age is used.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A data set in the making; removed unless it is completed.
@@ -24,7 +24,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A new folder for a data set of `folder`, in the folder of all caches.
+    /// Creates a new folder for a data set of `folder`, in the folder of all caches.
     pub(super) fn create(folder: &'a Folder) -> Result<Draft<'a>, CacheError> {
         let all = folder.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(all).map_err(CacheError::io(all, "create"))?;
@@ -32,10 +32,10 @@ impl<'a> Draft<'a> {
         let path = folder
             .path
             .with_extension(format!("{:016x}.tmp", unique_number()));
-        // Fails where there is one: two processes never write into one folder.
+        // Fails if the folder exists: two processes never write into one folder.
         fs::create_dir(&path).map_err(CacheError::io(&path, "create"))?;
         let lock = File::create(path.join(LOCK)).map_err(CacheError::io(&path, "create"))?;
-        // Where there are no locks, the time of writing tells that it is in use.
+        // Without locks, the time of the last write shows that the draft is in use.
         let _ = lock.try_lock();
         Ok(Draft {
             folder,
@@ -70,8 +70,8 @@ impl<'a> Draft<'a> {
         renamed.map_err(CacheError::io(&self.folder.path, "name"))
     }
 
-    /// Reads a part back. What was written may not be what lies there: a failing disk, or a program that
-    /// writes into our folder.
+    /// Reads a part back, since the stored bytes may differ from those written: a disk may fail, or another
+    /// program may write into the folder.
     fn check(&self, report: &PartReport) -> Result<(), CacheError> {
         let path = self.part_path(report.part);
         let not_as_written = |what: String| CacheError::NotAsWritten {
@@ -94,7 +94,7 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Whether a process has locked the draft.
+/// Returns true if a process has locked the draft.
 pub(super) fn is_in_use(draft: &Path) -> bool {
     let lock = File::open(draft.join(LOCK));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -117,7 +117,7 @@ fn remove_abandoned(all: &Path) {
     }
 }
 
-/// When anything in a folder was last written.
+/// Returns the time of the last write in a folder.
 fn last_written(folder: &Path) -> Option<SystemTime> {
     let own = fs::metadata(folder).and_then(|metadata| metadata.modified());
     let mut last = own.ok()?;

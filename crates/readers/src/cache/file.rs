@@ -36,7 +36,7 @@ pub(crate) struct PartFile {
     pub(crate) n_bytes: u64,
 }
 
-/// Where a block lies and what it holds.
+/// Position and content of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BlockEntry {
     pub(crate) offset: u64,
@@ -69,7 +69,7 @@ impl PartFile {
         })
     }
 
-    /// The file, for one reader.
+    /// Opens the file again, for one reader.
     pub(crate) fn reopen(&self) -> Result<File, CacheError> {
         File::open(&self.path).map_err(CacheError::io(&self.path, "open"))
     }
@@ -88,7 +88,7 @@ impl PartFile {
         Ok(())
     }
 
-    /// The rows of one block; `file` is this file, opened anew by each reader.
+    /// Reads the rows of one block; `file` is this file, opened separately by each reader.
     pub(crate) fn read_block(&self, file: &mut File, block: usize) -> Result<Batch, CacheError> {
         let entry = &self.blocks[block];
         let mut reader = Reader {
@@ -145,7 +145,7 @@ impl Reader<'_> {
         Ok(footer)
     }
 
-    /// `n_bytes` bytes that their checksum follows.
+    /// Reads `n_bytes` bytes that are followed by their checksum, and checks it.
     fn checked(&mut self, offset: u64, n_bytes: u64, what: &str) -> Result<Vec<u8>, CacheError> {
         let mut bytes = self.bytes(offset, n_bytes + 8)?;
         let checksum = bytes.split_off(n_bytes as usize);
@@ -216,7 +216,7 @@ pub(super) fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The footer and the tail.
+/// Returns the footer and the tail.
 pub(super) fn footer_bytes(blocks: &[BlockEntry], counts: &LabelCounts) -> Vec<u8> {
     let mut bytes = (blocks.len() as u64).to_le_bytes().to_vec();
     for block in blocks {

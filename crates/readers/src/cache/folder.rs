@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Length of a folder's name: half of the key, in hexadecimal.
 const NAME_LENGTH: usize = 32;
 
-/// Where the data set of one key lies, or will lie.
+/// Folder of the data set of one key, which may not exist yet.
 pub(crate) struct Folder {
     pub(super) key: [u8; 32],
     pub(super) path: PathBuf,
@@ -20,7 +20,7 @@ impl Folder {
         Folder { key, path }
     }
 
-    /// The record, `None` where this data set was not cached yet.
+    /// Reads the record, `None` if this data set is not cached yet.
     pub(crate) fn record(&self) -> Result<Option<Record>, CacheError> {
         if !self.path.exists() {
             return Ok(None);
@@ -37,7 +37,7 @@ impl Folder {
             .map_err(|error| CacheError::damaged(&path, error.to_string()))
     }
 
-    /// One part of the data set.
+    /// Opens one part of the data set.
     pub(crate) fn part(&self, part: Part) -> Result<Cache, CacheError> {
         let path = self.path.join(part.file_name());
         let cache = Cache::open(&path)?;
@@ -47,7 +47,7 @@ impl Folder {
         Ok(cache)
     }
 
-    /// A folder beside this one, to write in.
+    /// Creates a folder beside this one, to write in.
     pub(crate) fn draft(&self) -> Result<Draft<'_>, CacheError> {
         Draft::create(self)
     }
@@ -60,11 +60,11 @@ pub struct CacheEntry {
     pub path: PathBuf,
     /// Size of its files in bytes.
     pub n_bytes: u64,
-    /// Whether it was completed: a run that was stopped leaves an incomplete one.
+    /// True if it was completed: an interrupted run leaves an incomplete one.
     pub is_complete: bool,
 }
 
-/// The cached data sets in the folder `dir`, by name; none where there is no such folder.
+/// Lists the cached data sets in the folder `dir`, by name; empty if there is no such folder.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -107,7 +107,7 @@ pub fn remove(entry: &CacheEntry) -> Result<(), CacheError> {
     delete(&entry.path)
 }
 
-/// Whether the data set in a folder was completed; `None` where the folder is none of a cache.
+/// Returns true if the data set in a folder was completed; `None` if the folder does not belong to a cache.
 pub(super) fn completeness(path: &Path) -> Option<bool> {
     let name = path.file_name()?.to_str()?;
     let (key, rest) = name.split_at_checked(NAME_LENGTH)?;

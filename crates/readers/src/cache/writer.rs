@@ -55,7 +55,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Writes what is left and the index, and says what was written.
+    /// Writes the remaining rows and the index, and returns the counts of what was written.
     pub(crate) fn finish(mut self) -> Result<LabelCounts, CacheError> {
         if self.pending.n_rows > 0 {
             self.write_block()?;

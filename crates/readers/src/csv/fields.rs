@@ -7,7 +7,7 @@ pub(super) struct Fields {
     delimiter: u8,
     reader: Reader,
     text: Vec<u8>,
-    /// Where each field ends in `text`.
+    /// End of each field in `text`.
     ends: Vec<usize>,
     n: usize,
 }
@@ -73,7 +73,7 @@ impl Fields {
             n_text += n_out;
             self.n += n_ends;
             match result {
-                // Nothing follows, which ends the record.
+                // The end of the input ends the record.
                 ReadRecordResult::InputEmpty => input = &[],
                 ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len() + 8, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len() + 8, 0),
@@ -91,7 +91,7 @@ mod tests {
     fn quoted_and_plain_records_have_the_same_fields() {
         let check = |record: &str, expected: &[&str]| {
             let mut fields = Fields::new(b',');
-            // What was before does not matter.
+            // Earlier contents do not matter.
             fields.split(b"\"x\",y");
             fields.split(record.as_bytes());
             let found: Vec<&str> = fields

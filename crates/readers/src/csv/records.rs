@@ -1,18 +1,18 @@
-//! Where records begin and end: line breaks within quotes do not end one.
+//! Boundaries of records: line breaks within quotes do not end a record.
 //!
-//! The parser of the `csv` crate ends a quoted field at the end of the file as if it were closed, and
-//! knows no way back. Here a record that cannot be right is left at its first line, so that the rows
-//! after it are read.
+//! The parser of the `csv` crate ends an unclosed quoted field at the end of the file as if it were closed,
+//! and cannot go back. This module skips only the first line of a record that cannot be right, so that the
+//! rows after it are read.
 
 use crate::columns::LONGEST_ROW;
 use crate::input::Input;
 use memchr::{memchr, memchr2};
 use std::io::{self, BufRead};
 
-/// What comes next in the file.
+/// Next item in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing.
+    /// End of the file.
     End,
     /// A record.
     Record {
@@ -21,7 +21,7 @@ pub(super) enum Found {
     },
     /// A quote that is not closed before the file ends, or before the longest row does.
     Unclosed {
-        /// Whether it is the end of the file.
+        /// True if the end of the file was reached.
         at_end: bool,
     },
     /// A quote that is closed in a later line, with more text after it.
@@ -48,7 +48,7 @@ pub(super) struct Records {
     line: u64,
 }
 
-/// Where in a record a byte is.
+/// State of the parser at a byte of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     FieldStart,
@@ -76,12 +76,12 @@ impl Records {
         self.input.bytes_read()
     }
 
-    /// The number of the line in which the record begins, from 1.
+    /// Returns the number of the line in which the record begins, from 1.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// The record that was found, without its line end.
+    /// Returns the record that was found, without its line end.
     pub(super) fn record(&self) -> &[u8] {
         &self.bytes[self.start..][..self.record]
     }
@@ -111,7 +111,7 @@ impl Records {
         }
     }
 
-    /// Finds the next record; blank lines are none.
+    /// Finds the next record; blank lines are skipped.
     pub(super) fn find(&mut self) -> io::Result<Found> {
         self.begin()?;
         if !self.skip_breaks()? {
@@ -127,7 +127,7 @@ impl Records {
         self.follow_quotes()
     }
 
-    /// The quotes of the first line, and of those after it as long as one is open.
+    /// Follows the quotes of the first line, and of the lines after it while a quote is open.
     fn follow_quotes(&mut self) -> io::Result<Found> {
         let mut state = State::FieldStart;
         let mut n_lines = 1;
@@ -180,7 +180,7 @@ impl Records {
         }
     }
 
-    /// The length of the line break at a place after `start`; 0 where there is none.
+    /// Returns the length of the line break at a position after `start`; 0 if there is none.
     fn break_at(&mut self, place: usize) -> io::Result<usize> {
         while self.bytes.len() < self.start + place + 2 && self.read_more()? {}
         Ok(match &self.bytes[self.start + place..] {
@@ -190,7 +190,8 @@ impl Records {
         })
     }
 
-    /// The end of the line that goes on at `from`, both counted from `start`; `None` where that is too far.
+    /// Returns the end of the line that continues at `from`, both counted from `start`; `None` if it is too
+    /// far.
     fn line_end(&mut self, mut from: usize) -> io::Result<Option<usize>> {
         loop {
             let rest = &self.bytes[self.start + from..];
@@ -214,7 +215,7 @@ impl Records {
         if self.is_at_end {
             return Ok(false);
         }
-        // What is consumed makes room, once it is more than what is kept.
+        // Consumed bytes are removed once they are more than the remaining ones.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -228,8 +229,8 @@ impl Records {
     }
 }
 
-/// The state after some bytes of a line, and whether a quote that was open in the beginning is closed with
-/// more text after it.
+/// Returns the state after some bytes of a line, and whether a quote that was open in the beginning is closed
+/// with more text after it.
 fn scan(mut state: State, line: &[u8], delimiter: u8) -> (State, bool) {
     let was_open = state == State::Quoted;
     let mut is_first = true;
@@ -266,7 +267,7 @@ fn scan(mut state: State, line: &[u8], delimiter: u8) -> (State, bool) {
     (state, closed_in_text)
 }
 
-/// Line breaks within a record.
+/// Counts line breaks within a record.
 fn count_breaks(record: &[u8]) -> u64 {
     let returns = memchr::memchr_iter(b'\r', record);
     let lone = returns.filter(|&place| record.get(place + 1) != Some(&b'\n'));

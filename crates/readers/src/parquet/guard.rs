@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Why a file, or the rows after some, could not be read.
 pub(super) enum Failure {
-    /// The library says so.
+    /// Error returned by the library.
     Error(ParquetError),
     /// The library panicked, as it does over some damaged pages; in its words.
     Panic(String),
@@ -20,8 +20,7 @@ impl From<ParquetError> for Failure {
 }
 
 impl Failure {
-    /// The error of a file of which `rows` rows were read; `what` is wrong with it, unless it holds
-    /// something that is not supported.
+    /// Returns the error of a file after `rows` rows; `what` describes it, except for unsupported content.
     pub(super) fn of_file(self, path: &Path, rows: u64, what: &str) -> ReadError {
         let text = match self {
             Failure::Panic(text) => {
@@ -52,7 +51,7 @@ impl Failure {
     }
 }
 
-/// What the file needs that cannot be read, if that is what the error says.
+/// Returns the unsupported feature that the file needs, if the error reports one.
 fn unsupported(error: &ParquetError) -> Option<String> {
     const SIGNS: [&str; 6] = [
         "not supported",
@@ -74,8 +73,8 @@ fn unsupported(error: &ParquetError) -> Option<String> {
         .then(|| text.clone())
 }
 
-/// What `read` returns; an error where it panics. Nothing that it left half done is read again: a file
-/// that failed is given up.
+/// Returns the result of `read`, or an error if it panics. State that a panic left incomplete is not used
+/// again: reading of that file ends.
 pub(super) fn guarded<T, E: Into<Failure>>(
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, Failure> {

@@ -1,5 +1,5 @@
-//! Values of a column chunk that are decoded and not yet given out, so that a block can end where it
-//! is full, however wide its rows are.
+//! Decoded values of a column chunk that were not returned yet, so that a block can end at its size limit,
+//! for rows of any width.
 
 use crate::columns::{BLOCK_BYTES, LONGEST_LIST};
 use ::parquet::basic::Type as Physical;
@@ -46,7 +46,7 @@ macro_rules! each {
 }
 
 impl ColumnReader {
-    /// A reader of the pages of a column chunk.
+    /// Creates a reader of the pages of a column chunk.
     pub(super) fn new(leaf: ColumnDescPtr, pages: Box<dyn PageReader>) -> ColumnReader {
         let budget = Budget::default();
         let pages = Box::new(Metered {
@@ -108,9 +108,9 @@ pub(super) struct Pending<T: DataType> {
     /// The definition level of a value; 0 where all rows have one.
     max_defined: i16,
     rows: Taken<T>,
-    /// Whole rows in `rows`, which may end with a part of another one.
+    /// Number of complete rows in `rows`, which may end with a part of another row.
     n_ready: usize,
-    /// Rows to ask for next.
+    /// Number of rows to request next.
     step: usize,
 }
 
@@ -236,10 +236,10 @@ impl<T: DataType> Pending<T> {
         }
     }
 
-    /// The next `n_rows` rows, which must be ready.
+    /// Returns the next `n_rows` rows, which must be ready.
     ///
     /// # Errors
-    /// They are not: the chunk holds fewer rows than its group says.
+    /// They are not ready: the chunk holds fewer rows than its group states.
     pub(super) fn take(&mut self, n_rows: usize) -> Result<Taken<T>, ParquetError> {
         if n_rows > self.n_ready {
             return Err(too_few(self.n_ready, n_rows));
@@ -266,10 +266,10 @@ impl<T: DataType> Pending<T> {
     }
 }
 
-/// What a value takes besides its bytes: a number, or the end of a text.
+/// Bytes per value besides its content: a number, or the end offset of a text.
 const VALUE_BYTES: usize = 8;
 
-/// The first levels; none where the column has none.
+/// Returns the first `n` levels; empty if the column has none.
 fn first(levels: &mut Vec<i16>, n: usize) -> Vec<i16> {
     let n = n.min(levels.len());
     levels.drain(..n).collect()
@@ -287,7 +287,7 @@ fn size_of<T: AsBytes>(values: &[T]) -> usize {
     bytes.sum::<usize>() + VALUE_BYTES * values.len()
 }
 
-/// Twice as many rows, as long as they are narrow.
+/// Returns twice the number of rows, as long as they are narrow.
 fn next_step(rows: usize, n_bytes: usize) -> usize {
     let fitting = STEP_BYTES.saturating_mul(rows) / n_bytes.max(1);
     fitting.clamp(1, 2 * rows.max(1))
@@ -297,7 +297,7 @@ pub(super) fn too_few(found: usize, wanted: usize) -> ParquetError {
     ParquetError::General(format!("{found} values where {wanted} belong"))
 }
 
-/// How many values the pages may hold that a step begins.
+/// Maximum number of values in the pages that a step begins.
 #[derive(Clone, Default)]
 struct Budget(Arc<AtomicUsize>);
 

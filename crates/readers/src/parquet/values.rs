@@ -1,4 +1,4 @@
-//! What the stored numbers and bytes of a Parquet column say.
+//! Conversion of the stored numbers and bytes of a Parquet column to values.
 //!
 //! | stored | read as |
 //! |---|---|
@@ -22,7 +22,7 @@ use ncs_features::Values;
 use ncs_features::time::{TimeUnit, Timestamp, clock_text};
 use ncs_features::value::{widen, widen_half};
 
-/// How stored values are to be understood.
+/// Interpretation of stored values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Plain,
@@ -39,7 +39,7 @@ pub(super) enum Kind {
     Hexadecimal,
 }
 
-/// How the leaf's values are to be understood; the error names a type without values for us.
+/// Returns the interpretation of the leaf's values; the error names an unsupported type.
 pub(super) fn kind(leaf: &ColumnDescriptor) -> Result<Kind, String> {
     if let Some(kind) = leaf.logical_type_ref().and_then(of_logical) {
         return Ok(kind);
@@ -92,7 +92,7 @@ fn unit(unit: ParquetUnit) -> TimeUnit {
     }
 }
 
-/// The values of the next `n_rows` rows, without nulls.
+/// Reads the values of the next `n_rows` rows, without nulls.
 pub(super) fn read(
     kind: Kind,
     reader: &mut ColumnReader,
@@ -135,7 +135,7 @@ fn of_integers(kind: Kind, numbers: Vec<i64>) -> Values {
             Values::Time(times.collect())
         }
         Kind::Clock(unit) => texts(numbers.iter().map(|&x| clock_text(x, unit))),
-        // As 32 bits they were widened without a sign.
+        // 32-bit values were widened without a sign.
         Kind::Unsigned => unsigned(numbers.into_iter().map(|x| x as u64).collect()),
         _ => Values::Int(numbers),
     }

@@ -1,4 +1,4 @@
-//! The rows of a block that can be used, and the reasons why others cannot.
+//! Usable rows of a block, and the errors of the other rows.
 
 use crate::plan::Split;
 use crate::rows::{RowsBlock, row_of};
@@ -12,16 +12,16 @@ use std::ops::Range;
 pub(super) struct Sifted<'a> {
     pub(super) block: Cow<'a, Block>,
     pub(super) batch: Batch,
-    /// One a row.
+    /// One part per row.
     pub(super) parts: Vec<Part>,
     /// All rows that were left out, by the reader before or here, in file order.
     pub(super) broken: Vec<BrokenRow>,
-    /// Where they come from.
+    /// The rows before encoding.
     pub(super) rows: &'a RowsBlock,
 }
 
 impl Sifted<'_> {
-    /// File and row, counted from 1, of row `row` of the block, counted from 0.
+    /// Returns the file and row, counted from 1, of row `row` of the block, counted from 0.
     pub(super) fn place(&self, row: usize) -> String {
         let in_file = row_in_file(self.rows.first_row, &self.broken, row as u64 + 1);
         format!("{}: row {in_file}", self.rows.file.display())
@@ -31,7 +31,7 @@ impl Sifted<'_> {
 /// Encodes rows and finds their parts.
 pub(super) struct Sieve<'a> {
     pub(super) encoder: &'a Encoder,
-    /// How the rows are divided; `None`: all are of `part`.
+    /// Division of the rows; `None`: all are of `part`.
     pub(super) split: Option<&'a Split>,
     pub(super) part: Part,
     /// Number of the block's first row, over all files that are divided.
@@ -39,10 +39,10 @@ pub(super) struct Sieve<'a> {
 }
 
 impl Sieve<'_> {
-    /// Whole blocks mostly; one that fails is searched for the rows that make it fail.
+    /// Encodes blocks, mostly as a whole; a block that fails is searched for the rows that cause the failure.
     ///
     /// # Errors
-    /// What is wrong is not a row.
+    /// The error is not in a row.
     pub(super) fn sift<'b>(&self, rows: &'b RowsBlock) -> Result<Sifted<'b>, ReadError> {
         let block = &rows.block;
         let error = match self.encode(block) {

@@ -12,7 +12,7 @@ use std::fs::Metadata;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// What the bytes of a cache follow from.
+/// Inputs that determine the bytes of a cache.
 #[derive(Serialize)]
 struct KeyOf<'a> {
     version: u32,
@@ -23,16 +23,16 @@ struct KeyOf<'a> {
     files: Vec<FileIdentity>,
 }
 
-/// A file without its bytes: reading all of them for a hash would take as long as encoding them.
+/// Identity of a file without its bytes: hashing all of them would take as long as encoding them.
 ///
-/// An edit changes the time of modification, and mostly the size; but `cp -p`, `rsync -t` and
-/// `touch -r` set that time back. The time of change cannot be set by a program, and a file that
-/// took another's place has another inode: Unix has both, elsewhere time of modification and size
-/// must do. The worst that a copy, a `touch` or a `chmod` can do is to have the file encoded again.
+/// An edit changes the modification time, and mostly the size; but `cp -p`, `rsync -t` and `touch -r` reset
+/// that time. No program can set the change time, and a replaced file has another inode: on Unix both are
+/// used, elsewhere only modification time and size. At worst, a copy, a `touch` or a `chmod` causes the file
+/// to be encoded again.
 #[derive(Serialize)]
 struct FileIdentity {
     part: Part,
-    /// Absolute and without symbolic links, so that it is one however the plan names it.
+    /// Absolute path without symbolic links, so that it does not depend on the spelling in the plan.
     path: String,
     /// The folders named `NAME=VALUE` that are columns: those of the path as the plan names it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,11 +40,11 @@ struct FileIdentity {
     n_bytes: u64,
     /// Seconds and nanoseconds since 1970; negative ones before.
     modified: (i64, u32),
-    /// `None` where the system does not know such things.
+    /// `None` on other systems.
     on_unix: Option<OnUnix>,
 }
 
-/// What Unix knows of a file besides.
+/// Additional attributes of a file on Unix.
 #[derive(Serialize)]
 struct OnUnix {
     /// Time of the last change of content or metadata: seconds and nanoseconds since 1970.
@@ -66,7 +66,7 @@ fn on_unix(_: &Metadata) -> Option<OnUnix> {
     None
 }
 
-/// BLAKE3 of [`KeyOf`] as JSON.
+/// Returns the BLAKE3 hash of [`KeyOf`] as JSON.
 pub(super) fn key(
     plan: &DataPlan,
     schema: &SchemaPlan,

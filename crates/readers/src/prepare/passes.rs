@@ -25,7 +25,7 @@ use std::sync::mpsc::sync_channel;
 /// Blocks that are read ahead.
 const BLOCKS_AHEAD: usize = 4;
 
-/// What is made of which files.
+/// Schema and files of a data set to prepare.
 #[derive(Clone, Copy)]
 pub(super) struct What<'a> {
     pub(super) schema: &'a SchemaPlan,
@@ -94,7 +94,7 @@ pub(super) fn rehearse(
     Ok(Record { schema, report })
 }
 
-/// The plan with a split that divides rows, and what is worth telling of it.
+/// Returns the plan with a resolved split, and notes about it.
 fn resolved(
     plan: &DataPlan,
     files: &PlanFiles,
@@ -207,7 +207,7 @@ impl Passes<'_> {
         })
     }
 
-    /// What is worth telling of the files, with the folders that were passed over.
+    /// Returns notes about the files, with the folders that were skipped.
     fn notes(
         &self,
         mut notes: Vec<String>,
@@ -318,20 +318,20 @@ fn refuse_parts_without_rows(
     Err(ReadError::no_rows(first, n_files as u64))
 }
 
-/// What a pass saw.
+/// Counts of a pass.
 pub(super) struct Counted {
-    /// How the split divides them.
+    /// Division of the rows by the split.
     tally: SplitTally,
     /// Rows of the training files.
     training_rows: u64,
     broken: u64,
-    /// What is worth telling of the files.
+    /// Notes about the files.
     notes: Vec<String>,
     /// The files of the pass and their usable rows.
     files: Vec<FileReport>,
 }
 
-/// Which fields are not the same on all training rows so far.
+/// Fields that are not constant on the training rows so far.
 struct Variation {
     fields: Vec<Option<Field>>,
 }
@@ -401,7 +401,7 @@ fn each_block(
     })
 }
 
-/// An encoder that accepts the rows that the fitted one will accept.
+/// Returns an encoder that accepts the same rows as the fitted one.
 fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
     let table = |table: &TablePlan| Table {
         name: table.name.clone(),
@@ -439,7 +439,7 @@ struct Writers<'a> {
     parts: [Option<Sink>; 3],
 }
 
-/// Where the rows of a part go.
+/// Destination of the rows of a part.
 enum Sink {
     File(Box<PartWriter>),
     Count(LabelCounts),

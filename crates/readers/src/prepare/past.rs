@@ -1,9 +1,10 @@
-//! What training rows know of the past: blocks of rows in the order in which they count as learned from.
+//! Past counts and rates for training rows: blocks of rows, ordered by the time at which they count as seen.
 //!
-//! Where rows are split by time, blocks are of time and about as long as the time that validation covers, so that
-//! what a training row knows is as old as what a served row knows. Elsewhere nothing says which rows came first:
-//! a hash deals them to blocks, ordered target statistics (Prokhorenkova et al. 2018) with few updates. Where a
-//! hash of a column splits them, all rows of one value are in one block, as they are in one part.
+//! If rows are split by time, blocks are periods of about the length of the validation period, so that the
+//! counts of a training row are as old as those of a served row. Otherwise the order of rows is unknown: a
+//! hash assigns rows to blocks, as in ordered target statistics (Prokhorenkova et al. 2018) with few updates.
+//! If a hash of a column splits the rows, all rows of one value are in one block, just as they are in one
+//! part.
 
 use super::filter::Sifted;
 use super::passes::{Passes, rows_of};
@@ -49,7 +50,8 @@ impl Blocks {
         }
     }
 
-    /// The blocks of all rows of a block of the files, whose first is number `first` of those that can be used.
+    /// Returns the block of each row of a block of the files, whose first row is number `first` of the usable
+    /// rows.
     fn of(&self, rows: &Block, first: u64) -> Vec<u8> {
         let hashed = |name: &[u8]| (seeded_hash(name, SEED) % HASHED_BLOCKS as u64) as u8;
         let by_number = |row: usize| hashed(&(first + row as u64).to_le_bytes());
@@ -86,7 +88,7 @@ impl Blocks {
     }
 }
 
-/// A number in the order of times, of which a column has one kind.
+/// Converts a time to a number of the same order; all times of a column have one type.
 fn place(time: Moment) -> f64 {
     match time {
         Moment::Number(number) => number,
@@ -114,7 +116,7 @@ impl Times {
         }
     }
 
-    /// Whether blocks need the times of the training rows.
+    /// Returns true if blocks need the times of the training rows.
     pub(super) fn are_wanted(&self) -> bool {
         self.is_wanted
     }
@@ -166,12 +168,12 @@ impl Times {
     }
 }
 
-/// What training rows know, to be put back while they are encoded.
+/// Past counts and rates of training rows, to be added when the rows are encoded.
 pub(super) struct Past {
     rates: PastRates,
     blocks: Blocks,
     seen: u64,
-    /// What is worth telling.
+    /// Notes for the report.
     pub(super) notes: Vec<String>,
 }
 
@@ -198,7 +200,7 @@ impl Past {
 }
 
 impl Passes<'_> {
-    /// The schema with the counts and rates of the past that the plan asks for, by a pass over the training rows.
+    /// Returns the schema with the past counts and rates of the plan, by a pass over the training rows.
     /// `later` is the number of validation rows.
     pub(super) fn gather(
         &mut self,
@@ -240,7 +242,7 @@ impl Passes<'_> {
     }
 }
 
-/// What is worth telling of counts and rates.
+/// Returns notes about counts and rates.
 fn notes(
     schema: &Schema,
     blocks: &Blocks,

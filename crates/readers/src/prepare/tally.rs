@@ -1,4 +1,4 @@
-//! What the rows of each part hold against the training rows, counted while they are encoded.
+//! Coverage of each part's rows by the training rows, counted while rows are encoded.
 
 use super::PrepareError;
 use super::filter::Sifted;
@@ -45,8 +45,8 @@ impl Tally {
         }
     }
 
-    /// The columns of each written part. Unless training rows came before all others (`in_turn`), ids are
-    /// counted once more, now that all training rows are known.
+    /// Returns the coverage of each written part by column. If training rows did not come before all others
+    /// (`in_turn`), ids are counted once more when all training rows are known.
     pub(super) fn finish(
         self,
         draft: Option<&Draft<'_>>,
@@ -79,7 +79,7 @@ impl Tally {
     }
 }
 
-/// The counts of `ids` with what only the rows themselves tell.
+/// Returns the counts of `ids`, with the counts that need the rows' texts.
 fn with_texts(ids: ColumnCoverage, rows: ColumnCoverage) -> ColumnCoverage {
     ColumnCoverage {
         clipped: rows.clipped,

@@ -1,4 +1,4 @@
-//! The latest share of the rows by time: from a share to the moment from which on rows belong to it, exactly, by
+//! Latest share of the rows by time: converts a share to the exact time from which on rows belong to it, by
 //! passes over the time column in bounded memory.
 //!
 //! Times become whole numbers in their order. A pass counts them by their leading bits, and drops one more bit
@@ -26,7 +26,7 @@ pub struct Resolved {
     pub split: Split,
     /// The share of the rows that each part gets: training, validation, test.
     pub shares: [f64; 3],
-    /// How many rows there are.
+    /// Number of rows.
     pub rows: u64,
 }
 
@@ -68,16 +68,16 @@ pub enum LatestError {
     Stopped,
 }
 
-/// The boundaries of a [`Split::Latest`] on the training files of a plan; `None` for every other split. `on` is told
-/// the rows and the bytes on disk that a pass has read so far.
+/// Returns the boundaries of a [`Split::Latest`] on the training files of a plan; `None` for every other
+/// split. `on` receives the rows and the bytes on disk that a pass has read so far.
 ///
-/// A boundary is a time that some row has, so that rows of one time are in one part: the one from which on the
-/// share of the rows is nearest to what is wanted, of two that are as near the earlier one. Rows without a time are left
-/// out where rows may be broken.
+/// A boundary is a time of some row, so that rows of one time are in one part. It is the time from which on
+/// the share of the rows is nearest to the requested share; of two equally near times, the earlier one. Rows
+/// without a time are left out where rows may be broken.
 ///
 /// # Errors
-/// A file cannot be read, a row has no time and none may be broken, times are partly numbers and partly
-/// instants, or there are too few different ones.
+/// A file cannot be read, a row has no time and no rows may be broken, times are partly numbers and partly
+/// instants, or there are too few different times.
 pub fn resolve(
     plan: &DataPlan,
     on: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -124,7 +124,7 @@ pub fn resolve(
     }))
 }
 
-/// What times are.
+/// Type of the times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -237,8 +237,8 @@ fn join(counters: &mut BTreeMap<Key, Counter>, place: Key, other: Counter) {
     counter.last = counter.last.max(other.last);
 }
 
-/// Where the boundary of a number of rows lies among counters: the latest counter from whose beginning on there are
-/// so many rows or more, how many rows come after it, and the first time after it.
+/// Finds the counter that holds the boundary of `wanted` rows: the latest counter from whose beginning on
+/// there are at least that many rows. Also returns the number of rows after it and the first time after it.
 fn search(counts: &Counts, wanted: f64, after: u64) -> Option<(Counter, u64, Option<Key>)> {
     let (mut later, mut next) = (after, None);
     for counter in counts.counters.values().rev() {
@@ -257,7 +257,7 @@ struct Times<'a> {
 }
 
 impl Times<'_> {
-    /// The time from which on there are about so many rows; `None` where all rows have one time.
+    /// Returns the time from which on there are about `wanted` rows; `None` if all rows have one time.
     fn boundary(&mut self, all: &Counts, wanted: f64) -> Result<Option<Boundary>, LatestError> {
         let begin = all.counters.values().next().map(|counter| counter.first);
         let mut found = search(all, wanted, 0);
@@ -319,8 +319,8 @@ impl Times<'_> {
     }
 }
 
-/// Of a time with at least as many rows from it on as wanted, and the next one with fewer, the nearer; never the first
-/// time of all, before which there is nothing to learn from.
+/// Returns the nearer of two times: the one from which on there are at least as many rows as wanted, and the
+/// next one with fewer. Never returns the first time of all, before which there are no training rows.
 fn nearest(
     time: Counter,
     after: u64,
@@ -351,7 +351,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The boundary by sorting all times.
+    /// Returns the boundary by sorting all times.
     fn by_sorting(times: &[Key], wanted: f64) -> Option<Boundary> {
         let mut different = times.to_vec();
         different.sort_unstable();
@@ -367,7 +367,7 @@ mod tests {
         })
     }
 
-    /// The boundary by passes with so few counters.
+    /// Returns the boundary by passes with at most `most` counters.
     fn by_passes(times: &[Key], wanted: f64, most: usize) -> (Option<Boundary>, usize) {
         let count = |first: Key, last: Key| {
             let mut counts = Counts::new(Kind::Number, most);

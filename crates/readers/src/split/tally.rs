@@ -1,4 +1,4 @@
-//! How a split divides all rows, and whether a run can use what it leaves.
+//! Division of all rows by a split, and checks that a run can use the parts.
 
 use super::Part;
 use super::times::{Moment, time_of};
@@ -9,11 +9,11 @@ use crate::source::ReadError;
 use ncs_features::Block;
 use ncs_features::time::{TimeUnit, Timestamp};
 
-/// A part that is smaller than both is nearly empty: so many rows, and this share of all rows.
+/// Limits of a nearly empty part: fewer rows than this number, and a smaller share of all rows than this.
 const FEW_ROWS: u64 = 100;
 const FEW_SHARE: f64 = 0.01;
 
-/// How a split divides rows, and the range of their times.
+/// Number of rows in each part of a split, and the range of their times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SplitTally {
     /// Rows of training, validation and test.
@@ -25,7 +25,7 @@ pub struct SplitTally {
 }
 
 impl SplitTally {
-    /// Counts rows of a block, whose parts these are.
+    /// Counts the rows of a block by their `parts`.
     pub fn add(&mut self, split: &Split, block: &Block, parts: &[Part]) {
         parts.iter().for_each(|&part| self.rows[part as usize] += 1);
         let Split::Time { column, format, .. } = split else {
@@ -41,18 +41,18 @@ impl SplitTally {
         });
     }
 
-    /// The rows of a part.
+    /// Returns the rows of a part.
     pub fn n_rows_of(&self, part: Part) -> u64 {
         self.rows[part as usize]
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> u64 {
         self.rows.iter().sum()
     }
 
-    /// Why no run should use the split, if so: it leaves too few rows of a part that has no files of its
-    /// own, or its times are of several units.
+    /// Returns the reason why no run should use the split, if there is one: it leaves too few rows of a part
+    /// that has no files of its own, or its times are in several units.
     pub fn fault(&self, plan: &DataPlan) -> Option<String> {
         if let Some(units) = self.units(&plan.split) {
             return Some(units);
@@ -118,7 +118,7 @@ impl SplitTally {
         ranges.join(" and ")
     }
 
-    /// Numbers that count time since 1970 in one unit here and in another there, told by their size.
+    /// Detects numbers that count time since 1970 in different units, by their size.
     fn units(&self, split: &Split) -> Option<String> {
         let Split::Time { column, .. } = split else {
             return None;
@@ -144,7 +144,7 @@ fn wider<T: PartialOrd + Copy>(range: Option<(T, T)>, time: T) -> (T, T) {
     )
 }
 
-/// The unit of a number that is a time of the years 2000 to 2100 in it.
+/// Returns the unit in which a number is a time of the years 2000 to 2100.
 fn epoch_unit(count: f64) -> Option<TimeUnit> {
     let unit = TimeUnit::of_size(count);
     let year = |text: &[u8]| Timestamp::parse(text).unwrap_or_default();
@@ -163,7 +163,7 @@ fn name(unit: TimeUnit) -> &'static str {
     }
 }
 
-/// Whether the rows of a part come from the split alone.
+/// Returns true if the rows of a part come from the split alone.
 fn is_made(plan: &DataPlan, part: Part) -> bool {
     match (&plan.split, part) {
         (Split::Files, _) => false,
@@ -177,11 +177,11 @@ fn is_made(plan: &DataPlan, part: Part) -> bool {
     }
 }
 
-/// How the split divides all rows of the training files, of which its column alone is read. Rows
+/// Counts the rows of the training files in each part of the split; reads the split's column only. Rows
 /// without a time are left out where rows may be broken.
 ///
 /// # Errors
-/// A file cannot be read, or a row has no time and none may be broken.
+/// A file cannot be read, or a row has no time and no rows may be broken.
 pub fn split_tally(plan: &DataPlan) -> Result<SplitTally, ReadError> {
     let columns: Vec<String> = plan.split.column().map(str::to_owned).into_iter().collect();
     let mut rows = Rows::open(files(&plan.train, &plan.root)?, &plan.reading, columns);

@@ -19,12 +19,12 @@ pub enum Moment {
     Instant(Timestamp),
 }
 
-/// Smaller numbers are not taken for seconds since 1970 (or a finer unit), beside a date: as such they
-/// would be of 1973 at the latest.
+/// Smallest number that, beside a date, is read as seconds since 1970 (or a finer unit): smaller ones would
+/// be of 1973 at the latest.
 const LEAST_EPOCH: f64 = 1e8;
 
 impl Moment {
-    /// The moment that a text says: in ISO 8601 (a month is its first day), in `format`, or as a number.
+    /// Parses the moment in a text: in ISO 8601 (a month is its first day), in `format`, or as a number.
     pub fn parse(text: &str, format: Option<&TimeFormat>) -> Option<Moment> {
         let text = text.trim();
         let month = || Timestamp::parse(format!("{text}-01").as_bytes());
@@ -34,7 +34,7 @@ impl Moment {
         instant.map(Moment::Instant).or_else(number)
     }
 
-    /// Whether it is at `other` or later; `None` where a number is no time beside a date.
+    /// Returns true if it is at `other` or later; `None` if a number is compared with a date.
     pub fn is_from(self, other: Moment) -> Option<bool> {
         Some(match (self, other) {
             (Moment::Number(time), Moment::Number(from)) => time >= from,
@@ -48,7 +48,7 @@ impl Moment {
     }
 }
 
-/// The instant that a number counts since 1970, in the unit that its size tells.
+/// Returns the instant of a number that counts time since 1970, in the unit given by its size.
 fn since_1970(count: f64) -> Timestamp {
     Timestamp::of_f64(count, TimeUnit::of_size(count))
 }
@@ -70,10 +70,10 @@ pub struct TimeFormat {
 }
 
 impl TimeFormat {
-    /// The form that `text` describes.
+    /// Parses the time format in `text`.
     ///
     /// # Errors
-    /// It has a letter behind a `%` that means nothing.
+    /// It has an invalid letter after a `%`.
     pub fn new(text: &str) -> Result<TimeFormat, String> {
         let items = StrftimeItems::new(text).parse_to_owned().map_err(|_| {
             format!(
@@ -87,7 +87,7 @@ impl TimeFormat {
         })
     }
 
-    /// The instant of a text in this form; without an offset it is UTC, without a time of day midnight.
+    /// Parses a text in this format; without an offset it is UTC, without a time of day midnight.
     pub fn parse(&self, text: &str) -> Option<Timestamp> {
         let mut parsed = Parsed::new();
         chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
@@ -119,10 +119,10 @@ impl Serialize for TimeFormat {
     }
 }
 
-/// The time of row `row`.
+/// Returns the time of row `row`.
 ///
 /// # Errors
-/// The row has none, or several values, or a text that says none.
+/// The row has no time, several values, or a text that is not a time.
 pub(crate) fn time_of(
     column: &Column,
     row: usize,
@@ -170,7 +170,7 @@ fn other_form(column: &Column, row: usize, i: usize, format: Option<&TimeFormat>
     not_comparable(column, row, what)
 }
 
-/// The error of a time that is a number beside a boundary that is an instant.
+/// Returns the error of a time that is a number beside a boundary that is an instant.
 pub(super) fn no_instant(column: &Column, row: usize, time: Moment, from: Moment) -> SplitError {
     let what = format!(
         "the number {time} cannot be compared with {from}, a boundary of the split; write the boundary \

@@ -11,7 +11,7 @@ use super::{FIRST_OF_SAMPLE, MOST_ROWS, SyntheticError};
 use crate::split::Part;
 use ncs_features::time::{TimeUnit, Timestamp};
 
-/// How items arrive in a synthetic log.
+/// Arrival of items in a synthetic log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrivals {
     /// Expected share of test rows whose item is in no training row, in (0, 1). Which shares there can be depends on
@@ -25,7 +25,7 @@ pub struct Arrivals {
     pub rows: [u64; 3],
 }
 
-/// An item is shown until it is so many times as old as the log is long.
+/// Maximum age of a shown item, as a multiple of the length of the log.
 const OLDEST: u32 = 4;
 
 /// Training rows for each item that arrives in training, at least: of fewer, most items would be unseen by
@@ -77,7 +77,7 @@ impl Arrivals {
         })
     }
 
-    /// The first day of each part, and the number of days.
+    /// Returns the first day of each part, and the number of days.
     fn first_days(&self) -> [u32; 4] {
         let total: u64 = self.rows.iter().sum();
         let at = |rows: u64| (f64::from(self.days) * rows as f64 / total as f64).round() as u32;
@@ -96,7 +96,7 @@ pub(super) struct Calendar {
     rows: [u64; 3],
     /// Items that arrive on each day.
     per_day: u32,
-    /// Chance of an age of so many days or less.
+    /// Cumulative probability of an age, by days.
     ages: Vec<f64>,
     ranks: Zipf,
     /// `[task][day]`: what is added to the intercept. Its mean over the training days is 0.
@@ -150,7 +150,7 @@ impl Calendar {
         Ok(())
     }
 
-    /// The chance of each age, in days from 0.
+    /// Returns the chance of each age, in days from 0.
     fn age_chances(&self, decay: f64) -> Vec<f64> {
         let oldest = OLDEST * self.first_days[3];
         let weights: Vec<f64> = (0..=oldest)
@@ -160,9 +160,9 @@ impl Calendar {
         weights.into_iter().map(|weight| weight / sum).collect()
     }
 
-    /// The expected share of test rows whose item is in no training row: all items that arrived after
-    /// training, and of the others those that training happened not to show (rows are drawn independently, so
-    /// that an item with `n` expected rows has none with chance `exp(-n)`).
+    /// Returns the expected share of test rows whose item is in no training row: all items that arrived after
+    /// training, and those earlier items that training did not show by chance. (Rows are sampled
+    /// independently, so an item with `n` expected rows has none with probability `exp(-n)`.)
     fn unseen(&self, decay: f64) -> f64 {
         let ages = self.age_chances(decay);
         let [_, n_training_days, first, end] = self.first_days.map(|day| day as usize);
@@ -192,8 +192,8 @@ impl Calendar {
         (0..self.per_day as usize).map(missed).sum()
     }
 
-    /// The day, from 0, of row number `index` of all rows that there could be. Sessions are spread evenly over
-    /// the days of their part, in order; rows that no part has are of the training days in turn.
+    /// Returns the day, from 0, of row number `index` of all rows that there could be. Sessions are spread
+    /// evenly over the days of their part, in order; rows that no part has are of the training days in turn.
     pub(super) fn day(&self, index: u64) -> u32 {
         let session = index / ROWS_PER_SESSION;
         if index >= FIRST_OF_SAMPLE {
@@ -208,7 +208,7 @@ impl Calendar {
         (first + day as u32).min(end.max(first + 1) - 1)
     }
 
-    /// The item of a row of this day: its number is the same in every part.
+    /// Returns the item of a row of this day: its number is the same in every part.
     pub(super) fn item(&self, day: u32, of_row: &mut Draws) -> u32 {
         let chance = of_row.uniform();
         let age = self.ages.partition_point(|&up_to| up_to <= chance);
@@ -217,7 +217,7 @@ impl Calendar {
         (OLDEST * self.first_days[3] + day - age) * self.per_day + rank
     }
 
-    /// The instant of a row: within the hour of its session, the rows of a session a second apart.
+    /// Returns the instant of a row: within the hour of its session, the rows of a session a second apart.
     pub(super) fn time(&self, index: u64, hour: u32) -> Timestamp {
         let session = index / ROWS_PER_SESSION;
         let mut of_session = Draws::new(self.seed, Purpose::Time, session);
@@ -230,13 +230,13 @@ impl Calendar {
         )
     }
 
-    /// What is added to the intercepts of clicks and conversions on a day.
+    /// Returns the change of the intercepts of clicks and conversions on a day.
     pub(super) fn drift(&self, day: u32) -> [f64; 2] {
         [0, 1].map(|task: usize| self.drift[task][day as usize])
     }
 }
 
-/// A random walk over the days whose mean over the training days is 0.
+/// Returns a random walk over the days whose mean over the training days is 0.
 fn drift(arrivals: &Arrivals, n_training_days: u32, seed: u64, task: u64) -> Vec<f64> {
     let mut draws = Draws::new(seed, Purpose::Drift, task);
     let mut at = 0.0;

@@ -78,7 +78,7 @@ struct Point {
     drift: f64,
 }
 
-/// `intercept + drift + slope * score`.
+/// The linear function `intercept + drift + slope * score`.
 #[derive(Clone, Copy, Debug)]
 struct Logit {
     intercept: f64,
@@ -86,7 +86,8 @@ struct Logit {
 }
 
 impl Logit {
-    /// A logit of the deviation wanted (without the drift), whose probabilities have the weighted mean `rate`.
+    /// Returns a logit of the deviation wanted (without the drift), whose probabilities have the weighted
+    /// mean `rate`.
     fn fit(points: &[Point], weights: &[f64], rate: f64) -> Logit {
         let n = points.len() as f64;
         let mean = points.iter().map(|point| point.score).sum::<f64>() / n;

@@ -1,4 +1,4 @@
-//! Rows of the made-up log as columns.
+//! Columns of the rows of a synthetic log.
 
 use super::calibration::Probabilities;
 use super::fields::{FIELDS, Row};
@@ -105,7 +105,7 @@ impl Columns {
     }
 }
 
-/// The names of all columns, in order; a log without days lacks the last.
+/// Returns the names of all columns, in order; a log without days lacks the last.
 fn names() -> impl Iterator<Item = &'static str> {
     let features = FIELDS.iter().map(|field| field.0);
     features

@@ -1,9 +1,9 @@
-//! Numbers drawn by counter: every draw is a function of (seed, purpose, index), so that rows and the
-//! truth can be made in any order.
+//! Counter-based random numbers: each is a function of (seed, purpose, index), so that rows and true
+//! probabilities can be generated in any order.
 
 use ncs_features::hash::{below, split_mix};
 
-/// What a stream of draws is for. The numbers are part of the made-up log: never renumber.
+/// Purpose of a stream of random numbers. The numbers determine the synthetic log: never renumber.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     /// Index: session.
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
     Conflict = 7,
     /// The second at which a session happens, where there are days. Index: session.
     Time = 8,
-    /// How base rates drift. Index: task.
+    /// Drift of base rates. Index: task.
     Drift = 9,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Purpose {
 pub(super) struct Draws(u64);
 
 impl Draws {
-    /// The stream of (`seed`, `purpose`, `index`).
+    /// Returns the stream of (`seed`, `purpose`, `index`).
     pub(super) fn new(seed: u64, purpose: Purpose, index: u64) -> Draws {
         let mut state = seed;
         state = split_mix(&mut state) ^ purpose as u64;
@@ -85,7 +85,7 @@ impl Zipf {
         Zipf { cumulative }
     }
 
-    /// The chance of an id.
+    /// Returns the chance of an id.
     pub(super) fn chance(&self, id: usize) -> f64 {
         let before = id
             .checked_sub(1)

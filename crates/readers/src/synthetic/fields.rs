@@ -1,11 +1,11 @@
-//! The columns of the made-up log and the draw of a row's values.
+//! Columns of the synthetic log and sampling of a row's values.
 
 use super::arrivals::Calendar;
 use super::draws::{Draws, Purpose, Zipf};
 use super::{SyntheticError, SyntheticPlan};
 use ncs_features::time::Timestamp;
 
-/// Which task's truth reads a field.
+/// Tasks whose true model reads a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsedBy {
     /// Clicks and conversions.
@@ -18,7 +18,7 @@ pub enum UsedBy {
     Neither,
 }
 
-/// The features of the made-up log, in column order, and who uses them.
+/// Features of the synthetic log, in column order, and the tasks that use them.
 pub const FIELDS: [(&str, UsedBy); 15] = [
     ("user", UsedBy::Both),
     ("item", UsedBy::Both),
@@ -40,7 +40,7 @@ pub const FIELDS: [(&str, UsedBy); 15] = [
 /// Rows that follow each other and belong to one session: one user, hour, device and city.
 pub(super) const ROWS_PER_SESSION: u64 = 8;
 
-/// One row as drawn: ids are ranks of popularity, from 0.
+/// One sampled row: ids are ranks of popularity, from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) session: u64,
@@ -61,7 +61,7 @@ pub(super) struct Row {
     pub(super) luck: [f64; 2],
     /// When it happens, where the log has days.
     pub(super) time: Option<Timestamp>,
-    /// What its day adds to the intercepts of clicks and conversions.
+    /// Change of the intercepts of clicks and conversions on its day.
     pub(super) drift: [f64; 2],
 }
 
@@ -70,7 +70,7 @@ pub(super) const LOG_PRICE: (f64, f64) = (3.0, 0.8);
 
 const UNKNOWN_CITIES: f64 = 0.02;
 
-/// How often each value comes.
+/// Frequency of each value.
 #[derive(Clone, Debug)]
 pub(super) struct Population {
     seed: u64,
@@ -86,7 +86,7 @@ pub(super) struct Population {
 }
 
 impl Population {
-    /// The population of a plan.
+    /// Returns the population of a plan.
     ///
     /// # Errors
     /// No decay of popularity gives the planned share of unseen items.

@@ -1,9 +1,9 @@
-//! A made-up log of impressions, clicks and conversions whose truth is known.
+//! Synthetic log of impressions, clicks and conversions with known true probabilities.
 //!
-//! A [`SyntheticPlan`] says how many rows, how rare clicks and conversions are, and what share of the
-//! truth the two tasks have in common; [`Synthetic`] makes the rows, block by block; [`write_log`]
-//! puts them into files. Every row is a function of the plan and its number: parts and seeds can be
-//! made in any order, and the parts of one log share one truth.
+//! A [`SyntheticPlan`] sets the number of rows, the rates of clicks and conversions, and the share of the
+//! true model that the two tasks have in common. [`Synthetic`] generates the rows, block by block;
+//! [`write_log`] writes them to files. Every row is a function of the plan and its number: parts and seeds
+//! can be generated in any order, and the parts of one log have the same true model.
 //!
 //! ```
 //! use ncs_readers::synthetic::{Synthetic, SyntheticPlan};
@@ -35,11 +35,11 @@ use columns::Columns;
 use fields::Population;
 use ncs_features::Block;
 
-/// The group column of the made-up log: eight rows in a row, by one user.
+/// Group column of the synthetic log: eight consecutive rows, by one user.
 pub const GROUP: &str = "session";
 /// The time of a row, a column of logs with [`Arrivals`] only.
 pub const TIME: &str = "time";
-/// The label columns: the conversion is null where there is no click.
+/// Label columns: the conversion is null for rows without a click.
 pub const LABELS: [&str; 2] = ["click", "conversion"];
 /// The true probability of each label, the second given a click, on every row: evaluation only.
 pub const TRUTHS: [&str; 2] = ["p_click", "p_conversion"];
@@ -52,19 +52,20 @@ const MOST_ROWS: u64 = 1 << 40;
 /// Rows from here on are of no part: scale and intercept are fitted to them.
 const FIRST_OF_SAMPLE: u64 = 1 << 60;
 
-/// What log to make up.
+/// Settings of a synthetic log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticPlan {
     /// Number of impressions, 1 to 2^40.
     pub rows: u64,
-    /// Which rows: those of each part are others, from the same truth.
+    /// Part of the rows: each part has different rows, from the same true model.
     pub part: Part,
-    /// What part of the truth below the heads the two tasks have in common, in [0, 1], to the nearest
+    /// Share of the true model below the heads that the two tasks have in common, in [0, 1], to the nearest
     /// of 32 hidden units or of 16 dimensions. 1: one head each on the same hidden units.
     pub share: f64,
-    /// Another seed makes another truth and other rows. Clicks are the same at every `share`.
+    /// Random seed: another seed gives another true model and other rows. Clicks are the same at every
+    /// `share`.
     pub seed: u64,
-    /// Where what is not shared is in conflict.
+    /// Parts of the true model in which the tasks conflict, outside the common share.
     pub conflict: Conflict,
     /// Clicks an impression, in (0, 1).
     pub click_rate: f64,
@@ -97,7 +98,7 @@ impl Default for SyntheticPlan {
     }
 }
 
-/// Where the two tasks' truths are in conflict.
+/// Parts of the true model in which the two tasks conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// Same hidden vectors; other first-layer weights over the same fields.
@@ -114,11 +115,11 @@ pub enum SyntheticError {
     /// A number outside its range.
     #[error("made-up log: {setting} must be {wanted}, found {found}")]
     Setting {
-        /// Which setting.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it may be.
+        /// Valid range.
         wanted: &'static str,
-        /// What it is.
+        /// Value found.
         found: String,
     },
     /// No decay of popularity gives the share of unseen items.
@@ -137,7 +138,7 @@ pub enum SyntheticError {
 }
 
 impl SyntheticPlan {
-    /// Whether a log can be made of this.
+    /// Checks that a log can be generated from this plan.
     ///
     /// # Errors
     /// A setting is outside its range; the error names the first.
@@ -193,7 +194,7 @@ impl SyntheticPlan {
     }
 }
 
-/// The made-up log: an iterator of blocks of [`BLOCK_ROWS`] rows.
+/// Synthetic log: an iterator of blocks of [`BLOCK_ROWS`] rows.
 ///
 /// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`], and [`TIME`] last
 /// where items arrive.
@@ -207,10 +208,10 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// Draws the truth and calibrates it to the rates of the plan.
+    /// Samples the true model and calibrates it to the rates of the plan.
     ///
     /// # Errors
-    /// The plan is none: see [`SyntheticPlan::check`].
+    /// The plan is invalid: see [`SyntheticPlan::check`].
     pub fn new(plan: SyntheticPlan) -> Result<Synthetic, SyntheticError> {
         plan.check()?;
         let population = Population::new(&plan)?;
@@ -222,12 +223,12 @@ impl Synthetic {
         })
     }
 
-    /// The plan that it is made of.
+    /// Returns the plan that it is made of.
     pub fn plan(&self) -> &SyntheticPlan {
         &self.plan
     }
 
-    /// The next rows, `None` after the last.
+    /// Returns the next rows, `None` after the last.
     pub fn next_block(&mut self) -> Option<Block> {
         let end = self.plan.rows.min(self.next_row + BLOCK_ROWS);
         let rows = self.next_row..end;

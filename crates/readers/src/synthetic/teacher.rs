@@ -25,10 +25,10 @@ const N_OWN: usize = 4;
 const N_READ: usize = N_COMMON + N_OWN;
 
 type Vector = [f64; WIDTH];
-/// The hidden vectors of a row, `[field]`, of the fields that some truth reads.
+/// Hidden vectors of a row, `[field]`, of the fields that some true model reads.
 type Vectors = [Vector; N_READ];
 
-/// The truth of both tasks up to scale and intercept.
+/// True model of both tasks, up to scale and intercept.
 #[derive(Clone, Debug)]
 pub(super) struct Teacher {
     seed: u64,
@@ -84,7 +84,7 @@ impl Teacher {
         Scores { click, conversion }
     }
 
-    /// The hidden vectors of a row, clicks' in the first `shared` dimensions and others behind.
+    /// Returns the hidden vectors of a row, clicks' in the first `shared` dimensions and others behind.
     fn vectors(&self, row: &Row, shared: usize) -> Vectors {
         let vector = |field, id| self.vector(field, id, shared);
         let mut vectors = [[0.0; WIDTH]; N_READ];
@@ -150,7 +150,7 @@ struct Input {
 }
 
 impl Unit {
-    /// A unit over `fields` whose sum has variance 1, whatever they are.
+    /// Returns a unit over `fields` whose sum has variance 1, whatever they are.
     fn draw(fields: &[usize], draws: &mut Draws) -> Unit {
         let scale = weight_scale(fields.len());
         let input = |&field: &usize| Input {
@@ -210,7 +210,7 @@ fn common_units(draws: &mut Draws) -> Vec<Unit> {
     units
 }
 
-/// A task's own units: its own fields and one common field each, a fifth of its units.
+/// Returns a task's own units: its own fields and one common field each, a fifth of its units.
 fn own_units(task: UsedBy, draws: &mut Draws) -> Vec<Unit> {
     let own = (0..N_READ).filter(|&field| FIELDS[field].1 == task);
     let own: Vec<usize> = own.collect();

@@ -1,4 +1,4 @@
-//! What a made-up log must be, seen from outside.
+//! Tests of the properties of a synthetic log, through its public interface.
 
 use super::*;
 use ncs_features::Values;
@@ -252,7 +252,7 @@ fn a_plan_outside_its_range_says_which_setting() {
     check(users, "made-up log: users must be at least 1, found 0");
 }
 
-/// A log of 60,000 training rows over twelve of twenty days, of which items arrive every day.
+/// Returns a log of 60,000 training rows over twelve of twenty days, of which items arrive every day.
 fn arriving(unseen: f64, part: Part) -> SyntheticPlan {
     let rows = [60_000, 20_000, 20_000];
     SyntheticPlan {
@@ -268,7 +268,7 @@ fn arriving(unseen: f64, part: Part) -> SyntheticPlan {
     }
 }
 
-/// The day of each row, from 0.
+/// Returns the day of each row, from 0.
 fn days(blocks: &[Block]) -> Vec<usize> {
     let column = |block: &Block| match &block.column(TIME).unwrap().values {
         Values::Time(times) => times

@@ -1,4 +1,4 @@
-//! Plans for the made-up log, shared by the tests.
+//! Plans for the synthetic log, shared by the tests.
 #![allow(
     dead_code,
     reason = "each test file is compiled on its own and uses a part of this"
@@ -41,7 +41,7 @@ pub(crate) fn task(name: &str, population: Population, truth: Option<&str>) -> T
     }
 }
 
-/// Every kind of id space, a list, nulls, truths and a group.
+/// Returns a schema with every kind of id space, a list, nulls, true probabilities and a group.
 pub(crate) fn schema() -> SchemaPlan {
     let vocabulary = || IdSpacePlan::Vocabulary {
         min_count: 2,
@@ -94,13 +94,13 @@ pub(crate) fn log(rows: u64) -> SyntheticPlan {
     }
 }
 
-/// Writes `train` of so many rows and returns the file.
+/// Writes `train` with the given number of rows and returns the file.
 pub(crate) fn write(folder: &Path, format: Format, rows: u64) -> PathBuf {
     let files = write_log(&log(rows), folder, format, &[(Part::Train, rows)]).unwrap();
     files[0].path.clone()
 }
 
-/// A plan that reads `train` in `folder` and keeps its cache there.
+/// Returns a plan that reads `train` in `folder` and keeps its cache there.
 pub(crate) fn plan(folder: &Path, train: &str) -> DataPlan {
     DataPlan {
         train: vec![train.into()],

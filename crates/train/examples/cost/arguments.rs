@@ -22,7 +22,7 @@ const FLAGS: [&str; 11] = [
     "log-rows",
 ];
 
-/// What to measure.
+/// Measurement to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     pub(crate) kind: String,

@@ -1,4 +1,4 @@
-//! CPU time, wall time and memory of this process, as Linux tells them.
+//! CPU time, wall time and memory of this process, as Linux reports them.
 
 use std::fs;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 /// Medians of `n` samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
-    /// Of all threads; NaN (in JSON: null) where the system does not tell.
+    /// Of all threads; NaN (in JSON: null) if the system does not report it.
     pub(crate) cpu_ms: f64,
     pub(crate) wall_ms: f64,
     pub(crate) n: usize,
@@ -78,7 +78,7 @@ fn cpu_ms() -> f64 {
     }
 }
 
-/// The most memory that this process has held, MB (10^6 bytes); NaN where the system does not tell.
+/// Returns the peak memory of this process, MB (10^6 bytes); NaN if the system does not report it.
 pub(crate) fn peak_rss_mb() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

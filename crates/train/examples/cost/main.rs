@@ -1,4 +1,4 @@
-//! What a step, a search, a request and a pass over a log cost, at the paper's size: one JSON object
+//! Cost of a step, a search, a request and a pass over a log, at the paper's size: one JSON object
 //! a line, for `tools/bench/run.py`, which runs PyTorch and ONNX Runtime beside it.
 //!
 //!     cargo run --release -p ncs-train --example cost -- step --density 0.3 0.2 --threads 2
@@ -61,7 +61,7 @@ fn run_over_batches(arguments: &Arguments, work: fn(&mut Training, &Batch)) -> V
     let batches = paper::batches(size);
     let model = paper::model(size, arguments.density);
     let mut training = Training::new(size, model, &[0, 1]);
-    // Draws the rows that forward passes look up, and meets fresh memory.
+    // Initialises the rows that forward passes look up, and touches fresh memory.
     batches.iter().for_each(|batch| training.step(batch));
     let mut turn = batches.iter().cycle();
     let next = || work(&mut training, turn.next().expect("a cycle has no end"));
@@ -95,7 +95,7 @@ fn memory(arguments: &Arguments) -> Value {
     })
 }
 
-/// What every record of a cost says; `rows` are those of one call.
+/// Returns the common fields of every cost record; `rows` are those of one call.
 fn base(arguments: &Arguments, cost: Cost, rows: usize) -> Value {
     json!({
         "what": arguments.kind,

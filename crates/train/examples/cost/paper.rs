@@ -38,7 +38,7 @@ const OBJECTIVES: [Objective; 2] = [
     Objective::CrossEntropy,
 ];
 
-/// What can be larger or smaller than in the paper.
+/// Sizes that may differ from the paper's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     /// Rows of a batch.
@@ -112,7 +112,7 @@ impl Training {
         network.learn(batch, &self.subnets, None, &gradients_of, pass, gradient);
     }
 
-    /// Forward only, on rows that were drawn before.
+    /// Runs forward only, on initialised rows.
     pub(crate) fn forward(&mut self, batch: &Batch) {
         self.load(batch);
         let network = self.model.network(0);
@@ -130,7 +130,7 @@ impl Training {
         }
     }
 
-    /// Table rows that some batch has met.
+    /// Returns the number of initialised table rows.
     pub(crate) fn n_drawn_rows(&self) -> usize {
         let tables = self.model.network(0).tables.iter();
         tables.map(|table| table.n_drawn()).sum()

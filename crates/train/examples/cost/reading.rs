@@ -1,4 +1,4 @@
-//! What reading and encoding a Parquet log adds to training on it: the made-up log of 15 features,
+//! Cost that reading and encoding a Parquet log adds to training on it: the synthetic log of 15 features,
 //! the paper's layers, batches as the reader makes them.
 
 use crate::arguments::Arguments;
@@ -90,7 +90,7 @@ fn training(arguments: &Arguments) -> Training {
     Training::new(arguments.size, model, &[0, 1])
 }
 
-/// All features of the made-up log, the price as a scaled number.
+/// Returns a schema of all features of the synthetic log, the price as a scaled number.
 fn schema() -> Schema {
     let names = || FIELDS.iter().map(|(name, _)| *name);
     let field = |(table, name): (usize, &str)| Field {

@@ -4,13 +4,13 @@ use super::rule::Rule;
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
 use rayon::prelude::*;
 
-/// Fewer rows than this are not worth a thread.
+/// Minimum number of rows for a thread.
 const LEAST_ROWS: usize = 2048;
 /// Rows that are asked for together, and moved while the next ones are on their way. First the weights
 /// of all of them, then the moments: in turn they take longer, since each waits for its page.
 const BLOCK: usize = 32;
 
-/// The moments of a table's drawn rows, first and second of a row side by side, in the order of the
+/// Moments of an embedding table's initialised rows, first and second of a row side by side, in the order of the
 /// table's slots.
 #[derive(Clone, Debug)]
 pub struct RowMoments<R> {
@@ -35,7 +35,7 @@ impl<R: Real> RowMoments<R> {
         self.both(slot).split_at(self.rows.width() / 2).1
     }
 
-    /// Zeros where no step came after the row was drawn.
+    /// Returns both moments; zeros if no step followed the initialisation of the row.
     fn both(&self, slot: u32) -> &[R] {
         let has_any = (slot as usize) < self.rows.n_rows();
         self.rows.row(if has_any { slot } else { 0 })
@@ -50,7 +50,7 @@ impl<R: Real> RowMoments<R> {
         &mut self.rows
     }
 
-    /// Makes room for all rows that the table has drawn.
+    /// Allocates moments for all initialised rows of the table.
     pub(crate) fn follow(&mut self, table: &Table<R>) {
         self.rows.grow_to(table.ids().len());
     }
@@ -109,8 +109,8 @@ pub(super) fn step<R: Real>(
     }
 }
 
-/// The slots of a gradient's rows, ascending, each with its place in the gradient. Rows that are not
-/// drawn yet are.
+/// Returns the slots of a gradient's rows, ascending, each with its position in the gradient. Initialises rows
+/// that are not initialised yet.
 fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(u32, u32)> {
     if let Some(&id) = gradient
         .ids
@@ -187,8 +187,8 @@ impl<R: Real> Part<'_, R> {
     }
 }
 
-/// Goes a part of the way to where a step would lead: weights and moments alike, so that a row of which
-/// little is known keeps what other tasks have told it.
+/// Makes a fraction of a step, in weights and moments alike, so that a row with
+/// little information keeps what it learned from other tasks.
 fn in_part<R: Real>(
     rule: Rule<R>,
     share: f32,

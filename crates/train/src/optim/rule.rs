@@ -1,4 +1,4 @@
-//! How one number moves in a step.
+//! Update rule of one number in a step.
 
 use crate::plan::Optimizer;
 use ncs_model::Real;

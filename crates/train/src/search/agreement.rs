@@ -1,15 +1,15 @@
-//! How much tasks agree on what they read: rho.
+//! Agreement of tasks on the inputs that they use: rho.
 //!
-//! Gradients of a joint network cannot show it: heads that start apart give each unit a random sign for each task, and
-//! what the tasks have in common is pulled both ways. So each task trains a copy of the network for one pass over the
-//! rows, from the same weights and the same head, over common tables. Gradients of the first layer are added up over
+//! Gradients of a joint network cannot show it: heads that start apart give each unit a random sign for each task,
+//! and the common part of the tasks gets opposite gradients. So each task trains a copy of the network for one pass
+//! over the rows, from the same weights and head, over common tables. Gradients of the first layer are summed over
 //! every other batch, `G_0`, and over the others, `G_1`. For tasks `c` and `v`
 //!
 //! `rho = (G_c0 . G_v1 + G_c1 . G_v0) / 2 / sqrt((G_c0 . G_c1) (G_v0 . G_v1))`
 //!
-//! Noise of a batch is in no product, since no product is of one half with itself: about 1 where the tasks pull alike,
-//! 0 where they have nothing to do with each other, below where they pull apart. Unknown where the gradients of a task
-//! do not agree with themselves from half to half.
+//! Noise of a batch is in no product, since no product is of one half with itself. Rho is about 1 if the gradients of
+//! the tasks agree, 0 if they are unrelated, negative if they are opposed. It is unknown if the gradients of a task
+//! do not agree between the two halves.
 //!
 //! The copies are one network of `T` times the units, all of them owned ([`UnitOwners`]): unit `k T + t` is unit `k` of
 //! task `t`'s copy.
@@ -29,7 +29,7 @@ use ncs_readers::batches::Rows;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What was measured, as it is kept in the run's folder.
+/// Measurement, as stored in the run's folder.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     run: String,

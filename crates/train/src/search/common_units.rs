@@ -1,7 +1,7 @@
-//! Which share of a task's units is common to all tasks, where the run file leaves it open.
+//! Choice of the share of a task's units that is common to all tasks, if the run file does not state it.
 //!
-//! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as it took. What the size
-//! of the data says is taken unless one of the others is better on the validation rows by more than twice the
+//! None, half and all of them are tried: subnetworks from the same warm-up, trained as long as the warm-up. The share
+//! that the size of the data suggests is chosen unless another is better on the validation rows by more than twice the
 //! standard error of the difference, over the same rows ([`difference`]).
 
 use super::levels::SearchLevel;
@@ -16,8 +16,8 @@ use ncs_model::UnitOwners;
 /// The shares that are tried.
 const TRIED: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// From so many training rows, with so many labels of the rarer class of every task, on more than so many features
-/// tasks get units of their own where validation does not tell.
+/// Thresholds above which tasks get units of their own if validation does not decide: training rows, labels of the
+/// rarer class of every task, and features (strictly more).
 const LARGE_ROWS: u64 = 100_000;
 const LARGE_LABELS: u64 = 1_000;
 const FEW_FEATURES: usize = 2;
@@ -29,7 +29,7 @@ pub struct UnitChoice {
     pub common: f64,
     /// Why, in words.
     pub why: String,
-    /// What was tried, in its order; empty without validation rows.
+    /// Shares that were tried, in order; empty without validation rows.
     pub tried: Vec<TriedUnits>,
 }
 
@@ -38,7 +38,7 @@ pub struct UnitChoice {
 pub struct TriedUnits {
     /// The share, in [0, 1].
     pub common: f64,
-    /// For each task its metric on the validation rows, where they tell.
+    /// Metric of each task on the validation rows, if they allow one.
     pub validation: Vec<Option<f64>>,
 }
 
@@ -63,7 +63,7 @@ fn fits(bench: &SearchContext<'_>, common: f64) -> bool {
     }
 }
 
-/// The share that the size of the training part says, and why.
+/// Returns the share that the size of the training part suggests, and the reason.
 pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
     let counts = bench.train.label_counts();
     let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
@@ -135,8 +135,8 @@ pub(super) fn choose(
     Ok(UnitChoice { common, why, tried })
 }
 
-/// What the size of the data says, unless another share is better beyond doubt; `difference(a, b)` is that of tried
-/// shares by their places.
+/// Returns the share that the size of the data suggests, unless another is significantly better; `difference(a, b)`
+/// compares two tried shares by their positions.
 fn decide(
     shares: &[f64],
     (usual, by_size): (f64, String),

@@ -1,22 +1,22 @@
-//! Masks by gradients of a joint warm-up: which inputs of which units each task pulls at.
+//! Masks by gradients of a joint warm-up: each task keeps the inputs of units with the strongest gradient signal.
 //!
 //! The tasks learn together from the common start, taking turns, and their gradients of every connection are
-//! added up batch by batch, before the step that a batch leads to. ParameterIndex of the first layer are judged in
+//! summed batch by batch, before the step of that batch. Connections of the first layer are evaluated in
 //! *blocks*, all those of one input group (a field's vector, or the product of two fields) into one unit:
 //!
 //! `S_t(B) = mean over c in B of (sum_b g_t,c^(b))^2`
 //!
-//! Gradients that batches agree on add up, noise does not; and a block's mean is surer than each connection. `S` gives
-//! a rank in [0, 1) to each block. A task with few labels borrows from the task with the most:
+//! Gradients that agree between batches add up, noise does not; and a block's mean has less noise than one connection.
+//! `S` gives a rank in [0, 1) to each block. A task with few labels borrows from the task with the most:
 //! `r_t + b (r_lead - r_t)`, `b = 1 - n_t / n_lead` of their known labels. The best blocks are kept until they hold
 //! the task's density of the layer's connections, at least half of that density from every field. Without a
-//! stated density it is the share of connections that are pulled at beyond noise: the mean over whose block of
-//! `(sum_b g)^2 / sum_b g^2` is over 2. Deeper layers keep connections drawn at random for each task, as many: what
-//! gradients say of them was no better (docs/decisions/0015-masks-by-gradients.md).
+//! stated density it is the share of connections with a gradient signal-to-noise above 2: the mean over the block of
+//! `(sum_b g)^2 / sum_b g^2` exceeds 2. Deeper layers keep as many random connections for each task:
+//! a choice by gradients was no better (docs/decisions/0015-masks-by-gradients.md).
 //!
-//! Where units have owners ([`UnitOwners`]), all of this is within the units that a task may use: blocks are ranked
-//! among its own and common ones, it keeps its density of their connections, and deeper layers are drawn among those
-//! that lead from and into them. Which share of a task's units is common can be tried, as densities can.
+//! If units have owners ([`UnitOwners`]), all of this is within the units that a task may use: blocks are ranked
+//! among its own and common ones, it keeps its density of their connections, and deeper layers are chosen among those
+//! that lead from and into them. Several shares of common units can be tried, as densities can.
 //!
 //! In the warm-up each task learns from its own known labels, whatever the loss of the training after it.
 
@@ -39,25 +39,25 @@ use ncs_readers::batches::Rows;
 use ranks::Ranks;
 use std::sync::Arc;
 
-/// What the search of all tasks ends with.
+/// Result of the search of all tasks.
 pub(super) struct Searched {
     /// One for each task.
     pub(super) tasks: Vec<(TaskMask, TaskSearch)>,
     pub(super) owners: Option<UnitOwners>,
-    /// Where the share of common units was not stated.
+    /// Choice of the share of common units, if the run file did not state it.
     pub(super) units: Option<UnitChoice>,
 }
 
-/// Subnetworks that are trained for a while and judged on validation rows.
+/// Candidate subnetworks, trained for a while and evaluated on validation rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Candidate {
-    /// Of every task; `None`: what the plan states, or what is pulled at beyond noise.
+    /// Density of every task; `None`: as the plan states, or the share of connections with signal-to-noise above 2.
     density: Option<f64>,
     /// The share of a task's units that is common.
     common: f64,
 }
 
-/// Those that are tried, in their order.
+/// Returns the candidates to try, in order.
 fn candidates(bench: &SearchContext<'_>) -> Vec<Candidate> {
     let search = &bench.plan.search;
     match search.common_units {
@@ -302,7 +302,7 @@ fn candidate(
     results.into_iter().enumerate().map(level).collect()
 }
 
-/// How good each task is on the validation rows, and what it says of them.
+/// Returns the metrics and the scores of each task on the validation rows.
 fn judge(
     bench: &SearchContext<'_>,
     trainer: &mut Trainer<'_>,

@@ -8,12 +8,12 @@ use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tens
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What training a level showed.
+/// Result of training one level of a search.
 pub(super) struct SearchLevel {
     pub(super) result: LevelResult,
     /// The mask of the next level; `None` after the last.
     pub(super) next: Option<TaskMask>,
-    /// What its subnetwork says of each validation row, where candidates are compared row by row; else empty.
+    /// Scores of its subnetwork on the validation rows if candidates are compared row by row; else empty.
     pub(super) scores: Vec<f32>,
 }
 

@@ -57,7 +57,7 @@ fn n_levels(bench: &SearchContext<'_>) -> u32 {
     plan.rounds + u32::from(plan.pick != Pick::Last)
 }
 
-/// Trainings that a search took: none where masks were drawn or given.
+/// Returns the number of trainings that a search took: 0 if masks are random or given.
 pub(super) fn n_trained(bench: &SearchContext<'_>, search: &TaskSearch) -> u32 {
     if search.levels.is_empty() {
         0
@@ -136,7 +136,7 @@ fn model(
     model
 }
 
-/// Batches of rows that this task learns from, as many an epoch as joint training has.
+/// Returns a phase on batches of rows with a label of this task, as many per epoch as in joint training.
 pub(super) fn phase(bench: &SearchContext<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
     let counts = bench.train.label_counts();

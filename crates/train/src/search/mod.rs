@@ -2,7 +2,7 @@
 //!
 //! A search is a row of *levels* for each task: level 0 is the whole network, level `k` the
 //! subnetwork after `k` prunings. Every finished level is kept in the run's folder, so a search that
-//! was stopped goes on where it was: finished levels return at once.
+//! was stopped resumes: finished levels return at once.
 
 mod agreement;
 mod common_units;
@@ -22,16 +22,16 @@ use serde::{Deserialize, Serialize};
 
 pub use common_units::{TriedUnits, UnitChoice};
 
-/// How one task's mask was found.
+/// Record of the search for one task's mask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSearch {
     /// The task's number.
     pub task: usize,
     /// `AUC` or `squared error`.
     pub metric: String,
-    /// From the whole network to the sparsest; empty where masks were drawn.
+    /// Levels from the whole network to the sparsest; empty if masks are random.
     pub levels: Vec<LevelResult>,
-    /// The level whose mask was taken; `None` where masks were drawn.
+    /// Level whose mask was chosen; `None` if masks are random.
     pub picked: Option<usize>,
     /// Why, in words.
     pub why: String,
@@ -46,15 +46,15 @@ pub struct LevelResult {
     pub validation: Option<f64>,
 }
 
-/// What a search ends with.
+/// Result of a search for masks.
 pub(crate) struct Found {
     pub(crate) masks: Masks,
-    /// What joint training starts from.
+    /// Initial weights of joint training.
     pub(crate) start: Weights,
     pub(crate) searches: Vec<TaskSearch>,
-    /// Where the share of common units was not stated.
+    /// Choice of the share of common units, if the run file did not state it.
     pub(crate) units: Option<UnitChoice>,
-    /// How much the tasks agree, where that is to be measured.
+    /// Agreement of the tasks (rho), if it is to be measured.
     pub(crate) agreements: Vec<Agreement>,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn run(
     })
 }
 
-/// Whose the units are, where the run file states it.
+/// Returns the owners of the units, if the run file states the share of common units.
 fn owners(bench: &SearchContext<'_>) -> Option<UnitOwners> {
     match bench.plan.search.common_units {
         CommonUnits::Share(common) => UnitOwners::new(common, bench.schema.tasks.len()),
@@ -141,7 +141,7 @@ pub(crate) fn trainings(bench: &SearchContext<'_>, searches: &[TaskSearch]) -> V
     trainings
 }
 
-/// A mask drawn at random with the final density: the control that any search must beat.
+/// Returns a random mask with the final density: the control that any search must beat.
 fn random(bench: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
     let density = bench.plan.search.density[task];
     let rng = CounterRng::new(bench.plan.seed, "random masks").at(task as u64);

@@ -45,7 +45,7 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
     }
     let goodness = |level: &usize| {
         let Some(value) = levels[*level].validation else {
-            // A level that could not be judged is not picked for it.
+            // A level without a metric must not be picked for it.
             return f64::NEG_INFINITY;
         };
         if metric_name(task) == "AUC" {

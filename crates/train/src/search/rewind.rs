@@ -1,4 +1,4 @@
-//! What every training of a search, and the joint training after it, starts from.
+//! Common initial weights of every training of a search and of the joint training after it.
 
 use crate::checkpoint::{Tensors, make_folder_of, read_weights, unfit};
 use crate::error::TrainError;

@@ -5,7 +5,7 @@ use crate::taken::{KappaGradient, permute};
 use ncs_features::Batch;
 use ncs_model::CounterRng;
 
-/// What a task takes in of another's logits in one step, for each row of the batch.
+/// Terms that a step adds to a task's logits from another task's logits, for each row of the batch.
 pub(super) struct Taken {
     /// The task that takes.
     pub(super) to: usize,
@@ -16,7 +16,7 @@ pub(super) struct Taken {
 }
 
 impl Trainer<'_> {
-    /// What a task takes of another's logit now, in words; `None` where none does.
+    /// Returns the current coefficient of another task's logit as text; `None` if no task uses one.
     pub(crate) fn kappa_in_words(&self) -> Option<String> {
         let plan = self.setting.plan.kappa?;
         let taken = self.state.kappa.taken();
@@ -32,8 +32,8 @@ impl Trainer<'_> {
         ))
     }
 
-    /// What a step for these tasks takes in; `None` where no task of them takes. The network of the other task
-    /// runs forward as it would score, without dropout.
+    /// Returns the terms that a step for these tasks adds; `None` if none of them uses another's logit. The network of
+    /// the other task runs forward as in scoring, without dropout.
     pub(super) fn taken(
         &mut self,
         batch: &Batch,
@@ -44,7 +44,7 @@ impl Trainer<'_> {
         let together = [plan.from, plan.to]
             .iter()
             .all(|task| self.phase.tasks.contains(task));
-        // What gradients say of inputs is asked of each task alone.
+        // Gradient sums are collected for each task alone.
         let applies = together && tasks.contains(&plan.to) && self.gradients.is_empty();
         applies.then_some(())?;
         let mut other = self.take_subnets(network, &[plan.from]);

@@ -63,7 +63,7 @@ impl Trainer<'_> {
         self.swap_averages();
     }
 
-    /// What a slot holds, if that is what the training is for; otherwise it is the weights of its end.
+    /// Returns the kept weights of a slot if the phase keeps those; `None` if it keeps the weights of its end.
     pub(crate) fn kept<'s>(&self, slot: &'s BestSlot) -> Option<&'s Best> {
         let wanted = self.phase.keep != Keep::Last || !self.phase.keep_at.is_empty();
         slot.best.as_ref().filter(|_| wanted)

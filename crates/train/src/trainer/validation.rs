@@ -34,7 +34,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Predictions of which some are no number, if others are one. `batch` holds such a row.
+    /// Returns the predictions unless all known rows of a task lack a score. `batch` holds a row without one.
     fn check_lost(
         &self,
         batch: &Batch,
@@ -56,7 +56,7 @@ impl Trainer<'_> {
         Ok(predictions)
     }
 
-    /// Says, once a task, what puts its validation in doubt.
+    /// Reports, once for each task, the reasons to doubt its validation metrics.
     pub(super) fn doubt(&mut self, predictions: &Predictions, listener: &mut dyn Listener) {
         for &task in &self.phase.tasks {
             if self.doubted.contains(&task) {

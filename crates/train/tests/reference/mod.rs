@@ -53,7 +53,7 @@ impl Reference {
         labels.iter().map(|&label| label as f32).collect()
     }
 
-    /// The network at its initial weights, all rows drawn, under the masks of both tasks.
+    /// Returns the network at its initial weights, all rows initialised, under the masks of both tasks.
     pub(crate) fn model<R: Real>(&self, pooling: Pooling) -> Model<R> {
         let narrow = |values: &[f64]| values.iter().map(|&x| R::of(x)).collect::<Vec<R>>();
         let table = |name: &str| {

@@ -60,7 +60,7 @@ fn batch(block: &Block) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_from_iter_with_nullable(columns)
 }
 
-/// The values at these places, null where there is none. A time is its text.
+/// Returns the values at these positions, null for `None`. A time is written as text.
 fn values(column: &Column, places: impl Iterator<Item = Option<usize>>) -> ArrayRef {
     match &column.values {
         Values::Int(numbers) => {

@@ -16,13 +16,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What stands between the items of a list in a CSV file.
+/// Separator of the items of a list in a CSV file.
 pub const LIST_SEPARATOR: char = '|';
 
-/// A file of a made-up log.
+/// A file of a synthetic log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Which part it holds.
+    /// Part that it holds.
     pub part: Part,
     /// The file.
     pub path: PathBuf,
@@ -30,12 +30,12 @@ pub struct Written {
     pub rows: u64,
 }
 
-/// Writes the given number of rows of each part into `folder`, as `train.parquet`, `valid.parquet` and
-/// so on, and says what it wrote. The folder is made if it is absent; files of these names are
-/// replaced; parts of no rows are left out. `rows` and `part` of the plan are not looked at.
+/// Writes the given number of rows of each part into `folder`, as `train.parquet`, `valid.parquet` and so on,
+/// and returns the files. The folder is created if it is absent; files of these names are replaced; parts
+/// without rows are left out. `rows` and `part` of the plan are ignored.
 ///
 /// # Errors
-/// The plan is none, or the file system refuses.
+/// The plan is invalid, or a file operation fails.
 pub fn write_log(
     plan: &SyntheticPlan,
     folder: &Path,
@@ -98,7 +98,7 @@ pub fn write_blocks(
     written
 }
 
-/// The file beside `path` that is written first.
+/// Returns the file beside `path` that is written first.
 fn unfinished(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(
@@ -146,7 +146,7 @@ pub enum WriteError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// Operation that failed.
         doing: &'static str,
         /// Why not.
         source: io::Error,
@@ -177,7 +177,7 @@ impl WriteError {
     }
 }
 
-/// What a format's writer can meet.
+/// Errors of a format's writer.
 #[derive(Debug)]
 enum Wrong {
     Io(io::Error),

@@ -1,4 +1,4 @@
-//! Where bytes go: a file, compressed or not.
+//! Output to a file, compressed or not.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

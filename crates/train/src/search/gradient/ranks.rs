@@ -4,8 +4,8 @@ use crate::run::SearchContext;
 use crate::trainer::GradientSums;
 use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
-/// A block is pulled at beyond noise where `sum_b g` squared is so many times the sum of squares, which it would be
-/// once, on average, if batches pulled at random.
+/// Signal-to-noise threshold: the ratio of `sum_b g` squared to the sum of squares above which a block counts. The
+/// ratio is 1 on average for random gradients.
 const EVIDENT: f64 = 2.0;
 
 /// The part of a task's density that it keeps of every field, whatever the gradients: what is learned late, such
@@ -15,7 +15,7 @@ const LEAST_OF_FIELD: f64 = 0.5;
 /// The smallest density that is derived.
 const LEAST: f64 = 0.05;
 
-/// What says how much each task wants each block of first-layer connections.
+/// Ranks of the blocks of first-layer connections for each task.
 pub(super) struct Ranks {
     /// The group of each input.
     groups: Vec<usize>,
@@ -25,14 +25,14 @@ pub(super) struct Ranks {
     n_fields: usize,
     /// Units of the first layer.
     units: usize,
-    /// By task, `[group, unit]`: how much it pulls at the block.
+    /// By task, `[group, unit]`: strength of the gradient signal of the block.
     pulls: Vec<Vec<f64>>,
     /// By task: the part of its ranks that it borrows from the lead.
     borrowed: Vec<f64>,
     /// The task with the most labels.
     lead: usize,
-    /// The share of first-layer connections whose blocks are pulled at beyond noise, by the task that pulls
-    /// at most.
+    /// Share of first-layer connections whose blocks have a gradient signal-to-noise above `EVIDENT`, for the task
+    /// with the largest share.
     pub(super) evident: f64,
 }
 
@@ -198,7 +198,7 @@ mod tests {
     /// Two fields of two inputs and their product, ten units: blocks are (group, unit).
     fn found(known: [u64; 2]) -> Ranks {
         let groups = vec![2, 0, 0, 1, 1];
-        // Task 0 pulls at field 0 of every unit, task 1 at field 1.
+        // Task 0 has gradients at field 0 of every unit, task 1 at field 1.
         let pulls = |field: usize| {
             let weight = |input: usize| if groups[input] == field { 1.0 } else { 0.1 };
             let unit = |input: usize| (0..10).map(move |u| weight(input) * (1.0 + 0.01 * u as f32));
