@@ -62,7 +62,7 @@ pub struct RunPlan {
     pub train: TrainPlan,
     /// The model that it goes on from.
     pub start: Option<StartPlan>,
-    /// How it is judged.
+    /// Evaluation settings.
     pub evaluation: EvaluationPlan,
     /// What its probabilities are calibrated by, on the validation rows.
     pub calibration: Option<Calibration>,

@@ -14,12 +14,12 @@ pub(crate) struct Search {
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) rounds: u32,
     /// Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for `gradient`
-    /// "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
+    /// "evidence": those with a gradient signal-to-noise ratio above 2. Or "auto": it tries 0.4, 0.2 and 0.1.
     pub(crate) density: Option<Density>,
     /// Share of the hidden units that a task may use which is common to all tasks; the others are each task's own,
     /// and no other reads or moves them (default: 1, all units are common). Of n units a task may use
     /// n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0, 0.5 or
-    /// 1, by the size of the data, unless a short training of each tells otherwise on validation rows.
+    /// 1, by the size of the data, unless short trainings of each differ significantly on validation rows.
     pub(crate) common_units: Option<CommonUnits>,
     /// Whether to measure how much the tasks agree on what they read (rho), for the report and ncs inspect: one more
     /// pass over the rows, with a copy of the network for each task. It changes nothing in the model.
@@ -123,7 +123,7 @@ pub(crate) enum CommonUnitsName {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DensityName {
-    /// As many as are pulled at beyond noise.
+    /// Connections with a gradient signal-to-noise ratio above 2.
     Evidence,
     /// For each task the one that validates best.
     Auto,

@@ -32,7 +32,7 @@ pub(crate) struct RunFile {
     /// What is predicted.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "ctr": { "label": "click" } }]))]
     pub(crate) tasks: IndexMap<String, Task>,
-    /// How a model is judged.
+    /// Evaluation of the trained model.
     #[serde(default)]
     pub(crate) evaluation: Evaluation,
     /// Which network, and its sizes.
@@ -209,7 +209,7 @@ pub(crate) enum Split {
         /// The column.
         column: String,
         /// Share of validation: the latest rows, up to those of test. Rows of one time are in one part, so that the
-        /// share is met as nearly as the times allow; ncs check and ncs train say where it begins.
+        /// share is met as closely as the times allow; ncs check and ncs train print where it begins.
         #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
         valid: Option<f64>,
         /// Share of test, the latest rows of all; default: 0.
@@ -253,7 +253,7 @@ pub(crate) struct Task {
     #[serde(default = "unit")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) weight: f64,
-    /// Column with the true probability, where the log is made up: for evaluation only.
+    /// Column with the true probability of a synthetic log; used in evaluation only.
     pub(crate) truth: Option<String>,
 }
 
@@ -320,7 +320,7 @@ pub(crate) fn focal_gamma() -> f64 {
     2.0
 }
 
-/// How a model is judged.
+/// Evaluation of the trained model.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Evaluation {
@@ -329,7 +329,7 @@ pub(crate) struct Evaluation {
     /// Resamplings for each interval; 0 gives no intervals.
     #[schemars(range(max = 1_000_000))]
     pub(crate) bootstrap: u32,
-    /// Keep labels and scores of the judged rows in scores.safetensors.
+    /// Keep labels and scores of the evaluated rows in scores.safetensors.
     pub(crate) keep_scores: bool,
 }
 
@@ -348,7 +348,7 @@ pub(crate) enum CalibrationKind {
     /// A logistic curve for each task with 1000 validation labels of each class or more, none for others.
     #[default]
     Auto,
-    /// None: what the network says.
+    /// No calibration: the sigmoid of the network's logit.
     None,
     /// A logistic curve over the logit: two numbers, for few positives.
     Platt,

@@ -83,7 +83,7 @@ pub(crate) enum NetworkKind {
     /// Experts of each task and shared ones, level by level. Hidden layers behind the levels are each
     /// task's own.
     Ple,
-    /// A tower for each task; what the task before knows is transferred by attention.
+    /// A tower for each task; the representation of the previous task is transferred by attention.
     Aitm,
 }
 
@@ -114,17 +114,17 @@ pub(crate) struct Training {
     pub(crate) steps: Option<Steps>,
     /// What click and conversion learn from together.
     pub(crate) loss: FunnelLoss,
-    /// How the losses of the tasks become one joint step.
+    /// Combination of the task losses into one joint step.
     pub(crate) balance: Balance,
-    /// How far a task that counts the rows of another (tasks.*.where) may move each row of a table: by what
-    /// its labels say about that row. Without it, "auto" where it goes with the rest.
+    /// Shrinkage (empirical Bayes) of the steps of a table row for a task that counts the rows of another (tasks.*.where):
+    /// less evidence in its labels for the row, smaller steps. Default: "auto" where the other settings allow it.
     pub(crate) embedding_evidence: Option<EmbeddingEvidence>,
-    /// For which tasks that holds: how far each may move a row is a shrinkage towards none by the evidence of its labels.
+    /// Tasks whose steps of table rows shrink so.
     pub(crate) shrinkage: Shrinkage,
-    /// Whether a task that counts the rows of another (tasks.*.where) takes that task's logit, less its mean, into
-    /// its own, times a number that is learned from 0 and told with its error: how much conversions take from clicks.
+    /// Transfer of a logit: a task that counts the rows of another (tasks.*.where) adds that task's logit, less its mean, to
+    /// its own, times a learned number (kappa, from 0), reported with its standard error.
     pub(crate) click_logit: ClickLogit,
-    /// Which ids become unknown in a training step, so that the model knows what to say of ids that it has never
+    /// Share of ids that become unknown in a training step, so that the model learns to score ids that it has never
     /// seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
     pub(crate) id_dropout: IdDropout,
     /// Decay, a step, of the running average of layers and heads that is validated and kept in the place of the
@@ -223,7 +223,7 @@ pub(crate) enum Shrinkage {
     Conversions,
     /// All: for logs with many ids and few labels for each.
     All,
-    /// Validation says it, task by task: the training runs twice, with each of the two, and a task's weights are those of
+    /// Chosen on validation rows, task by task: the training runs twice, with each of the two, and a task's weights are those of
     /// "all" where these validate better by more than two standard errors. Takes twice the time.
     Validated,
 }
@@ -280,7 +280,7 @@ pub(crate) enum EvidenceName {
     /// The same, measured against the evidence of the task whose rows are counted: s / s_click where that task's
     /// part s_click is the larger.
     Guarded,
-    /// As far as it likes.
+    /// No shrinkage.
     None,
 }
 
@@ -334,7 +334,7 @@ pub(crate) enum FunnelLossName {
     /// Clicked rows by inverse propensity, a counterfactual head for the others, and the product (Zhu
     /// et al. 2023).
     Dcmt,
-    /// The conversion's head says the product itself, kept below the click's (Xi et al. 2021).
+    /// The conversion's head gives the product itself, kept below the click's (Xi et al. 2021).
     Aitm,
 }
 
@@ -383,7 +383,7 @@ pub(crate) enum FunnelLossSettings {
         #[schemars(range(min = 0.0))]
         regularizer: f64,
     },
-    /// The conversion's head says the product itself.
+    /// The conversion's head gives the product itself.
     Aitm {
         /// Weight of what it exceeds the click's probability by.
         #[serde(default = "aitm_constraint")]

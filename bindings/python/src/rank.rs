@@ -73,7 +73,7 @@ pub(crate) fn rank(
         _ => return Err(Failure::new("DataError", "context: expected one row")),
     };
     let mut scores: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
-    let mut desk = WorkerScratch::new();
+    let mut scratch = WorkerScratch::new();
     for candidates in blocks(candidates, schema)? {
         if stop.load(Ordering::Relaxed) {
             let left_undone = "nothing was ranked";
@@ -82,12 +82,12 @@ pub(crate) fn rank(
                 Stopped { left_undone }.to_string(),
             ));
         }
-        let mut question = RankQuery {
+        let mut query = RankQuery {
             context: context.clone(),
             candidates,
             ..RankQuery::default()
         };
-        let found = version.score(&mut question, false, &mut desk)?;
+        let found = version.score(&mut query, false, &mut scratch)?;
         for (all, some) in scores.iter_mut().zip(found.said) {
             all.extend(some);
         }

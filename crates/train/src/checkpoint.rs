@@ -83,7 +83,8 @@ struct SavedNetwork {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedBest {
-    goodness: f64,
+    #[serde(rename = "goodness")]
+    selection_score: f64,
     step: u64,
     /// Numbers of weight sets.
     weights: Vec<usize>,
@@ -338,7 +339,7 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
         let best = best.as_ref().map(|best| {
             let weights = best.weights.iter().map(|&i| kept.get(i).cloned());
             Some(Best {
-                goodness: best.goodness,
+                selection_score: best.selection_score,
                 step: best.step,
                 weights: weights.collect::<Option<_>>()?,
             })
@@ -370,7 +371,7 @@ fn saved_best(slot: &BestSlot, kept: &[Arc<Weights>]) -> Option<SavedBest> {
     let best = slot.best.as_ref()?;
     let number = |weights: &Arc<Weights>| kept.iter().position(|known| Arc::ptr_eq(known, weights));
     Some(SavedBest {
-        goodness: best.goodness,
+        selection_score: best.selection_score,
         step: best.step,
         weights: best.weights.iter().filter_map(number).collect(),
     })

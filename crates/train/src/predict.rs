@@ -143,15 +143,18 @@ impl ValidationScore {
 
     /// Returns the mean metric of some tasks, each weighted by the root of its number of labels: the error of
     /// an AUC falls with that root, and the noise of the task with the fewest labels must not choose the best step.
-    pub(crate) fn joint_goodness(judged: &[ValidationScore]) -> f64 {
-        let weight = |judged: &ValidationScore| (judged.n_labels as f64).sqrt();
-        let weights: f64 = judged.iter().map(weight).sum();
-        let sum: f64 = judged.iter().map(|j| weight(j) * j.goodness()).sum();
+    pub(crate) fn joint_selection_score(evaluated: &[ValidationScore]) -> f64 {
+        let weight = |evaluated: &ValidationScore| (evaluated.n_labels as f64).sqrt();
+        let weights: f64 = evaluated.iter().map(weight).sum();
+        let sum: f64 = evaluated
+            .iter()
+            .map(|j| weight(j) * j.selection_score())
+            .sum();
         sum / weights
     }
 
     /// Higher is better.
-    pub(crate) fn goodness(&self) -> f64 {
+    pub(crate) fn selection_score(&self) -> f64 {
         match self.metric {
             "AUC" => self.value,
             _ => -self.value,
@@ -163,7 +166,7 @@ impl ValidationScore {
 mod tests {
     use super::*;
 
-    fn judged(objective: Objective, labels: &[f32], scores: &[f32]) -> ValidationScore {
+    fn evaluated(objective: Objective, labels: &[f32], scores: &[f32]) -> ValidationScore {
         let task = Task {
             name: "t".into(),
             label: "y".into(),
@@ -184,19 +187,19 @@ mod tests {
     fn an_auc_rests_on_the_labels_of_its_rarer_class() {
         let scores = [0.1, 0.2, 0.3, 0.4, 0.5];
         let labels = [0.0, 1.0, 1.0, f32::NAN, 1.0];
-        let found = judged(Objective::CrossEntropy, &labels, &scores);
+        let found = evaluated(Objective::CrossEntropy, &labels, &scores);
         assert_eq!((found.n_labels, found.value), (1, 1.0));
         let labels = [0.5, f32::NAN, 0.1, 0.2, 0.9];
-        assert_eq!(judged(Objective::Ratio, &labels, &scores).n_labels, 4);
+        assert_eq!(evaluated(Objective::Ratio, &labels, &scores).n_labels, 4);
     }
 
     #[test]
-    fn a_row_without_a_score_does_not_keep_the_others_from_being_judged() {
+    fn a_row_without_a_score_does_not_keep_the_others_from_being_evaluated() {
         let labels = [0.0, 1.0, 1.0, 0.0];
-        let found = judged(Objective::CrossEntropy, &labels, &[0.1, 0.9, f32::NAN, 0.2]);
+        let found = evaluated(Objective::CrossEntropy, &labels, &[0.1, 0.9, f32::NAN, 0.2]);
         assert_eq!((found.n_labels, found.value), (1, 1.0));
         assert!(found.loss.is_finite());
-        let found = judged(Objective::Ratio, &labels, &[0.1, 1.0, f32::NAN, 0.2]);
+        let found = evaluated(Objective::Ratio, &labels, &[0.1, 1.0, f32::NAN, 0.2]);
         assert_eq!((found.n_labels, found.value), (3, 0.0));
     }
 
@@ -208,15 +211,15 @@ mod tests {
             value,
             n_labels,
         };
-        let alone = ValidationScore::joint_goodness(&[of(0.7, 9)]);
+        let alone = ValidationScore::joint_selection_score(&[of(0.7, 9)]);
         assert!((alone - 0.7).abs() < 1e-12);
-        let both = ValidationScore::joint_goodness(&[of(0.8, 900), of(0.6, 100)]);
+        let both = ValidationScore::joint_selection_score(&[of(0.8, 900), of(0.6, 100)]);
         assert!((both - 0.75).abs() < 1e-12, "{both}");
         let error = ValidationScore {
             metric: "squared error",
             ..of(0.1, 100)
         };
-        let both = ValidationScore::joint_goodness(&[of(0.8, 100), error]);
+        let both = ValidationScore::joint_selection_score(&[of(0.8, 100), error]);
         assert!((both - 0.35).abs() < 1e-12, "{both}");
     }
 }

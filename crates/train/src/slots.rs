@@ -15,7 +15,7 @@ pub(crate) struct BestSlot {
 /// Best step so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Best {
-    pub(crate) goodness: f64,
+    pub(crate) selection_score: f64,
     pub(crate) step: u64,
     /// One for each network of the slot.
     pub(crate) weights: Vec<Arc<Weights>>,

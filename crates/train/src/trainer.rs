@@ -474,12 +474,12 @@ impl<'a> Trainer<'a> {
         self.swap_averages();
         let predictions = self.predict(valid)?;
         self.doubt(&predictions, listener);
-        let mut judged = vec![None; self.setting.schema.tasks.len()];
+        let mut evaluated = vec![None; self.setting.schema.tasks.len()];
         for &task in &self.phase.tasks {
             let spec = &self.setting.schema.tasks[task];
-            judged[task] = ValidationScore::of(spec, &predictions.tasks[task]);
+            evaluated[task] = ValidationScore::of(spec, &predictions.tasks[task]);
         }
-        let improved = self.keep_best(&judged);
+        let improved = self.keep_best(&evaluated);
         self.swap_averages();
         let any = improved.iter().any(|&improved| improved);
         self.state.idle = if any { 0 } else { self.state.idle + 1 };
@@ -488,8 +488,8 @@ impl<'a> Trainer<'a> {
             .patience
             .is_some_and(|most| self.state.idle >= most);
         for task in self.phase.tasks.clone() {
-            if let Some(judgement) = judged[task] {
-                self.note(task, judgement, improved[task], listener);
+            if let Some(evaluated) = evaluated[task] {
+                self.note(task, evaluated, improved[task], listener);
             }
         }
         Ok(())
@@ -498,7 +498,7 @@ impl<'a> Trainer<'a> {
     fn note(
         &mut self,
         task: usize,
-        judged: ValidationScore,
+        evaluated: ValidationScore,
         best: bool,
         listener: &mut dyn Listener,
     ) {
@@ -508,8 +508,8 @@ impl<'a> Trainer<'a> {
             step: self.state.step,
             epoch: self.phase.budget.epochs(self.state.step),
             train_loss: (n > 0).then(|| sum / n as f64),
-            validation_loss: judged.loss,
-            validation_metric: judged.value,
+            validation_loss: evaluated.loss,
+            validation_metric: evaluated.value,
             best,
         };
         listener.on_event(&Event::Validated {
@@ -519,8 +519,8 @@ impl<'a> Trainer<'a> {
             task: &self.setting.schema.tasks[task].name,
             train_loss: point.train_loss,
             validation_loss: point.validation_loss,
-            metric: judged.metric,
-            value: judged.value,
+            metric: evaluated.metric,
+            value: evaluated.value,
             best,
         });
         self.state.history.push(point);

@@ -198,7 +198,7 @@ class SplitTime(TypedDict, total=False):
         test: Share of test, the latest rows of all; default: 0.
         test_from: Rows from here on are test; beside valid_from.
         valid: Share of validation: the latest rows, up to those of test. Rows of one time are in one part, so that
-            the share is met as nearly as the times allow; ncs check and ncs train say where it begins.
+            the share is met as closely as the times allow; ncs check and ncs train print where it begins.
         valid_from: Rows from here on are validation; instead of valid.
     """
 
@@ -308,12 +308,12 @@ EmbeddingEvidence = Union[EvidenceName, EvidenceSettings]
 
 
 class Evaluation(TypedDict, total=False):
-    """How a model is judged.
+    """Evaluation of the trained model.
 
     Keys:
         bootstrap: Resamplings for each interval; 0 gives no intervals.
         group: Column that groups rows for grouped AUC: a user or a session.
-        keep_scores: Keep labels and scores of the judged rows in scores.safetensors.
+        keep_scores: Keep labels and scores of the evaluated rows in scores.safetensors.
     """
 
     bootstrap: int
@@ -420,7 +420,7 @@ class FunnelLossSettingsDcmt(TypedDict, total=False):
 
 
 class FunnelLossSettingsAitm(TypedDict, total=False):
-    """The conversion's head says the product itself.
+    """The conversion's head gives the product itself.
 
     Keys:
         constraint: Weight of what it exceeds the click's probability by.
@@ -597,10 +597,11 @@ class Search(TypedDict, total=False):
         common_units: Share of the hidden units that a task may use which is common to all tasks; the others are each
             task's own, and no other reads or moves them (default: 1, all units are common). Of n units a task may use
             n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0,
-            0.5 or 1, by the size of the data, unless a short training of each tells otherwise on validation rows.
+            0.5 or 1, by the size of the data, unless short trainings of each differ significantly on validation rows.
         control: What is put in the place of the masks that were found, to see what their choice is worth.
         density: Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for
-            `gradient` "evidence": as many as are pulled at beyond noise. Or "auto": it tries 0.4, 0.2 and 0.1.
+            `gradient` "evidence": those with a gradient signal-to-noise ratio above 2. Or "auto": it tries 0.4, 0.2
+            and 0.1.
         epochs_per_round: `magnitude`: passes over the task's rows in each round; `gradient`: over all rows in the
             warm-up, and for each density that is tried. May be a fraction.
         kind: The learner of the masks.
@@ -657,7 +658,7 @@ class Task(TypedDict, total=False):
     Keys:
         label: The label's column; a null label is unknown.
         loss: What is minimised.
-        truth: Column with the true probability, where the log is made up: for evaluation only.
+        truth: Column with the true probability of a synthetic log; used in evaluation only.
         weight: Factor of its loss in joint training.
         where: The task counts only rows where this other task's label is 1.
     """
@@ -675,21 +676,22 @@ class Training(TypedDict, total=False):
     Keys:
         average: Decay, a step, of the running average of layers and heads that is validated and kept in the place of
             the last weights; 0: none.
-        balance: How the losses of the tasks become one joint step.
+        balance: Combination of the task losses into one joint step.
         batch: Rows a step (default: 512, more from a million training rows on, 4096 at most).
         checkpoint_steps: Steps between checkpoints at most; one is written every minute in any case, or, where that
             takes long, in a tenth of the time.
-        click_logit: Whether a task that counts the rows of another (tasks.*.where) takes that task's logit, less its
-            mean, into its own, times a number that is learned from 0 and told with its error: how much conversions
-            take from clicks.
+        click_logit: Transfer of a logit: a task that counts the rows of another (tasks.*.where) adds that task's
+            logit, less its mean, to its own, times a learned number (kappa, from 0), reported with its standard
+            error.
         clip_norm: Largest norm of the network's gradient; without it, not clipped.
         decay: How the learning rate falls until the last step.
-        embedding_evidence: How far a task that counts the rows of another (tasks.*.where) may move each row of a
-            table: by what its labels say about that row. Without it, "auto" where it goes with the rest.
+        embedding_evidence: Shrinkage (empirical Bayes) of the steps of a table row for a task that counts the rows of
+            another (tasks.*.where): less evidence in its labels for the row, smaller steps. Default: "auto" where the
+            other settings allow it.
         epochs: Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep =
             "last").
         evaluations_per_epoch: Validations an epoch.
-        id_dropout: Which ids become unknown in a training step, so that the model knows what to say of ids that it
+        id_dropout: Share of ids that become unknown in a training step, so that the model learns to score ids that it
             has never seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
         keep: Which weights the model holds in the end.
         learning_rate: Learning rate of the network.
@@ -701,8 +703,7 @@ class Training(TypedDict, total=False):
         refit: Train the model again on training and validation rows, once validation has chosen: from the same
             initial weights, under the same masks, for as many passes as were best. Validation figures and calibrators
             stay those of the first training.
-        shrinkage: For which tasks that holds: how far each may move a row is a shrinkage towards none by the evidence
-            of its labels.
+        shrinkage: Tasks whose steps of table rows shrink so.
         steps: Whether tasks take turns or step together. Without it they take turns, but for a loss or a balance that
             needs them together.
         table_learning_rate: Learning rate of the tables; without it, the network's.
@@ -744,7 +745,7 @@ class RunConfig(TypedDict, total=False):
         calibration: How its probabilities become rates.
         columns: The features, in the order of the network's fields.
         data: Where rows come from.
-        evaluation: How a model is judged.
+        evaluation: Evaluation of the trained model.
         features: Features that follow from others.
         network: Which network, and its sizes.
         search: How masks are found, for network.kind = "sparse_sharing".

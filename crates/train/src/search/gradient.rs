@@ -242,14 +242,14 @@ fn warm_up(
         },
     };
     let first = candidates.first().copied().unwrap_or(only);
-    let (judged, _) = match candidates.is_empty() {
+    let (evaluated, _) = match candidates.is_empty() {
         true => (vec![None; tasks.len()], None),
-        false => judge(bench, &mut trainer)?,
+        false => evaluate(bench, &mut trainer)?,
     };
     let level = |task: usize| SearchLevel {
         result: LevelResult {
             density: 1.0,
-            validation: judged[task],
+            validation: evaluated[task],
         },
         next: Some(mask(task, first)),
         scores: Vec::new(),
@@ -280,7 +280,7 @@ fn candidate(
     let model = model(bench, start, Some(masks));
     let mut trainer = Trainer::new(&setting, phase(bench, candidates, number), model);
     trainer.run(listener)?;
-    let (judged, predictions) = judge(bench, &mut trainer)?;
+    let (evaluated, predictions) = evaluate(bench, &mut trainer)?;
     // Shares of common units are compared row by row.
     let scores = |task: usize| match (&predictions, tried.density) {
         (Some(predictions), None) => predictions.tasks[task].scores.clone(),
@@ -290,7 +290,7 @@ fn candidate(
         Ok(SearchLevel {
             result: LevelResult {
                 density,
-                validation: judged[task],
+                validation: evaluated[task],
             },
             next: match (number as usize) < candidates.len() {
                 true => Some(levels::read_mask(bench, task, number)?),
@@ -303,7 +303,7 @@ fn candidate(
 }
 
 /// Returns the metrics and the scores of each task on the validation rows.
-fn judge(
+fn evaluate(
     bench: &SearchContext<'_>,
     trainer: &mut Trainer<'_>,
 ) -> Result<(Vec<Option<f64>>, Option<Predictions>), TrainError> {
@@ -312,9 +312,11 @@ fn judge(
     };
     let predictions = trainer.predict(valid)?;
     let tasks = bench.schema.tasks.iter().zip(&predictions.tasks);
-    let judged = tasks.map(|(task, predictions)| ValidationScore::of(task, predictions));
-    let judged = judged.map(|judged| judged.map(|j| j.value)).collect();
-    Ok((judged, Some(predictions)))
+    let evaluated = tasks.map(|(task, predictions)| ValidationScore::of(task, predictions));
+    let evaluated = evaluated
+        .map(|evaluated| evaluated.map(|j| j.value))
+        .collect();
+    Ok((evaluated, Some(predictions)))
 }
 
 fn model(bench: &SearchContext<'_>, start: &Weights, masks: Option<Masks>) -> Model {

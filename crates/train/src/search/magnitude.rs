@@ -100,7 +100,7 @@ fn train(
     let rate = masks::round_rate(plan.density[task], plan.rounds);
     let result = LevelResult {
         density: masks::density(mask),
-        validation: validation.map(|judged| judged.value),
+        validation: validation.map(|evaluated| evaluated.value),
     };
     let said = result.validation.map_or(String::new(), |value| {
         format!(

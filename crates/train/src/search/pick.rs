@@ -43,7 +43,7 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
         );
         return (last, why);
     }
-    let goodness = |level: &usize| {
+    let selection_score = |level: &usize| {
         let Some(value) = levels[*level].validation else {
             // A level without a metric must not be picked for it.
             return f64::NEG_INFINITY;
@@ -55,7 +55,7 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
         }
     };
     let best = (1..=last)
-        .max_by(|a, b| goodness(a).total_cmp(&goodness(b)))
+        .max_by(|a, b| selection_score(a).total_cmp(&selection_score(b)))
         .unwrap_or(last);
     let value = |level: usize| levels[level].validation.unwrap_or(f64::NAN);
     let others = (1..=last).filter(|&level| level != best);

@@ -9,23 +9,23 @@ use std::sync::Arc;
 
 impl Trainer<'_> {
     /// For each task of the schema: whether its slot improved.
-    pub(super) fn keep_best(&mut self, judged: &[Option<ValidationScore>]) -> Vec<bool> {
-        let mut improved = vec![false; judged.len()];
+    pub(super) fn keep_best(&mut self, evaluated: &[Option<ValidationScore>]) -> Vec<bool> {
+        let mut improved = vec![false; evaluated.len()];
         if self.phase.keep == Keep::Last && self.phase.patience.is_none() {
             return improved;
         }
         let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; self.model.networks().len()];
         for slot in &mut self.slots {
-            let judged: Option<Vec<ValidationScore>> =
-                slot.tasks.iter().map(|&task| judged[task]).collect();
-            let Some(judged) = judged else {
+            let evaluated: Option<Vec<ValidationScore>> =
+                slot.tasks.iter().map(|&task| evaluated[task]).collect();
+            let Some(evaluated) = evaluated else {
                 continue;
             };
-            let goodness = ValidationScore::joint_goodness(&judged);
+            let selection_score = ValidationScore::joint_selection_score(&evaluated);
             if slot
                 .best
                 .as_ref()
-                .is_some_and(|best| goodness <= best.goodness)
+                .is_some_and(|best| selection_score <= best.selection_score)
             {
                 continue;
             }
@@ -36,7 +36,7 @@ impl Trainer<'_> {
                 weights.push(fresh[network].get_or_insert_with(copy).clone());
             }
             slot.best = Some(Best {
-                goodness,
+                selection_score,
                 step: self.state.step,
                 weights,
             });
@@ -55,7 +55,7 @@ impl Trainer<'_> {
         for (slot, _) in due.filter(|(_, at)| **at == step) {
             let copy = |&network: &usize| Arc::new(self.model.network(network).weights());
             slot.best = Some(Best {
-                goodness: 0.0,
+                selection_score: 0.0,
                 step,
                 weights: slot.networks.iter().map(copy).collect(),
             });
