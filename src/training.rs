@@ -136,7 +136,9 @@ pub fn prepare_refit(
         return Ok(None);
     }
     let all = read(progress, stop, |on| {
-        prepare_all(&plan.data, &plan.schema, base, on)
+        let start = plan.start.as_ref();
+        let earlier = start.map(|start| &*start.earlier.artifact.schema);
+        prepare_all(&plan.data, &plan.schema, base, earlier, on)
     })?;
     Ok(Some(all))
 }

@@ -101,7 +101,13 @@ fn train(
     let text = synthetic::run_toml(files, network, seed);
     tensor_file::write_bytes(&path, text.as_bytes())?;
     // Two threads wherever it runs, so that everybody sees the same figures.
-    let sets = ["data.cache=\"cache\"".to_owned(), "threads=2".to_owned()];
+    // All networks have the same features: by default only those with masks have past rates.
+    let sets = [
+        "data.cache=\"cache\"",
+        "threads=2",
+        "features.rates=\"none\"",
+    ]
+    .map(str::to_owned);
     let file = RunFile::open(&path, &sets)?;
     let quiet = match progress {
         Progress::Lines => Progress::Quiet,

@@ -210,7 +210,7 @@ fn reported_settings(plan: &Plan, start: &RunArguments) -> Vec<String> {
         "seed=",
         "evaluation.",
     ];
-    let of_data = super::plan::assignments(&plan.data(&start.run.cell).set);
+    let of_data = plan.base_settings(&start.run.cell.data);
     let is_reported = |setting: &&String| {
         !of_data.contains(setting) && !hidden.iter().any(|key| setting.starts_with(key))
     };

@@ -130,9 +130,16 @@ impl Plan {
             .into()
     }
 
+    /// Returns the settings of a data set that its file states for every method, after those for every data set.
+    pub(crate) fn base_settings(&self, data: &str) -> Vec<String> {
+        let mut settings = assignments(&self.file.set);
+        settings.extend(assignments(&self.file.data[data].set));
+        settings
+    }
+
     /// Returns the overrides of a data set to its run file, which apply to every method.
     pub(crate) fn data_settings(&self, data: &str, seed: u64) -> Vec<String> {
-        let mut settings = assignments(&self.file.data[data].set);
+        let mut settings = self.base_settings(data);
         settings.extend(self.log_files(data, seed));
         settings
     }
@@ -154,7 +161,7 @@ impl Plan {
     /// Returns the settings of a data set and a method as overrides of the run file. A method with `masks_of`
     /// inherits the settings of that method, except those of the search.
     pub(crate) fn settings(&self, cell: &Cell) -> Vec<String> {
-        let mut settings = assignments(&self.data(cell).set);
+        let mut settings = self.base_settings(&cell.data);
         if let Some(base) = &self.method(cell).masks_of {
             let is_inherited = |setting: &String| {
                 !setting.starts_with("search.") && !setting.starts_with("network.kind=")

@@ -30,6 +30,10 @@ pub(crate) struct CompareFile {
     /// Search over learning rate, weight decay and task weight, the same for every method.
     #[serde(default)]
     pub(crate) tuning: Tuning,
+    /// Settings that override those of every run file, and that data sets and methods override. To compare networks on
+    /// the same features, state features.rates: by default only networks with masks have past rates.
+    #[serde(default)]
+    pub(crate) set: Map<String, Value>,
     /// Data sets by name.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "mine": { "run": "run.toml" } }]))]
     pub(crate) data: IndexMap<String, DataSet>,

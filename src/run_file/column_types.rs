@@ -156,8 +156,21 @@ pub(crate) struct Features {
     /// Counts and rates of the past: how often an id was shown in training, and how often its rows were clicked or bought.
     /// A training row knows earlier rows only, later rows all training rows; requests send ids as before. A list names
     /// them: `[[features.rates]]` with `of = ["user_id"]`, or two categorical features, and the `tasks`, if not all.
-    #[serde(default)]
-    pub(crate) rates: PastRates,
+    /// Default: "auto" for `network.kind = "sparse_sharing"`, whose masks can give them to the click task alone; "none" for
+    /// other networks.
+    pub(crate) rates: Option<PastRates>,
+    /// Tasks that read past counts and rates. Networks without masks have all tasks read them.
+    pub(crate) rates_for: Option<RateReaders>,
+}
+
+/// Tasks that read past counts and rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RateReaders {
+    /// Tasks that count all rows (without `where`): the default for networks with masks.
+    Clicks,
+    /// All tasks.
+    All,
 }
 
 /// Counts and rates of the past.
@@ -168,12 +181,6 @@ pub(crate) enum PastRates {
     Named(PastRatesName),
     /// These, each of one column or a pair.
     These(Vec<PastRate>),
-}
-
-impl Default for PastRates {
-    fn default() -> PastRates {
-        PastRates::Named(PastRatesName::None)
-    }
 }
 
 /// Which counts and rates of the past are features, by name.

@@ -34,7 +34,7 @@ pub(crate) fn plan(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Schem
     if let Some(group) = &group {
         checks.column(&["evaluation", "group"], group);
     }
-    let rates = rates::plan(&said.features.rates, &fields, &tables, &tasks, checks);
+    let rates = rates::plan(said, &fields, &tables, &tasks, checks);
     SchemaPlan {
         fields,
         tables,

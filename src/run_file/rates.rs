@@ -4,16 +4,38 @@ use ncs_features::{Field, IdSpacePlan, RatePlan, RatesPlan, TablePlan, Task};
 
 use super::checks::Checks;
 use super::problem::hint;
-use super::toml_types::{PastRate, PastRates, PastRatesName};
+use super::toml_types::{self, PastRate, PastRates, PastRatesName};
+use ncs_train::RateReaders;
 
-/// The plan of `features.rates`.
+/// Says which tasks read past rates.
+pub(crate) fn readers(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> RateReaders {
+    let has_masks = config.network.kind == toml_types::NetworkKind::SparseSharing;
+    match config.features.rates_for {
+        Some(toml_types::RateReaders::Clicks) if !has_masks => {
+            let text = "features.rates_for = \"clicks\" needs masks: only network.kind = \"sparse_sharing\" has them; \
+                        leave it out, and all tasks read past rates";
+            checks.say(&["features", "rates_for"], text);
+            RateReaders::All
+        }
+        Some(toml_types::RateReaders::All) => RateReaders::All,
+        _ => RateReaders::Clicks,
+    }
+}
+
+/// The plan of `features.rates`; past rates are a default of networks that can give them to the click task alone.
 pub(crate) fn plan(
-    said: &PastRates,
+    config: &toml_types::RunFile,
     fields: &[Field],
     tables: &[TablePlan],
     tasks: &[Task],
     checks: &mut Checks<'_>,
 ) -> RatesPlan {
+    let has_masks = config.network.kind == toml_types::NetworkKind::SparseSharing;
+    let said = match &config.features.rates {
+        None if has_masks => return RatesPlan::Auto,
+        None => return RatesPlan::None,
+        Some(said) => said,
+    };
     let said = match said {
         PastRates::Named(PastRatesName::None) => return RatesPlan::None,
         PastRates::Named(PastRatesName::Auto) => return RatesPlan::Auto,

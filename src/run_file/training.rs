@@ -11,6 +11,7 @@ use super::checks::Checks;
 use super::funnel;
 use super::given_masks;
 use super::problem::hint;
+use super::rates;
 use super::toml_types::{self, OptimizerName, OptimizerSettings};
 use super::units;
 
@@ -290,6 +291,7 @@ fn search_plan(
         density: densities(said, &names, checks),
         by_evidence: by_evidence(said),
         common_units: units::plan(said),
+        rate_readers: rates::readers(run, checks),
         measure_rho: said.measure_rho,
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,

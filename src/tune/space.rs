@@ -40,7 +40,7 @@ const SETTINGS: [(&str, Values); 13] = [
     ),
     ("network.gram", Values::OneOf(&["\"none\"", "\"triangle\""])),
     ("network.dropout", Values::OneOf(&["0.1", "0.3"])),
-    (RATES, Values::OneOf(&["\"auto\""])),
+    (RATES, Values::OneOf(&["\"none\""])),
 ];
 
 /// Tried only where the rule that it extends is allowed.

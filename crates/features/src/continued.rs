@@ -1,45 +1,83 @@
 //! Training that continues from an earlier model: checks that new rows have the same meaning.
 
 use crate::canonical::ValueRule;
-use crate::schema::{Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Task};
+use crate::rates::{RatePlan, RatesPlan, rates_of};
+use crate::schema::{Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, Task};
 use std::collections::HashSet;
 
 /// Lists what keeps a training by `plan` from going on with a model of the schema `earlier`: one sentence each, with
 /// the remedy. Empty: [`crate::fit::Fit::extending`] carries everything else over.
 ///
 /// Carried over as they were: ids, bucket numbers, knots, scales and ranges of numbers. New values are added to
-/// vocabularies. A task's weight, its column of true probabilities and the grouping column may differ.
+/// vocabularies; past counts precede the new rows. A task's weight, its column of true probabilities and the grouping column may differ.
 pub fn misfits(earlier: &Schema, plan: &SchemaPlan) -> Vec<String> {
     let mut found = Vec::new();
-    if earlier
-        .tables
-        .iter()
-        .any(|table| table.ids.rate().is_some())
-        || !plan.rates.is_none()
-    {
-        let text = "past counts and rates (features.rates) of the rows before are not carried over; train a new model, \
-                    or one without them";
-        return vec![text.to_owned()];
-    }
+    found.extend(rates(earlier, &plan.rates));
+    let (earlier_fields, earlier_tables) = without_rates(earlier);
     if earlier.value_rule != ValueRule::CURRENT {
         found.push(
             "the model reads values by the rules of an earlier release; train a new model once with this release"
                 .to_owned(),
         );
     }
-    fields(earlier, plan, &mut found);
-    if found.is_empty() {
-        tables(earlier, plan, &mut found);
+    let n_before = found.len();
+    fields(&earlier_fields, &earlier_tables, plan, &mut found);
+    if found.len() == n_before {
+        tables(&earlier_tables, plan, &mut found);
     }
     tasks(&earlier.tasks, &plan.tasks, &mut found);
     found
 }
 
-fn fields(earlier: &Schema, plan: &SchemaPlan, found: &mut Vec<String>) {
+/// Returns the fields and tables that are read from columns; those of past rates follow them.
+fn without_rates(schema: &Schema) -> (Vec<Field>, Vec<Table>) {
+    let is_read = |field: &&Field| schema.tables[field.table].ids.rate().is_none();
+    let tables = schema.tables.iter();
+    (
+        schema.fields.iter().filter(is_read).cloned().collect(),
+        tables
+            .filter(|table| table.ids.rate().is_none())
+            .cloned()
+            .collect(),
+    )
+}
+
+/// Says how the past rates of the plan differ from those of the model. Under `RatesPlan::Auto` they are those of the
+/// model, even if that is none.
+fn rates(earlier: &Schema, plan: &RatesPlan) -> Option<String> {
+    let of_model = rates_of(earlier);
+    let names = |rates: &[RatePlan]| -> String {
+        let columns = |rate: &RatePlan| {
+            let names = rate.of.iter().map(|&f| earlier.fields[f].name.as_str());
+            names.collect::<Vec<_>>().join(" and ")
+        };
+        rates.iter().map(columns).collect::<Vec<_>>().join(", ")
+    };
+    match plan {
+        RatesPlan::Auto => None,
+        RatesPlan::None if of_model.is_empty() => None,
+        RatesPlan::None => Some(format!(
+            "the model reads past rates of {}, and features.rates is \"none\"; set features.rates = \"auto\", which \
+             keeps the model's, or train a new model",
+            names(&of_model)
+        )),
+        RatesPlan::These(these) if *these == of_model => None,
+        RatesPlan::These(_) => Some(format!(
+            "features.rates lists other past rates than the model has ({}); set features.rates = \"auto\", which keeps \
+             the model's, or train a new model",
+            match of_model.is_empty() {
+                true => "none".to_owned(),
+                false => names(&of_model),
+            }
+        )),
+    }
+}
+
+fn fields(earlier: &[Field], earlier_tables: &[Table], plan: &SchemaPlan, found: &mut Vec<String>) {
     let names = |fields: &[Field]| -> Vec<String> {
         fields.iter().map(|field| field.name.clone()).collect()
     };
-    let (before, now) = (names(&earlier.fields), names(&plan.fields));
+    let (before, now) = (names(earlier), names(&plan.fields));
     let lists = |names: &[String]| -> HashSet<String> { names.iter().cloned().collect() };
     let (had, has) = (lists(&before), lists(&now));
     for name in now.iter().filter(|name| !had.contains(*name)) {
@@ -53,7 +91,7 @@ fn fields(earlier: &Schema, plan: &SchemaPlan, found: &mut Vec<String>) {
              without it"
         ));
     }
-    if !found.is_empty() {
+    if had != has {
         return;
     }
     if before != now {
@@ -63,10 +101,10 @@ fn fields(earlier: &Schema, plan: &SchemaPlan, found: &mut Vec<String>) {
         ));
         return;
     }
-    for (was, is) in earlier.fields.iter().zip(&plan.fields) {
+    for (was, is) in earlier.iter().zip(&plan.fields) {
         let table = |name: &str| format!("the id space \"{name}\"");
         let (old, new) = (
-            table(&earlier.tables[was.table].name),
+            table(&earlier_tables[was.table].name),
             table(&plan.tables[is.table].name),
         );
         let is_same = Field {
@@ -83,8 +121,8 @@ fn fields(earlier: &Schema, plan: &SchemaPlan, found: &mut Vec<String>) {
     }
 }
 
-fn tables(earlier: &Schema, plan: &SchemaPlan, found: &mut Vec<String>) {
-    for (table, planned) in earlier.tables.iter().zip(&plan.tables) {
+fn tables(earlier: &[Table], plan: &SchemaPlan, found: &mut Vec<String>) {
+    for (table, planned) in earlier.iter().zip(&plan.tables) {
         if let Some(what) = id_space(&table.ids, &planned.ids) {
             found.push(format!("id space \"{}\": {what}", table.name));
         }

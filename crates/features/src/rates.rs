@@ -67,6 +67,27 @@ pub struct RatePlan {
     pub tasks: Vec<usize>,
 }
 
+/// Returns the rates of a fitted schema as a plan lists them.
+pub(crate) fn rates_of(schema: &Schema) -> Vec<RatePlan> {
+    let mut rates: Vec<RatePlan> = Vec::new();
+    for table in &schema.tables {
+        let IdSpace::Rate(rate) = &table.ids else {
+            continue;
+        };
+        let is_last = rates.last().is_some_and(|last| last.of == rate.of);
+        if !is_last {
+            rates.push(RatePlan {
+                of: rate.of.clone(),
+                tasks: Vec::new(),
+            });
+        }
+        if let (Measure::Task { task, .. }, Some(last)) = (rate.measure, rates.last_mut()) {
+            last.tasks.push(task);
+        }
+    }
+    rates
+}
+
 /// A fitted count or rate: the state after all training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {

@@ -1,5 +1,6 @@
 //! Counts and rates of the past: what training rows may know, and what all later rows know.
 
+use ncs_features::rates::Measure;
 use ncs_features::*;
 use std::sync::Arc;
 
@@ -224,6 +225,61 @@ fn later_rows_know_the_state_after_all_training_rows() {
     for field in [RATE, ROWS] {
         assert!(batch.fields[field].numbers[0].is_nan());
         assert!(batch.fields[field].numbers[3].is_nan());
+    }
+}
+
+#[test]
+fn an_earlier_models_counts_precede_all_blocks_of_new_rows() {
+    let labels = labels(N_ROWS, |row| 0.1 + 0.6 * noise(row % 7));
+    let all = rows(200, &labels);
+    let (old, new): (Vec<usize>, Vec<usize>) = (0..N_ROWS).partition(|row| *row < 4_000);
+    let whole = Trained::on(&all, these(&[&[0]]));
+    let first = Trained::on(&all.select(&old), these(&[&[0]]));
+    let earlier = first.encoder.schema();
+
+    let plan = plan(RatesPlan::Auto);
+    let mut fit = Fit::extending(plan, earlier);
+    let later = all.select(&new);
+    fit.observe(&later).unwrap();
+    let schema = fit.finish().unwrap();
+    let batch = Encoder::new(Arc::new(schema.clone()))
+        .encode(&later)
+        .unwrap();
+    let blocks: Vec<u8> = (0..new.len()).map(|row| (row % N_BLOCKS) as u8).collect();
+    let mut histories = Histories::extending(&schema, earlier, N_BLOCKS);
+    histories.continue_from(earlier);
+    histories.observe(&batch, &(0..new.len()).collect::<Vec<_>>(), &blocks);
+    let (schema, past, _) = histories.finish(schema, Some(earlier));
+
+    // Rows after training know all rows; the ids of new users differ from those of one training on everything.
+    let (rate, n_rows) = (schema.rate(RATE).unwrap(), schema.rate(ROWS).unwrap());
+    let known = whole.encoder.schema().rate(RATE).unwrap();
+    assert_eq!(rate.counts.rows(), known.counts.rows());
+    assert_eq!(rate.counts.len(), known.counts.len());
+    // The number of rows is on the scale of the network, which learned from the first rows.
+    let Measure::Rows { factor } = n_rows.measure else {
+        panic!("a number of rows");
+    };
+    assert!((factor - 4_000.0 / N_ROWS as f64).abs() < 1e-12, "{factor}");
+    let Values::Int(users) = &later.columns[0].values else {
+        panic!("users are numbers");
+    };
+    let Values::Int(first_users) = &all.columns[0].values else {
+        panic!("users are numbers");
+    };
+    let encoder = Encoder::new(Arc::new(schema.clone()));
+    let batch = encoder.encode(&later).unwrap();
+    for row in [0, 9, 1_999] {
+        let before = old
+            .iter()
+            .filter(|&&old| first_users[old] == users[row])
+            .count();
+        let known = (0..new.len()).filter(|&r| users[r] == users[row] && blocks[r] < blocks[row]);
+        let expected = (before + known.count()) as f64;
+        let value = past.value(ROWS, &batch, row, blocks[row]).unwrap();
+        let scale = value / expected;
+        // All users of a block share the factor of that block.
+        assert!(scale > 0.6 && scale <= 1.0, "{value} of {expected} rows");
     }
 }
 

@@ -198,7 +198,7 @@ fn cached(
 }
 
 /// Prepares the same data set with its validation rows among the training rows, for training on all of them.
-/// `base` is the result of [`prepare`] for the same plan. Values that only validation rows hold are appended
+/// `base` is the result of [`prepare`] for the same plan, or of [`prepare_from`] with the schema `earlier`. Values that only validation rows hold are appended
 /// to the vocabularies; every other id and every number is the same as in `base`. The test rows are encoded
 /// again.
 ///
@@ -208,6 +208,7 @@ pub fn prepare_all(
     plan: &DataPlan,
     schema: &SchemaPlan,
     base: &Prepared,
+    earlier: Option<&Schema>,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Prepared, PrepareError> {
     let files = PlanFiles::find(plan)?;
@@ -218,6 +219,7 @@ pub fn prepare_all(
     let base = passes::Base {
         schema: &base.schema,
         joins_validation: true,
+        earlier,
     };
     let what = passes::What {
         schema,
@@ -249,6 +251,7 @@ pub fn prepare_from(
     let base = passes::Base {
         schema: earlier,
         joins_validation: false,
+        earlier: Some(earlier),
     };
     let what = passes::What {
         schema,
@@ -291,6 +294,7 @@ pub fn rehearse(
     let base = earlier.map(|schema| passes::Base {
         schema,
         joins_validation: false,
+        earlier: Some(schema),
     });
     let record = passes::rehearse(plan, schema, base, &files, on)?;
     Ok((record.schema, record.report))

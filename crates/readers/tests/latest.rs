@@ -113,7 +113,7 @@ fn all_rows_are_encoded_as_they_were_with_new_values_at_the_end() {
     let plan = plan(folder.path(), "train.csv");
     let base = prepare(&plan, &schema(), &mut |_| GO).unwrap();
     let [train, valid, test] = n_rows(&base);
-    let all = prepare_all(&plan, &schema(), &base, &mut |_| GO).unwrap();
+    let all = prepare_all(&plan, &schema(), &base, None, &mut |_| GO).unwrap();
     assert_eq!(n_rows(&all), [train + valid, 0, test]);
     assert_ne!(all.key, base.key);
     for (before, after) in base.schema.tables.iter().zip(&all.schema.tables) {
@@ -141,6 +141,9 @@ fn all_rows_are_encoded_as_they_were_with_new_values_at_the_end() {
     expected.sort_unstable();
     found.sort_unstable();
     assert_eq!(found, expected);
-    let again = prepare_all(&plan, &schema(), &base, &mut |_| panic!("nothing is read")).unwrap();
+    let again = prepare_all(&plan, &schema(), &base, None, &mut |_| {
+        panic!("nothing is read")
+    })
+    .unwrap();
     assert!(again.was_cached && base.schema != again.schema);
 }

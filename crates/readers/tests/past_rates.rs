@@ -188,7 +188,7 @@ fn blocks_of_time_are_as_long_as_validation() {
     assert!(later < 2_400, "{later} rows of later blocks have no past");
 
     // A training on all rows keeps the scales, and counts more.
-    let all = prepare_all(&plan, &with_rates(of_user()), &prepared, &mut |_| GO).unwrap();
+    let all = prepare_all(&plan, &with_rates(of_user()), &prepared, None, &mut |_| GO).unwrap();
     let (before, after) = (
         prepared.schema.rate(RATE).unwrap(),
         all.schema.rate(RATE).unwrap(),

@@ -145,6 +145,7 @@ fn plan() -> TrainPlan {
             candidates: vec![],
             kind: SearchKind::Magnitude,
             common_units: ncs_train::CommonUnits::Share(1.0),
+            rate_readers: ncs_train::RateReaders::Clicks,
             measure_rho: false,
             rounds: 3,
             density: vec![0.3, 0.3],

@@ -193,6 +193,8 @@ pub struct SearchPlan {
     pub candidates: Vec<f64>,
     /// Which of the hidden units are common to the tasks; [`SearchKind::Magnitude`] has common ones only.
     pub common_units: CommonUnits,
+    /// Which tasks may read past counts and rates, where the schema has some.
+    pub rate_readers: RateReaders,
     /// If true, measures the agreement of the tasks: one more pass, with a copy of the network for each task.
     pub measure_rho: bool,
     /// Passes over the task's rows in each round; may be a fraction.
@@ -216,6 +218,15 @@ pub enum CommonUnits {
     /// None, half or all of them: by the size of the data, unless validation decides otherwise. For
     /// [`SearchKind::Gradient`].
     Auto,
+}
+
+/// Tasks that may read past counts and rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateReaders {
+    /// Those that count all rows; if there are none, all.
+    Clicks,
+    /// All.
+    All,
 }
 
 /// Replacement of the masks that were found, to measure the value of their choice.

@@ -339,6 +339,9 @@ PastRatesName = Union[Literal["none"], Literal["auto"]]
 PastRates = Union[PastRatesName, list[PastRate]]
 
 
+RateReaders = Union[Literal["clicks"], Literal["all"]]
+
+
 class Features(TypedDict, total=False):
     """Features that follow from others.
 
@@ -346,10 +349,13 @@ class Features(TypedDict, total=False):
         rates: Counts and rates of the past: how often an id was shown in training, and how often its rows were
             clicked or bought. A training row knows earlier rows only, later rows all training rows; requests send ids
             as before. A list names them: `[[features.rates]]` with `of = ["user_id"]`, or two categorical features,
-            and the `tasks`, if not all.
+            and the `tasks`, if not all. Default: "auto" for `network.kind = "sparse_sharing"`, whose masks can give
+            them to the click task alone; "none" for other networks.
+        rates_for: Tasks that read past counts and rates. Networks without masks have all tasks read them.
     """
 
     rates: PastRates
+    rates_for: RateReaders
 
 
 FunnelLossName = Union[Literal["clicked"], Literal["esmm"], Literal["escm2_ips"], Literal["escm2_dr"], Literal["dcmt"], Literal["aitm"]]

@@ -42,6 +42,12 @@ impl Counts {
         Some(self.table.counts[place])
     }
 
+    /// Iterates over the keys, ascending, with their known labels and positive ones.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, (u32, u32))> + '_ {
+        let table = &self.table;
+        table.keys.iter().copied().zip(table.counts.iter().copied())
+    }
+
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.table.keys.len()

@@ -1,13 +1,20 @@
 //! Past counts for training rows: counts by key and block of rows, gathered in one pass.
 
 use super::past::{Cells, PastRates, RateNote};
-use super::{Keys, RatesPlan};
+use super::{Keys, Measure, RatesPlan, rates_of};
 use crate::batch::Batch;
 use crate::schema::{IdSpace, Schema, Task};
 use std::collections::HashMap;
 
-/// Maximum number of cells (one for each key and block) that are kept, about 50 bytes each.
+/// Maximum number of cells (one for each key and block) that all histories together keep, about 70 bytes each. Where
+/// they would be more, blocks are joined two by two.
 const MOST_CELLS: usize = 4_000_000;
+
+/// The fewest blocks that are left by joining.
+const FEWEST_BLOCKS: usize = 4;
+
+/// Blocks that rows can be in: one more may precede them.
+const MOST_BLOCKS: usize = 255;
 
 /// `RatesPlan::Auto` looks at columns of more values: the rows of fewer learn their rates themselves.
 const MANY_VALUES: usize = 100;
@@ -19,7 +26,6 @@ pub(super) const OF_ROWS: usize = 1;
 #[derive(Debug)]
 pub struct Histories {
     all: Vec<History>,
-    n_blocks: usize,
     /// True if only rates that predict labels are kept.
     is_auto: bool,
 }
@@ -34,21 +40,30 @@ pub(super) struct History {
     cells: HashMap<(u64, u8), usize>,
     /// Rows, then known and positive labels of each task.
     numbers: Vec<u32>,
+    /// Block `b` of the rows is block `b >> joined` of this history.
+    pub(super) joined: u32,
+    /// Cells that it may keep.
+    most_cells: usize,
+    /// Blocks of the rows.
+    n_blocks: usize,
+    /// Blocks before those of the rows: one if the counts of an earlier model precede them.
+    pub(super) before: u8,
     /// Rows that were not counted, since there are too many keys.
     pub(super) left_out: u64,
 }
 
 impl Histories {
-    /// Creates empty histories. Rows are assigned to one of `n_blocks` blocks, at most 256, and use the
+    /// Creates empty histories. Rows are assigned to one of `n_blocks` blocks, at most 255, and use the
     /// counts of earlier blocks. `schema` is fitted, except for the rates.
     pub fn new(schema: &Schema, plan: &RatesPlan, n_blocks: usize) -> Histories {
+        let n_blocks = n_blocks.clamp(1, MOST_BLOCKS);
         let is_binary = |task: &Task| task.objective.is_binary();
         let tasks = schema.tasks.iter().enumerate();
         let binary: Vec<usize> = tasks
             .filter(|(_, t)| is_binary(t))
             .map(|(t, _)| t)
             .collect();
-        let all = match plan {
+        let mut all: Vec<History> = match plan {
             RatesPlan::None => Vec::new(),
             RatesPlan::These(rates) => {
                 let history = |rate: &super::RatePlan| History::new(schema, &rate.of, &rate.tasks);
@@ -61,34 +76,27 @@ impl Histories {
                     .collect()
             }
         };
+        let most_cells = MOST_CELLS / all.len().max(1);
+        for history in &mut all {
+            (history.n_blocks, history.most_cells) = (n_blocks, most_cells);
+        }
         Histories {
             all,
-            n_blocks: n_blocks.clamp(1, 256),
             is_auto: *plan == RatesPlan::Auto,
         }
     }
 
     /// Creates empty histories like [`Histories::new`], for the rates of `base`, whose scales are kept.
     pub fn extending(schema: &Schema, base: &Schema, n_blocks: usize) -> Histories {
-        let mut rates: Vec<super::RatePlan> = Vec::new();
-        for table in &base.tables {
-            let IdSpace::Rate(rate) = &table.ids else {
-                continue;
-            };
-            let is_last = rates.last().is_some_and(|last| last.of == rate.of);
-            if !is_last {
-                rates.push(super::RatePlan {
-                    of: rate.of.clone(),
-                    tasks: Vec::new(),
-                });
-            }
-            if let (super::Measure::Task { task, .. }, Some(last)) =
-                (rate.measure, rates.last_mut())
-            {
-                last.tasks.push(task);
-            }
-        }
+        let rates = rates_of(base);
         Histories::new(schema, &RatesPlan::These(rates), n_blocks)
+    }
+
+    /// Has the counts of an earlier model of the schema `earlier` precede all blocks.
+    pub fn continue_from(&mut self, earlier: &Schema) {
+        for history in &mut self.all {
+            history.continue_from(earlier);
+        }
     }
 
     /// Returns true if there is nothing to gather.
@@ -112,14 +120,11 @@ impl Histories {
         mut schema: Schema,
         base: Option<&Schema>,
     ) -> (Schema, PastRates, Vec<RateNote>) {
-        let (n_blocks, is_auto) = (self.n_blocks, self.is_auto);
+        let is_auto = self.is_auto;
         let mut past = PastRates::default();
         let mut notes = Vec::new();
         for history in self.all {
-            let left_out = history.left_out;
-            let cells = Cells::of(history, n_blocks);
-            let found = past.add(&mut schema, cells, is_auto, base);
-            notes.extend(found.into_iter().map(|note| RateNote { left_out, ..note }));
+            notes.extend(past.add(&mut schema, Cells::of(history), is_auto, base));
         }
         (schema, past, notes)
     }
@@ -144,8 +149,76 @@ impl History {
             keys: Keys::new(schema, of),
             cells: HashMap::new(),
             numbers: Vec::new(),
+            joined: 0,
+            most_cells: MOST_CELLS,
+            n_blocks: 1,
+            before: 0,
             left_out: 0,
         }
+    }
+
+    /// Returns the number of blocks that cells can be of.
+    pub(super) fn n_blocks(&self) -> usize {
+        usize::from(self.before) + ((self.n_blocks - 1) >> self.joined) + 1
+    }
+
+    /// Has an earlier model's counts of the same columns precede the blocks of the rows.
+    fn continue_from(&mut self, earlier: &Schema) {
+        self.before = 1;
+        for rate in earlier.tables.iter().filter_map(|table| table.ids.rate()) {
+            let place = match rate.measure {
+                Measure::Rows { .. } => Some(0),
+                Measure::Task { task, .. } => {
+                    let place = self.tasks.iter().position(|own| *own == task);
+                    place.map(|place| OF_ROWS + 2 * place)
+                }
+            };
+            let Some(place) = place.filter(|_| rate.of == self.of) else {
+                continue;
+            };
+            for (key, (known, positives)) in rate.counts.iter() {
+                let at = self.insert((key, 0));
+                self.numbers[at + place] = known;
+                if place > 0 {
+                    self.numbers[at + place + 1] = positives;
+                }
+            }
+        }
+    }
+
+    /// Returns where the numbers of a cell begin; a new cell has zeros.
+    fn insert(&mut self, cell: (u64, u8)) -> usize {
+        let (stride, end) = (self.stride(), self.numbers.len());
+        let at = *self.cells.entry(cell).or_insert(end);
+        if at == end {
+            self.numbers.resize(end + stride, 0);
+        }
+        at
+    }
+
+    /// Joins blocks two by two; returns false if there are too few for it.
+    fn join_blocks(&mut self) -> bool {
+        if (self.n_blocks >> (self.joined + 1)) < FEWEST_BLOCKS {
+            return false;
+        }
+        self.joined += 1;
+        let cells = std::mem::take(&mut self.cells);
+        let numbers = std::mem::take(&mut self.numbers);
+        let (stride, before) = (self.stride(), self.before);
+        for ((key, block), from) in cells {
+            let block = match block.checked_sub(before) {
+                Some(block) => before + (block >> 1),
+                None => block,
+            };
+            let at = self.insert((key, block));
+            for (sum, n) in self.numbers[at..at + stride]
+                .iter_mut()
+                .zip(&numbers[from..])
+            {
+                *sum = sum.saturating_add(*n);
+            }
+        }
+        true
     }
 
     /// Numbers of a cell.
@@ -157,20 +230,17 @@ impl History {
         let Some(key) = self.keys.of_row(batch, &self.of, row) else {
             return;
         };
-        let (stride, is_full) = (self.stride(), self.cells.len() >= MOST_CELLS);
-        let at = match self.cells.get(&(key, block)) {
-            Some(&at) => at,
-            None if is_full => {
+        let at = loop {
+            let cell = (key, self.before + (block >> self.joined));
+            if self.cells.len() < self.most_cells || self.cells.contains_key(&cell) {
+                break self.insert(cell);
+            }
+            if !self.join_blocks() {
                 self.left_out += 1;
                 return;
             }
-            None => {
-                let at = self.numbers.len();
-                self.numbers.resize(at + stride, 0);
-                self.cells.insert((key, block), at);
-                at
-            }
         };
+        let stride = self.stride();
         let numbers = &mut self.numbers[at..at + stride];
         numbers[0] += 1;
         for (pair, &task) in numbers[OF_ROWS..].chunks_exact_mut(2).zip(&self.tasks) {
@@ -191,5 +261,66 @@ impl History {
             .collect();
         cells.sort_unstable_by_key(|(cell, _)| *cell);
         cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(most_cells: usize, n_blocks: usize) -> History {
+        History {
+            of: vec![0],
+            tasks: vec![0],
+            keys: Keys {
+                unknown: vec![None],
+            },
+            cells: HashMap::new(),
+            numbers: Vec::new(),
+            joined: 0,
+            most_cells,
+            n_blocks,
+            before: 0,
+            left_out: 0,
+        }
+    }
+
+    /// One row of a key, clicked.
+    fn row(key: u32) -> Batch {
+        let mut batch = Batch {
+            n_rows: 1,
+            labels: vec![vec![1.0]],
+            ..Batch::default()
+        };
+        batch.fields.push(crate::batch::FieldIds {
+            ids: vec![key],
+            ..Default::default()
+        });
+        batch
+    }
+
+    #[test]
+    fn blocks_are_joined_where_cells_are_too_many_and_nothing_is_lost() {
+        let mut history = history(20, 32);
+        for block in 0..32 {
+            for key in 1..=4 {
+                history.observe(&row(key), 0, block);
+            }
+        }
+        // 128 cells become 16: four blocks of eight.
+        assert_eq!((history.joined, history.n_blocks()), (3, 4));
+        assert_eq!(history.left_out, 0);
+        let cells = history.sorted();
+        assert_eq!(cells.len(), 16);
+        assert!(cells.iter().all(|(_, numbers)| *numbers == [8, 8, 8]));
+    }
+
+    #[test]
+    fn rows_of_more_values_than_fit_are_counted_as_left_out() {
+        let mut history = history(5, 32);
+        for key in 1..=9 {
+            history.observe(&row(key), 0, 0);
+        }
+        assert_eq!((history.left_out, history.sorted().len()), (4, 5));
     }
 }

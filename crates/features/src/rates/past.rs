@@ -60,6 +60,9 @@ struct Known {
     cells: Vec<(u64, u8)>,
     before: Vec<u32>,
     stride: usize,
+    /// Block `b` of the rows is block `n_before + (b >> joined)` of the cells.
+    n_before: u8,
+    joined: u32,
 }
 
 /// Report on one count or rate.
@@ -92,18 +95,22 @@ pub(super) struct Cells {
     /// The cells' own numbers.
     own: Vec<u32>,
     n_blocks: usize,
+    /// Rows that were not counted, since there were too many keys.
+    left_out: u64,
 }
 
 impl Cells {
     /// Sorts what was gathered and adds up what comes before.
-    pub(super) fn of(history: History, n_blocks: usize) -> Cells {
-        let stride = history.stride();
+    pub(super) fn of(history: History) -> Cells {
+        let (stride, n_blocks) = (history.stride(), history.n_blocks());
         let mut known = Known {
             of: history.of.clone(),
             keys: history.keys.clone(),
             cells: Vec::new(),
             before: Vec::new(),
             stride,
+            n_before: history.before,
+            joined: history.joined,
         };
         let mut own = Vec::new();
         let mut sums = vec![0; stride];
@@ -115,10 +122,13 @@ impl Cells {
             known.cells.push((key, block));
             known.before.extend_from_slice(&sums);
             own.extend_from_slice(numbers);
-            sums.iter_mut().zip(numbers).for_each(|(sum, n)| *sum += n);
+            for (sum, n) in sums.iter_mut().zip(numbers) {
+                *sum = sum.saturating_add(*n);
+            }
         }
         Cells {
             known,
+            left_out: history.left_out,
             tasks: history.tasks,
             own,
             n_blocks,
@@ -147,7 +157,10 @@ impl Cells {
     fn total(&self, cells: &std::ops::Range<usize>, slot: Slot) -> (u32, u32) {
         let last = cells.end - 1;
         let (own, before) = (self.own(last, slot), self.before(last, slot));
-        (own.0 + before.0, own.1 + before.1)
+        (
+            own.0.saturating_add(before.0),
+            own.1.saturating_add(before.1),
+        )
     }
 
     /// Returns the sums of each state: before each block, and after all.
@@ -250,12 +263,18 @@ fn auc(mut ranked: Vec<(f64, f64, f64)>) -> f64 {
 }
 
 impl Known {
+    /// Returns the block of the cells that holds a block of the rows.
+    fn block(&self, block: u8) -> u8 {
+        self.n_before + (block >> self.joined)
+    }
+
     fn before(&self, cell: usize, slot: Slot) -> (u32, u32) {
         slot.of(&self.before[cell * self.stride..][..self.stride])
     }
 
     /// Returns the past counts of a key for a block; `None` for a key that was not counted.
     fn find(&self, key: u64, block: u8, slot: Slot) -> Option<(u32, u32)> {
+        let block = self.block(block);
         let cell = self.cells.binary_search(&(key, block)).ok()?;
         Some(self.before(cell, slot))
     }
@@ -299,7 +318,7 @@ impl PastRates {
     ) -> Option<f64> {
         let key = known.keys.of_row(batch, &known.of, row)?;
         let (n, positives) = known.find(key, block, field.slot)?;
-        field.measures[usize::from(block)].value(n, positives)
+        field.measures[usize::from(known.block(block))].value(n, positives)
     }
 
     /// Adds the fields of a history to the schema.
@@ -315,8 +334,13 @@ impl PastRates {
         for (t, &task) in cells.tasks.iter().enumerate() {
             let found = Found::of(&cells, Slot::Task(t), Some(task), schema, base);
             let (auc, gain) = cells.fit(found.slot, &found.measures);
-            let is_kept = !is_auto || gain > CLEARLY_MORE;
-            notes.push(found.note(schema, auc, gain, is_kept));
+            let is_whole = cells.left_out == 0 && found.rate.counts.len() < MOST_KEYS;
+            let is_kept = !is_auto || gain > CLEARLY_MORE && is_whole;
+            let note = found.note(schema, auc, gain, is_kept);
+            notes.push(RateNote {
+                left_out: cells.left_out,
+                ..note
+            });
             if is_kept {
                 self.push(found, schema);
             }
@@ -384,7 +408,10 @@ impl Found {
         let base = base.and_then(|base| rate_named(base, &name));
         let states = cells.moments(slot);
         let after = states[cells.n_blocks].rows();
-        let rows = base.map_or(after, |base| base.counts.rows() as f64);
+        let rows = base.map_or(after, |base| match base.measure {
+            Measure::Rows { factor } => base.counts.rows() as f64 * factor,
+            Measure::Task { .. } => after,
+        });
         let measure = |state: &Moments| match task {
             Some(task) => state.task(task),
             None => Measure::Rows {

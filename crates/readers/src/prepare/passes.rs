@@ -40,6 +40,8 @@ pub(super) struct Base<'a> {
     pub(super) schema: &'a Schema,
     /// True if validation rows count among the training rows.
     pub(super) joins_validation: bool,
+    /// The schema of the earlier model that training continues from, whose past counts precede all rows.
+    pub(super) earlier: Option<&'a Schema>,
 }
 
 /// Fits and encodes, and completes the data set in the cache.

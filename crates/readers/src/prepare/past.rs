@@ -7,7 +7,7 @@
 //! part.
 
 use super::filter::Sifted;
-use super::passes::{Passes, rows_of};
+use super::passes::{Base, Passes, rows_of};
 use super::{PrepareError, Stage};
 use crate::plan::Split;
 use crate::split::{Moment, Part, TimeFormat, time_of};
@@ -209,7 +209,13 @@ impl Passes<'_> {
         times: Times,
         later: u64,
     ) -> Result<(Schema, Past), PrepareError> {
-        if plan.rates.is_none() {
+        let adds_to_none = |base: Base<'_>| {
+            base.schema
+                .tables
+                .iter()
+                .all(|table| table.ids.rate().is_none())
+        };
+        if plan.rates.is_none() || self.base.is_some_and(adds_to_none) {
             return Ok((schema, Past::none()));
         }
         let blocks = times.blocks(later);
@@ -217,6 +223,9 @@ impl Passes<'_> {
             None => Histories::new(&schema, &plan.rates, blocks.n_blocks()),
             Some(base) => Histories::extending(&schema, base.schema, blocks.n_blocks()),
         };
+        if let Some(earlier) = self.base.and_then(|base| base.earlier) {
+            histories.continue_from(earlier);
+        }
         if !histories.is_empty() {
             let encoder = Encoder::new(Arc::new(schema.clone()));
             let mut seen = 0;

@@ -1,11 +1,12 @@
 //! Controls: what is left of a search's gain where its masks are replaced by others of the same size.
 
 use crate::plan::Control;
-use ncs_model::{CounterRng, Mask, Masks, masks};
+use ncs_model::{CounterRng, Mask, Masks, TaskMask};
 
-/// The masks that a control puts in the place of these. Where units have owners, connections change places with
-/// those that the same tasks may keep; with one mask for all, all units are common.
-pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
+/// The masks that a control puts in the place of these. `may_keep` are the connections that each task may keep:
+/// connections change places with those that the same tasks may keep. With one mask for all, all units are common, and
+/// every task reads what the first one reads.
+pub(super) fn apply(control: Control, masks: Masks, may_keep: &[TaskMask], seed: u64) -> Masks {
     let rng = CounterRng::new(seed, "control of masks");
     match control {
         Control::None => masks,
@@ -17,7 +18,7 @@ pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
             }
         }
         Control::Shuffled => {
-            let (may_keep, layers) = (may_keep(&masks), 0..masks.shapes().len());
+            let (may_keep, layers) = (keepers_of(&masks, may_keep), 0..masks.shapes().len());
             let shuffled: Vec<Vec<u64>> = layers
                 .map(|layer| {
                     let keepers = keepers(&masks, layer);
@@ -29,23 +30,21 @@ pub(super) fn apply(control: Control, masks: Masks, seed: u64) -> Masks {
         Control::Random => {
             let layers = 0..masks.shapes().len();
             let all = layers.flat_map(|layer| keepers(&masks, layer)).collect();
-            rebuild(&masks, &shuffle(all, &may_keep(&masks).concat(), rng))
+            rebuild(
+                &masks,
+                &shuffle(all, &keepers_of(&masks, may_keep).concat(), rng),
+            )
         }
     }
 }
 
 /// For each connection, layer by layer, the tasks that may keep it, one bit each.
-fn may_keep(masks: &Masks) -> Vec<Vec<u64>> {
-    let shapes = masks.shapes();
-    let allowed = |task: usize| match masks.owners {
-        Some(owners) => owners.allowed(&shapes, task),
-        None => masks::full(&shapes),
-    };
+fn keepers_of(masks: &Masks, may_keep: &[TaskMask]) -> Vec<Vec<u64>> {
     let all = Masks {
-        tasks: (0..masks.tasks.len()).map(allowed).collect(),
+        tasks: may_keep.to_vec(),
         owners: masks.owners,
     };
-    (0..shapes.len())
+    (0..masks.shapes().len())
         .map(|layer| keepers(&all, layer))
         .collect()
 }
@@ -99,7 +98,7 @@ fn rebuild(masks: &Masks, keepers: &[u64]) -> Masks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_model::UnitOwners;
+    use ncs_model::{UnitOwners, masks};
     use proptest::prelude::*;
 
     fn two(shapes: &[(usize, usize)], densities: [f64; 2], seed: u64) -> Masks {
@@ -125,15 +124,17 @@ mod tests {
         fn controls_keep_what_they_say(a in 0.1f64..0.9, b in 0.1f64..0.9, seed in 0u64..1000) {
             let shapes = [(12, 8), (8, 5)];
             let found = two(&shapes, [a, b], seed);
-            let shuffled = apply(Control::Shuffled, found.clone(), seed);
+            let all = vec![masks::full(&shapes); 2];
+            let apply = |control| apply(control, found.clone(), &all, seed);
+            let shuffled = apply(Control::Shuffled);
             for layer in 0..2 {
                 prop_assert_eq!(counts(&shuffled, layer..layer + 1), counts(&found, layer..layer + 1));
             }
-            let random = apply(Control::Random, found.clone(), seed);
+            let random = apply(Control::Random);
             prop_assert_eq!(counts(&random, 0..2), counts(&found, 0..2));
-            let one = apply(Control::OneMask, found.clone(), seed);
+            let one = apply(Control::OneMask);
             prop_assert_eq!(&one.tasks[1], &found.tasks[0]);
-            prop_assert_eq!(&apply(Control::None, found.clone(), seed), &found);
+            prop_assert_eq!(&apply(Control::None), &found);
             prop_assert_ne!(shuffled, found);
         }
 
@@ -142,19 +143,20 @@ mod tests {
         fn controls_stay_within_the_units_of_each_task(common in 0.0f64..0.9, density in 0.1f64..0.9, seed in 0u64..1000) {
             let shapes = [(12, 8), (8, 7)];
             let owners = UnitOwners::new(common, 2).unwrap();
+            let allowed = [0, 1].map(|task| owners.allowed(&shapes, task));
             let mask = |task: usize| {
                 let rng = CounterRng::new(seed, "test").at(task as u64);
-                masks::random_within(&owners.allowed(&shapes, task), density, rng)
+                masks::random_within(&allowed[task], density, rng)
             };
             let found = Masks { tasks: [0, 1].map(mask).into(), owners: Some(owners) };
             for control in [Control::Shuffled, Control::Random] {
-                let other = apply(control, found.clone(), seed);
+                let other = apply(control, found.clone(), &allowed, seed);
                 prop_assert!(owners.fit(&other), "{:?}", control);
                 prop_assert_eq!(other.owners, Some(owners));
                 prop_assert_eq!(counts(&other, 0..2), counts(&found, 0..2));
                 prop_assert_ne!(&other, &found);
             }
-            prop_assert_eq!(apply(Control::OneMask, found.clone(), seed).owners, None);
+            prop_assert_eq!(apply(Control::OneMask, found.clone(), &allowed, seed).owners, None);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Iterative magnitude pruning (NCS4CVR, algorithm 1): train the task alone from the common start,
 //! prune the smallest of the kept weights over all layers together, rewind, repeat.
 
+use super::allowed::allowed;
 use super::levels::{self, SearchLevel};
 use super::pick;
 use super::{LevelResult, TaskSearch};
@@ -23,10 +24,10 @@ pub(super) fn search(
     listener: &mut dyn Listener,
 ) -> Result<(TaskMask, TaskSearch), TrainError> {
     let plan = &bench.plan.search;
-    let mut path = vec![masks::full(&bench.spec.layer_shapes())];
+    let mut path = vec![allowed(bench, None, task)];
     let mut results = Vec::new();
     for number in 0..n_levels(bench) {
-        let mask = path.last().expect("the path starts with the full mask");
+        let mask = path.last().expect("the path starts with a mask");
         let level = match levels::read(bench, task, number)? {
             Some(level) => level,
             None => {

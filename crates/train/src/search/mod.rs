@@ -5,6 +5,7 @@
 //! was stopped resumes: finished levels return at once.
 
 mod agreement;
+mod allowed;
 mod common_units;
 mod control;
 mod gradient;
@@ -98,9 +99,17 @@ pub(crate) fn run(
         true => agreement::measure(bench, &start, listener)?,
         false => Vec::new(),
     };
-    let (tasks, searches) = found.into_iter().unzip();
+    let (tasks, searches): (Vec<_>, _) = found.into_iter().unzip();
+    let may_keep: Vec<_> = (0..tasks.len())
+        .map(|task| allowed::allowed(bench, owners, task))
+        .collect();
     Ok(Found {
-        masks: control::apply(plan.control, Masks { tasks, owners }, bench.plan.seed),
+        masks: control::apply(
+            plan.control,
+            Masks { tasks, owners },
+            &may_keep,
+            bench.plan.seed,
+        ),
         start,
         searches,
         units,
@@ -145,11 +154,7 @@ pub(crate) fn trainings(bench: &SearchContext<'_>, searches: &[TaskSearch]) -> V
 fn random(bench: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
     let density = bench.plan.search.density[task];
     let rng = CounterRng::new(bench.plan.seed, "random masks").at(task as u64);
-    let shapes = bench.spec.layer_shapes();
-    let mask = match owners(bench) {
-        Some(owners) => masks::random_within(&owners.allowed(&shapes, task), density, rng),
-        None => masks::random(&shapes, density, rng),
-    };
+    let mask = masks::random_within(&allowed::allowed(bench, owners(bench), task), density, rng);
     (mask, unsearched(task, "drawn at random: the control"))
 }
 

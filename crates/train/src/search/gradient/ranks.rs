@@ -1,6 +1,7 @@
 //! Blocks of first-layer connections, ranked for each task by the gradients of a warm-up.
 
 use crate::run::SearchContext;
+use crate::search::allowed::allowed;
 use crate::trainer::GradientSums;
 use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
@@ -112,12 +113,7 @@ impl Ranks {
         owners: Option<UnitOwners>,
     ) -> TaskMask {
         let rng = CounterRng::new(bench.plan.seed, "deeper layers").at(task as u64);
-        let shapes = bench.spec.layer_shapes();
-        let allowed = match owners {
-            Some(owners) => owners.allowed(&shapes, task),
-            None => masks::full(&shapes),
-        };
-        self.mask_of(&allowed, task, density, rng)
+        self.mask_of(&allowed(bench, owners, task), task, density, rng)
     }
 
     /// The blocks into these units, the best first for a task.
@@ -142,8 +138,21 @@ impl Ranks {
     }
 
     fn mask_of(&self, allowed: &[Mask], task: usize, density: f64, rng: CounterRng) -> TaskMask {
-        // Of the first layer a task may keep all inputs of a unit or none.
-        let is_usable: Vec<bool> = (0..self.units).map(|unit| allowed[0].keeps(unit)).collect();
+        // A task may keep all inputs of a group into a unit or none.
+        let mut may_keep = vec![false; self.sizes.len() * self.units];
+        for (input, &group) in self.groups.iter().enumerate() {
+            for unit in 0..self.units {
+                may_keep[group * self.units + unit] = allowed[0].keeps(input * self.units + unit);
+            }
+        }
+        let of_unit = |unit: usize| {
+            may_keep
+                .iter()
+                .skip(unit)
+                .step_by(self.units)
+                .any(|may| *may)
+        };
+        let is_usable: Vec<bool> = (0..self.units).map(of_unit).collect();
         let n_units = is_usable.iter().filter(|usable| **usable).count();
         let order = self.in_order(task, &is_usable);
         let wanted = density * (self.groups.len() * n_units) as f64;
@@ -151,7 +160,7 @@ impl Ranks {
         let floor = (LEAST_OF_FIELD * density * n_units as f64).ceil() as usize;
         let mut of_group = vec![0; self.sizes.len()];
         let (mut first, mut rest) = (Vec::new(), Vec::new());
-        for block in order {
+        for block in order.into_iter().filter(|&block| may_keep[block]) {
             let group = block / self.units;
             let is_first = group < self.n_fields && of_group[group] < floor;
             of_group[group] += 1;
