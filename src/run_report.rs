@@ -14,8 +14,8 @@ use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, SearchKind, Shrinkage,
-    TaskSearch, TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind,
+    Shrinkage, TaskSearch, TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
 };
 
 use crate::progress::grouped;
@@ -385,17 +385,16 @@ pub fn data_summary(schema: &Schema, data: &DataReport) -> DataSummary {
 }
 
 fn optimizer_in_words(optimizer: Optimizer) -> String {
-    match optimizer {
-        Optimizer::Adam {
-            learning_rate,
+    let rate = optimizer.learning_rate;
+    match optimizer.kind {
+        OptimizerKind::Adam {
             beta1,
             beta2,
             epsilon,
-        } => format!("Adam, rate {learning_rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
-        Optimizer::Adagrad {
-            learning_rate,
-            epsilon,
-        } => format!("Adagrad, rate {learning_rate}, epsilon {epsilon:e}"),
+        } => format!("Adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
+        OptimizerKind::Adagrad { epsilon } => {
+            format!("Adagrad, rate {rate}, epsilon {epsilon:e}")
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use ncs_features::rates::PIECES;
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
 use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
-use ncs_train::{Balance, Keep, Optimizer, SearchKind, Shrinkage, TrainPlan};
+use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
 
 use crate::run_file::RunPlan;
 
@@ -287,10 +287,8 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     } else {
         CHUNK.min(rows)
     };
-    let vectors = match plan.train.table_optimizer {
-        Optimizer::Adam { .. } => 3.0,
-        Optimizer::Adagrad { .. } => 2.0,
-    } + n_kept(plan) * f64::from(u8::from(all_used));
+    let vectors = f64::from(plan.train.table_optimizer.kind.numbers_per_weight())
+        + n_kept(plan) * f64::from(u8::from(all_used));
     let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),

@@ -67,14 +67,15 @@ pub enum NetworkKind {
     Aitm,
 }
 
-/// The part of the Gram matrix of the field vectors that is an input of the network.
+/// The part of the Gram matrix that stands beside the flattened field vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Gram {
-    /// The whole matrix, as in the paper.
+    /// All of it: the paper's.
     Full,
     /// The upper triangle with the diagonal.
     Triangle,
-    /// No Gram matrix: the flattened vectors alone.
+    /// None: the flattened vectors alone.
     None,
 }

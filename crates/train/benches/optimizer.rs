@@ -7,16 +7,18 @@ use ncs_model::{
     CounterRng, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds,
     Spec, TableSpec, embedding_gradients, masks,
 };
-use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 use rayon::ThreadPoolBuilder;
 use std::sync::Arc;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 const SETTINGS: OptimSettings = OptimSettings {
     network: ADAM,

@@ -11,19 +11,21 @@ use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
 use ncs_train::{
-    Decay, Keep, NoopListener, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan,
-    Shrinkage, Steps, TrainPlan,
+    Decay, Keep, NoopListener, Optimizer, OptimizerKind, Pick, Rewind, Run, Schedule, SearchKind,
+    SearchPlan, Shrinkage, Steps, TrainPlan,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::tempdir;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 
 fn main() {
@@ -131,7 +133,7 @@ fn plan() -> TrainPlan {
         table_optimizer: ADAM,
         schedule: Schedule {
             warmup_steps: 0,
-            decay: Decay::None,
+            decay: Decay::None {},
         },
         weight_decay: 0.0,
         clip_norm: None,
@@ -152,7 +154,7 @@ fn plan() -> TrainPlan {
             rewind: Rewind::Initial,
             seed: None,
             control: ncs_train::Control::None,
-            pick: Pick::BestValidation,
+            pick: Pick::Best,
         },
         parity_stale_momentum: false,
     }

@@ -37,8 +37,8 @@ pub use events::{Event, Listener, NoopListener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
-    Balance, CommonUnits, Control, Decay, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
-    SearchPlan, Shrinkage, Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, Rewind, Schedule,
+    SearchKind, SearchPlan, Shrinkage, Steps, TrainPlan,
 };
 pub use refit::RefitRows;
 pub use run::{Run, Trained, Training, check_labels, label_problems};

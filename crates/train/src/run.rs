@@ -17,6 +17,7 @@ use ncs_model::artifact::{Ancestor, Artifact};
 use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, tensor_file};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
+use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -301,7 +302,7 @@ impl Run<'_> {
             checkpoint_steps: 1,
             ..self.plan.clone()
         };
-        hasher.update(format!("{:?} {plan:?}", self.network).as_bytes());
+        hasher.update(canonical_json(&(self.network, &plan)).as_bytes());
         hasher.update(&self.data_key);
         if let Some(earlier) = self.earlier {
             hasher.update(earlier.hash.as_bytes());
@@ -331,6 +332,13 @@ impl Run<'_> {
             folder: self.folder.to_owned(),
         }
     }
+}
+
+/// Returns settings as JSON with sorted keys: the same text for the same settings, whatever their types are called.
+fn canonical_json(settings: &impl Serialize) -> String {
+    let mut json = serde_json::to_value(settings).expect("settings are numbers, names and lists");
+    json.sort_all_objects();
+    json.to_string()
 }
 
 /// Returns the initial prediction of each head for every row: its task's positive rate among the rows that it
@@ -392,7 +400,7 @@ fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
     let search = &plan.search;
     let picks = network.kind == NetworkKind::SparseSharing
         && match search.kind {
-            SearchKind::Magnitude => search.pick == Pick::BestValidation,
+            SearchKind::Magnitude => search.pick == Pick::Best,
             SearchKind::Gradient => !search.candidates.is_empty(),
             SearchKind::Random | SearchKind::Given(_) => false,
         };

@@ -13,7 +13,7 @@ use crate::events::{Event, Listener, Resumed};
 use crate::evidence::Evidence;
 use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
-use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
+use crate::plan::{Balance, Keep, Steps, TrainPlan};
 use crate::predict::ValidationScore;
 use crate::slots::{self, BestSlot};
 use crate::step::StepBudget;
@@ -432,7 +432,7 @@ impl<'a> Trainer<'a> {
                 self.state.losses[task].0 += mean;
                 self.state.losses[task].1 += 1;
                 if plan.balance == Balance::Uncertainty && !alone {
-                    let rate = factor * f64::from(learning_rate(plan.optimizer));
+                    let rate = factor * plan.optimizer.learning_rate;
                     self.state.variances.step(task, mean, rate);
                 }
             }
@@ -545,14 +545,6 @@ impl<'a> Trainer<'a> {
         checkpoint::save(self, setting.checkpoint, setting.run, &name)?;
         self.clock.note(begun);
         Ok(())
-    }
-}
-
-fn learning_rate(optimizer: Optimizer) -> f32 {
-    match optimizer {
-        Optimizer::Adam { learning_rate, .. } | Optimizer::Adagrad { learning_rate, .. } => {
-            learning_rate
-        }
     }
 }
 

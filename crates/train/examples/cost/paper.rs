@@ -10,9 +10,9 @@ use ncs_model::{
     CounterRng, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Spec, Subnet,
     Workspace, masks,
 };
-use ncs_train::Optimizer;
 use ncs_train::loss::BatchLoss;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 use std::sync::Arc;
 
 pub(crate) const N_SINGLE: usize = 15;
@@ -23,11 +23,13 @@ pub(crate) const DIM: usize = 16;
 /// Steps go through so many batches in turn, so that no table row is in cache for free.
 pub(crate) const N_BATCHES: usize = 8;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 
 const OBJECTIVES: [Objective; 2] = [

@@ -147,7 +147,7 @@ fn picked(
             next.expect("every level but the last has a next mask")
         };
         if units.is_none() && !candidates.is_empty() {
-            let (picked, search) = pick::picked(Pick::BestValidation, task, spec, results);
+            let (picked, search) = pick::picked(Pick::Best, task, spec, results);
             return (mask(picked), search);
         }
         let chosen = candidates.iter().position(|tried| tried.common == common);

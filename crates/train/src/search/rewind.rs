@@ -41,7 +41,7 @@ pub(super) fn start(
 
 /// The joint training before a search, where its weights are rewound to.
 pub(super) fn phase(bench: &SearchContext<'_>) -> Option<Phase> {
-    let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
+    let Rewind::After { steps } = bench.plan.search.rewind else {
         return None;
     };
     Some(Phase {
