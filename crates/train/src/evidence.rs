@@ -20,7 +20,7 @@
 use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
 use ncs_features::{Batch, Population, Schema, Task};
-use ncs_model::TableGradient;
+use ncs_model::{Gradient, TableGradient};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
 use serde::{Deserialize, Serialize};
@@ -117,10 +117,14 @@ impl Evidence {
         }
     }
 
-    /// The part of the task in each row of a table's gradient.
-    pub(crate) fn parts_of(&self, table: usize, gradient: &TableGradient<f32>) -> Vec<f32> {
-        let part = |id: &u32| self.parts[table].get(id).copied().unwrap_or(0.0);
-        gradient.ids.iter().map(part).collect()
+    /// The part of the task in each row of a gradient, `[table][id of the gradient]`.
+    pub(crate) fn parts(&self, gradient: &Gradient) -> Vec<Vec<f32>> {
+        let tables = self.parts.iter().zip(&gradient.tables);
+        let of_table = |(parts, gradient): (&HashMap<u32, f32>, &TableGradient<f32>)| {
+            let part = |id: &u32| parts.get(id).copied().unwrap_or(0.0);
+            gradient.ids.iter().map(part).collect()
+        };
+        tables.map(of_table).collect()
     }
 }
 

@@ -9,10 +9,11 @@
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::outcome::{self, Kept, Outcome, Start};
+use crate::phase::Phase;
 use crate::run::{SearchContext, Training};
 use crate::shrinkage::{self, Chosen};
-use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::trainer::Trainer;
 use ncs_features::Schema;
 use ncs_model::Spec;
 use ncs_model::artifact::Artifact;

@@ -6,12 +6,14 @@ use crate::events::Listener;
 use crate::evidence::{self, Evidence};
 use crate::id_dropout::IdDropout;
 use crate::outcome::{self, Start};
+use crate::phase::Phase;
 use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
+use crate::progress::ValidationRecord;
 use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch, UnitChoice};
 use crate::shrinkage;
-use crate::step::StepBudget;
-use crate::trainer::{Phase, TrainerContext, ValidationRecord};
+use crate::step_budget::StepBudget;
+use crate::trainer::TrainerContext;
 use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Ancestor, Artifact};
 use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, tensor_file};
@@ -318,7 +320,7 @@ impl Run<'_> {
             // No text at all: not what any run of ours wrote.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(self.other_run()),
             _ => {
-                crate::checkpoint::make_folder_of(&path)?;
+                crate::tensors::make_folder_of(&path)?;
                 Ok(tensor_file::write_bytes(
                     &path,
                     format!("{identity}\n").as_bytes(),

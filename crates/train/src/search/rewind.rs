@@ -1,12 +1,14 @@
 //! Common initial weights of every training of a search and of the joint training after it.
 
-use crate::checkpoint::{Tensors, make_folder_of, read_weights, unfit};
 use crate::error::TrainError;
+use crate::error::unfit;
 use crate::events::Listener;
+use crate::phase::Phase;
 use crate::plan::{Keep, Rewind};
 use crate::run::SearchContext;
-use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::tensors::{Tensors, make_folder_of, read_weights};
+use crate::trainer::Trainer;
 use ncs_model::{TensorFile, Weights};
 use ncs_readers::batches::Rows;
 
