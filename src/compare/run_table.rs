@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{Metrics, TaskMetrics};
-use ncs_model::NetworkKind;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -113,7 +112,7 @@ impl<'a> RunTable<'a> {
         let run = open(&settings)?;
         if let (true, Some(base)) = (takes_masks, plan.base(cell)) {
             let base_run = open(&[plan.settings(&base), log].concat())?;
-            if base_run.plan.network.kind != NetworkKind::SparseSharing {
+            if !base_run.plan.network.kind.has_masks() {
                 let Cell { data, method } = cell;
                 let text = format!(
                     "data set {data:?}, method {method:?}: masks_of names {:?}, whose network has no masks",

@@ -1,5 +1,6 @@
 //! The network settings of a run file.
 
+pub use crate::networks::NetworkKind;
 use serde::{Deserialize, Serialize};
 
 /// The kind of network, and its sizes.
@@ -35,36 +36,6 @@ pub struct Heads {
     /// The logit of task `[0]` is added to that of task `[1]` with a learned coefficient ([`crate::TakenLogit`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes: Option<[usize; 2]>,
-}
-
-/// The sharing of parameters between tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkKind {
-    /// One network, with a mask over its connections for each task (NCS4CVR).
-    SparseSharing,
-    /// A network and tables for each task, trained separately.
-    SingleTask,
-    /// One network without masks, a head for each task.
-    SharedBottom,
-    /// A tower for each task, mixed after every layer by learned weights (Misra et al. 2016).
-    CrossStitch,
-    /// Experts shared by all tasks, mixed by a gate for each task (Ma et al. 2018).
-    Mmoe {
-        /// Number of experts.
-        experts: usize,
-    },
-    /// Experts of each task and shared ones, level by level (Tang et al. 2020).
-    Ple {
-        /// Levels of extraction, each of one hidden layer.
-        levels: usize,
-        /// Experts of each task at each level.
-        experts: usize,
-        /// Shared experts at each level.
-        shared: usize,
-    },
-    /// A tower for each task; the state of the previous task is transferred by attention (Xi et al. 2021).
-    Aitm,
 }
 
 /// The part of the Gram matrix that stands beside the flattened field vectors.

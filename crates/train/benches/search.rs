@@ -3,10 +3,9 @@
 
 use divan::Bencher;
 use ncs_features::{
-    Field, HashFunction, IdSpacePlan, NumericPlan, Objective, Pooling, Population, SchemaPlan,
-    TablePlan, Task,
+    Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, Population, SchemaPlan, TablePlan, Task,
 };
-use ncs_model::{Gram, NetworkKind, NetworkPlan};
+use ncs_model::{NetworkKind, NetworkPlan};
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
@@ -34,13 +33,8 @@ fn main() {
 
 fn network(dim: usize) -> NetworkPlan {
     NetworkPlan {
-        kind: NetworkKind::SparseSharing,
-        dim,
-        hidden: vec![64, 32],
-        gram: Gram::Full,
-        dropout: 0.0,
         table_deviation: Some(0.01),
-        heads: ncs_model::Heads::default(),
+        ..ncs_testkit::network(NetworkKind::SparseSharing, dim, &[64, 32])
     }
 }
 
@@ -67,16 +61,12 @@ fn schema() -> SchemaPlan {
         },
     };
     let task = |(number, name): (usize, &str)| Task {
-        name: name.into(),
-        label: name.into(),
         population: if number == 0 {
             Population::All
         } else {
             Population::Where(0)
         },
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
+        ..ncs_testkit::task(name)
     };
     let names = || FIELDS.iter().map(|(name, _)| *name);
     SchemaPlan {

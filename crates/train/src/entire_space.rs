@@ -16,7 +16,7 @@
 //! assert!((gradients[1] - 1.0 / 6.0).abs() < 1e-15);
 //! ```
 
-use crate::loss::sigmoid;
+use crate::loss::{self, RowLoss, sigmoid};
 use ncs_features::schema::Objective;
 use serde::{Deserialize, Serialize};
 
@@ -182,9 +182,8 @@ impl FunnelLoss {
 
 /// Cross-entropy and its gradient by the logit.
 fn cross_entropy(z: f64, label: bool) -> (f64, f64) {
-    let y = f64::from(u8::from(label));
-    let value = z.max(0.0) - z * y + (-z.abs()).exp().ln_1p();
-    (value, sigmoid(z) - y)
+    let RowLoss { loss, gradient } = loss::cross_entropy(z, f64::from(u8::from(label)));
+    (loss, gradient)
 }
 
 /// Cross-entropy of `p_c p_v` with click and conversion. `1 - p_c p_v` is a sum of positive numbers.

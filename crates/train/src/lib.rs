@@ -8,6 +8,7 @@ pub mod balance;
 mod best_weights;
 pub mod calibrate;
 mod checkpoint;
+mod context;
 mod diagnosis;
 mod difference;
 mod earlier;
@@ -35,6 +36,7 @@ mod taken;
 mod tensors;
 mod trainer;
 
+pub use context::Training;
 pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed};
@@ -46,6 +48,6 @@ pub use plan::{
 };
 pub use progress::ValidationRecord;
 pub use refit::RefitRows;
-pub use run::{Run, Trained, Training, check_labels, label_problems};
+pub use run::{Run, Trained, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};
 pub use taken::KappaPlan;

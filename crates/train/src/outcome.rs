@@ -1,9 +1,9 @@
 //! Start and end of a training: weights, masks and results.
 
+use crate::context::{SearchContext, Training};
 use crate::error::TrainError;
 use crate::phase::Phase;
 use crate::progress::ValidationRecord;
-use crate::run::{SearchContext, Training};
 use crate::trainer::Trainer;
 use ncs_eval::Predictions;
 use ncs_features::Schema;

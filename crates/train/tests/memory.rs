@@ -31,13 +31,9 @@ fn spec() -> Spec {
         }],
         tasks: vec!["ctr".into()],
         plan: NetworkPlan {
-            kind: NetworkKind::SharedBottom,
-            dim: DIM,
-            hidden: vec![1],
             gram: Gram::None,
-            dropout: 0.0,
             table_deviation: None,
-            heads: ncs_model::Heads::default(),
+            ..ncs_testkit::network(NetworkKind::SharedBottom, DIM, &[1])
         },
     }
 }

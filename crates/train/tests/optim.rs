@@ -1,17 +1,15 @@
 //! Weights that a step moves, and those that it must not: against the reference's twenty steps, and as properties.
 
-mod reference;
-
 use ncs_features::{Objective, Pooling};
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Real,
-    SparseRows, Spec, Table, TableGradient, TableSpec, UnitOwners, Weights, Workspace, masks,
+    CounterRng, FieldSpec, Gradient, HeadRows, Masks, Model, NetworkKind, Real, SparseRows, Spec,
+    Table, TableGradient, TableSpec, UnitOwners, Weights, Workspace, masks,
 };
+use ncs_testkit::{DENSE, Reference, TABLES};
 use ncs_train::loss::loss;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 use proptest::prelude::*;
-use reference::{DENSE, Reference, TABLES};
 use std::sync::Arc;
 
 const ADAM: Optimizer = Optimizer {
@@ -108,7 +106,8 @@ fn check_mode<R: Real>(
     tolerance: f64,
 ) {
     let prefix = format!("train/{mode}/{pool}");
-    let mut model: Model<R> = reference.model(pooling);
+    let mut model: Model<R> = reference.model(NetworkKind::SparseSharing, pooling);
+    model.set_masks(Some(Arc::new(reference.masks())));
     let settings = OptimSettings {
         leaks: leaks(mode),
         ..settings(ADAM)
@@ -213,15 +212,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
         fields: vec![field; 2],
         tables: vec![table],
         tasks: ["ctr", "cvr", "like"].map(String::from).into(),
-        plan: NetworkPlan {
-            kind: NetworkKind::SparseSharing,
-            dim: DIM,
-            hidden: vec![5, 4],
-            gram: Gram::Full,
-            dropout: 0.0,
-            table_deviation: Some(0.5),
-            heads: ncs_model::Heads::default(),
-        },
+        plan: ncs_testkit::network(NetworkKind::SparseSharing, DIM, &[5, 4]),
     };
     let mut model = Model::new(spec, CounterRng::new(seed, "weights"));
     model.network_mut(0).touch_all();

@@ -1,9 +1,9 @@
 //! A finished level of a search, on disk.
 
 use super::LevelResult;
+use crate::context::SearchContext;
 use crate::error::TrainError;
 use crate::error::unfit;
-use crate::run::SearchContext;
 use crate::tensors::{self, make_folder_of};
 use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tensor_file};
 use std::collections::BTreeMap;

@@ -4,12 +4,12 @@
 use super::levels::{self, SearchLevel};
 use super::pick;
 use super::{LevelResult, TaskSearch};
+use crate::context::SearchContext;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::phase::Phase;
 use crate::plan::{Keep, Pick};
 use crate::predict::ValidationScore;
-use crate::run::SearchContext;
 use crate::step_budget::StepBudget;
 use crate::trainer::Trainer;
 use ncs_model::{Masks, TaskMask, Weights, masks};

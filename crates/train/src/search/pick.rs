@@ -81,16 +81,12 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_features::Population;
 
     fn check(objective: Objective, how: Pick, values: &[f64], expected: usize) {
         let task = Task {
-            name: "cvr".into(),
             label: "y".into(),
-            population: Population::All,
             objective,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("cvr")
         };
         let levels = values.iter().zip(0..).map(|(&value, k)| LevelResult {
             density: 0.5f64.powi(k),
@@ -126,12 +122,8 @@ mod tests {
     #[test]
     fn the_choice_is_explained() {
         let task = Task {
-            name: "cvr".into(),
             label: "y".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("cvr")
         };
         let level = |density, validation| LevelResult {
             density,

@@ -1,11 +1,11 @@
 //! Common initial weights of every training of a search and of the joint training after it.
 
+use crate::context::SearchContext;
 use crate::error::TrainError;
 use crate::error::unfit;
 use crate::events::Listener;
 use crate::phase::Phase;
 use crate::plan::{Keep, Rewind};
-use crate::run::SearchContext;
 use crate::step_budget::StepBudget;
 use crate::tensors::{Tensors, make_folder_of, read_weights};
 use crate::trainer::Trainer;

@@ -8,7 +8,7 @@ use crate::error::TrainError;
 use crate::plan::{Balance, Steps};
 use crate::step_loss::{StepInputs, StepLoss};
 use ncs_features::Batch;
-use ncs_model::{CounterRng, Dropout, Gradient, NetworkKind};
+use ncs_model::{CounterRng, Dropout, Gradient};
 
 impl Trainer<'_> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
@@ -18,7 +18,7 @@ impl Trainer<'_> {
         let factor = plan.schedule.factor(step, self.phase.budget.total_steps);
         let together = plan.steps == Steps::Joint
             && self.gradients.is_empty()
-            && self.model.spec().plan.kind != NetworkKind::SingleTask
+            && self.model.spec().plan.kind.shares_tables()
             && self.phase.tasks.len() > 1;
         if together {
             self.joint_step(batch, factor)?;

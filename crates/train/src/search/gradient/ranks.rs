@@ -1,7 +1,7 @@
 //! Blocks of first-layer connections, ranked for each task by the gradients of a warm-up.
 
+use crate::context::SearchContext;
 use crate::gradient_sums::GradientSums;
-use crate::run::SearchContext;
 use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
 /// Signal-to-noise threshold: the ratio of `sum_b g` squared to the sum of squares above which a block counts. The
