@@ -9,7 +9,6 @@ mod limit;
 
 use ncs_features::Schema;
 use ncs_model::{MOST_NUMBERS, NetworkPlan};
-use ncs_train::Optimizer;
 
 use crate::run_file::{RunFile, RunFileError, RunPlan};
 use estimate::{Estimate, count, rows_planned};
@@ -33,10 +32,7 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
         None => rows_planned(table),
     });
     let values: u128 = rows.map(|rows| bytes(rows, &plan.network)).sum();
-    let per_weight = match plan.train.table_optimizer {
-        Optimizer::Adam { .. } => 3,
-        Optimizer::Adagrad { .. } => 2,
-    };
+    let per_weight = u128::from(plan.train.table_optimizer.kind.numbers_per_weight());
     u64::try_from(values * estimate::n_networks(plan) as u128 * per_weight).unwrap_or(u64::MAX)
 }
 

@@ -8,14 +8,14 @@ use ncs_eval::report::{
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
 use ncs_features::{ColumnCoverage, Field, IdSpace, Objective, Rate, Schema, Task};
-use ncs_model::{NetworkKind, artifact::Artifact};
+use ncs_model::artifact::Artifact;
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, SearchKind, Shrinkage,
-    TaskSearch, TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
+    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind,
+    Shrinkage, TaskSearch, TrainPlan, Trained, UnitChoice, ValidationRecord, predict,
 };
 
 use crate::progress::grouped;
@@ -33,19 +33,6 @@ pub struct Judged {
     pub predictions: Predictions,
 }
 
-/// How networks are called, in run files and reports alike.
-pub fn network_name(kind: NetworkKind) -> &'static str {
-    match kind {
-        NetworkKind::SparseSharing => "sparse_sharing",
-        NetworkKind::SingleTask => "single_task",
-        NetworkKind::SharedBottom => "shared_bottom",
-        NetworkKind::CrossStitch => "cross_stitch",
-        NetworkKind::Mmoe { .. } => "mmoe",
-        NetworkKind::Ple { .. } => "ple",
-        NetworkKind::Aitm => "aitm",
-    }
-}
-
 /// The report of one run.
 pub fn report(
     plan: &RunPlan,
@@ -54,7 +41,7 @@ pub fn report(
     judged: &[Judged],
 ) -> RunReport {
     let schema = &trained.artifact.schema;
-    let network = network_name(plan.network.kind).to_owned();
+    let network = plan.network.kind.name().to_owned();
     let table = |judged: &Judged| {
         let title = format!("On the {} rows", judged.part);
         ResultTable::of_metrics(&title, &[(network.clone(), judged.metrics.clone())])
@@ -385,17 +372,16 @@ pub fn data_summary(schema: &Schema, data: &DataReport) -> DataSummary {
 }
 
 fn optimizer_in_words(optimizer: Optimizer) -> String {
-    match optimizer {
-        Optimizer::Adam {
-            learning_rate,
+    let rate = optimizer.learning_rate;
+    match optimizer.kind {
+        OptimizerKind::Adam {
             beta1,
             beta2,
             epsilon,
-        } => format!("Adam, rate {learning_rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
-        Optimizer::Adagrad {
-            learning_rate,
-            epsilon,
-        } => format!("Adagrad, rate {learning_rate}, epsilon {epsilon:e}"),
+        } => format!("Adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
+        OptimizerKind::Adagrad { epsilon } => {
+            format!("Adagrad, rate {rate}, epsilon {epsilon:e}")
+        }
     }
 }
 
@@ -446,8 +432,10 @@ fn in_words(propensity: Propensity) -> String {
 /// `train_rows` is what the batch follows from where it is not stated.
 fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
     let (network, train) = (&plan.network, &plan.train);
-    let mut settings = vec![("network", network_name(network.kind).to_owned())];
-    settings.extend(sizes_of_kind(network.kind));
+    let mut settings = vec![("network", network.kind.name().to_owned())];
+    let sizes = network.kind.sizes().into_iter();
+    // Keys as words: "shared experts".
+    settings.extend(sizes.map(|(key, size)| (key, size.to_string())));
     settings.extend([
         ("dim", network.dim.to_string()),
         ("hidden", format!("{:?}", network.hidden)),
@@ -490,7 +478,7 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         };
         settings.push(("part of the click's logit", how.to_owned()));
     }
-    if network.kind == NetworkKind::SparseSharing {
+    if network.kind.has_masks() {
         let search = &train.search;
         let kind = match &search.kind {
             SearchKind::Gradient => "gradient",
@@ -522,42 +510,6 @@ fn settings(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
     }
     settings
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+        .map(|(name, value)| (name.replace('_', " "), value))
         .collect()
-}
-
-/// What only some kinds of network have.
-fn sizes_of_kind(kind: NetworkKind) -> Vec<(&'static str, String)> {
-    match kind {
-        NetworkKind::Mmoe { experts } => vec![("experts", experts.to_string())],
-        NetworkKind::Ple {
-            levels,
-            experts,
-            shared,
-        } => vec![
-            ("levels", levels.to_string()),
-            ("experts", experts.to_string()),
-            ("shared experts", shared.to_string()),
-        ],
-        _ => vec![],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn experts_and_levels_are_among_the_settings() {
-        let ple = NetworkKind::Ple {
-            levels: 2,
-            experts: 3,
-            shared: 1,
-        };
-        let found = sizes_of_kind(ple);
-        let found: Vec<(&str, &str)> = found.iter().map(|(n, v)| (*n, &v[..])).collect();
-        let expected = [("levels", "2"), ("experts", "3"), ("shared experts", "1")];
-        assert_eq!(found, expected);
-        assert_eq!(sizes_of_kind(NetworkKind::Aitm), []);
-    }
 }

@@ -174,13 +174,9 @@ mod tests {
             }],
             tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
             plan: NetworkPlan {
-                kind,
-                dim: 1,
-                hidden: vec![2, 1],
                 gram: Gram::None,
-                dropout: 0.0,
                 table_deviation: None,
-                heads: ncs_model::Heads::default(),
+                ..ncs_testkit::network(kind, 1, &[2, 1])
             },
         }
     }

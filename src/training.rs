@@ -17,7 +17,7 @@ use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
 };
 use ncs_features::{ColumnCoverage, Schema, continued};
-use ncs_model::{NetworkKind, Scorer, Workspace, tensor_file};
+use ncs_model::{Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::{
     Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from,
@@ -108,9 +108,9 @@ fn went_on(plan: &RunPlan, schema: &Schema) -> Option<Note> {
         true => "No table grew.".to_owned(),
         false => format!("{}.", grown.join("; ")),
     };
-    let masks = match (&plan.train.search.kind, plan.network.kind) {
-        (_, kind) if kind != NetworkKind::SparseSharing => "",
-        (SearchKind::Given(_), _) => " Its masks were kept.",
+    let masks = match (&plan.train.search.kind, plan.network.kind.has_masks()) {
+        (_, false) => "",
+        (SearchKind::Given(_), true) => " Its masks were kept.",
         _ => " New masks were searched from its weights.",
     };
     let text = format!(

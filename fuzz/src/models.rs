@@ -125,7 +125,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
         weights: Arc::new(model.network(network).weights()),
     };
     Artifact {
-        masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
+        masks: kind.has_masks().then(|| Arc::new(masks(&spec))),
         members: (0..model.networks().len()).map(weight_set).collect(),
         of_task: (0..2).map(|task| model.tower_of(task)).collect(),
         calibrators: vec![

@@ -8,7 +8,6 @@ use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::run_report::network_name;
 use crate::scoring::{self, Evaluation, EvaluationListener, LoadedModel, Rows};
 
 /// Judges a model on labelled rows.
@@ -38,7 +37,7 @@ pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
 }
 
 fn table(arguments: &Evaluate, scorer: &Scorer, evaluation: Evaluation) -> String {
-    let name = network_name(scorer.spec().plan.kind).to_owned();
+    let name = scorer.spec().plan.kind.name().to_owned();
     let rows = arguments.rows.data.join(" ");
     let table = ResultTable::of_metrics(
         &format!("{} on {rows}", arguments.model.display()),

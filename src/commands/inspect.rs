@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Outcome, print, print_json};
 use crate::arguments::Inspect;
 use crate::progress::grouped;
-use crate::run_report::{ids_in_words, network_name};
+use crate::run_report::ids_in_words;
 use crate::scoring::LoadedModel;
 use crate::sharing;
 
@@ -121,7 +121,7 @@ fn text_of(
     n_parameters: usize,
 ) -> Result<String, ArtifactError> {
     let plan = &artifact.spec.plan;
-    let kind = network_name(plan.kind);
+    let kind = plan.kind.name();
     let hidden: Vec<String> = plan.hidden.iter().map(usize::to_string).collect();
     let hash = Artifact::hash(folder)?;
     let head = format!(

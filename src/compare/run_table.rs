@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{Metrics, TaskMetrics};
-use ncs_model::NetworkKind;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::plan::{Cell, Plan, RunOf, absolute};
 use super::sizes;
@@ -112,7 +112,7 @@ impl<'a> RunTable<'a> {
         let run = open(&settings)?;
         if let (true, Some(base)) = (takes_masks, plan.base(cell)) {
             let base_run = open(&[plan.settings(&base), log].concat())?;
-            if base_run.plan.network.kind != NetworkKind::SparseSharing {
+            if !base_run.plan.network.kind.has_masks() {
                 let Cell { data, method } = cell;
                 let text = format!(
                     "data set {data:?}, method {method:?}: masks_of names {:?}, whose network has no masks",
@@ -306,7 +306,8 @@ impl<'a> RunTable<'a> {
         let run_file = plan.run_file(&cell.data, run.seed);
         let text = fs::read_to_string(&run_file)?;
         let base = model.as_ref().and_then(|model| model.file_name());
-        let hash = blake3::hash(format!("{settings:?} {base:?} {text}").as_bytes());
+        let base = base.map(|name| name.to_string_lossy());
+        let hash = blake3::hash(json!([settings, base, text]).to_string().as_bytes());
         let name = format!("seed-{}-{}", run.seed, &hash.to_hex()[..8]);
         settings.push(format!(
             "data.cache={:?}",

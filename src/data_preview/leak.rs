@@ -71,16 +71,12 @@ fn label_of_nulls(gathered: &Gathered, rows: &[usize], classes: &[f32]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_features::{Block, Column, Objective, Population, Texts, Values};
+    use ncs_features::{Block, Column, Texts, Values};
 
     fn task() -> Task {
         Task {
-            name: "cvr".into(),
             label: "buy".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("cvr")
         }
     }
 

@@ -3,8 +3,8 @@
 
 use ncs_features::rates::PIECES;
 use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
-use ncs_model::{DenseSize, NetworkKind, NetworkPlan};
-use ncs_train::{Balance, Keep, Optimizer, SearchKind, Shrinkage, TrainPlan};
+use ncs_model::{DenseSize, NetworkPlan};
+use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
 
 use crate::run_file::RunPlan;
 
@@ -91,17 +91,17 @@ fn rows_per_step(plan: &RunPlan) -> f64 {
 
 /// Returns the number of separately trained networks, each with its own tables and layers.
 pub(super) fn n_networks(plan: &RunPlan) -> f64 {
-    match plan.network.kind {
-        NetworkKind::SingleTask => plan.schema.tasks.len() as f64,
-        _ => 1.0,
+    match plan.network.kind.shares_tables() {
+        true => 1.0,
+        false => plan.schema.tasks.len() as f64,
     }
 }
 
 /// Returns the number of subnetworks of a network: one for each task if there are masks.
 fn n_subnets(plan: &RunPlan) -> f64 {
-    match plan.network.kind {
-        NetworkKind::SparseSharing => plan.schema.tasks.len() as f64,
-        _ => 1.0,
+    match plan.network.kind.has_masks() {
+        true => plan.schema.tasks.len() as f64,
+        false => 1.0,
     }
 }
 
@@ -110,7 +110,7 @@ fn n_subnets(plan: &RunPlan) -> f64 {
 fn n_kept(plan: &RunPlan) -> f64 {
     let (of_one, of_first) = match (plan.train.keep, plan.network.kind) {
         (Keep::Last, _) => (0.0, 1.0),
-        (Keep::BestPerTask, kind) if kind != NetworkKind::SingleTask => {
+        (Keep::BestPerTask, kind) if kind.shares_tables() => {
             let each = plan.schema.tasks.len() as f64;
             (each, each)
         }
@@ -138,7 +138,7 @@ fn layers(plan: &RunPlan) -> Part {
         Balance::PcGrad => plan.schema.tasks.len() as f64,
         _ => 0.0,
     };
-    let searches = plan.network.kind == NetworkKind::SparseSharing;
+    let searches = plan.network.kind.has_masks();
     let sums = match plan.train.search.kind {
         SearchKind::Gradient if searches => 2.0 * plan.schema.tasks.len() as f64,
         _ => 0.0,
@@ -186,13 +186,8 @@ pub(super) fn largest_size(plan: &RunPlan) -> Vec<String> {
     let fields = plan.schema.fields.len();
     let width = hidden.iter().copied().max().unwrap_or(0);
     let mut sizes = vec![("hidden", width), ("dim", *dim)];
-    match *kind {
-        NetworkKind::Mmoe { experts } => sizes.push(("experts", experts)),
-        NetworkKind::Ple {
-            experts, shared, ..
-        } => sizes.extend([("experts", experts), ("shared_experts", shared)]),
-        _ => {}
-    }
+    let of_kind = kind.sizes().into_iter();
+    sizes.extend(of_kind.filter(|(key, _)| *key != "levels"));
     let (key, size) = sizes
         .into_iter()
         .rev()
@@ -260,8 +255,7 @@ fn resamples(plan: &RunPlan) -> Part {
 /// Memory of a search by magnitude, which keeps the masks of all rounds, one bit for each connection.
 fn rounds(plan: &RunPlan) -> Option<Part> {
     let TrainPlan { search, .. } = &plan.train;
-    let searches = plan.network.kind == NetworkKind::SparseSharing
-        && matches!(search.kind, SearchKind::Magnitude);
+    let searches = plan.network.kind.has_masks() && matches!(search.kind, SearchKind::Magnitude);
     searches.then(|| Part {
         what: format!("the masks of {} rounds", search.rounds),
         bytes: (f64::from(search.rounds) + 1.0) * dense(plan).maskable / 8.0,
@@ -287,10 +281,8 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     } else {
         CHUNK.min(rows)
     };
-    let vectors = match plan.train.table_optimizer {
-        Optimizer::Adam { .. } => 3.0,
-        Optimizer::Adagrad { .. } => 2.0,
-    } + n_kept(plan) * f64::from(u8::from(all_used));
+    let vectors = f64::from(plan.train.table_optimizer.kind.numbers_per_weight())
+        + n_kept(plan) * f64::from(u8::from(all_used));
     let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),

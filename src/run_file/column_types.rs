@@ -1,5 +1,6 @@
 //! Columns as TOML holds them.
 
+use ncs_train::RateReaders;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -161,16 +162,6 @@ pub(crate) struct Features {
     pub(crate) rates: Option<PastRates>,
     /// Tasks that read past counts and rates. Networks without masks have all tasks read them.
     pub(crate) rates_for: Option<RateReaders>,
-}
-
-/// Tasks that read past counts and rates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RateReaders {
-    /// Tasks that count all rows (without `where`): the default for networks with masks.
-    Clicks,
-    /// All tasks.
-    All,
 }
 
 /// Counts and rates of the past.

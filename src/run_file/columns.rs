@@ -4,7 +4,6 @@ use indexmap::IndexMap;
 use ncs_features::{Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan};
 
 use super::checks::Checks;
-use super::problem::nearest;
 use super::rates;
 use super::tasks;
 use super::toml_types::{self, Column, ColumnKind, ColumnSettings};
@@ -308,13 +307,9 @@ fn alone(name: &str, table: &str, columns: &IndexMap<&str, Read>, checks: &mut C
     if users.count() > 1 || is_stated {
         return;
     }
-    let others: Vec<&str> = columns
-        .keys()
-        .copied()
-        .filter(|other| *other != name)
-        .collect();
-    let near =
-        nearest(table, &others).map_or(String::new(), |near| format!("; did you mean {near}?"));
+    let others = columns.keys().copied().filter(|other| *other != name);
+    let near = ncs_features::shown::nearest(table, others);
+    let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
     let text = format!("columns.{name}.table is {table:?}, which no other column has{near}");
     checks.say(&["columns", name, "table"], text);
 }

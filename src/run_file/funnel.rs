@@ -2,13 +2,11 @@
 
 use ncs_features::{Population, Task};
 use ncs_model::Heads;
-use ncs_train::entire_space::{self, EntireSpace, FunnelLoss, Propensity};
-use ncs_train::{EvidenceRule, KappaPlan, Steps};
+use ncs_train::entire_space::{self, EntireSpace, Propensity};
+use ncs_train::{Balance, EvidenceRule, KappaPlan, Shrinkage, Steps};
 
 use super::checks::Checks;
-use super::toml_types::{
-    self, ClickLogit, EmbeddingEvidence, EvidenceName, FunnelLossName, FunnelLossSettings,
-};
+use super::toml_types::{self, ClickLogit, EmbeddingEvidence, FunnelLoss};
 
 const LOSS: [&str; 2] = ["training", "loss"];
 
@@ -17,15 +15,15 @@ pub(crate) fn plan(
     said: &toml_types::RunFile,
     tasks: &[Task],
     checks: &mut Checks<'_>,
-) -> Option<FunnelLoss> {
-    let kind = kind(said.training.loss)?;
+) -> Option<entire_space::FunnelLoss> {
+    let kind = kind(said)?;
     let name = name(kind);
     if said.network.kind == toml_types::NetworkKind::SingleTask {
         let text =
             format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
         checks.say(&LOSS, text);
     }
-    if said.training.balance == toml_types::Balance::Pcgrad {
+    if said.training.balance == Balance::PcGrad {
         let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
         checks.say(&["training", "balance"], text);
     }
@@ -43,7 +41,7 @@ pub(crate) fn plan(
             checks.say(&["tasks", &tasks[task].name, "loss"], text);
         }
     }
-    Some(FunnelLoss {
+    Some(entire_space::FunnelLoss {
         click,
         conversion,
         kind,
@@ -59,48 +57,24 @@ fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
     tasks.iter().enumerate().find_map(pair)
 }
 
-fn kind(said: toml_types::FunnelLoss) -> Option<EntireSpace> {
-    let usual = Propensity {
-        floor: toml_types::propensity_floor(),
-        ctcvr_weight: toml_types::ctcvr_weight(),
-    };
-    let with = |floor, ctcvr_weight| Propensity {
-        floor,
-        ctcvr_weight,
-    };
-    Some(match said {
-        toml_types::FunnelLoss::Named(FunnelLossName::Clicked)
-        | toml_types::FunnelLoss::With(FunnelLossSettings::Clicked {}) => return None,
-        toml_types::FunnelLoss::Named(FunnelLossName::Esmm)
-        | toml_types::FunnelLoss::With(FunnelLossSettings::Esmm {}) => EntireSpace::Esmm,
-        toml_types::FunnelLoss::Named(FunnelLossName::Escm2Ips) => EntireSpace::Escm2Ips(usual),
-        toml_types::FunnelLoss::Named(FunnelLossName::Escm2Dr) => EntireSpace::Escm2Dr(usual),
-        toml_types::FunnelLoss::Named(FunnelLossName::Dcmt) => EntireSpace::Dcmt {
-            propensity: usual,
-            regularizer: toml_types::dcmt_regularizer(),
-        },
-        toml_types::FunnelLoss::Named(FunnelLossName::Aitm) => EntireSpace::Aitm {
-            constraint: toml_types::aitm_constraint(),
-        },
-        toml_types::FunnelLoss::With(FunnelLossSettings::Escm2Ips {
-            floor,
-            ctcvr_weight,
-        }) => EntireSpace::Escm2Ips(with(floor, ctcvr_weight)),
-        toml_types::FunnelLoss::With(FunnelLossSettings::Escm2Dr {
-            floor,
-            ctcvr_weight,
-        }) => EntireSpace::Escm2Dr(with(floor, ctcvr_weight)),
-        toml_types::FunnelLoss::With(FunnelLossSettings::Dcmt {
+fn kind(said: &toml_types::RunFile) -> Option<EntireSpace> {
+    Some(match said.training.loss.0 {
+        FunnelLoss::Clicked {} => return None,
+        FunnelLoss::Esmm {} => EntireSpace::Esmm,
+        FunnelLoss::Escm2Ips(propensity) => EntireSpace::Escm2Ips(propensity),
+        FunnelLoss::Escm2Dr(propensity) => EntireSpace::Escm2Dr(propensity),
+        FunnelLoss::Dcmt {
             floor,
             ctcvr_weight,
             regularizer,
-        }) => EntireSpace::Dcmt {
-            propensity: with(floor, ctcvr_weight),
+        } => EntireSpace::Dcmt {
+            propensity: Propensity {
+                floor,
+                ctcvr_weight,
+            },
             regularizer,
         },
-        toml_types::FunnelLoss::With(FunnelLossSettings::Aitm { constraint }) => {
-            EntireSpace::Aitm { constraint }
-        }
+        FunnelLoss::Aitm { constraint } => EntireSpace::Aitm { constraint },
     })
 }
 
@@ -115,7 +89,7 @@ fn name(kind: EntireSpace) -> &'static str {
 }
 
 /// What the loss asks of the network's heads.
-pub(crate) fn heads(funnel: Option<&FunnelLoss>, kappa: Option<KappaPlan>) -> Heads {
+pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<KappaPlan>) -> Heads {
     let takes = kappa.filter(|kappa| !kappa.permuted);
     let takes = takes.map(|kappa| [kappa.from, kappa.to]);
     let Some(funnel) = funnel else {
@@ -137,8 +111,8 @@ pub(crate) fn heads(funnel: Option<&FunnelLoss>, kappa: Option<KappaPlan>) -> He
 /// Whether tasks step together: they do where the loss or the balance needs it.
 pub(crate) fn steps(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Steps {
     let training = &said.training;
-    let joins = kind(training.loss).is_some() || training.balance != toml_types::Balance::Fixed;
-    if training.balance != toml_types::Balance::Fixed
+    let joins = kind(said).is_some() || training.balance != Balance::Fixed;
+    if training.balance != Balance::Fixed
         && said.network.kind == toml_types::NetworkKind::SingleTask
     {
         let text =
@@ -146,15 +120,15 @@ pub(crate) fn steps(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Step
         checks.say(&["training", "balance"], text);
     }
     match training.steps {
-        Some(toml_types::Steps::Alternating) if joins => {
+        Some(Steps::Alternating) if joins => {
             let text =
                 "training.loss or training.balance needs the tasks to step together: \"joint\"";
             checks.say(&["training", "steps"], text);
             Steps::Joint
         }
         None if joins => Steps::Joint,
-        None | Some(toml_types::Steps::Alternating) => Steps::Alternating,
-        Some(toml_types::Steps::Joint) => Steps::Joint,
+        None | Some(Steps::Alternating) => Steps::Alternating,
+        Some(Steps::Joint) => Steps::Joint,
     }
 }
 
@@ -176,7 +150,7 @@ pub(crate) fn kappa(
         checks.say(&KEY, text);
         return None;
     };
-    if kind(said.training.loss).is_some() {
+    if kind(said).is_some() {
         let text = "click_logit needs a loss for each task; training.loss is one loss of both";
         checks.say(&KEY, text);
     }
@@ -201,12 +175,8 @@ pub(crate) fn evidence(
     said: &toml_types::RunFile,
     checks: &mut Checks<'_>,
 ) -> Option<EvidenceRule> {
-    let usual = said.training.shrinkage == toml_types::Shrinkage::Conversions;
-    let derived = EvidenceRule {
-        k: None,
-        cap: 1.0,
-        guarded: false,
-    };
+    let usual = said.training.shrinkage == Shrinkage::Conversions;
+    let derived = EvidenceRule::default();
     let mut key = "embedding_evidence";
     let rule = match said.training.embedding_evidence {
         None if usual => return misfit(said, key).is_none().then_some(derived),
@@ -214,7 +184,7 @@ pub(crate) fn evidence(
             key = "shrinkage";
             derived
         }
-        Some(EmbeddingEvidence::Named(EvidenceName::None)) => {
+        Some(EmbeddingEvidence::None) => {
             if !usual {
                 let text = "shrinkage says for which tasks embedding_evidence holds, and that is \"none\"; state one of \
                             them";
@@ -222,16 +192,12 @@ pub(crate) fn evidence(
             }
             return None;
         }
-        Some(EmbeddingEvidence::Named(EvidenceName::Auto)) => derived,
-        Some(EmbeddingEvidence::Named(EvidenceName::Guarded)) => EvidenceRule {
+        Some(EmbeddingEvidence::Auto) => derived,
+        Some(EmbeddingEvidence::Guarded) => EvidenceRule {
             guarded: true,
             ..derived
         },
-        Some(EmbeddingEvidence::With(rule)) => EvidenceRule {
-            k: rule.k,
-            cap: rule.cap,
-            guarded: rule.guarded,
-        },
+        Some(EmbeddingEvidence::With(rule)) => rule,
     };
     if let Some(text) = misfit(said, key) {
         checks.say(&["training", key], text);
@@ -241,18 +207,18 @@ pub(crate) fn evidence(
 
 /// Why evidence for table rows does not go with the rest; `key` is what asks for it.
 fn misfit(said: &toml_types::RunFile, key: &str) -> Option<String> {
-    let usual = said.training.shrinkage == toml_types::Shrinkage::Conversions;
+    let usual = said.training.shrinkage == Shrinkage::Conversions;
     if usual && said.tasks.values().all(|task| task.population.is_none()) {
         return Some(format!(
             "{key} is of tasks that count the rows of another, and no task states where; training.shrinkage = \"all\" \
              is for all tasks"
         ));
     }
-    if kind(said.training.loss).is_some() {
+    if kind(said).is_some() {
         return Some(format!(
             "{key} needs a loss for each task; training.loss is one loss of both"
         ));
     }
-    let pcgrad = said.training.balance == toml_types::Balance::Pcgrad;
+    let pcgrad = said.training.balance == Balance::PcGrad;
     pcgrad.then(|| format!("{key} and pcgrad both change the sum of gradients; state one of them"))
 }

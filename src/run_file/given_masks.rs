@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ncs_model::artifact::Artifact;
 use ncs_model::{Masks, NetworkPlan};
+use ncs_train::Rewind;
 
 use super::checks::Checks;
-use super::toml_types::{self, Density, DensityName, Rewind, SearchKind};
+use super::toml_types::{self, Density, SearchKind};
 
 const MODEL: [&str; 2] = ["search", "model"];
 
@@ -26,18 +27,17 @@ pub(crate) fn check(search: &toml_types::Search, checks: &mut Checks<'_>) {
         let text = "search.seed is of a search that trains: search.kind = \"magnitude\"";
         checks.say(&["search", "seed"], text);
     }
-    if let (Some(Density::Named(name)), false) =
-        (&search.density, search.kind == SearchKind::Gradient)
-    {
-        let name = match name {
-            DensityName::Evidence => "evidence",
-            DensityName::Auto => "auto",
-        };
+    let name = match search.density {
+        Some(Density::Evidence) => Some("evidence"),
+        Some(Density::Auto) => Some("auto"),
+        _ => None,
+    };
+    if let Some(name) = name.filter(|_| search.kind != SearchKind::Gradient) {
         let text =
             format!("search.density = {name:?} is of search.kind = \"gradient\"; state a share");
         checks.say(&["search", "density"], text);
     }
-    if search.seed.is_some() && matches!(search.rewind, Rewind::After(_)) {
+    if search.seed.is_some() && matches!(search.rewind, Rewind::After { .. }) {
         let text =
             "search.seed trains other initial weights, and search.rewind goes back to warm ones";
         checks.say(&["search", "seed"], text);

@@ -11,6 +11,7 @@ mod columns;
 mod data;
 mod funnel;
 mod given_masks;
+mod kind_or_table;
 mod problem;
 mod rates;
 mod reference;

@@ -99,7 +99,7 @@ impl fmt::Display for RunFileError {
 /// `; did you mean epochs?` where a known name is near, else `; known: a, b, c`.
 pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    match nearest(found, &known) {
+    match shown::nearest(found, known.iter().copied()) {
         Some(name) if name.trim() == found.trim() && name != found => {
             let blanks = match name.len() > found.len() {
                 true => "with its blanks",
@@ -111,20 +111,6 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
         None if known.is_empty() => String::new(),
         None => format!("; known: {}", listed(&known)),
     }
-}
-
-/// The known name that `found` is most likely a slip of: at most a third of its letters differ.
-/// Names above 64 letters are nobody's slip: comparing them would cost more than it tells.
-pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
-    let start = |name: &str| shown::start(name).to_lowercase();
-    let wanted = start(found);
-    let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &start(name));
-    let allowed = (wanted.chars().count() / 3).max(1);
-    let ranked = known.iter().map(|name| (distance(name), *name));
-    ranked
-        .filter(|(d, _)| *d <= allowed)
-        .min()
-        .map(|(_, name)| name)
 }
 
 /// `a, " b", c`, cut after forty names.

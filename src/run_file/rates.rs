@@ -11,13 +11,13 @@ use ncs_train::RateReaders;
 pub(crate) fn readers(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> RateReaders {
     let has_masks = config.network.kind == toml_types::NetworkKind::SparseSharing;
     match config.features.rates_for {
-        Some(toml_types::RateReaders::Clicks) if !has_masks => {
+        Some(RateReaders::Clicks) if !has_masks => {
             let text = "features.rates_for = \"clicks\" needs masks: only network.kind = \"sparse_sharing\" has them; \
                         leave it out, and all tasks read past rates";
             checks.say(&["features", "rates_for"], text);
             RateReaders::All
         }
-        Some(toml_types::RateReaders::All) => RateReaders::All,
+        Some(RateReaders::All) => RateReaders::All,
         _ => RateReaders::Clicks,
     }
 }

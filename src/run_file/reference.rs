@@ -102,7 +102,8 @@ impl<'s> Page<'s> {
                 let of = choice["properties"].get(key)?.get("const")?;
                 Some(format!("{key} = {of}"))
             });
-            if let Some(kind) = kind {
+            let has_settings = properties(choice).len() > 1;
+            if let Some(kind) = kind.filter(|_| has_settings) {
                 let about = description(choice, choice);
                 let _ = write!(
                     self.text,

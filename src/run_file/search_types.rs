@@ -1,6 +1,7 @@
 //! The mask search as TOML holds it.
 
 use indexmap::IndexMap;
+use ncs_train::{CommonUnits, Control, Pick, Rewind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,20 +44,6 @@ pub(crate) struct Search {
     pub(crate) control: Control,
 }
 
-/// What is put in the place of the masks that were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Control {
-    /// Nothing.
-    None,
-    /// Random masks of the same densities and overlap.
-    Random,
-    /// The same masks shuffled within each layer.
-    Shuffled,
-    /// Every task runs the first task's mask.
-    OneMask,
-}
-
 impl Default for Search {
     fn default() -> Search {
         Search {
@@ -66,7 +53,7 @@ impl Default for Search {
             common_units: None,
             measure_rho: false,
             epochs_per_round: 1.0,
-            rewind: Rewind::Named(RewindName::Initial),
+            rewind: Rewind::Initial,
             pick: Pick::Best,
             model: None,
             seed: None,
@@ -91,42 +78,18 @@ pub(crate) enum SearchKind {
 
 /// A share of connections, for all tasks or for each.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Density {
-    /// By name.
-    Named(DensityName),
-    /// The same for every task.
-    OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
-    /// A density for each task, by name.
-    OfEach(IndexMap<String, Share>),
-}
-
-/// A share of common units, by name or stated.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum CommonUnits {
-    /// By name.
-    Named(CommonUnitsName),
-    /// Stated.
-    Share(#[schemars(range(min = 0.0, max = 1.0))] f64),
-}
-
-/// A share of common units that is not stated.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CommonUnitsName {
-    /// By validation, or the size of the data.
-    Auto,
-}
-
-/// A density that is not stated.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DensityName {
     /// Connections with a gradient signal-to-noise ratio above 2.
     Evidence,
     /// For each task the one that validates best.
     Auto,
+    /// The same for every task.
+    #[serde(untagged)]
+    OfAll(#[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] f64),
+    /// A density for each task, by name.
+    #[serde(untagged)]
+    OfEach(IndexMap<String, Share>),
 }
 
 /// A share above 0 and up to 1.
@@ -135,40 +98,3 @@ pub(crate) enum DensityName {
 pub(crate) struct Share(
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))] pub(crate) f64,
 );
-
-/// What kept weights go back to after a round.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Rewind {
-    /// By name.
-    Named(RewindName),
-    /// The weights after some steps of joint training.
-    After(RewindAfter),
-}
-
-/// What kept weights go back to, by name.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RewindName {
-    /// The common initial weights.
-    Initial,
-}
-
-/// The weights after some steps of joint training.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RewindAfter {
-    /// Number of steps.
-    #[schemars(range(min = 1))]
-    pub(crate) steps: u64,
-}
-
-/// Which round's mask a task gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Pick {
-    /// The round whose subnetwork validates best.
-    Best,
-    /// The last: the final density.
-    Last,
-}

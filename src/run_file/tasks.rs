@@ -6,7 +6,7 @@ use ncs_features::{Field, Objective, Population, Task};
 use super::checks::Checks;
 use super::columns::place;
 use super::problem::hint;
-use super::toml_types::{self, Loss, LossName, LossSettings};
+use super::toml_types::{self, Loss};
 
 /// A network tells its heads apart by the bits of 64; a loss may add one.
 const MOST_TASKS: usize = 60;
@@ -58,7 +58,7 @@ fn read(
         name: name.to_owned(),
         label: said.label.clone().unwrap_or_default(),
         population: population(name, said.population.as_deref(), tasks, checks),
-        objective: objective(&said.loss),
+        objective: objective(&said.loss.0),
         weight: said.weight,
         truth: said.truth.clone(),
     }
@@ -114,19 +114,10 @@ fn no_task(name: &str, said: &str, tasks: &Tasks) -> String {
 }
 
 fn objective(said: &Loss) -> Objective {
-    match said {
-        Loss::Named(LossName::CrossEntropy) | Loss::With(LossSettings::CrossEntropy {}) => {
-            Objective::CrossEntropy
-        }
-        Loss::Named(LossName::Focal) => Objective::Focal {
-            alpha: toml_types::focal_alpha(),
-            gamma: toml_types::focal_gamma(),
-        },
-        Loss::With(LossSettings::Focal { alpha, gamma }) => Objective::Focal {
-            alpha: *alpha,
-            gamma: *gamma,
-        },
-        Loss::Named(LossName::Ratio) | Loss::With(LossSettings::Ratio {}) => Objective::Ratio,
+    match *said {
+        Loss::CrossEntropy {} => Objective::CrossEntropy,
+        Loss::Focal { alpha, gamma } => Objective::Focal { alpha, gamma },
+        Loss::Ratio {} => Objective::Ratio,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The run file as TOML holds it. The doc comments and ranges here are the JSON schema's, and every
 //! run file is checked against that schema, so this is the one place that says what a key may be.
 
+use super::kind_or_table::KindOrTable;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -247,8 +248,8 @@ pub(crate) struct Task {
     #[serde(rename = "where")]
     pub(crate) population: Option<String>,
     /// What is minimised.
-    #[serde(default)]
-    pub(crate) loss: Loss,
+    #[serde(default = "cross_entropy")]
+    pub(crate) loss: KindOrTable<Loss>,
     /// Factor of its loss in joint training.
     #[serde(default = "unit")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
@@ -263,37 +264,13 @@ fn unit() -> f64 {
 
 /// What a task minimises, by name or with settings.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Loss {
-    /// A loss with its usual settings.
-    Named(LossName),
-    /// A loss with settings.
-    With(LossSettings),
-}
-
-impl Default for Loss {
-    fn default() -> Loss {
-        Loss::Named(LossName::CrossEntropy)
-    }
-}
-
-/// A loss by name.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LossName {
-    /// Cross-entropy of a label in {0, 1}.
-    CrossEntropy,
-    /// Focal loss of a label in {0, 1}, with alpha 0.75 and gamma 2.
-    Focal,
-    /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
-    Ratio,
-}
-
-/// A loss with settings.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum LossSettings {
-    /// Focal loss: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros.
+#[schemars(rename = "LossSettings")]
+pub(crate) enum Loss {
+    /// Cross-entropy of a label in {0, 1}.
+    CrossEntropy {},
+    /// Focal loss of a label in {0, 1}: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros, with
+    /// alpha 0.75 and gamma 2 unless stated.
     Focal {
         /// Weight of the ones.
         #[serde(default = "focal_alpha")]
@@ -304,19 +281,21 @@ pub(crate) enum LossSettings {
         #[schemars(range(min = 0.0))]
         gamma: f64,
     },
-    /// Cross-entropy of a label in {0, 1}.
-    CrossEntropy {},
     /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
     Ratio {},
 }
 
+fn cross_entropy() -> KindOrTable<Loss> {
+    KindOrTable(Loss::CrossEntropy {})
+}
+
 /// The paper's alpha.
-pub(crate) fn focal_alpha() -> f64 {
+fn focal_alpha() -> f64 {
     0.75
 }
 
 /// The paper's gamma.
-pub(crate) fn focal_gamma() -> f64 {
+fn focal_gamma() -> f64 {
     2.0
 }
 

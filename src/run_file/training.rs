@@ -1,18 +1,15 @@
 //! Network, mask search and training.
 
 use ncs_features::Task;
-use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
-use ncs_train::{
-    Balance, Control, Decay, IdDropoutPlan, Keep, Optimizer, Pick, Rewind, Schedule, SearchKind,
-    SearchPlan, Shrinkage, TrainPlan,
-};
+use ncs_model::{Heads, NetworkKind, NetworkPlan};
+use ncs_train::{Keep, Optimizer, Pick, Schedule, SearchKind, SearchPlan, Shrinkage, TrainPlan};
 
 use super::checks::Checks;
 use super::funnel;
 use super::given_masks;
 use super::problem::hint;
 use super::rates;
-use super::toml_types::{self, OptimizerName, OptimizerSettings};
+use super::toml_types::{self, Density};
 use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
@@ -105,12 +102,12 @@ fn needs_validation(
         "training.patience"
     } else if said.training.refit {
         "training.refit"
-    } else if said.training.shrinkage == toml_types::Shrinkage::Validated {
+    } else if said.training.shrinkage == Shrinkage::Validated {
         "training.shrinkage = \"validated\""
-    } else if said.training.keep != toml_types::Keep::Last {
+    } else if said.training.keep != Keep::Last {
         "training.keep"
     } else if searches
-        && search.pick == toml_types::Pick::Best
+        && search.pick == Pick::Best
         && search.kind == toml_types::SearchKind::Magnitude
     {
         "search.pick"
@@ -142,11 +139,7 @@ fn network(said: &toml_types::Network) -> NetworkPlan {
         },
         dim: said.dim,
         hidden: said.hidden.clone(),
-        gram: match said.gram {
-            toml_types::Gram::Full => Gram::Full,
-            toml_types::Gram::Triangle => Gram::Triangle,
-            toml_types::Gram::None => Gram::None,
-        },
+        gram: said.gram,
         dropout: said.dropout as f32,
         table_deviation: said.table_deviation.map(|deviation| deviation as f32),
         heads: Heads::default(),
@@ -162,7 +155,7 @@ const PATIENCE: u32 = 4;
 
 /// As stated; by default, a training whose length is not stated runs until validation no longer improves.
 fn patience(training: &toml_types::Training) -> Option<u32> {
-    let chooses = training.epochs.is_none() && training.keep != toml_types::Keep::Last;
+    let chooses = training.epochs.is_none() && training.keep != Keep::Last;
     training.patience.or(chooses.then_some(PATIENCE))
 }
 
@@ -172,8 +165,7 @@ fn train(
     checks: &mut Checks<'_>,
 ) -> TrainPlan {
     let training = &said.training;
-    let rate = training.learning_rate;
-    let table_rate = training.table_learning_rate.unwrap_or(rate);
+    let table_rate = training.table_learning_rate;
     let patience = patience(training);
     TrainPlan {
         seed: said.seed,
@@ -184,43 +176,30 @@ fn train(
             None => EPOCHS,
         }),
         steps: funnel::steps(said, checks),
-        balance: match training.balance {
-            toml_types::Balance::Fixed => Balance::Fixed,
-            toml_types::Balance::Uncertainty => Balance::Uncertainty,
-            toml_types::Balance::Pcgrad => Balance::PcGrad,
-        },
+        balance: training.balance,
         funnel: None,
         kappa: None,
         evidence: funnel::evidence(said, checks),
-        shrinkage: match training.shrinkage {
-            toml_types::Shrinkage::Conversions => Shrinkage::Conversions,
-            toml_types::Shrinkage::All => Shrinkage::All,
-            toml_types::Shrinkage::Validated => Shrinkage::Validated,
-        },
-        id_dropout: match said.training.id_dropout {
-            toml_types::IdDropout::Named(toml_types::IdDropoutName::Auto) => IdDropoutPlan::Auto,
-            toml_types::IdDropout::Named(toml_types::IdDropoutName::None) => IdDropoutPlan::None,
-            toml_types::IdDropout::Rate(rate) => IdDropoutPlan::Rate(rate),
-        },
+        shrinkage: training.shrinkage,
+        id_dropout: training.id_dropout,
         average: Some(said.training.average).filter(|&decay| decay > 0.0),
-        optimizer: optimizer(training.optimizer, rate),
-        table_optimizer: optimizer(
-            training.table_optimizer.unwrap_or(training.optimizer),
-            table_rate,
-        ),
+        optimizer: Optimizer {
+            learning_rate: training.learning_rate,
+            kind: training.optimizer.0,
+        },
+        table_optimizer: Optimizer {
+            learning_rate: table_rate.unwrap_or(training.learning_rate),
+            kind: training.table_optimizer.unwrap_or(training.optimizer).0,
+        },
         schedule: Schedule {
             warmup_steps: training.warmup_steps,
-            decay: decay(training.decay),
+            decay: training.decay.0,
         },
         weight_decay: training.weight_decay as f32,
         clip_norm: training.clip_norm.map(|norm| norm as f32),
         evaluations_per_epoch: training.evaluations_per_epoch,
         patience,
-        keep: match training.keep {
-            toml_types::Keep::BestPerTask => Keep::BestPerTask,
-            toml_types::Keep::BestJoint => Keep::BestJoint,
-            toml_types::Keep::Last => Keep::Last,
-        },
+        keep: training.keep,
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
         search: search_plan(search, said, checks),
@@ -231,48 +210,6 @@ fn train(
 /// One thread for each core that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get())
-}
-
-fn optimizer(said: toml_types::Optimizer, rate: f64) -> Optimizer {
-    let learning_rate = rate as f32;
-    let adam = |beta1: f64, beta2: f64, epsilon: f64| Optimizer::Adam {
-        learning_rate,
-        beta1: beta1 as f32,
-        beta2: beta2 as f32,
-        epsilon: epsilon as f32,
-    };
-    let adagrad = |epsilon: f64| Optimizer::Adagrad {
-        learning_rate,
-        epsilon: epsilon as f32,
-    };
-    match said {
-        toml_types::Optimizer::Named(OptimizerName::Adam) => adam(
-            toml_types::adam_beta1(),
-            toml_types::adam_beta2(),
-            toml_types::epsilon(),
-        ),
-        toml_types::Optimizer::Named(OptimizerName::Adagrad) => adagrad(toml_types::epsilon()),
-        toml_types::Optimizer::With(OptimizerSettings::Adam {
-            beta1,
-            beta2,
-            epsilon,
-        }) => adam(beta1, beta2, epsilon),
-        toml_types::Optimizer::With(OptimizerSettings::Adagrad { epsilon }) => adagrad(epsilon),
-    }
-}
-
-fn decay(said: toml_types::Decay) -> Decay {
-    match said {
-        toml_types::Decay::Named(toml_types::DecayName::None) => Decay::None,
-        toml_types::Decay::Named(toml_types::DecayName::Linear) => Decay::Linear { floor: 0.0 },
-        toml_types::Decay::Named(toml_types::DecayName::Cosine) => Decay::Cosine { floor: 0.0 },
-        toml_types::Decay::With(toml_types::DecaySettings::Linear { floor }) => Decay::Linear {
-            floor: floor as f32,
-        },
-        toml_types::Decay::With(toml_types::DecaySettings::Cosine { floor }) => Decay::Cosine {
-            floor: floor as f32,
-        },
-    }
 }
 
 fn search_plan(
@@ -295,44 +232,23 @@ fn search_plan(
         measure_rho: said.measure_rho,
         candidates: candidates(said),
         epochs_per_round: said.epochs_per_round,
-        rewind: match &said.rewind {
-            toml_types::Rewind::Named(toml_types::RewindName::Initial) => Rewind::Initial,
-            toml_types::Rewind::After(after) => Rewind::AfterSteps(after.steps),
-        },
-        pick: match said.pick {
-            toml_types::Pick::Best => Pick::BestValidation,
-            toml_types::Pick::Last => Pick::Last,
-        },
+        rewind: said.rewind,
+        pick: said.pick,
         seed: said.seed,
-        control: match said.control {
-            toml_types::Control::None => Control::None,
-            toml_types::Control::Random => Control::Random,
-            toml_types::Control::Shuffled => Control::Shuffled,
-            toml_types::Control::OneMask => Control::OneMask,
-        },
+        control: said.control,
     }
 }
 
 /// Whether the density follows from what the search finds.
 fn by_evidence(said: &toml_types::Search) -> bool {
-    let is_named = matches!(
-        said.density,
-        None | Some(toml_types::Density::Named(
-            toml_types::DensityName::Evidence
-        ))
-    );
-    said.kind == toml_types::SearchKind::Gradient && is_named
+    let is_found = matches!(said.density, None | Some(Density::Evidence));
+    said.kind == toml_types::SearchKind::Gradient && is_found
 }
 
 /// The densities that are tried.
 fn candidates(said: &toml_types::Search) -> Vec<f64> {
     match (said.kind, &said.density) {
-        (
-            toml_types::SearchKind::Gradient,
-            Some(toml_types::Density::Named(toml_types::DensityName::Auto)),
-        ) => {
-            vec![0.4, 0.2, 0.1]
-        }
+        (toml_types::SearchKind::Gradient, Some(Density::Auto)) => vec![0.4, 0.2, 0.1],
         _ => Vec::new(),
     }
 }
@@ -340,7 +256,7 @@ fn candidates(said: &toml_types::Search) -> Vec<f64> {
 /// A density for each task, in the order of the tasks.
 fn densities(said: &toml_types::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
     let of_each = match &said.density {
-        None | Some(toml_types::Density::Named(_)) => {
+        None | Some(Density::Evidence | Density::Auto) => {
             // Found later; widths are matched as if all were kept.
             let usual = match said.kind {
                 toml_types::SearchKind::Gradient => 1.0,
@@ -348,8 +264,8 @@ fn densities(said: &toml_types::Search, tasks: &[&str], checks: &mut Checks<'_>)
             };
             return vec![usual; tasks.len()];
         }
-        Some(toml_types::Density::OfAll(density)) => return vec![*density; tasks.len()],
-        Some(toml_types::Density::OfEach(of_each)) => of_each,
+        Some(Density::OfAll(density)) => return vec![*density; tasks.len()],
+        Some(Density::OfEach(of_each)) => of_each,
     };
     for name in of_each
         .keys()

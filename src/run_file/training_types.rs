@@ -1,5 +1,11 @@
 //! Network and training as TOML holds them.
 
+use super::kind_or_table::KindOrTable;
+use ncs_model::Gram;
+use ncs_train::entire_space::Propensity;
+use ncs_train::{
+    Balance, Decay, EvidenceRule, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, Steps,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,18 +93,6 @@ pub(crate) enum NetworkKind {
     Aitm,
 }
 
-/// The part of the Gram matrix that stands beside the flattened field vectors.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Gram {
-    /// All of it: the paper's.
-    Full,
-    /// The upper triangle with the diagonal.
-    Triangle,
-    /// None: the flattened vectors alone.
-    None,
-}
-
 /// How the model learns.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -113,7 +107,7 @@ pub(crate) struct Training {
     /// balance that needs them together.
     pub(crate) steps: Option<Steps>,
     /// What click and conversion learn from together.
-    pub(crate) loss: FunnelLoss,
+    pub(crate) loss: KindOrTable<FunnelLoss>,
     /// Combination of the task losses into one joint step.
     pub(crate) balance: Balance,
     /// Shrinkage (empirical Bayes) of the steps of a table row for a task that counts the rows of another (tasks.*.where):
@@ -126,15 +120,15 @@ pub(crate) struct Training {
     pub(crate) click_logit: ClickLogit,
     /// Share of ids that become unknown in a training step, so that the model learns to score ids that it has never
     /// seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
-    pub(crate) id_dropout: IdDropout,
+    pub(crate) id_dropout: IdDropoutPlan,
     /// Decay, a step, of the running average of layers and heads that is validated and kept in the place of the
     /// last weights; 0: none.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub(crate) average: f64,
     /// The optimizer of the network.
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: KindOrTable<OptimizerKind>,
     /// The optimizer of the tables; without it, the network's.
-    pub(crate) table_optimizer: Option<Optimizer>,
+    pub(crate) table_optimizer: Option<KindOrTable<OptimizerKind>>,
     /// Learning rate of the network.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) learning_rate: f64,
@@ -144,7 +138,7 @@ pub(crate) struct Training {
     /// Steps over which the learning rate rises from 0.
     pub(crate) warmup_steps: u64,
     /// How the learning rate falls until the last step.
-    pub(crate) decay: Decay,
+    pub(crate) decay: KindOrTable<Decay>,
     /// Decoupled weight decay of network weights.
     #[schemars(range(min = 0.0))]
     pub(crate) weight_decay: f64,
@@ -178,19 +172,19 @@ impl Default for Training {
             epochs: None,
             batch: None,
             steps: None,
-            loss: FunnelLoss::Named(FunnelLossName::Clicked),
+            loss: KindOrTable(FunnelLoss::Clicked {}),
             balance: Balance::Fixed,
             embedding_evidence: None,
             shrinkage: Shrinkage::Conversions,
             click_logit: ClickLogit::None,
-            id_dropout: IdDropout::Named(IdDropoutName::Auto),
+            id_dropout: IdDropoutPlan::Auto,
             average: 0.99,
-            optimizer: Optimizer::Named(OptimizerName::Adam),
+            optimizer: KindOrTable(OptimizerKind::adam()),
             table_optimizer: None,
             learning_rate: 0.001,
             table_learning_rate: None,
             warmup_steps: 0,
-            decay: Decay::Named(DecayName::None),
+            decay: KindOrTable(Decay::None {}),
             weight_decay: 0.0,
             clip_norm: None,
             evaluations_per_epoch: 4,
@@ -201,31 +195,6 @@ impl Default for Training {
             parity: Parity::default(),
         }
     }
-}
-
-/// How the losses of the tasks become one joint step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Balance {
-    /// Their sum, each times its task's weight.
-    Fixed,
-    /// Their sum with learned weights (Kendall et al. 2018); tasks.*.weight has no effect.
-    Uncertainty,
-    /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
-    Pcgrad,
-}
-
-/// For which tasks the steps of table rows shrink by evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Shrinkage {
-    /// Those that count the rows of another (tasks.*.where).
-    Conversions,
-    /// All: for logs with many ids and few labels for each.
-    All,
-    /// Chosen on validation rows, task by task: the training runs twice, with each of the two, and a task's weights are those of
-    /// "all" where these validate better by more than two standard errors. Takes twice the time.
-    Validated,
 }
 
 /// Whether a task takes in the logit of the one whose rows it counts.
@@ -240,41 +209,10 @@ pub(crate) enum ClickLogit {
     Permuted,
 }
 
-/// Which ids become unknown: by name or by a share.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum IdDropout {
-    /// By name.
-    Named(IdDropoutName),
-    /// This share of the ids of every column.
-    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
-    Rate(f64),
-}
-
-/// Which ids become unknown, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum IdDropoutName {
-    /// In each column as many as are unknown in the validation rows.
-    Auto,
-    /// None.
-    None,
-}
-
 /// How far a task may move table rows: by name or with settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum EmbeddingEvidence {
-    /// By name.
-    Named(EvidenceName),
-    /// With settings.
-    With(EvidenceSettings),
-}
-
-/// How far a task may move table rows, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum EvidenceName {
+pub(crate) enum EmbeddingEvidence {
     /// By the evidence, with k derived for each table.
     Auto,
     /// The same, measured against the evidence of the task whose rows are counted: s / s_click where that task's
@@ -282,93 +220,26 @@ pub(crate) enum EvidenceName {
     Guarded,
     /// No shrinkage.
     None,
+    /// With settings.
+    #[serde(untagged)]
+    With(EvidenceRule),
 }
 
-/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the
-/// task's rate p.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct EvidenceSettings {
-    /// The information at which a row moves by half of cap; without it, derived for each table.
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub(crate) k: Option<f64>,
-    /// The part of a row with all the evidence in the world.
-    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
-    pub(crate) cap: f64,
-    /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
-    pub(crate) guarded: bool,
-}
-
-impl Default for EvidenceSettings {
-    fn default() -> EvidenceSettings {
-        EvidenceSettings {
-            k: None,
-            cap: 1.0,
-            guarded: false,
-        }
-    }
-}
-
-/// What click and conversion learn from, by name or with settings.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum FunnelLoss {
-    /// A loss with its usual settings.
-    Named(FunnelLossName),
-    /// A loss with settings.
-    With(FunnelLossSettings),
-}
-
-/// What click and conversion learn from, by name.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FunnelLossName {
-    /// Each task from its own known labels: conversion from clicked rows.
-    Clicked,
-    /// The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
-    Esmm,
-    /// Clicked rows by inverse propensity, and the product (Wang et al. 2022).
-    Escm2Ips,
-    /// Doubly robust with an imputed loss, and the product (Wang et al. 2022).
-    Escm2Dr,
-    /// Clicked rows by inverse propensity, a counterfactual head for the others, and the product (Zhu
-    /// et al. 2023).
-    Dcmt,
-    /// The conversion's head gives the product itself, kept below the click's (Xi et al. 2021).
-    Aitm,
-}
-
-/// What click and conversion learn from, with settings.
+/// What click and conversion learn from together, by name or with settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum FunnelLossSettings {
-    /// Each task from its own known labels.
+#[schemars(rename = "FunnelLossSettings")]
+pub(crate) enum FunnelLoss {
+    /// Each task from its own known labels: conversion from clicked rows.
     Clicked {},
-    /// The product of both probabilities.
+    /// The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
     Esmm {},
-    /// Clicked rows by inverse propensity, and the product.
-    Escm2Ips {
-        /// Smallest propensity that a row is divided by.
-        #[serde(default = "propensity_floor")]
-        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
-        floor: f64,
-        /// Weight of the product's loss.
-        #[serde(default = "ctcvr_weight")]
-        #[schemars(range(min = 0.0))]
-        ctcvr_weight: f64,
-    },
-    /// Doubly robust with an imputed loss, and the product.
-    Escm2Dr {
-        /// Smallest propensity that a row is divided by.
-        #[serde(default = "propensity_floor")]
-        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
-        floor: f64,
-        /// Weight of the product's loss.
-        #[serde(default = "ctcvr_weight")]
-        #[schemars(range(min = 0.0))]
-        ctcvr_weight: f64,
-    },
-    /// Inverse propensity with a counterfactual head, and the product.
+    /// Clicked rows by inverse propensity, and the product (Wang et al. 2022).
+    Escm2Ips(Propensity),
+    /// Doubly robust with an imputed loss, and the product (Wang et al. 2022).
+    Escm2Dr(Propensity),
+    /// Clicked rows by inverse propensity, a counterfactual head for the others, and the product (Zhu
+    /// et al. 2023).
     Dcmt {
         /// Smallest propensity that a row is divided by.
         #[serde(default = "propensity_floor")]
@@ -383,7 +254,7 @@ pub(crate) enum FunnelLossSettings {
         #[schemars(range(min = 0.0))]
         regularizer: f64,
     },
-    /// The conversion's head gives the product itself.
+    /// The conversion's head gives the product itself, kept below the click's (Xi et al. 2021).
     Aitm {
         /// Weight of what it exceeds the click's probability by.
         #[serde(default = "aitm_constraint")]
@@ -392,145 +263,21 @@ pub(crate) enum FunnelLossSettings {
     },
 }
 
-pub(crate) fn propensity_floor() -> f64 {
-    0.05
+fn propensity_floor() -> f64 {
+    Propensity::default().floor
 }
 
-pub(crate) fn ctcvr_weight() -> f64 {
-    1.0
+fn ctcvr_weight() -> f64 {
+    Propensity::default().ctcvr_weight
 }
 
-pub(crate) fn dcmt_regularizer() -> f64 {
+fn dcmt_regularizer() -> f64 {
     0.001
 }
 
 /// The authors'.
-pub(crate) fn aitm_constraint() -> f64 {
+fn aitm_constraint() -> f64 {
     0.6
-}
-
-/// Whether tasks take turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Steps {
-    /// On each batch a step for each task in turn: the paper's.
-    Alternating,
-    /// On each batch one step for the weighted sum of the losses.
-    Joint,
-}
-
-/// An optimizer, by name or with settings.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Optimizer {
-    /// An optimizer with its usual settings.
-    Named(OptimizerName),
-    /// An optimizer with settings.
-    With(OptimizerSettings),
-}
-
-/// An optimizer by name.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OptimizerName {
-    /// Adam.
-    Adam,
-    /// Adagrad.
-    Adagrad,
-}
-
-/// An optimizer with settings.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum OptimizerSettings {
-    /// Adam.
-    Adam {
-        /// Decay of the first moment.
-        #[serde(default = "adam_beta1")]
-        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
-        beta1: f64,
-        /// Decay of the second moment.
-        #[serde(default = "adam_beta2")]
-        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
-        beta2: f64,
-        /// Added to the root of the second moment.
-        #[serde(default = "epsilon")]
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        epsilon: f64,
-    },
-    /// Adagrad.
-    Adagrad {
-        /// Added to the root of the accumulated squares.
-        #[serde(default = "epsilon")]
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        epsilon: f64,
-    },
-}
-
-pub(crate) fn adam_beta1() -> f64 {
-    0.9
-}
-
-pub(crate) fn adam_beta2() -> f64 {
-    0.999
-}
-
-pub(crate) fn epsilon() -> f64 {
-    1e-8
-}
-
-/// How the learning rate falls, by name or with settings.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Decay {
-    /// By name; falls to 0.
-    Named(DecayName),
-    /// With settings.
-    With(DecaySettings),
-}
-
-/// How the learning rate falls.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DecayName {
-    /// It does not.
-    None,
-    /// Linearly.
-    Linear,
-    /// Along a half cosine.
-    Cosine,
-}
-
-/// How the learning rate falls, with the share that is left.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum DecaySettings {
-    /// Linearly.
-    Linear {
-        /// Final share of the learning rate.
-        #[serde(default)]
-        #[schemars(range(min = 0.0, max = 1.0))]
-        floor: f64,
-    },
-    /// Along a half cosine.
-    Cosine {
-        /// Final share of the learning rate.
-        #[serde(default)]
-        #[schemars(range(min = 0.0, max = 1.0))]
-        floor: f64,
-    },
-}
-
-/// Which weights the model holds in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Keep {
-    /// For each task those of its own best validation.
-    BestPerTask,
-    /// One set: the best validation averaged over the tasks.
-    BestJoint,
-    /// One set: the last.
-    Last,
 }
 
 /// Faults of the paper's released code, for comparison with it.

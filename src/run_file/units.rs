@@ -4,17 +4,13 @@ use ncs_model::UnitOwners;
 use ncs_train::CommonUnits;
 
 use super::checks::Checks;
-use super::toml_types::{self, CommonUnitsName, Density, DensityName, SearchKind};
+use super::toml_types::{self, Density, SearchKind};
 
 const KEY: [&str; 2] = ["search", "common_units"];
 
 /// The share of common units; all are, unless it is stated.
 pub(crate) fn plan(search: &toml_types::Search) -> CommonUnits {
-    match search.common_units {
-        None => CommonUnits::Share(1.0),
-        Some(toml_types::CommonUnits::Share(share)) => CommonUnits::Share(share),
-        Some(toml_types::CommonUnits::Named(CommonUnitsName::Auto)) => CommonUnits::Auto,
-    }
+    search.common_units.unwrap_or(CommonUnits::Share(1.0))
 }
 
 /// Settings that units of each task's own do not go with.
@@ -44,7 +40,7 @@ pub(crate) fn check(
         }
         _ => {}
     }
-    let tries_densities = matches!(search.density, Some(Density::Named(DensityName::Auto)));
+    let tries_densities = matches!(search.density, Some(Density::Auto));
     if common == CommonUnits::Auto && tries_densities {
         let text = "search.common_units = \"auto\" and search.density = \"auto\" each need trainings of their own; \
                     state one of them";
@@ -54,7 +50,7 @@ pub(crate) fn check(
         let text = "training.parity.stale_momentum is of units that are common; set search.common_units = 1";
         checks.say(&["training", "parity", "stale_momentum"], text);
     }
-    if let toml_types::CommonUnits::Share(share) = stated
+    if let CommonUnits::Share(share) = stated
         && let Some(owners) = UnitOwners::new(share.clamp(0.0, 1.0), said.tasks.len())
         && let Err(what) = owners.check(&said.network.hidden)
     {

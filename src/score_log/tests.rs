@@ -1,8 +1,8 @@
 use super::*;
 use ncs_features::columns::ColumnBuilder;
 use ncs_features::{
-    Batch, Block, Column, Encoder, Field, HashFunction, IdSpace, Objective, Pooling, Population,
-    Schema, Table, Task, Texts, Values,
+    Batch, Block, Column, Encoder, Field, HashFunction, IdSpace, Pooling, Schema, Table, Task,
+    Texts, Values,
 };
 use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Identity;
@@ -47,12 +47,8 @@ fn schema() -> Arc<Schema> {
         fields: names.iter().enumerate().map(field).collect(),
         tables: names.iter().zip(ids).map(table).collect(),
         tasks: vec![Task {
-            name: "ctr".into(),
             label: "click".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("ctr")
         }],
         group: Some("session".into()),
     })

@@ -1,5 +1,6 @@
 //! Checks the rules of ARCHITECTURE.md that no compiler checks.
 
+mod circles;
 mod floors;
 mod sources;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 fn untidy(root: &Path) -> Vec<String> {
     let mut found = lost_paths(root);
     found.extend(floors::wrong_imports(root));
+    found.extend(circles::untidy(root));
     for path in files(root, "rs") {
         let name = shown(root, &path);
         match fs::read_to_string(&path) {

@@ -4,6 +4,7 @@
 //! bootstrap that needs neither a second sort nor random access, so a resample costs one pass.
 
 use ncs_features::NO_GROUP;
+use ncs_features::hash::split_mix;
 use serde::{Deserialize, Serialize};
 
 use crate::auc::{Ranking, Real, area, class_masses};
@@ -47,8 +48,8 @@ pub fn auc_interval<L: Real, S: Real>(
     if !groups.is_empty() && rows.n_groups < 2 {
         return None;
     }
-    let mut rng = SplitMix64(resampling.seed);
-    let resample = |_| rows.resampled_auc(&mut rng);
+    let mut stream = resampling.seed;
+    let resample = |_| rows.resampled_auc(&mut stream);
     let mut areas: Vec<f64> = (0..resampling.resamples).filter_map(resample).collect();
     if areas.is_empty() || areas.len() * 2 < resampling.resamples {
         return None;
@@ -80,16 +81,16 @@ impl RankedRows {
         })
     }
 
-    fn resampled_auc(&self, rng: &mut SplitMix64) -> Option<f64> {
+    fn resampled_auc(&self, stream: &mut u64) -> Option<f64> {
         let rows = self.keys.iter().zip(&self.positive);
         let masses = |positive: bool, times: f64| match positive {
             true => (times, 0.0),
             false => (0.0, times),
         };
         if self.group_of.is_empty() {
-            return area(rows.map(|(key, &positive)| (key, masses(positive, rng.poisson()))));
+            return area(rows.map(|(key, &positive)| (key, masses(positive, poisson(stream)))));
         }
-        let times: Vec<f64> = (0..self.n_groups).map(|_| rng.poisson()).collect();
+        let times: Vec<f64> = (0..self.n_groups).map(|_| poisson(stream)).collect();
         let rows = rows.zip(&self.group_of);
         area(rows.map(|((key, &positive), &g)| (key, masses(positive, times[g as usize]))))
     }
@@ -126,26 +127,11 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     below + (above - below) * at.fract()
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014). Written out so that a stated seed gives the same
-/// interval independent of library releases.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Samples a Poisson number of mean 1 by inverting its cumulative distribution.
-    fn poisson(&mut self) -> f64 {
-        let uniform = (self.next() >> 32) as u32;
-        POISSON_STEPS
-            .iter()
-            .filter(|step| uniform >= **step)
-            .count() as f64
-    }
+/// Samples a Poisson number of mean 1 by inverting its cumulative distribution, and advances the seeded stream.
+fn poisson(stream: &mut u64) -> f64 {
+    let uniform = (split_mix(stream) >> 32) as u32;
+    let reached = POISSON_STEPS.iter().filter(|step| uniform >= **step);
+    reached.count() as f64
 }
 
 /// Cumulative distribution P(k <= 0), P(k <= 1), ... of a Poisson number of mean 1, in units of 2^-32.
@@ -169,8 +155,8 @@ mod tests {
 
     #[test]
     fn poisson_numbers_have_mean_and_variance_one() {
-        let mut rng = SplitMix64(7);
-        let numbers: Vec<f64> = (0..100_000).map(|_| rng.poisson()).collect();
+        let mut stream = 7;
+        let numbers: Vec<f64> = (0..100_000).map(|_| poisson(&mut stream)).collect();
         let mean = numbers.iter().sum::<f64>() / 1e5;
         let variance = numbers.iter().map(|k| (k - mean).powi(2)).sum::<f64>() / 1e5;
         assert!((mean - 1.0).abs() < 0.01, "mean {mean}");

@@ -1,7 +1,7 @@
 //! Column values of a part of the data compared with the training rows: remarks, and the rows of a table.
 
+use crate::note::Note;
 use crate::render::{fixed, percent, thousands};
-use crate::report::Note;
 use ncs_features::coverage::{ColumnCoverage, Jump, LabelsBySeen, Shares};
 use serde::{Deserialize, Serialize};
 

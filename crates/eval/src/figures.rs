@@ -1,7 +1,7 @@
 //! Figures of merit in column order: the one list for tables, differences and charts.
 
+use crate::cells::{Better, ResultCell, ResultColumn};
 use crate::metrics::{FunnelMetrics, Metrics, TaskMetrics};
-use crate::report::{Better, ResultCell, ResultColumn};
 
 /// Task name of the product of click and conversion.
 pub const FUNNEL: &str = "CTCVR";

@@ -22,11 +22,13 @@
 pub mod auc;
 pub mod bootstrap;
 pub mod calibration;
+pub mod cells;
 pub mod columns;
 pub mod comparison;
 pub mod errors;
 pub mod figures;
 pub mod metrics;
+pub mod note;
 pub mod paired;
 pub mod render;
 pub mod report;

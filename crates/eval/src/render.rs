@@ -13,7 +13,7 @@ mod tuning;
 pub use comparison::{comparison_markdown, render_comparison_html};
 pub use figures::units_table;
 pub use html::render_html;
+pub(crate) use numbers::p_value;
 pub use numbers::{duration, fixed, percent, thousands};
-pub(crate) use numbers::{p_value, signed};
 pub use text::{columns_text, render_text, text_table};
 pub use tuning::render_tuning_html;

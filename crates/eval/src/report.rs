@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cells::{Better, ResultCell, ResultColumn};
+pub use crate::note::Note;
+
 use crate::calibration::CalibrationBin;
 use crate::columns::PartColumns;
 use crate::figures::{FIGURES, FUNNEL, Figure};
 use crate::metrics::{Metrics, TaskMetrics};
 use crate::sharing::LayerSharing;
-use crate::statistics::Estimate;
 
 /// Contents of the report of a run. Empty parts are not rendered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -98,23 +100,6 @@ pub struct DataFile {
     pub rows: u64,
 }
 
-/// A remark on the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// True if the remark puts the figures in doubt.
-    pub warning: bool,
-    /// Text of one or two sentences.
-    pub text: String,
-}
-
-impl Note {
-    /// Formats the note as a line: `warning: ...` or `note: ...`.
-    pub fn line(&self) -> String {
-        let kind = if self.warning { "warning" } else { "note" };
-        format!("{kind}: {}", self.text)
-    }
-}
-
 /// Rows and labels of each part of the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataSummary {
@@ -158,29 +143,6 @@ pub struct ResultTable {
     pub rows: Vec<ResultRow>,
 }
 
-/// A figure by which networks are compared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ResultColumn {
-    /// Name, such as `AUC`.
-    pub name: String,
-    /// Direction of improvement, used to mark the best value of each task.
-    pub better: Better,
-    /// Digits after the point; 0 for counts.
-    pub decimals: usize,
-}
-
-/// Direction of improvement of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    /// Higher is better: AUC.
-    Higher,
-    /// Lower is better: losses and errors.
-    Lower,
-    /// Neither: counts, and figures whose best value is neither high nor low.
-    Neither,
-}
-
 /// Results of one network on one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
@@ -190,33 +152,6 @@ pub struct ResultRow {
     pub network: String,
     /// One cell for each column.
     pub cells: Vec<ResultCell>,
-}
-
-/// A figure and its confidence interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ResultCell {
-    /// Value; null if the figure does not apply.
-    pub value: Option<f64>,
-    /// 95 % interval, if one was computed.
-    pub interval: Option<[f64; 2]>,
-}
-
-impl From<Estimate> for ResultCell {
-    fn from(estimate: Estimate) -> ResultCell {
-        ResultCell {
-            value: Some(estimate.mean),
-            interval: estimate.interval,
-        }
-    }
-}
-
-impl From<Option<f64>> for ResultCell {
-    fn from(value: Option<f64>) -> ResultCell {
-        ResultCell {
-            value,
-            interval: None,
-        }
-    }
 }
 
 /// Learning curve of a network on a task.

@@ -3,6 +3,7 @@
 //! Only two small messages of TensorFlow's `event.proto` and `summary.proto` are written, and only the step is
 //! read back, so their dozen fields are encoded here by hand.
 
+use ncs_features::record_bytes::{push_bytes, push_varint, write_record};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ impl EventWriter {
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64, wall_time: f64) -> io::Result<()> {
         self.start(wall_time)?;
         let mut event = event(wall_time, step);
-        put_bytes(&mut event, SUMMARY, &summary(tag, value as f32));
+        push_bytes(&mut event, SUMMARY.into(), &summary(tag, value as f32));
         write_record(&mut self.file, &event)
     }
 
@@ -99,7 +100,7 @@ impl EventWriter {
             return Ok(());
         };
         let mut header = event(wall_time, 0);
-        put_bytes(&mut header, FILE_VERSION, b"brain.Event:2");
+        push_bytes(&mut header, FILE_VERSION.into(), b"brain.Event:2");
         write_record(&mut self.file, &header)?;
         let Start::Resumed { step } = start else {
             return Ok(());
@@ -107,7 +108,7 @@ impl EventWriter {
         let mut session_start = Vec::new();
         put_integer(&mut session_start, SESSION_STATUS, SESSION_STARTED);
         let mut mark = event(wall_time, step);
-        put_bytes(&mut mark, SESSION_LOG, &session_start);
+        push_bytes(&mut mark, SESSION_LOG.into(), &session_start);
         write_record(&mut self.file, &mark)
     }
 }
@@ -210,53 +211,23 @@ fn event(wall_time: f64, step: u64) -> Vec<u8> {
 
 fn summary(tag: &str, value: f32) -> Vec<u8> {
     let mut entry = Vec::new();
-    put_bytes(&mut entry, VALUE_TAG, tag.as_bytes());
+    push_bytes(&mut entry, VALUE_TAG.into(), tag.as_bytes());
     entry.push(VALUE_SIMPLE << 3 | 5); // wire type 5: four bytes
     entry.extend(value.to_le_bytes());
     let mut summary = Vec::new();
-    put_bytes(&mut summary, SUMMARY_VALUE, &entry);
+    push_bytes(&mut summary, SUMMARY_VALUE.into(), &entry);
     summary
 }
 
 fn put_integer(message: &mut Vec<u8>, field: u8, value: u64) {
     message.push(field << 3); // wire type 0: varint
-    put_varint(message, value);
-}
-
-fn put_bytes(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    message.push(field << 3 | 2); // wire type 2: length, then bytes
-    put_varint(message, bytes.len() as u64);
-    message.extend(bytes);
-}
-
-fn put_varint(message: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        message.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    message.push(value as u8);
-}
-
-/// Writes length, its checksum, the bytes, their checksum; all little-endian.
-fn write_record(file: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let length = (bytes.len() as u64).to_le_bytes();
-    file.write_all(&length)?;
-    file.write_all(&masked_checksum(&length).to_le_bytes())?;
-    file.write_all(bytes)?;
-    file.write_all(&masked_checksum(bytes).to_le_bytes())
-}
-
-/// Returns the CRC-32C, rotated and offset as TFRecord defines it, so that a checksum over checksums stays well
-/// distributed.
-fn masked_checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    push_varint(message, value);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::record_bytes::masked_crc;
 
     /// Splits a file into its records, checking every length and checksum.
     fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -264,22 +235,15 @@ mod tests {
         while !bytes.is_empty() {
             let (length, rest) = bytes.split_at(8);
             let (length_sum, rest) = rest.split_at(4);
-            assert_eq!(length_sum, masked_checksum(length).to_le_bytes());
+            assert_eq!(length_sum, masked_crc(length).to_le_bytes());
             let n_bytes = u64::from_le_bytes(length.try_into().unwrap()) as usize;
             let (record, rest) = rest.split_at(n_bytes);
             let (record_sum, rest) = rest.split_at(4);
-            assert_eq!(record_sum, masked_checksum(record).to_le_bytes());
+            assert_eq!(record_sum, masked_crc(record).to_le_bytes());
             records.push(record.to_vec());
             bytes = rest;
         }
         records
-    }
-
-    #[test]
-    fn checksums_match_the_format() {
-        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
-        // Known from the first bytes of event files: 18 00 00 00 00 00 00 00 a3 7f 4b 22.
-        assert_eq!(masked_checksum(&24u64.to_le_bytes()), 0x224b_7fa3);
     }
 
     #[test]

@@ -23,7 +23,11 @@ pub fn seeded_hash(text: &[u8], seed: u64) -> u64 {
 /// Returns the next number of a seeded stream and advances the stream: SplitMix64 (Steele, Lea, Flood 2014).
 pub fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
+    mix(*state)
+}
+
+/// Mixes bits by the finaliser of SplitMix64.
+pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

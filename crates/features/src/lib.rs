@@ -58,6 +58,7 @@ pub mod list_text;
 pub mod piecewise;
 mod range;
 pub mod rates;
+pub mod record_bytes;
 pub mod schema;
 pub mod shown;
 pub mod system;

@@ -40,6 +40,18 @@ pub fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     }
 }
 
+/// Returns the known name of which `found` is most likely a slip: at most a third of its letters differ. Only the first 64
+/// letters are compared, since comparing takes their product.
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let start = |name: &str| start(name).to_lowercase();
+    let wanted = start(found);
+    let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &start(name));
+    let allowed = (wanted.chars().count() / 3).max(1);
+    let ranked = known.into_iter().map(|name| (distance(name), name));
+    let near = ranked.filter(|(distance, _)| *distance <= allowed);
+    near.min().map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

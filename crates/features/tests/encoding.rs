@@ -262,12 +262,9 @@ fn an_absent_column_is_named() {
 
 fn task(name: &str, population: Population, objective: Objective) -> Task {
     Task {
-        name: name.into(),
-        label: name.into(),
         population,
         objective,
-        weight: 1.0,
-        truth: None,
+        ..ncs_testkit::task(name)
     }
 }
 

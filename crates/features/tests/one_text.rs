@@ -217,12 +217,8 @@ fn schemas_without_a_rule_encode_as_they_did() {
 #[test]
 fn texts_that_say_0_or_1_are_labels() {
     let task = Task {
-        name: "ctr".into(),
         label: "x".into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
+        ..ncs_testkit::task("ctr")
     };
     let read = |values| labels::labels(std::slice::from_ref(&task), &block(values));
     let ones = texts(&["1", "1.00", "1e0", "+1", " TRUE ", "1.000000"]);

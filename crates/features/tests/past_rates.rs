@@ -60,14 +60,7 @@ fn plan(rates: RatesPlan) -> SchemaPlan {
     SchemaPlan {
         fields: names.iter().enumerate().map(field).collect(),
         tables: names.iter().map(table).collect(),
-        tasks: vec![Task {
-            name: "click".into(),
-            label: "click".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
-        }],
+        tasks: vec![ncs_testkit::task("click")],
         group: None,
         rates,
     }

@@ -7,7 +7,7 @@ use divan::{AllocProfiler, Bencher};
 use ncs_features::{Batch, FieldIds, Pooling, Schema};
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    CounterRng, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
+    CounterRng, FieldSpec, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers, Ranker,
     Scorer, Spec, TableSpec, masks,
 };
 use std::sync::Arc;
@@ -61,13 +61,8 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         tables: (0..N_FIELDS).map(table).collect(),
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
-            kind: NetworkKind::SparseSharing,
-            dim: 16,
-            hidden: vec![512, 256, 128],
-            gram: Gram::Full,
-            dropout: 0.0,
             table_deviation: Some(0.3),
-            heads: ncs_model::Heads::default(),
+            ..ncs_testkit::network(NetworkKind::SparseSharing, 16, &[512, 256, 128])
         },
     };
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));

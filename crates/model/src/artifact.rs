@@ -15,13 +15,14 @@ pub use manifest::VERSION;
 
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
+use crate::logit_transfer::TakenLogit;
 use crate::masks::{Mask, Masks};
-use crate::model::Weights;
 use crate::self_test::SelfTest;
 use crate::spec::Spec;
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
 use crate::units::UnitOwners;
+use crate::weights::Weights;
 use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
 use ncs_features::Schema;
 use ncs_features::coverage::Shares;
@@ -102,6 +103,17 @@ pub enum ArtifactError {
 }
 
 impl Artifact {
+    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`.
+    /// `None` without a transfer, or if the weights are of another network.
+    pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
+        let tasks = self.spec.takes()?;
+        let member = self.members.get(*self.of_task.get(tasks[1])?)?;
+        // The parameters come last.
+        let dense = &member.weights.dense;
+        let first = dense.len().checked_sub(TakenLogit::NUMBERS)?;
+        Some((tasks, TakenLogit::of(&dense[first..])?))
+    }
+
     /// Writes the files into `folder`. An existing folder is replaced atomically where the file system supports it.
     ///
     /// # Errors

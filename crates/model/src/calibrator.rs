@@ -31,13 +31,21 @@ pub fn logit(p: f64) -> f64 {
     (p / (1.0 - p)).ln()
 }
 
+/// Returns `1 / (1 + e^-z)`, without overflow.
+pub fn sigmoid(z: f64) -> f64 {
+    let e = (-z.abs()).exp();
+    if z >= 0.0 {
+        1.0 / (1.0 + e)
+    } else {
+        e / (1.0 + e)
+    }
+}
+
 impl Calibrator {
     /// Returns the calibrated probability; NaN for NaN.
     pub fn apply(&self, p: f32) -> f32 {
         match self {
-            Calibrator::Platt { slope, offset } => {
-                crate::scorer::sigmoid(slope * logit(p.into()) + offset) as f32
-            }
+            Calibrator::Platt { slope, offset } => sigmoid(slope * logit(p.into()) + offset) as f32,
             Calibrator::Isotonic { at, to } => interpolate(at, to, p),
         }
     }

@@ -1,6 +1,8 @@
 //! A counter-based random number generator: numbers depend on a seed and a position only, never on the order of calls.
 //! So the initial weights are a function of the run's seed, the same in a search and in the training after it.
 
+use ncs_features::hash::mix;
+
 /// A stream of random numbers, addressed by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterRng {
@@ -44,13 +46,6 @@ impl CounterRng {
         let angle = (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
-}
-
-/// Mixes bits by the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use crate::counter_rng::CounterRng;
 use crate::units::UnitOwners;
+use serde::Serialize;
 
 /// One bit for each connection of one layer: `[inputs, outputs]`, row-major.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mask {
     inputs: usize,
     outputs: usize,
@@ -114,7 +115,7 @@ impl Mask {
 pub type TaskMask = Vec<Mask>;
 
 /// The subnetworks of all tasks, over the same layers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Masks {
     /// One for each task.
     pub tasks: Vec<TaskMask>,

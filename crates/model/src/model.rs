@@ -3,12 +3,11 @@
 use crate::counter_rng::CounterRng;
 use crate::masks::Masks;
 use crate::network::Network;
-use crate::networks::SparseLayouts;
 use crate::number::Real;
 use crate::parameter_index::ParameterIndex;
+use crate::sparse_layouts::SparseLayouts;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
-use crate::tables::SparseRows;
 use std::sync::Arc;
 
 /// Tables, networks and masks. Forward and backward passes borrow the model; only an optimizer changes its weights.
@@ -19,15 +18,6 @@ pub struct Model<R = f32> {
     masks: Option<Arc<Masks>>,
     /// One for each network.
     layouts: Vec<Arc<SparseLayouts>>,
-}
-
-/// The weights of a network, in the form in which they are saved.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Weights<R = f32> {
-    /// Parameters of layers and heads.
-    pub dense: Vec<R>,
-    /// The initialised rows of each table.
-    pub tables: Vec<SparseRows<R>>,
 }
 
 impl<R: Real> Model<R> {

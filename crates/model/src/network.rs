@@ -2,13 +2,13 @@
 
 use crate::counter_rng::CounterRng;
 use crate::graph::Graph;
-use crate::model::Weights;
+use crate::logit_transfer::TakenLogit;
 use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
 use crate::tables::Table;
-use crate::taken::TakenLogit;
 use crate::units::UnitOwners;
+use crate::weights::Weights;
 use ncs_features::Batch;
 use std::ops::Range;
 use std::sync::Arc;
@@ -182,6 +182,22 @@ impl<R: Real> Network<R> {
         self.dense.copy_from_slice(&weights.dense);
         let mut tables = self.tables.iter_mut().zip(&weights.tables);
         tables.try_for_each(|(table, rows)| table.restore(rows))
+    }
+
+    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters; `None` without a transfer.
+    pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
+        let tasks = self.spec.takes()?;
+        let taken = TakenLogit::of(&self.dense[self.layout.taken.clone()])?;
+        Some((tasks, taken))
+    }
+
+    /// Sets the parameters of the logit transfer; without a transfer it does nothing.
+    pub fn set_taken(&mut self, taken: TakenLogit) {
+        let numbers = [taken.kappa, taken.mean, taken.information];
+        let places = &mut self.dense[self.layout.taken.clone()];
+        for (place, number) in places.iter_mut().zip(numbers) {
+            *place = R::of(number);
+        }
     }
 
     /// Returns the number of trainable parameters: layers, heads and all table rows.

@@ -1,5 +1,6 @@
 //! The network settings of a run file.
 
+pub use crate::networks::NetworkKind;
 use serde::{Deserialize, Serialize};
 
 /// The kind of network, and its sizes.
@@ -37,44 +38,15 @@ pub struct Heads {
     pub takes: Option<[usize; 2]>,
 }
 
-/// The sharing of parameters between tasks.
+/// The part of the Gram matrix that stands beside the flattened field vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkKind {
-    /// One network, with a mask over its connections for each task (NCS4CVR).
-    SparseSharing,
-    /// A network and tables for each task, trained separately.
-    SingleTask,
-    /// One network without masks, a head for each task.
-    SharedBottom,
-    /// A tower for each task, mixed after every layer by learned weights (Misra et al. 2016).
-    CrossStitch,
-    /// Experts shared by all tasks, mixed by a gate for each task (Ma et al. 2018).
-    Mmoe {
-        /// Number of experts.
-        experts: usize,
-    },
-    /// Experts of each task and shared ones, level by level (Tang et al. 2020).
-    Ple {
-        /// Levels of extraction, each of one hidden layer.
-        levels: usize,
-        /// Experts of each task at each level.
-        experts: usize,
-        /// Shared experts at each level.
-        shared: usize,
-    },
-    /// A tower for each task; the state of the previous task is transferred by attention (Xi et al. 2021).
-    Aitm,
-}
-
-/// The part of the Gram matrix of the field vectors that is an input of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Gram {
-    /// The whole matrix, as in the paper.
+    /// All of it: the paper's.
     Full,
     /// The upper triangle with the diagonal.
     Triangle,
-    /// No Gram matrix: the flattened vectors alone.
+    /// None: the flattened vectors alone.
     None,
 }

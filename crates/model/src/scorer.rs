@@ -3,14 +3,15 @@
 mod branch;
 mod common;
 mod ranking;
+mod self_test;
 mod split;
 
 use crate::artifact::Artifact;
-use crate::calibrator::Calibrator;
+use crate::calibrator::{Calibrator, sigmoid};
 use crate::counter_rng::CounterRng;
 use crate::masks::Masks;
 use crate::network::Network;
-use crate::networks::SparseLayouts;
+use crate::sparse_layouts::SparseLayouts;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
 use crate::workspace::Workspace;
@@ -213,14 +214,4 @@ fn with_needed(spec: &Spec, scored: &[usize]) -> Vec<usize> {
         }
     }
     tasks
-}
-
-/// Returns `1 / (1 + e^-z)`, without overflow.
-pub fn sigmoid(z: f64) -> f64 {
-    let e = (-z.abs()).exp();
-    if z >= 0.0 {
-        1.0 / (1.0 + e)
-    } else {
-        e / (1.0 + e)
-    }
 }

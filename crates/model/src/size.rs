@@ -3,7 +3,6 @@
 use crate::graph::{Graph, Op};
 use crate::masks::Masks;
 use crate::networks;
-use crate::plan::NetworkKind;
 use crate::spec::Spec;
 use crate::units::UnitOwners;
 
@@ -109,7 +108,7 @@ fn shares(owners: UnitOwners, layer: usize, shapes: &[(usize, usize)]) -> (f64, 
 impl NetworkSize {
     /// Returns the size of the network of `spec`. Masks apply to sparse sharing only.
     pub fn of(spec: &Spec, kept: Kept<'_>) -> NetworkSize {
-        let is_masked = spec.plan.kind == NetworkKind::SparseSharing;
+        let is_masked = spec.plan.kind.has_masks();
         let kept = if is_masked { kept } else { Kept::All };
         let mut size = NetworkSize::default();
         for tasks in spec.networks() {
@@ -164,7 +163,7 @@ fn multiply_adds(graph: &Graph, heads: &[usize], kept: Kept<'_>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CounterRng, FieldSpec, Gram, Heads, NetworkPlan, TableSpec, masks};
+    use crate::{CounterRng, FieldSpec, Gram, Heads, NetworkKind, NetworkPlan, TableSpec, masks};
 
     fn spec(kind: NetworkKind) -> Spec {
         let field = FieldSpec {

@@ -1,9 +1,8 @@
 //! The sizes of a model.
 
 use crate::interaction::Interaction;
-use crate::networks;
 use crate::numbers;
-use crate::plan::{NetworkKind, NetworkPlan};
+use crate::plan::NetworkPlan;
 use ncs_features::{IdSpace, Piecewise, Pooling, Schema};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -147,43 +146,19 @@ impl Spec {
         inputs.zip(self.plan.hidden.iter().copied()).collect()
     }
 
-    /// Returns every layer of the network but the heads, with the tasks that use it: an expert may serve all
-    /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], network by network.
-    pub fn layers(&self) -> Vec<LayerUse> {
-        let n_tasks = self.tasks.len();
-        let of_network = |tasks: Vec<usize>| {
-            let graph = networks::graph(self, &tasks);
-            let (users, _) = graph.users();
-            let layers = graph.names.into_iter().zip(graph.shapes).zip(users);
-            let layer = move |((name, (inputs, outputs)), users): ((String, _), u64)| {
-                let uses = |(place, _): &(usize, &usize)| users >> place & 1 == 1;
-                let tasks = tasks.iter().enumerate().filter(uses);
-                let tasks = tasks.filter(|(_, task)| **task < n_tasks);
-                LayerUse {
-                    name,
-                    inputs,
-                    outputs,
-                    tasks: tasks.map(|(_, &task)| task).collect(),
-                }
-            };
-            layers.map(layer)
-        };
-        self.networks().into_iter().flat_map(of_network).collect()
-    }
-
     /// Returns the tasks of each network; an auxiliary head comes after them, as if it were a
     /// task.
     pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
-        match self.plan.kind {
-            NetworkKind::SingleTask => all.map(|task| vec![task]).collect(),
-            _ => vec![all.chain(self.helper()).collect()],
+        match self.plan.kind.shares_tables() {
+            true => vec![all.chain(self.helper()).collect()],
+            false => all.map(|task| vec![task]).collect(),
         }
     }
 
     /// Returns the number of the auxiliary head ([`crate::plan::Heads::helper_of`]), which follows the tasks.
     pub fn helper(&self) -> Option<usize> {
-        let is_shared = self.plan.kind != NetworkKind::SingleTask;
+        let is_shared = self.plan.kind.shares_tables();
         let helper_of = self.plan.heads.helper_of.filter(|_| is_shared);
         helper_of.map(|_| self.tasks.len())
     }
@@ -191,7 +166,7 @@ impl Spec {
     /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network
     /// for both.
     pub fn takes(&self) -> Option<[usize; 2]> {
-        let is_shared = self.plan.kind != NetworkKind::SingleTask;
+        let is_shared = self.plan.kind.shares_tables();
         self.plan.heads.takes.filter(|_| is_shared)
     }
 

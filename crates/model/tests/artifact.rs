@@ -6,13 +6,12 @@ mod calibration;
 mod manifest;
 
 use ncs_features::{
-    Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Objective, Pooling, Population,
-    Schema, Table, Task, Values,
+    Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Pooling, Schema, Table, Values,
 };
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    Calibrator, CounterRng, Gram, Masks, Model, Network, NetworkKind, NetworkPlan, Scorer,
-    SelfTest, Spec, Workspace, masks,
+    Calibrator, CounterRng, Masks, Model, Network, NetworkKind, Scorer, SelfTest, Spec, Workspace,
+    masks,
 };
 use std::fs;
 use std::path::Path;
@@ -35,14 +34,7 @@ fn schema() -> Schema {
         max_values: None,
         missing: vec![],
     };
-    let task = |name: &str| Task {
-        name: name.into(),
-        label: name.into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
-    };
+    use ncs_testkit::task;
     let table = |(name, ids): (&str, IdSpace)| Table {
         name: name.into(),
         ids,
@@ -123,15 +115,7 @@ fn artifact(kind: NetworkKind) -> Artifact {
 }
 
 fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
-    let plan = NetworkPlan {
-        kind,
-        dim: 3,
-        hidden: vec![6, 5],
-        gram: Gram::Full,
-        dropout: 0.0,
-        table_deviation: Some(0.5),
-        heads: ncs_model::Heads::default(),
-    };
+    let plan = ncs_testkit::network(kind, 3, &[6, 5]);
     let schema = Arc::new(schema);
     let spec = Spec::of(&schema, &plan);
     let mut model = Model::new(spec.clone(), CounterRng::new(2, "weights"));

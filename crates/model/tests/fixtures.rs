@@ -1,19 +1,13 @@
 //! Tests of the forward and backward pass against fixtures of the authors' network: `../shared/reference`.
 
-use ncs_features::{Batch, FieldIds, Pooling};
+use ncs_features::Pooling;
 use ncs_model::kernels::SimdLevel;
-use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan,
-    Real, SparseRows, Spec, TableSpec, Weights, Workspace, masks,
-};
+use ncs_model::{Gradient, HeadRows, Mask, Model, NetworkKind, Real, Workspace, masks};
+use ncs_testkit::Reference;
 use serde_json::Value;
 use std::sync::Arc;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/reference/");
-
-struct Fixture {
-    arrays: Value,
-}
 
 fn read(file: &str) -> Option<Value> {
     let Ok(text) = std::fs::read_to_string(format!("{FOLDER}{file}")) else {
@@ -21,127 +15,6 @@ fn read(file: &str) -> Option<Value> {
         return None;
     };
     Some(serde_json::from_str(&text).unwrap())
-}
-
-impl Fixture {
-    fn open() -> Option<Fixture> {
-        let mut file = read("ncs_fixture.json")?;
-        Some(Fixture {
-            arrays: file["arrays"].take(),
-        })
-    }
-
-    fn array(&self, name: &str) -> Vec<f64> {
-        let array = self.arrays[name]["data"].as_array();
-        let array = array.unwrap_or_else(|| panic!("no {name}"));
-        array.iter().map(|x| x.as_f64().unwrap()).collect()
-    }
-
-    fn model<R: Real>(&self, kind: NetworkKind, pooling: Pooling) -> Model<R> {
-        let mut model = Model::new(spec(kind, pooling), CounterRng::new(1, "weights"));
-        let numbers = |name: &str| self.array(name).into_iter().map(R::of).collect::<Vec<R>>();
-        let names = [
-            "fc_0_w", "fc_0_b", "fc_1_w", "fc_1_b", "ctr_w", "ctr_b", "cvr_w", "cvr_b",
-        ];
-        let table = |name: &str| {
-            let values = numbers(&format!("init/emb/{name}"));
-            SparseRows {
-                ids: (0..values.len() as u32 / 4).collect(),
-                values,
-            }
-        };
-        let weights = Weights {
-            dense: names
-                .iter()
-                .flat_map(|name| numbers(&format!("init/{name}")))
-                .collect(),
-            tables: ["uid", "vid", "cat", "tag"].map(table).into(),
-        };
-        model.network_mut(0).restore(&weights).unwrap();
-        model
-    }
-
-    fn masks(&self) -> Masks {
-        let layer = |task: &str, l: usize, (inputs, outputs)| {
-            let bits = self.array(&format!("mask/{task}/fc_{l}"));
-            Mask::from_fn(inputs, outputs, |position| bits[position] == 1.0)
-        };
-        let task = |task| vec![layer(task, 0, (60, 16)), layer(task, 1, (16, 8))];
-        Masks {
-            tasks: vec![task("ctr"), task("cvr")],
-            owners: None,
-        }
-    }
-
-    fn batch(&self) -> Batch {
-        let ids = |field: &str| -> Vec<u32> {
-            let ids = self.array(&format!("batch/00/ids/{field}"));
-            ids.into_iter().map(|id| id as u32).collect()
-        };
-        let single = |field| FieldIds {
-            ids: ids(field),
-            ..FieldIds::default()
-        };
-        let list = |field: &str| {
-            let padded = ids(field);
-            let lengths = self.array(&format!("batch/00/len/{field}"));
-            let width = padded.len() / lengths.len();
-            let mut list = FieldIds {
-                offsets: vec![0],
-                ..FieldIds::default()
-            };
-            for (row, length) in padded.chunks(width).zip(lengths) {
-                list.ids.extend(&row[..length as usize]);
-                list.offsets.push(list.ids.len() as u32);
-            }
-            list
-        };
-        let single_fields = ["uid", "vid", "svid", "cat"].map(single).into_iter();
-        Batch {
-            n_rows: 32,
-            fields: single_fields.chain(["tags", "ucat"].map(list)).collect(),
-            ..Batch::default()
-        }
-    }
-}
-
-fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
-    let table = |name: &str, rows| TableSpec {
-        name: name.into(),
-        rows,
-        unknown: None,
-    };
-    let field = |table, pooling| FieldSpec {
-        table,
-        pooling,
-        pieces: None,
-    };
-    Spec {
-        fields: vec![
-            field(0, None),
-            field(1, None),
-            field(1, None),
-            field(2, None),
-            field(3, Some(pooling)),
-            field(2, Some(pooling)),
-        ],
-        tables: vec![
-            table("uid", 40),
-            table("vid", 60),
-            table("cat", 9),
-            table("tag", 25),
-        ],
-        tasks: vec!["ctr".into(), "cvr".into()],
-        plan: NetworkPlan {
-            kind,
-            dim: 4,
-            hidden: vec![16, 8],
-            gram: Gram::Full,
-            dropout: 0.0,
-            table_deviation: None,
-            heads: ncs_model::Heads::default(),
-        },
-    }
 }
 
 fn close(actual: &[f64], expected: &[f64], tolerance: f64, what: &str) {
@@ -156,7 +29,7 @@ fn wide<R: Real>(values: &[R]) -> Vec<f64> {
 }
 
 fn check_gradient<R: Real>(
-    fixture: &Fixture,
+    fixture: &Reference,
     model: &Model<R>,
     gradient: &Gradient<R>,
     prefix: &str,
@@ -169,10 +42,9 @@ fn check_gradient<R: Real>(
         for (range, part) in [(&layer.weights, "w"), (&layer.bias, "b")] {
             let key = format!("{prefix}/{name}_{part}");
             let actual = wide(&dense[range.clone()]);
-            if fixture.arrays[&key].is_null() {
-                assert!(actual.iter().all(|&gradient| gradient == 0.0), "{key}");
-            } else {
-                close(&actual, &fixture.array(&key), tolerance, &key);
+            match fixture.find(&key) {
+                None => assert!(actual.iter().all(|&gradient| gradient == 0.0), "{key}"),
+                Some(expected) => close(&actual, expected, tolerance, &key),
             }
         }
     }
@@ -183,7 +55,7 @@ fn check_gradient<R: Real>(
         for (&id, gradients) in table.ids.iter().zip(table.values.chunks(4)) {
             actual[id as usize * 4..id as usize * 4 + 4].copy_from_slice(&wide(gradients));
         }
-        close(&actual, &expected, tolerance, &key);
+        close(&actual, expected, tolerance, &key);
     }
 }
 
@@ -202,13 +74,13 @@ fn fixed_gradients<R: Real>(
 }
 
 fn check_pool<R: Real>(
-    fixture: &Fixture,
+    fixture: &Reference,
     pooling: Pooling,
     pool: &str,
     level: SimdLevel,
     tolerance: f64,
 ) {
-    let batch = fixture.batch();
+    let batch = fixture.batch(0);
     let mut model: Model<R> = fixture.model(NetworkKind::SparseSharing, pooling);
     let mut workspace = Workspace::at_level(1, level);
     let mut gradient = Gradient::default();
@@ -219,7 +91,7 @@ fn check_pool<R: Real>(
         network.forward(&batch, &subnets, &mut workspace);
         let prefix = format!("fwd/{pool}/{name}");
         let key = format!("{prefix}/logit_{name}");
-        close(&workspace.logits(0), &fixture.array(&key), tolerance, &key);
+        close(&workspace.logits(0), fixture.array(&key), tolerance, &key);
         let gradients = fixture.array(&format!("{prefix}/dlogit/{loss}"));
         let gradients = [gradients.iter().map(|gradient| factor * gradient).collect()];
         let gradients = fixed_gradients(&gradients);
@@ -248,13 +120,16 @@ fn check_pool<R: Real>(
         let key = format!("{prefix}/logit_{name}");
         close(
             &workspace.logits(head),
-            &fixture.array(&key),
+            fixture.array(&key),
             tolerance,
             &key,
         );
     }
-    let gradients =
-        ["ctr", "cvr"].map(|name| fixture.array(&format!("{prefix}/dlogit/esmm_{name}")));
+    let gradients = ["ctr", "cvr"].map(|name| {
+        fixture
+            .array(&format!("{prefix}/dlogit/esmm_{name}"))
+            .to_vec()
+    });
     let gradients = fixed_gradients(&gradients);
     network.learn(
         &batch,
@@ -275,7 +150,7 @@ fn check_pool<R: Real>(
 
 #[test]
 fn logits_and_gradients_match_the_authors_code() {
-    let Some(fixture) = Fixture::open() else {
+    let Some(fixture) = Reference::open() else {
         return;
     };
     for (pooling, pool) in [(Pooling::PaddedMean, "padded"), (Pooling::Mean, "masked")] {

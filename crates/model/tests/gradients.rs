@@ -40,13 +40,8 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
         ],
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
-            kind,
-            dim: 3,
-            hidden: hidden.into(),
             gram,
-            dropout: 0.0,
-            table_deviation: Some(0.5),
-            heads: ncs_model::Heads::default(),
+            ..ncs_testkit::network(kind, 3, hidden)
         },
     }
 }

@@ -4,8 +4,8 @@
 use ncs_features::{Batch, FieldIds};
 use ncs_model::kernels::SimdLevel;
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan,
-    Real, SparseRows, Spec, TableSpec, Weights, Workspace, sigmoid,
+    CounterRng, FieldSpec, Gradient, HeadRows, Mask, Masks, Model, NetworkKind, NetworkPlan, Real,
+    SparseRows, Spec, TableSpec, Weights, Workspace, sigmoid,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -66,13 +66,8 @@ impl Input {
             tables: self.tables.iter().enumerate().map(table).collect(),
             tasks: vec!["ctr".into(), "cvr".into()],
             plan: NetworkPlan {
-                kind,
-                dim: self.dim,
-                hidden: self.hidden.clone(),
-                gram: Gram::Full,
-                dropout: 0.0,
                 table_deviation: None,
-                heads: ncs_model::Heads::default(),
+                ..ncs_testkit::network(kind, self.dim, &self.hidden)
             },
         }
     }

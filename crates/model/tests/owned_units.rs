@@ -1,12 +1,10 @@
 //! Tests of hidden units owned by a task: gradients, dependencies of a task's subnetwork, requests, files.
 
-use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Population, Schema, Table, Task,
-};
+use ncs_features::{Batch, Field, FieldIds, HashFunction, IdSpace, Schema, Table};
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    CounterRng, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, RankBuffers,
-    Ranker, Real, Scorer, Spec, UnitOwners, Workspace, masks,
+    CounterRng, Gradient, HeadRows, Masks, Model, NetworkKind, RankBuffers, Ranker, Real, Scorer,
+    Spec, UnitOwners, Workspace, masks,
 };
 use std::fs;
 use std::sync::Arc;
@@ -24,14 +22,7 @@ fn schema(n_tasks: usize) -> Schema {
         max_values: None,
         missing: vec![],
     };
-    let task = |name: &str| Task {
-        name: name.into(),
-        label: name.into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
-    };
+    use ncs_testkit::task;
     let table = Table {
         name: "word".into(),
         ids: IdSpace::Hash {
@@ -70,15 +61,7 @@ fn batch(n_rows: usize) -> Batch {
 }
 
 fn spec(n_tasks: usize, hidden: &[usize]) -> Spec {
-    let plan = NetworkPlan {
-        kind: NetworkKind::SparseSharing,
-        dim: 3,
-        hidden: hidden.into(),
-        gram: Gram::Full,
-        dropout: 0.0,
-        table_deviation: Some(0.5),
-        heads: ncs_model::Heads::default(),
-    };
+    let plan = ncs_testkit::network(NetworkKind::SparseSharing, 3, hidden);
     Spec::of(&schema(n_tasks), &plan)
 }
 

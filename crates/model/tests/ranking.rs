@@ -1,8 +1,7 @@
 //! Tests of the ranker against the scorer on rows that hold context and candidate together.
 
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
-    Schema, Table, Task,
+    Batch, Field, FieldIds, HashFunction, IdSpace, Piecewise, Pooling, Schema, Table,
 };
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::kernels::SimdLevel;
@@ -67,14 +66,7 @@ fn schema() -> Schema {
         max_values: None,
         missing: vec![],
     };
-    let task = |name: &str| Task {
-        name: name.into(),
-        label: name.into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
-    };
+    use ncs_testkit::task;
     let table = |name: &str| Table {
         name: name.into(),
         ids: IdSpace::Hash {

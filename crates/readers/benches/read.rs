@@ -54,14 +54,7 @@ fn schema() -> Schema {
         },
         range: None,
     };
-    let task = |name: &str| Task {
-        name: name.into(),
-        label: name.into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
-    };
+    use ncs_testkit::task;
     Schema {
         value_rule: ncs_features::ValueRule::CURRENT,
         fields: names().enumerate().map(field).collect(),

@@ -41,6 +41,20 @@ impl Default for BatchPlan {
 }
 
 impl Cache {
+    /// Returns the first `n_rows` rows (or all, if fewer), in file order.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn first_rows(&self, n_rows: usize) -> Result<Batch, CacheError> {
+        let plan = BatchPlan {
+            rows_per_batch: n_rows,
+            prefetch: false,
+            ..Default::default()
+        };
+        let first = self.batches(plan).next();
+        first.unwrap_or_else(|| Ok(self.part().layout.empty_batch()))
+    }
+
     /// Returns the batches of one pass over the cache.
     ///
     /// Errors (an unreadable or damaged file) come as an item; no item follows one.

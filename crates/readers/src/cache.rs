@@ -32,9 +32,9 @@ pub(crate) use file::{BlockEntry, PartFile};
 pub(crate) use folder::Folder;
 pub(crate) use writer::PartWriter;
 
-use crate::prepare::Report;
+use crate::report::Report;
 use ncs_features::system::after;
-use ncs_features::{Batch, LabelCounts, Schema};
+use ncs_features::{LabelCounts, Schema};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,20 +91,6 @@ impl Cache {
     /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.part.path
-    }
-
-    /// Returns the first `n_rows` rows (or all, if fewer), in file order.
-    ///
-    /// # Errors
-    /// The file cannot be read or is damaged.
-    pub fn first_rows(&self, n_rows: usize) -> Result<Batch, CacheError> {
-        let plan = crate::batches::BatchPlan {
-            rows_per_batch: n_rows,
-            prefetch: false,
-            ..Default::default()
-        };
-        let first = self.batches(plan).next();
-        first.unwrap_or_else(|| Ok(self.part.layout.empty_batch()))
     }
 
     pub(crate) fn part(&self) -> &Arc<PartFile> {

@@ -3,7 +3,7 @@
 use crate::encoding::{Decoded, Encoding};
 use crate::kinds::{unread, unread_text};
 use crate::source::ReadError;
-use crate::tfrecord::{self, HEADER_BYTES};
+use ncs_features::record_bytes::{HEADER_BYTES, is_start};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -93,7 +93,7 @@ impl BufRead for Input {
 fn decompressed(mut file: BufReader<Counted>) -> io::Result<Box<dyn BufRead + Send>> {
     let start = file.fill_buf()?;
     // The length of a plain TFRecord's first record may look like anything; its checksum identifies it.
-    if tfrecord::is_start(start) {
+    if is_start(start) {
         return Ok(Box::new(file));
     }
     if start.starts_with(&[0x1F, 0x8B]) {
@@ -124,7 +124,7 @@ fn is_zlib(start: &[u8]) -> bool {
     let mut first = [0; HEADER_BYTES];
     let mut decoder = flate2::bufread::ZlibDecoder::new(start);
     match decoder.read_exact(&mut first) {
-        Ok(()) => second != b'^' || tfrecord::is_start(&first),
+        Ok(()) => second != b'^' || is_start(&first),
         // A stream of fewer bytes.
         Err(_) => {
             second != b'^'

@@ -1,6 +1,6 @@
 //! Kinds of bytes that no reader here reads, known by how they begin.
 
-use crate::tfrecord::is_start;
+use ncs_features::record_bytes::is_start;
 
 /// Returns the kind of a file by its first bytes, with advice; `None` if the file may be readable.
 pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {

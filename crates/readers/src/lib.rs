@@ -22,6 +22,7 @@ mod parquet;
 mod partitions;
 pub mod plan;
 pub mod prepare;
+mod report;
 pub mod rows;
 mod shuffle;
 pub mod source;

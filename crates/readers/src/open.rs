@@ -202,7 +202,7 @@ fn format_by_content(path: &Path) -> Result<Option<Format>, ReadError> {
         .fill_buf()
         .map_err(|error| ReadError::reading(path, 0, error))?;
     Ok(match start {
-        _ if tfrecord::is_start(start) => Some(Format::TfRecord),
+        _ if ncs_features::record_bytes::is_start(start) => Some(Format::TfRecord),
         _ if start.starts_with(b"PAR1") => Some(Format::Parquet),
         _ if start.starts_with(arrow::MAGIC) => Some(Format::Arrow),
         _ => None,

@@ -13,12 +13,13 @@ use crate::plan::{DataPlan, Split};
 use crate::rows::{FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::{LatestError, Part};
-use ncs_features::{ColumnCoverage, Field, FitError, LabelCounts, Schema, SchemaPlan, Task};
-use serde::{Deserialize, Serialize};
+use ncs_features::{Field, FitError, Schema, SchemaPlan, Task};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use crate::report::{FileReport, PartReport, Report};
 
 /// A data set as ids in the cache.
 #[derive(Clone, Debug)]
@@ -37,48 +38,6 @@ pub struct Prepared {
     pub key: [u8; 32],
     /// True if it was in the cache already.
     pub was_cached: bool,
-}
-
-/// Report on the rows that were read, part by part.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// The parts that have rows.
-    pub parts: Vec<PartReport>,
-    /// Rows that could not be read and were left out.
-    pub broken_rows: u64,
-    /// Notes about the files: files without rows, rows that look wrong.
-    #[serde(default)]
-    pub notes: Vec<String>,
-    /// The files, in their order. Empty where an earlier version wrote the cache.
-    #[serde(default)]
-    pub files: Vec<FileReport>,
-    /// For each field, whether its ids differ between training rows: one that is always the same, unknown
-    /// or missing teaches nothing. Empty where an earlier version wrote the cache.
-    #[serde(default)]
-    pub varies: Vec<bool>,
-}
-
-/// A file that was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileReport {
-    /// The part under which the plan lists it.
-    pub part: Part,
-    /// The file.
-    pub path: String,
-    /// Its rows that can be used.
-    pub rows: u64,
-}
-
-/// Counts of one part.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PartReport {
-    /// The part.
-    pub part: Part,
-    /// Its rows and labels.
-    pub labels: LabelCounts,
-    /// Its columns, against the values of the training rows, in the order of the features.
-    #[serde(default)]
-    pub columns: Vec<ColumnCoverage>,
 }
 
 /// Progress of a pass over the files.

@@ -423,13 +423,8 @@ impl ReadError {
 
 /// Returns `; the nearest is "click"` if some name is similar to `column`.
 fn nearest(column: &str, present: &[String]) -> String {
-    let start = |name: &str| shown::start(name).to_lowercase();
-    let wanted = start(column);
-    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &start(name));
-    let scored = present.iter().map(|name| (likeness(name), name));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match best.filter(|(likeness, _)| *likeness > 0.8) {
-        Some((_, name)) => format!("; the nearest is {:?}", shown::start(name)),
+    match shown::nearest(column, present.iter().map(String::as_str)) {
+        Some(name) => format!("; the nearest is {:?}", shown::start(name)),
         None => String::new(),
     }
 }

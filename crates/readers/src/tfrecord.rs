@@ -7,34 +7,11 @@ use crate::columns::{LONGEST_LIST, LONGEST_ROW, ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::source::ReadError;
 use ncs_features::columns::ColumnBuilder;
+use ncs_features::record_bytes::{HEADER_BYTES, length, masked_crc, varint};
 use ncs_features::value::widen;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-/// Length and its checksum.
-pub(crate) const HEADER_BYTES: usize = 12;
-
-/// CRC-32C, rotated and moved, as the format asks for.
-pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-        .rotate_right(15)
-        .wrapping_add(0xA282_EAD8)
-}
-
-/// Returns true if a file of records may start with these bytes.
-pub(crate) fn is_start(bytes: &[u8]) -> bool {
-    bytes
-        .first_chunk()
-        .is_some_and(|header| length(header).is_some())
-}
-
-/// Returns the length in a header; `None` if the checksum is wrong.
-fn length(header: &[u8; HEADER_BYTES]) -> Option<u64> {
-    let (length, crc) = header.split_at(8);
-    let is_right = masked_crc(length).to_le_bytes() == crc;
-    is_right.then(|| u64::from_le_bytes(length.try_into().expect("8 of 12 bytes")))
-}
 
 /// A file of examples, read record by record.
 pub(crate) struct TfRecord {
@@ -358,30 +335,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Seven bits a byte, the lowest first.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    /// The header is the one that TensorFlow wrote before a record of 872 bytes.
-    #[test]
-    fn checksums_are_those_of_tensorflow() {
-        assert_eq!(masked_crc(&872u64.to_le_bytes()), 0x7DC9_AD04);
-    }
 
     #[test]
     fn lists_are_read_packed_or_not() {

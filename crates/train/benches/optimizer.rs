@@ -4,19 +4,21 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds,
-    Spec, TableSpec, embedding_gradients, masks,
+    CounterRng, FieldSpec, Gradient, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds, Spec,
+    TableSpec, embedding_gradients, masks,
 };
-use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 use rayon::ThreadPoolBuilder;
 use std::sync::Arc;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 const SETTINGS: OptimSettings = OptimSettings {
     network: ADAM,
@@ -62,13 +64,8 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
         tables: (0..n_tables).map(table).collect(),
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
-            kind,
-            dim: DIM,
-            hidden: vec![512, 256, 128],
-            gram: Gram::Full,
-            dropout: 0.0,
             table_deviation: Some(0.01),
-            heads: ncs_model::Heads::default(),
+            ..ncs_testkit::network(kind, DIM, &[512, 256, 128])
         },
     }
 }

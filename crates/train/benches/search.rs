@@ -3,27 +3,28 @@
 
 use divan::Bencher;
 use ncs_features::{
-    Field, HashFunction, IdSpacePlan, NumericPlan, Objective, Pooling, Population, SchemaPlan,
-    TablePlan, Task,
+    Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, Population, SchemaPlan, TablePlan, Task,
 };
-use ncs_model::{Gram, NetworkKind, NetworkPlan};
+use ncs_model::{NetworkKind, NetworkPlan};
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, write_log};
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
 use ncs_train::{
-    Decay, Keep, NoopListener, Optimizer, Pick, Rewind, Run, Schedule, SearchKind, SearchPlan,
-    Shrinkage, Steps, TrainPlan,
+    Decay, Keep, NoopListener, Optimizer, OptimizerKind, Pick, Rewind, Run, Schedule, SearchKind,
+    SearchPlan, Shrinkage, Steps, TrainPlan,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::tempdir;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 
 fn main() {
@@ -32,13 +33,8 @@ fn main() {
 
 fn network(dim: usize) -> NetworkPlan {
     NetworkPlan {
-        kind: NetworkKind::SparseSharing,
-        dim,
-        hidden: vec![64, 32],
-        gram: Gram::Full,
-        dropout: 0.0,
         table_deviation: Some(0.01),
-        heads: ncs_model::Heads::default(),
+        ..ncs_testkit::network(NetworkKind::SparseSharing, dim, &[64, 32])
     }
 }
 
@@ -65,16 +61,12 @@ fn schema() -> SchemaPlan {
         },
     };
     let task = |(number, name): (usize, &str)| Task {
-        name: name.into(),
-        label: name.into(),
         population: if number == 0 {
             Population::All
         } else {
             Population::Where(0)
         },
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
+        ..ncs_testkit::task(name)
     };
     let names = || FIELDS.iter().map(|(name, _)| *name);
     SchemaPlan {
@@ -131,7 +123,7 @@ fn plan() -> TrainPlan {
         table_optimizer: ADAM,
         schedule: Schedule {
             warmup_steps: 0,
-            decay: Decay::None,
+            decay: Decay::None {},
         },
         weight_decay: 0.0,
         clip_norm: None,
@@ -153,7 +145,7 @@ fn plan() -> TrainPlan {
             rewind: Rewind::Initial,
             seed: None,
             control: ncs_train::Control::None,
-            pick: Pick::BestValidation,
+            pick: Pick::Best,
         },
         parity_stale_momentum: false,
     }

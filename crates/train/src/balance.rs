@@ -1,5 +1,7 @@
 //! Methods that combine the losses of several tasks into one step: learned weights, and gradients without conflict.
 
+use crate::evidence::Evidence;
+use crate::plan::Balance;
 use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +60,28 @@ impl LogVariances {
     }
 }
 
+/// Returns the gradient of a joint step from those of its heads, and the part of its step that each table row makes,
+/// `[table][id of the gradient]`; empty: the whole step. `evidence` is that of each head.
+pub(crate) fn combine(
+    balance: Balance,
+    gradients: Vec<Gradient>,
+    evidence: &[Option<&Evidence>],
+) -> (Gradient, Vec<Vec<f32>>) {
+    let of_heads = evidence.iter().zip(&gradients);
+    let mut shares: Vec<Vec<Vec<f32>>> = of_heads
+        .map(|(evidence, gradient)| evidence.map_or(Vec::new(), |own| own.parts(gradient)))
+        .collect();
+    let parts = match evidence.iter().all(Option::is_some) {
+        true => relative_to_the_largest(&mut shares),
+        false => Vec::new(),
+    };
+    let sum = match balance {
+        Balance::PcGrad => without_conflict(&gradients),
+        _ => sum_in_part(gradients, &shares),
+    };
+    (sum, parts)
+}
+
 /// The sum of the tasks' gradients of one batch, each without its part against another's (PCGrad: Yu et
 /// al. 2020, algorithm 1): where `g_i . g_j < 0`, `g_i -= (g_i . g_j) / |g_j|^2 g_j`, the others in
 /// their order from the next task on. Layers and tables are one vector.
@@ -103,7 +127,7 @@ fn dot(a: &Gradient, b: &Gradient) -> f64 {
 ///
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.
-pub(crate) fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
+fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
     let scaled = gradients
         .into_iter()
         .zip(parts)
@@ -126,7 +150,7 @@ pub(crate) fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> 
 /// Divides the factors of each table row, `parts[task][table][id of the gradient]`, by the largest of the tasks', and
 /// returns the largest. A sum of scaled gradients needs a step scaled by that factor, since a factor
 /// on the whole gradient cancels in Adam.
-pub(crate) fn relative_to_the_largest(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
+fn relative_to_the_largest(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
     let Some((first, others)) = parts.split_first() else {
         return Vec::new();
     };

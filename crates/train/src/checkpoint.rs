@@ -3,19 +3,28 @@
 //! Writing needs only a buffer of memory: tensors are written in place, and of embedding tables only the initialised
 //! rows. Resuming reads the whole file, then fills tables and moments from it.
 
-use crate::error::TrainError;
-use crate::optim::NetworkState;
-use crate::slots::{Best, BestSlot};
-use crate::trainer::{State, Trainer};
-use ncs_model::{
-    Entry, Network, PickedRows, SlotRows, SparseRows, Table, TensorFile, TensorFileError, Values,
-    Weights, tensor_file,
-};
+use crate::averages::Averages;
+use crate::best_weights::{Best, BestSlot, BestWeights};
+use crate::error::{TrainError, unfit};
+use crate::gradient_sums::GradientSums;
+use crate::optim::{NetworkState, Optimizers};
+use crate::progress::Progress;
+use crate::tensors::{Tensors, read, read_weights};
+use ncs_model::{Model, Network, PickedRows, SlotRows, Table, TensorFile, Values, Weights};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+/// What a checkpoint holds of a training.
+pub(crate) struct Checkpointed<'t> {
+    pub(crate) model: &'t mut Model,
+    pub(crate) optimizers: &'t mut Optimizers,
+    pub(crate) progress: &'t mut Progress,
+    pub(crate) best: &'t mut BestWeights,
+    pub(crate) gradients: &'t mut [GradientSums],
+    pub(crate) averages: Option<&'t mut Averages>,
+}
 
 /// Decides when a checkpoint is due by the clock: a crash must not cost more than that much work.
 #[derive(Debug)]
@@ -66,7 +75,7 @@ pub(crate) struct Saved {
 /// State other than tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedState {
-    state: State,
+    state: Progress,
     #[serde(rename = "towers")]
     networks: Vec<SavedNetwork>,
     /// For each slot.
@@ -106,124 +115,62 @@ impl Drawn {
     }
 }
 
-/// Tensors on their way into a file: borrowed, so that writing them takes no second copy.
-#[derive(Default)]
-pub(crate) struct Tensors<'a> {
-    entries: Vec<Entry<'a>>,
-}
-
-impl<'a> Tensors<'a> {
-    fn add(&mut self, name: String, n_values: usize, values: Values<'a>) {
-        self.entries.push(Entry {
-            name,
-            shape: vec![n_values],
-            values,
-        });
-    }
-
-    fn floats(&mut self, name: String, values: &'a [f32]) {
-        self.add(name, values.len(), Values::F32(values));
-    }
-
-    /// The weights of a network, under names that begin with `prefix`.
-    pub(crate) fn weights(&mut self, prefix: &str, weights: &'a Weights) {
-        self.floats(format!("{prefix}.dense"), &weights.dense);
-        for (t, table) in weights.tables.iter().enumerate() {
-            let ids = Values::U32(&table.ids);
-            self.add(format!("{prefix}.table.{t}.ids"), table.ids.len(), ids);
-            self.floats(format!("{prefix}.table.{t}.values"), &table.values);
+/// Adds a network and its optimizer in their current state; of embedding tables, only the initialised rows.
+fn add_network<'a>(
+    tensors: &mut Tensors<'a>,
+    number: usize,
+    (network, state): (&'a Network, &'a NetworkState),
+    drawn: &'a [Drawn],
+) {
+    tensors.floats(format!("tower.{number}.dense"), &network.dense);
+    tensors.floats(format!("m.{number}.dense"), &state.dense.first);
+    tensors.floats(format!("v.{number}.dense"), &state.dense.second);
+    let tables = network.tables.iter().zip(&state.tables).zip(drawn);
+    for (k, ((table, moments), drawn)) in tables.enumerate() {
+        let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
+        tensors.add(name("ids"), drawn.ids.len(), Values::U32(&drawn.ids));
+        for (name, rows) in [
+            (name("values"), table.rows()),
+            (name("moments"), moments.rows()),
+        ] {
+            let picked = &drawn.slots;
+            let n_values = picked.len() * rows.width();
+            tensors.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
         }
     }
-
-    /// Adds a network and its optimizer in their current state; of embedding tables, only the initialised rows.
-    fn network(
-        &mut self,
-        number: usize,
-        network: &'a Network,
-        state: &'a NetworkState,
-        drawn: &'a [Drawn],
-    ) {
-        self.floats(format!("tower.{number}.dense"), &network.dense);
-        self.floats(format!("m.{number}.dense"), &state.dense.first);
-        self.floats(format!("v.{number}.dense"), &state.dense.second);
-        let tables = network.tables.iter().zip(&state.tables).zip(drawn);
-        for (k, ((table, moments), drawn)) in tables.enumerate() {
-            let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
-            self.add(name("ids"), drawn.ids.len(), Values::U32(&drawn.ids));
-            for (name, rows) in [
-                (name("values"), table.rows()),
-                (name("moments"), moments.rows()),
-            ] {
-                let picked = &drawn.slots;
-                let n_values = picked.len() * rows.width();
-                self.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
-            }
-        }
-    }
-
-    /// Writes them beside and renames.
-    pub(crate) fn write(
-        &self,
-        path: &Path,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<(), TensorFileError> {
-        tensor_file::write(path, &self.entries, metadata).map(|_| ())
-    }
 }
 
-/// The weights that [`Tensors::weights`] wrote.
-pub(crate) fn read_weights(
-    file: &TensorFile,
-    prefix: &str,
-    n_tables: usize,
-) -> Result<Weights, TensorFileError> {
-    let table = |t: usize| {
-        Ok(SparseRows {
-            ids: file.u32(&format!("{prefix}.table.{t}.ids"))?,
-            values: file.f32(&format!("{prefix}.table.{t}.values"))?,
-        })
-    };
-    Ok(Weights {
-        dense: file.f32(&format!("{prefix}.dense"))?,
-        tables: (0..n_tables)
-            .map(table)
-            .collect::<Result<_, TensorFileError>>()?,
-    })
-}
-
-/// Writes all that a trainer is, from where it stands.
+/// Writes a training, from where it stands.
 pub(crate) fn save(
-    trainer: &mut Trainer<'_>,
+    training: Checkpointed<'_>,
     path: &Path,
     run: &str,
     phase: &str,
 ) -> Result<(), TrainError> {
-    let states = &mut trainer.optimizers.networks;
-    for (network, state) in trainer.model.networks().iter().zip(states) {
+    let states = &mut training.optimizers.networks;
+    for (network, state) in training.model.networks().iter().zip(states) {
         let tables = state.tables.iter_mut().zip(&network.tables);
         tables.for_each(|(moments, table)| moments.follow(table));
     }
-    let trainer = &*trainer;
     let mut tensors = Tensors::default();
-    let networks = trainer.model.networks();
+    let networks = training.model.networks();
     let drawn = |network: &Network| network.tables.iter().map(Drawn::of).collect();
     let drawn: Vec<Vec<Drawn>> = networks.iter().map(drawn).collect();
-    let states = &trainer.optimizers.networks;
+    let states = &training.optimizers.networks;
     for (t, (network, state)) in networks.iter().zip(states).enumerate() {
-        tensors.network(t, network, state, &drawn[t]);
+        add_network(&mut tensors, t, (network, state), &drawn[t]);
     }
-    let averages = trainer
-        .averages
-        .iter()
-        .flat_map(|averages| &averages.networks);
+    let averages = training.averages.iter();
+    let averages = averages.flat_map(|averages| &averages.networks);
     for (t, average) in averages.enumerate() {
         tensors.floats(format!("average.{t}.dense"), average);
     }
-    for (task, found) in trainer.gradients.iter().enumerate() {
+    for (task, found) in training.gradients.iter().enumerate() {
         tensors.floats(format!("gradients.{task}.sums"), &found.sums);
         tensors.floats(format!("gradients.{task}.squares"), &found.squares);
     }
-    let kept = unique_weights(&trainer.slots);
+    let slots = &training.best.slots;
+    let kept = unique_weights(slots);
     for (i, weights) in kept.iter().enumerate() {
         tensors.weights(&format!("best.{i}"), weights);
     }
@@ -232,13 +179,9 @@ pub(crate) fn save(
         counts: state.counts.clone(),
     };
     let state = SavedState {
-        state: trainer.state.clone(),
+        state: training.progress.clone(),
         networks: states.iter().map(network).collect(),
-        best: trainer
-            .slots
-            .iter()
-            .map(|slot| saved_best(slot, &kept))
-            .collect(),
+        best: slots.iter().map(|slot| saved_best(slot, &kept)).collect(),
         n_weights: kept.len(),
     };
     let state = serde_json::to_string(&state).expect("a state is plain data");
@@ -276,28 +219,13 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
     }))
 }
 
-/// A file that a run resumes from. One that is damaged costs what it held, and no more.
-pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
-    TensorFile::read(path).map_err(|error| match error {
-        TensorFileError::Damaged { problem, .. } => TrainError::Damaged {
-            path: path.to_owned(),
-            what: problem,
-        },
-        TensorFileError::DamagedTensor { tensor, .. } => TrainError::Damaged {
-            path: path.to_owned(),
-            what: format!("tensor {tensor:?} does not match its checksum"),
-        },
-        other => other.into(),
-    })
-}
-
 /// Makes a fresh trainer what the saved one was.
-pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), TrainError> {
-    let n_tables = trainer.model.spec().tables.len();
+pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), TrainError> {
+    let n_tables = training.model.spec().tables.len();
     let other = || unfit(&saved.path, "it is of another network".to_owned());
-    for t in 0..trainer.model.networks().len() {
-        let network = trainer.model.network_mut(t);
-        let state = &mut trainer.optimizers.networks[t];
+    for t in 0..training.model.networks().len() {
+        let network = training.model.network_mut(t);
+        let state = &mut training.optimizers.networks[t];
         let told = saved.state.networks.get(t).ok_or_else(other)?;
         let file = &saved.file;
         state.steps = told.steps;
@@ -319,13 +247,13 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
         }
     }
-    let averages = trainer.averages.iter_mut();
+    let averages = training.averages.into_iter();
     let averages = averages.flat_map(|averages| &mut averages.networks);
     for (t, average) in averages.enumerate() {
         let values = saved.file.f32_values(&format!("average.{t}.dense"))?;
         fill(average, values).ok_or_else(other)?;
     }
-    for (task, found) in trainer.gradients.iter_mut().enumerate() {
+    for (task, found) in training.gradients.iter_mut().enumerate() {
         for (what, numbers) in [("sums", &mut found.sums), ("squares", &mut found.squares)] {
             let values = saved.file.f32_values(&format!("gradients.{task}.{what}"))?;
             fill(numbers, values).ok_or_else(other)?;
@@ -335,7 +263,7 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
     let kept: Vec<Arc<Weights>> = (0..saved.state.n_weights)
         .map(weights)
         .collect::<Result<_, _>>()?;
-    for (slot, best) in trainer.slots.iter_mut().zip(&saved.state.best) {
+    for (slot, best) in training.best.slots.iter_mut().zip(&saved.state.best) {
         let best = best.as_ref().map(|best| {
             let weights = best.weights.iter().map(|&i| kept.get(i).cloned());
             Some(Best {
@@ -346,25 +274,8 @@ pub(crate) fn restore(trainer: &mut Trainer<'_>, saved: &Saved) -> Result<(), Tr
         });
         slot.best = best.map(|best| best.ok_or_else(other)).transpose()?;
     }
-    trainer.state = saved.state.state.clone();
+    *training.progress = saved.state.state.clone();
     Ok(())
-}
-
-/// Makes the folder that a file is to lie in.
-pub(crate) fn make_folder_of(path: &Path) -> Result<(), TrainError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let made = std::fs::create_dir_all(folder);
-    made.map_err(|source| TrainError::Folder {
-        path: folder.to_owned(),
-        source,
-    })
-}
-
-pub(crate) fn unfit(path: &Path, what: String) -> TrainError {
-    TrainError::Unfit {
-        path: path.to_owned(),
-        what,
-    }
 }
 
 fn saved_best(slot: &BestSlot, kept: &[Arc<Weights>]) -> Option<SavedBest> {
@@ -418,6 +329,7 @@ fn fill_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_model::tensor_file;
 
     fn open_with(format: &[(&str, &str)]) -> Result<Option<Saved>, TrainError> {
         let folder = tempfile::tempdir().unwrap();

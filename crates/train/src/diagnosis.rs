@@ -93,7 +93,7 @@ fn layer(network: &Network) -> Option<String> {
 mod tests {
     use super::*;
     use ncs_features::{Field, FieldIds, Table};
-    use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+    use ncs_model::{CounterRng, Model, NetworkKind, Spec};
 
     fn schema() -> Schema {
         Schema {
@@ -123,15 +123,7 @@ mod tests {
 
     fn diagnosed(z: f32, weight: f32) -> String {
         let schema = schema();
-        let plan = NetworkPlan {
-            kind: NetworkKind::SharedBottom,
-            dim: 2,
-            hidden: vec![3],
-            gram: Gram::Full,
-            dropout: 0.0,
-            table_deviation: Some(0.5),
-            heads: Heads::default(),
-        };
+        let plan = ncs_testkit::network(NetworkKind::SharedBottom, 2, &[3]);
         let mut model: Model = Model::new(Spec::of(&schema, &plan), CounterRng::new(1, "weights"));
         model.network_mut(0).touch_all();
         model.network_mut(0).dense[0] = weight;

@@ -16,11 +16,13 @@
 //! assert!((gradients[1] - 1.0 / 6.0).abs() < 1e-15);
 //! ```
 
-use crate::loss::sigmoid;
+use crate::loss::{self, RowLoss, sigmoid};
 use ncs_features::schema::Objective;
+use serde::{Deserialize, Serialize};
 
 /// Loss of the conversion task.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EntireSpace {
     /// The product `p_c p_v` against click and conversion (ESMM: Ma et al. 2018, equation 4).
     Esmm,
@@ -47,12 +49,25 @@ pub enum EntireSpace {
 }
 
 /// Use of the propensities.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
 pub struct Propensity {
-    /// The smallest propensity that a row is divided by, in (0, 1].
+    /// Smallest propensity that a row is divided by.
+    #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0)))]
     pub floor: f64,
-    /// Weight of the product's loss, as ESMM has it.
+    /// Weight of the product's loss.
+    #[cfg_attr(feature = "settings", schemars(range(min = 0.0)))]
     pub ctcvr_weight: f64,
+}
+
+impl Default for Propensity {
+    fn default() -> Propensity {
+        Propensity {
+            floor: 0.05,
+            ctcvr_weight: 1.0,
+        }
+    }
 }
 
 impl EntireSpace {
@@ -68,7 +83,7 @@ impl EntireSpace {
 }
 
 /// A loss over the entire space for two tasks of a schema.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct FunnelLoss {
     /// The click task.
     pub click: usize,
@@ -167,9 +182,8 @@ impl FunnelLoss {
 
 /// Cross-entropy and its gradient by the logit.
 fn cross_entropy(z: f64, label: bool) -> (f64, f64) {
-    let y = f64::from(u8::from(label));
-    let value = z.max(0.0) - z * y + (-z.abs()).exp().ln_1p();
-    (value, sigmoid(z) - y)
+    let RowLoss { loss, gradient } = loss::cross_entropy(z, f64::from(u8::from(label)));
+    (loss, gradient)
 }
 
 /// Cross-entropy of `p_c p_v` with click and conversion. `1 - p_c p_v` is a sum of positive numbers.

@@ -2,7 +2,7 @@
 
 use ncs_model::TensorFileError;
 use ncs_readers::cache::CacheError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Training ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -114,4 +114,12 @@ pub enum TrainError {
         /// Why not.
         reason: String,
     },
+}
+
+/// The error of a file in the run's folder that is not what the run needs.
+pub(crate) fn unfit(path: &Path, what: String) -> TrainError {
+    TrainError::Unfit {
+        path: path.to_owned(),
+        what,
+    }
 }

@@ -20,20 +20,38 @@
 use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
 use ncs_features::{Batch, Population, Schema, Task};
-use ncs_model::TableGradient;
+use ncs_model::{Gradient, TableGradient};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// The rule's two numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the
+/// task's rate p.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "settings", schemars(rename = "EvidenceSettings"))]
+#[serde(default, deny_unknown_fields)]
 pub struct EvidenceRule {
-    /// The information at which a row moves by half of `cap`, above 0; `None`: derived for each table.
+    /// The information at which a row moves by half of cap; without it, derived for each table.
+    #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
     pub k: Option<f64>,
-    /// The part of a row with all the evidence in the world, in (0, 1].
+    /// The part of a row with all the evidence in the world.
+    #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0)))]
     pub cap: f64,
-    /// If true, the factor is relative to that of the task whose rows are counted.
+    /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
     pub guarded: bool,
+}
+
+impl Default for EvidenceRule {
+    /// Derived for each table.
+    fn default() -> EvidenceRule {
+        EvidenceRule {
+            k: None,
+            cap: 1.0,
+            guarded: false,
+        }
+    }
 }
 
 /// A task's part in each row of each table.
@@ -99,10 +117,14 @@ impl Evidence {
         }
     }
 
-    /// The part of the task in each row of a table's gradient.
-    pub(crate) fn parts_of(&self, table: usize, gradient: &TableGradient<f32>) -> Vec<f32> {
-        let part = |id: &u32| self.parts[table].get(id).copied().unwrap_or(0.0);
-        gradient.ids.iter().map(part).collect()
+    /// The part of the task in each row of a gradient, `[table][id of the gradient]`.
+    pub(crate) fn parts(&self, gradient: &Gradient) -> Vec<Vec<f32>> {
+        let tables = self.parts.iter().zip(&gradient.tables);
+        let of_table = |(parts, gradient): (&HashMap<u32, f32>, &TableGradient<f32>)| {
+            let part = |id: &u32| parts.get(id).copied().unwrap_or(0.0);
+            gradient.ids.iter().map(part).collect()
+        };
+        tables.map(of_table).collect()
     }
 }
 
@@ -216,12 +238,6 @@ mod tests {
     use super::*;
     use ncs_features::FieldIds;
 
-    const DERIVED: EvidenceRule = EvidenceRule {
-        k: None,
-        cap: 1.0,
-        guarded: false,
-    };
-
     #[test]
     fn a_guarded_part_is_measured_against_that_of_clicks() {
         let of = |parts: &[(u32, f32)]| Evidence {
@@ -272,7 +288,7 @@ mod tests {
         let differ = counted(|id| if id % 2 == 0 { 0.3 } else { -0.3 });
         let found = variance(&differ, pooled(&differ));
         assert!((0.07..0.12).contains(&found), "{found}");
-        let rule = DERIVED;
+        let rule = EvidenceRule::default();
         let rate = pooled(&differ);
         let information = 400.0 * rate * (1.0 - rate);
         let expected = information / (information + 1.0 / found);
@@ -286,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_table_whose_rows_do_not_differ_is_left_alone() {
-        let rule = DERIVED;
+        let rule = EvidenceRule::default();
         for counts in [
             HashMap::from([(1, [10, 1])]),
             HashMap::from([(1, [10, 1]), (2, [10, 1])]),

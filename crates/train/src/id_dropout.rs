@@ -12,21 +12,31 @@ use ncs_features::{Batch, Field, FieldIds, Schema};
 use ncs_model::CounterRng;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
+use serde::{Deserialize, Serialize};
 
 /// Maximum probability: training must see some ids, even if most later ids are new.
 const MOST: f64 = 0.9;
 
-/// Which ids become unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Which ids become unknown: by name or by a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "settings", schemars(rename = "IdDropout"))]
+#[serde(rename_all = "snake_case")]
 pub enum IdDropoutPlan {
+    /// In each column as many as are unknown in the validation rows.
+    Auto,
     /// None.
     #[default]
     None,
-    /// By the shares of unknown values in training and validation rows, column by column; none without
-    /// validation rows.
-    Auto,
-    /// This share of the ids of every column that has a row "unknown", in (0, 1).
-    Rate(f64),
+    /// This share of the ids of every column.
+    #[serde(untagged)]
+    Rate(
+        #[cfg_attr(
+            feature = "settings",
+            schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))
+        )]
+        f64,
+    ),
 }
 
 /// For each field the probability that an id becomes unknown in a step, and the row of unknown ids; `None`

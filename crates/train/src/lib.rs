@@ -5,8 +5,10 @@
 
 mod averages;
 pub mod balance;
+mod best_weights;
 pub mod calibrate;
 mod checkpoint;
+mod context;
 mod diagnosis;
 mod difference;
 mod earlier;
@@ -14,34 +16,38 @@ pub mod entire_space;
 mod error;
 pub mod events;
 mod evidence;
+mod gradient_sums;
 pub mod id_dropout;
 pub mod loss;
 pub mod optim;
 mod outcome;
+mod phase;
 pub mod plan;
 pub mod predict;
+mod progress;
 mod refit;
 mod run;
 mod schedule;
 mod search;
 mod shrinkage;
-mod slots;
-pub mod step;
+pub mod step_budget;
 mod step_loss;
 mod taken;
+mod tensors;
 mod trainer;
 
+pub use context::Training;
 pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
-    Balance, CommonUnits, Control, Decay, Keep, Optimizer, Pick, RateReaders, Rewind, Schedule,
-    SearchKind, SearchPlan, Shrinkage, Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, RateReaders,
+    Rewind, Schedule, SearchKind, SearchPlan, Shrinkage, Steps, TrainPlan,
 };
+pub use progress::ValidationRecord;
 pub use refit::RefitRows;
-pub use run::{Run, Trained, Training, check_labels, label_problems};
+pub use run::{Run, Trained, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};
 pub use taken::KappaPlan;
-pub use trainer::ValidationRecord;

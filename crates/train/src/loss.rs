@@ -112,7 +112,7 @@ pub fn row_loss(objective: Objective, logit: f64, label: f32) -> Option<RowLoss>
     }
 }
 /// `-y log p - (1 - y) log(1 - p)`, from the logit so that no logarithm of 0 is taken.
-fn cross_entropy(z: f64, y: f64) -> RowLoss {
+pub(crate) fn cross_entropy(z: f64, y: f64) -> RowLoss {
     RowLoss {
         loss: z.max(0.0) - z * y + (-z.abs()).exp().ln_1p(),
         gradient: sigmoid(z) - y,
@@ -175,11 +175,7 @@ mod tests {
 
     /// Uniform in [0, 1): SplitMix64.
     fn uniform(state: &mut u64) -> f64 {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        (ncs_features::hash::split_mix(state) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn random_label(objective: Objective, state: &mut u64) -> f32 {

@@ -1,8 +1,10 @@
 //! Start and end of a training: weights, masks and results.
 
+use crate::context::{SearchContext, Training};
 use crate::error::TrainError;
-use crate::run::{SearchContext, Training};
-use crate::trainer::{Phase, Trainer, ValidationRecord};
+use crate::phase::Phase;
+use crate::progress::ValidationRecord;
+use crate::trainer::Trainer;
 use ncs_eval::Predictions;
 use ncs_features::Schema;
 use ncs_model::artifact::{Artifact, WeightSet};
@@ -64,9 +66,9 @@ struct KeptNetwork {
 impl Outcome {
     /// The kept weights of a trainer; those of the end where no moment was kept.
     pub(crate) fn of(bench: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
-        let last = trainer.state.step;
-        let slots = trainer.slots.iter().map(|slot| {
-            let best = trainer.kept(slot);
+        let last = trainer.progress.step;
+        let slots = trainer.best.slots.iter().map(|slot| {
+            let best = trainer.best.kept(slot);
             let network = |(place, &network): (usize, &usize)| {
                 let found = trainer.model.network(network);
                 let own = found.tasks.iter().filter(|task| slot.tasks.contains(task));
@@ -89,7 +91,7 @@ impl Outcome {
             kept: slots.collect(),
             training: bench.training(&trainer.phase, last),
             phase: trainer.phase.clone(),
-            history: std::mem::take(&mut trainer.state.history),
+            history: std::mem::take(&mut trainer.progress.history),
         }
     }
 }

@@ -5,10 +5,11 @@ use crate::evidence::EvidenceRule;
 use crate::id_dropout::IdDropoutPlan;
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
+use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
 /// Everything about training and the mask search.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainPlan {
     /// Seed of the initial weights, the order of rows, and dropout.
     pub seed: u64,
@@ -83,20 +84,24 @@ fn chosen_batch(rows: u64) -> usize {
     fitting.clamp(least, most) as usize
 }
 
-/// For which tasks the step of a table row shrinks by the evidence of its labels ([`EvidenceRule`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// For which tasks the steps of table rows shrink by evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Shrinkage {
-    /// Tasks that count the rows of another.
+    /// Those that count the rows of another (tasks.*.where).
     Conversions,
-    /// All.
+    /// All: for logs with many ids and few labels for each.
     All,
-    /// The training runs once with each of the two, and each set of kept weights is that of the one that validates
-    /// better: all tasks only if significantly better.
+    /// Chosen on validation rows, task by task: the training runs twice, with each of the two, and a task's weights are those of
+    /// "all" where these validate better by more than two standard errors. Takes twice the time.
     Validated,
 }
 
-/// Order of the tasks' steps: in turn or joint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether tasks take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Steps {
     /// On each batch a step for each task in turn: the paper's.
     Alternating,
@@ -104,42 +109,92 @@ pub enum Steps {
     Joint,
 }
 
-/// Method that combines the losses of the tasks into one step; all but [`Balance::Fixed`] need joint steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the losses of the tasks become one joint step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// Their sum, each times its task's weight.
     Fixed,
-    /// Their sum with learned weights (Kendall et al. 2018).
+    /// Their sum with learned weights (Kendall et al. 2018); tasks.*.weight has no effect.
     Uncertainty,
-    /// Each task's gradient without its part against the others' (PCGrad: Yu et al. 2020).
+    /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
+    #[serde(rename = "pcgrad")]
     PcGrad,
 }
 
-/// An optimizer and its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Optimizer {
+/// An optimizer and its learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Optimizer {
+    /// Learning rate, before the schedule.
+    pub learning_rate: f64,
+    /// The update rule and its settings.
+    pub kind: OptimizerKind,
+}
+
+/// An optimizer, by name or with settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "settings", schemars(rename = "OptimizerSettings"))]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerKind {
     /// Adam.
     Adam {
-        /// Learning rate.
-        learning_rate: f32,
         /// Decay of the first moment.
-        beta1: f32,
+        #[serde(default = "beta1")]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0)))]
+        beta1: f64,
         /// Decay of the second moment.
-        beta2: f32,
+        #[serde(default = "beta2")]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0)))]
+        beta2: f64,
         /// Added to the root of the second moment.
-        epsilon: f32,
+        #[serde(default = "epsilon")]
+        #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
+        epsilon: f64,
     },
     /// Adagrad.
     Adagrad {
-        /// Learning rate.
-        learning_rate: f32,
         /// Added to the root of the accumulated squares.
-        epsilon: f32,
+        #[serde(default = "epsilon")]
+        #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
+        epsilon: f64,
     },
 }
 
+fn beta1() -> f64 {
+    0.9
+}
+
+fn beta2() -> f64 {
+    0.999
+}
+
+fn epsilon() -> f64 {
+    1e-8
+}
+
+impl OptimizerKind {
+    /// Adam with its usual settings.
+    pub fn adam() -> OptimizerKind {
+        OptimizerKind::Adam {
+            beta1: beta1(),
+            beta2: beta2(),
+            epsilon: epsilon(),
+        }
+    }
+
+    /// Returns the numbers that a weight takes in training: itself and its moments.
+    pub fn numbers_per_weight(self) -> u32 {
+        match self {
+            OptimizerKind::Adam { .. } => 3,
+            OptimizerKind::Adagrad { .. } => 2,
+        }
+    }
+}
+
 /// The learning rate over time, as a factor of the optimizer's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Schedule {
     /// Number of steps of a linear warm-up from 0.
     pub warmup_steps: u64,
@@ -147,37 +202,45 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// Decay of the learning rate until the last step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How the learning rate falls, by name or with settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "settings", schemars(rename = "DecaySettings"))]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decay {
     /// It does not.
-    None,
-    /// Linearly to `floor` times the rate.
+    None {},
+    /// Linearly.
     Linear {
-        /// Final factor, in [0, 1].
-        floor: f32,
+        /// Final share of the learning rate.
+        #[serde(default)]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))]
+        floor: f64,
     },
-    /// Along a half cosine to `floor` times the rate.
+    /// Along a half cosine.
     Cosine {
-        /// Final factor, in [0, 1].
-        floor: f32,
+        /// Final share of the learning rate.
+        #[serde(default)]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))]
+        floor: f64,
     },
 }
 
-/// Which weights the artifact holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which weights the model holds in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Keep {
     /// For each task those of its own best validation.
     BestPerTask,
-    /// One set: the best validation averaged over the tasks, each weighed by how surely it is known: by the
-    /// root of the number of labels that it rests on (of the rarer class, for an AUC).
+    /// One set: the best validation averaged over the tasks.
     BestJoint,
     /// One set: the last.
     Last,
 }
 
 /// The mask search.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchPlan {
     /// Method that finds the masks.
     pub kind: SearchKind,
@@ -210,40 +273,47 @@ pub struct SearchPlan {
     pub control: Control,
 }
 
-/// Which of the hidden units are common to the tasks ([`ncs_model::UnitOwners`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A share of common units, by name or stated.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum CommonUnits {
-    /// This share of the units that a task may use, in [0, 1]; 1: all units are common.
-    Share(f64),
-    /// None, half or all of them: by the size of the data, unless validation decides otherwise. For
-    /// [`SearchKind::Gradient`].
+    /// By validation, or the size of the data.
     Auto,
+    /// Stated.
+    #[serde(untagged)]
+    Share(#[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))] f64),
 }
 
-/// Tasks that may read past counts and rates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Tasks that read past counts and rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum RateReaders {
-    /// Those that count all rows; if there are none, all.
+    /// Tasks that count all rows (without `where`): the default for networks with masks.
     Clicks,
-    /// All.
+    /// All tasks.
     All,
 }
 
-/// Replacement of the masks that were found, to measure the value of their choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is put in the place of the masks that were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Nothing: the masks as they were found.
+    /// Nothing.
     None,
-    /// Random masks of the same densities and overlap, over all layers together.
+    /// Random masks of the same densities and overlap.
     Random,
-    /// The same masks shuffled within each layer, all tasks' alike.
+    /// The same masks shuffled within each layer.
     Shuffled,
     /// Every task runs the first task's mask.
     OneMask,
 }
 
 /// Method that finds the masks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SearchKind {
     /// Iterative magnitude pruning: the paper's.
     Magnitude,
@@ -252,23 +322,36 @@ pub enum SearchKind {
     /// Random masks with the final densities: the control that any search must beat.
     Random,
     /// Not at all: those of a trained model.
-    Given(Arc<Masks>),
+    Given(#[serde(serialize_with = "by_value")] Arc<Masks>),
 }
 
-/// Values to which kept weights are reset after a round of the search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+fn by_value<S: Serializer>(masks: &Arc<Masks>, serializer: S) -> Result<S::Ok, S::Error> {
+    Masks::serialize(masks, serializer)
+}
+
+/// What kept weights go back to after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rewind {
     /// The common initial weights.
     Initial,
-    /// Weights after this many steps of joint training from the initial ones.
-    AfterSteps(u64),
+    /// The weights after some steps of joint training.
+    #[serde(untagged)]
+    After {
+        /// Number of steps.
+        #[cfg_attr(feature = "settings", schemars(range(min = 1)))]
+        steps: u64,
+    },
 }
 
 /// Which round's mask a task gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Pick {
-    /// The round whose subnetwork validates best; ties go to the sparser.
-    BestValidation,
+    /// The round whose subnetwork validates best.
+    Best,
     /// The last: the final density.
     Last,
 }

@@ -168,12 +168,9 @@ mod tests {
 
     fn evaluated(objective: Objective, labels: &[f32], scores: &[f32]) -> ValidationScore {
         let task = Task {
-            name: "t".into(),
             label: "y".into(),
-            population: Population::All,
             objective,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("t")
         };
         let predictions = TaskPredictions {
             labels: labels.to_vec(),

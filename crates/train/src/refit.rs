@@ -6,13 +6,14 @@
 //! `s N / n` over `N`. No validation rows remain, so its validation metrics are those of the first training, and so
 //! are its calibrators (docs/decisions/0045-training-again-on-all-rows.md).
 
+use crate::context::{SearchContext, Training};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::outcome::{self, Kept, Outcome, Start};
-use crate::run::{SearchContext, Training};
+use crate::phase::Phase;
 use crate::shrinkage::{self, Chosen};
-use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::trainer::Trainer;
 use ncs_features::Schema;
 use ncs_model::Spec;
 use ncs_model::artifact::Artifact;

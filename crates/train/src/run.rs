@@ -1,22 +1,25 @@
 //! A whole run: checks of the labels, the mask search, the training, and what came of it.
 
+use crate::context::{SearchContext, Training};
 use crate::earlier::Earlier;
 use crate::error::TrainError;
 use crate::events::Listener;
-use crate::evidence::{self, Evidence};
+use crate::evidence;
 use crate::id_dropout::IdDropout;
 use crate::outcome::{self, Start};
+use crate::phase::Phase;
 use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
+use crate::progress::ValidationRecord;
 use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch, UnitChoice};
 use crate::shrinkage;
-use crate::step::StepBudget;
-use crate::trainer::{Phase, TrainerContext, ValidationRecord};
+use crate::step_budget::StepBudget;
 use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Ancestor, Artifact};
-use ncs_model::{CounterRng, Model, NetworkKind, NetworkPlan, Spec, tensor_file};
-use ncs_readers::batches::{BatchPlan, Rows};
+use ncs_model::{NetworkPlan, Spec, tensor_file};
+use ncs_readers::batches::Rows;
 use ncs_readers::cache::Cache;
+use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -66,109 +69,6 @@ pub struct Trained {
     pub shrinkage: Option<String>,
     /// Every training of the run, whether in this process or before.
     pub trainings: Vec<Training>,
-}
-
-/// One training of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Training {
-    /// Such as `search/ctr/level-1` or `train`.
-    pub phase: String,
-    /// Steps that were made.
-    pub steps: u64,
-    /// Rows that were read for them.
-    pub samples: u64,
-}
-
-/// Inputs and settings shared by the trainings of a search.
-pub(crate) struct SearchContext<'a> {
-    pub(crate) plan: &'a TrainPlan,
-    pub(crate) schema: &'a Schema,
-    pub(crate) spec: Spec,
-    pub(crate) train: &'a Cache,
-    pub(crate) valid: Option<&'a Cache>,
-    pub(crate) folder: &'a Path,
-    pub(crate) checkpoint: std::path::PathBuf,
-    pub(crate) checkpoint_every: Duration,
-    pub(crate) run: &'a str,
-    pub(crate) stop: &'a AtomicBool,
-    pub(crate) evidence: Vec<Option<Evidence>>,
-    pub(crate) id_dropout: IdDropout,
-    /// Rows whose rates the heads start at.
-    pub(crate) rates_of: &'a LabelCounts,
-    /// The model that every training starts from.
-    pub(crate) earlier: Option<&'a Earlier>,
-}
-
-impl SearchContext<'_> {
-    /// A model with the run's initial weights.
-    pub(crate) fn model(&self) -> Model {
-        self.initial(self.plan.seed)
-    }
-
-    /// A model with the initial weights of a seed, or those of the earlier model.
-    pub(crate) fn initial(&self, seed: u64) -> Model {
-        let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
-        let rates = rates(&self.rates_of.tasks, self.schema, &self.spec);
-        for t in 0..model.networks().len() {
-            let network = model.network_mut(t);
-            for (place, task) in network.tasks.clone().into_iter().enumerate() {
-                // The auxiliary head has no labels of its own.
-                if let Some(&Some(rate)) = rates.get(task) {
-                    let bias = network.layout.heads[place].bias.start;
-                    network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;
-                }
-            }
-        }
-        if let Some(earlier) = self.earlier {
-            earlier.restore(&mut model);
-        }
-        model
-    }
-
-    pub(crate) fn setting(&self) -> TrainerContext<'_> {
-        TrainerContext {
-            plan: self.plan,
-            schema: self.schema,
-            train: self.train,
-            valid: self.valid,
-            checkpoint: &self.checkpoint,
-            checkpoint_every: self.checkpoint_every,
-            run: self.run,
-            stop: self.stop,
-            evidence: &self.evidence,
-            id_dropout: &self.id_dropout,
-        }
-    }
-
-    /// Returns the training of `steps` steps of a phase.
-    pub(crate) fn training(&self, phase: &Phase, steps: u64) -> Training {
-        let per_epoch = phase.budget.batches_per_epoch;
-        let counts = self.train.label_counts();
-        let rows = match phase.rows {
-            Rows::All => counts.rows,
-            Rows::KnownLabel(task) => counts.tasks[task].known,
-        };
-        let rest = (steps % per_epoch) * phase.rows_per_batch as u64;
-        Training {
-            phase: phase.name.clone(),
-            steps,
-            samples: steps / per_epoch * rows + rest,
-        }
-    }
-
-    /// Rows of a step of joint training.
-    pub(crate) fn rows_per_step(&self) -> usize {
-        self.plan.rows_per_step(self.train.label_counts().rows)
-    }
-
-    /// Batches of one pass over the training rows.
-    pub(crate) fn batches(&self, rows: Rows, rows_per_batch: usize) -> u64 {
-        self.train.n_batches(&BatchPlan {
-            rows_per_batch,
-            rows,
-            ..BatchPlan::default()
-        })
-    }
 }
 
 impl Run<'_> {
@@ -230,7 +130,7 @@ impl Run<'_> {
         };
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
-        if self.network.kind == NetworkKind::SparseSharing {
+        if self.network.kind.has_masks() {
             let found = search::run(&bench, listener)?;
             start.masks = Some(Arc::new(found.masks));
             start.weights = Some(found.start);
@@ -301,7 +201,7 @@ impl Run<'_> {
             checkpoint_steps: 1,
             ..self.plan.clone()
         };
-        hasher.update(format!("{:?} {plan:?}", self.network).as_bytes());
+        hasher.update(canonical_json(&(self.network, &plan)).as_bytes());
         hasher.update(&self.data_key);
         if let Some(earlier) = self.earlier {
             hasher.update(earlier.hash.as_bytes());
@@ -317,7 +217,7 @@ impl Run<'_> {
             // No text at all: not what any run of ours wrote.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(self.other_run()),
             _ => {
-                crate::checkpoint::make_folder_of(&path)?;
+                crate::tensors::make_folder_of(&path)?;
                 Ok(tensor_file::write_bytes(
                     &path,
                     format!("{identity}\n").as_bytes(),
@@ -333,19 +233,11 @@ impl Run<'_> {
     }
 }
 
-/// Returns the initial prediction of each head for every row: its task's positive rate among the rows that it
-/// covers; for a head that predicts a joint probability, the rate of both labels. `None` if labels are not classes
-/// or all belong to one class.
-fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>> {
-    let rate = |(number, task): (usize, &Task)| {
-        let all = match spec.plan.heads.joint {
-            Some([first, second]) if second == number => counts[first].known,
-            _ => counts[number].known,
-        };
-        let rate = counts[number].positives as f64 / all as f64;
-        (task.objective.is_binary() && rate > 0.0 && rate < 1.0).then_some(rate)
-    };
-    schema.tasks.iter().enumerate().map(rate).collect()
+/// Returns settings as JSON with sorted keys: the same text for the same settings, whatever their types are called.
+fn canonical_json(settings: &impl Serialize) -> String {
+    let mut json = serde_json::to_value(settings).expect("settings are numbers, names and lists");
+    json.sort_all_objects();
+    json.to_string()
 }
 
 /// Checks, before the first step of a run, that every task has labels to train on, and labels to validate on if
@@ -390,9 +282,9 @@ pub fn label_problems(
 /// Returns true if the validation rows decide on the kept weights, the end of training or the choice of mask.
 fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
     let search = &plan.search;
-    let picks = network.kind == NetworkKind::SparseSharing
+    let picks = network.kind.has_masks()
         && match search.kind {
-            SearchKind::Magnitude => search.pick == Pick::BestValidation,
+            SearchKind::Magnitude => search.pick == Pick::Best,
             SearchKind::Gradient => !search.candidates.is_empty(),
             SearchKind::Random | SearchKind::Given(_) => false,
         };

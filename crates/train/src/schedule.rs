@@ -15,7 +15,7 @@ impl Schedule {
         }
         let way = self.way(step, total_steps);
         match self.decay {
-            Decay::None => 1.0,
+            Decay::None {} => 1.0,
             Decay::Linear { floor } => fall_to(floor, way),
             Decay::Cosine { floor } => fall_to(floor, (1.0 - (PI * way).cos()) / 2.0),
         }
@@ -32,8 +32,7 @@ impl Schedule {
 }
 
 /// Decays from 1 (`fallen` = 0) to the floor (`fallen` = 1), which is reached exactly.
-fn fall_to(floor: f32, fallen: f64) -> f64 {
-    let floor = f64::from(floor);
+fn fall_to(floor: f64, fallen: f64) -> f64 {
     (1.0 - fallen) + floor * fallen
 }
 
@@ -58,12 +57,12 @@ mod tests {
 
     #[test]
     fn without_warm_up_or_fall_the_rate_is_whole() {
-        check(0, Decay::None, 3, &[1.0, 1.0, 1.0, 1.0]);
+        check(0, Decay::None {}, 3, &[1.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]
     fn warm_up_rises_by_equal_steps_to_the_whole_rate() {
-        check(4, Decay::None, 6, &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        check(4, Decay::None {}, 6, &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
     }
 
     #[test]
@@ -99,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_factor_is_never_below_the_floor_nor_above_one_and_only_falls_after_the_warm_up() {
-        for floor in [0.0_f32, 1e-30, 0.1, 0.3, 0.7, 0.999_999_94, 1.0] {
+        for floor in [0.0, 1e-30, 0.1, 0.3, 0.7, 0.999_999_94, 1.0] {
             for decay in [
-                Decay::None,
+                Decay::None {},
                 Decay::Linear { floor },
                 Decay::Cosine { floor },
             ] {
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_range(schedule: Schedule, floor: f32, total_steps: u64) {
+    fn check_range(schedule: Schedule, floor: f64, total_steps: u64) {
         let mut before = 1.0;
         for step in (0..120).chain([u64::MAX / 2, u64::MAX - 1, u64::MAX]) {
             let factor = schedule.factor(step, total_steps);
@@ -137,10 +136,7 @@ mod tests {
                 "{schedule:?} at {step}: {factor}"
             );
             if step >= schedule.warmup_steps {
-                assert!(
-                    factor >= f64::from(floor) - 1e-15,
-                    "{schedule:?} at {step}: {factor}"
-                );
+                assert!(factor >= floor - 1e-15, "{schedule:?} at {step}: {factor}");
                 assert!(
                     factor <= before + 1e-15,
                     "{schedule:?} rises at {step}: {factor}"
@@ -148,11 +144,8 @@ mod tests {
                 before = factor;
             }
         }
-        if total_steps > schedule.warmup_steps && schedule.decay != Decay::None {
-            assert_eq!(
-                schedule.factor(total_steps - 1, total_steps),
-                f64::from(floor)
-            );
+        if total_steps > schedule.warmup_steps && schedule.decay != (Decay::None {}) {
+            assert_eq!(schedule.factor(total_steps - 1, total_steps), floor);
         }
     }
 }

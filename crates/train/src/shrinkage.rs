@@ -8,14 +8,16 @@
 //! all) keeps the weights of the usual training unless the other is better on the validation rows by more than two
 //! standard errors of the paired difference (docs/decisions/0055-shrinkage-by-validation.md).
 
+use crate::context::SearchContext;
 use crate::difference::{self, TOLD};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::evidence::{self, Evidence};
 use crate::outcome::{self, Kept, Outcome, Start};
+use crate::phase::Phase;
 use crate::plan::Shrinkage;
-use crate::run::SearchContext;
-use crate::trainer::{Phase, Trainer, TrainerContext, ValidationRecord};
+use crate::progress::ValidationRecord;
+use crate::trainer::{Trainer, TrainerContext};
 use ncs_eval::PairedDifference;
 use ncs_features::{Schema, Task};
 use ncs_model::artifact::Artifact;
@@ -197,17 +199,12 @@ fn in_words(tasks: &[&Task], found: Option<PairedDifference>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_features::{Objective, Population};
 
     #[test]
     fn the_usual_training_is_taken_unless_the_other_is_better_beyond_doubt() {
         let task = Task {
-            name: "ctr".into(),
             label: "y".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("ctr")
         };
         let check = |found: Option<(f64, f64)>, expected: bool, words: &str| {
             let found = found.map(|(value, error)| PairedDifference { value, error });

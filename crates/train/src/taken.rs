@@ -12,7 +12,7 @@ use ncs_model::{CounterRng, TakenLogit};
 use serde::{Deserialize, Serialize};
 
 /// A task that takes in another's logit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct KappaPlan {
     /// The task whose logit is taken.
     pub from: usize,

@@ -1,35 +1,29 @@
 //! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
 
-mod gradients;
 mod kappa;
-mod keeping;
+mod step;
 mod validation;
 
 use crate::averages::Averages;
-use crate::balance::{self, LogVariances};
-use crate::checkpoint;
+use crate::best_weights::BestWeights;
+use crate::checkpoint::{self, Checkpointed};
 use crate::error::TrainError;
 use crate::events::{Event, Listener, Resumed};
 use crate::evidence::Evidence;
+use crate::gradient_sums::GradientSums;
 use crate::id_dropout::IdDropout;
 use crate::optim::{Leaks, OptimSettings, Optimizers};
-use crate::plan::{Balance, Keep, Optimizer, Steps, TrainPlan};
-use crate::predict::ValidationScore;
-use crate::slots::{self, BestSlot};
-use crate::step::StepBudget;
-use crate::step_loss::{StepInputs, StepLoss};
-use crate::taken::KappaState;
+use crate::phase::Phase;
+use crate::plan::TrainPlan;
+use crate::progress::Progress;
+use ncs_features::Schema;
 use ncs_features::hash::seeded_hash;
-use ncs_features::{Batch, Schema};
-use ncs_model::{CounterRng, Dropout, Gradient, Model, NetworkKind, Subnet, Workspace};
-use ncs_readers::batches::{BatchPlan, Order, Rows};
+use ncs_model::{CounterRng, Gradient, Model, Subnet, Workspace};
+use ncs_readers::batches::{BatchPlan, Order};
 use ncs_readers::cache::Cache;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-pub(crate) use gradients::GradientSums;
 
 /// Inputs and settings shared by all trainings of a run.
 pub(crate) struct TrainerContext<'a> {
@@ -49,46 +43,14 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) id_dropout: &'a IdDropout,
 }
 
-/// One training: what is trained, on which rows, for how long.
-#[derive(Clone, Debug)]
-pub(crate) struct Phase {
-    /// Unique in its run, such as `search/ctr/round-1`.
-    pub(crate) name: String,
-    /// Seeds the order of rows and dropout: two trainings with the same one read the same batches.
-    pub(crate) draws: String,
-    /// The tasks that are trained and validated.
-    pub(crate) tasks: Vec<usize>,
-    /// The rows of a step.
-    pub(crate) rows: Rows,
-    pub(crate) rows_per_batch: usize,
-    pub(crate) budget: StepBudget,
-    pub(crate) keep: Keep,
-    pub(crate) patience: Option<u32>,
-    /// If true, validates at the end even if `keep` and `patience` do not require it.
-    pub(crate) validates: bool,
-    /// Decay of the running average of layers and heads, where it is validated and kept in their place.
-    pub(crate) average: Option<f64>,
-    /// For each slot, the step after which its weights are kept, regardless of validation; the training ends with the
-    /// last. If empty, validation decides.
-    pub(crate) keep_at: Vec<u64>,
-}
-
-impl Phase {
-    /// The step that it ends with at the latest.
-    pub(crate) fn last_step(&self) -> u64 {
-        let last = self.keep_at.iter().copied().max();
-        last.unwrap_or(self.budget.total_steps)
-    }
-}
-
 /// A model in training.
 pub(crate) struct Trainer<'a> {
     setting: &'a TrainerContext<'a>,
     pub(crate) phase: Phase,
     pub(crate) model: Model,
-    pub(crate) optimizers: Optimizers,
-    pub(crate) state: State,
-    pub(crate) slots: Vec<BestSlot>,
+    optimizers: Optimizers,
+    pub(crate) progress: Progress,
+    pub(crate) best: BestWeights,
     pass: Workspace,
     gradient: Gradient,
     subnets: Vec<ActiveSubnets>,
@@ -97,8 +59,8 @@ pub(crate) struct Trainer<'a> {
     /// Sums of the gradients of each task of the schema; empty if they are not needed. If present, tasks take
     /// turns.
     pub(crate) gradients: Vec<GradientSums>,
-    /// ActiveSubnets averages of layers and heads, where they are kept.
-    pub(crate) averages: Option<Averages>,
+    /// Running averages of layers and heads, where they are kept.
+    averages: Option<Averages>,
     clock: checkpoint::Clock,
 }
 
@@ -107,42 +69,6 @@ struct ActiveSubnets {
     network: usize,
     tasks: Vec<usize>,
     subnets: Vec<Subnet>,
-}
-
-/// Progress of a training.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct State {
-    pub(crate) step: u64,
-    pub(crate) finished: bool,
-    /// Validations since any slot improved.
-    pub(crate) idle: u32,
-    /// For each task of the schema: sum of losses and number of steps since the last validation.
-    pub(crate) losses: Vec<(f64, u64)>,
-    /// Learned loss weights.
-    pub(crate) variances: LogVariances,
-    /// Coefficient (kappa) of another task's logit.
-    #[serde(default)]
-    pub(crate) kappa: KappaState,
-    pub(crate) history: Vec<ValidationRecord>,
-}
-
-/// One validation of one task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ValidationRecord {
-    /// The task's number.
-    pub task: usize,
-    /// Steps done.
-    pub step: u64,
-    /// Epochs done.
-    pub epoch: f64,
-    /// Mean training loss since the last validation, over the steps that had rows.
-    pub train_loss: Option<f64>,
-    /// Loss on the validation rows.
-    pub validation_loss: f64,
-    /// `AUC` or `squared error` on the validation rows.
-    pub validation_metric: f64,
-    /// True if the weights of this step were, or are, kept for this task.
-    pub best: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -162,12 +88,8 @@ impl<'a> Trainer<'a> {
         };
         Trainer {
             optimizers: Optimizers::new(&model, settings),
-            slots: slots::of(phase.keep, &phase.tasks, &model),
-            state: State {
-                losses: vec![(0.0, 0); setting.schema.tasks.len()],
-                variances: LogVariances::new(setting.schema.tasks.len()),
-                ..State::default()
-            },
+            best: BestWeights::new(&phase, &model),
+            progress: Progress::new(setting.schema.tasks.len()),
             pass: Workspace::new(plan.threads),
             gradient: Gradient::default(),
             subnets: Vec::new(),
@@ -185,27 +107,27 @@ impl<'a> Trainer<'a> {
     pub(crate) fn run(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let resumed = self.resume()?;
         let total = self.phase.last_step();
-        let (name, done) = (self.phase.name.clone(), self.state.step);
+        let (name, done) = (self.phase.name.clone(), self.progress.step);
         listener.on_event(&Event::Began {
             phase: &name,
             total_steps: total,
             done,
             resumed,
-            finished: self.state.finished,
+            finished: self.progress.finished,
         });
         if self.setting.plan.parity_stale_momentum {
             (0..self.model.networks().len()).for_each(|t| self.model.network_mut(t).touch_all());
         }
-        while !self.state.finished {
+        while !self.progress.finished {
             self.epoch(listener)?;
         }
-        let reason = match self.state.step < total {
+        let reason = match self.progress.step < total {
             true => "no task improved for as long as `patience` allows",
             false => "all steps are done",
         };
         listener.on_event(&Event::Ended {
             phase: &name,
-            steps: self.state.step,
+            steps: self.progress.step,
             reason,
         });
         // What was trained is the average.
@@ -216,7 +138,7 @@ impl<'a> Trainer<'a> {
     /// Steps until the epoch or the training ends.
     fn epoch(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let budget = self.phase.budget;
-        let epoch = budget.epoch(self.state.step);
+        let epoch = budget.epoch(self.progress.step);
         let batches = self.setting.train.batches(BatchPlan {
             rows_per_batch: self.phase.rows_per_batch,
             order: Order::Shuffled {
@@ -225,63 +147,66 @@ impl<'a> Trainer<'a> {
             },
             rows: self.phase.rows,
             prefetch: true,
-            skip: budget.batch(self.state.step),
+            skip: budget.batch(self.progress.step),
         });
         for batch in batches {
             let mut batch = batch?;
-            let rng = CounterRng::new(self.setting.plan.seed, "unknown ids").at(self.state.step);
+            let rng = CounterRng::new(self.setting.plan.seed, "unknown ids").at(self.progress.step);
             self.setting.id_dropout.apply(&mut batch, rng);
             self.step(&batch)?;
             if let Some(averages) = &mut self.averages {
-                averages.follow(self.state.step, self.model.networks());
+                averages.follow(self.progress.step, self.model.networks());
             }
-            let done = self.state.step;
+            let done = self.progress.step;
             listener.on_event(&Event::Stepped { done });
-            self.keep_now();
+            self.keep_due();
             if budget.validates_after(done) {
                 self.validate(listener)?;
             }
-            self.state.finished |= done >= self.phase.last_step();
+            self.progress.finished |= done >= self.phase.last_step();
             let asked = self.setting.stop.load(Ordering::Relaxed);
             if asked
-                || self.state.finished
+                || self.progress.finished
                 || done.is_multiple_of(self.setting.plan.checkpoint_steps)
                 || self.clock.is_due()
             {
                 self.save()?;
             }
-            if asked && !self.state.finished {
+            if asked && !self.progress.finished {
                 return Err(TrainError::Stopped {
                     phase: self.phase.name.clone(),
                     step: done,
                 });
             }
-            if self.state.finished || budget.epoch(done) != epoch {
+            if self.progress.finished || budget.epoch(done) != epoch {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// One batch: a step for each task in turn, or one for all tasks of a network.
-    fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        let plan = self.setting.plan;
-        let factor = plan
-            .schedule
-            .factor(self.state.step, self.phase.budget.total_steps);
-        let together = plan.steps == Steps::Joint
-            && self.gradients.is_empty()
-            && self.model.spec().plan.kind != NetworkKind::SingleTask
-            && self.phase.tasks.len() > 1;
-        if together {
-            self.joint_step(batch, factor)?;
-        } else {
-            for task in self.phase.tasks.clone() {
-                self.task_step(batch, task, factor)?;
-            }
+    /// From now on, adds up each task's gradients.
+    pub(crate) fn sum_gradients(&mut self) {
+        let len = self.model.network(0).dense.len();
+        self.gradients = vec![GradientSums::new(len); self.setting.schema.tasks.len()];
+    }
+
+    /// From now on, adds up each task's gradients: those of one half of the batches, of all tasks, and then those of
+    /// the other half.
+    pub(crate) fn sum_gradients_by_halves(&mut self) {
+        self.sum_gradients();
+        let other = self.gradients.clone();
+        self.gradients.extend(other);
+    }
+
+    /// Keeps the weights of the slots that are due after this step.
+    fn keep_due(&mut self) {
+        let step = self.progress.step;
+        if self.phase.keep_at.contains(&step) {
+            self.swap_averages();
+            self.best.keep_due(&self.phase.keep_at, step, &self.model);
+            self.swap_averages();
         }
-        self.state.step += 1;
-        Ok(())
     }
 
     fn swap_averages(&mut self) {
@@ -290,240 +215,15 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// A step for one task, on the rows whose label is known. Without any there is nothing to do.
-    fn task_step(&mut self, batch: &Batch, task: usize, factor: f64) -> Result<(), TrainError> {
-        let known = known_rows(batch, task);
-        if known.is_empty() && !self.setting.plan.parity_stale_momentum {
-            return Ok(());
+    fn checkpointed(&mut self) -> Checkpointed<'_> {
+        Checkpointed {
+            model: &mut self.model,
+            optimizers: &mut self.optimizers,
+            progress: &mut self.progress,
+            best: &mut self.best,
+            gradients: &mut self.gradients,
+            averages: self.averages.as_mut(),
         }
-        let own;
-        let batch = if known.len() == batch.n_rows {
-            batch
-        } else {
-            own = batch.select(&known);
-            &own
-        };
-        let network = self.model.tower_of(task);
-        let mut running = self.take_subnets(network, &[task]);
-        let learned = self.learn(batch, network, &mut running, task as u64, factor);
-        self.subnets.push(running);
-        learned
-    }
-
-    /// One step for the weighted sum of the losses of all tasks, each on its known rows.
-    fn joint_step(&mut self, batch: &Batch, factor: f64) -> Result<(), TrainError> {
-        let tasks = self.phase.tasks.clone();
-        let any = |&row: &usize| tasks.iter().any(|&task| !batch.labels[task][row].is_nan());
-        let rows: Vec<usize> = (0..batch.n_rows).filter(any).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let own;
-        let batch = if rows.len() == batch.n_rows {
-            batch
-        } else {
-            own = batch.select(&rows);
-            &own
-        };
-        let helper = self.model.spec().helper();
-        let heads: Vec<usize> = tasks.iter().copied().chain(helper).collect();
-        let mut running = self.take_subnets(0, &heads);
-        if running.subnets.len() == heads.len() && self.setting.plan.funnel.is_none() {
-            for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
-                let known = known_rows(batch, task);
-                let some = known.len() < batch.n_rows;
-                let rows = || known.iter().map(|&row| row as u32).collect();
-                subnet.run_on(some.then(rows));
-            }
-        }
-        let learned = self.learn(batch, 0, &mut running, u64::MAX, factor);
-        self.subnets.push(running);
-        learned
-    }
-
-    /// The subnets of a network for some tasks: those of an earlier step, if there are any.
-    fn take_subnets(&mut self, network: usize, tasks: &[usize]) -> ActiveSubnets {
-        let known = |running: &ActiveSubnets| running.network == network && running.tasks == tasks;
-        match self.subnets.iter().position(known) {
-            Some(place) => self.subnets.swap_remove(place),
-            None => ActiveSubnets {
-                network,
-                tasks: tasks.to_vec(),
-                subnets: self.model.subnets(network, tasks),
-            },
-        }
-    }
-
-    /// Forward, back, and a step of the optimizer. A task's weight counts in joint training only.
-    fn learn(
-        &mut self,
-        batch: &Batch,
-        network: usize,
-        running: &mut ActiveSubnets,
-        turn: u64,
-        factor: f64,
-    ) -> Result<(), TrainError> {
-        let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
-        let alone = self.phase.tasks.len() == 1;
-        self.model.network_mut(network).touch(batch);
-        let taken = self.taken(batch, network, &running.tasks);
-        let weights = self.model.network(network);
-        running.subnets.iter_mut().for_each(|s| s.load(weights));
-        let weight = |task: usize| match plan.balance {
-            _ if alone => 1.0,
-            Balance::Uncertainty => self.state.variances.weight(task),
-            _ => specs[task].weight,
-        };
-        // Tasks that take turns for their gradients have nothing to join.
-        let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
-        let mut loss = StepLoss::new(specs, batch, &running.tasks, weight, funnel);
-        if let Some(taken) = &taken {
-            loss.take(taken.to, &taken.added);
-        }
-        let rate = f64::from(self.model.spec().plan.dropout);
-        let dropout = (rate > 0.0).then(|| Dropout {
-            rate,
-            rng: CounterRng::new(plan.seed, &self.phase.draws)
-                .at(self.state.step)
-                .at(turn),
-        });
-        let ground = StepInputs {
-            network: weights,
-            batch,
-            subnets: &running.subnets,
-            dropout,
-        };
-        let (pass, gradient) = (&mut self.pass, &mut self.gradient);
-        let mut learn = |only, gradient: &mut Gradient| loss.learn(ground, only, pass, gradient);
-        let evidence = |task: &usize| self.setting.evidence.get(*task).and_then(Option::as_ref);
-        let has_evidence = running.tasks.iter().any(|task| evidence(task).is_some());
-        let parts_of = |task: &usize, gradient: &Gradient| -> Vec<Vec<f32>> {
-            let tables = gradient.tables.iter().enumerate();
-            evidence(task).map_or(Vec::new(), |evidence| {
-                tables
-                    .map(|(t, table)| evidence.parts_of(t, table))
-                    .collect()
-            })
-        };
-        let mut parts = Vec::new();
-        if running.tasks.len() > 1 && (plan.balance == Balance::PcGrad || has_evidence) {
-            let mut gradients = vec![Gradient::default(); running.tasks.len()];
-            let of_heads = gradients.iter_mut().enumerate();
-            of_heads.for_each(|(head, gradient)| learn(Some(head), gradient));
-            let pairs = running.tasks.iter().zip(&gradients);
-            let mut shares: Vec<_> = pairs.map(|(task, found)| parts_of(task, found)).collect();
-            if running.tasks.iter().all(|task| evidence(task).is_some()) {
-                parts = balance::relative_to_the_largest(&mut shares);
-            }
-            *gradient = match plan.balance {
-                Balance::PcGrad => balance::without_conflict(&gradients),
-                _ => balance::sum_in_part(gradients, &shares),
-            };
-        } else {
-            learn(None, gradient);
-            parts = parts_of(&running.tasks[0], gradient);
-        }
-        for found in loss.means(&self.pass) {
-            let (task, mean) = (found.task, found.mean);
-            if !mean.is_finite() {
-                return Err(self.not_finite(batch, task, mean));
-            }
-            if found.n_rows > 0 {
-                self.state.losses[task].0 += mean;
-                self.state.losses[task].1 += 1;
-                if plan.balance == Balance::Uncertainty && !alone {
-                    let rate = factor * f64::from(learning_rate(plan.optimizer));
-                    self.state.variances.step(task, mean, rate);
-                }
-            }
-        }
-        let place = |task: &usize| weights.tasks.iter().position(|own| own == task);
-        let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
-        self.add_gradient(running.tasks[0], network);
-        let weights = self.model.network_mut(network);
-        let gradient = &mut self.gradient;
-        self.optimizers
-            .step_in_part(network, weights, gradient, &places, factor, &parts);
-        if let Some(taken) = taken {
-            self.move_kappa(batch, network, &running.tasks, &taken, factor);
-        }
-        Ok(())
-    }
-
-    fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
-        let budget = self.phase.budget;
-        let network = self.model.network(self.model.tower_of(task));
-        TrainError::NotFinite {
-            phase: self.phase.name.clone(),
-            step: self.state.step + 1,
-            epoch: budget.epoch(self.state.step) + 1,
-            batch: budget.batch(self.state.step) + 1,
-            task: self.setting.schema.tasks[task].name.clone(),
-            loss,
-            culprit: crate::diagnosis::culprit(network, self.setting.schema, batch),
-        }
-    }
-
-    /// Evaluates the tasks on the validation rows and keeps the best weights so far.
-    fn validate(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
-        let wanted =
-            self.phase.validates || self.phase.patience.is_some() || self.phase.keep != Keep::Last;
-        let Some(valid) = self.setting.valid.filter(|_| wanted) else {
-            return Ok(());
-        };
-        self.swap_averages();
-        let predictions = self.predict(valid)?;
-        self.doubt(&predictions, listener);
-        let mut evaluated = vec![None; self.setting.schema.tasks.len()];
-        for &task in &self.phase.tasks {
-            let spec = &self.setting.schema.tasks[task];
-            evaluated[task] = ValidationScore::of(spec, &predictions.tasks[task]);
-        }
-        let improved = self.keep_best(&evaluated);
-        self.swap_averages();
-        let any = improved.iter().any(|&improved| improved);
-        self.state.idle = if any { 0 } else { self.state.idle + 1 };
-        self.state.finished |= self
-            .phase
-            .patience
-            .is_some_and(|most| self.state.idle >= most);
-        for task in self.phase.tasks.clone() {
-            if let Some(evaluated) = evaluated[task] {
-                self.note(task, evaluated, improved[task], listener);
-            }
-        }
-        Ok(())
-    }
-
-    fn note(
-        &mut self,
-        task: usize,
-        evaluated: ValidationScore,
-        best: bool,
-        listener: &mut dyn Listener,
-    ) {
-        let (sum, n) = std::mem::take(&mut self.state.losses[task]);
-        let point = ValidationRecord {
-            task,
-            step: self.state.step,
-            epoch: self.phase.budget.epochs(self.state.step),
-            train_loss: (n > 0).then(|| sum / n as f64),
-            validation_loss: evaluated.loss,
-            validation_metric: evaluated.value,
-            best,
-        };
-        listener.on_event(&Event::Validated {
-            phase: &self.phase.name,
-            step: point.step,
-            epoch: point.epoch,
-            task: &self.setting.schema.tasks[task].name,
-            train_loss: point.train_loss,
-            validation_loss: point.validation_loss,
-            metric: evaluated.metric,
-            value: evaluated.value,
-            best,
-        });
-        self.state.history.push(point);
     }
 
     /// Takes up the checkpoint of this phase, if there is one.
@@ -533,32 +233,17 @@ impl<'a> Trainer<'a> {
         else {
             return Ok(None);
         };
-        checkpoint::restore(self, &saved)?;
+        checkpoint::restore(self.checkpointed(), &saved)?;
         Ok(Some(Resumed {
-            epoch: self.phase.budget.epochs(self.state.step),
+            epoch: self.phase.budget.epochs(self.progress.step),
             saved: saved.time,
         }))
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
         let (setting, name, begun) = (self.setting, self.phase.name.clone(), Instant::now());
-        checkpoint::save(self, setting.checkpoint, setting.run, &name)?;
+        checkpoint::save(self.checkpointed(), setting.checkpoint, setting.run, &name)?;
         self.clock.note(begun);
         Ok(())
     }
-}
-
-fn learning_rate(optimizer: Optimizer) -> f32 {
-    match optimizer {
-        Optimizer::Adam { learning_rate, .. } | Optimizer::Adagrad { learning_rate, .. } => {
-            learning_rate
-        }
-    }
-}
-
-fn known_rows(batch: &Batch, task: usize) -> Vec<usize> {
-    let labels = &batch.labels[task];
-    (0..batch.n_rows)
-        .filter(|&row| !labels[row].is_nan())
-        .collect()
 }

@@ -6,8 +6,8 @@ use ncs_model::{
     CounterRng, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableGradient,
     TableSpec,
 };
-use ncs_train::Optimizer;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 
 const N_ROWS: usize = 4_000_000;
 const DIM: usize = 16;
@@ -31,13 +31,9 @@ fn spec() -> Spec {
         }],
         tasks: vec!["ctr".into()],
         plan: NetworkPlan {
-            kind: NetworkKind::SharedBottom,
-            dim: DIM,
-            hidden: vec![1],
             gram: Gram::None,
-            dropout: 0.0,
             table_deviation: None,
-            heads: ncs_model::Heads::default(),
+            ..ncs_testkit::network(NetworkKind::SharedBottom, DIM, &[1])
         },
     }
 }
@@ -45,11 +41,13 @@ fn spec() -> Spec {
 /// One row in twenty, scattered: about every page of a matrix of all rows would be touched.
 #[test]
 fn tables_and_moments_take_what_the_rows_that_were_met_need() {
-    const ADAM: Optimizer = Optimizer::Adam {
+    const ADAM: Optimizer = Optimizer {
         learning_rate: 1e-3,
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
+        kind: OptimizerKind::Adam {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        },
     };
     let settings = OptimSettings {
         network: ADAM,

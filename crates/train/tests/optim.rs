@@ -1,28 +1,28 @@
 //! Weights that a step moves, and those that it must not: against the reference's twenty steps, and as properties.
 
-mod reference;
-
 use ncs_features::{Objective, Pooling};
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Real,
-    SparseRows, Spec, Table, TableGradient, TableSpec, UnitOwners, Weights, Workspace, masks,
+    CounterRng, FieldSpec, Gradient, HeadRows, Masks, Model, NetworkKind, Real, SparseRows, Spec,
+    Table, TableGradient, TableSpec, UnitOwners, Weights, Workspace, masks,
 };
-use ncs_train::Optimizer;
+use ncs_testkit::{DENSE, Reference, TABLES};
 use ncs_train::loss::loss;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 use proptest::prelude::*;
-use reference::{DENSE, Reference, TABLES};
 use std::sync::Arc;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
-const ADAGRAD: Optimizer = Optimizer::Adagrad {
+const ADAGRAD: Optimizer = Optimizer {
     learning_rate: 1e-2,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adagrad { epsilon: 1e-8 },
 };
 
 fn settings(optimizer: Optimizer) -> OptimSettings {
@@ -106,7 +106,8 @@ fn check_mode<R: Real>(
     tolerance: f64,
 ) {
     let prefix = format!("train/{mode}/{pool}");
-    let mut model: Model<R> = reference.model(pooling);
+    let mut model: Model<R> = reference.model(NetworkKind::SparseSharing, pooling);
+    model.set_masks(Some(Arc::new(reference.masks())));
     let settings = OptimSettings {
         leaks: leaks(mode),
         ..settings(ADAM)
@@ -211,15 +212,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
         fields: vec![field; 2],
         tables: vec![table],
         tasks: ["ctr", "cvr", "like"].map(String::from).into(),
-        plan: NetworkPlan {
-            kind: NetworkKind::SparseSharing,
-            dim: DIM,
-            hidden: vec![5, 4],
-            gram: Gram::Full,
-            dropout: 0.0,
-            table_deviation: Some(0.5),
-            heads: ncs_model::Heads::default(),
-        },
+        plan: ncs_testkit::network(NetworkKind::SparseSharing, DIM, &[5, 4]),
     };
     let mut model = Model::new(spec, CounterRng::new(seed, "weights"));
     model.network_mut(0).touch_all();
@@ -288,7 +281,7 @@ fn check_steps(
     rng: CounterRng,
 ) {
     let mut optimizers = Optimizers::new(&model, settings);
-    let has_first = |optimizer| matches!(optimizer, Optimizer::Adam { .. });
+    let has_first = |optimizer: Optimizer| matches!(optimizer.kind, OptimizerKind::Adam { .. });
     for (number, (places, rows)) in steps.iter().enumerate() {
         let mut gradient = gradients(&model, rng.at(number as u64), rows);
         let (weights, state) = (model.network(0).clone(), optimizers.networks[0].clone());
@@ -528,9 +521,9 @@ fn weight_decay_shrinks_kept_weights_and_no_bias() {
 
 #[test]
 fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
-    let soft = Optimizer::Adagrad {
+    let soft = Optimizer {
         learning_rate: 0.1,
-        epsilon: 1.0,
+        kind: OptimizerKind::Adagrad { epsilon: 1.0 },
     };
     let stepped = |clip_norm, scale: f64| {
         let mut model = model(3, 0.5);

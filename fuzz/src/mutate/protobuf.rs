@@ -2,6 +2,7 @@
 
 use super::{number, word};
 use crate::random::Random;
+use ncs_features::record_bytes::{push_varint, varint};
 
 /// A field of a message, with its number and wire type.
 #[derive(Clone, Debug)]
@@ -86,18 +87,6 @@ fn parse(mut bytes: &[u8]) -> Option<Vec<Field>> {
     (!fields.is_empty()).then_some(fields)
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        number |= u64::from(byte & 127) << shift;
-        if byte < 128 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 fn encode(fields: &[Field]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
@@ -112,14 +101,6 @@ fn encode(fields: &[Field]) -> Vec<u8> {
         }
     }
     bytes
-}
-
-fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 128 {
-        bytes.push(number as u8 | 128);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
 }
 
 #[cfg(test)]

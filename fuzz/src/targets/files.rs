@@ -6,6 +6,7 @@
 
 use super::Target;
 use crate::mutate::Form;
+use ncs_features::record_bytes::write_record;
 use ncs_features::{Block, Column, Texts, Values};
 use ncs_readers::synthetic::{Synthetic, SyntheticPlan, write_blocks};
 use ncs_readers::{Format, Reading, Rows, column_names};
@@ -93,19 +94,12 @@ pub(crate) fn read(path: &Path, format: Format) -> Result<String, String> {
 
 /// Returns the TFRecord file of the records in an input.
 fn to_tfrecord(input: &[u8]) -> Vec<u8> {
-    let crc = |bytes: &[u8]| {
-        let rotated = crc32c::crc32c(bytes).rotate_right(15);
-        rotated.wrapping_add(0xA282_EAD8).to_le_bytes()
-    };
     let (first, mut rest) = input.split_first().unwrap_or((&0, &[]));
     let mut file = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk() {
         let n = usize::from(u16::from_le_bytes(*length)).min(after.len());
         let (record, next) = after.split_at(n);
-        let length = (n as u64).to_le_bytes();
-        for part in [&length[..], &crc(&length), record, &crc(record)] {
-            file.extend_from_slice(part);
-        }
+        write_record(&mut file, record).expect("memory takes any record");
         rest = next;
     }
     if let (1, Some(last)) = (first & 1, file.last_mut()) {

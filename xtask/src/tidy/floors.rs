@@ -5,17 +5,21 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The floor of each crate, as drawn in ARCHITECTURE.md.
-const FLOORS: [(&str, u32); 9] = [
+const FLOORS: [(&str, u32); 10] = [
     ("ncs-features", 0),
     ("ncs-readers", 1),
     ("ncs-model", 1),
     ("ncs-eval", 2),
     ("ncs-serve", 2),
+    (TESTKIT, 2),
     ("ncs-fuzz", 3),
     ("ncs-train", 3),
     ("ncs4cvr", 4),
     ("ncs-python", 5),
 ];
+
+/// The crate that only tests, benchmarks and examples may import.
+const TESTKIT: &str = "ncs-testkit";
 
 /// Further crates that a crate must not import, from lower floors or from outside: a frozen model
 /// runs without file formats, and so does the server.
@@ -31,6 +35,7 @@ pub(super) fn wrong_imports(root: &Path) -> Vec<String> {
     let mut manifests: Vec<_> = folders
         .chain([
             root.join("fuzz"),
+            root.join("testkit"),
             root.join("bindings/python"),
             root.to_owned(),
         ])
@@ -68,6 +73,9 @@ fn wrong_imports_of(manifest: &Table) -> Vec<String> {
     for other in imports(manifest) {
         if barred.contains(&other) {
             found.push(format!("{name} imports {other}, which is forbidden for it"));
+        }
+        if other == TESTKIT {
+            found.push(format!("{name} imports {other}, which is for tests only"));
         }
         if floor(other).is_some_and(|floor| floor >= own) {
             found.push(format!(
@@ -136,6 +144,11 @@ mod tests {
             &[],
         );
         check(
+            "ncs-train",
+            "[dependencies]\nncs-testkit.workspace = true",
+            &["ncs-train imports ncs-testkit, which is for tests only"],
+        );
+        check(
             "ncs-common",
             "",
             &["ncs-common has no floor; add it to ARCHITECTURE.md and to the tidy test"],
@@ -151,7 +164,7 @@ mod tests {
         };
         for (name, _) in FLOORS {
             let folder = match name.strip_prefix("ncs-") {
-                Some("fuzz") => "fuzz".to_owned(),
+                Some(own @ ("fuzz" | "testkit")) => own.to_owned(),
                 Some("python") => "bindings/python".to_owned(),
                 Some(short) => format!("crates/{short}"),
                 None => String::new(),

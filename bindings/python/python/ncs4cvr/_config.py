@@ -128,10 +128,7 @@ ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSett
 Column = Union[ColumnKind, ColumnSettings]
 
 
-CommonUnitsName = Literal["auto"]
-
-
-CommonUnits = Union[CommonUnitsName, float]
+CommonUnits = Union[Literal["auto"], float]
 
 
 Control = Union[Literal["none"], Literal["random"], Literal["shuffled"], Literal["one_mask"]]
@@ -244,7 +241,14 @@ class Data(TypedDict, total=False):
     valid: Files
 
 
-DecayName = Union[Literal["none"], Literal["linear"], Literal["cosine"]]
+class DecaySettingsNone(TypedDict, total=False):
+    """It does not.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["none"]
 
 
 class DecaySettingsLinear(TypedDict, total=False):
@@ -271,22 +275,16 @@ class DecaySettingsCosine(TypedDict, total=False):
     kind: Literal["cosine"]
 
 
-DecaySettings = Union[DecaySettingsLinear, DecaySettingsCosine]
+DecaySettings = Union[DecaySettingsNone, DecaySettingsLinear, DecaySettingsCosine]
 
 
-Decay = Union[DecayName, DecaySettings]
-
-
-DensityName = Union[Literal["evidence"], Literal["auto"]]
+Decay = Union[Literal["none"], Literal["linear"], Literal["cosine"], DecaySettings]
 
 
 Share = float
 
 
-Density = Union[DensityName, float, Mapping[str, Share]]
-
-
-EvidenceName = Union[Literal["auto"], Literal["guarded"], Literal["none"]]
+Density = Union[Literal["evidence"], Literal["auto"], float, Mapping[str, Share]]
 
 
 class EvidenceSettings(TypedDict, total=False):
@@ -304,7 +302,7 @@ class EvidenceSettings(TypedDict, total=False):
     k: float
 
 
-EmbeddingEvidence = Union[EvidenceName, EvidenceSettings]
+EmbeddingEvidence = Union[Literal["auto"], Literal["guarded"], Literal["none"], EvidenceSettings]
 
 
 class Evaluation(TypedDict, total=False):
@@ -358,11 +356,8 @@ class Features(TypedDict, total=False):
     rates_for: RateReaders
 
 
-FunnelLossName = Union[Literal["clicked"], Literal["esmm"], Literal["escm2_ips"], Literal["escm2_dr"], Literal["dcmt"], Literal["aitm"]]
-
-
 class FunnelLossSettingsClicked(TypedDict, total=False):
-    """Each task from its own known labels.
+    """Each task from its own known labels: conversion from clicked rows.
 
     Keys:
         kind:
@@ -372,7 +367,7 @@ class FunnelLossSettingsClicked(TypedDict, total=False):
 
 
 class FunnelLossSettingsEsmm(TypedDict, total=False):
-    """The product of both probabilities.
+    """The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
 
     Keys:
         kind:
@@ -382,7 +377,7 @@ class FunnelLossSettingsEsmm(TypedDict, total=False):
 
 
 class FunnelLossSettingsEscm2Ips(TypedDict, total=False):
-    """Clicked rows by inverse propensity, and the product.
+    """Clicked rows by inverse propensity, and the product (Wang et al. 2022).
 
     Keys:
         ctcvr_weight: Weight of the product's loss.
@@ -396,7 +391,7 @@ class FunnelLossSettingsEscm2Ips(TypedDict, total=False):
 
 
 class FunnelLossSettingsEscm2Dr(TypedDict, total=False):
-    """Doubly robust with an imputed loss, and the product.
+    """Doubly robust with an imputed loss, and the product (Wang et al. 2022).
 
     Keys:
         ctcvr_weight: Weight of the product's loss.
@@ -410,7 +405,7 @@ class FunnelLossSettingsEscm2Dr(TypedDict, total=False):
 
 
 class FunnelLossSettingsDcmt(TypedDict, total=False):
-    """Inverse propensity with a counterfactual head, and the product.
+    """Clicked rows by inverse propensity, a counterfactual head for the others, and the product (Zhu et al. 2023).
 
     Keys:
         ctcvr_weight: Weight of the product's loss.
@@ -426,7 +421,7 @@ class FunnelLossSettingsDcmt(TypedDict, total=False):
 
 
 class FunnelLossSettingsAitm(TypedDict, total=False):
-    """The conversion's head gives the product itself.
+    """The conversion's head gives the product itself, kept below the click's (Xi et al. 2021).
 
     Keys:
         constraint: Weight of what it exceeds the click's probability by.
@@ -440,36 +435,16 @@ class FunnelLossSettingsAitm(TypedDict, total=False):
 FunnelLossSettings = Union[FunnelLossSettingsClicked, FunnelLossSettingsEsmm, FunnelLossSettingsEscm2Ips, FunnelLossSettingsEscm2Dr, FunnelLossSettingsDcmt, FunnelLossSettingsAitm]
 
 
-FunnelLoss = Union[FunnelLossName, FunnelLossSettings]
+FunnelLoss = Union[Literal["clicked"], Literal["esmm"], Literal["escm2_ips"], Literal["escm2_dr"], Literal["dcmt"], Literal["aitm"], FunnelLossSettings]
 
 
 Gram = Union[Literal["full"], Literal["triangle"], Literal["none"]]
 
 
-IdDropoutName = Union[Literal["auto"], Literal["none"]]
-
-
-IdDropout = Union[IdDropoutName, float]
+IdDropout = Union[Literal["auto"], Literal["none"], float]
 
 
 Keep = Union[Literal["best_per_task"], Literal["best_joint"], Literal["last"]]
-
-
-LossName = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"]]
-
-
-class LossSettingsFocal(TypedDict, total=False):
-    """Focal loss: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros.
-
-    Keys:
-        alpha: Weight of the ones.
-        gamma: Focus on hard rows.
-        kind:
-    """
-
-    alpha: float
-    gamma: float
-    kind: Literal["focal"]
 
 
 class LossSettingsCrossEntropy(TypedDict, total=False):
@@ -482,6 +457,21 @@ class LossSettingsCrossEntropy(TypedDict, total=False):
     kind: Literal["cross_entropy"]
 
 
+class LossSettingsFocal(TypedDict, total=False):
+    """Focal loss of a label in {0, 1}: -alpha (1-p)^gamma log p for ones, -(1-alpha) p^gamma log(1-p) for zeros, with
+        alpha 0.75 and gamma 2 unless stated.
+
+    Keys:
+        alpha: Weight of the ones.
+        gamma: Focus on hard rows.
+        kind:
+    """
+
+    alpha: float
+    gamma: float
+    kind: Literal["focal"]
+
+
 class LossSettingsRatio(TypedDict, total=False):
     """Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
 
@@ -492,10 +482,10 @@ class LossSettingsRatio(TypedDict, total=False):
     kind: Literal["ratio"]
 
 
-LossSettings = Union[LossSettingsFocal, LossSettingsCrossEntropy, LossSettingsRatio]
+LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRatio]
 
 
-Loss = Union[LossName, LossSettings]
+Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], LossSettings]
 
 
 NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"]]
@@ -525,9 +515,6 @@ class Network(TypedDict, total=False):
     levels: int
     shared_experts: int
     table_deviation: float
-
-
-OptimizerName = Union[Literal["adam"], Literal["adagrad"]]
 
 
 class OptimizerSettingsAdam(TypedDict, total=False):
@@ -561,7 +548,7 @@ class OptimizerSettingsAdagrad(TypedDict, total=False):
 OptimizerSettings = Union[OptimizerSettingsAdam, OptimizerSettingsAdagrad]
 
 
-Optimizer = Union[OptimizerName, OptimizerSettings]
+Optimizer = Union[Literal["adam"], Literal["adagrad"], OptimizerSettings]
 
 
 class Parity(TypedDict, total=False):
@@ -577,7 +564,7 @@ class Parity(TypedDict, total=False):
 Pick = Union[Literal["best"], Literal["last"]]
 
 
-class RewindAfter(TypedDict, total=False):
+class Rewind1(TypedDict, total=False):
     """The weights after some steps of joint training.
 
     Keys:
@@ -587,10 +574,7 @@ class RewindAfter(TypedDict, total=False):
     steps: int
 
 
-RewindName = Literal["initial"]
-
-
-Rewind = Union[RewindName, RewindAfter]
+Rewind = Union[Literal["initial"], Rewind1]
 
 
 SearchKind = Union[Literal["gradient"], Literal["magnitude"], Literal["random"], Literal["model"]]

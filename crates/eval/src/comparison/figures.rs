@@ -6,6 +6,16 @@ use crate::figures::{FIGURES, FUNNEL, Figure, Role};
 use crate::statistics::{Estimate, estimate};
 
 impl FigureKey {
+    /// Formats a difference as `+0.0123` and its interval, if there is one, as `[+0.0100, +0.0146]`, with the
+    /// digits of the figure.
+    pub(crate) fn signed(&self, difference: &Estimate) -> (String, Option<String>) {
+        let decimals = self.known().map_or(4, |figure| figure.decimals);
+        let number = |value: f64| format!("{value:+.decimals$}");
+        let interval = difference.interval;
+        let interval = interval.map(|[low, high]| format!("[{}, {}]", number(low), number(high)));
+        (number(difference.mean), interval)
+    }
+
     /// Returns the key of a task and a figure, by name.
     pub fn of(task: &str, figure: &str) -> FigureKey {
         FigureKey {

@@ -1,7 +1,7 @@
 //! Verdicts as sentences.
 
 use super::{ChanceResult, ComparisonInput, DataInput, FigureKey, MethodDifference, Verdict};
-use crate::render::{p_value, signed};
+use crate::render::p_value;
 
 /// Methods without a significant difference are named up to this number, and counted above it.
 const MOST_NAMES: usize = 6;
@@ -51,7 +51,7 @@ fn on_verdict(
 /// `sparse_sharing (+0.0123 [+0.0100, +0.0146], adjusted p = 0.004)`
 fn with_numbers(one: &MethodDifference) -> Option<String> {
     let p = p_value(one.adjusted?);
-    let (mean, interval) = signed(&one.difference.estimate, &one.key);
+    let (mean, interval) = one.key.signed(&one.difference.estimate);
     Some(format!(
         "{} ({mean} {}, adjusted p {p})",
         one.method, interval?

@@ -1,8 +1,6 @@
 //! Number formatting.
 
-use crate::comparison::FigureKey;
-use crate::report::{ResultCell, ResultColumn};
-use crate::statistics::Estimate;
+use crate::cells::{ResultCell, ResultColumn};
 
 /// Placeholder for a figure that does not apply.
 pub(crate) const ABSENT: &str = "–";
@@ -58,16 +56,6 @@ pub(crate) fn p_value(p: f64) -> String {
         true => "< 0.001".to_owned(),
         false => format!("= {}", fixed(p, 3)),
     }
-}
-
-/// Formats a difference as `+0.0123` and its interval, if there is one, as `[+0.0100, +0.0146]`, with the
-/// digits of the figure.
-pub(crate) fn signed(difference: &Estimate, key: &FigureKey) -> (String, Option<String>) {
-    let decimals = key.known().map_or(4, |figure| figure.decimals);
-    let number = |value: f64| format!("{value:+.decimals$}");
-    let interval = difference.interval;
-    let interval = interval.map(|[low, high]| format!("[{}, {}]", number(low), number(high)));
-    (number(difference.mean), interval)
 }
 
 /// Formats a figure without its interval.

@@ -2,8 +2,7 @@
 //! no byte was changed, not that the writer was correct.
 
 use super::Manifest;
-use crate::dense_size::DenseSize;
-use crate::plan::NetworkKind;
+use crate::networks::DenseSize;
 use crate::spec::{FieldSpec, Spec};
 use ncs_features::{IdSpace, Population, Schema};
 
@@ -117,15 +116,7 @@ fn check_agreements(manifest: &Manifest) -> Result<(), String> {
 /// Checks the sizes of the network, as for a run file.
 fn check_network(spec: &Spec) -> Result<(), String> {
     let plan = &spec.plan;
-    let is_kind = match plan.kind {
-        NetworkKind::Mmoe { experts } => experts > 0,
-        NetworkKind::Ple {
-            levels,
-            experts,
-            shared,
-        } => (1..=plan.hidden.len()).contains(&levels) && experts.max(shared) > 0,
-        _ => true,
-    };
+    let is_kind = plan.kind.fits(plan.hidden.len());
     let is_sized = !spec.fields.is_empty() && plan.dim > 0 && !plan.hidden.is_empty();
     match is_kind && is_sized && !plan.hidden.contains(&0) {
         true => Ok(()),

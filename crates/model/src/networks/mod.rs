@@ -1,80 +1,19 @@
-//! Multi-task networks, one file for each: the operations of the network, and the subnetworks that a step for
-//! some tasks runs.
+//! Multi-task networks, one file for each: the operations of the network.
 
 mod aitm;
 mod cross_stitch;
+mod dense_size;
 pub(crate) mod executor;
+mod kind;
 mod mmoe;
 mod ple;
 mod shared_bottom;
-mod sparse_sharing;
 
 use crate::graph::Graph;
-use crate::masks::Masks;
-use crate::network::Network;
-use crate::number::Real;
-use crate::parameter_index::ParameterIndex;
-use crate::plan::NetworkKind;
-use crate::spec::Spec;
-use crate::subnet::{SparseLayout, Subnet};
-use std::sync::{Arc, OnceLock};
+use crate::spec::{LayerUse, Spec};
 
-/// Creates the subnets of a network, and caches the sparse layout of each mask, which is packed on first use.
-#[derive(Debug)]
-pub(crate) struct SparseLayouts {
-    kind: NetworkKind,
-    masks: Option<Arc<Masks>>,
-    index: Arc<ParameterIndex>,
-    /// One for each task of the spec with masks, a single one without.
-    layouts: Vec<OnceLock<Arc<SparseLayout>>>,
-}
-
-impl SparseLayouts {
-    pub(crate) fn new<R: Real>(network: &Network<R>, masks: Option<&Arc<Masks>>) -> SparseLayouts {
-        let kind = network.spec.plan.kind;
-        let masks = masks.filter(|_| kind == NetworkKind::SparseSharing);
-        let index = ParameterIndex::new(network, masks.map(|m| &**m));
-        let n = masks.map_or(1, |masks| masks.tasks.len());
-        SparseLayouts {
-            kind,
-            masks: masks.cloned(),
-            index: Arc::new(index),
-            layouts: (0..n).map(|_| OnceLock::new()).collect(),
-        }
-    }
-
-    pub(crate) fn index(&self) -> &Arc<ParameterIndex> {
-        &self.index
-    }
-
-    /// Returns the subnets that the network runs for `tasks` (numbers of the spec, all of this network). Their
-    /// heads, in order, are those of `tasks`.
-    pub(crate) fn subnets<R: Real>(&self, network: &Network<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
-        match self.kind {
-            NetworkKind::SparseSharing => sparse_sharing::subnets(self, network, tasks),
-            // One subnet runs the heads of all these tasks.
-            _ => {
-                let heads = tasks.iter().map(|&task| head(network, task)).collect();
-                vec![Subnet::new(
-                    network,
-                    heads,
-                    self.layout_of(network, tasks[0]),
-                )]
-            }
-        }
-    }
-
-    /// Returns the layout of a task.
-    fn layout_of<R: Real>(&self, network: &Network<R>, task: usize) -> Arc<SparseLayout> {
-        let task = network.spec.mask_of(task);
-        let slot = if self.masks.is_some() { task } else { 0 };
-        let make = || {
-            let mask = self.masks.as_ref().map(|masks| &masks.tasks[task][..]);
-            Arc::new(SparseLayout::new(network, mask, self.index.clone()))
-        };
-        self.layouts[slot].get_or_init(make).clone()
-    }
-}
+pub use dense_size::{DenseSize, MOST_NUMBERS};
+pub use kind::NetworkKind;
 
 /// The sizes from which a network is built.
 struct Sizes<'a> {
@@ -132,8 +71,28 @@ fn stack(
     end.0
 }
 
-/// Returns the position of a task's head in its network.
-fn head<R: Real>(network: &Network<R>, task: usize) -> usize {
-    let head = network.tasks.iter().position(|&other| other == task);
-    head.expect("a network runs its own tasks only")
+impl Spec {
+    /// Returns every layer of the network but the heads, with the tasks that use it: an expert may serve all
+    /// tasks, a gate serves one. In the order of [`crate::DenseLayout::layers`], network by network.
+    pub fn layers(&self) -> Vec<LayerUse> {
+        let n_tasks = self.tasks.len();
+        let of_network = |tasks: Vec<usize>| {
+            let graph = graph(self, &tasks);
+            let (users, _) = graph.users();
+            let layers = graph.names.into_iter().zip(graph.shapes).zip(users);
+            let layer = move |((name, (inputs, outputs)), users): ((String, _), u64)| {
+                let uses = |(place, _): &(usize, &usize)| users >> place & 1 == 1;
+                let tasks = tasks.iter().enumerate().filter(uses);
+                let tasks = tasks.filter(|(_, task)| **task < n_tasks);
+                LayerUse {
+                    name,
+                    inputs,
+                    outputs,
+                    tasks: tasks.map(|(_, &task)| task).collect(),
+                }
+            };
+            layers.map(layer)
+        };
+        self.networks().into_iter().flat_map(of_network).collect()
+    }
 }

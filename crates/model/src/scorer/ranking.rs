@@ -8,11 +8,11 @@
 use super::branch::{Activations, Branch, fit};
 use super::common::Common;
 use super::split::Split;
-use super::{Frozen, Scorer, sigmoid};
+use super::{Frozen, Scorer};
+use crate::calibrator::sigmoid;
 use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
 use crate::masks::TaskMask;
 use crate::numbers;
-use crate::plan::NetworkKind;
 use crate::resolved_ids::{Fields, ResolvedIds};
 use crate::spec::Spec;
 use ncs_features::Batch;
@@ -80,7 +80,8 @@ impl Ranker {
     }
 
     fn of(scorer: &Arc<Scorer>, context: &[usize], half: bool) -> Option<Ranker> {
-        if scorer.spec.plan.heads.joint.is_some() {
+        let kind = scorer.spec.plan.kind;
+        if scorer.spec.plan.heads.joint.is_some() || !kind.is_stack() {
             return None;
         }
         let split = Split::new(&scorer.spec, context)?;
@@ -88,32 +89,24 @@ impl Ranker {
             let branch = |tasks: &[usize], mask, common| {
                 Branch::new(&scorer.spec, member, tasks, mask, common, &split, half)
             };
-            let masks = scorer.masks.as_ref();
-            match (scorer.spec.plan.kind, masks) {
-                (NetworkKind::SparseSharing, Some(masks)) => {
-                    let tasks = member.tasks.iter();
-                    let of_tasks: Vec<&TaskMask> =
-                        tasks.clone().map(|&task| &masks.tasks[task]).collect();
-                    // Products in half precision can start from a bias only.
-                    let common =
-                        (!half).then(|| Common::new(&scorer.spec, member, &of_tasks, &split));
-                    let common = common.flatten();
-                    let pairs = tasks.zip(of_tasks);
-                    let branches = pairs
-                        .map(|(&task, mask)| branch(&[task], Some(mask), common.as_ref()))
-                        .collect::<Option<_>>()?;
-                    Some((branches, common))
-                }
-                (NetworkKind::SparseSharing, None) => {
-                    let tasks = member.tasks.iter();
-                    let branches = tasks.map(|&task| branch(&[task], None, None));
-                    Some((branches.collect::<Option<_>>()?, None))
-                }
-                (NetworkKind::SharedBottom | NetworkKind::SingleTask, _) => {
-                    Some((vec![branch(&member.tasks, None, None)?], None))
-                }
-                _ => None,
-            }
+            let tasks = member.tasks.iter();
+            let Some(masks) = scorer.masks.as_ref().filter(|_| kind.has_masks()) else {
+                let heads = match kind.has_masks() {
+                    true => member.tasks.chunks(1),
+                    false => member.tasks.chunks(member.tasks.len()),
+                };
+                let branches = heads.map(|tasks| branch(tasks, None, None));
+                return Some((branches.collect::<Option<_>>()?, None));
+            };
+            let of_tasks: Vec<&TaskMask> = tasks.clone().map(|&task| &masks.tasks[task]).collect();
+            // Products in half precision can start from a bias only.
+            let common = (!half).then(|| Common::new(&scorer.spec, member, &of_tasks, &split));
+            let common = common.flatten();
+            let pairs = tasks.zip(of_tasks);
+            let branches = pairs
+                .map(|(&task, mask)| branch(&[task], Some(mask), common.as_ref()))
+                .collect::<Option<_>>()?;
+            Some((branches, common))
         };
         let branches = scorer.members.iter().map(branches).collect::<Option<_>>()?;
         Some(Ranker {

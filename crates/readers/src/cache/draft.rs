@@ -2,7 +2,7 @@
 
 use super::folder::{Folder, completeness, record_sum};
 use super::{Cache, CacheError, RECORD, RECORD_SUM, Record};
-use crate::prepare::PartReport;
+use crate::report::PartReport;
 use crate::split::Part;
 use crate::unique::unique_number;
 use std::fs::{self, File, TryLockError};

@@ -22,14 +22,7 @@ pub(super) fn schema() -> Schema {
         max_values: None,
         missing: vec![],
     };
-    let task = |name: &str| Task {
-        name: name.into(),
-        label: name.into(),
-        population: Population::All,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
-        truth: None,
-    };
+    use ncs_testkit::task;
     Schema {
         value_rule: ncs_features::ValueRule::CURRENT,
         fields: vec![field("row", None), field("list", Some(Pooling::Mean))],

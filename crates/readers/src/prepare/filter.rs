@@ -143,3 +143,12 @@ impl Sieve<'_> {
         })
     }
 }
+
+/// The rows of a block that belong to a part.
+pub(super) fn rows_of(parts: &[Part], part: Part) -> Vec<usize> {
+    let rows = parts
+        .iter()
+        .enumerate()
+        .filter(|(_, found)| **found == part);
+    rows.map(|(row, _)| row).collect()
+}

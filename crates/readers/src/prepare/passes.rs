@@ -1,6 +1,6 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
-use super::filter::{Sieve, Sifted};
+use super::filter::{Sieve, Sifted, rows_of};
 use super::past::{Past, Times};
 use super::tally::Tally;
 use super::{
@@ -508,12 +508,4 @@ impl Writers<'_> {
         }
         Ok(finished)
     }
-}
-
-pub(super) fn rows_of(parts: &[Part], part: Part) -> Vec<usize> {
-    let rows = parts
-        .iter()
-        .enumerate()
-        .filter(|(_, found)| **found == part);
-    rows.map(|(row, _)| row).collect()
 }

@@ -6,8 +6,8 @@
 //! If a hash of a column splits the rows, all rows of one value are in one block, just as they are in one
 //! part.
 
-use super::filter::Sifted;
-use super::passes::{Base, Passes, rows_of};
+use super::filter::{Sifted, rows_of};
+use super::passes::{Base, Passes};
 use super::{PrepareError, Stage};
 use crate::plan::Split;
 use crate::split::{Moment, Part, TimeFormat, time_of};

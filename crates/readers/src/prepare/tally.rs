@@ -1,8 +1,7 @@
 //! Coverage of each part's rows by the training rows, counted while rows are encoded.
 
 use super::PrepareError;
-use super::filter::Sifted;
-use super::passes::rows_of;
+use super::filter::{Sifted, rows_of};
 use crate::batches::BatchPlan;
 use crate::cache::{Cache, Draft};
 use crate::split::Part;

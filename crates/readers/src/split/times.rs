@@ -8,7 +8,7 @@ use ncs_features::{Column, EncodeError, Values};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-use super::SplitError;
+use super::error::SplitError;
 
 /// A time: of a row, or a boundary of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

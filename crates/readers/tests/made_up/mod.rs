@@ -32,12 +32,9 @@ pub(crate) fn field(name: &str, table: usize) -> Field {
 
 pub(crate) fn task(name: &str, population: Population, truth: Option<&str>) -> Task {
     Task {
-        name: name.into(),
-        label: name.into(),
         population,
-        objective: Objective::CrossEntropy,
-        weight: 1.0,
         truth: truth.map(String::from),
+        ..ncs_testkit::task(name)
     }
 }
 

@@ -7,12 +7,12 @@ use ncs_features::{
     Task,
 };
 use ncs_model::{
-    CounterRng, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Spec, Subnet,
+    CounterRng, Gradient, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Spec, Subnet,
     Workspace, masks,
 };
-use ncs_train::Optimizer;
 use ncs_train::loss::BatchLoss;
 use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::{Optimizer, OptimizerKind};
 use std::sync::Arc;
 
 pub(crate) const N_SINGLE: usize = 15;
@@ -23,11 +23,13 @@ pub(crate) const DIM: usize = 16;
 /// Steps go through so many batches in turn, so that no table row is in cache for free.
 pub(crate) const N_BATCHES: usize = 8;
 
-const ADAM: Optimizer = Optimizer::Adam {
+const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+    kind: OptimizerKind::Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
 };
 
 const OBJECTIVES: [Objective; 2] = [
@@ -164,13 +166,12 @@ pub(crate) fn model(size: Size, density: [f64; 2]) -> Model {
 /// The network.
 pub(crate) fn network(size: Size) -> NetworkPlan {
     NetworkPlan {
-        kind: NetworkKind::SparseSharing,
-        dim: DIM,
-        hidden: [512, 256, 128].map(|units| units * size.width).into(),
-        gram: Gram::Full,
-        dropout: 0.0,
         table_deviation: Some(0.01),
-        heads: ncs_model::Heads::default(),
+        ..ncs_testkit::network(
+            NetworkKind::SparseSharing,
+            DIM,
+            &[512, 256, 128].map(|units| units * size.width),
+        )
     }
 }
 
@@ -207,15 +208,12 @@ pub(crate) fn schema(size: Size) -> Schema {
 /// The two tasks, the second on the clicked rows.
 pub(crate) fn tasks(labels: [&str; 2]) -> Vec<Task> {
     let task = |(number, label): (usize, &str)| Task {
-        name: label.into(),
-        label: label.into(),
         population: match number {
             0 => Population::All,
             _ => Population::Where(0),
         },
         objective: OBJECTIVES[number],
-        weight: 1.0,
-        truth: None,
+        ..ncs_testkit::task(label)
     };
     labels.into_iter().enumerate().map(task).collect()
 }

@@ -234,7 +234,7 @@ pub(super) fn step_all<R: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Optimizer;
+    use crate::plan::{Optimizer, OptimizerKind};
     use ncs_model::CounterRng;
 
     const N_ROWS: usize = 100_000;
@@ -252,11 +252,13 @@ mod tests {
     }
 
     fn rule() -> Rule<f32> {
-        let adam = Optimizer::Adam {
+        let adam = Optimizer {
             learning_rate: 0.1,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
+            kind: OptimizerKind::Adam {
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+            },
         };
         Rule::new(adam, 1, 1.0, 0.0)
     }

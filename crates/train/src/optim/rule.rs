@@ -1,6 +1,6 @@
 //! Update rule of one number in a step.
 
-use crate::plan::Optimizer;
+use crate::plan::{Optimizer, OptimizerKind};
 use ncs_model::Real;
 
 /// Numbers that the inner loop moves together, so that the compiler makes vectors of them.
@@ -26,36 +26,28 @@ pub(super) enum Rule<R> {
 impl<R: Real> Rule<R> {
     /// For weights that `count` steps have moved, this one included.
     pub(super) fn new(optimizer: Optimizer, count: u64, factor: f64, decay: f64) -> Rule<R> {
-        match optimizer {
-            Optimizer::Adam {
-                learning_rate,
+        let rate = optimizer.learning_rate * factor;
+        match optimizer.kind {
+            OptimizerKind::Adam {
                 beta1,
                 beta2,
                 epsilon,
             } => {
-                let rate = shortest(learning_rate) * factor;
-                let (beta1, beta2) = (shortest(beta1), shortest(beta2));
                 let n = count.min(i32::MAX as u64) as i32;
                 let corrected = rate * (1.0 - beta2.powi(n)).sqrt() / (1.0 - beta1.powi(n));
                 Rule::Adam {
                     rate: R::of(corrected),
                     beta1: R::of(beta1),
                     beta2: R::of(beta2),
-                    epsilon: R::of(shortest(epsilon)),
+                    epsilon: R::of(epsilon),
                     decay: R::of(rate * decay),
                 }
             }
-            Optimizer::Adagrad {
-                learning_rate,
-                epsilon,
-            } => {
-                let rate = shortest(learning_rate) * factor;
-                Rule::Adagrad {
-                    rate: R::of(rate),
-                    epsilon: R::of(shortest(epsilon)),
-                    decay: R::of(rate * decay),
-                }
-            }
+            OptimizerKind::Adagrad { epsilon } => Rule::Adagrad {
+                rate: R::of(rate),
+                epsilon: R::of(epsilon),
+                decay: R::of(rate * decay),
+            },
         }
     }
 
@@ -111,9 +103,4 @@ fn each<R: Real>(
     for ((weight, &gradient), (m, v)) in last.zip(last_m.iter_mut().zip(last_v)) {
         (*weight, *m, *v) = moved(*weight, gradient, *m, *v);
     }
-}
-
-/// The double that a setting was written as: 0.9, not the nearest single.
-fn shortest(x: f32) -> f64 {
-    x.to_string().parse().unwrap_or(f64::from(x))
 }

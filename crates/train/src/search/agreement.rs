@@ -14,13 +14,16 @@
 //! The copies are one network of `T` times the units, all of them owned ([`UnitOwners`]): unit `k T + t` is unit `k` of
 //! task `t`'s copy.
 
-use crate::checkpoint::{make_folder_of, unfit};
+use crate::context::SearchContext;
 use crate::error::TrainError;
+use crate::error::unfit;
 use crate::events::{Event, Listener};
+use crate::gradient_sums::GradientSums;
+use crate::phase::Phase;
 use crate::plan::Keep;
-use crate::run::SearchContext;
-use crate::step::StepBudget;
-use crate::trainer::{GradientSums, Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::tensors::make_folder_of;
+use crate::trainer::Trainer;
 use ncs_model::{
     Agreement, CounterRng, Heads, Masks, Model, Network, NetworkKind, Spec, UnitOwners, Weights,
     tensor_file,

@@ -4,8 +4,8 @@
 //! it where conversions are rare (docs/decisions/0065-past-rates-for-clicks-alone.md), so tasks that count only the rows
 //! of another task do not read past counts and rates unless the plan says so.
 
+use crate::context::SearchContext;
 use crate::plan::RateReaders;
-use crate::run::SearchContext;
 use ncs_features::{Population, Schema};
 use ncs_model::{Mask, TaskMask, UnitOwners, masks};
 

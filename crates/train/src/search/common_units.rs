@@ -6,9 +6,9 @@
 
 use super::levels::SearchLevel;
 use super::pick::metric_name;
+use crate::context::SearchContext;
 use crate::difference::{self, TOLD};
 use crate::error::TrainError;
-use crate::run::SearchContext;
 use ncs_eval::PairedDifference;
 use ncs_features::{Objective, Task};
 use ncs_model::UnitOwners;

@@ -26,13 +26,14 @@ use super::common_units::{self, UnitChoice};
 use super::levels::{self, SearchLevel};
 use super::pick;
 use super::{LevelResult, TaskSearch};
+use crate::context::SearchContext;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
+use crate::phase::Phase;
 use crate::plan::{CommonUnits, Keep, Pick};
 use crate::predict::ValidationScore;
-use crate::run::SearchContext;
-use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::trainer::Trainer;
 use ncs_eval::Predictions;
 use ncs_model::{Masks, Model, TaskMask, UnitOwners, Weights, masks};
 use ncs_readers::batches::Rows;
@@ -147,7 +148,7 @@ fn picked(
             next.expect("every level but the last has a next mask")
         };
         if units.is_none() && !candidates.is_empty() {
-            let (picked, search) = pick::picked(Pick::BestValidation, task, spec, results);
+            let (picked, search) = pick::picked(Pick::Best, task, spec, results);
             return (mask(picked), search);
         }
         let chosen = candidates.iter().position(|tried| tried.common == common);

@@ -1,9 +1,10 @@
 //! A finished level of a search, on disk.
 
 use super::LevelResult;
-use crate::checkpoint::{self, make_folder_of, unfit};
+use crate::context::SearchContext;
 use crate::error::TrainError;
-use crate::run::SearchContext;
+use crate::error::unfit;
+use crate::tensors::{self, make_folder_of};
 use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tensor_file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ pub(super) fn read(
 
 /// A file of this run.
 fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
-    let file = checkpoint::read(path)?;
+    let file = tensors::read(path)?;
     match file.metadata("run") == Some(bench.run) {
         true => Ok(file),
         false => Err(unfit(path, "it is of another run".to_owned())),

@@ -14,10 +14,10 @@ mod magnitude;
 mod pick;
 mod rewind;
 
+use crate::context::{SearchContext, Training};
 use crate::error::TrainError;
 use crate::events::Listener;
 use crate::plan::{CommonUnits, SearchKind};
-use crate::run::{SearchContext, Training};
 use ncs_model::{Agreement, CounterRng, Masks, UnitOwners, Weights, masks};
 use serde::{Deserialize, Serialize};
 

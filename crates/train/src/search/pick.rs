@@ -81,16 +81,12 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ncs_features::Population;
 
     fn check(objective: Objective, how: Pick, values: &[f64], expected: usize) {
         let task = Task {
-            name: "cvr".into(),
             label: "y".into(),
-            population: Population::All,
             objective,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("cvr")
         };
         let levels = values.iter().zip(0..).map(|(&value, k)| LevelResult {
             density: 0.5f64.powi(k),
@@ -104,22 +100,17 @@ mod tests {
     fn the_best_pruned_level_is_taken_and_ties_go_to_the_sparser() {
         check(
             Objective::CrossEntropy,
-            Pick::BestValidation,
+            Pick::Best,
             &[0.9, 0.7, 0.8, 0.6],
             2,
         );
         check(
             Objective::CrossEntropy,
-            Pick::BestValidation,
+            Pick::Best,
             &[0.9, 0.8, 0.8, 0.6],
             2,
         );
-        check(
-            Objective::Ratio,
-            Pick::BestValidation,
-            &[0.01, 0.07, 0.03, 0.05],
-            2,
-        );
+        check(Objective::Ratio, Pick::Best, &[0.01, 0.07, 0.03, 0.05], 2);
         check(
             Objective::CrossEntropy,
             Pick::Last,
@@ -131,12 +122,8 @@ mod tests {
     #[test]
     fn the_choice_is_explained() {
         let task = Task {
-            name: "cvr".into(),
             label: "y".into(),
-            population: Population::All,
-            objective: Objective::CrossEntropy,
-            weight: 1.0,
-            truth: None,
+            ..ncs_testkit::task("cvr")
         };
         let level = |density, validation| LevelResult {
             density,
@@ -144,7 +131,7 @@ mod tests {
         };
         let levels = [level(1.0, 0.71), level(0.5, 0.72), level(0.25, 0.7)];
         assert_eq!(
-            pick(Pick::BestValidation, &task, &levels).1,
+            pick(Pick::Best, &task, &levels).1,
             "cvr keeps 50.0 % of the connections: its subnetwork has the best validation AUC (0.7200, \
              against 0.7000 at 25.0 %; the whole network: 0.7100)"
         );

@@ -1,12 +1,14 @@
 //! Common initial weights of every training of a search and of the joint training after it.
 
-use crate::checkpoint::{Tensors, make_folder_of, read_weights, unfit};
+use crate::context::SearchContext;
 use crate::error::TrainError;
+use crate::error::unfit;
 use crate::events::Listener;
+use crate::phase::Phase;
 use crate::plan::{Keep, Rewind};
-use crate::run::SearchContext;
-use crate::step::StepBudget;
-use crate::trainer::{Phase, Trainer};
+use crate::step_budget::StepBudget;
+use crate::tensors::{Tensors, make_folder_of, read_weights};
+use crate::trainer::Trainer;
 use ncs_model::{TensorFile, Weights};
 use ncs_readers::batches::Rows;
 
@@ -41,7 +43,7 @@ pub(super) fn start(
 
 /// The joint training before a search, where its weights are rewound to.
 pub(super) fn phase(bench: &SearchContext<'_>) -> Option<Phase> {
-    let Rewind::AfterSteps(steps) = bench.plan.search.rewind else {
+    let Rewind::After { steps } = bench.plan.search.rewind else {
         return None;
     };
     Some(Phase {

@@ -1,6 +1,7 @@
 //! A step in which a task takes in another's logit.
 
-use super::{Trainer, known_rows};
+use super::Trainer;
+use super::step::known_rows;
 use crate::taken::{KappaGradient, permute};
 use ncs_features::Batch;
 use ncs_model::CounterRng;
@@ -19,7 +20,7 @@ impl Trainer<'_> {
     /// Returns the current coefficient of another task's logit as text; `None` if no task uses one.
     pub(crate) fn kappa_in_words(&self) -> Option<String> {
         let plan = self.setting.plan.kappa?;
-        let taken = self.state.kappa.taken();
+        let taken = self.progress.kappa.taken();
         let [from, to] = [plan.from, plan.to].map(|task| &self.setting.schema.tasks[task].name);
         let error = taken.error()?;
         let what = match plan.permuted {
@@ -57,13 +58,13 @@ impl Trainer<'_> {
         let logits = self.pass.logits(0);
         self.subnets.push(other);
         let rows = known_rows(batch, plan.to);
-        let mut centred = self.state.kappa.centre(&logits, &rows);
+        let mut centred = self.progress.kappa.centre(&logits, &rows);
         if plan.permuted {
             let rng =
-                CounterRng::new(self.setting.plan.seed, "permuted logits").at(self.state.step);
+                CounterRng::new(self.setting.plan.seed, "permuted logits").at(self.progress.step);
             permute(&mut centred, &rows, rng);
         }
-        let kappa = self.state.kappa.taken().kappa;
+        let kappa = self.progress.kappa.taken().kappa;
         Some(Taken {
             to: plan.to,
             added: centred.iter().map(|centred| kappa * centred).collect(),
@@ -93,7 +94,7 @@ impl Trainer<'_> {
             .iter()
             .zip(own)
             .map(|(&row, own)| (own, taken.centred[row], labels[row]));
-        let state = &mut self.state.kappa;
+        let state = &mut self.progress.kappa;
         let objective = self.setting.schema.tasks[taken.to].objective;
         let gradient = KappaGradient::of(objective, state.taken().kappa, rows);
         state.step(gradient, factor, self.phase.budget.batches_per_epoch);

@@ -1,16 +1,77 @@
-//! Predictions for the validation rows, and what puts them in doubt.
+//! Validation: predictions for the validation rows, what puts them in doubt, and what follows from them.
 
 use super::Trainer;
 use crate::diagnosis::culprit;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::predict::{self, Evaluator};
+use crate::plan::Keep;
+use crate::predict::{self, Evaluator, ValidationScore};
+use crate::progress::ValidationRecord;
 use ncs_eval::Predictions;
 use ncs_features::Batch;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
 impl Trainer<'_> {
+    /// Evaluates the tasks on the validation rows and keeps the best weights so far.
+    pub(super) fn validate(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
+        let phase = &self.phase;
+        let wanted = phase.validates || phase.patience.is_some() || phase.keep != Keep::Last;
+        let Some(valid) = self.setting.valid.filter(|_| wanted) else {
+            return Ok(());
+        };
+        self.swap_averages();
+        let predictions = self.predict(valid)?;
+        self.doubt(&predictions, listener);
+        let mut scores = vec![None; self.setting.schema.tasks.len()];
+        for &task in &self.phase.tasks {
+            let spec = &self.setting.schema.tasks[task];
+            scores[task] = ValidationScore::of(spec, &predictions.tasks[task]);
+        }
+        let step = self.progress.step;
+        let improved = self.best.keep_best(&scores, step, &self.model);
+        self.swap_averages();
+        let any = improved.iter().any(|&improved| improved);
+        self.progress.stop_early(any, self.phase.patience);
+        for task in self.phase.tasks.clone() {
+            if let Some(score) = scores[task] {
+                self.note(task, score, improved[task], listener);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        task: usize,
+        score: ValidationScore,
+        best: bool,
+        listener: &mut dyn Listener,
+    ) {
+        let step = self.progress.step;
+        let record = ValidationRecord {
+            task,
+            step,
+            epoch: self.phase.budget.epochs(step),
+            train_loss: self.progress.take_mean_loss(task),
+            validation_loss: score.loss,
+            validation_metric: score.value,
+            best,
+        };
+        listener.on_event(&Event::Validated {
+            phase: &self.phase.name,
+            step,
+            epoch: record.epoch,
+            task: &self.setting.schema.tasks[task].name,
+            train_loss: record.train_loss,
+            validation_loss: score.loss,
+            metric: score.metric,
+            value: score.value,
+            best,
+        });
+        self.progress.history.push(record);
+    }
+
     /// The model's predictions for a part of the data.
     ///
     /// # Errors
@@ -47,7 +108,7 @@ impl Trainer<'_> {
                 let network = self.model.network(self.model.tower_of(task));
                 return Err(TrainError::NoScores {
                     phase: self.phase.name.clone(),
-                    step: self.state.step,
+                    step: self.progress.step,
                     task: found.name.clone(),
                     culprit: culprit(network, self.setting.schema, batch),
                 });
@@ -57,7 +118,7 @@ impl Trainer<'_> {
     }
 
     /// Reports, once for each task, the reasons to doubt its validation metrics.
-    pub(super) fn doubt(&mut self, predictions: &Predictions, listener: &mut dyn Listener) {
+    fn doubt(&mut self, predictions: &Predictions, listener: &mut dyn Listener) {
         for &task in &self.phase.tasks {
             if self.doubted.contains(&task) {
                 continue;
@@ -67,7 +128,7 @@ impl Trainer<'_> {
                 self.doubted.push(task);
             }
             for doubt in doubts {
-                let (phase, step) = (&self.phase.name, self.state.step);
+                let (phase, step) = (&self.phase.name, self.progress.step);
                 listener.on_event(&Event::Noted(&format!(
                     "warning: {phase}, step {step}: {doubt}"
                 )));

@@ -7,7 +7,7 @@ use crate::comparison::{
 };
 use crate::figures::{FIGURES, Figure};
 use crate::render::figures::distinct;
-use crate::render::numbers::{ABSENT, fixed, p_value, percent, signed, thousands};
+use crate::render::numbers::{ABSENT, fixed, p_value, percent, thousands};
 use crate::report::{ResultCell, ResultRow, ResultTable};
 use crate::statistics::Estimate;
 
@@ -166,7 +166,7 @@ pub(super) fn differences(data: &DataInput, result: &DataResult, reference: &str
 }
 
 fn difference_cell(one: &MethodDifference) -> Cell {
-    let (mean, interval) = signed(&one.difference.estimate, &one.key);
+    let (mean, interval) = one.key.signed(&one.difference.estimate);
     let p = one.difference.p_value.zip(one.adjusted);
     let p = p.map(|(p, adjusted)| format!("p {}, adjusted p {}", p_value(p), p_value(adjusted)));
     Cell {

@@ -1,7 +1,7 @@
 //! Gradients of kept weights, four columns of the layer at a time.
 
 use super::buckets::blocks;
-use super::{SparsityPattern, WeightGradient};
+use super::pattern::{NONE, SparsityPattern};
 use crate::kernels::simd::{Kernel, Parts, Simd, Vector, prefetch_lanes};
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
@@ -83,7 +83,7 @@ impl ColumnGroups {
         for step in 0..n_steps {
             let connections: [(u8, u32); GROUP] = std::array::from_fn(|column| {
                 let connection = group.get(column).and_then(|&output| kept[output].get(step));
-                *connection.unwrap_or(&(0, WeightGradient::NONE))
+                *connection.unwrap_or(&(0, NONE))
             });
             self.steps.push(connections.map(|(input, _)| input));
             numbers.extend(connections.map(|(_, number)| number));

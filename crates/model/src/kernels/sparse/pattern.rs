@@ -1,5 +1,8 @@
 //! The kept connections of a layer, and their numbers.
 
+/// The number of no connection.
+pub(super) const NONE: u32 = u32::MAX;
+
 /// The kept connections of a layer, numbered from 0 in the order of `(input, output)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SparsityPattern {

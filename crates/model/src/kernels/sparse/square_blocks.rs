@@ -1,6 +1,6 @@
 //! Gradients of all weights of a layer, in squares of four inputs and four outputs.
 
-use super::{SparsityPattern, WeightGradient};
+use super::pattern::{NONE, SparsityPattern};
 use crate::kernels::simd::{Kernel, Simd, Vector};
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
@@ -40,7 +40,7 @@ impl SquareBlocks {
                 for output in first_output..first_output + SIDE {
                     let inside = input < pattern.inputs() && output < pattern.outputs();
                     let number = inside.then(|| pattern.number(input, output)).flatten();
-                    numbers.push(number.unwrap_or(WeightGradient::NONE));
+                    numbers.push(number.unwrap_or(NONE));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Gradients of the kept weights: inputs times gradients of outputs, summed over rows.
 
-use super::SparsityPattern;
 use super::column_groups::ColumnGroups;
+use super::pattern::{self, SparsityPattern};
 use super::square_blocks::SquareBlocks;
 use crate::kernels::{Lanes, SimdLevel};
 use crate::number::Real;
@@ -30,7 +30,7 @@ enum Order {
 
 impl WeightGradient {
     /// The number of sums that belong to no kept connection.
-    pub const NONE: u32 = u32::MAX;
+    pub const NONE: u32 = pattern::NONE;
 
     /// Chooses the faster order for a layer.
     pub fn new(pattern: &SparsityPattern) -> WeightGradient {

@@ -2,9 +2,8 @@
 
 use super::Wrong;
 use super::output::Output;
-use crate::tfrecord::masked_crc;
+use ncs_features::record_bytes::{push_bytes, push_varint, write_record};
 use ncs_features::{Block, Column, Values};
-use std::io::{self, Write};
 
 pub(super) fn write(
     mut output: Output,
@@ -18,15 +17,6 @@ pub(super) fn write(
         rows += block.n_rows as u64;
     }
     Ok((output, rows))
-}
-
-/// Length, its checksum, the bytes, their checksum; all little-endian.
-fn write_record(output: &mut Output, bytes: &[u8]) -> io::Result<()> {
-    let length = (bytes.len() as u64).to_le_bytes();
-    output.write_all(&length)?;
-    output.write_all(&masked_crc(&length).to_le_bytes())?;
-    output.write_all(bytes)?;
-    output.write_all(&masked_crc(bytes).to_le_bytes())
 }
 
 /// `Example { features: Features { feature: map<string, Feature> } }`.
@@ -76,40 +66,4 @@ fn feature(column: &Column, row: usize) -> Vec<u8> {
     let mut feature = Vec::new();
     push_bytes(&mut feature, kind, &list);
     feature
-}
-
-/// A length-delimited protobuf field.
-fn push_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    const LENGTH_DELIMITED: u64 = 2;
-    push_varint(out, field << 3 | LENGTH_DELIMITED);
-    push_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn push_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn varints_have_seven_bits_a_byte() {
-        let check = |number: i64, expected: &[u8]| {
-            let mut out = Vec::new();
-            push_varint(&mut out, number as u64);
-            assert_eq!(out, expected);
-        };
-        check(0, &[0]);
-        check(300, &[0xAC, 0x02]);
-        check(
-            -1,
-            &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
-        );
-    }
 }

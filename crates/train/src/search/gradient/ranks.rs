@@ -1,8 +1,8 @@
 //! Blocks of first-layer connections, ranked for each task by the gradients of a warm-up.
 
-use crate::run::SearchContext;
+use crate::context::SearchContext;
+use crate::gradient_sums::GradientSums;
 use crate::search::allowed::allowed;
-use crate::trainer::GradientSums;
 use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
 /// Signal-to-noise threshold: the ratio of `sum_b g` squared to the sum of squares above which a block counts. The

@@ -1,8 +1,9 @@
 //! The size of a network's layers, computed from its plan alone: nothing overflows and nothing
 //! is allocated, however large the sizes in a run file.
 
-use crate::plan::{Gram, NetworkKind, NetworkPlan};
-use crate::taken::TakenLogit;
+use super::NetworkKind;
+use crate::logit_transfer::TakenLogit;
+use crate::plan::{Gram, NetworkPlan};
 
 /// The size of the layers, heads and mixtures of one network. Counts are `f64`, so that extreme sizes do not
 /// overflow; they are exact up to 2^53.

@@ -1,34 +1,34 @@
 //! The reference of the authors' network, `../shared/reference/ncs_fixture.npz`: its arrays, and the
 //! model, masks and batches that they make.
 
+use crate::{field, network, table};
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    CounterRng, FieldSpec, Gram, Mask, Masks, Model, NetworkKind, NetworkPlan, Real, SparseRows,
-    Spec, TableSpec, Weights,
+    CounterRng, FieldSpec, Mask, Masks, Model, NetworkKind, NetworkPlan, Real, SparseRows, Spec,
+    Weights,
 };
 use std::collections::HashMap;
-use std::sync::Arc;
 
 const FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../../../shared/reference/ncs_fixture.npz"
+    "/../../shared/reference/ncs_fixture.npz"
 );
 
 /// The dense parameters, in the order of a network's layout.
-pub(crate) const DENSE: [&str; 8] = [
+pub const DENSE: [&str; 8] = [
     "fc_0_w", "fc_0_b", "fc_1_w", "fc_1_b", "ctr_w", "ctr_b", "cvr_w", "cvr_b",
 ];
 /// The tables, in the order of the spec.
-pub(crate) const TABLES: [&str; 4] = ["uid", "vid", "cat", "tag"];
+pub const TABLES: [&str; 4] = ["uid", "vid", "cat", "tag"];
 
 /// All arrays by name, row-major.
-pub(crate) struct Reference {
+pub struct Reference {
     arrays: HashMap<String, Vec<f64>>,
 }
 
 impl Reference {
     /// `None` where the folder beside the repository is absent.
-    pub(crate) fn open() -> Option<Reference> {
+    pub fn open() -> Option<Reference> {
         let Ok(bytes) = std::fs::read(FILE) else {
             println!("skipped: ../shared is absent");
             return None;
@@ -37,26 +37,36 @@ impl Reference {
         Some(Reference { arrays })
     }
 
-    pub(crate) fn array(&self, name: &str) -> &[f64] {
-        let array = self.arrays.get(name);
+    /// Returns an array.
+    ///
+    /// # Panics
+    /// The fixture has none of this name.
+    pub fn array(&self, name: &str) -> &[f64] {
+        let array = self.find(name);
         array.unwrap_or_else(|| panic!("the fixture has no array {name}"))
     }
 
+    /// Returns an array, if the fixture has it.
+    pub fn find(&self, name: &str) -> Option<&[f64]> {
+        self.arrays.get(name).map(Vec::as_slice)
+    }
+
     /// The arrays `prefix/fc_0_w` to `prefix/cvr_b`, end to end as in a network's dense weights.
-    pub(crate) fn dense(&self, prefix: &str) -> Vec<f64> {
+    pub fn dense(&self, prefix: &str) -> Vec<f64> {
         let arrays = DENSE.map(|name| self.array(&format!("{prefix}/{name}")));
         arrays.concat()
     }
 
-    pub(crate) fn labels(&self, batch: usize, name: &str) -> Vec<f32> {
+    /// Returns the labels of a batch.
+    pub fn labels(&self, batch: usize, name: &str) -> Vec<f32> {
         let labels = self.array(&format!("batch/{batch:02}/{name}"));
         labels.iter().map(|&label| label as f32).collect()
     }
 
-    /// Returns the network at its initial weights, all rows initialised, under the masks of both tasks.
-    pub(crate) fn model<R: Real>(&self, pooling: Pooling) -> Model<R> {
+    /// Returns the network at its initial weights, all rows initialised, without masks.
+    pub fn model<R: Real>(&self, kind: NetworkKind, pooling: Pooling) -> Model<R> {
         let narrow = |values: &[f64]| values.iter().map(|&x| R::of(x)).collect::<Vec<R>>();
-        let table = |name: &str| {
+        let rows = |name: &str| {
             let values = narrow(self.array(&format!("init/emb/{name}")));
             SparseRows {
                 ids: (0..values.len() as u32 / 4).collect(),
@@ -65,15 +75,15 @@ impl Reference {
         };
         let weights = Weights {
             dense: narrow(&self.dense("init")),
-            tables: TABLES.map(table).into(),
+            tables: TABLES.map(rows).into(),
         };
-        let mut model = Model::new(spec(pooling), CounterRng::new(1, "weights"));
+        let mut model = Model::new(spec(kind, pooling), CounterRng::new(1, "weights"));
         model.network_mut(0).restore(&weights).unwrap();
-        model.set_masks(Some(Arc::new(self.masks())));
         model
     }
 
-    fn masks(&self) -> Masks {
+    /// Returns the masks of both tasks.
+    pub fn masks(&self) -> Masks {
         let layer = |task: &str, l: usize, (inputs, outputs)| {
             let bits = self.array(&format!("mask/{task}/fc_{l}"));
             Mask::from_fn(inputs, outputs, |position| bits[position] == 1.0)
@@ -86,7 +96,7 @@ impl Reference {
     }
 
     /// The ids of a batch; of lists the true values only, since padding them is the model's part.
-    pub(crate) fn batch(&self, number: usize) -> Batch {
+    pub fn batch(&self, number: usize) -> Batch {
         let array = |part: &str, field: &str| {
             let values = self.array(&format!("batch/{number:02}/{part}/{field}"));
             values.iter().map(|&x| x as u32).collect::<Vec<u32>>()
@@ -116,40 +126,20 @@ impl Reference {
     }
 }
 
-fn spec(pooling: Pooling) -> Spec {
-    let table = |(name, rows): (&str, usize)| TableSpec {
-        name: name.into(),
-        rows,
-        unknown: None,
+fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
+    let list = |table| FieldSpec {
+        pooling: Some(pooling),
+        ..field(table)
     };
-    let field = |(table, pooling)| FieldSpec {
-        table,
-        pooling,
-        pieces: None,
-    };
-    let list = Some(pooling);
-    let fields = [
-        (0, None),
-        (1, None),
-        (1, None),
-        (2, None),
-        (3, list),
-        (2, list),
-    ];
     Spec {
-        fields: fields.map(field).into(),
+        fields: vec![field(0), field(1), field(1), field(2), list(3), list(2)],
         tables: [("uid", 40), ("vid", 60), ("cat", 9), ("tag", 25)]
-            .map(table)
+            .map(|(name, rows)| table(name, rows))
             .into(),
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
-            kind: NetworkKind::SparseSharing,
-            dim: 4,
-            hidden: vec![16, 8],
-            gram: Gram::Full,
-            dropout: 0.0,
             table_deviation: None,
-            heads: ncs_model::Heads::default(),
+            ..network(kind, 4, &[16, 8])
         },
     }
 }

@@ -4,8 +4,6 @@
 //! coefficient. In training no gradient flows through `z_from`. `mean` is the mean of `z_from` over the rows of the
 //! receiving task, so that the transfer changes the order of rows and not their mean.
 
-use crate::artifact::Artifact;
-use crate::network::Network;
 use crate::number::Real;
 
 /// The parameters of a logit transfer ([`crate::plan::Heads::takes`]), stored after the heads of the network.
@@ -24,7 +22,7 @@ impl TakenLogit {
     /// Number of values in a network's dense weights.
     pub(crate) const NUMBERS: usize = 3;
 
-    fn of<R: Real>(numbers: &[R]) -> Option<TakenLogit> {
+    pub(crate) fn of<R: Real>(numbers: &[R]) -> Option<TakenLogit> {
         let [kappa, mean, information] = numbers else {
             return None;
         };
@@ -43,36 +41,5 @@ impl TakenLogit {
     /// Returns the standard error of kappa, with all other parameters fixed; `None` before the first step.
     pub fn error(self) -> Option<f64> {
         (self.information > 0.0).then(|| self.information.sqrt().recip())
-    }
-}
-
-impl<R: Real> Network<R> {
-    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters; `None` without a transfer.
-    pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
-        let tasks = self.spec.takes()?;
-        let taken = TakenLogit::of(&self.dense[self.layout.taken.clone()])?;
-        Some((tasks, taken))
-    }
-
-    /// Sets the parameters of the logit transfer; without a transfer it does nothing.
-    pub fn set_taken(&mut self, taken: TakenLogit) {
-        let numbers = [taken.kappa, taken.mean, taken.information];
-        let places = &mut self.dense[self.layout.taken.clone()];
-        for (place, number) in places.iter_mut().zip(numbers) {
-            *place = R::of(number);
-        }
-    }
-}
-
-impl Artifact {
-    /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`.
-    /// `None` without a transfer, or if the weights are of another network.
-    pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
-        let tasks = self.spec.takes()?;
-        let member = self.members.get(*self.of_task.get(tasks[1])?)?;
-        // The parameters come last.
-        let dense = &member.weights.dense;
-        let first = dense.len().checked_sub(TakenLogit::NUMBERS)?;
-        Some((tasks, TakenLogit::of(&dense[first..])?))
     }
 }

@@ -1,0 +1,114 @@
+//! The weights that a training keeps: those of the best validation of a task, or of all tasks together; or those of
+//! stated steps.
+
+use crate::phase::Phase;
+use crate::plan::Keep;
+use crate::predict::ValidationScore;
+use ncs_model::{Model, Weights};
+use std::sync::Arc;
+
+/// The sets of weights that a training keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct BestWeights {
+    pub(crate) slots: Vec<BestSlot>,
+    /// True if validations are compared, be it only for early stopping.
+    compares: bool,
+    /// True if the slots hold the weights that the training ends with.
+    are_kept: bool,
+}
+
+/// A set of weights that is kept: those of some networks, at the best moment of some tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct BestSlot {
+    pub(crate) tasks: Vec<usize>,
+    pub(crate) networks: Vec<usize>,
+    pub(crate) best: Option<Best>,
+}
+
+/// Best step so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Best {
+    pub(crate) selection_score: f64,
+    pub(crate) step: u64,
+    /// One for each network of the slot.
+    pub(crate) weights: Vec<Arc<Weights>>,
+}
+
+impl BestWeights {
+    /// Slots of a training, nothing kept yet.
+    pub(crate) fn new(phase: &Phase, model: &Model) -> BestWeights {
+        let slot = |tasks: Vec<usize>| {
+            let mut networks: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
+            networks.dedup();
+            BestSlot {
+                tasks,
+                networks,
+                best: None,
+            }
+        };
+        let tasks = &phase.tasks;
+        BestWeights {
+            slots: match phase.keep {
+                Keep::BestPerTask => tasks.iter().map(|&task| slot(vec![task])).collect(),
+                Keep::BestJoint | Keep::Last => vec![slot(tasks.clone())],
+            },
+            compares: phase.keep != Keep::Last || phase.patience.is_some(),
+            are_kept: phase.keep != Keep::Last || !phase.keep_at.is_empty(),
+        }
+    }
+
+    /// Keeps the weights in the slots whose tasks validate better than before. Returns, for each task of the schema,
+    /// whether its slot improved.
+    pub(crate) fn keep_best(
+        &mut self,
+        scores: &[Option<ValidationScore>],
+        step: u64,
+        model: &Model,
+    ) -> Vec<bool> {
+        let mut improved = vec![false; scores.len()];
+        if !self.compares {
+            return improved;
+        }
+        let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; model.networks().len()];
+        for slot in &mut self.slots {
+            let of_tasks = slot.tasks.iter().map(|&task| scores[task]);
+            let Some(of_tasks) = of_tasks.collect::<Option<Vec<ValidationScore>>>() else {
+                continue;
+            };
+            let selection_score = ValidationScore::joint_selection_score(&of_tasks);
+            let is_worse = |best: &Best| selection_score <= best.selection_score;
+            if slot.best.as_ref().is_some_and(is_worse) {
+                continue;
+            }
+            slot.tasks.iter().for_each(|&task| improved[task] = true);
+            let weights = slot.networks.iter().map(|&network| {
+                let copy = || Arc::new(model.network(network).weights());
+                fresh[network].get_or_insert_with(copy).clone()
+            });
+            slot.best = Some(Best {
+                selection_score,
+                step,
+                weights: weights.collect(),
+            });
+        }
+        improved
+    }
+
+    /// Keeps the weights of the slots that are due after this step, where `keep_at` has the step of each.
+    pub(crate) fn keep_due(&mut self, keep_at: &[u64], step: u64, model: &Model) {
+        let due = self.slots.iter_mut().zip(keep_at);
+        for (slot, _) in due.filter(|(_, at)| **at == step) {
+            let copy = |&network: &usize| Arc::new(model.network(network).weights());
+            slot.best = Some(Best {
+                selection_score: 0.0,
+                step,
+                weights: slot.networks.iter().map(copy).collect(),
+            });
+        }
+    }
+
+    /// Returns the kept weights of a slot; `None` if the training keeps the weights of its end.
+    pub(crate) fn kept<'s>(&self, slot: &'s BestSlot) -> Option<&'s Best> {
+        slot.best.as_ref().filter(|_| self.are_kept)
+    }
+}

@@ -1,0 +1,90 @@
+//! Tensor files of a run's folder: weights written and read.
+
+use crate::error::TrainError;
+use ncs_model::{Entry, SparseRows, TensorFile, TensorFileError, Values, Weights, tensor_file};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Tensors on their way into a file: borrowed, so that writing them takes no second copy.
+#[derive(Default)]
+pub(crate) struct Tensors<'a> {
+    entries: Vec<Entry<'a>>,
+}
+
+impl<'a> Tensors<'a> {
+    pub(crate) fn add(&mut self, name: String, n_values: usize, values: Values<'a>) {
+        self.entries.push(Entry {
+            name,
+            shape: vec![n_values],
+            values,
+        });
+    }
+
+    pub(crate) fn floats(&mut self, name: String, values: &'a [f32]) {
+        self.add(name, values.len(), Values::F32(values));
+    }
+
+    /// The weights of a network, under names that begin with `prefix`.
+    pub(crate) fn weights(&mut self, prefix: &str, weights: &'a Weights) {
+        self.floats(format!("{prefix}.dense"), &weights.dense);
+        for (t, table) in weights.tables.iter().enumerate() {
+            let ids = Values::U32(&table.ids);
+            self.add(format!("{prefix}.table.{t}.ids"), table.ids.len(), ids);
+            self.floats(format!("{prefix}.table.{t}.values"), &table.values);
+        }
+    }
+
+    /// Writes them beside and renames.
+    pub(crate) fn write(
+        &self,
+        path: &Path,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(), TensorFileError> {
+        tensor_file::write(path, &self.entries, metadata).map(|_| ())
+    }
+}
+
+/// The weights that [`Tensors::weights`] wrote.
+pub(crate) fn read_weights(
+    file: &TensorFile,
+    prefix: &str,
+    n_tables: usize,
+) -> Result<Weights, TensorFileError> {
+    let table = |t: usize| {
+        Ok(SparseRows {
+            ids: file.u32(&format!("{prefix}.table.{t}.ids"))?,
+            values: file.f32(&format!("{prefix}.table.{t}.values"))?,
+        })
+    };
+    Ok(Weights {
+        dense: file.f32(&format!("{prefix}.dense"))?,
+        tables: (0..n_tables)
+            .map(table)
+            .collect::<Result<_, TensorFileError>>()?,
+    })
+}
+
+/// A file that a run resumes from. One that is damaged costs what it held, and no more.
+pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
+    TensorFile::read(path).map_err(|error| match error {
+        TensorFileError::Damaged { problem, .. } => TrainError::Damaged {
+            path: path.to_owned(),
+            what: problem,
+        },
+        TensorFileError::DamagedTensor { tensor, .. } => TrainError::Damaged {
+            path: path.to_owned(),
+            what: format!("tensor {tensor:?} does not match its checksum"),
+        },
+        other => other.into(),
+    })
+}
+
+/// Makes the folder that a file is to lie in.
+pub(crate) fn make_folder_of(path: &Path) -> Result<(), TrainError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let made = std::fs::create_dir_all(folder);
+    made.map_err(|source| TrainError::Folder {
+        path: folder.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,256 @@
+//! One batch: forward, backward, and a step of the optimizer, for each task in turn or for all of them.
+
+use super::kappa::Taken;
+use super::{ActiveSubnets, Trainer};
+use crate::balance;
+use crate::diagnosis::culprit;
+use crate::error::TrainError;
+use crate::plan::{Balance, Steps};
+use crate::step_loss::{StepInputs, StepLoss};
+use ncs_features::Batch;
+use ncs_model::{CounterRng, Dropout, Gradient};
+
+impl Trainer<'_> {
+    /// One batch: a step for each task in turn, or one for all tasks of a network.
+    pub(super) fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
+        let plan = self.setting.plan;
+        let step = self.progress.step;
+        let factor = plan.schedule.factor(step, self.phase.budget.total_steps);
+        let together = plan.steps == Steps::Joint
+            && self.gradients.is_empty()
+            && self.model.spec().plan.kind.shares_tables()
+            && self.phase.tasks.len() > 1;
+        if together {
+            self.joint_step(batch, factor)?;
+        } else {
+            for task in self.phase.tasks.clone() {
+                self.task_step(batch, task, factor)?;
+            }
+        }
+        self.progress.step += 1;
+        Ok(())
+    }
+
+    /// A step for one task, on the rows whose label is known. Without any there is nothing to do.
+    fn task_step(&mut self, batch: &Batch, task: usize, factor: f64) -> Result<(), TrainError> {
+        let known = known_rows(batch, task);
+        if known.is_empty() && !self.setting.plan.parity_stale_momentum {
+            return Ok(());
+        }
+        let own;
+        let batch = if known.len() == batch.n_rows {
+            batch
+        } else {
+            own = batch.select(&known);
+            &own
+        };
+        let network = self.model.tower_of(task);
+        let mut running = self.take_subnets(network, &[task]);
+        let learned = self.learn(batch, network, &mut running, task as u64, factor);
+        self.subnets.push(running);
+        learned
+    }
+
+    /// One step for the weighted sum of the losses of all tasks, each on its known rows.
+    fn joint_step(&mut self, batch: &Batch, factor: f64) -> Result<(), TrainError> {
+        let tasks = self.phase.tasks.clone();
+        let any = |&row: &usize| tasks.iter().any(|&task| !batch.labels[task][row].is_nan());
+        let rows: Vec<usize> = (0..batch.n_rows).filter(any).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let own;
+        let batch = if rows.len() == batch.n_rows {
+            batch
+        } else {
+            own = batch.select(&rows);
+            &own
+        };
+        let helper = self.model.spec().helper();
+        let heads: Vec<usize> = tasks.iter().copied().chain(helper).collect();
+        let mut running = self.take_subnets(0, &heads);
+        if running.subnets.len() == heads.len() && self.setting.plan.funnel.is_none() {
+            for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
+                let known = known_rows(batch, task);
+                let some = known.len() < batch.n_rows;
+                let rows = || known.iter().map(|&row| row as u32).collect();
+                subnet.run_on(some.then(rows));
+            }
+        }
+        let learned = self.learn(batch, 0, &mut running, u64::MAX, factor);
+        self.subnets.push(running);
+        learned
+    }
+
+    /// The subnets of a network for some tasks: those of an earlier step, if there are any.
+    pub(super) fn take_subnets(&mut self, network: usize, tasks: &[usize]) -> ActiveSubnets {
+        let known = |running: &ActiveSubnets| running.network == network && running.tasks == tasks;
+        match self.subnets.iter().position(known) {
+            Some(place) => self.subnets.swap_remove(place),
+            None => ActiveSubnets {
+                network,
+                tasks: tasks.to_vec(),
+                subnets: self.model.subnets(network, tasks),
+            },
+        }
+    }
+
+    /// Forward, back, and a step of the optimizer.
+    fn learn(
+        &mut self,
+        batch: &Batch,
+        network: usize,
+        running: &mut ActiveSubnets,
+        turn: u64,
+        factor: f64,
+    ) -> Result<(), TrainError> {
+        self.model.network_mut(network).touch(batch);
+        let taken = self.taken(batch, network, &running.tasks);
+        let weights = self.model.network(network);
+        running.subnets.iter_mut().for_each(|s| s.load(weights));
+        let loss = self.loss(batch, &running.tasks, taken.as_ref());
+        let parts = self.find_gradient(&loss, batch, running, turn);
+        self.note_losses(&loss, batch, factor)?;
+        let heads = &self.model.network(network).tasks;
+        let place = |task: &usize| heads.iter().position(|own| own == task);
+        let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
+        self.add_gradient(running.tasks[0], network);
+        let weights = self.model.network_mut(network);
+        let gradient = &mut self.gradient;
+        self.optimizers
+            .step_in_part(network, weights, gradient, &places, factor, &parts);
+        if let Some(taken) = taken {
+            self.move_kappa(batch, network, &running.tasks, &taken, factor);
+        }
+        Ok(())
+    }
+
+    /// True if this training is of one task. A task's weight counts in joint training only.
+    fn is_alone(&self) -> bool {
+        self.phase.tasks.len() == 1
+    }
+
+    /// The loss of a step for these heads.
+    fn loss<'b>(
+        &self,
+        batch: &'b Batch,
+        heads: &[usize],
+        taken: Option<&'b Taken>,
+    ) -> StepLoss<'b> {
+        let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
+        let alone = self.is_alone();
+        let weight = |task: usize| match plan.balance {
+            _ if alone => 1.0,
+            Balance::Uncertainty => self.progress.variances.weight(task),
+            _ => specs[task].weight,
+        };
+        // Tasks that take turns for their gradients have nothing to join.
+        let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
+        let mut loss = StepLoss::new(specs, batch, heads, weight, funnel);
+        if let Some(taken) = taken {
+            loss.take(taken.to, &taken.added);
+        }
+        loss
+    }
+
+    /// Leaves the gradient of the step in `self.gradient`. Returns the part of its step that each table row makes,
+    /// `[table][id of the gradient]`; empty: the whole step.
+    fn find_gradient(
+        &mut self,
+        loss: &StepLoss<'_>,
+        batch: &Batch,
+        running: &ActiveSubnets,
+        turn: u64,
+    ) -> Vec<Vec<f32>> {
+        let (plan, heads) = (self.setting.plan, &running.tasks);
+        let inputs = StepInputs {
+            network: self.model.network(running.network),
+            batch,
+            subnets: &running.subnets,
+            dropout: self.dropout(turn),
+        };
+        let evidence = self.setting.evidence;
+        let evidence = heads.iter().map(|&task| evidence.get(task)?.as_ref());
+        let evidence: Vec<_> = evidence.collect();
+        let is_shrunk = evidence.iter().any(Option::is_some);
+        if heads.len() == 1 || (plan.balance != Balance::PcGrad && !is_shrunk) {
+            loss.learn(inputs, None, &mut self.pass, &mut self.gradient);
+            return evidence[0].map_or(Vec::new(), |evidence| evidence.parts(&self.gradient));
+        }
+        let mut gradients = vec![Gradient::default(); heads.len()];
+        for (head, gradient) in gradients.iter_mut().enumerate() {
+            loss.learn(inputs, Some(head), &mut self.pass, gradient);
+        }
+        let (gradient, parts) = balance::combine(plan.balance, gradients, &evidence);
+        self.gradient = gradient;
+        parts
+    }
+
+    fn dropout(&self, turn: u64) -> Option<Dropout> {
+        let rate = f64::from(self.model.spec().plan.dropout);
+        let rng = || CounterRng::new(self.setting.plan.seed, &self.phase.draws);
+        (rate > 0.0).then(|| Dropout {
+            rate,
+            rng: rng().at(self.progress.step).at(turn),
+        })
+    }
+
+    /// Adds the step's mean losses to the log, and moves the learned weights of the losses.
+    fn note_losses(
+        &mut self,
+        loss: &StepLoss<'_>,
+        batch: &Batch,
+        factor: f64,
+    ) -> Result<(), TrainError> {
+        let plan = self.setting.plan;
+        let learns_weights = plan.balance == Balance::Uncertainty && !self.is_alone();
+        for found in loss.means(&self.pass) {
+            let (task, mean) = (found.task, found.mean);
+            if !mean.is_finite() {
+                return Err(self.not_finite(batch, task, mean));
+            }
+            if found.n_rows > 0 {
+                self.progress.add_loss(task, mean);
+                if learns_weights {
+                    let rate = factor * plan.optimizer.learning_rate;
+                    self.progress.variances.step(task, mean, rate);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
+        let (budget, step) = (self.phase.budget, self.progress.step);
+        let network = self.model.network(self.model.tower_of(task));
+        TrainError::NotFinite {
+            phase: self.phase.name.clone(),
+            step: step + 1,
+            epoch: budget.epoch(step) + 1,
+            batch: budget.batch(step) + 1,
+            task: self.setting.schema.tasks[task].name.clone(),
+            loss,
+            culprit: culprit(network, self.setting.schema, batch),
+        }
+    }
+
+    /// Adds the step's gradient to the task's sum, if sums are asked for.
+    fn add_gradient(&mut self, task: usize, network: usize) {
+        let n_tasks = self.setting.schema.tasks.len();
+        let half = match self.gradients.len() > n_tasks {
+            true => (self.progress.step % 2) as usize * n_tasks,
+            false => 0,
+        };
+        if let Some(found) = self.gradients.get_mut(half + task) {
+            found.add(&self.gradient.dense, self.model.connections(network));
+        }
+    }
+}
+
+/// The rows of a batch whose label of a task is known.
+pub(super) fn known_rows(batch: &Batch, task: usize) -> Vec<usize> {
+    let labels = &batch.labels[task];
+    (0..batch.n_rows)
+        .filter(|&row| !labels[row].is_nan())
+        .collect()
+}
