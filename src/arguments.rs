@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+pub mod export;
 pub mod init;
 pub mod serve;
 
@@ -48,7 +49,7 @@ pub enum Command {
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.
     Inspect(Inspect),
     /// Write a trained model in the format of another runtime: ONNX.
-    Export(Export),
+    Export(export::Export),
     /// Score the rows of a score log again and compare with the logged scores.
     Replay(serve::Replay),
     /// Generate a synthetic log with known probabilities.
@@ -232,28 +233,6 @@ pub struct Inspect {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// `ncs export`
-#[derive(Args, Clone, Debug)]
-pub struct Export {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    /// Format of the file.
-    #[arg(long, value_enum, default_value_t = ExportFormat::Onnx)]
-    pub format: ExportFormat,
-    /// Output file, such as model.onnx. Test vectors are written beside it, FILE.vectors.json, and constants of more
-    /// than 1 GiB as FILE.data.
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-}
-
-/// A format of `ncs export`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// ONNX, operator set 17: ids and numbers in, calibrated probabilities out.
-    Onnx,
 }
 
 /// `ncs synth`

@@ -7,7 +7,7 @@ use ncs_export::{EXTERNAL_OVER, Exported, Source};
 use ncs_model::artifact::Artifact;
 
 use super::{Outcome, print, size};
-use crate::arguments::{Export, ExportFormat};
+use crate::arguments::export::{Export, ExportFormat};
 use crate::scoring::LoadedModel;
 
 /// Writes a model in the format of another runtime.

@@ -113,7 +113,7 @@ impl GraphBuilder {
         attributes: Vec<AttributeProto>,
     ) -> Value {
         let output = self.unique(name);
-        self.node_to(op, &[output.clone()], inputs, attributes);
+        self.node_to(op, std::slice::from_ref(&output), inputs, attributes);
         output
     }
 
