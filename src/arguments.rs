@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+pub mod export;
 pub mod init;
 pub mod serve;
 
@@ -47,6 +48,8 @@ pub enum Command {
     Serve(Box<serve::Serve>),
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.
     Inspect(Inspect),
+    /// Write a trained model in the format of another runtime: ONNX.
+    Export(export::Export),
     /// Score the rows of a score log again and compare with the logged scores.
     Replay(serve::Replay),
     /// Generate a synthetic log with known probabilities.
@@ -434,6 +437,8 @@ mod tests {
             "ncs score m --data a --out a.csv --threads 0",
             Err("at least 1"),
         );
+        check("ncs export m --out m.onnx", Ok(()));
+        check("ncs export m --out m.onnx --format onx", Err("'onnx'"));
         check("ncs quickstart --seeds 0", Err("0 is not in"));
         check("ncs trian run.toml", Err("train"));
     }

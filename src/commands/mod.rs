@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod compare;
 pub mod evaluate;
+pub mod export;
 pub mod init;
 pub mod inspect;
 mod model;
@@ -44,6 +45,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Replay(arguments) => replay::run(arguments, progress),
         Command::Synth(arguments) => synth::run(arguments, progress),
         Command::Cache(arguments) => cache::run(arguments),

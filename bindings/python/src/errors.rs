@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use ncs_export::ExportError;
 use ncs_features::{EncodeError, FitError};
 use ncs_model::artifact::ArtifactError;
 use ncs_readers::arrow::KeepError;
@@ -126,6 +127,7 @@ from_error!(
     RunFileError,
     ArtifactError,
     EncodeError,
+    ExportError,
     ApiError
 );
 
@@ -152,7 +154,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
     if error.is::<ApiError>() {
         return is("DataError");
     }
-    if error.is::<ModelError>() || error.is::<ArtifactError>() {
+    if error.is::<ExportError>() || error.is::<ModelError>() || error.is::<ArtifactError>() {
         return is("ModelError");
     }
     if error.is::<TrainError>() {

@@ -4,6 +4,7 @@
 //! back. The package in `python/ncs4cvr` adds names and types.
 
 mod errors;
+mod export;
 mod frames;
 mod json;
 mod model;

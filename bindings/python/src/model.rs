@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ncs_export::EXTERNAL_OVER;
 use ncs_features::{Encoder, IdSpace};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Mask, Workspace};
 use ncs_serve::version::Version;
-use ncs4cvr::commands::inspect;
+use ncs4cvr::commands::{export as export_verb, inspect};
 use ncs4cvr::scoring::{self, EvaluationListener, LoadedModel};
 use ncs4cvr::sharing;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
@@ -17,7 +18,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::errors::Failure;
 use crate::frames::Data;
 use crate::table::{Table, wrong};
-use crate::{json, rank, work};
+use crate::{export, json, rank, work};
 
 /// Number of idle workspaces that a model keeps for later calls.
 const KEPT_PASSES: usize = 8;
@@ -232,6 +233,32 @@ impl Model {
         })?;
         let table = Table::of_scores(&outputs, scores).map_err(wrong)?;
         table.with_front("index", index).map_err(wrong)
+    }
+
+    /// Returns the inputs of the exported model for all rows, as arrays by name.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
+        let data = Data::of(data, "frame")?;
+        let tensors = work::run(py, |stop| export::encode(&self.loaded, data, stop))?;
+        export::arrays(py, tensors)
+    }
+
+    /// Writes the model as ONNX; returns the paths of its files, the model last. Constants of more than
+    /// `external_over` bytes are written to a second file.
+    #[pyo3(signature = (path, external_over=None))]
+    fn export(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        external_over: Option<u64>,
+    ) -> PyResult<Vec<PathBuf>> {
+        let over = external_over.unwrap_or(EXTERNAL_OVER);
+        let exported = work::run(py, |_| Ok(export_verb::onnx(&self.loaded, &path, over)?))?;
+        Ok(exported.files.into_iter().map(|(path, _)| path).collect())
     }
 
     /// Returns the JSON of `ncs inspect --json`.

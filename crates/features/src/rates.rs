@@ -179,17 +179,38 @@ impl Rate {
         n_rows: usize,
         ids_of: impl Fn(usize) -> (&'b FieldIds, bool),
     ) -> FieldIds {
+        let mut out = FieldIds::default();
+        self.each_value(schema, n_rows, ids_of, |value| {
+            out.numbers.extend(self.scale.encode(value));
+        });
+        out
+    }
+
+    /// Calls `each` with the value of every row, `None` where nothing is known; `ids_of` as in [`Rate::encode`].
+    pub(crate) fn each_value<'b>(
+        &self,
+        schema: &Schema,
+        n_rows: usize,
+        ids_of: impl Fn(usize) -> (&'b FieldIds, bool),
+        mut each: impl FnMut(Option<f64>),
+    ) {
         let keys = Keys::new(schema, &self.of);
         let parts: Vec<_> = self.of.iter().map(|&field| ids_of(field)).collect();
-        let mut out = FieldIds::default();
         for row in 0..n_rows {
             let ids = parts
                 .iter()
                 .map(|(ids, is_shared)| ids.ids[if *is_shared { 0 } else { row }]);
-            let value = keys.key(ids).and_then(|key| self.value(key));
-            out.numbers.extend(self.scale.encode(value));
+            each(keys.key(ids).and_then(|key| self.value(key)));
         }
-        out
+    }
+
+    /// Returns the value for each id of the single field that the rate is of, by id from 0 to `n_ids`, NaN where
+    /// nothing is known; `None` for a rate of a pair.
+    pub fn values_by_id(&self, schema: &Schema, n_ids: u32) -> Option<Vec<f64>> {
+        let [_] = self.of[..] else { return None };
+        let keys = Keys::new(schema, &self.of);
+        let value = |id| self.value(keys.key(std::iter::once(id))?);
+        Some((0..n_ids).map(|id| value(id).unwrap_or(f64::NAN)).collect())
     }
 
     /// Checks that this is a count or rate of fields of this schema, at position `place`.

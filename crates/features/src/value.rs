@@ -262,15 +262,12 @@ impl<'a> FieldReader<'a> {
             ValueRule::Canonical => canonical_text(text),
         });
         let missing: Vec<String> = missing.collect();
-        let numbers = missing
-            .iter()
-            .filter_map(|text| said_number(text.as_bytes()));
         Ok(FieldReader {
             field,
             column,
             rule,
             separator: field.separator.map(String::from),
-            missing_numbers: numbers.collect(),
+            missing_numbers: field.missing_numbers(),
             missing,
             buffer: TextBuffer::default(),
             item: Vec::new(),

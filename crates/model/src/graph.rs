@@ -1,46 +1,68 @@
 //! A network as a graph of operations over the features of a tile.
 
-/// Operations in topological order: each reads earlier nodes only. Node 0 is the folded input.
+/// Operations in topological order: each reads earlier nodes only. Node 0 is the folded input
+/// ([`crate::Interaction`]).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Graph {
-    pub(crate) nodes: Vec<Node>,
+pub struct Graph {
+    /// The operations.
+    pub nodes: Vec<Node>,
     /// `(inputs, outputs)` of each layer; logical inputs for layers that read the input.
-    pub(crate) shapes: Vec<(usize, usize)>,
+    pub shapes: Vec<(usize, usize)>,
     /// The name of each layer, such as `ctr.fc_0`.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// Initial values of the weights of each [`Op::Stitch`].
-    pub(crate) stitches: Vec<Vec<f64>>,
+    pub stitches: Vec<Vec<f64>>,
     /// The node that each of the network's heads reads.
-    pub(crate) heads: Vec<usize>,
+    pub heads: Vec<usize>,
 }
 
 /// An operation and the number of features that it computes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) op: Op,
-    pub(crate) width: usize,
+pub struct Node {
+    /// The operation.
+    pub op: Op,
+    /// Number of features.
+    pub width: usize,
 }
 
 /// The operation of a node. It refers to other nodes by their numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Op {
+pub enum Op {
     /// The input.
     Input,
     /// `from W + b`, and with `rectify` ReLU and dropout after it. Several nodes may run one layer.
     Layer {
+        /// The node that it reads.
         from: usize,
+        /// The layer, by its number in the network.
         layer: usize,
+        /// Whether ReLU follows.
         rectify: bool,
     },
     /// Softmax over the features.
-    Softmax { from: usize },
+    Softmax {
+        /// The node that it reads.
+        from: usize,
+    },
     /// `sum_k gate_k part_k`, one feature of the gate for each part.
-    Mix { gate: usize, parts: Vec<usize> },
+    Mix {
+        /// The node of the gate.
+        gate: usize,
+        /// The nodes that are mixed.
+        parts: Vec<usize>,
+    },
     /// `sum_k a_k part_k` with learned numbers `a`.
-    Stitch { parts: Vec<usize>, stitch: usize },
+    Stitch {
+        /// The nodes that are added.
+        parts: Vec<usize>,
+        /// The numbers, by their place in [`crate::DenseLayout::stitches`].
+        stitch: usize,
+    },
     /// A feature for each pair: `scale (a . b)`.
     Scores {
+        /// Pairs of nodes.
         pairs: Vec<(usize, usize)>,
+        /// The factor of each product.
         scale: f64,
     },
 }
@@ -139,7 +161,7 @@ impl Graph {
     }
 
     /// Returns for each node: true if these heads depend on it.
-    pub(crate) fn live(&self, heads: &[usize]) -> Vec<bool> {
+    pub fn live(&self, heads: &[usize]) -> Vec<bool> {
         let mut live = vec![false; self.nodes.len()];
         for &head in heads {
             live[self.heads[head]] = true;
@@ -168,7 +190,7 @@ impl Graph {
     }
 
     /// Returns for each layer: true if it reads the input.
-    pub(crate) fn layers_on_input(&self) -> Vec<bool> {
+    pub fn layers_on_input(&self) -> Vec<bool> {
         let mut on_input = vec![false; self.shapes.len()];
         for node in &self.nodes {
             if let Op::Layer { from: 0, layer, .. } = node.op {

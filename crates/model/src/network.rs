@@ -3,6 +3,7 @@
 use crate::counter_rng::CounterRng;
 use crate::graph::Graph;
 use crate::logit_transfer::TakenLogit;
+use crate::masks::TaskMask;
 use crate::networks;
 use crate::number::Real;
 use crate::spec::Spec;
@@ -162,6 +163,25 @@ impl<R: Real> Network<R> {
                 }
             }
         }
+    }
+
+    /// Returns its operations.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Returns the weights of a layer under a task's mask (`None`: all connections), `[inputs, outputs]`, with 0 for
+    /// pruned connections. Of a layer that reads the input they are folded ([`crate::Interaction`]).
+    pub fn masked_weights(&self, layer: usize, mask: Option<&TaskMask>) -> Vec<R> {
+        let layout = &self.layout.layers[layer];
+        let weights = &self.dense[layout.weights.clone()];
+        let kept = |at: usize| mask.is_none_or(|mask| mask[layer].keeps(at));
+        if self.graph.layers_on_input()[layer] {
+            let interaction = self.spec.interaction();
+            return interaction.fold(weights, layout.outputs, kept);
+        }
+        let masked = |(at, &weight)| if kept(at) { weight } else { R::ZERO };
+        weights.iter().enumerate().map(masked).collect()
     }
 
     /// Returns a copy of the weights.

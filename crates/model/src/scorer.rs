@@ -9,8 +9,9 @@ mod split;
 use crate::artifact::Artifact;
 use crate::calibrator::{Calibrator, sigmoid};
 use crate::counter_rng::CounterRng;
-use crate::masks::Masks;
+use crate::masks::{Masks, TaskMask};
 use crate::network::Network;
+use crate::plan::NetworkKind;
 use crate::sparse_layouts::SparseLayouts;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
@@ -26,20 +27,22 @@ pub struct Scorer {
     schema: Arc<Schema>,
     spec: Arc<Spec>,
     masks: Option<Arc<Masks>>,
-    members: Vec<Frozen>,
+    members: Vec<FrozenNetwork>,
     /// The calibrator of each task, if it has one.
     calibrators: Vec<Option<Calibrator>>,
 }
 
 /// A network with one weight set, and the tasks that it scores.
 #[derive(Clone, Debug)]
-struct Frozen {
-    network: Network,
+pub struct FrozenNetwork {
+    /// The network.
+    pub network: Network,
     /// The tasks whose heads run.
-    tasks: Vec<usize>,
+    pub tasks: Vec<usize>,
     /// The tasks among them whose scores are used.
-    scored: Vec<usize>,
-    subnets: Vec<Subnet>,
+    pub scored: Vec<usize>,
+    /// The subnets that run; their heads, in order, are those of `tasks`.
+    pub subnets: Vec<Subnet>,
 }
 
 impl Scorer {
@@ -63,7 +66,7 @@ impl Scorer {
             let tasks = with_needed(&spec, &scored);
             let layouts = SparseLayouts::new(&network, artifact.masks.as_ref());
             let subnets = layouts.subnets(&network, &tasks);
-            members.push(Frozen {
+            members.push(FrozenNetwork {
                 network,
                 tasks,
                 scored,
@@ -94,6 +97,18 @@ impl Scorer {
     /// Returns the masks of all tasks, if the network has masks.
     pub fn masks(&self) -> Option<&Masks> {
         self.masks.as_deref()
+    }
+
+    /// Returns the networks that run, each with its weight set.
+    pub fn networks(&self) -> &[FrozenNetwork] {
+        &self.members
+    }
+
+    /// Returns the mask under which the head of a task runs, in networks that run masks.
+    pub fn mask_of(&self, task: usize) -> Option<&TaskMask> {
+        let masks = self.masks.as_deref();
+        let masks = masks.filter(|_| self.spec.plan.kind == NetworkKind::SparseSharing)?;
+        masks.tasks.get(self.spec.mask_of(task))
     }
 
     /// Returns the probability (or ratio) of every task for every row, `[task][row]`; calibrated if the task
@@ -137,13 +152,13 @@ impl Scorer {
     /// vector.
     pub fn is_met(&self, field: usize, id: u32) -> bool {
         let table = self.spec.fields[field].table;
-        let is_seen = |member: &Frozen| member.network.tables[table].slot(id) > 0;
+        let is_seen = |member: &FrozenNetwork| member.network.tables[table].slot(id) > 0;
         self.members.iter().any(is_seen)
     }
 
     /// Returns the number of layer and head parameters, once for each subnetwork: those that a [`Ranker`] copies.
     pub fn n_dense(&self) -> usize {
-        let n_dense = |member: &Frozen| {
+        let n_dense = |member: &FrozenNetwork| {
             Network::<f32>::n_dense(&self.spec, &member.network.tasks) * member.subnets.len().max(1)
         };
         self.members.iter().map(n_dense).sum()

@@ -29,6 +29,7 @@ mod tests;
 mod values;
 
 pub use error::TensorFileError;
+pub use replace::Draft;
 pub use values::{PickedRows, Values};
 
 use header::{FilePlan, check_header, hash_key};

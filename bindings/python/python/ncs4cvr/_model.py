@@ -111,6 +111,32 @@ class Model:
         one = {name: [value] for name, value in context.items()} if isinstance(context, Mapping) else context
         return self._core.rank(frame_of(one), frame_of(candidates), top_k, by)
 
+    def encode(self, data: Data) -> dict[str, NDArray[Any]]:
+        """Encodes rows as the inputs of the exported model (:meth:`export`), by name.
+
+        Ids of categorical columns are ``int64``, numbers ``float64`` with NaN where they are missing. Lists are
+        matrices ``[rows, longest]``, with their lengths in ``NAME.lengths``.
+
+        Raises:
+            DataError: a row cannot be read.
+            ModelError: the model cannot be exported.
+        """
+        return self._core.encode(data)
+
+    def export(self, path: Path) -> list[str]:
+        """Writes the model as ONNX (operator set 17), with test vectors in ``PATH.vectors.json``.
+
+        The inputs are those of :meth:`encode`, the outputs ``p_`` and the names of :attr:`outputs`. Constants of
+        more than 1 GiB are written to ``PATH.data``.
+
+        Returns:
+            The paths of the files, the model last.
+
+        Raises:
+            ModelError: the model cannot be exported, with the part that prevents it; no file was written.
+        """
+        return [os.fspath(file) for file in self._core.export(os.fspath(path))]
+
     def inspect(self) -> dict[str, Any]:
         """Returns sizes, densities and parameter sharing between tasks, as in ``ncs inspect --json``."""
         return self._core.inspect()  # type: ignore[no-any-return]

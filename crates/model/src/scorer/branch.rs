@@ -1,6 +1,6 @@
 //! One subnetwork of a ranker, with its kept weights packed for many and for few rows.
 
-use super::Frozen;
+use super::FrozenNetwork;
 use super::common::Common;
 use super::split::Split;
 use crate::interaction::Interaction;
@@ -54,7 +54,7 @@ impl Branch {
     /// in `common` are left out.
     pub(super) fn new(
         spec: &Spec,
-        member: &Frozen,
+        member: &FrozenNetwork,
         tasks: &[usize],
         mask: Option<&TaskMask>,
         common: Option<&Common>,
@@ -67,7 +67,7 @@ impl Branch {
         let (_, first) = shapes.next()?;
         let weights = &dense[first.weights.clone()];
         let interaction = spec.interaction();
-        let folded = interaction.fold(weights, first.outputs, |at| kept(0, at));
+        let folded = member.network.masked_weights(0, mask);
         let (fixed, varying) = (&split.fixed, &split.varying);
         let own = |at: usize| kept(0, at) && !common.is_some_and(|common| common.keeps(at));
         let (pattern, own) = folded_part(interaction, weights, first.outputs, varying, own);
@@ -83,9 +83,7 @@ impl Branch {
             let pattern = SparsityPattern::from_fn(layer.inputs, layer.outputs, |input, output| {
                 kept(number, input * layer.outputs + output)
             });
-            let masked = |(at, &weight)| if kept(number, at) { weight } else { 0.0 };
-            let weights = dense[layer.weights.clone()].iter().enumerate();
-            let weights: Vec<f32> = weights.map(masked).collect();
+            let weights = member.network.masked_weights(number, mask);
             let kept = by_number(&pattern, &weights);
             layers.push(Layer::new(dense, layer, weights, &kept, &pattern, half));
         }

@@ -1,7 +1,7 @@
 //! The first-layer connections that all subnetworks of a weight set keep. They have
 //! the same weights and the same inputs, so their sums are equal for all tasks and are computed once.
 
-use super::Frozen;
+use super::FrozenNetwork;
 use super::branch::{fit, folded_part};
 use super::split::Split;
 use crate::kernels::sparse::{SparseMatmul, Start};
@@ -30,7 +30,7 @@ impl Common {
     /// computed three times instead of twice.)
     pub(super) fn new(
         spec: &Spec,
-        member: &Frozen,
+        member: &FrozenNetwork,
         masks: &[&TaskMask],
         split: &Split,
     ) -> Option<Common> {

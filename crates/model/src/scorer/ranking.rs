@@ -8,7 +8,7 @@
 use super::branch::{Activations, Branch, fit};
 use super::common::Common;
 use super::split::Split;
-use super::{Frozen, Scorer};
+use super::{FrozenNetwork, Scorer};
 use crate::calibrator::sigmoid;
 use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
 use crate::masks::TaskMask;
@@ -85,7 +85,7 @@ impl Ranker {
             return None;
         }
         let split = Split::new(&scorer.spec, context)?;
-        let branches = |member: &Frozen| -> Option<(Vec<Branch>, Option<Common>)> {
+        let branches = |member: &FrozenNetwork| -> Option<(Vec<Branch>, Option<Common>)> {
             let branch = |tasks: &[usize], mask, common| {
                 Branch::new(&scorer.spec, member, tasks, mask, common, &split, half)
             };
@@ -209,7 +209,7 @@ impl Ranker {
 struct Request<'a> {
     ranker: &'a Ranker,
     spec: &'a Spec,
-    member: &'a Frozen,
+    member: &'a FrozenNetwork,
     branches: &'a [Branch],
     common: Option<&'a Common>,
     candidates: &'a Batch,

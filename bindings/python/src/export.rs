@@ -1,0 +1,72 @@
+//! Export of models to other runtimes, and their inputs as arrays.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ncs_export::{InputTensor, Signature, TensorValues};
+use ncs_features::{Encoder, FieldInput};
+use ncs4cvr::scoring::{LoadedModel, Stopped};
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::Failure;
+use crate::frames::Data;
+
+/// Encodes rows as the inputs of the exported model.
+pub(crate) fn encode(
+    model: &LoadedModel,
+    data: Data,
+    stop: &AtomicBool,
+) -> Result<Vec<InputTensor>, Failure> {
+    let signature = Signature::of(model.schema())?;
+    let encoder = Encoder::new(model.schema().clone());
+    let mut encoded = data.rows()?.encoded(encoder.clone(), false, &[])?;
+    let mut fields: Vec<FieldInput> = Vec::new();
+    while let Some(next) = encoded.next_rows() {
+        let (rows, batch) = next?;
+        if stop.load(Ordering::Relaxed) {
+            let left_undone = "nothing was encoded";
+            return Err(Failure::new(
+                "NcsError",
+                Stopped { left_undone }.to_string(),
+            ));
+        }
+        let more = encoder.inputs(&rows.block, &batch);
+        let more = more.map_err(|error| rows.error(error))?;
+        match fields.is_empty() {
+            true => fields = more,
+            false => fields
+                .iter_mut()
+                .zip(more)
+                .for_each(|(field, more)| field.append(more)),
+        }
+    }
+    match fields.is_empty() {
+        true => Err(Failure::new("DataError", "there are no rows to encode")),
+        false => Ok(signature.tensors(&fields)),
+    }
+}
+
+/// Converts inputs to numpy arrays by name.
+pub(crate) fn arrays<'py>(
+    py: Python<'py>,
+    tensors: Vec<InputTensor>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let by_name = PyDict::new(py);
+    for InputTensor {
+        name,
+        shape,
+        values,
+    } in tensors
+    {
+        match values {
+            TensorValues::I64(values) => {
+                by_name.set_item(name, PyArray1::from_vec(py, values).reshape(shape)?)?;
+            }
+            TensorValues::F64(values) => {
+                by_name.set_item(name, PyArray1::from_vec(py, values).reshape(shape)?)?;
+            }
+        }
+    }
+    Ok(by_name)
+}

@@ -1,0 +1,255 @@
+//! Inputs and outputs of an exported model, and the values of rows for them.
+
+use crate::ExportError;
+use ncs_features::{Field, FieldInput, IdSpace, InputValues, Pooling, Schema};
+use serde::Serialize;
+
+/// The inputs and outputs of an exported model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    /// The inputs, in the order of the fields of the schema.
+    pub inputs: Vec<Input>,
+    /// The outputs: `p_TASK` for each task, then the product of two tasks, as `ncs score` names them. Each is
+    /// `float32 [batch]`.
+    pub outputs: Vec<String>,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Its name: that of the field, and for lengths `FIELD.lengths`.
+    pub name: String,
+    /// The field, by its place in the schema.
+    pub field: usize,
+    /// Meaning and shape.
+    pub role: Role,
+}
+
+/// The meaning of an input, with its type and shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An id of each row, `int64 [batch]`.
+    Id,
+    /// A number of each row, `float64 [batch]`; NaN: missing.
+    Number,
+    /// Ids of each row, `int64 [batch, longest]`; those after a row's length are ignored.
+    Ids,
+    /// Numbers of each row, `float64 [batch, longest]`; those after a row's length are ignored.
+    Numbers,
+    /// Lengths of each row's list, `int64 [batch]`.
+    Lengths,
+}
+
+impl Role {
+    /// Returns true for numbers, false for whole numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Role::Number | Role::Numbers)
+    }
+
+    /// Returns true if the input has a second dimension: the longest list.
+    pub fn is_matrix(self) -> bool {
+        matches!(self, Role::Ids | Role::Numbers)
+    }
+}
+
+/// The values of some rows for one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputTensor {
+    /// The name of the input.
+    pub name: String,
+    /// `[rows]` or `[rows, longest]`.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub values: TensorValues,
+}
+
+/// The values of an [`InputTensor`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", content = "values")]
+pub enum TensorValues {
+    /// Ids and lengths.
+    #[serde(rename = "int64")]
+    I64(Vec<i64>),
+    /// Numbers; NaN: missing. (JSON has no NaN: null.)
+    #[serde(rename = "float64")]
+    F64(Vec<f64>),
+}
+
+impl Signature {
+    /// Returns the inputs and outputs of a model of these columns and tasks.
+    ///
+    /// # Errors
+    /// It cannot be exported: see [`ExportError::Refused`].
+    pub fn of(schema: &Schema) -> Result<Signature, ExportError> {
+        let mut inputs = Vec::new();
+        for (field, about) in schema.fields.iter().enumerate() {
+            refuse_padding(about)?;
+            refuse_quantiles(&about.name, &schema.tables[about.table].ids)?;
+            let role = match &schema.tables[about.table].ids {
+                IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
+                IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Role::Id,
+                _ => Role::Number,
+            };
+            let input = |name: String, role| Input { name, field, role };
+            if about.pooling.is_none() {
+                inputs.push(input(about.name.clone(), role));
+                continue;
+            }
+            let of_lists = if role == Role::Id {
+                Role::Ids
+            } else {
+                Role::Numbers
+            };
+            inputs.push(input(about.name.clone(), of_lists));
+            inputs.push(input(format!("{}.lengths", about.name), Role::Lengths));
+        }
+        let product = schema.product().map(|product| product.name);
+        let tasks = schema.tasks.iter().map(|task| task.name.clone());
+        let outputs = tasks.chain(product).map(|task| format!("p_{task}"));
+        let signature = Signature {
+            inputs,
+            outputs: outputs.collect(),
+        };
+        signature.refuse_same_names()?;
+        Ok(signature)
+    }
+
+    fn refuse_same_names(&self) -> Result<(), ExportError> {
+        let names: Vec<&str> = self.names().collect();
+        let again = |(n, name): &(usize, &&str)| names[..*n].contains(name);
+        match names.iter().enumerate().find(again) {
+            None => Ok(()),
+            Some((_, name)) => Err(ExportError::Refused {
+                what: format!("two of its inputs and outputs would be named \"{name}\""),
+                remedy: "rename the feature (its key in [columns], with column = \"...\") and train again"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Iterates over the names of all inputs, then of all outputs.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.inputs.iter().map(|input| input.name.as_str());
+        inputs.chain(self.outputs.iter().map(String::as_str))
+    }
+
+    /// Returns the name of the input of a field with this role.
+    pub(crate) fn name(&self, field: usize, is_lengths: bool) -> Option<&String> {
+        let mut inputs = self.inputs.iter();
+        let found = inputs
+            .find(|input| input.field == field && (input.role == Role::Lengths) == is_lengths)?;
+        Some(&found.name)
+    }
+
+    /// Returns the values of rows for each input; `fields` are those of [`ncs_features::Encoder::inputs`]. Lists are
+    /// filled up to the longest, which has at least one place, by 0 and NaN.
+    pub fn tensors(&self, fields: &[FieldInput]) -> Vec<InputTensor> {
+        let tensor = |input: &Input| {
+            let (shape, values) = tensor(&fields[input.field], input.role);
+            InputTensor {
+                name: input.name.clone(),
+                shape,
+                values,
+            }
+        };
+        self.inputs.iter().map(tensor).collect()
+    }
+}
+
+/// A mean over the longest list of a batch depends on the other rows of the batch.
+fn refuse_padding(field: &Field) -> Result<(), ExportError> {
+    if field.pooling != Some(Pooling::PaddedMean) {
+        return Ok(());
+    }
+    Err(ExportError::Refused {
+        what: format!(
+            "feature \"{}\" pools by \"padded_mean\", by which a row's score depends on the other rows of its batch",
+            field.name
+        ),
+        remedy: "train with pooling = \"mean\" or \"sum\" for it".to_owned(),
+    })
+}
+
+/// In the graph a number is compared with every boundary, for want of a binary search.
+fn refuse_quantiles(field: &str, ids: &IdSpace) -> Result<(), ExportError> {
+    const MOST: usize = 4096;
+    match ids {
+        IdSpace::Quantiles { boundaries } if boundaries.len() > MOST => Err(ExportError::Refused {
+            what: format!(
+                "feature \"{field}\" has {} quantiles, more than {MOST}",
+                boundaries.len()
+            ),
+            remedy: "train with fewer buckets for it".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn tensor(field: &FieldInput, role: Role) -> (Vec<usize>, TensorValues) {
+    let offsets = field.offsets.as_slice();
+    let lengths = || offsets.windows(2).map(|ends| ends[1] - ends[0]);
+    let n_lists = offsets.len().saturating_sub(1);
+    if role == Role::Lengths {
+        return (
+            vec![n_lists],
+            TensorValues::I64(lengths().map(i64::from).collect()),
+        );
+    }
+    let longest = lengths().max().unwrap_or(0).max(1) as usize;
+    let is_matrix = role.is_matrix();
+    match &field.values {
+        InputValues::Ids(ids) => {
+            let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+            match is_matrix {
+                true => (
+                    vec![n_lists, longest],
+                    TensorValues::I64(padded(&ids, offsets, longest, 0)),
+                ),
+                false => (vec![ids.len()], TensorValues::I64(ids)),
+            }
+        }
+        InputValues::Numbers(numbers) => match is_matrix {
+            true => (
+                vec![n_lists, longest],
+                TensorValues::F64(padded(numbers, offsets, longest, f64::NAN)),
+            ),
+            false => (vec![numbers.len()], TensorValues::F64(numbers.clone())),
+        },
+    }
+}
+
+/// Returns the lists `[rows, longest]`, filled up with `padding`.
+fn padded<T: Copy>(values: &[T], offsets: &[u32], longest: usize, padding: T) -> Vec<T> {
+    let mut matrix = Vec::with_capacity(offsets.len().saturating_sub(1) * longest);
+    for ends in offsets.windows(2) {
+        let list = &values[ends[0] as usize..ends[1] as usize];
+        matrix.extend_from_slice(list);
+        matrix.extend(std::iter::repeat_n(padding, longest - list.len()));
+    }
+    matrix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_filled_up_to_the_longest() {
+        let lists = FieldInput {
+            values: InputValues::Ids(vec![5, 6, 7]),
+            offsets: vec![0, 0, 2, 3],
+        };
+        let (shape, values) = tensor(&lists, Role::Ids);
+        assert_eq!(
+            (shape, values),
+            (vec![3, 2], TensorValues::I64(vec![0, 0, 5, 6, 7, 0]))
+        );
+        let (shape, values) = tensor(&lists, Role::Lengths);
+        assert_eq!((shape, values), (vec![3], TensorValues::I64(vec![0, 2, 1])));
+        let empty = FieldInput {
+            values: InputValues::Ids(vec![]),
+            offsets: vec![0, 0],
+        };
+        assert_eq!(tensor(&empty, Role::Ids).0, [1, 1]);
+    }
+}

@@ -1,0 +1,162 @@
+//! Rows as a network in another runtime reads them: ids and numbers, before tables and scales are applied.
+
+use crate::batch::Batch;
+use crate::block::Block;
+use crate::encode::Encoder;
+use crate::error::EncodeError;
+use crate::schema::{Field, IdSpace};
+use crate::value::FieldReader;
+
+/// The values of one field, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldInput {
+    /// The values, those of lists end to end.
+    pub values: InputValues,
+    /// For lists: offset of each row's values, one more than rows. Empty: one value a row.
+    pub offsets: Vec<u32>,
+}
+
+/// The values of a [`FieldInput`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputValues {
+    /// Ids of a hashed column or a vocabulary, as in [`crate::FieldIds::ids`].
+    Ids(Vec<u32>),
+    /// Numbers as the column holds them, and past counts and rates; NaN: missing.
+    Numbers(Vec<f64>),
+}
+
+impl FieldInput {
+    /// Appends the rows of `other`, the same field of later rows.
+    ///
+    /// # Panics
+    /// If one holds ids and the other numbers.
+    pub fn append(&mut self, other: FieldInput) {
+        let n_before = self.offsets.last().copied().unwrap_or_default();
+        let further = other.offsets.iter().skip(1);
+        self.offsets.extend(further.map(|end| n_before + end));
+        match (&mut self.values, other.values) {
+            (InputValues::Ids(ids), InputValues::Ids(more)) => ids.extend(more),
+            (InputValues::Numbers(numbers), InputValues::Numbers(more)) => numbers.extend(more),
+            _ => panic!("inputs of two fields"),
+        }
+    }
+}
+
+impl Encoder {
+    /// Returns the inputs of `block`, one for each field of the schema; `batch` is its encoded rows.
+    ///
+    /// # Errors
+    /// The same as [`Encoder::encode`].
+    pub fn inputs(&self, block: &Block, batch: &Batch) -> Result<Vec<FieldInput>, EncodeError> {
+        let fields = self.schema().fields.iter().enumerate();
+        let input = |(f, field): (usize, &Field)| match &self.schema().tables[field.table].ids {
+            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Ok(FieldInput {
+                values: InputValues::Ids(batch.fields[f].ids.clone()),
+                offsets: batch.fields[f].offsets.clone(),
+            }),
+            IdSpace::Rate(rate) => {
+                let mut numbers = Vec::with_capacity(batch.n_rows);
+                let ids = |field: usize| (&batch.fields[field], false);
+                rate.each_value(self.schema(), batch.n_rows, ids, |value| {
+                    numbers.push(value.unwrap_or(f64::NAN));
+                });
+                Ok(FieldInput {
+                    values: InputValues::Numbers(numbers),
+                    offsets: Vec::new(),
+                })
+            }
+            _ => self.raw_numbers(field, block),
+        };
+        fields.map(input).collect()
+    }
+
+    fn raw_numbers(&self, field: &Field, block: &Block) -> Result<FieldInput, EncodeError> {
+        let mut reader = FieldReader::new(field, block, self.schema().value_rule)?;
+        let is_list = field.pooling.is_some();
+        let mut numbers = Vec::with_capacity(block.n_rows);
+        let mut offsets = Vec::from_iter(is_list.then_some(0));
+        for row in 0..block.n_rows {
+            reader.numbers(row, |x| numbers.push(x.unwrap_or(f64::NAN)))?;
+            offsets.extend(is_list.then_some(numbers.len() as u32));
+        }
+        Ok(FieldInput {
+            values: InputValues::Numbers(numbers),
+            offsets,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{Column, Values};
+    use crate::schema::{NumericPlan, Pooling, SchemaPlan, TablePlan};
+    use crate::{Fit, IdSpacePlan, RatesPlan};
+    use std::sync::Arc;
+
+    fn field(name: &str, table: usize, pooling: Option<Pooling>) -> Field {
+        Field {
+            name: name.into(),
+            column: name.into(),
+            table,
+            pooling,
+            separator: None,
+            max_values: None,
+            missing: vec!["-1".into()],
+        }
+    }
+
+    fn plan() -> SchemaPlan {
+        let table = |name: &str, ids| TablePlan {
+            name: name.into(),
+            ids,
+        };
+        let words = IdSpacePlan::Vocabulary {
+            min_count: 1,
+            max_size: None,
+        };
+        SchemaPlan {
+            fields: vec![field("words", 0, Some(Pooling::Mean)), field("x", 1, None)],
+            tables: vec![
+                table("words", words),
+                table(
+                    "x",
+                    IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces: 4 }),
+                ),
+            ],
+            tasks: Vec::new(),
+            group: None,
+            rates: RatesPlan::None,
+        }
+    }
+
+    #[test]
+    fn numbers_are_raw_and_lists_keep_their_ids() {
+        let column = |name: &str, values, offsets| Column {
+            name: name.into(),
+            values,
+            offsets,
+            nulls: Vec::new(),
+        };
+        let block = Block {
+            n_rows: 3,
+            columns: vec![
+                column("words", Values::Int(vec![7, 7, 8]), Some(vec![0, 2, 2, 3])),
+                column("x", Values::Float(vec![0.5, -1.0, 2.5]), None),
+            ],
+        };
+        let mut fit = Fit::new(plan());
+        fit.observe(&block).unwrap();
+        let encoder = Encoder::new(Arc::new(fit.finish().unwrap()));
+        let batch = encoder.encode(&block).unwrap();
+        let mut inputs = encoder.inputs(&block, &batch).unwrap();
+        assert_eq!(inputs[0].values, InputValues::Ids(vec![2, 2, 3]));
+        let InputValues::Numbers(numbers) = &inputs[1].values else {
+            panic!("{inputs:?}");
+        };
+        assert!(numbers[1].is_nan() && numbers[0] == 0.5 && numbers[2] == 2.5);
+        let again = inputs[0].clone();
+        inputs[0].append(again);
+        assert_eq!(inputs[0].offsets, [0, 2, 2, 3, 5, 5, 6]);
+    }
+}
