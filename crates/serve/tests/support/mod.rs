@@ -338,6 +338,16 @@ pub(crate) fn check_refused(answer: &str, status: u16, message: &str) {
     assert!(error.contains(message), "{error}");
 }
 
+/// Checks that hyper refused the head of a request: this status, no body, and the connection is closed.
+#[track_caller]
+pub(crate) fn check_refused_head(answer: &str, status: u16) {
+    let start = format!("HTTP/1.1 {status} ");
+    assert!(answer.starts_with(&start), "{status}: {answer}");
+    assert!(answer.contains("content-length: 0\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
 /// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
