@@ -11,7 +11,7 @@ use ncs_features::{Block, Encoder, Values};
 use ncs_model::NetworkKind;
 use ncs_readers::Reading;
 use ncs_serve::compute::WorkerScratch;
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::score_log::{Entry, Kept, ScoreLog};
 use ncs_serve::version::{Identity, Version};
 use ncs4cvr::score_log::ParquetLog;
@@ -41,7 +41,7 @@ fn rows(folder: &Path, version: &Version) -> Block {
 }
 
 /// Builds requests of some rows each; the first two columns belong to the context.
-fn questions(rows: &Block) -> Vec<Question> {
+fn questions(rows: &Block) -> Vec<RankQuery> {
     let question = |request: usize| {
         let first = request * CANDIDATES;
         let mut context = rows.select(&[first]);
@@ -49,20 +49,20 @@ fn questions(rows: &Block) -> Vec<Question> {
         let own: Vec<usize> = (first..first + CANDIDATES).collect();
         let mut candidates = rows.select(&own);
         candidates.columns.drain(..2);
-        Question {
+        RankQuery {
             id: format!("request {request}"),
             context,
             candidates,
-            ..Question::default()
+            ..RankQuery::default()
         }
     };
     (0..REQUESTS).map(question).collect()
 }
 
 /// Score-log entry of a request, as a server writes it.
-fn entry(version: &Version, mut question: Question) -> Entry {
+fn entry(version: &Version, mut question: RankQuery) -> Entry {
     let scores = version.score(&mut question, false, &mut WorkerScratch::new());
-    let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.what));
+    let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     Entry {
         request_id: question.id.as_str().into(),
         time: SystemTime::now(),

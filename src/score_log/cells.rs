@@ -113,7 +113,7 @@ pub(super) fn write(
         Part::Candidate => candidates(column, entries),
         Part::Feature(kind) => feature(kind, name, entries, column),
         Part::Raw(task) => scores(column, entries, |entry| &entry.raw[task]),
-        Part::Answered(output) => scores(column, entries, |entry| &entry.said[output]),
+        Part::Answered(output) => scores(column, entries, |entry| &entry.calibrated[output]),
     }
 }
 

@@ -97,7 +97,7 @@ fn entry(context: Vec<Column>, candidates: Vec<Column>, n: usize) -> Entry {
         role: None,
         question: Arc::new(question),
         raw: [scores.clone()].into(),
-        said: [scores].into(),
+        calibrated: [scores].into(),
     }
 }
 
@@ -234,7 +234,7 @@ fn a_file_holds_the_model_and_the_scores() {
     assert_eq!(values[5], &texts(&["canary", "canary"]));
     assert_eq!(values[6], &Values::Int(vec![0, 1]));
     assert_eq!(scores(&rows.columns[7]), entry.raw[0]);
-    assert_eq!(scores(&rows.columns[8]), entry.said[0]);
+    assert_eq!(scores(&rows.columns[8]), entry.calibrated[0]);
 }
 
 #[test]

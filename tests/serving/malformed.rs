@@ -193,9 +193,14 @@ type Odd = (
 );
 
 #[rustfmt::skip]
-const ODD: [Odd; 64] = [
+const ODD: [Odd; 69] = [
     ("GET", "/", "", "", 404, "nothing at /"),
     ("GET", "/v1", "", "", 404, "nothing at"),
+    ("GET", "/v3", "", "", 404, "nothing at"),
+    ("GET", "/trace", "", "", 404, "nothing at"),
+    ("GET", "/v2/models/feed/else", "", "", 404, "nothing at"),
+    ("POST", "/v2/models/feed/trace/setting", "", "{}", 501, "start it with --otlp"),
+    ("GET", "/v2/models/%ff/ready", "", "", 400, "a model's name has"),
     ("GET", "/v2/model", "", "", 404, "nothing at"),
     ("GET", "//v2", "", "", 404, "nothing at"),
     ("GET", "/v2/health", "", "", 404, "nothing at"),
@@ -305,6 +310,37 @@ fn two_hundred_wrong_requests_are_refused_with_words() {
     assert!(n >= 200, "{n}");
     assert_eq!(server.get("/v2/health/ready").status, 200);
     server.post("/v2/rank", RANK).good();
+}
+
+#[test]
+fn paths_have_methods_and_may_end_with_a_slash() {
+    let (_folder, server) = server();
+    let check = |method: &str, path: &str, status: u16, allow: Option<&str>| {
+        let mut connection = Connection::open(server.http);
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        connection.send(request.as_bytes()).unwrap();
+        let head = connection.head().unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(head.starts_with(&expected), "{method} {path}: {head}");
+        let found = head.lines().find_map(|line| line.strip_prefix("allow: "));
+        assert_eq!(found, allow, "{method} {path}: {head}");
+    };
+    check("GET", "/v2", 200, None);
+    check("GET", "/v2/", 200, None);
+    check("HEAD", "/v2/health/live", 200, None);
+    check("GET", "/v2/health/ready/", 200, None);
+    check("GET", "/v2/models/stats", 200, None);
+    check("GET", "/v2/models/feed/", 200, None);
+    check("GET", "/v2/models/feed/versions/1/config", 200, None);
+    check("POST", "/v2/repository/index", 200, None);
+    check("POST", "/v2/health/live", 405, Some("GET,HEAD"));
+    check("GET", "/v2/models/feed/infer", 405, Some("POST"));
+    check(
+        "DELETE",
+        "/v2/models/feed/labels",
+        405,
+        Some("GET,HEAD,PUT"),
+    );
 }
 
 /// Draws, the same in every run.

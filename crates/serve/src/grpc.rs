@@ -242,7 +242,7 @@ impl ApiState {
         {
             Err(refusal) if refusal.kind != ErrorKind::Internal => {
                 let response = ModelStreamInferResponse {
-                    error_message: refusal.what,
+                    error_message: refusal.message,
                     infer_response: Some(ModelInferResponse {
                         id: id.get().cloned().unwrap_or_default(),
                         ..ModelInferResponse::default()

@@ -186,7 +186,7 @@ impl Repository {
     pub fn load_all(&self) -> Result<(), String> {
         self.sources.keys().try_for_each(|name| {
             let loaded = self.refresh(name, true);
-            loaded.map_err(|refusal| refusal.what)
+            loaded.map_err(|refusal| refusal.message)
         })
     }
 

@@ -26,8 +26,8 @@ pub struct Entry {
     pub question: Arc<RankQuery>,
     /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Arc<[Vec<f32>]>,
-    /// Calibrated scores `said[output][candidate]`, as returned.
-    pub said: Arc<[Vec<f32>]>,
+    /// Calibrated scores `calibrated[output][candidate]`, as returned.
+    pub calibrated: Arc<[Vec<f32>]>,
 }
 
 impl Entry {
@@ -42,7 +42,7 @@ impl Entry {
         let blocks = [&question.context, &question.candidates];
         let columns = blocks.into_iter().flat_map(|block| &block.columns);
         let blocks: usize = columns.map(column_bytes).sum();
-        let scores = self.raw.iter().chain(&*self.said);
+        let scores = self.raw.iter().chain(&*self.calibrated);
         let scores: usize = scores.map(|scores| size_of_val(&scores[..])).sum();
         let user = question.user.as_ref().map_or(0, String::len);
         ENTRY + self.request_id.len() + user + blocks + scores
@@ -322,7 +322,7 @@ mod tests {
                 ..RankQuery::default()
             }),
             raw: [].into(),
-            said: [].into(),
+            calibrated: [].into(),
         }
     }
 

@@ -340,7 +340,7 @@ impl Service {
             role,
             question: Arc::new(query),
             raw: scores.raw.into(),
-            said: scores.said.into(),
+            calibrated: scores.calibrated.into(),
         };
         self.push_to_shadows(&version, &entry);
         if let Some(log) = &self.log {
@@ -461,7 +461,7 @@ impl WorkerRequest<'_> {
             hash: version.identity.hash.clone(),
             label,
             outputs: version.identity.outputs.clone(),
-            scores: scores.said.clone(),
+            scores: scores.calibrated.clone(),
             best: None,
         };
         if let Some(top) = &query.top {

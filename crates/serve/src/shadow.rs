@@ -113,8 +113,8 @@ fn compare(job: &ShadowJob, by_shadow: &Entry) {
     let answered = &job.entry.identity.outputs;
     for (i, output) in by_shadow.identity.outputs.iter().enumerate() {
         let position = answered.iter().position(|other| other == output);
-        if let Some(scores) = position.and_then(|position| job.entry.said.get(position)) {
-            served.shadow_differences(i, scores, &by_shadow.said[i]);
+        if let Some(scores) = position.and_then(|position| job.entry.calibrated.get(position)) {
+            served.shadow_differences(i, scores, &by_shadow.calibrated[i]);
         }
     }
 }
@@ -124,7 +124,7 @@ fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> 
     let mut query = RankQuery::clone(&job.entry.question);
     scratch.deadline = Some(Instant::now() + MAX_TIME);
     let scores = job.by.score(&mut query, true, scratch);
-    let scores = scores.map_err(|refusal| refusal.what)?;
+    let scores = scores.map_err(|refusal| refusal.message)?;
     Ok(Entry {
         request_id: job.entry.request_id.clone(),
         time: SystemTime::now(),
@@ -132,6 +132,6 @@ fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> 
         role: Some(SHADOW),
         question: job.entry.question.clone(),
         raw: scores.raw.into(),
-        said: scores.said.into(),
+        calibrated: scores.calibrated.into(),
     })
 }

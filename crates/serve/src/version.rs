@@ -63,8 +63,8 @@ pub(crate) const COUNT_EVERY: u32 = 8;
 pub struct Scores {
     /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Vec<Vec<f32>>,
-    /// Calibrated scores `said[output][candidate]`, the product last.
-    pub said: Vec<Vec<f32>>,
+    /// Calibrated scores `calibrated[output][candidate]`, the product last.
+    pub calibrated: Vec<Vec<f32>>,
     /// Time for encoding.
     pub encode: Duration,
     /// Time for scoring.
@@ -164,7 +164,7 @@ impl Version {
         let Some(served) = self.served.get() else {
             return;
         };
-        for (output, scores) in scores.said.iter().enumerate() {
+        for (output, scores) in scores.calibrated.iter().enumerate() {
             served.scores(output, scores);
         }
         let request = self.n_requests.fetch_add(1, Ordering::Relaxed);
@@ -244,10 +244,10 @@ impl Version {
         if let Some(row) = first_nan(&raw) {
             return Err(self.overflow_error(row, &context, &candidates));
         }
-        let said = self.calibrated(&raw);
+        let calibrated = self.calibrate(&raw);
         Ok(Scores {
             raw,
-            said,
+            calibrated,
             encode: encoded - began,
             score: encoded.elapsed(),
             ids: [context, candidates],
@@ -398,7 +398,7 @@ impl Version {
     }
 
     /// Returns the scores to return: calibrated, with the product.
-    fn calibrated(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    fn calibrate(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut scores = raw.to_vec();
         self.scorer.calibrate(&mut scores);
         scores.extend(self.product.as_ref().map(|product| product.of(&scores)));

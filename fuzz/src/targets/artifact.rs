@@ -150,7 +150,7 @@ fn read(folder: &Path) -> Result<String, String> {
     let version = Version::load(folder, &"feed".into(), 1).map_err(without_folder)?;
     let mut query = query(version.schema(), 1);
     let scores = version.score(&mut query, true, &mut WorkerScratch::new());
-    let scores = scores.map_err(|error| error.what)?;
+    let scores = scores.map_err(|error| error.message)?;
     requests::check(&version, &scores, query.candidates.n_rows);
     Ok(format!("{:?}", artifact.spec.plan.kind))
 }

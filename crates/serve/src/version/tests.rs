@@ -97,13 +97,13 @@ fn a_number_that_overflows_is_refused_and_its_column_named() {
             let refusal = score_price(price, in_context).unwrap_err();
             let expected =
                 format!("candidate {candidate}: column \"price\" holds a number too far");
-            assert!(refusal.what.starts_with(&expected), "{refusal}");
+            assert!(refusal.message.starts_with(&expected), "{refusal}");
             assert_eq!(refusal.kind, ErrorKind::Invalid);
         }
     }
     let scores = score_price(1e4, false).unwrap();
     assert!(
-        scores.said[0]
+        scores.calibrated[0]
             .iter()
             .all(|score| (0.0..=1.0).contains(score))
     );

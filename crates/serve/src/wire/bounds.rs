@@ -79,7 +79,7 @@ impl<'a> Bounds<'a> {
 
     /// Returns the parser's error for an exceeded bound, and keeps the original for [`Bounds::explained`].
     pub(super) fn stop<E: Error>(&self, refusal: ApiError) -> E {
-        let what = refusal.what.clone();
+        let what = refusal.message.clone();
         self.refused.borrow_mut().get_or_insert(refusal);
         E::custom(what)
     }

@@ -264,7 +264,7 @@ mod tests {
         let check = |inputs: &str, expected: &str| {
             let body = format!("{{\"inputs\": [{inputs}]}}");
             let refusal = read_body(&body, None).unwrap_err();
-            assert!(refusal.what.contains(expected), "{body}: {refusal}");
+            assert!(refusal.message.contains(expected), "{body}: {refusal}");
         };
         let input = |shape: &str, datatype: &str, rest: &str| {
             format!("{{\"name\": \"a\", \"shape\": {shape}, \"datatype\": \"{datatype}\"{rest}}}")
@@ -309,7 +309,7 @@ mod tests {
         assert!(
             read_body("{}", Some(5))
                 .unwrap_err()
-                .what
+                .message
                 .contains("Inference-Header-Content-Length")
         );
     }

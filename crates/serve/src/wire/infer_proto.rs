@@ -289,7 +289,7 @@ mod tests {
                 raw_input_contents: vec![vec![1].into()],
                 ..ModelInferRequest::default()
             };
-            read(request, &accepts).map_err(|refusal| refusal.what)
+            read(request, &accepts).map_err(|refusal| refusal.message)
         };
         assert!(read_request(HashMap::new(), HashMap::new()).is_ok());
         let input_parameters = read_request(shared(), HashMap::new()).unwrap_err();

@@ -212,7 +212,7 @@ mod tests {
     fn columns_of_different_lengths_are_refused() {
         let check = |context: Vec<ColumnProto>, candidates: Vec<ColumnProto>, expected: &str| {
             let refusal = read_request(context, candidates).unwrap_err();
-            assert!(refusal.what.contains(expected), "{refusal}");
+            assert!(refusal.message.contains(expected), "{refusal}");
         };
         let one = |name: &str, n: usize| ints(name, &[1, 2, 3, 4][..n], None, &[]);
         check(vec![one("a", 2)], vec![], "the context is one row");

@@ -431,7 +431,7 @@ mod tests {
     fn shapes_that_do_not_match_are_refused() {
         let check = |tensors: Vec<Tensor>, expected: &str| {
             let refusal = blocks(tensors, &ACCEPTS).unwrap_err();
-            assert!(refusal.what.contains(expected), "{refusal}");
+            assert!(refusal.message.contains(expected), "{refusal}");
         };
         check(vec![tensor("a", &[6])], "more than 5 candidates");
         check(
