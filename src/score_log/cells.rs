@@ -145,9 +145,10 @@ fn rows<D: DataType>(
             row(entry, 0, &mut one);
         }
         for candidate in 0..entry.n_candidates() {
-            match is_same {
-                true => cells.append(&one),
-                false => row(entry, candidate, &mut cells),
+            if is_same {
+                cells.append(&one)
+            } else {
+                row(entry, candidate, &mut cells)
             }
             if cells.len() >= CELLS_PER_WRITE {
                 cells.write(column)?;

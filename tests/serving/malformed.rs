@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ncs_features::hash::split_mix;
 use ncs_model::NetworkKind;
 
 use super::harness::{Connection, Reply, Server};
@@ -348,12 +349,7 @@ struct Draws(u64);
 
 impl Draws {
     fn below(&mut self, n: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        (split_mix(&mut self.0) % n as u64) as usize
     }
 
     /// A right request with some of its bytes changed, left out, doubled or replaced by another's.
@@ -406,9 +402,10 @@ fn ten_thousand_random_requests_leave_it_well() {
             early = server.memory();
         }
         let is_rank = draws.below(2) == 0;
-        let (path, valid) = match is_rank {
-            true => ("/v2/models/feed/rank", RANK),
-            false => ("/v2/models/feed/infer", INFER),
+        let (path, valid) = if is_rank {
+            ("/v2/models/feed/rank", RANK)
+        } else {
+            ("/v2/models/feed/infer", INFER)
         };
         let body = match draws.below(10) {
             0 => (0..draws.below(300))

@@ -73,7 +73,7 @@ pub use number::Real;
 pub use parameter_index::{ParameterGroup, ParameterIndex};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use resolved_ids::ResolvedIds;
-pub use scorer::{RankBuffers, Ranker, Scorer, sigmoid};
+pub use scorer::{HALF_TOLERANCE, HalfError, Precision, RankBuffers, Ranker, Scorer, sigmoid};
 pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};

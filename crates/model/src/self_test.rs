@@ -4,7 +4,7 @@
 use crate::scorer::Scorer;
 use crate::workspace::Workspace;
 use ncs_features::value::TextBuffer;
-use ncs_features::{Block, Column, Encoder, Texts, Values};
+use ncs_features::{Batch, Block, Column, Encoder, Texts, Values};
 use serde::{Deserialize, Serialize};
 
 /// Maximum difference of a score on another processor or SIMD level.
@@ -89,6 +89,14 @@ impl SelfTest {
         Ok(())
     }
 
+    /// Encodes the rows.
+    ///
+    /// # Errors
+    /// A row cannot be read.
+    pub(crate) fn batch(&self, scorer: &Scorer) -> Result<Batch, String> {
+        encode(scorer, &self.rows)
+    }
+
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let file = File {
             rows: self.rows.n_rows,
@@ -123,11 +131,14 @@ fn plain(column: &Column) -> Column {
     column
 }
 
-fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
+fn encode(scorer: &Scorer, rows: &Block) -> Result<Batch, String> {
     let encoder = Encoder::new(scorer.schema().clone());
     let batch = encoder.encode_features(rows);
-    let batch = batch.map_err(|error| format!("the self-test: {error}"))?;
-    Ok(scorer.score(&batch, &mut Workspace::new(1)))
+    batch.map_err(|error| format!("the self-test: {error}"))
+}
+
+fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
+    Ok(scorer.score(&encode(scorer, rows)?, &mut Workspace::new(1)))
 }
 
 fn to_file(column: &Column) -> FileColumn {

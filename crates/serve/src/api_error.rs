@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use std::fmt::Display;
 use tonic::{Code, Status};
 
 /// Error of a refused request: a kind, which fixes the codes, and a message that states what is wrong,
@@ -99,6 +100,16 @@ impl ErrorKind {
 }
 
 impl ApiError {
+    /// Returns the error of an invalid request.
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
+        ErrorKind::Invalid.error(message)
+    }
+
+    /// Returns this error with the place of what is wrong before its message.
+    pub(crate) fn at(self, place: impl Display) -> ApiError {
+        self.kind.error(format!("{place}: {}", self.message))
+    }
+
     /// Returns the JSON body of this error: `{"error": "..."}`.
     pub fn body(&self) -> Vec<u8> {
         serde_json::json!({ "error": self.message })

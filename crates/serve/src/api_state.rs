@@ -118,11 +118,12 @@ impl ApiState {
                 checked.await?
             }
         };
-        match is_valid {
-            true => Ok(()),
-            false => Err(ErrorKind::Unauthenticated.error(
+        if is_valid {
+            Ok(())
+        } else {
+            Err(ErrorKind::Unauthenticated.error(
                 "this call needs the server's token, in the header Authorization: Bearer TOKEN",
-            )),
+            ))
         }
     }
 
@@ -239,11 +240,11 @@ impl ApiState {
 /// # Errors
 /// It contains other characters than a name may have.
 pub fn check_name(name: &str) -> Result<(), ApiError> {
-    match is_name(name) {
-        true => Ok(()),
-        false => Err(ErrorKind::Invalid.error(
-            "a model's name has letters, digits, _, . and -, and does not begin with a dot",
-        )),
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(ErrorKind::Invalid
+            .error("a model's name has letters, digits, _, . and -, and does not begin with a dot"))
     }
 }
 

@@ -69,9 +69,10 @@ pub(crate) fn no_service(path: &str) -> ApiError {
 
 /// Converts an error to a response in the protocol of the caller.
 pub(crate) fn refusal(headers: &HeaderMap, refusal: ApiError) -> Response {
-    match is_grpc(headers) {
-        true => refused(refusal),
-        false => refusal.into_response(),
+    if is_grpc(headers) {
+        refused(refusal)
+    } else {
+        refusal.into_response()
     }
 }
 

@@ -106,7 +106,6 @@ pub struct Peer {
 #[derive(Debug, Default)]
 pub struct Counts {
     open: AtomicU64,
-    accepted: AtomicU64,
     refused: AtomicU64,
     slow: AtomicU64,
     failed: AtomicU64,
@@ -116,11 +115,6 @@ impl Counts {
     /// Returns the number of open connections.
     pub fn n_open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
-    }
-
-    /// Returns the number of accepted connections.
-    pub fn n_accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Returns the number of connections refused because the limit was reached.
@@ -265,7 +259,6 @@ impl ConnectionSet {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return self.refuse(stream);
         };
-        self.context.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let context = self.context.clone();
         let peer = Peer {
             address,

@@ -2,7 +2,7 @@
 
 use crate::models;
 use ncs_features::{Block, Column, Values};
-use ncs_model::{Heads, NetworkKind};
+use ncs_model::{Heads, NetworkKind, Precision};
 use ncs_serve::ApiError;
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::{RankQuery, RankScores};
@@ -36,7 +36,12 @@ impl Models {
         static FOLDER: OnceLock<TempDir> = OnceLock::new();
         let folder = FOLDER.get_or_init(|| write_models().expect("a temporary folder"));
         let load = |name: &str| {
-            let version = Version::load(&folder.path().join(name), &name.into(), 3);
+            let version = Version::load(
+                &folder.path().join(name),
+                &name.into(),
+                3,
+                Precision::Single,
+            );
             version.unwrap_or_else(|error| panic!("{error}"))
         };
         Models {

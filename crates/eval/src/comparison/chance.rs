@@ -27,7 +27,7 @@ fn family(data: &DataInput, key: &FigureKey, confidence: f64) -> Vec<ChanceResul
         one.adjusted = Some(adjusted);
         one.verdict = match adjusted < 1.0 - confidence {
             true => Verdict::Better,
-            false => Verdict::NotSeparable,
+            false => Verdict::NotSignificant,
         };
     }
     family

@@ -49,7 +49,7 @@ fn correct(family: &mut [MethodDifference], confidence: f64) {
         one.adjusted = Some(adjusted);
         one.verdict = match adjusted < 1.0 - confidence {
             true => direction(one.difference.estimate.mean, &one.key),
-            false => Verdict::NotSeparable,
+            false => Verdict::NotSignificant,
         };
     }
 }

@@ -153,12 +153,13 @@ impl Messages {
     }
 
     fn check(&self, prefix: Prefix) -> Result<(), ApiError> {
-        match prefix.length <= self.limits.bytes {
-            true => Ok(()),
-            false => Err(body::too_large(
+        if prefix.length <= self.limits.bytes {
+            Ok(())
+        } else {
+            Err(body::too_large(
                 &format!("has {} bytes, more", prefix.length),
                 self.limits.bytes,
-            )),
+            ))
         }
     }
 

@@ -208,11 +208,12 @@ async fn length(State(state): State<ServerState>, request: Request) -> Response 
 }
 
 async fn ready(State(state): State<ServerState>) -> Response {
-    match state.drain.has_begun() {
-        true => ErrorKind::Unavailable
+    if state.drain.has_begun() {
+        ErrorKind::Unavailable
             .error("shutting down")
-            .into_response(),
-        false => StatusCode::OK.into_response(),
+            .into_response()
+    } else {
+        StatusCode::OK.into_response()
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
-        Verdict::NotSeparable => "not significant",
+        Verdict::NotSignificant => "not significant",
         Verdict::TooFewSeeds => "single seed",
     }
 }

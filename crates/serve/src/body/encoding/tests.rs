@@ -174,10 +174,7 @@ fn responses_are_encoded_if_that_makes_them_shorter() {
 proptest! {
     #[test]
     fn decoding_never_panics_or_exceeds_its_limit(bytes: Vec<u8>, has_gzip_header: bool) {
-        let start: &[u8] = match has_gzip_header {
-            true => &gzip(b"")[..10],
-            false => &[],
-        };
+        let start: &[u8] = if has_gzip_header { &gzip(b"")[..10] } else { &[] };
         let bytes = Bytes::from([start, &bytes].concat());
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             if let Ok(decoded) = decode(encoding, bytes.clone(), 1000) {
