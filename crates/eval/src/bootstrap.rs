@@ -82,10 +82,8 @@ impl RankedRows {
 
     fn resampled_auc(&self, rng: &mut SplitMix64) -> Option<f64> {
         let rows = self.keys.iter().zip(&self.positive);
-        let masses = |positive: bool, times: f64| match positive {
-            true => (times, 0.0),
-            false => (0.0, times),
-        };
+        let masses =
+            |positive: bool, times: f64| if positive { (times, 0.0) } else { (0.0, times) };
         if self.group_of.is_empty() {
             return area(rows.map(|(key, &positive)| (key, masses(positive, rng.poisson()))));
         }

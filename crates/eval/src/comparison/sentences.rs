@@ -84,9 +84,10 @@ fn on_chance(key: &FigureKey, results: &[&ChanceResult]) -> Option<String> {
     let is_not_significant = |one: &&&ChanceResult| one.verdict == Verdict::NotSignificant;
     let similar: Vec<_> = results.iter().filter(is_not_significant).collect();
     let methods = names(similar.iter().map(|one| one.method.as_str()))?;
-    Some(match similar.len() == results.len() {
-        true => format!("{key}: not significantly above chance level"),
-        false => format!("{key}: not significantly above chance level: {methods}"),
+    Some(if similar.len() == results.len() {
+        format!("{key}: not significantly above chance level")
+    } else {
+        format!("{key}: not significantly above chance level: {methods}")
     })
 }
 

@@ -349,9 +349,10 @@ fn densities(method: &MethodInput) -> String {
     let density = |task: &str| method.density(task).map_or(ABSENT.to_owned(), percent);
     let of_task = |task: &str| format!("{task} {}", density(task));
     let kept: Vec<String> = distinct(tasks).into_iter().map(of_task).collect();
-    match kept.is_empty() {
-        true => ABSENT.to_owned(),
-        false => kept.join(", "),
+    if kept.is_empty() {
+        ABSENT.to_owned()
+    } else {
+        kept.join(", ")
     }
 }
 

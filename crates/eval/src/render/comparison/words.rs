@@ -40,9 +40,10 @@ pub(super) fn scope(result: &DataResult) -> Option<&'static str> {
 
 /// Returns the command that measured a data set.
 pub(super) fn command<'a>(comparison: &'a Comparison, data: &'a DataInput) -> &'a str {
-    match data.command.is_empty() {
-        true => &comparison.input.command,
-        false => &data.command,
+    if data.command.is_empty() {
+        &comparison.input.command
+    } else {
+        &data.command
     }
 }
 
