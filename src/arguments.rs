@@ -222,6 +222,10 @@ pub struct Score {
     /// Columns of the data to copy into the output, such as user_id,item_id.
     #[arg(long, value_name = "COLUMN,COLUMN,...", value_delimiter = ',')]
     pub keep: Vec<String>,
+    /// Score in half precision (bfloat16), as ncs serve --half: scores differ in the third digit. A model whose
+    /// self-test differs by more than 0.002 is refused.
+    #[arg(long)]
+    pub half: bool,
 }
 
 /// `ncs inspect`
@@ -375,9 +379,10 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 fn assignment(text: &str) -> Result<String, String> {
-    match run_file::is_assignment(text) {
-        true => Ok(text.to_owned()),
-        false => Err(run_file::ASSIGNMENT_WANTED.to_owned()),
+    if run_file::is_assignment(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(run_file::ASSIGNMENT_WANTED.to_owned())
     }
 }
 

@@ -100,9 +100,10 @@ fn verdict(difference: &Difference, better: Better) -> String {
         (true, _, _) | (_, true, _) => "worse",
         _ => "not significant",
     };
-    let p = match p < 0.001 {
-        true => "p < 0.001".to_owned(),
-        false => format!("p = {p:.3}"),
+    let p = if p < 0.001 {
+        "p < 0.001".to_owned()
+    } else {
+        format!("p = {p:.3}")
     };
     format!("{mean:+.4} [{low:+.4}, {high:+.4}], {p}: {word}")
 }

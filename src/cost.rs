@@ -1,6 +1,5 @@
 //! Cost of a run, for `cost.json`: trainings, samples, time, memory, and the size of the model.
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,6 +8,8 @@ use ncs_eval::comparison::RunCost;
 use ncs_model::{Kept, NetworkSize, Scorer, tensor_file};
 use ncs_train::Trained;
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 const COST: &str = "cost.json";
 const CLOCK: &str = "clock.json";
@@ -71,7 +72,7 @@ impl Meter {
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub(crate) fn pause(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn pause(&self, folder: &Path) -> Result<(), Error> {
         let text = serde_json::to_string(&self.now())? + "\n";
         Ok(tensor_file::write_bytes(
             &folder.join(CLOCK),
@@ -89,7 +90,7 @@ impl Meter {
         trained: &Trained,
         scorer: &Scorer,
         wall_seconds: Option<f64>,
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<(), Error> {
         let cost = CostFile {
             cost: cost(self.now(), trained, scorer),
             wall_seconds,
@@ -105,7 +106,7 @@ impl Meter {
 /// Reads the cost of a finished run.
 ///
 /// Fails if the folder has no finished run, or its file was changed.
-pub(crate) fn read(folder: &Path) -> Result<RunCost, Box<dyn Error>> {
+pub(crate) fn read(folder: &Path) -> Result<RunCost, Error> {
     Ok(read_file(folder)?.cost)
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn wall_seconds(folder: &Path) -> Option<f64> {
     read_file(folder).ok()?.wall_seconds
 }
 
-fn read_file(folder: &Path) -> Result<CostFile, Box<dyn Error>> {
+fn read_file(folder: &Path) -> Result<CostFile, Error> {
     let path = folder.join(COST);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let cost =

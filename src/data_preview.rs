@@ -17,6 +17,7 @@ use serde::Serialize;
 pub(crate) use column::ColumnLook;
 pub(crate) use tasks::TaskLook;
 
+use crate::error::Error;
 use crate::memory;
 use crate::progress::{Progress, grouped};
 use crate::run_file::{RunFile, RunPlan};
@@ -35,7 +36,7 @@ mod tasks;
 
 /// Files of a run and the contents of its first training rows.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct FirstLook {
+pub(crate) struct DataPreview {
     /// Files of each part.
     pub(crate) files: Vec<FilesLook>,
     /// Number of usable rows that were read.
@@ -92,11 +93,7 @@ pub(crate) struct FilesLook {
 ///
 /// Fails if a file cannot be read, if a row cannot be used although none may be broken (the error names file
 /// and row), or for any reason for which training would reject the data.
-pub(crate) fn look(
-    file: &RunFile,
-    which: Which,
-    progress: Progress,
-) -> Result<FirstLook, Box<dyn std::error::Error>> {
+pub(crate) fn look(file: &RunFile, which: Which, progress: Progress) -> Result<DataPreview, Error> {
     let (file, notes) = with_resolved_split(file)?;
     let (file, plan) = (&file, &file.plan);
     let n_rows = which.rows.unwrap_or(ROWS);
@@ -106,7 +103,7 @@ pub(crate) fn look(
     let all_rows = first.are_all;
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
     let fitted = filter(plan, Some(&data.split), &mut rows)?;
-    let mut look = FirstLook {
+    let mut look = DataPreview {
         files: files_of(data)?,
         rows: rows.n_rows(),
         all_rows,
@@ -128,25 +125,23 @@ pub(crate) fn look(
     let (parts, are_whole) = parts::look(plan, n_rows, &rows, &mut look)?;
     let n_bytes: u64 = look.files.iter().map(|files| files.bytes).sum();
     let is_small = which.rows.is_none() && n_bytes <= SMALL_BYTES;
-    let fitted = match all_rows && are_whole || is_small || which.all {
-        true => {
-            let fitted = rehearsal::run(file, progress, &mut look)?;
-            look.table_bytes = memory::needed(plan, Some(&fitted));
-            look.open_tables.clear();
-            Some(fitted)
+    let fitted = if all_rows && are_whole || is_small || which.all {
+        let fitted = rehearsal::run(file, progress, &mut look)?;
+        look.table_bytes = memory::needed(plan, Some(&fitted));
+        look.open_tables.clear();
+        Some(fitted)
+    } else {
+        if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
+            return Err(fault.into());
         }
-        false => {
-            if let Some(fault) = parts::split_fault(data, &rows, all_rows)? {
-                return Err(fault.into());
-            }
-            rehearsal::forecast(plan, fitted, &mut look)?
-        }
+        rehearsal::forecast(plan, fitted, &mut look)?
     };
     look.warnings
         .extend(unclicked(&schema.tasks, &rows.blocks)?);
-    let which = match all_rows {
-        true => "on all rows",
-        false => "in these rows",
+    let which = if all_rows {
+        "on all rows"
+    } else {
+        "in these rows"
     };
     look.warnings
         .extend(ungrouped(schema.group.as_deref(), &rows.blocks, which));

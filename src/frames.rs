@@ -5,7 +5,6 @@
 //! DIR/frames/train-HASH.arrows  valid-HASH.arrows  test-HASH.arrows
 //! ```
 
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,7 @@ use ncs_readers::arrow::keep;
 use ncs_readers::{DataPlan, Frame, columns_of};
 use ncs_train::Listener;
 
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_file::{FileColumns, ListingError, RunFile, RunFileError, Said, list_columns};
 use crate::run_folder::RunFolder;
@@ -49,7 +49,7 @@ pub fn train(
     progress: Progress,
     stop: &AtomicBool,
     listener: &mut (dyn Listener + Send),
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     let Training {
         said,
         mut assignments,
@@ -60,7 +60,7 @@ pub fn train(
     let columns: Vec<(&str, FileColumns)> = frames.iter().map(columns).collect();
     let mut file = open(&said, &assignments, &columns)?;
     for note in &file.notes {
-        progress.say(&format!("note: {note}"));
+        progress.log(&format!("note: {note}"));
     }
     crate::memory::check(&file)?;
     let folder = RunFolder::hold(out)?;
@@ -138,13 +138,14 @@ pub fn keep_frame(
     folder: &Path,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<String, Box<dyn Error>> {
+) -> Result<String, Error> {
     let mut job = progress.job(&format!("keep the {}", frame.name()), None, "rows");
     let on = &mut |rows| {
         job.reach(rows);
-        match stop.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     };
     let all = frame.columns();

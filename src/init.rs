@@ -2,13 +2,13 @@
 //! tasks. The rules are in docs/decisions; [`Draft::read`] applies them in order.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::path::Path;
 
 use ncs_features::labels::labels;
 use ncs_features::{Block, Objective, Population, Task};
 use ncs_readers::{DataPlan, column_names, files};
 
+use crate::error::Error;
 use crate::progress::Progress;
 use kind::{Decision, Kind};
 use leak::Labels;
@@ -114,7 +114,7 @@ impl Draft {
     /// Samples rows of the files and decides about the columns. Paths of the draft are those of the options.
     ///
     /// Fails if a file cannot be read, a named column is missing, or a label is invalid.
-    pub(crate) fn read(wish: &Wish, progress: Progress) -> Result<Draft, Box<dyn Error>> {
+    pub(crate) fn read(wish: &Wish, progress: Progress) -> Result<Draft, Error> {
         let sample = Sample::read(&wish.data, progress)?;
         let broken = broken(&sample)?;
         let named = wish.tasks.iter().map(|task| &task.label);
@@ -179,7 +179,7 @@ fn shown_path(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
-fn broken(sample: &Sample) -> Result<Option<String>, Box<dyn Error>> {
+fn broken(sample: &Sample) -> Result<Option<String>, Error> {
     let (n, Some(first)) = &sample.broken else {
         return Ok(None);
     };
@@ -198,7 +198,7 @@ fn broken_share(sample: &Sample) -> f64 {
     }
 }
 
-fn require(name: &str, sample: &Sample) -> Result<(), Box<dyn Error>> {
+fn require(name: &str, sample: &Sample) -> Result<(), Error> {
     if sample.columns.iter().any(|column| column == name) {
         return Ok(());
     }
@@ -214,7 +214,7 @@ fn require(name: &str, sample: &Sample) -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns the labels of every task; a task whose label has fractions in [0, 1] becomes a ratio task.
-fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>, Box<dyn Error>> {
+fn label_values(tasks: &mut [TaskDraft], sample: &Sample) -> Result<Vec<Labels>, Error> {
     let bases: Vec<String> = tasks
         .iter()
         .filter_map(|task| task.population.clone())
@@ -277,7 +277,7 @@ fn to_task(task: &TaskDraft, population: Population) -> Task {
     }
 }
 
-fn check_both_classes(task: &TaskDraft, labels: &[f32]) -> Result<(), Box<dyn Error>> {
+fn check_both_classes(task: &TaskDraft, labels: &[f32]) -> Result<(), Error> {
     let mut known = labels.iter().filter(|label| !label.is_nan());
     let Some(first) = known.next() else {
         return Err(format!(
@@ -341,7 +341,7 @@ fn column(name: &str, sample: &Sample, labels: &[Labels]) -> Column {
 }
 
 /// Leaves out columns that are missing in the files of another part.
-fn leave_out_missing(data: &DataPlan, columns: &mut [Column]) -> Result<(), Box<dyn Error>> {
+fn leave_out_missing(data: &DataPlan, columns: &mut [Column]) -> Result<(), Error> {
     for patterns in [&data.valid, &data.test] {
         let Some(file) = files(patterns, &data.root)?.into_iter().next() else {
             continue;
@@ -408,7 +408,7 @@ fn split(
     group: Option<&str>,
     labels: &[Labels],
     progress: Progress,
-) -> Result<Split, Box<dyn Error>> {
+) -> Result<Split, Error> {
     if !wish.data.valid.is_empty() {
         return Ok(Split::Files);
     }

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::error::Error;
+
 /// True once the program was stop to stop.
 static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
@@ -75,9 +77,9 @@ pub fn report_file_limits() {}
 /// Fails once the program was stop to stop; `what` describes the consequence or the next step.
 ///
 /// Fails if a stop was requested.
-pub(crate) fn refuse(stop: &AtomicBool, what: &str) -> Result<(), String> {
-    match stop.load(Ordering::Relaxed) {
-        true => Err(format!("stopped; {what}")),
-        false => Ok(()),
+pub(crate) fn refuse(stop: &AtomicBool, what: &str) -> Result<(), Error> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(format!("stopped; {what}").into());
     }
+    Ok(())
 }

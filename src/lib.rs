@@ -10,6 +10,7 @@ pub mod compare;
 pub mod comparison;
 mod cost;
 mod data_preview;
+pub mod error;
 mod exact_values;
 pub mod frames;
 mod init;
@@ -32,3 +33,5 @@ pub mod synthetic;
 mod synthetic_folder;
 pub mod training;
 pub mod tune;
+
+pub use error::{Error, ErrorKind};

@@ -157,9 +157,10 @@ fn size(n_bytes: f64) -> String {
         number /= 1024.0;
         unit += 1;
     }
-    match number < 10_000.0 {
-        true => format!("{number:.1} {}", UNITS[unit]),
-        false => format!("{number:.1e} {}", UNITS[unit]),
+    if number < 10_000.0 {
+        format!("{number:.1} {}", UNITS[unit])
+    } else {
+        format!("{number:.1e} {}", UNITS[unit])
     }
 }
 

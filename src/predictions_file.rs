@@ -1,17 +1,18 @@
 //! Labels and scores of evaluated rows as a file, so that runs on the same rows can be compared row by row.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::Path;
 
 use ncs_eval::{Predictions, TaskPredictions};
 use ncs_model::{Entry, TensorFile, Values, tensor_file};
 
+use crate::error::Error;
+
 /// Writes labels and scores of every task: tensors `labels.TASK` and `scores.TASK`; NaN marks an unknown label.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
-pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Error> {
     let mut entries = Vec::new();
     for task in &predictions.tasks {
         for (kind, values) in [("labels", &task.labels), ("scores", &task.scores)] {
@@ -44,7 +45,7 @@ pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Box<dy
 ///
 /// # Errors
 /// Fails if the file is missing or was changed.
-pub(crate) fn read(path: &Path) -> Result<Predictions, Box<dyn Error>> {
+pub(crate) fn read(path: &Path) -> Result<Predictions, Error> {
     let file = TensorFile::read(path)?;
     let metadata = |key: &str| file.metadata(key).unwrap_or("null");
     let names: Vec<String> = serde_json::from_str(metadata("tasks"))?;

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use ncs_eval::render::duration;
 
 mod watchers;
@@ -80,7 +80,7 @@ impl Progress {
     }
 
     /// Writes a line between jobs, such as a round's result.
-    pub fn say(self, text: &str) {
+    pub fn log(self, text: &str) {
         match self {
             Progress::Quiet => {}
             Progress::Bar | Progress::Lines => tell(text),
@@ -160,10 +160,10 @@ impl Job {
     }
 
     /// Writes a line without disturbing the bar.
-    pub fn say(&self, text: &str) {
+    pub fn log(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| tell(text)),
-            None => self.display.say(text),
+            None => self.display.log(text),
         }
     }
 
@@ -172,7 +172,7 @@ impl Job {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        self.display.say(&summary(
+        self.display.log(&summary(
             &self.title,
             self.done - self.before,
             self.units,
@@ -278,15 +278,7 @@ fn rate(done: u64, took: Duration) -> f64 {
 
 /// Formats a number as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 mod report;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -15,6 +14,7 @@ use ncs_model::Workspace;
 use ncs_readers::{ReadError, Reading, Rows, RowsBlock};
 use ncs_serve::version::Version;
 
+use crate::error::Error;
 use crate::interrupt;
 use crate::progress::Job;
 use crate::score_log::layout::Prefix;
@@ -32,7 +32,7 @@ pub(crate) fn replay(
     tolerance: f64,
     stop: &AtomicBool,
     job: &mut Job,
-) -> Result<Report, Box<dyn Error>> {
+) -> Result<Report, Error> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let mut replay = Replay {
         version,
@@ -54,7 +54,7 @@ pub(crate) fn replay(
 }
 
 /// Returns the file itself, or the Parquet files of the folder in order of their names.
-fn files(log: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+fn files(log: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     if !log.is_dir() {
         return Ok(vec![log.to_owned()]);
@@ -95,7 +95,7 @@ struct Comparable {
 impl Comparable {
     /// Checks the columns of a file. Returns the reason for skipping it as the inner error: a file of another
     /// model may lack some columns.
-    fn find(path: &Path, version: &Version) -> Result<Result<Comparable, String>, Box<dyn Error>> {
+    fn find(path: &Path, version: &Version) -> Result<Result<Comparable, String>, Error> {
         let names = ncs_readers::column_names(path, &Reading::default())?;
         let prefix = Prefix::found_in(&names).ok_or_else(|| {
             format!(
@@ -128,9 +128,10 @@ impl Comparable {
             .into());
         }
         let is_scored = features.iter().all(|column| names.contains(column));
-        match is_scored && !comparable.outputs.is_empty() {
-            true => Ok(Ok(comparable)),
-            false => Ok(Err(format!("{reason}, which this model reads"))),
+        if is_scored && !comparable.outputs.is_empty() {
+            Ok(Ok(comparable))
+        } else {
+            Ok(Err(format!("{reason}, which this model reads")))
         }
     }
 
@@ -171,12 +172,7 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn file(
-        &mut self,
-        file: &Comparable,
-        stop: &AtomicBool,
-        job: &mut Job,
-    ) -> Result<(), Box<dyn Error>> {
+    fn file(&mut self, file: &Comparable, stop: &AtomicBool, job: &mut Job) -> Result<(), Error> {
         let columns = file.columns(self.version);
         let mut rows = Rows::open(vec![file.path.clone()], &Reading::default(), columns);
         self.report.files += 1;
@@ -196,7 +192,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn rows(&mut self, file: &Comparable, rows: &RowsBlock, batch: &Batch) -> Result<(), String> {
+    fn rows(&mut self, file: &Comparable, rows: &RowsBlock, batch: &Batch) -> Result<(), Error> {
         let mut replayed = self.version.scorer().score(batch, &mut self.workspace);
         if let Some([first, second]) = self.version.product() {
             let pairs = replayed[first].iter().zip(&replayed[second]);
@@ -226,7 +222,7 @@ impl Replay<'_> {
 }
 
 /// Returns the scores of a column; NaN where it is null. Scores are logged as 32-bit numbers.
-fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, String> {
+fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, Error> {
     let score = |row: usize| match (&column.values, column.is_null(row)) {
         (_, true) => Some(f64::NAN),
         (Values::Float(numbers), _) => Some(f64::from(numbers[row] as f32)),
@@ -235,11 +231,11 @@ fn scores(path: &Path, column: &Column, block: &Block) -> Result<Vec<f64>, Strin
     };
     let scores: Option<Vec<f64>> = (0..block.n_rows).map(score).collect();
     scores.filter(|_| column.offsets.is_none()).ok_or_else(|| {
+        let (path, name) = (path.display(), &column.name);
         format!(
-            "{}: column \"{}\" does not hold numbers; use the file as the server wrote it",
-            path.display(),
-            column.name
+            "{path}: column \"{name}\" does not hold numbers; use the file as the server wrote it"
         )
+        .into()
     })
 }
 

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use ncs_model::tensor_file;
 
+use crate::error::Error;
+
 const LOCK: &str = "run.lock";
 const ID: &str = "run.id";
 
@@ -41,7 +43,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Another process works there, it holds files that no run wrote, or it cannot be made or written.
-    pub fn hold(path: &Path) -> Result<RunFolder, String> {
+    pub fn hold(path: &Path) -> Result<RunFolder, Error> {
         check(path)?;
         fs::create_dir_all(path).map_err(|error| {
             format!(
@@ -70,24 +72,26 @@ impl RunFolder {
 
     /// Marks the folder as that of a run, though of no run yet, so that a first attempt that fails leaves
     /// it usable.
-    fn claim(&self) -> Result<(), String> {
+    fn claim(&self) -> Result<(), Error> {
         let id = self.path.join(ID);
-        match id.exists() {
-            true => Ok(()),
-            false => tensor_file::write_bytes(&id, b"").map_err(|error| error.to_string()),
+        if !id.exists() {
+            tensor_file::write_bytes(&id, b"")?;
         }
+        Ok(())
     }
 
     /// Deletes what a run resumes from; results stay until they are replaced.
     ///
     /// # Errors
     /// A file cannot be deleted.
-    pub fn forget(&self) -> Result<(), String> {
-        let gone = |path: &Path, done: io::Result<()>| match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(format!("{}: cannot be deleted: {error}", path.display()))
+    pub fn forget(&self) -> Result<(), Error> {
+        let gone = |path: &Path, done: io::Result<()>| -> Result<(), Error> {
+            match done {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(format!("{}: cannot be deleted: {error}", path.display()).into())
+                }
+                _ => Ok(()),
             }
-            _ => Ok(()),
         };
         // An empty one says that the folder is a run's, but of no run yet.
         let id = self.path.join(ID);
@@ -120,7 +124,7 @@ pub fn is_held(path: &Path) -> bool {
 }
 
 /// A run writes into a new or empty folder, or into its own.
-fn check(folder: &Path) -> Result<(), String> {
+fn check(folder: &Path) -> Result<(), Error> {
     if !folder.exists() || folder.join(ID).exists() {
         return Ok(());
     }
@@ -136,14 +140,14 @@ fn check(folder: &Path) -> Result<(), String> {
             return Err(format!(
                 "{}: the folder holds files that no run wrote; choose a new or empty one with --out",
                 folder.display()
-            ));
+            ).into());
         }
     }
     Ok(())
 }
 
 /// Locks the folder; `None` where its file system has no locks.
-fn lock(folder: &Path) -> Result<Option<File>, String> {
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
     let path = folder.join(LOCK);
     let failed = |error: io::Error| {
         format!(
@@ -159,9 +163,9 @@ fn lock(folder: &Path) -> Result<Option<File>, String> {
             Ok(()) => break,
             // Whoever has it may be about to sign, about to leave, or only look whether it is held.
             Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => return Err(taken(folder, &holder(&mut file))),
+            Err(TryLockError::WouldBlock) => return Err(taken(folder, &holder(&mut file)).into()),
             Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
     }
     let text = format!("{}\n", who_am_i(SystemTime::now()));
@@ -234,7 +238,7 @@ mod tests {
         assert!(!is_held(&path));
         let first = RunFolder::hold(&path).unwrap();
         assert!(is_held(&path));
-        let error = RunFolder::hold(&path).unwrap_err();
+        let error = RunFolder::hold(&path).unwrap_err().to_string();
         let me = format!(
             "out: process {} on {}, since 20",
             std::process::id(),
@@ -278,7 +282,7 @@ mod tests {
         for name in ["run.id.tmp", "notes.txt"] {
             fs::write(folder.path().join(name), "mine").unwrap();
         }
-        let error = RunFolder::hold(folder.path()).unwrap_err();
+        let error = RunFolder::hold(folder.path()).unwrap_err().to_string();
         assert!(error.contains("files that no run wrote"), "{error}");
         assert!(!folder.path().join(LOCK).exists());
     }

@@ -49,10 +49,10 @@ impl RunLog {
     }
 
     /// Says a line on the terminal and in the log.
-    pub fn say(&mut self, text: &str) {
+    pub fn log(&mut self, text: &str) {
         match &self.job {
-            Some(job) => job.say(text),
-            None => self.progress.say(text),
+            Some(job) => job.log(text),
+            None => self.progress.log(text),
         }
         let written = writeln!(self.file, "{text}");
         self.remember(written);
@@ -82,7 +82,7 @@ impl RunLog {
         self.close_curves();
         self.resumed_at = done;
         if let Some(resumed) = resumed {
-            self.say(&resumption(phase, total_steps, done, resumed));
+            self.log(&resumption(phase, total_steps, done, resumed));
         }
         let mut job = self.progress.job(phase, Some(total_steps), "steps");
         job.start_at(done);
@@ -142,7 +142,7 @@ impl Listener for RunLog {
                 phase,
                 finished: true,
                 ..
-            } => self.say(&format!("{phase}: finished before")),
+            } => self.log(&format!("{phase}: finished before")),
             Event::Began {
                 phase,
                 total_steps,
@@ -169,7 +169,7 @@ impl Listener for RunLog {
             } => {
                 let trained = train_loss.map_or(String::new(), |loss| format!("loss {loss:.4}, "));
                 let mark = if best { ", the best so far" } else { "" };
-                self.say(&format!(
+                self.log(&format!(
                     "{phase}: epoch {epoch:.2}, {task}: {trained}validation loss \
                      {validation_loss:.4}, {metric} {value:.4}{mark}"
                 ));
@@ -193,7 +193,7 @@ impl Listener for RunLog {
                 let written = writeln!(self.file, "{line}");
                 self.remember(written);
             }
-            Event::Noted(text) => self.say(text),
+            Event::Noted(text) => self.log(text),
         }
     }
 }

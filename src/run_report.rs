@@ -22,9 +22,9 @@ use crate::progress::grouped;
 use crate::run_file::RunPlan;
 use crate::sharing;
 
-/// What was judged, on which part of the data.
+/// What was evaluated, on which part of the data.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct EvaluatedPart {
     /// `test` or `valid`.
     pub part: &'static str,
     /// The figures.
@@ -38,19 +38,19 @@ pub fn report(
     plan: &RunPlan,
     data: &DataReport,
     trained: &Trained,
-    judged: &[Judged],
+    evaluated: &[EvaluatedPart],
 ) -> RunReport {
     let schema = &trained.artifact.schema;
     let network = plan.network.kind.name().to_owned();
-    let table = |judged: &Judged| {
-        let title = format!("On the {} rows", judged.part);
-        ResultTable::of_metrics(&title, &[(network.clone(), judged.metrics.clone())])
+    let table = |evaluated: &EvaluatedPart| {
+        let title = format!("On the {} rows", evaluated.part);
+        ResultTable::of_metrics(&title, &[(network.clone(), evaluated.metrics.clone())])
     };
     RunReport {
         title: format!("{network}: {}", tasks_in_words(schema)),
         subtitle: subtitle(plan, data),
-        notes: notes(data, trained, judged),
-        results: judged.iter().map(table).collect(),
+        notes: notes(data, trained, evaluated),
+        results: evaluated.iter().map(table).collect(),
         sharing: vec![sharing_picture(
             &network,
             &trained.artifact,
@@ -58,7 +58,7 @@ pub fn report(
         )],
         search: search_curves(schema, &trained.searches),
         learning: learning_curves(&network, schema, &trained.history),
-        calibration: judged
+        calibration: evaluated
             .first()
             .map_or(Vec::new(), |first| calibration_curves(&network, first)),
         data: data_summary(schema, data),
@@ -220,7 +220,7 @@ pub fn doubts(rows: &str, predictions: &Predictions, metrics: &Metrics) -> Vec<N
     doubts.chain(without_group).collect()
 }
 
-fn notes(data: &DataReport, trained: &Trained, judged: &[Judged]) -> Vec<Note> {
+fn notes(data: &DataReport, trained: &Trained, evaluated: &[EvaluatedPart]) -> Vec<Note> {
     let mut notes = vec![Note {
         warning: false,
         text: "One seed: the intervals are over rows, not over seeds. Compare networks over five \
@@ -233,7 +233,7 @@ fn notes(data: &DataReport, trained: &Trained, judged: &[Judged]) -> Vec<Note> {
             text: format!("{} broken rows were left out.", data.broken_rows),
         });
     }
-    if judged.iter().all(|judged| judged.part != "test") {
+    if evaluated.iter().all(|evaluated| evaluated.part != "test") {
         notes.push(Note {
             warning: true,
             text: "There are no test rows: the figures are of the rows that stopping and masks \
@@ -241,9 +241,9 @@ fn notes(data: &DataReport, trained: &Trained, judged: &[Judged]) -> Vec<Note> {
                 .to_owned(),
         });
     }
-    for judged in judged {
-        let rows = format!("the {} rows", judged.part);
-        notes.extend(doubts(&rows, &judged.predictions, &judged.metrics));
+    for evaluated in evaluated {
+        let rows = format!("the {} rows", evaluated.part);
+        notes.extend(doubts(&rows, &evaluated.predictions, &evaluated.metrics));
     }
     notes.extend(part_columns(data).iter().flat_map(PartColumns::remarks));
     notes.extend(trained.shrinkage.iter().map(|why| Note {
@@ -335,13 +335,13 @@ fn learning_point(point: &ValidationRecord) -> LearningPoint {
 }
 
 /// A plot for each task.
-pub fn calibration_curves(network: &str, judged: &Judged) -> Vec<CalibrationCurve> {
+pub fn calibration_curves(network: &str, evaluated: &EvaluatedPart) -> Vec<CalibrationCurve> {
     let curve = |task: &ncs_eval::TaskPredictions| CalibrationCurve {
         task: task.name.clone(),
         network: network.to_owned(),
         bins: task.calibration_bins(Binning::EqualCount(20)),
     };
-    judged.predictions.tasks.iter().map(curve).collect()
+    evaluated.predictions.tasks.iter().map(curve).collect()
 }
 
 /// Rows and label rates of each part.

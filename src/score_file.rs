@@ -37,7 +37,7 @@ pub(crate) struct ScoreFile {
 /// A score file cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: cannot write the scores: {source}; the partial file was removed", path.display())]
-pub(crate) struct ScoreFileError {
+pub struct ScoreFileError {
     path: PathBuf,
     source: io::Error,
 }

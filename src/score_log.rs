@@ -21,6 +21,8 @@ use ncs_serve::score_log::{Entry, Kept, ScoreLog};
 use draft::Draft;
 use file::LogFile;
 
+use crate::error::Error;
+
 /// A folder of Parquet files that entries are appended to.
 #[derive(Debug)]
 pub struct ParquetLog {
@@ -48,7 +50,7 @@ impl ParquetLog {
         rows: usize,
         age: Duration,
         max_held_bytes: usize,
-    ) -> Result<ParquetLog, String> {
+    ) -> Result<ParquetLog, Error> {
         let failed = |source: io::Error| {
             format!(
                 "{}: cannot write the score log: {source}; make this folder writable for the server, or \

@@ -1,6 +1,7 @@
 //! Running a trained model on rows: shared by `ncs score`, `ncs evaluate` and the Python package.
 
-use std::error::Error;
+mod half;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,19 +12,22 @@ use ncs_features::coverage::farthest;
 use ncs_features::value::shown;
 use ncs_features::{Batch, Block, ColumnCoverage, Coverage, Encoder, Schema, Task};
 use ncs_model::artifact::{Artifact, ArtifactError};
-use ncs_model::{Scorer, Workspace};
+use ncs_model::{Precision, Scorer, Workspace};
 use ncs_readers::{Encoded, Frame, ReadError, Reading, RowsBlock};
 use ncs_train::predict;
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::run_report::doubts;
+use half::HalfScorer;
 
 /// Returns the model folder that `path` names: `path` itself, or `model` inside a run folder of `ncs train`.
 pub fn model_folder(path: &Path) -> PathBuf {
     let inner = path.join("model");
-    match inner.is_dir() && !path.join("manifest.json").exists() {
-        true => inner,
-        false => path.to_owned(),
+    if inner.is_dir() && !path.join("manifest.json").exists() {
+        inner
+    } else {
+        path.to_owned()
     }
 }
 
@@ -157,11 +161,13 @@ pub fn score(
     model: &LoadedModel,
     encoded: &mut Encoded,
     pass: &mut Workspace,
+    precision: Precision,
     stop: &AtomicBool,
-    mut each: impl FnMut(Block, Vec<Vec<f32>>) -> Result<(), Box<dyn Error>>,
-) -> Result<PartColumns, Box<dyn Error>> {
+    mut each: impl FnMut(Block, Vec<Vec<f32>>) -> Result<(), Error>,
+) -> Result<PartColumns, Error> {
     let scorer = &model.scorer;
     let product = scorer.schema().product();
+    let rank = HalfScorer::new(model, precision)?;
     let mut coverage = Coverage::new(scorer.schema());
     while let Some(next) = encoded.next_rows() {
         let (rows, batch) = next?;
@@ -169,7 +175,10 @@ pub fn score(
             let left_undone = "no scores were written";
             return Err(Stopped { left_undone }.into());
         }
-        let mut scores = scorer.score(&batch, pass);
+        let mut scores = match &rank {
+            Some(rank) => rank.score(&batch, pass.n_threads()),
+            None => scorer.score(&batch, pass),
+        };
         check_scores(&rows, &batch, &scores, scorer)?;
         cover(&mut coverage, scorer, &rows, &batch);
         scores.extend(product.as_ref().map(|product| product.of(&scores)));
@@ -240,7 +249,7 @@ pub fn evaluate(
     pass: &mut Workspace,
     stop: &AtomicBool,
     listener: &mut EvaluationListener<'_>,
-) -> Result<Evaluation, Box<dyn Error>> {
+) -> Result<Evaluation, Error> {
     let (predictions, columns) = predictions(model, rows, pass, stop, listener)?;
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
     let columns = part_columns(model, columns);
@@ -259,7 +268,7 @@ fn predictions(
     pass: &mut Workspace,
     stop: &AtomicBool,
     listener: &mut EvaluationListener<'_>,
-) -> Result<(Predictions, Vec<ColumnCoverage>), Box<dyn Error>> {
+) -> Result<(Predictions, Vec<ColumnCoverage>), Error> {
     let scorer = &model.scorer;
     let schema = match rows.columns()? {
         Some((file, columns)) => present(scorer.schema(), &file, &columns, listener.note),
@@ -315,7 +324,7 @@ fn present(
 /// Error: a label is absent from the rows to evaluate.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{error}; it is the label of task {task:?}, and a model is judged by labels (ncs score needs none)"
+    "{error}; it is the label of task {task:?}, and a model is evaluated by labels (ncs score needs none)"
 )]
 pub struct AbsentLabel {
     /// Missing column, with its location.
@@ -325,7 +334,7 @@ pub struct AbsentLabel {
 }
 
 /// Converts the error of a missing column to [`AbsentLabel`] if the column is a label.
-fn absent_label(error: ReadError, tasks: &[Task]) -> Box<dyn Error> {
+fn absent_label(error: ReadError, tasks: &[Task]) -> Error {
     let ReadError::MissingColumn { column, .. } = &error else {
         return error.into();
     };

@@ -3,12 +3,13 @@
 //! The record has the hash of each file. A file that is not in it, or has changed since, is never replaced.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ncs_model::tensor_file;
+
+use crate::error::Error;
 
 const RECORD: &str = ".synthetic.json";
 
@@ -28,14 +29,14 @@ impl MadeUpFolder {
     ///
     /// Fails if the folder has a file that was not written here or was changed since (nothing is removed then),
     /// or on an error of the file system.
-    pub(crate) fn open(path: &Path) -> Result<MadeUpFolder, String> {
+    pub(crate) fn open(path: &Path) -> Result<MadeUpFolder, Error> {
         fs::create_dir_all(path).map_err(cannot(path, "create the folder"))?;
         let record = record(path);
         let mut own = Vec::new();
         for entry in fs::read_dir(path).map_err(cannot(path, "read"))? {
             let name = entry.map_err(cannot(path, "read"))?.file_name();
             if !is_own(path, &name.to_string_lossy(), &record) {
-                return Err(foreign(path, &name.to_string_lossy()));
+                return Err(foreign(path, &name.to_string_lossy()).into());
             }
             own.push(path.join(name));
         }
@@ -53,7 +54,7 @@ impl MadeUpFolder {
     /// Records that the file `name` was written.
     ///
     /// Fails if the file cannot be read, or the record cannot be written.
-    pub(crate) fn add(&mut self, name: &str) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn add(&mut self, name: &str) -> Result<(), Error> {
         let file = self.path.join(name);
         let hash = hash(&file).map_err(cannot(&file, "read"))?;
         self.written.insert(name.to_owned(), hash);

@@ -5,7 +5,6 @@
 //!     checkpoint.safetensors  search/  rows/  run.id  run.lock  cost.json
 //! ```
 
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,12 +30,13 @@ mod frozen;
 mod rows;
 
 use crate::cost::{self, Meter};
+use crate::error::Error;
 use crate::predictions_file;
 use crate::progress::{Job, Progress, grouped};
 use crate::run_file::{RunFile, RunFileError, RunPlan};
 use crate::run_folder::RunFolder;
 use crate::run_log::RunLog;
-use crate::run_report::{self, Judged};
+use crate::run_report::{self, EvaluatedPart};
 
 const UNFIT: &str = "the trained weights do not fit the network";
 
@@ -55,7 +55,7 @@ pub struct Finished {
     /// The report, as it was written.
     pub report: RunReport,
     /// The test rows first, where there are any, then the validation rows.
-    pub judged: Vec<Judged>,
+    pub evaluated: Vec<EvaluatedPart>,
 }
 
 /// Reads and encodes the rows of a plan, or finds them in the id cache.
@@ -66,21 +66,21 @@ pub fn prepare_rows(
     plan: &RunPlan,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Prepared, Box<dyn Error>> {
+) -> Result<Prepared, Error> {
     let earlier = plan.start.as_ref().map(|start| &start.earlier);
     let prepared = read(progress, stop, |on| match earlier {
         Some(earlier) => prepare_from(&plan.data, &plan.schema, &earlier.artifact.schema, on),
         None => prepare(&plan.data, &plan.schema, on),
     })?;
     if prepared.was_cached {
-        progress.say("rows: found in the id cache");
+        progress.log("rows: found in the id cache");
     }
     for note in &prepared.report.notes {
-        progress.say(&format!("note: {note}"));
+        progress.log(&format!("note: {note}"));
     }
     if let Some(earlier) = earlier {
         for note in growth(&earlier.artifact.schema, &prepared.schema) {
-            progress.say(&note);
+            progress.log(&note);
         }
     }
     Ok(prepared)
@@ -104,9 +104,10 @@ fn growth(earlier: &Schema, now: &Schema) -> Vec<String> {
 fn went_on(plan: &RunPlan, schema: &Schema) -> Option<Note> {
     let earlier = &plan.start.as_ref()?.earlier;
     let grown = growth(&earlier.artifact.schema, schema);
-    let grown = match grown.is_empty() {
-        true => "No table grew.".to_owned(),
-        false => format!("{}.", grown.join("; ")),
+    let grown = if grown.is_empty() {
+        "No table grew.".to_owned()
+    } else {
+        format!("{}.", grown.join("; "))
     };
     let masks = match (&plan.train.search.kind, plan.network.kind.has_masks()) {
         (_, false) => "",
@@ -131,7 +132,7 @@ pub fn prepare_refit(
     base: &Prepared,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Option<Prepared>, Box<dyn Error>> {
+) -> Result<Option<Prepared>, Error> {
     if !plan.train.refit || base.valid.is_none() {
         return Ok(None);
     }
@@ -150,7 +151,7 @@ fn read(
     prepare: impl FnOnce(
         &mut dyn FnMut(ncs_readers::Progress) -> ControlFlow<()>,
     ) -> Result<Prepared, PrepareError>,
-) -> Result<Prepared, Box<dyn Error>> {
+) -> Result<Prepared, Error> {
     let mut job: Option<(Stage, Job)> = None;
     let mut on = |now: ncs_readers::Progress| {
         if job.as_ref().is_none_or(|(stage, _)| *stage != now.stage) {
@@ -168,9 +169,10 @@ fn read(
         if let Some((_, job)) = &mut job {
             job.reach(now.rows);
         }
-        match stop.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     };
     let prepared = prepare(&mut on)?;
@@ -190,7 +192,7 @@ pub fn run(
     path: &Path,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     crate::memory::check(file)?;
     run_in(file, &RunFolder::hold(path)?, progress, stop)
 }
@@ -204,7 +206,7 @@ pub fn run_in(
     folder: &RunFolder,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     run_heard(file, folder, progress, stop, &mut NoopListener)
 }
 
@@ -218,9 +220,9 @@ pub fn run_heard(
     progress: Progress,
     stop: &AtomicBool,
     listener: &mut (dyn Listener + Send),
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     if !folder.is_locked() {
-        progress.say(
+        progress.log(
             "note: the file system of the run's folder has no locks; see to it that no other run uses it",
         );
     }
@@ -239,7 +241,7 @@ pub fn run_heard(
         .iter()
         .flat_map(PartColumns::remarks)
     {
-        progress.say(&note.line());
+        progress.log(&note.line());
     }
     let run = Run {
         network: &plan.network,
@@ -271,7 +273,7 @@ pub fn run_heard(
     };
     let worked = log.has_worked();
     if let Some(error) = log.finish() {
-        progress.say(&format!(
+        progress.log(&format!(
             "note: the log or the curves for TensorBoard are incomplete: {error}"
         ));
     }
@@ -338,7 +340,7 @@ pub(crate) fn check_features(file: &RunFile, varies: &[bool]) -> Result<(), RunF
 }
 
 /// Adds the line of the run file to an error about labels that do not allow training or evaluation.
-pub(crate) fn located(file: &RunFile, error: TrainError) -> Box<dyn Error> {
+pub(crate) fn located(file: &RunFile, error: TrainError) -> Error {
     match &error {
         TrainError::Labels { task, .. } => file
             .error_at(&["tasks", task, "label"], error.to_string())
@@ -354,7 +356,7 @@ fn finish(
     Data { rows: data, all }: Data<'_>,
     trained: &Trained,
     clock: Option<&Meter>,
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     let plan = &file.plan;
     let frozen::Frozen {
         artifact,
@@ -367,38 +369,38 @@ fn finish(
     let chosen = chosen.map(|chosen| Scorer::new(&chosen).ok_or(UNFIT));
     let chosen = chosen.transpose()?;
     let test = all.map_or(&data.test, |all| &all.test);
-    let mut judged = Vec::new();
+    let mut evaluated = Vec::new();
     if let (true, Some(rows)) = (plan.evaluation.test, test) {
-        judged.push(judge(plan, &scorer, "test", rows)?);
+        evaluated.push(judge(plan, &scorer, "test", rows)?);
     }
     if let Some(rows) = &data.valid {
-        judged.push(judge(
+        evaluated.push(judge(
             plan,
             chosen.as_ref().unwrap_or(&scorer),
             "valid",
             rows,
         )?);
     }
-    let mut report = run_report::report(plan, &data.report, trained, &judged);
+    let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
     report.notes.extend(went_on(plan, &data.schema));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     write_json(
         &folder.join("metrics.json"),
-        &figures(&judged, &data.report),
+        &figures(&evaluated, &data.report),
     )?;
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;
-    if let (true, Some(first)) = (plan.evaluation.keep_scores, judged.first()) {
+    if let (true, Some(first)) = (plan.evaluation.keep_scores, evaluated.first()) {
         predictions_file::write(&folder.join(SCORES), &first.predictions)?;
     }
     // A run that had nothing left to do has cost what it had cost.
     if let Some(meter) = clock {
         meter.finish(folder, trained, &scorer, report.seconds)?;
     }
-    Ok(Finished { report, judged })
+    Ok(Finished { report, evaluated })
 }
 
 /// `metrics.json`: the figures of the test rows (or the validation rows, where there are none), as
@@ -414,16 +416,19 @@ struct Figures<'a> {
     columns: IndexMap<&'static str, &'a [ColumnCoverage]>,
 }
 
-fn figures<'a>(judged: &'a [Judged], data: &'a Report) -> Figures<'a> {
+fn figures<'a>(evaluated: &'a [EvaluatedPart], data: &'a Report) -> Figures<'a> {
     let columns = data
         .parts
         .iter()
         .map(|part| (part.part.name(), &part.columns[..]));
-    let of_valid = judged.iter().skip(1).find(|judged| judged.part == "valid");
+    let of_valid = evaluated
+        .iter()
+        .skip(1)
+        .find(|evaluated| evaluated.part == "valid");
     Figures {
-        part: judged.first().map(|judged| judged.part),
-        metrics: judged.first().map(|judged| &judged.metrics),
-        valid: of_valid.map(|judged| &judged.metrics),
+        part: evaluated.first().map(|evaluated| evaluated.part),
+        metrics: evaluated.first().map(|evaluated| &evaluated.metrics),
+        valid: of_valid.map(|evaluated| &evaluated.metrics),
         columns: columns.collect(),
     }
 }
@@ -433,7 +438,7 @@ fn judge(
     scorer: &Scorer,
     part: &'static str,
     rows: &Cache,
-) -> Result<Judged, Box<dyn Error>> {
+) -> Result<EvaluatedPart, Error> {
     let predictions = predictions(plan.train.threads, scorer, rows)?;
     let settings = MetricSettings {
         resampling: Resampling {
@@ -442,18 +447,14 @@ fn judge(
         },
         ..MetricSettings::default()
     };
-    Ok(Judged {
+    Ok(EvaluatedPart {
         part,
         metrics: Metrics::of(&predictions, &settings)?,
         predictions,
     })
 }
 
-fn predictions(
-    threads: usize,
-    scorer: &Scorer,
-    rows: &Cache,
-) -> Result<Predictions, Box<dyn Error>> {
+fn predictions(threads: usize, scorer: &Scorer, rows: &Cache) -> Result<Predictions, Error> {
     let mut pass = Workspace::new(threads);
     let mut predictions = predict::no_predictions(&scorer.schema().tasks);
     for batch in rows.batches(BatchPlan::default()) {
@@ -464,12 +465,12 @@ fn predictions(
     Ok(predictions)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     write(path, &text)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+fn write(path: &Path, text: &str) -> Result<(), Error> {
     Ok(tensor_file::write_bytes(path, text.as_bytes())?)
 }

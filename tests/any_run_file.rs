@@ -175,9 +175,10 @@ fn text(leaf: &'static Json) -> BoxedStrategy<String> {
     ];
     let astray = astray.map(|text| toml::Value::String(text.to_owned()).to_string());
     let astray = prop::sample::select(astray.to_vec());
-    match names.is_empty() {
-        true => astray.boxed(),
-        false => prop_oneof![9 => prop::sample::select(names), 1 => astray].boxed(),
+    if names.is_empty() {
+        astray.boxed()
+    } else {
+        prop_oneof![9 => prop::sample::select(names), 1 => astray].boxed()
     }
 }
 

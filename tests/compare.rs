@@ -356,7 +356,7 @@ fn a_rigged_method_is_found_better_and_chance_is_told() {
     let found = compared(folder.path(), &format!("seeds = [1, 2, 3]\n{RIGGED}"));
     let data = &found.data[0];
     assert_eq!(verdict(data, "rigged", "cvr"), Verdict::Better);
-    assert_eq!(verdict(data, "same", "cvr"), Verdict::NotSeparable);
+    assert_eq!(verdict(data, "same", "cvr"), Verdict::NotSignificant);
     let chance = |method: &str, task: &str| {
         let wanted = |found: &&ncs_eval::comparison::ChanceResult| {
             found.method == method && found.key.task == task
@@ -366,7 +366,7 @@ fn a_rigged_method_is_found_better_and_chance_is_told() {
     assert_eq!(chance("rigged", "cvr"), Verdict::Better);
     assert_eq!(
         chance("honest", "cvr"),
-        Verdict::NotSeparable,
+        Verdict::NotSignificant,
         "noise predicts nothing"
     );
 }

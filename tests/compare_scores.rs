@@ -126,7 +126,7 @@ fn a_better_program_is_found_better_and_its_cost_is_told() {
     assert_eq!(verdict(&found.data[0], "theirs", "ctr"), Verdict::Better);
     assert_eq!(
         verdict(&found.data[0], "theirs", "cvr"),
-        Verdict::NotSeparable
+        Verdict::NotSignificant
     );
     for (seed, run) in (1..).zip(&method(&found, "theirs").seeds) {
         assert_eq!((run.seed, run.cost.seconds), (seed, 7.5));

@@ -5,6 +5,7 @@ mod trained;
 use ncs_eval::auc::auc;
 use ncs_features::{Batch, Encoder};
 use ncs_model::artifact;
+use ncs_model::kernels::SimdLevel;
 use ncs_model::{RankBuffers, Ranker, Scorer};
 use ncs_readers::{Encoded, Reading};
 use std::path::Path;
@@ -67,4 +68,38 @@ fn half_precision_moves_no_auc_by_half_a_thousandth() {
         assert!((aucs[0] - aucs[1]).abs() < 5e-4, "{aucs:?}");
         assert_ne!(single[task], half[task], "it is another precision");
     }
+}
+
+/// Reads the scores of the first task from a CSV file.
+fn scores(path: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().skip(1);
+    rows.map(|row| row.split(',').next().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn scores_in_half_precision_stay_near_or_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    trained_model(path);
+    let score = ["--quiet", "score", "run", "--data", "log/test.csv", "--out"];
+    done(path, &[&score[..], &["single.csv"]].concat());
+    let half = [&score[..], &["half.csv", "--half"]].concat();
+    let serve = ["serve", "run", "--half", "--http-port", "0"];
+    if !SimdLevel::best().has_half() {
+        let parts = ["--half", "no bfloat16 instructions"];
+        trained::refused(path, &half, &parts);
+        return trained::refused(path, &serve, &parts);
+    }
+    done(path, &half);
+    let (single, half) = (
+        scores(&path.join("single.csv")),
+        scores(&path.join("half.csv")),
+    );
+    let difference = |(a, b): (&f64, &f64)| (a - b).abs();
+    let most = single.iter().zip(&half).map(difference).fold(0.0, f64::max);
+    println!("{} rows, at most {most:e} apart", single.len());
+    assert_eq!(single.len(), half.len());
+    assert!(most > 0.0 && most < 1e-2, "{most}");
 }

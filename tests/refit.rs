@@ -74,10 +74,10 @@ fn a_refit_takes_as_many_passes_over_all_rows_and_leaves_validation_as_it_was() 
             &again,
             &[&sets[..], &["training.refit=true"]].concat(),
         );
-        let valid = |run: &training::Finished| format!("{:?}", run.judged[1].metrics);
-        assert_eq!(before.judged[1].part, "valid");
+        let valid = |run: &training::Finished| format!("{:?}", run.evaluated[1].metrics);
+        assert_eq!(before.evaluated[1].part, "valid");
         assert_eq!(valid(&before), valid(&after), "{again}");
-        let clicks = |run: &training::Finished| run.judged[0].metrics.tasks["ctr"].auc.unwrap();
+        let clicks = |run: &training::Finished| run.evaluated[0].metrics.tasks["ctr"].auc.unwrap();
         assert_ne!(clicks(&before), clicks(&after), "{again}");
         assert!(
             clicks(&after) > clicks(&before) - 0.03,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ncs_features::{Block, Encoder, Values};
-use ncs_model::NetworkKind;
+use ncs_model::{NetworkKind, Precision};
 use ncs_readers::Reading;
 use ncs_serve::compute::WorkerScratch;
-use ncs_serve::rank_request::Question;
+use ncs_serve::rank_request::RankQuery;
 use ncs_serve::score_log::{Entry, Kept, ScoreLog};
 use ncs_serve::version::{Identity, Version};
 use ncs4cvr::score_log::ParquetLog;
@@ -22,7 +22,7 @@ const REQUESTS: usize = 20;
 const CANDIDATES: usize = 12;
 
 fn version(folder: &Path, model: &str) -> Version {
-    Version::load(&folder.join(model), &"shop".into(), 1).unwrap()
+    Version::load(&folder.join(model), &"shop".into(), 1, Precision::Single).unwrap()
 }
 
 /// Returns the model's input columns of the first test rows.
@@ -41,7 +41,7 @@ fn rows(folder: &Path, version: &Version) -> Block {
 }
 
 /// Builds requests of some rows each; the first two columns belong to the context.
-fn questions(rows: &Block) -> Vec<Question> {
+fn questions(rows: &Block) -> Vec<RankQuery> {
     let question = |request: usize| {
         let first = request * CANDIDATES;
         let mut context = rows.select(&[first]);
@@ -49,20 +49,20 @@ fn questions(rows: &Block) -> Vec<Question> {
         let own: Vec<usize> = (first..first + CANDIDATES).collect();
         let mut candidates = rows.select(&own);
         candidates.columns.drain(..2);
-        Question {
+        RankQuery {
             id: format!("request {request}"),
             context,
             candidates,
-            ..Question::default()
+            ..RankQuery::default()
         }
     };
     (0..REQUESTS).map(question).collect()
 }
 
 /// Score-log entry of a request, as a server writes it.
-fn entry(version: &Version, mut question: Question) -> Entry {
+fn entry(version: &Version, mut question: RankQuery) -> Entry {
     let scores = version.score(&mut question, false, &mut WorkerScratch::new());
-    let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.what));
+    let scores = scores.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     Entry {
         request_id: question.id.as_str().into(),
         time: SystemTime::now(),
@@ -70,7 +70,7 @@ fn entry(version: &Version, mut question: Question) -> Entry {
         role: Some("stable"),
         question: Arc::new(question),
         raw: scores.raw.into(),
-        said: scores.said.into(),
+        calibrated: scores.calibrated.into(),
     }
 }
 
@@ -166,9 +166,9 @@ fn a_score_that_changed_is_found() {
     let folder = folder(NetworkKind::SparseSharing);
     let path = folder.path();
     let mut entries = entries(path, "run/model");
-    let mut said = entries[3].said.to_vec();
-    said[1][7] += 0.125;
-    entries[3].said = said.into();
+    let mut calibrated = entries[3].calibrated.to_vec();
+    calibrated[1][7] += 0.125;
+    entries[3].calibrated = calibrated.into();
     write(path, &entries);
     let output = ncs(path, &["replay", "scores", "run"]);
     assert_eq!(output.status.code(), Some(1));
@@ -208,7 +208,7 @@ fn by_another(entry: &Entry) -> Entry {
     let lower = |scores: &Vec<f32>| scores.iter().map(|score| score - 0.25).collect();
     Entry {
         identity: Arc::new(identity),
-        said: entry.said.iter().map(lower).collect(),
+        calibrated: entry.calibrated.iter().map(lower).collect(),
         ..entry.clone()
     }
 }
@@ -307,7 +307,7 @@ fn a_log_is_rows_to_train_on() {
     let Values::Float(again) = &block.columns[0].values else {
         panic!("numbers")
     };
-    let given = entries.iter().flat_map(|entry| entry.said[0].iter());
+    let given = entries.iter().flat_map(|entry| entry.calibrated[0].iter());
     assert!(
         again
             .iter()

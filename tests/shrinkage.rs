@@ -53,8 +53,8 @@ fn weights(folder: &Path, out: &str) -> Vec<u8> {
 
 /// Returns the model's predictions for a task on the test rows.
 fn scores(finished: &Finished, task: usize) -> &[f32] {
-    assert_eq!(finished.judged[0].part, "test");
-    &finished.judged[0].predictions.tasks[task].scores
+    assert_eq!(finished.evaluated[0].part, "test");
+    &finished.evaluated[0].predictions.tasks[task].scores
 }
 
 /// With an unreachable evidence threshold, tables stay as initialised, as with a learning rate near zero; without
@@ -119,10 +119,7 @@ fn validation_chooses_between_the_two_trainings_task_by_task() {
                 (scores(&usual, task) == scores(&all, task)) == is_alone,
                 "{why}"
             );
-            let stated = match shrinks(why) {
-                true => &all,
-                false => &usual,
-            };
+            let stated = if shrinks(why) { &all } else { &usual };
             assert!(scores(&chosen, task) == scores(stated, task), "{why}");
             let curves = |run: &Finished| format!("{:?}", run.report.learning[task]);
             assert_eq!(curves(&chosen), curves(stated), "{why}");

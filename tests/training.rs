@@ -96,8 +96,8 @@ fn every_network_learns_both_tasks() {
         for steps in ["alternating", "joint"] {
             let steps = format!("training.steps={steps:?}");
             let finished = train(folder.path(), &steps, &[&steps]);
-            let tasks = &finished.judged[0].metrics.tasks;
-            assert_eq!(finished.judged[0].part, "test");
+            let tasks = &finished.evaluated[0].metrics.tasks;
+            assert_eq!(finished.evaluated[0].part, "test");
             let auc = |task: &str| tasks[task].auc.unwrap();
             let names: Vec<&String> = tasks.keys().collect();
             let (click, conversion) = (auc(names[0]), auc(names[1]));
@@ -128,7 +128,7 @@ fn every_loss_and_balance_teaches_both_tasks() {
         ] {
             let sets: Vec<&str> = how.split(" and ").collect();
             let finished = train(folder.path(), how, &sets);
-            let metrics = &finished.judged[0].metrics;
+            let metrics = &finished.evaluated[0].metrics;
             let aucs: Vec<f64> = metrics.tasks.values().filter_map(|task| task.auc).collect();
             let product = metrics.ctcvr.unwrap().auc.unwrap();
             assert!(aucs[0] > 0.62, "{network} {how}: click {}", aucs[0]);

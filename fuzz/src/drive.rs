@@ -134,9 +134,10 @@ impl Run<'_> {
             failure.count += 1;
             return;
         }
-        let input = match self.plan.shrink {
-            true => shrink(self.target, &input, &message),
-            false => input,
+        let input = if self.plan.shrink {
+            shrink(self.target, &input, &message)
+        } else {
+            input
         };
         let failure = Failure {
             message,
@@ -153,9 +154,10 @@ fn shape(observation: &Observation) -> String {
     let (Ok(text) | Err(text)) = &observation.outcome;
     let marks = ['"', '`'];
     let before = text.split(marks).next().unwrap_or_default();
-    let after = match before.len() < text.len() {
-        true => text.rsplit(marks).next().unwrap_or_default(),
-        false => "",
+    let after = if before.len() < text.len() {
+        text.rsplit(marks).next().unwrap_or_default()
+    } else {
+        ""
     };
     let letters = |text: &str| -> String {
         let letters = text.chars().filter(|c| !c.is_ascii_digit());

@@ -163,9 +163,10 @@ fn word<'a>(words: &'a [&'a str], random: &mut Random) -> &'a str {
         "1e38",
         "18446744073709551615",
     ];
-    match words.is_empty() || random.once_in(3) {
-        true => SPECIAL[random.below(SPECIAL.len())],
-        false => words[random.below(words.len())],
+    if words.is_empty() || random.once_in(3) {
+        SPECIAL[random.below(SPECIAL.len())]
+    } else {
+        words[random.below(words.len())]
     }
 }
 

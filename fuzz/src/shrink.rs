@@ -30,9 +30,10 @@ pub fn shrink(target: &Target, input: &[u8], failure: &str) -> Vec<u8> {
             let end = smallest.len().min(at + length);
             let without = [&smallest[..at], &smallest[end..]].concat();
             tries += 1;
-            match fails(&without) {
-                true => smallest = without,
-                false => at += length,
+            if fails(&without) {
+                smallest = without
+            } else {
+                at += length
             }
         }
         length /= 2;

@@ -67,9 +67,10 @@ fn too_much(peak: u64, n_bytes: usize) -> Option<String> {
 fn record_panics() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-        match IS_WATCHED.get() {
-            false => previous(info),
-            true => PANIC.set(message(info)),
+        if IS_WATCHED.get() {
+            PANIC.set(message(info))
+        } else {
+            previous(info)
         }
     }));
 }

@@ -60,6 +60,10 @@ pub struct Serve {
     /// Ignore unknown columns; treat missing ones as null.
     #[arg(long)]
     pub lenient: bool,
+    /// Score more than 32 candidates in half precision (bfloat16): faster, and scores differ in the third digit. A
+    /// model whose self-test differs by more than 0.002 is refused.
+    #[arg(long)]
+    pub half: bool,
     #[command(flatten)]
     #[expect(
         missing_docs,

@@ -34,25 +34,28 @@ fn folder(place: &CacheFolder) -> PathBuf {
     let Some(folder) = &place.folder else {
         return user_cache();
     };
-    match folder.join("run.id").exists() {
-        true => folder.join(training::ROWS),
-        false => folder.clone(),
+    if folder.join("run.id").exists() {
+        folder.join(training::ROWS)
+    } else {
+        folder.clone()
     }
 }
 
 fn table(entries: &[CacheEntry]) -> String {
     let row = |entry: &CacheEntry| {
-        let state = match entry.is_complete {
-            true => "complete",
-            false => "incomplete",
+        let state = if entry.is_complete {
+            "complete"
+        } else {
+            "incomplete"
         };
         let path = entry.path.display().to_string();
         vec![path, size(entry.n_bytes), state.to_owned()]
     };
     let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
-    match rows.is_empty() {
-        true => String::new(),
-        false => text_table(&["data set", "size", "state"], &rows),
+    if rows.is_empty() {
+        String::new()
+    } else {
+        text_table(&["data set", "size", "state"], &rows)
     }
 }
 

@@ -1,13 +1,12 @@
 //! `ncs check`
 
-use std::error::Error;
-
 use ncs_eval::{columns_text, text_table};
 use serde::Serialize;
 
 use super::{Outcome, open, print, print_json, size};
 use crate::arguments::Check;
-use crate::data_preview::{ColumnLook, FilesLook, FirstLook, TaskLook, Which, look};
+use crate::data_preview::{ColumnLook, DataPreview, FilesLook, TaskLook, Which, look};
+use crate::error::Error;
 use crate::memory;
 use crate::progress::{Progress, grouped};
 use crate::run_file::RunFile;
@@ -19,16 +18,17 @@ use crate::run_file::RunFile;
 pub fn run(arguments: &Check, progress: Progress) -> Outcome {
     let file = open(&arguments.run, progress)?;
     let checked = check(&file, arguments.rows, arguments.all, progress)?;
-    match arguments.json {
-        true => print_json(&checked.0),
-        false => print(&checked.text()),
+    if arguments.json {
+        print_json(&checked.0)
+    } else {
+        print(&checked.text())
     }
 }
 
 /// What `ncs check` found; as JSON, what `--json` prints.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Checked(FirstLook);
+pub struct Checked(DataPreview);
 
 impl Checked {
     /// The same in tables.
@@ -46,7 +46,7 @@ pub fn check(
     rows: Option<usize>,
     all: bool,
     progress: Progress,
-) -> Result<Checked, Box<dyn Error>> {
+) -> Result<Checked, Error> {
     memory::check(file)?;
     let look = look(file, Which { rows, all }, progress)?;
     match &look.refusal {
@@ -56,12 +56,12 @@ pub fn check(
 }
 
 /// A line for each warning.
-fn warnings(look: &FirstLook) -> String {
+fn warnings(look: &DataPreview) -> String {
     let warning = |text: &String| format!("warning: {text}\n");
     look.warnings.iter().map(warning).collect()
 }
 
-fn text(look: &FirstLook) -> String {
+fn text(look: &DataPreview) -> String {
     let notes = look.notes.iter().map(|text| format!("note: {text}\n"));
     let parts = [
         files(&look.files),
@@ -79,7 +79,7 @@ fn text(look: &FirstLook) -> String {
 }
 
 /// `Tables and their optimizer state: at most 1.2 MiB`
-fn memory_line(look: &FirstLook) -> String {
+fn memory_line(look: &DataPreview) -> String {
     let bytes = size(look.table_bytes);
     let open = match look.open_tables.len() {
         0 => String::new(),
@@ -92,7 +92,7 @@ fn memory_line(look: &FirstLook) -> String {
 }
 
 /// `No mistake found in the first 10,000 rows of train; ncs train reads every row, as --all does.`
-fn verdict(look: &FirstLook) -> String {
+fn verdict(look: &DataPreview) -> String {
     let seen = look.seen.join(", ");
     let (found, warnings) = match look.warnings.len() {
         0 => ("No mistake", String::new()),
@@ -118,11 +118,12 @@ fn files(files: &[FilesLook]) -> String {
 }
 
 /// `The first 10,000 rows of the training files: train 8,000, valid 1,000, test 1,000`
-fn rows(look: &FirstLook) -> String {
+fn rows(look: &DataPreview) -> String {
     let rows = grouped(look.rows);
-    let what = match look.all_rows {
-        true => format!("All {rows} rows of the training files"),
-        false => format!("The first {rows} rows of the training files"),
+    let what = if look.all_rows {
+        format!("All {rows} rows of the training files")
+    } else {
+        format!("The first {rows} rows of the training files")
     };
     let parts = look.parts.iter().filter(|(_, rows)| **rows > 0);
     let parts: Vec<String> = parts

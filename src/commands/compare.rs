@@ -2,7 +2,7 @@
 
 use super::{Outcome, print};
 use crate::arguments::Compare;
-use crate::compare::{self, Manner};
+use crate::compare::{self, CompareOptions};
 use crate::interrupt;
 use crate::progress::Progress;
 use ncs_eval::Comparison;
@@ -12,16 +12,16 @@ use ncs_eval::Comparison;
 /// # Errors
 /// The file, its settings or the folder; a run that failed; or it was asked to stop.
 pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
-    let manner = Manner::of(arguments);
+    let options = CompareOptions::of(arguments);
     let compared = compare::run(
         &arguments.file,
         &arguments.out,
-        manner,
+        options,
         progress,
         interrupt::flag()?,
     )?;
     print(&verdicts(&compared.comparison))?;
-    progress.say(&format!(
+    progress.log(&format!(
         "report: {}",
         arguments.out.join("report.html").display()
     ));

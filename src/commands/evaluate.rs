@@ -24,15 +24,16 @@ pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
     let mut pass = model::pass(&arguments.rows);
     let mut job = progress.job("evaluate", None, "rows");
     let mut listener = EvaluationListener {
-        note: &mut |text| progress.say(&text),
+        note: &mut |text| progress.log(&text),
         advance: &mut |rows| job.advance(rows),
         finish: &mut |encoded| model::say_notes(encoded, &arguments.rows, progress),
     };
     let evaluation = scoring::evaluate(&loaded, rows, &mut pass, asked, &mut listener)?;
     job.finish();
-    match arguments.json {
-        true => print_json(&evaluation),
-        false => print(&table(arguments, &loaded.scorer, evaluation)),
+    if arguments.json {
+        print_json(&evaluation)
+    } else {
+        print(&table(arguments, &loaded.scorer, evaluation))
     }
 }
 

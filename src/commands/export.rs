@@ -1,6 +1,6 @@
 //! `ncs export`
 
-use std::error::Error;
+use crate::error::Error;
 use std::path::{Path, PathBuf};
 
 use ncs_export::{EXTERNAL_OVER, Exported, Source};
@@ -26,11 +26,7 @@ pub fn run(arguments: &Export) -> Outcome {
 ///
 /// # Errors
 /// The model cannot be exported, `out` lies in the model's folder, or a file cannot be written.
-pub fn onnx(
-    model: &LoadedModel,
-    out: &Path,
-    external_over: u64,
-) -> Result<Exported, Box<dyn Error>> {
+pub fn onnx(model: &LoadedModel, out: &Path, external_over: u64) -> Result<Exported, Error> {
     refuse_folder_of_model(model, out)?;
     let source = Source {
         scorer: &model.scorer,

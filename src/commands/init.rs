@@ -1,6 +1,5 @@
 //! `ncs init`
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use ncs_readers::{DataPlan, Reading, Split};
 use super::{Outcome, file_format, print};
 use crate::arguments::FileFormat;
 use crate::arguments::init::Init;
+use crate::error::Error;
 use crate::init::{Draft, TaskDraft, Wish, paths};
 use crate::progress::{Progress, grouped};
 use crate::run_file::{RunFile, list_columns, user_cache};
@@ -26,7 +26,7 @@ pub fn run(arguments: &Init, progress: Progress) -> Outcome {
 ///
 /// # Errors
 /// As [`run`].
-pub fn write(arguments: &Init, progress: Progress) -> Result<String, Box<dyn Error>> {
+pub fn write(arguments: &Init, progress: Progress) -> Result<String, Error> {
     let out = &arguments.out;
     if out.exists() && !arguments.force {
         let text = "exists already; state another --out, or --force to overwrite it";
@@ -51,7 +51,7 @@ pub fn write(arguments: &Init, progress: Progress) -> Result<String, Box<dyn Err
     Ok(summary(&draft, &name))
 }
 
-fn wish(arguments: &Init) -> Result<Wish, Box<dyn Error>> {
+fn wish(arguments: &Init) -> Result<Wish, Error> {
     let data = DataPlan {
         train: arguments.data.clone(),
         valid: arguments.valid.clone(),
@@ -74,7 +74,7 @@ fn wish(arguments: &Init) -> Result<Wish, Box<dyn Error>> {
     })
 }
 
-fn tasks(arguments: &Init) -> Result<Vec<TaskDraft>, Box<dyn Error>> {
+fn tasks(arguments: &Init) -> Result<Vec<TaskDraft>, Error> {
     let task = |name: &str, label: &str, population: Option<&str>| TaskDraft {
         name: name.to_owned(),
         label: label.to_owned(),

@@ -22,9 +22,10 @@ use crate::sharing;
 /// The model cannot be read.
 pub fn run(arguments: &Inspect) -> Outcome {
     let loaded = LoadedModel::open(&arguments.model)?;
-    match arguments.json {
-        true => print_json(&summary(&loaded)),
-        false => print(&text(&loaded)?),
+    if arguments.json {
+        print_json(&summary(&loaded))
+    } else {
+        print(&text(&loaded)?)
     }
 }
 
@@ -327,11 +328,12 @@ fn overlap(artifact: &Artifact) -> String {
     for pair in sharing::overlaps(&artifact.spec, masks) {
         rows.push(row(pair.tasks.join(", "), "all".to_owned(), pair.overlap));
     }
-    match rows.is_empty() {
-        true => String::new(),
-        false => format!(
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!(
             "Overlap of the masks: kept by both over kept by either\n{}",
             text_table(&["tasks", "layer", "overlap", "by chance"], &rows)
-        ),
+        )
     }
 }

@@ -17,17 +17,17 @@ pub mod synth;
 pub mod train;
 pub mod tune;
 
-use std::error::Error;
 use std::io::{self, Write};
 
 use ncs_readers::{Encoding, Format};
 
 use crate::arguments::{Command, FileFormat, TextEncoding};
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunFileError};
 
 /// Done, or the reason why not, worded for people.
-pub type Outcome = Result<(), Box<dyn Error>>;
+pub type Outcome = Result<(), Error>;
 
 /// Runs a command.
 ///
@@ -57,7 +57,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
 fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunFileError> {
     let file = RunFile::open(&run.file, &run.assignments)?;
     for note in &file.notes {
-        progress.say(&format!("{}: note: {note}", run.file.display()));
+        progress.log(&format!("{}: note: {note}", run.file.display()));
     }
     Ok(file)
 }

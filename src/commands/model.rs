@@ -35,7 +35,7 @@ pub(super) fn reading(rows: &Rows) -> Reading {
 pub(super) fn say_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Result<(), ReadError> {
     let passed_over = ncs_readers::folders_passed_over(&rows.data, Path::new("."))?;
     for note in read.notes().into_iter().chain(passed_over) {
-        progress.say(&format!("note: {note}"));
+        progress.log(&format!("note: {note}"));
     }
     Ok(())
 }

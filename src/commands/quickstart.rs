@@ -3,6 +3,7 @@
 use super::{Outcome, print};
 use crate::arguments::Quickstart;
 use crate::comparison::{self, NetworkFigures};
+use crate::error::Error;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::run_file::RunFile;
@@ -14,7 +15,6 @@ use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{SyntheticPlan, write_log};
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 const NETWORKS: [&str; 3] = ["single_task", "shared_bottom", "sparse_sharing"];
@@ -44,12 +44,12 @@ pub fn run(arguments: &Quickstart, progress: Progress) -> Outcome {
         let log = folder.join(format!("seed-{seed}"));
         let files = make_log(&log, seed, progress)?;
         for figures in &mut figures {
-            progress.say(&format!(
+            progress.log(&format!(
                 "seed {seed} of {}: {}",
                 arguments.seeds, figures.network
             ));
             let finished = train(&log, &files, &figures.network, seed, progress)?;
-            figures.seeds.push(finished.judged[0].metrics.clone());
+            figures.seeds.push(finished.evaluated[0].metrics.clone());
             if seed == 1 {
                 first.push(finished.report);
             }
@@ -59,12 +59,12 @@ pub fn run(arguments: &Quickstart, progress: Progress) -> Outcome {
     let path = folder.join("report.html");
     tensor_file::write_bytes(&path, render_html(&report).as_bytes())?;
     print(&render_text(&report))?;
-    progress.say(&format!("report: {}", path.display()));
+    progress.log(&format!("report: {}", path.display()));
     Ok(())
 }
 
 /// The log of a seed: made once, found again by a quick start that goes on.
-fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles, Box<dyn Error>> {
+fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles, Error> {
     let job = progress.job(&format!("make up the log of seed {seed}"), None, "rows");
     let plan = SyntheticPlan {
         seed,
@@ -72,11 +72,11 @@ fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles,
         ..SyntheticPlan::default()
     };
     let done = folder.join("log.done");
-    let said = format!("{plan:?} {ROWS:?}");
-    let known = std::fs::read_to_string(&done).is_ok_and(|text| text == said);
+    let settings = format!("{plan:?} {ROWS:?}");
+    let known = std::fs::read_to_string(&done).is_ok_and(|text| text == settings);
     if !known {
         let written = write_log(&plan, folder, Format::Parquet, &ROWS)?;
-        tensor_file::write_bytes(&done, said.as_bytes())?;
+        tensor_file::write_bytes(&done, settings.as_bytes())?;
         let mut job = job;
         job.advance(written.iter().map(|file| file.rows).sum());
         job.finish();
@@ -96,7 +96,7 @@ fn train(
     network: &str,
     seed: u64,
     progress: Progress,
-) -> Result<Finished, Box<dyn Error>> {
+) -> Result<Finished, Error> {
     let path: PathBuf = log.join(format!("{network}.toml"));
     let text = synthetic::run_toml(files, network, seed);
     tensor_file::write_bytes(&path, text.as_bytes())?;

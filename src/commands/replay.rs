@@ -1,5 +1,6 @@
 //! `ncs replay`
 
+use ncs_model::Precision;
 use ncs_serve::version::Version;
 
 use super::{Outcome, print, print_json};
@@ -19,6 +20,7 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
         &crate::scoring::model_folder(&arguments.model),
         &"replay".into(),
         0,
+        Precision::Single,
     )?;
     let mut job = progress.job("replay", None, "rows");
     let report = replay::replay(
@@ -29,9 +31,10 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
         &mut job,
     )?;
     job.finish();
-    match arguments.json {
-        true => print_json(&report)?,
-        false => print(&report.text())?,
+    if arguments.json {
+        print_json(&report)?
+    } else {
+        print(&report.text())?
     }
     match report.beyond() {
         [0, _] => Ok(()),

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{PartColumns, columns_text};
-use ncs_features::Encoder;
+use ncs_features::{Block, Encoder};
+use ncs_model::Precision;
 
 use super::{Outcome, model, print};
 use crate::arguments::Score;
+use crate::error::Error;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::score_file::{ScoreFile, column_of};
@@ -34,12 +36,18 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
         reading: model::reading(&arguments.rows),
     };
     let mut encoded = rows.encoded(Encoder::new(loaded.schema().clone()), false, &keep)?;
-    let columns = scoring::score(&loaded, &mut encoded, &mut pass, asked, |kept, scores| {
+    let precision = if arguments.half {
+        Precision::Half
+    } else {
+        Precision::Single
+    };
+    let each = |kept: Block, scores| {
         let n_rows = kept.n_rows;
         out.write(kept, scores)?;
         job.advance(n_rows as u64);
         Ok(())
-    })?;
+    };
+    let columns = scoring::score(&loaded, &mut encoded, &mut pass, precision, asked, each)?;
     refuse_other_number(out.rows(), encoded.rows_read())?;
     let n_rows = out.finish()?;
     job.finish();
@@ -49,34 +57,36 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
 }
 
 /// Scores stand beside rows by their number alone.
-fn refuse_other_number(written: u64, read: u64) -> Result<(), String> {
+fn refuse_other_number(written: u64, read: u64) -> Result<(), Error> {
     if written == read {
         return Ok(());
     }
-    Err(format!(
-        "{written} scores for {read} rows; no scores were written: please report this"
-    ))
+    Err(
+        format!("{written} scores for {read} rows; no scores were written: please report this")
+            .into(),
+    )
 }
 
 /// What differs from the rows that the model was trained on.
 fn say_columns(progress: Progress, columns: &PartColumns) {
     let table = columns_text(std::slice::from_ref(columns));
     if !table.is_empty() {
-        progress.say(table.trim_end());
+        progress.log(table.trim_end());
     }
     for note in columns.remarks() {
-        progress.say(&note.line());
+        progress.log(&note.line());
     }
 }
 
 /// The columns to keep, each once.
-fn kept_columns(said: &[String], outputs: &[String]) -> Result<Vec<String>, String> {
+fn kept_columns(requested: &[String], outputs: &[String]) -> Result<Vec<String>, Error> {
     let mut keep: Vec<String> = Vec::new();
-    for name in said.iter().filter(|name| !name.is_empty()) {
+    for name in requested.iter().filter(|name| !name.is_empty()) {
         if outputs.iter().any(|output| column_of(output) == *name) {
             return Err(format!(
                 "--keep names {name:?}, which is a column of the scores; rename it in the data"
-            ));
+            )
+            .into());
         }
         if !keep.contains(name) {
             keep.push(name.clone());
@@ -86,7 +96,7 @@ fn kept_columns(said: &[String], outputs: &[String]) -> Result<Vec<String>, Stri
 }
 
 /// Scores would replace the rows that they are for.
-fn refuse_own_input(out: &Path, files: &[PathBuf]) -> Result<(), String> {
+fn refuse_own_input(out: &Path, files: &[PathBuf]) -> Result<(), Error> {
     let Ok(place) = out.canonicalize() else {
         // Absent, so none of the files.
         return Ok(());
@@ -98,6 +108,7 @@ fn refuse_own_input(out: &Path, files: &[PathBuf]) -> Result<(), String> {
             "{}: --out is {}, one of the files of --data; name another file for the scores",
             out.display(),
             file.display()
-        )),
+        )
+        .into()),
     }
 }

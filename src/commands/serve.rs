@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ncs_model::Precision;
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
 use ncs_serve::queue::Weight;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use super::{Outcome, print};
 use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
+use crate::error::Error;
 use crate::interrupt;
 use crate::score_log::ParquetLog;
 
@@ -37,7 +39,7 @@ pub fn run(arguments: &Serve) -> Outcome {
         format(arguments.observability.log_format),
     )?;
     let settings = settings(arguments)?;
-    Ok(serve(settings, || stop(shutdown_requested), print_ready)?)
+    serve(settings, || stop(shutdown_requested), print_ready)
 }
 
 /// Serves until the receiver of `stop` is set; calls `ready` with the addresses once the server is ready.
@@ -45,7 +47,7 @@ fn serve(
     settings: Settings,
     stop: impl FnOnce() -> watch::Receiver<bool>,
     ready: impl FnOnce(Addresses),
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -53,7 +55,7 @@ fn serve(
     let ended = runtime.block_on(async {
         let server = Server::new(settings).await?;
         let addresses = server.addresses();
-        server.run(stop(), || ready(addresses)).await
+        Ok(server.run(stop(), || ready(addresses)).await?)
     });
     // Work that is stuck, on a folder that does not respond, is abandoned.
     runtime.shutdown_timeout(ABANDON_AFTER);
@@ -65,7 +67,7 @@ fn serve(
 pub struct Serving {
     addresses: Addresses,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<Result<(), String>>>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Serving {
@@ -73,7 +75,7 @@ impl Serving {
     ///
     /// # Errors
     /// As [`run`].
-    pub fn start(arguments: &Serve) -> Result<Serving, String> {
+    pub fn start(arguments: &Serve) -> Result<Serving, Error> {
         let settings = settings(arguments)?;
         let (stop, stopped) = watch::channel(false);
         let (told, ready) = mpsc::channel();
@@ -96,7 +98,9 @@ impl Serving {
                 thread: Some(thread),
             }),
             // It ended before it answered.
-            Err(_) => Err(joined(thread).err().unwrap_or_default()),
+            Err(_) => Err(joined(thread)
+                .err()
+                .unwrap_or_else(|| "the server ended".into())),
         }
     }
 
@@ -109,7 +113,7 @@ impl Serving {
     ///
     /// # Errors
     /// It failed meanwhile.
-    pub fn stop(&mut self) -> Result<(), String> {
+    pub fn stop(&mut self) -> Result<(), Error> {
         let _ = self.stop.send(true);
         self.thread.take().map_or(Ok(()), joined)
     }
@@ -121,9 +125,9 @@ impl Drop for Serving {
     }
 }
 
-fn joined(thread: JoinHandle<Result<(), String>>) -> Result<(), String> {
+fn joined(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
     let ended = thread.join();
-    ended.unwrap_or_else(|_| Err("the server panicked; please report this".to_owned()))
+    ended.unwrap_or_else(|_| Err("the server panicked; please report this".into()))
 }
 
 /// Time for blocking work to end after the server has stopped.
@@ -150,7 +154,7 @@ fn stop(shutdown_requested: &'static AtomicBool) -> watch::Receiver<bool> {
     receiver
 }
 
-fn settings(arguments: &Serve) -> Result<Settings, String> {
+fn settings(arguments: &Serve) -> Result<Settings, Error> {
     let (limits, observability) = (&arguments.limits, &arguments.observability);
     if limits.max_total_body < 2 * limits.max_body {
         return Err(format!(
@@ -158,7 +162,8 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
              largest; give at least twice --max-body, {}",
             limits.max_total_body,
             2 * limits.max_body
-        ));
+        )
+        .into());
     }
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let tls = arguments
@@ -172,6 +177,11 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
         admin: SocketAddr::new(arguments.admin_host, arguments.admin_port),
         tls,
         admin_token: token(arguments)?,
+        precision: if arguments.half {
+            Precision::Half
+        } else {
+            Precision::Single
+        },
         threads: arguments.threads.unwrap_or_else(cores),
         waiting: limits.max_queue,
         accepts: Accepts {
@@ -206,7 +216,7 @@ fn settings(arguments: &Serve) -> Result<Settings, String> {
 }
 
 /// Opens the score log, if requested.
-fn log(observability: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, String> {
+fn log(observability: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, Error> {
     let Some(folder) = &observability.score_log else {
         return Ok(None);
     };
@@ -220,10 +230,10 @@ fn log(observability: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, S
 }
 
 /// Starts traces, if requested.
-fn traces(observability: &ObservabilityArgs) -> Result<Option<Traces>, String> {
+fn traces(observability: &ObservabilityArgs) -> Result<Option<Traces>, Error> {
     let start = |endpoint: &String| traces::start(endpoint, "ncs4cvr", observability.otlp_share);
     let started = observability.otlp.as_ref().map(start).transpose();
-    started.map_err(|error| format!("--otlp: {error}"))
+    Ok(started.map_err(|error| format!("--otlp: {error}"))?)
 }
 
 fn format(format: LogFormat) -> logs::LogFormat {
@@ -234,7 +244,7 @@ fn format(format: LogFormat) -> logs::LogFormat {
 }
 
 /// Reads the admin port's token from its file or the environment.
-fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
+fn token(arguments: &Serve) -> Result<Option<Arc<str>>, Error> {
     const VARIABLE: &str = "NCS_ADMIN_TOKEN";
     let (source, text) = match &arguments.admin_token_file {
         Some(path) => {
@@ -249,12 +259,11 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, String> {
         },
     };
     let token = text.trim();
-    match token.len() >= 8 && token.chars().all(|c| c.is_ascii_graphic()) {
-        true => Ok(Some(token.into())),
-        false => Err(format!(
-            "{source}: a token must have at least 8 characters and no blanks"
-        )),
+    if token.len() < 8 || !token.chars().all(|c| c.is_ascii_graphic()) {
+        let message = format!("{source}: a token must have at least 8 characters and no blanks");
+        return Err(message.into());
     }
+    Ok(Some(token.into()))
 }
 
 /// Warns if every user of the machine can read the token's file.

@@ -1,6 +1,5 @@
 //! `ncs synth`
 
-use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +11,7 @@ use ncs_readers::synthetic::{Arrivals, Conflict, Synthetic, SyntheticPlan, Writt
 
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
+use crate::error::Error;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::synthetic::{MadeUpFiles, run_toml};
@@ -38,7 +38,7 @@ pub fn make(
     arguments: &Synth,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<(Vec<Written>, PathBuf), Box<dyn Error>> {
+) -> Result<(Vec<Written>, PathBuf), Error> {
     let mut folder = MadeUpFolder::open(&arguments.out)?;
     let written = write(arguments, &mut folder, progress, stop)?;
     let text = run_toml(&MadeUpFiles::of(&written), "sparse_sharing", arguments.seed);
@@ -53,7 +53,7 @@ fn write(
     folder: &mut MadeUpFolder,
     progress: Progress,
     asked: &AtomicBool,
-) -> Result<Vec<Written>, Box<dyn Error>> {
+) -> Result<Vec<Written>, Error> {
     let format = file_format(arguments.format);
     let mut job = progress.job("synth", Some(arguments.rows), "rows");
     let mut files = Vec::new();

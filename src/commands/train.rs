@@ -30,6 +30,6 @@ pub fn run(arguments: &Train, progress: Progress) -> Outcome {
     let finished = training::run_in(&file, &folder, progress, interrupt::flag()?)?;
     print(&render_text(&finished.report))?;
     let report = arguments.out.join("report.html");
-    progress.say(&format!("report: {}", report.display()));
+    progress.log(&format!("report: {}", report.display()));
     Ok(())
 }

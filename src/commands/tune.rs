@@ -23,7 +23,7 @@ pub fn run(arguments: &Tune, progress: Progress) -> Outcome {
     )?;
     print(&in_words(&tuning))?;
     let tuned = arguments.out.join("tuned.toml");
-    progress.say(&format!(
+    progress.log(&format!(
         "report: {}\ntrain it: ncs train {} --out DIR",
         arguments.out.join("tune.html").display(),
         tuned.display()
@@ -32,12 +32,12 @@ pub fn run(arguments: &Tune, progress: Progress) -> Outcome {
 }
 
 fn in_words(tuning: &Tuning) -> String {
-    let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
+    let score = |score: Option<f64>| score.map_or("none".to_owned(), |score| format!("{score:.4}"));
     let best = tuning.best.as_ref();
     let mut text = format!(
         "{} trainings; validation score {} picked, {} as the run file is\n",
         tuning.trials.len(),
-        score(best.and_then(|best| best.goodness)),
+        score(best.and_then(|best| best.validation_score)),
         score(tuning.untouched)
     );
     match best.filter(|best| !best.settings.is_empty()) {

@@ -1,6 +1,5 @@
 //! Collects the results of finished runs for the comparison report.
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -9,10 +8,12 @@ use ncs_eval::comparison::{
 };
 use ncs_eval::{LayerSharing, RunReport};
 
+use super::figures::figures;
 use super::plan::{Cell, Plan};
-use super::run_table::{RunArguments, RunTable, figures};
+use super::run_table::{RunArguments, RunTable};
 use super::scores::Scored;
 use super::toml_types::Match;
+use crate::error::Error;
 use crate::progress::grouped;
 use crate::{cost, predictions_file, training};
 
@@ -23,10 +24,7 @@ const CONFIDENCE: f64 = 0.95;
 ///
 /// # Errors
 /// Fails if results cannot be read.
-pub(crate) fn gather(
-    table: &mut RunTable<'_>,
-    scored: &Scored,
-) -> Result<ComparisonInput, Box<dyn Error>> {
+pub(crate) fn gather(table: &mut RunTable<'_>, scored: &Scored) -> Result<ComparisonInput, Error> {
     let plan = table.plan;
     let mut data = Vec::new();
     let mut protocol = protocol(plan);
@@ -159,7 +157,7 @@ fn published(published: &super::toml_types::Published) -> Published {
     }
 }
 
-fn method(table: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Box<dyn Error>> {
+fn method(table: &mut RunTable<'_>, cell: &Cell) -> Result<MethodInput, Error> {
     let plan = table.plan;
     let results = table.results(cell)?;
     let trials = results.trials.iter().map(|(start, validation)| Trial {
@@ -237,7 +235,7 @@ fn relative(plan: &Plan, folder: &Path) -> String {
     path.display().to_string()
 }
 
-fn measured(plan: &Plan, start: &RunArguments) -> Result<MeasuredRun, Box<dyn Error>> {
+fn measured(plan: &Plan, start: &RunArguments) -> Result<MeasuredRun, Error> {
     let folder = &start.folder;
     let path = folder.join("report.json");
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -245,9 +243,10 @@ fn measured(plan: &Plan, start: &RunArguments) -> Result<MeasuredRun, Box<dyn Er
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let sharing = report.sharing.into_iter().next().unwrap_or_default();
     let scores = folder.join(training::SCORES);
-    let rows = match scores.exists() {
-        true => row_values(&predictions_file::read(&scores)?),
-        false => Vec::new(),
+    let rows = if scores.exists() {
+        row_values(&predictions_file::read(&scores)?)
+    } else {
+        Vec::new()
     };
     Ok(MeasuredRun {
         seed: start.run.seed,

@@ -12,6 +12,7 @@
 //!     comparison.json  comparison.md  report.html
 //! ```
 
+mod figures;
 mod gather;
 mod plan;
 mod run_table;
@@ -22,7 +23,6 @@ mod toml_types;
 mod trials;
 mod work;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -30,6 +30,7 @@ use ncs_eval::comparison::Comparison;
 use ncs_eval::{comparison_markdown, render_comparison_html};
 use ncs_model::tensor_file;
 
+use crate::error::Error;
 use crate::progress::Progress;
 use plan::Plan;
 use run_table::RunTable;
@@ -39,7 +40,7 @@ pub use toml_types::Match;
 
 /// Options of a comparison.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct CompareOptions {
     /// Number of concurrent runs; 0: number of cores divided by the threads of a run.
     pub jobs: usize,
     /// Budget to equalise across networks (overrides the file).
@@ -50,10 +51,10 @@ pub struct Manner {
     pub scores: Option<PathBuf>,
 }
 
-impl Manner {
+impl CompareOptions {
     /// Reads the options from the command line.
-    pub fn of(arguments: &crate::arguments::Compare) -> Manner {
-        Manner {
+    pub fn of(arguments: &crate::arguments::Compare) -> CompareOptions {
+        CompareOptions {
             jobs: arguments.jobs.unwrap_or(0),
             matching: arguments.matching,
             only_report: arguments.only_report,
@@ -81,7 +82,7 @@ pub fn json_schema() -> String {
 /// data sets. Synthetic logs, which do not exist yet, are left out.
 ///
 /// Fails with all errors in the file, or in the settings of the first invalid method.
-pub fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
+pub fn check(path: &Path) -> Result<usize, Error> {
     let plan = Plan::open(path, Path::new(""), None)?;
     run_table::check_files(&plan)
 }
@@ -93,12 +94,12 @@ pub fn check(path: &Path) -> Result<usize, Box<dyn Error>> {
 pub fn run(
     path: &Path,
     folder: &Path,
-    manner: Manner,
+    options: CompareOptions,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Compared, Box<dyn Error>> {
-    let mut plan = Plan::open(path, folder, manner.matching)?;
-    if let Some(scores) = manner.scores {
+) -> Result<Compared, Error> {
+    let mut plan = Plan::open(path, folder, options.matching)?;
+    if let Some(scores) = options.scores {
         plan.scores = scores;
     }
     std::fs::create_dir_all(folder).map_err(|error| {
@@ -107,13 +108,13 @@ pub fn run(
             folder.display()
         )
     })?;
-    if !manner.only_report {
+    if !options.only_report {
         work::generate_logs(&plan, progress, stop)?;
     }
     let mut table = RunTable::new(&plan)?;
     let scored = scores::read_all(&plan, progress, stop)?;
-    if !manner.only_report {
-        let jobs = match manner.jobs {
+    if !options.only_report {
+        let jobs = match options.jobs {
             0 => {
                 std::thread::available_parallelism().map_or(1, usize::from)
                     / plan.file.threads as usize
@@ -137,7 +138,7 @@ pub fn run(
 }
 
 /// Writes the report of the finished runs.
-fn write(table: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Box<dyn Error>> {
+fn write(table: &mut RunTable<'_>, scored: &Scored) -> Result<Comparison, Error> {
     let folder = table.plan.folder.clone();
     let comparison = Comparison::of(gather::gather(table, scored)?);
     let mut json = serde_json::to_string_pretty(&comparison)?;

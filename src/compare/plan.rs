@@ -48,17 +48,17 @@ impl Plan {
         matching: Option<Match>,
     ) -> Result<Plan, RunFileError> {
         let mut shaped = Shaped::<CompareFile>::open(path)?;
-        if let Some(include) = &shaped.said.include {
+        if let Some(include) = &shaped.config.include {
             let included = Shaped::<MethodsFile>::open(&root(path).join(include))?;
-            let mut methods = included.said.methods;
-            methods.extend(std::mem::take(&mut shaped.said.methods));
-            shaped.said.methods = methods;
+            let mut methods = included.config.methods;
+            methods.extend(std::mem::take(&mut shaped.config.methods));
+            shaped.config.methods = methods;
         }
-        let problems = problems(&shaped.said);
+        let problems = problems(&shaped.config);
         if !problems.is_empty() {
             return Err(shaped.errors(problems));
         }
-        let file = shaped.said;
+        let file = shaped.config;
         Ok(Plan {
             cells: cells(&file),
             matching: matching.unwrap_or(file.matching),

@@ -1,18 +1,18 @@
 //! State of a comparison's runs: the settings of each run, the finished runs, and the runs that can start.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ncs_eval::{Metrics, TaskMetrics};
-use serde::Deserialize;
+use ncs_eval::TaskMetrics;
 use serde_json::json;
 
+use super::figures::figures;
 use super::plan::{Cell, Plan, RunOf, absolute};
 use super::sizes;
 use super::toml_types::Match;
 use crate::cost;
+use crate::error::Error;
 use crate::memory;
 use crate::run_file::RunFile;
 
@@ -60,20 +60,11 @@ pub(crate) enum CellState {
     Done,
 }
 
-/// Contents of `metrics.json` of a run.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Figures {
-    pub(crate) part: Option<String>,
-    #[serde(flatten)]
-    pub(crate) metrics: Metrics,
-    pub(crate) valid: Option<Metrics>,
-}
-
 impl<'a> RunTable<'a> {
     /// Checks the settings of every cell against its data. Synthetic logs must exist.
     ///
     /// Fails for the first cell with invalid settings, with all errors in them.
-    pub(crate) fn new(plan: &'a Plan) -> Result<RunTable<'a>, Box<dyn Error>> {
+    pub(crate) fn new(plan: &'a Plan) -> Result<RunTable<'a>, Error> {
         let mut table = RunTable {
             plan,
             checked: Vec::new(),
@@ -88,7 +79,7 @@ impl<'a> RunTable<'a> {
         Ok(table)
     }
 
-    fn check(&self, cell: &Cell) -> Result<Checked, Box<dyn Error>> {
+    fn check(&self, cell: &Cell) -> Result<Checked, Error> {
         let plan = self.plan;
         let log = plan.log_files(&cell.data, plan.first_seed());
         let mut settings = plan.settings(cell);
@@ -156,7 +147,7 @@ impl<'a> RunTable<'a> {
     ///
     /// # Errors
     /// Fails if results of finished runs cannot be read.
-    pub(crate) fn next(&mut self, cell: &Cell) -> Result<CellState, Box<dyn Error>> {
+    pub(crate) fn next(&mut self, cell: &Cell) -> Result<CellState, Error> {
         let tuning = &self.plan.file.tuning;
         let runs: Vec<RunOf> = match self.selected(cell)? {
             Selection::Blocked => return Ok(CellState::Blocked),
@@ -209,7 +200,7 @@ impl<'a> RunTable<'a> {
     ///
     /// # Errors
     /// Fails if results of finished runs cannot be read.
-    pub(crate) fn results(&mut self, cell: &Cell) -> Result<CellResults, Box<dyn Error>> {
+    pub(crate) fn results(&mut self, cell: &Cell) -> Result<CellResults, Error> {
         let tuning = &self.plan.file.tuning;
         let mut trials = Vec::new();
         for trial in 0..tuning.trials {
@@ -239,7 +230,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Selects the trial with the best validation score; ties go to the earlier.
-    fn selected(&mut self, cell: &Cell) -> Result<Selection, Box<dyn Error>> {
+    fn selected(&mut self, cell: &Cell) -> Result<Selection, Error> {
         let tuning = &self.plan.file.tuning;
         let mut best: Option<(u32, f64)> = None;
         for trial in 0..tuning.trials {
@@ -256,7 +247,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Returns the state of a trial; its validation score is the mean over the seeds of trials.
-    fn trial_state(&mut self, cell: &Cell, trial: u32) -> Result<TrialState, Box<dyn Error>> {
+    fn trial_state(&mut self, cell: &Cell, trial: u32) -> Result<TrialState, Error> {
         let seeds = &self.plan.file.tuning.seeds;
         let mut values = Vec::new();
         for &seed in seeds {
@@ -274,7 +265,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Returns the arguments of a run; `None` while it needs another method's run.
-    fn start(&mut self, run: RunOf) -> Result<Option<RunArguments>, Box<dyn Error>> {
+    fn start(&mut self, run: RunOf) -> Result<Option<RunArguments>, Error> {
         let plan = self.plan;
         let cell = run.cell.clone();
         let mut settings = plan.settings(&cell);
@@ -331,7 +322,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Returns the folder of the base method's run with this seed, once it is finished.
-    fn finished_base(&mut self, base: &Cell, seed: u64) -> Result<Option<PathBuf>, Box<dyn Error>> {
+    fn finished_base(&mut self, base: &Cell, seed: u64) -> Result<Option<PathBuf>, Error> {
         let Selection::Trial(trial) = self.selected(base)? else {
             return Ok(None);
         };
@@ -342,7 +333,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Returns the widths with which a method has as many weights as the run in `folder` keeps.
-    fn widths_like(&self, cell: &Cell, folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    fn widths_like(&self, cell: &Cell, folder: &Path) -> Result<Vec<String>, Error> {
         let path = self.plan.run_file(&cell.data, self.plan.first_seed());
         let mut settings = self.plan.settings(cell);
         settings.extend(self.plan.log_files(&cell.data, self.plan.first_seed()));
@@ -354,7 +345,7 @@ impl<'a> RunTable<'a> {
 
     /// Returns the validation score of a finished run: the mean over tasks of AUC, or of minus the squared
     /// error. `None` if it failed or a task could not be evaluated.
-    fn validation(&mut self, folder: &Path) -> Result<Option<f64>, Box<dyn Error>> {
+    fn validation(&mut self, folder: &Path) -> Result<Option<f64>, Error> {
         if let Some(cached) = self.validations.get(folder) {
             return Ok(*cached);
         }
@@ -366,9 +357,10 @@ impl<'a> RunTable<'a> {
             Some("valid") => Some(figures.metrics),
             _ => figures.valid,
         };
-        let goodness = |task: &TaskMetrics| task.auc.or(task.squared_error.map(|error| -error));
+        let validation_score =
+            |task: &TaskMetrics| task.auc.or(task.squared_error.map(|error| -error));
         let value = on_valid.and_then(|metrics| {
-            let values: Option<Vec<f64>> = metrics.tasks.values().map(goodness).collect();
+            let values: Option<Vec<f64>> = metrics.tasks.values().map(validation_score).collect();
             values.map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64)
         });
         self.validations.insert(folder.to_owned(), value);
@@ -380,7 +372,7 @@ impl<'a> RunTable<'a> {
 ///
 /// # Errors
 /// Fails for the first cell with invalid settings.
-pub(crate) fn check_files(plan: &Plan) -> Result<usize, Box<dyn Error>> {
+pub(crate) fn check_files(plan: &Plan) -> Result<usize, Error> {
     let table = RunTable {
         plan,
         checked: Vec::new(),
@@ -434,18 +426,6 @@ pub(crate) struct CellResults {
     pub(crate) selected: Option<u32>,
     /// Finished runs with the selected settings.
     pub(crate) seeds: Vec<RunArguments>,
-}
-
-/// Reads `metrics.json` of a finished run.
-///
-/// # Errors
-/// Fails if it cannot be read.
-pub(crate) fn figures(folder: &Path) -> Result<Figures, Box<dyn Error>> {
-    let path = folder.join("metrics.json");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let figures =
-        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(figures)
 }
 
 fn widths(hidden: Option<&Vec<usize>>) -> Vec<String> {

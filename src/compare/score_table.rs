@@ -1,10 +1,11 @@
 //! A file of another program's scores: one row for each evaluated row, one column `p_TASK` for each task.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use ncs_features::{Block, Column, Values};
 use ncs_readers::{Reading, column_names};
+
+use crate::error::Error;
 
 /// Index of the evaluated row, from 0; without it, rows are in the order of the evaluated rows.
 const ROW: &str = "row";
@@ -36,7 +37,7 @@ impl ScoreTable {
         tasks: &[String],
         n_rows: usize,
         seed: u64,
-    ) -> Result<ScoreTable, Box<dyn Error>> {
+    ) -> Result<ScoreTable, Error> {
         let columns = Columns::read(path, tasks)?;
         columns.check_length(n_rows)?;
         columns.check_constant(SEED, |found| {
@@ -74,7 +75,7 @@ impl ScoreTable {
         &self,
         rows: std::ops::Range<usize>,
         labels: &[Vec<f32>],
-    ) -> Result<Vec<Vec<f32>>, String> {
+    ) -> Result<Vec<Vec<f32>>, Error> {
         for (task, labels) in labels.iter().enumerate() {
             self.check_labels(task, rows.start, labels)?;
         }
@@ -82,7 +83,7 @@ impl ScoreTable {
         Ok(self.scores.iter().map(of_task).collect())
     }
 
-    fn check_labels(&self, task: usize, first: usize, labels: &[f32]) -> Result<(), String> {
+    fn check_labels(&self, task: usize, first: usize, labels: &[f32]) -> Result<(), Error> {
         let Some(file_labels) = &self.labels[task] else {
             return Ok(());
         };
@@ -97,7 +98,7 @@ impl ScoreTable {
                 first + at,
                 label_text(file_labels[first + at]),
                 label_text(labels[at]),
-            )),
+            ).into()),
         }
     }
 }
@@ -125,7 +126,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn read(path: &Path, tasks: &[String]) -> Result<Columns, Box<dyn Error>> {
+    fn read(path: &Path, tasks: &[String]) -> Result<Columns, Error> {
         let present = column_names(path, &Reading::default())?;
         let expected: Vec<String> = tasks.iter().map(|task| p(task)).collect();
         if let Some(missing) = expected.iter().find(|name| !present.contains(name)) {
@@ -157,7 +158,7 @@ impl Columns {
         Ok(columns)
     }
 
-    fn append(&mut self, block: &Block) -> Result<(), String> {
+    fn append(&mut self, block: &Block) -> Result<(), Error> {
         for (column, values) in block.columns.iter().zip(&mut self.values) {
             let first = values.len() as u64;
             for row in 0..block.n_rows {
@@ -186,7 +187,7 @@ impl Columns {
         )
     }
 
-    fn check_length(&self, expected: usize) -> Result<(), String> {
+    fn check_length(&self, expected: usize) -> Result<(), Error> {
         let found = self.values.first().map_or(0, Vec::len);
         if found == expected {
             return Ok(());
@@ -195,7 +196,7 @@ impl Columns {
             "{}: {found} rows of scores for {expected} evaluated rows; one is needed for each, in their order or \
              with a column \"{ROW}\" of their indices from 0",
             self.path.display()
-        ))
+        ).into())
     }
 
     /// Checks that a column about the whole training is constant, and that `fault` returns no error for its
@@ -204,13 +205,13 @@ impl Columns {
         &self,
         name: &str,
         fault: impl Fn(f64) -> Option<String>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let values = self.get(name).unwrap_or(&[]);
         let Some(&first) = values.first() else {
             return Ok(());
         };
         if let Some(text) = fault(first) {
-            return Err(self.at(name, 0, &text));
+            return Err(self.at(name, 0, &text).into());
         }
         match values.iter().position(|value| *value != first) {
             None => Ok(()),
@@ -219,14 +220,14 @@ impl Columns {
                     "{}, but {first} in the first row; a file must be of one training",
                     values[row]
                 );
-                Err(self.at(name, row, &text))
+                Err(self.at(name, row, &text).into())
             }
         }
     }
 
     /// Returns, for each evaluated row, the row of its scores in the file; `None` if the file has no column for
     /// it.
-    fn order(&self) -> Result<Option<Vec<usize>>, String> {
+    fn order(&self) -> Result<Option<Vec<usize>>, Error> {
         let Some(rows) = self.get(ROW) else {
             return Ok(None);
         };
@@ -238,7 +239,7 @@ impl Columns {
                     "{row} is not the index of an evaluated row, 0 to {}",
                     rows.len() - 1
                 );
-                return Err(self.at(ROW, at, &text));
+                return Err(self.at(ROW, at, &text).into());
             }
             let place = &mut order[row as usize];
             if *place != usize::MAX {
@@ -246,7 +247,7 @@ impl Columns {
                     "evaluated row {row} already has scores, in row {}",
                     *place + 1
                 );
-                return Err(self.at(ROW, at, &text));
+                return Err(self.at(ROW, at, &text).into());
             }
             *place = at;
         }
@@ -254,22 +255,24 @@ impl Columns {
     }
 
     /// Returns the scores of a task, and checks that they are probabilities.
-    fn probabilities(&self, task: &str) -> Result<&[f64], String> {
+    fn probabilities(&self, task: &str) -> Result<&[f64], Error> {
         let name = p(task);
         let scores = self.get(&name).expect("the columns of all tasks were read");
         match scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
             None => Ok(scores),
-            Some(row) if scores[row].is_nan() => Err(self.at(
-                &name,
-                row,
-                "no number; every evaluated row needs a probability",
-            )),
+            Some(row) if scores[row].is_nan() => Err(self
+                .at(
+                    &name,
+                    row,
+                    "no number; every evaluated row needs a probability",
+                )
+                .into()),
             Some(row) => {
                 let text = format!(
                     "{} is not a probability in [0, 1]; logits need a sigmoid first",
                     scores[row]
                 );
-                Err(self.at(&name, row, &text))
+                Err(self.at(&name, row, &text).into())
             }
         }
     }

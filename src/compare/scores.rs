@@ -2,7 +2,6 @@
 //! evaluated rows. They are evaluated like runs, but neither tuned nor trained here.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -16,9 +15,10 @@ use ncs_train::predict;
 use super::plan::{Cell, Plan, absolute};
 use super::score_table::ScoreTable;
 use super::toml_types::{CompareFile, DataSet, Method};
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_file::RunFile;
-use crate::run_report::{Judged, calibration_curves};
+use crate::run_report::{EvaluatedPart, calibration_curves};
 use crate::training;
 
 /// Placeholders for the data set's name and the seed in a file name.
@@ -85,7 +85,7 @@ pub(crate) fn read_all(
     plan: &Plan,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Scored, Box<dyn Error>> {
+) -> Result<Scored, Error> {
     for cell in plan.scored_cells() {
         check_present(plan, cell)?;
     }
@@ -112,7 +112,7 @@ pub(crate) fn read_all(
 }
 
 /// Checks that every seed has its file.
-fn check_present(plan: &Plan, cell: &Cell) -> Result<(), String> {
+fn check_present(plan: &Plan, cell: &Cell) -> Result<(), Error> {
     let of_seed = |&seed: &u64| (seed, path(plan, cell, seed));
     let files = plan.file.seeds.iter().map(of_seed);
     let missing: Vec<(u64, PathBuf)> = files.filter(|(_, path)| !path.is_file()).collect();
@@ -127,7 +127,7 @@ fn check_present(plan: &Plan, cell: &Cell) -> Result<(), String> {
         cell.method,
         seeds.join(", "),
         first.display()
-    ))
+    ).into())
 }
 
 /// Rows on which a data set's methods are evaluated: test, or validation if there are no test rows.
@@ -145,7 +145,7 @@ impl EvaluationRows {
         seed: u64,
         progress: Progress,
         stop: &AtomicBool,
-    ) -> Result<EvaluationRows, Box<dyn Error>> {
+    ) -> Result<EvaluationRows, Error> {
         let mut settings = plan.data_settings(data, seed);
         settings.push(format!(
             "data.cache={:?}",
@@ -181,7 +181,7 @@ impl EvaluationRows {
         &self.data.schema
     }
 
-    fn evaluate(&self, plan: &Plan, cell: &Cell, seed: u64) -> Result<MeasuredRun, Box<dyn Error>> {
+    fn evaluate(&self, plan: &Plan, cell: &Cell, seed: u64) -> Result<MeasuredRun, Error> {
         let path = path(plan, cell, seed);
         let tasks: Vec<String> = self
             .schema()
@@ -191,7 +191,7 @@ impl EvaluationRows {
             .collect();
         let n_rows = self.rows().n_rows() as usize;
         let read = ScoreTable::read(&path, &tasks, n_rows, seed);
-        let in_cell = |error: Box<dyn Error>| {
+        let in_cell = |error: Error| {
             format!(
                 "data set {:?}, method {:?}: {error}",
                 cell.data, cell.method
@@ -206,7 +206,7 @@ impl EvaluationRows {
             },
             ..MetricSettings::default()
         };
-        let evaluated = Judged {
+        let evaluated = EvaluatedPart {
             part: self.part,
             metrics: Metrics::of(&predictions, &settings)?,
             predictions,
@@ -231,7 +231,7 @@ impl EvaluationRows {
     }
 
     /// Returns the evaluated rows' labels, groups and true probabilities, with the file's scores.
-    fn predictions(&self, table: &ScoreTable) -> Result<Predictions, Box<dyn Error>> {
+    fn predictions(&self, table: &ScoreTable) -> Result<Predictions, Error> {
         let mut predictions = predict::no_predictions(&self.schema().tasks);
         let mut first = 0;
         for batch in self.rows().batches(BatchPlan::default()) {

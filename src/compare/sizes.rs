@@ -86,15 +86,17 @@ pub(crate) fn hidden(plan: &RunPlan, budget: f64, by: Match) -> Vec<usize> {
     let [mut low, mut high] = FACTORS;
     for _ in 0..60 {
         let middle = (low * high).sqrt();
-        match size(&scaled(middle)) < budget {
-            true => low = middle,
-            false => high = middle,
+        if size(&scaled(middle)) < budget {
+            low = middle
+        } else {
+            high = middle
         }
     }
     let [below, above] = [scaled(low), scaled(high)];
-    match (budget - size(&below)).abs() <= (size(&above) - budget).abs() {
-        true => below,
-        false => above,
+    if (budget - size(&below)).abs() <= (size(&above) - budget).abs() {
+        below
+    } else {
+        above
     }
 }
 

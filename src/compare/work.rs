@@ -2,7 +2,6 @@
 //! folder.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::plan::{Cell, Plan};
 use super::run_table::{CellState, RunArguments, RunTable};
 use super::toml_types::{SynthConflict, SynthLog};
+use crate::error::Error;
 use crate::progress::{Job, Progress};
 use crate::run_folder;
 
@@ -36,7 +36,7 @@ pub(crate) fn generate_logs(
     plan: &Plan,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), Error> {
     for (name, set) in &plan.file.data {
         let Some(log) = &set.synth else { continue };
         for seed in plan.all_seeds() {
@@ -44,7 +44,7 @@ pub(crate) fn generate_logs(
             generate_log(log, seed, &folder, &plan.folder)?;
             crate::interrupt::refuse(stop, "run the same command again to resume")?;
         }
-        progress.say(&format!(
+        progress.log(&format!(
             "{name}: {} synthetic logs",
             plan.all_seeds().len()
         ));
@@ -52,12 +52,7 @@ pub(crate) fn generate_logs(
     Ok(())
 }
 
-fn generate_log(
-    log: &SynthLog,
-    seed: u64,
-    folder: &Path,
-    root: &Path,
-) -> Result<(), Box<dyn Error>> {
+fn generate_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result<(), Error> {
     let expected = serde_json::to_string(log)? + "\n";
     let record = folder.with_extension("json");
     let _lock = loop {
@@ -118,7 +113,7 @@ pub(crate) fn run(
     jobs: usize,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), Error> {
     let total = n_runs(table.plan);
     let mut job = progress.job("compare", Some(total), "runs");
     let mut running: Vec<ActiveRun> = Vec::new();
@@ -175,7 +170,7 @@ fn fill(
     running: &mut Vec<ActiveRun>,
     open: &mut Vec<Cell>,
     jobs: usize,
-) -> Result<bool, Box<dyn Error>> {
+) -> Result<bool, Error> {
     let mut elsewhere = false;
     let mut done = HashSet::new();
     for cell in open.iter() {
@@ -206,7 +201,7 @@ fn fill(
 }
 
 /// Starts a run; `None` if another comparison has it.
-fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn Error>> {
+fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Error> {
     let Some(lock) = lock(root, &start.folder)? else {
         return Ok(None);
     };
@@ -236,11 +231,7 @@ fn spawn(start: RunArguments, root: &Path) -> Result<Option<ActiveRun>, Box<dyn 
 }
 
 /// Removes ended runs; returns true if there was one.
-fn reap(
-    table: &mut RunTable<'_>,
-    running: &mut Vec<ActiveRun>,
-    job: &Job,
-) -> Result<bool, Box<dyn Error>> {
+fn reap(table: &mut RunTable<'_>, running: &mut Vec<ActiveRun>, job: &Job) -> Result<bool, Error> {
     let mut ended = false;
     let mut at = 0;
     while at < running.len() {
@@ -258,7 +249,7 @@ fn reap(
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             let run = &start.run;
-            job.say(&format!(
+            job.log(&format!(
                 "{}, {}, seed {}: {message}",
                 run.cell.data, run.cell.method, run.seed
             ));
@@ -282,7 +273,7 @@ fn terminate(running: Vec<ActiveRun>) {
 }
 
 /// Locks a folder of the comparison for this process; `None` if another process has it.
-fn lock(root: &Path, folder: &Path) -> Result<Option<File>, Box<dyn Error>> {
+fn lock(root: &Path, folder: &Path) -> Result<Option<File>, Error> {
     let name = blake3::hash(
         folder
             .strip_prefix(root)

@@ -88,9 +88,10 @@ impl FeaturePreview<'_> {
             distinct: gathered.counts.len(),
             nulls: gathered.nulls,
             examples: gathered.examples(),
-            advice: match is_numeric {
-                true => self.exact_values(field, &table.ids, &gathered),
-                false => self.past_rate(field, &gathered),
+            advice: if is_numeric {
+                self.exact_values(field, &table.ids, &gathered)
+            } else {
+                self.past_rate(field, &gathered)
             },
             warnings: self.warnings(number, field, &table.ids, &gathered),
         }

@@ -58,9 +58,10 @@ impl Gathered {
                 gathered.add_file_values(column, block.n_rows);
             }
             // The rows have been encoded before, so that reading them cannot fail.
-            let _ = match is_numeric {
-                true => gathered.add_numbers(field, block),
-                false => gathered.add_texts(field, block),
+            let _ = if is_numeric {
+                gathered.add_numbers(field, block)
+            } else {
+                gathered.add_texts(field, block)
             };
         }
         gathered

@@ -9,7 +9,7 @@ use ncs_readers::{
     column_names, columns_of, files, first_rows, folders_passed_over, open, split_tally,
 };
 
-use super::{FirstLook, Usable, filter, parts_of, seen, tasks};
+use super::{DataPreview, Usable, filter, parts_of, seen, tasks};
 use crate::run_file::RunPlan;
 
 /// The first rows of each part.
@@ -25,7 +25,7 @@ pub(super) fn look(
     plan: &RunPlan,
     n_rows: usize,
     train: &Usable,
-    look: &mut FirstLook,
+    look: &mut DataPreview,
 ) -> Result<(PartRows, bool), ReadError> {
     let mut rows = vec![(Part::Train, split_off(&plan.data, Part::Train, train)?)];
     let mut are_whole = true;
@@ -56,7 +56,7 @@ fn preview_part(
     n_rows: usize,
     part: Part,
     train: &Usable,
-    look: &mut FirstLook,
+    look: &mut DataPreview,
 ) -> Result<(Vec<RowsBlock>, bool), ReadError> {
     let mut are_whole = true;
     let mut blocks = split_off(&plan.data, part, train)?;
@@ -108,7 +108,7 @@ fn labels(
     of_schema: &[Task],
     blocks: &[RowsBlock],
     part: Part,
-    look: &mut FirstLook,
+    look: &mut DataPreview,
 ) -> Result<(), ReadError> {
     let name = part.name();
     for task in tasks(of_schema, blocks)? {

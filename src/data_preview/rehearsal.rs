@@ -1,6 +1,5 @@
 //! Dry run of the steps of training before its first step, so that `ncs check` rejects the same data.
 
-use std::error::Error;
 use std::ops::ControlFlow;
 
 use ncs_features::{FitError, LabelCounts, Schema};
@@ -8,7 +7,8 @@ use ncs_readers::split::Part;
 use ncs_readers::{Progress as Rows, Report, Stage, check_files, rehearse};
 use ncs_train::label_problems;
 
-use super::FirstLook;
+use super::DataPreview;
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunPlan};
 use crate::training;
@@ -20,8 +20,8 @@ use crate::training;
 pub(super) fn run(
     file: &RunFile,
     progress: Progress,
-    look: &mut FirstLook,
-) -> Result<Schema, Box<dyn Error>> {
+    look: &mut DataPreview,
+) -> Result<Schema, Error> {
     let plan = &file.plan;
     let mut job = progress.job("check every row", None, "rows");
     let earlier = plan
@@ -71,8 +71,8 @@ fn refusal(file: &RunFile, schema: &Schema, report: &Report) -> Option<String> {
 pub(super) fn forecast(
     plan: &RunPlan,
     fitted: Result<Schema, FitError>,
-    look: &mut FirstLook,
-) -> Result<Option<Schema>, Box<dyn Error>> {
+    look: &mut DataPreview,
+) -> Result<Option<Schema>, Error> {
     check_files(&plan.data)?;
     let faults = look.tasks.iter().filter_map(|task| task.fault());
     let faults: Vec<String> = faults

@@ -142,11 +142,10 @@ pub(super) fn ungrouped(group: Option<&str>, blocks: &[RowsBlock], which: &str) 
             }
         }
     }
-    let what = match names.contains(b"".as_slice()) {
-        true => "null: there is no grouped AUC, and intervals resample single rows",
-        false => {
-            "the same: grouped AUC is the AUC, and there are no intervals, which resample whole groups"
-        }
+    let what = if names.contains(b"".as_slice()) {
+        "null: there is no grouped AUC, and intervals resample single rows"
+    } else {
+        "the same: grouped AUC is the AUC, and there are no intervals, which resample whole groups"
     };
     (!names.is_empty()).then(|| {
         format!(

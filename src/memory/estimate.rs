@@ -145,9 +145,10 @@ fn layers(plan: &RunPlan) -> Part {
     };
     // A copy for each task: weights, moments and gradients, and sums over two halves of the batches.
     let n_tasks = plan.schema.tasks.len() as f64;
-    let copies = match searches && plan.train.search.measure_rho {
-        true => n_tasks * (4.0 + 4.0 * n_tasks),
-        false => 0.0,
+    let copies = if searches && plan.train.search.measure_rho {
+        n_tasks * (4.0 + 4.0 * n_tasks)
+    } else {
+        0.0
     };
     let sums = sums + copies;
     let each = WEIGHTS * (1.0 + n_kept(plan) + sums + f64::from(u8::from(searches)))
@@ -323,8 +324,9 @@ pub(super) fn field<'s>(schema: &'s SchemaPlan, table: &'s TablePlan) -> &'s str
 
 /// Formats a count as `1,234,567`, or as `1.2e20` from 1e15 on.
 pub(super) fn count(number: f64) -> String {
-    match number < 1e15 {
-        true => crate::progress::grouped(number as u64),
-        false => format!("{number:.1e}"),
+    if number < 1e15 {
+        crate::progress::grouped(number as u64)
+    } else {
+        format!("{number:.1e}")
     }
 }

@@ -85,10 +85,10 @@ mod tests {
         let mut job = progress.job("train", Some(10), "steps");
         job.start_at(4);
         job.advance(2);
-        job.say("halfway");
+        job.log("halfway");
         job.finish();
         drop(watched);
-        progress.say("unheard");
+        progress.log("unheard");
         progress.job("later", None, "rows").reach(1);
         let found = heard.0.lock().unwrap().clone();
         assert_eq!(found[..4], ["train Some(10) steps 0", "4", "6", "halfway"]);

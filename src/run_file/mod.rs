@@ -253,8 +253,8 @@ fn root_of(path: &Path) -> &Path {
 /// A file of settings of another kind, read and checked against its own schema.
 #[derive(Debug)]
 pub(crate) struct Shaped<T> {
-    /// What it says.
-    pub(crate) said: T,
+    /// Its settings.
+    pub(crate) config: T,
     name: String,
     tree: Node,
 }
@@ -276,10 +276,10 @@ impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Shaped<T> {
         if !problems.is_empty() {
             return Err(wrong(problems));
         }
-        let said = T::deserialize(tree.to_toml());
-        let said =
-            said.map_err(|error| wrong(vec![Problem::new(Span::File, error.to_string())]))?;
-        Ok(Shaped { said, name, tree })
+        let config = T::deserialize(tree.to_toml());
+        let config =
+            config.map_err(|error| wrong(vec![Problem::new(Span::File, error.to_string())]))?;
+        Ok(Shaped { config, name, tree })
     }
 }
 

@@ -101,9 +101,10 @@ pub(crate) fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) ->
     let known: Vec<&str> = known.into_iter().collect();
     match shown::nearest(found, known.iter().copied()) {
         Some(name) if name.trim() == found.trim() && name != found => {
-            let blanks = match name.len() > found.len() {
-                true => "with its blanks",
-                false => "without the blanks around it",
+            let blanks = if name.len() > found.len() {
+                "with its blanks"
+            } else {
+                "without the blanks around it"
             };
             format!("; did you mean {name:?}, {blanks}?")
         }

@@ -53,9 +53,10 @@ pub(crate) fn plan(
         }
         rates.push(rate);
     }
-    match rates.is_empty() {
-        true => RatesPlan::None,
-        false => RatesPlan::These(rates),
+    if rates.is_empty() {
+        RatesPlan::None
+    } else {
+        RatesPlan::These(rates)
     }
 }
 

@@ -243,9 +243,10 @@ fn bounds(schema: &Value) -> String {
         bound("exclusiveMaximum", "<"),
     ];
     let bounds: Vec<String> = bounds.into_iter().flatten().collect();
-    match bounds.is_empty() {
-        true => String::new(),
-        false => format!(" {}", bounds.join(", ")),
+    if bounds.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", bounds.join(", "))
     }
 }
 

@@ -321,8 +321,9 @@ fn range(leaf: &Json) -> String {
     };
     let said = |(key, word): (&str, &str)| bound(key).map(|bound| format!("{word} {bound}"));
     let bounds: Vec<String> = words.into_iter().filter_map(said).collect();
-    match bounds.is_empty() {
-        true => FINITE.to_owned(),
-        false => bounds.join(" and "),
+    if bounds.is_empty() {
+        FINITE.to_owned()
+    } else {
+        bounds.join(" and ")
     }
 }

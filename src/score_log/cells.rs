@@ -113,7 +113,7 @@ pub(super) fn write(
         Part::Candidate => candidates(column, entries),
         Part::Feature(kind) => feature(kind, name, entries, column),
         Part::Raw(task) => scores(column, entries, |entry| &entry.raw[task]),
-        Part::Answered(output) => scores(column, entries, |entry| &entry.said[output]),
+        Part::Answered(output) => scores(column, entries, |entry| &entry.calibrated[output]),
     }
 }
 
@@ -145,9 +145,10 @@ fn rows<D: DataType>(
             row(entry, 0, &mut one);
         }
         for candidate in 0..entry.n_candidates() {
-            match is_same {
-                true => cells.append(&one),
-                false => row(entry, candidate, &mut cells),
+            if is_same {
+                cells.append(&one)
+            } else {
+                row(entry, candidate, &mut cells)
             }
             if cells.len() >= CELLS_PER_WRITE {
                 cells.write(column)?;

@@ -137,9 +137,10 @@ fn kind(schema: &Schema, column: &str) -> Kind {
         let ids = &schema.tables[table].ids;
         matches!(ids, IdSpace::Hash { .. } | IdSpace::Vocabulary { .. })
     };
-    let mut kind = match schema.group.as_deref() == Some(column) {
-        true => Kind::Text,
-        false => Kind::Number,
+    let mut kind = if schema.group.as_deref() == Some(column) {
+        Kind::Text
+    } else {
+        Kind::Number
     };
     for field in fields {
         match field.pooling {

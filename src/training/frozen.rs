@@ -1,7 +1,5 @@
 //! Additions to a trained model before it is written: calibrators, and rows for its self-test.
 
-use std::error::Error;
-
 use ncs_eval::report::Note;
 use ncs_features::{Block, ColumnCoverage};
 use ncs_model::artifact::Artifact;
@@ -13,6 +11,7 @@ use ncs_train::calibrate::{self, Calibration};
 use ncs_train::{Trained, predict};
 
 use super::UNFIT;
+use crate::error::Error;
 use crate::progress::grouped;
 use crate::run_file::RunPlan;
 
@@ -33,11 +32,7 @@ pub(super) struct Frozen {
 ///
 /// # Errors
 /// The validation rows cannot be read.
-pub(super) fn freeze(
-    plan: &RunPlan,
-    data: &Prepared,
-    trained: &Trained,
-) -> Result<Frozen, Box<dyn Error>> {
+pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Result<Frozen, Error> {
     let mut artifact = trained.artifact.clone();
     let mut chosen = trained.chosen.clone();
     let valid = data
@@ -88,7 +83,7 @@ fn calibrated(
     plan: &RunPlan,
     data: &Prepared,
     artifact: &mut Artifact,
-) -> Result<Note, Box<dyn Error>> {
+) -> Result<Note, Error> {
     let scorer = Scorer::new(artifact).ok_or(UNFIT)?;
     let mut pass = Workspace::new(plan.train.threads);
     let mut predictions = predict::no_predictions(&artifact.schema.tasks);

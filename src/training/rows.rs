@@ -35,7 +35,7 @@ pub(super) fn keep_only(
         let parts = || parts.into_iter().flatten();
         let n_rows = parts().map(|part| part.n_rows()).sum();
         let n_bytes = parts().map(|part| part.n_bytes()).sum();
-        progress.say(&format!(
+        progress.log(&format!(
             "rows: {} kept as ids in {}, {}; data.cache has runs share them",
             grouped(n_rows),
             folder.display(),

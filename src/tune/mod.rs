@@ -13,7 +13,6 @@
 mod record;
 mod space;
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -23,6 +22,7 @@ use ncs_eval::tuning::{Tuning, TuningTrial};
 use ncs_eval::{Metrics, render_tuning_html};
 use ncs_model::tensor_file;
 
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_file::{RunFile, RunPlan};
 use crate::training;
@@ -62,7 +62,7 @@ pub fn run(
     budget: Duration,
     progress: Progress,
     stop: &AtomicBool,
-) -> Result<Tuning, Box<dyn Error>> {
+) -> Result<Tuning, Error> {
     let file = RunFile::open(run, assignments)?;
     let space = Space::of(&file);
     if !crate::run_file::has_validation(&file.plan.data) {
@@ -90,7 +90,7 @@ pub fn run(
 }
 
 impl Tuner<'_> {
-    fn run_rungs(&mut self) -> Result<(), Box<dyn Error>> {
+    fn run_rungs(&mut self) -> Result<(), Error> {
         let mut candidates: Vec<usize> = (0..MOST_TRIALS).collect();
         for rung in 0..RUNGS.len() {
             let until = self.budget.mul_f64((rung + 1) as f64 / RUNGS.len() as f64);
@@ -112,21 +112,23 @@ impl Tuner<'_> {
         Ok(())
     }
 
-    fn run_trial(&mut self, trial: usize, rung: usize) -> Result<(), Box<dyn Error>> {
+    fn run_trial(&mut self, trial: usize, rung: usize) -> Result<(), Error> {
         let settings = self.space.settings(trial);
         let started = Instant::now();
         let outcome = self.train(trial, rung, &settings);
         crate::interrupt::refuse(self.stop, "run the same command again to continue")?;
-        let goodness = match outcome {
-            Ok(goodness) => goodness,
+        let validation_score = match outcome {
+            Ok(validation_score) => validation_score,
             Err(error) => {
-                self.progress.say(&format!("trial {trial} failed: {error}"));
+                self.progress.log(&format!("trial {trial} failed: {error}"));
                 None
             }
         };
         let seconds = started.elapsed().as_secs_f64();
-        let shown = goodness.map_or("-".to_owned(), |goodness| format!("{goodness:.4}"));
-        self.progress.say(&format!(
+        let shown = validation_score.map_or("-".to_owned(), |validation_score| {
+            format!("{validation_score:.4}")
+        });
+        self.progress.log(&format!(
             "trial {trial}, rung {}: {shown}  {}",
             rung + 1,
             settings.join(" ")
@@ -134,27 +136,25 @@ impl Tuner<'_> {
         self.record.add(TuningTrial {
             number: trial,
             rung,
-            goodness,
+            validation_score,
             seconds,
             settings: settings.iter().filter_map(|text| pair(text)).collect(),
         })
     }
 
     /// Trains a trial and returns its validation metric.
-    fn train(
-        &self,
-        trial: usize,
-        rung: usize,
-        settings: &[String],
-    ) -> Result<Option<f64>, Box<dyn Error>> {
+    fn train(&self, trial: usize, rung: usize, settings: &[String]) -> Result<Option<f64>, Error> {
         let file = self.open(settings, RUNGS[rung])?;
         let folder = self.trial_folder(trial, rung);
         let finished = training::run(&file, &folder, Progress::new(true), self.stop)?;
-        let valid = finished.judged.iter().find(|judged| judged.part == "valid");
-        let goodness = valid.and_then(|judged| goodness(&judged.metrics));
+        let valid = finished
+            .evaluated
+            .iter()
+            .find(|evaluated| evaluated.part == "valid");
+        let validation_score = valid.and_then(|evaluated| validation_score(&evaluated.metrics));
         // Weights of a trial are not needed after its evaluation.
         fs::remove_dir_all(&folder)?;
-        Ok(goodness)
+        Ok(validation_score)
     }
 
     fn trial_folder(&self, trial: usize, rung: usize) -> PathBuf {
@@ -163,7 +163,7 @@ impl Tuner<'_> {
     }
 
     /// Opens the run file with these settings, for `epochs` epochs if it does not state them, without test rows.
-    fn open(&self, settings: &[String], epochs: Option<u32>) -> Result<RunFile, Box<dyn Error>> {
+    fn open(&self, settings: &[String], epochs: Option<u32>) -> Result<RunFile, Error> {
         let mut assignments = self.assignments.to_vec();
         assignments.extend(settings.iter().cloned());
         if let Some(epochs) = epochs.filter(|_| self.space.may_shorten()) {
@@ -185,22 +185,26 @@ impl Tuner<'_> {
     }
 
     /// The best trial of the last rung, and what all of them show.
-    fn result(&self) -> Result<(usize, Tuning), Box<dyn Error>> {
+    fn result(&self) -> Result<(usize, Tuning), Error> {
         let last = RUNGS.len() - 1;
         let best = self.record.best(last, 1);
         let best = *best.first().ok_or("no trial got through all rungs")?;
-        let goodness = |trial| self.record.find(trial, last).and_then(|t| t.goodness);
+        let validation_score = |trial| {
+            self.record
+                .find(trial, last)
+                .and_then(|t| t.validation_score)
+        };
         let tuning = Tuning {
             title: format!("Tuning of {}", self.run.display()),
             best: self.record.find(best, last).cloned(),
-            untouched: goodness(0),
+            untouched: validation_score(0),
             effects: space::effects(self.record.trials()),
             trials: self.record.trials().to_vec(),
         };
         Ok((best, tuning))
     }
 
-    fn write(&self, best: usize, tuning: &Tuning) -> Result<(), Box<dyn Error>> {
+    fn write(&self, best: usize, tuning: &Tuning) -> Result<(), Error> {
         let mut assignments = self.assignments.to_vec();
         assignments.extend(self.space.settings(best));
         let tuned = RunFile::open(self.run, &assignments)?.standing_alone();
@@ -224,7 +228,7 @@ fn pair(setting: &str) -> Option<(String, String)> {
 
 /// The mean over the tasks of AUC (of a ratio, of 1 less the squared error), each weighted by the root of the
 /// labels that it rests on, as in training.
-fn goodness(metrics: &Metrics) -> Option<f64> {
+fn validation_score(metrics: &Metrics) -> Option<f64> {
     let (mut sum, mut weights) = (0.0, 0.0);
     for task in metrics.tasks.values() {
         let (value, n) = match (task.auc, task.squared_error) {
@@ -256,12 +260,12 @@ mod tests {
             tasks: tasks.into_iter().map(|(n, t)| (n.to_owned(), t)).collect(),
             ..Metrics::default()
         };
-        let found = goodness(&metrics(vec![
+        let found = validation_score(&metrics(vec![
             ("ctr", task(0.8, 10_000, 900)),
             ("cvr", task(0.6, 900, 800)),
         ]));
         assert!((found.unwrap() - (30.0 * 0.8 + 10.0 * 0.6) / 40.0).abs() < 1e-12);
         let none = TaskMetrics::default();
-        assert_eq!(goodness(&metrics(vec![("ctr", none)])), None);
+        assert_eq!(validation_score(&metrics(vec![("ctr", none)])), None);
     }
 }

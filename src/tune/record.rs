@@ -1,6 +1,5 @@
 //! The trials that are finished, in `trials.json`.
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +7,8 @@ use std::time::Duration;
 use ncs_eval::tuning::TuningTrial;
 use ncs_model::tensor_file;
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 /// Finished trials, and of which run file they are.
 #[derive(Debug, Deserialize, Serialize)]
@@ -20,7 +21,7 @@ pub(super) struct Record {
 
 impl Record {
     /// The record of a folder, empty where there is none.
-    pub(super) fn open(folder: &Path, run_file: &str) -> Result<Record, Box<dyn Error>> {
+    pub(super) fn open(folder: &Path, run_file: &str) -> Result<Record, Error> {
         let path = folder.join("trials.json");
         let failed = |what: &str| {
             format!(
@@ -51,7 +52,7 @@ impl Record {
     }
 
     /// Adds a trial, on disk as well.
-    pub(super) fn add(&mut self, trial: TuningTrial) -> Result<(), Box<dyn Error>> {
+    pub(super) fn add(&mut self, trial: TuningTrial) -> Result<(), Error> {
         self.trials.push(trial);
         let text = serde_json::to_string_pretty(self)? + "\n";
         Ok(tensor_file::write_bytes(&self.path, text.as_bytes())?)
@@ -71,12 +72,12 @@ impl Record {
     /// Returns the best of a rung, one in `one_of` of the successful trials, best first; trial 0 is among them.
     pub(super) fn best(&self, rung: usize, one_of: usize) -> Vec<usize> {
         let trials = self.trials.iter().filter(|trial| trial.rung == rung);
-        let judged = trials.filter_map(|trial| Some((trial.number, trial.goodness?)));
-        let mut judged: Vec<(usize, f64)> = judged.collect();
-        judged.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let n = judged.len().div_ceil(one_of);
-        let has_untouched = judged.iter().any(|&(number, _)| number == 0);
-        let mut best: Vec<usize> = judged.iter().map(|&(number, _)| number).collect();
+        let scored = trials.filter_map(|trial| Some((trial.number, trial.validation_score?)));
+        let mut scored: Vec<(usize, f64)> = scored.collect();
+        scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let n = scored.len().div_ceil(one_of);
+        let has_untouched = scored.iter().any(|&(number, _)| number == 0);
+        let mut best: Vec<usize> = scored.iter().map(|&(number, _)| number).collect();
         best.truncate(n);
         if has_untouched && !best.contains(&0) {
             best.push(0);
@@ -89,11 +90,11 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn trial(number: usize, rung: usize, goodness: Option<f64>) -> TuningTrial {
+    fn trial(number: usize, rung: usize, validation_score: Option<f64>) -> TuningTrial {
         TuningTrial {
             number,
             rung,
-            goodness,
+            validation_score,
             seconds: 1.5,
             settings: vec![],
         }

@@ -149,26 +149,27 @@ const UNCHANGED: &str = "as it is";
 /// Returns, for each setting, the difference of the first rung's mean metric between its values, largest first.
 pub(super) fn effects(trials: &[TuningTrial]) -> Vec<TuningEffect> {
     let first = trials.iter().filter(|trial| trial.rung == 0);
-    let judged: Vec<(&TuningTrial, f64)> = first
-        .filter_map(|trial| Some((trial, trial.goodness?)))
+    let scored: Vec<(&TuningTrial, f64)> = first
+        .filter_map(|trial| Some((trial, trial.validation_score?)))
         .collect();
-    let keys = judged.iter().flat_map(|(trial, _)| &trial.settings);
+    let keys = scored.iter().flat_map(|(trial, _)| &trial.settings);
     let keys: BTreeSet<&str> = keys.map(|(key, _)| key.as_str()).collect();
     let effect = |setting: &str| {
-        let of_trial = |(trial, goodness): &(&'_ TuningTrial, f64)| {
+        let of_trial = |(trial, validation_score): &(&'_ TuningTrial, f64)| {
             let mut settings = trial.settings.iter();
             let own = settings.find(|(key, _)| key == setting);
-            (own.map(|(_, value)| value.clone()), *goodness)
+            (own.map(|(_, value)| value.clone()), *validation_score)
         };
-        let (changed, unchanged): (Vec<_>, Vec<_>) = judged
+        let (changed, unchanged): (Vec<_>, Vec<_>) = scored
             .iter()
             .map(of_trial)
             .partition(|(value, _)| value.is_some());
         let changed = changed.iter();
-        let changed = changed.filter_map(|(value, goodness)| Some((value.as_deref()?, *goodness)));
+        let changed = changed
+            .filter_map(|(value, validation_score)| Some((value.as_deref()?, *validation_score)));
         let unchanged: Vec<f64> = unchanged
             .into_iter()
-            .map(|(_, goodness)| goodness)
+            .map(|(_, validation_score)| validation_score)
             .collect();
         let mut levels = levels(changed.collect());
         if !unchanged.is_empty() {
@@ -209,7 +210,7 @@ fn levels(values: Vec<(&str, f64)>) -> Vec<TuningLevel> {
                 let own = values.iter().filter(|(text, _)| *text == value);
                 groups.push((
                     value.to_owned(),
-                    own.map(|&(_, goodness)| goodness).collect(),
+                    own.map(|&(_, validation_score)| validation_score).collect(),
                 ));
             }
         }
@@ -294,10 +295,10 @@ mod tests {
 
     #[test]
     fn the_setting_that_matters_most_comes_first() {
-        let trial = |number: usize, rate: &str, dim: &str, goodness| TuningTrial {
+        let trial = |number: usize, rate: &str, dim: &str, validation_score| TuningTrial {
             number,
             rung: 0,
-            goodness: Some(goodness),
+            validation_score: Some(validation_score),
             seconds: 1.0,
             settings: vec![
                 ("rate".to_owned(), rate.to_owned()),

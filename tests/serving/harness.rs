@@ -287,14 +287,20 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Reads one reply; an error where the connection ends before it.
-    pub(crate) fn reply(&mut self) -> std::io::Result<Reply> {
+    /// Reads the head of a reply.
+    pub(crate) fn head(&mut self) -> std::io::Result<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head)? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
+        Ok(head)
+    }
+
+    /// Reads one reply; an error where the connection ends before it.
+    pub(crate) fn reply(&mut self) -> std::io::Result<Reply> {
+        let head = self.head()?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ncs_features::hash::split_mix;
 use ncs_model::NetworkKind;
 
 use super::harness::{Connection, Reply, Server};
@@ -193,9 +194,14 @@ type Odd = (
 );
 
 #[rustfmt::skip]
-const ODD: [Odd; 64] = [
+const ODD: [Odd; 69] = [
     ("GET", "/", "", "", 404, "nothing at /"),
     ("GET", "/v1", "", "", 404, "nothing at"),
+    ("GET", "/v3", "", "", 404, "nothing at"),
+    ("GET", "/trace", "", "", 404, "nothing at"),
+    ("GET", "/v2/models/feed/else", "", "", 404, "nothing at"),
+    ("POST", "/v2/models/feed/trace/setting", "", "{}", 501, "start it with --otlp"),
+    ("GET", "/v2/models/%ff/ready", "", "", 400, "a model's name has"),
     ("GET", "/v2/model", "", "", 404, "nothing at"),
     ("GET", "//v2", "", "", 404, "nothing at"),
     ("GET", "/v2/health", "", "", 404, "nothing at"),
@@ -307,17 +313,43 @@ fn two_hundred_wrong_requests_are_refused_with_words() {
     server.post("/v2/rank", RANK).good();
 }
 
+#[test]
+fn paths_have_methods_and_may_end_with_a_slash() {
+    let (_folder, server) = server();
+    let check = |method: &str, path: &str, status: u16, allow: Option<&str>| {
+        let mut connection = Connection::open(server.http);
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        connection.send(request.as_bytes()).unwrap();
+        let head = connection.head().unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(head.starts_with(&expected), "{method} {path}: {head}");
+        let found = head.lines().find_map(|line| line.strip_prefix("allow: "));
+        assert_eq!(found, allow, "{method} {path}: {head}");
+    };
+    check("GET", "/v2", 200, None);
+    check("GET", "/v2/", 200, None);
+    check("HEAD", "/v2/health/live", 200, None);
+    check("GET", "/v2/health/ready/", 200, None);
+    check("GET", "/v2/models/stats", 200, None);
+    check("GET", "/v2/models/feed/", 200, None);
+    check("GET", "/v2/models/feed/versions/1/config", 200, None);
+    check("POST", "/v2/repository/index", 200, None);
+    check("POST", "/v2/health/live", 405, Some("GET,HEAD"));
+    check("GET", "/v2/models/feed/infer", 405, Some("POST"));
+    check(
+        "DELETE",
+        "/v2/models/feed/labels",
+        405,
+        Some("GET,HEAD,PUT"),
+    );
+}
+
 /// Draws, the same in every run.
 struct Draws(u64);
 
 impl Draws {
     fn below(&mut self, n: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        (split_mix(&mut self.0) % n as u64) as usize
     }
 
     /// A right request with some of its bytes changed, left out, doubled or replaced by another's.
@@ -370,9 +402,10 @@ fn ten_thousand_random_requests_leave_it_well() {
             early = server.memory();
         }
         let is_rank = draws.below(2) == 0;
-        let (path, valid) = match is_rank {
-            true => ("/v2/models/feed/rank", RANK),
-            false => ("/v2/models/feed/infer", INFER),
+        let (path, valid) = if is_rank {
+            ("/v2/models/feed/rank", RANK)
+        } else {
+            ("/v2/models/feed/infer", INFER)
         };
         let body = match draws.below(10) {
             0 => (0..draws.below(300))

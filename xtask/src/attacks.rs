@@ -123,9 +123,10 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
         println!("| {name} | {} | |", found.as_deref().unwrap_or("none"));
         harm.extend(found.map(|found| format!("{name}: {found}")));
     }
-    match harm.is_empty() {
-        true => Ok(()),
-        false => Err(harm.join("\n")),
+    if harm.is_empty() {
+        Ok(())
+    } else {
+        Err(harm.join("\n"))
     }
 }
 
@@ -251,9 +252,10 @@ impl Place {
     /// as not run.
     fn run(&self, script: &Script) -> Result<Option<String>, String> {
         let file = self.scripts.join(script.file).display().to_string();
-        let program = match script.file.ends_with(".sh") {
-            true => Path::new("sh"),
-            false => &self.python,
+        let program = if script.file.ends_with(".sh") {
+            Path::new("sh")
+        } else {
+            &self.python
         };
         let printed = self.output(program, &[&[file.as_str()], script.arguments].concat())?;
         let log = self.folder.join("attack/log").join(script.file);

@@ -46,9 +46,10 @@ fn step(root: &Path, command: &str) -> Result<TestCounts, String> {
         .wait()
         .map_err(|error| format!("`{command}`: {error}"))?;
     println!("== {command}: {status}, {} s", start.elapsed().as_secs());
-    match status.success() {
-        true => Ok(tests),
-        false => Err(format!("failed: {command}")),
+    if status.success() {
+        Ok(tests)
+    } else {
+        Err(format!("failed: {command}"))
     }
 }
 

@@ -197,9 +197,10 @@ fn step(command: &mut Command) -> Result<(), String> {
     println!("== {command:?}");
     let status = command.status();
     let status = status.map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("failed: {command:?}")),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("failed: {command:?}"))
     }
 }
 

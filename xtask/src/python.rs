@@ -60,9 +60,10 @@ pub(crate) fn step(command: &mut Command) -> Result<(), String> {
     let status = command
         .status()
         .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("failed: {command:?}")),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("failed: {command:?}"))
     }
 }
 

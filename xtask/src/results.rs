@@ -82,9 +82,12 @@ fn without_differences(text: &str) -> String {
 
 /// Moves every heading one level deeper, so that the document becomes a section of a larger one.
 fn one_heading_deeper(text: &str) -> String {
-    let line = |line: &str| match line.starts_with('#') {
-        true => format!("#{line}\n"),
-        false => format!("{line}\n"),
+    let line = |line: &str| {
+        if line.starts_with('#') {
+            format!("#{line}\n")
+        } else {
+            format!("{line}\n")
+        }
     };
     text.lines().map(line).collect()
 }

@@ -100,9 +100,10 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
             failures.extend(result.failures);
         }
     }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(format!("{} did harm, see above", failures.len())),
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} did harm, see above", failures.len()))
     }
 }
 
@@ -136,8 +137,9 @@ pub(crate) fn built(root: &Path) -> Result<PathBuf, String> {
         .current_dir(root)
         .status();
     let status = status.map_err(|error| format!("cannot run cargo: {error}"))?;
-    match status.success() {
-        true => Ok(root.join("target/release/ncs")),
-        false => Err("the program cannot be built".to_owned()),
+    if status.success() {
+        Ok(root.join("target/release/ncs"))
+    } else {
+        Err("the program cannot be built".to_owned())
     }
 }

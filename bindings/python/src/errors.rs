@@ -1,18 +1,14 @@
 //! Conversion of the library's errors into exceptions of the package: `NcsError` and its subclasses, with file, row
 //! and column.
 
-use std::error::Error;
-
 use ncs_export::ExportError;
-use ncs_features::{EncodeError, FitError};
+use ncs_features::EncodeError;
 use ncs_model::artifact::ArtifactError;
-use ncs_readers::arrow::KeepError;
-use ncs_readers::cache::CacheError;
-use ncs_readers::{LatestError, PrepareError, ReadError};
+use ncs_readers::ReadError;
 use ncs_serve::ApiError;
-use ncs_train::TrainError;
 use ncs4cvr::run_file::RunFileError;
-use ncs4cvr::scoring::{AbsentLabel, ModelError, NoScore};
+use ncs4cvr::scoring::{ModelError, NoScore};
+use ncs4cvr::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -99,15 +95,29 @@ impl Fault {
     }
 }
 
-impl From<Box<dyn Error>> for Failure {
-    fn from(error: Box<dyn Error>) -> Failure {
-        of(error.as_ref()).unwrap_or_else(|| Failure::new("NcsError", error.to_string()))
-    }
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Failure {
-        Failure::new("NcsError", text)
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match &error {
+            Error::RunFile(error) => return Fault::config(error).boxed(),
+            Error::NoScore(error) => return Fault::no_score(error).boxed(),
+            _ => {}
+        }
+        let text = error.to_string();
+        if let Some(read) = error.read_error() {
+            return Fault {
+                text,
+                ..Fault::read(read)
+            }
+            .boxed();
+        }
+        let class = match error.kind() {
+            ErrorKind::Config => "ConfigError",
+            ErrorKind::Data => "DataError",
+            ErrorKind::Model => "ModelError",
+            ErrorKind::Training => "TrainingError",
+            ErrorKind::Other => "NcsError",
+        };
+        Failure::new(class, text)
     }
 }
 
@@ -115,13 +125,14 @@ macro_rules! from_error {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Failure {
-                Failure::from(Box::<dyn Error>::from(error))
+                Failure::from(Error::from(error))
             }
         }
     )*};
 }
 
 from_error!(
+    String,
     ModelError,
     ReadError,
     RunFileError,
@@ -130,52 +141,3 @@ from_error!(
     ExportError,
     ApiError
 );
-
-/// Returns the failure for an error of a known type, or `None` for other types.
-fn of(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let text = error.to_string();
-    if let Some(error) = error.downcast_ref::<RunFileError>() {
-        return Some(Fault::config(error).boxed());
-    }
-    if let Some(error) = error.downcast_ref::<NoScore>() {
-        return Some(Fault::no_score(error).boxed());
-    }
-    if let Some(error) = read_error(error) {
-        let read = Fault::read(error);
-        return Some(Fault { text, ..read }.boxed());
-    }
-    let is = |class| Some(Failure::new(class, &text));
-    if error.is::<PrepareError>() || error.is::<LatestError>() || error.is::<EncodeError>() {
-        return is("DataError");
-    }
-    if error.is::<FitError>() || error.is::<CacheError>() || error.is::<KeepError>() {
-        return is("DataError");
-    }
-    if error.is::<ApiError>() {
-        return is("DataError");
-    }
-    if error.is::<ExportError>() || error.is::<ModelError>() || error.is::<ArtifactError>() {
-        return is("ModelError");
-    }
-    if error.is::<TrainError>() {
-        return is("TrainingError");
-    }
-    None
-}
-
-/// Returns the [`ReadError`] that an error is or contains.
-fn read_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ReadError> {
-    if let Some(AbsentLabel { error, .. }) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(PrepareError::Read(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(KeepError::Read(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(LatestError::Read(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    error.downcast_ref()
-}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ncs_export::EXTERNAL_OVER;
 use ncs_features::{Encoder, IdSpace};
 use ncs_model::artifact::Artifact;
-use ncs_model::{Mask, Workspace};
+use ncs_model::{Mask, Precision, Workspace};
 use ncs_serve::version::Version;
 use ncs4cvr::commands::{export as export_verb, inspect};
 use ncs4cvr::scoring::{self, EvaluationListener, LoadedModel};
@@ -170,12 +170,19 @@ impl Model {
         work::run(py, |stop| {
             let mut encoded = data.rows()?.encoded(self.encoder(), false, &[])?;
             self.with_pass(threads, |pass| {
-                scoring::score(&self.loaded, &mut encoded, pass, stop, |_, scores| {
-                    for (all, scores) in all.iter_mut().zip(scores) {
-                        all.extend(scores);
-                    }
-                    Ok(())
-                })
+                scoring::score(
+                    &self.loaded,
+                    &mut encoded,
+                    pass,
+                    Precision::Single,
+                    stop,
+                    |_, scores| {
+                        for (all, scores) in all.iter_mut().zip(scores) {
+                            all.extend(scores);
+                        }
+                        Ok(())
+                    },
+                )
             })?;
             Ok(())
         })?;

@@ -88,7 +88,7 @@ pub(crate) fn rank(
             ..RankQuery::default()
         };
         let found = version.score(&mut query, false, &mut scratch)?;
-        for (all, some) in scores.iter_mut().zip(found.said) {
+        for (all, some) in scores.iter_mut().zip(found.calibrated) {
             all.extend(some);
         }
     }

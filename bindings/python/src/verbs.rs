@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 use ncs4cvr::arguments::{Arguments, Command};
 use ncs4cvr::commands::{init as init_verb, synth as synth_verb};
-use ncs4cvr::compare::{self as comparisons, Manner};
+use ncs4cvr::compare::{self as comparisons, CompareOptions};
 use ncs4cvr::{program, tune as tune_verb};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
@@ -89,9 +89,9 @@ pub(crate) fn compare(
         let Command::Compare(arguments) = parsed("compare", arguments)? else {
             return Err(other("compare"));
         };
-        let manner = Manner::of(&arguments);
+        let options = CompareOptions::of(&arguments);
         let progress = progress(watched.as_ref());
-        let compared = comparisons::run(&arguments.file, &arguments.out, manner, progress, stop)?;
+        let compared = comparisons::run(&arguments.file, &arguments.out, options, progress, stop)?;
         Ok((to_json::text(&compared.comparison)?, compared.failed))
     })?;
     Ok((to_json::to_python(py, &value)?, failed))

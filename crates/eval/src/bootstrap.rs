@@ -83,10 +83,8 @@ impl RankedRows {
 
     fn resampled_auc(&self, stream: &mut u64) -> Option<f64> {
         let rows = self.keys.iter().zip(&self.positive);
-        let masses = |positive: bool, times: f64| match positive {
-            true => (times, 0.0),
-            false => (0.0, times),
-        };
+        let masses =
+            |positive: bool, times: f64| if positive { (times, 0.0) } else { (0.0, times) };
         if self.group_of.is_empty() {
             return area(rows.map(|(key, &positive)| (key, masses(positive, poisson(stream)))));
         }

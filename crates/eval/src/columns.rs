@@ -96,9 +96,10 @@ impl PartColumns {
             thousands(column.values),
             number(least),
             number(most),
-            match is_clipped_mostly(column) {
-                true => "; the column's unit or scale may have changed",
-                false => "",
+            if is_clipped_mostly(column) {
+                "; the column's unit or scale may have changed"
+            } else {
+                ""
             },
         ))
     }

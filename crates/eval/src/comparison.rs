@@ -261,7 +261,8 @@ pub enum Verdict {
     /// Significantly worse.
     Worse,
     /// Not significant: no difference was shown, which does not show that there is none.
-    NotSeparable,
+    #[serde(rename = "not_separable")]
+    NotSignificant,
     /// A single seed: no test is possible.
     TooFewSeeds,
 }
@@ -279,7 +280,7 @@ pub struct ChanceResult {
     pub p_value: Option<f64>,
     /// p-value after Holm's correction over the methods.
     pub adjusted: Option<f64>,
-    /// `Better` or `NotSeparable`; `TooFewSeeds` for a single seed.
+    /// `Better` or `NotSignificant`; `TooFewSeeds` for a single seed.
     pub verdict: Verdict,
 }
 
@@ -297,7 +298,8 @@ pub struct SummaryRow {
     /// Number of data sets on which it is worse.
     pub worse: usize,
     /// Number of data sets without a significant difference.
-    pub not_separable: usize,
+    #[serde(rename = "not_separable")]
+    pub not_significant: usize,
     /// Number of data sets with too few seeds.
     pub no_verdict: usize,
 }

@@ -232,14 +232,15 @@ fn check_length(
     found: usize,
     expected: usize,
 ) -> Result<(), PredictionError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(PredictionError::Length {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(PredictionError::Length {
             task: task.name.clone(),
             column,
             found,
             expected,
-        }),
+        })
     }
 }
 
@@ -316,9 +317,10 @@ impl TaskPredictions {
             ece: calibration::expected_calibration_error(&self.calibration_bins(settings.binning)),
             ..TaskMetrics::default()
         };
-        match self.binary {
-            true => self.binary_metrics(counts, groups, &settings.resampling),
-            false => self.ratio_metrics(counts),
+        if self.binary {
+            self.binary_metrics(counts, groups, &settings.resampling)
+        } else {
+            self.ratio_metrics(counts)
         }
     }
 

@@ -122,18 +122,20 @@ impl MeanError {
         let weights: f64 = parts.iter().map(weight).sum();
         MeanError {
             deviation: variance.sqrt(),
-            degrees_of_freedom: match weights > 0.0 {
-                true => variance.powi(2) / weights,
-                false => f64::INFINITY,
+            degrees_of_freedom: if weights > 0.0 {
+                variance.powi(2) / weights
+            } else {
+                f64::INFINITY
             },
         }
     }
 
     /// Returns the t interval around `mean`.
     pub fn interval(&self, mean: f64, confidence: f64) -> [f64; 2] {
-        let half = match self.deviation > 0.0 {
-            true => t_quantile(0.5 + confidence / 2.0, self.degrees_of_freedom) * self.deviation,
-            false => 0.0,
+        let half = if self.deviation > 0.0 {
+            t_quantile(0.5 + confidence / 2.0, self.degrees_of_freedom) * self.deviation
+        } else {
+            0.0
         };
         [mean - half, mean + half]
     }
@@ -183,9 +185,10 @@ pub fn t_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
     let mut low = 0.0;
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        match t_within(middle, degrees_of_freedom) < within {
-            true => low = middle,
-            false => high = middle,
+        if t_within(middle, degrees_of_freedom) < within {
+            low = middle
+        } else {
+            high = middle
         }
     }
     0.5 * (low + high)

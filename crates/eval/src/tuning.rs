@@ -25,7 +25,8 @@ pub struct TuningTrial {
     /// Rung, from 0; later rungs train longer.
     pub rung: usize,
     /// Validation score, higher is better; `None` if the training failed.
-    pub goodness: Option<f64>,
+    #[serde(rename = "goodness")]
+    pub validation_score: Option<f64>,
     /// Wall time in seconds.
     pub seconds: f64,
     /// Run-file keys and their values.

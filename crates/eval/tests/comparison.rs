@@ -89,7 +89,7 @@ fn a_method_far_above_the_noise_is_better_and_one_below_worse() {
     areas[1].iter_mut().for_each(|area| *area += 0.02);
     areas[2].iter_mut().for_each(|area| *area -= 0.02);
     let comparison = compare(areas.into_iter().map(runs).collect());
-    let expected = [Verdict::Better, Verdict::Worse, Verdict::NotSeparable];
+    let expected = [Verdict::Better, Verdict::Worse, Verdict::NotSignificant];
     assert_eq!(verdicts(&comparison), expected);
     let better = &comparison.data[0].differences[0];
     assert!(better.adjusted >= better.difference.p_value);
@@ -103,7 +103,7 @@ fn a_method_far_above_the_noise_is_better_and_one_below_worse() {
     );
     let counts = comparison.summary.iter();
     let counts: Vec<_> = counts
-        .map(|r| (r.better, r.worse, r.not_separable))
+        .map(|r| (r.better, r.worse, r.not_significant))
         .collect();
     assert_eq!(counts, [(1, 0, 0), (0, 1, 0), (0, 0, 1)]);
 }
@@ -298,13 +298,13 @@ fn noise_is_at_chance_level_and_signal_is_above() {
         (verdicts, sentences.cloned().collect::<Vec<_>>())
     };
     let (verdicts, sentences) = against_chance([0.0; 3]);
-    assert_eq!(verdicts, [Verdict::NotSeparable; 3]);
+    assert_eq!(verdicts, [Verdict::NotSignificant; 3]);
     assert_eq!(
         sentences,
         ["click AUC: not significantly above chance level"]
     );
     let (verdicts, sentences) = against_chance([1.0, 0.0, 1.0]);
-    let expected = [Verdict::Better, Verdict::NotSeparable, Verdict::Better];
+    let expected = [Verdict::Better, Verdict::NotSignificant, Verdict::Better];
     assert_eq!(verdicts, expected);
     assert_eq!(
         sentences,

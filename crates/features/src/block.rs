@@ -135,9 +135,10 @@ impl Texts {
             let mut ends = self.ends.iter();
             ends.all(|&end| text.is_char_boundary(end))
         };
-        match whole.is_ok_and(is_cut_well) {
-            true => None,
-            false => (0..self.len()).find(|&i| std::str::from_utf8(self.get(i)).is_err()),
+        if whole.is_ok_and(is_cut_well) {
+            None
+        } else {
+            (0..self.len()).find(|&i| std::str::from_utf8(self.get(i)).is_err())
         }
     }
 

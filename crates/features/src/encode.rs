@@ -82,9 +82,12 @@ impl Encoder {
     ) -> Result<Batch, EncodeError> {
         let n_tasks = self.schema.tasks.len();
         let fields = self.schema.fields.iter().enumerate();
-        let fields = fields.map(|(f, field)| match wanted(f) {
-            true => self.field(field, block),
-            false => Ok(FieldIds::default()),
+        let fields = fields.map(|(f, field)| {
+            if wanted(f) {
+                self.field(field, block)
+            } else {
+                Ok(FieldIds::default())
+            }
         });
         let mut batch = Batch {
             n_rows: block.n_rows,
@@ -122,9 +125,12 @@ impl Encoder {
             };
             let n_shared = rate.of.iter().filter(|&&of| in_context(of)).count();
             if (1..rate.of.len()).contains(&n_shared) {
-                let ids = |field: usize| match in_context(field) {
-                    true => (&context.fields[field], true),
-                    false => (&candidates.fields[field], false),
+                let ids = |field: usize| {
+                    if in_context(field) {
+                        (&context.fields[field], true)
+                    } else {
+                        (&candidates.fields[field], false)
+                    }
                 };
                 candidates.fields[f] = rate.encode(&self.schema, candidates.n_rows, ids);
             }

@@ -150,9 +150,10 @@ fn instead_of_text(found: &str) -> &'static str {
     let mut numbers = found.split(is_between).filter(|word| !word.is_empty());
     // The last may have been cut.
     let is_number = |word: &str| word.parse::<f64>().is_ok() || word.ends_with("...");
-    match numbers.clone().count() > 1 && numbers.all(is_number) {
-        true => NO_VECTORS,
-        false => "name it in the field's `missing`, or read the column as a category",
+    if numbers.clone().count() > 1 && numbers.all(is_number) {
+        NO_VECTORS
+    } else {
+        "name it in the field's `missing`, or read the column as a category"
     }
 }
 
@@ -160,9 +161,10 @@ const NO_COMMAS: &str = "a number has a point before its decimals and nothing be
                          1234.5: write the column so, or read it as a category";
 
 fn instead_of_many(fractions: bool) -> &'static str {
-    match fractions {
-        true => NO_VECTORS,
-        false => "a feature that is a list needs kind = \"list\"",
+    if fractions {
+        NO_VECTORS
+    } else {
+        "a feature that is a list needs kind = \"list\""
     }
 }
 

@@ -195,9 +195,10 @@ impl<'de> Visitor<'de> for CellSeed {
     type Value = Cell<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.in_list {
-            true => "a string, a number or a boolean in a list",
-            false => "a string, a number, a boolean, null or a list of these",
+        f.write_str(if self.in_list {
+            "a string, a number or a boolean in a list"
+        } else {
+            "a string, a number, a boolean, null or a list of these"
         })
     }
 

@@ -232,12 +232,13 @@ impl Rate {
             && self.of.iter().all(is_category)
             && self.measure.is_sound(schema.tasks.len())
             && !self.scale.knots.is_empty();
-        match fits {
-            true => Ok(()),
-            false => Err(format!(
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
                 "past rate \"{}\" is none of categories and a task",
                 schema.fields[place].name
-            )),
+            ))
         }
     }
 }

@@ -15,10 +15,7 @@ pub fn name(name: &str) -> Cow<'_, str> {
     let is_plain = quoted.len() == name.len() + 2
         && !name.is_empty()
         && !name.contains(|c: char| c.is_whitespace() || c == ',');
-    match is_plain {
-        true => name.into(),
-        false => quoted.into(),
-    }
+    if is_plain { name.into() } else { quoted.into() }
 }
 
 /// Returns the start of a name, up to the displayed length, for computing similarity.

@@ -113,9 +113,10 @@ fn with_fill(plan: NumericPlan, fill: f64, n: usize) -> (Schema, Vec<f32>) {
     let n_rows = numbers.len();
     let batch = encoder.encode_features(&Block { n_rows, columns }).unwrap();
     let field = &batch.fields[0];
-    let z = match field.weights.is_empty() {
-        true => field.ids.iter().map(|&id| id as f32).collect(),
-        false => field.weights.iter().step_by(2).copied().collect(),
+    let z = if field.weights.is_empty() {
+        field.ids.iter().map(|&id| id as f32).collect()
+    } else {
+        field.weights.iter().step_by(2).copied().collect()
     };
     (schema, z)
 }

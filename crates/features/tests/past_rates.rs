@@ -321,9 +321,10 @@ fn a_pair_across_context_and_candidates_is_that_of_whole_rows() {
     let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for f in 3..schema.fields.len() {
         for row in 0..candidates.len() {
-            let found = match in_context(f) {
-                true => &context.fields[f].numbers[..],
-                false => &rest.fields[f].numbers[3 * row..3 * row + 3],
+            let found = if in_context(f) {
+                &context.fields[f].numbers[..]
+            } else {
+                &rest.fields[f].numbers[3 * row..3 * row + 3]
             };
             let expected = &whole.fields[f].numbers[3 * row..3 * row + 3];
             assert_eq!(bits(found), bits(expected), "{}", schema.fields[f].name);

@@ -75,7 +75,9 @@ pub use number::Real;
 pub use parameter_index::{ParameterGroup, ParameterIndex};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use resolved_ids::ResolvedIds;
-pub use scorer::{FrozenNetwork, RankBuffers, Ranker, Scorer};
+pub use scorer::{
+    FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, RankBuffers, Ranker, Scorer,
+};
 pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};

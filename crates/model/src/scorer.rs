@@ -2,6 +2,7 @@
 
 mod branch;
 mod common;
+mod precision;
 mod ranking;
 mod self_test;
 mod split;
@@ -19,6 +20,7 @@ use crate::workspace::Workspace;
 use ncs_features::{Batch, IdSpace, Schema};
 use std::sync::Arc;
 
+pub use precision::{HALF_TOLERANCE, HalfError, Precision};
 pub use ranking::{RankBuffers, Ranker};
 
 /// A frozen model.

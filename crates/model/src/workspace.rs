@@ -66,6 +66,11 @@ impl<R: Real> Workspace<R> {
         }
     }
 
+    /// Returns the number of threads.
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
     /// Returns the logits of head number `head`, counted over the subnets of the last pass in their order; one
     /// for each row that its subnet ran on.
     pub fn logits(&self, head: usize) -> Vec<f64> {

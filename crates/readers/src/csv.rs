@@ -97,9 +97,10 @@ impl Csv {
             format!("{found} fields where {wanted} belong; look at its quotes and separators");
         rows.break_row(Some(self.records.line()), &what);
         // A quote that opens by mistake takes other rows with it, up to the next quote.
-        match n_lines > 1 && self.rows_in_record() > 0 {
-            true => self.records.consume_first_line(),
-            false => self.records.consume(),
+        if n_lines > 1 && self.rows_in_record() > 0 {
+            self.records.consume_first_line()
+        } else {
+            self.records.consume()
         }
     }
 

@@ -117,9 +117,10 @@ impl Encoded {
         };
         self.rows_read += (rows.block.n_rows + rows.broken.len()) as u64;
         let block = &rows.block;
-        let batch = match self.with_labels {
-            true => self.encoder.encode(block),
-            false => self.encoder.encode_features(block),
+        let batch = if self.with_labels {
+            self.encoder.encode(block)
+        } else {
+            self.encoder.encode_features(block)
         };
         match batch {
             Ok(batch) => Ok(Some((rows, batch))),
@@ -131,9 +132,10 @@ impl Encoded {
 /// Returns the columns to read: those of the features, those of labels if requested, and those to keep.
 fn columns(encoder: &Encoder, with_labels: bool, keep: &[String]) -> Vec<String> {
     let schema = encoder.schema();
-    let mut columns = match with_labels {
-        true => columns_read(&schema.fields, &schema.tasks, schema.group.as_ref()),
-        false => columns_read(&schema.fields, &[], None),
+    let mut columns = if with_labels {
+        columns_read(&schema.fields, &schema.tasks, schema.group.as_ref())
+    } else {
+        columns_read(&schema.fields, &[], None)
     };
     let is_new = |name: &&String| !columns.contains(name);
     let more: Vec<String> = keep.iter().filter(is_new).cloned().collect();

@@ -42,9 +42,10 @@ pub fn folders_passed_over(patterns: &[String], root: &Path) -> Result<Option<St
     let mut found: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
         let path = root.join(pattern);
-        let named = match path.exists() {
-            true => vec![path],
-            false => globbed(pattern, root)?,
+        let named = if path.exists() {
+            vec![path]
+        } else {
+            globbed(pattern, root)?
         };
         for folder in named.iter().filter(|path| path.is_dir()) {
             found.extend(not_looked_into(folder)?);
@@ -194,9 +195,10 @@ fn entries(folder: &Path) -> walkdir::IntoIter {
 fn readable(entry: Result<DirEntry, walkdir::Error>) -> Result<Option<DirEntry>, ReadError> {
     entry.map(Some).or_else(|error| {
         let name = error.path().and_then(Path::file_name);
-        match name.is_some_and(is_hidden) {
-            true => Ok(None),
-            false => Err(walk_error(&error)),
+        if name.is_some_and(is_hidden) {
+            Ok(None)
+        } else {
+            Err(walk_error(&error))
         }
     })
 }
@@ -287,9 +289,10 @@ fn globbed(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
 
 /// Returns the entries of a folder for whose name `is_named` returns true; empty if it is not a folder.
 fn named(folder: &Path, is_named: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, ReadError> {
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
     };
     if !folder.is_dir() {
         return Ok(Vec::new());

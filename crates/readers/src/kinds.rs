@@ -102,9 +102,10 @@ fn zeros(start: &[u8]) -> f64 {
     let by_parity = (first + third).max(second + fourth);
     let is_utf_16 = by_parity * 10 >= all * 9;
     let is_utf_32 = all * 20 > start.len() * 11;
-    match is_utf_16 || is_utf_32 {
-        true => all as f64 / start.len().max(1) as f64,
-        false => 0.0,
+    if is_utf_16 || is_utf_32 {
+        all as f64 / start.len().max(1) as f64
+    } else {
+        0.0
     }
 }
 

@@ -87,9 +87,10 @@ impl Parquet {
     fn read_block(&mut self) -> Result<Option<(Block, Vec<BrokenRow>)>, ParquetError> {
         if !self.next_group()? {
             let claimed = self.file.metadata().file_metadata().num_rows().max(0) as usize;
-            return match self.rows_done as usize == claimed {
-                true => Ok(None),
-                false => Err(too_few(self.rows_done as usize, claimed)),
+            return if self.rows_done as usize == claimed {
+                Ok(None)
+            } else {
+                Err(too_few(self.rows_done as usize, claimed))
             };
         }
         let sizes = self.decode()?;
@@ -166,11 +167,12 @@ impl Source for Parquet {
 fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> {
     let end = u64::try_from(start).ok().zip(u64::try_from(size).ok());
     let end = end.and_then(|(start, size)| start.checked_add(size));
-    match end.is_some_and(|end| end <= n_bytes) {
-        true => Ok(()),
-        false => Err(damaged(format!(
+    if end.is_some_and(|end| end <= n_bytes) {
+        Ok(())
+    } else {
+        Err(damaged(format!(
             "a column is said to be {size} bytes from byte {start} on, in a file of {n_bytes} bytes"
-        ))),
+        )))
     }
 }
 

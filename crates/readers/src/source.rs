@@ -264,9 +264,10 @@ fn named(what: &str) -> Option<String> {
 /// Returns `; relative paths start at /logs` if `pattern` is relative and `root` is not empty; otherwise an
 /// empty text.
 fn starting_at(pattern: &str, root: &Path) -> String {
-    match Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
-        true => String::new(),
-        false => format!("; relative paths start at {}", root.display()),
+    if Path::new(pattern).is_absolute() || root.as_os_str().is_empty() {
+        String::new()
+    } else {
+        format!("; relative paths start at {}", root.display())
     }
 }
 
@@ -279,9 +280,12 @@ fn no_rows(files: u64) -> String {
 
 /// Returns a path for display, with control characters escaped.
 pub fn shown_path(path: &Path) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
     };
     path.to_string_lossy().chars().map(escaped).collect()
 }

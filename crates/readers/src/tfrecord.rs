@@ -51,21 +51,21 @@ impl TfRecord {
             return Err(self.cut_short(rows));
         }
         let crc = self.record.split_off(length as usize);
-        Ok(Some(
-            match masked_crc(&self.record).to_le_bytes()[..] == crc {
-                true => Record::Right,
-                false => Record::Damaged,
-            },
-        ))
+        Ok(Some(if masked_crc(&self.record).to_le_bytes()[..] == crc {
+            Record::Right
+        } else {
+            Record::Damaged
+        }))
     }
 
     fn pass_over(&mut self, n_bytes: u64, rows: u64) -> Result<Record, ReadError> {
         let mut limited = (&mut self.input).take(n_bytes);
         let n = io::copy(&mut limited, &mut io::sink())
             .map_err(|source| ReadError::reading(&self.path, rows, source))?;
-        match n == n_bytes {
-            true => Ok(Record::TooLong),
-            false => Err(self.cut_short(rows)),
+        if n == n_bytes {
+            Ok(Record::TooLong)
+        } else {
+            Err(self.cut_short(rows))
         }
     }
 

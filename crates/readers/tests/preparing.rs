@@ -198,9 +198,10 @@ fn a_stop_leaves_nothing_in_the_cache() {
         let mut last = None;
         let mut until = |now: Progress| {
             last = Some((now.stage, now.rows));
-            match now.stage == stage {
-                true => ControlFlow::Break(()),
-                false => GO,
+            if now.stage == stage {
+                ControlFlow::Break(())
+            } else {
+                GO
             }
         };
         let error = prepare(&plan, &schema(), &mut until).unwrap_err();

@@ -2,17 +2,18 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use std::fmt::Display;
 use tonic::{Code, Status};
 
 /// Error of a refused request: a kind, which fixes the codes, and a message that states what is wrong,
 /// where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
+#[error("{message}")]
 pub struct ApiError {
     /// Kind of the error.
     pub kind: ErrorKind,
     /// Message for the caller.
-    pub what: String,
+    pub message: String,
 }
 
 /// Maximum number of characters of an error message, including text of the caller that it repeats.
@@ -84,21 +85,34 @@ impl ErrorKind {
     }
 
     /// Returns an error of this kind with this message, cut to [`MAX_MESSAGE_CHARS`] characters.
-    pub fn error(self, what: impl Into<String>) -> ApiError {
-        let mut what = what.into();
-        if let Some((end, _)) = what.char_indices().nth(MAX_MESSAGE_CHARS) {
-            what.truncate(end);
-            what.push_str("...");
-            what.shrink_to_fit();
+    pub fn error(self, message: impl Into<String>) -> ApiError {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS) {
+            message.truncate(end);
+            message.push_str("...");
+            message.shrink_to_fit();
         }
-        ApiError { kind: self, what }
+        ApiError {
+            kind: self,
+            message,
+        }
     }
 }
 
 impl ApiError {
+    /// Returns the error of an invalid request.
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
+        ErrorKind::Invalid.error(message)
+    }
+
+    /// Returns this error with the place of what is wrong before its message.
+    pub(crate) fn at(self, place: impl Display) -> ApiError {
+        self.kind.error(format!("{place}: {}", self.message))
+    }
+
     /// Returns the JSON body of this error: `{"error": "..."}`.
     pub fn body(&self) -> Vec<u8> {
-        serde_json::json!({ "error": self.what })
+        serde_json::json!({ "error": self.message })
             .to_string()
             .into_bytes()
     }
@@ -110,20 +124,24 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(self.body().into());
         *response.status_mut() = self.kind.status();
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        let (name, value) = match self.kind {
-            ErrorKind::Overloaded => (header::RETRY_AFTER, "1"),
-            ErrorKind::Unauthenticated => (header::WWW_AUTHENTICATE, "Bearer"),
-            _ => return response,
+        let more = match self.kind {
+            ErrorKind::Overloaded => Some((header::RETRY_AFTER, "1")),
+            ErrorKind::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            _ => None,
         };
-        let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
+        if let Some((name, value)) = more {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        // For the telemetry.
+        response.extensions_mut().insert(self);
         response
     }
 }
 
 impl From<ApiError> for Status {
     fn from(refusal: ApiError) -> Status {
-        Status::new(refusal.kind.code(), refusal.what)
+        Status::new(refusal.kind.code(), refusal.message)
     }
 }
 
@@ -137,7 +155,7 @@ mod tests {
         assert_eq!(refusal.body(), br#"{"error":"the queue is full (\"64\")"}"#);
         let status = Status::from(refusal.clone());
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(status.message(), refusal.what);
+        assert_eq!(status.message(), refusal.message);
         let response = refusal.into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");

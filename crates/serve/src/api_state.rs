@@ -13,11 +13,11 @@ use crate::service::Service;
 use crate::version::Version;
 use crate::wire::infer::model_selector;
 use crate::words::shown;
-use http::HeaderMap;
-use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 /// Name of the server in its metadata response.
@@ -61,11 +61,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Reads the caller's credentials and address from the head of its request.
-    pub fn of(head: &Parts) -> Caller {
+    /// Reads the caller's credentials and address from its request.
+    pub fn new(headers: &HeaderMap, extensions: &Extensions) -> Caller {
         Caller {
-            authorization: authorization(&head.headers),
-            address: head.extensions.get::<Peer>().map(|peer| peer.address.ip()),
+            authorization: authorization(headers),
+            address: extensions.get::<Peer>().map(|peer| peer.address.ip()),
         }
     }
 }
@@ -118,11 +118,12 @@ impl ApiState {
                 checked.await?
             }
         };
-        match is_valid {
-            true => Ok(()),
-            false => Err(ErrorKind::Unauthenticated.error(
+        if is_valid {
+            Ok(())
+        } else {
+            Err(ErrorKind::Unauthenticated.error(
                 "this call needs the server's token, in the header Authorization: Bearer TOKEN",
-            )),
+            ))
         }
     }
 
@@ -239,11 +240,11 @@ impl ApiState {
 /// # Errors
 /// It contains other characters than a name may have.
 pub fn check_name(name: &str) -> Result<(), ApiError> {
-    match is_name(name) {
-        true => Ok(()),
-        false => Err(ErrorKind::Invalid.error(
-            "a model's name has letters, digits, _, . and -, and does not begin with a dot",
-        )),
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(ErrorKind::Invalid
+            .error("a model's name has letters, digits, _, . and -, and does not begin with a dot"))
     }
 }
 
@@ -255,9 +256,7 @@ fn bearer(given: &str) -> Option<&str> {
 
 /// Compares two tokens in constant time for equal lengths.
 fn is_equal(given: &str, token: &str) -> bool {
-    let (given, token) = (given.as_bytes(), token.as_bytes());
-    let differs = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
-    given.len() == token.len() && differs == 0
+    given.as_bytes().ct_eq(token.as_bytes()).into()
 }
 
 /// Parses gRPC's header `grpc-timeout`: up to eight digits and a unit.

@@ -1,14 +1,13 @@
 //! Worker threads, which keep heavy computation off the async threads.
 
 use crate::api_error::{ApiError, ErrorKind};
+use crate::background::Background;
 use crate::queue::{Queue, Weight};
 use ncs_model::{RankBuffers, Workspace};
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Scratch memory of a worker thread: buffers that grow to the largest request and are reused.
 #[derive(Debug)]
@@ -36,13 +35,13 @@ impl WorkerScratch {
     /// # Errors
     /// The deadline has passed.
     pub fn check_time(&self) -> Result<(), ApiError> {
-        match self
+        if self
             .deadline
             .is_some_and(|deadline| Instant::now() >= deadline)
         {
-            true => Err(ErrorKind::Late.error("the deadline of the request has passed")),
-            false => Ok(()),
+            return Err(ErrorKind::Late.error("the deadline of the request has passed"));
         }
+        Ok(())
     }
 }
 
@@ -56,10 +55,7 @@ impl Default for WorkerScratch {
 pub type Job = Box<dyn FnOnce(&mut WorkerScratch) + Send>;
 
 /// Worker threads, each with its scratch memory, and their queue.
-pub struct Workers {
-    queue: Arc<Queue<Job>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
+pub struct Workers(Background<Job>);
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,20 +72,8 @@ impl Workers {
     /// # Errors
     /// A thread cannot be created.
     pub fn start(n_threads: usize, waiting: usize) -> io::Result<Workers> {
-        let queue = Arc::new(Queue::new(Weight::counted(waiting)));
-        let thread = |number| {
-            let queue = queue.clone();
-            let name = format!("compute {number}");
-            let thread = std::thread::Builder::new().name(name);
-            thread.spawn(move || work(&queue))
-        };
-        let threads = (0..n_threads.max(1))
-            .map(thread)
-            .collect::<Result<_, _>>()?;
-        Ok(Workers {
-            queue,
-            threads: Mutex::new(threads),
-        })
+        let threads = (0..n_threads.max(1)).map(|number| (format!("compute {number}"), work));
+        Background::start(Weight::counted(waiting), threads).map(Workers)
     }
 
     /// Queues a job.
@@ -97,46 +81,24 @@ impl Workers {
     /// # Errors
     /// The queue is full: [`ErrorKind::Overloaded`]; the job is dropped.
     pub fn submit(&self, job: Job) -> Result<(), ApiError> {
+        let queue = &self.0.queue;
         let full = |_| {
             ErrorKind::Overloaded.error(format!(
                 "the queue is full ({} waiting, the maximum of this server); try again in a moment",
-                self.queue.limit().count
+                queue.limit().count
             ))
         };
-        self.queue.push(job, Weight::counted(1)).map_err(full)
+        queue.push(job, Weight::counted(1)).map_err(full)
     }
 
     /// Returns the number of queued jobs.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.0.queue.len()
     }
 
     /// Closes the queue and waits until `deadline` for the threads to finish it. Returns true if they did.
     pub fn stop(&self, deadline: Instant) -> bool {
-        self.queue.close();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        // Jobs that panic are caught in `work`.
-        threads
-            .drain(..)
-            .all(|thread| finished_by(&thread, deadline))
-    }
-}
-
-/// Waits for a thread to end, until `deadline` at most, so that a stuck thread cannot block the shutdown.
-/// Returns true if it ended.
-pub(crate) fn finished_by(thread: &JoinHandle<()>, deadline: Instant) -> bool {
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        self.queue.close();
+        self.0.stop(deadline)
     }
 }
 
@@ -157,6 +119,7 @@ fn work(queue: &Queue<Job>) {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use std::time::Duration;
 
     #[test]
     fn a_panic_costs_one_job_and_a_full_queue_refuses() {

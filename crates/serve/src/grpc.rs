@@ -69,9 +69,10 @@ pub(crate) fn no_service(path: &str) -> ApiError {
 
 /// Converts an error to a response in the protocol of the caller.
 pub(crate) fn refusal(headers: &HeaderMap, refusal: ApiError) -> Response {
-    match is_grpc(headers) {
-        true => refused(refusal),
-        false => refusal.into_response(),
+    if is_grpc(headers) {
+        refused(refusal)
+    } else {
+        refusal.into_response()
     }
 }
 
@@ -242,7 +243,7 @@ impl ApiState {
         {
             Err(refusal) if refusal.kind != ErrorKind::Internal => {
                 let response = ModelStreamInferResponse {
-                    error_message: refusal.what,
+                    error_message: refusal.message,
                     infer_response: Some(ModelInferResponse {
                         id: id.get().cloned().unwrap_or_default(),
                         ..ModelInferResponse::default()

@@ -83,9 +83,10 @@ impl TokenThrottle {
         if addresses.len() >= MAX_ADDRESSES {
             addresses.retain(|_, permits| Arc::strong_count(permits) > 1);
         }
-        let address = match addresses.len() < MAX_ADDRESSES {
-            true => address.map(network),
-            false => None,
+        let address = if addresses.len() < MAX_ADDRESSES {
+            address.map(network)
+        } else {
+            None
         };
         let permits = || {
             Arc::new(Permits {
@@ -111,12 +112,13 @@ struct Waiting<'a>(&'a Permits);
 impl Waiting<'_> {
     fn begin(permits: &Permits) -> Result<Waiting<'_>, ApiError> {
         let waits = Waiting(permits);
-        match permits.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            true => Ok(waits),
-            false => Err(ErrorKind::Overloaded.error(
+        if permits.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
+            Ok(waits)
+        } else {
+            Err(ErrorKind::Overloaded.error(
                 "too many tokens from this address wait to be checked; wrong ones are rate-limited: try again \
                  in a moment",
-            )),
+            ))
         }
     }
 }

@@ -17,10 +17,9 @@ use crate::api_state::{ApiState, Caller, EXTENSIONS, SERVER, check_name};
 use crate::body;
 use crate::body::BodyLimits;
 use crate::budget::Share;
-use crate::grpc;
 use crate::rank_request::{ModelSelector, RankQuery, RankScores, VersionSelector};
 use crate::registry::Labels;
-use crate::service::RequestContext;
+use crate::service::{RequestContext, Service};
 use crate::telemetry::{Call, Protocol, Stage};
 use crate::wire::infer::{InferQuery, model_selector};
 use crate::wire::{Accepts, infer_json, rank_json};
@@ -29,11 +28,12 @@ use answers::{EncodedResponse, json, text};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
-use path::{ModelPath, Path};
+use http::{HeaderMap, HeaderValue};
+use path::{ModelPath, not_allowed, not_found};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json as value;
 use std::collections::HashMap;
@@ -45,79 +45,188 @@ const MAX_SMALL_BYTES: usize = 64 << 10;
 /// Header with the number of bytes at the start of a body that are JSON.
 const JSON_LENGTH: &str = "inference-header-content-length";
 
-/// Routes of a port.
+/// The result of a handler.
+type Answer = Result<Response, ApiError>;
+
+/// Routes of a port. Every path may end with a slash; every error is JSON.
 pub fn router(api: ApiState) -> Router {
-    // A single handler, so that every path, method and error gets a JSON response.
-    Router::new().fallback(handle).with_state(api)
+    let mut router = Router::new().fallback(not_found);
+    let mut add = |path: &str, allowed: &'static str, methods: MethodRouter<ApiState>| {
+        let refuse = move |state, method, uri| not_allowed(allowed, state, method, uri);
+        let methods = methods.fallback(refuse);
+        let with_slash = format!("{path}/");
+        let routed = std::mem::take(&mut router).route(path, methods.clone());
+        router = routed.route(&with_slash, methods);
+    };
+    // The service reports rank and infer requests itself, with more detail.
+    let reported = |call, methods: MethodRouter<ApiState>| {
+        methods.route_layer(from_fn_with_state((api.clone(), call), report))
+    };
+    add("/metrics", "GET", reported(Call::Metrics, get(metrics)));
+    add("/v2", "GET", reported(Call::Metadata, get(server)));
+    add("/v2/health/live", "GET", reported(Call::Live, get(live)));
+    add("/v2/health/ready", "GET", reported(Call::Ready, get(ready)));
+    add("/v2/rank", "POST", post(rank_any));
+    let all_statistics = reported(Call::ModelStatistics, get(all_statistics));
+    add("/v2/models/stats", "GET", all_statistics);
+    for of in [
+        "/v2/models/{model}",
+        "/v2/models/{model}/versions/{version}",
+    ] {
+        let mut add = |path: &str, allowed, methods| add(&format!("{of}{path}"), allowed, methods);
+        add("", "GET", reported(Call::ModelMetadata, get(model)));
+        add(
+            "/ready",
+            "GET",
+            reported(Call::ModelReady, get(model_ready)),
+        );
+        add("/config", "GET", reported(Call::ModelConfig, get(config)));
+        let statistics = reported(Call::ModelStatistics, get(statistics));
+        add("/stats", "GET", statistics);
+        add("/infer", "POST", post(infer));
+        add("/rank", "POST", post(rank));
+    }
+    let labels = reported(Call::Label, get(labels).put(set_labels));
+    add("/v2/models/{model}/labels", "GET or PUT", labels);
+    add(
+        "/v2/repository/index",
+        "POST",
+        reported(Call::Index, post(index)),
+    );
+    let of = "/v2/repository/models/{model}";
+    add(
+        &format!("{of}/load"),
+        "POST",
+        reported(Call::Load, post(load)),
+    );
+    add(
+        &format!("{of}/unload"),
+        "POST",
+        reported(Call::Unload, post(unload)),
+    );
+    router.with_state(api)
 }
 
-async fn handle(State(api): State<ApiState>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    if grpc::is_grpc(&head.headers) {
-        let context = RequestContext::now(Protocol::Grpc, Call::Other);
-        let refusal = grpc::no_service(head.uri.path());
-        return grpc::refusal(&head.headers, api.service.refuse(&context, refusal));
-    }
-    let path = match Path::parse(&head.method, head.uri.path()) {
-        Ok(path) => path,
-        Err(refusal) => {
-            let context = RequestContext::now(Protocol::Http, Call::Other);
-            return api.service.refuse(&context, refusal).into_response();
-        }
-    };
-    let call = path.call();
+/// Reports a call to the telemetry.
+async fn report(
+    State((api, call)): State<(ApiState, Call)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let context = RequestContext::now(Protocol::Http, call);
-    let answer = api.answer(path, &head, body).await;
-    if !matches!(call, Call::Rank | Call::Infer) {
-        // The service reports rank and infer requests itself, with more detail.
-        api.service.done(&context, answer.as_ref().err());
+    let mut response = next.run(request).await;
+    let refused = response.extensions_mut().remove::<ApiError>();
+    api.service.done(&context, refused.as_ref());
+    response
+}
+
+async fn live() -> Response {
+    json(&value!({ "live": true }))
+}
+
+async fn ready(State(api): State<ApiState>) -> Answer {
+    if !api.service.is_ready() {
+        let message = "not ready: models are loading, or the server is shutting down";
+        return Err(ErrorKind::Unavailable.error(message));
     }
-    answer.unwrap_or_else(IntoResponse::into_response)
+    Ok(json(&value!({ "ready": true })))
+}
+
+async fn server() -> Response {
+    json(&value!({
+        "name": SERVER,
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": EXTENSIONS,
+    }))
+}
+
+async fn metrics(State(api): State<ApiState>) -> Answer {
+    if api.admin.is_none() {
+        return Err(ErrorKind::NotFound.error("metrics are on the admin port, under /metrics"));
+    }
+    Ok(text(api.service.metrics()))
+}
+
+async fn model(State(api): State<ApiState>, of: ModelPath) -> Answer {
+    Ok(json(&api.describe(&of.model, of.version.as_deref())?))
+}
+
+async fn model_ready(State(api): State<ApiState>, of: ModelPath) -> Answer {
+    api.find(&of.model, of.version.as_deref())?;
+    Ok(json(&value!({ "ready": true })))
+}
+
+async fn config(State(api): State<ApiState>, of: ModelPath) -> Answer {
+    let description = api.describe(&of.model, of.version.as_deref())?;
+    Ok(json(&description.config_json()))
+}
+
+async fn statistics(State(api): State<ApiState>, of: ModelPath) -> Answer {
+    api.statistics(Some(&of.model), of.version.as_deref())
+}
+
+async fn all_statistics(State(api): State<ApiState>) -> Answer {
+    api.statistics(None, None)
+}
+
+async fn index(State(api): State<ApiState>, request: Request) -> Answer {
+    let options: Index = api.small(request).await?;
+    Ok(json(&api.index_of(options.ready.unwrap_or(false)).await?))
+}
+
+async fn load(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    let options: Load = api.admin_call(request).await?;
+    if options
+        .parameters
+        .is_some_and(|parameters| !parameters.is_empty())
+    {
+        return Err(ErrorKind::Unsupported
+            .error("models are loaded from their folders as they are; leave \"parameters\" out"));
+    }
+    api.run_blocking(move |service| service.repository.load(&of.model))
+        .await?;
+    Ok(json(&value!({})))
+}
+
+async fn unload(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    let Unload {} = api.admin_call(request).await?;
+    api.run_blocking(move |service| service.repository.unload(&of.model))
+        .await?;
+    Ok(json(&value!({})))
+}
+
+async fn labels(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    let caller = Caller::new(request.headers(), request.extensions());
+    api.check_admin(&caller).await?;
+    let model = api.service.repository.registry().model(Some(&of.model))?;
+    Ok(json(&model.labels))
+}
+
+async fn set_labels(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    let labels: Labels = api.admin_call(request).await?;
+    let set = move |service: &Service| {
+        service.repository.set_labels(&of.model, &labels)?;
+        Ok(labels)
+    };
+    Ok(json(&api.run_blocking(set).await?))
+}
+
+async fn rank_any(State(api): State<ApiState>, request: Request) -> Answer {
+    api.rank(None, request).await
+}
+
+async fn rank(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    let model = api.named(Call::Rank, &of)?;
+    api.rank(Some(model), request).await
+}
+
+async fn infer(State(api): State<ApiState>, of: ModelPath, request: Request) -> Answer {
+    api.named(Call::Infer, &of)?;
+    api.infer(of, request).await
 }
 
 impl ApiState {
-    async fn answer(&self, path: Path<'_>, head: &Parts, body: Body) -> Result<Response, ApiError> {
-        let headers = &head.headers;
-        match path {
-            Path::Infer(of) => self.infer(of, headers, body).await,
-            Path::Rank(of) => self.rank(of, headers, body).await,
-            Path::Live => Ok(json(&value!({ "live": true }))),
-            Path::Ready => match self.service.is_ready() {
-                true => Ok(json(&value!({ "ready": true }))),
-                false => Err(ErrorKind::Unavailable
-                    .error("not ready: models are loading, or the server is shutting down")),
-            },
-            Path::Server => Ok(json(&value!({
-                "name": SERVER,
-                "version": env!("CARGO_PKG_VERSION"),
-                "extensions": EXTENSIONS,
-            }))),
-            Path::Model(of) => Ok(json(&self.describe(of.model, of.version)?)),
-            Path::ModelReady(of) => {
-                self.find(of.model, of.version)?;
-                Ok(json(&value!({ "ready": true })))
-            }
-            Path::Config(of) => Ok(json(&self.describe(of.model, of.version)?.config_json())),
-            Path::Statistics(of) => self.statistics(of),
-            Path::Metrics => self.metrics(),
-            Path::Index => self.index(headers, body).await,
-            Path::Load(model) => self.load(model, head, body).await,
-            Path::Unload(model) => self.unload(model, head, body).await,
-            Path::Labels(model) => self.labels(model, head).await,
-            Path::SetLabels(model) => self.set_labels(model, head, body).await,
-        }
-    }
-
-    async fn rank(
-        &self,
-        of: Option<ModelPath<'_>>,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response, ApiError> {
-        let model = match of {
-            Some(of) => Some(self.named(Call::Rank, of)?),
-            None => None,
-        };
+    async fn rank(&self, model: Option<ModelSelector>, request: Request) -> Answer {
         let read = move |body: &[u8], accepts: &Accepts| {
             let mut query = rank_json::read(body, accepts)?;
             if let Some(model) = model {
@@ -131,24 +240,16 @@ impl ApiState {
                 json_length: None,
             })
         };
-        self.handle(Call::Rank, headers, body, read, respond).await
+        self.score(Call::Rank, request, read, respond).await
     }
 
-    async fn infer(
-        &self,
-        of: ModelPath<'_>,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response, ApiError> {
-        self.named(Call::Infer, of)?;
-        let refuse = |refusal| {
-            self.service
-                .refuse(&RequestContext::now(Protocol::Http, Call::Infer), refusal)
-        };
-        let json_length = json_length(headers).map_err(refuse)?;
-        let (model, version) = (of.model.to_owned(), of.version.map(str::to_owned));
+    async fn infer(&self, of: ModelPath, request: Request) -> Answer {
+        let json_length = json_length(request.headers()).map_err(|error| {
+            let context = RequestContext::now(Protocol::Http, Call::Infer);
+            self.service.refuse(&context, error)
+        })?;
         let read = move |body: &[u8], accepts: &Accepts| {
-            let path = (model.as_str(), version.as_deref());
+            let path = (of.model.as_str(), of.version.as_deref());
             let mut query = infer_json::read(body, json_length, path, accepts)?;
             Ok((std::mem::take(&mut query.rank), query))
         };
@@ -156,28 +257,28 @@ impl ApiState {
             let (body, json_length) = infer_json::respond(&answer, &query)?;
             Ok(EncodedResponse { body, json_length })
         };
-        self.handle(Call::Infer, headers, body, read, respond).await
+        self.score(Call::Infer, request, read, respond).await
     }
 
     /// Returns the model that a path names; a failure is reported to the telemetry.
-    fn named(&self, call: Call, of: ModelPath<'_>) -> Result<ModelSelector, ApiError> {
-        let selector = check_name(of.model).and_then(|()| model_selector(of.model, of.version));
-        selector.map_err(|refusal| {
-            self.service
-                .refuse(&RequestContext::now(Protocol::Http, call), refusal)
-        })
+    fn named(&self, call: Call, of: &ModelPath) -> Result<ModelSelector, ApiError> {
+        let named = check_name(&of.model);
+        let selector = named.and_then(|()| model_selector(&of.model, of.version.as_deref()));
+        let context = RequestContext::now(Protocol::Http, call);
+        selector.map_err(|error| self.service.refuse(&context, error))
     }
 
     /// Reads the body here; a worker does the rest.
-    async fn handle<X: Send + 'static>(
+    async fn score<X: Send + 'static>(
         &self,
         call: Call,
-        headers: &HeaderMap,
-        body: Body,
+        request: Request,
         read: impl FnOnce(&[u8], &Accepts) -> Result<(RankQuery, X), ApiError> + Send + 'static,
         respond: impl FnOnce(RankScores, X) -> Result<EncodedResponse, ApiError> + Send + 'static,
-    ) -> Result<Response, ApiError> {
+    ) -> Answer {
         let mut context = RequestContext::now(Protocol::Http, call);
+        let (head, body) = request.into_parts();
+        let headers = &head.headers;
         let begun = self.begin(&mut context, headers, body).await;
         let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&context, refusal))?;
         let limit = self.body.bytes;
@@ -210,11 +311,8 @@ impl ApiState {
         Ok((encoding, bytes))
     }
 
-    fn statistics(&self, of: Option<ModelPath<'_>>) -> Result<Response, ApiError> {
-        let versions = match of {
-            Some(of) => self.versions(Some(of.model), of.version)?,
-            None => self.versions(None, None)?,
-        };
+    fn statistics(&self, model: Option<&str>, version: Option<&str>) -> Answer {
+        let versions = self.versions(model, version)?;
         let versions = versions.iter();
         let all: Vec<serde_json::Value> = versions
             .map(|(model, version)| crate::description::statistics_json(model, version))
@@ -222,73 +320,20 @@ impl ApiState {
         Ok(json(&value!({ "model_stats": all })))
     }
 
-    fn metrics(&self) -> Result<Response, ApiError> {
-        match self.admin {
-            Some(_) => Ok(text(self.service.metrics())),
-            None => Err(ErrorKind::NotFound.error("metrics are on the admin port, under /metrics")),
-        }
-    }
-
-    async fn index(&self, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-        let options: Index = self.small(headers, body).await?;
-        let entries = self.index_of(options.ready.unwrap_or(false)).await?;
-        Ok(json(&entries))
-    }
-
-    async fn load(&self, model: &str, head: &Parts, body: Body) -> Result<Response, ApiError> {
-        self.check_admin(&Caller::of(head)).await?;
-        let options: Load = self.small(&head.headers, body).await?;
-        if options
-            .parameters
-            .is_some_and(|parameters| !parameters.is_empty())
-        {
-            return Err(ErrorKind::Unsupported.error(
-                "models are loaded from their folders as they are; leave \"parameters\" out",
-            ));
-        }
-        let model = model.to_owned();
-        self.run_blocking(move |service| service.repository.load(&model))
-            .await?;
-        Ok(json(&value!({})))
-    }
-
-    async fn unload(&self, model: &str, head: &Parts, body: Body) -> Result<Response, ApiError> {
-        self.check_admin(&Caller::of(head)).await?;
-        let Unload {} = self.small(&head.headers, body).await?;
-        let model = model.to_owned();
-        self.run_blocking(move |service| service.repository.unload(&model))
-            .await?;
-        Ok(json(&value!({})))
-    }
-
-    async fn labels(&self, model: &str, head: &Parts) -> Result<Response, ApiError> {
-        self.check_admin(&Caller::of(head)).await?;
-        let model = self.service.repository.registry().model(Some(model))?;
-        Ok(json(&model.labels))
-    }
-
-    async fn set_labels(
+    /// Checks the caller of an admin call, then reads its body.
+    async fn admin_call<T: DeserializeOwned + Default>(
         &self,
-        model: &str,
-        head: &Parts,
-        body: Body,
-    ) -> Result<Response, ApiError> {
-        self.check_admin(&Caller::of(head)).await?;
-        let labels: Labels = self.small(&head.headers, body).await?;
-        let model = model.to_owned();
-        let set = move |service: &crate::service::Service| {
-            service.repository.set_labels(&model, &labels)?;
-            Ok(labels)
-        };
-        Ok(json(&self.run_blocking(set).await?))
+        request: Request,
+    ) -> Result<T, ApiError> {
+        let caller = Caller::new(request.headers(), request.extensions());
+        self.check_admin(&caller).await?;
+        self.small(request).await
     }
 
     /// Reads a body that is an object or empty. It is small, so it is decoded and parsed here.
-    async fn small<T: DeserializeOwned + Default>(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<T, ApiError> {
+    async fn small<T: DeserializeOwned + Default>(&self, request: Request) -> Result<T, ApiError> {
+        let (head, body) = request.into_parts();
+        let headers = &head.headers;
         let encoding = body::Encoding::of(headers)?;
         let limits = BodyLimits {
             bytes: MAX_SMALL_BYTES.min(self.body.bytes),
@@ -387,9 +432,4 @@ pub(crate) fn plain_id(text: &str) -> Option<String> {
 /// Returns the header `traceparent`; it has 55 characters, more in future versions.
 pub(crate) fn plain_trace(text: &str) -> Option<String> {
     (text.len() <= crate::words::MAX_SHOWN).then(|| text.to_owned())
-}
-
-impl Path<'_> {
-    /// Methods allowed where a path requires GET.
-    pub(super) const GET: [Method; 2] = [Method::GET, Method::HEAD];
 }

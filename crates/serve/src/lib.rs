@@ -3,6 +3,7 @@
 
 pub mod api_error;
 pub mod api_state;
+mod background;
 pub mod body;
 pub mod budget;
 pub mod compute;

@@ -1,30 +1,32 @@
 //! Connections: a [`Port`] is bound, [`serve`] accepts its connections and passes their requests to a
 //! router, a [`Drain`] shuts them down gracefully.
 //!
-//! HTTP/1.1 and HTTP/2 share a port, with or without TLS; the first bytes select the protocol. Connections
-//! without a request are limited in time: see [`ConnectionLimits`]. Errors that the server sends before the
-//! router is called also have a JSON body `{"error": "..."}`, except over HTTP/2, where a bad stream is
-//! reset and a head that is too large gets 431 without a body.
+//! HTTP/1.1 and HTTP/2 share a port, with or without TLS; the first bytes select the protocol. hyper speaks
+//! both; ours are the limits that it does not have: of connections, of the time without a complete request
+//! ([`ConnectionLimits`]) and of a shutdown ([`Drain`]). hyper refuses a head that is not HTTP or too large
+//! with 400, 414 or 431 and an empty body (HTTP/2: it resets the stream) before the router is called.
 
 mod activity;
 mod connection;
 mod drain;
-mod peek;
 mod port;
-mod refused;
+mod stream;
 
 pub use drain::{Drain, DrainTimes};
 pub use port::{ListenError, Port, tls};
 
+use crate::api_error::ErrorKind;
 use crate::budget::Budget;
+use activity::ConnectionActivity;
 use axum::Router;
 use connection::ListenerContext;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use stream::WatchedStream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -62,8 +64,8 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Maximum bytes that a connection reads ahead of its requests: HTTP/1's buffer, or HTTP/2's window for all
-/// of its streams if there are many connections.
+/// Maximum bytes that a connection reads ahead of its requests: HTTP/2's window for all of its streams if
+/// there are many connections.
 pub const READ_AHEAD: usize = 64 << 10;
 
 /// Maximum bytes of other memory of a connection: its state, HPACK tables, TLS.
@@ -83,10 +85,6 @@ impl ConnectionLimits {
         self.connections.saturating_mul(each)
     }
 }
-
-/// Maximum number of headers of an HTTP/1 request. (hyper's default: any other number makes it allocate for
-/// each request.)
-const MAX_HEADERS: usize = 100;
 
 /// Maximum number of connections over the limit that get a response at the same time; more are closed
 /// without one.
@@ -108,7 +106,6 @@ pub struct Peer {
 #[derive(Debug, Default)]
 pub struct Counts {
     open: AtomicU64,
-    accepted: AtomicU64,
     refused: AtomicU64,
     slow: AtomicU64,
     failed: AtomicU64,
@@ -118,11 +115,6 @@ impl Counts {
     /// Returns the number of open connections.
     pub fn n_open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
-    }
-
-    /// Returns the number of accepted connections.
-    pub fn n_accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Returns the number of connections refused because the limit was reached.
@@ -237,7 +229,7 @@ impl Acceptor {
 
 /// Returns true if accepting failed for this connection only.
 fn is_transient(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
@@ -267,7 +259,6 @@ impl ConnectionSet {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return self.refuse(stream);
         };
-        self.context.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let context = self.context.clone();
         let peer = Peer {
             address,
@@ -290,13 +281,8 @@ impl ConnectionSet {
             return;
         }
         let limits = &self.context.limits;
-        let response = refused::over_the_limit(limits.connections);
-        let mut stream = peek::PeekStream::new(
-            stream,
-            activity::ConnectionActivity::new(),
-            limits.header_bytes,
-        )
-        .refusing();
+        let response = over_the_limit(limits.connections);
+        let mut stream = WatchedStream::new(stream, ConnectionActivity::new());
         let refusing = timeout(limits.header_time, async move {
             if stream.write_all(&response).await.is_ok() {
                 let _ = stream.shutdown().await;
@@ -336,6 +322,22 @@ impl ConnectionSet {
         let _ = timeout(ABORT_TIMEOUT, ended).await;
         Ended { n_aborted }
     }
+}
+
+/// Returns the response to a connection over the limit. It is HTTP/1; a peer that uses HTTP/2 sees its
+/// connection fail.
+fn over_the_limit(connections: usize) -> Vec<u8> {
+    let error = ErrorKind::Overloaded.error(format!(
+        "{connections} connections are open, the limit of this server; close idle ones, or try again \
+         later or elsewhere"
+    ));
+    let body = error.body();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
 }
 
 /// Logs the panic of a connection's task, which was raised while its response was sent.

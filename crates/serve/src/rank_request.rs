@@ -24,9 +24,6 @@ pub struct RankQuery {
     pub timeout: Option<Duration>,
 }
 
-/// Former name of [`RankQuery`]; tests/replay.rs uses it.
-pub type Question = RankQuery;
-
 /// Selection of a model and version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelSelector {

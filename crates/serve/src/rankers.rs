@@ -1,7 +1,7 @@
 //! Rankers of a model, one for each set of context fields in its requests.
 
 use crate::version::Version;
-use ncs_model::{Ranker, Scorer};
+use ncs_model::{Precision, Ranker, Scorer};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Maximum number of rankers. A client sends the same context columns every time, so there are few sets.
@@ -15,13 +15,15 @@ type Entry = (Vec<usize>, Option<Arc<Ranker>>);
 #[derive(Debug)]
 pub(crate) struct Rankers {
     scorer: Arc<Scorer>,
+    precision: Precision,
     entries: RwLock<Vec<Entry>>,
 }
 
 impl Rankers {
-    pub(crate) fn new(scorer: Arc<Scorer>) -> Rankers {
+    pub(crate) fn new(scorer: Arc<Scorer>, precision: Precision) -> Rankers {
         Rankers {
             scorer,
+            precision,
             entries: RwLock::default(),
         }
     }
@@ -40,7 +42,7 @@ impl Rankers {
         }
         // Built without the lock, since it takes a while; if two threads build it at once, one result is
         // kept.
-        let ranker = Ranker::new(&self.scorer, context).map(Arc::new);
+        let ranker = self.precision.ranker(&self.scorer, context).map(Arc::new);
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(ranker) = find(&entries, context) {
             return ranker;
@@ -60,7 +62,7 @@ impl Rankers {
 
 /// Returns an upper bound in bytes of all rankers of a version: its weights in several forms, for each set.
 pub(crate) fn max_bytes(version: &Version) -> usize {
-    const BYTES_PER_WEIGHT: usize = 16;
+    const BYTES_PER_WEIGHT: usize = 20;
     MAX_RANKERS * BYTES_PER_WEIGHT * version.scorer().n_dense()
 }
 

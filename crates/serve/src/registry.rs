@@ -68,23 +68,30 @@ impl Labels {
     ///
     /// # Errors
     /// The share is outside 0 to 1, or a shadow is listed twice.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), LabelsError> {
         let mut shadows = self.shadow.clone();
         shadows.sort_unstable();
         if let Some(pair) = shadows.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!(
-                "version {} is listed twice among the shadows",
-                pair[0]
-            ));
+            return Err(LabelsError::Twice(pair[0]));
         }
         match self.canary {
-            Some(canary) if !(0.0..=1.0).contains(&canary.share) => Err(format!(
-                "the canary's share is {}; it must be from 0 to 1",
-                canary.share
-            )),
+            Some(canary) if !(0.0..=1.0).contains(&canary.share) => {
+                Err(LabelsError::Share(canary.share))
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// Error of labels that contradict themselves.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum LabelsError {
+    /// A version is listed twice.
+    #[error("version {0} is listed twice among the shadows")]
+    Twice(u64),
+    /// The share is outside 0 to 1.
+    #[error("the canary's share is {0}; it must be from 0 to 1")]
+    Share(f64),
 }
 
 /// A model with its loaded versions.
@@ -128,9 +135,10 @@ impl Model {
                     return Ok((stable, label));
                 };
                 let user = user(&stable);
-                match user.is_some_and(|user| self.is_in_canary_share(&user, canary.share)) {
-                    true => Ok((self.number(canary.version)?, Some(CANARY))),
-                    false => Ok((stable, label)),
+                if user.is_some_and(|user| self.is_in_canary_share(&user, canary.share)) {
+                    Ok((self.number(canary.version)?, Some(CANARY)))
+                } else {
+                    Ok((stable, label))
                 }
             }
         }

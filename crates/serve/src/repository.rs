@@ -9,76 +9,27 @@
 //! The newest version is loaded, and those that `labels.json` names. If a version fails its checks, the
 //! versions being served are unchanged.
 
+mod folders;
+mod loading;
+
+pub use folders::{Source, SourceError, is_name};
+
 use crate::api_error::{ApiError, ErrorKind};
 use crate::registry::{Labels, Model, Registry};
+use crate::server::ServeError;
 use crate::version::Version;
+use folders::{Fingerprint, LABELS, is_model, labels, versions};
+use loading::Loading;
+use ncs_model::Precision;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant, SystemTime};
-
-const LABELS: &str = "labels.json";
+use std::time::{Duration, Instant};
 
 /// Maximum time that the thread that frees replaced versions waits for requests that still use them.
 const RETIRE: Duration = Duration::from_secs(60);
-
-/// A model's name and folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The model's name: letters, digits, `_`, `.` and `-`.
-    pub name: Arc<str>,
-    /// The folder.
-    pub folder: PathBuf,
-}
-
-impl Source {
-    /// Parses `NAME=DIR`, or `DIR`, whose last part becomes the name.
-    ///
-    /// # Errors
-    /// The name contains other characters, or there is no such folder.
-    pub fn parse(text: &str) -> Result<Source, String> {
-        let (name, folder) = match text.split_once('=') {
-            Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
-            None => {
-                let folder = PathBuf::from(text);
-                (name_of(&folder), folder)
-            }
-        };
-        if !is_name(&name) {
-            return Err(format!(
-                "{text}: \"{name}\" is not a valid model name (letters, digits, _, . and -); set one \
-                 with NAME=DIR"
-            ));
-        }
-        match folder.is_dir() {
-            true => Ok(Source {
-                name: name.into(),
-                folder,
-            }),
-            false => Err(format!("{}: no such folder", folder.display())),
-        }
-    }
-}
-
-/// Returns the last part of a path; for `DIR/model` as written by `ncs train`, the part before.
-fn name_of(folder: &Path) -> String {
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let own = folder.file_name().unwrap_or_default();
-    let outer = folder.parent().and_then(Path::file_name);
-    let name = match outer {
-        Some(outer) if own == "model" => outer,
-        _ => own,
-    };
-    name.to_string_lossy().into_owned()
-}
-
-/// Returns true if a text is a valid model name: it cannot escape a folder or inject a header.
-pub fn is_name(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    !text.is_empty() && text.len() <= 128 && !text.starts_with('.') && text.chars().all(is_plain)
-}
 
 /// State of a version in the protocol's index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,9 +43,6 @@ pub struct Entry {
     /// Reason why it is not ready.
     pub reason: String,
 }
-
-/// State of a folder: names, sizes and modification times of its files. A changed folder is loaded again.
-type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// A version that could not be loaded, or whose folder changed since and could not be loaded again.
 #[derive(Clone, Debug)]
@@ -116,6 +64,7 @@ pub trait Watcher: Send + Sync {
 /// Model folders and the versions loaded from them.
 pub struct Repository {
     sources: BTreeMap<Arc<str>, PathBuf>,
+    precision: Precision,
     registry: Registry,
     watcher: Box<dyn Watcher>,
     /// Versions that are no longer served, to be freed.
@@ -145,28 +94,30 @@ impl std::fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// Creates a repository of these folders; no model is loaded yet.
+    /// Creates a repository of these folders, whose models score in this precision; no model is loaded yet.
     ///
     /// # Errors
     /// Two models have the same name, or the thread cannot be created.
-    pub fn new(sources: Vec<Source>, watcher: Box<dyn Watcher>) -> Result<Repository, String> {
+    pub fn new(
+        sources: Vec<Source>,
+        precision: Precision,
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Repository, ServeError> {
         let mut by_name = BTreeMap::new();
         for Source { name, folder } in sources {
             if let Some(other) = by_name.insert(name.clone(), folder.clone()) {
-                return Err(format!(
-                    "{} and {} are both called \"{name}\"; give one another name with NAME=DIR",
-                    other.display(),
-                    folder.display()
-                ));
+                let folders = [other, folder];
+                return Err(SourceError::Twice { name, folders }.into());
             }
         }
         let (retired, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new().name("retire".to_owned());
         let spawned = thread.spawn(move || free_retired(&receiver));
-        spawned.map_err(|error| format!("no thread: {error}"))?;
+        spawned.map_err(ServeError::Thread)?;
         Ok(Repository {
             retired,
             sources: by_name,
+            precision,
             registry: Registry::default(),
             watcher,
             state: Mutex::default(),
@@ -183,11 +134,10 @@ impl Repository {
     ///
     /// # Errors
     /// A model has no valid version.
-    pub fn load_all(&self) -> Result<(), String> {
-        self.sources.keys().try_for_each(|name| {
-            let loaded = self.refresh(name, true);
-            loaded.map_err(|refusal| refusal.what)
-        })
+    pub fn load_all(&self) -> Result<(), ApiError> {
+        self.sources
+            .keys()
+            .try_for_each(|name| self.refresh(name, true))
     }
 
     /// Loads the newest version of a model and those that its labels name, unless they are loaded and
@@ -227,7 +177,7 @@ impl Repository {
     pub fn set_labels(&self, name: &str, labels: &Labels) -> Result<(), ApiError> {
         labels
             .check()
-            .map_err(|what| ErrorKind::Invalid.error(what))?;
+            .map_err(|error| ErrorKind::Invalid.error(error.to_string()))?;
         let (name, folder) = self.source(name)?;
         if is_model(folder) {
             return Err(ErrorKind::Invalid.error(format!(
@@ -322,7 +272,7 @@ impl Repository {
         state: &mut State,
     ) -> Result<(), ApiError> {
         let found = versions(folder);
-        let labels = labels(folder).map_err(|what| ErrorKind::Invalid.error(what))?;
+        let labels = labels(folder)?;
         let old = self.registry.models().get(name).cloned();
         let mut loading = Loading {
             repository: self,
@@ -407,191 +357,5 @@ fn free_retired(retired: &mpsc::Receiver<Vec<Arc<Version>>>) {
         while versions.iter().any(is_used) && began.elapsed() < RETIRE {
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-}
-
-/// Versions of a model being loaded.
-struct Loading<'a> {
-    repository: &'a Repository,
-    name: &'a Arc<str>,
-    found: &'a BTreeMap<u64, PathBuf>,
-    old: Option<&'a Model>,
-    state: &'a mut State,
-    versions: BTreeMap<u64, Arc<Version>>,
-    /// Versions that were not loaded before.
-    new: Vec<Arc<Version>>,
-}
-
-impl Loading<'_> {
-    fn labelled(&mut self, labels: &Labels) -> Result<(), ApiError> {
-        for number in labels.versions() {
-            if !self.found.contains_key(&number) {
-                return Err(ErrorKind::Invalid.error(format!(
-                    "model \"{}\": {LABELS} names version {number}, and there is no such folder",
-                    self.name
-                )));
-            }
-            self.load(number)?;
-        }
-        Ok(())
-    }
-
-    /// Loads the newest version; with `or_older`, the newest valid one.
-    fn newest(&mut self, folder: &Path, or_older: bool) -> Result<(), ApiError> {
-        let mut first_failure = None;
-        for &number in self.found.keys().rev() {
-            match self.load(number) {
-                Ok(()) => return Ok(()),
-                Err(refusal) if !or_older => return Err(refusal),
-                Err(refusal) => _ = first_failure.get_or_insert(refusal),
-            }
-        }
-        Err(first_failure.unwrap_or_else(|| {
-            ErrorKind::Invalid.error(format!(
-                "{}: no model here; name the folder that `ncs train` wrote, or one whose folders are \
-                 numbers of versions",
-                folder.display()
-            ))
-        }))
-    }
-
-    fn load(&mut self, number: u64) -> Result<(), ApiError> {
-        if self.versions.contains_key(&number) {
-            return Ok(());
-        }
-        let folder = &self.found[&number];
-        let key = (self.name.clone(), number);
-        let fingerprint = fingerprint(folder);
-        let old = self.old.and_then(|old| old.versions.get(&number));
-        if let Some(old) = old.filter(|_| self.state.loaded.get(&key) == Some(&fingerprint)) {
-            self.versions.insert(number, old.clone());
-            self.repository.failures().remove(&key);
-            return Ok(());
-        }
-        let version = self.try_load(folder, &key, &fingerprint)?;
-        tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "loaded");
-        self.repository.failures().remove(&key);
-        self.state.loaded.insert(key, fingerprint);
-        self.versions.insert(number, version.clone());
-        self.new.push(version);
-        Ok(())
-    }
-
-    fn try_load(
-        &mut self,
-        folder: &Path,
-        key: &(Arc<str>, u64),
-        fingerprint: &Fingerprint,
-    ) -> Result<Arc<Version>, ApiError> {
-        let invalid = |reason: &str| {
-            let (name, number) = key;
-            ErrorKind::Invalid.error(format!("model \"{name}\", version {number}: {reason}"))
-        };
-        let known = self.repository.failures().get(key).cloned();
-        if let Some(failure) = known.filter(|failure| failure.fingerprint == *fingerprint) {
-            return Err(invalid(&failure.reason));
-        }
-        Version::load(folder, &key.0, key.1)
-            .map(Arc::new)
-            .map_err(|reason| {
-                tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");
-                self.repository.watcher.failed(&key.0);
-                let refusal = invalid(&reason);
-                let fingerprint = fingerprint.clone();
-                let failure = Failure {
-                    reason,
-                    fingerprint,
-                };
-                self.repository.failures().insert(key.clone(), failure);
-                refusal
-            })
-    }
-}
-
-/// Returns true if a folder is a model or a training run's folder.
-fn is_model(folder: &Path) -> bool {
-    folder.join("manifest.json").exists() || folder.join("model/manifest.json").exists()
-}
-
-/// Returns the model's folder: `folder` itself, or the `model` in the folder of a training run.
-fn model_in(folder: &Path) -> PathBuf {
-    let inner = folder.join("model");
-    match inner.is_dir() && !folder.join("manifest.json").exists() {
-        true => inner,
-        false => folder.to_owned(),
-    }
-}
-
-/// Returns the versions in a folder, by number.
-fn versions(folder: &Path) -> BTreeMap<u64, PathBuf> {
-    if is_model(folder) {
-        return BTreeMap::from([(1, model_in(folder))]);
-    }
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let numbered = entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let number: u64 = name.parse().ok()?;
-        // 07 would be a second folder of version 7.
-        let is_plain = number.to_string() == name && entry.path().is_dir();
-        is_plain.then(|| (number, model_in(&entry.path())))
-    });
-    numbered.collect()
-}
-
-fn labels(folder: &Path) -> Result<Labels, String> {
-    let path = folder.join(LABELS);
-    let text = match fs::read(&path) {
-        Ok(text) if !is_model(folder) => text,
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(format!("{}: {error}", path.display()));
-        }
-        _ => return Ok(Labels::default()),
-    };
-    let labels: Labels = serde_json::from_slice(&text).map_err(|error| {
-        format!(
-            "{}: {error}; write {{\"stable\": 1, \"canary\": {{\"version\": 2, \"share\": 0.05}}, \
-             \"shadow\": [3]}}",
-            path.display()
-        )
-    })?;
-    let checked = labels.check();
-    checked.map_err(|what| format!("{}: {what}", path.display()))?;
-    Ok(labels)
-}
-
-fn fingerprint(folder: &Path) -> Fingerprint {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries.map(|entry| {
-        let found = entry.metadata().ok();
-        let size = found.as_ref().map_or(0, fs::Metadata::len);
-        (
-            entry.path(),
-            size,
-            found.and_then(|found| found.modified().ok()),
-        )
-    });
-    let mut files: Fingerprint = files.collect();
-    files.sort();
-    files
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn model_names_are_checked() {
-        let check = |name: &str, expected: bool| assert_eq!(is_name(name), expected, "{name:?}");
-        check("feed-v2_1.b", true);
-        check("", false);
-        check("..", false);
-        check(".hidden", false);
-        check("a/b", false);
-        check("a\\b", false);
-        check("..%2f..", false);
-        check("a b", false);
-        check("a\r\nb", false);
-        check("\u{e9}", false);
-        check(&"a".repeat(129), false);
     }
 }

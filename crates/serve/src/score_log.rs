@@ -1,14 +1,13 @@
 //! Score log: requests and their scores, for training or checks, written by a thread of its own that never
 //! blocks a request.
 
-use crate::compute::finished_by;
+use crate::background::Background;
 use crate::queue::{Popped, Queue, Weight};
 use crate::rank_request::RankQuery;
 use crate::version::Identity;
 use ncs_features::{Column, Values};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A request and the scores of one version.
@@ -26,8 +25,8 @@ pub struct Entry {
     pub question: Arc<RankQuery>,
     /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Arc<[Vec<f32>]>,
-    /// Calibrated scores `said[output][candidate]`, as returned.
-    pub said: Arc<[Vec<f32>]>,
+    /// Calibrated scores `calibrated[output][candidate]`, as returned.
+    pub calibrated: Arc<[Vec<f32>]>,
 }
 
 impl Entry {
@@ -42,7 +41,7 @@ impl Entry {
         let blocks = [&question.context, &question.candidates];
         let columns = blocks.into_iter().flat_map(|block| &block.columns);
         let blocks: usize = columns.map(column_bytes).sum();
-        let scores = self.raw.iter().chain(&*self.said);
+        let scores = self.raw.iter().chain(&*self.calibrated);
         let scores: usize = scores.map(|scores| size_of_val(&scores[..])).sum();
         let user = question.user.as_ref().map_or(0, String::len);
         ENTRY + self.request_id.len() + user + blocks + scores
@@ -161,9 +160,8 @@ impl Counts {
 /// The bounded queue of a [`ScoreLog`] and its thread.
 #[derive(Debug)]
 pub struct LogQueue {
-    queue: Arc<Queue<Entry>>,
+    background: Background<Entry>,
     counts: Arc<Counts>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 const TICK: Duration = Duration::from_secs(1);
@@ -177,15 +175,12 @@ impl LogQueue {
     /// # Errors
     /// The thread cannot be created.
     pub fn start(log: Box<dyn ScoreLog>, waiting: Weight) -> std::io::Result<LogQueue> {
-        let queue = Arc::new(Queue::new(waiting));
         let counts = Arc::new(Counts::default());
-        let thread = std::thread::Builder::new().name("score log".to_owned());
-        let (thread_queue, thread_counts) = (queue.clone(), counts.clone());
-        let thread = thread.spawn(move || write_all(log, &thread_queue, &thread_counts))?;
+        let thread_counts = counts.clone();
+        let work = move |queue: &Queue<Entry>| write_all(log, queue, &thread_counts);
         Ok(LogQueue {
-            queue,
+            background: Background::start(waiting, [("score log".to_owned(), work)])?,
             counts,
-            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -193,7 +188,7 @@ impl LogQueue {
     pub fn push(&self, entry: Entry) {
         let (n, weight) = (entry.n_candidates() as u64, entry.weight());
         self.counts.offered.fetch_add(n, Ordering::Relaxed);
-        if self.queue.push(entry, weight).is_err() {
+        if self.background.queue.push(entry, weight).is_err() {
             self.counts.dropped.fetch_add(n, Ordering::Relaxed);
         }
     }
@@ -206,11 +201,7 @@ impl LogQueue {
     /// Closes the queue and waits until `deadline` for it to be written. Returns true if it was. A log that
     /// is stuck, on a disk that does not respond, is abandoned: its unwritten candidates count as dropped.
     pub fn stop(&self, deadline: Instant) -> bool {
-        self.queue.close();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_ended = thread
-            .take()
-            .is_none_or(|thread| finished_by(&thread, deadline));
+        let has_ended = self.background.stop(deadline);
         let pending = self.counts.pending();
         self.counts.dropped.fetch_add(pending, Ordering::Relaxed);
         if pending > 0 {
@@ -322,7 +313,7 @@ mod tests {
                 ..RankQuery::default()
             }),
             raw: [].into(),
-            said: [].into(),
+            calibrated: [].into(),
         }
     }
 

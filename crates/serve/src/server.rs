@@ -1,13 +1,14 @@
 //! Startup, operation and graceful shutdown of a server.
 
+use crate::api_error::ApiError;
 use crate::api_state::{Admin, ApiState, MAX_INDEX_CALLS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
 use crate::compute::Workers;
 use crate::guesses::TokenThrottle;
-use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
+use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, ListenError, Port};
 use crate::queue::Weight;
-use crate::repository::{Repository, Source, Watcher};
+use crate::repository::{Repository, Source, SourceError, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
 use crate::service::{Phase, Service};
 use crate::shadow::Shadows;
@@ -17,12 +18,12 @@ use crate::wire::Accepts;
 use crate::worst_case::WorstCase;
 use crate::{grpc, http};
 use axum::Router;
+use ncs_model::Precision;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::rustls::ServerConfig;
 
 /// Maximum time for sending the last traces.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -44,6 +45,8 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Token for load, unload and labels; `None`: these calls are refused.
     pub admin_token: Option<Arc<str>>,
+    /// Precision of scoring.
+    pub precision: Precision,
     /// Number of worker threads.
     pub threads: usize,
     /// Maximum number of requests waiting for a worker.
@@ -109,23 +112,23 @@ impl Server {
     ///
     /// # Errors
     /// A port is in use, a certificate cannot be read, or two models have the same name.
-    pub async fn new(settings: Settings) -> Result<Server, String> {
+    pub async fn new(settings: Settings) -> Result<Server, ServeError> {
         let tls = settings.tls.as_ref();
         let tls = tls.map(|(certificate, key)| listen::tls(certificate, key));
-        let tls = tls.transpose().map_err(|error| error.to_string())?;
-        let http_port = bind(settings.http, &tls).await?;
-        let grpc_port = bind(settings.grpc, &tls).await?;
-        let admin_port = bind(settings.admin, &tls).await?;
+        let tls = tls.transpose()?;
+        let http_port = Port::bind(settings.http, tls.clone()).await?;
+        let grpc_port = Port::bind(settings.grpc, tls.clone()).await?;
+        let admin_port = Port::bind(settings.admin, tls).await?;
         let worst_case = WorstCase::of(&settings);
         let telemetry = settings.telemetry;
         let watcher = Box::new(MetricsWatcher(telemetry.clone()));
-        let repository = Repository::new(settings.models, watcher)?;
-        let no_thread = |error: std::io::Error| format!("no thread: {error}");
-        let workers = Workers::start(settings.threads, settings.waiting).map_err(no_thread)?;
+        let repository = Repository::new(settings.models, settings.precision, watcher)?;
+        let workers = Workers::start(settings.threads, settings.waiting);
+        let workers = workers.map_err(ServeError::Thread)?;
         let log = settings
             .log
             .map(|log| LogQueue::start(log, settings.log_waiting));
-        let log = log.transpose().map_err(no_thread)?.map(Arc::new);
+        let log = log.transpose().map_err(ServeError::Thread)?.map(Arc::new);
         let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
         let service = Arc::new(Service::new(
             repository,
@@ -134,7 +137,7 @@ impl Server {
             settings.time,
             telemetry,
             log,
-            shadows.map_err(no_thread)?,
+            shadows.map_err(ServeError::Thread)?,
         ));
         let budget = Budget::new(settings.total_bytes);
         let index_permits = Arc::new(Semaphore::new(MAX_INDEX_CALLS));
@@ -192,7 +195,7 @@ impl Server {
         self,
         mut stop: watch::Receiver<bool>,
         on_ready: impl FnOnce(),
-    ) -> Result<(), String> {
+    ) -> Result<(), ServeError> {
         let drain = Drain::new(self.drain);
         let mut listening = tokio::task::JoinSet::new();
         for (name, port, router) in self.ports {
@@ -204,7 +207,7 @@ impl Server {
         }
         let service = self.service.clone();
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
-        loaded.map_err(|_| "the models could not be loaded; see the log".to_owned())??;
+        loaded.map_err(|_| ServeError::Panicked("the models could not be loaded"))??;
         report_memory(&self.worst_case, &self.service);
         self.service.enter(Phase::Ready);
         on_ready();
@@ -246,10 +249,29 @@ impl Server {
             }
             service.telemetry.close(FLUSH);
         };
-        tokio::task::spawn_blocking(end)
-            .await
-            .map_err(|error| error.to_string())
+        let ended = tokio::task::spawn_blocking(end).await;
+        ended.map_err(|_| ServeError::Panicked("the shutdown failed"))
     }
+}
+
+/// Error that keeps a server from starting, or ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A port or a certificate cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Two models have the same name.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A model has no valid version.
+    #[error(transparent)]
+    Load(#[from] ApiError),
+    /// The system refuses a thread.
+    #[error("no thread: {0}")]
+    Thread(std::io::Error),
+    /// A part of the server panicked.
+    #[error("{0}; see the log, and report it")]
+    Panicked(&'static str),
 }
 
 /// Logs the upper bound of the server's memory and sets its metric.
@@ -263,11 +285,6 @@ fn report_memory(worst_case: &WorstCase, service: &Service) {
         .memory_bound
         .set(worst_case.total() as i64);
     tracing::info!("memory: {worst_case}; while a version is replaced, its size once more");
-}
-
-async fn bind(address: SocketAddr, tls: &Option<Arc<ServerConfig>>) -> Result<Port, String> {
-    let bound = Port::bind(address, tls.clone()).await;
-    bound.map_err(|error| error.to_string())
 }
 
 /// Polls the folders for new versions.

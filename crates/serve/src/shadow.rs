@@ -1,15 +1,16 @@
 //! Shadow versions: they score requests that another version answered, for comparison, on a thread of their
 //! own after the response and only as far as it keeps up.
 
-use crate::compute::{WorkerScratch, finished_by};
+use crate::api_error::ApiError;
+use crate::background::Background;
+use crate::compute::WorkerScratch;
 use crate::queue::{Queue, Weight};
 use crate::rank_request::RankQuery;
 use crate::score_log::{Entry, LogQueue};
 use crate::telemetry::Telemetry;
 use crate::version::Version;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Role of a shadow's rows in the score log.
@@ -33,9 +34,8 @@ pub struct ShadowJob {
 /// The thread of the shadows and its queue, which drops its oldest items if the thread falls behind.
 #[derive(Debug)]
 pub struct Shadows {
-    queue: Arc<Queue<ShadowJob>>,
+    background: Background<ShadowJob>,
     telemetry: Arc<Telemetry>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shadows {
@@ -52,35 +52,25 @@ impl Shadows {
             count: waiting,
             bytes: MAX_BYTES,
         };
-        let queue = Arc::new(Queue::new(limit));
-        let thread = std::thread::Builder::new().name("shadow".to_owned());
-        let thread_queue = queue.clone();
-        let thread = thread.spawn(move || score_all(&thread_queue, log.as_deref()))?;
+        let work = move |queue: &Queue<ShadowJob>| score_all(queue, log.as_deref());
         Ok(Shadows {
-            queue,
+            background: Background::start(limit, [("shadow".to_owned(), work)])?,
             telemetry,
-            thread: Mutex::new(Some(thread)),
         })
     }
 
     /// Queues a request for its shadow.
     pub fn push(&self, job: ShadowJob) {
         let weight = job.entry.weight();
-        let lost = self.queue.push_over(job, weight);
+        let lost = self.background.queue.push_over(job, weight);
         self.telemetry.shadow_dropped.inc_by(lost as u64);
     }
 
     /// Closes the queue and waits until `deadline` for the thread to finish it. Returns true if it did.
     pub fn stop(&self, deadline: Instant) -> bool {
-        self.queue.close();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // Panics are caught in `score_all`.
-        let has_ended = thread
-            .take()
-            .is_none_or(|thread| finished_by(&thread, deadline));
-        self.telemetry
-            .shadow_dropped
-            .inc_by(self.queue.drain().len() as u64);
+        let has_ended = self.background.stop(deadline);
+        let lost = self.background.queue.drain().len();
+        self.telemetry.shadow_dropped.inc_by(lost as u64);
         has_ended
     }
 }
@@ -96,7 +86,7 @@ fn score_all(queue: &Queue<ShadowJob>, log: Option<&LogQueue>) {
                     log.push(entry);
                 }
             }
-            Ok(Err(what)) => tracing::debug!(model = %job.by.identity.model, "shadow: {what}"),
+            Ok(Err(error)) => tracing::debug!(model = %job.by.identity.model, "shadow: {error}"),
             Err(_) => {
                 tracing::error!("a request made a shadow's scorer panic");
                 scratch = WorkerScratch::new();
@@ -113,18 +103,17 @@ fn compare(job: &ShadowJob, by_shadow: &Entry) {
     let answered = &job.entry.identity.outputs;
     for (i, output) in by_shadow.identity.outputs.iter().enumerate() {
         let position = answered.iter().position(|other| other == output);
-        if let Some(scores) = position.and_then(|position| job.entry.said.get(position)) {
-            served.shadow_differences(i, scores, &by_shadow.said[i]);
+        if let Some(scores) = position.and_then(|position| job.entry.calibrated.get(position)) {
+            served.shadow_differences(i, scores, &by_shadow.calibrated[i]);
         }
     }
 }
 
 /// Scores the request with the shadow. Lenient, since another version may read other columns.
-fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> {
+fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, ApiError> {
     let mut query = RankQuery::clone(&job.entry.question);
     scratch.deadline = Some(Instant::now() + MAX_TIME);
-    let scores = job.by.score(&mut query, true, scratch);
-    let scores = scores.map_err(|refusal| refusal.what)?;
+    let scores = job.by.score(&mut query, true, scratch)?;
     Ok(Entry {
         request_id: job.entry.request_id.clone(),
         time: SystemTime::now(),
@@ -132,6 +121,6 @@ fn score(job: &ShadowJob, scratch: &mut WorkerScratch) -> Result<Entry, String> 
         role: Some(SHADOW),
         question: job.entry.question.clone(),
         raw: scores.raw.into(),
-        said: scores.said.into(),
+        calibrated: scores.calibrated.into(),
     })
 }

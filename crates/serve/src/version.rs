@@ -1,5 +1,8 @@
 //! A loaded model version and how it scores requests.
 
+mod columns;
+mod rows;
+
 use crate::api_error::{ApiError, ErrorKind};
 use crate::compute::WorkerScratch;
 use crate::rank_request::RankQuery;
@@ -7,15 +10,12 @@ use crate::rankers::Rankers;
 use crate::statistics::Statistics;
 use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::bounds::MAX_NAME;
-use crate::wire::{listed, nearest};
-use crate::words::shown;
 use ncs_features::coverage::{count_values, farthest};
-use ncs_features::{Batch, Block, Column, EncodeError, Encoder, FieldIds, Product, Schema};
-use ncs_model::artifact::Artifact;
-use ncs_model::{Ranker, Scorer};
+use ncs_features::{Batch, Block, EncodeError, Encoder, Product, Schema};
+use ncs_model::artifact::{Artifact, ArtifactError};
+use ncs_model::{HalfError, Precision, Ranker, Scorer};
 use std::collections::HashMap;
-use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -55,6 +55,40 @@ pub struct Version {
     n_requests: AtomicU32,
 }
 
+/// Error of loading a version.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    /// The files are not those of a model.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The weights are those of another network.
+    #[error(
+        "{}: the weights do not match the network of the manifest; train again, or take the model from \
+         where it came from",
+        folder.display()
+    )]
+    Weights {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+    /// The model does not score the rows of its self-test as it did when it was saved.
+    #[error("{}: {what}; take the model from where it came from", folder.display())]
+    SelfTest {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The row and its scores.
+        what: String,
+    },
+    /// The model cannot be scored in half precision.
+    #[error("{}: --half: {error}", folder.display())]
+    Half {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The reason.
+        error: HalfError,
+    },
+}
+
 /// The values of one in this many requests are counted: looking up whether training saw an id takes time.
 pub(crate) const COUNT_EVERY: u32 = 8;
 
@@ -63,8 +97,8 @@ pub(crate) const COUNT_EVERY: u32 = 8;
 pub struct Scores {
     /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Vec<Vec<f32>>,
-    /// Calibrated scores `said[output][candidate]`, the product last.
-    pub said: Vec<Vec<f32>>,
+    /// Calibrated scores `calibrated[output][candidate]`, the product last.
+    pub calibrated: Vec<Vec<f32>>,
     /// Time for encoding.
     pub encode: Duration,
     /// Time for scoring.
@@ -78,32 +112,35 @@ impl Version {
     /// self test as it did when it was saved.
     ///
     /// # Errors
-    /// A file is missing or was changed, or the scores differ; the message names which.
-    pub fn load(folder: &Path, model: &Arc<str>, number: u64) -> Result<Version, String> {
-        let artifact = Artifact::read(folder).map_err(|error| error.to_string())?;
-        let hash = Artifact::hash(folder).map_err(|error| error.to_string())?;
-        let scorer = Scorer::new(&artifact).ok_or_else(|| {
-            format!(
-                "{}: the weights do not match the network of the manifest; train again, or take the model \
-                 from where it came from",
-                folder.display()
-            )
-        })?;
+    /// A file is missing or was changed, or the scores differ; the message names which. Or the model cannot be scored
+    /// in this precision.
+    pub fn load(
+        folder: &Path,
+        model: &Arc<str>,
+        number: u64,
+        precision: Precision,
+    ) -> Result<Version, VersionError> {
+        let artifact = Artifact::read(folder)?;
+        let hash = Artifact::hash(folder)?;
+        let folder = || folder.to_owned();
+        let scorer =
+            Scorer::new(&artifact).ok_or_else(|| VersionError::Weights { folder: folder() })?;
         if let Some(test) = &artifact.self_test {
             let checked = test.check(&scorer);
-            checked.map_err(|what| {
-                format!(
-                    "{}: {what}; take the model from where it came from",
-                    folder.display()
-                )
+            checked.map_err(|what| VersionError::SelfTest {
+                folder: folder(),
+                what,
             })?;
         }
-        Ok(Version::new(
-            Arc::new(scorer),
-            model,
-            number,
-            hash.to_hex().as_str(),
-        ))
+        let scorer = Arc::new(scorer);
+        let checked = precision.check(&scorer, artifact.self_test.as_ref());
+        checked.map_err(|error| VersionError::Half {
+            folder: folder(),
+            error,
+        })?;
+        let mut version = Version::new(scorer.clone(), model, number, hash.to_hex().as_str());
+        version.rankers = Rankers::new(scorer, precision);
+        Ok(version)
     }
 
     /// A version of a model that was read elsewhere; `hash` is that of its manifest, in hex.
@@ -130,7 +167,7 @@ impl Version {
                 outputs: outputs.into(),
             }),
             statistics: Statistics::default(),
-            rankers: Rankers::new(scorer.clone()),
+            rankers: Rankers::new(scorer.clone(), Precision::Single),
             encoder: Encoder::new(schema),
             scorer,
             fields_of,
@@ -164,7 +201,7 @@ impl Version {
         let Some(served) = self.served.get() else {
             return;
         };
-        for (output, scores) in scores.said.iter().enumerate() {
+        for (output, scores) in scores.calibrated.iter().enumerate() {
             served.scores(output, scores);
         }
         let request = self.n_requests.fetch_add(1, Ordering::Relaxed);
@@ -244,138 +281,14 @@ impl Version {
         if let Some(row) = first_nan(&raw) {
             return Err(self.overflow_error(row, &context, &candidates));
         }
-        let said = self.calibrated(&raw);
+        let calibrated = self.calibrate(&raw);
         Ok(Scores {
             raw,
-            said,
+            calibrated,
             encode: encoded - began,
             score: encoded.elapsed(),
             ids: [context, candidates],
         })
-    }
-
-    /// Checks the columns of a request and returns the fields of the context, in ascending order.
-    fn check_columns(&self, query: &mut RankQuery, lenient: bool) -> Result<Vec<usize>, ApiError> {
-        let mut read_by = vec![None; self.schema().fields.len()];
-        let parts = [
-            (&query.context, "context"),
-            (&query.candidates, "candidates"),
-        ];
-        for (block, part) in parts {
-            for column in &block.columns {
-                let Some(fields) = self.fields_of.get(column.name.as_str()) else {
-                    self.check_unread(column, part, lenient)?;
-                    continue;
-                };
-                for &f in fields {
-                    if let Some(other) = read_by[f].replace(part) {
-                        return Err(ErrorKind::Invalid.error(format!(
-                            "column \"{}\" comes twice, in {other} and in {part}; send it once",
-                            shown(&column.name)
-                        )));
-                    }
-                }
-            }
-        }
-        let is_rate = |f: usize| self.schema().rate(f).is_some();
-        let absent: Vec<usize> = (0..read_by.len())
-            .filter(|&f| read_by[f].is_none() && !is_rate(f))
-            .collect();
-        if !absent.is_empty() {
-            self.check_absent(&absent, lenient)?;
-            for f in absent {
-                read_by[f] = Some("context");
-                let name = &self.schema().fields[f].column;
-                if query.context.column(name).is_none() {
-                    query.context.columns.push(null(name));
-                    query.context.n_rows = 1;
-                }
-            }
-        }
-        let of_context = |&f: &usize| read_by[f] == Some("context");
-        Ok(self.with_rates((0..read_by.len()).filter(of_context).collect()))
-    }
-
-    /// The fields of a context, ascending, with the past rates that follow from them alone.
-    fn with_rates(&self, mut fields: Vec<usize>) -> Vec<usize> {
-        let columns = fields.clone();
-        let is_there = |of: &usize| columns.binary_search(of).is_ok();
-        let follows = |&f: &usize| {
-            let rate = self.schema().rate(f);
-            rate.is_some_and(|rate| rate.of.iter().all(is_there))
-        };
-        fields.extend((0..self.schema().fields.len()).filter(follows));
-        fields.sort_unstable();
-        fields
-    }
-
-    /// Checks a column that no field reads. The group column is allowed, since it names the user.
-    fn check_unread(&self, column: &Column, part: &str, lenient: bool) -> Result<(), ApiError> {
-        let schema = self.schema();
-        if lenient || schema.group.as_ref() == Some(&column.name) {
-            return Ok(());
-        }
-        let is_label = schema.tasks.iter().any(|task| task.label == column.name);
-        let hint = match is_label {
-            true => "; it is a label, which a request cannot know".to_owned(),
-            false => nearest(&column.name, self.fields_of.keys().map(|name| &**name)),
-        };
-        let what = format!(
-            "{part}: column \"{}\" is no feature of this model{hint}",
-            shown(&column.name)
-        );
-        Err(ErrorKind::Invalid.error(what))
-    }
-
-    fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), ApiError> {
-        if lenient {
-            return Ok(());
-        }
-        let mut names: Vec<&str> = absent
-            .iter()
-            .map(|&f| self.schema().fields[f].column.as_str())
-            .collect();
-        names.dedup();
-        let (word, them) = match names.len() {
-            1 => ("column", "it"),
-            _ => ("columns", "them"),
-        };
-        Err(ErrorKind::Invalid.error(format!(
-            "{word} missing: {}; send {them} in the context or for each candidate, null where a value is \
-             unknown",
-            listed(&names)
-        )))
-    }
-
-    /// Scores candidates as whole rows, for networks without a ranker, in chunks that limit the memory of
-    /// the context, which is repeated for each row.
-    fn score_rows(
-        &self,
-        context_fields: &[usize],
-        context: &Batch,
-        candidates: &Batch,
-        scratch: &mut WorkerScratch,
-    ) -> Result<Vec<Vec<f32>>, ApiError> {
-        let lengths = context_fields.iter().map(|&f| context.fields[f].ids.len());
-        let n_rows = MAX_REPEATED_VALUES / lengths.sum::<usize>().max(1);
-        let mut scores = vec![Vec::new(); self.schema().tasks.len()];
-        let mut from = 0;
-        while from < candidates.n_rows {
-            scratch.check_time()?;
-            let part = from..candidates.n_rows.min(from + n_rows.max(1));
-            from = part.end;
-            let mut rows = rows_of(candidates, context_fields, part);
-            for &f in context_fields {
-                rows.fields[f] = repeated(&context.fields[f], rows.n_rows);
-            }
-            let part_scores = self
-                .scorer
-                .score_uncalibrated(&rows, &mut scratch.workspace);
-            for (all, part) in scores.iter_mut().zip(part_scores) {
-                all.extend_from_slice(&part);
-            }
-        }
-        Ok(scores)
     }
 
     /// Builds the error for a candidate whose scores overflowed: it has a number far outside the training
@@ -398,16 +311,13 @@ impl Version {
     }
 
     /// Returns the scores to return: calibrated, with the product.
-    fn calibrated(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    fn calibrate(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut scores = raw.to_vec();
         self.scorer.calibrate(&mut scores);
         scores.extend(self.product.as_ref().map(|product| product.of(&scores)));
         scores
     }
 }
-
-/// Maximum number of context values repeated at a time.
-const MAX_REPEATED_VALUES: usize = 1 << 20;
 
 /// Returns the first candidate with a NaN score.
 fn first_nan(scores: &[Vec<f32>]) -> Option<usize> {
@@ -427,49 +337,6 @@ fn ranked(
         ranker.score_uncalibrated(context, candidates, &mut scratch.rank_buffers, &mut scores);
     }
     scores
-}
-
-/// Returns a range of the candidates' rows; the fields of the context are left empty.
-fn rows_of(candidates: &Batch, context_fields: &[usize], part: Range<usize>) -> Batch {
-    if part == (0..candidates.n_rows) {
-        return candidates.clone();
-    }
-    let field_rows = |(f, ids): (usize, &FieldIds)| {
-        let mut rows = FieldIds::default();
-        if context_fields.binary_search(&f).is_err() {
-            part.clone().for_each(|row| rows.push_row(ids, row));
-        }
-        rows
-    };
-    Batch {
-        n_rows: part.len(),
-        fields: candidates
-            .fields
-            .iter()
-            .enumerate()
-            .map(field_rows)
-            .collect(),
-        labels: candidates.labels.clone(),
-        truths: candidates.truths.clone(),
-        groups: Vec::new(),
-    }
-}
-
-/// Returns `n` copies of the ids of one row.
-fn repeated(one: &FieldIds, n: usize) -> FieldIds {
-    let mut rows = FieldIds::default();
-    (0..n).for_each(|_| rows.push_row(one, 0));
-    rows
-}
-
-/// Returns a column with one null.
-fn null(name: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        values: ncs_features::Values::Int(vec![0]),
-        offsets: None,
-        nulls: vec![true],
-    }
 }
 
 /// Returns the only value of a block's column as text, cut to [`MAX_NAME`] bytes.

@@ -4,6 +4,7 @@
 pub mod bounds;
 pub mod columns_json;
 mod count_proto;
+pub mod datatype;
 pub mod infer;
 pub mod infer_json;
 pub mod infer_proto;
@@ -37,9 +38,10 @@ impl Accepts {
     /// # Errors
     /// There are too many.
     pub fn check_candidates(&self, n: usize) -> Result<(), ApiError> {
-        match n <= self.candidates {
-            true => Ok(()),
-            false => Err(self.too_many()),
+        if n <= self.candidates {
+            Ok(())
+        } else {
+            Err(self.too_many())
         }
     }
 

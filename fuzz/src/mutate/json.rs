@@ -33,9 +33,10 @@ fn json_range(bytes: &[u8], is_second: bool) -> Range<usize> {
     let is_open = |byte: &u8| matches!(byte, b'{' | b'[');
     let is_zero = |byte: &u8| *byte == 0;
     let first = from(0, is_open);
-    let start = match is_second {
-        true => from(from(first, is_zero), is_open),
-        false => first,
+    let start = if is_second {
+        from(from(first, is_zero), is_open)
+    } else {
+        first
     };
     start..from(start, is_zero)
 }

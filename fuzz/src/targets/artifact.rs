@@ -11,7 +11,7 @@ use crate::models;
 use crate::mutate::Form;
 use ncs_features::{Block, Column, IdSpace, Schema, Texts, Values};
 use ncs_model::artifact::Artifact;
-use ncs_model::{Heads, NetworkKind, Scorer, SelfTest};
+use ncs_model::{Heads, NetworkKind, Precision, Scorer, SelfTest};
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
@@ -147,10 +147,11 @@ fn read(folder: &Path) -> Result<String, String> {
     if n_rows.fold(0, usize::saturating_add) > MAX_ROWS {
         return Ok("large tables".to_owned());
     }
-    let version = Version::load(folder, &"feed".into(), 1).map_err(without_folder)?;
+    let version = Version::load(folder, &"feed".into(), 1, Precision::Single);
+    let version = version.map_err(|error| without_folder(error.to_string()))?;
     let mut query = query(version.schema(), 1);
     let scores = version.score(&mut query, true, &mut WorkerScratch::new());
-    let scores = scores.map_err(|error| error.what)?;
+    let scores = scores.map_err(|error| error.message)?;
     requests::check(&version, &scores, query.candidates.n_rows);
     Ok(format!("{:?}", artifact.spec.plan.kind))
 }

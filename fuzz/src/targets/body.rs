@@ -35,7 +35,7 @@ fn run(input: &[u8]) -> Result<String, String> {
         _ => return round_trip(rest),
     };
     let decoded = decode(encoding, Bytes::copy_from_slice(rest), limit);
-    let decoded = decoded.map_err(|error| error.what)?;
+    let decoded = decoded.map_err(|error| error.message)?;
     if encoding != Encoding::Identity {
         assert!(
             decoded.len() <= limit,

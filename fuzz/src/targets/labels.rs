@@ -24,7 +24,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> Result<String, String> {
     let labels: Labels = serde_json::from_slice(input).map_err(|error| error.to_string())?;
-    labels.check()?;
+    labels.check().map_err(|error| error.to_string())?;
     let written = serde_json::to_vec(&labels).expect("labels are plain data");
     assert_eq!(
         serde_json::from_slice::<Labels>(&written).ok().as_ref(),

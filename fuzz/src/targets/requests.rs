@@ -2,7 +2,7 @@
 
 use crate::models;
 use ncs_features::{Block, Column, Values};
-use ncs_model::{Heads, NetworkKind};
+use ncs_model::{Heads, NetworkKind, Precision};
 use ncs_serve::ApiError;
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::{RankQuery, RankScores};
@@ -36,7 +36,12 @@ impl Models {
         static FOLDER: OnceLock<TempDir> = OnceLock::new();
         let folder = FOLDER.get_or_init(|| write_models().expect("a temporary folder"));
         let load = |name: &str| {
-            let version = Version::load(&folder.path().join(name), &name.into(), 3);
+            let version = Version::load(
+                &folder.path().join(name),
+                &name.into(),
+                3,
+                Precision::Single,
+            );
             version.unwrap_or_else(|error| panic!("{error}"))
         };
         Models {
@@ -72,7 +77,7 @@ pub(super) fn handle<X>(
     respond: impl Fn(&RankScores, &X) -> Result<(), ApiError>,
 ) -> Result<String, String> {
     let [strict, lenient] = accepts().map(|accepts| {
-        let (query, rest) = read(&accepts).map_err(|error| error.what)?;
+        let (query, rest) = read(&accepts).map_err(|error| error.message)?;
         let kind = kind_of(&query);
         let scores = score(&query, accepts.lenient, |response| respond(response, &rest))?;
         Ok((kind, scores))
@@ -104,17 +109,17 @@ fn score(
         let response = response(version, &scores, query);
         check_json(&response);
         respond(&response)?;
-        Ok(scores.said)
+        Ok(scores.calibrated)
     };
     let scores: Result<Vec<_>, ApiError> = models.versions.iter().map(of_version).collect();
     MODELS.set(Some((models, scratch)));
-    scores.map_err(|error| error.what)
+    scores.map_err(|error| error.message)
 }
 
 /// Checks that there is a probability for each output and candidate.
 pub(super) fn check(version: &Version, scores: &Scores, n_candidates: usize) {
-    assert_eq!(scores.said.len(), version.identity.outputs.len());
-    for scores in scores.said.iter().chain(&scores.raw) {
+    assert_eq!(scores.calibrated.len(), version.identity.outputs.len());
+    for scores in scores.calibrated.iter().chain(&scores.raw) {
         assert_eq!(scores.len(), n_candidates, "a score for each candidate");
         let wrong = scores.iter().find(|score| !(0.0..=1.0).contains(*score));
         assert_eq!(wrong, None, "not a probability");
@@ -139,7 +144,7 @@ fn response(version: &Version, scores: &Scores, query: &RankQuery) -> RankScores
         hash: version.identity.hash.clone(),
         label: None,
         outputs: version.identity.outputs.clone(),
-        scores: scores.said.clone(),
+        scores: scores.calibrated.clone(),
         best: query.top.as_ref().map(|_| vec![0]),
     }
 }

@@ -7,7 +7,8 @@ use super::{Target, WORDS, requests};
 use crate::mutate::Form;
 use ncs_features::Column;
 use ncs_serve::rank_request::RankQuery;
-use ncs_serve::wire::tensors::{Datatype, Tensor, blocks, n_values};
+use ncs_serve::wire::datatype::Datatype;
+use ncs_serve::wire::tensors::{Tensor, blocks, n_values};
 
 pub(super) const TARGET: Target = Target {
     name: "tensors",
@@ -68,8 +69,10 @@ fn tensor(input: &mut &[u8]) -> Result<Tensor, String> {
     let shape: Vec<i64> = sizes.collect::<Option<_>>().ok_or_else(short)?;
     let n_bytes = u16::from_le_bytes(*take(input).ok_or_else(short)?);
     let bytes = input.split_off(..n_bytes.into()).ok_or_else(short)?;
-    let datatype = Datatype::parse(DATATYPES[usize::from(datatype) % DATATYPES.len()])?;
-    let values = datatype.read(bytes, n_values(&shape)?)?;
+    let datatype = DATATYPES[usize::from(datatype) % DATATYPES.len()];
+    let values = Datatype::parse(datatype)
+        .and_then(|datatype| datatype.read(bytes, n_values(&shape)?))
+        .map_err(|error| error.message)?;
     Ok(Tensor {
         name: NAMES[usize::from(name) % NAMES.len()].to_owned(),
         shape,

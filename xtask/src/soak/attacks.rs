@@ -165,9 +165,10 @@ pub(super) fn runs_on_one_cache(ncs: &Ncs, tries: u64, _: &mut Random) -> Attack
             let output = child
                 .wait_with_output()
                 .map_err(|error| error.to_string())?;
-            match output.status.success() {
-                true => failures.extend(ncs.differs(out, 1)),
-                false => failures.push(format!("cache {number}: {}", text(&output))),
+            if output.status.success() {
+                failures.extend(ncs.differs(out, 1))
+            } else {
+                failures.push(format!("cache {number}: {}", text(&output)))
             }
         }
     }
@@ -240,9 +241,10 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     for entry in fs::read_dir(from).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let target = to.join(path.file_name().unwrap_or_default());
-        match path.is_dir() {
-            true => copy(&path, &target)?,
-            false => fs::copy(&path, target).map(drop).map_err(failed)?,
+        if path.is_dir() {
+            copy(&path, &target)?
+        } else {
+            fs::copy(&path, target).map(drop).map_err(failed)?
         }
     }
     Ok(())

@@ -151,9 +151,10 @@ fn attack(
             failures.extend(misbehaved(&disturbed).map(|how| format!("{injected}: {how}")));
         }
         let again = output(&mut ncs.train(&out, 1, &cache))?;
-        match again.status.success() {
-            true => failures.extend(ncs.differs(&out, 1).map(|how| format!("{injected}: {how}"))),
-            false => failures.push(format!("{injected}: cannot resume: {}", text(&again))),
+        if again.status.success() {
+            failures.extend(ncs.differs(&out, 1).map(|how| format!("{injected}: {how}")))
+        } else {
+            failures.push(format!("{injected}: cannot resume: {}", text(&again)))
         }
     }
     Ok(Some(AttackResult {

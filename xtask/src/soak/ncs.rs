@@ -107,9 +107,10 @@ impl Ncs {
     /// Runs a command that must succeed.
     pub(super) fn must(&self, command: &mut Command) -> Result<(), String> {
         let output = output(command)?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("{command:?}: {}", text(&output))),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("{command:?}: {}", text(&output)))
         }
     }
 

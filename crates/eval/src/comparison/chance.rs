@@ -25,9 +25,10 @@ fn family(data: &DataInput, key: &FigureKey, confidence: f64) -> Vec<ChanceResul
     let tested = family.iter_mut().filter(|one| one.p_value.is_some());
     for (one, adjusted) in tested.zip(holm(&p_values)) {
         one.adjusted = Some(adjusted);
-        one.verdict = match adjusted < 1.0 - confidence {
-            true => Verdict::Better,
-            false => Verdict::NotSeparable,
+        one.verdict = if adjusted < 1.0 - confidence {
+            Verdict::Better
+        } else {
+            Verdict::NotSignificant
         };
     }
     family

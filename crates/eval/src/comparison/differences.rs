@@ -47,18 +47,20 @@ fn correct(family: &mut [MethodDifference], confidence: f64) {
         .collect();
     for (one, adjusted) in tested.into_iter().zip(holm(&p_values)) {
         one.adjusted = Some(adjusted);
-        one.verdict = match adjusted < 1.0 - confidence {
-            true => direction(one.difference.estimate.mean, &one.key),
-            false => Verdict::NotSeparable,
+        one.verdict = if adjusted < 1.0 - confidence {
+            direction(one.difference.estimate.mean, &one.key)
+        } else {
+            Verdict::NotSignificant
         };
     }
 }
 
 fn direction(mean: f64, key: &FigureKey) -> Verdict {
     let lower_is_better = key.known().is_some_and(|f| f.better == Better::Lower);
-    match (mean > 0.0) != lower_is_better {
-        true => Verdict::Better,
-        false => Verdict::Worse,
+    if (mean > 0.0) != lower_is_better {
+        Verdict::Better
+    } else {
+        Verdict::Worse
     }
 }
 

@@ -155,12 +155,13 @@ pub fn row_values(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
 }
 
 fn of_task(task: &TaskPredictions) -> Option<(FigureKey, RowValues)> {
-    let (figure, values) = match task.binary {
-        true => (AUC, RowValues::of_auc(&task.labels, &task.scores)),
-        false => (
+    let (figure, values) = if task.binary {
+        (AUC, RowValues::of_auc(&task.labels, &task.scores))
+    } else {
+        (
             "squared error",
             RowValues::of_squared_error(&task.labels, &task.scores),
-        ),
+        )
     };
     Some((FigureKey::of(&task.name, figure), values?))
 }

@@ -41,7 +41,7 @@ fn on_verdict(
     let word = match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
-        Verdict::NotSeparable | Verdict::TooFewSeeds => return None,
+        Verdict::NotSignificant | Verdict::TooFewSeeds => return None,
     };
     let of_verdict = differences.iter().filter(|one| one.verdict == verdict);
     let methods: Vec<String> = of_verdict.filter_map(|one| with_numbers(one)).collect();
@@ -63,7 +63,7 @@ fn on_not_significant(
     reference: &str,
     differences: &[&MethodDifference],
 ) -> Option<String> {
-    let is_not_significant = |one: &&&MethodDifference| one.verdict == Verdict::NotSeparable;
+    let is_not_significant = |one: &&&MethodDifference| one.verdict == Verdict::NotSignificant;
     let similar: Vec<_> = differences.iter().filter(is_not_significant).collect();
     if similar.len() == differences.len() && similar.len() > 1 {
         return Some(format!(
@@ -81,12 +81,13 @@ fn on_not_significant(
 
 /// Lists the methods that are not significantly above the chance level, if any.
 fn on_chance(key: &FigureKey, results: &[&ChanceResult]) -> Option<String> {
-    let is_not_significant = |one: &&&ChanceResult| one.verdict == Verdict::NotSeparable;
+    let is_not_significant = |one: &&&ChanceResult| one.verdict == Verdict::NotSignificant;
     let similar: Vec<_> = results.iter().filter(is_not_significant).collect();
     let methods = names(similar.iter().map(|one| one.method.as_str()))?;
-    Some(match similar.len() == results.len() {
-        true => format!("{key}: not significantly above chance level"),
-        false => format!("{key}: not significantly above chance level: {methods}"),
+    Some(if similar.len() == results.len() {
+        format!("{key}: not significantly above chance level")
+    } else {
+        format!("{key}: not significantly above chance level: {methods}")
     })
 }
 

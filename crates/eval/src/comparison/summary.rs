@@ -36,7 +36,7 @@ impl SummaryRow {
         let count = match verdict {
             Verdict::Better => &mut self.better,
             Verdict::Worse => &mut self.worse,
-            Verdict::NotSeparable => &mut self.not_separable,
+            Verdict::NotSignificant => &mut self.not_significant,
             Verdict::TooFewSeeds => &mut self.no_verdict,
         };
         *count += 1;

@@ -304,12 +304,13 @@ impl Axis {
         let low = values.iter().copied().reduce(f64::min)?;
         let high = values.iter().copied().reduce(f64::max)?;
         let narrowest = (low.abs().max(high.abs()) * 1e-6).max(1e-12);
-        let (low, high) = match high - low > narrowest {
-            true => (low, high),
-            false => (
+        let (low, high) = if high - low > narrowest {
+            (low, high)
+        } else {
+            (
                 low - narrowest.max(low.abs() * 0.05),
                 high + narrowest.max(high.abs() * 0.05),
-            ),
+            )
         };
         let step = round_step((high - low) / 5.0);
         let step = if whole { step.max(1.0).ceil() } else { step };

@@ -20,9 +20,10 @@ pub fn thousands(n: u64) -> String {
 
 /// Formats a value with this many decimals; a dash if it is not finite.
 pub fn fixed(value: f64, decimals: usize) -> String {
-    match value.is_finite() {
-        true => format!("{value:.decimals$}"),
-        false => ABSENT.to_string(),
+    if value.is_finite() {
+        format!("{value:.decimals$}")
+    } else {
+        ABSENT.to_string()
     }
 }
 
@@ -44,17 +45,19 @@ pub fn percent(share: f64) -> String {
         small if small < 0.01 && small > 0.0 => 2,
         _ => 1,
     };
-    match share.is_finite() {
-        true => format!("{} %", fixed(100.0 * share, decimals)),
-        false => ABSENT.to_string(),
+    if share.is_finite() {
+        format!("{} %", fixed(100.0 * share, decimals))
+    } else {
+        ABSENT.to_string()
     }
 }
 
 /// Formats a p-value with its relation: `= 0.004` or `< 0.001`.
 pub(crate) fn p_value(p: f64) -> String {
-    match p < 0.001 {
-        true => "< 0.001".to_owned(),
-        false => format!("= {}", fixed(p, 3)),
+    if p < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("= {}", fixed(p, 3))
     }
 }
 

@@ -300,8 +300,9 @@ fn settings(settings: &[(String, String)]) -> String {
 }
 
 fn titled(title: &str, header: &[&str], rows: &[Vec<String>]) -> String {
-    match rows.is_empty() {
-        true => String::new(),
-        false => format!("{title}\n{}", text_table(header, rows)),
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!("{title}\n{}", text_table(header, rows))
     }
 }

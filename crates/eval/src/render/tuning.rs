@@ -43,14 +43,16 @@ pub fn render_tuning_html(tuning: &Tuning) -> String {
 
 fn summary(tuning: &Tuning) -> String {
     let seconds: f64 = tuning.trials.iter().map(|trial| trial.seconds).sum();
-    let score = |goodness: Option<f64>| goodness.map_or("none".to_owned(), |g| format!("{g:.4}"));
+    let score = |validation_score: Option<f64>| {
+        validation_score.map_or("none".to_owned(), |g| format!("{g:.4}"))
+    };
     format!(
         "{} trainings in {:.0} s. Validation score (AUC averaged over the tasks, each weighted by the square root \
          of the number of labels of the rarer class): {} for the selected settings, {} for the unmodified run file. \
          The selected score is the best of many on the same rows, so expect a smaller gain on new rows.",
         tuning.trials.len(),
         seconds,
-        score(tuning.best.as_ref().and_then(|best| best.goodness)),
+        score(tuning.best.as_ref().and_then(|best| best.validation_score)),
         score(tuning.untouched),
     )
 }
@@ -101,8 +103,8 @@ fn best_so_far(trials: &[TuningTrial], rung: usize) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     for trial in trials {
         time += trial.seconds;
-        if let Some(goodness) = trial.goodness.filter(|_| trial.rung == rung) {
-            best = best.max(goodness);
+        if let Some(validation_score) = trial.validation_score.filter(|_| trial.rung == rung) {
+            best = best.max(validation_score);
             points.push((time, best));
         }
     }
@@ -163,10 +165,10 @@ mod tests {
 
     #[test]
     fn the_page_shows_selected_settings_and_effects() {
-        let trial = |number, rung, goodness| TuningTrial {
+        let trial = |number, rung, validation_score| TuningTrial {
             number,
             rung,
-            goodness,
+            validation_score,
             seconds: 2.0,
             settings: vec![("training.batch".to_owned(), "256".to_owned())],
         };
@@ -204,10 +206,10 @@ mod tests {
 
     #[test]
     fn the_best_so_far_never_falls() {
-        let trial = |rung, goodness| TuningTrial {
+        let trial = |rung, validation_score| TuningTrial {
             number: 1,
             rung,
-            goodness,
+            validation_score,
             seconds: 1.0,
             settings: vec![],
         };

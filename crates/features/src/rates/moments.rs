@@ -62,9 +62,10 @@ impl Moments {
         let correlation = (spread - (self.keys - 1.0)) / room;
         let strength = (1.0 - correlation) / correlation;
         // Not a number without rows or positives: then nothing is known of keys.
-        match correlation > 0.0 && strength.is_finite() {
-            true => strength.clamp(1.0 / MOST_STRENGTH, MOST_STRENGTH),
-            false => MOST_STRENGTH,
+        if correlation > 0.0 && strength.is_finite() {
+            strength.clamp(1.0 / MOST_STRENGTH, MOST_STRENGTH)
+        } else {
+            MOST_STRENGTH
         }
     }
 }

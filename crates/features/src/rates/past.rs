@@ -172,9 +172,10 @@ impl Cells {
                 while cell < cells.end && usize::from(self.known.cells[cell].1) < block {
                     cell += 1;
                 }
-                let (known, positives) = match cell < cells.end {
-                    true => self.before(cell, slot),
-                    false => self.total(&cells, slot),
+                let (known, positives) = if cell < cells.end {
+                    self.before(cell, slot)
+                } else {
+                    self.total(&cells, slot)
                 };
                 moments.add(known, positives);
             }

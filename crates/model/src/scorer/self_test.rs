@@ -3,7 +3,7 @@
 use super::Scorer;
 use crate::self_test::SelfTest;
 use crate::workspace::Workspace;
-use ncs_features::{Block, Column, Encoder};
+use ncs_features::{Batch, Block, Column, Encoder};
 
 /// Maximum difference of a score on another processor or SIMD level.
 const TOLERANCE: f32 = 1e-5;
@@ -49,6 +49,14 @@ impl SelfTest {
         }
         Ok(())
     }
+
+    /// Encodes the rows.
+    ///
+    /// # Errors
+    /// A row cannot be read.
+    pub(crate) fn batch(&self, scorer: &Scorer) -> Result<Batch, String> {
+        encode(scorer, &self.rows)
+    }
 }
 
 /// Returns the column as it is read from a file: without null flags if no row is null.
@@ -60,11 +68,14 @@ fn plain(column: &Column) -> Column {
     column
 }
 
-fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
+fn encode(scorer: &Scorer, rows: &Block) -> Result<Batch, String> {
     let encoder = Encoder::new(scorer.schema().clone());
     let batch = encoder.encode_features(rows);
-    let batch = batch.map_err(|error| format!("the self-test: {error}"))?;
-    Ok(scorer.score(&batch, &mut Workspace::new(1)))
+    batch.map_err(|error| format!("the self-test: {error}"))
+}
+
+fn score(scorer: &Scorer, rows: &Block) -> Result<Vec<Vec<f32>>, String> {
+    Ok(scorer.score(&encode(scorer, rows)?, &mut Workspace::new(1)))
 }
 
 #[cfg(test)]

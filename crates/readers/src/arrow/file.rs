@@ -50,9 +50,10 @@ fn batches(
     let file = BufReader::new(Counted { file, bytes_read });
     let is_file = start == MAGIC;
     let opened = caught(move || -> Result<Batches, ArrowError> {
-        Ok(match is_file {
-            true => Box::new(FileReader::try_new(file, places)?),
-            false => Box::new(StreamReader::try_new(file, places)?),
+        Ok(if is_file {
+            Box::new(FileReader::try_new(file, places)?)
+        } else {
+            Box::new(StreamReader::try_new(file, places)?)
         })
     });
     let opened = opened.map_err(|text| stopped(path, 0, &text))?;

@@ -69,9 +69,10 @@ pub fn keep(
     let written = write(frame, columns, &draft, on);
     let placed = written.and_then(|hash| {
         let path = folder.join(format!("{stem}-{}.arrows", &hash.to_hex()[..16]));
-        match path.exists() {
-            true => fs::remove_file(&draft).map_err(io(&draft, "delete"))?,
-            false => fs::rename(&draft, &path).map_err(io(&path, "rename the file to"))?,
+        if path.exists() {
+            fs::remove_file(&draft).map_err(io(&draft, "delete"))?
+        } else {
+            fs::rename(&draft, &path).map_err(io(&path, "rename the file to"))?
         }
         Ok(path)
     });

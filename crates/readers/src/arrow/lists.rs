@@ -109,9 +109,10 @@ fn part(items: &ArrayRef, mut ranges: Vec<Range<usize>>) -> (ArrayRef, Vec<Range
     let start = held().map(|range| range.start).min().unwrap_or(0);
     let end = held().map(|range| range.end).max().unwrap_or(start);
     for range in &mut ranges {
-        *range = match range.start >= range.end {
-            true => 0..0,
-            false => range.start - start..range.end - start,
+        *range = if range.start >= range.end {
+            0..0
+        } else {
+            range.start - start..range.end - start
         };
     }
     (items.slice(start, end - start), ranges)
@@ -156,9 +157,10 @@ pub(super) fn add_sizes(array: &ArrayRef, sizes: &mut [usize]) -> Result<(), Arr
     };
     let bytes = bytes(&items)?;
     for (range, size) in ranges.into_iter().zip(sizes) {
-        *size = match range.len() > LONGEST_LIST {
-            true => usize::MAX,
-            false => size.saturating_add(range.map(|item| VALUE_BYTES + bytes(item)).sum()),
+        *size = if range.len() > LONGEST_LIST {
+            usize::MAX
+        } else {
+            size.saturating_add(range.map(|item| VALUE_BYTES + bytes(item)).sum())
         };
     }
     Ok(())

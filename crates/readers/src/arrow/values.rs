@@ -200,9 +200,10 @@ fn bytes(array: &dyn Array, places: &[usize], is_uuid: bool) -> Result<Values, A
         DataType::FixedSizeBinary(n) => {
             let array = array.as_fixed_size_binary();
             let bytes = places.iter().map(|&place| array.value(place));
-            Ok(match is_uuid && *n == 16 {
-                true => texts(bytes.map(uuid)),
-                false => texts(bytes.map(hexadecimal)),
+            Ok(if is_uuid && *n == 16 {
+                texts(bytes.map(uuid))
+            } else {
+                texts(bytes.map(hexadecimal))
             })
         }
         other => Err(no_values(other)),

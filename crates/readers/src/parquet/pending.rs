@@ -225,13 +225,15 @@ impl<T: DataType> Pending<T> {
             n_items += 1;
             let is_value = self.max_defined == 0 || self.rows.defined[level] == self.max_defined;
             let value = is_value.then(|| values.next()).flatten();
-            let n_bytes = match is_narrow::<T>() {
-                true => 0,
-                false => value.map_or(0, |value| value.as_bytes().len()),
+            let n_bytes = if is_narrow::<T>() {
+                0
+            } else {
+                value.map_or(0, |value| value.as_bytes().len())
             };
-            *size = match n_items > LONGEST_LIST {
-                true => usize::MAX,
-                false => size.saturating_add(VALUE_BYTES + n_bytes),
+            *size = if n_items > LONGEST_LIST {
+                usize::MAX
+            } else {
+                size.saturating_add(VALUE_BYTES + n_bytes)
             };
         }
     }
@@ -244,14 +246,13 @@ impl<T: DataType> Pending<T> {
         if n_rows > self.n_ready {
             return Err(too_few(self.n_ready, n_rows));
         }
-        let n_levels = match self.is_repeated {
-            false => n_rows,
-            true => {
-                let levels = self.rows.repeated.iter().enumerate();
-                let mut starts = levels.filter(|(_, level)| **level == 0);
-                let end = starts.nth(n_rows).map(|(level, _)| level);
-                end.unwrap_or(self.rows.repeated.len())
-            }
+        let n_levels = if self.is_repeated {
+            let levels = self.rows.repeated.iter().enumerate();
+            let mut starts = levels.filter(|(_, level)| **level == 0);
+            let end = starts.nth(n_rows).map(|(level, _)| level);
+            end.unwrap_or(self.rows.repeated.len())
+        } else {
+            n_rows
         };
         self.n_ready -= n_rows;
         let n_values = self.n_values(n_levels);

@@ -132,9 +132,10 @@ pub(super) struct Passes<'a> {
 impl Passes<'_> {
     /// Returns the parts whose files hold training rows.
     pub(super) fn training_parts(&self) -> &'static [Part] {
-        match self.base.is_some_and(|base| base.joins_validation) {
-            true => &[Part::Train, Part::Valid],
-            false => &[Part::Train],
+        if self.base.is_some_and(|base| base.joins_validation) {
+            &[Part::Train, Part::Valid]
+        } else {
+            &[Part::Train]
         }
     }
 

@@ -261,9 +261,10 @@ fn notes(
 ) -> Vec<String> {
     let of_tasks = || found.iter().filter(|note| note.task.is_some());
     let say = |note: &RateNote| {
-        let strength = match note.strength < 1e5 {
-            true => format!("{:.0} rows against each", note.strength.max(1.0)),
-            false => "no two values differ beyond chance".to_owned(),
+        let strength = if note.strength < 1e5 {
+            format!("{:.0} rows against each", note.strength.max(1.0))
+        } else {
+            "no two values differ beyond chance".to_owned()
         };
         format!(
             "{} (AUC {:.3} alone, on later rows; {} values; {strength})",

@@ -141,9 +141,10 @@ impl Calendar {
         }
         for _ in 0..60 {
             let half = (low + high) / 2.0;
-            match self.unseen(half) < unseen {
-                true => low = half,
-                false => high = half,
+            if self.unseen(half) < unseen {
+                low = half
+            } else {
+                high = half
             }
         }
         self.ages = cumulative(&self.age_chances(low));

@@ -103,9 +103,10 @@ impl Logit {
         let (mut low, mut high) = (middle - 40.0, middle + 40.0);
         for _ in 0..50 {
             let half = (low + high) / 2.0;
-            match with(half).rate(points, weights) < rate {
-                true => low = half,
-                false => high = half,
+            if with(half).rate(points, weights) < rate {
+                low = half
+            } else {
+                high = half
             }
         }
         with(low)

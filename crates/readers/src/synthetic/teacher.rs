@@ -49,9 +49,12 @@ impl Teacher {
     pub(super) fn new(plan: &SyntheticPlan) -> Teacher {
         let in_network = plan.conflict != Conflict::Vectors;
         let in_vectors = plan.conflict != Conflict::Network;
-        let shared = |n: usize, in_conflict: bool| match in_conflict {
-            true => (plan.share * n as f64).round() as usize,
-            false => n,
+        let shared = |n: usize, in_conflict: bool| {
+            if in_conflict {
+                (plan.share * n as f64).round() as usize
+            } else {
+                n
+            }
         };
         let mut draws = Draws::new(plan.seed, Purpose::Teacher, 0);
         let mut clicks = common_units(&mut draws);

@@ -33,9 +33,10 @@ fn auc(scored: &[(f64, bool)]) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut negatives, mut below) = (0u64, 0u64);
     for (_, is_positive) in &scored {
-        match is_positive {
-            true => below += negatives,
-            false => negatives += 1,
+        if *is_positive {
+            below += negatives
+        } else {
+            negatives += 1
         }
     }
     below as f64 / (negatives * (scored.len() as u64 - negatives)) as f64

@@ -58,9 +58,10 @@ fn post(call: &str, headers: &str, body: &[u8]) -> Bytes {
 fn rank_json(request: &Request, form: Form) -> Vec<u8> {
     let context = request.context.iter().map(|column| {
         let mut values = values_json(column, form);
-        let value = match column.is_list {
-            true => Value::Array(values),
-            false => values.remove(0),
+        let value = if column.is_list {
+            Value::Array(values)
+        } else {
+            values.remove(0)
         };
         (column.name.clone(), value)
     });

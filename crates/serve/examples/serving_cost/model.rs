@@ -178,8 +178,9 @@ fn global_ids(field: usize, row: usize, context: &Batch, candidates: &Batch) -> 
         ids.map(|&id| (field * rows_per_table) as i64 + i64::from(id))
             .collect()
     };
-    match workload::is_user_field(field) {
-        true => ids(&context.fields[field], 0),
-        false => ids(&candidates.fields[field], row),
+    if workload::is_user_field(field) {
+        ids(&context.fields[field], 0)
+    } else {
+        ids(&candidates.fields[field], row)
     }
 }

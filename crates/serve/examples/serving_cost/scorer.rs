@@ -4,7 +4,7 @@ use crate::arguments::Flags;
 use crate::clock::{cpu_seconds, summary};
 use crate::workload::{Form, MODEL, N_FIELDS, Request, is_user_field};
 use ncs_features::{Batch, Encoder};
-use ncs_model::{RankBuffers, Ranker, Scorer};
+use ncs_model::{Precision, RankBuffers, Ranker, Scorer};
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
@@ -26,7 +26,8 @@ pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
         seconds: Duration::from_secs_f64(flags.or("seconds", 5.0)?),
         pause: Duration::from_micros(flags.or("pause-us", 0)?),
     };
-    let version = Version::load(&folder, &MODEL.into(), 1)?;
+    let version = Version::load(&folder, &MODEL.into(), 1, Precision::Single);
+    let version = version.map_err(|error| error.to_string())?;
     let mut record = match values.as_str() {
         "ids" => run(threads, pace, || on_ids(&version)),
         text => {

@@ -57,9 +57,10 @@ impl Capped {
 
     /// Checks that the limit is not exceeded.
     pub(super) fn check(&self) -> Result<(), ApiError> {
-        match self.bytes.len() > self.limit {
-            true => Err(too_large("has more bytes, once decoded,", self.limit)),
-            false => Ok(()),
+        if self.bytes.len() > self.limit {
+            Err(too_large("has more bytes, once decoded,", self.limit))
+        } else {
+            Ok(())
         }
     }
 

@@ -85,9 +85,10 @@ pub fn decode(encoding: Encoding, bytes: Bytes, limit: usize) -> Result<Bytes, A
             let mut decoded = Capped::new(limit);
             let stream = Decompress::new(has_zlib_header);
             let rest = inflate(stream, &bytes, &mut decoded, encoding)?;
-            match rest.is_empty() {
-                true => Ok(decoded.into_bytes()),
-                false => Err(trailing(encoding, rest.len())),
+            if rest.is_empty() {
+                Ok(decoded.into_bytes())
+            } else {
+                Err(trailing(encoding, rest.len()))
             }
         }
     }

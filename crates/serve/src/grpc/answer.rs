@@ -29,9 +29,10 @@ pub(super) fn packing(headers: &HeaderMap) -> Encoding {
         .get(ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok());
     let mut accepted = accepted.unwrap_or_default().split(',').map(str::trim);
-    match accepted.any(|name| name == sent.name()) {
-        true => sent,
-        false => Encoding::Identity,
+    if accepted.any(|name| name == sent.name()) {
+        sent
+    } else {
+        Encoding::Identity
     }
 }
 

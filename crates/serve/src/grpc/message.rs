@@ -153,12 +153,13 @@ impl Messages {
     }
 
     fn check(&self, prefix: Prefix) -> Result<(), ApiError> {
-        match prefix.length <= self.limits.bytes {
-            true => Ok(()),
-            false => Err(body::too_large(
+        if prefix.length <= self.limits.bytes {
+            Ok(())
+        } else {
+            Err(body::too_large(
                 &format!("has {} bytes, more", prefix.length),
                 self.limits.bytes,
-            )),
+            ))
         }
     }
 
@@ -213,7 +214,7 @@ mod tests {
         let check = async |bytes: Vec<u8>, kind: ErrorKind, part: &str| {
             let refusal = read(bytes).await.unwrap_err();
             assert_eq!(refusal.kind, kind, "{refusal}");
-            assert!(refusal.what.contains(part), "{refusal}");
+            assert!(refusal.message.contains(part), "{refusal}");
         };
         check(vec![], ErrorKind::Invalid, "no message").await;
         check(vec![0, 0], ErrorKind::Invalid, "truncated").await;
@@ -260,7 +261,7 @@ mod tests {
                 .next()
                 .await
                 .unwrap_err()
-                .what
+                .message
                 .contains("truncated")
         );
     }

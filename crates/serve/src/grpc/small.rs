@@ -162,7 +162,8 @@ impl ApiState {
                 self.reply(head, &RepositoryIndexResponse { models })
             }
             Call::Load => {
-                self.check_admin(&Caller::of(head)).await?;
+                self.check_admin(&Caller::new(&head.headers, &head.extensions))
+                    .await?;
                 let request: RepositoryModelLoadRequest = self.read(head, body).await?;
                 if !request.parameters.is_empty() {
                     let what = "models are loaded from their folders as they are; leave the \
@@ -175,7 +176,8 @@ impl ApiState {
                 self.reply(head, &RepositoryModelLoadResponse {})
             }
             _ => {
-                self.check_admin(&Caller::of(head)).await?;
+                self.check_admin(&Caller::new(&head.headers, &head.extensions))
+                    .await?;
                 let request: RepositoryModelUnloadRequest = self.read(head, body).await?;
                 let name = request.model_name;
                 self.run_blocking(move |service| service.repository.unload(&name))
@@ -217,7 +219,7 @@ mod tests {
         let check = |method: &str, expected: &str| {
             let refusal = unsupported(method);
             assert_eq!(refusal.kind.code(), tonic::Code::Unimplemented);
-            assert!(refusal.what.contains(expected), "{refusal}");
+            assert!(refusal.message.contains(expected), "{refusal}");
         };
         check("CudaSharedMemoryRegister", "no shared memory");
         check("TraceSetting", "start it with --otlp");

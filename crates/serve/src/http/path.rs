@@ -1,207 +1,92 @@
-//! Parsing of request paths.
+//! Models in request paths, and responses to paths and methods that there are not.
 
 use crate::api_error::{ApiError, ErrorKind};
-use crate::telemetry::Call;
+use crate::api_state::{ApiState, check_name};
+use crate::grpc;
+use crate::service::RequestContext;
+use crate::telemetry::{Call, Protocol};
 use crate::words::shown;
-use http::Method;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, Uri};
+use std::convert::Infallible;
 
-/// A model and optionally one of its versions, as a path names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ModelPath<'a> {
-    pub(super) model: &'a str,
-    pub(super) version: Option<&'a str>,
+/// A model and optionally one of its versions, as a path names them: not checked.
+pub(super) struct ModelPath {
+    pub(super) model: String,
+    pub(super) version: Option<String>,
 }
 
-/// The target of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path<'a> {
-    Server,
-    Live,
-    Ready,
-    Metrics,
-    Model(ModelPath<'a>),
-    ModelReady(ModelPath<'a>),
-    Config(ModelPath<'a>),
-    Statistics(Option<ModelPath<'a>>),
-    Infer(ModelPath<'a>),
-    Rank(Option<ModelPath<'a>>),
-    Index,
-    Load(&'a str),
-    Unload(&'a str),
-    Labels(&'a str),
-    SetLabels(&'a str),
-}
+impl<S: Send + Sync> FromRequestParts<S> for ModelPath {
+    type Rejection = Infallible;
 
-impl<'a> Path<'a> {
-    /// Returns the call that the request counts as in the telemetry.
-    pub(super) fn call(&self) -> Call {
-        match self {
-            Path::Server => Call::Metadata,
-            Path::Live => Call::Live,
-            Path::Ready => Call::Ready,
-            Path::Metrics => Call::Metrics,
-            Path::Model(_) => Call::ModelMetadata,
-            Path::ModelReady(_) => Call::ModelReady,
-            Path::Config(_) => Call::ModelConfig,
-            Path::Statistics(_) => Call::ModelStatistics,
-            Path::Infer(_) => Call::Infer,
-            Path::Rank(_) => Call::Rank,
-            Path::Index => Call::Index,
-            Path::Load(_) => Call::Load,
-            Path::Unload(_) => Call::Unload,
-            Path::Labels(_) | Path::SetLabels(_) => Call::Label,
-        }
-    }
-
-    /// Parses a path.
-    ///
-    /// # Errors
-    /// There is no such path, the method is not allowed, or it is an unsupported protocol feature.
-    pub(super) fn parse(method: &Method, path: &'a str) -> Result<Path<'a>, ApiError> {
-        let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
-        let first = parts.next();
-        let mut rest: Vec<&str> = parts.collect();
-        if rest.last() == Some(&"") {
-            rest.pop();
-        }
-        let (allowed, found) = match (first, rest.as_slice()) {
-            (Some("metrics"), []) => ("GET", Path::Metrics),
-            (Some("v2"), rest) => under_v2(method, rest)?,
-            _ => return Err(not_found(path)),
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<ModelPath, Infallible> {
+        // A name that is not UTF-8 is refused like an empty one.
+        let params = RawPathParams::from_request_parts(parts, state).await.ok();
+        let named = |name: &str| {
+            let found = params.iter().flatten().find(|(key, _)| *key == name);
+            found.map(|(_, value)| value.to_owned())
         };
-        let is_allowed = match allowed {
-            "GET" => Path::GET.contains(method),
-            other => method.as_str() == other,
-        };
-        match is_allowed {
-            true => Ok(found),
-            false => Err(ErrorKind::Method.error(format!(
-                "{} {}: use {allowed}",
-                shown(method.as_str()),
-                shown(path)
-            ))),
-        }
+        Ok(ModelPath {
+            model: named("model").unwrap_or_default(),
+            version: named("version"),
+        })
     }
 }
 
-fn under_v2<'a>(method: &Method, rest: &[&'a str]) -> Result<(&'static str, Path<'a>), ApiError> {
-    Ok(match *rest {
-        [] => ("GET", Path::Server),
-        ["health", "live"] => ("GET", Path::Live),
-        ["health", "ready"] => ("GET", Path::Ready),
-        ["rank"] => ("POST", Path::Rank(None)),
-        ["repository", "index"] => ("POST", Path::Index),
-        ["repository", "models", model, "load"] => ("POST", Path::Load(model)),
-        ["repository", "models", model, "unload"] => ("POST", Path::Unload(model)),
-        ["models", "stats"] => ("GET", Path::Statistics(None)),
-        ["models", model, "labels"] => match *method {
-            Method::PUT => ("PUT", Path::SetLabels(model)),
-            _ => ("GET", Path::Labels(model)),
-        },
-        ["models", model, "versions", version, ref rest @ ..] => {
-            let target = ModelPath {
-                model,
-                version: Some(version),
-            };
-            model_path(target, rest)?
-        }
-        ["models", model, ref rest @ ..] => {
-            let target = ModelPath {
-                model,
-                version: None,
-            };
-            model_path(target, rest)?
-        }
-        ["systemsharedmemory" | "cudasharedmemory", ..] => {
-            return Err(unsupported("shared memory"));
-        }
-        ["trace", ..] => {
-            return Err(unsupported("trace settings; start it with --otlp"));
-        }
-        ["logging", ..] => {
-            return Err(unsupported("log settings; set NCS_LOG when it starts"));
-        }
-        _ => return Err(not_found(&format!("/v2/{}", rest.join("/")))),
-    })
+/// Parts of the protocol that this server does not have, by a segment of their paths.
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("systemsharedmemory", "shared memory"),
+    ("cudasharedmemory", "shared memory"),
+    ("trace", "trace settings; start it with --otlp"),
+    ("logging", "log settings; set NCS_LOG when it starts"),
+    ("generate", "the generate extension"),
+    ("generate_stream", "the generate extension"),
+];
+
+/// Refuses a path that no route has, in the protocol of the caller.
+pub(super) async fn not_found(State(api): State<ApiState>, request: Request) -> Response {
+    let path = request.uri().path();
+    let is_grpc = grpc::is_grpc(request.headers());
+    let (protocol, error) = if is_grpc {
+        (Protocol::Grpc, grpc::no_service(path))
+    } else {
+        (Protocol::Http, no_path(path))
+    };
+    let context = RequestContext::now(protocol, Call::Other);
+    grpc::refusal(request.headers(), api.service.refuse(&context, error))
 }
 
-fn model_path<'a>(
-    target: ModelPath<'a>,
-    rest: &[&str],
-) -> Result<(&'static str, Path<'a>), ApiError> {
-    Ok(match *rest {
-        [] => ("GET", Path::Model(target)),
-        ["ready"] => ("GET", Path::ModelReady(target)),
-        ["config"] => ("GET", Path::Config(target)),
-        ["stats"] => ("GET", Path::Statistics(Some(target))),
-        ["infer"] => ("POST", Path::Infer(target)),
-        ["rank"] => ("POST", Path::Rank(Some(target))),
-        ["trace", ..] => return Err(unsupported("trace settings; start it with --otlp")),
-        ["generate" | "generate_stream"] => return Err(unsupported("the generate extension")),
-        _ => {
-            return Err(not_found(&format!(
-                "/v2/models/{}/{}",
-                target.model,
-                rest.join("/")
-            )));
+fn no_path(path: &str) -> ApiError {
+    if let Some(rest) = path.strip_prefix("/v2/") {
+        let unsupported = |segment| UNSUPPORTED.iter().find(|(name, _)| *name == segment);
+        if let Some((_, feature)) = rest.split('/').find_map(unsupported) {
+            let message = format!("not supported: this server has no {feature}");
+            return ErrorKind::Unsupported.error(message);
         }
-    })
-}
-
-fn unsupported(what: &str) -> ApiError {
-    ErrorKind::Unsupported.error(format!("not supported: this server has no {what}"))
-}
-
-fn not_found(path: &str) -> ApiError {
+        // No route has an empty name.
+        if rest.starts_with("models//")
+            && let Err(error) = check_name("")
+        {
+            return error;
+        }
+    }
     ErrorKind::NotFound.error(format!(
         "nothing at {}; send requests to /v2/models/MODEL/rank or /v2/models/MODEL/infer",
         shown(path)
     ))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_and_methods_are_parsed() {
-        let check = |method: Method, path: &str, expected: Result<Path<'_>, ErrorKind>| {
-            let found = Path::parse(&method, path).map_err(|refusal| refusal.kind);
-            assert_eq!(found, expected, "{method} {path}");
-        };
-        let of = |version| ModelPath {
-            model: "m",
-            version,
-        };
-        check(Method::GET, "/v2", Ok(Path::Server));
-        check(Method::GET, "/v2/", Ok(Path::Server));
-        check(Method::HEAD, "/v2/health/live", Ok(Path::Live));
-        check(Method::POST, "/v2/health/live", Err(ErrorKind::Method));
-        check(Method::GET, "/v2/models/m", Ok(Path::Model(of(None))));
-        check(Method::GET, "/v2/models/stats", Ok(Path::Statistics(None)));
-        check(
-            Method::POST,
-            "/v2/models/m/infer",
-            Ok(Path::Infer(of(None))),
-        );
-        check(Method::GET, "/v2/models/m/infer", Err(ErrorKind::Method));
-        let path = "/v2/models/m/versions/3/infer";
-        check(Method::POST, path, Ok(Path::Infer(of(Some("3")))));
-        check(Method::PUT, "/v2/models/m/labels", Ok(Path::SetLabels("m")));
-        check(Method::GET, "/v2/models/m/labels", Ok(Path::Labels("m")));
-        check(
-            Method::GET,
-            "/v2/systemsharedmemory/status",
-            Err(ErrorKind::Unsupported),
-        );
-        check(
-            Method::POST,
-            "/v2/trace/setting",
-            Err(ErrorKind::Unsupported),
-        );
-        check(Method::GET, "/", Err(ErrorKind::NotFound));
-        check(Method::GET, "//v2", Err(ErrorKind::NotFound));
-        check(Method::GET, "/v2/models/m/else", Err(ErrorKind::NotFound));
-        check(Method::GET, "/v3", Err(ErrorKind::NotFound));
-    }
+/// Refuses a method that a path does not have. (axum adds the header `Allow`.)
+pub(super) async fn not_allowed(
+    allowed: &'static str,
+    State(api): State<ApiState>,
+    method: Method,
+    uri: Uri,
+) -> Response {
+    let (method, path) = (shown(method.as_str()), shown(uri.path()));
+    let error = ErrorKind::Method.error(format!("{method} {path}: use {allowed}"));
+    let context = RequestContext::now(Protocol::Http, Call::Other);
+    api.service.refuse(&context, error).into_response()
 }

@@ -17,17 +17,17 @@ struct State {
     answers: usize,
     /// Number of these whose next part waits for the peer to read the previous one.
     waiting_for_peer: usize,
-    /// Time of the first bytes of a request's head (HTTP/1).
+    /// Time since which a request's head is expected (HTTP/1): that of the connection's opening or of the
+    /// head's first bytes.
     head_since: Option<Instant>,
+    /// True once a request has begun.
+    has_begun: bool,
+    /// True if the connection speaks HTTP/2, which has other frames than heads between requests.
+    is_http2: bool,
     /// Time since which writing has been blocked.
     blocked_since: Option<Instant>,
     /// Time of the last write or end of a request.
     active: Instant,
-    /// True if bytes of the router's responses have not been flushed. Otherwise written bytes are hyper's
-    /// own.
-    unflushed: bool,
-    /// True if a request was answered before its body was read.
-    left_unread: bool,
 }
 
 /// Decision about a connection.
@@ -47,11 +47,11 @@ impl ConnectionActivity {
             handled: 0,
             answers: 0,
             waiting_for_peer: 0,
-            head_since: None,
+            head_since: Some(Instant::now()),
+            has_begun: false,
+            is_http2: false,
             blocked_since: None,
             active: Instant::now(),
-            unflushed: false,
-            left_unread: false,
         })))
     }
 
@@ -63,9 +63,11 @@ impl ConnectionActivity {
         }
     }
 
-    /// Records that bytes were written.
+    /// Records that bytes were written. Those before the first request are HTTP/2's settings, or the last
+    /// of an HTTP/1 connection: an error response to a malformed head.
     pub(super) fn wrote(&self) {
         let mut state = self.state();
+        state.is_http2 |= !state.has_begun;
         state.active = Instant::now();
         state.blocked_since = None;
     }
@@ -80,36 +82,15 @@ impl ConnectionActivity {
         self.state().active = Instant::now();
     }
 
-    /// Records that all bytes were flushed.
-    pub(super) fn flushed(&self) {
-        self.state().unflushed = false;
+    /// Returns true if a request has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().has_begun
     }
 
-    /// Returns true if bytes written now belong to a response of the router.
-    pub(super) fn is_unflushed(&self) -> bool {
-        self.state().unflushed
-    }
-
-    /// Records that a request was answered or dropped before its body was read.
-    pub(super) fn left_unread(&self) {
-        self.state().left_unread = true;
-    }
-
-    /// Returns true if the peer may still be sending a body that is not read.
-    pub(super) fn has_left_unread(&self) -> bool {
-        self.state().left_unread
-    }
-
-    /// Decides about this connection. `is_http1`: HTTP/2 sends frames other than heads between requests.
-    /// `is_shutting_down`: its graceful shutdown has been started.
-    pub(super) fn next_action(
-        &self,
-        limits: &ConnectionLimits,
-        is_http1: bool,
-        is_shutting_down: bool,
-    ) -> Action {
+    /// Decides about this connection. `is_shutting_down`: its graceful shutdown has been started.
+    pub(super) fn next_action(&self, limits: &ConnectionLimits, is_shutting_down: bool) -> Action {
         self.state()
-            .next_action(Instant::now(), limits, is_http1, is_shutting_down)
+            .next_action(Instant::now(), limits, is_shutting_down)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,7 +103,6 @@ impl State {
         &self,
         now: Instant,
         limits: &ConnectionLimits,
-        is_http1: bool,
         is_shutting_down: bool,
     ) -> Action {
         let shortest = limits
@@ -131,9 +111,12 @@ impl State {
             .min(limits.idle_time);
         // Anything that begins after now ends after this time.
         let next_check = now + shortest;
-        let bounded = |end: Instant, action| match end <= now {
-            true => action,
-            false => Action::Wait(end.min(next_check)),
+        let bounded = |end: Instant, action| {
+            if end <= now {
+                action
+            } else {
+                Action::Wait(end.min(next_check))
+            }
         };
         if let Some(since) = self.blocked_since {
             return bounded(since + limits.send_time, Action::Abort);
@@ -148,7 +131,7 @@ impl State {
             return Action::Wait(next_check);
         }
         match self.head_since {
-            Some(since) if is_http1 => bounded(since + limits.header_time, Action::Abort),
+            Some(since) if !self.is_http2 => bounded(since + limits.header_time, Action::Abort),
             _ if is_shutting_down => bounded(self.active + limits.send_time, Action::Abort),
             _ => bounded(self.active + limits.idle_time, Action::ShutDown),
         }
@@ -162,6 +145,7 @@ impl Handled {
     pub(super) fn begin(activity: &Arc<ConnectionActivity>) -> Handled {
         let mut state = activity.state();
         state.handled += 1;
+        state.has_begun = true;
         state.head_since = None;
         drop(state);
         Handled(activity.clone())
@@ -171,7 +155,6 @@ impl Handled {
     pub(super) fn answered(self) -> Reply {
         let mut state = self.0.state();
         state.answers += 1;
-        state.unflushed = true;
         state.active = Instant::now();
         drop(state);
         Reply {
@@ -208,7 +191,6 @@ impl Reply {
         self.is_waiting_for_peer = true;
         let mut state = self.activity.state();
         state.waiting_for_peer += 1;
-        state.unflushed = true;
         state.active = Instant::now();
     }
 }
@@ -240,7 +222,14 @@ mod tests {
         }
     }
 
-    /// Applies the actions for an HTTP/1 connection until one is not `Wait`, and checks this action and the
+    /// Returns the activity of an HTTP/1 connection that has had a request.
+    fn known() -> Arc<ConnectionActivity> {
+        let activity = ConnectionActivity::new();
+        drop(Handled::begin(&activity));
+        activity
+    }
+
+    /// Applies the actions for a connection until one is not `Wait`, and checks this action and the
     /// seconds until then.
     fn check(activity: &ConnectionActivity, is_shutting_down: bool, expected: (Action, u64)) {
         let start = Instant::now();
@@ -248,7 +237,7 @@ mod tests {
         loop {
             match activity
                 .state()
-                .next_action(now, &limits(), true, is_shutting_down)
+                .next_action(now, &limits(), is_shutting_down)
             {
                 Action::Wait(until) if until < start + Duration::from_secs(1000) => now = until,
                 action => {
@@ -265,15 +254,28 @@ mod tests {
     const NEVER: (Action, u64) = (Action::ShutDown, 1000);
 
     #[test]
-    fn an_idle_connection_is_shut_down_and_aborted_if_it_stays() {
+    fn a_connection_without_a_first_request_is_aborted() {
+        check(&ConnectionActivity::new(), false, (Action::Abort, HEADER_S));
+    }
+
+    #[test]
+    fn http2_is_known_by_its_settings_and_may_be_without_requests() {
         let activity = ConnectionActivity::new();
+        activity.wrote();
+        activity.read();
+        check(&activity, false, (Action::ShutDown, IDLE_S));
+    }
+
+    #[test]
+    fn an_idle_connection_is_shut_down_and_aborted_if_it_stays() {
+        let activity = known();
         check(&activity, false, (Action::ShutDown, IDLE_S));
         check(&activity, true, (Action::Abort, SEND_S));
     }
 
     #[test]
     fn an_incomplete_head_is_aborted_even_if_bytes_keep_arriving() {
-        let activity = ConnectionActivity::new();
+        let activity = known();
         activity.read();
         activity.read();
         check(&activity, false, (Action::Abort, HEADER_S));
@@ -306,23 +308,10 @@ mod tests {
 
     #[test]
     fn a_peer_that_reads_nothing_is_aborted() {
-        let activity = ConnectionActivity::new();
+        let activity = known();
         activity.blocked();
         check(&activity, false, (Action::Abort, SEND_S));
         activity.wrote();
         check(&activity, false, (Action::ShutDown, IDLE_S));
-    }
-
-    #[test]
-    fn written_bytes_belong_to_a_response_until_flushed() {
-        let activity = ConnectionActivity::new();
-        let mut answer = Handled::begin(&activity).answered();
-        assert!(activity.is_unflushed());
-        activity.flushed();
-        answer.sent();
-        assert!(activity.is_unflushed());
-        activity.flushed();
-        drop(answer);
-        assert!(!activity.is_unflushed());
     }
 }

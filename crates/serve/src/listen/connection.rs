@@ -1,8 +1,8 @@
 //! A single connection.
 
 use super::activity::{Action, ConnectionActivity, Handled, Reply};
-use super::peek::{PeekStream, Protocol};
-use super::{ConnectionLimits, Counts, Drain, Peer, READ_AHEAD};
+use super::stream::WatchedStream;
+use super::{ConnectionLimits, Counts, Drain, Peer};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::{Budget, Share};
 use crate::words::shown;
@@ -12,12 +12,10 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
+use hyper_util::server::conn::auto;
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -40,6 +38,9 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// streams that the server may have to reset because of the peer's errors, before the connection is closed.
 const MAX_RESETS: usize = 64;
 
+/// Smallest buffer that hyper accepts for HTTP/1.
+const MIN_BUFFER_BYTES: usize = 8 << 10;
+
 /// State shared by all connections of a port.
 pub(super) struct ListenerContext {
     pub(super) router: Router,
@@ -57,100 +58,46 @@ pub(super) async fn serve_connection(context: Arc<ListenerContext>, stream: TcpS
     let Some(tls) = &context.tls else {
         return serve_http(context, stream, peer).await;
     };
-    match open_in_time(&context, tls.accept(stream)).await {
-        Some(Ok(stream)) => serve_http(context, stream, peer).await,
-        Some(Err(error)) => tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
-        None => {}
+    let closing = async {
+        context.drain.closing().await;
+        sleep(FIRST_REQUEST_GRACE).await;
+    };
+    let opened = tokio::select! {
+        biased;
+        opened = timeout(context.limits.header_time, tls.accept(stream)) => opened,
+        () = closing => return,
+    };
+    match opened {
+        Ok(Ok(stream)) => serve_http(context, stream, peer).await,
+        Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "TLS handshake failed"),
+        Err(_) => context.counts.slow(),
     }
 }
 
-/// Serves HTTP on a stream, in the version that the peer starts with.
+/// Serves HTTP on a stream, in the version that the peer starts with, until it ends; shuts it down if it is
+/// idle or the server shuts down, and aborts it if its peer is too slow.
 async fn serve_http<S>(context: Arc<ListenerContext>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = ConnectionActivity::new();
-    let mut stream = PeekStream::new(stream, activity.clone(), context.limits.header_bytes);
-    let Some(Ok(Some(protocol))) = open_in_time(&context, stream.protocol()).await else {
-        return;
-    };
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(WatchedStream::new(stream, activity.clone()));
     let shared = (context.clone(), activity.clone());
     let service = service_fn(move |request| {
         let (context, activity) = shared.clone();
         async move { Ok::<_, Infallible>(respond(&context, &activity, peer, request).await) }
     });
-    match protocol {
-        Protocol::Http1 => {
-            let connection = http1_builder(&context.limits).serve_connection(stream, service);
-            drive(&context, &activity, peer, connection, true).await;
-        }
-        Protocol::Http2 => {
-            let connection = http2_builder(&context.limits).serve_connection(stream, service);
-            drive(&context, &activity, peer, connection, false).await;
-        }
-    }
-}
-
-/// Runs the opening of a connection (TLS handshake or first bytes); `None` if it takes too long.
-async fn open_in_time<T>(context: &ListenerContext, opening: impl Future<Output = T>) -> Option<T> {
-    let closing = async {
+    let builder = builder(&context.limits);
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let mut closing = pin!(async {
         context.drain.closing().await;
-        sleep(FIRST_REQUEST_GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        opened = timeout(context.limits.header_time, opening) => {
-            opened.inspect_err(|_| context.counts.slow()).ok()
+        if !activity.has_begun() {
+            sleep(FIRST_REQUEST_GRACE).await;
         }
-        () = closing => None,
-    }
-}
-
-fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // [`ConnectionActivity`] distinguishes an incomplete head from an idle connection, which hyper does
-        // not.
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(READ_AHEAD.max(limits.header_bytes));
-    builder
-}
-
-fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
-    let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .initial_connection_window_size(limits.window())
-        .initial_stream_window_size(limits.window())
-        .max_header_list_size(header_bytes)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_RESETS);
-    builder
-}
-
-/// Drives a connection until it ends; shuts it down if it is idle or the server shuts down, and aborts it if
-/// its peer is too slow.
-async fn drive<C>(
-    context: &ListenerContext,
-    activity: &ConnectionActivity,
-    peer: Peer,
-    connection: C,
-    is_http1: bool,
-) where
-    C: GracefulConnection,
-    C::Error: Display,
-{
-    let mut connection = pin!(connection);
-    let mut closing = pin!(context.drain.closing());
+    });
     let mut is_shutting_down = false;
     loop {
-        let wait = match activity.next_action(&context.limits, is_http1, is_shutting_down) {
+        let wait = match activity.next_action(&context.limits, is_shutting_down) {
             Action::Wait(until) => until,
             Action::ShutDown => {
                 connection.as_mut().graceful_shutdown();
@@ -182,6 +129,30 @@ async fn drive<C>(
     }
 }
 
+fn builder(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // [`ConnectionActivity`] distinguishes an incomplete head from an idle connection, which hyper does
+        // not.
+        .header_read_timeout(None)
+        // A head must fit the buffer.
+        .max_buf_size(limits.header_bytes.max(MIN_BUFFER_BYTES));
+    let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_connection_window_size(limits.window())
+        .initial_stream_window_size(limits.window())
+        .max_header_list_size(header_bytes)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS);
+    builder
+}
+
 /// Returns the router's response to a request, or an error response if it panics.
 async fn respond(
     context: &ListenerContext,
@@ -191,14 +162,7 @@ async fn respond(
 ) -> Response<Sent> {
     let handled = Handled::begin(activity);
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut request = request.map(|body| match is_http1 && !body.is_end_stream() {
-        true => axum::body::Body::new(Received {
-            body,
-            has_ended: false,
-            activity: activity.clone(),
-        }),
-        false => axum::body::Body::new(body),
-    });
+    let mut request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(peer);
     let uri = request.uri().clone();
     let admitted = admit(context, &request);
@@ -273,43 +237,6 @@ async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
         }
     })
     .await
-}
-
-/// A request's body; records if it was not read to its end.
-struct Received {
-    body: Incoming,
-    has_ended: bool,
-    activity: Arc<ConnectionActivity>,
-}
-
-impl Body for Received {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.has_ended |= matches!(polled, Poll::Ready(None));
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        if !self.has_ended && !self.body.is_end_stream() {
-            self.activity.left_unread();
-        }
-    }
 }
 
 /// A response's body; records its progress.

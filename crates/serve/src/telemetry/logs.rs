@@ -117,7 +117,7 @@ macro_rules! log {
             protocol = $record.protocol.as_str(),
             call = $record.call.as_str(),
             code = $record.code().as_str(),
-            refusal = $record.refused.as_ref().map(|refusal| refusal.what.as_str()),
+            refusal = $record.refused.as_ref().map(|refusal| refusal.message.as_str()),
             model = $record.served.as_ref().map(|served| &*served.by().model),
             version = $record.served.as_ref().map(|served| served.by().version),
             label = $record.label,

@@ -194,10 +194,10 @@ fn describe(record: &Record, context: &Context) {
         span.set_attribute(text("ncs.model.label", label));
     }
     if let Some(refusal) = &record.refused {
-        span.set_attribute(text("ncs.refusal", refusal.what.clone()));
+        span.set_attribute(text("ncs.refusal", refusal.message.clone()));
         // A server span has no error status for client errors (semantic conventions).
         if refusal.kind.status().is_server_error() {
-            span.set_status(Status::error(refusal.what.clone()));
+            span.set_status(Status::error(refusal.message.clone()));
         }
     }
 }

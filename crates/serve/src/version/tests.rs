@@ -1,7 +1,8 @@
 use super::*;
-use ncs_features::{Field, IdSpace, Objective, Population, Table, Task, Values};
+use ncs_features::{Column, Field, IdSpace, Objective, Population, Table, Task, Values};
 use ncs_model::artifact::WeightSet;
-use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec};
+use ncs_model::kernels::SimdLevel;
+use ncs_model::{CounterRng, Gram, Heads, Model, NetworkKind, NetworkPlan, SelfTest, Spec};
 
 /// Returns a schema with one scaled number.
 fn schema() -> Schema {
@@ -38,6 +39,12 @@ fn schema() -> Schema {
 }
 
 fn version() -> Version {
+    let scorer = Scorer::new(&artifact(1.0)).expect("its own weights");
+    Version::new(Arc::new(scorer), &"feed".into(), 1, "")
+}
+
+/// Returns a model with initial weights times `scale`.
+fn artifact(scale: f32) -> Artifact {
     let schema = schema();
     let plan = NetworkPlan {
         kind: NetworkKind::SharedBottom,
@@ -51,11 +58,13 @@ fn version() -> Version {
     let spec = Spec::of(&schema, &plan);
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
     model.network_mut(0).touch_all();
-    let artifact = Artifact {
+    let mut weights = model.network(0).weights();
+    weights.dense.iter_mut().for_each(|weight| *weight *= scale);
+    Artifact {
         masks: None,
         members: vec![WeightSet {
             network: 0,
-            weights: Arc::new(model.network(0).weights()),
+            weights: Arc::new(weights),
         }],
         of_task: vec![0],
         calibrators: vec![],
@@ -65,9 +74,42 @@ fn version() -> Version {
         shares: vec![],
         schema: Arc::new(schema),
         spec,
+    }
+}
+
+#[test]
+fn a_model_is_refused_in_half_precision_if_its_scores_change() {
+    let prices = Block {
+        n_rows: 50,
+        columns: vec![Column {
+            name: "price".into(),
+            values: Values::Float((0..50).map(|i| f64::from(i) / 5.0 - 5.0).collect()),
+            ..Column::default()
+        }],
     };
-    let scorer = Scorer::new(&artifact).expect("its own weights");
-    Version::new(Arc::new(scorer), &"feed".into(), 1, "")
+    let load = |scale: f32, has_test: bool| {
+        let mut artifact = artifact(scale);
+        let scorer = Scorer::new(&artifact).expect("its own weights");
+        let test = SelfTest::record(&scorer, &prices);
+        artifact.self_test = test.filter(|_| has_test);
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("model");
+        artifact.write(&folder).unwrap();
+        let single = Version::load(&folder, &"feed".into(), 1, Precision::Single);
+        assert!(single.is_ok(), "{single:?}");
+        Version::load(&folder, &"feed".into(), 1, Precision::Half).map(drop)
+    };
+    let check = |scale, has_test, expected: &str| {
+        let error = load(scale, has_test).unwrap_err().to_string();
+        assert!(error.contains("--half: "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    };
+    if !SimdLevel::best().has_half() {
+        return check(1.0, true, "no bfloat16 instructions");
+    }
+    assert!(load(1.0, true).is_ok());
+    check(100.0, true, "more than 2e-3; score this model in single");
+    check(1.0, false, "no self-test");
 }
 
 fn score_price(price: f64, in_context: bool) -> Result<Scores, ApiError> {
@@ -97,13 +139,13 @@ fn a_number_that_overflows_is_refused_and_its_column_named() {
             let refusal = score_price(price, in_context).unwrap_err();
             let expected =
                 format!("candidate {candidate}: column \"price\" holds a number too far");
-            assert!(refusal.what.starts_with(&expected), "{refusal}");
+            assert!(refusal.message.starts_with(&expected), "{refusal}");
             assert_eq!(refusal.kind, ErrorKind::Invalid);
         }
     }
     let scores = score_price(1e4, false).unwrap();
     assert!(
-        scores.said[0]
+        scores.calibrated[0]
             .iter()
             .all(|score| (0.0..=1.0).contains(score))
     );

@@ -79,7 +79,7 @@ impl<'a> Bounds<'a> {
 
     /// Returns the parser's error for an exceeded bound, and keeps the original for [`Bounds::explained`].
     pub(super) fn stop<E: Error>(&self, refusal: ApiError) -> E {
-        let what = refusal.what.clone();
+        let what = refusal.message.clone();
         self.refused.borrow_mut().get_or_insert(refusal);
         E::custom(what)
     }
@@ -181,9 +181,10 @@ impl ColumnWeight {
     }
 
     fn become_text<E: Error>(&mut self, bounds: &Bounds<'_>) -> Result<(), E> {
-        match std::mem::replace(&mut self.is_text, true) {
-            true => Ok(()),
-            false => bounds.spend(self.as_texts),
+        if std::mem::replace(&mut self.is_text, true) {
+            Ok(())
+        } else {
+            bounds.spend(self.as_texts)
         }
     }
 }
@@ -191,8 +192,9 @@ impl ColumnWeight {
 /// Returns the maximum number of characters of a number in decimal notation without an exponent.
 fn text_length(x: f64) -> usize {
     let digits = x.abs().log10();
-    match digits.is_finite() {
-        true => 24 + digits.abs() as usize,
-        false => 24,
+    if digits.is_finite() {
+        24 + digits.abs() as usize
+    } else {
+        24
     }
 }

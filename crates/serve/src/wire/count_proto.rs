@@ -292,7 +292,7 @@ mod tests {
     fn check(shape: &Shape, message: &[u8], kind: ErrorKind, part: &str) {
         let refusal = count(shape, message, &Bounds::new(&ACCEPTS)).unwrap_err();
         assert_eq!(refusal.kind, kind, "{refusal}");
-        assert!(refusal.what.contains(part), "{refusal}");
+        assert!(refusal.message.contains(part), "{refusal}");
     }
 
     #[test]

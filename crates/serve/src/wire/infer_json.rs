@@ -4,12 +4,13 @@ mod request;
 
 use super::Accepts;
 use super::bounds::Bounds;
+use super::datatype::Datatype;
 use super::infer::{
     InferQuery, Parameters, RequestedOutput, check_outputs, model_selector, rank_query,
     selected_outputs,
 };
 use super::infer_proto::raw;
-use super::tensors::{Datatype, Tensor, n_values};
+use super::tensors::{Tensor, n_values};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::rank_request::RankScores;
 use crate::words::shown;
@@ -107,10 +108,9 @@ fn inputs(
             binary = rest;
         }
         let shape = input.shape.clone();
-        let values = values(input, bytes, bounds).map_err(|error| match error {
-            InputError::Wrong(what) => wrong(what),
-            InputError::Refused(refusal) => refusal,
-        })?;
+        let values = values(input, bytes, bounds);
+        let values =
+            values.map_err(|error| error.at(format_args!("input \"{}\"", shown(&name))))?;
         tensors.push(Tensor {
             name,
             shape,
@@ -125,27 +125,11 @@ fn inputs(
     }
 }
 
-/// Error of reading an input's values.
-enum InputError {
-    Wrong(String),
-    Refused(ApiError),
-}
-
-impl From<String> for InputError {
-    fn from(what: String) -> InputError {
-        InputError::Wrong(what)
-    }
-}
-
-fn values(
-    input: InputJson,
-    bytes: Option<&[u8]>,
-    bounds: &Bounds<'_>,
-) -> Result<Values, InputError> {
+fn values(input: InputJson, bytes: Option<&[u8]>, bounds: &Bounds<'_>) -> Result<Values, ApiError> {
     if input.parameters.is_shared {
-        return Err("this server has no shared memory; send the values"
-            .to_owned()
-            .into());
+        return Err(ApiError::invalid(
+            "this server has no shared memory; send the values",
+        ));
     }
     let datatype = Datatype::parse(&input.datatype)?;
     let n = n_values(&input.shape)?;
@@ -153,9 +137,8 @@ fn values(
         (Some(_), Some(_)) => "both data and binary_data_size".to_owned(),
         (None, None) => "neither data nor binary_data_size".to_owned(),
         (Some(bytes), None) => {
-            let taken = bounds.take(datatype.cost(bytes.len()));
-            taken.map_err(InputError::Refused)?;
-            return Ok(datatype.read(bytes, n)?);
+            bounds.take(datatype.cost(bytes.len()))?;
+            return datatype.read(bytes, n);
         }
         (None, Some(Flat(_, found))) if found != n => {
             format!("{found} values where shape {:?} says {n}", input.shape)
@@ -165,7 +148,7 @@ fn values(
         }
         (None, Some(Flat(values, _))) => return Ok(values),
     };
-    Err(wrong.into())
+    Err(ApiError::invalid(wrong))
 }
 
 /// Writes a response; returns its body, and the number of its bytes that are JSON if tensors follow.
@@ -264,7 +247,7 @@ mod tests {
         let check = |inputs: &str, expected: &str| {
             let body = format!("{{\"inputs\": [{inputs}]}}");
             let refusal = read_body(&body, None).unwrap_err();
-            assert!(refusal.what.contains(expected), "{body}: {refusal}");
+            assert!(refusal.message.contains(expected), "{body}: {refusal}");
         };
         let input = |shape: &str, datatype: &str, rest: &str| {
             format!("{{\"name\": \"a\", \"shape\": {shape}, \"datatype\": \"{datatype}\"{rest}}}")
@@ -309,7 +292,7 @@ mod tests {
         assert!(
             read_body("{}", Some(5))
                 .unwrap_err()
-                .what
+                .message
                 .contains("Inference-Header-Content-Length")
         );
     }

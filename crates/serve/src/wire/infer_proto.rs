@@ -3,11 +3,12 @@
 use super::Accepts;
 use super::bounds::Bounds;
 use super::count_proto::{self, count, malformed};
+use super::datatype::Datatype;
 use super::infer::{
     InferQuery, Parameters, RequestedOutput, check_outputs, model_selector, rank_query,
     selected_outputs,
 };
-use super::tensors::{Datatype, Tensor, n_values};
+use super::tensors::{Tensor, n_values};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
@@ -93,9 +94,10 @@ fn check_output(parameters: &HashMap<String, InferParameter>) -> Result<(), ApiE
         let what = "this server does not have the classification extension";
         return Err(ErrorKind::Unsupported.error(what));
     }
-    match is_shared(parameters) {
-        true => Err(ErrorKind::Unsupported.error("this server has no shared memory")),
-        false => Ok(()),
+    if is_shared(parameters) {
+        Err(ErrorKind::Unsupported.error("this server has no shared memory"))
+    } else {
+        Ok(())
     }
 }
 
@@ -119,13 +121,9 @@ fn inputs(
     }
     let bounds = Bounds::new(accepts);
     let tensor = |(i, tensor): (usize, InferInputTensor)| {
-        let (name, raw) = (tensor.name.clone(), raw.get(i));
-        let datatype = Datatype::parse(&tensor.datatype);
-        if let (Some(raw), Ok(datatype)) = (raw, &datatype) {
-            bounds.take(datatype.cost(raw.len()))?;
-        }
-        let read = datatype.and_then(|datatype| input(tensor, datatype, raw));
-        read.map_err(|what| ErrorKind::Invalid.error(format!("input \"{}\": {what}", shown(&name))))
+        let name = tensor.name.clone();
+        let read = input(tensor, raw.get(i), &bounds);
+        read.map_err(|error| error.at(format_args!("input \"{}\"", shown(&name))))
     };
     inputs.into_iter().enumerate().map(tensor).collect()
 }
@@ -136,12 +134,18 @@ fn is_shared(parameters: &HashMap<String, InferParameter>) -> bool {
 
 fn input(
     tensor: InferInputTensor,
-    datatype: Datatype,
     raw: Option<&Bytes>,
-) -> Result<Tensor, String> {
+    bounds: &Bounds<'_>,
+) -> Result<Tensor, ApiError> {
+    let datatype = Datatype::parse(&tensor.datatype)?;
+    if let Some(raw) = raw {
+        bounds.take(datatype.cost(raw.len()))?;
+    }
     let n = n_values(&tensor.shape)?;
     let values = match (raw, tensor.contents) {
-        (Some(_), Some(_)) => return Err("both contents and raw_input_contents".to_owned()),
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid("both contents and raw_input_contents"));
+        }
         (Some(bytes), None) => datatype.read(bytes, n)?,
         (None, contents) => typed(datatype, contents.unwrap_or_default(), n)?,
     };
@@ -152,7 +156,7 @@ fn input(
     })
 }
 
-fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<Values, String> {
+fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<Values, ApiError> {
     let wide = |numbers: Vec<i32>| numbers.into_iter().map(i64::from).collect();
     let (found, values) = match datatype {
         Datatype::Bool => {
@@ -191,7 +195,8 @@ fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<
             Values::Float(contents.fp64_contents),
         ),
         Datatype::Fp16 | Datatype::Bf16 => {
-            return Err("FP16 and BF16 are supported in raw_input_contents only".to_owned());
+            let message = "FP16 and BF16 are supported in raw_input_contents only";
+            return Err(ApiError::invalid(message));
         }
         Datatype::Bytes => {
             let mut texts = Texts::default();
@@ -200,17 +205,16 @@ fn typed(datatype: Datatype, contents: InferTensorContents, n: usize) -> Result<
                 .iter()
                 .for_each(|text| texts.push(text));
             if let Some(text) = texts.not_utf8() {
-                return Err(format!("text {text} is not UTF-8"));
+                return Err(ApiError::invalid(format!("text {text} is not UTF-8")));
             }
             (texts.len(), Values::Text(texts))
         }
     };
-    match found == n {
-        true => Ok(values),
-        false => Err(format!(
-            "{found} values of its datatype where the shape says {n}"
-        )),
+    if found != n {
+        let message = format!("{found} values of its datatype where the shape says {n}");
+        return Err(ApiError::invalid(message));
     }
+    Ok(values)
 }
 
 /// Builds a response, with its values as raw bytes.
@@ -289,7 +293,7 @@ mod tests {
                 raw_input_contents: vec![vec![1].into()],
                 ..ModelInferRequest::default()
             };
-            read(request, &accepts).map_err(|refusal| refusal.what)
+            read(request, &accepts).map_err(|refusal| refusal.message)
         };
         assert!(read_request(HashMap::new(), HashMap::new()).is_ok());
         let input_parameters = read_request(shared(), HashMap::new()).unwrap_err();

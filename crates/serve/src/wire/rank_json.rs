@@ -244,7 +244,7 @@ mod tests {
     fn errors_describe_the_problem() {
         let check = |body: &str, expected: &str| {
             let refusal = read(body.as_bytes(), &ACCEPTS).unwrap_err();
-            assert!(refusal.what.contains(expected), "{body}: {refusal}");
+            assert!(refusal.message.contains(expected), "{body}: {refusal}");
         };
         check("", "EOF while parsing");
         check(

@@ -68,7 +68,7 @@ pub fn read(request: RankRequest, accepts: &Accepts) -> Result<RankQuery, ApiErr
 }
 
 fn block(columns: Vec<ColumnProto>, part: &str) -> Result<Block, ApiError> {
-    let wrong = |what: String| ErrorKind::Invalid.error(format!("{part}: {what}"));
+    let wrong = |what: String| ApiError::invalid(format!("{part}: {what}"));
     let mut block = Block::default();
     let mut names = std::collections::HashSet::new();
     for proto in columns {
@@ -76,7 +76,8 @@ fn block(columns: Vec<ColumnProto>, part: &str) -> Result<Block, ApiError> {
         if !names.insert(name.clone()) {
             return Err(wrong(format!("column \"{}\" comes twice", shown(&name))));
         }
-        let in_column = |what| wrong(format!("column \"{}\": {what}", shown(&name)));
+        let in_column =
+            |error: ApiError| error.at(format_args!("{part}: column \"{}\"", shown(&name)));
         let (n_rows, column) = column(proto).map_err(in_column)?;
         match block.columns.first() {
             None => block.n_rows = n_rows,
@@ -97,12 +98,15 @@ fn block(columns: Vec<ColumnProto>, part: &str) -> Result<Block, ApiError> {
 }
 
 /// Converts a column; returns it with its number of rows.
-fn column(proto: ColumnProto) -> Result<(usize, Column), String> {
+fn column(proto: ColumnProto) -> Result<(usize, Column), ApiError> {
     let (n_values, values) = match proto.values {
         Some(ValuesProto::Ints(ints)) => (ints.values.len(), Values::Int(ints.values)),
         Some(ValuesProto::Floats(floats)) => (floats.values.len(), Values::Float(floats.values)),
         Some(ValuesProto::Texts(texts)) => (texts.values.len(), Values::Text(texts.values)),
-        None => return Err("it has no values; set texts, ints or floats".to_owned()),
+        None => {
+            let message = "it has no values; set texts, ints or floats";
+            return Err(ApiError::invalid(message));
+        }
     };
     let offsets = proto
         .lengths
@@ -116,7 +120,10 @@ fn column(proto: ColumnProto) -> Result<(usize, Column), String> {
         nulls.resize(n_rows, false);
         match nulls.get_mut(row as usize) {
             Some(null) => *null = true,
-            None => return Err(format!("null_rows names row {row} of {n_rows} (from 0)")),
+            None => {
+                let message = format!("null_rows names row {row} of {n_rows} (from 0)");
+                return Err(ApiError::invalid(message));
+            }
         }
     }
     let column = Column {
@@ -129,7 +136,7 @@ fn column(proto: ColumnProto) -> Result<(usize, Column), String> {
 }
 
 /// Returns the offsets of the rows' lists from their lengths.
-pub(super) fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, String> {
+fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, ApiError> {
     let mut offsets = Vec::with_capacity(lengths.len() + 1);
     let mut end = 0u64;
     offsets.push(0);
@@ -137,12 +144,11 @@ pub(super) fn offsets(lengths: &[u32], n_values: usize) -> Result<Vec<u32>, Stri
         end += u64::from(length);
         offsets.push(u32::try_from(end).unwrap_or(u32::MAX));
     }
-    match end == n_values as u64 {
-        true => Ok(offsets),
-        false => Err(format!(
-            "lengths add up to {end}, and there are {n_values} values"
-        )),
+    if end != n_values as u64 {
+        let message = format!("lengths add up to {end}, and there are {n_values} values");
+        return Err(ApiError::invalid(message));
     }
+    Ok(offsets)
 }
 
 /// Builds a response.
@@ -212,7 +218,7 @@ mod tests {
     fn columns_of_different_lengths_are_refused() {
         let check = |context: Vec<ColumnProto>, candidates: Vec<ColumnProto>, expected: &str| {
             let refusal = read_request(context, candidates).unwrap_err();
-            assert!(refusal.what.contains(expected), "{refusal}");
+            assert!(refusal.message.contains(expected), "{refusal}");
         };
         let one = |name: &str, n: usize| ints(name, &[1, 2, 3, 4][..n], None, &[]);
         check(vec![one("a", 2)], vec![], "the context is one row");

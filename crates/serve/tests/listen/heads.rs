@@ -1,32 +1,31 @@
 //! Tests of request heads.
 
-use crate::support::{Server, Settings, check_refused};
+use crate::support::{Server, Settings, check_refused_head};
 
 #[test]
-fn malformed_heads_are_refused_in_json() {
+fn malformed_heads_are_refused() {
     let server = Server::start(Settings::default());
-    let check = |bytes: &str, status: u16, message: &str| {
-        check_refused(&server.exchange(bytes.as_bytes()), status, message);
+    let check = |bytes: &str, status: u16| {
+        check_refused_head(&server.exchange(bytes.as_bytes()), status);
     };
-    let not_http = "the request is not HTTP";
-    check("rubbish\r\n\r\n", 400, not_http);
-    check("GET\r\n\r\n", 400, not_http);
-    check("GET /ready HTTP/9.9\r\n\r\n", 400, not_http);
-    check("GET /ready HTTP/1.1\r\nno colon\r\n\r\n", 400, not_http);
-    check("GET /ready HTTP/1.1\r\na b: c\r\n\r\n", 400, not_http);
-    check("GET /\0 HTTP/1.1\r\n\r\n", 400, not_http);
-    check("\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03", 400, not_http);
+    check("rubbish\r\n\r\n", 400);
+    check("GET\r\n\r\n", 400);
+    check("GET /ready HTTP/9.9\r\n\r\n", 400);
+    check("GET /ready HTTP/1.1\r\nno colon\r\n\r\n", 400);
+    check("GET /ready HTTP/1.1\r\na b: c\r\n\r\n", 400);
+    check("GET /\0 HTTP/1.1\r\n\r\n", 400);
+    check("\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03", 400);
     let path = "a".repeat(20_000);
-    check(&format!("GET /{path} HTTP/1.1\r\n"), 431, "16384 bytes");
+    check(&format!("GET /{path} HTTP/1.1\r\n"), 431);
     server.check_answers();
 }
 
 #[test]
-fn a_malformed_head_after_a_good_request_is_refused_in_json_too() {
+fn a_malformed_head_after_a_good_request_is_refused_too() {
     let server = Server::start(Settings::default());
     let mut client = server.known_client();
     client.send(b"rubbish\r\n\r\n");
-    check_refused(&client.until_closed(), 400, "not HTTP");
+    check_refused_head(&client.until_closed(), 400);
 }
 
 #[test]
@@ -42,11 +41,7 @@ fn ten_thousand_headers_are_refused() {
     let server = Server::start(Settings::default());
     let headers: String = (0..10_000).map(|i| format!("a{i}: b\r\n")).collect();
     let head = format!("GET /ready HTTP/1.1\r\n{headers}\r\n");
-    check_refused(
-        &server.exchange(head.as_bytes()),
-        431,
-        "more than 100 headers",
-    );
+    check_refused_head(&server.exchange(head.as_bytes()), 431);
     server.check_answers();
 }
 
@@ -54,8 +49,7 @@ fn ten_thousand_headers_are_refused() {
 fn a_header_of_a_megabyte_is_refused() {
     let server = Server::start(Settings::default());
     let head = format!("GET /ready HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1 << 20));
-    let message = "more than 16384 bytes";
-    check_refused(&server.exchange(head.as_bytes()), 431, message);
+    check_refused_head(&server.exchange(head.as_bytes()), 431);
     server.check_answers();
 }
 
@@ -64,11 +58,7 @@ fn contradicting_lengths_are_refused() {
     let server = Server::start(Settings::default());
     let check = |headers: &str| {
         let request = format!("POST /length HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\nabc");
-        check_refused(
-            &server.exchange(request.as_bytes()),
-            400,
-            "the body's length",
-        );
+        check_refused_head(&server.exchange(request.as_bytes()), 400);
     };
     check("content-length: -3");
     check("content-length: +3");

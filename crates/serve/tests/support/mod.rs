@@ -208,11 +208,12 @@ async fn length(State(state): State<ServerState>, request: Request) -> Response 
 }
 
 async fn ready(State(state): State<ServerState>) -> Response {
-    match state.drain.has_begun() {
-        true => ErrorKind::Unavailable
+    if state.drain.has_begun() {
+        ErrorKind::Unavailable
             .error("shutting down")
-            .into_response(),
-        false => StatusCode::OK.into_response(),
+            .into_response()
+    } else {
+        StatusCode::OK.into_response()
     }
 }
 
@@ -336,6 +337,16 @@ pub(crate) fn check_refused(answer: &str, status: u16, message: &str) {
     let body: serde_json::Value = serde_json::from_str(body).expect(answer);
     let error = body["error"].as_str().expect("an error");
     assert!(error.contains(message), "{error}");
+}
+
+/// Checks that hyper refused the head of a request: this status, no body, and the connection is closed.
+#[track_caller]
+pub(crate) fn check_refused_head(answer: &str, status: u16) {
+    let start = format!("HTTP/1.1 {status} ");
+    assert!(answer.starts_with(&start), "{status}: {answer}");
+    assert!(answer.contains("content-length: 0\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 /// Waits until a condition holds.

@@ -61,9 +61,10 @@ pub(super) fn files(input: &[u8]) -> Option<Files> {
     if !keeps(4) {
         manifest = with_self_test(&manifest, &self_test).unwrap_or(manifest);
     }
-    let sum = match keeps(3) {
-        true => "0".repeat(DIGITS),
-        false => blake3::hash(&manifest).to_hex().to_string(),
+    let sum = if keeps(3) {
+        "0".repeat(DIGITS)
+    } else {
+        blake3::hash(&manifest).to_hex().to_string()
     };
     Some(Files {
         sum: format!("{sum}  {MANIFEST}\n").into_bytes(),

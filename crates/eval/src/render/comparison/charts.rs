@@ -241,9 +241,10 @@ impl<'a> Group<'a> {
             zero: true,
             ..Chart::default()
         };
-        match chart.series.is_empty() {
-            true => html! {},
-            false => chart.draw(),
+        if chart.series.is_empty() {
+            html! {}
+        } else {
+            chart.draw()
         }
     }
 

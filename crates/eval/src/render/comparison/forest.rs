@@ -83,7 +83,7 @@ fn dot(one: &MethodDifference, axis: &Axis, y: f64) -> Markup {
     let ink = "#14365d";
     let fill = match one.verdict {
         Verdict::Better | Verdict::Worse => ink,
-        Verdict::NotSeparable | Verdict::TooFewSeeds => "#fff",
+        Verdict::NotSignificant | Verdict::TooFewSeeds => "#fff",
     };
     html! {
         g {

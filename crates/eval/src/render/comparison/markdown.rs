@@ -77,9 +77,10 @@ fn captioned(command: &str, table: &Table) -> String {
     if table.rows.is_empty() {
         return String::new();
     }
-    let command = match command.is_empty() {
-        true => String::new(),
-        false => format!("    {command}\n\n"),
+    let command = if command.is_empty() {
+        String::new()
+    } else {
+        format!("    {command}\n\n")
     };
     format!("{}:\n\n{command}{}", table.caption, grid(table))
 }
@@ -100,9 +101,10 @@ fn line(cells: &[String]) -> String {
 }
 
 fn cell(cell: &Cell) -> String {
-    let text = match cell.bold {
-        true => format!("**{}**", escaped(&cell.text)),
-        false => escaped(&cell.text),
+    let text = if cell.bold {
+        format!("**{}**", escaped(&cell.text))
+    } else {
+        escaped(&cell.text)
     };
     let remarks = cell.remarks.iter().map(|remark| escaped(remark));
     let parts: Vec<String> = [text].into_iter().chain(remarks).collect();

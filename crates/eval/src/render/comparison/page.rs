@@ -166,9 +166,10 @@ fn sharing(data: &DataInput) -> Markup {
 /// Returns the mask overlap of the first seed.
 fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
     let run = method.seeds.first().filter(|run| !run.sharing.is_empty())?;
-    let tasks = match run.densities.is_empty() {
-        true => run.metrics.tasks.keys().cloned().collect(),
-        false => run.densities.iter().map(|(task, _)| task.clone()).collect(),
+    let tasks = if run.densities.is_empty() {
+        run.metrics.tasks.keys().cloned().collect()
+    } else {
+        run.densities.iter().map(|(task, _)| task.clone()).collect()
     };
     Some(SharingPicture {
         network: method.name.clone(),

@@ -179,7 +179,7 @@ fn difference_cell(one: &MethodDifference) -> Cell {
 
 /// Returns AUCs minus the chance level of 0.5; `None` if all are significantly above it or could not be tested.
 pub(super) fn chance(data: &DataInput, result: &DataResult) -> Option<Table> {
-    let is_not_significant = |one: &ChanceResult| one.verdict == Verdict::NotSeparable;
+    let is_not_significant = |one: &ChanceResult| one.verdict == Verdict::NotSignificant;
     let keys = distinct_keys(result.chance.iter().map(|one| &one.key));
     let row = |method: &str| {
         let cell = |key: &&FigureKey| {
@@ -209,7 +209,7 @@ fn chance_cell(one: &ChanceResult) -> Cell {
     let p = one.adjusted.map(|p| format!("adjusted p {}", p_value(p)));
     Cell {
         remarks: p.into_iter().chain([word.to_owned()]).collect(),
-        bold: one.verdict == Verdict::NotSeparable,
+        bold: one.verdict == Verdict::NotSignificant,
         ..Cell::number(format!("{:+.4}", one.above))
     }
 }
@@ -258,7 +258,7 @@ pub(super) fn summary(comparison: &Comparison, reference: &str) -> Option<Table>
 }
 
 fn counts(row: &SummaryRow) -> String {
-    let counts = format!("{} / {} / {}", row.better, row.worse, row.not_separable);
+    let counts = format!("{} / {} / {}", row.better, row.worse, row.not_significant);
     match row.no_verdict {
         0 => counts,
         few => format!("{counts} ({few} with a single seed)"),
@@ -349,9 +349,10 @@ fn densities(method: &MethodInput) -> String {
     let density = |task: &str| method.density(task).map_or(ABSENT.to_owned(), percent);
     let of_task = |task: &str| format!("{task} {}", density(task));
     let kept: Vec<String> = distinct(tasks).into_iter().map(of_task).collect();
-    match kept.is_empty() {
-        true => ABSENT.to_owned(),
-        false => kept.join(", "),
+    if kept.is_empty() {
+        ABSENT.to_owned()
+    } else {
+        kept.join(", ")
     }
 }
 

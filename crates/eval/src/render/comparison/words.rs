@@ -40,9 +40,10 @@ pub(super) fn scope(result: &DataResult) -> Option<&'static str> {
 
 /// Returns the command that measured a data set.
 pub(super) fn command<'a>(comparison: &'a Comparison, data: &'a DataInput) -> &'a str {
-    match data.command.is_empty() {
-        true => &comparison.input.command,
-        false => &data.command,
+    if data.command.is_empty() {
+        &comparison.input.command
+    } else {
+        &data.command
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
-        Verdict::NotSeparable => "not significant",
+        Verdict::NotSignificant => "not significant",
         Verdict::TooFewSeeds => "single seed",
     }
 }

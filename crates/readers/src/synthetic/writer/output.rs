@@ -15,9 +15,10 @@ pub(super) enum Output {
 impl Output {
     pub(super) fn create(path: &Path, gzip: bool) -> io::Result<Output> {
         let file = BufWriter::new(File::create(path)?);
-        Ok(match gzip {
-            true => Output::Gzip(Box::new(GzEncoder::new(file, Compression::default()))),
-            false => Output::Plain(file),
+        Ok(if gzip {
+            Output::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
+        } else {
+            Output::Plain(file)
         })
     }
 

@@ -24,7 +24,7 @@ fn raw(bytes: &[u8]) -> Bytes {
 fn check_refused(encoding: Encoding, bytes: &[u8], limit: usize, kind: ErrorKind, message: &str) {
     let refusal = decode(encoding, Bytes::copy_from_slice(bytes), limit).unwrap_err();
     assert_eq!(refusal.kind, kind, "{refusal}");
-    assert!(refusal.what.contains(message), "{refusal}");
+    assert!(refusal.message.contains(message), "{refusal}");
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn an_unknown_encoding_is_refused_and_the_known_ones_listed() {
         match (Encoding::of(&headers), expected) {
             (Err(refusal), Err(message)) => {
                 assert_eq!(refusal.kind, ErrorKind::Encoding);
-                assert!(refusal.what.contains(message), "{refusal}");
-                assert!(refusal.what.contains("gzip, deflate (zlib) or identity"));
+                assert!(refusal.message.contains(message), "{refusal}");
+                assert!(refusal.message.contains("gzip, deflate (zlib) or identity"));
             }
             (found, expected) => assert_eq!(found.ok(), expected.ok(), "{values:?}"),
         }
@@ -174,10 +174,7 @@ fn responses_are_encoded_if_that_makes_them_shorter() {
 proptest! {
     #[test]
     fn decoding_never_panics_or_exceeds_its_limit(bytes: Vec<u8>, has_gzip_header: bool) {
-        let start: &[u8] = match has_gzip_header {
-            true => &gzip(b"")[..10],
-            false => &[],
-        };
+        let start: &[u8] = if has_gzip_header { &gzip(b"")[..10] } else { &[] };
         let bytes = Bytes::from([start, &bytes].concat());
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             if let Ok(decoded) = decode(encoding, bytes.clone(), 1000) {
