@@ -50,10 +50,10 @@ fn version() -> Version {
     };
     let spec = Spec::of(&schema, &plan);
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let artifact = Artifact {
         masks: None,
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(model.network(0).weights()),
         }],
