@@ -11,28 +11,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use ncs_eval::report::Note;
 use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
 };
-use ncs_features::{ColumnCoverage, Schema, continued};
+use ncs_features::ColumnCoverage;
 use ncs_model::{Scorer, Workspace, tensor_file};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::{
     Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from,
 };
-use ncs_train::{
-    Event, Listener, NoopListener, RefitRows, Run, SearchKind, TrainError, Trained, predict,
-};
+use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, TrainError, Trained, predict};
 use serde::Serialize;
 
+mod earlier;
 mod frozen;
 mod rows;
 
 use crate::cost::{self, Meter};
 use crate::error::Error;
 use crate::predictions_file;
-use crate::progress::{Job, Progress, grouped};
+use crate::progress::{Job, Progress};
 use crate::run_file::{RunFile, RunFileError, RunPlan};
 use crate::run_folder::RunFolder;
 use crate::run_log::RunLog;
@@ -79,48 +77,11 @@ pub fn prepare_rows(
         progress.log(&format!("note: {note}"));
     }
     if let Some(earlier) = earlier {
-        for note in growth(&earlier.artifact.schema, &prepared.schema) {
+        for note in earlier::growth(&earlier.artifact.schema, &prepared.schema) {
             progress.log(&note);
         }
     }
     Ok(prepared)
-}
-
-/// Describes the tables that new values made larger: `item_id: 120 new values (table rows 1,002 -> 1,122)`.
-fn growth(earlier: &Schema, now: &Schema) -> Vec<String> {
-    let grown = continued::growth(earlier, now).into_iter();
-    let line = |(table, before, after): (&str, usize, usize)| {
-        format!(
-            "{table}: {} new values (table rows {} -> {})",
-            grouped((after - before) as u64),
-            grouped(before as u64),
-            grouped(after as u64)
-        )
-    };
-    grown.map(line).collect()
-}
-
-/// Notes which model the training went on from, and what it gained.
-fn went_on(plan: &RunPlan, schema: &Schema) -> Option<Note> {
-    let earlier = &plan.start.as_ref()?.earlier;
-    let grown = growth(&earlier.artifact.schema, schema);
-    let grown = if grown.is_empty() {
-        "No table grew.".to_owned()
-    } else {
-        format!("{}.", grown.join("; "))
-    };
-    let masks = match (&plan.train.search.kind, plan.network.kind.has_masks()) {
-        (_, false) => "",
-        (SearchKind::Given(_), true) => " Its masks were kept.",
-        _ => " New masks were searched from its weights.",
-    };
-    let text = format!(
-        "The training went on from model {:.16}, whose ids, scales and weights it keeps; optimizer moments started \
-         anew.{masks} {grown}",
-        earlier.hash.to_hex()
-    );
-    let warning = false;
-    Some(Note { warning, text })
 }
 
 /// Prepares the rows of a plan again, for a refit on all of them, if the plan asks for it.
@@ -383,7 +344,7 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
-    report.notes.extend(went_on(plan, &data.schema));
+    report.notes.extend(earlier::note(plan, &data.schema));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     write_json(

@@ -92,7 +92,7 @@ fn weights_begin_where_the_earlier_model_ended() {
     let still = ["training.learning_rate=1e-30", "training.weight_decay=0"];
     let next = train(folder.path(), "still", &from_first(&still));
     let [was, is] = [&first, &next].map(|artifact| {
-        let member = &artifact.members[artifact.of_task[0]];
+        let member = &artifact.weight_sets[artifact.of_task[0]];
         member.weights.clone()
     });
     for (was, is) in was.dense.iter().zip(&is.dense) {

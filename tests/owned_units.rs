@@ -42,7 +42,7 @@ fn check_owners(artifact: &Artifact, common: f64) {
     assert_eq!(owners.common(), common);
     assert!(owners.fit(masks));
     let n_units = artifact.spec.plan.hidden[1];
-    for member in &artifact.members {
+    for member in &artifact.weight_sets {
         let dense = &member.weights.dense;
         // The heads come last, each followed by its bias.
         let heads = dense[dense.len() - 2 * (n_units + 1)..].chunks(n_units + 1);
@@ -176,7 +176,7 @@ fn how_much_tasks_agree_is_measured_beside() {
     assert!(found.rho.is_none_or(|rho| rho.abs() < 2.0), "{found:?}");
     assert_eq!(whole.masks, plain.masks);
     assert!(plain.agreements.is_empty());
-    for (whole, plain) in whole.members.iter().zip(&plain.members) {
+    for (whole, plain) in whole.weight_sets.iter().zip(&plain.weight_sets) {
         assert_eq!(whole.weights, plain.weights);
     }
     let told = done(folder.path(), &["inspect", "whole"]);

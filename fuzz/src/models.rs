@@ -118,7 +118,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     let spec = Spec::of(&schema, &plan);
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
     for network in 0..model.networks().len() {
-        model.network_mut(network).touch(&every_row(&spec));
+        model.network_mut(network).init_rows_of(&every_row(&spec));
     }
     let weight_set = |network| WeightSet {
         network,
@@ -126,8 +126,8 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     };
     Artifact {
         masks: kind.has_masks().then(|| Arc::new(masks(&spec))),
-        members: (0..model.networks().len()).map(weight_set).collect(),
-        of_task: (0..2).map(|task| model.tower_of(task)).collect(),
+        weight_sets: (0..model.networks().len()).map(weight_set).collect(),
+        of_task: (0..2).map(|task| model.network_of(task)).collect(),
         calibrators: vec![
             Some(Calibrator::Platt {
                 slope: 0.9,

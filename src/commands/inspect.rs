@@ -233,7 +233,7 @@ fn columns(schema: &Schema) -> String {
 fn tables(artifact: &Artifact) -> String {
     let drawn = |table: usize| {
         let of_member = artifact
-            .members
+            .weight_sets
             .iter()
             .map(|member| member.weights.tables[table].ids.len());
         of_member.max().unwrap_or(0)

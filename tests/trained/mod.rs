@@ -104,7 +104,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
     let batch = Encoder::new(schema.clone()).encode(&rows[0].block).unwrap();
     for network in 0..model.networks().len() {
-        model.network_mut(network).touch(&batch);
+        model.network_mut(network).init_rows_of(&batch);
     }
     Artifact {
         calibrators: vec![],
@@ -113,8 +113,8 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         ancestry: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
-        members: members(&model),
-        of_task: (0..2).map(|task| model.tower_of(task)).collect(),
+        weight_sets: members(&model),
+        of_task: (0..2).map(|task| model.network_of(task)).collect(),
         schema,
         spec,
     }

@@ -291,7 +291,7 @@ impl Model {
         let find = || Ok((self.table_of(feature)?, self.member_of(task)?));
         let (table, member) = find().map_err(|failure: Failure| failure.raised(py))?;
         let artifact = &self.loaded.artifact;
-        let rows = &artifact.members[member].weights.tables[table];
+        let rows = &artifact.weight_sets[member].weights.tables[table];
         let dim = artifact.spec.plan.dim;
         let vectors = PyArray1::from_slice(py, &rows.values).reshape([rows.ids.len(), dim])?;
         let texts = match &artifact.schema.tables[table].ids {

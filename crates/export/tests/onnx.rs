@@ -101,7 +101,7 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
     batch.fields.resize_with(3, FieldIds::default);
     batch.fields[0].ids = ids;
     for network in 0..model.networks().len() {
-        model.network_mut(network).touch(&batch);
+        model.network_mut(network).init_rows_of(&batch);
     }
     let member = |network| WeightSet {
         network,
@@ -115,8 +115,8 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
         ancestry: vec![],
         shares: vec![],
         masks: has_masks.then(|| Arc::new(masks(&spec))),
-        members: (0..model.networks().len()).map(member).collect(),
-        of_task: (0..2).map(|task| model.tower_of(task)).collect(),
+        weight_sets: (0..model.networks().len()).map(member).collect(),
+        of_task: (0..2).map(|task| model.network_of(task)).collect(),
         schema: Arc::new(schema),
         spec,
     };

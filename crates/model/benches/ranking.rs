@@ -66,7 +66,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         },
     };
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let shapes = spec.layer_shapes();
     let mask = |task| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     let mixed = |(first, second): (&Mask, &Mask)| {
@@ -94,7 +94,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
             tasks: vec![mask(0), second],
             owners: None,
         })),
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(model.network(0).weights()),
         }],

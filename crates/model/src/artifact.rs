@@ -44,8 +44,8 @@ pub struct Artifact {
     /// The masks of all tasks, if the network has masks.
     pub masks: Option<Arc<Masks>>,
     /// The weight sets.
-    pub members: Vec<WeightSet>,
-    /// For each task, the index of the weight set in `members` that scores it.
+    pub weight_sets: Vec<WeightSet>,
+    /// For each task, the index of the weight set in `weight_sets` that scores it.
     pub of_task: Vec<usize>,
     /// For each task, the calibrator of its scores, if any. Empty: no task has one.
     pub calibrators: Vec<Option<Calibrator>>,
@@ -107,7 +107,7 @@ impl Artifact {
     /// `None` without a transfer, or if the weights are of another network.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;
-        let member = self.members.get(*self.of_task.get(tasks[1])?)?;
+        let member = self.weight_sets.get(*self.of_task.get(tasks[1])?)?;
         // The parameters come last.
         let dense = &member.weights.dense;
         let first = dense.len().checked_sub(TakenLogit::NUMBERS)?;
@@ -150,7 +150,7 @@ impl Artifact {
                 values,
             });
         };
-        for (i, weight_set) in self.members.iter().enumerate() {
+        for (i, weight_set) in self.weight_sets.iter().enumerate() {
             let dense = &weight_set.weights.dense;
             entry(format!("member.{i}.dense"), dense.len(), Values::F32(dense));
             for (t, rows) in weight_set.weights.tables.iter().enumerate() {
@@ -171,7 +171,7 @@ impl Artifact {
             version: manifest::version(self),
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
-            networks: self.members.iter().map(|set| set.network).collect(),
+            networks: self.weight_sets.iter().map(|set| set.network).collect(),
             has_masks: self.masks.is_some(),
             owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
@@ -265,14 +265,14 @@ impl Artifact {
                 weights: Arc::new(weights),
             })
         };
-        let members = manifest.networks.iter().enumerate().map(weight_set);
+        let weight_sets = manifest.networks.iter().enumerate().map(weight_set);
         let artifact = Artifact {
             masks: manifest
                 .has_masks
                 .then(|| read_masks(&file, &manifest.spec, manifest.owners))
                 .transpose()?
                 .flatten(),
-            members: members.collect::<Result<_, TensorFileError>>()?,
+            weight_sets: weight_sets.collect::<Result<_, TensorFileError>>()?,
             self_test: read_self_test(folder, manifest.self_test.as_deref())?,
             shares: manifest.shares,
             agreements: manifest.agreements,

@@ -296,7 +296,7 @@ mod tests {
             let ids = fields_of(spec, t).flat_map(|f| batch.fields[f].ids.clone());
             let mut ids: Vec<u32> = ids.chain([0]).collect();
             ids.sort_unstable();
-            table.touch_all_of(&ids);
+            table.init_rows(&ids);
             table
         };
         (0..spec.tables.len()).map(table).collect()

@@ -93,7 +93,7 @@ impl<R: Real> Model<R> {
     }
 
     /// Returns the number of the network that runs a task.
-    pub fn tower_of(&self, task: usize) -> usize {
+    pub fn network_of(&self, task: usize) -> usize {
         let network = self
             .networks
             .iter()

@@ -136,20 +136,20 @@ impl<R: Real> Network<R> {
     }
 
     /// Initialises the table rows that a batch points to; needed before training on it.
-    pub fn touch(&mut self, batch: &Batch) {
+    pub fn init_rows_of(&mut self, batch: &Batch) {
         for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {
             let table = &mut self.tables[field.table];
-            table.touch_all_of(&ids.ids);
+            table.init_rows(&ids.ids);
             if field.pooling == Some(ncs_features::Pooling::PaddedMean) {
-                table.touch(0);
+                table.init_row(0);
             }
         }
     }
 
     /// Initialises all rows of all tables, for parity with code that trains whole tables.
-    pub fn touch_all(&mut self) {
+    pub fn init_all_rows(&mut self) {
         for table in &mut self.tables {
-            (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+            (0..table.n_rows() as u32).for_each(|id| table.init_row(id));
         }
     }
 

@@ -53,7 +53,7 @@ impl Scorer {
         let spec = Arc::new(artifact.spec.clone());
         let networks = spec.networks();
         let mut members = Vec::new();
-        for (number, member) in artifact.members.iter().enumerate() {
+        for (number, member) in artifact.weight_sets.iter().enumerate() {
             let tasks = networks.get(member.network)?.clone();
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
             let scored: Vec<usize> = tasks.iter().copied().filter(is_own).collect();

@@ -116,7 +116,7 @@ impl<R: Real> Table<R> {
 
     /// Initialises row `id` unless it is initialised already.
     #[inline]
-    pub fn touch(&mut self, id: u32) {
+    pub fn init_row(&mut self, id: u32) {
         if !self.is_drawn(id) {
             let (rng, deviation) = (self.rng, self.deviation);
             init_row(self.add(id), id, rng, deviation);
@@ -134,12 +134,12 @@ impl<R: Real> Table<R> {
 
     /// Initialises those of these rows that are not initialised yet. If all are, as in most steps, it takes
     /// about a nanosecond for each row.
-    pub fn touch_all_of(&mut self, ids: &[u32]) {
+    pub fn init_rows(&mut self, ids: &[u32]) {
         for block in ids.chunks(64) {
             // Without a branch, so that the look-ups of a block overlap.
             let all = block.iter().fold(true, |all, &id| all & self.is_drawn(id));
             if !all {
-                block.iter().for_each(|&id| self.touch(id));
+                block.iter().for_each(|&id| self.init_row(id));
             }
         }
     }
@@ -235,14 +235,14 @@ mod tests {
     fn a_row_is_zero_until_it_is_initialised_once() {
         let mut table = table();
         assert_eq!(table.row(7), [0.0; 3]);
-        table.touch(7);
+        table.init_row(7);
         let initial = table.row(7).to_vec();
         assert!(initial.iter().all(|&x| x != 0.0));
         table.row_mut(7)[0] = 5.0;
-        table.touch(7);
+        table.init_row(7);
         assert_eq!(table.row(7)[0], 5.0);
         let mut other = self::table();
-        other.touch_all_of(&[3, 7, 3]);
+        other.init_rows(&[3, 7, 3]);
         assert_eq!(
             other.row(7),
             initial,
@@ -254,11 +254,11 @@ mod tests {
     #[test]
     fn initialised_rows_are_restored() {
         let mut table = table();
-        table.touch_all_of(&[99, 0, 64]);
+        table.init_rows(&[99, 0, 64]);
         let rows = table.sparse_rows();
         assert_eq!(rows.ids, [0, 64, 99]);
         let mut other = self::table();
-        other.touch(5);
+        other.init_row(5);
         other.restore(&rows).unwrap();
         assert_eq!(other.sparse_rows(), rows);
         assert_eq!(other.row(5), [0.0; 3]);
@@ -273,10 +273,10 @@ mod tests {
     #[test]
     fn initialised_rows_are_restored_from_an_iterator() {
         let mut table = table();
-        table.touch_all_of(&[99, 0, 64]);
+        table.init_rows(&[99, 0, 64]);
         let rows = table.sparse_rows();
         let mut other = self::table();
-        other.touch(5);
+        other.init_row(5);
         let restore = |other: &mut Table<f32>, ids: &[u32], values: &[f32]| {
             other.restore_drawn(ids, values.iter().copied())
         };
@@ -303,7 +303,7 @@ mod tests {
         };
         let before = resident();
         let mut table: Table<f32> = Table::new(15_000_000, 16, CounterRng::new(1, "t"), 0.1);
-        (0..1000u32).for_each(|i| table.touch(i * 14_999));
+        (0..1000u32).for_each(|i| table.init_row(i * 14_999));
         assert_eq!(table.sparse_rows().ids.len(), 1000);
         let grown = resident().saturating_sub(before);
         // Other tests of this process take memory meanwhile.

@@ -104,7 +104,7 @@ fn train(network: &mut Network, rng: CounterRng) {
         numbers: vec![0.5; 3 * N_ROWS],
         ..FieldIds::default()
     });
-    network.touch(&batch);
+    network.init_rows_of(&batch);
     for (weight, i) in network.dense.iter_mut().zip(0..) {
         *weight += rng.normal(i) as f32 * 0.1;
     }
@@ -119,13 +119,13 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
     let schema = Arc::new(schema);
     let spec = Spec::of(&schema, &plan);
     let mut model = Model::new(spec.clone(), CounterRng::new(2, "weights"));
-    let mut members = Vec::new();
+    let mut weight_sets = Vec::new();
     for network in 0..model.networks().len() {
         train(
             model.network_mut(network),
             CounterRng::new(network as u64, "steps"),
         );
-        members.push(WeightSet {
+        weight_sets.push(WeightSet {
             network,
             weights: Arc::new(model.network(network).weights()),
         });
@@ -144,14 +144,14 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
                 owners: None,
             })
         }),
-        of_task: if members.len() == 2 {
+        of_task: if weight_sets.len() == 2 {
             vec![0, 1]
         } else {
             vec![0, 0]
         },
         schema,
         spec,
-        members,
+        weight_sets,
     }
 }
 
@@ -165,7 +165,7 @@ fn sparse_sharing() -> Artifact {
     let mut artifact = artifact(NetworkKind::SparseSharing);
     let mut model = Model::new(artifact.spec.clone(), CounterRng::new(2, "weights"));
     train(model.network_mut(0), CounterRng::new(9, "steps"));
-    artifact.members.push(WeightSet {
+    artifact.weight_sets.push(WeightSet {
         network: 0,
         weights: Arc::new(model.network(0).weights()),
     });
@@ -208,7 +208,7 @@ fn scores_are_the_same_after_reading() {
         assert_eq!(read.schema, artifact.schema);
         assert_eq!((read.spec, read.masks), (artifact.spec, artifact.masks));
         assert_eq!(read.of_task, artifact.of_task);
-        for (read, written) in read.members.iter().zip(&artifact.members) {
+        for (read, written) in read.weight_sets.iter().zip(&artifact.weight_sets) {
             assert_eq!(
                 (read.network, &read.weights),
                 (written.network, &written.weights)
@@ -224,7 +224,7 @@ fn a_logit_transfer_is_kept_and_has_its_own_version() {
     let folder = parent.path().join("model");
     let mut artifact = sparse_sharing();
     artifact.spec.plan.heads.takes = Some([0, 1]);
-    for weight_set in &mut artifact.members {
+    for weight_set in &mut artifact.weight_sets {
         Arc::make_mut(&mut weight_set.weights)
             .dense
             .extend([0.25, -2.0, 100.0]);
@@ -288,7 +288,7 @@ fn weights_of_another_model_are_rejected() {
     let [a, b] = ["a", "b"].map(|name| parent.path().join(name));
     single_task().write(&a).unwrap();
     let mut other = single_task();
-    other.members.swap(0, 1);
+    other.weight_sets.swap(0, 1);
     other.write(&b).unwrap();
     fs::copy(b.join(FILES[2]), a.join(FILES[2])).unwrap();
     let error = read_error(&a);
@@ -334,9 +334,9 @@ fn an_uninitialised_row_is_the_zero_vector_after_reading() {
     sparse_sharing().write(&folder).unwrap();
     let read = Artifact::read(&folder).unwrap();
     let mut model: Model = Model::new(read.spec.clone(), CounterRng::new(2, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let network = model.network_mut(0);
-    network.restore(&read.members[0].weights).unwrap();
+    network.restore(&read.weight_sets[0].weights).unwrap();
     for (table, unknown) in [(&network.tables[0], 8..12), (&network.tables[1], 8..21)] {
         for id in 0..table.n_rows() as u32 {
             assert_eq!(table.is_drawn(id), !unknown.contains(&id));
@@ -388,6 +388,6 @@ fn complete() -> Artifact {
 fn an_unused_weight_set_is_ignored() {
     let mut artifact = single_task();
     let scores_before = scores(&artifact);
-    artifact.members.push(artifact.members[0].clone());
+    artifact.weight_sets.push(artifact.weight_sets[0].clone());
     assert_eq!(scores(&artifact), scores_before);
 }

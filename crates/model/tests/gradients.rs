@@ -111,7 +111,7 @@ fn model_with(
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     for network in 0..model.networks().len() {
         let network = model.network_mut(network);
-        network.touch_all();
+        network.init_all_rows();
         let rng = CounterRng::new(3, "bias");
         for layer in network.layout.layers.clone() {
             for i in layer.bias {

@@ -91,7 +91,7 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
     let masks = owned(&spec, common, density);
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     let network = model.network_mut(0);
-    network.touch_all();
+    network.init_all_rows();
     let rng = CounterRng::new(3, "bias");
     for layer in network.layout.layers.clone() {
         for at in layer.bias {
@@ -267,7 +267,7 @@ fn artifact(common: f64) -> Artifact {
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),
         masks: model.masks().cloned(),
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(model.network(0).weights()),
         }],

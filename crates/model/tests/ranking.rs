@@ -131,7 +131,7 @@ fn artifact(
     let member = |network: usize, seed: u64| {
         let mut model: Model = Model::new(spec.clone(), CounterRng::new(seed, "weights"));
         let trained = model.network_mut(network);
-        trained.touch_all();
+        trained.init_all_rows();
         for layer in trained.layout.layers.clone() {
             let rng = CounterRng::new(seed, "bias");
             layer
@@ -148,7 +148,7 @@ fn artifact(
             weights: Arc::new(trained.weights()),
         }
     };
-    let (members, of_task) = match (kind, apart) {
+    let (weight_sets, of_task) = match (kind, apart) {
         (NetworkKind::SingleTask, _) => (vec![member(0, 1), member(1, 2)], vec![0, 1]),
         (_, true) => (vec![member(0, 1), member(0, 2)], vec![1, 0]),
         (_, false) => (vec![member(0, 1)], vec![0, 0]),
@@ -181,7 +181,7 @@ fn artifact(
         schema,
         spec,
         masks,
-        members,
+        weight_sets,
         of_task,
     }
 }

@@ -157,7 +157,7 @@ impl Tables {
         let mut model: Model = Model::new(spec, CounterRng::new(1, "weights"));
         batches
             .iter()
-            .for_each(|batch| model.network_mut(0).touch(batch));
+            .for_each(|batch| model.network_mut(0).init_rows_of(batch));
         let located = |batch: &Batch| {
             let mut located = ResolvedIds::default();
             located.find(model.spec(), &model.network(0).tables, batch, |_| true, 1);
@@ -238,7 +238,7 @@ fn touch(bencher: Bencher, (n_tables, how): (usize, &str)) {
             batch += 1;
             for (f, ids) in tables.batches[batch % 4].fields.iter().enumerate() {
                 let table = f % n_tables;
-                tables.model.network_mut(0).tables[table].touch_all_of(&ids.ids);
+                tables.model.network_mut(0).tables[table].init_rows(&ids.ids);
             }
         });
 }

@@ -38,7 +38,8 @@ impl BestWeights {
     /// Slots of a training, nothing kept yet.
     pub(crate) fn new(phase: &Phase, model: &Model) -> BestWeights {
         let slot = |tasks: Vec<usize>| {
-            let mut networks: Vec<usize> = tasks.iter().map(|&task| model.tower_of(task)).collect();
+            let mut networks: Vec<usize> =
+                tasks.iter().map(|&task| model.network_of(task)).collect();
             networks.dedup();
             BestSlot {
                 tasks,

@@ -125,7 +125,7 @@ mod tests {
         let schema = schema();
         let plan = ncs_testkit::network(NetworkKind::SharedBottom, 2, &[3]);
         let mut model: Model = Model::new(Spec::of(&schema, &plan), CounterRng::new(1, "weights"));
-        model.network_mut(0).touch_all();
+        model.network_mut(0).init_all_rows();
         model.network_mut(0).dense[0] = weight;
         let batch = Batch {
             n_rows: 2,

@@ -25,7 +25,7 @@ impl Earlier {
         for number in 0..model.networks().len() {
             let network = model.network_mut(number);
             let first = network.tasks[0];
-            let set: &WeightSet = &self.artifact.members[self.artifact.of_task[first]];
+            let set: &WeightSet = &self.artifact.weight_sets[self.artifact.of_task[first]];
             let restored = network.restore(&set.weights);
             restored.expect("the network is that of the earlier model");
         }

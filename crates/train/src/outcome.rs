@@ -103,10 +103,10 @@ pub(crate) fn artifact<'k>(
     masks: Option<Arc<Masks>>,
     kept: impl Iterator<Item = &'k Kept>,
 ) -> Artifact {
-    let mut members: Vec<WeightSet> = Vec::new();
+    let mut weight_sets: Vec<WeightSet> = Vec::new();
     let mut of_task = vec![0; schema.tasks.len()];
     for kept in kept.flat_map(|kept| &kept.networks) {
-        let member = member_of(&mut members, kept.network, &kept.weights);
+        let member = member_of(&mut weight_sets, kept.network, &kept.weights);
         kept.tasks.iter().for_each(|&task| of_task[task] = member);
     }
     Artifact {
@@ -118,20 +118,20 @@ pub(crate) fn artifact<'k>(
         schema: schema.clone(),
         spec: bench.spec.clone(),
         masks,
-        members,
+        weight_sets,
         of_task,
     }
 }
 
-fn member_of(members: &mut Vec<WeightSet>, network: usize, weights: &Arc<Weights>) -> usize {
+fn member_of(weight_sets: &mut Vec<WeightSet>, network: usize, weights: &Arc<Weights>) -> usize {
     let same =
         |member: &WeightSet| member.network == network && Arc::ptr_eq(&member.weights, weights);
-    members.iter().position(same).unwrap_or_else(|| {
-        members.push(WeightSet {
+    weight_sets.iter().position(same).unwrap_or_else(|| {
+        weight_sets.push(WeightSet {
             network,
             weights: weights.clone(),
         });
-        members.len() - 1
+        weight_sets.len() - 1
     })
 }
 

@@ -116,7 +116,8 @@ impl<'a> Trainer<'a> {
             finished: self.progress.finished,
         });
         if self.setting.plan.parity_stale_momentum {
-            (0..self.model.networks().len()).for_each(|t| self.model.network_mut(t).touch_all());
+            (0..self.model.networks().len())
+                .for_each(|t| self.model.network_mut(t).init_all_rows());
         }
         while !self.progress.finished {
             self.epoch(listener)?;

@@ -215,7 +215,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
         plan: ncs_testkit::network(NetworkKind::SparseSharing, DIM, &[5, 4]),
     };
     let mut model = Model::new(spec, CounterRng::new(seed, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let shapes = model.spec().layer_shapes();
     let owners = UnitOwners::new(common, N_TASKS);
     let mask = |task: usize| {

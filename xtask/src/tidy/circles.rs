@@ -73,7 +73,7 @@ fn circles(sources: impl Iterator<Item = (String, String)>) -> Vec<Names> {
         let mutual = |other: &&&Names| reached[**other].contains(*module);
         reached[*module].iter().filter(mutual).copied().collect()
     };
-    let all: BTreeSet<BTreeSet<&Names>> = graph.keys().map(|module| circle(module)).collect();
+    let all: BTreeSet<BTreeSet<&Names>> = graph.keys().map(circle).collect();
     let large = all.into_iter().filter(|circle| circle.len() > 2);
     let names = |circle: BTreeSet<&Names>| circle.into_iter().map(|m| m.join("/")).collect();
     large.map(names).collect()

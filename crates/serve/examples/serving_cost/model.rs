@@ -55,7 +55,7 @@ fn random_model(density: f64) -> Model {
     let spec = Spec::of(&workload::schema(), &plan);
     let shapes = spec.layer_shapes();
     let mut model = Model::new(spec, CounterRng::new(1, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let mask = |task| masks::random(&shapes, density, CounterRng::new(task, "mask"));
     model.set_masks(Some(Arc::new(Masks {
         tasks: vec![mask(0), mask(1)],
@@ -69,7 +69,7 @@ fn artifact(model: &Model) -> Artifact {
         schema: Arc::new(workload::schema()),
         spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(model.network(0).weights()),
         }],

@@ -57,12 +57,12 @@ fn artifact(scale: f32) -> Artifact {
     };
     let spec = Spec::of(&schema, &plan);
     let mut model: Model = Model::new(spec.clone(), CounterRng::new(1, "weights"));
-    model.network_mut(0).touch_all();
+    model.network_mut(0).init_all_rows();
     let mut weights = model.network(0).weights();
     weights.dense.iter_mut().for_each(|weight| *weight *= scale);
     Artifact {
         masks: None,
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(weights),
         }],

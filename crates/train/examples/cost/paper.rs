@@ -94,7 +94,7 @@ impl Training {
     /// Draws rows, runs forward and back, each task on the rows whose label is known, and moves the
     /// weights.
     pub(crate) fn step(&mut self, batch: &Batch) {
-        self.model.network_mut(0).touch(batch);
+        self.model.network_mut(0).init_rows_of(batch);
         self.load(batch);
         self.learn(batch);
         let network = self.model.network_mut(0);

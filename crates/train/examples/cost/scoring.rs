@@ -27,7 +27,7 @@ fn score_one(arguments: &Arguments, candidates: usize) -> Value {
     };
     let request = request(size);
     let mut model = paper::model(size, arguments.density);
-    model.network_mut(0).touch(&request);
+    model.network_mut(0).init_rows_of(&request);
     let scorer = frozen(size, &model);
     let user: Vec<usize> = (0..N_USER_SINGLE)
         .chain(N_SINGLE..N_SINGLE + N_LISTS)
@@ -72,7 +72,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        members: vec![WeightSet {
+        weight_sets: vec![WeightSet {
             network: 0,
             weights: Arc::new(model.network(0).weights()),
         }],

@@ -119,7 +119,7 @@ fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(
     {
         panic!("the gradient of another table: it has row {id}");
     }
-    table.touch_all_of(&gradient.ids);
+    table.init_rows(&gradient.ids);
     let slots = gradient.ids.iter().map(|&id| table.slot(id));
     let mut moved: Vec<(u32, u32)> = slots.zip(0..).collect();
     if !moved.is_sorted() {
@@ -216,7 +216,7 @@ pub(super) fn step_all<R: Real>(
 ) {
     let dim = table.dim();
     let zeros = vec![R::ZERO; dim];
-    (0..table.n_rows() as u32).for_each(|id| table.touch(id));
+    (0..table.n_rows() as u32).for_each(|id| table.init_row(id));
     let moved = in_order(table, gradient);
     moments.follow(table);
     let mut next = moved.iter().peekable();
@@ -315,7 +315,7 @@ mod tests {
         };
         let untouched = {
             let mut table = table();
-            table.touch_all_of(&[5, 9]);
+            table.init_rows(&[5, 9]);
             [5, 9].map(|id| table.row(id).to_vec())
         };
         let (whole, in_part) = (moved(&[]), moved(&[vec![0.5, 0.0]]));

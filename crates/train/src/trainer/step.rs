@@ -44,7 +44,7 @@ impl Trainer<'_> {
             own = batch.select(&known);
             &own
         };
-        let network = self.model.tower_of(task);
+        let network = self.model.network_of(task);
         let mut running = self.take_subnets(network, &[task]);
         let learned = self.learn(batch, network, &mut running, task as u64, factor);
         self.subnets.push(running);
@@ -104,7 +104,7 @@ impl Trainer<'_> {
         turn: u64,
         factor: f64,
     ) -> Result<(), TrainError> {
-        self.model.network_mut(network).touch(batch);
+        self.model.network_mut(network).init_rows_of(batch);
         let taken = self.taken(batch, network, &running.tasks);
         let weights = self.model.network(network);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
@@ -212,7 +212,8 @@ impl Trainer<'_> {
             if found.n_rows > 0 {
                 self.progress.add_loss(task, mean);
                 if learns_weights {
-                    let rate = factor * plan.optimizer.learning_rate;
+                    // In single precision, as these weights have always been moved.
+                    let rate = factor * f64::from(plan.optimizer.learning_rate as f32);
                     self.progress.variances.step(task, mean, rate);
                 }
             }
@@ -222,7 +223,7 @@ impl Trainer<'_> {
 
     fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
         let (budget, step) = (self.phase.budget, self.progress.step);
-        let network = self.model.network(self.model.tower_of(task));
+        let network = self.model.network(self.model.network_of(task));
         TrainError::NotFinite {
             phase: self.phase.name.clone(),
             step: step + 1,

@@ -105,7 +105,7 @@ impl Trainer<'_> {
             let found = &predictions.tasks[task];
             let known = found.labels.iter().filter(|label| !label.is_nan()).count() as u64;
             if known > 0 && found.rows_without_score() == known {
-                let network = self.model.network(self.model.tower_of(task));
+                let network = self.model.network(self.model.network_of(task));
                 return Err(TrainError::NoScores {
                     phase: self.phase.name.clone(),
                     step: self.progress.step,
