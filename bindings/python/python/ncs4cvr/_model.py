@@ -67,7 +67,7 @@ class Model:
         return self._core.columns
 
     def predict(self, data: Data, *, threads: int | None = None) -> _core.Table:
-        """Scores rows. Returns a table with a column for each of :attr:`outputs`, in the order of the rows.
+        """Scores rows. Returns a table with a column for each of ``outputs``, in the order of the rows.
 
         The scores are those of ``ncs score``: calibrated if the model has a calibrator. Columns that no feature
         reads are ignored; labels are not required. Memory: the scores, and one batch of the rows.
