@@ -60,9 +60,11 @@ PICTURES: set[str] = set()
 
 
 def _title(source: str) -> str:
-    """Returns the first heading of a page."""
+    """Returns the first heading of a page, as plain text; a number at its start is written as `7.`."""
     lines = (ROOT / source).read_text(encoding="utf-8").splitlines()
-    return next(line.removeprefix("# ") for line in lines if line.startswith("# "))
+    heading = next(line.removeprefix("# ") for line in lines if line.startswith("# "))
+    number, text = re.fullmatch(r"(?:0*(\d+)[.:] )?(.*)", heading.replace("`", "")).groups()
+    return f"{number}. {text[0].upper()}{text[1:]}" if number else text
 
 
 def _titles(folder: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Memory of scoring a large Parquet file that is read as a stream of batches.
+"""Memory of scoring a large Parquet file that is read as a stream of batches (Linux).
 
     python tools/bench_python/stream.py [--gigabytes 5] [--folder DIR]
 """
@@ -22,14 +22,17 @@ BATCH = 65_536
 
 #: Scores the file in a process of its own, whose memory is its own.
 SCORE = """
-import json, resource, sys, time
+import json, sys, time
 import ncs4cvr, pyarrow as pa, pyarrow.parquet as pq
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not getrusage: its maximum includes the process that started this one.
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 model = ncs4cvr.Model.load(sys.argv[1])
-file = pq.ParquetFile(sys.argv[2])
+# With pre_buffer, the default, pyarrow keeps the compressed bytes of all row groups that it has read.
+file = pq.ParquetFile(sys.argv[2], pre_buffer=False)
 batches = file.iter_batches(batch_size=int(sys.argv[4]))
 before, began = peak(), time.process_time()
 if sys.argv[3] == "whole":
