@@ -1,11 +1,13 @@
-//! Development commands of the workspace. CI runs `cargo xtask check`, `cargo xtask clients` and `cargo xtask wheel` for every change.
+//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel` and `site` for every change.
 
 mod attacks;
 mod check;
 mod clients;
 mod deny;
 mod python;
+mod quick_paths;
 mod results;
+mod site;
 mod soak;
 mod tidy;
 mod wheel;
@@ -20,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask attacks the scripts of ../shared/attacks
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
        cargo xtask results run the shipped comparisons; write docs/results.md and runs/compare/results.md
        cargo xtask integrations the Python package in a local Spark and a local Ray (0.5 GB of packages, and Java 17)
+       cargo xtask site    build the documentation as a site (target/site/html); run the commands that pages mark as executed
        cargo xtask wheel   build the Python package, install it where nothing is, run its tests [--release: as shipped]
        cargo xtask soak    kill, starve and damage runs, --tries N of each kind (docs/reliability.md)";
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(root()),
         ["integrations"] => wheel::integrations(root()),
         ["results"] => results::run(root()),
+        ["site"] => site::run(root()),
         ["soak", ref rest @ ..] => soak::run(root(), rest),
         ["tidy"] => tidy::run(root()),
         ["wheel", ref rest @ ..] => wheel::run(root(), rest),

@@ -19,5 +19,5 @@ def test_a_dataset_is_scored(folder: pathlib.Path, rows: pyarrow.Table, expected
     finally:
         ray.shutdown()
     scored = scored.sort_values("number")
-    for output, column in zip(["ctr", "cvr"], expected.column_names):
+    for output, column in zip(["ctr", "cvr", "ctcvr"], expected.column_names, strict=True):
         np.testing.assert_allclose(scored[output].to_numpy(), expected[column].to_numpy(), atol=1e-6)

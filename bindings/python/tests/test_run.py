@@ -179,6 +179,20 @@ def test_init_writes_a_run_file_for_a_frame(log: ncs4cvr.Log, tmp_path: pathlib.
         ncs4cvr.init(rows, out=tmp_path / "other.toml")
 
 
+def test_init_writes_paths_as_they_were_given(
+    log: ncs4cvr.Log, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = polars.read_parquet(log.files[0]).drop("p_click", "p_conversion")
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    rows.write_parquet("rows.parquet")
+    ncs4cvr.init("rows.parquet", out="runs/run.toml", click="click", conversion="conversion")
+    assert '"../rows.parquet"' in (tmp_path / "runs" / "run.toml").read_text()
+    ncs4cvr.init(rows, out="runs/of_frame.toml", click="click", conversion="conversion")
+    assert str(tmp_path) not in (tmp_path / "runs" / "of_frame.toml").read_text()
+    assert ncs4cvr.check("runs/of_frame.toml")["tasks"]
+
+
 def test_tune_writes_the_best_run_file(log: ncs4cvr.Log, tmp_path: pathlib.Path) -> None:
     rows, valid = (polars.read_parquet(path) for path in log.files[:2])
     settings = {**QUICK, "search": None}

@@ -1,6 +1,6 @@
 """Click and conversion prediction with one subnetwork per task inside a shared network.
 
-Train with :func:`train`, which returns a :class:`Run`; load a trained model with :meth:`Model.load`. Rows are data
+Train with ``train``, which returns a ``Run``; load a trained model with ``Model.load``. Rows are data
 frames of any library that exports Arrow (polars, pandas, pyarrow, DuckDB), or files. The guide is ``docs/python.md``.
 """
 

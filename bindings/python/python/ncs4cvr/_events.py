@@ -64,9 +64,9 @@ Event = Union[PhaseStarted, Validated, PhaseEnded, Noted, Ended]
 
 
 class Callback(Protocol):
-    """Receives training events on the thread that called :func:`train`.
+    """Receives training events on the thread that called ``train``.
 
-    An exception in a callback stops the run, which can be resumed, and is raised by :func:`train`.
+    An exception in a callback stops the run, which can be resumed, and is raised by ``train``.
     """
 
     def __call__(self, event: Event, /) -> None: ...

@@ -67,7 +67,7 @@ class Model:
         return self._core.columns
 
     def predict(self, data: Data, *, threads: int | None = None) -> _core.Table:
-        """Scores rows. Returns a table with a column for each of :attr:`outputs`, in the order of the rows.
+        """Scores rows. Returns a table with a column for each of ``outputs``, in the order of the rows.
 
         The scores are those of ``ncs score``: calibrated if the model has a calibrator. Columns that no feature
         reads are ignored; labels are not required. Memory: the scores, and one batch of the rows.
@@ -112,7 +112,7 @@ class Model:
         return self._core.rank(frame_of(one), frame_of(candidates), top_k, by)
 
     def encode(self, data: Data) -> dict[str, NDArray[Any]]:
-        """Encodes rows as the inputs of the exported model (:meth:`export`), by name.
+        """Encodes rows as the inputs of the exported model (``export``), by name.
 
         Ids of categorical columns are ``int64``, numbers ``float64`` with NaN where they are missing. Lists are
         matrices ``[rows, longest]``, with their lengths in ``NAME.lengths``.
@@ -126,7 +126,7 @@ class Model:
     def export(self, path: Path) -> list[str]:
         """Writes the model as ONNX (operator set 17), with test vectors in ``PATH.vectors.json``.
 
-        The inputs are those of :meth:`encode`, the outputs ``p_`` and the names of :attr:`outputs`. Constants of
+        The inputs are those of ``encode``, the outputs ``p_`` and the names of ``outputs``. Constants of
         more than 1 GiB are written to ``PATH.data``.
 
         Returns:

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
 from . import _core
@@ -18,7 +18,7 @@ from ._model import Model
 from ._progress import watcher
 
 #: Path of a run file, or its settings.
-RunSaid = Union[Path, RunConfig, Mapping[str, Any]]
+RunSource = Union[Path, RunConfig, Mapping[str, Any]]
 
 
 class Run:
@@ -106,7 +106,7 @@ def _figures(figures: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-def _said(run: RunSaid) -> tuple[str | None, str | None]:
+def _said(run: RunSource) -> tuple[str | None, str | None]:
     if isinstance(run, (str, os.PathLike)):
         return os.fspath(run), None
     return None, json.dumps(_without_none(run))
@@ -147,7 +147,7 @@ def _frames(data: Mapping[str, Data | None]) -> dict[str, Any]:
 
 
 def train(
-    run: RunSaid,
+    run: RunSource,
     train: Data | None = None,
     valid: Data | None = None,
     test: Data | None = None,
@@ -163,13 +163,15 @@ def train(
     Ctrl-C stops the run within a second; the same call resumes it.
 
     Args:
-        run: the path of a run file, or its settings as a dict (:class:`RunConfig` for completion in editors). Relative
+        run: the path of a run file, or its settings as a dict (``RunConfig`` for completion in editors). Relative
             paths start at the run file's folder, those of a dict at the working folder.
-        train, valid, test: rows that replace the files of the run file: data frames, or paths. Frames are stored in
-            ``out/frames``, so that the run can be resumed, and repeated from ``out/run.toml``.
+        train: training rows that replace ``data.train``: a data frame, or paths. Frames are stored in ``out/frames``, so
+            that the run can be resumed, and repeated from ``out/run.toml``.
+        valid: validation rows, likewise.
+        test: test rows, likewise.
         out: the folder of the run.
         settings: overrides by dotted key, such as ``{"training.epochs": 3}``.
-        callbacks: called with each :data:`Event`. An exception in one stops the run and is raised here.
+        callbacks: called with each event. An exception in one stops the run and is raised here.
         fresh: start from scratch, even if the folder holds a checkpoint of the same run.
         progress: show a progress bar; None: only in notebooks and on terminals.
 
@@ -202,7 +204,7 @@ def train(
 
 
 def check(
-    run: RunSaid,
+    run: RunSource,
     train: Data | None = None,
     valid: Data | None = None,
     test: Data | None = None,
@@ -233,7 +235,7 @@ def _kept(data: Mapping[str, Data | None], folder: str) -> dict[str, Data | None
 
 
 def tune(
-    run: RunSaid,
+    run: RunSource,
     train: Data | None = None,
     valid: Data | None = None,
     *,
@@ -283,11 +285,10 @@ def init(
     Returns:
         The messages that ``ncs init`` prints.
     """
-    folder = str(pathlib.Path(out).absolute().parent / "frames")
-    given = _kept({"train": data, "valid": valid, "test": test}, folder)
-    arguments: list[str] = list(_paths(given["train"]))
-    for part in ["valid", "test"]:
-        for path in _paths(given[part]):
+    folder = str(pathlib.Path(out).parent / "frames")
+    arguments = _paths(data, "train", folder)
+    for part, rows in [("valid", valid), ("test", test)]:
+        for path in _paths(rows, part, folder):
             arguments += [f"--{part}", path]
     for flag, value in [("click", click), ("conversion", conversion), ("time", time), ("group", group)]:
         if value is not None:
@@ -300,5 +301,12 @@ def init(
     return _core.init(arguments, watcher(progress))
 
 
-def _paths(data: Data | None) -> Sequence[str]:
-    return [] if data is None else paths(data)  # type: ignore[arg-type]
+def _paths(data: Data | None, part: str, folder: str) -> list[str]:
+    """Returns paths as they were given, because ``ncs init`` writes them relative to the run file; a frame is stored."""
+    if data is None:
+        return []
+    if is_frame(data):
+        return [os.path.join(folder, os.path.basename(_core.keep_frame(data, part, folder)))]
+    if isinstance(data, (str, os.PathLike)):
+        return [os.fspath(data)]
+    return [os.fspath(path) for path in data]  # type: ignore[union-attr]
