@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+pub mod daily;
 pub mod init;
 pub mod serve;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Score rows: write the probability of each task for each row.
     Score(Score),
+    /// Fit the calibrators of a trained model to new labelled rows; its weights stay.
+    Calibrate(daily::Calibrate),
     /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.

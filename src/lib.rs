@@ -19,6 +19,7 @@ mod past_rates;
 mod predictions_file;
 pub mod program;
 pub mod progress;
+pub mod recalibration;
 mod replay;
 pub mod run_file;
 pub mod run_folder;

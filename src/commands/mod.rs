@@ -1,6 +1,7 @@
 //! One thin function for each verb of the command line.
 
 pub mod cache;
+pub mod calibrate;
 pub mod check;
 pub mod compare;
 pub mod evaluate;
@@ -42,6 +43,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Compare(arguments) => compare::run(arguments, progress),
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),
+        Command::Calibrate(arguments) => calibrate::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Replay(arguments) => replay::run(arguments, progress),
