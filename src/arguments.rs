@@ -40,6 +40,9 @@ pub enum Command {
     /// Compare methods on data sets over several seeds: same tuning, intervals, significance. Resumes an
     /// interrupted comparison.
     Compare(Compare),
+    /// Train and evaluate in time order: further on each day, evaluated on the next one. Resumes an interrupted
+    /// backtest.
+    Backtest(Box<daily::Backtest>),
     /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
     /// Score rows: write the probability of each task for each row.

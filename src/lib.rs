@@ -3,6 +3,7 @@
 //! It is a library so that its tests stand at the front door; programs use the crates below it.
 
 pub mod arguments;
+pub mod backtest;
 mod clock;
 mod column_auc;
 pub mod commands;

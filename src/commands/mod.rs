@@ -1,5 +1,6 @@
 //! One thin function for each verb of the command line.
 
+pub mod backtest;
 pub mod cache;
 pub mod calibrate;
 pub mod check;
@@ -41,6 +42,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Train(arguments) => train::run(arguments, progress),
         Command::Tune(arguments) => tune::run(arguments, progress),
         Command::Compare(arguments) => compare::run(arguments, progress),
+        Command::Backtest(arguments) => backtest::run(arguments, progress),
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Calibrate(arguments) => calibrate::run(arguments, progress),
