@@ -49,6 +49,8 @@ pub enum Command {
     Score(Score),
     /// Fit the calibrators of a trained model to new labelled rows; its weights stay.
     Calibrate(daily::Calibrate),
+    /// Compare a model with the one that serves on new rows, and let it serve unless it is worse.
+    Promote(Box<daily::Promote>),
     /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.

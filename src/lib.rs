@@ -20,6 +20,7 @@ mod past_rates;
 mod predictions_file;
 pub mod program;
 pub mod progress;
+pub mod promotion;
 pub mod recalibration;
 mod replay;
 pub mod run_file;

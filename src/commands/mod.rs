@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod init;
 pub mod inspect;
 mod model;
+pub mod promote;
 pub mod quickstart;
 pub mod replay;
 pub mod schema;
@@ -46,6 +47,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Calibrate(arguments) => calibrate::run(arguments, progress),
+        Command::Promote(arguments) => promote::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Replay(arguments) => replay::run(arguments, progress),
