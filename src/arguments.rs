@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+pub mod daily;
 pub mod export;
 pub mod init;
 pub mod serve;
@@ -40,10 +41,17 @@ pub enum Command {
     /// Compare methods on data sets over several seeds: same tuning, intervals, significance. Resumes an
     /// interrupted comparison.
     Compare(Compare),
+    /// Train and evaluate in time order: further on each day, evaluated on the next one. Resumes an interrupted
+    /// backtest.
+    Backtest(Box<daily::Backtest>),
     /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
     /// Score rows: write the probability of each task for each row.
     Score(Score),
+    /// Fit the calibrators of a trained model to new labelled rows; its weights stay.
+    Calibrate(daily::Calibrate),
+    /// Compare a model with the one that serves on new rows, and let it serve unless it is worse.
+    Promote(Box<daily::Promote>),
     /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.

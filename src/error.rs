@@ -16,6 +16,8 @@ use ncs_serve::telemetry::logs::LogsError;
 use ncs_serve::version::VersionError;
 use ncs_train::TrainError;
 
+use crate::promotion::Refused;
+use crate::recalibration::RecalibrationError;
 use crate::run_file::RunFileError;
 use crate::score_file::ScoreFileError;
 use crate::scoring::{AbsentLabel, ModelError, NoScore, Stopped};
@@ -99,6 +101,10 @@ errors! {
     Artifact(ArtifactError): Model,
     /// A model cannot be exported.
     Export(ncs_export::ExportError): Model,
+    /// Calibrators cannot be fitted to the rows.
+    Recalibration(RecalibrationError): Data,
+    /// A candidate is not promoted.
+    Refused(Refused): Other,
     /// The training failed.
     Train(TrainError): Training,
     /// A version of a model cannot be loaded.

@@ -3,6 +3,7 @@
 //! It is a library so that its tests stand at the front door; programs use the crates below it.
 
 pub mod arguments;
+pub mod backtest;
 mod clock;
 mod column_auc;
 pub mod commands;
@@ -20,6 +21,8 @@ mod past_rates;
 mod predictions_file;
 pub mod program;
 pub mod progress;
+pub mod promotion;
+pub mod recalibration;
 mod replay;
 pub mod run_file;
 pub mod run_folder;

@@ -7,11 +7,15 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::arguments::Arguments;
+use crate::error::Error;
 use crate::progress::Progress;
 use crate::{commands, interrupt};
 
-/// Runs a command. Exit codes: 0 success; 1 failure, with the reason on standard error; 130 and 143 stopped by Ctrl-C
-/// and by SIGTERM.
+/// Exit code of `ncs promote` for a candidate that is refused.
+const REFUSED: u8 = 3;
+
+/// Runs a command. Exit codes: 0 success; 1 failure, with the reason on standard error; 3 a candidate that is not
+/// promoted; 130 and 143 stopped by Ctrl-C and by SIGTERM.
 pub fn run(arguments: &Arguments) -> u8 {
     interrupt::report_file_limits();
     match commands::run(&arguments.command, Progress::new(arguments.quiet)) {
@@ -19,7 +23,12 @@ pub fn run(arguments: &Arguments) -> u8 {
         Err(error) => {
             // Standard error may be closed or on a full disk: the exit code still reports the failure.
             crate::progress::tell(&error.to_string());
-            interrupt::exit_code().unwrap_or(1)
+            let otherwise = if let Error::Refused(_) = error {
+                REFUSED
+            } else {
+                1
+            };
+            interrupt::exit_code().unwrap_or(otherwise)
         }
     }
 }

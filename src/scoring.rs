@@ -250,7 +250,12 @@ pub fn evaluate(
     stop: &AtomicBool,
     listener: &mut EvaluationListener<'_>,
 ) -> Result<Evaluation, Error> {
-    let (predictions, columns) = predictions(model, rows, pass, stop, listener)?;
+    let labelled = Labelled {
+        before_calibration: false,
+        keep: &[],
+        kept: &mut |_, _| Ok(()),
+    };
+    let (predictions, columns) = predictions(model, rows, labelled, pass, stop, listener)?;
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
     let columns = part_columns(model, columns);
     let mut notes = doubts("these rows", &predictions, &metrics);
@@ -262,9 +267,24 @@ pub fn evaluate(
     })
 }
 
-fn predictions(
+/// What is taken from labelled rows besides their labels.
+pub(crate) struct Labelled<'a> {
+    /// Whether scores are those before the calibrators.
+    pub(crate) before_calibration: bool,
+    /// Columns of the files to pass on unchanged.
+    pub(crate) keep: &'a [String],
+    /// Called for each block with these columns of its rows.
+    pub(crate) kept: &'a mut dyn FnMut(&RowsBlock, Block) -> Result<(), Error>,
+}
+
+/// Returns labels and scores of all rows, and their columns compared with those of the training.
+///
+/// # Errors
+/// The errors of [`evaluate`], and those of `labelled.kept`.
+pub(crate) fn predictions(
     model: &LoadedModel,
     rows: Rows,
+    labelled: Labelled<'_>,
     pass: &mut Workspace,
     stop: &AtomicBool,
     listener: &mut EvaluationListener<'_>,
@@ -277,7 +297,7 @@ fn predictions(
     let tasks = schema.tasks.clone();
     let mut predictions = predict::no_predictions(&tasks);
     let mut coverage = Coverage::new(&schema);
-    let encoded = rows.encoded(Encoder::new(schema), true, &[]);
+    let encoded = rows.encoded(Encoder::new(schema), true, labelled.keep);
     let mut encoded = encoded.map_err(|error| absent_label(error, &tasks))?;
     while let Some(next) = encoded.next_rows() {
         let (rows, batch) = next.map_err(|error| absent_label(error, &tasks))?;
@@ -285,9 +305,13 @@ fn predictions(
             let left_undone = "nothing was evaluated";
             return Err(Stopped { left_undone }.into());
         }
-        let scores = scorer.score(&batch, pass);
+        let scores = match labelled.before_calibration {
+            true => scorer.score_uncalibrated(&batch, pass),
+            false => scorer.score(&batch, pass),
+        };
         check_scores(&rows, &batch, &scores, scorer)?;
         cover(&mut coverage, scorer, &rows, &batch);
+        (labelled.kept)(&rows, encoded.kept(&rows.block))?;
         predict::append(&mut predictions, &batch, &scores);
         (listener.advance)(batch.n_rows as u64);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
 use ncs_features::{Field, Objective, Pooling, Population, Schema};
-use ncs_model::artifact::{Artifact, ArtifactError};
+use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, TaskRecalibration};
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
@@ -171,16 +171,36 @@ fn extras(artifact: &Artifact) -> String {
         text += &format!("{agreement}\n");
     }
     for ancestor in &artifact.ancestry {
-        text += &format!(
-            "trained further from model {:.16} on {} rows\n",
-            ancestor.model,
-            grouped(ancestor.rows)
-        );
+        text += &ancestry_line(ancestor);
     }
     if let Some(test) = &artifact.self_test {
         text += &format!("self-test: {} rows\n", test.rows.n_rows);
     }
     text
+}
+
+/// Describes a step from an earlier model to this one.
+fn ancestry_line(ancestor: &Ancestor) -> String {
+    let model = format!("model {:.16}", ancestor.model);
+    let rows = grouped(ancestor.rows);
+    let Some(calibration) = &ancestor.calibration else {
+        return format!("trained further from {model} on {rows} rows\n");
+    };
+    let times = calibration.times.as_ref();
+    let times = times.map_or(String::new(), |[first, last]| {
+        format!(" ({first} to {last})")
+    });
+    let number =
+        |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    let task = |task: &TaskRecalibration| {
+        let [before, after] = [task.before.pcoc, task.after.pcoc].map(number);
+        format!("{} {before} -> {after}", task.task)
+    };
+    let tasks: Vec<String> = calibration.tasks.iter().map(task).collect();
+    format!(
+        "calibrated again from {model} on {rows} rows{times}: predicted over observed {}\n",
+        tasks.join(", ")
+    )
 }
 
 fn tasks(artifact: &Artifact) -> String {

@@ -1,6 +1,8 @@
 //! One thin function for each verb of the command line.
 
+pub mod backtest;
 pub mod cache;
+pub mod calibrate;
 pub mod check;
 pub mod compare;
 pub mod evaluate;
@@ -8,6 +10,7 @@ pub mod export;
 pub mod init;
 pub mod inspect;
 mod model;
+pub mod promote;
 pub mod quickstart;
 pub mod replay;
 pub mod schema;
@@ -41,8 +44,11 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Train(arguments) => train::run(arguments, progress),
         Command::Tune(arguments) => tune::run(arguments, progress),
         Command::Compare(arguments) => compare::run(arguments, progress),
+        Command::Backtest(arguments) => backtest::run(arguments, progress),
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),
+        Command::Calibrate(arguments) => calibrate::run(arguments, progress),
+        Command::Promote(arguments) => promote::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Export(arguments) => export::run(arguments),

@@ -59,7 +59,7 @@ pub fn ctcvr_auc<T: Real>(
 }
 
 /// "Clicked and converted" for each row, NaN where unknown.
-pub(crate) fn funnel_labels<T: Real>(clicks: &[T], conversions: &[T]) -> Vec<f64> {
+pub fn funnel_labels<T: Real>(clicks: &[T], conversions: &[T]) -> Vec<f64> {
     assert_eq!(
         clicks.len(),
         conversions.len(),
@@ -77,7 +77,7 @@ pub(crate) fn funnel_labels<T: Real>(clicks: &[T], conversions: &[T]) -> Vec<f64
 }
 
 /// The product of the two probabilities for each row.
-pub(crate) fn funnel_scores<T: Real>(p_ctr: &[T], p_cvr: &[T]) -> Vec<f64> {
+pub fn funnel_scores<T: Real>(p_ctr: &[T], p_cvr: &[T]) -> Vec<f64> {
     assert_eq!(p_ctr.len(), p_cvr.len(), "both probabilities for each row");
     p_ctr
         .iter()

@@ -20,6 +20,7 @@
 //! ```
 
 pub mod auc;
+pub mod backtest;
 pub mod bootstrap;
 pub mod calibration;
 pub mod cells;
@@ -38,6 +39,7 @@ pub mod tensorboard;
 pub mod tuning;
 
 pub use auc::{GroupedAuc, Real, auc, ctcvr_auc, grouped_auc, soft_auc, weighted_auc};
+pub use backtest::{Backtest, BacktestDay, BacktestLine};
 pub use bootstrap::{Resampling, auc_interval};
 pub use calibration::{
     Binning, CalibrationBin, calibration_bins, expected_calibration_error, predicted_over_observed,
@@ -51,8 +53,8 @@ pub use metrics::{
 };
 pub use paired::{PairedDifference, auc_difference, squared_error_difference};
 pub use render::{
-    columns_text, comparison_markdown, render_comparison_html, render_html, render_text,
-    render_tuning_html, text_table, units_table,
+    backtest_text, columns_text, comparison_markdown, render_backtest_html, render_comparison_html,
+    render_html, render_text, render_tuning_html, text_table, units_table,
 };
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};

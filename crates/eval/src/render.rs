@@ -1,6 +1,7 @@
 //! Renders a [`RunReport`](crate::RunReport) as text for a terminal or as one HTML file, and a
 //! [`Comparison`](crate::Comparison) as Markdown or as one HTML file.
 
+mod backtest;
 mod bars;
 mod chart;
 mod comparison;
@@ -10,6 +11,7 @@ mod numbers;
 mod text;
 mod tuning;
 
+pub use backtest::{backtest_text, render_backtest_html};
 pub use comparison::{comparison_markdown, render_comparison_html};
 pub use figures::units_table;
 pub use html::render_html;

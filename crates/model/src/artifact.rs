@@ -7,10 +7,12 @@
 //! `member.i.table.t.values`; masks are `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of
 //! an optional self-test are in `self_test.json`, whose BLAKE3 is in the manifest.
 
+mod ancestry;
 mod exchange;
 mod fits;
 mod manifest;
 
+pub use ancestry::{Ancestor, CalibrationFigures, Recalibration, TaskRecalibration};
 pub use manifest::VERSION;
 
 use crate::agreement::Agreement;
@@ -26,7 +28,6 @@ use crate::weights::Weights;
 use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
 use ncs_features::Schema;
 use ncs_features::coverage::Shares;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,17 +57,8 @@ pub struct Artifact {
     pub shares: Vec<Shares>,
     /// The gradient agreement of each pair of tasks, if it was measured.
     pub agreements: Vec<Agreement>,
-    /// The trainings that it goes on from, the first one first. Empty: it was trained from random weights.
+    /// The trainings and calibrations since the first training, oldest first. Empty: it is as it was first trained.
     pub ancestry: Vec<Ancestor>,
-}
-
-/// One step from a model to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ancestor {
-    /// BLAKE3 of the manifest of the model that was trained further, in hexadecimal.
-    pub model: String,
-    /// The training rows that it was trained further on.
-    pub rows: u64,
 }
 
 /// The weights of one network at one moment of the training.

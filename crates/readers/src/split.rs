@@ -16,8 +16,7 @@ pub use error::SplitError;
 pub use latest::{LatestError, Resolved, resolve};
 pub use tally::{SplitTally, split_tally};
 use times::no_instant;
-pub(crate) use times::time_of;
-pub use times::{Moment, TimeFormat};
+pub use times::{Moment, TimeFormat, time_of};
 
 /// A part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -171,6 +171,7 @@ impl Run<'_> {
         ancestry.push(Ancestor {
             model: earlier.hash.to_hex().to_string(),
             rows: self.train.n_rows(),
+            calibration: None,
         });
         ancestry
     }

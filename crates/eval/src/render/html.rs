@@ -243,7 +243,7 @@ fn columns(report: &RunReport) -> Markup {
 }
 
 /// Returns a table whose first column is text and whose others are numbers.
-fn plain_table(header: &[String], rows: &[Vec<String>]) -> Markup {
+pub(super) fn plain_table(header: &[String], rows: &[Vec<String>]) -> Markup {
     html! {
         div.scroll {
             table {

@@ -123,7 +123,7 @@ impl Serialize for TimeFormat {
 ///
 /// # Errors
 /// The row has no time, several values, or a text that is not a time.
-pub(crate) fn time_of(
+pub fn time_of(
     column: &Column,
     row: usize,
     format: Option<&TimeFormat>,
