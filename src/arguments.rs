@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+pub mod compare;
 pub mod daily;
 pub mod export;
 pub mod init;
@@ -9,8 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::compare::Match;
-use crate::run_file;
+use compare::Compare;
 
 /// Predict clicks and conversions with one model: each task uses its own subnetwork of a shared network.
 #[derive(Clone, Debug, Parser)]
@@ -147,29 +147,6 @@ pub struct Train {
     /// Start over, even if the folder holds a checkpoint of the same run.
     #[arg(long)]
     pub fresh: bool,
-}
-
-/// `ncs compare`
-#[derive(Args, Clone, Debug)]
-pub struct Compare {
-    /// The comparison file.
-    #[arg(value_name = "COMPARE.toml")]
-    pub file: PathBuf,
-    /// Folder for logs, runs and the report; several processes can share it.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Runs at the same time (default: one per core).
-    #[arg(long, value_name = "N", value_parser = at_least_1)]
-    pub jobs: Option<usize>,
-    /// Budget to equalise across networks (overrides the file).
-    #[arg(long = "match", value_enum)]
-    pub matching: Option<Match>,
-    /// Run nothing; report the finished runs.
-    #[arg(long)]
-    pub only_report: bool,
-    /// Folder where relative paths of score files start [default: the comparison's]
-    #[arg(long, value_name = "DIR")]
-    pub scores: Option<PathBuf>,
 }
 
 /// `ncs evaluate`
@@ -387,10 +364,10 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 fn assignment(text: &str) -> Result<String, String> {
-    if run_file::is_assignment(text) {
+    if ncs_config::is_assignment(text) {
         Ok(text.to_owned())
     } else {
-        Err(run_file::ASSIGNMENT_WANTED.to_owned())
+        Err(ncs_config::ASSIGNMENT_WANTED.to_owned())
     }
 }
 

@@ -3,9 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use crate::error::Error;
-
-/// True once the program was stop to stop.
+/// True once the program was asked to stop.
 static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Number of the first signal; 0 before.
@@ -40,7 +38,7 @@ fn record(signal: u8) {
     }
     STOP_REQUESTED.store(true, Ordering::Relaxed);
     // On a separate thread, since writing blocks if the reader of standard error has stopped reading.
-    let print = || crate::progress::tell("stopping; a second signal ends at once");
+    let print = || ncs_experiments::progress::tell("stopping; a second signal ends at once");
     let _ = std::thread::Builder::new().spawn(print);
 }
 
@@ -73,13 +71,3 @@ pub fn report_file_limits() {
 /// Does nothing: this system has no such limit.
 #[cfg(not(unix))]
 pub fn report_file_limits() {}
-
-/// Fails once the program was stop to stop; `what` describes the consequence or the next step.
-///
-/// Fails if a stop was requested.
-pub(crate) fn refuse(stop: &AtomicBool, what: &str) -> Result<(), Error> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(format!("stopped; {what}").into());
-    }
-    Ok(())
-}

@@ -1,40 +1,17 @@
-//! The command line of ncs: run files to checked plans, one thin function for each verb, progress.
+//! The command line of ncs: its arguments, one thin function for each subcommand, signals.
 //!
-//! It is a library so that its tests stand at the front door; programs use the crates below it.
+//! A program that uses ncs without a command line depends on the crates below: `ncs-config` reads run files,
+//! `ncs-experiments` runs and compares them, `ncs-score-log` keeps and replays the scores of a server. Their modules are
+//! re-exported here under the names that they had when they were part of this package; `run_file` is `ncs-config`.
 
 pub mod arguments;
-pub mod backtest;
-mod clock;
-mod column_auc;
 pub mod commands;
-pub mod compare;
-pub mod comparison;
-mod cost;
-mod data_preview;
-pub mod error;
-mod exact_values;
-pub mod frames;
-mod init;
 pub mod interrupt;
-pub mod memory;
-mod past_rates;
-mod predictions_file;
 pub mod program;
-pub mod progress;
-pub mod promotion;
-pub mod recalibration;
-mod replay;
-pub mod run_file;
-pub mod run_folder;
-pub mod run_log;
-pub mod run_report;
-mod score_file;
-pub mod score_log;
-pub mod scoring;
-pub mod sharing;
-pub mod synthetic;
-mod synthetic_folder;
-pub mod training;
-pub mod tune;
 
-pub use error::{Error, ErrorKind};
+pub use ncs_config as run_file;
+pub use ncs_experiments::{
+    Error, ErrorKind, backtest, compare, comparison, error, frames, memory, progress, promotion,
+    recalibration, run_folder, run_log, run_report, scoring, sharing, synthetic, training, tune,
+};
+pub use ncs_score_log as score_log;

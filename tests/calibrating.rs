@@ -83,7 +83,7 @@ fn new_calibrators_follow_the_new_rates_and_the_weights_stay() {
     ];
     let told = json(folder, &calibrate);
     let [old, new] = ["run/model", "again"].map(|path| Artifact::read(&folder.join(path)).unwrap());
-    for (was, is) in old.members.iter().zip(&new.members) {
+    for (was, is) in old.weight_sets.iter().zip(&new.weight_sets) {
         assert_eq!(was.weights.dense, is.weights.dense);
     }
     assert_eq!(old.masks, new.masks);

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use ncs_model::Precision;
 use ncs_model::artifact::Artifact;
 use ncs_serve::repository::{Repository, Source, Watcher};
 use ncs_serve::version::Version;
@@ -110,7 +111,7 @@ fn a_worse_candidate_is_refused_and_a_server_follows_the_link() {
         "{told}"
     );
     let source = Source::parse(folder.join("served/feed").to_str().unwrap()).unwrap();
-    let repository = Repository::new(vec![source], Box::new(Nobody)).unwrap();
+    let repository = Repository::new(vec![source], Precision::Single, Box::new(Nobody)).unwrap();
     repository.load_all().unwrap();
     let good = hash(&folder.join("good/model"));
     assert_eq!(served(&repository), good);

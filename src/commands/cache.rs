@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use ncs_config::user_cache;
 use ncs_eval::text_table;
+use ncs_experiments::progress::size;
+use ncs_experiments::training;
 use ncs_readers::cache::{self, CacheEntry};
 
-use super::{Outcome, print, size};
+use super::{Outcome, print};
 use crate::arguments::{Cache, CacheFolder};
-use crate::run_file::user_cache;
-use crate::training;
 
 /// Lists or deletes the rows that are kept as ids.
 ///

@@ -1,18 +1,18 @@
 //! `ncs compare`
 
 use super::{Outcome, print};
-use crate::arguments::Compare;
-use crate::compare::{self, CompareOptions};
+use crate::arguments::compare::Compare;
 use crate::interrupt;
-use crate::progress::Progress;
 use ncs_eval::Comparison;
+use ncs_experiments::compare;
+use ncs_experiments::progress::Progress;
 
 /// Runs a comparison and prints its verdicts.
 ///
 /// # Errors
 /// The file, its settings or the folder; a run that failed; or it was asked to stop.
 pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
-    let options = CompareOptions::of(arguments);
+    let options = arguments.options();
     let compared = compare::run(
         &arguments.file,
         &arguments.out,

@@ -2,13 +2,13 @@
 
 use ncs_eval::report::ResultTable;
 use ncs_eval::{RunReport, render_text};
+use ncs_experiments::progress::Progress;
+use ncs_experiments::scoring::{self, Evaluation, EvaluationListener, LoadedModel, Rows};
 use ncs_model::Scorer;
 
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::interrupt;
-use crate::progress::Progress;
-use crate::scoring::{self, Evaluation, EvaluationListener, LoadedModel, Rows};
 
 /// Judges a model on labelled rows.
 ///

@@ -1,18 +1,16 @@
 //! `ncs init`
 
-use std::fs;
 use std::path::Path;
 
-use ncs_model::tensor_file;
+use ncs_config::user_cache;
+use ncs_experiments::error::Error;
+use ncs_experiments::init::{self, TaskDraft, Wish};
+use ncs_experiments::progress::Progress;
 use ncs_readers::{DataPlan, Reading, Split};
 
 use super::{Outcome, file_format, print};
 use crate::arguments::FileFormat;
 use crate::arguments::init::Init;
-use crate::error::Error;
-use crate::init::{Draft, TaskDraft, Wish, paths};
-use crate::progress::{Progress, grouped};
-use crate::run_file::{RunFile, list_columns, user_cache};
 
 /// Writes a run file for the data: the columns by kind, leak suspects left out, a split, the tasks.
 ///
@@ -32,23 +30,7 @@ pub fn write(arguments: &Init, progress: Progress) -> Result<String, Error> {
         let text = "exists already; state another --out, or --force to overwrite it";
         return Err(format!("{}: {text}", out.display()).into());
     }
-    let mut draft = Draft::read(&wish(arguments)?, progress)?;
-    let folder = out.parent().filter(|folder| *folder != Path::new(""));
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)
-        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-    for files in [&mut draft.train, &mut draft.valid, &mut draft.test] {
-        for path in files {
-            *path = paths::seen_from(folder, path)?;
-        }
-    }
-    draft.reading = reading_keys(arguments);
-    let name = out.display().to_string();
-    let text = draft.text(&name);
-    // What is written must be read again.
-    RunFile::parse(&name, &text, folder, &[], &list_columns)?;
-    tensor_file::write_bytes(out, text.as_bytes())?;
-    Ok(summary(&draft, &name))
+    init::write(&wish(arguments)?, out, reading_keys(arguments), progress)
 }
 
 fn wish(arguments: &Init) -> Result<Wish, Error> {
@@ -128,27 +110,4 @@ fn reading_keys(arguments: &Init) -> Vec<(&'static str, String)> {
     keys.into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect()
-}
-
-/// `run.toml: 23 features of 27 columns, by 100,000 rows`, what is left out, and what to do next.
-fn summary(draft: &Draft, name: &str) -> String {
-    let left_out = draft.left_out();
-    let used = draft
-        .columns
-        .iter()
-        .filter(|column| column.left_out().is_none())
-        .count();
-    let lines = left_out
-        .iter()
-        .map(|(column, reason)| format!("  {column}: {reason}\n"));
-    let lines: String = lines.collect();
-    let out = if lines.is_empty() {
-        String::new()
-    } else {
-        format!("Left out:\n{lines}")
-    };
-    format!(
-        "{name}: {used} features, by {} rows\n{out}Look through it, then:\n  ncs check {name}\n  ncs train {name} --out DIR\n",
-        grouped(draft.rows as u64)
-    )
 }

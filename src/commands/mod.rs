@@ -22,12 +22,12 @@ pub mod tune;
 
 use std::io::{self, Write};
 
+use ncs_config::{RunFile, RunFileError};
+use ncs_experiments::error::Error;
+use ncs_experiments::progress::Progress;
 use ncs_readers::{Encoding, Format};
 
 use crate::arguments::{Command, FileFormat, TextEncoding};
-use crate::error::Error;
-use crate::progress::Progress;
-use crate::run_file::{RunFile, RunFileError};
 
 /// Done, or the reason why not, worded for people.
 pub type Outcome = Result<(), Error>;
@@ -88,17 +88,6 @@ fn encoding(said: TextEncoding) -> Encoding {
     }
 }
 
-/// `12 bytes`, `1.5 KiB`, `3.0 GiB`
-pub(crate) fn size(n_bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if n_bytes < 1024 {
-        return format!("{n_bytes} bytes");
-    }
-    let power = (n_bytes.ilog2() / 10).min(UNITS.len() as u32);
-    let number = n_bytes as f64 / 1024f64.powi(power as i32);
-    format!("{number:.1} {}", UNITS[power as usize - 1])
-}
-
 /// Prints a value as JSON, on lines for people.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value)?;
@@ -113,20 +102,5 @@ fn print(text: &str) -> Outcome {
             Err(format!("cannot write the result: {error}").into())
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_shown_in_the_unit_that_fits() {
-        let check = |n_bytes, expected: &str| assert_eq!(size(n_bytes), expected);
-        check(0, "0 bytes");
-        check(1023, "1023 bytes");
-        check(1536, "1.5 KiB");
-        check(3 << 30, "3.0 GiB");
-        check(5000 << 40, "5000.0 TiB");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ncs_experiments::progress::Progress;
+use ncs_experiments::scoring;
 use ncs_model::Workspace;
 use ncs_readers::{Encoded, Encoding, ReadError, Reading};
 
 use super::{encoding, file_format};
 use crate::arguments::Rows;
-use crate::progress::Progress;
-use crate::scoring;
 
 /// The files that the arguments name; relative paths start at the working folder.
 pub(super) fn files(rows: &Rows) -> Result<Vec<PathBuf>, ReadError> {

@@ -1,13 +1,14 @@
 //! `ncs replay`
 
+use ncs_experiments::Error;
+use ncs_experiments::progress::Progress;
 use ncs_model::Precision;
+use ncs_score_log::replay::{self, ReplayError};
 use ncs_serve::version::Version;
 
 use super::{Outcome, print, print_json};
 use crate::arguments::serve::Replay;
 use crate::interrupt;
-use crate::progress::Progress;
-use crate::replay;
 
 /// Scores the rows of a score log again and compares.
 ///
@@ -17,7 +18,7 @@ use crate::replay;
 pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
     let asked = interrupt::flag()?;
     let version = Version::load(
-        &crate::scoring::model_folder(&arguments.model),
+        &ncs_experiments::scoring::model_folder(&arguments.model),
         &"replay".into(),
         0,
         Precision::Single,
@@ -28,8 +29,9 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
         &version,
         arguments.tolerance,
         asked,
-        &mut job,
-    )?;
+        &mut |rows| job.advance(rows),
+    )
+    .map_err(reason)?;
     job.finish();
     if arguments.json {
         print_json(&report)?
@@ -44,5 +46,13 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
             arguments.tolerance
         )
         .into()),
+    }
+}
+
+/// The error, of the kind that its reason has.
+fn reason(error: ReplayError) -> Error {
+    match error {
+        ReplayError::Read(error) => error.into(),
+        other => other.to_string().into(),
     }
 }

@@ -1,10 +1,10 @@
 //! `ncs schema`: the JSON schema of a file of settings, for editors and other programs, or the reference page of
 //! the run file.
 
+use ncs_experiments::compare;
+
 use super::{Outcome, print};
 use crate::arguments::{Schema, SchemaOf};
-use crate::compare;
-use crate::run_file;
 
 /// Prints the schema or the page.
 ///
@@ -15,8 +15,8 @@ pub fn run(arguments: &Schema) -> Outcome {
         return Err("--markdown prints the reference of the run file only; drop `compare`".into());
     }
     print(&match arguments.of {
-        SchemaOf::Run if arguments.markdown => run_file::reference(),
-        SchemaOf::Run => run_file::json_schema(),
+        SchemaOf::Run if arguments.markdown => ncs_config::reference(),
+        SchemaOf::Run => ncs_config::json_schema(),
         SchemaOf::Compare => compare::json_schema(),
     })
 }

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use ncs_eval::{PartColumns, columns_text};
+use ncs_experiments::error::Error;
+use ncs_experiments::progress::Progress;
+use ncs_experiments::score_file::{ScoreFile, column_of};
+use ncs_experiments::scoring::{self, LoadedModel, Rows};
 use ncs_features::{Block, Encoder};
 use ncs_model::Precision;
 
 use super::{Outcome, model, print};
 use crate::arguments::Score;
-use crate::error::Error;
 use crate::interrupt;
-use crate::progress::Progress;
-use crate::score_file::{ScoreFile, column_of};
-use crate::scoring::{self, LoadedModel, Rows};
 
 /// Writes the probability (or ratio) of every task for every row, in the order of the rows (as many as the files
 /// hold), and the product

@@ -7,7 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ncs_experiments::error::Error;
 use ncs_model::Precision;
+use ncs_score_log::ParquetLog;
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
 use ncs_serve::queue::Weight;
@@ -20,9 +22,7 @@ use tokio::sync::watch;
 
 use super::{Outcome, print};
 use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
-use crate::error::Error;
 use crate::interrupt;
-use crate::score_log::ParquetLog;
 
 /// Interval of checking the flag set by the signal handler.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -137,7 +137,7 @@ const ABANDON_AFTER: Duration = Duration::from_millis(500);
 fn print_ready(addresses: Addresses) {
     let Addresses { http, grpc, admin } = addresses;
     if let Err(error) = print(&format!("ready http={http} grpc={grpc} admin={admin}\n")) {
-        crate::progress::tell(&error.to_string());
+        ncs_experiments::progress::tell(&error.to_string());
     }
 }
 
@@ -225,7 +225,7 @@ fn log(observability: &ObservabilityArgs) -> Result<Option<Box<dyn ScoreLog>>, E
         observability.score_log_seconds,
     );
     let max_held = observability.score_log_memory << 20;
-    let log = ParquetLog::open(folder, rows, age, max_held)?;
+    let log = ParquetLog::open(folder, rows, age, max_held).map_err(|error| error.to_string())?;
     Ok(Some(Box::new(log)))
 }
 

@@ -4,6 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ncs_experiments::error::Error;
+use ncs_experiments::progress::Progress;
+use ncs_experiments::stop;
+use ncs_experiments::synthetic::{MadeUpFiles, run_toml};
+use ncs_experiments::synthetic_folder::MadeUpFolder;
 use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
@@ -11,11 +16,7 @@ use ncs_readers::synthetic::{Arrivals, Conflict, Synthetic, SyntheticPlan, Writt
 
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
-use crate::error::Error;
 use crate::interrupt;
-use crate::progress::Progress;
-use crate::synthetic::{MadeUpFiles, run_toml};
-use crate::synthetic_folder::MadeUpFolder;
 
 const RUN_FILE: &str = "run.toml";
 
@@ -68,7 +69,7 @@ fn write(
         if asked.load(Ordering::Relaxed) {
             // Cut short, or not begun.
             let _ = fs::remove_file(&path);
-            interrupt::refuse(asked, &format!("{} was not written", path.display()))?;
+            stop::refuse(asked, &format!("{} was not written", path.display()))?;
         }
         files.push(Written {
             part,

@@ -3,11 +3,11 @@
 use super::{Outcome, open, print};
 use crate::arguments::Train;
 use crate::interrupt;
-use crate::memory;
-use crate::progress::Progress;
-use crate::run_folder::RunFolder;
-use crate::training;
 use ncs_eval::render_text;
+use ncs_experiments::memory;
+use ncs_experiments::progress::Progress;
+use ncs_experiments::run_folder::RunFolder;
+use ncs_experiments::training;
 
 /// Runs a run file into its folder and prints the report.
 ///

@@ -3,9 +3,9 @@
 use super::{Outcome, print};
 use crate::arguments::Tune;
 use crate::interrupt;
-use crate::progress::Progress;
-use crate::tune;
 use ncs_eval::tuning::Tuning;
+use ncs_experiments::progress::Progress;
+use ncs_experiments::tune;
 
 /// Tunes a run file and says what was picked.
 ///

@@ -1,14 +1,14 @@
 //! Conversion of the library's errors into exceptions of the package: `NcsError` and its subclasses, with file, row
 //! and column.
 
+use ncs_config::RunFileError;
+use ncs_experiments::scoring::{ModelError, NoScore};
+use ncs_experiments::{Error, ErrorKind};
 use ncs_export::ExportError;
 use ncs_features::EncodeError;
 use ncs_model::artifact::ArtifactError;
 use ncs_readers::ReadError;
 use ncs_serve::ApiError;
-use ncs4cvr::run_file::RunFileError;
-use ncs4cvr::scoring::{ModelError, NoScore};
-use ncs4cvr::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

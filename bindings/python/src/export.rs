@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ncs_experiments::scoring::{LoadedModel, Stopped};
 use ncs_export::{InputTensor, Signature, TensorValues};
 use ncs_features::{Encoder, FieldInput};
-use ncs4cvr::scoring::{LoadedModel, Stopped};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use arrow_array::ffi_stream::RecordBatchStreamReader;
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_pyarrow::FromPyArrow;
+use ncs_experiments::scoring::Rows;
 use ncs_readers::{Frame, Reading};
-use ncs4cvr::scoring::Rows;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 

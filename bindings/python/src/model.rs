@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ncs_experiments::scoring::{self, EvaluationListener, LoadedModel};
+use ncs_experiments::sharing;
+use ncs_experiments::{inspection, onnx};
 use ncs_export::EXTERNAL_OVER;
 use ncs_features::{Encoder, IdSpace};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Mask, Precision, Workspace};
 use ncs_serve::version::Version;
-use ncs4cvr::commands::{export as export_verb, inspect};
-use ncs4cvr::scoring::{self, EvaluationListener, LoadedModel};
-use ncs4cvr::sharing;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -264,19 +264,19 @@ impl Model {
         external_over: Option<u64>,
     ) -> PyResult<Vec<PathBuf>> {
         let over = external_over.unwrap_or(EXTERNAL_OVER);
-        let exported = work::run(py, |_| Ok(export_verb::onnx(&self.loaded, &path, over)?))?;
+        let exported = work::run(py, |_| Ok(onnx::write(&self.loaded, &path, over)?))?;
         Ok(exported.files.into_iter().map(|(path, _)| path).collect())
     }
 
     /// Returns the JSON of `ncs inspect --json`.
     fn inspect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let value = work::run(py, |_| json::text(&inspect::summary(&self.loaded)))?;
+        let value = work::run(py, |_| json::text(&inspection::summary(&self.loaded)))?;
         json::to_python(py, &value)
     }
 
     /// Returns the text of `ncs inspect`.
     fn describe(&self, py: Python<'_>) -> PyResult<String> {
-        work::run(py, |_| Ok(inspect::text(&self.loaded)?))
+        work::run(py, |_| Ok(inspection::text(&self.loaded)?))
     }
 
     /// Returns the vectors of the rows of a feature's table that training has seen; `task` selects the weight set if

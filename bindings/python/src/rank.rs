@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ncs_experiments::scoring::Stopped;
 use ncs_features::{Block, Schema};
 use ncs_readers::{Frame, Rows};
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::RankQuery;
 use ncs_serve::version::Version;
-use ncs4cvr::scoring::Stopped;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 

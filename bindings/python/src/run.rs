@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ncs_config::{RunFile, Said, json_schema, list_columns};
+use ncs_experiments::frames::{self, PartFrame, Training};
+use ncs_experiments::progress::{Progress, Watched};
 use ncs_readers::Frame;
-use ncs4cvr::frames::{self, PartFrame, Training};
-use ncs4cvr::progress::{Progress, Watched};
-use ncs4cvr::run_file::{RunFile, Said, json_schema, list_columns};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -127,7 +127,7 @@ pub(crate) fn check(
     let (value, text) = work::run(py, |_| {
         let file = RunFile::of(&run.said()?, &assignments, &list_columns)?;
         let progress = progress(watched.as_ref());
-        let checked = ncs4cvr::commands::check::check(&file, rows, all_rows, progress)?;
+        let checked = ncs_experiments::data_check::check(&file, rows, all_rows, progress)?;
         Ok((json::text(&checked)?, checked.text()))
     })?;
     Ok((json::to_python(py, &value)?, text))

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 
 use clap::Parser;
+use ncs_experiments::{compare as comparisons, tune as tune_verb};
 use ncs4cvr::arguments::{Arguments, Command};
 use ncs4cvr::commands::{init as init_verb, synth as synth_verb};
-use ncs4cvr::compare::{self as comparisons, CompareOptions};
-use ncs4cvr::{program, tune as tune_verb};
+use ncs4cvr::program;
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ pub(crate) fn compare(
         let Command::Compare(arguments) = parsed("compare", arguments)? else {
             return Err(other("compare"));
         };
-        let options = CompareOptions::of(&arguments);
+        let options = arguments.options();
         let progress = progress(watched.as_ref());
         let compared = comparisons::run(&arguments.file, &arguments.out, options, progress, stop)?;
         Ok((to_json::text(&compared.comparison)?, compared.failed))

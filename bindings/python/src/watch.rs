@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ncs_experiments::progress::Watcher;
 use ncs_train::{Event, Listener};
-use ncs4cvr::progress::Watcher;
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 

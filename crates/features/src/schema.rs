@@ -3,7 +3,6 @@
 use crate::canonical::ValueRule;
 use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
-use crate::value::said_number;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the columns in the run file, before any row is read.
@@ -101,16 +100,6 @@ pub struct Field {
     /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
     /// are: by their one text.
     pub missing: Vec<String>,
-}
-
-impl Field {
-    /// Returns the numbers that mean "missing" in a numeric column: those of [`Field::missing`] that are numbers.
-    pub fn missing_numbers(&self) -> Vec<f64> {
-        let numbers = self.missing.iter();
-        numbers
-            .filter_map(|text| said_number(text.as_bytes()))
-            .collect()
-    }
 }
 
 /// Pooling of the vectors of a list into one vector.

@@ -185,6 +185,16 @@ impl Column {
     }
 }
 
+impl Field {
+    /// Returns the numbers that mean "missing" in a numeric column: those of [`Field::missing`] that are numbers.
+    pub fn missing_numbers(&self) -> Vec<f64> {
+        let numbers = self.missing.iter();
+        numbers
+            .filter_map(|text| said_number(text.as_bytes()))
+            .collect()
+    }
+}
+
 /// Parses the number in a text: `7`, `1.50`, `1e3`, `true`; `None` for a date or any other text.
 pub fn said_number(text: &[u8]) -> Option<f64> {
     let mut scratch = Vec::new();

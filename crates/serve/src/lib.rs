@@ -19,6 +19,7 @@ mod rankers;
 pub mod registry;
 pub mod repository;
 pub mod score_log;
+mod serve_error;
 pub mod server;
 pub mod service;
 pub mod shadow;

@@ -16,7 +16,7 @@ pub use folders::{Source, SourceError, is_name};
 
 use crate::api_error::{ApiError, ErrorKind};
 use crate::registry::{Labels, Model, Registry};
-use crate::server::ServeError;
+use crate::serve_error::ServeError;
 use crate::version::Version;
 use folders::{Fingerprint, LABELS, is_model, labels, versions};
 use loading::Loading;

@@ -1,15 +1,15 @@
 //! Startup, operation and graceful shutdown of a server.
 
-use crate::api_error::ApiError;
 use crate::api_state::{Admin, ApiState, MAX_INDEX_CALLS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
 use crate::compute::Workers;
 use crate::guesses::TokenThrottle;
-use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, ListenError, Port};
+use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
 use crate::queue::Weight;
-use crate::repository::{Repository, Source, SourceError, Watcher};
+use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
+pub use crate::serve_error::ServeError;
 use crate::service::{Phase, Service};
 use crate::shadow::Shadows;
 use crate::telemetry::{LoadOutcome, Telemetry, resident_bytes};
@@ -252,26 +252,6 @@ impl Server {
         let ended = tokio::task::spawn_blocking(end).await;
         ended.map_err(|_| ServeError::Panicked("the shutdown failed"))
     }
-}
-
-/// Error that keeps a server from starting, or ends it.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A port or a certificate cannot be used.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// Two models have the same name.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A model has no valid version.
-    #[error(transparent)]
-    Load(#[from] ApiError),
-    /// The system refuses a thread.
-    #[error("no thread: {0}")]
-    Thread(std::io::Error),
-    /// A part of the server panicked.
-    #[error("{0}; see the log, and report it")]
-    Panicked(&'static str),
 }
 
 /// Logs the upper bound of the server's memory and sets its metric.

@@ -1,0 +1,377 @@
+//! A TOML run file, with the overrides of the command line, to plans that are checked.
+//!
+//! Checking goes in chapters: TOML to a tree that knows its lines (`tree`), the tree against the
+//! schema (`conform`), then what only this program knows: files (`data`), columns (`columns`),
+//! tasks (`tasks`), network, search and training (`training`). All that a chapter finds wrong is
+//! reported together, each with its line and the nearest known name.
+
+mod checks;
+mod column_types;
+mod columns;
+mod data;
+mod funnel;
+mod given_masks;
+mod kind_or_table;
+mod problem;
+mod rates;
+mod reference;
+mod schema;
+mod search_types;
+mod start;
+mod tasks;
+mod toml_types;
+mod training;
+mod training_types;
+mod tree;
+mod units;
+mod validate;
+mod written;
+
+use std::path::{Path, PathBuf};
+
+use ncs_features::SchemaPlan;
+use ncs_model::NetworkPlan;
+use ncs_readers::DataPlan;
+use ncs_train::TrainPlan;
+use ncs_train::calibrate::Calibration;
+use serde::Deserialize;
+
+pub use data::{
+    ColumnLister, FileColumns, ListingError, has_validation, list_columns, shared_cache, user_cache,
+};
+pub use problem::{RunFileError, hint};
+pub use schema::{reference, text as json_schema};
+pub use start::StartPlan;
+pub use tree::{ASSIGNMENT_WANTED, is_assignment};
+
+use checks::Checks;
+use problem::Problem;
+use tree::{Node, Span};
+
+/// Everything that a run file says, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPlan {
+    /// The files, how they are read and split.
+    pub data: DataPlan,
+    /// Whether the run file, or `NCS_CACHE`, says where rows are cached: otherwise in the run's folder.
+    pub shares_cache: bool,
+    /// Columns, id spaces and tasks, before fitting.
+    pub schema: SchemaPlan,
+    /// Which network, and its sizes.
+    pub network: NetworkPlan,
+    /// How it learns, mask search included.
+    pub train: TrainPlan,
+    /// The model that it goes on from.
+    pub start: Option<StartPlan>,
+    /// Evaluation settings.
+    pub evaluation: EvaluationPlan,
+    /// What its probabilities are calibrated by, on the validation rows.
+    pub calibration: Option<Calibration>,
+}
+
+/// How a model is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationPlan {
+    /// Resamplings for each interval; 0: no intervals.
+    pub bootstrap: u32,
+    /// Whether labels and scores of the judged rows are kept.
+    pub keep_scores: bool,
+    /// Whether test rows are scored; a tuning must not.
+    pub test: bool,
+}
+
+/// A run file that was read and found right.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    /// What it says.
+    pub plan: RunPlan,
+    /// What is no error but worth knowing, such as settings that have no effect.
+    pub notes: Vec<String>,
+    name: String,
+    tree: Node,
+}
+
+impl RunFile {
+    /// Reads and checks the run file at `path` after `assignments` (`training.epochs=3`), against
+    /// the columns that its files hold.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line or its assignment.
+    pub fn open(path: &Path, assignments: &[String]) -> Result<RunFile, RunFileError> {
+        let (name, text) = read(path)?;
+        RunFile::parse(&name, &text, root_of(path), assignments, &list_columns)
+    }
+
+    /// As [`RunFile::open`], or from settings that a program states; `lister` finds the columns of the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line, its key or its assignment.
+    pub fn of(
+        said: &Said,
+        assignments: &[String],
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
+        match said {
+            Said::File(path) => {
+                let (name, text) = read(path)?;
+                RunFile::parse(&name, &text, root_of(path), assignments, lister)
+            }
+            Said::Settings { name, table, root } => {
+                let tree = Node::of_toml(&toml::Value::Table(table.clone()));
+                RunFile::of_tree(name, with(tree, assignments), root, lister)
+            }
+        }
+    }
+
+    /// The same from a text: `name` is what messages call it, `root` the folder that its relative
+    /// paths start at, and `lister` finds the columns of its files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line or its assignment.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        root: &Path,
+        assignments: &[String],
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
+        RunFile::of_tree(name, tree(text, assignments), root, lister)
+    }
+
+    fn of_tree(
+        name: &str,
+        tree: Result<Node, Vec<Problem>>,
+        root: &Path,
+        lister: &ColumnLister<'_>,
+    ) -> Result<RunFile, RunFileError> {
+        let wrong = |problems| RunFileError::new(name, problems);
+        let tree = tree.map_err(wrong)?;
+        let said = shape(&tree).map_err(wrong)?;
+        let mut checks = Checks::new(&tree);
+        let plan = plan(&said, root, lister, &mut checks);
+        let (problems, notes) = checks.finish();
+        match plan {
+            Some(plan) if problems.is_empty() => Ok(RunFile {
+                plan,
+                notes,
+                name: name.to_owned(),
+                tree,
+            }),
+            _ => Err(wrong(problems)),
+        }
+    }
+
+    /// Whether the run file, or an override, states the key at `path`.
+    pub fn states(&self, path: &[&str]) -> bool {
+        self.tree.states(path)
+    }
+
+    /// What the run file says after the overrides, its paths absolute: it can be run from anywhere.
+    pub fn standing_alone(&self) -> String {
+        let mut settings = self.tree.to_toml();
+        if let Some(data) = settings.get_mut("data") {
+            for key in ["train", "valid", "test", "cache"] {
+                if let Some(paths) = data.get_mut(key) {
+                    make_absolute(paths, &self.plan.data.root);
+                }
+            }
+        }
+        for table in ["search", "start"] {
+            let table = settings.get_mut(table);
+            if let Some(model) = table.and_then(|table| table.get_mut("model")) {
+                make_absolute(model, &self.plan.data.root);
+            }
+        }
+        let text = written::document(&settings);
+        format!("# {}, with all overrides\n\n{text}", self.name)
+    }
+
+    /// An error about the key at `path` that was found later, such as a label that turned out to be
+    /// constant: `run.toml:14: ...`.
+    pub fn error_at(&self, path: &[&str], text: impl Into<String>) -> RunFileError {
+        let problem = Problem::new(self.tree.place_of(path), text);
+        RunFileError::new(&self.name, vec![problem])
+    }
+}
+
+/// Where the settings of a run are said.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// In a run file.
+    File(PathBuf),
+    /// By a program.
+    Settings {
+        /// What messages call them.
+        name: String,
+        /// What they say.
+        table: toml::Table,
+        /// The folder that relative paths start at.
+        root: PathBuf,
+    },
+}
+
+impl Said {
+    /// Settings that a program states as JSON.
+    ///
+    /// # Errors
+    /// They are no table, or hold what TOML has no values for, such as null.
+    pub fn of_json(name: &str, json: &str, root: &Path) -> Result<Said, RunFileError> {
+        match serde_json::from_str(json) {
+            Ok(table) => Ok(Said::Settings {
+                name: name.to_owned(),
+                table,
+                root: root.to_owned(),
+            }),
+            Err(error) => {
+                let text = format!("no settings: {error}");
+                Err(RunFileError::new(
+                    name,
+                    vec![Problem::new(Span::File, text)],
+                ))
+            }
+        }
+    }
+}
+
+/// What messages call the file, and its text.
+fn read(path: &Path) -> Result<(String, String), RunFileError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = format!("cannot read the run file: {error}");
+        RunFileError::new(&name, vec![Problem::new(Span::File, text)])
+    })?;
+    Ok((name, text))
+}
+
+/// The folder that the relative paths of a run file start at: "." and not "", since with an empty root a glob would
+/// start at the root of the file system.
+fn root_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
+/// A file of settings of another kind, read and checked against its own schema.
+#[derive(Debug)]
+pub struct Shaped<T> {
+    /// Its settings.
+    pub config: T,
+    name: String,
+    tree: Node,
+}
+
+impl<T: serde::de::DeserializeOwned + schemars::JsonSchema> Shaped<T> {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line.
+    pub fn open(path: &Path) -> Result<Shaped<T>, RunFileError> {
+        let name = path.display().to_string();
+        let wrong = |problems| RunFileError::new(&name, problems);
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = format!("cannot read the file: {error}");
+            wrong(vec![Problem::new(Span::File, text)])
+        })?;
+        let tree = tree(&text, &[]).map_err(wrong)?;
+        let problems = validate::problems(&schema::of::<T>(), &tree);
+        if !problems.is_empty() {
+            return Err(wrong(problems));
+        }
+        let config = T::deserialize(tree.to_toml());
+        let config =
+            config.map_err(|error| wrong(vec![Problem::new(Span::File, error.to_string())]))?;
+        Ok(Shaped { config, name, tree })
+    }
+}
+
+/// The JSON schema of another kind of settings, as it is printed.
+pub fn schema_of<T: schemars::JsonSchema>() -> String {
+    schema::printed(&schema::of::<T>())
+}
+
+impl<T> Shaped<T> {
+    /// Errors about keys, each by its path.
+    pub fn errors(&self, found: Vec<(Vec<String>, String)>) -> RunFileError {
+        let problem = |(path, text): (Vec<String>, String)| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            Problem::new(self.tree.place_of(&path), text)
+        };
+        RunFileError::new(&self.name, found.into_iter().map(problem).collect())
+    }
+}
+
+/// Paths (or a list of them) that start at `root`.
+fn make_absolute(paths: &mut toml::Value, root: &Path) {
+    match paths {
+        toml::Value::String(path) => {
+            let full = std::path::absolute(root.join(&*path));
+            *path = full.map_or_else(|_| path.clone(), |full| full.display().to_string());
+        }
+        toml::Value::Array(items) => items.iter_mut().for_each(|item| make_absolute(item, root)),
+        _ => {}
+    }
+}
+
+fn tree(text: &str, assignments: &[String]) -> Result<Node, Vec<Problem>> {
+    with(
+        Node::parse(text).map_err(|problem| vec![problem])?,
+        assignments,
+    )
+}
+
+fn with(mut tree: Node, assignments: &[String]) -> Result<Node, Vec<Problem>> {
+    let set = |assignment: &String| tree.set(assignment).err();
+    let problems: Vec<Problem> = assignments.iter().filter_map(set).collect();
+    if problems.is_empty() {
+        Ok(tree)
+    } else {
+        Err(problems)
+    }
+}
+
+fn shape(tree: &Node) -> Result<toml_types::RunFile, Vec<Problem>> {
+    let problems = validate::problems(&schema::value(), tree);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let read = toml_types::RunFile::deserialize(tree.to_toml());
+    read.map_err(|error| vec![Problem::new(Span::File, error.to_string())])
+}
+
+fn plan(
+    said: &toml_types::RunFile,
+    root: &Path,
+    lister: &ColumnLister<'_>,
+    checks: &mut Checks<'_>,
+) -> Option<RunPlan> {
+    let data = data::plan(&said.data, root, lister, checks)?;
+    let schema = columns::plan(said, checks);
+    let (network, mut train) = training::plan(said, &schema.tasks, &data, checks);
+    let start = start::plan(said, &schema, &network, &mut train, &data.root, checks);
+    let evaluation = EvaluationPlan {
+        bootstrap: said.evaluation.bootstrap,
+        keep_scores: said.evaluation.keep_scores,
+        test: true,
+    };
+    let calibration = match said.calibration.kind {
+        toml_types::CalibrationKind::None => None,
+        toml_types::CalibrationKind::Auto => {
+            data::has_validation(&data).then_some(Calibration::Auto)
+        }
+        toml_types::CalibrationKind::Platt => Some(Calibration::Platt),
+        toml_types::CalibrationKind::Isotonic => Some(Calibration::Isotonic),
+    };
+    if calibration.is_some() && !data::has_validation(&data) {
+        let text = "a calibrator needs validation rows; state data.valid or data.split";
+        checks.say(&["calibration", "kind"], text);
+    }
+    Some(RunPlan {
+        shares_cache: said.data.cache.is_some() || data::shared_cache().is_some(),
+        data,
+        schema,
+        network,
+        train,
+        start,
+        evaluation,
+        calibration,
+    })
+}

@@ -1,0 +1,332 @@
+//! Memory estimate of a training from its sizes. The numbers of bytes are those of the allocated structures;
+//! docs/decisions/0037-memory-before-anything.md compares them with measurements.
+
+use ncs_features::rates::PIECES;
+use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
+use ncs_model::{DenseSize, NetworkPlan};
+use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
+
+use ncs_config::RunPlan;
+
+/// Rows that each thread runs through the layers together.
+const ROWS_PER_PASS: f64 = 1024.0;
+
+/// Number of batches in memory: the current one and its selection, three that were read ahead, and the next.
+const BATCHES: f64 = 6.0;
+
+/// Further inputs of a number besides its pieces.
+const EXTRA_INPUTS: usize = 3;
+
+/// A part of a training's memory, and the setting that reduces it.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Description, such as `the layers of the network (1,000 numbers)`.
+    pub(super) what: String,
+    pub(super) bytes: f64,
+    /// Run-file key that sets its size.
+    pub(super) key: Vec<String>,
+    pub(super) remedy: String,
+}
+
+/// A training's memory by part.
+#[derive(Clone, Debug)]
+pub(super) struct Estimate {
+    pub(super) parts: Vec<Part>,
+}
+
+impl Estimate {
+    /// Estimates the memory from the run file alone, or with the fitted schema.
+    pub(super) fn of(plan: &RunPlan, fitted: Option<&Schema>) -> Estimate {
+        let mut parts = vec![layers(plan), threads(plan), batch(plan), resamples(plan)];
+        parts.extend(rounds(plan));
+        let tables = plan.schema.tables.iter().enumerate();
+        parts.extend(tables.map(|(number, table)| table_part(plan, number, table, fitted)));
+        Estimate { parts }
+    }
+
+    pub(super) fn bytes(&self) -> f64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Returns the largest part.
+    pub(super) fn largest(&self) -> &Part {
+        let all = self.parts.iter();
+        let largest = all.max_by(|a, b| a.bytes.total_cmp(&b.bytes));
+        largest.expect("layers are always a part")
+    }
+}
+
+/// Returns the dense size of one network.
+pub(super) fn dense(plan: &RunPlan) -> DenseSize {
+    let pieces = pieces(plan);
+    let n_fields = pieces.iter().filter(|pieces| pieces.is_none()).count();
+    let n_numbers = pieces.iter().flatten().map(|pieces| pieces + EXTRA_INPUTS);
+    let n_tasks = plan.schema.tasks.len();
+    DenseSize::of(&plan.network, n_fields, n_numbers.sum(), n_tasks)
+}
+
+/// Returns, for each field, the number of pieces if it is a number that enters the first layer directly.
+fn pieces(plan: &RunPlan) -> Vec<Option<usize>> {
+    let of_field = |field: &Field| match plan.schema.tables[field.table].ids {
+        IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
+        _ => None,
+    };
+    let past = std::iter::repeat_n(Some(PIECES as usize), plan.schema.rates.n_fields());
+    let fields = plan.schema.fields.iter().map(of_field);
+    fields.chain(past).collect()
+}
+
+/// Returns the number of fields with an embedding.
+fn n_vectors(plan: &RunPlan) -> f64 {
+    pieces(plan)
+        .iter()
+        .filter(|pieces| pieces.is_none())
+        .count() as f64
+}
+
+/// Returns the batch size: as configured, or else the smallest automatic one.
+fn rows_per_step(plan: &RunPlan) -> f64 {
+    plan.train.batch.unwrap_or(512) as f64
+}
+
+/// Returns the number of separately trained networks, each with its own tables and layers.
+pub(super) fn n_networks(plan: &RunPlan) -> f64 {
+    match plan.network.kind.shares_tables() {
+        true => 1.0,
+        false => plan.schema.tasks.len() as f64,
+    }
+}
+
+/// Returns the number of subnetworks of a network: one for each task if there are masks.
+fn n_subnets(plan: &RunPlan) -> f64 {
+    match plan.network.kind.has_masks() {
+        true => plan.schema.tasks.len() as f64,
+        false => 1.0,
+    }
+}
+
+/// Sets of weights of a network that are kept beside those in training: of each training where there are two, of a first
+/// one those of its end at least.
+fn n_kept(plan: &RunPlan) -> f64 {
+    let (of_one, of_first) = match (plan.train.keep, plan.network.kind) {
+        (Keep::Last, _) => (0.0, 1.0),
+        (Keep::BestPerTask, kind) if kind.shares_tables() => {
+            let each = plan.schema.tasks.len() as f64;
+            (each, each)
+        }
+        _ => (1.0, 1.0),
+    };
+    match plan.train.shrinkage {
+        Shrinkage::Validated => of_one + of_first,
+        Shrinkage::Conversions | Shrinkage::All => of_one,
+    }
+}
+
+/// Memory of the layers: weights, their positions, moments, gradients, kept copies, sparse layouts of the
+/// products, and the workspace of the first thread.
+fn layers(plan: &RunPlan) -> Part {
+    const WEIGHTS: f64 = 4.0;
+    const POSITIONS: f64 = 8.0;
+    const MOMENTS: f64 = 8.0;
+    const GRADIENT: f64 = 4.0;
+    /// Sparse layout of a subnetwork: indices, counts and values of three products.
+    const SUBNET: f64 = 28.0;
+    /// A layer's name, node and vectors.
+    const LAYER: f64 = 300.0;
+    let size = dense(plan);
+    let per_task = match plan.train.balance {
+        Balance::PcGrad => plan.schema.tasks.len() as f64,
+        _ => 0.0,
+    };
+    let searches = plan.network.kind.has_masks();
+    let sums = match plan.train.search.kind {
+        SearchKind::Gradient if searches => 2.0 * plan.schema.tasks.len() as f64,
+        _ => 0.0,
+    };
+    // A copy for each task: weights, moments and gradients, and sums over two halves of the batches.
+    let n_tasks = plan.schema.tasks.len() as f64;
+    let copies = if searches && plan.train.search.measure_rho {
+        n_tasks * (4.0 + 4.0 * n_tasks)
+    } else {
+        0.0
+    };
+    let sums = sums + copies;
+    let each = WEIGHTS * (1.0 + n_kept(plan) + sums + f64::from(u8::from(searches)))
+        + POSITIONS
+        + MOMENTS
+        + GRADIENT * (1.0 + per_task)
+        + n_subnets(plan) * SUBNET * share_computed(plan)
+        + plan.train.average.map_or(0.0, |_| WEIGHTS);
+    Part {
+        what: format!(
+            "the layers of the network ({} numbers)",
+            count(size.numbers * n_networks(plan))
+        ),
+        bytes: n_networks(plan) * (size.numbers * each + size.layers * LAYER)
+            + workspace_bytes(plan),
+        key: largest_size(plan),
+        remedy: "make it smaller".to_owned(),
+    }
+}
+
+/// Returns the share of the connections that is computed: about half of a full Gram matrix.
+fn share_computed(plan: &RunPlan) -> f64 {
+    let fields = n_vectors(plan);
+    let inputs = dense(plan).inputs;
+    match plan.network.gram {
+        ncs_model::Gram::Full => inputs / (inputs + fields * (fields - 1.0) / 2.0).max(1.0),
+        _ => 1.0,
+    }
+}
+
+/// Returns the key of the largest configured size that determines the layers.
+pub(super) fn largest_size(plan: &RunPlan) -> Vec<String> {
+    let NetworkPlan {
+        kind, dim, hidden, ..
+    } = &plan.network;
+    let fields = plan.schema.fields.len();
+    let width = hidden.iter().copied().max().unwrap_or(0);
+    let mut sizes = vec![("hidden", width), ("dim", *dim)];
+    let of_kind = kind.sizes().into_iter();
+    sizes.extend(of_kind.filter(|(key, _)| *key != "levels"));
+    let (key, size) = sizes
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, size)| *size)
+        .unwrap_or(("hidden", 0));
+    if fields > size && plan.network.gram != ncs_model::Gram::None {
+        return vec!["network".to_owned(), "gram".to_owned()];
+    }
+    vec!["network".to_owned(), key.to_owned()]
+}
+
+/// Returns the bytes of a thread's workspace: outputs and gradients of some tiles, and sums over rows.
+fn workspace_bytes(plan: &RunPlan) -> f64 {
+    let size = dense(plan);
+    let rows = ROWS_PER_PASS.min(rows_per_step(plan));
+    let tiles = rows * 2.0 * (size.inputs + size.outputs);
+    let sums = n_subnets(plan) * size.numbers * share_computed(plan);
+    4.0 * (tiles + sums)
+}
+
+/// Memory of the workspaces beyond the first, and of all stacks; the first workspace counts as part of the
+/// layers.
+fn threads(plan: &RunPlan) -> Part {
+    const STACK: f64 = 65_536.0;
+    let n_threads = plan.train.threads as f64;
+    // No thread gets fewer than 64 rows.
+    let active = n_threads.min((rows_per_step(plan) / 64.0).ceil());
+    Part {
+        what: format!("{} threads", plan.train.threads),
+        bytes: n_threads * STACK + (active - 1.0).max(0.0) * workspace_bytes(plan),
+        key: vec!["threads".to_owned()],
+        remedy: "use fewer threads, or a smaller network".to_owned(),
+    }
+}
+
+/// Memory of the batches: several copies of ids and labels, and the gradients of their embeddings.
+fn batch(plan: &RunPlan) -> Part {
+    const ID: f64 = 4.0;
+    /// Table row, row of the batch, and the order of rows.
+    const LOOKED_UP: f64 = 24.0;
+    let fields = plan.schema.fields.len() as f64;
+    let vectors = n_vectors(plan);
+    let labels = 2.0 * plan.schema.tasks.len() as f64 + 2.0;
+    let row = BATCHES * (fields * ID + labels * 4.0)
+        + fields * LOOKED_UP
+        + 2.0 * 4.0 * vectors * plan.network.dim as f64;
+    Part {
+        what: format!("batches of {} rows", count(rows_per_step(plan))),
+        bytes: row * rows_per_step(plan),
+        key: vec!["training".to_owned(), "batch".to_owned()],
+        remedy: "use fewer rows".to_owned(),
+    }
+}
+
+/// Memory of the resampled AUCs of one task, twice while they are sorted.
+fn resamples(plan: &RunPlan) -> Part {
+    Part {
+        what: format!("{} resamples", count(f64::from(plan.evaluation.bootstrap))),
+        bytes: 24.0 * f64::from(plan.evaluation.bootstrap),
+        key: vec!["evaluation".to_owned(), "bootstrap".to_owned()],
+        remedy: "use fewer".to_owned(),
+    }
+}
+
+/// Memory of a search by magnitude, which keeps the masks of all rounds, one bit for each connection.
+fn rounds(plan: &RunPlan) -> Option<Part> {
+    let TrainPlan { search, .. } = &plan.train;
+    let searches = plan.network.kind.has_masks() && matches!(search.kind, SearchKind::Magnitude);
+    searches.then(|| Part {
+        what: format!("the masks of {} rounds", search.rounds),
+        bytes: (f64::from(search.rounds) + 1.0) * dense(plan).maskable / 8.0,
+        key: vec!["search".to_owned(), "rounds".to_owned()],
+        remedy: "use fewer rounds".to_owned(),
+    })
+}
+
+/// Memory of a table: four bytes for each row, a first chunk of embeddings, and the embeddings of the rows that
+/// are certainly used, with their moments.
+fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&Schema>) -> Part {
+    const CHUNK: f64 = 4096.0;
+    let rows = match (fitted, &table.ids) {
+        (Some(schema), _) => schema.tables[number].ids.n_rows() as f64,
+        // Unknown before the rows are read: `max_size` is only a bound.
+        (None, IdSpacePlan::Vocabulary { .. }) => 2.0,
+        (None, _) => rows_planned(table) as f64,
+    };
+    let all_used = plan.train.parity_stale_momentum
+        || fitted.is_some() && matches!(table.ids, IdSpacePlan::Vocabulary { .. });
+    let used = if all_used {
+        rows.max(CHUNK.min(rows))
+    } else {
+        CHUNK.min(rows)
+    };
+    let vectors = f64::from(plan.train.table_optimizer.kind.numbers_per_weight())
+        + n_kept(plan) * f64::from(u8::from(all_used));
+    let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
+    Part {
+        what: format!("table {:?} of {} rows", table.name, count(rows)),
+        bytes: bytes * n_networks(plan),
+        key: table_key(plan, table),
+        remedy: "use fewer buckets or a smaller vocabulary, or a smaller network.dim".to_owned(),
+    }
+}
+
+/// Returns the key of the larger of a table's two sizes.
+fn table_key(plan: &RunPlan, table: &TablePlan) -> Vec<String> {
+    if plan.network.dim as u128 > u128::from(rows_planned(table)) {
+        return vec!["network".to_owned(), "dim".to_owned()];
+    }
+    vec!["columns".to_owned(), field(&plan.schema, table).to_owned()]
+}
+
+/// Returns the rows of the table as far as the run file determines them, including the reserved ones.
+pub(super) fn rows_planned(table: &TablePlan) -> u64 {
+    match table.ids {
+        IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 2,
+        IdSpacePlan::Vocabulary { max_size, .. } => u64::from(max_size.unwrap_or(0)) + 2,
+        IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => u64::from(buckets) + 1,
+        IdSpacePlan::Numeric(NumericPlan::Standardise | NumericPlan::Log) => 3,
+        IdSpacePlan::Numeric(NumericPlan::Piecewise { .. }) => 0,
+    }
+}
+
+/// Returns the first column that uses the table, or else the table's own name.
+pub(super) fn field<'s>(schema: &'s SchemaPlan, table: &'s TablePlan) -> &'s str {
+    let number = schema.tables.iter().position(|other| other == table);
+    let field = schema
+        .fields
+        .iter()
+        .find(|field| Some(field.table) == number);
+    field.map_or(&table.name, |field| &field.name)
+}
+
+/// Formats a count as `1,234,567`, or as `1.2e20` from 1e15 on.
+pub(super) fn count(number: f64) -> String {
+    if number < 1e15 {
+        crate::progress::grouped(number as u64)
+    } else {
+        format!("{number:.1e}")
+    }
+}

@@ -1,0 +1,162 @@
+//! The run file of a synthetic log, written beside the files of `ncs synth` and of the quick start.
+
+use ncs_readers::split::Part;
+use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, TRUTHS, Written};
+
+/// Files of a synthetic log, as named in its run file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeUpFiles {
+    /// Training part, relative to the run file.
+    pub train: String,
+    /// Validation part.
+    pub valid: Option<String>,
+    /// Test part.
+    pub test: Option<String>,
+    /// Separator of list items in a format without lists: CSV.
+    pub separator: Option<char>,
+}
+
+impl MadeUpFiles {
+    /// Collects the names of the written files; the run file is in the same folder. Lists in CSV files are
+    /// texts.
+    pub fn of(written: &[Written]) -> MadeUpFiles {
+        let name = |part: Part| {
+            let file = written.iter().find(|file| file.part == part)?;
+            Some(file.path.file_name()?.to_string_lossy().into_owned())
+        };
+        let is_csv = |file: &Written| file.path.extension().is_some_and(|end| end == "csv");
+        MadeUpFiles {
+            train: name(Part::Train).unwrap_or_default(),
+            valid: name(Part::Valid),
+            test: name(Part::Test),
+            separator: written.iter().any(is_csv).then_some(LIST_SEPARATOR),
+        }
+    }
+}
+
+/// Returns a run file for a synthetic log, ready for `ncs train`. `network` is a `network.kind`:
+/// sparse_sharing, single_task or shared_bottom; only the first one has a mask search.
+pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
+    let search = match network {
+        "sparse_sharing" => SEARCH,
+        _ => "",
+    };
+    [
+        HEADLINE,
+        &format!("\n\nseed = {seed}\n"),
+        &data(files),
+        &columns(files.separator),
+        &tasks(),
+        &format!("\n[network]\nkind = {network:?}\n{SIZES}"),
+        search,
+        TRAINING,
+    ]
+    .concat()
+}
+
+/// First line of the run file of a synthetic log.
+const HEADLINE: &str =
+    "# A synthetic log: clicks, and conversions after clicks, with their true probabilities.";
+
+const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";
+
+const SEARCH: &str = "
+[search]
+kind = \"gradient\"
+epochs_per_round = 0.5
+";
+
+const TRAINING: &str = "
+[training]
+epochs = 4
+batch = 512
+learning_rate = 0.001
+evaluations_per_epoch = 2
+patience = 4
+";
+
+fn data(files: &MadeUpFiles) -> String {
+    let line = |key: &str, file: &str| format!("{key} = {}\n", quoted(file));
+    let optional = |key: &str, file: &Option<String>| {
+        file.as_deref()
+            .map(|file| line(key, file))
+            .unwrap_or_default()
+    };
+    [
+        "\n[data]\n",
+        &line("train", &files.train),
+        &optional("valid", &files.valid),
+        &optional("test", &files.test),
+    ]
+    .concat()
+}
+
+/// Returns the columns; numbers that are codes, such as the hour, are categories.
+fn columns(separator: Option<char>) -> String {
+    let separator = separator.map(|c| format!(", separator = {}", quoted(&c.to_string())));
+    let kind = |name: &str| match name {
+        "tags" => format!(
+            "{{ kind = \"list\"{} }}",
+            separator.as_deref().unwrap_or("")
+        ),
+        "price" => "{ kind = \"numeric\", transform = \"log\" }".to_owned(),
+        _ => "\"categorical\"".to_owned(),
+    };
+    let line = |field: &(&str, _)| format!("{} = {}\n", field.0, kind(field.0));
+    let lines: String = FIELDS.iter().map(line).collect();
+    format!("\n[columns]\n{lines}")
+}
+
+fn tasks() -> String {
+    let [click, conversion] = LABELS;
+    let [p_click, p_conversion] = TRUTHS;
+    format!(
+        "
+[tasks.ctr]
+label = {click:?}
+truth = {p_click:?}
+
+[tasks.cvr]
+label = {conversion:?}
+where = \"ctr\"
+truth = {p_conversion:?}
+
+[evaluation]
+group = {GROUP:?}
+"
+    )
+}
+
+/// Returns a TOML string; its escapes are those of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_config::RunFile;
+    use ncs_readers::Split;
+    use std::path::Path;
+
+    #[test]
+    fn the_run_file_is_valid_for_every_network() {
+        let files = MadeUpFiles {
+            train: "train \"1\".csv".to_owned(),
+            valid: Some("valid.csv".to_owned()),
+            test: Some("test.csv".to_owned()),
+            separator: Some('|'),
+        };
+        for network in ["sparse_sharing", "single_task", "shared_bottom"] {
+            let text = run_toml(&files, network, 7);
+            let unseen = |_: &_| Ok(Vec::new());
+            let file = RunFile::parse("run.toml", &text, Path::new(""), &[], &unseen);
+            let file = file.unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert!(file.notes.is_empty(), "{:?}", file.notes);
+            assert_eq!(file.plan.schema.fields.len(), FIELDS.len());
+            assert_eq!(file.plan.data.train, ["train \"1\".csv"]);
+            assert_eq!(file.plan.data.split, Split::Files);
+            assert_eq!(file.plan.train.seed, 7);
+        }
+    }
+}
