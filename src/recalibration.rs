@@ -359,10 +359,9 @@ pub fn write(recalibrated: &Recalibrated, folder: &Path) -> Result<(), Box<dyn E
     if let Some(parent) = folder.parent().filter(|parent| *parent != Path::new("")) {
         fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     }
-    // The new model must load, as any other.
     recalibrated.artifact.write(folder)?;
-    LoadedModel::open(folder)?;
-    Ok(())
+    // The new model must load, as any other.
+    Ok(LoadedModel::open(folder).map(drop)?)
 }
 
 #[cfg(test)]
@@ -379,9 +378,8 @@ mod tests {
         };
         for score in [0.02f32, 0.05, 0.1, 0.2, 0.3] {
             let positives = (factor * f64::from(score) * 2000.0).round() as usize;
-            // Positives and negatives alternate in blocks of two, so that both halves have the same rate.
-            let labels = (0..2000).map(|row| f32::from(u8::from(row < positives)));
-            task.labels.extend(labels);
+            let label = |row| f32::from(u8::from(row < positives));
+            task.labels.extend((0..2000).map(label));
             task.scores.extend([score; 2000]);
         }
         task

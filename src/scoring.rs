@@ -258,6 +258,9 @@ pub fn evaluate(
     })
 }
 
+/// Receives the kept columns of a block.
+type OnKept<'a> = dyn FnMut(&RowsBlock, Block) -> Result<(), Box<dyn Error>> + 'a;
+
 /// What is taken from labelled rows besides their labels.
 pub(crate) struct Labelled<'a> {
     /// Whether scores are those before the calibrators.
@@ -265,7 +268,7 @@ pub(crate) struct Labelled<'a> {
     /// Columns of the files to pass on unchanged.
     pub(crate) keep: &'a [String],
     /// Called for each block with these columns of its rows.
-    pub(crate) kept: &'a mut dyn FnMut(&RowsBlock, Block) -> Result<(), Box<dyn Error>>,
+    pub(crate) kept: &'a mut OnKept<'a>,
 }
 
 /// Returns labels and scores of all rows, and their columns compared with those of the training.

@@ -150,10 +150,8 @@ impl<'a> Lines<'a> {
             // Not even the first days allow a training; the next day joins them.
             return Ok(());
         };
-        let is_new = !self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.key == step.key);
+        let is_other = |current: &Rc<Step>| current.key != step.key;
+        let is_new = self.current.as_ref().is_none_or(is_other);
         let before = self.current.replace(step.clone());
         let first = self.first.get_or_insert_with(|| step.clone()).clone();
         self.further

@@ -268,20 +268,20 @@ fn reasons(test: &GateTest, settings: &GateSettings, n_tests: usize) -> Vec<Stri
         None => test.task.clone(),
         Some(slice) => format!("{} where {} is {}", test.task, slice.column, slice.value),
     };
-    if let (Some(p), Some(difference), Some(error)) = (test.p_value, test.difference, test.error) {
-        if p < settings.level {
-            let figure = match test.candidate.auc {
-                Some(_) => "AUC",
-                None => "squared error",
-            };
-            reasons.push(format!(
-                "{of}: {figure} is worse by {:.4} (standard error {error:.4}, p {} after correction for {n_tests} \
-                 tests, level {})",
-                -difference,
-                in_words(p),
-                settings.level
-            ));
-        }
+    if let (Some(p), Some(difference), Some(error)) = (test.p_value, test.difference, test.error)
+        && p < settings.level
+    {
+        let figure = match test.candidate.auc {
+            Some(_) => "AUC",
+            None => "squared error",
+        };
+        reasons.push(format!(
+            "{of}: {figure} is worse by {:.4} (standard error {error:.4}, p {} after correction for {n_tests} tests, \
+             level {})",
+            -difference,
+            in_words(p),
+            settings.level
+        ));
     }
     let [low, high] = settings.calibration_bound;
     let pcoc = test.candidate.pcoc.filter(|_| test.slice.is_none());
@@ -309,7 +309,7 @@ mod tests {
     /// 400 rows, every fourth positive; positives score higher by `gap`, with the same noise in every model.
     fn task(name: &str, gap: f32, scale: f32) -> TaskPredictions {
         let noise = |row: usize| ((row * 7919) % 400) as f32 / 400.0;
-        let label = |row: usize| f32::from(u8::from(row % 4 == 0));
+        let label = |row: usize| f32::from(u8::from(row.is_multiple_of(4)));
         TaskPredictions {
             name: name.to_owned(),
             binary: true,
