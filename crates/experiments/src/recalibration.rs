@@ -319,10 +319,9 @@ pub fn write(recalibrated: &Recalibrated, folder: &Path) -> Result<(), Error> {
     if let Some(parent) = folder.parent().filter(|parent| *parent != Path::new("")) {
         fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     }
-    // The new model must load, as any other.
     recalibrated.artifact.write(folder)?;
-    LoadedModel::open(folder)?;
-    Ok(())
+    // The new model must load, as any other.
+    Ok(LoadedModel::open(folder).map(drop)?)
 }
 
 #[cfg(test)]
@@ -339,9 +338,8 @@ mod tests {
         };
         for score in [0.02f32, 0.05, 0.1, 0.2, 0.3] {
             let positives = (factor * f64::from(score) * 2000.0).round() as usize;
-            // Positives and negatives alternate in blocks of two, so that both halves have the same rate.
-            let labels = (0..2000).map(|row| f32::from(u8::from(row < positives)));
-            task.labels.extend(labels);
+            let label = |row| f32::from(u8::from(row < positives));
+            task.labels.extend((0..2000).map(label));
             task.scores.extend([score; 2000]);
         }
         task
@@ -359,12 +357,14 @@ mod tests {
         }
     }
 
-    /// With the halves' labels exchanged, a fit to the own half would look perfect and one to the other does not.
+    /// The halves have other rates: a fit to the own half would give the rate of that half.
     #[test]
     fn no_row_is_scored_by_a_fit_to_itself() {
         let mut halves = task(0.5);
         for row in (0..halves.labels.len()).step_by(2) {
-            halves.labels[row] = f32::from(u8::from(row % 4 == 0));
+            // Rates of .3 to .7, rising with the score.
+            let positives = 3 + row / 2000;
+            halves.labels[row] = f32::from(u8::from(row / 2 % 10 < positives));
         }
         let crossed = crossed(Calibration::Isotonic, &halves).unwrap();
         let rate = |half: usize, values: &[f32]| -> f32 {

@@ -367,7 +367,7 @@ mod tests {
         let high = check(
             &pairs(task("ctr", 0.05, 1.5), None),
             &SETTINGS,
-            &["predicted over observed is 1.5"],
+            &["predicted over observed is 1.499"],
         );
         assert_eq!(high.tests[0].p_value, None);
         check(&pairs(task("ctr", 0.05, 0.5), None), &SETTINGS, &["is 0.5"]);
