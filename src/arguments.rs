@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use compare::Compare;
+pub use compare::Compare;
 
 /// Predict clicks and conversions with one model: each task uses its own subnetwork of a shared network.
 #[derive(Clone, Debug, Parser)]

@@ -6,6 +6,7 @@ use ncs_experiments::scoring::{LoadedModel, Stopped};
 use ncs_export::{InputTensor, Signature, TensorValues};
 use ncs_features::{Encoder, FieldInput};
 use numpy::{PyArray1, PyArrayMethods};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -60,6 +61,11 @@ pub(crate) fn arrays<'py>(
     } in tensors
     {
         match values {
+            TensorValues::Texts(texts) => {
+                let texts = texts.into_iter().map(|text| text.into_py_any(py));
+                let texts = texts.collect::<PyResult<Vec<Py<PyAny>>>>()?;
+                by_name.set_item(name, PyArray1::from_vec(py, texts).reshape(shape)?)?;
+            }
             TensorValues::I64(values) => {
                 by_name.set_item(name, PyArray1::from_vec(py, values).reshape(shape)?)?;
             }

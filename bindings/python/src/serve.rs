@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ncs4cvr::arguments::Command;
+use ncs4cvr::arguments::serve::Serve;
 use ncs4cvr::commands::serve::Serving;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -23,9 +23,7 @@ pub(crate) struct Server {
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, arguments: Vec<String>) -> PyResult<Server> {
     work::run(py, |_| {
-        let Command::Serve(arguments) = parsed("serve", arguments)? else {
-            return Err(Failure::new("NcsError", "no arguments of a server"));
-        };
+        let arguments: Serve = parsed("serve", arguments)?;
         let serving = Serving::start(&arguments)?;
         let addresses = serving.addresses();
         let addresses = [addresses.http, addresses.grpc, addresses.admin];

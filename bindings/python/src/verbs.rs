@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use ncs_experiments::{compare as comparisons, tune as tune_verb};
-use ncs4cvr::arguments::{Arguments, Command};
+use ncs4cvr::arguments::init::Init;
+use ncs4cvr::arguments::{Arguments, Compare, Synth, Tune};
 use ncs4cvr::commands::{init as init_verb, synth as synth_verb};
 use ncs4cvr::program;
 use pyo3::prelude::*;
@@ -14,26 +15,21 @@ use crate::errors::Failure;
 use crate::run::{progress, watched};
 use crate::{json as to_json, work};
 
-/// Parses the arguments of a command.
-pub(crate) fn parsed(verb: &str, arguments: Vec<String>) -> Result<Command, Failure> {
-    let words = ["ncs".to_owned(), verb.to_owned()]
-        .into_iter()
-        .chain(arguments);
-    match Arguments::try_parse_from(words) {
-        Ok(arguments) => Ok(arguments.command),
-        Err(error) => {
-            let text = error.to_string();
-            let text = text.split("\n\nUsage:").next().unwrap_or_default();
-            Err(Failure::new(
-                "ConfigError",
-                text.trim_start_matches("error: ").trim(),
-            ))
-        }
-    }
-}
-
-fn other(verb: &str) -> Failure {
-    Failure::new("NcsError", format!("no arguments of ncs {verb}"))
+/// Parses the arguments of the command `verb`, whose type is `T`.
+pub(crate) fn parsed<T: FromArgMatches>(verb: &str, arguments: Vec<String>) -> Result<T, Failure> {
+    let mut program = Arguments::command();
+    program.build();
+    let command = program
+        .find_subcommand_mut(verb)
+        .ok_or_else(|| Failure::new("NcsError", format!("ncs has no command {verb}")))?;
+    let words = std::iter::once(verb.to_owned()).chain(arguments);
+    let matches = command.try_get_matches_from_mut(words);
+    let parsed = matches.and_then(|matches| T::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let text = error.to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        Failure::new("ConfigError", text.trim_start_matches("error: ").trim())
+    })
 }
 
 /// Generates a synthetic log; returns its files and its run file.
@@ -46,9 +42,7 @@ pub(crate) fn synth(
 ) -> PyResult<Py<PyAny>> {
     let watched = watched(watcher);
     let value = work::run(py, |stop| {
-        let Command::Synth(arguments) = parsed("synth", arguments)? else {
-            return Err(other("synth"));
-        };
+        let arguments: Synth = parsed("synth", arguments)?;
         let (files, run_file) = synth_verb::make(&arguments, progress(watched.as_ref()), stop)?;
         let paths = files.iter().map(|file| file.path.display().to_string());
         let paths: Vec<String> = paths.collect();
@@ -67,9 +61,7 @@ pub(crate) fn init(
 ) -> PyResult<String> {
     let watched = watched(watcher);
     work::run(py, |_| {
-        let Command::Init(arguments) = parsed("init", arguments)? else {
-            return Err(other("init"));
-        };
+        let arguments: Init = parsed("init", arguments)?;
         Ok(init_verb::write(&arguments, progress(watched.as_ref()))?)
     })
 }
@@ -86,9 +78,7 @@ pub(crate) fn compare(
     program::is_started_by(program);
     let watched = watched(watcher);
     let (value, failed): (Value, _) = work::run(py, |stop| {
-        let Command::Compare(arguments) = parsed("compare", arguments)? else {
-            return Err(other("compare"));
-        };
+        let arguments: Compare = parsed("compare", arguments)?;
         let options = arguments.options();
         let progress = progress(watched.as_ref());
         let compared = comparisons::run(&arguments.file, &arguments.out, options, progress, stop)?;
@@ -107,9 +97,7 @@ pub(crate) fn tune(
 ) -> PyResult<Py<PyAny>> {
     let watched = watched(watcher);
     let value = work::run(py, |stop| {
-        let Command::Tune(arguments) = parsed("tune", arguments)? else {
-            return Err(other("tune"));
-        };
+        let arguments: Tune = parsed("tune", arguments)?;
         let tuning = tune_verb::run(
             &arguments.run.file,
             &arguments.run.assignments,

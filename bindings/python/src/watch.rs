@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use ncs_experiments::progress::Watcher;
 use ncs_train::{Event, Listener};
 use pyo3::prelude::*;
-use serde_json::{Value, json};
 
 use crate::work::Teller;
 
@@ -71,47 +70,13 @@ pub(crate) struct EventTeller<'a> {
 
 impl Listener for EventTeller<'_> {
     fn on_event(&mut self, event: &Event<'_>) {
-        if self.is_heard
-            && let Some(said) = said(event)
-        {
-            self.teller.tell(said);
+        // Single steps would make a training wait for Python thousands of times.
+        if !self.is_heard || matches!(event, Event::Stepped { .. }) {
+            return;
+        }
+        // Its fields are numbers and texts, so it has a JSON form.
+        if let Ok(event) = serde_json::to_value(event) {
+            self.teller.tell(event);
         }
     }
-}
-
-/// Converts an event to the JSON value passed to Python; `None` for single steps.
-fn said(event: &Event<'_>) -> Option<Value> {
-    Some(match *event {
-        Event::Stepped { .. } => return None,
-        Event::Began {
-            phase,
-            total_steps,
-            done,
-            finished,
-            ..
-        } => json!({
-            "kind": "began", "phase": phase, "total_steps": total_steps, "done": done, "finished": finished,
-        }),
-        Event::Validated {
-            phase,
-            step,
-            epoch,
-            task,
-            train_loss,
-            validation_loss,
-            metric,
-            value,
-            best,
-        } => json!({
-            "kind": "validated", "phase": phase, "step": step, "epoch": epoch, "task": task,
-            "train_loss": train_loss, "validation_loss": validation_loss, "metric": metric, "value": value,
-            "best": best,
-        }),
-        Event::Ended {
-            phase,
-            steps,
-            reason,
-        } => json!({ "kind": "ended", "phase": phase, "steps": steps, "reason": reason }),
-        Event::Noted(text) => json!({ "kind": "noted", "text": text }),
-    })
 }

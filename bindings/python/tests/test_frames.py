@@ -159,7 +159,7 @@ def test_what_is_no_frame_is_refused(model: ncs4cvr.Model) -> None:
 
 def test_a_missing_column_is_named(model: ncs4cvr.Model) -> None:
     with pytest.raises(ncs4cvr.DataError, match="the nearest is") as caught:
-        model.predict(pa.table({"user_ids": [1]}))
+        model.predict(pa.table({"usr": [1]}))
     assert caught.value.file == "frame"
     assert caught.value.column is not None
 

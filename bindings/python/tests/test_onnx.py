@@ -24,6 +24,10 @@ ROWS = 10_000
 TOLERANCE = 1e-5
 
 
+#: Texts of one to four bytes a character, of no character, and of every length modulo 4.
+CITIES = ["", "K\u00f6ln", "\u6771\u4eac", "\u041c\u043e\u0441\u043a\u0432\u0430", "\U0001f3d9\ufe0f", "Rio de Janeiro", "\u0627\u0644\u0642\u0627\u0647\u0631\u0629", "a", "S\u00e3o Paulo", "-"]
+
+
 def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
     """Every kind of column, with nulls, empty lists and, for a share of the rows, ids that no other seed has."""
     chance = np.random.default_rng(seed)
@@ -49,6 +53,7 @@ def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
             "user": pa.array(some(user), pa.int64()),
             "item": pa.array(some(np.array([f"item {i}" for i in item]))),
             "device": pa.array(some(chance.choice(["phone", "tablet", "-"], n))),
+            "city": pa.array(some(np.array(CITIES)[user % len(CITIES)])),
             "history": pa.array(lists(6, lambda ids: [f"item {i}" for i in ids])),
             "tags": pa.array(lists(3, lambda ids: [f"tag {i % 9}" for i in ids])),
             "price": pa.array(some(price)),
@@ -109,7 +114,7 @@ CASES |= {
     "one weight set": {"network.kind": "mmoe", "training.keep": "last"},
     "best joint": {"network.kind": "sparse_sharing", "training.keep": "best_joint"},
     "owned units": {"search.common_units": 0.5, "network.hidden": [24, 12]},
-    "no common unit": {"search.common_units": 0.0, "network.hidden": [24, 12]},
+    "no common unit": {"search.common_units": 0.0, **WIDE, "network.hidden": [48, 24]},
     "kappa": {"network.kind": "shared_bottom", "training.click_logit": "learned"},
     "kappa under masks": {"training.click_logit": "learned", "calibration.kind": "platt"},
     "random masks": {"search.kind": "random", "search.density": 0.3, "network.hidden": [16]},
@@ -125,6 +130,12 @@ CASES |= {
     "rates": {"features.rates": [{"of": ["user"]}, {"of": ["item"], "tasks": ["ctr"]}]},
     "rate of a pair": {"network.kind": "shared_bottom", "features.rates": [{"of": ["device", "item"]}]},
     "farm hash": {"columns.user.hash": "farm", "columns.tags.hash": "farm"},
+    "murmur3 hash": {
+        "columns.user.hash": "murmur3",
+        "columns.tags.hash": "murmur3",
+        "features.rates": [{"of": ["user"]}, {"of": ["device", "user"], "tasks": ["ctr"]}],
+        **WIDE,
+    },
     "id dropout": {"network.kind": "shared_bottom", "training.id_dropout": 0.2},
 }
 
@@ -176,6 +187,20 @@ def check(model: ncs4cvr.Model, path: pathlib.Path) -> float:
     return largest
 
 
+def check_vectors(model: ncs4cvr.Model, path: pathlib.Path) -> None:
+    vectors = json.loads(pathlib.Path(f"{path}.vectors.json").read_text(encoding="utf-8"))
+    assert vectors["model"] == model.hash
+    inputs = {
+        name: np.array(about["values"], {"string": object}.get(about["type"], about["type"])).reshape(about["shape"])
+        for name, about in vectors["inputs"].items()
+    }
+    found = run(path, inputs)
+    assert set(vectors["outputs"]) == set(found)
+    for name, expected in vectors["outputs"].items():
+        assert len(expected) == 32
+        np.testing.assert_allclose(found[name], expected, atol=vectors["tolerance"])
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_those_of_the_model(case: str, tmp_path: pathlib.Path) -> None:
     model = train(COLUMNS, CASES[case], tmp_path / "run")
@@ -188,6 +213,72 @@ def test_few_columns_are_enough(case: str, tmp_path: pathlib.Path) -> None:
     columns = {name: ({**COLUMNS, **more})[name] for name in ONLY[case]}
     model = train(columns, {"network.kind": "shared_bottom"}, tmp_path / "run")
     check(model, tmp_path / "model.onnx")
+
+
+#: Texts go in: one column of few values, one of rates, and lists that share the table of a column.
+TEXTS: dict[str, Any] = {
+    "city": {"kind": "categorical", "buckets": 1000, "hash": "murmur3", "missing": ["-"]},
+    "item": {"kind": "categorical", "buckets": 300, "hash": "murmur3"},
+    "history": {"kind": "list", "table": "item", "max_values": 5},
+    "price": {"kind": "numeric"},
+}
+
+
+def test_texts_are_hashed_in_the_graph(tmp_path: pathlib.Path) -> None:
+    model = train(TEXTS, {"features.rates": [{"of": ["item"]}], **WIDE}, tmp_path / "run")
+    path = tmp_path / "model.onnx"
+    assert check(model, path) > 0
+    check_vectors(model, path)
+    session = onnxruntime.InferenceSession(path)
+    assert {put.name: (put.type, len(put.shape)) for put in session.get_inputs()} == {
+        "city": ("tensor(string)", 1), "item": ("tensor(string)", 1), "history": ("tensor(string)", 2),
+        "history.lengths": ("tensor(int64)", 1), "price": ("tensor(double)", 1),
+    }
+    # The texts of the log go in as they are, in lists too.
+    n = len(CITIES)
+    history = [["item 1", "item 7"], []] * (n // 2)
+    few = {"city": CITIES, "item": [f"item {i}" for i in range(n)], "history": history, "price": [2.0] * n}
+    expected = model.predict(pa.table({name: pa.array(values) for name, values in few.items()}))
+    raw = {name: np.array(few[name], object) for name in ("city", "item")}
+    raw["history"] = np.array([[*texts, "", ""][:2] for texts in history], object)
+    raw |= {"history.lengths": np.array([len(texts) for texts in history]), "price": np.array(few["price"])}
+    found = run(path, raw)
+    for output in model.outputs:
+        np.testing.assert_allclose(found[f"p_{output}"], expected[output], atol=TOLERANCE)
+    # The empty text and "-" both mean "missing", which is no city.
+    by_city = {city: run(path, {**raw, "city": np.array([city] * n, object)})["p_ctr"] for city in ("", "-", "a")}
+    np.testing.assert_array_equal(by_city[""], by_city["-"])
+    assert (by_city[""] != by_city["a"]).any()
+    no_texts = run(path, {**raw, "history": np.empty((n, 0), object), "history.lengths": np.zeros(n, np.int64)})
+    np.testing.assert_allclose(no_texts["p_ctr"][1::2], found["p_ctr"][1::2], atol=1e-6)
+
+
+def test_the_hash_is_that_of_scikit_learn(tmp_path: pathlib.Path) -> None:
+    from sklearn.utils import murmurhash3_32
+
+    texts = [f"user {n}" for n in range(500)] + [f"\u00e9{n}\u65e5" for n in range(500)]
+    frame = pa.table({"user": texts * 2, "click": [n % 2 for n in range(2000)]})
+    config = {
+        **BASE,
+        "columns": {"user": {"kind": "categorical", "buckets": 5000, "hash": "murmur3"}},
+        "tasks": {"ctr": {"label": "click"}},
+        "network": {"kind": "single_task", "hidden": [4], "dim": 2},
+        "training": {"epochs": 1},
+    }
+    model = ncs4cvr.train(config, train=frame, out=tmp_path / "run").model
+    of_texts = {1 + murmurhash3_32(text, 0, positive=True) % 5000 for text in texts}
+    seen = {int(i) for i in model.embeddings("user").rows} - {0, 5001}
+    assert len(seen) > 500 and seen <= of_texts
+
+
+def test_rates_of_a_model_by_default_are_in_the_graph(tmp_path: pathlib.Path) -> None:
+    columns = {name: COLUMNS[name] for name in ("user", "item", "price")}
+    table = rows(ROWS, 1)
+    assert len(table["user"].unique()) > 100
+    model = ncs4cvr.train({**BASE, "columns": columns}, train=table, out=tmp_path / "run").model
+    assert "user.past_ctr" in json.dumps(model.inspect())
+    assert check(model, tmp_path / "model.onnx") > 0
+    assert list(model.encode(table)) == ["user", "item", "price"]
 
 
 @pytest.fixture(scope="module")
@@ -275,17 +366,7 @@ def test_rows_in_several_batches_are_encoded_as_one(trained: ncs4cvr.Model) -> N
 
 
 def test_the_vectors_beside_it_hold(trained: ncs4cvr.Model, exported: pathlib.Path) -> None:
-    vectors = json.loads(pathlib.Path(f"{exported}.vectors.json").read_text())
-    assert vectors["model"] == trained.hash
-    inputs = {
-        name: np.array(about["values"], about["type"]).reshape(about["shape"])
-        for name, about in vectors["inputs"].items()
-    }
-    found = run(exported, inputs)
-    assert set(vectors["outputs"]) == set(found)
-    for name, expected in vectors["outputs"].items():
-        assert len(expected) == 32
-        np.testing.assert_allclose(found[name], expected, atol=vectors["tolerance"])
+    check_vectors(trained, exported)
 
 
 def test_constants_in_a_second_file(trained: ncs4cvr.Model, exported: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -97,6 +97,8 @@ pub(crate) enum Hash {
     Xxh3,
     /// FarmHash Fingerprint64, as TensorFlow's string_to_hash_bucket_fast uses it.
     Farm,
+    /// MurmurHash3, 32 bits: ONNX Runtime has it as an operator, so an exported model (`ncs export`) takes these texts themselves.
+    Murmur3,
 }
 
 /// Ids by vocabulary.

@@ -174,6 +174,7 @@ fn hash_function(said: toml_types::Hash) -> HashFunction {
     match said {
         toml_types::Hash::Xxh3 => HashFunction::Xxh3,
         toml_types::Hash::Farm => HashFunction::Farm,
+        toml_types::Hash::Murmur3 => HashFunction::Murmur3,
     }
 }
 

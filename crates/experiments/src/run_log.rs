@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::{Timestamp, Unit};
 use ncs_eval::EventWriter;
-use ncs_train::{Event, Listener, Resumed};
+use ncs_train::{Event, Listener, Resumed, Validated};
 
 use crate::progress::{Job, Progress, grouped};
 
@@ -105,6 +105,26 @@ impl RunLog {
         }
     }
 
+    fn validated(&mut self, validated: &Validated<'_>) {
+        self.log(&validated.to_string());
+        let Validated {
+            phase, step, task, ..
+        } = *validated;
+        let metric = validated.metric.replace(' ', "_").to_lowercase();
+        let tag = |what: &str| format!("{task}/{what}");
+        let tag_of_metric = tag(&format!("validation_{metric}"));
+        self.draw(phase, &tag_of_metric, step, validated.value);
+        self.draw(
+            phase,
+            &tag("validation_loss"),
+            step,
+            validated.validation_loss,
+        );
+        if let Some(loss) = validated.train_loss {
+            self.draw(phase, &tag("loss"), step, loss);
+        }
+    }
+
     fn draw(&mut self, phase: &str, tag: &str, step: u64, value: f64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0.0, |since| since.as_secs_f64());
@@ -156,31 +176,7 @@ impl Listener for RunLog {
                     job.reach(done);
                 }
             }
-            Event::Validated {
-                phase,
-                step,
-                epoch,
-                task,
-                train_loss,
-                validation_loss,
-                metric,
-                value,
-                best,
-            } => {
-                let trained = train_loss.map_or(String::new(), |loss| format!("loss {loss:.4}, "));
-                let mark = if best { ", the best so far" } else { "" };
-                self.log(&format!(
-                    "{phase}: epoch {epoch:.2}, {task}: {trained}validation loss \
-                     {validation_loss:.4}, {metric} {value:.4}{mark}"
-                ));
-                let metric = metric.replace(' ', "_").to_lowercase();
-                let tag = |what: &str| format!("{task}/{what}");
-                self.draw(phase, &tag(&format!("validation_{metric}")), step, value);
-                self.draw(phase, &tag("validation_loss"), step, validation_loss);
-                if let Some(loss) = train_loss {
-                    self.draw(phase, &tag("loss"), step, loss);
-                }
-            }
+            Event::Validated(ref validated) => self.validated(validated),
             Event::Ended {
                 phase,
                 steps,
@@ -193,7 +189,7 @@ impl Listener for RunLog {
                 let written = writeln!(self.file, "{line}");
                 self.remember(written);
             }
-            Event::Noted(text) => self.log(text),
+            Event::Noted { text } => self.log(text),
         }
     }
 }

@@ -267,9 +267,6 @@ pub fn evaluate(
     })
 }
 
-/// Receives the kept columns of a block.
-type OnKept<'a> = dyn FnMut(&RowsBlock, Block) -> Result<(), Box<dyn Error>> + 'a;
-
 /// What is taken from labelled rows besides their labels.
 pub(crate) struct Labelled<'a> {
     /// Whether scores are those before the calibrators.

@@ -1,6 +1,8 @@
 //! A graph under construction: operations, constants, unique names.
 
-use crate::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, NodeProto, element};
+use crate::proto::{
+    ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS, AttributeProto, NodeProto, element,
+};
 use std::collections::HashSet;
 
 /// The name of a tensor in the graph.
@@ -117,6 +119,23 @@ impl GraphBuilder {
         output
     }
 
+    /// Adds an operation of one output, of another operator set than that of ONNX.
+    pub(crate) fn node_of(
+        &mut self,
+        domain: &str,
+        op: &str,
+        name: &str,
+        inputs: &[&Value],
+        attributes: Vec<AttributeProto>,
+    ) -> Value {
+        let output = self.node_with(op, name, inputs, attributes);
+        let added = self.nodes.iter_mut().last();
+        added
+            .into_iter()
+            .for_each(|node| node.domain = domain.to_owned());
+        output
+    }
+
     /// Adds an operation of `n` outputs.
     pub(crate) fn nodes(
         &mut self,
@@ -147,6 +166,7 @@ impl GraphBuilder {
             name: format!("{op}/{}", outputs[0]),
             op_type: op.to_owned(),
             attribute: attributes,
+            ..NodeProto::default()
         });
     }
 
@@ -230,8 +250,8 @@ pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         i: Some(value),
-        ints: Vec::new(),
         kind: ATTRIBUTE_INT,
+        ..AttributeProto::default()
     }
 }
 
@@ -239,9 +259,19 @@ pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
-        i: None,
         ints: values.to_vec(),
         kind: ATTRIBUTE_INTS,
+        ..AttributeProto::default()
+    }
+}
+
+/// An attribute that is a list of texts.
+pub(crate) fn strings(name: &str, values: Vec<String>) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        strings: values.into_iter().map(String::into_bytes).collect(),
+        kind: ATTRIBUTE_STRINGS,
+        ..AttributeProto::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the inputs to what every network reads of a field: rows to look up, or direct inputs of the first layer.
 
-use crate::builder::{GraphBuilder, Value, int};
+use crate::builder::{GraphBuilder, Value, int, ints, strings};
+use crate::files::{MICROSOFT, ML};
 use crate::proto::element;
 use crate::signature::Signature;
 use ncs_features::{Field, IdSpace, Piecewise, Pooling, Rate, Schema};
@@ -43,12 +44,16 @@ pub(crate) fn fields(
     signature: &Signature,
 ) -> Vec<FieldValue> {
     let fields = schema.fields.iter().enumerate();
+    let ids: Vec<Value> = fields
+        .clone()
+        .map(|(f, field)| ids(graph, schema, field, signature.name(f, false)))
+        .collect();
     let value = |(f, field): (usize, &Field)| {
         let table = &schema.tables[field.table];
         let input = || signature.name(f, false).cloned().unwrap_or_default();
         match &table.ids {
             IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {
-                rows(graph, schema, signature, f, input())
+                rows(graph, schema, signature, f, ids[f].clone())
             }
             IdSpace::Quantiles { boundaries } => {
                 let raw = raw(graph, field, &input(), table.range);
@@ -77,7 +82,7 @@ pub(crate) fn fields(
                 FieldValue::Numbers(numbers(graph, &field.name, &raw, scale))
             }
             IdSpace::Rate(rate) => {
-                let value = match rate_by_id(graph, schema, signature, rate, &field.name) {
+                let value = match rate_by_id(graph, schema, &ids, rate, &field.name) {
                     Some(value) => value,
                     None => input(),
                 };
@@ -87,6 +92,35 @@ pub(crate) fn fields(
         }
     };
     fields.map(value).collect()
+}
+
+/// Returns the input of a field, or where it holds texts their ids: `1 + hash mod buckets`, 0 for those that mean
+/// "missing".
+fn ids(graph: &mut GraphBuilder, schema: &Schema, field: &Field, input: Option<&Value>) -> Value {
+    let input = input.cloned().unwrap_or_default();
+    let buckets = match &schema.tables[field.table].ids {
+        ids @ IdSpace::Hash { buckets, .. } if ids.is_hashed_in_graphs() => *buckets,
+        _ => return input,
+    };
+    let name = |part: &str| format!("{}/{part}", field.name);
+    let seed = vec![int("seed", 0), int("positive", 1)];
+    let hash = graph.node_of(MICROSOFT.0, "MurmurHash3", &name("hash"), &[&input], seed);
+    let hash = graph.cast(&name("hash_as_int64"), &hash, element::INT64);
+    let [one, buckets] = [1, i64::from(buckets.max(1))].map(|number| graph.integer(number));
+    let bucket = graph.node("Mod", &name("bucket"), &[&hash, &buckets]);
+    let id = graph.node("Add", &name("id_of_text"), &[&bucket, &one]);
+    // Texts are compared by a lookup: `Equal` takes texts from operator set 19 on.
+    let mut missing = field.missing_texts(schema.value_rule);
+    missing.push(String::new());
+    missing.sort();
+    missing.dedup();
+    let lookup = vec![
+        ints("values_int64s", &vec![0; missing.len()]),
+        strings("keys_strings", missing),
+        int("default_int64", 1),
+    ];
+    let known = graph.node_of(ML.0, "LabelEncoder", &name("is_known"), &[&input], lookup);
+    graph.node("Mul", &name("id"), &[&id, &known])
 }
 
 /// Returns one row of the table for each row of the batch, or the rows of lists with their weights.
@@ -278,7 +312,7 @@ fn pieces(graph: &mut GraphBuilder, field: &str, x: &Value, knots: &[f64]) -> Va
 fn rate_by_id(
     graph: &mut GraphBuilder,
     schema: &Schema,
-    signature: &Signature,
+    ids: &[Value],
     rate: &Rate,
     name: &str,
 ) -> Option<Value> {
@@ -295,7 +329,7 @@ fn rate_by_id(
         });
         known.extend(Some(value).filter(|value| !value.is_nan()));
     }
-    let ids = signature.name(rate.of[0], false)?;
+    let ids = &ids[rate.of[0]];
     let places = crate::builder::Elements::I32(places);
     let places = graph.constant(&format!("{name}/places"), &[n_ids], places);
     let place = graph.node("Gather", &format!("{name}/place"), &[&places, ids]);

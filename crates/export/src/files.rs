@@ -20,6 +20,12 @@ pub(crate) const OPERATORS: i64 = 17;
 /// The version of the file format that came with that operator set (onnx 1.12).
 const IR_VERSION: i64 = 8;
 
+/// The operator set of machine learning that came with it.
+pub(crate) const ML: (&str, i64) = ("ai.onnx.ml", 3);
+
+/// ONNX Runtime's own operator set.
+pub(crate) const MICROSOFT: (&str, i64) = ("com.microsoft", 1);
+
 /// Constants of at least so many bytes go into the second file, if there is one.
 const EXTERNAL_FROM: usize = 1024;
 
@@ -113,6 +119,7 @@ pub(crate) fn write_model(
             })?;
         places = drafts.write_constants(data, &graph.constants)?;
     }
+    let opset_import = operator_sets(&graph);
     let constants = graph.constants.into_iter().zip(places);
     let initializer = constants.map(|(constant, place)| tensor(constant, place, &location));
     let metadata = metadata.into_iter().map(|(key, value)| entry(key, value));
@@ -127,13 +134,24 @@ pub(crate) fn write_model(
             input: signature.inputs.iter().map(input).collect(),
             output: signature.outputs.iter().map(|name| output(name)).collect(),
         }),
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: OPERATORS,
-        }],
+        opset_import,
         metadata_props: metadata.collect(),
     };
     drafts.write_bytes(path.to_owned(), &model.encode_to_vec())
+}
+
+/// Returns the operator sets that the operations are of, that of ONNX first.
+fn operator_sets(graph: &GraphBuilder) -> Vec<OperatorSetIdProto> {
+    let is_used = |(domain, _): &(&str, i64)| {
+        let mut nodes = graph.nodes.iter();
+        domain.is_empty() || nodes.any(|node| node.domain == *domain)
+    };
+    let sets = [("", OPERATORS), ML, MICROSOFT].into_iter();
+    let set = |(domain, version): (&str, i64)| OperatorSetIdProto {
+        domain: domain.to_owned(),
+        version,
+    };
+    sets.filter(is_used).map(set).collect()
 }
 
 /// Returns a path with `end` appended to its name.
@@ -179,9 +197,10 @@ fn tensor(constant: Constant, place: Option<u64>, location: &str) -> TensorProto
 }
 
 fn input(input: &Input) -> ValueInfoProto {
-    let element = match input.role.is_float() {
-        true => element::DOUBLE,
-        false => element::INT64,
+    let element = match input.role {
+        Role::Id | Role::Ids | Role::Lengths => element::INT64,
+        Role::Text | Role::Texts => element::STRING,
+        Role::Number | Role::Numbers => element::DOUBLE,
     };
     let longest = format!("longest {}", input.name);
     let dims: &[&str] = match input.role.is_matrix() {
@@ -191,6 +210,8 @@ fn input(input: &Input) -> ValueInfoProto {
     let meaning = match input.role {
         Role::Id => "id of each row",
         Role::Ids => "ids of each row's list; those after its length are ignored",
+        Role::Text => "text of each row; empty: missing",
+        Role::Texts => "texts of each row's list; those after its length are ignored",
         Role::Number => "number of each row; NaN: missing",
         Role::Numbers => "numbers of each row's list; those after its length are ignored",
         Role::Lengths => "length of each row's list",

@@ -11,6 +11,8 @@ pub mod element {
     pub const INT32: i32 = 6;
     /// 64-bit integer.
     pub const INT64: i32 = 7;
+    /// Text.
+    pub const STRING: i32 = 8;
     /// 64-bit floating point.
     pub const DOUBLE: i32 = 11;
 }
@@ -23,6 +25,9 @@ pub const ATTRIBUTE_INT: i32 = 2;
 
 /// [`AttributeProto::kind`] of a list of whole numbers.
 pub const ATTRIBUTE_INTS: i32 = 7;
+
+/// [`AttributeProto::kind`] of a list of texts.
+pub const ATTRIBUTE_STRINGS: i32 = 8;
 
 /// A model.
 #[derive(Clone, PartialEq, Message)]
@@ -107,6 +112,9 @@ pub struct NodeProto {
     /// Its attributes.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
+    /// The operator set that the operator is of; empty: that of ONNX.
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 /// An attribute of an operation.
@@ -121,6 +129,9 @@ pub struct AttributeProto {
     /// Its value, if it is a list of whole numbers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    /// Its value, if it is a list of texts.
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
     /// Its type.
     #[prost(int32, tag = "20")]
     pub kind: i32,

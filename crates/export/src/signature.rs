@@ -32,23 +32,32 @@ pub enum Role {
     Id,
     /// A number of each row, `float64 [batch]`; NaN: missing.
     Number,
+    /// A text of each row, `string [batch]`; the empty text: missing. The graph hashes it.
+    Text,
     /// Ids of each row, `int64 [batch, longest]`; those after a row's length are ignored.
     Ids,
     /// Numbers of each row, `float64 [batch, longest]`; those after a row's length are ignored.
     Numbers,
+    /// Texts of each row, `string [batch, longest]`; those after a row's length are ignored.
+    Texts,
     /// Lengths of each row's list, `int64 [batch]`.
     Lengths,
 }
 
 impl Role {
-    /// Returns true for numbers, false for whole numbers.
-    pub fn is_float(self) -> bool {
-        matches!(self, Role::Number | Role::Numbers)
-    }
-
     /// Returns true if the input has a second dimension: the longest list.
     pub fn is_matrix(self) -> bool {
-        matches!(self, Role::Ids | Role::Numbers)
+        matches!(self, Role::Ids | Role::Texts | Role::Numbers)
+    }
+
+    /// The role of a list of such values.
+    fn of_lists(self) -> Role {
+        match self {
+            Role::Id => Role::Ids,
+            Role::Text => Role::Texts,
+            Role::Number => Role::Numbers,
+            Role::Ids | Role::Texts | Role::Numbers | Role::Lengths => self,
+        }
     }
 }
 
@@ -70,6 +79,9 @@ pub enum TensorValues {
     /// Ids and lengths.
     #[serde(rename = "int64")]
     I64(Vec<i64>),
+    /// Texts; empty: missing.
+    #[serde(rename = "string")]
+    Texts(Vec<String>),
     /// Numbers; NaN: missing. (JSON has no NaN: null.)
     #[serde(rename = "float64")]
     F64(Vec<f64>),
@@ -87,6 +99,7 @@ impl Signature {
             refuse_quantiles(&about.name, &schema.tables[about.table].ids)?;
             let role = match &schema.tables[about.table].ids {
                 IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
+                ids if ids.is_hashed_in_graphs() => Role::Text,
                 IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Role::Id,
                 _ => Role::Number,
             };
@@ -95,12 +108,7 @@ impl Signature {
                 inputs.push(input(about.name.clone(), role));
                 continue;
             }
-            let of_lists = if role == Role::Id {
-                Role::Ids
-            } else {
-                Role::Numbers
-            };
-            inputs.push(input(about.name.clone(), of_lists));
+            inputs.push(input(about.name.clone(), role.of_lists()));
             inputs.push(input(format!("{}.lengths", about.name), Role::Lengths));
         }
         let product = schema.product().map(|product| product.name);
@@ -142,7 +150,7 @@ impl Signature {
     }
 
     /// Returns the values of rows for each input; `fields` are those of [`ncs_features::Encoder::inputs`]. Lists are
-    /// filled up to the longest, which has at least one place, by 0 and NaN.
+    /// filled up to the longest, which has at least one place, by 0, empty texts and NaN.
     pub fn tensors(&self, fields: &[FieldInput]) -> Vec<InputTensor> {
         let tensor = |input: &Input| {
             let (shape, values) = tensor(&fields[input.field], input.role);
@@ -187,46 +195,44 @@ fn refuse_quantiles(field: &str, ids: &IdSpace) -> Result<(), ExportError> {
 
 fn tensor(field: &FieldInput, role: Role) -> (Vec<usize>, TensorValues) {
     let offsets = field.offsets.as_slice();
-    let lengths = || offsets.windows(2).map(|ends| ends[1] - ends[0]);
-    let n_lists = offsets.len().saturating_sub(1);
     if role == Role::Lengths {
-        return (
-            vec![n_lists],
-            TensorValues::I64(lengths().map(i64::from).collect()),
-        );
+        let lengths = offsets.windows(2).map(|ends| i64::from(ends[1] - ends[0]));
+        let lengths: Vec<i64> = lengths.collect();
+        return (vec![lengths.len()], TensorValues::I64(lengths));
     }
-    let longest = lengths().max().unwrap_or(0).max(1) as usize;
-    let is_matrix = role.is_matrix();
+    let offsets = role.is_matrix().then_some(offsets);
     match &field.values {
         InputValues::Ids(ids) => {
             let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-            match is_matrix {
-                true => (
-                    vec![n_lists, longest],
-                    TensorValues::I64(padded(&ids, offsets, longest, 0)),
-                ),
-                false => (vec![ids.len()], TensorValues::I64(ids)),
-            }
+            let (shape, ids) = shaped(&ids, offsets, 0);
+            (shape, TensorValues::I64(ids))
         }
-        InputValues::Numbers(numbers) => match is_matrix {
-            true => (
-                vec![n_lists, longest],
-                TensorValues::F64(padded(numbers, offsets, longest, f64::NAN)),
-            ),
-            false => (vec![numbers.len()], TensorValues::F64(numbers.clone())),
-        },
+        InputValues::Texts(texts) => {
+            let (shape, texts) = shaped(texts, offsets, String::new());
+            (shape, TensorValues::Texts(texts))
+        }
+        InputValues::Numbers(numbers) => {
+            let (shape, numbers) = shaped(numbers, offsets, f64::NAN);
+            (shape, TensorValues::F64(numbers))
+        }
     }
 }
 
-/// Returns the lists `[rows, longest]`, filled up with `padding`.
-fn padded<T: Copy>(values: &[T], offsets: &[u32], longest: usize, padding: T) -> Vec<T> {
-    let mut matrix = Vec::with_capacity(offsets.len().saturating_sub(1) * longest);
-    for ends in offsets.windows(2) {
-        let list = &values[ends[0] as usize..ends[1] as usize];
+/// Returns the values with their shape: `[rows]`, or with offsets the lists `[rows, longest]`, filled up with `padding`.
+fn shaped<T: Clone>(values: &[T], offsets: Option<&[u32]>, padding: T) -> (Vec<usize>, Vec<T>) {
+    let Some(offsets) = offsets else {
+        return (vec![values.len()], values.to_vec());
+    };
+    let lists = offsets.windows(2);
+    let lists = lists.map(|ends| &values[ends[0] as usize..ends[1] as usize]);
+    let longest = lists.clone().map(<[T]>::len).max().unwrap_or(0).max(1);
+    let n_lists = lists.len();
+    let mut matrix = Vec::with_capacity(n_lists * longest);
+    for list in lists {
         matrix.extend_from_slice(list);
-        matrix.extend(std::iter::repeat_n(padding, longest - list.len()));
+        matrix.extend(std::iter::repeat_n(padding.clone(), longest - list.len()));
     }
-    matrix
+    (vec![n_lists, longest], matrix)
 }
 
 #[cfg(test)]
@@ -251,5 +257,12 @@ mod tests {
             offsets: vec![0, 0],
         };
         assert_eq!(tensor(&empty, Role::Ids).0, [1, 1]);
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let words = FieldInput {
+            values: InputValues::Texts(texts(&["a", "b", "c"])),
+            offsets: vec![0, 1, 1, 3],
+        };
+        let expected = TensorValues::Texts(texts(&["a", "", "", "", "b", "c"]));
+        assert_eq!(tensor(&words, Role::Texts), (vec![3, 2], expected));
     }
 }

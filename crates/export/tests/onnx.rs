@@ -1,7 +1,7 @@
 //! Structure of exported models, files and refusals. That the scores are those of the model is tested with ONNX Runtime
 //! in `bindings/python/tests/test_onnx.py`.
 
-use ncs_export::proto::{EXTERNAL, GraphProto, ModelProto, TensorProto};
+use ncs_export::proto::{EXTERNAL, GraphProto, ModelProto, TensorProto, element};
 use ncs_export::{EXTERNAL_OVER, ExportError, Exported, Source, onnx};
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
@@ -218,6 +218,55 @@ fn every_operation_reads_what_is_there_and_names_are_unique() {
             .collect();
         assert_eq!(inputs, ["user", "words", "words.lengths", "price"]);
     }
+}
+
+/// Texts of the user and of the words, which share a table, are hashed in the graph.
+#[test]
+fn texts_go_in_where_onnx_runtime_has_the_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let mut schema = schema(Pooling::Mean);
+    schema.tables[0].ids = IdSpace::Hash {
+        buckets: BUCKETS,
+        function: HashFunction::Murmur3,
+        unknown: true,
+    };
+    export(
+        &scorer(schema, NetworkKind::SharedBottom),
+        &path,
+        EXTERNAL_OVER,
+    )
+    .unwrap();
+    let model = read(&path);
+    let sets: Vec<(&str, i64)> = model
+        .opset_import
+        .iter()
+        .map(|set| (set.domain.as_str(), set.version))
+        .collect();
+    assert_eq!(sets, [("", 17), ("ai.onnx.ml", 3), ("com.microsoft", 1)]);
+    let graph = model.graph.unwrap();
+    let inputs = graph.input.iter().map(|input| {
+        let tensor = input.r#type.as_ref().unwrap().tensor_type.as_ref();
+        (input.name.as_str(), tensor.unwrap().elem_type)
+    });
+    assert_eq!(
+        inputs.collect::<Vec<_>>(),
+        [
+            ("user", element::STRING),
+            ("words", element::STRING),
+            ("words.lengths", element::INT64),
+            ("price", element::DOUBLE),
+        ]
+    );
+    let lookups = graph.node.iter();
+    let lookups = lookups.filter(|node| node.op_type == "LabelEncoder");
+    let missing = lookups.map(|node| {
+        let mut attributes = node.attribute.iter();
+        let keys = attributes.find(|attribute| attribute.name == "keys_strings");
+        keys.unwrap().strings.clone()
+    });
+    let expected = vec![b"".to_vec(), b"-1".to_vec()];
+    assert_eq!(missing.collect::<Vec<_>>(), [expected.clone(), expected]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn run(bencher: Bencher, ids: IdSpace, block: Block) {
         .bench_local(|| encoder.encode(&block).unwrap());
 }
 
-#[divan::bench(args = [HashFunction::Xxh3, HashFunction::Farm])]
+#[divan::bench(args = [HashFunction::Xxh3, HashFunction::Farm, HashFunction::Murmur3])]
 fn texts_by_hash(bencher: Bencher, function: HashFunction) {
     run(bencher, hashed(function), block(ids_of_ten_digits, true));
 }

@@ -1,16 +1,18 @@
 //! Text to number, the same in every release.
 
 use crate::farm::fingerprint64;
+use crate::murmur::murmur3_32;
 use crate::schema::HashFunction;
 use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 impl HashFunction {
-    /// Returns the 64-bit hash of the bytes of a text.
+    /// Returns the hash of the bytes of a text: 64 bits, of `Murmur3` 32.
     pub fn hash(&self, text: &[u8]) -> u64 {
         match self {
             HashFunction::Xxh3 => xxh3_64_with_seed(text, 0),
             HashFunction::Farm => fingerprint64(text),
+            HashFunction::Murmur3 => u64::from(murmur3_32(text)),
         }
     }
 }
@@ -109,6 +111,32 @@ mod tests {
         check("0", 736);
         check("1", 850);
         check("100774", 488);
+    }
+
+    /// The expected values are those of mmh3 5.3.1 (Python): `mmh3.hash(text.encode(), 0, signed=False)`.
+    #[test]
+    fn murmur3_never_changes() {
+        let check = |text: &str, hash| {
+            assert_eq!(
+                HashFunction::Murmur3.hash(text.as_bytes()),
+                hash,
+                "{text:?}"
+            );
+        };
+        check("", 0);
+        check("a", 0x3C25_69B2);
+        check("-1", 0x71BA_248A);
+        check("ab", 0x9BBF_D75F);
+        check("abc", 0xB3DD_93FA);
+        check("abcd", 0x43ED_676A);
+        check("item 7", 0x618E_8E79);
+        check("user_1527", 0x877E_3528);
+        check("a text of more than sixteen bytes", 0x76DB_C5A5);
+        check(&"0123456789".repeat(30), 0x173A_BF88);
+        check("Gr\u{FC}\u{DF}e", 0x6AC9_C100);
+        check("\u{65E5}\u{672C}\u{8A9E}", 0xA5A4_7297);
+        check("\u{1F600}", 0xBEB4_2EFA);
+        check("\u{E9}t\u{E9} \0 x", 0xEEA7_7316);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Rows as a network in another runtime reads them: ids and numbers, before tables and scales are applied.
+//! Rows as a network in another runtime reads them: ids, texts and numbers, before tables and scales are applied.
 
 use crate::batch::Batch;
 use crate::block::Block;
@@ -21,6 +21,8 @@ pub struct FieldInput {
 pub enum InputValues {
     /// Ids of a hashed column or a vocabulary, as in [`crate::FieldIds::ids`].
     Ids(Vec<u32>),
+    /// Texts of a column of [`IdSpace::is_hashed_in_graphs`], as the hash reads them; empty: missing.
+    Texts(Vec<String>),
     /// Numbers as the column holds them, and past counts and rates; NaN: missing.
     Numbers(Vec<f64>),
 }
@@ -29,13 +31,14 @@ impl FieldInput {
     /// Appends the rows of `other`, the same field of later rows.
     ///
     /// # Panics
-    /// If one holds ids and the other numbers.
+    /// If the values of the two are of different kinds.
     pub fn append(&mut self, other: FieldInput) {
         let n_before = self.offsets.last().copied().unwrap_or_default();
         let further = other.offsets.iter().skip(1);
         self.offsets.extend(further.map(|end| n_before + end));
         match (&mut self.values, other.values) {
             (InputValues::Ids(ids), InputValues::Ids(more)) => ids.extend(more),
+            (InputValues::Texts(texts), InputValues::Texts(more)) => texts.extend(more),
             (InputValues::Numbers(numbers), InputValues::Numbers(more)) => numbers.extend(more),
             _ => panic!("inputs of two fields"),
         }
@@ -50,6 +53,7 @@ impl Encoder {
     pub fn inputs(&self, block: &Block, batch: &Batch) -> Result<Vec<FieldInput>, EncodeError> {
         let fields = self.schema().fields.iter().enumerate();
         let input = |(f, field): (usize, &Field)| match &self.schema().tables[field.table].ids {
+            ids if ids.is_hashed_in_graphs() => self.texts(field, block),
             IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Ok(FieldInput {
                 values: InputValues::Ids(batch.fields[f].ids.clone()),
                 offsets: batch.fields[f].offsets.clone(),
@@ -71,16 +75,42 @@ impl Encoder {
     }
 
     fn raw_numbers(&self, field: &Field, block: &Block) -> Result<FieldInput, EncodeError> {
+        self.read(
+            field,
+            block,
+            InputValues::Numbers,
+            |reader, row, numbers| reader.numbers(row, |x| numbers.push(x.unwrap_or(f64::NAN))),
+        )
+    }
+
+    fn texts(&self, field: &Field, block: &Block) -> Result<FieldInput, EncodeError> {
+        self.read(field, block, InputValues::Texts, |reader, row, texts| {
+            reader.texts(row, |text| {
+                // The reader has refused what is not UTF-8.
+                texts.push(String::from_utf8_lossy(text.unwrap_or_default()).into_owned());
+                Ok(())
+            })
+        })
+    }
+
+    /// Collects what `row` appends for each row.
+    fn read<T>(
+        &self,
+        field: &Field,
+        block: &Block,
+        values: fn(Vec<T>) -> InputValues,
+        mut row: impl FnMut(&mut FieldReader<'_>, usize, &mut Vec<T>) -> Result<(), EncodeError>,
+    ) -> Result<FieldInput, EncodeError> {
         let mut reader = FieldReader::new(field, block, self.schema().value_rule)?;
         let is_list = field.pooling.is_some();
-        let mut numbers = Vec::with_capacity(block.n_rows);
+        let mut read = Vec::with_capacity(block.n_rows);
         let mut offsets = Vec::from_iter(is_list.then_some(0));
-        for row in 0..block.n_rows {
-            reader.numbers(row, |x| numbers.push(x.unwrap_or(f64::NAN)))?;
-            offsets.extend(is_list.then_some(numbers.len() as u32));
+        for n in 0..block.n_rows {
+            row(&mut reader, n, &mut read)?;
+            offsets.extend(is_list.then_some(read.len() as u32));
         }
         Ok(FieldInput {
-            values: InputValues::Numbers(numbers),
+            values: values(read),
             offsets,
         })
     }
@@ -89,8 +119,8 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::{Column, Values};
-    use crate::schema::{NumericPlan, Pooling, SchemaPlan, TablePlan};
+    use crate::block::{Column, Texts, Values};
+    use crate::schema::{HashFunction, NumericPlan, Pooling, SchemaPlan, TablePlan};
     use crate::{Fit, IdSpacePlan, RatesPlan};
     use std::sync::Arc;
 
@@ -158,5 +188,60 @@ mod tests {
         let again = inputs[0].clone();
         inputs[0].append(again);
         assert_eq!(inputs[0].offsets, [0, 2, 2, 3, 5, 5, 6]);
+    }
+
+    #[test]
+    fn texts_that_graphs_hash_are_canonical_and_empty_where_missing() {
+        let ids = IdSpacePlan::Hash {
+            buckets: 10,
+            function: HashFunction::Murmur3,
+        };
+        let table = |name: &str| TablePlan {
+            name: name.into(),
+            ids: ids.clone(),
+        };
+        let plan = SchemaPlan {
+            fields: vec![
+                field("user", 0, None),
+                Field {
+                    separator: Some('|'),
+                    ..field("tags", 1, Some(Pooling::Sum))
+                },
+            ],
+            tables: vec![table("user"), table("tags")],
+            ..plan()
+        };
+        let column = |name: &str, texts: &[&str]| {
+            let mut values = Texts::default();
+            texts.iter().for_each(|text| values.push(text.as_bytes()));
+            Column {
+                name: name.into(),
+                values: Values::Text(values),
+                ..Column::default()
+            }
+        };
+        let block = Block {
+            n_rows: 4,
+            columns: vec![
+                column("user", &[" Gr\u{FC}\u{DF}e", "7.0", "-1", ""]),
+                column("tags", &["a| b|-1", "", "true", "\u{65E5}|1.50"]),
+            ],
+        };
+        let mut fit = Fit::new(plan);
+        fit.observe(&block).unwrap();
+        let encoder = Encoder::new(Arc::new(fit.finish().unwrap()));
+        let batch = encoder.encode(&block).unwrap();
+        let inputs = encoder.inputs(&block, &batch).unwrap();
+        let texts = |texts: &[&str]| {
+            InputValues::Texts(texts.iter().map(|&text| text.to_owned()).collect())
+        };
+        assert_eq!(inputs[0].values, texts(&["Gr\u{FC}\u{DF}e", "7", "", ""]));
+        assert_eq!(
+            inputs[1].values,
+            texts(&["a", "b", "1", "\u{65E5}", "1.50"])
+        );
+        assert_eq!(inputs[1].offsets, [0, 2, 2, 3, 5]);
+        let id = |text: &str| 1 + (HashFunction::Murmur3.hash(text.as_bytes()) % 10) as u32;
+        assert_eq!(batch.fields[0].ids, [id("Gr\u{FC}\u{DF}e"), id("7"), 0, 0]);
     }
 }

@@ -56,6 +56,7 @@ mod inputs;
 pub mod json;
 pub mod labels;
 pub mod list_text;
+mod murmur;
 pub mod piecewise;
 mod range;
 pub mod rates;

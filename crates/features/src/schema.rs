@@ -1,6 +1,6 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
-use crate::canonical::ValueRule;
+use crate::canonical::{ValueRule, canonical_text};
 use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,17 @@ pub struct Field {
     /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
     /// are: by their one text.
     pub missing: Vec<String>,
+}
+
+impl Field {
+    /// Returns the texts that mean "missing" in a column of categories, beside the empty text, as `rule` has them.
+    pub fn missing_texts(&self, rule: ValueRule) -> Vec<String> {
+        let text = |text: &String| match rule {
+            ValueRule::Verbatim => text.clone(),
+            ValueRule::Canonical => canonical_text(text),
+        };
+        self.missing.iter().map(text).collect()
+    }
 }
 
 /// Pooling of the vectors of a list into one vector.
@@ -254,6 +265,15 @@ impl IdSpace {
         }
     }
 
+    /// Returns true if exported models hash the texts themselves: ONNX Runtime has this hash as an operator.
+    pub fn is_hashed_in_graphs(&self) -> bool {
+        let function = match self {
+            IdSpace::Hash { function, .. } => Some(function),
+            _ => None,
+        };
+        function == Some(&HashFunction::Murmur3)
+    }
+
     /// Returns the past count or rate, if the field is one.
     pub fn rate(&self) -> Option<&Rate> {
         match self {
@@ -277,6 +297,8 @@ pub enum HashFunction {
     Xxh3,
     /// FarmHash Fingerprint64, as TensorFlow's `string_to_hash_bucket_fast` uses it.
     Farm,
+    /// MurmurHash3, 32 bits, seed 0: ONNX Runtime has it as an operator, so exported models hash texts themselves.
+    Murmur3,
 }
 
 /// One thing to predict of an impression.

@@ -1,7 +1,7 @@
 //! Values as texts and as numbers: the same text and the same number from every file format.
 
 use crate::block::{Block, Column, Values};
-use crate::canonical::{ValueRule, canonical, canonical_text, write_number};
+use crate::canonical::{ValueRule, canonical, write_number};
 use crate::error::EncodeError;
 use crate::list_text;
 use crate::schema::{Field, Pooling};
@@ -267,18 +267,13 @@ impl<'a> FieldReader<'a> {
                 column: column.name.clone(),
             });
         }
-        let missing = field.missing.iter().map(|text| match rule {
-            ValueRule::Verbatim => text.clone(),
-            ValueRule::Canonical => canonical_text(text),
-        });
-        let missing: Vec<String> = missing.collect();
         Ok(FieldReader {
             field,
             column,
             rule,
             separator: field.separator.map(String::from),
             missing_numbers: field.missing_numbers(),
-            missing,
+            missing: field.missing_texts(rule),
             buffer: TextBuffer::default(),
             item: Vec::new(),
         })

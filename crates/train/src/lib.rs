@@ -39,7 +39,7 @@ mod trainer;
 pub use context::Training;
 pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;
-pub use events::{Event, Listener, NoopListener, Resumed};
+pub use events::{Event, Listener, NoopListener, Resumed, Validated};
 pub use evidence::EvidenceRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{

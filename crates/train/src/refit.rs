@@ -73,7 +73,7 @@ pub(crate) fn run(
         again.evidence = shrinkage::count(&again, rows.train, variant.of_all)?;
         let phase = phase(bench, &again, &variant.outcome, &own);
         let said = said(&phase, &variant.outcome, &own, rows.train.n_rows());
-        listener.on_event(&Event::Noted(&said));
+        listener.on_event(&Event::Noted { text: &said });
         let setting = again.setting();
         let mut trainer = Trainer::new(&setting, phase, start.model(&again));
         trainer.run(listener)?;

@@ -109,7 +109,7 @@ pub(crate) fn train(
         let mut trainer = Trainer::new(&setting, phase, start.model(bench));
         trainer.run(listener)?;
         if let Some(told) = trainer.kappa_in_words() {
-            listener.on_event(&Event::Noted(&told));
+            listener.on_event(&Event::Noted { text: &told });
         }
         let outcome = Outcome::of(bench, trainer);
         trained.push(Variant { of_all, outcome });
@@ -124,7 +124,7 @@ pub(crate) fn train(
         choose(bench, schema, start, valid, &mut chosen)?;
     }
     if let Some(why) = &chosen.why {
-        listener.on_event(&Event::Noted(why));
+        listener.on_event(&Event::Noted { text: why });
     }
     Ok(chosen)
 }

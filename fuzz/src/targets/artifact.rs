@@ -76,6 +76,7 @@ pub(super) const TARGET: Target = Target {
         "function",
         "xxh3",
         "farm",
+        "murmur3",
         "values",
         "log",
         "deviation",

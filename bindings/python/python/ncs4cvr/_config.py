@@ -32,7 +32,7 @@ ClickLogit = Union[Literal["none"], Literal["learned"], Literal["permuted"]]
 ColumnKind = Union[Literal["categorical"], Literal["list"], Literal["numeric"]]
 
 
-Hash = Union[Literal["xxh3"], Literal["farm"]]
+Hash = Union[Literal["xxh3"], Literal["farm"], Literal["murmur3"]]
 
 
 Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]

@@ -114,8 +114,9 @@ class Model:
     def encode(self, data: Data) -> dict[str, NDArray[Any]]:
         """Encodes rows as the inputs of the exported model (``export``), by name.
 
-        Ids of categorical columns are ``int64``, numbers ``float64`` with NaN where they are missing. Lists are
-        matrices ``[rows, longest]``, with their lengths in ``NAME.lengths``.
+        Ids of categorical columns are ``int64``, numbers ``float64`` with NaN where they are missing; columns of
+        ``hash = "murmur3"`` are texts (``object``), empty where they are missing. Lists are matrices
+        ``[rows, longest]``, with their lengths in ``NAME.lengths``.
 
         Raises:
             DataError: a row cannot be read.

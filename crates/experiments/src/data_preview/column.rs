@@ -188,6 +188,7 @@ fn ids(plan: &IdSpacePlan) -> String {
             let name = match function {
                 HashFunction::Xxh3 => "xxh3",
                 HashFunction::Farm => "farm",
+                HashFunction::Murmur3 => "murmur3",
             };
             format!("{name}, {buckets} buckets")
         }

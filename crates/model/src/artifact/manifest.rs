@@ -15,7 +15,7 @@ use std::path::Path;
 /// The newest version of the files; readers reject later ones.
 pub const VERSION: u32 = 5;
 
-/// Version of files without past counts and rates.
+/// Version of files without past counts and rates, and without ids by MurmurHash3.
 const TRANSFERRED: u32 = 4;
 
 /// Version of files without transfer of one task's logit to another.
@@ -108,7 +108,7 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .iter()
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
-    if tables.any(|table| table.ids.rate().is_some()) {
+    if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
         VERSION
     } else if artifact.spec.takes().is_some() {
         TRANSFERRED

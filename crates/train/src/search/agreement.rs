@@ -68,7 +68,9 @@ pub(super) fn measure(
     );
     for found in &agreements {
         let names = found.tasks.map(|task| &bench.schema.tasks[task].name[..]);
-        listener.on_event(&Event::Noted(&found.in_words(names)));
+        listener.on_event(&Event::Noted {
+            text: &found.in_words(names),
+        });
     }
     let kept = Kept {
         run: bench.run.to_owned(),

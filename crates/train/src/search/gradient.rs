@@ -119,10 +119,10 @@ pub(super) fn search(
     };
     let searched = picked(bench, &levels, &candidates, units);
     if let Some(units) = &searched.units {
-        listener.on_event(&Event::Noted(&units.why));
+        listener.on_event(&Event::Noted { text: &units.why });
     }
     for (_, search) in &searched.tasks {
-        listener.on_event(&Event::Noted(&search.why));
+        listener.on_event(&Event::Noted { text: &search.why });
     }
     Ok(searched)
 }

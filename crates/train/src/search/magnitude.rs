@@ -49,7 +49,7 @@ pub(super) fn search(
     }
     let spec = &bench.schema.tasks[task];
     let (picked, search) = pick::picked(plan.pick, task, spec, results);
-    listener.on_event(&Event::Noted(&search.why));
+    listener.on_event(&Event::Noted { text: &search.why });
     Ok((path.swap_remove(picked), search))
 }
 
@@ -112,9 +112,9 @@ fn train(
     });
     let name = &bench.schema.tasks[task].name;
     let (density, rounds) = (100.0 * result.density, plan.rounds);
-    listener.on_event(&Event::Noted(&format!(
-        "search {name}: level {number} of {rounds}, density {density:.1} %{said}"
-    )));
+    listener.on_event(&Event::Noted {
+        text: &format!("search {name}: level {number} of {rounds}, density {density:.1} %{said}"),
+    });
     Ok(SearchLevel {
         result,
         scores: Vec::new(),

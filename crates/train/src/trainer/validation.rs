@@ -3,7 +3,7 @@
 use super::Trainer;
 use crate::diagnosis::culprit;
 use crate::error::TrainError;
-use crate::events::{Event, Listener};
+use crate::events::{Event, Listener, Validated};
 use crate::plan::Keep;
 use crate::predict::{self, Evaluator, ValidationScore};
 use crate::progress::ValidationRecord;
@@ -58,7 +58,7 @@ impl Trainer<'_> {
             validation_metric: score.value,
             best,
         };
-        listener.on_event(&Event::Validated {
+        listener.on_event(&Event::Validated(Validated {
             phase: &self.phase.name,
             step,
             epoch: record.epoch,
@@ -68,7 +68,7 @@ impl Trainer<'_> {
             metric: score.metric,
             value: score.value,
             best,
-        });
+        }));
         self.progress.history.push(record);
     }
 
@@ -129,9 +129,9 @@ impl Trainer<'_> {
             }
             for doubt in doubts {
                 let (phase, step) = (&self.phase.name, self.progress.step);
-                listener.on_event(&Event::Noted(&format!(
-                    "warning: {phase}, step {step}: {doubt}"
-                )));
+                listener.on_event(&Event::Noted {
+                    text: &format!("warning: {phase}, step {step}: {doubt}"),
+                });
             }
         }
     }
