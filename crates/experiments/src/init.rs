@@ -1,5 +1,5 @@
 //! Drafts a run file from the data alone: the kinds of the columns, left-out columns with reasons, a split, the
-//! tasks. The rules are in docs/decisions; [`Draft::read`] applies them in order.
+//! tasks. The rules are in docs/decisions; `Draft::read` applies them in order.
 
 use std::collections::HashSet;
 use std::path::Path;
