@@ -166,12 +166,9 @@ pub struct Evaluate {
     pub json: bool,
 }
 
-/// Rows to run a model on.
-#[derive(Args, Clone, Debug)]
-pub struct Rows {
-    /// Files, globs and folders of rows.
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
-    pub data: Vec<String>,
+/// How files are read.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReadingOptions {
     /// Format of the files (default: by file name).
     #[arg(long, value_enum)]
     pub format: Option<FileFormat>,
@@ -184,6 +181,20 @@ pub struct Rows {
     /// Encoding of texts (default: utf-8).
     #[arg(long, value_enum)]
     pub encoding: Option<TextEncoding>,
+}
+
+/// Rows to run a model on.
+#[derive(Args, Clone, Debug)]
+pub struct Rows {
+    /// Files, globs and folders of rows.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    pub data: Vec<String>,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub reading: ReadingOptions,
     /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,

@@ -8,7 +8,7 @@ use ncs_readers::split::Part;
 use ncs_readers::synthetic::{SyntheticPlan, write_log};
 use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
-use ncs4cvr::synthetic::{MadeUpFiles, run_toml};
+use ncs4cvr::synthetic::{SyntheticFiles, run_toml};
 use ncs4cvr::training::{self, Finished};
 
 /// Writes a log of many users with few rows each, and its run file.
@@ -26,7 +26,7 @@ fn log(folder: &Path) {
         (Part::Test, 2_000),
     ];
     let written = write_log(&plan, folder, Format::Parquet, &parts).unwrap();
-    let text = run_toml(&MadeUpFiles::of(&written), "shared_bottom", 1);
+    let text = run_toml(&SyntheticFiles::of(&written), "shared_bottom", 1);
     std::fs::write(folder.join("run.toml"), text).unwrap();
 }
 

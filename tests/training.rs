@@ -15,7 +15,7 @@ use ncs_readers::{Format, Prepared};
 use ncs_train::{Event, Listener, RefitRows, Run, TrainError};
 use ncs4cvr::progress::Progress;
 use ncs4cvr::run_file::RunFile;
-use ncs4cvr::synthetic::{MadeUpFiles, run_toml};
+use ncs4cvr::synthetic::{SyntheticFiles, run_toml};
 use ncs4cvr::training;
 
 /// Creates a small synthetic log with a run file beside it.
@@ -34,7 +34,7 @@ fn log(folder: &Path, network: &str) {
         (Part::Test, 4_000),
     ];
     let written = write_log(&plan, folder, Format::Parquet, &parts).unwrap();
-    let text = run_toml(&MadeUpFiles::of(&written), network, 1);
+    let text = run_toml(&SyntheticFiles::of(&written), network, 1);
     std::fs::write(folder.join("run.toml"), text).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{FileFormat, Rows, Run, TextEncoding, at_least_1, delimiter, rate, share};
+use super::{ReadingOptions, Rows, Run, at_least_1, rate, share};
 
 /// `ncs calibrate`
 #[derive(Args, Clone, Debug)]
@@ -127,18 +127,12 @@ pub struct Promote {
     /// Return to the version that the live one replaced.
     #[arg(long)]
     pub rollback: bool,
-    /// Format of the files (default: by file name).
-    #[arg(long, value_enum)]
-    pub format: Option<FileFormat>,
-    /// Field separator of CSV files (default: tab for .tsv, otherwise comma).
-    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
-    pub delimiter: Option<u8>,
-    /// Column names of CSV files that have no header line.
-    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
-    pub header: Option<Vec<String>>,
-    /// Encoding of texts (default: utf-8).
-    #[arg(long, value_enum)]
-    pub encoding: Option<TextEncoding>,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub reading: ReadingOptions,
     /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
@@ -152,10 +146,7 @@ impl Promote {
     pub fn rows(&self) -> Rows {
         Rows {
             data: self.data.clone(),
-            format: self.format,
-            delimiter: self.delimiter,
-            header: self.header.clone(),
-            encoding: self.encoding,
+            reading: self.reading.clone(),
             threads: self.threads,
         }
     }

@@ -20,10 +20,10 @@ pub(super) fn files(rows: &Rows) -> Result<Vec<PathBuf>, ReadError> {
 /// How the arguments say that files are read.
 pub(super) fn reading(rows: &Rows) -> Reading {
     Reading {
-        format: rows.format.map(file_format),
-        delimiter: rows.delimiter,
-        header: rows.header.clone(),
-        encoding: rows.encoding.map_or(Encoding::Utf8, encoding),
+        format: rows.reading.format.map(file_format),
+        delimiter: rows.reading.delimiter,
+        header: rows.reading.header.clone(),
+        encoding: rows.reading.encoding.map_or(Encoding::Utf8, encoding),
         ..Reading::default()
     }
 }

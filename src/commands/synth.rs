@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ncs_experiments::error::Error;
 use ncs_experiments::progress::Progress;
 use ncs_experiments::stop;
-use ncs_experiments::synthetic::{MadeUpFiles, run_toml};
-use ncs_experiments::synthetic_folder::MadeUpFolder;
+use ncs_experiments::synthetic::{SyntheticFiles, run_toml};
+use ncs_experiments::synthetic_folder::SyntheticFolder;
 use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
@@ -20,7 +20,7 @@ use crate::interrupt;
 
 const RUN_FILE: &str = "run.toml";
 
-/// Writes the parts of a made-up log and a run file beside them.
+/// Writes the parts of a synthetic log and a run file beside them.
 ///
 /// # Errors
 /// The folder holds something else or cannot be written, or it was asked to stop.
@@ -40,9 +40,13 @@ pub fn make(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<(Vec<Written>, PathBuf), Error> {
-    let mut folder = MadeUpFolder::open(&arguments.out)?;
+    let mut folder = SyntheticFolder::open(&arguments.out)?;
     let written = write(arguments, &mut folder, progress, stop)?;
-    let text = run_toml(&MadeUpFiles::of(&written), "sparse_sharing", arguments.seed);
+    let text = run_toml(
+        &SyntheticFiles::of(&written),
+        "sparse_sharing",
+        arguments.seed,
+    );
     let run_file = arguments.out.join(RUN_FILE);
     tensor_file::write_bytes(&run_file, text.as_bytes())?;
     folder.add(RUN_FILE)?;
@@ -51,7 +55,7 @@ pub fn make(
 
 fn write(
     arguments: &Synth,
-    folder: &mut MadeUpFolder,
+    folder: &mut SyntheticFolder,
     progress: Progress,
     asked: &AtomicBool,
 ) -> Result<Vec<Written>, Error> {

@@ -1,4 +1,4 @@
-//! `ncs train`: search masks, train, judge, write; or go on where that stopped.
+//! `ncs train`: searches masks, trains, evaluates, writes; resumes an interrupted run.
 
 use super::{Outcome, open, print};
 use crate::arguments::Train;

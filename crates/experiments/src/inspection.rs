@@ -234,9 +234,9 @@ fn columns(schema: &Schema) -> String {
     text_table(&["feature", "column", "table", "pooling"], &rows)
 }
 
-/// Rows that training met are drawn; others are the zero vector.
+/// Rows that a training row points to are initialised; others are the zero vector.
 fn tables(artifact: &Artifact) -> String {
-    let drawn = |table: usize| {
+    let initialised = |table: usize| {
         let of_member = artifact
             .weight_sets
             .iter()
@@ -249,11 +249,11 @@ fn tables(artifact: &Artifact) -> String {
             ids_in_words(&table.ids),
             grouped(table.ids.n_rows() as u64),
             artifact.spec.plan.dim.to_string(),
-            grouped(drawn(at) as u64),
+            grouped(initialised(at) as u64),
         ]
     };
     let rows: Vec<_> = artifact.schema.tables.iter().enumerate().map(row).collect();
-    text_table(&["table", "ids", "rows", "dim", "drawn rows"], &rows)
+    text_table(&["table", "ids", "rows", "dim", "initialised rows"], &rows)
 }
 
 fn layers(artifact: &Artifact) -> String {

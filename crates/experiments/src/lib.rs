@@ -34,6 +34,7 @@ pub mod sharing;
 pub mod stop;
 pub mod synthetic;
 pub mod synthetic_folder;
+mod task_metrics;
 pub mod training;
 pub mod tune;
 

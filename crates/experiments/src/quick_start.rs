@@ -3,7 +3,7 @@
 use crate::comparison::{self, NetworkFigures};
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::synthetic::{self, MadeUpFiles};
+use crate::synthetic::{self, SyntheticFiles};
 use crate::training::{self, Finished};
 use ncs_config::RunFile;
 use ncs_eval::report::Note;
@@ -62,8 +62,8 @@ pub fn run(
 }
 
 /// The log of a seed: made once, found again by a quick start that goes on.
-fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles, Error> {
-    let job = progress.job(&format!("make up the log of seed {seed}"), None, "rows");
+fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<SyntheticFiles, Error> {
+    let job = progress.job(&format!("generate the log of seed {seed}"), None, "rows");
     let plan = SyntheticPlan {
         seed,
         share: SHARE,
@@ -80,7 +80,7 @@ fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles,
         job.finish();
     }
     let file = |name: &str| format!("{name}.parquet");
-    Ok(MadeUpFiles {
+    Ok(SyntheticFiles {
         train: file("train"),
         valid: Some(file("valid")),
         test: Some(file("test")),
@@ -90,7 +90,7 @@ fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<MadeUpFiles,
 
 fn train(
     log: &Path,
-    files: &MadeUpFiles,
+    files: &SyntheticFiles,
     (network, seed): (&str, u64),
     progress: Progress,
     stop: &AtomicBool,

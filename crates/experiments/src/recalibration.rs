@@ -5,11 +5,12 @@
 
 use crate::error::Error;
 pub use crate::recalibration_error::RecalibrationError;
+use crate::task_metrics::metrics_of;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use ncs_eval::{MetricSettings, Metrics, Predictions, Resampling, TaskPredictions};
+use ncs_eval::{Predictions, TaskPredictions};
 use ncs_model::artifact::{
     Ancestor, Artifact, CalibrationFigures, Recalibration, TaskRecalibration,
 };
@@ -241,25 +242,7 @@ fn crossed(method: Calibration, task: &TaskPredictions) -> Option<TaskPrediction
 }
 
 fn figures(task: TaskPredictions) -> CalibrationFigures {
-    let settings = MetricSettings {
-        resampling: Resampling {
-            resamples: 0,
-            ..Resampling::default()
-        },
-        ..MetricSettings::default()
-    };
-    let predictions = Predictions {
-        tasks: vec![TaskPredictions {
-            truths: Vec::new(),
-            ..task
-        }],
-        ..Predictions::default()
-    };
-    let metrics = Metrics::of(&predictions, &settings);
-    let metrics = metrics
-        .ok()
-        .and_then(|metrics| metrics.tasks.into_values().next());
-    let metrics = metrics.unwrap_or_default();
+    let metrics = metrics_of(task);
     CalibrationFigures {
         log_loss: metrics.log_loss,
         pcoc: metrics.pcoc,

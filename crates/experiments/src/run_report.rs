@@ -1,4 +1,4 @@
-//! What a run says of itself: its pieces to the report that is drawn and stored.
+//! Report of a run, from its parts.
 
 mod settings;
 

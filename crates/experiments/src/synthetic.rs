@@ -5,7 +5,7 @@ use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, TRUTHS, Writ
 
 /// Files of a synthetic log, as named in its run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MadeUpFiles {
+pub struct SyntheticFiles {
     /// Training part, relative to the run file.
     pub train: String,
     /// Validation part.
@@ -16,16 +16,16 @@ pub struct MadeUpFiles {
     pub separator: Option<char>,
 }
 
-impl MadeUpFiles {
+impl SyntheticFiles {
     /// Collects the names of the written files; the run file is in the same folder. Lists in CSV files are
     /// texts.
-    pub fn of(written: &[Written]) -> MadeUpFiles {
+    pub fn of(written: &[Written]) -> SyntheticFiles {
         let name = |part: Part| {
             let file = written.iter().find(|file| file.part == part)?;
             Some(file.path.file_name()?.to_string_lossy().into_owned())
         };
         let is_csv = |file: &Written| file.path.extension().is_some_and(|end| end == "csv");
-        MadeUpFiles {
+        SyntheticFiles {
             train: name(Part::Train).unwrap_or_default(),
             valid: name(Part::Valid),
             test: name(Part::Test),
@@ -36,7 +36,7 @@ impl MadeUpFiles {
 
 /// Returns a run file for a synthetic log, ready for `ncs train`. `network` is a `network.kind`:
 /// sparse_sharing, single_task or shared_bottom; only the first one has a mask search.
-pub fn run_toml(files: &MadeUpFiles, network: &str, seed: u64) -> String {
+pub fn run_toml(files: &SyntheticFiles, network: &str, seed: u64) -> String {
     let search = match network {
         "sparse_sharing" => SEARCH,
         _ => "",
@@ -75,7 +75,7 @@ evaluations_per_epoch = 2
 patience = 4
 ";
 
-fn data(files: &MadeUpFiles) -> String {
+fn data(files: &SyntheticFiles) -> String {
     let line = |key: &str, file: &str| format!("{key} = {}\n", quoted(file));
     let optional = |key: &str, file: &Option<String>| {
         file.as_deref()
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_run_file_is_valid_for_every_network() {
-        let files = MadeUpFiles {
+        let files = SyntheticFiles {
             train: "train \"1\".csv".to_owned(),
             valid: Some("valid.csv".to_owned()),
             test: Some("test.csv".to_owned()),

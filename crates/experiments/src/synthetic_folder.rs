@@ -18,19 +18,19 @@ const UNFINISHED: &str = ".unfinished";
 
 /// An empty folder, or one with a synthetic log that is being written.
 #[derive(Debug)]
-pub struct MadeUpFolder {
+pub struct SyntheticFolder {
     path: PathBuf,
     /// BLAKE3 hash of each written file, by name.
     written: BTreeMap<String, String>,
 }
 
-impl MadeUpFolder {
+impl SyntheticFolder {
     /// Creates the folder, or removes the synthetic log in it.
     ///
     /// # Errors
     /// Fails if the folder has a file that was not written here or was changed since (nothing is removed then),
     /// or on an error of the file system.
-    pub fn open(path: &Path) -> Result<MadeUpFolder, Error> {
+    pub fn open(path: &Path) -> Result<SyntheticFolder, Error> {
         fs::create_dir_all(path).map_err(cannot(path, "create the folder"))?;
         let record = record(path);
         let mut own = Vec::new();
@@ -46,7 +46,7 @@ impl MadeUpFolder {
         for file in own {
             fs::remove_file(&file).map_err(cannot(&file, "replace"))?;
         }
-        Ok(MadeUpFolder {
+        Ok(SyntheticFolder {
             path: path.to_owned(),
             written: BTreeMap::new(),
         })

@@ -332,10 +332,10 @@ fn finish(
     let test = all.map_or(&data.test, |all| &all.test);
     let mut evaluated = Vec::new();
     if let (true, Some(rows)) = (plan.evaluation.test, test) {
-        evaluated.push(judge(plan, &scorer, "test", rows)?);
+        evaluated.push(evaluate_part(plan, &scorer, "test", rows)?);
     }
     if let Some(rows) = &data.valid {
-        evaluated.push(judge(
+        evaluated.push(evaluate_part(
             plan,
             chosen.as_ref().unwrap_or(&scorer),
             "valid",
@@ -394,7 +394,7 @@ fn figures<'a>(evaluated: &'a [EvaluatedPart], data: &'a Report) -> Figures<'a> 
     }
 }
 
-fn judge(
+fn evaluate_part(
     plan: &RunPlan,
     scorer: &Scorer,
     part: &'static str,

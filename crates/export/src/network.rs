@@ -104,7 +104,7 @@ fn lookup(
         slot => slot,
     };
     let ids = 0..n_ids as u32;
-    let n_rows = values.n_drawn() + 1;
+    let n_rows = values.n_initialised() + 1;
     let rows = values.rows();
     let flat = |slots: &mut dyn Iterator<Item = u32>| -> Vec<f32> {
         slots

@@ -9,6 +9,7 @@
 //! Rows that come after training see all training rows. A training row sees only the blocks of rows before its
 //! own: [`Histories`] keeps these apart.
 
+mod cells;
 mod counts;
 mod history;
 mod moments;

@@ -110,14 +110,14 @@ impl<R: Real> Table<R> {
 
     /// Returns true if row `id` is initialised.
     #[inline]
-    pub fn is_drawn(&self, id: u32) -> bool {
+    pub fn is_initialised(&self, id: u32) -> bool {
         self.slot(id) != 0
     }
 
     /// Initialises row `id` unless it is initialised already.
     #[inline]
     pub fn init_row(&mut self, id: u32) {
-        if !self.is_drawn(id) {
+        if !self.is_initialised(id) {
             let (rng, deviation) = (self.rng, self.deviation);
             init_row(self.add(id), id, rng, deviation);
         }
@@ -137,7 +137,9 @@ impl<R: Real> Table<R> {
     pub fn init_rows(&mut self, ids: &[u32]) {
         for block in ids.chunks(64) {
             // Without a branch, so that the look-ups of a block overlap.
-            let all = block.iter().fold(true, |all, &id| all & self.is_drawn(id));
+            let all = block
+                .iter()
+                .fold(true, |all, &id| all & self.is_initialised(id));
             if !all {
                 block.iter().for_each(|&id| self.init_row(id));
             }
@@ -145,7 +147,7 @@ impl<R: Real> Table<R> {
     }
 
     /// Returns the number of initialised rows.
-    pub fn n_drawn(&self) -> usize {
+    pub fn n_initialised(&self) -> usize {
         self.ids.len() - 1
     }
 
@@ -158,10 +160,10 @@ impl<R: Real> Table<R> {
 
     /// Returns a copy of the initialised rows.
     pub fn sparse_rows(&self) -> SparseRows<R> {
-        let n_drawn = self.n_drawn();
+        let n_initialised = self.n_initialised();
         let mut rows = SparseRows {
-            ids: Vec::with_capacity(n_drawn),
-            values: Vec::with_capacity(n_drawn * self.dim()),
+            ids: Vec::with_capacity(n_initialised),
+            values: Vec::with_capacity(n_initialised * self.dim()),
         };
         for id in self.drawn_ids() {
             rows.ids.push(id);
@@ -248,7 +250,7 @@ mod tests {
             initial,
             "a row does not depend on the rows initialised before it"
         );
-        assert_eq!((other.n_drawn(), other.is_drawn(8)), (2, false));
+        assert_eq!((other.n_initialised(), other.is_initialised(8)), (2, false));
     }
 
     #[test]

@@ -339,7 +339,7 @@ fn an_uninitialised_row_is_the_zero_vector_after_reading() {
     network.restore(&read.weight_sets[0].weights).unwrap();
     for (table, unknown) in [(&network.tables[0], 8..12), (&network.tables[1], 8..21)] {
         for id in 0..table.n_rows() as u32 {
-            assert_eq!(table.is_drawn(id), !unknown.contains(&id));
+            assert_eq!(table.is_initialised(id), !unknown.contains(&id));
             assert_eq!(table.row(id) == [0.0; 3], unknown.contains(&id), "row {id}");
         }
     }

@@ -6,6 +6,7 @@ mod key;
 mod passes;
 mod past;
 mod tally;
+mod writers;
 
 use crate::cache::{Cache, CacheError, Folder};
 use crate::find::files;

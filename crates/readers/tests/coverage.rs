@@ -1,8 +1,7 @@
 //! Coverage of a part by the training rows, both for parts later in time and for random parts.
 
-mod made_up;
+mod synthetic_files;
 
-use made_up::{field, task};
 use ncs_features::*;
 use ncs_readers::split::Part;
 use ncs_readers::{DataPlan, Prepared, Reading, Split, prepare};
@@ -11,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use synthetic_files::{field, task};
 use tempfile::tempdir;
 
 const N_ROWS: usize = 3_000;

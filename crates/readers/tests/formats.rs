@@ -1,10 +1,9 @@
 //! The same rows from every format, and a word on every way in which a file can be broken.
 
-mod made_up;
+mod synthetic_files;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use made_up::{FORMATS, schema, write};
 use ncs_features::{Batch, Column, Encoder, Fit, Texts, Values};
 use ncs_readers::synthetic::Synthetic;
 use ncs_readers::{
@@ -15,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use synthetic_files::{FORMATS, schema, write};
 use tempfile::{TempDir, tempdir};
 
 fn texts(items: &[&str]) -> Values {
@@ -69,9 +69,9 @@ fn check_complaint(name: &str, bytes: &[u8], wanted: &[&str], expected: &str) {
 }
 
 #[test]
-fn the_made_up_log_is_the_same_from_every_format() {
+fn the_synthetic_log_is_the_same_from_every_format() {
     let mut fit = Fit::new(schema());
-    let mut log = Synthetic::new(made_up::log(20_000)).unwrap();
+    let mut log = Synthetic::new(synthetic_files::log(20_000)).unwrap();
     let blocks: Vec<_> = log.by_ref().collect();
     blocks.iter().for_each(|block| fit.observe(block).unwrap());
     let encoder = Encoder::new(Arc::new(fit.finish().unwrap()));
@@ -435,8 +435,12 @@ fn scoring_leaves_no_row_out() {
     let broken = lines[250].replacen(lines[250].split(',').nth(4).unwrap(), "dear", 1);
     fs::write(&path, text.replace(lines[250], &broken)).unwrap();
     let mut fit = Fit::new(schema());
-    fit.observe(&Synthetic::new(made_up::log(300)).unwrap().block(0..300))
-        .unwrap();
+    fit.observe(
+        &Synthetic::new(synthetic_files::log(300))
+            .unwrap()
+            .block(0..300),
+    )
+    .unwrap();
     let encoder = Encoder::new(Arc::new(fit.finish().unwrap()));
     let reading = Reading {
         max_broken_share: 0.5,
@@ -459,8 +463,12 @@ fn scoring_needs_no_labels() {
         b"user,category,tags,price,hour,city\nu,c,t|s,1.5,3,\n",
     );
     let mut fit = Fit::new(schema());
-    fit.observe(&Synthetic::new(made_up::log(300)).unwrap().block(0..300))
-        .unwrap();
+    fit.observe(
+        &Synthetic::new(synthetic_files::log(300))
+            .unwrap()
+            .block(0..300),
+    )
+    .unwrap();
     let encoder = Encoder::new(Arc::new(fit.finish().unwrap()));
     let with_labels = |with_labels| {
         let files = vec![path.clone()];
@@ -475,7 +483,7 @@ fn scoring_needs_no_labels() {
 
 #[test]
 fn columns_of_a_run_come_once() {
-    let plan = made_up::plan("".as_ref(), "train.csv");
+    let plan = synthetic_files::plan("".as_ref(), "train.csv");
     let expected = [
         "user",
         "category",

@@ -1,8 +1,7 @@
 //! The latest shares of the rows, and all rows once more for a refit.
 
-mod made_up;
+mod synthetic_files;
 
-use made_up::{plan, schema, write};
 use ncs_features::{IdSpace, SchemaPlan};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
@@ -12,6 +11,7 @@ use ncs_readers::{
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use synthetic_files::{plan, schema, write};
 use tempfile::tempdir;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());
@@ -38,7 +38,11 @@ fn timed(folder: &Path, n: u64) -> (DataPlan, SchemaPlan) {
     let schema = SchemaPlan {
         fields: vec![],
         tables: vec![],
-        tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
+        tasks: vec![synthetic_files::task(
+            "c",
+            ncs_features::Population::All,
+            None,
+        )],
         group: None,
         rates: Default::default(),
     };

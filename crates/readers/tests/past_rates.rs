@@ -1,8 +1,7 @@
 //! Counts and rates of the past in the cache: training rows know earlier blocks, all others the final state.
 
-mod made_up;
+mod synthetic_files;
 
-use made_up::{plan, schema, write};
 use ncs_features::{
     Batch, FieldIds, IdSpacePlan, Population, RatePlan, RatesPlan, SchemaPlan, TablePlan,
 };
@@ -13,6 +12,7 @@ use ncs_readers::{
 };
 use std::fs;
 use std::ops::ControlFlow;
+use synthetic_files::{plan, schema, write};
 use tempfile::tempdir;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());
@@ -254,12 +254,12 @@ fn auto_keeps_what_predicts_later_rows() {
         fields: names
             .iter()
             .zip(0..)
-            .map(|(name, table)| made_up::field(name, table))
+            .map(|(name, table)| synthetic_files::field(name, table))
             .collect(),
         tables: names.map(by_vocabulary).into(),
         tasks: vec![
-            made_up::task("click", Population::All, None),
-            made_up::task("buy", Population::Where(0), None),
+            synthetic_files::task("click", Population::All, None),
+            synthetic_files::task("buy", Population::Where(0), None),
         ],
         group: None,
         rates: RatesPlan::Auto,

@@ -1,8 +1,7 @@
 //! From files to the cache: parts, broken rows, and what makes a data set another one.
 
-mod made_up;
+mod synthetic_files;
 
-use made_up::{FORMATS, plan, schema, write};
 use ncs_features::{Batch, SchemaPlan};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{self, Cache};
@@ -12,6 +11,7 @@ use ncs_readers::{
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use synthetic_files::{FORMATS, plan, schema, write};
 use tempfile::tempdir;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());
@@ -228,7 +228,11 @@ fn rows_without_a_key_stay_in_their_part_beside_broken_ones() {
     let schema = SchemaPlan {
         fields: vec![],
         tables: vec![],
-        tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
+        tasks: vec![synthetic_files::task(
+            "c",
+            ncs_features::Population::All,
+            None,
+        )],
         group: None,
         rates: Default::default(),
     };
@@ -368,7 +372,11 @@ fn a_row_without_time_is_broken() {
     let schema = SchemaPlan {
         fields: vec![],
         tables: vec![],
-        tasks: vec![made_up::task("c", ncs_features::Population::All, None)],
+        tasks: vec![synthetic_files::task(
+            "c",
+            ncs_features::Population::All,
+            None,
+        )],
         group: None,
         rates: Default::default(),
     };

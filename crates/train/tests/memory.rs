@@ -67,7 +67,7 @@ fn tables_and_moments_take_what_the_rows_that_were_met_need() {
         };
         optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
     }
-    assert_eq!(model.network(0).tables[0].n_drawn(), ids.len());
+    assert_eq!(model.network(0).tables[0].n_initialised(), ids.len());
     let grown = resident().saturating_sub(before);
     // Weights and two moments of each, and four bytes for every row of the table.
     let needed = ids.len() * 3 * DIM * 4 + N_ROWS * 4;

@@ -1,10 +1,10 @@
 //! The comparison that a candidate must pass.
 
+use crate::task_metrics::metrics_of;
 use ncs_eval::render::fixed;
 use ncs_eval::statistics::{MeanError, holm};
 use ncs_eval::{
-    MetricSettings, Metrics, PairedDifference, Predictions, Resampling, TaskMetrics,
-    TaskPredictions, auc_difference, squared_error_difference,
+    PairedDifference, TaskMetrics, TaskPredictions, auc_difference, squared_error_difference,
 };
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,7 @@ fn test(
     slice: Option<Slice>,
     settings: &GateSettings,
 ) -> (GateTest, Option<f64>) {
-    let own = metrics(candidate);
+    let own = metrics_of(candidate.clone());
     let difference = pair
         .live
         .as_ref()
@@ -174,7 +174,10 @@ fn test(
         rows: own.rows,
         positives: own.positives,
         candidate: figures(&own),
-        live: pair.live.as_ref().map(|live| figures(&metrics(live))),
+        live: pair
+            .live
+            .as_ref()
+            .map(|live| figures(&metrics_of(live.clone()))),
         difference: difference.map(|difference| difference.value),
         error: difference.map(|difference| difference.error),
         p_value: None,
@@ -187,28 +190,6 @@ fn difference(candidate: &TaskPredictions, live: &TaskPredictions) -> Option<Pai
         true => auc_difference(&candidate.labels, &candidate.scores, &live.scores),
         false => squared_error_difference(&candidate.labels, &candidate.scores, &live.scores),
     }
-}
-
-fn metrics(task: &TaskPredictions) -> TaskMetrics {
-    let settings = MetricSettings {
-        resampling: Resampling {
-            resamples: 0,
-            ..Resampling::default()
-        },
-        ..MetricSettings::default()
-    };
-    let predictions = Predictions {
-        tasks: vec![TaskPredictions {
-            truths: Vec::new(),
-            ..task.clone()
-        }],
-        ..Predictions::default()
-    };
-    let metrics = Metrics::of(&predictions, &settings);
-    let metrics = metrics
-        .ok()
-        .and_then(|metrics| metrics.tasks.into_values().next());
-    metrics.unwrap_or_default()
 }
 
 fn figures(metrics: &TaskMetrics) -> GateFigures {

@@ -47,8 +47,8 @@ pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Resu
         notes.push(refitted(data));
     }
     if let Some(how) = plan.calibration {
-        let judge = chosen.as_mut().unwrap_or(&mut artifact);
-        notes.push(calibrated(how, plan, data, judge)?);
+        let calibrated_model = chosen.as_mut().unwrap_or(&mut artifact);
+        notes.push(calibrated(how, plan, data, calibrated_model)?);
         if let Some(chosen) = &chosen {
             artifact.calibrators = chosen.calibrators.clone();
         }

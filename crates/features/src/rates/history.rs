@@ -1,6 +1,7 @@
 //! Past counts for training rows: counts by key and block of rows, gathered in one pass.
 
-use super::past::{Cells, PastRates, RateNote};
+use super::cells::{Cells, Known, OF_ROWS};
+use super::past::{PastRates, RateNote};
 use super::{Keys, Measure, RatesPlan, rates_of};
 use crate::batch::Batch;
 use crate::schema::{IdSpace, Schema, Task};
@@ -18,9 +19,6 @@ const MOST_BLOCKS: usize = 255;
 
 /// `RatesPlan::Auto` looks at columns of more values: the rows of fewer learn their rates themselves.
 const MANY_VALUES: usize = 100;
-
-/// Numbers of a cell that are not of a task: its rows.
-pub(super) const OF_ROWS: usize = 1;
 
 /// Gathers counts of training rows for all rates of a plan.
 #[derive(Debug)]
@@ -124,7 +122,7 @@ impl Histories {
         let mut past = PastRates::default();
         let mut notes = Vec::new();
         for history in self.all {
-            notes.extend(past.add(&mut schema, Cells::of(history), is_auto, base));
+            notes.extend(past.add(&mut schema, history.into_cells(), is_auto, base));
         }
         (schema, past, notes)
     }
@@ -249,6 +247,41 @@ impl History {
                 pair[0] += 1;
                 pair[1] += u32::from(label > 0.5);
             }
+        }
+    }
+
+    /// Sorts what was gathered and adds up what comes before.
+    fn into_cells(self) -> Cells {
+        let (stride, n_blocks) = (self.stride(), self.n_blocks());
+        let mut known = Known {
+            of: self.of.clone(),
+            keys: self.keys.clone(),
+            cells: Vec::new(),
+            before: Vec::new(),
+            stride,
+            n_before: self.before,
+            joined: self.joined,
+        };
+        let mut own = Vec::new();
+        let mut sums = vec![0; stride];
+        let mut last = None;
+        for ((key, block), numbers) in self.sorted() {
+            if last.replace(key) != Some(key) {
+                sums.fill(0);
+            }
+            known.cells.push((key, block));
+            known.before.extend_from_slice(&sums);
+            own.extend_from_slice(numbers);
+            for (sum, n) in sums.iter_mut().zip(numbers) {
+                *sum = sum.saturating_add(*n);
+            }
+        }
+        Cells {
+            known,
+            left_out: self.left_out,
+            tasks: self.tasks,
+            own,
+            n_blocks,
         }
     }
 

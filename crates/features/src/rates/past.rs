@@ -1,15 +1,11 @@
 //! From counts by block to the fields of a schema, and to what training rows know.
 
-use super::history::{History, OF_ROWS};
+use super::cells::{Cells, Known, Slot};
 use super::moments::Moments;
-use super::{Counts, Keys, MOST_KEYS, Measure, PIECES, Rate};
+use super::{MOST_KEYS, Measure, Rate};
 use crate::batch::Batch;
-use crate::fit::Sample;
 use crate::piecewise::{PER_ROW, Piecewise};
 use crate::schema::{Field, IdSpace, Schema, Table};
-
-/// Numbers from which a scale is fitted.
-const SAMPLE: usize = 200_000;
 
 /// Minimum gain of a rate in log-likelihood under `RatesPlan::Auto`, in standard errors.
 const CLEARLY_MORE: f64 = 5.0;
@@ -34,37 +30,6 @@ struct PastField {
     scale: Piecewise,
 }
 
-/// Numbers of a cell that are read.
-#[derive(Clone, Copy, Debug)]
-enum Slot {
-    Rows,
-    /// A task, by its place among those of the history.
-    Task(usize),
-}
-
-impl Slot {
-    fn of(self, numbers: &[u32]) -> (u32, u32) {
-        match self {
-            Slot::Rows => (numbers[0], 0),
-            Slot::Task(t) => (numbers[OF_ROWS + 2 * t], numbers[OF_ROWS + 2 * t + 1]),
-        }
-    }
-}
-
-/// Totals before each cell.
-#[derive(Debug)]
-struct Known {
-    of: Vec<usize>,
-    keys: Keys,
-    /// Keys and blocks, ascending.
-    cells: Vec<(u64, u8)>,
-    before: Vec<u32>,
-    stride: usize,
-    /// Block `b` of the rows is block `n_before + (b >> joined)` of the cells.
-    n_before: u8,
-    joined: u32,
-}
-
 /// Report on one count or rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateNote {
@@ -86,199 +51,6 @@ pub struct RateNote {
     pub is_kept: bool,
     /// Training rows that were not counted, since there were too many keys.
     pub left_out: u64,
-}
-
-/// Counts of a history by key and block.
-pub(super) struct Cells {
-    known: Known,
-    tasks: Vec<usize>,
-    /// The cells' own numbers.
-    own: Vec<u32>,
-    n_blocks: usize,
-    /// Rows that were not counted, since there were too many keys.
-    left_out: u64,
-}
-
-impl Cells {
-    /// Sorts what was gathered and adds up what comes before.
-    pub(super) fn of(history: History) -> Cells {
-        let (stride, n_blocks) = (history.stride(), history.n_blocks());
-        let mut known = Known {
-            of: history.of.clone(),
-            keys: history.keys.clone(),
-            cells: Vec::new(),
-            before: Vec::new(),
-            stride,
-            n_before: history.before,
-            joined: history.joined,
-        };
-        let mut own = Vec::new();
-        let mut sums = vec![0; stride];
-        let mut last = None;
-        for ((key, block), numbers) in history.sorted() {
-            if last.replace(key) != Some(key) {
-                sums.fill(0);
-            }
-            known.cells.push((key, block));
-            known.before.extend_from_slice(&sums);
-            own.extend_from_slice(numbers);
-            for (sum, n) in sums.iter_mut().zip(numbers) {
-                *sum = sum.saturating_add(*n);
-            }
-        }
-        Cells {
-            known,
-            left_out: history.left_out,
-            tasks: history.tasks,
-            own,
-            n_blocks,
-        }
-    }
-
-    /// Returns the ranges of cells of one key.
-    fn keys(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let mut start = 0;
-        let runs = self.known.cells.chunk_by(|a, b| a.0 == b.0);
-        runs.map(move |run| {
-            start += run.len();
-            start - run.len()..start
-        })
-    }
-
-    fn own(&self, cell: usize, slot: Slot) -> (u32, u32) {
-        slot.of(&self.own[cell * self.known.stride..][..self.known.stride])
-    }
-
-    fn before(&self, cell: usize, slot: Slot) -> (u32, u32) {
-        self.known.before(cell, slot)
-    }
-
-    /// Returns the totals of a key after all its cells.
-    fn total(&self, cells: &std::ops::Range<usize>, slot: Slot) -> (u32, u32) {
-        let last = cells.end - 1;
-        let (own, before) = (self.own(last, slot), self.before(last, slot));
-        (
-            own.0.saturating_add(before.0),
-            own.1.saturating_add(before.1),
-        )
-    }
-
-    /// Returns the sums of each state: before each block, and after all.
-    fn moments(&self, slot: Slot) -> Vec<Moments> {
-        let mut moments = vec![Moments::default(); self.n_blocks + 1];
-        for cells in self.keys() {
-            let mut cell = cells.start;
-            for (block, moments) in moments.iter_mut().enumerate() {
-                while cell < cells.end && usize::from(self.known.cells[cell].1) < block {
-                    cell += 1;
-                }
-                let (known, positives) = if cell < cells.end {
-                    self.before(cell, slot)
-                } else {
-                    self.total(&cells, slot)
-                };
-                moments.add(known, positives);
-            }
-        }
-        moments
-    }
-
-    fn counts(&self, slot: Slot) -> Counts {
-        let totals = self.keys().map(|cells| {
-            let key = self.known.cells[cells.start].0;
-            (key, self.total(&cells, slot))
-        });
-        Counts::new(totals.filter(|(_, (known, _))| *known > 0).take(MOST_KEYS))
-    }
-
-    /// Returns the value of the feature for the rows of a cell.
-    fn value(&self, cell: usize, slot: Slot, measures: &[Measure]) -> Option<f64> {
-        let (known, positives) = self.before(cell, slot);
-        measures[usize::from(self.known.cells[cell].1)].value(known, positives)
-    }
-
-    /// Returns the scale fitted to the values of training rows.
-    fn scale(&self, slot: Slot, measures: &[Measure]) -> Piecewise {
-        let mut sample = Sample::new(SAMPLE);
-        for cell in 0..self.known.cells.len() {
-            let (rows, _) = self.own(cell, Slot::Rows);
-            if let Some(value) = self.value(cell, slot, measures) {
-                (0..rows).for_each(|_| sample.add(Some(value)));
-            }
-        }
-        match sample.range() {
-            Some(range) => sample.scale(PIECES, range),
-            None => Piecewise::fit(&[0.0], [0.0, 0.0], PIECES),
-        }
-    }
-
-    /// Measures the fit of the rates of each cell to its labels: AUC, and gain over the overall rate in
-    /// standard errors.
-    fn fit(&self, slot: Slot, measures: &[Measure]) -> (f64, f64) {
-        let (mut ranked, mut sum, mut squares) = (Vec::new(), 0.0, 0.0);
-        for cells in self.keys() {
-            let mut of_key = 0.0;
-            for cell in cells {
-                let (known, positives) = self.own(cell, slot);
-                let Some(value) = self.value(cell, slot, measures) else {
-                    continue;
-                };
-                let (s, f) = (f64::from(positives), f64::from(known - positives));
-                ranked.push((value, s, f));
-                let measure = &measures[usize::from(self.known.cells[cell].1)];
-                let Measure::Task { overall: m, .. } = *measure else {
-                    continue;
-                };
-                let before = self.before(cell, slot);
-                let p = measure.rate(before.0, before.1);
-                of_key += s * (p / m).ln() + f * ((1.0 - p) / (1.0 - m)).ln();
-            }
-            sum += of_key;
-            squares += of_key * of_key;
-        }
-        let gain = if squares > 0.0 {
-            sum / squares.sqrt()
-        } else {
-            0.0
-        };
-        (auc(ranked), gain)
-    }
-}
-
-/// Returns the AUC of values with the given numbers of positives and negatives; 1/2 without either.
-fn auc(mut ranked: Vec<(f64, f64, f64)>) -> f64 {
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut below, mut area, mut positives) = (0.0, 0.0, 0.0);
-    for same in ranked.chunk_by(|a, b| a.0 == b.0) {
-        let s: f64 = same.iter().map(|(_, s, _)| s).sum();
-        let f: f64 = same.iter().map(|(_, _, f)| f).sum();
-        area += s * (below + f / 2.0);
-        below += f;
-        positives += s;
-    }
-    if positives * below > 0.0 {
-        area / (positives * below)
-    } else {
-        0.5
-    }
-}
-
-impl Known {
-    /// Returns the block of the cells that holds a block of the rows.
-    fn block(&self, block: u8) -> u8 {
-        self.n_before + (block >> self.joined)
-    }
-
-    fn before(&self, cell: usize, slot: Slot) -> (u32, u32) {
-        slot.of(&self.before[cell * self.stride..][..self.stride])
-    }
-
-    /// Returns the past counts of a key for a block; `None` for a key that was not counted.
-    fn find(&self, key: u64, block: u8, slot: Slot) -> Option<(u32, u32)> {
-        let block = self.block(block);
-        let cell = self.cells.binary_search(&(key, block)).ok()?;
-        Some(self.before(cell, slot))
-    }
 }
 
 impl PastRates {

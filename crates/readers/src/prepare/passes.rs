@@ -3,18 +3,19 @@
 use super::filter::{Sieve, Sifted, rows_of};
 use super::past::{Past, Times};
 use super::tally::Tally;
+use super::writers::Writers;
 use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
 };
-use crate::cache::{Draft, Folder, PartWriter, Record};
+use crate::cache::{Draft, Folder, Record};
 use crate::find::folders_passed_over;
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::{Part, Resolved, SplitTally, resolve};
 use ncs_features::{
-    Batch, Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, LabelCounts, NumericPlan, Pick,
-    Schema, SchemaPlan, Table, TablePlan,
+    Batch, Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan,
+    Table, TablePlan,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -432,81 +433,4 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
         tasks: plan.tasks.clone(),
         group: plan.group.clone(),
     }))
-}
-
-/// The files of the parts in the making; a part without rows has none.
-struct Writers<'a> {
-    /// `None`: rows are counted only.
-    draft: Option<&'a Draft<'a>>,
-    schema: &'a Schema,
-    parts: [Option<Sink>; 3],
-}
-
-/// Destination of the rows of a part.
-enum Sink {
-    File(Box<PartWriter>),
-    Count(LabelCounts),
-}
-
-impl Sink {
-    fn push(&mut self, batch: &[Batch; 1], rows: Vec<usize>) -> Result<(), PrepareError> {
-        match self {
-            Sink::Count(counts) => counts.observe(&batch[0].select(&rows)),
-            Sink::File(writer) => {
-                let picks: Vec<Pick> = rows.into_iter().map(|row| Pick::new(0, row)).collect();
-                writer.push(batch, &picks)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<LabelCounts, PrepareError> {
-        match self {
-            Sink::Count(counts) => Ok(counts),
-            Sink::File(writer) => Ok(writer.finish()?),
-        }
-    }
-}
-
-impl Writers<'_> {
-    fn push(&mut self, sifted: Sifted<'_>) -> Result<(), PrepareError> {
-        let batch = [sifted.batch];
-        for (at, part) in Part::ALL.into_iter().enumerate() {
-            let rows = rows_of(&sifted.parts, part);
-            if rows.is_empty() {
-                continue;
-            }
-            if self.parts[at].is_none() {
-                self.parts[at] = Some(self.sink(part)?);
-            }
-            if let Some(sink) = &mut self.parts[at] {
-                sink.push(&batch, rows)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn sink(&self, part: Part) -> Result<Sink, PrepareError> {
-        Ok(match self.draft {
-            None => Sink::Count(LabelCounts::new(self.schema.tasks.len())),
-            Some(draft) => {
-                let path = draft.part_path(part);
-                Sink::File(Box::new(PartWriter::create(
-                    &path,
-                    draft.key(),
-                    self.schema,
-                )?))
-            }
-        })
-    }
-
-    fn finish(self) -> Result<Vec<(Part, LabelCounts)>, PrepareError> {
-        let mut finished = Vec::new();
-        for (part, sink) in Part::ALL.into_iter().zip(self.parts) {
-            if let Some(sink) = sink {
-                finished.push((part, sink.finish()?));
-            }
-        }
-        Ok(finished)
-    }
 }

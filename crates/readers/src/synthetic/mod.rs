@@ -113,7 +113,7 @@ pub enum Conflict {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SyntheticError {
     /// A number outside its range.
-    #[error("made-up log: {setting} must be {wanted}, found {found}")]
+    #[error("synthetic log: {setting} must be {wanted}, found {found}")]
     Setting {
         /// Name of the setting.
         setting: &'static str,
@@ -124,7 +124,7 @@ pub enum SyntheticError {
     },
     /// No decay of popularity gives the share of unseen items.
     #[error(
-        "made-up log: {:.1} % of the test rows cannot show unseen items; with these rows and days it can be \
+        "synthetic log: {:.1} % of the test rows cannot show unseen items; with these rows and days it can be \
          {:.1} to {:.1} %", 100.0 * unseen, 100.0 * least, 100.0 * most
     )]
     Unseen {

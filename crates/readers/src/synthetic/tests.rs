@@ -232,25 +232,28 @@ fn a_plan_outside_its_range_says_which_setting() {
     let check = |plan: SyntheticPlan, expected: &str| {
         assert_eq!(Synthetic::new(plan).unwrap_err().to_string(), expected);
     };
-    check(plan(0), "made-up log: rows must be from 1 to 2^40, found 0");
+    check(
+        plan(0),
+        "synthetic log: rows must be from 1 to 2^40, found 0",
+    );
     let share = SyntheticPlan {
         share: f64::NAN,
         ..plan(1)
     };
-    check(share, "made-up log: share must be from 0 to 1, found NaN");
+    check(share, "synthetic log: share must be from 0 to 1, found NaN");
     let rate = SyntheticPlan {
         conversion_rate: 1.0,
         ..plan(1)
     };
     check(
         rate,
-        "made-up log: conversion_rate must be between 0 and 1, found 1",
+        "synthetic log: conversion_rate must be between 0 and 1, found 1",
     );
     let users = SyntheticPlan {
         users: 0,
         ..plan(1)
     };
-    check(users, "made-up log: users must be at least 1, found 0");
+    check(users, "synthetic log: users must be at least 1, found 0");
 }
 
 /// Returns a log of 60,000 training rows over twelve of twenty days, of which items arrive every day.
@@ -374,11 +377,11 @@ fn a_share_of_unseen_items_that_cannot_be_says_which_can() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("made-up log: 1.0 % of the test rows cannot show unseen items"),
+        error.starts_with("synthetic log: 1.0 % of the test rows cannot show unseen items"),
         "{error}"
     );
     let mut plan = arriving(0.5, Part::Test);
     plan.arrivals.as_mut().unwrap().days = 4;
     let error = Synthetic::new(plan).unwrap_err().to_string();
-    assert_eq!(error, "made-up log: days must be from 5 to 1000, found 4");
+    assert_eq!(error, "synthetic log: days must be from 5 to 1000, found 4");
 }

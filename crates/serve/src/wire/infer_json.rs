@@ -1,5 +1,6 @@
 //! The infer call in JSON, with tensors in the JSON or as bytes after it.
 
+mod flat;
 mod request;
 
 use super::Accepts;
@@ -14,8 +15,9 @@ use super::tensors::{Tensor, n_values};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::rank_request::RankScores;
 use crate::words::shown;
+use flat::Flat;
 use ncs_features::Values;
-use request::{Flat, InputJson, Object, OutputJson, ParametersJson, RequestJson};
+use request::{InputJson, Object, OutputJson, ParametersJson, RequestJson};
 use serde::de::DeserializeSeed;
 
 /// Reads a request whose first `json_length` bytes are JSON (`None`: all) and the rest binary tensors, for

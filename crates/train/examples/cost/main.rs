@@ -67,7 +67,7 @@ fn run_over_batches(arguments: &Arguments, work: fn(&mut Training, &Batch)) -> V
     let next = || work(&mut training, turn.next().expect("a cycle has no end"));
     let cost = median_cost(next, arguments.samples, N_BATCHES, 1);
     let mut record = base(arguments, cost, size.batch);
-    record["n_drawn_rows"] = json!(training.n_drawn_rows());
+    record["n_initialised_rows"] = json!(training.n_initialised_rows());
     record
 }
 
@@ -80,7 +80,7 @@ fn memory(arguments: &Arguments) -> Value {
         training.step(&paper::batch(size, number));
     }
     // A row and its two moments.
-    let needed = training.n_drawn_rows() * paper::DIM * size_of::<f32>() * 3;
+    let needed = training.n_initialised_rows() * paper::DIM * size_of::<f32>() * 3;
     json!({
         "what": "memory",
         "engine": "ours",
@@ -89,7 +89,7 @@ fn memory(arguments: &Arguments) -> Value {
         "batch": size.batch,
         "table_rows": size.table_rows,
         "steps": arguments.steps,
-        "n_drawn_rows": training.n_drawn_rows(),
+        "n_initialised_rows": training.n_initialised_rows(),
         "needed_mb": needed as f64 / 1e6,
         "peak_rss_mb": peak_rss_mb(),
     })

@@ -133,9 +133,9 @@ impl Training {
     }
 
     /// Returns the number of initialised table rows.
-    pub(crate) fn n_drawn_rows(&self) -> usize {
+    pub(crate) fn n_initialised_rows(&self) -> usize {
         let tables = self.model.network(0).tables.iter();
-        tables.map(|table| table.n_drawn()).sum()
+        tables.map(|table| table.n_initialised()).sum()
     }
 }
 

@@ -353,7 +353,7 @@ mod tests {
         let mut moments = [RowMoments::new(&tables[0])];
         let ids = (0..1000).map(|i| i * 14_999).collect();
         step(rule(), &mut tables, &[gradient(ids)], &mut moments, &[]);
-        assert_eq!(tables[0].n_drawn(), 1000);
+        assert_eq!(tables[0].n_initialised(), 1000);
         let grown = resident().saturating_sub(before);
         assert!(grown < 10 << 20, "{grown} bytes of 2880 MB are resident");
     }

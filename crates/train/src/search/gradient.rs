@@ -156,11 +156,11 @@ fn picked(
         let density = 100.0 * masks::density(&mask);
         let name = &spec.name;
         let reason = match plan.by_evidence {
-            true => "as many as are pulled at beyond noise",
+            true => "as many as have a gradient signal above noise",
             false => "as stated",
         };
         let why = format!(
-            "{name} keeps {density:.1} % of the connections, {reason}: the blocks that gradients pull at most"
+            "{name} keeps {density:.1} % of the connections, {reason}: the blocks with the strongest gradient signal"
         );
         (mask, super::unsearched(task, &why))
     };
