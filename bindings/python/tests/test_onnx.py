@@ -275,7 +275,8 @@ def test_rates_of_a_model_by_default_are_in_the_graph(tmp_path: pathlib.Path) ->
     columns = {name: COLUMNS[name] for name in ("user", "item", "price")}
     table = rows(ROWS, 1)
     assert len(table["user"].unique()) > 100
-    model = ncs4cvr.train({**BASE, "columns": columns}, train=table, out=tmp_path / "run").model
+    # "auto" takes rates of 30,000 training rows or more.
+    model = ncs4cvr.train({**BASE, "columns": columns}, train=rows(60_000, 1), out=tmp_path / "run").model
     assert "user.past_ctr" in json.dumps(model.inspect())
     assert check(model, tmp_path / "model.onnx") > 0
     assert list(model.encode(table)) == ["user", "item", "price"]

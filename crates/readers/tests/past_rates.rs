@@ -12,6 +12,7 @@ use ncs_readers::{
 };
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 use synthetic_files::{plan, schema, write};
 use tempfile::tempdir;
 
@@ -237,18 +238,17 @@ fn noise(number: u64) -> f64 {
     (ncs_features::hash::split_mix(&mut state) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-#[test]
-fn auto_keeps_what_predicts_later_rows() {
-    let folder = tempdir().unwrap();
+/// Prepares a log of so many rows whose users differ in their click rate.
+fn by_auto(folder: &Path, rows: u64) -> Prepared {
     let mut text = String::from("user,item,device,click,buy\n");
-    for row in 0..20_000 {
+    for row in 0..rows {
         let pick = |salt: u64, n: f64| (noise(10 * row + salt) * n) as u64;
         let (user, item, device) = (pick(1, 400.0), pick(2, 400.0), pick(3, 9.0));
         let click = u8::from(noise(10 * row + 4) < 0.1 + 0.5 * noise(user + 1_000_003));
         let buy = u8::from(noise(10 * row + 5) < 0.3);
         text += &format!("{user},{item},{device},{click},{buy}\n");
     }
-    fs::write(folder.path().join("log.csv"), text).unwrap();
+    fs::write(folder.join("log.csv"), text).unwrap();
     let names = ["user", "item", "device"];
     let schema = SchemaPlan {
         fields: names
@@ -264,8 +264,14 @@ fn auto_keeps_what_predicts_later_rows() {
         group: None,
         rates: RatesPlan::Auto,
     };
-    let plan = by_row(&plan(folder.path(), "log.csv"));
-    let prepared = prepare(&plan, &schema, &mut |_| GO).unwrap();
+    let plan = by_row(&plan(folder, "log.csv"));
+    prepare(&plan, &schema, &mut |_| GO).unwrap()
+}
+
+#[test]
+fn auto_keeps_what_predicts_later_rows() {
+    let folder = tempdir().unwrap();
+    let prepared = by_auto(folder.path(), 60_000);
     let fields = prepared.schema.fields[3..].iter().map(|f| &*f.name);
     let notes = prepared.report.notes.join("\n");
     assert_eq!(
@@ -275,4 +281,13 @@ fn auto_keeps_what_predicts_later_rows() {
     );
     let left_out = "and are left out: user.past_buy, item.past_click, item.past_buy";
     assert!(notes.contains(left_out), "{notes}");
+}
+
+#[test]
+fn auto_takes_no_rates_of_few_rows() {
+    let folder = tempdir().unwrap();
+    let prepared = by_auto(folder.path(), 20_000);
+    assert_eq!(prepared.schema.fields.len(), 3);
+    let notes = prepared.report.notes.join("\n");
+    assert!(notes.contains("takes them from 30000 on"), "{notes}");
 }

@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// Blocks of rows that no time orders.
 const HASHED_BLOCKS: usize = 32;
 
+/// The fewest training rows for which `RatesPlan::Auto` takes rates: on synthetic logs of fewer, clicks lose by them
+/// (docs/decisions/0065-past-rates-for-clicks-alone.md).
+const FEWEST_ROWS: u64 = 30_000;
+
 /// The fewest and the most blocks of time.
 const TIME_BLOCKS: (f64, f64) = (4.0, 10.0);
 
@@ -226,6 +230,7 @@ impl Passes<'_> {
         if let Some(earlier) = self.base.and_then(|base| base.earlier) {
             histories.continue_from(earlier);
         }
+        let mut n_rows = 0;
         if !histories.is_empty() {
             let encoder = Encoder::new(Arc::new(schema.clone()));
             let mut seen = 0;
@@ -234,9 +239,25 @@ impl Passes<'_> {
                 let blocks = blocks.of(&sifted.block, seen);
                 seen += sifted.batch.n_rows as u64;
                 let rows = rows_of(&sifted.parts, Part::Train);
+                n_rows += rows.len() as u64;
                 histories.observe(&sifted.batch, &rows, &blocks);
                 Ok(())
             })?;
+            // A model that goes on has the rates that it has.
+            if plan.rates == RatesPlan::Auto && self.base.is_none() && n_rows < FEWEST_ROWS {
+                let note = format!(
+                    "past rates: none, for {n_rows} training rows; \"auto\" takes them from {FEWEST_ROWS} on, since clicks \
+                     lose by those of fewer; [[features.rates]] names them for any number"
+                );
+                let notes = vec![note];
+                return Ok((
+                    schema,
+                    Past {
+                        notes,
+                        ..Past::none()
+                    },
+                ));
+            }
         }
         let n_blocks = blocks.n_blocks();
         let (schema, rates, found) = histories.finish(schema, self.base.map(|base| base.schema));
