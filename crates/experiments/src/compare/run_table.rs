@@ -148,8 +148,22 @@ impl<'a> RunTable<'a> {
     /// # Errors
     /// Fails if results of finished runs cannot be read.
     pub(crate) fn next(&mut self, cell: &Cell) -> Result<CellState, Error> {
+        // A run may end between two looks at it. The trials that `selected` found unfinished have then all ended,
+        // and the seeds are still to run: ask again.
+        loop {
+            let selection = self.selected(cell)?;
+            let state = self.state_of(cell, &selection)?;
+            let is_pending = matches!(selection, Selection::Pending);
+            if !(is_pending && matches!(state, CellState::Done)) {
+                return Ok(state);
+            }
+        }
+    }
+
+    /// Returns the state of the runs that a selection asks for: the trials while it is pending, else the seeds.
+    fn state_of(&mut self, cell: &Cell, selection: &Selection) -> Result<CellState, Error> {
         let tuning = &self.plan.file.tuning;
-        let runs: Vec<RunOf> = match self.selected(cell)? {
+        let runs: Vec<RunOf> = match *selection {
             Selection::Blocked => return Ok(CellState::Blocked),
             Selection::Pending => (0..tuning.trials)
                 .flat_map(|trial| tuning.seeds.iter().map(move |&seed| (seed, trial)))
