@@ -166,7 +166,7 @@ pub struct Evaluate {
     pub json: bool,
 }
 
-/// How files are read.
+/// Reading options of files.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReadingOptions {
     /// Format of the files (default: by file name).
@@ -244,7 +244,7 @@ pub struct Synth {
     /// Share of what drives clicks that also drives conversions, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
-    /// Where the tasks conflict in what they do not share.
+    /// Part of the truth in which the tasks conflict where they do not share.
     #[arg(long, value_enum, default_value_t = SynthConflict::Network)]
     pub conflict: SynthConflict,
     /// Clicks per impression.
@@ -274,7 +274,7 @@ pub struct Synth {
     pub format: FileFormat,
 }
 
-/// Where the two tasks of a synthetic log conflict.
+/// Part of the truth in which the two tasks of a synthetic log conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SynthConflict {
     /// In the first-layer weights over the same hidden vectors.
@@ -317,7 +317,7 @@ pub enum TextEncoding {
 /// `ncs schema`
 #[derive(Args, Clone, Debug)]
 pub struct Schema {
-    /// Which file.
+    /// The file.
     #[arg(value_enum, default_value_t = SchemaOf::Run)]
     pub of: SchemaOf,
     /// Print the reference of the run file as a Markdown page instead (docs/run_file.md).

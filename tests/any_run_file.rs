@@ -307,8 +307,11 @@ fn parse(text: &str, sets: &[String]) -> Option<RunFile> {
     match RunFile::parse("run.toml", text, folder(), sets, &list_columns) {
         Ok(file) => Some(file),
         Err(error) => {
-            let said = error.to_string();
-            assert!(!said.is_empty() && !said.contains("panicked"), "{said}");
+            let printed = error.to_string();
+            assert!(
+                !printed.is_empty() && !printed.contains("panicked"),
+                "{printed}"
+            );
             None
         }
     }

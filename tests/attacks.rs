@@ -41,7 +41,7 @@ fn ncs(folder: &Path, limits: &str, arguments: &[&str]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -51,14 +51,14 @@ fn done(output: &Output) {
         output.status.success(),
         "{}: {}",
         output.status,
-        said(output)
+        output_of(output)
     );
 }
 
 /// Asserts exit code 1 and a one-line message, without a panic or a backtrace.
 #[track_caller]
 fn refused(output: &Output) -> String {
-    let text = said(output);
+    let text = output_of(output);
     assert_eq!(output.status.code(), Some(1), "{}: {text}", output.status);
     let is_message = text.lines().count() == 1 && text.len() < 1000;
     assert!(is_message && !text.contains("panicked"), "{text}");

@@ -59,13 +59,13 @@ fn a_calibrated_model_says_rates_and_ranks_as_before() {
         assert!(figure(&calibrated, "log_loss") < figure(&plain, "log_loss"));
         let moved = figure(&calibrated, "auc") - figure(&plain, "auc");
         assert!(moved.abs() < 0.005, "{kind}: the AUC moves by {moved}");
-        let said = done(folder, &["inspect", kind]);
+        let printed = done(folder, &["inspect", kind]);
         let name = match kind {
             "platt" => "calibrators: ctr Platt (",
             _ => "calibrators: ctr isotonic (",
         };
-        assert!(said.contains(name), "{said}");
-        assert!(said.contains("self-test: 32 rows"), "{said}");
+        assert!(printed.contains(name), "{printed}");
+        assert!(printed.contains("self-test: 32 rows"), "{printed}");
         let report = std::fs::read_to_string(folder.join(kind).join("report.html")).unwrap();
         assert!(report.contains("calibrated on the validation rows"));
     }

@@ -286,14 +286,15 @@ fn both(folder: &TempDir) -> bool {
     let path = folder.path();
     let check = ncs(path, &["check", "run.toml"]);
     let train = ncs(path, &["train", "run.toml", "--out", "out"]);
-    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed =
+        |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let (checked, trained) = (check.status.success(), train.status.success());
     assert_eq!(
         checked,
         trained,
         "check: {}train: {}",
-        said(&check),
-        said(&train)
+        output_of(&check),
+        output_of(&train)
     );
     checked
 }
@@ -504,19 +505,19 @@ fn folders_that_are_not_read_are_told() {
         folder.path(),
         &["train", "run.toml", "--out", "out", "--set", train],
     );
-    let said = String::from_utf8_lossy(&trained.stderr).into_owned()
+    let printed = String::from_utf8_lossy(&trained.stderr).into_owned()
         + &String::from_utf8_lossy(&trained.stdout);
     assert!(
-        said.contains("old: the files of this folder in a folder are not read"),
-        "{said}"
+        printed.contains("old: the files of this folder in a folder are not read"),
+        "{printed}"
     );
     let scored = ncs(
         folder.path(),
         &["score", "out", "--data", "logs", "--out", "s.csv"],
     );
-    let said = String::from_utf8_lossy(&scored.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&scored.stderr).into_owned();
     assert!(
-        said.contains("old: the files of this folder in a folder are not read"),
-        "{said}"
+        printed.contains("old: the files of this folder in a folder are not read"),
+        "{printed}"
     );
 }

@@ -15,8 +15,8 @@ fn ncs(arguments: &[&str]) -> Output {
 #[track_caller]
 fn check(arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
     let output = ncs(arguments);
-    let said = |stream: &[u8]| String::from_utf8(stream.to_vec()).unwrap();
-    let (found_out, found_err) = (said(&output.stdout), said(&output.stderr));
+    let printed = |stream: &[u8]| String::from_utf8(stream.to_vec()).unwrap();
+    let (found_out, found_err) = (output_of(&output.stdout), output_of(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{found_out}{found_err}");
     assert!(
         found_out.starts_with(stdout) && found_out.is_empty() == stdout.is_empty(),
@@ -73,6 +73,9 @@ fn a_result_that_cannot_be_written_is_1() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ncs"));
     let output = command.arg("schema").stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("cannot write the result: "), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        printed.starts_with("cannot write the result: "),
+        "{printed}"
+    );
 }

@@ -103,7 +103,7 @@ fn small(seeds: &str) -> String {
 fn the_smoke_comparison_runs_and_every_number_is_traced() {
     let folder = tempfile::tempdir().unwrap();
     let file = project().join("examples/compare/smoke.toml");
-    let said = done(
+    let printed = done(
         folder.path(),
         &["compare", file.to_str().unwrap(), "--out", "out"],
     );
@@ -111,8 +111,8 @@ fn the_smoke_comparison_runs_and_every_number_is_traced() {
     let found = comparison(&out);
     assert_eq!(found.data.len(), 2);
     assert!(
-        said.contains("share_0") && said.contains("shared_bottom"),
-        "{said}"
+        printed.contains("share_0") && printed.contains("shared_bottom"),
+        "{printed}"
     );
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     let mut n = 0;
@@ -254,16 +254,16 @@ fn processes_share_a_folder_and_go_on_after_a_stop() {
             .success()
     );
     let output = stopped.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(143), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(143), "{printed}");
     assert!(
-        said.contains("run the same command again to resume"),
-        "{said}"
+        printed.contains("run the same command again to resume"),
+        "{printed}"
     );
     let both = [start(), start()].map(|child| child.wait_with_output().unwrap());
     for output in both {
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{printed}");
     }
     let shared = comparison(&folder.path().join("shared"));
     assert_eq!(shared.data, alone.data);
@@ -397,10 +397,10 @@ fn a_run_that_fails_is_told_and_the_rest_goes_on() {
     fs::write(folder.path().join("compare.toml"), text).unwrap();
     let output = ncs(folder.path(), &["compare", "compare.toml", "--out", "out"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("log, mad, seed 1:") && said.contains("the loss of task"),
-        "{said}"
+        printed.contains("log, mad, seed 1:") && printed.contains("the loss of task"),
+        "{printed}"
     );
     let found = comparison(&folder.path().join("out"));
     let n_seeds: Vec<usize> = found.input.data[0]

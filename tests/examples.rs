@@ -192,12 +192,12 @@ fn untouched_run_files_set_nothing() {
     let keys = |table: &toml::Table| table.keys().cloned().collect::<Vec<String>>();
     for path in untouched() {
         let name = path.display().to_string();
-        let said: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-        for key in keys(&said) {
+        let printed: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        for key in keys(&printed) {
             let known = ["seed", "data", "columns", "tasks", "evaluation"];
             assert!(known.contains(&&*key), "{name}: {key}");
         }
-        for (column, kind) in said["columns"].as_table().unwrap() {
+        for (column, kind) in printed["columns"].as_table().unwrap() {
             // Added by ncs init: a number that is also used as a category.
             let is_value = kind.as_table().is_some_and(|table| {
                 table["kind"].as_str() == Some("categorical")
@@ -210,15 +210,15 @@ fn untouched_run_files_set_nothing() {
             });
             assert!(kind.is_str() || is_value, "{name}: {column}");
         }
-        for (task, said) in said["tasks"].as_table().unwrap() {
-            for key in keys(said.as_table().unwrap()) {
+        for (task, printed) in printed["tasks"].as_table().unwrap() {
+            for key in keys(printed.as_table().unwrap()) {
                 assert!(
                     ["label", "where", "truth"].contains(&&*key),
                     "{name}: {task}.{key}"
                 );
             }
         }
-        if let Some(evaluation) = said.get("evaluation") {
+        if let Some(evaluation) = printed.get("evaluation") {
             assert_eq!(keys(evaluation.as_table().unwrap()), ["group"], "{name}");
         }
     }

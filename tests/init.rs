@@ -218,21 +218,21 @@ fn a_csv_log_gets_a_run_file_that_trains() {
     fs::create_dir(path.join("logs")).unwrap();
     fs::write(path.join("logs/day.csv"), csv()).unwrap();
     let out = ["--out", "runs/first.toml"];
-    let said = done(
+    let printed = done(
         path,
         &[&["init", "logs/day.csv"][..], &LABELS, &out].concat(),
     );
     assert!(
-        said.contains("runs/first.toml: 9 features, by 3,000 rows"),
-        "{said}"
+        printed.contains("runs/first.toml: 9 features, by 3,000 rows"),
+        "{printed}"
     );
     assert!(
-        said.contains("read_seconds: LEAK? known only where click is 1"),
-        "{said}"
+        printed.contains("read_seconds: LEAK? known only where click is 1"),
+        "{printed}"
     );
     assert!(
-        said.contains("ncs train runs/first.toml --out DIR"),
-        "{said}"
+        printed.contains("ncs train runs/first.toml --out DIR"),
+        "{printed}"
     );
     let text = fs::read_to_string(path.join("runs/first.toml")).unwrap();
     check(

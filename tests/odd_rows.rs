@@ -94,11 +94,11 @@ fn json(path: &Path) -> Value {
 
 /// Returns the standard error of `ncs`, which must succeed.
 #[track_caller]
-fn said(folder: &Path, arguments: &[&str]) -> String {
+fn output_of(folder: &Path, arguments: &[&str]) -> String {
     let output = ncs(folder, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
-    said
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {printed}");
+    printed
 }
 
 #[track_caller]
@@ -145,7 +145,7 @@ fn a_number_far_off_scores_as_the_end_of_the_range_and_is_told() {
         "1e20 in far.csv: row 6",
     ];
     holds(
-        &said(
+        &output_of(
             folder,
             &["score", "out", "--data", "far.csv", "--out", "s.csv"],
         ),
@@ -177,8 +177,11 @@ fn fill_values_in_every_part_leave_training_and_figures_sound() {
     let checked = done(folder, &["check", "run.toml"]);
     let told = "train, column \"price\": 50 of 2,000 numbers were clipped to the range of the training rows, 0 to 98";
     holds(&checked, &[told, "1e20 in ", "train.csv: row 8"]);
-    let said = said(folder, &["train", "run.toml", "--out", "out"]);
-    holds(&said, &[told, "test, column \"price\": 10 of 400 numbers"]);
+    let printed = output_of(folder, &["train", "run.toml", "--out", "out"]);
+    holds(
+        &printed,
+        &[told, "test, column \"price\": 10 of 400 numbers"],
+    );
     let metrics = json(&folder.join("out/metrics.json"));
     // The price alone is highly informative.
     assert!(
@@ -251,7 +254,10 @@ fn values_never_seen_are_told_by_column_and_part() {
         "\"YES\" (13",
     ];
     holds(&done(folder, &["check", "run.toml"]), &told);
-    holds(&said(folder, &["train", "run.toml", "--out", "out"]), &told);
+    holds(
+        &output_of(folder, &["train", "run.toml", "--out", "out"]),
+        &told,
+    );
     let metrics = json(&folder.join("out/metrics.json"));
     let vip = |part: &str| metrics["columns"][part][0].clone();
     assert_eq!(
@@ -273,13 +279,13 @@ fn values_never_seen_are_told_by_column_and_part() {
         &told,
     );
     holds(
-        &said(
+        &output_of(
             folder,
             &["score", "out", "--data", "test.csv", "--out", "s.csv"],
         ),
         &told,
     );
-    let silent = said(
+    let silent = output_of(
         folder,
         &["score", "out", "--data", "valid.csv", "--out", "s.csv"],
     );
@@ -328,11 +334,15 @@ fn a_network_that_has_died_is_told() {
     write(folder, "valid.csv", 2_000..2_400, alike);
     write(folder, "test.csv", 2_400..2_800, alike);
     let output = ncs(folder, &["train", "run.toml", "--out", "out"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
     let doubt = "task \"ctr\": every row has the same score, ";
-    holds(&said, &["warning: train, step ", doubt]);
-    assert_eq!(said.matches(doubt).count(), 1, "once is enough: {said}");
+    holds(&printed, &["warning: train, step ", doubt]);
+    assert_eq!(
+        printed.matches(doubt).count(),
+        1,
+        "once is enough: {printed}"
+    );
     let report = String::from_utf8_lossy(&output.stdout);
     holds(&report, &[&format!("warning: On the test rows, {doubt}")]);
     let metrics = json(&folder.join("out/metrics.json"));

@@ -156,12 +156,12 @@ fn a_resumed_run_says_from_where_and_draws_no_point_twice() {
     bench.train("cut", 0, Duration::MAX);
     assert_eq!(points(&bench.path("cut")), whole);
     let log = fs::read_to_string(bench.path("cut/log.txt")).unwrap();
-    let said = log
+    let printed = log
         .lines()
         .filter(|line| line.contains("resumed from the checkpoint of 20"));
-    let said: Vec<&str> = said.collect();
-    assert!(!said.is_empty(), "{log}");
-    for line in said {
+    let printed: Vec<&str> = printed.collect();
+    assert!(!printed.is_empty(), "{log}");
+    for line in printed {
         assert!(
             line.contains("Z: step ") && line.contains(", epoch "),
             "{line}"
@@ -199,10 +199,10 @@ fn rows_lie_beside_the_run_and_a_finished_run_costs_nothing_more() {
         assert!(output.status.success(), "{stderr}");
         stderr
     };
-    let said = train();
+    let printed = train();
     assert!(
-        said.contains("rows: 5,000 kept as ids in run/rows"),
-        "{said}"
+        printed.contains("rows: 5,000 kept as ids in run/rows"),
+        "{printed}"
     );
     assert!(!path.join("home").exists());
     assert!(done(path, &["cache", "list", "--folder", "run"]).contains("1 data set, "));
@@ -220,9 +220,9 @@ fn rows_lie_beside_the_run_and_a_finished_run_costs_nothing_more() {
     }
 
     let cost = fs::read(path.join("run/cost.json")).unwrap();
-    let said = train();
-    assert!(said.contains("rows: found in the id cache"), "{said}");
-    assert!(said.contains("train: finished before"), "{said}");
+    let printed = train();
+    assert!(printed.contains("rows: found in the id cache"), "{printed}");
+    assert!(printed.contains("train: finished before"), "{printed}");
     assert_eq!(fs::read(path.join("run/cost.json")).unwrap(), cost);
     assert_eq!(
         fs::read_to_string(path.join("run/report.html")).unwrap(),

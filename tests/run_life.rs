@@ -52,21 +52,21 @@ fn train(folder: &Path, out: &str, more: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+fn output_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
 fn done(mut command: Command) {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_of(&output));
 }
 
 /// Asserts exit code 1 and a reason, without a panic.
 #[track_caller]
 fn refused(mut command: Command) -> String {
     let output = command.output().unwrap();
-    let text = said(&output);
+    let text = output_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(!text.is_empty() && !text.contains("panicked"), "{text}");
     text
@@ -292,7 +292,7 @@ fn too_many_open_files_are_told_as_that() {
     let output = tight.output().unwrap();
     // The system determines if 4 are enough; if they are not, the message must name the limit.
     if !output.status.success() {
-        let text = said(&output);
+        let text = output_of(&output);
         assert!(
             text.contains("ulimit -n") && !text.contains("no model here"),
             "{text}"

@@ -404,10 +404,10 @@ fn a_killed_program_ends_with_the_same_bytes() {
             .unwrap();
         assert!(sent.success());
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), code, "{said}");
-        let in_order = said.contains("run the same command again to go on");
-        assert_eq!(in_order, code.is_some(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), code, "{printed}");
+        let in_order = printed.contains("run the same command again to go on");
+        assert_eq!(in_order, code.is_some(), "{printed}");
         assert!(
             !out.join("metrics.json").exists(),
             "it was cut before its end"
@@ -519,7 +519,7 @@ fn labels_that_teach_nothing_are_refused_with_their_line() {
     };
     check(
         "0",
-        "run.toml:8: the train rows cannot teach task \"ctr\": all ",
+        "run.toml:8: the train rows cannot train task \"ctr\": all ",
     );
     check("2", "log.csv");
     check("2", "the label of task \"ctr\" is 2; it must be 0 or 1");

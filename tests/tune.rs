@@ -54,8 +54,8 @@ fn a_tuning_resumes_and_its_run_file_trains() {
             "log",
         ],
     );
-    let said = tune(folder, "tuned");
-    assert!(said.contains("as the run file is"), "{said}");
+    let printed = tune(folder, "tuned");
+    assert!(printed.contains("as the run file is"), "{printed}");
     let record = folder.join("tuned/trials.json");
     let trials = json(&record)["trials"].as_array().unwrap().clone();
     let untouched = |rung: u64| {

@@ -38,9 +38,9 @@ def rank(context, candidates, *, user, request_id, top_k=None):
     # 4xx is a mistake of the request, and says which.
     if answer.status_code != 200:
         raise RuntimeError(f"{answer.status_code}: {answer.json()['error']}")
-    said = answer.json()
-    places = said.get("best", list(range(len(said["scores"]["ctr"]))))
-    return places, said["scores"], said["model"]
+    reply = answer.json()
+    places = reply.get("best", list(range(len(reply["scores"]["ctr"]))))
+    return places, reply["scores"], reply["model"]
 
 
 # The columns are those of the run file that the model was trained with.

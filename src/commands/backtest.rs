@@ -13,9 +13,10 @@ use ncs_eval::backtest_text;
 /// The run file, its data, its days or the folder; or it was asked to stop.
 pub fn run(arguments: &Backtest, progress: Progress) -> Outcome {
     let found = backtest::run(&plan(arguments), progress, interrupt::flag()?)?;
-    match arguments.json {
-        true => print_json(&found)?,
-        false => print(&backtest_text(&found))?,
+    if arguments.json {
+        print_json(&found)?
+    } else {
+        print(&backtest_text(&found))?
     }
     let report = arguments.out.join("backtest.html");
     progress.log(&format!("report: {}", report.display()));

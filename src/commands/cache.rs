@@ -60,7 +60,7 @@ fn table(entries: &[CacheEntry]) -> String {
     }
 }
 
-/// What is left after clearing: runs are writing it.
+/// Remaining files after clearing: runs are writing them.
 fn in_use(left: &[CacheEntry]) -> String {
     match left.len() {
         0 => String::new(),

@@ -31,13 +31,13 @@ pub fn run(arguments: &Compare, progress: Progress) -> Outcome {
     }
 }
 
-/// What the comparison says of each data set, in sentences.
+/// Summary of the comparison for each data set, in sentences.
 fn verdicts(comparison: &Comparison) -> String {
     let of_data = |data: &ncs_eval::comparison::DataResult| {
         let sentences: String = data
             .sentences
             .iter()
-            .map(|said| format!("- {said}\n"))
+            .map(|sentence| format!("- {sentence}\n"))
             .collect();
         format!("{}\n{sentences}\n", data.name)
     };

@@ -15,7 +15,7 @@ use crate::arguments::init::Init;
 /// Writes a run file for the data: the columns by kind, leak suspects left out, a split, the tasks.
 ///
 /// # Errors
-/// The data cannot be read, a column is absent, a label is no label, or the file exists.
+/// The data cannot be read, a column is absent, a label is not a label, or the file exists.
 pub fn run(arguments: &Init, progress: Progress) -> Outcome {
     print(&write(arguments, progress)?)
 }
@@ -85,7 +85,7 @@ fn tasks(arguments: &Init) -> Result<Vec<TaskDraft>, Error> {
     Ok(tasks)
 }
 
-/// How files are read, as keys of `[data]`.
+/// Reading options, as keys of `[data]`.
 fn reading_keys(arguments: &Init) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let format = arguments.format.map(|format| match format {

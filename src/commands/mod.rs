@@ -69,8 +69,8 @@ fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunF
 }
 
 /// The format that a flag names.
-fn file_format(said: FileFormat) -> Format {
-    match said {
+fn file_format(argument: FileFormat) -> Format {
+    match argument {
         FileFormat::Parquet => Format::Parquet,
         FileFormat::Csv => Format::Csv,
         FileFormat::JsonLines => Format::JsonLines,
@@ -80,8 +80,8 @@ fn file_format(said: FileFormat) -> Format {
 }
 
 /// The encoding that a flag names.
-fn encoding(said: TextEncoding) -> Encoding {
-    match said {
+fn encoding(argument: TextEncoding) -> Encoding {
+    match argument {
         TextEncoding::Utf8 => Encoding::Utf8,
         TextEncoding::Latin1 => Encoding::Latin1,
         TextEncoding::Windows1252 => Encoding::Windows1252,

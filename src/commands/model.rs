@@ -1,4 +1,4 @@
-//! What the verbs that run a trained model have in common: the rows it is run on, as the arguments say them.
+//! Rows that a trained model is run on, as given by the arguments: shared by all commands that run a model.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub(super) fn files(rows: &Rows) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found.into_iter().map(plain).collect())
 }
 
-/// How the arguments say that files are read.
+/// Reading options of the arguments.
 pub(super) fn reading(rows: &Rows) -> Reading {
     Reading {
         format: rows.reading.format.map(file_format),

@@ -26,9 +26,10 @@ pub fn run(arguments: &Promote, progress: Progress) -> Outcome {
             "{live}: the candidate serves already; nothing changes\n"
         ));
     };
-    match arguments.json {
-        true => print_json(&promotion)?,
-        false => print(&in_words(&promotion, arguments))?,
+    if arguments.json {
+        print_json(&promotion)?
+    } else {
+        print(&in_words(&promotion, arguments))?
     }
     match (promotion.action, promotion.gate) {
         (Action::Refused, Some(gate)) => Err(Refused {

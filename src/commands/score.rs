@@ -67,7 +67,7 @@ fn refuse_other_number(written: u64, read: u64) -> Result<(), Error> {
     )
 }
 
-/// What differs from the rows that the model was trained on.
+/// Differences from the rows that the model was trained on.
 fn say_columns(progress: Progress, columns: &PartColumns) {
     let table = columns_text(std::slice::from_ref(columns));
     if !table.is_empty() {

@@ -104,7 +104,7 @@ impl Serving {
         }
     }
 
-    /// Where it answers.
+    /// Listening addresses.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }

@@ -48,7 +48,7 @@ class Server:
         addresses = re.fullmatch(r"ready http=(\S+) grpc=(\S+) admin=(\S+)\n", line)
         if addresses is None:
             self.process.kill()
-            raise RuntimeError(f"ncs serve said {line!r}\n{self.text()}")
+            raise RuntimeError(f"ncs serve printed {line!r}\n{self.text()}")
         self.http, self.grpc, self.admin = addresses.groups()
 
     def text(self):

@@ -287,14 +287,14 @@ class InferOverHttp(Protocol, unittest.TestCase):
     def test_compressed_requests_and_answers(self):
         for request in ["gzip", "deflate", None]:
             for response in ["gzip", "deflate", None]:
-                said = {
+                arguments = {
                     "request_compression_algorithm": request,
                     "response_compression_algorithm": response,
                 }
-                self.check(self.infer(**said))
+                self.check(self.infer(**arguments))
                 # Large enough to be worth it, also where small answers are sent as they are.
                 outputs = [self.over.output(name, binary=False) for name in OUTPUTS]
-                self.check(self.infer(outputs=outputs, **said))
+                self.check(self.infer(outputs=outputs, **arguments))
 
     def test_a_body_that_is_not_what_its_encoding_says(self):
         answer = requests.post(

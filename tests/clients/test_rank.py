@@ -29,12 +29,12 @@ class Rank(unittest.TestCase):
 
     def check(self, answer, version="2", question=None):
         self.assertEqual(answer.status_code, 200, answer.text)
-        said = answer.json()
-        self.assertEqual(said["model"]["name"], MODEL)
-        self.assertEqual(said["model"]["version"], int(version))
+        reply = answer.json()
+        self.assertEqual(reply["model"]["name"], MODEL)
+        self.assertEqual(reply["model"]["version"], int(version))
         expected = (question or self.question).expected[version]
         for place, name in enumerate(OUTPUTS):
-            np.testing.assert_allclose(said["scores"][name], expected[:, place], rtol=0, atol=1e-6)
+            np.testing.assert_allclose(reply["scores"][name], expected[:, place], rtol=0, atol=1e-6)
 
     def refused(self, body, status, *parts, **arguments):
         answer = self.ask(body, **arguments)
@@ -73,10 +73,10 @@ class Rank(unittest.TestCase):
         expected = self.question.expected["2"]
         for by, place in [(None, 2), ("ctr", 0)]:
             top = {"top_k": 3} | ({"top_by": by} if by else {})
-            said = self.ask(self.question.body() | top).json()
+            reply = self.ask(self.question.body() | top).json()
             best = np.argsort(-expected[:, place], kind="stable")[:3]
-            self.assertEqual(said["best"], best.tolist())
-            np.testing.assert_allclose(said["scores"]["ctr"], expected[best, 0], atol=1e-6)
+            self.assertEqual(reply["best"], best.tolist())
+            np.testing.assert_allclose(reply["scores"]["ctr"], expected[best, 0], atol=1e-6)
 
     def test_the_id_comes_back(self):
         self.assertEqual(self.ask(self.question.body() | {"id": "a"}).json()["id"], "a")

@@ -1,4 +1,4 @@
-//! What a wrong run file is told: file, line, what was found, and the nearest known name.
+//! Messages for invalid run files: file, line, what was found, and the nearest known name.
 
 mod losses;
 mod rates;
@@ -399,13 +399,13 @@ fn settings_that_do_not_go_together() {
     check(
         "valid = \"valid.parquet\"",
         "split = { by = \"time\", column = \"seen_at\", valid_from = \"soon\" }",
-        "run.toml:5: \"soon\" is no time; write a date such as 2024-02-01, a date and time such as \
+        "run.toml:5: \"soon\" is not a time; write a date such as 2024-02-01, a date and time such as \
          2024-02-01T12:30:00Z, or a number in the column's unit",
     );
     check(
         "valid = \"valid.parquet\"",
         "split = { by = \"time\", column = \"seen_at\", valid_from = 2023-05-25, format = \"%Q\" }",
-        "run.toml:5: \"%Q\" is no form of a time; write it in the letters of strftime, such as \
+        "run.toml:5: \"%Q\" is not a time format; write it as for strftime, such as \
          \"%m/%d/%Y %H:%M:%S\"",
     );
     check(

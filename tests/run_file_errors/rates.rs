@@ -37,7 +37,7 @@ fn rates_of_anything_else_are_refused_with_the_place() {
     };
     check(
         "of = [\"user\"]",
-        "\"user\" is no feature; known: user_id, article_id, history, age",
+        "\"user\" is not a feature; known: user_id, article_id, history, age",
     );
     check(
         "of = [\"age\"]",
@@ -53,7 +53,7 @@ fn rates_of_anything_else_are_refused_with_the_place() {
     );
     check(
         "of = [\"user_id\"]\ntasks = [\"ctrr\"]",
-        "\"ctrr\" is no task",
+        "\"ctrr\" is not a task",
     );
     let text = format!("{RUN}\n[[features.rates]]\nof = [\"user_id\"]\ntasks = [\"watch\"]\n");
     let text = text.replace(

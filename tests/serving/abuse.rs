@@ -438,12 +438,12 @@ fn settings_that_cannot_be_are_refused() {
     let folder = trained::folder(NetworkKind::SharedBottom);
     let check = |arguments: &[&str], part: &str| {
         let output = trained::ncs(folder.path(), &[&["serve", "run"], arguments].concat());
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
             [Some(1), Some(2)].contains(&output.status.code()),
             "{arguments:?}"
         );
-        assert!(said.contains(part), "{arguments:?}: {said}");
+        assert!(printed.contains(part), "{arguments:?}: {printed}");
     };
     check(&["--receive-timeout", "0"], "from 0.001");
     check(&["--watch", "0"], "from 0.001");

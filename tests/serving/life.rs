@@ -1,4 +1,4 @@
-//! How a server begins and how it ends.
+//! Start and shutdown of a server.
 
 use std::fs;
 use std::net::TcpListener;

@@ -50,11 +50,11 @@ const WRONG_RANKS: [(&str, &str, &str); 74] = [
     ("\"user\": \"u\",", "\"model\": 3,", "\"model\": invalid type"),
     ("\"user\": \"u\",", "\"model\": \"other\",", "another model than the path"),
     ("\"user\": \"u\",", "\"version\": 2,", "version 2 is not loaded"),
-    ("\"user\": \"u\",", "\"version\": -1,", "\"-1\" is no number"),
+    ("\"user\": \"u\",", "\"version\": -1,", "\"-1\" is not a number"),
     ("\"user\": \"u\",", "\"version\": 1.0,", "\"version\": "),
-    ("\"user\": \"u\",", "\"version\": \"new\",", "\"new\" is no number"),
-    ("\"user\": \"u\",", "\"version\": 99999999999999999999,", "\"99999999999999999999\" is no number"),
-    ("\"user\": \"u\",", "\"label\": \"canary\",", "\"canary\" is no label"),
+    ("\"user\": \"u\",", "\"version\": \"new\",", "\"new\" is not a number"),
+    ("\"user\": \"u\",", "\"version\": 99999999999999999999,", "\"99999999999999999999\" is not a number"),
+    ("\"user\": \"u\",", "\"label\": \"canary\",", "\"canary\" is not a label"),
     ("\"user\": \"u\",", "\"label\": \"stabel\",", "did you mean \"stable\"?"),
     ("\"user\": \"u\",", "\"label\": 1,", "\"label\": invalid type"),
     ("\"user\": \"u\",", "\"version\": 1, \"label\": \"stable\",", "say one"),
@@ -68,7 +68,7 @@ const WRONG_RANKS: [(&str, &str, &str); 74] = [
     // The context.
     ("\"context\": {", "\"context\": [{", "\"context\": "),
     ("\"user\": 1,", "\"user\": 1, \"user\": 2,", "column \"user\" comes twice"),
-    ("\"user\": 1,", "\"usr\": 1,", "column \"usr\" is no feature of this model; did you mean \"user\"?"),
+    ("\"user\": 1,", "\"usr\": 1,", "column \"usr\" is not a feature of this model; did you mean \"user\"?"),
     ("\"user\": 1,", "", "column missing: \"user\""),
     ("\"user\": 1, \"hour\": 9,", "", "columns missing: \"user\", \"hour\""),
     ("\"user\": 1,", "\"user\": {\"a\": 1},", "column \"user\": invalid type: map"),
@@ -76,7 +76,7 @@ const WRONG_RANKS: [(&str, &str, &str); 74] = [
     ("\"user\": 1,", "\"user\": [[1]],", "a list in a list"),
     ("\"user\": 1,", "\"user\": 1, \"click\": 1,", "it is a label, which a request cannot know"),
     ("\"user\": 1,", "\"user\": 1, \"item\": 1,", "column \"item\" comes twice, in context and in candidates"),
-    ("\"user\": 1,", "\"user\": 1, \"\": 1,", "column \"\" is no feature"),
+    ("\"user\": 1,", "\"user\": 1, \"\": 1,", "column \"\" is not a feature"),
     // The candidates.
     ("\"candidates\"", "\"candidate\"", "did you mean \"candidates\"?"),
     ("\"candidates\": {", "\"candidates\": [{", "\"candidates\": "),
@@ -125,7 +125,7 @@ const WRONG_INFERS: [(&str, &str, &str); 62] = [
     ("\"parameters\": {}", "\"parameters\": 1", "invalid type"),
     ("\"parameters\": {}", "\"parameters\": {\"timeout\": \"x\"}", "invalid type"),
     ("\"parameters\": {}", "\"parameters\": {\"timeout\": -1}", "invalid value"),
-    ("\"parameters\": {}", "\"parameters\": {\"label\": \"canary\"}", "\"canary\" is no label"),
+    ("\"parameters\": {}", "\"parameters\": {\"label\": \"canary\"}", "\"canary\" is not a label"),
     ("\"parameters\": {}", "\"parameters\": {\"label\": 1}", "invalid type"),
     ("\"inputs\"", "\"input\"", "missing field `inputs`"),
     ("\"inputs\": [", "\"inputs\": {", "expected"),
@@ -133,7 +133,7 @@ const WRONG_INFERS: [(&str, &str, &str); 62] = [
     ("\"name\": \"user\"", "\"name\": 1", "invalid type"),
     ("\"name\": \"user\"", "\"name\": \"usr\"", "did you mean \"user\"?"),
     ("\"name\": \"user\"", "\"name\": \"item\"", "input \"item\": it comes twice"),
-    ("\"name\": \"user\"", "\"name\": \"\"", "is no feature"),
+    ("\"name\": \"user\"", "\"name\": \"\"", "is not a feature"),
     ("\"name\": \"user\"", "\"name\": \"click\"", "it is a label"),
     ("\"shape\": [1], \"datatype\": \"INT64\", \"data\": [1]}", "\"datatype\": \"INT64\", \"data\": [1]}", "missing field `shape`"),
     ("\"shape\": [2], \"datatype\": \"INT32\"", "\"shape\": [], \"datatype\": \"INT32\"", "input \"item\": shape []"),
@@ -174,7 +174,7 @@ const WRONG_INFERS: [(&str, &str, &str); 62] = [
     ("\"data\": [1, 2]}", "\"data\": [1, 3]}", "a length is outside 0 to 2"),
     ("\"data\": [1, 2]}", "\"data\": [-1, 2]}", "a length is outside 0 to 2"),
     ("\"name\": \"tags:lengths\"", "\"name\": \"tag:lengths\"", "no input with lists of that name"),
-    ("\"name\": \"tags:lengths\"", "\"name\": \"item:lengths\"", "its shape is no list"),
+    ("\"name\": \"tags:lengths\"", "\"name\": \"item:lengths\"", "its shape is not a list"),
     ("\"name\": \"tags\"", "\"name\": \"tgas\"", "no input with lists of that name"),
     ("{\"name\": \"cvr\"}", "{\"name\": \"cvrr\"}", "no output \"cvrr\"; did you mean"),
     ("{\"name\": \"cvr\"}", "{\"name\": 1}", "invalid type"),
@@ -257,9 +257,9 @@ const ODD: [Odd; 69] = [
     ("POST", "/v2/repository/index", "", "[]", 400, "expected a JSON object"),
     ("POST", "/v2/repository/index", "", "{", 400, "EOF"),
     ("POST", "/v2/models/feed/infer", "inference-header-content-length: 5", "{}", 400, "says 5 bytes of JSON, and the body has 2"),
-    ("POST", "/v2/models/feed/infer", "inference-header-content-length: x", "{}", 400, "is no number of bytes"),
-    ("POST", "/v2/models/feed/infer", "inference-header-content-length: -1", "{}", 400, "is no number of bytes"),
-    ("POST", "/v2/rank", "x-request-timeout-ms: soon", "{}", 400, "is no number of milliseconds"),
+    ("POST", "/v2/models/feed/infer", "inference-header-content-length: x", "{}", 400, "is not a number of bytes"),
+    ("POST", "/v2/models/feed/infer", "inference-header-content-length: -1", "{}", 400, "is not a number of bytes"),
+    ("POST", "/v2/rank", "x-request-timeout-ms: soon", "{}", 400, "is not a number of milliseconds"),
     ("POST", "/v2/rank", "x-request-timeout-ms: 0", "{}", 504, "no answer within 0 ms"),
     ("POST", "/v2/rank", "content-encoding: br", "{}", 415, "br"),
     ("POST", "/v2/rank", "content-encoding: gzip", "{}", 400, "gzip"),
@@ -274,8 +274,8 @@ fn server() -> (tempfile::TempDir, Server) {
 
 /// What is not as it should be in a refusal.
 fn fault(reply: &Reply, status: impl Fn(u16) -> bool, expected: &str) -> Option<String> {
-    let said = reply.json();
-    let error = said["error"].as_str().unwrap_or("an answer");
+    let printed = reply.json();
+    let error = printed["error"].as_str().unwrap_or("an answer");
     let is_json = reply.head.contains("application/json");
     let is_right = status(reply.status) && error.contains(expected) && is_json;
     (!is_right || error.len() > 1000).then(|| format!("{} {error}; not: {expected}", reply.status))

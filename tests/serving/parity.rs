@@ -55,11 +55,11 @@ fn rows_score_the_same_whichever_way_they_go() {
     same(&by_evaluation, &by_grpc, "gRPC");
     server.signal("TERM");
     assert_eq!(server.wait(std::time::Duration::from_secs(60)), Some(0));
-    let said = done(folder.path(), &["replay", "scores", "run", "--json"]);
-    let said: Value = serde_json::from_str(&said).unwrap();
-    println!("replay: {said}");
-    assert_eq!(said["rows"], json!(2 * by_evaluation["ctr"].len()));
-    assert_eq!(said["rows_beyond"], json!(0));
+    let printed = done(folder.path(), &["replay", "scores", "run", "--json"]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    println!("replay: {printed}");
+    assert_eq!(printed["rows"], json!(2 * by_evaluation["ctr"].len()));
+    assert_eq!(printed["rows_beyond"], json!(0));
 }
 
 /// Trains, with counts and rates of the past, on a small part of a log with the large part as test rows, whose scores the evaluation keeps.
@@ -163,10 +163,10 @@ fn by_http(server: &Server, sessions: &[Vec<Row>]) -> Scores {
         let body = json!({ "context": Map::from_iter(context), "candidates": candidates });
         let path = "/v2/models/feed/rank";
         let reply = connection.ask("POST", path, &[], body.to_string().as_bytes());
-        for (output, said) in reply.good()["scores"].as_object().unwrap() {
-            let said = said.as_array().unwrap().iter();
-            let said = said.map(|score| score.as_f64().unwrap() as f32);
-            scores.entry(output.clone()).or_default().extend(said);
+        for (output, printed) in reply.good()["scores"].as_object().unwrap() {
+            let printed = printed.as_array().unwrap().iter();
+            let printed = printed.map(|score| score.as_f64().unwrap() as f32);
+            scores.entry(output.clone()).or_default().extend(printed);
         }
     }
     scores
@@ -227,8 +227,11 @@ async fn by_grpc(server: &Server, sessions: &[Vec<Row>]) -> Scores {
             ..RankRequest::default()
         };
         let answer = client.rank(request).await.unwrap().into_inner();
-        for said in answer.scores {
-            scores.entry(said.output).or_default().extend(said.values);
+        for printed in answer.scores {
+            scores
+                .entry(printed.output)
+                .or_default()
+                .extend(printed.values);
         }
     }
     scores

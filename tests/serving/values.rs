@@ -18,10 +18,10 @@ fn rank(server: &Server, item: Value, banner: Value) -> Vec<f64> {
             "campaign": ones, "browser": ones, "bucket": ones,
         },
     });
-    let said = server
+    let printed = server
         .post("/v2/models/feed/rank", &body.to_string())
         .good();
-    serde_json::from_value(said["scores"]["ctr"].clone()).unwrap()
+    serde_json::from_value(printed["scores"]["ctr"].clone()).unwrap()
 }
 
 /// The score of a candidate whose columns are tensors, `item` of this type.
@@ -46,8 +46,8 @@ fn infer(server: &Server, datatype: &str, item: Value) -> f64 {
         inputs.push(input(name, "INT64", json!([1])));
     }
     let body = json!({ "inputs": inputs }).to_string();
-    let said = server.post("/v2/models/feed/infer", &body).good();
-    said["outputs"][0]["data"][0].as_f64().unwrap()
+    let printed = server.post("/v2/models/feed/infer", &body).good();
+    printed["outputs"][0]["data"][0].as_f64().unwrap()
 }
 
 #[test]

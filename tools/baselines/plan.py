@@ -53,8 +53,8 @@ class RunFile:
 
     def files(self, part: str) -> list[Path]:
         """The files of `train`, `valid` or `test`, in order."""
-        said = self.data.get(part, [])
-        paths = [said] if isinstance(said, str) else said
+        found = self.data.get(part, [])
+        paths = [found] if isinstance(found, str) else found
         return [self.path.parent / path for path in paths]
 
 
@@ -78,28 +78,28 @@ class Comparison:
 
 def read_comparison(path: Path) -> Comparison:
     """Reads the file that `ncs compare` gets."""
-    said = tomllib.loads(path.read_text())
+    found = tomllib.loads(path.read_text())
     data = {}
-    for name, of_set in said["data"].items():
+    for name, of_set in found["data"].items():
         run = of_set.get("run")
         data[name] = DataSet(name, path.parent / run if run else None, of_set.get("synth"))
-    return Comparison(tuple(said.get("seeds", range(1, 6))), data)
+    return Comparison(tuple(found.get("seeds", range(1, 6))), data)
 
 
 def read_run_file(path: Path) -> RunFile:
     """Reads columns by kind, tasks and data of a run file."""
-    said = tomllib.loads(path.read_text())
-    columns = [column(name, of) for name, of in said["columns"].items()]
+    found = tomllib.loads(path.read_text())
+    columns = [column(name, of) for name, of in found["columns"].items()]
     numbers = {one.source for one in columns if one.kind == "numeric"}
     # A number that ncs reads as a category too is one column here: a tree cuts out single values by itself.
     columns = tuple(one for one in columns if one.kind == "numeric" or one.source not in numbers)
-    tasks = [Task(name, of["label"], of.get("where")) for name, of in said["tasks"].items()]
-    return RunFile(path, said["data"], columns, tuple(tasks))
+    tasks = [Task(name, of["label"], of.get("where")) for name, of in found["tasks"].items()]
+    return RunFile(path, found["data"], columns, tuple(tasks))
 
 
-def column(name: str, said: str | dict) -> Column:
+def column(name: str, found: str | dict) -> Column:
     """A column, by its kind alone or with settings."""
-    of = {"kind": said} if isinstance(said, str) else said
+    of = {"kind": found} if isinstance(found, str) else found
     if of["kind"] not in KINDS:
         raise ValueError(f"column {name}: the baselines know no kind {of['kind']!r}, only {KINDS}")
     return Column(name, of["kind"], of.get("column", name), of.get("separator"))

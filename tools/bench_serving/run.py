@@ -134,12 +134,12 @@ class Sitting:
                 words += ["--rate", f"{rate:.1f}"]
                 self.keep(words, threads=serving.threads, pinned=serving.pinned)
 
-    def keep(self, command: list[str], **said: object) -> None:
-        """Runs it, and saves what it found together with what is said of it."""
-        record = record_of(command) | said
+    def keep(self, command: list[str], **facts: object) -> None:
+        """Runs it, and saves what it found together with its description."""
+        record = record_of(command) | facts
         self.records.append(record)
         self.save()
-        words = [str(v) for v in (record.get("wire"), record["values"], *said.values()) if v is not None]
+        words = [str(v) for v in (record.get("wire"), record["values"], *facts.values()) if v is not None]
         self.say(f"{' '.join(words)}: {record['median_ms']:.2f} ms, {record['per_s']:.0f}/s")
 
     def save(self) -> None:

@@ -38,7 +38,7 @@ def addresses(line: str) -> tuple[str, str]:
     """
     found = READY.match(line.strip())
     if not found:
-        raise ValueError(f"the server did not get ready; it said {line!r}")
+        raise ValueError(f"the server did not get ready; it printed {line!r}")
     return found[1], found[2]
 
 

@@ -87,9 +87,10 @@ fn commands(page: &str, text: &str) -> Result<String, String> {
             }
         }
     }
-    match found.is_empty() {
-        true => Err(format!("{page}: no block is marked by {MARK}")),
-        false => Ok(found),
+    if found.is_empty() {
+        Err(format!("{page}: no block is marked by {MARK}"))
+    } else {
+        Ok(found)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::python::{environment, pip, step, target};
 const PACKAGE: &str = "bindings/python";
 
 /// Builds the wheel with maturin, installs it into a virtual environment of the target folder, and runs its tests.
-/// It has the dependencies that `check` has built, tests included, unless `--release` is said: then it is what
+/// It has the dependencies that `check` has built, tests included, unless `--release` is given: then it is what
 /// is shipped.
 ///
 /// # Errors

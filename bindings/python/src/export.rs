@@ -34,17 +34,19 @@ pub(crate) fn encode(
         }
         let more = encoder.inputs(&rows.block, &batch);
         let more = more.map_err(|error| rows.error(error))?;
-        match fields.is_empty() {
-            true => fields = more,
-            false => fields
+        if fields.is_empty() {
+            fields = more
+        } else {
+            fields
                 .iter_mut()
                 .zip(more)
-                .for_each(|(field, more)| field.append(more)),
+                .for_each(|(field, more)| field.append(more))
         }
     }
-    match fields.is_empty() {
-        true => Err(Failure::new("DataError", "there are no rows to encode")),
-        false => Ok(signature.tensors(&fields)),
+    if fields.is_empty() {
+        Err(Failure::new("DataError", "there are no rows to encode"))
+    } else {
+        Ok(signature.tensors(&fields))
     }
 }
 

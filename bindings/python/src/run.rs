@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_config::{RunFile, Said, json_schema, list_columns};
+use ncs_config::{RunFile, RunSource, json_schema, list_columns};
 use ncs_experiments::frames::{self, PartFrame, Training};
 use ncs_experiments::progress::{Progress, Watched};
 use ncs_readers::Frame;
@@ -35,11 +35,11 @@ impl<'py> FromPyObject<'_, 'py> for RunSaid {
 }
 
 impl RunSaid {
-    /// Converts to [`Said`]; relative paths in settings start at the working folder.
-    fn said(self) -> Result<Said, Failure> {
+    /// Converts to [`RunSource`]; relative paths in settings start at the working folder.
+    fn source(self) -> Result<RunSource, Failure> {
         match (self.path, self.settings) {
-            (Some(path), _) => Ok(Said::File(path)),
-            (None, settings) => Ok(Said::of_json(
+            (Some(path), _) => Ok(RunSource::File(path)),
+            (None, settings) => Ok(RunSource::of_json(
                 SETTINGS,
                 &settings.unwrap_or_default(),
                 Path::new("."),
@@ -100,7 +100,7 @@ pub(crate) fn train(
     let report = work::run_telling(py, on_event, |stop, teller| {
         let mut listener = EventTeller { teller, is_heard };
         let training = Training {
-            said: run.said()?,
+            source: run.source()?,
             assignments,
             frames,
             out: &out,
@@ -125,7 +125,7 @@ pub(crate) fn check(
 ) -> PyResult<(Py<PyAny>, String)> {
     let watched = watched(watcher);
     let (value, text) = work::run(py, |_| {
-        let file = RunFile::of(&run.said()?, &assignments, &list_columns)?;
+        let file = RunFile::of(&run.source()?, &assignments, &list_columns)?;
         let progress = progress(watched.as_ref());
         let checked = ncs_experiments::data_check::check(&file, rows, all_rows, progress)?;
         Ok((json::text(&checked)?, checked.text()))
@@ -141,7 +141,7 @@ pub(crate) fn standing_alone(
     assignments: Vec<String>,
 ) -> PyResult<String> {
     work::run(py, |_| {
-        let file = RunFile::of(&run.said()?, &assignments, &list_columns)?;
+        let file = RunFile::of(&run.source()?, &assignments, &list_columns)?;
         Ok(file.standing_alone())
     })
 }

@@ -12,7 +12,7 @@ use crate::work::Teller;
 /// Minimum time between two progress calls.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Python object that receives progress: it has the methods `began`, `reached`, `ended` and `said`.
+/// Python object that receives progress: it has the methods `began`, `reached`, `ended` and `message`.
 pub(crate) struct PythonWatcher {
     object: Py<PyAny>,
     last: Mutex<Instant>,
@@ -56,8 +56,8 @@ impl Watcher for PythonWatcher {
         self.call("ended", ());
     }
 
-    fn said(&self, text: &str) {
-        self.call("said", (text,));
+    fn message(&self, text: &str) {
+        self.call("message", (text,));
     }
 }
 

@@ -314,8 +314,8 @@ def test_inputs_are_ids_numbers_and_lists_with_lengths(trained: ncs4cvr.Model, e
 def test_numbers_are_raw_and_nan_where_they_are_missing(trained: ncs4cvr.Model) -> None:
     table = rows(200, 3)
     count = trained.encode(table)["count"]
-    said = table["count"].to_pylist()
-    assert [None if np.isnan(x) else x for x in count] == [None if x == -1 else x for x in said]
+    printed = table["count"].to_pylist()
+    assert [None if np.isnan(x) else x for x in count] == [None if x == -1 else x for x in printed]
 
 
 def test_numbers_that_mean_missing_are_missing(trained: ncs4cvr.Model, exported: pathlib.Path) -> None:

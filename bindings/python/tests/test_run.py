@@ -93,8 +93,8 @@ def test_ctrl_c_stops_a_training_that_resumes(log: ncs4cvr.Log, tmp_path: pathli
     assert process.stdout.readline() == "going\n"
     process.send_signal(signal.SIGINT)
     asked = time.monotonic()
-    said = process.stdout.read().split()
-    assert said[-1] == "interrupted" and process.wait() == 0
+    printed = process.stdout.read().split()
+    assert printed[-1] == "interrupted" and process.wait() == 0
     # A second is promised on an idle machine; a busy one gets ten.
     assert time.monotonic() - asked < 10
     for out in ["out", "undisturbed"]:
@@ -119,8 +119,8 @@ def test_use_after_a_fork_is_refused(model: ncs4cvr.Model, log: ncs4cvr.Log) -> 
         os._exit(0)
     os.close(write)
     os.waitpid(child, 0)
-    said = os.read(read, 10_000).decode()
-    assert f"forked from process {os.getpid()}" in said and "spawn" in said
+    printed = os.read(read, 10_000).decode()
+    assert f"forked from process {os.getpid()}" in printed and "spawn" in printed
 
 
 def test_settings_that_are_wrong_are_told_with_the_nearest_name(
@@ -170,8 +170,8 @@ def test_check_tells_what_frames_hold(log: ncs4cvr.Log) -> None:
 
 def test_init_writes_a_run_file_for_a_frame(log: ncs4cvr.Log, tmp_path: pathlib.Path) -> None:
     rows = polars.read_parquet(log.files[0]).drop("p_click", "p_conversion")
-    said = ncs4cvr.init(rows, out=tmp_path / "run.toml", click="click", conversion="conversion")
-    assert "features" in said
+    printed = ncs4cvr.init(rows, out=tmp_path / "run.toml", click="click", conversion="conversion")
+    assert "features" in printed
     assert ncs4cvr.check(tmp_path / "run.toml")["tasks"]
     with pytest.raises(ncs4cvr.NcsError, match="exists already"):
         ncs4cvr.init(rows, out=tmp_path / "run.toml", click="click")

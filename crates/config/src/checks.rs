@@ -1,4 +1,4 @@
-//! What the later chapters of checking share: the tree for places, the files' columns, the findings.
+//! Shared state of the later checks: the tree for positions, the files' columns, the findings.
 
 use super::data::FileColumns;
 use super::problem::{Problem, hint, listed};

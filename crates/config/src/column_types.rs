@@ -14,7 +14,7 @@ pub(crate) enum Column {
     With(ColumnSettings),
 }
 
-/// How a column is read.
+/// Kind of a column and its settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ColumnKind {
@@ -63,7 +63,7 @@ pub(crate) enum ColumnSettings {
         hash: Option<Hash>,
         /// Ids by vocabulary: values seen often enough in training have rows of their own.
         vocabulary: Option<Vocabulary>,
-        /// How the vectors of the values become one.
+        /// Pooling of the values' vectors into one.
         #[serde(default)]
         pooling: Pooling,
         /// Keep the first so many values.
@@ -79,7 +79,7 @@ pub(crate) enum ColumnSettings {
         /// Texts that mean "missing", beside null and the empty text.
         #[serde(default)]
         missing: Vec<String>,
-        /// How it enters the network.
+        /// Encoding of the number.
         #[serde(default)]
         transform: Transform,
         /// Number of pieces, with transform = "piecewise" (default: 16), or of quantiles, with transform =
@@ -123,7 +123,7 @@ impl Default for Vocabulary {
     }
 }
 
-/// How the vectors of a list become one vector.
+/// Pooling of a list's vectors into one.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Pooling {
@@ -136,7 +136,7 @@ pub(crate) enum Pooling {
     PaddedMean,
 }
 
-/// How a number enters the network.
+/// Encoding of a number.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transform {
@@ -176,7 +176,7 @@ pub(crate) enum PastRates {
     These(Vec<PastRate>),
 }
 
-/// Which counts and rates of the past are features, by name.
+/// Past counts and rates that are features, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PastRatesName {

@@ -14,8 +14,8 @@ const QUANTILES: u32 = 32;
 const PIECES: u32 = 16;
 
 /// Columns and tasks, checked against the files and each other.
-pub(crate) fn plan(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
-    let columns: IndexMap<&str, Read> = said
+pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
+    let columns: IndexMap<&str, Read> = config
         .columns
         .iter()
         .map(|(name, column)| (name.as_str(), read(name, column, checks)))
@@ -28,12 +28,12 @@ pub(crate) fn plan(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Schem
     for field in &fields {
         checks.column(&place(&field.name, checks), &field.column);
     }
-    let tasks = tasks::plan(said, &fields, checks);
-    let group = said.evaluation.group.clone();
+    let tasks = tasks::plan(config, &fields, checks);
+    let group = config.evaluation.group.clone();
     if let Some(group) = &group {
         checks.column(&["evaluation", "group"], group);
     }
-    let rates = rates::plan(said, &fields, &tables, &tasks, checks);
+    let rates = rates::plan(config, &fields, &tables, &tasks, checks);
     SchemaPlan {
         fields,
         tables,
@@ -49,7 +49,7 @@ pub(crate) fn place<'n>(feature: &'n str, checks: &Checks<'_>) -> Vec<&'n str> {
     ["columns", feature, "column"][..if stated { 3 } else { 2 }].to_vec()
 }
 
-/// A column as said, the three kinds brought to one form.
+/// A column as configured, the three kinds brought to one form.
 struct Read {
     column: String,
     missing: Vec<String>,
@@ -59,7 +59,7 @@ struct Read {
     max_values: Option<usize>,
 }
 
-/// Where ids come from.
+/// Source of ids.
 enum Ids {
     /// A number has a table of its own.
     Number(NumericPlan),
@@ -70,7 +70,7 @@ enum Ids {
     },
 }
 
-fn read(name: &str, said: &Column, checks: &mut Checks<'_>) -> Read {
+fn read(name: &str, config: &Column, checks: &mut Checks<'_>) -> Read {
     let plain = |ids, pooling| Read {
         column: name.to_owned(),
         missing: Vec::new(),
@@ -83,7 +83,7 @@ fn read(name: &str, said: &Column, checks: &mut Checks<'_>) -> Read {
         table: None,
         stated: None,
     };
-    match said {
+    match config {
         Column::Named(ColumnKind::Categorical) => plain(text(), None),
         Column::Named(ColumnKind::List) => plain(text(), Some(Pooling::Mean)),
         Column::Named(ColumnKind::Numeric) => {
@@ -93,9 +93,9 @@ fn read(name: &str, said: &Column, checks: &mut Checks<'_>) -> Read {
     }
 }
 
-fn read_settings(name: &str, said: &ColumnSettings, checks: &mut Checks<'_>) -> Read {
+fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -> Read {
     let raw = |column: &Option<String>| column.clone().unwrap_or_else(|| name.to_owned());
-    match said {
+    match config {
         ColumnSettings::Categorical {
             column,
             missing,
@@ -170,23 +170,23 @@ fn ids(
     }
 }
 
-fn hash_function(said: toml_types::Hash) -> HashFunction {
-    match said {
+fn hash_function(config: toml_types::Hash) -> HashFunction {
+    match config {
         toml_types::Hash::Xxh3 => HashFunction::Xxh3,
         toml_types::Hash::Farm => HashFunction::Farm,
         toml_types::Hash::Murmur3 => HashFunction::Murmur3,
     }
 }
 
-fn by_vocabulary(said: &toml_types::Vocabulary) -> IdSpacePlan {
+fn by_vocabulary(config: &toml_types::Vocabulary) -> IdSpacePlan {
     IdSpacePlan::Vocabulary {
-        min_count: said.min_count,
-        max_size: said.max_size,
+        min_count: config.min_count,
+        max_size: config.max_size,
     }
 }
 
-fn pooled(said: toml_types::Pooling) -> Pooling {
-    match said {
+fn pooled(config: toml_types::Pooling) -> Pooling {
+    match config {
         toml_types::Pooling::Mean => Pooling::Mean,
         toml_types::Pooling::Sum => Pooling::Sum,
         toml_types::Pooling::PaddedMean => Pooling::PaddedMean,
@@ -315,7 +315,7 @@ fn alone(name: &str, table: &str, columns: &IndexMap<&str, Read>, checks: &mut C
     checks.say(&["columns", name, "table"], text);
 }
 
-/// How values become ids in `table`, as its columns state it; they must not disagree.
+/// Returns the id encoding of `table`, as its columns state it; they must agree.
 fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -> IdSpacePlan {
     let mut agreed: Option<(&str, &IdSpacePlan)> = None;
     for (name, read) in columns {
@@ -332,8 +332,8 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
                 let text = format!(
                     "columns.{name} and columns.{first} share the table {table:?}, but one states \
                      {}, the other {}",
-                    said(other),
-                    said(ids)
+                    config(other),
+                    config(ids)
                 );
                 checks.say(&["columns", name], text);
             }
@@ -344,7 +344,7 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
     agreed.map_or_else(usual, |(_, ids)| ids.clone())
 }
 
-fn said(ids: &IdSpacePlan) -> String {
+fn config(ids: &IdSpacePlan) -> String {
     match ids {
         IdSpacePlan::Hash { buckets, function } => {
             format!(

@@ -10,7 +10,7 @@ use super::toml_types;
 /// The columns of the first file of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileColumns {
-    /// What messages call the file.
+    /// Name of the file in messages.
     pub name: String,
     /// Its columns, in order.
     pub columns: Vec<String>,
@@ -21,7 +21,7 @@ pub struct FileColumns {
 pub struct ListingError {
     /// `train`, `valid` or `test`.
     pub key: &'static str,
-    /// What went wrong.
+    /// Description of the error.
     pub text: String,
 }
 
@@ -61,19 +61,19 @@ fn first_file(plan: &DataPlan, patterns: &[String]) -> Result<Option<FileColumns
 
 /// The plan; `None` where the files' columns are not known, so that no more can be checked.
 pub(crate) fn plan(
-    said: &toml_types::Data,
+    config: &toml_types::Data,
     root: &Path,
     lister: &ColumnLister<'_>,
     checks: &mut Checks<'_>,
 ) -> Option<DataPlan> {
     let plan = DataPlan {
-        train: said.train.to_vec(),
-        valid: said.valid.to_vec(),
-        test: said.test.to_vec(),
+        train: config.train.to_vec(),
+        valid: config.valid.to_vec(),
+        test: config.test.to_vec(),
         root: root.to_owned(),
-        reading: reading(said, checks),
-        split: split(said.split.as_ref(), checks),
-        cache: said
+        reading: reading(config, checks),
+        split: split(config.split.as_ref(), checks),
+        cache: config
             .cache
             .as_ref()
             .map(|folder| root.join(folder))
@@ -103,11 +103,11 @@ pub fn has_validation(plan: &DataPlan) -> bool {
     !plan.valid.is_empty() || plan.split != Split::Files
 }
 
-fn reading(said: &toml_types::Data, checks: &mut Checks<'_>) -> Reading {
-    let delimiter = said
+fn reading(config: &toml_types::Data, checks: &mut Checks<'_>) -> Reading {
+    let delimiter = config
         .delimiter
         .and_then(|delimiter| u8::try_from(delimiter).ok());
-    if said
+    if config
         .delimiter
         .is_some_and(|delimiter| !delimiter.is_ascii())
     {
@@ -117,24 +117,24 @@ fn reading(said: &toml_types::Data, checks: &mut Checks<'_>) -> Reading {
         );
     }
     Reading {
-        format: said.format.map(format),
-        max_broken_share: said.max_broken_share,
+        format: config.format.map(format),
+        max_broken_share: config.max_broken_share,
         delimiter,
-        header: said.header.clone(),
-        encoding: said.encoding.map_or(Encoding::Utf8, encoding),
+        header: config.header.clone(),
+        encoding: config.encoding.map_or(Encoding::Utf8, encoding),
     }
 }
 
-fn encoding(said: toml_types::Encoding) -> Encoding {
-    match said {
+fn encoding(config: toml_types::Encoding) -> Encoding {
+    match config {
         toml_types::Encoding::Utf8 => Encoding::Utf8,
         toml_types::Encoding::Latin1 => Encoding::Latin1,
         toml_types::Encoding::Windows1252 => Encoding::Windows1252,
     }
 }
 
-fn format(said: toml_types::Format) -> Format {
-    match said {
+fn format(config: toml_types::Format) -> Format {
+    match config {
         toml_types::Format::TfRecord => Format::TfRecord,
         toml_types::Format::Parquet => Format::Parquet,
         toml_types::Format::Csv => Format::Csv,
@@ -143,8 +143,8 @@ fn format(said: toml_types::Format) -> Format {
     }
 }
 
-fn split(said: Option<&toml_types::Split>, checks: &mut Checks<'_>) -> Split {
-    match said {
+fn split(config: Option<&toml_types::Split>, checks: &mut Checks<'_>) -> Split {
+    match config {
         None => Split::Files,
         Some(toml_types::Split::Hash {
             column,
@@ -219,8 +219,8 @@ fn latest(
     }
 }
 
-fn time_format(said: Option<&str>, checks: &mut Checks<'_>) -> Option<TimeFormat> {
-    let format = said.map(TimeFormat::new).transpose();
+fn time_format(config: Option<&str>, checks: &mut Checks<'_>) -> Option<TimeFormat> {
+    let format = config.map(TimeFormat::new).transpose();
     format.unwrap_or_else(|what| {
         checks.say(&["data", "split", "format"], what);
         None
@@ -233,9 +233,9 @@ fn time_split(
     format: Option<TimeFormat>,
     checks: &mut Checks<'_>,
 ) -> Split {
-    let mut moment = |key, said| moment(key, said, format.as_ref(), checks);
+    let mut moment = |key, config| moment(key, config, format.as_ref(), checks);
     let valid_from = moment("valid_from", valid_from);
-    let test_from = test_from.map(|said| moment("test_from", said));
+    let test_from = test_from.map(|config| moment("test_from", config));
     let is_later = |test: Moment| match (valid_from, test) {
         (Moment::Number(valid), Moment::Number(test)) => valid < test,
         (Moment::Instant(valid), Moment::Instant(test)) => valid < test,
@@ -264,17 +264,17 @@ fn shares(valid: f64, test: f64, checks: &mut Checks<'_>) {
 
 fn moment(
     key: &str,
-    said: &toml_types::Moment,
+    config: &toml_types::Moment,
     format: Option<&TimeFormat>,
     checks: &mut Checks<'_>,
 ) -> Moment {
-    let text = match said {
+    let text = match config {
         toml_types::Moment::Number(number) => return Moment::Number(*number),
         toml_types::Moment::Text(text) => text,
     };
     Moment::parse(text, format).unwrap_or_else(|| {
         let what = format!(
-            "\"{text}\" is no time; write a date such as 2024-02-01, a date and time such as \
+            "\"{text}\" is not a time; write a date such as 2024-02-01, a date and time such as \
              2024-02-01T12:30:00Z, or a number in the column's unit"
         );
         checks.say(&["data", "split", key], what);

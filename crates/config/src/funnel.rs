@@ -12,18 +12,18 @@ const LOSS: [&str; 2] = ["training", "loss"];
 
 /// The loss over the entire space that the run file asks for, if it asks for one.
 pub(crate) fn plan(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     tasks: &[Task],
     checks: &mut Checks<'_>,
 ) -> Option<entire_space::FunnelLoss> {
-    let kind = kind(said)?;
+    let kind = kind(config)?;
     let name = name(kind);
-    if said.network.kind == toml_types::NetworkKind::SingleTask {
+    if config.network.kind == toml_types::NetworkKind::SingleTask {
         let text =
             format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
         checks.say(&LOSS, text);
     }
-    if said.training.balance == Balance::PcGrad {
+    if config.training.balance == Balance::PcGrad {
         let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
         checks.say(&["training", "balance"], text);
     }
@@ -57,8 +57,8 @@ fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
     tasks.iter().enumerate().find_map(pair)
 }
 
-fn kind(said: &toml_types::RunFile) -> Option<EntireSpace> {
-    Some(match said.training.loss.0 {
+fn kind(config: &toml_types::RunFile) -> Option<EntireSpace> {
+    Some(match config.training.loss.0 {
         FunnelLoss::Clicked {} => return None,
         FunnelLoss::Esmm {} => EntireSpace::Esmm,
         FunnelLoss::Escm2Ips(propensity) => EntireSpace::Escm2Ips(propensity),
@@ -88,7 +88,7 @@ fn name(kind: EntireSpace) -> &'static str {
     }
 }
 
-/// What the loss asks of the network's heads.
+/// Heads that the loss needs.
 pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<KappaPlan>) -> Heads {
     let takes = kappa.filter(|kappa| !kappa.permuted);
     let takes = takes.map(|kappa| [kappa.from, kappa.to]);
@@ -109,11 +109,11 @@ pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<Kap
 }
 
 /// Whether tasks step together: they do where the loss or the balance needs it.
-pub(crate) fn steps(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Steps {
-    let training = &said.training;
-    let joins = kind(said).is_some() || training.balance != Balance::Fixed;
+pub(crate) fn steps(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Steps {
+    let training = &config.training;
+    let joins = kind(config).is_some() || training.balance != Balance::Fixed;
     if training.balance != Balance::Fixed
-        && said.network.kind == toml_types::NetworkKind::SingleTask
+        && config.network.kind == toml_types::NetworkKind::SingleTask
     {
         let text =
             "network.kind = \"single_task\" has nothing to balance: its tasks are trained apart";
@@ -134,12 +134,12 @@ pub(crate) fn steps(said: &toml_types::RunFile, checks: &mut Checks<'_>) -> Step
 
 /// The task that takes in another's logit, if the run file asks for it.
 pub(crate) fn kappa(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     tasks: &[Task],
     checks: &mut Checks<'_>,
 ) -> Option<KappaPlan> {
     const KEY: [&str; 2] = ["training", "click_logit"];
-    let permuted = match said.training.click_logit {
+    let permuted = match config.training.click_logit {
         ClickLogit::None => return None,
         ClickLogit::Learned => false,
         ClickLogit::Permuted => true,
@@ -150,11 +150,11 @@ pub(crate) fn kappa(
         checks.say(&KEY, text);
         return None;
     };
-    if kind(said).is_some() {
+    if kind(config).is_some() {
         let text = "click_logit needs a loss for each task; training.loss is one loss of both";
         checks.say(&KEY, text);
     }
-    if said.network.kind == toml_types::NetworkKind::SingleTask {
+    if config.network.kind == toml_types::NetworkKind::SingleTask {
         let text =
             "click_logit joins the tasks, and network.kind = \"single_task\" trains them apart";
         checks.say(&KEY, text);
@@ -172,14 +172,14 @@ pub(crate) fn kappa(
 /// The rule by which a task may move table rows, and whether it goes with the rest. Where none is stated, it is
 /// derived if it does.
 pub(crate) fn evidence(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     checks: &mut Checks<'_>,
 ) -> Option<EvidenceRule> {
-    let usual = said.training.shrinkage == Shrinkage::Conversions;
+    let usual = config.training.shrinkage == Shrinkage::Conversions;
     let derived = EvidenceRule::default();
     let mut key = "embedding_evidence";
-    let rule = match said.training.embedding_evidence {
-        None if usual => return misfit(said, key).is_none().then_some(derived),
+    let rule = match config.training.embedding_evidence {
+        None if usual => return misfit(config, key).is_none().then_some(derived),
         None => {
             key = "shrinkage";
             derived
@@ -199,26 +199,26 @@ pub(crate) fn evidence(
         },
         Some(EmbeddingEvidence::With(rule)) => rule,
     };
-    if let Some(text) = misfit(said, key) {
+    if let Some(text) = misfit(config, key) {
         checks.say(&["training", key], text);
     }
     Some(rule)
 }
 
 /// Why evidence for table rows does not go with the rest; `key` is what asks for it.
-fn misfit(said: &toml_types::RunFile, key: &str) -> Option<String> {
-    let usual = said.training.shrinkage == Shrinkage::Conversions;
-    if usual && said.tasks.values().all(|task| task.population.is_none()) {
+fn misfit(config: &toml_types::RunFile, key: &str) -> Option<String> {
+    let usual = config.training.shrinkage == Shrinkage::Conversions;
+    if usual && config.tasks.values().all(|task| task.population.is_none()) {
         return Some(format!(
             "{key} is of tasks that count the rows of another, and no task states where; training.shrinkage = \"all\" \
              is for all tasks"
         ));
     }
-    if kind(said).is_some() {
+    if kind(config).is_some() {
         return Some(format!(
             "{key} needs a loss for each task; training.loss is one loss of both"
         ));
     }
-    let pcgrad = said.training.balance == Balance::PcGrad;
+    let pcgrad = config.training.balance == Balance::PcGrad;
     pcgrad.then(|| format!("{key} and pcgrad both change the sum of gradients; state one of them"))
 }

@@ -46,7 +46,7 @@ pub(crate) fn check(search: &toml_types::Search, checks: &mut Checks<'_>) {
 
 /// The masks of the model that the run file names, if it names one that fits.
 pub(crate) fn read(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     search: &toml_types::Search,
     network: &NetworkPlan,
     root: &Path,
@@ -66,7 +66,7 @@ pub(crate) fn read(
             return None;
         }
     };
-    if let Some(what) = misfit(said, network, &artifact) {
+    if let Some(what) = misfit(config, network, &artifact) {
         let text = format!("the masks of {} do not fit: {what}", folder.display());
         checks.say(&MODEL, text);
         return None;
@@ -74,9 +74,9 @@ pub(crate) fn read(
     artifact.masks
 }
 
-/// How a model differs from what its masks are to be used for.
+/// Differences between a model and the run that is to use its masks.
 fn misfit(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     network: &NetworkPlan,
     artifact: &Artifact,
 ) -> Option<String> {
@@ -87,11 +87,11 @@ fn misfit(
     if artifact.masks.is_none() {
         return Some("it has none".to_owned());
     }
-    let tasks: Vec<&String> = said.tasks.keys().collect();
+    let tasks: Vec<&String> = config.tasks.keys().collect();
     other(
         "number of fields",
         spec.fields.len().to_string(),
-        said.columns.len().to_string(),
+        config.columns.len().to_string(),
     )
     .or_else(|| other("dim", spec.plan.dim.to_string(), network.dim.to_string()))
     .or_else(|| {

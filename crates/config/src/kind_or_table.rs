@@ -18,9 +18,10 @@ fn usual<T: DeserializeOwned>(kind: &Value) -> Result<T, serde_json::Error> {
 impl<'de, T: DeserializeOwned> Deserialize<'de> for KindOrTable<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let settings = match value.is_string() {
-            true => usual(&value),
-            false => T::deserialize(value),
+        let settings = if value.is_string() {
+            usual(&value)
+        } else {
+            T::deserialize(value)
         };
         settings.map(KindOrTable).map_err(D::Error::custom)
     }
@@ -31,9 +32,10 @@ impl<T: Serialize + DeserializeOwned> Serialize for KindOrTable<T> {
         let table = serde_json::to_value(&self.0).map_err(S::Error::custom)?;
         let kind = &table["kind"];
         let usual = usual::<T>(kind).and_then(serde_json::to_value);
-        match usual.is_ok_and(|usual| usual == table) {
-            true => kind.serialize(serializer),
-            false => table.serialize(serializer),
+        if usual.is_ok_and(|usual| usual == table) {
+            kind.serialize(serializer)
+        } else {
+            table.serialize(serializer)
         }
     }
 }

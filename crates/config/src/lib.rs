@@ -57,24 +57,24 @@ pub struct RunPlan {
     pub shares_cache: bool,
     /// Columns, id spaces and tasks, before fitting.
     pub schema: SchemaPlan,
-    /// Which network, and its sizes.
+    /// Network and its sizes.
     pub network: NetworkPlan,
-    /// How it learns, mask search included.
+    /// Training plan, mask search included.
     pub train: TrainPlan,
     /// The model that it goes on from.
     pub start: Option<StartPlan>,
     /// Evaluation settings.
     pub evaluation: EvaluationPlan,
-    /// What its probabilities are calibrated by, on the validation rows.
+    /// Calibration of its probabilities, on the validation rows.
     pub calibration: Option<Calibration>,
 }
 
-/// How a model is judged.
+/// Evaluation of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluationPlan {
     /// Resamplings for each interval; 0: no intervals.
     pub bootstrap: u32,
-    /// Whether labels and scores of the judged rows are kept.
+    /// Whether labels and scores of the evaluated rows are kept.
     pub keep_scores: bool,
     /// Whether test rows are scored; a tuning must not.
     pub test: bool,
@@ -83,9 +83,9 @@ pub struct EvaluationPlan {
 /// A run file that was read and found right.
 #[derive(Clone, Debug)]
 pub struct RunFile {
-    /// What it says.
+    /// Text of the message.
     pub plan: RunPlan,
-    /// What is no error but worth knowing, such as settings that have no effect.
+    /// Notes that are not errors, such as settings without effect.
     pub notes: Vec<String>,
     name: String,
     tree: Node,
@@ -107,16 +107,16 @@ impl RunFile {
     /// # Errors
     /// Everything that is wrong with it, each with its line, its key or its assignment.
     pub fn of(
-        said: &Said,
+        config: &RunSource,
         assignments: &[String],
         lister: &ColumnLister<'_>,
     ) -> Result<RunFile, RunFileError> {
-        match said {
-            Said::File(path) => {
+        match config {
+            RunSource::File(path) => {
                 let (name, text) = read(path)?;
                 RunFile::parse(&name, &text, root_of(path), assignments, lister)
             }
-            Said::Settings { name, table, root } => {
+            RunSource::Settings { name, table, root } => {
                 let tree = Node::of_toml(&toml::Value::Table(table.clone()));
                 RunFile::of_tree(name, with(tree, assignments), root, lister)
             }
@@ -146,9 +146,9 @@ impl RunFile {
     ) -> Result<RunFile, RunFileError> {
         let wrong = |problems| RunFileError::new(name, problems);
         let tree = tree.map_err(wrong)?;
-        let said = shape(&tree).map_err(wrong)?;
+        let config = shape(&tree).map_err(wrong)?;
         let mut checks = Checks::new(&tree);
-        let plan = plan(&said, root, lister, &mut checks);
+        let plan = plan(&config, root, lister, &mut checks);
         let (problems, notes) = checks.finish();
         match plan {
             Some(plan) if problems.is_empty() => Ok(RunFile {
@@ -166,7 +166,7 @@ impl RunFile {
         self.tree.states(path)
     }
 
-    /// What the run file says after the overrides, its paths absolute: it can be run from anywhere.
+    /// Text of the run file after the overrides, with absolute paths: it can be run from anywhere.
     pub fn standing_alone(&self) -> String {
         let mut settings = self.tree.to_toml();
         if let Some(data) = settings.get_mut("data") {
@@ -194,30 +194,30 @@ impl RunFile {
     }
 }
 
-/// Where the settings of a run are said.
+/// Source of a run's settings.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum RunSource {
     /// In a run file.
     File(PathBuf),
     /// By a program.
     Settings {
-        /// What messages call them.
+        /// Name of the settings in messages.
         name: String,
-        /// What they say.
+        /// Text of the settings.
         table: toml::Table,
         /// The folder that relative paths start at.
         root: PathBuf,
     },
 }
 
-impl Said {
+impl RunSource {
     /// Settings that a program states as JSON.
     ///
     /// # Errors
     /// They are no table, or hold what TOML has no values for, such as null.
-    pub fn of_json(name: &str, json: &str, root: &Path) -> Result<Said, RunFileError> {
+    pub fn of_json(name: &str, json: &str, root: &Path) -> Result<RunSource, RunFileError> {
         match serde_json::from_str(json) {
-            Ok(table) => Ok(Said::Settings {
+            Ok(table) => Ok(RunSource::Settings {
                 name: name.to_owned(),
                 table,
                 root: root.to_owned(),
@@ -233,7 +233,7 @@ impl Said {
     }
 }
 
-/// What messages call the file, and its text.
+/// Name of the file in messages, and its text.
 fn read(path: &Path) -> Result<(String, String), RunFileError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -338,21 +338,21 @@ fn shape(tree: &Node) -> Result<toml_types::RunFile, Vec<Problem>> {
 }
 
 fn plan(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     root: &Path,
     lister: &ColumnLister<'_>,
     checks: &mut Checks<'_>,
 ) -> Option<RunPlan> {
-    let data = data::plan(&said.data, root, lister, checks)?;
-    let schema = columns::plan(said, checks);
-    let (network, mut train) = training::plan(said, &schema.tasks, &data, checks);
-    let start = start::plan(said, &schema, &network, &mut train, &data.root, checks);
+    let data = data::plan(&config.data, root, lister, checks)?;
+    let schema = columns::plan(config, checks);
+    let (network, mut train) = training::plan(config, &schema.tasks, &data, checks);
+    let start = start::plan(config, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
-        bootstrap: said.evaluation.bootstrap,
-        keep_scores: said.evaluation.keep_scores,
+        bootstrap: config.evaluation.bootstrap,
+        keep_scores: config.evaluation.keep_scores,
         test: true,
     };
-    let calibration = match said.calibration.kind {
+    let calibration = match config.calibration.kind {
         toml_types::CalibrationKind::None => None,
         toml_types::CalibrationKind::Auto => {
             data::has_validation(&data).then_some(Calibration::Auto)
@@ -365,7 +365,7 @@ fn plan(
         checks.say(&["calibration", "kind"], text);
     }
     Some(RunPlan {
-        shares_cache: said.data.cache.is_some() || data::shared_cache().is_some(),
+        shares_cache: config.data.cache.is_some() || data::shared_cache().is_some(),
         data,
         schema,
         network,

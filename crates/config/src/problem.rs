@@ -1,4 +1,4 @@
-//! What is wrong with a run file, where, and the nearest name that is right.
+//! Errors in a run file: what, where, and the nearest valid name.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl RunFileError {
         }
     }
 
-    /// What messages call the run file.
+    /// Name of the run file in messages.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -69,7 +69,7 @@ impl RunFileError {
         })
     }
 
-    /// How many things are wrong, at least 1.
+    /// Number of errors, at least 1.
     pub fn n_problems(&self) -> usize {
         self.problems.len()
     }

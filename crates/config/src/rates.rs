@@ -31,24 +31,24 @@ pub(crate) fn plan(
     checks: &mut Checks<'_>,
 ) -> RatesPlan {
     let has_masks = config.network.kind == toml_types::NetworkKind::SparseSharing;
-    let said = match &config.features.rates {
+    let stated = match &config.features.rates {
         None if has_masks => return RatesPlan::Auto,
         None => return RatesPlan::None,
-        Some(said) => said,
+        Some(stated) => stated,
     };
-    let said = match said {
+    let stated = match stated {
         PastRates::Named(PastRatesName::None) => return RatesPlan::None,
         PastRates::Named(PastRatesName::Auto) => return RatesPlan::Auto,
         PastRates::These(these) => these,
     };
     let mut rates: Vec<RatePlan> = Vec::new();
-    for (number, said) in said.iter().enumerate() {
+    for (number, stated) in stated.iter().enumerate() {
         let rate = RatePlan {
-            of: categories(number, said, fields, tables, checks),
-            tasks: of_tasks(number, said, tasks, checks),
+            of: categories(number, stated, fields, tables, checks),
+            tasks: of_tasks(number, stated, tasks, checks),
         };
         if rates.iter().any(|other| other.of == rate.of) {
-            let text = format!("features.rates names {} twice", said.of.join(" and "));
+            let text = format!("features.rates names {} twice", stated.of.join(" and "));
             say(number, "of", text, checks);
         }
         rates.push(rate);
@@ -68,16 +68,16 @@ fn say(number: usize, key: &str, text: String, checks: &mut Checks<'_>) {
 /// The fields that a rate is of: categories, each once.
 fn categories(
     number: usize,
-    said: &PastRate,
+    stated: &PastRate,
     fields: &[Field],
     tables: &[TablePlan],
     checks: &mut Checks<'_>,
 ) -> Vec<usize> {
     let mut found = Vec::new();
-    for name in &said.of {
+    for name in &stated.of {
         let Some(f) = fields.iter().position(|field| field.name == *name) else {
             let near = hint(name, fields.iter().map(|field| field.name.as_str()));
-            let text = format!("features.rates: {name:?} is no feature{near}");
+            let text = format!("features.rates: {name:?} is not a feature{near}");
             say(number, "of", text, checks);
             continue;
         };
@@ -98,8 +98,13 @@ fn categories(
     found
 }
 
-fn of_tasks(number: usize, said: &PastRate, tasks: &[Task], checks: &mut Checks<'_>) -> Vec<usize> {
-    let Some(names) = &said.tasks else {
+fn of_tasks(
+    number: usize,
+    stated: &PastRate,
+    tasks: &[Task],
+    checks: &mut Checks<'_>,
+) -> Vec<usize> {
+    let Some(names) = &stated.tasks else {
         let tasks = tasks.iter().enumerate();
         let binary = tasks.filter(|(_, task)| task.objective.is_binary());
         return binary.map(|(t, _)| t).collect();
@@ -120,7 +125,7 @@ fn of_tasks(number: usize, said: &PastRate, tasks: &[Task], checks: &mut Checks<
             Some(t) => found.push(t),
             None => {
                 let near = hint(name, tasks.iter().map(|task| task.name.as_str()));
-                let text = format!("features.rates: {name:?} is no task{near}");
+                let text = format!("features.rates: {name:?} is not a task{near}");
                 say(number, "tasks", text, checks);
             }
         }

@@ -166,7 +166,7 @@ impl<'s> Page<'s> {
         }
     }
 
-    /// What a value may be, in a few words.
+    /// Permitted values, in a few words.
     fn kind(&self, schema: &'s Value) -> String {
         let of = self.resolved(schema);
         if let Some(only) = of.get("const") {
@@ -191,7 +191,7 @@ impl<'s> Page<'s> {
         }
     }
 
-    /// What each name stands for, where a value is one of several.
+    /// Meaning of each name, where a value is one of several.
     fn names(&self, schema: &'s Value) -> Option<String> {
         let of = self.resolved(schema);
         let mut found = Vec::new();

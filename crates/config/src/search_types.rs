@@ -5,7 +5,7 @@ use ncs_train::{CommonUnits, Control, Pick, Rewind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How masks are found.
+/// Mask search.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Search {
@@ -29,9 +29,9 @@ pub(crate) struct Search {
     /// for each density that is tried. May be a fraction.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1_000_000.0))]
     pub(crate) epochs_per_round: f64,
-    /// What kept weights go back to after a round.
+    /// Values that kept weights are reset to after a round.
     pub(crate) rewind: Rewind,
-    /// Which round's mask a task gets.
+    /// Round whose mask a task gets.
     pub(crate) pick: Pick,
     /// Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts
     /// at the run file.
@@ -40,7 +40,7 @@ pub(crate) struct Search {
     /// Seed of the initial weights that the search trains; without it, those of joint training, as it
     /// should be.
     pub(crate) seed: Option<u64>,
-    /// What is put in the place of the masks that were found, to see what their choice is worth.
+    /// Control masks in place of the searched ones, to measure what their choice is worth.
     pub(crate) control: Control,
 }
 

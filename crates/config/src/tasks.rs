@@ -15,14 +15,14 @@ type Tasks = IndexMap<String, toml_types::Task>;
 
 /// The tasks in the order of the run file, checked against files and features.
 pub(crate) fn plan(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     fields: &[Field],
     checks: &mut Checks<'_>,
 ) -> Vec<Task> {
-    let tasks: Vec<Task> = said
+    let tasks: Vec<Task> = config
         .tasks
         .iter()
-        .map(|(name, task)| read(name, task, &said.tasks, fields, checks))
+        .map(|(name, task)| read(name, task, &config.tasks, fields, checks))
         .collect();
     for task in &tasks {
         labels(task, fields, checks);
@@ -41,12 +41,12 @@ pub(crate) fn plan(
 
 fn read(
     name: &str,
-    said: &toml_types::Task,
+    config: &toml_types::Task,
     tasks: &Tasks,
     fields: &[Field],
     checks: &mut Checks<'_>,
 ) -> Task {
-    if said.label.is_none() {
+    if config.label.is_none() {
         let taken: Vec<&str> = fields.iter().map(|field| field.column.as_str()).collect();
         let others = checks.other_columns(&taken);
         checks.say(
@@ -56,11 +56,11 @@ fn read(
     }
     Task {
         name: name.to_owned(),
-        label: said.label.clone().unwrap_or_default(),
-        population: population(name, said.population.as_deref(), tasks, checks),
-        objective: objective(&said.loss.0),
-        weight: said.weight,
-        truth: said.truth.clone(),
+        label: config.label.clone().unwrap_or_default(),
+        population: population(name, config.population.as_deref(), tasks, checks),
+        objective: objective(&config.loss.0),
+        weight: config.weight,
+        truth: config.truth.clone(),
     }
 }
 
@@ -83,16 +83,16 @@ fn population(
     }
 }
 
-/// What `where` takes, and the task that was probably meant: that of the nearest name, or the one whose
+/// Returns what `where` takes, and the task that was probably meant: that of the nearest name, or the one whose
 /// label a condition such as `is_click == 1` mentions.
-fn no_task(name: &str, said: &str, tasks: &Tasks) -> String {
+fn no_task(name: &str, config: &str, tasks: &Tasks) -> String {
     let others = || {
         tasks
             .keys()
             .map(String::as_str)
             .filter(|other| *other != name)
     };
-    let mut words = said.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+    let mut words = config.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
     let is_meant = |word: &str| {
         let by_name = others().find(|other| *other == word);
         let of_label = |other: &&str| tasks[*other].label.as_deref() == Some(word);
@@ -100,10 +100,10 @@ fn no_task(name: &str, said: &str, tasks: &Tasks) -> String {
     };
     let what = "where takes the name of another task, and counts the rows whose label there is 1";
     if let Some(task) = words.find_map(is_meant) {
-        return format!("task {name:?}: where is {said:?}; {what}: write where = {task:?}");
+        return format!("task {name:?}: where is {config:?}; {what}: write where = {task:?}");
     }
-    let near = hint(said, others());
-    let start = format!("task {name:?} counts rows of task {said:?}, which is not a task");
+    let near = hint(config, others());
+    let start = format!("task {name:?} counts rows of task {config:?}, which is not a task");
     match others().next() {
         None => format!(
             "{start}; {what}: there is no other, so add it, such as [tasks.ctr] label = \"click\""
@@ -113,8 +113,8 @@ fn no_task(name: &str, said: &str, tasks: &Tasks) -> String {
     }
 }
 
-fn objective(said: &Loss) -> Objective {
-    match *said {
+fn objective(config: &Loss) -> Objective {
+    match *config {
         Loss::CrossEntropy {} => Objective::CrossEntropy,
         Loss::Focal { alpha, gamma } => Objective::Focal { alpha, gamma },
         Loss::Ratio {} => Objective::Ratio,

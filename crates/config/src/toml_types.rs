@@ -21,7 +21,7 @@ pub(crate) struct RunFile {
     /// Without it: all cores of the machine.
     #[schemars(range(min = 1, max = 4096))]
     pub(crate) threads: Option<usize>,
-    /// Where rows come from.
+    /// Source of the rows.
     #[schemars(extend("examples" = [{ "train": "log.parquet" }]))]
     pub(crate) data: Data,
     /// The features, in the order of the network's fields.
@@ -30,23 +30,23 @@ pub(crate) struct RunFile {
     /// Features that follow from others.
     #[serde(default)]
     pub(crate) features: Features,
-    /// What is predicted.
+    /// Prediction tasks.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "ctr": { "label": "click" } }]))]
     pub(crate) tasks: IndexMap<String, Task>,
     /// Evaluation of the trained model.
     #[serde(default)]
     pub(crate) evaluation: Evaluation,
-    /// Which network, and its sizes.
+    /// Network and its sizes.
     #[serde(default)]
     pub(crate) network: Network,
-    /// How masks are found, for network.kind = "sparse_sharing".
+    /// Mask search, for network.kind = "sparse_sharing".
     pub(crate) search: Option<Search>,
-    /// How the model learns.
+    /// Training: losses, optimizers, stopping.
     #[serde(default)]
     pub(crate) training: Training,
     /// The model that training goes on from.
     pub(crate) start: Option<Start>,
-    /// How its probabilities become rates.
+    /// Calibration of its probabilities.
     #[serde(default)]
     pub(crate) calibration: Calibration,
 }
@@ -79,7 +79,7 @@ pub(crate) enum StartMasks {
     Search,
 }
 
-/// Where rows come from.
+/// Source of the rows.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Data {
@@ -92,7 +92,7 @@ pub(crate) struct Data {
     /// Files, globs and folders of the test part.
     #[serde(default)]
     pub(crate) test: Files,
-    /// How the rows of train are divided; files under valid and test are used whole, beside.
+    /// Division of the rows of train; files under valid and test are used whole, in addition.
     pub(crate) split: Option<Split>,
     /// The format; without it, each file's name tells.
     pub(crate) format: Option<Format>,
@@ -169,7 +169,7 @@ pub(crate) enum Encoding {
     Windows1252,
 }
 
-/// How the rows of data.train are divided into training, validation and test.
+/// Division of the rows of data.train into training, validation and test.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Split {
@@ -220,7 +220,7 @@ pub(crate) enum Split {
         valid_from: Option<Moment>,
         /// Rows from here on are test; beside valid_from.
         test_from: Option<Moment>,
-        /// How the column's texts write times, where not in ISO 8601, in the letters of strftime:
+        /// Format of times in the column's texts, where not ISO 8601, as of strftime:
         /// `%m/%d/%Y %H:%M`.
         format: Option<String>,
     },
@@ -247,7 +247,7 @@ pub(crate) struct Task {
     /// The task counts only rows where this other task's label is 1.
     #[serde(rename = "where")]
     pub(crate) population: Option<String>,
-    /// What is minimised.
+    /// Loss function.
     #[serde(default = "cross_entropy")]
     pub(crate) loss: KindOrTable<Loss>,
     /// Factor of its loss in joint training.
@@ -262,7 +262,7 @@ fn unit() -> f64 {
     1.0
 }
 
-/// What a task minimises, by name or with settings.
+/// Loss of a task, by name or with settings.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(rename = "LossSettings")]
@@ -312,7 +312,7 @@ pub(crate) struct Evaluation {
     pub(crate) keep_scores: bool,
 }
 
-/// How probabilities become rates.
+/// Calibration of probabilities.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Calibration {

@@ -14,35 +14,35 @@ use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
 pub(crate) fn plan(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     tasks: &[Task],
     data: &ncs_readers::DataPlan,
     checks: &mut Checks<'_>,
 ) -> (NetworkPlan, TrainPlan) {
     let usual = toml_types::Search::default();
-    let search = said.search.as_ref().unwrap_or(&usual);
-    idle_settings(said, checks);
+    let search = config.search.as_ref().unwrap_or(&usual);
+    idle_settings(config, checks);
     if !super::data::has_validation(data) {
-        needs_validation(said, search, checks);
+        needs_validation(config, search, checks);
     }
-    if said.network.kind == toml_types::NetworkKind::Ple {
-        enough_layers(&said.network, checks);
+    if config.network.kind == toml_types::NetworkKind::Ple {
+        enough_layers(&config.network, checks);
     }
-    let funnel = funnel::plan(said, tasks, checks);
-    let kappa = funnel::kappa(said, tasks, checks);
+    let funnel = funnel::plan(config, tasks, checks);
+    let kappa = funnel::kappa(config, tasks, checks);
     let network = NetworkPlan {
         heads: funnel::heads(funnel.as_ref(), kappa),
-        ..network(&said.network)
+        ..network(&config.network)
     };
     let mut train = TrainPlan {
         funnel,
         kappa,
-        ..train(said, search, checks)
+        ..train(config, search, checks)
     };
     if network.kind == NetworkKind::SparseSharing {
         given_masks::check(search, checks);
-        units::check(said, search, checks);
-        let masks = given_masks::read(said, search, &network, &data.root, checks);
+        units::check(config, search, checks);
+        let masks = given_masks::read(config, search, &network, &data.root, checks);
         if let Some(masks) = masks {
             train.search.kind = SearchKind::Given(masks);
         }
@@ -51,8 +51,8 @@ pub(crate) fn plan(
 }
 
 /// Each level of extraction takes a hidden layer.
-fn enough_layers(said: &toml_types::Network, checks: &mut Checks<'_>) {
-    let (levels, layers) = (said.levels(), said.hidden.len());
+fn enough_layers(config: &toml_types::Network, checks: &mut Checks<'_>) {
+    let (levels, layers) = (config.levels(), config.hidden.len());
     if levels > layers {
         let text =
             format!("{levels} levels need as many hidden layers, and network.hidden has {layers}");
@@ -61,24 +61,24 @@ fn enough_layers(said: &toml_types::Network, checks: &mut Checks<'_>) {
 }
 
 /// Settings that the chosen network does not look at.
-fn idle_settings(said: &toml_types::RunFile, checks: &mut Checks<'_>) {
-    idle_experts(&said.network, checks);
-    if said.network.kind == toml_types::NetworkKind::SparseSharing {
+fn idle_settings(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
+    idle_experts(&config.network, checks);
+    if config.network.kind == toml_types::NetworkKind::SparseSharing {
         return;
     }
-    if said.search.is_some() {
+    if config.search.is_some() {
         checks.note("[search] has no effect: only network.kind = \"sparse_sharing\" has masks");
     }
-    if said.training.parity.stale_momentum {
+    if config.training.parity.stale_momentum {
         let text = "training.parity.stale_momentum is about masks; network.kind has none";
         checks.say(&["training", "parity", "stale_momentum"], text);
     }
 }
 
 /// Only some networks have experts and levels.
-fn idle_experts(said: &toml_types::Network, checks: &mut Checks<'_>) {
-    let is_ple = said.kind == toml_types::NetworkKind::Ple;
-    let has_experts = is_ple || said.kind == toml_types::NetworkKind::Mmoe;
+fn idle_experts(config: &toml_types::Network, checks: &mut Checks<'_>) {
+    let is_ple = config.kind == toml_types::NetworkKind::Ple;
+    let has_experts = is_ple || config.kind == toml_types::NetworkKind::Mmoe;
     let mut idle = |key: &str, stated: Option<usize>, is_used: bool, who: &str| {
         if stated.is_some() && !is_used {
             let text = format!("network.{key} has no effect: only network.kind = {who}");
@@ -86,25 +86,25 @@ fn idle_experts(said: &toml_types::Network, checks: &mut Checks<'_>) {
         }
     };
     let who = r#""mmoe" and "ple" have experts"#;
-    idle("experts", said.experts, has_experts, who);
+    idle("experts", config.experts, has_experts, who);
     let who = r#""ple" has shared experts"#;
-    idle("shared_experts", said.shared_experts, is_ple, who);
-    idle("levels", said.levels, is_ple, r#""ple" has levels"#);
+    idle("shared_experts", config.shared_experts, is_ple, who);
+    idle("levels", config.levels, is_ple, r#""ple" has levels"#);
 }
 
 fn needs_validation(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     search: &toml_types::Search,
     checks: &mut Checks<'_>,
 ) {
-    let searches = said.network.kind == toml_types::NetworkKind::SparseSharing;
-    let chooser = if said.training.patience.is_some() {
+    let searches = config.network.kind == toml_types::NetworkKind::SparseSharing;
+    let chooser = if config.training.patience.is_some() {
         "training.patience"
-    } else if said.training.refit {
+    } else if config.training.refit {
         "training.refit"
-    } else if said.training.shrinkage == Shrinkage::Validated {
+    } else if config.training.shrinkage == Shrinkage::Validated {
         "training.shrinkage = \"validated\""
-    } else if said.training.keep != Keep::Last {
+    } else if config.training.keep != Keep::Last {
         "training.keep"
     } else if searches
         && search.pick == Pick::Best
@@ -120,28 +120,28 @@ fn needs_validation(
     checks.say(&["data"], text);
 }
 
-fn network(said: &toml_types::Network) -> NetworkPlan {
+fn network(config: &toml_types::Network) -> NetworkPlan {
     NetworkPlan {
-        kind: match said.kind {
+        kind: match config.kind {
             toml_types::NetworkKind::SparseSharing => NetworkKind::SparseSharing,
             toml_types::NetworkKind::SingleTask => NetworkKind::SingleTask,
             toml_types::NetworkKind::SharedBottom => NetworkKind::SharedBottom,
             toml_types::NetworkKind::CrossStitch => NetworkKind::CrossStitch,
             toml_types::NetworkKind::Mmoe => NetworkKind::Mmoe {
-                experts: said.experts(),
+                experts: config.experts(),
             },
             toml_types::NetworkKind::Ple => NetworkKind::Ple {
-                levels: said.levels(),
-                experts: said.experts(),
-                shared: said.shared_experts(),
+                levels: config.levels(),
+                experts: config.experts(),
+                shared: config.shared_experts(),
             },
             toml_types::NetworkKind::Aitm => NetworkKind::Aitm,
         },
-        dim: said.dim,
-        hidden: said.hidden.clone(),
-        gram: said.gram,
-        dropout: said.dropout as f32,
-        table_deviation: said.table_deviation.map(|deviation| deviation as f32),
+        dim: config.dim,
+        hidden: config.hidden.clone(),
+        gram: config.gram,
+        dropout: config.dropout as f32,
+        table_deviation: config.table_deviation.map(|deviation| deviation as f32),
         heads: Heads::default(),
     }
 }
@@ -160,29 +160,29 @@ fn patience(training: &toml_types::Training) -> Option<u32> {
 }
 
 fn train(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     search: &toml_types::Search,
     checks: &mut Checks<'_>,
 ) -> TrainPlan {
-    let training = &said.training;
+    let training = &config.training;
     let table_rate = training.table_learning_rate;
     let patience = patience(training);
     TrainPlan {
-        seed: said.seed,
-        threads: said.threads.unwrap_or_else(cores),
+        seed: config.seed,
+        threads: config.threads.unwrap_or_else(cores),
         batch: training.batch,
         epochs: training.epochs.unwrap_or(match patience {
             Some(_) => EPOCHS_WITH_PATIENCE,
             None => EPOCHS,
         }),
-        steps: funnel::steps(said, checks),
+        steps: funnel::steps(config, checks),
         balance: training.balance,
         funnel: None,
         kappa: None,
-        evidence: funnel::evidence(said, checks),
+        evidence: funnel::evidence(config, checks),
         shrinkage: training.shrinkage,
         id_dropout: training.id_dropout,
-        average: Some(said.training.average).filter(|&decay| decay > 0.0),
+        average: Some(config.training.average).filter(|&decay| decay > 0.0),
         optimizer: Optimizer {
             learning_rate: training.learning_rate,
             kind: training.optimizer.0,
@@ -202,7 +202,7 @@ fn train(
         keep: training.keep,
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
-        search: search_plan(search, said, checks),
+        search: search_plan(search, config, checks),
         parity_stale_momentum: training.parity.stale_momentum,
     }
 }
@@ -213,52 +213,52 @@ fn cores() -> usize {
 }
 
 fn search_plan(
-    said: &toml_types::Search,
+    config: &toml_types::Search,
     run: &toml_types::RunFile,
     checks: &mut Checks<'_>,
 ) -> SearchPlan {
     let names: Vec<&str> = run.tasks.keys().map(String::as_str).collect();
     SearchPlan {
-        kind: match said.kind {
+        kind: match config.kind {
             toml_types::SearchKind::Gradient => SearchKind::Gradient,
             toml_types::SearchKind::Magnitude => SearchKind::Magnitude,
             toml_types::SearchKind::Random | toml_types::SearchKind::Model => SearchKind::Random,
         },
-        rounds: said.rounds,
-        density: densities(said, &names, checks),
-        by_evidence: by_evidence(said),
-        common_units: units::plan(said),
+        rounds: config.rounds,
+        density: densities(config, &names, checks),
+        by_evidence: by_evidence(config),
+        common_units: units::plan(config),
         rate_readers: rates::readers(run, checks),
-        measure_rho: said.measure_rho,
-        candidates: candidates(said),
-        epochs_per_round: said.epochs_per_round,
-        rewind: said.rewind,
-        pick: said.pick,
-        seed: said.seed,
-        control: said.control,
+        measure_rho: config.measure_rho,
+        candidates: candidates(config),
+        epochs_per_round: config.epochs_per_round,
+        rewind: config.rewind,
+        pick: config.pick,
+        seed: config.seed,
+        control: config.control,
     }
 }
 
 /// Whether the density follows from what the search finds.
-fn by_evidence(said: &toml_types::Search) -> bool {
-    let is_found = matches!(said.density, None | Some(Density::Evidence));
-    said.kind == toml_types::SearchKind::Gradient && is_found
+fn by_evidence(config: &toml_types::Search) -> bool {
+    let is_found = matches!(config.density, None | Some(Density::Evidence));
+    config.kind == toml_types::SearchKind::Gradient && is_found
 }
 
 /// The densities that are tried.
-fn candidates(said: &toml_types::Search) -> Vec<f64> {
-    match (said.kind, &said.density) {
+fn candidates(config: &toml_types::Search) -> Vec<f64> {
+    match (config.kind, &config.density) {
         (toml_types::SearchKind::Gradient, Some(Density::Auto)) => vec![0.4, 0.2, 0.1],
         _ => Vec::new(),
     }
 }
 
 /// A density for each task, in the order of the tasks.
-fn densities(said: &toml_types::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
-    let of_each = match &said.density {
+fn densities(config: &toml_types::Search, tasks: &[&str], checks: &mut Checks<'_>) -> Vec<f64> {
+    let of_each = match &config.density {
         None | Some(Density::Evidence | Density::Auto) => {
             // Found later; widths are matched as if all were kept.
-            let usual = match said.kind {
+            let usual = match config.kind {
                 toml_types::SearchKind::Gradient => 1.0,
                 _ => 0.4,
             };

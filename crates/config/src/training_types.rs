@@ -9,11 +9,11 @@ use ncs_train::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which network, and its sizes.
+/// Network and its sizes.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Network {
-    /// How the tasks share.
+    /// Way of sharing between the tasks.
     pub(crate) kind: NetworkKind,
     /// Length of a field vector.
     #[schemars(range(min = 1))]
@@ -71,7 +71,7 @@ impl Network {
     }
 }
 
-/// How the tasks share.
+/// Way of sharing between the tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NetworkKind {
@@ -93,7 +93,7 @@ pub(crate) enum NetworkKind {
     Aitm,
 }
 
-/// How the model learns.
+/// Training: losses, optimizers, stopping.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Training {
@@ -106,7 +106,7 @@ pub(crate) struct Training {
     /// Whether tasks take turns or step together. Without it they take turns, but for a loss or a
     /// balance that needs them together.
     pub(crate) steps: Option<Steps>,
-    /// What click and conversion learn from together.
+    /// Loss over click and conversion.
     pub(crate) loss: KindOrTable<FunnelLoss>,
     /// Combination of the task losses into one joint step.
     pub(crate) balance: Balance,
@@ -137,7 +137,7 @@ pub(crate) struct Training {
     pub(crate) table_learning_rate: Option<f64>,
     /// Steps over which the learning rate rises from 0.
     pub(crate) warmup_steps: u64,
-    /// How the learning rate falls until the last step.
+    /// Learning-rate schedule until the last step.
     pub(crate) decay: KindOrTable<Decay>,
     /// Decoupled weight decay of network weights.
     #[schemars(range(min = 0.0))]
@@ -152,7 +152,7 @@ pub(crate) struct Training {
     /// epochs are run).
     #[schemars(range(min = 1))]
     pub(crate) patience: Option<u32>,
-    /// Which weights the model holds in the end.
+    /// Weights that the final model holds.
     pub(crate) keep: Keep,
     /// Train the model again on training and validation rows, once validation has chosen: from the same initial weights,
     /// under the same masks, for as many passes as were best. Validation figures and calibrators stay those of the
@@ -209,7 +209,7 @@ pub(crate) enum ClickLogit {
     Permuted,
 }
 
-/// How far a task may move table rows: by name or with settings.
+/// Shrinkage of the steps of table rows, by name or with settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EmbeddingEvidence {
@@ -225,7 +225,7 @@ pub(crate) enum EmbeddingEvidence {
     With(EvidenceRule),
 }
 
-/// What click and conversion learn from together, by name or with settings.
+/// Loss over click and conversion, by name or with settings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(rename = "FunnelLossSettings")]

@@ -6,10 +6,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 
-/// Where a key or a value was written.
+/// Position of a key or a value in the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Span {
-    /// The file as a whole: what is said there is missing.
+    /// The file as a whole: what should be there is missing.
     File,
     /// A line of the file, from 1.
     Line(usize),
@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) value: Value,
 }
 
-/// What TOML can say. Dates are texts here: no setting needs more.
+/// A TOML value. Dates are texts here: no setting needs more.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(String),
@@ -92,7 +92,7 @@ impl Node {
         }
     }
 
-    /// Where the key at `path` was written, or the deepest table above it.
+    /// Returns where the key at `path` was written, or the deepest table above it.
     pub(crate) fn place_of(&self, path: &[&str]) -> Span {
         let mut place = self.place.clone();
         let mut node = self;
@@ -110,7 +110,7 @@ impl Node {
         place
     }
 
-    /// What a program states: nothing of it was written at a line.
+    /// Makes the tree of what a program states: nothing of it was written at a line.
     pub(crate) fn of_toml(value: &toml::Value) -> Node {
         let place = Span::File;
         let value = match value {
@@ -193,7 +193,7 @@ impl Node {
     }
 }
 
-/// What a message calls a value: `the text "three"`, `2.5`, `a list`.
+/// Returns what a message calls a value: `the text "three"`, `2.5`, `a list`.
 impl fmt::Display for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -207,7 +207,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// What is said of an override that is none.
+/// Message for an invalid override.
 pub const ASSIGNMENT_WANTED: &str =
     "expected KEY=VALUE with a dotted key, such as training.epochs=3";
 

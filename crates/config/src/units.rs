@@ -15,7 +15,7 @@ pub(crate) fn plan(search: &toml_types::Search) -> CommonUnits {
 
 /// Settings that units of each task's own do not go with.
 pub(crate) fn check(
-    said: &toml_types::RunFile,
+    config: &toml_types::RunFile,
     search: &toml_types::Search,
     checks: &mut Checks<'_>,
 ) {
@@ -46,13 +46,13 @@ pub(crate) fn check(
                     state one of them";
         checks.say(&KEY, text);
     }
-    if common != CommonUnits::Share(1.0) && said.training.parity.stale_momentum {
+    if common != CommonUnits::Share(1.0) && config.training.parity.stale_momentum {
         let text = "training.parity.stale_momentum is of units that are common; set search.common_units = 1";
         checks.say(&["training", "parity", "stale_momentum"], text);
     }
     if let CommonUnits::Share(share) = stated
-        && let Some(owners) = UnitOwners::new(share.clamp(0.0, 1.0), said.tasks.len())
-        && let Err(what) = owners.check(&said.network.hidden)
+        && let Some(owners) = UnitOwners::new(share.clamp(0.0, 1.0), config.tasks.len())
+        && let Err(what) = owners.check(&config.network.hidden)
     {
         let text =
             format!("{what}; state wider layers in network.hidden, or search.common_units = 1");

@@ -268,7 +268,7 @@ fn tags<'s>(leaves: &[&'s Json]) -> Option<(&'s str, Vec<&'s str>)> {
     properties.keys().find_map(of_key)
 }
 
-/// What a value must be, in words: `a whole number or a table`.
+/// Requirement on a value, in words: `a whole number or a table`.
 fn wanted(leaves: &[&Json]) -> String {
     let mut words: Vec<String> = Vec::new();
     let names: Vec<&str> = leaves.iter().flat_map(|leaf| constants(leaf)).collect();
@@ -304,7 +304,7 @@ fn most(leaf: &Json) -> Option<f64> {
     leaf["maximum"].as_f64().or(of_type)
 }
 
-/// What a number must be that has no range.
+/// Requirement on a number that has no range.
 const FINITE: &str = "a finite number";
 
 /// A numeric range in words: `above 0 and at most 1`.
@@ -319,8 +319,8 @@ fn range(leaf: &Json) -> String {
         "maximum" => most(leaf),
         key => leaf[key].as_f64(),
     };
-    let said = |(key, word): (&str, &str)| bound(key).map(|bound| format!("{word} {bound}"));
-    let bounds: Vec<String> = words.into_iter().filter_map(said).collect();
+    let config = |(key, word): (&str, &str)| bound(key).map(|bound| format!("{word} {bound}"));
+    let bounds: Vec<String> = words.into_iter().filter_map(config).collect();
     if bounds.is_empty() {
         FINITE.to_owned()
     } else {

@@ -13,7 +13,7 @@ pub struct Backtest {
     pub title: String,
     /// The ways that are compared; the others are compared with the first.
     pub lines: Vec<BacktestLine>,
-    /// What the reader should know: days that were left out, and why.
+    /// Notes for the reader: days that were left out, and why.
     pub notes: Vec<String>,
 }
 

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ncs_config::{FileColumns, ListingError, RunFile, RunFileError, Said, list_columns};
+use ncs_config::{FileColumns, ListingError, RunFile, RunFileError, RunSource, list_columns};
 use ncs_readers::arrow::keep;
 use ncs_readers::{DataPlan, Frame, columns_of};
 use ncs_train::Listener;
@@ -29,7 +29,7 @@ pub type PartFrame = (&'static str, Frame);
 #[derive(Debug)]
 pub struct Training<'a> {
     /// Settings.
-    pub said: Said,
+    pub source: RunSource,
     /// Overrides, as given with `--set`.
     pub assignments: Vec<String>,
     /// Rows passed in, replacing files.
@@ -51,14 +51,14 @@ pub fn train(
     listener: &mut (dyn Listener + Send),
 ) -> Result<Finished, Error> {
     let Training {
-        said,
+        source,
         mut assignments,
         frames,
         out,
         fresh,
     } = training;
     let columns: Vec<(&str, FileColumns)> = frames.iter().map(columns).collect();
-    let mut file = open(&said, &assignments, &columns)?;
+    let mut file = open(&source, &assignments, &columns)?;
     for note in &file.notes {
         progress.log(&format!("note: {note}"));
     }
@@ -74,7 +74,7 @@ pub fn train(
             let path = keep_frame(key, frame, Some(&wanted), &folder, progress, stop)?;
             assignments.push(format!("data.{key}={}", quoted(&path)));
         }
-        file = RunFile::of(&said, &assignments, &list_columns)?;
+        file = RunFile::of(&source, &assignments, &list_columns)?;
     }
     training::run_heard(&file, &folder, progress, stop, listener)
 }
@@ -84,7 +84,7 @@ pub fn train(
 /// # Errors
 /// All errors in the settings.
 pub fn open(
-    said: &Said,
+    source: &RunSource,
     assignments: &[String],
     frames: &[(&str, FileColumns)],
 ) -> Result<RunFile, RunFileError> {
@@ -92,7 +92,7 @@ pub fn open(
     for (key, columns) in frames {
         assignments.push(format!("data.{key}={}", quoted(&columns.name)));
     }
-    let file = RunFile::of(said, &assignments, &|plan| listed(plan, frames))?;
+    let file = RunFile::of(source, &assignments, &|plan| listed(plan, frames))?;
     if !frames.is_empty() && file.states(&["data", "format"]) {
         let text = "data.format is stated, which a data frame has none of; leave it out: names of files tell it";
         return Err(file.error_at(&["data", "format"], text));

@@ -27,7 +27,7 @@ pub fn text(model: &LoadedModel) -> Result<String, ArtifactError> {
     text_of(&model.folder, &model.artifact, model.scorer.n_parameters())
 }
 
-/// What `--json` prints: a promise to programs.
+/// Output of `--json`: a stable format for programs.
 #[derive(Serialize)]
 struct Summary<'a> {
     parameters: usize,
@@ -292,7 +292,7 @@ fn units(artifact: &Artifact) -> String {
     }
 }
 
-/// What each task keeps of the first layer, input by input.
+/// Connections that each task keeps in the first layer, input by input.
 fn inputs(artifact: &Artifact) -> String {
     let Some(masks) = artifact.masks.as_deref() else {
         return String::new();

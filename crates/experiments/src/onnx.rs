@@ -30,11 +30,12 @@ fn refuse_folder_of_model(model: &LoadedModel, out: &Path) -> Result<(), String>
         let of_model = model.folder.canonicalize();
         of_model.is_ok_and(|of_model| folder.starts_with(of_model))
     });
-    match is_of_model {
-        false => Ok(()),
-        true => Err(format!(
+    if is_of_model {
+        Err(format!(
             "{}: --out is in the model's folder, which the next training replaces; name a file elsewhere",
             out.display()
-        )),
+        ))
+    } else {
+        Ok(())
     }
 }

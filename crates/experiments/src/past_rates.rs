@@ -11,13 +11,13 @@ const MANY_VALUES: usize = 100;
 /// Rows that are looked at, of which there may be millions.
 const MOST_ROWS: usize = 100_000;
 
-/// How far above chance the AUC must be, in standard errors of chance.
+/// Required distance of the AUC from chance, in standard errors of chance.
 const CLEARLY_MORE: f64 = 5.0;
 
 /// An AUC that is worth a feature of its own.
 const WORTH_IT: f64 = 0.6;
 
-/// How well the rate of a label by value alone ranks the labels of other rows, where that is clearly more than chance
+/// Returns how well the rate of a label by value alone ranks the labels of other rows, where that is clearly more than chance
 /// and worth a feature; `labels` are those of the rows, NaN where unknown.
 pub(crate) fn worth(column: &impl ColumnValues, labels: &[f32], folds: Folds<'_>) -> Option<f64> {
     if column.n_values() <= MANY_VALUES {

@@ -44,7 +44,7 @@ pub trait Watcher: Send + Sync {
     /// Called when the latest job has ended or was abandoned.
     fn ended(&self);
     /// Called with a line between jobs, or about the current one.
-    fn said(&self, text: &str);
+    fn message(&self, text: &str);
 }
 
 impl Progress {
@@ -86,7 +86,7 @@ impl Progress {
             Progress::Bar | Progress::Lines => tell(text),
             Progress::To(_) => {
                 if let Some(watcher) = self.watcher() {
-                    watcher.said(text);
+                    watcher.message(text);
                 }
             }
         }

@@ -24,7 +24,7 @@ const ROWS: [(Part, u64); 3] = [
     (Part::Test, 60_000),
 ];
 
-/// How much of the truth of conversion is that of click.
+/// Share of the true conversion function that is that of clicks.
 const SHARE: f64 = 0.5;
 
 /// Generates a log for each of `seeds` seeds in `folder`, trains every network on each, and returns the report with means,

@@ -27,7 +27,7 @@ const LABELS_OF_PLATT: usize = 200;
 /// Labels of each class from which an increasing function is fitted.
 const LABELS_OF_ISOTONIC: usize = 1000;
 
-/// Which calibrators to fit, and how.
+/// Calibrators to fit, and the method.
 #[derive(Clone, Debug, Default)]
 pub struct RecalibrationSettings {
     /// Tasks by name; empty: all tasks with labels 0 and 1.
@@ -116,9 +116,10 @@ fn chosen(model: &LoadedModel, names: &[String]) -> Result<Vec<usize>, Recalibra
     if names.is_empty() {
         let binary = (0..tasks.len()).filter(|&t| tasks[t].objective.is_binary());
         let binary: Vec<usize> = binary.collect();
-        return match binary.is_empty() {
-            true => Err(RecalibrationError::NoBinary),
-            false => Ok(binary),
+        return if binary.is_empty() {
+            Err(RecalibrationError::NoBinary)
+        } else {
+            Ok(binary)
         };
     }
     let find = |name: &String| {
@@ -127,9 +128,10 @@ fn chosen(model: &LoadedModel, names: &[String]) -> Result<Vec<usize>, Recalibra
             task: name.clone(),
             known: tasks.iter().map(|task| task.name.clone()).collect(),
         })?;
-        match tasks[t].objective.is_binary() {
-            true => Ok(t),
-            false => Err(RecalibrationError::Ratio { task: name.clone() }),
+        if tasks[t].objective.is_binary() {
+            Ok(t)
+        } else {
+            Err(RecalibrationError::Ratio { task: name.clone() })
         }
     };
     let mut chosen = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
@@ -187,8 +189,12 @@ fn counts(task: &TaskPredictions) -> [usize; 2] {
     })
 }
 
-fn too_few(task: &TaskPredictions, method: Calibration, said: Option<usize>) -> Option<String> {
-    let needed = said.unwrap_or(match method {
+fn too_few(
+    task: &TaskPredictions,
+    method: Calibration,
+    requested: Option<usize>,
+) -> Option<String> {
+    let needed = requested.unwrap_or(match method {
         Calibration::Isotonic => LABELS_OF_ISOTONIC,
         _ => LABELS_OF_PLATT,
     });
@@ -275,22 +281,24 @@ impl Times {
 pub fn target(model: &LoadedModel, named: &Path, out: Option<&Path>) -> Result<PathBuf, String> {
     let Some(out) = out else {
         let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
-        return match is_link(named) || is_link(&model.folder) {
-            false => Ok(model.folder.clone()),
-            true => Err(format!(
+        return if is_link(named) || is_link(&model.folder) {
+            Err(format!(
                 "{}: is a link, so the model behind it is not replaced; write the new one into another folder with \
                  --out, and promote it",
                 named.display()
-            )),
+            ))
+        } else {
+            Ok(model.folder.clone())
         };
     };
     let is_empty = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    match !out.exists() || is_empty || out.join("manifest.json").is_file() {
-        true => Ok(out.to_owned()),
-        false => Err(format!(
+    if !out.exists() || is_empty || out.join("manifest.json").is_file() {
+        Ok(out.to_owned())
+    } else {
+        Err(format!(
             "{}: holds something else than a model; choose a new or an empty folder with --out",
             out.display()
-        )),
+        ))
     }
 }
 

@@ -21,13 +21,13 @@ use crate::error::Error;
 const LOCK: &str = "run.lock";
 const ID: &str = "run.id";
 
-/// What a run that was killed while it claimed its folder may have left there.
+/// Files that a run which was killed while it claimed its folder may have left there.
 const OWN: [&str; 3] = [LOCK, ID, "run.id.tmp"];
 
 /// Bytes of a lock file that are shown.
 const MOST_SHOWN: u64 = 200;
 
-/// How often a lock is tried, and how long it waits in between.
+/// Number of attempts to lock, and the pause between them.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,4 +1,4 @@
-//! What the listeners of a run do with what they hear: progress on the terminal, lines in `log.txt`,
+//! Listeners of a run's events: progress on the terminal, lines in `log.txt`,
 //! curves for TensorBoard.
 
 use std::fs::{File, OpenOptions};
@@ -58,7 +58,7 @@ impl RunLog {
         self.remember(written);
     }
 
-    /// What could not be written, if anything.
+    /// Error of a file that could not be written, if any.
     pub fn finish(mut self) -> Option<io::Error> {
         self.close_curves();
         self.trouble

@@ -20,14 +20,14 @@ use ncs_train::{TaskSearch, Trained, UnitChoice, ValidationRecord, predict};
 use crate::progress::grouped;
 use crate::sharing;
 
-/// What was evaluated, on which part of the data.
+/// Evaluated model and part of the data.
 #[derive(Clone, Debug)]
 pub struct EvaluatedPart {
     /// `test` or `valid`.
     pub part: &'static str,
     /// The figures.
     pub metrics: Metrics,
-    /// What they were taken from.
+    /// Source of the figures.
     pub predictions: Predictions,
 }
 
@@ -108,7 +108,7 @@ fn rate_columns(schema: &Schema, rate: &Rate) -> String {
     columns.collect::<Vec<&str>>().join(" + ")
 }
 
-/// How values become ids, in a word or two.
+/// Id encoding, in a word or two.
 pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
     match ids {
         IdSpace::Hash { function, .. } => {
@@ -124,7 +124,7 @@ pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
     }
 }
 
-/// What the masks keep of each input; nothing without masks.
+/// Returns what the masks keep of each input; nothing without masks.
 fn inputs(network: &str, artifact: &Artifact) -> Vec<InputTable> {
     let Some(masks) = artifact.masks.as_deref() else {
         return Vec::new();
@@ -195,7 +195,7 @@ fn rows_name(part: Part) -> &'static str {
     }
 }
 
-/// What puts the figures of some rows in doubt, or is left out of them.
+/// Returns warnings on the figures of some rows, and what is left out of them.
 pub fn doubts(rows: &str, predictions: &Predictions, metrics: &Metrics) -> Vec<Note> {
     let tasks = predictions.tasks.iter();
     let doubts = tasks.flat_map(predict::doubts).map(|doubt| Note {

@@ -267,7 +267,7 @@ pub fn evaluate(
     })
 }
 
-/// What is taken from labelled rows besides their labels.
+/// Values that are read from labelled rows besides their labels.
 pub(crate) struct Labelled<'a> {
     /// Whether scores are those before the calibrators.
     pub(crate) before_calibration: bool,
@@ -305,9 +305,10 @@ pub(crate) fn predictions(
             let left_undone = "nothing was evaluated";
             return Err(Stopped { left_undone }.into());
         }
-        let scores = match labelled.before_calibration {
-            true => scorer.score_uncalibrated(&batch, pass),
-            false => scorer.score(&batch, pass),
+        let scores = if labelled.before_calibration {
+            scorer.score_uncalibrated(&batch, pass)
+        } else {
+            scorer.score(&batch, pass)
         };
         check_scores(&rows, &batch, &scores, scorer)?;
         cover(&mut coverage, scorer, &rows, &batch);

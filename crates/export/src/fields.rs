@@ -6,7 +6,7 @@ use crate::proto::element;
 use crate::signature::Signature;
 use ncs_features::{Field, IdSpace, Piecewise, Pooling, Rate, Schema};
 
-/// What the networks read of one field.
+/// Inputs of the networks from one field.
 #[derive(Debug)]
 pub(crate) enum FieldValue {
     /// A row of its table, `int64 [batch]`.

@@ -112,7 +112,7 @@ pub(crate) fn write_model(
             .map(str::to_owned)
             .ok_or_else(|| ExportError::Refused {
                 what: format!(
-                    "{} is no UTF-8 name, and the model refers to its second file by name",
+                    "{} is not a UTF-8 name, and the model refers to its second file by name",
                     data.display()
                 ),
                 remedy: "choose another name for the output".to_owned(),
@@ -203,9 +203,10 @@ fn input(input: &Input) -> ValueInfoProto {
         Role::Number | Role::Numbers => element::DOUBLE,
     };
     let longest = format!("longest {}", input.name);
-    let dims: &[&str] = match input.role.is_matrix() {
-        true => &["batch", &longest],
-        false => &["batch"],
+    let dims: &[&str] = if input.role.is_matrix() {
+        &["batch", &longest]
+    } else {
+        &["batch"]
     };
     let meaning = match input.role {
         Role::Id => "id of each row",

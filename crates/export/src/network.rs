@@ -320,9 +320,10 @@ impl SubnetRun<'_> {
             .graph
             .floats(&format!("{name}/bias"), &[layout.outputs], bias);
         let y = self.graph.node("Gemm", &name, &[from, &weights, &bias]);
-        match rectify {
-            true => self.graph.node("Relu", &format!("{name}/relu"), &[&y]),
-            false => y,
+        if rectify {
+            self.graph.node("Relu", &format!("{name}/relu"), &[&y])
+        } else {
+            y
         }
     }
 

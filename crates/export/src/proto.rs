@@ -152,7 +152,7 @@ pub struct TensorProto {
     /// Its elements, little-endian; absent if they are in another file.
     #[prost(bytes = "vec", optional, tag = "9")]
     pub raw_data: Option<Vec<u8>>,
-    /// Where the elements are in another file: `location`, `offset`, `length`.
+    /// Position of the elements in another file: `location`, `offset`, `length`.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,
     /// [`EXTERNAL`], or absent.

@@ -145,10 +145,12 @@ impl ColumnBuilder {
         }
         let values = self.values.take().unwrap_or_default();
         let is_list = std::mem::take(&mut self.is_list);
-        let (values, offsets) = match is_list {
-            true => (values, Some([&[0], &ends[..]].concat())),
-            false if self.has_nulls => (spread(&values, &nulls), None),
-            false => (values, None),
+        let (values, offsets) = if is_list {
+            (values, Some([&[0], &ends[..]].concat()))
+        } else if self.has_nulls {
+            (spread(&values, &nulls), None)
+        } else {
+            (values, None)
         };
         self.has_nulls = false;
         self.n_values = 0;

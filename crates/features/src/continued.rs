@@ -65,9 +65,10 @@ fn rates(earlier: &Schema, plan: &RatesPlan) -> Option<String> {
         RatesPlan::These(_) => Some(format!(
             "features.rates lists other past rates than the model has ({}); set features.rates = \"auto\", which keeps \
              the model's, or train a new model",
-            match of_model.is_empty() {
-                true => "none".to_owned(),
-                false => names(&of_model),
+            if of_model.is_empty() {
+                "none".to_owned()
+            } else {
+                names(&of_model)
             }
         )),
     }

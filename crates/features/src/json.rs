@@ -85,7 +85,7 @@ fn is_beyond_64_bits(token: &[u8]) -> bool {
     let digits = token.strip_prefix(b"-").unwrap_or(token);
     let is_whole = digits.iter().all(u8::is_ascii_digit);
     let text = || std::str::from_utf8(token).unwrap_or_default();
-    // No zero before it: that is no number, as the parser will say.
+    // No zero before it: that is not a number, as the parser will say.
     digits.len() >= LONG
         && is_whole
         && digits[0] != b'0'

@@ -1,7 +1,7 @@
 //! Lists that a file holds as texts, as Python, JSON, NumPy, Java and PostgreSQL write them: `['a', 'b']`,
 //! `["a", "b"]`, `('a',)`, `[1 2]`, `[a, b]`, `{a,b}`.
 //!
-//! The grammar is narrow on purpose: a text that does not follow it to its last character is no list of this
+//! The grammar is narrow on purpose: a text that does not follow it to its last character is not a list of this
 //! kind, and stays what it is.
 
 use std::borrow::Cow;

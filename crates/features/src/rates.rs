@@ -237,7 +237,7 @@ impl Rate {
             Ok(())
         } else {
             Err(format!(
-                "past rate \"{}\" is none of categories and a task",
+                "past rate \"{}\" is not of categories and a task",
                 schema.fields[place].name
             ))
         }

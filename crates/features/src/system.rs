@@ -44,8 +44,8 @@ mod tests {
     #[test]
     fn what_has_run_out_is_told_from_what_is_missing() {
         let check = |code: i32, expected: &str| {
-            let said = advice(&Error::from_raw_os_error(code), "check that it exists");
-            assert!(said.contains(expected), "{code}: {said}");
+            let hint = advice(&Error::from_raw_os_error(code), "check that it exists");
+            assert!(hint.contains(expected), "{code}: {hint}");
         };
         check(24, "ulimit -n");
         check(23, "fs.file-max");

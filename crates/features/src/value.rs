@@ -67,7 +67,7 @@ pub fn widen_bfloat(bits: u16) -> f64 {
 
 /// Returns the number of the fewest decimal digits that `round` takes to `x`.
 fn shortest(x: f32, round: impl Fn(f32) -> f32) -> f64 {
-    let says = |text: &String| text.parse().is_ok_and(|said: f32| round(said) == x);
+    let says = |text: &String| text.parse().is_ok_and(|parsed: f32| round(parsed) == x);
     let texts = (0..8).map(|digits| format!("{x:.digits$e}"));
     let text = texts.filter(|_| x.is_finite()).find(says);
     text.and_then(|text| text.parse().ok())
@@ -160,12 +160,12 @@ impl Column {
     /// Parses the number in a text, finite or not; `None` for a text without a value.
     fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
         let mut scratch = Vec::new();
-        let said = canonical(text, &mut scratch);
-        if said.is_empty() {
+        let parsed = canonical(text, &mut scratch);
+        if parsed.is_empty() {
             return Ok(None);
         }
-        let time = || Timestamp::parse(said).or_else(|| time_of_day(said));
-        let number = said_number(said).or_else(|| Some(time()?.seconds_f64()));
+        let time = || Timestamp::parse(parsed).or_else(|| time_of_day(parsed));
+        let number = number_of_text(parsed).or_else(|| Some(time()?.seconds_f64()));
         number.map(Some).ok_or_else(|| EncodeError::NotANumber {
             column: self.name.clone(),
             row: row as u64 + 1,
@@ -190,16 +190,16 @@ impl Field {
     pub fn missing_numbers(&self) -> Vec<f64> {
         let numbers = self.missing.iter();
         numbers
-            .filter_map(|text| said_number(text.as_bytes()))
+            .filter_map(|text| number_of_text(text.as_bytes()))
             .collect()
     }
 }
 
 /// Parses the number in a text: `7`, `1.50`, `1e3`, `true`; `None` for a date or any other text.
-pub fn said_number(text: &[u8]) -> Option<f64> {
+pub fn number_of_text(text: &[u8]) -> Option<f64> {
     let mut scratch = Vec::new();
-    let said = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
-    said.parse().ok().filter(|x: &f64| !x.is_nan())
+    let parsed = std::str::from_utf8(canonical(text, &mut scratch)).ok()?;
+    parsed.parse().ok().filter(|x: &f64| !x.is_nan())
 }
 
 impl Block {
@@ -339,11 +339,11 @@ impl<'a> FieldReader<'a> {
         let drops_missing = matches!(self.field.pooling, Some(Pooling::Mean | Pooling::Sum));
         let missing = std::mem::take(&mut self.missing_numbers);
         let outcome = self.texts(row, |text| {
-            let said = text
+            let parsed = text
                 .map(|text| column.parse(row, text))
                 .transpose()?
                 .flatten();
-            let x = said.filter(|x| !missing.contains(x));
+            let x = parsed.filter(|x| !missing.contains(x));
             if x.is_some() || !drops_missing {
                 each(x.map(|x| column.finite(row, x)).transpose()?);
             }

@@ -103,9 +103,10 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     };
     let scorer = Scorer::new(&artifact).expect("its own weights");
     let scorer = Arc::new(scorer);
-    let ranker = match half {
-        true => Ranker::in_half(&scorer, &CONTEXT),
-        false => Ranker::new(&scorer, &CONTEXT),
+    let ranker = if half {
+        Ranker::in_half(&scorer, &CONTEXT)
+    } else {
+        Ranker::new(&scorer, &CONTEXT)
     };
     ranker.expect("fields of its own")
 }

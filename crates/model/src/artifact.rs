@@ -274,9 +274,10 @@ impl Artifact {
             spec: manifest.spec,
             of_task: manifest.of_task,
         };
-        match !manifest.has_masks || artifact.masks.is_some() {
-            true => Ok(artifact),
-            false => Err(wrong("its masks are not those of its layers")),
+        if !manifest.has_masks || artifact.masks.is_some() {
+            Ok(artifact)
+        } else {
+            Err(wrong("its masks are not those of its layers"))
         }
     }
 

@@ -40,9 +40,10 @@ impl SparseLayouts {
     /// heads, in order, are those of `tasks`.
     pub(crate) fn subnets<R: Real>(&self, network: &Network<R>, tasks: &[usize]) -> Vec<Subnet<R>> {
         // With masks a task runs its own subnet; without, one subnet runs the heads of all these tasks.
-        let parts = match self.has_masks {
-            true => tasks.chunks(1),
-            false => tasks.chunks(tasks.len().max(1)),
+        let parts = if self.has_masks {
+            tasks.chunks(1)
+        } else {
+            tasks.chunks(tasks.len().max(1))
         };
         let subnet = |tasks: &[usize]| {
             let heads = tasks.iter().map(|&task| head(network, task)).collect();

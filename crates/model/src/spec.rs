@@ -150,9 +150,10 @@ impl Spec {
     /// task.
     pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
-        match self.plan.kind.shares_tables() {
-            true => vec![all.chain(self.helper()).collect()],
-            false => all.map(|task| vec![task]).collect(),
+        if self.plan.kind.shares_tables() {
+            vec![all.chain(self.helper()).collect()]
+        } else {
+            all.map(|task| vec![task]).collect()
         }
     }
 

@@ -158,9 +158,10 @@ fn artifact(
     let mixed = |(first, second): (&Mask, &Mask)| {
         let rng = CounterRng::new(3, "alike");
         Mask::from_fn(first.inputs(), first.outputs(), |at| {
-            match rng.uniform(at as u64) < alike {
-                true => first.keeps(at),
-                false => second.keeps(at),
+            if rng.uniform(at as u64) < alike {
+                first.keeps(at)
+            } else {
+                second.keeps(at)
             }
         })
     };
@@ -266,9 +267,10 @@ fn check(
             let rows = expanded(&context, &candidates, of_context);
             let expected = scorer.score(&rows, &mut Workspace::new(1));
             for field in 0..N_FIELDS {
-                let unread = match of_context.contains(&field) {
-                    true => &mut candidates,
-                    false => &mut context,
+                let unread = if of_context.contains(&field) {
+                    &mut candidates
+                } else {
+                    &mut context
                 };
                 unread.fields[field] = FieldIds::default();
             }

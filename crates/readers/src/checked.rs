@@ -55,7 +55,7 @@ fn make_utf8(column: &mut Column, encoding: Encoding, broken: &mut BTreeMap<usiz
             row += 1;
         }
         let what = format!(
-            "column {:?}: the bytes \"{}\" are no UTF-8; write it as UTF-8, or set encoding = \
+            "column {:?}: the bytes \"{}\" are not UTF-8; write it as UTF-8, or set encoding = \
              \"latin-1\" (or \"windows-1252\") if that is what it is",
             column.name,
             shown(texts.get(i))

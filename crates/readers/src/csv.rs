@@ -131,10 +131,12 @@ impl Csv {
         let n_breaks = n_lines - 1;
         let n_inner = self.inner_lines().count();
         let holds_rows = n_inner >= 3 && self.rows_in_record() == n_inner;
-        let why = match holds_rows {
-            true => "and lines that look like rows of this file",
-            false if n_breaks >= MANY_LINE_BREAKS => "in it",
-            false => return None,
+        let why = if holds_rows {
+            "and lines that look like rows of this file"
+        } else if n_breaks >= MANY_LINE_BREAKS {
+            "in it"
+        } else {
+            return None;
         };
         Some(format!(
             "its fields in quotes hold {n_breaks} line breaks {why}: look for a quote that is not closed"

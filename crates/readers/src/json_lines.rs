@@ -114,7 +114,7 @@ fn hint(path: &Path, text: &[u8]) -> Option<String> {
 fn hint_for(text: &[u8], error: &serde_json::Error) -> Option<String> {
     let error = error.to_string();
     if std::str::from_utf8(text).is_err() && error.contains("unicode") {
-        let hint = "; its bytes are no UTF-8: write it as UTF-8, or set encoding = \"latin-1\" (or \
+        let hint = "; its bytes are not UTF-8: write it as UTF-8, or set encoding = \"latin-1\" (or \
                     \"windows-1252\") if that is what it is";
         return Some(hint.to_owned());
     }

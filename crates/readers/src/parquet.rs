@@ -171,7 +171,7 @@ fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> 
         Ok(())
     } else {
         Err(damaged(format!(
-            "a column is said to be {size} bytes from byte {start} on, in a file of {n_bytes} bytes"
+            "a column is declared as {size} bytes from byte {start} on, in a file of {n_bytes} bytes"
         )))
     }
 }

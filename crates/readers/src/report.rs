@@ -1,4 +1,4 @@
-//! What was read of a data set, part by part.
+//! Reading report of a data set, part by part.
 
 use crate::split::Part;
 use ncs_features::{ColumnCoverage, LabelCounts};

@@ -189,7 +189,7 @@ fn wanted_features<'a>(
     example: &'a [u8],
     wanted: &HashMap<Vec<u8>, usize>,
 ) -> Result<Vec<Option<Feature<'a>>>, String> {
-    let no_example = || "the record is no tf.train.Example".to_owned();
+    let no_example = || "the record is not a tf.train.Example".to_owned();
     let mut features: Vec<_> = std::iter::repeat_with(|| None).take(wanted.len()).collect();
     for (name, value) in entries(example).ok_or_else(no_example)? {
         let Some(&place) = wanted.get(name) else {

@@ -157,7 +157,7 @@ fn a_file_that_changes_while_it_is_read_is_told() {
         let error = loop {
             match rows.next_block() {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("{expected}: nothing was said"),
+                Ok(None) => panic!("{expected}: no message"),
                 Err(error) => break error.to_string(),
             }
         };

@@ -47,7 +47,7 @@ fn a_gzip_tfrecord_of_video_traffic_is_read() {
         "FEA_IKEYWORD",
         "FEA_UCAT",
     ] {
-        assert!(lists.contains(&name), "{name} is no list; {lists:?} are");
+        assert!(lists.contains(&name), "{name} is not a list; {lists:?} are");
     }
 }
 

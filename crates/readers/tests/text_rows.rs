@@ -270,7 +270,7 @@ fn bytes_that_are_no_utf_8_are_told_with_their_row_and_read_in_their_encoding() 
         "a.csv",
         b"a,b\nx,1\nK\xF6ln,2\ny,3\n",
         &["x", "y"],
-        &["row 2: column \"a\": the bytes \"K\\xf6ln\" are no UTF-8"],
+        &["row 2: column \"a\": the bytes \"K\\xf6ln\" are not UTF-8"],
     );
     let check = |name: &str, bytes: &[u8], encoding: Encoding, expected: &str| {
         let (_folder, path) = file(name, bytes);

@@ -398,7 +398,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
         number.ok_or_else(|| {
             let value = format!("{value:?}");
             let value = shown(&value);
-            ErrorKind::Invalid.error(format!("{JSON_LENGTH}: {value} is no number of bytes"))
+            ErrorKind::Invalid.error(format!("{JSON_LENGTH}: {value} is not a number of bytes"))
         })
     };
     headers.get(JSON_LENGTH).map(number).transpose()
@@ -416,7 +416,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
         time.ok_or_else(|| {
             let value = format!("{value:?}");
             let value = shown(&value);
-            ErrorKind::Invalid.error(format!("{NAME}: {value} is no number of milliseconds"))
+            ErrorKind::Invalid.error(format!("{NAME}: {value} is not a number of milliseconds"))
         })
     };
     headers.get(NAME).map(time).transpose()

@@ -123,11 +123,11 @@ impl Model {
             VersionSelector::Labelled(label) if label == STABLE => self.stable(),
             VersionSelector::Labelled(label) if label == CANARY => match self.labels.canary {
                 Some(canary) => Ok((self.number(canary.version)?, Some(CANARY))),
-                None => Err(self.not_found(format!("\"{CANARY}\" is no label"))),
+                None => Err(self.not_found(format!("\"{CANARY}\" is not a label"))),
             },
             VersionSelector::Labelled(label) => {
                 let hint = nearest(label, [STABLE, CANARY]);
-                Err(self.not_found(format!("\"{}\" is no label{hint}", shown(label))))
+                Err(self.not_found(format!("\"{}\" is not a label{hint}", shown(label))))
             }
             VersionSelector::Routed => {
                 let (stable, label) = self.stable()?;

@@ -71,9 +71,10 @@ pub(crate) fn combine(
     let mut shares: Vec<Vec<Vec<f32>>> = of_heads
         .map(|(evidence, gradient)| evidence.map_or(Vec::new(), |own| own.parts(gradient)))
         .collect();
-    let parts = match evidence.iter().all(Option::is_some) {
-        true => relative_to_the_largest(&mut shares),
-        false => Vec::new(),
+    let parts = if evidence.iter().all(Option::is_some) {
+        relative_to_the_largest(&mut shares)
+    } else {
+        Vec::new()
     };
     let sum = match balance {
         Balance::PcGrad => without_conflict(&gradients),

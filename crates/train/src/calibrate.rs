@@ -158,7 +158,7 @@ mod tests {
     }
 
     /// Returns rows whose rate at logit `x` is the sigmoid of `slope * x + offset`.
-    fn drawn(slope: f64, offset: f64) -> TaskPredictions {
+    fn synthetic_rows(slope: f64, offset: f64) -> TaskPredictions {
         let mut rows = Vec::new();
         for step in 0..200 {
             let x = -4.0 + 0.03 * f64::from(step);
@@ -176,7 +176,7 @@ mod tests {
             let Some(Calibrator::Platt {
                 slope: a,
                 offset: b,
-            }) = fit(Calibration::Platt, &drawn(slope, offset))
+            }) = fit(Calibration::Platt, &synthetic_rows(slope, offset))
             else {
                 panic!("no fit for {slope}, {offset}");
             };
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn both_bring_the_mean_to_the_rate() {
-        let task = drawn(0.5, -1.0);
+        let task = synthetic_rows(0.5, -1.0);
         for how in [Calibration::Platt, Calibration::Isotonic] {
             let calibrator = fit(how, &task).unwrap();
             let sum: f64 = task
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_row_without_a_score_changes_nothing() {
-        let whole = drawn(0.6, -1.5);
+        let whole = synthetic_rows(0.6, -1.5);
         let mut with_lost = whole.clone();
         with_lost.labels.push(1.0);
         with_lost.scores.push(f32::NAN);

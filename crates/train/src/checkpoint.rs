@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What a checkpoint holds of a training.
+/// Contents of a training's checkpoint.
 pub(crate) struct Checkpointed<'t> {
     pub(crate) model: &'t mut Model,
     pub(crate) optimizers: &'t mut Optimizers,
@@ -100,15 +100,15 @@ struct SavedBest {
 }
 
 /// Initialised rows of an embedding table, by number, and the position of each.
-struct Drawn {
+struct SeenRows {
     ids: Vec<u32>,
     slots: Vec<u32>,
 }
 
-impl Drawn {
-    fn of(table: &Table<f32>) -> Drawn {
+impl SeenRows {
+    fn of(table: &Table<f32>) -> SeenRows {
         let ids: Vec<u32> = table.drawn_ids().collect();
-        Drawn {
+        SeenRows {
             slots: ids.iter().map(|&id| table.slot(id)).collect(),
             ids,
         }
@@ -120,20 +120,20 @@ fn add_network<'a>(
     tensors: &mut Tensors<'a>,
     number: usize,
     (network, state): (&'a Network, &'a NetworkState),
-    drawn: &'a [Drawn],
+    seen: &'a [SeenRows],
 ) {
     tensors.floats(format!("tower.{number}.dense"), &network.dense);
     tensors.floats(format!("m.{number}.dense"), &state.dense.first);
     tensors.floats(format!("v.{number}.dense"), &state.dense.second);
-    let tables = network.tables.iter().zip(&state.tables).zip(drawn);
-    for (k, ((table, moments), drawn)) in tables.enumerate() {
+    let tables = network.tables.iter().zip(&state.tables).zip(seen);
+    for (k, ((table, moments), seen)) in tables.enumerate() {
         let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
-        tensors.add(name("ids"), drawn.ids.len(), Values::U32(&drawn.ids));
+        tensors.add(name("ids"), seen.ids.len(), Values::U32(&seen.ids));
         for (name, rows) in [
             (name("values"), table.rows()),
             (name("moments"), moments.rows()),
         ] {
-            let picked = &drawn.slots;
+            let picked = &seen.slots;
             let n_values = picked.len() * rows.width();
             tensors.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
         }
@@ -154,11 +154,11 @@ pub(crate) fn save(
     }
     let mut tensors = Tensors::default();
     let networks = training.model.networks();
-    let drawn = |network: &Network| network.tables.iter().map(Drawn::of).collect();
-    let drawn: Vec<Vec<Drawn>> = networks.iter().map(drawn).collect();
+    let seen = |network: &Network| network.tables.iter().map(SeenRows::of).collect();
+    let seen: Vec<Vec<SeenRows>> = networks.iter().map(seen).collect();
     let states = &training.optimizers.networks;
     for (t, (network, state)) in networks.iter().zip(states).enumerate() {
-        add_network(&mut tensors, t, (network, state), &drawn[t]);
+        add_network(&mut tensors, t, (network, state), &seen[t]);
     }
     let averages = training.averages.iter();
     let averages = averages.flat_map(|averages| &averages.networks);

@@ -1,4 +1,4 @@
-//! What the trainings of a run share: rows, settings, initial weights.
+//! Shared inputs of the trainings of a run: rows, settings, initial weights.
 
 use crate::earlier::Earlier;
 use crate::evidence::Evidence;

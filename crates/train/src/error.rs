@@ -38,7 +38,7 @@ pub enum TrainError {
     },
     /// No validation row has a score.
     #[error(
-        "{phase}, step {step}: the score of task \"{task}\" is no number on all validation rows; {culprit}"
+        "{phase}, step {step}: the score of task \"{task}\" is NaN or infinite on all validation rows; {culprit}"
     )]
     NoScores {
         /// Phase of the run.
@@ -55,7 +55,7 @@ pub enum TrainError {
     Labels {
         /// `train`, `valid`.
         part: &'static str,
-        /// `teach` or `judge`.
+        /// `train` or `validate`.
         purpose: &'static str,
         /// The task.
         task: String,

@@ -64,7 +64,7 @@ pub enum Event<'a> {
 /// The validation of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Validated<'a> {
-    /// Which training.
+    /// The training.
     pub phase: &'a str,
     /// Steps done.
     pub step: u64,

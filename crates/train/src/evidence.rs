@@ -36,7 +36,7 @@ pub struct EvidenceRule {
     /// The information at which a row moves by half of cap; without it, derived for each table.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
     pub k: Option<f64>,
-    /// The part of a row with all the evidence in the world.
+    /// Share of a step that a row with unlimited evidence takes.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0)))]
     pub cap: f64,
     /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
@@ -219,9 +219,10 @@ fn count(batch: &Batch, field: usize, task: usize, counts: &mut HashMap<u32, [u3
     }
     let labels = batch.labels[task].iter().enumerate();
     for (row, &label) in labels.filter(|(_, label)| !label.is_nan()) {
-        let of_row = match ids.offsets.is_empty() {
-            true => &ids.ids[row..=row],
-            false => &ids.ids[ids.offsets[row] as usize..ids.offsets[row + 1] as usize],
+        let of_row = if ids.offsets.is_empty() {
+            &ids.ids[row..=row]
+        } else {
+            &ids.ids[ids.offsets[row] as usize..ids.offsets[row + 1] as usize]
         };
         for (at, &id) in of_row.iter().enumerate() {
             if !of_row[..at].contains(&id) {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Maximum probability: training must see some ids, even if most later ids are new.
 const MOST: f64 = 0.9;
 
-/// Which ids become unknown: by name or by a share.
+/// Ids that become unknown: by name or by a share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "settings", schemars(rename = "IdDropout"))]
@@ -148,9 +148,10 @@ fn later_rates(
 
 /// The probability that makes `later` of the values unknown where `now` of them are.
 fn rate(now: f64, later: f64) -> f64 {
-    match now < later {
-        true => ((later - now) / (1.0 - now)).min(MOST),
-        false => 0.0,
+    if now < later {
+        ((later - now) / (1.0 - now)).min(MOST)
+    } else {
+        0.0
     }
 }
 

@@ -197,20 +197,22 @@ impl<R: Real> NetworkState<R> {
             .last()
             .map_or(0, |layer| layer.bias.end);
         for (g, group) in connections.groups().iter().enumerate() {
-            let count = match settings.leaks.shared_count {
-                true => self.steps,
-                false => self.counts[g],
+            let count = if settings.leaks.shared_count {
+                self.steps
+            } else {
+                self.counts[g]
             };
-            let range = match group.tasks & active != 0 {
-                true => group.range.clone(),
-                false if settings.leaks.pruned && count > 0 => {
-                    hidden(&connections, group, layers_end)
-                }
-                false => continue,
+            let range = if group.tasks & active != 0 {
+                group.range.clone()
+            } else if settings.leaks.pruned && count > 0 {
+                hidden(&connections, group, layers_end)
+            } else {
+                continue;
             };
-            let decay = match group.decays {
-                true => f64::from(settings.weight_decay),
-                false => 0.0,
+            let decay = if group.decays {
+                f64::from(settings.weight_decay)
+            } else {
+                0.0
             };
             let rule = Rule::new(settings.network, count, factor, decay);
             self.step_range(rule, &mut network.dense, gradient, range);

@@ -25,7 +25,7 @@ pub struct TrainPlan {
     pub balance: Balance,
     /// Loss over the entire space; `None`: every task is trained on its own known labels.
     pub funnel: Option<FunnelLoss>,
-    /// Which ids become unknown in training.
+    /// Ids that become unknown in training.
     pub id_dropout: IdDropoutPlan,
     /// The decay of the running average of layers and heads that is validated and kept, in (0, 1); `None`: the
     /// weights themselves are.
@@ -50,7 +50,7 @@ pub struct TrainPlan {
     pub evaluations_per_epoch: u32,
     /// Number of evaluations without improvement of any task after which training stops; `None`: run all epochs.
     pub patience: Option<u32>,
-    /// Which weights the artifact holds.
+    /// Weights that the artifact holds.
     pub keep: Keep,
     /// If true, trains the model again on training and validation rows, from the same initial weights under the same
     /// masks, for as many passes as validation found best.
@@ -109,7 +109,7 @@ pub enum Steps {
     Joint,
 }
 
-/// How the losses of the tasks become one joint step.
+/// Combination of the task losses into one joint step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -202,7 +202,7 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// How the learning rate falls, by name or with settings.
+/// Learning-rate schedule, by name or with settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "settings", schemars(rename = "DecaySettings"))]
@@ -226,7 +226,7 @@ pub enum Decay {
     },
 }
 
-/// Which weights the model holds in the end.
+/// Weights that the final model holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -254,9 +254,9 @@ pub struct SearchPlan {
     /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,
-    /// Which of the hidden units are common to the tasks; [`SearchKind::Magnitude`] has common ones only.
+    /// Share of the hidden units that is common to the tasks; [`SearchKind::Magnitude`] has common ones only.
     pub common_units: CommonUnits,
-    /// Which tasks may read past counts and rates, where the schema has some.
+    /// Tasks that may read past counts and rates, where the schema has some.
     pub rate_readers: RateReaders,
     /// If true, measures the agreement of the tasks: one more pass, with a copy of the network for each task.
     pub measure_rho: bool,
@@ -264,7 +264,7 @@ pub struct SearchPlan {
     pub epochs_per_round: f64,
     /// Values to which kept weights are reset after a round.
     pub rewind: Rewind,
-    /// Which round's mask a task gets.
+    /// Round whose mask a task gets.
     pub pick: Pick,
     /// Seed of the initial weights that the search trains, where they are not those of joint training:
     /// a control.
@@ -296,7 +296,7 @@ pub enum RateReaders {
     All,
 }
 
-/// What is put in the place of the masks that were found.
+/// Control masks in place of the searched ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -329,7 +329,7 @@ fn by_value<S: Serializer>(masks: &Arc<Masks>, serializer: S) -> Result<S::Ok, S
     Masks::serialize(masks, serializer)
 }
 
-/// What kept weights go back to after a round.
+/// Values that kept weights are reset to after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -345,7 +345,7 @@ pub enum Rewind {
     },
 }
 
-/// Which round's mask a task gets.
+/// Round whose mask a task gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

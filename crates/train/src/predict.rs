@@ -48,7 +48,7 @@ pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
     let lost = predictions.rows_without_score();
     if lost > 0 {
         doubts.push(format!(
-            "task {name:?}: the score of {lost} rows is no number; they are left out of all figures"
+            "task {name:?}: the score of {lost} rows is NaN or infinite; they are left out of all figures"
         ));
     }
     if let Some(score) = predictions.constant_score() {

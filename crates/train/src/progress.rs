@@ -1,4 +1,4 @@
-//! How far a training is: its position, its mean losses, early stopping, and the log of its validations.
+//! Progress of a training: its position, its mean losses, early stopping, and the log of its validations.
 
 use crate::balance::LogVariances;
 use crate::taken::KappaState;

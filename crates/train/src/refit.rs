@@ -72,8 +72,8 @@ pub(crate) fn run(
         again.checkpoint = shrinkage::checkpoint(bench, "refit", number > 0);
         again.evidence = shrinkage::count(&again, rows.train, variant.of_all)?;
         let phase = phase(bench, &again, &variant.outcome, &own);
-        let said = said(&phase, &variant.outcome, &own, rows.train.n_rows());
-        listener.on_event(&Event::Noted { text: &said });
+        let summary = summary(&phase, &variant.outcome, &own, rows.train.n_rows());
+        listener.on_event(&Event::Noted { text: &summary });
         let setting = again.setting();
         let mut trainer = Trainer::new(&setting, phase, start.model(&again));
         trainer.run(listener)?;
@@ -98,15 +98,14 @@ fn phase(
     let rows_per_batch = first.phase.rows_per_batch;
     let [n, more] = [bench, again].map(|bench| bench.train.n_rows() as f64);
     let total_steps = scaled(first.phase.budget.total_steps, more / n);
-    let steps = first
-        .kept
-        .iter()
-        .enumerate()
-        .map(|(slot, kept)| match own.contains(&slot) {
-            true => scaled(kept.step, more / n).min(total_steps),
+    let steps = first.kept.iter().enumerate().map(|(slot, kept)| {
+        if own.contains(&slot) {
+            scaled(kept.step, more / n).min(total_steps)
+        } else {
             // No step: another training has these.
-            false => 0,
-        });
+            0
+        }
+    });
     let second = first.phase.name != first.phase.draws;
     Phase {
         name: if second {
@@ -134,7 +133,7 @@ fn scaled(steps: u64, ratio: f64) -> u64 {
 }
 
 /// `refit: 1600 steps over all 112000 rows, as the best of training were its first 1200`
-fn said(phase: &Phase, first: &Outcome, own: &[usize], n_rows: u64) -> String {
+fn summary(phase: &Phase, first: &Outcome, own: &[usize], n_rows: u64) -> String {
     let steps = |of_slot: &dyn Fn(usize) -> u64| {
         let mut texts: Vec<String> = own.iter().map(|&slot| of_slot(slot).to_string()).collect();
         texts.dedup();

@@ -265,12 +265,14 @@ pub fn label_problems(
     train: &LabelCounts,
     valid: Option<&LabelCounts>,
 ) -> Vec<TrainError> {
-    let mut problems = problems_of_part(schema, train, "train", "teach");
+    let mut problems = problems_of_part(schema, train, "train", "train");
     match (validation_decides(network, plan), valid) {
-        (true, Some(valid)) => problems.extend(problems_of_part(schema, valid, "valid", "judge")),
+        (true, Some(valid)) => {
+            problems.extend(problems_of_part(schema, valid, "valid", "validate"))
+        }
         (true, None) => problems.push(TrainError::Labels {
             part: "valid",
-            purpose: "judge",
+            purpose: "validate",
             task: schema.tasks[0].name.clone(),
             found: "there are none".to_owned(),
             remedy: "state data.valid or data.split",

@@ -185,14 +185,15 @@ fn in_words(tasks: &[&Task], found: Option<PairedDifference>) -> String {
         return format!("{names} for conversions, since validation rows do not tell");
     };
     let PairedDifference { value, error } = difference;
-    match is_better(found) {
-        true => format!(
+    if is_better(found) {
+        format!(
             "{names} for all tasks, which validates better by {value:.4} (standard error {error:.4})"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{names} for conversions: for all tasks it validates by {value:.4} (standard error {error:.4}), not better \
              by more than two standard errors"
-        ),
+        )
     }
 }
 
@@ -209,8 +210,8 @@ mod tests {
         let check = |found: Option<(f64, f64)>, expected: bool, words: &str| {
             let found = found.map(|(value, error)| PairedDifference { value, error });
             assert_eq!(is_better(found), expected);
-            let said = in_words(&[&task], found);
-            assert!(said.contains(words), "{said}");
+            let text = in_words(&[&task], found);
+            assert!(text.contains(words), "{text}");
         };
         check(
             Some((0.006, 0.001)),

@@ -54,7 +54,7 @@ pub(crate) struct Trainer<'a> {
     pass: Workspace,
     gradient: Gradient,
     subnets: Vec<ActiveSubnets>,
-    /// Tasks whose validation was said to be in doubt.
+    /// Tasks whose validation was reported as doubtful.
     doubted: Vec<usize>,
     /// Sums of the gradients of each task of the schema; empty if they are not needed. If present, tasks take
     /// turns.
@@ -122,9 +122,10 @@ impl<'a> Trainer<'a> {
         while !self.progress.finished {
             self.epoch(listener)?;
         }
-        let reason = match self.progress.step < total {
-            true => "no task improved for as long as `patience` allows",
-            false => "all steps are done",
+        let reason = if self.progress.step < total {
+            "no task improved for as long as `patience` allows"
+        } else {
+            "all steps are done"
         };
         listener.on_event(&Event::Ended {
             phase: &name,

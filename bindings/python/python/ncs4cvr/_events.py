@@ -80,7 +80,7 @@ _KINDS: dict[str, Callable[..., Event]] = {
 }
 
 
-def event_of(said: dict[str, Any]) -> Event:
+def event_of(fields: dict[str, Any]) -> Event:
     """Converts a dictionary from the core to an event."""
-    values = dict(said)
+    values = dict(fields)
     return _KINDS[values.pop("kind")](**values)

@@ -12,7 +12,7 @@ class Watcher(Protocol):
     def began(self, title: str, total: int | None, units: str, done: int) -> None: ...
     def reached(self, done: int) -> None: ...
     def ended(self) -> None: ...
-    def said(self, text: str) -> None: ...
+    def message(self, text: str) -> None: ...
 
 
 class Bars:
@@ -35,7 +35,7 @@ class Bars:
             self._bar.close()
             self._bar = None
 
-    def said(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self._tqdm.write(text, file=sys.stderr)
 
 
@@ -46,7 +46,7 @@ class Lines:
     def reached(self, done: int) -> None: ...
     def ended(self) -> None: ...
 
-    def said(self, text: str) -> None:
+    def message(self, text: str) -> None:
         print(text, file=sys.stderr)
 
 

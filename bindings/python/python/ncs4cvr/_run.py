@@ -106,7 +106,7 @@ def _figures(figures: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-def _said(run: RunSource) -> tuple[str | None, str | None]:
+def _source(run: RunSource) -> tuple[str | None, str | None]:
     if isinstance(run, (str, os.PathLike)):
         return os.fspath(run), None
     return None, json.dumps(_without_none(run))
@@ -183,13 +183,13 @@ def train(
     data = {"train": train, "valid": valid, "test": test}
     hear = list(callbacks)
 
-    def on_event(said: dict[str, Any]) -> None:
-        event = event_of(said)
+    def on_event(fields: dict[str, Any]) -> None:
+        event = event_of(fields)
         for callback in hear:
             callback(event)
 
     _core.train(
-        _said(run),
+        _source(run),
         _assignments(settings, data),
         _frames(data),
         os.fspath(out),
@@ -222,7 +222,7 @@ def check(
     data = {"train": train, "valid": valid, "test": test}
     with tempfile.TemporaryDirectory() as folder:
         given = _kept(data, folder)
-        found, text = _core.check(_said(run), _assignments(settings, given), rows, all_rows, watcher(progress))
+        found, text = _core.check(_source(run), _assignments(settings, given), rows, all_rows, watcher(progress))
     return {**found, "text": text}
 
 
@@ -254,7 +254,7 @@ def tune(
     """
     folder = pathlib.Path(out)
     given = _kept({"train": train, "valid": valid}, str(folder / "frames"))
-    text = _core.standing_alone(_said(run), _assignments(settings, given))
+    text = _core.standing_alone(_source(run), _assignments(settings, given))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "run.toml"
     file.write_text(text, encoding="utf-8")

@@ -69,7 +69,7 @@ class Comparison:
         return f"Comparison({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        rows = [(name, said) for name, sentences in self.sentences.items() for said in sentences]
+        rows = [(name, sentence) for name, sentences in self.sentences.items() for sentence in sentences]
         return table(str(self.path / "report.html"), ["data", "verdict"], rows)
 
 

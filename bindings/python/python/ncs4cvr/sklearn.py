@@ -77,12 +77,12 @@ class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         positive = labels == self.classes_[1]
         frame = frame.append_column(LABEL, pa.array(positive.astype(np.int8)))
-        judged = self._judged(positive)
+        held_out = self._held_out(positive)
         with tempfile.TemporaryDirectory() as folder:
             run = train(
-                self._run(kinds, bool(judged.any())),
-                train=frame.filter(pa.array(~judged)),
-                valid=frame.filter(pa.array(judged)) if judged.any() else None,
+                self._run(kinds, bool(held_out.any())),
+                train=frame.filter(pa.array(~held_out)),
+                valid=frame.filter(pa.array(held_out)) if held_out.any() else None,
                 out=pathlib.Path(folder) / "out",
                 settings=self.settings,
                 progress=False,
@@ -92,16 +92,16 @@ class NcsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._model: Model | None = Model.load(model)
         return self
 
-    def _judged(self, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _held_out(self, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Selects the validation rows: the same share of both classes, or none if a class is too small."""
         chance = np.random.default_rng(self.random_state)
-        judged = np.zeros(len(positive), dtype=bool)
+        held_out = np.zeros(len(positive), dtype=bool)
         for rows in (np.flatnonzero(positive), np.flatnonzero(~positive)):
             n = round(self.valid * len(rows))
             if n == 0 or n == len(rows):
                 return np.zeros(len(positive), dtype=bool)
-            judged[chance.permutation(rows)[:n]] = True
-        return judged
+            held_out[chance.permutation(rows)[:n]] = True
+        return held_out
 
     def _run(self, kinds: dict[str, str], has_judged: bool) -> dict[str, Any]:
         keep = "best_per_task" if has_judged else "last"

@@ -24,7 +24,7 @@ pub(super) struct Day {
     pub(super) key: DayKey,
     /// Its files.
     pub(super) files: Vec<PathBuf>,
-    /// How they are read.
+    /// Reading options.
     pub(super) reading: Reading,
     /// Its rows, at least one.
     pub(super) rows: u64,
@@ -95,7 +95,7 @@ fn folders(
         let value = folder_value(file, name).unwrap_or_default();
         let key = DayKey::parse(&value).ok_or_else(|| {
             format!(
-                "{}: \"{value}\" in the name of the folder is no day; write a date such as 2026-11-28 or a whole number",
+                "{}: \"{value}\" in the name of the folder is not a day; write a date such as 2026-11-28 or a whole number",
                 file.display()
             )
         })?;

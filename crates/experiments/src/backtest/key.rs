@@ -13,7 +13,7 @@ const LEAST_EPOCH: f64 = 1e8;
 /// A day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum DayKey {
-    /// A number that is no date, such as the third day of a log.
+    /// A number that is not a date, such as the third day of a log.
     Number(i64),
     /// A date, in days since 1970, in UTC.
     Date(i64),

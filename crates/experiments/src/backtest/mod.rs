@@ -31,7 +31,7 @@ use ncs_config::{RunFile, RunFileError};
 use steps::Steps;
 use trainings::{Step, Trainings};
 
-/// What a backtest does.
+/// Options of a backtest.
 #[derive(Clone, Debug)]
 pub struct BacktestPlan<'a> {
     /// The run file.

@@ -25,7 +25,7 @@ const INDEX: &str = "index.json";
 /// Rows that are held before some are written.
 const MOST_HELD: usize = 400_000;
 
-/// What the folders were made of, and their files.
+/// Source of the folders, and their files.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Index {
     source: String,

@@ -26,7 +26,7 @@ pub(super) enum Ended {
     },
 }
 
-/// What is finished.
+/// Finished steps.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Steps {
     #[serde(skip)]

@@ -129,9 +129,10 @@ impl<'a> Trainings<'a> {
     /// `2024-01-03`, or `2024-01-01..2024-01-03`
     fn span(&self, days: &RangeInclusive<usize>) -> String {
         let [first, last] = [days.start(), days.end()].map(|at| self.days[*at].key);
-        match first == last {
-            true => first.to_string(),
-            false => format!("{first}..{last}"),
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}..{last}")
         }
     }
 
@@ -277,9 +278,10 @@ impl<'a> Trainings<'a> {
 
     /// Deletes the model of a training that no later one goes on from, unless all are kept.
     pub(super) fn drop_model(&self, step: &Step) -> Result<(), String> {
-        match self.plan.keep_models {
-            true => Ok(()),
-            false => remove(&self.folder(step)),
+        if self.plan.keep_models {
+            Ok(())
+        } else {
+            remove(&self.folder(step))
         }
     }
 }

@@ -239,7 +239,7 @@ fn problems(file: &CompareFile) -> Problems {
     if file.methods.is_empty() {
         add(
             &["methods"],
-            "there is no method; add [methods.NAME] or include".to_owned(),
+            "there is not a method; add [methods.NAME] or include".to_owned(),
         );
     }
     let known = |name: &String| file.methods.contains_key(name);

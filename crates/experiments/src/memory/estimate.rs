@@ -91,17 +91,19 @@ fn rows_per_step(plan: &RunPlan) -> f64 {
 
 /// Returns the number of separately trained networks, each with its own tables and layers.
 pub(super) fn n_networks(plan: &RunPlan) -> f64 {
-    match plan.network.kind.shares_tables() {
-        true => 1.0,
-        false => plan.schema.tasks.len() as f64,
+    if plan.network.kind.shares_tables() {
+        1.0
+    } else {
+        plan.schema.tasks.len() as f64
     }
 }
 
 /// Returns the number of subnetworks of a network: one for each task if there are masks.
 fn n_subnets(plan: &RunPlan) -> f64 {
-    match plan.network.kind.has_masks() {
-        true => plan.schema.tasks.len() as f64,
-        false => 1.0,
+    if plan.network.kind.has_masks() {
+        plan.schema.tasks.len() as f64
+    } else {
+        1.0
     }
 }
 

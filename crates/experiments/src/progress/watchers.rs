@@ -66,7 +66,7 @@ mod tests {
         fn ended(&self) {
             self.push("ended".to_owned());
         }
-        fn said(&self, text: &str) {
+        fn message(&self, text: &str) {
             self.push(text.to_owned());
         }
     }

@@ -186,9 +186,10 @@ fn test(
 }
 
 fn difference(candidate: &TaskPredictions, live: &TaskPredictions) -> Option<PairedDifference> {
-    match candidate.binary {
-        true => auc_difference(&candidate.labels, &candidate.scores, &live.scores),
-        false => squared_error_difference(&candidate.labels, &candidate.scores, &live.scores),
+    if candidate.binary {
+        auc_difference(&candidate.labels, &candidate.scores, &live.scores)
+    } else {
+        squared_error_difference(&candidate.labels, &candidate.scores, &live.scores)
     }
 }
 
@@ -236,9 +237,10 @@ fn too_few(task: &TaskPredictions, needed: usize) -> Option<String> {
 
 /// `= 0.0123`, or `< 0.0001`
 fn in_words(p_value: f64) -> String {
-    match p_value < 1e-4 {
-        true => "< 0.0001".to_owned(),
-        false => format!("= {}", fixed(p_value, 4)),
+    if p_value < 1e-4 {
+        "< 0.0001".to_owned()
+    } else {
+        format!("= {}", fixed(p_value, 4))
     }
 }
 

@@ -41,7 +41,7 @@ pub struct PromotionRows<'a> {
     pub reading: &'a Reading,
 }
 
-/// How a promotion goes about its work.
+/// Options of a promotion.
 #[derive(Clone, Debug)]
 pub struct PromotionPlan {
     /// Settings of the comparison.
@@ -95,9 +95,10 @@ pub fn promote(
     let gate = gate::compare(&pairs, &plan.gate);
     let mut promotion = Promotion {
         time: utc(SystemTime::now()),
-        action: match gate.reasons.is_empty() {
-            true => Action::Promoted,
-            false => Action::Refused,
+        action: if gate.reasons.is_empty() {
+            Action::Promoted
+        } else {
+            Action::Refused
         },
         candidate: candidate.folder.display().to_string(),
         candidate_hash: Some(candidate_hash),
@@ -168,7 +169,7 @@ pub fn roll_back(served: &Served, dry_run: bool) -> Result<Promotion, Error> {
     let path = served.path().display();
     let Live::Link(current) = served.state()? else {
         return Err(format!(
-            "{path}: is not a link that ncs promote made, so there is no version to return to"
+            "{path}: is not a link that ncs promote made, so there is not a version to return to"
         )
         .into());
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
 
-/// What was decided.
+/// Decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {

@@ -19,7 +19,7 @@ pub struct Served {
     name: String,
 }
 
-/// What is at the path.
+/// File type at the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Live {
     /// Nothing yet.
@@ -99,12 +99,13 @@ impl Served {
                 None => Err(format!("{path}: links to a path that is not UTF-8")),
             };
         }
-        match self.path.join("manifest.json").is_file() {
-            true => Ok(Live::Folder),
-            false => Err(format!(
+        if self.path.join("manifest.json").is_file() {
+            Ok(Live::Folder)
+        } else {
+            Err(format!(
                 "{path}: is neither a link nor a model, so it cannot be moved on; name a new path, such as \
                  models/live, and have ncs serve load it from there"
-            )),
+            ))
         }
     }
 
@@ -252,20 +253,22 @@ fn copy(model: &Path, draft: &Path) -> io::Result<()> {
 /// Verifies every byte of a copy.
 fn same_model(model: &Path, copy: &Path) -> Result<(), Error> {
     Artifact::read(copy)?;
-    match Artifact::hash(model)? == Artifact::hash(copy)? {
-        true => Ok(()),
-        false => Err(format!(
+    if Artifact::hash(model)? == Artifact::hash(copy)? {
+        Ok(())
+    } else {
+        Err(format!(
             "{}: the model changed while it was copied; promote it again",
             model.display()
         )
-        .into()),
+        .into())
     }
 }
 
 fn flush(folder: &Path) -> io::Result<()> {
-    match cfg!(unix) {
-        true => File::open(folder)?.sync_all(),
-        false => Ok(()),
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a training that went on from an earlier model says of it.
+//! Notes of a training that continues an earlier model.
 
 use ncs_config::RunPlan;
 use ncs_eval::report::Note;
@@ -25,9 +25,10 @@ pub(super) fn growth(earlier: &Schema, now: &Schema) -> Vec<String> {
 pub(super) fn note(plan: &RunPlan, schema: &Schema) -> Option<Note> {
     let earlier = &plan.start.as_ref()?.earlier;
     let grown = growth(&earlier.artifact.schema, schema);
-    let grown = match grown.is_empty() {
-        true => "No table grew.".to_owned(),
-        false => format!("{}.", grown.join("; ")),
+    let grown = if grown.is_empty() {
+        "No table grew.".to_owned()
+    } else {
+        format!("{}.", grown.join("; "))
     };
     let masks = match (&plan.train.search.kind, plan.network.kind.has_masks()) {
         (_, false) => "",

@@ -104,17 +104,19 @@ fn calibrated(
     let without: Vec<&str> = without.map(|(task, _)| task.name.as_str()).collect();
     let fitted = "Probabilities are calibrated on the validation rows, whose own calibration figures \
                   therefore flatter the model; those of the test rows do not.";
-    let text = match without.is_empty() {
-        true => fitted.to_owned(),
-        false if how == Calibration::Auto => format!(
+    let text = if without.is_empty() {
+        fitted.to_owned()
+    } else if how == Calibration::Auto {
+        format!(
             "{fitted} Not calibrated, since 1000 validation labels of each class are needed: {}.",
             without.join(", ")
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{fitted} Without a calibrator, for want of rows of both classes (or because their rate does \
              not rise with the score): {}.",
             without.join(", ")
-        ),
+        )
     };
     Ok(Note {
         warning: how != Calibration::Auto && !without.is_empty(),

@@ -40,7 +40,7 @@ impl Record {
         }
         let text = fs::read_to_string(&path)?;
         let record: Record = serde_json::from_str(&text)
-            .map_err(|error| failed(&format!("is no record of trials: {error}")))?;
+            .map_err(|error| failed(&format!("is not a record of trials: {error}")))?;
         if record.run_file != run_file {
             return Err(failed("holds trials of another run file").into());
         }

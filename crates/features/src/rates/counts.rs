@@ -90,7 +90,7 @@ impl TryFrom<String> for Counts {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Counts, Self::Error> {
-        const WRONG: &str = "counts of the past that are none";
+        const WRONG: &str = "invalid counts of the past";
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| WRONG)?;
         let table = read(&mut bytes.iter().copied()).ok_or(WRONG)?;
         Ok(Counts {

@@ -1,4 +1,4 @@
-//! What a model came from: trainings and calibrations since the first training.
+//! Ancestry of a model: trainings and calibrations since the first training.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub struct Ancestor {
     pub model: String,
     /// The rows of this step: those that it was trained further on, or calibrated on.
     pub rows: u64,
-    /// What the step changed, where it only fitted calibrators; `None` for a training.
+    /// Change made by the step, where it only fitted calibrators; `None` for a training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Recalibration>,
 }
@@ -39,7 +39,7 @@ pub struct TaskRecalibration {
     pub after: CalibrationFigures,
 }
 
-/// How well probabilities agree with labels.
+/// Agreement of probabilities with labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationFigures {
     /// Mean cross-entropy, in nats.

@@ -26,17 +26,19 @@ pub(super) fn replace(draft: &Path, folder: &Path, old: &Path) -> io::Result<()>
         fs::rename(draft, folder)?;
     }
     flush_parent(folder)?;
-    match old.exists() {
-        true => fs::remove_dir_all(old),
-        false => Ok(()),
+    if old.exists() {
+        fs::remove_dir_all(old)
+    } else {
+        Ok(())
     }
 }
 
 /// Restores a folder that a process renamed and did not replace before it was killed.
 pub(super) fn recover(folder: &Path, old: &Path) -> io::Result<()> {
-    match old.exists() && !folder.exists() {
-        true => fs::rename(old, folder),
-        false => Ok(()),
+    if old.exists() && !folder.exists() {
+        fs::rename(old, folder)
+    } else {
+        Ok(())
     }
 }
 
@@ -55,9 +57,10 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
 fn flush_parent(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().filter(|parent| *parent != Path::new(""));
     let parent: PathBuf = parent.unwrap_or(Path::new(".")).to_owned();
-    match cfg!(unix) {
-        true => fs::File::open(parent)?.sync_all(),
-        false => Ok(()),
+    if cfg!(unix) {
+        fs::File::open(parent)?.sync_all()
+    } else {
+        Ok(())
     }
 }
 

@@ -80,9 +80,10 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     let mut pairs = heads.joint.into_iter().chain(heads.takes);
     let is_pair = pairs.all(|[first, second]| first != second);
     let n_heads = n + heads.helper_of.map_or(0, |_| 1);
-    match is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
-        true => Ok(()),
-        false => Err("its heads are not those of its tasks".to_owned()),
+    if is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
+        Ok(())
+    } else {
+        Err("its heads are not those of its tasks".to_owned())
     }
 }
 
@@ -94,9 +95,10 @@ fn check_owners(manifest: &Manifest) -> Result<(), String> {
     let n_tasks = manifest.spec.tasks.len();
     let is_share = (0.0..1.0).contains(&owners.common());
     let fits = manifest.has_masks && owners.n_tasks() == n_tasks && n_tasks > 1 && is_share;
-    match fits {
-        true => Ok(()),
-        false => Err("the owners of its units are not its tasks".to_owned()),
+    if fits {
+        Ok(())
+    } else {
+        Err("the owners of its units are not its tasks".to_owned())
     }
 }
 
@@ -107,9 +109,10 @@ fn check_agreements(manifest: &Manifest) -> Result<(), String> {
         .agreements
         .iter()
         .flat_map(|agreement| agreement.tasks);
-    match tasks.all(|task| task < n) {
-        true => Ok(()),
-        false => Err("it has an agreement of tasks that do not exist".to_owned()),
+    if tasks.all(|task| task < n) {
+        Ok(())
+    } else {
+        Err("it has an agreement of tasks that do not exist".to_owned())
     }
 }
 
@@ -118,9 +121,10 @@ fn check_network(spec: &Spec) -> Result<(), String> {
     let plan = &spec.plan;
     let is_kind = plan.kind.fits(plan.hidden.len());
     let is_sized = !spec.fields.is_empty() && plan.dim > 0 && !plan.hidden.is_empty();
-    match is_kind && is_sized && !plan.hidden.contains(&0) {
-        true => Ok(()),
-        false => Err("its network has a part of size 0".to_owned()),
+    if is_kind && is_sized && !plan.hidden.contains(&0) {
+        Ok(())
+    } else {
+        Err("its network has a part of size 0".to_owned())
     }
 }
 
@@ -135,8 +139,9 @@ fn check_members(manifest: &Manifest) -> Result<(), String> {
     let fits = of_task.len() == spec.tasks.len()
         && of_task.iter().enumerate().all(is_scored)
         && (0..manifest.networks.len()).all(|member| network(member).is_some());
-    match fits {
-        true => Ok(()),
-        false => Err("its parts do not fit each other".to_owned()),
+    if fits {
+        Ok(())
+    } else {
+        Err("its parts do not fit each other".to_owned())
     }
 }

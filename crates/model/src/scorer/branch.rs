@@ -201,9 +201,10 @@ impl Branch {
             let n_outputs = n_tiles * product.outputs();
             let x = &below[..n_tiles * product.inputs()];
             let bias = if number == 0 { start } else { &layer.bias };
-            let y = match number + 1 == self.layers.len() {
-                true => HalfOutputs::Single(fit(last, n_outputs, Lanes::all(0.0))),
-                false => HalfOutputs::Half(fit(above, n_outputs, HalfLanes([0; LANES]))),
+            let y = if number + 1 == self.layers.len() {
+                HalfOutputs::Single(fit(last, n_outputs, Lanes::all(0.0)))
+            } else {
+                HalfOutputs::Half(fit(above, n_outputs, HalfLanes([0; LANES])))
             };
             product.run(level, bias, x, &mut activations.buffer, y);
             std::mem::swap(above, below);

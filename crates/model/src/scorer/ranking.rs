@@ -91,9 +91,10 @@ impl Ranker {
             };
             let tasks = member.tasks.iter();
             let Some(masks) = scorer.masks.as_ref().filter(|_| kind.has_masks()) else {
-                let heads = match kind.has_masks() {
-                    true => member.tasks.chunks(1),
-                    false => member.tasks.chunks(member.tasks.len()),
+                let heads = if kind.has_masks() {
+                    member.tasks.chunks(1)
+                } else {
+                    member.tasks.chunks(member.tasks.len())
                 };
                 let branches = heads.map(|tasks| branch(tasks, None, None));
                 return Some((branches.collect::<Option<_>>()?, None));

@@ -73,12 +73,11 @@ impl<R: Real> ChunkRunner<'_, R> {
         };
         let is_consecutive = (last - first) as usize == rows.len() - 1;
         let start = |row: u32| (row as usize - d_vectors.first_row) * width;
-        let target = match is_consecutive {
-            true => &mut d_vectors.values[start(first)..start(first) + rows.len() * width],
-            false => {
-                buffer.resize(rows.len() * width, R::ZERO);
-                buffer.as_mut_slice()
-            }
+        let target = if is_consecutive {
+            &mut d_vectors.values[start(first)..start(first) + rows.len() * width]
+        } else {
+            buffer.resize(rows.len() * width, R::ZERO);
+            buffer.as_mut_slice()
         };
         let add = d_vectors.add && is_consecutive;
         for (f, lanes) in gradients.chunks_exact(dim).enumerate() {

@@ -108,10 +108,7 @@ fn past_rates_are_kept_and_have_their_own_version() {
         "AgIFAQMJ".into(),
     );
     let error = read_error(&parent.path().join("model"));
-    assert!(
-        error.contains("counts of the past that are none"),
-        "{error}"
-    );
+    assert!(error.contains("invalid counts of the past"), "{error}");
 }
 
 /// Writes a model whose manifest has another value at `place`, with a valid checksum.

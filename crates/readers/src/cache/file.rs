@@ -113,7 +113,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn header(&mut self) -> Result<([u8; 32], Layout), CacheError> {
         let fixed = self.bytes(0, HEADER_BYTES as u64)?;
-        let refuse = || CacheError::damaged(self.path, "its header is none");
+        let refuse = || CacheError::damaged(self.path, "its header is invalid");
         let parts = header_parts(&fixed).ok_or_else(refuse)?;
         if parts.version != VERSION {
             return Err(CacheError::Version {
@@ -124,7 +124,7 @@ impl Reader<'_> {
         let n_bytes = HEADER_BYTES as u64 + u64::from(parts.layout_bytes);
         let header = self.checked(0, n_bytes, "its header")?;
         let layout = Layout::from_bytes(&header[HEADER_BYTES..]);
-        let refuse = || CacheError::damaged(self.path, "its layout is none");
+        let refuse = || CacheError::damaged(self.path, "its layout is invalid");
         Ok((parts.key, layout.ok_or_else(refuse)?))
     }
 

@@ -137,7 +137,7 @@ fn delete(path: &Path) -> Result<(), CacheError> {
 
 fn read(path: &Path) -> Result<String, CacheError> {
     let bytes = std::fs::read(path).map_err(CacheError::io(path, "read"))?;
-    String::from_utf8(bytes).map_err(|_| CacheError::damaged(path, "it is no text"))
+    String::from_utf8(bytes).map_err(|_| CacheError::damaged(path, "it is not text"))
 }
 
 pub(super) fn record_sum(text: &str) -> String {

@@ -77,7 +77,7 @@ impl TimeFormat {
     pub fn new(text: &str) -> Result<TimeFormat, String> {
         let items = StrftimeItems::new(text).parse_to_owned().map_err(|_| {
             format!(
-                "\"{text}\" is no form of a time; write it in the letters of strftime, such as \
+                "\"{text}\" is not a time format; write it as for strftime, such as \
                  \"%m/%d/%Y %H:%M:%S\""
             )
         })?;
@@ -224,7 +224,7 @@ mod tests {
         );
         check("%s", "1709164800", Some("2024-02-29"));
         let error = TimeFormat::new("%Q").unwrap_err();
-        assert!(error.starts_with("\"%Q\" is no form of a time"), "{error}");
+        assert!(error.starts_with("\"%Q\" is not a time format"), "{error}");
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct SyntheticPlan {
     /// Number of items, at least 1.
     pub items: u32,
     /// New items every day, whose popularity decays, and rates that drift; `None`: all items are there all the
-    /// time, and there is no time. With it, `items` bounds how many arrive within the days of the log, and
+    /// time, and there is not a time. With it, `items` bounds how many arrive within the days of the log, and
     /// rates are those of the training days.
     pub arrivals: Option<Arrivals>,
 }

@@ -18,7 +18,7 @@ fn floats(blocks: &[Block], name: &str) -> Vec<f64> {
     let column = |block: &Block| match &block.column(name).unwrap().values {
         Values::Float(numbers) => numbers.clone(),
         Values::Int(numbers) => numbers.iter().map(|&x| x as f64).collect(),
-        Values::Text(_) | Values::Time(_) => panic!("{name} is no number"),
+        Values::Text(_) | Values::Time(_) => panic!("{name} is not a number"),
     };
     blocks.iter().flat_map(column).collect()
 }

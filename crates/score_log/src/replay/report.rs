@@ -232,10 +232,12 @@ impl Difference {
 /// Returns the absolute difference; infinity if only one of them is NaN.
 fn difference(logged: f64, replayed: f64) -> f64 {
     let difference = (logged - replayed).abs();
-    match difference.is_nan() {
-        true if logged.is_nan() && replayed.is_nan() => 0.0,
-        true => f64::INFINITY,
-        false => difference,
+    if logged.is_nan() && replayed.is_nan() {
+        0.0
+    } else if difference.is_nan() {
+        f64::INFINITY
+    } else {
+        difference
     }
 }
 

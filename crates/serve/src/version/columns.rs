@@ -80,7 +80,7 @@ impl Version {
             nearest(&column.name, self.fields_of.keys().map(|name| &**name))
         };
         let what = format!(
-            "{part}: column \"{}\" is no feature of this model{hint}",
+            "{part}: column \"{}\" is not a feature of this model{hint}",
             shown(&column.name)
         );
         Err(ErrorKind::Invalid.error(what))

@@ -47,7 +47,7 @@ pub fn model_selector(name: &str, version: Option<&str>) -> Result<ModelSelector
         None | Some("") => VersionSelector::Routed,
         Some(text) => VersionSelector::Number(text.parse().map_err(|_| {
             let text = shown(text);
-            ErrorKind::Invalid.error(format!("\"{text}\" is no version: versions are numbers"))
+            ErrorKind::Invalid.error(format!("\"{text}\" is not a version number"))
         })?),
     };
     Ok(ModelSelector {

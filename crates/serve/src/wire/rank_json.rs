@@ -159,7 +159,10 @@ impl<'de> DeserializeSeed<'de> for VersionNumber<'_, '_> {
         let word = self.0.deserialize(from)?;
         let number = |word: String| {
             word.parse().map_err(|_| {
-                D::Error::custom(format!("\"{}\" is no number of a version", shown(&word)))
+                D::Error::custom(format!(
+                    "\"{}\" is not a valid version number",
+                    shown(&word)
+                ))
             })
         };
         word.map(number).transpose()
@@ -299,7 +302,7 @@ mod tests {
         );
         check(
             "{\"candidates\": [], \"version\": \"x\"}",
-            "\"x\" is no number",
+            "\"x\" is not a number",
         );
         check(
             "{\"candidates\": [], \"version\": 1, \"label\": \"a\"}",

@@ -99,7 +99,7 @@ fn column(tensor: Tensor, lengths: Option<Tensor>) -> Result<Column, ApiError> {
     let (values, offsets) = match lengths {
         Some(_) if !is_list => {
             return Err(ApiError::invalid(
-                "it has lengths, but its shape is no list",
+                "it has lengths, but its shape is not a list",
             ));
         }
         Some(lengths) => {
@@ -206,7 +206,7 @@ mod tests {
         );
         check(
             vec![tensor("a", &[2]), tensor("a:lengths", &[2])],
-            "its shape is no list",
+            "its shape is not a list",
         );
         check(
             vec![tensor("a", &[2, 2]), tensor("a:lengths", &[1])],

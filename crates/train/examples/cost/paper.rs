@@ -234,9 +234,12 @@ pub(crate) fn batch(size: Size, number: u64) -> Batch {
     };
     let is_click = |row: usize| row % 10 == 3;
     let click = |row| f32::from(u8::from(is_click(row)));
-    let conversion = |row| match is_click(row) {
-        true => f32::from(u8::from(row % 50 == 3)),
-        false => f32::NAN,
+    let conversion = |row| {
+        if is_click(row) {
+            f32::from(u8::from(row % 50 == 3))
+        } else {
+            f32::NAN
+        }
     };
     Batch {
         n_rows: size.batch,

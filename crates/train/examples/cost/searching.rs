@@ -69,9 +69,10 @@ fn levels(arguments: &Arguments, task: usize) -> Vec<Level> {
         let next = || training.step(turn.next().expect("a cycle has no end"));
         let step = median_cost(next, arguments.samples, N_BATCHES, 1);
         let density = masks::density(mask_of(&training, task));
-        let pruning = match level < arguments.rounds {
-            true => once(|| prune(&mut training, task, rate)),
-            false => Cost::default(),
+        let pruning = if level < arguments.rounds {
+            once(|| prune(&mut training, task, rate))
+        } else {
+            Cost::default()
         };
         levels.push(Level {
             task,

@@ -49,9 +49,10 @@ pub(super) fn tried(bench: &SearchContext<'_>) -> Vec<f64> {
         .into_iter()
         .filter(|&common| fits(bench, common))
         .collect();
-    match bench.valid.is_some() && fits.len() > 1 {
-        true => fits,
-        false => Vec::new(),
+    if bench.valid.is_some() && fits.len() > 1 {
+        fits
+    } else {
+        Vec::new()
     }
 }
 
@@ -73,19 +74,21 @@ pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
     let tasks = bench.schema.tasks.iter().zip(&counts.tasks);
     let rarest = tasks.map(of_task).min().unwrap_or(0);
     let (common, why) = rule(counts.rows, rarest, bench.schema.fields.len());
-    match fits(bench, common) {
-        true => (common, why),
-        false => (1.0, "the layers are too narrow to be divided".to_owned()),
+    if fits(bench, common) {
+        (common, why)
+    } else {
+        (1.0, "the layers are too narrow to be divided".to_owned())
     }
 }
 
 /// 0 for large data and 1 for small.
 fn rule(rows: u64, rarest: u64, features: usize) -> (f64, String) {
-    let (common, size) =
-        match rows >= LARGE_ROWS && rarest >= LARGE_LABELS && features > FEW_FEATURES {
-            true => (0.0, "enough"),
-            false => (1.0, "too little"),
-        };
+    let (common, size) = if rows >= LARGE_ROWS && rarest >= LARGE_LABELS && features > FEW_FEATURES
+    {
+        (0.0, "enough")
+    } else {
+        (1.0, "too little")
+    };
     let why = format!(
         "{rows} training rows, {rarest} labels of the rarest class and {features} features are {size} for units of \
          each task's own (from {LARGE_ROWS}, {LARGE_LABELS} and {} on)",

@@ -155,9 +155,10 @@ fn picked(
         let mask = mask(1 + chosen.unwrap_or(0));
         let density = 100.0 * masks::density(&mask);
         let name = &spec.name;
-        let reason = match plan.by_evidence {
-            true => "as many as have a gradient signal above noise",
-            false => "as stated",
+        let reason = if plan.by_evidence {
+            "as many as have a gradient signal-to-noise ratio above 2"
+        } else {
+            "as stated"
         };
         let why = format!(
             "{name} keeps {density:.1} % of the connections, {reason}: the blocks with the strongest gradient signal"
@@ -222,9 +223,10 @@ fn warm_up(
     let ranks = Ranks::new(bench, &trainer.gradients);
     let search = &bench.plan.search;
     let mask = |task: usize, tried: Candidate| {
-        let density = tried.density.unwrap_or(match search.by_evidence {
-            true => ranks.evident,
-            false => search.density[task],
+        let density = tried.density.unwrap_or(if search.by_evidence {
+            ranks.evident
+        } else {
+            search.density[task]
         });
         let owners = UnitOwners::new(tried.common, tasks.len());
         ranks.mask(bench, task, density, owners)
@@ -243,9 +245,10 @@ fn warm_up(
         },
     };
     let first = candidates.first().copied().unwrap_or(only);
-    let (evaluated, _) = match candidates.is_empty() {
-        true => (vec![None; tasks.len()], None),
-        false => evaluate(bench, &mut trainer)?,
+    let (evaluated, _) = if candidates.is_empty() {
+        (vec![None; tasks.len()], None)
+    } else {
+        evaluate(bench, &mut trainer)?
     };
     let level = |task: usize| SearchLevel {
         result: LevelResult {
@@ -293,9 +296,10 @@ fn candidate(
                 density,
                 validation: evaluated[task],
             },
-            next: match (number as usize) < candidates.len() {
-                true => Some(levels::read_mask(bench, task, number)?),
-                false => None,
+            next: if (number as usize) < candidates.len() {
+                Some(levels::read_mask(bench, task, number)?)
+            } else {
+                None
             },
             scores: scores(task),
         })

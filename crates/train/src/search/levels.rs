@@ -41,9 +41,10 @@ pub(super) fn read(
     let result =
         result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
     let next = mask_in(bench, &path, &file)?;
-    let scores = match file.has(SCORES) {
-        true => file.f32(SCORES)?,
-        false => Vec::new(),
+    let scores = if file.has(SCORES) {
+        file.f32(SCORES)?
+    } else {
+        Vec::new()
     };
     Ok(Some(SearchLevel {
         scores,
@@ -55,9 +56,10 @@ pub(super) fn read(
 /// A file of this run.
 fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
     let file = tensors::read(path)?;
-    match file.metadata("run") == Some(bench.run) {
-        true => Ok(file),
-        false => Err(unfit(path, "it is of another run".to_owned())),
+    if file.metadata("run") == Some(bench.run) {
+        Ok(file)
+    } else {
+        Err(unfit(path, "it is of another run".to_owned()))
     }
 }
 
@@ -100,7 +102,7 @@ pub(super) fn read_mask(
     after: u32,
 ) -> Result<TaskMask, TrainError> {
     let path = mask_path(bench, task, after);
-    // Without it there is no level after it: the warm-up has to be made again.
+    // Without it there is not a level after it: the warm-up has to be made again.
     let file = open(bench, &path).map_err(|error| match error {
         TrainError::Damaged { path, what } => unfit(&path, format!("it is damaged ({what})")),
         TrainError::File(TensorFileError::Unreadable { path, source }) => {

@@ -104,7 +104,7 @@ fn train(
         density: masks::density(mask),
         validation: validation.map(|evaluated| evaluated.value),
     };
-    let said = result.validation.map_or(String::new(), |value| {
+    let score = result.validation.map_or(String::new(), |value| {
         format!(
             ", validation {} {value:.4}",
             pick::metric_name(&bench.schema.tasks[task])
@@ -113,7 +113,7 @@ fn train(
     let name = &bench.schema.tasks[task].name;
     let (density, rounds) = (100.0 * result.density, plan.rounds);
     listener.on_event(&Event::Noted {
-        text: &format!("search {name}: level {number} of {rounds}, density {density:.1} %{said}"),
+        text: &format!("search {name}: level {number} of {rounds}, density {density:.1} %{score}"),
     });
     Ok(SearchLevel {
         result,

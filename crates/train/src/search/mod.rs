@@ -95,9 +95,10 @@ pub(crate) fn run(
             (found.collect(), masks.owners, None)
         }
     };
-    let agreements = match plan.measure_rho {
-        true => agreement::measure(bench, &start, listener)?,
-        false => Vec::new(),
+    let agreements = if plan.measure_rho {
+        agreement::measure(bench, &start, listener)?
+    } else {
+        Vec::new()
     };
     let (tasks, searches): (Vec<_>, _) = found.into_iter().unzip();
     let may_keep: Vec<_> = (0..tasks.len())

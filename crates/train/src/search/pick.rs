@@ -1,4 +1,4 @@
-//! Which level's mask a task gets, and why.
+//! Choice of the round whose mask a task gets, with its reason.
 
 use super::{LevelResult, TaskSearch};
 use crate::plan::Pick;

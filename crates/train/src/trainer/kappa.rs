@@ -23,9 +23,10 @@ impl Trainer<'_> {
         let taken = self.progress.kappa.taken();
         let [from, to] = [plan.from, plan.to].map(|task| &self.setting.schema.tasks[task].name);
         let error = taken.error()?;
-        let what = match plan.permuted {
-            false => "of the logit",
-            true => "of the permuted logit (control: nothing is taken in scoring)",
+        let what = if plan.permuted {
+            "of the permuted logit (control: nothing is taken in scoring)"
+        } else {
+            "of the logit"
         };
         Some(format!(
             "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
@@ -85,9 +86,10 @@ impl Trainer<'_> {
             return;
         };
         let own = self.pass.logits(head);
-        let rows: Vec<usize> = match own.len() == batch.n_rows {
-            true => (0..batch.n_rows).collect(),
-            false => known_rows(batch, taken.to),
+        let rows: Vec<usize> = if own.len() == batch.n_rows {
+            (0..batch.n_rows).collect()
+        } else {
+            known_rows(batch, taken.to)
         };
         let labels = &batch.labels[taken.to];
         let rows = rows

@@ -238,9 +238,10 @@ impl Trainer<'_> {
     /// Adds the step's gradient to the task's sum, if sums are asked for.
     fn add_gradient(&mut self, task: usize, network: usize) {
         let n_tasks = self.setting.schema.tasks.len();
-        let half = match self.gradients.len() > n_tasks {
-            true => (self.progress.step % 2) as usize * n_tasks,
-            false => 0,
+        let half = if self.gradients.len() > n_tasks {
+            (self.progress.step % 2) as usize * n_tasks
+        } else {
+            0
         };
         if let Some(found) = self.gradients.get_mut(half + task) {
             found.add(&self.gradient.dense, self.model.connections(network));

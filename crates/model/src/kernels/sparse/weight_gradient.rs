@@ -34,9 +34,10 @@ impl WeightGradient {
 
     /// Chooses the faster order for a layer.
     pub fn new(pattern: &SparsityPattern) -> WeightGradient {
-        match pattern.density() < DENSE {
-            true => WeightGradient::sparse(pattern),
-            false => WeightGradient::dense(pattern),
+        if pattern.density() < DENSE {
+            WeightGradient::sparse(pattern)
+        } else {
+            WeightGradient::dense(pattern)
         }
     }
 

@@ -68,9 +68,10 @@ impl<R: Real> GraphExecutor<'_, R> {
         let weights = &mut sums.weights[op.layer];
         let gradient = &layout.weight_gradient;
         gradient.add(self.level, n_tiles, input, dy, weights);
-        let start = match below.started[op.from] {
-            true => Start::Outputs,
-            false => Start::Zero,
+        let start = if below.started[op.from] {
+            Start::Outputs
+        } else {
+            Start::Zero
         };
         below.started[op.from] = true;
         let dx = &mut below.gradients[op.from];
