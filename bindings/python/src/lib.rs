@@ -3,6 +3,7 @@
 //! The module is thin: it converts arguments from Python, calls the crates below, and converts results and errors
 //! back. The package in `python/ncs4cvr` adds names and types.
 
+mod daily;
 mod errors;
 mod export;
 mod frames;
@@ -23,6 +24,8 @@ use pyo3::prelude::*;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::daily::{backtest, calibrate, promote};
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._config import RunConfig
 from ._core import Server, Table, __version__
+from ._daily import Backtest, backtest, calibrate, promote
 from ._errors import ConfigError, DataError, ForkError, ModelError, NcsError, TrainingError
 from ._events import Callback, Ended, Event, Noted, PhaseEnded, PhaseStarted, Validated
 from ._model import Embeddings, Model
@@ -15,6 +16,7 @@ from ._run import Run, check, init, train, tune
 from ._verbs import Comparison, Log, compare, serve, synth
 
 __all__ = [
+    "Backtest",
     "Callback",
     "Comparison",
     "ConfigError",
@@ -37,9 +39,12 @@ __all__ = [
     "TrainingError",
     "Validated",
     "__version__",
+    "backtest",
+    "calibrate",
     "check",
     "compare",
     "init",
+    "promote",
     "serve",
     "synth",
     "train",

@@ -1,0 +1,61 @@
+"""Calibration, backtests and promotion from Python: the same steps as on the command line."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+
+import polars
+import pytest
+
+import ncs4cvr
+from conftest import QUICK
+
+
+def test_calibrate_takes_a_frame_and_writes_a_new_model(
+    run: ncs4cvr.Run, log: ncs4cvr.Log, tmp_path: pathlib.Path
+) -> None:
+    rows = polars.read_parquet(log.files[2])
+    made = ncs4cvr.calibrate(run.path, rows, out=tmp_path / "new", min_labels=20, task="ctr")
+    assert [task["task"] for task in made["tasks"]] == ["ctr"]
+    assert made["tasks"][0]["rows"] == rows.height
+    new = ncs4cvr.Model.load(made["model"])
+    assert new.hash != run.model.hash
+    of_files = ncs4cvr.calibrate(run.path, log.files[2], out=tmp_path / "other", min_labels=20, task="ctr")
+    assert of_files["tasks"] == made["tasks"]
+    with pytest.raises(ncs4cvr.NcsError, match="labels"):
+        ncs4cvr.calibrate(run.path, rows.head(30), out=tmp_path / "few", min_labels=200)
+    assert not (tmp_path / "few").exists()
+
+
+def test_backtest_evaluates_day_by_day_and_resumes(tmp_path: pathlib.Path) -> None:
+    log = ncs4cvr.synth(tmp_path / "log", rows=4000, days=3, click_rate=0.3, conversion_rate=0.3, seed=3)
+    found = ncs4cvr.backtest(log.run_file, out=tmp_path / "out", settings=QUICK, by="time", frozen=True)
+    assert {day["line"] for day in found.days()} == {"trained further", "frozen"}
+    assert {day["task"] for day in found.days()} == {"ctr", "cvr"}
+    assert json.loads((found.path / "backtest.json").read_text()) == found.found
+    assert "frozen" in found._repr_html_()
+    again = ncs4cvr.backtest(log.run_file, out=tmp_path / "out", settings=QUICK, by="time", frozen=True)
+    assert again.found == found.found
+    with pytest.raises(ncs4cvr.NcsError, match="no_such"):
+        ncs4cvr.backtest(log.run_file, out=tmp_path / "other", settings=QUICK, by="no_such")
+
+
+def test_promote_moves_the_link_or_refuses(run: ncs4cvr.Run, log: ncs4cvr.Log, tmp_path: pathlib.Path) -> None:
+    live = tmp_path / "served" / "feed"
+    live.parent.mkdir()
+    rows = polars.read_parquet(log.files[2])
+    wide = {"calibration_bound": "0.1..10", "min_labels": 20}
+    first = ncs4cvr.promote(run.path, live=live, data=rows, **wide)
+    assert first is not None and first["action"] == "promoted"
+    assert ncs4cvr.Model.load(live).hash == run.model.hash
+    assert ncs4cvr.promote(run.path, live=live, data=rows, **wide) is None
+    bad = tmp_path / "bad"
+    ncs4cvr.train(log.run_file, out=bad, settings={**QUICK, "training.learning_rate": 1e-9})
+    refused = ncs4cvr.promote(bad, live=live, data=rows, slices=["device"], **wide)
+    assert refused is not None and refused["action"] == "refused" and refused["gate"]["reasons"]
+    assert ncs4cvr.Model.load(live).hash == run.model.hash
+    with pytest.raises(ncs4cvr.NcsError, match="first version"):
+        ncs4cvr.promote(None, live=live, rollback=True)
+    shutil.rmtree(tmp_path / "served")
