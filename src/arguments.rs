@@ -46,6 +46,8 @@ pub enum Command {
     Backtest(Box<daily::Backtest>),
     /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
+    /// Measure what each column is worth to a trained model: the loss of AUC when its values are exchanged between rows.
+    Importance(Importance),
     /// Score rows: write the probability of each task for each row.
     Score(Score),
     /// Fit the calibrators of a trained model to new labelled rows; its weights stay.
@@ -161,6 +163,32 @@ pub struct Evaluate {
         reason = "a comment here would replace the help of the command"
     )]
     pub rows: Rows,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ncs importance`
+#[derive(Args, Clone, Debug)]
+pub struct Importance {
+    /// A folder written by ncs train, or the model in it.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub rows: Rows,
+    /// Most rows to use; of more rows a random sample.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
+    pub sample: usize,
+    /// Permutations of each column.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_1)]
+    pub repeats: usize,
+    /// Seed of the permutations.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

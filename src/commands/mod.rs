@@ -7,6 +7,7 @@ pub mod check;
 pub mod compare;
 pub mod evaluate;
 pub mod export;
+pub mod importance;
 pub mod init;
 pub mod inspect;
 mod model;
@@ -46,6 +47,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Compare(arguments) => compare::run(arguments, progress),
         Command::Backtest(arguments) => backtest::run(arguments, progress),
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
+        Command::Importance(arguments) => importance::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Calibrate(arguments) => calibrate::run(arguments, progress),
         Command::Promote(arguments) => promote::run(arguments, progress),

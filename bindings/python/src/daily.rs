@@ -2,7 +2,9 @@
 
 use ncs_experiments::backtest as backtests;
 use ncs4cvr::arguments::daily::{Backtest, Calibrate, Promote};
-use ncs4cvr::commands::{backtest as backtest_verb, calibrate as calibrate_verb, promote as promote_verb};
+use ncs4cvr::commands::{
+    backtest as backtest_verb, calibrate as calibrate_verb, promote as promote_verb,
+};
 use pyo3::prelude::*;
 
 use crate::run::{progress, watched};
@@ -56,7 +58,9 @@ pub(crate) fn promote(
     let value = work::run(py, |stop| {
         let arguments: Promote = parsed("promote", arguments)?;
         let promotion = promote_verb::make(&arguments, progress(watched.as_ref()), stop)?;
-        promotion.map(|promotion| json::text(&promotion)).transpose()
+        promotion
+            .map(|promotion| json::text(&promotion))
+            .transpose()
     })?;
     value.map(|value| json::to_python(py, &value)).transpose()
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ncs_experiments::importance::{self, ImportanceSettings};
 use ncs_experiments::scoring::{self, EvaluationListener, LoadedModel};
 use ncs_experiments::sharing;
 use ncs_experiments::{inspection, onnx};
@@ -210,6 +211,47 @@ impl Model {
                 scoring::evaluate(&self.loaded, rows, pass, stop, &mut listener)
             })?;
             json::text(&evaluation)
+        })?;
+        json::to_python(py, &value)
+    }
+
+    /// Measures what each column is worth to the model; returns the JSON of `ncs importance --json`.
+    #[pyo3(signature = (data, sample, repeats, seed, threads=None))]
+    fn importance(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        sample: usize,
+        repeats: usize,
+        seed: u64,
+        threads: Option<usize>,
+    ) -> PyResult<Py<PyAny>> {
+        work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
+        let data = Data::of(data, "frame")?;
+        let settings = ImportanceSettings {
+            rows: sample.max(1),
+            repeats: repeats.max(1),
+            seed,
+        };
+        let value = work::run(py, |stop| {
+            let rows = data.rows()?;
+            let mut listener = EvaluationListener {
+                note: &mut |_| {},
+                advance: &mut |_| {},
+                finish: &mut |_| Ok(()),
+            };
+            let found = self.with_pass(threads, |pass| {
+                importance::measure(
+                    &self.loaded,
+                    rows,
+                    settings,
+                    pass,
+                    stop,
+                    &mut listener,
+                    &mut |_, _| {},
+                )
+            })?;
+            json::text(&found)
         })?;
         json::to_python(py, &value)
     }

@@ -45,6 +45,15 @@ def test_figures_are_those_of_ncs_evaluate(run: ncs4cvr.Run, log: ncs4cvr.Log) -
     assert set(found) == set(expected)
 
 
+def test_importance_is_that_of_ncs_importance(run: ncs4cvr.Run, log: ncs4cvr.Log) -> None:
+    printed = json.loads(ncs("importance", str(run.path), "--data", log.files[2], "--repeats", "1", "--json"))
+    found = run.model.importance(polars.read_parquet(log.files[2]), repeats=1)
+    assert found == [
+        {"column": column["column"], **task} for column in printed["columns"] for task in column["tasks"]
+    ]
+    assert {row["column"] for row in found} == set(run.model.columns)
+
+
 def test_inspect_is_that_of_ncs_inspect(run: ncs4cvr.Run) -> None:
     assert run.model.inspect() == json.loads(ncs("inspect", str(run.path), "--json"))
     assert run.model.describe() == ncs("inspect", str(run.path))

@@ -12,6 +12,7 @@ mod data_preview;
 pub mod error;
 mod exact_values;
 pub mod frames;
+pub mod importance;
 pub mod init;
 pub mod inspection;
 pub mod memory;

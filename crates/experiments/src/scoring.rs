@@ -359,7 +359,7 @@ pub struct AbsentLabel {
 }
 
 /// Converts the error of a missing column to [`AbsentLabel`] if the column is a label.
-fn absent_label(error: ReadError, tasks: &[Task]) -> Error {
+pub(crate) fn absent_label(error: ReadError, tasks: &[Task]) -> Error {
     let ReadError::MissingColumn { column, .. } = &error else {
         return error.into();
     };

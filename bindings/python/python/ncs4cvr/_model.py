@@ -89,6 +89,28 @@ class Model:
         """
         return self._core.evaluate(data, threads)  # type: ignore[no-any-return]
 
+    def importance(
+        self, data: Data, *, sample: int = 50_000, repeats: int = 3, seed: int = 1, threads: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Measures what each column is worth: the loss of AUC when its values are exchanged between rows.
+
+        Args:
+            data: labelled rows that the model was not trained on: a data frame, or files, globs and folders.
+            sample: most rows to use.
+            repeats: permutations of each column.
+            seed: seed of the permutations.
+            threads: worker threads (default: all cores).
+
+        Returns:
+            A row for each column and task, largest loss first: ``column``, ``task``, ``metric``, ``loss``, ``error`` (its
+            standard error over rows).
+
+        Raises:
+            DataError: a label is absent, or a row cannot be read.
+        """
+        found = self._core.importance(data, sample, repeats, seed, threads)
+        return [{"column": column["column"], **task} for column in found["columns"] for task in column["tasks"]]
+
     def rank(
         self,
         context: Frame | Mapping[str, Any],

@@ -1,0 +1,121 @@
+//! `ncs importance`: permutation importance of the columns of a model.
+
+use std::sync::atomic::AtomicBool;
+
+use ncs_eval::render::fixed;
+use ncs_eval::text_table;
+use ncs_experiments::importance::{self, ImportanceSettings, TaskImportance};
+use ncs_experiments::progress::{Progress, grouped};
+use ncs_experiments::scoring::{EvaluationListener, LoadedModel, Rows};
+
+use super::{Outcome, model, print, print_json};
+use crate::arguments::Importance;
+use crate::error::Error;
+use crate::interrupt;
+
+/// Characters of the longest bar.
+const BAR: f64 = 24.0;
+
+/// Measures and prints the importance of every column.
+///
+/// # Errors
+/// The model or the rows cannot be read, a label is absent, or it was asked to stop.
+pub fn run(arguments: &Importance, progress: Progress) -> Outcome {
+    let found = measure(arguments, progress, interrupt::flag()?)?;
+    if arguments.json {
+        print_json(&found)
+    } else {
+        print(&table(&found))
+    }
+}
+
+/// Measures the importance of every column.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(
+    arguments: &Importance,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<importance::Importance, Error> {
+    let loaded = LoadedModel::open(&arguments.model)?;
+    let rows = Rows::Files {
+        files: model::files(&arguments.rows)?,
+        reading: model::reading(&arguments.rows),
+    };
+    let settings = ImportanceSettings {
+        rows: arguments.sample,
+        repeats: arguments.repeats,
+        seed: arguments.seed,
+    };
+    let mut pass = model::pass(&arguments.rows);
+    let mut job = progress.job("read", None, "rows");
+    let mut listener = EvaluationListener {
+        note: &mut |_| {},
+        advance: &mut |rows| job.advance(rows),
+        finish: &mut |encoded| model::say_notes(encoded, &arguments.rows, progress),
+    };
+    let mut columns = progress.job("permute", None, "columns");
+    let mut advance = |done, _| columns.reach(done);
+    let found = importance::measure(
+        &loaded,
+        rows,
+        settings,
+        &mut pass,
+        stop,
+        &mut listener,
+        &mut advance,
+    )?;
+    job.finish();
+    columns.finish();
+    Ok(found)
+}
+
+fn table(found: &importance::Importance) -> String {
+    let tasks = found.columns.first().map(|column| &column.tasks);
+    let tasks: Vec<&TaskImportance> = tasks.into_iter().flatten().collect();
+    let mut header = vec!["column".to_owned()];
+    for task in &tasks {
+        header.push(format!("{}: loss of {}", task.task, task.metric));
+        header.push(String::new());
+    }
+    let largest = |t: usize| {
+        let losses = found
+            .columns
+            .iter()
+            .filter_map(|column| column.tasks[t].loss);
+        losses.fold(0.0, f64::max)
+    };
+    let scales: Vec<f64> = (0..tasks.len()).map(largest).collect();
+    let rows = found.columns.iter().map(|column| {
+        let cells = column.tasks.iter().zip(&scales).flat_map(|(task, &scale)| {
+            let loss = fixed(task.loss.unwrap_or(f64::NAN), 4);
+            let error = fixed(task.error.unwrap_or(f64::NAN), 4);
+            let share = task.loss.map_or(0.0, |loss| (loss / scale).clamp(0.0, 1.0));
+            let length = if scale > 0.0 {
+                (share * BAR).round()
+            } else {
+                0.0
+            };
+            [format!("{loss} ± {error}"), "█".repeat(length as usize)]
+        });
+        std::iter::once(column.column.clone())
+            .chain(cells)
+            .collect()
+    });
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut text = text_table(&header, &rows.collect::<Vec<Vec<String>>>());
+    text += &format!(
+        "Loss on {} rows when the values of a column are exchanged between rows, mean of {} permutations, ± its standard \
+         error over rows. Columns that replace each other both look unimportant.\n",
+        grouped(found.rows),
+        found.repeats
+    );
+    if !found.unused.is_empty() {
+        text += &format!(
+            "Not significant for any task: {}. Train again without them (remove them from [columns]) and compare.\n",
+            found.unused.join(", ")
+        );
+    }
+    text
+}
