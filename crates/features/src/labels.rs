@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
 use crate::schema::{Population, Task};
-use crate::value::{said_number, shown_label};
+use crate::value::{number_of_text, shown_label};
 use serde::{Deserialize, Serialize};
 
 /// Returns the labels of every task, `[task][row]`: NaN if null, empty, NaN, or outside the task's
@@ -108,7 +108,7 @@ fn label_number(values: &Values, i: usize) -> Option<f64> {
     match values {
         Values::Int(numbers) => Some(numbers[i] as f64),
         Values::Float(numbers) => Some(numbers[i]),
-        Values::Text(texts) => said_number(texts.get(i)),
+        Values::Text(texts) => number_of_text(texts.get(i)),
         Values::Time(_) => None,
     }
 }
