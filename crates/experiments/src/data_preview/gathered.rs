@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use ncs_features::canonical::{canonical, trimmed};
-use ncs_features::value::{TextBuffer, each_number, each_text, said_number, shown_text};
+use ncs_features::value::{TextBuffer, each_number, each_text, number_of_text, shown_text};
 use ncs_features::{Block, Column, Field, Values};
 
 use crate::column_auc::ColumnValues;
@@ -187,7 +187,7 @@ fn is_coarse(values: &Values, i: usize) -> bool {
             let text = texts.get(i);
             let is_scientific = text.contains(&b'e') || text.contains(&b'E');
             let is_converted = || canonical(text, &mut Vec::new()) != trimmed(text);
-            let number = (is_scientific && is_converted()).then(|| said_number(text));
+            let number = (is_scientific && is_converted()).then(|| number_of_text(text));
             number.flatten()
         }
         Values::Int(_) | Values::Time(_) => None,

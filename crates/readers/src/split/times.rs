@@ -3,7 +3,7 @@
 use chrono::format::{Item, Parsed, StrftimeItems};
 use ncs_features::canonical::trimmed;
 use ncs_features::time::{TimeUnit, Timestamp};
-use ncs_features::value::{TextBuffer, said_number, shown};
+use ncs_features::value::{TextBuffer, number_of_text, shown};
 use ncs_features::{Column, EncodeError, Values};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -30,7 +30,7 @@ impl Moment {
         let month = || Timestamp::parse(format!("{text}-01").as_bytes());
         let iso = || Timestamp::parse(text.as_bytes()).or_else(month);
         let instant = iso().or_else(|| format?.parse(text));
-        let number = || said_number(text.as_bytes()).map(Moment::Number);
+        let number = || number_of_text(text.as_bytes()).map(Moment::Number);
         instant.map(Moment::Instant).or_else(number)
     }
 
@@ -144,7 +144,7 @@ pub fn time_of(
         (Values::Text(_), None) => {
             let text = buffer.text(&column.values, i);
             let instant = Timestamp::parse(text).map(Moment::Instant);
-            let time = instant.or_else(|| said_number(text).map(Moment::Number));
+            let time = instant.or_else(|| number_of_text(text).map(Moment::Number));
             time.ok_or_else(|| other_form(column, row, i, None))
         }
         _ => {
