@@ -293,8 +293,8 @@ fn both(folder: &TempDir) -> bool {
         checked,
         trained,
         "check: {}train: {}",
-        output_of(&check),
-        output_of(&train)
+        printed(&check),
+        printed(&train)
     );
     checked
 }

@@ -19,22 +19,22 @@ use crate::{json, work};
 const SETTINGS: &str = "run";
 
 /// Source of a run's settings: the path of a run file, or JSON.
-pub(crate) struct RunSaid {
+pub(crate) struct RunArgument {
     path: Option<PathBuf>,
     settings: Option<String>,
 }
 
-impl<'py> FromPyObject<'_, 'py> for RunSaid {
+impl<'py> FromPyObject<'_, 'py> for RunArgument {
     type Error = PyErr;
 
     /// Extracts `(path, None)` or `(None, JSON)`.
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<RunSaid> {
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<RunArgument> {
         let (path, settings) = object.extract()?;
-        Ok(RunSaid { path, settings })
+        Ok(RunArgument { path, settings })
     }
 }
 
-impl RunSaid {
+impl RunArgument {
     /// Converts to [`RunSource`]; relative paths in settings start at the working folder.
     fn source(self) -> Result<RunSource, Failure> {
         match (self.path, self.settings) {
@@ -85,7 +85,7 @@ fn part_frames(frames: &Bound<'_, PyDict>) -> PyResult<Vec<PartFrame>> {
 )]
 pub(crate) fn train(
     py: Python<'_>,
-    run: RunSaid,
+    run: RunArgument,
     assignments: Vec<String>,
     frames: &Bound<'_, PyDict>,
     out: PathBuf,
@@ -117,7 +117,7 @@ pub(crate) fn train(
 #[pyo3(signature = (run, assignments, rows, all_rows, watcher))]
 pub(crate) fn check(
     py: Python<'_>,
-    run: RunSaid,
+    run: RunArgument,
     assignments: Vec<String>,
     rows: Option<usize>,
     all_rows: bool,
@@ -137,7 +137,7 @@ pub(crate) fn check(
 #[pyfunction]
 pub(crate) fn standing_alone(
     py: Python<'_>,
-    run: RunSaid,
+    run: RunArgument,
     assignments: Vec<String>,
 ) -> PyResult<String> {
     work::run(py, |_| {
