@@ -16,7 +16,7 @@ fn ncs(arguments: &[&str]) -> Output {
 fn check(arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
     let output = ncs(arguments);
     let printed = |stream: &[u8]| String::from_utf8(stream.to_vec()).unwrap();
-    let (found_out, found_err) = (output_of(&output.stdout), output_of(&output.stderr));
+    let (found_out, found_err) = (printed(&output.stdout), printed(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{found_out}{found_err}");
     assert!(
         found_out.starts_with(stdout) && found_out.is_empty() == stdout.is_empty(),
