@@ -31,28 +31,28 @@ pub enum Command {
     Quickstart(Quickstart),
     /// Write a run file for a log: the kind of each column, without suspected label leaks.
     Init(Box<init::Init>),
-    /// Check a run file against its data, and show what the columns hold.
+    /// Check a run file against its data, and summarise the columns.
     Check(Check),
     /// Search masks, train and evaluate; write the model and a report. Resumes an interrupted run.
     Train(Train),
-    /// Tune the settings that the run file leaves open, on validation rows; write the best run file. Resumes an
+    /// Tune the settings that the run file does not set, on validation rows; write the best run file. Resumes an
     /// interrupted tuning.
     Tune(Tune),
-    /// Compare methods on data sets over several seeds: same tuning, intervals, significance. Resumes an
+    /// Compare methods on data sets over several seeds: equal tuning budgets, intervals, significance tests. Resumes an
     /// interrupted comparison.
     Compare(Compare),
-    /// Train and evaluate in time order: further on each day, evaluated on the next one. Resumes an interrupted
+    /// Backtest in time order: train further on each day, evaluate on the next. Resumes an interrupted
     /// backtest.
     Backtest(Box<daily::Backtest>),
     /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
-    /// Measure what each column is worth to a trained model: the loss of AUC when its values are exchanged between rows.
+    /// Measure permutation importance: the loss of AUC when the values of a column are permuted between rows.
     Importance(Importance),
     /// Score rows: write the probability of each task for each row.
     Score(Score),
-    /// Fit the calibrators of a trained model to new labelled rows; its weights stay.
+    /// Recalibrate a trained model on new labelled rows; its weights do not change.
     Calibrate(daily::Calibrate),
-    /// Compare a model with the one that serves on new rows, and let it serve unless it is worse.
+    /// Compare a candidate with the live model on new rows, and promote it unless it is worse.
     Promote(Box<daily::Promote>),
     /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
@@ -102,7 +102,7 @@ pub struct Tune {
         reason = "a comment here would replace the help of the command"
     )]
     pub run: Run,
-    /// Time to spend, such as 10m or 2h. A trial that has started is finished.
+    /// Time budget, such as 10m or 2h. A started trial is completed.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub budget: std::time::Duration,
     /// Folder for the trials, the best run file and the report.
@@ -119,11 +119,11 @@ pub struct Check {
         reason = "a comment here would replace the help of the command"
     )]
     pub run: Run,
-    /// Look at the first N rows of each part only. Default: 10,000 rows are shown, and all rows are read where the
+    /// Read only the first N rows of each part. Default: 10,000 rows are shown, and all rows are read if the
     /// files have at most 64 MiB together.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub rows: Option<usize>,
-    /// Read every row, however large the files.
+    /// Read all rows, regardless of file size.
     #[arg(long)]
     pub all: bool,
     /// Print JSON.
@@ -143,7 +143,7 @@ pub struct Train {
     /// Folder for checkpoints, the model and the report.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Go on from the model in this folder: sets start.model.
+    /// Continue training from the model in this folder (sets start.model).
     #[arg(long, value_name = "MODEL")]
     pub from: Option<PathBuf>,
     /// Start over, even if the folder holds a checkpoint of the same run.
@@ -180,7 +180,7 @@ pub struct Importance {
         reason = "a comment here would replace the help of the command"
     )]
     pub rows: Rows,
-    /// Most rows to use; of more rows a random sample.
+    /// Maximum number of rows; a random sample if there are more.
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
     pub sample: usize,
     /// Permutations of each column.
@@ -269,10 +269,10 @@ pub struct Synth {
     /// Impressions: 60 % training, 20 % validation, 20 % test.
     #[arg(long, value_name = "N", default_value_t = 140_000, value_parser = clap::value_parser!(u64).range(5..))]
     pub rows: u64,
-    /// Share of what drives clicks that also drives conversions, from 0 to 1.
+    /// Share of the click factors that also drive conversions, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
-    /// Part of the truth in which the tasks conflict where they do not share.
+    /// Part of the generating model in which the tasks conflict.
     #[arg(long, value_enum, default_value_t = SynthConflict::Network)]
     pub conflict: SynthConflict,
     /// Clicks per impression.
@@ -281,11 +281,11 @@ pub struct Synth {
     /// Conversions per click.
     #[arg(long, value_name = "RATE", default_value_t = 0.03, value_parser = rate)]
     pub conversion_rate: f64,
-    /// New items every day, whose popularity decays, and base rates that drift: share of the test rows whose
-    /// item is in no training row. Rows then have a time, and the parts follow each other.
+    /// Add new items every day, with decaying popularity, and drifting base rates: share of the test rows whose
+    /// item is not in the training rows. Rows then have a timestamp, and the parts follow each other in time.
     #[arg(long, value_name = "SHARE", value_parser = rate)]
     pub unseen: Option<f64>,
-    /// Days of a log with --unseen.
+    /// Number of days, with --unseen.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "unseen", value_parser = clap::value_parser!(u32).range(5..=1000))]
     pub days: u32,
     /// Standard deviation of the daily change of the base rates' log odds, with --unseen.
@@ -294,7 +294,7 @@ pub struct Synth {
     /// Seed of the log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Folder for the files and the run file: new, empty, or as ncs synth left it.
+    /// Folder for the files and the run file: new, empty, or written by ncs synth.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Format of the files.
@@ -302,7 +302,7 @@ pub struct Synth {
     pub format: FileFormat,
 }
 
-/// Part of the truth in which the two tasks of a synthetic log conflict.
+/// Part of the generating model in which the two tasks of a synthetic log conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SynthConflict {
     /// In the first-layer weights over the same hidden vectors.
@@ -345,7 +345,7 @@ pub enum TextEncoding {
 /// `ncs schema`
 #[derive(Args, Clone, Debug)]
 pub struct Schema {
-    /// The file.
+    /// The file whose schema to print.
     #[arg(value_enum, default_value_t = SchemaOf::Run)]
     pub of: SchemaOf,
     /// Print the reference of the run file as a Markdown page instead (docs/run_file.md).
@@ -374,7 +374,7 @@ pub enum Cache {
 /// Location of the id cache.
 #[derive(Args, Clone, Debug)]
 pub struct CacheFolder {
-    /// A run's folder, or the one that data.cache names. Default: NCS_CACHE, or the one in which earlier
+    /// A run's folder, or the folder in data.cache. Default: NCS_CACHE, or the folder in which earlier
     /// versions kept the rows of all runs.
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,

@@ -12,7 +12,7 @@ static SIGNAL: AtomicU8 = AtomicU8::new(0);
 /// Number of SIGINT on every system, which Ctrl-C sends.
 const INTERRUPT: u8 = 2;
 
-/// Installs the signal handlers, and returns the flag that is set once the program is stop to stop.
+/// Installs the signal handlers, and returns the flag that is set once the program is asked to stop.
 ///
 /// Fails if the system does not allow it.
 pub fn flag() -> std::io::Result<&'static AtomicBool> {

@@ -1,4 +1,4 @@
-//! Runs a command line to its exit code.
+//! Runs a command and returns its exit code.
 
 use ncs_experiments::progress::{self, Progress};
 
@@ -11,7 +11,7 @@ pub use ncs_experiments::program::is_started_by;
 /// Exit code of `ncs promote` for a candidate that is refused.
 const REFUSED: u8 = 3;
 
-/// Runs a command. Exit codes: 0 success; 1 failure, with the reason on standard error; 3 a candidate that is not
+/// Runs a command. Exit codes: 0 success; 1 failure, with the reason on standard error; 2 invalid arguments; 3 a candidate that is not
 /// promoted; 130 and 143 stopped by Ctrl-C and by SIGTERM.
 pub fn run(arguments: &Arguments) -> u8 {
     interrupt::report_file_limits();

@@ -120,11 +120,6 @@ fn rows_without_labels_are_refused() {
         &["importance", "out", "--data", "bare.csv"],
         &["conversion"],
     );
-    refused(
-        folder,
-        &["importance", "out", "--data", "log.csv", "--repeats", "0"],
-        &["at least 1"],
-    );
 }
 
 /// Every feature of a column moves with it: its past rates, and its exact values beside its scale.

@@ -16,16 +16,16 @@ pub struct Compare {
     /// Folder for logs, runs and the report; several processes can share it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Runs at the same time (default: one per core).
+    /// Number of parallel runs (default: one per core).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub jobs: Option<usize>,
     /// Budget to equalise across networks (overrides the file).
     #[arg(long = "match", value_enum)]
     pub matching: Option<Matching>,
-    /// Run nothing; report the finished runs.
+    /// Train nothing; only report the finished runs.
     #[arg(long)]
     pub only_report: bool,
-    /// Folder where relative paths of score files start [default: the comparison's]
+    /// Base folder of relative paths of score files (default: folder of the comparison file).
     #[arg(long, value_name = "DIR")]
     pub scores: Option<PathBuf>,
 }
@@ -35,7 +35,7 @@ pub struct Compare {
 pub enum Matching {
     /// None: the widths of the run file.
     None,
-    /// Number of weights and biases of layers and heads that any task keeps.
+    /// Number of dense parameters that at least one task keeps.
     Parameters,
     /// Number of multiplications to score one row for all tasks.
     Flops,

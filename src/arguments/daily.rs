@@ -18,7 +18,7 @@ pub struct Calibrate {
         reason = "a comment here would replace the help of the command"
     )]
     pub rows: Rows,
-    /// Folder of the new model: new, empty, or a model to replace. Default: the model itself is replaced, atomically.
+    /// Folder of the new model: new, empty, or a model to replace. Default: replace MODEL, atomically.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Task to calibrate. Can be repeated. Default: every task with labels 0 and 1.
@@ -27,7 +27,7 @@ pub struct Calibrate {
     /// Calibrator (default: the kind that the model has for the task, otherwise platt).
     #[arg(long, value_enum)]
     pub kind: Option<CalibratorKind>,
-    /// Labels of each class that a task needs (default: 200 for platt, 1000 for isotonic).
+    /// Minimum labels of each class per task (default: 200 for platt, 1000 for isotonic).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub min_labels: Option<usize>,
     /// Time column of the rows: its first and last value are recorded with the model.
@@ -41,9 +41,9 @@ pub struct Calibrate {
 /// A kind of calibrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CalibratorKind {
-    /// A logistic curve over the logit.
+    /// Platt scaling: a logistic curve over the logit.
     Platt,
-    /// Any increasing function.
+    /// Isotonic regression.
     Isotonic,
 }
 
@@ -59,23 +59,23 @@ pub struct Backtest {
     /// Folder for the models, the table by day and the report.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Column of the day or time of a row, or name of the folders by day: day for day=2026-11-28/. Default: the
+    /// Column with the day or time of a row, or key of the folders by day (day for day=2026-11-28/). Default: the
     /// column of data.split, or folders named day=, date= or dt=.
     #[arg(long, value_name = "COLUMN")]
     pub by: Option<String>,
     /// First and last day, such as 2026-11-01..2026-11-14. Either may be left out.
     #[arg(long, value_name = "FIRST..LAST")]
     pub days: Option<String>,
-    /// Days that the first model is trained on.
+    /// Number of days to train the first model on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_1)]
     pub initial: usize,
     /// Also train from scratch on the last W days, every day, for comparison.
     #[arg(long, value_name = "W", value_parser = at_least_1)]
     pub window: Option<usize>,
-    /// Also evaluate the first model, never trained again, for comparison.
+    /// Also evaluate the first model without further training, for comparison.
     #[arg(long)]
     pub frozen: bool,
-    /// Share of the rows of each training that validates, where data.split of the run file is not by hash or row.
+    /// Share of validation rows in each training, unless data.split is by hash or row.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = rate)]
     pub valid: f64,
     /// Keep the model of every day. Default: the first and the latest one.
@@ -96,35 +96,35 @@ pub struct Promote {
         conflicts_with = "rollback"
     )]
     pub candidate: Option<PathBuf>,
-    /// The served model: a link that this command makes and moves. Versions are kept in LIVE.versions, the record in
+    /// The live model: a symbolic link that this command creates and updates. Versions are kept in LIVE.versions, the record in
     /// LIVE.promotions.jsonl.
     #[arg(long, value_name = "LIVE")]
     pub live: PathBuf,
     /// Files, globs and folders of labelled rows that neither model was trained on.
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "rollback", conflicts_with = "rollback")]
     pub data: Vec<String>,
-    /// Compare also within the rows of each value of this column. Can be repeated.
+    /// Also compare on each slice: the rows with one value of this column. Can be repeated.
     #[arg(long = "slice", value_name = "COLUMN")]
     pub slices: Vec<String>,
-    /// Probability of refusing a candidate that is as good as the live model, over all tests together.
+    /// Significance level: probability of rejecting a candidate that is as good as the live model, over all tests.
     #[arg(long, value_name = "P", default_value_t = 0.05, value_parser = rate)]
     pub level: f64,
-    /// Loss of AUC (of squared error, for ratios) that is tolerated.
+    /// Tolerated loss of AUC (for ratios: increase of squared error).
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share)]
     pub tolerance: f64,
-    /// Range that predicted over observed of each task must be in.
+    /// Allowed range of predicted / observed for each task.
     #[arg(long, value_name = "LOW..HIGH", default_value = "0.8..1.25", value_parser = bounds)]
     pub calibration_bound: [f64; 2],
-    /// Labels of each class that a task needs to be compared; slices with fewer are left out.
+    /// Minimum labels of each class to compare a task; slices with fewer are skipped.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_1)]
     pub min_labels: usize,
     /// Versions to keep; older ones are deleted.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_2)]
     pub keep: usize,
-    /// Compare and print only: no version is made, the link stays, nothing is recorded.
+    /// Compare and print only: create no version, do not move the link, record nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Return to the version that the live one replaced.
+    /// Roll back to the version before the live one.
     #[arg(long)]
     pub rollback: bool,
     #[command(flatten)]

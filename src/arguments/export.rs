@@ -22,6 +22,6 @@ pub struct Export {
 /// A format of `ncs export`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// ONNX, operator set 17: ids and numbers in, calibrated probabilities out.
+    /// ONNX, opset 17: takes ids and numbers, returns calibrated probabilities.
     Onnx,
 }

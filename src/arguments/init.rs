@@ -18,7 +18,7 @@ pub struct Init {
     /// Column that holds the conversion label: the task cvr, which counts clicked rows only.
     #[arg(long, value_name = "COLUMN", requires = "click")]
     pub conversion: Option<String>,
-    /// Another task and its label's column; all rows count where the label is known. May be repeated.
+    /// Additional task and its label column; all rows with a known label count. Can be repeated.
     #[arg(long = "task", value_name = "NAME=COLUMN", value_parser = task)]
     pub tasks: Vec<(String, String)>,
     /// Files of the validation part. Default: a part of DATA, the latest rows where a time column is found.

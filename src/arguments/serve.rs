@@ -23,7 +23,7 @@ const MAX_MEMORY: usize = 1 << 20;
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// Folders written by ncs train, or folders whose subfolders are numbered versions of a model; the
-    /// folder's name is the model's, or say NAME=DIR.
+    /// folder's name is the model's name, or use NAME=DIR.
     #[arg(value_name = "MODEL_DIR", required = true, value_parser = Source::parse)]
     pub models: Vec<Source>,
     /// Address to listen on for HTTP and gRPC; 0.0.0.0 for all interfaces.
@@ -97,10 +97,10 @@ pub struct Limits {
     /// Maximum connections per port.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive_count)]
     pub max_connections: usize,
-    /// Deadline of a request in milliseconds; then it gets 504.
+    /// Deadline of a request in milliseconds; requests beyond it get 504.
     #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
     pub timeout_ms: Duration,
-    /// Seconds within which the head of a request, and then its body, must arrive.
+    /// Timeout in seconds to receive the headers of a request, and then its body.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = positive_seconds)]
     pub receive_timeout: Duration,
     /// Seconds after SIGTERM in which new connections are still accepted while the server reports that it is not
@@ -114,7 +114,7 @@ pub struct Limits {
 
 /// Logs, metrics and traces of a server.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Logs, traces")]
+#[command(next_help_heading = "Logs and traces")]
 pub struct ObservabilityArgs {
     /// Folder for the score log: Parquet files with features and scores.
     #[arg(long, value_name = "DIR")]
@@ -137,7 +137,7 @@ pub struct ObservabilityArgs {
     /// Format of the server's log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Level of the server's log: error, warn, info, debug or trace. NCS_LOG sets it for each part.
+    /// Level of the server's log: error, warn, info, debug or trace. NCS_LOG sets it per module.
     #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
     /// Send OpenTelemetry traces to this address (OTLP over gRPC), such as http://localhost:4317.
@@ -166,7 +166,7 @@ pub struct Replay {
     /// A folder written by ncs train, or the model in it.
     #[arg(value_name = "MODEL_DIR")]
     pub model: PathBuf,
-    /// Largest difference of a score that is accepted.
+    /// Maximum accepted difference of a score.
     #[arg(long, value_name = "X", default_value_t = 1e-6)]
     pub tolerance: f64,
     /// Print JSON.

@@ -11,7 +11,7 @@ use ncs_readers::cache::{self, CacheEntry};
 use super::{Outcome, print};
 use crate::arguments::{Cache, CacheFolder};
 
-/// Lists or deletes the rows that are kept as ids.
+/// Lists or deletes cached rows.
 ///
 /// # Errors
 /// The folder cannot be read, or what is in it cannot be deleted.
@@ -64,7 +64,7 @@ fn table(entries: &[CacheEntry]) -> String {
 fn in_use(left: &[CacheEntry]) -> String {
     match left.len() {
         0 => String::new(),
-        n => format!("{n} more are being written by runs and were left\n"),
+        n => format!("{n} more are in use by running trainings and were kept\n"),
     }
 }
 

@@ -108,5 +108,7 @@ fn table(change: &Recalibration) -> String {
     let times = times.map_or(String::new(), |[first, last]| {
         format!("times of the rows: {first} to {last}\n")
     });
-    format!("{table}{times}After: each half of the rows, by a fit to the other half.\n")
+    format!(
+        "{table}{times}After: two-fold cross-fitting (each half of the rows is scored by a fit to the other half).\n"
+    )
 }

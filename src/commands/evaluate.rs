@@ -10,7 +10,7 @@ use super::{Outcome, model, print, print_json};
 use crate::arguments::Evaluate;
 use crate::interrupt;
 
-/// Judges a model on labelled rows.
+/// Evaluates a model on labelled rows.
 ///
 /// # Errors
 /// The model or the rows cannot be read, a row has no score, a label is absent, or it was asked to stop.

@@ -106,8 +106,8 @@ fn table(found: &importance::Importance) -> String {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut text = text_table(&header, &rows.collect::<Vec<Vec<String>>>());
     text += &format!(
-        "Loss on {} rows when the values of a column are exchanged between rows, mean of {} permutations, ± its standard \
-         error over rows. Columns that replace each other both look unimportant.\n",
+        "Loss on {} rows when the values of a column are permuted between rows, mean of {} permutations, ± its standard \
+         error over rows. Correlated columns can all look unimportant.\n",
         grouped(found.rows),
         found.repeats
     );

@@ -20,14 +20,14 @@ pub fn run(arguments: &Init, progress: Progress) -> Outcome {
     print(&write(arguments, progress)?)
 }
 
-/// Writes the run file and returns what there is to say of it.
+/// Writes the run file and returns a summary of it.
 ///
 /// # Errors
 /// As [`run`].
 pub fn write(arguments: &Init, progress: Progress) -> Result<String, Error> {
     let out = &arguments.out;
     if out.exists() && !arguments.force {
-        let text = "exists already; state another --out, or --force to overwrite it";
+        let text = "exists already; choose another --out, or use --force to overwrite it";
         return Err(format!("{}: {text}", out.display()).into());
     }
     init::write(&wish(arguments)?, out, reading_keys(arguments), progress)
@@ -76,7 +76,7 @@ fn tasks(arguments: &Init) -> Result<Vec<TaskDraft>, Error> {
     for (at, task) in tasks.iter().enumerate() {
         if tasks[..at].iter().any(|other| other.name == task.name) {
             return Err(format!(
-                "two tasks are called {:?}; give each --task a name of its own",
+                "two tasks are called {:?}; give each --task a unique name",
                 task.name
             )
             .into());

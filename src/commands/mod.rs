@@ -1,4 +1,4 @@
-//! One thin function for each verb of the command line.
+//! One thin function for each subcommand.
 
 pub mod backtest;
 pub mod cache;
@@ -30,7 +30,7 @@ use ncs_readers::{Encoding, Format};
 
 use crate::arguments::{Command, FileFormat, TextEncoding};
 
-/// Done, or the reason why not, worded for people.
+/// Result of a command; the error is a message for users.
 pub type Outcome = Result<(), Error>;
 
 /// Runs a command.
@@ -61,7 +61,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
     }
 }
 
-/// Opens a run file and says what is worth knowing about it.
+/// Opens a run file and logs its notes.
 fn open(run: &crate::arguments::Run, progress: Progress) -> Result<RunFile, RunFileError> {
     let file = RunFile::open(&run.file, &run.assignments)?;
     for note in &file.notes {
@@ -90,13 +90,13 @@ fn encoding(argument: TextEncoding) -> Encoding {
     }
 }
 
-/// Prints a value as JSON, on lines for people.
+/// Prints a value as pretty-printed JSON.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value)?;
     print(&format!("{text}\n"))
 }
 
-/// Prints a result. A reader that has gone away, such as `head`, is no failure.
+/// Prints a result. A closed pipe, as with `head`, is not an error.
 fn print(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -28,7 +28,7 @@ pub(super) fn reading(rows: &Rows) -> Reading {
     }
 }
 
-/// Says what is worth telling of files that were read, and of folders that were not.
+/// Logs notes about files that were read and folders that were skipped.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -40,7 +40,7 @@ pub(super) fn say_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Resu
     Ok(())
 }
 
-/// A pass with the threads that the arguments ask for.
+/// Creates a workspace with the number of threads in the arguments.
 pub(super) fn pass(rows: &Rows) -> Workspace {
     scoring::pass(rows.threads)
 }

@@ -1,4 +1,4 @@
-//! `ncs promote`: a candidate serves if it is not worse than the model that does.
+//! `ncs promote`: promotes a candidate unless it is worse than the live model.
 
 use crate::error::Error;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +23,7 @@ pub fn run(arguments: &Promote, progress: Progress) -> Outcome {
     let Some(promotion) = make(arguments, progress, interrupt::flag()?)? else {
         let live = arguments.live.display();
         return print(&format!(
-            "{live}: the candidate serves already; nothing changes\n"
+            "{live}: the candidate is already live; nothing changed\n"
         ));
     };
     if arguments.json {
@@ -88,13 +88,13 @@ fn in_words(promotion: &Promotion, arguments: &Promote) -> String {
     let live = arguments.live.display();
     let version = promotion.version.as_deref().unwrap_or_default();
     let replaced = promotion.replaced.as_ref();
-    let replaced = replaced.map_or(String::new(), |replaced| format!(" (before: {replaced})"));
+    let replaced = replaced.map_or(String::new(), |replaced| format!(" (previous: {replaced})"));
     let verdict = match promotion.action {
         Action::Refused => "refused".to_owned(),
         _ if arguments.dry_run && arguments.candidate.is_some() => {
             format!("{live}: would be promoted; nothing was changed (--dry-run)")
         }
-        Action::Promoted => format!("{live}: serves {version} from now on{replaced}"),
+        Action::Promoted => format!("{live}: now serves {version}{replaced}"),
         Action::RolledBack => format!(
             "{live}: {} {version} again{replaced}",
             if arguments.dry_run {
@@ -159,7 +159,7 @@ fn table(gate: &Gate) -> String {
     );
     if gate.left_out > 0 {
         text += &format!(
-            "{} slices left out: fewer than {} labels of a class, or beyond the 50 most frequent values.\n",
+            "{} slices skipped: fewer than {} labels of a class, or beyond the 50 most frequent values.\n",
             gate.left_out, gate.settings.min_labels
         );
     }

@@ -10,7 +10,7 @@ use ncs_experiments::quick_start;
 /// Generates the logs, trains every network on each, and prints means, intervals and verdicts.
 ///
 /// # Errors
-/// The folder cannot be written, or the run was asked to stop; run again, it goes on.
+/// The folder cannot be written, or the run was asked to stop; run it again to resume.
 pub fn run(arguments: &Quickstart, progress: Progress) -> Outcome {
     let stop = interrupt::flag()?;
     let report = quick_start::run(&arguments.out, arguments.seeds, progress, stop)?;

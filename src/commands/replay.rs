@@ -41,7 +41,7 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
     match report.beyond() {
         [0, _] => Ok(()),
         [beyond, rows] => Err(format!(
-            "{}: {beyond} of {rows} rows have other scores than the server gave, by more than {}",
+            "{}: {beyond} of {rows} rows differ from the logged scores by more than {}",
             arguments.log.display(),
             arguments.tolerance
         )

@@ -56,7 +56,7 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
 }
 
-/// Scores stand beside rows by their number alone.
+/// Fails if the numbers differ: scores and rows are matched by position only.
 fn refuse_other_number(written: u64, read: u64) -> Result<(), Error> {
     if written == read {
         return Ok(());
@@ -84,7 +84,7 @@ fn kept_columns(requested: &[String], outputs: &[String]) -> Result<Vec<String>,
     for name in requested.iter().filter(|name| !name.is_empty()) {
         if outputs.iter().any(|output| column_of(output) == *name) {
             return Err(format!(
-                "--keep names {name:?}, which is a column of the scores; rename it in the data"
+                "--keep names {name:?}, which is the name of a score column; rename it in the data"
             )
             .into());
         }
@@ -95,7 +95,7 @@ fn kept_columns(requested: &[String], outputs: &[String]) -> Result<Vec<String>,
     Ok(keep)
 }
 
-/// Scores would replace the rows that they are for.
+/// Fails if the output file is one of the input files.
 fn refuse_own_input(out: &Path, files: &[PathBuf]) -> Result<(), Error> {
     let Ok(place) = out.canonicalize() else {
         // Absent, so none of the files.

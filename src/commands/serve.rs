@@ -33,7 +33,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// A model cannot be loaded, a port is in use, or a file given cannot be read.
 pub fn run(arguments: &Serve) -> Outcome {
     let shutdown_requested = interrupt::flag()?;
-    // Waiting lines are written when it is dropped.
+    // Buffered log lines are flushed when it is dropped.
     let _logging = logs::start(
         &arguments.observability.log_level,
         format(arguments.observability.log_format),
@@ -62,7 +62,7 @@ fn serve(
     ended
 }
 
-/// A server on a thread of its own, in a program that does other things meanwhile.
+/// Server on a background thread, embedded in another program.
 #[derive(Debug)]
 pub struct Serving {
     addresses: Addresses,
@@ -71,7 +71,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it, and waits until it answers. It logs nothing, as a process has one log.
+    /// Starts the server and waits until it is ready. It does not log, since a process has one logger.
     ///
     /// # Errors
     /// As [`run`].
@@ -90,7 +90,7 @@ impl Serving {
                 },
             )
         });
-        let thread = thread.map_err(|error| format!("no thread: {error}"))?;
+        let thread = thread.map_err(|error| format!("cannot start the server thread: {error}"))?;
         match ready.recv() {
             Ok(addresses) => Ok(Serving {
                 addresses,
@@ -109,7 +109,7 @@ impl Serving {
         self.addresses
     }
 
-    /// Lets it finish what is under way, and waits until it has.
+    /// Shuts down gracefully, and waits until the server has ended.
     ///
     /// # Errors
     /// It failed meanwhile.
@@ -260,7 +260,7 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, Error> {
     };
     let token = text.trim();
     if token.len() < 8 || !token.chars().all(|c| c.is_ascii_graphic()) {
-        let message = format!("{source}: a token must have at least 8 characters and no blanks");
+        let message = format!("{source}: a token must have at least 8 characters and no spaces");
         return Err(message.into());
     }
     Ok(Some(token.into()))

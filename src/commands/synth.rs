@@ -71,7 +71,7 @@ fn write(
             .inspect(|block| job.advance(block.n_rows as u64));
         let written = write_blocks(&path, format, blocks);
         if asked.load(Ordering::Relaxed) {
-            // Cut short, or not begun.
+            // Incomplete, or not started.
             let _ = fs::remove_file(&path);
             stop::refuse(asked, &format!("{} was not written", path.display()))?;
         }

@@ -7,7 +7,7 @@ use ncs_eval::tuning::Tuning;
 use ncs_experiments::progress::Progress;
 use ncs_experiments::tune;
 
-/// Tunes a run file and says what was picked.
+/// Tunes a run file and prints the chosen settings.
 ///
 /// # Errors
 /// The run file, its data or the folder; or it was asked to stop.
@@ -35,7 +35,7 @@ fn in_words(tuning: &Tuning) -> String {
     let score = |score: Option<f64>| score.map_or("none".to_owned(), |score| format!("{score:.4}"));
     let best = tuning.best.as_ref();
     let mut text = format!(
-        "{} trainings; validation score {} picked, {} as the run file is\n",
+        "{} trainings; validation score: {} best, {} with the run file as it is\n",
         tuning.trials.len(),
         score(best.and_then(|best| best.validation_score)),
         score(tuning.untouched)
@@ -50,7 +50,7 @@ fn in_words(tuning: &Tuning) -> String {
     }
     if let Some(most) = tuning.effects.first() {
         text += &format!(
-            "what mattered most: {} ({:.4})\n",
+            "most important setting: {} ({:.4})\n",
             most.setting,
             most.spread()
         );

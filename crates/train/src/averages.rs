@@ -1,4 +1,4 @@
-//! Running averages of layers and heads over the steps of a training: what is validated and kept in the place of
+//! Exponential moving averages (EMA) of layers and heads over training steps: they are validated and kept instead of
 //! the last weights.
 
 use ncs_model::{Model, Network};
@@ -12,7 +12,7 @@ pub(crate) struct Averages {
 }
 
 impl Averages {
-    /// Averages that begin at the model's weights; `decay` is that of a step, in (0, 1).
+    /// Creates averages that start at the model's weights; `decay` is per step, in (0, 1).
     pub(crate) fn new(decay: f64, model: &Model) -> Averages {
         Averages {
             decay,
@@ -20,8 +20,8 @@ impl Averages {
         }
     }
 
-    /// Takes the weights after step `step` (from 1) in. Early on it forgets faster, so that the initial weights do
-    /// not linger.
+    /// Updates the averages with the weights after step `step` (from 1). Early steps use a smaller decay, so that the initial weights do
+    /// not dominate.
     pub(crate) fn follow(&mut self, step: u64, networks: &[Network]) {
         let n = step as f64;
         let part = (1.0 - self.decay.min(n / (n + 9.0))) as f32;
@@ -32,7 +32,7 @@ impl Averages {
         }
     }
 
-    /// Puts the averages in the place of the weights, and the weights in theirs; a second call undoes it.
+    /// Swaps averages and weights; a second call swaps them back.
     pub(crate) fn swap(&mut self, model: &mut Model) {
         for (t, average) in self.networks.iter_mut().enumerate() {
             std::mem::swap(average, &mut model.network_mut(t).dense);

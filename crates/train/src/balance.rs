@@ -1,4 +1,4 @@
-//! Methods that combine the losses of several tasks into one step: learned weights, and gradients without conflict.
+//! Methods that combine the losses of several tasks into one step: learned loss weights and PCGrad.
 
 use crate::evidence::Evidence;
 use crate::plan::Balance;
@@ -6,7 +6,7 @@ use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
 
 /// Learned loss weights: `sum_t exp(-s_t) L_t + s_t / 2` (Kendall et al. 2018, section 3.3), `s_t` the
-/// logarithm of a task's variance. Moved by Adam, one step for each step of the model.
+/// logarithm of a task's variance. Updated by Adam, once per training step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogVariances {
     tasks: Vec<Moments>,
@@ -26,7 +26,7 @@ impl LogVariances {
         LogVariances::of(&vec![0.0; n_tasks])
     }
 
-    /// These values `s`, one for each task.
+    /// Creates log variances from the values `s`, one for each task.
     pub fn of(values: &[f64]) -> LogVariances {
         let moments = |&value: &f64| Moments {
             value,
@@ -42,12 +42,12 @@ impl LogVariances {
         (-self.tasks[task].value).exp()
     }
 
-    /// The gradient of the whole loss by `s` where the task's loss is `loss`: `1/2 - exp(-s) loss`.
+    /// Returns the gradient of the total loss with respect to `s` if the task's loss is `loss`: `1/2 - exp(-s) loss`.
     pub fn gradient(&self, task: usize, loss: f64) -> f64 {
         0.5 - self.weight(task) * loss
     }
 
-    /// One step of Adam, with the usual decays.
+    /// Makes one Adam step with the default betas.
     pub fn step(&mut self, task: usize, loss: f64, learning_rate: f64) {
         const BETAS: [f64; 2] = [0.9, 0.999];
         let gradient = self.gradient(task, loss);
@@ -60,8 +60,8 @@ impl LogVariances {
     }
 }
 
-/// Returns the gradient of a joint step from those of its heads, and the part of its step that each table row makes,
-/// `[table][id of the gradient]`; empty: the whole step. `evidence` is that of each head.
+/// Combines the gradients of the heads into that of a joint step. Also returns the factor of each table row's update,
+/// `[table][id of the gradient]`; empty: no scaling. `evidence`: the row shrinkage of each head.
 pub(crate) fn combine(
     balance: Balance,
     gradients: Vec<Gradient>,
@@ -83,9 +83,9 @@ pub(crate) fn combine(
     (sum, parts)
 }
 
-/// The sum of the tasks' gradients of one batch, each without its part against another's (PCGrad: Yu et
+/// The sum of the tasks' gradients of one batch, each projected onto the normal plane of a conflicting one (PCGrad: Yu et
 /// al. 2020, algorithm 1): where `g_i . g_j < 0`, `g_i -= (g_i . g_j) / |g_j|^2 g_j`, the others in
-/// their order from the next task on. Layers and tables are one vector.
+/// their order from the next task on. Layers and tables form one vector.
 ///
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.
@@ -108,7 +108,7 @@ pub fn without_conflict(gradients: &[Gradient]) -> Gradient {
     sum.expect("there is a gradient")
 }
 
-/// The values of a gradient, part by part.
+/// Iterates over the slices of a gradient: dense weights, then each table.
 fn parts(gradient: &Gradient) -> impl Iterator<Item = &[f32]> {
     let tables = gradient.tables.iter().map(|table| table.values.as_slice());
     std::iter::once(gradient.dense.as_slice()).chain(tables)
@@ -123,8 +123,8 @@ fn dot(a: &Gradient, b: &Gradient) -> f64 {
     parts(a).zip(parts(b)).map(of_parts).sum()
 }
 
-/// The sum of gradients of one batch, where each counts in part for each table row: `parts[table][id of
-/// the gradient]`, one for each gradient; empty: wholly.
+/// Sums the gradients of one batch, each scaled for each table row: `parts[table][id of
+/// the gradient]`, one for each gradient; empty: no scaling.
 ///
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.

@@ -11,13 +11,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct BestWeights {
     pub(crate) slots: Vec<BestSlot>,
-    /// True if validations are compared, be it only for early stopping.
+    /// True if validations are compared, for weight selection or for early stopping.
     compares: bool,
-    /// True if the slots hold the weights that the training ends with.
+    /// True if the result of the training is the weights of the slots.
     are_kept: bool,
 }
 
-/// A set of weights that is kept: those of some networks, at the best moment of some tasks.
+/// Slot for kept weights: snapshots of some networks at the best step of some tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct BestSlot {
     pub(crate) tasks: Vec<usize>,
@@ -35,7 +35,7 @@ pub(crate) struct Best {
 }
 
 impl BestWeights {
-    /// Slots of a training, nothing kept yet.
+    /// Creates empty slots for a training.
     pub(crate) fn new(phase: &Phase, model: &Model) -> BestWeights {
         let slot = |tasks: Vec<usize>| {
             let mut networks: Vec<usize> =
@@ -108,7 +108,7 @@ impl BestWeights {
         }
     }
 
-    /// Returns the kept weights of a slot; `None` if the training keeps the weights of its end.
+    /// Returns the kept weights of a slot; `None` if the training keeps its final weights.
     pub(crate) fn kept<'s>(&self, slot: &'s BestSlot) -> Option<&'s Best> {
         slot.best.as_ref().filter(|_| self.are_kept)
     }

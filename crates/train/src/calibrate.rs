@@ -1,4 +1,4 @@
-//! Fits of calibrators to rows that the network did not learn from.
+//! Fits calibrators to rows that the network was not trained on.
 
 use ncs_eval::TaskPredictions;
 use ncs_model::{Calibrator, logit, sigmoid};
@@ -12,9 +12,9 @@ pub enum Calibration {
     /// [`Calibration::Platt`] if each class has 1000 labels or more, which suffice for a reliable fit of two
     /// numbers; otherwise none.
     Auto,
-    /// A logistic curve over the logit, two numbers (Platt 1999): for few positives.
+    /// Platt scaling (1999): a logistic curve over the logit with two parameters; for few positives.
     Platt,
-    /// Any rising function, by pooling adjacent violators (Zadrozny and Elkan 2002): for many.
+    /// Isotonic regression, by pooling adjacent violators (Zadrozny and Elkan 2002); for many positives.
     Isotonic,
 }
 
@@ -78,7 +78,7 @@ fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
             (hessian[2] * gradient[0] - hessian[1] * gradient[1]) / determinant,
             (hessian[0] * gradient[1] - hessian[1] * gradient[0]) / determinant,
         ];
-        // Half as far, as often as needed, never raises a convex loss in the end.
+        // Backtracking line search: a small enough step decreases a convex loss.
         let halves = (0..40).map(|k| 0.5f64.powi(k));
         let next = halves
             .map(|far| (slope - far * step[0], offset - far * step[1]))
@@ -111,7 +111,7 @@ impl Pool {
     }
 }
 
-/// Pools neighbours until rates rise; each pool becomes a point at its mean score. `None` where one pool is
+/// Pools adjacent violators until the rates increase; each pool becomes a point at its mean score. `None` where one pool is
 /// left: the rate does not rise with the score, and one rate for all rows would rank none of them.
 fn isotonic(mut rows: Vec<(f32, f64)>) -> Option<Calibrator> {
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -134,7 +134,7 @@ fn isotonic(mut rows: Vec<(f32, f64)>) -> Option<Calibrator> {
     let (mut at, mut to) = (Vec::new(), Vec::new());
     for pool in pools {
         let score = (pool.scores / pool.rows) as f32;
-        // Pools may be nearer to each other than single precision tells.
+        // Two pools may have the same score in single precision.
         if at.last().is_none_or(|last| *last < score) {
             at.push(score);
             to.push(pool.rate() as f32);

@@ -1,6 +1,6 @@
 //! Checkpoints for a bit-exact resume: weights, moments, best weights and the position in the data, in one file.
 //!
-//! Writing needs only a buffer of memory: tensors are written in place, and of embedding tables only the initialised
+//! Writing needs memory for one buffer only: tensors are not copied, and embedding tables are written without uninitialised
 //! rows. Resuming reads the whole file, then fills tables and moments from it.
 
 use crate::averages::Averages;
@@ -26,7 +26,7 @@ pub(crate) struct Checkpointed<'t> {
     pub(crate) averages: Option<&'t mut Averages>,
 }
 
-/// Decides when a checkpoint is due by the clock: a crash must not cost more than that much work.
+/// Decides when a checkpoint is due by elapsed time; bounds the work lost in a crash.
 #[derive(Debug)]
 pub(crate) struct Clock {
     every: Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Clock {
 const WORK_PER_WRITE: u32 = 9;
 
 impl Clock {
-    /// No checkpoint yet; from now on, one `every` so often.
+    /// Starts the clock: a checkpoint is due every `every`.
     pub(crate) fn start(every: Duration) -> Clock {
         Clock {
             every,
@@ -53,14 +53,14 @@ impl Clock {
         self.last.elapsed() >= self.every.max(self.took * WORK_PER_WRITE)
     }
 
-    /// A checkpoint that was begun at `begun` is complete.
+    /// Records that the checkpoint started at `begun` is complete.
     pub(crate) fn note(&mut self, begun: Instant) {
         self.last = Instant::now();
         self.took = self.last - begun;
     }
 }
 
-/// Changes with what a checkpoint holds: one of another version is refused.
+/// Format version; a checkpoint of another version is rejected.
 const FORMAT: &str = "4";
 
 /// Opened checkpoint of the requested phase.
@@ -140,7 +140,7 @@ fn add_network<'a>(
     }
 }
 
-/// Writes a training, from where it stands.
+/// Writes a checkpoint of the current state of a training.
 pub(crate) fn save(
     training: Checkpointed<'_>,
     path: &Path,
@@ -219,10 +219,10 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
     }))
 }
 
-/// Makes a fresh trainer what the saved one was.
+/// Restores the saved state into a new trainer.
 pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), TrainError> {
     let n_tables = training.model.spec().tables.len();
-    let other = || unfit(&saved.path, "it is of another network".to_owned());
+    let other = || unfit(&saved.path, "it belongs to another network".to_owned());
     for t in 0..training.model.networks().len() {
         let network = training.model.network_mut(t);
         let state = &mut training.optimizers.networks[t];

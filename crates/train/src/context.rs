@@ -19,9 +19,9 @@ use std::time::Duration;
 pub struct Training {
     /// Such as `search/ctr/level-1` or `train`.
     pub phase: String,
-    /// Steps that were made.
+    /// Number of steps.
     pub steps: u64,
-    /// Rows that were read for them.
+    /// Number of rows read.
     pub samples: u64,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) stop: &'a AtomicBool,
     pub(crate) evidence: Vec<Option<Evidence>>,
     pub(crate) id_dropout: IdDropout,
-    /// Rows whose rates the heads start at.
+    /// Label counts whose positive rates initialise the biases of the heads.
     pub(crate) rates_of: &'a LabelCounts,
     /// The model that every training starts from.
     pub(crate) earlier: Option<&'a Earlier>,

@@ -9,7 +9,7 @@ use ncs_model::Network;
 pub(crate) fn culprit(network: &Network, schema: &Schema, batch: &Batch) -> String {
     if let Some(found) = number(schema, batch) {
         return format!(
-            "{found}; name such values in `missing`, or state transform = \"log\" or \"quantiles\""
+            "{found}; list such values in `missing`, or set transform = \"log\" or \"quantiles\""
         );
     }
     if let Some(found) = field(network, schema, batch) {
@@ -35,7 +35,7 @@ fn number(schema: &Schema, batch: &Batch) -> Option<String> {
     let value = z.and_then(|&z| value(&schema.tables[field.table].ids, f64::from(z)));
     let value = value.map_or(String::new(), |value| format!(" about {value:.3e},"));
     Some(format!(
-        "column \"{}\" holds{value} a number {distance:e} deviations from the mean of the training rows",
+        "column \"{}\" holds{value} a value {distance:e} standard deviations from the mean of the training rows",
         field.column
     ))
 }
@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_number_in_the_rows_is_blamed_before_the_weights_that_it_spoiled() {
         let found = diagnosed(1e19, f32::NAN);
-        let expected = "column \"item_price\" holds about 2.000e19, a number 1e19 deviations";
+        let expected =
+            "column \"item_price\" holds about 2.000e19, a value 1e19 standard deviations";
         assert!(found.starts_with(expected), "{found}");
         assert!(found.contains("`missing`"), "{found}");
         assert!(!found.contains("learning_rate"), "{found}");

@@ -5,8 +5,8 @@ use ncs_model::Model;
 use ncs_model::artifact::{Artifact, WeightSet};
 use std::sync::Arc;
 
-/// Trained model from which a run continues. Its schema must be extended by that of the run
-/// ([`ncs_features::continued::misfits`]) and its network the same.
+/// Trained model from which a run continues. The schema of the run must extend its schema
+/// ([`ncs_features::continued::misfits`]) and the networks must be identical.
 #[derive(Clone, Debug)]
 pub struct Earlier {
     /// The model.
@@ -20,7 +20,7 @@ impl Earlier {
     /// tasks, those of the first of these tasks are taken. Rows of tables beyond the earlier ones stay uninitialised.
     ///
     /// # Panics
-    /// If the network is another, which the run file is checked for.
+    /// If the networks differ; the check of the run file excludes this.
     pub(crate) fn restore(&self, model: &mut Model) {
         for number in 0..model.networks().len() {
             let network = model.network_mut(number);

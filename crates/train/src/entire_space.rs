@@ -1,15 +1,15 @@
-//! Losses that join a click and a conversion task over all impressions.
+//! Entire-space losses: joint losses of a click and a conversion task over all impressions.
 //!
 //! For a row with click `o`, conversion `r`, logits `z` and probabilities `p` of click (`c`) and
-//! conversion (`v`), and `L` the cross-entropy: the click's part is the mean of `L(o, p_c)` over the rows
-//! whose click is known. The conversion's part is a mean over those of them of which it is also known
+//! conversion (`v`), and `L` the cross-entropy: the click loss is the mean of `L(o, p_c)` over the rows
+//! whose click is known. The conversion loss is a mean over those of them of which it is also known
 //! whether they converted: rows without a click, and clicked rows with a label. [`EntireSpace`] selects
 //! the mean. Propensities `p_c` in a denominator are constants: no gradient flows through them.
 //!
 //! ```
 //! use ncs_train::entire_space::{EntireSpace, FunnelLoss, FunnelRow};
 //! let loss = FunnelLoss { click: 0, conversion: 1, kind: EntireSpace::Esmm };
-//! // Neither clicked nor converted, both undecided: -ln(1 - 1/4).
+//! // No click, no conversion; both probabilities are 1/2: -ln(1 - 1/4).
 //! let row = loss.row(0.0, f32::NAN, [0.0; 3], 1.0);
 //! let FunnelRow { conversion, gradients, .. } = row;
 //! assert!((conversion.unwrap() - (4.0f64 / 3.0).ln()).abs() < 1e-15);
@@ -26,16 +26,16 @@ use serde::{Deserialize, Serialize};
 pub enum EntireSpace {
     /// The product `p_c p_v` against click and conversion (ESMM: Ma et al. 2018, equation 4).
     Esmm,
-    /// Clicked rows, each by the inverse of its propensity (ESCM2-IPS: Wang et al. 2022, equation 9),
+    /// Clicked rows, each weighted by its inverse propensity (ESCM2-IPS: Wang et al. 2022, equation 9),
     /// and the product.
     Escm2Ips(Propensity),
     /// Doubly robust, with a head that imputes the loss `e = ln(1 + exp(z_h))` (ESCM2-DR: Wang et al.
     /// 2022, equations 11 to 13), and the product.
     Escm2Dr(Propensity),
-    /// Clicked rows by their propensity; rows without a click teach a counterfactual head `p_h`, and
-    /// `p_v + p_h` is kept near 1 (DCMT: Zhu et al. 2023); and the product.
+    /// Clicked rows weighted by inverse propensity; rows without a click train a counterfactual head `p_h`, and
+    /// a penalty keeps `p_v + p_h` near 1 (DCMT: Zhu et al. 2023); and the product.
     Dcmt {
-        /// Propensities, and the part of the product.
+        /// Propensities, and the weight of the product's loss.
         propensity: Propensity,
         /// Factor of `|1 - p_v - p_h|`.
         regularizer: f64,
@@ -43,17 +43,17 @@ pub enum EntireSpace {
     /// The conversion's head predicts `p_c p_v` itself, with a penalty if it exceeds `p_c` (AITM: Xi et
     /// al. 2021, equations 9 and 10).
     Aitm {
-        /// Factor of the excess; 0.6 in the paper.
+        /// Weight of the penalty; 0.6 in the paper.
         constraint: f64,
     },
 }
 
-/// Use of the propensities.
+/// Propensity settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Propensity {
-    /// Smallest propensity that a row is divided by.
+    /// Lower bound at which propensities are clipped.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0)))]
     pub floor: f64,
     /// Weight of the product's loss.
@@ -71,7 +71,7 @@ impl Default for Propensity {
 }
 
 impl EntireSpace {
-    /// Returns true if training needs an auxiliary head beside those of the two tasks.
+    /// Returns true if training needs an auxiliary head in addition to those of the two tasks.
     pub fn has_helper(&self) -> bool {
         matches!(self, EntireSpace::Escm2Dr(_) | EntireSpace::Dcmt { .. })
     }
@@ -96,13 +96,13 @@ pub struct FunnelLoss {
 /// The loss of one row, and its gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FunnelRow {
-    /// The click's part; `None` where the click is not known.
+    /// Click loss; `None` if the click is unknown.
     pub click: Option<f64>,
-    /// The conversion's part; `None` where it is not known whether the row converted.
+    /// Conversion loss; `None` if the conversion is unknown.
     pub conversion: Option<f64>,
-    /// Gradient of the click's part by the click's logit.
+    /// Gradient of the click loss with respect to the click logit.
     pub click_gradient: f64,
-    /// Gradients of the conversion's part with respect to the logits of click, conversion and auxiliary head.
+    /// Gradients of the conversion loss with respect to the logits of click, conversion and auxiliary head.
     pub gradients: [f64; 3],
 }
 
@@ -123,7 +123,7 @@ impl Term {
 
 impl FunnelLoss {
     /// Returns the loss of one row with these labels (NaN: unknown) and logits of click, conversion and auxiliary head.
-    /// `scale` multiplies the weight of the product, or the constraint, beside the conversion's own loss.
+    /// `scale` multiplies the weight of the product, or the constraint, relative to the conversion loss.
     pub fn row(&self, click: f32, conversion: f32, logits: [f64; 3], scale: f64) -> FunnelRow {
         if click.is_nan() {
             return FunnelRow::default();
@@ -180,13 +180,13 @@ impl FunnelLoss {
     }
 }
 
-/// Cross-entropy and its gradient by the logit.
+/// Cross-entropy and its gradient with respect to the logit.
 fn cross_entropy(z: f64, label: bool) -> (f64, f64) {
     let RowLoss { loss, gradient } = loss::cross_entropy(z, f64::from(u8::from(label)));
     (loss, gradient)
 }
 
-/// Cross-entropy of `p_c p_v` with click and conversion. `1 - p_c p_v` is a sum of positive numbers.
+/// Cross-entropy of `p_c p_v` against the label "clicked and converted". `1 - p_c p_v` is a sum of positive numbers.
 fn product([z_click, z_conversion, _]: [f64; 3], converted: bool) -> Term {
     if converted {
         let (of_click, of_conversion) = (
@@ -277,19 +277,19 @@ fn excess([z_click, z_conversion, _]: [f64; 3]) -> Term {
     }
 }
 
-/// Factors of the two parts of a loss.
+/// Weights of the terms of a loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FunnelWeights {
-    /// Of the click's part.
+    /// Weight of the click loss.
     pub click: f64,
-    /// Of the conversion's part.
+    /// Weight of the conversion loss.
     pub conversion: f64,
-    /// Of the product (or AITM's constraint) within the conversion's part, as a multiple of its stated
-    /// weight. 1 divided by the task's weight leaves it as it is stated.
+    /// Weight of the product (or AITM's constraint) within the conversion loss, as a multiple of its configured
+    /// weight. 1 divided by the task's weight leaves it unchanged.
     pub product: f64,
 }
 
-/// A loss over the entire space for a batch whose logits come piece by piece, from several threads.
+/// A loss over the entire space for a batch whose logits are computed in chunks by several threads.
 #[derive(Clone, Copy, Debug)]
 pub struct FunnelBatch<'a> {
     loss: FunnelLoss,
@@ -323,13 +323,13 @@ impl<'a> FunnelBatch<'a> {
         }
     }
 
-    /// Rows that count for the click's part, and for the conversion's.
+    /// Returns the number of rows that count for the click loss and for the conversion loss.
     pub fn n_rows(&self) -> [usize; 2] {
         self.n_rows
     }
 
-    /// The gradients of the weighted means by the logits of click, conversion and helper of one row of the
-    /// batch, and what the row adds to the sums of both parts.
+    /// Returns the gradients of the weighted means with respect to the logits of click, conversion and auxiliary head of one row of the
+    /// batch, and the losses of the row.
     pub fn row(&self, row: u32, logits: [f64; 3]) -> ([f64; 3], [f64; 2]) {
         let (click, conversion) = (self.clicks[row as usize], self.conversions[row as usize]);
         let found = self

@@ -1,14 +1,14 @@
-//! Why a training ended early.
+//! Errors of training.
 
 use ncs_model::TensorFileError;
 use ncs_readers::cache::CacheError;
 use std::path::{Path, PathBuf};
 
-/// Training ended before its time.
+/// Error that ended a training.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A stop was requested; a checkpoint was written.
-    #[error("stopped at step {step} of {phase}; run the same command again to go on from there")]
+    #[error("stopped at step {step} of {phase}; run the same command again to resume")]
     Stopped {
         /// Phase of the run.
         phase: String,
@@ -51,7 +51,7 @@ pub enum TrainError {
         culprit: String,
     },
     /// A part of the data lacks what a task needs.
-    #[error("the {part} rows cannot {purpose} task \"{task}\": {found}; {remedy}")]
+    #[error("cannot {purpose} task \"{task}\" on the {part} rows: {found}; {remedy}")]
     Labels {
         /// `train`, `valid`.
         part: &'static str,
@@ -79,7 +79,7 @@ pub enum TrainError {
     /// A checkpoint, a mask or a model could not be written or read.
     #[error(transparent)]
     File(#[from] TensorFileError),
-    /// A saved file is whole, but does not fit this network.
+    /// A saved file is intact, but incompatible with this network.
     #[error("{}: {what}; start over with --fresh", path.display())]
     Unfit {
         /// The file.
@@ -87,9 +87,9 @@ pub enum TrainError {
         /// Mismatch that was found.
         what: String,
     },
-    /// A file that the run was to resume from has changed or is cut short.
+    /// A file needed to resume is corrupted or truncated.
     #[error(
-        "{}: it is damaged ({what}); delete this file and run again: what it held is computed anew, the rest of \
+        "{}: it is corrupted ({what}); delete this file and run again: its contents are recomputed, the rest of \
          the run is kept", path.display()
     )]
     Damaged {
@@ -98,12 +98,12 @@ pub enum TrainError {
         /// Description of the error.
         what: String,
     },
-    /// A folder cannot be made.
-    #[error("{}: cannot make this folder: {source}{}", path.display(), ncs_features::system::after(source))]
+    /// A folder cannot be created.
+    #[error("{}: cannot create this folder: {source}{}", path.display(), ncs_features::system::after(source))]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         source: std::io::Error,
     },
     /// Threads could not be started.
@@ -111,12 +111,12 @@ pub enum TrainError {
     Threads {
         /// Number of threads.
         threads: usize,
-        /// Why not.
+        /// Cause.
         reason: String,
     },
 }
 
-/// The error of a file in the run's folder that is not what the run needs.
+/// Creates the error for an incompatible file in the run's folder.
 pub(crate) fn unfit(path: &Path, what: String) -> TrainError {
     TrainError::Unfit {
         path: path.to_owned(),

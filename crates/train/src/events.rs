@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Receiver of the events of a run. It cannot change the run.
 pub trait Listener {
-    /// Something happened.
+    /// Handles an event.
     fn on_event(&mut self, event: &Event<'_>);
 }
 
@@ -20,13 +20,13 @@ pub struct Resumed {
     pub saved: Option<SystemTime>,
 }
 
-/// Something that happened. As JSON it is an object with the name of the variant as `kind`.
+/// Event of a run. Serialised as a JSON object with the name of the variant as `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event<'a> {
     /// A training begins or resumes.
     Began {
-        /// Such as `search/ctr/round-1` or `train`.
+        /// Such as `search/ctr/level-1` or `train`.
         phase: &'a str,
         /// Steps that it takes at most.
         total_steps: u64,
@@ -38,25 +38,25 @@ pub enum Event<'a> {
         /// True if the training is already complete.
         finished: bool,
     },
-    /// Steps were made.
+    /// A step was completed.
     Stepped {
-        /// Steps done in all.
+        /// Total number of completed steps.
         done: u64,
     },
     /// A task was validated.
     Validated(Validated<'a>),
     /// A training ended.
     Ended {
-        /// Which.
+        /// Name of the phase.
         phase: &'a str,
         /// Steps done.
         steps: u64,
-        /// Why, in words.
+        /// Reason, as text.
         reason: &'a str,
     },
-    /// Something worth a line in the log.
+    /// Message for the log.
     Noted {
-        /// The line.
+        /// Text of the message.
         text: &'a str,
     },
 }
@@ -84,7 +84,7 @@ pub struct Validated<'a> {
     pub best: bool,
 }
 
-/// The line of the log.
+/// Formats the validation as a line of the log.
 impl Display for Validated<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(

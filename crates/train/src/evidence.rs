@@ -1,21 +1,21 @@
-//! Empirical-Bayes shrinkage of the steps of table rows, by the information of a task's training rows about each row.
+//! Empirical-Bayes shrinkage of embedding-row updates, by the Fisher information of a task's labels about each row.
 //!
-//! A task with few labels moves the vectors of rare ids by noise, which harms the other tasks that share
-//! them. For row `r` of a table let `n` be the training rows of the task with a known label that hold `r`,
+//! A task with few labels adds noise to the vectors of rare ids, which harms the other tasks that share
+//! them. For row `r` of a table let `n` be the number of labelled training rows of the task that contain `r`,
 //! `p` the share of positives among all of the task's labelled rows, and `I = n p (1 - p)`: the information of
-//! these labels about a logit. The task's factor for the row is `s = cap I / (I + k)`: the weight of a mean of such
-//! precision beside a prior of precision `k` (empirical Bayes). `k` is stated, or derived for each
+//! these labels about a logit. The task's factor for the row is `s = cap I / (I + k)`: the weight of an estimate of such
+//! precision against a prior of precision `k` (empirical Bayes). `k` is set, or estimated for each
 //! table: `1 / k` is the variance of the rows' effects, by the moments of DerSimonian and Laird (1986). With
 //! `x` positives in a row, `Q = sum (x - n p)^2 / I` over the `R` rows that labels reach, and
 //! `1 / k = max(0, (Q - (R - 1)) / (sum I - sum I^2 / sum I))`; where that is 0 the table's rows do not differ for
-//! this task beyond chance, and it moves none of them. In a step of that task alone the row moves by
-//! `s` times its step; in a joint step the task's gradient counts `s` times, and the row makes one step of the
-//! sum (a factor on a whole gradient would cancel in Adam). Where every task of a joint step has to show evidence, the
-//! row goes the largest part of theirs of the way, and the gradients count relative to it.
+//! this task significantly, and none of them is updated. In a step of that task alone the row's update is
+//! multiplied by `s`; in a joint step the task's gradient is multiplied by `s`, and the row makes one step of the
+//! sum (a factor on a whole gradient would cancel in Adam). If every task of a joint step is shrunk, the
+//! row's update is multiplied by the largest factor, and each gradient by its factor divided by the largest.
 //!
-//! *Guarded*, the task is measured against the one whose rows it counts (clicks): `s' = s / s_click` where
-//! `s_click > s`, else `s`. If clicks too have little information about a row, few conversions are no reason to
-//! shrink; and `s'` is never above 1 nor below `s`.
+//! *Guarded*: the factor is relative to that of the task in `where` (clicks): `s' = s / s_click` where
+//! `s_click > s`, else `s`. If clicks also have little information about a row, few conversions do not justify a
+//! small factor; `s'` is in [`s`, 1].
 
 use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
@@ -26,20 +26,20 @@ use ncs_readers::cache::{Cache, CacheError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the
-/// task's rate p.
+/// Shrinkage factor of a row: cap I / (I + k), where I = n p (1 - p), n is the number of its labelled training rows and p the
+/// positive rate of the task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "settings", schemars(rename = "EvidenceSettings"))]
 #[serde(default, deny_unknown_fields)]
 pub struct EvidenceRule {
-    /// The information at which a row moves by half of cap; without it, derived for each table.
+    /// Information at which the factor is cap / 2; default: estimated for each table.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
     pub k: Option<f64>,
-    /// Share of a step that a row with unlimited evidence takes.
+    /// Maximum factor.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0)))]
     pub cap: f64,
-    /// Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
+    /// If true, divides the factor s by that of the task in where, if that is larger.
     pub guarded: bool,
 }
 
@@ -54,7 +54,7 @@ impl Default for EvidenceRule {
     }
 }
 
-/// A task's part in each row of each table.
+/// Shrinkage factors of a task for each row of each table.
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     /// By table and row; rows that no labelled row holds have none.
@@ -77,7 +77,7 @@ impl Evidence {
             return Ok(None);
         }
         let mut counts = vec![HashMap::new(); schema.tables.len()];
-        // The rows of unknown ids: labels that they will have beside their own.
+        // Expected additional labels of the unknown rows, from id dropout.
         let mut unknown = vec![HashMap::new(); schema.tables.len()];
         for batch in train.batches(BatchPlan::default()) {
             let batch = batch?;
@@ -98,7 +98,7 @@ impl Evidence {
         }))
     }
 
-    /// The parts measured against those of the task whose rows are counted.
+    /// Divides the factors by those of the task in `where`.
     pub(crate) fn guarded_by(self, other: &Evidence) -> Evidence {
         let table = |(own, other): (HashMap<u32, f32>, &HashMap<u32, f32>)| {
             let guarded = |(id, part): (u32, f32)| {
@@ -117,7 +117,7 @@ impl Evidence {
         }
     }
 
-    /// The part of the task in each row of a gradient, `[table][id of the gradient]`.
+    /// Returns the factor of each row of a gradient, `[table][id of the gradient]`.
     pub(crate) fn parts(&self, gradient: &Gradient) -> Vec<Vec<f32>> {
         let tables = self.parts.iter().zip(&gradient.tables);
         let of_table = |(parts, gradient): (&HashMap<u32, f32>, &TableGradient<f32>)| {
@@ -128,7 +128,7 @@ impl Evidence {
     }
 }
 
-/// Returns, if there is a rule, the evidence of each task's labels about each table row; without `of_all`, only for
+/// Returns, if there is a rule, the shrinkage factors of each task; without `of_all`, only for
 /// tasks that count the rows of another.
 pub(crate) fn of_tasks(
     rule: Option<EvidenceRule>,
@@ -187,7 +187,7 @@ impl EvidenceRule {
     }
 }
 
-/// The variance of the effects of a table's rows on a task's logit, beyond chance: 0 where there is none.
+/// Returns the between-row variance of the effects on a task's logit (DerSimonian-Laird estimate, at least 0).
 fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
     let each = rate * (1.0 - rate);
     let (mut spread, mut sum, mut squares) = (0.0, 0.0, 0.0);

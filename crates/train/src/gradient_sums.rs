@@ -11,7 +11,7 @@ pub(crate) struct GradientSums {
 }
 
 impl GradientSums {
-    /// Sums of nothing, for a network of so many weights.
+    /// Creates zero sums for a network with `len` weights.
     pub(crate) fn new(len: usize) -> GradientSums {
         GradientSums {
             sums: vec![0.0; len],

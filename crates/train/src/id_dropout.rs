@@ -1,4 +1,4 @@
-//! Ids that become unknown in training as often as they will be unknown later.
+//! Id dropout: replaces ids by the unknown id in training, as often as ids are unknown at serving time.
 //!
 //! An id that training has not seen has the vector of the row "unknown". Trained on rare ids alone, or not at all,
 //! that row describes what rare ids have in common; the ids that a model scores later are *new* ids. So in each
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Maximum probability: training must see some ids, even if most later ids are new.
 const MOST: f64 = 0.9;
 
-/// Ids that become unknown: by name or by a share.
+/// Id dropout: automatic, none, or a fixed rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "settings", schemars(rename = "IdDropout"))]
@@ -44,7 +44,7 @@ pub enum IdDropoutPlan {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdDropout {
     fields: Vec<Option<(f64, u32)>>,
-    /// Past rates and the fields that they are of: nothing is known of the past of an id that is unknown.
+    /// Past-rate fields and their source fields: an unknown id has no past rate.
     rates: Vec<(usize, Vec<usize>)>,
 }
 
@@ -81,7 +81,7 @@ impl IdDropout {
         self.fields.get(field).copied().flatten()
     }
 
-    /// Makes ids of a batch unknown, by the draws of a step. Missing values stay missing.
+    /// Applies id dropout to a batch with the random numbers of a step. Missing values stay missing.
     pub(crate) fn apply(&self, batch: &mut Batch, rng: CounterRng) {
         for (f, ids) in batch.fields.iter_mut().enumerate() {
             let Some((rate, unknown)) = self.of_field(f) else {
@@ -116,7 +116,7 @@ impl IdDropout {
     }
 }
 
-/// The rates of all fields, 0 where as many values are unknown in training.
+/// Returns the dropout rate of each field: 0 if as many values are unknown in training as in validation.
 fn later_rates(
     schema: &Schema,
     unknown: &[Option<u32>],
@@ -146,7 +146,7 @@ fn later_rates(
         .collect())
 }
 
-/// The probability that makes `later` of the values unknown where `now` of them are.
+/// Returns the probability that raises the share of unknown values from `now` to `later`.
 fn rate(now: f64, later: f64) -> f64 {
     if now < later {
         ((later - now) / (1.0 - now)).min(MOST)
@@ -155,7 +155,7 @@ fn rate(now: f64, later: f64) -> f64 {
     }
 }
 
-/// Unknown values among those that are there.
+/// Number of values and of unknown values, missing ones excluded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     values: u64,

@@ -3,7 +3,7 @@
 //! ```
 //! use ncs_features::schema::Objective;
 //! use ncs_train::loss::loss;
-//! // A click, a row without a label, no click; all logits undecided.
+//! // A click, a row without a label, no click; all logits are 0.
 //! let found = loss(Objective::CrossEntropy, &[0.0, 0.0, 0.0], &[1.0, f32::NAN, 0.0]);
 //! assert_eq!(found.rows, 2);
 //! assert_eq!(found.loss, 2.0_f64.ln());
@@ -50,7 +50,7 @@ pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndGrad
     }
 }
 
-/// The loss of one task over a batch whose logits come piece by piece, from several threads.
+/// The loss of one task over a batch whose logits are computed in chunks by several threads.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLoss<'a> {
     objective: Objective,
@@ -78,7 +78,7 @@ impl<'a> BatchLoss<'a> {
         self.n_rows
     }
 
-    /// Fills in the gradients of these rows' logits, and gives the sum of their losses.
+    /// Writes the gradients with respect to these logits and returns the sum of the losses.
     pub fn gradients(&self, rows: &[u32], logits: &[f32], gradients: &mut [f32]) -> f64 {
         let scale = self.weight / self.n_rows.max(1) as f64;
         let mut sum = 0.0;
@@ -119,16 +119,16 @@ pub(crate) fn cross_entropy(z: f64, y: f64) -> RowLoss {
     }
 }
 
-/// `-w (1 - p)^g log p` (Lin et al. 2017, equation 5), `p` being what the true label is given.
+/// `-w (1 - p)^g log p` (Lin et al. 2017, equation 5), where `p` is the predicted probability of the true label.
 ///
-/// Inside the logarithm `p` is at least 1e-8, as in NCS4CVR's code; below, only `(1 - p)^g` gradients.
+/// Inside the logarithm `p` is at least 1e-8, as in NCS4CVR's code; below it, only `(1 - p)^g` has a gradient.
 fn focal(weight: f64, gamma: f64, z: f64) -> RowLoss {
     const SMALLEST: f64 = 1e-8;
     let (p, q) = (sigmoid(z), sigmoid(-z));
     let ln_p = p.max(SMALLEST).ln();
     let gradient_of_ln_p = if p >= SMALLEST { q } else { 0.0 };
     let focus = weight * q.powf(gamma);
-    // d q^g / dz = -g q^g p: nothing is divided, so that q = 0 needs no care.
+    // d q^g / dz = -g q^g p: no division, so q = 0 is safe.
     RowLoss {
         loss: -focus * ln_p,
         gradient: focus * (gamma * p * ln_p - gradient_of_ln_p),

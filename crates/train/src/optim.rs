@@ -1,10 +1,10 @@
-//! Gradients to changes of the weights. A step for some tasks moves what these tasks keep, and
+//! Optimizers: apply gradients to weights. A step for some tasks updates the weights that these tasks keep, and
 //! nothing else: neither weights nor moments of other connections, and no table row outside the batch.
-//! ParameterIndex that every task has pruned have no moments, and no step moves them.
+//! Connections that every task has pruned have no moments and are never updated.
 //!
 //! Adam (Kingma and Ba 2015) in TensorFlow's form, `w -= rate_n m / (sqrt(v) + epsilon)` with
 //! `rate_n = rate sqrt(1 - beta2^n) / (1 - beta1^n)`, where `n` counts the steps that moved this
-//! weight; Adagrad (Duchi, Hazan and Singer 2011). Table rows follow lazily: only those of the batch.
+//! weight; Adagrad (Duchi, Hazan and Singer 2011). Table updates are lazy (sparse): only rows of the batch.
 
 mod rows;
 mod rule;
@@ -17,7 +17,7 @@ use rule::Rule;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Connections whose weights are gathered, moved and scattered at once.
+/// Number of connections that are gathered, updated and scattered together.
 const BLOCK: usize = 256;
 
 /// Additional weights that a step of the paper's released code moves. For parity only.
@@ -52,11 +52,11 @@ pub struct OptimSettings {
     pub weight_decay: f32,
     /// Largest norm of the network's gradient.
     pub clip_norm: Option<f32>,
-    /// Faults on request.
+    /// Deviations of the paper's released code, for parity.
     pub leaks: Leaks,
 }
 
-/// First and second moments, or sums of squares: one for each of a network's [`ParameterIndex`], in their
+/// First and second moments, or sums of squares: one for each entry of a network's [`ParameterIndex`], in its
 /// order.
 #[derive(Clone, Debug, Default)]
 pub struct Moments<R> {
@@ -98,7 +98,7 @@ pub struct Optimizers<R = f32> {
 }
 
 impl<R: Real> Optimizers<R> {
-    /// Fresh optimizers for a model under its masks. Other masks need other optimizers.
+    /// Creates optimizers for a model with its masks. They cannot be used with other masks.
     pub fn new(model: &Model<R>, settings: OptimSettings) -> Optimizers<R> {
         let networks = model.networks().iter().enumerate();
         let state = |(number, network)| NetworkState::new(network, model.connections(number));
@@ -108,12 +108,12 @@ impl<R: Real> Optimizers<R> {
         }
     }
 
-    /// Moves network `number` of the model against `gradient`, for the tasks at these places of the
+    /// Updates network `number` of the model with `gradient`, for the tasks at these positions in the
     /// network, at `factor` times the learning rate. May scale the gradient. Uses the threads of the
     /// current pool; their number does not change the result.
     ///
     /// # Panics
-    /// If the gradient is of other masks, or of another network.
+    /// If the gradient belongs to other masks or another network.
     pub fn step(
         &mut self,
         number: usize,
@@ -125,8 +125,8 @@ impl<R: Real> Optimizers<R> {
         self.step_in_part(number, network, gradient, places, factor, &[]);
     }
 
-    /// Makes the same step, but moves each table row and its moments by a fraction only: `parts[table][id of the
-    /// gradient]`; empty: the whole step.
+    /// Makes the same step, but scales the update of each table row and its moments: `parts[table][id of the
+    /// gradient]`; empty: no scaling.
     ///
     /// # Panics
     /// The conditions of [`Optimizers::step`].
@@ -189,7 +189,7 @@ impl<R: Real> NetworkState<R> {
         assert_eq!(
             gradient.len(),
             connections.len(),
-            "the gradient is of other masks"
+            "the gradient belongs to other masks"
         );
         let layers_end = network
             .layout
@@ -219,7 +219,7 @@ impl<R: Real> NetworkState<R> {
         }
     }
 
-    /// Moves the connections of these numbers.
+    /// Updates the connections with these indices.
     fn step_range(&mut self, rule: Rule<R>, dense: &mut [R], gradient: &[R], range: Range<usize>) {
         let mut block = [R::ZERO; BLOCK];
         for start in range.clone().step_by(BLOCK) {
@@ -235,7 +235,7 @@ impl<R: Real> NetworkState<R> {
     }
 }
 
-// These two stay apart from the rest, whose many numbers would drive theirs out of the registers.
+// Not inlined: register pressure in the caller would cause spills.
 
 #[inline(never)]
 fn bring<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32]) {

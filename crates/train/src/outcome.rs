@@ -27,7 +27,7 @@ impl Start {
         let mut model = bench.model();
         if let Some(weights) = &self.weights {
             let restored = model.network_mut(0).restore(weights);
-            restored.expect("the start is of this network, with the ids that it had");
+            restored.expect("the initial weights belong to this network");
         }
         // After the weights: masks with owned units clear weights that no task may use.
         model.set_masks(self.masks.clone());
@@ -49,22 +49,22 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) tasks: Vec<usize>,
-    /// The step that they are of.
+    /// Step after which they were kept.
     pub(crate) step: u64,
     networks: Vec<KeptNetwork>,
 }
 
-/// A network of them.
+/// Kept weights of one network.
 #[derive(Clone, Debug)]
 struct KeptNetwork {
     network: usize,
-    /// The tasks that it answers.
+    /// Tasks that it serves.
     tasks: Vec<usize>,
     weights: Arc<Weights>,
 }
 
 impl Outcome {
-    /// The kept weights of a trainer; those of the end where no moment was kept.
+    /// Returns the kept weights of a trainer; its final weights if none were kept.
     pub(crate) fn of(bench: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
         let last = trainer.progress.step;
         let slots = trainer.best.slots.iter().map(|slot| {
@@ -96,7 +96,7 @@ impl Outcome {
     }
 }
 
-/// The model of kept weights: those of every slot.
+/// Builds the artifact from the kept weights of all slots.
 pub(crate) fn artifact<'k>(
     bench: &SearchContext<'_>,
     schema: &Arc<Schema>,

@@ -1,4 +1,4 @@
-//! One training of a run, as a value.
+//! Settings of one training phase of a run.
 
 use crate::plan::Keep;
 use crate::step_budget::StepBudget;
@@ -7,9 +7,9 @@ use ncs_readers::batches::Rows;
 /// One training: what is trained, on which rows, for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Phase {
-    /// Unique in its run, such as `search/ctr/round-1`.
+    /// Unique in its run, such as `search/ctr/level-1`.
     pub(crate) name: String,
-    /// Seeds the order of rows and dropout: two trainings with the same one read the same batches.
+    /// Name of the random stream of row order and dropout: two phases with the same name read the same batches.
     pub(crate) draws: String,
     /// The tasks that are trained and validated.
     pub(crate) tasks: Vec<usize>,
@@ -21,7 +21,7 @@ pub(crate) struct Phase {
     pub(crate) patience: Option<u32>,
     /// If true, validates at the end even if `keep` and `patience` do not require it.
     pub(crate) validates: bool,
-    /// Decay of the running average of layers and heads, where it is validated and kept in their place.
+    /// Decay of the moving average of layers and heads that is validated and kept; `None`: no averaging.
     pub(crate) average: Option<f64>,
     /// For each slot, the step after which its weights are kept, regardless of validation; the training ends with the
     /// last. If empty, validation decides.
@@ -29,7 +29,7 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
-    /// The step that it ends with at the latest.
+    /// Returns the maximum number of steps.
     pub(crate) fn last_step(&self) -> u64 {
         let last = self.keep_at.iter().copied().max();
         last.unwrap_or(self.budget.total_steps)

@@ -8,16 +8,16 @@ use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
-/// Everything about training and the mask search.
+/// Settings of training and mask search.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainPlan {
     /// Seed of the initial weights, the order of rows, and dropout.
     pub seed: u64,
     /// Worker threads, at least 1.
     pub threads: usize,
-    /// Rows a step; `None`: by the number of training rows, see [`TrainPlan::rows_per_step`].
+    /// Batch size; `None`: chosen by the number of training rows, see [`TrainPlan::rows_per_step`].
     pub batch: Option<usize>,
-    /// Most passes over the training rows.
+    /// Maximum number of epochs.
     pub epochs: u32,
     /// Alternating or joint steps of the tasks.
     pub steps: Steps,
@@ -25,28 +25,28 @@ pub struct TrainPlan {
     pub balance: Balance,
     /// Loss over the entire space; `None`: every task is trained on its own known labels.
     pub funnel: Option<FunnelLoss>,
-    /// Ids that become unknown in training.
+    /// Id dropout.
     pub id_dropout: IdDropoutPlan,
-    /// The decay of the running average of layers and heads that is validated and kept, in (0, 1); `None`: the
-    /// weights themselves are.
+    /// Decay of the moving average of layers and heads that is validated and kept, in (0, 1); `None`: no
+    /// averaging.
     pub average: Option<f64>,
     /// Shrinkage of table rows for a task that counts the rows of another; `None`: no shrinkage.
     pub evidence: Option<EvidenceRule>,
-    /// For which tasks that holds.
+    /// Tasks to which this shrinkage applies.
     pub shrinkage: Shrinkage,
-    /// A task that takes in another's logit by as much as it learns; `None`: none does.
+    /// Logit transfer between two tasks with a learned coefficient; `None`: no transfer.
     pub kappa: Option<KappaPlan>,
     /// The optimizer of the network.
     pub optimizer: Optimizer,
-    /// The optimizer of the tables: row by row, touched rows only.
+    /// The optimizer of the tables: row by row, only rows of the batch.
     pub table_optimizer: Optimizer,
     /// Learning rates over time, of network and tables alike.
     pub schedule: Schedule,
     /// Decoupled weight decay a step, of network weights (not biases): `w -= lr * decay * w`.
     pub weight_decay: f32,
-    /// Largest norm of the network's gradient; `None`: not clipped.
+    /// Maximum norm of the dense gradient; `None`: no clipping.
     pub clip_norm: Option<f32>,
-    /// Validate this many times an epoch, at least 1.
+    /// Validations per epoch, at least 1.
     pub evaluations_per_epoch: u32,
     /// Number of evaluations without improvement of any task after which training stops; `None`: run all epochs.
     pub patience: Option<u32>,
@@ -64,14 +64,14 @@ pub struct TrainPlan {
     pub parity_stale_momentum: bool,
 }
 
-/// The smallest and the largest batch that is chosen.
+/// Minimum and maximum batch size of the automatic choice.
 const BATCHES: [u64; 2] = [512, 4096];
 
-/// Approximate maximum of steps of one pass over the rows, while the batch can grow.
+/// Approximate maximum number of steps per epoch, as long as the batch can grow.
 const STEPS_PER_EPOCH: u64 = 2000;
 
 impl TrainPlan {
-    /// Returns the rows of a step for a training part of `rows` rows: as stated, or the power of two from 512 to 4096
+    /// Returns the batch size for a training part of `rows` rows: as configured, or the power of two from 512 to 4096
     /// with which an epoch has at most about 2000 steps.
     pub fn rows_per_step(&self, rows: u64) -> usize {
         self.batch.unwrap_or_else(|| chosen_batch(rows))
@@ -84,12 +84,12 @@ fn chosen_batch(rows: u64) -> usize {
     fitting.clamp(least, most) as usize
 }
 
-/// For which tasks the steps of table rows shrink by evidence.
+/// Tasks whose embedding-row updates are shrunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Shrinkage {
-    /// Those that count the rows of another (tasks.*.where).
+    /// Tasks with tasks.*.where.
     Conversions,
     /// All: for logs with many ids and few labels for each.
     All,
@@ -98,12 +98,12 @@ pub enum Shrinkage {
     Validated,
 }
 
-/// Whether tasks take turns.
+/// Alternating or joint training steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Steps {
-    /// On each batch a step for each task in turn: the paper's.
+    /// On each batch one step for each task in turn, as in the paper.
     Alternating,
     /// On each batch one step for the weighted sum of the losses.
     Joint,
@@ -114,11 +114,11 @@ pub enum Steps {
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// Their sum, each times its task's weight.
+    /// Sum of the losses with fixed weights (tasks.*.weight).
     Fixed,
-    /// Their sum with learned weights (Kendall et al. 2018); tasks.*.weight has no effect.
+    /// Sum of the losses with learned weights (Kendall et al. 2018); tasks.*.weight has no effect.
     Uncertainty,
-    /// Each task's gradient without its part against the other's (PCGrad, Yu et al. 2020).
+    /// Each task's gradient without the component that conflicts with the other's (PCGrad, Yu et al. 2020).
     #[serde(rename = "pcgrad")]
     PcGrad,
 }
@@ -184,7 +184,7 @@ impl OptimizerKind {
         }
     }
 
-    /// Returns the numbers that a weight takes in training: itself and its moments.
+    /// Returns the number of values stored per weight in training: the weight and its moments.
     pub fn numbers_per_weight(self) -> u32 {
         match self {
             OptimizerKind::Adam { .. } => 3,
@@ -208,18 +208,18 @@ pub struct Schedule {
 #[cfg_attr(feature = "settings", schemars(rename = "DecaySettings"))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decay {
-    /// It does not.
+    /// No decay.
     None {},
-    /// Linearly.
+    /// Linear decay.
     Linear {
-        /// Final share of the learning rate.
+        /// Final learning rate, as a fraction of the full rate.
         #[serde(default)]
         #[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))]
         floor: f64,
     },
-    /// Along a half cosine.
+    /// Cosine decay.
     Cosine {
-        /// Final share of the learning rate.
+        /// Final learning rate, as a fraction of the full rate.
         #[serde(default)]
         #[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))]
         floor: f64,
@@ -231,11 +231,11 @@ pub enum Decay {
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// For each task those of its own best validation.
+    /// For each task, the weights of its own best validation.
     BestPerTask,
-    /// One set: the best validation averaged over the tasks.
+    /// One set of weights: the best validation averaged over the tasks.
     BestJoint,
-    /// One set: the last.
+    /// The final weights.
     Last,
 }
 
@@ -251,7 +251,7 @@ pub struct SearchPlan {
     /// If true, [`SearchKind::Gradient`] keeps as many connections as have a gradient signal-to-noise above 2, and
     /// `density` is 1.
     pub by_evidence: bool,
-    /// Densities that [`SearchKind::Gradient`] tries for every task, descending, in the place of `density`;
+    /// Densities that [`SearchKind::Gradient`] tries for every task, descending, instead of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,
     /// Share of the hidden units that is common to the tasks; [`SearchKind::Magnitude`] has common ones only.
@@ -269,7 +269,7 @@ pub struct SearchPlan {
     /// Seed of the initial weights that the search trains, where they are not those of joint training:
     /// a control.
     pub seed: Option<u64>,
-    /// Replacement of the masks that were found.
+    /// Control masks that replace the found ones.
     pub control: Control,
 }
 
@@ -280,7 +280,7 @@ pub struct SearchPlan {
 pub enum CommonUnits {
     /// By validation, or the size of the data.
     Auto,
-    /// Stated.
+    /// Fixed share.
     #[serde(untagged)]
     Share(#[cfg_attr(feature = "settings", schemars(range(min = 0.0, max = 1.0)))] f64),
 }
@@ -321,7 +321,7 @@ pub enum SearchKind {
     Gradient,
     /// Random masks with the final densities: the control that any search must beat.
     Random,
-    /// Not at all: those of a trained model.
+    /// No search: the masks of a trained model.
     Given(#[serde(serialize_with = "by_value")] Arc<Masks>),
 }
 

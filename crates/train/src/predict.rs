@@ -1,11 +1,11 @@
-//! Batches through a model: labels and scores, task by task.
+//! Predictions: labels and scores of batches, task by task.
 
 use crate::loss;
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
 use ncs_features::{Batch, Objective, Population, Task};
 use ncs_model::{Model, Network, Subnet, Workspace};
 
-/// Starts the predictions for some tasks, no rows yet.
+/// Creates empty predictions for some tasks.
 pub fn no_predictions(tasks: &[Task]) -> Predictions {
     let empty = |task: &Task| TaskPredictions {
         name: task.name.clone(),
@@ -41,26 +41,26 @@ pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>])
     predictions.groups.extend(&batch.groups);
 }
 
-/// Returns the reasons to doubt the metrics of a task: rows with a NaN score, and one constant score for all rows.
+/// Returns warnings about the metrics of a task: rows with a NaN score, and one constant score for all rows.
 pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
     let name = &predictions.name;
     let mut doubts = Vec::new();
     let lost = predictions.rows_without_score();
     if lost > 0 {
         doubts.push(format!(
-            "task {name:?}: the score of {lost} rows is NaN or infinite; they are left out of all figures"
+            "task {name:?}: the score of {lost} rows is NaN or infinite; they are excluded from all metrics"
         ));
     }
     if let Some(score) = predictions.constant_score() {
         doubts.push(format!(
-            "task {name:?}: every row has the same score, {score:.4}: the network has died or learned nothing (a \
+            "task {name:?}: every row has the same score, {score:.4}: the network has collapsed or learned nothing (a \
              smaller learning rate, another seed or training.clip_norm may help), or all rows are alike"
         ));
     }
     doubts
 }
 
-/// A model that scores batches with the weights that it has now.
+/// Scores batches with the current weights of a model.
 pub(crate) struct Evaluator<'a> {
     model: &'a Model,
     /// Subnetworks of each network.
@@ -105,7 +105,7 @@ pub struct ValidationScore {
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
-    /// The labels that the value rests on: of an AUC, those of the rarer class.
+    /// Effective number of labels: for an AUC, those of the rarer class.
     pub n_labels: usize,
 }
 
@@ -142,7 +142,7 @@ impl ValidationScore {
     }
 
     /// Returns the mean metric of some tasks, each weighted by the root of its number of labels: the error of
-    /// an AUC falls with that root, and the noise of the task with the fewest labels must not choose the best step.
+    /// an AUC falls with that root, so the noise of a task with few labels does not decide the best step.
     pub(crate) fn joint_selection_score(evaluated: &[ValidationScore]) -> f64 {
         let weight = |evaluated: &ValidationScore| (evaluated.n_labels as f64).sqrt();
         let weights: f64 = evaluated.iter().map(weight).sum();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Progress {
     pub(crate) step: u64,
     pub(crate) finished: bool,
-    /// Validations since any slot improved.
+    /// Number of validations since the last improvement.
     idle: u32,
     /// For each task of the schema: sum of losses and number of steps since the last validation.
     losses: Vec<(f64, u64)>,
@@ -36,12 +36,12 @@ pub struct ValidationRecord {
     pub validation_loss: f64,
     /// `AUC` or `squared error` on the validation rows.
     pub validation_metric: f64,
-    /// True if the weights of this step were, or are, kept for this task.
+    /// True if this validation was the best so far for this task.
     pub best: bool,
 }
 
 impl Progress {
-    /// The start of a training on a schema of so many tasks.
+    /// Creates the initial state for `n_tasks` tasks.
     pub(crate) fn new(n_tasks: usize) -> Progress {
         Progress {
             losses: vec![(0.0, 0); n_tasks],
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// Counts the mean loss of a step that had rows of the task.
+    /// Adds the mean loss of a step with rows of the task.
     pub(crate) fn add_loss(&mut self, task: usize, mean: f64) {
         self.losses[task].0 += mean;
         self.losses[task].1 += 1;

@@ -1,7 +1,7 @@
 //! Refit on all rows, after validation has chosen the number of steps.
 //!
 //! Validation rows are the latest if the split is by time, so the most similar to those of serving, and a model that
-//! stops by them is not trained on them. A refit trains anew from the same initial weights, under the same
+//! stops by them is not trained on them. A refit trains again from the same initial weights, under the same
 //! masks, on training and validation rows together, for as many passes as were best: `s` steps over `n` rows become
 //! `s N / n` over `N`. No validation rows remain, so its validation metrics are those of the first training, and so
 //! are its calibrators (docs/decisions/0045-training-again-on-all-rows.md).
@@ -68,7 +68,7 @@ pub(crate) fn run(
         if own.is_empty() {
             continue;
         }
-        // The first training's stays, so that a run that was stopped here finds it finished.
+        // The checkpoint of the first training is kept, so that a run stopped here finds it finished.
         again.checkpoint = shrinkage::checkpoint(bench, "refit", number > 0);
         again.evidence = shrinkage::count(&again, rows.train, variant.of_all)?;
         let phase = phase(bench, &again, &variant.outcome, &own);
@@ -88,7 +88,7 @@ pub(crate) fn run(
     Ok((artifact, trainings))
 }
 
-/// The training of the slots `own`, as long as was best for them.
+/// Returns the phase that refits the slots `own`, for their best number of steps.
 fn phase(
     bench: &SearchContext<'_>,
     again: &SearchContext<'_>,

@@ -1,4 +1,4 @@
-//! A whole run: checks of the labels, the mask search, the training, and what came of it.
+//! A complete run: label checks, mask search, training, and the result.
 
 use crate::context::{SearchContext, Training};
 use crate::earlier::Earlier;
@@ -44,7 +44,7 @@ pub struct Run<'a> {
     /// Maximum time between two checkpoints, if they are quick to write; if writing one takes
     /// long, the time in between is nine times as long.
     pub checkpoint_every: Duration,
-    /// Set it, and the run ends after the step under way, with a checkpoint.
+    /// If set to true, the run writes a checkpoint and stops after the current step.
     pub stop: &'a AtomicBool,
     /// Rows of the refit after validation has chosen; required if the plan asks for a refit.
     pub refit: Option<RefitRows<'a>>,
@@ -67,7 +67,7 @@ pub struct Trained {
     pub units: Option<UnitChoice>,
     /// Explanation of the choice of tasks with shrinkage of table rows, if validation made it.
     pub shrinkage: Option<String>,
-    /// Every training of the run, whether in this process or before.
+    /// All trainings of the run, in this process or an earlier one.
     pub trainings: Vec<Training>,
 }
 
@@ -116,7 +116,7 @@ impl Run<'_> {
             checkpoint_every: self.checkpoint_every,
             run: identity,
             stop: self.stop,
-            // Masks are searched with the usual rule, whatever the training after it does.
+            // The search always uses the default shrinkage, independent of the training after it.
             evidence: evidence::of_tasks(
                 self.plan.evidence,
                 false,
@@ -194,7 +194,7 @@ impl Run<'_> {
         }
     }
 
-    /// Two runs of one identity end with the same weights.
+    /// Returns a hash of settings and data: runs with the same identity give the same weights.
     fn identity(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let plan = TrainPlan {
@@ -215,7 +215,7 @@ impl Run<'_> {
         match std::fs::read_to_string(&path) {
             Ok(found) if found.trim() == identity => Ok(()),
             Ok(found) if !found.trim().is_empty() => Err(self.other_run()),
-            // No text at all: not what any run of ours wrote.
+            // Not UTF-8: not written by this program.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(self.other_run()),
             _ => {
                 crate::tensors::make_folder_of(&path)?;
@@ -257,7 +257,7 @@ pub fn check_labels(
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// All that [`check_labels`] would refuse.
+/// Returns all problems that [`check_labels`] reports one at a time.
 pub fn label_problems(
     schema: &Schema,
     network: &NetworkPlan,
@@ -274,8 +274,8 @@ pub fn label_problems(
             part: "valid",
             purpose: "validate",
             task: schema.tasks[0].name.clone(),
-            found: "there are none".to_owned(),
-            remedy: "state data.valid or data.split",
+            found: "there are no validation rows".to_owned(),
+            remedy: "set data.valid or data.split",
         }),
         (false, _) => {}
     }
@@ -295,7 +295,7 @@ fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
     plan.keep != Keep::Last || plan.patience.is_some() || picks || compares
 }
 
-/// The tasks that have not labels of both kinds in a part of the data.
+/// Returns an error for each task without labels of both classes in a part of the data.
 fn problems_of_part(
     schema: &Schema,
     counts: &LabelCounts,
@@ -318,7 +318,7 @@ fn problems_of_part(
             purpose,
             task: task.name.clone(),
             found,
-            remedy: "look at its label column, its `where`, and the split",
+            remedy: "check its label column, its `where`, and the split",
         })
     };
     let tasks = schema.tasks.iter().zip(&counts.tasks);

@@ -1,4 +1,4 @@
-//! The learning rate over time: a linear warm-up, then a fall to a floor.
+//! Learning-rate schedule: a linear warm-up, then decay to a floor.
 
 use crate::plan::{Decay, Schedule};
 use std::f64::consts::PI;

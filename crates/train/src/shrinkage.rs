@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// Training with its shrinkage rule.
 pub(crate) struct Variant {
-    /// True if the steps of every task shrink.
+    /// True if shrinkage applies to every task.
     pub(crate) of_all: bool,
     pub(crate) outcome: Outcome,
 }
@@ -48,7 +48,7 @@ impl Chosen {
         slots.map(|(slot, &variant)| &self.variants[variant].outcome.kept[slot])
     }
 
-    /// The validations of each task in the training that its weights are of.
+    /// Returns the validations of each task in the training that its weights come from.
     pub(crate) fn history(&self) -> Vec<ValidationRecord> {
         let own = self
             .variants
@@ -177,12 +177,14 @@ fn is_better(found: Option<PairedDifference>) -> bool {
     found.is_some_and(|found| found.value > TOLD * found.error)
 }
 
-/// `ctr of the training that shrinks the steps of all tasks, which validates better by 0.0060 (standard error 0.0011)`
+/// Returns the choice in words: `ctr for all tasks, which validates better by 0.0060 (standard error 0.0011)`.
 fn in_words(tasks: &[&Task], found: Option<PairedDifference>) -> String {
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let names = names.join(" and ");
     let Some(difference) = found else {
-        return format!("{names} for conversions, since validation rows do not tell");
+        return format!(
+            "{names} for conversions, since the validation rows do not allow a comparison"
+        );
     };
     let PairedDifference { value, error } = difference;
     if is_better(found) {
@@ -225,7 +227,7 @@ mod tests {
         );
         check(Some((-0.1, 0.001)), false, "by -0.1000");
         check(Some((0.0, 0.0)), false, "for conversions");
-        check(None, false, "do not tell");
+        check(None, false, "do not allow a comparison");
     }
 
     #[test]

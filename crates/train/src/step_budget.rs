@@ -1,11 +1,11 @@
-//! Position of a training: steps, epochs, and the validation schedule, as one type.
+//! Length of a training in steps and epochs, and its validation schedule.
 
-/// The shape of a training in steps; a step is one batch.
+/// Number of steps and validations of a training; a step is one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepBudget {
     /// Batches of one pass over the rows, at least 1.
     pub batches_per_epoch: u64,
-    /// Steps at most, at least 1.
+    /// Maximum number of steps, at least 1.
     pub total_steps: u64,
     /// Validations an epoch; 0: only at the end.
     pub validations_per_epoch: u64,
@@ -37,7 +37,7 @@ impl StepBudget {
         done % self.batches_per_epoch
     }
 
-    /// Epochs that `done` steps are.
+    /// Returns the number of epochs in `done` steps.
     pub fn epochs(&self, done: u64) -> f64 {
         done as f64 / self.batches_per_epoch as f64
     }

@@ -1,4 +1,4 @@
-//! The loss of one step: of which tasks, on which labels, with which weights.
+//! Loss of one step: tasks, labels and weights.
 
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
 use crate::loss::BatchLoss;
@@ -89,7 +89,7 @@ impl<'a> StepLoss<'a> {
         own.for_each(|head| head.taken = Some(taken));
     }
 
-    /// Forward, and back from the gradients of this loss; with `only`, of this head alone.
+    /// Runs forward and backward with this loss; if `only` is set, with the loss of that head alone.
     pub(crate) fn learn(
         &self,
         ground: StepInputs<'_>,
@@ -163,7 +163,7 @@ impl<'a> StepLoss<'a> {
         }
     }
 
-    /// The mean losses of the pass that learned last, unweighted, task by task.
+    /// Returns the unweighted mean loss of each task in the last forward and backward pass.
     pub(crate) fn means(&self, pass: &Workspace) -> Vec<TaskLoss> {
         let mean = |(place, head): (usize, &Head<'_>)| {
             let n_rows = match &head.loss {

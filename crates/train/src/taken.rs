@@ -1,22 +1,22 @@
-//! Coefficient (kappa) of another task's logit: one scalar, learned beside the network.
+//! Logit transfer: learns its coefficient kappa, one scalar, together with the network.
 //!
 //! `z_to = f_to(x) + kappa c`, `c = z_from - mean`, where no gradient goes back through `z_from` ([`TakenLogit`]). The
 //! mean is a moving average over the rows that the task is trained on. Kappa starts at 0 and has its own Adam, with
 //! the rate 0.01 times the schedule's factor, along `dL/dkappa = mean over rows of dl/dz c`. Its information is summed
 //! over the steps of about one pass: `sum p (1 - p) c^2`, the information of these labels about kappa, all else fixed.
-//! So the standard error is that of kappa beside a fixed network, and smaller than the deviation between seeds.
+//! So the standard error is conditional on a fixed network, and smaller than the deviation between seeds.
 
 use crate::loss::{row_loss, sigmoid};
 use ncs_features::Objective;
 use ncs_model::{CounterRng, TakenLogit};
 use serde::{Deserialize, Serialize};
 
-/// A task that takes in another's logit.
+/// Logit transfer from one task to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct KappaPlan {
-    /// The task whose logit is taken.
+    /// Source task.
     pub from: usize,
-    /// The task that takes it.
+    /// Receiving task.
     pub to: usize,
     /// If true, permutes the rows' logits first: a control. The coefficient then has no meaning, so
     /// the model does not use it in scoring.
@@ -30,7 +30,7 @@ const RATE: f64 = 0.01;
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 
-/// The most that the mean keeps of itself in a step.
+/// Maximum decay of the moving average of the mean.
 const MEAN_DECAY: f64 = 0.99;
 
 /// State of kappa and its optimizer.
@@ -54,7 +54,7 @@ impl KappaState {
         }
     }
 
-    /// The logits of a batch less their mean, which has followed those of `rows` first.
+    /// Updates the mean with the logits of `rows`, and returns the logits of the batch minus the mean.
     pub(crate) fn centre(&mut self, logits: &[f64], rows: &[usize]) -> Vec<f64> {
         let sum: f64 = rows.iter().map(|&row| logits[row]).sum();
         let n = (self.steps + 1) as f64;
@@ -63,7 +63,7 @@ impl KappaState {
         logits.iter().map(|logit| logit - self.mean).collect()
     }
 
-    /// Moves kappa. `factor` is the schedule's; `steps_per_epoch` those of a pass over the rows.
+    /// Updates kappa. `factor` is the schedule's; `steps_per_epoch` those of a pass over the rows.
     pub(crate) fn step(&mut self, found: KappaGradient, factor: f64, steps_per_epoch: u64) {
         self.steps += 1;
         let [beta1, beta2] = BETAS;
@@ -107,7 +107,7 @@ impl KappaGradient {
     }
 }
 
-/// Exchanges the numbers of these rows among each other.
+/// Permutes the values of these rows.
 pub(crate) fn permute(values: &mut [f64], rows: &[usize], rng: CounterRng) {
     let mut order: Vec<(u64, f64)> = rows
         .iter()

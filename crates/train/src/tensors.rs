@@ -5,7 +5,7 @@ use ncs_model::{Entry, SparseRows, TensorFile, TensorFileError, Values, Weights,
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Tensors on their way into a file: borrowed, so that writing them takes no second copy.
+/// Tensors to write to a file; borrowed, so that writing does not copy them.
 #[derive(Default)]
 pub(crate) struct Tensors<'a> {
     entries: Vec<Entry<'a>>,
@@ -34,7 +34,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// Writes them beside and renames.
+    /// Writes a temporary file and renames it.
     pub(crate) fn write(
         &self,
         path: &Path,
@@ -64,7 +64,7 @@ pub(crate) fn read_weights(
     })
 }
 
-/// A file that a run resumes from. One that is damaged costs what it held, and no more.
+/// Reads a file needed to resume. A corrupted file loses only its own contents.
 pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
     TensorFile::read(path).map_err(|error| match error {
         TensorFileError::Damaged { problem, .. } => TrainError::Damaged {
@@ -79,7 +79,7 @@ pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
     })
 }
 
-/// Makes the folder that a file is to lie in.
+/// Creates the parent folder of a file.
 pub(crate) fn make_folder_of(path: &Path) -> Result<(), TrainError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let made = std::fs::create_dir_all(folder);

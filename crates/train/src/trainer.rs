@@ -1,4 +1,4 @@
-//! The loop: batches to steps, validations to the best weights, and checkpoints on the way.
+//! Training loop: steps, validation, weight selection and checkpoints.
 
 mod kappa;
 mod step;
@@ -33,12 +33,12 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) valid: Option<&'a Cache>,
     /// Path of the checkpoint.
     pub(crate) checkpoint: &'a Path,
-    /// The most time between two of them.
+    /// Maximum time between two checkpoints.
     pub(crate) checkpoint_every: Duration,
     /// Identifier of the run that owns the checkpoint.
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
-    /// One for each task of the schema that has to show some.
+    /// Row shrinkage of each task; `None`: no shrinkage.
     pub(crate) evidence: &'a [Option<Evidence>],
     pub(crate) id_dropout: &'a IdDropout,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Trainer<'a> {
     pass: Workspace,
     gradient: Gradient,
     subnets: Vec<ActiveSubnets>,
-    /// Tasks whose validation was reported as doubtful.
+    /// Tasks whose validation warning was already reported.
     doubted: Vec<usize>,
     /// Sums of the gradients of each task of the schema; empty if they are not needed. If present, tasks take
     /// turns.
@@ -64,7 +64,7 @@ pub(crate) struct Trainer<'a> {
     clock: checkpoint::Clock,
 }
 
-/// Subnets that one step after the other loads and runs.
+/// Subnets that are reused from step to step.
 struct ActiveSubnets {
     network: usize,
     tasks: Vec<usize>,
@@ -72,7 +72,7 @@ struct ActiveSubnets {
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer at its first step.
+    /// Creates a trainer before its first step.
     pub(crate) fn new(setting: &'a TrainerContext<'a>, phase: Phase, model: Model) -> Trainer<'a> {
         let plan = setting.plan;
         let settings = OptimSettings {
@@ -123,16 +123,16 @@ impl<'a> Trainer<'a> {
             self.epoch(listener)?;
         }
         let reason = if self.progress.step < total {
-            "no task improved for as long as `patience` allows"
+            "early stopping: no task improved within `patience` validations"
         } else {
-            "all steps are done"
+            "maximum number of steps reached"
         };
         listener.on_event(&Event::Ended {
             phase: &name,
             steps: self.progress.step,
             reason,
         });
-        // What was trained is the average.
+        // The result of the training is the average.
         self.swap_averages();
         Ok(())
     }
@@ -187,13 +187,13 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// From now on, adds up each task's gradients.
+    /// Starts to accumulate each task's gradients.
     pub(crate) fn sum_gradients(&mut self) {
         let len = self.model.network(0).dense.len();
         self.gradients = vec![GradientSums::new(len); self.setting.schema.tasks.len()];
     }
 
-    /// From now on, adds up each task's gradients: those of one half of the batches, of all tasks, and then those of
+    /// Starts to accumulate each task's gradients: those of one half of the batches, of all tasks, and then those of
     /// the other half.
     pub(crate) fn sum_gradients_by_halves(&mut self) {
         self.sum_gradients();
@@ -228,7 +228,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Takes up the checkpoint of this phase, if there is one.
+    /// Resumes from the checkpoint of this phase, if there is one.
     fn resume(&mut self) -> Result<Option<Resumed>, TrainError> {
         let setting = self.setting;
         let Some(saved) = checkpoint::open(setting.checkpoint, setting.run, &self.phase.name)?

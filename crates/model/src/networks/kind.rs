@@ -1,4 +1,5 @@
-//! The kinds of network, and their properties: no other code asks which network it is.
+//! The kinds of network, and their properties. Other modules ask for a property; only the run file, the sizes and the scorer
+//! distinguish kinds.
 
 use serde::{Deserialize, Serialize};
 

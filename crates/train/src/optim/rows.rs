@@ -1,4 +1,4 @@
-//! Steps of tables: row by row, those of the batch only.
+//! Updates of embedding tables: row by row, only rows of the batch.
 
 use super::rule::Rule;
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 /// Minimum number of rows for a thread.
 const LEAST_ROWS: usize = 2048;
-/// Rows that are asked for together, and moved while the next ones are on their way. First the weights
-/// of all of them, then the moments: in turn they take longer, since each waits for its page.
+/// Number of rows that are prefetched together while the block before them is updated. First the weights
+/// of all rows are prefetched, then the moments: alternating is slower, since each access waits for its page.
 const BLOCK: usize = 32;
 
 /// Moments of an embedding table's initialised rows, first and second of a row side by side, in the order of the
@@ -56,20 +56,20 @@ impl<R: Real> RowMoments<R> {
     }
 }
 
-/// A range of a table's rows, and what moves them.
+/// Range of a table's rows, with their moments and gradients.
 struct Part<'a, R> {
     rows: SlotRowsPart<'a, R>,
     moments: SlotRowsPart<'a, R>,
-    /// Slots, ascending, and where the gradients of each stand.
+    /// Slots, ascending, each with the position of its gradient.
     moved: &'a [(u32, u32)],
     /// `[ids, dim]`, of all parts.
     gradients: &'a [R],
-    /// `[ids]`, of all parts: how much of the step each row makes; empty: all of it.
+    /// `[ids]`, of all parts: factor of each row's update; empty: no scaling.
     shares: &'a [f32],
     dim: usize,
 }
 
-/// Moves the rows of each table that its gradient names. Every row is moved by one thread, by itself:
+/// Updates the rows of each table that are in its gradient. Each row is updated by one thread, independently:
 /// the result does not depend on how many there are.
 pub(super) fn step<R: Real>(
     rule: Rule<R>,
@@ -117,7 +117,7 @@ fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(
         .iter()
         .find(|id| **id as usize >= table.n_rows())
     {
-        panic!("the gradient of another table: it has row {id}");
+        panic!("the gradient belongs to another table: row {id} is out of range");
     }
     table.init_rows(&gradient.ids);
     let slots = gradient.ids.iter().map(|&id| table.slot(id));
@@ -138,7 +138,7 @@ fn divide<'a, R: Real>(
     parts: &mut Vec<Part<'a, R>>,
 ) {
     let dim = table.dim();
-    // Each part but the last ends with the chunk in which it has enough.
+    // Each part but the last ends with the chunk in which it reaches `rows_a_part` rows.
     let enough = moved.iter().skip(rows_a_part - 1).step_by(rows_a_part);
     let rows = table.rows();
     let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_chunk(slot)).collect();
@@ -187,7 +187,7 @@ impl<R: Real> Part<'_, R> {
     }
 }
 
-/// Makes a fraction of a step, in weights and moments alike, so that a row with
+/// Scales an update by `share`, for weights and moments alike, so that a row with
 /// little information keeps what it learned from other tasks.
 fn in_part<R: Real>(
     rule: Rule<R>,
@@ -207,7 +207,7 @@ fn in_part<R: Real>(
     }
 }
 
-/// Moves every row of the table, those outside the batch with a gradient of zero.
+/// Updates every row of the table; rows outside the batch have a gradient of zero.
 pub(super) fn step_all<R: Real>(
     rule: Rule<R>,
     table: &mut Table<R>,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the gradient of another table: it has row 100000")]
+    #[should_panic(expected = "the gradient belongs to another table: row 100000 is out of range")]
     fn a_row_that_is_not_there_is_told() {
         let mut tables = [table()];
         let mut moments = [RowMoments::new(&tables[0])];

@@ -3,10 +3,10 @@
 use crate::plan::{Optimizer, OptimizerKind};
 use ncs_model::Real;
 
-/// Numbers that the inner loop moves together, so that the compiler makes vectors of them.
+/// Number of values that the inner loop updates together, so that the compiler vectorises it.
 const LANES: usize = 8;
 
-/// A step's optimizer, its rates corrected for the number of steps.
+/// Update rule of a step, with the bias-corrected learning rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rule<R> {
     Adam {
@@ -24,7 +24,7 @@ pub(super) enum Rule<R> {
 }
 
 impl<R: Real> Rule<R> {
-    /// For weights that `count` steps have moved, this one included.
+    /// Creates the rule for weights that have had `count` updates, this one included.
     pub(super) fn new(optimizer: Optimizer, count: u64, factor: f64, decay: f64) -> Rule<R> {
         let rate = optimizer.learning_rate * factor;
         match optimizer.kind {
@@ -51,7 +51,7 @@ impl<R: Real> Rule<R> {
         }
     }
 
-    /// Moves `weights`; `m` and `v` are their moments. All are of one length.
+    /// Updates `weights` and their moments `m` and `v`. All slices have the same length.
     #[inline]
     pub(super) fn apply(self, weights: &mut [R], gradients: &[R], m: &mut [R], v: &mut [R]) {
         match self {
@@ -80,7 +80,7 @@ impl<R: Real> Rule<R> {
     }
 }
 
-/// Replaces weights and moments by what `moved` makes of them and the gradients.
+/// Applies `moved` to each weight with its gradient and moments.
 #[inline(always)]
 fn each<R: Real>(
     weights: &mut [R],

@@ -1,14 +1,14 @@
 //! Agreement of tasks on the inputs that they use: rho.
 //!
-//! Gradients of a joint network cannot show it: heads that start apart give each unit a random sign for each task,
+//! Gradients of a joint network do not show it: heads with different initial weights give each unit a random sign for each task,
 //! and the common part of the tasks gets opposite gradients. So each task trains a copy of the network for one pass
 //! over the rows, from the same weights and head, over common tables. Gradients of the first layer are summed over
 //! every other batch, `G_0`, and over the others, `G_1`. For tasks `c` and `v`
 //!
 //! `rho = (G_c0 . G_v1 + G_c1 . G_v0) / 2 / sqrt((G_c0 . G_c1) (G_v0 . G_v1))`
 //!
-//! Noise of a batch is in no product, since no product is of one half with itself. Rho is about 1 if the gradients of
-//! the tasks agree, 0 if they are unrelated, negative if they are opposed. It is unknown if the gradients of a task
+//! Batch noise cancels in expectation, since no product pairs a half with itself. Rho is about 1 if the gradients of
+//! the tasks agree, 0 if they are unrelated, negative if they are opposed. It is undefined if the gradients of a task
 //! do not agree between the two halves.
 //!
 //! The copies are one network of `T` times the units, all of them owned ([`UnitOwners`]): unit `k T + t` is unit `k` of
@@ -50,7 +50,7 @@ pub(super) fn measure(
         let kept: Result<Kept, _> = serde_json::from_slice(&text);
         return match kept {
             Ok(kept) if kept.run == bench.run => Ok(kept.agreements),
-            Ok(_) => Err(unfit(&path, "it is of another run".to_owned())),
+            Ok(_) => Err(unfit(&path, "it belongs to another run".to_owned())),
             Err(error) => Err(unfit(&path, format!("it is unreadable: {error}"))),
         };
     }
@@ -82,7 +82,7 @@ pub(super) fn measure(
     Ok(kept.agreements)
 }
 
-/// One pass over the rows, the tasks in turn.
+/// Returns the phase: one epoch of alternating task steps.
 pub(super) fn phase(bench: &SearchContext<'_>) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     Phase {
@@ -163,7 +163,7 @@ fn copied(base: &Network, wide: &Network, n_tasks: usize) -> Vec<f32> {
         for own in 0..first.inputs {
             dense[to.weights.start + own * n_tasks + task] = base.dense[first.weights.start + own];
         }
-        // Rates of the tasks are no matter of what they read.
+        // The base rate of a task does not depend on its inputs.
         dense[to.bias.start] = base.dense[base.layout.heads[task].bias.start];
     }
     dense
@@ -198,7 +198,7 @@ fn agreements(
         .collect()
 }
 
-/// Of two tasks, each by halves; `None` where a task does not agree with itself.
+/// Returns rho of two tasks from their two halves; `None` if the halves of a task do not agree.
 fn rho(first: &[Vec<f64>; 2], second: &[Vec<f64>; 2]) -> Option<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let (own, other) = (dot(&first[0], &first[1]), dot(&second[0], &second[1]));

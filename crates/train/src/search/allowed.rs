@@ -1,7 +1,7 @@
 //! Connections that a task may keep: those into units that it may use, from inputs that it may read.
 //!
-//! A past rate of clicks tells the click task much. The conversion task, which reads the same tables, loses by
-//! it where conversions are rare (docs/decisions/0065-past-rates-for-clicks-alone.md), so tasks that count only the rows
+//! Past click rates help the click task. They harm the conversion task, which uses the same tables,
+//! if conversions are rare (docs/decisions/0065-past-rates-for-clicks-alone.md), so tasks that count only the rows
 //! of another task do not read past counts and rates unless the plan says so.
 
 use crate::context::SearchContext;

@@ -27,7 +27,7 @@ const FEW_FEATURES: usize = 2;
 pub struct UnitChoice {
     /// The share, in [0, 1].
     pub common: f64,
-    /// Why, in words.
+    /// Reason, as text.
     pub why: String,
     /// Shares that were tried, in order; empty without validation rows.
     pub tried: Vec<TriedUnits>,
@@ -77,7 +77,7 @@ pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
     if fits(bench, common) {
         (common, why)
     } else {
-        (1.0, "the layers are too narrow to be divided".to_owned())
+        (1.0, "the layers are too narrow to split".to_owned())
     }
 }
 
@@ -166,7 +166,7 @@ fn decide(
         None => (
             usual,
             format!(
-                "{}, since {by_size}, and validation tells no better",
+                "{}, since {by_size}; no other share validates significantly better",
                 percent(usual)
             ),
         ),
@@ -230,7 +230,7 @@ mod tests {
             0.0,
             [None, None, Some(found(0.0, 0.0))],
             0.0,
-            "validation tells no better",
+            "no other share validates significantly better",
         );
         check(0.0, [None; 3], 0.0, "0 % of a task's units");
         let worse = Some(found(-0.1, 0.001));

@@ -1,10 +1,10 @@
-//! Controls: what is left of a search's gain where its masks are replaced by others of the same size.
+//! Controls: how much of a search's gain remains if its masks are replaced by others of the same size.
 
 use crate::plan::Control;
 use ncs_model::{CounterRng, Mask, Masks, TaskMask};
 
-/// The masks that a control puts in the place of these. `may_keep` are the connections that each task may keep:
-/// connections change places with those that the same tasks may keep. With one mask for all, all units are common, and
+/// Returns the control masks that replace these. `may_keep` are the connections that each task may keep:
+/// connections are permuted only among those allowed for the same tasks. With one mask for all, all units are common, and
 /// every task reads what the first one reads.
 pub(super) fn apply(control: Control, masks: Masks, may_keep: &[TaskMask], seed: u64) -> Masks {
     let rng = CounterRng::new(seed, "control of masks");
@@ -59,7 +59,7 @@ fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
     (0..n).map(bits).collect()
 }
 
-/// In the order of random numbers, so that each connection's keepers move together: densities and
+/// Permutes connections at random, each with the set of tasks that keep it: densities and
 /// overlaps stay as they are. They change places among connections that the same tasks may keep.
 fn shuffle(keepers: Vec<u64>, may_keep: &[u64], rng: CounterRng) -> Vec<u64> {
     let mut order: Vec<(u64, u64, u64)> = keepers

@@ -1,6 +1,6 @@
 //! Masks by gradients of a joint warm-up: each task keeps the inputs of units with the strongest gradient signal.
 //!
-//! The tasks learn together from the common start, taking turns, and their gradients of every connection are
+//! The tasks are trained together from the common initial weights, with alternating steps, and their gradients of every connection are
 //! summed batch by batch, before the step of that batch. Connections of the first layer are evaluated in
 //! *blocks*, all those of one input group (a field's vector, or the product of two fields) into one unit:
 //!
@@ -181,7 +181,7 @@ pub(super) fn phases(bench: &SearchContext<'_>) -> Vec<Phase> {
         .collect()
 }
 
-/// SearchLevel 0 is the warm-up of the whole network, the others are subnetworks.
+/// Returns the phase of a level: level 0 is the warm-up of the whole network, the others train subnetworks.
 fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Phase {
     let batches = bench.batches(Rows::All, bench.rows_per_step());
     let tried = (number as usize).checked_sub(1).map(|at| candidates[at]);
@@ -231,7 +231,7 @@ fn warm_up(
         let owners = UnitOwners::new(tried.common, tasks.len());
         ranks.mask(bench, task, density, owners)
     };
-    // The other candidates need the ranks too: their masks are kept beside.
+    // The other candidates need the ranks too: their masks are saved in separate files.
     for (number, &tried) in candidates.iter().enumerate().skip(1) {
         for task in tasks.clone() {
             levels::write_mask(bench, task, number as u32, &mask(task, tried))?;
@@ -261,7 +261,7 @@ fn warm_up(
     Ok(tasks.clone().map(level).collect())
 }
 
-/// Trains the subnetworks of one candidate as long as the warm-up took.
+/// Trains the subnetworks of one candidate for as many steps as the warm-up.
 fn candidate(
     bench: &SearchContext<'_>,
     candidates: &[Candidate],

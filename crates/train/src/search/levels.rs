@@ -59,7 +59,7 @@ fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError
     if file.metadata("run") == Some(bench.run) {
         Ok(file)
     } else {
-        Err(unfit(path, "it is of another run".to_owned()))
+        Err(unfit(path, "it belongs to another run".to_owned()))
     }
 }
 
@@ -74,7 +74,7 @@ fn mask_in(
         let name = format!("next.fc_{l}");
         if file.has(&name) {
             let layer = Mask::from_bytes(inputs, outputs, &file.u8(&name)?);
-            mask.push(layer.ok_or_else(|| unfit(path, "its mask is of another size".to_owned()))?);
+            mask.push(layer.ok_or_else(|| unfit(path, "its mask has another size".to_owned()))?);
         }
     }
     Ok(mask)
@@ -84,7 +84,7 @@ fn mask_path(bench: &SearchContext<'_>, task: usize, after: u32) -> PathBuf {
     path(bench, task, after).with_extension("mask.safetensors")
 }
 
-/// Keeps a mask that is to follow level `after`, before that level is trained.
+/// Saves the mask for the level after level `after`, before that level is trained.
 pub(super) fn write_mask(
     bench: &SearchContext<'_>,
     task: usize,
@@ -102,7 +102,7 @@ pub(super) fn read_mask(
     after: u32,
 ) -> Result<TaskMask, TrainError> {
     let path = mask_path(bench, task, after);
-    // Without it there is not a level after it: the warm-up has to be made again.
+    // Without this file the next level cannot be trained: the warm-up must be repeated.
     let file = open(bench, &path).map_err(|error| match error {
         TrainError::Damaged { path, what } => unfit(&path, format!("it is damaged ({what})")),
         TrainError::File(TensorFileError::Unreadable { path, source }) => {
@@ -113,7 +113,7 @@ pub(super) fn read_mask(
     mask_in(bench, &path, &file)
 }
 
-/// Keeps the level.
+/// Saves the level.
 pub(super) fn write(
     bench: &SearchContext<'_>,
     task: usize,

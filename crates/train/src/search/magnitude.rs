@@ -53,7 +53,7 @@ pub(super) fn search(
     Ok((path.swap_remove(picked), search))
 }
 
-/// Levels that are trained: the last only where its validation decides.
+/// Returns the number of trained levels: the last is trained only if validation picks the level.
 fn n_levels(bench: &SearchContext<'_>) -> u32 {
     let plan = &bench.plan.search;
     plan.rounds + u32::from(plan.pick != Pick::Last)

@@ -1,6 +1,6 @@
-//! Finds each task's mask by driving trainers from outside.
+//! Mask search: finds each task's mask with a sequence of trainings.
 //!
-//! A search is a row of *levels* for each task: level 0 is the whole network, level `k` the
+//! A search is a sequence of *levels* for each task: level 0 is the whole network, level `k` the
 //! subnetwork after `k` prunings. Every finished level is kept in the run's folder, so a search that
 //! was stopped resumes: finished levels return at once.
 
@@ -34,7 +34,7 @@ pub struct TaskSearch {
     pub levels: Vec<LevelResult>,
     /// Level whose mask was chosen; `None` if masks are random.
     pub picked: Option<usize>,
-    /// Why, in words.
+    /// Reason, as text.
     pub why: String,
 }
 
@@ -156,7 +156,7 @@ fn random(bench: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskS
     let density = bench.plan.search.density[task];
     let rng = CounterRng::new(bench.plan.seed, "random masks").at(task as u64);
     let mask = masks::random_within(&allowed::allowed(bench, owners(bench), task), density, rng);
-    (mask, unsearched(task, "drawn at random: the control"))
+    (mask, unsearched(task, "random mask (control)"))
 }
 
 fn unsearched(task: usize, why: &str) -> TaskSearch {

@@ -4,7 +4,7 @@ use super::{LevelResult, TaskSearch};
 use crate::plan::Pick;
 use ncs_features::{Objective, Task};
 
-/// The metric that a task is chosen by.
+/// Returns the name of the metric that selects a task's mask.
 pub(super) fn metric_name(task: &Task) -> &'static str {
     match task.objective {
         Objective::Ratio => "squared error",

@@ -25,7 +25,7 @@ pub(super) fn start(
     if path.exists() {
         let file = TensorFile::read(&path)?;
         if file.metadata("run") != Some(bench.run) {
-            return Err(unfit(&path, "it is of another run".to_owned()));
+            return Err(unfit(&path, "it belongs to another run".to_owned()));
         }
         return Ok(read_weights(&file, "start", n_tables)?);
     }
@@ -41,7 +41,7 @@ pub(super) fn start(
     Ok(weights)
 }
 
-/// The joint training before a search, where its weights are rewound to.
+/// Returns the joint training before a search, if kept weights are reset to its result.
 pub(super) fn phase(bench: &SearchContext<'_>) -> Option<Phase> {
     let Rewind::After { steps } = bench.plan.search.rewind else {
         return None;

@@ -1,4 +1,4 @@
-//! A step in which a task takes in another's logit.
+//! Logit transfer in a training step.
 
 use super::Trainer;
 use super::step::known_rows;
@@ -8,11 +8,11 @@ use ncs_model::CounterRng;
 
 /// Terms that a step adds to a task's logits from another task's logits, for each row of the batch.
 pub(super) struct Taken {
-    /// The task that takes.
+    /// Receiving task.
     pub(super) to: usize,
-    /// The other logit less its mean.
+    /// Source logit minus its mean.
     centred: Vec<f64>,
-    /// Kappa times that.
+    /// Kappa times the centred logit.
     pub(super) added: Vec<f64>,
 }
 
@@ -24,12 +24,12 @@ impl Trainer<'_> {
         let [from, to] = [plan.from, plan.to].map(|task| &self.setting.schema.tasks[task].name);
         let error = taken.error()?;
         let what = if plan.permuted {
-            "of the permuted logit (control: nothing is taken in scoring)"
+            "times the permuted logit (control: not used in scoring)"
         } else {
-            "of the logit"
+            "times the logit"
         };
         Some(format!(
-            "{to} takes {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
+            "{to} adds {:.3} (standard error {error:.3}) {what} of {from}, after the last step",
             taken.kappa
         ))
     }
@@ -73,7 +73,7 @@ impl Trainer<'_> {
         })
     }
 
-    /// Moves kappa after a step that took something in; the pass is still that of the step.
+    /// Updates kappa after a step with a logit transfer; the workspace still holds that step.
     pub(super) fn move_kappa(
         &mut self,
         batch: &Batch,

@@ -31,7 +31,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// A step for one task, on the rows whose label is known. Without any there is nothing to do.
+    /// A step for one task, on the rows whose label is known. Does nothing if there are none.
     fn task_step(&mut self, batch: &Batch, task: usize, factor: f64) -> Result<(), TrainError> {
         let known = known_rows(batch, task);
         if known.is_empty() && !self.setting.plan.parity_stale_momentum {
@@ -82,7 +82,7 @@ impl Trainer<'_> {
         learned
     }
 
-    /// The subnets of a network for some tasks: those of an earlier step, if there are any.
+    /// Returns the subnets of a network for some tasks, reused from an earlier step if possible.
     pub(super) fn take_subnets(&mut self, network: usize, tasks: &[usize]) -> ActiveSubnets {
         let known = |running: &ActiveSubnets| running.network == network && running.tasks == tasks;
         match self.subnets.iter().position(known) {
@@ -95,7 +95,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Forward, back, and a step of the optimizer.
+    /// Runs forward and backward, then one optimizer step.
     fn learn(
         &mut self,
         batch: &Batch,
@@ -144,7 +144,7 @@ impl Trainer<'_> {
             Balance::Uncertainty => self.progress.variances.weight(task),
             _ => specs[task].weight,
         };
-        // Tasks that take turns for their gradients have nothing to join.
+        // A joint loss does not apply while each task's gradients are accumulated.
         let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
         let mut loss = StepLoss::new(specs, batch, heads, weight, funnel);
         if let Some(taken) = taken {
@@ -153,8 +153,8 @@ impl Trainer<'_> {
         loss
     }
 
-    /// Leaves the gradient of the step in `self.gradient`. Returns the part of its step that each table row makes,
-    /// `[table][id of the gradient]`; empty: the whole step.
+    /// Computes the gradient of the step into `self.gradient`. Returns the factor of each table row's update,
+    /// `[table][id of the gradient]`; empty: no scaling.
     fn find_gradient(
         &mut self,
         loss: &StepLoss<'_>,
@@ -195,7 +195,7 @@ impl Trainer<'_> {
         })
     }
 
-    /// Adds the step's mean losses to the log, and moves the learned weights of the losses.
+    /// Records the step's mean losses and updates the learned loss weights.
     fn note_losses(
         &mut self,
         loss: &StepLoss<'_>,
@@ -212,7 +212,7 @@ impl Trainer<'_> {
             if found.n_rows > 0 {
                 self.progress.add_loss(task, mean);
                 if learns_weights {
-                    // In single precision, as these weights have always been moved.
+                    // In single precision, so that results of earlier versions are reproduced.
                     let rate = factor * f64::from(plan.optimizer.learning_rate as f32);
                     self.progress.variances.step(task, mean, rate);
                 }

@@ -1,4 +1,4 @@
-//! Validation: predictions for the validation rows, what puts them in doubt, and what follows from them.
+//! Validation: predictions for the validation rows, warnings, weight selection and early stopping.
 
 use super::Trainer;
 use crate::diagnosis::culprit;
@@ -117,7 +117,7 @@ impl Trainer<'_> {
         Ok(predictions)
     }
 
-    /// Reports, once for each task, the reasons to doubt its validation metrics.
+    /// Reports, once for each task, warnings about its validation metrics.
     fn doubt(&mut self, predictions: &Predictions, listener: &mut dyn Listener) {
         for &task in &self.phase.tasks {
             if self.doubted.contains(&task) {

@@ -9,11 +9,11 @@ use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 /// ratio is 1 on average for random gradients.
 const EVIDENT: f64 = 2.0;
 
-/// The part of a task's density that it keeps of every field, whatever the gradients: what is learned late, such
-/// as the vectors of many rare ids, shows little in a warm-up.
+/// Minimum fraction of a task's density that is kept in every field, independent of the gradients: what is learned late, such
+/// as the vectors of many rare ids, has small gradients in a warm-up.
 const LEAST_OF_FIELD: f64 = 0.5;
 
-/// The smallest density that is derived.
+/// Lower bound of the estimated density.
 const LEAST: f64 = 0.05;
 
 /// Ranks of the blocks of first-layer connections for each task.
@@ -28,7 +28,7 @@ pub(super) struct Ranks {
     units: usize,
     /// By task, `[group, unit]`: strength of the gradient signal of the block.
     pulls: Vec<Vec<f64>>,
-    /// By task: the part of its ranks that it borrows from the lead.
+    /// By task: weight of the lead task's ranks in its own.
     borrowed: Vec<f64>,
     /// The task with the most labels.
     lead: usize,
@@ -116,7 +116,7 @@ impl Ranks {
         self.mask_of(&allowed(bench, owners, task), task, density, rng)
     }
 
-    /// The blocks into these units, the best first for a task.
+    /// Returns the blocks of these units, best first for a task.
     fn in_order(&self, task: usize, is_usable: &[bool]) -> Vec<usize> {
         let n_blocks = self.sizes.len() * self.units;
         let blocks: Vec<usize> = (0..n_blocks)
@@ -156,7 +156,7 @@ impl Ranks {
         let n_units = is_usable.iter().filter(|usable| **usable).count();
         let order = self.in_order(task, &is_usable);
         let wanted = density * (self.groups.len() * n_units) as f64;
-        // Of every field a task keeps its best units at least.
+        // Minimum number of units that a task keeps for every field.
         let floor = (LEAST_OF_FIELD * density * n_units as f64).ceil() as usize;
         let mut of_group = vec![0; self.sizes.len()];
         let (mut first, mut rest) = (Vec::new(), Vec::new());
@@ -189,7 +189,7 @@ impl Ranks {
     }
 }
 
-/// The share of scores that are lower; equal ones in their order.
+/// Returns the rank of each score, in [0, 1); ties keep their order.
 fn ranks(scores: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
