@@ -4,6 +4,7 @@ pub mod compare;
 pub mod daily;
 pub mod export;
 pub mod init;
+pub mod model;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compare::Compare;
+pub use model::{Evaluate, Importance, Score, Shard};
 
 /// Predict clicks and conversions with one model: each task uses its own subnetwork of a shared network.
 #[derive(Clone, Debug, Parser)]
@@ -151,49 +153,6 @@ pub struct Train {
     pub fresh: bool,
 }
 
-/// `ncs evaluate`
-#[derive(Args, Clone, Debug)]
-pub struct Evaluate {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub rows: Rows,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `ncs importance`
-#[derive(Args, Clone, Debug)]
-pub struct Importance {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub rows: Rows,
-    /// Maximum number of rows; a random sample if there are more.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
-    pub sample: usize,
-    /// Permutations of each column.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_1)]
-    pub repeats: usize,
-    /// Seed of the permutations.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Reading options of files.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReadingOptions {
@@ -226,30 +185,6 @@ pub struct Rows {
     /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
-}
-
-/// `ncs score`
-#[derive(Args, Clone, Debug)]
-pub struct Score {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub rows: Rows,
-    /// Output file, .parquet or .csv.
-    #[arg(long, value_name = "FILE", value_parser = score_file)]
-    pub out: PathBuf,
-    /// Columns of the data to copy into the output, such as user_id,item_id.
-    #[arg(long, value_name = "COLUMN,COLUMN,...", value_delimiter = ',')]
-    pub keep: Vec<String>,
-    /// Score in half precision (bfloat16), as ncs serve --half: scores differ in the third digit. A model whose
-    /// self-test differs by more than 0.002 is refused.
-    #[arg(long)]
-    pub half: bool,
 }
 
 /// `ncs inspect`

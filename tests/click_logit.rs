@@ -60,7 +60,7 @@ fn kappa_is_learned_and_told() {
         let error = taken.error().unwrap();
         assert!(error > 0.0 && error.is_finite(), "{out}: {taken:?}");
         let told = done(folder.path(), &["inspect", out]);
-        let expected = format!("takes {:.3} (standard error", taken.kappa);
+        let expected = format!("adds {:.3} (standard error", taken.kappa);
         assert!(told.contains(&expected), "{told}");
         let report = fs::read_to_string(folder.path().join(out).join("report.html")).unwrap();
         assert!(report.contains(&expected), "{out}");
@@ -73,7 +73,7 @@ fn kappa_is_learned_and_told() {
     );
     let log = fs::read_to_string(folder.path().join("permuted/log.txt")).unwrap();
     assert!(
-        log.contains("of the permuted logit (control: nothing is taken in scoring)"),
+        log.contains("times the permuted logit (control: not used in scoring)"),
         "{log}"
     );
 }

@@ -140,8 +140,8 @@ fn check_refuses_what_no_run_could_use() {
         RUN,
         &zeros,
         &[
-            "run.toml:10: the train rows cannot train task \"ctr\": all 4 known labels are 0",
-            "run.toml:13: the train rows cannot train task \"cvr\": no row has a known label",
+            "run.toml:10: cannot train task \"ctr\" on the train rows: all 4 known labels are 0",
+            "run.toml:13: cannot train task \"cvr\" on the train rows: no row has a known label",
         ],
     );
     check(

@@ -223,7 +223,7 @@ fn columns_of_the_rows_are_kept_beside_the_scores() {
     let none = [&arguments[..], &["--keep", "user,sesion"]].concat();
     refused(path, &none, &["no column \"sesion\"", "session"]);
     let clash = [&arguments[..], &["--keep", "p_ctr"]].concat();
-    refused(path, &clash, &["p_ctr", "a column of the scores"]);
+    refused(path, &clash, &["p_ctr", "the name of a score column"]);
     assert!(!path.join("a.csv").exists());
 }
 
@@ -388,9 +388,9 @@ fn inspect_shows_tables_tasks_and_overlap() {
     let text = done(folder.path(), &["inspect", "run"]);
     for part in [
         "sparse_sharing",
-        "drawn rows",
+        "initialised rows",
         "where ctr is 1",
-        "by chance",
+        "chance level",
         "only cvr",
         "tags",
         "First layer",

@@ -519,7 +519,7 @@ fn labels_that_teach_nothing_are_refused_with_their_line() {
     };
     check(
         "0",
-        "run.toml:8: the train rows cannot train task \"ctr\": all ",
+        "run.toml:8: cannot train task \"ctr\" on the train rows: all ",
     );
     check("2", "log.csv");
     check("2", "the label of task \"ctr\" is 2; it must be 0 or 1");

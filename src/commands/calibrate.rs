@@ -58,7 +58,7 @@ pub fn make(
         // Groups and true probabilities are not needed here.
         note: &mut |_| {},
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::say_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
     };
     let made =
         recalibration::recalibrate(&loaded, rows, &settings, &mut pass, stop, &mut listener)?;

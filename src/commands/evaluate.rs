@@ -1,9 +1,11 @@
 //! `ncs evaluate`
 
+use ncs_eval::render::fixed;
 use ncs_eval::report::ResultTable;
-use ncs_eval::{RunReport, render_text};
-use ncs_experiments::progress::Progress;
+use ncs_eval::{RunReport, render_text, text_table};
+use ncs_experiments::progress::{Progress, grouped};
 use ncs_experiments::scoring::{self, Evaluation, EvaluationListener, LoadedModel, Rows};
+use ncs_experiments::slices::SliceMetrics;
 use ncs_model::Scorer;
 
 use super::{Outcome, model, print, print_json};
@@ -15,7 +17,7 @@ use crate::interrupt;
 /// # Errors
 /// The model or the rows cannot be read, a row has no score, a label is absent, or it was asked to stop.
 pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
-    let asked = interrupt::flag()?;
+    let stop_requested = interrupt::flag()?;
     let loaded = LoadedModel::open(&arguments.model)?;
     let rows = Rows::Files {
         files: model::files(&arguments.rows)?,
@@ -26,14 +28,22 @@ pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
     let mut listener = EvaluationListener {
         note: &mut |text| progress.log(&text),
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::say_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
     };
-    let evaluation = scoring::evaluate(&loaded, rows, &mut pass, asked, &mut listener)?;
+    let evaluation = scoring::evaluate(
+        &loaded,
+        rows,
+        &arguments.slices,
+        &mut pass,
+        stop_requested,
+        &mut listener,
+    )?;
     job.finish();
     if arguments.json {
         print_json(&evaluation)
     } else {
-        print(&table(arguments, &loaded.scorer, evaluation))
+        let slices = slices(&evaluation.slices);
+        print(&(table(arguments, &loaded.scorer, evaluation) + &slices))
     }
 }
 
@@ -50,4 +60,37 @@ fn table(arguments: &Evaluate, scorer: &Scorer, evaluation: Evaluation) -> Strin
         notes: evaluation.notes,
         ..RunReport::default()
     })
+}
+
+/// Returns a table of the metrics by slice; nothing without slices.
+fn slices(slices: &[SliceMetrics]) -> String {
+    const HEADER: [&str; 8] = [
+        "slice",
+        "task",
+        "rows",
+        "positives",
+        "AUC",
+        "log-loss",
+        "PCOC",
+        "ECE",
+    ];
+    if slices.is_empty() {
+        return String::new();
+    }
+    let number = |value: Option<f64>, decimals| fixed(value.unwrap_or(f64::NAN), decimals);
+    let rows = slices.iter().flat_map(|slice| {
+        slice.tasks.iter().map(move |(task, found)| {
+            vec![
+                format!("{} = {}", slice.column, slice.value),
+                task.clone(),
+                grouped(found.rows),
+                grouped(found.positives),
+                number(found.auc.or(found.squared_error), 4),
+                number(found.log_loss, 4),
+                number(found.pcoc, 3),
+                number(found.ece, 4),
+            ]
+        })
+    });
+    format!("\n{}", text_table(&HEADER, &rows.collect::<Vec<_>>()))
 }

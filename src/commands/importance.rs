@@ -53,7 +53,7 @@ pub fn measure(
     let mut listener = EvaluationListener {
         note: &mut |_| {},
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::say_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
     };
     let mut columns = progress.job("permute", None, "columns");
     let mut advance = |done, _| columns.reach(done);

@@ -32,9 +32,9 @@ pub(super) fn reading(rows: &Rows) -> Reading {
 ///
 /// # Errors
 /// A folder cannot be read.
-pub(super) fn say_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Result<(), ReadError> {
-    let passed_over = ncs_readers::folders_passed_over(&rows.data, Path::new("."))?;
-    for note in read.notes().into_iter().chain(passed_over) {
+pub(super) fn log_notes(read: &Encoded, rows: &Rows, progress: Progress) -> Result<(), ReadError> {
+    let skipped_folders = ncs_readers::skipped_folders(&rows.data, Path::new("."))?;
+    for note in read.notes().into_iter().chain(skipped_folders) {
         progress.log(&format!("note: {note}"));
     }
     Ok(())

@@ -76,7 +76,7 @@ pub fn make(
     let mut listener = PromotionListener {
         note: &mut |text| progress.log(&format!("note: {text}")),
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::say_notes(encoded, &rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &rows, progress),
     };
     let promotion = promotion::promote(candidate, &served, &compared, &plan, stop, &mut listener)?;
     job.finish();

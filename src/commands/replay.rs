@@ -16,7 +16,7 @@ use crate::interrupt;
 /// The model or the log cannot be read, it was asked to stop, or a row that this very model scored now
 /// has another score.
 pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
-    let asked = interrupt::flag()?;
+    let stop_requested = interrupt::flag()?;
     let version = Version::load(
         &ncs_experiments::scoring::model_folder(&arguments.model),
         &"replay".into(),
@@ -28,7 +28,7 @@ pub fn run(arguments: &Replay, progress: Progress) -> Outcome {
         &arguments.log,
         &version,
         arguments.tolerance,
-        asked,
+        stop_requested,
         &mut |rows| job.advance(rows),
     )
     .map_err(reason)?;

@@ -22,10 +22,11 @@ use crate::interrupt;
 /// The model or a row cannot be read, a row has no score, the file cannot be written or is one of those that are read,
 /// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
-    let asked = interrupt::flag()?;
+    let stop_requested = interrupt::flag()?;
     let loaded = LoadedModel::open(&arguments.model)?;
     let files = model::files(&arguments.rows)?;
     refuse_own_input(&arguments.out, &files)?;
+    let files = files_of_shard(files, arguments)?;
     let mut pass = model::pass(&arguments.rows);
     let outputs = loaded.outputs();
     let keep = kept_columns(&arguments.keep, &outputs)?;
@@ -47,13 +48,39 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
         job.advance(n_rows as u64);
         Ok(())
     };
-    let columns = scoring::score(&loaded, &mut encoded, &mut pass, precision, asked, each)?;
+    let columns = scoring::score(
+        &loaded,
+        &mut encoded,
+        &mut pass,
+        precision,
+        stop_requested,
+        each,
+    )?;
     refuse_other_number(out.rows(), encoded.rows_read())?;
     let n_rows = out.finish()?;
     job.finish();
-    model::say_notes(&encoded, &arguments.rows, progress)?;
-    say_columns(progress, &columns);
+    model::log_notes(&encoded, &arguments.rows, progress)?;
+    log_columns(progress, &columns);
     print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
+}
+
+/// Returns the files of the shard that the arguments name.
+fn files_of_shard(files: Vec<PathBuf>, arguments: &Score) -> Result<Vec<PathBuf>, Error> {
+    let Some(shard) = arguments.shard else {
+        return Ok(files);
+    };
+    let n_files = files.len();
+    let own = shard.of(files);
+    if own.is_empty() {
+        let text = format!(
+            "shard {}/{} has no file: {} names {n_files}; use {n_files} shards at most",
+            shard.k,
+            shard.n,
+            arguments.rows.data.join(" ")
+        );
+        return Err(text.into());
+    }
+    Ok(own)
 }
 
 /// Fails if the numbers differ: scores and rows are matched by position only.
@@ -68,7 +95,7 @@ fn refuse_other_number(written: u64, read: u64) -> Result<(), Error> {
 }
 
 /// Differences from the rows that the model was trained on.
-fn say_columns(progress: Progress, columns: &PartColumns) {
+fn log_columns(progress: Progress, columns: &PartColumns) {
     let table = columns_text(std::slice::from_ref(columns));
     if !table.is_empty() {
         progress.log(table.trim_end());

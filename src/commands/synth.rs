@@ -57,7 +57,7 @@ fn write(
     arguments: &Synth,
     folder: &mut SyntheticFolder,
     progress: Progress,
-    asked: &AtomicBool,
+    stop_requested: &AtomicBool,
 ) -> Result<Vec<Written>, Error> {
     let format = file_format(arguments.format);
     let mut job = progress.job("synth", Some(arguments.rows), "rows");
@@ -67,13 +67,16 @@ fn write(
         let name = format!("{}.{}", part.name(), extension(format));
         let path = arguments.out.join(&name);
         let blocks = Synthetic::new(plan)?
-            .take_while(|_| !asked.load(Ordering::Relaxed))
+            .take_while(|_| !stop_requested.load(Ordering::Relaxed))
             .inspect(|block| job.advance(block.n_rows as u64));
         let written = write_blocks(&path, format, blocks);
-        if asked.load(Ordering::Relaxed) {
+        if stop_requested.load(Ordering::Relaxed) {
             // Incomplete, or not started.
             let _ = fs::remove_file(&path);
-            stop::refuse(asked, &format!("{} was not written", path.display()))?;
+            stop::refuse(
+                stop_requested,
+                &format!("{} was not written", path.display()),
+            )?;
         }
         files.push(Written {
             part,

@@ -97,7 +97,7 @@ impl Model {
     }
 
     /// Returns the index of the weight set that scores a task; the first one if `task` is `None`.
-    fn member_of(&self, task: Option<&str>) -> Result<usize, Failure> {
+    fn weight_set_of(&self, task: Option<&str>) -> Result<usize, Failure> {
         let tasks = &self.loaded.artifact.spec.tasks;
         let place = match task {
             None => Some(0),
@@ -191,11 +191,12 @@ impl Model {
     }
 
     /// Evaluates the model on labelled rows; returns the JSON of `ncs evaluate --json`.
-    #[pyo3(signature = (data, threads=None))]
+    #[pyo3(signature = (data, slices=Vec::new(), threads=None))]
     fn evaluate(
         &self,
         py: Python<'_>,
         data: &Bound<'_, PyAny>,
+        slices: Vec<String>,
         threads: Option<usize>,
     ) -> PyResult<Py<PyAny>> {
         work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
@@ -208,7 +209,7 @@ impl Model {
                 finish: &mut |_| Ok(()),
             };
             let evaluation = self.with_pass(threads, |pass| {
-                scoring::evaluate(&self.loaded, rows, pass, stop, &mut listener)
+                scoring::evaluate(&self.loaded, rows, &slices, pass, stop, &mut listener)
             })?;
             json::text(&evaluation)
         })?;
@@ -330,7 +331,7 @@ impl Model {
         feature: &str,
         task: Option<&str>,
     ) -> PyResult<Embeddings<'py>> {
-        let find = || Ok((self.table_of(feature)?, self.member_of(task)?));
+        let find = || Ok((self.table_of(feature)?, self.weight_set_of(task)?));
         let (table, member) = find().map_err(|failure: Failure| failure.raised(py))?;
         let artifact = &self.loaded.artifact;
         let rows = &artifact.weight_sets[member].weights.tables[table];

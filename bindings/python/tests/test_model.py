@@ -45,6 +45,19 @@ def test_figures_are_those_of_ncs_evaluate(run: ncs4cvr.Run, log: ncs4cvr.Log) -
     assert set(found) == set(expected)
 
 
+def test_slices_add_up_to_all_rows(model: ncs4cvr.Model, log: ncs4cvr.Log) -> None:
+    rows = polars.read_parquet(log.files[2])
+    of_frame = model.evaluate(rows, slices=["device", "session"])
+    assert of_frame["slices"] == model.evaluate(log.files[2], slices=["device", "session"])["slices"]
+    device = [found for found in of_frame["slices"] if found["column"] == "device"]
+    assert sum(found["rows"] for found in device) == rows.height
+    first = device[0]
+    part = rows.filter(polars.col("device").cast(str) == first["value"])
+    assert first["tasks"]["ctr"]["auc"] == pytest.approx(model.evaluate(part)["tasks"]["ctr"]["auc"])
+    with pytest.raises(ncs4cvr.DataError, match="no_such"):
+        model.evaluate(rows, slices=["no_such"])
+
+
 def test_importance_is_that_of_ncs_importance(run: ncs4cvr.Run, log: ncs4cvr.Log) -> None:
     printed = json.loads(ncs("importance", str(run.path), "--data", log.files[2], "--repeats", "1", "--json"))
     found = run.model.importance(polars.read_parquet(log.files[2]), repeats=1)

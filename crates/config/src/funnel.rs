@@ -3,7 +3,7 @@
 use ncs_features::{Population, Task};
 use ncs_model::Heads;
 use ncs_train::entire_space::{self, EntireSpace, Propensity};
-use ncs_train::{Balance, EvidenceRule, KappaPlan, Shrinkage, Steps};
+use ncs_train::{Balance, KappaPlan, Shrinkage, ShrinkageRule, Steps};
 
 use super::checks::Checks;
 use super::toml_types::{self, ClickLogit, EmbeddingEvidence, FunnelLoss};
@@ -100,7 +100,10 @@ pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<Kap
     };
     Heads {
         takes,
-        helper_of: funnel.kind.has_helper().then_some(funnel.conversion),
+        auxiliary_head_of: funnel
+            .kind
+            .has_auxiliary_head()
+            .then_some(funnel.conversion),
         joint: funnel
             .kind
             .is_joint()
@@ -174,9 +177,9 @@ pub(crate) fn kappa(
 pub(crate) fn evidence(
     config: &toml_types::RunFile,
     checks: &mut Checks<'_>,
-) -> Option<EvidenceRule> {
+) -> Option<ShrinkageRule> {
     let usual = config.training.shrinkage == Shrinkage::Conversions;
-    let derived = EvidenceRule::default();
+    let derived = ShrinkageRule::default();
     let mut key = "embedding_evidence";
     let rule = match config.training.embedding_evidence {
         None if usual => return misfit(config, key).is_none().then_some(derived),
@@ -193,7 +196,7 @@ pub(crate) fn evidence(
             return None;
         }
         Some(EmbeddingEvidence::Auto) => derived,
-        Some(EmbeddingEvidence::Guarded) => EvidenceRule {
+        Some(EmbeddingEvidence::Guarded) => ShrinkageRule {
             guarded: true,
             ..derived
         },

@@ -226,7 +226,7 @@ fn search_plan(
         },
         rounds: config.rounds,
         density: densities(config, &names, checks),
-        by_evidence: by_evidence(config),
+        density_by_snr: density_by_snr(config),
         common_units: units::plan(config),
         rate_readers: rates::readers(run, checks),
         measure_rho: config.measure_rho,
@@ -240,7 +240,7 @@ fn search_plan(
 }
 
 /// Whether the density follows from what the search finds.
-fn by_evidence(config: &toml_types::Search) -> bool {
+fn density_by_snr(config: &toml_types::Search) -> bool {
     let is_found = matches!(config.density, None | Some(Density::Evidence));
     config.kind == toml_types::SearchKind::Gradient && is_found
 }

@@ -4,7 +4,7 @@ use super::kind_or_table::KindOrTable;
 use ncs_model::Gram;
 use ncs_train::entire_space::Propensity;
 use ncs_train::{
-    Balance, Decay, EvidenceRule, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, Steps,
+    Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule, Steps,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -222,7 +222,7 @@ pub(crate) enum EmbeddingEvidence {
     None,
     /// With settings.
     #[serde(untagged)]
-    With(EvidenceRule),
+    With(ShrinkageRule),
 }
 
 /// Loss over click and conversion, by name or with settings.

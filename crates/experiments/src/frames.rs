@@ -76,7 +76,7 @@ pub fn train(
         }
         file = RunFile::of(&source, &assignments, &list_columns)?;
     }
-    training::run_heard(&file, &folder, progress, stop, listener)
+    training::run_with_listener(&file, &folder, progress, stop, listener)
 }
 
 /// Checks the settings against the columns of the frames and files, and returns the run file.

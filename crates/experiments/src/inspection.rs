@@ -338,7 +338,7 @@ fn overlap(artifact: &Artifact) -> String {
     } else {
         format!(
             "Overlap of the masks: kept by both over kept by either\n{}",
-            text_table(&["tasks", "layer", "overlap", "by chance"], &rows)
+            text_table(&["tasks", "layer", "overlap", "chance level"], &rows)
         )
     }
 }

@@ -32,6 +32,7 @@ pub mod run_report;
 pub mod score_file;
 pub mod scoring;
 pub mod sharing;
+pub mod slices;
 pub mod stop;
 pub mod synthetic;
 pub mod synthetic_folder;

@@ -32,7 +32,7 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
         None => rows_planned(table),
     });
     let values: u128 = rows.map(|rows| bytes(rows, &plan.network)).sum();
-    let per_weight = u128::from(plan.train.table_optimizer.kind.numbers_per_weight());
+    let per_weight = u128::from(plan.train.table_optimizer.kind.values_per_weight());
     u64::try_from(values * estimate::n_networks(plan) as u128 * per_weight).unwrap_or(u64::MAX)
 }
 

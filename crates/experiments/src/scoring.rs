@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::run_report::doubts;
+use crate::slices::{self, SliceColumns, SliceMetrics};
 use half::HalfScorer;
 
 /// Returns the model folder that `path` names: `path` itself, or `model` inside a run folder of `ncs train`.
@@ -115,7 +116,7 @@ impl Rows {
         }
     }
 
-    /// Opens the rows as encoded batches; for files, the columns `keep` are also returned unchanged.
+    /// Opens the rows as encoded batches; the columns `keep` are also returned unchanged.
     ///
     /// # Errors
     /// A frame lacks a column, or has one of an unsupported type.
@@ -133,7 +134,7 @@ impl Rows {
                 with_labels,
                 keep,
             )),
-            Rows::Frame(frame) => Encoded::of_frame(frame, encoder, with_labels),
+            Rows::Frame(frame) => Encoded::of_frame(frame, encoder, with_labels, keep),
         }
     }
 }
@@ -206,6 +207,8 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// Columns compared with those of the training.
     pub columns: PartColumns,
+    /// Metrics of the slices that were asked for: by column, values with the most rows first.
+    pub slices: Vec<SliceMetrics>,
     /// Notes for the user.
     pub notes: Vec<Note>,
 }
@@ -218,11 +221,14 @@ impl Serialize for Evaluation {
             #[serde(flatten)]
             metrics: &'a Metrics,
             columns: &'a [ColumnCoverage],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            slices: &'a [SliceMetrics],
             notes: &'a [Note],
         }
         let shown = Shown {
             metrics: &self.metrics,
             columns: &self.columns.columns,
+            slices: &self.slices,
             notes: &self.notes,
         };
         shown.serialize(serializer)
@@ -239,28 +245,38 @@ pub struct EvaluationListener<'a> {
     pub finish: &'a mut dyn FnMut(&Encoded) -> Result<(), ReadError>,
 }
 
-/// Evaluates a model on labelled rows.
+/// Evaluates a model on labelled rows, and within the rows of each value of the columns `slices`.
 ///
 /// # Errors
-/// The rows cannot be read, a row has no score, a label is absent, or `stop` was set.
+/// The rows cannot be read, a row has no score, a label or a column of `slices` is absent, or `stop` was set.
 pub fn evaluate(
     model: &LoadedModel,
     rows: Rows,
+    slices: &[String],
     pass: &mut Workspace,
     stop: &AtomicBool,
     listener: &mut EvaluationListener<'_>,
 ) -> Result<Evaluation, Error> {
+    let mut columns_of_slices = SliceColumns::new(slices);
     let labelled = Labelled {
         before_calibration: false,
-        keep: &[],
-        kept: &mut |_, _| Ok(()),
+        keep: slices,
+        kept: &mut |rows, block| columns_of_slices.add(rows, &block),
     };
     let (predictions, columns) = predictions(model, rows, labelled, pass, stop, listener)?;
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;
     let columns = part_columns(model, columns);
     let mut notes = doubts("these rows", &predictions, &metrics);
     notes.extend(columns.remarks());
+    let (slices, beyond) = columns_of_slices.finish();
+    if beyond > 0 {
+        notes.push(Note {
+            warning: false,
+            text: format!("{beyond} values of the slice columns have fewer rows than those shown."),
+        });
+    }
     Ok(Evaluation {
+        slices: slices::metrics(&predictions, slices),
         metrics,
         columns,
         notes,
@@ -295,7 +311,7 @@ pub(crate) fn predictions(
         None => scorer.schema().clone(),
     };
     let tasks = schema.tasks.clone();
-    let mut predictions = predict::no_predictions(&tasks);
+    let mut predictions = predict::empty_predictions(&tasks);
     let mut coverage = Coverage::new(&schema);
     let encoded = rows.encoded(Encoder::new(schema), true, labelled.keep);
     let mut encoded = encoded.map_err(|error| absent_label(error, &tasks))?;

@@ -168,14 +168,14 @@ pub fn run_in(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Finished, Error> {
-    run_heard(file, folder, progress, stop, &mut NoopListener)
+    run_with_listener(file, folder, progress, stop, &mut NoopListener)
 }
 
 /// Runs as [`run_in`] does; `listener` receives the events of the training, after the log.
 ///
 /// # Errors
 /// The errors of [`run`].
-pub fn run_heard(
+pub fn run_with_listener(
     file: &RunFile,
     folder: &RunFolder,
     progress: Progress,
@@ -417,7 +417,7 @@ fn evaluate_part(
 
 fn predictions(threads: usize, scorer: &Scorer, rows: &Cache) -> Result<Predictions, Error> {
     let mut pass = Workspace::new(threads);
-    let mut predictions = predict::no_predictions(&scorer.schema().tasks);
+    let mut predictions = predict::empty_predictions(&scorer.schema().tasks);
     for batch in rows.batches(BatchPlan::default()) {
         let batch = batch?;
         let scores = scorer.score(&batch, &mut pass);

@@ -29,7 +29,8 @@ pub struct NetworkPlan {
 pub struct Heads {
     /// The task whose mask an auxiliary head uses, if training needs one: the imputation of ESCM2-DR, the
     /// counterfactual head of DCMT. It predicts no task.
-    pub helper_of: Option<usize>,
+    #[serde(rename = "helper_of")]
+    pub auxiliary_head_of: Option<usize>,
     /// The head of task `[1]` predicts the probability that the labels of `[0]` and of `[1]` are both 1;
     /// the probability of task `[1]` is the quotient by that of `[0]` (AITM).
     pub joint: Option<[usize; 2]>,

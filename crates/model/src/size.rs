@@ -113,7 +113,7 @@ impl NetworkSize {
         let mut size = NetworkSize::default();
         for tasks in spec.networks() {
             let graph = networks::graph(spec, &tasks);
-            let n_auxiliary = usize::from(tasks.last() == spec.helper().as_ref());
+            let n_auxiliary = usize::from(tasks.last() == spec.auxiliary_head().as_ref());
             let heads: Vec<usize> = (0..tasks.len() - n_auxiliary).collect();
             size.weights += weights(&graph, kept);
             size.multiply_adds += multiply_adds(&graph, &heads, kept);

@@ -151,17 +151,17 @@ impl Spec {
     pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
         if self.plan.kind.shares_tables() {
-            vec![all.chain(self.helper()).collect()]
+            vec![all.chain(self.auxiliary_head()).collect()]
         } else {
             all.map(|task| vec![task]).collect()
         }
     }
 
-    /// Returns the number of the auxiliary head ([`crate::plan::Heads::helper_of`]), which follows the tasks.
-    pub fn helper(&self) -> Option<usize> {
+    /// Returns the number of the auxiliary head ([`crate::plan::Heads::auxiliary_head_of`]), which follows the tasks.
+    pub fn auxiliary_head(&self) -> Option<usize> {
         let is_shared = self.plan.kind.shares_tables();
-        let helper_of = self.plan.heads.helper_of.filter(|_| is_shared);
-        helper_of.map(|_| self.tasks.len())
+        let auxiliary_head_of = self.plan.heads.auxiliary_head_of.filter(|_| is_shared);
+        auxiliary_head_of.map(|_| self.tasks.len())
     }
 
     /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network
@@ -177,9 +177,9 @@ impl Spec {
     }
 
     /// Returns the task whose mask a head uses: its own, or for the auxiliary head that of
-    /// [`crate::plan::Heads::helper_of`].
+    /// [`crate::plan::Heads::auxiliary_head_of`].
     pub fn mask_of(&self, head: usize) -> usize {
-        match self.plan.heads.helper_of {
+        match self.plan.heads.auxiliary_head_of {
             Some(task) if head == self.tasks.len() => task,
             _ => head,
         }

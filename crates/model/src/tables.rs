@@ -152,7 +152,7 @@ impl<R: Real> Table<R> {
     }
 
     /// Iterates over the numbers of the initialised rows, ascending.
-    pub fn drawn_ids(&self) -> impl Iterator<Item = u32> {
+    pub fn initialised_ids(&self) -> impl Iterator<Item = u32> {
         // Slots first: `zip` must not advance the counter beyond the last of 2^32 - 1 rows.
         let slots = self.slots.iter().zip(0..);
         slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id)
@@ -165,7 +165,7 @@ impl<R: Real> Table<R> {
             ids: Vec::with_capacity(n_initialised),
             values: Vec::with_capacity(n_initialised * self.dim()),
         };
-        for id in self.drawn_ids() {
+        for id in self.initialised_ids() {
             rows.ids.push(id);
             rows.values.extend_from_slice(self.row(id));
         }
@@ -192,7 +192,7 @@ impl<R: Real> Table<R> {
     /// Replaces the initialised rows; `values` holds their vectors, row after row. Returns `None`, with the table
     /// unchanged, if they do not fit it. Ids must be ascending and unique.
     #[must_use]
-    pub fn restore_drawn(
+    pub fn restore_initialised(
         &mut self,
         ids: &[u32],
         values: impl ExactSizeIterator<Item = R>,
@@ -280,7 +280,7 @@ mod tests {
         let mut other = self::table();
         other.init_row(5);
         let restore = |other: &mut Table<f32>, ids: &[u32], values: &[f32]| {
-            other.restore_drawn(ids, values.iter().copied())
+            other.restore_initialised(ids, values.iter().copied())
         };
         restore(&mut other, &rows.ids, &rows.values).unwrap();
         assert_eq!(other.sparse_rows(), rows);

@@ -358,20 +358,20 @@ fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
         rate: 0.3,
         rng: CounterRng::new(8, "dropout"),
     };
-    for (kind, helper_of, dropout) in [
+    for (kind, auxiliary_head_of, dropout) in [
         (NetworkKind::SparseSharing, Some(1), None),
         (NetworkKind::SharedBottom, Some(1), Some(dropout)),
         (NetworkKind::Mmoe { experts: 2 }, Some(0), None),
         (NetworkKind::CrossStitch, None, Some(dropout)),
     ] {
         let heads = ncs_model::Heads {
-            helper_of,
+            auxiliary_head_of,
             joint: None,
             takes: None,
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
         let tasks = model.network(0).tasks.clone();
-        assert_eq!(tasks.len(), 2 + usize::from(helper_of.is_some()));
+        assert_eq!(tasks.len(), 2 + usize::from(auxiliary_head_of.is_some()));
         let (_, gradient) = learn_coupled(&model, &tasks, dropout);
         let dense = model.connections(0).spread(&gradient.dense);
         let kept = model.connections(0).positions();

@@ -55,7 +55,7 @@ impl Encoded {
         )
     }
 
-    /// Encodes the rows of a frame like [`Encoded::open`].
+    /// Encodes the rows of a frame like [`Encoded::open_keeping`].
     ///
     /// # Errors
     /// A column is absent, or of an unsupported type.
@@ -63,9 +63,10 @@ impl Encoded {
         frame: Frame,
         encoder: Encoder,
         with_labels: bool,
+        keep: &[String],
     ) -> Result<Encoded, ReadError> {
-        let rows = Rows::of_frame(frame, columns(&encoder, with_labels, &[]))?;
-        Ok(Encoded::of(rows, encoder, with_labels, &[]))
+        let rows = Rows::of_frame(frame, columns(&encoder, with_labels, keep))?;
+        Ok(Encoded::of(rows, encoder, with_labels, keep))
     }
 
     fn of(rows: Rows, encoder: Encoder, with_labels: bool, keep: &[String]) -> Encoded {

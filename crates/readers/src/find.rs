@@ -37,7 +37,7 @@ pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError
 ///
 /// # Errors
 /// A folder cannot be read.
-pub fn folders_passed_over(patterns: &[String], root: &Path) -> Result<Option<String>, ReadError> {
+pub fn skipped_folders(patterns: &[String], root: &Path) -> Result<Option<String>, ReadError> {
     let read = files(patterns, root)?;
     let mut found: Vec<PathBuf> = Vec::new();
     for pattern in patterns {

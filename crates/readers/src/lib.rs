@@ -36,7 +36,7 @@ pub use arrow::Frame;
 pub use cache::{Cache, CacheError};
 pub use encoded::Encoded;
 pub use encoding::Encoding;
-pub use find::{files, folders_passed_over};
+pub use find::{files, skipped_folders};
 pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{

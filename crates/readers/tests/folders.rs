@@ -2,8 +2,7 @@
 
 use ncs_features::Column;
 use ncs_readers::{
-    ReadError, Reading, Rows, RowsBlock, column_names, files, first_column_names,
-    folders_passed_over,
+    ReadError, Reading, Rows, RowsBlock, column_names, files, first_column_names, skipped_folders,
 };
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -261,7 +260,7 @@ fn folders_whose_files_are_not_read_are_told() {
         let named: Vec<(&str, &str)> = names.iter().map(|&name| (name, "a\n1\n")).collect();
         let folder = folder(&named);
         let patterns: Vec<String> = patterns.iter().map(|&name| name.to_owned()).collect();
-        folders_passed_over(&patterns, folder.path()).unwrap()
+        skipped_folders(&patterns, folder.path()).unwrap()
     };
     let log = &["log/a.csv", "log/old/b.csv", "log/day=1/c.csv"];
     let one = told(log, &["log"]).unwrap();

@@ -62,11 +62,11 @@ pub fn replay(
     for file in files(log)? {
         match Comparable::find(&file, version)? {
             Ok(file) => replay.file(&file, stop, advance)?,
-            Err(reason) => replay.report.passed_over.push(reason),
+            Err(reason) => replay.report.skipped_folders.push(reason),
         }
     }
     let report = replay.report;
-    match (report.files, report.passed_over.first()) {
+    match (report.files, report.skipped_folders.first()) {
         (0, Some(reason)) => Err(format!("nothing can be compared: {reason}").into()),
         _ => Ok(report),
     }
@@ -209,7 +209,7 @@ impl Replay<'_> {
                 Err(error) if file.is_same => return Err(rows.error(error).into()),
                 Err(error) => {
                     let reason = format!("{}; this and all later rows", rows.error(error));
-                    self.report.passed_over.push(reason);
+                    self.report.skipped_folders.push(reason);
                     break;
                 }
             }

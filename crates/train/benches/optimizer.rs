@@ -7,7 +7,7 @@ use ncs_model::{
     CounterRng, FieldSpec, Gradient, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds, Spec,
     TableSpec, embedding_gradients, masks,
 };
-use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
 use ncs_train::{Optimizer, OptimizerKind};
 use rayon::ThreadPoolBuilder;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const SETTINGS: OptimSettings = OptimSettings {
     tables: ADAM,
     weight_decay: 0.0,
     clip_norm: None,
-    leaks: Leaks {
+    leaks: ParityDeviations {
         pruned: false,
         rows: false,
         shared_count: false,

@@ -133,7 +133,7 @@ fn plan() -> TrainPlan {
         refit: false,
         checkpoint_steps: 1000,
         search: SearchPlan {
-            by_evidence: false,
+            density_by_snr: false,
             candidates: vec![],
             kind: SearchKind::Magnitude,
             common_units: ncs_train::CommonUnits::Share(1.0),

@@ -1,6 +1,6 @@
 //! Methods that combine the losses of several tasks into one step: learned loss weights and PCGrad.
 
-use crate::evidence::Evidence;
+use crate::evidence::RowShrinkage;
 use crate::plan::Balance;
 use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
@@ -65,20 +65,20 @@ impl LogVariances {
 pub(crate) fn combine(
     balance: Balance,
     gradients: Vec<Gradient>,
-    evidence: &[Option<&Evidence>],
+    evidence: &[Option<&RowShrinkage>],
 ) -> (Gradient, Vec<Vec<f32>>) {
     let of_heads = evidence.iter().zip(&gradients);
     let mut shares: Vec<Vec<Vec<f32>>> = of_heads
         .map(|(evidence, gradient)| evidence.map_or(Vec::new(), |own| own.parts(gradient)))
         .collect();
     let parts = if evidence.iter().all(Option::is_some) {
-        relative_to_the_largest(&mut shares)
+        normalise_factors(&mut shares)
     } else {
         Vec::new()
     };
     let sum = match balance {
-        Balance::PcGrad => without_conflict(&gradients),
-        _ => sum_in_part(gradients, &shares),
+        Balance::PcGrad => pcgrad(&gradients),
+        _ => sum_scaled(gradients, &shares),
     };
     (sum, parts)
 }
@@ -89,7 +89,7 @@ pub(crate) fn combine(
 ///
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.
-pub fn without_conflict(gradients: &[Gradient]) -> Gradient {
+pub fn pcgrad(gradients: &[Gradient]) -> Gradient {
     let squares: Vec<f64> = gradients.iter().map(|g| dot(g, g)).collect();
     let mut sum: Option<Gradient> = None;
     for (i, own) in gradients.iter().enumerate() {
@@ -128,7 +128,7 @@ fn dot(a: &Gradient, b: &Gradient) -> f64 {
 ///
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.
-fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
+fn sum_scaled(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
     let scaled = gradients
         .into_iter()
         .zip(parts)
@@ -151,7 +151,7 @@ fn sum_in_part(gradients: Vec<Gradient>, parts: &[Vec<Vec<f32>>]) -> Gradient {
 /// Divides the factors of each table row, `parts[task][table][id of the gradient]`, by the largest of the tasks', and
 /// returns the largest. A sum of scaled gradients needs a step scaled by that factor, since a factor
 /// on the whole gradient cancels in Adam.
-fn relative_to_the_largest(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
+fn normalise_factors(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
     let Some((first, others)) = parts.split_first() else {
         return Vec::new();
     };
@@ -194,13 +194,13 @@ mod tests {
 
     #[test]
     fn conflicting_gradients_lose_their_conflict() {
-        let sum = without_conflict(&[gradient(&[1.0], &[0.0]), gradient(&[-1.0], &[1.0])]);
+        let sum = pcgrad(&[gradient(&[1.0], &[0.0]), gradient(&[-1.0], &[1.0])]);
         // g1 . g2 = -1: g1 + g2 / 2 = (0.5, 0.5), g2 + g1 = (0, 1).
         assert_eq!(
             (sum.dense, sum.tables[0].values.clone()),
             (vec![0.5], vec![1.5])
         );
-        let sum = without_conflict(&[gradient(&[1.0], &[0.0]), gradient(&[1.0], &[1.0])]);
+        let sum = pcgrad(&[gradient(&[1.0], &[0.0]), gradient(&[1.0], &[1.0])]);
         assert_eq!(
             (sum.dense, sum.tables[0].values.clone()),
             (vec![2.0], vec![1.0])
@@ -213,11 +213,11 @@ mod tests {
             vec![vec![0.5, 0.0, 0.2], vec![]],
             vec![vec![0.25, 0.0, 0.8], vec![]],
         ];
-        let largest = relative_to_the_largest(&mut parts);
+        let largest = normalise_factors(&mut parts);
         assert_eq!(largest, [vec![0.5, 0.0, 0.8], vec![]]);
         assert_eq!(parts[0], [vec![1.0, 0.0, 0.25], vec![]]);
         assert_eq!(parts[1], [vec![0.5, 0.0, 1.0], vec![]]);
-        assert!(relative_to_the_largest(&mut []).is_empty());
+        assert!(normalise_factors(&mut []).is_empty());
     }
 
     #[test]

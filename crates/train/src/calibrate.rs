@@ -45,7 +45,7 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
 /// Fits by Newton's method on the cross-entropy, which is convex in both numbers. Labels are smoothed by Platt's
 /// rule, `(n + 1) / (n + 2)` and `1 / (n + 2)`, so that separable rows have a finite fit.
 fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
-    const MOST_STEPS: usize = 100;
+    const MAX_STEPS: usize = 100;
     let negatives = rows.len() as f64 - positives;
     let (high, low) = (
         (positives + 1.0) / (positives + 2.0),
@@ -65,7 +65,7 @@ fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
     };
     let (mut slope, mut offset) = (1.0, 0.0);
     let mut now = loss(slope, offset);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let (mut gradient, mut hessian) = ([0.0; 2], [1e-9, 0.0, 1e-9]);
         for &(x, t) in &rows {
             let p = sigmoid(slope * x + offset);

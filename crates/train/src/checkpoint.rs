@@ -107,7 +107,7 @@ struct SeenRows {
 
 impl SeenRows {
     fn of(table: &Table<f32>) -> SeenRows {
-        let ids: Vec<u32> = table.drawn_ids().collect();
+        let ids: Vec<u32> = table.initialised_ids().collect();
         SeenRows {
             slots: ids.iter().map(|&id| table.slot(id)).collect(),
             ids,
@@ -241,7 +241,7 @@ pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), T
             let name = |what: &str| format!("tower.{t}.table.{k}.{what}");
             let ids = file.u32(&name("ids"))?;
             let values = file.f32_values(&name("values"))?;
-            table.restore_drawn(&ids, values).ok_or_else(other)?;
+            table.restore_initialised(&ids, values).ok_or_else(other)?;
             moments.follow(table);
             let values = file.f32_values(&name("moments"))?;
             fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;

@@ -1,7 +1,7 @@
 //! Shared inputs of the trainings of a run: rows, settings, initial weights.
 
 use crate::earlier::Earlier;
-use crate::evidence::Evidence;
+use crate::evidence::RowShrinkage;
 use crate::id_dropout::IdDropout;
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
@@ -37,10 +37,10 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) checkpoint_every: Duration,
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
-    pub(crate) evidence: Vec<Option<Evidence>>,
+    pub(crate) evidence: Vec<Option<RowShrinkage>>,
     pub(crate) id_dropout: IdDropout,
     /// Label counts whose positive rates initialise the biases of the heads.
-    pub(crate) rates_of: &'a LabelCounts,
+    pub(crate) bias_counts: &'a LabelCounts,
     /// The model that every training starts from.
     pub(crate) earlier: Option<&'a Earlier>,
 }
@@ -54,7 +54,7 @@ impl SearchContext<'_> {
     /// A model with the initial weights of a seed, or those of the earlier model.
     pub(crate) fn initial(&self, seed: u64) -> Model {
         let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
-        let rates = rates(&self.rates_of.tasks, self.schema, &self.spec);
+        let rates = rates(&self.bias_counts.tasks, self.schema, &self.spec);
         for t in 0..model.networks().len() {
             let network = model.network_mut(t);
             for (place, task) in network.tasks.clone().into_iter().enumerate() {
@@ -71,7 +71,7 @@ impl SearchContext<'_> {
         model
     }
 
-    pub(crate) fn setting(&self) -> TrainerContext<'_> {
+    pub(crate) fn trainer_context(&self) -> TrainerContext<'_> {
         TrainerContext {
             plan: self.plan,
             schema: self.schema,

@@ -6,7 +6,7 @@ use ncs_model::Network;
 
 /// Returns the first source found, as text, and a remedy. The rows are checked before the weights: a number far from
 /// all others corrupts the weights that it is multiplied with.
-pub(crate) fn culprit(network: &Network, schema: &Schema, batch: &Batch) -> String {
+pub(crate) fn nan_source(network: &Network, schema: &Schema, batch: &Batch) -> String {
     if let Some(found) = number(schema, batch) {
         return format!(
             "{found}; list such values in `missing`, or set transform = \"log\" or \"quantiles\""
@@ -137,7 +137,7 @@ mod tests {
             }],
             ..Batch::default()
         };
-        culprit(model.network(0), &schema, &batch)
+        nan_source(model.network(0), &schema, &batch)
     }
 
     #[test]

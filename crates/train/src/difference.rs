@@ -11,7 +11,7 @@ use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
 /// Number of standard errors above which a difference is significant.
-pub(crate) const TOLD: f64 = 2.0;
+pub(crate) const MIN_STANDARD_ERRORS: f64 = 2.0;
 
 /// The labels of some rows, `[task][row]`.
 pub(crate) fn labels(rows: &Cache, n_tasks: usize) -> Result<Vec<Vec<f32>>, TrainError> {

@@ -72,7 +72,7 @@ impl Default for Propensity {
 
 impl EntireSpace {
     /// Returns true if training needs an auxiliary head in addition to those of the two tasks.
-    pub fn has_helper(&self) -> bool {
+    pub fn has_auxiliary_head(&self) -> bool {
         matches!(self, EntireSpace::Escm2Dr(_) | EntireSpace::Dcmt { .. })
     }
 
@@ -254,13 +254,13 @@ fn counterfactual(z: [f64; 3], clicked: bool, floor: f64) -> Term {
 }
 
 /// `|1 - p_v - p_h|`
-fn complement([_, z_conversion, z_helper]: [f64; 3]) -> Term {
+fn complement([_, z_conversion, z_auxiliary]: [f64; 3]) -> Term {
     // 1 - p_v - p_h = q_v - p_h, without rounding to 1 first.
-    let rest = sigmoid(-z_conversion) - sigmoid(z_helper);
+    let rest = sigmoid(-z_conversion) - sigmoid(z_auxiliary);
     let gradient = |z: f64| -rest.signum() * sigmoid(z) * sigmoid(-z);
     Term {
         value: rest.abs(),
-        gradients: [0.0, gradient(z_conversion), gradient(z_helper)],
+        gradients: [0.0, gradient(z_conversion), gradient(z_auxiliary)],
     }
 }
 

@@ -18,7 +18,7 @@ pub enum TrainError {
     /// A loss that is NaN or infinite.
     #[error(
         "{phase}, step {step} (epoch {epoch}, batch {batch}): the loss of task \"{task}\" is {loss}; \
-         {culprit}"
+         {nan_source}"
     )]
     NotFinite {
         /// Phase of the run.
@@ -34,11 +34,11 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
         /// Location of the first NaN or infinity.
-        culprit: String,
+        nan_source: String,
     },
     /// No validation row has a score.
     #[error(
-        "{phase}, step {step}: the score of task \"{task}\" is NaN or infinite on all validation rows; {culprit}"
+        "{phase}, step {step}: the score of task \"{task}\" is NaN or infinite on all validation rows; {nan_source}"
     )]
     NoScores {
         /// Phase of the run.
@@ -48,7 +48,7 @@ pub enum TrainError {
         /// The task.
         task: String,
         /// Location of the first NaN or infinity.
-        culprit: String,
+        nan_source: String,
     },
     /// A part of the data lacks what a task needs.
     #[error("cannot {purpose} task \"{task}\" on the {part} rows: {found}; {remedy}")]
@@ -89,7 +89,7 @@ pub enum TrainError {
     },
     /// A file needed to resume is corrupted or truncated.
     #[error(
-        "{}: it is corrupted ({what}); delete this file and run again: its contents are recomputed, the rest of \
+        "{}: it is damaged ({what}); delete this file and run again: its contents are recomputed, the rest of \
          the run is kept", path.display()
     )]
     Damaged {

@@ -32,7 +32,7 @@ use std::collections::HashMap;
 #[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "settings", schemars(rename = "EvidenceSettings"))]
 #[serde(default, deny_unknown_fields)]
-pub struct EvidenceRule {
+pub struct ShrinkageRule {
     /// Information at which the factor is cap / 2; default: estimated for each table.
     #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
     pub k: Option<f64>,
@@ -43,10 +43,10 @@ pub struct EvidenceRule {
     pub guarded: bool,
 }
 
-impl Default for EvidenceRule {
+impl Default for ShrinkageRule {
     /// Derived for each table.
-    fn default() -> EvidenceRule {
-        EvidenceRule {
+    fn default() -> ShrinkageRule {
+        ShrinkageRule {
             k: None,
             cap: 1.0,
             guarded: false,
@@ -56,23 +56,23 @@ impl Default for EvidenceRule {
 
 /// Shrinkage factors of a task for each row of each table.
 #[derive(Clone, Debug)]
-pub(crate) struct Evidence {
+pub(crate) struct RowShrinkage {
     /// By table and row; rows that no labelled row holds have none.
     parts: Vec<HashMap<u32, f32>>,
 }
 
-impl Evidence {
+impl RowShrinkage {
     /// Counts the training rows of a task, in one pass. `None` for a task whose labels are not 0 and 1.
     ///
     /// # Errors
     /// The rows cannot be read.
     pub(crate) fn count(
-        rule: EvidenceRule,
+        rule: ShrinkageRule,
         schema: &Schema,
         task: usize,
         train: &Cache,
         id_dropout: &IdDropout,
-    ) -> Result<Option<Evidence>, CacheError> {
+    ) -> Result<Option<RowShrinkage>, CacheError> {
         if !schema.tasks[task].objective.is_binary() {
             return Ok(None);
         }
@@ -93,13 +93,13 @@ impl Evidence {
         let rate = labels.positives as f64 / labels.known.max(1) as f64;
         let parts = counts.into_iter().zip(unknown);
         let parts = parts.map(|(counts, unknown)| rule.parts(counts, unknown, rate));
-        Ok(Some(Evidence {
+        Ok(Some(RowShrinkage {
             parts: parts.collect(),
         }))
     }
 
     /// Divides the factors by those of the task in `where`.
-    pub(crate) fn guarded_by(self, other: &Evidence) -> Evidence {
+    pub(crate) fn guarded_by(self, other: &RowShrinkage) -> RowShrinkage {
         let table = |(own, other): (HashMap<u32, f32>, &HashMap<u32, f32>)| {
             let guarded = |(id, part): (u32, f32)| {
                 let others = other.get(&id).copied().unwrap_or(0.0);
@@ -107,7 +107,7 @@ impl Evidence {
             };
             own.into_iter().map(guarded).collect()
         };
-        Evidence {
+        RowShrinkage {
             parts: self
                 .parts
                 .into_iter()
@@ -131,17 +131,17 @@ impl Evidence {
 /// Returns, if there is a rule, the shrinkage factors of each task; without `of_all`, only for
 /// tasks that count the rows of another.
 pub(crate) fn of_tasks(
-    rule: Option<EvidenceRule>,
+    rule: Option<ShrinkageRule>,
     of_all: bool,
     schema: &Schema,
     train: &Cache,
     id_dropout: &IdDropout,
-) -> Result<Vec<Option<Evidence>>, TrainError> {
+) -> Result<Vec<Option<RowShrinkage>>, TrainError> {
     let Some(rule) = rule else {
         return Ok(Vec::new());
     };
-    let count = |rule: EvidenceRule, number: usize| {
-        Evidence::count(rule, schema, number, train, id_dropout)
+    let count = |rule: ShrinkageRule, number: usize| {
+        RowShrinkage::count(rule, schema, number, train, id_dropout)
     };
     let of_task = |(number, task): (usize, &Task)| {
         let click = match task.population {
@@ -153,7 +153,7 @@ pub(crate) fn of_tasks(
         if !rule.guarded || own.is_none() {
             return Ok(own);
         }
-        let clicks = count(EvidenceRule { cap: 1.0, ..rule }, click)?;
+        let clicks = count(ShrinkageRule { cap: 1.0, ..rule }, click)?;
         Ok(match (own, clicks) {
             (Some(own), Some(clicks)) => Some(own.guarded_by(&clicks)),
             (own, _) => own,
@@ -162,7 +162,7 @@ pub(crate) fn of_tasks(
     schema.tasks.iter().enumerate().map(of_task).collect()
 }
 
-impl EvidenceRule {
+impl ShrinkageRule {
     /// Returns the factors of a table's rows from the `counts` of labels and positives, with the additional labels
     /// of rows that dropped ids add (`dropped`); `rate` is the task's.
     fn parts(
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_guarded_part_is_measured_against_that_of_clicks() {
-        let of = |parts: &[(u32, f32)]| Evidence {
+        let of = |parts: &[(u32, f32)]| RowShrinkage {
             parts: vec![parts.iter().copied().collect()],
         };
         let own = of(&[(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0), (5, 0.2)]);
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_row_moves_by_what_its_labels_say() {
-        let rule = EvidenceRule {
+        let rule = ShrinkageRule {
             k: Some(10.0),
             cap: 0.8,
             guarded: false,
@@ -289,7 +289,7 @@ mod tests {
         let differ = counted(|id| if id % 2 == 0 { 0.3 } else { -0.3 });
         let found = variance(&differ, pooled(&differ));
         assert!((0.07..0.12).contains(&found), "{found}");
-        let rule = EvidenceRule::default();
+        let rule = ShrinkageRule::default();
         let rate = pooled(&differ);
         let information = 400.0 * rate * (1.0 - rate);
         let expected = information / (information + 1.0 / found);
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_table_whose_rows_do_not_differ_is_left_alone() {
-        let rule = EvidenceRule::default();
+        let rule = ShrinkageRule::default();
         for counts in [
             HashMap::from([(1, [10, 1])]),
             HashMap::from([(1, [10, 1]), (2, [10, 1])]),

@@ -15,7 +15,7 @@ use ncs_readers::cache::{Cache, CacheError};
 use serde::{Deserialize, Serialize};
 
 /// Maximum probability: training must see some ids, even if most later ids are new.
-const MOST: f64 = 0.9;
+const MAX_RATE: f64 = 0.9;
 
 /// Id dropout: automatic, none, or a fixed rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -149,7 +149,7 @@ fn later_rates(
 /// Returns the probability that raises the share of unknown values from `now` to `later`.
 fn rate(now: f64, later: f64) -> f64 {
     if now < later {
-        ((later - now) / (1.0 - now)).min(MOST)
+        ((later - now) / (1.0 - now)).min(MAX_RATE)
     } else {
         0.0
     }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(rate(0.0, 0.56), 0.56);
         assert!((rate(0.2, 0.6) - 0.5).abs() < 1e-12);
         assert_eq!(rate(0.3, 0.1), 0.0);
-        assert_eq!(rate(0.0, 1.0), MOST);
+        assert_eq!(rate(0.0, 1.0), MAX_RATE);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use context::Training;
 pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed, Validated};
-pub use evidence::EvidenceRule;
+pub use evidence::ShrinkageRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, RateReaders,

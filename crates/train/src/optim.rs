@@ -22,7 +22,7 @@ const BLOCK: usize = 256;
 
 /// Additional weights that a step of the paper's released code moves. For parity only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leaks {
+pub struct ParityDeviations {
     /// A step for one task moves the connections of hidden layers that only others keep, by stale
     /// momentum. Connections that no task keeps have no momentum and stay.
     pub pruned: bool,
@@ -32,9 +32,9 @@ pub struct Leaks {
     pub shared_count: bool,
 }
 
-impl Leaks {
+impl ParityDeviations {
     /// All of them: the released code.
-    pub const ALL: Leaks = Leaks {
+    pub const ALL: ParityDeviations = ParityDeviations {
         pruned: true,
         rows: true,
         shared_count: true,
@@ -53,7 +53,7 @@ pub struct OptimSettings {
     /// Largest norm of the network's gradient.
     pub clip_norm: Option<f32>,
     /// Deviations of the paper's released code, for parity.
-    pub leaks: Leaks,
+    pub leaks: ParityDeviations,
 }
 
 /// First and second moments, or sums of squares: one for each entry of a network's [`ParameterIndex`], in its
@@ -122,7 +122,7 @@ impl<R: Real> Optimizers<R> {
         places: &[usize],
         factor: f64,
     ) {
-        self.step_in_part(number, network, gradient, places, factor, &[]);
+        self.step_with_factors(number, network, gradient, places, factor, &[]);
     }
 
     /// Makes the same step, but scales the update of each table row and its moments: `parts[table][id of the
@@ -130,7 +130,7 @@ impl<R: Real> Optimizers<R> {
     ///
     /// # Panics
     /// The conditions of [`Optimizers::step`].
-    pub fn step_in_part(
+    pub fn step_with_factors(
         &mut self,
         number: usize,
         network: &mut Network<R>,
@@ -226,11 +226,11 @@ impl<R: Real> NetworkState<R> {
             let numbers = start..range.end.min(start + BLOCK);
             let positions = &self.connections.positions()[numbers.clone()];
             let weights = &mut block[..positions.len()];
-            bring(weights, dense, positions);
+            gather(weights, dense, positions);
             let first = &mut self.dense.first[numbers.clone()];
             let second = &mut self.dense.second[numbers.clone()];
             rule.apply(weights, &gradient[numbers], first, second);
-            take_back(weights, dense, positions);
+            scatter(weights, dense, positions);
         }
     }
 }
@@ -238,14 +238,14 @@ impl<R: Real> NetworkState<R> {
 // Not inlined: register pressure in the caller would cause spills.
 
 #[inline(never)]
-fn bring<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32]) {
+fn gather<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32]) {
     for (weight, &position) in weights.iter_mut().zip(positions) {
         *weight = dense[position as usize];
     }
 }
 
 #[inline(never)]
-fn take_back<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
+fn scatter<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
     for (&weight, &position) in weights.iter().zip(positions) {
         dense[position as usize] = weight;
     }

@@ -23,8 +23,8 @@ pub(crate) struct Start {
 
 impl Start {
     /// Returns a model at its first step.
-    pub(crate) fn model(&self, bench: &SearchContext<'_>) -> Model {
-        let mut model = bench.model();
+    pub(crate) fn model(&self, context: &SearchContext<'_>) -> Model {
+        let mut model = context.model();
         if let Some(weights) = &self.weights {
             let restored = model.network_mut(0).restore(weights);
             restored.expect("the initial weights belong to this network");
@@ -65,7 +65,7 @@ struct KeptNetwork {
 
 impl Outcome {
     /// Returns the kept weights of a trainer; its final weights if none were kept.
-    pub(crate) fn of(bench: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
+    pub(crate) fn of(context: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
         let last = trainer.progress.step;
         let slots = trainer.best.slots.iter().map(|slot| {
             let best = trainer.best.kept(slot);
@@ -89,7 +89,7 @@ impl Outcome {
         });
         Outcome {
             kept: slots.collect(),
-            training: bench.training(&trainer.phase, last),
+            training: context.training(&trainer.phase, last),
             phase: trainer.phase.clone(),
             history: std::mem::take(&mut trainer.progress.history),
         }
@@ -98,7 +98,7 @@ impl Outcome {
 
 /// Builds the artifact from the kept weights of all slots.
 pub(crate) fn artifact<'k>(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     schema: &Arc<Schema>,
     masks: Option<Arc<Masks>>,
     kept: impl Iterator<Item = &'k Kept>,
@@ -106,7 +106,7 @@ pub(crate) fn artifact<'k>(
     let mut weight_sets: Vec<WeightSet> = Vec::new();
     let mut of_task = vec![0; schema.tasks.len()];
     for kept in kept.flat_map(|kept| &kept.networks) {
-        let member = member_of(&mut weight_sets, kept.network, &kept.weights);
+        let member = weight_set_of(&mut weight_sets, kept.network, &kept.weights);
         kept.tasks.iter().for_each(|&task| of_task[task] = member);
     }
     Artifact {
@@ -116,14 +116,18 @@ pub(crate) fn artifact<'k>(
         ancestry: vec![],
         shares: vec![],
         schema: schema.clone(),
-        spec: bench.spec.clone(),
+        spec: context.spec.clone(),
         masks,
         weight_sets,
         of_task,
     }
 }
 
-fn member_of(weight_sets: &mut Vec<WeightSet>, network: usize, weights: &Arc<Weights>) -> usize {
+fn weight_set_of(
+    weight_sets: &mut Vec<WeightSet>,
+    network: usize,
+    weights: &Arc<Weights>,
+) -> usize {
     let same =
         |member: &WeightSet| member.network == network && Arc::ptr_eq(&member.weights, weights);
     weight_sets.iter().position(same).unwrap_or_else(|| {
@@ -143,7 +147,7 @@ pub(crate) fn predictions(
 ) -> Result<Predictions, TrainError> {
     let scorer = Scorer::new(artifact).expect("the weights are of this network");
     let mut pass = Workspace::new(threads);
-    let mut predictions = crate::predict::no_predictions(&artifact.schema.tasks);
+    let mut predictions = crate::predict::empty_predictions(&artifact.schema.tasks);
     for batch in rows.batches(BatchPlan::default()) {
         let batch = batch?;
         let scores = scorer.score_uncalibrated(&batch, &mut pass);

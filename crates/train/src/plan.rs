@@ -1,7 +1,7 @@
 //! Training settings of the run file, checked before the first row is read.
 
 use crate::entire_space::FunnelLoss;
-use crate::evidence::EvidenceRule;
+use crate::evidence::ShrinkageRule;
 use crate::id_dropout::IdDropoutPlan;
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
@@ -31,7 +31,7 @@ pub struct TrainPlan {
     /// averaging.
     pub average: Option<f64>,
     /// Shrinkage of table rows for a task that counts the rows of another; `None`: no shrinkage.
-    pub evidence: Option<EvidenceRule>,
+    pub evidence: Option<ShrinkageRule>,
     /// Tasks to which this shrinkage applies.
     pub shrinkage: Shrinkage,
     /// Logit transfer between two tasks with a learned coefficient; `None`: no transfer.
@@ -185,7 +185,7 @@ impl OptimizerKind {
     }
 
     /// Returns the number of values stored per weight in training: the weight and its moments.
-    pub fn numbers_per_weight(self) -> u32 {
+    pub fn values_per_weight(self) -> u32 {
         match self {
             OptimizerKind::Adam { .. } => 3,
             OptimizerKind::Adagrad { .. } => 2,
@@ -250,7 +250,7 @@ pub struct SearchPlan {
     pub density: Vec<f64>,
     /// If true, [`SearchKind::Gradient`] keeps as many connections as have a gradient signal-to-noise above 2, and
     /// `density` is 1.
-    pub by_evidence: bool,
+    pub density_by_snr: bool,
     /// Densities that [`SearchKind::Gradient`] tries for every task, descending, instead of `density`;
     /// empty: none.
     pub candidates: Vec<f64>,

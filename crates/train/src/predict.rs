@@ -6,7 +6,7 @@ use ncs_features::{Batch, Objective, Population, Task};
 use ncs_model::{Model, Network, Subnet, Workspace};
 
 /// Creates empty predictions for some tasks.
-pub fn no_predictions(tasks: &[Task]) -> Predictions {
+pub fn empty_predictions(tasks: &[Task]) -> Predictions {
     let empty = |task: &Task| TaskPredictions {
         name: task.name.clone(),
         binary: task.objective.is_binary(),
@@ -92,8 +92,8 @@ impl<'a> Evaluator<'a> {
 
 /// Returns the tasks of a network, without the auxiliary head.
 fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
-    let helper = usize::from(network.tasks.last() == model.spec().helper().as_ref());
-    &network.tasks[..network.tasks.len() - helper]
+    let auxiliary = usize::from(network.tasks.last() == model.spec().auxiliary_head().as_ref());
+    &network.tasks[..network.tasks.len() - auxiliary]
 }
 
 /// Metrics of a task on a set of rows.

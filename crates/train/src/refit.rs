@@ -37,28 +37,28 @@ pub struct RefitRows<'a> {
 /// Trains again, once for each training whose weights were chosen, and returns the model and its trainings. `bench` is
 /// that of the first training.
 pub(crate) fn run(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     rows: RefitRows<'_>,
     start: &Start,
     first: &Chosen,
     listener: &mut dyn Listener,
 ) -> Result<(Artifact, Vec<Training>), TrainError> {
-    let identity = format!("{} {}", bench.run, blake3::Hash::from(rows.data_key));
+    let identity = format!("{} {}", context.run, blake3::Hash::from(rows.data_key));
     let mut again = SearchContext {
-        plan: bench.plan,
+        plan: context.plan,
         schema: rows.schema,
-        spec: Spec::of(rows.schema, &bench.spec.plan),
+        spec: Spec::of(rows.schema, &context.spec.plan),
         train: rows.train,
         valid: None,
-        folder: bench.folder,
+        folder: context.folder,
         checkpoint: PathBuf::new(),
-        checkpoint_every: bench.checkpoint_every,
+        checkpoint_every: context.checkpoint_every,
         run: &identity,
-        stop: bench.stop,
+        stop: context.stop,
         evidence: Vec::new(),
-        id_dropout: bench.id_dropout.clone(),
-        rates_of: bench.rates_of,
-        earlier: bench.earlier,
+        id_dropout: context.id_dropout.clone(),
+        bias_counts: context.bias_counts,
+        earlier: context.earlier,
     };
     let mut trainings = Vec::new();
     let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];
@@ -69,13 +69,13 @@ pub(crate) fn run(
             continue;
         }
         // The checkpoint of the first training is kept, so that a run stopped here finds it finished.
-        again.checkpoint = shrinkage::checkpoint(bench, "refit", number > 0);
+        again.checkpoint = shrinkage::checkpoint(context, "refit", number > 0);
         again.evidence = shrinkage::count(&again, rows.train, variant.of_all)?;
-        let phase = phase(bench, &again, &variant.outcome, &own);
+        let phase = phase(context, &again, &variant.outcome, &own);
         let summary = summary(&phase, &variant.outcome, &own, rows.train.n_rows());
         listener.on_event(&Event::Noted { text: &summary });
-        let setting = again.setting();
-        let mut trainer = Trainer::new(&setting, phase, start.model(&again));
+        let trainer_context = again.trainer_context();
+        let mut trainer = Trainer::new(&trainer_context, phase, start.model(&again));
         trainer.run(listener)?;
         let mut outcome = Outcome::of(&again, trainer);
         for slot in own.into_iter().rev() {
@@ -90,13 +90,13 @@ pub(crate) fn run(
 
 /// Returns the phase that refits the slots `own`, for their best number of steps.
 fn phase(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     again: &SearchContext<'_>,
     first: &Outcome,
     own: &[usize],
 ) -> Phase {
     let rows_per_batch = first.phase.rows_per_batch;
-    let [n, more] = [bench, again].map(|bench| bench.train.n_rows() as f64);
+    let [n, more] = [context, again].map(|context| context.train.n_rows() as f64);
     let total_steps = scaled(first.phase.budget.total_steps, more / n);
     let steps = first.kept.iter().enumerate().map(|(slot, kept)| {
         if own.contains(&slot) {

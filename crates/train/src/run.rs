@@ -105,7 +105,7 @@ impl Run<'_> {
     ) -> Result<Trained, TrainError> {
         let id_dropout =
             IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
-        let bench = SearchContext {
+        let context = SearchContext {
             plan: self.plan,
             schema: self.schema,
             spec: Spec::of(self.schema, self.network),
@@ -125,27 +125,33 @@ impl Run<'_> {
                 &id_dropout,
             )?,
             id_dropout,
-            rates_of: self.train.label_counts(),
+            bias_counts: self.train.label_counts(),
             earlier: self.earlier,
         };
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
         if self.network.kind.has_masks() {
-            let found = search::run(&bench, listener)?;
+            let found = search::run(&context, listener)?;
             start.masks = Some(Arc::new(found.masks));
             start.weights = Some(found.start);
             (searches, agreements) = (found.searches, found.agreements);
             units = found.units;
         }
-        let chosen = shrinkage::train(&bench, self.schema, &start, &self.phase(&bench), listener)?;
-        let mut trainings = search::trainings(&bench, &searches);
+        let chosen = shrinkage::train(
+            &context,
+            self.schema,
+            &start,
+            &self.phase(&context),
+            listener,
+        )?;
+        let mut trainings = search::trainings(&context, &searches);
         let variants = chosen.variants.iter();
         trainings.extend(variants.map(|variant| variant.outcome.training.clone()));
         let masks = start.masks.clone();
-        let mut artifact = outcome::artifact(&bench, self.schema, masks, chosen.kept());
+        let mut artifact = outcome::artifact(&context, self.schema, masks, chosen.kept());
         let mut before = None;
         if let Some(rows) = self.refit.filter(|_| self.plan.refit) {
-            let (again, more) = refit::run(&bench, rows, &start, &chosen, listener)?;
+            let (again, more) = refit::run(&context, rows, &start, &chosen, listener)?;
             trainings.extend(more);
             before = Some(std::mem::replace(&mut artifact, again));
         }
@@ -176,15 +182,15 @@ impl Run<'_> {
         ancestry
     }
 
-    fn phase(&self, bench: &SearchContext<'_>) -> Phase {
-        let batches = bench.batches(Rows::All, bench.rows_per_step());
+    fn phase(&self, context: &SearchContext<'_>) -> Phase {
+        let batches = context.batches(Rows::All, context.rows_per_step());
         let per_epoch = u64::from(self.plan.evaluations_per_epoch);
         Phase {
             name: "train".to_owned(),
             draws: "train".to_owned(),
             tasks: (0..self.schema.tasks.len()).collect(),
             rows: Rows::All,
-            rows_per_batch: bench.rows_per_step(),
+            rows_per_batch: context.rows_per_step(),
             budget: StepBudget::of_epochs(batches, f64::from(self.plan.epochs), per_epoch),
             keep: self.plan.keep,
             patience: self.plan.patience,
@@ -218,7 +224,7 @@ impl Run<'_> {
             // Not UTF-8: not written by this program.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(self.other_run()),
             _ => {
-                crate::tensors::make_folder_of(&path)?;
+                crate::tensors::create_parent_folder(&path)?;
                 Ok(tensor_file::write_bytes(
                     &path,
                     format!("{identity}\n").as_bytes(),

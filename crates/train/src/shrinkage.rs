@@ -1,6 +1,6 @@
 //! Choice of the tasks with shrinkage of table rows, by the plan or by validation.
 //!
-//! Evidence for table rows ([`EvidenceRule`](crate::EvidenceRule)) is a shrinkage: the step of a row with few labels
+//! Evidence for table rows ([`ShrinkageRule`](crate::ShrinkageRule)) is a shrinkage: the step of a row with few labels
 //! is scaled towards zero. It always applies to tasks that count the rows of another. For the others the effect
 //! depends on the log: it helps if there are many ids with few labels each, and harms if labels are plentiful
 //! (docs/decisions/0053-shrinkage-for-every-task.md). [`Shrinkage::Validated`] trains with both, from the
@@ -9,10 +9,10 @@
 //! standard errors of the paired difference (docs/decisions/0055-shrinkage-by-validation.md).
 
 use crate::context::SearchContext;
-use crate::difference::{self, TOLD};
+use crate::difference::{self, MIN_STANDARD_ERRORS};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::evidence::{self, Evidence};
+use crate::evidence::{self, RowShrinkage};
 use crate::outcome::{self, Kept, Outcome, Start};
 use crate::phase::Phase;
 use crate::plan::Shrinkage;
@@ -78,40 +78,40 @@ fn variants(plan: Shrinkage) -> &'static [bool] {
 }
 
 /// Returns the checkpoint path of a variant: `NAME.safetensors` (first) or `NAME-shrinkage.safetensors` (second).
-pub(crate) fn checkpoint(bench: &SearchContext<'_>, name: &str, is_second: bool) -> PathBuf {
+pub(crate) fn checkpoint(context: &SearchContext<'_>, name: &str, is_second: bool) -> PathBuf {
     let more = if is_second { "-shrinkage" } else { "" };
-    bench.folder.join(format!("{name}{more}.safetensors"))
+    context.folder.join(format!("{name}{more}.safetensors"))
 }
 
 /// Trains each variant of the plan, and chooses between them.
 pub(crate) fn train(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     schema: &Arc<Schema>,
     start: &Start,
     phase: &Phase,
     listener: &mut dyn Listener,
 ) -> Result<Chosen, TrainError> {
-    let plan = bench.plan;
+    let plan = context.plan;
     let mut trained = Vec::new();
     for (number, &of_all) in variants(plan.shrinkage).iter().enumerate() {
         let is_second = number > 0;
-        let evidence = count(bench, bench.train, of_all)?;
-        let checkpoint = checkpoint(bench, "checkpoint", is_second);
-        let setting = TrainerContext {
+        let evidence = count(context, context.train, of_all)?;
+        let checkpoint = checkpoint(context, "checkpoint", is_second);
+        let trainer_context = TrainerContext {
             evidence: &evidence,
             checkpoint: &checkpoint,
-            ..bench.setting()
+            ..context.trainer_context()
         };
         let mut phase = phase.clone();
         if is_second {
             phase.name += "/shrinkage-all";
         }
-        let mut trainer = Trainer::new(&setting, phase, start.model(bench));
+        let mut trainer = Trainer::new(&trainer_context, phase, start.model(context));
         trainer.run(listener)?;
-        if let Some(told) = trainer.kappa_in_words() {
+        if let Some(told) = trainer.kappa_text() {
             listener.on_event(&Event::Noted { text: &told });
         }
-        let outcome = Outcome::of(bench, trainer);
+        let outcome = Outcome::of(context, trainer);
         trained.push(Variant { of_all, outcome });
     }
     let n_slots = trained[0].outcome.kept.len();
@@ -120,8 +120,8 @@ pub(crate) fn train(
         variants: trained,
         why: None,
     };
-    if let (Shrinkage::Validated, Some(valid)) = (plan.shrinkage, bench.valid) {
-        choose(bench, schema, start, valid, &mut chosen)?;
+    if let (Shrinkage::Validated, Some(valid)) = (plan.shrinkage, context.valid) {
+        choose(context, schema, start, valid, &mut chosen)?;
     }
     if let Some(why) = &chosen.why {
         listener.on_event(&Event::Noted { text: why });
@@ -131,17 +131,17 @@ pub(crate) fn train(
 
 /// The evidence of these rows, for every task or for conversions alone.
 pub(crate) fn count(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     train: &Cache,
     of_all: bool,
-) -> Result<Vec<Option<Evidence>>, TrainError> {
-    let rule = bench.plan.evidence;
-    evidence::of_tasks(rule, of_all, bench.schema, train, &bench.id_dropout)
+) -> Result<Vec<Option<RowShrinkage>>, TrainError> {
+    let rule = context.plan.evidence;
+    evidence::of_tasks(rule, of_all, context.schema, train, &context.id_dropout)
 }
 
 /// Chooses the second variant's weights if they are significantly better.
 fn choose(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     schema: &Arc<Schema>,
     start: &Start,
     valid: &Cache,
@@ -149,12 +149,16 @@ fn choose(
 ) -> Result<(), TrainError> {
     let model = |variant: &Variant| -> Artifact {
         let kept = variant.outcome.kept.iter();
-        outcome::artifact(bench, schema, start.masks.clone(), kept)
+        outcome::artifact(context, schema, start.masks.clone(), kept)
     };
     let mut found = Vec::new();
     for variant in &chosen.variants {
         let artifact = model(variant);
-        found.push(outcome::predictions(bench.plan.threads, &artifact, valid)?);
+        found.push(outcome::predictions(
+            context.plan.threads,
+            &artifact,
+            valid,
+        )?);
     }
     let difference = |&task: &usize| {
         let [usual, other] = [&found[0].tasks[task], &found[1].tasks[task]];
@@ -174,7 +178,7 @@ fn choose(
 }
 
 fn is_better(found: Option<PairedDifference>) -> bool {
-    found.is_some_and(|found| found.value > TOLD * found.error)
+    found.is_some_and(|found| found.value > MIN_STANDARD_ERRORS * found.error)
 }
 
 /// Returns the choice in words: `ctr for all tasks, which validates better by 0.0060 (standard error 0.0011)`.

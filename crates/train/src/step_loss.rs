@@ -92,7 +92,7 @@ impl<'a> StepLoss<'a> {
     /// Runs forward and backward with this loss; if `only` is set, with the loss of that head alone.
     pub(crate) fn learn(
         &self,
-        ground: StepInputs<'_>,
+        inputs: StepInputs<'_>,
         only: Option<usize>,
         pass: &mut Workspace,
         gradient: &mut Gradient,
@@ -102,7 +102,7 @@ impl<'a> StepLoss<'a> {
             batch,
             subnets,
             dropout,
-        } = ground;
+        } = inputs;
         if let Some(funnel) = &self.funnel {
             let gradients =
                 |rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]| {

@@ -80,7 +80,7 @@ pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
 }
 
 /// Creates the parent folder of a file.
-pub(crate) fn make_folder_of(path: &Path) -> Result<(), TrainError> {
+pub(crate) fn create_parent_folder(path: &Path) -> Result<(), TrainError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let made = std::fs::create_dir_all(folder);
     made.map_err(|source| TrainError::Folder {

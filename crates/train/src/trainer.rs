@@ -9,10 +9,10 @@ use crate::best_weights::BestWeights;
 use crate::checkpoint::{self, Checkpointed};
 use crate::error::TrainError;
 use crate::events::{Event, Listener, Resumed};
-use crate::evidence::Evidence;
+use crate::evidence::RowShrinkage;
 use crate::gradient_sums::GradientSums;
 use crate::id_dropout::IdDropout;
-use crate::optim::{Leaks, OptimSettings, Optimizers};
+use crate::optim::{OptimSettings, Optimizers, ParityDeviations};
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
 use crate::progress::Progress;
@@ -39,13 +39,13 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
     /// Row shrinkage of each task; `None`: no shrinkage.
-    pub(crate) evidence: &'a [Option<Evidence>],
+    pub(crate) evidence: &'a [Option<RowShrinkage>],
     pub(crate) id_dropout: &'a IdDropout,
 }
 
 /// A model in training.
 pub(crate) struct Trainer<'a> {
-    setting: &'a TrainerContext<'a>,
+    trainer_context: &'a TrainerContext<'a>,
     pub(crate) phase: Phase,
     pub(crate) model: Model,
     optimizers: Optimizers,
@@ -73,31 +73,35 @@ struct ActiveSubnets {
 
 impl<'a> Trainer<'a> {
     /// Creates a trainer before its first step.
-    pub(crate) fn new(setting: &'a TrainerContext<'a>, phase: Phase, model: Model) -> Trainer<'a> {
-        let plan = setting.plan;
+    pub(crate) fn new(
+        trainer_context: &'a TrainerContext<'a>,
+        phase: Phase,
+        model: Model,
+    ) -> Trainer<'a> {
+        let plan = trainer_context.plan;
         let settings = OptimSettings {
             network: plan.optimizer,
             tables: plan.table_optimizer,
             weight_decay: plan.weight_decay,
             clip_norm: plan.clip_norm,
             leaks: if plan.parity_stale_momentum {
-                Leaks::ALL
+                ParityDeviations::ALL
             } else {
-                Leaks::default()
+                ParityDeviations::default()
             },
         };
         Trainer {
             optimizers: Optimizers::new(&model, settings),
             best: BestWeights::new(&phase, &model),
-            progress: Progress::new(setting.schema.tasks.len()),
+            progress: Progress::new(trainer_context.schema.tasks.len()),
             pass: Workspace::new(plan.threads),
             gradient: Gradient::default(),
             subnets: Vec::new(),
             doubted: Vec::new(),
             gradients: Vec::new(),
             averages: phase.average.map(|decay| Averages::new(decay, &model)),
-            clock: checkpoint::Clock::start(setting.checkpoint_every),
-            setting,
+            clock: checkpoint::Clock::start(trainer_context.checkpoint_every),
+            trainer_context,
             phase,
             model,
         }
@@ -115,7 +119,7 @@ impl<'a> Trainer<'a> {
             resumed,
             finished: self.progress.finished,
         });
-        if self.setting.plan.parity_stale_momentum {
+        if self.trainer_context.plan.parity_stale_momentum {
             (0..self.model.networks().len())
                 .for_each(|t| self.model.network_mut(t).init_all_rows());
         }
@@ -141,10 +145,10 @@ impl<'a> Trainer<'a> {
     fn epoch(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let budget = self.phase.budget;
         let epoch = budget.epoch(self.progress.step);
-        let batches = self.setting.train.batches(BatchPlan {
+        let batches = self.trainer_context.train.batches(BatchPlan {
             rows_per_batch: self.phase.rows_per_batch,
             order: Order::Shuffled {
-                seed: seeded_hash(self.phase.draws.as_bytes(), self.setting.plan.seed),
+                seed: seeded_hash(self.phase.draws.as_bytes(), self.trainer_context.plan.seed),
                 epoch,
             },
             rows: self.phase.rows,
@@ -153,8 +157,9 @@ impl<'a> Trainer<'a> {
         });
         for batch in batches {
             let mut batch = batch?;
-            let rng = CounterRng::new(self.setting.plan.seed, "unknown ids").at(self.progress.step);
-            self.setting.id_dropout.apply(&mut batch, rng);
+            let rng = CounterRng::new(self.trainer_context.plan.seed, "unknown ids")
+                .at(self.progress.step);
+            self.trainer_context.id_dropout.apply(&mut batch, rng);
             self.step(&batch)?;
             if let Some(averages) = &mut self.averages {
                 averages.follow(self.progress.step, self.model.networks());
@@ -166,15 +171,15 @@ impl<'a> Trainer<'a> {
                 self.validate(listener)?;
             }
             self.progress.finished |= done >= self.phase.last_step();
-            let asked = self.setting.stop.load(Ordering::Relaxed);
-            if asked
+            let stop_requested = self.trainer_context.stop.load(Ordering::Relaxed);
+            if stop_requested
                 || self.progress.finished
-                || done.is_multiple_of(self.setting.plan.checkpoint_steps)
+                || done.is_multiple_of(self.trainer_context.plan.checkpoint_steps)
                 || self.clock.is_due()
             {
                 self.save()?;
             }
-            if asked && !self.progress.finished {
+            if stop_requested && !self.progress.finished {
                 return Err(TrainError::Stopped {
                     phase: self.phase.name.clone(),
                     step: done,
@@ -188,15 +193,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// Starts to accumulate each task's gradients.
-    pub(crate) fn sum_gradients(&mut self) {
+    pub(crate) fn accumulate_gradients(&mut self) {
         let len = self.model.network(0).dense.len();
-        self.gradients = vec![GradientSums::new(len); self.setting.schema.tasks.len()];
+        self.gradients = vec![GradientSums::new(len); self.trainer_context.schema.tasks.len()];
     }
 
     /// Starts to accumulate each task's gradients: those of one half of the batches, of all tasks, and then those of
     /// the other half.
-    pub(crate) fn sum_gradients_by_halves(&mut self) {
-        self.sum_gradients();
+    pub(crate) fn accumulate_gradients_by_halves(&mut self) {
+        self.accumulate_gradients();
         let other = self.gradients.clone();
         self.gradients.extend(other);
     }
@@ -230,8 +235,12 @@ impl<'a> Trainer<'a> {
 
     /// Resumes from the checkpoint of this phase, if there is one.
     fn resume(&mut self) -> Result<Option<Resumed>, TrainError> {
-        let setting = self.setting;
-        let Some(saved) = checkpoint::open(setting.checkpoint, setting.run, &self.phase.name)?
+        let trainer_context = self.trainer_context;
+        let Some(saved) = checkpoint::open(
+            trainer_context.checkpoint,
+            trainer_context.run,
+            &self.phase.name,
+        )?
         else {
             return Ok(None);
         };
@@ -243,8 +252,17 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
-        let (setting, name, begun) = (self.setting, self.phase.name.clone(), Instant::now());
-        checkpoint::save(self.checkpointed(), setting.checkpoint, setting.run, &name)?;
+        let (trainer_context, name, begun) = (
+            self.trainer_context,
+            self.phase.name.clone(),
+            Instant::now(),
+        );
+        checkpoint::save(
+            self.checkpointed(),
+            trainer_context.checkpoint,
+            trainer_context.run,
+            &name,
+        )?;
         self.clock.note(begun);
         Ok(())
     }

@@ -7,7 +7,7 @@ use ncs_model::{
 };
 use ncs_testkit::{DENSE, Reference, TABLES};
 use ncs_train::loss::loss;
-use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
 use ncs_train::{Optimizer, OptimizerKind};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -31,15 +31,15 @@ fn settings(optimizer: Optimizer) -> OptimSettings {
         tables: optimizer,
         weight_decay: 0.0,
         clip_norm: None,
-        leaks: Leaks::default(),
+        leaks: ParityDeviations::default(),
     }
 }
 
 // ---- the twenty steps of the reference
 
-/// Converts a mode of the reference, which names the weights left unchanged, to [`Leaks`], which names those moved.
-fn leaks(mode: &str) -> Leaks {
-    Leaks {
+/// Converts a mode of the reference, which names the weights left unchanged, to [`ParityDeviations`], which names those moved.
+fn leaks(mode: &str) -> ParityDeviations {
+    ParityDeviations {
         pruned: !mode.contains("masked"),
         rows: !mode.contains("lazy"),
         shared_count: true,
@@ -330,7 +330,7 @@ fn any_settings() -> impl Strategy<Value = OptimSettings> {
             tables,
             weight_decay,
             clip_norm,
-            leaks: Leaks::default(),
+            leaks: ParityDeviations::default(),
         },
     )
 }
@@ -375,7 +375,7 @@ proptest! {
 }
 
 /// Returns the change of each dense weight in one step for task 1, after the given steps for task 0.
-fn first_step_of_task_1(steps_before: u64, leaks: Leaks) -> Vec<f64> {
+fn first_step_of_task_1(steps_before: u64, leaks: ParityDeviations) -> Vec<f64> {
     let mut model = model(5, 0.5);
     let settings = OptimSettings {
         leaks,
@@ -401,11 +401,11 @@ fn a_private_connection_steps_first_as_if_it_were_alone() {
     let model = model(5, 0.5);
     let own = expected_moves(&model, &[1]);
     let other = expected_moves(&model, &[0]);
-    let alone = first_step_of_task_1(0, Leaks::default());
-    let after_others = first_step_of_task_1(9, Leaks::default());
-    let shared_count = Leaks {
+    let alone = first_step_of_task_1(0, ParityDeviations::default());
+    let after_others = first_step_of_task_1(9, ParityDeviations::default());
+    let shared_count = ParityDeviations {
         shared_count: true,
-        ..Leaks::default()
+        ..ParityDeviations::default()
     };
     let miscounted = first_step_of_task_1(9, shared_count);
     let (mut n_private, mut n_shared) = (0, 0);
@@ -433,7 +433,7 @@ fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
     assert!(pruned.len() > 10);
     let settings = OptimSettings {
         weight_decay: 0.25,
-        leaks: Leaks::ALL,
+        leaks: ParityDeviations::ALL,
         ..settings(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);

@@ -2,7 +2,7 @@
 
 use ncs_features::Objective;
 use ncs_model::Gradient;
-use ncs_train::balance::{LogVariances, without_conflict};
+use ncs_train::balance::{LogVariances, pcgrad};
 use ncs_train::entire_space::{EntireSpace, FunnelBatch, FunnelLoss, FunnelWeights, Propensity};
 use ncs_train::loss::loss;
 use serde_json::Value;
@@ -126,7 +126,7 @@ fn gradients_without_conflict_are_those_of_the_oracle() {
             dense: numbers(case, key).iter().map(|&x| x as f32).collect(),
             tables: Vec::new(),
         };
-        let sum = without_conflict(&[gradient("g1"), gradient("g2")]);
+        let sum = pcgrad(&[gradient("g1"), gradient("g2")]);
         for (found, expected) in sum.dense.iter().zip(numbers(case, "combined")) {
             assert!((f64::from(*found) - expected).abs() < 1e-5);
         }

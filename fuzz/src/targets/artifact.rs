@@ -208,7 +208,7 @@ fn seeds() -> Vec<Vec<u8>> {
         NetworkKind::Aitm,
     ];
     let heads = Heads {
-        helper_of: Some(1),
+        auxiliary_head_of: Some(1),
         joint: Some([0, 1]),
         takes: Some([0, 1]),
     };

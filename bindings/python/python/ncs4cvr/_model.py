@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _core
@@ -81,13 +81,20 @@ class Model:
         """
         return self._core.predict(data, threads)
 
-    def evaluate(self, data: Data, *, threads: int | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, data: Data, *, slices: Iterable[str] = (), threads: int | None = None
+    ) -> dict[str, Any]:
         """Evaluates the model on labelled rows; returns the metrics of ``ncs evaluate --json``.
+
+        Args:
+            data: labelled rows: a data frame, or files, globs and folders.
+            slices: columns within whose values the model is evaluated too; the result has them in ``"slices"``.
+            threads: worker threads (default: all cores).
 
         Raises:
             DataError: a label is absent, a row cannot be read or has no score.
         """
-        return self._core.evaluate(data, threads)  # type: ignore[no-any-return]
+        return self._core.evaluate(data, list(slices), threads)  # type: ignore[no-any-return]
 
     def importance(
         self, data: Data, *, sample: int = 50_000, repeats: int = 3, seed: int = 1, threads: int | None = None

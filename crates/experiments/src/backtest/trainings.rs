@@ -257,7 +257,7 @@ impl<'a> Trainings<'a> {
             finish: &mut |_| Ok(()),
         };
         let mut pass = scoring::pass(None);
-        let evaluation = scoring::evaluate(&model, rows, &mut pass, self.stop, &mut listener);
+        let evaluation = scoring::evaluate(&model, rows, &[], &mut pass, self.stop, &mut listener);
         stop::refuse(self.stop, "run the same command again to continue")?;
         let found = day_of(day, &evaluation?);
         let auc = |(name, task): (&String, &ncs_eval::TaskMetrics)| {

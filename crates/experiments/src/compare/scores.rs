@@ -232,7 +232,7 @@ impl EvaluationRows {
 
     /// Returns the evaluated rows' labels, groups and true probabilities, with the file's scores.
     fn predictions(&self, table: &ScoreTable) -> Result<Predictions, Error> {
-        let mut predictions = predict::no_predictions(&self.schema().tasks);
+        let mut predictions = predict::empty_predictions(&self.schema().tasks);
         let mut first = 0;
         for batch in self.rows().batches(BatchPlan::default()) {
             let batch = batch?;

@@ -7,7 +7,7 @@ use ncs_features::Task;
 use ncs_readers::split::Part;
 use ncs_readers::{
     DataPlan, Format, RawBlock, ReadError, Reading, RowsBlock, Source, Split, SplitTally,
-    column_names, columns_of, files, first_rows, folders_passed_over, open, split_tally,
+    column_names, columns_of, files, first_rows, open, skipped_folders, split_tally,
 };
 
 use super::{DataPreview, Usable, filter, parts_of, seen, tasks};
@@ -37,8 +37,8 @@ pub(super) fn look(
     for part in Part::ALL {
         let patterns = patterns(&plan.data, part);
         look.notes.extend(starts(plan, patterns)?);
-        let passed_over = folders_passed_over(patterns, &plan.data.root)?;
-        look.notes.extend(passed_over);
+        let skipped_folders = skipped_folders(patterns, &plan.data.root)?;
+        look.notes.extend(skipped_folders);
     }
     Ok((rows, are_whole))
 }

@@ -108,7 +108,7 @@ pub fn measure(
 ) -> Result<Importance, Error> {
     let mut sample = Sample::read(model, rows, settings.rows, stop, listener)?;
     let encoder = Encoder::new(sample.schema.clone());
-    let mut base = predict::no_predictions(&sample.schema.tasks);
+    let mut base = predict::empty_predictions(&sample.schema.tasks);
     for block in &sample.blocks {
         let batch = encoder.encode(block)?;
         let scores = model.scorer.score(&batch, pass);

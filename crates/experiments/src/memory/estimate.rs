@@ -284,7 +284,7 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     } else {
         CHUNK.min(rows)
     };
-    let vectors = f64::from(plan.train.table_optimizer.kind.numbers_per_weight())
+    let vectors = f64::from(plan.train.table_optimizer.kind.values_per_weight())
         + n_kept(plan) * f64::from(u8::from(all_used));
     let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
     Part {

@@ -9,6 +9,7 @@ use ncs_eval::{
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Pair, Pairs};
+use crate::slices::{SliceRows, selected};
 
 /// Settings of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,7 +109,12 @@ pub(super) fn compare(pairs: &Pairs, settings: &GateSettings) -> Gate {
         gate.tests.push(test);
         raw.push(p_value);
     }
-    for (column, value, rows) in &pairs.slices {
+    for SliceRows {
+        column,
+        value,
+        rows,
+    } in &pairs.slices
+    {
         for pair in &pairs.tasks {
             let (Some(candidate), Some(live)) = (&pair.candidate, &pair.live) else {
                 continue;
@@ -203,17 +209,6 @@ fn figures(metrics: &TaskMetrics) -> GateFigures {
 }
 
 /// Returns the task on some of its rows.
-fn selected(task: &TaskPredictions, rows: &[usize]) -> TaskPredictions {
-    let pick = |values: &[f32]| rows.iter().map(|&row| values[row]).collect();
-    TaskPredictions {
-        name: task.name.clone(),
-        binary: task.binary,
-        labels: pick(&task.labels),
-        scores: pick(&task.scores),
-        truths: Vec::new(),
-    }
-}
-
 /// Returns a reason if a task has too few labels for a test.
 fn too_few(task: &TaskPredictions, needed: usize) -> Option<String> {
     let known = || task.labels.iter().filter(|label| !label.is_nan());
@@ -367,10 +362,15 @@ mod tests {
         }
         let mut both = pairs(candidate, Some(live));
         let all_but: Vec<usize> = (160..400).collect();
+        let slice = |value: &str, rows| SliceRows {
+            column: "device".into(),
+            value: value.into(),
+            rows,
+        };
         both.slices = vec![
-            ("device".into(), "phone".into(), rows),
-            ("device".into(), "tv".into(), all_but),
-            ("device".into(), "watch".into(), vec![0, 1, 2, 3]),
+            slice("phone", rows),
+            slice("tv", all_but),
+            slice("watch", vec![0, 1, 2, 3]),
         ];
         let gate = compare(&both, &SETTINGS);
         let of_phone = gate

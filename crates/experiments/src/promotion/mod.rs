@@ -23,6 +23,7 @@ use ncs_model::artifact::Artifact;
 use ncs_readers::{Encoded, ReadError, Reading};
 
 use crate::scoring::{self, EvaluationListener, LoadedModel, Rows};
+use crate::slices::SliceColumns;
 
 pub use gate::{Gate, GateFigures, GateSettings, GateTest, Slice};
 pub use record::{Action, Promotion};
@@ -222,7 +223,7 @@ fn pairs(
     listener: &mut PromotionListener<'_>,
 ) -> Result<Pairs, Error> {
     let mut pass = scoring::pass(plan.threads);
-    let mut slices = pairs::SliceColumns::new(&plan.gate.slices);
+    let mut slices = SliceColumns::new(&plan.gate.slices);
     let mut scored = |model: &LoadedModel, keep: &[String]| {
         let source = Rows::Files {
             files: rows.files.to_vec(),

@@ -6,15 +6,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use ncs_eval::auc::{funnel_labels, funnel_scores};
 use ncs_eval::{Predictions, TaskPredictions};
-use ncs_features::value::TextBuffer;
-use ncs_features::{Block, Schema};
-use ncs_readers::RowsBlock;
+use ncs_features::Schema;
 
-/// Most values of a slice column that are compared: those with the most rows.
-const MOST_VALUES: usize = 50;
-
-/// Name of the slice of rows without a value.
-const NO_VALUE: &str = "(no value)";
+use crate::slices::{SliceColumns, SliceRows};
 
 /// One task of both models on the same rows.
 #[derive(Clone, Debug)]
@@ -38,7 +32,7 @@ pub(super) struct Pairs {
     /// The tasks, in the order of the live model, then further ones of the candidate.
     pub(super) tasks: Vec<Pair>,
     /// The rows of each value, by column.
-    pub(super) slices: Vec<(String, String, Vec<usize>)>,
+    pub(super) slices: Vec<SliceRows>,
     /// Values of slice columns beyond those that are compared.
     pub(super) beyond: usize,
 }
@@ -118,66 +112,4 @@ pub(super) fn with_product(mut predictions: Predictions, schema: &Arc<Schema>) -
         predictions.tasks.push(task);
     }
     predictions
-}
-
-/// Collects the values of slice columns, row by row.
-#[derive(Clone, Debug)]
-pub(super) struct SliceColumns {
-    columns: Vec<SliceColumn>,
-}
-
-#[derive(Clone, Debug)]
-struct SliceColumn {
-    name: String,
-    /// The rows of each value.
-    values: IndexMap<String, Vec<usize>>,
-    n_rows: usize,
-}
-
-impl SliceColumns {
-    pub(super) fn new(names: &[String]) -> SliceColumns {
-        let column = |name: &String| SliceColumn {
-            name: name.clone(),
-            values: IndexMap::new(),
-            n_rows: 0,
-        };
-        SliceColumns {
-            columns: names.iter().map(column).collect(),
-        }
-    }
-
-    /// Adds the rows of a block. A block without the columns, of a pass that does not read them, adds nothing.
-    ///
-    /// # Errors
-    /// A row holds several values.
-    pub(super) fn add(&mut self, rows: &RowsBlock, block: &Block) -> Result<(), Error> {
-        let mut buffer = TextBuffer::default();
-        for slice in &mut self.columns {
-            let Some(column) = block.column(&slice.name) else {
-                continue;
-            };
-            for row in 0..block.n_rows {
-                let only = column.only(row).map_err(|error| rows.error(error))?;
-                let value = only.map(|i| String::from_utf8_lossy(buffer.text(&column.values, i)));
-                let value = value.map_or(NO_VALUE.to_owned(), |value| value.into_owned());
-                slice.values.entry(value).or_default().push(slice.n_rows);
-                slice.n_rows += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the rows of the most frequent values of each column, and the number of further values.
-    fn finish(self) -> (Vec<(String, String, Vec<usize>)>, usize) {
-        let (mut slices, mut beyond) = (Vec::new(), 0);
-        for mut column in self.columns {
-            beyond += column.values.len().saturating_sub(MOST_VALUES);
-            column.values.sort_by(|a, rows_a, b, rows_b| {
-                rows_b.len().cmp(&rows_a.len()).then_with(|| a.cmp(b))
-            });
-            let values = column.values.into_iter().take(MOST_VALUES);
-            slices.extend(values.map(|(value, rows)| (column.name.clone(), value, rows)));
-        }
-        (slices, beyond)
-    }
 }

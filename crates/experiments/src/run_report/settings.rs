@@ -2,8 +2,8 @@
 
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, EvidenceRule, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind,
-    SearchPlan, Shrinkage, TrainPlan,
+    CommonUnits, Control, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind, SearchPlan,
+    Shrinkage, ShrinkageRule, TrainPlan,
 };
 
 use ncs_config::RunPlan;
@@ -81,7 +81,7 @@ fn of_search(search: &SearchPlan) -> Vec<(&'static str, String)> {
     if search.kind == SearchKind::Magnitude {
         settings.push(("rounds", search.rounds.to_string()));
     }
-    let densities = match (search.by_evidence, &search.candidates[..]) {
+    let densities = match (search.density_by_snr, &search.candidates[..]) {
         (true, _) => "by evidence".to_owned(),
         (false, []) => format!("{:?}", search.density),
         (false, candidates) => format!("the best of {candidates:?}"),
@@ -126,8 +126,8 @@ fn loss_in_words(plan: &TrainPlan) -> String {
     }
 }
 
-fn evidence_in_words(rule: Option<EvidenceRule>, shrinkage: Shrinkage) -> String {
-    let Some(EvidenceRule { k, cap, guarded }) = rule else {
+fn evidence_in_words(rule: Option<ShrinkageRule>, shrinkage: Shrinkage) -> String {
+    let Some(ShrinkageRule { k, cap, guarded }) = rule else {
         return "not asked for".to_owned();
     };
     let k = k.map_or("k derived for each table".to_owned(), |k| format!("k {k}"));

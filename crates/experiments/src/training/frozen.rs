@@ -86,7 +86,7 @@ fn calibrated(
 ) -> Result<Note, Error> {
     let scorer = Scorer::new(artifact).ok_or(UNFIT)?;
     let mut pass = Workspace::new(plan.train.threads);
-    let mut predictions = predict::no_predictions(&artifact.schema.tasks);
+    let mut predictions = predict::empty_predictions(&artifact.schema.tasks);
     if let Some(rows) = &data.valid {
         for batch in rows.batches(BatchPlan::default()) {
             let batch = batch?;

@@ -98,7 +98,7 @@ fn past_rates_are_kept_and_have_their_own_version() {
         artifact.write(&folder).unwrap();
         let error = read_error(&folder);
         assert!(
-            error.contains("\"word.past_cvr\" is none of categories"),
+            error.contains("\"word.past_cvr\" is not of categories"),
             "{error}"
         );
     }

@@ -8,7 +8,7 @@ use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
 };
 use crate::cache::{Draft, Folder, Record};
-use crate::find::folders_passed_over;
+use crate::find::skipped_folders;
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
@@ -219,7 +219,7 @@ impl Passes<'_> {
     ) -> Result<Vec<String>, ReadError> {
         notes.extend(of_the_past);
         for patterns in [&self.plan.train, &self.plan.valid, &self.plan.test] {
-            notes.extend(folders_passed_over(patterns, &self.plan.root)?);
+            notes.extend(skipped_folders(patterns, &self.plan.root)?);
         }
         Ok(notes)
     }

@@ -26,7 +26,7 @@ pub struct Report {
     /// Rows scored by other models, by their hash.
     other_models: IndexMap<String, Tally>,
     /// Files that cannot be compared, with reasons.
-    pub(super) passed_over: Vec<String>,
+    pub(super) skipped_folders: Vec<String>,
 }
 
 /// Comparison of the rows that one model scored.
@@ -84,7 +84,7 @@ impl Report {
             tolerance,
             same: Tally::new(identity.outputs.clone(), tolerance),
             other_models: IndexMap::new(),
-            passed_over: Vec::new(),
+            skipped_folders: Vec::new(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Report {
                 tally.table()
             );
         }
-        for reason in &self.passed_over {
+        for reason in &self.skipped_folders {
             let _ = write!(text, "\nskipped: {reason}\n");
         }
         text

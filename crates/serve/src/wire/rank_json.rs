@@ -302,7 +302,7 @@ mod tests {
         );
         check(
             "{\"candidates\": [], \"version\": \"x\"}",
-            "\"x\" is not a number",
+            "\"x\" is not a valid version number",
         );
         check(
             "{\"candidates\": [], \"version\": 1, \"label\": \"a\"}",

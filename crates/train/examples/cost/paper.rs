@@ -11,7 +11,7 @@ use ncs_model::{
     Workspace, masks,
 };
 use ncs_train::loss::BatchLoss;
-use ncs_train::optim::{Leaks, OptimSettings, Optimizers};
+use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
 use ncs_train::{Optimizer, OptimizerKind};
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ fn settings() -> OptimSettings {
         tables: ADAM,
         weight_decay: 0.0,
         clip_norm: None,
-        leaks: Leaks::default(),
+        leaks: ParityDeviations::default(),
     }
 }
 

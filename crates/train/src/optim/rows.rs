@@ -5,7 +5,7 @@ use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
 use rayon::prelude::*;
 
 /// Minimum number of rows for a thread.
-const LEAST_ROWS: usize = 2048;
+const MIN_ROWS: usize = 2048;
 /// Number of rows that are prefetched together while the block before them is updated. First the weights
 /// of all rows are prefetched, then the moments: alternating is slower, since each access waits for its page.
 const BLOCK: usize = 32;
@@ -80,7 +80,7 @@ pub(super) fn step<R: Real>(
 ) {
     let n_threads = rayon::current_num_threads();
     let all: usize = gradients.iter().map(|gradient| gradient.ids.len()).sum();
-    let rows_a_part = all.div_ceil(n_threads).max(LEAST_ROWS);
+    let rows_a_part = all.div_ceil(n_threads).max(MIN_ROWS);
     let moved: Vec<Vec<(u32, u32)>> = tables
         .iter_mut()
         .zip(gradients)
@@ -180,7 +180,7 @@ impl<R: Real> Part<'_, R> {
                 let weights = self.rows.row_mut(slot);
                 match self.shares.get(place as usize) {
                     None => rule.apply(weights, gradients, first, second),
-                    Some(&share) => in_part(rule, share, weights, gradients, first, second),
+                    Some(&share) => scaled_update(rule, share, weights, gradients, first, second),
                 }
             }
         }
@@ -189,7 +189,7 @@ impl<R: Real> Part<'_, R> {
 
 /// Scales an update by `share`, for weights and moments alike, so that a row with
 /// little information keeps what it learned from other tasks.
-fn in_part<R: Real>(
+fn scaled_update<R: Real>(
     rule: Rule<R>,
     share: f32,
     weights: &mut [R],
@@ -279,7 +279,7 @@ mod tests {
                 step(rule(), &mut tables, &gradients, &mut moments, &[]);
             });
             let moments_of = |(table, moments): (&Table<f32>, &RowMoments<f32>)| {
-                let ids = table.drawn_ids();
+                let ids = table.initialised_ids();
                 ids.flat_map(|id| moments.rows().row(table.slot(id)).to_vec())
                     .collect::<Vec<f32>>()
             };
@@ -291,7 +291,7 @@ mod tests {
         };
         let one = stepped(1);
         assert!(
-            one.0[0].ids.len() > 4 * LEAST_ROWS,
+            one.0[0].ids.len() > 4 * MIN_ROWS,
             "enough for several parts"
         );
         assert!(one == stepped(2));
@@ -318,9 +318,9 @@ mod tests {
             table.init_rows(&[5, 9]);
             [5, 9].map(|id| table.row(id).to_vec())
         };
-        let (whole, in_part) = (moved(&[]), moved(&[vec![0.5, 0.0]]));
-        assert_eq!(in_part[1], untouched[1]);
-        for ((whole, part), start) in whole[0].iter().zip(&in_part[0]).zip(&untouched[0]) {
+        let (whole, scaled_update) = (moved(&[]), moved(&[vec![0.5, 0.0]]));
+        assert_eq!(scaled_update[1], untouched[1]);
+        for ((whole, part), start) in whole[0].iter().zip(&scaled_update[0]).zip(&untouched[0]) {
             assert!(((part - start) - (whole - start) / 2.0).abs() < 1e-6);
         }
         assert_eq!(moved(&[vec![1.0, 1.0]]), whole);

@@ -22,7 +22,7 @@ use crate::gradient_sums::GradientSums;
 use crate::phase::Phase;
 use crate::plan::Keep;
 use crate::step_budget::StepBudget;
-use crate::tensors::make_folder_of;
+use crate::tensors::create_parent_folder;
 use crate::trainer::Trainer;
 use ncs_model::{
     Agreement, CounterRng, Heads, Masks, Model, Network, NetworkKind, Spec, UnitOwners, Weights,
@@ -41,56 +41,56 @@ struct Kept {
 
 /// Measures the agreement of every pair of tasks, or finds it in the run's folder.
 pub(super) fn measure(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Vec<Agreement>, TrainError> {
-    let path = bench.folder.join("search").join("agreement.json");
+    let path = context.folder.join("search").join("agreement.json");
     if let Ok(text) = std::fs::read(&path) {
         let kept: Result<Kept, _> = serde_json::from_slice(&text);
         return match kept {
-            Ok(kept) if kept.run == bench.run => Ok(kept.agreements),
+            Ok(kept) if kept.run == context.run => Ok(kept.agreements),
             Ok(_) => Err(unfit(&path, "it belongs to another run".to_owned())),
             Err(error) => Err(unfit(&path, format!("it is unreadable: {error}"))),
         };
     }
-    let setting = bench.setting();
-    let mut trainer = Trainer::new(&setting, phase(bench), copies(bench, start));
-    trainer.sum_gradients_by_halves();
+    let trainer_context = context.trainer_context();
+    let mut trainer = Trainer::new(&trainer_context, phase(context), copies(context, start));
+    trainer.accumulate_gradients_by_halves();
     trainer.run(listener)?;
     let (_, units) = trainer.model.spec().layer_shapes()[0];
-    let n_inputs = bench.spec.layer_shapes()[0].0;
+    let n_inputs = context.spec.layer_shapes()[0].0;
     let agreements = agreements(
         &trainer.gradients,
         n_inputs,
         units,
-        bench.schema.tasks.len(),
+        context.schema.tasks.len(),
     );
     for found in &agreements {
-        let names = found.tasks.map(|task| &bench.schema.tasks[task].name[..]);
+        let names = found.tasks.map(|task| &context.schema.tasks[task].name[..]);
         listener.on_event(&Event::Noted {
             text: &found.in_words(names),
         });
     }
     let kept = Kept {
-        run: bench.run.to_owned(),
+        run: context.run.to_owned(),
         agreements,
     };
     let text = serde_json::to_vec_pretty(&kept).expect("agreements are plain data");
-    make_folder_of(&path)?;
+    create_parent_folder(&path)?;
     tensor_file::write_bytes(&path, &text)?;
     Ok(kept.agreements)
 }
 
 /// Returns the phase: one epoch of alternating task steps.
-pub(super) fn phase(bench: &SearchContext<'_>) -> Phase {
-    let batches = bench.batches(Rows::All, bench.rows_per_step());
+pub(super) fn phase(context: &SearchContext<'_>) -> Phase {
+    let batches = context.batches(Rows::All, context.rows_per_step());
     Phase {
         name: "search/agreement".to_owned(),
         draws: "search/agreement".to_owned(),
-        tasks: (0..bench.schema.tasks.len()).collect(),
+        tasks: (0..context.schema.tasks.len()).collect(),
         rows: Rows::All,
-        rows_per_batch: bench.rows_per_step(),
+        rows_per_batch: context.rows_per_step(),
         budget: StepBudget::of_epochs(batches, 1.0, 0),
         keep: Keep::Last,
         patience: None,
@@ -101,17 +101,17 @@ pub(super) fn phase(bench: &SearchContext<'_>) -> Phase {
 }
 
 /// A copy of the network for each task, over common tables, all from `start` and all with the first task's head.
-fn copies(bench: &SearchContext<'_>, start: &Weights) -> Model {
-    let n_tasks = bench.schema.tasks.len();
-    let mut spec: Spec = bench.spec.clone();
+fn copies(context: &SearchContext<'_>, start: &Weights) -> Model {
+    let n_tasks = context.schema.tasks.len();
+    let mut spec: Spec = context.spec.clone();
     spec.plan.kind = NetworkKind::SparseSharing;
     spec.plan.heads = Heads::default();
     spec.plan
         .hidden
         .iter_mut()
         .for_each(|width| *width *= n_tasks);
-    let mut model = Model::new(spec, CounterRng::new(bench.plan.seed, "initial weights"));
-    let mut base = bench.model();
+    let mut model = Model::new(spec, CounterRng::new(context.plan.seed, "initial weights"));
+    let mut base = context.model();
     let base = base.network_mut(0);
     base.restore(start).expect("the start is of this network");
     let network = model.network_mut(0);

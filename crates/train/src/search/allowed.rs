@@ -11,21 +11,21 @@ use ncs_model::{Mask, TaskMask, UnitOwners, masks};
 
 /// Returns the connections that a task may keep, layer by layer.
 pub(super) fn allowed(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     owners: Option<UnitOwners>,
     task: usize,
 ) -> TaskMask {
-    let shapes = bench.spec.layer_shapes();
+    let shapes = context.spec.layer_shapes();
     let mut allowed = match owners {
         Some(owners) => owners.allowed(&shapes, task),
         None => masks::full(&shapes),
     };
-    if !reads_rates(bench.schema, bench.plan.search.rate_readers, task) {
-        let is_rate: Vec<bool> = bench
+    if !reads_rates(context.schema, context.plan.search.rate_readers, task) {
+        let is_rate: Vec<bool> = context
             .spec
             .input_groups()
             .iter()
-            .map(|&group| is_rate(bench.schema, group))
+            .map(|&group| is_rate(context.schema, group))
             .collect();
         if let Some(first) = allowed.first_mut() {
             *first = without(first, &is_rate);

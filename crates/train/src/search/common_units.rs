@@ -7,7 +7,7 @@
 use super::levels::SearchLevel;
 use super::pick::metric_name;
 use crate::context::SearchContext;
-use crate::difference::{self, TOLD};
+use crate::difference::{self, MIN_STANDARD_ERRORS};
 use crate::error::TrainError;
 use ncs_eval::PairedDifference;
 use ncs_features::{Objective, Task};
@@ -44,37 +44,37 @@ pub struct TriedUnits {
 
 /// The shares that are tried on validation rows: those that leave every task a unit of every layer. None without
 /// such rows, or where there is nothing to choose.
-pub(super) fn tried(bench: &SearchContext<'_>) -> Vec<f64> {
+pub(super) fn tried(context: &SearchContext<'_>) -> Vec<f64> {
     let fits: Vec<f64> = TRIED
         .into_iter()
-        .filter(|&common| fits(bench, common))
+        .filter(|&common| fits(context, common))
         .collect();
-    if bench.valid.is_some() && fits.len() > 1 {
+    if context.valid.is_some() && fits.len() > 1 {
         fits
     } else {
         Vec::new()
     }
 }
 
-fn fits(bench: &SearchContext<'_>, common: f64) -> bool {
-    let n_tasks = bench.schema.tasks.len();
+fn fits(context: &SearchContext<'_>, common: f64) -> bool {
+    let n_tasks = context.schema.tasks.len();
     match UnitOwners::new(common, n_tasks) {
-        Some(owners) => owners.check(&bench.spec.plan.hidden).is_ok(),
+        Some(owners) => owners.check(&context.spec.plan.hidden).is_ok(),
         None => common == 1.0,
     }
 }
 
 /// Returns the share that the size of the training part suggests, and the reason.
-pub(super) fn by_size(bench: &SearchContext<'_>) -> (f64, String) {
-    let counts = bench.train.label_counts();
+pub(super) fn by_size(context: &SearchContext<'_>) -> (f64, String) {
+    let counts = context.train.label_counts();
     let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
         Objective::Ratio => counts.known,
         _ => counts.positives.min(counts.known - counts.positives),
     };
-    let tasks = bench.schema.tasks.iter().zip(&counts.tasks);
+    let tasks = context.schema.tasks.iter().zip(&counts.tasks);
     let rarest = tasks.map(of_task).min().unwrap_or(0);
-    let (common, why) = rule(counts.rows, rarest, bench.schema.fields.len());
-    if fits(bench, common) {
+    let (common, why) = rule(counts.rows, rarest, context.schema.fields.len());
+    if fits(context, common) {
         (common, why)
     } else {
         (1.0, "the layers are too narrow to split".to_owned())
@@ -102,13 +102,13 @@ fn rule(rows: u64, rarest: u64, features: usize) -> (f64, String) {
 /// # Errors
 /// The validation rows cannot be read.
 pub(super) fn choose(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     levels: &[Vec<SearchLevel>],
 ) -> Result<UnitChoice, TrainError> {
-    let shares = tried(bench);
-    let by_size = by_size(bench);
-    let labels = match bench.valid.filter(|_| !shares.is_empty()) {
-        Some(valid) => difference::labels(valid, bench.schema.tasks.len())?,
+    let shares = tried(context);
+    let by_size = by_size(context);
+    let labels = match context.valid.filter(|_| !shares.is_empty()) {
+        Some(valid) => difference::labels(valid, context.schema.tasks.len())?,
         None => Vec::new(),
     };
     let tried = |(at, &common): (usize, &f64)| TriedUnits {
@@ -120,14 +120,14 @@ pub(super) fn choose(
     };
     let tried: Vec<TriedUnits> = shares.iter().enumerate().map(tried).collect();
     let difference = |first: usize, second: usize| {
-        let tasks = bench.schema.tasks.iter().zip(&labels).enumerate();
+        let tasks = context.schema.tasks.iter().zip(&labels).enumerate();
         let of_task = |(number, (task, labels)): (usize, (&Task, &Vec<f32>))| {
             let scores = |at: usize| &levels[at + 1][number].scores[..];
             difference::of_task(task.objective, labels, scores(first), scores(second))
         };
         difference::joint(&tasks.map(of_task).collect::<Option<Vec<_>>>()?)
     };
-    let names: Vec<String> = bench
+    let names: Vec<String> = context
         .schema
         .tasks
         .iter()
@@ -151,7 +151,7 @@ fn decide(
     };
     let others = (0..shares.len()).filter(|&at| at != base);
     let told = others.filter_map(|at| Some((at, difference(at, base)?)));
-    let told = told.filter(|(_, found)| found.value > TOLD * found.error);
+    let told = told.filter(|(_, found)| found.value > MIN_STANDARD_ERRORS * found.error);
     match told.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
         Some((at, found)) => (
             shares[at],

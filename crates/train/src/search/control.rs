@@ -18,39 +18,39 @@ pub(super) fn apply(control: Control, masks: Masks, may_keep: &[TaskMask], seed:
             }
         }
         Control::Shuffled => {
-            let (may_keep, layers) = (keepers_of(&masks, may_keep), 0..masks.shapes().len());
+            let (may_keep, layers) = (allowed_bits(&masks, may_keep), 0..masks.shapes().len());
             let shuffled: Vec<Vec<u64>> = layers
                 .map(|layer| {
-                    let keepers = keepers(&masks, layer);
-                    shuffle(keepers, &may_keep[layer], rng.at(layer as u64))
+                    let task_bits = task_bits(&masks, layer);
+                    shuffle(task_bits, &may_keep[layer], rng.at(layer as u64))
                 })
                 .collect();
             rebuild(&masks, &shuffled.concat())
         }
         Control::Random => {
             let layers = 0..masks.shapes().len();
-            let all = layers.flat_map(|layer| keepers(&masks, layer)).collect();
+            let all = layers.flat_map(|layer| task_bits(&masks, layer)).collect();
             rebuild(
                 &masks,
-                &shuffle(all, &keepers_of(&masks, may_keep).concat(), rng),
+                &shuffle(all, &allowed_bits(&masks, may_keep).concat(), rng),
             )
         }
     }
 }
 
 /// For each connection, layer by layer, the tasks that may keep it, one bit each.
-fn keepers_of(masks: &Masks, may_keep: &[TaskMask]) -> Vec<Vec<u64>> {
+fn allowed_bits(masks: &Masks, may_keep: &[TaskMask]) -> Vec<Vec<u64>> {
     let all = Masks {
         tasks: may_keep.to_vec(),
         owners: masks.owners,
     };
     (0..masks.shapes().len())
-        .map(|layer| keepers(&all, layer))
+        .map(|layer| task_bits(&all, layer))
         .collect()
 }
 
 /// For each connection of a layer the tasks that keep it, one bit each.
-fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
+fn task_bits(masks: &Masks, layer: usize) -> Vec<u64> {
     let n = masks.tasks.first().map_or(0, |task| task[layer].len());
     let bits = |position: usize| {
         let bit = |(t, mask): (usize, &Vec<Mask>)| u64::from(mask[layer].keeps(position)) << t;
@@ -61,29 +61,29 @@ fn keepers(masks: &Masks, layer: usize) -> Vec<u64> {
 
 /// Permutes connections at random, each with the set of tasks that keep it: densities and
 /// overlaps stay as they are. They change places among connections that the same tasks may keep.
-fn shuffle(keepers: Vec<u64>, may_keep: &[u64], rng: CounterRng) -> Vec<u64> {
-    let mut order: Vec<(u64, u64, u64)> = keepers
+fn shuffle(task_bits: Vec<u64>, may_keep: &[u64], rng: CounterRng) -> Vec<u64> {
+    let mut order: Vec<(u64, u64, u64)> = task_bits
         .iter()
         .zip(may_keep)
         .zip(0..)
-        .map(|((&keepers, &may), i)| (may, rng.bits(i), keepers))
+        .map(|((&task_bits, &may), i)| (may, rng.bits(i), task_bits))
         .collect();
     order.sort_unstable();
     let mut places: Vec<(u64, usize)> = may_keep.iter().copied().zip(0..).collect();
     places.sort_unstable();
-    let mut shuffled = keepers;
-    for ((_, place), (_, _, keepers)) in places.into_iter().zip(order) {
-        shuffled[place] = keepers;
+    let mut shuffled = task_bits;
+    for ((_, place), (_, _, task_bits)) in places.into_iter().zip(order) {
+        shuffled[place] = task_bits;
     }
     shuffled
 }
 
-/// Masks of the same shapes from the keepers of all connections, layer after layer.
-fn rebuild(masks: &Masks, keepers: &[u64]) -> Masks {
+/// Masks of the same shapes from the task_bits of all connections, layer after layer.
+fn rebuild(masks: &Masks, task_bits: &[u64]) -> Masks {
     let of_task = |t: usize| {
         let mut first = 0;
         let layer = |(inputs, outputs): (usize, usize)| {
-            let own = &keepers[first..first + inputs * outputs];
+            let own = &task_bits[first..first + inputs * outputs];
             first += own.len();
             Mask::from_fn(inputs, outputs, |position| own[position] >> t & 1 == 1)
         };
@@ -113,8 +113,8 @@ mod tests {
     /// By layer, or over all: connections kept by none, the first, the second and both.
     fn counts(masks: &Masks, layers: std::ops::Range<usize>) -> [usize; 4] {
         let mut counts = [0; 4];
-        for keepers in layers.flat_map(|layer| keepers(masks, layer)) {
-            counts[keepers as usize] += 1;
+        for task_bits in layers.flat_map(|layer| task_bits(masks, layer)) {
+            counts[task_bits as usize] += 1;
         }
         counts
     }

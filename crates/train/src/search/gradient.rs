@@ -59,11 +59,11 @@ struct Candidate {
 }
 
 /// Returns the candidates to try, in order.
-fn candidates(bench: &SearchContext<'_>) -> Vec<Candidate> {
-    let search = &bench.plan.search;
+fn candidates(context: &SearchContext<'_>) -> Vec<Candidate> {
+    let search = &context.plan.search;
     match search.common_units {
         CommonUnits::Auto => {
-            let tried = common_units::tried(bench).into_iter();
+            let tried = common_units::tried(context).into_iter();
             tried
                 .map(|common| Candidate {
                     density: None,
@@ -85,39 +85,41 @@ fn candidates(bench: &SearchContext<'_>) -> Vec<Candidate> {
 
 /// Searches the masks of all tasks.
 pub(super) fn search(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Searched, TrainError> {
-    let tasks = 0..bench.schema.tasks.len();
-    let candidates = candidates(bench);
+    let tasks = 0..context.schema.tasks.len();
+    let candidates = candidates(context);
     // A level's file of a task holds its validation, and the mask of the next level.
     let mut levels: Vec<Vec<SearchLevel>> = Vec::new();
     for number in 0..=candidates.len() as u32 {
         let known: Result<Vec<_>, _> = tasks
             .clone()
-            .map(|task| levels::read(bench, task, number))
+            .map(|task| levels::read(context, task, number))
             .collect();
         let found = match known?.into_iter().collect::<Option<Vec<SearchLevel>>>() {
             Some(level) => level,
             None => {
                 let level = match levels.last() {
-                    None => warm_up(bench, &candidates, start, listener)?,
-                    Some(before) => candidate(bench, &candidates, number, before, start, listener)?,
+                    None => warm_up(context, &candidates, start, listener)?,
+                    Some(before) => {
+                        candidate(context, &candidates, number, before, start, listener)?
+                    }
                 };
                 for (task, level) in level.iter().enumerate() {
-                    levels::write(bench, task, number, level)?;
+                    levels::write(context, task, number, level)?;
                 }
                 level
             }
         };
         levels.push(found);
     }
-    let units = match bench.plan.search.common_units {
-        CommonUnits::Auto => Some(common_units::choose(bench, &levels)?),
+    let units = match context.plan.search.common_units {
+        CommonUnits::Auto => Some(common_units::choose(context, &levels)?),
         CommonUnits::Share(_) => None,
     };
-    let searched = picked(bench, &levels, &candidates, units);
+    let searched = picked(context, &levels, &candidates, units);
     if let Some(units) = &searched.units {
         listener.on_event(&Event::Noted { text: &units.why });
     }
@@ -129,19 +131,19 @@ pub(super) fn search(
 
 /// The mask of each task among those of the levels.
 fn picked(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     levels: &[Vec<SearchLevel>],
     candidates: &[Candidate],
     units: Option<UnitChoice>,
 ) -> Searched {
-    let plan = &bench.plan.search;
+    let plan = &context.plan.search;
     let common = match (&units, plan.common_units) {
         (Some(units), _) => units.common,
         (None, CommonUnits::Share(common)) => common,
         (None, CommonUnits::Auto) => 1.0,
     };
     let of_task = |task: usize| {
-        let spec = &bench.schema.tasks[task];
+        let spec = &context.schema.tasks[task];
         let results: Vec<LevelResult> = levels.iter().map(|level| level[task].result).collect();
         let mask = |number: usize| {
             let next = levels[number - 1][task].next.clone();
@@ -155,7 +157,7 @@ fn picked(
         let mask = mask(1 + chosen.unwrap_or(0));
         let density = 100.0 * masks::density(&mask);
         let name = &spec.name;
-        let reason = if plan.by_evidence {
+        let reason = if plan.density_by_snr {
             "as many as have a gradient signal-to-noise ratio above 2"
         } else {
             "as stated"
@@ -165,7 +167,7 @@ fn picked(
         );
         (mask, super::unsearched(task, &why))
     };
-    let tasks = 0..bench.schema.tasks.len();
+    let tasks = 0..context.schema.tasks.len();
     Searched {
         owners: UnitOwners::new(common, tasks.len()),
         tasks: tasks.map(of_task).collect(),
@@ -174,16 +176,16 @@ fn picked(
 }
 
 /// The trainings of the search, in their order.
-pub(super) fn phases(bench: &SearchContext<'_>) -> Vec<Phase> {
-    let candidates = candidates(bench);
+pub(super) fn phases(context: &SearchContext<'_>) -> Vec<Phase> {
+    let candidates = candidates(context);
     (0..=candidates.len() as u32)
-        .map(|number| phase(bench, &candidates, number))
+        .map(|number| phase(context, &candidates, number))
         .collect()
 }
 
 /// Returns the phase of a level: level 0 is the warm-up of the whole network, the others train subnetworks.
-fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Phase {
-    let batches = bench.batches(Rows::All, bench.rows_per_step());
+fn phase(context: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Phase {
+    let batches = context.batches(Rows::All, context.rows_per_step());
     let tried = (number as usize).checked_sub(1).map(|at| candidates[at]);
     let name = match tried {
         None => "search/warm-up of masks".to_owned(),
@@ -195,10 +197,10 @@ fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Ph
     Phase {
         draws: name.clone(),
         name,
-        tasks: (0..bench.schema.tasks.len()).collect(),
+        tasks: (0..context.schema.tasks.len()).collect(),
         rows: Rows::All,
-        rows_per_batch: bench.rows_per_step(),
-        budget: StepBudget::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
+        rows_per_batch: context.rows_per_step(),
+        budget: StepBudget::of_epochs(batches, context.plan.search.epochs_per_round, 0),
         keep: Keep::Last,
         patience: None,
         validates: false,
@@ -209,46 +211,46 @@ fn phase(bench: &SearchContext<'_>, candidates: &[Candidate], number: u32) -> Ph
 
 /// Trains the whole network jointly, and makes the masks of the first candidate, or the only ones.
 fn warm_up(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     candidates: &[Candidate],
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Vec<SearchLevel>, TrainError> {
-    let setting = bench.setting();
-    let model = model(bench, start, None);
-    let mut trainer = Trainer::new(&setting, phase(bench, candidates, 0), model);
-    trainer.sum_gradients();
+    let trainer_context = context.trainer_context();
+    let model = model(context, start, None);
+    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, 0), model);
+    trainer.accumulate_gradients();
     trainer.run(listener)?;
-    let tasks = 0..bench.schema.tasks.len();
-    let ranks = Ranks::new(bench, &trainer.gradients);
-    let search = &bench.plan.search;
+    let tasks = 0..context.schema.tasks.len();
+    let ranks = Ranks::new(context, &trainer.gradients);
+    let search = &context.plan.search;
     let mask = |task: usize, tried: Candidate| {
-        let density = tried.density.unwrap_or(if search.by_evidence {
-            ranks.evident
+        let density = tried.density.unwrap_or(if search.density_by_snr {
+            ranks.share_above_snr
         } else {
             search.density[task]
         });
         let owners = UnitOwners::new(tried.common, tasks.len());
-        ranks.mask(bench, task, density, owners)
+        ranks.mask(context, task, density, owners)
     };
     // The other candidates need the ranks too: their masks are saved in separate files.
     for (number, &tried) in candidates.iter().enumerate().skip(1) {
         for task in tasks.clone() {
-            levels::write_mask(bench, task, number as u32, &mask(task, tried))?;
+            levels::write_mask(context, task, number as u32, &mask(task, tried))?;
         }
     }
     let only = Candidate {
         density: None,
         common: match search.common_units {
             CommonUnits::Share(common) => common,
-            CommonUnits::Auto => common_units::by_size(bench).0,
+            CommonUnits::Auto => common_units::by_size(context).0,
         },
     };
     let first = candidates.first().copied().unwrap_or(only);
     let (evaluated, _) = if candidates.is_empty() {
         (vec![None; tasks.len()], None)
     } else {
-        evaluate(bench, &mut trainer)?
+        evaluate(context, &mut trainer)?
     };
     let level = |task: usize| SearchLevel {
         result: LevelResult {
@@ -263,14 +265,14 @@ fn warm_up(
 
 /// Trains the subnetworks of one candidate for as many steps as the warm-up.
 fn candidate(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     candidates: &[Candidate],
     number: u32,
     before: &[SearchLevel],
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<Vec<SearchLevel>, TrainError> {
-    let setting = bench.setting();
+    let trainer_context = context.trainer_context();
     let tasks: Vec<TaskMask> = before
         .iter()
         .filter_map(|level| level.next.clone())
@@ -281,10 +283,10 @@ fn candidate(
         owners: UnitOwners::new(tried.common, tasks.len()),
         tasks,
     };
-    let model = model(bench, start, Some(masks));
-    let mut trainer = Trainer::new(&setting, phase(bench, candidates, number), model);
+    let model = model(context, start, Some(masks));
+    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, number), model);
     trainer.run(listener)?;
-    let (evaluated, predictions) = evaluate(bench, &mut trainer)?;
+    let (evaluated, predictions) = evaluate(context, &mut trainer)?;
     // Shares of common units are compared row by row.
     let scores = |task: usize| match (&predictions, tried.density) {
         (Some(predictions), None) => predictions.tasks[task].scores.clone(),
@@ -297,7 +299,7 @@ fn candidate(
                 validation: evaluated[task],
             },
             next: if (number as usize) < candidates.len() {
-                Some(levels::read_mask(bench, task, number)?)
+                Some(levels::read_mask(context, task, number)?)
             } else {
                 None
             },
@@ -309,14 +311,14 @@ fn candidate(
 
 /// Returns the metrics and the scores of each task on the validation rows.
 fn evaluate(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     trainer: &mut Trainer<'_>,
 ) -> Result<(Vec<Option<f64>>, Option<Predictions>), TrainError> {
-    let Some(valid) = bench.valid else {
-        return Ok((vec![None; bench.schema.tasks.len()], None));
+    let Some(valid) = context.valid else {
+        return Ok((vec![None; context.schema.tasks.len()], None));
     };
     let predictions = trainer.predict(valid)?;
-    let tasks = bench.schema.tasks.iter().zip(&predictions.tasks);
+    let tasks = context.schema.tasks.iter().zip(&predictions.tasks);
     let evaluated = tasks.map(|(task, predictions)| ValidationScore::of(task, predictions));
     let evaluated = evaluated
         .map(|evaluated| evaluated.map(|j| j.value))
@@ -324,8 +326,8 @@ fn evaluate(
     Ok((evaluated, Some(predictions)))
 }
 
-fn model(bench: &SearchContext<'_>, start: &Weights, masks: Option<Masks>) -> Model {
-    let mut model = bench.model();
+fn model(context: &SearchContext<'_>, start: &Weights, masks: Option<Masks>) -> Model {
+    let mut model = context.model();
     let restored = model.network_mut(0).restore(start);
     restored.expect("the start is of this network");
     model.set_masks(masks.map(Arc::new));

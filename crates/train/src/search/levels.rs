@@ -4,7 +4,7 @@ use super::LevelResult;
 use crate::context::SearchContext;
 use crate::error::TrainError;
 use crate::error::unfit;
-use crate::tensors::{self, make_folder_of};
+use crate::tensors::{self, create_parent_folder};
 use ncs_model::{Entry, Mask, TaskMask, TensorFile, TensorFileError, Values, tensor_file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,26 +21,26 @@ pub(super) struct SearchLevel {
 /// The name of [`SearchLevel::scores`] in its file.
 const SCORES: &str = "validation.scores";
 
-fn path(bench: &SearchContext<'_>, task: usize, level: u32) -> PathBuf {
-    let folder = bench.folder.join("search").join(format!("task-{task}"));
+fn path(context: &SearchContext<'_>, task: usize, level: u32) -> PathBuf {
+    let folder = context.folder.join("search").join(format!("task-{task}"));
     folder.join(format!("level-{level}.safetensors"))
 }
 
 /// The level, if it is finished.
 pub(super) fn read(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     level: u32,
 ) -> Result<Option<SearchLevel>, TrainError> {
-    let path = path(bench, task, level);
+    let path = path(context, task, level);
     if !path.exists() {
         return Ok(None);
     }
-    let file = open(bench, &path)?;
+    let file = open(context, &path)?;
     let result = serde_json::from_str(file.metadata("result").unwrap_or_default());
     let result =
         result.map_err(|error| unfit(&path, format!("its result is unreadable: {error}")))?;
-    let next = mask_in(bench, &path, &file)?;
+    let next = mask_in(context, &path, &file)?;
     let scores = if file.has(SCORES) {
         file.f32(SCORES)?
     } else {
@@ -54,9 +54,9 @@ pub(super) fn read(
 }
 
 /// A file of this run.
-fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
+fn open(context: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
     let file = tensors::read(path)?;
-    if file.metadata("run") == Some(bench.run) {
+    if file.metadata("run") == Some(context.run) {
         Ok(file)
     } else {
         Err(unfit(path, "it belongs to another run".to_owned()))
@@ -65,12 +65,12 @@ fn open(bench: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError
 
 /// The mask that a file holds; empty, where it holds none.
 fn mask_in(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     path: &Path,
     file: &TensorFile,
 ) -> Result<TaskMask, TrainError> {
     let mut mask = Vec::new();
-    for (l, (inputs, outputs)) in bench.spec.layer_shapes().into_iter().enumerate() {
+    for (l, (inputs, outputs)) in context.spec.layer_shapes().into_iter().enumerate() {
         let name = format!("next.fc_{l}");
         if file.has(&name) {
             let layer = Mask::from_bytes(inputs, outputs, &file.u8(&name)?);
@@ -80,53 +80,58 @@ fn mask_in(
     Ok(mask)
 }
 
-fn mask_path(bench: &SearchContext<'_>, task: usize, after: u32) -> PathBuf {
-    path(bench, task, after).with_extension("mask.safetensors")
+fn mask_path(context: &SearchContext<'_>, task: usize, after: u32) -> PathBuf {
+    path(context, task, after).with_extension("mask.safetensors")
 }
 
 /// Saves the mask for the level after level `after`, before that level is trained.
 pub(super) fn write_mask(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     after: u32,
     mask: &TaskMask,
 ) -> Result<(), TrainError> {
-    let metadata = [("run".to_owned(), bench.run.to_owned())];
-    write_file(&mask_path(bench, task, after), mask, &[], &metadata.into())
+    let metadata = [("run".to_owned(), context.run.to_owned())];
+    write_file(
+        &mask_path(context, task, after),
+        mask,
+        &[],
+        &metadata.into(),
+    )
 }
 
 /// The mask that [`write_mask`] kept.
 pub(super) fn read_mask(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     after: u32,
 ) -> Result<TaskMask, TrainError> {
-    let path = mask_path(bench, task, after);
+    let path = mask_path(context, task, after);
     // Without this file the next level cannot be trained: the warm-up must be repeated.
-    let file = open(bench, &path).map_err(|error| match error {
+    let file = open(context, &path).map_err(|error| match error {
         TrainError::Damaged { path, what } => unfit(&path, format!("it is damaged ({what})")),
         TrainError::File(TensorFileError::Unreadable { path, source }) => {
             unfit(&path, format!("it cannot be read ({source})"))
         }
         other => other,
     })?;
-    mask_in(bench, &path, &file)
+    mask_in(context, &path, &file)
 }
 
 /// Saves the level.
 pub(super) fn write(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     number: u32,
     level: &SearchLevel,
 ) -> Result<(), TrainError> {
     let result = serde_json::to_string(&level.result).expect("a result is plain data");
     let metadata = [
-        ("run".to_owned(), bench.run.to_owned()),
+        ("run".to_owned(), context.run.to_owned()),
         ("result".to_owned(), result),
     ];
     let mask = level.next.as_deref().unwrap_or_default();
-    let path = path(bench, task, number);
+    let path = path(context, task, number);
     write_file(&path, mask, &level.scores, &metadata.into())
 }
 
@@ -150,7 +155,7 @@ fn write_file(
             values: Values::F32(scores),
         });
     }
-    make_folder_of(path)?;
+    create_parent_folder(path)?;
     tensor_file::write(path, &entries, metadata)?;
     Ok(())
 }

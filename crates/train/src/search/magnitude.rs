@@ -19,21 +19,21 @@ use std::sync::Arc;
 
 /// Searches the mask of one task.
 pub(super) fn search(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<(TaskMask, TaskSearch), TrainError> {
-    let plan = &bench.plan.search;
-    let mut path = vec![allowed(bench, None, task)];
+    let plan = &context.plan.search;
+    let mut path = vec![allowed(context, None, task)];
     let mut results = Vec::new();
-    for number in 0..n_levels(bench) {
+    for number in 0..n_levels(context) {
         let mask = path.last().expect("the path starts with a mask");
-        let level = match levels::read(bench, task, number)? {
+        let level = match levels::read(context, task, number)? {
             Some(level) => level,
             None => {
-                let level = train(bench, task, number, mask, start, listener)?;
-                levels::write(bench, task, number, &level)?;
+                let level = train(context, task, number, mask, start, listener)?;
+                levels::write(context, task, number, &level)?;
                 level
             }
         };
@@ -47,47 +47,47 @@ pub(super) fn search(
             validation: None,
         });
     }
-    let spec = &bench.schema.tasks[task];
+    let spec = &context.schema.tasks[task];
     let (picked, search) = pick::picked(plan.pick, task, spec, results);
     listener.on_event(&Event::Noted { text: &search.why });
     Ok((path.swap_remove(picked), search))
 }
 
 /// Returns the number of trained levels: the last is trained only if validation picks the level.
-fn n_levels(bench: &SearchContext<'_>) -> u32 {
-    let plan = &bench.plan.search;
+fn n_levels(context: &SearchContext<'_>) -> u32 {
+    let plan = &context.plan.search;
     plan.rounds + u32::from(plan.pick != Pick::Last)
 }
 
 /// Returns the number of trainings that a search took: 0 if masks are random or given.
-pub(super) fn n_trained(bench: &SearchContext<'_>, search: &TaskSearch) -> u32 {
+pub(super) fn n_trained(context: &SearchContext<'_>, search: &TaskSearch) -> u32 {
     if search.levels.is_empty() {
         0
     } else {
-        n_levels(bench)
+        n_levels(context)
     }
 }
 
 /// Trains level `number` and prunes for the next.
 fn train(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     number: u32,
     mask: &TaskMask,
     start: &Weights,
     listener: &mut dyn Listener,
 ) -> Result<SearchLevel, TrainError> {
-    let setting = bench.setting();
+    let trainer_context = context.trainer_context();
     let mut trainer = Trainer::new(
-        &setting,
-        phase(bench, task, number),
-        model(bench, task, mask, start),
+        &trainer_context,
+        phase(context, task, number),
+        model(context, task, mask, start),
     );
     trainer.run(listener)?;
-    let validation = match bench.valid {
+    let validation = match context.valid {
         Some(valid) => {
             let predictions = trainer.predict(valid)?;
-            ValidationScore::of(&bench.schema.tasks[task], &predictions.tasks[task])
+            ValidationScore::of(&context.schema.tasks[task], &predictions.tasks[task])
         }
         None => None,
     };
@@ -98,7 +98,7 @@ fn train(
         .iter()
         .map(|layer| &network.dense[layer.weights.clone()])
         .collect();
-    let plan = &bench.plan.search;
+    let plan = &context.plan.search;
     let rate = masks::round_rate(plan.density[task], plan.rounds);
     let result = LevelResult {
         density: masks::density(mask),
@@ -107,10 +107,10 @@ fn train(
     let score = result.validation.map_or(String::new(), |value| {
         format!(
             ", validation {} {value:.4}",
-            pick::metric_name(&bench.schema.tasks[task])
+            pick::metric_name(&context.schema.tasks[task])
         )
     });
-    let name = &bench.schema.tasks[task].name;
+    let name = &context.schema.tasks[task].name;
     let (density, rounds) = (100.0 * result.density, plan.rounds);
     listener.on_event(&Event::Noted {
         text: &format!("search {name}: level {number} of {rounds}, density {density:.1} %{score}"),
@@ -124,35 +124,35 @@ fn train(
 
 /// The common start under this task's mask; the other tasks are not trained.
 fn model(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     task: usize,
     mask: &TaskMask,
     start: &Weights,
 ) -> ncs_model::Model {
-    let mut model = bench.model();
+    let mut model = context.model();
     let restored = model.network_mut(0).restore(start);
     restored.expect("the start is of this network");
-    let mut all = Masks::full(&bench.spec.layer_shapes(), bench.schema.tasks.len());
+    let mut all = Masks::full(&context.spec.layer_shapes(), context.schema.tasks.len());
     all.tasks[task].clone_from(mask);
     model.set_masks(Some(Arc::new(all)));
     model
 }
 
 /// Returns a phase on batches of rows with a label of this task, as many per epoch as in joint training.
-pub(super) fn phase(bench: &SearchContext<'_>, task: usize, number: u32) -> Phase {
+pub(super) fn phase(context: &SearchContext<'_>, task: usize, number: u32) -> Phase {
     let rows = Rows::KnownLabel(task);
-    let counts = bench.train.label_counts();
+    let counts = context.train.label_counts();
     let share = counts.tasks[task].known as f64 / counts.rows.max(1) as f64;
-    let rows_per_batch = ((bench.rows_per_step() as f64 * share).round() as usize).max(1);
-    let batches = bench.batches(rows, rows_per_batch);
-    let name = format!("search/{}/level-{number}", bench.schema.tasks[task].name);
+    let rows_per_batch = ((context.rows_per_step() as f64 * share).round() as usize).max(1);
+    let batches = context.batches(rows, rows_per_batch);
+    let name = format!("search/{}/level-{number}", context.schema.tasks[task].name);
     Phase {
         draws: name.clone(),
         name,
         tasks: vec![task],
         rows,
         rows_per_batch,
-        budget: StepBudget::of_epochs(batches, bench.plan.search.epochs_per_round, 0),
+        budget: StepBudget::of_epochs(batches, context.plan.search.epochs_per_round, 0),
         keep: Keep::Last,
         patience: None,
         validates: false,

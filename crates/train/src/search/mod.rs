@@ -61,30 +61,30 @@ pub(crate) struct Found {
 
 /// Searches the masks of all tasks.
 pub(crate) fn run(
-    bench: &SearchContext<'_>,
+    context: &SearchContext<'_>,
     listener: &mut dyn Listener,
 ) -> Result<Found, TrainError> {
-    let start = rewind::start(bench, listener)?;
-    let plan = &bench.plan.search;
-    let tasks = 0..bench.schema.tasks.len();
-    let stated = owners(bench);
+    let start = rewind::start(context, listener)?;
+    let plan = &context.plan.search;
+    let tasks = 0..context.schema.tasks.len();
+    let stated = owners(context);
     let (found, owners, units) = match &plan.kind {
         SearchKind::Magnitude => {
             let other = plan
                 .seed
-                .map(|seed| bench.initial(seed).network(0).weights());
+                .map(|seed| context.initial(seed).network(0).weights());
             let from = other.as_ref().unwrap_or(&start);
             let found = tasks
-                .map(|task| magnitude::search(bench, task, from, listener))
+                .map(|task| magnitude::search(context, task, from, listener))
                 .collect::<Result<Vec<_>, _>>()?;
             (found, None, None)
         }
         SearchKind::Gradient => {
-            let found = gradient::search(bench, &start, listener)?;
+            let found = gradient::search(context, &start, listener)?;
             (found.tasks, found.owners, found.units)
         }
         SearchKind::Random => (
-            tasks.map(|task| random(bench, task)).collect(),
+            tasks.map(|task| random(context, task)).collect(),
             stated,
             None,
         ),
@@ -96,20 +96,20 @@ pub(crate) fn run(
         }
     };
     let agreements = if plan.measure_rho {
-        agreement::measure(bench, &start, listener)?
+        agreement::measure(context, &start, listener)?
     } else {
         Vec::new()
     };
     let (tasks, searches): (Vec<_>, _) = found.into_iter().unzip();
     let may_keep: Vec<_> = (0..tasks.len())
-        .map(|task| allowed::allowed(bench, owners, task))
+        .map(|task| allowed::allowed(context, owners, task))
         .collect();
     Ok(Found {
         masks: control::apply(
             plan.control,
             Masks { tasks, owners },
             &may_keep,
-            bench.plan.seed,
+            context.plan.seed,
         ),
         start,
         searches,
@@ -119,43 +119,47 @@ pub(crate) fn run(
 }
 
 /// Returns the owners of the units, if the run file states the share of common units.
-fn owners(bench: &SearchContext<'_>) -> Option<UnitOwners> {
-    match bench.plan.search.common_units {
-        CommonUnits::Share(common) => UnitOwners::new(common, bench.schema.tasks.len()),
+fn owners(context: &SearchContext<'_>) -> Option<UnitOwners> {
+    match context.plan.search.common_units {
+        CommonUnits::Share(common) => UnitOwners::new(common, context.schema.tasks.len()),
         CommonUnits::Auto => None,
     }
 }
 
 /// The trainings that a search took: a joint warm-up, and the levels of each task.
-pub(crate) fn trainings(bench: &SearchContext<'_>, searches: &[TaskSearch]) -> Vec<Training> {
+pub(crate) fn trainings(context: &SearchContext<'_>, searches: &[TaskSearch]) -> Vec<Training> {
     let mut trainings = Vec::new();
-    if let (false, Some(phase)) = (searches.is_empty(), rewind::phase(bench)) {
-        trainings.push(bench.training(&phase, phase.budget.total_steps));
+    if let (false, Some(phase)) = (searches.is_empty(), rewind::phase(context)) {
+        trainings.push(context.training(&phase, phase.budget.total_steps));
     }
-    if let (false, true) = (searches.is_empty(), bench.plan.search.measure_rho) {
-        let phase = agreement::phase(bench);
-        trainings.push(bench.training(&phase, phase.budget.total_steps));
+    if let (false, true) = (searches.is_empty(), context.plan.search.measure_rho) {
+        let phase = agreement::phase(context);
+        trainings.push(context.training(&phase, phase.budget.total_steps));
     }
-    if bench.plan.search.kind == SearchKind::Gradient && !searches.is_empty() {
-        for phase in gradient::phases(bench) {
-            trainings.push(bench.training(&phase, phase.budget.total_steps));
+    if context.plan.search.kind == SearchKind::Gradient && !searches.is_empty() {
+        for phase in gradient::phases(context) {
+            trainings.push(context.training(&phase, phase.budget.total_steps));
         }
         return trainings;
     }
     for search in searches {
-        for number in 0..magnitude::n_trained(bench, search) {
-            let phase = magnitude::phase(bench, search.task, number);
-            trainings.push(bench.training(&phase, phase.budget.total_steps));
+        for number in 0..magnitude::n_trained(context, search) {
+            let phase = magnitude::phase(context, search.task, number);
+            trainings.push(context.training(&phase, phase.budget.total_steps));
         }
     }
     trainings
 }
 
 /// Returns a random mask with the final density: the control that any search must beat.
-fn random(bench: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
-    let density = bench.plan.search.density[task];
-    let rng = CounterRng::new(bench.plan.seed, "random masks").at(task as u64);
-    let mask = masks::random_within(&allowed::allowed(bench, owners(bench), task), density, rng);
+fn random(context: &SearchContext<'_>, task: usize) -> (ncs_model::TaskMask, TaskSearch) {
+    let density = context.plan.search.density[task];
+    let rng = CounterRng::new(context.plan.seed, "random masks").at(task as u64);
+    let mask = masks::random_within(
+        &allowed::allowed(context, owners(context), task),
+        density,
+        rng,
+    );
     (mask, unsearched(task, "random mask (control)"))
 }
 

@@ -18,10 +18,11 @@ pub(super) struct Taken {
 
 impl Trainer<'_> {
     /// Returns the current coefficient of another task's logit as text; `None` if no task uses one.
-    pub(crate) fn kappa_in_words(&self) -> Option<String> {
-        let plan = self.setting.plan.kappa?;
+    pub(crate) fn kappa_text(&self) -> Option<String> {
+        let plan = self.trainer_context.plan.kappa?;
         let taken = self.progress.kappa.taken();
-        let [from, to] = [plan.from, plan.to].map(|task| &self.setting.schema.tasks[task].name);
+        let [from, to] =
+            [plan.from, plan.to].map(|task| &self.trainer_context.schema.tasks[task].name);
         let error = taken.error()?;
         let what = if plan.permuted {
             "times the permuted logit (control: not used in scoring)"
@@ -42,7 +43,7 @@ impl Trainer<'_> {
         network: usize,
         tasks: &[usize],
     ) -> Option<Taken> {
-        let plan = self.setting.plan.kappa?;
+        let plan = self.trainer_context.plan.kappa?;
         let together = [plan.from, plan.to]
             .iter()
             .all(|task| self.phase.tasks.contains(task));
@@ -61,8 +62,8 @@ impl Trainer<'_> {
         let rows = known_rows(batch, plan.to);
         let mut centred = self.progress.kappa.centre(&logits, &rows);
         if plan.permuted {
-            let rng =
-                CounterRng::new(self.setting.plan.seed, "permuted logits").at(self.progress.step);
+            let rng = CounterRng::new(self.trainer_context.plan.seed, "permuted logits")
+                .at(self.progress.step);
             permute(&mut centred, &rows, rng);
         }
         let kappa = self.progress.kappa.taken().kappa;
@@ -74,7 +75,7 @@ impl Trainer<'_> {
     }
 
     /// Updates kappa after a step with a logit transfer; the workspace still holds that step.
-    pub(super) fn move_kappa(
+    pub(super) fn update_kappa(
         &mut self,
         batch: &Batch,
         network: usize,
@@ -97,11 +98,16 @@ impl Trainer<'_> {
             .zip(own)
             .map(|(&row, own)| (own, taken.centred[row], labels[row]));
         let state = &mut self.progress.kappa;
-        let objective = self.setting.schema.tasks[taken.to].objective;
+        let objective = self.trainer_context.schema.tasks[taken.to].objective;
         let gradient = KappaGradient::of(objective, state.taken().kappa, rows);
         state.step(gradient, factor, self.phase.budget.batches_per_epoch);
         let found = state.taken();
-        if self.setting.plan.kappa.is_some_and(|plan| !plan.permuted) {
+        if self
+            .trainer_context
+            .plan
+            .kappa
+            .is_some_and(|plan| !plan.permuted)
+        {
             self.model.network_mut(network).set_taken(found);
         }
     }

@@ -3,7 +3,7 @@
 use super::kappa::Taken;
 use super::{ActiveSubnets, Trainer};
 use crate::balance;
-use crate::diagnosis::culprit;
+use crate::diagnosis::nan_source;
 use crate::error::TrainError;
 use crate::plan::{Balance, Steps};
 use crate::step_loss::{StepInputs, StepLoss};
@@ -13,7 +13,7 @@ use ncs_model::{CounterRng, Dropout, Gradient};
 impl Trainer<'_> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
     pub(super) fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        let plan = self.setting.plan;
+        let plan = self.trainer_context.plan;
         let step = self.progress.step;
         let factor = plan.schedule.factor(step, self.phase.budget.total_steps);
         let together = plan.steps == Steps::Joint
@@ -34,7 +34,7 @@ impl Trainer<'_> {
     /// A step for one task, on the rows whose label is known. Does nothing if there are none.
     fn task_step(&mut self, batch: &Batch, task: usize, factor: f64) -> Result<(), TrainError> {
         let known = known_rows(batch, task);
-        if known.is_empty() && !self.setting.plan.parity_stale_momentum {
+        if known.is_empty() && !self.trainer_context.plan.parity_stale_momentum {
             return Ok(());
         }
         let own;
@@ -66,10 +66,10 @@ impl Trainer<'_> {
             own = batch.select(&rows);
             &own
         };
-        let helper = self.model.spec().helper();
-        let heads: Vec<usize> = tasks.iter().copied().chain(helper).collect();
+        let auxiliary = self.model.spec().auxiliary_head();
+        let heads: Vec<usize> = tasks.iter().copied().chain(auxiliary).collect();
         let mut running = self.take_subnets(0, &heads);
-        if running.subnets.len() == heads.len() && self.setting.plan.funnel.is_none() {
+        if running.subnets.len() == heads.len() && self.trainer_context.plan.funnel.is_none() {
             for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
                 let known = known_rows(batch, task);
                 let some = known.len() < batch.n_rows;
@@ -109,18 +109,18 @@ impl Trainer<'_> {
         let weights = self.model.network(network);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let loss = self.loss(batch, &running.tasks, taken.as_ref());
-        let parts = self.find_gradient(&loss, batch, running, turn);
-        self.note_losses(&loss, batch, factor)?;
+        let parts = self.compute_gradient(&loss, batch, running, turn);
+        self.record_losses(&loss, batch, factor)?;
         let heads = &self.model.network(network).tasks;
         let place = |task: &usize| heads.iter().position(|own| own == task);
         let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
-        self.add_gradient(running.tasks[0], network);
+        self.accumulate_gradient(running.tasks[0], network);
         let weights = self.model.network_mut(network);
         let gradient = &mut self.gradient;
         self.optimizers
-            .step_in_part(network, weights, gradient, &places, factor, &parts);
+            .step_with_factors(network, weights, gradient, &places, factor, &parts);
         if let Some(taken) = taken {
-            self.move_kappa(batch, network, &running.tasks, &taken, factor);
+            self.update_kappa(batch, network, &running.tasks, &taken, factor);
         }
         Ok(())
     }
@@ -137,7 +137,10 @@ impl Trainer<'_> {
         heads: &[usize],
         taken: Option<&'b Taken>,
     ) -> StepLoss<'b> {
-        let (plan, specs) = (self.setting.plan, &self.setting.schema.tasks);
+        let (plan, specs) = (
+            self.trainer_context.plan,
+            &self.trainer_context.schema.tasks,
+        );
         let alone = self.is_alone();
         let weight = |task: usize| match plan.balance {
             _ if alone => 1.0,
@@ -155,21 +158,21 @@ impl Trainer<'_> {
 
     /// Computes the gradient of the step into `self.gradient`. Returns the factor of each table row's update,
     /// `[table][id of the gradient]`; empty: no scaling.
-    fn find_gradient(
+    fn compute_gradient(
         &mut self,
         loss: &StepLoss<'_>,
         batch: &Batch,
         running: &ActiveSubnets,
         turn: u64,
     ) -> Vec<Vec<f32>> {
-        let (plan, heads) = (self.setting.plan, &running.tasks);
+        let (plan, heads) = (self.trainer_context.plan, &running.tasks);
         let inputs = StepInputs {
             network: self.model.network(running.network),
             batch,
             subnets: &running.subnets,
             dropout: self.dropout(turn),
         };
-        let evidence = self.setting.evidence;
+        let evidence = self.trainer_context.evidence;
         let evidence = heads.iter().map(|&task| evidence.get(task)?.as_ref());
         let evidence: Vec<_> = evidence.collect();
         let is_shrunk = evidence.iter().any(Option::is_some);
@@ -188,7 +191,7 @@ impl Trainer<'_> {
 
     fn dropout(&self, turn: u64) -> Option<Dropout> {
         let rate = f64::from(self.model.spec().plan.dropout);
-        let rng = || CounterRng::new(self.setting.plan.seed, &self.phase.draws);
+        let rng = || CounterRng::new(self.trainer_context.plan.seed, &self.phase.draws);
         (rate > 0.0).then(|| Dropout {
             rate,
             rng: rng().at(self.progress.step).at(turn),
@@ -196,13 +199,13 @@ impl Trainer<'_> {
     }
 
     /// Records the step's mean losses and updates the learned loss weights.
-    fn note_losses(
+    fn record_losses(
         &mut self,
         loss: &StepLoss<'_>,
         batch: &Batch,
         factor: f64,
     ) -> Result<(), TrainError> {
-        let plan = self.setting.plan;
+        let plan = self.trainer_context.plan;
         let learns_weights = plan.balance == Balance::Uncertainty && !self.is_alone();
         for found in loss.means(&self.pass) {
             let (task, mean) = (found.task, found.mean);
@@ -229,15 +232,15 @@ impl Trainer<'_> {
             step: step + 1,
             epoch: budget.epoch(step) + 1,
             batch: budget.batch(step) + 1,
-            task: self.setting.schema.tasks[task].name.clone(),
+            task: self.trainer_context.schema.tasks[task].name.clone(),
             loss,
-            culprit: culprit(network, self.setting.schema, batch),
+            nan_source: nan_source(network, self.trainer_context.schema, batch),
         }
     }
 
     /// Adds the step's gradient to the task's sum, if sums are asked for.
-    fn add_gradient(&mut self, task: usize, network: usize) {
-        let n_tasks = self.setting.schema.tasks.len();
+    fn accumulate_gradient(&mut self, task: usize, network: usize) {
+        let n_tasks = self.trainer_context.schema.tasks.len();
         let half = if self.gradients.len() > n_tasks {
             (self.progress.step % 2) as usize * n_tasks
         } else {

@@ -1,7 +1,7 @@
 //! Validation: predictions for the validation rows, warnings, weight selection and early stopping.
 
 use super::Trainer;
-use crate::diagnosis::culprit;
+use crate::diagnosis::nan_source;
 use crate::error::TrainError;
 use crate::events::{Event, Listener, Validated};
 use crate::plan::Keep;
@@ -17,15 +17,15 @@ impl Trainer<'_> {
     pub(super) fn validate(&mut self, listener: &mut dyn Listener) -> Result<(), TrainError> {
         let phase = &self.phase;
         let wanted = phase.validates || phase.patience.is_some() || phase.keep != Keep::Last;
-        let Some(valid) = self.setting.valid.filter(|_| wanted) else {
+        let Some(valid) = self.trainer_context.valid.filter(|_| wanted) else {
             return Ok(());
         };
         self.swap_averages();
         let predictions = self.predict(valid)?;
         self.doubt(&predictions, listener);
-        let mut scores = vec![None; self.setting.schema.tasks.len()];
+        let mut scores = vec![None; self.trainer_context.schema.tasks.len()];
         for &task in &self.phase.tasks {
-            let spec = &self.setting.schema.tasks[task];
+            let spec = &self.trainer_context.schema.tasks[task];
             scores[task] = ValidationScore::of(spec, &predictions.tasks[task]);
         }
         let step = self.progress.step;
@@ -62,7 +62,7 @@ impl Trainer<'_> {
             phase: &self.phase.name,
             step,
             epoch: record.epoch,
-            task: &self.setting.schema.tasks[task].name,
+            task: &self.trainer_context.schema.tasks[task].name,
             train_loss: record.train_loss,
             validation_loss: score.loss,
             metric: score.metric,
@@ -77,12 +77,12 @@ impl Trainer<'_> {
     /// # Errors
     /// The rows cannot be read, or a task that is trained has no score for any of them.
     pub(crate) fn predict(&mut self, part: &Cache) -> Result<Predictions, TrainError> {
-        let mut predictions = predict::no_predictions(&self.setting.schema.tasks);
-        let forecast = Evaluator::new(&self.model);
+        let mut predictions = predict::empty_predictions(&self.trainer_context.schema.tasks);
+        let evaluator = Evaluator::new(&self.model);
         let mut lost: Option<Batch> = None;
         for batch in part.batches(BatchPlan::default()) {
             let batch = batch?;
-            let scores = forecast.scores(&batch, &mut self.pass);
+            let scores = evaluator.scores(&batch, &mut self.pass);
             let is_lost = |&task: &usize| scores[task].iter().any(|score| score.is_nan());
             predict::append(&mut predictions, &batch, &scores);
             if lost.is_none() && self.phase.tasks.iter().any(is_lost) {
@@ -110,7 +110,7 @@ impl Trainer<'_> {
                     phase: self.phase.name.clone(),
                     step: self.progress.step,
                     task: found.name.clone(),
-                    culprit: culprit(network, self.setting.schema, batch),
+                    nan_source: nan_source(network, self.trainer_context.schema, batch),
                 });
             }
         }

@@ -7,14 +7,14 @@ use ncs_model::{CounterRng, Mask, TaskMask, UnitOwners, masks};
 
 /// Signal-to-noise threshold: the ratio of `sum_b g` squared to the sum of squares above which a block counts. The
 /// ratio is 1 on average for random gradients.
-const EVIDENT: f64 = 2.0;
+const SNR_THRESHOLD: f64 = 2.0;
 
 /// Minimum fraction of a task's density that is kept in every field, independent of the gradients: what is learned late, such
 /// as the vectors of many rare ids, has small gradients in a warm-up.
-const LEAST_OF_FIELD: f64 = 0.5;
+const MIN_FIELD_SHARE: f64 = 0.5;
 
 /// Lower bound of the estimated density.
-const LEAST: f64 = 0.05;
+const MIN_DENSITY: f64 = 0.05;
 
 /// Ranks of the blocks of first-layer connections for each task.
 pub(super) struct Ranks {
@@ -32,16 +32,16 @@ pub(super) struct Ranks {
     borrowed: Vec<f64>,
     /// The task with the most labels.
     lead: usize,
-    /// Share of first-layer connections whose blocks have a gradient signal-to-noise above `EVIDENT`, for the task
+    /// Share of first-layer connections whose blocks have a gradient signal-to-noise above `SNR_THRESHOLD`, for the task
     /// with the largest share.
-    pub(super) evident: f64,
+    pub(super) share_above_snr: f64,
 }
 
 impl Ranks {
-    pub(super) fn new(bench: &SearchContext<'_>, gradients: &[GradientSums]) -> Ranks {
-        let groups = bench.spec.input_groups();
-        let units = bench.spec.layer_shapes()[0].1;
-        let counts = &bench.train.label_counts().tasks;
+    pub(super) fn new(context: &SearchContext<'_>, gradients: &[GradientSums]) -> Ranks {
+        let groups = context.spec.input_groups();
+        let units = context.spec.layer_shapes()[0].1;
+        let counts = &context.train.label_counts().tasks;
         let known: Vec<u64> = counts.iter().map(|counts| counts.known).collect();
         // First-layer weights lie first in a network, input by input.
         let first_layer = |found: &GradientSums| GradientSums {
@@ -49,7 +49,7 @@ impl Ranks {
             squares: found.squares[..groups.len() * units].to_vec(),
         };
         let gradients: Vec<GradientSums> = gradients.iter().map(first_layer).collect();
-        Ranks::of(groups, bench.spec.fields.len(), units, &gradients, &known)
+        Ranks::of(groups, context.spec.fields.len(), units, &gradients, &known)
     }
 
     /// From each task's gradients, `[input, unit]`, and its number of known labels.
@@ -76,17 +76,20 @@ impl Ranks {
         };
         let pulls =
             |found: &GradientSums| means(&|position| f64::from(found.sums[position]).powi(2));
-        let evident = |found: &GradientSums| {
+        let share_above_snr = |found: &GradientSums| {
             let ratios = means(&|position| {
                 let square = f64::from(found.squares[position]);
                 f64::from(found.sums[position]).powi(2) / square.max(f64::MIN_POSITIVE)
             });
             let blocks = ratios.iter().enumerate();
-            let evident = blocks.filter(|&(_, &ratio)| ratio > EVIDENT);
-            let n: usize = evident.map(|(block, _)| sizes[block / units]).sum();
+            let share_above_snr = blocks.filter(|&(_, &ratio)| ratio > SNR_THRESHOLD);
+            let n: usize = share_above_snr.map(|(block, _)| sizes[block / units]).sum();
             n as f64 / (groups.len() * units) as f64
         };
-        let evident = gradients.iter().map(evident).fold(LEAST, f64::max);
+        let share_above_snr = gradients
+            .iter()
+            .map(share_above_snr)
+            .fold(MIN_DENSITY, f64::max);
         let most = known.iter().copied().max().unwrap_or(0).max(1);
         let lead = known.iter().position(|&n| n == most).unwrap_or(0);
         Ranks {
@@ -96,7 +99,7 @@ impl Ranks {
                 .map(|&n| 1.0 - n as f64 / most as f64)
                 .collect(),
             lead,
-            evident,
+            share_above_snr,
             n_fields,
             groups,
             sizes,
@@ -107,13 +110,13 @@ impl Ranks {
     /// The mask of a task at a density of the connections that it may keep.
     pub(super) fn mask(
         &self,
-        bench: &SearchContext<'_>,
+        context: &SearchContext<'_>,
         task: usize,
         density: f64,
         owners: Option<UnitOwners>,
     ) -> TaskMask {
-        let rng = CounterRng::new(bench.plan.seed, "deeper layers").at(task as u64);
-        self.mask_of(&allowed(bench, owners, task), task, density, rng)
+        let rng = CounterRng::new(context.plan.seed, "deeper layers").at(task as u64);
+        self.mask_of(&allowed(context, owners, task), task, density, rng)
     }
 
     /// Returns the blocks of these units, best first for a task.
@@ -157,7 +160,7 @@ impl Ranks {
         let order = self.in_order(task, &is_usable);
         let wanted = density * (self.groups.len() * n_units) as f64;
         // Minimum number of units that a task keeps for every field.
-        let floor = (LEAST_OF_FIELD * density * n_units as f64).ceil() as usize;
+        let floor = (MIN_FIELD_SHARE * density * n_units as f64).ceil() as usize;
         let mut of_group = vec![0; self.sizes.len()];
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for block in order.into_iter().filter(|&block| may_keep[block]) {
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_pulled_at_beyond_noise_is_counted() {
         // One over 0.2 for the two inputs of a field, a twentieth for the rest.
-        assert_eq!(found([100, 100]).evident, 0.4);
+        assert_eq!(found([100, 100]).share_above_snr, 0.4);
     }
 
     #[test]
