@@ -166,9 +166,9 @@ fn masks_are_searched_by_gradients_unless_said_otherwise() {
     let search = |sets: &[&str]| parse(&silent, sets).map(|file| file.plan.train.search);
     let usual = search(&[]).unwrap();
     assert_eq!(usual.kind, ncs_train::SearchKind::Gradient);
-    assert!(usual.by_evidence && usual.candidates.is_empty());
+    assert!(usual.density_by_snr && usual.candidates.is_empty());
     assert_eq!(search(&["search.density=\"evidence\""]).unwrap(), usual);
-    assert!(!search(&["search.density=0.2"]).unwrap().by_evidence);
+    assert!(!search(&["search.density=0.2"]).unwrap().density_by_snr);
     let magnitude = "search.kind=\"magnitude\"";
     assert_eq!(search(&[magnitude]).unwrap().density, [0.4, 0.4]);
     let auto = "search.density=\"auto\"";
