@@ -181,7 +181,7 @@ fn a_score_that_changed_is_found() {
     }
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.contains("scores: 1 of 240 rows have other scores"),
+        stderr.contains("scores: 1 of 240 rows differ from the logged scores"),
         "{stderr}"
     );
     let output = ncs(path, &["replay", "scores", "run", "--json"]);

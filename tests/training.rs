@@ -406,7 +406,7 @@ fn a_killed_program_ends_with_the_same_bytes() {
         let output = child.wait_with_output().unwrap();
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), code, "{printed}");
-        let in_order = printed.contains("run the same command again to go on");
+        let in_order = printed.contains("run the same command again to resume");
         assert_eq!(in_order, code.is_some(), "{printed}");
         assert!(
             !out.join("metrics.json").exists(),
