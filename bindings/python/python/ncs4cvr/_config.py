@@ -17,7 +17,7 @@ CalibrationKind = Union[Literal["auto"], Literal["none"], Literal["platt"], Lite
 
 
 class Calibration(TypedDict, total=False):
-    """How probabilities become rates.
+    """Calibration of probabilities.
 
     Keys:
         kind: The calibrator that the model carries for each task, fitted to the validation rows.
@@ -85,7 +85,7 @@ class ColumnSettingsList(TypedDict, total=False):
         kind:
         max_values: Keep the first so many values.
         missing: Texts that mean "missing", beside null and the empty text.
-        pooling: How the vectors of the values become one.
+        pooling: Pooling of the values' vectors into one.
         separator: Splits a text into values.
         table: The id space: the name of another column that it shares ids with, or a name of its own.
         vocabulary: Ids by vocabulary: values seen often enough in training have rows of their own.
@@ -112,7 +112,7 @@ class ColumnSettingsNumeric(TypedDict, total=False):
         column: The column of the log; without it, the name of the feature.
         kind:
         missing: Texts that mean "missing", beside null and the empty text.
-        transform: How it enters the network.
+        transform: Encoding of the number.
     """
 
     buckets: int
@@ -190,8 +190,7 @@ class SplitTime(TypedDict, total=False):
     Keys:
         by:
         column: The column.
-        format: How the column's texts write times, where not in ISO 8601, in the letters of strftime: `%m/%d/%Y
-            %H:%M`.
+        format: Format of times in the column's texts, where not ISO 8601, as of strftime: `%m/%d/%Y %H:%M`.
         test: Share of test, the latest rows of all; default: 0.
         test_from: Rows from here on are test; beside valid_from.
         valid: Share of validation: the latest rows, up to those of test. Rows of one time are in one part, so that
@@ -212,7 +211,7 @@ Split = Union[SplitHash, SplitRow, SplitTime]
 
 
 class Data(TypedDict, total=False):
-    """Where rows come from.
+    """Source of the rows.
 
     Keys:
         cache: Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
@@ -222,7 +221,7 @@ class Data(TypedDict, total=False):
         format: The format; without it, each file's name tells.
         header: Column names of CSV files that have no header line.
         max_broken_share: Share of broken rows above which reading stops with an error; 0 refuses the first one.
-        split: How the rows of train are divided; files under valid and test are used whole, beside.
+        split: Division of the rows of train; files under valid and test are used whole, in addition.
         test: Files, globs and folders of the test part.
         train: Files, globs and folders of the training part, or of everything where split divides it. Relative paths
             start at the run file.
@@ -242,7 +241,7 @@ class Data(TypedDict, total=False):
 
 
 class DecaySettingsNone(TypedDict, total=False):
-    """It does not.
+    """No decay.
 
     Keys:
         kind:
@@ -252,10 +251,10 @@ class DecaySettingsNone(TypedDict, total=False):
 
 
 class DecaySettingsLinear(TypedDict, total=False):
-    """Linearly.
+    """Linear decay.
 
     Keys:
-        floor: Final share of the learning rate.
+        floor: Final learning rate, as a fraction of the full rate.
         kind:
     """
 
@@ -264,10 +263,10 @@ class DecaySettingsLinear(TypedDict, total=False):
 
 
 class DecaySettingsCosine(TypedDict, total=False):
-    """Along a half cosine.
+    """Cosine decay.
 
     Keys:
-        floor: Final share of the learning rate.
+        floor: Final learning rate, as a fraction of the full rate.
         kind:
     """
 
@@ -288,13 +287,13 @@ Density = Union[Literal["evidence"], Literal["auto"], float, Mapping[str, Share]
 
 
 class EvidenceSettings(TypedDict, total=False):
-    """A row's part is cap I / (I + k), I being n p (1 - p) of the n labelled training rows that hold it and the task's
-        rate p.
+    """Shrinkage factor of a row: cap I / (I + k), where I = n p (1 - p), n is the number of its labelled training rows
+        and p the positive rate of the task.
 
     Keys:
-        cap: The part of a row with all the evidence in the world.
-        guarded: Whether the part s is divided by that of the task whose rows are counted, where that is the larger.
-        k: The information at which a row moves by half of cap; without it, derived for each table.
+        cap: Maximum factor.
+        guarded: If true, divides the factor s by that of the task in where, if that is larger.
+        k: Information at which the factor is cap / 2; default: estimated for each table.
     """
 
     cap: float
@@ -381,7 +380,7 @@ class FunnelLossSettingsEscm2Ips(TypedDict, total=False):
 
     Keys:
         ctcvr_weight: Weight of the product's loss.
-        floor: Smallest propensity that a row is divided by.
+        floor: Lower bound at which propensities are clipped.
         kind:
     """
 
@@ -395,7 +394,7 @@ class FunnelLossSettingsEscm2Dr(TypedDict, total=False):
 
     Keys:
         ctcvr_weight: Weight of the product's loss.
-        floor: Smallest propensity that a row is divided by.
+        floor: Lower bound at which propensities are clipped.
         kind:
     """
 
@@ -492,7 +491,7 @@ NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["
 
 
 class Network(TypedDict, total=False):
-    """Which network, and its sizes.
+    """Network and its sizes.
 
     Keys:
         dim: Length of a field vector.
@@ -500,7 +499,7 @@ class Network(TypedDict, total=False):
         experts: `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
         gram: The part of the Gram matrix of the field vectors that the network sees.
         hidden: Widths of the hidden layers, input side first.
-        kind: How the tasks share.
+        kind: Way of sharing between the tasks.
         levels: `ple`: levels of extraction, one hidden layer each. Without it, 1.
         shared_experts: `ple`: shared experts at each level. Without it, 1.
         table_deviation: Standard deviation of a table's initial values; without it, Xavier-normal.
@@ -581,14 +580,14 @@ SearchKind = Union[Literal["gradient"], Literal["magnitude"], Literal["random"],
 
 
 class Search(TypedDict, total=False):
-    """How masks are found.
+    """Mask search.
 
     Keys:
         common_units: Share of the hidden units that a task may use which is common to all tasks; the others are each
             task's own, and no other reads or moves them (default: 1, all units are common). Of n units a task may use
             n / (T - (T - 1) share), T being the number of tasks: half of them at 0 where there are two. "auto": 0,
             0.5 or 1, by the size of the data, unless short trainings of each differ significantly on validation rows.
-        control: What is put in the place of the masks that were found, to see what their choice is worth.
+        control: Control masks in place of the searched ones, to measure what their choice is worth.
         density: Final share of connections that a task keeps, for all tasks or for each. Without it, 0.4; for
             `gradient` "evidence": those with a gradient signal-to-noise ratio above 2. Or "auto": it tries 0.4, 0.2
             and 0.1.
@@ -600,8 +599,8 @@ class Search(TypedDict, total=False):
             model.
         model: Folder of a trained model whose masks are taken, for search.kind = "model". A relative path starts at
             the run file.
-        pick: Which round's mask a task gets.
-        rewind: What kept weights go back to after a round.
+        pick: Round whose mask a task gets.
+        rewind: Values that kept weights are reset to after a round.
         rounds: `magnitude`: rounds of training and pruning.
         seed: Seed of the initial weights that the search trains; without it, those of joint training, as it should
             be.
@@ -647,7 +646,7 @@ class Task(TypedDict, total=False):
 
     Keys:
         label: The label's column; a null label is unknown.
-        loss: What is minimised.
+        loss: Loss function.
         truth: Column with the true probability of a synthetic log; used in evaluation only.
         weight: Factor of its loss in joint training.
         where: The task counts only rows where this other task's label is 1.
@@ -661,7 +660,7 @@ class Task(TypedDict, total=False):
 
 
 class Training(TypedDict, total=False):
-    """How the model learns.
+    """Training: losses, optimizers, stopping.
 
     Keys:
         average: Decay, a step, of the running average of layers and heads that is validated and kept in the place of
@@ -674,7 +673,7 @@ class Training(TypedDict, total=False):
             logit, less its mean, to its own, times a learned number (kappa, from 0), reported with its standard
             error.
         clip_norm: Largest norm of the network's gradient; without it, not clipped.
-        decay: How the learning rate falls until the last step.
+        decay: Learning-rate schedule until the last step.
         embedding_evidence: Shrinkage (empirical Bayes) of the steps of a table row for a task that counts the rows of
             another (tasks.*.where): less evidence in its labels for the row, smaller steps. Default: "auto" where the
             other settings allow it.
@@ -683,9 +682,9 @@ class Training(TypedDict, total=False):
         evaluations_per_epoch: Validations an epoch.
         id_dropout: Share of ids that become unknown in a training step, so that the model learns to score ids that it
             has never seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
-        keep: Which weights the model holds in the end.
+        keep: Weights that the final model holds.
         learning_rate: Learning rate of the network.
-        loss: What click and conversion learn from together.
+        loss: Loss over click and conversion.
         optimizer: The optimizer of the network.
         parity: Faults of the paper's released code, for comparison with it.
         patience: Stop once no task has improved for so many validations (default: 4 where epochs is not stated;
@@ -732,19 +731,19 @@ class RunConfig(TypedDict, total=False):
     """A run of ncs: data, columns, tasks, network, mask search, training.
 
     Keys:
-        calibration: How its probabilities become rates.
+        calibration: Calibration of its probabilities.
         columns: The features, in the order of the network's fields.
-        data: Where rows come from.
+        data: Source of the rows.
         evaluation: Evaluation of the trained model.
         features: Features that follow from others.
-        network: Which network, and its sizes.
-        search: How masks are found, for network.kind = "sparse_sharing".
+        network: Network and its sizes.
+        search: Mask search, for network.kind = "sparse_sharing".
         seed: Seed of the initial weights, the order of rows, and dropout.
         start: The model that training goes on from.
-        tasks: What is predicted.
+        tasks: Prediction tasks.
         threads: Worker threads. The result is the same, byte for byte, for the same number of threads. Without it:
             all cores of the machine.
-        training: How the model learns.
+        training: Training: losses, optimizers, stopping.
     """
 
     calibration: Calibration
