@@ -136,7 +136,7 @@ fn a_worse_candidate_is_refused_and_a_server_follows_the_link() {
     let back = ["promote", "--live", "served/feed", "--rollback"];
     let told = done(folder, &back);
     assert!(
-        told.contains("serves feed.versions/0001 again (before: feed.versions/0002)"),
+        told.contains("serves feed.versions/0001 again (previous: feed.versions/0002)"),
         "{told}"
     );
     assert_eq!(

@@ -25,7 +25,7 @@ pub fn taken(artifact: &Artifact) -> Option<String> {
     });
     let names = &artifact.spec.tasks;
     Some(format!(
-        "{} takes {:.3}{error} of the logit of {}, less its mean of {:.3}",
+        "{} adds {:.3}{error} times the logit of {}, less its mean of {:.3}",
         names[to], taken.kappa, names[from], taken.mean
     ))
 }
