@@ -261,7 +261,7 @@ pub fn evaluate(
     let labelled = Labelled {
         before_calibration: false,
         keep: slices,
-        kept: &mut |rows, block| columns_of_slices.add(rows, &block),
+        kept: &mut |rows, block| Ok(columns_of_slices.add(rows, &block)?),
     };
     let (predictions, columns) = predictions(model, rows, labelled, pass, stop, listener)?;
     let metrics = Metrics::of(&predictions, &MetricSettings::default())?;

@@ -4,10 +4,9 @@ use indexmap::IndexMap;
 use ncs_eval::{Predictions, TaskMetrics, TaskPredictions};
 use ncs_features::Block;
 use ncs_features::value::TextBuffer;
-use ncs_readers::RowsBlock;
+use ncs_readers::{ReadError, RowsBlock};
 use serde::Serialize;
 
-use crate::error::Error;
 use crate::task_metrics::metrics_of;
 
 /// Most values of a column that are shown or compared: those with the most rows.
@@ -94,7 +93,7 @@ impl SliceColumns {
     ///
     /// # Errors
     /// A row holds several values.
-    pub(crate) fn add(&mut self, rows: &RowsBlock, block: &Block) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, rows: &RowsBlock, block: &Block) -> Result<(), ReadError> {
         let mut buffer = TextBuffer::default();
         for slice in &mut self.columns {
             let Some(column) = block.column(&slice.name) else {

@@ -232,7 +232,7 @@ fn pairs(
         let labelled = scoring::Labelled {
             before_calibration: false,
             keep,
-            kept: &mut |rows, block| slices.add(rows, &block),
+            kept: &mut |rows, block| Ok(slices.add(rows, &block)?),
         };
         let mut listener = EvaluationListener {
             note: &mut |_| {},
