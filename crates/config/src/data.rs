@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split, TimeFormat};
 
 use super::checks::Checks;
+use super::days;
 use super::toml_types;
 
 /// The columns of the first file of a part.
@@ -66,7 +67,7 @@ pub(crate) fn plan(
     lister: &ColumnLister<'_>,
     checks: &mut Checks<'_>,
 ) -> Option<DataPlan> {
-    let plan = DataPlan {
+    let mut plan = DataPlan {
         train: config.train.to_vec(),
         valid: config.valid.to_vec(),
         test: config.test.to_vec(),
@@ -85,6 +86,10 @@ pub(crate) fn plan(
             &["data", "train"],
             "data.train is empty; it needs a file, a glob or a folder",
         );
+        return None;
+    }
+    if (config.days.is_some() || config.as_of.is_some()) && !days::choose(config, &mut plan, checks)
+    {
         return None;
     }
     match lister(&plan) {

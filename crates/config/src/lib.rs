@@ -9,6 +9,7 @@ mod checks;
 mod column_types;
 mod columns;
 mod data;
+mod days;
 mod funnel;
 mod given_masks;
 mod kind_or_table;

@@ -86,6 +86,12 @@ pub(crate) struct Data {
     /// Files, globs and folders of the training part, or of everything where split divides it.
     /// Relative paths start at the run file.
     pub(crate) train: Files,
+    /// Days of train to use, where its files are in folders named day=2026-11-28, date= or dt=: "2026-11-01..2026-11-14"
+    /// (either may be left out), or "last 7". Default: all.
+    pub(crate) days: Option<String>,
+    /// First day that is too late for train, such as the day of the training; "last 7" are the days before it. Without it,
+    /// "last 7" ends with the latest day that there is.
+    pub(crate) as_of: Option<String>,
     /// Files, globs and folders of the validation part.
     #[serde(default)]
     pub(crate) valid: Files,

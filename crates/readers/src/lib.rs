@@ -10,6 +10,7 @@ pub mod cache;
 mod checked;
 mod columns;
 mod csv;
+pub mod days;
 pub mod encoded;
 pub mod encoding;
 mod find;

@@ -10,7 +10,6 @@
 //! later days only does these.
 
 mod days;
-mod key;
 mod separate;
 mod steps;
 mod trainings;

@@ -15,9 +15,9 @@ use ncs_readers::synthetic::write_blocks;
 use ncs_readers::{Format, Rows, RowsBlock, Split, TimeFormat, columns_of};
 use serde::{Deserialize, Serialize};
 
-use super::key::DayKey;
 use crate::progress::Progress;
 use ncs_config::RunFile;
+use ncs_readers::days::DayKey;
 
 const FOLDER: &str = "days";
 const INDEX: &str = "index.json";
