@@ -88,9 +88,16 @@ pub(crate) fn plan(
         );
         return None;
     }
-    if (config.days.is_some() || config.as_of.is_some()) && !days::choose(config, &mut plan, checks)
-    {
-        return None;
+    match days::choose(config, &plan) {
+        Ok(None) => {}
+        Ok(Some(chosen)) => {
+            plan.train = chosen.files;
+            checks.note(chosen.note);
+        }
+        Err((key, text)) => {
+            checks.say(&["data", key], text);
+            return None;
+        }
     }
     match lister(&plan) {
         Ok(files) => checks.know(files),

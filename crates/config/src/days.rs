@@ -1,102 +1,91 @@
 //! `data.days` and `data.as_of`: the days of the training part.
 
+use std::path::PathBuf;
+
 use ncs_readers::DataPlan;
 use ncs_readers::days::{DayChoice, DayKey, DayRange, by_folder};
 
-use crate::checks::Checks;
 use crate::toml_types;
 
-/// Keeps the files of the chosen days in the plan. Returns false if there is a problem, which is then in `checks`.
+/// A problem: the key of `[data]`, and what is wrong.
+pub(crate) type Problem = (&'static str, String);
+
+/// The files of the chosen days.
+#[derive(Debug)]
+pub(crate) struct ChosenDays {
+    /// Absolute paths.
+    pub(crate) files: Vec<String>,
+    /// Note on the choice.
+    pub(crate) note: String,
+}
+
+/// Returns the files of the chosen days; `None` if the run file does not choose.
+///
+/// # Errors
+/// A setting has another form, files are not in folders by day, or no day is chosen.
 pub(crate) fn choose(
     config: &toml_types::Data,
-    plan: &mut DataPlan,
-    checks: &mut Checks<'_>,
-) -> bool {
-    let Some((choice, as_of)) = parsed(config, checks) else {
-        return false;
-    };
+    plan: &DataPlan,
+) -> Result<Option<ChosenDays>, Problem> {
+    if config.days.is_none() && config.as_of.is_none() {
+        return Ok(None);
+    }
+    let (choice, as_of) = parsed(config)?;
     let key = if config.days.is_some() {
         "days"
     } else {
         "as_of"
     };
-    let found =
-        ncs_readers::files(&plan.train, &plan.root).map_err(|error| ("train", error.to_string()));
-    let found = found.and_then(|files| match by_folder(&files, None) {
-        Ok(Some(days)) => Ok(days),
-        Ok(None) => Err((
-            key,
-            format!(
-                "data.{key} needs files in folders named by day, such as day=2026-11-28/rows.parquet; data.train names {} \
-                 files, and not all are in such a folder",
-                files.len()
-            ),
-        )),
-        Err(what) => Err(("train", what)),
-    });
-    let days = match found {
-        Ok(days) => days,
-        Err((key, text)) => {
-            checks.say(&["data", key], text);
-            return false;
-        }
-    };
-    let (Some(first), Some(latest)) = (
-        days.keys().next().copied(),
-        days.keys().next_back().copied(),
-    ) else {
-        return true;
+    let of_train = |text: String| ("train", text);
+    let files = ncs_readers::files(&plan.train, &plan.root);
+    let files = files.map_err(|error| of_train(error.to_string()))?;
+    let days = by_folder(&files, None).map_err(of_train)?.ok_or_else(|| {
+        let text = format!(
+            "data.{key} needs files in folders named by day, such as day=2026-11-28/rows.parquet; data.train names {} \
+             files, and not all are in such a folder",
+            files.len()
+        );
+        (key, text)
+    })?;
+    let all: Vec<DayKey> = days.keys().copied().collect();
+    let (Some(first), Some(&latest)) = (all.first(), all.last()) else {
+        return Ok(None);
     };
     let range = choice.range(as_of, latest);
-    let chosen: Vec<_> = days.iter().filter(|(day, _)| range.holds(**day)).collect();
+    let chosen: Vec<(&DayKey, &Vec<PathBuf>)> =
+        days.iter().filter(|(day, _)| range.holds(**day)).collect();
     let (Some((from, _)), Some((to, _))) = (chosen.first(), chosen.last()) else {
         let text = format!("no day of data.train is chosen; its days are {first} to {latest}");
-        checks.say(&["data", key], text);
-        return false;
+        return Err((key, text));
     };
-    let files: Vec<_> = chosen.iter().flat_map(|(_, files)| files.iter()).collect();
-    checks.note(format!(
+    let files = chosen.iter().flat_map(|(_, files)| files.iter());
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let files: Vec<String> = files
+        .map(|file| absolute(file).display().to_string())
+        .collect();
+    let note = format!(
         "data.train: {} of {} days, {from} to {to}, {} files",
         chosen.len(),
         days.len(),
         files.len()
-    ));
-    let absolute =
-        |file: &&std::path::PathBuf| std::path::absolute(file).unwrap_or(file.to_path_buf());
-    plan.train = files
-        .iter()
-        .map(|file| absolute(file).display().to_string())
-        .collect();
-    true
+    );
+    Ok(Some(ChosenDays { files, note }))
 }
 
-/// Returns the choice of days and the day of the training; `None` if one of them has another form.
-fn parsed(
-    config: &toml_types::Data,
-    checks: &mut Checks<'_>,
-) -> Option<(DayChoice, Option<DayKey>)> {
-    let choice = config
-        .days
-        .as_deref()
-        .map_or(Ok(DayChoice::Range(DayRange::default())), DayChoice::parse);
-    let as_of = config
-        .as_of
-        .as_deref()
-        .map(|text| DayKey::parse(text).ok_or("expected a day, such as 2026-11-28 or 20261128"));
-    let as_of = as_of.transpose();
-    if let Err(what) = &choice {
-        let text = format!(
-            "data.days = {:?}: {what}",
-            config.days.as_deref().unwrap_or_default()
-        );
-        checks.say(&["data", "days"], text);
-    }
-    if let Err(what) = as_of {
-        let text = format!(
-            "data.as_of = {:?}: {what}",
-            config.as_of.as_deref().unwrap_or_default()
-        );
-        checks.say(&["data", "as_of"], text);
-    }
-    Some((choice.ok()?, as_of.ok()?))
+/// Returns the choice of days and the day of the training.
+fn parsed(config: &toml_types::Data) -> Result<(DayChoice, Option<DayKey>), Problem> {
+    let choice = match &config.days {
+        None => DayChoice::Range(DayRange::default()),
+        Some(text) => DayChoice::parse(text)
+            .map_err(|what| ("days", format!("data.days = {text:?}: {what}")))?,
+    };
+    let as_of = match &config.as_of {
+        None => None,
+        Some(text) => Some(DayKey::parse(text).ok_or_else(|| {
+            let text =
+                format!("data.as_of = {text:?}: expected a day, such as 2026-11-28 or 20261128");
+            ("as_of", text)
+        })?),
+    };
+    Ok((choice, as_of))
 }
