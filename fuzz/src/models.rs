@@ -83,6 +83,7 @@ fn tasks() -> Vec<Task> {
         objective: Objective::CrossEntropy,
         weight: 1.0,
         truth: None,
+        row_rules: Default::default(),
     };
     vec![
         task("ctr", "click", Population::All),

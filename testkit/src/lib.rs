@@ -16,6 +16,7 @@ pub fn task(name: &str) -> Task {
         objective: Objective::CrossEntropy,
         weight: 1.0,
         truth: None,
+        row_rules: Default::default(),
     }
 }
 

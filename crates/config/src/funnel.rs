@@ -41,6 +41,15 @@ pub(crate) fn plan(
             checks.say(&["tasks", &tasks[task].name, "loss"], text);
         }
     }
+    let [of_click, of_conversion] = [click, conversion].map(|task| &tasks[task].row_rules);
+    if of_click.weight_column != of_conversion.weight_column {
+        let text = format!(
+            "{name} is one loss over the rows of both tasks, which have one weight: state the same weight_column for \
+             {:?} and {:?}, or none",
+            tasks[click].name, tasks[conversion].name
+        );
+        checks.say(&LOSS, text);
+    }
     Some(entire_space::FunnelLoss {
         click,
         conversion,

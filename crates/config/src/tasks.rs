@@ -1,7 +1,7 @@
 //! The tasks, and what may not be a feature because of them.
 
 use indexmap::IndexMap;
-use ncs_features::{Field, Objective, Population, Task};
+use ncs_features::{Field, Objective, Population, RowRules, Task};
 
 use super::checks::Checks;
 use super::columns::place;
@@ -26,6 +26,7 @@ pub(crate) fn plan(
         .collect();
     for task in &tasks {
         labels(task, fields, checks);
+        rules(task, checks);
     }
     if tasks.len() > MOST_TASKS {
         let text = format!(
@@ -61,6 +62,9 @@ fn read(
         objective: objective(&config.loss.0),
         weight: config.weight,
         truth: config.truth.clone(),
+        row_rules: RowRules {
+            weight_column: config.weight_column.clone(),
+        },
     }
 }
 
@@ -140,6 +144,24 @@ fn labels(task: &Task, fields: &[Field], checks: &mut Checks<'_>) {
             );
             let path = place(&field.name, checks);
             checks.say(&path, text);
+        }
+    }
+}
+
+/// The columns of [`RowRules`] are in the files and say something else than the label.
+fn rules(task: &Task, checks: &mut Checks<'_>) {
+    let columns = [("weight_column", &task.row_rules.weight_column)];
+    for (key, column) in columns {
+        let Some(column) = column else { continue };
+        let at = ["tasks", task.name.as_str(), key];
+        checks.column(&at, column);
+        if *column == task.label {
+            let text = format!(
+                "task {:?}: {key} is the label's column {column:?}, so that rows of label 0 would not count; name \
+                 another column",
+                task.name
+            );
+            checks.say(&at, text);
         }
     }
 }

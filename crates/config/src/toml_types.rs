@@ -260,6 +260,9 @@ pub(crate) struct Task {
     #[serde(default = "unit")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) weight: f64,
+    /// Column with the weight of each row in the task's loss and metrics, a finite number of at least 0; without it,
+    /// every row counts once. (`weight` is the factor of the whole task.)
+    pub(crate) weight_column: Option<String>,
     /// Column with the true probability of a synthetic log; used in evaluation only.
     pub(crate) truth: Option<String>,
 }

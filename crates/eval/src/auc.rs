@@ -1,6 +1,7 @@
 //! The area under the ROC curve: the chance that a positive row outranks a negative one, equal
 //! scores counting one half. For all rows, for weighted rows, within groups, along the funnel.
 
+use crate::weights::Weights;
 use ncs_features::NO_GROUP;
 
 /// A label, score or weight: `f32` or `f64`. All sums are in `f64`.
@@ -13,8 +14,17 @@ impl<T: Copy + Into<f64>> Real for T {}
 /// A row with a NaN label is unknown and does not count. `None` where one of the classes is
 /// missing, or a known row's score is not a number.
 pub fn auc<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<f64> {
+    auc_by_weight(labels, scores, Weights::NONE)
+}
+
+/// AUC in which a row counts by its weight.
+pub fn auc_by_weight<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    weights: Weights<'_>,
+) -> Option<f64> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
-    Ranking::of(labels, scores)?.auc(|row| class_masses(labels[row]))
+    Ranking::of(labels, scores)?.auc(|row| class_masses(labels[row], weights.get(row)))
 }
 
 /// AUC in which row i counts `positives[i]` times as a positive and `negatives[i]` times as a
@@ -98,6 +108,16 @@ pub struct GroupedAuc {
 /// Impression-weighted mean AUC over the groups that have both classes; rows of unknown label and rows
 /// without a group ([`NO_GROUP`]) do not count. `groups[i]` names the group of row i.
 pub fn grouped_auc<L: Real, S: Real>(labels: &[L], scores: &[S], groups: &[u64]) -> GroupedAuc {
+    grouped_auc_by_weight(labels, scores, groups, Weights::NONE)
+}
+
+/// The same where a row counts by its weight.
+pub fn grouped_auc_by_weight<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    groups: &[u64],
+    weights: Weights<'_>,
+) -> GroupedAuc {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
     assert_eq!(labels.len(), groups.len(), "one group for each row");
     let Some(rows) = rows_by_group(labels, scores, groups) else {
@@ -108,12 +128,14 @@ pub fn grouped_auc<L: Real, S: Real>(labels: &[L], scores: &[S], groups: &[u64])
     };
     let (mut sum, mut weight, mut n_groups) = (0.0, 0.0, 0);
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
+        let weight_of = |row: u32| weights.get(row as usize);
         let masses = group
             .iter()
-            .map(|&(_, key, row)| (key, class_masses(labels[row as usize])));
+            .map(|&(_, key, row)| (key, class_masses(labels[row as usize], weight_of(row))));
         if let Some(area) = area(masses) {
-            sum += area * group.len() as f64;
-            weight += group.len() as f64;
+            let mass: f64 = group.iter().map(|&(.., row)| weight_of(row)).sum();
+            sum += area * mass;
+            weight += mass;
             n_groups += 1;
         }
     }
@@ -138,12 +160,12 @@ fn rows_by_group<L: Real, S: Real>(
 }
 
 /// Weight of a row with this label as (positive, negative); zero for an unknown label.
-pub(crate) fn class_masses<L: Real>(label: L) -> (f64, f64) {
+pub(crate) fn class_masses<L: Real>(label: L, weight: f64) -> (f64, f64) {
     let label: f64 = label.into();
     match label {
         _ if label.is_nan() => (0.0, 0.0),
-        _ if label > 0.5 => (1.0, 0.0),
-        _ => (0.0, 1.0),
+        _ if label > 0.5 => (weight, 0.0),
+        _ => (0.0, weight),
     }
 }
 

@@ -8,6 +8,7 @@ use ncs_features::hash::split_mix;
 use serde::{Deserialize, Serialize};
 
 use crate::auc::{Ranking, Real, area, class_masses};
+use crate::weights::Weights;
 
 /// Settings of the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,8 +44,19 @@ pub fn auc_interval<L: Real, S: Real>(
     groups: &[u64],
     resampling: &Resampling,
 ) -> Option<[f64; 2]> {
+    auc_interval_by_weight(labels, scores, groups, Weights::NONE, resampling)
+}
+
+/// The same for an AUC in which a row counts by its weight. Rows or groups are resampled, whatever they weigh.
+pub fn auc_interval_by_weight<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    groups: &[u64],
+    weights: Weights<'_>,
+    resampling: &Resampling,
+) -> Option<[f64; 2]> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
-    let rows = RankedRows::of(labels, scores, groups)?;
+    let rows = RankedRows::of(labels, scores, groups, weights)?;
     if !groups.is_empty() && rows.n_groups < 2 {
         return None;
     }
@@ -62,35 +74,44 @@ pub fn auc_interval<L: Real, S: Real>(
 /// Known rows in rising order of score, laid out for one sequential pass.
 struct RankedRows {
     keys: Vec<u64>,
-    positive: Vec<bool>,
+    /// Weights as (positive, negative).
+    masses: Vec<(f64, f64)>,
     /// Index of each row's group; empty: every row is resampled by itself.
     group_of: Vec<u32>,
     n_groups: usize,
 }
 
 impl RankedRows {
-    fn of<L: Real, S: Real>(labels: &[L], scores: &[S], groups: &[u64]) -> Option<RankedRows> {
+    fn of<L: Real, S: Real>(
+        labels: &[L],
+        scores: &[S],
+        groups: &[u64],
+        weights: Weights<'_>,
+    ) -> Option<RankedRows> {
         let ranking = Ranking::of(labels, scores)?.rows;
         let (group_of, n_groups) = group_indices(&ranking, groups);
-        let positive = |&(_, row): &(u64, u32)| class_masses(labels[row as usize]).0 > 0.0;
+        let masses = |&(_, row): &(u64, u32)| {
+            let row = row as usize;
+            class_masses(labels[row], weights.get(row))
+        };
         Some(RankedRows {
             keys: ranking.iter().map(|(key, _)| *key).collect(),
-            positive: ranking.iter().map(positive).collect(),
+            masses: ranking.iter().map(masses).collect(),
             group_of,
             n_groups,
         })
     }
 
     fn resampled_auc(&self, stream: &mut u64) -> Option<f64> {
-        let rows = self.keys.iter().zip(&self.positive);
-        let masses =
-            |positive: bool, times: f64| if positive { (times, 0.0) } else { (0.0, times) };
+        let rows = self.keys.iter().zip(&self.masses);
+        let counted =
+            |&(positive, negative): &(f64, f64), times| (times * positive, times * negative);
         if self.group_of.is_empty() {
-            return area(rows.map(|(key, &positive)| (key, masses(positive, poisson(stream)))));
+            return area(rows.map(|(key, masses)| (key, counted(masses, poisson(stream)))));
         }
         let times: Vec<f64> = (0..self.n_groups).map(|_| poisson(stream)).collect();
         let rows = rows.zip(&self.group_of);
-        area(rows.map(|((key, &positive), &g)| (key, masses(positive, times[g as usize]))))
+        area(rows.map(|((key, masses), &g)| (key, counted(masses, times[g as usize]))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Prediction errors: log-loss for binary tasks, squared error for ratios.
 
 use crate::auc::Real;
+use crate::weights::Weights;
 
 /// Probabilities are kept this far from 0 and 1 before the logarithm.
 pub const LOG_LOSS_CLIP: f64 = 1e-7;
@@ -9,12 +10,21 @@ pub const LOG_LOSS_CLIP: f64 = 1e-7;
 /// [`LOG_LOSS_CLIP`], 1 - [`LOG_LOSS_CLIP`]. `None` without rows or with a score that is not a
 /// number.
 pub fn log_loss<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<f64> {
+    log_loss_by_weight(labels, scores, Weights::NONE)
+}
+
+/// The same where a row counts by its weight.
+pub fn log_loss_by_weight<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    weights: Weights<'_>,
+) -> Option<f64> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
-    let loss = |(y, p): (f64, f64)| {
-        let p = p.clamp(LOG_LOSS_CLIP, 1.0 - LOG_LOSS_CLIP);
-        -y * p.ln() - (1.0 - y) * (1.0 - p).ln()
+    let loss = |KnownRow { label, score, .. }| {
+        let p = score.clamp(LOG_LOSS_CLIP, 1.0 - LOG_LOSS_CLIP);
+        -label * p.ln() - (1.0 - label) * (1.0 - p).ln()
     };
-    mean(known_pairs(labels, scores).map(loss))
+    mean(known_rows(labels, scores, weights).map(|row| (loss(row), row.weight)))
 }
 
 /// Range of the label of a ratio task.
@@ -33,33 +43,55 @@ pub fn squared_error<L: Real, S: Real>(
     scores: &[S],
     range: LabelRange,
 ) -> Option<f64> {
+    squared_error_by_weight(labels, scores, range, Weights::NONE)
+}
+
+/// The same where a row counts by its weight.
+pub fn squared_error_by_weight<L: Real, S: Real>(
+    labels: &[L],
+    scores: &[S],
+    range: LabelRange,
+    weights: Weights<'_>,
+) -> Option<f64> {
     assert_eq!(labels.len(), scores.len(), "one label for each score");
-    let error = |(label, score): (f64, f64)| match range {
+    let error = |KnownRow { label, score, .. }| match range {
         LabelRange::Clipped => (label.min(1.0) - score).powi(2),
         LabelRange::Unclipped => (label - score).powi(2),
     };
     mean(
-        known_pairs(labels, scores)
-            .filter(|(label, _)| *label > 0.0)
-            .map(error),
+        known_rows(labels, scores, weights)
+            .filter(|row| row.label > 0.0)
+            .map(|row| (error(row), row.weight)),
     )
 }
 
-/// Returns `(label, score)` of the rows whose label is known.
-pub(crate) fn known_pairs<'a, L: Real, S: Real>(
-    labels: &'a [L],
-    scores: &'a [S],
-) -> impl Iterator<Item = (f64, f64)> + 'a {
-    let pairs = labels
-        .iter()
-        .zip(scores)
-        .map(|(&label, &score)| (label.into(), score.into()));
-    pairs.filter(|(label, _): &(f64, f64)| !label.is_nan())
+/// A row whose label is known.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownRow {
+    pub(crate) label: f64,
+    pub(crate) score: f64,
+    pub(crate) weight: f64,
 }
 
-/// Returns the mean; `None` if it is not finite.
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, n) = values.fold((0.0, 0u64), |(sum, n), value| (sum + value, n + 1));
-    let mean = sum / n as f64;
+/// Returns the rows whose label is known.
+pub(crate) fn known_rows<'a, L: Real, S: Real>(
+    labels: &'a [L],
+    scores: &'a [S],
+    weights: Weights<'a>,
+) -> impl Iterator<Item = KnownRow> + 'a {
+    let rows = labels.iter().zip(scores).enumerate();
+    let rows = rows.map(move |(row, (&label, &score))| KnownRow {
+        label: label.into(),
+        score: score.into(),
+        weight: weights.get(row),
+    });
+    rows.filter(|row| !row.label.is_nan())
+}
+
+/// Returns the mean of values by their weights; `None` if it is not finite.
+fn mean(values: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let add = |(sum, mass), (value, weight)| (sum + weight * value, mass + weight);
+    let (sum, mass) = values.fold((0.0, 0.0), add);
+    let mean = sum / mass;
     mean.is_finite().then_some(mean)
 }

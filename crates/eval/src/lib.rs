@@ -11,7 +11,7 @@
 //!     binary: true,
 //!     labels: vec![0.0, 1.0, f32::NAN, 1.0], // NaN: unknown, the row does not count
 //!     scores: vec![0.1, 0.8, 0.9, 0.6],
-//!     truths: vec![],
+//!     ..TaskPredictions::default()
 //! };
 //! let predictions = Predictions { tasks: vec![click], ..Predictions::default() };
 //! let metrics = Metrics::of(&predictions, &MetricSettings::default()).unwrap();
@@ -37,6 +37,7 @@ pub mod sharing;
 pub mod statistics;
 pub mod tensorboard;
 pub mod tuning;
+pub mod weights;
 
 pub use auc::{GroupedAuc, Real, auc, ctcvr_auc, grouped_auc, soft_auc, weighted_auc};
 pub use backtest::{Backtest, BacktestDay, BacktestLine};
@@ -60,3 +61,4 @@ pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};
 pub use statistics::{Difference, Estimate, estimate, paired_difference};
 pub use tensorboard::EventWriter;
+pub use weights::Weights;

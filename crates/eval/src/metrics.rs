@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::auc::{self, funnel_labels, funnel_scores};
-use crate::bootstrap::{Resampling, auc_interval};
+use crate::bootstrap::{Resampling, auc_interval_by_weight};
 use crate::calibration::{self, Binning, CalibrationBin};
-use crate::errors::{LabelRange, known_pairs, log_loss, squared_error};
+use crate::errors::{LabelRange, known_rows, log_loss_by_weight, squared_error_by_weight};
+use crate::weights::Weights;
 
 /// Labels and scores of all tasks over the same rows.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,8 @@ pub struct TaskPredictions {
     pub scores: Vec<f32>,
     /// True probabilities of a synthetic log; empty otherwise.
     pub truths: Vec<f32>,
+    /// Weights, above 0 where the label is known; empty: every row counts once.
+    pub weights: Vec<f32>,
 }
 
 /// An error in the shape of the predictions.
@@ -50,7 +53,7 @@ pub enum PredictionError {
     Length {
         /// Name of the task; for groups, the first task.
         task: String,
-        /// `labels`, `scores`, `truths` or `groups`.
+        /// `labels`, `scores`, `truths`, `weights` or `groups`.
         column: &'static str,
         /// Number of entries in the column.
         found: usize,
@@ -102,6 +105,10 @@ pub struct TaskMetrics {
     pub rows: u64,
     /// Rows with label 1; for a ratio, rows with a label above 0.
     pub positives: u64,
+    /// Sum of the weights of the rows with a known label, if rows count by weight: in every figure but the counts and
+    /// `auc_entire_space`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// Binary tasks: area under the ROC curve.
     pub auc: Option<f64>,
     /// Bootstrap interval of `auc`, over groups if there are any.
@@ -190,6 +197,7 @@ impl Predictions {
             check_length(task, "scores", task.scores.len(), n_rows)?;
             check_length(task, "labels", task.labels.len(), n_rows)?;
             check_optional_length(task, "truths", task.truths.len(), n_rows)?;
+            check_optional_length(task, "weights", task.weights.len(), n_rows)?;
         }
         check_optional_length(first, "groups", self.groups.len(), n_rows)?;
         let (click, conversion) = self.funnel.unwrap_or((0, 0));
@@ -217,11 +225,19 @@ impl Predictions {
         {
             *label = f64::NAN;
         }
+        // The product is about impressions, as the click is.
+        let weights = click.row_weights();
         Some(FunnelMetrics {
             rows: count(&labels, |label| !label.is_nan()),
             positives: count(&labels, |label| label > 0.5),
-            auc: auc::auc(&labels, &scores),
-            auc_interval: auc_interval(&labels, &scores, &self.groups, resampling),
+            auc: auc::auc_by_weight(&labels, &scores, weights),
+            auc_interval: auc_interval_by_weight(
+                &labels,
+                &scores,
+                &self.groups,
+                weights,
+                resampling,
+            ),
         })
     }
 }
@@ -258,10 +274,20 @@ fn check_optional_length(
 }
 
 impl TaskPredictions {
+    /// Returns the weights of the rows.
+    pub fn row_weights(&self) -> Weights<'_> {
+        Weights::of(&self.weights)
+    }
+
     /// Returns the points of the calibration plot; for a ratio over rows with a positive label, clipped.
     pub fn calibration_bins(&self, binning: Binning) -> Vec<CalibrationBin> {
         let task = self.without_lost_rows();
-        calibration::calibration_bins(&task.calibration_labels(), &task.scores, binning)
+        let labels = task.calibration_labels();
+        if self.weights.is_empty() {
+            return calibration::calibration_bins(&labels, &task.scores, binning);
+        }
+        let weights = self.row_weights();
+        calibration::calibration_bins_by_weight(&labels, &task.scores, binning, weights)
     }
 
     /// Returns the predictions with labels and true probabilities set to unknown where the score is NaN.
@@ -291,7 +317,8 @@ impl TaskPredictions {
     /// Returns the common score of all rows whose label is known, if there are enough rows and all scores are
     /// equal.
     pub fn constant_score(&self) -> Option<f64> {
-        let mut scores = known_pairs(&self.labels, &self.scores).map(|(_, score)| score);
+        let rows = known_rows(&self.labels, &self.scores, Weights::NONE);
+        let mut scores = rows.map(|row| row.score);
         let first = scores.next()?;
         let (n, is_constant) = scores.fold((1, true), |(n, is_constant), score| {
             (n + 1, is_constant && score == first)
@@ -313,7 +340,15 @@ impl TaskPredictions {
             positives: count(&self.labels, |label| {
                 label > if self.binary { 0.5 } else { 0.0 }
             }),
-            pcoc: calibration::predicted_over_observed(&self.calibration_labels(), &self.scores),
+            weight: (!self.weights.is_empty()).then(|| {
+                let rows = known_rows(&self.labels, &self.scores, self.row_weights());
+                rows.map(|row| row.weight).sum()
+            }),
+            pcoc: calibration::predicted_over_observed_by_weight(
+                &self.calibration_labels(),
+                &self.scores,
+                self.row_weights(),
+            ),
             ece: calibration::expected_calibration_error(&self.calibration_bins(settings.binning)),
             ..TaskMetrics::default()
         };
@@ -330,15 +365,16 @@ impl TaskPredictions {
         groups: &[u64],
         resampling: &Resampling,
     ) -> TaskMetrics {
-        let grouped =
-            (!groups.is_empty()).then(|| auc::grouped_auc(&self.labels, &self.scores, groups));
+        let (labels, scores, weights) = (&self.labels, &self.scores, self.row_weights());
+        let grouped = (!groups.is_empty())
+            .then(|| auc::grouped_auc_by_weight(labels, scores, groups, weights));
         let has_probabilities = !self.truths.is_empty();
         TaskMetrics {
-            auc: auc::auc(&self.labels, &self.scores),
-            auc_interval: auc_interval(&self.labels, &self.scores, groups, resampling),
+            auc: auc::auc_by_weight(labels, scores, weights),
+            auc_interval: auc_interval_by_weight(labels, scores, groups, weights, resampling),
             gauc: grouped.and_then(|grouped| grouped.auc),
             gauc_groups: grouped.map(|grouped| grouped.groups as u64),
-            log_loss: log_loss(&self.labels, &self.scores),
+            log_loss: log_loss_by_weight(labels, scores, weights),
             auc_entire_space: has_probabilities
                 .then(|| auc::soft_auc(&self.truths, &self.scores))
                 .flatten(),
@@ -347,7 +383,8 @@ impl TaskPredictions {
     }
 
     fn ratio_metrics(&self, counts: TaskMetrics) -> TaskMetrics {
-        let error = |range| squared_error(&self.labels, &self.scores, range);
+        let error =
+            |range| squared_error_by_weight(&self.labels, &self.scores, range, self.row_weights());
         TaskMetrics {
             squared_error: error(LabelRange::Clipped),
             squared_error_unclipped: error(LabelRange::Unclipped),

@@ -259,7 +259,7 @@ fn informed(rng: &mut Rng, labels: &[f64], signal: f64) -> Vec<MeasuredRun> {
             binary: true,
             labels: labels.iter().map(|label| *label as f32).collect(),
             scores: labels.iter().map(score).collect(),
-            truths: Vec::new(),
+            ..TaskPredictions::default()
         };
         let predictions = Predictions {
             tasks: vec![task],
@@ -403,7 +403,7 @@ fn mean_row_values_equal_the_metrics() {
         binary,
         labels: column(labels),
         scores: column(scores),
-        truths: Vec::new(),
+        ..TaskPredictions::default()
     };
     let unknown = f32::NAN;
     let predictions = Predictions {

@@ -255,7 +255,7 @@ fn task(name: &str, labels: &[f32], scores: &[f32]) -> TaskPredictions {
         binary: true,
         labels: labels.into(),
         scores: scores.into(),
-        truths: vec![],
+        ..TaskPredictions::default()
     }
 }
 

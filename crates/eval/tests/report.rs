@@ -204,6 +204,7 @@ fn calibration_curves() -> Vec<CalibrationCurve> {
             predicted,
             observed: predicted * ratio * wave,
             rows: 1024,
+            weight: None,
         }
     };
     let curve = |network: &str, ratio: f64| CalibrationCurve {

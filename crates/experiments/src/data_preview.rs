@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use ncs_config::{RunFile, RunPlan};
 use ncs_eval::PartColumns;
-use ncs_features::labels::{labels, truths};
+use ncs_features::labels::{labels, terms, truths};
 use ncs_features::{Block, Encoder, Fit, FitError, IdSpacePlan, Schema, SchemaPlan, TablePlan};
 use ncs_readers::split::{Part, SplitError};
 use ncs_readers::{
@@ -237,7 +237,7 @@ fn filter(
     let schema = &plan.schema;
     rows.filter(|block| {
         Fit::new(schema.clone()).observe(block)?;
-        labels(&schema.tasks, block)?;
+        terms(&schema.tasks, block, &mut labels(&schema.tasks, block)?)?;
         truths(&schema.tasks, block)?;
         split.map_or(Ok(()), |split| split.parts(block, 0).map(drop))
     })?;

@@ -277,6 +277,7 @@ fn to_task(task: &TaskDraft, population: Population) -> Task {
         },
         weight: 1.0,
         truth: None,
+        row_rules: Default::default(),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Error>
     Ok(())
 }
 
-/// Reads a file of [`write`]; true probabilities and groups are not in it.
+/// Reads a file of [`write`]; true probabilities, weights and groups are not in it.
 ///
 /// # Errors
 /// Fails if the file is missing or was changed.
@@ -55,9 +55,9 @@ pub(crate) fn read(path: &Path) -> Result<Predictions, Error> {
         tasks.push(TaskPredictions {
             labels: file.f32(&format!("labels.{name}"))?,
             scores: file.f32(&format!("scores.{name}"))?,
-            truths: Vec::new(),
             name,
             binary,
+            ..TaskPredictions::default()
         });
     }
     Ok(Predictions {
@@ -80,7 +80,7 @@ mod tests {
             binary,
             labels: vec![0.0, 1.0, f32::NAN],
             scores: vec![0.25, 0.5, 0.75],
-            truths: Vec::new(),
+            ..TaskPredictions::default()
         };
         let written = Predictions {
             tasks: vec![task("ctr", true), task("watch", false)],

@@ -358,6 +358,13 @@ fn present(
         if let Some(truth) = task.truth.take_if(|truth| !columns.contains(truth)) {
             note(&truth, "entire-space AUC");
         }
+        let rules = &mut task.row_rules;
+        if let Some(weight) = rules
+            .weight_column
+            .take_if(|column| !columns.contains(column))
+        {
+            note(&weight, "weights of rows in metrics: each counts once");
+        }
     }
     Arc::new(schema)
 }

@@ -60,6 +60,11 @@ pub(crate) fn selected(task: &TaskPredictions, rows: &[usize]) -> TaskPrediction
         labels: pick(&task.labels),
         scores: pick(&task.scores),
         truths: Vec::new(),
+        weights: if task.weights.is_empty() {
+            Vec::new()
+        } else {
+            pick(&task.weights)
+        },
     }
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use ncs_config::{RunFile, RunFileError, RunPlan};
 use ncs_eval::{
-    MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
+    MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, TaskPredictions,
+    render_html,
 };
 use ncs_features::ColumnCoverage;
 use ncs_model::{Scorer, Workspace, tensor_file};
@@ -354,7 +355,11 @@ fn finish(
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;
-    if let (true, Some(first)) = (plan.evaluation.keep_scores, evaluated.first()) {
+    // A comparison tests by rows that count once each.
+    let counts_by_weight = |task: &TaskPredictions| !task.weights.is_empty();
+    if let (true, Some(first)) = (plan.evaluation.keep_scores, evaluated.first())
+        && !first.predictions.tasks.iter().any(counts_by_weight)
+    {
         predictions_file::write(&folder.join(SCORES), &first.predictions)?;
     }
     // A run that had nothing left to do has cost what it had cost.

@@ -44,6 +44,7 @@ fn schema(pooling: Pooling) -> Schema {
         objective: Objective::CrossEntropy,
         weight: 1.0,
         truth: None,
+        row_rules: Default::default(),
     };
     let table = |name: &str, ids| Table {
         name: name.into(),

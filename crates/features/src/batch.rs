@@ -13,9 +13,54 @@ pub struct Batch {
     pub labels: Vec<Vec<f32>>,
     /// `truths[task][row]`: the true probability in a synthetic log; empty otherwise.
     pub truths: Vec<Vec<f32>>,
+    /// One for each task; empty where no task has [`crate::RowRules`].
+    pub terms: Vec<RowTerms>,
     /// The hashed value of the group column of each row, [`NO_GROUP`] where it has none; empty without such a
     /// column.
     pub groups: Vec<u64>,
+}
+
+/// Numbers of each row that a task's loss and metrics use beside its label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowTerms {
+    /// The weight of each row, above 0 where its label is known; empty: every row counts once.
+    pub weights: Vec<f32>,
+}
+
+static NO_TERMS: RowTerms = RowTerms {
+    weights: Vec::new(),
+};
+
+impl RowTerms {
+    /// Number of columns that rows may have.
+    pub const COLUMNS: usize = 1;
+
+    /// Returns the columns, each empty or of one number a row.
+    pub fn columns(&self) -> [&Vec<f32>; RowTerms::COLUMNS] {
+        [&self.weights]
+    }
+
+    /// Returns the columns for changing them.
+    pub fn columns_mut(&mut self) -> [&mut Vec<f32>; RowTerms::COLUMNS] {
+        [&mut self.weights]
+    }
+
+    /// Returns the weight of a row in the loss.
+    pub fn weight(&self, row: usize) -> f64 {
+        self.weights.get(row).map_or(1.0, |&weight| weight.into())
+    }
+
+    fn push_row(&mut self, other: &RowTerms, row: usize) {
+        let columns = self.columns_mut().into_iter().zip(other.columns());
+        columns.for_each(|(mine, theirs)| mine.extend(theirs.get(row)));
+    }
+
+    fn gather(&mut self, sources: &[&RowTerms], picks: &[Pick]) {
+        for (c, mine) in self.columns_mut().into_iter().enumerate() {
+            let theirs = sources.iter().map(|source| source.columns()[c]);
+            gather_values(mine, theirs, picks);
+        }
+    }
 }
 
 /// The group of rows that have none, XXH3 of the empty text: they are no group of their own.
@@ -139,8 +184,14 @@ impl Batch {
             fields: like.fields.iter().map(field).collect(),
             labels: vec![Vec::new(); like.labels.len()],
             truths: vec![Vec::new(); like.truths.len()],
+            terms: vec![RowTerms::default(); like.terms.len()],
             groups: Vec::new(),
         }
+    }
+
+    /// Returns what a task's loss and metrics use of each row beside its label.
+    pub fn terms(&self, task: usize) -> &RowTerms {
+        self.terms.get(task).unwrap_or(&NO_TERMS)
     }
 
     /// Appends `row` of `other`, a batch of the same layout.
@@ -154,6 +205,9 @@ impl Batch {
         }
         for (mine, theirs) in self.truths.iter_mut().zip(&other.truths) {
             mine.extend(theirs.get(row));
+        }
+        for (mine, theirs) in self.terms.iter_mut().zip(&other.terms) {
+            mine.push_row(theirs, row);
         }
         self.groups.extend(other.groups.get(row));
     }
@@ -188,6 +242,10 @@ impl Batch {
                 picks,
             );
         }
+        for (t, terms) in self.terms.iter_mut().enumerate() {
+            let theirs: Vec<&RowTerms> = sources.iter().map(|source| source.terms(t)).collect();
+            terms.gather(&theirs, picks);
+        }
         gather_values(
             &mut self.groups,
             sources.iter().map(|source| &source.groups),
@@ -201,7 +259,9 @@ impl Batch {
             .fields
             .iter()
             .map(|f| f.ids.len() + f.offsets.len() + f.weights.len() + f.numbers.len());
-        let floats = self.labels.iter().chain(&self.truths).map(Vec::len);
+        let terms = self.terms.iter().flat_map(RowTerms::columns);
+        let floats = self.labels.iter().chain(&self.truths).chain(terms);
+        let floats = floats.map(Vec::len);
         4 * fields.chain(floats).sum::<usize>() + 8 * self.groups.len()
     }
 }

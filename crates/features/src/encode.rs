@@ -55,6 +55,7 @@ impl Encoder {
     pub fn encode(&self, block: &Block) -> Result<Batch, EncodeError> {
         let mut batch = self.encode_features(block)?;
         batch.labels = labels::labels(&self.schema.tasks, block)?;
+        batch.terms = labels::terms(&self.schema.tasks, block, &mut batch.labels)?;
         batch.truths = labels::truths(&self.schema.tasks, block)?;
         batch.groups = self.groups(block)?;
         Ok(batch)
@@ -94,6 +95,7 @@ impl Encoder {
             fields: fields.collect::<Result<_, _>>()?,
             labels: vec![Vec::new(); n_tasks],
             truths: vec![Vec::new(); n_tasks],
+            terms: Vec::new(),
             groups: Vec::new(),
         };
         for &f in &*self.rates {

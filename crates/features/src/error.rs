@@ -81,6 +81,24 @@ pub enum EncodeError {
         /// Values that the task accepts.
         wanted: &'static str,
     },
+    /// A number of a row, beside its label, that its task cannot use.
+    #[error(
+        "column \"{column}\", row {row}: the {what} of task \"{task}\" is {found}; it must be {wanted}"
+    )]
+    Term {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// What the number is.
+        what: &'static str,
+        /// The task.
+        task: String,
+        /// The value.
+        found: String,
+        /// Values that the task accepts.
+        wanted: &'static str,
+    },
     /// Several values in one row of a single-valued column.
     #[error(
         "column \"{column}\", row {row}: {n} values where one belongs; {}",
@@ -181,6 +199,7 @@ impl EncodeError {
             | EncodeError::NotFinite { row, .. }
             | EncodeError::NotUtf8 { row, .. }
             | EncodeError::Label { row, .. }
+            | EncodeError::Term { row, .. }
             | EncodeError::NotComparable { row, .. }
             | EncodeError::ManyValues { row, .. } => *row = place(*row),
             EncodeError::MissingColumn { .. }

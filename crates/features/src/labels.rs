@@ -1,6 +1,6 @@
 //! Labels of rows: the population of each task, and counts of labels.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, RowTerms};
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
 use crate::schema::{Population, Task};
@@ -46,6 +46,85 @@ pub fn truths(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeErro
         (0..block.n_rows).map(|row| truth(column, row)).collect()
     };
     tasks.iter().map(read).collect()
+}
+
+/// Returns the numbers of every task's rows beside their labels (see [`RowTerms`]); empty if no task has
+/// [`crate::RowRules`]. A row of weight 0 does not count: its label becomes unknown.
+///
+/// # Errors
+/// A column is absent; a weight is negative, not a finite number, or missing where the label is known.
+pub fn terms(
+    tasks: &[Task],
+    block: &Block,
+    labels: &mut [Vec<f32>],
+) -> Result<Vec<RowTerms>, EncodeError> {
+    if tasks.iter().all(|task| task.row_rules.are_none()) {
+        return Ok(Vec::new());
+    }
+    let pairs = tasks.iter().zip(labels);
+    pairs
+        .map(|(task, labels)| {
+            Ok(RowTerms {
+                weights: weights(task, block, labels)?,
+            })
+        })
+        .collect()
+}
+
+fn weights(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<f32>, EncodeError> {
+    let Some(name) = &task.row_rules.weight_column else {
+        return Ok(Vec::new());
+    };
+    let term = TermColumn {
+        task,
+        column: block.require(name, &format!("the weight of task \"{}\"", task.name))?,
+        what: "weight",
+        wanted: "a finite number, at least 0",
+        fits: |weight| weight.is_finite() && weight >= 0.0,
+    };
+    let weights = term.read(labels)?;
+    for (label, _) in labels.iter_mut().zip(&weights).filter(|(_, w)| **w == 0.0) {
+        *label = f32::NAN;
+    }
+    Ok(weights)
+}
+
+/// A column with a number for each row of a task.
+struct TermColumn<'a> {
+    task: &'a Task,
+    column: &'a Column,
+    what: &'static str,
+    wanted: &'static str,
+    fits: fn(f32) -> bool,
+}
+
+impl TermColumn<'_> {
+    /// Returns the number of each row; 0 where it is missing, which only rows of unknown label may have.
+    fn read(&self, labels: &[f32]) -> Result<Vec<f32>, EncodeError> {
+        let rows = labels.iter().enumerate();
+        rows.map(|(row, label)| match self.column.only(row)? {
+            None if label.is_nan() => Ok(0.0),
+            None => Err(self.refused(row, "missing".to_owned())),
+            Some(i) => {
+                let values = &self.column.values;
+                let number = label_number(values, i).map(|number| number as f32);
+                let number = number.filter(|&number| (self.fits)(number));
+                number.ok_or_else(|| self.refused(row, shown_label(values, i)))
+            }
+        })
+        .collect()
+    }
+
+    fn refused(&self, row: usize, found: String) -> EncodeError {
+        EncodeError::Term {
+            column: self.column.name.clone(),
+            row: row as u64 + 1,
+            what: self.what,
+            task: self.task.name.clone(),
+            found,
+            wanted: self.wanted,
+        }
+    }
 }
 
 fn truth(column: &Column, row: usize) -> Result<f32, EncodeError> {
@@ -131,6 +210,10 @@ pub struct TaskCounts {
     pub positives: u64,
     /// The smallest and the largest label; `None` where none is known.
     pub range: Option<(f32, f32)>,
+    /// The sums of the weights of the rows whose label is known and of those whose label is above 0; `None` where
+    /// every row counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masses: Option<[f64; 2]>,
 }
 
 impl LabelCounts {
@@ -145,8 +228,9 @@ impl LabelCounts {
     /// Counts the rows of a batch.
     pub fn observe(&mut self, batch: &Batch) {
         self.rows += batch.n_rows as u64;
-        for (task, labels) in self.tasks.iter_mut().zip(&batch.labels) {
+        for (t, (task, labels)) in self.tasks.iter_mut().zip(&batch.labels).enumerate() {
             labels.iter().for_each(|&label| task.observe(label));
+            task.weigh(labels, batch.terms(t));
         }
     }
 }
@@ -160,6 +244,31 @@ impl TaskCounts {
         self.positives += u64::from(label > 0.0);
         let (least, most) = self.range.unwrap_or((label, label));
         self.range = Some((least.min(label), most.max(label)));
+    }
+
+    /// Adds the weights of rows, if they have some.
+    fn weigh(&mut self, labels: &[f32], terms: &RowTerms) {
+        if terms.weights.is_empty() {
+            return;
+        }
+        let masses = self.masses.get_or_insert_default();
+        for (row, label) in labels.iter().enumerate().filter(|(_, l)| !l.is_nan()) {
+            let weight = terms.weight(row);
+            masses[0] += weight;
+            masses[1] += if *label > 0.0 { weight } else { 0.0 };
+        }
+    }
+
+    /// Returns the weight of the rows whose label is known, and of those whose label is above 0.
+    pub fn masses(&self) -> [f64; 2] {
+        self.masses
+            .unwrap_or([self.known as f64, self.positives as f64])
+    }
+
+    /// Returns the share of positives by weight; not a number where no label is known.
+    pub fn weighted_rate(&self) -> f64 {
+        let [known, positives] = self.masses();
+        positives / known
     }
 
     /// Returns the label that every known row has, if they all have the same.

@@ -67,7 +67,7 @@ pub mod system;
 pub mod time;
 pub mod value;
 
-pub use batch::{Batch, FieldIds, NO_GROUP, Pick};
+pub use batch::{Batch, FieldIds, NO_GROUP, Pick, RowTerms};
 pub use block::{Block, Column, Texts, Values};
 pub use canonical::ValueRule;
 pub use coverage::{ColumnCoverage, Coverage, SeenIds};
@@ -80,5 +80,5 @@ pub use piecewise::Piecewise;
 pub use rates::{Histories, PastRates, Rate, RateNote, RatePlan, RatesPlan};
 pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
-    Product, Schema, SchemaPlan, Table, TablePlan, Task,
+    Product, RowRules, Schema, SchemaPlan, Table, TablePlan, Task,
 };

@@ -1,5 +1,6 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
+use crate::batch::RowTerms;
 use crate::canonical::{ValueRule, canonical_text};
 use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
@@ -316,6 +317,34 @@ pub struct Task {
     pub weight: f64,
     /// Column with the true probability in a synthetic log: for evaluation only, never a feature.
     pub truth: Option<String>,
+    /// Use of its rows beyond their labels.
+    #[serde(default, skip_serializing_if = "RowRules::are_none")]
+    pub row_rules: RowRules,
+}
+
+/// Use of a task's rows beyond their labels, in its loss and its metrics. Scoring needs none of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowRules {
+    /// Column with the weight of each row; `None`: every row counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_column: Option<String>,
+}
+
+impl RowRules {
+    /// Returns true if rows are used by their labels alone.
+    pub fn are_none(&self) -> bool {
+        *self == RowRules::default()
+    }
+
+    /// Returns the columns that the rules read.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        self.weight_column.iter()
+    }
+
+    /// Returns which of the columns of [`RowTerms`] rows have.
+    pub fn terms(&self) -> [bool; RowTerms::COLUMNS] {
+        [self.weight_column.is_some()]
+    }
 }
 
 /// The rows that a task is about. Outside them its label is unknown.

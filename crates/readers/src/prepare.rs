@@ -353,10 +353,12 @@ pub(crate) fn columns_read(
     let fields = fields.iter().map(|field| &field.column);
     let labels = tasks.iter().map(|task| &task.label);
     let truths = tasks.iter().filter_map(|task| task.truth.as_ref());
+    let rules = tasks.iter().flat_map(|task| task.row_rules.columns());
     without_repeats(
         fields
             .chain(labels)
             .chain(truths)
+            .chain(rules)
             .chain(group)
             .cloned()
             .collect(),

@@ -21,12 +21,17 @@ pub enum Calibration {
 /// Fits the calibrator of a task to the rows with a known label and a score. `None` if they do not allow one: no rows,
 /// one class only, or a fit that does not increase.
 pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
-    let known = task.labels.iter().zip(&task.scores);
-    let known = known.filter(|(label, score)| !label.is_nan() && !score.is_nan());
-    let rows: Vec<(f32, f64)> = known
-        .map(|(&label, &score)| (score, f64::from(label)))
+    let weights = task.row_weights();
+    let known = task.labels.iter().zip(&task.scores).enumerate();
+    let known = known.filter(|(_, (label, score))| !label.is_nan() && !score.is_nan());
+    let rows: Vec<CalibrationRow> = known
+        .map(|(row, (&label, &score))| CalibrationRow {
+            score,
+            label: f64::from(label),
+            weight: weights.get(row),
+        })
         .collect();
-    let positives: f64 = rows.iter().map(|(_, label)| label).sum();
+    let positives: f64 = rows.iter().map(|row| row.label).sum();
     let fewest = match how {
         Calibration::Auto => FEWEST_LABELS,
         _ => 1.0,
@@ -36,30 +41,41 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
         return None;
     }
     let calibrator = match how {
-        Calibration::Auto | Calibration::Platt => platt(&rows, positives)?,
+        Calibration::Auto | Calibration::Platt => platt(&rows)?,
         Calibration::Isotonic => isotonic(rows)?,
     };
     calibrator.check().ok().map(|()| calibrator)
 }
 
+/// A row whose label and score are known.
+#[derive(Clone, Copy)]
+struct CalibrationRow {
+    score: f32,
+    label: f64,
+    weight: f64,
+}
+
 /// Fits by Newton's method on the cross-entropy, which is convex in both numbers. Labels are smoothed by Platt's
 /// rule, `(n + 1) / (n + 2)` and `1 / (n + 2)`, so that separable rows have a finite fit.
-fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
+fn platt(rows: &[CalibrationRow]) -> Option<Calibrator> {
     const MAX_STEPS: usize = 100;
-    let negatives = rows.len() as f64 - positives;
+    let all: f64 = rows.iter().map(|row| row.weight).sum();
+    let positives: f64 = rows.iter().map(|row| row.weight * row.label).sum();
+    let negatives = all - positives;
     let (high, low) = (
         (positives + 1.0) / (positives + 2.0),
         1.0 / (negatives + 2.0),
     );
-    let rows: Vec<(f64, f64)> = rows
-        .iter()
-        .map(|&(p, label)| (logit(p.into()), if label > 0.5 { high } else { low }))
-        .collect();
+    let row = |row: &CalibrationRow| {
+        let target = if row.label > 0.5 { high } else { low };
+        (logit(row.score.into()), target, row.weight)
+    };
+    let rows: Vec<(f64, f64, f64)> = rows.iter().map(row).collect();
     let loss = |slope: f64, offset: f64| -> f64 {
-        let one = |&(x, t): &(f64, f64)| {
+        let one = |&(x, t, weight): &(f64, f64, f64)| {
             let z = slope * x + offset;
             // log(1 + e^z) - t z, without overflow.
-            z.max(0.0) + (-z.abs()).exp().ln_1p() - t * z
+            weight * (z.max(0.0) + (-z.abs()).exp().ln_1p() - t * z)
         };
         rows.iter().map(one).sum()
     };
@@ -67,9 +83,9 @@ fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
     let mut now = loss(slope, offset);
     for _ in 0..MAX_STEPS {
         let (mut gradient, mut hessian) = ([0.0; 2], [1e-9, 0.0, 1e-9]);
-        for &(x, t) in &rows {
+        for &(x, t, weight) in &rows {
             let p = sigmoid(slope * x + offset);
-            let (d, w) = (p - t, p * (1.0 - p));
+            let (d, w) = (weight * (p - t), weight * (p * (1.0 - p)));
             gradient = [gradient[0] + d * x, gradient[1] + d];
             hessian = [hessian[0] + w * x * x, hessian[1] + w * x, hessian[2] + w];
         }
@@ -100,6 +116,7 @@ fn platt(rows: &[(f32, f64)], positives: f64) -> Option<Calibrator> {
 /// A block of neighbours with one rate.
 #[derive(Clone, Copy)]
 struct Pool {
+    /// Their weight.
     rows: f64,
     scores: f64,
     labels: f64,
@@ -113,14 +130,16 @@ impl Pool {
 
 /// Pools adjacent violators until the rates increase; each pool becomes a point at its mean score. `None` where one pool is
 /// left: the rate does not rise with the score, and one rate for all rows would rank none of them.
-fn isotonic(mut rows: Vec<(f32, f64)>) -> Option<Calibrator> {
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+fn isotonic(mut rows: Vec<CalibrationRow>) -> Option<Calibrator> {
+    rows.sort_by(|a, b| a.score.total_cmp(&b.score));
     let mut pools: Vec<Pool> = Vec::new();
-    for tied in rows.chunk_by(|a, b| a.0 == b.0) {
+    for tied in rows.chunk_by(|a, b| a.score == b.score) {
+        let sum =
+            |of: fn(&CalibrationRow) -> f64| tied.iter().map(|row| row.weight * of(row)).sum();
         let mut pool = Pool {
-            rows: tied.len() as f64,
-            scores: tied.iter().map(|(score, _)| f64::from(*score)).sum(),
-            labels: tied.iter().map(|(_, label)| label).sum(),
+            rows: sum(|_| 1.0),
+            scores: sum(|row| f64::from(row.score)),
+            labels: sum(|row| row.label),
         };
         while let Some(last) = pools.pop_if(|last| last.rate() >= pool.rate()) {
             pool = Pool {

@@ -122,11 +122,12 @@ impl SearchContext<'_> {
 /// or all belong to one class.
 fn rates(counts: &[TaskCounts], schema: &Schema, spec: &Spec) -> Vec<Option<f64>> {
     let rate = |(number, task): (usize, &Task)| {
-        let all = match spec.plan.heads.joint {
-            Some([first, second]) if second == number => counts[first].known,
-            _ => counts[number].known,
+        let rate = match spec.plan.heads.joint {
+            Some([first, second]) if second == number => {
+                counts[number].masses()[1] / counts[first].masses()[0]
+            }
+            _ => counts[number].weighted_rate(),
         };
-        let rate = counts[number].positives as f64 / all as f64;
         (task.objective.is_binary() && rate > 0.0 && rate < 1.0).then_some(rate)
     };
     schema.tasks.iter().enumerate().map(rate).collect()

@@ -17,6 +17,7 @@
 //! ```
 
 use crate::loss::{self, RowLoss, sigmoid};
+use ncs_features::RowTerms;
 use ncs_features::schema::Objective;
 use serde::{Deserialize, Serialize};
 
@@ -295,37 +296,43 @@ pub struct FunnelBatch<'a> {
     loss: FunnelLoss,
     clicks: &'a [f32],
     conversions: &'a [f32],
+    /// Those of the click: they are of impressions, as the whole loss is.
+    terms: &'a RowTerms,
     weights: FunnelWeights,
-    /// Rows of the batch that count for the click, and for the conversion.
-    n_rows: [usize; 2],
+    /// Sum of the weights of the rows of the batch that count for the click, and for the conversion.
+    masses: [f64; 2],
 }
 
 impl<'a> FunnelBatch<'a> {
-    /// The loss for the labels of all rows of a batch.
+    /// The loss for the labels of all rows of a batch, and what else counts of them: that of the click task.
     pub fn new(
         loss: FunnelLoss,
         clicks: &'a [f32],
         conversions: &'a [f32],
+        terms: &'a RowTerms,
         weights: FunnelWeights,
     ) -> FunnelBatch<'a> {
-        let mut n_rows = [0; 2];
-        for (&click, &conversion) in clicks.iter().zip(conversions) {
+        let mut masses = [0.0; 2];
+        for (row, (&click, &conversion)) in clicks.iter().zip(conversions).enumerate() {
             let known = !click.is_nan();
-            n_rows[0] += usize::from(known);
-            n_rows[1] += usize::from(known && (click <= 0.5 || !conversion.is_nan()));
+            let counts = [known, known && (click <= 0.5 || !conversion.is_nan())];
+            for (mass, _) in masses.iter_mut().zip(counts).filter(|(_, counts)| *counts) {
+                *mass += terms.weight(row);
+            }
         }
         FunnelBatch {
             loss,
             clicks,
             conversions,
+            terms,
             weights,
-            n_rows,
+            masses,
         }
     }
 
-    /// Returns the number of rows that count for the click loss and for the conversion loss.
-    pub fn n_rows(&self) -> [usize; 2] {
-        self.n_rows
+    /// Sum of the weights of the rows that count for the click's part, and for the conversion's.
+    pub fn masses(&self) -> [f64; 2] {
+        self.masses
     }
 
     /// Returns the gradients of the weighted means with respect to the logits of click, conversion and auxiliary head of one row of the
@@ -335,12 +342,14 @@ impl<'a> FunnelBatch<'a> {
         let found = self
             .loss
             .row(click, conversion, logits, self.weights.product);
-        let of_click = self.weights.click / self.n_rows[0].max(1) as f64;
-        let of_conversion = self.weights.conversion / self.n_rows[1].max(1) as f64;
+        let weight = self.terms.weight(row as usize);
+        let [clicks, conversions] = self.masses.map(loss::divisor);
+        let of_click = weight * (self.weights.click / clicks);
+        let of_conversion = weight * (self.weights.conversion / conversions);
         let mut gradients = found.gradients.map(|gradient| of_conversion * gradient);
         gradients[0] += of_click * found.click_gradient;
         let losses = [found.click, found.conversion].map(Option::unwrap_or_default);
-        (gradients, losses)
+        (gradients, losses.map(|loss| weight * loss))
     }
 }
 

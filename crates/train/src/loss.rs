@@ -12,6 +12,7 @@
 
 pub use ncs_model::sigmoid;
 
+use ncs_features::RowTerms;
 use ncs_features::schema::Objective;
 
 /// A mean loss and its gradients.
@@ -33,20 +34,32 @@ pub struct LossAndGradients {
 /// # Panics
 /// If there are not as many labels as logits.
 pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndGradients {
+    weighted_loss(objective, logits, labels, &RowTerms::default())
+}
+
+/// The same where a row counts by its weight: `sum w l / sum w`.
+///
+/// # Panics
+/// If there are not as many labels as logits.
+pub fn weighted_loss(
+    objective: Objective,
+    logits: &[f64],
+    labels: &[f32],
+    terms: &RowTerms,
+) -> LossAndGradients {
     assert_eq!(logits.len(), labels.len(), "a label for each logit");
-    let counted = logits.iter().zip(labels);
-    let counted: Vec<_> = counted
-        .map(|(&z, &label)| row_loss(objective, z, label))
+    let batch = BatchLoss::new(objective, labels, terms, 1.0);
+    let counted: Vec<_> = (0..labels.len())
+        .map(|row| batch.row(row, logits[row]))
         .collect();
-    let rows = counted.iter().flatten().count();
-    let n = rows.max(1) as f64;
+    let mass = batch.divisor();
     LossAndGradients {
-        loss: counted.iter().flatten().map(|row| row.loss).sum::<f64>() / n,
+        loss: counted.iter().flatten().map(|row| row.loss).sum::<f64>() / mass,
         gradients: counted
             .iter()
-            .map(|row| row.map_or(0.0, |row| row.gradient / n))
+            .map(|row| row.map_or(0.0, |row| row.gradient / mass))
             .collect(),
-        rows,
+        rows: counted.iter().flatten().count(),
     }
 }
 
@@ -55,40 +68,66 @@ pub fn loss(objective: Objective, logits: &[f64], labels: &[f32]) -> LossAndGrad
 pub struct BatchLoss<'a> {
     objective: Objective,
     labels: &'a [f32],
-    n_rows: usize,
+    terms: &'a RowTerms,
+    /// Sum of the weights of the rows that count.
+    mass: f64,
     /// Factor of the mean in the gradients.
     weight: f64,
 }
 
 impl<'a> BatchLoss<'a> {
-    /// The loss for the labels of all rows of a batch. Gradients are those of `weight` times the mean.
-    pub fn new(objective: Objective, labels: &'a [f32], weight: f64) -> BatchLoss<'a> {
+    /// The loss for the labels of all rows of a batch, and for what else counts of them. Gradients are those of
+    /// `weight` times the mean.
+    pub fn new(
+        objective: Objective,
+        labels: &'a [f32],
+        terms: &'a RowTerms,
+        weight: f64,
+    ) -> BatchLoss<'a> {
         // Whether a row counts does not depend on its logit.
-        let counts = |&&label: &&f32| row_loss(objective, 0.0, label).is_some();
+        let counts = |row: &usize| row_loss(objective, 0.0, labels[*row]).is_some();
+        let counted = (0..labels.len()).filter(counts);
         BatchLoss {
             objective,
             labels,
-            n_rows: labels.iter().filter(counts).count(),
+            terms,
+            mass: counted.map(|row| terms.weight(row)).sum(),
             weight,
         }
     }
 
-    /// Number of rows of the batch that count.
-    pub fn n_rows(&self) -> usize {
-        self.n_rows
+    /// Sum of the weights of the rows of the batch that count: their number where each counts once.
+    pub fn mass(&self) -> f64 {
+        self.mass
+    }
+
+    /// What sums over the rows are divided by: 1 where no row counts.
+    pub(crate) fn divisor(&self) -> f64 {
+        divisor(self.mass)
+    }
+
+    /// The weighted loss of one row of the batch; `None` if it does not count.
+    fn row(&self, row: usize, logit: f64) -> Option<RowLoss> {
+        let found = row_loss(self.objective, logit, self.labels[row])?;
+        Some(found.times(self.terms.weight(row)))
     }
 
     /// Writes the gradients with respect to these logits and returns the sum of the losses.
     pub fn gradients(&self, rows: &[u32], logits: &[f32], gradients: &mut [f32]) -> f64 {
-        let scale = self.weight / self.n_rows.max(1) as f64;
+        let scale = self.weight / self.divisor();
         let mut sum = 0.0;
         for ((&row, &logit), gradient) in rows.iter().zip(logits).zip(gradients) {
-            let row = row_loss(self.objective, f64::from(logit), self.labels[row as usize]);
+            let row = self.row(row as usize, f64::from(logit));
             *gradient = row.map_or(0.0, |row| row.gradient * scale) as f32;
             sum += row.map_or(0.0, |row| row.loss);
         }
         sum
     }
+}
+
+/// Returns what sums over rows of this mass are divided by: 1 where no row counts.
+pub(crate) fn divisor(mass: f64) -> f64 {
+    if mass > 0.0 { mass } else { 1.0 }
 }
 
 /// The loss of one row and its gradient with respect to the row's logit.
@@ -145,6 +184,13 @@ fn squared_error(z: f64, y: f64) -> RowLoss {
 }
 
 impl RowLoss {
+    fn times(self, weight: f64) -> RowLoss {
+        RowLoss {
+            loss: weight * self.loss,
+            gradient: weight * self.gradient,
+        }
+    }
+
     /// The same loss as a function of the negated logit.
     fn mirrored(self) -> RowLoss {
         RowLoss {
@@ -220,8 +266,9 @@ mod tests {
                 .collect();
             let wide: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
             let whole = loss(objective, &wide, &labels);
-            let pieces = BatchLoss::new(objective, &labels, 1.5);
-            assert_eq!(pieces.n_rows(), whole.rows);
+            let terms = RowTerms::default();
+            let pieces = BatchLoss::new(objective, &labels, &terms, 1.5);
+            assert_eq!(pieces.mass(), whole.rows as f64);
             let mut sum = 0.0;
             for rows in [(0..37).collect::<Vec<u32>>(), (37..100).collect()] {
                 let logits: Vec<f32> = rows.iter().map(|&row| logits[row as usize]).collect();

@@ -2,7 +2,7 @@
 
 use crate::loss;
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
-use ncs_features::{Batch, Objective, Population, Task};
+use ncs_features::{Batch, Objective, Population, RowTerms, Task};
 use ncs_model::{Model, Network, Subnet, Workspace};
 
 /// Creates empty predictions for some tasks.
@@ -36,6 +36,7 @@ pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>])
     for ((task, scores), t) in predictions.tasks.iter_mut().zip(scores).zip(0..) {
         task.labels.extend(&batch.labels[t]);
         task.truths.extend(&batch.truths[t]);
+        task.weights.extend(&batch.terms(t).weights);
         task.scores.extend(scores);
     }
     predictions.groups.extend(&batch.groups);
@@ -118,14 +119,19 @@ impl ValidationScore {
             (p / (1.0 - p)).ln()
         };
         let logits: Vec<f64> = predictions.scores.iter().map(logit).collect();
-        let loss = loss::loss(task.objective, &logits, &predictions.labels).loss;
+        let terms = RowTerms {
+            weights: predictions.weights.clone(),
+        };
+        let (labels, scores) = (&predictions.labels, &predictions.scores);
+        let weights = predictions.row_weights();
+        let loss = loss::weighted_loss(task.objective, &logits, labels, &terms).loss;
         let (metric, value) = match task.objective {
             Objective::Ratio => {
                 let range = errors::LabelRange::Clipped;
-                let error = errors::squared_error(&predictions.labels, &predictions.scores, range)?;
+                let error = errors::squared_error_by_weight(labels, scores, range, weights)?;
                 ("squared error", error)
             }
-            _ => ("AUC", auc::auc(&predictions.labels, &predictions.scores)?),
+            _ => ("AUC", auc::auc_by_weight(labels, scores, weights)?),
         };
         let known = predictions.labels.iter().filter(|label| !label.is_nan());
         let n_known = known.clone().count();

@@ -1,7 +1,7 @@
 //! Loss of one step: tasks, labels and weights.
 
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
-use crate::loss::BatchLoss;
+use crate::loss::{self, BatchLoss};
 use ncs_features::{Batch, Task};
 use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
 
@@ -36,11 +36,12 @@ pub(crate) struct StepInputs<'a> {
     pub(crate) dropout: Option<Dropout>,
 }
 
-/// The mean loss of a task over the rows that count.
+/// The mean loss of a task over the rows that count, by their weights.
 pub(crate) struct TaskLoss {
     pub(crate) task: usize,
     pub(crate) mean: f64,
-    pub(crate) n_rows: usize,
+    /// Sum of the weights of these rows; 0 where none counts.
+    pub(crate) mass: f64,
 }
 
 impl<'a> StepLoss<'a> {
@@ -58,6 +59,7 @@ impl<'a> StepLoss<'a> {
                 loss,
                 &batch.labels[loss.click],
                 &batch.labels[loss.conversion],
+                batch.terms(loss.click),
                 FunnelWeights {
                     click: weight(loss.click),
                     conversion: weight(loss.conversion),
@@ -72,8 +74,10 @@ impl<'a> StepLoss<'a> {
         };
         let head = |(place, &task): (usize, &usize)| Head {
             task: (task < tasks.len()).then_some(task),
-            loss: (!coupled(place))
-                .then(|| BatchLoss::new(tasks[task].objective, &batch.labels[task], weight(task))),
+            loss: (!coupled(place)).then(|| {
+                let (labels, terms) = (&batch.labels[task], batch.terms(task));
+                BatchLoss::new(tasks[task].objective, labels, terms, weight(task))
+            }),
             taken: None,
         };
         StepLoss {
@@ -166,23 +170,25 @@ impl<'a> StepLoss<'a> {
     /// Returns the unweighted mean loss of each task in the last forward and backward pass.
     pub(crate) fn means(&self, pass: &Workspace) -> Vec<TaskLoss> {
         let mean = |(place, head): (usize, &Head<'_>)| {
-            let n_rows = match &head.loss {
-                Some(loss) => loss.n_rows(),
-                None => self.n_coupled(place),
+            let mass = match &head.loss {
+                Some(loss) => loss.mass(),
+                None => self.coupled_mass(place),
             };
             Some(TaskLoss {
                 task: head.task?,
-                mean: pass.loss(place) / n_rows.max(1) as f64,
-                n_rows,
+                mean: pass.loss(place) / loss::divisor(mass),
+                mass,
             })
         };
         self.heads.iter().enumerate().filter_map(mean).collect()
     }
 
-    /// Rows that count for a head of the funnel.
-    fn n_coupled(&self, place: usize) -> usize {
-        let Some(funnel) = &self.funnel else { return 0 };
+    /// The weights of the rows that count for a head of the funnel.
+    fn coupled_mass(&self, place: usize) -> f64 {
+        let Some(funnel) = &self.funnel else {
+            return 0.0;
+        };
         let part = funnel.heads.iter().position(|&head| head == Some(place));
-        part.map_or(0, |part| funnel.loss.n_rows()[part.min(1)])
+        part.map_or(0.0, |part| funnel.loss.masses()[part.min(1)])
     }
 }

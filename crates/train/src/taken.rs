@@ -6,7 +6,7 @@
 //! over the steps of about one pass: `sum p (1 - p) c^2`, the information of these labels about kappa, all else fixed.
 //! So the standard error is conditional on a fixed network, and smaller than the deviation between seeds.
 
-use crate::loss::{row_loss, sigmoid};
+use crate::loss::{divisor, row_loss, sigmoid};
 use ncs_features::Objective;
 use ncs_model::{CounterRng, TakenLogit};
 use serde::{Deserialize, Serialize};
@@ -85,24 +85,42 @@ pub(crate) struct KappaGradient {
     pub(crate) information: f64,
 }
 
+/// A row of the task that takes in another's logit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KappaRow {
+    /// The task's own logit.
+    pub(crate) own: f64,
+    /// The other logit less its mean.
+    pub(crate) centred: f64,
+    pub(crate) label: f32,
+    /// The row's weight in the loss.
+    pub(crate) weight: f64,
+}
+
 impl KappaGradient {
-    /// Computes both from rows of the task's own prediction, the centred other logit, and the label.
+    /// Computes both from rows of the task.
     pub(crate) fn of(
         objective: Objective,
         kappa: f64,
-        rows: impl Iterator<Item = (f64, f64, f32)>,
+        rows: impl Iterator<Item = KappaRow>,
     ) -> KappaGradient {
-        let (mut found, mut n) = (KappaGradient::default(), 0u64);
-        for (own, centred, label) in rows {
+        let (mut found, mut mass) = (KappaGradient::default(), 0.0);
+        for KappaRow {
+            own,
+            centred,
+            label,
+            weight,
+        } in rows
+        {
             let logit = own + kappa * centred;
             if let Some(row) = row_loss(objective, logit, label) {
                 let p = sigmoid(logit);
-                found.gradient += row.gradient * centred;
-                found.information += p * (1.0 - p) * centred * centred;
-                n += 1;
+                found.gradient += weight * row.gradient * centred;
+                found.information += weight * p * (1.0 - p) * centred * centred;
+                mass += weight;
             }
         }
-        found.gradient /= n.max(1) as f64;
+        found.gradient /= divisor(mass);
         found
     }
 }
@@ -149,7 +167,12 @@ mod tests {
             own.iter()
                 .zip(&centred)
                 .zip(&labels)
-                .map(|((&f, &c), &y)| (f, c, y))
+                .map(|((&own, &centred), &label)| KappaRow {
+                    own,
+                    centred,
+                    label,
+                    weight: 1.0,
+                })
         };
         for kappa in [-0.5, 0.0, 0.8] {
             let found = KappaGradient::of(Objective::CrossEntropy, kappa, all());
@@ -189,7 +212,12 @@ mod tests {
             let rows = (0..200).map(|i| {
                 let (own, centred) = (0.3 * rng.at(1).normal(i), rng.at(2).normal(i));
                 let p = sigmoid(own + 0.5 * centred);
-                (own, centred, f32::from(u8::from(rng.uniform(i) < p)))
+                KappaRow {
+                    own,
+                    centred,
+                    label: f32::from(u8::from(rng.uniform(i) < p)),
+                    weight: 1.0,
+                }
             });
             let gradient = KappaGradient::of(Objective::CrossEntropy, state.kappa, rows);
             state.step(gradient, 1.0, 20);

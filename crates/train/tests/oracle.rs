@@ -1,6 +1,6 @@
 //! Losses and their balance against PyTorch: `tools/oracle/losses.py` wrote the numbers.
 
-use ncs_features::Objective;
+use ncs_features::{Objective, RowTerms};
 use ncs_model::Gradient;
 use ncs_train::balance::{LogVariances, pcgrad};
 use ncs_train::entire_space::{EntireSpace, FunnelBatch, FunnelLoss, FunnelWeights, Propensity};
@@ -74,7 +74,8 @@ fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
         conversion: w_conversion,
         product: 1.0 / w_conversion,
     };
-    let batch = FunnelBatch::new(loss, &clicks, &conversions, weights);
+    let terms = RowTerms::default();
+    let batch = FunnelBatch::new(loss, &clicks, &conversions, &terms, weights);
     let mut gradients = [Vec::new(), Vec::new(), Vec::new()];
     let mut sums = [0.0; 2];
     let [click, conversion, helper] = &logits;

@@ -2,10 +2,11 @@
 
 use crate::auc::{Ranking, Real, funnel_labels, funnel_scores};
 use crate::comparison::FigureKey;
-use crate::errors::known_pairs;
+use crate::errors::known_rows;
 use crate::figures::{AUC, FUNNEL};
 use crate::metrics::{Predictions, TaskPredictions};
 use crate::statistics::VariancePart;
+use crate::weights::Weights;
 
 /// Per-row values of which a figure is the mean, so that the figure has a variance over rows, and so has the
 /// difference of two figures over the same rows.
@@ -68,9 +69,9 @@ impl RowValues {
     /// `None` if that is.
     pub fn of_squared_error<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
         assert_eq!(labels.len(), scores.len(), "one label for each score");
-        let errors: Vec<f32> = known_pairs(labels, scores)
-            .filter(|(label, _)| *label > 0.0)
-            .map(|(label, score)| (label.min(1.0) - score).powi(2) as f32)
+        let errors: Vec<f32> = known_rows(labels, scores, Weights::NONE)
+            .filter(|row| row.label > 0.0)
+            .map(|row| (row.label.min(1.0) - row.score).powi(2) as f32)
             .collect();
         let is_mean = !errors.is_empty() && errors.iter().all(|error| error.is_finite());
         is_mean.then(|| RowValues {

@@ -240,6 +240,7 @@ fn calibration(gain: f64) -> CalibrationCurve {
             predicted,
             observed: predicted * (1.0 + 10.0 * gain),
             rows: 600,
+            weight: None,
         }
     };
     CalibrationCurve {

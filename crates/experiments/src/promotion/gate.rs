@@ -208,7 +208,6 @@ fn figures(metrics: &TaskMetrics) -> GateFigures {
     }
 }
 
-/// Returns the task on some of its rows.
 /// Returns a reason if a task has too few labels for a test.
 fn too_few(task: &TaskPredictions, needed: usize) -> Option<String> {
     let known = || task.labels.iter().filter(|label| !label.is_nan());
@@ -295,7 +294,7 @@ mod tests {
             scores: (0..400)
                 .map(|row| scale * (0.25 + 0.2 * (noise(row) - 0.5) + gap * (label(row) - 0.25)))
                 .collect(),
-            truths: vec![],
+            ..TaskPredictions::default()
         }
     }
 

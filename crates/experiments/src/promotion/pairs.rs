@@ -108,6 +108,7 @@ pub(super) fn with_product(mut predictions: Predictions, schema: &Arc<Schema>) -
             labels: labels.into_iter().map(|label| label as f32).collect(),
             scores: scores.into_iter().map(|score| score as f32).collect(),
             truths: Vec::new(),
+            weights: click.weights.clone(),
         };
         predictions.tasks.push(task);
     }

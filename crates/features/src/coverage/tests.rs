@@ -53,6 +53,7 @@ fn schema() -> Arc<Schema> {
             objective: Objective::CrossEntropy,
             weight: 1.0,
             truth: None,
+            row_rules: Default::default(),
         }],
         group: None,
     })

@@ -5,12 +5,13 @@
 //! for each field:  lists only: u32 offsets [rows + 1]
 //!                  u32 ids [rows, or the last offset], f32 weights [as ids] where the field has them
 //!                  or, for numbers that enter the first layer directly: f32 numbers [rows, 3]
-//! for each task:   f32 labels [rows], f32 truths [rows] where the task has them
+//! for each task:   f32 labels [rows], f32 truths [rows] where the task has them,
+//!                  f32 [rows] for each column of `RowTerms` that the task has
 //! u64 groups [rows] where there is a group column
 //! ```
 
 use ncs_features::piecewise::PER_ROW;
-use ncs_features::{Batch, FieldIds, IdSpace, Schema};
+use ncs_features::{Batch, FieldIds, IdSpace, RowTerms, Schema, Task};
 
 /// Layout of a block of a schema's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) struct Layout {
     fields: Vec<FieldLayout>,
     /// One for each task: it has truths.
     truths: Vec<bool>,
+    /// One for each task: the columns of [`RowTerms`] that it has.
+    terms: Vec<[bool; RowTerms::COLUMNS]>,
     groups: bool,
 }
 
@@ -39,6 +42,7 @@ impl Layout {
                 numbers: ids.piecewise().is_some(),
             }
         };
+        let terms = |task: &Task| task.row_rules.terms();
         Layout {
             fields: schema.fields.iter().map(field).collect(),
             truths: schema
@@ -46,12 +50,22 @@ impl Layout {
                 .iter()
                 .map(|task| task.truth.is_some())
                 .collect(),
+            terms: schema.tasks.iter().map(terms).collect(),
             groups: schema.group.is_some(),
         }
     }
 
     pub(crate) fn n_tasks(&self) -> usize {
         self.truths.len()
+    }
+
+    /// Returns true if rows count by weight for a task.
+    pub(crate) fn weighs(&self, task: usize) -> bool {
+        self.terms[task].contains(&true)
+    }
+
+    fn has_terms(&self) -> bool {
+        (0..self.n_tasks()).any(|task| self.weighs(task))
     }
 
     /// Returns a batch without rows.
@@ -65,11 +79,17 @@ impl Layout {
             fields: self.fields.iter().map(field).collect(),
             labels: vec![Vec::new(); self.n_tasks()],
             truths: vec![Vec::new(); self.n_tasks()],
+            terms: if self.has_terms() {
+                vec![RowTerms::default(); self.n_tasks()]
+            } else {
+                Vec::new()
+            },
             groups: Vec::new(),
         }
     }
 
-    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights, 4 numbers), u8 a task (1 truths)`.
+    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights, 4 numbers), u8 a task (1 truths, 2 and on:
+    /// the columns of `RowTerms`)`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend((self.fields.len() as u32).to_le_bytes());
@@ -79,7 +99,13 @@ impl Layout {
             u8::from(field.lists) | u8::from(field.weights) << 1 | u8::from(field.numbers) << 2
         };
         bytes.extend(self.fields.iter().map(flags));
-        bytes.extend(self.truths.iter().map(|&truths| u8::from(truths)));
+        let tasks = self.truths.iter().zip(&self.terms);
+        bytes.extend(tasks.map(|(&truths, terms)| {
+            let columns = terms.iter().enumerate();
+            columns.fold(u8::from(truths), |flags, (column, &has)| {
+                flags | u8::from(has) << (1 + column)
+            })
+        }));
         bytes
     }
 
@@ -94,10 +120,12 @@ impl Layout {
             numbers: flags & 4 != 0,
         };
         let fields = bytes.take(n_fields)?.iter().map(field).collect();
-        let truths = bytes.take(n_tasks)?.iter().map(|&flag| flag == 1).collect();
+        let tasks = bytes.take(n_tasks)?;
+        let terms = |&flags: &u8| std::array::from_fn(|column| flags >> (1 + column) & 1 == 1);
         bytes.0.is_empty().then_some(Layout {
             fields,
-            truths,
+            truths: tasks.iter().map(|flags| flags & 1 == 1).collect(),
+            terms: tasks.iter().map(terms).collect(),
             groups,
         })
     }
@@ -111,8 +139,10 @@ impl Layout {
             let floats = field.weights.iter().chain(&field.numbers);
             out.extend(floats.flat_map(|x| x.to_le_bytes()));
         }
-        for (labels, truths) in batch.labels.iter().zip(&batch.truths) {
+        for (task, (labels, truths)) in batch.labels.iter().zip(&batch.truths).enumerate() {
             out.extend(labels.iter().chain(truths).flat_map(|x| x.to_le_bytes()));
+            let terms = batch.terms(task).columns().into_iter().flatten();
+            out.extend(terms.flat_map(|x| x.to_le_bytes()));
         }
         out.extend(batch.groups.iter().flat_map(|x| x.to_le_bytes()));
     }
@@ -130,6 +160,12 @@ impl Layout {
             batch.labels[task] = bytes.f32s(n_rows)?;
             if has_truths {
                 batch.truths[task] = bytes.f32s(n_rows)?;
+            }
+            if let Some(terms) = batch.terms.get_mut(task) {
+                let columns = terms.columns_mut().into_iter().zip(self.terms[task]);
+                for (column, _) in columns.filter(|(_, has)| *has) {
+                    *column = bytes.f32s(n_rows)?;
+                }
             }
         }
         if self.groups {
@@ -195,6 +231,10 @@ impl<'a> Bytes<'a> {
         self.array().map(f32::from_le_bytes)
     }
 
+    pub(super) fn f64(&mut self) -> Option<f64> {
+        self.array().map(f64::from_le_bytes)
+    }
+
     fn arrays<const N: usize>(&mut self, n: usize) -> Option<&'a [[u8; N]]> {
         Some(self.take(n.checked_mul(N)?)?.as_chunks().0)
     }
@@ -245,6 +285,7 @@ mod tests {
                 field(false, false, true),
             ],
             truths: vec![true, false],
+            terms: vec![[false; RowTerms::COLUMNS], [true; RowTerms::COLUMNS]],
             groups: true,
         }
     }
@@ -260,6 +301,10 @@ mod tests {
             numbers: vec![0.5, 1.0, -1.0, 3.0, 0.0, 2.0],
             ..FieldIds::default()
         };
+        let mut terms = RowTerms::default();
+        for (column, numbers) in terms.columns_mut().into_iter().zip(1u8..) {
+            *column = vec![f32::from(numbers), 0.5];
+        }
         Batch {
             n_rows: 2,
             fields: vec![
@@ -270,6 +315,7 @@ mod tests {
             ],
             labels: vec![vec![0.0, 1.0], vec![0.25, 0.5]],
             truths: vec![vec![0.1, 0.2], vec![]],
+            terms: vec![RowTerms::default(), terms],
             groups: vec![u64::MAX, 3],
         }
     }

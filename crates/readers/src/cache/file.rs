@@ -4,7 +4,8 @@
 //! header   "ncs-ids\0", u32 version, u32 length of the layout, 32 bytes key, the layout, u64 checksum
 //! blocks   bytes of a block (see `blocks`), u64 checksum
 //! footer   u64 blocks; for each: u64 offset, u32 bytes, u32 rows, u32 known rows of each task
-//!          u64 rows; for each task: u64 known, u64 positives, f32 least, f32 most (NaN: none known)
+//!          u64 rows; for each task: u64 known, u64 positives, f32 least, f32 most (NaN: none known),
+//!          f64 weight of the known, f64 weight of the positives where rows count by weight
 //! tail     u64 length of the footer, u64 checksum of the footer, "ncs-end\0"
 //! ```
 //!
@@ -57,7 +58,7 @@ impl PartFile {
         };
         let (key, layout) = reader.header()?;
         let footer = reader.footer(n_bytes)?;
-        let (blocks, counts) = footer_from_bytes(&footer, layout.n_tasks())
+        let (blocks, counts) = footer_from_bytes(&footer, &layout)
             .ok_or_else(|| CacheError::damaged(path, "its index does not fit its layout"))?;
         Ok(PartFile {
             path: path.to_owned(),
@@ -232,6 +233,8 @@ pub(super) fn footer_bytes(blocks: &[BlockEntry], counts: &LabelCounts) -> Vec<u
         bytes.extend(task.positives.to_le_bytes());
         bytes.extend(least.to_le_bytes());
         bytes.extend(most.to_le_bytes());
+        let masses = task.masses.iter().flatten();
+        bytes.extend(masses.flat_map(|mass| mass.to_le_bytes()));
     }
     let n_bytes = bytes.len() as u64;
     let checksum = seeded_hash(&bytes, 0);
@@ -241,7 +244,8 @@ pub(super) fn footer_bytes(blocks: &[BlockEntry], counts: &LabelCounts) -> Vec<u
     bytes
 }
 
-fn footer_from_bytes(bytes: &[u8], n_tasks: usize) -> Option<(Vec<BlockEntry>, LabelCounts)> {
+fn footer_from_bytes(bytes: &[u8], layout: &Layout) -> Option<(Vec<BlockEntry>, LabelCounts)> {
+    let n_tasks = layout.n_tasks();
     let mut bytes = Bytes(bytes);
     let n_blocks = bytes.u64()?;
     let mut blocks = Vec::new();
@@ -255,7 +259,7 @@ fn footer_from_bytes(bytes: &[u8], n_tasks: usize) -> Option<(Vec<BlockEntry>, L
     }
     let rows = bytes.u64()?;
     let tasks = (0..n_tasks)
-        .map(|_| task_counts(&mut bytes))
+        .map(|task| task_counts(&mut bytes, layout.weighs(task)))
         .collect::<Option<_>>()?;
     let fits = rows
         == blocks
@@ -265,12 +269,17 @@ fn footer_from_bytes(bytes: &[u8], n_tasks: usize) -> Option<(Vec<BlockEntry>, L
     (fits && bytes.0.is_empty()).then_some((blocks, LabelCounts { rows, tasks }))
 }
 
-fn task_counts(bytes: &mut Bytes) -> Option<TaskCounts> {
+fn task_counts(bytes: &mut Bytes, weighs: bool) -> Option<TaskCounts> {
     let (known, positives) = (bytes.u64()?, bytes.u64()?);
     let (least, most) = (bytes.f32()?, bytes.f32()?);
     Some(TaskCounts {
         known,
         positives,
         range: (!least.is_nan()).then_some((least, most)),
+        masses: if weighs {
+            Some([bytes.f64()?, bytes.f64()?])
+        } else {
+            None
+        },
     })
 }

@@ -44,6 +44,7 @@ pub(super) fn rows(range: std::ops::Range<usize>, n_all: usize) -> Batch {
         fields: vec![FieldIds::default(); 2],
         labels: vec![vec![]; 2],
         truths: vec![vec![]; 2],
+        terms: vec![],
         groups: vec![],
     };
     batch.fields[1].offsets.push(0);

@@ -189,6 +189,7 @@ pub(crate) fn schema() -> Schema {
         objective: Objective::CrossEntropy,
         weight: 1.0,
         truth: None,
+        row_rules: Default::default(),
     };
     Schema {
         value_rule: ncs_features::ValueRule::CURRENT,

@@ -64,6 +64,7 @@ fn rows_of(candidates: &Batch, context_fields: &[usize], part: Range<usize>) -> 
             .collect(),
         labels: candidates.labels.clone(),
         truths: candidates.truths.clone(),
+        terms: candidates.terms.clone(),
         groups: Vec::new(),
     }
 }

@@ -33,6 +33,7 @@ fn schema() -> Schema {
             objective: Objective::CrossEntropy,
             weight: 1.0,
             truth: None,
+            row_rules: Default::default(),
         }],
         group: None,
     }

@@ -104,7 +104,14 @@ impl Training {
 
     /// Forward and back, without a step.
     pub(crate) fn learn(&mut self, batch: &Batch) {
-        let loss = |&task: &usize| BatchLoss::new(OBJECTIVES[task], &batch.labels[task], 1.0);
+        let loss = |&task: &usize| {
+            BatchLoss::new(
+                OBJECTIVES[task],
+                &batch.labels[task],
+                batch.terms(task),
+                1.0,
+            )
+        };
         let losses: Vec<BatchLoss<'_>> = self.tasks.iter().map(loss).collect();
         let gradients_of = |rows: &HeadRows<'_, f32>, gradients: &mut [f32]| {
             losses[rows.head].gradients(rows.rows, rows.logits, gradients)

@@ -65,6 +65,7 @@ mod tests {
             objective: Objective::CrossEntropy,
             weight: 1.0,
             truth: None,
+            row_rules: Default::default(),
         };
         Schema {
             value_rule: ValueRule::CURRENT,

@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use super::step::known_rows;
-use crate::taken::{KappaGradient, permute};
+use crate::taken::{KappaGradient, KappaRow, permute};
 use ncs_features::Batch;
 use ncs_model::CounterRng;
 
@@ -92,11 +92,13 @@ impl Trainer<'_> {
         } else {
             known_rows(batch, taken.to)
         };
-        let labels = &batch.labels[taken.to];
-        let rows = rows
-            .iter()
-            .zip(own)
-            .map(|(&row, own)| (own, taken.centred[row], labels[row]));
+        let (labels, terms) = (&batch.labels[taken.to], batch.terms(taken.to));
+        let rows = rows.iter().zip(own).map(|(&row, own)| KappaRow {
+            own,
+            centred: taken.centred[row],
+            label: labels[row],
+            weight: terms.weight(row),
+        });
         let state = &mut self.progress.kappa;
         let objective = self.trainer_context.schema.tasks[taken.to].objective;
         let gradient = KappaGradient::of(objective, state.taken().kappa, rows);

@@ -212,7 +212,7 @@ impl Trainer<'_> {
             if !mean.is_finite() {
                 return Err(self.not_finite(batch, task, mean));
             }
-            if found.n_rows > 0 {
+            if found.mass > 0.0 {
                 self.progress.add_loss(task, mean);
                 if learns_weights {
                     // In single precision, so that results of earlier versions are reproduced.
