@@ -131,7 +131,7 @@ fn evaluation_counts_a_row_as_often_as_it_weighs() {
         }
         assert_eq!(
             found["tasks"][task]["weight"],
-            expected["tasks"][task]["weight"]
+            expected["tasks"][task]["rows"].as_f64()
         );
     }
     let product = |told: &Value| told["ctcvr"]["auc"].as_f64().unwrap();
@@ -171,7 +171,7 @@ fn settings_without_a_meaning_are_refused() {
     );
     check(
         &["tasks.ctr.weight_column=\"click\""],
-        &["weight_column is the label's column \"click\""],
+        &["weight_column is the label's column \"click\"; name another"],
     );
     check(
         &["training.loss=\"esmm\"", BOTH[0]],

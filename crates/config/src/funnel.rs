@@ -50,6 +50,30 @@ pub(crate) fn plan(
         );
         checks.say(&LOSS, text);
     }
+    let says_of = |left_out: bool, of: usize, why: &str| {
+        left_out.then(|| {
+            format!(
+                "task {:?}: rows of label 0 are left out (negative_rate), which {name} cannot correct for: {why}; leave \
+                 it out, or choose another training.loss",
+                tasks[of].name
+            )
+        })
+    };
+    let problems = [
+        says_of(
+            of_conversion.leaves_out_negatives(),
+            conversion,
+            "its conversions are counted over all impressions",
+        ),
+        says_of(
+            kind.is_joint() && of_click.leaves_out_negatives(),
+            click,
+            "one of its heads predicts click and conversion at once",
+        ),
+    ];
+    for text in problems.into_iter().flatten() {
+        checks.say(&LOSS, text);
+    }
     Some(entire_space::FunnelLoss {
         click,
         conversion,

@@ -64,6 +64,8 @@ fn read(
         truth: config.truth.clone(),
         row_rules: RowRules {
             weight_column: config.weight_column.clone(),
+            negative_rate: config.negative_rate.filter(|rate| *rate < 1.0),
+            negative_rate_column: config.negative_rate_column.clone(),
         },
     }
 }
@@ -150,19 +152,33 @@ fn labels(task: &Task, fields: &[Field], checks: &mut Checks<'_>) {
 
 /// The columns of [`RowRules`] are in the files and say something else than the label.
 fn rules(task: &Task, checks: &mut Checks<'_>) {
-    let columns = [("weight_column", &task.row_rules.weight_column)];
+    let rules = &task.row_rules;
+    let columns = [
+        ("weight_column", &rules.weight_column),
+        ("negative_rate_column", &rules.negative_rate_column),
+    ];
     for (key, column) in columns {
         let Some(column) = column else { continue };
         let at = ["tasks", task.name.as_str(), key];
         checks.column(&at, column);
         if *column == task.label {
             let text = format!(
-                "task {:?}: {key} is the label's column {column:?}, so that rows of label 0 would not count; name \
-                 another column",
+                "task {:?}: {key} is the label's column {column:?}; name another column",
                 task.name
             );
             checks.say(&at, text);
         }
+    }
+    if rules.leaves_out_negatives() && task.objective != Objective::CrossEntropy {
+        let key = match rules.negative_rate {
+            Some(_) => "negative_rate",
+            None => "negative_rate_column",
+        };
+        let text = format!(
+            "task {:?}: {key} is corrected exactly for loss = \"cross_entropy\" only; leave it out",
+            task.name
+        );
+        checks.say(&["tasks", &task.name, key], text);
     }
 }
 

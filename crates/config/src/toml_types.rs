@@ -263,6 +263,13 @@ pub(crate) struct Task {
     /// Column with the weight of each row in the task's loss and metrics, a finite number of at least 0; without it,
     /// every row counts once. (`weight` is the factor of the whole task.)
     pub(crate) weight_column: Option<String>,
+    /// Share of the training rows of label 0 to train on; probabilities are corrected for it exactly, and validation and
+    /// test rows stay whole. Default: all rows.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+    pub(crate) negative_rate: Option<f64>,
+    /// Column with the share of rows of label 0 that the log has kept of rows like each one (1: all), for a log that was
+    /// sampled before; probabilities and metrics are those of all rows.
+    pub(crate) negative_rate_column: Option<String>,
     /// Column with the true probability of a synthetic log; used in evaluation only.
     pub(crate) truth: Option<String>,
 }

@@ -365,6 +365,13 @@ fn present(
         {
             note(&weight, "weights of rows in metrics: each counts once");
         }
+        let rates = &mut rules.negative_rate_column;
+        if let Some(rate) = rates.take_if(|column| !columns.contains(column)) {
+            note(
+                &rate,
+                "correction for left-out rows in metrics: the rows are taken for all",
+            );
+        }
     }
     Arc::new(schema)
 }

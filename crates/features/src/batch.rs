@@ -25,29 +25,53 @@ pub struct Batch {
 pub struct RowTerms {
     /// The weight of each row, above 0 where its label is known; empty: every row counts once.
     pub weights: Vec<f32>,
+    /// The share of rows of label 0 that was kept of rows like this one, in (0, 1]; empty: all were.
+    pub negative_rates: Vec<f32>,
 }
 
 static NO_TERMS: RowTerms = RowTerms {
     weights: Vec::new(),
+    negative_rates: Vec::new(),
 };
 
 impl RowTerms {
     /// Number of columns that rows may have.
-    pub const COLUMNS: usize = 1;
+    pub const COLUMNS: usize = 2;
 
     /// Returns the columns, each empty or of one number a row.
     pub fn columns(&self) -> [&Vec<f32>; RowTerms::COLUMNS] {
-        [&self.weights]
+        [&self.weights, &self.negative_rates]
     }
 
     /// Returns the columns for changing them.
     pub fn columns_mut(&mut self) -> [&mut Vec<f32>; RowTerms::COLUMNS] {
-        [&mut self.weights]
+        [&mut self.weights, &mut self.negative_rates]
     }
 
     /// Returns the weight of a row in the loss.
     pub fn weight(&self, row: usize) -> f64 {
         self.weights.get(row).map_or(1.0, |&weight| weight.into())
+    }
+
+    /// Returns what the loss adds to the logit of a row: `-ln w` where the share `w` of the rows of label 0 was kept.
+    ///
+    /// Among the kept rows the odds of label 1 are `1 / w` times as high as among all. So the loss of the shifted logit
+    /// is that of the kept rows, and the logit itself predicts for all rows (docs/decisions/0067).
+    pub fn offset(&self, row: usize) -> f64 {
+        let rate = self.negative_rates.get(row);
+        rate.map_or(0.0, |&rate| -f64::from(rate).ln())
+    }
+
+    /// Returns the weight of a row of this label in metrics: a row of label 0 stands for those that were left out.
+    pub fn weight_among_all(&self, row: usize, label: f32) -> f64 {
+        let rate = self.negative_rates.get(row).filter(|_| label <= 0.5);
+        self.weight(row) / rate.map_or(1.0, |&rate| rate.into())
+    }
+
+    /// Returns true if every row counts once in metrics.
+    pub fn are_plain(&self) -> bool {
+        let are_ones = |numbers: &[f32]| numbers.iter().all(|number| *number == 1.0);
+        are_ones(&self.weights) && are_ones(&self.negative_rates)
     }
 
     fn push_row(&mut self, other: &RowTerms, row: usize) {

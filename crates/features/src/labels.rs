@@ -52,7 +52,8 @@ pub fn truths(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeErro
 /// [`crate::RowRules`]. A row of weight 0 does not count: its label becomes unknown.
 ///
 /// # Errors
-/// A column is absent; a weight is negative, not a finite number, or missing where the label is known.
+/// A column is absent; a weight is negative or not a finite number, a negative rate not in (0, 1], or one of them
+/// missing where the label is known.
 pub fn terms(
     tasks: &[Task],
     block: &Block,
@@ -66,6 +67,7 @@ pub fn terms(
         .map(|(task, labels)| {
             Ok(RowTerms {
                 weights: weights(task, block, labels)?,
+                negative_rates: negative_rates(task, block, labels)?,
             })
         })
         .collect()
@@ -87,6 +89,27 @@ fn weights(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<f32>, E
         *label = f32::NAN;
     }
     Ok(weights)
+}
+
+fn negative_rates(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<f32>, EncodeError> {
+    let Some(name) = &task.row_rules.negative_rate_column else {
+        return Ok(Vec::new());
+    };
+    let wanted_by = format!("the negative rate of task \"{}\"", task.name);
+    let term = TermColumn {
+        task,
+        column: block.require(name, &wanted_by)?,
+        what: "negative rate",
+        wanted: "above 0 and at most 1",
+        fits: |rate| rate > 0.0 && rate <= 1.0,
+    };
+    let mut rates = term.read(labels)?;
+    // Where no label is known, none was left out.
+    rates
+        .iter_mut()
+        .filter(|rate| **rate == 0.0)
+        .for_each(|rate| *rate = 1.0);
+    Ok(rates)
 }
 
 /// A column with a number for each row of a task.
@@ -210,8 +233,8 @@ pub struct TaskCounts {
     pub positives: u64,
     /// The smallest and the largest label; `None` where none is known.
     pub range: Option<(f32, f32)>,
-    /// The sums of the weights of the rows whose label is known and of those whose label is above 0; `None` where
-    /// every row counts once.
+    /// The sums of the weights of the rows whose label is known and of those whose label is above 0, as if no row of
+    /// label 0 had been left out; `None` where every row counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masses: Option<[f64; 2]>,
 }
@@ -248,12 +271,12 @@ impl TaskCounts {
 
     /// Adds the weights of rows, if they have some.
     fn weigh(&mut self, labels: &[f32], terms: &RowTerms) {
-        if terms.weights.is_empty() {
+        if terms.columns().iter().all(|column| column.is_empty()) {
             return;
         }
         let masses = self.masses.get_or_insert_default();
         for (row, label) in labels.iter().enumerate().filter(|(_, l)| !l.is_nan()) {
-            let weight = terms.weight(row);
+            let weight = terms.weight_among_all(row, *label);
             masses[0] += weight;
             masses[1] += if *label > 0.0 { weight } else { 0.0 };
         }

@@ -328,6 +328,12 @@ pub struct RowRules {
     /// Column with the weight of each row; `None`: every row counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_column: Option<String>,
+    /// Share of the training rows of label 0 that is kept, in (0, 1]; `None`: all. The loss corrects for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_rate: Option<f64>,
+    /// Column with the share of rows of label 0 that the log has kept of rows like each; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_rate_column: Option<String>,
 }
 
 impl RowRules {
@@ -338,12 +344,17 @@ impl RowRules {
 
     /// Returns the columns that the rules read.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
-        self.weight_column.iter()
+        self.weight_column.iter().chain(&self.negative_rate_column)
+    }
+
+    /// Returns true if rows of label 0 are left out, by the log or in training.
+    pub fn leaves_out_negatives(&self) -> bool {
+        self.negative_rate.is_some() || self.negative_rate_column.is_some()
     }
 
     /// Returns which of the columns of [`RowTerms`] rows have.
     pub fn terms(&self) -> [bool; RowTerms::COLUMNS] {
-        [self.weight_column.is_some()]
+        [self.weight_column.is_some(), self.leaves_out_negatives()]
     }
 }
 

@@ -16,6 +16,7 @@ fn weighted(task: Task, column: &str) -> Task {
     Task {
         row_rules: RowRules {
             weight_column: Some(column.into()),
+            ..RowRules::default()
         },
         ..task
     }

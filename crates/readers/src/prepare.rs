@@ -5,6 +5,7 @@ mod filter;
 mod key;
 mod passes;
 mod past;
+mod sampling;
 mod tally;
 mod writers;
 

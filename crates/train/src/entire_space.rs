@@ -337,7 +337,11 @@ impl<'a> FunnelBatch<'a> {
 
     /// Returns the gradients of the weighted means with respect to the logits of click, conversion and auxiliary head of one row of the
     /// batch, and the losses of the row.
-    pub fn row(&self, row: u32, logits: [f64; 3]) -> ([f64; 3], [f64; 2]) {
+    ///
+    /// Where rows without a click were left out, clicks are more likely by the row's offset, and conversions after a
+    /// click are as likely as before.
+    pub fn row(&self, row: u32, mut logits: [f64; 3]) -> ([f64; 3], [f64; 2]) {
+        logits[0] += self.terms.offset(row as usize);
         let (click, conversion) = (self.clicks[row as usize], self.conversions[row as usize]);
         let found = self
             .loss

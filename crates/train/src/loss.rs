@@ -108,6 +108,7 @@ impl<'a> BatchLoss<'a> {
 
     /// The weighted loss of one row of the batch; `None` if it does not count.
     fn row(&self, row: usize, logit: f64) -> Option<RowLoss> {
+        let logit = logit + self.terms.offset(row);
         let found = row_loss(self.objective, logit, self.labels[row])?;
         Some(found.times(self.terms.weight(row)))
     }

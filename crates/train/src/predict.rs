@@ -34,12 +34,23 @@ fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
 /// Appends a batch and its scores, `[task][row]`.
 pub fn append(predictions: &mut Predictions, batch: &Batch, scores: &[Vec<f32>]) {
     for ((task, scores), t) in predictions.tasks.iter_mut().zip(scores).zip(0..) {
+        weigh(task, &batch.labels[t], batch.terms(t));
         task.labels.extend(&batch.labels[t]);
         task.truths.extend(&batch.truths[t]);
-        task.weights.extend(&batch.terms(t).weights);
         task.scores.extend(scores);
     }
     predictions.groups.extend(&batch.groups);
+}
+
+/// Appends the weights of a batch, unless no row so far counts other than once.
+fn weigh(task: &mut TaskPredictions, labels: &[f32], terms: &RowTerms) {
+    if task.weights.is_empty() && terms.are_plain() {
+        return;
+    }
+    task.weights.resize(task.labels.len(), 1.0);
+    let weights = labels.iter().enumerate();
+    task.weights
+        .extend(weights.map(|(row, &label)| terms.weight_among_all(row, label) as f32));
 }
 
 /// Returns warnings about the metrics of a task: rows with a NaN score, and one constant score for all rows.
@@ -121,6 +132,7 @@ impl ValidationScore {
         let logits: Vec<f64> = predictions.scores.iter().map(logit).collect();
         let terms = RowTerms {
             weights: predictions.weights.clone(),
+            ..RowTerms::default()
         };
         let (labels, scores) = (&predictions.labels, &predictions.scores);
         let weights = predictions.row_weights();

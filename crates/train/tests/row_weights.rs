@@ -20,6 +20,7 @@ const TIMES: [usize; 6] = [1, 3, 2, 2, 1, 4];
 fn weights(weights: impl IntoIterator<Item = f32>) -> RowTerms {
     RowTerms {
         weights: weights.into_iter().collect(),
+        ..RowTerms::default()
     }
 }
 

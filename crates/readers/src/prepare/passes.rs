@@ -2,6 +2,7 @@
 
 use super::filter::{Sieve, Sifted, rows_of};
 use super::past::{Past, Times};
+use super::sampling::Sampling;
 use super::tally::Tally;
 use super::writers::Writers;
 use super::{
@@ -181,11 +182,13 @@ impl Passes<'_> {
             parts: [None, None, None],
         };
         let mut variation = Variation::new(schema.fields.len());
+        let mut sampling = Sampling::new(schema);
         let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |mut sifted| {
             past.put_back(&mut sifted);
             tally.observe(&sifted);
             variation.observe(&sifted.batch, &rows_of(&sifted.parts, Part::Train));
-            writers.push(sifted)
+            sampling.apply(&mut sifted);
+            writers.push(sifted, &sampling)
         })?;
         self.refuse_split(&counted)?;
         if writers.parts[0].is_none() {
@@ -205,7 +208,10 @@ impl Passes<'_> {
         Ok(Report {
             parts: parts.map(part).collect(),
             broken_rows: counted.broken,
-            notes: self.notes(counted.notes, past.notes)?,
+            notes: self.notes(
+                counted.notes,
+                past.notes.into_iter().chain(sampling.notes()),
+            )?,
             files: counted.files,
             varies: variation.finish(),
         })
@@ -215,9 +221,9 @@ impl Passes<'_> {
     fn notes(
         &self,
         mut notes: Vec<String>,
-        of_the_past: Vec<String>,
+        of_the_rows: impl Iterator<Item = String>,
     ) -> Result<Vec<String>, ReadError> {
-        notes.extend(of_the_past);
+        notes.extend(of_the_rows);
         for patterns in [&self.plan.train, &self.plan.valid, &self.plan.test] {
             notes.extend(skipped_folders(patterns, &self.plan.root)?);
         }

@@ -2,6 +2,7 @@
 
 use super::PrepareError;
 use super::filter::{Sifted, rows_of};
+use super::sampling::Sampling;
 use crate::cache::{Draft, PartWriter};
 use crate::split::Part;
 use ncs_features::{Batch, LabelCounts, Pick, Schema};
@@ -41,10 +42,14 @@ impl Sink {
 }
 
 impl Writers<'_> {
-    pub(super) fn push(&mut self, sifted: Sifted<'_>) -> Result<(), PrepareError> {
+    pub(super) fn push(
+        &mut self,
+        sifted: Sifted<'_>,
+        sampling: &Sampling,
+    ) -> Result<(), PrepareError> {
         let batch = [sifted.batch];
         for (at, part) in Part::ALL.into_iter().enumerate() {
-            let rows = rows_of(&sifted.parts, part);
+            let rows = sampling.kept(&batch[0], part, rows_of(&sifted.parts, part));
             if rows.is_empty() {
                 continue;
             }

@@ -94,7 +94,7 @@ impl Trainer<'_> {
         };
         let (labels, terms) = (&batch.labels[taken.to], batch.terms(taken.to));
         let rows = rows.iter().zip(own).map(|(&row, own)| KappaRow {
-            own,
+            own: own + terms.offset(row),
             centred: taken.centred[row],
             label: labels[row],
             weight: terms.weight(row),
