@@ -23,7 +23,7 @@ fn predictions(weights: [&[f32]; 3]) -> Predictions {
     };
     let scores = [0.25, 0.5, 0.75, 0.5, 0.125, 0.875, 0.375, 0.0625];
     let clicks = [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, UNKNOWN];
-    let buys = [UNKNOWN, 0.0, 1.0, UNKNOWN, UNKNOWN, 1.0, 0.0, UNKNOWN];
+    let buys = [UNKNOWN, 1.0, 0.0, UNKNOWN, UNKNOWN, 1.0, 0.0, UNKNOWN];
     let watched = [UNKNOWN, 0.5, 1.5, 0.0, UNKNOWN, 0.25, 1.0, UNKNOWN];
     Predictions {
         tasks: vec![

@@ -1,6 +1,7 @@
 //! Running a trained model on rows: shared by `ncs score`, `ncs evaluate` and the Python package.
 
 mod half;
+mod present;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::run_report::doubts;
 use crate::slices::{self, SliceColumns, SliceMetrics};
 use half::HalfScorer;
+use present::present;
 
 /// Returns the model folder that `path` names: `path` itself, or `model` inside a run folder of `ncs train`.
 pub fn model_folder(path: &Path) -> PathBuf {
@@ -335,45 +337,6 @@ pub(crate) fn predictions(
     (listener.finish)(&encoded)?;
     let columns = coverage.finish(|field, id| scorer.is_unseen(field, id));
     Ok((predictions, columns))
-}
-
-/// Removes the group and the true labels that the rows lack from the schema; metrics that need them are omitted.
-fn present(
-    schema: &Arc<Schema>,
-    file: &Path,
-    columns: &[String],
-    note: &mut dyn FnMut(String),
-) -> Arc<Schema> {
-    let mut schema = Schema::clone(schema);
-    let mut note = |column: &str, without: &str| {
-        let file = file.display();
-        note(format!(
-            "{file}: note: no column {column:?}, so no {without}"
-        ));
-    };
-    if let Some(group) = schema.group.take_if(|group| !columns.contains(group)) {
-        note(&group, "grouped AUC");
-    }
-    for task in &mut schema.tasks {
-        if let Some(truth) = task.truth.take_if(|truth| !columns.contains(truth)) {
-            note(&truth, "entire-space AUC");
-        }
-        let rules = &mut task.row_rules;
-        if let Some(weight) = rules
-            .weight_column
-            .take_if(|column| !columns.contains(column))
-        {
-            note(&weight, "weights of rows in metrics: each counts once");
-        }
-        let rates = &mut rules.negative_rate_column;
-        if let Some(rate) = rates.take_if(|column| !columns.contains(column)) {
-            note(
-                &rate,
-                "correction for left-out rows in metrics: the rows are taken for all",
-            );
-        }
-    }
-    Arc::new(schema)
 }
 
 /// Error: a label is absent from the rows to evaluate.

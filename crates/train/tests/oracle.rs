@@ -90,7 +90,7 @@ fn ours(case: &Value) -> (f64, [Vec<f64>; 3]) {
             .zip(losses)
             .for_each(|(sum, loss)| *sum += loss);
     }
-    let [n_click, n_conversion] = batch.n_rows().map(|n| n as f64);
+    let [n_click, n_conversion] = batch.masses();
     let value = w_click * sums[0] / n_click + w_conversion * sums[1] / n_conversion;
     (value, gradients)
 }
