@@ -1,6 +1,10 @@
 //! A counter-based random number generator: numbers depend on a seed and a position only, never on the order of calls.
 //! So the initial weights are a function of the run's seed, the same in a search and in the training after it.
 
+mod normal;
+
+use crate::kernels::SimdLevel;
+use crate::number::Real;
 use ncs_features::hash::mix;
 
 /// A stream of random numbers, addressed by position.
@@ -41,10 +45,25 @@ impl CounterRng {
 
     /// Returns a standard normal number, by the Box-Muller transform.
     pub fn normal(self, position: u64) -> f64 {
-        let bits = self.bits(position);
-        let radius = ((bits >> 32) as f64 + 1.0) / 4_294_967_296.0;
-        let angle = (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
-        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+        normal::of_bits(self.bits(position))
+    }
+
+    /// Fills `values` with the normal numbers from position `first` on, times `deviation`: exactly those of
+    /// [`CounterRng::normal`], several times as fast in single precision.
+    pub(crate) fn fill_normal<R: Real>(
+        self,
+        level: SimdLevel,
+        first: u64,
+        deviation: f64,
+        values: &mut [R],
+    ) {
+        for (values, first) in values
+            .chunks_mut(normal::BLOCK)
+            .zip((first..).step_by(normal::BLOCK))
+        {
+            let bits = std::array::from_fn(|i| self.bits(first.wrapping_add(i as u64)));
+            normal::fill(level, &bits, deviation, values);
+        }
     }
 }
 

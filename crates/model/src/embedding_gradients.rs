@@ -1,17 +1,18 @@
 //! Sums the gradients of field vectors by table row, each id of a batch once.
 //!
-//! The ids of a table are sorted by slot, equal ids in the order of fields and
-//! rows; then the gradients of each id are summed in this order. With several threads, each sorts and sums
-//! a range of slots, so the sums do not depend on the number of threads.
+//! The ids of a batch are marked in a set of bits, one for each slot; then the gradients of each id are summed in the
+//! order of fields and rows. With several threads, each marks and sums a range of slots, so the sums do not depend on
+//! the number of threads.
 
 mod part;
 
+use crate::aligned::Aligned;
 use crate::number::Real;
 use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
 use crate::tables::Table;
 use ncs_features::Batch;
-use part::Part;
+use part::{Part, PartSums, Terms};
 use rayon::prelude::*;
 
 /// Minimum number of ids for a thread of their own.
@@ -23,9 +24,11 @@ pub struct TableGradient<R> {
     /// The rows, each once, in the order in which the table has initialised them.
     pub ids: Vec<u32>,
     /// Their gradients, `[ids, dim]`.
-    pub values: Vec<R>,
-    /// Buffers for sorting and summing; reused for the next batch.
-    parts: Vec<Part<R>>,
+    pub values: Aligned<R>,
+    /// Their slots; empty if they are not known.
+    slots: Vec<u32>,
+    /// Buffers for summing; reused for the next batch.
+    parts: Vec<Part>,
 }
 
 impl<R: Real> TableGradient<R> {
@@ -41,9 +44,19 @@ impl<R: Real> TableGradient<R> {
         );
         TableGradient {
             ids,
-            values,
+            values: Aligned::from(&values[..]),
+            slots: Vec::new(),
             parts: Vec::new(),
         }
+    }
+
+    /// Returns the slots of the rows in `table`, ascending, if a look-up has found them and the table still has these
+    /// rows there.
+    pub fn slots_in(&self, table: &Table<R>) -> Option<&[u32]> {
+        let pairs = self.slots.iter().zip(&self.ids);
+        let mut found = pairs.map(|(&slot, id)| table.ids().get(slot as usize) == Some(id));
+        let is_known = self.slots.len() == self.ids.len() && found.all(|is_same| is_same);
+        is_known.then_some(&self.slots[..])
     }
 }
 
@@ -74,23 +87,26 @@ pub fn gather<R: Real>(
     for (t, gradient) in gradients.iter_mut().enumerate() {
         gradient.divide(spec, resolved, batch, t, n_threads);
     }
-    let mut parts: Vec<(usize, &mut Part<R>)> = Vec::new();
+    let terms = Terms {
+        spec,
+        batch,
+        resolved,
+        d_vectors,
+    };
+    let mut parts: Vec<(usize, &mut Part)> = Vec::new();
     for (t, gradient) in gradients.iter_mut().enumerate() {
         parts.extend(gradient.parts.iter_mut().map(|part| (t, part)));
     }
     each_on(n_threads, parts, |(t, part)| {
-        part.sort(spec, &tables[t], batch, t, resolved)
+        part.mark(terms, t, tables[t].ids().len())
     });
-    let sums: Vec<_> = gradients
-        .iter_mut()
-        .zip(tables)
-        .flat_map(|(gradient, table)| {
-            let sums = gradient.sums(spec.plan.dim).into_iter();
-            sums.map(move |(part, ids, values)| (part, table.ids(), ids, values))
-        })
-        .collect();
-    each_on(n_threads, sums, |(part, table_ids, ids, values)| {
-        part.sum(d_vectors, table_ids, ids, values)
+    let mut sums = Vec::new();
+    for (t, gradient) in gradients.iter_mut().enumerate() {
+        let parts = gradient.sums(spec.plan.dim).into_iter();
+        sums.extend(parts.map(|(part, sums)| (t, part, sums)));
+    }
+    each_on(n_threads, sums, |(t, part, sums)| {
+        part.sum(terms, t, tables[t].ids(), sums)
     });
 }
 
@@ -124,19 +140,23 @@ impl<R: Real> TableGradient<R> {
         }
     }
 
-    /// Returns each part with the buffers for its ids and sums.
-    fn sums(&mut self, dim: usize) -> Vec<(&Part<R>, &mut [u32], &mut [R])> {
+    /// Returns each part with the room for its ids and sums.
+    fn sums(&mut self, dim: usize) -> Vec<(&mut Part, PartSums<'_, R>)> {
         let n_ids = self.parts.iter().map(|part| part.n_ids).sum();
         // Every value is overwritten: only new elements need to be set to zero.
         self.ids.resize(n_ids, 0);
-        self.values.resize(n_ids * dim, R::ZERO);
-        let (mut ids, mut values) = (self.ids.as_mut_slice(), self.values.as_mut_slice());
+        self.slots.resize(n_ids, 0);
+        self.values.resize(n_ids * dim);
+        let (mut ids, mut slots) = (self.ids.as_mut_slice(), self.slots.as_mut_slice());
+        let mut values: &mut [R] = &mut self.values;
         let mut sums = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
-            let (own_ids, ids_after) = ids.split_at_mut(part.n_ids);
-            let (own_values, values_after) = values.split_at_mut(part.n_ids * dim);
-            (ids, values) = (ids_after, values_after);
-            sums.push((part, own_ids, own_values));
+        for part in &mut self.parts {
+            let own = PartSums {
+                ids: ids.split_off_mut(..part.n_ids).unwrap_or_default(),
+                slots: slots.split_off_mut(..part.n_ids).unwrap_or_default(),
+                values: values.split_off_mut(..part.n_ids * dim).unwrap_or_default(),
+            };
+            sums.push((part, own));
         }
         sums
     }
@@ -331,14 +351,36 @@ mod tests {
                         gradient.ids.iter().eq(expected.keys()),
                         "{rows} rows, {n_threads} threads"
                     );
+                    let slots: Vec<u32> =
+                        gradient.ids.iter().map(|&id| tables[t].slot(id)).collect();
+                    assert_eq!(gradient.slots_in(&tables[t]), Some(&slots[..]));
                     let expected: Vec<f32> = expected.into_values().flatten().collect();
                     assert_eq!(
-                        gradient.values, expected,
+                        *gradient.values, expected,
                         "{rows} rows, {n_threads} threads"
                     );
                 }
             }
         }
+    }
+
+    #[test]
+    fn slots_of_another_table_are_not_used() {
+        let spec = spec(50);
+        let batch = batch(&spec, CounterRng::new(1, "gather"));
+        let tables = tables(&spec, &batch);
+        let d_vectors = vec![1.0f32; N_ROWS * spec.fields.len() * DIM];
+        let (mut ids, mut gradients) = (ResolvedIds::default(), Vec::new());
+        ids.find(&spec, &tables, &batch, |_| true, 1);
+        gather(&spec, &tables, &batch, &ids, &d_vectors, 1, &mut gradients);
+        let gradient = &mut gradients[0];
+        assert!(gradient.slots_in(&tables[0]).is_some());
+        let mut other = Table::new(50, DIM, CounterRng::new(1, "table"), 0.1);
+        assert_eq!(gradient.slots_in(&other), None);
+        (0..50).rev().for_each(|id| other.init_row(id));
+        assert_eq!(gradient.slots_in(&other), None);
+        gradient.ids.pop();
+        assert_eq!(gradient.slots_in(&tables[0]), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@
 //! ```
 
 mod agreement;
+mod aligned;
 pub mod artifact;
 mod calibrator;
 mod counter_rng;
@@ -39,6 +40,7 @@ pub mod embedding_gradients;
 pub mod graph;
 pub mod interaction;
 pub mod kernels;
+mod large_pages;
 mod logit_transfer;
 pub mod masks;
 mod model;
@@ -62,6 +64,7 @@ mod weights;
 mod workspace;
 
 pub use agreement::Agreement;
+pub use aligned::Aligned;
 pub use calibrator::{Calibrator, logit, sigmoid};
 pub use counter_rng::CounterRng;
 pub use embedding_gradients::TableGradient;

@@ -29,6 +29,9 @@ pub(crate) struct LayerLayout {
     sources: Vec<u32>,
     /// The position of the mirrored weight, or [`NONE`]; empty in layers without any.
     mirrors: Vec<u32>,
+    /// For each weight, and each mirrored one: the place of its gradient's sum in the order of `weight_gradient`, and its
+    /// number in the parameter index.
+    targets: Vec<[u32; 2]>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -48,13 +51,11 @@ impl SparseLayout {
             let folding = reads_input[l].then_some(&interaction);
             let first = layout.layers[l].weights.start;
             let (inputs, outputs) = (layout.layers[l].inputs, layout.layers[l].outputs);
-            LayerLayout::new(inputs, outputs, first, mask, folding)
+            LayerLayout::new(inputs, outputs, first, mask, folding, &index)
         };
         let n_layers = layout.layers.len();
-        SparseLayout {
-            index,
-            layers: (0..n_layers).into_par_iter().map(layer).collect(),
-        }
+        let layers = (0..n_layers).into_par_iter().map(layer).collect();
+        SparseLayout { index, layers }
     }
 }
 
@@ -65,6 +66,7 @@ impl LayerLayout {
         first: usize,
         mask: Option<&Mask>,
         folding: Option<&Interaction>,
+        index: &ParameterIndex,
     ) -> LayerLayout {
         let keeps = |input: usize, output: usize| {
             mask.is_none_or(|mask| mask.keeps(input * outputs + output))
@@ -95,10 +97,12 @@ impl LayerLayout {
         if mirrors.iter().all(|&mirror| mirror == NONE) {
             mirrors = Vec::new();
         }
+        let weight_gradient = WeightGradient::new(&pattern);
         LayerLayout {
             forward: SparseMatmul::forward(&pattern),
             backward: SparseMatmul::backward(&pattern),
-            weight_gradient: WeightGradient::new(&pattern),
+            targets: targets(&weight_gradient, &sources, &mirrors, index),
+            weight_gradient,
             sources,
             mirrors,
         }
@@ -115,30 +119,43 @@ impl LayerLayout {
         }
     }
 
-    /// Adds the weight gradients of several chunks, in their order, to `gradients`, which are numbered by `index`.
-    pub(crate) fn scatter_add<R: Real>(
-        &self,
-        index: &ParameterIndex,
-        chunks: &[&[R]],
-        gradients: &mut [R],
-    ) {
-        let mut add = |position: u32, sum: R| {
+    /// Adds the weight gradients of several chunks, in their order, to `gradients`, which are numbered by the parameter
+    /// index.
+    pub(crate) fn scatter_add<R: Real>(&self, chunks: &[&[R]], gradients: &mut [R]) {
+        if let [sums] = chunks {
+            for &[at, number] in &self.targets {
+                gradients[number as usize] += sums[at as usize];
+            }
+            return;
+        }
+        for &[at, number] in &self.targets {
+            let sum = chunks.iter().map(|sums| sums[at as usize]).sum();
+            gradients[number as usize] += sum;
+        }
+    }
+}
+
+/// Returns [`LayerLayout::targets`].
+fn targets(
+    gradient: &WeightGradient,
+    sources: &[u32],
+    mirrors: &[u32],
+    index: &ParameterIndex,
+) -> Vec<[u32; 2]> {
+    let mut targets = Vec::with_capacity(sources.len() + mirrors.len());
+    for (at, &number) in gradient.numbers().iter().enumerate() {
+        if number == WeightGradient::NONE {
+            continue;
+        }
+        let number = number as usize;
+        let mirror = mirrors.get(number).filter(|&&mirror| mirror != NONE);
+        for &position in [&sources[number]].into_iter().chain(mirror) {
             if let Some(number) = index.number(position as usize) {
-                gradients[number] += sum;
-            }
-        };
-        for (k, &number) in self.weight_gradient.numbers().iter().enumerate() {
-            if number == WeightGradient::NONE {
-                continue;
-            }
-            let sum = chunks.iter().map(|sums| sums[k]).sum();
-            add(self.sources[number as usize], sum);
-            match self.mirrors.get(number as usize) {
-                Some(&mirror) if mirror != NONE => add(mirror, sum),
-                _ => {}
+                targets.push([at as u32, number as u32]);
             }
         }
     }
+    targets
 }
 
 /// The part of a network that one pass runs: the kept weights of its layers, and some heads.

@@ -1,14 +1,16 @@
 //! Embedding tables. A row is initialised when training first sees its id; rows that no training row points to are
 //! never written, and read as the zero vector.
 
+mod slot_index;
 mod slot_rows;
 mod zero_rows;
 
+use slot_index::SlotIndex;
 pub use slot_rows::{SlotRows, SlotRowsPart};
 use zero_rows::ZeroRows;
 
 use crate::counter_rng::CounterRng;
-use crate::kernels::prefetch;
+use crate::kernels::SimdLevel;
 use crate::number::Real;
 
 /// An embedding table, `[rows, dim]`. Only initialised rows take memory, beside four bytes for each row. They are
@@ -16,14 +18,14 @@ use crate::number::Real;
 /// first, share pages and cache lines.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
-    /// For each row, its slot in `rows`; 0, the row of zeros, until it is initialised. The system provides
-    /// the memory as it is written.
-    slots: Vec<u32>,
+    /// For each row, its slot in `rows`; 0, the row of zeros, until it is initialised.
+    slots: SlotIndex,
     /// The number of the row in each slot.
     ids: Vec<u32>,
     rows: SlotRows<R>,
     rng: CounterRng,
     deviation: f64,
+    level: SimdLevel,
 }
 
 /// The initialised rows of a table, which are the rows that are saved.
@@ -40,11 +42,12 @@ impl<R: Real> Table<R> {
     /// normal distribution with this standard deviation.
     pub fn new(rows: usize, dim: usize, rng: CounterRng, deviation: f64) -> Table<R> {
         Table {
-            slots: vec![0; rows],
+            slots: SlotIndex::new(rows),
             ids: vec![0],
             rows: SlotRows::new(dim, rows),
             rng,
             deviation,
+            level: SimdLevel::best(),
         }
     }
 
@@ -55,7 +58,7 @@ impl<R: Real> Table<R> {
 
     /// Returns the number of rows, initialised or not.
     pub fn n_rows(&self) -> usize {
-        self.slots.len()
+        self.slots.n_rows()
     }
 
     /// Returns the vector of row `id`.
@@ -76,7 +79,7 @@ impl<R: Real> Table<R> {
     /// Returns the slot of row `id`: from 1 in the order of initialisation, or 0 if it is not initialised.
     #[inline]
     pub fn slot(&self, id: u32) -> u32 {
-        self.slots[id as usize]
+        self.slots.get(id)
     }
 
     /// Returns the number of the row in each slot; slot 0 has none.
@@ -97,15 +100,15 @@ impl<R: Real> Table<R> {
     /// Prefetches the vector of row `id`.
     #[inline]
     pub fn prefetch(&self, id: u32) {
-        if let Some(&slot) = self.slots.get(id as usize) {
-            self.rows.prefetch(slot);
+        if (id as usize) < self.n_rows() {
+            self.rows.prefetch(self.slot(id));
         }
     }
 
     /// Prefetches the slot of row `id`, ahead of [`Table::prefetch`].
     #[inline]
     pub fn prefetch_slot(&self, id: u32) {
-        prefetch(&self.slots, id as usize);
+        self.slots.prefetch(id);
     }
 
     /// Returns true if row `id` is initialised.
@@ -118,16 +121,23 @@ impl<R: Real> Table<R> {
     #[inline]
     pub fn init_row(&mut self, id: u32) {
         if !self.is_initialised(id) {
-            let (rng, deviation) = (self.rng, self.deviation);
-            init_row(self.add(id), id, rng, deviation);
+            self.init_new_row(id);
         }
+    }
+
+    #[cold]
+    fn init_new_row(&mut self, id: u32) {
+        let (rng, deviation, level) = (self.rng, self.deviation, self.level);
+        let row = self.add(id);
+        let first = u64::from(id) * row.len() as u64;
+        rng.fill_normal(level, first, deviation, row);
     }
 
     /// Assigns the next slot to a row.
     fn add(&mut self, id: u32) -> &mut [R] {
         let slot = self.ids.len() as u32;
         self.ids.push(id);
-        self.slots[id as usize] = slot;
+        self.slots.set(id, slot);
         self.rows.grow_to(self.ids.len());
         self.rows.row_mut(slot)
     }
@@ -154,7 +164,7 @@ impl<R: Real> Table<R> {
     /// Iterates over the numbers of the initialised rows, ascending.
     pub fn initialised_ids(&self) -> impl Iterator<Item = u32> {
         // Slots first: `zip` must not advance the counter beyond the last of 2^32 - 1 rows.
-        let slots = self.slots.iter().zip(0..);
+        let slots = self.slots.all().iter().zip(0..);
         slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id)
     }
 
@@ -211,17 +221,9 @@ impl<R: Real> Table<R> {
     }
 
     fn clear(&mut self) {
-        self.slots = vec![0; self.n_rows()];
+        self.slots = SlotIndex::new(self.n_rows());
         self.ids.truncate(1);
         self.rows = SlotRows::new(self.dim(), self.n_rows());
-    }
-}
-
-#[cold]
-fn init_row<R: Real>(row: &mut [R], id: u32, rng: CounterRng, deviation: f64) {
-    let first = u64::from(id) * row.len() as u64;
-    for (value, position) in row.iter_mut().zip(first..) {
-        *value = R::of(rng.normal(position) * deviation);
     }
 }
 

@@ -15,6 +15,7 @@ mod loss;
 pub use gradient::Gradient;
 pub use loss::{CoupledLogitGradients, HeadRows, LogitGradient};
 
+use crate::aligned::Aligned;
 use crate::counter_rng::CounterRng;
 use crate::embedding_gradients;
 use crate::kernels::{LANES, SimdLevel};
@@ -46,7 +47,7 @@ pub struct Workspace<R = f32> {
     /// The table rows of the batch.
     ids: ResolvedIds,
     /// Gradients of the field vectors of all rows, `[rows, fields * dim]`.
-    d_vectors: Vec<R>,
+    d_vectors: Aligned<R>,
 }
 
 impl<R: Real> Workspace<R> {
@@ -62,7 +63,7 @@ impl<R: Real> Workspace<R> {
             level,
             chunks: Vec::new(),
             ids: ResolvedIds::default(),
-            d_vectors: Vec::new(),
+            d_vectors: Aligned::default(),
         }
     }
 
@@ -193,8 +194,8 @@ impl<R: Real> Network<R> {
         };
         let width = self.spec.interaction().vectors();
         let n_gradients = loss.map_or(0, |_| batch.n_rows * width);
-        workspace.d_vectors.resize(n_gradients, R::ZERO);
-        let mut rest = workspace.d_vectors.as_mut_slice();
+        workspace.d_vectors.resize(n_gradients);
+        let mut rest: &mut [R] = &mut workspace.d_vectors;
         let mut jobs = Vec::with_capacity(workspace.chunks.len());
         for chunk in &mut workspace.chunks {
             let n = loss.map_or(0, |_| chunk.rows.len() * width);

@@ -110,7 +110,7 @@ pub fn pcgrad(gradients: &[Gradient]) -> Gradient {
 
 /// Iterates over the slices of a gradient: dense weights, then each table.
 fn parts(gradient: &Gradient) -> impl Iterator<Item = &[f32]> {
-    let tables = gradient.tables.iter().map(|table| table.values.as_slice());
+    let tables = gradient.tables.iter().map(|table| &*table.values);
     std::iter::once(gradient.dense.as_slice()).chain(tables)
 }
 
@@ -169,8 +169,8 @@ fn normalise_factors(parts: &mut [Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
 
 fn add(sum: &mut Gradient, factor: f64, other: &Gradient) {
     let factor = factor as f32;
-    let tables = sum.tables.iter_mut().map(|table| &mut table.values);
-    for (sum, other) in std::iter::once(&mut sum.dense)
+    let tables = sum.tables.iter_mut().map(|table| &mut *table.values);
+    for (sum, other) in std::iter::once(sum.dense.as_mut_slice())
         .chain(tables)
         .zip(parts(other))
     {

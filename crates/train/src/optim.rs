@@ -12,8 +12,10 @@ mod rule;
 pub use rows::RowMoments;
 
 use crate::plan::Optimizer;
+use ncs_model::kernels::SimdLevel;
+use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Gradient, Model, Network, ParameterGroup, ParameterIndex, Real};
-use rule::Rule;
+use rule::{Row, Rule};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -221,6 +223,7 @@ impl<R: Real> NetworkState<R> {
 
     /// Updates the connections with these indices.
     fn step_range(&mut self, rule: Rule<R>, dense: &mut [R], gradient: &[R], range: Range<usize>) {
+        let level = SimdLevel::best();
         let mut block = [R::ZERO; BLOCK];
         for start in range.clone().step_by(BLOCK) {
             let numbers = start..range.end.min(start + BLOCK);
@@ -229,9 +232,30 @@ impl<R: Real> NetworkState<R> {
             gather(weights, dense, positions);
             let first = &mut self.dense.first[numbers.clone()];
             let second = &mut self.dense.second[numbers.clone()];
-            rule.apply(weights, &gradient[numbers], first, second);
-            scatter(weights, dense, positions);
+            let row = Row {
+                weights,
+                gradients: &gradient[numbers],
+                first,
+                second,
+            };
+            run(level, RowStep { rule, row });
+            scatter(&block[..positions.len()], dense, positions);
         }
+    }
+}
+
+/// The step of some numbers.
+struct RowStep<'a, R> {
+    rule: Rule<R>,
+    row: Row<'a, R>,
+}
+
+impl<R: Real> CompiledLoop for RowStep<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const N: usize>(self) {
+        self.rule.apply(self.row);
     }
 }
 

@@ -1,150 +1,183 @@
-//! Sorts the ids of a range of slots of a table, and sums their gradients.
+//! Finds the distinct ids of a range of slots of a table, and sums their gradients.
 
-use crate::kernels::prefetch;
+use crate::kernels::prefetch_range;
 use crate::number::Real;
 use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
-use crate::tables::Table;
 use ncs_features::Batch;
 
-/// Maximum number of bits of a slot that one pass of the radix sort uses.
-const MOST_BITS: u32 = 12;
-/// Gradients are prefetched this many terms ahead.
+/// Sums are prefetched this many terms ahead, gradients as many rows ahead.
 const AHEAD: usize = 16;
 
 /// A range of slots of a table.
+///
+/// A slot's position among those of the batch is the number of set bits before its own. So the sums are in
+/// the order of slots without any sorting.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part<R> {
+pub(super) struct Part {
     first: u32,
     last: u32,
-    /// The slot in the upper half, the number of the term in the lower half.
-    keys: Vec<u64>,
-    spare: Vec<u64>,
-    /// In the order of fields and rows.
-    terms: Vec<Term<R>>,
+    /// Number of slots in the range that the table has.
+    n_slots: usize,
+    /// A bit for each slot from `first` on, set if the batch has its id.
+    bits: Vec<u64>,
+    /// For each word of `bits`, the number of set bits before it.
+    before: Vec<u32>,
+    /// Buffer: the position of each id of a field.
+    positions: Vec<u32>,
     /// Number of distinct ids.
     pub(super) n_ids: usize,
 }
 
-/// The contribution of one id of one row to the gradient of the id.
-#[derive(Clone, Copy, Debug, Default)]
-struct Term<R> {
-    /// The number of the field vector whose gradient it is.
-    vector: u32,
-    weight: R,
+/// Ids of a batch, with the gradients of its field vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a, R> {
+    pub(super) spec: &'a Spec,
+    pub(super) batch: &'a Batch,
+    pub(super) resolved: &'a ResolvedIds,
+    /// `[rows, vector fields * dim]`
+    pub(super) d_vectors: &'a [R],
 }
 
-impl<R: Real> Part<R> {
+/// The ids of a part and their gradients, to be filled in.
+pub(super) struct PartSums<'a, R> {
+    pub(super) ids: &'a mut [u32],
+    pub(super) slots: &'a mut [u32],
+    /// `[ids, dim]`
+    pub(super) values: &'a mut [R],
+}
+
+impl<R: Real> Terms<'_, R> {
+    /// Returns the fields of a table, each with its place in a row of `d_vectors`.
+    fn fields_of(&self, table: usize) -> impl Iterator<Item = (usize, usize)> {
+        let fields = self.spec.vector_fields().enumerate();
+        fields.filter(move |&(_, f)| self.spec.fields[f].table == table)
+    }
+}
+
+impl Part {
     /// Sets the range of slots, `first` to `last` inclusive; empty if `first > last`.
     pub(super) fn set_slots(&mut self, first: u32, last: u32) {
         (self.first, self.last) = (first, last);
     }
 
-    /// Collects the terms of the ids in the range, and sorts them by slot.
-    pub(super) fn sort(
-        &mut self,
-        spec: &Spec,
-        rows: &Table<R>,
-        batch: &Batch,
-        table: usize,
-        resolved: &ResolvedIds,
-    ) {
-        self.collect(spec, batch, table, resolved);
-        let bits = u32::BITS - (rows.ids().len().max(2) as u32 - 1).leading_zeros();
-        let width = bits.div_ceil(bits.div_ceil(MOST_BITS));
-        self.spare.resize(self.keys.len(), 0);
-        for shift in (0..bits).step_by(width as usize) {
-            sort_by_digit(&self.keys, &mut self.spare, u32::BITS + shift, width);
-            std::mem::swap(&mut self.keys, &mut self.spare);
-        }
-        let changes = self
-            .keys
-            .windows(2)
-            .filter(|pair| slot(pair[0]) != slot(pair[1]));
-        self.n_ids = changes.count() + usize::from(!self.keys.is_empty());
-    }
-
-    fn collect(&mut self, spec: &Spec, batch: &Batch, table: usize, resolved: &ResolvedIds) {
-        self.keys.clear();
-        self.terms.clear();
-        let own = self.first..=self.last;
-        let n_vectors = spec.vector_fields().count();
-        let of_table = spec.vector_fields().enumerate();
-        for (place, f) in of_table.filter(|&(_, f)| spec.fields[f].table == table) {
-            for row in 0..batch.n_rows {
-                let vector = (row * n_vectors + place) as u32;
-                resolved.each(batch, spec.fields[f], f, row, |slot, weight| {
+    /// Marks the ids in the range, of a table with `n_slots` slots.
+    pub(super) fn mark<R: Real>(&mut self, terms: Terms<'_, R>, table: usize, n_slots: usize) {
+        let end = n_slots.min(self.last as usize + 1);
+        self.n_slots = end.saturating_sub(self.first as usize);
+        self.bits.clear();
+        self.bits.resize(self.n_slots.div_ceil(64), 0);
+        for (_, f) in terms.fields_of(table) {
+            for row in 0..terms.batch.n_rows {
+                let field = terms.spec.fields[f];
+                terms.resolved.each(terms.batch, field, f, row, |slot, _| {
                     assert!(slot != 0, "a row of the batch is not initialised");
-                    if own.contains(&slot) {
-                        self.keys
-                            .push(u64::from(slot) << 32 | self.terms.len() as u64);
-                        let weight = R::of(weight);
-                        self.terms.push(Term { vector, weight });
+                    if let Some(at) = self.own(slot) {
+                        self.bits[at / 64] |= 1 << (at % 64);
                     }
                 });
             }
         }
+        let mut n = 0;
+        self.before.clear();
+        self.before.extend(self.bits.iter().map(|word| {
+            let before = n;
+            n += word.count_ones();
+            before
+        }));
+        self.n_ids = n as usize;
     }
 
-    /// Writes the ids, in the order of slots, and the sums of their gradients, `[ids, dim]`. `table_ids` holds the id
-    /// of each slot.
-    pub(super) fn sum(
-        &self,
-        d_vectors: &[R],
+    /// Returns the place of a slot in the range, or `None` if it is not in it.
+    #[inline]
+    fn own(&self, slot: u32) -> Option<usize> {
+        let at = slot.wrapping_sub(self.first) as usize;
+        (at < self.n_slots).then_some(at)
+    }
+
+    /// Returns the position of a slot among those of the batch, or `None` if it is not in the range.
+    #[inline]
+    fn position(&self, slot: u32) -> Option<u32> {
+        let at = self.own(slot)?;
+        let before = self.bits[at / 64] & ((1 << (at % 64)) - 1);
+        Some(self.before[at / 64] + before.count_ones())
+    }
+
+    /// Writes the ids, in the order of slots, and the sums of their gradients. `table_ids` holds the id of each slot.
+    pub(super) fn sum<R: Real>(
+        &mut self,
+        terms: Terms<'_, R>,
+        table: usize,
         table_ids: &[u32],
-        ids: &mut [u32],
+        sums: PartSums<'_, R>,
+    ) {
+        let PartSums { ids, slots, values } = sums;
+        let own = self
+            .bits
+            .iter()
+            .zip(0..)
+            .flat_map(|(&word, at)| ones(word).map(move |bit| at * 64 + bit));
+        for ((own, id), slot) in own.zip(ids).zip(slots) {
+            *slot = self.first + own;
+            *id = table_ids[*slot as usize];
+        }
+        // Adding to -0 gives every number itself, 0 and -0 too.
+        values.fill(-R::ZERO);
+        for (place, f) in terms.fields_of(table) {
+            self.sum_field(terms, place, f, values);
+        }
+    }
+
+    /// Adds the gradients of one field, whose vectors have this place in a row.
+    fn sum_field<R: Real>(
+        &mut self,
+        terms: Terms<'_, R>,
+        place: usize,
+        f: usize,
         values: &mut [R],
     ) {
-        if self.keys.is_empty() {
-            return;
+        let Terms {
+            spec,
+            batch,
+            resolved,
+            d_vectors,
+        } = terms;
+        let (field, dim) = (spec.fields[f], spec.plan.dim);
+        let mut positions = std::mem::take(&mut self.positions);
+        positions.clear();
+        for row in 0..batch.n_rows {
+            resolved.each(batch, field, f, row, |slot, _| {
+                positions.extend(self.position(slot));
+            });
         }
-        let dim = values.len() / ids.len();
-        let term = |key: u64| self.terms[key as u32 as usize];
-        let start = |key: u64| term(key).vector as usize * dim;
-        let runs = self.keys.chunk_by(|a, b| slot(*a) == slot(*b));
-        let mut at = 0;
-        for ((run, id), sums) in runs.zip(ids).zip(values.chunks_exact_mut(dim)) {
-            *id = table_ids[slot(run[0]) as usize];
-            for (i, &key) in run.iter().enumerate() {
-                if let Some(&ahead) = self.keys.get(at + AHEAD) {
-                    prefetch(d_vectors, start(ahead));
+        let width = spec.vector_fields().count() * dim;
+        let mut next = 0;
+        for row in 0..batch.n_rows {
+            let start = row * width + place * dim;
+            let ahead = start + AHEAD * width;
+            prefetch_range(d_vectors, ahead..ahead + dim);
+            let gradients = &d_vectors[start..start + dim];
+            resolved.each(batch, field, f, row, |slot, weight| {
+                if self.own(slot).is_none() {
+                    return;
                 }
-                at += 1;
-                let weight = term(key).weight;
-                let gradients = &d_vectors[start(key)..start(key) + dim];
-                match i {
-                    0 => set_scaled(sums, weight, gradients),
-                    _ => add_scaled(sums, weight, gradients),
+                if let Some(&ahead) = positions.get(next + AHEAD) {
+                    let ahead = ahead as usize * dim;
+                    prefetch_range(values, ahead..ahead + dim);
                 }
-            }
+                let at = positions[next] as usize * dim;
+                next += 1;
+                add_scaled(&mut values[at..at + dim], R::of(weight), gradients);
+            });
         }
+        self.positions = positions;
     }
 }
 
-fn slot(key: u64) -> u32 {
-    (key >> 32) as u32
-}
-
-/// Copies `keys` to `sorted`, ordered by the `width` bits from bit `shift` on; the sort is stable.
-fn sort_by_digit(keys: &[u64], sorted: &mut [u64], shift: u32, width: u32) {
-    let mask = (1 << width) - 1;
-    let digit = |key: u64| (key >> shift & mask) as usize;
-    let mut places = vec![0_u32; 1 << width];
-    keys.iter().for_each(|&key| places[digit(key)] += 1);
-    let mut next = 0;
-    for place in &mut places {
-        next += std::mem::replace(place, next);
-    }
-    for &key in keys {
-        let place = &mut places[digit(key)];
-        sorted[*place as usize] = key;
-        *place += 1;
-    }
-}
-
-fn set_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {
-    let pairs = sums.iter_mut().zip(gradients);
-    pairs.for_each(|(sum, &gradient)| *sum = weight * gradient);
+/// Iterates over the positions of the bits that are set, ascending.
+fn ones(word: u64) -> impl Iterator<Item = u32> {
+    let rest = |&bits: &u64| Some(bits & (bits - 1)).filter(|&rest| rest != 0);
+    std::iter::successors(Some(word).filter(|&word| word != 0), rest).map(u64::trailing_zeros)
 }
 
 fn add_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {

@@ -14,7 +14,8 @@ pub mod simd;
 mod simd_level;
 pub mod sparse;
 pub mod tiles;
-mod versions;
+#[doc(hidden)]
+pub mod versions;
 
 pub use lanes::{LANES, Lanes};
 pub use panels::Panels;

@@ -5,7 +5,7 @@ use crate::kernels::simd_level::Isa;
 use crate::number::Real;
 
 /// A loop with its arguments.
-pub(crate) trait CompiledLoop {
+pub trait CompiledLoop {
     /// The return type.
     type Out;
 
@@ -18,7 +18,7 @@ pub(crate) trait CompiledLoop {
 }
 
 /// Runs a loop with the instructions of a level.
-pub(crate) fn run<W: CompiledLoop>(level: SimdLevel, kernel: W) -> W::Out {
+pub fn run<W: CompiledLoop>(level: SimdLevel, kernel: W) -> W::Out {
     match level.isa() {
         Isa::Portable => kernel.run::<false, 4, 2>(),
         #[cfg(target_arch = "x86_64")]

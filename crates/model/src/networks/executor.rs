@@ -29,6 +29,16 @@ pub(crate) struct Activations<R> {
     pub(crate) logit_gradients: Vec<Vec<R>>,
 }
 
+impl<R: Real> Activations<R> {
+    /// Returns true if the gradients of all logits are 0.
+    pub(crate) fn is_without_gradient(&self) -> bool {
+        self.logit_gradients
+            .iter()
+            .flatten()
+            .all(|&gradient| gradient == R::ZERO)
+    }
+}
+
 /// Results of one subnet on the rows of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct SubnetOutput<R> {

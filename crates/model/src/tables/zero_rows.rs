@@ -1,6 +1,7 @@
 //! A matrix of zeros that takes no memory until it is written.
 
 use crate::kernels::prefetch;
+use crate::large_pages;
 use crate::number::Real;
 
 /// Size of a cache line in bytes.
@@ -9,8 +10,9 @@ const LINE: usize = 64;
 /// A matrix `[rows, width]`, initially zero. The system provides its memory
 /// page by page as it is written, so rows that are never written cost nothing. The first row is aligned to a
 /// cache line, so that rows of 16 or 32 `f32` span as few lines as possible.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ZeroRows<R> {
+    n_rows: usize,
     width: usize,
     /// The values, with padding for the alignment.
     values: Vec<R>,
@@ -25,10 +27,40 @@ impl<R: Real> ZeroRows<R> {
         let values = vec![R::ZERO; n_rows * width + slack];
         let start = values.as_ptr().align_offset(LINE).min(slack);
         ZeroRows {
+            n_rows,
             width,
             values,
             start,
         }
+    }
+
+    /// Like [`ZeroRows::new`], in large pages: for matrices that will be full.
+    pub(super) fn in_large_pages(n_rows: usize, width: usize) -> ZeroRows<R> {
+        let (values, start) = large_pages::zeros(n_rows * width);
+        ZeroRows {
+            n_rows,
+            width,
+            values,
+            start,
+        }
+    }
+
+    /// Moves the rows to large pages.
+    pub(super) fn move_to_large_pages(&mut self) {
+        let mut moved = ZeroRows::in_large_pages(self.n_rows, self.width);
+        moved.copy_first(self.n_rows, self);
+        *self = moved;
+    }
+
+    /// Copies the first `n_rows` rows of a matrix of the same shape.
+    pub(super) fn copy_first(&mut self, n_rows: usize, from: &ZeroRows<R>) {
+        let len = n_rows * self.width;
+        self.all_mut()[..len].copy_from_slice(&from.values[from.start..][..len]);
+    }
+
+    /// Returns all rows, `[rows, width]`, mutably.
+    pub(super) fn all_mut(&mut self) -> &mut [R] {
+        &mut self.values[self.start..][..self.n_rows * self.width]
     }
 
     /// Returns one row.
@@ -63,7 +95,7 @@ impl<R: Real> ZeroRows<R> {
 }
 
 #[inline]
-fn prefetch_row<R>(values: &[R], start: usize, width: usize) {
+pub(super) fn prefetch_row<R>(values: &[R], start: usize, width: usize) {
     for at in (0..width).step_by(LINE / size_of::<R>()) {
         prefetch(values, start.wrapping_add(at));
     }
@@ -80,9 +112,23 @@ mod tests {
         assert_eq!(rows.row(3).as_ptr() as usize % LINE, 0);
         rows.row_mut(9)[15] = 1.0;
         assert_eq!(rows.row(9)[15], 1.0);
-        let copy = rows.clone();
+        let mut copy = ZeroRows::new(10, 16);
+        copy.copy_first(9, &rows);
+        assert_eq!(copy.row(9), [0.0; 16]);
+        copy.copy_first(10, &rows);
         assert_eq!(copy.row(9), rows.row(9));
         rows.prefetch(9);
         rows.prefetch(u32::MAX);
+    }
+
+    #[test]
+    fn large_pages_hold_the_same_rows() {
+        let mut rows: ZeroRows<f32> = ZeroRows::new(50_000, 16);
+        rows.row_mut(7)[3] = 2.0;
+        rows.move_to_large_pages();
+        assert_eq!((rows.row(7)[3], rows.row(8)), (2.0, &[0.0; 16][..]));
+        assert_eq!(rows.row(0).as_ptr() as usize % large_pages::LARGE_PAGE, 0);
+        rows.row_mut(49_999)[15] = 1.0;
+        assert_eq!(rows.all_mut().len(), 800_000);
     }
 }

@@ -162,16 +162,25 @@ impl<R: Real> ChunkRunner<'_, R> {
             chunk.activations.push(Activations::default());
         }
         let activations = &mut chunk.activations[0];
-        for (i, &subnet) in set.iter().enumerate() {
+        let mut is_started = false;
+        for &subnet in set {
             let executor = self.executor(subnet);
             let output = &mut chunk.outputs[subnet];
             executor.forward(tiles, &chunk.x, activations, output);
             if let Some(loss) = loss {
                 let first_head = self.first_head(subnet);
                 executor.evaluate_loss(tiles, loss, first_head, activations, output);
+                // The loss of another head, for the gradient of one alone: there is nothing to pass back.
+                if activations.is_without_gradient() {
+                    continue;
+                }
                 let (x, d_x) = (&chunk.x, &mut chunk.d_x);
-                executor.backward(tiles, x, activations, output, d_x, i > 0);
+                executor.backward(tiles, x, activations, output, d_x, is_started);
+                is_started = true;
             }
+        }
+        if loss.is_some() && !is_started {
+            chunk.d_x.fill(Lanes::all(R::ZERO));
         }
     }
 

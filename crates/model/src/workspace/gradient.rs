@@ -42,7 +42,7 @@ pub(super) fn sum_dense<R: Real>(
             }
             let sums = chunks.iter().map(|c| &c.outputs[s].sums.weights[l][..]);
             let sums: Vec<&[R]> = sums.collect();
-            layout.scatter_add(index, &sums, dense);
+            layout.scatter_add(&sums, dense);
         }
         for chunk in chunks {
             let sums = &chunk.outputs[s].sums;

@@ -1,6 +1,8 @@
 //! Updates of embedding tables: row by row, only rows of the batch.
 
-use super::rule::Rule;
+use super::rule::{Row, Rule};
+use ncs_model::kernels::SimdLevel;
+use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
 use rayon::prelude::*;
 
@@ -102,16 +104,21 @@ pub(super) fn step<R: Real>(
             &mut parts,
         );
     }
+    let level = SimdLevel::best();
+    let step = |part: Part<'_, R>| run(level, PartStep { part, rule });
     match parts.len() {
-        0 | 1 => parts.into_iter().for_each(|part| part.step(rule)),
-        _ if n_threads == 1 => parts.into_iter().for_each(|part| part.step(rule)),
-        _ => parts.into_par_iter().for_each(|part| part.step(rule)),
+        0 | 1 => parts.into_iter().for_each(step),
+        _ if n_threads == 1 => parts.into_iter().for_each(step),
+        _ => parts.into_par_iter().for_each(step),
     }
 }
 
 /// Returns the slots of a gradient's rows, ascending, each with its position in the gradient. Initialises rows
 /// that are not initialised yet.
 fn in_order<R: Real>(table: &mut Table<R>, gradient: &TableGradient<R>) -> Vec<(u32, u32)> {
+    if let Some(slots) = gradient.slots_in(table) {
+        return slots.iter().copied().zip(0..).collect();
+    }
     if let Some(&id) = gradient
         .ids
         .iter()
@@ -138,11 +145,11 @@ fn divide<'a, R: Real>(
     parts: &mut Vec<Part<'a, R>>,
 ) {
     let dim = table.dim();
-    // Each part but the last ends with the chunk in which it reaches `rows_a_part` rows.
+    // Each part but the last ends with the piece in which it has enough.
     let enough = moved.iter().skip(rows_a_part - 1).step_by(rows_a_part);
     let rows = table.rows();
-    let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_chunk(slot)).collect();
-    ends.push(rows.end_of_chunk(rows.n_rows() as u32 - 1));
+    let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_piece(slot)).collect();
+    ends.push(rows.end_of_piece(rows.n_rows() as u32 - 1));
     ends.dedup();
     let mut moved = moved;
     let rows = table.rows_mut().split(&ends).into_iter();
@@ -162,47 +169,55 @@ fn divide<'a, R: Real>(
     }
 }
 
-impl<R: Real> Part<'_, R> {
-    fn step(mut self, rule: Rule<R>) {
-        let dim = self.dim;
-        let mut blocks = self.moved.chunks(BLOCK);
+/// The step of a part.
+struct PartStep<'a, R> {
+    part: Part<'a, R>,
+    rule: Rule<R>,
+}
+
+impl<R: Real> CompiledLoop for PartStep<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDTH: usize, const N: usize>(self) {
+        let PartStep { mut part, rule } = self;
+        let mut blocks = part.moved.chunks(BLOCK);
         let mut next = blocks.next();
         while let Some(block) = next {
             next = blocks.next();
-            let ahead = next.unwrap_or_default();
-            ahead.iter().for_each(|&(slot, _)| self.rows.prefetch(slot));
-            ahead
-                .iter()
-                .for_each(|&(slot, _)| self.moments.prefetch(slot));
-            for &(slot, place) in block {
-                let gradients = &self.gradients[place as usize * dim..(place as usize + 1) * dim];
-                let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
-                let weights = self.rows.row_mut(slot);
-                match self.shares.get(place as usize) {
-                    None => rule.apply(weights, gradients, first, second),
-                    Some(&share) => scaled_update(rule, share, weights, gradients, first, second),
-                }
+            part.prefetch(next.unwrap_or_default());
+            match part.shares {
+                [] => part.step(block, |_, row| rule.apply(row)),
+                shares => part.step(block, |place, row| {
+                    rule.apply_in_part(R::of(f64::from(shares[place])), row);
+                }),
             }
         }
     }
 }
 
-/// Scales an update by `share`, for weights and moments alike, so that a row with
-/// little information keeps what it learned from other tasks.
-fn scaled_update<R: Real>(
-    rule: Rule<R>,
-    share: f32,
-    weights: &mut [R],
-    gradients: &[R],
-    first: &mut [R],
-    second: &mut [R],
-) {
-    let share = R::of(f64::from(share));
-    let before = [&*weights, &*first, &*second].map(<[R]>::to_vec);
-    rule.apply(weights, gradients, first, second);
-    for (now, before) in [weights, first, second].into_iter().zip(&before) {
-        for (now, &before) in now.iter_mut().zip(before) {
-            *now = before + share * (*now - before);
+impl<R: Real> Part<'_, R> {
+    /// Prefetches rows. Out of the loop, which leaves it as few registers as it leaves the loop.
+    fn prefetch(&self, rows: &[(u32, u32)]) {
+        rows.iter().for_each(|&(slot, _)| self.rows.prefetch(slot));
+        rows.iter()
+            .for_each(|&(slot, _)| self.moments.prefetch(slot));
+    }
+
+    /// Moves the rows of a block; `move_row` gets the position of each in the gradient.
+    #[inline(always)]
+    fn step(&mut self, block: &[(u32, u32)], move_row: impl Fn(usize, Row<'_, R>)) {
+        let dim = self.dim;
+        for &(slot, place) in block {
+            let place = place as usize;
+            let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
+            let row = Row {
+                weights: self.rows.row_mut(slot),
+                gradients: &self.gradients[place * dim..(place + 1) * dim],
+                first,
+                second,
+            };
+            move_row(place, row);
         }
     }
 }
@@ -227,7 +242,12 @@ pub(super) fn step_all<R: Real>(
                 &gradient.values[place as usize * dim..(place as usize + 1) * dim]
             });
         let (first, second) = moments.rows.row_mut(slot).split_at_mut(dim);
-        rule.apply(table.rows_mut().row_mut(slot), gradients, first, second);
+        rule.apply(Row {
+            weights: table.rows_mut().row_mut(slot),
+            gradients,
+            first,
+            second,
+        });
     }
 }
 

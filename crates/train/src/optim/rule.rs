@@ -6,6 +6,16 @@ use ncs_model::Real;
 /// Number of values that the inner loop updates together, so that the compiler vectorises it.
 const LANES: usize = 8;
 
+/// Numbers that a step moves: all of one length.
+pub(super) struct Row<'a, R> {
+    pub(super) weights: &'a mut [R],
+    pub(super) gradients: &'a [R],
+    /// First moments.
+    pub(super) first: &'a mut [R],
+    /// Second moments.
+    pub(super) second: &'a mut [R],
+}
+
 /// Update rule of a step, with the bias-corrected learning rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rule<R> {
@@ -51,9 +61,22 @@ impl<R: Real> Rule<R> {
         }
     }
 
-    /// Updates `weights` and their moments `m` and `v`. All slices have the same length.
-    #[inline]
-    pub(super) fn apply(self, weights: &mut [R], gradients: &[R], m: &mut [R], v: &mut [R]) {
+    /// Moves weights, with their moments.
+    #[inline(always)]
+    pub(super) fn apply(self, row: Row<'_, R>) {
+        self.apply_by(row, |_, moved| moved);
+    }
+
+    /// Makes a fraction of a step, in weights and moments alike, so that a row with
+    /// little information keeps what it learned from other tasks.
+    #[inline(always)]
+    pub(super) fn apply_in_part(self, share: R, row: Row<'_, R>) {
+        self.apply_by(row, |before, moved| before + share * (moved - before));
+    }
+
+    /// Replaces each number by what `by` makes of it and of the number that the whole step would make it.
+    #[inline(always)]
+    fn apply_by(self, row: Row<'_, R>, by: impl Fn(R, R) -> R) {
         match self {
             Rule::Adam {
                 rate,
@@ -61,20 +84,20 @@ impl<R: Real> Rule<R> {
                 beta2,
                 epsilon,
                 decay,
-            } => each(weights, gradients, m, v, |weight, gradient, m, v| {
-                let m = beta1 * m + (R::ONE - beta1) * gradient;
-                let v = beta2 * v + (R::ONE - beta2) * gradient * gradient;
+            } => each(row, |weight, gradient, old_m, old_v| {
+                let m = beta1 * old_m + (R::ONE - beta1) * gradient;
+                let v = beta2 * old_v + (R::ONE - beta2) * gradient * gradient;
                 let change = rate * m / (v.root() + epsilon) + decay * weight;
-                (weight - change, m, v)
+                (by(weight, weight - change), by(old_m, m), by(old_v, v))
             }),
             Rule::Adagrad {
                 rate,
                 epsilon,
                 decay,
-            } => each(weights, gradients, m, v, |weight, gradient, m, v| {
-                let v = v + gradient * gradient;
+            } => each(row, |weight, gradient, m, old_v| {
+                let v = old_v + gradient * gradient;
                 let change = rate * gradient / (v.root() + epsilon) + decay * weight;
-                (weight - change, m, v)
+                (by(weight, weight - change), by(m, m), by(old_v, v))
             }),
         }
     }
@@ -82,17 +105,11 @@ impl<R: Real> Rule<R> {
 
 /// Applies `moved` to each weight with its gradient and moments.
 #[inline(always)]
-fn each<R: Real>(
-    weights: &mut [R],
-    gradients: &[R],
-    m: &mut [R],
-    v: &mut [R],
-    moved: impl Fn(R, R, R, R) -> (R, R, R),
-) {
-    let (weights, last_weights) = weights.as_chunks_mut::<LANES>();
-    let (gradients, last_gradients) = gradients.as_chunks::<LANES>();
-    let (m, last_m) = m.as_chunks_mut::<LANES>();
-    let (v, last_v) = v.as_chunks_mut::<LANES>();
+fn each<R: Real>(row: Row<'_, R>, moved: impl Fn(R, R, R, R) -> (R, R, R)) {
+    let (weights, last_weights) = row.weights.as_chunks_mut::<LANES>();
+    let (gradients, last_gradients) = row.gradients.as_chunks::<LANES>();
+    let (m, last_m) = row.first.as_chunks_mut::<LANES>();
+    let (v, last_v) = row.second.as_chunks_mut::<LANES>();
     for (((weights, gradients), m), v) in weights.iter_mut().zip(gradients).zip(m).zip(v) {
         let (old, old_m, old_v) = (*weights, *m, *v);
         for i in 0..LANES {
