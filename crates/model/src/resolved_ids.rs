@@ -75,6 +75,27 @@ impl ResolvedIds {
         &self.fields[f].slots
     }
 
+    /// Calls `each` with the slot of every id of all rows of a field, and of the padding of each row that has any: in the
+    /// order of [`ResolvedIds::each`].
+    #[inline]
+    pub(crate) fn each_slot(
+        &self,
+        batch: &Batch,
+        field: FieldSpec,
+        f: usize,
+        mut each: impl FnMut(u32),
+    ) {
+        if field.pooling == Some(Pooling::PaddedMean) {
+            (0..batch.n_rows).for_each(|row| self.each(batch, field, f, row, |slot, _| each(slot)));
+        } else if let Some(last) = batch.n_rows.checked_sub(1) {
+            let ids = &batch.fields[f];
+            let all = ids.range(0).start..ids.range(last).end;
+            self.fields[f].slots[all]
+                .iter()
+                .for_each(|&slot| each(slot));
+        }
+    }
+
     /// Calls `each` with the slot of every id of a row and its weight in the field vector.
     #[inline]
     pub(crate) fn each(

@@ -197,12 +197,12 @@ mod tests {
         let sum = pcgrad(&[gradient(&[1.0], &[0.0]), gradient(&[-1.0], &[1.0])]);
         // g1 . g2 = -1: g1 + g2 / 2 = (0.5, 0.5), g2 + g1 = (0, 1).
         assert_eq!(
-            (sum.dense, sum.tables[0].values.clone()),
+            (sum.dense, sum.tables[0].values.to_vec()),
             (vec![0.5], vec![1.5])
         );
         let sum = pcgrad(&[gradient(&[1.0], &[0.0]), gradient(&[1.0], &[1.0])]);
         assert_eq!(
-            (sum.dense, sum.tables[0].values.clone()),
+            (sum.dense, sum.tables[0].values.to_vec()),
             (vec![2.0], vec![1.0])
         );
     }

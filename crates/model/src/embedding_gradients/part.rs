@@ -68,15 +68,13 @@ impl Part {
         self.bits.clear();
         self.bits.resize(self.n_slots.div_ceil(64), 0);
         for (_, f) in terms.fields_of(table) {
-            for row in 0..terms.batch.n_rows {
-                let field = terms.spec.fields[f];
-                terms.resolved.each(terms.batch, field, f, row, |slot, _| {
-                    assert!(slot != 0, "a row of the batch is not initialised");
-                    if let Some(at) = self.own(slot) {
-                        self.bits[at / 64] |= 1 << (at % 64);
-                    }
-                });
-            }
+            let field = terms.spec.fields[f];
+            terms.resolved.each_slot(terms.batch, field, f, |slot| {
+                assert!(slot != 0, "a row of the batch is not initialised");
+                if let Some(at) = self.own(slot) {
+                    self.bits[at / 64] |= 1 << (at % 64);
+                }
+            });
         }
         let mut n = 0;
         self.before.clear();
@@ -145,11 +143,9 @@ impl Part {
         let (field, dim) = (spec.fields[f], spec.plan.dim);
         let mut positions = std::mem::take(&mut self.positions);
         positions.clear();
-        for row in 0..batch.n_rows {
-            resolved.each(batch, field, f, row, |slot, _| {
-                positions.extend(self.position(slot));
-            });
-        }
+        resolved.each_slot(batch, field, f, |slot| {
+            positions.extend(self.position(slot))
+        });
         let width = spec.vector_fields().count() * dim;
         let mut next = 0;
         for row in 0..batch.n_rows {

@@ -16,7 +16,7 @@ const PIECE: usize = 1 << 12;
 ///
 /// The first chunk is in ordinary pages, since many tables have few rows; when it is full, it moves to
 /// large pages, in which the others are from the start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SlotRows<R> {
     width: usize,
     n_rows: usize,
@@ -32,26 +32,6 @@ pub struct SlotRowsPart<'a, R> {
     per_piece: usize,
     first_piece: usize,
     pieces: Vec<&'a mut [R]>,
-}
-
-impl<R: Real> Clone for SlotRows<R> {
-    fn clone(&self) -> SlotRows<R> {
-        let mut copy = SlotRows {
-            width: self.width,
-            n_rows: 1,
-            per_chunk: self.per_chunk,
-            chunks: vec![ZeroRows::new(self.per_chunk, self.width)],
-        };
-        copy.grow_to(self.n_rows);
-        let mut rest = self.n_rows;
-        for (to, from) in copy.chunks.iter_mut().zip(&self.chunks) {
-            // Rows without a slot take no memory in the copy either.
-            let n = rest.min(self.per_chunk);
-            to.copy_first(n, from);
-            rest -= n;
-        }
-        copy
-    }
 }
 
 impl<R: Real> SlotRows<R> {

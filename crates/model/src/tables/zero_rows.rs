@@ -10,7 +10,7 @@ const LINE: usize = 64;
 /// A matrix `[rows, width]`, initially zero. The system provides its memory
 /// page by page as it is written, so rows that are never written cost nothing. The first row is aligned to a
 /// cache line, so that rows of 16 or 32 `f32` span as few lines as possible.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ZeroRows<R> {
     n_rows: usize,
     width: usize,
@@ -48,14 +48,8 @@ impl<R: Real> ZeroRows<R> {
     /// Moves the rows to large pages.
     pub(super) fn move_to_large_pages(&mut self) {
         let mut moved = ZeroRows::in_large_pages(self.n_rows, self.width);
-        moved.copy_first(self.n_rows, self);
+        moved.all_mut().copy_from_slice(self.all_mut());
         *self = moved;
-    }
-
-    /// Copies the first `n_rows` rows of a matrix of the same shape.
-    pub(super) fn copy_first(&mut self, n_rows: usize, from: &ZeroRows<R>) {
-        let len = n_rows * self.width;
-        self.all_mut()[..len].copy_from_slice(&from.values[from.start..][..len]);
     }
 
     /// Returns all rows, `[rows, width]`, mutably.
@@ -112,10 +106,7 @@ mod tests {
         assert_eq!(rows.row(3).as_ptr() as usize % LINE, 0);
         rows.row_mut(9)[15] = 1.0;
         assert_eq!(rows.row(9)[15], 1.0);
-        let mut copy = ZeroRows::new(10, 16);
-        copy.copy_first(9, &rows);
-        assert_eq!(copy.row(9), [0.0; 16]);
-        copy.copy_first(10, &rows);
+        let copy = rows.clone();
         assert_eq!(copy.row(9), rows.row(9));
         rows.prefetch(9);
         rows.prefetch(u32::MAX);

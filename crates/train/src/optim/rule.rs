@@ -111,10 +111,13 @@ fn each<R: Real>(row: Row<'_, R>, moved: impl Fn(R, R, R, R) -> (R, R, R)) {
     let (m, last_m) = row.first.as_chunks_mut::<LANES>();
     let (v, last_v) = row.second.as_chunks_mut::<LANES>();
     for (((weights, gradients), m), v) in weights.iter_mut().zip(gradients).zip(m).zip(v) {
-        let (old, old_m, old_v) = (*weights, *m, *v);
+        // In copies: the compiler does not know that the slices are apart.
+        let gradients = *gradients;
+        let (mut new, mut new_m, mut new_v) = (*weights, *m, *v);
         for i in 0..LANES {
-            (weights[i], m[i], v[i]) = moved(old[i], gradients[i], old_m[i], old_v[i]);
+            (new[i], new_m[i], new_v[i]) = moved(new[i], gradients[i], new_m[i], new_v[i]);
         }
+        (*weights, *m, *v) = (new, new_m, new_v);
     }
     let last = last_weights.iter_mut().zip(last_gradients);
     for ((weight, &gradient), (m, v)) in last.zip(last_m.iter_mut().zip(last_v)) {
