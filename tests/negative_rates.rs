@@ -198,7 +198,7 @@ fn weights_begin_with_the_first_row_that_has_one() {
         }],
         ..Default::default()
     };
-    let mut predictions = predict::no_predictions(&tasks);
+    let mut predictions = predict::empty_predictions(&tasks);
     let mut add = |rates: &[f32]| {
         predict::append(&mut predictions, &batch(rates), &[vec![0.1, 0.2]]);
         predictions.tasks[0].weights.clone()
