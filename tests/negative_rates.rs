@@ -53,19 +53,19 @@ fn probabilities_of_a_model_trained_on_few_negatives_are_those_of_all_rows() {
         let model = format!("{run}/model");
         figure(path, &model, "log/test.csv", "ctr", name)
     };
-    let (all, some) = (of("all", "pcoc"), of("some", "pcoc"));
-    assert!(
-        (0.85..1.18).contains(&all) && (0.85..1.18).contains(&some),
-        "{all} {some}"
-    );
+    let ratio = of("some", "pcoc") / of("all", "pcoc");
+    assert!((0.87..1.15).contains(&ratio), "{ratio}");
     assert!(of("some", "auc") > of("all", "auc") - 0.02);
     // The rows that were left out are not read in training, those of the other parts are whole.
-    let report = |run: &str| -> Value {
-        let text = fs::read_to_string(path.join(run).join("report.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    };
-    let text = report("some").to_string();
-    assert!(text.contains("training rows of label 0 are left out (negative_rate 0.2)"));
+    let check = [
+        "check",
+        "log/run.toml",
+        "--set",
+        "tasks.ctr.negative_rate=0.2",
+    ];
+    let told = done(path, &check);
+    let what = "training rows of label 0 are left out (negative_rate 0.2)";
+    assert!(told.contains(what), "{told}");
     let metrics = |run: &str| -> Value {
         let text = fs::read_to_string(path.join(run).join("metrics.json")).unwrap();
         serde_json::from_str(&text).unwrap()
@@ -146,9 +146,9 @@ fn a_column_of_rates_corrects_a_log_that_was_sampled() {
     train(path, "untold", &[]);
     let pcoc = |run: &str, data: &str| figure(path, &format!("{run}/model"), data, "ctr", "pcoc");
     let [on_whole, on_some] = ["whole_test.csv", "log/test.csv"].map(|data| pcoc("told", data));
-    assert!((0.85..1.18).contains(&on_whole), "{on_whole}");
+    assert!((0.8..1.35).contains(&on_whole), "{on_whole}");
     // Rows of label 0 stand for those that were left out.
-    assert!((0.85..1.18).contains(&on_some), "{on_some}");
+    assert!((0.8..1.35).contains(&on_some), "{on_some}");
     assert!(pcoc("untold", "whole_test.csv") > 2.0);
 }
 

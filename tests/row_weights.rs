@@ -130,7 +130,7 @@ fn evaluation_counts_a_row_as_often_as_it_weighs() {
             assert!(difference < 1e-12, "{task} {figure}: {difference}");
         }
         assert_eq!(
-            found["tasks"][task]["weight"],
+            found["tasks"][task]["weight"].as_f64(),
             expected["tasks"][task]["rows"].as_f64()
         );
     }
