@@ -109,8 +109,8 @@ fn unknown_keys_at_any_depth() {
     check(
         "where = \"ctr\"",
         "population = \"ctr\"",
-        "run.toml:18: unknown key population in tasks.cvr; known: label, loss, negative_rate, negative_rate_column, truth, \
-         weight, weight_column, where",
+        "run.toml:18: unknown key population in tasks.cvr; known: label, late, loss, negative_rate, negative_rate_column, \
+         truth, weight, weight_column, where",
     );
 }
 

@@ -6,6 +6,7 @@ use ncs_train::entire_space::{self, EntireSpace, Propensity};
 use ncs_train::{Balance, KappaPlan, Shrinkage, ShrinkageRule, Steps};
 
 use super::checks::Checks;
+use super::late;
 use super::toml_types::{self, ClickLogit, EmbeddingEvidence, FunnelLoss};
 
 const LOSS: [&str; 2] = ["training", "loss"];
@@ -50,6 +51,7 @@ pub(crate) fn plan(
         );
         checks.say(&LOSS, text);
     }
+    late::refuse_beside(&LOSS, name, &[&tasks[click], &tasks[conversion]], checks);
     let says_of = |left_out: bool, of: usize, why: &str| {
         left_out.then(|| {
             format!(
@@ -195,6 +197,7 @@ pub(crate) fn kappa(
             "click_logit joins the tasks, and network.kind = \"single_task\" trains them apart";
         checks.say(&KEY, text);
     }
+    late::refuse_beside(&KEY, "click_logit", &[&tasks[to]], checks);
     if !entire_space::fits(tasks[to].objective) {
         let text = format!(
             "click_logit is learned by a cross-entropy; task {:?} has another loss",

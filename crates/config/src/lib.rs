@@ -13,6 +13,7 @@ mod days;
 mod funnel;
 mod given_masks;
 mod kind_or_table;
+mod late;
 mod problem;
 mod rates;
 mod reference;

@@ -5,6 +5,7 @@ use ncs_features::{Field, Objective, Population, RowRules, Task};
 
 use super::checks::Checks;
 use super::columns::place;
+use super::late;
 use super::problem::hint;
 use super::toml_types::{self, Loss};
 
@@ -66,6 +67,10 @@ fn read(
             weight_column: config.weight_column.clone(),
             negative_rate: config.negative_rate.filter(|rate| *rate < 1.0),
             negative_rate_column: config.negative_rate_column.clone(),
+            late: config
+                .late
+                .as_ref()
+                .map(|late| late::plan(name, late, checks)),
         },
     }
 }
@@ -169,6 +174,7 @@ fn rules(task: &Task, checks: &mut Checks<'_>) {
             checks.say(&at, text);
         }
     }
+    late::check(task, checks);
     if rules.leaves_out_negatives() && task.objective != Objective::CrossEntropy {
         let key = match rules.negative_rate {
             Some(_) => "negative_rate",

@@ -270,12 +270,51 @@ pub(crate) struct Task {
     /// Column with the share of rows of label 0 that the log has kept of rows like each one (1: all), for a log that was
     /// sampled before; probabilities and metrics are those of all rows.
     pub(crate) negative_rate_column: Option<String>,
+    /// Labels that become known after a while, such as conversions.
+    pub(crate) late: Option<Late>,
     /// Column with the true probability of a synthetic log; used in evaluation only.
     pub(crate) truth: Option<String>,
 }
 
 fn unit() -> f64 {
     1.0
+}
+
+/// Labels that become known after a while.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Late {
+    /// Column with the time of the click: times, texts in ISO 8601, or seconds.
+    pub(crate) click_time: String,
+    /// Column with the time of the conversion; null where there is none.
+    pub(crate) conversion_time: String,
+    /// Days from the click within which a conversion counts; later ones are none.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) attribution_days: f64,
+    /// Moment up to which training and validation know conversions. Rows whose click is later are not used.
+    pub(crate) as_of: Moment,
+    /// Column by whose values delays differ, such as a kind of product; without it, all rows have one distribution.
+    pub(crate) by: Option<String>,
+    /// Use of training rows that are younger than the attribution window at as_of. Validation takes older rows only.
+    #[serde(default)]
+    pub(crate) method: LateMethod,
+}
+
+/// Use of training rows whose label is not final.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LateMethod {
+    /// They are left out: a waiting window.
+    #[default]
+    Wait,
+    /// A row that has not converted yet is a negative.
+    AsNegatives,
+    /// The same with the importance weights of fake negatives (FNW, Ktena et al. 2019).
+    Fnw,
+    /// A row that has not converted yet counts by the chance that a conversion would be known, by the delays of older rows.
+    DelayDistribution,
+    /// The final labels, whatever as_of: for comparisons on old logs only.
+    Oracle,
 }
 
 /// Loss of a task, by name or with settings.

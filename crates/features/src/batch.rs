@@ -27,25 +27,46 @@ pub struct RowTerms {
     pub weights: Vec<f32>,
     /// The share of rows of label 0 that was kept of rows like this one, in (0, 1]; empty: all were.
     pub negative_rates: Vec<f32>,
+    /// Time from click to conversion, in attribution windows; NaN without a conversion. Empty: labels are not late.
+    pub delays: Vec<f32>,
+    /// Time from click to the moment at which training looks, in attribution windows; NaN where no label is known.
+    pub ages: Vec<f32>,
+    /// The chance that a conversion is known at that moment, if there is one.
+    pub known_shares: Vec<f32>,
 }
 
 static NO_TERMS: RowTerms = RowTerms {
     weights: Vec::new(),
     negative_rates: Vec::new(),
+    delays: Vec::new(),
+    ages: Vec::new(),
+    known_shares: Vec::new(),
 };
 
 impl RowTerms {
     /// Number of columns that rows may have.
-    pub const COLUMNS: usize = 2;
+    pub const COLUMNS: usize = 5;
 
     /// Returns the columns, each empty or of one number a row.
     pub fn columns(&self) -> [&Vec<f32>; RowTerms::COLUMNS] {
-        [&self.weights, &self.negative_rates]
+        [
+            &self.weights,
+            &self.negative_rates,
+            &self.delays,
+            &self.ages,
+            &self.known_shares,
+        ]
     }
 
     /// Returns the columns for changing them.
     pub fn columns_mut(&mut self) -> [&mut Vec<f32>; RowTerms::COLUMNS] {
-        [&mut self.weights, &mut self.negative_rates]
+        [
+            &mut self.weights,
+            &mut self.negative_rates,
+            &mut self.delays,
+            &mut self.ages,
+            &mut self.known_shares,
+        ]
     }
 
     /// Returns the weight of a row in the loss.
@@ -66,6 +87,11 @@ impl RowTerms {
     pub fn weight_among_all(&self, row: usize, label: f32) -> f64 {
         let rate = self.negative_rates.get(row).filter(|_| label <= 0.5);
         self.weight(row) / rate.map_or(1.0, |&rate| rate.into())
+    }
+
+    /// Returns true if rows may count other than once in metrics.
+    pub fn weigh(&self) -> bool {
+        !(self.weights.is_empty() && self.negative_rates.is_empty())
     }
 
     /// Returns true if every row counts once in metrics.

@@ -83,7 +83,8 @@ pub enum EncodeError {
     },
     /// A number of a row, beside its label, that its task cannot use.
     #[error(
-        "column \"{column}\", row {row}: the {what} of task \"{task}\" is {found}; it must be {wanted}"
+        "column \"{column}\", row {row}: the {} of task \"{task}\" is {found}; it must be {}", term.name(),
+        term.wanted()
     )]
     Term {
         /// The column.
@@ -91,13 +92,11 @@ pub enum EncodeError {
         /// The row, from 1.
         row: u64,
         /// What the number is.
-        what: &'static str,
+        term: RowTerm,
         /// The task.
         task: String,
         /// The value.
         found: String,
-        /// Values that the task accepts.
-        wanted: &'static str,
     },
     /// Several values in one row of a single-valued column.
     #[error(
@@ -133,6 +132,41 @@ pub enum EncodeError {
         /// The field.
         field: String,
     },
+}
+
+/// What a number of a row is, beside its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowTerm {
+    /// Weight in loss and metrics.
+    Weight,
+    /// Share of rows of label 0 that was kept.
+    NegativeRate,
+    /// Time of the click.
+    ClickTime,
+    /// Time of the conversion.
+    ConversionTime,
+}
+
+impl RowTerm {
+    /// Returns its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowTerm::Weight => "weight",
+            RowTerm::NegativeRate => "negative rate",
+            RowTerm::ClickTime => "click time",
+            RowTerm::ConversionTime => "conversion time",
+        }
+    }
+
+    /// Returns what values it may have.
+    pub fn wanted(self) -> &'static str {
+        match self {
+            RowTerm::Weight => "a finite number, at least 0",
+            RowTerm::NegativeRate => "above 0 and at most 1",
+            RowTerm::ClickTime => "a time, or a number of seconds",
+            RowTerm::ConversionTime => "a time, or a number of seconds, at the click's or later",
+        }
+    }
 }
 
 const NO_VECTORS: &str = "lists of numbers as vectors are not supported: make a column of each number, with \
@@ -220,6 +254,15 @@ pub enum FitError {
     NoRows {
         /// The tables that need rows.
         tables: String,
+    },
+    /// No mature row has converted.
+    #[error(
+        "task \"{task}\": no training row that is a whole attribution window old at as_of has converted, so nothing says \
+         how late conversions are; train on more days, or choose another method than \"delay_distribution\""
+    )]
+    NoDelays {
+        /// The task.
+        task: String,
     },
     /// Every row of a numeric column is missing.
     #[error(

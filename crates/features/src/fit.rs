@@ -4,8 +4,11 @@ use crate::block::Block;
 use crate::canonical::ValueRule;
 use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
+use crate::labels;
+use crate::late::{DelaySample, LateMethod};
 use crate::piecewise::{Piecewise, signed_log};
 use crate::range::{mean_and_deviation, range};
+use crate::row_terms::late_values;
 use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
@@ -28,6 +31,8 @@ pub struct Fit {
     rows: u64,
     /// The tables that are extended; empty where they are learned anew.
     base: Vec<Table>,
+    /// Delays of the conversions of mature rows, task by task.
+    delays: Vec<DelaySample>,
 }
 
 impl Fit {
@@ -39,6 +44,7 @@ impl Fit {
             .map(|table| Learner::new(&table.ids))
             .collect();
         Fit {
+            delays: vec![DelaySample::default(); plan.tasks.len()],
             plan,
             learners,
             rows: 0,
@@ -56,6 +62,7 @@ impl Fit {
         };
         Fit {
             learners: plan.tables.iter().map(learner).collect(),
+            delays: vec![DelaySample::default(); plan.tasks.len()],
             plan,
             rows: 0,
             base: base.tables.clone(),
@@ -64,7 +71,9 @@ impl Fit {
 
     /// Returns true if some table learns from rows; otherwise the pass can be skipped.
     pub fn needs_rows(&self) -> bool {
+        let mut tasks = self.plan.tasks.iter();
         self.learners.iter().any(Learner::needs_rows)
+            || tasks.any(|task| task.row_rules.late.is_some())
     }
 
     /// Learns from some training rows.
@@ -75,6 +84,27 @@ impl Fit {
         self.rows += block.n_rows as u64;
         for field in &self.plan.fields {
             self.learners[field.table].observe(field, block)?;
+        }
+        self.observe_delays(block)
+    }
+
+    /// Learns how late the conversions of mature rows are.
+    fn observe_delays(&mut self, block: &Block) -> Result<(), EncodeError> {
+        let tasks = &self.plan.tasks;
+        if tasks.iter().all(|task| task.row_rules.late.is_none()) {
+            return Ok(());
+        }
+        let mut labels = labels::labels(tasks, block)?;
+        let terms = labels::terms(tasks, block, &mut labels)?;
+        for ((task, sample), terms) in tasks.iter().zip(&mut self.delays).zip(terms) {
+            let Some(late) = &task.row_rules.late else {
+                continue;
+            };
+            let values = late_values(task, late, block)?;
+            let times = terms.delays.iter().zip(&terms.ages).enumerate();
+            for (row, (delay, _)) in times.filter(|(_, (d, age))| !d.is_nan() && **age >= 1.0) {
+                sample.add(values.get(row).map_or("", String::as_str), *delay);
+            }
         }
         Ok(())
     }
@@ -100,11 +130,23 @@ impl Fit {
                 .map(|(base, (plan, learner))| learner.extended(plan, base))
                 .collect()
         };
+        let mut tasks = self.plan.tasks;
+        for (task, delays) in tasks.iter_mut().zip(self.delays) {
+            let Some(late) = &mut task.row_rules.late else {
+                continue;
+            };
+            if late.method == LateMethod::DelayDistribution && delays.is_empty() {
+                return Err(FitError::NoDelays {
+                    task: task.name.clone(),
+                });
+            }
+            late.fit(delays);
+        }
         Ok(Schema {
             value_rule: ValueRule::CURRENT,
             tables,
             fields: self.plan.fields,
-            tasks: self.plan.tasks,
+            tasks,
             group: self.plan.group,
         })
     }

@@ -3,6 +3,7 @@
 use crate::batch::{Batch, RowTerms};
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
+pub use crate::row_terms::terms;
 use crate::schema::{Population, Task};
 use crate::value::{number_of_text, shown_label};
 use serde::{Deserialize, Serialize};
@@ -46,108 +47,6 @@ pub fn truths(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeErro
         (0..block.n_rows).map(|row| truth(column, row)).collect()
     };
     tasks.iter().map(read).collect()
-}
-
-/// Returns the numbers of every task's rows beside their labels (see [`RowTerms`]); empty if no task has
-/// [`crate::RowRules`]. A row of weight 0 does not count: its label becomes unknown.
-///
-/// # Errors
-/// A column is absent; a weight is negative or not a finite number, a negative rate not in (0, 1], or one of them
-/// missing where the label is known.
-pub fn terms(
-    tasks: &[Task],
-    block: &Block,
-    labels: &mut [Vec<f32>],
-) -> Result<Vec<RowTerms>, EncodeError> {
-    if tasks.iter().all(|task| task.row_rules.are_none()) {
-        return Ok(Vec::new());
-    }
-    let pairs = tasks.iter().zip(labels);
-    pairs
-        .map(|(task, labels)| {
-            Ok(RowTerms {
-                weights: weights(task, block, labels)?,
-                negative_rates: negative_rates(task, block, labels)?,
-            })
-        })
-        .collect()
-}
-
-fn weights(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<f32>, EncodeError> {
-    let Some(name) = &task.row_rules.weight_column else {
-        return Ok(Vec::new());
-    };
-    let term = TermColumn {
-        task,
-        column: block.require(name, &format!("the weight of task \"{}\"", task.name))?,
-        what: "weight",
-        wanted: "a finite number, at least 0",
-        fits: |weight| weight.is_finite() && weight >= 0.0,
-    };
-    let weights = term.read(labels)?;
-    for (label, _) in labels.iter_mut().zip(&weights).filter(|(_, w)| **w == 0.0) {
-        *label = f32::NAN;
-    }
-    Ok(weights)
-}
-
-fn negative_rates(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<f32>, EncodeError> {
-    let Some(name) = &task.row_rules.negative_rate_column else {
-        return Ok(Vec::new());
-    };
-    let wanted_by = format!("the negative rate of task \"{}\"", task.name);
-    let term = TermColumn {
-        task,
-        column: block.require(name, &wanted_by)?,
-        what: "negative rate",
-        wanted: "above 0 and at most 1",
-        fits: |rate| rate > 0.0 && rate <= 1.0,
-    };
-    let mut rates = term.read(labels)?;
-    // Where no label is known, none was left out.
-    rates
-        .iter_mut()
-        .filter(|rate| **rate == 0.0)
-        .for_each(|rate| *rate = 1.0);
-    Ok(rates)
-}
-
-/// A column with a number for each row of a task.
-struct TermColumn<'a> {
-    task: &'a Task,
-    column: &'a Column,
-    what: &'static str,
-    wanted: &'static str,
-    fits: fn(f32) -> bool,
-}
-
-impl TermColumn<'_> {
-    /// Returns the number of each row; 0 where it is missing, which only rows of unknown label may have.
-    fn read(&self, labels: &[f32]) -> Result<Vec<f32>, EncodeError> {
-        let rows = labels.iter().enumerate();
-        rows.map(|(row, label)| match self.column.only(row)? {
-            None if label.is_nan() => Ok(0.0),
-            None => Err(self.refused(row, "missing".to_owned())),
-            Some(i) => {
-                let values = &self.column.values;
-                let number = label_number(values, i).map(|number| number as f32);
-                let number = number.filter(|&number| (self.fits)(number));
-                number.ok_or_else(|| self.refused(row, shown_label(values, i)))
-            }
-        })
-        .collect()
-    }
-
-    fn refused(&self, row: usize, found: String) -> EncodeError {
-        EncodeError::Term {
-            column: self.column.name.clone(),
-            row: row as u64 + 1,
-            what: self.what,
-            task: self.task.name.clone(),
-            found,
-            wanted: self.wanted,
-        }
-    }
 }
 
 fn truth(column: &Column, row: usize) -> Result<f32, EncodeError> {
@@ -206,7 +105,7 @@ fn ratio(values: &Values, i: usize) -> Option<f32> {
 }
 
 /// Returns the number of a value or of its text; `None` for dates and times, since midnight is not a label.
-fn label_number(values: &Values, i: usize) -> Option<f64> {
+pub(crate) fn label_number(values: &Values, i: usize) -> Option<f64> {
     match values {
         Values::Int(numbers) => Some(numbers[i] as f64),
         Values::Float(numbers) => Some(numbers[i]),
@@ -271,7 +170,7 @@ impl TaskCounts {
 
     /// Adds the weights of rows, if they have some.
     fn weigh(&mut self, labels: &[f32], terms: &RowTerms) {
-        if terms.columns().iter().all(|column| column.is_empty()) {
+        if !terms.weigh() {
             return;
         }
         let masses = self.masses.get_or_insert_default();

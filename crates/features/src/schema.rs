@@ -2,6 +2,7 @@
 
 use crate::batch::RowTerms;
 use crate::canonical::{ValueRule, canonical_text};
+use crate::late::LateRules;
 use crate::piecewise::Piecewise;
 use crate::rates::{Rate, RatesPlan};
 use serde::{Deserialize, Serialize};
@@ -334,6 +335,9 @@ pub struct RowRules {
     /// Column with the share of rows of label 0 that the log has kept of rows like each; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_rate_column: Option<String>,
+    /// Labels that become known after a while; `None`: they are known at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateRules>,
 }
 
 impl RowRules {
@@ -344,7 +348,15 @@ impl RowRules {
 
     /// Returns the columns that the rules read.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
-        self.weight_column.iter().chain(&self.negative_rate_column)
+        let late = self.late.iter();
+        let times = late.flat_map(|late| {
+            let times = [&late.click_time, &late.conversion_time];
+            times.into_iter().chain(&late.by)
+        });
+        self.weight_column
+            .iter()
+            .chain(&self.negative_rate_column)
+            .chain(times)
     }
 
     /// Returns true if rows of label 0 are left out, by the log or in training.
@@ -354,7 +366,14 @@ impl RowRules {
 
     /// Returns which of the columns of [`RowTerms`] rows have.
     pub fn terms(&self) -> [bool; RowTerms::COLUMNS] {
-        [self.weight_column.is_some(), self.leaves_out_negatives()]
+        let is_late = self.late.is_some();
+        [
+            self.weight_column.is_some(),
+            self.leaves_out_negatives(),
+            is_late,
+            is_late,
+            is_late,
+        ]
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod filter;
 mod key;
+mod late;
 mod passes;
 mod past;
 mod sampling;

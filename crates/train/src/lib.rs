@@ -18,6 +18,7 @@ pub mod events;
 mod evidence;
 mod gradient_sums;
 pub mod id_dropout;
+mod late;
 pub mod loss;
 pub mod optim;
 mod outcome;

@@ -12,8 +12,9 @@
 
 pub use ncs_model::sigmoid;
 
-use ncs_features::RowTerms;
+use crate::late;
 use ncs_features::schema::Objective;
+use ncs_features::{LateMethod, RowTerms};
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ pub struct BatchLoss<'a> {
     objective: Objective,
     labels: &'a [f32],
     terms: &'a RowTerms,
+    late: Option<LateMethod>,
     /// Sum of the weights of the rows that count.
     mass: f64,
     /// Factor of the mean in the gradients.
@@ -94,9 +96,15 @@ impl<'a> BatchLoss<'a> {
             objective,
             labels,
             terms,
+            late: None,
             mass: counted.map(|row| terms.weight(row)).sum(),
             weight,
         }
+    }
+
+    /// Returns the loss for labels that were known at a moment: see [`ncs_features::LateMethod`].
+    pub fn known_by(self, late: Option<LateMethod>) -> BatchLoss<'a> {
+        BatchLoss { late, ..self }
     }
 
     /// Sum of the weights of the rows of the batch that count: their number where each counts once.
@@ -109,10 +117,15 @@ impl<'a> BatchLoss<'a> {
         divisor(self.mass)
     }
 
-    /// The weighted loss of one row of the batch; `None` if it does not count.
-    fn row(&self, row: usize, logit: f64) -> Option<RowLoss> {
+    /// Returns the weighted loss of one row of the batch, before any mean; `None` if it does not count.
+    pub fn row(&self, row: usize, logit: f64) -> Option<RowLoss> {
         let logit = logit + self.terms.offset(row);
-        let found = row_loss(self.objective, logit, self.labels[row])?;
+        let label = self.labels[row];
+        let of_late = self.late.and_then(|method| {
+            let known_share = self.terms.known_shares.get(row)?;
+            late::row_loss(method, logit, label, *known_share)
+        });
+        let found = of_late.or_else(|| row_loss(self.objective, logit, label))?;
         Some(found.times(self.terms.weight(row)))
     }
 
@@ -188,7 +201,7 @@ fn squared_error(z: f64, y: f64) -> RowLoss {
 }
 
 impl RowLoss {
-    fn times(self, weight: f64) -> RowLoss {
+    pub(crate) fn times(self, weight: f64) -> RowLoss {
         RowLoss {
             loss: weight * self.loss,
             gradient: weight * self.gradient,

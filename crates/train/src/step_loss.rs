@@ -76,7 +76,9 @@ impl<'a> StepLoss<'a> {
             task: (task < tasks.len()).then_some(task),
             loss: (!coupled(place)).then(|| {
                 let (labels, terms) = (&batch.labels[task], batch.terms(task));
-                BatchLoss::new(tasks[task].objective, labels, terms, weight(task))
+                let late = tasks[task].row_rules.late.as_ref().map(|late| late.method);
+                let loss = BatchLoss::new(tasks[task].objective, labels, terms, weight(task));
+                loss.known_by(late)
             }),
             taken: None,
         };

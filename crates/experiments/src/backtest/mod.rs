@@ -66,6 +66,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Backtest, Error> {
     let base = open(plan)?;
+    refuse_late_labels(plan, &base)?;
     let folder = RunFolder::hold(plan.folder)?;
     let (days, notes) = days::find(&base, plan, progress, stop)?;
     if days.len() <= plan.initial {
@@ -106,6 +107,23 @@ fn open(plan: &BacktestPlan<'_>) -> Result<RunFile, RunFileError> {
         assignments.push(trainings::split(&Split::Files, plan.valid));
         RunFile::open(plan.run, &assignments).map_err(|_| error)
     })
+}
+
+/// Refuses tasks whose labels come late: the rows of a single day are younger than an attribution window, so that nothing of
+/// them is final.
+fn refuse_late_labels(plan: &BacktestPlan<'_>, base: &RunFile) -> Result<(), Error> {
+    let mut tasks = base.plan.schema.tasks.iter();
+    match tasks.find(|task| task.row_rules.late.is_some()) {
+        None => Ok(()),
+        Some(task) => Err(format!(
+            "{}: task {:?} states late, and a backtest trains on each day at its end, when the labels of its rows are not final; \
+             take [tasks.{}.late] out to train on the labels that the files hold",
+            plan.run.display(),
+            task.name,
+            task.name
+        )
+        .into()),
+    }
 }
 
 /// The lines of the report, and the models that they are at.

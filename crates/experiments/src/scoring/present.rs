@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ncs_features::Schema;
+use ncs_features::{LateRules, Schema};
 
 /// Removes the group, the true labels and the numbers of rows that the rows lack from the schema; metrics that need them
 /// are omitted, or take each row once.
@@ -33,6 +33,14 @@ pub(super) fn present(
             .take_if(|column| !columns.contains(column))
         {
             note(&weight, "weights of rows in metrics: each counts once");
+        }
+        let lacks = |late: &mut LateRules| {
+            let times = [&late.click_time, &late.conversion_time];
+            times.iter().any(|time| !columns.contains(time))
+        };
+        if let Some(late) = rules.late.take_if(lacks) {
+            let what = "check of the attribution window: labels are taken as they are";
+            note(&late.conversion_time, what);
         }
         let rates = &mut rules.negative_rate_column;
         if let Some(rate) = rates.take_if(|column| !columns.contains(column)) {

@@ -61,11 +61,12 @@ impl Layout {
 
     /// Returns true if rows count by weight for a task.
     pub(crate) fn weighs(&self, task: usize) -> bool {
-        self.terms[task].contains(&true)
+        let [weights, negative_rates, ..] = self.terms[task];
+        weights || negative_rates
     }
 
     fn has_terms(&self) -> bool {
-        (0..self.n_tasks()).any(|task| self.weighs(task))
+        self.terms.iter().any(|terms| terms.contains(&true))
     }
 
     /// Returns a batch without rows.

@@ -1,5 +1,6 @@
 //! Usable rows of a block, and the errors of the other rows.
 
+use super::late;
 use crate::plan::Split;
 use crate::rows::{RowsBlock, row_of};
 use crate::source::{BrokenRow, ReadError, row_in_file};
@@ -64,7 +65,9 @@ impl Sieve<'_> {
     }
 
     fn encode(&self, block: &Block) -> Result<(Batch, Vec<Part>), SplitError> {
-        Ok((self.encoder.encode(block)?, self.parts(block)?))
+        let (mut batch, parts) = (self.encoder.encode(block)?, self.parts(block)?);
+        late::know(self.encoder.schema(), &mut batch, &parts);
+        Ok((batch, parts))
     }
 
     fn parts(&self, block: &Block) -> Result<Vec<Part>, SplitError> {
@@ -114,18 +117,19 @@ impl Sieve<'_> {
         unusable.iter().for_each(|(row, _)| is_kept[*row] = false);
         let kept: Vec<usize> = (0..rows.block.n_rows).filter(|&row| is_kept[row]).collect();
         let block = rows.block.select(&kept);
-        let batch = self
+        let mut batch = self
             .encoder
             .encode(&block)
             .map_err(|error| rows.error(error))?;
         // A row keeps its number, as that may say its part: one by one where the whole block fails.
-        let parts = match self.parts(&rows.block) {
+        let parts: Vec<Part> = match self.parts(&rows.block) {
             Ok(parts) => kept.iter().map(|&row| parts[row]).collect(),
             Err(_) => kept
                 .iter()
                 .map(|&row| self.part_of(rows, row))
                 .collect::<Result<_, _>>()?,
         };
+        late::know(self.encoder.schema(), &mut batch, &parts);
         let mut broken = rows.broken.clone();
         broken.extend(unusable.into_iter().map(|(row, error)| {
             let row = rows.in_file(row as u64 + 1);

@@ -1,6 +1,7 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
 use super::filter::{Sieve, Sifted, rows_of};
+use super::late::Immature;
 use super::past::{Past, Times};
 use super::sampling::Sampling;
 use super::tally::Tally;
@@ -182,11 +183,12 @@ impl Passes<'_> {
             parts: [None, None, None],
         };
         let mut variation = Variation::new(schema.fields.len());
-        let mut sampling = Sampling::new(schema);
+        let (mut sampling, mut immature) = (Sampling::new(schema), Immature::new(schema));
         let counted = self.pass(Stage::Encode, &Part::ALL, &encoder, |mut sifted| {
             past.put_back(&mut sifted);
             tally.observe(&sifted);
             variation.observe(&sifted.batch, &rows_of(&sifted.parts, Part::Train));
+            immature.observe(schema, &sifted);
             sampling.apply(&mut sifted);
             writers.push(sifted, &sampling)
         })?;
@@ -210,7 +212,10 @@ impl Passes<'_> {
             broken_rows: counted.broken,
             notes: self.notes(
                 counted.notes,
-                past.notes.into_iter().chain(sampling.notes()),
+                past.notes
+                    .into_iter()
+                    .chain(immature.notes())
+                    .chain(sampling.notes()),
             )?,
             files: counted.files,
             varies: variation.finish(),

@@ -1,0 +1,100 @@
+//! Labels that become known after a while, and what does not go with them.
+
+use ncs_features::{Delays, LateMethod, LateRules, Objective, Task};
+use ncs_readers::Moment;
+use std::collections::BTreeMap;
+
+use super::checks::Checks;
+use super::toml_types;
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// The rules of a task's late labels.
+pub(crate) fn plan(task: &str, config: &toml_types::Late, checks: &mut Checks<'_>) -> LateRules {
+    LateRules {
+        click_time: config.click_time.clone(),
+        conversion_time: config.conversion_time.clone(),
+        window: config.attribution_days * SECONDS_PER_DAY,
+        as_of: seconds(task, &config.as_of, checks),
+        method: match config.method {
+            toml_types::LateMethod::Wait => LateMethod::Wait,
+            toml_types::LateMethod::AsNegatives => LateMethod::AsNegatives,
+            toml_types::LateMethod::Fnw => LateMethod::Fnw,
+            toml_types::LateMethod::DelayDistribution => LateMethod::DelayDistribution,
+            toml_types::LateMethod::Oracle => LateMethod::Oracle,
+        },
+        by: config.by.clone(),
+        delays: Delays::default(),
+        delays_of: BTreeMap::new(),
+    }
+}
+
+fn seconds(task: &str, config: &toml_types::Moment, checks: &mut Checks<'_>) -> f64 {
+    let text = match config {
+        toml_types::Moment::Number(number) => return *number,
+        toml_types::Moment::Text(text) => text,
+    };
+    match Moment::parse(text, None) {
+        Some(Moment::Instant(time)) => time.seconds_f64(),
+        Some(Moment::Number(number)) => number,
+        None => {
+            let text = format!(
+                "task {task:?}: as_of is {text:?}, which is not a time; write it in ISO 8601, such as \
+                 \"2026-11-28T00:00:00Z\", or in seconds since 1970"
+            );
+            checks.say(&["tasks", task, "late", "as_of"], text);
+            0.0
+        }
+    }
+}
+
+/// The columns are in the files, and the loss is one of probabilities.
+pub(crate) fn check(task: &Task, checks: &mut Checks<'_>) {
+    let Some(late) = &task.row_rules.late else {
+        return;
+    };
+    let at = |key| ["tasks", task.name.as_str(), "late", key];
+    checks.column(&at("click_time"), &late.click_time);
+    checks.column(&at("conversion_time"), &late.conversion_time);
+    if let Some(by) = &late.by {
+        checks.column(&at("by"), by);
+    }
+    let name = &task.name;
+    let problem = if !task.objective.is_binary() {
+        Some(format!(
+            "task {name:?}: late is of labels 0 and 1, and its label is a ratio"
+        ))
+    } else if !late.method.changes_the_loss() {
+        None
+    } else if task.objective != Objective::CrossEntropy {
+        Some(format!(
+            "task {name:?}: late.method changes the cross-entropy; with another loss write method = \"wait\" or \
+             \"as_negatives\""
+        ))
+    } else if task.row_rules.leaves_out_negatives() {
+        Some(format!(
+            "task {name:?}: a row of label 0 that is left out (negative_rate) may still convert, for which this \
+             late.method cannot correct; leave out one of them"
+        ))
+    } else {
+        None
+    };
+    if let Some(text) = problem {
+        checks.say(&at("method"), text);
+    }
+}
+
+/// Says that a loss of several tasks needs final labels, where a task's late labels change its own loss.
+pub(crate) fn refuse_beside(key: &[&str], loss: &str, tasks: &[&Task], checks: &mut Checks<'_>) {
+    for task in tasks {
+        let late = task.row_rules.late.as_ref();
+        if late.is_some_and(|late| late.method.changes_the_loss()) {
+            let text = format!(
+                "{loss} has a loss of its own, and so has late.method of task {:?}; there write method = \"wait\" or \
+                 \"as_negatives\"",
+                task.name
+            );
+            checks.say(key, text);
+        }
+    }
+}
