@@ -226,6 +226,13 @@ pub struct Synth {
     /// Standard deviation of the daily change of the base rates' log odds, with --unseen.
     #[arg(long, value_name = "X", default_value_t = 0.05, requires = "unseen", value_parser = share)]
     pub drift: f64,
+    /// Conversions come late, with --unseen: after this many days by scale, four times as many or a fourth of it depending
+    /// on the delivery. Column conversion_time.
+    #[arg(long, value_name = "DAYS", requires = "unseen", value_parser = days)]
+    pub delays: Option<f64>,
+    /// Days within which all conversions come, with --delays.
+    #[arg(long, value_name = "DAYS", default_value_t = 6.0, requires = "delays", value_parser = days)]
+    pub delay_window: f64,
     /// Seed of the log.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -321,6 +328,12 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn days(text: &str) -> Result<f64, String> {
+    let is_time = |days: &f64| *days > 0.0 && days.is_finite();
+    let days = text.parse().ok().filter(is_time);
+    days.ok_or_else(|| "expected a number of days above 0".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {

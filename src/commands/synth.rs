@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ncs_experiments::error::Error;
 use ncs_experiments::progress::Progress;
 use ncs_experiments::stop;
-use ncs_experiments::synthetic::{SyntheticFiles, run_toml};
+use ncs_experiments::synthetic::{LateConversions, SyntheticFiles, run_toml};
 use ncs_experiments::synthetic_folder::SyntheticFolder;
 use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
-use ncs_readers::synthetic::{Arrivals, Conflict, Synthetic, SyntheticPlan, Written, write_blocks};
+use ncs_readers::synthetic::{
+    Arrivals, Conflict, ConversionDelays, Synthetic, SyntheticPlan, Written, write_blocks,
+};
 
 use super::{Outcome, file_format, print};
 use crate::arguments::{Synth, SynthConflict};
@@ -42,11 +44,10 @@ pub fn make(
 ) -> Result<(Vec<Written>, PathBuf), Error> {
     let mut folder = SyntheticFolder::open(&arguments.out)?;
     let written = write(arguments, &mut folder, progress, stop)?;
-    let text = run_toml(
-        &SyntheticFiles::of(&written),
-        "sparse_sharing",
-        arguments.seed,
-    );
+    let mut files = SyntheticFiles::of(&written);
+    let whole = plan(arguments, Part::Train, arguments.rows);
+    files.late = LateConversions::of(&whole);
+    let text = run_toml(&files, "sparse_sharing", arguments.seed);
     let run_file = arguments.out.join(RUN_FILE);
     tensor_file::write_bytes(&run_file, text.as_bytes())?;
     folder.add(RUN_FILE)?;
@@ -118,6 +119,10 @@ fn plan(arguments: &Synth, part: Part, rows: u64) -> SyntheticPlan {
             days: arguments.days,
             drift: arguments.drift,
             rows: parts(arguments.rows).map(|(_, rows)| rows),
+        }),
+        delays: arguments.delays.map(|days| ConversionDelays {
+            days,
+            window_days: arguments.delay_window,
         }),
         ..SyntheticPlan::default()
     }

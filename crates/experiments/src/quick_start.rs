@@ -85,6 +85,7 @@ fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<SyntheticFil
         valid: Some(file("valid")),
         test: Some(file("test")),
         separator: None,
+        late: None,
     })
 }
 

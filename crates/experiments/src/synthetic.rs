@@ -1,7 +1,9 @@
 //! The run file of a synthetic log, written beside the files of `ncs synth` and of the quick start.
 
 use ncs_readers::split::Part;
-use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, TRUTHS, Written};
+use ncs_readers::synthetic::{
+    CONVERSION_TIME, FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, TIME, TRUTHS, Written,
+};
 
 /// Files of a synthetic log, as named in its run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,28 @@ pub struct SyntheticFiles {
     pub test: Option<String>,
     /// Separator of list items in a format without lists: CSV.
     pub separator: Option<char>,
+    /// Where conversions come late: then training and validation rows are one file list, divided by row.
+    pub late: Option<LateConversions>,
+}
+
+/// When conversions of a synthetic log are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateConversions {
+    /// Days within which a conversion comes, as text.
+    pub days: String,
+    /// The first instant of the test rows, in ISO 8601.
+    pub as_of: String,
+}
+
+impl LateConversions {
+    /// Returns those of a log, if its conversions come late.
+    pub fn of(plan: &SyntheticPlan) -> Option<LateConversions> {
+        let (arrivals, delays) = (plan.arrivals.as_ref()?, plan.delays?);
+        Some(LateConversions {
+            days: format!("{:?}", delays.window_days),
+            as_of: arrivals.test_from().to_string(),
+        })
+    }
 }
 
 impl SyntheticFiles {
@@ -30,6 +54,7 @@ impl SyntheticFiles {
             valid: name(Part::Valid),
             test: name(Part::Test),
             separator: written.iter().any(is_csv).then_some(LIST_SEPARATOR),
+            late: None,
         }
     }
 }
@@ -46,7 +71,7 @@ pub fn run_toml(files: &SyntheticFiles, network: &str, seed: u64) -> String {
         &format!("\n\nseed = {seed}\n"),
         &data(files),
         &columns(files.separator),
-        &tasks(),
+        &tasks(files.late.as_ref()),
         &format!("\n[network]\nkind = {network:?}\n{SIZES}"),
         search,
         TRAINING,
@@ -82,6 +107,15 @@ fn data(files: &SyntheticFiles) -> String {
             .map(|file| line(key, file))
             .unwrap_or_default()
     };
+    if let (Some(_), Some(valid)) = (&files.late, &files.valid) {
+        return [
+            "\n[data]\n",
+            &format!("train = [{}, {}]\n", quoted(&files.train), quoted(valid)),
+            &optional("test", &files.test),
+            "split = { by = \"row\", valid = 0.2 }\n",
+        ]
+        .concat();
+    }
     [
         "\n[data]\n",
         &line("train", &files.train),
@@ -107,9 +141,21 @@ fn columns(separator: Option<char>) -> String {
     format!("\n[columns]\n{lines}")
 }
 
-fn tasks() -> String {
+fn tasks(late: Option<&LateConversions>) -> String {
     let [click, conversion] = LABELS;
     let [p_click, p_conversion] = TRUTHS;
+    let late = late.map_or(String::new(), |LateConversions { days, as_of }| {
+        format!(
+            "
+[tasks.cvr.late]
+click_time = {TIME:?}
+conversion_time = {CONVERSION_TIME:?}
+attribution_days = {days}
+as_of = {as_of:?}
+method = \"wait\"
+"
+        )
+    });
     format!(
         "
 [tasks.ctr]
@@ -120,7 +166,7 @@ truth = {p_click:?}
 label = {conversion:?}
 where = \"ctr\"
 truth = {p_conversion:?}
-
+{late}
 [evaluation]
 group = {GROUP:?}
 "
@@ -146,6 +192,7 @@ mod tests {
             valid: Some("valid.csv".to_owned()),
             test: Some("test.csv".to_owned()),
             separator: Some('|'),
+            late: None,
         };
         for network in ["sparse_sharing", "single_task", "shared_bottom"] {
             let text = run_toml(&files, network, 7);

@@ -172,6 +172,14 @@ pub(crate) struct SynthLog {
     /// Conversions per click.
     #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub(crate) conversion_rate: f64,
+    /// Share of the test rows whose item is in no training row; rows then have times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    pub(crate) unseen: Option<f64>,
+    /// Scale of the delays of conversions in days, beside unseen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) delays: Option<f64>,
 }
 
 impl Default for SynthLog {
@@ -183,6 +191,8 @@ impl Default for SynthLog {
             conflict: SynthConflict::Network,
             click_rate: 0.1,
             conversion_rate: 0.03,
+            unseen: None,
+            delays: None,
         }
     }
 }

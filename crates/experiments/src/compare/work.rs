@@ -94,6 +94,14 @@ fn generate_log(log: &SynthLog, seed: u64, folder: &Path, root: &Path) -> Result
     for (flag, value) in arguments {
         command.args([flag, &value]);
     }
+    let options = [("--unseen", log.unseen), ("--delays", log.delays)];
+    for (flag, value) in options {
+        command.args(
+            value
+                .iter()
+                .flat_map(|value| [flag.to_owned(), value.to_string()]),
+        );
+    }
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().into());

@@ -77,6 +77,12 @@ impl Arrivals {
         })
     }
 
+    /// Returns the instant at which the test part begins.
+    pub fn test_from(&self) -> Timestamp {
+        let day = i64::from(self.first_days()[2]);
+        Timestamp::of(FIRST_DAY + SECONDS_PER_DAY * day, TimeUnit::Seconds)
+    }
+
     /// Returns the first day of each part, and the number of days.
     fn first_days(&self) -> [u32; 4] {
         let total: u64 = self.rows.iter().sum();

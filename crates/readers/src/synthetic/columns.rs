@@ -2,7 +2,7 @@
 
 use super::calibration::Probabilities;
 use super::fields::{FIELDS, Row};
-use super::{GROUP, LABELS, TIME, TRUTHS};
+use super::{CONVERSION_TIME, GROUP, LABELS, TIME, TRUTHS};
 use ncs_features::time::Timestamp;
 use ncs_features::{Block, Column, Texts, Values};
 
@@ -29,6 +29,9 @@ pub(super) struct Columns {
     truths: [Vec<f64>; 2],
     /// Empty where the log has no days.
     times: Vec<Timestamp>,
+    /// Empty where conversions have no times; of rows without a conversion any.
+    conversion_times: Vec<Timestamp>,
+    not_converted: Vec<bool>,
 }
 
 impl Columns {
@@ -43,6 +46,8 @@ impl Columns {
         self.truths[0].push(truth.click);
         self.truths[1].push(truth.conversion);
         self.times.extend(row.time);
+        self.conversion_times.extend(row.conversion_time);
+        self.not_converted.push(!converted);
     }
 
     fn push_features(&mut self, row: &Row) {
@@ -87,6 +92,9 @@ impl Columns {
         if !self.times.is_empty() {
             values.push(Values::Time(self.times));
         }
+        if !self.conversion_times.is_empty() {
+            values.push(Values::Time(self.conversion_times));
+        }
         let columns = names().zip(values).map(|(name, values)| Column {
             name: name.to_owned(),
             values,
@@ -98,6 +106,7 @@ impl Columns {
                 "tags" => column.offsets = Some(std::mem::take(&mut self.tag_offsets)),
                 "city" => column.nulls = std::mem::take(&mut self.unknown_cities),
                 "conversion" => column.nulls = std::mem::take(&mut self.not_clicked),
+                CONVERSION_TIME => column.nulls = std::mem::take(&mut self.not_converted),
                 _ => {}
             }
         }
@@ -105,14 +114,14 @@ impl Columns {
     }
 }
 
-/// Returns the names of all columns, in order; a log without days lacks the last.
+/// Returns the names of all columns, in order; a log without days lacks the last two, one without delays the last.
 fn names() -> impl Iterator<Item = &'static str> {
     let features = FIELDS.iter().map(|field| field.0);
     features
         .chain([GROUP])
         .chain(LABELS)
         .chain(TRUTHS)
-        .chain([TIME])
+        .chain([TIME, CONVERSION_TIME])
 }
 
 /// Appends `name_id`.

@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Time = 8,
     /// Drift of base rates. Index: task.
     Drift = 9,
+    /// The delay of a conversion. Index: row.
+    Delay = 10,
 }
 
 /// A stream of draws.

@@ -1,9 +1,10 @@
 //! Columns of the synthetic log and sampling of a row's values.
 
 use super::arrivals::Calendar;
+use super::delays::ConversionDelays;
 use super::draws::{Draws, Purpose, Zipf};
 use super::{SyntheticError, SyntheticPlan};
-use ncs_features::time::Timestamp;
+use ncs_features::time::{TimeUnit, Timestamp};
 
 /// Tasks whose true model reads a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,16 @@ pub(super) struct Row {
     pub(super) luck: [f64; 2],
     /// When it happens, where the log has days.
     pub(super) time: Option<Timestamp>,
+    /// When its conversion happens if it has one, where conversions come late.
+    pub(super) conversion_time: Option<Timestamp>,
     /// Change of the intercepts of clicks and conversions on its day.
     pub(super) drift: [f64; 2],
 }
+
+/// The place of `delivery` among the contexts.
+const DELIVERY: usize = 3;
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// Mean and deviation of the logarithm of a price.
 pub(super) const LOG_PRICE: (f64, f64) = (3.0, 0.8);
@@ -83,6 +91,7 @@ pub(super) struct Population {
     cities: Zipf,
     contexts: [Zipf; 7],
     calendar: Option<Calendar>,
+    delays: Option<ConversionDelays>,
 }
 
 impl Population {
@@ -104,6 +113,7 @@ impl Population {
             cities: Zipf::new(60, 0.9),
             contexts: [20, 100, 100, 8, 1_000, 10, 100].map(|n_ids| Zipf::new(n_ids, 0.8)),
             calendar: calendar.transpose()?,
+            delays: plan.delays,
         })
     }
 
@@ -124,6 +134,8 @@ impl Population {
         let log_price = mean + deviation * (0.95 * item_price + 0.31 * of_row.normal());
         let user = self.users.draw(&mut of_session);
         let hour = self.hours.draw(&mut of_session);
+        let contexts: [u32; 7] = std::array::from_fn(|i| self.contexts[i].draw(&mut of_row));
+        let time = calendar.map(|calendar| calendar.time(index, hour));
         let drift = |calendar: &Calendar| day.map(|day| calendar.drift(day));
         Row {
             session,
@@ -136,11 +148,24 @@ impl Population {
             device: self.devices.draw(&mut of_session),
             city: (of_session.uniform() >= UNKNOWN_CITIES)
                 .then(|| self.cities.draw(&mut of_session)),
-            contexts: std::array::from_fn(|i| self.contexts[i].draw(&mut of_row)),
+            contexts,
             luck: [of_row.uniform(), of_row.uniform()],
-            time: calendar.map(|calendar| calendar.time(index, hour)),
+            time,
+            conversion_time: time.and_then(|time| self.conversion_time(index, time, contexts)),
             drift: calendar.and_then(drift).unwrap_or_default(),
         }
+    }
+
+    fn conversion_time(
+        &self,
+        index: u64,
+        time: Timestamp,
+        contexts: [u32; 7],
+    ) -> Option<Timestamp> {
+        let share = Draws::new(self.seed, Purpose::Delay, index).uniform();
+        let days = self.delays?.delay(contexts[DELIVERY], share);
+        let second = time.whole_seconds() + (days * SECONDS_PER_DAY) as i64;
+        Some(Timestamp::of(second, TimeUnit::Seconds))
     }
 
     fn tags(&self, of_item: &mut Draws) -> Vec<u32> {

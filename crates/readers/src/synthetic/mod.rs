@@ -18,6 +18,7 @@
 mod arrivals;
 mod calibration;
 mod columns;
+mod delays;
 mod draws;
 mod fields;
 mod teacher;
@@ -26,6 +27,7 @@ mod tests;
 mod writer;
 
 pub use arrivals::Arrivals;
+pub use delays::ConversionDelays;
 pub use fields::{FIELDS, UsedBy};
 pub use writer::{LIST_SEPARATOR, WriteError, Written, write_blocks, write_log};
 
@@ -39,6 +41,8 @@ use ncs_features::Block;
 pub const GROUP: &str = "session";
 /// The time of a row, a column of logs with [`Arrivals`] only.
 pub const TIME: &str = "time";
+/// The time of a conversion, null without one: a column of logs with [`ConversionDelays`] only.
+pub const CONVERSION_TIME: &str = "conversion_time";
 /// Label columns: the conversion is null for rows without a click.
 pub const LABELS: [&str; 2] = ["click", "conversion"];
 /// The true probability of each label, the second given a click, on every row: evaluation only.
@@ -79,6 +83,8 @@ pub struct SyntheticPlan {
     /// time, and there is not a time. With it, `items` bounds how many arrive within the days of the log, and
     /// rates are those of the training days.
     pub arrivals: Option<Arrivals>,
+    /// Conversions have a time after that of their row; needs `arrivals`. `None`: no such column.
+    pub delays: Option<ConversionDelays>,
 }
 
 impl Default for SyntheticPlan {
@@ -94,6 +100,7 @@ impl Default for SyntheticPlan {
             users: 10_000,
             items: 4_000,
             arrivals: None,
+            delays: None,
         }
     }
 }
@@ -190,14 +197,15 @@ impl SyntheticPlan {
                 found,
             });
         }
-        self.arrivals.as_ref().map_or(Ok(()), Arrivals::check)
+        self.arrivals.as_ref().map_or(Ok(()), Arrivals::check)?;
+        self.delays.map_or(Ok(()), |delays| delays.check())
     }
 }
 
 /// Synthetic log: an iterator of blocks of [`BLOCK_ROWS`] rows.
 ///
 /// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`], and [`TIME`] last
-/// where items arrive.
+/// where items arrive, followed by [`CONVERSION_TIME`] where conversions come late.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     plan: SyntheticPlan,

@@ -385,3 +385,72 @@ fn a_share_of_unseen_items_that_cannot_be_says_which_can() {
     let error = Synthetic::new(plan).unwrap_err().to_string();
     assert_eq!(error, "synthetic log: days must be from 5 to 1000, found 4");
 }
+
+fn late(part: Part) -> SyntheticPlan {
+    SyntheticPlan {
+        conversion_rate: 0.5,
+        delays: Some(ConversionDelays {
+            days: 1.5,
+            window_days: 6.0,
+        }),
+        ..arriving(0.5, part)
+    }
+}
+
+#[test]
+fn delays_follow_their_law_for_each_delivery() {
+    let log = late(Part::Train);
+    let law = log.delays.unwrap();
+    let mut found = [[0.0, 0.0]; 8];
+    for block in blocks(&log) {
+        let of = |name: &str| block.column(name).unwrap();
+        let (Values::Time(times), Values::Time(conversions)) =
+            (&of(TIME).values, &of(CONVERSION_TIME).values)
+        else {
+            panic!("times are instants");
+        };
+        let (Values::Text(deliveries), Values::Int(converted)) =
+            (&of("delivery").values, &of("conversion").values)
+        else {
+            panic!("deliveries are texts and labels numbers");
+        };
+        for row in 0..block.n_rows {
+            let is_converted = !of("conversion").is_null(row) && converted[row] == 1;
+            assert_eq!(of(CONVERSION_TIME).is_null(row), !is_converted);
+            if is_converted {
+                let name = std::str::from_utf8(deliveries.get(row)).unwrap();
+                let delivery = name["delivery_".len()..].parse::<usize>().unwrap();
+                let seconds = conversions[row].seconds_f64() - times[row].seconds_f64();
+                assert!((0.0..=6.0 * 86_400.0).contains(&seconds));
+                found[delivery][0] += 1.0;
+                found[delivery][1] += f64::from(u8::from(seconds <= 86_400.0));
+            }
+        }
+    }
+    for (delivery, [n, within_a_day]) in found.into_iter().enumerate() {
+        let share = law.share(delivery as u32, 1.0);
+        let error = 4.0 * (share * (1.0 - share) / n).sqrt();
+        assert!(
+            (within_a_day / n - share).abs() < error,
+            "{delivery}: {share}"
+        );
+    }
+    assert_eq!(law.scale(0), 0.375);
+    assert!((law.scale(7) - 6.0).abs() < 1e-12);
+}
+
+#[test]
+fn delays_change_nothing_else() {
+    let without = SyntheticPlan {
+        delays: None,
+        ..late(Part::Valid)
+    };
+    let cut = |mut block: Block| {
+        block
+            .columns
+            .retain(|column| column.name != CONVERSION_TIME);
+        block
+    };
+    let with: Vec<Block> = blocks(&late(Part::Valid)).into_iter().map(cut).collect();
+    assert!(with == blocks(&without));
+}
