@@ -44,7 +44,7 @@ def synth(out: Path, *, progress: bool | None = None, **settings: Any) -> Log:
     Args:
         out: a folder that is new, empty, or written by an earlier call.
         settings: as the flags of ``ncs synth``: ``rows``, ``share``, ``conflict``, ``click_rate``,
-            ``conversion_rate``, ``unseen``, ``days``, ``drift``, ``seed``, ``format``.
+            ``conversion_rate``, ``unseen``, ``days``, ``drift``, ``delays``, ``delay_window``, ``seed``, ``format``.
     """
     made = _core.synth([*_flags(settings), f"--out={os.fspath(out)}"], watcher(progress))
     return Log(run_file=made["run_file"], files=made["files"])
