@@ -176,7 +176,7 @@ fn texts_that_look_like_lists_are_told_the_setting_that_splits_them() {
 
 #[test]
 fn kinds_that_do_not_fit_are_told() {
-    let vector = "lists of numbers as vectors are not supported: make a column of each number";
+    let vector = "declare kind = \"vector\", with the length of the lists";
     let numbers = |i: usize| format!("\"[0.{i}, -1.5, {}.25]\"", i % 7);
     warns("\"list\"", numbers, vector);
     warns("\"categorical\"", numbers, vector);

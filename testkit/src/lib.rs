@@ -48,6 +48,7 @@ pub fn field(table: usize) -> FieldSpec {
         table,
         pooling: None,
         pieces: None,
+        vector: None,
     }
 }
 

@@ -87,6 +87,24 @@ pub(crate) enum ColumnSettings {
         #[schemars(range(min = 2, max = 1_000_000))]
         buckets: Option<u32>,
     },
+    /// A list of numbers of one length, such as an embedding by another model. Null, an empty list and an empty text
+    /// mean that there is none.
+    Vector {
+        /// The column of the log; without it, the name of the feature.
+        column: Option<String>,
+        /// Number of numbers; a vector of another length is an error.
+        #[schemars(range(min = 1, max = 65_536))]
+        length: u32,
+        /// Splits a text into numbers; a text in brackets, such as [0.1, 0.2], needs none.
+        separator: Option<char>,
+        /// Whether each number is standardised by its mean and deviation over the training rows.
+        #[serde(default)]
+        standardise: bool,
+        /// Whether a learned matrix makes one vector of network.dim of it, which takes part in the products of field
+        /// vectors. Default: its numbers are inputs of the first layer.
+        #[serde(default)]
+        projected: bool,
+    },
 }
 
 /// A hash that is the same in every release.

@@ -1,7 +1,9 @@
 //! The features and the id spaces that they share.
 
 use indexmap::IndexMap;
-use ncs_features::{Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan};
+use ncs_features::{
+    Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan, VectorPlan,
+};
 
 use super::checks::Checks;
 use super::rates;
@@ -140,6 +142,24 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             ids: Ids::Number(numeric(name, *transform, *buckets, checks)),
             pooling: None,
             separator: None,
+            max_values: None,
+        },
+        ColumnSettings::Vector {
+            column,
+            length,
+            separator,
+            standardise,
+            projected,
+        } => Read {
+            column: raw(column),
+            missing: Vec::new(),
+            ids: Ids::Number(NumericPlan::Vector(VectorPlan {
+                length: *length,
+                projected: *projected,
+                standardise: *standardise,
+            })),
+            pooling: None,
+            separator: *separator,
             max_values: None,
         },
     }

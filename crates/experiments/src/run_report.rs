@@ -87,6 +87,7 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
     );
     let kind = match field.pooling {
         Some(_) => "list",
+        None if table.ids.vector().is_some() => "vector",
         None if is_number => "numeric",
         None => "categorical",
     };
@@ -120,6 +121,7 @@ pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
         IdSpace::Scaled { log: false, .. } => "number".to_owned(),
         IdSpace::Quantiles { .. } => "quantiles".to_owned(),
         IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
+        IdSpace::Vector(vector) => format!("{} numbers", vector.length),
         IdSpace::Rate(rate) => format!("past of {} values", grouped(rate.counts.len() as u64)),
     }
 }

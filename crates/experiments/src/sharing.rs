@@ -164,6 +164,7 @@ mod tests {
             table: 0,
             pooling: None,
             pieces: None,
+            vector: None,
         };
         Spec {
             fields: vec![field; 2],

@@ -4,7 +4,7 @@ use crate::builder::{GraphBuilder, Value, int, ints, strings};
 use crate::files::{MICROSOFT, ML};
 use crate::proto::element;
 use crate::signature::Signature;
-use ncs_features::{Field, IdSpace, Piecewise, Pooling, Rate, Schema};
+use ncs_features::{Field, IdSpace, Piecewise, Pooling, Rate, Schema, Vector};
 
 /// Inputs of the networks from one field.
 #[derive(Debug)]
@@ -25,7 +25,17 @@ pub(crate) enum FieldValue {
         /// `float [batch, 1]`.
         z: Value,
     },
-    /// Direct inputs of the first layer, `float [batch, pieces + 3]`.
+    /// The sum of the rows of its table from 1 on, weighted by the vector, and of the row behind them, or row 0 where the
+    /// vector is missing.
+    Projected {
+        /// Missing, `bool [batch, 1]`.
+        missing: Value,
+        /// `float [batch, length]`.
+        vector: Value,
+        /// The number of numbers.
+        length: u32,
+    },
+    /// Direct inputs of the first layer, `float [batch, pieces + 3]` or `[batch, length + 1]`.
     Numbers(Value),
 }
 
@@ -81,6 +91,7 @@ pub(crate) fn fields(
                 let raw = column(graph, field, &input(), table.range);
                 FieldValue::Numbers(numbers(graph, &field.name, &raw, scale))
             }
+            IdSpace::Vector(vector) => vector_value(graph, &field.name, &input(), vector),
             IdSpace::Rate(rate) => {
                 let value = match rate_by_id(graph, schema, &ids, rate, &field.name) {
                     Some(value) => value,
@@ -287,6 +298,41 @@ fn numbers(graph: &mut GraphBuilder, field: &str, raw: &RawNumbers, scale: &Piec
     let known = graph.node("Where", &name("known_or_0"), &[&raw.missing, &zero, &known]);
     let flag = graph.cast(&name("missing_flag"), &raw.missing, element::FLOAT);
     graph.concat(&name("numbers"), &[known, flag])
+}
+
+/// Reads the vectors `input`, `double [batch, length]`, for the first layer or a projection.
+fn vector_value(
+    graph: &mut GraphBuilder,
+    field: &str,
+    input: &Value,
+    vector: &Vector,
+) -> FieldValue {
+    let name = |part: &str| format!("{field}/{part}");
+    let first = graph.integers(&[0]);
+    let gather = vec![int("axis", 1)];
+    let head = graph.node_with("Gather", &name("head"), &[input, &first], gather);
+    let missing = graph.node("IsNaN", &name("missing"), &[&head]);
+    let zero = graph.double(0.0);
+    let mut x = graph.node("Where", &name("known"), &[&missing, &zero, input]);
+    if !vector.scale.is_empty() {
+        let n = vector.scale.len();
+        let part = |i: usize| vector.scale.iter().map(|scale| scale[i]).collect();
+        let means = graph.doubles(&name("means"), &[n], part(0));
+        let deviations = graph.doubles(&name("deviations"), &[n], part(1));
+        let centred = graph.node("Sub", &name("centred"), &[&x, &means]);
+        let scaled = graph.node("Div", &name("scaled"), &[&centred, &deviations]);
+        x = graph.node("Where", &name("scaled_or_0"), &[&missing, &zero, &scaled]);
+    }
+    let x = graph.cast(&name("vector"), &x, element::FLOAT);
+    if vector.projected {
+        return FieldValue::Projected {
+            missing,
+            vector: x,
+            length: vector.length,
+        };
+    }
+    let flag = graph.cast(&name("missing_flag"), &missing, element::FLOAT);
+    FieldValue::Numbers(graph.concat(&name("numbers"), &[x, flag]))
 }
 
 /// The place of a number between the knots, in single precision as the encoder holds it, and its pieces.

@@ -200,7 +200,7 @@ fn input(input: &Input) -> ValueInfoProto {
     let element = match input.role {
         Role::Id | Role::Ids | Role::Lengths => element::INT64,
         Role::Text | Role::Texts => element::STRING,
-        Role::Number | Role::Numbers => element::DOUBLE,
+        Role::Number | Role::Numbers | Role::Vector(_) => element::DOUBLE,
     };
     let longest = format!("longest {}", input.name);
     let dims: &[&str] = if input.role.is_matrix() {
@@ -215,6 +215,7 @@ fn input(input: &Input) -> ValueInfoProto {
         Role::Texts => "texts of each row's list; those after its length are ignored",
         Role::Number => "number of each row; NaN: missing",
         Role::Numbers => "numbers of each row's list; those after its length are ignored",
+        Role::Vector(_) => "vector of each row; NaN throughout: missing",
         Role::Lengths => "length of each row's list",
     };
     value_info(&input.name, element, dims, meaning)

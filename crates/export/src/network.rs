@@ -170,6 +170,25 @@ fn vector(graph: &mut GraphBuilder, field: &FieldValue, lookup: &Lookup, name: &
                 &[missing, &of_missing, &scaled],
             )
         }
+        FieldValue::Projected {
+            missing,
+            vector,
+            length,
+        } => {
+            let numbers: Vec<i64> = (1..=i64::from(*length)).collect();
+            let [of_missing, matrix, offset] = [vec![0], numbers, vec![i64::from(*length) + 1]]
+                .map(|ids| {
+                    let ids = graph.integers(&ids);
+                    lookup.gather(graph, &ids, name)
+                });
+            let product = graph.node("MatMul", &format!("{name}/projected"), &[vector, &matrix]);
+            let known = graph.node("Add", &format!("{name}/known"), &[&product, &offset]);
+            graph.node(
+                "Where",
+                &format!("{name}/vector"),
+                &[missing, &of_missing, &known],
+            )
+        }
         FieldValue::Numbers(_) => unreachable!("numbers have no vector"),
     }
 }

@@ -40,6 +40,8 @@ pub enum Role {
     Numbers,
     /// Texts of each row, `string [batch, longest]`; those after a row's length are ignored.
     Texts,
+    /// A vector of each row, `float64 [batch, length]`; a row of NaN: missing.
+    Vector(u32),
     /// Lengths of each row's list, `int64 [batch]`.
     Lengths,
 }
@@ -56,7 +58,7 @@ impl Role {
             Role::Id => Role::Ids,
             Role::Text => Role::Texts,
             Role::Number => Role::Numbers,
-            Role::Ids | Role::Texts | Role::Numbers | Role::Lengths => self,
+            Role::Ids | Role::Texts | Role::Numbers | Role::Vector(_) | Role::Lengths => self,
         }
     }
 }
@@ -101,6 +103,7 @@ impl Signature {
                 IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
                 ids if ids.is_hashed_in_graphs() => Role::Text,
                 IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Role::Id,
+                IdSpace::Vector(vector) => Role::Vector(vector.length),
                 _ => Role::Number,
             };
             let input = |name: String, role| Input { name, field, role };
@@ -199,6 +202,11 @@ fn tensor(field: &FieldInput, role: Role) -> (Vec<usize>, TensorValues) {
         let lengths = offsets.windows(2).map(|ends| i64::from(ends[1] - ends[0]));
         let lengths: Vec<i64> = lengths.collect();
         return (vec![lengths.len()], TensorValues::I64(lengths));
+    }
+    if let (Role::Vector(length), InputValues::Numbers(numbers)) = (role, &field.values) {
+        let length = length as usize;
+        let shape = vec![numbers.len() / length.max(1), length];
+        return (shape, TensorValues::F64(numbers.clone()));
     }
     let offsets = role.is_matrix().then_some(offsets);
     match &field.values {

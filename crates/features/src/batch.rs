@@ -1,7 +1,5 @@
 //! Rows as the network sees them: ids, labels, groups.
 
-use crate::piecewise::PER_ROW;
-
 /// A block of encoded rows. Made by the encoder, kept in the id cache, lent to one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -128,8 +126,11 @@ pub struct FieldIds {
     /// Row of each number that was clipped to its table's range, ascending. Only the encoder fills this in;
     /// it is empty after rows are gathered, selected or cached.
     pub clipped: Vec<u32>,
-    /// For numbers that enter the first layer directly ([`crate::Piecewise`]): [`PER_ROW`] a row, and no ids.
+    /// For fields that enter the first layer directly ([`crate::Piecewise`], [`crate::Vector`]): `width` numbers a
+    /// row, and no ids.
     pub numbers: Vec<f32>,
+    /// Numbers of each row in `numbers`; 0 for fields with ids.
+    pub width: usize,
 }
 
 /// A row of one of several batches.
@@ -152,15 +153,23 @@ impl Pick {
 }
 
 impl FieldIds {
-    /// Returns the numbers of `row`: [`PER_ROW`] of them, or none where the field has ids.
+    /// Returns the ids of no row of a field that enters the first layer by `width` numbers a row.
+    pub fn of_numbers(width: usize) -> FieldIds {
+        FieldIds {
+            width,
+            ..FieldIds::default()
+        }
+    }
+
+    /// Returns the numbers of `row`: `width` of them, or none where the field has ids.
     pub fn numbers_of(&self, row: usize) -> &[f32] {
-        let range = row * PER_ROW..(row + 1) * PER_ROW;
+        let range = row * self.width..(row + 1) * self.width;
         self.numbers.get(range).unwrap_or_default()
     }
 
     /// Returns the range of `ids` that belongs to `row`.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
-        if !self.numbers.is_empty() {
+        if self.width > 0 {
             0..0
         } else if self.offsets.is_empty() {
             row..row + 1
@@ -171,7 +180,8 @@ impl FieldIds {
 
     /// Appends the ids of `row` of `other`, a field of the same layout.
     pub fn push_row(&mut self, other: &FieldIds, row: usize) {
-        if !other.numbers.is_empty() {
+        if other.width > 0 {
+            self.width = other.width;
             return self.numbers.extend_from_slice(other.numbers_of(row));
         }
         let range = other.range(row);
@@ -188,8 +198,9 @@ impl FieldIds {
     }
 
     fn gather(&mut self, sources: &[&FieldIds], picks: &[Pick]) {
-        if sources.iter().any(|source| !source.numbers.is_empty()) {
-            self.numbers.reserve(picks.len() * PER_ROW);
+        let width = sources.iter().map(|source| source.width).max();
+        if let Some(width @ 1..) = width {
+            self.numbers.reserve(picks.len() * width);
         } else if sources.iter().all(|source| source.offsets.is_empty()) {
             return gather_values(
                 &mut self.ids,
@@ -227,6 +238,7 @@ impl Batch {
             } else {
                 vec![0]
             },
+            width: f.width,
             ..FieldIds::default()
         };
         Batch {

@@ -152,6 +152,14 @@ fn id_space(is: &IdSpace, plan: &IdSpacePlan) -> Option<String> {
                  would get another row: keep the model's buckets and hash function"
             )
         }),
+        (IdSpace::Vector(vector), IdSpacePlan::Numeric(NumericPlan::Vector(plan))) => {
+            (!vector.is_of(plan)).then(|| {
+                format!(
+                    "the model reads vectors of {} numbers; keep its length, projected and standardise",
+                    vector.length
+                )
+            })
+        }
         _ => Some(
             "its values become ids in another way than in the model; keep the model's kind of column".to_owned(),
         ),

@@ -11,7 +11,6 @@ pub use seen::SeenIds;
 
 use crate::batch::{Batch, FieldIds};
 use crate::block::Block;
-use crate::piecewise::PER_ROW;
 use crate::schema::{Field, Schema};
 use crate::value::{FieldReader, shown_text};
 use frequent::Frequent;
@@ -46,7 +45,7 @@ pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
 /// number is one value, and has no id.
 pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u64) {
     if !ids.numbers.is_empty() {
-        let rows = ids.numbers.chunks(PER_ROW);
+        let rows = ids.numbers.chunks(ids.width.max(1));
         return (rows.filter(|row| !row[0].is_nan()).count() as u64, 0);
     }
     let known = ids.ids.iter().filter(|&&id| id > 0);
@@ -370,7 +369,7 @@ impl ColumnCoverage {
         let is_number = !ids.weights.is_empty();
         for &row in rows {
             let (mut values, mut unseen) = (0, 0);
-            if let Some(number) = ids.numbers.get(row * PER_ROW) {
+            if let Some(number) = ids.numbers_of(row).first() {
                 values = u64::from(!number.is_nan());
             }
             for &id in ids.ids[ids.range(row)].iter().filter(|&&id| id > 0) {

@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::error::EncodeError;
 use crate::hash::TextHash;
 use crate::labels;
-use crate::piecewise::{Piecewise, signed_log};
+use crate::piecewise::{PER_ROW, Piecewise, signed_log};
 use crate::rates::Rate;
 use crate::schema::{Field, HashFunction, IdSpace, Schema};
 use crate::value::{FieldReader, TextBuffer};
@@ -154,6 +154,7 @@ impl Encoder {
             IdSpace::Vocabulary { .. } => rows.looked_up(&self.vocabularies[field.table]),
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
             IdSpace::Piecewise(scale) => rows.placed(scale),
+            IdSpace::Vector(vector) => vector.encode(field, block),
             // It follows from the ids of other fields, once these are there.
             IdSpace::Rate(_) => Ok(FieldIds::default()),
             IdSpace::Scaled {
@@ -265,7 +266,7 @@ impl Rows<'_> {
 
     fn placed(mut self, scale: &Piecewise) -> Result<FieldIds, EncodeError> {
         self.refuse_lists()?;
-        let mut out = FieldIds::default();
+        let mut out = FieldIds::of_numbers(PER_ROW);
         let range = self.range;
         for row in 0..self.n_rows {
             self.reader.numbers(row, |x| {

@@ -123,6 +123,36 @@ pub enum EncodeError {
         /// The value, the moment, and what to do.
         what: String,
     },
+    /// A vector of another length than the others.
+    #[error(
+        "column \"{column}\", row {row}: a vector of {n} numbers, where length = {length} is stated; write null where a \
+         vector is unknown"
+    )]
+    VectorLength {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// Its length.
+        n: usize,
+        /// The length that its feature states.
+        length: usize,
+    },
+    /// A vector with a number that is none.
+    #[error(
+        "column \"{column}\", row {row}: number {place} of the vector is {found}, where a finite number of single \
+         precision belongs; write null for the whole vector where it is unknown"
+    )]
+    NoVector {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// Its place in the vector, from 1.
+        place: usize,
+        /// The value.
+        found: String,
+    },
     /// A list of numbers that are not cut into buckets.
     #[error(
         "feature \"{field}\" is a list of numbers: lists can be pooled by quantile buckets, by a \
@@ -169,8 +199,8 @@ impl RowTerm {
     }
 }
 
-const NO_VECTORS: &str = "lists of numbers as vectors are not supported: make a column of each number, with \
-                          kind = \"numeric\"";
+const NO_VECTORS: &str = "a list of numbers is read as a vector by kind = \"vector\", with its length, and the separator \
+                          where it is a text";
 
 /// Returns true if a comma separates digits of one number: `1,50`, `1.234,5`, `1,000,000`, `1,234.5`.
 fn has_comma(found: &str) -> bool {
@@ -232,6 +262,8 @@ impl EncodeError {
             EncodeError::NotANumber { row, .. }
             | EncodeError::NotFinite { row, .. }
             | EncodeError::NotUtf8 { row, .. }
+            | EncodeError::VectorLength { row, .. }
+            | EncodeError::NoVector { row, .. }
             | EncodeError::Label { row, .. }
             | EncodeError::Term { row, .. }
             | EncodeError::NotComparable { row, .. }

@@ -13,6 +13,7 @@ use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
 use crate::value::FieldReader;
+use crate::vector::VectorScale;
 use std::collections::HashMap;
 
 /// Numbers that a quantile table keeps: up to here its boundaries are exact, beyond they come from a
@@ -58,7 +59,7 @@ impl Fit {
     pub fn extending(plan: SchemaPlan, base: &Schema) -> Fit {
         let learner = |table: &TablePlan| match table.ids {
             IdSpacePlan::Vocabulary { .. } => Learner::new(&table.ids),
-            _ => Learner::Hash,
+            _ => Learner::Nothing,
         };
         Fit {
             learners: plan.tables.iter().map(learner).collect(),
@@ -163,20 +164,28 @@ impl Fit {
 
 /// State that one table has learned so far.
 enum Learner {
-    /// A hash needs no rows.
-    Hash,
+    /// Such as a hash, which needs no rows.
+    Nothing,
     Vocabulary(HashMap<Box<[u8]>, u64, TextHash>),
     Scale(Scale),
     Quantiles(Sample),
+    Vectors(VectorScale),
 }
 
 impl Learner {
     fn new(plan: &IdSpacePlan) -> Learner {
         match plan {
-            IdSpacePlan::Hash { .. } => Learner::Hash,
+            IdSpacePlan::Hash { .. } => Learner::Nothing,
             IdSpacePlan::Vocabulary { .. } => Learner::Vocabulary(HashMap::default()),
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. } | NumericPlan::Piecewise { .. }) => {
                 Learner::Quantiles(Sample::new(QUANTILE_SAMPLE))
+            }
+            IdSpacePlan::Numeric(NumericPlan::Vector(plan)) => {
+                if plan.standardise {
+                    Learner::Vectors(VectorScale::new(plan.length))
+                } else {
+                    Learner::Nothing
+                }
             }
             IdSpacePlan::Numeric(numeric) => Learner::Scale(Scale {
                 log: *numeric == NumericPlan::Log,
@@ -187,17 +196,20 @@ impl Learner {
     }
 
     fn needs_rows(&self) -> bool {
-        !matches!(self, Learner::Hash)
+        !matches!(self, Learner::Nothing)
     }
 
     fn observe(&mut self, field: &Field, block: &Block) -> Result<(), EncodeError> {
         if !self.needs_rows() {
             return Ok(());
         }
+        if let Learner::Vectors(scale) = self {
+            return scale.observe(field, block);
+        }
         let mut reader = FieldReader::new(field, block, ValueRule::CURRENT)?;
         for row in 0..block.n_rows {
             match self {
-                Learner::Hash => {}
+                Learner::Nothing | Learner::Vectors(_) => {}
                 Learner::Vocabulary(counts) => reader.texts(row, |text| {
                     count(counts, text);
                     Ok(())
@@ -244,6 +256,15 @@ impl Learner {
                     unknown: true,
                 };
                 (ids, None)
+            }
+            (learner, IdSpacePlan::Numeric(NumericPlan::Vector(vector))) => {
+                let scale = match learner {
+                    Learner::Vectors(scale) => {
+                        scale.finish().ok_or_else(|| no_numbers(&plan.name))?
+                    }
+                    _ => Vec::new(),
+                };
+                (IdSpace::Vector(vector.fitted(scale)), None)
             }
             _ => unreachable!("a learner is made from its table's plan"),
         };
@@ -359,14 +380,14 @@ impl Scale {
 
 /// Running mean and sum of squared deviations (Welford 1962).
 #[derive(Default)]
-struct Moments {
+pub(crate) struct Moments {
     n: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    fn add(&mut self, x: f64) {
+    pub(crate) fn add(&mut self, x: f64) {
         self.n += 1.0;
         let delta = x - self.mean;
         self.mean += delta / self.n;
@@ -375,7 +396,7 @@ impl Moments {
 
     /// Returns the mean and deviation, the latter 1 where all numbers are the same; `None` where they
     /// overflow.
-    fn finish(&self) -> Option<(f64, f64)> {
+    pub(crate) fn finish(&self) -> Option<(f64, f64)> {
         let deviation = (self.squares / self.n).sqrt();
         let found = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
         (self.mean.is_finite() && deviation.is_finite()).then_some(found)

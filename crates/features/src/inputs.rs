@@ -6,6 +6,7 @@ use crate::encode::Encoder;
 use crate::error::EncodeError;
 use crate::schema::{Field, IdSpace};
 use crate::value::FieldReader;
+use crate::vector::each_vector;
 
 /// The values of one field, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub enum InputValues {
     Ids(Vec<u32>),
     /// Texts of a column of [`IdSpace::is_hashed_in_graphs`], as the hash reads them; empty: missing.
     Texts(Vec<String>),
-    /// Numbers as the column holds them, and past counts and rates; NaN: missing.
+    /// Numbers as the column holds them, those of vectors end to end, and past counts and rates; NaN: missing.
     Numbers(Vec<f64>),
 }
 
@@ -69,6 +70,7 @@ impl Encoder {
                     offsets: Vec::new(),
                 })
             }
+            IdSpace::Vector(vector) => vectors(field, vector.length, block),
             _ => self.raw_numbers(field, block),
         };
         fields.map(input).collect()
@@ -114,6 +116,19 @@ impl Encoder {
             offsets,
         })
     }
+}
+
+/// Returns the numbers of all vectors, end to end; a missing one is NaN throughout.
+fn vectors(field: &Field, length: u32, block: &Block) -> Result<FieldInput, EncodeError> {
+    let mut read = Vec::with_capacity(block.n_rows * length as usize);
+    each_vector(field, length, block, |_, numbers| match numbers {
+        Some(numbers) => read.extend_from_slice(numbers),
+        None => read.extend(std::iter::repeat_n(f64::NAN, length as usize)),
+    })?;
+    Ok(FieldInput {
+        values: InputValues::Numbers(read),
+        offsets: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ pub mod shown;
 pub mod system;
 pub mod time;
 pub mod value;
+pub mod vector;
 
 pub use batch::{Batch, FieldIds, NO_GROUP, Pick, RowTerms};
 pub use block::{Block, Column, Texts, Values};
@@ -85,3 +86,4 @@ pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
     Product, RowRules, Schema, SchemaPlan, Table, TablePlan, Task,
 };
+pub use vector::{Vector, VectorPlan};

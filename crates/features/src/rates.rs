@@ -20,7 +20,7 @@ pub use history::Histories;
 pub use past::{PastRates, RateNote};
 
 use crate::batch::{Batch, FieldIds};
-use crate::piecewise::Piecewise;
+use crate::piecewise::{PER_ROW, Piecewise};
 use crate::schema::{IdSpace, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -180,7 +180,7 @@ impl Rate {
         n_rows: usize,
         ids_of: impl Fn(usize) -> (&'b FieldIds, bool),
     ) -> FieldIds {
-        let mut out = FieldIds::default();
+        let mut out = FieldIds::of_numbers(PER_ROW);
         self.each_value(schema, n_rows, ids_of, |value| {
             out.numbers.extend(self.scale.encode(value));
         });

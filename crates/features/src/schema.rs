@@ -3,8 +3,9 @@
 use crate::batch::RowTerms;
 use crate::canonical::{ValueRule, canonical_text};
 use crate::late::LateRules;
-use crate::piecewise::Piecewise;
+use crate::piecewise::{PER_ROW, Piecewise};
 use crate::rates::{Rate, RatesPlan};
+use crate::vector::{Vector, VectorPlan};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the columns in the run file, before any row is read.
@@ -176,6 +177,8 @@ pub enum NumericPlan {
         /// Number of pieces, at least 1; fewer where the column has fewer distinct values.
         pieces: u32,
     },
+    /// A list of numbers of one length: see [`Vector`].
+    Vector(VectorPlan),
 }
 
 /// A fitted id space and its number of rows.
@@ -229,6 +232,8 @@ pub enum IdSpace {
     Piecewise(Piecewise),
     /// A count or rate of the past, as such inputs; no rows. What it needs are the ids of other fields.
     Rate(Rate),
+    /// Vectors that come with the rows.
+    Vector(Vector),
 }
 
 impl IdSpace {
@@ -242,6 +247,7 @@ impl IdSpace {
             IdSpace::Scaled { .. } => 3,
             IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
             IdSpace::Piecewise(_) | IdSpace::Rate(_) => 0,
+            IdSpace::Vector(vector) => vector.n_rows(),
         }
     }
 
@@ -264,6 +270,33 @@ impl IdSpace {
             IdSpace::Piecewise(piecewise) => Some(piecewise),
             IdSpace::Rate(rate) => Some(&rate.scale),
             _ => None,
+        }
+    }
+
+    /// Returns the vectors, if the field holds vectors that come with the rows.
+    pub fn vector(&self) -> Option<&Vector> {
+        match self {
+            IdSpace::Vector(vector) => Some(vector),
+            _ => None,
+        }
+    }
+
+    /// Returns how many numbers a row holds of a field that enters the first layer directly; 0 for fields with
+    /// ids.
+    pub fn width(&self) -> usize {
+        match self {
+            IdSpace::Piecewise(_) | IdSpace::Rate(_) => PER_ROW,
+            IdSpace::Vector(vector) if !vector.projected => vector.length as usize,
+            _ => 0,
+        }
+    }
+
+    /// Returns true if the rows of its table are weighted by numbers: no value has a row of its own.
+    pub fn weighs_rows(&self) -> bool {
+        match self {
+            IdSpace::Scaled { .. } => true,
+            IdSpace::Vector(vector) => vector.projected,
+            _ => false,
         }
     }
 

@@ -148,7 +148,7 @@ impl Column {
     }
 
     /// Returns the number of [`Column::number`], finite or not.
-    fn any_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
+    pub(crate) fn any_number(&self, row: usize, i: usize) -> Result<Option<f64>, EncodeError> {
         Ok(match &self.values {
             Values::Text(texts) => self.parse(row, texts.get(i))?,
             Values::Int(numbers) => Some(numbers[i] as f64),
@@ -158,7 +158,7 @@ impl Column {
     }
 
     /// Parses the number in a text, finite or not; `None` for a text without a value.
-    fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
+    pub(crate) fn parse(&self, row: usize, text: &[u8]) -> Result<Option<f64>, EncodeError> {
         let mut scratch = Vec::new();
         let parsed = canonical(text, &mut scratch);
         if parsed.is_empty() {

@@ -50,6 +50,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         table,
         pooling: (table >= FIRST_LIST).then_some(Pooling::Mean),
         pieces: None,
+        vector: None,
     };
     let table = |number| TableSpec {
         name: format!("table {number}"),

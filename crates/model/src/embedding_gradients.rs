@@ -223,6 +223,7 @@ mod tests {
             table: usize::from(f == 4),
             pooling,
             pieces: None,
+            vector: None,
         };
         let table = |name: &str| TableSpec {
             name: name.into(),

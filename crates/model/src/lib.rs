@@ -9,7 +9,7 @@
 //! use ncs_model::{CounterRng, FieldSpec, Gram, Heads, Model, NetworkKind, NetworkPlan, Workspace, Spec, TableSpec};
 //!
 //! let spec = Spec {
-//!     fields: vec![FieldSpec { table: 0, pooling: None, pieces: None }; 2],
+//!     fields: vec![FieldSpec { table: 0, pooling: None, pieces: None, vector: None }; 2],
 //!     tables: vec![TableSpec { name: "word".into(), rows: 10, unknown: None }],
 //!     tasks: vec!["ctr".into(), "cvr".into()],
 //!     plan: NetworkPlan {

@@ -170,6 +170,7 @@ mod tests {
             table: 0,
             pooling: None,
             pieces: None,
+            vector: None,
         };
         Spec {
             fields: vec![field; 5],

@@ -31,13 +31,17 @@ pub struct FieldSpec {
     /// and has no vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pieces: Option<usize>,
+    /// Length of vectors that come with the rows and are direct inputs of the first layer ([`ncs_features::Vector`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector: Option<usize>,
 }
 
 impl FieldSpec {
     /// Returns the number of direct inputs of the first layer; 0 for a field that has a vector.
     pub fn n_numbers(&self) -> usize {
+        let of_vector = self.vector.map_or(0, |length| length + 1);
         self.pieces
-            .map_or(0, |pieces| pieces + numbers::BESIDE_PIECES)
+            .map_or(of_vector, |pieces| pieces + numbers::BESIDE_PIECES)
     }
 }
 
@@ -70,14 +74,17 @@ pub struct LayerUse {
 impl Spec {
     /// Builds the specification of a network over a schema's fields.
     pub fn of(schema: &Schema, plan: &NetworkPlan) -> Spec {
-        let fields = schema.fields.iter().map(|field| FieldSpec {
-            table: field.table,
-            pooling: field.pooling,
-            pieces: schema
-                .tables
-                .get(field.table)
-                .and_then(|table| table.ids.piecewise())
-                .map(Piecewise::pieces),
+        let fields = schema.fields.iter().map(|field| {
+            let ids = schema.tables.get(field.table).map(|table| &table.ids);
+            let vector = ids.and_then(IdSpace::vector);
+            FieldSpec {
+                table: field.table,
+                pooling: field.pooling,
+                pieces: ids.and_then(IdSpace::piecewise).map(Piecewise::pieces),
+                vector: vector
+                    .filter(|vector| !vector.projected)
+                    .map(|vector| vector.length as usize),
+            }
         });
         let tables = schema.tables.iter().map(|table| TableSpec {
             name: table.name.clone(),
@@ -109,11 +116,11 @@ impl Spec {
     pub fn vector_fields(&self) -> impl Iterator<Item = usize> + Clone {
         let fields = self.fields.iter().enumerate();
         fields
-            .filter(|(_, field)| field.pieces.is_none())
+            .filter(|(_, field)| field.n_numbers() == 0)
             .map(|(f, _)| f)
     }
 
-    /// Iterates over the numeric fields that are direct inputs of the first layer, with the positions of their inputs
+    /// Iterates over the numeric fields and vectors that are direct inputs of the first layer, with the positions of their inputs
     /// among all direct inputs.
     pub fn number_fields(&self) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
         let fields = self.fields.iter().enumerate();

@@ -102,7 +102,7 @@ fn train(network: &mut Network, rng: CounterRng) {
     // A number, where the network has one beside the columns of the batch.
     batch.fields.push(FieldIds {
         numbers: vec![0.5; 3 * N_ROWS],
-        ..FieldIds::default()
+        ..FieldIds::of_numbers(3)
     });
     network.init_rows_of(&batch);
     for (weight, i) in network.dense.iter_mut().zip(0..) {

@@ -14,6 +14,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
         table,
         pooling,
         pieces: None,
+        vector: None,
     };
     let table = |name: &str, rows| TableSpec {
         name: name.into(),
@@ -31,12 +32,18 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
             field(1, Some(Pooling::Sum)),
             field(1, Some(Pooling::PaddedMean)),
             field(2, None),
+            FieldSpec {
+                vector: Some(2),
+                ..field(3, None)
+            },
+            field(4, None),
         ],
         tables: vec![
             table("word", 7),
             table("tag", 5),
             table("price", 3),
             table("age", 0),
+            table("projected", 4),
         ],
         tasks: vec!["ctr".into(), "cvr".into()],
         plan: NetworkPlan {
@@ -46,7 +53,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
     }
 }
 
-/// Returns single values, lists of 0 to 4 values, and a scaled number that is sometimes missing.
+/// Returns single values, lists of 0 to 4 values, and scaled numbers and vectors that are sometimes missing.
 fn batch() -> Batch {
     let rng = CounterRng::new(5, "batch");
     let id = |f: u64, i: usize, n: u64| (rng.at(f).bits(i as u64) % n) as u32;
@@ -87,11 +94,43 @@ fn batch() -> Batch {
     };
     let age = FieldIds {
         numbers: (0..ROWS as u64).flat_map(age).collect(),
+        ..FieldIds::of_numbers(3)
+    };
+    let part = |row: u64, i: u64| rng.at(30).normal(2 * row + i) as f32;
+    let vector = |row: u64| match row % 8 {
+        0 => [f32::NAN, 0.0],
+        _ => [0, 1].map(|i| part(row, i)),
+    };
+    let vector = FieldIds {
+        numbers: (0..ROWS as u64).flat_map(vector).collect(),
+        ..FieldIds::of_numbers(2)
+    };
+    let mut projected = FieldIds {
+        offsets: vec![0],
         ..FieldIds::default()
     };
+    for row in 0..ROWS as u64 {
+        if row % 10 == 0 {
+            projected.ids.push(0);
+            projected.weights.push(1.0);
+        } else {
+            projected.ids.extend([1, 2, 3]);
+            projected.weights.extend([part(row, 0), part(row, 1), 1.0]);
+        }
+        projected.offsets.push(projected.ids.len() as u32);
+    }
     Batch {
         n_rows: ROWS,
-        fields: vec![word, list(2, 7), age, list(3, 5), list(4, 5), price],
+        fields: vec![
+            word,
+            list(2, 7),
+            age,
+            list(3, 5),
+            list(4, 5),
+            price,
+            vector,
+            projected,
+        ],
         ..Batch::default()
     }
 }

@@ -55,6 +55,7 @@ impl Input {
             table,
             pooling: None,
             pieces: None,
+            vector: None,
         };
         let table = |(number, values): (usize, &Vec<f64>)| TableSpec {
             name: format!("table {number}"),

@@ -1,7 +1,7 @@
 //! Tests of the ranker against the scorer on rows that hold context and candidate together.
 
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Piecewise, Pooling, Schema, Table,
+    Batch, Field, FieldIds, HashFunction, IdSpace, Piecewise, Pooling, Schema, Table, Vector,
 };
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::kernels::SimdLevel;
@@ -26,8 +26,11 @@ const FIELDS: [Option<Pooling>; 8] = [
     None,
 ];
 
-/// Two numbers that are direct inputs of the first layer follow.
-const N_FIELDS: usize = FIELDS.len() + 2;
+/// Two numbers and two vectors that are direct inputs of the first layer follow.
+const N_FIELDS: usize = FIELDS.len() + 4;
+
+/// Length of the vectors.
+const LENGTH: usize = 5;
 
 fn number_field(number: usize) -> Field {
     Field {
@@ -51,6 +54,18 @@ fn number_table(pieces: u32) -> Table {
             deviation: 1.0,
             log_mean: 0.0,
             log_deviation: 1.0,
+        }),
+        range: None,
+    }
+}
+
+fn vector_table(number: usize) -> Table {
+    Table {
+        name: format!("vector {number}"),
+        ids: IdSpace::Vector(Vector {
+            length: LENGTH as u32,
+            projected: false,
+            scale: vec![],
         }),
         range: None,
     }
@@ -82,12 +97,13 @@ fn schema() -> Schema {
             .iter()
             .enumerate()
             .map(field)
-            .chain([0, 1].map(number_field))
+            .chain([0, 1, 2, 3].map(number_field))
             .collect(),
         tables: ["user", "item", "place"]
             .map(table)
             .into_iter()
             .chain([5, 1].map(number_table))
+            .chain([0, 1].map(vector_table))
             .collect(),
         tasks: ["ctr", "cvr"].map(task).into(),
         group: None,
@@ -222,8 +238,22 @@ fn batch(name: &str, n_rows: usize) -> Batch {
         };
         FieldIds {
             numbers: (0..n_rows as u64).flat_map(of_row).collect(),
-            ..FieldIds::default()
+            ..FieldIds::of_numbers(3)
         }
+    };
+    let vectors = |number: u64| {
+        let rng = rng.at(200 + number);
+        let mut vectors = FieldIds::of_numbers(LENGTH);
+        for row in 0..n_rows as u64 {
+            let missing = rng.bits(row) % 4 == 0;
+            let x = |i: u64| match (missing, i) {
+                (true, 0) => f32::NAN,
+                (true, _) => 0.0,
+                _ => rng.normal(row * 8 + i) as f32,
+            };
+            vectors.numbers.extend((0..LENGTH as u64).map(x));
+        }
+        vectors
     };
     Batch {
         n_rows,
@@ -232,6 +262,7 @@ fn batch(name: &str, n_rows: usize) -> Batch {
             .enumerate()
             .map(ids)
             .chain([0, 1].map(numbers))
+            .chain([0, 1].map(vectors))
             .collect(),
         ..Batch::default()
     }

@@ -2,6 +2,7 @@
 
 use ncs_features::Column;
 use ncs_features::value::TextBuffer;
+use ncs_features::vector::VectorReader;
 use ncs_serve::score_log::Entry;
 use parquet::column::writer::ColumnWriterImpl;
 use parquet::data_type::{
@@ -219,6 +220,18 @@ fn feature(
         Kind::Number => rows::<DoubleType>(column, entries, is_same, |entry, row, cells| {
             cells.push(find(entry, name).and_then(|column| number(column, row)));
         }),
+        Kind::Vector { length, separator } => {
+            rows::<DoubleType>(column, entries, is_same, |entry, row, cells| {
+                let column = find(entry, name);
+                let numbers = column.and_then(|column| {
+                    let mut reader = VectorReader::new(column, separator, length);
+                    // Vectors that cannot be read are rejected before.
+                    let numbers = reader.row(row).ok().flatten();
+                    numbers.map(<[f64]>::to_vec)
+                });
+                cells.push_list(numbers.map(Vec::into_iter));
+            })
+        }
         Kind::Text => rows::<ByteArrayType>(column, entries, is_same, |entry, row, cells| {
             let only = find(entry, name).and_then(|column| Some((column, only(column, row)?)));
             cells.push(only.map(|(column, i)| bytes(&mut buffer, column, i)));

@@ -75,6 +75,11 @@ pub(super) enum Kind {
     /// A list of texts.
     Texts,
     Number,
+    /// A list of numbers of one length; the separator divides those that come as texts.
+    Vector {
+        length: u32,
+        separator: Option<char>,
+    },
 }
 
 /// Columns of a file, in order.
@@ -130,7 +135,8 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
     names
 }
 
-/// Returns the storage type of a column: a list if one feature reads lists; a text if the encoder reads text.
+/// Returns the storage type of a column: a list if one feature reads lists; a text if the encoder reads text; else a
+/// vector if one reads vectors, or a number.
 fn kind(schema: &Schema, column: &str) -> Kind {
     let fields = schema.fields.iter().filter(|field| field.column == column);
     let reads_text = |table: usize| {
@@ -146,7 +152,14 @@ fn kind(schema: &Schema, column: &str) -> Kind {
         match field.pooling {
             Some(_) => return Kind::Texts,
             None if reads_text(field.table) => kind = Kind::Text,
-            None => {}
+            None => {
+                if let Some(vector) = schema.tables[field.table].ids.vector() {
+                    kind = Kind::Vector {
+                        length: vector.length,
+                        separator: field.separator,
+                    };
+                }
+            }
         }
     }
     kind
@@ -159,7 +172,11 @@ impl Part {
         match self {
             Part::RequestId | Part::Model | Part::Hash => text(name, required),
             Part::Role | Part::Feature(Kind::Text) => text(name, optional),
-            Part::Feature(Kind::Texts) => texts(name),
+            Part::Feature(Kind::Texts) => list(name, text("element", Repetition::REQUIRED)?),
+            Part::Feature(Kind::Vector { .. }) => {
+                let element = value("element", Repetition::REQUIRED, Physical::DOUBLE, None)?;
+                list(name, element)
+            }
             Part::Feature(Kind::Number) => value(name, optional, Physical::DOUBLE, None),
             Part::Time => value(name, required, Physical::INT64, Some(time)),
             Part::Version => value(name, required, Physical::INT64, None),
@@ -186,11 +203,11 @@ fn value(
     Ok(Arc::new(column.build()?))
 }
 
-/// Returns the type of a nullable list of non-null texts.
-fn texts(name: &str) -> Result<TypePtr, ParquetError> {
+/// Returns the type of a nullable list of these elements.
+fn list(name: &str, element: TypePtr) -> Result<TypePtr, ParquetError> {
     let items = Type::group_type_builder("list")
         .with_repetition(Repetition::REPEATED)
-        .with_fields(vec![text("element", Repetition::REQUIRED)?]);
+        .with_fields(vec![element]);
     let list = Type::group_type_builder(name)
         .with_repetition(Repetition::OPTIONAL)
         .with_logical_type(Some(LogicalType::List))

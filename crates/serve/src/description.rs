@@ -130,11 +130,18 @@ fn inputs(schema: &Schema) -> Vec<TensorDescription> {
             inputs.push(TensorDescription {
                 name: field.column.clone(),
                 datatype: datatype(field, schema),
-                shape: vec![-1; if field.pooling.is_some() { 2 } else { 1 }],
+                shape: shape(field, schema),
             });
         }
     }
     inputs
+}
+
+fn shape(field: &Field, schema: &Schema) -> Vec<i64> {
+    match schema.tables[field.table].ids.vector() {
+        Some(vector) => vec![-1, i64::from(vector.length)],
+        None => vec![-1; if field.pooling.is_some() { 2 } else { 1 }],
+    }
 }
 
 fn datatype(field: &Field, schema: &Schema) -> &'static str {
@@ -143,6 +150,7 @@ fn datatype(field: &Field, schema: &Schema) -> &'static str {
         IdSpace::Scaled { .. }
         | IdSpace::Quantiles { .. }
         | IdSpace::Piecewise(_)
+        | IdSpace::Vector(_)
         | IdSpace::Rate(_) => "FP64",
     }
 }

@@ -53,6 +53,7 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
         table: f % n_tables,
         pooling: (f >= N_SINGLE).then_some(Pooling::Mean),
         pieces: None,
+        vector: None,
     };
     let table = |number| TableSpec {
         name: format!("table {number}"),

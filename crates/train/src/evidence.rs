@@ -59,6 +59,9 @@ impl Default for ShrinkageRule {
 pub(crate) struct RowShrinkage {
     /// By table and row; rows that no labelled row holds have none.
     parts: Vec<HashMap<u32, f32>>,
+    /// Tables whose rows are weighted by the numbers of a vector: all rows of the log are about each of them, so that
+    /// they move as the layers do.
+    exempt: Vec<bool>,
 }
 
 impl RowShrinkage {
@@ -76,12 +79,15 @@ impl RowShrinkage {
         if !schema.tasks[task].objective.is_binary() {
             return Ok(None);
         }
+        let tables = schema.tables.iter();
+        let exempt: Vec<bool> = tables.map(|table| table.ids.vector().is_some()).collect();
         let mut counts = vec![HashMap::new(); schema.tables.len()];
         // Expected additional labels of the unknown rows, from id dropout.
         let mut unknown = vec![HashMap::new(); schema.tables.len()];
         for batch in train.batches(BatchPlan::default()) {
             let batch = batch?;
-            for (field, spec) in schema.fields.iter().enumerate() {
+            let fields = schema.fields.iter().enumerate();
+            for (field, spec) in fields.filter(|(_, spec)| !exempt[spec.table]) {
                 count(&batch, field, task, &mut counts[spec.table]);
                 if let Some((share, id)) = id_dropout.of_field(field) {
                     let known = batch.labels[task].iter().filter(|label| !label.is_nan());
@@ -95,6 +101,7 @@ impl RowShrinkage {
         let parts = parts.map(|(counts, unknown)| rule.parts(counts, unknown, rate));
         Ok(Some(RowShrinkage {
             parts: parts.collect(),
+            exempt,
         }))
     }
 
@@ -114,16 +121,19 @@ impl RowShrinkage {
                 .zip(&other.parts)
                 .map(table)
                 .collect(),
+            exempt: self.exempt,
         }
     }
 
     /// Returns the factor of each row of a gradient, `[table][id of the gradient]`.
     pub(crate) fn parts(&self, gradient: &Gradient) -> Vec<Vec<f32>> {
-        let tables = self.parts.iter().zip(&gradient.tables);
-        let of_table = |(parts, gradient): (&HashMap<u32, f32>, &TableGradient<f32>)| {
-            let part = |id: &u32| parts.get(id).copied().unwrap_or(0.0);
-            gradient.ids.iter().map(part).collect()
-        };
+        let tables = self.parts.iter().zip(&self.exempt).zip(&gradient.tables);
+        let of_table =
+            |((parts, is_exempt), gradient): ((&HashMap<u32, f32>, &bool), &TableGradient<f32>)| {
+                let without = if *is_exempt { 1.0 } else { 0.0 };
+                let part = |id: &u32| parts.get(id).copied().unwrap_or(without);
+                gradient.ids.iter().map(part).collect()
+            };
         tables.map(of_table).collect()
     }
 }
@@ -243,12 +253,27 @@ mod tests {
     fn a_guarded_part_is_measured_against_that_of_clicks() {
         let of = |parts: &[(u32, f32)]| RowShrinkage {
             parts: vec![parts.iter().copied().collect()],
+            exempt: vec![false],
         };
         let own = of(&[(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0), (5, 0.2)]);
         let clicks = of(&[(1, 0.8), (2, 0.4), (4, 0.9), (5, 0.2)]);
         let found = own.guarded_by(&clicks);
         let expected = [(1, 0.625), (2, 0.5), (3, 0.5), (4, 0.0), (5, 0.2)];
         assert_eq!(found.parts, [HashMap::from(expected)]);
+    }
+
+    #[test]
+    fn rows_that_a_vector_weighs_move_as_the_layers_do() {
+        let evidence = RowShrinkage {
+            parts: vec![HashMap::from([(7, 0.5)]), HashMap::new()],
+            exempt: vec![false, true],
+        };
+        let table = |ids: &[u32]| TableGradient::new(ids.into(), vec![0.0; ids.len()]);
+        let gradient = Gradient {
+            tables: vec![table(&[7, 8]), table(&[1, 2])],
+            ..Gradient::default()
+        };
+        assert_eq!(evidence.parts(&gradient), [[0.5, 0.0], [1.0, 1.0]]);
     }
 
     #[test]

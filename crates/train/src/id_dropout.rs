@@ -236,7 +236,7 @@ mod tests {
                 ids(),
                 FieldIds {
                     numbers: vec![0.5; n_rows * PER_ROW],
-                    ..FieldIds::default()
+                    ..FieldIds::of_numbers(PER_ROW)
                 },
             ],
             ..Batch::default()

@@ -23,6 +23,7 @@ fn spec() -> Spec {
             table: 0,
             pooling: None,
             pieces: None,
+            vector: None,
         }],
         tables: vec![TableSpec {
             name: "user".into(),

@@ -207,6 +207,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
         table: 0,
         pooling: None,
         pieces: None,
+        vector: None,
     };
     let spec = Spec {
         fields: vec![field; 2],

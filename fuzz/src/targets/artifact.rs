@@ -183,6 +183,7 @@ fn values(ids: &IdSpace) -> Values {
         IdSpace::Scaled { .. }
         | IdSpace::Quantiles { .. }
         | IdSpace::Piecewise(_)
+        | IdSpace::Vector(_)
         | IdSpace::Rate(_) => Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0]),
         IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {
             let mut texts = Texts::default();

@@ -122,7 +122,29 @@ class ColumnSettingsNumeric(TypedDict, total=False):
     transform: Transform
 
 
-ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric]
+class ColumnSettingsVector(TypedDict, total=False):
+    """A list of numbers of one length, such as an embedding by another model. Null, an empty list and an empty text mean
+        that there is none.
+
+    Keys:
+        column: The column of the log; without it, the name of the feature.
+        kind:
+        length: Number of numbers; a vector of another length is an error.
+        projected: Whether a learned matrix makes one vector of network.dim of it, which takes part in the products of
+            field vectors. Default: its numbers are inputs of the first layer.
+        separator: Splits a text into numbers; a text in brackets, such as [0.1, 0.2], needs none.
+        standardise: Whether each number is standardised by its mean and deviation over the training rows.
+    """
+
+    column: str
+    kind: Literal["vector"]
+    length: int
+    projected: bool
+    separator: str
+    standardise: bool
+
+
+ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsVector]
 
 
 Column = Union[ColumnKind, ColumnSettings]

@@ -15,13 +15,21 @@ const FACTORS: [f64; 2] = [0.02, 50.0];
 
 /// Returns the size of a run's network, as far as it is known before the masks are.
 pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 {
-    let field = |field: &Field| FieldSpec {
-        table: 0,
-        pooling: None,
-        pieces: match plan.schema.tables[field.table].ids {
-            IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
-            _ => None,
-        },
+    let field = |field: &Field| {
+        let (mut pieces, mut vector) = (None, None);
+        match plan.schema.tables[field.table].ids {
+            IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces: n }) => pieces = Some(n as usize),
+            IdSpacePlan::Numeric(NumericPlan::Vector(about)) if !about.projected => {
+                vector = Some(about.length as usize);
+            }
+            _ => {}
+        }
+        FieldSpec {
+            table: 0,
+            pooling: None,
+            pieces,
+            vector,
+        }
     };
     let table = TableSpec {
         name: String::new(),
@@ -33,6 +41,7 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
         table: 0,
         pooling: None,
         pieces: Some(PIECES as usize),
+        vector: None,
     };
     let past = std::iter::repeat_n(past, plan.schema.rates.n_fields());
     let spec = Spec {

@@ -5,7 +5,7 @@ use ncs_features::{
 };
 use serde::Serialize;
 
-use super::gathered::Gathered;
+use super::gathered::{Gathered, Reads};
 use super::{doubts, leak, list_texts};
 use crate::exact_values::{Folds, are_informative};
 use crate::past_rates::worth;
@@ -17,7 +17,7 @@ pub(crate) struct ColumnLook {
     pub(crate) name: String,
     /// The column of the log.
     pub(crate) column: String,
-    /// `categorical`, `list` or `numeric`.
+    /// `categorical`, `list`, `numeric` or `vector`.
     pub(crate) kind: &'static str,
     /// Type of the values in the file: `text`, `integer`, `number` or `time`.
     pub(crate) holds: &'static str,
@@ -73,14 +73,15 @@ impl FeaturePreview<'_> {
     ) -> ColumnLook {
         let table = &self.plan.tables[field.table];
         let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
-        let gathered = Gathered::of(field, is_numeric, blocks);
+        let gathered = Gathered::of(field, Reads::of(&table.ids), blocks);
         ColumnLook {
             name: field.name.clone(),
             column: field.column.clone(),
-            kind: match (is_numeric, field.pooling) {
-                (true, _) => "numeric",
-                (false, Some(_)) => "list",
-                (false, None) => "categorical",
+            kind: match (Reads::of(&table.ids), field.pooling) {
+                (Reads::Vectors(_), _) => "vector",
+                (Reads::Numbers, _) => "numeric",
+                (Reads::Texts, Some(_)) => "list",
+                (Reads::Texts, None) => "categorical",
             },
             holds: gathered.holds,
             table: table.name.clone(),
@@ -198,6 +199,14 @@ fn ids(plan: &IdSpacePlan) -> String {
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => format!("{buckets} quantiles"),
         IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => {
             format!("piecewise linear, {pieces} pieces")
+        }
+        IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => {
+            let enters = if vector.projected {
+                "projected"
+            } else {
+                "inputs of the first layer"
+            };
+            format!("{} numbers, {enters}", vector.length)
         }
     }
 }

@@ -135,14 +135,16 @@ fn vector(field: &Field, gathered: &Gathered) -> Option<String> {
 pub(super) fn vector_text(field: &Field, n_distinct: usize) -> String {
     format!(
         "column {:?} holds lists of numbers with fractions, and each of its {} distinct numbers is read as a \
-         separate id; lists of numbers as vectors are not supported: make a column of each number, with kind = \
-         \"numeric\"",
+         separate id; declare kind = \"vector\", with the length of the lists, which reads them as vectors",
         field.column,
         grouped(n_distinct as u64)
     )
 }
 
 fn number(field: &Field, plan: NumericPlan, gathered: &Gathered) -> Option<String> {
+    if let NumericPlan::Vector(_) = plan {
+        return None;
+    }
     id(field, gathered).or_else(|| match plan {
         NumericPlan::Log => negatives(field, gathered),
         _ => None,

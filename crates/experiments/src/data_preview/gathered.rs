@@ -3,7 +3,8 @@
 use indexmap::IndexMap;
 use ncs_features::canonical::{canonical, trimmed};
 use ncs_features::value::{TextBuffer, each_number, each_text, number_of_text, shown_text};
-use ncs_features::{Block, Column, Field, Values};
+use ncs_features::vector::each_vector;
+use ncs_features::{Block, Column, Field, IdSpacePlan, NumericPlan, Values};
 
 use crate::column_auc::ColumnValues;
 
@@ -12,6 +13,27 @@ const EXAMPLES: usize = 3;
 
 /// Maximum number of distinct whole texts that are kept to detect lists.
 const MAX_TEXTS: usize = 5_000;
+
+/// What the encoder reads of a feature.
+#[derive(Clone, Copy)]
+pub(super) enum Reads {
+    /// Texts, as ids.
+    Texts,
+    /// Numbers.
+    Numbers,
+    /// Vectors of this length.
+    Vectors(u32),
+}
+
+impl Reads {
+    pub(super) fn of(ids: &IdSpacePlan) -> Reads {
+        match ids {
+            IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => Reads::Vectors(vector.length),
+            IdSpacePlan::Numeric(_) => Reads::Numbers,
+            IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } => Reads::Texts,
+        }
+    }
+}
 
 /// Values of a feature in some rows.
 pub(super) struct Gathered {
@@ -39,7 +61,7 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn of<'a>(
         field: &Field,
-        is_numeric: bool,
+        reads: Reads,
         blocks: impl Iterator<Item = &'a Block>,
     ) -> Gathered {
         let mut gathered = Gathered {
@@ -58,10 +80,10 @@ impl Gathered {
                 gathered.add_file_values(column, block.n_rows);
             }
             // The rows have been encoded before, so that reading them cannot fail.
-            let _ = if is_numeric {
-                gathered.add_numbers(field, block)
-            } else {
-                gathered.add_texts(field, block)
+            let _ = match reads {
+                Reads::Texts => gathered.add_texts(field, block),
+                Reads::Numbers => gathered.add_numbers(field, block),
+                Reads::Vectors(length) => gathered.add_vectors(field, length, block),
             };
         }
         gathered
@@ -128,6 +150,24 @@ impl Gathered {
             self.numbers.push(number.unwrap_or(f64::NAN));
             if let Some(x) = number {
                 self.add(buffer.text(&Values::Float(vec![x]), 0));
+            }
+        })?;
+        self.end_rows(first + block.n_rows);
+        Ok(())
+    }
+
+    /// Adds each vector as one value.
+    fn add_vectors(
+        &mut self,
+        field: &Field,
+        length: u32,
+        block: &Block,
+    ) -> Result<(), ncs_features::EncodeError> {
+        let first = self.n_rows();
+        each_vector(field, length, block, |row, numbers| {
+            self.end_rows(first + row);
+            if let Some(numbers) = numbers {
+                self.add(format!("{numbers:?}").as_bytes());
             }
         })?;
         self.end_rows(first + block.n_rows);

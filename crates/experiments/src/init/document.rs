@@ -158,6 +158,7 @@ fn kind(kind: &Kind) -> String {
                 missing.join(", ")
             )
         }
+        Kind::Vector { length } => format!("{{ kind = \"vector\", length = {length} }}"),
         Kind::List {
             separator: None,
             table: None,

@@ -1,5 +1,7 @@
 //! The kind of a column, by the rules in docs/decisions.
 
+use ncs_features::vector::MOST_NUMBERS;
+
 use super::lists::{self, ListText};
 use super::names::{NameHint, name_hint};
 use super::profile::{Profile, ValueType};
@@ -18,6 +20,10 @@ pub(super) enum Kind {
     List {
         separator: Option<char>,
         table: Option<String>,
+    },
+    /// A list of numbers of this length.
+    Vector {
+        length: usize,
     },
 }
 
@@ -105,8 +111,15 @@ fn list(profile: &Profile, separator: Option<char>) -> Decision {
     let is_number = |_: &[u8], x: f64| !x.is_nan();
     let decision = Decision::of(kind, "");
     if profile.share(is_number) > 0.9 && profile.share(is_fraction) > 0.5 {
-        return decision
-            .out("lists of numbers with fractions: make a numeric column of each number");
+        return match profile.common_length() {
+            Some(length) if length <= MOST_NUMBERS as usize => Decision::of(
+                Kind::Vector { length },
+                "lists of numbers, all of this length",
+            ),
+            _ => decision.out(
+                "lists of numbers with fractions, whose lengths differ: a vector has one length",
+            ),
+        };
     }
     decision
 }

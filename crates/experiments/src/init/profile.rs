@@ -128,6 +128,16 @@ impl Profile {
         &self.values[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
+    /// Returns the number of values of every row that has any, if it is the same.
+    pub(super) fn common_length(&self) -> Option<usize> {
+        let lengths = self.starts.windows(2).map(|ends| ends[1] - ends[0]);
+        let mut lengths = lengths.filter(|&length| length > 0);
+        let first = lengths.next()?;
+        lengths
+            .all(|length| length == first)
+            .then_some(first as usize)
+    }
+
     /// Returns the number of a row, if its value is a number.
     pub(super) fn number(&self, row: usize) -> Option<f64> {
         let value = self.row(row).first()?;

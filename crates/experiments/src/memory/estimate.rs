@@ -58,30 +58,34 @@ impl Estimate {
 
 /// Returns the dense size of one network.
 pub(super) fn dense(plan: &RunPlan) -> DenseSize {
-    let pieces = pieces(plan);
-    let n_fields = pieces.iter().filter(|pieces| pieces.is_none()).count();
-    let n_numbers = pieces.iter().flatten().map(|pieces| pieces + EXTRA_INPUTS);
+    let direct = direct(plan);
+    let n_fields = direct.iter().filter(|direct| direct.is_none()).count();
+    let n_numbers = direct.iter().flatten().sum();
     let n_tasks = plan.schema.tasks.len();
-    DenseSize::of(&plan.network, n_fields, n_numbers.sum(), n_tasks)
+    DenseSize::of(&plan.network, n_fields, n_numbers, n_tasks)
 }
 
-/// Returns, for each field, the number of pieces if it is a number that enters the first layer directly.
-fn pieces(plan: &RunPlan) -> Vec<Option<usize>> {
+/// Returns, for each field, its number of inputs if it enters the first layer directly.
+fn direct(plan: &RunPlan) -> Vec<Option<usize>> {
     let of_field = |field: &Field| match plan.schema.tables[field.table].ids {
-        IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => Some(pieces as usize),
+        IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => {
+            Some(pieces as usize + EXTRA_INPUTS)
+        }
+        IdSpacePlan::Numeric(NumericPlan::Vector(vector)) if !vector.projected => {
+            Some(vector.length as usize + 1)
+        }
         _ => None,
     };
-    let past = std::iter::repeat_n(Some(PIECES as usize), plan.schema.rates.n_fields());
+    let past = PIECES as usize + EXTRA_INPUTS;
+    let past = std::iter::repeat_n(Some(past), plan.schema.rates.n_fields());
     let fields = plan.schema.fields.iter().map(of_field);
     fields.chain(past).collect()
 }
 
 /// Returns the number of fields with an embedding.
 fn n_vectors(plan: &RunPlan) -> f64 {
-    pieces(plan)
-        .iter()
-        .filter(|pieces| pieces.is_none())
-        .count() as f64
+    let fields = direct(plan);
+    fields.iter().filter(|direct| direct.is_none()).count() as f64
 }
 
 /// Returns the batch size: as configured, or else the smallest automatic one.
@@ -231,7 +235,8 @@ fn batch(plan: &RunPlan) -> Part {
     const ID: f64 = 4.0;
     /// Table row, row of the batch, and the order of rows.
     const LOOKED_UP: f64 = 24.0;
-    let fields = plan.schema.fields.len() as f64;
+    let fields = plan.schema.fields.iter();
+    let fields: f64 = fields.map(|field| n_ids(plan, field)).sum();
     let vectors = n_vectors(plan);
     let labels = 2.0 * plan.schema.tasks.len() as f64 + 2.0;
     let row = BATCHES * (fields * ID + labels * 4.0)
@@ -242,6 +247,17 @@ fn batch(plan: &RunPlan) -> Part {
         bytes: row * rows_per_step(plan),
         key: vec!["training".to_owned(), "batch".to_owned()],
         remedy: "use fewer rows".to_owned(),
+    }
+}
+
+/// Returns the numbers of a row of a field, in units of four bytes: one id, or the numbers of a vector, with an id each
+/// where they are projected.
+fn n_ids(plan: &RunPlan, field: &Field) -> f64 {
+    match plan.schema.tables[field.table].ids {
+        IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => {
+            f64::from(vector.length) * if vector.projected { 2.0 } else { 1.0 }
+        }
+        _ => 1.0,
     }
 }
 
@@ -311,6 +327,10 @@ pub(super) fn rows_planned(table: &TablePlan) -> u64 {
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => u64::from(buckets) + 1,
         IdSpacePlan::Numeric(NumericPlan::Standardise | NumericPlan::Log) => 3,
         IdSpacePlan::Numeric(NumericPlan::Piecewise { .. }) => 0,
+        IdSpacePlan::Numeric(NumericPlan::Vector(vector)) if vector.projected => {
+            u64::from(vector.length) + 2
+        }
+        IdSpacePlan::Numeric(NumericPlan::Vector(_)) => 0,
     }
 }
 

@@ -53,6 +53,13 @@ fn check_columns(schema: &Schema) -> Result<(), String> {
         {
             return Err(format!("table \"{}\" has no knots", table.name));
         }
+        if let Some(vector) = table.ids.vector() {
+            let checked = vector.check().and_then(|()| match field.pooling {
+                None => Ok(()),
+                Some(_) => Err("is pooled".to_owned()),
+            });
+            checked.map_err(|what| format!("table \"{}\" {what}", table.name))?;
+        }
         if let Some(rate) = table.ids.rate() {
             rate.check(schema, place)?;
         }

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The newest version of the files; readers reject later ones.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
+
+/// Version of files without vectors that come with the rows.
+const RATED: u32 = 5;
 
 /// Version of files without past counts and rates, and without ids by MurmurHash3.
 const TRANSFERRED: u32 = 4;
@@ -108,8 +111,10 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .iter()
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
-    if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
+    if tables.clone().any(|table| table.ids.vector().is_some()) {
         VERSION
+    } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
+        RATED
     } else if artifact.spec.takes().is_some() {
         TRANSFERRED
     } else if has_ranges || artifact.schema.value_rule != ValueRule::Verbatim {

@@ -191,7 +191,7 @@ mod tests {
             plan.gram = gram;
             plan.heads.auxiliary_head_of = has_auxiliary_head.then_some(0);
             plan.heads.takes = (takes && n_tasks > 1).then_some([0, 1]);
-            let field = FieldSpec { table: 0, pooling: None, pieces: None };
+            let field = FieldSpec { table: 0, pooling: None, pieces: None, vector: None };
             let mut fields = vec![field; n_fields];
             fields.extend(pieces.map(|pieces| FieldSpec { pieces: Some(pieces), ..field }));
             let n_numbers = fields.iter().map(FieldSpec::n_numbers).sum();

@@ -246,8 +246,9 @@ impl Request<'_> {
         for &(f, n) in &split.context_numbers {
             let first = buffers.fixed.len();
             buffers.fixed.resize(first + n, 0.0);
-            let numbers = &context.fields[f].numbers;
-            numbers::fill_row(numbers, 0, &mut buffers.fixed[first..]);
+            let is_vector = spec.fields[f].vector.is_some();
+            let inputs = &mut buffers.fixed[first..];
+            numbers::fill_row(is_vector, &context.fields[f], 0, inputs);
         }
         fit(&mut buffers.starts, self.branches.len(), Vec::new());
         for (branch, start) in self.branches.iter().zip(&mut buffers.starts) {
@@ -331,7 +332,8 @@ impl Request<'_> {
         let (vectors, mut inputs) = vectors.split_at_mut(split.n_vectors);
         for &(f, n) in &split.candidate_numbers {
             let (own, rest) = inputs.split_at_mut(n);
-            numbers::fill_lanes(&self.candidates.fields[f].numbers, rows.clone(), own);
+            let is_vector = self.spec.fields[f].vector.is_some();
+            numbers::fill_lanes(is_vector, &self.candidates.fields[f], rows.clone(), own);
             inputs = rest;
         }
         let fields = self.fields(&buffers.candidate_ids);
@@ -368,7 +370,8 @@ impl Request<'_> {
             let (vectors, mut inputs) = vectors.split_at_mut(split.n_vectors);
             for &(f, n) in &split.candidate_numbers {
                 let (own, rest) = inputs.split_at_mut(n);
-                numbers::fill_row(&self.candidates.fields[f].numbers, row, own);
+                let is_vector = self.spec.fields[f].vector.is_some();
+                numbers::fill_row(is_vector, &self.candidates.fields[f], row, own);
                 inputs = rest;
             }
             let fields = self.fields(&buffers.candidate_ids);

@@ -112,6 +112,7 @@ mod tests {
             table: 0,
             pooling: None,
             pieces,
+            vector: None,
         };
         Spec {
             fields: [None, Some(4), None, None, Some(0), None, None]

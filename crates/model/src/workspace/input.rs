@@ -42,7 +42,8 @@ impl<R: Real> ChunkRunner<'_, R> {
         }
         for (f, places) in spec.number_fields() {
             let numbers = &mut numbers[places];
-            numbers::fill_lanes(&self.batch.fields[f].numbers, rows.clone(), numbers);
+            let is_vector = spec.fields[f].vector.is_some();
+            numbers::fill_lanes(is_vector, &self.batch.fields[f], rows.clone(), numbers);
         }
         if !gram.is_empty() {
             tiles::gram(self.level, interaction.fields, dim, vectors, gram);

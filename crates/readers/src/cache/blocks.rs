@@ -4,14 +4,14 @@
 //! u32 rows
 //! for each field:  lists only: u32 offsets [rows + 1]
 //!                  u32 ids [rows, or the last offset], f32 weights [as ids] where the field has them
-//!                  or, for numbers that enter the first layer directly: f32 numbers [rows, 3]
+//!                  or, for fields that enter the first layer directly: f32 numbers [rows, width]
 //! for each task:   f32 labels [rows], f32 truths [rows] where the task has them,
 //!                  f32 [rows] for each column of `RowTerms` that the task has
 //! u64 groups [rows] where there is a group column
 //! ```
 
 use ncs_features::piecewise::PER_ROW;
-use ncs_features::{Batch, FieldIds, IdSpace, RowTerms, Schema, Task};
+use ncs_features::{Batch, FieldIds, RowTerms, Schema, Task};
 
 /// Layout of a block of a schema's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +28,19 @@ pub(crate) struct Layout {
 struct FieldLayout {
     lists: bool,
     weights: bool,
-    numbers: bool,
+    /// Numbers of a row that enter the first layer directly; 0 for fields with ids.
+    width: usize,
 }
 
 impl Layout {
     pub(crate) fn of(schema: &Schema) -> Layout {
         let field = |field: &ncs_features::Field| {
             let ids = &schema.tables[field.table].ids;
-            let weights = matches!(ids, IdSpace::Scaled { .. });
+            let weights = ids.weighs_rows();
             FieldLayout {
                 lists: weights || field.pooling.is_some(),
                 weights,
-                numbers: ids.piecewise().is_some(),
+                width: ids.width(),
             }
         };
         let terms = |task: &Task| task.row_rules.terms();
@@ -73,6 +74,7 @@ impl Layout {
     pub(crate) fn empty_batch(&self) -> Batch {
         let field = |field: &FieldLayout| FieldIds {
             offsets: if field.lists { vec![0] } else { Vec::new() },
+            width: field.width,
             ..FieldIds::default()
         };
         Batch {
@@ -89,15 +91,20 @@ impl Layout {
         }
     }
 
-    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights, 4 numbers), u8 a task (1 truths, 2 and on:
-    /// the columns of `RowTerms`)`.
+    /// `u32 fields, u32 tasks, u8 groups, u8 a field (1 lists, 2 weights, 4 numbers, 8 a vector), u8 a task (1 truths, 2
+    /// and on: the columns of `RowTerms`), u32 a vector (its length)`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend((self.fields.len() as u32).to_le_bytes());
         bytes.extend((self.truths.len() as u32).to_le_bytes());
         bytes.push(u8::from(self.groups));
         let flags = |field: &FieldLayout| {
-            u8::from(field.lists) | u8::from(field.weights) << 1 | u8::from(field.numbers) << 2
+            let direct = match field.width {
+                0 => 0,
+                PER_ROW => 4,
+                _ => 8,
+            };
+            u8::from(field.lists) | u8::from(field.weights) << 1 | direct
         };
         bytes.extend(self.fields.iter().map(flags));
         let tasks = self.truths.iter().zip(&self.terms);
@@ -107,6 +114,9 @@ impl Layout {
                 flags | u8::from(has) << (1 + column)
             })
         }));
+        let vectors = self.fields.iter().map(|field| field.width);
+        let vectors = vectors.filter(|width| ![0, PER_ROW].contains(width));
+        bytes.extend(vectors.flat_map(|width| (width as u32).to_le_bytes()));
         bytes
     }
 
@@ -118,11 +128,19 @@ impl Layout {
         let field = |&flags: &u8| FieldLayout {
             lists: flags & 1 != 0,
             weights: flags & 2 != 0,
-            numbers: flags & 4 != 0,
+            width: if flags & 4 != 0 { PER_ROW } else { 0 },
         };
-        let fields = bytes.take(n_fields)?.iter().map(field).collect();
+        let flags = bytes.take(n_fields)?;
+        let mut fields: Vec<FieldLayout> = flags.iter().map(field).collect();
         let tasks = bytes.take(n_tasks)?;
         let terms = |&flags: &u8| std::array::from_fn(|column| flags >> (1 + column) & 1 == 1);
+        for (field, _) in fields
+            .iter_mut()
+            .zip(flags)
+            .filter(|(_, flags)| **flags & 8 != 0)
+        {
+            field.width = bytes.u32()? as usize;
+        }
         bytes.0.is_empty().then_some(Layout {
             fields,
             truths: tasks.iter().map(|flags| flags & 1 == 1).collect(),
@@ -178,10 +196,10 @@ impl Layout {
 
 impl FieldLayout {
     fn read(&self, n_rows: usize, bytes: &mut Bytes) -> Option<FieldIds> {
-        if self.numbers {
+        if self.width > 0 {
             return Some(FieldIds {
-                numbers: bytes.f32s(n_rows.checked_mul(PER_ROW)?)?,
-                ..FieldIds::default()
+                numbers: bytes.f32s(n_rows.checked_mul(self.width)?)?,
+                ..FieldIds::of_numbers(self.width)
             });
         }
         let offsets = if self.lists {
@@ -273,17 +291,18 @@ mod tests {
     use super::*;
 
     fn layout() -> Layout {
-        let field = |lists, weights, numbers| FieldLayout {
+        let field = |lists, weights, width| FieldLayout {
             lists,
             weights,
-            numbers,
+            width,
         };
         Layout {
             fields: vec![
-                field(false, false, false),
-                field(true, false, false),
-                field(true, true, false),
-                field(false, false, true),
+                field(false, false, 0),
+                field(true, false, 0),
+                field(true, true, 0),
+                field(false, false, PER_ROW),
+                field(false, false, 5),
             ],
             truths: vec![true, false],
             terms: vec![[false; RowTerms::COLUMNS], [true; RowTerms::COLUMNS]],
@@ -300,7 +319,11 @@ mod tests {
         };
         let numbers = FieldIds {
             numbers: vec![0.5, 1.0, -1.0, 3.0, 0.0, 2.0],
-            ..FieldIds::default()
+            ..FieldIds::of_numbers(PER_ROW)
+        };
+        let vectors = FieldIds {
+            numbers: (0..10).map(|x| x as f32).collect(),
+            ..FieldIds::of_numbers(5)
         };
         let mut terms = RowTerms::default();
         for (column, numbers) in terms.columns_mut().into_iter().zip(1u8..) {
@@ -313,6 +336,7 @@ mod tests {
                 field(&[9], &[0, 0, 1], &[]),
                 field(&[1, 2, 0], &[0, 2, 3], &[0.5, 1.0, 1.0]),
                 numbers,
+                vectors,
             ],
             labels: vec![vec![0.0, 1.0], vec![0.25, 0.5]],
             truths: vec![vec![0.1, 0.2], vec![]],

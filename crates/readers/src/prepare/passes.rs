@@ -429,6 +429,9 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => IdSpace::Quantiles {
                 boundaries: Vec::new(),
             },
+            IdSpacePlan::Numeric(NumericPlan::Vector(plan)) => {
+                IdSpace::Vector(plan.fitted(Vec::new()))
+            }
             IdSpacePlan::Numeric(_) => IdSpace::Scaled {
                 log: false,
                 mean: 0.0,

@@ -109,7 +109,7 @@ fn an_unsplit_list_gets_advice_on_its_separator() {
 
 #[test]
 fn numbers_with_fractions_are_vectors() {
-    let not = "lists of numbers as vectors are not supported";
+    let not = "declare kind = \"vector\"";
     category(&["[0.1, -0.5]", "[0.2, 1.5e-3]"], not);
     category(
         &[

@@ -1,0 +1,289 @@
+//! Vectors that come with the rows, such as the embedding of an item's text or picture by another model: a list of
+//! finite numbers of one length.
+//!
+//! They are either inputs of the first layer, beside one that is 1 where the vector is missing (all others are 0
+//! then), or, *projected*, a field vector: the sum of the rows of a table, one for each number, weighted by the
+//! numbers, and a row that every vector adds. That is a learned matrix and an offset; a missing vector has
+//! a row of its own.
+
+use crate::batch::FieldIds;
+use crate::block::{Block, Column, Values};
+use crate::canonical::canonical;
+use crate::error::EncodeError;
+use crate::fit::Moments;
+use crate::list_text;
+use crate::schema::Field;
+use crate::value::items;
+use serde::{Deserialize, Serialize};
+
+/// Longest vector.
+pub const MOST_NUMBERS: u32 = 65_536;
+
+/// Vectors as planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VectorPlan {
+    /// Number of numbers, at least 1.
+    pub length: u32,
+    /// True if they become one field vector by a learned matrix, false if each is an input of the first layer.
+    pub projected: bool,
+    /// True if each number is standardised by its mean and deviation over the training rows.
+    pub standardise: bool,
+}
+
+/// Fitted vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vector {
+    /// Number of numbers, at least 1.
+    pub length: u32,
+    /// True if they become one field vector by a learned matrix, false if each is an input of the first layer.
+    pub projected: bool,
+    /// Mean and standard deviation of each number; empty: the numbers are used as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scale: Vec<[f64; 2]>,
+}
+
+impl VectorPlan {
+    /// Returns the vectors of this plan with a scale.
+    pub fn fitted(self, scale: Vec<[f64; 2]>) -> Vector {
+        Vector {
+            length: self.length,
+            projected: self.projected,
+            scale,
+        }
+    }
+}
+
+impl Vector {
+    /// Returns the number of table rows: 0 is "missing", `i` that of number `i` from 1, and the last is added to
+    /// every vector. None without a projection.
+    pub fn n_rows(&self) -> usize {
+        if self.projected {
+            self.length as usize + 2
+        } else {
+            0
+        }
+    }
+
+    /// Checks the values of a model from a file.
+    ///
+    /// # Errors
+    /// The text describes the error.
+    pub fn check(&self) -> Result<(), String> {
+        let is_scale = |[mean, deviation]: &[f64; 2]| {
+            mean.is_finite() && deviation.is_finite() && *deviation > 0.0
+        };
+        let n = self.length as usize;
+        let fits = (1..=MOST_NUMBERS).contains(&self.length)
+            && (self.scale.is_empty() || self.scale.len() == n)
+            && self.scale.iter().all(is_scale);
+        if fits {
+            Ok(())
+        } else {
+            Err("is none of vectors".to_owned())
+        }
+    }
+
+    /// Returns true if a plan reads the same vectors in the same way.
+    pub(crate) fn is_of(&self, plan: &VectorPlan) -> bool {
+        self.length == plan.length
+            && self.projected == plan.projected
+            && self.scale.is_empty() != plan.standardise
+    }
+
+    /// Encodes the rows of a block.
+    pub(crate) fn encode(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
+        let mut reader = VectorReader::of_field(field, block, self.length)?;
+        let mut out = FieldIds {
+            width: if self.projected {
+                0
+            } else {
+                self.length as usize
+            },
+            ..FieldIds::default()
+        };
+        if self.projected {
+            out.offsets.push(0);
+        }
+        for row in 0..block.n_rows {
+            let numbers = reader.row(row)?;
+            if self.projected {
+                self.project(numbers, &mut out)
+            } else {
+                self.place(numbers, &mut out)
+            }
+        }
+        Ok(out)
+    }
+
+    /// Appends a row of numbers; a missing vector is NaN, then zeros.
+    fn place(&self, numbers: Option<&[f64]>, out: &mut FieldIds) {
+        match numbers {
+            Some(numbers) => out.numbers.extend(self.scaled(numbers)),
+            None => {
+                out.numbers.push(f32::NAN);
+                let rest = self.length as usize - 1;
+                out.numbers.extend(std::iter::repeat_n(0.0, rest));
+            }
+        }
+    }
+
+    /// Appends the table rows of a row, with their weights.
+    fn project(&self, numbers: Option<&[f64]>, out: &mut FieldIds) {
+        match numbers {
+            Some(numbers) => {
+                out.ids.extend(1..=self.length + 1);
+                out.weights.extend(self.scaled(numbers).chain([1.0]));
+            }
+            None => {
+                out.ids.push(0);
+                out.weights.push(1.0);
+            }
+        }
+        out.offsets.push(out.ids.len() as u32);
+    }
+
+    fn scaled(&self, numbers: &[f64]) -> impl Iterator<Item = f32> {
+        let numbers = numbers.iter().enumerate();
+        numbers.map(move |(i, x)| match self.scale.get(i) {
+            Some([mean, deviation]) => ((x - mean) / deviation) as f32,
+            None => *x as f32,
+        })
+    }
+}
+
+/// Reads the vectors of a column row by row.
+pub struct VectorReader<'a> {
+    column: &'a Column,
+    separator: Option<String>,
+    length: usize,
+    numbers: Vec<f64>,
+}
+
+impl<'a> VectorReader<'a> {
+    /// Creates a reader of vectors of `length` numbers; `separator` divides those that are texts.
+    pub fn new(column: &'a Column, separator: Option<char>, length: u32) -> VectorReader<'a> {
+        VectorReader {
+            column,
+            separator: separator.map(String::from),
+            length: length as usize,
+            numbers: Vec::with_capacity(length as usize),
+        }
+    }
+
+    fn of_field(
+        field: &Field,
+        block: &'a Block,
+        length: u32,
+    ) -> Result<VectorReader<'a>, EncodeError> {
+        let wanted_by = format!("feature \"{}\"", field.name);
+        let column = block.require(&field.column, &wanted_by)?;
+        Ok(VectorReader::new(column, field.separator, length))
+    }
+
+    /// Returns the numbers of a row; `None` where it holds null, an empty text or an empty list.
+    ///
+    /// # Errors
+    /// It holds another number of numbers, or something else than numbers that single precision can hold.
+    pub fn row(&mut self, row: usize) -> Result<Option<&[f64]>, EncodeError> {
+        self.numbers.clear();
+        let column = self.column;
+        for i in column.range(row) {
+            match &column.values {
+                Values::Text(texts) => self.push_text(row, texts.get(i))?,
+                _ => {
+                    let x = column.any_number(row, i)?;
+                    self.push(row, x)?;
+                }
+            }
+        }
+        match self.numbers.len() {
+            0 => Ok(None),
+            n if n == self.length => Ok(Some(&self.numbers)),
+            n => Err(EncodeError::VectorLength {
+                column: column.name.clone(),
+                row: row as u64 + 1,
+                n,
+                length: self.length,
+            }),
+        }
+    }
+
+    /// Reads a list in a text: `[0.1, 0.2]`, or numbers between separators.
+    fn push_text(&mut self, row: usize, text: &[u8]) -> Result<(), EncodeError> {
+        if canonical(text, &mut Vec::new()).is_empty() {
+            return Ok(());
+        }
+        if let Some(items) = list_text::items_of(text) {
+            return items.iter().try_for_each(|item| {
+                let x = self.column.parse(row, item)?;
+                self.push(row, x)
+            });
+        }
+        let separator = self.separator.take();
+        let read = items(text, separator.as_deref()).try_for_each(|item| {
+            let x = self.column.parse(row, item)?;
+            self.push(row, x)
+        });
+        self.separator = separator;
+        read
+    }
+
+    fn push(&mut self, row: usize, x: Option<f64>) -> Result<(), EncodeError> {
+        let x = x.unwrap_or(f64::NAN);
+        if !(x as f32).is_finite() {
+            return Err(EncodeError::NoVector {
+                column: self.column.name.clone(),
+                row: row as u64 + 1,
+                place: self.numbers.len() + 1,
+                found: x.to_string(),
+            });
+        }
+        self.numbers.push(x);
+        Ok(())
+    }
+}
+
+/// Calls `each` with the number of every row and the vector that it holds, if any, as the encoder reads it.
+///
+/// # Errors
+/// The same as [`crate::Encoder::encode_features`].
+pub fn each_vector(
+    field: &Field,
+    length: u32,
+    block: &Block,
+    mut each: impl FnMut(usize, Option<&[f64]>),
+) -> Result<(), EncodeError> {
+    let mut reader = VectorReader::of_field(field, block, length)?;
+    for row in 0..block.n_rows {
+        each(row, reader.row(row)?);
+    }
+    Ok(())
+}
+
+/// Mean and deviation of each number over the training rows.
+pub(crate) struct VectorScale(Vec<Moments>);
+
+impl VectorScale {
+    pub(crate) fn new(length: u32) -> VectorScale {
+        VectorScale((0..length).map(|_| Moments::default()).collect())
+    }
+
+    pub(crate) fn observe(&mut self, field: &Field, block: &Block) -> Result<(), EncodeError> {
+        let Ok(length) = u32::try_from(self.0.len()) else {
+            return Ok(());
+        };
+        each_vector(field, length, block, |_, numbers| {
+            let numbers = numbers.unwrap_or_default().iter();
+            self.0
+                .iter_mut()
+                .zip(numbers)
+                .for_each(|(moments, x)| moments.add(*x));
+        })
+    }
+
+    /// Returns the scale; `None` without a vector.
+    pub(crate) fn finish(self) -> Option<Vec<[f64; 2]>> {
+        let scale = self.0.iter().map(Moments::finish);
+        scale.map(|found| found.map(Into::into)).collect()
+    }
+}
