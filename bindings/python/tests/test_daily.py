@@ -30,7 +30,7 @@ def test_calibrate_takes_a_frame_and_writes_a_new_model(
 
 
 def test_backtest_evaluates_day_by_day_and_resumes(tmp_path: pathlib.Path) -> None:
-    log = ncs4cvr.synth(tmp_path / "log", rows=6000, days=5, click_rate=0.3, conversion_rate=0.3, seed=3)
+    log = ncs4cvr.synth(tmp_path / "log", rows=6000, unseen=0.3, days=5, click_rate=0.3, conversion_rate=0.3, seed=3)
     found = ncs4cvr.backtest(log.run_file, out=tmp_path / "out", settings=QUICK, by="time", frozen=True)
     assert {day["line"] for day in found.days()} == {"trained further", "frozen"}
     assert {day["task"] for day in found.days()} == {"ctr", "cvr"}

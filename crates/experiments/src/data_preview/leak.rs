@@ -71,6 +71,7 @@ fn label_of_nulls(gathered: &Gathered, rows: &[usize], classes: &[f32]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_preview::gathered::Reads;
     use ncs_features::{Block, Column, Texts, Values};
 
     fn task() -> Task {
@@ -90,7 +91,11 @@ mod tests {
             max_values: None,
             missing: vec![],
         };
-        let is_numeric = !matches!(values, Values::Text(_));
+        let reads = if matches!(values, Values::Text(_)) {
+            Reads::Texts
+        } else {
+            Reads::Numbers
+        };
         let column = Column {
             name: "x".into(),
             values,
@@ -108,7 +113,7 @@ mod tests {
             group: None,
             rates: Default::default(),
         };
-        let gathered = Gathered::of(&field, is_numeric, [&block].into_iter());
+        let gathered = Gathered::of(&field, reads, [&block].into_iter());
         let warning = suspicion(&field, &plan, &gathered, &[labels.to_vec()]);
         warning.unwrap_or_default()
     }

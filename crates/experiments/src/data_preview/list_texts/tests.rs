@@ -1,4 +1,5 @@
 use super::*;
+use crate::data_preview::gathered::Reads;
 use ncs_features::{Block, Column, Pooling, Texts as Values};
 
 fn warning_of(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>) -> String {
@@ -25,7 +26,7 @@ fn warning_of(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>)
         min_count: 2,
         max_size: None,
     };
-    let gathered = Gathered::of(&field, false, [&block].into_iter());
+    let gathered = Gathered::of(&field, Reads::Texts, [&block].into_iter());
     warning(&field, &ids, &gathered).unwrap_or_default()
 }
 
