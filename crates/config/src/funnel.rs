@@ -42,22 +42,34 @@ pub(crate) fn plan(
             checks.say(&["tasks", &tasks[task].name, "loss"], text);
         }
     }
-    let [of_click, of_conversion] = [click, conversion].map(|task| &tasks[task].row_rules);
+    let pair = [&tasks[click], &tasks[conversion]];
+    rows(kind, pair, checks);
+    late::refuse_beside(&LOSS, name, &pair, checks);
+    Some(entire_space::FunnelLoss {
+        click,
+        conversion,
+        kind,
+    })
+}
+
+/// The rows of both tasks count alike, and none are left out for which the loss cannot correct.
+fn rows(kind: EntireSpace, [click, conversion]: [&Task; 2], checks: &mut Checks<'_>) {
+    let name = name(kind);
+    let [of_click, of_conversion] = [click, conversion].map(|task| &task.row_rules);
     if of_click.weight_column != of_conversion.weight_column {
         let text = format!(
             "{name} is one loss over the rows of both tasks, which have one weight: state the same weight_column for \
              {:?} and {:?}, or none",
-            tasks[click].name, tasks[conversion].name
+            click.name, conversion.name
         );
         checks.say(&LOSS, text);
     }
-    late::refuse_beside(&LOSS, name, &[&tasks[click], &tasks[conversion]], checks);
-    let says_of = |left_out: bool, of: usize, why: &str| {
+    let says_of = |left_out: bool, of: &Task, why: &str| {
         left_out.then(|| {
             format!(
                 "task {:?}: rows of label 0 are left out (negative_rate), which {name} cannot correct for: {why}; leave \
                  it out, or choose another training.loss",
-                tasks[of].name
+                of.name
             )
         })
     };
@@ -76,11 +88,6 @@ pub(crate) fn plan(
     for text in problems.into_iter().flatten() {
         checks.say(&LOSS, text);
     }
-    Some(entire_space::FunnelLoss {
-        click,
-        conversion,
-        kind,
-    })
 }
 
 /// The first task that counts rows of another, behind that other.

@@ -2,13 +2,12 @@
 
 use crate::block::Block;
 use crate::canonical::ValueRule;
+use crate::delays;
 use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
-use crate::labels;
-use crate::late::{DelaySample, LateMethod};
+use crate::late::DelaySample;
 use crate::piecewise::{Piecewise, signed_log};
 use crate::range::{mean_and_deviation, range};
-use crate::row_terms::late_values;
 use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
@@ -86,28 +85,7 @@ impl Fit {
         for field in &self.plan.fields {
             self.learners[field.table].observe(field, block)?;
         }
-        self.observe_delays(block)
-    }
-
-    /// Learns how late the conversions of mature rows are.
-    fn observe_delays(&mut self, block: &Block) -> Result<(), EncodeError> {
-        let tasks = &self.plan.tasks;
-        if tasks.iter().all(|task| task.row_rules.late.is_none()) {
-            return Ok(());
-        }
-        let mut labels = labels::labels(tasks, block)?;
-        let terms = labels::terms(tasks, block, &mut labels)?;
-        for ((task, sample), terms) in tasks.iter().zip(&mut self.delays).zip(terms) {
-            let Some(late) = &task.row_rules.late else {
-                continue;
-            };
-            let values = late_values(task, late, block)?;
-            let times = terms.delays.iter().zip(&terms.ages).enumerate();
-            for (row, (delay, _)) in times.filter(|(_, (d, age))| !d.is_nan() && **age >= 1.0) {
-                sample.add(values.get(row).map_or("", String::as_str), *delay);
-            }
-        }
-        Ok(())
+        delays::observe(&self.plan.tasks, block, &mut self.delays)
     }
 
     /// Returns the schema.
@@ -132,17 +110,7 @@ impl Fit {
                 .collect()
         };
         let mut tasks = self.plan.tasks;
-        for (task, delays) in tasks.iter_mut().zip(self.delays) {
-            let Some(late) = &mut task.row_rules.late else {
-                continue;
-            };
-            if late.method == LateMethod::DelayDistribution && delays.is_empty() {
-                return Err(FitError::NoDelays {
-                    task: task.name.clone(),
-                });
-            }
-            late.fit(delays);
-        }
+        delays::fit(&mut tasks, self.delays)?;
         Ok(Schema {
             value_rule: ValueRule::CURRENT,
             tables,

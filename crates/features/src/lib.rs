@@ -47,6 +47,7 @@ pub mod canonical;
 pub mod columns;
 pub mod continued;
 pub mod coverage;
+mod delays;
 pub mod encode;
 pub mod error;
 mod farm;

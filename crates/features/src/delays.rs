@@ -1,0 +1,54 @@
+//! Delays of conversions, learned from the training rows that are old enough to be final.
+
+use crate::block::Block;
+use crate::error::{EncodeError, FitError};
+use crate::labels;
+use crate::late::{DelaySample, LateMethod};
+use crate::row_terms::late_values;
+use crate::schema::Task;
+
+/// Adds the delays of a block's mature rows to the samples, task by task.
+///
+/// # Errors
+/// A label or a time is not valid: see [`EncodeError`].
+pub(crate) fn observe(
+    tasks: &[Task],
+    block: &Block,
+    samples: &mut [DelaySample],
+) -> Result<(), EncodeError> {
+    if tasks.iter().all(|task| task.row_rules.late.is_none()) {
+        return Ok(());
+    }
+    let mut labels = labels::labels(tasks, block)?;
+    let terms = labels::terms(tasks, block, &mut labels)?;
+    for ((task, sample), terms) in tasks.iter().zip(samples).zip(terms) {
+        let Some(late) = &task.row_rules.late else {
+            continue;
+        };
+        let values = late_values(task, late, block)?;
+        let times = terms.delays.iter().zip(&terms.ages).enumerate();
+        for (row, (delay, _)) in times.filter(|(_, (d, age))| !d.is_nan() && **age >= 1.0) {
+            sample.add(values.get(row).map_or("", String::as_str), *delay);
+        }
+    }
+    Ok(())
+}
+
+/// Fits the rules of tasks to the delays of mature rows.
+///
+/// # Errors
+/// A task needs delays, and there are none.
+pub(crate) fn fit(tasks: &mut [Task], samples: Vec<DelaySample>) -> Result<(), FitError> {
+    for (task, delays) in tasks.iter_mut().zip(samples) {
+        let Some(late) = &mut task.row_rules.late else {
+            continue;
+        };
+        if late.method == LateMethod::DelayDistribution && delays.is_empty() {
+            return Err(FitError::NoDelays {
+                task: task.name.clone(),
+            });
+        }
+        late.fit(delays);
+    }
+    Ok(())
+}
