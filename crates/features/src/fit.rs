@@ -12,7 +12,7 @@ use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
 use crate::value::FieldReader;
-use crate::vector_reader::VectorScale;
+use crate::vector::VectorScale;
 use std::collections::HashMap;
 
 /// Numbers that a quantile table keeps: up to here its boundaries are exact, beyond they come from a
