@@ -14,7 +14,7 @@ const LENGTH: u64 = 6;
 /// A place, and an item's vector: a direction of it that the place likes is clicked. One vector of nine is missing.
 fn row(rng: CounterRng) -> (Value, f64) {
     let place = rng.bits(100) % 4;
-    if rng.bits(101) % 9 == 0 {
+    if rng.bits(101).is_multiple_of(9) {
         return (json!({ "place": place, "item": null }), -1.0);
     }
     let vector: Vec<f64> = (0..LENGTH).map(|i| rng.normal(i)).collect();

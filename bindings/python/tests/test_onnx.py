@@ -48,6 +48,9 @@ def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
         lengths = chance.integers(0, most + 1, n)
         return [of(chance.integers(0, 80, length).tolist()) for length in lengths]
 
+    # Draws of its own, so that all other columns are what they were.
+    drawn = np.random.default_rng(seed + 100)
+    image = [None if gone else vector for vector, gone in zip(drawn.normal(0, 2, (n, 5)).tolist(), drawn.random(n) < 0.1)]
     return pa.table(
         {
             "user": pa.array(some(user), pa.int64()),
@@ -62,6 +65,7 @@ def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
             "x": pa.array(some(x)),
             "gain": pa.array(some(chance.standard_cauchy(n) * 50)),
             "same": pa.array([7.0] * n),
+            "image": pa.array(image, pa.list_(pa.float64(), 5)),
             "click": pa.array(click.astype(int)),
             "conversion": pa.array([int(c) if k else None for c, k in zip(conversion, click)], pa.int8()),
         }
@@ -134,6 +138,12 @@ CASES |= {
         "columns.user.hash": "murmur3",
         "columns.tags.hash": "murmur3",
         "features.rates": [{"of": ["user"]}, {"of": ["device", "user"], "tasks": ["ctr"]}],
+        **WIDE,
+    },
+    "vectors": {
+        "columns.image": {"kind": "vector", "length": 5},
+        "columns.image_scaled": {"kind": "vector", "column": "image", "length": 5, "standardise": True},
+        "columns.image_vector": {"kind": "vector", "column": "image", "length": 5, "projected": True},
         **WIDE,
     },
     "id dropout": {"network.kind": "shared_bottom", "training.id_dropout": 0.2},

@@ -203,10 +203,11 @@ fn input(input: &Input) -> ValueInfoProto {
         Role::Number | Role::Numbers | Role::Vector(_) => element::DOUBLE,
     };
     let longest = format!("longest {}", input.name);
-    let dims: &[&str] = if input.role.is_matrix() {
-        &["batch", &longest]
-    } else {
-        &["batch"]
+    let batch = Dim::Named("batch");
+    let dims: &[Dim<'_>] = match input.role {
+        Role::Vector(length) => &[batch, Dim::Size(length.into())],
+        role if role.is_matrix() => &[batch, Dim::Named(&longest)],
+        _ => &[batch],
     };
     let meaning = match input.role {
         Role::Id => "id of each row",
@@ -225,14 +226,28 @@ fn output(name: &str) -> ValueInfoProto {
     value_info(
         name,
         element::FLOAT,
-        &["batch"],
+        &[Dim::Named("batch")],
         "calibrated probability of each row",
     )
 }
 
-fn value_info(name: &str, elem_type: i32, dims: &[&str], meaning: &str) -> ValueInfoProto {
-    let dim = |name: &&str| DimensionProto {
-        dim_param: (*name).to_owned(),
+/// A dimension of an input or output.
+#[derive(Clone, Copy)]
+enum Dim<'a> {
+    Named(&'a str),
+    Size(i64),
+}
+
+fn value_info(name: &str, elem_type: i32, dims: &[Dim<'_>], meaning: &str) -> ValueInfoProto {
+    let dim = |dim: &Dim<'_>| match *dim {
+        Dim::Named(name) => DimensionProto {
+            dim_value: 0,
+            dim_param: name.to_owned(),
+        },
+        Dim::Size(size) => DimensionProto {
+            dim_value: size,
+            dim_param: String::new(),
+        },
     };
     let shape = TensorShapeProto {
         dim: dims.iter().map(dim).collect(),

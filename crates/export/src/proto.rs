@@ -201,9 +201,12 @@ pub struct TensorShapeProto {
     pub dim: Vec<DimensionProto>,
 }
 
-/// A dimension that a name stands for.
+/// A dimension: of one size, or that a name stands for.
 #[derive(Clone, PartialEq, Message)]
 pub struct DimensionProto {
+    /// The size; 0 where there is a name.
+    #[prost(int64, tag = "1")]
+    pub dim_value: i64,
     /// The name.
     #[prost(string, tag = "2")]
     pub dim_param: String,

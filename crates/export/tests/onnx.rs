@@ -5,7 +5,7 @@ use ncs_export::proto::{EXTERNAL, GraphProto, ModelProto, TensorProto, element};
 use ncs_export::{EXTERNAL_OVER, ExportError, Exported, Source, onnx};
 use ncs_features::{
     Batch, Field, FieldIds, HashFunction, IdSpace, Objective, Piecewise, Pooling, Population,
-    Schema, Table, Task, ValueRule,
+    Schema, Table, Task, ValueRule, Vector,
 };
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
@@ -268,6 +268,35 @@ fn texts_go_in_where_onnx_runtime_has_the_hash() {
     });
     let expected = vec![b"".to_vec(), b"-1".to_vec()];
     assert_eq!(missing.collect::<Vec<_>>(), [expected.clone(), expected]);
+}
+
+#[test]
+fn vectors_go_in_by_their_length_and_may_be_projected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for projected in [false, true] {
+        let mut schema = schema(Pooling::Mean);
+        schema.tables[1].ids = IdSpace::Vector(Vector {
+            length: 7,
+            projected,
+            scale: vec![],
+        });
+        let scorer = scorer(schema, NetworkKind::SharedBottom);
+        export(&scorer, &path, EXTERNAL_OVER).unwrap();
+        let graph = read(&path).graph.unwrap();
+        let input = graph.input.iter().find(|input| input.name == "price");
+        let tensor = input.unwrap().r#type.as_ref().unwrap().tensor_type.as_ref();
+        let tensor = tensor.unwrap();
+        assert_eq!(tensor.elem_type, element::DOUBLE);
+        let dims = &tensor.shape.as_ref().unwrap().dim;
+        let dims = dims
+            .iter()
+            .map(|dim| (dim.dim_param.as_str(), dim.dim_value));
+        assert_eq!(dims.collect::<Vec<_>>(), [("batch", 0), ("", 7)]);
+        let products = graph.node.iter();
+        let products = products.filter(|node| node.name.ends_with("projected"));
+        assert_eq!(products.count(), usize::from(projected));
+    }
 }
 
 #[test]

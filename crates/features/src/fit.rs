@@ -7,12 +7,12 @@ use crate::error::{EncodeError, FitError};
 use crate::hash::{TextHash, below};
 use crate::late::DelaySample;
 use crate::piecewise::{Piecewise, signed_log};
-use crate::range::{mean_and_deviation, range};
+use crate::range::{Moments, mean_and_deviation, range};
 use crate::schema::{
     Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
 };
 use crate::value::FieldReader;
-use crate::vector::VectorScale;
+use crate::vector_reader::VectorScale;
 use std::collections::HashMap;
 
 /// Numbers that a quantile table keeps: up to here its boundaries are exact, beyond they come from a
@@ -343,31 +343,6 @@ impl Scale {
             deviation,
         };
         Some((scaled, range))
-    }
-}
-
-/// Running mean and sum of squared deviations (Welford 1962).
-#[derive(Default)]
-pub(crate) struct Moments {
-    n: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Moments {
-    pub(crate) fn add(&mut self, x: f64) {
-        self.n += 1.0;
-        let delta = x - self.mean;
-        self.mean += delta / self.n;
-        self.squares += delta * (x - self.mean);
-    }
-
-    /// Returns the mean and deviation, the latter 1 where all numbers are the same; `None` where they
-    /// overflow.
-    pub(crate) fn finish(&self) -> Option<(f64, f64)> {
-        let deviation = (self.squares / self.n).sqrt();
-        let found = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
-        (self.mean.is_finite() && deviation.is_finite()).then_some(found)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::encode::Encoder;
 use crate::error::EncodeError;
 use crate::schema::{Field, IdSpace};
 use crate::value::FieldReader;
-use crate::vector::each_vector;
+use crate::vector_reader::each_vector;
 
 /// The values of one field, row by row.
 #[derive(Clone, Debug, PartialEq)]

@@ -70,6 +70,7 @@ pub mod system;
 pub mod time;
 pub mod value;
 pub mod vector;
+pub mod vector_reader;
 
 pub use batch::{Batch, FieldIds, NO_GROUP, Pick, RowTerms};
 pub use block::{Block, Column, Texts, Values};

@@ -76,6 +76,31 @@ pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> 
     )
 }
 
+/// Running mean and sum of squared deviations (Welford 1962).
+#[derive(Default)]
+pub(crate) struct Moments {
+    n: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    pub(crate) fn add(&mut self, x: f64) {
+        self.n += 1.0;
+        let delta = x - self.mean;
+        self.mean += delta / self.n;
+        self.squares += delta * (x - self.mean);
+    }
+
+    /// Returns the mean and deviation, the latter 1 where all numbers are the same; `None` where they
+    /// overflow.
+    pub(crate) fn finish(&self) -> Option<(f64, f64)> {
+        let deviation = (self.squares / self.n).sqrt();
+        let found = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
+        (self.mean.is_finite() && deviation.is_finite()).then_some(found)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

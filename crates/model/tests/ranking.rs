@@ -245,7 +245,7 @@ fn batch(name: &str, n_rows: usize) -> Batch {
         let rng = rng.at(200 + number);
         let mut vectors = FieldIds::of_numbers(LENGTH);
         for row in 0..n_rows as u64 {
-            let missing = rng.bits(row) % 4 == 0;
+            let missing = rng.bits(row).is_multiple_of(4);
             let x = |i: u64| match (missing, i) {
                 (true, 0) => f32::NAN,
                 (true, _) => 0.0,

@@ -2,7 +2,7 @@
 
 use ncs_features::Column;
 use ncs_features::value::TextBuffer;
-use ncs_features::vector::VectorReader;
+use ncs_features::vector_reader::VectorReader;
 use ncs_serve::score_log::Entry;
 use parquet::column::writer::ColumnWriterImpl;
 use parquet::data_type::{

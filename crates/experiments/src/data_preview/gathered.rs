@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use ncs_features::canonical::{canonical, trimmed};
 use ncs_features::value::{TextBuffer, each_number, each_text, number_of_text, shown_text};
-use ncs_features::vector::each_vector;
+use ncs_features::vector_reader::each_vector;
 use ncs_features::{Block, Column, Field, IdSpacePlan, NumericPlan, Values};
 
 use crate::column_auc::ColumnValues;
