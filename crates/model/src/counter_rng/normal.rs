@@ -71,10 +71,6 @@ impl CompiledLoop for Ends<'_> {
 
 /// Returns the natural logarithm of a normal positive number, to about one unit in the last place: the
 /// method and the coefficients of FDLIBM's `e_log.c`.
-#[expect(
-    clippy::excessive_precision,
-    reason = "the coefficients are written as published"
-)]
 #[inline(always)]
 fn logarithm(x: f64) -> f64 {
     const ROOT_OF_HALF: u64 = 0x3fe6_a09e_667f_3bcd;

@@ -1,7 +1,7 @@
 //! A matrix of zeros that takes no memory until it is written.
 
-use crate::kernels::large_pages;
 use crate::kernels::prefetch;
+use crate::large_pages;
 use crate::number::Real;
 
 /// Size of a cache line in bytes.
