@@ -41,22 +41,6 @@ fn pattern(layer: usize, percent: u32) -> SparsityPattern {
     })
 }
 
-/// Like a mask of the default search on the first layer: all connections from one field's vector into one unit, or none.
-fn field_blocks(percent: u32) -> SparsityPattern {
-    const PAIRS: usize = 210;
-    const DIM: usize = 16;
-    let (inputs, outputs) = LAYERS[0];
-    let rng = CounterRng::new(1, "mask");
-    SparsityPattern::from_fn(inputs, outputs, |i, o| {
-        let group = if i < PAIRS {
-            i
-        } else {
-            PAIRS + (i - PAIRS) / DIM
-        };
-        rng.uniform((group * outputs + o) as u64) < f64::from(percent) / 100.0
-    })
-}
-
 fn numbers<R: Real>(n: usize) -> Vec<R> {
     let rng = CounterRng::new(2, "numbers");
     (0..n as u64).map(|i| R::of(rng.normal(i))).collect()
@@ -123,33 +107,9 @@ fn backward_to_inputs(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) 
     );
 }
 
-#[divan::bench(args = [5, 20, 40], sample_count = 15, sample_size = 1)]
-fn blocks_forward(bencher: Bencher<'_, '_>, percent: u32) {
-    let pattern = field_blocks(percent);
-    let forward = SparseMatmul::forward(&pattern);
-    product(bencher, SimdLevel::best(), 0, &forward, pattern.n_kept());
-}
-
-#[divan::bench(args = [5, 20, 40], sample_count = 15, sample_size = 1)]
-fn blocks_to_inputs(bencher: Bencher<'_, '_>, percent: u32) {
-    let pattern = field_blocks(percent);
-    let backward = SparseMatmul::backward(&pattern);
-    product(bencher, SimdLevel::best(), 0, &backward, pattern.n_kept());
-}
-
-#[divan::bench(args = [5, 20, 40], sample_count = 15, sample_size = 1)]
-fn blocks_to_weights(bencher: Bencher<'_, '_>, percent: u32) {
-    weight_gradient(bencher, SimdLevel::best(), 0, &field_blocks(percent));
-}
-
-fn weight_gradient(
-    bencher: Bencher<'_, '_>,
-    level: SimdLevel,
-    layer: usize,
-    pattern: &SparsityPattern,
-) {
+fn weight_gradient(bencher: Bencher<'_, '_>, level: SimdLevel, layer: usize, percent: u32) {
     let (inputs, outputs) = LAYERS[layer];
-    let weight_gradient = WeightGradient::new(pattern);
+    let weight_gradient = WeightGradient::new(&pattern(layer, percent));
     let mut sums = vec![0.0f32; weight_gradient.numbers().len()];
     let (x, dy) = (tiles(inputs), tiles(outputs));
     bencher.counter(multiply_adds(layer)).bench_local(|| {
@@ -162,7 +122,7 @@ fn weight_gradient(
 
 #[divan::bench(args = cases(), sample_count = 15, sample_size = 1)]
 fn backward_to_weights(bencher: Bencher<'_, '_>, (layer, percent): (usize, u32)) {
-    weight_gradient(bencher, SimdLevel::best(), layer, &pattern(layer, percent));
+    weight_gradient(bencher, SimdLevel::best(), layer, percent);
 }
 
 /// Lists every SIMD level of this processor, for the largest layer.
@@ -186,7 +146,7 @@ fn level_forward(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
 
 #[divan::bench(args = levels(), sample_count = 7, sample_size = 1)]
 fn level_backward_to_weights(bencher: Bencher<'_, '_>, (name, percent): &(String, u32)) {
-    weight_gradient(bencher, level(name), 0, &pattern(0, *percent));
+    weight_gradient(bencher, level(name), 0, *percent);
 }
 
 /// Benchmarks the dense product, which does not depend on the mask.

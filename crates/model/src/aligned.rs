@@ -1,6 +1,6 @@
 //! Numbers that begin at a cache line.
 
-use crate::large_pages::{self, LARGE_PAGE};
+use crate::kernels::large_pages::{self, LARGE_PAGE};
 use crate::number::Real;
 use std::ops::{Deref, DerefMut};
 

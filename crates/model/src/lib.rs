@@ -40,7 +40,6 @@ pub mod embedding_gradients;
 pub mod graph;
 pub mod interaction;
 pub mod kernels;
-mod large_pages;
 mod logit_transfer;
 pub mod masks;
 mod model;

@@ -217,6 +217,13 @@ impl<R: Real> Subnet<R> {
         });
     }
 
+    /// Returns true if the weight gradients of some layer are computed for all connections.
+    pub(crate) fn has_dense_gradient(&self) -> bool {
+        let layers = self.layout.layers.iter().zip(&self.live_layers);
+        let mut live = layers.filter(|(_, live)| **live);
+        live.any(|(layer, _)| layer.weight_gradient.is_dense())
+    }
+
     /// Restricts the subnet to these rows of the batch (ascending); `None`: all rows.
     pub fn run_on(&mut self, rows: Option<Vec<u32>>) {
         self.rows = rows;

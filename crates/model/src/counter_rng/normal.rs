@@ -37,7 +37,8 @@ pub(super) fn fill<R: Real>(
     let ends = run(level, Ends { bits, deviation });
     for (i, value) in values.iter_mut().enumerate() {
         let [low, high] = [ends.0[i], ends.1[i]].map(R::of);
-        *value = if ends.0[i] < ends.1[i] && low == high {
+        // Zeros have a sign, which the comparison does not see.
+        *value = if ends.0[i] < ends.1[i] && low == high && low != R::ZERO {
             low
         } else {
             R::of(of_bits(bits[i]) * deviation)
@@ -74,8 +75,8 @@ impl CompiledLoop for Ends<'_> {
 #[inline(always)]
 fn logarithm(x: f64) -> f64 {
     const ROOT_OF_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
-    const LN_2_HIGH: f64 = 6.931_471_803_691_238_164_90e-1;
-    const LN_2_LOW: f64 = 1.908_214_929_270_587_700_02e-10;
+    const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     // x = 2^k (1 + f), 1 + f from the square root of a half to that of two.
     let above = x.to_bits().wrapping_sub(ROOT_OF_HALF) as i64 >> 52;
     let f = f64::from_bits(x.to_bits().wrapping_sub((above as u64) << 52)) - 1.0;
@@ -83,13 +84,13 @@ fn logarithm(x: f64) -> f64 {
     let s = f / (2.0 + f);
     let z = s * s;
     let series = z
-        * (6.666_666_666_666_735_130e-1
-            + z * (3.999_999_999_940_941_908e-1
-                + z * (2.857_142_874_366_239_149e-1
-                    + z * (2.222_219_843_214_978_396e-1
-                        + z * (1.818_357_216_161_805_012e-1
-                            + z * (1.531_383_769_920_937_332e-1
-                                + z * 1.479_819_860_511_658_591e-1))))));
+        * (6.666_666_666_666_735e-1
+            + z * (3.999_999_999_940_942e-1
+                + z * (2.857_142_874_366_239e-1
+                    + z * (2.222_219_843_214_978_4e-1
+                        + z * (1.818_357_216_161_805e-1
+                            + z * (1.531_383_769_920_937_3e-1
+                                + z * 1.479_819_860_511_658_6e-1))))));
     let half = 0.5 * f * f;
     k * LN_2_HIGH - ((half - (s * (half + series) + k * LN_2_LOW)) - f)
 }

@@ -5,6 +5,7 @@
 //! outputs `[rows, outputs]`. The others work on tiles of [`LANES`] rows, feature by feature.
 
 mod lanes;
+pub(crate) mod large_pages;
 pub(crate) mod mix;
 mod panels;
 mod prefetch;

@@ -1,7 +1,7 @@
 //! The slot of each row of a table.
 
+use crate::kernels::large_pages;
 use crate::kernels::prefetch;
-use crate::large_pages;
 
 /// One initialised row in so many, and nearly every page of 4 KB is written.
 const SPREAD: usize = 512;

@@ -1,21 +1,13 @@
-//! A growing matrix in chunks: adding rows neither moves nor copies the existing ones, but for those of the first chunk,
-//! once.
+//! A growing matrix in chunks: adding rows neither moves nor copies the existing ones.
 
 use super::ZeroRows;
-use super::zero_rows::prefetch_row;
 use crate::number::Real;
 
-/// Number of rows in a chunk: enough to fill some large pages.
-const CHUNK: usize = 1 << 16;
-
-/// Number of rows that go to one thread together.
-const PIECE: usize = 1 << 12;
+/// Number of rows in a chunk.
+const CHUNK: usize = 1 << 12;
 
 /// A growing matrix `[rows, width]`. Row 0 exists from the start and stays zero: ids without a row of
 /// their own point to it.
-///
-/// The first chunk is in ordinary pages, since many tables have few rows; when it is full, it moves to
-/// large pages, in which the others are from the start.
 #[derive(Clone, Debug)]
 pub struct SlotRows<R> {
     width: usize,
@@ -25,13 +17,12 @@ pub struct SlotRows<R> {
     chunks: Vec<ZeroRows<R>>,
 }
 
-/// Some rows of a [`SlotRows`], for one thread to change.
+/// Some chunks of a [`SlotRows`], for one thread to change.
 #[derive(Debug)]
 pub struct SlotRowsPart<'a, R> {
-    width: usize,
-    per_piece: usize,
-    first_piece: usize,
-    pieces: Vec<&'a mut [R]>,
+    per_chunk: usize,
+    first_chunk: usize,
+    chunks: &'a mut [ZeroRows<R>],
 }
 
 impl<R: Real> SlotRows<R> {
@@ -60,11 +51,7 @@ impl<R: Real> SlotRows<R> {
     pub fn grow_to(&mut self, n_rows: usize) {
         self.n_rows = self.n_rows.max(n_rows);
         while self.chunks.len() * self.per_chunk < self.n_rows {
-            if self.chunks.len() == 1 {
-                self.chunks[0].move_to_large_pages();
-            }
-            let chunk = ZeroRows::in_large_pages(self.per_chunk, self.width);
-            self.chunks.push(chunk);
+            self.chunks.push(ZeroRows::new(self.per_chunk, self.width));
         }
     }
 
@@ -74,7 +61,7 @@ impl<R: Real> SlotRows<R> {
     /// If there is no such row.
     #[inline]
     pub fn row(&self, slot: u32) -> &[R] {
-        let (chunk, row) = place::<CHUNK>(slot, self.per_chunk);
+        let (chunk, row) = place(slot, self.per_chunk);
         self.chunks[chunk].row(row)
     }
 
@@ -85,51 +72,44 @@ impl<R: Real> SlotRows<R> {
     #[inline]
     pub fn row_mut(&mut self, slot: u32) -> &mut [R] {
         assert!(slot != 0, "the row of zeros stays");
-        let (chunk, row) = place::<CHUNK>(slot, self.per_chunk);
+        let (chunk, row) = place(slot, self.per_chunk);
         self.chunks[chunk].row_mut(row)
     }
 
     /// Prefetches a row.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
-        let (chunk, row) = place::<CHUNK>(slot, self.per_chunk);
+        let (chunk, row) = place(slot, self.per_chunk);
         if let Some(chunk) = self.chunks.get(chunk) {
             chunk.prefetch(row);
         }
     }
 
-    /// Number of rows in a piece.
-    fn per_piece(&self) -> usize {
-        PIECE.min(self.per_chunk)
+    /// Returns the first row after the chunk of `slot`; parts may end there.
+    pub fn end_of_chunk(&self, slot: u32) -> usize {
+        (place(slot, self.per_chunk).0 + 1) * self.per_chunk
     }
 
-    /// Returns the first row after the piece of `slot`; parts may end there.
-    pub fn end_of_piece(&self, slot: u32) -> usize {
-        let per_piece = self.per_piece();
-        (slot as usize / per_piece + 1) * per_piece
-    }
-
-    /// Splits all rows into parts that end before these rows, which must be ends of pieces or beyond the last row.
+    /// Splits all rows into parts that end before these rows, which must be ends of chunks or beyond the last row.
     ///
     /// # Panics
-    /// If the ends are not ascending, or not ends of pieces.
+    /// If the ends are not ascending, or not ends of chunks.
     pub fn split(&mut self, ends: &[usize]) -> Vec<SlotRowsPart<'_, R>> {
-        let (width, per_piece) = (self.width, self.per_piece());
-        // A chunk has a whole number of pieces, or is one itself.
-        let chunks = self.chunks.iter_mut();
-        let mut pieces =
-            chunks.flat_map(|chunk| chunk.all_mut().chunks_mut((per_piece * width).max(1)));
-        let mut first_piece = 0;
+        let per_chunk = self.per_chunk;
+        let n_chunks = self.chunks.len();
+        let mut rest = self.chunks.as_mut_slice();
+        let mut first_chunk = 0;
         let part = |&end: &usize| {
-            assert!(end.is_multiple_of(per_piece), "a part ends at row {end}");
-            let n_pieces = end / per_piece - first_piece;
+            assert!(end.is_multiple_of(per_chunk), "a part ends at row {end}");
+            let end = n_chunks.min(end / per_chunk);
+            let (chunks, after) = std::mem::take(&mut rest).split_at_mut(end - first_chunk);
+            rest = after;
             let part = SlotRowsPart {
-                width,
-                per_piece,
-                first_piece,
-                pieces: pieces.by_ref().take(n_pieces).collect(),
+                per_chunk,
+                first_chunk,
+                chunks,
             };
-            first_piece += n_pieces;
+            first_chunk = end;
             part
         };
         ends.iter().map(part).collect()
@@ -144,30 +124,29 @@ impl<R: Real> SlotRowsPart<'_, R> {
     #[inline]
     pub fn row_mut(&mut self, slot: u32) -> &mut [R] {
         assert!(slot != 0, "the row of zeros stays");
-        let (piece, row) = place::<PIECE>(slot, self.per_piece);
-        let start = row as usize * self.width;
-        &mut self.pieces[piece - self.first_piece][start..start + self.width]
+        let (chunk, row) = place(slot, self.per_chunk);
+        self.chunks[chunk - self.first_chunk].row_mut(row)
     }
 
     /// Prefetches a row of this part.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
-        let (piece, row) = place::<PIECE>(slot, self.per_piece);
-        if let Some(piece) = self.pieces.get(piece.wrapping_sub(self.first_piece)) {
-            prefetch_row(piece, row as usize * self.width, self.width);
+        let (chunk, row) = place(slot, self.per_chunk);
+        if let Some(chunk) = self.chunks.get(chunk.wrapping_sub(self.first_chunk)) {
+            chunk.prefetch(row);
         }
     }
 }
 
-/// Returns the group of rows that a row is in, of `per_group` rows each, usually `USUAL`, and its position there.
+/// Returns the chunk of a row, and the row's position in it.
 #[inline]
-fn place<const USUAL: usize>(slot: u32, per_group: usize) -> (usize, u32) {
-    if per_group == USUAL {
-        return (slot as usize / USUAL, slot % USUAL as u32);
+fn place(slot: u32, per_chunk: usize) -> (usize, u32) {
+    if per_chunk == CHUNK {
+        return (slot as usize / CHUNK, slot % CHUNK as u32);
     }
     (
-        slot as usize / per_group,
-        (slot as usize % per_group) as u32,
+        slot as usize / per_chunk,
+        (slot as usize % per_chunk) as u32,
     )
 }
 
@@ -176,39 +155,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_keep_their_values_as_the_matrix_grows() {
+    fn rows_do_not_move_as_the_matrix_grows() {
         let mut rows: SlotRows<f32> = SlotRows::new(3, 1_000_000);
         rows.grow_to(3);
         rows.row_mut(2).copy_from_slice(&[1.0, 2.0, 3.0]);
-        rows.grow_to(2 * CHUNK);
-        assert_eq!(rows.row(2), [1.0, 2.0, 3.0]);
         let before = rows.row(2).as_ptr();
         rows.grow_to(3 * CHUNK);
-        assert_eq!(rows.row(2).as_ptr(), before, "only once");
+        assert_eq!(rows.row(2), [1.0, 2.0, 3.0]);
+        assert_eq!(rows.row(2).as_ptr(), before);
         assert_eq!(rows.row(0), [0.0; 3]);
-        let ends = [PIECE, 2 * CHUNK + PIECE, 3 * CHUNK + PIECE];
-        let mut parts = rows.split(&ends);
+        let mut parts = rows.split(&[CHUNK, 3 * CHUNK]);
         assert_eq!(parts[0].row_mut(2), [1.0, 2.0, 3.0]);
-        parts[1].row_mut(PIECE as u32)[0] = 5.0;
-        parts[1].row_mut(2 * CHUNK as u32)[1] = 6.0;
-        parts[2].row_mut(3 * CHUNK as u32 - 1)[2] = 7.0;
-        let check = |rows: &SlotRows<f32>| {
-            assert_eq!(rows.row(PIECE as u32), [5.0, 0.0, 0.0]);
-            assert_eq!(rows.row(2 * CHUNK as u32), [0.0, 6.0, 0.0]);
-            assert_eq!(rows.row(3 * CHUNK as u32 - 1), [0.0, 0.0, 7.0]);
-        };
-        check(&rows);
-        check(&rows.clone());
-    }
-
-    #[test]
-    fn a_small_matrix_is_one_piece() {
-        let mut rows: SlotRows<f32> = SlotRows::new(2, 9);
-        rows.grow_to(10);
-        let end = rows.end_of_piece(9);
-        assert_eq!((end, rows.end_of_piece(0)), (10, 10));
-        rows.split(&[end])[0].row_mut(9)[1] = 1.0;
-        assert_eq!(rows.row(9), [0.0, 1.0]);
+        parts[1].row_mut(CHUNK as u32)[0] = 5.0;
+        assert_eq!(rows.row(CHUNK as u32), [5.0, 0.0, 0.0]);
     }
 
     #[test]

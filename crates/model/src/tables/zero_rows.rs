@@ -1,7 +1,6 @@
 //! A matrix of zeros that takes no memory until it is written.
 
 use crate::kernels::prefetch;
-use crate::large_pages;
 use crate::number::Real;
 
 /// Size of a cache line in bytes.
@@ -12,7 +11,6 @@ const LINE: usize = 64;
 /// cache line, so that rows of 16 or 32 `f32` span as few lines as possible.
 #[derive(Clone, Debug)]
 pub(super) struct ZeroRows<R> {
-    n_rows: usize,
     width: usize,
     /// The values, with padding for the alignment.
     values: Vec<R>,
@@ -27,34 +25,10 @@ impl<R: Real> ZeroRows<R> {
         let values = vec![R::ZERO; n_rows * width + slack];
         let start = values.as_ptr().align_offset(LINE).min(slack);
         ZeroRows {
-            n_rows,
             width,
             values,
             start,
         }
-    }
-
-    /// Like [`ZeroRows::new`], in large pages: for matrices that will be full.
-    pub(super) fn in_large_pages(n_rows: usize, width: usize) -> ZeroRows<R> {
-        let (values, start) = large_pages::zeros(n_rows * width);
-        ZeroRows {
-            n_rows,
-            width,
-            values,
-            start,
-        }
-    }
-
-    /// Moves the rows to large pages.
-    pub(super) fn move_to_large_pages(&mut self) {
-        let mut moved = ZeroRows::in_large_pages(self.n_rows, self.width);
-        moved.all_mut().copy_from_slice(self.all_mut());
-        *self = moved;
-    }
-
-    /// Returns all rows, `[rows, width]`, mutably.
-    pub(super) fn all_mut(&mut self) -> &mut [R] {
-        &mut self.values[self.start..][..self.n_rows * self.width]
     }
 
     /// Returns one row.
@@ -89,7 +63,7 @@ impl<R: Real> ZeroRows<R> {
 }
 
 #[inline]
-pub(super) fn prefetch_row<R>(values: &[R], start: usize, width: usize) {
+fn prefetch_row<R>(values: &[R], start: usize, width: usize) {
     for at in (0..width).step_by(LINE / size_of::<R>()) {
         prefetch(values, start.wrapping_add(at));
     }
@@ -110,16 +84,5 @@ mod tests {
         assert_eq!(copy.row(9), rows.row(9));
         rows.prefetch(9);
         rows.prefetch(u32::MAX);
-    }
-
-    #[test]
-    fn large_pages_hold_the_same_rows() {
-        let mut rows: ZeroRows<f32> = ZeroRows::new(50_000, 16);
-        rows.row_mut(7)[3] = 2.0;
-        rows.move_to_large_pages();
-        assert_eq!((rows.row(7)[3], rows.row(8)), (2.0, &[0.0; 16][..]));
-        assert_eq!(rows.row(0).as_ptr() as usize % large_pages::LARGE_PAGE, 0);
-        rows.row_mut(49_999)[15] = 1.0;
-        assert_eq!(rows.all_mut().len(), 800_000);
     }
 }

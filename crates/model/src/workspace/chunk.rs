@@ -3,6 +3,7 @@
 use super::Dropout;
 use super::input::VectorGradients;
 use super::loss::{CoupledLogitGradients, HeadRows, LogitGradient, Loss};
+use crate::kernels::sparse::WeightGradient;
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::network::Network;
 use crate::networks::executor::{Activations, GraphExecutor, SubnetOutput, TileRows};
@@ -12,8 +13,13 @@ use crate::subnet::Subnet;
 use ncs_features::Batch;
 use std::ops::Range;
 
-/// Tiles that run through the layers together: a layer's weights stay in the second-level cache.
-const TILES: usize = 16;
+/// Tiles that run through the layers together: few enough that their activations are still in a cache when the
+/// layers are run backward, and enough that weights are not read for one tile alone.
+const TILES: usize = 6;
+
+/// The same for subnets with a layer whose weight gradients are computed for all connections: as many tiles as are
+/// summed there at once.
+const TILES_OF_DENSE: usize = WeightGradient::TILES_OF_DENSE;
 
 /// Some rows of the batch, with the buffers of the thread that runs them.
 #[derive(Debug, Default)]
@@ -78,8 +84,10 @@ impl<R: Real> ChunkRunner<'_, R> {
                 add,
                 values: d_vectors,
             };
-            for (g, rows) in rows.chunks(TILES * LANES).enumerate() {
-                let first = n_before + g * TILES * LANES;
+            let is_dense = set.iter().any(|&s| self.subnets[s].has_dense_gradient());
+            let n_together = LANES * if is_dense { TILES_OF_DENSE } else { TILES };
+            for (g, rows) in rows.chunks(n_together).enumerate() {
+                let first = n_before + g * n_together;
                 let tiles = TileRows { rows, first };
                 self.run_tiles(chunk, &set, tiles, &mut d_vectors);
             }

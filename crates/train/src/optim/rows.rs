@@ -145,11 +145,11 @@ fn divide<'a, R: Real>(
     parts: &mut Vec<Part<'a, R>>,
 ) {
     let dim = table.dim();
-    // Each part but the last ends with the piece in which it has enough.
+    // Each part but the last ends with the chunk in which it reaches `rows_a_part` rows.
     let enough = moved.iter().skip(rows_a_part - 1).step_by(rows_a_part);
     let rows = table.rows();
-    let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_piece(slot)).collect();
-    ends.push(rows.end_of_piece(rows.n_rows() as u32 - 1));
+    let mut ends: Vec<usize> = enough.map(|&(slot, _)| rows.end_of_chunk(slot)).collect();
+    ends.push(rows.end_of_chunk(rows.n_rows() as u32 - 1));
     ends.dedup();
     let mut moved = moved;
     let rows = table.rows_mut().split(&ends).into_iter();

@@ -12,7 +12,7 @@ const SIDE: usize = 4;
 const BLOCK: usize = 64;
 
 /// Number of tiles that are summed before the sums over lanes are computed.
-const TILES: usize = 16;
+pub(super) const TILES: usize = 16;
 
 /// The squares of a layer, ordered by block of inputs, then outputs, then inputs. Squares
 /// that extend beyond an edge repeat the last feature.

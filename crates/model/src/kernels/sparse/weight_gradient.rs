@@ -2,7 +2,7 @@
 
 use super::column_groups::ColumnGroups;
 use super::pattern::{self, SparsityPattern};
-use super::square_blocks::SquareBlocks;
+use super::square_blocks::{self, SquareBlocks};
 use crate::kernels::{Lanes, SimdLevel};
 use crate::number::Real;
 
@@ -31,6 +31,14 @@ enum Order {
 impl WeightGradient {
     /// The number of sums that belong to no kept connection.
     pub const NONE: u32 = pattern::NONE;
+
+    /// Number of tiles that are summed at once where all connections are computed.
+    pub const TILES_OF_DENSE: usize = square_blocks::TILES;
+
+    /// Returns true if all connections are computed, kept or not.
+    pub fn is_dense(&self) -> bool {
+        matches!(self.order, Order::Dense(_))
+    }
 
     /// Chooses the faster order for a layer.
     pub fn new(pattern: &SparsityPattern) -> WeightGradient {
