@@ -236,7 +236,11 @@ class Data(TypedDict, total=False):
     """Source of the rows.
 
     Keys:
+        as_of: First day that is too late for train, such as the day of the training; "last 7" are the days before it.
+            Without it, "last 7" ends with the latest day that there is.
         cache: Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
+        days: Days of train to use, where its files are in folders named day=2026-11-28, date= or dt=:
+            "2026-11-01..2026-11-14" (either may be left out), or "last 7". Default: all.
         delimiter: Field separator of CSV files; without it, a tab for .tsv and a comma otherwise.
         encoding: Encoding of texts; default: "utf-8". Applies to CSV files and JSON lines as a whole, and in Parquet
             and TFRecord to texts that are not valid UTF-8.
@@ -250,7 +254,9 @@ class Data(TypedDict, total=False):
         valid: Files, globs and folders of the validation part.
     """
 
+    as_of: str
     cache: str
+    days: str
     delimiter: str
     encoding: Encoding
     format: Format
@@ -468,6 +474,31 @@ IdDropout = Union[Literal["auto"], Literal["none"], float]
 Keep = Union[Literal["best_per_task"], Literal["best_joint"], Literal["last"]]
 
 
+LateMethod = Union[Literal["wait"], Literal["as_negatives"], Literal["fnw"], Literal["delay_distribution"], Literal["oracle"]]
+
+
+class Late(TypedDict, total=False):
+    """Labels that become known after a while.
+
+    Keys:
+        as_of: Moment up to which training and validation know conversions. Rows whose click is later are not used.
+        attribution_days: Days from the click within which a conversion counts; later ones are none.
+        by: Column by whose values delays differ, such as a kind of product; without it, all rows have one
+            distribution.
+        click_time: Column with the time of the click: times, texts in ISO 8601, or seconds.
+        conversion_time: Column with the time of the conversion; null where there is none.
+        method: Use of training rows that are younger than the attribution window at as_of. Validation takes older
+            rows only.
+    """
+
+    as_of: Moment
+    attribution_days: float
+    by: str
+    click_time: str
+    conversion_time: str
+    method: LateMethod
+
+
 class LossSettingsCrossEntropy(TypedDict, total=False):
     """Cross-entropy of a label in {0, 1}.
 
@@ -668,16 +699,27 @@ class Task(TypedDict, total=False):
 
     Keys:
         label: The label's column; a null label is unknown.
+        late: Labels that become known after a while, such as conversions.
         loss: Loss function.
+        negative_rate: Share of the training rows of label 0 to train on; probabilities are corrected for it exactly,
+            and validation and test rows stay whole. Default: all rows.
+        negative_rate_column: Column with the share of rows of label 0 that the log has kept of rows like each one (1:
+            all), for a log that was sampled before; probabilities and metrics are those of all rows.
         truth: Column with the true probability of a synthetic log; used in evaluation only.
         weight: Factor of its loss in joint training.
+        weight_column: Column with the weight of each row in the task's loss and metrics, a finite number of at least
+            0; without it, every row counts once. (`weight` is the factor of the whole task.)
         where: The task counts only rows where this other task's label is 1.
     """
 
     label: str
+    late: Late
     loss: Loss
+    negative_rate: float
+    negative_rate_column: str
     truth: str
     weight: float
+    weight_column: str
     where: str
 
 
