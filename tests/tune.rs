@@ -55,7 +55,7 @@ fn a_tuning_resumes_and_its_run_file_trains() {
         ],
     );
     let printed = tune(folder, "tuned");
-    assert!(printed.contains("as the run file is"), "{printed}");
+    assert!(printed.contains("with the run file as it is"), "{printed}");
     let record = folder.join("tuned/trials.json");
     let trials = json(&record)["trials"].as_array().unwrap().clone();
     let untouched = |rung: u64| {
