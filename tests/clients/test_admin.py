@@ -101,7 +101,7 @@ class Admin:
         self.assertEqual(by_label("stable"), "1")
         self.assertEqual(by_label("canary"), "2")
         status = ["404", "StatusCode.NOT_FOUND"]
-        self.refused(status, '"canari" is no label', by_label, "canari")
+        self.refused(status, '"canari" is not a label', by_label, "canari")
         both = {"parameters": {"label": "stable"}, "model_version": "2"}
         self.refused(["400", "StatusCode.INVALID_ARGUMENT"], "say one", self.answered_by, **both)
         by_user = lambda: {

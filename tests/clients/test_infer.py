@@ -168,7 +168,7 @@ class Protocol:
     def test_a_version_is_answered_by_itself(self):
         self.check(self.infer(model_version="2"))
         self.refused("version 1 is not loaded; loaded are 2", status="absent", model_version="1")
-        self.refused("no version", model_version="newest")
+        self.refused("is not a version number", model_version="newest")
 
     # Refusals
 
@@ -177,7 +177,7 @@ class Protocol:
         self.refused('no model "fead"', 'did you mean "feed"', status="absent", call=call)
         self.refused('no output "ctvr"', "did you mean", outputs=[self.over.output("ctvr")])
         extra = {"colour": texts(["red"])}
-        self.refused('column "colour" is no feature', arrays=self.question.arrays() | extra)
+        self.refused('column "colour" is not a feature', arrays=self.question.arrays() | extra)
         label = {"click": np.zeros(self.question.n, dtype=np.int64)}
         self.refused("it is a label", arrays=self.question.arrays() | label)
 
