@@ -106,7 +106,7 @@ fn every_day_is_evaluated_by_the_model_of_the_days_before() {
         "the first and the latest model are kept: {models:?}"
     );
     let model = format!("out/models/{}", models[1]);
-    let told = done(
+    let report = done(
         folder,
         &[
             "evaluate",
@@ -116,8 +116,8 @@ fn every_day_is_evaluated_by_the_model_of_the_days_before() {
             "--json",
         ],
     );
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["tasks"], further[3]["metrics"]["tasks"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["tasks"], further[3]["metrics"]["tasks"]);
     // It went on day by day.
     let inspected = done(folder, &["inspect", &model]);
     assert_eq!(

@@ -57,11 +57,11 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 fn pcoc(folder: &Path, model: &str, task: &str) -> f64 {
-    let told = json(
+    let report = json(
         folder,
         &["evaluate", model, "--data", "rarer.csv", "--json"],
     );
-    told["tasks"][task]["pcoc"].as_f64().unwrap()
+    report["tasks"][task]["pcoc"].as_f64().unwrap()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn new_calibrators_follow_the_new_rates_and_the_weights_stay() {
         "time",
         "--json",
     ];
-    let told = json(folder, &calibrate);
+    let report = json(folder, &calibrate);
     let [old, new] = ["run/model", "again"].map(|path| Artifact::read(&folder.join(path)).unwrap());
     for (was, is) in old.weight_sets.iter().zip(&new.weight_sets) {
         assert_eq!(was.weights.dense, is.weights.dense);
@@ -90,7 +90,7 @@ fn new_calibrators_follow_the_new_rates_and_the_weights_stay() {
     // The conversions were halved, the clicks were not.
     assert!(pcoc(folder, "run", "cvr") > 1.5);
     assert!((pcoc(folder, "again", "cvr") - 1.0).abs() < 0.02);
-    let cvr = &told["tasks"][1];
+    let cvr = &report["tasks"][1];
     assert_eq!(cvr["task"], "cvr");
     let before = cvr["before"]["pcoc"].as_f64().unwrap();
     assert!(
@@ -110,7 +110,7 @@ fn new_calibrators_follow_the_new_rates_and_the_weights_stay() {
     );
     assert_eq!(step.rows, 1200);
     let change = step.calibration.as_ref().unwrap();
-    assert_eq!(serde_json::to_value(change).unwrap(), told);
+    assert_eq!(serde_json::to_value(change).unwrap(), report);
     assert!(change.times.as_ref().unwrap()[0].starts_with("2024-01-"));
     assert!(new.self_test.is_some());
     let inspected = done(folder, &["inspect", "again"]);
@@ -156,8 +156,11 @@ fn without_out_the_model_itself_is_replaced() {
         "--task",
         "ctr",
     ];
-    let told = done(folder, &calibrate);
-    assert!(told.contains("before") && told.contains("after"), "{told}");
+    let report = done(folder, &calibrate);
+    assert!(
+        report.contains("before") && report.contains("after"),
+        "{report}"
+    );
     let after = Artifact::read(&folder.join("run/model")).unwrap();
     assert_eq!(after.ancestry[0].model, before.to_hex().to_string());
     // Only the named task has a new calibrator.

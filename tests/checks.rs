@@ -399,16 +399,19 @@ fn exact_values_that_tell_more_become_categories() {
     let found: Vec<&str> = run.lines().filter(|line| line.contains("_value")).collect();
     let line = "price_value = { kind = \"categorical\", column = \"price\" }";
     assert!(found.len() == 1 && found[0].starts_with(line), "{run}");
-    let told = done(path, &["check", "run.toml"]);
-    assert!(!told.contains("the exact values"), "{told}");
+    let report = done(path, &["check", "run.toml"]);
+    assert!(!report.contains("the exact values"), "{report}");
     let lines = run.lines().filter(|line| !line.contains("_value"));
     fs::write(path.join("run.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
-    let told = done(path, &["check", "run.toml"]);
+    let report = done(path, &["check", "run.toml"]);
     assert!(
-        told.contains("the exact values of \"price\" predict labels better"),
-        "{told}"
+        report.contains("the exact values of \"price\" predict labels better"),
+        "{report}"
     );
-    assert!(!told.contains("the exact values of \"weight\""), "{told}");
+    assert!(
+        !report.contains("the exact values of \"weight\""),
+        "{report}"
+    );
 }
 
 #[test]
@@ -437,7 +440,7 @@ fn ids_that_a_floating_point_number_holds_are_told() {
 
 #[test]
 fn a_column_of_groups_that_makes_none_is_told() {
-    let told = |x: &dyn Fn(usize) -> String| {
+    let report = |x: &dyn Fn(usize) -> String| {
         let folder = folder("user = \"categorical\"", &log("x", x));
         let group = "evaluation.group=\"x\"";
         let text = done(
@@ -447,15 +450,15 @@ fn a_column_of_groups_that_makes_none_is_told() {
         let found: Value = serde_json::from_str(&text).unwrap();
         found["warnings"].to_string()
     };
-    let null = told(&|_| "nan".into());
+    let null = report(&|_| "nan".into());
     assert!(null.contains("is null: there is no grouped AUC"), "{null}");
-    let same = told(&|i| ["7", "7.0"][i % 2].into());
+    let same = report(&|i| ["7", "7.0"][i % 2].into());
     assert!(
         same.contains("is the same: grouped AUC is the AUC"),
         "{same}"
     );
-    assert_eq!(told(&|i| (i / 5).to_string()), "[]");
-    assert_eq!(told(&|i| ["7", ""][i % 2].into()), "[]");
+    assert_eq!(report(&|i| (i / 5).to_string()), "[]");
+    assert_eq!(report(&|i| ["7", ""][i % 2].into()), "[]");
 }
 
 #[test]

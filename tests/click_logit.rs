@@ -59,9 +59,9 @@ fn kappa_is_learned_and_told() {
         );
         let error = taken.error().unwrap();
         assert!(error > 0.0 && error.is_finite(), "{out}: {taken:?}");
-        let told = done(folder.path(), &["inspect", out]);
+        let shown = done(folder.path(), &["inspect", out]);
         let expected = format!("adds {:.3} (standard error", taken.kappa);
-        assert!(told.contains(&expected), "{told}");
+        assert!(shown.contains(&expected), "{shown}");
         let report = fs::read_to_string(folder.path().join(out).join("report.html")).unwrap();
         assert!(report.contains(&expected), "{out}");
     }

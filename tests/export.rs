@@ -12,13 +12,13 @@ use trained::{done, folder, ncs, refused};
 fn a_model_is_written_with_test_vectors_and_told() {
     let folder = folder(NetworkKind::SparseSharing);
     let arguments = ["export", "run", "--format", "onnx", "--out", "feed.onnx"];
-    let told = done(folder.path(), &arguments);
-    let [vectors, model, inputs, outputs] = told.lines().collect::<Vec<_>>()[..] else {
-        panic!("{told}");
+    let report = done(folder.path(), &arguments);
+    let [vectors, model, inputs, outputs] = report.lines().collect::<Vec<_>>()[..] else {
+        panic!("{report}");
     };
-    assert!(vectors.starts_with("feed.onnx.vectors.json: "), "{told}");
-    assert!(model.starts_with("feed.onnx: "), "{told}");
-    assert!(inputs.contains("tags, tags.lengths, price"), "{told}");
+    assert!(vectors.starts_with("feed.onnx.vectors.json: "), "{report}");
+    assert!(model.starts_with("feed.onnx: "), "{report}");
+    assert!(inputs.contains("tags, tags.lengths, price"), "{report}");
     assert_eq!(outputs, "outputs: p_ctr, p_cvr, p_ctcvr");
     let read = || fs::read(folder.path().join("feed.onnx")).unwrap();
     let first = read();

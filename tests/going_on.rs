@@ -132,11 +132,11 @@ fn the_model_says_what_it_goes_on_from() {
     );
     assert_eq!(third.ancestry.len(), 2);
     assert_eq!(third.ancestry[0], *step);
-    let told = done(folder.path(), &["inspect", "third"]);
+    let shown = done(folder.path(), &["inspect", "third"]);
     assert_eq!(
-        told.matches("trained further from model").count(),
+        shown.matches("trained further from model").count(),
         2,
-        "{told}"
+        "{shown}"
     );
     // A training from scratch has none.
     let first = Artifact::read(&folder.path().join("first/model")).unwrap();

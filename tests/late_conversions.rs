@@ -10,18 +10,8 @@ use std::sync::atomic::AtomicBool;
 use ncs_readers::Prepared;
 use ncs4cvr::progress::Progress;
 use serde_json::Value;
+use short_run::SETS;
 use trained::{done, ncs, refused};
-
-const SETS: [&str; 8] = [
-    "data.cache=\"cache\"",
-    "threads=1",
-    "network.kind=\"shared_bottom\"",
-    "network.hidden=[16]",
-    "training.epochs=2",
-    "training.batch=128",
-    "training.learning_rate=0.003",
-    "evaluation.bootstrap=0",
-];
 
 /// A log of 20 days; the last four are for tests, of which training knows nothing. Conversions come within six days.
 fn log() -> tempfile::TempDir {
@@ -122,14 +112,14 @@ fn labels_are_those_that_were_known() {
 fn the_share_of_conversions_to_come_is_told() {
     let folder = log();
     let output = ncs(folder.path(), &["check", "log/run.toml"]);
-    let told = String::from_utf8_lossy(&output.stdout);
-    let line = told
+    let report = String::from_utf8_lossy(&output.stdout);
+    let line = report
         .lines()
         .find(|line| line.contains("younger than the attribution window"));
-    let line = line.unwrap_or_else(|| panic!("{told}"));
+    let line = line.unwrap_or_else(|| panic!("{report}"));
     let words: Vec<&str> = line.split_whitespace().collect();
     let percent = words.iter().position(|word| *word == "%").unwrap();
-    let told: f64 = words[percent - 1].parse().unwrap();
+    let report: f64 = words[percent - 1].parse().unwrap();
     // What is to come is known here.
     let all: Vec<_> = ["train", "valid"]
         .iter()
@@ -144,8 +134,8 @@ fn the_share_of_conversions_to_come_is_told() {
     let later = immature().filter(|(.., conversion)| conversion.as_str() > "2024-01-17");
     let share = 100.0 * later.count() as f64 / immature().count() as f64;
     assert!(
-        (told - share).abs() < 12.0,
-        "told {told} %, there are {share} %"
+        (report - share).abs() < 12.0,
+        "estimated {report} %, there are {share} %"
     );
     assert!(share > 10.0);
 }
@@ -160,8 +150,8 @@ fn probabilities_are_those_of_final_labels_unless_rows_are_taken_for_negatives()
         let file = short_run::open(path, &SETS, &sets);
         short_run::train(&file, &path.join(name));
         let text = fs::read_to_string(path.join(name).join("metrics.json")).unwrap();
-        let told: Value = serde_json::from_str(&text).unwrap();
-        told["tasks"]["cvr"]["pcoc"].as_f64().unwrap()
+        let report: Value = serde_json::from_str(&text).unwrap();
+        report["tasks"]["cvr"]["pcoc"].as_f64().unwrap()
     };
     let oracle = pcoc("oracle", &[]);
     let of = |name: &str, more: &[&str]| pcoc(name, more) / oracle;

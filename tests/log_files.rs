@@ -99,17 +99,17 @@ fn a_quote_that_never_closes_is_told_with_its_line() {
     };
     fs::write(path.join("run.toml"), run("good.csv")).unwrap();
     fs::write(path.join("bad.toml"), run("bad.csv")).unwrap();
-    let told = ["bad.csv", "row 151 (line 152)", "opens a quote"];
-    refused(path, &["check", "bad.toml"], &told);
-    refused(path, &["train", "bad.toml", "--out", "bad"], &told);
+    let report = ["bad.csv", "row 151 (line 152)", "opens a quote"];
+    refused(path, &["check", "bad.toml"], &report);
+    refused(path, &["train", "bad.toml", "--out", "bad"], &report);
     done(path, &["train", "run.toml", "--out", "run"]);
     refused(
         path,
         &["score", "run", "--data", "bad.csv", "--out", "scores.csv"],
-        &told,
+        &report,
     );
     assert!(!path.join("scores.csv").exists());
-    refused(path, &["evaluate", "run", "--data", "bad.csv"], &told);
+    refused(path, &["evaluate", "run", "--data", "bad.csv"], &report);
 }
 
 /// A Latin-1 file gives the same ids as the UTF-8 training file.

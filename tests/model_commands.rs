@@ -315,9 +315,9 @@ fn files_that_say_nothing_of_themselves_are_read_as_told() {
     fs::write(path.join("rows"), rows.replace(',', ";")).unwrap();
     let plain = ["--data", "log/test.csv", "--out", "plain.csv"];
     done(path, &[&["score", "run"][..], &plain].concat());
-    let told = ["--format", "csv", "--delimiter", ";", "--header", header];
+    let report = ["--format", "csv", "--delimiter", ";", "--header", header];
     let bare = ["--data", "rows", "--out", "bare.csv"];
-    done(path, &[&["score", "run"][..], &bare, &told].concat());
+    done(path, &[&["score", "run"][..], &bare, &report].concat());
     let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
     assert_eq!(read("bare.csv"), read("plain.csv"));
     refused(

@@ -8,18 +8,8 @@ use std::path::Path;
 
 use ncs_train::predict;
 use serde_json::Value;
+use short_run::SETS;
 use trained::{done, refused};
-
-const SETS: [&str; 8] = [
-    "data.cache=\"cache\"",
-    "threads=1",
-    "network.kind=\"shared_bottom\"",
-    "network.hidden=[16]",
-    "training.epochs=2",
-    "training.batch=128",
-    "training.learning_rate=0.003",
-    "evaluation.bootstrap=0",
-];
 
 fn log() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -38,9 +28,9 @@ fn train(folder: &Path, out: &str, more: &[&str]) {
 
 /// `figure` of a task on rows, as `ncs evaluate` tells it.
 fn figure(folder: &Path, model: &str, data: &str, task: &str, figure: &str) -> f64 {
-    let told = done(folder, &["evaluate", model, "--data", data, "--json"]);
-    let told: Value = serde_json::from_str(&told).unwrap();
-    told["tasks"][task][figure].as_f64().unwrap()
+    let report = done(folder, &["evaluate", model, "--data", data, "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    report["tasks"][task][figure].as_f64().unwrap()
 }
 
 #[test]
@@ -63,9 +53,9 @@ fn probabilities_of_a_model_trained_on_few_negatives_are_those_of_all_rows() {
         "--set",
         "tasks.ctr.negative_rate=0.2",
     ];
-    let told = done(path, &check);
+    let report = done(path, &check);
     let what = "training rows of label 0 are left out (negative_rate 0.2)";
-    assert!(told.contains(what), "{told}");
+    assert!(report.contains(what), "{report}");
     let metrics = |run: &str| -> Value {
         let text = fs::read_to_string(path.join(run).join("metrics.json")).unwrap();
         serde_json::from_str(&text).unwrap()
@@ -142,10 +132,15 @@ fn a_column_of_rates_corrects_a_log_that_was_sampled() {
         fs::write(&file, some).unwrap();
         fs::write(path.join(format!("whole_{part}.csv")), whole).unwrap();
     }
-    train(path, "told", &["tasks.ctr.negative_rate_column=\"rate\""]);
+    train(
+        path,
+        "corrected",
+        &["tasks.ctr.negative_rate_column=\"rate\""],
+    );
     train(path, "untold", &[]);
     let pcoc = |run: &str, data: &str| figure(path, &format!("{run}/model"), data, "ctr", "pcoc");
-    let [on_whole, on_some] = ["whole_test.csv", "log/test.csv"].map(|data| pcoc("told", data));
+    let [on_whole, on_some] =
+        ["whole_test.csv", "log/test.csv"].map(|data| pcoc("corrected", data));
     assert!((0.8..1.35).contains(&on_whole), "{on_whole}");
     // Rows of label 0 stand for those that were left out.
     assert!((0.8..1.35).contains(&on_some), "{on_some}");

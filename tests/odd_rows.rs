@@ -140,7 +140,7 @@ fn a_number_far_off_scores_as_the_end_of_the_range_and_is_told() {
         priced("far.csv", far);
         assert_eq!(scores(folder, "far.csv"), expected, "{far}");
     }
-    let told = [
+    let shown = [
         "1 of 100 numbers were clipped to the range of the training rows, 0 to 49",
         "1e20 in far.csv: row 6",
     ];
@@ -149,10 +149,10 @@ fn a_number_far_off_scores_as_the_end_of_the_range_and_is_told() {
             folder,
             &["score", "out", "--data", "far.csv", "--out", "s.csv"],
         ),
-        &told,
+        &shown,
     );
     let evaluated = done(folder, &["evaluate", "out", "--data", "far.csv"]);
-    holds(&evaluated, &told);
+    holds(&evaluated, &shown);
     holds(&evaluated, &["AUC"]);
     let evaluated = done(folder, &["evaluate", "out", "--data", "far.csv", "--json"]);
     let evaluated: Value = serde_json::from_str(&evaluated).unwrap();
@@ -175,12 +175,12 @@ fn fill_values_in_every_part_leave_training_and_figures_sound() {
     write(folder, "valid.csv", 2_000..2_400, fill);
     write(folder, "test.csv", 2_400..2_800, fill);
     let checked = done(folder, &["check", "run.toml"]);
-    let told = "train, column \"price\": 50 of 2,000 numbers were clipped to the range of the training rows, 0 to 98";
-    holds(&checked, &[told, "1e20 in ", "train.csv: row 8"]);
+    let shown = "train, column \"price\": 50 of 2,000 numbers were clipped to the range of the training rows, 0 to 98";
+    holds(&checked, &[shown, "1e20 in ", "train.csv: row 8"]);
     let printed = output_of(folder, &["train", "run.toml", "--out", "out"]);
     holds(
         &printed,
-        &[told, "test, column \"price\": 10 of 400 numbers"],
+        &[shown, "test, column \"price\": 10 of 400 numbers"],
     );
     let metrics = json(&folder.join("out/metrics.json"));
     // The price alone is highly informative.
@@ -248,15 +248,15 @@ fn values_never_seen_are_told_by_column_and_part() {
     log(folder);
     let spelled = |_: usize, row: &mut Row| row.vip = if row.vip == "yes" { "YES" } else { "NO" };
     write(folder, "test.csv", 2_400..2_800, spelled);
-    let told = [
+    let shown = [
         "test, column \"vip\": 100.0 % of the 400 values (validation: 0.0 %) do not occur in the training rows",
         "\"NO\" (26",
         "\"YES\" (13",
     ];
-    holds(&done(folder, &["check", "run.toml"]), &told);
+    holds(&done(folder, &["check", "run.toml"]), &shown);
     holds(
         &output_of(folder, &["train", "run.toml", "--out", "out"]),
-        &told,
+        &shown,
     );
     let metrics = json(&folder.join("out/metrics.json"));
     let vip = |part: &str| metrics["columns"][part][0].clone();
@@ -271,19 +271,19 @@ fn values_never_seen_are_told_by_column_and_part() {
         &["NO", "unseen"],
     );
     // The model stores its validation statistics.
-    let told = [
+    let shown = [
         "rows, column \"vip\": 100.0 % of the 400 values (validation: 0.0 %) do not occur in the training rows",
     ];
     holds(
         &done(folder, &["evaluate", "out", "--data", "test.csv"]),
-        &told,
+        &shown,
     );
     holds(
         &output_of(
             folder,
             &["score", "out", "--data", "test.csv", "--out", "s.csv"],
         ),
-        &told,
+        &shown,
     );
     let silent = output_of(
         folder,

@@ -179,8 +179,8 @@ fn how_much_tasks_agree_is_measured_beside() {
     for (whole, plain) in whole.weight_sets.iter().zip(&plain.weight_sets) {
         assert_eq!(whole.weights, plain.weights);
     }
-    let told = done(folder.path(), &["inspect", "whole"]);
-    assert!(told.contains("in the first layer (rho): "), "{told}");
+    let shown = done(folder.path(), &["inspect", "whole"]);
+    assert!(shown.contains("in the first layer (rho): "), "{shown}");
     let report = fs::read_to_string(folder.path().join("whole/report.html")).unwrap();
     assert!(report.contains("in the first layer (rho): "));
     let file = open(folder.path(), &rho);

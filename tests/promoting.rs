@@ -105,15 +105,15 @@ fn a_worse_candidate_is_refused_and_a_server_follows_the_link() {
     let folder = folder.path();
     fs::create_dir(folder.join("served")).unwrap();
     // Nothing serves yet: only the probabilities are checked.
-    let told = promoted(folder, "good", &[]);
-    assert!(told.contains("now serves feed.versions/0001"), "{told}");
+    let report = promoted(folder, "good", &[]);
+    assert!(report.contains("now serves feed.versions/0001"), "{report}");
     let source = Source::parse(folder.join("served/feed").to_str().unwrap()).unwrap();
     let repository = Repository::new(vec![source], Precision::Single, Box::new(Nobody)).unwrap();
     repository.load_all().unwrap();
     let good = hash(&folder.join("good/model"));
     assert_eq!(served(&repository), good);
-    let told = promoted(folder, "good", &[]);
-    assert!(told.contains("already live"), "{told}");
+    let report = promoted(folder, "good", &[]);
+    assert!(report.contains("already live"), "{report}");
 
     let output = promote(folder, "bad", &["--slice", "device"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -134,10 +134,10 @@ fn a_worse_candidate_is_refused_and_a_server_follows_the_link() {
     assert_eq!(served(&repository), hash(&folder.join("better/model")));
 
     let back = ["promote", "--live", "served/feed", "--rollback"];
-    let told = done(folder, &back);
+    let report = done(folder, &back);
     assert!(
-        told.contains("serves feed.versions/0001 again (previous: feed.versions/0002)"),
-        "{told}"
+        report.contains("serves feed.versions/0001 again (previous: feed.versions/0002)"),
+        "{report}"
     );
     assert_eq!(
         (link(folder), served(&repository)),
@@ -201,10 +201,10 @@ fn a_dry_run_writes_nothing() {
     let folder = models();
     let folder = folder.path();
     fs::create_dir(folder.join("served")).unwrap();
-    let told = promoted(folder, "good", &["--dry-run"]);
+    let report = promoted(folder, "good", &["--dry-run"]);
     assert!(
-        told.contains("would be promoted; nothing was changed"),
-        "{told}"
+        report.contains("would be promoted; nothing was changed"),
+        "{report}"
     );
     assert_eq!(fs::read_dir(folder.join("served")).unwrap().count(), 0);
 }

@@ -64,8 +64,8 @@ fn weights_of_1_give_the_same_bytes_as_none() {
     }
     let of = |out: &str| {
         let text = fs::read_to_string(folder.path().join(out).join("metrics.json")).unwrap();
-        let told: Value = serde_json::from_str(&text).unwrap();
-        told["tasks"]["ctr"]["auc"].as_f64().unwrap()
+        let report: Value = serde_json::from_str(&text).unwrap();
+        report["tasks"]["ctr"]["auc"].as_f64().unwrap()
     };
     assert_eq!(of("none0"), of("ones0"));
 }
@@ -95,8 +95,8 @@ fn weights_change_the_model_and_scoring_needs_none() {
     let read = |name: &str| fs::read(path.join(name)).unwrap();
     assert!(read("a.csv") == read("b.csv"));
     let output = trained::ncs(path, &["evaluate", model, "--data", "plain.csv"]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("no column \"w\""), "{told}");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(report.contains("no column \"w\""), "{report}");
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -119,13 +119,13 @@ fn evaluation_counts_a_row_as_often_as_it_weighs() {
     fs::write(path.join("weighted.csv"), by_weight).unwrap();
     fs::write(path.join("repeated.csv"), repeated).unwrap();
     let of = |data: &str| -> Value {
-        let told = done(path, &["evaluate", "run/model", "--data", data, "--json"]);
-        serde_json::from_str(&told).unwrap()
+        let report = done(path, &["evaluate", "run/model", "--data", data, "--json"]);
+        serde_json::from_str(&report).unwrap()
     };
     let (found, expected) = (of("weighted.csv"), of("repeated.csv"));
     for task in ["ctr", "cvr"] {
         for figure in ["auc", "log_loss", "pcoc", "ece"] {
-            let of = |told: &Value| told["tasks"][task][figure].as_f64().unwrap();
+            let of = |report: &Value| report["tasks"][task][figure].as_f64().unwrap();
             let difference = (of(&found) - of(&expected)).abs();
             assert!(difference < 1e-12, "{task} {figure}: {difference}");
         }
@@ -134,7 +134,7 @@ fn evaluation_counts_a_row_as_often_as_it_weighs() {
             expected["tasks"][task]["rows"].as_f64()
         );
     }
-    let product = |told: &Value| told["ctcvr"]["auc"].as_f64().unwrap();
+    let product = |report: &Value| report["ctcvr"]["auc"].as_f64().unwrap();
     assert_eq!(product(&found), product(&expected));
 }
 

@@ -108,8 +108,8 @@ fn validation_chooses_between_the_two_trainings_task_by_task() {
         };
         let [usual, all, chosen] = ["conversions", "all", "validated"].map(run);
         let notes = chosen.report.notes.iter();
-        let mut told = notes.filter_map(|note| note.text.split_once("by validation: shrinkage: "));
-        let (_, why) = told.next().expect("the choice is told");
+        let mut shown = notes.filter_map(|note| note.text.split_once("by validation: shrinkage: "));
+        let (_, why) = shown.next().expect("the choice is reported");
         let words: Vec<&str> = why.split("; ").collect();
         assert_eq!(words.len(), 2, "{why}");
         let shrinks = |words: &str| words.contains("for all tasks, which");

@@ -105,10 +105,10 @@ pub(crate) fn same_everywhere(folder: &Path, name: &str, context: &[&str]) {
     same(&evaluated, &found, "HTTP, without a context");
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(60)), Some(0));
-    let told = done(folder, &["replay", "scores", name, "--json"]);
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["rows"], json!(300 + rows.len()), "{told}");
-    assert_eq!(told["rows_beyond"], json!(0), "{told}");
+    let report = done(folder, &["replay", "scores", name, "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["rows"], json!(300 + rows.len()), "{report}");
+    assert_eq!(report["rows_beyond"], json!(0), "{report}");
 }
 
 fn rows(folder: &Path) -> Vec<Row> {

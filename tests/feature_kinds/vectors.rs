@@ -125,10 +125,10 @@ fn vectors_under_another_kind_are_told() {
     let path = folder.path();
     log(path, row);
     run_file(path, "run", "place = \"categorical\"\nitem = \"list\"");
-    let told = ncs(path, &["check", "run.toml"]);
-    let told =
-        String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr);
-    assert!(told.contains("declare kind = \"vector\""), "{told}");
+    let report = ncs(path, &["check", "run.toml"]);
+    let report = String::from_utf8_lossy(&report.stdout).into_owned()
+        + &String::from_utf8_lossy(&report.stderr);
+    assert!(report.contains("declare kind = \"vector\""), "{report}");
     for kind in ["categorical", "numeric"] {
         run_file(
             path,

@@ -16,6 +16,18 @@ use ncs4cvr::training;
 
 use crate::trained::done;
 
+/// Settings of a small network with a short training.
+pub(crate) const SETS: [&str; 8] = [
+    "data.cache=\"cache\"",
+    "threads=1",
+    "network.kind=\"shared_bottom\"",
+    "network.hidden=[16]",
+    "training.epochs=2",
+    "training.batch=128",
+    "training.learning_rate=0.003",
+    "evaluation.bootstrap=0",
+];
+
 /// Generates a synthetic log of 3,600 training rows, with further options of `ncs synth`.
 pub(crate) fn log(more: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -203,13 +203,10 @@ impl Model {
         let data = Data::of(data, "frame")?;
         let value = work::run(py, |stop| {
             let rows = data.rows()?;
-            let mut listener = EvaluationListener {
-                note: &mut |_| {},
-                advance: &mut |_| {},
-                finish: &mut |_| Ok(()),
-            };
             let evaluation = self.with_pass(threads, |pass| {
-                scoring::evaluate(&self.loaded, rows, &slices, pass, stop, &mut listener)
+                silently(|listener| {
+                    scoring::evaluate(&self.loaded, rows, &slices, pass, stop, listener)
+                })
             })?;
             json::text(&evaluation)
         })?;
@@ -236,21 +233,11 @@ impl Model {
         };
         let value = work::run(py, |stop| {
             let rows = data.rows()?;
-            let mut listener = EvaluationListener {
-                note: &mut |_| {},
-                advance: &mut |_| {},
-                finish: &mut |_| Ok(()),
-            };
             let found = self.with_pass(threads, |pass| {
-                importance::measure(
-                    &self.loaded,
-                    rows,
-                    settings,
-                    pass,
-                    stop,
-                    &mut listener,
-                    &mut |_, _| {},
-                )
+                let none = &mut |_, _| {};
+                silently(|listener| {
+                    importance::measure(&self.loaded, rows, settings, pass, stop, listener, none)
+                })
             })?;
             json::text(&found)
         })?;
@@ -376,6 +363,15 @@ impl Model {
             .map(|task| task.name.as_str());
         PyList::new(py, names.collect::<Vec<_>>())
     }
+}
+
+/// Calls `evaluate` with a listener that ignores everything.
+fn silently<T>(evaluate: impl FnOnce(&mut EvaluationListener<'_>) -> T) -> T {
+    evaluate(&mut EvaluationListener {
+        note: &mut |_| {},
+        advance: &mut |_| {},
+        finish: &mut |_| Ok(()),
+    })
 }
 
 fn array<'py>(py: Python<'py>, mask: &Mask) -> PyResult<Bound<'py, PyArray2<bool>>> {

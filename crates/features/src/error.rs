@@ -138,7 +138,7 @@ pub enum EncodeError {
         /// The length that its feature states.
         length: usize,
     },
-    /// A vector with a number that is none.
+    /// A vector with a number that is missing or not finite.
     #[error(
         "column \"{column}\", row {row}: number {place} of the vector is {found}, where a finite number of single \
          precision belongs; write null for the whole vector where it is unknown"

@@ -72,7 +72,7 @@ impl Vector {
         if fits {
             Ok(())
         } else {
-            Err("is none of vectors".to_owned())
+            Err("is not a valid encoding of vectors".to_owned())
         }
     }
 

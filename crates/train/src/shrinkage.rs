@@ -108,8 +108,8 @@ pub(crate) fn train(
         }
         let mut trainer = Trainer::new(&trainer_context, phase, start.model(context));
         trainer.run(listener)?;
-        if let Some(told) = trainer.kappa_text() {
-            listener.on_event(&Event::Noted { text: &told });
+        if let Some(text) = trainer.kappa_text() {
+            listener.on_event(&Event::Noted { text: &text });
         }
         let outcome = Outcome::of(context, trainer);
         trained.push(Variant { of_all, outcome });

@@ -150,9 +150,9 @@ fn decide(
         return (usual, format!("{}, since {by_size}", percent(usual)));
     };
     let others = (0..shares.len()).filter(|&at| at != base);
-    let told = others.filter_map(|at| Some((at, difference(at, base)?)));
-    let told = told.filter(|(_, found)| found.value > MIN_STANDARD_ERRORS * found.error);
-    match told.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
+    let better = others.filter_map(|at| Some((at, difference(at, base)?)));
+    let better = better.filter(|(_, found)| found.value > MIN_STANDARD_ERRORS * found.error);
+    match better.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
         Some((at, found)) => (
             shares[at],
             format!(
