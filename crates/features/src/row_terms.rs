@@ -1,4 +1,4 @@
-//! Numbers of rows beside their labels: weights, rates of left-out negatives, times.
+//! Numbers of rows beside their labels: weights, rates of sampled negatives, times.
 
 use crate::batch::RowTerms;
 use crate::block::{Block, Column};
