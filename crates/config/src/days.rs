@@ -41,9 +41,8 @@ pub(crate) fn choose(
     let files = files.map_err(|error| of_train(error.to_string()))?;
     let days = by_folder(&files, None).map_err(of_train)?.ok_or_else(|| {
         let text = format!(
-            "data.{key} needs files in folders named by day, such as day=2026-11-28/rows.parquet; data.train names {} \
-             files, and not all are in such a folder",
-            files.len()
+            "data.{key} needs files in folders named by day, such as day=2026-11-28/rows.parquet; some files of \
+             data.train are in no such folder"
         );
         (key, text)
     })?;
