@@ -22,11 +22,12 @@ use ncs_readers::batches::BatchPlan;
 use ncs_readers::{
     Cache, PrepareError, Prepared, Report, Stage, prepare, prepare_all, prepare_from,
 };
-use ncs_train::{Event, Listener, NoopListener, RefitRows, Run, TrainError, Trained, predict};
+use ncs_train::{Listener, NoopListener, RefitRows, Run, TrainError, Trained, predict};
 use serde::Serialize;
 
 mod earlier;
 mod frozen;
+mod logged;
 mod rows;
 
 use crate::cost::{self, Meter};
@@ -34,7 +35,6 @@ use crate::error::Error;
 use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_folder::RunFolder;
-use crate::run_log::RunLog;
 use crate::run_report::{self, EvaluatedPart};
 
 const UNFIT: &str = "the trained weights do not fit the network";
@@ -218,13 +218,7 @@ pub fn run_with_listener(
         refit: all.as_ref().map(refit_rows),
         earlier: plan.start.as_ref().map(|start| &start.earlier),
     };
-    let mut log = RunLog::open(folder, progress)
-        .map_err(|error| format!("{}/log.txt: {error}", folder.display()))?;
-    let mut both = Both {
-        log: &mut log,
-        listener,
-    };
-    let trained = match run.run(&mut both) {
+    let (trained, worked) = match logged::run(&run, progress, listener)? {
         Ok(trained) => trained,
         Err(error) => {
             if let TrainError::Stopped { .. } = error {
@@ -233,31 +227,12 @@ pub fn run_with_listener(
             return Err(located(file, error));
         }
     };
-    let worked = log.has_worked();
-    if let Some(error) = log.finish() {
-        progress.log(&format!(
-            "note: the log or the curves for TensorBoard are incomplete: {error}"
-        ));
-    }
     let clock = (worked || !cost::is_finished(folder)).then_some(&meter);
     let data = Data {
         rows: &data,
         all: all.as_ref(),
     };
     finish(file, folder, data, &trained, clock)
-}
-
-/// The log of a run, and who else listens.
-struct Both<'a> {
-    log: &'a mut RunLog,
-    listener: &'a mut (dyn Listener + Send),
-}
-
-impl Listener for Both<'_> {
-    fn on_event(&mut self, event: &Event<'_>) {
-        self.log.on_event(event);
-        self.listener.on_event(event);
-    }
 }
 
 fn refit_rows(all: &Prepared) -> RefitRows<'_> {

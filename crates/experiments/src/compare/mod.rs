@@ -15,6 +15,7 @@
 mod figures;
 mod gather;
 mod plan;
+mod problems;
 mod run_table;
 mod score_table;
 mod scores;

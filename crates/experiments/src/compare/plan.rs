@@ -6,7 +6,7 @@ use ncs_config::{RunFileError, Shaped};
 use serde_json::{Map, Value};
 
 use super::toml_types::{CompareFile, DataSet, Match, Method, MethodsFile};
-use super::{scores, trials};
+use super::{problems, trials};
 
 /// A comparison file that was read and validated, as far as possible without its data.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Plan {
             methods.extend(std::mem::take(&mut shaped.config.methods));
             shaped.config.methods = methods;
         }
-        let problems = problems(&shaped.config);
+        let problems = problems::of(&shaped.config);
         if !problems.is_empty() {
             return Err(shaped.errors(problems));
         }
@@ -226,126 +226,4 @@ fn flatten(prefix: &str, set: &Map<String, Value>, assignments: &mut Vec<String>
             value => assignments.push(format!("{path}={value}")),
         }
     }
-}
-
-/// Errors with the keys that they refer to.
-type Problems = Vec<(Vec<String>, String)>;
-
-fn problems(file: &CompareFile) -> Problems {
-    let mut problems = Problems::new();
-    let mut add = |path: &[&str], text: String| {
-        problems.push((path.iter().map(|key| (*key).to_owned()).collect(), text));
-    };
-    if file.methods.is_empty() {
-        add(
-            &["methods"],
-            "there is not a method; add [methods.NAME] or include".to_owned(),
-        );
-    }
-    let known = |name: &String| file.methods.contains_key(name);
-    for name in file.references.iter().filter(|name| !known(name)) {
-        add(&["references"], unknown_method(name, file));
-    }
-    for (name, set) in &file.data {
-        if set.run.is_none() && set.synth.is_none() {
-            let text =
-                format!("data set {name:?} needs run (a run file) or synth (a synthetic log)");
-            add(&["data", name], text);
-        }
-        for method in set.methods.iter().flatten().filter(|method| !known(method)) {
-            add(&["data", name, "methods"], unknown_method(method, file));
-        }
-        for published in set
-            .published
-            .iter()
-            .filter(|published| !known(&published.method))
-        {
-            add(
-                &["data", name, "published"],
-                unknown_method(&published.method, file),
-            );
-        }
-    }
-    for (name, method) in &file.methods {
-        let bases = [
-            ("masks_of", &method.masks_of),
-            ("weights_of", &method.weights_of),
-        ];
-        for (key, base) in bases {
-            let Some(base) = base else { continue };
-            match file.methods.get(base) {
-                None => add(&["methods", name, key], unknown_method(base, file)),
-                Some(other) if other.masks_of.is_some() || other.weights_of.is_some() => {
-                    let text = format!("{base:?} itself reuses another method; name that one");
-                    add(&["methods", name, key], text);
-                }
-                Some(other) if other.scores.is_some() => {
-                    let text = format!(
-                        "{base:?} consists of score files, which have no masks and no widths"
-                    );
-                    add(&["methods", name, key], text);
-                }
-                Some(_) => {}
-            }
-            for (data, set) in &file.data {
-                let lacks = |method: &String| {
-                    set.methods
-                        .as_ref()
-                        .is_some_and(|own| !own.contains(method))
-                };
-                if lacks(base) && !lacks(name) {
-                    let text =
-                        format!("{name:?} needs {base:?}, which does not run on data set {data:?}");
-                    add(&["data", data, "methods"], text);
-                }
-            }
-        }
-        for text in scores::problems(name, method, file) {
-            add(&["methods", name], text);
-        }
-        let takes_widths = method.masks_of.is_some() || method.weights_of.is_some();
-        if method.width.is_some() && (takes_widths || file.matching != Match::None) {
-            let text = format!(
-                "method {name:?} has width, but match, masks_of or weights_of already sets its widths"
-            );
-            add(&["methods", name, "width"], text);
-        }
-        if method.masks_of.is_some() && method.weights_of.is_some() {
-            let text = format!(
-                "method {name:?} has masks_of and weights_of; its widths are those of the masks"
-            );
-            add(&["methods", name], text);
-        }
-    }
-    let tuning = &file.tuning;
-    for (key, range) in [
-        ("learning_rate", tuning.learning_rate),
-        ("weight_decay", tuning.weight_decay),
-        ("weight", tuning.weight),
-    ] {
-        if range.0 > range.1 {
-            let text = format!(
-                "tuning.{key} is {} to {}; the smaller number must come first",
-                range.0, range.1
-            );
-            add(&["tuning", key], text);
-        }
-    }
-    let sets = file.data.keys().map(|name| ("data", name));
-    let methods = file.methods.keys().map(|name| ("methods", name));
-    for (key, name) in sets.chain(methods) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            let text = format!(
-                "{name:?} becomes the name of a folder: use letters, digits, _, - and . only"
-            );
-            add(&[key, name], text);
-        }
-    }
-    problems
-}
-
-fn unknown_method(name: &str, file: &CompareFile) -> String {
-    let known = file.methods.keys().map(String::as_str);
-    format!("{name:?} is not a method{}", ncs_config::hint(name, known))
 }
