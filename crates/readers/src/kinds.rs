@@ -8,32 +8,7 @@ pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
     Some(match start {
         // A TFRecord begins with a number, which may look like anything; its checksum identifies it.
         _ if is_start(start) => return None,
-        [
-            b'B',
-            b'Z',
-            b'h',
-            b'1'..=b'9',
-            b'1',
-            b'A',
-            b'Y',
-            b'&',
-            b'S',
-            b'Y',
-            ..,
-        ]
-        | [
-            b'B',
-            b'Z',
-            b'h',
-            b'1'..=b'9',
-            0x17,
-            0x72,
-            0x45,
-            0x38,
-            0x50,
-            0x90,
-            ..,
-        ] => "it is compressed by bzip2; use gzip or zstd instead",
+        _ if is_bzip2(start) => "it is compressed by bzip2; use gzip or zstd instead",
         _ if is(b"\xFD7zXZ\0") => "it is compressed by xz; use gzip or zstd instead",
         _ if is(b"]\0\0") => "it is compressed by LZMA; use gzip or zstd instead",
         _ if is(b"PK\x03\x04") || is(b"PK\x05\x06") || is(b"PK\x07\x08") => {
@@ -63,6 +38,15 @@ pub(crate) fn unread(start: &[u8]) -> Option<&'static str> {
         _ if is(b"%PDF-") => "it is a PDF document",
         _ => return None,
     })
+}
+
+/// Returns true for the beginning of a bzip2 file: its level, then the first block or the end.
+fn is_bzip2(start: &[u8]) -> bool {
+    let Some([level, block @ ..]) = start.strip_prefix(b"BZh") else {
+        return false;
+    };
+    let is_block = block.starts_with(b"1AY&SY") || block.starts_with(b"\x17\x72\x45\x38\x50\x90");
+    (b'1'..=b'9').contains(level) && is_block
 }
 
 /// Returns the kind of a file that should hold text, like `unread`: encodings of several bytes per character,

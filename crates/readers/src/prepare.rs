@@ -8,6 +8,7 @@ mod passes;
 mod past;
 mod sampling;
 mod tally;
+mod variation;
 mod writers;
 
 use crate::cache::{Cache, CacheError, Folder};

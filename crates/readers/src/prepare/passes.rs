@@ -5,6 +5,7 @@ use super::late::Immature;
 use super::past::{Past, Times};
 use super::sampling::Sampling;
 use super::tally::Tally;
+use super::variation::Variation;
 use super::writers::Writers;
 use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
@@ -16,8 +17,8 @@ use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::{Part, Resolved, SplitTally, resolve};
 use ncs_features::{
-    Batch, Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan,
-    Table, TablePlan,
+    Encoder, Fit, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table,
+    TablePlan,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -255,48 +256,37 @@ impl Passes<'_> {
             .iter()
             .filter(|(part, _)| parts.contains(part))
             .collect();
-        let total_bytes = files
-            .iter()
-            .map(|(_, file)| file.metadata().map_or(0, |m| m.len()))
-            .sum();
+        let n_bytes = |(_, file): &(Part, &PathBuf)| file.metadata().map_or(0, |m| m.len());
+        let total_bytes = files.iter().map(n_bytes).sum();
         let paths = files.iter().map(|(_, file)| (*file).clone()).collect();
         let rows = Rows::open(paths, &self.plan.reading, self.columns.clone());
         let mut broken = BrokenRows::new(self.plan.reading.max_broken_share);
-        let (mut n_rows, mut training_rows) = (0, 0);
-        let mut tally = SplitTally::default();
+        let mut n_rows = 0;
+        let mut counted = Counted::of(&files);
         let mut parts_with_rows = HashSet::new();
-        // One name, however the plan spells it: the cache may serve another run.
-        let place = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        let file = |(part, path): &(Part, &PathBuf)| FileReport {
-            part: *part,
-            path: place(path).display().to_string(),
-            rows: 0,
-        };
-        let mut counts: Vec<FileReport> = files.iter().map(file).collect();
-        let notes = each_block(rows, |rows| {
+        counted.notes = each_block(rows, |rows| {
             let part = files[rows.file_number].0;
             parts_with_rows.insert(part);
             let sieve = Sieve {
                 encoder,
                 split: split_of(part, &self.plan.split),
                 part,
-                first_row: training_rows,
+                first_row: counted.training_rows,
             };
             let mut sifted = sieve.sift(&rows)?;
             broken.add(&rows.file, sifted.batch.n_rows, &sifted.broken)?;
             if part == Part::Train {
+                let tally = &mut counted.tally;
                 tally.add(&self.plan.split, &sifted.block, &sifted.parts);
             }
             if self.base.is_some_and(|base| base.joins_validation) {
-                let is_valid = |part: &&mut Part| **part == Part::Valid;
-                let valid = sifted.parts.iter_mut().filter(is_valid);
-                valid.for_each(|part| *part = Part::Train);
+                join_validation(&mut sifted.parts);
             }
-            counts[rows.file_number].rows += sifted.batch.n_rows as u64;
+            counted.files[rows.file_number].rows += sifted.batch.n_rows as u64;
             take(sifted)?;
             n_rows += rows.block.n_rows as u64;
             if part == Part::Train {
-                training_rows = n_rows;
+                counted.training_rows = n_rows;
             }
             let now = Progress {
                 stage,
@@ -311,14 +301,15 @@ impl Passes<'_> {
         })?;
         broken.check_end()?;
         refuse_parts_without_rows(&files, &parts_with_rows)?;
-        Ok(Counted {
-            tally,
-            training_rows,
-            broken: broken.n_broken(),
-            notes,
-            files: counts,
-        })
+        counted.broken = broken.n_broken();
+        Ok(counted)
     }
+}
+
+/// Makes training rows of validation rows.
+fn join_validation(parts: &mut [Part]) {
+    let valid = parts.iter_mut().filter(|part| **part == Part::Valid);
+    valid.for_each(|part| *part = Part::Train);
 }
 
 fn refuse_parts_without_rows(
@@ -346,50 +337,23 @@ pub(super) struct Counted {
     files: Vec<FileReport>,
 }
 
-/// Fields that are not constant on the training rows so far.
-struct Variation {
-    fields: Vec<Option<Field>>,
-}
-
-/// The first training row of a field, and whether another differed from it.
-struct Field {
-    ids: Vec<u32>,
-    weights: Vec<f32>,
-    numbers: Vec<f32>,
-    varies: bool,
-}
-
-impl Variation {
-    fn new(n_fields: usize) -> Variation {
-        let fields = std::iter::repeat_with(|| None);
-        Variation {
-            fields: fields.take(n_fields).collect(),
+impl Counted {
+    /// Counts no rows of these files yet.
+    fn of(files: &[(Part, &PathBuf)]) -> Counted {
+        // One name, however the plan spells it: the cache may serve another run.
+        let place = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let report = |(part, path): &(Part, &PathBuf)| FileReport {
+            part: *part,
+            path: place(path).display().to_string(),
+            rows: 0,
+        };
+        Counted {
+            tally: SplitTally::default(),
+            training_rows: 0,
+            broken: 0,
+            notes: Vec::new(),
+            files: files.iter().map(report).collect(),
         }
-    }
-
-    fn observe(&mut self, batch: &Batch, rows: &[usize]) {
-        let Some(&first) = rows.first() else { return };
-        for (seen, field) in self.fields.iter_mut().zip(&batch.fields) {
-            let ids = |row| &field.ids[field.range(row)];
-            let weights = |row| field.weights.get(field.range(row)).unwrap_or_default();
-            let seen = seen.get_or_insert_with(|| Field {
-                ids: ids(first).to_vec(),
-                weights: weights(first).to_vec(),
-                numbers: field.numbers_of(first).to_vec(),
-                varies: false,
-            });
-            let differs = |&row: &usize| {
-                ids(row) != seen.ids
-                    || weights(row) != seen.weights
-                    || field.numbers_of(row) != seen.numbers
-            };
-            seen.varies = seen.varies || rows.iter().any(differs);
-        }
-    }
-
-    fn finish(self) -> Vec<bool> {
-        let varies = |seen: Option<Field>| seen.is_some_and(|seen| seen.varies);
-        self.fields.into_iter().map(varies).collect()
     }
 }
 

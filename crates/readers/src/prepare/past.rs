@@ -230,33 +230,15 @@ impl Passes<'_> {
         if let Some(earlier) = self.base.and_then(|base| base.earlier) {
             histories.continue_from(earlier);
         }
-        let mut n_rows = 0;
         if !histories.is_empty() {
-            let encoder = Encoder::new(Arc::new(schema.clone()));
-            let mut seen = 0;
-            let parts = self.training_parts();
-            self.pass(Stage::Past, parts, &encoder, |sifted| {
-                let blocks = blocks.of(&sifted.block, seen);
-                seen += sifted.batch.n_rows as u64;
-                let rows = rows_of(&sifted.parts, Part::Train);
-                n_rows += rows.len() as u64;
-                histories.observe(&sifted.batch, &rows, &blocks);
-                Ok(())
-            })?;
+            let n_rows = self.observe_past(&schema, &blocks, &mut histories)?;
             // A model that goes on has the rates that it has.
             if plan.rates == RatesPlan::Auto && self.base.is_none() && n_rows < FEWEST_ROWS {
-                let note = format!(
-                    "past rates: none, for {n_rows} training rows; \"auto\" takes them from {FEWEST_ROWS} on, since clicks \
-                     lose by those of fewer; [[features.rates]] names them for any number"
-                );
-                let notes = vec![note];
-                return Ok((
-                    schema,
-                    Past {
-                        notes,
-                        ..Past::none()
-                    },
-                ));
+                let past = Past {
+                    notes: vec![too_few_rows(n_rows)],
+                    ..Past::none()
+                };
+                return Ok((schema, past));
             }
         }
         let n_blocks = blocks.n_blocks();
@@ -270,6 +252,34 @@ impl Passes<'_> {
         };
         Ok((schema, past))
     }
+
+    /// Shows the training rows to the histories; returns their number.
+    fn observe_past(
+        &mut self,
+        schema: &Schema,
+        blocks: &Blocks,
+        histories: &mut Histories,
+    ) -> Result<u64, PrepareError> {
+        let encoder = Encoder::new(Arc::new(schema.clone()));
+        let (mut n_rows, mut seen) = (0, 0);
+        let parts = self.training_parts();
+        self.pass(Stage::Past, parts, &encoder, |sifted| {
+            let blocks = blocks.of(&sifted.block, seen);
+            seen += sifted.batch.n_rows as u64;
+            let rows = rows_of(&sifted.parts, Part::Train);
+            n_rows += rows.len() as u64;
+            histories.observe(&sifted.batch, &rows, &blocks);
+            Ok(())
+        })?;
+        Ok(n_rows)
+    }
+}
+
+fn too_few_rows(n_rows: u64) -> String {
+    format!(
+        "past rates: none, for {n_rows} training rows; \"auto\" takes them from {FEWEST_ROWS} on, since clicks \
+         lose by those of fewer; [[features.rates]] names them for any number"
+    )
 }
 
 /// Returns notes about counts and rates.
@@ -281,18 +291,8 @@ fn notes(
     found: &[RateNote],
 ) -> Vec<String> {
     let of_tasks = || found.iter().filter(|note| note.task.is_some());
-    let say = |note: &RateNote| {
-        let strength = if note.strength < 1e5 {
-            format!("{:.0} rows against each", note.strength.max(1.0))
-        } else {
-            "no two values differ beyond chance".to_owned()
-        };
-        format!(
-            "{} (AUC {:.3} alone, on later rows; {} values; {strength})",
-            note.field, note.auc, note.keys
-        )
-    };
-    let kept: Vec<String> = of_tasks().filter(|note| note.is_kept).map(say).collect();
+    let kept = of_tasks().filter(|note| note.is_kept).map(describe_rate);
+    let kept: Vec<String> = kept.collect();
     let order = match blocks {
         Blocks::Time { column, .. } => format!("{n_blocks} blocks of time by \"{column}\""),
         Blocks::Column(column) => format!("{n_blocks} blocks by a hash of \"{column}\""),
@@ -333,4 +333,17 @@ fn notes(
         )
     }));
     notes
+}
+
+/// Describes a rate that is kept.
+fn describe_rate(note: &RateNote) -> String {
+    let strength = if note.strength < 1e5 {
+        format!("{:.0} rows against each", note.strength.max(1.0))
+    } else {
+        "no two values differ beyond chance".to_owned()
+    };
+    format!(
+        "{} (AUC {:.3} alone, on later rows; {} values; {strength})",
+        note.field, note.auc, note.keys
+    )
 }
