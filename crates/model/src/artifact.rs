@@ -229,32 +229,19 @@ impl Artifact {
             TensorFileError::Unreadable { source, .. } => unread(&path, folder, source),
             error => error.into(),
         })?;
-        for (name, hash) in &manifest.tensors {
-            if file.hash(name) != Some(hash) {
-                return Err(wrong(&format!(
-                    "tensor {name} is not the one in the manifest"
-                )));
-            }
+        let differs = |(name, hash): &(&String, &String)| file.hash(name) != Some(*hash);
+        if let Some((name, _)) = manifest.tensors.iter().find(differs) {
+            return Err(wrong(&format!(
+                "tensor {name} is not the one in the manifest"
+            )));
         }
         let fits = fits::check(&manifest, max_dense(&file, manifest.networks.len()));
         fits.map_err(|what| wrong(&what))?;
         let n_tables = manifest.spec.tables.len();
         let weight_set = |(i, &network): (usize, &usize)| {
-            let table = |t: usize| {
-                Ok(SparseRows {
-                    ids: file.u32(&format!("member.{i}.table.{t}.ids"))?,
-                    values: file.f32(&format!("member.{i}.table.{t}.values"))?,
-                })
-            };
-            let weights = Weights {
-                dense: file.f32(&format!("member.{i}.dense"))?,
-                tables: (0..n_tables)
-                    .map(table)
-                    .collect::<Result<_, TensorFileError>>()?,
-            };
             Ok(WeightSet {
                 network,
-                weights: Arc::new(weights),
+                weights: Arc::new(read_weights(&file, i, n_tables)?),
             })
         };
         let weight_sets = manifest.networks.iter().enumerate().map(weight_set);
@@ -364,6 +351,24 @@ fn unread(path: &Path, folder: &Path, error: std::io::Error) -> ArtifactError {
 
 fn mask_name(task: usize, layer: usize) -> String {
     format!("mask.{task}.fc_{layer}")
+}
+
+/// Reads the weights of a member by its position.
+fn read_weights(
+    file: &TensorFile,
+    member: usize,
+    n_tables: usize,
+) -> Result<Weights, TensorFileError> {
+    let table = |t: usize| {
+        Ok(SparseRows {
+            ids: file.u32(&format!("member.{member}.table.{t}.ids"))?,
+            values: file.f32(&format!("member.{member}.table.{t}.values"))?,
+        })
+    };
+    Ok(Weights {
+        dense: file.f32(&format!("member.{member}.dense"))?,
+        tables: (0..n_tables).map(table).collect::<Result<_, _>>()?,
+    })
 }
 
 fn read_masks(

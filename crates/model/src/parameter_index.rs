@@ -76,8 +76,13 @@ impl ParameterIndex {
         }
         kinds.retain(|&(tasks, _, _)| tasks != 0);
         kinds.sort_unstable();
+        ParameterIndex::of_kinds(&kinds, layout.len)
+    }
+
+    /// Numbers the parameters, given by tasks, decay and position; `n_positions` is the number of positions.
+    fn of_kinds(kinds: &[(u64, bool, u32)], n_positions: usize) -> ParameterIndex {
         let mut groups: Vec<ParameterGroup> = Vec::new();
-        let mut numbers = vec![Self::NONE; layout.len];
+        let mut numbers = vec![Self::NONE; n_positions];
         for (number, &(tasks, decays, position)) in kinds.iter().enumerate() {
             numbers[position as usize] = number as u32;
             match groups.last_mut() {
@@ -92,7 +97,7 @@ impl ParameterIndex {
             }
         }
         ParameterIndex {
-            positions: kinds.into_iter().map(|(_, _, position)| position).collect(),
+            positions: kinds.iter().map(|&(_, _, position)| position).collect(),
             numbers,
             groups,
         }

@@ -120,37 +120,22 @@ impl Server {
         let grpc_port = Port::bind(settings.grpc, tls.clone()).await?;
         let admin_port = Port::bind(settings.admin, tls).await?;
         let worst_case = WorstCase::of(&settings);
-        let telemetry = settings.telemetry;
-        let watcher = Box::new(MetricsWatcher(telemetry.clone()));
-        let repository = Repository::new(settings.models, settings.precision, watcher)?;
-        let workers = Workers::start(settings.threads, settings.waiting);
-        let workers = workers.map_err(ServeError::Thread)?;
-        let log = settings
-            .log
-            .map(|log| LogQueue::start(log, settings.log_waiting));
-        let log = log.transpose().map_err(ServeError::Thread)?.map(Arc::new);
-        let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
-        let service = Arc::new(Service::new(
-            repository,
-            workers,
-            settings.accepts,
-            settings.time,
-            telemetry,
-            log,
-            shadows.map_err(ServeError::Thread)?,
-        ));
         let budget = Budget::new(settings.total_bytes);
-        let index_permits = Arc::new(Semaphore::new(MAX_INDEX_CALLS));
+        let (body, token) = (settings.body, settings.admin_token.clone());
+        let (connections, watch, drain) =
+            (settings.connections.clone(), settings.watch, settings.drain);
+        let service = start_service(settings)?;
         service.register_budget(&budget);
+        let index_permits = Arc::new(Semaphore::new(MAX_INDEX_CALLS));
         let api = |admin| ApiState {
             service: service.clone(),
-            body: settings.body,
+            body,
             budget: budget.clone(),
             index_permits: index_permits.clone(),
             admin,
         };
         let admin = api(Some(Admin {
-            token: settings.admin_token,
+            token,
             throttle: Arc::new(TokenThrottle::default()),
         }));
         let addresses = Addresses {
@@ -168,11 +153,11 @@ impl Server {
             service,
             ports,
             addresses,
-            connections: settings.connections,
+            connections,
             budget,
             worst_case,
-            watch: settings.watch,
-            drain: settings.drain,
+            watch,
+            drain,
         })
     }
 
@@ -234,24 +219,49 @@ impl Server {
             );
         }
         let (service, finish) = (self.service, self.drain.finish);
-        // Anything that is stuck is abandoned, so that it cannot block the shutdown.
-        let end = move || {
-            let deadline = Instant::now() + finish;
-            let ended_in_time = [
-                service.workers.stop(deadline),
-                service.shadows.stop(deadline),
-            ];
-            if let Some(log) = &service.log {
-                log.stop(deadline.max(Instant::now() + MIN_LOG_FLUSH));
-            }
-            if ended_in_time.contains(&false) {
-                tracing::warn!("requests were still being scored when the time to finish was over");
-            }
-            service.telemetry.close(FLUSH);
-        };
-        let ended = tokio::task::spawn_blocking(end).await;
+        let ended = tokio::task::spawn_blocking(move || end(&service, finish)).await;
         ended.map_err(|_| ServeError::Panicked("the shutdown failed"))
     }
+}
+
+/// Starts what scores and logs the requests of all ports.
+fn start_service(settings: Settings) -> Result<Arc<Service>, ServeError> {
+    let telemetry = settings.telemetry;
+    let watcher = Box::new(MetricsWatcher(telemetry.clone()));
+    let repository = Repository::new(settings.models, settings.precision, watcher)?;
+    let workers = Workers::start(settings.threads, settings.waiting);
+    let workers = workers.map_err(ServeError::Thread)?;
+    let log = settings
+        .log
+        .map(|log| LogQueue::start(log, settings.log_waiting));
+    let log = log.transpose().map_err(ServeError::Thread)?.map(Arc::new);
+    let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
+    Ok(Arc::new(Service::new(
+        repository,
+        workers,
+        settings.accepts,
+        settings.time,
+        telemetry,
+        log,
+        shadows.map_err(ServeError::Thread)?,
+    )))
+}
+
+/// Ends what scores and logs, within `finish`. Anything that is stuck is abandoned, so that it cannot block the
+/// shutdown.
+fn end(service: &Service, finish: Duration) {
+    let deadline = Instant::now() + finish;
+    let ended_in_time = [
+        service.workers.stop(deadline),
+        service.shadows.stop(deadline),
+    ];
+    if let Some(log) = &service.log {
+        log.stop(deadline.max(Instant::now() + MIN_LOG_FLUSH));
+    }
+    if ended_in_time.contains(&false) {
+        tracing::warn!("requests were still being scored when the time to finish was over");
+    }
+    service.telemetry.close(FLUSH);
 }
 
 /// Logs the upper bound of the server's memory and sets its metric.

@@ -103,31 +103,7 @@ impl Run<'_> {
         identity: &str,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Trained, TrainError> {
-        let id_dropout =
-            IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
-        let context = SearchContext {
-            plan: self.plan,
-            schema: self.schema,
-            spec: Spec::of(self.schema, self.network),
-            train: self.train,
-            valid: self.valid,
-            folder: self.folder,
-            checkpoint: self.folder.join("checkpoint.safetensors"),
-            checkpoint_every: self.checkpoint_every,
-            run: identity,
-            stop: self.stop,
-            // The search always uses the default shrinkage, independent of the training after it.
-            evidence: evidence::of_tasks(
-                self.plan.evidence,
-                false,
-                self.schema,
-                self.train,
-                &id_dropout,
-            )?,
-            id_dropout,
-            bias_counts: self.train.label_counts(),
-            earlier: self.earlier,
-        };
+        let context = self.context(identity)?;
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
         if self.network.kind.has_masks() {
@@ -165,6 +141,35 @@ impl Run<'_> {
             searches,
             units,
             shrinkage: chosen.why,
+        })
+    }
+
+    /// Returns what the search and the trainings of this run use.
+    fn context<'a>(&'a self, identity: &'a str) -> Result<SearchContext<'a>, TrainError> {
+        let id_dropout =
+            IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
+        Ok(SearchContext {
+            plan: self.plan,
+            schema: self.schema,
+            spec: Spec::of(self.schema, self.network),
+            train: self.train,
+            valid: self.valid,
+            folder: self.folder,
+            checkpoint: self.folder.join("checkpoint.safetensors"),
+            checkpoint_every: self.checkpoint_every,
+            run: identity,
+            stop: self.stop,
+            // The search always uses the default shrinkage, independent of the training after it.
+            evidence: evidence::of_tasks(
+                self.plan.evidence,
+                false,
+                self.schema,
+                self.train,
+                &id_dropout,
+            )?,
+            id_dropout,
+            bias_counts: self.train.label_counts(),
+            earlier: self.earlier,
         })
     }
 

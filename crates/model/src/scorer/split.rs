@@ -1,5 +1,6 @@
 //! The division of fields between context and candidates, and the resulting division of the folded input.
 
+use crate::interaction::Interaction;
 use crate::spec::Spec;
 use std::ops::Range;
 
@@ -28,6 +29,44 @@ pub(super) struct Split {
     pub(super) n_vectors: usize,
 }
 
+/// Positions of the folded inputs: pairs of vectors (upper triangle, row by row), vectors, numbers.
+struct FoldedInputs(Interaction);
+
+impl FoldedInputs {
+    fn pair(&self, i: usize, j: usize) -> usize {
+        let (i, j) = (i.min(j), i.max(j));
+        i * (2 * self.0.fields + 1 - i) / 2 + j - i
+    }
+
+    /// Returns the pairs of these fields, each with itself too; none if the network does not see pairs.
+    fn pairs_within(&self, places: &[usize]) -> Vec<usize> {
+        let sees_pairs = self.0.folded_gram() > 0;
+        let rows = places.iter().enumerate().filter(|_| sees_pairs);
+        rows.flat_map(|(at, &i)| places[at..].iter().map(move |&j| self.pair(i, j)))
+            .collect()
+    }
+
+    /// Returns the pairs of one of the first with one of the second fields; none if the network does not see pairs.
+    fn pairs_across(&self, first: &[usize], second: &[usize]) -> Vec<usize> {
+        let sees_pairs = self.0.folded_gram() > 0;
+        let rows = first.iter().filter(|_| sees_pairs);
+        rows.flat_map(|&i| second.iter().map(move |&j| self.pair(i, j)))
+            .collect()
+    }
+
+    fn vectors(&self, places: &[usize]) -> Vec<usize> {
+        let (first, dim) = (self.0.folded_gram(), self.0.dim);
+        let inputs = |&place: &usize| first + place * dim..first + (place + 1) * dim;
+        places.iter().flat_map(inputs).collect()
+    }
+
+    fn numbers(&self, numbers: &[(usize, Range<usize>)]) -> Vec<usize> {
+        let first = self.0.folded_gram() + self.0.vectors();
+        let inputs = numbers.iter().flat_map(|(_, inputs)| inputs.clone());
+        inputs.map(|input| first + input).collect()
+    }
+}
+
 impl Split {
     /// Splits the fields; `None` if a context field does not exist, or is given twice.
     pub(super) fn new(spec: &Spec, fields: &[usize]) -> Option<Split> {
@@ -45,32 +84,11 @@ impl Split {
             places.partition(|&place| is_of_context(&vectors[place]));
         let (context_numbers, candidate_numbers): (Vec<_>, Vec<_>) =
             spec.number_fields().partition(|(f, _)| is_of_context(f));
-        let pair = |i: usize, j: usize| {
-            let (i, j) = (i.min(j), i.max(j));
-            i * (2 * interaction.fields + 1 - i) / 2 + j - i
-        };
-        let sees_pairs = interaction.folded_gram() > 0;
-        let triangle = |places: &[usize]| -> Vec<usize> {
-            let rows = places.iter().enumerate().filter(|_| sees_pairs);
-            rows.flat_map(|(at, &i)| places[at..].iter().map(move |&j| pair(i, j)))
-                .collect()
-        };
-        let inputs_of = |places: &[usize]| -> Vec<usize> {
-            let (first, dim) = (interaction.folded_gram(), interaction.dim);
-            let inputs = |&place: &usize| first + place * dim..first + (place + 1) * dim;
-            places.iter().flat_map(inputs).collect()
-        };
-        let first_number = interaction.folded_gram() + interaction.vectors();
-        let of_numbers = |numbers: &[(usize, Range<usize>)]| -> Vec<usize> {
-            let inputs = numbers.iter().flat_map(|(_, inputs)| inputs.clone());
-            inputs.map(|input| first_number + input).collect()
-        };
-        let rows = context.iter().filter(|_| sees_pairs);
-        let across = rows.flat_map(|&i| candidate.iter().map(move |&j| pair(i, j)));
-        let across: Vec<usize> = across.collect();
+        let folded = FoldedInputs(interaction);
+        let across = folded.pairs_across(&context, &candidate);
         let n_across = across.len();
-        let pairs = [across, triangle(&candidate)].concat();
-        let of_vectors = inputs_of(&candidate);
+        let pairs = [across, folded.pairs_within(&candidate)].concat();
+        let of_vectors = folded.vectors(&candidate);
         let fields_at = |places: &[usize]| places.iter().map(|&place| vectors[place]).collect();
         let sizes = |numbers: &[(usize, Range<usize>)]| {
             let sizes = numbers.iter().map(|(f, inputs)| (*f, inputs.len()));
@@ -78,15 +96,15 @@ impl Split {
         };
         Some(Split {
             fixed: [
-                triangle(&context),
-                inputs_of(&context),
-                of_numbers(&context_numbers),
+                folded.pairs_within(&context),
+                folded.vectors(&context),
+                folded.numbers(&context_numbers),
             ]
             .concat(),
             n_across,
             n_pairs: pairs.len(),
             n_vectors: of_vectors.len(),
-            varying: [pairs, of_vectors, of_numbers(&candidate_numbers)].concat(),
+            varying: [pairs, of_vectors, folded.numbers(&candidate_numbers)].concat(),
             context: fields_at(&context),
             candidate: fields_at(&candidate),
             context_numbers: sizes(&context_numbers),

@@ -34,7 +34,6 @@ pub(super) unsafe fn product(
     buffer: &mut [Lanes<f32>],
     mut y: HalfOutputs<'_>,
 ) {
-    let zero = _mm512_setzero_ps();
     let n_blocks = product.inputs.div_ceil(product.length).max(1);
     let mut counts = product.counts.as_ptr();
     let mut places = product.places.as_ptr();
@@ -49,19 +48,10 @@ pub(super) unsafe fn product(
             for group in (0..product.outputs).step_by(GROUP) {
                 let n = GROUP.min(product.outputs - group);
                 let buffer = buffer.add(group * LANES);
-                let mut sums = [[zero; 4]; GROUP];
-                unroll!(Q in [0 1 2 3] {
-                    if Q < n {
-                        if block == 0 {
-                            let bias = *bias.get_unchecked(group + Q);
-                            sums[Q] = [_mm512_set1_ps(bias); 4];
-                        } else {
-                            unroll!(W in [0 1 2 3] {
-                                sums[Q][W] = _mm512_load_ps(buffer.add(Q * LANES + W * 16));
-                            });
-                        }
-                    }
-                });
+                let mut sums = match block {
+                    0 => of_bias(&bias[group..group + n]),
+                    _ => load(buffer, n),
+                };
                 unroll!(PATTERN in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
                     for _ in 0..*counts.add(PATTERN - 1) {
                         let one = x.add(usize::from(*places) * LANES);
@@ -86,19 +76,66 @@ pub(super) unsafe fn product(
                     }
                 });
                 counts = counts.add(PATTERNS);
-                unroll!(Q in [0 1 2 3] {
-                    if Q < n {
-                        if block + 1 < n_blocks {
-                            unroll!(W in [0 1 2 3] {
-                                _mm512_store_ps(buffer.add(Q * LANES + W * 16), sums[Q][W]);
-                            });
-                        } else {
-                            write(&mut y, group + Q, sums[Q]);
-                        }
-                    }
-                });
+                if block + 1 < n_blocks {
+                    store(buffer, n, sums);
+                } else {
+                    write_group(&mut y, group, n, sums);
+                }
             }
         }
+    }
+}
+
+/// Returns the sums of a group that begin with the bias of each output.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+fn of_bias(bias: &[f32]) -> [[__m512; 4]; GROUP] {
+    let mut sums = [[_mm512_setzero_ps(); 4]; GROUP];
+    unroll!(Q in [0 1 2 3] {
+        if let Some(&bias) = bias.get(Q) {
+            sums[Q] = [_mm512_set1_ps(bias); 4];
+        }
+    });
+    sums
+}
+
+/// Returns the sums of the first `n` outputs of a group so far.
+///
+/// # Safety
+/// `buffer` has the sums of `n` outputs, aligned to cache lines.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn load(buffer: *const f32, n: usize) -> [[__m512; 4]; GROUP] {
+    let mut sums = [[_mm512_setzero_ps(); 4]; GROUP];
+    // SAFETY: the caller guarantees the sums.
+    unsafe {
+        unroll!(Q in [0 1 2 3] {
+            if Q < n {
+                unroll!(W in [0 1 2 3] {
+                    sums[Q][W] = _mm512_load_ps(buffer.add(Q * LANES + W * 16));
+                });
+            }
+        });
+    }
+    sums
+}
+
+/// Stores the sums of the first `n` outputs of a group.
+///
+/// # Safety
+/// `buffer` has room for the sums of `n` outputs, aligned to cache lines.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn store(buffer: *mut f32, n: usize, sums: [[__m512; 4]; GROUP]) {
+    // SAFETY: the caller guarantees the room.
+    unsafe {
+        unroll!(Q in [0 1 2 3] {
+            if Q < n {
+                unroll!(W in [0 1 2 3] {
+                    _mm512_store_ps(buffer.add(Q * LANES + W * 16), sums[Q][W]);
+                });
+            }
+        });
     }
 }
 
@@ -135,6 +172,23 @@ fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
         )
     };
     _mm512_dpbf16_ps(sum, a, b)
+}
+
+/// Writes the rectified sums of the `n` outputs from `first`.
+///
+/// # Safety
+/// The outputs must exist.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn write_group(y: &mut HalfOutputs<'_>, first: usize, n: usize, sums: [[__m512; 4]; GROUP]) {
+    // SAFETY: the caller guarantees the outputs.
+    unsafe {
+        unroll!(Q in [0 1 2 3] {
+            if Q < n {
+                write(y, first + Q, sums[Q]);
+            }
+        });
+    }
 }
 
 /// Writes the rectified sums of one output, with the order of lanes restored.

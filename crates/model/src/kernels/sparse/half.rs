@@ -252,6 +252,24 @@ mod tests {
         assert_eq!(widened(rounded(f32::MAX)), f32::INFINITY);
     }
 
+    /// Returns the product of one output in one lane, and the sum of the sizes of its terms.
+    fn exact(
+        pattern: &SparsityPattern,
+        weights: &[f32],
+        x: &[Lanes<f32>],
+        output: usize,
+        lane: usize,
+    ) -> (f64, f64) {
+        let term = |(input, x): (usize, &Lanes<f32>)| {
+            let number = pattern.number(input, output)?;
+            Some(f64::from(weights[number as usize]) * f64::from(x.0[lane]))
+        };
+        let terms = x.iter().enumerate().filter_map(term);
+        terms.fold((0.0, 0.0), |(sum, size), term| {
+            (sum + term, size + term.abs())
+        })
+    }
+
     /// Both kernels agree, and are as close to the exact sum as half precision allows.
     #[test]
     fn half_precision_is_accurate() {
@@ -266,20 +284,12 @@ mod tests {
             let pattern = SparsityPattern::from_fn(inputs, outputs, |i, o| {
                 rng.uniform((i * outputs + o) as u64) < density
             });
-            let weights: Vec<f32> = (0..pattern.n_kept() as u64)
-                .map(|i| rng.at(1).normal(i) as f32)
-                .collect();
-            let bias: Vec<f32> = (0..outputs as u64)
-                .map(|i| rng.at(2).normal(i) as f32)
-                .collect();
+            let normal = |stream: u64, i: usize| rng.at(stream).normal(i as u64) as f32;
+            let weights: Vec<f32> = (0..pattern.n_kept()).map(|i| normal(1, i)).collect();
+            let bias: Vec<f32> = (0..outputs).map(|i| normal(2, i)).collect();
             let n_tiles = 3;
-            let x: Vec<Lanes<f32>> = (0..n_tiles * inputs)
-                .map(|f| {
-                    Lanes(std::array::from_fn(|l| {
-                        rng.at(3).normal((f * LANES + l) as u64) as f32
-                    }))
-                })
-                .collect();
+            let lanes = |f| Lanes(std::array::from_fn(|l| normal(3, f * LANES + l)));
+            let x: Vec<Lanes<f32>> = (0..n_tiles * inputs).map(lanes).collect();
             let halves: Vec<HalfLanes> = x.iter().map(HalfLanes::of).collect();
             for level in SimdLevel::all() {
                 let mut narrowed = vec![HalfLanes([7; LANES]); x.len()];
@@ -307,16 +317,10 @@ mod tests {
                 );
                 for (place, (single, half)) in single.iter().zip(&half).enumerate() {
                     let (tile, output) = (place / outputs, place % outputs);
+                    let x = &x[tile * inputs..(tile + 1) * inputs];
                     for lane in 0..LANES {
-                        let (mut exact, mut size) = (f64::from(bias[output]), 0.0);
-                        for input in 0..inputs {
-                            if let Some(number) = pattern.number(input, output) {
-                                let x = f64::from(x[tile * inputs + input].0[lane]);
-                                let term = f64::from(weights[number as usize]) * x;
-                                exact += term;
-                                size += term.abs();
-                            }
-                        }
+                        let (product, size) = exact(&pattern, &weights, x, output, lane);
+                        let exact = f64::from(bias[output]) + product;
                         // Each factor is rounded by 2^-8 at most; sums in single precision add little.
                         let error = (f64::from(single.0[lane]) - exact.max(0.0)).abs();
                         assert!(error <= size / 120.0 + 1e-5, "{level}: {error} of {size}");

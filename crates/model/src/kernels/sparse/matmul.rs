@@ -237,12 +237,8 @@ impl<R: Real> Tile<'_, R> {
                     next = next.wrapping_add(1);
                 }
                 if at == 0 && self.n_lanes == LANES {
-                    // Later blocks read the sums from the second-level cache.
-                    for output in GROUP..2 * GROUP {
-                        let y = y.cast::<Lanes<R>>().wrapping_add(output);
-                        // SAFETY: the caller promises the instructions.
-                        unsafe { prefetch_lanes::<R, V>(y) };
-                    }
+                    // SAFETY: the caller promises the instructions.
+                    unsafe { prefetch_next_group::<R, V>(y) };
                 }
                 let begin = connections;
                 for lane in (0..self.n_lanes).step_by(V::LANES) {
@@ -263,6 +259,19 @@ impl<R: Real> Tile<'_, R> {
                 }
             }
         }
+    }
+}
+
+/// Prefetches the outputs after those of a group: later blocks read the sums from the second-level cache.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn prefetch_next_group<R: Real, V: Vector<R>>(y: *const R) {
+    for output in GROUP..2 * GROUP {
+        let y = y.cast::<Lanes<R>>().wrapping_add(output);
+        // SAFETY: the caller promises the instructions.
+        unsafe { prefetch_lanes::<R, V>(y) };
     }
 }
 
