@@ -137,6 +137,7 @@ fn spec(kind: NetworkKind, pooling: Pooling) -> Spec {
             .map(|(name, rows)| table(name, rows))
             .into(),
         tasks: vec!["ctr".into(), "cvr".into()],
+        links: Vec::new(),
         plan: NetworkPlan {
             table_deviation: None,
             ..network(kind, 4, &[16, 8])

@@ -6,6 +6,7 @@
 mod harness;
 #[path = "../trained/mod.rs"]
 mod trained;
+mod values;
 mod vectors;
 
 use std::fs;
@@ -24,7 +25,7 @@ pub(crate) type Row = Map<String, Value>;
 const ROWS: [(&str, u64); 3] = [("train", 6000), ("valid", 2000), ("test", 3000)];
 
 /// Columns that no request can know.
-const UNKNOWN: [&str; 2] = ["click", "buy"];
+const UNKNOWN: [&str; 3] = ["click", "buy", "seconds"];
 
 /// Candidates of a request.
 const CANDIDATES: usize = 30;
@@ -164,7 +165,8 @@ fn by_http(server: &Server, requests: &[&[Row]], context: &[&str]) -> [Vec<f32>;
 fn same(expected: &[Vec<f32>; 2], found: &[Vec<f32>; 2], way: &str) {
     for (expected, found) in expected.iter().zip(found) {
         assert_eq!(expected.len(), found.len(), "{way}");
-        let differences = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+        let difference = |(a, b): (&f32, &f32)| (a - b).abs() / a.abs().max(1.0);
+        let differences = expected.iter().zip(found).map(difference);
         let largest = differences.fold(0.0, f32::max);
         assert!(largest <= 1e-6, "{way}: {largest:e}");
     }

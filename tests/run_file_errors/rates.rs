@@ -62,7 +62,7 @@ fn rates_of_anything_else_are_refused_with_the_place() {
     );
     let found = parse(&text, &[]).unwrap_err();
     assert!(
-        found.contains("the label of task \"watch\" is a ratio"),
+        found.contains("the label of task \"watch\" is a number"),
         "{found}"
     );
     let twice = "features.rates=[{ of = [\"user_id\"] }, { of = [\"user_id\"] }]";

@@ -20,7 +20,7 @@ import ncs4cvr
 #: Rows that are compared.
 ROWS = 10_000
 
-#: Largest difference of a probability.
+#: Largest difference of a probability; of a value above 1, relative to it.
 TOLERANCE = 1e-5
 
 
@@ -51,6 +51,7 @@ def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
     # Draws of its own, so that all other columns are what they were.
     drawn = np.random.default_rng(seed + 100)
     image = [None if gone else vector for vector, gone in zip(drawn.normal(0, 2, (n, 5)).tolist(), drawn.random(n) < 0.1)]
+    spent = np.exp(drawn.normal(item % 3, 1.0)) * (drawn.random(n) < 0.7)
     return pa.table(
         {
             "user": pa.array(some(user), pa.int64()),
@@ -66,6 +67,7 @@ def rows(n: int, seed: int, unseen: float = 0.0) -> pa.Table:
             "gain": pa.array(some(chance.standard_cauchy(n) * 50)),
             "same": pa.array([7.0] * n),
             "image": pa.array(image, pa.list_(pa.float64(), 5)),
+            "spent": pa.array(spent),
             "click": pa.array(click.astype(int)),
             "conversion": pa.array([int(c) if k else None for c, k in zip(conversion, click)], pa.int8()),
         }
@@ -146,6 +148,12 @@ CASES |= {
         "columns.image_vector": {"kind": "vector", "column": "image", "length": 5, "projected": True},
         **WIDE,
     },
+    "squared error": {"tasks.spent": {"label": "spent", "where": "ctr", "loss": "squared"}, **WIDE},
+    "exponential": {
+        "network.kind": "shared_bottom",
+        "tasks.spent": {"label": "spent", "loss": "poisson"},
+        "tasks.again": {"label": "spent", "where": "ctr", "loss": "weighted_logistic"},
+    },
     "id dropout": {"network.kind": "shared_bottom", "training.id_dropout": 0.2},
 }
 
@@ -188,12 +196,13 @@ def check(model: ncs4cvr.Model, path: pathlib.Path) -> float:
     for output in model.outputs:
         assert found[f"p_{output}"].shape == (ROWS,)
         assert len(np.unique(expected[output])) > 1
-        largest = max(largest, float(np.abs(found[f"p_{output}"] - expected[output]).max()))
+        difference = np.abs(found[f"p_{output}"] - expected[output]) / np.maximum(1, np.abs(expected[output]))
+        largest = max(largest, float(difference.max()))
     assert largest < TOLERANCE
     for n in (1, 3):
         few = run(path, first(inputs, n))
         for name in found:
-            np.testing.assert_allclose(few[name], found[name][:n], atol=1e-6)
+            np.testing.assert_allclose(few[name], found[name][:n], atol=1e-6, rtol=1e-6)
     return largest
 
 

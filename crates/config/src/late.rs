@@ -62,7 +62,7 @@ pub(crate) fn check(task: &Task, checks: &mut Checks<'_>) {
     let name = &task.name;
     let problem = if !task.objective.is_binary() {
         Some(format!(
-            "task {name:?}: late is of labels 0 and 1, and its label is a ratio"
+            "task {name:?}: late is of labels 0 and 1, and its label is a number"
         ))
     } else if !late.method.changes_the_loss() {
         None

@@ -114,7 +114,7 @@ fn of_tasks(
         match tasks.iter().position(|task| task.name == *name) {
             Some(t) if !tasks[t].objective.is_binary() => {
                 let text = format!(
-                    "features.rates: the label of task {name:?} is a ratio; a rate is of labels of 0 and 1"
+                    "features.rates: the label of task {name:?} is a number; a rate is of labels of 0 and 1"
                 );
                 say(number, "tasks", text, checks);
             }

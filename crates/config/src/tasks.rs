@@ -1,7 +1,7 @@
 //! The tasks, and what may not be a feature because of them.
 
 use indexmap::IndexMap;
-use ncs_features::{Field, Objective, Population, RowRules, Task};
+use ncs_features::{Field, Objective, Population, RowRules, Task, ValueLoss};
 
 use super::checks::Checks;
 use super::columns::place;
@@ -129,6 +129,10 @@ fn objective(config: &Loss) -> Objective {
         Loss::CrossEntropy {} => Objective::CrossEntropy,
         Loss::Focal { alpha, gamma } => Objective::Focal { alpha, gamma },
         Loss::Ratio {} => Objective::Ratio,
+        Loss::Squared {} => Objective::Value(ValueLoss::Squared.into()),
+        Loss::Huber { delta } => Objective::Value(ValueLoss::Huber { delta }.into()),
+        Loss::Poisson {} => Objective::Value(ValueLoss::Poisson.into()),
+        Loss::WeightedLogistic {} => Objective::Value(ValueLoss::WeightedLogistic.into()),
     }
 }
 
@@ -197,7 +201,7 @@ fn populations(tasks: &[Task], checks: &mut Checks<'_>) {
         };
         if !tasks[other].objective.is_binary() {
             let text = format!(
-                "task {:?} counts rows where the label of {:?} is 1, but that label is a ratio",
+                "task {:?} counts rows where the label of {:?} is 1, but that label is a number; name a task of labels 0 and 1",
                 task.name, tasks[other].name
             );
             checks.say(&at, text);

@@ -338,6 +338,21 @@ pub(crate) enum Loss {
     },
     /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
     Ratio {},
+    /// Squared error of a label that is a number, such as seconds watched: the mean is predicted.
+    Squared {},
+    /// Huber's loss of a label that is a number: squared up to delta, linear beyond it, so that a few large labels do
+    /// not decide.
+    Huber {
+        /// Where it becomes linear, in standard deviations of the training labels.
+        #[serde(default = "huber_delta")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        delta: f64,
+    },
+    /// Poisson deviance of a count or an amount, at least 0: the mean is predicted, as an exponential.
+    Poisson {},
+    /// Weighted logistic regression of an amount, at least 0 (Covington et al. 2016): a row is a one that counts by its
+    /// label, and a zero that counts once; the odds are the mean, which is predicted.
+    WeightedLogistic {},
 }
 
 fn cross_entropy() -> KindOrTable<Loss> {
@@ -347,6 +362,11 @@ fn cross_entropy() -> KindOrTable<Loss> {
 /// The paper's alpha.
 fn focal_alpha() -> f64 {
     0.75
+}
+
+/// With normal errors 95 % as efficient as the squared error (Huber 1964).
+fn huber_delta() -> f64 {
+    1.345
 }
 
 /// The paper's gamma.

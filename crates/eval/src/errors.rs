@@ -1,4 +1,4 @@
-//! Prediction errors: log-loss for binary tasks, squared error for ratios.
+//! Prediction errors: log-loss for binary tasks, squared error for ratios. [`crate::values`] has those of numbers.
 
 use crate::auc::Real;
 use crate::weights::Weights;
@@ -89,7 +89,7 @@ pub(crate) fn known_rows<'a, L: Real, S: Real>(
 }
 
 /// Returns the mean of values by their weights; `None` if it is not finite.
-fn mean(values: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+pub(crate) fn mean(values: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
     let add = |(sum, mass), (value, weight)| (sum + weight * value, mass + weight);
     let (sum, mass) = values.fold((0.0, 0.0), add);
     let mean = sum / mass;

@@ -52,7 +52,7 @@ const fn figure(
 }
 
 /// Every figure of [`TaskMetrics`] but the counts.
-pub const FIGURES: [Figure; 7] = [
+pub const FIGURES: [Figure; 10] = [
     figure(AUC, Better::Higher, 4, Role::Decisive, |m| m.auc),
     figure("grouped AUC", Better::Higher, 4, Role::Shown, |m| m.gauc),
     figure("entire-space AUC", Better::Higher, 4, Role::Decisive, |m| {
@@ -61,6 +61,19 @@ pub const FIGURES: [Figure; 7] = [
     figure("log-loss", Better::Lower, 4, Role::Shown, |m| m.log_loss),
     figure("squared error", Better::Lower, 5, Role::Decisive, |m| {
         m.squared_error
+    }),
+    figure(
+        "relative squared error",
+        Better::Lower,
+        4,
+        Role::Shown,
+        |m| m.relative_squared_error,
+    ),
+    figure("mean absolute error", Better::Lower, 4, Role::Shown, |m| {
+        m.absolute_error
+    }),
+    figure("normalised Gini", Better::Higher, 4, Role::Shown, |m| {
+        m.gini
     }),
     figure("PCOC", Better::Neither, 3, Role::Calibration, |m| m.pcoc),
     figure("ECE", Better::Lower, 4, Role::Calibration, |m| m.ece),

@@ -8,7 +8,7 @@
 //!
 //! let click = TaskPredictions {
 //!     name: "click".into(),
-//!     binary: true,
+//!     kind: ncs_features::LabelKind::Binary,
 //!     labels: vec![0.0, 1.0, f32::NAN, 1.0], // NaN: unknown, the row does not count
 //!     scores: vec![0.1, 0.8, 0.9, 0.6],
 //!     ..TaskPredictions::default()
@@ -37,6 +37,7 @@ pub mod sharing;
 pub mod statistics;
 pub mod tensorboard;
 pub mod tuning;
+pub mod values;
 pub mod weights;
 
 pub use auc::{GroupedAuc, Real, auc, ctcvr_auc, grouped_auc, soft_auc, weighted_auc};
@@ -52,7 +53,10 @@ pub use metrics::{
     FunnelMetrics, MetricSettings, Metrics, PredictionError, Predictions, TaskMetrics,
     TaskPredictions,
 };
-pub use paired::{PairedDifference, auc_difference, squared_error_difference};
+pub use paired::{
+    PairedDifference, auc_difference, difference_of_kind, relative_squared_error_difference,
+    squared_error_difference,
+};
 pub use render::{
     backtest_text, columns_text, comparison_markdown, render_backtest_html, render_comparison_html,
     render_html, render_text, render_tuning_html, text_table, units_table,

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use indexmap::IndexMap;
-use ncs_features::NO_GROUP;
+use ncs_features::{LabelKind, NO_GROUP};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -12,6 +12,7 @@ use crate::auc::{self, funnel_labels, funnel_scores};
 use crate::bootstrap::{Resampling, auc_interval_by_weight};
 use crate::calibration::{self, Binning, CalibrationBin};
 use crate::errors::{LabelRange, known_rows, log_loss_by_weight, squared_error_by_weight};
+use crate::values;
 use crate::weights::Weights;
 
 /// Labels and scores of all tasks over the same rows.
@@ -30,11 +31,11 @@ pub struct Predictions {
 pub struct TaskPredictions {
     /// The task's name in the run file.
     pub name: String,
-    /// True if labels are 0 or 1; otherwise they are ratios.
-    pub binary: bool,
+    /// Kind of the labels.
+    pub kind: LabelKind,
     /// Labels; NaN: unknown, the row does not count for this task.
     pub labels: Vec<f32>,
-    /// Predicted probabilities or ratios; NaN: no prediction, and no figure counts the row.
+    /// Predicted probabilities, ratios or values; NaN: no prediction, and no figure counts the row.
     pub scores: Vec<f32>,
     /// True probabilities of a synthetic log; empty otherwise.
     pub truths: Vec<f32>,
@@ -103,7 +104,7 @@ pub struct Metrics {
 pub struct TaskMetrics {
     /// Rows with a known label.
     pub rows: u64,
-    /// Rows with label 1; for a ratio, rows with a label above 0.
+    /// Rows with label 1; for a ratio or a value, rows with a label above 0.
     pub positives: u64,
     /// Sum of the weights of the rows with a known label, if rows count by weight: in every figure but the counts and
     /// `auc_entire_space`.
@@ -119,10 +120,21 @@ pub struct TaskMetrics {
     pub gauc_groups: Option<u64>,
     /// Binary tasks: mean cross-entropy, in nats.
     pub log_loss: Option<f64>,
-    /// Ratio tasks: mean squared error over rows with a positive label, clipped to [0, 1].
+    /// Ratio tasks: mean squared error over rows with a positive label, clipped to [0, 1]. Tasks of values: over all
+    /// rows, in the square of the label's unit.
     pub squared_error: Option<f64>,
-    /// Mean squared error against the label as logged.
+    /// Ratio tasks: mean squared error against the label as logged.
     pub squared_error_unclipped: Option<f64>,
+    /// Tasks of values: squared error over the variance of the labels, 1 less the coefficient of determination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_squared_error: Option<f64>,
+    /// Tasks of values: mean absolute error, in the label's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute_error: Option<f64>,
+    /// Tasks of values of at least 0: Gini coefficient of the labels ranked by prediction, over that of the labels
+    /// ranked by themselves; 1 is a perfect order, 0 a random one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gini: Option<f64>,
     /// Sum of predictions over sum of labels. Ratio tasks: over rows with a positive label, clipped.
     pub pcoc: Option<f64>,
     /// Expected calibration error, over the same rows as `pcoc`.
@@ -139,6 +151,15 @@ pub struct TaskMetrics {
     /// dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constant_score: Option<f64>,
+}
+
+impl TaskMetrics {
+    /// Returns a number by which models of a task are chosen on validation rows, higher is better: the AUC; of a
+    /// value, 1 less the relative squared error; of a ratio, 1 less the squared error.
+    pub fn selection_score(&self) -> Option<f64> {
+        let error = self.relative_squared_error.or(self.squared_error);
+        self.auc.or(error.map(|error| 1.0 - error))
+    }
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -213,7 +234,7 @@ impl Predictions {
     fn funnel_metrics(&self, resampling: &Resampling) -> Option<FunnelMetrics> {
         let (click, conversion) = self.funnel?;
         let (click, conversion) = (self.tasks.get(click)?, self.tasks.get(conversion)?);
-        if !(click.binary && conversion.binary) {
+        if !(click.is_binary() && conversion.is_binary()) {
             return None;
         }
         let mut labels = funnel_labels(&click.labels, &conversion.labels);
@@ -274,6 +295,11 @@ fn check_optional_length(
 }
 
 impl TaskPredictions {
+    /// Returns true if labels are 0 or 1.
+    pub fn is_binary(&self) -> bool {
+        self.kind == LabelKind::Binary
+    }
+
     /// Returns the weights of the rows.
     pub fn row_weights(&self) -> Weights<'_> {
         Weights::of(&self.weights)
@@ -338,7 +364,7 @@ impl TaskPredictions {
             constant_score: self.constant_score(),
             rows: count(&self.labels, |label| !label.is_nan()),
             positives: count(&self.labels, |label| {
-                label > if self.binary { 0.5 } else { 0.0 }
+                label > if self.is_binary() { 0.5 } else { 0.0 }
             }),
             weight: (!self.weights.is_empty()).then(|| {
                 let rows = known_rows(&self.labels, &self.scores, self.row_weights());
@@ -352,10 +378,10 @@ impl TaskPredictions {
             ece: calibration::expected_calibration_error(&self.calibration_bins(settings.binning)),
             ..TaskMetrics::default()
         };
-        if self.binary {
-            self.binary_metrics(counts, groups, &settings.resampling)
-        } else {
-            self.ratio_metrics(counts)
+        match self.kind {
+            LabelKind::Binary => self.binary_metrics(counts, groups, &settings.resampling),
+            LabelKind::Ratio => self.ratio_metrics(counts),
+            LabelKind::Value => self.value_metrics(counts),
         }
     }
 
@@ -392,10 +418,21 @@ impl TaskPredictions {
         }
     }
 
+    fn value_metrics(&self, counts: TaskMetrics) -> TaskMetrics {
+        let (labels, scores, weights) = (&self.labels, &self.scores, self.row_weights());
+        TaskMetrics {
+            squared_error: values::squared_error(labels, scores, weights),
+            relative_squared_error: values::relative_squared_error(labels, scores, weights),
+            absolute_error: values::absolute_error(labels, scores, weights),
+            gini: values::normalised_gini(labels, scores, weights),
+            ..counts
+        }
+    }
+
     /// Returns the labels that predictions should match on average: those of the training loss.
     fn calibration_labels(&self) -> Vec<f32> {
         let trained_on = |label: &f32| match *label {
-            label if self.binary => label,
+            label if self.kind != LabelKind::Ratio => label,
             label if label > 0.0 => label.min(1.0),
             _ => f32::NAN,
         };

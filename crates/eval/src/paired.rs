@@ -1,6 +1,8 @@
 //! Paired comparison of two models on the same rows: the difference of their figures and its standard
 //! error.
 
+use ncs_features::LabelKind;
+
 /// Difference between two models on the same rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedDifference {
@@ -53,17 +55,67 @@ pub fn squared_error_difference(
     if labels.len() < 2 {
         return None;
     }
-    let error = |(label, score): (&f32, &f32)| {
-        (f64::from(label.clamp(0.0, 1.0)) - f64::from(*score)).powi(2)
-    };
-    let gain = |((label, first), second): ((&f32, &f32), &f32)| {
-        error((label, second)) - error((label, first))
-    };
-    let gains: Vec<f64> = labels.iter().zip(&first).zip(&second).map(gain).collect();
+    let label = |label: f32| f64::from(label.clamp(0.0, 1.0));
+    Some(of_gains(&gains(&labels, &first, &second, label)))
+}
+
+/// Returns the relative squared error ([`crate::values`]) of `second` minus that of `first`. Rows with a NaN label or
+/// score do not count. `None` with fewer than two rows, or if all labels are alike.
+///
+/// # Panics
+/// Panics if the numbers of scores and labels differ.
+pub fn relative_squared_error_difference(
+    labels: &[f32],
+    first: &[f32],
+    second: &[f32],
+) -> Option<PairedDifference> {
+    let (labels, first, second) = known(labels, first, second);
+    let numbers: Vec<f64> = labels.iter().map(|&label| f64::from(label)).collect();
+    if numbers.len() < 2 || variance(&numbers) == 0.0 {
+        return None;
+    }
+    let found = of_gains(&gains(&labels, &first, &second, f64::from));
+    let centre = mean(&numbers);
+    let squares: f64 = numbers.iter().map(|y| (y - centre).powi(2)).sum();
+    let spread = squares / numbers.len() as f64;
     Some(PairedDifference {
-        value: mean(&gains),
-        error: (variance(&gains) / gains.len() as f64).sqrt(),
+        value: found.value / spread,
+        error: found.error / spread,
     })
+}
+
+/// Returns the improvement of `first` over `second` by the metric of a kind of label: the AUC, the squared error of a
+/// ratio, the relative squared error of a value.
+///
+/// # Panics
+/// Panics if the numbers of scores and labels differ.
+pub fn difference_of_kind(
+    kind: LabelKind,
+    labels: &[f32],
+    first: &[f32],
+    second: &[f32],
+) -> Option<PairedDifference> {
+    match kind {
+        LabelKind::Binary => auc_difference(labels, first, second),
+        LabelKind::Ratio => squared_error_difference(labels, first, second),
+        LabelKind::Value => relative_squared_error_difference(labels, first, second),
+    }
+}
+
+/// Returns the squared error of `second` minus that of `first`, row by row.
+fn gains(labels: &[f32], first: &[f32], second: &[f32], label: impl Fn(f32) -> f64) -> Vec<f64> {
+    let gain = |((y, first), second): ((&f32, &f32), &f32)| {
+        let error = |score: &f32| (label(*y) - f64::from(*score)).powi(2);
+        error(second) - error(first)
+    };
+    labels.iter().zip(first).zip(second).map(gain).collect()
+}
+
+fn of_gains(gains: &[f64]) -> PairedDifference {
+    PairedDifference {
+        value: mean(gains),
+        error: (variance(gains) / gains.len() as f64).sqrt(),
+    }
 }
 
 /// Returns the labels and scores of the rows that have all of them.

@@ -15,6 +15,7 @@ use ncs_eval::{
     LabelRange, MetricSettings, Metrics, Predictions, Resampling, TaskMetrics, TaskPredictions,
     auc, squared_error,
 };
+use ncs_features::LabelKind;
 use rng::Rng;
 
 const REFERENCE: &str = "method_0";
@@ -256,7 +257,7 @@ fn informed(rng: &mut Rng, labels: &[f64], signal: f64) -> Vec<MeasuredRun> {
         let score = |label: &f64| (signal * label + rng.normal()) as f32;
         let task = TaskPredictions {
             name: "click".into(),
-            binary: true,
+            kind: LabelKind::Binary,
             labels: labels.iter().map(|label| *label as f32).collect(),
             scores: labels.iter().map(score).collect(),
             ..TaskPredictions::default()
@@ -398,9 +399,9 @@ fn the_variance_over_rows_matches_a_bootstrap() {
 #[test]
 fn mean_row_values_equal_the_metrics() {
     let column = |values: &[f32]| values.to_vec();
-    let task = |name: &str, binary, labels: &[f32], scores: &[f32]| TaskPredictions {
+    let task = |name: &str, kind, labels: &[f32], scores: &[f32]| TaskPredictions {
         name: name.into(),
-        binary,
+        kind,
         labels: column(labels),
         scores: column(scores),
         ..TaskPredictions::default()
@@ -410,21 +411,27 @@ fn mean_row_values_equal_the_metrics() {
         tasks: vec![
             task(
                 "click",
-                true,
+                LabelKind::Binary,
                 &[1.0, 1.0, 0.0, 1.0, 0.0],
                 &[0.9, 0.3, 0.4, 0.8, 0.1],
             ),
             task(
                 "buy",
-                true,
+                LabelKind::Binary,
                 &[1.0, 0.0, unknown, 0.0, unknown],
                 &[0.5, 0.6, 0.2, 0.1, 0.9],
             ),
             task(
                 "watched",
-                false,
+                LabelKind::Ratio,
                 &[0.5, 1.5, 0.0, 0.2, unknown],
                 &[0.4, 0.9, 0.3, 0.3, 0.5],
+            ),
+            task(
+                "spent",
+                LabelKind::Value,
+                &[0.5, 12.5, -3.0, 0.0, unknown],
+                &[0.4, 9.0, 0.25, 0.75, 0.5],
             ),
         ],
         groups: Vec::new(),
@@ -433,7 +440,13 @@ fn mean_row_values_equal_the_metrics() {
     let metrics = Metrics::of(&predictions, &MetricSettings::default()).unwrap();
     let values = row_values(&predictions);
     let names: Vec<String> = values.iter().map(|(key, _)| key.to_string()).collect();
-    let expected = ["click AUC", "buy AUC", "watched squared error", "CTCVR AUC"];
+    let expected = [
+        "click AUC",
+        "buy AUC",
+        "watched squared error",
+        "spent squared error",
+        "CTCVR AUC",
+    ];
     assert_eq!(names, expected);
     for (key, values) in &values {
         let figure = key.known().unwrap();

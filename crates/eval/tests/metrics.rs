@@ -5,7 +5,7 @@ use ncs_eval::{
     TaskPredictions, auc, auc_interval, calibration_bins, ctcvr_auc, expected_calibration_error,
     grouped_auc, log_loss, predicted_over_observed, soft_auc, squared_error, weighted_auc,
 };
-use ncs_features::NO_GROUP;
+use ncs_features::{LabelKind, NO_GROUP};
 use proptest::prelude::*;
 
 const UNKNOWN: f32 = f32::NAN;
@@ -252,7 +252,7 @@ fn metrics_survive_empty_input() {
 fn task(name: &str, labels: &[f32], scores: &[f32]) -> TaskPredictions {
     TaskPredictions {
         name: name.into(),
-        binary: true,
+        kind: LabelKind::Binary,
         labels: labels.into(),
         scores: scores.into(),
         ..TaskPredictions::default()
@@ -268,7 +268,7 @@ fn funnel_predictions() -> Predictions {
     );
     buy.truths = vec![0.0, 0.0, 1.0, 1.0];
     let mut watch = task("watch", &[UNKNOWN, 0.5, 1.5, 0.0], &[0.25, 0.75, 0.5, 0.5]);
-    watch.binary = false;
+    watch.kind = LabelKind::Ratio;
     Predictions {
         tasks: vec![click, buy, watch],
         groups: vec![7, 7, 8, 8],

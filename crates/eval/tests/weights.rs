@@ -1,6 +1,7 @@
 //! Weights of rows in metrics: a weight of 2 is the row twice, and a weight of 1 is none.
 
 use ncs_eval::{Binning, MetricSettings, Metrics, Predictions, Resampling, TaskPredictions};
+use ncs_features::LabelKind;
 
 const UNKNOWN: f32 = f32::NAN;
 
@@ -15,7 +16,11 @@ fn settings() -> MetricSettings {
 fn predictions(weights: [&[f32]; 3]) -> Predictions {
     let task = |name: &str, labels: &[f32], scores: &[f32], weights: &[f32]| TaskPredictions {
         name: name.into(),
-        binary: name != "watch",
+        kind: if name == "watch" {
+            LabelKind::Ratio
+        } else {
+            LabelKind::Binary
+        },
         labels: labels.into(),
         scores: scores.into(),
         weights: weights.into(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
-use ncs_features::{Field, Objective, Pooling, Population, Schema};
+use ncs_features::{Field, Objective, Pooling, Population, Schema, ValueLoss, ValueObjective};
 use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, TaskRecalibration};
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
@@ -188,6 +188,17 @@ fn ancestry_line(ancestor: &Ancestor) -> String {
     )
 }
 
+/// Describes the loss of a value: `squared (values in 12.5, from 30)`.
+fn value_loss(value: ValueObjective) -> String {
+    let name = match value.loss {
+        ValueLoss::Squared => "squared".to_owned(),
+        ValueLoss::Huber { delta } => format!("huber ({delta})"),
+        ValueLoss::Poisson => "poisson".to_owned(),
+        ValueLoss::WeightedLogistic => "weighted_logistic".to_owned(),
+    };
+    format!("{name} (unit {:.4}, from {:.4})", value.scale, value.centre)
+}
+
 fn tasks(artifact: &Artifact) -> String {
     let schema = &artifact.schema;
     let densities = sharing::densities(&artifact.spec, artifact.masks.as_deref());
@@ -200,6 +211,7 @@ fn tasks(artifact: &Artifact) -> String {
             Objective::CrossEntropy => "cross_entropy".to_owned(),
             Objective::Focal { alpha, gamma } => format!("focal ({alpha}, {gamma})"),
             Objective::Ratio => "ratio".to_owned(),
+            Objective::Value(value) => value_loss(value),
         };
         vec![
             task.name.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ncs_eval::{Predictions, TaskPredictions};
+use ncs_features::LabelKind;
 use ncs_model::{Entry, TensorFile, Values, tensor_file};
 
 use crate::error::Error;
@@ -28,10 +29,10 @@ pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Error>
         .iter()
         .map(|task| task.name.as_str())
         .collect();
-    let binary: Vec<bool> = predictions.tasks.iter().map(|task| task.binary).collect();
+    let kinds: Vec<LabelKind> = predictions.tasks.iter().map(|task| task.kind).collect();
     let metadata = BTreeMap::from([
         ("tasks".to_owned(), serde_json::to_string(&names)?),
-        ("binary".to_owned(), serde_json::to_string(&binary)?),
+        ("kinds".to_owned(), serde_json::to_string(&kinds)?),
         (
             "funnel".to_owned(),
             serde_json::to_string(&predictions.funnel)?,
@@ -49,14 +50,13 @@ pub(crate) fn read(path: &Path) -> Result<Predictions, Error> {
     let file = TensorFile::read(path)?;
     let metadata = |key: &str| file.metadata(key).unwrap_or("null");
     let names: Vec<String> = serde_json::from_str(metadata("tasks"))?;
-    let binary: Vec<bool> = serde_json::from_str(metadata("binary"))?;
     let mut tasks = Vec::new();
-    for (name, binary) in names.into_iter().zip(binary) {
+    for (name, kind) in names.into_iter().zip(kinds(&file)?) {
         tasks.push(TaskPredictions {
             labels: file.f32(&format!("labels.{name}"))?,
             scores: file.f32(&format!("scores.{name}"))?,
             name,
-            binary,
+            kind,
             ..TaskPredictions::default()
         });
     }
@@ -67,6 +67,22 @@ pub(crate) fn read(path: &Path) -> Result<Predictions, Error> {
     })
 }
 
+/// Returns the kinds of the tasks' labels. Files from before there were values say only which are binary.
+fn kinds(file: &TensorFile) -> Result<Vec<LabelKind>, Error> {
+    if let Some(kinds) = file.metadata("kinds") {
+        return Ok(serde_json::from_str(kinds)?);
+    }
+    let binary: Vec<bool> = serde_json::from_str(file.metadata("binary").unwrap_or("null"))?;
+    let kind = |binary| {
+        if binary {
+            LabelKind::Binary
+        } else {
+            LabelKind::Ratio
+        }
+    };
+    Ok(binary.into_iter().map(kind).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,15 +91,18 @@ mod tests {
     fn predictions_survive_a_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.safetensors");
-        let task = |name: &str, binary| TaskPredictions {
+        let task = |name: &str, kind| TaskPredictions {
             name: name.to_owned(),
-            binary,
+            kind,
             labels: vec![0.0, 1.0, f32::NAN],
             scores: vec![0.25, 0.5, 0.75],
             ..TaskPredictions::default()
         };
         let written = Predictions {
-            tasks: vec![task("ctr", true), task("watch", false)],
+            tasks: vec![
+                task("ctr", LabelKind::Binary),
+                task("watch", LabelKind::Value),
+            ],
             groups: Vec::new(),
             funnel: Some((0, 1)),
         };

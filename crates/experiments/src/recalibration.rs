@@ -318,13 +318,14 @@ pub fn write(recalibrated: &Recalibrated, folder: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::LabelKind;
     use ncs_features::time::Timestamp;
 
     /// Rows whose rate at score `p` is `factor * p`.
     fn task(factor: f64) -> TaskPredictions {
         let mut task = TaskPredictions {
             name: "cvr".to_owned(),
-            binary: true,
+            kind: LabelKind::Binary,
             ..TaskPredictions::default()
         };
         for score in [0.02f32, 0.05, 0.1, 0.2, 0.3] {
@@ -371,7 +372,7 @@ mod tests {
     fn too_few_labels_are_told_with_the_number_needed() {
         let few = TaskPredictions {
             name: "cvr".to_owned(),
-            binary: true,
+            kind: LabelKind::Binary,
             labels: vec![1.0, 0.0, 0.0, f32::NAN],
             scores: vec![0.5; 4],
             ..TaskPredictions::default()

@@ -10,11 +10,12 @@ use ncs_eval::report::{
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{ColumnCoverage, Field, IdSpace, Objective, Rate, Schema, Task};
+use ncs_features::{ColumnCoverage, Field, IdSpace, Rate, Schema, Task};
 use ncs_model::artifact::Artifact;
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
 use ncs_readers::split::Part;
+use ncs_train::predict::metric_name;
 use ncs_train::{TaskSearch, Trained, UnitChoice, ValidationRecord, predict};
 
 use crate::progress::grouped;
@@ -316,13 +317,6 @@ pub fn learning_curves(
     };
     let curves = schema.tasks.iter().enumerate().map(curve);
     curves.filter(|curve| !curve.points.is_empty()).collect()
-}
-
-fn metric_name(task: &Task) -> &'static str {
-    match task.objective {
-        Objective::Ratio => "squared error",
-        _ => "AUC",
-    }
 }
 
 fn learning_point(point: &ValidationRecord) -> LearningPoint {

@@ -174,6 +174,7 @@ mod tests {
                 unknown: None,
             }],
             tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
+            links: Vec::new(),
             plan: NetworkPlan {
                 gram: Gram::None,
                 table_deviation: None,

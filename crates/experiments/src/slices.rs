@@ -56,7 +56,7 @@ pub(crate) fn selected(task: &TaskPredictions, rows: &[usize]) -> TaskPrediction
     let pick = |values: &[f32]| rows.iter().map(|&row| values[row]).collect();
     TaskPredictions {
         name: task.name.clone(),
-        binary: task.binary,
+        kind: task.kind,
         labels: pick(&task.labels),
         scores: pick(&task.scores),
         truths: Vec::new(),

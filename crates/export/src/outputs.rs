@@ -3,6 +3,7 @@
 
 use crate::builder::{GraphBuilder, Value, int};
 use crate::proto::element;
+use ncs_features::Link;
 use ncs_model::{Calibrator, FrozenNetwork, Scorer, logit};
 
 /// Returns the uncalibrated probabilities, `float [batch, 1]`, of the tasks that a network scores, by the task's
@@ -36,7 +37,7 @@ pub(crate) fn probabilities(
             .for_each(|(_, value)| value.clone_from(&sum));
     }
     let probability = |(task, z): (usize, Value)| {
-        let p = sigmoid(graph, &z);
+        let p = prediction(graph, spec.link(task), &z);
         (
             task,
             graph.cast(
@@ -59,6 +60,24 @@ pub(crate) fn probabilities(
     }
     found.retain(|(task, _)| frozen.scored.contains(task));
     found
+}
+
+/// The prediction of an output of the network; see [`Link::value`].
+fn prediction(graph: &mut GraphBuilder, link: Link, z: &Value) -> Value {
+    match link {
+        Link::Sigmoid => sigmoid(graph, z),
+        Link::Linear { centre, scale } => {
+            let (centre, scale) = (graph.double(centre), graph.double(scale));
+            let scaled = graph.node("Mul", "linear/scaled", &[z, &scale]);
+            graph.node("Add", "linear/value", &[&scaled, &centre])
+        }
+        Link::Exponential { scale } => {
+            let (scale, most) = (graph.double(scale), graph.double(f64::from(f32::MAX)));
+            let power = graph.node("Exp", "exponential/power", &[z]);
+            let scaled = graph.node("Mul", "exponential/scaled", &[&power, &scale]);
+            graph.node("Min", "exponential/value", &[&scaled, &most])
+        }
+    }
 }
 
 /// `1 / (1 + e^-z)`: for large `-z` the power is infinite and the result 0.

@@ -179,7 +179,7 @@ fn tasks(earlier: &[Task], now: &[Task], found: &mut Vec<String>) {
         return;
     }
     for (was, is) in earlier.iter().zip(now) {
-        if was.population != is.population || was.objective != is.objective {
+        if was.population != is.population || was.objective.unfitted() != is.objective.unfitted() {
             found.push(format!(
                 "task \"{}\" has another population or loss than in the model; keep those of the model",
                 was.name

@@ -9,9 +9,10 @@ use crate::late::DelaySample;
 use crate::piecewise::{Piecewise, signed_log};
 use crate::range::{Moments, mean_and_deviation, range};
 use crate::schema::{
-    Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan,
+    Field, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan, Table, TablePlan, Task,
 };
 use crate::value::FieldReader;
+use crate::value_scales;
 use crate::vector_reader::VectorScale;
 use std::collections::HashMap;
 
@@ -31,8 +32,12 @@ pub struct Fit {
     rows: u64,
     /// The tables that are extended; empty where they are learned anew.
     base: Vec<Table>,
+    /// Tasks of the schema that is extended.
+    base_tasks: Vec<Task>,
     /// Delays of the conversions of mature rows, task by task.
     delays: Vec<DelaySample>,
+    /// Labels that are numbers, task by task.
+    values: Vec<Moments>,
 }
 
 impl Fit {
@@ -45,10 +50,12 @@ impl Fit {
             .collect();
         Fit {
             delays: vec![DelaySample::default(); plan.tasks.len()],
+            values: vec![Moments::default(); plan.tasks.len()],
             plan,
             learners,
             rows: 0,
             base: Vec::new(),
+            base_tasks: Vec::new(),
         }
     }
 
@@ -63,9 +70,11 @@ impl Fit {
         Fit {
             learners: plan.tables.iter().map(learner).collect(),
             delays: vec![DelaySample::default(); plan.tasks.len()],
+            values: vec![Moments::default(); plan.tasks.len()],
             plan,
             rows: 0,
             base: base.tables.clone(),
+            base_tasks: base.tasks.clone(),
         }
     }
 
@@ -73,7 +82,7 @@ impl Fit {
     pub fn needs_rows(&self) -> bool {
         let mut tasks = self.plan.tasks.iter();
         self.learners.iter().any(Learner::needs_rows)
-            || tasks.any(|task| task.row_rules.late.is_some())
+            || tasks.any(|task| task.row_rules.late.is_some() || value_scales::is_fitted(task))
     }
 
     /// Learns from some training rows.
@@ -85,6 +94,7 @@ impl Fit {
         for field in &self.plan.fields {
             self.learners[field.table].observe(field, block)?;
         }
+        value_scales::observe(&self.plan.tasks, block, &mut self.values)?;
         delays::observe(&self.plan.tasks, block, &mut self.delays)
     }
 
@@ -111,6 +121,8 @@ impl Fit {
         };
         let mut tasks = self.plan.tasks;
         delays::fit(&mut tasks, self.delays)?;
+        value_scales::fit(&mut tasks, &self.values);
+        value_scales::keep(&mut tasks, &self.base_tasks);
         Ok(Schema {
             value_rule: ValueRule::CURRENT,
             tables,

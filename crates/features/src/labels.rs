@@ -3,6 +3,7 @@
 use crate::batch::{Batch, RowTerms};
 use crate::block::{Block, Column, Values};
 use crate::error::EncodeError;
+use crate::objective::Objective;
 pub use crate::row_terms::terms;
 use crate::schema::{Population, Task};
 use crate::value::{number_of_text, shown_label};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// A label's column is absent; a binary label is neither the number 0 or 1 nor a text of one (`1`, `1.00`,
-/// `1e0`, `+1`, `true`); a ratio is negative or not finite.
+/// `1e0`, `+1`, `true`); a ratio, a count or an amount is negative or not finite; another number is not finite.
 pub fn labels(tasks: &[Task], block: &Block) -> Result<Vec<Vec<f32>>, EncodeError> {
     let read = |task: &Task| {
         let column = block.require(&task.label, &format!("the label of task \"{}\"", task.name))?;
@@ -77,10 +78,14 @@ fn label(task: &Task, column: &Column, row: usize) -> Result<f32, EncodeError> {
     let Some(i) = column.only(row)? else {
         return Ok(f32::NAN);
     };
-    let (found, wanted) = if task.objective.is_binary() {
-        (binary(&column.values, i), "0 or 1")
-    } else {
-        (ratio(&column.values, i), "a finite number, at least 0")
+    let (found, wanted) = match task.objective {
+        Objective::Value(value) if !value.loss.is_of_exponential() => {
+            (finite(&column.values, i), "a finite number")
+        }
+        Objective::Ratio | Objective::Value(_) => {
+            (ratio(&column.values, i), "a finite number, at least 0")
+        }
+        _ => (binary(&column.values, i), "0 or 1"),
     };
     found.ok_or_else(|| EncodeError::Label {
         column: column.name.clone(),
@@ -100,8 +105,12 @@ fn binary(values: &Values, i: usize) -> Option<f32> {
 }
 
 fn ratio(values: &Values, i: usize) -> Option<f32> {
-    let ratio = label_number(values, i)? as f32;
-    (ratio.is_finite() && ratio >= 0.0).then_some(ratio)
+    finite(values, i).filter(|ratio| *ratio >= 0.0)
+}
+
+fn finite(values: &Values, i: usize) -> Option<f32> {
+    let number = label_number(values, i)? as f32;
+    number.is_finite().then_some(number)
 }
 
 /// Returns the number of a value or of its text; `None` for dates and times, since midnight is not a label.

@@ -59,6 +59,7 @@ pub mod labels;
 pub mod late;
 pub mod list_text;
 mod murmur;
+pub mod objective;
 pub mod piecewise;
 mod range;
 pub mod rates;
@@ -69,6 +70,7 @@ pub mod shown;
 pub mod system;
 pub mod time;
 pub mod value;
+mod value_scales;
 pub mod vector;
 pub mod vector_reader;
 
@@ -82,6 +84,7 @@ pub use fit::Fit;
 pub use inputs::{FieldInput, InputValues};
 pub use labels::{LabelCounts, TaskCounts};
 pub use late::{DelaySample, Delays, LateMethod, LateRules};
+pub use objective::{LabelKind, Link, ValueLoss, ValueObjective};
 pub use piecewise::Piecewise;
 pub use rates::{Histories, PastRates, Rate, RateNote, RatePlan, RatesPlan};
 pub use schema::{

@@ -77,7 +77,7 @@ pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> 
 }
 
 /// Running mean and sum of squared deviations (Welford 1962).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Moments {
     n: f64,
     mean: f64,

@@ -3,6 +3,7 @@
 use crate::batch::RowTerms;
 use crate::canonical::{ValueRule, canonical_text};
 use crate::late::LateRules;
+pub use crate::objective::Objective;
 use crate::piecewise::{PER_ROW, Piecewise};
 use crate::rates::{Rate, RatesPlan};
 use crate::vector::{Vector, VectorPlan};
@@ -49,14 +50,15 @@ impl Schema {
         self.tables.get(self.fields.get(field)?.table)?.ids.rate()
     }
 
+    /// Returns the click and the conversion task: the first task about rows where another's label is 1, and that other;
+    /// a task of labels 0 and 1, if there is one.
+    pub fn funnel(&self) -> Option<[usize; 2]> {
+        funnel(&self.tasks)
+    }
+
     /// Returns the product of two tasks that is predicted with them, if there is one.
     pub fn product(&self) -> Option<Product> {
-        let tasks = self.tasks.iter().enumerate();
-        let mut pairs = tasks.filter_map(|(task, about)| match about.population {
-            Population::Where(first) => Some([first, task]),
-            Population::All => None,
-        });
-        let tasks = pairs.next()?;
+        let tasks = self.funnel()?;
         let name = match tasks.map(|task| self.tasks[task].name.as_str()) {
             ["ctr", "cvr"] => "ctcvr".to_owned(),
             [first, second] => format!("{first}_{second}"),
@@ -67,8 +69,19 @@ impl Schema {
     }
 }
 
+/// Returns the click and the conversion task of [`Schema::funnel`].
+pub fn funnel(tasks: &[Task]) -> Option<[usize; 2]> {
+    let pair = |(t, task): (usize, &Task)| match task.population {
+        Population::Where(click) => Some([click, t]),
+        Population::All => None,
+    };
+    let pairs = || tasks.iter().enumerate().filter_map(pair);
+    let mut binary = pairs().filter(|[_, t]| tasks[*t].objective.is_binary());
+    binary.next().or_else(|| pairs().next())
+}
+
 /// The probability of a task's positive and, given that, another's: click and conversion over the entire
-/// space of impressions.
+/// space of impressions. Of a task of values, their mean over all impressions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     /// The task whose positives the second is about, and the first that is about another's positives.
@@ -418,28 +431,4 @@ pub enum Population {
     All,
     /// Rows where the label of task number `.0` is 1 (CVR: the clicked rows).
     Where(usize),
-}
-
-/// Objective of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Objective {
-    /// Cross-entropy of a label in {0, 1}.
-    CrossEntropy,
-    /// Focal loss of a label in {0, 1}: `-a (1-p)^g log p` for ones, `-(1-a) p^g log(1-p)` for zeros.
-    Focal {
-        /// Weight of the ones, in (0, 1).
-        alpha: f64,
-        /// Focus on hard rows, at least 0.
-        gamma: f64,
-    },
-    /// Squared error of the sigmoid against a label clipped to [0, 1], over rows with a positive label.
-    Ratio,
-}
-
-impl Objective {
-    /// Returns true if labels are 0 or 1.
-    pub fn is_binary(&self) -> bool {
-        !matches!(self, Objective::Ratio)
-    }
 }

@@ -61,6 +61,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         fields: (0..N_FIELDS).map(field).collect(),
         tables: (0..N_FIELDS).map(table).collect(),
         tasks: vec!["ctr".into(), "cvr".into()],
+        links: Vec::new(),
         plan: NetworkPlan {
             table_deviation: Some(0.3),
             ..ncs_testkit::network(NetworkKind::SparseSharing, 16, &[512, 256, 128])

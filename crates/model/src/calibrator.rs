@@ -1,5 +1,6 @@
 //! Calibration of predicted probabilities to observed rates.
 
+use ncs_features::objective::sigmoid;
 use serde::{Deserialize, Serialize};
 
 /// An increasing function of a probability, fitted to rows that the network was not trained on.
@@ -29,16 +30,6 @@ const EDGE: f64 = 1e-7;
 pub fn logit(p: f64) -> f64 {
     let p = p.clamp(EDGE, 1.0 - EDGE);
     (p / (1.0 - p)).ln()
-}
-
-/// Returns `1 / (1 + e^-z)`, without overflow.
-pub fn sigmoid(z: f64) -> f64 {
-    let e = (-z.abs()).exp();
-    if z >= 0.0 {
-        1.0 / (1.0 + e)
-    } else {
-        e / (1.0 + e)
-    }
 }
 
 impl Calibrator {

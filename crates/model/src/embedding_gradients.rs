@@ -234,6 +234,7 @@ mod tests {
             fields: poolings.into_iter().enumerate().map(field).collect(),
             tables: vec![table("words"), table("prices")],
             tasks: vec!["ctr".into()],
+            links: Vec::new(),
             plan: NetworkPlan {
                 kind: NetworkKind::SharedBottom,
                 dim: DIM,

@@ -12,6 +12,7 @@
 //!     fields: vec![FieldSpec { table: 0, pooling: None, pieces: None, vector: None }; 2],
 //!     tables: vec![TableSpec { name: "word".into(), rows: 10, unknown: None }],
 //!     tasks: vec!["ctr".into(), "cvr".into()],
+//!     links: Vec::new(),
 //!     plan: NetworkPlan {
 //!         kind: NetworkKind::SharedBottom,
 //!         dim: 4,
@@ -64,13 +65,14 @@ mod workspace;
 
 pub use agreement::Agreement;
 pub use aligned::Aligned;
-pub use calibrator::{Calibrator, logit, sigmoid};
+pub use calibrator::{Calibrator, logit};
 pub use counter_rng::CounterRng;
 pub use embedding_gradients::TableGradient;
 pub use interaction::Interaction;
 pub use logit_transfer::TakenLogit;
 pub use masks::{Mask, Masks, TaskMask};
 pub use model::Model;
+pub use ncs_features::objective::sigmoid;
 pub use network::{DenseLayout, LayerLayout, Network};
 pub use networks::{DenseSize, MOST_NUMBERS};
 pub use number::Real;

@@ -8,7 +8,7 @@ mod self_test;
 mod split;
 
 use crate::artifact::Artifact;
-use crate::calibrator::{Calibrator, sigmoid};
+use crate::calibrator::Calibrator;
 use crate::counter_rng::CounterRng;
 use crate::masks::{Masks, TaskMask};
 use crate::network::Network;
@@ -193,7 +193,7 @@ impl Scorer {
 }
 
 impl Network {
-    /// Computes the probabilities of the heads of these tasks for every row of a batch, `[task][row]`; those of other
+    /// Computes the predictions (probabilities, or values by the task's [`Link`](ncs_features::Link)) of the heads of these tasks for every row of a batch, `[task][row]`; those of other
     /// tasks stay unchanged. The heads of `subnets`, in their order, are those of `tasks`.
     pub fn probabilities(
         &self,
@@ -216,7 +216,8 @@ impl Network {
             own.for_each(|(own, other)| *own = taken.add(*own, other));
         }
         for (&task, logits) in tasks.iter().zip(logits) {
-            probabilities[task] = logits.into_iter().map(|z| sigmoid(z) as f32).collect();
+            let link = self.spec.link(task);
+            probabilities[task] = logits.into_iter().map(|z| link.value(z) as f32).collect();
         }
     }
 }

@@ -180,6 +180,7 @@ mod tests {
                 unknown: None,
             }],
             tasks: vec!["ctr".to_owned(), "cvr".to_owned()],
+            links: Vec::new(),
             plan: NetworkPlan {
                 kind,
                 dim: 2,

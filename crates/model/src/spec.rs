@@ -3,7 +3,7 @@
 use crate::interaction::Interaction;
 use crate::numbers;
 use crate::plan::NetworkPlan;
-use ncs_features::{IdSpace, Piecewise, Pooling, Schema};
+use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -16,6 +16,9 @@ pub struct Spec {
     pub tables: Vec<TableSpec>,
     /// Names of the tasks.
     pub tasks: Vec<String>,
+    /// From outputs to predictions, task by task; empty: all predictions are probabilities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// The network.
     pub plan: NetworkPlan,
 }
@@ -71,6 +74,16 @@ pub struct LayerUse {
     pub tasks: Vec<usize>,
 }
 
+/// Returns the links of all tasks; none where all predictions are probabilities.
+fn links(schema: &Schema) -> Vec<Link> {
+    let links = schema.tasks.iter().map(|task| task.objective.link());
+    let links: Vec<Link> = links.collect();
+    if links.iter().all(|link| *link == Link::Sigmoid) {
+        return Vec::new();
+    }
+    links
+}
+
 impl Spec {
     /// Builds the specification of a network over a schema's fields.
     pub fn of(schema: &Schema, plan: &NetworkPlan) -> Spec {
@@ -98,8 +111,14 @@ impl Spec {
             fields: fields.collect(),
             tables: tables.collect(),
             tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(),
+            links: links(schema),
             plan: plan.clone(),
         }
+    }
+
+    /// Returns how the predictions of a task follow from the network's output.
+    pub fn link(&self, task: usize) -> Link {
+        self.links.get(task).copied().unwrap_or_default()
     }
 
     /// Returns the shape of the first layer's input.

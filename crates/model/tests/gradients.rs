@@ -46,6 +46,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
             table("projected", 4),
         ],
         tasks: vec!["ctr".into(), "cvr".into()],
+        links: Vec::new(),
         plan: NetworkPlan {
             gram,
             ..ncs_testkit::network(kind, 3, hidden)

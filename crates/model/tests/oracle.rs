@@ -66,6 +66,7 @@ impl Input {
             fields: self.table_of_field.iter().map(field).collect(),
             tables: self.tables.iter().enumerate().map(table).collect(),
             tasks: vec!["ctr".into(), "cvr".into()],
+            links: Vec::new(),
             plan: NetworkPlan {
                 table_deviation: None,
                 ..ncs_testkit::network(kind, self.dim, &self.hidden)

@@ -64,6 +64,7 @@ fn spec(n_tables: usize, kind: NetworkKind) -> Spec {
         fields: (0..N_FIELDS).map(field).collect(),
         tables: (0..n_tables).map(table).collect(),
         tasks: vec!["ctr".into(), "cvr".into()],
+        links: Vec::new(),
         plan: NetworkPlan {
             table_deviation: Some(0.01),
             ..ncs_testkit::network(kind, DIM, &[512, 256, 128])

@@ -37,7 +37,7 @@ pub fn fit(how: Calibration, task: &TaskPredictions) -> Option<Calibrator> {
         _ => 1.0,
     };
     let rarer = positives.min(rows.len() as f64 - positives);
-    if rarer < fewest || !task.binary {
+    if rarer < fewest || !task.is_binary() {
         return None;
     }
     let calibrator = match how {
@@ -165,11 +165,12 @@ fn isotonic(mut rows: Vec<CalibrationRow>) -> Option<Calibrator> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::LabelKind;
 
     fn task(rows: &[(f32, f32)]) -> TaskPredictions {
         TaskPredictions {
             name: "ctr".into(),
-            binary: true,
+            kind: LabelKind::Binary,
             labels: rows.iter().map(|(label, _)| *label).collect(),
             scores: rows.iter().map(|(_, score)| *score).collect(),
             ..TaskPredictions::default()
@@ -248,7 +249,7 @@ mod tests {
             assert_eq!(fit(how, &task(&[(1.0, 0.5), (1.0, 0.6)])), None);
             assert_eq!(fit(how, &task(&[(f32::NAN, 0.5)])), None);
             let ratio = TaskPredictions {
-                binary: false,
+                kind: LabelKind::Ratio,
                 ..task(&[(1.0, 0.5), (0.0, 0.4)])
             };
             assert_eq!(fit(how, &ratio), None);

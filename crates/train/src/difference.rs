@@ -1,12 +1,12 @@
 //! Comparison of two models on the validation rows: the paired difference of their tasks, and its standard error.
 //!
-//! For several tasks it is the mean of the differences (AUC or squared error), each weighted by the root of the
+//! For several tasks it is the mean of the differences (AUC, squared error, or relative squared error), each weighted by the root of the
 //! number of labels, as in the choice of the best step of a training; the errors of the tasks are assumed to be
 //! independent.
 
 use crate::error::TrainError;
-use ncs_eval::{PairedDifference, auc_difference, squared_error_difference};
-use ncs_features::Objective;
+use ncs_eval::{PairedDifference, difference_of_kind};
+use ncs_features::{LabelKind, Objective};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
@@ -36,13 +36,13 @@ pub(crate) fn of_task(
     let known = labels.iter().filter(|label| !label.is_nan());
     let n_positive = known.clone().filter(|&&label| label > 0.5).count();
     let n_known = known.count();
-    match objective {
-        Objective::Ratio => Some((squared_error_difference(labels, first, second)?, n_known)),
-        _ => {
-            let difference = auc_difference(labels, first, second)?;
-            Some((difference, n_positive.min(n_known - n_positive)))
-        }
-    }
+    let kind = objective.label_kind();
+    let difference = difference_of_kind(kind, labels, first, second)?;
+    let n_labels = match kind {
+        LabelKind::Binary => n_positive.min(n_known - n_positive),
+        _ => n_known,
+    };
+    Some((difference, n_labels))
 }
 
 /// The mean of the tasks' differences.

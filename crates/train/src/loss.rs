@@ -18,6 +18,7 @@ use ncs_features::{LateMethod, RowTerms};
 
 #[cfg(test)]
 mod tests;
+mod value;
 
 /// A mean loss and its gradients.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,8 +166,10 @@ pub fn row_loss(objective: Objective, logit: f64, label: f32) -> Option<RowLoss>
         Objective::Focal { alpha, gamma } if label > 0.0 => Some(focal(alpha, gamma, logit)),
         Objective::Focal { alpha, gamma } => Some(focal(1.0 - alpha, gamma, -logit).mirrored()),
         Objective::Ratio => (label > 0.0).then(|| squared_error(logit, label.min(1.0))),
+        Objective::Value(objective) => Some(value::row_loss(objective, logit, label)),
     }
 }
+
 /// `-y log p - (1 - y) log(1 - p)`, from the logit so that no logarithm of 0 is taken.
 pub(crate) fn cross_entropy(z: f64, y: f64) -> RowLoss {
     RowLoss {

@@ -2,33 +2,22 @@
 
 use crate::loss;
 use ncs_eval::{Predictions, TaskPredictions, auc, errors};
-use ncs_features::{Batch, Objective, Population, RowTerms, Task};
+use ncs_features::schema::funnel;
+use ncs_features::{Batch, LabelKind, RowTerms, Task};
 use ncs_model::{Model, Network, Subnet, Workspace};
 
 /// Creates empty predictions for some tasks.
 pub fn empty_predictions(tasks: &[Task]) -> Predictions {
     let empty = |task: &Task| TaskPredictions {
         name: task.name.clone(),
-        binary: task.objective.is_binary(),
+        kind: task.objective.label_kind(),
         ..TaskPredictions::default()
     };
     Predictions {
         tasks: tasks.iter().map(empty).collect(),
         groups: Vec::new(),
-        funnel: funnel(tasks),
+        funnel: funnel(tasks).map(|[click, conversion]| (click, conversion)),
     }
-}
-
-/// The click and the conversion task: the first task that counts rows where another's label is 1.
-fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
-    let mut pairs = tasks
-        .iter()
-        .enumerate()
-        .filter_map(|(t, task)| match task.population {
-            Population::Where(click) => Some((click, t)),
-            Population::All => None,
-        });
-    pairs.next()
 }
 
 /// Appends a batch and its scores, `[task][row]`.
@@ -108,12 +97,37 @@ fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
     &network.tasks[..network.tasks.len() - auxiliary]
 }
 
+/// Returns the metric by which a task is judged on validation rows: `AUC`, `squared error` (of a ratio), or
+/// `relative loss` (of a number: over the loss of the labels' mean).
+pub fn metric_name(task: &Task) -> &'static str {
+    match task.objective.label_kind() {
+        LabelKind::Binary => "AUC",
+        LabelKind::Ratio => "squared error",
+        LabelKind::Value => "relative loss",
+    }
+}
+
+/// Returns the loss of predicting the labels' mean for every row; `None` if that is perfect.
+fn loss_of_mean(task: &Task, predictions: &TaskPredictions, terms: &RowTerms) -> Option<f64> {
+    let labels = &predictions.labels;
+    let known = labels.iter().enumerate();
+    let known = known.filter(|(_, label)| !label.is_nan());
+    let (sum, mass) = known.fold((0.0, 0.0), |(sum, mass), (row, &label)| {
+        let weight = terms.weight(row);
+        (sum + weight * f64::from(label), mass + weight)
+    });
+    let output = task.objective.link().output(sum / mass);
+    let outputs = vec![output; labels.len()];
+    let loss = loss::weighted_loss(task.objective, &outputs, labels, terms).loss;
+    (loss > 0.0).then_some(loss)
+}
+
 /// Metrics of a task on a set of rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValidationScore {
     /// Its loss, as in training.
     pub loss: f64,
-    /// `AUC` or `squared error`.
+    /// The task's metric on validation rows: see [`metric_name`].
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
@@ -125,11 +139,11 @@ impl ValidationScore {
     /// Evaluates a task on its rows with a score; `None` if they do not allow it (no rows, or only one class).
     pub(crate) fn of(task: &Task, predictions: &TaskPredictions) -> Option<ValidationScore> {
         let predictions = predictions.without_lost_rows();
-        let logit = |&p: &f32| {
-            let p = f64::from(p).clamp(1e-12, 1.0 - 1e-12);
-            (p / (1.0 - p)).ln()
-        };
-        let logits: Vec<f64> = predictions.scores.iter().map(logit).collect();
+        let link = task.objective.link();
+        let outputs = predictions.scores.iter();
+        let logits: Vec<f64> = outputs
+            .map(|&score| link.output(f64::from(score)))
+            .collect();
         let terms = RowTerms {
             weights: predictions.weights.clone(),
             ..RowTerms::default()
@@ -137,24 +151,25 @@ impl ValidationScore {
         let (labels, scores) = (&predictions.labels, &predictions.scores);
         let weights = predictions.row_weights();
         let loss = loss::weighted_loss(task.objective, &logits, labels, &terms).loss;
-        let (metric, value) = match task.objective {
-            Objective::Ratio => {
+        let value = match task.objective.label_kind() {
+            LabelKind::Binary => auc::auc_by_weight(labels, scores, weights)?,
+            LabelKind::Ratio => {
                 let range = errors::LabelRange::Clipped;
-                let error = errors::squared_error_by_weight(labels, scores, range, weights)?;
-                ("squared error", error)
+                errors::squared_error_by_weight(labels, scores, range, weights)?
             }
-            _ => ("AUC", auc::auc_by_weight(labels, scores, weights)?),
+            LabelKind::Value => loss / loss_of_mean(task, &predictions, &terms)?,
         };
         let known = predictions.labels.iter().filter(|label| !label.is_nan());
         let n_known = known.clone().count();
         let n_positive = known.filter(|&&label| label > 0.5).count();
         Some(ValidationScore {
             loss,
-            metric,
+            metric: metric_name(task),
             value,
-            n_labels: match task.objective {
-                Objective::Ratio => n_known,
-                _ => n_positive.min(n_known - n_positive),
+            n_labels: if task.objective.is_binary() {
+                n_positive.min(n_known - n_positive)
+            } else {
+                n_known
             },
         })
     }
@@ -183,6 +198,7 @@ impl ValidationScore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::{Objective, ValueLoss};
 
     fn evaluated(objective: Objective, labels: &[f32], scores: &[f32]) -> ValidationScore {
         let task = Task {
@@ -216,6 +232,19 @@ mod tests {
         assert!(found.loss.is_finite());
         let found = evaluated(Objective::Ratio, &labels, &[0.1, 1.0, f32::NAN, 0.2]);
         assert_eq!((found.n_labels, found.value), (3, 0.0));
+    }
+
+    #[test]
+    fn a_value_is_measured_against_the_mean_of_its_labels() {
+        let labels = [1.0, 3.0, f32::NAN, 8.0];
+        let objective = Objective::Value(ValueLoss::Squared.into());
+        let found = evaluated(objective, &labels, &[2.0, 3.0, 9.0, 7.0]);
+        // Squares of 1, 0, 1 against those of 3, 1, 4.
+        assert!((found.value - 2.0 / 26.0).abs() < 1e-12, "{found:?}");
+        assert_eq!((found.metric, found.n_labels), ("relative loss", 3));
+        let objective = Objective::Value(ValueLoss::Poisson.into());
+        let found = evaluated(objective, &labels, &[4.0, 4.0, 4.0, 4.0]);
+        assert!((found.value - 1.0).abs() < 1e-6, "{found:?}");
     }
 
     #[test]

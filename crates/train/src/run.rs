@@ -306,7 +306,7 @@ fn validation_decides(network: &NetworkPlan, plan: &TrainPlan) -> bool {
     plan.keep != Keep::Last || plan.patience.is_some() || picks || compares
 }
 
-/// Returns an error for each task without labels of both classes in a part of the data.
+/// Returns an error for each task without labels that differ in a part of the data.
 fn problems_of_part(
     schema: &Schema,
     counts: &LabelCounts,
@@ -319,7 +319,7 @@ fn problems_of_part(
             (known, _) if task.objective == Objective::Ratio && counts.positives == 0 => {
                 format!("none of the {known} known labels is above 0")
             }
-            (known, Some(label)) if task.objective.is_binary() => {
+            (known, Some(label)) if task.objective != Objective::Ratio => {
                 format!("all {known} known labels are {label}")
             }
             _ => return None,

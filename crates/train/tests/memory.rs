@@ -31,6 +31,7 @@ fn spec() -> Spec {
             unknown: None,
         }],
         tasks: vec!["ctr".into()],
+        links: Vec::new(),
         plan: NetworkPlan {
             gram: Gram::None,
             table_deviation: None,

@@ -213,6 +213,7 @@ fn model_with(seed: u64, density: f64, common: f64) -> Model<f64> {
         fields: vec![field; 2],
         tables: vec![table],
         tasks: ["ctr", "cvr", "like"].map(String::from).into(),
+        links: Vec::new(),
         plan: ncs_testkit::network(NetworkKind::SparseSharing, DIM, &[5, 4]),
     };
     let mut model = Model::new(spec, CounterRng::new(seed, "weights"));

@@ -534,10 +534,54 @@ class LossSettingsRatio(TypedDict, total=False):
     kind: Literal["ratio"]
 
 
-LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRatio]
+class LossSettingsSquared(TypedDict, total=False):
+    """Squared error of a label that is a number, such as seconds watched: the mean is predicted.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["squared"]
 
 
-Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], LossSettings]
+class LossSettingsHuber(TypedDict, total=False):
+    """Huber's loss of a label that is a number: squared up to delta, linear beyond it, so that a few large labels do not
+        decide.
+
+    Keys:
+        delta: Where it becomes linear, in standard deviations of the training labels.
+        kind:
+    """
+
+    delta: float
+    kind: Literal["huber"]
+
+
+class LossSettingsPoisson(TypedDict, total=False):
+    """Poisson deviance of a count or an amount, at least 0: the mean is predicted, as an exponential.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["poisson"]
+
+
+class LossSettingsWeightedLogistic(TypedDict, total=False):
+    """Weighted logistic regression of an amount, at least 0 (Covington et al. 2016): a row is a one that counts by its
+        label, and a zero that counts once; the odds are the mean, which is predicted.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["weighted_logistic"]
+
+
+LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRatio, LossSettingsSquared, LossSettingsHuber, LossSettingsPoisson, LossSettingsWeightedLogistic]
+
+
+Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], Literal["squared"], Literal["huber"], Literal["poisson"], Literal["weighted_logistic"], LossSettings]
 
 
 NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"]]

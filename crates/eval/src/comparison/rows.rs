@@ -7,6 +7,7 @@ use crate::figures::{AUC, FUNNEL};
 use crate::metrics::{Predictions, TaskPredictions};
 use crate::statistics::VariancePart;
 use crate::weights::Weights;
+use ncs_features::LabelKind;
 
 /// Per-row values of which a figure is the mean, so that the figure has a variance over rows, and so has the
 /// difference of two figures over the same rows.
@@ -69,10 +70,20 @@ impl RowValues {
     /// `None` if that is.
     pub fn of_squared_error<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
         assert_eq!(labels.len(), scores.len(), "one label for each score");
-        let errors: Vec<f32> = known_rows(labels, scores, Weights::NONE)
-            .filter(|row| row.label > 0.0)
-            .map(|row| (row.label.min(1.0) - row.score).powi(2) as f32)
-            .collect();
+        let rows = known_rows(labels, scores, Weights::NONE);
+        let rows = rows.filter(|row| row.label > 0.0);
+        RowValues::of_errors(rows.map(|row| row.label.min(1.0) - row.score))
+    }
+
+    /// Returns the rows' errors behind [`squared_error`](crate::values::squared_error()). `None` if that is.
+    pub fn of_value_error<L: Real, S: Real>(labels: &[L], scores: &[S]) -> Option<RowValues> {
+        assert_eq!(labels.len(), scores.len(), "one label for each score");
+        let rows = known_rows(labels, scores, Weights::NONE);
+        RowValues::of_errors(rows.map(|row| row.label - row.score))
+    }
+
+    fn of_errors(errors: impl Iterator<Item = f64>) -> Option<RowValues> {
+        let errors: Vec<f32> = errors.map(|error| error.powi(2) as f32).collect();
         let is_mean = !errors.is_empty() && errors.iter().all(|error| error.is_finite());
         is_mean.then(|| RowValues {
             strata: vec![errors],
@@ -149,20 +160,18 @@ impl Classes {
 }
 
 /// Returns the row values of every decisive figure that is a mean over labelled rows: each binary task's AUC,
-/// each ratio's squared error, and the AUC of the product along the funnel.
+/// each ratio's and value's squared error, and the AUC of the product along the funnel.
 pub fn row_values(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
     let tasks = predictions.tasks.iter().filter_map(of_task);
     tasks.chain(of_funnel(predictions)).collect()
 }
 
 fn of_task(task: &TaskPredictions) -> Option<(FigureKey, RowValues)> {
-    let (figure, values) = if task.binary {
-        (AUC, RowValues::of_auc(&task.labels, &task.scores))
-    } else {
-        (
-            "squared error",
-            RowValues::of_squared_error(&task.labels, &task.scores),
-        )
+    let (labels, scores) = (&task.labels, &task.scores);
+    let (figure, values) = match task.kind {
+        LabelKind::Binary => (AUC, RowValues::of_auc(labels, scores)),
+        LabelKind::Ratio => ("squared error", RowValues::of_squared_error(labels, scores)),
+        LabelKind::Value => ("squared error", RowValues::of_value_error(labels, scores)),
     };
     Some((FigureKey::of(&task.name, figure), values?))
 }
@@ -171,7 +180,7 @@ fn of_funnel(predictions: &Predictions) -> Option<(FigureKey, RowValues)> {
     let (click, conversion) = predictions.funnel?;
     let click = predictions.tasks.get(click)?;
     let conversion = predictions.tasks.get(conversion)?;
-    if !(click.binary && conversion.binary) {
+    if !(click.is_binary() && conversion.is_binary()) {
         return None;
     }
     let labels = funnel_labels(&click.labels, &conversion.labels);

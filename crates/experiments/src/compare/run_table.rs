@@ -371,10 +371,9 @@ impl<'a> RunTable<'a> {
             Some("valid") => Some(figures.metrics),
             _ => figures.valid,
         };
-        let validation_score =
-            |task: &TaskMetrics| task.auc.or(task.squared_error.map(|error| -error));
         let value = on_valid.and_then(|metrics| {
-            let values: Option<Vec<f64>> = metrics.tasks.values().map(validation_score).collect();
+            let scores = metrics.tasks.values().map(TaskMetrics::selection_score);
+            let values: Option<Vec<f64>> = scores.collect();
             values.map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64)
         });
         self.validations.insert(folder.to_owned(), value);

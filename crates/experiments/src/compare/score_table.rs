@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ncs_features::{Block, Column, Values};
+use ncs_features::{Block, Column, LabelKind, Values};
 use ncs_readers::{Reading, column_names};
 
 use crate::error::Error;
@@ -34,11 +34,12 @@ impl ScoreTable {
     /// probability, or another seed.
     pub(crate) fn read(
         path: &Path,
-        tasks: &[String],
+        tasks: &[(String, LabelKind)],
         n_rows: usize,
         seed: u64,
     ) -> Result<ScoreTable, Error> {
-        let columns = Columns::read(path, tasks)?;
+        let names: Vec<String> = tasks.iter().map(|(name, _)| name.clone()).collect();
+        let columns = Columns::read(path, &names)?;
         columns.check_length(n_rows)?;
         columns.check_constant(SEED, |found| {
             (found != seed as f64)
@@ -56,12 +57,12 @@ impl ScoreTable {
         let mut table = ScoreTable {
             cpu_seconds: columns.first(CPU_SECONDS).unwrap_or(0.0),
             path: path.to_owned(),
-            tasks: tasks.to_vec(),
+            tasks: names,
             scores: Vec::new(),
             labels: Vec::new(),
         };
-        for task in tasks {
-            table.scores.push(in_order(columns.probabilities(task)?));
+        for (task, kind) in tasks {
+            table.scores.push(in_order(columns.scores(task, *kind)?));
             table.labels.push(columns.get(&y(task)).map(in_order));
         }
         Ok(table)
@@ -254,24 +255,34 @@ impl Columns {
         Ok(Some(order))
     }
 
-    /// Returns the scores of a task, and checks that they are probabilities.
-    fn probabilities(&self, task: &str) -> Result<&[f64], Error> {
+    /// Returns the scores of a task, and checks that they are probabilities, or numbers for labels that are numbers.
+    fn scores(&self, task: &str, kind: LabelKind) -> Result<&[f64], Error> {
         let name = p(task);
         let scores = self.get(&name).expect("the columns of all tasks were read");
-        match scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
+        let is_valid = |score: &f64| match kind {
+            LabelKind::Value => score.is_finite(),
+            _ => (0.0..=1.0).contains(score),
+        };
+        match scores.iter().position(|score| !is_valid(score)) {
             None => Ok(scores),
             Some(row) if scores[row].is_nan() => Err(self
                 .at(
                     &name,
                     row,
-                    "no number; every evaluated row needs a probability",
+                    match kind {
+                        LabelKind::Value => "no number; every evaluated row needs a prediction",
+                        _ => "no number; every evaluated row needs a probability",
+                    },
                 )
                 .into()),
             Some(row) => {
-                let text = format!(
-                    "{} is not a probability in [0, 1]; logits need a sigmoid first",
-                    scores[row]
-                );
+                let score = scores[row];
+                let text = match kind {
+                    LabelKind::Value => format!("{score} is not a finite number"),
+                    _ => format!(
+                        "{score} is not a probability in [0, 1]; logits need a sigmoid first"
+                    ),
+                };
                 Err(self.at(&name, row, &text).into())
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use ncs_config::RunFile;
 use ncs_eval::comparison::{MeasuredRun, RunCost, row_values};
 use ncs_eval::{MetricSettings, Metrics, Predictions, Resampling};
-use ncs_features::Schema;
+use ncs_features::{LabelKind, Schema};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::{Cache, Prepared};
 use ncs_train::predict;
@@ -183,11 +183,9 @@ impl EvaluationRows {
 
     fn evaluate(&self, plan: &Plan, cell: &Cell, seed: u64) -> Result<MeasuredRun, Error> {
         let path = path(plan, cell, seed);
-        let tasks: Vec<String> = self
-            .schema()
-            .tasks
-            .iter()
-            .map(|task| task.name.clone())
+        let tasks = self.schema().tasks.iter();
+        let tasks: Vec<(String, LabelKind)> = tasks
+            .map(|task| (task.name.clone(), task.objective.label_kind()))
             .collect();
         let n_rows = self.rows().n_rows() as usize;
         let read = ScoreTable::read(&path, &tasks, n_rows, seed);

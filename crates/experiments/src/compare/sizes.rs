@@ -53,6 +53,7 @@ pub(crate) fn expected(plan: &RunPlan, network: &NetworkPlan, by: Match) -> f64 
             .iter()
             .map(|task| task.name.clone())
             .collect(),
+        links: Vec::new(),
         plan: network.clone(),
     };
     let search = &plan.train.search;

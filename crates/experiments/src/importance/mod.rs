@@ -9,10 +9,8 @@ mod sample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ncs_eval::{
-    PairedDifference, Predictions, TaskPredictions, auc_difference, squared_error_difference,
-};
-use ncs_features::{Block, Column, Encoder};
+use ncs_eval::{PairedDifference, Predictions, TaskPredictions, difference_of_kind};
+use ncs_features::{Block, Column, Encoder, LabelKind};
 use ncs_model::Workspace;
 use ncs_train::predict;
 use serde::Serialize;
@@ -182,11 +180,7 @@ fn refuse_stop(stop: &AtomicBool) -> Result<(), Error> {
 
 /// Returns by how much the permuted scores are worse.
 fn difference(task: &TaskPredictions, permuted: &[f32]) -> Option<PairedDifference> {
-    if task.binary {
-        auc_difference(&task.labels, &task.scores, permuted)
-    } else {
-        squared_error_difference(&task.labels, &task.scores, permuted)
-    }
+    difference_of_kind(task.kind, &task.labels, &task.scores, permuted)
 }
 
 /// Averages the permutations. Their errors are over the same rows, so that averaging does not reduce them.
@@ -205,7 +199,11 @@ fn of_tasks(
             };
             TaskImportance {
                 task: task.name.clone(),
-                metric: if task.binary { "AUC" } else { "squared error" },
+                metric: match task.kind {
+                    LabelKind::Binary => "AUC",
+                    LabelKind::Ratio => "squared error",
+                    LabelKind::Value => "relative squared error",
+                },
                 loss: mean(|found| found.value),
                 error: mean(|found| found.error),
             }

@@ -3,9 +3,7 @@
 use crate::task_metrics::metrics_of;
 use ncs_eval::render::fixed;
 use ncs_eval::statistics::{MeanError, holm};
-use ncs_eval::{
-    PairedDifference, TaskMetrics, TaskPredictions, auc_difference, squared_error_difference,
-};
+use ncs_eval::{PairedDifference, TaskMetrics, TaskPredictions, difference_of_kind};
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Pair, Pairs};
@@ -192,11 +190,8 @@ fn test(
 }
 
 fn difference(candidate: &TaskPredictions, live: &TaskPredictions) -> Option<PairedDifference> {
-    if candidate.binary {
-        auc_difference(&candidate.labels, &candidate.scores, &live.scores)
-    } else {
-        squared_error_difference(&candidate.labels, &candidate.scores, &live.scores)
-    }
+    let (labels, scores) = (&candidate.labels, &candidate.scores);
+    difference_of_kind(candidate.kind, labels, scores, &live.scores)
 }
 
 fn figures(metrics: &TaskMetrics) -> GateFigures {
@@ -216,7 +211,7 @@ fn too_few(task: &TaskPredictions, needed: usize) -> Option<String> {
         known().filter(|label| **label > 0.5).count(),
     );
     let name = &task.name;
-    match task.binary {
+    match task.is_binary() {
         true if positives.min(n - positives) < needed => Some(format!(
             "task {name:?} has {positives} labels 1 and {} labels 0 on these rows, and needs {needed} of each to be \
              compared; give --data more rows",
@@ -274,6 +269,7 @@ fn reasons(test: &GateTest, settings: &GateSettings, n_tests: usize) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::LabelKind;
 
     const SETTINGS: GateSettings = GateSettings {
         level: 0.05,
@@ -289,7 +285,7 @@ mod tests {
         let label = |row: usize| f32::from(u8::from(row.is_multiple_of(4)));
         TaskPredictions {
             name: name.to_owned(),
-            binary: true,
+            kind: LabelKind::Binary,
             labels: (0..400).map(label).collect(),
             scores: (0..400)
                 .map(|row| scale * (0.25 + 0.2 * (noise(row) - 0.5) + gap * (label(row) - 0.25)))

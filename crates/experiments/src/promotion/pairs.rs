@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use ncs_eval::auc::{funnel_labels, funnel_scores};
 use ncs_eval::{Predictions, TaskPredictions};
-use ncs_features::Schema;
+use ncs_features::{LabelKind, Schema};
 
 use crate::slices::{SliceColumns, SliceRows};
 
@@ -88,7 +88,7 @@ fn by_name(predictions: Predictions) -> IndexMap<String, TaskPredictions> {
 
 fn same_labels(one: &TaskPredictions, other: &TaskPredictions) -> bool {
     let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
-    one.binary == other.binary
+    one.kind == other.kind
         && one.labels.len() == other.labels.len()
         && one.labels.iter().zip(&other.labels).all(same)
 }
@@ -99,12 +99,12 @@ pub(super) fn with_product(mut predictions: Predictions, schema: &Arc<Schema>) -
         return predictions;
     };
     let [click, conversion] = [click, conversion].map(|task| &predictions.tasks[task]);
-    if click.binary && conversion.binary {
+    if click.is_binary() && conversion.is_binary() {
         let labels = funnel_labels(&click.labels, &conversion.labels);
         let scores = funnel_scores(&click.scores, &conversion.scores);
         let task = TaskPredictions {
             name: product.name,
-            binary: true,
+            kind: LabelKind::Binary,
             labels: labels.into_iter().map(|label| label as f32).collect(),
             scores: scores.into_iter().map(|score| score as f32).collect(),
             truths: Vec::new(),

@@ -226,16 +226,16 @@ fn pair(setting: &str) -> Option<(String, String)> {
     Some((key.to_owned(), value.to_owned()))
 }
 
-/// The mean over the tasks of AUC (of a ratio, of 1 less the squared error), each weighted by the root of the
+/// The mean over the tasks of AUC (of a ratio, of 1 less the squared error; of a value, of 1 less the relative one), each weighted by the root of the
 /// labels that it rests on, as in training.
 fn validation_score(metrics: &Metrics) -> Option<f64> {
     let (mut sum, mut weights) = (0.0, 0.0);
     for task in metrics.tasks.values() {
-        let (value, n) = match (task.auc, task.squared_error) {
-            (Some(auc), _) => (auc, task.positives.min(task.rows - task.positives)),
-            (None, Some(error)) => (1.0 - error, task.rows),
-            _ => return None,
+        let n = match task.auc {
+            Some(_) => task.positives.min(task.rows - task.positives),
+            None => task.rows,
         };
+        let value = task.selection_score()?;
         let weight = (n as f64).sqrt();
         sum += weight * value;
         weights += weight;

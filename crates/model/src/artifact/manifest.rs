@@ -15,7 +15,7 @@ use std::path::Path;
 /// The newest version of the files; readers reject later ones.
 pub const VERSION: u32 = 6;
 
-/// Version of files without vectors that come with the rows.
+/// Version of files without vectors that come with the rows, and without tasks of values.
 const RATED: u32 = 5;
 
 /// Version of files without past counts and rates, and without ids by MurmurHash3.
@@ -111,7 +111,8 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .iter()
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
-    if tables.clone().any(|table| table.ids.vector().is_some()) {
+    let has_values = !artifact.spec.links.is_empty();
+    if has_values || tables.clone().any(|table| table.ids.vector().is_some()) {
         VERSION
     } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
         RATED

@@ -199,6 +199,7 @@ mod tests {
                 fields,
                 tables: vec![],
                 tasks: (0..n_tasks).map(|task| task.to_string()).collect(),
+                links: Vec::new(),
                 plan: plan.clone(),
             };
             let size = DenseSize::of(&plan, n_fields, n_numbers, n_tasks);

@@ -96,6 +96,9 @@ fn half_difference(scorer: &Arc<Scorer>, test: &SelfTest) -> Result<f32, HalfErr
         Ok(scores.concat())
     };
     let (single, half) = (score(Precision::Single)?, score(Precision::Half)?);
-    let differences = single.iter().zip(&half).map(|(a, b)| (a - b).abs());
+    let differences = single
+        .iter()
+        .zip(&half)
+        .map(|(a, b)| (a - b).abs() / a.abs().max(1.0));
     Ok(differences.max_by(f32::total_cmp).unwrap_or(0.0))
 }

@@ -9,7 +9,6 @@ use super::branch::{Activations, Branch, fit};
 use super::common::Common;
 use super::split::Split;
 use super::{FrozenNetwork, Scorer};
-use crate::calibrator::sigmoid;
 use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
 use crate::masks::TaskMask;
 use crate::numbers;
@@ -199,8 +198,8 @@ impl Ranker {
                 request.transfer_logit(scores);
             }
             for &task in &member.scored {
-                let scores = scores[task].iter_mut();
-                scores.for_each(|logit| *logit = sigmoid(f64::from(*logit)) as f32);
+                let (scores, link) = (scores[task].iter_mut(), self.scorer.spec.link(task));
+                scores.for_each(|logit| *logit = link.value(f64::from(*logit)) as f32);
             }
         }
     }

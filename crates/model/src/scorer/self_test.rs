@@ -37,7 +37,7 @@ impl SelfTest {
         for ((task, expected), scores) in tasks.zip(&self.scores).zip(&scores) {
             for (row, (expected, score)) in expected.iter().zip(scores).enumerate() {
                 // NaN differs from any score.
-                let is_same = (expected - score).abs() <= TOLERANCE;
+                let is_same = (expected - score).abs() <= TOLERANCE * expected.abs().max(1.0);
                 if !is_same {
                     return Err(format!(
                         "row {} of the self-test scores {score} for task \"{task}\" and scored {expected} \

@@ -142,6 +142,7 @@ mod tests {
                 unknown: None,
             }],
             tasks: vec!["ctr".into()],
+            links: Vec::new(),
             plan: NetworkPlan {
                 kind: NetworkKind::SharedBottom,
                 dim: 3,

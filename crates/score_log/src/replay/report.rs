@@ -157,7 +157,7 @@ impl Tally {
             let name = &self.names[output];
             let difference = difference(logged, replayed);
             // Not the same as `>`: with a NaN tolerance no difference is within it.
-            let is_within = difference <= self.tolerance;
+            let is_within = difference <= self.tolerance * logged.abs().max(1.0);
             is_beyond |= !is_within;
             if !is_within && self.first_beyond.len() < MAX_LISTED {
                 self.first_beyond.push(Beyond {

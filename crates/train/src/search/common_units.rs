@@ -5,12 +5,12 @@
 //! standard error of the difference, over the same rows ([`difference`]).
 
 use super::levels::SearchLevel;
-use super::pick::metric_name;
 use crate::context::SearchContext;
 use crate::difference::{self, MIN_STANDARD_ERRORS};
 use crate::error::TrainError;
+use crate::predict::metric_name;
 use ncs_eval::PairedDifference;
-use ncs_features::{Objective, Task};
+use ncs_features::Task;
 use ncs_model::UnitOwners;
 
 /// The shares that are tried.
@@ -67,9 +67,12 @@ fn fits(context: &SearchContext<'_>, common: f64) -> bool {
 /// Returns the share that the size of the training part suggests, and the reason.
 pub(super) fn by_size(context: &SearchContext<'_>) -> (f64, String) {
     let counts = context.train.label_counts();
-    let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| match task.objective {
-        Objective::Ratio => counts.known,
-        _ => counts.positives.min(counts.known - counts.positives),
+    let of_task = |(task, counts): (&Task, &ncs_features::TaskCounts)| {
+        if task.objective.is_binary() {
+            counts.positives.min(counts.known - counts.positives)
+        } else {
+            counts.known
+        }
     };
     let tasks = context.schema.tasks.iter().zip(&counts.tasks);
     let rarest = tasks.map(of_task).min().unwrap_or(0);

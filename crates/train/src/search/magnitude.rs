@@ -107,7 +107,7 @@ fn train(
     let score = result.validation.map_or(String::new(), |value| {
         format!(
             ", validation {} {value:.4}",
-            pick::metric_name(&context.schema.tasks[task])
+            crate::predict::metric_name(&context.schema.tasks[task])
         )
     });
     let name = &context.schema.tasks[task].name;

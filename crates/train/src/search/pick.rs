@@ -2,15 +2,8 @@
 
 use super::{LevelResult, TaskSearch};
 use crate::plan::Pick;
-use ncs_features::{Objective, Task};
-
-/// Returns the name of the metric that selects a task's mask.
-pub(super) fn metric_name(task: &Task) -> &'static str {
-    match task.objective {
-        Objective::Ratio => "squared error",
-        _ => "AUC",
-    }
-}
+use crate::predict::metric_name;
+use ncs_features::Task;
 
 /// The search of task number `task` with its pick among these levels.
 pub(super) fn picked(
@@ -81,6 +74,7 @@ fn pick(pick: Pick, task: &Task, levels: &[LevelResult]) -> (usize, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_features::Objective;
 
     fn check(objective: Objective, how: Pick, values: &[f64], expected: usize) {
         let task = Task {
