@@ -110,7 +110,11 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     let plan = NetworkPlan {
         kind,
         dim: 2,
-        hidden: vec![4, 3],
+        hidden: if kind.has_hidden_layers() {
+            vec![4, 3]
+        } else {
+            Vec::new()
+        },
         gram: Gram::Full,
         dropout: 0.0,
         table_deviation: Some(0.3),

@@ -98,7 +98,7 @@ BASE: dict[str, Any] = {
     "evaluation": {"bootstrap": 0},
 }
 
-NETWORKS = ["single_task", "shared_bottom", "sparse_sharing", "cross_stitch", "mmoe", "ple", "aitm"]
+NETWORKS = ["single_task", "shared_bottom", "sparse_sharing", "cross_stitch", "mmoe", "ple", "aitm", "linear"]
 
 #: Wide enough that no task is cut off from its inputs.
 WIDE = {"network.hidden": [32, 16], "search.density": 0.6}

@@ -90,6 +90,10 @@ fn idle_experts(config: &toml_types::Network, checks: &mut Checks<'_>) {
     let who = r#""ple" has shared experts"#;
     idle("shared_experts", config.shared_experts, is_ple, who);
     idle("levels", config.levels, is_ple, r#""ple" has levels"#);
+    if config.kind == toml_types::NetworkKind::Linear && checks.states(&["network", "hidden"]) {
+        let text = "network.hidden has no effect: network.kind = \"linear\" has no hidden layers";
+        checks.note(text);
+    }
 }
 
 fn needs_validation(
@@ -136,9 +140,13 @@ fn network(config: &toml_types::Network) -> NetworkPlan {
                 shared: config.shared_experts(),
             },
             toml_types::NetworkKind::Aitm => NetworkKind::Aitm,
+            toml_types::NetworkKind::Linear => NetworkKind::Linear,
         },
         dim: config.dim,
-        hidden: config.hidden.clone(),
+        hidden: match config.kind {
+            toml_types::NetworkKind::Linear => Vec::new(),
+            _ => config.hidden.clone(),
+        },
         gram: config.gram,
         dropout: config.dropout as f32,
         table_deviation: config.table_deviation.map(|deviation| deviation as f32),

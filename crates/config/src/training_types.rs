@@ -91,6 +91,9 @@ pub(crate) enum NetworkKind {
     Ple,
     /// A tower for each task; the representation of the previous task is transferred by attention.
     Aitm,
+    /// A linear model for each task over common tables, without hidden layers: logistic regression with gram = "none", a
+    /// factorisation machine with a weight for each pair of fields with gram = "triangle".
+    Linear,
 }
 
 /// Training: losses, optimizers, stopping.

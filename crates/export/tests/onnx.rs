@@ -88,7 +88,11 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
     let plan = NetworkPlan {
         kind,
         dim: DIM,
-        hidden: vec![6, 4],
+        hidden: if kind.has_hidden_layers() {
+            vec![6, 4]
+        } else {
+            Vec::new()
+        },
         gram: Gram::Full,
         dropout: 0.0,
         table_deviation: Some(0.5),
@@ -166,7 +170,7 @@ fn numbers<const N: usize, T>(tensor: &TensorProto, of: fn([u8; N]) -> T) -> Vec
         .collect()
 }
 
-const KINDS: [NetworkKind; 7] = [
+const KINDS: [NetworkKind; 8] = [
     NetworkKind::SparseSharing,
     NetworkKind::SingleTask,
     NetworkKind::SharedBottom,
@@ -178,6 +182,7 @@ const KINDS: [NetworkKind; 7] = [
         shared: 1,
     },
     NetworkKind::Aitm,
+    NetworkKind::Linear,
 ];
 
 #[test]

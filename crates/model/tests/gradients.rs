@@ -305,7 +305,7 @@ fn every_gradient_is_the_gradient_of_the_loss() {
 
 #[test]
 fn gradients_of_all_kinds_of_networks_are_correct() {
-    use NetworkKind::{Aitm, CrossStitch, Mmoe, Ple};
+    use NetworkKind::{Aitm, CrossStitch, Linear, Mmoe, Ple};
     let ple = |levels| Ple {
         levels,
         experts: 2,
@@ -317,6 +317,9 @@ fn gradients_of_all_kinds_of_networks_are_correct() {
     check(ple(1), Gram::Full, &[5, 4], 1, None);
     check(ple(2), Gram::Triangle, &[5, 4], 2, None);
     check(Aitm, Gram::Full, &[5, 4], 1, None);
+    check(Linear, Gram::Triangle, &[], 1, None);
+    check(Linear, Gram::Full, &[], 2, None);
+    check(Linear, Gram::None, &[], 1, None);
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn seeds() -> Vec<Vec<u8>> {
             shared: 1,
         },
         NetworkKind::Aitm,
+        NetworkKind::Linear,
     ];
     let heads = Heads {
         auxiliary_head_of: Some(1),

@@ -584,7 +584,7 @@ LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRa
 Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], Literal["squared"], Literal["huber"], Literal["poisson"], Literal["weighted_logistic"], LossSettings]
 
 
-NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"]]
+NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"], Literal["linear"]]
 
 
 class Network(TypedDict, total=False):

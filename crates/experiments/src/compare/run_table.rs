@@ -117,9 +117,11 @@ impl<'a> RunTable<'a> {
         for trial in 0..plan.file.tuning.trials {
             settings.extend(plan.trial(trial, &last_task));
         }
+        let has_widths = run.plan.network.kind.has_hidden_layers();
         let own_width = takes_masks || plan.method(cell).weights_of.is_some();
         let budget = sizes::budget(&run.plan, plan.matching);
         let hidden = match plan.method(cell).width {
+            _ if !has_widths => None,
             Some(factor) => Some(sizes::scaled(&run.plan.network.hidden, factor)),
             None => (plan.matching != Match::None && !own_width)
                 .then(|| sizes::hidden(&run.plan, budget, plan.matching)),

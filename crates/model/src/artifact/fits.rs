@@ -127,7 +127,7 @@ fn check_agreements(manifest: &Manifest) -> Result<(), String> {
 fn check_network(spec: &Spec) -> Result<(), String> {
     let plan = &spec.plan;
     let is_kind = plan.kind.fits(plan.hidden.len());
-    let is_sized = !spec.fields.is_empty() && plan.dim > 0 && !plan.hidden.is_empty();
+    let is_sized = !spec.fields.is_empty() && plan.dim > 0;
     if is_kind && is_sized && !plan.hidden.contains(&0) {
         Ok(())
     } else {

@@ -41,12 +41,16 @@ impl DenseSize {
             },
         };
         let hidden: Vec<f64> = plan.hidden.iter().map(|&width| width as f64).collect();
-        let last = hidden.last().copied().unwrap_or(inputs);
+        let last = match plan.kind {
+            NetworkKind::Linear => 1.0,
+            _ => hidden.last().copied().unwrap_or(inputs),
+        };
         match plan.kind {
             NetworkKind::SparseSharing | NetworkKind::SharedBottom | NetworkKind::SingleTask => {
                 count.stack(1.0, inputs, &hidden);
                 count.size.maskable = count.size.numbers - count.size.outputs;
             }
+            NetworkKind::Linear => count.layer(heads, inputs, 1.0),
             NetworkKind::CrossStitch => {
                 count.stack(heads, inputs, &hidden);
                 count.size.numbers += hidden.len() as f64 * heads * heads;
@@ -151,6 +155,7 @@ mod tests {
             Just(NetworkKind::SharedBottom),
             Just(NetworkKind::CrossStitch),
             Just(NetworkKind::Aitm),
+            Just(NetworkKind::Linear),
             (1usize..4).prop_map(|experts| NetworkKind::Mmoe { experts }),
             (1usize..4, 0usize..3, 1usize..3).prop_map(|(levels, experts, shared)| {
                 NetworkKind::Ple {
@@ -230,6 +235,7 @@ mod tests {
                 shared: most,
             },
             NetworkKind::Aitm,
+            NetworkKind::Linear,
         ] {
             let size = DenseSize::of(&plan(kind, most, vec![most; 50]), most, most, most);
             assert!(

@@ -31,6 +31,9 @@ pub enum NetworkKind {
     },
     /// A tower for each task; the state of the previous task is transferred by attention (Xi et al. 2021).
     Aitm,
+    /// No hidden layers: each task is linear in the input. Logistic regression without Gram matrix, with it a factorisation
+    /// machine (Rendle 2010) whose products have a weight for each pair of fields (Pan et al. 2018).
+    Linear,
 }
 
 impl NetworkKind {
@@ -44,6 +47,7 @@ impl NetworkKind {
             NetworkKind::Mmoe { .. } => "mmoe",
             NetworkKind::Ple { .. } => "ple",
             NetworkKind::Aitm => "aitm",
+            NetworkKind::Linear => "linear",
         }
     }
 
@@ -63,6 +67,11 @@ impl NetworkKind {
             self,
             NetworkKind::SparseSharing | NetworkKind::SharedBottom | NetworkKind::SingleTask
         )
+    }
+
+    /// Returns true if the network has hidden layers.
+    pub fn has_hidden_layers(self) -> bool {
+        self != NetworkKind::Linear
     }
 
     /// Returns the sizes that only this kind has, by their keys in the run file.
@@ -85,13 +94,14 @@ impl NetworkKind {
     /// Returns true if a network of so many hidden layers can have these sizes.
     pub(crate) fn fits(self, n_hidden: usize) -> bool {
         match self {
-            NetworkKind::Mmoe { experts } => experts > 0,
+            NetworkKind::Mmoe { experts } => n_hidden > 0 && experts > 0,
             NetworkKind::Ple {
                 levels,
                 experts,
                 shared,
             } => (1..=n_hidden).contains(&levels) && experts.max(shared) > 0,
-            _ => true,
+            NetworkKind::Linear => n_hidden == 0,
+            _ => n_hidden > 0,
         }
     }
 }

@@ -5,6 +5,7 @@ mod cross_stitch;
 mod dense_size;
 pub(crate) mod executor;
 mod kind;
+mod linear;
 mod mmoe;
 mod ple;
 mod shared_bottom;
@@ -50,6 +51,7 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
             shared,
         } => ple::graph(&sizes, levels, experts, shared),
         NetworkKind::Aitm => aitm::graph(&sizes),
+        NetworkKind::Linear => linear::graph(&sizes),
     }
 }
 

@@ -327,6 +327,10 @@ mod tests {
             ErrorKind::TooLarge,
             "in memory",
         );
+    }
+
+    #[test]
+    fn values_are_counted_as_they_are_in_memory() {
         let numbers = |n: usize| {
             let values = Some(Values::Ints(Ints { values: vec![1; n] }));
             let column = Column {

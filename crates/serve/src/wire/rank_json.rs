@@ -243,72 +243,79 @@ mod tests {
         assert_eq!(by_row.candidates.columns[1].offsets, Some(vec![0, 2, 2]));
     }
 
+    /// Bodies, and a part of what is said of each.
+    const WRONG: [(&str, &str); 21] = [
+        ("", "EOF while parsing"),
+        (
+            "[]",
+            "expected an object with \"context\" and \"candidates\"",
+        ),
+        ("{}", "no \"candidates\""),
+        ("{\"canditates\": []}", "did you mean \"candidates\"?"),
+        ("{\"candidates\": {\"a\": 1}}", "column \"a\""),
+        ("{\"candidates\": {\"a\": [NaN]}}", "JSON has no NaN"),
+        (
+            "{\"candidates\": {\"a\": [{}]}}",
+            "column \"a\": invalid type: map",
+        ),
+        (
+            "{\"candidates\": {\"a\": [1], \"b\": [1, 2]}}",
+            "column \"b\" has 2 values",
+        ),
+        (
+            "{\"candidates\": {\"a\": [1], \"a\": [1]}}",
+            "column \"a\" comes twice",
+        ),
+        (
+            "{\"candidates\": [{\"a\": 1}, {}]}",
+            "candidate 2 lacks column \"a\"",
+        ),
+        (
+            "{\"candidates\": [{}, {\"a\": 1}]}",
+            "candidate 1 lacks column \"a\"",
+        ),
+        (
+            "{\"candidates\": [{\"a\": 1, \"a\": 1}]}",
+            "column \"a\" comes twice",
+        ),
+        ("{\"candidates\": [1, 2, 3, 4]}", "expected a candidate"),
+        (
+            "{\"candidates\": [{}, {}, {}, {}]}",
+            "more than 3 candidates",
+        ),
+        (
+            "{\"candidates\": {\"a\": [1, 2, 3, 4]}}",
+            "more than 3 candidates",
+        ),
+        ("{\"candidates\": [], \"top_k\": 0}", "\"top_k\" is 0"),
+        (
+            "{\"candidates\": [], \"top_k\": -1}",
+            "\"top_k\": invalid value",
+        ),
+        (
+            "{\"candidates\": [], \"top_by\": \"ctr\"}",
+            "without \"top_k\"",
+        ),
+        (
+            "{\"candidates\": [], \"version\": \"x\"}",
+            "\"x\" is not a valid version number",
+        ),
+        (
+            "{\"candidates\": [], \"version\": 1, \"label\": \"a\"}",
+            "say one",
+        ),
+        ("{\"candidates\": []} x", "trailing characters"),
+    ];
+
     #[test]
     fn errors_describe_the_problem() {
         let check = |body: &str, expected: &str| {
             let refusal = read(body.as_bytes(), &ACCEPTS).unwrap_err();
             assert!(refusal.message.contains(expected), "{body}: {refusal}");
         };
-        check("", "EOF while parsing");
-        check(
-            "[]",
-            "expected an object with \"context\" and \"candidates\"",
-        );
-        check("{}", "no \"candidates\"");
-        check("{\"canditates\": []}", "did you mean \"candidates\"?");
-        check("{\"candidates\": {\"a\": 1}}", "column \"a\"");
-        check("{\"candidates\": {\"a\": [NaN]}}", "JSON has no NaN");
-        check(
-            "{\"candidates\": {\"a\": [{}]}}",
-            "column \"a\": invalid type: map",
-        );
-        check(
-            "{\"candidates\": {\"a\": [1], \"b\": [1, 2]}}",
-            "column \"b\" has 2 values",
-        );
-        check(
-            "{\"candidates\": {\"a\": [1], \"a\": [1]}}",
-            "column \"a\" comes twice",
-        );
-        check(
-            "{\"candidates\": [{\"a\": 1}, {}]}",
-            "candidate 2 lacks column \"a\"",
-        );
-        check(
-            "{\"candidates\": [{}, {\"a\": 1}]}",
-            "candidate 1 lacks column \"a\"",
-        );
-        check(
-            "{\"candidates\": [{\"a\": 1, \"a\": 1}]}",
-            "column \"a\" comes twice",
-        );
-        check("{\"candidates\": [1, 2, 3, 4]}", "expected a candidate");
-        check(
-            "{\"candidates\": [{}, {}, {}, {}]}",
-            "more than 3 candidates",
-        );
-        check(
-            "{\"candidates\": {\"a\": [1, 2, 3, 4]}}",
-            "more than 3 candidates",
-        );
-        check("{\"candidates\": [], \"top_k\": 0}", "\"top_k\" is 0");
-        check(
-            "{\"candidates\": [], \"top_k\": -1}",
-            "\"top_k\": invalid value",
-        );
-        check(
-            "{\"candidates\": [], \"top_by\": \"ctr\"}",
-            "without \"top_k\"",
-        );
-        check(
-            "{\"candidates\": [], \"version\": \"x\"}",
-            "\"x\" is not a valid version number",
-        );
-        check(
-            "{\"candidates\": [], \"version\": 1, \"label\": \"a\"}",
-            "say one",
-        );
-        check("{\"candidates\": []} x", "trailing characters");
+        for (body, expected) in WRONG {
+            check(body, expected);
+        }
     }
 
     #[test]
