@@ -45,6 +45,9 @@ pub struct Serve {
     /// refused.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// File with API keys, one a line (or set NCS_API_KEYS); scoring calls then need one. Without it they need none.
+    #[arg(long, value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
     /// Certificate chain (PEM); enables TLS on all ports.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,

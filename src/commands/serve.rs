@@ -10,6 +10,7 @@ use std::time::Duration;
 use ncs_experiments::error::Error;
 use ncs_model::Precision;
 use ncs_score_log::ParquetLog;
+use ncs_serve::api_keys::ApiKeys;
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
 use ncs_serve::queue::Weight;
@@ -177,6 +178,7 @@ fn settings(arguments: &Serve) -> Result<Settings, Error> {
         admin: SocketAddr::new(arguments.admin_host, arguments.admin_port),
         tls,
         admin_token: token(arguments)?,
+        api_keys: api_keys(arguments)?,
         precision: if arguments.half {
             Precision::Half
         } else {
@@ -245,18 +247,9 @@ fn format(format: LogFormat) -> logs::LogFormat {
 
 /// Reads the admin port's token from its file or the environment.
 fn token(arguments: &Serve) -> Result<Option<Arc<str>>, Error> {
-    const VARIABLE: &str = "NCS_ADMIN_TOKEN";
-    let (source, text) = match &arguments.admin_token_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
-            warn_if_world_readable(path);
-            (path.display().to_string(), text)
-        }
-        None => match std::env::var(VARIABLE) {
-            Ok(text) => (VARIABLE.to_owned(), text),
-            Err(_) => return Ok(None),
-        },
+    let secret = secret(arguments.admin_token_file.as_deref(), "NCS_ADMIN_TOKEN")?;
+    let Some((source, text)) = secret else {
+        return Ok(None);
     };
     let token = text.trim();
     if token.len() < 8 || !token.chars().all(|c| c.is_ascii_graphic()) {
@@ -266,7 +259,29 @@ fn token(arguments: &Serve) -> Result<Option<Arc<str>>, Error> {
     Ok(Some(token.into()))
 }
 
-/// Warns if every user of the machine can read the token's file.
+/// Reads the keys of scoring calls from their file or the environment.
+fn api_keys(arguments: &Serve) -> Result<Option<ApiKeys>, Error> {
+    let secret = secret(arguments.api_keys_file.as_deref(), "NCS_API_KEYS")?;
+    let Some((source, text)) = secret else {
+        return Ok(None);
+    };
+    let keys = ApiKeys::parse(&text).map_err(|error| format!("{source}: {error}"))?;
+    Ok(Some(keys))
+}
+
+/// Reads a secret from its file, or without one from an environment variable. Returns its source and text.
+fn secret(file: Option<&Path>, variable: &str) -> Result<Option<(String, String)>, Error> {
+    let Some(path) = file else {
+        let text = std::env::var(variable).ok();
+        return Ok(text.map(|text| (variable.to_owned(), text)));
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+    warn_if_world_readable(path);
+    Ok(Some((path.display().to_string(), text)))
+}
+
+/// Warns if every user of the machine can read a file of secrets.
 fn warn_if_world_readable(path: &Path) {
     #[cfg(unix)]
     {
@@ -274,7 +289,7 @@ fn warn_if_world_readable(path: &Path) {
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         if mode & 0o004 != 0 {
             tracing::warn!(
-                "{}: everyone on this machine can read the admin token; chmod o-r, or mount it with mode 0440",
+                "{}: everyone on this machine can read this secret; chmod o-r, or mount it with mode 0440",
                 path.display()
             );
         }

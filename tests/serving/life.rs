@@ -11,7 +11,7 @@ use super::harness::{Connection, Server};
 use super::trained;
 
 /// A request of one candidate, all of whose columns are in the context or null.
-const BODY: &str = r#"{
+pub(crate) const BODY: &str = r#"{
     "context": {"user": 1, "hour": 9, "device": "device_1", "city": null, "category": null, "tags": [],
                 "price": 3, "position": null, "banner": null, "shop": null, "delivery": null,
                 "campaign": null, "browser": null, "bucket": null},
@@ -187,7 +187,7 @@ fn a_token_that_everyone_can_read_is_warned_of() {
             std::thread::sleep(Duration::from_millis(2));
         }
         let log = server.log();
-        let warning = "everyone on this machine can read the admin token; chmod o-r";
+        let warning = "everyone on this machine can read this secret; chmod o-r";
         assert_eq!(log.contains(warning), is_warned, "{log}");
     }
 }

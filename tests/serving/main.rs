@@ -4,6 +4,7 @@ mod abuse;
 mod docs;
 mod grpc;
 mod harness;
+mod keys;
 mod life;
 mod malformed;
 mod parity;

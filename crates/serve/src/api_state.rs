@@ -1,6 +1,7 @@
 //! State shared by the HTTP and gRPC handlers of a port: admission, admin authorisation, model lookup.
 
 use crate::api_error::{ApiError, ErrorKind};
+use crate::api_keys::ApiKeys;
 use crate::body::BodyLimits;
 use crate::budget::{Budget, Share};
 use crate::description::ModelDescription;
@@ -46,6 +47,8 @@ pub struct ApiState {
     pub budget: Arc<Budget>,
     /// Permits for concurrent index calls, which read the model folders and need no token.
     pub index_permits: Arc<Semaphore>,
+    /// Keys of which scoring calls need one; `None`: they need none.
+    pub keys: Option<Arc<ApiKeys>>,
     /// Authorisation of the admin port; `None` on other ports.
     pub admin: Option<Admin>,
 }
@@ -67,6 +70,11 @@ impl Caller {
             authorization: authorization(headers),
             address: extensions.get::<Peer>().map(|peer| peer.address.ip()),
         }
+    }
+
+    /// Returns the token of the header `Authorization: Bearer TOKEN`, if there is one.
+    pub fn bearer(&self) -> Option<&str> {
+        self.authorization.as_deref().and_then(bearer)
     }
 }
 
@@ -108,8 +116,7 @@ impl ApiState {
                  --admin-token-file, or NCS_ADMIN_TOKEN in its environment",
             ));
         };
-        let given = caller.authorization.as_deref().and_then(bearer);
-        let is_valid = match given {
+        let is_valid = match caller.bearer() {
             None => false,
             Some(given) => {
                 let checked = admin
@@ -125,6 +132,14 @@ impl ApiState {
                 "this call needs the server's token, in the header Authorization: Bearer TOKEN",
             ))
         }
+    }
+
+    /// Checks that the caller may score.
+    ///
+    /// # Errors
+    /// The server has API keys, and the caller has none of them.
+    pub fn check_key(&self, caller: &Caller) -> Result<(), ApiError> {
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.check(caller))
     }
 
     /// Reserves memory for a response, at its maximum size in any format.

@@ -8,7 +8,7 @@ mod message;
 mod small;
 
 use crate::api_error::{ApiError, ErrorKind};
-use crate::api_state::{ApiState, check_name, grpc_timeout};
+use crate::api_state::{ApiState, Caller, check_name, grpc_timeout};
 use crate::body::{BodyLimits, Encoding};
 use crate::http::{plain_id, plain_trace};
 use crate::proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
@@ -90,9 +90,25 @@ async fn handle(State(api): State<ApiState>, request: Request) -> Response {
     api.call(&head, body).await.unwrap_or_else(refused)
 }
 
+/// Returns the scoring call of a path, if it is one.
+fn scoring(path: &str) -> Option<Call> {
+    match path {
+        "ncs4cvr.v1.Ranking/Rank" => Some(Call::Rank),
+        "inference.GRPCInferenceService/ModelInfer"
+        | "inference.GRPCInferenceService/ModelStreamInfer" => Some(Call::Infer),
+        _ => None,
+    }
+}
+
 impl ApiState {
     async fn call(&self, head: &Parts, body: Body) -> Result<Response, ApiError> {
         let path = head.uri.path().trim_start_matches('/');
+        if let Some(call) = scoring(path) {
+            let caller = Caller::new(&head.headers, &head.extensions);
+            let context = RequestContext::now(Protocol::Grpc, call);
+            let checked = self.check_key(&caller);
+            checked.map_err(|refusal| self.service.refuse(&context, refusal))?;
+        }
         let called = match path.split_once('/') {
             _ if head.method != Method::POST => {
                 Err(ErrorKind::Method.error("a gRPC call must be a POST request"))

@@ -2,6 +2,7 @@
 //! and the rank call.
 //!
 //! ```text
+//! GET  /openapi.json
 //! GET  /v2, /v2/health/{live,ready}
 //! GET  /v2/models/M[/versions/V], and /ready, /config, /stats of it; /v2/models/stats
 //! POST /v2/models/M[/versions/V]/{infer,rank}; /v2/rank for the only model, or the one in the body
@@ -64,6 +65,11 @@ pub fn router(api: ApiState) -> Router {
     };
     add("/metrics", "GET", reported(Call::Metrics, get(metrics)));
     add("/v2", "GET", reported(Call::Metadata, get(server)));
+    add(
+        "/openapi.json",
+        "GET",
+        reported(Call::Metadata, get(openapi)),
+    );
     add("/v2/health/live", "GET", reported(Call::Live, get(live)));
     add("/v2/health/ready", "GET", reported(Call::Ready, get(ready)));
     add("/v2/rank", "POST", post(rank_any));
@@ -138,6 +144,16 @@ async fn server() -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "extensions": EXTENSIONS,
     }))
+}
+
+/// The description of these paths, from which clients are generated.
+async fn openapi() -> Response {
+    let mut response = text(include_str!("../openapi.json").to_owned());
+    let json = HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
+    response
 }
 
 async fn metrics(State(api): State<ApiState>) -> Answer {
@@ -279,7 +295,10 @@ impl ApiState {
         let mut context = RequestContext::now(Protocol::Http, call);
         let (head, body) = request.into_parts();
         let headers = &head.headers;
-        let begun = self.begin(&mut context, headers, body).await;
+        let begun = match self.check_key(&Caller::new(headers, &head.extensions)) {
+            Ok(()) => self.begin(&mut context, headers, body).await,
+            Err(refusal) => Err(refusal),
+        };
         let (encoding, bytes) = begun.map_err(|refusal| self.service.refuse(&context, refusal))?;
         let limit = self.body.bytes;
         let accepts_encoding = headers.get(http::header::ACCEPT_ENCODING).cloned();

@@ -2,6 +2,7 @@
 //! gRPC, a worker encodes it with the model's schema and scores it, and the scores are returned.
 
 pub mod api_error;
+pub mod api_keys;
 pub mod api_state;
 mod background;
 pub mod body;

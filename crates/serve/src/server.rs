@@ -1,5 +1,6 @@
 //! Startup, operation and graceful shutdown of a server.
 
+use crate::api_keys::ApiKeys;
 use crate::api_state::{Admin, ApiState, MAX_INDEX_CALLS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Token for load, unload and labels; `None`: these calls are refused.
     pub admin_token: Option<Arc<str>>,
+    /// Keys of which scoring calls need one; `None`: they need none.
+    pub api_keys: Option<ApiKeys>,
     /// Precision of scoring.
     pub precision: Precision,
     /// Number of worker threads.
@@ -122,6 +125,7 @@ impl Server {
         let worst_case = WorstCase::of(&settings);
         let budget = Budget::new(settings.total_bytes);
         let (body, token) = (settings.body, settings.admin_token.clone());
+        let keys = settings.api_keys.clone().map(Arc::new);
         let (connections, watch, drain) =
             (settings.connections.clone(), settings.watch, settings.drain);
         let service = start_service(settings)?;
@@ -132,6 +136,7 @@ impl Server {
             body,
             budget: budget.clone(),
             index_permits: index_permits.clone(),
+            keys: keys.clone(),
             admin,
         };
         let admin = api(Some(Admin {
