@@ -48,6 +48,10 @@ pub struct Serve {
     /// File with API keys, one a line (or set NCS_API_KEYS); scoring calls then need one. Without it they need none.
     #[arg(long, value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
+    /// File with features by id: columns that a request leaves out are looked up by the ids in its column COLUMN. Read again
+    /// when it changes, with --watch. Can be given several times.
+    #[arg(long = "lookup", value_name = "COLUMN=FILE", value_parser = crate::commands::lookup_file::parse)]
+    pub lookups: Vec<(String, PathBuf)>,
     /// Certificate chain (PEM); enables TLS on all ports.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,

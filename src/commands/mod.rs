@@ -10,6 +10,7 @@ pub mod export;
 pub mod importance;
 pub mod init;
 pub mod inspect;
+pub mod lookup_file;
 mod model;
 pub mod promote;
 pub mod quickstart;

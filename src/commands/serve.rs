@@ -1,7 +1,7 @@
 //! `ncs serve`
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -13,6 +13,7 @@ use ncs_score_log::ParquetLog;
 use ncs_serve::api_keys::ApiKeys;
 use ncs_serve::body::BodyLimits;
 use ncs_serve::listen::{ConnectionLimits, DrainTimes};
+use ncs_serve::lookup::{FeatureSource, Lookups};
 use ncs_serve::queue::Weight;
 use ncs_serve::score_log::ScoreLog;
 use ncs_serve::server::{Addresses, Server, Settings};
@@ -21,6 +22,7 @@ use ncs_serve::telemetry::{Telemetry, logs};
 use ncs_serve::wire::Accepts;
 use tokio::sync::watch;
 
+use super::lookup_file::LookupFile;
 use super::{Outcome, print};
 use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
 use crate::interrupt;
@@ -213,6 +215,7 @@ fn settings(arguments: &Serve) -> Result<Settings, Error> {
             count: observability.score_log_queue,
             bytes: observability.score_log_memory << 20,
         },
+        lookups: lookups(arguments)?,
         telemetry: Telemetry::new(traces(observability)?),
     })
 }
@@ -243,6 +246,16 @@ fn format(format: LogFormat) -> logs::LogFormat {
         LogFormat::Text => logs::LogFormat::Text,
         LogFormat::Json => logs::LogFormat::Json,
     }
+}
+
+/// Reads the files of features by id.
+fn lookups(arguments: &Serve) -> Result<Lookups, Error> {
+    let open = |(key, path): &(String, PathBuf)| {
+        let file = LookupFile::open(key, path)?;
+        Ok(Arc::new(file) as Arc<dyn FeatureSource>)
+    };
+    let sources: Result<Vec<_>, Error> = arguments.lookups.iter().map(open).collect();
+    Ok(Lookups::new(sources?))
 }
 
 /// Reads the admin port's token from its file or the environment.

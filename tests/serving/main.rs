@@ -6,6 +6,7 @@ mod grpc;
 mod harness;
 mod keys;
 mod life;
+mod lookup;
 mod malformed;
 mod parity;
 mod score_log;

@@ -159,7 +159,8 @@ impl Column {
         self.nulls.get(row).copied().unwrap_or(false)
     }
 
-    fn select(&self, rows: &[usize]) -> Column {
+    /// Returns the rows `rows` of this column, in that order.
+    pub fn select(&self, rows: &[usize]) -> Column {
         let nulls = rows
             .iter()
             .filter_map(|&row| self.nulls.get(row).copied())

@@ -13,6 +13,7 @@ pub mod grpc;
 pub mod guesses;
 pub mod http;
 pub mod listen;
+pub mod lookup;
 pub mod proto;
 pub mod queue;
 pub mod rank_request;

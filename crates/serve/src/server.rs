@@ -7,6 +7,7 @@ use crate::budget::Budget;
 use crate::compute::Workers;
 use crate::guesses::TokenThrottle;
 use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
+use crate::lookup::Lookups;
 use crate::queue::Weight;
 use crate::repository::{Repository, Source, Watcher};
 use crate::score_log::{LogQueue, ScoreLog};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub log: Option<Box<dyn ScoreLog>>,
     /// Maximum weight of entries waiting for the score log.
     pub log_waiting: Weight,
+    /// Features that are looked up by ids of the requests.
+    pub lookups: Lookups,
     /// Metrics, logs and traces.
     pub telemetry: Arc<Telemetry>,
 }
@@ -241,7 +244,7 @@ fn start_service(settings: Settings) -> Result<Arc<Service>, ServeError> {
         .map(|log| LogQueue::start(log, settings.log_waiting));
     let log = log.transpose().map_err(ServeError::Thread)?.map(Arc::new);
     let shadows = Shadows::start(settings.shadow_waiting, telemetry.clone(), log.clone());
-    Ok(Arc::new(Service::new(
+    let service = Service::new(
         repository,
         workers,
         settings.accepts,
@@ -249,7 +252,8 @@ fn start_service(settings: Settings) -> Result<Arc<Service>, ServeError> {
         telemetry,
         log,
         shadows.map_err(ServeError::Thread)?,
-    )))
+    );
+    Ok(Arc::new(service.with_lookups(settings.lookups)))
 }
 
 /// Ends what scores and logs, within `finish`. Anything that is stuck is abandoned, so that it cannot block the
@@ -287,8 +291,12 @@ async fn poll(service: Arc<Service>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let service = service.clone();
-        // Failures are reported to the watcher.
-        let _ = tokio::task::spawn_blocking(move || service.repository.poll()).await;
+        // Failures are reported to the watcher, and logged.
+        let look = move || {
+            service.repository.poll();
+            service.lookups.refresh();
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 

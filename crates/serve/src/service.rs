@@ -9,6 +9,7 @@ use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::Budget;
 use crate::compute::{Job, WorkerScratch, Workers};
 use crate::listen::Counts;
+use crate::lookup::Lookups;
 use crate::rank_request::{RankQuery, RankScores};
 use crate::repository::Repository;
 use crate::score_log::{Entry, LogQueue};
@@ -39,6 +40,8 @@ pub struct Service {
     pub log: Option<Arc<LogQueue>>,
     /// Shadow versions.
     pub shadows: Shadows,
+    /// Features that are looked up by ids.
+    pub lookups: Lookups,
     phase: AtomicU8,
     ports: Mutex<Vec<(&'static str, Arc<Counts>)>>,
     budget: OnceLock<Arc<Budget>>,
@@ -93,10 +96,16 @@ impl Service {
             telemetry,
             log,
             shadows,
+            lookups: Lookups::default(),
             phase: AtomicU8::new(Phase::Loading as u8),
             ports: Mutex::default(),
             budget: OnceLock::new(),
         }
+    }
+
+    /// Returns the service with features that are looked up by ids of the requests.
+    pub fn with_lookups(self, lookups: Lookups) -> Service {
+        Service { lookups, ..self }
     }
 
     /// Returns true if the service accepts new requests.

@@ -71,6 +71,7 @@ pub struct Telemetry {
     pub shadow_dropped: Counter,
     connections: Family<[(&'static str, String); 1], Gauge>,
     loads: Family<[(&'static str, String); 2], Counter>,
+    looked_up: Family<[(&'static str, String); 2], Counter>,
     durations: Arc<Durations>,
     models: Arc<Models>,
     registry: Registry,
@@ -101,6 +102,7 @@ impl Telemetry {
             shadow_dropped: Counter::default(),
             connections: Family::default(),
             loads: Family::default(),
+            looked_up: Family::default(),
             durations: Arc::default(),
             models: Arc::default(),
             registry: Registry::default(),
@@ -165,6 +167,11 @@ impl Telemetry {
             "Attempts to load a version",
             self.loads.clone(),
         );
+        registry.register(
+            "ncs_lookup_values",
+            "Ids of requests by which features were looked up, found or unknown",
+            self.looked_up.clone(),
+        );
         registry.register("ncs_build", "Version and platform of the server", build());
         registry.register_collector(Box::new(self.durations.clone()));
         registry.register_collector(Box::new(self.models.clone()));
@@ -198,6 +205,14 @@ impl Telemetry {
         };
         let labels = [("model", model.to_owned()), ("outcome", outcome.to_owned())];
         self.loads.get_or_create(&labels).inc();
+    }
+
+    /// Counts the ids of a request by which features were looked up in the column `key`.
+    pub fn looked_up(&self, key: &str, found: u64, unknown: u64) {
+        for (outcome, n) in [("found", found), ("unknown", unknown)] {
+            let labels = [("key", key.to_owned()), ("outcome", outcome.to_owned())];
+            self.looked_up.get_or_create(&labels).inc_by(n);
+        }
     }
 
     /// Counts, logs and traces a request that has just been answered.

@@ -228,6 +228,11 @@ impl Version {
         &self.identity.schema
     }
 
+    /// Returns true if a field reads the column of this name.
+    pub fn reads(&self, column: &str) -> bool {
+        self.fields_of.contains_key(column)
+    }
+
     /// Returns the two tasks whose product is the last output, if there is one.
     pub fn product(&self) -> Option<[usize; 2]> {
         self.product.as_ref().map(|product| product.tasks)

@@ -76,6 +76,9 @@ impl WorkerRequest<'_> {
         let user = |version: &Version| user(&query, version);
         let (version, label) = registry.find(&query.model, user)?;
         outcome.served = Some((version.clone(), label));
+        let reads = |name: &str| version.reads(name);
+        let telemetry = &self.service.telemetry;
+        self.service.lookups.fill(&mut query, reads, telemetry)?;
         let lenient = self.service.accepts.lenient;
         scratch.deadline = Some(self.deadline);
         let scores = version.score(&mut query, lenient, scratch)?;
